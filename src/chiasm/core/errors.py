@@ -1,0 +1,31 @@
+"""Errors that say what was asked, what was found, and what to do."""
+
+
+class ChiasmError(Exception):
+    """A mistake in what was asked. The command line prints it without a traceback and exits with 2.
+
+    **Arguments:** `asked`: what the user wanted; `found`: what stood in the way; `todo`: what would work.
+    """
+
+    def __init__(self, asked: str, found: str, todo: str) -> None:
+        super().__init__(f"{asked}: {found}. {todo}")
+        self.asked, self.found, self.todo = asked, found, todo
+
+
+class ExampleError(Exception):
+    """One example cannot be used. Studies record the reason and go on with the next example."""
+
+
+class EmptySpanError(ExampleError):
+    """A span named by a cut has no position in this example; measuring it would show a false zero."""
+
+
+class GuardError(ChiasmError):
+    """The packed computation disagrees with the model's own masked forward: its numbers must not be used."""
+
+
+class MissingExtraError(ChiasmError):
+    """An optional package is not installed."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(feature, f"it needs the package `{package}`", f"Run `pip install 'chiasm[{extra}]'`")

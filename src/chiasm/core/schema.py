@@ -1,0 +1,34 @@
+"""Tables described as data: every column has a title, a unit and a sentence, kept in the file it is written to."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["string", "int", "float", "bool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. `unit` is empty for names and counts; a nullable column may hold missing values."""
+
+    name: str
+    kind: Kind
+    title: str
+    unit: str = ""
+    description: str = ""
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """A named table and its columns, in order."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.columns)
+
+    def plus(self, name: str, *columns: Column) -> "TableSchema":
+        """The same columns and `columns` after them, under another name (controls beside results)."""
+        return TableSchema(name, self.columns + columns)
