@@ -17,7 +17,7 @@ Positions = np.ndarray  # 1-D int64, sorted, unique
 TOP_LEVEL = ("prefix", "image", "video", "audio", "between", "question", "suffix", "last")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spans(Mapping[str, Positions]):
     """Positions by span name for one example of `length` tokens (padding excluded).
 
