@@ -1,0 +1,260 @@
+"""Small randomly initialised models of the real classes, with real processors, for tests.
+
+Weights are drawn large, so that closing a route moves log-probabilities by tenths to tens: a model at its usual
+initialisation is so nearly linear that every executor agrees with every other.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tests.support.tokenizers import CHATML_TEMPLATE, VICUNA_TEMPLATE, llama_tokenizer, qwen_tokenizer
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaImageProcessorPil,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    LlavaNextImageProcessorPil,
+    LlavaNextProcessor,
+    LlavaProcessor,
+    PreTrainedModel,
+    ProcessorMixin,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
+    Qwen2VLProcessor,
+    Qwen2VLVideoProcessor,
+)
+
+from chiasm.core.example import Box, Example
+
+FAMILIES = ("llava", "llava_next", "qwen2_vl", "qwen2_5_vl")
+VOCAB = 420
+WIDTH = 48
+CONTEXT = 1024
+_SIDE, _PATCH = 28, 7  # the CLIP tower sees 4 x 4 patches
+_PINPOINTS = [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]
+
+
+def build(
+    family: str, dtype: torch.dtype = torch.float32, layers: int = 4, seed: int = 0
+) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """A model of `family` in eval mode with sdpa attention, and its processor."""
+    make_model, make_processor = _MAKERS[family]
+    processor = make_processor()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = make_model(processor, layers)
+        _enlarge(model)
+    model = model.to(dtype).eval()
+    model.set_attn_implementation("sdpa")
+    text = model.config.get_text_config()
+    assert (text.hidden_size, text.num_hidden_layers) == (WIDTH, layers)
+    assert (text.num_attention_heads, text.num_key_value_heads) == (4, 2)
+    assert len(model.get_decoder().layers) == layers
+    assert model.config.vision_config.num_hidden_layers in (2, 3)
+    assert family.startswith("llava") or text.rope_parameters["mrope_section"] == [2, 2, 2]
+    assert len(processor.tokenizer) <= VOCAB == model.get_output_embeddings().weight.shape[0]
+    assert sum(p.numel() for p in model.parameters()) < 100_000 + layers * 30_000
+    return model, processor
+
+
+def save(family: str, directory: Path, **options: Any) -> Path:
+    """`build(family, **options)` written by `save_pretrained`, model and processor."""
+    model, processor = build(family, **options)
+    model.save_pretrained(directory)
+    processor.save_pretrained(directory)
+    return directory
+
+
+def picture(rng: np.random.Generator, width: int, height: int) -> Image.Image:
+    """Uniform noise: no two patches are alike."""
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def example(
+    family: str = "llava",
+    seed: int = 0,
+    images: int = 1,
+    question: str | None = None,
+    options: tuple[str, ...] = ("red", "blue"),
+    size: tuple[int, int] | None = None,
+    **fields: Any,
+) -> Example:
+    """A question about random pictures of random sizes (20 to 90 pixels), with options and two boxes.
+
+    `family` only names the example: one example suits all of them. `size` (width, height) fixes the pictures.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = [size or (int(rng.integers(20, 91)), int(rng.integers(20, 91))) for _ in range(images)]
+    pictures = tuple(picture(rng, *s) for s in sizes)
+    boxes = ()
+    if images:
+        width, height = sizes[0]
+        boxes = (
+            Box("circle", width * 0.1, height * 0.2, width * 0.3, height * 0.25),
+            Box("square", width * 0.6, height * 0.5, width * 0.2, height * 0.3),
+        )
+    if question is None:
+        extra = " and the square" * int(rng.integers(0, 4))
+        question = f"What color is the circle{extra}, " + " or ".join(options) + "?"
+    given: dict[str, Any] = {"answer": options[0] if options else "red", "type": "choose", "boxes": boxes} | fields
+    return Example(id=f"{family}-{seed}", question=question, images=pictures, options=options, **given)
+
+
+def _enlarge(model: PreTrainedModel) -> None:
+    """Matrices with standard deviation 0.35 (embeddings 1, positions of pictures 0.5); norms about 1; biases 0.1."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.ndim < 2:
+                is_scale = "norm" in name and name.endswith("weight")
+                p.normal_(1.0 if is_scale else 0.0, 0.1)
+            elif p is model.get_input_embeddings().weight:
+                p.normal_(0.0, 1.0)
+            elif "visual" in name or "vision" in name:
+                p.normal_(0.0, 0.5 if "embedding" in name else 0.2)
+            else:
+                p.normal_(0.0, 0.35)
+
+
+def _text(processor: ProcessorMixin, layers: int) -> dict[str, Any]:
+    tokenizer = processor.tokenizer
+    return {
+        "vocab_size": VOCAB,
+        "hidden_size": WIDTH,
+        "intermediate_size": 96,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": CONTEXT,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "tie_word_embeddings": False,
+    }
+
+
+def _clip() -> CLIPVisionConfig:
+    return CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=_SIDE,
+        patch_size=_PATCH,
+        projection_dim=32,
+    )
+
+
+def _llava(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
+    config = LlavaConfig(
+        vision_config=_clip(),
+        text_config=LlamaConfig(**_text(processor, layers)),
+        image_token_id=processor.image_token_id,
+        image_seq_length=(_SIDE // _PATCH) ** 2,
+    )
+    return LlavaForConditionalGeneration(config)
+
+
+def _llava_next(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
+    config = LlavaNextConfig(
+        vision_config=_clip(),
+        text_config=LlamaConfig(**_text(processor, layers)),
+        image_token_id=processor.image_token_id,
+        image_grid_pinpoints=_PINPOINTS,
+        image_seq_length=(_SIDE // _PATCH) ** 2,
+    )
+    return LlavaNextForConditionalGeneration(config)
+
+
+def _qwen(config_class: type, model_class: type, vision: dict[str, Any]) -> Callable[..., PreTrainedModel]:
+    def make(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
+        ids = processor.tokenizer.convert_tokens_to_ids
+        config = config_class(
+            text_config=_text(processor, layers)
+            | {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 2, 2]}},
+            vision_config={"depth": 2, "num_heads": 4, "patch_size": 14, "spatial_merge_size": 2} | vision,
+            image_token_id=processor.image_token_id,
+            video_token_id=processor.video_token_id,
+            vision_start_token_id=ids("<|vision_start|>"),
+            vision_end_token_id=ids("<|vision_end|>"),
+            tie_word_embeddings=False,
+        )
+        return model_class(config)
+
+    return make
+
+
+def _llava_processor() -> ProcessorMixin:
+    return LlavaProcessor(
+        LlavaImageProcessorPil(size={"shortest_edge": _SIDE}, crop_size={"height": _SIDE, "width": _SIDE}),
+        llama_tokenizer(VOCAB - 4),
+        **_llava_options(),
+    )
+
+
+def _llava_next_processor() -> ProcessorMixin:
+    return LlavaNextProcessor(
+        LlavaNextImageProcessorPil(
+            size={"shortest_edge": _SIDE},
+            crop_size={"height": _SIDE, "width": _SIDE},
+            image_grid_pinpoints=_PINPOINTS,
+        ),
+        llama_tokenizer(VOCAB - 4),
+        **_llava_options(),
+    )
+
+
+def _llava_options() -> dict[str, Any]:
+    return {
+        "patch_size": _PATCH,
+        "vision_feature_select_strategy": "default",
+        "num_additional_image_tokens": 1,
+        "chat_template": VICUNA_TEMPLATE,
+    }
+
+
+def _qwen_processor(processor_class: type) -> Callable[[], ProcessorMixin]:
+    def make() -> ProcessorMixin:
+        size = {"shortest_edge": 4 * 28 * 28, "longest_edge": 20 * 28 * 28}
+        return processor_class(
+            Qwen2VLImageProcessorPil(size=size),
+            qwen_tokenizer(VOCAB - 4),
+            Qwen2VLVideoProcessor(size=size),
+            chat_template=CHATML_TEMPLATE,
+        )
+
+    return make
+
+
+_MAKERS: dict[str, tuple[Callable[..., PreTrainedModel], Callable[[], ProcessorMixin]]] = {
+    "llava": (_llava, _llava_processor),
+    "llava_next": (_llava_next, _llava_next_processor),
+    "qwen2_vl": (
+        _qwen(Qwen2VLConfig, Qwen2VLForConditionalGeneration, {"embed_dim": 32, "mlp_ratio": 2, "hidden_size": WIDTH}),
+        _qwen_processor(Qwen2VLProcessor),
+    ),
+    "qwen2_5_vl": (
+        _qwen(
+            Qwen2_5_VLConfig,
+            Qwen2_5_VLForConditionalGeneration,
+            {
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "out_hidden_size": WIDTH,
+                "window_size": 56,
+                "fullatt_block_indexes": [1],
+            },
+        ),
+        _qwen_processor(Qwen2_5_VLProcessor),
+    ),
+}

@@ -1,0 +1,79 @@
+"""Small byte-level BPE tokenizers and chat templates in the style of the published checkpoints."""
+
+import json
+from collections.abc import Sequence
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
+
+_TEXT = (
+    "Answer the question using a single word or phrase. What color is the shape to the left of the red circle? "
+    "Is there a blue square or a green triangle? yes no USER ASSISTANT system user assistant helpful You are a "
+) * 2
+
+VICUNA_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ message['role'].upper() + ': ' }}"
+    "{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>\n' }}{% endfor %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] + ' ' }}{% endfor %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+CHATML_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if loop.first and message['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}{{ '<|vision_start|><|image_pad|><|vision_end|>' }}"
+    "{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{{ '<|im_end|>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+QWEN_SPECIALS = (
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"),
+    *("<|image_pad|>", "<|video_pad|>"),
+)
+
+
+def _byte_level(specials: Sequence[str], vocab_size: int) -> Tokenizer:
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=1,
+        special_tokens=list(specials),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator([_TEXT], trainer)
+    return core
+
+
+def llama_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
+    """`<s>` in front of every text, `<image>` one token, `</s>` and `<pad>`."""
+    core = _byte_level(("<unk>", "<s>", "</s>", "<pad>", "<image>"), vocab_size)
+    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        additional_special_tokens=["<image>"],
+        padding_side="left",
+    )
+
+
+def qwen_tokenizer(vocab_size: int) -> Qwen2Tokenizer:
+    """No token in front, `<|image_pad|>` between vision marks."""
+    core = _byte_level((), vocab_size - len(QWEN_SPECIALS))
+    learned = json.loads(core.to_str())["model"]
+    tokenizer = Qwen2Tokenizer(
+        vocab=learned["vocab"], merges=[tuple(m) for m in learned["merges"]], padding_side="left"
+    )
+    tokenizer.add_tokens([AddedToken(token, special=True) for token in QWEN_SPECIALS])
+    tokenizer.eos_token = "<|im_end|>"
+    return tokenizer
