@@ -1,0 +1,135 @@
+"""From what an example holds (a path, a PIL image, an array) to one RGB image, or a reason why not."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from chiasm.core.errors import ExampleError
+
+MAX_PIXELS = 120_000_000
+"""Largest image that is decoded: above any common camera (108 megapixels), 360 MB as RGB. A few kilobytes of
+PNG can claim far more, and decoding them would end the whole run for one bad example."""
+
+# Raster formats that Pillow decodes in this process. EPS (which starts Ghostscript), PDF and the like are left out:
+# a data set must not be able to start programs.
+_FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "ICO", "TGA")
+
+# EXIF 2.32, tag 0x0112: the turn that brings the stored pixels upright (1 is upright already).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load_image(source: str | Path | Image.Image | np.ndarray) -> Image.Image:
+    """The picture as an RGB image in memory, upright.
+
+    `source`: a path, a PIL image, or an array of uint8 (H rows x W columns, or H x W x C with 1, 3 or 4 channels). The
+    EXIF orientation is applied, so boxes count pixels of the upright picture. Transparency is laid on white, as a page
+    shows it. 16-bit grey is scaled to 8 bits by its full range. Of an animated or many-page file the first frame is
+    taken. Colour profiles are not applied, since the models' own processors do not apply them either.
+
+    **Errors:** `ExampleError` with what was found: no file, zero bytes, not an image, truncated, more than
+    `MAX_PIXELS`, an array of another shape or dtype.
+    """
+    if isinstance(source, str | Path):
+        return _from_file(Path(source))
+    if isinstance(source, Image.Image):
+        with _as_example_errors("image in memory"):
+            return _decoded(source)
+    if isinstance(source, np.ndarray):
+        with _as_example_errors("array"):
+            return _decoded(_from_array(source))
+    raise ExampleError(f"an image is a path, a PIL image or an array of uint8, found {type(source).__name__}")
+
+
+def _from_file(path: Path) -> Image.Image:
+    if not path.is_file():
+        raise ExampleError(f"image {path}: {'it is a folder' if path.is_dir() else 'there is no such file'}")
+    Image.init()
+    formats = [name for name in _FORMATS if name in Image.OPEN]
+    with _as_example_errors(f"image {path}"), path.open("rb") as file:
+        head = file.read(40)
+        if not head:
+            raise ExampleError("the file is empty (0 bytes)")
+        file.seek(0)
+        try:
+            return _decoded(Image.open(file, formats=formats))
+        except Image.UnidentifiedImageError as error:
+            raise ExampleError(f"not an image in a known format, it starts with {head!r}") from error
+        except Image.DecompressionBombError as error:
+            raise ExampleError(f"more than {MAX_PIXELS:,} pixels, which is not decoded") from error
+
+
+@contextmanager
+def _as_example_errors(name: str) -> Iterator[None]:
+    """Whatever Pillow raises becomes an `ExampleError` that names the image; what it warns of is judged here instead.
+
+    Its format plug-ins raise almost any kind (SyntaxError, struct.error, IndexError ...) on malformed data, and warn
+    of large sizes (`MAX_PIXELS` decides on those) and of malformed EXIF blocks (the pixels are whole then).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ExampleError as error:
+        raise ExampleError(f"{name}: {error}") from error.__cause__
+    except Exception as error:
+        raise ExampleError(f"{name}: cannot be decoded ({str(error) or type(error).__name__})") from error
+
+
+def _decoded(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ExampleError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels, which is not decoded")
+    if not width * height:
+        raise ExampleError(f"{width} x {height} has no pixels")
+    image.load()
+    return _rgb(_upright(image))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Not `ImageOps.exif_transpose`: that writes the EXIF block anew, which fails for blocks with odd other entries.
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    return image if turn is None else image.transpose(turn)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert("RGB")
+    # A copy, so that the caller's image and an open file are never shared.
+    return image.copy() if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits scaled to 8; other deep images have no range that could be known from the file."""
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode == "F" or low < 0 or high > 65535:
+        raise ExampleError(
+            f"grey values {low:g} to {high:g} in mode {image.mode} have no known white; save it with 8 or 16 bits"
+        )
+    return Image.fromarray(np.round(values / 257).astype(np.uint8))
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    shape = array.shape
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4))):
+        raise ExampleError(
+            f"an image array is H x W (x 1, 3 or 4) of uint8, found {' x '.join(map(str, shape))} of {array.dtype}"
+        )
+    if 0 in shape:
+        raise ExampleError(f"{' x '.join(map(str, shape))} has no pixels")
+    return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.ndim == 3 and shape[2] == 1 else array))
