@@ -25,9 +25,20 @@ class TableSchema:
     name: str
     columns: tuple[Column, ...]
 
+    def __post_init__(self) -> None:
+        if len(set(self.names)) != len(self.columns):
+            raise ValueError(f"table `{self.name}` names a column twice: {', '.join(self.names)}")
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.columns)
+
+    def column(self, name: str) -> Column:
+        """The column called `name`; `KeyError` if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
 
     def plus(self, name: str, *columns: Column) -> "TableSchema":
         """The same columns and `columns` after them, under another name (controls beside results)."""

@@ -1,0 +1,105 @@
+"""Files and directories that appear whole or not at all, and a full disk told as such.
+
+A process may be killed between any two system calls. Whatever is visible under its final name is therefore complete
+and already on the disk (fsync before rename); everything else has a name that starts with `.partial-`.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from chiasm.core.errors import ChiasmError
+
+PARTIAL = ".partial-"
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+
+
+class FullDiskError(ChiasmError):
+    """There was no room for a file. What had been finished before is still there."""
+
+
+@contextmanager
+def telling_full_disk(what: str, path: Path) -> Iterator[None]:
+    """Turn "no space left" inside the block into an error with what, where and how much is free."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        free = shutil.disk_usage(path if path.is_dir() else path.parent).free
+        raise FullDiskError(
+            f"write {what} in `{path}`",
+            f"{_FULL[error.errno]} ({free / 1e6:.1f} MB free)",
+            "Make room, then run the same command again with --resume: nothing finished is lost or repeated",
+        ) from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file open for writing that takes the name `path` only after the block has succeeded and the disk has it.
+
+    **Errors:** `FullDiskError`; on any error the former content of `path` stays.
+    """
+    partial = path.with_name(PARTIAL + path.name)
+    try:
+        with telling_full_disk(f"`{path.name}`", path.parent):
+            with open(partial, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+            sync_directory(path.parent)
+    except Exception:
+        partial.unlink(missing_ok=True)  # gives its room back; a kill leaves it to be overwritten
+        raise
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """A directory to fill that takes the name `path` only after the block has succeeded.
+
+    The block writes with `whole_file`, so every file is on the disk before the name is.
+    """
+    partial = path.with_name(PARTIAL + path.name)
+    remove(partial)
+    try:
+        with telling_full_disk(f"`{path.name}`", path.parent):
+            partial.mkdir()
+            yield partial
+            sync_directory(partial)
+            os.rename(partial, path)
+            sync_directory(path.parent)
+    except Exception:
+        remove(partial)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory tree if it is there.
+
+    A directory loses its name first: a kill halfway through leaves something partial, never something that looks whole.
+    """
+    if path.is_dir() and not path.is_symlink():
+        if not path.name.startswith(PARTIAL):
+            doomed = path.with_name(PARTIAL + "removed-" + path.name)
+            if doomed.exists():
+                shutil.rmtree(doomed)
+            os.rename(path, doomed)
+            path = doomed
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    """Put the names in `path` on the disk, where the system can open directories at all (POSIX)."""
+    if os.name == "posix":
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
