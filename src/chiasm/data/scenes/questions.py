@@ -1,0 +1,156 @@
+"""GQA's six question types on scenes, each asked so that the question alone tells nothing.
+
+In every type one answer is right half of the time and the other option the other half, in either order. So the most
+common answer of a type and the best guess without the image are the same number, one half: "blind equals majority"
+needs no footnote. For colours and categories this takes an anchor: one of the two options is always `ANCHOR_COLOR`
+or `ANCHOR_SHAPE`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from chiasm.data.scenes.language import article, relation
+from chiasm.data.scenes.world import COLORS, SHAPES, Scene, Thing
+
+TYPES: Final = ("ChooseAttr", "ChooseCat", "ChooseRel", "CompareAttr", "LogicalObj", "QueryAttr")
+ANCHOR_COLOR: Final = "red"
+ANCHOR_SHAPE: Final = "circle"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about a scene. `about` are the objects it speaks of that the scene has, the central one first."""
+
+    type: str
+    text: str
+    answer: str
+    options: tuple[str, ...]
+    about: tuple[Thing, ...]
+
+
+def choose_color(thing: Thing, other: str, rng: random.Random) -> Question:
+    """Asks "Is the circle red or blue?": `other` is the wrong colour."""
+    options = _shuffled((thing.color, other), rng)
+    text = f"Is the {thing.shape} {options[0]} or {options[1]}?"
+    return Question("ChooseAttr", text, thing.color, options, (thing,))
+
+
+def choose_shape(thing: Thing, other: str, rng: random.Random) -> Question:
+    """Asks "Is the red object a circle or a square?": assumes that the colour is the object's alone."""
+    options = _shuffled((thing.shape, other), rng)
+    text = f"Is the {thing.color} object a {options[0]} or a {options[1]}?"
+    return Question("ChooseCat", text, thing.shape, options, (thing,))
+
+
+def choose_relation(a: Thing, b: Thing, rng: random.Random, across: bool = True) -> Question | None:
+    """Asks "Is the circle to the left or right of the star?", or "above or below"; None where they are level."""
+    answer = relation(a, b, across)
+    if answer is None:
+        return None
+    options = _shuffled(("left", "right") if across else ("above", "below"), rng)
+    asked = f"to the {options[0]} or {options[1]} of" if across else f"{options[0]} or {options[1]}"
+    return Question("ChooseRel", f"Is the {a.shape} {asked} the {b.shape}?", answer, options, (a, b))
+
+
+def compare(a: Thing, b: Thing, rng: random.Random) -> Question | None:
+    """Asks "What do the circle and the star share, color or size?"; None unless they share exactly one of the two."""
+    same_color, same_size = a.color == b.color, a.size == b.size
+    if same_color == same_size:
+        return None
+    options = _shuffled(("color", "size"), rng)
+    text = f"What do the {a.shape} and the {b.shape} share, {options[0]} or {options[1]}?"
+    return Question("CompareAttr", text, "color" if same_color else "size", options, (a, b))
+
+
+def exists(scene: Scene, color: str, shapes: tuple[str, str]) -> Question:
+    """Asks "Is there a red circle or star?": yes if either is there in that colour."""
+    found = tuple(thing for shape in shapes if (thing := scene.find(shape)) is not None)
+    # The one that makes it true is the central object; where none does, it is the one of a wrong colour.
+    about = tuple(sorted(found, key=lambda thing: thing.color != color))
+    answer = "yes" if any(thing.color == color for thing in found) else "no"
+    return Question("LogicalObj", f"Is there {article(color)} {shapes[0]} or {shapes[1]}?", answer, ("yes", "no"), about)
+
+
+def query_side(thing: Thing) -> Question | None:
+    """Asks "On which side is the circle?"; None for an object in the middle column."""
+    if thing.column == "center":
+        return None
+    return Question("QueryAttr", f"On which side is the {thing.shape}?", thing.column, (), (thing,))
+
+
+def ask(scene: Scene, kind: str, wanted: bool, rng: random.Random) -> Question | None:
+    """A question of this type with this side of the balance, or None if the scene has none.
+
+    `wanted` picks the answer: the anchor, "left", "color", "yes" where true; the alternative where false.
+    """
+    return _MAKERS[kind](scene, wanted, rng)
+
+
+def _color(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
+    thing = _pick([t for t in scene.things if (t.color == ANCHOR_COLOR) == wanted], rng)
+    if thing is None:
+        return None
+    # A wrong option that the scene shows elsewhere: naming any colour seen is then no way to the answer.
+    near = [t.color for t in scene.things if t.color != thing.color]
+    other = rng.choice(near if near and rng.random() < 0.8 else [c for c in COLORS if c != thing.color])
+    if not wanted and ANCHOR_COLOR not in near and rng.random() < 0.8:
+        return None
+    return choose_color(thing, other if wanted else ANCHOR_COLOR, rng)
+
+
+def _category(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
+    colors = [t.color for t in scene.things]
+    alone = [t for t in scene.things if colors.count(t.color) == 1 and (t.shape == ANCHOR_SHAPE) == wanted]
+    thing = _pick(alone, rng)
+    if thing is None:
+        return None
+    near = [t.shape for t in scene.things if t is not thing]
+    other = rng.choice(near if near and rng.random() < 0.8 else [s for s in SHAPES if s != thing.shape])
+    if not wanted and ANCHOR_SHAPE not in near and rng.random() < 0.8:
+        return None
+    return choose_shape(thing, other if wanted else ANCHOR_SHAPE, rng)
+
+
+def _relation(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
+    pairs = [(a, b) for a in scene.things for b in scene.things if relation(a, b, True) == ("right", "left")[wanted]]
+    pair = _pick(pairs, rng)
+    return None if pair is None else choose_relation(*pair, rng)
+
+
+def _compare(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
+    pairs = [(a, b) for a in scene.things for b in scene.things if a is not b]
+    asked = [q for a, b in pairs if (q := compare(a, b, rng)) is not None and (q.answer == "color") == wanted]
+    return _pick(asked, rng)
+
+
+def _exists(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
+    thing = rng.choice(scene.things)
+    other = rng.choice([s for s in SHAPES if s != thing.shape])
+    near = [t.color for t in scene.things if t.color != thing.color]
+    # "No" mostly names a colour that another object has: neither the colours nor the shapes seen settle it.
+    wrong = rng.choice(near if near and rng.random() < 0.8 else [c for c in COLORS if c != thing.color])
+    question = exists(scene, thing.color if wanted else wrong, _shuffled((thing.shape, other), rng))
+    return question if (question.answer == "yes") == wanted else None
+
+
+def _side(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
+    thing = _pick([t for t in scene.things if t.column == ("right", "left")[wanted]], rng)
+    return None if thing is None else query_side(thing)
+
+
+_MAKERS: Final[dict[str, Callable[[Scene, bool, random.Random], Question | None]]] = dict(
+    zip(TYPES, (_color, _category, _relation, _compare, _exists, _side), strict=True)
+)
+
+
+def _pick(items: list[_T], rng: random.Random) -> _T | None:
+    return rng.choice(items) if items else None
+
+
+def _shuffled(pair: tuple[str, str], rng: random.Random) -> tuple[str, str]:
+    return pair if rng.random() < 0.5 else (pair[1], pair[0])
