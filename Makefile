@@ -13,6 +13,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch numpy
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e . --group dev
+	$(BIN)/python -m pip install --quiet --no-deps torchvision==0.28.0
+	cp tests/support/torchvision_shim.py "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/torchvision_shim_dev.py"
+	echo 'import torchvision_shim_dev; torchvision_shim_dev.install_lazily()' \
+	  > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/torchvision_shim_dev.pth"
 	touch $(STAMP)
 
 demo: setup

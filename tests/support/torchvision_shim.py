@@ -1,22 +1,47 @@
 """Lets `torchvision` import beside a CPU-only torch: some processors cannot be constructed without it.
 
 Its wheels register fake kernels for two compiled operators that the CPU build of torch does not load. Declaring the
-operators is enough for the import; nothing here calls them. For tests and development only.
+operators is enough for the import; nothing here calls them. For tests and development only: `make setup` copies this
+file into the environment and has it run at start-up, so that subprocesses have it too. It therefore costs nothing
+until torchvision is imported.
 """
 
 import importlib.util
-
-import torch
+import sys
+from importlib.machinery import ModuleSpec
+from typing import Any
 
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_libraries: list[torch.library.Library] = []  # a library object takes its operators with it when it is collected
+_libraries: list[Any] = []  # a library object takes its operators with it when it is collected
 
 
 def install() -> None:
     """Declare the operators, once, and only where the installed torchvision cannot bring its own."""
-    if _libraries or importlib.util.find_spec("torchvision") is None or torch.version.cuda is not None:
+    if _libraries or importlib.util.find_spec("torchvision") is None:
+        return
+    _declare()
+
+
+def _declare() -> None:
+    import torch
+
+    if torch.version.cuda is not None or _libraries:
         return
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         library.define(f"{name}{_SIGNATURE}")
     _libraries.append(library)
+
+
+class _BeforeTorchvision:
+    """Declares the operators when torchvision is looked up while torch is there, then lets the import go on."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name == "torchvision" and "torch" in sys.modules:
+            _declare()
+        return None
+
+
+def install_lazily() -> None:
+    """Declare the operators when something imports torchvision."""
+    sys.meta_path.insert(0, _BeforeTorchvision())

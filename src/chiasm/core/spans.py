@@ -52,6 +52,9 @@ class Spans(Mapping[str, Positions]):
             raise EmptySpanError(f"span `{name}` is empty in this example")
         return found
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and all(part.strip() in self.positions for part in name.split("+"))
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.positions)
 

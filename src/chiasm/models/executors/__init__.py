@@ -1,0 +1,1 @@
+"""How variants are computed. `LockstepExecutor` is the product, `ReferenceExecutor` the yardstick."""

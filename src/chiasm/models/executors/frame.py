@@ -1,0 +1,108 @@
+"""What a model hands to its decoder layers, recorded by a dry walk in which the layers do nothing.
+
+The dry walk runs the model's own embedding, vision tower and mask code, so every family exception in there (merging
+of image features, M-RoPE, sliding windows, prefix masks) is read, not re-implemented.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from chiasm.models.view import ModelView
+
+
+class Frame(NamedTuple):
+    """Inputs of the decoder stack: `hidden` (B x T x D) of layer 0, and every layer's arguments by name."""
+
+    hidden: Float[Tensor, "B T D"]
+    arguments: tuple[dict[str, Any], ...]
+
+    @property
+    def length(self) -> int:
+        return self.hidden.shape[1]
+
+
+def layer_arguments(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+    """The hidden states and all other arguments of a layer call, by name."""
+    names = list(inspect.signature(type(layer).forward).parameters)[1:]
+    named = dict(zip(names, args, strict=False)) | kwargs
+    hidden = named.pop(names[0])
+    return hidden, named
+
+
+@contextmanager
+def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let `module` run `forward` instead of its own; hooks around it (offloading among them) stay in force."""
+    # accelerate keeps its own wrapper in the instance dictionary: put back exactly what was there.
+    before = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
+
+
+@contextmanager
+def encoded_once(module: nn.Module | None) -> Iterator[None]:
+    """Compute a perceptual encoder once per distinct input while this is open; later calls return the same output.
+
+    The dry walk, the real walk and the other questions on one image all ask for the same features.
+    """
+    if module is None:
+        yield
+        return
+    seen: list[tuple[list[Tensor], Any]] = []
+    forward = module.forward
+
+    def remembering(*args: Any, **kwargs: Any) -> Any:
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        for known, output in seen:
+            if len(known) == len(tensors) and all(_same(a, b) for a, b in zip(known, tensors, strict=True)):
+                return output
+        output = forward(*args, **kwargs)
+        seen.append((tensors, output))
+        return output
+
+    with replaced_forward(module, remembering):
+        yield
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a is b or (a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b))
+
+
+@torch.no_grad()
+def record_frame(view: ModelView, inputs: dict[str, Any]) -> Frame:
+    """Walk the model with its decoder layers short-circuited and keep what each was given."""
+    hidden: list[Tensor] = []
+    arguments: list[dict[str, Any]] = []
+
+    def recorder(layer: nn.Module) -> Callable[..., Any]:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            states, named = layer_arguments(layer, args, kwargs)
+            hidden.append(states)
+            arguments.append(named)
+            return (states,) if view.family.layers_return_tuples else states
+
+        return forward
+
+    with ExitStack() as stack:
+        for layer in view.layers:
+            stack.enter_context(replaced_forward(layer, recorder(layer)))
+        view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False)
+    return Frame(hidden[0], tuple(arguments))
+
+
+def keep_logits(view: ModelView, *, slice_to: int | Tensor) -> dict[str, Any]:
+    """`logits_to_keep` where the model takes it: the head is then not run over every position."""
+    model = view.model.get_base_model() if view.is_peft else view.model
+    accepted = inspect.signature(type(model).forward).parameters
+    return {"logits_to_keep": slice_to} if "logits_to_keep" in accepted else {}

@@ -1,0 +1,82 @@
+"""The universal guard: a packed result is trusted only after a plain masked forward has given the same.
+
+Packing goes silently wrong where a layer mixes rows outside attention, counts row indices, or reads a mask the engine
+did not see. Clean rows stay right in all of these cases, so variants are what is compared.
+"""
+
+import time
+from dataclasses import replace
+
+import torch
+
+from chiasm.core.errors import GuardError
+from chiasm.models.executors.base import Job, Outcome, Readout
+from chiasm.models.executors.forest import Forest
+from chiasm.models.executors.plan import Slot
+from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.view import ModelView
+
+# Largest difference in log-probability that rounding explains. float64 models still compute norms and rotary
+# embeddings in float32; in half precision the shape of a batch alone moves log-probabilities by up to 6e-2.
+TOLERANCE = {torch.float64: 1e-5, torch.float32: 2e-3, torch.float16: 6e-2, torch.bfloat16: 0.25}
+
+
+class Guard:
+    """Compares one variant per tail length with the reference, once per view and kind of walk.
+
+    `seconds` is the time spent so far, `largest` the largest difference seen: both belong in the report.
+    """
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        self.enabled = enabled
+        self.seconds = 0.0
+        self.largest = 0.0
+        self._passed: set[tuple[object, ...]] = set()
+
+    def check(self, view: ModelView, forest: Forest, job: Job, result: Outcome, slots: list[Slot], index: int) -> None:
+        """Compare `result` of `job` (the `index`-th of its walk) with the reference where this kind is new.
+
+        **Errors:** `GuardError` with the largest difference.
+        """
+        if not self.enabled:
+            return
+        chosen = {}
+        for slot in slots:
+            for j, v in slot.members.values():
+                kinds = tuple(type(c).__name__ for c in job.variants[v].changes) if j == index else None
+                if kinds is not None:
+                    chosen.setdefault((len(slot.rows), kinds), v)
+        # Tail lengths differ with every question: the number of different tails is what makes a kind, not each length.
+        layout = tuple(sorted((rank, kinds) for rank, (_, kinds) in enumerate(sorted(chosen))))
+        key = (
+            id(view.model),
+            view.dtype,
+            forest.batch > 1,
+            index > 0,
+            bool(forest.tails),
+            len(forest.groups_from(0)),
+            layout,
+        )
+        if not chosen or key in self._passed:
+            return
+        started = time.perf_counter()
+        variants = tuple(job.variants[v] for v in chosen.values())
+        readout = Readout(job.readout.positions, tuple(int(t) for t in result.tokens))
+        alone = replace(job, variants=variants, readout=readout, taps=())
+        expected = ReferenceExecutor(reuse_vision=True).run(view, [alone])[0]
+        if isinstance(expected, Exception):
+            raise expected
+        packed = torch.cat([result.clean[None], result.logprobs[list(chosen.values())]])
+        plain = torch.cat([expected.clean[None], expected.logprobs])
+        difference = float((packed - plain).abs().max())
+        self.seconds += time.perf_counter() - started
+        self.largest = max(self.largest, difference)
+        # `not <=` so that NaN is a mismatch too.
+        if not difference <= TOLERANCE[view.dtype]:
+            raise GuardError(
+                f"computing cuts of {view.name} in one walk",
+                f"log-probabilities differ from a plain masked forward by {difference:.2g} "
+                f"(allowed {TOLERANCE[view.dtype]:.2g} in {view.dtype})",
+                "Use --executor reference, and report the model: its layers mix rows in a way chiasm does not know",
+            )
+        self._passed.add(key)

@@ -1,0 +1,118 @@
+"""How many bytes a walk takes above its clean pass, and the largest chunks that keep a budget."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from chiasm.core.errors import ChiasmError
+from chiasm.models.executors.forest import Forest
+from chiasm.models.executors.plan import Slot
+from chiasm.models.view import ModelView
+
+# Beyond this many rows a call gains no speed (matrix products are efficient, and rows of one chunk that do not see
+# each other still cost attention): measured in docs/bench.md.
+MOST_ROWS = 320
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_bytes(text: str | int) -> int:
+    """`500MB`, `2GiB`, `100000` as a number of bytes."""
+    if isinstance(text, int):
+        return text
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*", text)
+    if not match or match[2].upper() not in _UNITS:
+        raise ChiasmError(f"memory budget `{text}`", "it is not a number of bytes", "Write for example 500MB or 2GiB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+class Sizes(NamedTuple):
+    """What the estimate needs to know about a model: widths in elements, `item` in bytes."""
+
+    width: int
+    inner: int
+    key_width: int
+    query_width: int
+    heads: int
+    vocabulary: int
+    item: int
+    eager: bool
+
+    @classmethod
+    def of(cls, view: ModelView) -> "Sizes":
+        config = view.text_config
+        heads = int(config.num_attention_heads)
+        head = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+        groups = int(getattr(config, "num_key_value_heads", None) or heads)
+        inner = int(getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
+        return cls(
+            width=int(config.hidden_size),
+            inner=inner,
+            key_width=groups * head,
+            query_width=heads * head,
+            heads=heads,
+            vocabulary=int(config.vocab_size),
+            item=torch.finfo(view.dtype).bits // 8,
+            eager=view.attention_implementation == "eager",
+        )
+
+
+def kept_bytes(sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, chunk: int) -> int:
+    """Bytes held throughout the walk: the variants' states, the chunks' masks, the logits that are read."""
+    rows = sum(len(slot.rows) for slot in slots)
+    states = 2 * rows * sizes.width * sizes.item
+    masks = rows * (forest.length + chunk) * 5
+    logits = (len(slots) + 1) * reads * sizes.vocabulary * (sizes.item + 2 * 4)
+    return forest.batch * (states + masks + logits)
+
+
+def call_bytes(sizes: Sizes, forest: Forest, rows: int) -> int:
+    """Bytes that one layer call on `rows` rows needs for a moment."""
+    columns = forest.length + rows
+    inside = rows * (6 * sizes.width + 3 * sizes.inner + 4 * sizes.query_width) * sizes.item
+    # Keys and values: the context kept, joined with the chunk's, and repeated over query groups where sdpa asks.
+    pairs = columns * (4 * sizes.key_width + 2 * sizes.query_width) * sizes.item
+    masks = rows * columns * (4 + sizes.item)
+    scores = 3 * sizes.heads * rows * columns * 4 if sizes.eager else 0
+    return forest.batch * (inside + pairs + masks + scores)
+
+
+def rows_per_call(sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, budget: int | None) -> int | None:
+    """The most rows per layer call that keep `budget`; None if these slots do not fit together at all."""
+    least = max(len(slot.rows) for slot in slots)
+    rows = max(MOST_ROWS, least)
+    if budget is None:
+        return rows
+    while rows >= least:
+        if kept_bytes(sizes, forest, slots, reads, rows) + call_bytes(sizes, forest, rows) <= budget:
+            return rows
+        if rows == least:
+            break
+        rows = max(least, rows * 3 // 4)
+    return None
+
+
+def waves(
+    sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, budget: int | None
+) -> list[tuple[list[Slot], int]]:
+    """Slots split into as few walks as the budget allows, each with its rows per call.
+
+    **Errors:** `ChiasmError` if a single variant does not fit.
+    """
+    if not slots:
+        return [([], MOST_ROWS)]
+    rows = rows_per_call(sizes, forest, slots, reads, budget)
+    if rows is not None:
+        return [(list(slots), rows)]
+    if len(slots) == 1:
+        least = len(slots[0].rows)
+        need = kept_bytes(sizes, forest, slots, reads, least) + call_bytes(sizes, forest, least)
+        raise ChiasmError(
+            f"a memory budget of {budget:,} bytes",
+            f"one variant alone needs about {need:,} bytes beside the clean pass",
+            f"Give at least --memory {-(-need // 10**6)}MB",
+        )
+    half = len(slots) // 2
+    return waves(sizes, forest, slots[:half], reads, budget) + waves(sizes, forest, slots[half:], reads, budget)

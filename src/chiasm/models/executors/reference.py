@@ -1,0 +1,113 @@
+"""The yardstick: one full masked forward of the untouched model per variant."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from chiasm.core.errors import ExampleError
+from chiasm.interventions import KnockOut, Variant, Zero
+from chiasm.models.executors.base import Executor, Job, Outcome
+from chiasm.models.executors.frame import Frame, encoded_once, keep_logits, layer_arguments, record_frame
+from chiasm.models.executors.masks import allowed_rows, as_layer_mask, require_keys
+from chiasm.models.executors.reading import log_probabilities, outcome, read_positions
+from chiasm.models.executors.zeroing import zeroed
+from chiasm.models.view import ModelView
+
+
+class ReferenceExecutor(Executor):
+    """One plain forward per variant, with the attention mask of the window's layers replaced.
+
+    `reuse_vision` computes the vision tower once per example (off: every pass pays for it, as published code does).
+    """
+
+    def __init__(self, *, reuse_vision: bool = False) -> None:
+        self.reuse_vision = reuse_vision
+
+    @torch.no_grad()
+    def run(self, view: ModelView, jobs: Sequence[Job]) -> list[Outcome | ExampleError]:
+        results: list[Outcome | ExampleError] = []
+        with view.readable_attention():
+            for job in jobs:
+                try:
+                    results.append(self._run_one(view, job))
+                except ExampleError as error:
+                    results.append(error)
+        return results
+
+    def _run_one(self, view: ModelView, job: Job) -> Outcome:
+        inputs = dict(job.encoded.inputs)
+        positions = read_positions(job)
+        with encoded_once(view.vision_tower if self.reuse_vision else None):
+            frame = record_frame(view, inputs)
+            with ExitStack() as stack:
+                taps = {tap.name: _tapped(view, list(tap.positions), stack) for tap in job.taps}
+                clean = log_probabilities(self._logits(view, inputs, positions))
+            rows = [clean]
+            for variant in job.variants:
+                with ExitStack() as stack:
+                    apply_variant(view, frame, variant, stack)
+                    rows.append(log_probabilities(self._logits(view, inputs, positions)))
+        states = {name: torch.stack(found) for name, found in taps.items()}
+        return outcome(job, torch.stack(rows), torch.zeros(len(job.variants), dtype=torch.bool), states)
+
+    def _logits(self, view: ModelView, inputs: dict[str, Any], positions: Tensor) -> Float[Tensor, "P N"]:
+        keep = keep_logits(view, slice_to=positions.to(view.device))
+        logits = view.model(**inputs, **keep, use_cache=False).logits[0]
+        return logits if keep else logits.index_select(0, positions.to(logits.device))
+
+
+def apply_variant(view: ModelView, frame: Frame, variant: Variant, stack: ExitStack) -> None:
+    """Hook the changes of `variant` into the model for as long as `stack` is open."""
+    for index, layer in enumerate(view.layers):
+        cuts = [c for c in variant.changes if isinstance(c, KnockOut) and index in c.window]
+        zeros = [c for c in variant.changes if isinstance(c, Zero) and index in c.window]
+        if cuts:
+            allowed = cut_mask(view, frame, index, cuts)
+            require_keys(allowed, f"variant `{variant.name}`")
+            mask = as_layer_mask(allowed, view.attention_implementation, frame.hidden.dtype)
+            stack.callback(layer.register_forward_pre_hook(_mask_hook(mask), with_kwargs=True).remove)
+        for change in zeros:
+            marked = torch.zeros(frame.hidden.shape[:2], dtype=torch.bool, device=frame.hidden.device)
+            marked[:, list(change.positions)] = True
+            stack.enter_context(zeroed(view, layer, {change.component: marked}))
+
+
+def cut_mask(view: ModelView, frame: Frame, index: int, cuts: Sequence[KnockOut]) -> Bool[Tensor, "B T T"]:
+    """The model's own mask of layer `index` without the cut pairs."""
+    length, device = frame.length, frame.hidden.device
+    mask = frame.arguments[index].get("attention_mask")
+    rows = torch.arange(length, device=device)
+    allowed = allowed_rows(mask, rows, length, frame.hidden.shape[0], view.attention_implementation).clone()
+    for cut in cuts:
+        if cut.keys:
+            queries = torch.tensor(cut.queries, device=device)[:, None]
+            allowed[:, queries, torch.tensor(cut.keys, device=device)[None, :]] = False
+    return allowed
+
+
+def _mask_hook(mask: Tensor) -> Any:
+    def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        hidden, named = layer_arguments(layer, args, kwargs)
+        return (hidden,), named | {"attention_mask": mask}
+
+    return hook
+
+
+def _tapped(view: ModelView, positions: list[int], stack: ExitStack) -> list[Tensor]:
+    """Fills with the residual states 0..L at `positions` during the next forward."""
+    found: list[Tensor] = []
+
+    def before(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found.append(layer_arguments(layer, args, kwargs)[0][0, positions].cpu())
+
+    def after(layer: nn.Module, args: Any, output: Any) -> None:
+        found.append((output[0] if isinstance(output, tuple) else output)[0, positions].cpu())
+
+    for layer in view.layers:
+        stack.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
+    stack.callback(view.layers[-1].register_forward_hook(after).remove)
+    return found

@@ -1,0 +1,175 @@
+"""One walk down the layers: the model's own forward computes the clean rows, and the variants ride along.
+
+After each layer has computed the clean rows, the same layer is called on the variants' rows. The model's cache
+interface is the packing point: an object in its place keeps the clean keys and values of the layer at hand and puts
+them before the variants' own, so that no clean row is computed twice, no cache over layers is kept, and the attention
+code is the model's. The last layer returns the rows that are read, and the model's own norm and head finish the job.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from chiasm.core.errors import ChiasmError
+from chiasm.models.executors.forest import Forest
+from chiasm.models.executors.frame import layer_arguments
+from chiasm.models.executors.masks import as_layer_mask
+from chiasm.models.executors.plan import Chunk
+from chiasm.models.executors.zeroing import zeroed
+from chiasm.models.view import ModelView
+
+
+class ContextCache:
+    """Stands in for transformers' cache within one layer: `update` is the only method that attention layers call."""
+
+    def __init__(self) -> None:
+        self._key: Tensor | None = None
+        self._value: Tensor | None = None
+        self.extending = True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """The context's keys and values with the caller's after them; while `extending`, they become the context."""
+        if self._key is not None and self._value is not None:
+            key_states = torch.cat([self._key, key_states], dim=-2)
+            value_states = torch.cat([self._value, value_states], dim=-2)
+        if self.extending:
+            self._key, self._value = key_states, value_states
+        return key_states, value_states
+
+    @property
+    def filled(self) -> bool:
+        return self._key is not None
+
+
+class Walk:
+    """Runs one model forward with `chunks` beside it; `reads` (B x K) indexes clean rows, then the chunks' rows.
+
+    `tapped` clean rows are kept at every depth in `states`.
+    """
+
+    def __init__(
+        self, view: ModelView, forest: Forest, chunks: Sequence[Chunk], reads: Int[Tensor, "B K"], tapped: np.ndarray
+    ) -> None:
+        self.view, self.forest, self.chunks = view, forest, list(chunks)
+        self._reads = reads
+        self._tapped = torch.from_numpy(tapped).to(forest.device)
+        self.states: list[Float[Tensor, "B n D"]] = []
+        self._tail_states: Tensor | None = None
+        self._clean_in: Tensor | None = None
+        self._clean_out: Tensor | None = None
+        self._cache = ContextCache()
+        self._riding = False
+
+    @torch.no_grad()
+    def logits(self, inputs: dict[str, Any]) -> Float[Tensor, "B K N"]:
+        """The model's logits at the read rows."""
+        with ExitStack() as stack:
+            for index, layer in enumerate(self.view.layers):
+                stack.callback(layer.register_forward_pre_hook(self._before(index), with_kwargs=True).remove)
+                stack.callback(layer.register_forward_hook(self._after(index)).remove)
+            return self.view.model(**inputs, use_cache=False).logits
+
+    def _before(self, index: int) -> Any:
+        def hook(layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+            if self._riding:
+                return None
+            hidden, named = layer_arguments(layer, args, kwargs)
+            if "past_key_values" not in named:
+                raise ChiasmError(
+                    f"walking through {type(layer).__name__}",
+                    "it does not take a cache, through which variants see the clean rows",
+                    "Use --executor reference",
+                )
+            self._enter(index, hidden)
+            self._cache = ContextCache()
+            return (hidden,), named | {"past_key_values": self._cache}
+
+        return hook
+
+    def _after(self, index: int) -> Any:
+        def hook(layer: nn.Module, args: Any, output: Any) -> Any:
+            if self._riding:
+                return None
+            clean = output[0] if isinstance(output, tuple) else output
+            if not self._cache.filled:
+                raise ChiasmError(
+                    f"walking through {type(layer).__name__} (layer {index})",
+                    "it attends without the cache interface (a linear-attention or state-space layer?)",
+                    "Use --executor reference",
+                )
+            self._riding = True
+            try:
+                self._ride(index, layer)
+            finally:
+                self._riding = False
+            self._clean_out = clean
+            if index < len(self.view.layers) - 1:
+                return None
+            rows = self._finish(clean)
+            return (rows, *output[1:]) if isinstance(output, tuple) else rows
+
+        return hook
+
+    def _enter(self, index: int, hidden: Float[Tensor, "B S D"]) -> None:
+        """Take the clean input of a layer; what the model added between two layers is added to all who follow."""
+        before, self._clean_in = self._clean_out, hidden
+        self.states.append(self._clean_rows(hidden, index).index_select(1, self._tapped).cpu())
+        if index and before is not None and hidden is not before:
+            # DeepStack and its like: additive, known for the main rows, and zero for the text rows of other tails.
+            delta = torch.zeros_like(hidden[:, :1]).repeat(1, self.forest.length, 1)
+            delta[:, : hidden.shape[1]] = hidden - before
+            for chunk in self.chunks:
+                if chunk.states is not None:
+                    chunk.states = chunk.states + delta.index_select(1, chunk.rows[: chunk.states.shape[1]])
+
+    def _clean_rows(self, main: Float[Tensor, "B S D"], index: int) -> Float[Tensor, "B C D"]:
+        """All clean rows: the main sequence's, then the tails'."""
+        if not self.forest.tails:
+            return main
+        if index == 0:
+            self._tail_states = torch.cat([tail.frame.hidden[:, tail.prefix :] for tail in self.forest.tails], dim=1)
+        assert self._tail_states is not None
+        return torch.cat([main, self._tail_states], dim=1)
+
+    def _ride(self, index: int, layer: nn.Module) -> None:
+        assert self._clean_in is not None
+        clean_in = self._clean_rows(self._clean_in, index)
+        if self.forest.tails:
+            rows = torch.arange(self.forest.main.length, self.forest.length, device=self.forest.device)
+            allowed = self.forest.allowed(self.forest.mask_group(index), rows)
+            self._tail_states = self._call(index, layer, clean_in.index_select(1, rows), rows, allowed)
+        self._cache.extending = False
+        for chunk in self.chunks:
+            live = chunk.live(index)
+            if not live:
+                continue
+            rows = chunk.rows[:live]
+            known = 0 if chunk.states is None else chunk.states.shape[1]
+            joining = clean_in.index_select(1, rows[known:])
+            states = joining if chunk.states is None else torch.cat([chunk.states, joining], dim=1)
+            marked = chunk.zeros(index, live)
+            with zeroed(self.view, layer, marked) if marked else nullcontext():
+                chunk.states = self._call(index, layer, states, rows, chunk.allowed(index, live))
+
+    def _call(
+        self, index: int, layer: nn.Module, states: Float[Tensor, "B n D"], rows: Int[Tensor, " n"], allowed: Tensor
+    ) -> Float[Tensor, "B n D"]:
+        named = self.forest.row_arguments(index, rows)
+        named["attention_mask"] = as_layer_mask(allowed, self.forest.implementation, states.dtype)
+        named["past_key_values"] = self._cache
+        output = layer(states, **named)
+        return output[0] if isinstance(output, tuple) else output
+
+    def _finish(self, clean: Float[Tensor, "B S D"]) -> Float[Tensor, "B K D"]:
+        rows = self._clean_rows(clean, len(self.view.layers))
+        self.states.append(rows.index_select(1, self._tapped).cpu())
+        everything = torch.cat([rows, *(chunk.states for chunk in self.chunks if chunk.states is not None)], dim=1)
+        index = self._reads[..., None].expand(-1, -1, everything.shape[-1])
+        return everything.gather(1, index)

@@ -1,0 +1,182 @@
+"""One vocabulary over an untouched transformers model: its parts by name, and examples as its inputs."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from chiasm.models.encode import encode, encode_batch
+from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example
+from chiasm.models.encoded import Encoded
+from chiasm.models.families import Family, family_of
+
+# Names under which decoders keep the norm before the head. The unembedding law checks the choice.
+_FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
+_ATTENTION = ("self_attn", "attention", "attn")
+_MLP = ("mlp", "feed_forward", "block_sparse_moe", "ffn")
+
+
+class ModelView:
+    """A transformers model with its processor, and names for the parts that studies touch.
+
+    `model` is never changed: hooks live as long as one call. `decoder`, `layers`, `final_norm`, `head`, `embeddings`,
+    `vision_tower` and `projector` are the model's own modules, found through transformers' accessors; what a family
+    does differently stands in its family file.
+
+    **Errors:** `ChiasmError` for an architecture without a family, with the nearest one named.
+    """
+
+    def __init__(self, model: nn.Module, processor: Any, name: str = "in memory") -> None:
+        self.model = model
+        self.processor = processor
+        self.name = name
+        self.config = model.config
+        self.family: Family = family_of(model.config)
+        self.decoder, self.layers = _decoder_stack(model)
+        self.final_norm = _child(self.decoder, _FINAL_NORMS, "final norm")
+        self.head: nn.Module = model.get_output_embeddings()
+        self.embeddings: nn.Module = model.get_input_embeddings()
+        self.vision_tower: nn.Module = self.family.vision_tower(model)
+        self.projector: nn.Module | None = self.family.projector(model)
+
+    @property
+    def text_config(self) -> Any:
+        return self.config.get_text_config(decoder=True)
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def width(self) -> int:
+        return int(self.text_config.hidden_size)
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.processor.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go: the device of the token embeddings (offloaded weights live on `meta` between calls)."""
+        device = self.embeddings.weight.device
+        return torch.device("cpu") if device.type == "meta" else device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.embeddings.weight.dtype
+
+    @property
+    def is_peft(self) -> bool:
+        """Whether PEFT wraps the model (its base model then owns the forward signature)."""
+        return _has(self.model, "base_model") and callable(getattr(self.model, "get_base_model", None))
+
+    @property
+    def attention_implementation(self) -> str:
+        """`sdpa` or `eager` while `readable_attention` is open."""
+        return self.text_config._attn_implementation
+
+    @contextmanager
+    def readable_attention(self) -> Iterator[None]:
+        """Evaluation mode and an attention implementation whose masks can be read; both are put back at the end.
+
+        Flash and flex attention pass no mask to the layers, so they give way to sdpa (eager where attention scores
+        are soft-capped, which sdpa cannot do).
+        """
+        training, before = self.model.training, self.attention_implementation
+        self.model.eval()
+        if before not in ("sdpa", "eager"):
+            capped = getattr(self.text_config, "attn_logit_softcapping", None) is not None
+            self.decoder.set_attn_implementation("eager" if capped else "sdpa")
+        try:
+            yield
+        finally:
+            self.model.train(training)
+            if before != self.attention_implementation:
+                self.decoder.set_attn_implementation(before)
+
+    def attention_of(self, layer: nn.Module) -> nn.Module:
+        """The attention branch of a decoder layer."""
+        return _child(layer, _ATTENTION, "attention branch")
+
+    def mlp_of(self, layer: nn.Module) -> nn.Module:
+        """The feed-forward branch of a decoder layer."""
+        return _child(layer, _MLP, "feed-forward branch")
+
+    def encode(self, example: Example, *, instruction: str = DEFAULT_INSTRUCTION, answer: str | None = None) -> Encoded:
+        """The example as this model takes it, and its spans. `answer` is teacher-forced after the prompt.
+
+        **Errors:** `ExampleError` for a broken image, a question that does not fit the context, ...
+        """
+        return encode(
+            self.processor,
+            self.family,
+            self.config,
+            example,
+            instruction=instruction,
+            answer=answer,
+            device=self.device,
+        )
+
+    def collate(self, encoded: Sequence[Encoded]) -> tuple[dict[str, Any], list[int]]:
+        """Several examples as one left-padded batch, and the number of padding positions before each.
+
+        One example is passed through as it is: `inputs` are then the very ones of `encode`.
+        """
+        if len(encoded) == 1:
+            return dict(encoded[0].inputs), [0]
+        inputs = encode_batch(self.processor, self.family, self.config, encoded, device=self.device)
+        length = inputs["input_ids"].shape[1]
+        return inputs, [length - e.length for e in encoded]
+
+    def unembed(self, states: Float[Tensor, "*n D"], *, normed: bool = True) -> Float[Tensor, "*n N"]:
+        """Logits that the head gives for residual states (the logit lens).
+
+        `normed` applies the final norm first, as the model does; without it this is the form released by Zhang et al.
+        2025. Soft-capping and logit scaling, where the config names them, are applied as the model applies them.
+        """
+        logits = self.head(self.final_norm(states) if normed else states)
+        cap = getattr(self.text_config, "final_logit_softcapping", None)
+        if cap is not None:
+            logits = torch.tanh(logits / cap) * cap
+        return logits
+
+
+def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
+    """The module that owns the decoder layers, and the layers, from transformers' `get_decoder()`."""
+    expected = int(model.config.get_text_config(decoder=True).num_hidden_layers)
+    candidates = [
+        (owner, child)
+        for owner in model.get_decoder().modules()
+        for child in owner.children()
+        if isinstance(child, nn.ModuleList) and len(child) == expected
+    ]
+    # Experts and the like are lists too: the stack is the one whose members own an attention branch.
+    candidates = [(o, c) for o, c in candidates if any(_has(c[0], name) for name in _ATTENTION)]
+    if len(candidates) != 1:
+        raise ChiasmError(
+            f"the decoder layers of {type(model).__name__}",
+            f"found {len(candidates)} lists of {expected} layers with an attention branch",
+            "Open an issue with the model's config.json",
+        )
+    return candidates[0]
+
+
+def _has(module: nn.Module, name: str) -> bool:
+    return name in dict(module.named_children())
+
+
+def _child(module: nn.Module, names: Sequence[str], what: str) -> nn.Module:
+    children = dict(module.named_children())
+    found = [name for name in names if name in children]
+    if len(found) != 1:
+        raise ChiasmError(
+            f"the {what} of {type(module).__name__}",
+            f"its parts are {', '.join(children)}",
+            "Give the family file a rule for this part",
+        )
+    return children[found[0]]
