@@ -4,6 +4,7 @@ The dry walk runs the model's own embedding, vision tower and mask code, so ever
 of image features, M-RoPE, sliding windows, prefix masks) is read, not re-implemented.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -66,9 +67,10 @@ def encoded_once(module: nn.Module | None) -> Iterator[None]:
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         for known, output in seen:
             if len(known) == len(tensors) and all(_same(a, b) for a, b in zip(known, tensors, strict=True)):
-                return output
+                return copy.copy(output)
         output = forward(*args, **kwargs)
-        seen.append((tensors, output))
+        # Models write into the output they get (Qwen2-VL splits its features in place): keep one nobody touches.
+        seen.append((tensors, copy.copy(output)))
         return output
 
     with replaced_forward(module, remembering):
