@@ -30,7 +30,8 @@ def telling_full_disk(what: str, path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        free = shutil.disk_usage(path if path.is_dir() else path.parent).free
+        there = next(p for p in (path, *path.absolute().parents) if p.is_dir())
+        free = shutil.disk_usage(there).free
         raise FullDiskError(
             f"write {what} in `{path}`",
             f"{_FULL[error.errno]} ({free / 1e6:.1f} MB free)",

@@ -1,0 +1,127 @@
+"""Taking a directory for a run: new, to go on with, or to replace; and refusing what must not be mixed or lost."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.spec import resolved, spec_hash
+from chiasm.results import manifest as manifests
+from chiasm.results.provenance import provenance
+from chiasm.results.storage import PARTIAL, remove, telling_full_disk
+
+# Sessions of one run must agree in these, or its rows would not be of one kind.
+_SAME = ("model", "data", "dtype", "seed")
+_LOCK = ".lock"
+
+
+def claim(
+    root: Path, spec: Any, resume: bool, fresh: bool, facts: Mapping[str, Any]
+) -> tuple[dict[str, Any], FileLock]:
+    """The manifest to go on with, written, and the lock on `root`, held. `RunDirectory.open` tells what is refused."""
+    if resume and fresh:
+        raise ChiasmError("--resume and --fresh", "one goes on, the other starts over", "Give one of them")
+    if manifests.read(_directory(root)) is None:
+        _refuse_foreign(root)  # before the lock, which would be litter there
+    lock = _locked(root)
+    try:
+        return _claimed(root, _manifest(spec, facts), resume, fresh), lock
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _claimed(root: Path, new: dict[str, Any], resume: bool, fresh: bool) -> dict[str, Any]:
+    former = manifests.read(root)
+    if former is None:
+        claimed = new
+    elif fresh or former["status"] == "discarded":
+        _discard(root, former)
+        claimed = new
+    else:
+        _refuse_mixture(root, former, new, resume)
+        claimed = manifests.resumed(former, new)
+    for left in (*root.glob(f"{PARTIAL}*"), *root.glob(f"*/{PARTIAL}*")):
+        remove(left)
+    with telling_full_disk("a run", root):
+        if claimed["status"] == "complete":
+            remove(root / "shards")
+        else:
+            manifests.write(root, claimed)
+            (root / "shards").mkdir(exist_ok=True)
+            (root / "tables").mkdir(exist_ok=True)
+    return claimed
+
+
+def _manifest(spec: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "format": manifests.FORMAT,
+        "status": "running",
+        "study": type(spec).__name__,
+        "spec": resolved(spec),
+        "spec_hash": spec_hash(spec),
+        **resolved(dict(facts)),
+        **provenance(),
+        "started": manifests.now(),
+        "finished": None,
+        "resumed": [],
+        "shards": [],
+        "counts": {"asked": facts.get("asked", 0), "kept": 0, "left_out": 0, "failed": 0},
+        "failures": [],
+        "left_out": [],
+    }
+
+
+def _directory(root: Path) -> Path:
+    try:
+        with telling_full_disk("a run", root):
+            root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ChiasmError(f"write into `{root}`", "it is a file", "Choose another --out") from None
+    except PermissionError:
+        raise ChiasmError(f"write into `{root}`", "it may not be made there", "Choose another --out") from None
+    return root
+
+
+def _locked(root: Path) -> FileLock:
+    lock = FileLock(root / _LOCK, thread_local=False)
+    try:
+        with telling_full_disk("the lock", root):
+            lock.acquire(timeout=0)
+    except Timeout:
+        raise ChiasmError(f"write into `{root}`", "another process is writing there", "Wait for it") from None
+    except PermissionError:
+        raise ChiasmError(f"write into `{root}`", "it is not writable", "Choose another --out") from None
+    return lock
+
+
+def _refuse_foreign(root: Path) -> None:
+    foreign = [p.name for p in root.iterdir() if p.name != _LOCK and not p.name.startswith(PARTIAL)]
+    if foreign:
+        found = f"it holds {len(foreign)} files that are no run ({', '.join(sorted(foreign)[:3])} ...)"
+        raise ChiasmError(f"write into `{root}`", found, "Choose an empty or a new directory for --out")
+
+
+def _discard(root: Path, former: dict[str, Any]) -> None:
+    # Marked before anything goes: killed halfway, the rest must not be taken for a run.
+    manifests.write(root, former | {"status": "discarded"})
+    for name in ("shards", "tables", "figures", "report.html"):
+        remove(root / name)
+
+
+def _refuse_mixture(root: Path, former: dict[str, Any], new: dict[str, Any], resume: bool) -> None:
+    asked = f"write into `{root}`"
+    if former["spec_hash"] != new["spec_hash"]:
+        found = f"it holds another run ({manifests.difference(former['spec'], new['spec'])})"
+        raise ChiasmError(asked, found, "Choose another --out, or --fresh to replace that run")
+    if not resume:
+        state = "finished" if former["status"] == "complete" else "unfinished"
+        raise ChiasmError(
+            asked, f"it holds this run, {state}", "Give --resume to go on with it, or --fresh to replace it"
+        )
+    for fact in _SAME:
+        if fact in former and fact in new and former[fact] != new[fact]:
+            found = f"`{fact}` is not what it was ({manifests.difference(former[fact], new[fact])})"
+            raise ChiasmError(f"resume the run in `{root}`", found, "Choose another --out, or --fresh to replace it")

@@ -1,0 +1,79 @@
+"""`manifest.json`: what was run, by what, and how far it came."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from chiasm.core.errors import ChiasmError
+from chiasm.results.storage import whole_file
+
+FORMAT = 1
+_NAME = "manifest.json"
+# What may change between the sessions of one run and is then told.
+_PER_SESSION = ("versions", "platform", "git", "device")
+
+
+def read(root: Path) -> dict[str, Any] | None:
+    """The manifest in `root`, or None.
+
+    **Errors:** `ChiasmError` if a file of that name is no manifest of this format.
+    """
+    if not (root / _NAME).exists():
+        return None
+    try:
+        manifest = read_json(root / _NAME)
+    except ValueError:
+        manifest = None
+    if not isinstance(manifest, dict) or "spec_hash" not in manifest or manifest.get("format") != FORMAT:
+        found = "its manifest.json is not one of this version of chiasm"
+        raise ChiasmError(f"open the run in `{root}`", found, "Choose another directory, or remove that file")
+    return manifest
+
+
+def write(root: Path, manifest: dict[str, Any]) -> None:
+    """Replace the manifest in one step."""
+    write_json(root / _NAME, manifest)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` so that the file appears whole."""
+    with whole_file(path) as file:
+        file.write(json.dumps(value, indent=1, ensure_ascii=False).encode())
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def resumed(former: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The former manifest, running again, with a note of what is not as it was. A complete one stays as it is."""
+    if former["status"] == "complete":
+        return former
+    changed = {key: new[key] for key in _PER_SESSION if key in new and new[key] != former.get(key)}
+    session = {"started": new["started"], **changed}
+    return former | {"status": "running", "resumed": [*former["resumed"], session]}
+
+
+def difference(there: Any, here: Any) -> str:
+    """In words, the first few places where two plain JSON values differ."""
+    told = list(_differences("", there, here))
+    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    return "; ".join(told[:3]) + more
+
+
+def _differences(place: str, there: Any, here: Any) -> list[str]:
+    if isinstance(there, dict) and isinstance(here, dict):
+        keys = [*there, *(k for k in here if k not in there)]
+        return [d for k in keys for d in _differences(f"{place}.{k}".strip("."), there.get(k), here.get(k))]
+    return [] if there == here else [f"{place or 'it'} is {_short(there)} there, {_short(here)} here"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,55 @@
+"""What produced a run: versions and the revision of the code, without a word about the machine's directories."""
+
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("chiasm", "torch", "transformers", "tokenizers", "numpy", "scipy", "polars", "pyarrow", "pillow", "peft")
+
+
+def provenance() -> dict[str, Any]:
+    """`versions` of what computes, `platform`, and `git` (revision and dirty flag, null for an installed package)."""
+    return {
+        "versions": {"python": platform.python_version(), **_versions()},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "git": _git(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    installed = {}
+    for package in _PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue  # optional packages are told by their absence
+    return installed
+
+
+def _git() -> dict[str, Any] | None:
+    here = Path(__file__)
+    # The package may be installed below somebody else's repository: only one that tracks this very file counts.
+    if shutil.which("git") is None or _ask_git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
+        return None
+    package = here.parent.parent
+    revision = _ask_git(package, "rev-parse", "HEAD")
+    return {"revision": revision, "dirty": bool(_ask_git(package, "status", "--porcelain", "--", "."))}
+
+
+def _ask_git(directory: Path, *arguments: str) -> str | None:
+    answer = subprocess.run(["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def without_machine_paths(text: str) -> str:
+    """`text` with paths below the working directory made relative and the home directory written `~`.
+
+    Reasons of failures quote absolute paths; a run is shared, the names of its author's directories are not.
+    """
+    for directory, short in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if directory != Path(directory.anchor):
+            text = text.replace(f"{directory}/", short)
+    return text

@@ -1,0 +1,245 @@
+"""One run on disk: a manifest, finished shards while it runs, tables, figures and a report.
+
+Shards are the unit of progress. A shard appears whole or not at all; merging them into tables can be repeated; the
+manifest is replaced in one step. So a process that is killed at any moment has lost the shard it was computing and
+nothing else, and the next one repeats nothing that was finished.
+"""
+
+import shutil
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+
+import polars as pl
+from filelock import FileLock
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.schema import TableSchema
+from chiasm.results import manifest as manifests
+from chiasm.results.claim import claim
+from chiasm.results.provenance import without_machine_paths
+from chiasm.results.schemas import SCHEMAS
+from chiasm.results.storage import remove, telling_full_disk, whole_directory
+from chiasm.results.tables import Rows, conform, read, write
+
+Reasons = Iterable[tuple[str, str]]  # (example_id, reason)
+
+
+@final
+class RunDirectory:
+    """The results of one spec. Made by `open` (to write) or `load` (to read).
+
+    As a context manager it records how the run ended: `interrupted` or `failed`, unless `finish` was reached.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any], lock: FileLock | None) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._lock = lock
+        self._shards = dict(_shards(path / "shards"))
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str | None,
+        spec: Any,
+        resume: bool = False,
+        fresh: bool = False,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Start or resume the run of `spec` in `path`; None is a temporary directory that lives as long as the object.
+
+        `facts` go into the manifest as they are (model, data, seed, device, dtype, asked); on resuming, `model`,
+        `data`, `dtype` and `seed` must be those of the first session.
+
+        **Errors:** `ChiasmError` if the directory holds something else, another spec's run, this spec's run without
+        `resume`, or is in use. `fresh` removes a former run, and only what a run consists of.
+        """
+        root = Path(tempfile.mkdtemp(prefix="chiasm-")) if path is None else Path(path)
+        manifest, lock = claim(root, spec, resume, fresh, facts or {})
+        run = cls(root, manifest, lock)
+        if run.complete:
+            run._close()
+        if path is None:
+            weakref.finalize(run, shutil.rmtree, root, ignore_errors=True)
+        return run
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """A run to read, finished or not.
+
+        **Errors:** `ChiasmError` if there is none.
+        """
+        manifest = manifests.read(Path(path))
+        if manifest is None:
+            raise ChiasmError(f"read the run in `{path}`", "there is no manifest.json", "Name the --out of a run")
+        return cls(Path(path), manifest, None)
+
+    @property
+    def complete(self) -> bool:
+        return self.manifest["status"] == "complete"
+
+    def done(self) -> set[int]:
+        """Indices of the finished shards."""
+        return set(self.manifest["shards"]) | set(self._shards)
+
+    def write_shard(
+        self,
+        index: int,
+        frames: Mapping[str, Rows],
+        failures: Reasons = (),
+        left_out: Reasons = (),
+        kept: int | None = None,
+    ) -> None:
+        """Record a finished shard, all of it at once. A shard that is there already stays as it is.
+
+        `failures` could not be used; `left_out` were not wanted (a wrong answer under `--keep correct`). `kept` is
+        the number of examples behind the rows; by default the distinct `example_id`s.
+
+        **Errors:** `ValueError` for rows that break their schema; `FullDiskError`.
+        """
+        if index in self.done():
+            return
+        conformed = {name: conform(SCHEMAS[name], rows) for name, rows in frames.items()}
+        note = {
+            "kept": _distinct_examples(conformed.values()) if kept is None else kept,
+            "rows": sum(frame.height for frame in conformed.values()),
+            "failures": _noted(failures),
+            "left_out": _noted(left_out),
+        }
+        with whole_directory(self._shard(index)) as partial:
+            for name, frame in conformed.items():
+                write(partial / f"{name}.parquet", SCHEMAS[name], [frame])
+            manifests.write_json(partial / "shard.json", note)
+        self._shards[index] = note
+
+    def finish(self) -> None:
+        """Merge the shards into tables, in their order, close the manifest and remove the shards. May be repeated.
+
+        **Errors:** `ChiasmError` if no example is left; `FullDiskError` (the shards stay, and so does their worth).
+        """
+        if self.complete:
+            return
+        counted = self._counted()
+        if not sum(note["rows"] for note in self._shards.values()):
+            self._end("failed")
+            reasons = Counter(item["reason"] for item in counted["failures"] + counted["left_out"])
+            told = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3)) or "there was no example"
+            raise ChiasmError(f"finish the run in `{self.path}`", f"nothing is left ({told})", "Change data or options")
+        for name, schema in SCHEMAS.items():
+            if files := self._parts(name):
+                write(self._table(name), schema, (read(file) for file in files))
+        self._end("complete", shards=sorted(self._shards), finished=manifests.now())
+        remove(self.path / "shards")
+        self._shards = {}
+
+    def counts(self) -> dict[str, int]:
+        """Examples `asked`, `kept`, `left_out` and `failed` so far."""
+        return self._told("counts")
+
+    def failures(self) -> list[dict[str, str]]:
+        """`example_id` and `reason` of every example that could not be used so far."""
+        return self._told("failures")
+
+    def left_out(self) -> list[dict[str, str]]:
+        """`example_id` and `reason` of every example that was not wanted, e.g. answered wrongly."""
+        return self._told("left_out")
+
+    def tables(self) -> list[str]:
+        """Names of the tables that have been written, finished or in shards, in the order of the contract."""
+        files = (*(self.path / "tables").glob("*.parquet"), *(self.path / "shards").glob("[0-9]*/*.parquet"))
+        present = {file.stem for file in files}
+        return [name for name in SCHEMAS if name in present]
+
+    def table(self, name: str) -> pl.DataFrame:
+        """The rows of a table; of a run that is not finished, those of its finished shards.
+
+        **Errors:** `ChiasmError` naming the tables there are.
+        """
+        if not self.complete and self._parts(name):
+            return pl.concat([read(file) for file in self._parts(name)])
+        if not self._table(name).exists():
+            there = ", ".join(self.tables()) or "no table yet"
+            raise ChiasmError(f"table `{name}`", f"this run has {there}", "Name one of those")
+        return read(self._table(name))
+
+    def write_table(self, name: str, rows: Rows) -> None:
+        """Write a table that belongs to the run as a whole, not to shards."""
+        with telling_full_disk("a table", self.path):
+            (self.path / "tables").mkdir(exist_ok=True)
+        write(self._table(name), SCHEMAS[name], [rows])
+
+    def schema(self, name: str) -> TableSchema:
+        """What the columns of a table mean."""
+        return SCHEMAS[name]
+
+    @property
+    def figures(self) -> Path:
+        """The directory of figures, made when first asked for."""
+        with telling_full_disk("figures", self.path):
+            (self.path / "figures").mkdir(exist_ok=True)
+        return self.path / "figures"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._lock is None or self.manifest["status"] != "running":
+            return
+        try:
+            self._end("failed" if isinstance(error, Exception) else "interrupted")
+        except ChiasmError as also:
+            # A full disk, most likely: the first error is the one to tell, and the manifest on disk is still whole.
+            if error is None:
+                raise
+            error.add_note(f"The manifest could not be updated either: {also}")
+
+    def _end(self, status: str, **more: Any) -> None:
+        try:
+            ended = self.manifest | {"status": status, **self._counted(), **more}
+            manifests.write(self.path, ended)
+            self.manifest = ended
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def _told(self, key: str) -> Any:
+        return (self.manifest if self.complete else self._counted())[key]
+
+    def _counted(self) -> dict[str, Any]:
+        notes = [self._shards[index] for index in sorted(self._shards)]
+        failures = [item for note in notes for item in note["failures"]]
+        left_out = [item for note in notes for item in note["left_out"]]
+        counts = {"kept": sum(n["kept"] for n in notes), "left_out": len(left_out), "failed": len(failures)}
+        asked = self.manifest.get("asked") or sum(counts.values())
+        return {"counts": {"asked": asked, **counts}, "failures": failures, "left_out": left_out}
+
+    def _shard(self, index: int) -> Path:
+        return self.path / "shards" / f"{index:06d}"
+
+    def _parts(self, name: str) -> list[Path]:
+        files = (self._shard(index) / f"{name}.parquet" for index in sorted(self._shards))
+        return [file for file in files if file.exists()]
+
+    def _table(self, name: str) -> Path:
+        return self.path / "tables" / f"{name}.parquet"
+
+
+def _noted(reasons: Reasons) -> list[dict[str, str]]:
+    return [{"example_id": example, "reason": without_machine_paths(reason)} for example, reason in reasons]
+
+
+def _distinct_examples(frames: Iterable[pl.DataFrame]) -> int:
+    return len({example for f in frames if "example_id" in f.columns for example in f["example_id"].unique()})
+
+
+def _shards(directory: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for shard in sorted(directory.glob("[0-9]*")):
+        yield int(shard.name), manifests.read_json(shard / "shard.json")
