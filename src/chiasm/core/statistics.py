@@ -1,0 +1,191 @@
+"""Intervals and tests for means over examples. Every function refuses NaN: a mean over what is there would hide it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import ndtr, ndtri
+
+Method = Literal["percentile", "bca"]
+# Bounds the memory of one step of resampling: 2^22 weights of 8 bytes.
+_CELLS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with an interval, per column (0-d arrays where there is one column).
+
+    `low` and `high` are NaN where `n` is 1: one example says nothing about spread.
+    """
+
+    mean: Float[np.ndarray, "*columns"]
+    low: Float[np.ndarray, "*columns"]
+    high: Float[np.ndarray, "*columns"]
+    n: int
+
+
+def mean_interval(
+    values: Float[np.ndarray, "n *columns"],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    method: Method = "percentile",
+    seed: int = 0,
+) -> Estimate:
+    """Mean over the first axis with a bootstrap interval; all columns share the same resamples.
+
+    Source: Efron & Tibshirani 1993, chapters 13 (percentile) and 14 (BCa). Assumption: the examples are drawn
+    independently from one population, and are enough (some tens) for their spread to stand for its; several
+    questions on one image break independence and make the interval too narrow.
+
+    **Errors:** `ValueError` for NaN, infinite values or no example.
+    """
+    data = _finite(values, "values to average")
+    n = len(data)
+    mean = data.mean(axis=0)
+    if n == 1:
+        return Estimate(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), 1)
+    flat = data.reshape(n, -1)
+    means = _resampled_means(flat, resamples, np.random.default_rng(seed))
+    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    if method == "percentile":
+        low, high = np.percentile(means, 100 * tails, axis=0)
+    else:
+        low, high = _bca(flat, means, tails)
+    return Estimate(mean, low.reshape(mean.shape), high.reshape(mean.shape), n)
+
+
+def _resampled_means(flat: Float[np.ndarray, "n k"], resamples: int, rng: np.random.Generator) -> np.ndarray:
+    n = len(flat)
+    step = max(1, _CELLS // n)
+    means = []
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        drawn = rng.integers(0, n, (rows, n))
+        # How often each example was drawn, as a matrix: one product then serves all columns.
+        cells = drawn + n * np.arange(rows)[:, None]
+        means.append(np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n) @ flat / n)
+    return np.concatenate(means)
+
+
+def _bca(flat: Float[np.ndarray, "n k"], means: Float[np.ndarray, "r k"], tails: np.ndarray) -> np.ndarray:
+    mean = flat.mean(axis=0)
+    below = ((means < mean).mean(axis=0) + (means <= mean).mean(axis=0)) / 2
+    # The mean's jackknife values lie opposite to the data, scaled by n - 1: their skew needs no second resampling.
+    centred = flat - mean
+    squares = (centred**2).sum(axis=0)
+    constant = squares == 0
+    acceleration = (centred**3).sum(axis=0) / (6 * np.where(constant, 1, squares) ** 1.5)
+    bias = ndtri(np.clip(below, 1 / (2 * len(means)), 1 - 1 / (2 * len(means))))
+    shifted = bias + ndtri(tails)[:, None]
+    levels = ndtr(bias + shifted / (1 - acceleration * shifted))
+    bounds = [np.percentile(means[:, k], 100 * levels[:, k]) for k in range(flat.shape[1])]
+    return np.where(constant, mean, np.array(bounds).T)
+
+
+def proportion_interval(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
+    """A proportion with Wilson's score interval, which keeps inside 0..1 and holds for few examples.
+
+    Source: Wilson 1927. Assumption: independent examples with one probability of success.
+    """
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"{successes} successes of {n} are no proportion")
+    z = float(ndtri((1 + confidence) / 2))
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # At the ends the bounds are 0 and 1 exactly; rounding must not put the share outside them.
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == n else centre + half
+    return Estimate(np.array(share), np.array(low), np.array(high), n)
+
+
+@dataclass(frozen=True, slots=True)
+class MaxT:
+    """Corrected p-values per layer, and the smallest p-value that this number of examples can give."""
+
+    p: Float[np.ndarray, " layers"]
+    mean: Float[np.ndarray, " layers"]
+    smallest: float
+
+
+def sign_flip_max_t(
+    effects: Float[np.ndarray, "n layers"],
+    control: Float[np.ndarray, "n layers"] | None = None,
+    *,
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> MaxT:
+    """Is the mean effect (minus the control's, paired by example) other than zero, and at which layers? Two-sided.
+
+    The chance of naming any layer wrongly, over the whole family of layers, is at most the threshold put on `p`.
+    All 2^n sign patterns are used where they are no more than `permutations`.
+
+    Source: single-step max-T of Westfall & Young 1993, by sign flips as in Nichols & Holmes 2002; sampled p-values
+    count the observed pattern (Phipson & Smyth 2010). Assumption: without an effect, an example's whole row of
+    differences is as likely as its negative, and examples are independent; layers may depend on each other.
+
+    **Errors:** `ValueError` for NaN, infinite values, no example or shapes that differ.
+    """
+    difference = _finite(effects, "effects")
+    if control is not None:
+        baseline = _finite(control, "control effects")
+        if baseline.shape != difference.shape:
+            raise ValueError(f"effects are {difference.shape} and control effects {baseline.shape}: they are paired")
+        difference = difference - baseline
+    n = len(difference)
+    norm = np.sqrt((difference**2).sum(axis=0))
+    # |sum| / norm orders sign patterns as Student's t does, since flips keep the norm.
+    scaled = difference / np.where(norm > 0, norm, 1)
+    observed = np.abs(scaled.sum(axis=0))
+    exact = n <= 62 and 2 ** (n - 1) <= permutations
+    # A pattern and its opposite give one statistic: half of them stand for all.
+    total = 2 ** (n - 1) if exact else permutations
+    reached = np.zeros(scaled.shape[1], dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    step = max(1, _CELLS // n)
+    for start in range(0, total, step):
+        rows = min(step, total - start)
+        signs = _patterns(start, rows, n) if exact else rng.choice(np.array([-1.0, 1.0]), (rows, n))
+        largest = np.abs(signs @ scaled).max(axis=1)
+        reached += (largest[:, None] >= observed * (1 - 1e-12) - 1e-15).sum(axis=0)
+    p = reached / total if exact else (1 + reached) / (1 + total)
+    return MaxT(p, difference.mean(axis=0), 1 / total if exact else 1 / (1 + total))
+
+
+def _patterns(start: int, rows: int, n: int) -> Float[np.ndarray, "rows n"]:
+    bits = (np.arange(start, start + rows)[:, None] >> np.arange(n)) & 1
+    return 1.0 - 2.0 * bits
+
+
+def holm(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
+    """P-values adjusted so that the chance of any wrong rejection is at most the threshold put on them.
+
+    Source: Holm 1979. Assumption: none about how the tests depend on each other.
+    """
+    values = _finite(p, "p-values")
+    if ((values < 0) | (values > 1)).any():
+        raise ValueError("p-values lie between 0 and 1")
+    order = np.argsort(values, kind="stable")
+    adjusted = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
+    result = np.empty_like(adjusted)
+    result[order] = adjusted
+    return result
+
+
+def runs_of_true(mask: Bool[np.ndarray, " layers"]) -> list[tuple[int, int]]:
+    """The stretches where `mask` holds, as half-open index ranges in order."""
+    padded = np.concatenate([[False], np.asarray(mask, dtype=bool), [False]])
+    edges: Int[np.ndarray, " edges"] = np.flatnonzero(padded[1:] != padded[:-1])
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def _finite(values: np.ndarray, what: str) -> Float[np.ndarray, "..."]:
+    data = np.asarray(values, dtype=np.float64)
+    if data.ndim == 0 or len(data) == 0:
+        raise ValueError(f"there are no {what}")
+    wrong = int((~np.isfinite(data)).sum())
+    if wrong:
+        raise ValueError(f"{wrong} of {data.size} {what} are NaN or infinite; leave those examples out and say so")
+    return data
