@@ -25,12 +25,21 @@ def install() -> None:
 def _declare() -> None:
     import torch
 
-    if torch.version.cuda is not None or _libraries:
+    if torch.version.cuda is not None or _declared(torch):
         return
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         library.define(f"{name}{_SIGNATURE}")
     _libraries.append(library)
+
+
+def _declared(torch: Any) -> bool:
+    """Whether the operators exist: this file may be loaded twice, from the tests and from the environment."""
+    try:
+        torch.ops.torchvision.qnms  # noqa: B018
+    except AttributeError:
+        return False
+    return True
 
 
 class _BeforeTorchvision:

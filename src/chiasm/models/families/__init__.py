@@ -1,0 +1,42 @@
+"""Which architectures are supported, and what each does in its own way."""
+
+from difflib import SequenceMatcher
+from typing import Any
+
+from transformers import CONFIG_MAPPING
+
+from chiasm.core.errors import ChiasmError
+from chiasm.models.families.base import Family, Placed
+from chiasm.models.families.llava import Llava
+from chiasm.models.families.llava_next import LlavaNext
+from chiasm.models.families.qwen2_5_vl import Qwen25VL
+from chiasm.models.families.qwen2_vl import Qwen2VL
+
+FAMILIES: tuple[Family, ...] = (Llava(), LlavaNext(), Qwen2VL(), Qwen25VL())
+
+
+def family_of(config: Any) -> Family:
+    """The family of a model's configuration.
+
+    **Errors:** `ChiasmError` for an architecture without a family, with the nearest one named.
+    """
+    for family in FAMILIES:
+        if config.model_type in family.model_types:
+            return family
+    nearest = max(FAMILIES, key=lambda family: _likeness(config, family))
+    found = f"the architecture `{config.model_type}`"
+    if not {"vision_config", "audio_config"} & config.to_dict().keys():
+        found += ", whose configuration names neither a vision nor an audio part"
+    raise ChiasmError(
+        "open the model",
+        f"{found}; the nearest supported family is `{nearest.name}` ({nearest.kind})",
+        "Use a checkpoint of " + ", ".join(f"`{family.name}`" for family in FAMILIES),
+    )
+
+
+def _likeness(config: Any, family: Family) -> float:
+    """How alike the names are, plus which share of the configurations' own entries is common to both."""
+    names = max(SequenceMatcher(None, config.model_type, known).ratio() for known in family.model_types)
+    ours = CONFIG_MAPPING[family.model_types[0]]().to_dict().keys()
+    theirs = config.to_dict().keys()
+    return names + len(ours & theirs) / len(ours | theirs)

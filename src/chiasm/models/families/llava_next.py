@@ -1,0 +1,78 @@
+"""LLaVA-NeXT (1.6): a view of the whole picture, then tiles at high resolution, a newline token after each row."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import nn
+from transformers.image_processing_utils import select_best_resolution
+
+from chiasm.models.encoded import ImageLayout
+from chiasm.models.families.base import Family, Placed, check_count, part
+from chiasm.models.families.clip_steps import prepared
+from chiasm.models.families.llava import VICUNA, with_class_token
+from chiasm.models.geometry import Canvas
+
+
+class LlavaNext(Family):
+    name = "llava_next"
+    model_types = ("llava_next",)
+    kind = "projector, any resolution, causal"
+    fallback_template = VICUNA
+    parts = ("newline", "base", "hd")
+
+    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+        steps, side = processor.image_processor, config.vision_config.patch_size
+        whole = Canvas(image.width, image.height)
+        edge = (steps.size.width, steps.size.height) if steps.size.height else (steps.size.shortest_edge,) * 2
+        base = _grid(prepared(whole.resize(*edge), steps), side).reshape(-1, 4)
+        fine = _unpadded(_tiles(whole, steps, side), image.width, image.height)
+        rows, columns = fine.shape[:2]
+        # Each row of patches, left to right, and its newline.
+        lines = np.concatenate([fine, np.full((rows, 1, 4), np.nan)], axis=1).reshape(-1, 4)
+        base = with_class_token(base, len(image.positions) - len(lines))
+        check_count(image, len(base) + len(lines), f"{len(base)} base and {rows} x ({columns} + newline) tokens")
+        newline = np.zeros(len(base) + len(lines), dtype=bool)
+        newline[len(base) + columns :: columns + 1] = True
+        tile = np.array(["base"] * len(base) + ["hd"] * len(lines))
+        rects = np.concatenate([base, lines])
+        return ImageLayout(image.positions, rects, tile, newline, image.width, image.height)
+
+    def projector(self, model: nn.Module) -> nn.Module:
+        return part(model, "multi_modal_projector")
+
+
+def _grid(canvas: Canvas, side: int) -> np.ndarray:
+    return canvas.cells(side, rows=canvas.height // side, columns=canvas.width // side)
+
+
+def _tiles(whole: Canvas, steps: Any, side: int) -> np.ndarray:
+    """rows x columns x 4: the patches of all tiles, put together as one picture."""
+    height, width = select_best_resolution((whole.height, whole.width), steps.image_grid_pinpoints)
+    across, down = width / whole.width, height / whole.height
+    if across < down:
+        fitted = whole.resize(width, min(int(np.ceil(whole.height * across)), height))
+    else:
+        fitted = whole.resize(min(int(np.ceil(whole.width * down)), width), height)
+    padded = fitted.frame(-((width - fitted.width) // 2), -((height - fitted.height) // 2), width, height)
+    tile = steps.crop_size.height or steps.size.height or steps.size.shortest_edge
+    return np.concatenate(
+        [
+            np.concatenate(
+                [_grid(prepared(padded.frame(left, top, tile, tile), steps), side) for left in range(0, width, tile)],
+                axis=1,
+            )
+            for top in range(0, height, tile)
+        ],
+        axis=0,
+    )
+
+
+def _unpadded(grid: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The rows or columns that the model drops since they show padding only (`unpad_image` in transformers)."""
+    rows, columns = grid.shape[:2]
+    if width / height > columns / rows:
+        drop = (rows - int(round(height * (columns / width), 7))) // 2
+        return grid[drop : rows - drop]
+    drop = (columns - int(round(width * (rows / height), 7))) // 2
+    return grid[:, drop : columns - drop]

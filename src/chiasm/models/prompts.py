@@ -1,0 +1,147 @@
+"""From a question to the text a model reads, and which characters of that text are the question."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.models.families.base import Family
+
+DEFAULT_INSTRUCTION: Final = "Answer the question using a single word or phrase."
+"""Zhang et al. 2025 put it after every question; it is short-answer prompting of LLaVA-1.5 (Liu et al. 2023)."""
+
+_SENTINEL: Final = "chiasm0question0here"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered user turn, ready for the answer.
+
+    `text` still has one placeholder per image. `question` (start, stop) are the characters that the template made of
+    the question. `media`: the kinds of input before the question, in order. `user`: the text of the user turn.
+    """
+
+    text: str
+    question: tuple[int, int]
+    media: tuple[str, ...]
+    user: str
+
+    @property
+    def asked(self) -> str:
+        """The question as it stands in `text`."""
+        return self.text[slice(*self.question)]
+
+
+def render(processor: Any, family: Family, media: Sequence[str], question: str, instruction: str) -> Prompt:
+    """One user turn: the media, then the question, then (unless empty) a newline and the instruction.
+
+    The question is found by rendering a sentinel in its place: what stands before and after the sentinel also stands
+    before and after the question, whatever the template does to the question itself (as stripping it) and wherever
+    else its words occur.
+
+    **Errors:** `ExampleError` for a question that writes the model's own control tokens; `ChiasmError` for an
+    instruction that does, and for a template that hides where the user's words go.
+    """
+    _refuse_control(processor, question, "question")
+    try:
+        _refuse_control(processor, instruction, "instruction")
+    except ExampleError as error:
+        raise ChiasmError("this instruction", str(error), "Leave that text out") from error
+    media = tuple(media)
+    user = _user(question, instruction)
+    text = _conversation(processor, family, media, user)
+    _check_placeholders(processor, text, media)
+    sentinel = _SENTINEL
+    while sentinel in text:
+        sentinel += "0"
+    marked = _conversation(processor, family, media, _user(sentinel, instruction))
+    before, *rest = marked.split(sentinel)
+    if len(rest) != 1:
+        raise ChiasmError(
+            "to find the question in the prompt",
+            f"the chat template writes the user's words {len(rest)} times",
+            "Use a template that writes them once and unchanged",
+        )
+    start, stop = len(before), len(text) - len(rest[0])
+    if not question.strip():
+        # A template that strips its input takes the newline before the instruction along with an empty question.
+        stop = start = min(len(before), len(text))
+    elif not (start < stop and text.startswith(before) and text.endswith(rest[0])):
+        raise ChiasmError(
+            "to find the question in the prompt",
+            "the chat template writes other words around this question than around another",
+            "Use a template that does not depend on the question",
+        )
+    return Prompt(text, (start, stop), media, user)
+
+
+def continuation(processor: Any, family: Family, prompt: Prompt, answer: str) -> str:
+    """What `answer` looks like right after `prompt.text`, with the space or newline the template puts before it.
+
+    **Errors:** `ExampleError` for an answer that writes the model's own control tokens.
+    """
+    _refuse_control(processor, answer, "answer")
+    turn = {"role": "assistant", "content": [{"type": "text", "text": _SENTINEL}]}
+    full = _conversation(processor, family, prompt.media, prompt.user, turn)
+    between, found, _ = full.removeprefix(prompt.text).partition(_SENTINEL)
+    if full.startswith(prompt.text) and found and not between.strip():
+        return between + answer
+    # The template rewrites the prompt once an answer is there (as by dropping thoughts): a space, as in running text.
+    return answer if prompt.text[-1:].isspace() else f" {answer}"
+
+
+def find_words(text: str, words: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+    """Where each of `words` stands in `text` as whole words, case ignored: all occurrences, as (start, stop).
+
+    Where two of them compete for the same place (`blue`, `light blue`) the longer one has it.
+    """
+    found: dict[str, list[tuple[int, int]]] = {word: [] for word in words}
+    by_name = {word.strip().casefold(): word for word in words if word.strip()}
+    if not by_name:
+        return found
+    longest_first = sorted({word.strip() for word in words if word.strip()}, key=len, reverse=True)
+    pattern = "|".join(map(re.escape, longest_first))
+    for match in re.finditer(rf"(?<!\w)(?:{pattern})(?!\w)", text, re.IGNORECASE):
+        word = by_name.get(match.group().casefold())
+        if word is not None:
+            found[word].append(match.span())
+    return found
+
+
+def _user(question: str, instruction: str) -> str:
+    return f"{question}\n{instruction}" if instruction else question
+
+
+def _conversation(
+    processor: Any, family: Family, media: Sequence[str], user: str, answer: dict[str, Any] | None = None
+) -> str:
+    content = [{"type": kind} for kind in media] + [{"type": "text", "text": user}]
+    turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    template = None if processor.chat_template else family.fallback_template
+    if answer is not None:
+        return processor.apply_chat_template([*turns, answer], chat_template=template)
+    return processor.apply_chat_template(turns, chat_template=template, add_generation_prompt=True)
+
+
+def _control_tokens(processor: Any) -> set[str]:
+    added = processor.tokenizer.added_tokens_decoder.values()
+    return {token.content for token in added if token.special} | set(processor.all_special_multimodal_tokens)
+
+
+def _refuse_control(processor: Any, text: str, what: str) -> None:
+    """A question is data: it may not place images, end the turn, or start another."""
+    written = sorted(token for token in _control_tokens(processor) if token and token in text)
+    if written:
+        raise ExampleError(f"the {what} contains {', '.join(written)}, which this model reads as control tokens")
+
+
+def _check_placeholders(processor: Any, text: str, media: tuple[str, ...]) -> None:
+    for kind in sorted(set(media)):
+        placeholder = getattr(processor, f"{kind}_token")
+        if text.count(placeholder) != media.count(kind):
+            raise ChiasmError(
+                f"a prompt with {media.count(kind)} x {kind}",
+                f"the chat template wrote {placeholder} {text.count(placeholder)} times",
+                "Use a template that takes typed content, one placeholder for each input",
+            )
