@@ -71,6 +71,7 @@ def _manifest(spec: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
         "counts": {"asked": facts.get("asked", 0), "kept": 0, "left_out": 0, "failed": 0},
         "failures": [],
         "left_out": [],
+        "skipped": [],
     }
 
 

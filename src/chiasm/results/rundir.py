@@ -94,11 +94,13 @@ class RunDirectory:
         failures: Reasons = (),
         left_out: Reasons = (),
         kept: int | None = None,
+        skipped: Reasons = (),
     ) -> None:
         """Record a finished shard, all of it at once. A shard that is there already stays as it is.
 
         `failures` could not be used; `left_out` were not wanted (a wrong answer under `--keep correct`). `kept` is
-        the number of examples behind the rows; by default the distinct `example_id`s.
+        the number of examples behind the rows; by default the distinct `example_id`s. `skipped`: parts that an
+        example which is kept does not have, such as a cut whose span is empty in it.
 
         **Errors:** `ValueError` for rows that break their schema; `FullDiskError`.
         """
@@ -110,6 +112,7 @@ class RunDirectory:
             "rows": sum(frame.height for frame in conformed.values()),
             "failures": _noted(failures),
             "left_out": _noted(left_out),
+            "skipped": _noted(skipped),
         }
         with whole_directory(self._shard(index)) as partial:
             for name, frame in conformed.items():
@@ -148,6 +151,10 @@ class RunDirectory:
     def left_out(self) -> list[dict[str, str]]:
         """`example_id` and `reason` of every example that was not wanted, e.g. answered wrongly."""
         return self._told("left_out")
+
+    def skipped(self) -> list[dict[str, str]]:
+        """`example_id` and `reason` of every part that an example which is kept does not have."""
+        return self._told("skipped")
 
     def tables(self) -> list[str]:
         """Names of the tables that have been written, finished or in shards, in the order of the contract."""
@@ -217,9 +224,10 @@ class RunDirectory:
         notes = [self._shards[index] for index in sorted(self._shards)]
         failures = [item for note in notes for item in note["failures"]]
         left_out = [item for note in notes for item in note["left_out"]]
+        skipped = [item for note in notes for item in note["skipped"]]
         counts = {"kept": sum(n["kept"] for n in notes), "left_out": len(left_out), "failed": len(failures)}
         asked = self.manifest.get("asked") or sum(counts.values())
-        return {"counts": {"asked": asked, **counts}, "failures": failures, "left_out": left_out}
+        return {"counts": {"asked": asked, **counts}, "failures": failures, "left_out": left_out, "skipped": skipped}
 
     def _shard(self, index: int) -> Path:
         return self.path / "shards" / f"{index:06d}"

@@ -109,6 +109,24 @@ WORDS = TableSchema(
     ),
 )
 
+TOKENS = TableSchema(
+    "tokens",
+    (
+        _EXAMPLE,
+        _TYPE,
+        Column("cut", "string", "Cut", "", "As in `effects`, whose rows hold the mean over the tokens."),
+        _LAYER,
+        _START,
+        _STOP,
+        Column("index", "int", "Place", "", "Place of the token in the teacher-forced answer, 0-based."),
+        _TOKEN,
+        _LOGPROB_CLEAN,
+        _LOGPROB_CUT,
+        _CHANGE,
+        Column("top_token_id", "int", "Top token, cut", "", "Most probable token there under the cut."),
+    ),
+)
+
 NOISE = TableSchema(
     "noise",
     (
@@ -124,12 +142,12 @@ NOISE = TableSchema(
 )
 
 SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
-    {s.name: s for s in (EFFECTS, CONTROLS, ANSWERS, EVAL, PATCHES, WORDS, NOISE)}
+    {s.name: s for s in (EFFECTS, CONTROLS, ANSWERS, EVAL, PATCHES, WORDS, TOKENS, NOISE)}
 )
 
 # Names in the column `control`.
 SIZE_MATCHED = "size-matched"  # as many keys as the cut has, drawn from the complement, attention sinks excluded
-IMAGE_SWAP = "image-swap"  # the same cut with another example's image in place
+IMAGE_SWAP = "image-swap"  # no cut, another example's image in place: all there is to lose; the same at every layer
 TWIN = "twin"  # the same cut in a model of the same shape with random weights
 _DOSE = "dose-"  # a random share of the cut's own keys
 
