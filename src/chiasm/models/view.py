@@ -131,6 +131,8 @@ class ModelView:
             return dict(encoded[0].inputs), [0]
         inputs = encode_batch(self.processor, self.family, self.config, encoded, device=self.device)
         length = inputs["input_ids"].shape[1]
+        if self.family.positions_from_mask:
+            inputs["position_ids"] = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         return inputs, [length - e.length for e in encoded]
 
     def unembed(self, states: Float[Tensor, "*n D"], *, normed: bool = True) -> Float[Tensor, "*n N"]:

@@ -13,7 +13,7 @@ from chiasm.models.executors.forest import Forest
 from chiasm.models.executors.frame import encoded_once, record_frame
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.memory import Sizes, waves
-from chiasm.models.executors.plan import Chunk, Placed, Slot, chunked, slots_of
+from chiasm.models.executors.plan import Chunk, Seat, Slot, chunked, slots_of
 from chiasm.models.executors.reading import log_probabilities, outcome, read_positions
 from chiasm.models.executors.walk import Walk
 from chiasm.models.view import ModelView
@@ -73,9 +73,8 @@ class LockstepExecutor(Executor):
             yield _Group(run, True)
         else:
             single += run
-        size = self.batch_size if view.family.batchable else 1
-        for start in range(0, len(single), size):
-            yield _Group(single[start : start + size], False)
+        for start in range(0, len(single), self.batch_size):
+            yield _Group(single[start : start + self.batch_size], False)
 
     def _run_group(self, view: ModelView, jobs: Sequence[Job], shared: bool) -> Iterator[Outcome]:
         encoded = [job.encoded for job in jobs]
@@ -87,16 +86,16 @@ class LockstepExecutor(Executor):
                 further.append((record_frame(view, dict(job.encoded.inputs)), prefix))
             forest = Forest(record_frame(view, inputs), further, view.attention_implementation)
             placed = [
-                Placed(job, 0, forest.rows_of(k, job.encoded.length, 0))
+                Seat(job, 0, forest.rows_of(k, job.encoded.length, 0))
                 if shared
-                else Placed(job, k, forest.rows_of(0, job.encoded.length, padding[k]))
+                else Seat(job, k, forest.rows_of(0, job.encoded.length, padding[k]))
                 for k, job in enumerate(jobs)
             ]
             reads = [place.rows[read_positions(place.job).numpy()] for place in placed]
             yield from self._walks(view, forest, inputs, placed, reads)
 
     def _walks(
-        self, view: ModelView, forest: Forest, inputs: dict, placed: Sequence[Placed], reads: list[np.ndarray]
+        self, view: ModelView, forest: Forest, inputs: dict, placed: Sequence[Seat], reads: list[np.ndarray]
     ) -> Iterator[Outcome]:
         slots = slots_of(forest, placed, reads)
         sizes = Sizes.of(view)
@@ -150,13 +149,13 @@ def shared_prefix(first: Job, other: Job) -> int:
     return prefix if 0 < end <= prefix else 0
 
 
-def _tapped_rows(placed: Sequence[Placed]) -> np.ndarray:
+def _tapped_rows(placed: Sequence[Seat]) -> np.ndarray:
     rows = [place.rows[list(tap.positions)] for place in placed for tap in place.job.taps]
     return np.unique(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.int64)
 
 
 def _read_index(
-    forest: Forest, chunks: Sequence[Chunk], placed: Sequence[Placed], reads: Sequence[np.ndarray]
+    forest: Forest, chunks: Sequence[Chunk], placed: Sequence[Seat], reads: Sequence[np.ndarray]
 ) -> tuple[Tensor, list[tuple[list[int], dict[int, list[int]]]]]:
     """Which rows of (clean rows, chunk rows) the head is run on, and where each job finds its own among them."""
     lanes: list[list[int]] = [[] for _ in range(forest.batch)]

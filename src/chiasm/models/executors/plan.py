@@ -16,7 +16,7 @@ from chiasm.models.executors.forest import Forest
 from chiasm.models.executors.masks import require_keys
 
 
-class Placed(NamedTuple):
+class Seat(NamedTuple):
     """A job in a walk: the batch row (`lane`) it lives in and the clean row of each of its positions."""
 
     job: Job
@@ -33,7 +33,7 @@ class Slot:
     members: dict[int, tuple[int, int]]  # lane -> (job, variant)
 
 
-def slots_of(forest: Forest, placed: Sequence[Placed], reads: Sequence[np.ndarray]) -> list[Slot]:
+def slots_of(forest: Forest, placed: Sequence[Seat], reads: Sequence[np.ndarray]) -> list[Slot]:
     """All variants of all jobs as slots, sorted by the layer they join at; those proved to be zero are left out.
 
     With several lanes the v-th variants of all jobs form one slot. `reads`: the clean rows each job is read at.
@@ -61,7 +61,7 @@ def slots_of(forest: Forest, placed: Sequence[Placed], reads: Sequence[np.ndarra
     return sorted(slots, key=lambda slot: (slot.start, len(slot.rows)))
 
 
-def reaches(forest: Forest, place: Placed, variant: Variant, reads: np.ndarray) -> bool:
+def reaches(forest: Forest, place: Seat, variant: Variant, reads: np.ndarray) -> bool:
     """Whether `variant` can touch what is read: rows it changes, and rows that read those in later layers.
 
     A change in the last layer is seen only at its own rows; elsewhere its effect is exactly zero.
@@ -76,7 +76,7 @@ def reaches(forest: Forest, place: Placed, variant: Variant, reads: np.ndarray) 
 class Chunk:
     """Slots that share their layer calls. Their rows enter in the order of joining, so live rows come first."""
 
-    def __init__(self, forest: Forest, placed: Sequence[Placed], slots: Sequence[Slot]) -> None:
+    def __init__(self, forest: Forest, placed: Sequence[Seat], slots: Sequence[Slot]) -> None:
         self.forest, self.slots = forest, list(slots)
         device = forest.device
         sizes = [len(slot.rows) for slot in slots]
@@ -126,7 +126,7 @@ class Chunk:
             self._base[group] = torch.cat([clean & ~self._carried, own], dim=-1)
         return self._base[group]
 
-    def _read_changes(self, placed: Sequence[Placed], owner: Int[Tensor, " n"]) -> None:
+    def _read_changes(self, placed: Sequence[Seat], owner: Int[Tensor, " n"]) -> None:
         """Cuts as (row x column, row x layer) pairs of booleans; as many pairs as a variant has changes."""
         variants = [
             (slot, lane, place, place.job.variants[v])
@@ -149,7 +149,7 @@ class Chunk:
                 worst &= ~cut
             require_keys(worst, "a cut")
 
-    def _add_cuts(self, cuts: list[tuple[int, int, Placed, KnockOut]], owner: Int[Tensor, " n"]) -> None:
+    def _add_cuts(self, cuts: list[tuple[int, int, Seat, KnockOut]], owner: Int[Tensor, " n"]) -> None:
         if not cuts:
             return
         queries, keys, layers = self._grids(cuts, owner)
@@ -158,7 +158,7 @@ class Chunk:
         self._cuts.append((blocked, layers))
 
     def _grids(
-        self, changes: Sequence[tuple[int, int, Placed, KnockOut | Zero]], owner: Int[Tensor, " n"]
+        self, changes: Sequence[tuple[int, int, Seat, KnockOut | Zero]], owner: Int[Tensor, " n"]
     ) -> tuple[Bool[Tensor, "B n"], Bool[Tensor, "B n C"], Bool[Tensor, "B n L"]]:
         """Per carried row: is it changed, which clean rows are its blocked keys, in which layers."""
         forest, slots = self.forest, len(self.slots)

@@ -1,0 +1,166 @@
+"""Law: for every intervention and family, the lockstep walk equals one plain masked forward per variant."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.factories import FAMILIES
+from tests.support.float64 import no_upcasts
+from tests.support.runs import cut, difference, encoded, job, knock_out, outcomes, view_of, zero
+
+from chiasm.interventions import Variant
+from chiasm.models.executors.guard import Guard
+from chiasm.models.executors.lockstep import LockstepExecutor, shared_prefix
+from chiasm.models.executors.memory import parse_bytes
+from chiasm.models.executors.reference import ReferenceExecutor
+
+TEXTS = (
+    "image->question",
+    "image->last",
+    "question->last",
+    "last->last",
+    "image.object->question",
+    "image->image",
+    "prefix->image+question",
+    "image+question->suffix+last",
+)
+UNGUARDED = Guard(enabled=False)
+
+
+def plain(view, jobs):
+    return outcomes(ReferenceExecutor(reuse_vision=True), view, jobs)
+
+
+def packed(view, jobs, **options):
+    return outcomes(LockstepExecutor(guard=UNGUARDED, **options), view, jobs)
+
+
+def largest(view, jobs, **options):
+    return max(difference(a, b) for a, b in zip(packed(view, jobs, **options), plain(view, jobs), strict=True))
+
+
+def all_kinds(found, layers):
+    """Every kind of change, at the start, inside and at the end of the stack."""
+    windows = [(0, 1), (0, layers), (1, 3), (layers - 1, layers)]
+    rows = [int(p) for p in found.spans["question"]]
+    variants = [
+        cut(found, text, *w) for text in TEXTS for w in windows if all(map(len, map(found.spans.get, text.split("->"))))
+    ]
+    variants += [Variant(f"{c}{w}", (zero(*w, c, rows),)) for c in ("attention", "mlp") for w in windows]
+    both = (knock_out(0, 2, rows, [0]), zero(2, 3, "mlp", rows), knock_out(2, 4, [found.length - 1], rows))
+    return [*variants, Variant("three changes at once", both)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("dtype", "allowed"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+def test_every_kind_of_change(family, dtype, allowed):
+    view = view_of(family, dtype)
+    with no_upcasts(dtype):
+        found = encoded(view)
+        jobs = [job(found, *all_kinds(found, view.n_layers))]
+        assert largest(view, jobs) <= allowed
+        effect = plain(view, jobs)[0]
+    assert float((effect.full[1:] - effect.full[0]).abs().max()) > 0.1, "cuts must matter, or equality is empty"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_padded_batch_of_different_images(family):
+    """Lengths, image sizes and numbers of variants differ; every job comes out as if it were alone."""
+    view = view_of(family, torch.float64)
+    with no_upcasts(torch.float64):
+        jobs = [job(e, *all_kinds(e, 4)[: 9 + i]) for i in range(3) for e in [encoded(view, seed=i)]]
+        assert len({j.encoded.length for j in jobs}) > 1, "nothing is padded"
+        assert largest(view, jobs) <= 1e-9
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_questions_on_one_image_share_its_rows(family):
+    view = view_of(family, torch.float64)
+    questions = ["What is it?", "Is the red thing on the left?", "What is on the right then, and why is it there?"]
+    with no_upcasts(torch.float64):
+        found = [encoded(view, seed=3, question=q) for q in questions]
+        jobs = [job(e, *all_kinds(e, 4)) for e in found]
+        assert all(shared_prefix(jobs[0], j) for j in jobs)
+        assert largest(view, jobs) <= 1e-9
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_several_images_in_one_prompt(family):
+    view = view_of(family, torch.float64)
+    with no_upcasts(torch.float64):
+        jobs = [job(e, *all_kinds(e, 4)) for e in (encoded(view, seed=1, images=2), encoded(view, seed=2, images=2))]
+        assert largest(view, jobs) <= 1e-9
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_answers_of_several_tokens(family):
+    """Teacher-forced: every token of the answer is scored where it is predicted."""
+    view = view_of(family, torch.float64)
+    with no_upcasts(torch.float64):
+        found = encoded(view, answer=" dark red")
+        last, answer = int(found.spans["last"][0]), found.answer_tokens
+        assert len(answer) > 1
+        read = {"positions": tuple(range(last, last + len(answer))), "tokens": answer}
+        jobs = [job(found, *all_kinds(found, 4), **read)]
+        assert largest(view, jobs) <= 1e-9
+
+
+@given(data=st.data())
+@settings(max_examples=25)
+def test_random_cuts(data):
+    """Any rows, any keys that leave something to read, any window, any family."""
+    view = view_of(data.draw(st.sampled_from(FAMILIES)), torch.float64)
+    found = encoded(view, seed=data.draw(st.integers(0, 3)))
+    positions = st.integers(1, found.length - 1)
+    variants = []
+    for index in range(data.draw(st.integers(1, 6))):
+        start = data.draw(st.integers(0, 3))
+        stop = data.draw(st.integers(start + 1, 4))
+        queries = data.draw(st.lists(positions, min_size=1, max_size=8))
+        # The first position and the row itself stay readable.
+        keys = [k for k in data.draw(st.lists(positions, max_size=30)) if k not in queries]
+        variants.append(Variant(str(index), (knock_out(start, stop, queries, keys),)))
+    with no_upcasts(torch.float64):
+        assert largest(view, [job(found, *variants)]) <= 1e-9
+
+
+@pytest.mark.parametrize("budget", ["600KB", "1MB", "5MB"])
+def test_chunks_and_waves_do_not_change_results(budget):
+    view = view_of("llava", torch.float64)
+    found = encoded(view)
+    jobs = [job(found, *all_kinds(found, 4))]
+    assert difference(packed(view, jobs)[0], packed(view, jobs, memory=parse_bytes(budget))[0]) <= 1e-6
+
+
+def test_taps_read_the_same_states():
+    from chiasm.interventions import Tap
+    from chiasm.models.executors.base import Job
+
+    view = view_of("qwen2_vl", torch.float64)
+    found = [encoded(view, seed=3, question=q) for q in ("What is it?", "Is the red thing on the left of it?")]
+    taps = (Tap("last", (found[0].length - 1,)), Tap("some", (0, 3, 5)))
+    jobs = [Job(e, (cut(e, "image->last", 0, 2),), taps=taps if e is found[0] else taps[1:]) for e in found]
+    with no_upcasts(torch.float64):
+        for a, b in zip(packed(view, jobs), plain(view, jobs), strict=True):
+            for name, states in b.taps.items():
+                assert states.shape[0] == view.n_layers + 1
+                torch.testing.assert_close(a.taps[name], states, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reference_is_the_models_own_forward(family):
+    """Cut in all layers through the public 4-D attention mask: nothing of ours is involved."""
+    view = view_of(family, torch.float64)
+    found = encoded(view)
+    variant = cut(found, "image->question", 0, view.n_layers)
+    length = found.length
+    allowed = torch.ones(length, length, dtype=torch.bool).tril()
+    change = variant.changes[0]
+    allowed[torch.tensor(change.queries)[:, None], torch.tensor(change.keys)[None]] = False
+    inputs = {k: v for k, v in found.inputs.items() if k != "attention_mask"}
+    if not view.family.positions_from_mask:
+        pytest.skip("M-RoPE reads the 2-D mask to place tokens; a 4-D one cannot be given beside it")
+    with torch.no_grad():
+        logits = view.model(**inputs, attention_mask=allowed[None, None]).logits[0, -1]
+    own = torch.log_softmax(logits, -1)
+    assert float((plain(view, [job(found, variant)])[0].full[1, 0] - own).abs().max()) <= 1e-9

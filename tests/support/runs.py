@@ -1,0 +1,53 @@
+"""Views, jobs and variants for the laws."""
+
+from functools import lru_cache
+
+import torch
+from tests.support.factories import build, example
+
+from chiasm.interventions import Change, Cut, KnockOut, Variant, Window, Zero
+from chiasm.models.encoded import Encoded
+from chiasm.models.executors.base import Executor, Job, Outcome, Readout
+from chiasm.models.view import ModelView
+
+
+@lru_cache(maxsize=8)
+def view_of(family: str, dtype: torch.dtype = torch.float32, layers: int = 4) -> ModelView:
+    """A small random model of a family, made once per process. Do not change it."""
+    return ModelView(*build(family, dtype=dtype, layers=layers), name=family)
+
+
+def encoded(view: ModelView, seed: int = 0, answer: str | None = None, **options: object) -> Encoded:
+    return view.encode(example(view.family.name, seed=seed, **options), answer=answer)
+
+
+def outcomes(executor: Executor, view: ModelView, jobs: list[Job]) -> list[Outcome]:
+    """Results of jobs that must all succeed."""
+    found = executor.run(view, jobs)
+    for result in found:
+        if isinstance(result, Exception):
+            raise result
+    return [result for result in found if isinstance(result, Outcome)]
+
+
+def difference(a: Outcome, b: Outcome) -> float:
+    """Largest difference in log-probability over vocabulary, read positions and variants."""
+    assert a.full is not None
+    assert b.full is not None
+    return float((a.full - b.full).abs().max())
+
+
+def cut(found: Encoded, text: str, start: int, stop: int) -> Variant:
+    return Variant(f"{text}@{start}:{stop}", (Cut.parse(text).on(found.spans, Window(start, stop, start)),))
+
+
+def job(found: Encoded, *variants: Variant, **readout: object) -> Job:
+    return Job(found, tuple(variants), Readout(full=True, **readout))
+
+
+def knock_out(start: int, stop: int, queries: list[int], keys: list[int]) -> Change:
+    return KnockOut(Window(start, stop, start), tuple(queries), tuple(keys))
+
+
+def zero(start: int, stop: int, component: str, positions: list[int]) -> Change:
+    return Zero(Window(start, stop, start), component, tuple(positions))
