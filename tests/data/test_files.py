@@ -1,0 +1,211 @@
+import json
+import re
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Box, Example
+from chiasm.data.fields import FIELDS, from_example
+from chiasm.data.files import read_jsonl, read_parquet, write_jsonl
+
+ROW = {"id": "a", "image": "a.png", "question": "What is red?", "answer": "circle"}
+BOX = {"name": "circle", "x": 1, "y": 2.5, "w": 3, "h": 4}
+
+
+def jsonl(folder, *rows):
+    path = folder / "data.jsonl"
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def refused(path, match, read=read_jsonl):
+    with pytest.raises(ChiasmError, match=match):
+        list(read(path))
+
+
+def test_every_field_is_read(tmp_path):
+    row = {
+        **ROW,
+        "image": ["a.png", "/b/c.png"],
+        "video": "v.mp4",
+        "audio": "s.wav",
+        "options": ["circle", "square"],
+        "type": "ChooseCat",
+        "boxes": [BOX],
+        "captions": ["a red circle"],
+    }
+    assert set(row) == set(FIELDS)
+    [example] = read_jsonl(jsonl(tmp_path, row))
+    assert [str(path) for path in example.images] == [str(tmp_path / "a.png"), "/b/c.png"]
+    assert (example.videos, example.audios) == ((tmp_path / "v.mp4",), (tmp_path / "s.wav",))
+    assert example.boxes == (Box("circle", 1, 2.5, 3, 4),)
+    assert (example.options, example.type, example.captions) == (("circle", "square"), "ChooseCat", ("a red circle",))
+
+
+def test_only_id_and_question_are_needed(tmp_path):
+    path = jsonl(tmp_path, {"id": "a", "question": "Why?", "answer": None, "boxes": None})
+    assert list(read_jsonl(path)) == [Example(id="a", question="Why?")]
+
+
+def test_paths_start_from_the_file_or_from_the_named_folder(tmp_path, monkeypatch):
+    jsonl(tmp_path, ROW)
+    monkeypatch.chdir(tmp_path)
+    relative = (tmp_path / "data.jsonl").relative_to(tmp_path)
+    assert next(read_jsonl(relative)).image == tmp_path / "a.png"
+    assert next(read_jsonl(relative, media=tmp_path / "pictures")).image == tmp_path / "pictures" / "a.png"
+
+
+def test_byte_order_mark_blank_lines_and_windows_line_ends_are_read(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(
+        b"\xef\xbb\xbf" + json.dumps(ROW).encode() + b"\r\n\r\n\n" + json.dumps({**ROW, "id": "b"}).encode()
+    )
+    assert [example.id for example in read_jsonl(path)] == ["a", "b"]
+
+
+def test_reading_is_lazy(tmp_path):
+    assert next(read_jsonl(jsonl(tmp_path, ROW, "broken"))).id == "a"
+
+
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [
+        ('{"id": "b", "question": ', "line 2 of .*not JSON"),
+        ('{"id": "b", "question": "?", "boxes": NaN}', "line 2 .*NaN"),
+        ('{"id": "b", "question": "?", "question": "!"}', "line 2 .*given twice"),
+        ("[]", "line 2 .*a list"),
+        ('"text"', "line 2 .*a text"),
+        ("null", "line 2 .*NoneType"),
+        ({"question": "?"}, "line 2 .*no `id`"),
+        ({"id": "b"}, "line 2 .*no `question`"),
+        ({"id": "b", "question": " "}, "line 2 .*`question` is empty"),
+        ({"id": 7, "question": "?"}, "line 2 .*`id` is a int"),
+        ({"id": "b", "question": ["?"]}, "line 2 .*`question` is a list"),
+        ({"id": "b", "question": "?", "answer": True}, "line 2 .*true or false"),
+        ({"id": "b", "question": "?", "options": "yes, no"}, "line 2 .*`options` is a text"),
+        ({"id": "b", "question": "?", "captions": [1]}, "line 2 .*`captions` is a int"),
+        ({"id": "b", "question": "?", "image": {"bytes": ""}}, "line 2 .*`image` is an object"),
+        ({"id": "b", "question": "?", "image": ""}, "line 2 .*empty path"),
+        ({"id": "b", "question": "?", "image": "https://x.org/a.png"}, "line 2 .*Download it first"),
+        ({"id": "b", "question": "?", "imgae": "a.png"}, "line 2 .*Did you mean `image`"),
+        ({"id": "b", "question": "?", "zzz": 1}, "line 2 .*The fields are id, image"),
+        ({"id": "b", "question": "?", "boxes": {"name": "x"}}, "line 2 .*`boxes` is an object"),
+        ({"id": "b", "question": "?", "boxes": [[1, 2, 3, 4]]}, "line 2 .*name, x, y, w, h"),
+        ({"id": "b", "question": "?", "boxes": [{"name": "x", "x": 1}]}, "line 2 .*name, x, y, w, h"),
+        ({"id": "b", "question": "?", "boxes": [{**BOX, "x": "1"}]}, "line 2 .*number of pixels"),
+        ({"id": "b", "question": "?", "boxes": [{**BOX, "x": True}]}, "line 2 .*number of pixels"),
+        ('{"id": "b", "question": "?", "boxes": [{"name": "x", "x": 1e999, "y": 1, "w": 1, "h": 1}]}', "line 2 .*inf"),
+        ('{"id": "b", "question": "\\ud800"}', "line 2 .*broken character"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path, row, match):
+    refused(jsonl(tmp_path, ROW, row), match)
+
+
+def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(json.dumps(ROW).encode() + b'\n{"id": "\xff"}\n')
+    refused(path, "line 2 .*not JSON")
+
+
+def test_one_document_over_many_lines_is_recognised(tmp_path):
+    refused(jsonl(tmp_path, json.dumps([ROW], indent=1)), "not one document over many lines")
+
+
+def test_a_repeated_id_names_both_lines(tmp_path):
+    refused(jsonl(tmp_path, ROW, {**ROW, "id": "b"}, ROW), "line 3 of .*`a` was already used in line 1 of")
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_a_file_without_examples_is_refused(tmp_path, content):
+    (tmp_path / "data.jsonl").write_text(content)
+    refused(tmp_path / "data.jsonl", "holds no example")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    refused(tmp_path / "gone.jsonl", "No such file")
+    refused(tmp_path / "gone.parquet", "No such file", read_parquet)
+
+
+words = st.text(max_size=8)
+text = st.text(min_size=1, max_size=8).filter(str.strip)
+number = st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False)
+name = st.from_regex(r"[\w ]{1,8}\.png", fullmatch=True)
+
+
+@st.composite
+def stored(draw, folder):
+    paths = st.lists(name.map(lambda file: folder / file), max_size=3).map(tuple)
+    return Example(
+        id=draw(text),
+        question=draw(text),
+        answer=draw(words),
+        images=draw(paths),
+        videos=draw(paths),
+        audios=draw(paths),
+        options=draw(st.lists(words, max_size=3).map(tuple)),
+        type=draw(words),
+        boxes=draw(st.lists(st.builds(Box, words, number, number, number, number), max_size=2).map(tuple)),
+        captions=draw(st.lists(words, max_size=3).map(tuple)),
+    )
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_what_is_written_is_read_back(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("trip")
+    examples = data.draw(st.lists(stored(folder), min_size=1, max_size=4, unique_by=lambda example: example.id))
+    assert write_jsonl(folder / "data.jsonl", examples) == len(examples)
+    assert list(read_jsonl(folder / "data.jsonl")) == examples
+    moved = folder / "elsewhere"
+    moved.mkdir()
+    (folder / "data.jsonl").rename(moved / "data.jsonl")
+    follow = [
+        replace(example, **{kind: tuple(moved / path.name for path in paths) for kind, paths in media(example)})
+        for example in examples
+    ]
+    assert list(read_jsonl(moved / "data.jsonl")) == follow
+
+
+def media(example):
+    return [(kind, getattr(example, kind)) for kind in ("images", "videos", "audios")]
+
+
+def test_media_in_memory_cannot_be_written(tmp_path):
+    with pytest.raises(ChiasmError, match=r"`a`.*in memory"):
+        write_jsonl(tmp_path / "data.jsonl", [Example(id="a", question="?", images=(object(),))])
+
+
+def test_parquet_holds_the_same_fields(tmp_path):
+    examples = [
+        Example(id="a", question="?", images=(tmp_path / "a.png",), boxes=(Box("x", 1.0, 2.0, 3.0, 4.0),)),
+        Example(id="b", question="!", answer="no", options=("yes", "no"), captions=("one",), type="LogicalObj"),
+    ]
+    rows = [from_example(example, tmp_path) for example in examples]
+    pq.write_table(pa.Table.from_pylist(rows, pa.Table.from_pylist(rows[:1]).schema), tmp_path / "first.parquet")
+    columns = pa.unify_schemas([pa.Table.from_pylist([row]).schema for row in rows])
+    pq.write_table(pa.Table.from_pylist(rows, columns), tmp_path / "data.parquet")
+    assert list(read_parquet(tmp_path / "data.parquet")) == examples
+
+
+def test_parquet_mistakes_name_the_row(tmp_path):
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"id": ["a", "b", "a"], "question": ["?", "?", "?"]}), path, row_group_size=2)
+    refused(path, "row 3 of .*already used in row 1 of", read_parquet)
+    pq.write_table(pa.table({"id": ["a"], "quesiton": ["?"]}), path)
+    refused(path, "row 1 of .*Did you mean `question`", read_parquet)
+    pq.write_table(pa.table({"id": pa.array([], pa.string()), "question": pa.array([], pa.string())}), path)
+    refused(path, "holds no example", read_parquet)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 300])
+def test_a_broken_parquet_file_is_refused(tmp_path, keep):
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"id": ["a"], "question": ["?" * 500]}), path)
+    path.write_bytes(path.read_bytes()[:keep])
+    refused(path, f"{re.escape(str(path))}: it is not a whole Parquet file", read_parquet)
