@@ -1,0 +1,84 @@
+"""Law: where packing would be silently wrong, the guard refuses with the figure."""
+
+from unittest.mock import patch
+
+import pytest
+import torch
+from tests.support.factories import build
+from tests.support.runs import cut, encoded, job
+from torch import Tensor, nn
+
+from chiasm.core.errors import ChiasmError, GuardError
+from chiasm.models.executors import walk
+from chiasm.models.executors.guard import Guard
+from chiasm.models.executors.lockstep import LockstepExecutor
+from chiasm.models.view import ModelView
+
+
+class RunningMean(nn.Module):
+    """A branch that mixes rows by their place in the call, as linear attention and state-space layers do."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        counts = torch.arange(1, hidden.shape[1] + 1, dtype=hidden.dtype)[None, :, None]
+        return self.inner(hidden.cumsum(dim=1) / counts)
+
+
+class WithoutAttention(nn.Module):
+    """A mixer in place of attention that never asks for a cache."""
+
+    def forward(self, hidden_states: Tensor, **kwargs: object) -> tuple[Tensor, None]:
+        return hidden_states.cumsum(dim=1), None
+
+
+def fresh():
+    view = ModelView(*build("llava"))
+    found = encoded(view)
+    return view, job(found, cut(found, "image->question", 0, 2), cut(found, "image->last", 1, 3))
+
+
+def test_passes_on_a_sound_model_and_is_paid_once():
+    view, work = fresh()
+    executor = LockstepExecutor()
+    executor.run(view, [work])
+    spent = executor.guard.seconds
+    assert spent > 0
+    assert executor.guard.largest < 1e-3
+    executor.run(view, [work])
+    assert executor.guard.seconds == spent
+
+
+def test_fires_on_a_packed_row_mixing_layer():
+    view, work = fresh()
+    layer = view.layers[2]
+    layer.mlp = RunningMean(layer.mlp)
+    with pytest.raises(GuardError, match="differ from a plain masked forward"):
+        LockstepExecutor().run(view, [work])
+
+
+def test_fires_on_a_dropped_mask():
+    view, work = fresh()
+    everything = lambda allowed, *rest: torch.ones_like(allowed)[:, None]  # noqa: E731
+    with patch.object(walk, "as_layer_mask", everything), pytest.raises(GuardError):
+        LockstepExecutor().run(view, [work])
+
+
+def test_fires_on_nan():
+    view, work = fresh()
+    guard = Guard()
+    executor = LockstepExecutor(guard=guard)
+    poison = lambda layer, args, output: output * float("nan") if output.shape[1] < work.encoded.length else None  # noqa: E731
+    handle = view.layers[1].mlp.register_forward_hook(poison)
+    with pytest.raises(GuardError):
+        executor.run(view, [work])
+    handle.remove()
+
+
+def test_a_layer_without_the_cache_interface_is_refused():
+    view, work = fresh()
+    view.layers[1].self_attn = WithoutAttention()
+    with pytest.raises(ChiasmError, match="without the cache interface"):
+        LockstepExecutor().run(view, [work])

@@ -1,0 +1,67 @@
+"""Law: where a route is planted, the sweep shows it, and it shows nothing anywhere else."""
+
+import torch
+from tests.support.factories import build, example
+from tests.support.float64 import no_upcasts
+from tests.support.planted import PlantedLlama
+from tests.support.runs import job, outcomes
+
+from chiasm.interventions import Cut, Variant, centred
+from chiasm.models.executors.guard import Guard
+from chiasm.models.executors.lockstep import LockstepExecutor
+from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.view import ModelView
+
+LAYERS, ENTER, LEAVE = 6, 1, 4
+CUTS = ("image->question", "question->last", "image->last", "suffix->last", "last->last")
+
+
+def planted_view(example_):
+    model, processor = build("llava", dtype=torch.float64, layers=LAYERS)
+    text = model.model.language_model
+    planted = PlantedLlama(text.config).double().eval()
+    planted.load_state_dict(text.state_dict())
+    model.model.language_model = planted
+    model.set_attn_implementation("sdpa")
+    view = ModelView(model, processor)
+    found = view.encode(example_)
+    planted.plant(found.spans, ENTER, LEAVE)
+    return view, found
+
+
+def sweep(executor):
+    with no_upcasts(torch.float64):
+        view, found = planted_view(example())
+        variants = [Variant(t, (Cut.parse(t).on(found.spans, w),)) for t in CUTS for w in centred(LAYERS, 1)]
+        outcome = outcomes(executor, view, [job(found, *variants)])[0]
+    effect = (outcome.full[1:] - outcome.full[:1]).abs().amax(dim=(1, 2)).reshape(len(CUTS), LAYERS)
+    return dict(zip(CUTS, effect, strict=True)), outcome
+
+
+def check(effects):
+    for text, route in (("image->question", ENTER), ("question->last", LEAVE)):
+        elsewhere = [layer for layer in range(LAYERS) if layer != route]
+        assert effects[text][route] > 0.05
+        assert effects[text][elsewhere].max() <= 1e-9
+    assert effects["image->last"].max() <= 1e-9
+    assert effects["suffix->last"].max() <= 1e-9
+
+
+def test_lockstep_shows_exactly_the_planted_routes():
+    effects, _ = sweep(LockstepExecutor(guard=Guard(enabled=False)))
+    check(effects)
+
+
+def test_reference_shows_exactly_the_planted_routes():
+    effects, _ = sweep(ReferenceExecutor())
+    check(effects)
+
+
+def test_what_reachability_proves_is_exactly_zero():
+    """A cut in the last layer is seen at its own target rows alone: elsewhere nothing is computed, nothing rounds."""
+    effects, outcome = sweep(LockstepExecutor(guard=Guard(enabled=False)))
+    last = CUTS.index("image->question") * LAYERS + LAYERS - 1
+    assert bool(outcome.proved_zero[last])
+    assert effects["image->question"][-1] == 0
+    assert torch.equal(outcome.logprobs[last], outcome.clean)
+    assert int(outcome.proved_zero.sum()) == 1
