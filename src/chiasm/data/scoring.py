@@ -62,8 +62,8 @@ def _accuracy(type: str, rows: list[tuple[str, bool]]) -> Accuracy:
 
 
 def _wilson(right: int, n: int) -> tuple[float, float]:
-    # Slow to import, and reading files does not need it.
-    from scipy.stats import binomtest
+    # Slow to import (scipy), and reading files does not need it.
+    from chiasm.core.statistics import proportion_interval
 
-    interval = binomtest(right, n).proportion_ci(confidence_level=0.95, method="wilson")
+    interval = proportion_interval(right, n)
     return float(interval.low), float(interval.high)
