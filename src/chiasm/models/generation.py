@@ -1,0 +1,63 @@
+"""What the model answers when nothing is changed: greedy decoding in left-padded batches."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from chiasm.models.encoded import Encoded
+from chiasm.models.view import ModelView
+
+
+class GeneratedAnswer(NamedTuple):
+    """The greedy answer: its text without special tokens, and its token ids without the end-of-sequence token."""
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+@torch.no_grad()
+def generate(view: ModelView, encoded: Sequence[Encoded], max_new_tokens: int = 32) -> list[GeneratedAnswer]:
+    """The greedy answers to `encoded`, decoded together as one batch, each stopping at its own end.
+
+    Sampling, penalties and the like that the checkpoint's own generation config asks for are left out: the studies
+    follow the most probable token.
+    """
+    if not encoded:
+        return []
+    inputs, _ = view.collate(encoded)
+    ends = _end_tokens(view)
+    config = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        eos_token_id=ends or None,
+        pad_token_id=_padding_token(view, ends),
+    )
+    with view.readable_attention():
+        produced: Tensor = view.model.generate(**inputs, generation_config=config)
+    start = inputs["input_ids"].shape[1]
+    return [_answer(view, row, ends) for row in produced[:, start:].tolist()]
+
+
+def _answer(view: ModelView, row: list[int], ends: list[int]) -> GeneratedAnswer:
+    stop = next((k for k, token in enumerate(row) if token in ends), len(row))
+    tokens = tuple(row[:stop])
+    return GeneratedAnswer(view.tokenizer.decode(tokens, skip_special_tokens=True).strip(), tokens)
+
+
+def _end_tokens(view: ModelView) -> list[int]:
+    """The tokens that end an answer: the checkpoint's generation config names them, else its tokenizer."""
+    configured = view.model.generation_config.eos_token_id
+    if configured is None:
+        configured = view.tokenizer.eos_token_id
+    if configured is None:
+        return []
+    return [configured] if isinstance(configured, int) else list(configured)
+
+
+def _padding_token(view: ModelView, ends: list[int]) -> int:
+    """Filler behind answers that ended earlier; it is cut off again, so any token will do."""
+    own = view.tokenizer.pad_token_id
+    return own if own is not None else (ends[0] if ends else 0)

@@ -1,0 +1,1 @@
+"""Which combinations are run and which tables they fill."""

@@ -1,0 +1,211 @@
+"""Information flow: close routes between parts of the sequence, layer by layer, and see what the answer loses.
+
+Source: Zhang et al. 2025, "Cross-modal Information Flow in Multimodal Large Language Models" (arXiv 2411.18620).
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.example import Example
+from chiasm.data.scoring import correct
+from chiasm.models.encoded import Encoded
+from chiasm.models.executors.base import Executor, Job, Outcome
+from chiasm.models.generation import generate
+from chiasm.models.view import ModelView
+from chiasm.models.words import first_tokens
+from chiasm.results.rundir import RunDirectory
+from chiasm.results.schemas import IMAGE_SWAP, TWIN
+from chiasm.runners import local
+from chiasm.runners.base import Computed, Work
+from chiasm.studies.common import for_preparing
+from chiasm.studies.flow_answers import answer_rows, forms_of
+from chiasm.studies.flow_plan import Plan, bare, plan
+from chiasm.studies.flow_rows import planned_rows, swap_rows
+from chiasm.studies.flow_spec import FlowSpec
+from chiasm.studies.flow_words import word_rows
+
+
+class Prepared(NamedTuple):
+    """An example ready to compute. `prompt` has no answer behind it; `swapped` has another example's image.
+
+    `forms`: the first token of each written form of the answer. `skipped`: (example, what it does not have).
+    """
+
+    example: Example
+    prompt: Encoded
+    plan: Plan
+    twin: Plan | None
+    swapped: Encoded | None
+    forms: dict[str, int]
+    skipped: tuple[tuple[str, str], ...]
+
+
+class FlowWork(Work[Prepared]):
+    """The rows of `spec` on `view`, a unit of examples at a time."""
+
+    def __init__(
+        self, spec: FlowSpec, view: ModelView, examples: Sequence[Example], executor: Executor, twin: ModelView | None
+    ) -> None:
+        self.spec, self.view, self.examples, self.executor = spec, view, examples, executor
+        self.twin = twin if spec.controls else None
+        self.routes = spec.routes()
+        self.seconds = {"generate": 0.0, "compute": 0.0}
+        self._preparing = for_preparing(view)
+        self._preparing_twin = for_preparing(self.twin) if self.twin else None
+
+    def prepare(self, index: int, example: Example) -> Prepared:
+        spec, view = self.spec, self._preparing
+        prompt = view.encode(example, instruction=spec.instruction)
+        found = first_tokens(view, example, list(forms_of(example).values()), instruction=spec.instruction)
+        forms = {form: found[written] for form, written in forms_of(example).items() if written in found}
+        if "lower" not in forms and (spec.keep == "correct" or spec.target == "answer"):
+            raise ExampleError(f"the answer {example.answer!r} has no token, so it cannot be found right or followed")
+        planned = self._plan(view, index, example, prompt)
+        skipped = list(planned.skipped)
+        twin = None
+        if self.twin is not None and self._preparing_twin is not None:
+            encoded = self._preparing_twin.encode(example, instruction=spec.instruction)
+            without = replace(spec, controls=False, patches=0, words=0)
+            twin = self._plan(self._preparing_twin, index, example, encoded, without)
+        swapped = None
+        if spec.controls and example.images:
+            try:
+                swapped = self._encode_answer(view, self._with_other_image(index, example))
+            except ExampleError as error:
+                skipped.append((example.id, f"{IMAGE_SWAP}: {error}"))
+        return Prepared(example, prompt, planned, twin, swapped, forms, tuple(skipped))
+
+    def compute(self, prepared: Sequence[Prepared]) -> Computed:
+        started = time.perf_counter()
+        kept, left_out = self._kept(prepared)
+        decoded = time.perf_counter()
+        rows: dict[str, list[dict[str, Any]]] = {
+            name: [] for name in ("effects", "controls", "answers", "patches", "words", "tokens", "noise")
+        }
+        failures, skipped, whole = [], [], 0
+        outcomes = self._run(self.view, self.executor, [item.plan for item in kept])
+        twins = self._run(self.twin, self.executor, [item.twin for item in kept if item.twin]) if self.twin else []
+        swaps = self._swaps(kept, outcomes)
+        for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
+            if isinstance(outcome, ExampleError):
+                failures.append((item.example.id, str(outcome)))
+                continue
+            whole += 1
+            skipped += item.skipped
+            planned_rows(rows, item.example, item.plan, outcome)
+            self._read(rows, item, outcome)
+            if item.twin is not None:
+                skipped += _control_rows(rows, TWIN, item, item.twin, twins[place])
+            if isinstance(swaps[place], Outcome):
+                rows["controls"] += swap_rows(item.example, item.plan, outcome, swaps[place])
+            elif isinstance(swaps[place], ExampleError):
+                skipped.append((item.example.id, f"{IMAGE_SWAP}: {swaps[place]}"))
+        self.seconds["generate"] += decoded - started
+        self.seconds["compute"] += time.perf_counter() - decoded
+        return Computed({n: r for n, r in rows.items() if r}, failures, left_out, whole, skipped)
+
+    def _kept(self, prepared: Sequence[Prepared]) -> tuple[list[Prepared], list[tuple[str, str]]]:
+        """The examples to follow: all, or those whose greedy answer is the labelled one (the paper's filter)."""
+        if self.spec.keep == "all":
+            return list(prepared), []
+        answers = generate(self.view, [item.prompt for item in prepared])
+        kept, left_out = [], []
+        for item, answer in zip(prepared, answers, strict=True):
+            if correct(answer.text, item.example.answer):
+                kept.append(item)
+            else:
+                left_out.append((item.example.id, f"answered {answer.text!r} instead of {item.example.answer!r}"))
+        return kept, left_out
+
+    def _plan(
+        self, view: ModelView, index: int, example: Example, prompt: Encoded, spec: FlowSpec | None = None
+    ) -> Plan:
+        spec = self.spec if spec is None else spec
+        encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
+        half = view.dtype in (torch.bfloat16, torch.float16)
+        return plan(spec, self.routes, view.n_layers, index, example, encoded, half)
+
+    def _encode_answer(self, view: ModelView, example: Example) -> Encoded:
+        answer = example.answer if self.spec.target == "answer" else None
+        return view.encode(example, instruction=self.spec.instruction, answer=answer)
+
+    def _with_other_image(self, index: int, example: Example) -> Example:
+        """The example with the images of the next one that has as many and others."""
+        own = [_identity(image) for image in example.images]
+        others = (self.examples[(index + step) % len(self.examples)] for step in range(1, len(self.examples)))
+        for other in others:
+            if len(other.images) == len(own) and not {_identity(image) for image in other.images} & set(own):
+                # Boxes are places in the example's own image.
+                return replace(example, images=other.images, boxes=())
+        raise ExampleError("no other example has an image to swap in")
+
+    def _run(self, view: ModelView, executor: Executor, plans: Sequence[Plan]) -> list[Outcome | ExampleError]:
+        """The outcomes of `plans`, in order; plans of one kind are computed together."""
+        found: dict[int, Outcome | ExampleError] = {}
+        kinds: dict[Any, list[int]] = {}
+        for place, one in enumerate(plans):
+            kinds.setdefault(one.kind, []).append(place)
+        for places in kinds.values():
+            found |= zip(places, executor.run(view, [plans[place].job for place in places]), strict=True)
+        return [found[place] for place in range(len(plans))]
+
+    def _swaps(
+        self, kept: Sequence[Prepared], outcomes: Sequence[Outcome | ExampleError]
+    ) -> list[Outcome | ExampleError | None]:
+        """Each example with another's image, scored for the tokens of its own clean run."""
+        jobs: dict[int, Job] = {}
+        for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
+            if item.swapped is not None and isinstance(outcome, Outcome):
+                jobs[place] = bare(item.swapped, self.view.n_layers, tuple(outcome.tokens.tolist()))
+        results = dict(zip(jobs, self.executor.run(self.view, list(jobs.values())), strict=True)) if jobs else {}
+        return [results.get(place) for place in range(len(kept))]
+
+    def _read(self, rows: dict[str, list[dict[str, Any]]], item: Prepared, outcome: Outcome) -> None:
+        states, target = outcome.taps["last"][:, 0], int(outcome.tokens[0])
+        rows["answers"] += answer_rows(self.view, item.example, states, item.forms, target, float(outcome.clean[0]))
+        if "question" in outcome.taps:
+            positions = [int(p) for p in item.prompt.spans["question"]]
+            rows["words"] += word_rows(self.view, item.example, outcome.taps["question"], positions)
+
+
+def run_flow(
+    spec: FlowSpec,
+    view: ModelView,
+    examples: Sequence[Example],
+    directory: RunDirectory,
+    executor: Executor,
+    twin: ModelView | None = None,
+) -> None:
+    """Fill `directory` with the tables of `spec`; what it already holds is not computed again.
+
+    **Errors:** `ChiasmError` for an unknown span, or if no example is left.
+    """
+    if spec.patches and not any(example.images for example in examples[: spec.patches]):
+        raise ChiasmError("a map of patches", "the first examples have no image", "Leave --patches out")
+    work = FlowWork(spec, view, examples, executor, twin)
+    local.run(work, examples, directory, spec.unit, "flow")
+    directory.manifest = directory.manifest | {"seconds": {k: round(v, 3) for k, v in work.seconds.items()}}
+    directory.finish()
+
+
+def _control_rows(
+    rows: dict[str, list[dict[str, Any]]], control: str, item: Prepared, planned: Plan, outcome: Outcome | ExampleError
+) -> list[tuple[str, str]]:
+    """Append the effects of `planned` as a control; what could not be computed is returned as skipped."""
+    if isinstance(outcome, ExampleError):
+        return [(item.example.id, f"{control}: {outcome}")]
+    own: dict[str, list[dict[str, Any]]] = {"effects": [], "noise": [], "tokens": []}
+    planned_rows(own, item.example, planned, outcome)
+    rows["controls"] += [row | {"control": control, "sample": 0} for row in own["effects"]]
+    return []
+
+
+def _identity(image: Any) -> Any:
+    """What tells images apart without decoding them: the path, or the object in memory."""
+    return image if isinstance(image, str | Path) else id(image)

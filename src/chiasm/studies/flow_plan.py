@@ -1,0 +1,124 @@
+"""The variants of one example, and which rows of which table each of them becomes."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from chiasm.core.errors import EmptySpanError, ExampleError
+from chiasm.core.example import Example
+from chiasm.interventions import KnockOut, Tap, Variant, Window
+from chiasm.models.encoded import Encoded
+from chiasm.models.executors.base import Job, Readout
+from chiasm.studies.flow_controls import random_controls
+from chiasm.studies.flow_patches import SuperPatch, super_patches
+from chiasm.studies.flow_spec import FlowSpec, Route
+
+NOISE_EXAMPLES = 16
+"""Examples whose noise floor is measured where arithmetic is of half precision."""
+
+
+class Planned(NamedTuple):
+    """One variant and the columns that its rows have besides what comes out. `table` "" is a no-op for comparison."""
+
+    variant: Variant
+    table: str
+    window: Window
+    columns: dict[str, Any]
+
+
+class Plan(NamedTuple):
+    """All variants of one example. `noops`: where the no-op of a window stands among them, by (start, stop)."""
+
+    job: Job
+    planned: tuple[Planned, ...]
+    noops: dict[tuple[int, int], int]
+    skipped: tuple[tuple[str, str], ...]
+
+    @property
+    def kind(self) -> tuple[tuple[str, str], ...]:
+        """Plans of one kind have the same sequence of cuts and controls, so that they fit into one batch."""
+        named = (
+            (str(p.columns.get("cut")), str(p.columns.get("control"))) for p in self.planned if p.table != "patches"
+        )
+        return tuple(dict.fromkeys(named))
+
+
+def plan(
+    spec: FlowSpec, routes: Sequence[Route], layers: int, index: int, example: Example, encoded: Encoded, half: bool
+) -> Plan:
+    """What is run for `encoded`, the `index`-th example. `half`: the model computes in half precision.
+
+    **Errors:** `ExampleError` if no cut has positions here; `ChiasmError` for a span that no example of this model has.
+    """
+    windows = spec.windows_of(layers)
+    last = tuple(int(p) for p in encoded.spans.require("last"))
+    final = Window(layers - 1, layers, layers - 1)
+    planned = [Planned(Variant("no-op", (KnockOut(final, last, ()),)), "", final, {})]
+    noops = {(final.start, final.stop): 0}
+    if half:
+        for window in windows:
+            noops.setdefault((window.start, window.stop), len(planned))
+            planned.append(Planned(Variant("no-op", (KnockOut(window, last, ()),)), "", window, {}))
+    skipped = []
+    for route in routes:
+        try:
+            planned += _route(spec, route, windows, example, encoded)
+        except EmptySpanError as error:
+            skipped.append((example.id, f"{route.text}: {error}"))
+    if len(skipped) == len(routes):
+        raise ExampleError("; ".join(dict.fromkeys(reason for _, reason in skipped)))
+    if half and index < NOISE_EXAMPLES:
+        planned += _noise(windows, encoded, last)
+    if index < spec.patches:
+        parts = super_patches(encoded.layouts, spec.patch_size)
+        planned += [_patch(part, Window(0, layers, layers // 2), encoded) for part in parts]
+    taps = [Tap("last", last)]
+    if index < spec.words and example.captions:
+        taps.append(Tap("question", tuple(int(p) for p in encoded.spans["question"])))
+    job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), tuple(t for t in taps if t.positions))
+    return Plan(job, tuple(planned), noops, tuple(skipped))
+
+
+def bare(encoded: Encoded, layers: int, tokens: tuple[int, ...]) -> Job:
+    """A run of `encoded` with nothing changed, scored for `tokens`."""
+    last = tuple(int(p) for p in encoded.spans.require("last"))
+    noop = Variant("no-op", (KnockOut(Window(layers - 1, layers, layers - 1), last, ()),))
+    return Job(encoded, (noop,), Readout(_readout(encoded).positions, tokens))
+
+
+def _readout(encoded: Encoded) -> Readout:
+    """The first token of the answer; of a teacher-forced answer every token, each read one position before it."""
+    last = int(encoded.spans.require("last")[-1])
+    tokens = encoded.answer_tokens
+    if not tokens:
+        return Readout((last,))
+    return Readout((last, *(int(p) for p in encoded.spans["answer"][:-1])), tokens)
+
+
+def _route(
+    spec: FlowSpec, route: Route, windows: Sequence[Window], example: Example, encoded: Encoded
+) -> Iterator[Planned]:
+    changes = [route.on(encoded.spans, window) for window in windows]
+    for window, change in zip(windows, changes, strict=True):
+        yield Planned(Variant(route.text, (change,)), "effects", window, {"cut": route.text})
+    if not spec.controls:
+        return
+    prompt = int(encoded.spans["last"][-1]) + 1
+    key = (spec.seed, example.id, route.text)
+    for control, sample, change_in in random_controls(changes[0], prompt, spec.draws, key):
+        columns = {"cut": route.text, "control": control, "sample": sample}
+        for window in windows:
+            yield Planned(Variant(f"{route.text} {control}", (change_in(window),)), "controls", window, columns)
+
+
+def _noise(windows: Sequence[Window], encoded: Encoded, last: tuple[int, ...]) -> Iterator[Planned]:
+    """No-ops that carry as many rows as the cuts with the longest tail do."""
+    rows = tuple(int(p) for p in encoded.spans["question"]) or last
+    for window in windows:
+        yield Planned(Variant("noise", (KnockOut(window, rows, ()),)), "noise", window, {})
+
+
+def _patch(part: SuperPatch, window: Window, encoded: Encoded) -> Planned:
+    queries = tuple(int(p) for p in encoded.spans["question+last"])
+    change = KnockOut(window, queries, part.positions)
+    columns = dict(zip(("x0", "y0", "x1", "y1"), part.rect, strict=True)) | {"patch": part.number, "tile": part.tile}
+    return Planned(Variant(f"patch {part.number}", (change,)), "patches", window, columns)
