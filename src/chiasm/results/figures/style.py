@@ -1,0 +1,139 @@
+"""One look for all figures: dark text on white, colours that colour-blind readers can tell apart, two paper widths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+
+from chiasm.results.series import Curve
+
+Width = Literal["column", "page"]
+
+INK = "#1a1a1a"
+GREY = "#767676"
+FAINT = "#d9d9d9"
+# Okabe & Ito 2008 without its yellow, which is too light for lines on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Shape repeats what colour says, for print in grey.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (2, 1)), (0, (7, 2)), (0, (1, 3)))
+# Diverging, readable for the colour-blind, with white at zero.
+DIVERGING = "PuOr"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Inches and points of a figure in a one-column (3.3 in) or full-page (7 in) slot."""
+
+    inches: float
+    text: float
+    line: float
+    marker: float
+
+
+SIZES: dict[Width, Size] = {"column": Size(3.3, 7.0, 1.1, 2.6), "page": Size(7.0, 8.0, 1.4, 3.4)}
+
+
+def new_figure(width: Width, height: float) -> Figure:
+    """An empty figure of `width`, `height` inches high, that keeps labels from being cut or covered."""
+    figure = Figure(figsize=(SIZES[width].inches, height), layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
+    return figure
+
+
+def dress(axes: Axes, size: Size, *, x: str = "", y: str = "", title: str = "") -> None:
+    """Labels, ticks and frame in the common look."""
+    axes.set_xlabel(x, fontsize=size.text, color=INK)
+    axes.set_ylabel(y, fontsize=size.text, color=INK)
+    if title:
+        axes.set_title(title, fontsize=size.text, color=INK, loc="left")
+    axes.tick_params(labelsize=size.text - 0.5, colors=INK, length=2.5, width=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.spines[["left", "bottom"]].set_linewidth(0.6)
+
+
+def layer_axis(axes: Axes, first: float, last: float, size: Size) -> None:
+    """Whole layers on x, every one labelled as long as there is room."""
+    room = 8 if size.inches < 4 else 16
+    count = last - first + 1
+    step = next(s for s in (1, 2, 4, 5, 8, 10, 20, 50) if count / s <= room or s == 50)
+    axes.set_xticks([first + i for i in range(0, int(count), step)])
+    axes.set_xlim(first - 0.02 * count, last + 0.02 * count)
+
+
+def zero_line(axes: Axes, noise: float = 0.0) -> None:
+    """The line of no effect, and the floor of what arithmetic alone does (half-width `noise`)."""
+    axes.axhline(0, color=INK, linewidth=0.7, zorder=1)
+    if noise > 0:
+        axes.axhspan(-noise, noise, color=FAINT, linewidth=0, zorder=0)
+
+
+def draw(axes: Axes, curve: Curve, index: int, size: Size, label: str) -> Line2D:
+    """A measured curve with its band, in the colour and marker number `index`."""
+    colour = COLOURS[index % len(COLOURS)]
+    every = max(1, len(curve.places) // 12)
+    axes.fill_between(curve.places, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0, zorder=2)
+    (line,) = axes.plot(
+        curve.places,
+        curve.mean,
+        color=colour,
+        linewidth=size.line,
+        marker=MARKERS[index % len(MARKERS)],
+        markersize=size.marker,
+        markevery=(index % every, every),
+        linestyle="-" if index < len(COLOURS) else DASHES[0],
+        zorder=4,
+        label=label,
+    )
+    return line
+
+
+def draw_control(axes: Axes, curve: Curve, colour: str, dash: int, size: Size) -> None:
+    """A control: dashed, without markers, a lighter band."""
+    axes.fill_between(curve.places, curve.low, curve.high, color=colour, alpha=0.12, linewidth=0, zorder=2)
+    style = DASHES[dash % len(DASHES)]
+    axes.plot(curve.places, curve.mean, color=colour, linewidth=0.8 * size.line, linestyle=style, zorder=3)
+
+
+def control_key(label: str, dash: int, size: Size) -> Line2D:
+    """The legend entry of controls drawn with that dash, in grey since several cuts may share it."""
+    return Line2D([], [], color=GREY, linewidth=0.8 * size.line, linestyle=DASHES[dash % len(DASHES)], label=label)
+
+
+def legend_below(figure: Figure, handles: Sequence[object], size: Size, title: str) -> Legend:
+    """One legend under all panels, in as many columns as fit, with what lines and bands are as its title."""
+    labels = [str(handle.get_label()) for handle in handles]  # type: ignore[attr-defined]
+    # A character is about 0.55 of the font size wide; line sample and gaps take about five more.
+    room = size.inches * 72 / (0.55 * size.text)
+    columns = max(1, min(len(labels), int(room // (max(map(len, labels), default=1) + 7))))
+    legend = figure.legend(
+        handles=list(handles),
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=size.text - 0.5,
+        title=title,
+        title_fontsize=size.text - 0.5,
+        labelcolor=INK,
+        frameon=False,
+        handlelength=2.4,
+        columnspacing=1.4,
+        labelspacing=0.3,
+        borderaxespad=0.2,
+    )
+    legend.get_title().set_color(INK)
+    return legend
+
+
+def arrow(cut: str) -> str:
+    """A cut as it is printed."""
+    return cut.replace("->", " → ")
+
+
+def counted(ns: Sequence[int]) -> str:
+    """`n = 50`, or the range where curves rest on different examples."""
+    return f"n = {min(ns)}" if len(set(ns)) <= 1 else f"n = {min(ns)} to {max(ns)}"

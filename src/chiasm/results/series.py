@@ -1,0 +1,103 @@
+"""From tables to the numbers behind figures and sentences: one row per example, then a mean and its spread."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from chiasm.core.statistics import mean_interval
+from chiasm.results.schemas import IMAGE_SWAP, SIZE_MATCHED, TWIN, dose_share
+
+# Resamples behind every drawn band and every interval in a sentence.
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """One value per example and place. `examples` are sorted, `places` (layers, shares) ascend."""
+
+    examples: tuple[str, ...]
+    places: Float[np.ndarray, " k"]
+    values: Float[np.ndarray, "n k"]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Mean over `n` examples at every place, with the bounds of the 95 % bootstrap interval (NaN where n is 1)."""
+
+    places: Float[np.ndarray, " k"]
+    mean: Float[np.ndarray, " k"]
+    low: Float[np.ndarray, " k"]
+    high: Float[np.ndarray, " k"]
+    n: int
+
+
+def matrix(frame: pl.DataFrame, value: str | pl.Expr = "change_percent", over: str = "layer") -> Matrix:
+    """`value` by example and place; several rows of one example at one place (random draws, positions) are averaged.
+
+    **Errors:** `ValueError` if windows of different extent share a place, or an example lacks a place that others have.
+    """
+    if {"start", "stop"} <= set(frame.columns):
+        extents = frame.group_by(over).agg(pl.struct("start", "stop").n_unique().alias("extents"))
+        if (extents["extents"] > 1).any():
+            raise ValueError(f"several windows share one {over}: draw them as a map of windows, not as a curve")
+    what = pl.col(value) if isinstance(value, str) else value
+    means = frame.group_by("example_id", over).agg(what.cast(pl.Float64).mean().alias("value"))
+    wide = means.pivot(on=over, index="example_id", values="value").sort("example_id")
+    places = sorted((name for name in wide.columns if name != "example_id"), key=float)
+    values = wide.select(places).to_numpy()
+    if wide.select(pl.any_horizontal(pl.col(places).is_null()).any()).item():
+        raise ValueError(f"some examples lack a {over} that others have: their means would not be comparable")
+    return Matrix(tuple(wide["example_id"]), np.array([float(p) for p in places]), values)
+
+
+def curve(frame: pl.DataFrame, value: str | pl.Expr = "change_percent", over: str = "layer") -> Curve:
+    """Mean and interval of `value` against `over`, over the examples in `frame` (see `matrix`)."""
+    data = matrix(frame, value, over)
+    estimate = mean_interval(data.values, resamples=RESAMPLES)
+    return Curve(data.places, estimate.mean, estimate.low, estimate.high, estimate.n)
+
+
+def noise_floor(noise: pl.DataFrame) -> float:
+    """The 95th percentile of |change in probability| (%) between two no-ops: what arithmetic alone does to an example.
+
+    A mean over examples is known better than that; a curve inside the floor says nothing all the same.
+    """
+    return float(noise["change_percent"].abs().quantile(0.95, "linear") or 0.0) if noise.height else 0.0
+
+
+def of_type(frame: pl.DataFrame, type: str | None) -> pl.DataFrame:
+    """The rows of one question type, or all."""
+    return frame if type is None else frame.filter(pl.col("type") == type)
+
+
+def in_order(frame: pl.DataFrame, column: str) -> list[str]:
+    """The distinct values of a column in the order in which they first appear."""
+    return frame[column].unique(maintain_order=True).to_list()
+
+
+def layers_of(effects: pl.DataFrame) -> int:
+    """How many layers the swept model has: windows reach its last one."""
+    return int(effects["stop"].max() or 0)
+
+
+def control_for(controls: pl.DataFrame | None, cut: str) -> str | None:
+    """The control that a cut is judged against: the strictest there is, or None.
+
+    As many random keys come first; where none can be drawn (whole-image cuts), another example's image; then the
+    random-weights twin. A dose is a part of the cut itself and no control for it.
+    """
+    if controls is None:
+        return None
+    there = set(controls.filter(pl.col("cut") == cut)["control"])
+    return next((name for name in (SIZE_MATCHED, IMAGE_SWAP, TWIN) if name in there), None)
+
+
+def control_label(control: str) -> str:
+    """The control in words."""
+    share = dose_share(control)
+    if share is not None:
+        return f"{100 * share:g} % of the cut's keys, random"
+    words = {SIZE_MATCHED: "as many random keys", IMAGE_SWAP: "another example's image", TWIN: "random-weights twin"}
+    return words.get(control, control)
