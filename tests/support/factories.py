@@ -64,7 +64,7 @@ def build(
     assert model.config.vision_config.num_hidden_layers in (2, 3)
     assert family.startswith("llava") or text.rope_parameters["mrope_section"] == [2, 2, 2]
     assert len(processor.tokenizer) <= VOCAB == model.get_output_embeddings().weight.shape[0]
-    assert sum(p.numel() for p in model.parameters()) < 100_000 + layers * 30_000
+    assert sum(p.numel() for p in model.parameters()) < 200_000 + layers * 30_000
     return model, processor
 
 
