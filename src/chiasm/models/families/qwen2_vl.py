@@ -25,6 +25,7 @@ class Qwen2VL(Family):
     model_types = ("qwen2_vl",)
     kind = "projector, native resolution, causal, M-RoPE"
     fallback_template = CHATML
+    positions_from_mask = False
 
     def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         merge = config.vision_config.spatial_merge_size
