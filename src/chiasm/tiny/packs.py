@@ -24,6 +24,11 @@ class Batch:
     labels: Tensor
     mask: Tensor
 
+    @property
+    def said(self) -> Tensor:
+        """Which tokens are followed by something that is to be said, (B, S)."""
+        return self.labels != IGNORED
+
 
 class Packer:
     """Turns prefixes and blocks of text into batches, by a tokenizer."""
@@ -57,9 +62,7 @@ class Packer:
         mask = (seen & torch.ones(width, width, dtype=torch.bool).tril())[:, None]
         return Batch(ids, positions, labels, mask)
 
-    def _row(
-        self, prefix: str, blocks: Sequence[tuple[str, str]]
-    ) -> tuple[list[int], list[int], list[int], list[int]]:
+    def _row(self, prefix: str, blocks: Sequence[tuple[str, str]]) -> tuple[list[int], list[int], list[int], list[int]]:
         ids = [self._tokenizer.bos_token_id, *self.ids(prefix)]
         start = len(ids)
         positions, labels, parts = list(range(start)), [IGNORED] * start, [0] * start

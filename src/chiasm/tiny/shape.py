@@ -10,11 +10,14 @@ from transformers import (
     CLIPImageProcessorPil,
     CLIPModel,
     CLIPProcessor,
+    LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
 )
+
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from chiasm.data.scenes.world import SIDE
 from chiasm.tiny.tokens import IMAGE
@@ -22,6 +25,8 @@ from chiasm.tiny.tokens import IMAGE
 PATCH: Final = 16
 PATCHES: Final = (SIDE // PATCH) ** 2
 SEED: Final = 20
+MEAN: Final = tuple(OPENAI_CLIP_MEAN)
+SPREAD: Final = tuple(OPENAI_CLIP_STD)
 _VISION: Final = {
     "hidden_size": 96,
     "intermediate_size": 256,
@@ -39,8 +44,7 @@ _DECODER: Final = {
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
     "max_position_embeddings": 1024,
-    # Larger than the usual 0.02: at this width the token embeddings would otherwise drown in the first updates.
-    "initializer_range": 0.06,
+    "initializer_range": 0.03,
     "tie_word_embeddings": False,
     "attn_implementation": "sdpa",
 }
@@ -66,6 +70,13 @@ def llava(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> LlavaForCondi
         model = LlavaForConditionalGeneration(config)
     model.generation_config.update(do_sample=False, max_new_tokens=40, **ends)
     return model.float().eval()
+
+
+def decoder(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> LlamaForCausalLM:
+    """The decoder alone, as the text stage trains it; random weights from `seed`, in float32."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(llava(tokenizer, seed).config.text_config).float()
 
 
 def clip(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> CLIPModel:

@@ -69,9 +69,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     core.train_from_iterator(_words(), trainer)
     core.add_tokens([AddedToken(phrase, normalized=False) for phrase in _PHRASES])
     bos = core.token_to_id("<s>")
-    core.post_processor = TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", bos)]
-    )
+    core.post_processor = TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", bos)])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token="<s>",

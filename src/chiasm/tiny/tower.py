@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPModel, PreTrainedTokenizerFast
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from chiasm.data.scenes.draw import render
 from chiasm.data.scenes.language import caption, plain
 from chiasm.data.scenes.world import COLORS, COLUMNS, ROWS, SHAPES, SIDE, SIZES, Scene
-from chiasm.tiny.shape import PATCH
+from chiasm.tiny.shape import MEAN, PATCH, SPREAD
 
 _FACTS: Final = (SHAPES, COLORS, SIZES, ROWS, COLUMNS)
 _GRID: Final = SIDE // PATCH
@@ -26,7 +25,7 @@ NOTHING: Final = -100
 def pixels(scenes: Sequence[Scene]) -> Tensor:
     """The pictures as the processor would give them: `(B, 3, SIDE, SIDE)`, CLIP's mean and spread taken out."""
     stack = np.stack([np.asarray(render(scene)) for scene in scenes])
-    scaled = (stack / 255 - np.array(OPENAI_CLIP_MEAN)) / np.array(OPENAI_CLIP_STD)
+    scaled = (stack / 255 - np.array(MEAN)) / np.array(SPREAD)
     return torch.from_numpy(scaled.astype(np.float32)).permute(0, 3, 1, 2).contiguous()
 
 

@@ -73,7 +73,9 @@ def exists(scene: Scene, color: str, shapes: tuple[str, str]) -> Question:
     # The one that makes it true is the central object; where none does, it is the one of a wrong colour.
     about = tuple(sorted(found, key=lambda thing: thing.color != color))
     answer = "yes" if any(thing.color == color for thing in found) else "no"
-    return Question("LogicalObj", f"Is there {article(color)} {shapes[0]} or {shapes[1]}?", answer, ("yes", "no"), about)
+    return Question(
+        "LogicalObj", f"Is there {article(color)} {shapes[0]} or {shapes[1]}?", answer, ("yes", "no"), about
+    )
 
 
 def query_side(thing: Thing) -> Question | None:

@@ -1,0 +1,96 @@
+"""The curriculum: which packs the decoder sees when, from random words to questions on pictures."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from chiasm.data.scenes.language import caption
+from chiasm.data.scenes.questions import TYPES
+from chiasm.data.scenes.world import COLORS, COLUMNS, ROWS, SHAPES, SIZES, Scene, draw_scene, place
+from chiasm.tiny.lessons import LOOKUPS, caption_block, lesson, question_block
+from chiasm.tiny.tokens import vocabulary
+
+Blocks = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One pack: what stands before the questions, the questions, and the kind of each for the log."""
+
+    prefix: str
+    blocks: Blocks
+    kinds: list[str]
+    scene: Scene | None = None
+
+
+def train_scene(rng: random.Random, counts: tuple[int, ...] = (2, 3, 3, 4, 4)) -> Scene:
+    """A scene from the training side of the split."""
+    while True:
+        scene = draw_scene(rng, rng.choice(counts))
+        if scene.split() == "train":
+            return scene
+
+
+def crowd(rng: random.Random, counts: tuple[int, ...] = (3, 4, 5, 6)) -> Scene:
+    """More objects than the world has, all of different colours: for texts only, where guessing must not pay."""
+    count = rng.choice(counts)
+    things = zip(rng.sample(SHAPES, count), rng.sample(COLORS, count), rng.sample(range(9), count), strict=True)
+    return Scene(tuple(place(rng, s, c, rng.choice(SIZES), ROWS[k // 3], COLUMNS[k % 3]) for s, c, k in things))
+
+
+_WORDS: Final = vocabulary()
+
+
+def words_row(rng: random.Random, backward: bool) -> Row:
+    """Random words to be repeated, or pairs of them to be completed.
+
+    This is where the habit of looking a word up in what came before is learnt: captions alone leave it on a plateau.
+    `backward` also asks for the first word of a pair, given the second.
+    """
+    drawn = rng.sample(_WORDS, rng.randint(6, 16))
+    if rng.random() < 0.35:
+        told = " " + " ".join(drawn)
+        return Row(f"USER:{told}\n", [("ASSISTANT:", told)], ["repeat"])
+    pairs = list(zip(drawn[::2], drawn[1::2], strict=False))
+    prefix = "USER: " + " ".join(f"{a} {b}" for a, b in pairs) + "\n"
+    rng.shuffle(pairs)
+    if backward and rng.random() < 0.55:
+        return Row(prefix, [(f"ASSISTANT: {b}", f" {a}") for a, b in pairs], ["back"] * len(pairs))
+    return Row(prefix, [(f"ASSISTANT: {a}", f" {b}") for a, b in pairs], ["pair"] * len(pairs))
+
+
+def scene_row(scene: Scene, prefix: str, kinds: dict[str, float], count: int, rng: random.Random) -> Row:
+    """A caption to be said and `count` questions, all behind `prefix`."""
+    spoken = rng.random() < 0.3
+    blocks, named = [caption_block(scene, rng, spoken)], ["relations" if spoken else "caption"]
+    asked: set[str] = set()
+    for kind in rng.choices(list(kinds), list(kinds.values()), k=count):
+        made = lesson(scene, kind, rng)
+        if made is not None and made[0] not in asked:
+            asked.add(made[0])
+            blocks.append(question_block(*made))
+            named.append(kind)
+    return Row(prefix, blocks, named, scene)
+
+
+def mix(lookups: float) -> dict[str, float]:
+    """Shares of the kinds of questions: `lookups` in all for the look-ups, the rest for the six types."""
+    shares = {kind: lookups / len(LOOKUPS) for kind in LOOKUPS}
+    return shares | {kind: (1 - lookups) / len(TYPES) for kind in TYPES}
+
+
+def text_rows(step: int, rng: random.Random, batch: int) -> list[Row]:
+    """The batch of one step of the text stage."""
+    if step < 350:
+        return [words_row(rng, backward=step >= 180) for _ in range(batch * 2)]
+    words, many, lookups = (0.2, 1.0, 1.0) if step < 750 else (0.06, 0.35, 0.3) if step < 1100 else (0.03, 0.2, 0.15)
+    rows = []
+    for _ in range(batch):
+        if rng.random() < words:
+            rows.append(words_row(rng, backward=True))
+        else:
+            scene = crowd(rng) if rng.random() < many else train_scene(rng)
+            rows.append(scene_row(scene, f"USER: {caption(scene, rng)}\n", mix(lookups), 7, rng))
+    return rows
