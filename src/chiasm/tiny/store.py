@@ -103,7 +103,8 @@ def _fill(name: str, part: Path) -> None:
         # A variant's file holds the tensors that differ from the finished model's; the tower's holds all of its own.
         sources = [_source(name)] if name == "tiny@tower" else [_source(BASE), _source(name)]
         _load(model, sources)
-    model.half().save_pretrained(part)
+    # The numbers are those of half precision; computing in it would be slow and rough on a CPU.
+    model.half().float().save_pretrained(part)
 
 
 def _load(model: object, sources: list[Path]) -> None:
