@@ -162,7 +162,7 @@ _EXACT = {
 
 
 @pytest.mark.parametrize("name", SETUPS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_without_interpolation_they_agree_exactly(name, data):
     size = data.draw(st.sampled_from(_EXACT[name]))

@@ -1,0 +1,58 @@
+"""Each supported architecture is recognised and its parts are found; others are refused with the nearest named."""
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tests.support.factories import FAMILIES as BUILT
+from tests.support.factories import build
+from transformers import CONFIG_MAPPING
+
+from chiasm.core.errors import ChiasmError
+from chiasm.models.families import FAMILIES, family_of
+
+
+def test_every_family_has_a_test_model():
+    assert sorted(family.name for family in FAMILIES) == sorted(BUILT)
+
+
+def test_no_architecture_has_two_families():
+    types = [model_type for family in FAMILIES for model_type in family.model_types]
+    assert len(types) == len(set(types))
+    assert set(types) <= set(CONFIG_MAPPING)
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_the_projector_ends_at_the_width_of_the_decoder(name):
+    model, _ = build(name)
+    family = family_of(model.config)
+    assert family.name == name
+    tower, projector = family.vision_tower(model), family.projector(model)
+    assert any(isinstance(module, torch.nn.Conv2d | torch.nn.Conv3d) for module in tower.modules())
+    linear = [module for module in projector.modules() if isinstance(module, torch.nn.Linear)]
+    assert linear[-1].out_features == model.config.get_text_config().hidden_size
+    assert not any(module is projector for module in model.get_decoder().modules())
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_parts_are_found_through_a_lora_wrapper(name):
+    model, _ = build(name)
+    family = family_of(model.config)
+    bare = family.vision_tower(model), family.projector(model)
+    wrapped = get_peft_model(model, LoraConfig(target_modules=["q_proj"], r=2))
+    assert family_of(wrapped.config) is family
+    assert family.vision_tower(wrapped) is bare[0]
+    assert family.projector(wrapped) is bare[1]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "nearest"),
+    [("llava_onevision", "llava"), ("vipllava", "llava"), ("qwen3_vl", "qwen2"), ("llava_next_video", "llava_next")],
+)
+def test_an_unknown_architecture_is_refused_with_the_nearest_named(model_type, nearest):
+    with pytest.raises(ChiasmError, match=rf"`{model_type}`.*nearest supported family is `{nearest}"):
+        family_of(CONFIG_MAPPING[model_type]())
+
+
+def test_a_text_model_is_refused_as_one_that_perceives_nothing():
+    with pytest.raises(ChiasmError, match="names neither a vision nor an audio part"):
+        family_of(CONFIG_MAPPING["llama"]())
