@@ -47,7 +47,7 @@ def mean_interval(
     if n == 1:
         return Estimate(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), 1)
     flat = data.reshape(n, -1)
-    means = _resampled_means(flat, resamples, np.random.default_rng(seed))
+    means = bootstrap_means(flat, resamples=resamples, seed=seed)
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     if method == "percentile":
         low, high = np.percentile(means, 100 * tails, axis=0)
@@ -56,15 +56,22 @@ def mean_interval(
     return Estimate(mean, low.reshape(mean.shape), high.reshape(mean.shape), n)
 
 
-def _resampled_means(flat: Float[np.ndarray, "n k"], resamples: int, rng: np.random.Generator) -> np.ndarray:
+def bootstrap_means(
+    values: Float[np.ndarray, "n k"], *, resamples: int = 2000, seed: int = 0
+) -> Float[np.ndarray, "resamples k"]:
+    """Means of resamples of the examples. Matrices with the same `n` and `seed` are resampled alike (paired).
+
+    **Errors:** `ValueError` for NaN, infinite values or no example.
+    """
+    flat = _finite(values, "values to average")
     n = len(flat)
+    rng = np.random.default_rng(seed)
     step = max(1, _CELLS // n)
     means = []
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        drawn = rng.integers(0, n, (rows, n))
         # How often each example was drawn, as a matrix: one product then serves all columns.
-        cells = drawn + n * np.arange(rows)[:, None]
+        cells = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
         means.append(np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n) @ flat / n)
     return np.concatenate(means)
 

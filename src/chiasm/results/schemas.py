@@ -78,6 +78,8 @@ EVAL = TableSchema(
     ),
 )
 
+BLIND = TableSchema("blind", EVAL.columns)  # the same questions, every image replaced by mid-grey
+
 PATCHES = TableSchema(
     "patches",
     (
@@ -142,7 +144,7 @@ NOISE = TableSchema(
 )
 
 SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
-    {s.name: s for s in (EFFECTS, CONTROLS, ANSWERS, EVAL, PATCHES, WORDS, TOKENS, NOISE)}
+    {s.name: s for s in (EFFECTS, CONTROLS, ANSWERS, EVAL, BLIND, PATCHES, WORDS, TOKENS, NOISE)}
 )
 
 # Names in the column `control`.

@@ -101,3 +101,9 @@ def control_label(control: str) -> str:
         return f"{100 * share:g} % of the cut's keys, random"
     words = {SIZE_MATCHED: "as many random keys", IMAGE_SWAP: "another example's image", TWIN: "random-weights twin"}
     return words.get(control, control)
+
+
+def majority(eval: pl.DataFrame) -> float:
+    """The accuracy of always giving the most frequent labelled answer of each type."""
+    best = eval.group_by("type", "answer").len().group_by("type").agg(pl.col("len").max())
+    return float(best["len"].sum()) / eval.height

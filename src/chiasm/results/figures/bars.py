@@ -6,7 +6,7 @@ from matplotlib.lines import Line2D
 
 from chiasm.core.statistics import proportion_interval
 from chiasm.results.figures.style import COLOURS, FAINT, INK, SIZES, Width, dress, legend_below, new_figure
-from chiasm.results.series import in_order, of_type
+from chiasm.results.series import in_order, majority, of_type
 
 
 def eval_bars(eval: pl.DataFrame, blind: pl.DataFrame | None = None, *, width: Width = "column") -> Figure:
@@ -17,7 +17,7 @@ def eval_bars(eval: pl.DataFrame, blind: pl.DataFrame | None = None, *, width: W
     size = SIZES[width]
     types = in_order(eval, "type")
     groups = [("all", eval), *((t, of_type(eval, t)) for t in types)] if len(types) > 1 else [(types[0], eval)]
-    figure = new_figure(width, 0.9 + 0.27 * len(groups))
+    figure = new_figure(width, 0.45 + 0.27 * len(groups))
     axes = figure.add_subplot()
     for y, (name, rows) in enumerate(groups):
         share = proportion_interval(int(rows["correct"].sum()), rows.height)
@@ -43,9 +43,3 @@ def eval_bars(eval: pl.DataFrame, blind: pl.DataFrame | None = None, *, width: W
         )
     legend_below(figure, handles, size, "bars: accuracy, 95 % Wilson interval")
     return figure
-
-
-def majority(eval: pl.DataFrame) -> float:
-    """The accuracy of always giving the most frequent labelled answer of each type."""
-    best = eval.group_by("type", "answer").len().group_by("type").agg(pl.col("len").max())
-    return float(best["len"].sum()) / eval.height

@@ -1,8 +1,11 @@
 """Where a cut hurts: change in probability against the layer at which attention is cut."""
 
 import math
+import textwrap
 
+import numpy as np
 import polars as pl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -47,12 +50,14 @@ def flow_curves(
     `noise` (%) is the half-width of the floor drawn around zero. Rows: tables `effects` and `controls`.
     """
     size = SIZES[width]
-    figure = new_figure(width, 3.4 if width == "page" else 2.9)
+    figure = new_figure(width, 2.5 if width == "page" else 2.0)
     axes = figure.add_subplot()
-    handles, ns = _overlay(axes, of_type(effects, type), _none_or_type(controls, type), size, in_order(effects, "cut"))
-    _finish(axes, effects, size, noise, title=type or "")
+    drawn = _Drawn(size, controls, noise)
+    drawn.overlay(axes, effects, type, in_order(effects, "cut"))
+    _frame(axes, effects, size, noise, size.inches, type or "")
     dress(axes, size, x=_X, y=_Y, title=type or "")
-    legend_below(figure, [*handles, *_floor(noise)], size, f"{_BAND}, {counted(ns)}")
+    drawn.scale([axes])
+    legend_below(figure, drawn.keys(), size, f"{_BAND}, {counted(drawn.ns)}")
     return figure
 
 
@@ -62,58 +67,39 @@ def flow_by_type(
     """`flow_curves` as small multiples, one panel for each question type, on one scale."""
     types = in_order(effects, "type")
     size, panels, figure = _grid(len(types), width)
-    cuts = in_order(effects, "cut")
-    handles: dict[str, Line2D] = {}
+    drawn = _Drawn(size, controls, noise)
     for name, axes in zip(types, panels, strict=True):
-        lines, ns = _overlay(axes, of_type(effects, name), _none_or_type(controls, name), size, cuts)
-        handles |= {str(line.get_label()): line for line in lines}
-        _finish(axes, effects, size, noise, title=f"{name} ({counted(ns)})")
-    legend_below(figure, [*handles.values(), *_floor(noise)], size, _BAND)
+        before = len(drawn.ns)
+        drawn.overlay(axes, effects, name, in_order(effects, "cut"))
+        _frame(axes, effects, size, noise, _panel_inches(width, len(types)), f"{name} ({counted(drawn.ns[before:])})")
+    drawn.scale(panels)
+    legend_below(figure, drawn.keys(), size, _BAND)
     return figure
 
 
 def flow_controls(
     effects: pl.DataFrame, controls: pl.DataFrame, *, noise: float = 0.0, width: Width = "page"
 ) -> Figure:
-    """One panel per cut, beside all of its controls in grey, on one scale.
-
-    A control may leave the scale (a probability that was tiny can grow many times); the legend then says how far.
-    """
+    """One panel per cut, beside all of its controls in grey, on one scale (doses have a figure of their own)."""
     cuts = in_order(effects, "cut")
-    # Doses are parts of the cut and have a figure of their own.
-    names = [name for name in in_order(controls, "control") if dose_share(name) is None]
     size, panels, figure = _grid(len(cuts), width)
-    reach: dict[str, float] = {}
-    ns, lowest, highest = [], -noise, noise
+    drawn = _Drawn(size, controls, noise)
     for index, (cut, axes) in enumerate(zip(cuts, panels, strict=True)):
-        measured = curve(effects.filter(pl.col("cut") == cut))
-        draw(axes, measured, index, size, "the cut")
-        lowest, highest = _extent([measured], lowest, highest)
-        ns.append(measured.n)
-        for name in names:
-            rows = controls.filter((pl.col("cut") == cut) & (pl.col("control") == name))
-            if rows.height:
-                control = curve(rows)
-                draw_control(axes, control, GREY, names.index(name), size)
-                reach[name] = max(reach.get(name, 0), float(control.mean.max()))
-                lowest, _ = _extent([control], lowest, highest)
-        _finish(axes, effects, size, noise, title=f"{arrow(cut)} (n = {measured.n})")
-    # Losses end at -100 %; gains do not end, so the cuts alone set the upper limit.
-    top = max(1.15 * highest, -0.25 * lowest)
-    for axes in panels:
-        axes.set_ylim(1.08 * lowest, top)
-    lines = [Line2D([], [], color=COLOURS[0], linewidth=size.line, marker="o", markersize=size.marker, label="the cut")]
-    for name in names:
-        over = f" (off the scale: up to +{reach[name]:.0f} %)" if reach[name] > top else ""
-        lines.append(control_key(control_label(name) + over, names.index(name), size))
-    legend_below(figure, [*lines, *_floor(noise)], size, _BAND)
+        drawn.cut(axes, effects, cut, index)
+        for name in in_order(controls, "control"):
+            if dose_share(name) is None:
+                drawn.control(axes, controls, cut, name, GREY)
+        inches = _panel_inches(width, len(cuts))
+        _frame(axes, effects, size, noise, inches, "\n".join(textwrap.wrap(arrow(cut), int(15 * inches))))
+    drawn.scale(panels)
+    legend_below(figure, drawn.keys(one_cut=True), size, f"{_BAND}, {counted(drawn.ns)}")
     return figure
 
 
 def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = "column") -> Figure:
     """Change in probability against the random share of a cut's own keys, where the whole cut hurts most."""
     size = SIZES[width]
-    figure = new_figure(width, 2.9)
+    figure = new_figure(width, 2.1)
     axes = figure.add_subplot()
     doses = controls.with_columns(
         pl.col("control").map_elements(dose_share, return_dtype=pl.Float64, skip_nulls=False).alias("share")
@@ -129,7 +115,7 @@ def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = 
         layer = int(measured.places[min(shared, key=lambda i: measured.mean[i])])
         columns = ["example_id", "share", "change_percent"]
         rows = pl.concat([part.filter(pl.col("layer") == layer).select(columns), _full(whole, layer).select(columns)])
-        response = curve(rows.with_columns(100 * pl.col("share")), over="share")
+        response = curve(rows.with_columns(pl.col("share") * 100), over="share")
         handles.append(draw(axes, response, index, size, f"{arrow(cut)}, at layer {layer}"))
         ns.append(response.n)
     zero_line(axes)
@@ -143,57 +129,99 @@ def _full(whole: pl.DataFrame, layer: int) -> pl.DataFrame:
     return whole.filter(pl.col("layer") == layer).with_columns(pl.lit(1.0).alias("share"))
 
 
-def _overlay(
-    axes: Axes, effects: pl.DataFrame, controls: pl.DataFrame | None, size: Size, cuts: list[str]
-) -> tuple[list[Line2D], list[int]]:
-    lines, dashed, ns = [], {}, []
-    for index, cut in enumerate(cuts):
-        rows = effects.filter(pl.col("cut") == cut)
-        if not rows.height:
-            continue
-        measured = curve(rows)
-        lines.append(draw(axes, measured, index, size, arrow(cut)))
-        ns.append(measured.n)
-        name = control_for(controls, cut)
-        if controls is not None and name is not None:
-            rows = controls.filter((pl.col("cut") == cut) & (pl.col("control") == name))
-            dash = in_order(controls, "control").index(name)
-            draw_control(axes, curve(rows), COLOURS[index % len(COLOURS)], dash, size)
-            dashed[name] = control_key(f"control: {control_label(name)}", dash, size)
-    return [*lines, *dashed.values()], ns
+class _Drawn:
+    """What has been drawn so far in one figure, for its legend and its scale."""
+
+    def __init__(self, size: Size, controls: pl.DataFrame | None, noise: float) -> None:
+        self.size, self.controls, self.noise = size, controls, noise
+        self.names = [] if controls is None else in_order(controls, "control")
+        self.lines: dict[str, Line2D] = {}
+        self.highest_of: dict[str, float] = {}
+        self.ns: list[int] = []
+        self.low, self.high = -noise, noise
+
+    def overlay(self, axes: Axes, effects: pl.DataFrame, type: str | None, cuts: list[str]) -> None:
+        rows = of_type(effects, type)
+        controls = None if self.controls is None else of_type(self.controls, type)
+        for index, cut in enumerate(cuts):
+            if not rows.filter(pl.col("cut") == cut).height:
+                continue
+            self.cut(axes, rows, cut, index)
+            name = control_for(controls, cut)
+            if controls is not None and name is not None:
+                self.control(axes, controls, cut, name, COLOURS[index % len(COLOURS)])
+
+    def cut(self, axes: Axes, effects: pl.DataFrame, cut: str, index: int) -> None:
+        measured = curve(effects.filter(pl.col("cut") == cut))
+        self.lines[cut] = draw(axes, measured, index, self.size, arrow(cut))
+        self.ns.append(measured.n)
+        self.low, self.high = min(self.low, _least(measured)), max(self.high, -_least(_mirrored(measured)))
+
+    def control(self, axes: Axes, controls: pl.DataFrame, cut: str, name: str, colour: str) -> None:
+        rows = controls.filter((pl.col("cut") == cut) & (pl.col("control") == name))
+        if rows.height:
+            measured = curve(rows)
+            draw_control(axes, measured, colour, self.names.index(name), self.size)
+            self.highest_of[name] = max(self.highest_of.get(name, 0.0), float(measured.mean.max()))
+            self.low = min(self.low, float(measured.mean.min()))
+
+    @property
+    def top(self) -> float:
+        # Losses end at -100 %. Gains do not (a tiny probability can grow a hundredfold), and a control that gains
+        # must not flatten the curves it stands beside.
+        return max(1.15 * self.high, -0.25 * self.low, 0.5)
+
+    def scale(self, panels: list[Axes]) -> None:
+        for axes in panels:
+            axes.set_ylim(min(1.06 * self.low, -0.5), self.top)
+
+    def keys(self, one_cut: bool = False) -> list[Artist]:
+        """Legend entries; with `one_cut` all cuts share one, since every panel names its own."""
+        marked = Line2D([], [], color=COLOURS[0], linewidth=self.size.line, marker="o", markersize=self.size.marker)
+        marked.set_label("the cut")
+        keys: list[Artist] = [marked] if one_cut else list(self.lines.values())
+        for name, highest in self.highest_of.items():
+            beyond = f", leaves the scale (to +{highest:.0f} %)" if highest > self.top else ""
+            keys.append(control_key(f"control: {control_label(name)}{beyond}", self.names.index(name), self.size))
+        if self.noise > 0:
+            keys.append(Patch(color=FAINT, label=f"noise floor, ±{self.noise:.2g} %"))
+        return keys
 
 
-def _finish(axes: Axes, effects: pl.DataFrame, size: Size, noise: float, title: str) -> None:
+def _least(c: Curve) -> float:
+    """The lowest point of means and band (a band is missing where n is 1)."""
+    return float(np.nanmin([c.mean, c.low]))
+
+
+def _mirrored(c: Curve) -> Curve:
+    return Curve(c.places, -c.mean, -c.high, -c.low, c.n)
+
+
+def _frame(axes: Axes, effects: pl.DataFrame, size: Size, noise: float, inches: float, title: str) -> None:
     zero_line(axes, noise)
-    layer_axis(axes, 0, layers_of(effects) - 1, size)
-    dress(axes, size, title=title)
+    layer_axis(axes, layers_of(effects) - 1, inches)
+    dress(axes, size, x=axes.get_xlabel(), y=axes.get_ylabel(), title=title)
+
+
+def _columns(width: Width, count: int) -> int:
+    return min(count, 3 if width == "page" else 2)
+
+
+def _panel_inches(width: Width, count: int) -> float:
+    return (SIZES[width].inches - 0.6) / _columns(width, count)
 
 
 def _grid(count: int, width: Width) -> tuple[Size, list[Axes], Figure]:
-    size = SIZES[width]
-    columns = min(count, 3 if width == "page" else 2)
+    columns = _columns(width, count)
     lines = math.ceil(count / columns)
-    figure = new_figure(width, 0.75 + (1.75 if width == "page" else 1.4) * lines)
+    figure = new_figure(width, 0.35 + (1.6 if width == "page" else 1.25) * lines)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     panels = [axes for row in grid for axes in row]
     for axes in panels[count:]:
         axes.set_visible(False)
-    figure.supxlabel(_X, fontsize=size.text)
-    figure.supylabel(_Y, fontsize=size.text)
-    return size, panels[:count], figure
-
-
-def _extent(curves: list[Curve], low: float, high: float) -> tuple[float, float]:
-    """The bounds that take in means and bands (a band is missing where n is 1)."""
-    for c in curves:
-        finite = [v for values in (c.mean, c.low, c.high) for v in values if math.isfinite(v)]
-        low, high = min(low, *finite), max(high, *finite)
-    return low, high
-
-
-def _floor(noise: float) -> list[Patch]:
-    return [Patch(color=FAINT, label=f"noise floor, ±{noise:.2g} %")] if noise > 0 else []
-
-
-def _none_or_type(controls: pl.DataFrame | None, type: str | None) -> pl.DataFrame | None:
-    return None if controls is None else of_type(controls, type)
+    for axes in panels[max(0, count - columns) : count]:
+        axes.set_xlabel("Centre layer")
+        axes.tick_params(labelbottom=True)  # also where the panel below is missing
+    for axes in panels[:count:columns]:
+        axes.set_ylabel(_Y if lines < 2 else _Y.replace(" (", "\n("))
+    return SIZES[width], panels[:count], figure

@@ -35,8 +35,9 @@ def patch_map(
     size = SIZES[width]
     views = [(name, rows) for name, rows in _views(patches) if rows.height]
     height, breadth = image.shape[:2]
-    panel = size.inches / (len(views) + 1.35)
-    figure = new_figure(width, min(1.4 * panel, panel * height / breadth) + 0.55)
+    # Panels keep the image's shape: the height that this needs, beside 0.75 in for the colour bar.
+    panel = (size.inches - 0.75) / (len(views) + 1)
+    figure = new_figure(width, panel * height / breadth + 2.6 * size.text / 72)
     grid = figure.subplots(1, len(views) + 1, squeeze=False)[0]
     change = patches["logprob_cut"] - patches["logprob_clean"]
     reach = max(float(change.abs().max() or 0.0), 1e-9)
@@ -44,9 +45,7 @@ def patch_map(
     _show(grid[0], image, boxes, size, "image")
     grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) / 255
     for axes, (name, rows) in zip(grid[1:], views, strict=True):
-        _show(
-            axes, 1 - _UNDER * (1 - grey), boxes, size, f"patches, {name}" if len(views) > 1 else "effect of each patch"
-        )
+        _show(axes, 1 - _UNDER * (1 - grey), boxes, size, name if len(views) > 1 else "effect of each patch")
         corners = rows.select("x0", "y0", "x1", "y1").rows()
         drawn = PatchCollection(
             [Rectangle((x0, y0), x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners],
@@ -57,9 +56,9 @@ def patch_map(
         )
         drawn.set_array((rows["logprob_cut"] - rows["logprob_clean"]).to_numpy())
         axes.add_collection(drawn)
-    bar = figure.colorbar(drawn, ax=list(grid), shrink=0.9, pad=0.015, aspect=18)
+    bar = figure.colorbar(drawn, ax=list(grid), shrink=0.97, pad=0.015, aspect=18)
     bar.solids.set_alpha(1)
-    bar.set_label("Change in log-probability (nat)", fontsize=size.text, color=INK)
+    bar.set_label("Change in\nlog-prob. (nat)", fontsize=size.text, color=INK)
     bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
     bar.outline.set_linewidth(0.6)
     return figure
@@ -67,7 +66,7 @@ def patch_map(
 
 def _views(patches: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     base = pl.col("tile") == "base"
-    return [("whole image", patches.filter(base)), ("high-resolution tiles", patches.filter(~base))]
+    return [("whole image", patches.filter(base)), ("tiles", patches.filter(~base))]
 
 
 def _show(axes: Axes, image: np.ndarray, boxes: Sequence[Box], size: Size, title: str) -> None:

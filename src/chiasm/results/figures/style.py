@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -57,13 +58,11 @@ def dress(axes: Axes, size: Size, *, x: str = "", y: str = "", title: str = "") 
     axes.spines[["left", "bottom"]].set_linewidth(0.6)
 
 
-def layer_axis(axes: Axes, first: float, last: float, size: Size) -> None:
-    """Whole layers on x, every one labelled as long as there is room."""
-    room = 8 if size.inches < 4 else 16
-    count = last - first + 1
-    step = next(s for s in (1, 2, 4, 5, 8, 10, 20, 50) if count / s <= room or s == 50)
-    axes.set_xticks([first + i for i in range(0, int(count), step)])
-    axes.set_xlim(first - 0.02 * count, last + 0.02 * count)
+def layer_axis(axes: Axes, last: int, inches: float) -> None:
+    """Layers 0 to `last` on x, as many of them labelled as there is room for in `inches`."""
+    step = next(s for s in (1, 2, 4, 5, 8, 10, 20, 50) if (last + 1) / s <= 4.2 * inches or s == 50)
+    axes.set_xticks(range(0, last + 1, step))
+    axes.set_xlim(-0.02 * (last + 1), 1.02 * last + 0.02)
 
 
 def zero_line(axes: Axes, noise: float = 0.0) -> None:
@@ -105,12 +104,16 @@ def control_key(label: str, dash: int, size: Size) -> Line2D:
     return Line2D([], [], color=GREY, linewidth=0.8 * size.line, linestyle=DASHES[dash % len(DASHES)], label=label)
 
 
-def legend_below(figure: Figure, handles: Sequence[object], size: Size, title: str) -> Legend:
-    """One legend under all panels, in as many columns as fit, with what lines and bands are as its title."""
-    labels = [str(handle.get_label()) for handle in handles]  # type: ignore[attr-defined]
-    # A character is about 0.55 of the font size wide; line sample and gaps take about five more.
-    room = size.inches * 72 / (0.55 * size.text)
-    columns = max(1, min(len(labels), int(room // (max(map(len, labels), default=1) + 7))))
+def legend_below(figure: Figure, handles: Sequence[Artist], size: Size, title: str) -> Legend:
+    """One legend under all panels, in as many columns as fit, with what lines and bands are as its title.
+
+    The figure grows by the legend's height, so that the panels keep theirs.
+    """
+    widest = max((len(str(handle.get_label())) for handle in handles), default=1)
+    # A character is about half the font size wide; line sample and gaps take about seven more.
+    columns = max(1, min(len(handles), int(size.inches * 72 / (0.52 * size.text) // (widest + 7))))
+    lines = 1 + -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + lines * 1.45 * size.text / 72)
     legend = figure.legend(
         handles=list(handles),
         loc="outside lower center",

@@ -39,7 +39,7 @@ def answer_tracking(
     `as_released` reads `prob_raw`, which leaves out the final norm as the released code of Zhang et al. 2025 does.
     """
     size = SIZES[width]
-    figure = new_figure(width, 3.4 if width == "page" else 2.9)
+    figure = new_figure(width, 2.5 if width == "page" else 2.0)
     axes = figure.add_subplot()
     value = 100 * pl.col("prob_raw" if as_released else "prob")
     rows, twin = _pooled(of_type(answers, type)), None if control is None else _pooled(of_type(control, type))
@@ -54,7 +54,7 @@ def answer_tracking(
     if twin is not None:
         handles.append(control_key("control: random-weights twin", 0, size))
     zero_line(axes)
-    layer_axis(axes, 0, int(rows["layer"].max() or 0), size)
+    layer_axis(axes, int(rows["layer"].max() or 0), size.inches)
     dress(axes, size, x=_STATE, y="Probability (%)", title=type or "")
     legend_below(figure, handles, size, f"mean and 95 % bootstrap interval, {counted(ns)}")
     return figure
@@ -70,7 +70,7 @@ def _pooled(answers: pl.DataFrame) -> pl.DataFrame:
 def caption_words(words: pl.DataFrame, *, width: Width = "column") -> Figure:
     """Share (%) of the question positions whose decoded word stands in the image's captions, per hidden state."""
     size = SIZES[width]
-    figure = new_figure(width, 2.7)
+    figure = new_figure(width, 2.1)
     axes = figure.add_subplot()
     handles, ns = [], []
     for index, name in enumerate(in_order(words, "type")):
@@ -79,7 +79,7 @@ def caption_words(words: pl.DataFrame, *, width: Width = "column") -> Figure:
         ns.append(measured.n)
     zero_line(axes)
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    layer_axis(axes, 0, int(words["layer"].max() or 0), size)
-    dress(axes, size, x=_STATE, y="Decoded words found in captions (%)")
+    layer_axis(axes, int(words["layer"].max() or 0), size.inches)
+    dress(axes, size, x=_STATE, y="Words found in captions (%)")
     legend_below(figure, handles, size, f"mean and 95 % bootstrap interval, {counted(ns)}")
     return figure

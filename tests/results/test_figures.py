@@ -1,0 +1,194 @@
+import itertools
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import matplotlib
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from tests.support import flow_tables as made
+
+from chiasm.core.example import Box
+from chiasm.results import figures
+from chiasm.results.figures import captions
+from chiasm.results.schemas import IMAGE_SWAP
+
+WIDTHS = ("column", "page")
+IMAGE = np.full((48, 64, 3), 200, np.uint8)
+
+
+def windows(layers=4, examples=6):
+    rng = np.random.default_rng(0)
+    return pl.DataFrame(
+        [
+            {"example_id": f"{i}", "type": "t", "cut": "image->question", "layer": (a + b - 1) // 2}
+            | {"start": a, "stop": b, "change_percent": float(-10 * (b - a) + rng.normal())}
+            for a in range(layers)
+            for b in range(a + 1, layers + 1)
+            for i in range(examples)
+        ]
+    )
+
+
+DRAW = {
+    "flow_curves": lambda w: figures.flow_curves(made.effects(), made.controls(), noise=1.0, width=w),
+    "flow_curves_type": lambda w: figures.flow_curves(made.effects(), type="query", width=w),
+    "flow_by_type": lambda w: figures.flow_by_type(made.effects(), made.controls(), noise=1.0, width=w),
+    "flow_controls": lambda w: figures.flow_controls(made.effects(), made.controls(), width=w),
+    "six_cuts": lambda w: figures.flow_controls(
+        made.effects(32, made.CUTS, 12), made.controls(32, made.CUTS, 12), width=w
+    ),
+    "dose": lambda w: figures.dose_curve(made.effects(), made.controls(), width=w),
+    "tracking": lambda w: figures.answer_tracking(made.answers(), made.answers(seed=8), width=w),
+    "released": lambda w: figures.answer_tracking(made.answers(), as_released=True, width=w),
+    "words": lambda w: figures.caption_words(made.words(), width=w),
+    "patches": lambda w: figures.patch_map(IMAGE, made.patches(), [Box("x", 9, 9, 9, 9)], width=w),
+    "tiles": lambda w: figures.patch_map(IMAGE, made.patches(tiles=True), width=w),
+    "windows": lambda w: figures.flow_heatmap(windows(), "image->question", width=w),
+    "bars": lambda w: figures.eval_bars(made.evaluation(), made.evaluation(right=0.4), width=w),
+    "one_example": lambda w: figures.flow_curves(made.effects(examples=1), width=w),
+}
+
+
+def texts(figure):
+    return [t for t in figure.findobj(matplotlib.text.Text) if t.get_text() and t.get_visible()]
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch):
+    monkeypatch.setattr("chiasm.results.series.RESAMPLES", 100)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", DRAW)
+def test_nothing_is_clipped_covered_or_too_small(name, width, monkeypatch):
+    figure = DRAW[name](width)
+    assert isinstance(figure, Figure)
+    drawn, draw = [], matplotlib.text.Text.draw
+
+    def noting(text, renderer):
+        drawn.append(text)  # tick labels beyond the limits exist, but are not drawn
+        draw(text, renderer)
+
+    canvas = FigureCanvasAgg(figure)
+    with monkeypatch.context() as patch:
+        patch.setattr(matplotlib.text.Text, "draw", noting)
+        canvas.draw()
+    boxes = []
+    for text in {id(t): t for t in drawn if t.get_text() and t.get_visible()}.values():
+        box = text.get_window_extent(canvas.get_renderer())
+        assert text.get_fontsize() >= 6
+        assert min(box.x0, box.y0) >= -1, f"`{text.get_text()}` is clipped"
+        assert box.x1 <= figure.bbox.x1 + 1, f"`{text.get_text()}` is clipped"
+        assert box.y1 <= figure.bbox.y1 + 1, f"`{text.get_text()}` is clipped"
+        boxes.append((text.get_text(), box))
+    assert len(boxes) > 3
+    for (a, first), (b, second) in itertools.combinations(boxes, 2):
+        assert not _overlap(first, second), f"`{a}` covers `{b}`"
+
+
+def _overlap(a, b):
+    return min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
+
+
+def test_what_stands_in_the_figure():
+    figure = figures.flow_curves(made.effects(), made.controls(), noise=1.0)
+    words = " | ".join(t.get_text() for t in texts(figure))
+    for part in (
+        "mean and 95 % bootstrap interval, n = 48",
+        "question → last",
+        "control: as many random keys",
+        "control: another example's image",
+        "noise floor, ±1 %",
+        "Change in probability (%)",
+        "Centre of the window (layer)",
+    ):
+        assert part in words
+    (axes,) = figure.axes
+    line = next(h for h in axes.get_lines() if h.get_label() == "question → last")
+    expected = made.effects().filter(pl.col("cut") == "question->last").group_by("layer").agg(pl.mean("change_percent"))
+    np.testing.assert_allclose(line.get_ydata(), expected.sort("layer")["change_percent"])
+
+
+def test_a_control_beyond_the_scale_does_not_flatten_the_cut():
+    wild = made.controls().with_columns(
+        change_percent=pl.when(pl.col("control") == IMAGE_SWAP).then(4000.0).otherwise("change_percent")
+    )
+    figure = figures.flow_controls(made.effects(), wild)
+    assert figure.axes[0].get_ylim()[1] < 20
+    assert any("leaves the scale (to +4000 %)" in t.get_text() for t in texts(figure))
+
+
+def test_maps_hold_the_numbers_of_the_table():
+    rows = windows()
+    axes = figures.flow_heatmap(rows, "image->question").axes[0]
+    grid = np.ma.filled(axes.get_images()[0].get_array(), np.nan)
+    mean = rows.filter((pl.col("start") == 1) & (pl.col("stop") == 4))["change_percent"].mean()
+    assert grid[3, 1] == pytest.approx(mean)
+    assert np.isnan(grid[0, 1])
+    drawn = figures.patch_map(IMAGE, made.patches()).axes[1].collections[0]
+    change = made.patches().select(pl.col("logprob_cut") - pl.col("logprob_clean")).to_series()
+    np.testing.assert_allclose(drawn.get_array(), change)
+    assert drawn.norm.vmin == -drawn.norm.vmax
+
+
+def test_majority_counts_every_type_by_itself():
+    table = pl.DataFrame({"type": ["a"] * 4 + ["b"] * 2, "answer": ["x", "x", "x", "y", "z", "w"]})
+    assert figures.bars.majority(table) == pytest.approx(4 / 6)
+
+
+def test_a_patch_map_is_of_one_example():
+    with pytest.raises(ValueError, match="found 2"):
+        figures.patch_map(IMAGE, pl.concat([made.patches(), made.patches().with_columns(example_id=pl.lit("b"))]))
+
+
+def test_files_are_the_same_bytes_every_time_and_text_stays_text(tmp_path):
+    before = dict(matplotlib.rcParams)
+    kept = {}
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        paths = figures.save(figures.flow_curves(made.effects(), made.controls()), tmp_path / place, "flow")
+        assert [p.name for p in paths] == ["flow.svg", "flow.pdf", "flow.png"]
+        kept[place] = [p.read_bytes() for p in paths]
+    assert kept["a"] == kept["b"]
+    assert dict(matplotlib.rcParams) == before
+    svg = kept["a"][0].decode()
+    ET.fromstring(svg)
+    assert "question → last" in svg
+    assert "<dc:date>" not in svg
+    assert b"/CreationDate" not in kept["a"][1]
+
+
+def test_pyplot_and_torch_stay_out():
+    code = (
+        "import sys, chiasm.results.figures, chiasm.results.findings, chiasm.results.rundir;"
+        "print([m for m in ('matplotlib.pyplot', 'torch', 'transformers') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("caption", "parts"),
+    [
+        (
+            captions.flow(made.effects(), made.controls(), 1.5),
+            ["window of 3 layers", "n = 48", "95 %", "as many random keys (question->last, last->last)", "±1.5 %"],
+        ),
+        (captions.flow(made.effects(), None), ["No control was run"]),
+        (captions.flow(made.effects(), made.controls(), type="query"), ["of type query", "n = 16"]),
+        (captions.tracking(made.answers(), control=True), ["n = 48", "twin", "final norm"]),
+        (captions.tracking(made.answers(), as_released=True), ["without the final norm", "No control"]),
+        (captions.patches(made.patches()), ["Example q0", "64 patches", "n = 1"]),
+        (captions.dose(made.effects(), made.controls()), ["100 % is the cut itself", "n = 48"]),
+        (captions.windows(windows()), ["n = 6", "not corrected"]),
+        (captions.accuracy(made.evaluation(), blind=True), ["n = 240", "Wilson", "blanked"]),
+        (captions.words(made.words()), ["n = 20", "control"]),
+    ],
+)
+def test_captions_tell_n_interval_and_control(caption, parts):
+    assert caption.endswith(".")
+    for part in parts:
+        assert part in caption
