@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from tests.support import factories
 
 from chiasm.models.generation import generate
 from chiasm.models.loading import wrap
-from tests.support import factories
 
 
 @pytest.mark.parametrize("family", factories.FAMILIES)

@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 import torch
+from tests.support import factories
 from transformers import BertConfig, BertModel
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.loading import as_device, as_dtype, fingerprint, load, looks_like_path, wrap
-from tests.support import factories
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,8 @@ def test_unknown_dtype_and_device():
         as_device("abacus")
 
 
-@pytest.mark.parametrize(("name", "path"), [("tiny", False), ("a/b", False), ("./a", True), ("a/b/c", True), ("~x", True)])
+@pytest.mark.parametrize(
+    ("name", "path"), [("tiny", False), ("a/b", False), ("./a", True), ("a/b/c", True), ("~x", True)]
+)
 def test_what_looks_like_a_path(name, path):
     assert looks_like_path(name) is path

@@ -136,7 +136,7 @@ def _require_model(asked: str, folder: Path) -> None:
         raise ChiasmError(
             asked,
             "it holds only an adapter",
-            "Load the base model, wrap it with `peft.PeftModel`, and pass it as `chiasm.load(model=..., processor=...)`",
+            "Load its base model, wrap it with `peft.PeftModel`, and call `chiasm.load(model=..., processor=...)`",
         )
     raise ChiasmError(asked, "it is not a model: it holds no config.json", "Name a directory of `save_pretrained`")
 

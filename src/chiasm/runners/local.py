@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from chiasm.core.errors import ExampleError
+from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.results.rundir import RunDirectory
-from chiasm.runners.base import Work
+from chiasm.runners.base import Computed, Work
 
 P = TypeVar("P")
 _Prepared = list[tuple[Example, P | ExampleError]]
@@ -26,21 +27,42 @@ def run(work: Work[P], examples: Sequence[Example], directory: RunDirectory, uni
     done = directory.done()
     missing = [index for index in range(len(starts)) if index not in done]
     finished = sum(len(examples[starts[index] : starts[index] + unit]) for index in done)
-    with progress() as bar:
-        task = bar.add_task(label, total=len(examples), completed=finished)
-        for index, prepared in _ahead(work, examples, missing, unit):
-            failures = [(example.id, str(item)) for example, item in prepared if isinstance(item, ExampleError)]
-            usable = [item for _, item in prepared if not isinstance(item, ExampleError)]
-            computed = work.compute(usable)
-            directory.write_shard(
-                index,
-                computed.frames,
-                failures=[*failures, *computed.failures],
-                left_out=computed.left_out,
-                kept=computed.kept,
-                skipped=computed.skipped,
-            )
-            bar.advance(task, len(prepared))
+    try:
+        with progress() as bar:
+            task = bar.add_task(label, total=len(examples), completed=finished)
+            for index, prepared in _ahead(work, examples, missing, unit):
+                _record(directory, index, prepared, _computed(work, prepared))
+                finished += len(prepared)
+                bar.update(task, completed=finished)
+    except KeyboardInterrupt as stop:
+        stop.add_note(
+            f"Interrupted: {finished} of {len(examples)} examples are finished in {directory.path}.\n"
+            "Run the same command again with --resume (in Python: resume=True) to go on from there."
+        )
+        raise
+
+
+def _computed(work: Work[P], prepared: _Prepared[P]) -> Computed:
+    usable = [item for _, item in prepared if not isinstance(item, ExampleError)]
+    try:
+        return work.compute(usable)
+    except torch.OutOfMemoryError as error:
+        found = str(error).splitlines()[0].rstrip(".")
+        raise ChiasmError(
+            f"compute {len(usable)} examples at once", found, "Give --memory (as 2GB) or a smaller --batch-size"
+        ) from error
+
+
+def _record(directory: RunDirectory, index: int, prepared: _Prepared[P], computed: Computed) -> None:
+    failures = [(example.id, str(item)) for example, item in prepared if isinstance(item, ExampleError)]
+    directory.write_shard(
+        index,
+        computed.frames,
+        failures=[*failures, *computed.failures],
+        left_out=computed.left_out,
+        kept=computed.kept,
+        skipped=computed.skipped,
+    )
 
 
 def progress() -> Progress:

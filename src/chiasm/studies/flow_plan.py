@@ -13,7 +13,7 @@ from chiasm.studies.flow_patches import SuperPatch, super_patches
 from chiasm.studies.flow_spec import FlowSpec, Route
 
 NOISE_EXAMPLES = 16
-"""Examples whose noise floor is measured where arithmetic is of half precision."""
+"""Examples whose noise floor is measured: no-ops of two sizes in every window, beside the cuts."""
 
 
 class Planned(NamedTuple):
@@ -26,11 +26,15 @@ class Planned(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All variants of one example. `noops`: where the no-op of a window stands among them, by (start, stop)."""
+    """All variants of one example. `noops`: where the no-op of a window stands among them, by (start, stop).
+
+    `paired`: effects are differences to the no-op of their window, instead of to the clean run.
+    """
 
     job: Job
     planned: tuple[Planned, ...]
     noops: dict[tuple[int, int], int]
+    paired: bool
     skipped: tuple[tuple[str, str], ...]
 
     @property
@@ -52,12 +56,12 @@ def plan(
     windows = spec.windows_of(layers)
     last = tuple(int(p) for p in encoded.spans.require("last"))
     final = Window(layers - 1, layers, layers - 1)
-    planned = [Planned(Variant("no-op", (KnockOut(final, last, ()),)), "", final, {})]
-    noops = {(final.start, final.stop): 0}
+    planned = [_noop(final, last)]
+    noops: dict[tuple[int, int], int] = {}
+    noisy = (spec.controls or half) and index < NOISE_EXAMPLES
+    # In half precision every example needs them: they stand at the same places in all plans then.
     if half:
-        for window in windows:
-            noops.setdefault((window.start, window.stop), len(planned))
-            planned.append(Planned(Variant("no-op", (KnockOut(window, last, ()),)), "", window, {}))
+        noops = _noops(planned, windows, last)
     skipped = []
     for route in routes:
         try:
@@ -66,7 +70,8 @@ def plan(
             skipped.append((example.id, f"{route.text}: {error}"))
     if len(skipped) == len(routes):
         raise ExampleError("; ".join(dict.fromkeys(reason for _, reason in skipped)))
-    if half and index < NOISE_EXAMPLES:
+    if noisy:
+        noops = noops or _noops(planned, windows, last)
         planned += _noise(windows, encoded, last)
     if index < spec.patches:
         parts = super_patches(encoded.layouts, spec.patch_size)
@@ -75,14 +80,25 @@ def plan(
     if index < spec.words and example.captions:
         taps.append(Tap("question", tuple(int(p) for p in encoded.spans["question"])))
     job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), tuple(t for t in taps if t.positions))
-    return Plan(job, tuple(planned), noops, tuple(skipped))
+    return Plan(job, tuple(planned), noops, half, tuple(skipped))
 
 
 def bare(encoded: Encoded, layers: int, tokens: tuple[int, ...]) -> Job:
     """A run of `encoded` with nothing changed, scored for `tokens`."""
     last = tuple(int(p) for p in encoded.spans.require("last"))
-    noop = Variant("no-op", (KnockOut(Window(layers - 1, layers, layers - 1), last, ()),))
-    return Job(encoded, (noop,), Readout(_readout(encoded).positions, tokens))
+    noop = _noop(Window(layers - 1, layers, layers - 1), last)
+    return Job(encoded, (noop.variant,), Readout(_readout(encoded).positions, tokens))
+
+
+def _noop(window: Window, last: tuple[int, ...]) -> Planned:
+    return Planned(Variant("no-op", (KnockOut(window, last, ()),)), "", window, {})
+
+
+def _noops(planned: list[Planned], windows: Sequence[Window], last: tuple[int, ...]) -> dict[tuple[int, int], int]:
+    """Append a no-op for every window; where they stand, by (start, stop)."""
+    first = len(planned)
+    planned += [_noop(window, last) for window in windows]
+    return {(window.start, window.stop): first + k for k, window in enumerate(windows)}
 
 
 def _readout(encoded: Encoded) -> Readout:

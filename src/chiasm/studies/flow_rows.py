@@ -23,7 +23,7 @@ def planned_rows(rows: Rows, example: Example, plan: Plan, outcome: Outcome) -> 
     clean, cut, top = outcome.clean.tolist(), outcome.logprobs.tolist(), outcome.top.tolist()
     for index, item in enumerate(plan.planned):
         window = item.window
-        noop = plan.noops.get((window.start, window.stop)) if len(plan.noops) > 1 else None
+        noop = plan.noops.get((window.start, window.stop)) if plan.paired or item.table == "noise" else None
         before = clean if noop is None else cut[noop]
         measured = _change(_mean(before), _mean(cut[index]))
         shared = {"example_id": example.id, "type": example.type}

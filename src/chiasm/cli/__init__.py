@@ -1,0 +1,1 @@
+"""The command `chiasm`. Nothing here computes; heavy imports happen inside the verbs, so that help comes at once."""

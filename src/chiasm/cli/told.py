@@ -1,0 +1,17 @@
+"""What a finished run says on standard output."""
+
+from chiasm.api import Run
+
+
+def tell(run: Run) -> None:
+    """Counts, findings in words, and where the report is."""
+    counts = run.directory.counts()
+    print(
+        f"{counts['kept']} of {counts['asked']} examples kept, {counts['left_out']} answered wrongly, "
+        f"{counts['failed']} failed."
+    )
+    for failure in run.directory.failures()[:3]:
+        print(f"  failed: {failure['example_id']}: {failure['reason']}")
+    for number, finding in enumerate(run.findings, start=1):
+        print(f"{number}. {finding}")
+    print(f"Report: {run.path / 'report.html'}")

@@ -1,0 +1,97 @@
+"""What a runner promises: units in order, nothing lost, nothing repeated, bad examples told and left behind."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.example import Example
+from chiasm.results.rundir import RunDirectory
+from chiasm.runners import local
+from chiasm.runners.base import Computed, Work
+
+
+@dataclass(frozen=True)
+class Spec:
+    name: str = "test"
+
+
+class Echo(Work[str]):
+    """Writes one row per example; `stop_at` is where it is interrupted, `bad` what cannot be prepared."""
+
+    def __init__(self, stop_at: str | None = None, error: BaseException | None = None, bad: Sequence[str] = ()) -> None:
+        self.stop_at, self.error, self.bad = stop_at, error, bad
+        self.computed: list[list[str]] = []
+        self.threads: set[int] = set()
+
+    def prepare(self, index: int, example: Example) -> str:
+        self.threads.add(threading.get_ident())
+        assert example.id == f"e{index}"
+        if example.id in self.bad:
+            raise ExampleError("it is bad")
+        return example.id
+
+    def compute(self, prepared: Sequence[str]) -> Computed:
+        if self.stop_at in prepared:
+            assert self.error is not None
+            raise self.error
+        self.computed.append(list(prepared))
+        rows = [{"example_id": i, "type": "t", "answer": "a", "generated": "a", "correct": True} for i in prepared]
+        return Computed({"eval": rows} if rows else {}, kept=len(rows))
+
+
+def examples(count: int) -> list[Example]:
+    return [Example(id=f"e{k}", question="?") for k in range(count)]
+
+
+def test_units_are_computed_in_order_and_prepared_elsewhere(tmp_path):
+    work = Echo()
+    with RunDirectory.open(tmp_path / "run", Spec()) as directory:
+        local.run(work, examples(5), directory, 2, "test")
+        directory.finish()
+    assert work.computed == [["e0", "e1"], ["e2", "e3"], ["e4"]]
+    assert threading.get_ident() not in work.threads
+    assert directory.table("eval")["example_id"].to_list() == [f"e{k}" for k in range(5)]
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_repeats_nothing(tmp_path):
+    with (
+        pytest.raises(KeyboardInterrupt) as stopped,
+        RunDirectory.open(tmp_path / "run", Spec()) as directory,
+    ):
+        local.run(Echo("e4", KeyboardInterrupt()), examples(6), directory, 2, "test")
+    assert directory.manifest["status"] == "interrupted"
+    assert "4 of 6 examples are finished" in stopped.value.__notes__[0]
+    assert "--resume" in stopped.value.__notes__[0]
+    again = Echo()
+    with RunDirectory.open(tmp_path / "run", Spec(), resume=True) as directory:
+        local.run(again, examples(6), directory, 2, "test")
+        directory.finish()
+    assert again.computed == [["e4", "e5"]]
+    assert directory.table("eval")["example_id"].to_list() == [f"e{k}" for k in range(6)]
+
+
+def test_bad_examples_are_told_and_the_others_computed(tmp_path):
+    with RunDirectory.open(tmp_path / "run", Spec()) as directory:
+        local.run(Echo(bad=("e1", "e2", "e3")), examples(5), directory, 2, "test")
+        directory.finish()
+    assert directory.counts() == {"asked": 5, "kept": 2, "left_out": 0, "failed": 3}
+    assert directory.failures()[0] == {"example_id": "e1", "reason": "it is bad"}
+
+
+def test_our_own_mistakes_are_not_hidden(tmp_path):
+    with pytest.raises(ZeroDivisionError), RunDirectory.open(tmp_path / "run", Spec()) as directory:
+        local.run(Echo("e2", ZeroDivisionError()), examples(4), directory, 2, "test")
+    assert directory.manifest["status"] == "failed"
+
+
+def test_too_little_memory_says_which_option_helps(tmp_path):
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried")
+    with (
+        pytest.raises(ChiasmError, match=r"2 examples at once: CUDA out of memory.*--memory"),
+        RunDirectory.open(tmp_path / "run", Spec()) as directory,
+    ):
+        local.run(Echo("e0", error), examples(4), directory, 2, "test")
