@@ -1,0 +1,1 @@
+"""Side-by-side measurements. Nothing here is part of the package."""

@@ -1,0 +1,192 @@
+"""What a sweep of attention cuts costs, in clean passes, beside its bound, its memory and other tools.
+
+`python -m bench.flow` takes about ten minutes on two quiet cores, `--quick` two. `--peers` adds plain hooks, nnsight,
+TransformerLens and pyvene where `python -m bench.install_peers` has installed them (five minutes more).
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from cyclopts import App
+from rich.console import Console
+from safetensors.torch import load_file
+
+from bench.install_peers import PEERS, cache_directory, python_of
+from bench.measure import Seconds, machine
+from bench.report import Peer, Sheet, clock_of, per_question, side_by_side, sweeps
+from bench.shapes import SHAPES, save, spans_of
+from bench.worker import SIX, THREE, TO_LAST, Measured, Request
+from chiasm.interventions import Cut, centred
+
+HERE = Path(__file__).parent
+BUDGETS = ("100MB", "500MB", "2GB")
+QUESTIONS = (2, 4, 8)
+
+app = App(name="bench.flow", help=__doc__, help_format="plaintext")
+
+
+@app.default
+def flow(
+    *,
+    quick: bool = False,
+    peers: bool = False,
+    device: Literal["cpu", "cuda"] = "cpu",
+    shape: str | None = None,
+    threads: int = 1,
+    repeats: int = 3,
+    out: Path = HERE / "results",
+    cache: Path | None = None,
+) -> None:
+    """Measure, print, and write `flow.json` and `flow.md`.
+
+    quick: headline configurations only, once each.
+    peers: also the peers that are installed.
+    device: cuda measures LLaVA-1.5-7B's shape in bfloat16.
+    shape: another of the shapes in bench/shapes.py.
+    threads: of every process.
+    repeats: of every sweep, between clean passes.
+    out: where the results go.
+    cache: saved models and the peers' environments (default: CHIASM_BENCH_CACHE or ~/.cache/chiasm-bench).
+    """
+    chosen = shape or ("small" if device == "cpu" else "llava-1.5-7b")
+    folder = cache or cache_directory()
+    described = machine(device, threads)
+    console = Console(width=120)
+    model = saved_model(chosen, folder) if device == "cpu" else ""
+    base = Request(
+        name="", shape=chosen, cuts=THREE, repeats=1 if quick else repeats, threads=threads, device=device, model=model
+    )
+    found = []
+    for request in plan(base, quick=quick):
+        console.print(f"{request.name} ...", style="dim")
+        found.append(measured(request))
+    beside = [] if not peers else run_peers(base, folder, console)
+    sheets = sheets_of(found, beside)
+    for sheet in sheets:
+        sheet.show(console)
+    write(out, described, found, beside, sheets)
+    console.print(f"written to {out / 'flow.md'} and {out / 'flow.json'}")
+
+
+def plan(base: Request, *, quick: bool = False) -> Iterator[Request]:
+    """The configurations, headlines first."""
+    yield replace(base, name="three cuts", check=not quick)
+    yield replace(base, name="six cuts", cuts=SIX, check=not quick)
+    yield replace(base, name="three cuts, reference", executor="reference")
+    if quick:
+        return
+    for questions in QUESTIONS:
+        yield replace(base, name=f"three cuts, {questions} questions", questions=questions)
+    yield replace(base, name="to last, window 1", cuts=TO_LAST, window=1)
+    yield replace(base, name="to last, all windows", cuts=TO_LAST, window=0)
+    for budget in BUDGETS:
+        yield replace(base, name=f"six cuts, --memory {budget}", cuts=SIX, memory=budget, repeats=1)
+
+
+def measured(request: Request) -> Measured:
+    """One configuration in a process of its own."""
+    command = [sys.executable, "-m", "bench.worker"]
+    finished = subprocess.run(
+        command, input=json.dumps(asdict(request)), stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parent
+    )
+    values = json.loads(finished.stdout.splitlines()[-1])
+    times = {name: [Seconds(**one) for one in values[name]] for name in ("clean", "sweep")}
+    return Measured(**values | times | {"request": request})
+
+
+def saved_model(shape: str, folder: Path) -> str:
+    """The directory of the saved model of this shape, made once."""
+    recipe = (HERE / "shapes.py").read_bytes()
+    target = folder / "models" / f"{shape}-{hashlib.sha256(recipe).hexdigest()[:8]}"
+    if not (target / "inputs.safetensors").exists():  # written last
+        save(SHAPES[shape], target)
+    return str(target)
+
+
+def run_peers(base: Request, folder: Path, console: Console) -> list[Peer]:
+    """Plain hooks first, then every peer that is installed."""
+    interpreters = {"hooks": Path(sys.executable)} | {peer: python_of(folder, peer) for peer in PEERS}
+    found: list[Peer] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for peer, python in interpreters.items():
+            if not python.exists():
+                console.print(f"{peer} is not installed (python -m bench.install_peers)", style="dim")
+                continue
+            console.print(f"{peer} ...", style="dim")
+            found.append(run_peer(peer, python, base, Path(scratch)))
+    return found
+
+
+def run_peer(peer: str, python: Path, base: Request, scratch: Path) -> Peer:
+    """One peer's script in its own environment, without a PATH on which it could find an installer."""
+    spans, layers = spans_of(SHAPES[base.shape]), SHAPES[base.shape].layers
+    window = centred(layers, base.window)[layers // 2]
+    cuts = []
+    for text in THREE:
+        knock = Cut.parse(text).on(spans, window)
+        cuts.append({"name": text, "queries": knock.queries, "keys": knock.keys, "layers": list(range(*window[:2]))})
+    logits = scratch / f"{peer}.safetensors"
+    job = {"model": base.model, "cuts": cuts, "repeats": base.repeats, "threads": base.threads, "out": str(logits)}
+    finished = subprocess.run(
+        [python, HERE / "peers" / f"with_{peer}.py"],
+        input=json.dumps(job),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(scratch), "HF_HUB_OFFLINE": "1"},
+    )
+    values: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    ours, theirs = load_file(logits), load_file(scratch / "hooks.safetensors")
+    gaps = [(ours[k].log_softmax(-1) - theirs[k].log_softmax(-1)).abs().max() for k in theirs]
+    times = {name: [Seconds(**one) for one in values[name]] for name in ("clean", "cut")}
+    difference = None if peer == "hooks" else float(max(gaps))
+    name = "plain hooks" if peer == "hooks" else peer.replace("_", "-")
+    return Peer(name, values["versions"], values["attention"], times["clean"], times["cut"], difference)
+
+
+def sheets_of(found: list[Measured], beside: list[Peer]) -> list[Sheet]:
+    """All tables of a run."""
+    three = next(m for m in found if m.request.cuts == THREE and m.request.executor == "lockstep")
+    sheets = sweeps(found)
+    shared = [m for m in found if m.request.cuts == THREE and m.request.questions > 1]
+    if shared:
+        sheets.append(per_question([three, *shared]))
+    if beside:
+        sheets.append(side_by_side(beside, three, clock_of(three.request)))
+    return sheets
+
+
+def write(
+    out: Path, described: dict[str, str | int], found: list[Measured], beside: list[Peer], sheets: list[Sheet]
+) -> None:
+    """`flow.json` with every single time, `flow.md` with the tables."""
+    out.mkdir(parents=True, exist_ok=True)
+    raw = {"machine": described, "sweeps": [asdict(m) for m in found]}
+    for one in raw["sweeps"]:
+        one["request"].pop("model")
+    raw["peers"] = [
+        peer._asdict() | {k: [asdict(s) for s in getattr(peer, k)] for k in ("clean", "cut")} for peer in beside
+    ]
+    (out / "flow.json").write_text(json.dumps(raw, indent=1) + "\n")
+    first = found[0].request
+    head = [
+        "# What a sweep of attention cuts costs",
+        "",
+        f"`python -m bench.flow`, shape `{first.shape}` ({SHAPES[first.shape]}), {first.device}. "
+        "How to read it: docs/bench.md.",
+        "",
+        *(f"- {name}: {value}" for name, value in described.items()),
+        "",
+    ]
+    (out / "flow.md").write_text("\n".join(head) + "\n" + "\n".join(sheet.markdown() for sheet in sheets))
+
+
+if __name__ == "__main__":
+    app()
