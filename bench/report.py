@@ -141,7 +141,7 @@ def side_by_side(found: Sequence[Peer], lockstep: Measured | None, clock: str) -
     notes = [
         f"Seconds are {'CPU time' if clock == 'cpu' else 'elapsed'}. Passes: clean passes of the plain hooks. The "
         "three cuts in all windows are extrapolated for the peers (a clean pass, and one cut per variant) and measured "
-        "for chiasm. Difference: the largest in log-probability from plain hooks (peers: any token; chiasm: the guard's)."
+        "for chiasm. Difference: the largest in log-probability from plain hooks (chiasm: the guard's)."
     ]
     return Sheet("Side by side", columns, rows, notes)
 
