@@ -165,7 +165,9 @@ def _spans(
     start, stop = (place + shift for place in prompt.question)
     asked = overlapping(offsets, start, stop)
     image = np.concatenate([np.empty(0, dtype=np.int64), *(layout.positions for layout in layouts)])
-    anchor = int(asked[0]) if len(asked) else int((offsets[:, 0] < start).sum() - (offsets[:, 1] > start).sum())
+    # Where an empty question would stand: at the first token that ends behind its place.
+    behind = asked if len(asked) else np.flatnonzero(offsets[:, 1] > start)
+    anchor = int(behind[0]) if len(behind) else len(offsets) - 1
     top = partition(len(offsets), image, asked, anchor)
     return {
         **top,
