@@ -67,6 +67,8 @@ ANSWERS = TableSchema(
     ),
 )
 
+ANSWERS_TWIN = TableSchema("answers_twin", ANSWERS.columns)  # the same in a model of the same shape, random weights
+
 EVAL = TableSchema(
     "eval",
     (
@@ -144,7 +146,7 @@ NOISE = TableSchema(
 )
 
 SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
-    {s.name: s for s in (EFFECTS, CONTROLS, ANSWERS, EVAL, BLIND, PATCHES, WORDS, TOKENS, NOISE)}
+    {s.name: s for s in (EFFECTS, CONTROLS, ANSWERS, ANSWERS_TWIN, EVAL, BLIND, PATCHES, WORDS, TOKENS, NOISE)}
 )
 
 # Names in the column `control`.

@@ -1,24 +1,35 @@
 """Captions computed from the tables that the figures show: what is drawn, over how many examples, beside what."""
 
+from typing import Literal
+
 import polars as pl
 
 from chiasm.results.figures.style import counted
-from chiasm.results.schemas import IMAGE_SWAP, SIZE_MATCHED
+from chiasm.results.schemas import IMAGE_SWAP, SIZE_MATCHED, dose_share
 from chiasm.results.series import control_for, control_label, in_order, of_type
 
 _BAND = "Lines are means over examples, bands 95 % bootstrap intervals"
 _FLOOR = "The grey band is the noise floor: what arithmetic alone changes"
 
 
-def flow(effects: pl.DataFrame, controls: pl.DataFrame | None, noise: float = 0.0, type: str | None = None) -> str:
-    """For `flow_curves`, `flow_by_type` and `flow_controls`."""
+def flow(
+    effects: pl.DataFrame,
+    controls: pl.DataFrame | None,
+    noise: float = 0.0,
+    *,
+    type: str | None = None,
+    panels: Literal["type", "cut"] | None = None,
+) -> str:
+    """For `flow_curves`, `flow_by_type` (`panels="type"`) and `flow_controls` (`panels="cut"`)."""
     rows = of_type(effects, type)
     width = int((rows["stop"] - rows["start"]).max() or 0)
     of = f" of type {type}" if type else ""
+    panel = {"type": " One panel for each question type.", "cut": " One panel for each cut, in colour."}
     told = [
         f"Relative change in the target token's probability when attention is cut in a window of {_layers(width)}, "
-        f"against the layer at the window's centre (windows are clipped at the ends){of}. {_BAND} ({_examples(rows)}).",
-        _controls(rows, controls),
+        f"against the layer at the window's centre (windows are clipped at the ends){of}.{panel.get(panels or '', '')} "
+        f"{_BAND} ({_examples(rows)}).",
+        _controls(rows, controls) if panels != "cut" or controls is None else _every_control(controls),
     ]
     return " ".join([*told, *([f"{_FLOOR} (±{noise:.2g} %)."] if noise > 0 else [])])
 
@@ -104,3 +115,8 @@ def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:
         told += " Random keys leave out attention sinks."
     without = [cut for cut, name in names.items() if name is None]
     return told + (f" Without a control: {', '.join(without)}." if without else "")
+
+
+def _every_control(controls: pl.DataFrame) -> str:
+    names = [control_label(name) for name in in_order(controls, "control") if dose_share(name) is None]
+    return f"Grey: every control that was run ({', '.join(names)})."

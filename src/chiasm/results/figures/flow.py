@@ -204,7 +204,7 @@ def _frame(axes: Axes, effects: pl.DataFrame, size: Size, noise: float, inches: 
 
 
 def _columns(width: Width, count: int) -> int:
-    return min(count, 3 if width == "page" else 2)
+    return min(count, 2 if width == "column" or count == 4 else 3)
 
 
 def _panel_inches(width: Width, count: int) -> float:

@@ -1,0 +1,167 @@
+import dataclasses
+import itertools
+import re
+from html.parser import HTMLParser
+
+import pytest
+from tests.support import flow_tables as made
+
+from chiasm.core.errors import ChiasmError
+from chiasm.results import figures
+from chiasm.results.figures import captions
+from chiasm.results.findings import Finding
+from chiasm.results.report import write_report
+from chiasm.results.rundir import RunDirectory
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    window: int = 3
+
+
+class Page(HTMLParser):
+    """Checks nesting while parsing; keeps tags, ids and the text of the page."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.open, self.tags, self.words = [], [], []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join("".join(self.words).split())
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+FINDINGS = [Finding(f"finding {i} <at> layers 3-4", float(i)) for i in range(5)]
+
+
+@pytest.fixture
+def run(tmp_path):
+    facts = {"model": {"id": "tiny", "weights": "0a1b"}, "seed": 3, "dtype": "float32", "device": "cpu", "asked": 7}
+    effects, answers = made.effects(examples=6), made.answers(examples=6)
+    with RunDirectory.open(tmp_path / "run", Flow(), facts=facts) as run:
+        run.write_shard(
+            0,
+            {"effects": effects, "controls": made.controls(examples=6), "answers": answers},
+            failures=[("a&b", "`<x>.png` is no image")],
+            left_out=[("c", "answered wrongly"), ("d", "answered wrongly")],
+        )
+    figures.save(figures.flow_curves(effects), run.figures, "flow curves")
+    figures.save(figures.answer_tracking(answers), run.figures, "answers")
+    return run
+
+
+def written(run, **changes):
+    arguments = {
+        "title": "Flow in <tiny>",
+        "findings": FINDINGS,
+        "figures": [
+            ("flow curves", captions.flow(made.effects(examples=6), None)),
+            ("answers", captions.tracking(made.answers(examples=6))),
+        ],
+        "notes": ["the `suffix` is an open route"],
+        "reproduce": 'chiasm flow tiny --cut "image->last"',
+    } | changes
+    path = write_report(run, **arguments)
+    assert path == run.path / "report.html"
+    return path.read_text(encoding="utf-8")
+
+
+def test_one_sound_page(run):
+    source = written(run)
+    page = Page(source)
+    assert source.startswith("<!DOCTYPE html>")
+    assert page.all("html") == [{"lang": "en"}]
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids)) > 20
+    used = re.findall(r'href="#([^"]+)"', source) + re.findall(r"url\(#([^)]+)\)", source)
+    assert used
+    assert set(used) <= set(ids)
+    headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
+    drawings = page.all("svg")
+    assert len(drawings) == 2
+    assert all(d["role"] == "img" and d["aria-label"].startswith("Figure ") for d in drawings)
+
+
+def test_nothing_is_fetched(run):
+    source = written(run)
+    assert not re.search(r"https?:|//[a-z]|@import|<script|<link|src=", source)
+    assert len(re.findall(r"<style", source)) == 1
+
+
+def test_it_opens_with_three_findings(run):
+    source = written(run)
+    first = re.search(r'<ol class="findings">(.*?)</ol>', source, re.DOTALL).group(1)
+    assert [int(i) for i in re.findall(r"finding (\d)", first)] == [4, 3, 2]
+    assert source.index("finding 4") < source.index("<figure") < source.index("open route")
+    assert source.index("open route") < source.index("How to reproduce")
+    assert "finding 0 <at> layers 3-4" in Page(source).text
+
+
+def test_it_says_what_was_used_and_by_what(run):
+    page = Page(written(run))
+    for part in (
+        "6 of 7 examples",
+        "Of 7 examples asked for, 6 were used, 2 left out on purpose and 1 could not be used.",
+        "2 × answered wrongly",
+        "`<x>.png` is no image",
+        'chiasm flow tiny --cut "image->last"',
+        run.manifest["spec_hash"],
+        run.manifest["versions"]["torch"],
+        "0a1b",
+        "figures/answers.{svg,pdf,png}",
+        "tables/effects.parquet , 144 rows",
+        "Relative change in the target token's probability",
+        "This run is not finished",
+    ):
+        assert part in page.text.replace("parquet, ", "parquet , "), part
+
+
+def test_a_finished_run_is_not_called_unfinished(tmp_path):
+    with RunDirectory.open(tmp_path, Flow()) as run:
+        run.write_shard(0, {"eval": made.evaluation(examples=6)})
+        run.finish()
+    source = written(run, figures=[], notes=[])
+    assert "not finished" not in source
+    assert "<figure" not in source
+    assert "What this run cannot tell" not in source
+    Page(source)
+
+
+def test_long_lists_of_failures_are_cut_and_counted(tmp_path):
+    with RunDirectory.open(tmp_path, Flow()) as run:
+        run.write_shard(0, {"eval": made.evaluation(6)}, failures=[(f"bad{i}", "no image") for i in range(80)])
+        run.finish()
+    page = Page(written(run, figures=[]))
+    assert "bad49" in page.text
+    assert "bad50" not in page.text
+    assert "and 30 more, in manifest.json" in page.text
+
+
+def test_a_figure_that_was_not_saved_is_named(run):
+    with pytest.raises(ChiasmError, match="`nothing`: it has not been saved"):
+        written(run, figures=[("nothing", "x")])
