@@ -1,0 +1,15 @@
+"""Which spans are compared with which."""
+
+PERCEPTUAL = ("image", "video", "audio")
+
+
+def is_perceptual(span: str) -> bool:
+    """Whether a span (or every part of a union) is made of what an encoder saw or heard."""
+    roots = [part.strip().partition(".")[0].partition("[")[0] for part in span.split("+")]
+    return all(root in PERCEPTUAL for root in roots)
+
+
+def cross_pairs(spans: tuple[str, ...]) -> list[tuple[str, str]]:
+    """All pairs (perceptual span, textual span), in the order given."""
+    perceptual = [span for span in spans if is_perceptual(span)]
+    return [(a, b) for a in perceptual for b in spans if not is_perceptual(b)]

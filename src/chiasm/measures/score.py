@@ -1,0 +1,129 @@
+"""One number for how well what a model sees is aligned with what it reads."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from chiasm.core.groups import group_jackknife, means_without_each
+from chiasm.core.statistics import Estimate
+from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
+from chiasm.measures.pairs import cross_pairs
+from chiasm.models.observe import Batch, Seen
+
+_PAIRED = ("mean_token", "median_token")
+
+
+class Score(Measure):
+    """The implicit multimodal alignment score of every pair (perceptual span, textual span), mean over hidden states.
+
+    `ima_0`: cosine of the perceptual tokens as they enter the decoder with the text at every depth; `ima_same`: of both
+    at the same depth. Statistics: `mean_token` is the cosine of the two mean tokens and `median_token` the median over
+    all pairs of tokens, each within one example, then averaged over examples; `mean_token_all_pairs` averages
+    `mean_token` over all pairs of examples, as the paper does.
+
+    Source: Shukor & Cord 2024 (arXiv 2405.16700), section 3 and released code (`imagelayer0`). The paper's exact
+    equation is not known to us, so both forms are given. Assumption: a cosine of means says something about the
+    tokens; where a few dimensions or tokens dominate it does not, so compare `similarity`'s centred variant.
+    """
+
+    name: ClassVar[str] = "score"
+
+    def __init__(self, spans: tuple[str, ...]) -> None:
+        super().__init__()
+        self.spans = spans
+        self._directions: list[np.ndarray] = []
+        self._entering: dict[int, Tensor] = {}
+        self._medians: dict[tuple[str, str, int], list[Tensor]] = {}
+
+    def price(self, sizes: Sizes) -> Price:
+        pairs = sum(sizes.tokens.get(a, 0) * sizes.tokens.get(b, 0) for a, b in cross_pairs(self.spans))
+        states = sizes.layers + 1
+        held = 4.0 * sizes.read * sizes.width + 20 * 8.0 * len(self.spans) * states * sizes.width
+        return Price(4.0 * states * pairs * sizes.width, held)
+
+    def see(self, seen: Seen) -> None:
+        if seen.site != "residual":
+            return
+        self._directions.append(seen.mean_directions.cpu().double().numpy())
+        places = {(s.example, s.span): k for k, s in enumerate(seen.batch.segments)}
+        for a, b in cross_pairs(self.spans):
+            for example in range(len(seen.batch.ids)):
+                if (example, a) not in places or (example, b) not in places:
+                    continue
+                perceived, text = places[example, a], seen.tokens(places[example, b])
+                now = seen.tokens(perceived)
+                if seen.layer == 0:
+                    self._entering[perceived] = now
+                both = [token_median(self._entering[perceived].to(text.device), text), token_median(now, text)]
+                self._medians.setdefault((a, b, example), []).append(torch.stack(both))
+
+    def end(self, batch: Batch) -> None:
+        directions = np.stack(self._directions, axis=1)
+        medians = {key: torch.stack([v.cpu() for v in value]).double() for key, value in self._medians.items()}
+        self._directions, self._entering, self._medians = [], {}, {}
+        for span in self.spans:
+            examples, at = batch.places(span)
+            names = [batch.ids[e] for e in examples]
+            self.sums.add(f"{span}/n", names, np.ones(len(names)))
+            self.sums.add(f"{span}/directions", names, directions[at])
+        for a, b in cross_pairs(self.spans):
+            for example, in_a, in_b in zip(*batch.both(a, b), strict=True):
+                found = np.stack(
+                    [
+                        [
+                            (directions[in_a, :1] * directions[in_b]).sum(-1).mean(),
+                            float(medians[a, b, example][:, 0].mean()),
+                        ],
+                        [
+                            (directions[in_a] * directions[in_b]).sum(-1).mean(),
+                            float(medians[a, b, example][:, 1].mean()),
+                        ],
+                    ]
+                )
+                name = [batch.ids[example]]
+                self.sums.add(f"{a}/{b}/n", name, np.ones(1))
+                self.sums.add(f"{a}/{b}", name, found[None])
+
+    def tables(self) -> Tables:
+        rows = []
+        for a, b in cross_pairs(self.spans):
+            if f"{a}/{b}" not in self.sums:
+                continue
+            counts = self.sums[f"{a}/{b}/n"]
+            paired = group_jackknife(means_without_each(self.sums[f"{a}/{b}"], counts), counts)
+            everyone = group_jackknife(self._all_pairs(a, b), self.sums[f"{a}/n"])
+            for k, name in enumerate(("ima_0", "ima_same")):
+                for j, statistic in enumerate(_PAIRED):
+                    rows.append(_row(name, statistic, a, b, paired, (k, j)))
+                rows.append(_row(name, "mean_token_all_pairs", a, b, everyone, (k,)))
+        return {"score": rows}
+
+    def _all_pairs(self, a: str, b: str) -> Float[np.ndarray, "K 2"]:
+        of_a, of_b = (means_without_each(self.sums[f"{s}/directions"], self.sums[f"{s}/n"]) for s in (a, b))
+        entering = (of_a[:, :1] * of_b).sum(axis=-1).mean(axis=1)
+        same = (of_a * of_b).sum(axis=-1).mean(axis=1)
+        return np.stack([entering, same], axis=1)
+
+
+def token_median(a: Float[Tensor, "n D"], b: Float[Tensor, "m D"]) -> Tensor:
+    """The median of the n x m cosines between tokens of norm 1 (of an even number the mean of the middle two)."""
+    flat = (a @ b.T).flatten()
+    k = flat.numel()
+    low = flat.kthvalue((k + 1) // 2).values
+    return low if k % 2 else (low + flat.kthvalue(k // 2 + 1).values) / 2
+
+
+def _row(name: str, statistic: str, a: str, b: str, e: Estimate, at: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "statistic": statistic,
+        "value": float(e.mean[at]),
+        "low": bound(e.low[at]),
+        "high": bound(e.high[at]),
+        "n": e.n,
+        "a": a,
+        "b": b,
+    }

@@ -1,0 +1,270 @@
+"""One plain forward of the untouched model, and what passes by at named places, token by token.
+
+Legend: N tokens of all segments, one after the other; S segments (an example's span each); D width.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from chiasm.core.spans import TOP_LEVEL
+from chiasm.models.encoded import Encoded
+from chiasm.models.executors.frame import keep_logits, layer_arguments
+from chiasm.models.sites import Block, Place, first_tensor
+from chiasm.models.view import ModelView
+
+
+class Segment(NamedTuple):
+    """The tokens of one span of one example: `start` to `stop` (half-open) among the N tokens of a batch."""
+
+    example: int
+    span: str
+    start: int
+    stop: int
+
+
+@dataclass(eq=False)
+class Batch:
+    """Which tokens of a padded batch are read. `failures`: index of an example and why its states mean nothing.
+
+    `rows` (N): places in the batch flattened to (B T); padding is never among them.
+    """
+
+    ids: tuple[str, ...]
+    segments: tuple[Segment, ...]
+    rows: np.ndarray
+    failures: dict[int, str] = field(default_factory=dict)
+
+    def good(self, segment: Segment) -> bool:
+        """Whether the segment's example has sound states."""
+        return segment.example not in self.failures
+
+    def places(self, span: str) -> tuple[np.ndarray, np.ndarray]:
+        """Of the sound examples that have `span`: their indices, and those of their segments, in one order."""
+        found = [(s.example, k) for k, s in enumerate(self.segments) if s.span == span and self.good(s)]
+        return np.array([e for e, _ in found], dtype=int), np.array([k for _, k in found], dtype=int)
+
+    def both(self, a: str, b: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the sound examples that have both spans: their indices, and those of their segments of `a` and of `b`."""
+        (of_a, in_a), (of_b, in_b) = self.places(a), self.places(b)
+        shared, at_a, at_b = np.intersect1d(of_a, of_b, return_indices=True)
+        return shared, in_a[at_a], in_b[at_b]
+
+
+@dataclass(eq=False)
+class Seen:
+    """The states of a batch's tokens at one site, in float32 at least. What several measures need is computed once.
+
+    `layer`: for the site `residual` the hidden state (0 embeddings, k after block k-1), else the 0-based block.
+    A state of norm zero has the cosine 0 to everything.
+    """
+
+    batch: Batch
+    layer: int
+    site: str
+    states: Float[Tensor, "N D"]
+
+    @cached_property
+    def norms(self) -> Float[Tensor, " N"]:
+        return torch.linalg.vector_norm(self.states, dim=-1)
+
+    @cached_property
+    def inverse_norms(self) -> Float[Tensor, " N"]:
+        return inverse(self.norms)
+
+    @cached_property
+    def means(self) -> Float[Tensor, "S D"]:
+        """The mean token of each segment."""
+        return averaging(self.batch, self.states) @ self.states
+
+    @cached_property
+    def mean_directions(self) -> Float[Tensor, "S D"]:
+        """The mean token of each segment, scaled to norm 1."""
+        return self.means * inverse(torch.linalg.vector_norm(self.means, dim=-1))[:, None]
+
+    @cached_property
+    def directions_mean(self) -> Float[Tensor, "S D"]:
+        """The mean over each segment of its tokens scaled to norm 1."""
+        return (averaging(self.batch, self.states) * self.inverse_norms) @ self.states
+
+    def tokens(self, segment: int) -> Float[Tensor, "n D"]:
+        """The tokens of one segment scaled to norm 1."""
+        part = slice(*self.batch.segments[segment][2:])
+        return self.states[part] * self.inverse_norms[part, None]
+
+
+Listener = Callable[[Seen], None]
+InputListener = Callable[[int, tuple[str, ...], Batch, Float[Tensor, "N D"]], None]
+Replacement = Callable[[Float[Tensor, "B T D"], list[int]], Float[Tensor, "B T D"]]
+
+
+def inverse(norms: Tensor) -> Tensor:
+    """1 / norm, and 0 where the norm is 0."""
+    return torch.where(norms > 0, 1 / norms.clamp(min=torch.finfo(norms.dtype).tiny), 0)
+
+
+def averaging(batch: Batch, like: Tensor) -> Float[Tensor, "S N"]:
+    """The matrix that averages tokens within segments."""
+    weights = like.new_zeros(len(batch.segments), len(batch.rows))
+    for index, segment in enumerate(batch.segments):
+        weights[index, segment.start : segment.stop] = 1 / (segment.stop - segment.start)
+    return weights
+
+
+def lay_out(encoded: Sequence[Encoded], spans: Sequence[str], padding: Sequence[int], length: int) -> Batch:
+    """The tokens of `spans` in a left-padded batch whose rows have `length` positions.
+
+    A top-level span that an example does not have is left out there.
+
+    **Errors:** `ChiasmError` for a name that is no span.
+    """
+    segments, rows, start = [], [np.empty(0, dtype=np.int64)], 0
+    for index, (item, before) in enumerate(zip(encoded, padding, strict=True)):
+        for span in spans:
+            if span not in item.spans and span in TOP_LEVEL:
+                continue
+            positions = item.spans[span]
+            if len(positions):
+                segments.append(Segment(index, span, start, start + len(positions)))
+                rows.append(positions + before + index * length)
+                start += len(positions)
+    return Batch(tuple(item.example_id for item in encoded), tuple(segments), np.concatenate(rows))
+
+
+@torch.no_grad()
+def observe(
+    view: ModelView,
+    blocks: Sequence[Block],
+    encoded: Sequence[Encoded],
+    spans: Sequence[str],
+    listen: Listener,
+    *,
+    sites: frozenset[str] = frozenset({"residual"}),
+    listen_inputs: InputListener | None = None,
+    replace: Replacement | None = None,
+) -> Batch:
+    """Run `encoded` as one batch and hand what passes `sites` to `listen`, layer by layer; nothing is kept here.
+
+    `listen_inputs` gets what the matrices of every block read. `replace` changes the embeddings before the first
+    block (batch, then the padding before each example). Examples with NaN or infinite states are named, with their
+    layer, in the batch's `failures` as soon as the forward has ended.
+    """
+    inputs, padding = view.collate(encoded)
+    batch = lay_out(encoded, spans, padding, inputs["input_ids"].shape[1])
+    finite: list[Tensor] = []
+    gather = _Gather(batch)
+
+    def hear(layer: int, site: str, states: Tensor) -> None:
+        seen = Seen(batch, layer, site, gather(states))
+        if site == "residual":
+            finite.append(torch.isfinite(seen.norms))
+        listen(seen)
+
+    with ExitStack() as stack:
+        _hook(view, blocks, sites, hear, stack)
+        if replace is not None:
+            _replace(view, lambda states: replace(states, padding), stack)
+        if listen_inputs is not None:
+            _hook_inputs(blocks, lambda layer, names, x: listen_inputs(layer, names, batch, gather(x)), stack)
+        stack.enter_context(view.readable_attention())
+        view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False)
+    batch.failures |= _failures(batch, torch.stack([f.cpu() for f in finite]).numpy())
+    return batch
+
+
+class _Gather:
+    """States of the batch's tokens in float32 at least, from a tensor of the whole batch."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.rows = torch.from_numpy(batch.rows)
+
+    def __call__(self, states: Tensor) -> Float[Tensor, "N D"]:
+        self.rows = self.rows.to(states.device)
+        found = states.reshape(-1, states.shape[-1]).index_select(0, self.rows)
+        return found.to(torch.promote_types(found.dtype, torch.float32))
+
+
+def _failures(batch: Batch, finite: np.ndarray) -> dict[int, str]:
+    first: dict[int, tuple[int, Segment]] = {}
+    for segment in batch.segments:
+        wrong = ~finite[:, segment.start : segment.stop].all(axis=1)
+        state = int(np.argmax(wrong))
+        if wrong.any() and (segment.example not in first or state < first[segment.example][0]):
+            first[segment.example] = (state, segment)
+    found = {}
+    for example, (state, segment) in first.items():
+        where = "the embeddings" if state == 0 else f"the output of layer {state - 1}"
+        count = int((~finite[state, segment.start : segment.stop]).sum())
+        tokens = f"{count} of {segment.stop - segment.start} tokens of `{segment.span}`"
+        found[example] = f"{where} (hidden state {state}) is NaN or infinite at {tokens}"
+    return found
+
+
+def _hook(
+    view: ModelView,
+    blocks: Sequence[Block],
+    sites: frozenset[str],
+    hear: Callable[[int, str, Tensor], None],
+    stack: ExitStack,
+) -> None:
+    def before(index: int) -> Any:
+        def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            hear(index, "residual", layer_arguments(layer, args, kwargs)[0])
+
+        return hook
+
+    def after(layer: nn.Module, args: Any, output: Any) -> None:
+        hear(len(view.layers), "residual", output[0] if isinstance(output, tuple) else output)
+
+    # The residual stream is always read: it tells whether an example's states are sound.
+    for index, layer in enumerate(view.layers):
+        stack.callback(layer.register_forward_pre_hook(before(index), with_kwargs=True).remove)
+    stack.callback(view.layers[-1].register_forward_hook(after).remove)
+    for index, block in enumerate(blocks):
+        for site in sites & block.places.keys():
+            _hook_place(block.places[site], lambda states, i=index, s=site: hear(i, s, states), stack)
+
+
+def _hook_place(place: Place, hear: Callable[[Tensor], None], stack: ExitStack) -> None:
+    def into(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hear(_states((*args, *kwargs.values()), module))
+
+    def out(module: nn.Module, args: Any, output: Any) -> None:
+        hear(_states(output, module))
+
+    if place.side == "input":
+        stack.callback(place.module.register_forward_pre_hook(into, with_kwargs=True).remove)
+    else:
+        stack.callback(place.module.register_forward_hook(out).remove)
+
+
+def _hook_inputs(
+    blocks: Sequence[Block], hear: Callable[[int, tuple[str, ...], Tensor], None], stack: ExitStack
+) -> None:
+    for index, block in enumerate(blocks):
+        for names in block.linears:
+            place = Place(block.matrix(names[0]), "input")
+            _hook_place(place, lambda states, i=index, n=names: hear(i, n, states), stack)
+
+
+def _replace(view: ModelView, change: Callable[[Tensor], Tensor], stack: ExitStack) -> None:
+    def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        hidden, named = layer_arguments(layer, args, kwargs)
+        return (change(hidden),), named
+
+    # Before the hooks that read, so that they see what is put in.
+    handle = view.layers[0].register_forward_pre_hook(hook, with_kwargs=True, prepend=True)
+    stack.callback(handle.remove)
+
+
+def _states(values: Any, module: nn.Module) -> Tensor:
+    found = first_tensor(values)
+    assert found is not None, f"{type(module).__name__} handles no states"
+    return found
