@@ -8,6 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.support.factories import CONTEXT, FAMILIES, build, example, picture
+from tests.support.tokenizers import sentencepiece_tokenizer
 
 from chiasm.core.errors import ChiasmError, EmptySpanError, ExampleError
 from chiasm.core.example import Box, Example
@@ -117,6 +118,27 @@ def test_a_token_shared_with_the_newline_is_the_questions():
     encoded = encode(processor, family_of(model.config), model.config, example(question="Red?"))
     assert processor.tokenizer.decode(encoded.input_ids[0, encoded.spans["question"]]) == "Red?\n"
     _assert_partition(encoded)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_sentencepiece_words_keep_their_space(legacy):
+    model, processor = build("llava", layers=1)
+    processor.tokenizer = sentencepiece_tokenizer(legacy)
+    image_token = processor.tokenizer.convert_tokens_to_ids("<image>")
+    processor.image_token_id = image_token
+    shown = example(question="What color, red or blue?")
+    encoded = encode(processor, family_of(model.config), model.config, shown, answer="blue")
+    tokens = np.array(processor.tokenizer.convert_ids_to_tokens(encoded.input_ids[0].tolist()))
+    _assert_partition(encoded)
+    assert set(tokens[encoded.spans["image"]]) == {"<image>"}
+    assert tokens[encoded.spans["between"]].tolist() == (["▁", "<0x0A>"] if legacy else ["<0x0A>"])
+    assert (
+        "".join(tokens[encoded.spans["question"]]).replace("▁", " ").replace("<0x2C>", ",")
+        == shown.question[:-1] + "<0x3F>"
+    )
+    assert tokens[encoded.spans["question.options"]].tolist() == ["▁red", "▁blue"]
+    assert tokens[encoded.spans["last"]].tolist() == ["<0x3A>"]
+    assert tokens[encoded.spans["answer"]].tolist() == ["▁blue"]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
+from transformers import LlamaTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 
 _TEXT = (
     "Answer the question using a single word or phrase. What color is the shape to the left of the red circle? "
@@ -76,4 +76,23 @@ def qwen_tokenizer(vocab_size: int) -> Qwen2Tokenizer:
     )
     tokenizer.add_tokens([AddedToken(token, special=True) for token in QWEN_SPECIALS])
     tokenizer.eos_token = "<|im_end|>"
+    return tokenizer
+
+
+def sentencepiece_tokenizer(legacy: bool) -> LlamaTokenizer:
+    """As LLaVA-1.5's own: spaces are part of words as `▁`, bytes for the unknown, ids below 420.
+
+    `legacy` puts a `▁` in front of every piece of text between special tokens, not of the first one only.
+    """
+    vocab = {token: i for i, token in enumerate(("<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))))}
+    merges = []
+    for word in ("▁red", "▁blue", "▁What", "▁color", "▁or", "ASSISTANT", "▁USER"):
+        for start in range(len(word)):
+            vocab.setdefault(word[start], len(vocab))
+        for stop in range(2, len(word) + 1):
+            if word[:stop] not in vocab:
+                vocab[word[:stop]] = len(vocab)
+                merges.append((word[: stop - 1], word[stop - 1]))
+    tokenizer = LlamaTokenizer(vocab=vocab, merges=merges, legacy=legacy, padding_side="left")
+    tokenizer.add_tokens([AddedToken("<image>", special=True)])
     return tokenizer

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModelForImageTextToText
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
@@ -105,9 +105,9 @@ def accepted_inputs(config_class: type) -> frozenset[str] | None:
 
     Anything else would travel through `**kwargs` down to the layers.
     """
-    if config_class not in AutoModelForImageTextToText._model_mapping:
+    if config_class not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return None
-    return frozenset(inspect.signature(AutoModelForImageTextToText._model_mapping[config_class].forward).parameters)
+    return frozenset(inspect.signature(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[config_class].forward).parameters)
 
 
 def _check_media(example: Example, family: Family) -> None:

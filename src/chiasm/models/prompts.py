@@ -43,9 +43,10 @@ def render(processor: Any, family: Family, media: Sequence[str], question: str, 
     **Errors:** `ExampleError` for a question that writes the model's own control tokens; `ChiasmError` for an
     instruction that does, and for a template that hides where the user's words go.
     """
-    _refuse_control(processor, question, "question")
+    control = _control_tokens(processor)
+    _refuse_control(control, question, "question")
     try:
-        _refuse_control(processor, instruction, "instruction")
+        _refuse_control(control, instruction, "instruction")
     except ExampleError as error:
         raise ChiasmError("this instruction", str(error), "Leave that text out") from error
     media = tuple(media)
@@ -81,7 +82,7 @@ def continuation(processor: Any, family: Family, prompt: Prompt, answer: str) ->
 
     **Errors:** `ExampleError` for an answer that writes the model's own control tokens.
     """
-    _refuse_control(processor, answer, "answer")
+    _refuse_control(_control_tokens(processor), answer, "answer")
     turn = {"role": "assistant", "content": [{"type": "text", "text": _SENTINEL}]}
     full = _conversation(processor, family, prompt.media, prompt.user, turn)
     between, found, _ = full.removeprefix(prompt.text).partition(_SENTINEL)
@@ -129,9 +130,9 @@ def _control_tokens(processor: Any) -> set[str]:
     return {token.content for token in added if token.special} | set(processor.all_special_multimodal_tokens)
 
 
-def _refuse_control(processor: Any, text: str, what: str) -> None:
+def _refuse_control(control: set[str], text: str, what: str) -> None:
     """A question is data: it may not place images, end the turn, or start another."""
-    written = sorted(token for token in _control_tokens(processor) if token and token in text)
+    written = sorted(token for token in control if token and token in text)
     if written:
         raise ExampleError(f"the {what} contains {', '.join(written)}, which this model reads as control tokens")
 
