@@ -56,11 +56,11 @@ class Page(HTMLParser):
 FINDINGS = [Finding(f"finding {i} <at> layers 3-4", float(i)) for i in range(5)]
 
 
-@pytest.fixture
-def run(tmp_path):
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
     facts = {"model": {"id": "tiny", "weights": "0a1b"}, "seed": 3, "dtype": "float32", "device": "cpu", "asked": 7}
     effects, answers = made.effects(examples=6), made.answers(examples=6)
-    with RunDirectory.open(tmp_path / "run", Flow(), facts=facts) as run:
+    with RunDirectory.open(tmp_path_factory.mktemp("report") / "run", Flow(), facts=facts) as run:
         run.write_shard(
             0,
             {"effects": effects, "controls": made.controls(examples=6), "answers": answers},

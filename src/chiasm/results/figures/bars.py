@@ -30,7 +30,13 @@ def eval_bars(eval: pl.DataFrame, blind: pl.DataFrame | None = None, *, width: W
             seen = blind if name == "all" else of_type(blind, name)
             if seen.height:
                 axes.plot(
-                    100 * seen["correct"].mean(), y, "D", markersize=4, color="white", markeredgecolor=INK, zorder=4
+                    100 * int(seen["correct"].sum()) / seen.height,
+                    y,
+                    "D",
+                    markersize=4,
+                    color="white",
+                    markeredgecolor=INK,
+                    zorder=4,
                 )
     axes.set_yticks(range(len(groups)), [f"{name} (n = {rows.height})" for name, rows in groups])
     axes.set_ylim(len(groups) - 0.5, -0.5)
