@@ -1,0 +1,83 @@
+"""Masks on weights: which method leaves which share of the weights out, as a frozen value."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from chiasm.core.errors import ChiasmError
+
+Part = Literal["all", "ffn", "attention"]
+Method = Literal["wanda", "magnitude", "magnitude-row", "random", "intersection", "majority", "mean-score"]
+UNSTRUCTURED = "unstructured"
+COMBINED = ("intersection", "majority", "mean-score")
+
+
+def blocks(pattern: str) -> tuple[int, int] | None:
+    """`N:M` as (N, M): N of every M consecutive inputs are zeroed; None for `unstructured`.
+
+    Source: Sun et al. 2024, "A Simple and Effective Pruning Approach for Large Language Models" (Wanda), section 3.
+
+    **Errors:** `ChiasmError` for anything else.
+    """
+    if pattern == UNSTRUCTURED:
+        return None
+    match = re.fullmatch(r"(\d+):(\d+)", pattern)
+    if not match or not 0 < int(match[1]) < int(match[2]):
+        raise ChiasmError(
+            f"the pattern `{pattern}`",
+            f"it is neither `{UNSTRUCTURED}` nor N:M with 0 < N < M",
+            "Write for example 2:4, which zeroes 2 of every 4 inputs",
+        )
+    return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskSpec:
+    """Which share of the decoder's linear weights is zeroed, and by which method.
+
+    `wanda` needs the name of one calibration; `intersection`, `majority` and `mean-score` combine two or more (the
+    alpha-SubNet of Shukor & Cord 2024); `magnitude` ranks within a whole matrix, `magnitude-row` and all others
+    within an output row; `random` draws from `seed` alone. Under `N:M` every method ranks within M consecutive inputs
+    of a row and `sparsity` is N / M. `part`: only feed-forward or only attention matrices, or both.
+
+    **Errors:** `ChiasmError` for a sparsity that leaves everything or nothing, a pattern of another sparsity, or
+    calibrations that the method does not take.
+    """
+
+    method: Method
+    sparsity: float
+    pattern: str = UNSTRUCTURED
+    part: Part = "all"
+    calibrations: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_sparsity(self.sparsity)
+        for name, value, known in (("method", self.method, Method), ("part", self.part, Part)):
+            if value not in get_args(known):
+                raise ChiasmError(
+                    f"the {name} `{value}`", f"there are {', '.join(get_args(known))}", "Name one of those"
+                )
+        zeroed = blocks(self.pattern)
+        if zeroed and not math.isclose(self.sparsity, zeroed[0] / zeroed[1]):
+            raise ChiasmError(
+                f"sparsity {self.sparsity:g} in the pattern {self.pattern}",
+                f"the pattern zeroes {zeroed[0] / zeroed[1]:g} of the weights",
+                "Leave the sparsity to the pattern",
+            )
+        count = len(self.calibrations)
+        fits = count == 1 if self.method == "wanda" else count > 1 if self.method in COMBINED else not count
+        if not fits:
+            raise ChiasmError(
+                f"a mask by `{self.method}`",
+                f"{count} calibrations were named",
+                "Name one for wanda, two or more for a combination, none for the baselines",
+            )
+
+
+def require_sparsity(sparsity: float) -> None:
+    """Refuse a sparsity that zeroes no weight or all of them."""
+    if not 0 < sparsity < 1:
+        what = "leaves every weight" if sparsity == 0 else "leaves no weight" if sparsity == 1 else "is no share"
+        raise ChiasmError(f"sparsity {sparsity:g}", f"it {what}", "Give a share between 0 and 1, for example 0.5")

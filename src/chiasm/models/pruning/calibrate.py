@@ -1,0 +1,167 @@
+"""Norms of the inputs of every matrix, block by block, over real tokens only.
+
+Source: Sun et al. 2024 (Wanda), sections 3 and 4: block l is pruned by what the already pruned blocks feed it, all of
+its matrices from one pass; then it is run again, pruned, for the inputs of block l + 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from chiasm.core.errors import ChiasmError
+from chiasm.interventions.masks import MaskSpec
+from chiasm.models.encoded import Encoded
+from chiasm.models.pruning.linears import Matrix, matrices
+from chiasm.models.pruning.masks import keep
+from chiasm.models.pruning.scores import wanda_scores
+from chiasm.models.pruning.states import CalibrationBatch, run_layer
+from chiasm.models.view import ModelView
+
+LEAST_TOKENS = 128
+"""Fewer than this and a norm is known to no better than some 6 % (Gaussian inputs), more where few tokens dominate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Norms:
+    """`inputs`: by matrix name, the L2 norm of every input feature over `tokens` calibration tokens, in float64."""
+
+    inputs: Mapping[str, Float[Tensor, " I"]]
+    tokens: int
+
+
+def span_rows(encoded: Sequence[Encoded], span: str) -> list[Bool[Tensor, " T"]]:
+    """For each example the positions that count: of `all` tokens, of `text` (all but images), or of a named span.
+
+    `+` joins spans. Positions exclude padding, which never counts. An example that lacks the span has none.
+    """
+    found = []
+    for one in encoded:
+        marked = torch.zeros(one.length, dtype=torch.bool)
+        if span in ("all", "text"):
+            marked[:] = True
+            for media in ("image", "video", "audio"):
+                if span == "text" and media in one.spans:
+                    marked[one.spans[media]] = False
+        else:
+            marked[one.spans[span]] = True
+        found.append(marked)
+    return found
+
+
+def choose_tokens(rows: Sequence[Bool[Tensor, " T"]], tokens: int | None, seed: int = 0) -> list[Bool[Tensor, " T"]]:
+    """`tokens` of the marked positions, drawn at random over all examples; all of them for None.
+
+    Masks that are compared should rest on equally many tokens.
+
+    **Errors:** `ChiasmError` if fewer are marked, or fewer than `LEAST_TOKENS` remain.
+    """
+    there = int(sum(int(row.sum()) for row in rows))
+    wanted = there if tokens is None else tokens
+    if wanted < LEAST_TOKENS or there < wanted:
+        raise ChiasmError(
+            f"calibrate on {max(wanted, LEAST_TOKENS)} tokens",
+            f"the calibration examples hold {there} tokens of the span"
+            if there < max(wanted, LEAST_TOKENS)
+            else f"norms from fewer than {LEAST_TOKENS} tokens mean little",
+            f"Give more calibration examples, and at least {LEAST_TOKENS} tokens",
+        )
+    if wanted == there:
+        return list(rows)
+    flat = torch.cat(list(rows))
+    order = torch.randperm(there, generator=torch.Generator().manual_seed(seed))
+    chosen = torch.zeros_like(flat)
+    chosen[flat.nonzero()[:, 0][order[:wanted]]] = True
+    return list(chosen.split([len(row) for row in rows]))
+
+
+@torch.no_grad()
+def calibrate(
+    view: ModelView,
+    batches: Sequence[CalibrationBatch],
+    rows: Sequence[Bool[Tensor, " T"]],
+    spec: MaskSpec,
+) -> Norms:
+    """Norms for `spec` by the sequential procedure; the weights are as they were when it returns.
+
+    `rows` (one per example, in the order of the batches) marks the positions that count; all tokens are seen by
+    attention either way. Memory: the hidden states of all examples twice, on the CPU (`states.calibration_bytes`),
+    and one layer's on the device.
+
+    **Errors:** `ChiasmError` as in `matrices`, or if a matrix is given other rows than the layer's tokens.
+    """
+    chosen = matrices(view, spec.part)
+    marked = _batched(batches, rows)
+    states = [batch.hidden for batch in batches]
+    norms: dict[str, Tensor] = {}
+    with view.readable_attention():
+        for index, layer in enumerate(view.layers):
+            here = [matrix for matrix in chosen if matrix.layer == index]
+            sums = _sums(view, layer, index, here, batches, states, marked)
+            with ExitStack() as stack:
+                for matrix in here:
+                    norms[matrix.name] = sums[matrix.name].sqrt().cpu()
+                    kept = keep(wanda_scores(matrix.linear.weight, norms[matrix.name]), spec.sparsity, spec.pattern)
+                    stack.callback(matrix.linear.weight.data.copy_, matrix.linear.weight.detach().clone())
+                    matrix.linear.weight.data.masked_fill_(~kept, 0)
+                if index + 1 < view.n_layers:
+                    states = [run_layer(view, layer, index, b, s) for b, s in zip(batches, states, strict=True)]
+    return Norms(norms, int(sum(int(row.sum()) for row in rows)))
+
+
+def _sums(
+    view: ModelView,
+    layer: nn.Module,
+    index: int,
+    here: Sequence[Matrix],
+    batches: Sequence[CalibrationBatch],
+    states: Sequence[Tensor],
+    marked: Sequence[Bool[Tensor, "B T"]],
+) -> dict[str, Float[Tensor, " I"]]:
+    """Sums of squares of every matrix's inputs over the marked positions, unpruned."""
+    sums: dict[str, Tensor] = {}
+    current: list[Tensor] = []
+
+    def hook(name: str) -> Any:
+        def before(linear: nn.Module, args: tuple[Tensor, ...]) -> None:
+            flat = args[0].reshape(-1, args[0].shape[-1])
+            if len(flat) != current[0].numel():
+                raise ChiasmError(
+                    f"calibrate `{name}`",
+                    f"it is given {len(flat)} rows where its layer has {current[0].numel()} tokens",
+                    "This architecture routes tokens; prune a dense model",
+                )
+            # Masked rows are selected, not multiplied by zero: what stands at padding may be NaN.
+            squares = flat[current[0].reshape(-1).to(flat.device)].double().square().sum(dim=0)
+            sums[name] = sums[name] + squares if name in sums else squares
+
+        return before
+
+    with ExitStack() as stack:
+        for matrix in here:
+            stack.callback(matrix.linear.register_forward_pre_hook(hook(matrix.name)).remove)
+        for batch, state, mark in zip(batches, states, marked, strict=True):
+            current[:] = [mark]
+            run_layer(view, layer, index, batch, state)
+    unseen = [matrix.name for matrix in here if matrix.name not in sums]
+    if unseen:
+        raise ChiasmError(f"calibrate `{unseen[0]}`", "its layer does not call it", "Prune another part")
+    return sums
+
+
+def _batched(batches: Sequence[CalibrationBatch], rows: Sequence[Bool[Tensor, " T"]]) -> list[Bool[Tensor, "B T"]]:
+    """`rows` behind each example's padding."""
+    marked, start = [], 0
+    for batch in batches:
+        mark = torch.zeros(batch.hidden.shape[:2], dtype=torch.bool)
+        for place, (padding, row) in enumerate(zip(batch.padding, rows[start:], strict=False)):
+            mark[place, padding:] = row
+        marked.append(mark)
+        start += len(batch.padding)
+    if start != len(rows):
+        raise ValueError(f"{len(rows)} rows of positions for {start} examples")
+    return marked

@@ -1,0 +1,125 @@
+"""A mask on a model's weights: made from scores, kept in one bit per weight, applied and taken back exactly."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from chiasm.core.errors import ChiasmError
+from chiasm.interventions.masks import MaskSpec, blocks
+from chiasm.models.loading import fingerprint
+from chiasm.models.pruning.calibrate import Norms
+from chiasm.models.pruning.linears import Matrix, matrices
+from chiasm.models.pruning.masks import keep, keep_per_matrix, pack, unpack
+from chiasm.models.pruning.scores import magnitude_scores, mean_scores, random_scores, vote_scores, wanda_scores
+from chiasm.models.view import ModelView
+
+
+@dataclass(frozen=True, eq=False)
+class WeightMask:
+    """Which weights of which matrices are kept, for the model whose weights have the fingerprint `weights`.
+
+    `bits`: by matrix name, packed (`masks.pack`); `shapes`: their outputs x inputs.
+    """
+
+    spec: MaskSpec
+    weights: str
+    bits: Mapping[str, Tensor]
+    shapes: Mapping[str, tuple[int, int]]
+
+    def kept(self, name: str) -> Bool[Tensor, "O I"]:
+        """The mask of one matrix, on the CPU."""
+        return unpack(self.bits[name], self.shapes[name])
+
+    @property
+    def sparsity(self) -> float:
+        """The share of the masked matrices' weights that is zeroed."""
+        total = sum(rows * columns for rows, columns in self.shapes.values())
+        return 1 - sum(int(self.kept(name).sum()) for name in self.bits) / total
+
+
+@torch.no_grad()
+def make_mask(view: ModelView, spec: MaskSpec, norms: Sequence[Norms] = (), weights: str | None = None) -> WeightMask:
+    """The mask of `spec` on the model as it is now. `norms`: one for each of the spec's calibrations, in order.
+
+    `weights`: the model's fingerprint, if it is known already.
+
+    **Errors:** `ChiasmError` for a model that cannot be pruned, or a pattern that does not divide a matrix.
+    """
+    if len(norms) != len(spec.calibrations):
+        raise ValueError(f"{len(norms)} norms for the calibrations {spec.calibrations}")
+    chosen = matrices(view, spec.part)
+    found = {matrix.name: _kept(matrix, spec, norms) for matrix in chosen}
+    shapes = {matrix.name: tuple(matrix.linear.weight.shape) for matrix in chosen}
+    bits = {name: pack(mask) for name, mask in found.items()}
+    return WeightMask(spec, fingerprint(view) if weights is None else weights, bits, shapes)
+
+
+def _kept(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Bool[Tensor, "O I"]:
+    weight = matrix.linear.weight
+    if spec.method == "magnitude" and blocks(spec.pattern) is None:
+        return keep_per_matrix(magnitude_scores(weight), spec.sparsity)
+    return keep(_scores(matrix, spec, norms), spec.sparsity, spec.pattern)
+
+
+def _scores(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Float[Tensor, "O I"]:
+    weight = matrix.linear.weight
+    each = [wanda_scores(weight, one.inputs[matrix.name]) for one in norms]
+    block = blocks(spec.pattern)
+    width = None if block is None or weight.shape[1] % block[1] else block[1]
+    match spec.method:
+        case "wanda":
+            return each[0]
+        case "intersection":
+            return vote_scores(each, len(each), width)
+        case "majority":
+            return vote_scores(each, len(each) // 2 + 1, width)
+        case "mean-score":
+            return mean_scores(each)
+        case "random":
+            return random_scores(tuple(weight.shape), matrix.name, spec.seed)
+        case "magnitude" | "magnitude-row":
+            return magnitude_scores(weight)
+
+
+def require_fit(view: ModelView, mask: WeightMask, same_weights: bool = True) -> dict[str, Matrix]:
+    """The matrices that `mask` is for, by name.
+
+    **Errors:** `ChiasmError` if the model has others, or (`same_weights`) other values in them.
+    """
+    there = {matrix.name: matrix for matrix in matrices(view, mask.spec.part)}
+    asked, todo = f"apply a mask to `{view.name}`", "Use the model that the mask was made for"
+    if set(there) != set(mask.bits):
+        odd = sorted(set(there) ^ set(mask.bits))[0]
+        raise ChiasmError(asked, f"the mask is for another model: only one of them has the matrix `{odd}`", todo)
+    for name, matrix in there.items():
+        if tuple(matrix.linear.weight.shape) != mask.shapes[name]:
+            found = f"`{name}` is {tuple(matrix.linear.weight.shape)} here and {mask.shapes[name]} in the mask"
+            raise ChiasmError(asked, f"the mask is for another model: {found}", todo)
+    if same_weights and fingerprint(view) != mask.weights:
+        found = "the mask is for another model: shapes agree but the weights do not"
+        raise ChiasmError(asked, found, f"{todo}, or give same_weights=False if its weights were only fine-tuned")
+    return there
+
+
+@contextmanager
+def masked(view: ModelView, mask: WeightMask, *, same_weights: bool = True) -> Iterator[None]:
+    """While open the weights that `mask` leaves out are zero; then every bit of them is back.
+
+    Memory: the values that were zeroed. **Errors:** as in `require_fit`.
+    """
+    there = require_fit(view, mask, same_weights)
+    with ExitStack() as stack:
+        for name, matrix in there.items():
+            weight = matrix.linear.weight.data
+            zeroed = ~mask.kept(name).to(weight.device)
+            stack.callback(_put_back, weight, zeroed, weight[zeroed].clone())
+            weight.masked_fill_(zeroed, 0)
+        yield
+
+
+def _put_back(weight: Tensor, zeroed: Tensor, values: Tensor) -> None:
+    weight[zeroed] = values
