@@ -175,7 +175,13 @@ def test_pyplot_and_torch_stay_out():
     [
         (
             captions.flow(made.effects(), made.controls(), 1.5),
-            ["window of 3 layers", "n = 48", "95 %", "as many random keys (question->last, last->last)", "±1.5 %"],
+            [
+                "window of 3 layers",
+                "n = 48",
+                "95 %",
+                "as many random keys (question->last, last->last; n = 48)",
+                "±1.5 %",
+            ],
         ),
         (captions.flow(made.effects(), None), ["No control was run"]),
         (captions.flow(made.effects(), made.controls(), type="query"), ["of type query", "n = 16"]),

@@ -102,6 +102,17 @@ def test_controls_without_common_examples_are_not_used():
     assert judge_cut(effects, only, "question->last").control == TWIN
 
 
+def test_a_control_that_few_examples_have_is_passed_over():
+    effects, controls = made.effects(8), made.controls(8)
+    few = controls.filter((pl.col("control") != SIZE_MATCHED) | (pl.col("example_id") < "q0010"))
+    assert judge_cut(effects, few, "question->last").control == TWIN
+    most = controls.filter((pl.col("control") != SIZE_MATCHED) | (pl.col("example_id") < "q0030"))
+    result = judge_cut(effects, most, "question->last")
+    assert (result.control, result.tested, result.curve.n) == (SIZE_MATCHED, 30, 48)
+    text = _about(flow_findings(effects, most), "question->last").text
+    assert "its control (as many random keys, which 30 of the examples have)" in text
+
+
 def test_several_cuts_are_paid_for():
     one = judge_cut(made.effects(8), None, "image->last")
     six = judge_cut(made.effects(8), None, "image->last", cuts=6)

@@ -64,7 +64,10 @@ def flow_findings(
 
 def _cut_sentence(result: CutResult, layers: int) -> Finding:
     c, peak = result.curve, result.peak
-    against = f"its control ({control_label(result.control)})" if result.control else "no change, for want of a control"
+    against = "no change, for want of a control"
+    if result.control:
+        only = "" if result.tested == c.n else f", which {result.tested} of the examples have"
+        against = f"its control ({control_label(result.control)}{only})"
     largest = f"layer {_layer(c, peak)} ({_percent(c, peak)}, n = {c.n})"
     if not result.found:
         text = (

@@ -17,7 +17,10 @@ DIFFERENCE = pl.col("prob_cut") - pl.col("prob_clean")
 
 @dataclass(frozen=True, slots=True)
 class CutResult:
-    """Where one cut matters. `ranges` are half-open layer ranges with a corrected p below `ALPHA`."""
+    """Where one cut matters. `ranges` are half-open layer ranges with a corrected p of at most `ALPHA`.
+
+    `tested` examples have both the cut and its control; the curve is over all that have the cut.
+    """
 
     cut: str
     control: str | None
@@ -26,6 +29,7 @@ class CutResult:
     corrected: Float[np.ndarray, " layers"]
     sign: Float[np.ndarray, " layers"]
     smallest: float
+    tested: int
 
     @property
     def found(self) -> bool:
@@ -63,10 +67,10 @@ def judge_cut(
     p = result.p
     if baseline is not None:
         # A cut that does nothing beside a control that hurts differs from it too: both tests must say so.
-        p = np.maximum(p, sign_flip_max_t(tested.values, seed=seed).p)
+        p = np.maximum(p, sign_flip_max_t(values, seed=seed).p)
     corrected = np.minimum(1, p * cuts)
     named = (corrected <= ALPHA) & (np.abs(change.mean) > noise) & (np.sign(change.mean) == np.sign(result.mean))
     # A range says "lowers" or "raises": neighbours of opposite sign are two ranges.
     ranges = [r for side in (-1, 1) for r in runs_of_true(named & (np.sign(change.mean) == side))]
     smallest = min(1.0, result.smallest * cuts)
-    return CutResult(cut, name, tuple(sorted(ranges)), change, corrected, np.sign(change.mean), smallest)
+    return CutResult(cut, name, tuple(sorted(ranges)), change, corrected, np.sign(change.mean), smallest, len(values))

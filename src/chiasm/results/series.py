@@ -86,12 +86,15 @@ def control_for(controls: pl.DataFrame | None, cut: str) -> str | None:
     """The control that a cut is judged against: the strictest there is, or None.
 
     As many random keys come first; where none can be drawn (whole-image cuts), another example's image; then the
-    random-weights twin. A dose is a part of the cut itself and no control for it.
+    random-weights twin. A dose is a part of the cut itself and no control for it. Whether enough other keys exist
+    differs between examples: a control that stands beside less than half as many as another one does is passed over.
     """
     if controls is None:
         return None
-    there = set(controls.filter(pl.col("cut") == cut)["control"])
-    return next((name for name in (SIZE_MATCHED, IMAGE_SWAP, TWIN) if name in there), None)
+    counted = controls.filter(pl.col("cut") == cut).group_by("control").agg(pl.col("example_id").n_unique())
+    beside = {name: n for name, n in counted.rows() if name in (SIZE_MATCHED, IMAGE_SWAP, TWIN)}
+    enough = max(beside.values(), default=0) / 2
+    return next((name for name in (SIZE_MATCHED, IMAGE_SWAP, TWIN) if beside.get(name, -1) >= enough), None)
 
 
 def control_label(control: str) -> str:

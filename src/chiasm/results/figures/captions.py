@@ -106,8 +106,9 @@ def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:
         return "No control was run: whether cutting anything else would do the same is not known."
     parts = []
     for name in dict.fromkeys(n for n in names.values() if n):
-        cuts = ", ".join(cut for cut, control in names.items() if control == name)
-        parts.append(f"{control_label(name)} ({cuts})")
+        cuts = [cut for cut, control in names.items() if control == name]
+        beside = controls.filter((pl.col("control") == name) & pl.col("cut").is_in(cuts))
+        parts.append(f"{control_label(name)} ({', '.join(cuts)}; {_examples(beside)})")
     told = f"Dashed: the control, {'; '.join(parts)}."
     if IMAGE_SWAP in names.values():
         told += " Where a cut takes the whole image, no equally large set of other keys exists."
