@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
-import polars as pl
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from chiasm.core.errors import ChiasmError
@@ -19,12 +17,14 @@ from chiasm.models.loading import fingerprint, wrap
 from chiasm.models.loading import load as _load
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.view import ModelView
-from chiasm.results import report as _report
 from chiasm.results.rundir import RunDirectory
+from chiasm.studies.align import run_align
+from chiasm.studies.align_spec import DEFAULT_SPANS, AlignSpec
 from chiasm.studies.common import ExecutorName, data_facts, executor_of
 from chiasm.studies.eval import EvalSpec, run_eval
 from chiasm.studies.flow import run_flow
 from chiasm.studies.flow_spec import PAPER_CUTS, FlowSpec, Keep, Target, WindowStyle
+from chiasm.studies.run import Run
 from chiasm.tiny import NAMES as TINY
 from chiasm.tiny import directory as _tiny
 
@@ -35,60 +35,6 @@ SCENES = 240
 """Examples taken from `scenes`, which has no end, where no limit is given."""
 
 examples = _examples
-
-
-@final
-class Run:
-    """A run on disk, finished or not: its tables, figures, findings and report."""
-
-    def __init__(self, directory: RunDirectory) -> None:
-        self.directory = directory
-
-    @property
-    def path(self) -> Path:
-        """The run directory. That of a run with `out=None` is removed together with this object."""
-        return self.directory.path
-
-    @property
-    def tables(self) -> list[str]:
-        """The names of its tables."""
-        return self.directory.tables()
-
-    def table(self, name: str) -> pl.DataFrame:
-        """A table as a Polars frame.
-
-        **Errors:** `ChiasmError` naming the tables there are.
-        """
-        return self.directory.table(name)
-
-    @property
-    def figures(self) -> list[str]:
-        """The names of the figures that can be drawn from its tables."""
-        return list(_report.figures(self.directory))
-
-    def figure(self, name: str) -> Figure:
-        """A figure, drawn from the tables; a notebook shows it.
-
-        **Errors:** `ChiasmError` naming the figures there are.
-        """
-        there = _report.figures(self.directory)
-        if name not in there:
-            found = f"this run has {', '.join(there) or 'none'}"
-            raise ChiasmError(f"the figure `{name}`", found, "Name one of those")
-        return there[name]()
-
-    @property
-    def findings(self) -> list[str]:
-        """The main findings in words, with numbers and intervals."""
-        return _report.findings(self.directory)
-
-    def report(self) -> Path:
-        """Draw all figures and write `report.html`, one file without references to others. Returns its path."""
-        return _report.write(self.directory)
-
-    def __repr__(self) -> str:
-        counts = self.directory.counts()
-        return f"Run({str(self.path)!r}, {self.directory.manifest['status']}, {counts['kept']} examples)"
 
 
 def load(
@@ -104,8 +50,7 @@ def load(
     """A model for studies: `tiny`, a hub id, a directory of `save_pretrained`, or what is already in memory.
 
     `model` and `processor` may be fine-tuned or wrapped by PEFT; they are used as they are. `dtype`: None keeps the
-    checkpoint's, except that the embedded models, shipped in half precision, are computed in float32. `device`: None
-    takes the first GPU, or the CPU.
+    checkpoint's. `device`: None takes the first GPU, or the CPU.
 
     **Errors:** `ChiasmError` that says what was found and what to do.
     """
@@ -115,11 +60,10 @@ def load(
         return wrap(model, processor)
     if source is None:
         raise ChiasmError("load a model", "none was named", "Name `tiny`, a hub id, a directory, or pass model=")
-    options: dict[str, Any] = {"device": device, "trust_remote_code": trust_remote_code, "revision": revision}
-    if str(source) not in TINY:
-        return _load(source, dtype=dtype, **options)
-    view = _load(_embedded(str(source)), dtype=dtype or "float32", **options)
-    view.name = str(source)
+    name = str(source)
+    where = _embedded(name) if name in TINY else source
+    view = _load(where, dtype=dtype, device=device, trust_remote_code=trust_remote_code, revision=revision)
+    view.name = name
     return view
 
 
@@ -191,7 +135,7 @@ def flow(
     control = None if beside is None else _view(beside, device, dtype)
     facts = _facts(view, chosen, spec.data, seed)
     if control is not None:
-        facts["twin"] = {"name": control.name, "weights": fingerprint(control)}
+        facts["twin"] = {"id": control.name, "weights": fingerprint(control)}
     with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
         if not directory.complete:
             run_flow(spec, view, chosen, directory, computing, control)
@@ -241,6 +185,62 @@ def evaluate(
     ) as directory:
         if not directory.complete:
             run_eval(spec, view, chosen, directory)
+    return _finished(directory, out)
+
+
+def align(
+    model: Model,
+    data: Data = "scenes",
+    *,
+    span: Sequence[str] = DEFAULT_SPANS,
+    limit: int | None = None,
+    split: Split = "heldout",
+    media: str | Path | None = None,
+    as_released: bool = False,
+    controls: bool = True,
+    control_limit: int = 64,
+    twin: Model | None = None,
+    instruction: str = DEFAULT_INSTRUCTION,
+    seed: int = 0,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_size: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    fresh: bool = False,
+) -> Run:
+    """Measure how near what a model sees is to what it reads, and how fast either changes, from one plain pass.
+
+    `model`: a view, or what `load` takes. `data`: what `examples` takes. The remaining names are those of `AlignSpec`
+    and of the command line. `out=None`: a temporary directory, nothing drawn until asked.
+
+    Source: Shukor & Cord 2024 (arXiv 2405.16700). Nothing here is causal: a cosine says how alike directions are.
+    """
+    named = _name(model)
+    beside = _twin_name(named, twin) if controls else None
+    spec = AlignSpec(
+        model=named,
+        data=_data_name(data),
+        span=tuple(span),
+        limit=_limit(data, limit),
+        split=split,
+        as_released=as_released,
+        controls=controls,
+        control_limit=control_limit,
+        twin=None if beside is None else _name(beside),
+        instruction=instruction,
+        seed=seed,
+        unit=8 if batch_size is None else batch_size,
+    )
+    chosen = list(_examples(data, spec.limit, seed, split, media))
+    view = _view(model, device, dtype)
+    control = None if beside is None else _view(beside, device, dtype)
+    facts = _facts(view, chosen, spec.data, seed)
+    if control is not None:
+        facts["twin"] = {"id": control.name, "weights": fingerprint(control)}
+    with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
+        if not directory.complete:
+            run_align(spec, view, chosen, directory, control)
     return _finished(directory, out)
 
 
@@ -296,7 +296,7 @@ def _limit(data: Data, limit: int | None) -> int | None:
 
 def _facts(view: ModelView, chosen: Sequence[Example], data: str, seed: int) -> dict[str, Any]:
     return {
-        "model": {"name": view.name, "weights": fingerprint(view)},
+        "model": {"id": view.name, "weights": fingerprint(view)},
         "data": data_facts(data, chosen),
         "seed": seed,
         "device": str(view.device),

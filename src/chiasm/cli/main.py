@@ -9,6 +9,7 @@ from types import FrameType
 
 from cyclopts import App
 
+from chiasm.cli.align import align
 from chiasm.cli.check import check
 from chiasm.cli.demo import demo
 from chiasm.cli.doctor import doctor
@@ -36,7 +37,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (demo, flow, report, models, check, doctor):
+for verb in (demo, flow, align, report, models, check, doctor):
     app.command(verb)
 app.command(evaluate, name="eval")
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"chiasm: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        print("\n".join(("", *getattr(stop, "__notes__", ("Interrupted.",)))), file=sys.stderr)
+        print("\n".join(("", *(vars(stop).get("__notes__") or ("Interrupted.",)))), file=sys.stderr)
         sys.exit(130)
     sys.exit(code or 0)
 

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from chiasm.core.errors import ChiasmError, MissingExtraError
 from chiasm.models.families import family_of
@@ -186,10 +190,24 @@ def _require_processor(asked: str, processor: Any) -> None:
         raise ChiasmError(asked, found, "Save the whole processor beside the model (`save_pretrained`)")
 
 
+@contextmanager
+def _bars_for_people() -> Iterator[None]:
+    """transformers' progress bars only where someone watches standard error."""
+    if not is_progress_bar_enabled() or sys.stderr.isatty():
+        yield
+        return
+    disable_progress_bar()
+    try:
+        yield
+    finally:
+        enable_progress_bar()
+
+
 def _reading(asked: str, local: bool, what: str, reader: Any, where: str, **options: Any) -> Any:
     """One call into transformers, its failures told in our words."""
     try:
-        return reader(where, **options)
+        with _bars_for_people():
+            return reader(where, **options)
     except ImportError as error:
         if "torchvision" in str(error):
             raise MissingExtraError(asked, "torchvision", "torchvision") from error

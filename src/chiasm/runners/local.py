@@ -30,8 +30,8 @@ def run(work: Work[P], examples: Sequence[Example], directory: RunDirectory, uni
     try:
         with progress() as bar:
             task = bar.add_task(label, total=len(examples), completed=finished)
-            for index, prepared in _ahead(work, examples, missing, unit):
-                _record(directory, index, prepared, _computed(work, prepared))
+            for index, prepared in ahead(work, examples, missing, unit):
+                _record(directory, index, prepared, computed_by(work, prepared))
                 finished += len(prepared)
                 bar.update(task, completed=finished)
     except KeyboardInterrupt as stop:
@@ -42,7 +42,7 @@ def run(work: Work[P], examples: Sequence[Example], directory: RunDirectory, uni
         raise
 
 
-def _computed(work: Work[P], prepared: _Prepared[P]) -> Computed:
+def computed_by(work: Work[P], prepared: _Prepared[P]) -> Computed:
     usable = [item for _, item in prepared if not isinstance(item, ExampleError)]
     try:
         return work.compute(usable)
@@ -81,7 +81,7 @@ def progress() -> Progress:
     )
 
 
-def _ahead(
+def ahead(
     work: Work[P], examples: Sequence[Example], indices: Sequence[int], unit: int
 ) -> Iterator[tuple[int, _Prepared[P]]]:
     """Units in order; while one is computed, the next is prepared in another thread."""

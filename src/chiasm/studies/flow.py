@@ -4,6 +4,7 @@ Source: Zhang et al. 2025, "Cross-modal Information Flow in Multimodal Large Lan
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from chiasm.core.example import Example
 from chiasm.data.scoring import correct
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Executor, Job, Outcome
+from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.generation import generate
 from chiasm.models.view import ModelView
 from chiasm.models.words import first_tokens
@@ -23,10 +25,11 @@ from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import IMAGE_SWAP, TWIN
 from chiasm.runners import local
 from chiasm.runners.base import Computed, Work
+from chiasm.studies import pictures
 from chiasm.studies.common import for_preparing
 from chiasm.studies.flow_answers import answer_rows, forms_of
 from chiasm.studies.flow_plan import Plan, bare, plan
-from chiasm.studies.flow_rows import planned_rows, swap_rows
+from chiasm.studies.flow_rows import Rows, planned_rows, swap_rows
 from chiasm.studies.flow_spec import FlowSpec
 from chiasm.studies.flow_words import word_rows
 
@@ -43,6 +46,7 @@ class Prepared(NamedTuple):
     twin: Plan | None
     swapped: Encoded | None
     forms: dict[str, int]
+    forms_twin: dict[str, int]
     skipped: tuple[tuple[str, str], ...]
 
 
@@ -62,14 +66,14 @@ class FlowWork(Work[Prepared]):
     def prepare(self, index: int, example: Example) -> Prepared:
         spec, view = self.spec, self._preparing
         prompt = view.encode(example, instruction=spec.instruction)
-        found = first_tokens(view, example, list(forms_of(example).values()), instruction=spec.instruction)
-        forms = {form: found[written] for form, written in forms_of(example).items() if written in found}
+        forms = self._forms(view, example)
         if "lower" not in forms and (spec.keep == "correct" or spec.target == "answer"):
             raise ExampleError(f"the answer {example.answer!r} has no token, so it cannot be found right or followed")
         planned = self._plan(view, index, example, prompt)
         skipped = list(planned.skipped)
-        twin = None
-        if self.twin is not None and self._preparing_twin is not None:
+        twin, forms_twin = None, {}
+        if self._preparing_twin is not None:
+            forms_twin = self._forms(self._preparing_twin, example)
             encoded = self._preparing_twin.encode(example, instruction=spec.instruction)
             without = replace(spec, controls=False, patches=0, words=0)
             twin = self._plan(self._preparing_twin, index, example, encoded, without)
@@ -79,15 +83,13 @@ class FlowWork(Work[Prepared]):
                 swapped = self._encode_answer(view, self._with_other_image(index, example))
             except ExampleError as error:
                 skipped.append((example.id, f"{IMAGE_SWAP}: {error}"))
-        return Prepared(example, prompt, planned, twin, swapped, forms, tuple(skipped))
+        return Prepared(example, prompt, planned, twin, swapped, forms, forms_twin, tuple(skipped))
 
     def compute(self, prepared: Sequence[Prepared]) -> Computed:
         started = time.perf_counter()
         kept, left_out = self._kept(prepared)
         decoded = time.perf_counter()
-        rows: dict[str, list[dict[str, Any]]] = {
-            name: [] for name in ("effects", "controls", "answers", "patches", "words", "tokens", "noise")
-        }
+        rows: Rows = defaultdict(list)
         failures, skipped, whole = [], [], 0
         outcomes = self._run(self.view, self.executor, [item.plan for item in kept])
         twins = self._run(self.twin, self.executor, [item.twin for item in kept if item.twin]) if self.twin else []
@@ -101,14 +103,14 @@ class FlowWork(Work[Prepared]):
             planned_rows(rows, item.example, item.plan, outcome)
             self._read(rows, item, outcome)
             if item.twin is not None:
-                skipped += _control_rows(rows, TWIN, item, item.twin, twins[place])
+                skipped += self._twin_rows(rows, item, item.twin, twins[place])
             if isinstance(swaps[place], Outcome):
                 rows["controls"] += swap_rows(item.example, item.plan, outcome, swaps[place])
             elif isinstance(swaps[place], ExampleError):
                 skipped.append((item.example.id, f"{IMAGE_SWAP}: {swaps[place]}"))
         self.seconds["generate"] += decoded - started
         self.seconds["compute"] += time.perf_counter() - decoded
-        return Computed({n: r for n, r in rows.items() if r}, failures, left_out, whole, skipped)
+        return Computed({name: found for name, found in rows.items() if found}, failures, left_out, whole, skipped)
 
     def _kept(self, prepared: Sequence[Prepared]) -> tuple[list[Prepared], list[tuple[str, str]]]:
         """The examples to follow: all, or those whose greedy answer is the labelled one (the paper's filter)."""
@@ -130,6 +132,12 @@ class FlowWork(Work[Prepared]):
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
         half = view.dtype in (torch.bfloat16, torch.float16)
         return plan(spec, self.routes, view.n_layers, index, example, encoded, half)
+
+    def _forms(self, view: ModelView, example: Example) -> dict[str, int]:
+        """The first token of every written form of the answer that has one."""
+        written = forms_of(example)
+        found = first_tokens(view, example, list(written.values()), instruction=self.spec.instruction)
+        return {form: found[word] for form, word in written.items() if word in found}
 
     def _encode_answer(self, view: ModelView, example: Example) -> Encoded:
         answer = example.answer if self.spec.target == "answer" else None
@@ -166,7 +174,21 @@ class FlowWork(Work[Prepared]):
         results = dict(zip(jobs, self.executor.run(self.view, list(jobs.values())), strict=True)) if jobs else {}
         return [results.get(place) for place in range(len(kept))]
 
-    def _read(self, rows: dict[str, list[dict[str, Any]]], item: Prepared, outcome: Outcome) -> None:
+    def _twin_rows(
+        self, rows: Rows, item: Prepared, planned: Plan, outcome: Outcome | ExampleError
+    ) -> list[tuple[str, str]]:
+        """Append what the twin shows as a control; what could not be computed is returned as skipped."""
+        if isinstance(outcome, ExampleError) or self.twin is None:
+            return [(item.example.id, f"{TWIN}: {outcome}")]
+        own: Rows = defaultdict(list)
+        planned_rows(own, item.example, planned, outcome)
+        rows["controls"] += [row | {"control": TWIN, "sample": 0} for row in own["effects"]]
+        states, target = outcome.taps["last"][:, 0], int(outcome.tokens[0])
+        clean = float(outcome.clean[0])
+        rows["answers_twin"] += answer_rows(self.twin, item.example, states, item.forms_twin, target, clean)
+        return []
+
+    def _read(self, rows: Rows, item: Prepared, outcome: Outcome) -> None:
         states, target = outcome.taps["last"][:, 0], int(outcome.tokens[0])
         rows["answers"] += answer_rows(self.view, item.example, states, item.forms, target, float(outcome.clean[0]))
         if "question" in outcome.taps:
@@ -190,20 +212,15 @@ def run_flow(
         raise ChiasmError("a map of patches", "the first examples have no image", "Leave --patches out")
     work = FlowWork(spec, view, examples, executor, twin)
     local.run(work, examples, directory, spec.unit, "flow")
-    directory.manifest = directory.manifest | {"seconds": {k: round(v, 3) for k, v in work.seconds.items()}}
+    told: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
+    if isinstance(executor, LockstepExecutor):
+        # The guard's own cost and the largest difference it saw are told apart from the sweep.
+        told["guard"] = {"seconds": round(executor.guard.seconds, 3), "largest": executor.guard.largest}
+    directory.manifest = directory.manifest | told
+    if "patches" in directory.tables():
+        mapped = set(directory.table("patches")["example_id"])
+        pictures.keep(directory, [example for example in examples[: spec.patches] if example.id in mapped])
     directory.finish()
-
-
-def _control_rows(
-    rows: dict[str, list[dict[str, Any]]], control: str, item: Prepared, planned: Plan, outcome: Outcome | ExampleError
-) -> list[tuple[str, str]]:
-    """Append the effects of `planned` as a control; what could not be computed is returned as skipped."""
-    if isinstance(outcome, ExampleError):
-        return [(item.example.id, f"{control}: {outcome}")]
-    own: dict[str, list[dict[str, Any]]] = {"effects": [], "noise": [], "tokens": []}
-    planned_rows(own, item.example, planned, outcome)
-    rows["controls"] += [row | {"control": control, "sample": 0} for row in own["effects"]]
-    return []
 
 
 def _identity(image: Any) -> Any:

@@ -9,6 +9,8 @@ from chiasm.interventions import KnockOut, Window, Zero
 from chiasm.results.schemas import SIZE_MATCHED, dose
 
 DOSES = (0.25, 0.5, 0.75)
+# Of fewer keys a quarter is none, or three quarters are all.
+_FEWEST = 4
 
 ChangeIn = Callable[[Window], KnockOut | Zero]
 
@@ -33,11 +35,8 @@ def random_controls(
             yield SIZE_MATCHED, sample, _with(change, rng.choice(complement, len(own), replace=False))
             continue
         order = rng.permutation(own)
-        sizes = {share: round(share * len(own)) for share in DOSES}
-        for share, size in sizes.items():
-            # A share that rounds to nothing, or to all of a few keys, is no dose.
-            if 0 < size < len(own):
-                yield dose(share), sample, _with(change, order[:size])
+        for share in DOSES if len(own) >= _FEWEST else ():
+            yield dose(share), sample, _with(change, order[: round(share * len(own))])
 
 
 def _complement(change: KnockOut | Zero, own: np.ndarray, length: int) -> np.ndarray:

@@ -106,10 +106,12 @@ def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = 
     ).filter(pl.col("share").is_not_null())
     handles, ns = [], []
     for index, cut in enumerate(in_order(effects, "cut")):
-        whole = effects.filter(pl.col("cut") == cut)
         part = doses.filter(pl.col("cut") == cut)
         if not part.height:
             continue
+        # Doses stand beside a cut only in examples that have no size-matched control.
+        dosed = pl.col("example_id").is_in(part["example_id"].unique().to_list())
+        whole = effects.filter(pl.col("cut") == cut).filter(dosed)
         measured = curve(whole)
         shared = [i for i, place in enumerate(measured.places) if place in set(part["layer"])]
         layer = int(measured.places[min(shared, key=lambda i: measured.mean[i])])

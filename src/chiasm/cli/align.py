@@ -1,0 +1,66 @@
+"""`chiasm align`."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from chiasm.cli.options import Model, Place, Study
+
+
+def align(
+    model: Model,
+    /,
+    *,
+    study: Study = Study(),  # noqa: B008 (frozen)
+    span: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    as_released: Annotated[bool, Parameter(negative="")] = False,
+    controls: bool = True,
+    control_limit: int = 64,
+    twin: str | None = None,
+    place: Place = Place(),  # noqa: B008 (frozen)
+) -> None:
+    """Do image and text tokens share a space, and how fast does either change?
+
+    One plain pass of the untouched model gives norms, change from layer to layer, similarities and the alignment
+    score, with intervals and controls.
+
+    The embedded model, on the embedded world:
+
+        chiasm align tiny
+
+    Your model, your data, other spans, and the released code's forms beside the right ones:
+
+        chiasm align llava-hf/llava-1.5-7b-hf --data my.jsonl --span image --span question+suffix --as-released
+
+    Parameters
+    ----------
+    span
+        Part of the sequence to read; repeat it. Default: image, video, audio (as far as there is any) and question.
+    as_released
+        Also the forms of the released code where they are not the right ones.
+    controls
+        Random tokens in place of the image, and the random-weights twin.
+    control_limit
+        Run controls on the first so many examples.
+    twin
+        Model with random weights and the same shape. Default: `tiny-random` for the embedded models, else none.
+    """
+    from chiasm import api
+    from chiasm.cli.told import tell
+    from chiasm.studies.align_spec import DEFAULT_SPANS
+
+    out = study.directory("align", model)
+    view = api.load(model, device=place.device, dtype=place.dtype, trust_remote_code=place.trust_remote_code)
+    run = api.align(
+        view,
+        **study.arguments(),
+        span=span or DEFAULT_SPANS,
+        as_released=as_released,
+        controls=controls,
+        control_limit=control_limit,
+        twin=twin,
+        device=place.device,
+        dtype=place.dtype,
+        out=out,
+    )
+    tell(run)

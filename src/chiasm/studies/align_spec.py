@@ -1,0 +1,46 @@
+"""What an alignment run was asked to do."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from chiasm.core.errors import ChiasmError
+from chiasm.measures.pairs import PERCEPTUAL, is_perceptual
+from chiasm.models.prompts import DEFAULT_INSTRUCTION
+
+DEFAULT_SPANS: Final = (*PERCEPTUAL, "question")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignSpec:
+    """One run of `chiasm align`. Equal specs ask for equal tables.
+
+    `span`: which parts of the sequence are read; perceptual ones are compared with textual ones. `as_released`: also
+    the forms of the released code, where they are not the right ones. `controls`: also random tokens in place of the
+    image, and the `twin`, a model with random weights, on the first `control_limit` examples. `unit`: examples
+    computed together.
+    """
+
+    model: str
+    data: str
+    span: tuple[str, ...] = DEFAULT_SPANS
+    limit: int | None = None
+    split: str = "heldout"
+    as_released: bool = False
+    controls: bool = True
+    control_limit: int = 64
+    twin: str | None = None
+    instruction: str = DEFAULT_INSTRUCTION
+    seed: int = 0
+    unit: int = 8
+
+    def __post_init__(self) -> None:
+        for name, value in (("batch-size", self.unit), ("control-limit", self.control_limit)):
+            if value < 1:
+                raise ChiasmError(f"--{name} {value}", "the least is 1", "Give a larger number")
+        if len(set(self.span)) < len(self.span):
+            raise ChiasmError("these spans", "one is given twice", "Give every span once")
+        sides = {is_perceptual(span) for span in self.span}
+        if sides != {True, False}:
+            lacking = "textual" if True in sides else "perceptual"
+            found = f"{', '.join(self.span) or 'none'}: no {lacking} span among them"
+            raise ChiasmError("compare spans", found, "Give both, as --span image --span question")

@@ -1,0 +1,173 @@
+"""What a flow run tells: findings, figures, and what it leaves open."""
+
+from functools import cached_property, partial
+from typing import final
+
+import polars as pl
+
+from chiasm.core.spec import resolved
+from chiasm.results import figures
+from chiasm.results.figures import captions
+from chiasm.results.findings import Finding, flow_findings
+from chiasm.results.schemas import SIZE_MATCHED, TWIN, dose_share
+from chiasm.results.series import in_order, noise_floor
+from chiasm.studies import pictures
+from chiasm.studies.flow_spec import FlowSpec
+from chiasm.studies.reporting import Drawing, Reporter, command_line
+
+
+@final
+class FlowReporter(Reporter):
+    """The reporter of `chiasm flow`. Curves of a sweep over all windows use the windows of one layer."""
+
+    @property
+    def title(self) -> str:
+        return f"Information flow in {self.spec['model']}"
+
+    def findings(self) -> list[Finding]:
+        return flow_findings(
+            _one_per_layer(self._effects), self._controls, self._table("answers"), self._noise, seed=self.spec["seed"]
+        )
+
+    def drawings(self) -> dict[str, Drawing]:
+        effects, controls, floor = _one_per_layer(self._effects), self._controls, self._floor
+        told = partial(captions.flow, effects, controls, floor)
+        drawn = {"flow": Drawing(partial(figures.flow_curves, effects, controls, noise=floor), told)}
+        if effects["type"].n_unique() > 1:
+            drawn["flow-by-type"] = Drawing(partial(figures.flow_by_type, effects, controls, noise=floor), told)
+        if controls is not None:
+            drawn["flow-controls"] = Drawing(partial(figures.flow_controls, effects, controls, noise=floor), told)
+            if any(dose_share(name) is not None for name in set(controls["control"])):
+                dose = partial(figures.dose_curve, effects, controls)
+                drawn["dose"] = Drawing(dose, partial(captions.dose, effects, controls))
+        return drawn | self._windows() | self._tracking() | self._maps()
+
+    def notes(self) -> list[str]:
+        found = [
+            "A cut closes one route while others stay open, and a model can make up for what it lost (self-repair): "
+            "an effect is a lower bound, and no effect does not show that a route is unused.",
+        ]
+        if self.spec["keep"] == "correct":
+            found.append("Only questions that the model answers correctly were followed; --keep all takes the others.")
+        found += self._open_suffix() + self._missing_controls()
+        if self.spec["target"] == "first":
+            found.append(
+                "The first token of the model's own greedy answer was followed; --target answer follows every token "
+                "of the labelled answer."
+            )
+        if self.spec["windows"] == "all":
+            found.append("Curves and findings rest on the windows of one layer; the maps show all windows.")
+        skipped = self.directory.skipped()
+        if skipped:
+            reasons = pl.Series([item["reason"] for item in skipped]).value_counts(sort=True).head(5)
+            told = "; ".join(f"{n} x {reason}" for reason, n in reasons.iter_rows())
+            found.append(f"Parts that some examples do not have were left out of them: {told}.")
+        return found
+
+    def command(self) -> str:
+        return command_line("flow", self.spec, resolved(FlowSpec(model="", data="scenes")) | _twin_default(self.spec))
+
+    @cached_property
+    def _effects(self) -> pl.DataFrame:
+        return self.directory.table("effects")
+
+    @cached_property
+    def _controls(self) -> pl.DataFrame | None:
+        controls = self._table("controls")
+        return None if controls is None else _one_per_layer(controls)
+
+    @cached_property
+    def _noise(self) -> pl.DataFrame | None:
+        return self._table("noise")
+
+    @property
+    def _floor(self) -> float:
+        return 0.0 if self._noise is None else noise_floor(self._noise)
+
+    def _table(self, name: str) -> pl.DataFrame | None:
+        return self.directory.table(name) if name in self.directory.tables() else None
+
+    def _windows(self) -> dict[str, Drawing]:
+        if self.spec["windows"] != "all":
+            return {}
+        return {
+            f"windows-{number}": Drawing(
+                partial(figures.flow_heatmap, self._effects, cut), partial(captions.windows, self._effects)
+            )
+            for number, cut in enumerate(in_order(self._effects, "cut"))
+        }
+
+    def _tracking(self) -> dict[str, Drawing]:
+        drawn = {}
+        answers, twin, words = self._table("answers"), self._table("answers_twin"), self._table("words")
+        if answers is not None:
+            for name, raw in (("answers", False), ("answers-as-released", True)):
+                control = None if twin is None else _told_apart(twin)
+                drawn[name] = Drawing(
+                    partial(figures.answer_tracking, _told_apart(answers), control, as_released=raw),
+                    partial(captions.tracking, answers, twin is not None, raw),
+                )
+        if words is not None:
+            drawn["words"] = Drawing(partial(figures.caption_words, words), partial(captions.words, words))
+        return drawn
+
+    def _maps(self) -> dict[str, Drawing]:
+        patches = self._table("patches")
+        if patches is None:
+            return {}
+        drawn = {}
+        seen = pictures.kept(self.directory)
+        for number, example in enumerate(in_order(patches, "example_id")):
+            if example in seen:
+                picture = seen[example]
+                rows = picture.placed(patches.filter(pl.col("example_id") == example))
+                drawn[f"patches-{number}"] = Drawing(
+                    partial(figures.patch_map, picture.pixels, rows, picture.boxes), partial(captions.patches, rows)
+                )
+        return drawn
+
+    def _open_suffix(self) -> list[str]:
+        targets = [cut.partition("->")[2] for cut in self.spec["cuts"] if "->" in cut]
+        if not targets or any("suffix" in target for target in targets):
+            return []
+        return [
+            "The tokens between the question and the last position (the instruction, the end of the user's turn) were "
+            "never cut: what they read reaches the answer all the same. To close that route as well, cut for example "
+            '--cut "image->question+suffix" and --cut "question->suffix+last".'
+        ]
+
+    def _missing_controls(self) -> list[str]:
+        if not self.spec["controls"]:
+            return ["No control was run: whether cutting anything else would do the same is not known."]
+        there = set() if self._controls is None else set(self._controls.select("cut", "control").unique().iter_rows())
+        without = [cut for cut in in_order(self._effects, "cut") if (cut, SIZE_MATCHED) not in there]
+        found = []
+        if without:
+            found.append(
+                f"No size-matched control exists for {', '.join(without)}: fewer other keys are visible to the target "
+                "rows than the cut takes. Another example's image (all there is to lose) and random shares of the "
+                "cut's own keys stand beside it instead."
+            )
+        if not any(control == TWIN for _, control in there):
+            found.append("No model with random weights stands beside this one; --twin names one of the same shape.")
+        return found
+
+
+def _one_per_layer(rows: pl.DataFrame) -> pl.DataFrame:
+    """All rows, or of a sweep over all windows those of one layer."""
+    extents = rows.group_by("layer").agg(pl.struct("start", "stop").n_unique().alias("n"))["n"]
+    return rows if (extents == 1).all() else rows.filter(pl.col("stop") - pl.col("start") == 1)
+
+
+def _told_apart(answers: pl.DataFrame) -> pl.DataFrame:
+    """Without the option that is the answer: its curve is that of `lower` and `capital` already."""
+    of_answer = pl.col("form").is_in(["lower", "capital"])
+    answer = answers.filter(of_answer).select("example_id", "token_id").unique()
+    others = answers.filter(~of_answer).join(answer, on=["example_id", "token_id"], how="anti", maintain_order="left")
+    return pl.concat([answers.filter(of_answer), others])
+
+
+def _twin_default(spec: object) -> dict[str, str]:
+    """The embedded models bring their twin along, so that it need not be named."""
+    assert isinstance(spec, dict)
+    return {"twin": "tiny-random"} if str(spec["model"]).startswith("tiny") else {}

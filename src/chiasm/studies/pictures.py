@@ -1,0 +1,64 @@
+"""The pictures that maps are drawn over, kept small in the run: its figures can be drawn again without the data."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from jaxtyping import UInt8
+
+from chiasm.core.example import Box, Example
+from chiasm.core.media import load_image
+from chiasm.results.manifest import read_json, write_json
+from chiasm.results.rundir import RunDirectory
+from chiasm.results.storage import telling_full_disk, whole_file
+
+_SIDE = 512
+_INDEX = "index.json"
+
+
+class Picture(NamedTuple):
+    """A kept picture: `pixels` are `scale` times the original's size; `boxes` count its own pixels."""
+
+    pixels: UInt8[np.ndarray, "h w 3"]
+    boxes: tuple[Box, ...]
+    scale: float
+
+    def placed(self, patches: pl.DataFrame) -> pl.DataFrame:
+        """Rows of the table `patches` with their corners in pixels of this picture."""
+        return patches.with_columns(pl.col("x0", "y0", "x1", "y1") * self.scale)
+
+
+def keep(directory: RunDirectory, examples: Iterable[Example]) -> None:
+    """Write the first image of each example, at most 512 pixels a side, and its boxes.
+
+    **Errors:** `FullDiskError`.
+    """
+    folder = directory.path / "images"
+    with telling_full_disk("pictures", directory.path):
+        folder.mkdir(exist_ok=True)
+    index = {}
+    for number, example in enumerate(examples):
+        image = load_image(example.images[0])
+        scale = min(1.0, _SIDE / max(image.size))
+        size = [max(1, round(side * scale)) for side in image.size]
+        with whole_file(folder / f"{number}.png") as file:
+            image.resize((size[0], size[1])).save(file, "PNG")
+        boxes = [[box.name, *(value * scale for value in box[1:])] for box in example.boxes]
+        index[example.id] = {"file": f"{number}.png", "scale": scale, "boxes": boxes}
+    write_json(folder / _INDEX, index)
+
+
+def kept(directory: RunDirectory) -> dict[str, Picture]:
+    """The kept pictures by example; empty if there are none."""
+    folder = directory.path / "images"
+    if not (folder / _INDEX).exists():
+        return {}
+    return {
+        example: Picture(
+            np.asarray(load_image(folder / told["file"])),
+            tuple(Box(*box) for box in told["boxes"]),
+            told["scale"],
+        )
+        for example, told in read_json(folder / _INDEX).items()
+    }
