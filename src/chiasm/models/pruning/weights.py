@@ -106,8 +106,8 @@ def require_fit(view: ModelView, mask: WeightMask, same_weights: bool = True) ->
 
 
 @contextmanager
-def masked(view: ModelView, mask: WeightMask, *, same_weights: bool = True) -> Iterator[None]:
-    """While open the weights that `mask` leaves out are zero; then every bit of them is back.
+def masked(view: ModelView, mask: WeightMask, *, same_weights: bool = True) -> Iterator[dict[str, Matrix]]:
+    """While open the weights that `mask` leaves out are zero; then every bit of them is back. Gives the matrices.
 
     Memory: the values that were zeroed. **Errors:** as in `require_fit`.
     """
@@ -118,7 +118,7 @@ def masked(view: ModelView, mask: WeightMask, *, same_weights: bool = True) -> I
             zeroed = ~mask.kept(name).to(weight.device)
             stack.callback(_put_back, weight, zeroed, weight[zeroed].clone())
             weight.masked_fill_(zeroed, 0)
-        yield
+        yield there
 
 
 def _put_back(weight: Tensor, zeroed: Tensor, values: Tensor) -> None:
