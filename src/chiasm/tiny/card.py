@@ -82,8 +82,8 @@ def render(card: dict[str, Any]) -> str:
     lines += [
         f"| all | {_share(tiny['right'], tiny['n'])} | {_share(blank['right'], blank['n'])} | |",
         "",
-        "In every type one answer is right half of the time, whatever the question says: the most common answer and the",
-        "best guess without the image are the same.",
+        "In every type one answer is right half of the time, whatever the question says: the most common answer and",
+        "the best guess without the image are the same.",
         "",
         "## Stages and variants",
         "",

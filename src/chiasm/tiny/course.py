@@ -81,11 +81,27 @@ def mix(lookups: float) -> dict[str, float]:
     return shares | {kind: (1 - lookups) / len(TYPES) for kind in TYPES}
 
 
-def text_rows(step: int, rng: random.Random, batch: int) -> list[Row]:
-    """The batch of one step of the text stage."""
-    if step < 350:
-        return [words_row(rng, backward=step >= 180) for _ in range(batch * 2)]
-    words, many, lookups = (0.2, 1.0, 1.0) if step < 750 else (0.06, 0.35, 0.3) if step < 1100 else (0.03, 0.2, 0.15)
+WORDS: Final = 400
+"""Steps of the recall stage that are words only."""
+
+
+def recall_rows(step: int, rng: random.Random, batch: int) -> list[Row]:
+    """The batch of one step of the first half of the text stage: words, then captions of crowds and look-ups."""
+    if step < WORDS:
+        return [words_row(rng, backward=step >= WORDS // 2) for _ in range(batch * 2)]
+    rows = []
+    for _ in range(batch):
+        if rng.random() < 0.2:
+            rows.append(words_row(rng, backward=True))
+        else:
+            scene = crowd(rng)
+            rows.append(scene_row(scene, f"USER: {caption(scene, rng)}\n", mix(1.0), 6, rng))
+    return rows
+
+
+def text_rows(share: float, rng: random.Random, batch: int) -> list[Row]:
+    """The batch `share` (0..1) of the way through the second half: the six types, and less of what came before."""
+    words, many, lookups = (0.1, 0.5, 0.4) if share < 0.5 else (0.04, 0.15, 0.15)
     rows = []
     for _ in range(batch):
         if rng.random() < words:

@@ -16,7 +16,6 @@ from transformers import (
     LlavaProcessor,
     PreTrainedTokenizerFast,
 )
-
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from chiasm.data.scenes.world import SIDE
@@ -25,6 +24,7 @@ from chiasm.tiny.tokens import IMAGE
 PATCH: Final = 16
 PATCHES: Final = (SIDE // PATCH) ** 2
 SEED: Final = 20
+LAYERS: Final = 6
 MEAN: Final = tuple(OPENAI_CLIP_MEAN)
 SPREAD: Final = tuple(OPENAI_CLIP_STD)
 _VISION: Final = {
@@ -40,7 +40,7 @@ _DECODER: Final = {
     "model_type": "llama",
     "hidden_size": 128,
     "intermediate_size": 352,
-    "num_hidden_layers": 6,
+    "num_hidden_layers": LAYERS,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
     "max_position_embeddings": 1024,
@@ -72,11 +72,33 @@ def llava(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> LlavaForCondi
     return model.float().eval()
 
 
-def decoder(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> LlamaForCausalLM:
-    """The decoder alone, as the text stage trains it; random weights from `seed`, in float32."""
+def decoder(tokenizer: PreTrainedTokenizerFast, layers: int = LAYERS, seed: int = SEED) -> LlamaForCausalLM:
+    """The decoder alone, as the text stages train it; random weights from `seed`, in float32."""
+    config = llava(tokenizer, seed).config.text_config
+    config.num_hidden_layers = layers
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return LlamaForCausalLM(llava(tokenizer, seed).config.text_config).float()
+        return LlamaForCausalLM(config).float()
+
+
+def grow(shallow: LlamaForCausalLM, deep: LlamaForCausalLM) -> None:
+    """Copies a decoder into a deeper one that computes the same: the layers between are there, but add nothing yet.
+
+    The new layers stand after every second old one, so that both the early and the late part gain room.
+    """
+    old, new = shallow.model.layers, deep.model.layers
+    added = len(new) - len(old)
+    fresh = {3 * k + 2 for k in range(added)}
+    source = iter(old)
+    for number, layer in enumerate(new):
+        if number in fresh:
+            torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+            torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+        else:
+            layer.load_state_dict(next(source).state_dict())
+    deep.model.embed_tokens.load_state_dict(shallow.model.embed_tokens.state_dict())
+    deep.model.norm.load_state_dict(shallow.model.norm.state_dict())
+    deep.lm_head.load_state_dict(shallow.lm_head.state_dict())
 
 
 def clip(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> CLIPModel:

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import LlamaForCausalLM
 
 from chiasm.tiny import shape
-from chiasm.tiny.course import Row, text_rows, train_scene
+from chiasm.tiny.course import Row, recall_rows, text_rows, train_scene
 from chiasm.tiny.packs import Batch, Packer
 from chiasm.tiny.runs import Run, optimizers, schedule, update
 from chiasm.tiny.tokens import tokenizer
@@ -43,18 +44,41 @@ def tower(path: Path, steps: int = 900, batch: int = 64) -> dict[str, float]:
     return reached
 
 
-def text(path: Path, steps: int = 1700, batch: int = 32) -> dict[str, float]:
-    """Stage 2: the decoder alone, on words. Writes `text.pt`, a LlamaForCausalLM's weights."""
+def recall(path: Path, steps: int = 800, batch: int = 32, stop: int | None = None) -> dict[str, float]:
+    """Stage 2, first half: a decoder of four layers learns to look things up. Writes `recall.pt`.
+
+    `stop` ends the process early, at that step; the next call continues.
+    """
+    model = shape.decoder(tokenizer(), layers=4)
+    return _read(path, model, "recall", steps, batch, stop)
+
+
+def text(path: Path, recalled: Path, steps: int = 500, batch: int = 32) -> dict[str, float]:
+    """Stage 2, second half: the decoder of full depth, grown from `recall.pt`. Writes `text.pt`.
+
+    Four layers learn to look things up in fewer and cheaper steps than six; the two that are added start as identity.
+    """
     words = tokenizer()
-    model = shape.decoder(words).train()
+    shallow, model = shape.decoder(words, layers=4), shape.decoder(words)
+    shallow.load_state_dict(torch.load(recalled, weights_only=True))
+    shape.grow(shallow, model)
+    return _read(path, model, "text", steps, batch)
+
+
+def _read(
+    path: Path, model: LlamaForCausalLM, stage: str, steps: int, batch: int, stop: int | None = None
+) -> dict[str, float]:
+    model.train()
     made = optimizers(model, matrices=0.02, others=3e-3)
-    run, packer = Run(path), Packer(words)
+    run, packer = Run(path), Packer(tokenizer())
     run.open({"model": model}, made)
     reached: dict[str, float] = {}
-    while run.step < steps:
-        rng = random.Random(f"text/{run.step}")
-        schedule(made, run.step / steps)
-        rows = text_rows(run.step, rng, batch)
+    while run.step < (steps if stop is None else stop):
+        rng = random.Random(f"{stage}/{run.step}")
+        share = run.step / steps
+        # Looking things up appears at full speed or not at all, so the first half does not slow down.
+        schedule(made, share, cool=0.02 if stage == "recall" else 0.5)
+        rows = recall_rows(run.step, rng, batch) if stage == "recall" else text_rows(share, rng, batch)
         packed = packer.pack([(row.prefix, row.blocks) for row in rows])
         with torch.autocast("cpu", torch.bfloat16):
             states = model.model(
@@ -67,7 +91,7 @@ def text(path: Path, steps: int = 1700, batch: int = 32) -> dict[str, float]:
         reached = run.tick({"loss": float(loss.detach()), **heard(scores, packed, rows)}, every=25) or reached
         run.save({"model": model}, made)
     run.save({"model": model}, made, always=True)
-    torch.save(model.state_dict(), path / "text.pt")
+    torch.save(model.state_dict(), path / f"{stage}.pt")
     return reached
 
 

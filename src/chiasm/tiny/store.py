@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -60,12 +60,12 @@ def _cache() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "chiasm" / "tiny"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fingerprint(name: str) -> str:
     digest = hashlib.sha256()
     files = [path for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem in ("tokens", "shape")]
     if name != RANDOM:
-        files += sorted(SHIPPED.glob("*.json*")) + [_source(BASE), _source(name)]
+        files += [_source(BASE), _source(name)]
     for path in files:
         if path.exists():
             digest.update(path.read_bytes())

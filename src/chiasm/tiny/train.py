@@ -18,7 +18,7 @@ from chiasm.tiny.card import write_card
 from chiasm.tiny.store import SHIPPED, export
 
 # In order: each needs those before it. The last three are variants that the alignment study compares.
-STAGES: Final = ("tower", "text", "aligned", "instruct", "frozen", "noalign")
+STAGES: Final = ("tower", "recall", "text", "aligned", "instruct", "frozen", "noalign")
 
 
 def run_stage(stage: str, root: Path) -> None:
@@ -35,8 +35,10 @@ def _run(stage: str, root: Path) -> dict[str, float]:
     place, tower, text = root / stage, root / "tower" / "tower.pt", root / "text" / "text.pt"
     if stage == "tower":
         return stages.tower(place)
+    if stage == "recall":
+        return stages.recall(place)
     if stage == "text":
-        return stages.text(place)
+        return stages.text(place, root / "recall" / "recall.pt")
     model = sight.assemble(tower, text)
     if stage in ("instruct", "frozen"):
         model.load_state_dict(torch.load(root / "aligned" / "model.pt", weights_only=True))
