@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chiasm.api import Run, check, evaluate, examples, flow, load
+    from chiasm.api import Run, align, check, evaluate, examples, flow, load
     from chiasm.api import open_run as open  # noqa: A004 (used as `chiasm.open`)
     from chiasm.core.errors import ChiasmError, ExampleError
     from chiasm.core.example import Box, Example
@@ -22,6 +22,7 @@ _WHERE = {
     "Example": ("chiasm.core.example", "Example"),
     "ExampleError": ("chiasm.core.errors", "ExampleError"),
     "Run": ("chiasm.api", "Run"),
+    "align": ("chiasm.api", "align"),
     "check": ("chiasm.api", "check"),
     "eval": ("chiasm.api", "evaluate"),
     "evaluate": ("chiasm.api", "evaluate"),
@@ -32,7 +33,19 @@ _WHERE = {
 }
 
 # Without `eval` and `open`, which a star import would put in the place of Python's own.
-__all__ = ["Box", "ChiasmError", "Example", "ExampleError", "Run", "check", "evaluate", "examples", "flow", "load"]
+__all__ = [
+    "Box",
+    "ChiasmError",
+    "Example",
+    "ExampleError",
+    "Run",
+    "align",
+    "check",
+    "evaluate",
+    "examples",
+    "flow",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -101,7 +101,7 @@ def test_what_stands_in_the_figure():
         "mean and 95 % bootstrap interval, n = 48",
         "question → last",
         "control: as many random keys",
-        "control: another example's image",
+        "control: random-weights twin",
         "noise floor, ±1 %",
         "Change in probability (%)",
         "Centre of the window (layer)",

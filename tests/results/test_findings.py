@@ -28,6 +28,9 @@ def test_planted_ranges_are_found_with_their_numbers():
     assert "n = 48" in text
     assert "no layer significantly" in _about(findings, "last->last").text
     assert [f.strength for f in findings] == sorted((f.strength for f in findings), reverse=True)
+    types = next(f.text for f in findings if "question types" in f.text)
+    assert "has an effect in 3 of 3 question types" in types
+    assert not any("question types" in f.text for f in flow_findings(made.effects(8, examples=15)))  # 5 of each
     order = next(f.text for f in findings if "hurts earliest" in f.text)
     assert order.startswith("image->question hurts earliest and question->last latest")
     forms = next(f.text for f in findings if "lower-case answer" in f.text)

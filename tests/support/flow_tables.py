@@ -74,7 +74,7 @@ def controls(layers=8, cuts=CUTS[:3], examples=48, window=3, types=TYPES, seed=1
     shape = (layers, window, examples, types)
     for cut in cuts:
         if cut.startswith("image->"):
-            parts.append(_rows(cut, *shape, flat, 0.15, rng, control=IMAGE_SWAP, sample=0))
+            parts.append(_rows(cut, *shape, flat - 1.5, 0.15, rng, control=IMAGE_SWAP, sample=0))
             parts += [
                 _rows(cut, *shape, s * planted(cut, layers), 0.03, rng, control=dose(s), sample=0)
                 for s in (0.1, 0.25, 0.5, 0.75)
@@ -84,7 +84,7 @@ def controls(layers=8, cuts=CUTS[:3], examples=48, window=3, types=TYPES, seed=1
                 _rows(cut, *shape, 0.1 * planted(cut, layers), 0.02, rng, control=SIZE_MATCHED, sample=k)
                 for k in range(samples)
             ]
-        parts.append(_rows(cut, *shape, flat, 0.01, rng, control=TWIN, sample=0))
+        parts.append(_rows(cut, *shape, flat, 0.05, rng, control=TWIN, sample=0))
     return conform(CONTROLS, pl.concat(parts))
 
 

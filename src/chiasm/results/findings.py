@@ -15,6 +15,7 @@ from chiasm.core.statistics import (
     sign_flip_max_t,
 )
 from chiasm.results.judgement import ALPHA, DIFFERENCE, CutResult, judge_cut
+from chiasm.results.schemas import IMAGE_SWAP
 from chiasm.results.series import (
     RESAMPLES,
     Curve,
@@ -50,7 +51,7 @@ def flow_findings(
     floor = 0.0 if noise is None else noise_floor(noise)
     cuts = in_order(effects, "cut")
     results = [judge_cut(effects, controls, cut, noise=floor, cuts=len(cuts), seed=seed) for cut in cuts]
-    found = [_cut_sentence(result, layers) for result in results]
+    found = [_cut_sentence(result, layers, _at_stake(controls, result.cut)) for result in results]
     if not any(result.found for result in results):
         found.insert(0, _nothing(results))
     found += _order(effects, results, layers) + _types(effects, results)
@@ -62,7 +63,20 @@ def flow_findings(
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def _cut_sentence(result: CutResult, layers: int) -> Finding:
+def _at_stake(controls: pl.DataFrame | None, cut: str) -> str:
+    """What another example's image in place of the own one does, where that was measured: the scale of image cuts."""
+    if controls is None:
+        return ""
+    rows = controls.filter((pl.col("cut") == cut) & (pl.col("control") == IMAGE_SWAP))
+    rows = rows.group_by("example_id", maintain_order=True).agg(pl.col("change_percent").first())
+    if rows.height < 2:
+        return ""
+    lost = mean_interval(rows["change_percent"].to_numpy())
+    told = f"{float(lost.mean):.1f} %, 95 % interval {float(lost.low):.1f} to {float(lost.high):.1f}, n = {rows.height}"
+    return f" Another example's image, with nothing cut, changes it by {told}: that much is at stake."
+
+
+def _cut_sentence(result: CutResult, layers: int, at_stake: str) -> Finding:
     c, peak = result.curve, result.peak
     against = "no change, for want of a control"
     if result.control:
@@ -83,7 +97,7 @@ def _cut_sentence(result: CutResult, layers: int) -> Finding:
             parts.append(f"{verb} the answer's probability at {spans} of {layers} (window centres)")
     text = (
         f"Cutting {result.cut} {' and '.join(parts)}, significantly beyond {against}; most at {largest}. "
-        f"p ≤ {ALPHA:g}, corrected over layers and cuts."
+        f"p ≤ {ALPHA:g}, corrected over layers and cuts.{at_stake}"
     )
     return Finding(text, float(abs(c.mean[peak])))
 
@@ -123,12 +137,13 @@ def _types(effects: pl.DataFrame, results: list[CutResult]) -> list[Finding]:
         return []
     layer = int(strongest.curve.places[strongest.peak])
     rows = effects.filter((pl.col("cut") == strongest.cut) & (pl.col("layer") == layer))
-    data = {t: of_type(rows, t)["change_percent"].to_numpy() for t in types}
-    data = {t: values for t, values in data.items() if len(values) > 1}
-    if len(data) < 2:
+    tests = {t: sign_flip_max_t(of_type(rows, t).select(DIFFERENCE).to_numpy()) for t in types}
+    # A type with a handful of examples could not be found to differ from zero whatever they were.
+    tests = {t: test for t, test in tests.items() if test.smallest * len(types) <= ALPHA}
+    if len(tests) < 2:
         return []
-    difference = {t: of_type(rows, t).select(DIFFERENCE).to_numpy() for t in data}
-    p = holm(np.array([float(sign_flip_max_t(values).p[0]) for values in difference.values()]))
+    data = {t: of_type(rows, t)["change_percent"].to_numpy() for t in tests}
+    p = holm(np.array([float(test.p[0]) for test in tests.values()]))
     at = f"At layer {layer}, cutting {strongest.cut}"
     ranked = sorted(data, key=lambda t: abs(data[t].mean()))
     weak, strong = ranked[0], ranked[-1]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from chiasm.core.schema import Column, TableSchema
+from chiasm.results.align_schemas import ALIGN
 
 _EXAMPLE = Column("example_id", "string", "Example", "", "Identifier of the example in the data.")
 _TYPE = Column("type", "string", "Question type", "", "Group of the example that results are averaged in.")
@@ -146,7 +147,7 @@ NOISE = TableSchema(
 )
 
 SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
-    {s.name: s for s in (EFFECTS, CONTROLS, ANSWERS, ANSWERS_TWIN, EVAL, BLIND, PATCHES, WORDS, TOKENS, NOISE)}
+    {s.name: s for s in (EFFECTS, CONTROLS, ANSWERS, ANSWERS_TWIN, EVAL, BLIND, PATCHES, WORDS, TOKENS, NOISE, *ALIGN)}
 )
 
 # Names in the column `control`.

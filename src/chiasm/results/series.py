@@ -85,16 +85,17 @@ def layers_of(effects: pl.DataFrame) -> int:
 def control_for(controls: pl.DataFrame | None, cut: str) -> str | None:
     """The control that a cut is judged against: the strictest there is, or None.
 
-    As many random keys come first; where none can be drawn (whole-image cuts), another example's image; then the
-    random-weights twin. A dose is a part of the cut itself and no control for it. Whether enough other keys exist
-    differs between examples: a control that stands beside less than half as many as another one does is passed over.
+    As many random keys come first; where none can be drawn (whole-image cuts), the random-weights twin. A dose is a
+    part of the cut itself, and another example's image is all there is to lose: a scale, not what nothing looks like.
+    Whether enough other keys exist differs between examples: a control that stands beside less than half as many as
+    another one does is passed over.
     """
     if controls is None:
         return None
     counted = controls.filter(pl.col("cut") == cut).group_by("control").agg(pl.col("example_id").n_unique())
-    beside = {name: n for name, n in counted.rows() if name in (SIZE_MATCHED, IMAGE_SWAP, TWIN)}
+    beside = {name: n for name, n in counted.rows() if name in (SIZE_MATCHED, TWIN)}
     enough = max(beside.values(), default=0) / 2
-    return next((name for name in (SIZE_MATCHED, IMAGE_SWAP, TWIN) if beside.get(name, -1) >= enough), None)
+    return next((name for name in (SIZE_MATCHED, TWIN) if beside.get(name, -1) >= enough), None)
 
 
 def control_label(control: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.measures.base import Measure, Price, Sizes
+from chiasm.measures.base import Price, Sizes
 from chiasm.measures.noise import NoiseTokens
 from chiasm.measures.registry import Wanted, measures
 from chiasm.models.encoded import Encoded
@@ -134,7 +134,11 @@ class AlignWork(folded.Folding[Prepared]):
 
 
 def run_align(
-    spec: AlignSpec, view: ModelView, examples: Sequence[Example], directory: RunDirectory, twin: ModelView | None = None
+    spec: AlignSpec,
+    view: ModelView,
+    examples: Sequence[Example],
+    directory: RunDirectory,
+    twin: ModelView | None = None,
 ) -> None:
     """Fill `directory` with the tables of `spec`; what it already holds is not computed again.
 

@@ -67,7 +67,9 @@ class AlignReporter(Reporter):
         return f"n = {ns.min()}." if ns.min() == ns.max() else f"n = {ns.min()} to {ns.max()}."
 
 
-_CONTROLLED = "Dashed or square: the controls, random tokens in place of the image and, where there is one, random weights."
+_CONTROLLED = (
+    "Dashed or square: the controls, random tokens in place of the image and, where there is one, random weights."
+)
 _BARE = "No control was run."
 _RELEASED = (
     "Change between neighbouring states as the released code averages it, over all pairs of examples (dashed), and of "

@@ -110,7 +110,7 @@ def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:
         beside = controls.filter((pl.col("control") == name) & pl.col("cut").is_in(cuts))
         parts.append(f"{control_label(name)} ({', '.join(cuts)}; {_examples(beside)})")
     told = f"Dashed: the control, {'; '.join(parts)}."
-    if IMAGE_SWAP in names.values():
+    if IMAGE_SWAP in controls["control"]:
         told += " Where a cut takes the whole image, no equally large set of other keys exists."
     if SIZE_MATCHED in names.values():
         told += " Random keys leave out attention sinks."

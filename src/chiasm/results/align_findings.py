@@ -1,0 +1,123 @@
+"""Findings of an alignment run in words: every number in a sentence stands in a table of the run."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from chiasm.results.findings import Finding
+from chiasm.results.series import in_order
+
+Tables = Mapping[str, pl.DataFrame]
+_FEW = 20
+
+
+def align_findings(tables: Tables) -> list[Finding]:
+    """What is found, strongest first; always at least three."""
+    found = [*_score(tables), *_drift(tables), *_norms(tables)]
+    if "drift_released" in tables:
+        found.append(_released(tables["drift_released"]))
+    return sorted(found, key=lambda finding: -finding.strength)
+
+
+def _score(tables: Tables) -> list[Finding]:
+    found = []
+    rows = tables["score"].filter(pl.col("statistic") == "mean_token")
+    controls = tables.get("score_controls")
+    for row in rows.iter_rows(named=True):
+        a, b = row["a"], row["b"]
+        kind = f"{a} as it enters and {b}" if row["name"] == "ima_0" else f"{a} and {b}"
+        at = "at every depth" if row["name"] == "ima_0" else "at the same depth"
+        text = f"The mean tokens of {kind} {at} have a cosine of {_told(row, 'value')}"
+        told, apart = [], []
+        for control in [] if controls is None else in_order(controls, "control"):
+            assert controls is not None
+            same = controls.filter(
+                (pl.col("control") == control)
+                & (pl.col("name") == row["name"])
+                & (pl.col("statistic") == "mean_token")
+                & (pl.col("a") == a)
+                & (pl.col("b") == b)
+            )
+            for other in same.iter_rows(named=True):
+                told.append(f"{_told(other, 'value')} with {CONTROLS.get(control, control)}")
+                apart.append(_apart(row, other))
+        if told:
+            how = "apart from" if all(apart) else "not clearly apart from"
+            text += f", {how} its controls: {' and '.join(told)}"
+        else:
+            text += "; no control stands beside it"
+        few = f" With n = {row['n']} an interval means little." if row["n"] < _FEW else ""
+        found.append(Finding(f"{text}.{few}", 90.0 if row["name"] == "ima_same" else 80.0))
+    return found
+
+
+def _drift(tables: Tables) -> list[Finding]:
+    drift = tables["drift"]
+    rows = drift.filter(pl.col("gap") == drift["gap"].min())
+    spans = in_order(rows, "span")
+    if len(spans) < 2:
+        return []
+    first, last = spans[0], spans[-1]
+    both = rows.filter(pl.col("span") == first).join(rows.filter(pl.col("span") == last), on="layer", suffix="_b")
+    slower = [r["layer"] for r in both.iter_rows(named=True) if _disjoint(r) and r["mean"] > r["mean_b"]]
+    faster = [r["layer"] for r in both.iter_rows(named=True) if _disjoint(r) and r["mean"] < r["mean_b"]]
+    least = {s: rows.filter(pl.col("span") == s).sort("mean").row(0, named=True) for s in (first, last)}
+    text = (
+        f"From one state to the next, {first} tokens change less than {last} tokens at {len(slower)} and more at "
+        f"{len(faster)} of {both.height} depths (95 % intervals apart); {first} changes most after state "
+        f"{least[first]['layer']} (cosine {_told(least[first], 'mean')}), {last} after state {least[last]['layer']} "
+        f"(cosine {_told(least[last], 'mean')})."
+    )
+    return [Finding(text, 85.0)]
+
+
+def _norms(tables: Tables) -> list[Finding]:
+    rows = tables["norms"].filter(pl.col("statistic") == "median")
+    spans = in_order(rows, "span")
+    if len(spans) < 2:
+        return []
+    a, b = spans[0], spans[-1]
+    both = rows.filter(pl.col("span") == a).join(rows.filter(pl.col("span") == b), on="layer", suffix="_b")
+    ratio = both.with_columns((pl.col("mean") / pl.col("mean_b")).alias("ratio")).sort("layer")
+    start, end = ratio.row(0, named=True), ratio.row(-1, named=True)
+    text = (
+        f"The median norm of {a} tokens is {start['ratio']:.2g} times that of {b} tokens at the embeddings "
+        f"({start['mean']:.3g} against {start['mean_b']:.3g}) and {end['ratio']:.2g} times after the last block "
+        f"({end['mean']:.3g} against {end['mean_b']:.3g}; n = {start['n']} and {start['n_b']})."
+    )
+    return [Finding(text, 70.0)]
+
+
+def _released(rows: pl.DataFrame) -> Finding:
+    worst = (
+        rows.with_columns((pl.col("mean") - pl.col("paired")).alias("off"))
+        .sort(pl.col("off").abs())
+        .row(-1, named=True)
+    )
+    text = (
+        f"As released, the change of {worst['span']} between states {worst['layer']} and "
+        f"{worst['layer'] + worst['gap']} reads {worst['mean']:.3f} where comparing each example with itself gives "
+        f"{worst['paired']:.3f}: averaging over all pairs of "
+        f"examples takes differences between examples for change (n = {worst['n']})."
+    )
+    return Finding(text, 75.0)
+
+
+CONTROLS = {"noise": "random tokens in place of the image", "twin": "random weights"}
+
+
+def _told(row: Mapping, column: str) -> str:
+    if row["low"] is None:
+        return f"{row[column]:.3f} (no interval, n = {row['n']})"
+    return f"{row[column]:.3f} (95 % interval {row['low']:.3f} to {row['high']:.3f}, n = {row['n']})"
+
+
+def _apart(a: Mapping, b: Mapping) -> bool:
+    known = None not in (a["low"], b["low"])
+    return known and (a["low"] > b["high"] or a["high"] < b["low"])
+
+
+def _disjoint(row: Mapping) -> bool:
+    if row["low"] is None or row["low_b"] is None:
+        return False
+    return row["low"] > row["high_b"] or row["high"] < row["low_b"]

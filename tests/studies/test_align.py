@@ -1,0 +1,150 @@
+"""The alignment study: its tables, its controls, stops and restarts, and inputs that are not as they should be."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from tests.support.factories import build, example
+from tests.support.runs import view_of
+
+from chiasm import api
+from chiasm.core.errors import ChiasmError
+from chiasm.models.view import ModelView
+from chiasm.results.rundir import RunDirectory
+from chiasm.studies import align as study
+from chiasm.studies.align_spec import AlignSpec
+
+EXAMPLES = [example(seed=seed) for seed in range(10)]
+
+
+@pytest.fixture(scope="module")
+def twin():
+    return ModelView(*build("llava", seed=5), name="other")
+
+
+@pytest.fixture(scope="module")
+def run(twin):
+    return api.align(view_of("llava"), EXAMPLES, twin=twin, as_released=True, batch_size=4)
+
+
+def test_tables_have_the_columns_of_the_contract(run):
+    contract = {
+        "norms": ["span", "layer", "statistic", "mean", "std", "n"],
+        "drift": ["span", "layer", "gap", "mean", "low", "high", "n"],
+        "score": ["name", "statistic", "value", "low", "high", "n"],
+    }
+    for name, columns in contract.items():
+        table = run.table(name)
+        assert table.columns[: len(columns)] == columns
+        assert set(table["n"]) == {10}
+    assert run.table("norms")["layer"].max() == 4
+    assert set(run.table("drift")["gap"]) == {1}  # four layers have no state eight later
+    assert set(run.table("extents")["span"]) == {"image", "question"}
+
+
+def test_controls_stand_beside_every_table(run):
+    for name in ("norms", "drift", "drift_released", "score"):
+        beside = run.table(f"{name}_controls")
+        assert set(beside["control"]) == {"noise", "twin"}
+        keys = [c for c in ("span", "layer", "statistic", "gap", "name", "a", "b") if c in beside.columns]
+        both = run.table(name).join(beside.filter(pl.col("control") == "noise"), on=keys, suffix="_noise")
+        assert both.height == run.table(name).height
+
+
+def test_noise_keeps_norms_and_replaces_content(run):
+    at = (pl.col("span") == "image") & (pl.col("layer") == 0)
+    own, noise = (run.table(t).filter(at).sort("statistic") for t in ("norms", "norms_controls"))
+    noise = noise.filter(pl.col("control") == "noise")
+    np.testing.assert_allclose(own["mean"].to_numpy(), noise["mean"].to_numpy(), rtol=1e-5)
+    score = run.table("score").filter(pl.col("statistic") == "mean_token")["value"]
+    other = run.table("score_controls").filter((pl.col("statistic") == "mean_token") & (pl.col("control") == "noise"))[
+        "value"
+    ]
+    assert np.abs(score.to_numpy() - other.to_numpy()).max() > 1e-3
+
+
+def test_report_and_findings(run):
+    assert len(run.findings) == 3
+    assert "n = 10" in run.findings[0]
+    for name in run.figures:
+        run.figure(name)
+    page = run.report().read_text()
+    assert "As released" in page
+    assert "chiasm align llava" in page
+
+
+def test_an_interrupted_run_resumed_gives_the_tables_of_a_whole_one(tmp_path, monkeypatch, run, twin):
+    view = view_of("llava")
+    options = {"twin": twin, "as_released": True, "batch_size": 4, "out": tmp_path / "run"}
+    observe, calls = study.observe, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 5:  # within the second unit, after the model itself was read
+            raise KeyboardInterrupt
+        return observe(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(study, "observe", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            api.align(view, EXAMPLES, **options)
+    assert RunDirectory.load(tmp_path / "run").manifest["status"] == "interrupted"
+    again = api.align(view, EXAMPLES, **options, resume=True)
+    for name in run.tables:
+        whole, parts = run.table(name), again.table(name)
+        for column in whole.columns:
+            if whole[column].dtype.is_float():
+                np.testing.assert_allclose(whole[column].to_numpy(), parts[column].to_numpy(), rtol=1e-9, atol=1e-12)
+            else:
+                assert whole[column].to_list() == parts[column].to_list()
+
+
+def test_an_example_with_unsound_states_is_recorded_and_the_rest_goes_on(run):
+    view = ModelView(*build("llava"))
+    first = view.encode(EXAMPLES[0])
+
+    def spoil(module, args, output):
+        states = output[0] if isinstance(output, tuple) else output
+        if states.shape[1] == first.length and len(states) == 1:
+            states[0, int(first.spans["image"][2])] = torch.inf
+
+    handle = view.layers[2].register_forward_hook(spoil)
+    same = [e for e in EXAMPLES if view.encode(e).length != first.length]
+    found = api.align(view, [EXAMPLES[0], *same[:3]], batch_size=1, controls=False)
+    handle.remove()
+    (failure,) = found.directory.failures()
+    assert failure["example_id"] == EXAMPLES[0].id
+    assert "layer 2" in failure["reason"]
+    assert set(found.table("norms")["n"]) == {3}
+    clean = api.align(view, same[:3], batch_size=1, controls=False)
+    assert found.table("norms").equals(clean.table("norms"))
+
+
+def test_spans_missing_or_of_one_token():
+    view = view_of("llava")
+    mixed = [*EXAMPLES[:3], example(seed=11, images=0)]
+    found = api.align(view, mixed, span=("image", "question", "last"), controls=False)
+    counts = dict(found.table("norms").group_by("span").agg(pl.col("n").first()).iter_rows())
+    assert counts == {"image": 3, "question": 4, "last": 4}
+    assert set(found.table("score")["n"]) == {3}
+    single = found.table("norms").filter((pl.col("span") == "last") & (pl.col("layer") == 2))
+    assert single["mean"].n_unique() == 1  # of one token the median is the mean, the least and the largest
+
+
+def test_nothing_to_compare_is_told():
+    view = view_of("llava")
+    with pytest.raises(ChiasmError, match="no example has a perceptual"):
+        api.align(view, [example(seed=1, images=0)], controls=False)
+    with pytest.raises(ChiasmError, match="no textual span"):
+        AlignSpec(model="m", data="d", span=("image",))
+    with pytest.raises(ChiasmError, match="nonsense"):
+        api.align(view, EXAMPLES[:1], span=("image", "nonsense"), controls=False)
+
+
+def test_one_example_has_no_interval():
+    found = api.align(view_of("llava"), EXAMPLES[:1], controls=False)
+    assert found.table("score")["low"].null_count() == found.table("score").height
+    assert found.table("norms")["std"].null_count() == found.table("norms").height
+    assert len(found.findings) == 3
+    for name in found.figures:
+        found.figure(name)
