@@ -22,7 +22,7 @@ def test_planted_ranges_are_found_with_their_numbers():
     assert a == 0
     assert b < 10 <= c <= 13
     assert 15 <= d <= 20
-    assert "another example's image" in text
+    assert "Another example's image, with nothing cut, changes it by -" in text
     rows = effects.filter((pl.col("cut") == "image->question") & (pl.col("layer") == 3))
     assert f"layer 3 ({rows['change_percent'].mean():.1f} %, 95 % interval " in text
     assert "n = 48" in text
