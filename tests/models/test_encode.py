@@ -232,6 +232,15 @@ def test_an_answer_follows_the_prompt_and_leaves_it_alone(family):
     _assert_partition(forced)
 
 
+def test_a_token_that_would_join_prompt_and_answer_is_not_used():
+    model, processor = build("llava", layers=1)
+    processor.tokenizer.add_tokens([": red"])
+    bare = encode(processor, family_of(model.config), model.config, example())
+    forced = encode(processor, family_of(model.config), model.config, example(), answer="red")
+    assert torch.equal(forced.input_ids[:, : bare.length], bare.input_ids)
+    assert processor.tokenizer.decode(list(forced.answer_tokens)) == " red"
+
+
 def test_bad_examples_say_why():
     long = example(question="word " * CONTEXT)
     cases = [
