@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from chiasm.interventions import Cut, centred
 HERE = Path(__file__).parent
 BUDGETS = ("100MB", "500MB", "2GB")
 QUESTIONS = (2, 4, 8)
+HEADLINES = 3  # the first configurations of the plan
 
 app = App(name="bench.flow", help=__doc__, help_format="plaintext")
 
@@ -41,6 +43,7 @@ def flow(
     shape: str | None = None,
     threads: int = 1,
     repeats: int = 3,
+    jobs: int = 2,
     out: Path = HERE / "results",
     cache: Path | None = None,
 ) -> None:
@@ -52,6 +55,7 @@ def flow(
     shape: another of the shapes in bench/shapes.py.
     threads: of every process.
     repeats: of every sweep, between clean passes.
+    jobs: how many of the configurations after the headlines run at a time (on a GPU always one).
     out: where the results go.
     cache: saved models and the peers' environments (default: CHIASM_BENCH_CACHE or ~/.cache/chiasm-bench).
     """
@@ -63,22 +67,20 @@ def flow(
     base = Request(
         name="", shape=chosen, cuts=THREE, repeats=1 if quick else repeats, threads=threads, device=device, model=model
     )
-    found = []
-    for request in plan(base, quick=quick):
-        console.print(f"{request.name} ...", style="dim")
-        found.append(measured(request))
+    found: list[Measured] = []
+    for one in run_all(list(plan(base, quick=quick)), jobs, console):
+        found.append(one)
+        write(out, described, found, [])
     beside = [] if not peers else run_peers(base, folder, console)
-    sheets = sheets_of(found, beside)
-    for sheet in sheets:
+    for sheet in write(out, described, found, beside):
         sheet.show(console)
-    write(out, described, found, beside, sheets)
     console.print(f"written to {out / 'flow.md'} and {out / 'flow.json'}")
 
 
 def plan(base: Request, *, quick: bool = False) -> Iterator[Request]:
     """The configurations, headlines first."""
     yield replace(base, name="three cuts", check=not quick)
-    yield replace(base, name="six cuts", cuts=SIX, check=not quick)
+    yield replace(base, name="six cuts", cuts=SIX)
     yield replace(base, name="three cuts, reference", executor="reference")
     if quick:
         return
@@ -87,7 +89,19 @@ def plan(base: Request, *, quick: bool = False) -> Iterator[Request]:
     yield replace(base, name="to last, window 1", cuts=TO_LAST, window=1)
     yield replace(base, name="to last, all windows", cuts=TO_LAST, window=0)
     for budget in BUDGETS:
-        yield replace(base, name=f"six cuts, --memory {budget}", cuts=SIX, memory=budget, repeats=1)
+        name = f"three cuts, 4 questions, --memory {budget}"
+        yield replace(base, name=name, questions=4, memory=budget, repeats=1)
+
+
+def run_all(requests: list[Request], jobs: int, console: Console) -> Iterator[Measured]:
+    """The headlines alone on the machine, the others `jobs` at a time: their ratios are taken inside one process."""
+    for request in requests[:HEADLINES]:
+        console.print(f"{request.name} ...", style="dim")
+        yield measured(request)
+    with ThreadPoolExecutor(jobs if requests[0].device == "cpu" else 1) as pool:
+        for one in pool.map(measured, requests[HEADLINES:]):
+            console.print(f"{one.request.name}: done", style="dim")
+            yield one
 
 
 def measured(request: Request) -> Measured:
@@ -163,10 +177,9 @@ def sheets_of(found: list[Measured], beside: list[Peer]) -> list[Sheet]:
     return sheets
 
 
-def write(
-    out: Path, described: dict[str, str | int], found: list[Measured], beside: list[Peer], sheets: list[Sheet]
-) -> None:
-    """`flow.json` with every single time, `flow.md` with the tables."""
+def write(out: Path, described: dict[str, str | int], found: list[Measured], beside: list[Peer]) -> list[Sheet]:
+    """`flow.json` with every single time, `flow.md` with the tables, which are returned."""
+    sheets = sheets_of(found, beside)
     out.mkdir(parents=True, exist_ok=True)
     raw = {"machine": described, "sweeps": [asdict(m) for m in found]}
     for one in raw["sweeps"]:
@@ -186,6 +199,7 @@ def write(
         "",
     ]
     (out / "flow.md").write_text("\n".join(head) + "\n" + "\n".join(sheet.markdown() for sheet in sheets))
+    return sheets
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ SIX = (
     "image.other->question",
 )
 TO_LAST = ("question->last", "image->last")
+_WARM = 7  # every so many variants are run before the clock starts: no divisor of a depth, so that windows vary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +120,8 @@ def measure(request: Request) -> Measured:
     clean_peak = peak_bytes(device)
     guard = Guard(enabled=request.check)
     run = _Sweep(request, view, [Job(one, variants) for one in encoded], guard)
-    if request.check:
-        run()
+    run.warm_up()
+    guarded = guard.seconds
     sweep_times: list[Seconds] = []
     sweep_peak = 0
     for _ in range(request.repeats):
@@ -128,6 +129,8 @@ def measure(request: Request) -> Measured:
         sweep_times.append(timed(run, device))
         sweep_peak = max(sweep_peak, peak_bytes(device))
         clean_times.append(timed(clean, device))
+    if guard.seconds > guarded:
+        raise RuntimeError(f"{request.name}: the guard ran inside a timed sweep")
     return Measured(
         request=request,
         variants=len(variants) * request.questions,
@@ -143,7 +146,7 @@ def measure(request: Request) -> Measured:
         passes=run.passes,
         effect=run.effect,
         difference=guard.largest if request.check else None,
-        guard=guard.seconds if request.check else None,
+        guard=guarded if request.check else None,
     )
 
 
@@ -168,6 +171,13 @@ class _Sweep:
             else ReferenceExecutor()
         )
 
+    def warm_up(self) -> None:
+        """Few variants of every cut, and the guard's forwards where asked for. Plain passes are warm already."""
+        if self._request.executor == "lockstep":
+            windows = len(self._jobs[0].variants) // len(self._request.cuts)
+            step = min(_WARM, windows)
+            self._run([Job(job.encoded, job.variants[::step]) for job in self._jobs])
+
     def __call__(self) -> None:
         jobs = self._jobs
         if self._request.executor == "reference":
@@ -178,6 +188,9 @@ class _Sweep:
             self._calls += 1
             self.passes = 1 + len(picked)
             jobs = [Job(self._jobs[0].encoded, picked)]
+        self._run(jobs)
+
+    def _run(self, jobs: list[Job]) -> None:
         for found in self._executor.run(self._view, jobs):
             if not isinstance(found, Outcome):
                 raise found

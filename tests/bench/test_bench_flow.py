@@ -162,8 +162,7 @@ def test_the_plan_covers_what_the_documentation_promises_and_quick_is_a_part_of_
 
 def test_the_results_hold_every_time_and_the_tables_every_configuration(tmp_path: Path) -> None:
     found = [measure(r) for r in flow.plan(request(repeats=1), quick=True)]
-    sheets = flow.sheets_of(found, [])
-    flow.write(tmp_path, {"processor": "one"}, found, [], sheets)
+    flow.write(tmp_path, {"processor": "one"}, found, [])
     raw = json.loads((tmp_path / "flow.json").read_text())
     assert [len(one["sweep"]) for one in raw["sweeps"]] == [1, 1, 1]
     text = (tmp_path / "flow.md").read_text()
