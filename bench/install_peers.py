@@ -36,13 +36,18 @@ def python_of(cache: Path, peer: str) -> Path:
     return cache / "peers" / peer / "bin" / "python"
 
 
+def installed(python: Path, requirement: str) -> bool:
+    """Whether the environment of `python` is complete, and holds this torch and no other."""
+    return python.exists() and _versions(python) == _wanted(requirement)
+
+
 @app.default
 def install(cache: Path | None = None) -> None:
     """Install what is missing. `cache`: where the environments go (default: CHIASM_BENCH_CACHE or ~/.cache)."""
     folder = cache or cache_directory()
     for peer, requirement in PEERS.items():
         python = python_of(folder, peer)
-        if python.exists() and _versions(python) == _wanted(requirement):
+        if installed(python, requirement):
             print(f"{requirement} is there")
             continue
         print(f"installing {requirement} ...", flush=True)
