@@ -187,6 +187,14 @@ def test_pyplot_and_torch_stay_out():
         (captions.flow(made.effects(), made.controls(), type="query"), ["of type query", "n = 16"]),
         (captions.flow(made.effects(), made.controls(), panels="type"), ["One panel for each question type"]),
         (captions.flow(made.effects(), made.controls(), panels="cut"), ["each cut", "Grey", "random-weights twin"]),
+        (
+            captions.flow(made.effects(), made.controls().filter(pl.col("control") == IMAGE_SWAP)),
+            ["Without a control, for want of as many other keys: question->last, image->last, last->last"],
+        ),
+        (
+            captions.flow(made.effects(), made.controls().filter(pl.col("control") == IMAGE_SWAP), panels="cut"),
+            ["Level line: another example's image, nothing cut"],
+        ),
         (captions.tracking(made.answers(), control=True), ["n = 48", "twin", "final norm"]),
         (captions.tracking(made.answers(), as_released=True), ["without the final norm", "No control"]),
         (captions.patches(made.patches()), ["Example q0", "64 patches", "n = 1"]),

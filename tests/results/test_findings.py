@@ -75,7 +75,7 @@ def test_helping_is_told_apart_from_hurting():
     )
     text = _about(flow_findings(swapped), "image->question").text
     assert re.search(r"lowers .* at layers 0-2 of 8 .* and raises .* at layers? 3", text)
-    assert "for want of a control" in text
+    assert "significantly against no change (there is no control)" in text
 
 
 def test_few_examples_are_called_few():

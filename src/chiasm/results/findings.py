@@ -78,14 +78,14 @@ def _at_stake(controls: pl.DataFrame | None, cut: str) -> str:
 
 def _cut_sentence(result: CutResult, layers: int, at_stake: str) -> Finding:
     c, peak = result.curve, result.peak
-    against = "no change, for want of a control"
+    against = "against no change (there is no control)"
     if result.control:
         only = "" if result.tested == c.n else f", which {result.tested} of the examples have"
-        against = f"its control ({control_label(result.control)}{only})"
+        against = f"beyond its control ({control_label(result.control)}{only})"
     largest = f"layer {_layer(c, peak)} ({_percent(c, peak)}, n = {c.n})"
     if not result.found:
         text = (
-            f"Cutting {result.cut} changes the answer's probability at no layer significantly beyond {against}; the "
+            f"Cutting {result.cut} changes the answer's probability at no layer significantly {against}; the "
             f"largest mean change is at {largest}."
         )
         return Finding(text, 0.1)
@@ -96,7 +96,7 @@ def _cut_sentence(result: CutResult, layers: int, at_stake: str) -> Finding:
             spans = _and([_span(c, a, b) for a, b in inside])
             parts.append(f"{verb} the answer's probability at {spans} of {layers} (window centres)")
     text = (
-        f"Cutting {result.cut} {' and '.join(parts)}, significantly beyond {against}; most at {largest}. "
+        f"Cutting {result.cut} {' and '.join(parts)}, significantly {against}; most at {largest}. "
         f"p ≤ {ALPHA:g}, corrected over layers and cuts.{at_stake}"
     )
     return Finding(text, float(abs(c.mean[peak])))

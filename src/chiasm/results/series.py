@@ -103,7 +103,11 @@ def control_label(control: str) -> str:
     share = dose_share(control)
     if share is not None:
         return f"{100 * share:g} % of the cut's keys, random"
-    words = {SIZE_MATCHED: "as many random keys", IMAGE_SWAP: "another example's image", TWIN: "random-weights twin"}
+    words = {
+        SIZE_MATCHED: "as many random keys",
+        IMAGE_SWAP: "another example's image, nothing cut",
+        TWIN: "random-weights twin",
+    }
     return words.get(control, control)
 
 

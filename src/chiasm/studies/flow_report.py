@@ -34,9 +34,13 @@ class FlowReporter(Reporter):
         told = partial(captions.flow, effects, controls, floor)
         drawn = {"flow": Drawing(partial(figures.flow_curves, effects, controls, noise=floor), told)}
         if effects["type"].n_unique() > 1:
-            drawn["flow-by-type"] = Drawing(partial(figures.flow_by_type, effects, controls, noise=floor), told)
+            drawn["flow-by-type"] = Drawing(
+                partial(figures.flow_by_type, effects, controls, noise=floor), partial(told, panels="type")
+            )
         if controls is not None:
-            drawn["flow-controls"] = Drawing(partial(figures.flow_controls, effects, controls, noise=floor), told)
+            drawn["flow-controls"] = Drawing(
+                partial(figures.flow_controls, effects, controls, noise=floor), partial(told, panels="cut")
+            )
             if any(dose_share(name) is not None for name in set(controls["control"])):
                 dose = partial(figures.dose_curve, effects, controls)
                 drawn["dose"] = Drawing(dose, partial(captions.dose, effects, controls))

@@ -101,23 +101,27 @@ def _examples(rows: pl.DataFrame) -> str:
 
 
 def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:
-    names = {cut: control_for(controls, cut) for cut in in_order(effects, "cut")}
-    if controls is None or not any(names.values()):
+    if controls is None:
         return "No control was run: whether cutting anything else would do the same is not known."
-    parts = []
+    names = {cut: control_for(controls, cut) for cut in in_order(effects, "cut")}
+    parts, told = [], []
     for name in dict.fromkeys(n for n in names.values() if n):
         cuts = [cut for cut, control in names.items() if control == name]
         beside = controls.filter((pl.col("control") == name) & pl.col("cut").is_in(cuts))
         parts.append(f"{control_label(name)} ({', '.join(cuts)}; {_examples(beside)})")
-    told = f"Dashed: the control, {'; '.join(parts)}."
-    if IMAGE_SWAP in controls["control"]:
-        told += " Where a cut takes the whole image, no equally large set of other keys exists."
+    if parts:
+        told.append(f"Dashed: the control, {'; '.join(parts)}.")
     if SIZE_MATCHED in names.values():
-        told += " Random keys leave out attention sinks."
+        told.append("Random keys leave out attention sinks.")
     without = [cut for cut, name in names.items() if name is None]
-    return told + (f" Without a control: {', '.join(without)}." if without else "")
+    if without:
+        told.append(f"Without a control, for want of as many other keys: {', '.join(without)}.")
+    return " ".join(told)
 
 
 def _every_control(controls: pl.DataFrame) -> str:
-    names = [control_label(name) for name in in_order(controls, "control") if dose_share(name) is None]
-    return f"Grey: every control that was run ({', '.join(names)})."
+    names = [name for name in in_order(controls, "control") if dose_share(name) is None and name != IMAGE_SWAP]
+    told = [f"Grey: every control that was run ({', '.join(map(control_label, names))})."] if names else []
+    if IMAGE_SWAP in controls["control"]:
+        told.append(f"Level line: {control_label(IMAGE_SWAP)}, the scale of what is at stake, the same at every layer.")
+    return " ".join(told)

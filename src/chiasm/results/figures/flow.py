@@ -29,7 +29,7 @@ from chiasm.results.figures.style import (
     new_figure,
     zero_line,
 )
-from chiasm.results.schemas import dose_share
+from chiasm.results.schemas import IMAGE_SWAP, dose_share
 from chiasm.results.series import Curve, control_for, control_label, curve, in_order, layers_of, of_type
 
 _X = "Centre of the window (layer)"
@@ -184,7 +184,8 @@ class _Drawn:
         keys: list[Artist] = [marked] if one_cut else list(self.lines.values())
         for name, highest in self.highest_of.items():
             beyond = f", leaves the scale (to +{highest:.0f} %)" if highest > self.top else ""
-            keys.append(control_key(f"control: {control_label(name)}{beyond}", self.names.index(name), self.size))
+            role = "scale" if name == IMAGE_SWAP else "control"
+            keys.append(control_key(f"{role}: {control_label(name)}{beyond}", self.names.index(name), self.size))
         if self.noise > 0:
             keys.append(Patch(color=FAINT, label=f"noise floor, ±{self.noise:.2g} %"))
         return keys
