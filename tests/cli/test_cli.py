@@ -1,0 +1,295 @@
+"""The command line as a user meets it: what it prints, where it leaves results, how it ends."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from polars.testing import assert_frame_equal
+from tests.support import factories
+
+from chiasm import api
+from chiasm.cli.main import main
+from chiasm.cli.options import byte_count
+from chiasm.core.errors import ChiasmError
+from chiasm.results.rundir import RunDirectory
+
+CHIASM = [sys.executable, "-c", "from chiasm.cli.main import main; main()"]
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(factories.save("llava", tmp_path_factory.mktemp("model"), layers=3))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    lines = []
+    for seed in range(6):
+        example = factories.example(seed=seed, options=("red", "blue"))
+        example.images[0].save(folder / f"{seed}.png")
+        fields = {"id": example.id, "image": f"{seed}.png", "question": example.question, "answer": "red"}
+        lines.append(json.dumps(fields | {"boxes": [box._asdict() for box in example.boxes]}))
+    (folder / "data.jsonl").write_text("\n".join(lines))
+    return folder / "data.jsonl"
+
+
+def chiasm(*arguments: object) -> int:
+    """The exit code of a command run in this process."""
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    return int(left.value.code or 0)
+
+
+def short(model: str, data: Path, out: Path, *more: object) -> tuple[object, ...]:
+    return ("flow", model, "--data", data, "--keep", "all", "--window", 1, "--batch-size", 1, "--out", out, *more)
+
+
+def test_flow_leaves_tables_figures_and_a_report(model, data, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert chiasm(*short(model, data, out, "--patches", 1, "--cut", "image->last", "--cut", "last->last")) == 0
+    said = capsys.readouterr().out
+    assert "6 of 6 examples kept" in said
+    assert said.count("\n1. ") == said.count("\n2. ") == said.count("\n3. ") == 1
+    assert f"Report: {out / 'report.html'}" in said
+    assert {path.stem for path in (out / "tables").iterdir()} >= {"effects", "answers", "controls", "patches"}
+    page = (out / "report.html").read_text()
+    assert "image-&gt;last" in page
+    assert "The tokens between the question and the last position" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["status"] == "complete"
+    assert manifest["model"]["id"] == model
+    assert len(manifest["model"]["weights"]) == 16
+    assert (manifest["dtype"], manifest["seed"], manifest["counts"]["asked"]) == ("float32", 0, 6)
+
+
+def test_the_report_names_a_command_that_repeats_the_run(model, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(data.parent)
+    out = tmp_path / "run"
+    assert chiasm(*short(model, "data.jsonl", out, "--cut", "image->last", "--no-controls", "--seed", 3)) == 0
+    assert (
+        "--data data.jsonl --cut &#x27;image-&gt;last&#x27; --window 1 --keep all --no-controls --seed 3 --batch-size 1"
+        in ((out / "report.html").read_text())
+    )
+
+
+def test_a_run_is_not_overwritten_by_accident(model, data, tmp_path, capsys):
+    arguments = short(model, data, tmp_path / "run", "--limit", 2, "--no-controls")
+    assert chiasm(*arguments) == 0
+    assert chiasm(*arguments) == 2
+    assert "it holds this run, finished. Give --resume" in capsys.readouterr().err
+    assert chiasm(*arguments, "--seed", 3) == 2
+    assert "another run" in capsys.readouterr().err
+    assert chiasm(*arguments, "--resume") == 0
+    assert chiasm(*arguments, "--fresh") == 0
+
+
+def test_report_draws_a_run_again(model, data, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert chiasm(*short(model, data, out, "--limit", 2, "--patches", 1, "--cut", "image->last")) == 0
+    first = {path.name: path.read_bytes() for path in (out / "figures").iterdir()}
+    (out / "report.html").unlink()
+    assert chiasm("report", out) == 0
+    assert {path.name: path.read_bytes() for path in (out / "figures").iterdir()} == first
+    assert (out / "report.html").exists()
+    assert chiasm("report", tmp_path) == 2
+    assert "there is no manifest.json" in capsys.readouterr().err
+
+
+def test_eval_prints_accuracy_beside_guessing_and_blindness(model, data, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert chiasm("eval", model, "--data", data, "--blind", "--max-new-tokens", 3, "--out", out) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[0].split() == ["type", "n", "right", "95", "%", "interval", "majority", "blind"]
+    run = api.open_run(out)
+    assert run.table("eval").columns == ["example_id", "type", "answer", "generated", "correct"]
+    assert run.table("blind").height == run.table("eval").height == 6
+    assert run.table("blind")["generated"].to_list() != run.table("eval")["generated"].to_list()
+    assert "Answers of" in (out / "report.html").read_text()
+
+
+def test_models_lists_families(capsys):
+    assert chiasm("models", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(factories.FAMILIES) <= {family["name"] for family in told["families"]}
+    assert "tiny-random" in {one["name"] for one in told["embedded"]}
+    assert chiasm("models") == 0
+    assert "llava_next" in capsys.readouterr().out
+
+
+def test_check_ends_with_one_when_a_law_is_broken(model, capsys, monkeypatch):
+    assert chiasm("check", model) == 0
+    assert "laws hold" in capsys.readouterr().out
+    plain = api.ModelView.unembed
+    monkeypatch.setattr(api.ModelView, "unembed", lambda self, states: plain(self, states, normed=False))
+    assert chiasm("check", model) == 1
+    assert "\nNO " in capsys.readouterr().out
+
+
+def test_doctor_says_where_writing_fails(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert chiasm("doctor") == 0
+    assert "writing       possible here" in capsys.readouterr().out
+
+    def refuse(*args, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    assert chiasm("doctor") == 1
+    assert "NOT possible here (Permission denied)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("flow", "/nowhere/at/all"), "there is no such directory"),
+        (("flow", "tiny@nothing"), "cannot be read"),
+        (("flow", "MODEL", "--data", "nowhere.jsonl"), "there is no such file"),
+        (("flow", "MODEL", "--data", "DATA", "--cut", "picture->last"), "span `picture`"),
+        (("flow", "MODEL", "--data", "DATA", "--cut", "image"), "not of the form SOURCE->TARGET"),
+        (("flow", "MODEL", "--data", "DATA", "--window", "0"), "the least is 1"),
+        (("flow", "MODEL", "--data", "DATA", "--limit", "0"), "that is none"),
+        (("flow", "MODEL", "--data", "DATA", "--device", "abacus"), "the device `abacus`"),
+        (("flow", "MODEL", "--data", "DATA", "--memory", "much"), "no number of bytes"),
+        (("flow", "MODEL", "--data", "DATA", "--keep", "correct"), "nothing is left"),
+        (("flow", "MODEL", "--data", "EMPTY"), "it holds no example"),
+        (("flow", "MODEL", "--data", "TWICE"), "was already used"),
+        (("flow", "MODEL", "--data", "DATA", "--out", "DATA"), "it is a file"),
+        (("flow", "DATA"), "it is a file"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistake_is_told_without_a_traceback(wrong, said, model, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    line = data.read_text().splitlines()[0]
+    (tmp_path / "empty.jsonl").write_text("\n")
+    (tmp_path / "twice.jsonl").write_text(f"{line}\n{line}\n")
+    named = {"MODEL": model, "DATA": data, "EMPTY": tmp_path / "empty.jsonl", "TWICE": tmp_path / "twice.jsonl"}
+    arguments = [named.get(word, word) for word in wrong]
+    out = [] if "--out" in arguments else ["--out", tmp_path / "run"]
+    assert chiasm(*arguments, *out) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("chiasm: ")
+    assert "Traceback" not in error
+
+
+def test_unknown_words_end_with_two(capsys):
+    assert chiasm("flwo") == 2
+    assert chiasm("flow", "m", "--nonsense", "1") == 2
+    assert "flow" in capsys.readouterr().err
+
+
+def test_our_own_mistakes_keep_their_traceback(model, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("chiasm.studies.flow.answer_rows", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main([str(argument) for argument in short(model, data, tmp_path / "run")])
+
+
+def test_a_full_disk_loses_nothing_finished(model, data, tmp_path, capsys, monkeypatch):
+    out, whole, plain, calls = tmp_path / "run", tmp_path / "whole", os.fsync, []
+
+    def full(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) > 30:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        plain(handle)
+
+    arguments = ("--no-controls", "--cut", "image->last")
+    monkeypatch.setattr("os.fsync", full)
+    assert chiasm(*short(model, data, out, *arguments)) == 2
+    assert "the disk is full" in capsys.readouterr().err
+    monkeypatch.setattr("os.fsync", plain)
+    assert 0 < len(RunDirectory.load(out).done()) < 6
+    assert chiasm(*short(model, data, out, *arguments, "--resume")) == 0
+    assert chiasm(*short(model, data, whole, *arguments)) == 0
+    assert_same_tables(out, whole)
+
+
+def test_ctrl_c_says_how_to_go_on(model, data, tmp_path, capsys, monkeypatch):
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chiasm.studies.flow.answer_rows", stop)
+    assert chiasm(*short(model, data, tmp_path / "run")) == 130
+    assert "Run the same command again with --resume" in capsys.readouterr().err
+    assert RunDirectory.load(tmp_path / "run").manifest["status"] == "interrupted"
+
+
+def test_kill_and_resume_give_the_tables_of_an_uninterrupted_run(model, data, tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    arguments = ("--executor", "reference", "--cut", "question->last", "--draws", 10)
+    command = [*CHIASM, *map(str, short(model, data, killed, *arguments))]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    patience = time.monotonic() + 120
+    while len(list((killed / "shards").glob("[0-9]*"))) < 2 and process.poll() is None and time.monotonic() < patience:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    finished = RunDirectory.load(killed).done()
+    assert 2 <= len(finished) < 6
+    stamps = {index: (killed / "shards" / f"{index:06d}").stat().st_mtime_ns for index in finished}
+    assert chiasm(*short(model, data, killed, *arguments)) == 2
+    seen = {}
+    plain = RunDirectory.finish
+
+    def looking(directory: RunDirectory) -> None:
+        seen.update({i: (killed / "shards" / f"{i:06d}").stat().st_mtime_ns for i in finished})
+        plain(directory)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunDirectory, "finish", looking)
+        assert chiasm(*short(model, data, killed, *arguments, "--resume")) == 0
+    assert seen == stamps
+    assert chiasm(*short(model, data, whole, *arguments)) == 0
+    assert_same_tables(killed, whole)
+
+
+def test_help_comes_at_once_and_teaches_by_example():
+    """Measured as processor time, which does not depend on what else the machine does."""
+    probe = (
+        "import resource, sys\nfrom chiasm.cli.main import app\n"
+        "app(['--help'])\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "app(['flow', '--help'])\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(used.ru_utime + used.ru_stime, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert float(done.stderr) < 0.5
+    for example in ("chiasm demo", "chiasm flow tiny --patches 6", "image->question"):
+        assert example in done.stdout
+
+
+@pytest.mark.parametrize(("text", "count"), [("500MB", 500_000_000), ("2GiB", 2**31), ("1.5 kb", 1500), ("7", 7)])
+def test_byte_counts(text, count):
+    assert byte_count(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "MB", "5 elephants", "-3MB"])
+def test_what_is_no_byte_count(text):
+    with pytest.raises(ChiasmError):
+        byte_count(text)
+
+
+def assert_same_tables(first: Path, second: Path) -> None:
+    one, two = RunDirectory.load(first), RunDirectory.load(second)
+    assert one.tables() == two.tables()
+    for name in one.tables():
+        assert_frame_equal(one.table(name), two.table(name))
+    for told in ("counts", "failures", "left_out", "skipped"):
+        assert one.manifest[told] == two.manifest[told]
