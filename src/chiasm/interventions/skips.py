@@ -1,0 +1,221 @@
+"""Skips and plans: which work on which tokens is left out, in which layers, as frozen values with a JSON form."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from chiasm.core.errors import ChiasmError
+
+Part = Literal["ffn", "attention", "block", "tokens", "parallel"]
+Choice = Literal["all", "random", "least-change", "least-attention"]
+Phase = Literal["prefill", "decode", "both"]
+SkipSpan = Literal["image", "video", "text", "all"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """Work that is left out for some tokens in some layers.
+
+    `part`: `ffn` leaves the residual stream as it was after attention; `attention` computes no query and no output of
+    these rows, whose keys and values stay for others to read; `block` is both, so rows pass the layer unchanged;
+    `tokens` is `block` without keys and values, so nobody sees these rows from the first layer on; `parallel` leaves
+    out nothing, but lets attention and feed-forward read the same layer input.
+    `span`: tokens found by their ids at run time. `share`: of the span's tokens, taken by `choice`: at `random`,
+    those whose residual state turned least (cosine) in the layer before the first, or those that the last row paid
+    least attention (mean over heads) in that layer. They are chosen once per forward and are the same in all layers.
+    `phase`: `prefill` is a forward of several rows or with an empty cache, `decode` one of a single row behind it.
+    """
+
+    part: Part
+    span: SkipSpan
+    layers: tuple[int, ...]
+    share: float = 1.0
+    choice: Choice = "all"
+    phase: Phase = "prefill"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for value, kind, what in (
+            (self.part, Part, "part"),
+            (self.span, SkipSpan, "span"),
+            (self.choice, Choice, "choice"),
+            (self.phase, Phase, "phase"),
+        ):
+            if value not in get_args(kind):
+                raise ChiasmError(
+                    f"a skip with the {what} `{value}`", f"there are {', '.join(get_args(kind))}", "Name one of those"
+                )
+        if not self.layers:
+            raise ChiasmError("a skip without layers", "there is nothing to leave out", "Name at least one layer")
+        if list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
+            raise ChiasmError(
+                f"a skip in the layers {self.layers}", "they do not ascend from 0", "Give every layer once, in order"
+            )
+        if not 0 < self.share <= 1:
+            raise ChiasmError(f"a skip of the share {self.share}", "shares lie in 0 < share <= 1", "Give such a share")
+        if (self.share < 1) == (self.choice == "all"):
+            raise ChiasmError(
+                f"a skip of the share {self.share} chosen by `{self.choice}`",
+                "`all` means a share of 1, and a choice means less",
+                "Give both a share below 1 and how its tokens are chosen",
+            )
+        if self.choice.startswith("least") and (self.layers[0] < 1 or self.phase != "prefill"):
+            raise ChiasmError(
+                f"tokens chosen by `{self.choice}` from layer {self.layers[0]} on, in {self.phase}",
+                "the choice looks at the layer before, while the prompt is read",
+                "Begin at layer 1 or later, with phase `prefill`",
+            )
+        if self.part == "tokens":
+            self._check_tokens()
+        if self.part == "parallel" and (self.span, self.share) != ("all", 1):
+            raise ChiasmError("parallel sub-layers for some tokens", "they are parallel for all", "Give the span `all`")
+
+    def _check_tokens(self) -> None:
+        if self.span not in ("image", "video") or self.phase != "prefill" or self.layers[0] < 1:
+            raise ChiasmError(
+                f"dropping {self.span} tokens from layer {self.layers[0]} on, in {self.phase}",
+                "perceptual tokens are dropped, while the prompt is read, after at least one layer has seen them",
+                "Give the span `image` or `video`, the phase `prefill`, and layers from 1 on",
+            )
+        if self.layers != tuple(range(self.layers[0], self.layers[-1] + 1)):
+            raise ChiasmError(
+                f"dropping tokens in the layers {self.layers}",
+                "a token that is dropped does not come back",
+                "Give all layers from the first one to the last of the model",
+            )
+
+    def acts_in(self, phase: Phase) -> bool:
+        """Whether forwards of `phase` (prefill or decode) leave something out."""
+        return self.phase in (phase, "both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """The model that a plan was made for. `weights`: their hash, as in the manifests of runs."""
+
+    model_type: str
+    layers: int
+    width: int
+    weights: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Skips made together on one model. `measured`: what the study that proposed it found (loss, shares, seconds)."""
+
+    name: str
+    model: ModelIdentity
+    skips: tuple[Skip, ...] = ()
+    measured: Mapping[str, float | int | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        layers = self.model.layers
+        for skip in self.skips:
+            if skip.layers[-1] >= layers:
+                raise ChiasmError(
+                    f"the plan `{self.name}`",
+                    f"it skips in layer {skip.layers[-1]}, and the model has layers 0 to {layers - 1}",
+                    "Make the plan for this model",
+                )
+            if skip.part == "tokens" and skip.layers[-1] != layers - 1:
+                raise ChiasmError(
+                    f"the plan `{self.name}`",
+                    f"tokens dropped at layer {skip.layers[0]} come back at layer {skip.layers[-1] + 1}",
+                    f"Drop them to the last layer, {layers - 1}",
+                )
+        dropped = {layer for skip in self.skips if skip.part == "tokens" for layer in skip.layers}
+        for skip in self.skips:
+            if skip.choice.startswith("least") and skip.layers[0] - 1 in dropped:
+                raise ChiasmError(
+                    f"the plan `{self.name}`",
+                    f"layer {skip.layers[0] - 1} is to choose among tokens of which some are gone by then",
+                    "Drop tokens once",
+                )
+        for phase in ("prefill", "decode"):
+            gone = {
+                layer
+                for skip in self.skips
+                if skip.part == "block" and skip.span == "all" and skip.share == 1 and skip.acts_in(phase)
+                for layer in skip.layers
+            }
+            if len(gone) == layers:
+                raise ChiasmError(
+                    f"the plan `{self.name}`", f"it leaves no layer to compute in {phase}", "Keep at least one layer"
+                )
+
+    def to_json(self) -> str:
+        """The plan as JSON text; `from_json` gives an equal plan back."""
+        skips = [asdict(skip) for skip in self.skips]
+        body = {"format": _FORMAT, "name": self.name, "model": asdict(self.model), "skips": skips}
+        return json.dumps(body | {"measured": dict(self.measured)}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        """The plan that `to_json` wrote.
+
+        **Errors:** `ChiasmError` for text that is no plan, or one that contradicts itself.
+        """
+        try:
+            body: dict[str, Any] = json.loads(text)
+            if body["format"] != _FORMAT:
+                raise ValueError(f"its format is {body['format']}, and {_FORMAT} is known")
+            skips = tuple(Skip(**(skip | {"layers": tuple(skip["layers"])})) for skip in body["skips"])
+            model = ModelIdentity(**body["model"])
+            return cls(name=body["name"], model=model, skips=skips, measured=body.get("measured", {}))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ChiasmError("read a plan", f"this is none ({error})", "Give a plan.json that chiasm wrote") from error
+
+
+def companion_layers(layers: int, *, start: int = 0, interval: int = 2, end: int | None = None) -> tuple[int, ...]:
+    """The layers that the rule (start, interval) skips: `start < idx < end` and `idx % interval == 0`.
+
+    `end`: None is the last layer, which is never skipped. Source: Shukor & Cord 2024 (Skipping Computations in
+    Multimodal LLMs, arXiv 2410.09454), released code: interval 2 skips 15 of 32 layers, interval 4 skips 7.
+
+    **Errors:** `ChiasmError` if no layer is left to skip.
+    """
+    if interval < 1:
+        raise ChiasmError(f"the skip interval {interval}", "the least is 1", "Give a larger number")
+    found = tuple(i for i in range(start + 1, layers - 1 if end is None else min(end, layers)) if i % interval == 0)
+    if not found:
+        raise ChiasmError(
+            f"skip every {interval}. layer after layer {start} of {layers}", "no layer fits", "Start lower"
+        )
+    return found
+
+
+def visual_ffn(layers: Iterable[int], *, span: SkipSpan = "image", share: float = 1.0) -> Skip:
+    """Feed-forward left out for perceptual tokens: all of them, or a random share.
+
+    Source: Shukor & Cord 2024 (Implicit Multimodal Alignment), figure 11; how they choose a share is unknown.
+    """
+    choice: Choice = "all" if share == 1 else "random"
+    return Skip(part="ffn", span=span, layers=tuple(layers), share=share, choice=choice)
+
+
+def short_v(layers: Iterable[int]) -> Skip:
+    """Image tokens frozen in chosen layers, still read by text. Source: Yuan et al. 2025 (ShortV, arXiv 2504.00502)."""
+    return Skip(part="block", span="image", layers=tuple(layers))
+
+
+def v_skip(layers: Iterable[int]) -> Skip:
+    """Image tokens do not attend in chosen layers, but keep their feed-forward. Source: V-Skip (arXiv 2606.08511)."""
+    return Skip(part="attention", span="image", layers=tuple(layers))
+
+
+def fast_v(layers: int, *, after: int = 2, share: float = 0.5) -> Skip:
+    """The `share` of image tokens that the last row attends to least in layer `after - 1` is dropped from `after` on.
+
+    Source: Chen et al. 2024 (FastV, arXiv 2403.06764): K = `after`, R = `share`; attention of the last row, as
+    released.
+    """
+    return Skip(part="tokens", span="image", layers=tuple(range(after, layers)), share=share, choice="least-attention")
+
+
+def random_drop(layers: int, *, after: int = 2, share: float = 0.5, seed: int = 0) -> Skip:
+    """A random `share` of image tokens is dropped from layer `after` on: the control of every clever choice."""
+    chosen: Choice = "random" if share < 1 else "all"
+    return Skip(part="tokens", span="image", layers=tuple(range(after, layers)), share=share, choice=chosen, seed=seed)

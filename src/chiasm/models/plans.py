@@ -1,0 +1,83 @@
+"""Plans beside models: whose they are, whether they fit, and how they are stored and found again."""
+
+from pathlib import Path
+
+from chiasm.core.errors import ChiasmError
+from chiasm.interventions.skips import ModelIdentity, Plan, SkipSpan
+from chiasm.models.loading import fingerprint
+from chiasm.models.view import ModelView
+
+PLAN_FILE = "plan.json"
+
+
+def identity_of(view: ModelView) -> ModelIdentity:
+    """What a plan remembers of the model it was made for."""
+    return ModelIdentity(
+        model_type=view.config.model_type, layers=view.n_layers, width=view.width, weights=fingerprint(view)
+    )
+
+
+def span_tokens(view: ModelView) -> dict[SkipSpan, tuple[int, ...]]:
+    """The token ids by which spans are found in `input_ids`, as the checkpoint's configuration names them."""
+    found: dict[SkipSpan, tuple[int, ...]] = {}
+    for name in ("image", "video"):
+        token = getattr(view.config, f"{name}_token_id", None)
+        token = getattr(view.config, f"{name}_token_index", None) if token is None else token
+        if token is not None and name in view.family.modalities | {"image"}:
+            found[name] = (int(token),)
+    return found
+
+
+def require_fitting(view: ModelView, plan: Plan, *, same_weights: bool = True) -> None:
+    """Refuse a plan of another model, or one whose spans this model does not have.
+
+    **Errors:** `ChiasmError`.
+    """
+    asked, made = f"apply the plan `{plan.name}` to `{view.name}`", plan.model
+    shape = (view.config.model_type, view.n_layers, view.width)
+    if shape != (made.model_type, made.layers, made.width):
+        raise ChiasmError(
+            asked,
+            f"it was made for a {made.model_type} of {made.layers} layers and width {made.width}, and this is a "
+            f"{shape[0]} of {shape[1]} and {shape[2]}",
+            "Make a plan for this model",
+        )
+    if same_weights and made.weights != fingerprint(view):
+        raise ChiasmError(
+            asked,
+            "the model has other weights, or another dtype, than the one it was made for",
+            "Make a plan for this model, or pass same_weights=False to use it all the same",
+        )
+    tokens = span_tokens(view)
+    for skip in plan.skips:
+        if skip.span in ("image", "video") and skip.span not in tokens:
+            there = ", ".join((*tokens, "text", "all"))
+            raise ChiasmError(asked, f"it has no tokens of the span `{skip.span}`", f"Name one of {there}")
+    kinds = set(getattr(view.text_config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"} and any(skip.part not in ("ffn", "parallel") for skip in plan.skips):
+        found = f"its layers are {', '.join(sorted(kinds))}, and attention is skipped under full attention only"
+        raise ChiasmError(asked, found, "Skip the feed-forward")
+
+
+def save(view: ModelView, plan: Plan, directory: str | Path) -> Path:
+    """Write model, processor and plan.json to `directory`; plain transformers opens it (without the plan).
+
+    `read_plan` gives the plan back, to be applied to the model loaded from there.
+    """
+    folder = Path(directory)
+    view.model.save_pretrained(folder)
+    view.processor.save_pretrained(folder)
+    (folder / PLAN_FILE).write_text(plan.to_json())
+    return folder
+
+
+def read_plan(path: str | Path) -> Plan:
+    """The plan in a file, or in the plan.json of a directory (a run, or a checkpoint written by `save`).
+
+    **Errors:** `ChiasmError` if there is none.
+    """
+    file = Path(path)
+    file = file / PLAN_FILE if file.is_dir() else file
+    if not file.is_file():
+        raise ChiasmError(f"read the plan `{path}`", "there is no such file", f"Name a {PLAN_FILE}")
+    return Plan.from_json(file.read_text())

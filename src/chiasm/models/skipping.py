@@ -1,0 +1,212 @@
+"""Plans put into effect: an ordinary transformers model that does not do the work which its plan leaves out.
+
+The forwards of the decoder's branches are replaced; everything else, generation and cache included, is the model's
+own. Each forward finds its rows from `input_ids`, so prompts, batches and padding may change from call to call.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from chiasm.core.errors import ChiasmError
+from chiasm.interventions.skips import Plan, SkipSpan
+from chiasm.models.executors.frame import layer_arguments, replaced_forward
+from chiasm.models.plans import require_fitting, span_tokens
+from chiasm.models.skip_attention import Columns, attend, received, recording
+from chiasm.models.skip_rows import Gathered, Selection
+from chiasm.models.view import ModelView
+
+_NORMS = ("pre_feedforward_layernorm", "post_attention_layernorm")
+_applied: weakref.WeakKeyDictionary[nn.Module, ExitStack] = weakref.WeakKeyDictionary()
+
+
+def apply(view: ModelView, plan: Plan, *, same_weights: bool = True) -> nn.Module:
+    """Put `plan` into effect in `view.model`, which is returned: its forward and `generate()` now skip.
+
+    The model stays what it was, an ordinary transformers model; `remove` undoes it. `same_weights=False` also takes a
+    model of the same shape with other weights (fine-tuned since, or of another dtype).
+
+    **Errors:** `ChiasmError` for a plan of another model, a span that this model does not have, or a model that has a
+    plan in effect already.
+    """
+    if view.model in _applied:
+        raise ChiasmError(f"apply the plan `{plan.name}`", "a plan is in effect already", "Call `remove` first")
+    require_fitting(view, plan, same_weights=same_weights)
+    stack = ExitStack()
+    if plan.skips:
+        _Skipping(view, plan, span_tokens(view)).enter(stack)
+    _applied[view.model] = stack
+    return view.model
+
+
+def remove(view: ModelView) -> nn.Module:
+    """Undo `apply`; the model then computes, bit by bit, what it did before.
+
+    **Errors:** `ChiasmError` if no plan is in effect.
+    """
+    stack = _applied.pop(view.model, None)
+    if stack is None:
+        raise ChiasmError("remove a plan", "none is in effect", "Apply one first")
+    stack.close()
+    return view.model
+
+
+@contextmanager
+def skipping(view: ModelView, plan: Plan, *, same_weights: bool = True) -> Iterator[nn.Module]:
+    """`plan` in effect for the length of a block."""
+    model = apply(view, plan, same_weights=same_weights)
+    try:
+        yield model
+    finally:
+        remove(view)
+
+
+class _Skipping:
+    """The replaced forwards of one model, and what the forward at hand leaves out."""
+
+    def __init__(self, view: ModelView, plan: Plan, tokens: dict[SkipSpan, tuple[int, ...]]) -> None:
+        self.view, self.plan, self.tokens = view, plan, tokens
+        self.columns = Columns()
+        self.selection: Selection | None = None
+        self.before: dict[int, Tensor] = {}
+        # For `least-*`: the layer whose end decides, and the skips that it decides.
+        self.deciding: dict[int, list[int]] = {}
+        for index, skip in enumerate(plan.skips):
+            if skip.choice.startswith("least"):
+                self.deciding.setdefault(skip.layers[0], []).append(index)
+
+    def enter(self, stack: ExitStack) -> None:
+        view, skips = self.view, self.plan.skips
+        model = view.model.get_base_model() if view.is_peft else view.model
+        stack.callback(model.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
+        if any(skip.part not in ("ffn", "parallel") for skip in skips):
+            self._readable_masks(stack)
+        for index, layer in enumerate(view.layers):
+            parts = {skip.part for skip in skips if index in skip.layers}
+            decides = self.deciding.get(index, [])
+            watched = self.deciding.get(index + 1, [])
+            by_change = any(skips[k].choice == "least-change" for k in (*decides, *watched))
+            if by_change or "parallel" in parts:
+                hook = layer.register_forward_pre_hook(self._before(index), with_kwargs=True)
+                stack.callback(hook.remove)
+            if parts & {"ffn", "block", "tokens", "parallel"}:
+                mlp = view.mlp_of(layer)
+                stack.enter_context(replaced_forward(mlp, self._mlp(index, layer, mlp.forward, "parallel" in parts)))
+            scoring = any(skips[k].choice == "least-attention" for k in watched)
+            if scoring or parts & {"attention", "block", "tokens"}:
+                attention = view.attention_of(layer)
+                replaced = self._attention(index, attention, attention.forward, watched if scoring else [])
+                stack.enter_context(replaced_forward(attention, replaced))
+
+    def _readable_masks(self, stack: ExitStack) -> None:
+        """Flash and flex attention pass no mask whose rows could be taken: sdpa stands in for them."""
+        before = self.view.attention_implementation
+        if before not in ("sdpa", "eager"):
+            self.view.decoder.set_attn_implementation("sdpa")
+            stack.callback(self.view.decoder.set_attn_implementation, before)
+
+    def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        inputs = ({"input_ids": args[0]} if args else {}) | kwargs
+        self.selection = Selection(self.plan, self.tokens, inputs)
+        self.before = {}
+
+    @property
+    def rows(self) -> Selection:
+        assert self.selection is not None
+        return self.selection
+
+    def _before(self, index: int) -> Callable[..., None]:
+        def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            hidden, _ = layer_arguments(layer, args, kwargs)
+            for k in self.deciding.get(index, []):
+                if self.plan.skips[k].choice == "least-change" and self.rows.phase == "prefill":
+                    self.rows.choose(k, 1 - F.cosine_similarity(self.before[index - 1], hidden, dim=-1))
+            self.before = {index: hidden}
+
+        return hook
+
+    def _mlp(self, index: int, layer: nn.Module, forward: Callable[..., Any], parallel: bool) -> Callable[..., Any]:
+        norm = _norm_before_mlp(layer) if parallel else None
+
+        def replaced(hidden: Float[Tensor, "B T D"], *args: Any, **kwargs: Any) -> Any:
+            if norm is not None and self.rows.acting(index, ("parallel",)):
+                hidden = norm(self.before[index])
+            skips = self.rows.acting(index, ("ffn", "block", "tokens"))
+            out = self.rows.left_out(skips)
+            if out is None:
+                return forward(hidden, *args, **kwargs)
+            flat = hidden.reshape(-1, hidden.shape[-1])
+            kept = self.rows.kept_flat(skips)
+            result = torch.zeros_like(flat)
+            if len(kept):
+                result.index_copy_(0, kept, forward(flat.index_select(0, kept)[None], *args, **kwargs)[0])
+            return result.view_as(hidden)
+
+        return replaced
+
+    def _attention(
+        self, index: int, module: nn.Module, forward: Callable[..., Any], scores: list[int]
+    ) -> Callable[..., Any]:
+        def replaced(*args: Any, **kwargs: Any) -> Any:
+            hidden, named = layer_arguments(module, args, kwargs)
+            named["hidden_states"] = hidden
+            cache = named.get("past_key_values")
+            if scores and self.rows.phase == "prefill":
+                named, recorder = recording(named)
+                output = self._attended(index, module, forward, named, cache)
+                score = received(forward, module, named, recorder)
+                for k in scores:
+                    if self.plan.skips[k].choice == "least-attention":
+                        self.rows.choose(k, score)
+                return output
+            return self._attended(index, module, forward, named, cache)
+
+        return replaced
+
+    def _attended(
+        self, index: int, module: nn.Module, forward: Callable[..., Any], named: dict[str, Any], cache: Any
+    ) -> Any:
+        rows, hidden = self.rows, named["hidden_states"]
+        dropping = rows.acting(index, ("tokens",))
+        skips = dropping | rows.acting(index, ("attention", "block"))
+        implementation = self.view.attention_implementation
+        if rows.left_out(skips) is None:
+            if rows.past:
+                total = rows.past + hidden.shape[1]
+                named["attention_mask"] = self.columns.mask(
+                    cache, index, named.get("attention_mask"), total, implementation, hidden.dtype
+                )
+            return forward(**named)
+        absent = rows.left_out(dropping)
+        if absent is not None and rows.past:
+            raise ChiasmError(
+                f"a prompt in pieces under the plan `{self.plan.name}`",
+                "tokens are dropped while the prompt is read",
+                "Give the whole prompt in one forward",
+            )
+        kept, read = rows.kept(skips), rows.kept(dropping)
+        quiet = rows.left_out(skips)
+        assert quiet is not None
+        quiet = quiet if absent is None else quiet & ~absent
+        silent = Gathered.of(quiet) if bool(quiet.any()) else None
+        if absent is not None:
+            self.columns.remember(cache, index, read, hidden.shape[1])
+        return attend(forward, module, named, kept, read, silent, implementation), None
+
+
+def _norm_before_mlp(layer: nn.Module) -> nn.Module:
+    children = dict(layer.named_children())
+    for name in _NORMS:
+        if name in children:
+            return children[name]
+    raise ChiasmError(
+        f"parallel sub-layers in {type(layer).__name__}",
+        f"the norm before its feed-forward is not found among {', '.join(children)}",
+        "Use another part",
+    )
