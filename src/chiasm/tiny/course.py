@@ -61,10 +61,16 @@ def words_row(rng: random.Random, backward: bool) -> Row:
     return Row(prefix, [(f"ASSISTANT: {a}", f" {b}") for a, b in pairs], ["pair"] * len(pairs))
 
 
-def scene_row(scene: Scene, prefix: str, kinds: dict[str, float], count: int, rng: random.Random) -> Row:
-    """A caption to be said and `count` questions, all behind `prefix`."""
-    spoken = rng.random() < 0.3
-    blocks, named = [caption_block(scene, rng, spoken)], ["relations" if spoken else "caption"]
+def scene_row(
+    scene: Scene, prefix: str, kinds: dict[str, float], count: int, rng: random.Random, captions: float = 1.0
+) -> Row:
+    """Up to `count` questions, and with probability `captions` a caption to be said, all behind `prefix`."""
+    blocks: Blocks = []
+    named: list[str] = []
+    if rng.random() < captions:
+        spoken = rng.random() < 0.3
+        blocks.append(caption_block(scene, rng, spoken))
+        named.append("relations" if spoken else "caption")
     asked: set[str] = set()
     for kind in rng.choices(list(kinds), list(kinds.values()), k=count):
         made = lesson(scene, kind, rng)
@@ -101,12 +107,12 @@ def recall_rows(step: int, rng: random.Random, batch: int) -> list[Row]:
 
 def text_rows(share: float, rng: random.Random, batch: int) -> list[Row]:
     """The batch `share` (0..1) of the way through the second half: the six types, and less of what came before."""
-    words, many, lookups = (0.1, 0.5, 0.4) if share < 0.5 else (0.04, 0.15, 0.15)
+    words, many, lookups = (0.1, 0.5, 0.4) if share < 0.4 else (0.04, 0.15, 0.15)
     rows = []
     for _ in range(batch):
         if rng.random() < words:
             rows.append(words_row(rng, backward=True))
         else:
             scene = crowd(rng) if rng.random() < many else train_scene(rng)
-            rows.append(scene_row(scene, f"USER: {caption(scene, rng)}\n", mix(lookups), 7, rng))
+            rows.append(scene_row(scene, f"USER: {caption(scene, rng)}\n", mix(lookups), 9, rng, captions=0.35))
     return rows

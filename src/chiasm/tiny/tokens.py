@@ -34,16 +34,16 @@ TEMPLATE: Final = (
 )
 _ROLES: Final = ("USER", "ASSISTANT")
 _GRAMMAR: Final = tuple(
-    "a an the is are at of to or and in on do what which there object objects share color size side left right above "
-    "below yes no shape where how many image describe".split()  # noqa: SIM905
+    "a an the is are at of to or and in on do what which there object objects share color size side left right above "  # noqa: SIM905
+    "below yes no shape where how many image describe".split()
 )
 # Words that people type into a box: the model was never taught them, but they need not fall into bytes.
 _COMMON: Final = tuple(
-    "it its this that these those with without not any some all both each other one two three four five i you he she "
+    "it its this that these those with without not any some all both each other one two three four five i you he she "  # noqa: SIM905
     "we they my your from for by as be was were has have had can could would will does did see show shown look tell "
     "me about picture photo scene thing things kind type same different next near far between under over behind "
     "front inside outside big little white gray brown dark light bright color colors shapes word phrase only more "
-    "most less than when why who if then so up down here".split()  # noqa: SIM905
+    "most less than when why who if then so up down here".split()
 )
 
 
