@@ -1,0 +1,158 @@
+"""What a notebook does with `import chiasm`."""
+
+import subprocess
+import sys
+import weakref
+
+import polars as pl
+import pytest
+import torch
+from matplotlib.figure import Figure
+from peft import LoraConfig, get_peft_model
+from tests.support import factories
+
+import chiasm
+from chiasm.core.errors import ChiasmError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHIASM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def view():
+    model, processor = factories.build("llava")
+    return chiasm.load(model=model, processor=processor)
+
+
+def chosen(count: int = 3) -> list[chiasm.Example]:
+    return [factories.example(seed=seed) for seed in range(count)]
+
+
+def test_importing_is_light_and_every_name_is_there():
+    probe = (
+        "import sys, chiasm\n"
+        "assert not {'torch', 'transformers', 'polars', 'matplotlib'} & set(sys.modules)\n"
+        "assert set(chiasm.__all__) <= set(dir(chiasm))\n"
+        "for name in dir(chiasm): getattr(chiasm, name)\n"
+        "print(chiasm.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(AttributeError, match="no attribute `nothing`"):
+        _ = chiasm.nothing
+
+
+def test_a_flow_run_in_a_notebook(view):
+    run = chiasm.flow(view, data=chosen(), cuts=["image->last"], window=1, keep="all", controls=False, out=None)
+    assert run.tables == ["effects", "answers"]
+    assert isinstance(run.table("effects"), pl.DataFrame)
+    assert len(run.findings) == 3
+    assert not (run.path / "report.html").exists()
+    assert not list(run.path.glob("figures/*"))
+    assert run.figures == ["flow", "answers", "answers-as-released"]
+    assert isinstance(run.figure("flow"), Figure)
+    assert run.report() == run.path / "report.html"
+    assert "complete, 3 examples" in repr(run)
+    with pytest.raises(ChiasmError, match="this run has effects, answers"):
+        run.table("nothing")
+    with pytest.raises(ChiasmError, match="this run has flow, answers"):
+        run.figure("nothing")
+
+
+def test_a_temporary_run_goes_with_its_object(view):
+    run = chiasm.flow(view, data=chosen(1), cuts=["image->last"], window=1, keep="all", controls=False)
+    path, gone = run.path, weakref.ref(run.directory)
+    assert path.exists()
+    del run
+    assert gone() is None
+    assert not path.exists()
+
+
+def test_a_finished_run_is_opened_again(view, tmp_path):
+    out = tmp_path / "run"
+    run = chiasm.flow(view, data=chosen(), cuts=["last->last"], window=1, keep="all", out=out)
+    assert (out / "report.html").exists()
+    again = chiasm.open(out)
+    assert again.table("controls").equals(run.table("controls"))
+    assert again.findings == run.findings
+
+
+def test_a_sweep_over_all_windows_is_drawn_as_maps(view):
+    options = {"windows": "all", "keep": "all", "controls": False}
+    run = chiasm.flow(view, data=chosen(), cuts=["image->last", "question->last"], **options)
+    assert {"windows-0", "windows-1"} <= set(run.figures)
+    run.report()
+    assert "windows of one layer" in (run.path / "report.html").read_text()
+
+
+def test_evaluate_and_its_short_name(view):
+    assert chiasm.eval is chiasm.evaluate
+    run = chiasm.evaluate(view, data=chosen(), blind=True, max_new_tokens=2)
+    assert run.tables == ["eval", "blind"]
+    assert isinstance(run.figure("accuracy"), Figure)
+
+
+def test_the_embedded_twin_is_loaded_by_name():
+    view = chiasm.load("tiny-random")
+    assert (view.name, view.dtype) == ("tiny-random", torch.float32)
+    run = chiasm.flow(view, limit=2, keep="all", window=3, patches=1, words=2)
+    assert run.directory.counts()["kept"] == 2
+    assert run.table("effects")["layer"].n_unique() == view.n_layers
+    assert {"patches", "words"} <= set(run.tables)
+    assert "patches-0" in run.figures
+
+
+def test_the_embedded_model_brings_its_twin_along(view, monkeypatch):
+    """Which model stands beside another is decided by name, so any weights will do."""
+    view.name = "tiny"
+    try:
+        run = chiasm.flow(view, limit=2, keep="all", window=9)
+    finally:
+        view.name = "in memory"
+    assert "twin" in set(run.table("controls")["control"])
+    assert run.directory.manifest["twin"]["id"] == "tiny-random"
+
+
+def test_scenes_are_examples():
+    found = list(chiasm.examples("scenes", limit=3))
+    assert all(isinstance(example, chiasm.Example) for example in found)
+    assert len({example.type for example in found}) == 3
+
+
+def test_models_in_memory_fine_tuned_and_wrapped_by_peft_are_used_as_they_are(view):
+    options = {"cuts": ["image->last"], "window": 1, "keep": "all", "controls": False}
+    plain = chiasm.flow(view, data=chosen(2), **options).table("effects")
+    base, processor = factories.build("llava")
+    lora = LoraConfig(target_modules=["q_proj", "v_proj"], r=2, init_lora_weights=False)
+    torch.manual_seed(0)
+    wrapped = get_peft_model(base, lora)
+    tuned = chiasm.flow(chiasm.load(model=wrapped, processor=processor), data=chosen(2), **options).table("effects")
+    assert not plain["logprob_clean"].equals(tuned["logprob_clean"])
+    merged = chiasm.load(model=wrapped.merge_and_unload(), processor=processor)
+    again = chiasm.flow(merged, data=chosen(2), **options).table("effects")
+    assert again["logprob_cut"].to_list() == pytest.approx(tuned["logprob_cut"].to_list(), abs=1e-3)
+
+
+def test_check_returns_laws(view):
+    laws = chiasm.check(view)
+    assert all(law.ok for law in laws), [law for law in laws if not law.ok]
+
+
+def test_load_wants_one_thing(view):
+    with pytest.raises(ChiasmError, match="none was named"):
+        chiasm.load()
+    with pytest.raises(ChiasmError, match="both a source and a model"):
+        chiasm.load("tiny", model=view.model)
+
+
+def test_a_run_of_another_study_is_refused(tmp_path, view):
+    out = tmp_path / "run"
+    chiasm.evaluate(view, data=chosen(1), out=out)
+    manifest = (out / "manifest.json").read_text()
+    (out / "manifest.json").write_text(manifest.replace('"EvalSpec"', '"OtherSpec"'))
+    with pytest.raises(ChiasmError, match="it is of OtherSpec"):
+        chiasm.open(out)
