@@ -29,7 +29,7 @@ from chiasm.interventions import Cut, centred
 HERE = Path(__file__).parent
 BUDGETS = ("100MB", "500MB", "2GB")
 QUESTIONS = (2, 4, 8)
-HEADLINES = 3  # the first configurations of the plan
+HEADLINES = ("three cuts", "six cuts", "three cuts, reference")
 
 app = App(name="bench.flow", help=__doc__, help_format="plaintext")
 
@@ -46,6 +46,7 @@ def flow(
     jobs: int = 2,
     out: Path = HERE / "results",
     cache: Path | None = None,
+    resume: bool = False,
 ) -> None:
     """Measure, print, and write `flow.json` and `flow.md`.
 
@@ -58,6 +59,7 @@ def flow(
     jobs: how many of the configurations after the headlines run at a time (on a GPU always one).
     out: where the results go.
     cache: saved models and the peers' environments (default: CHIASM_BENCH_CACHE or ~/.cache/chiasm-bench).
+    resume: keep what `out` holds already, and measure the rest.
     """
     chosen = shape or ("small" if device == "cpu" else "llava-1.5-7b")
     folder = cache or cache_directory()
@@ -67,11 +69,13 @@ def flow(
     base = Request(
         name="", shape=chosen, cuts=THREE, repeats=1 if quick else repeats, threads=threads, device=device, model=model
     )
-    found: list[Measured] = []
-    for one in run_all(list(plan(base, quick=quick)), jobs, console):
+    found, beside = kept(out / "flow.json") if resume else ([], [])
+    known = [replace(one.request, model=model) for one in found]
+    for one in run_all([r for r in plan(base, quick=quick) if r not in known], jobs, console):
         found.append(one)
-        write(out, described, found, [])
-    beside = [] if not peers else run_peers(base, folder, console)
+        write(out, described, found, beside)
+    if peers:
+        beside = run_peers(base, folder, console, beside)
     for sheet in write(out, described, found, beside):
         sheet.show(console)
     console.print(f"written to {out / 'flow.md'} and {out / 'flow.json'}")
@@ -79,9 +83,10 @@ def flow(
 
 def plan(base: Request, *, quick: bool = False) -> Iterator[Request]:
     """The configurations, headlines first."""
-    yield replace(base, name="three cuts", check=not quick)
-    yield replace(base, name="six cuts", cuts=SIX)
-    yield replace(base, name="three cuts, reference", executor="reference")
+    three, six, reference = HEADLINES
+    yield replace(base, name=three, check=not quick)
+    yield replace(base, name=six, cuts=SIX)
+    yield replace(base, name=reference, executor="reference")
     if quick:
         return
     for questions in QUESTIONS:
@@ -95,11 +100,13 @@ def plan(base: Request, *, quick: bool = False) -> Iterator[Request]:
 
 def run_all(requests: list[Request], jobs: int, console: Console) -> Iterator[Measured]:
     """The headlines alone on the machine, the others `jobs` at a time: their ratios are taken inside one process."""
-    for request in requests[:HEADLINES]:
+    first = [request for request in requests if request.name in HEADLINES]
+    for request in first:
         console.print(f"{request.name} ...", style="dim")
         yield measured(request)
-    with ThreadPoolExecutor(jobs if requests[0].device == "cpu" else 1) as pool:
-        for one in pool.map(measured, requests[HEADLINES:]):
+    others = [request for request in requests if request not in first]
+    with ThreadPoolExecutor(jobs if all(r.device == "cpu" for r in others) else 1) as pool:
+        for one in pool.map(measured, others):
             console.print(f"{one.request.name}: done", style="dim")
             yield one
 
@@ -110,9 +117,25 @@ def measured(request: Request) -> Measured:
     finished = subprocess.run(
         command, input=json.dumps(asdict(request)), stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parent
     )
-    values = json.loads(finished.stdout.splitlines()[-1])
-    times = {name: [Seconds(**one) for one in values[name]] for name in ("clean", "sweep")}
-    return Measured(**values | times | {"request": request})
+    return read_measured(json.loads(finished.stdout.splitlines()[-1]), request)
+
+
+def kept(file: Path) -> tuple[list[Measured], list[Peer]]:
+    """What an earlier run has written; nothing if there was none."""
+    if not file.exists():
+        return [], []
+    raw = json.loads(file.read_text())
+    found = [read_measured(v, Request(**v["request"] | {"cuts": tuple(v["request"]["cuts"])})) for v in raw["sweeps"]]
+    return found, [Peer(**v | _times(v, "clean", "cut")) for v in raw["peers"]]
+
+
+def read_measured(values: dict[str, Any], request: Request) -> Measured:
+    """A measurement from its JSON."""
+    return Measured(**values | _times(values, "clean", "sweep") | {"request": request})
+
+
+def _times(values: dict[str, Any], *names: str) -> dict[str, list[Seconds]]:
+    return {name: [Seconds(**one) for one in values[name]] for name in names}
 
 
 def saved_model(shape: str, folder: Path) -> str:
@@ -124,9 +147,11 @@ def saved_model(shape: str, folder: Path) -> str:
     return str(target)
 
 
-def run_peers(base: Request, folder: Path, console: Console) -> list[Peer]:
-    """Plain hooks first, then every peer that is installed."""
+def run_peers(base: Request, folder: Path, console: Console, done: list[Peer]) -> list[Peer]:
+    """Plain hooks first, then every peer that is installed; all of them again if one is missing from `done`."""
     interpreters = {"hooks": Path(sys.executable)} | {peer: python_of(folder, peer) for peer in PEERS}
+    if len(done) == len(interpreters):
+        return done
     found: list[Peer] = []
     with tempfile.TemporaryDirectory() as scratch:
         for peer, python in interpreters.items():
@@ -164,7 +189,7 @@ def run_peer(peer: str, python: Path, base: Request, scratch: Path) -> Peer:
     values: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     ours, theirs = load_file(logits), load_file(scratch / "hooks.safetensors")
     gaps = [(ours[k].log_softmax(-1) - theirs[k].log_softmax(-1)).abs().max() for k in theirs]
-    times = {name: [Seconds(**one) for one in values[name]] for name in ("clean", "cut")}
+    times = _times(values, "clean", "cut")
     difference = None if peer == "hooks" else float(max(gaps))
     name = "plain hooks" if peer == "hooks" else peer.replace("_", "-")
     return Peer(name, values["versions"], values["attention"], times["clean"], times["cut"], difference)
@@ -188,7 +213,7 @@ def write(out: Path, described: dict[str, str | int], found: list[Measured], bes
     out.mkdir(parents=True, exist_ok=True)
     raw = {"machine": described, "sweeps": [asdict(m) for m in found]}
     for one in raw["sweeps"]:
-        one["request"].pop("model")
+        one["request"]["model"] = ""  # a path of this machine
     raw["peers"] = [
         peer._asdict() | {k: [asdict(s) for s in getattr(peer, k)] for k in ("clean", "cut")} for peer in beside
     ]

@@ -168,4 +168,8 @@ def test_the_results_hold_every_time_and_the_tables_every_configuration(tmp_path
     text = (tmp_path / "flow.md").read_text()
     assert all(f"| {one.request.name} |" in text for one in found)
     assert "extrapolated" in text
-    assert request(**raw["sweeps"][0]["request"] | {"cuts": THREE}) == found[0].request
+    assert flow.kept(tmp_path / "flow.json") == (found, [])
+
+
+def test_nothing_is_kept_from_a_run_that_never_was(tmp_path: Path) -> None:
+    assert flow.kept(tmp_path / "flow.json") == ([], [])
