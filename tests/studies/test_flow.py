@@ -17,6 +17,7 @@ from chiasm.interventions import Cut, Variant, centred
 from chiasm.models.executors.base import Job
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.generation import generate
+from chiasm.models.loading import wrap
 from chiasm.studies.flow_spec import PAPER_CUTS
 
 CONTRACT = [
@@ -126,6 +127,12 @@ def test_without_other_images_the_swap_is_skipped_and_told(view):
 def test_controls_can_be_left_out(view):
     found = flow_runs.run(view, flow_runs.examples(2), controls=False, twin=flow_runs.view_of(seed=1))
     assert found.tables() == ["effects", "answers"]
+
+
+def test_a_twin_of_another_depth_is_refused(view):
+    twin = wrap(*factories.build("llava", layers=2))
+    with pytest.raises(ChiasmError, match="it has 2 layers and"):
+        flow_runs.run(view, flow_runs.examples(1), twin=twin)
 
 
 def test_answers_are_tracked_from_the_embeddings_to_the_output(run, view):

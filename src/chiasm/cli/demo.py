@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-EXAMPLES = 90
-"""Fifteen of each of the six types: enough for an interval, and done in a minute or two on two cores."""
+EXAMPLES = 180
+"""Thirty of each of the six types: enough for an interval, and done in a minute on two cores."""
 
 
 def demo(*, out: Path = Path("runs/demo"), resume: Annotated[bool, Parameter(negative="")] = False) -> None:
@@ -25,5 +25,5 @@ def demo(*, out: Path = Path("runs/demo"), resume: Annotated[bool, Parameter(neg
     from chiasm.cli.told import tell
 
     tell(
-        api.flow("tiny", limit=EXAMPLES, window=3, patches=12, words=EXAMPLES, out=out, resume=resume, fresh=not resume)
+        api.flow("tiny", limit=EXAMPLES, window=3, patches=6, words=EXAMPLES, out=out, resume=resume, fresh=not resume)
     )

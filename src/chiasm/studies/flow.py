@@ -206,10 +206,13 @@ def run_flow(
 ) -> None:
     """Fill `directory` with the tables of `spec`; what it already holds is not computed again.
 
-    **Errors:** `ChiasmError` for an unknown span, or if no example is left.
+    **Errors:** `ChiasmError` for an unknown span, a twin of another depth, or if no example is left.
     """
     if spec.patches and not any(example.images for example in examples[: spec.patches]):
         raise ChiasmError("a map of patches", "the first examples have no image", "Leave --patches out")
+    if twin is not None and twin.n_layers != view.n_layers:
+        found = f"it has {twin.n_layers} layers and {view.name} has {view.n_layers}"
+        raise ChiasmError(f"{twin.name} as the twin", found, "Name a model of the same shape with random weights")
     work = FlowWork(spec, view, examples, executor, twin)
     local.run(work, examples, directory, spec.unit, "flow")
     told: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
