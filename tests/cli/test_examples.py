@@ -1,0 +1,28 @@
+"""Commands in the README and in help texts can be typed as they stand."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from chiasm.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands() -> list[str]:
+    texts = [ROOT / "README.md", *sorted((ROOT / "src" / "chiasm" / "cli").glob("*.py"))]
+    found = [line.strip() for text in texts for line in text.read_text().splitlines()]
+    return [line for line in found if re.match(r"chiasm [a-z]+( |$)", line)]
+
+
+def test_there_are_examples_of_every_verb():
+    verbs = {shlex.split(command)[1] for command in commands()}
+    assert verbs >= {"demo", "flow", "eval", "report", "models", "check", "doctor"}
+
+
+@pytest.mark.parametrize("command", commands())
+def test_it_parses(command):
+    function, _, _ = app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+    assert function.__module__.startswith("chiasm.cli.")
