@@ -7,9 +7,12 @@ import torch
 from tests.support.float64 import no_upcasts
 
 from chiasm.measures.base import Measure
+from chiasm.measures.centres import Centres, Pilot
+from chiasm.measures.overlap import matrices_of
+from chiasm.measures.registry import Wanted
 from chiasm.models.encoded import Encoded
 from chiasm.models.observe import Seen, observe
-from chiasm.models.sites import find_blocks
+from chiasm.models.sites import SITES, find_blocks
 from chiasm.models.view import ModelView
 
 
@@ -40,12 +43,40 @@ def feed(
         for m in made:
             m.see(seen)
 
+    def listen_inputs(*read: object) -> None:
+        for m in made:
+            if m.wants_inputs:
+                m.see_inputs(*read)
+
     for encoded in batches:
         with no_upcasts(view.dtype):
-            batch = observe(view, blocks, encoded, spans, listen, sites=sites)
+            batch = observe(view, blocks, encoded, spans, listen, sites=sites, listen_inputs=listen_inputs)
         for m in made:
             m.end(batch)
     return made
+
+
+def pilot(view: ModelView, batches: Sequence[Sequence[Encoded]], spans: tuple[str, ...]) -> Centres:
+    """The centres that all examples give, at all sites."""
+    found = Pilot()
+    for encoded in batches:
+        with no_upcasts(view.dtype):
+            blocks = find_blocks(view, encoded[0])
+            found.end(observe(view, blocks, encoded, spans, found.see, sites=frozenset(SITES)))
+    return found.centres()
+
+
+def wanted(view: ModelView, items: Sequence[Encoded], spans: tuple[str, ...] = ("image", "question")) -> Wanted:
+    """Everything that can be measured, on a view without limits."""
+    return Wanted(
+        spans=spans,
+        layers=view.n_layers,
+        matrices=matrices_of(view.layers),
+        unembed=lambda states: view.unembed(states).detach(),
+        words=lambda token: view.tokenizer.decode([token]),
+        centres=pilot(view, [items], spans),
+        as_released=True,
+    )
 
 
 def rows_of(measure: Measure, table: str) -> list[dict]:

@@ -14,6 +14,8 @@ def align(
     study: Study = Study(),  # noqa: B008 (frozen)
     span: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     as_released: Annotated[bool, Parameter(negative="")] = False,
+    inside: bool = True,
+    vocabulary_tokens: int = 16,
     controls: bool = True,
     control_limit: int = 64,
     twin: str | None = None,
@@ -21,8 +23,8 @@ def align(
 ) -> None:
     """Do image and text tokens share a space, and how fast does either change?
 
-    One plain pass of the untouched model gives norms, change from layer to layer, similarities and the alignment
-    score, with intervals and controls.
+    One plain pass of the untouched model gives norms, change from layer to layer, similarities, nearest words, the
+    weights that either needs, and the alignment score, with intervals and controls.
 
     The embedded model, on the embedded world:
 
@@ -38,6 +40,10 @@ def align(
         Part of the sequence to read; repeat it. Default: image, video, audio (as far as there is any) and question.
     as_released
         Also the forms of the released code where they are not the right ones.
+    inside
+        Also read between the parts of every block.
+    vocabulary_tokens
+        Tokens per span and example that are read in words, at nine depths; 0 for none. Costs most of all.
     controls
         Random tokens in place of the image, and the random-weights twin.
     control_limit
@@ -56,6 +62,8 @@ def align(
         **study.arguments(),
         span=span or DEFAULT_SPANS,
         as_released=as_released,
+        inside=inside,
+        vocabulary_tokens=vocabulary_tokens,
         controls=controls,
         control_limit=control_limit,
         twin=twin,

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from chiasm.core.groups import GROUPS, group_of
 from chiasm.models.observe import Batch, Seen
@@ -78,6 +79,15 @@ class Measure(ABC):
     def sites(self) -> frozenset[str]:
         """The sites it listens to."""
         return frozenset({"residual"})
+
+    @property
+    def wants_inputs(self) -> bool:
+        """Whether it also listens to what the matrices of every block read (`see_inputs`)."""
+        return False
+
+    def see_inputs(self, layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
+        """What the matrices called `names` of a block read, at the batch's tokens."""
+        raise NotImplementedError(f"{self.name} does not listen to inputs")
 
     @abstractmethod
     def price(self, sizes: Sizes) -> Price:

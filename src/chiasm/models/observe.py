@@ -105,9 +105,10 @@ InputListener = Callable[[int, tuple[str, ...], Batch, Float[Tensor, "N D"]], No
 Replacement = Callable[[Float[Tensor, "B T D"], list[int]], Float[Tensor, "B T D"]]
 
 
-def inverse(norms: Tensor) -> Tensor:
-    """1 / norm, and 0 where the norm is 0."""
-    return torch.where(norms > 0, 1 / norms.clamp(min=torch.finfo(norms.dtype).tiny), 0)
+def inverse(norms: Tensor, of: Tensor | float = 0.0) -> Tensor:
+    """1 / norm, and 0 where the norm is 0, or no more than the rounding of a difference of vectors of norm `of`."""
+    limits = torch.finfo(norms.dtype)
+    return torch.where(norms > 16 * limits.eps * of, 1 / norms.clamp(min=limits.tiny), 0)
 
 
 def averaging(batch: Batch, like: Tensor) -> Float[Tensor, "S N"]:

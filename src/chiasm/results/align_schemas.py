@@ -79,8 +79,8 @@ VOCABULARY = TableSchema(
     (
         _SPAN,
         _STATE,
-        Column("quantity", "string", "Quantity", "nat", "entropy, kl or js of the distributions over the vocabulary."),
-        Column("against", "string", "Against", "", "The other span, or the other layer; empty for entropy."),
+        Column("quantity", "string", "Quantity", "nat", "entropy, kl, js, cosine or kl_sticky (as released)."),
+        Column("against", "string", "Against", "", "The other span, or the later state; empty for entropy."),
         _MEAN,
         _LOW,
         _HIGH,
@@ -138,6 +138,8 @@ OVERLAP = TableSchema(
         Column("null_random", "float", "Random masks", "", "Expected of two independent random masks."),
         Column("null_magnitude", "float", "Magnitude", "", "Mean overlap of either mask with that of magnitude alone."),
         Column("null_permuted", "float", "Permuted norms", "", "Overlap when the second span's norms are shuffled."),
+        Column("tokens_a", "int", "Tokens, first", "", "How many tokens the first span's norms rest on."),
+        Column("tokens_b", "int", "Tokens, second", "", "How many tokens the second span's norms rest on."),
     ),
 )
 

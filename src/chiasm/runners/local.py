@@ -43,6 +43,10 @@ def run(work: Work[P], examples: Sequence[Example], directory: RunDirectory, uni
 
 
 def computed_by(work: Work[P], prepared: _Prepared[P]) -> Computed:
+    """What `work` makes of those of a unit that could be prepared.
+
+    **Errors:** `ChiasmError` where the device's memory is too small for them.
+    """
     usable = [item for _, item in prepared if not isinstance(item, ExampleError)]
     try:
         return work.compute(usable)

@@ -5,18 +5,17 @@ Source: Shukor & Cord 2024, "Implicit Multimodal Alignment" (arXiv 2405.16700).
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
-from chiasm.measures.base import Price, Sizes
-from chiasm.measures.noise import NoiseTokens
-from chiasm.measures.registry import Wanted, measures
+from chiasm.core.groups import priority
+from chiasm.measures.centres import PILOT
 from chiasm.models.encoded import Encoded
-from chiasm.models.observe import Batch, Replacement, Seen, observe
-from chiasm.models.sites import Block, find_blocks
+from chiasm.models.observe import Batch
 from chiasm.models.view import ModelView
 from chiasm.results.align_schemas import NOISE_TOKENS
 from chiasm.results.rundir import RunDirectory
@@ -25,6 +24,7 @@ from chiasm.results.tables import Rows
 from chiasm.runners import folded
 from chiasm.runners.base import Computed
 from chiasm.studies.align_spec import AlignSpec
+from chiasm.studies.align_subject import Subject
 from chiasm.studies.common import for_preparing
 
 _MODEL = "model"
@@ -46,11 +46,25 @@ class AlignWork(folded.Folding[Prepared]):
         self.spec, self.view = spec, view
         self.twin = twin if spec.controls else None
         self.seconds = 0.0
-        kinds = [_MODEL, *([NOISE_TOKENS] if spec.controls else []), *([TWIN] if self.twin else [])]
-        self.measures = {kind: measures(_wanted(spec)) for kind in kinds}
+        self.subjects = {_MODEL: Subject(spec, view)}
+        if spec.controls:
+            self.subjects[NOISE_TOKENS] = Subject(spec, view, noise=True)
+        if self.twin is not None:
+            self.subjects[TWIN] = Subject(spec, self.twin)
         self._preparing = for_preparing(view)
         self._preparing_twin = for_preparing(self.twin) if self.twin else None
-        self._blocks: dict[str, tuple[Block, ...]] = {}
+
+    def pilot(self, examples: Sequence[Example]) -> None:
+        """The pilot pass, on those whose seeded hash is least; of the controls, of those that they are run on."""
+        for kind, subject in self.subjects.items():
+            among = examples if kind == _MODEL else examples[: self.spec.control_limit]
+            chosen = sorted(among, key=lambda example: (priority(example.id, self.spec.seed), example.id))[:PILOT]
+            encoded = []
+            for example in chosen:
+                # The run itself tells which examples cannot be used, and why.
+                with suppress(ExampleError):
+                    encoded.append(subject.view.encode(example, instruction=self.spec.instruction))
+            subject.pilot(encoded)
 
     def prepare(self, index: int, example: Example) -> Prepared:
         encoded = self._preparing.encode(example, instruction=self.spec.instruction)
@@ -64,7 +78,7 @@ class AlignWork(folded.Folding[Prepared]):
             return Computed({})
         started = time.perf_counter()
         encoded = [item.encoded for item in prepared]
-        batch = self._read(_MODEL, self.view, encoded)
+        batch = self.subjects[_MODEL].read(encoded)
         skipped = self._controls([item for item in prepared if item.index < self.spec.control_limit])
         self.seconds += time.perf_counter() - started
         failures = [(batch.ids[index], reason) for index, reason in sorted(batch.failures.items())]
@@ -74,21 +88,21 @@ class AlignWork(folded.Folding[Prepared]):
     def state(self) -> Mapping[str, np.ndarray]:
         return {
             f"{kind}|{measure.name}|{key}": value
-            for kind, made in self.measures.items()
-            for measure in made
+            for kind, subject in self.subjects.items()
+            for measure in subject.measures
             for key, value in measure.state().items()
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        for kind, made in self.measures.items():
-            for measure in made:
+        for kind, subject in self.subjects.items():
+            for measure in subject.measures:
                 prefix = f"{kind}|{measure.name}|"
                 measure.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
 
     def tables(self) -> Mapping[str, Rows]:
         found: dict[str, list[dict[str, Any]]] = {}
-        for kind, made in self.measures.items():
-            for measure in made:
+        for kind, subject in self.subjects.items():
+            for measure in subject.measures:
                 for table, rows in measure.tables().items():
                     if kind == _MODEL:
                         found.setdefault(table, []).extend(rows)
@@ -97,40 +111,16 @@ class AlignWork(folded.Folding[Prepared]):
                         found.setdefault(f"{table}_controls", []).extend(told)
         return found
 
-    def prices(self, encoded: Encoded) -> dict[str, Price]:
-        """What each measure costs on an example like `encoded`, and the plain forward under the name `forward`."""
-        sizes = _sizes(self.view, self.spec, encoded)
-        found = {"forward": Price(_forward_operations(self.view, encoded), 0.0)}
-        return found | {measure.name: measure.price(sizes) for measure in self.measures[_MODEL]}
-
     def _controls(self, items: Sequence[Prepared]) -> list[tuple[str, str]]:
         skipped = []
-        if items and NOISE_TOKENS in self.measures:
-            encoded = [item.encoded for item in items]
-            noise = self._read(NOISE_TOKENS, self.view, encoded, NoiseTokens(encoded, self.spec.seed))
-            skipped += [(noise.ids[k], f"{NOISE_TOKENS}: {reason}") for k, reason in noise.failures.items()]
+        if items and NOISE_TOKENS in self.subjects:
+            batch = self.subjects[NOISE_TOKENS].read([item.encoded for item in items])
+            skipped += [(batch.ids[k], f"{NOISE_TOKENS}: {reason}") for k, reason in batch.failures.items()]
         twins = [item.twin for item in items if item.twin is not None]
-        if twins and self.twin is not None:
-            batch = self._read(TWIN, self.twin, twins)
+        if twins:
+            batch = self.subjects[TWIN].read(twins)
             skipped += [(batch.ids[k], f"{TWIN}: {reason}") for k, reason in batch.failures.items()]
         return skipped
-
-    def _read(
-        self, kind: str, view: ModelView, encoded: Sequence[Encoded], replace: Replacement | None = None
-    ) -> Batch:
-        made = self.measures[kind]
-        if kind not in self._blocks:
-            self._blocks[kind] = find_blocks(view, encoded[0])
-
-        def listen(seen: Seen) -> None:
-            for measure in made:
-                measure.see(seen)
-
-        sites = frozenset().union(*(measure.sites() for measure in made))
-        batch = observe(view, self._blocks[kind], encoded, self.spec.span, listen, sites=sites, replace=replace)
-        for measure in made:
-            measure.end(batch)
-        return batch
 
 
 def run_align(
@@ -145,16 +135,13 @@ def run_align(
     **Errors:** `ChiasmError` for an unknown span, or if no example is left or none has both kinds of span.
     """
     work = AlignWork(spec, view, twin)
+    work.pilot(examples)
     folded.run(work, examples, directory, spec.unit, "align")
-    if directory.done() and not work.tables()["score"] and directory.counts()["kept"]:
+    if directory.counts()["kept"] and "score" not in directory.tables():
         found = f"no example has a perceptual and a textual one among {', '.join(spec.span)}"
         raise ChiasmError("compare spans", found, "Name spans that the examples have, with --span")
     directory.manifest = directory.manifest | {"seconds": {"compute": round(work.seconds, 3)}}
     directory.finish()
-
-
-def _wanted(spec: AlignSpec) -> Wanted:
-    return Wanted(spec.span, as_released=spec.as_released)
 
 
 def _extents(prepared: Sequence[Prepared], batch: Batch) -> list[dict[str, Any]]:
@@ -168,22 +155,3 @@ def _extents(prepared: Sequence[Prepared], batch: Batch) -> list[dict[str, Any]]
         for segment in batch.segments
         if batch.good(segment)
     ]
-
-
-def _sizes(view: ModelView, spec: AlignSpec, encoded: Encoded) -> Sizes:
-    config = view.text_config
-    tokens = {span: len(encoded.spans[span]) for span in spec.span if span in encoded.spans}
-    return Sizes(
-        layers=view.n_layers,
-        width=view.width,
-        inner=int(config.intermediate_size),
-        vocabulary=int(config.vocab_size),
-        tokens=tokens,
-        sampled=min(view.n_layers + 1, 9),
-    )
-
-
-def _forward_operations(view: ModelView, encoded: Encoded) -> float:
-    """Two operations per weight and token in the decoder layers; attention scores and the encoder come on top."""
-    weights = sum(p.numel() for layer in view.layers for p in layer.parameters() if p.ndim > 1)
-    return 2.0 * weights * encoded.length

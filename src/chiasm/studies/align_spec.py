@@ -16,8 +16,9 @@ class AlignSpec:
 
     `span`: which parts of the sequence are read; perceptual ones are compared with textual ones. `as_released`: also
     the forms of the released code, where they are not the right ones. `controls`: also random tokens in place of the
-    image, and the `twin`, a model with random weights, on the first `control_limit` examples. `unit`: examples
-    computed together.
+    image, and the `twin`, a model with random weights, on the first `control_limit` examples. `inside`: also read
+    between the parts of every block. `vocabulary_tokens`: tokens per span and example that are read in words (0: none).
+    `unit`: examples computed together.
     """
 
     model: str
@@ -26,6 +27,8 @@ class AlignSpec:
     limit: int | None = None
     split: str = "heldout"
     as_released: bool = False
+    inside: bool = True
+    vocabulary_tokens: int = 16
     controls: bool = True
     control_limit: int = 64
     twin: str | None = None
@@ -34,9 +37,13 @@ class AlignSpec:
     unit: int = 8
 
     def __post_init__(self) -> None:
-        for name, value in (("batch-size", self.unit), ("control-limit", self.control_limit)):
-            if value < 1:
-                raise ChiasmError(f"--{name} {value}", "the least is 1", "Give a larger number")
+        for name, value, least in (
+            ("batch-size", self.unit, 1),
+            ("control-limit", self.control_limit, 1),
+            ("vocabulary-tokens", self.vocabulary_tokens, 0),
+        ):
+            if value < least:
+                raise ChiasmError(f"--{name} {value}", f"the least is {least}", "Give a larger number")
         if len(set(self.span)) < len(self.span):
             raise ChiasmError("these spans", "one is given twice", "Give every span once")
         sides = {is_perceptual(span) for span in self.span}

@@ -1,0 +1,156 @@
+"""The shape of the cloud that mean tokens form: its dimension, its likeness to another cloud, and maps of it."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.manifold import TSNE
+
+from chiasm.core.groups import GROUPS, group_jackknife, group_of
+from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
+from chiasm.measures.pairs import cross_pairs
+from chiasm.measures.reservoir import Reservoir
+from chiasm.models.observe import Batch, Seen
+
+_TSNE_SEED = 42
+_LEAST_CKA = 8
+
+
+class Geometry(Measure):
+    """Of mean tokens, at sampled states, over a reservoir of at most `examples` examples drawn by a seeded hash.
+
+    `effective_rank`: the exponential of the entropy of the covariance's eigenvalues (Roy & Vetterli 2007); it cannot
+    exceed the number of examples, so compare it only at equal n. `cka`: linear centred kernel alignment of a
+    perceptual and a textual span over the same examples (Kornblith et al. 2019), with the unbiased estimator of HSIC
+    (Song et al. 2012), without which it nears 1 wherever examples are fewer than dimensions; unrelated clouds give 0.
+    Maps: PCA and t-SNE (scikit-learn's defaults, seed 42) of all spans together at the first, a middle and the last
+    state. In t-SNE neither distances between clusters nor their sizes mean anything.
+    """
+
+    name: ClassVar[str] = "geometry"
+
+    def __init__(self, spans: tuple[str, ...], layers: tuple[int, ...], *, examples: int = 256, seed: int = 0) -> None:
+        super().__init__()
+        self.spans, self.layers = spans, layers
+        self.reservoir = Reservoir(examples, seed)
+        self._waiting: dict[int, Float[np.ndarray, "S D"]] = {}
+
+    def price(self, sizes: Sizes) -> Price:
+        size = self.reservoir.size * sizes.sampled * len(sizes.tokens) * sizes.width
+        # The means themselves come from what other measures share.
+        return Price(2.0 * sizes.sampled * sizes.read * sizes.width, 4.0 * size)
+
+    def see(self, seen: Seen) -> None:
+        if seen.site == "residual" and seen.layer in self.layers:
+            self._waiting[seen.layer] = seen.means.cpu().float().numpy()
+
+    def end(self, batch: Batch) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for example, name in enumerate(batch.ids):
+            if example in batch.failures or not self.reservoir.wants(name):
+                continue
+            found = {
+                f"{layer}/{segment.span}": means[k]
+                for layer, means in waiting.items()
+                for k, segment in enumerate(batch.segments)
+                if segment.example == example
+            }
+            if found:
+                self.reservoir.add(name, found)
+
+    def merge(self, other: "Geometry") -> None:
+        self.reservoir.merge(other.reservoir)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return self.reservoir.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.reservoir.restore(state)
+
+    def tables(self) -> Tables:
+        rows: list[dict[str, Any]] = []
+        for layer in self.layers:
+            for span in self.spans:
+                names = self.reservoir.names(f"{layer}/{span}")
+                if len(names) > 1:
+                    rank = effective_rank(self._matrix(layer, span, names))
+                    about = {"span": span, "layer": layer, "quantity": "effective_rank", "against": ""}
+                    rows.append(about | {"mean": rank, "low": None, "high": None, "n": len(names)})
+            for a, b in cross_pairs(self.spans):
+                names = self.reservoir.names(f"{layer}/{a}", f"{layer}/{b}")
+                if len(names) >= _LEAST_CKA:
+                    rows.append(self._cka(layer, a, b, names))
+        return {"geometry": rows, "map": self._maps()}
+
+    def _matrix(self, layer: int, span: str, names: list[str]) -> Float[np.ndarray, "n D"]:
+        return np.stack([self.reservoir.kept[name][f"{layer}/{span}"] for name in names]).astype(np.float64)
+
+    def _cka(self, layer: int, a: str, b: str, names: list[str]) -> dict[str, Any]:
+        x, y = self._matrix(layer, a, names), self._matrix(layer, b, names)
+        groups = np.array([group_of(name) for name in names])
+        counts = np.bincount(groups, minlength=GROUPS).astype(float)
+        values = [cka(x, y)]
+        for group in range(GROUPS):
+            rest = groups != group
+            values.append(cka(x[rest], y[rest]) if rest.sum() > 3 else values[0])
+        e = group_jackknife(np.array(values), counts)
+        about = {"span": a, "layer": layer, "quantity": "cka", "against": b, "mean": float(e.mean)}
+        return about | {"low": bound(float(e.low)), "high": bound(float(e.high)), "n": e.n}
+
+    def _maps(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for layer in dict.fromkeys((self.layers[0], self.layers[len(self.layers) // 2], self.layers[-1])):
+            points = [(span, name) for span in self.spans for name in self.reservoir.names(f"{layer}/{span}")]
+            if len(points) < 6:
+                continue
+            data = np.stack([self.reservoir.kept[name][f"{layer}/{span}"] for span, name in points]).astype(np.float64)
+            if not data.std(axis=0).any():
+                continue
+            perplexity = min(30.0, (len(points) - 1) / 3)
+            tsne = TSNE(2, perplexity=perplexity, random_state=_TSNE_SEED).fit_transform(data)
+            for method, places in (("pca", pca(data)), ("tsne", tsne)):
+                rows += [
+                    {"example_id": name, "span": span, "layer": layer, "method": method, "x": float(x), "y": float(y)}
+                    for (span, name), (x, y) in zip(points, places, strict=True)
+                ]
+        return rows
+
+
+def effective_rank(x: Float[np.ndarray, "n D"]) -> float:
+    """exp of the entropy of the covariance's eigenvalues as shares of their sum; 0 where nothing varies."""
+    values = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2
+    if values.sum() == 0:
+        return 0.0
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def cka(x: Float[np.ndarray, "n D"], y: Float[np.ndarray, "n E"]) -> float:
+    """Linear centred kernel alignment with unbiased HSIC; 0 where either does not vary."""
+    a, b = (_centred_gram(z) for z in (x, y))
+    scale = (a * a).sum() * (b * b).sum()
+    return float((a * b).sum() / np.sqrt(scale)) if scale > 0 else 0.0
+
+
+def _centred_gram(x: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n n"]:
+    """U-centred inner products (Székely & Rizzo 2014): their entrywise products are unbiased for HSIC."""
+    # Taking the mean away changes nothing but the rounding.
+    centred = x - x.mean(axis=0)
+    gram, n = centred @ centred.T, len(x)
+    np.fill_diagonal(gram, 0)
+    rows = gram.sum(axis=0)
+    gram = gram - (rows[:, None] + rows[None, :]) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))
+    np.fill_diagonal(gram, 0)
+    return gram
+
+
+def pca(x: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n 2"]:
+    """The first two principal components; of each axis the entry of largest size is positive."""
+    centred = x - x.mean(axis=0)
+    u, s, axes = np.linalg.svd(centred, full_matrices=False)
+    found = np.zeros((len(x), 2))
+    k = min(2, len(s))
+    signs = np.sign(axes[np.arange(k), np.abs(axes[:k]).argmax(axis=1)])
+    found[:, :k] = u[:, :k] * s[:k] * signs
+    return found

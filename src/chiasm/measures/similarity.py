@@ -1,0 +1,175 @@
+"""How near the tokens of two spans are to each other, within examples and between them."""
+
+from collections.abc import Iterator
+from itertools import combinations_with_replacement
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from chiasm.core.groups import GROUPS, group_jackknife, without_each
+from chiasm.core.statistics import Estimate
+from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
+from chiasm.measures.centres import Centres
+from chiasm.models.observe import Batch, Seen, averaging, inverse
+from chiasm.models.sites import SITES
+
+HALVES = ("[first half]", "[second half]")
+
+
+class Similarity(Measure):
+    """Cosines between spans: of mean tokens (`avg`), and the mean over all pairs of tokens (`mean`), at every depth.
+
+    `paired`: both spans of one example; otherwise of all pairs of different examples, exact from sums of unit vectors.
+    A span with itself, over pairs of examples, says how narrow the cone is that it lies in; the halves are the paper's
+    p-p and t-t (first and second half of the examples). Variants: `raw`; `centred`, after the pilot's mean token was
+    subtracted; `no_outliers`, without the pilot's outlier dimensions. Inside the block (taps norm1 to down): `avg`,
+    raw and centred.
+
+    The same sums give the table `geometry` its `narrowness`: the mean cosine of a span's tokens to their mean
+    direction, tokens weighted so that examples count alike.
+
+    Source: Shukor & Cord 2024 (arXiv 2405.16700), Figures 2 and 8; released `compute_sim.py`, lines 131-187.
+    """
+
+    name: ClassVar[str] = "similarity"
+
+    def __init__(self, spans: tuple[str, ...], centres: Centres, *, inside: bool = True) -> None:
+        super().__init__()
+        self.spans, self.centres, self.inside = spans, centres, inside
+        self._waiting: dict[str, Float[np.ndarray, "S D"]] = {}
+
+    def sites(self) -> frozenset[str]:
+        return frozenset(SITES) if self.inside else frozenset({"residual"})
+
+    def price(self, sizes: Sizes) -> Price:
+        vectors = 6.0 * (sizes.layers + 1) * sizes.width
+        operations = 5.0 * (sizes.layers + 1) * sizes.read * sizes.width
+        if self.inside:
+            vectors += 2.0 * sizes.layers * (5 * sizes.width + sizes.inner)
+            operations += 2.0 * sizes.layers * sizes.read * (5 * sizes.width + sizes.inner)
+        return Price(operations, GROUPS * 8.0 * len(sizes.tokens) * vectors)
+
+    def see(self, seen: Seen) -> None:
+        if seen.site not in self.sites():
+            return
+        for mode, variant, vectors in self._vectors(seen):
+            key = f"{seen.site}/{seen.layer}/{mode}/{variant}"
+            self._waiting[key] = vectors.cpu().double().numpy()
+
+    def _vectors(self, seen: Seen) -> Iterator[tuple[str, str, Float[Tensor, "S D"]]]:
+        """Vectors whose products are the cosines of a mode: mode, variant, one vector per segment."""
+        yield "avg", "raw", seen.mean_directions
+        centre = self.centres.get((seen.site, seen.layer))
+        mean = None if centre is None else centre.mean.to(seen.states)
+        if mean is not None:
+            yield "avg", "centred", _unit(seen.means - mean, mean.norm())
+        if seen.site != "residual":
+            return
+        yield "mean", "raw", seen.directions_mean
+        if centre is None or mean is None:
+            return
+        keep = centre.keep.to(seen.states)
+        yield "avg", "no_outliers", _unit(seen.means * keep)
+        pool = averaging(seen.batch, seen.states)
+        centred = seen.states - mean
+        size = inverse(torch.linalg.vector_norm(centred, dim=-1), mean.norm())
+        yield "mean", "centred", (pool * size) @ centred
+        size = inverse(torch.linalg.vector_norm(seen.states * keep, dim=-1))
+        yield "mean", "no_outliers", ((pool * size) @ seen.states) * keep
+
+    def end(self, batch: Batch) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for span in self.spans:
+            examples, _ = batch.places(span)
+            self.sums.add(f"n/{span}", [batch.ids[e] for e in examples], np.ones(len(examples)))
+        for a, b in self._pairs():
+            shared, _, _ = batch.both(a, b)
+            self.sums.add(f"n/{a}/{b}", [batch.ids[e] for e in shared], np.ones(len(shared)))
+        for key, vectors in waiting.items():
+            for span in self.spans:
+                examples, at = batch.places(span)
+                self.sums.add(f"{key}/{span}", [batch.ids[e] for e in examples], vectors[at])
+            for a, b in self._pairs():
+                shared, in_a, in_b = batch.both(a, b)
+                products = (vectors[in_a] * vectors[in_b]).sum(axis=-1)
+                self.sums.add(f"{key}/{a}/{b}", [batch.ids[e] for e in shared], products)
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        return list(combinations_with_replacement(self.spans, 2))
+
+    def tables(self) -> Tables:
+        keys = [k.rpartition("/")[0] for k in self.sums.arrays if not k.startswith("n/") and k.count("/") == 4]
+        rows: list[dict[str, Any]] = []
+        cones = []
+        for key in sorted(dict.fromkeys(keys), key=_order):
+            tap, layer, mode, variant = key.split("/")
+            about = {"layer": int(layer), "tap": tap, "mode": mode, "variant": variant}
+            for a, b in self._pairs():
+                if f"{key}/{a}" in self.sums and f"{key}/{b}" in self.sums:
+                    rows += [about | row for row in self._rows(key, a, b)]
+            if (tap, mode, variant) == ("residual", "mean", "raw"):
+                cones += [self._narrowness(key, int(layer), s) for s in self.spans if f"{key}/{s}" in self.sums]
+        return {"similarity": rows, "geometry": cones}
+
+    def _rows(self, key: str, a: str, b: str) -> Iterator[dict[str, Any]]:
+        of_a, of_b = without_each(self.sums[f"{key}/{a}"]), without_each(self.sums[f"{key}/{b}"])
+        n_a, n_b = without_each(self.sums[f"n/{a}"]), without_each(self.sums[f"n/{b}"])
+        if f"{key}/{a}/{b}" in self.sums:
+            own, both = without_each(self.sums[f"{key}/{a}/{b}"]), without_each(self.sums[f"n/{a}/{b}"])
+            counts = self.sums[f"n/{a}/{b}"]
+        else:
+            own, both, counts = np.zeros(GROUPS + 1), np.zeros(GROUPS + 1), self.sums[f"n/{a}"] + self.sums[f"n/{b}"]
+        if a != b and both[0]:
+            yield _row(a, b, True, _ratio(own, both, counts))
+        pairs = n_a * n_b - both
+        if pairs[0]:
+            yield _row(a, b, False, _ratio((of_a * of_b).sum(axis=-1) - own, pairs, counts))
+        if a == b:
+            yield from self._halves(key, a)
+
+    def _halves(self, key: str, span: str) -> Iterator[dict[str, Any]]:
+        """The first ten groups of examples against the other ten."""
+        sums, counts = self.sums[f"{key}/{span}"], self.sums[f"n/{span}"]
+        first = np.arange(GROUPS) < GROUPS // 2
+        one, two = (without_each(sums * half[:, None]) for half in (first, ~first))
+        n_one, n_two = (without_each(counts * half) for half in (first, ~first))
+        if n_one[0] * n_two[0]:
+            e = _ratio((one * two).sum(axis=-1), n_one * n_two, counts)
+            yield _row(f"{span} {HALVES[0]}", f"{span} {HALVES[1]}", False, e)
+
+    def _narrowness(self, key: str, layer: int, span: str) -> dict[str, Any]:
+        counts = self.sums[f"n/{span}"]
+        sums, n = without_each(self.sums[f"{key}/{span}"]), without_each(counts)
+        e = group_jackknife(np.linalg.norm(sums, axis=-1) / np.maximum(n, 1), counts)
+        about = {"span": span, "layer": layer, "quantity": "narrowness", "against": ""}
+        return about | _estimate(e)
+
+
+def _ratio(
+    numerator: Float[np.ndarray, " K"], denominator: Float[np.ndarray, " K"], counts: Float[np.ndarray, " G"]
+) -> Estimate:
+    """The jackknife of a ratio; without an interval where leaving out one group leaves nothing."""
+    if (denominator > 0).all():
+        return group_jackknife(numerator / denominator, counts)
+    nothing = np.array(np.nan)
+    return Estimate(np.array(numerator[0] / denominator[0]), nothing, nothing, int(counts.sum()))
+
+
+def _unit(vectors: Float[Tensor, "S D"], of: Tensor | float = 0.0) -> Float[Tensor, "S D"]:
+    return vectors * inverse(torch.linalg.vector_norm(vectors, dim=-1), of)[:, None]
+
+
+def _order(key: str) -> tuple[int, int, str, str]:
+    tap, layer, mode, variant = key.split("/")
+    return SITES.index(tap), int(layer), mode, variant
+
+
+def _row(a: str, b: str, paired: bool, e: Estimate) -> dict[str, Any]:
+    return {"a": a, "b": b, "paired": paired} | _estimate(e)
+
+
+def _estimate(e: Estimate) -> dict[str, Any]:
+    return {"mean": float(e.mean), "low": bound(float(e.low)), "high": bound(float(e.high)), "n": e.n}

@@ -1,0 +1,159 @@
+"""Statistics over all pairs of tokens of two spans: medians and extremes, which cannot be added up."""
+
+from itertools import combinations_with_replacement
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from chiasm.core.groups import group_jackknife, means_without_each, priority
+from chiasm.core.statistics import Estimate
+from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
+from chiasm.measures.centres import Centres
+from chiasm.measures.pairs import cross_pairs
+from chiasm.measures.reservoir import Reservoir
+from chiasm.models.observe import Batch, Seen, inverse
+
+MODES = ("median", "max", "min", "max_mean", "diagonal")
+
+
+class TokenPairs(Measure):
+    """Modes of similarity over the n_a x n_b cosines between tokens, at sampled depths of the residual stream.
+
+    `median`, `max`, `min` over all of them; `max_mean`: mean over the tokens of `a` of the largest with any of `b`;
+    `diagonal`: mean over tokens of equal rank within their spans. Paired rows use every example and all tokens, for
+    pairs (perceptual, textual). Rows over pairs of examples use a reservoir of `examples` examples, drawn by a seeded
+    hash, with at most `tokens` tokens of each span, drawn by the seed; a maximum over fewer tokens is smaller, so such
+    rows compare with each other only.
+
+    Source: Shukor & Cord 2024, released `compute_sim.py`, lines 131-187.
+    """
+
+    name: ClassVar[str] = "token_pairs"
+
+    def __init__(
+        self,
+        spans: tuple[str, ...],
+        layers: tuple[int, ...],
+        centres: Centres,
+        *,
+        examples: int = 16,
+        tokens: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.spans, self.layers, self.centres, self.tokens, self.seed = spans, layers, centres, tokens, seed
+        self.reservoir = Reservoir(examples, seed)
+        self._found: dict[tuple[str, str, int, str, int], Float[Tensor, " modes"]] = {}
+        self._kept: dict[int, dict[str, np.ndarray]] = {}
+
+    def price(self, sizes: Sizes) -> Price:
+        pairs = sum(sizes.tokens.get(a, 0) * sizes.tokens.get(b, 0) for a, b in cross_pairs(self.spans))
+        per_example = sizes.sampled * sum(min(self.tokens, n) for n in sizes.tokens.values()) * sizes.width
+        return Price(4.0 * sizes.sampled * pairs * sizes.width, 2 * 4.0 * self.reservoir.size * per_example)
+
+    def see(self, seen: Seen) -> None:
+        if seen.site != "residual" or seen.layer not in self.layers:
+            return
+        places = {(s.example, s.span): slice(s.start, s.stop) for s in seen.batch.segments}
+        for variant, states, size in self._variants(seen):
+            unit = states * inverse(torch.linalg.vector_norm(states, dim=-1), size)[:, None]
+            for example, name in enumerate(seen.batch.ids):
+                there = {span: unit[places[example, span]] for span in self.spans if (example, span) in places}
+                for a, b in cross_pairs(self.spans):
+                    if a in there and b in there:
+                        self._found[a, b, seen.layer, variant, example] = statistics(there[a] @ there[b].T)
+                if self.reservoir.wants(name):
+                    for span, tokens in there.items():
+                        chosen = tokens[self._sample(len(tokens))].cpu().float().numpy()
+                        self._kept.setdefault(example, {})[f"{seen.layer}/{variant}/{span}"] = chosen
+
+    def _variants(self, seen: Seen) -> list[tuple[str, Float[Tensor, "N D"], float]]:
+        """Name, states, and the norm of what was subtracted from them."""
+        raw = [("raw", seen.states, 0.0)]
+        centre = self.centres.get((seen.site, seen.layer))
+        if centre is None:
+            return raw
+        return [*raw, ("centred", seen.states - centre.mean.to(seen.states), float(centre.mean.norm()))]
+
+    def _sample(self, n: int) -> np.ndarray:
+        # Spans of equal length give up the same tokens, so that ranks stay comparable.
+        if n <= self.tokens:
+            return np.arange(n)
+        rng = np.random.default_rng([self.seed, priority(str(n), self.seed)])
+        return np.sort(rng.choice(n, self.tokens, replace=False))
+
+    def end(self, batch: Batch) -> None:
+        found, self._found = self._found, {}
+        kept, self._kept = self._kept, {}
+        for (a, b, layer, variant, example), values in found.items():
+            if example not in batch.failures:
+                both = np.concatenate([values.cpu().double().numpy(), [1.0]])
+                self.sums.add(f"{a}/{b}/{layer}/{variant}", [batch.ids[example]], both[None])
+        for example, arrays in kept.items():
+            if example not in batch.failures:
+                self.reservoir.add(batch.ids[example], arrays)
+
+    def merge(self, other: "TokenPairs") -> None:
+        super().merge(other)
+        self.reservoir.merge(other.reservoir)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return super().state() | self.reservoir.state()
+
+    def restore(self, state: Any) -> None:
+        super().restore(state)
+        self.reservoir.restore(state)
+
+    def tables(self) -> Tables:
+        rows = []
+        for key in sorted(self.sums.arrays):
+            a, b, layer, variant = key.split("/")
+            sums = self.sums[key]
+            e = group_jackknife(means_without_each(sums[:, :-1], sums[:, -1]), sums[:, -1])
+            rows += _rows(a, b, int(layer), variant, True, e)
+        for layer in self.layers:
+            for a, b in combinations_with_replacement(self.spans, 2):
+                for variant in ("raw", "centred"):
+                    e = self._between(f"{layer}/{variant}/{a}", f"{layer}/{variant}/{b}")
+                    rows += [] if e is None else _rows(a, b, layer, variant, False, e)
+        return {"similarity": rows}
+
+    def _between(self, in_a: str, in_b: str) -> Estimate | None:
+        """Means over ordered pairs of different examples of the reservoir; each example is a group of its own."""
+        names = self.reservoir.names(in_a, in_b)
+        if len(names) < 2:
+            return None
+        kept = [self.reservoir.kept[name] for name in names]
+        values = np.zeros((len(names), len(names), len(MODES)))
+        for i, one in enumerate(kept):
+            for j, other in enumerate(kept):
+                if i != j:
+                    cosines = torch.from_numpy(one[in_a]) @ torch.from_numpy(other[in_b]).T
+                    values[i, j] = statistics(cosines).numpy()
+        n, total = len(names), values.sum(axis=(0, 1))
+        if n == 2:
+            nothing = np.full(len(MODES), np.nan)
+            return Estimate(total / 2, nothing, nothing, 2)
+        without = total - values.sum(axis=0) - values.sum(axis=1)
+        means = np.concatenate([total[None] / (n * (n - 1)), without / ((n - 1) * (n - 2))])
+        return group_jackknife(means, np.ones(n))
+
+
+def statistics(cosines: Float[Tensor, "n m"]) -> Float[Tensor, " modes"]:
+    """The five modes of a matrix of cosines between tokens."""
+    flat = cosines.flatten()
+    k = flat.numel()
+    low = flat.kthvalue((k + 1) // 2).values
+    median = low if k % 2 else (low + flat.kthvalue(k // 2 + 1).values) / 2
+    return torch.stack([median, flat.max(), flat.min(), cosines.amax(dim=1).mean(), cosines.diagonal().mean()])
+
+
+def _rows(a: str, b: str, layer: int, variant: str, paired: bool, e: Estimate) -> list[dict[str, Any]]:
+    about = {"a": a, "b": b, "layer": layer, "tap": "residual", "paired": paired, "variant": variant, "n": e.n}
+    return [
+        about | {"mode": mode, "mean": float(e.mean[k]), "low": bound(float(e.low[k])), "high": bound(float(e.high[k]))}
+        for k, mode in enumerate(MODES)
+    ]

@@ -1,0 +1,210 @@
+"""What tokens mean in words: their distributions over the vocabulary, read through the output head."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from chiasm.core.groups import group_jackknife, means_without_each, priority
+from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
+from chiasm.measures.pairs import cross_pairs
+from chiasm.models.observe import Batch, Seen
+
+_LEAST = 1e-30
+"""Probabilities are not taken for smaller than this, so that no divergence is infinite."""
+
+NEAREST = 20
+"""Words per span and state that the table `nearest` names."""
+
+
+class Vocabulary(Measure):
+    """Entropy of tokens' distributions, divergences between spans and between depths, and the nearest words.
+
+    At sampled states, softmax(head(norm(state))) of at most `tokens` tokens per span, drawn by a seed. `entropy`: mean
+    over tokens. Against another span, `kl` (of this span from that one) and `js` compare the spans' mean distributions
+    within each example. Against a later state (`state k`), they are of each token with itself, averaged, and so is the
+    `cosine` of the two distributions. `kl_sticky`, with `as_released`: the perceptual span stays at the embeddings,
+    as the released code has it by a variable that is never reset (the right form, `kl`, is at the same depth).
+
+    Source: Shukor & Cord 2024 (arXiv 2405.16700), section 3.1 and Figure 13; released `compute_histograms.py`, lines
+    126, 479, 651 and 928. The released code also pairs tokens of unrelated examples by their place in a list, which
+    depends on the order of the data and is not repeated here. Assumption: the head reads hidden states that it was
+    not trained on; at early depths that is a convention and not a measurement.
+    """
+
+    name: ClassVar[str] = "vocabulary"
+
+    def __init__(
+        self,
+        spans: tuple[str, ...],
+        layers: tuple[int, ...],
+        unembed: Callable[[Tensor], Tensor],
+        words: Callable[[int], str],
+        *,
+        tokens: int = 16,
+        seed: int = 0,
+        as_released: bool = False,
+    ) -> None:
+        super().__init__()
+        self.spans, self.layers, self.unembed, self.words = spans, layers, unembed, words
+        self.tokens, self.seed, self.as_released = tokens, seed, as_released
+        self.counts: dict[str, np.ndarray] = {}
+        self._size = 0
+        self._values: list[tuple[str, int, Tensor]] = []
+        self._nearest: list[tuple[str, int, Tensor]] = []
+        self._past: dict[int, Tensor] = {}
+        self._entering: dict[int, Tensor] = {}
+
+    def price(self, sizes: Sizes) -> Price:
+        read = sum(min(self.tokens, n) for n in sizes.tokens.values())
+        operations = sizes.sampled * read * (2.0 * sizes.width + 20) * sizes.vocabulary
+        held = 4.0 * read * sizes.vocabulary + 8.0 * sizes.sampled * len(sizes.tokens) * sizes.vocabulary
+        return Price(operations, held)
+
+    def see(self, seen: Seen) -> None:
+        if seen.site != "residual" or seen.layer not in self.layers:
+            return
+        place = self.layers.index(seen.layer)
+        before = self.layers[place - 1] if place else None
+        means: dict[tuple[int, str], Tensor] = {}
+        for index, segment in enumerate(seen.batch.segments):
+            at = torch.from_numpy(segment.start + self._sample(seen.batch.ids[segment.example], segment))
+            logs = torch.log_softmax(self._logits(seen.states[at.to(seen.states.device)]), dim=-1)
+            self._size = logs.shape[-1]
+            p = logs.exp()
+            here = f"{segment.span}/{seen.layer}"
+            self._values.append((f"{here}/entropy/", segment.example, entropy(p).mean()))
+            self._nearest.append((here, segment.example, logs.argmax(dim=-1)))
+            if before is not None:
+                past, there = self._past[index], f"{segment.span}/{before}"
+                against = f"state {seen.layer}"
+                self._values += [
+                    (f"{there}/{name}/{against}", segment.example, value.mean())
+                    for name, value in (("kl", kl(past, p)), ("js", js(past, p)), ("cosine", _cosine(past, p)))
+                ]
+            self._past[index] = p
+            means[segment.example, segment.span] = p.mean(dim=0)
+            if place == 0:
+                self._entering[index] = means[segment.example, segment.span]
+        self._between(seen, means)
+
+    def _between(self, seen: Seen, means: Mapping[tuple[int, str], Tensor]) -> None:
+        segments = {(s.example, s.span): k for k, s in enumerate(seen.batch.segments)}
+        for a, b in cross_pairs(self.spans):
+            for example in range(len(seen.batch.ids)):
+                if (example, a) not in means or (example, b) not in means:
+                    continue
+                p, q = means[example, a], means[example, b]
+                self._values += [
+                    (f"{a}/{seen.layer}/kl/{b}", example, kl(p, q)),
+                    (f"{b}/{seen.layer}/kl/{a}", example, kl(q, p)),
+                    (f"{a}/{seen.layer}/js/{b}", example, js(p, q)),
+                ]
+                if self.as_released:
+                    entering = self._entering[segments[example, a]].to(q.device)
+                    self._values.append((f"{a}/{seen.layer}/kl_sticky/{b}", example, kl(entering, q)))
+
+    def _logits(self, states: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
+        logits = self.unembed(states)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def _sample(self, example: str, segment: Any) -> np.ndarray:
+        n = segment.stop - segment.start
+        if n <= self.tokens:
+            return np.arange(n)
+        rng = np.random.default_rng([self.seed, priority(f"{segment.span}:{example}", self.seed)])
+        return np.sort(rng.choice(n, self.tokens, replace=False))
+
+    def end(self, batch: Batch) -> None:
+        values, self._values = self._values, []
+        nearest, self._nearest = self._nearest, []
+        self._past, self._entering = {}, {}
+        for key, example, value in values:
+            if example not in batch.failures:
+                self.sums.add(key, [batch.ids[example]], np.array([[float(value), 1.0]]))
+        for key, example, ids in nearest:
+            if example not in batch.failures:
+                # The last cell counts the examples.
+                counts = self.counts.setdefault(key, np.zeros(self._size + 1))
+                np.add.at(counts, np.append(ids.cpu().numpy(), self._size), 1)
+
+    def merge(self, other: "Vocabulary") -> None:
+        super().merge(other)
+        for key, counts in other.counts.items():
+            self.counts[key] = self.counts[key] + counts if key in self.counts else counts.copy()
+
+    def state(self) -> dict[str, np.ndarray]:
+        return super().state() | {f"counts:{key}": value for key, value in self.counts.items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        super().restore(state)
+        self.counts = {k.removeprefix("counts:"): np.array(v) for k, v in state.items() if k.startswith("counts:")}
+
+    def tables(self) -> Tables:
+        rows = []
+        for key in sorted(self.sums.arrays, key=_order):
+            span, layer, quantity, against = key.split("/")
+            sums = self.sums[key]
+            e = group_jackknife(means_without_each(sums[:, 0], sums[:, 1]), sums[:, 1])
+            rows.append(
+                {
+                    "span": span,
+                    "layer": int(layer),
+                    "quantity": quantity,
+                    "against": against,
+                    "mean": float(e.mean),
+                    "low": bound(float(e.low)),
+                    "high": bound(float(e.high)),
+                    "n": e.n,
+                }
+            )
+        return {"vocabulary": rows, "nearest": self._words()}
+
+    def _words(self) -> list[dict[str, Any]]:
+        rows = []
+        for key in sorted(self.counts, key=_order):
+            span, _, layer = key.partition("/")
+            counts, n = self.counts[key][:-1], int(self.counts[key][-1])
+            # Ties in the order of the ids.
+            best = np.argsort(-counts, kind="stable")[:NEAREST]
+            rows += [
+                {
+                    "span": span,
+                    "layer": int(layer),
+                    "token_id": int(token),
+                    "word": self.words(int(token)),
+                    "share": float(counts[token] / counts.sum()),
+                    "n": n,
+                }
+                for token in best
+                if counts[token]
+            ]
+        return rows
+
+
+def entropy(p: Float[Tensor, "*n V"]) -> Float[Tensor, "*n"]:
+    """Of distributions, in nat."""
+    return -(p * p.clamp(min=_LEAST).log()).sum(dim=-1)
+
+
+def kl(p: Float[Tensor, "*n V"], q: Float[Tensor, "*n V"]) -> Float[Tensor, "*n"]:
+    """Kullback-Leibler divergence of `p` from `q`, in nat, with probabilities of at least 1e-30."""
+    return (p * (p.clamp(min=_LEAST).log() - q.clamp(min=_LEAST).log())).sum(dim=-1)
+
+
+def js(p: Float[Tensor, "*n V"], q: Float[Tensor, "*n V"]) -> Float[Tensor, "*n"]:
+    """Jensen-Shannon divergence, in nat: at most log 2, and the same both ways."""
+    middle = (p + q) / 2
+    return (kl(p, middle) + kl(q, middle)) / 2
+
+
+def _cosine(p: Float[Tensor, "n V"], q: Float[Tensor, "n V"]) -> Float[Tensor, " n"]:
+    return torch.nn.functional.cosine_similarity(p, q, dim=-1)
+
+
+def _order(key: str) -> tuple[str, int, str]:
+    span, layer, *rest = key.split("/")
+    return span, int(layer), "/".join(rest)
