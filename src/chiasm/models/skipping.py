@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,7 +22,6 @@ from chiasm.models.skip_attention import Columns, attend, received, recording
 from chiasm.models.skip_rows import Gathered, Selection
 from chiasm.models.view import ModelView
 
-_NORMS = ("pre_feedforward_layernorm", "post_attention_layernorm")
 _applied: weakref.WeakKeyDictionary[nn.Module, ExitStack] = weakref.WeakKeyDictionary()
 
 
@@ -96,8 +95,7 @@ class _Skipping:
                 hook = layer.register_forward_pre_hook(self._before(index), with_kwargs=True)
                 stack.callback(hook.remove)
             if parts & {"ffn", "block", "tokens", "parallel"}:
-                mlp = view.mlp_of(layer)
-                stack.enter_context(replaced_forward(mlp, self._mlp(index, layer, mlp.forward, "parallel" in parts)))
+                self._replace_mlp(index, layer, "parallel" in parts, stack)
             scoring = any(skips[k].choice == "least-attention" for k in watched)
             if scoring or parts & {"attention", "block", "tokens"}:
                 attention = view.attention_of(layer)
@@ -131,24 +129,44 @@ class _Skipping:
 
         return hook
 
-    def _mlp(self, index: int, layer: nn.Module, forward: Callable[..., Any], parallel: bool) -> Callable[..., Any]:
-        norm = _norm_before_mlp(layer) if parallel else None
+    def _replace_mlp(self, index: int, layer: nn.Module, parallel: bool, stack: ExitStack) -> None:
+        """The feed-forward branch, norm included, on the kept rows; zero for the others."""
+        mlp, norm = self.view.mlp_of(layer), _norm_before_mlp(layer)
+        if norm is None and parallel:
+            found = f"the norm before its feed-forward is not found among {', '.join(dict(layer.named_children()))}"
+            raise ChiasmError(f"parallel sub-layers in {type(layer).__name__}", found, "Use another part")
+        run_mlp, run_norm = mlp.forward, norm.forward if norm is not None else None
+        # The shape before the norm took rows away; None while rows are all there.
+        whole: list[torch.Size | None] = [None]
 
-        def replaced(hidden: Float[Tensor, "B T D"], *args: Any, **kwargs: Any) -> Any:
-            if norm is not None and self.rows.acting(index, ("parallel",)):
-                hidden = norm(self.before[index])
-            skips = self.rows.acting(index, ("ffn", "block", "tokens"))
-            out = self.rows.left_out(skips)
-            if out is None:
-                return forward(hidden, *args, **kwargs)
-            flat = hidden.reshape(-1, hidden.shape[-1])
-            kept = self.rows.kept_flat(skips)
-            result = torch.zeros_like(flat)
+        def normed(hidden: Float[Tensor, "B T D"]) -> Tensor:
+            assert run_norm is not None
+            if parallel and self.rows.acting(index, ("parallel",)):
+                hidden = self.before[index]
+            kept = self._kept_by_mlp(index)
+            if kept is None:
+                return run_norm(hidden)
+            whole[0] = hidden.shape
+            return run_norm(_flat(hidden).index_select(0, kept)[None])
+
+        def fed(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            kept, shape = self._kept_by_mlp(index), whole[0]
+            if kept is None:
+                return run_mlp(hidden, *args, **kwargs)
+            own = _flat(hidden).index_select(0, kept)[None] if shape is None else hidden
+            shape, whole[0] = shape or hidden.shape, None
+            result = hidden.new_zeros(shape[:-1].numel(), shape[-1])
             if len(kept):
-                result.index_copy_(0, kept, forward(flat.index_select(0, kept)[None], *args, **kwargs)[0])
-            return result.view_as(hidden)
+                result.index_copy_(0, kept, run_mlp(own, *args, **kwargs)[0])
+            return result.view(shape)
 
-        return replaced
+        stack.enter_context(replaced_forward(mlp, fed))
+        if norm is not None:
+            stack.enter_context(replaced_forward(norm, normed))
+
+    def _kept_by_mlp(self, index: int) -> Int[Tensor, " K"] | None:
+        skips = self.rows.acting(index, ("ffn", "block", "tokens"))
+        return None if self.rows.left_out(skips) is None else self.rows.kept_flat(skips)
 
     def _attention(
         self, index: int, module: nn.Module, forward: Callable[..., Any], scores: list[int]
@@ -200,13 +218,14 @@ class _Skipping:
         return attend(forward, module, named, kept, read, silent, implementation), None
 
 
-def _norm_before_mlp(layer: nn.Module) -> nn.Module:
+def _flat(hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "R D"]:
+    return hidden.reshape(-1, hidden.shape[-1])
+
+
+def _norm_before_mlp(layer: nn.Module) -> nn.Module | None:
+    """The norm whose output only the feed-forward reads; None where the names do not tell."""
     children = dict(layer.named_children())
-    for name in _NORMS:
-        if name in children:
-            return children[name]
-    raise ChiasmError(
-        f"parallel sub-layers in {type(layer).__name__}",
-        f"the norm before its feed-forward is not found among {', '.join(children)}",
-        "Use another part",
-    )
+    if "pre_feedforward_layernorm" in children:
+        return children["pre_feedforward_layernorm"]
+    # With a norm behind the feed-forward and none before, this name means the norm behind attention.
+    return None if "post_feedforward_layernorm" in children else children.get("post_attention_layernorm")
