@@ -155,8 +155,8 @@ def _notes(found: Sequence[Measured]) -> list[str]:
         if one.difference is not None and one.guard is not None:
             notes.append(
                 f"{one.request.name}: the guard's plain masked forwards (once per model and layout, not in the "
-                f"times) took {one.guard:.1f} s of elapsed time and differed by at most {one.difference:.1g} in log-probability; "
-                f"the cuts themselves change it by up to {one.effect:.2g}."
+                f"times) took {one.guard:.1f} s of elapsed time and differed by at most {one.difference:.1g} in "
+                f"log-probability; the cuts themselves change it by up to {one.effect:.2g}."
             )
     if found:
         first = found[0]
