@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chiasm.api import Run, align, check, evaluate, examples, flow, load
     from chiasm.api import open_run as open  # noqa: A004 (used as `chiasm.open`)
+    from chiasm.api_prune import prune
     from chiasm.core.errors import ChiasmError, ExampleError
     from chiasm.core.example import Box, Example
 
@@ -30,6 +31,7 @@ _WHERE = {
     "flow": ("chiasm.api", "flow"),
     "load": ("chiasm.api", "load"),
     "open": ("chiasm.api", "open_run"),
+    "prune": ("chiasm.api_prune", "prune"),
 }
 
 # Without `eval` and `open`, which a star import would put in the place of Python's own.
@@ -45,6 +47,7 @@ __all__ = [
     "examples",
     "flow",
     "load",
+    "prune",
 ]
 
 

@@ -16,6 +16,7 @@ from chiasm.cli.doctor import doctor
 from chiasm.cli.eval import evaluate
 from chiasm.cli.flow import flow
 from chiasm.cli.models import models
+from chiasm.cli.prune import prune
 from chiasm.cli.report import report
 from chiasm.core.errors import ChiasmError
 
@@ -37,7 +38,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (demo, flow, align, report, models, check, doctor):
+for verb in (demo, flow, align, prune, report, models, check, doctor):
     app.command(verb)
 app.command(evaluate, name="eval")
 

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from chiasm.core.schema import Column, TableSchema
 from chiasm.results.align_schemas import ALIGN
+from chiasm.results.prune_schemas import PRUNE
 
 _EXAMPLE = Column("example_id", "string", "Example", "", "Identifier of the example in the data.")
 _TYPE = Column("type", "string", "Question type", "", "Group of the example that results are averaged in.")
@@ -147,7 +148,10 @@ NOISE = TableSchema(
 )
 
 SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
-    {s.name: s for s in (EFFECTS, CONTROLS, ANSWERS, ANSWERS_TWIN, EVAL, BLIND, PATCHES, WORDS, TOKENS, NOISE, *ALIGN)}
+    {
+        s.name: s
+        for s in (EFFECTS, CONTROLS, ANSWERS, ANSWERS_TWIN, EVAL, BLIND, PATCHES, WORDS, TOKENS, NOISE, *ALIGN, *PRUNE)
+    }
 )
 
 # Names in the column `control`.

@@ -60,7 +60,7 @@ def command_line(verb: str, spec: Mapping[str, Any], defaults: Mapping[str, Any]
         if isinstance(value, bool):
             words.append(option if value else option.replace("--", "--no-", 1))
         elif isinstance(value, list):
-            words += [word for one in value for word in (option, one)]
+            words += [word for one in value for word in (option, str(one))]
         else:
             words += [option, "DATA" if value == "in memory" else str(value)]
     return without_machine_paths(shlex.join(words))

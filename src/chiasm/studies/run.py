@@ -13,9 +13,15 @@ from chiasm.results.rundir import RunDirectory
 from chiasm.studies.align_report import AlignReporter
 from chiasm.studies.eval_report import EvalReporter
 from chiasm.studies.flow_report import FlowReporter
+from chiasm.studies.prune_report import PruneReporter
 from chiasm.studies.reporting import Reporter
 
-_REPORTERS: dict[str, type[Reporter]] = {"FlowSpec": FlowReporter, "EvalSpec": EvalReporter, "AlignSpec": AlignReporter}
+_REPORTERS: dict[str, type[Reporter]] = {
+    "FlowSpec": FlowReporter,
+    "EvalSpec": EvalReporter,
+    "AlignSpec": AlignReporter,
+    "PruneSpec": PruneReporter,
+}
 _MAIN = 3
 
 

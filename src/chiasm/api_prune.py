@@ -1,0 +1,132 @@
+"""The facade's `prune`: masks on weights, what they cost, and a pruned model for plain transformers."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from chiasm.api import Data, Model, _data_name, _facts, _finished, _limit, _name, _twin_name, _view
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example
+from chiasm.data import examples
+from chiasm.data.sources import Split
+from chiasm.interventions.masks import UNSTRUCTURED, Part
+from chiasm.models.loading import fingerprint
+from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.pruning.export import export as export_checkpoint
+from chiasm.models.pruning.linears import matrices
+from chiasm.results.rundir import RunDirectory
+from chiasm.studies.common import data_facts
+from chiasm.studies.prune import mask_of, run_prune
+from chiasm.studies.prune_sets import gather, held_out, types_of
+from chiasm.studies.prune_spec import PruneSpec
+from chiasm.studies.run import Run
+
+
+def prune(
+    model: Model,
+    data: Data = "scenes",
+    *,
+    sparsity: Sequence[float] = (),
+    pattern: Sequence[str] = (UNSTRUCTURED,),
+    part: Sequence[Part] = ("all",),
+    calibrate_on: Data | None = None,
+    calibration: int = 128,
+    tokens: int | None = None,
+    combine: bool = True,
+    controls: bool = True,
+    twin: Model | None = None,
+    export: str | Path | None = None,
+    export_mask: str = "wanda",
+    limit: int | None = None,
+    split: Split = "heldout",
+    media: str | Path | None = None,
+    instruction: str = DEFAULT_INSTRUCTION,
+    max_new_tokens: int = 32,
+    seed: int = 0,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_size: int | None = None,
+    memory: int | None = None,
+    say: Callable[[str], None] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    fresh: bool = False,
+) -> Run:
+    """Zero the weights that count least and see what is lost: by method, sparsity, question type and modality.
+
+    `model`: a view, or what `load` takes; its weights are as they were when this returns. `data`: the examples that
+    are evaluated. `calibrate_on`: other examples; default: the other split of `scenes`, else a part of `data` that is
+    kept out of the evaluation. `export`: a new folder for the model pruned by `export_mask` (`wanda`, `intersection`,
+    ...), which plain transformers loads; it needs one sparsity or pattern, and one part. `memory`: bytes for hidden
+    states of calibration examples. `say` is told what is about to be held. The remaining names are those of
+    `PruneSpec` and of the command line.
+
+    Sources: Sun et al. 2024 (Wanda, arXiv 2306.11695); Shukor & Cord 2024 (arXiv 2405.16700). The masks are those of
+    the decoder's linear layers alone.
+    """
+    named = _name(model)
+    beside = _twin_name(named, twin) if controls else None
+    spec = PruneSpec(
+        model=named,
+        data=_data_name(data),
+        limit=_limit(data, limit),
+        split=split,
+        sparsity=tuple(sparsity),
+        pattern=tuple(pattern),
+        part=tuple(part),
+        calibrate_on=None if calibrate_on is None else _data_name(calibrate_on),
+        calibration=calibration,
+        tokens=tokens,
+        combine=combine,
+        controls=controls,
+        twin=None if beside is None else _name(beside),
+        instruction=instruction,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        unit=16 if batch_size is None else batch_size,
+    )
+    if export is not None:
+        _require_exportable(spec, Path(export))
+    chosen, calibrating = _parted(spec, data, calibrate_on, media)
+    view = _view(model, device, dtype)
+    for name in spec.part:
+        matrices(view, name)  # before anything is computed: what cannot be pruned is refused
+    control = None if beside is None else _view(beside, device, dtype)
+    facts = _facts(view, chosen, spec.data, seed)
+    facts["data"] |= {"calibration": data_facts(spec.calibrate_on or spec.data, calibrating)}
+    if control is not None:
+        facts["twin"] = {"id": control.name, "weights": fingerprint(control)}
+    with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
+        if not directory.complete:
+            run_prune(spec, view, calibrating, chosen, directory, control, memory, say)
+    run = _finished(directory, out)
+    if export is not None:
+        export_checkpoint(view, mask_of(spec, view, calibrating, chosen, export_mask, memory), export)
+    return run
+
+
+def _parted(
+    spec: PruneSpec, data: Data, calibrate_on: Data | None, media: str | Path | None
+) -> tuple[list[Example], list[Example]]:
+    """Examples to evaluate and examples to calibrate on."""
+    split: Split = "train" if spec.split == "train" else "heldout"
+    source = "scenes" if calibrate_on is None and data == "scenes" else calibrate_on
+    if source is None:
+        every = list(examples(data, None, spec.seed, split, media))
+        types = len({example.type for example in every})
+        each = spec.calibration if spec.combine else -(-spec.calibration // types)
+        calibrating, rest = held_out(every, each, spec.seed)
+        return rest[: spec.limit], calibrating
+    chosen = list(examples(data, spec.limit, spec.seed, split, media))
+    other: Split = "train" if split == "heldout" else "heldout"
+    types = types_of(chosen) if spec.combine else ()
+    return chosen, gather(examples(source, None, spec.seed, other, media), types, spec.calibration)
+
+
+def _require_exportable(spec: PruneSpec, folder: Path) -> None:
+    """Told before the run, not behind it."""
+    asked = f"export to `{folder}`"
+    if len(spec.levels()) > 1 or len(spec.part) > 1:
+        found = f"the run has {len(spec.levels())} sparsities and {len(spec.part)} parts"
+        raise ChiasmError(asked, found, "Name one, as --sparsity 0.5")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ChiasmError(asked, "it is there already and not empty", "Choose another folder")

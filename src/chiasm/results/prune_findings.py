@@ -1,0 +1,205 @@
+"""What pruning costs, in words: every number stands in a table of the run."""
+
+import numpy as np
+import polars as pl
+
+from chiasm.core.statistics import Estimate, proportion_interval
+from chiasm.results.findings import Finding
+from chiasm.results.prune_compare import LEVEL, Answers, Level, compare
+from chiasm.results.prune_schemas import DENSE, IMAGE_TOKENS, POOLED, TEXT_TOKENS, TYPES, UNCALIBRATED
+from chiasm.results.series import majority
+
+
+def prune_findings(pruned: pl.DataFrame, controls: pl.DataFrame | None = None, *, seed: int = 0) -> list[Finding]:
+    """What a mask costs, against other masks, by question type and modality; strongest first."""
+    answers = Answers(pruned)
+    levels = [
+        Level(*row) for row in pruned.filter(pl.col("mask") == "wanda").select(LEVEL).unique(maintain_order=True).rows()
+    ]
+    found = [_cost(answers, levels, seed), _perplexity(pruned, levels), _scope(pruned, levels)]
+    for finding in (
+        _baselines(answers, levels, seed),
+        _transfer(answers, levels, seed),
+        _common(answers, levels, seed),
+        _modalities(answers, levels, seed),
+        _twin(controls),
+    ):
+        found += [finding] if finding is not None else []
+    return sorted(found, key=lambda finding: -finding.strength)
+
+
+def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
+    """The highest sparsity (of the first pattern and part) at which the pooled mask loses nothing significantly, with
+    all lower ones."""
+    dense = answers.right(DENSE, UNCALIBRATED, None)
+    levels = [level for level in levels if level[1:] == levels[0][1:]]
+    compared = compare([(level, answers.right("wanda", POOLED, level), dense) for level in levels], seed)
+    ordered = sorted(compared, key=lambda one: one.level.sparsity)
+    safe = []
+    for one in ordered:
+        if one.significant and float(one.estimate.mean) < 0:
+            break
+        safe.append(one)
+    untouched = f"untouched {_share(dense)}"
+    guess = majority(answers.rows.filter(pl.col("mask") == DENSE))
+    if _interval(dense).low <= guess:
+        untouched += (
+            f", which is not above the {100 * guess:.0f} % of the most frequent answer: there is little to lose"
+        )
+    if not safe:
+        first = ordered[0]
+        text = (
+            f"Zeroing {first.level} of the weights by Wanda already costs right answers: "
+            f"{_share(answers.right('wanda', POOLED, first.level))}, {untouched} ({first})."
+        )
+        return Finding(text, 100.0)
+    last = safe[-1]
+    text = (
+        f"Wanda zeroes {last.level} of the weights without a significant loss of right answers: "
+        f"{_share(answers.right('wanda', POOLED, last.level))}, {untouched} ({last})."
+    )
+    if len(safe) < len(ordered):
+        worse = ordered[len(safe)]
+        text += f" At {worse.level} it is {_share(answers.right('wanda', POOLED, worse.level))} ({worse})."
+    return Finding(text, 100.0)
+
+
+def _baselines(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
+    names = [name for name in ("magnitude-row", "magnitude", "random") if name in set(answers.rows["mask"])]
+    pairs = [
+        (level, answers.right("wanda", POOLED, level), answers.right(name, UNCALIBRATED, level))
+        for name in names
+        for level in levels
+    ]
+    compared = compare(pairs, seed)
+    if not compared:
+        return None
+    by_name = {name: compared[k * len(levels) : (k + 1) * len(levels)] for k, name in enumerate(names)}
+    # Where Wanda differs most from the nearest relative: the correction covers all levels and baselines.
+    best = max(by_name[names[0]], key=lambda one: abs(float(one.estimate.mean))).level
+    told = []
+    for name in names:
+        one = next(one for one in by_name[name] if one.level == best)
+        verdict = "significant" if one.significant else "not significant"
+        told.append(f"{name} {_share(answers.right(name, UNCALIBRATED, best))} (Wanda {one}, {verdict})")
+    text = f"At {best}, Wanda keeps {_share(answers.right('wanda', POOLED, best))} right; {'; '.join(told)}."
+    return Finding(text, 90.0)
+
+
+def _transfer(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
+    if len(answers.types) < 2:
+        return None
+    compared = compare([(level, *answers.own_and_others(level)) for level in levels], seed)
+    if not compared:
+        return None
+    one = max(compared, key=lambda c: abs(float(c.estimate.mean)))
+    count = len(answers.types)
+    if one.significant:
+        side = "better" if float(one.estimate.mean) > 0 else "worse"
+        text = (
+            f"Masks do not serve all {count} question types alike: at {one.level} the mask calibrated on a question's "
+            f"own type does {side} than those of other types ({one})."
+        )
+    else:
+        text = (
+            f"A mask calibrated on one of {count} question types serves the others as well as far as these examples "
+            f"tell: at {one.level}, where the difference is largest, own minus others is {one}."
+        )
+    return Finding(text, 80.0)
+
+
+def _common(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
+    """The common subnetwork against the mask calibrated on all types together, at the same sparsity."""
+    names = [name for name in ("intersection", "majority", "mean-score") if answers.right(name, TYPES, levels[0])]
+    pairs = [
+        (level, answers.right(name, TYPES, level), answers.right("wanda", POOLED, level))
+        for name in names
+        for level in levels
+        if answers.right(name, TYPES, level)
+    ]
+    compared = compare(pairs, seed)
+    if not compared:
+        return None
+    chosen = max(range(len(compared)), key=lambda k: abs(float(compared[k].estimate.mean)))
+    name = [name for name in names for level in levels if answers.right(name, TYPES, level)][chosen]
+    one = compared[chosen]
+    verdict = "differs" if one.significant else "does not differ significantly"
+    text = (
+        f"One common mask combined from the masks of all types (intersection, majority or mean score, at equal final "
+        f"sparsity) {verdict} from one calibrated on all types at once; largest for {name} at {one.level} ({one})."
+    )
+    return Finding(text, 60.0)
+
+
+def _modalities(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
+    pairs = [
+        (level, answers.right("wanda", IMAGE_TOKENS, level), answers.right("wanda", TEXT_TOKENS, level))
+        for level in levels
+    ]
+    compared = compare(pairs, seed)
+    if not compared:
+        return None
+    one = max(compared, key=lambda c: abs(float(c.estimate.mean)))
+    verdict = "differ" if one.significant else "do not differ significantly"
+    text = (
+        f"Masks calibrated on image tokens alone and on text tokens alone {verdict} in right answers; most at "
+        f"{one.level} (image minus text {one})."
+    )
+    return Finding(text, 70.0)
+
+
+def _perplexity(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
+    told = [f"{_perplexity_of(pruned.filter(pl.col('mask') == DENSE)):.3g} untouched"]
+    for level in levels:
+        rows = pruned.filter(
+            (pl.col("mask") == "wanda") & (pl.col("calibration") == POOLED) & (pl.col("pattern") == level.pattern),
+            (pl.col("sparsity") - level.sparsity).abs() < 1e-9,
+            pl.col("part") == level.part,
+        )
+        told.append(f"{_perplexity_of(rows):.3g} at {level}")
+    n = pruned["example_id"].n_unique()
+    return Finding(f"Perplexity of the labelled answers under Wanda: {', '.join(told)} (n = {n}).", 50.0)
+
+
+def _perplexity_of(rows: pl.DataFrame) -> float:
+    return float(np.exp(min(-rows["logprob"].sum() / rows["tokens"].sum(), 700.0)))
+
+
+def _twin(controls: pl.DataFrame | None) -> Finding | None:
+    if controls is None or not controls.height:
+        return None
+    dense = controls.filter(pl.col("mask") == DENSE)
+    masked = controls.filter(pl.col("mask") == "wanda")
+    text = (
+        f"The twin with random weights answers {_of(dense)} right untouched and {_of(masked)} under Wanda's masks: "
+        "where nothing is known, nothing is lost."
+        if masked["correct"].sum() >= dense["correct"].sum()
+        else f"The twin with random weights answers {_of(dense)} right untouched and {_of(masked)} under Wanda's masks."
+    )
+    return Finding(text, 10.0)
+
+
+def _scope(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
+    dense = pruned.filter(pl.col("mask") == DENSE)
+    text = (
+        f"{pruned.select('mask', 'calibration', *LEVEL).n_unique() - 1} masks at {len(levels)} levels were tried on "
+        f"{dense.height} examples; always giving the most frequent answer of the type reaches "
+        f"{100 * majority(dense):.0f} %."
+    )
+    return Finding(text, 20.0)
+
+
+def _of(rows: pl.DataFrame) -> str:
+    return _told(proportion_interval(int(rows["correct"].sum()), rows.height))
+
+
+def _share(right: dict[str, float]) -> str:
+    return _told(_interval(right))
+
+
+def _interval(right: dict[str, float]) -> Estimate:
+    return proportion_interval(round(sum(right.values()) / 100), len(right))
+
+
+def _told(e: Estimate) -> str:
+    return f"{100 * float(e.mean):.1f} % (95 % interval {100 * float(e.low):.1f} to {100 * float(e.high):.1f})"

@@ -1,0 +1,64 @@
+"""The tables of `chiasm prune`."""
+
+from chiasm.core.schema import Column, TableSchema
+
+_MASK = (
+    Column("mask", "string", "Mask", "", "dense, wanda, magnitude, magnitude-row, random, or a combination of masks."),
+    Column(
+        "calibration",
+        "string",
+        "Calibrated on",
+        "",
+        "all, a question type, image tokens, text tokens; types or modalities where masks are combined; none.",
+    ),
+)
+_WHERE = (
+    Column("sparsity", "float", "Sparsity", "", "Share of the masked matrices' weights that is zero; 0 is dense."),
+    Column("pattern", "string", "Pattern", "", "unstructured (per output row), or N:M along the inputs."),
+    Column("part", "string", "Part", "", "Which matrices are masked: all, ffn or attention."),
+)
+_CONTROL = Column("control", "string", "Control", "", "twin: a model of the same shape with random weights.")
+
+PRUNED = TableSchema(
+    "pruned",
+    (
+        Column("example_id", "string", "Example", "", "Identifier of the example in the data."),
+        Column("type", "string", "Question type", "", "Group of the example that results are averaged in."),
+        *_MASK,
+        *_WHERE,
+        Column("answer", "string", "Answer", "", "The labelled answer."),
+        Column("generated", "string", "Generated", "", "The greedy answer under the mask."),
+        Column("correct", "bool", "Correct", "", "Equal after stripping and lower-casing."),
+        Column("logprob", "float", "Log-probability", "nat", "Of the whole labelled answer, teacher-forced."),
+        Column("tokens", "int", "Tokens", "", "Tokens of the labelled answer."),
+    ),
+)
+
+MASKS = TableSchema(
+    "masks",
+    (
+        *_MASK,
+        Column("evaluation", "string", "Evaluated on", "", "Question type of the evaluation examples, or all."),
+        *_WHERE,
+        Column("score", "float", "Score", "", "Share of right greedy answers."),
+        Column("low", "float", "Low", "", "Lower bound of the score's 95 % Wilson interval."),
+        Column("high", "float", "High", "", "Upper bound of the score's 95 % Wilson interval."),
+        Column("perplexity", "float", "Perplexity", "", "exp of the mean negative log-probability per answer token."),
+        Column("perplexity_low", "float", "Perplexity, low", "", "95 % bootstrap over examples.", nullable=True),
+        Column("perplexity_high", "float", "Perplexity, high", "", "95 % bootstrap over examples.", nullable=True),
+        Column("n", "int", "Examples", "", "Evaluation examples; none of them is a calibration example."),
+    ),
+)
+
+PRUNE = (PRUNED, MASKS, PRUNED.plus("pruned_controls", _CONTROL), MASKS.plus("masks_controls", _CONTROL))
+
+# What `calibration` holds beside the names of question types.
+POOLED, IMAGE_TOKENS, TEXT_TOKENS, TYPES, MODALITIES, UNCALIBRATED = (
+    "all",
+    "image tokens",
+    "text tokens",
+    "types",
+    "modalities",
+    "none",
+)
+DENSE = "dense"

@@ -1,0 +1,175 @@
+"""Sentences and figures of a pruning run say what was planted in its tables."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chiasm.results.figures.prune import prune_curves, transfer_map
+from chiasm.results.prune_findings import prune_findings
+from chiasm.results.prune_tables import KEYS, mask_rows
+from chiasm.results.schemas import SCHEMAS
+from chiasm.results.tables import conform
+
+TYPES = ("colour", "shape")
+N = 80
+
+
+def rows(mask, calibration, sparsity, share, part="all", pattern="unstructured", seed=0, n=N):
+    """`share` of each type right: a number, or one for each type. Wrong answers are spread at random."""
+    rng = np.random.default_rng([seed, len(mask), len(calibration), round(100 * sparsity)])
+    shares = share if isinstance(share, dict) else dict.fromkeys(TYPES, share)
+    right = {name: rng.permutation(np.arange(n // 2) < round(s * n / 2)) for name, s in shares.items()}
+    return [
+        {
+            "example_id": f"e{k}",
+            "type": TYPES[k % 2],
+            "mask": mask,
+            "calibration": calibration,
+            "sparsity": sparsity,
+            "pattern": pattern,
+            "part": part,
+            "answer": "red" if k % 4 < 2 else "blue",
+            "generated": "red",
+            "correct": bool(right[TYPES[k % 2]][k // 2]),
+            "logprob": -0.5,
+            "tokens": 2,
+        }
+        for k in range(n)
+    ]
+
+
+def table(*parts):
+    return conform(SCHEMAS["pruned"], pl.DataFrame([row for part in parts for row in part]))
+
+
+def dense(share=0.95):
+    return rows("dense", "none", 0.0, share, part="none", pattern="none")
+
+
+def texts(pruned, controls=None):
+    return [finding.text for finding in prune_findings(pruned, controls)]
+
+
+def level(sparsity, wanda=0.95, magnitude=0.6, random=0.2, own=0.9, other=0.9):
+    by_type = [rows("wanda", t, sparsity, {t: own, **{o: other for o in TYPES if o != t}}) for t in TYPES]
+    return [
+        rows("wanda", "all", sparsity, wanda),
+        rows("magnitude-row", "none", sparsity, magnitude),
+        rows("random", "none", sparsity, random),
+        *by_type,
+        rows("intersection", "types", sparsity, wanda, seed=1),
+        rows("wanda", "image tokens", sparsity, wanda, seed=2),
+        rows("wanda", "text tokens", sparsity, wanda, seed=3),
+    ]
+
+
+def test_the_sparsity_that_costs_nothing_is_named():
+    first = texts(table(dense(), *level(0.3), *level(0.5), *level(0.7, wanda=0.4)))[0]
+    assert first.startswith("Wanda zeroes 50 % of the weights without a significant loss of right answers: 95.0 %")
+    assert "untouched 95.0 %" in first
+    assert "At 70 % it is 40.0 %" in first
+    assert "-55.0 points" in first
+
+
+def test_a_loss_at_once_is_told():
+    first = texts(table(dense(), *level(0.3, wanda=0.5), *level(0.5)))[0]
+    assert first.startswith("Zeroing 30 % of the weights by Wanda already costs right answers: 50.0 %")
+
+
+def test_a_model_that_knows_nothing_has_little_to_lose():
+    first = texts(table(dense(0.5), *level(0.3, wanda=0.5)))[0]
+    assert "not above the 50 % of the most frequent answer: there is little to lose" in first
+
+
+def test_baselines_stand_at_the_same_sparsity():
+    told = texts(table(dense(), *level(0.3, magnitude=0.95), *level(0.5, magnitude=0.6)))[1]
+    assert told.startswith("At 50 %, Wanda keeps 95.0 %")
+    assert "magnitude-row 60.0 %" in told
+    assert "Wanda +35.0 points" in told
+    assert "random 20.0 %" in told
+    assert "not significant" not in told
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "told"),
+    [
+        (0.95, 0.4, "Masks do not serve all 2 question types alike: at 50 % the mask calibrated on a question's own"),
+        (0.9, 0.9, "A mask calibrated on one of 2 question types serves the others as well as far as these examples"),
+    ],
+)
+def test_whether_one_mask_serves_all(own, other, told):
+    found = texts(table(dense(), *level(0.5, own=own, other=other)))
+    assert any(text.startswith(told) for text in found), found
+    if own > other:
+        assert any("does better than those of other types (+55.0 points" in text for text in found)
+
+
+def test_perplexity_and_the_twin():
+    control = [row | {"control": "twin"} for row in [*dense(0.05), *rows("wanda", "all", 0.5, 0.05)]]
+    found = texts(table(dense(), *level(0.5)), conform(SCHEMAS["pruned_controls"], pl.DataFrame(control)))
+    assert any(
+        text.startswith("Perplexity of the labelled answers under Wanda: 1.28 untouched, 1.28 at 50 %")
+        for text in found
+    )
+    assert any("twin with random weights answers 5.0 %" in text and "nothing is lost" in text for text in found)
+
+
+def test_a_bare_run_still_has_three_findings():
+    assert len(texts(table(dense(), rows("wanda", "all", 0.5, 0.9)))) == 3
+
+
+def test_scores_of_masks():
+    masks = mask_rows(table(dense(), rows("wanda", "all", 0.5, {"colour": 1.0, "shape": 0.5})))
+    found = {(row["mask"], row["evaluation"]): row for row in masks}
+    assert set(found) == {(m, e) for m in ("dense", "wanda") for e in ("all", *TYPES)}
+    assert found["wanda", "colour"]["score"] == 1
+    assert found["wanda", "shape"]["score"] == 0.5
+    assert found["wanda", "all"]["score"] == 0.75
+    assert found["wanda", "all"]["n"] == N
+    assert found["wanda", "all"]["perplexity"] == pytest.approx(np.exp(0.25))
+
+
+def test_one_example_has_no_interval():
+    (row,) = mask_rows(table(rows("wanda", "all", 0.5, 1.0, n=2)).head(1))
+    assert (row["perplexity_low"], row["perplexity_high"]) == (None, None)
+
+
+def masks_of(*parts):
+    return conform(SCHEMAS["masks"], pl.DataFrame(mask_rows(table(*parts)), infer_schema_length=None))
+
+
+@pytest.mark.parametrize("value", ["score", "perplexity"])
+def test_curves_hold_every_mask_and_its_control(value):
+    ffn = [row | {"part": "ffn"} for row in rows("wanda", "all", 0.3, 0.9)]
+    shaped = [row | {"pattern": "2:4"} for row in rows("wanda", "all", 0.5, 0.9)]
+    masks = masks_of(dense(), *level(0.3), *level(0.7), ffn, shaped)
+    twin = [row | {"control": "twin"} for row in rows("wanda", "all", 0.3, 0.1)]
+    controls = conform(SCHEMAS["masks_controls"], pl.DataFrame(mask_rows(pl.DataFrame(twin), (*KEYS, "control"))))
+    figure = prune_curves(masks, controls, value=value)
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == [
+        "untouched",
+        "Wanda",
+        "Wanda, ffn only",
+        "magnitude per row",
+        "random weights zeroed",
+        "intersection of types",
+        "Wanda on the random-weights twin",
+    ]
+    assert "n = 80" in figure.legends[0].get_title().get_text()
+
+
+def test_the_map_has_a_cell_for_every_mask_and_type():
+    figure = transfer_map(masks_of(dense(), *level(0.3), *level(0.5, own=1.0, other=0.5)), 0.5, "unstructured")
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "colour",
+        "shape",
+        "all types",
+        "intersection",
+        "random mask",
+        "untouched",
+    ]
+    cells = [text.get_text() for text in axes.texts]
+    assert len(cells) == 12
+    assert [cell.split()[0] for cell in cells[:4]] == ["100", "50", "50", "100"]
