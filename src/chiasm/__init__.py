@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from chiasm.api import Run, align, check, evaluate, examples, flow, load
     from chiasm.api import open_run as open  # noqa: A004 (used as `chiasm.open`)
     from chiasm.api_prune import prune
+    from chiasm.api_skip import apply, read_plan, remove, save, skip
     from chiasm.core.errors import ChiasmError, ExampleError
     from chiasm.core.example import Box, Example
 
@@ -24,6 +25,7 @@ _WHERE = {
     "ExampleError": ("chiasm.core.errors", "ExampleError"),
     "Run": ("chiasm.api", "Run"),
     "align": ("chiasm.api", "align"),
+    "apply": ("chiasm.api_skip", "apply"),
     "check": ("chiasm.api", "check"),
     "eval": ("chiasm.api", "evaluate"),
     "evaluate": ("chiasm.api", "evaluate"),
@@ -32,6 +34,10 @@ _WHERE = {
     "load": ("chiasm.api", "load"),
     "open": ("chiasm.api", "open_run"),
     "prune": ("chiasm.api_prune", "prune"),
+    "read_plan": ("chiasm.api_skip", "read_plan"),
+    "remove": ("chiasm.api_skip", "remove"),
+    "save": ("chiasm.api_skip", "save"),
+    "skip": ("chiasm.api_skip", "skip"),
 }
 
 # Without `eval` and `open`, which a star import would put in the place of Python's own.
@@ -42,12 +48,17 @@ __all__ = [
     "ExampleError",
     "Run",
     "align",
+    "apply",
     "check",
     "evaluate",
     "examples",
     "flow",
     "load",
     "prune",
+    "read_plan",
+    "remove",
+    "save",
+    "skip",
 ]
 
 

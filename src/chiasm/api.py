@@ -15,6 +15,7 @@ from chiasm.models.conformance import Law
 from chiasm.models.conformance import check as _check
 from chiasm.models.loading import fingerprint, wrap
 from chiasm.models.loading import load as _load
+from chiasm.models.plans import tell_of_plan
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
@@ -64,6 +65,7 @@ def load(
     where = _embedded(name) if name in TINY else source
     view = _load(where, dtype=dtype, device=device, trust_remote_code=trust_remote_code, revision=revision)
     view.name = name
+    tell_of_plan(where)
     return view
 
 

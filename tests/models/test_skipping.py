@@ -5,13 +5,13 @@ from tests.support.factories import FAMILIES, build, example
 from tests.support.float64 import no_upcasts
 from tests.support.runs import view_of
 
+import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import KnockOut, Variant, Window, Zero
 from chiasm.interventions.skips import Plan, Skip, fast_v, random_drop, short_v, v_skip, visual_ffn
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
-from chiasm.models.loading import load
 from chiasm.models.plans import identity_of, read_plan, save
 from chiasm.models.skipping import apply, remove, skipping
 from chiasm.models.view import ModelView
@@ -204,13 +204,14 @@ def test_fast_v_drops_what_the_last_row_attends_to_least() -> None:
     assert (logits[0, -1] - expected.full[1, 0]).abs().max() < 1e-9
 
 
-def test_a_plan_survives_json_and_saving(tmp_path) -> None:
+def test_a_plan_survives_json_and_saving(tmp_path, caplog) -> None:
     view = view_of("llava")
     plan = Plan(name="mine", model=identity_of(view), skips=COMPATIBLE, measured={"loss": 0.5, "n": 3})
     assert Plan.from_json(plan.to_json()) == plan
     save(view, plan, tmp_path)
     assert read_plan(tmp_path) == plan
-    again = load(tmp_path, device="cpu")
+    again = chiasm.load(tmp_path, device="cpu")
+    assert "chiasm.apply" in caplog.text
     found = view.encode(example("llava"))
     with skipping(view, plan), skipping(again, read_plan(tmp_path / "plan.json")):
         assert torch.equal(logprobs(again, dict(found.inputs)), logprobs(view, dict(found.inputs)))

@@ -18,6 +18,7 @@ from chiasm.cli.flow import flow
 from chiasm.cli.models import models
 from chiasm.cli.prune import prune
 from chiasm.cli.report import report
+from chiasm.cli.skip import skip
 from chiasm.core.errors import ChiasmError
 
 _HELP = """See what a multimodal LLM does with what it sees.
@@ -38,7 +39,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (demo, flow, align, prune, report, models, check, doctor):
+for verb in (demo, flow, align, skip, prune, report, models, check, doctor):
     app.command(verb)
 app.command(evaluate, name="eval")
 

@@ -1,5 +1,6 @@
 """Plans beside models: whose they are, whether they fit, and how they are stored and found again."""
 
+import logging
 from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
@@ -8,6 +9,8 @@ from chiasm.models.loading import fingerprint
 from chiasm.models.view import ModelView
 
 PLAN_FILE = "plan.json"
+
+_log = logging.getLogger("chiasm")
 
 
 def identity_of(view: ModelView) -> ModelIdentity:
@@ -69,6 +72,14 @@ def save(view: ModelView, plan: Plan, directory: str | Path) -> Path:
     view.processor.save_pretrained(folder)
     (folder / PLAN_FILE).write_text(plan.to_json())
     return folder
+
+
+def tell_of_plan(directory: str | Path) -> None:
+    """Log that a plan lies beside the checkpoint in `directory`, if one does, and how to put it into effect."""
+    if (Path(directory) / PLAN_FILE).is_file():
+        _log.warning(
+            "A plan lies beside this model and is not in effect: chiasm.apply(view, %r) makes it skip.", str(directory)
+        )
 
 
 def read_plan(path: str | Path) -> Plan:

@@ -108,7 +108,7 @@ def _refuse_foreign(root: Path) -> None:
 def _discard(root: Path, former: dict[str, Any]) -> None:
     # Marked before anything goes: killed halfway, the rest must not be taken for a run.
     manifests.write(root, former | {"status": "discarded"})
-    for name in ("shards", "tables", "figures", "images", "report.html"):
+    for name in ("shards", "tables", "figures", "images", "plans", "plan.json", "report.html"):
         remove(root / name)
 
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from chiasm.core.schema import Column, TableSchema
 from chiasm.results.align_schemas import ALIGN
 from chiasm.results.prune_schemas import PRUNE
+from chiasm.results.skip_schemas import SKIP
 
 _EXAMPLE = Column("example_id", "string", "Example", "", "Identifier of the example in the data.")
 _TYPE = Column("type", "string", "Question type", "", "Group of the example that results are averaged in.")
@@ -150,7 +151,21 @@ NOISE = TableSchema(
 SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
     {
         s.name: s
-        for s in (EFFECTS, CONTROLS, ANSWERS, ANSWERS_TWIN, EVAL, BLIND, PATCHES, WORDS, TOKENS, NOISE, *ALIGN, *PRUNE)
+        for s in (
+            EFFECTS,
+            CONTROLS,
+            ANSWERS,
+            ANSWERS_TWIN,
+            EVAL,
+            BLIND,
+            PATCHES,
+            WORDS,
+            TOKENS,
+            NOISE,
+            *ALIGN,
+            *PRUNE,
+            *SKIP,
+        )
     }
 )
 

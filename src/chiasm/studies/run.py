@@ -15,12 +15,14 @@ from chiasm.studies.eval_report import EvalReporter
 from chiasm.studies.flow_report import FlowReporter
 from chiasm.studies.prune_report import PruneReporter
 from chiasm.studies.reporting import Reporter
+from chiasm.studies.skip_report import SkipReporter
 
 _REPORTERS: dict[str, type[Reporter]] = {
     "FlowSpec": FlowReporter,
     "EvalSpec": EvalReporter,
     "AlignSpec": AlignReporter,
     "PruneSpec": PruneReporter,
+    "SkipSpec": SkipReporter,
 }
 _MAIN = 3
 

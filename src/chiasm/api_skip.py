@@ -1,0 +1,142 @@
+"""The facade's `skip`, and plans on models: `apply`, `remove`, `save`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from chiasm.api import Data, Model, _data_name, _facts, _finished, _limit, _name, _twin_name, _view
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example
+from chiasm.data import examples
+from chiasm.data.sources import Split
+from chiasm.interventions.skips import Plan
+from chiasm.models import plans as _plans
+from chiasm.models import skipping as _skipping
+from chiasm.models.loading import fingerprint
+from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.view import ModelView
+from chiasm.results.rundir import RunDirectory
+from chiasm.studies.common import ExecutorName, data_facts, executor_of
+from chiasm.studies.prune_sets import held_out
+from chiasm.studies.run import Run
+from chiasm.studies.skip import run_skip
+from chiasm.studies.skip_price import price
+from chiasm.studies.skip_spec import SkipSpec
+
+
+def skip(
+    model: Model,
+    data: Data = "scenes",
+    *,
+    max_loss: float = 0.01,
+    calibration: int = 32,
+    peers: bool = True,
+    controls: bool = True,
+    twin: Model | None = None,
+    draws: int = 2,
+    repeats: int = 7,
+    limit: int | None = None,
+    split: Split = "heldout",
+    media: str | Path | None = None,
+    instruction: str = DEFAULT_INSTRUCTION,
+    max_new_tokens: int = 32,
+    seed: int = 0,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_size: int | None = None,
+    memory: int | None = None,
+    executor: ExecutorName = "lockstep",
+    say: Callable[[str], None] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    fresh: bool = False,
+) -> Run:
+    """Find the work on image tokens that the model can do without, at a loss of at most `max_loss` right answers.
+
+    `max_loss`: a share of all answers (0.01: one of a hundred). `calibration`: so many of the examples measure what
+    each layer contributes, the others verify. The run holds the recommended `plan.json` and every verified plan in
+    `plans/`; `apply` puts one into effect. `memory`: bytes above the clean pass. `say` is told the price before it is
+    paid. The remaining names are those of `SkipSpec` and of the command line.
+
+    Sources: Shukor & Cord 2024 (arXiv 2405.16700, 2410.09454); ShortV (arXiv 2504.00502) for the criterion.
+    """
+    named = _name(model)
+    beside = _twin_name(named, twin) if controls else None
+    spec = SkipSpec(
+        model=named,
+        data=_data_name(data),
+        max_loss=max_loss,
+        limit=_limit(data, limit),
+        split=split,
+        calibration=calibration,
+        peers=peers,
+        controls=controls,
+        twin=None if beside is None else _name(beside),
+        draws=draws,
+        repeats=repeats,
+        instruction=instruction,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        unit=8 if batch_size is None else batch_size,
+        executor=executor,
+    )
+    calibrating, rest = _parted(spec, list(examples(data, spec.limit, seed, split, media)))
+    view = _view(model, device, dtype)
+    control = None if beside is None else _view(beside, device, dtype)
+    facts = _facts(view, rest, spec.data, seed)
+    facts |= {"asked": len(calibrating) + len(rest)}
+    facts["data"] |= {"calibration": data_facts(spec.data, calibrating)}
+    if control is not None:
+        facts["twin"] = {"id": control.name, "weights": fingerprint(control)}
+    if say is not None:
+        say(str(price(spec, view, calibrating, rest)))
+    with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
+        if not directory.complete:
+            computing = executor_of(executor, memory, spec.unit)
+            run_skip(spec, view, calibrating, rest, directory, computing, control, say)
+    return _finished(directory, out)
+
+
+def apply(model: Model | nn.Module, plan: Plan | str | Path, *, same_weights: bool = True) -> nn.Module:
+    """Put `plan` into effect: the model that is returned skips, in `forward` and in `generate()`.
+
+    It is the model itself, an ordinary transformers model; `remove` undoes it. `plan`: a `Plan`, or a path to a
+    plan.json, a run, or a checkpoint that `save` wrote. `same_weights=False` also takes a model of the same shape with
+    other weights.
+
+    **Errors:** `ChiasmError` for a plan of another model.
+    """
+    found = plan if isinstance(plan, Plan) else _plans.read_plan(plan)
+    return _skipping.apply(_as_view(model), found, same_weights=same_weights)
+
+
+def remove(model: ModelView | nn.Module) -> nn.Module:
+    """Undo `apply`. **Errors:** `ChiasmError` if no plan is in effect."""
+    return _skipping.remove(_as_view(model))
+
+
+def save(model: ModelView, plan: Plan | str | Path, directory: str | Path) -> Path:
+    """Write model, processor and plan.json; plain transformers opens the directory, `apply` takes its plan."""
+    return _plans.save(model, plan if isinstance(plan, Plan) else _plans.read_plan(plan), directory)
+
+
+def read_plan(path: str | Path) -> Plan:
+    """The plan in a plan.json, a run, or a checkpoint that `save` wrote."""
+    return _plans.read_plan(path)
+
+
+def _as_view(model: Model | nn.Module) -> ModelView:
+    # Nothing is encoded here, so a bare model needs no processor.
+    return ModelView(model, None) if isinstance(model, nn.Module) else _view(model, None, None)
+
+
+def _parted(spec: SkipSpec, chosen: list[Example]) -> tuple[list[Example], list[Example]]:
+    if len(chosen) < 2:
+        raise ChiasmError(
+            f"measure and verify on `{spec.data}`",
+            f"it has {len(chosen)} examples",
+            "Give at least two, rather hundreds",
+        )
+    types = len({example.type for example in chosen})
+    return held_out(chosen, -(-spec.calibration // types), spec.seed)

@@ -1,0 +1,105 @@
+"""`chiasm skip`."""
+
+import re
+import sys
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from chiasm.cli.options import Memory, Model, Place, Study
+from chiasm.core.errors import ChiasmError
+
+
+def share(text: str) -> float:
+    """A share from `1%` or `0.01`.
+
+    **Errors:** `ChiasmError` for anything else.
+    """
+    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", text)
+    if not match:
+        raise ChiasmError(f"--max-loss {text}", "it is no share", "Write for example 1% or 0.01")
+    return float(match[1]) / (100 if match[2] else 1)
+
+
+def _share(type_: Any, tokens: Any) -> float:
+    return share(tokens[0].value)
+
+
+def skip(
+    model: Model,
+    /,
+    *,
+    study: Study = Study(),  # noqa: B008 (frozen)
+    max_loss: Annotated[float, Parameter(converter=_share)] = 0.01,
+    calibration: int = 32,
+    peers: bool = True,
+    controls: bool = True,
+    twin: str | None = None,
+    draws: int = 2,
+    repeats: int = 7,
+    max_new_tokens: int = 32,
+    memory: Memory = None,
+    executor: Literal["lockstep", "reference"] = "lockstep",
+    place: Place = Place(),  # noqa: B008 (frozen)
+) -> None:
+    """Which work on image tokens can be left out, at what loss, and how much time does that save?
+
+    Measures what each layer's feed-forward and attention contribute for image tokens, proposes plans, verifies them on
+    other examples beside the published methods, times them, and writes the recommended one to plan.json.
+
+    The embedded model, on the embedded world:
+
+        chiasm skip tiny
+
+    Your model, your data, up to two of a hundred answers:
+
+        chiasm skip llava-hf/llava-1.5-7b-hf --data my.jsonl --max-loss 2%
+
+    Then, in Python, `chiasm.apply(model, "runs/...")` gives an ordinary transformers model that skips.
+
+    Parameters
+    ----------
+    max_loss
+        Share of right answers that may be lost, as 1% or 0.01.
+    calibration
+        Examples that contributions are measured on; the others verify.
+    peers
+        Also visual feed-forward skipping, ShortV, V-Skip, FastV, and tokens dropped at random.
+    controls
+        Random layers beside every proposal, and the random-weights twin.
+    twin
+        Model with random weights and the same shape. Default: `tiny-random` for the embedded models, else none.
+    draws
+        Random draws of layers per proposal.
+    repeats
+        Timed calls of every plan.
+    max_new_tokens
+        Longest answer.
+    executor
+        All contributions in one walk down the layers, or one full pass each (slow, the yardstick).
+    """
+    from chiasm import api, api_skip
+    from chiasm.cli.told import tell
+
+    out = study.directory("skip", model)
+    view = api.load(model, device=place.device, dtype=place.dtype, trust_remote_code=place.trust_remote_code)
+    run = api_skip.skip(
+        view,
+        **study.arguments(),
+        max_loss=max_loss,
+        calibration=calibration,
+        peers=peers,
+        controls=controls,
+        twin=twin,
+        draws=draws,
+        repeats=repeats,
+        max_new_tokens=max_new_tokens,
+        memory=memory,
+        executor=executor,
+        device=place.device,
+        dtype=place.dtype,
+        say=lambda text: print(text, file=sys.stderr),
+        out=out,
+    )
+    tell(run)
+    print(f"Plan: {run.path / 'plan.json'}")

@@ -1,0 +1,137 @@
+"""What plans cost in seconds and bytes: warm, synchronised, repeated, taking turns with the plain model."""
+
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import GenerationConfig
+
+from chiasm.interventions.skips import Plan
+from chiasm.models.executors.frame import keep_logits
+from chiasm.models.skipping import skipping
+from chiasm.models.view import ModelView
+
+_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Medians over the repeats; `prefill_spread` is the interquartile range, `prefill_share` the median of the ratios
+    to the first plan's call in the same repeat."""
+
+    prefill_seconds: float
+    prefill_spread: float
+    prefill_share: float
+    decode_seconds: float
+    peak_bytes: int
+
+
+@torch.no_grad()
+def costs(
+    view: ModelView, inputs: Mapping[str, Any], plans: Sequence[Plan], repeats: int, done: Callable[[], None]
+) -> list[Cost]:
+    """The cost of reading `inputs` and of decoding after them under each plan; the first is what others are shares of.
+
+    In every repeat all plans take their turn, so that what else the machine does falls on all alike. On the CPU the
+    peak counts tensors that torch allocates, on a GPU what its allocator hands out; both without the weights.
+    """
+    prefill = np.empty((len(plans), repeats))
+    decode = np.empty((len(plans), repeats))
+    peaks = []
+    for plan in plans:
+        with _under(view, plan):
+            _forward(view, inputs)
+            peaks.append(_peak(view, lambda: _forward(view, inputs)))
+        done()
+    for repeat in range(repeats):
+        for index, plan in enumerate(plans):
+            with _under(view, plan):
+                prefill[index, repeat] = _seconds(view, lambda: _forward(view, inputs))
+                one, more = (_seconds(view, _generating(view, inputs, n)) for n in (1, 1 + _TOKENS))
+                decode[index, repeat] = (more - one) / _TOKENS
+        done()
+    quartiles = np.percentile(prefill, [25, 75], axis=1)
+    return [
+        Cost(
+            prefill_seconds=float(np.median(prefill[k])),
+            prefill_spread=float(quartiles[1, k] - quartiles[0, k]),
+            prefill_share=float(np.median(prefill[k] / prefill[0])),
+            decode_seconds=float(np.median(decode[k])),
+            peak_bytes=peaks[k],
+        )
+        for k in range(len(plans))
+    ]
+
+
+def _under(view: ModelView, plan: Plan) -> AbstractContextManager[Any]:
+    return skipping(view, plan, same_weights=False) if plan.skips else nullcontext()
+
+
+def _forward(view: ModelView, inputs: Mapping[str, Any]) -> None:
+    view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=True)
+
+
+def _generating(view: ModelView, inputs: Mapping[str, Any], tokens: int) -> Callable[[], Any]:
+    config = GenerationConfig(max_new_tokens=tokens, do_sample=False, eos_token_id=None, pad_token_id=0)
+    return lambda: view.model.generate(**inputs, generation_config=config)
+
+
+def _seconds(view: ModelView, run: Callable[[], Any]) -> float:
+    _synchronise(view)
+    started = time.perf_counter()
+    run()
+    _synchronise(view)
+    return time.perf_counter() - started
+
+
+def _synchronise(view: ModelView) -> None:
+    if view.device.type == "cuda":
+        torch.cuda.synchronize(view.device)
+
+
+def _peak(view: ModelView, run: Callable[[], Any]) -> int:
+    if view.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(view.device)
+        before = torch.cuda.memory_allocated(view.device)
+        run()
+        return torch.cuda.max_memory_allocated(view.device) - before
+    with _Allocations() as counted:
+        run()
+    return counted.peak
+
+
+class _Allocations(TorchDispatchMode):
+    """Bytes of storages created while open, until they are freed. Workspaces inside kernels are not seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        output = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(output):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self._known | given:
+                    self._open(storage)
+        return output
+
+    def _open(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        self._known.add(key)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._close, key, size)
+
+    def _close(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.live -= size

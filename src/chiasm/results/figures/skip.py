@@ -1,0 +1,130 @@
+"""What skipping costs and saves: each layer's contribution, and loss against operations and against seconds."""
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from chiasm.core.statistics import mean_interval
+from chiasm.results.figures.style import (
+    COLOURS,
+    FAINT,
+    GREY,
+    INK,
+    MARKERS,
+    SIZES,
+    Size,
+    Width,
+    counted,
+    draw,
+    draw_control,
+    dress,
+    layer_axis,
+    legend_below,
+    new_figure,
+)
+from chiasm.results.series import RESAMPLES, Curve, in_order
+from chiasm.results.skip_schemas import NONE, PEERS, RANDOM_LAYERS, SEARCH
+
+_PART = {"ffn": "feed-forward", "attention": "attention", "block": "both"}
+_KIND = {
+    SEARCH: "search",
+    RANDOM_LAYERS: "random layers (control)",
+    "visual-ffn": "visual feed-forward",
+    "short-v": "ShortV",
+    "v-skip": "V-Skip",
+    "fast-v": "FastV",
+    "random-drop": "random tokens dropped",
+}
+
+
+def contributions(
+    contributions: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page"
+) -> Figure:
+    """Divergence of the answer when one part of one layer is left out for image tokens, with 95 % intervals.
+
+    `controls`: the same in the twin with random weights, dashed.
+    """
+    size = SIZES[width]
+    figure = new_figure(width, 2.3 if width == "page" else 1.9)
+    axes = figure.add_subplot()
+    parts = in_order(contributions, "part")
+    handles = []
+    for index, part in enumerate(parts):
+        curve = _curve(contributions.filter(pl.col("part") == part))
+        handles.append(draw(axes, curve, index, size, _PART[part]))
+        if controls is not None and controls.height:
+            twin = _curve(controls.filter(pl.col("part") == part))
+            draw_control(axes, twin, COLOURS[index % len(COLOURS)], 0, size)
+    if controls is not None and controls.height:
+        handles.append(Line2D([], [], color=GREY, linewidth=size.line, linestyle=(0, (4, 2)), label="random weights"))
+    layer_axis(axes, int(contributions["layer"].max() or 0), size.inches)
+    axes.set_ylim(bottom=0)
+    dress(axes, size, x="Layer", y="KL of the answer (nat)")
+    n = counted([contributions.filter(pl.col("part") == part)["example_id"].n_unique() for part in parts])
+    legend_below(figure, handles, size, f"left out for image tokens; bands: 95 % bootstrap, {n}")
+    return figure
+
+
+def plans(plans: pl.DataFrame, *, width: Width = "page") -> Figure:
+    """Loss of right answers against operations left (first panel) and measured seconds left (second), in percent.
+
+    Bars: 95 % paired bootstrap; the ring is the recommended plan; the control is drawn in grey.
+    """
+    size = SIZES[width]
+    side = width == "page"
+    figure = new_figure(width, 2.5 if side else 4.2)
+    panels = figure.subplots(1, 2, sharey=True) if side else figure.subplots(2, 1)
+    kinds = [kind for kind in (SEARCH, *PEERS, RANDOM_LAYERS) if kind in set(plans["kind"])]
+    columns = (("operations_share", "Operations left (%)"), ("prefill_share", "Prompt time left (%)"))
+    for panel, (column, label) in zip(panels, columns, strict=True):
+        panel.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
+        for index, kind in enumerate(kinds):
+            _points(panel, plans.filter(pl.col("kind") == kind), column, index, kind, size)
+        for share, loss in plans.filter(pl.col("recommended")).select(column, "loss").iter_rows():
+            panel.plot(100 * share, 100 * loss, "o", markersize=9, markerfacecolor="none", markeredgecolor=INK)
+        untouched = plans.filter(pl.col("kind") == NONE)
+        panel.plot(100 * untouched[column][0], 0, "|", color=INK, markersize=8)
+        dress(panel, size, x=label, y="Right answers lost (points)" if panel is panels[0] or not side else "")
+    handles = [
+        Line2D([], [], linestyle="", marker=_marker(k, kind), color=_colour(k, kind), markersize=4, label=_KIND[kind])
+        for k, kind in enumerate(kinds)
+    ]
+    handles.append(
+        Line2D([], [], linestyle="", marker="o", markersize=7, markerfacecolor="none", color=INK, label="recommended")
+    )
+    legend_below(figure, handles, size, f"bars: 95 % paired bootstrap, {counted(plans['n'].to_list())}")
+    return figure
+
+
+def _points(axes: Axes, rows: pl.DataFrame, column: str, index: int, kind: str, size: Size) -> None:
+    loss = rows["loss"].to_numpy()
+    low, high = (rows[name].cast(pl.Float64).to_numpy() for name in ("loss_low", "loss_high"))
+    spread = 100 * np.nan_to_num(np.stack([loss - low, high - loss]))
+    axes.errorbar(
+        100 * rows[column].to_numpy(),
+        100 * loss,
+        yerr=np.maximum(spread, 0),
+        linestyle="",
+        marker=_marker(index, kind),
+        markersize=1.4 * size.marker,
+        color=_colour(index, kind),
+        elinewidth=0.6,
+        zorder=2 if kind == RANDOM_LAYERS else 3,
+    )
+
+
+def _marker(index: int, kind: str) -> str:
+    return "x" if kind == RANDOM_LAYERS else MARKERS[index % len(MARKERS)]
+
+
+def _colour(index: int, kind: str) -> str:
+    return GREY if kind == RANDOM_LAYERS else COLOURS[index % len(COLOURS)]
+
+
+def _curve(rows: pl.DataFrame) -> Curve:
+    wide = rows.pivot(on="layer", index="example_id", values="kl").sort("example_id")
+    layers = sorted((name for name in wide.columns if name != "example_id"), key=int)
+    estimate = mean_interval(wide.select(layers).to_numpy(), resamples=RESAMPLES)
+    return Curve(np.array([float(k) for k in layers]), estimate.mean, estimate.low, estimate.high, estimate.n)

@@ -1,0 +1,75 @@
+"""The tables of `chiasm skip`."""
+
+from chiasm.core.schema import Column, TableSchema
+
+_EXAMPLE = Column("example_id", "string", "Example", "", "Identifier of the example in the data.")
+_TYPE = Column("type", "string", "Question type", "", "Group of the example that results are averaged in.")
+_PLAN = Column("plan", "string", "Plan", "", "Name of the plan; `none` leaves nothing out.")
+_KIND = Column("kind", "string", "Kind", "", "none, search, a published method, or a control; names in `skip_schemas`.")
+_CONTROL = Column("control", "string", "Control", "", "twin: a model of the same shape with random weights.")
+
+CONTRIBUTIONS = TableSchema(
+    "contributions",
+    (
+        _EXAMPLE,
+        _TYPE,
+        Column("layer", "int", "Layer", "", "The layer whose work is left out, 0-based."),
+        Column("part", "string", "Part", "", "What is left out for the span's rows: ffn, attention, or block (both)."),
+        Column("kl", "float", "Divergence", "nat", "KL(untouched || skipped), mean over the answer's tokens."),
+        Column(
+            "logprob_clean", "float", "Log-probability, untouched", "nat", "Of the labelled answer, its mean token."
+        ),
+        Column("logprob_skip", "float", "Log-probability, skipped", "nat", "The same with the work left out."),
+    ),
+)
+
+VERDICTS = TableSchema(
+    "verdicts",
+    (
+        _EXAMPLE,
+        _TYPE,
+        _PLAN,
+        _KIND,
+        Column("answer", "string", "Answer", "", "The labelled answer."),
+        Column("generated", "string", "Generated", "", "The greedy answer under the plan."),
+        Column("correct", "bool", "Correct", "", "Equal after stripping and lower-casing."),
+        Column("logprob", "float", "Log-probability", "nat", "Of the whole labelled answer, teacher-forced."),
+    ),
+)
+
+PLANS = TableSchema(
+    "plans",
+    (
+        _PLAN,
+        _KIND,
+        Column("skipped", "string", "Left out", "", "What the plan leaves out, in words."),
+        Column("operations_share", "float", "Operations", "", "Of the prompt's, as a share of the plain model's."),
+        Column("prefill_seconds", "float", "Prefill", "s", "Median time to read one prompt, vision tower included."),
+        Column("prefill_spread", "float", "Prefill, spread", "s", "Interquartile range over the repeats."),
+        Column("prefill_share", "float", "Prefill, share", "", "Median ratio to the plain model of the same repeat."),
+        Column("decode_seconds", "float", "Decoding", "s", "Median time per further token."),
+        Column("peak_bytes", "int", "Peak memory", "byte", "Above the weights, while one prompt is read."),
+        Column("score", "float", "Score", "", "Share of right greedy answers."),
+        Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval."),
+        Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval."),
+        Column("loss", "float", "Loss", "", "Score of the plain model minus this one's, on the same examples."),
+        Column(
+            "loss_low", "float", "Loss, low", "", "Lower bound, 95 % paired bootstrap over examples.", nullable=True
+        ),
+        Column("loss_high", "float", "Loss, high", "", "Upper bound, 95 % paired bootstrap.", nullable=True),
+        Column("logprob_loss", "float", "Log-probability lost", "nat", "Of the labelled answer, mean over examples."),
+        Column("logprob_loss_low", "float", "Log-probability lost, low", "nat", "95 % bootstrap.", nullable=True),
+        Column("logprob_loss_high", "float", "Log-probability lost, high", "nat", "95 % bootstrap.", nullable=True),
+        Column("n", "int", "Examples", "", "Held-out examples; none of them was measured on."),
+        Column("recommended", "bool", "Recommended", "", "The cheapest whose loss keeps the bound that was asked for."),
+    ),
+)
+
+SKIP = (CONTRIBUTIONS, VERDICTS, PLANS, CONTRIBUTIONS.plus("contributions_controls", _CONTROL))
+
+# Names in the column `kind`.
+NONE = "none"
+SEARCH = "search"
+RANDOM_LAYERS = "random-layers"  # the control of `search`: as many operations left out, anywhere
+VISUAL_FFN, SHORT_V, V_SKIP, FAST_V, RANDOM_DROP = "visual-ffn", "short-v", "v-skip", "fast-v", "random-drop"
+PEERS = (VISUAL_FFN, SHORT_V, V_SKIP, FAST_V, RANDOM_DROP)

@@ -1,0 +1,71 @@
+"""From measured contributions and verdicts to the numbers of plans."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from chiasm.core.statistics import mean_interval, proportion_interval
+from chiasm.results.series import RESAMPLES
+from chiasm.results.skip_schemas import NONE, RANDOM_LAYERS
+
+
+def mean_contributions(contributions: pl.DataFrame) -> dict[tuple[str, int], float]:
+    """Mean divergence (nat) of leaving out one part of one layer, by (part, layer)."""
+    means = contributions.group_by("part", "layer", maintain_order=True).agg(pl.col("kl").mean())
+    return {(part, layer): float(kl) for part, layer, kl in means.iter_rows()}
+
+
+def verdict_rows(verdicts: pl.DataFrame) -> list[dict[str, Any]]:
+    """Score and losses of every plan, paired by example with the plain model's: the verified columns of `plans`."""
+    clean = verdicts.filter(pl.col("plan") == NONE).select(
+        "example_id", pl.col("correct").alias("clean"), pl.col("logprob").alias("clean_logprob")
+    )
+    rows = []
+    for (plan, kind), own in verdicts.group_by(["plan", "kind"], maintain_order=True):
+        paired = own.join(clean, on="example_id", how="inner", maintain_order="left")
+        score = proportion_interval(int(paired["correct"].sum()), paired.height)
+        rows.append(
+            {
+                "plan": plan,
+                "kind": kind,
+                "score": float(score.mean),
+                "score_low": float(score.low),
+                "score_high": float(score.high),
+                **_loss(paired),
+                **_spread("logprob_loss", (paired["clean_logprob"] - paired["logprob"]).to_numpy()),
+                "n": paired.height,
+            }
+        )
+    return rows
+
+
+def recommended(rows: list[Mapping[str, Any]], max_loss: float) -> str:
+    """The plan with the fewest operations whose mean loss is at most `max_loss` and that was measured to save time.
+
+    Controls are not eligible; `none` always is. Equal operations: the smaller loss of log-probability.
+    """
+    fitting = [
+        row
+        for row in rows
+        if row["kind"] == NONE
+        or (row["kind"] != RANDOM_LAYERS and row["loss"] <= max_loss + 1e-12 and row["prefill_share"] < 1)
+    ]
+    return min(fitting, key=lambda row: (row["operations_share"], row["logprob_loss"]))["plan"]
+
+
+def _loss(paired: pl.DataFrame) -> dict[str, float | None]:
+    difference = (paired["clean"].cast(pl.Float64) - paired["correct"].cast(pl.Float64)).to_numpy()
+    found = _spread("loss", difference)
+    if paired.height > 1 and not difference.any():
+        # No resample of unchanged answers shows a change; how rare a change may still be, the number of them says.
+        unseen = 1 - 0.025 ** (1 / paired.height)
+        found |= {"loss_low": -unseen, "loss_high": unseen}
+    return found
+
+
+def _spread(name: str, values: np.ndarray) -> dict[str, float | None]:
+    estimate = mean_interval(values, resamples=RESAMPLES)
+    bounds = [None if np.isnan(bound) else float(bound) for bound in (estimate.low, estimate.high)]
+    return {name: float(estimate.mean), f"{name}_low": bounds[0], f"{name}_high": bounds[1]}

@@ -1,0 +1,263 @@
+"""Skipping: find the work on image tokens that a model can do without, verify it, and hand back a plan.
+
+Sources: Shukor & Cord 2024 (arXiv 2405.16700, section on skipping; arXiv 2410.09454). The criterion is the divergence
+of the answer, as in ShortV (arXiv 2504.00502), not how little a token changes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.example import Example
+from chiasm.data.scoring import correct
+from chiasm.interventions import Variant, Window, Zero
+from chiasm.interventions.variant import Component
+from chiasm.models.encoded import Encoded
+from chiasm.models.executors.base import Executor, Job, Outcome, Readout
+from chiasm.models.generation import generate
+from chiasm.models.likelihood import answer_logprobs
+from chiasm.models.operations import prefill_operations
+from chiasm.models.plans import PLAN_FILE, identity_of
+from chiasm.models.skipping import skipping
+from chiasm.models.timing import costs
+from chiasm.models.view import ModelView
+from chiasm.results.rundir import RunDirectory
+from chiasm.results.schemas import TWIN
+from chiasm.results.skip_schemas import NONE, RANDOM_LAYERS
+from chiasm.results.skip_tables import mean_contributions, recommended, verdict_rows
+from chiasm.results.storage import whole_file
+from chiasm.runners import local
+from chiasm.runners.base import Computed, Work
+from chiasm.studies.common import for_preparing
+from chiasm.studies.skip_price import typical
+from chiasm.studies.skip_search import Candidate, candidates, in_words
+from chiasm.studies.skip_spec import SkipSpec
+
+_PARTS: dict[str, tuple[Component, ...]] = {
+    "ffn": ("mlp",),
+    "attention": ("attention",),
+    "block": ("attention", "mlp"),
+}
+
+
+class Prepared(NamedTuple):
+    """An example ready to compute: its prompt, and the same with the labelled answer behind it.
+
+    `twin`: the latter as the twin takes it; only examples to calibrate on have it.
+    """
+
+    example: Example
+    calibrates: bool
+    prompt: Encoded
+    forced: Encoded
+    twin: Encoded | None
+
+
+class SkipWork(Work[Prepared]):
+    """First the contributions on the calibration examples, then every candidate's answers on the others."""
+
+    def __init__(
+        self,
+        spec: SkipSpec,
+        view: ModelView,
+        calibrating: int,
+        executor: Executor,
+        directory: RunDirectory,
+        twin: ModelView | None,
+        inputs: Mapping[str, Any],
+    ) -> None:
+        self.spec, self.view, self.executor, self.directory, self.inputs = spec, view, executor, directory, inputs
+        self.twin = twin if spec.controls else None
+        self._calibrating = calibrating
+        self._preparing = for_preparing(view)
+        self._preparing_twin = for_preparing(self.twin) if self.twin else None
+        self._candidates: list[Candidate] | None = None
+
+    def prepare(self, index: int, example: Example) -> Prepared:
+        instruction, calibrates = self.spec.instruction, index < self._calibrating
+        prompt = self._preparing.encode(example, instruction=instruction)
+        forced = self._preparing.encode(example, instruction=instruction, answer=example.answer)
+        forced.spans.require("image")
+        twin = None
+        if self._preparing_twin is not None and calibrates:
+            twin = self._preparing_twin.encode(example, instruction=instruction, answer=example.answer)
+        return Prepared(example, calibrates, prompt, forced, twin)
+
+    def compute(self, prepared: Sequence[Prepared]) -> Computed:
+        measured = [item for item in prepared if item.calibrates]
+        judged = [item for item in prepared if not item.calibrates]
+        rows: dict[str, list[dict[str, Any]]] = {"contributions": [], "contributions_controls": [], "verdicts": []}
+        failures: list[tuple[str, str]] = []
+        if measured:
+            found, failed = self._contributions(self.view, measured, [item.forced for item in measured])
+            rows["contributions"], failures = found, failed
+        with_twin = [item for item in measured if item.twin is not None]
+        if self.twin is not None and with_twin:
+            found, _ = self._contributions(self.twin, with_twin, [item.twin for item in with_twin if item.twin])
+            rows["contributions_controls"] = [row | {"control": TWIN} for row in found]
+        if judged:
+            rows["verdicts"] = self._verdicts(judged)
+        kept = len(prepared) - len({example for example, _ in failures})
+        return Computed({name: part for name, part in rows.items() if part}, failures, kept=kept)
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """The plans to verify; known once all calibration examples are measured.
+
+        **Errors:** `ChiasmError` if none of them could be.
+        """
+        if self._candidates is None:
+            if "contributions" not in self.directory.tables():
+                reasons = "; ".join(sorted({f["reason"] for f in self.directory.failures()})[:3])
+                raise ChiasmError(
+                    "propose plans", f"no calibration example could be measured ({reasons})", "Change the data"
+                )
+            table = self.directory.table("contributions")
+            identity = identity_of(self.view)
+            self._candidates = candidates(self.spec, self.view, identity, mean_contributions(table), self.inputs)
+        return self._candidates
+
+    def _contributions(
+        self, view: ModelView, items: Sequence[Prepared], forced: Sequence[Encoded]
+    ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+        jobs = [contribution_job(one, view.n_layers) for one in forced]
+        rows, failures = [], []
+        for item, job, outcome in zip(items, jobs, self.executor.run(view, jobs), strict=True):
+            if isinstance(outcome, ExampleError):
+                failures.append((item.example.id, str(outcome)))
+                continue
+            rows += contribution_rows(item.example, job, outcome)
+        return rows, failures
+
+    def _verdicts(self, items: Sequence[Prepared]) -> list[dict[str, Any]]:
+        rows = []
+        for plan, kind in self.candidates:
+            with skipping(self.view, plan, same_weights=False):
+                answers = generate(self.view, [item.prompt for item in items], self.spec.max_new_tokens)
+                scored = answer_logprobs(self.view, [item.forced for item in items])
+            for item, answer, logprobs in zip(items, answers, scored, strict=True):
+                rows.append(
+                    {
+                        "example_id": item.example.id,
+                        "type": item.example.type,
+                        "plan": plan.name,
+                        "kind": kind,
+                        "answer": item.example.answer,
+                        "generated": answer.text,
+                        "correct": correct(answer.text, item.example.answer),
+                        "logprob": float(logprobs.double().sum()),
+                    }
+                )
+        return rows
+
+
+def contribution_job(forced: Encoded, layers: int) -> Job:
+    """Leaving out each part of each layer for the image rows, read where the labelled answer is foretold."""
+    image = tuple(int(p) for p in forced.spans.require("image"))
+    variants = tuple(
+        Variant(f"{part}:{layer}", tuple(Zero(Window(layer, layer + 1, layer), name, image) for name in components))
+        for layer in range(layers)
+        for part, components in _PARTS.items()
+    )
+    last = int(forced.spans.require("last")[-1])
+    positions = (last, *(int(p) for p in forced.spans["answer"][:-1]))
+    return Job(forced, variants, Readout(positions=positions, tokens=forced.answer_tokens, full=True))
+
+
+def contribution_rows(example: Example, job: Job, outcome: Outcome) -> list[dict[str, Any]]:
+    """Divergence and log-probabilities of every variant, as means over the answer's tokens."""
+    assert outcome.full is not None
+    clean, variants = outcome.full[0].double(), outcome.full[1:].double()
+    # A token that is impossible on both sides adds nothing; inf - inf would make it NaN.
+    terms = torch.where(clean.isneginf(), 0.0, clean.exp() * (clean - variants))
+    kl = terms.sum(-1).mean(-1)
+    rows = []
+    for k, variant in enumerate(job.variants):
+        part, _, layer = variant.name.partition(":")
+        rows.append(
+            {
+                "example_id": example.id,
+                "type": example.type,
+                "layer": int(layer),
+                "part": part,
+                "kl": float(kl[k]),
+                "logprob_clean": float(outcome.clean.double().mean()),
+                "logprob_skip": float(outcome.logprobs[k].double().mean()),
+            }
+        )
+    return rows
+
+
+def run_skip(
+    spec: SkipSpec,
+    view: ModelView,
+    calibrating: Sequence[Example],
+    examples: Sequence[Example],
+    directory: RunDirectory,
+    executor: Executor,
+    twin: ModelView | None = None,
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """Fill `directory` with the tables of `spec`, the recommended `plan.json`, and every verified plan in `plans/`.
+
+    What it already holds is not computed again, times excepted. `calibrating`: none of `examples`; a remainder that
+    fills no unit is not used.
+
+    **Errors:** `ChiasmError` if no example is left, or none with an image.
+    """
+    unit = min(spec.unit, len(calibrating))
+    calibrating = calibrating[: len(calibrating) // unit * unit]
+    inputs = typical(view, spec, [*calibrating, *examples]).inputs
+    work = SkipWork(spec, view, len(calibrating), executor, directory, twin, inputs)
+    local.run(work, [*calibrating, *examples], directory, unit, "skip")
+    if "verdicts" not in directory.tables():
+        directory.finish()
+        raise ChiasmError("verify plans", "no held-out example could be answered", "Give more examples")
+    verified = {row["plan"]: row for row in verdict_rows(directory.table("verdicts"))}
+    if say is not None:
+        say(f"Timing {len(work.candidates)} plans, {spec.repeats} repeats, taking turns.")
+    _write_plans(spec, view, work, verified, directory)
+    directory.finish()
+
+
+def _write_plans(
+    spec: SkipSpec, view: ModelView, work: SkipWork, verified: dict[str, dict[str, Any]], directory: RunDirectory
+) -> None:
+    inputs = work.inputs
+    found = [one for one in work.candidates if one.plan.name in verified]
+    plain = prefill_operations(view, inputs).total
+    with view.readable_attention(), local.progress() as bar:
+        task = bar.add_task("time", total=len(found) + spec.repeats)
+        timed = costs(view, inputs, [plan for plan, _ in found], spec.repeats, lambda: bar.advance(task))
+    rows = []
+    for (plan, _), cost in zip(found, timed, strict=True):
+        share = prefill_operations(view, inputs, plan).total / plain
+        rows.append(
+            verified[plan.name]
+            | {
+                "skipped": in_words(plan),
+                "operations_share": share,
+                "prefill_seconds": cost.prefill_seconds,
+                "prefill_spread": cost.prefill_spread,
+                "prefill_share": cost.prefill_share,
+                "decode_seconds": cost.decode_seconds,
+                "peak_bytes": cost.peak_bytes,
+            }
+        )
+    chosen = recommended(rows, spec.max_loss)
+    for row in rows:
+        row["recommended"] = row["plan"] == chosen
+    directory.write_table("plans", rows)
+    (directory.path / "plans").mkdir(exist_ok=True)
+    for (plan, kind), row in zip(found, rows, strict=True):
+        if kind == RANDOM_LAYERS:
+            continue
+        told = replace(plan, measured={k: v for k, v in row.items() if v is not None and k not in ("plan", "kind")})
+        names = [f"plans/{plan.name}.json", *([PLAN_FILE] if plan.name == chosen else [])]
+        for name in names:
+            with whole_file(directory.path / name) as file:
+                file.write(told.to_json().encode())
+    assert chosen == NONE or (directory.path / PLAN_FILE).exists()

@@ -1,0 +1,52 @@
+"""What a skipping run was asked to do."""
+
+from dataclasses import dataclass
+
+from chiasm.core.errors import ChiasmError
+from chiasm.models.prompts import DEFAULT_INSTRUCTION
+
+SHARES = (0.25, 0.5, 0.75, 0.9)
+"""Candidates of the search: shares of what could be left out at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkipSpec:
+    """One run of `chiasm skip`. Equal specs ask for equal tables, times apart.
+
+    `max_loss`: share of right answers that may be lost (0.01: one of a hundred). `calibration`: examples that
+    contributions are measured on; the others verify. `peers`: also the published methods. `controls`: plans with
+    random layers, `draws` of them per candidate, and the twin's contributions. `repeats`: timed calls of every plan
+    (0: not timed). `unit`: examples computed together.
+    """
+
+    model: str
+    data: str
+    max_loss: float = 0.01
+    limit: int | None = None
+    split: str = "heldout"
+    calibration: int = 32
+    peers: bool = True
+    controls: bool = True
+    twin: str | None = None
+    draws: int = 2
+    repeats: int = 7
+    instruction: str = DEFAULT_INSTRUCTION
+    max_new_tokens: int = 32
+    seed: int = 0
+    unit: int = 8
+    executor: str = "lockstep"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_loss < 1:
+            raise ChiasmError(
+                f"--max-loss {self.max_loss:g}", "a share of answers lies in 0 <= share < 1", "Write for example 1%"
+            )
+        for name, value, least in (
+            ("calibration", self.calibration, 1),
+            ("draws", self.draws, 1),
+            ("repeats", self.repeats, 1),
+            ("max-new-tokens", self.max_new_tokens, 1),
+            ("batch-size", self.unit, 1),
+        ):
+            if value < least:
+                raise ChiasmError(f"--{name} {value}", f"the least is {least}", "Give a larger number")

@@ -1,0 +1,292 @@
+import json
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from tests.support.factories import build, example, picture
+from tests.support.runs import view_of
+
+import chiasm
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example
+from chiasm.interventions import Variant, Window, Zero
+from chiasm.models.executors.base import Job
+from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.operations import prefill_operations
+from chiasm.models.plans import identity_of, read_plan
+from chiasm.models.view import ModelView
+from chiasm.results.skip_schemas import NONE, PEERS, RANDOM_LAYERS, SEARCH
+from chiasm.results.skip_tables import recommended, verdict_rows
+from chiasm.runners import local
+from chiasm.studies.skip import contribution_job
+from chiasm.studies.skip_price import price
+from chiasm.studies.skip_search import SEARCHED, as_skips, candidates, in_words
+from chiasm.studies.skip_spec import SkipSpec
+
+LAYERS = 4
+OPTIONS = {"calibration": 4, "repeats": 1, "draws": 1, "max_new_tokens": 2, "batch_size": 2, "device": "cpu"}
+
+
+def examples(count: int = 8, family: str = "llava") -> list[Example]:
+    return [
+        replace(example(family, seed=s), answer=("red", "blue circle")[s % 2], type="ab"[s % 2]) for s in range(count)
+    ]
+
+
+@lru_cache
+def view() -> ModelView:
+    return ModelView(*build("llava"), name="small")
+
+
+@lru_cache
+def finished() -> "chiasm.Run":
+    return chiasm.skip(view(), examples(), **OPTIONS)
+
+
+def test_contributions_are_those_of_zeroed_branches() -> None:
+    run = finished()
+    rows = run.table("contributions")
+    assert rows.group_by("part").len()["len"].to_list() == [4 * LAYERS] * 3
+    assert (rows["kl"] >= -1e-6).all()
+    wanted = rows.row(0, named=True)
+    one = next(e for e in examples() if e.id == wanted["example_id"])
+    forced = view().encode(one, answer=one.answer)
+    job = contribution_job(forced, LAYERS)
+    [reference] = ReferenceExecutor().run(view(), [job])
+    assert len(job.readout.positions) == len(forced.answer_tokens)
+    for k, variant in enumerate(job.variants):
+        part, layer = variant.name.split(":")
+        own = rows.filter(pl.col("example_id") == one.id, pl.col("part") == part, pl.col("layer") == int(layer)).row(
+            0, named=True
+        )
+        assert own["logprob_skip"] == pytest.approx(float(reference.logprobs[k].mean()), abs=1e-4)
+        clean, changed = reference.full[0].double(), reference.full[1 + k].double()
+        divergence = float((clean.exp() * (clean - changed)).sum(-1).mean())
+        assert own["kl"] == pytest.approx(divergence, abs=1e-4)
+    # The last layer's image rows are read by nobody.
+    assert rows.filter(pl.col("layer") == LAYERS - 1)["kl"].abs().max() == 0
+    assert rows.filter(pl.col("layer") == 0)["kl"].max() > 1e-3
+
+
+def test_plans_are_verified_on_examples_that_were_not_measured_on() -> None:
+    run = finished()
+    plans, verdicts = run.table("plans"), run.table("verdicts")
+    measured = set(run.table("contributions")["example_id"])
+    assert measured
+    assert not measured & set(verdicts["example_id"])
+    assert set(verdicts["plan"]) == set(plans["plan"])
+    assert verdicts.group_by("plan").len()["len"].unique().to_list() == [4]
+    assert set(plans["kind"]) >= {NONE, SEARCH, *PEERS}
+    none = plans.filter(pl.col("plan") == NONE).row(0, named=True)
+    assert (none["operations_share"], none["loss"], none["logprob_loss"], none["prefill_share"]) == (1, 0, 0, 1)
+    assert (plans["operations_share"] <= 1).all()
+    assert (plans["prefill_seconds"] > 0).all()
+    assert (plans["peak_bytes"] > 1000).all()
+    assert plans["recommended"].sum() == 1
+    assert (plans["score_low"] <= plans["score"]).all()
+    scores = verdicts.group_by("plan").agg(pl.col("correct").mean()).sort("plan")
+    assert scores["correct"].to_list() == plans.sort("plan")["score"].to_list()
+
+
+def test_a_verdict_is_what_the_plan_gives_when_applied() -> None:
+    run = finished()
+    plan = read_plan(run.path / "plans" / "visual-ffn-all.json")
+    row = run.table("verdicts").filter(pl.col("plan") == plan.name).row(0, named=True)
+    one = next(e for e in examples() if e.id == row["example_id"])
+    forced = view().encode(one, answer=one.answer)
+    image = tuple(int(p) for p in forced.spans["image"])
+    change = Variant("all", (Zero(Window(0, LAYERS, 0), "mlp", image),))
+    job = contribution_job(forced, LAYERS)
+    [outcome] = ReferenceExecutor().run(view(), [Job(forced, (change,), job.readout)])
+    assert row["logprob"] == pytest.approx(float(outcome.logprobs[0].sum()), abs=1e-4)
+    inputs = view().encode(one).inputs
+    before = view().model(**inputs).logits
+    applied = chiasm.apply(view(), run.path / "plans" / "visual-ffn-all.json")
+    assert applied is view().model
+    try:
+        made = applied.generate(**inputs, max_new_tokens=2, do_sample=False, pad_token_id=0)
+        text = view().tokenizer.decode(made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+        assert text == row["generated"]
+    finally:
+        chiasm.remove(view())
+    assert torch.equal(view().model(**inputs).logits, before)
+
+
+def test_the_run_tells_and_draws() -> None:
+    run = finished()
+    assert len(run.findings) == 3
+    assert any("nat" in finding for finding in run.findings)
+    for name in ("skip", "contributions"):
+        assert run.figure(name).axes
+    page = run.report().read_text()
+    assert "chiasm skip" in page
+    assert "--calibration 4" in page
+    body = json.loads((run.path / "plan.json").read_text())
+    assert body["name"] == run.table("plans").filter(pl.col("recommended"))["plan"][0]
+    assert not (run.path / "plans" / "random-50-0.json").exists()
+
+
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch) -> None:
+    data, out = examples(), tmp_path / "run"
+    calls = {"left": 3}
+    record = local._record
+
+    def stopping(*args):
+        calls["left"] -= 1
+        if calls["left"] < 0:
+            raise KeyboardInterrupt
+        record(*args)
+
+    monkeypatch.setattr(local, "_record", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        chiasm.skip(view(), data, **OPTIONS, out=out)
+    unfinished = chiasm.open(out)
+    assert unfinished.tables == ["contributions", "verdicts"]
+    assert "not finished" in unfinished.findings[0]
+    unfinished.report()
+    monkeypatch.setattr(local, "_record", record)
+    run = chiasm.skip(view(), data, **OPTIONS, out=out, resume=True)
+    for name in ("contributions", "verdicts"):
+        assert run.table(name).equals(finished().table(name))
+
+
+def test_the_search_takes_the_cheapest_loss_first() -> None:
+    spec = SkipSpec(model="m", data="d", draws=2)
+    inputs = view().encode(examples()[0]).inputs
+    losses = {(part, layer): 10.0 - layer for part in (*SEARCHED, "block") for layer in range(LAYERS)}
+    losses[("attention", 0)] = 1e-9
+    found = {one.plan.name: one for one in candidates(spec, view(), identity_of(view()), losses, inputs)}
+    first = found["search-25"].plan
+    assert any(s.part in ("attention", "block") and 0 in s.layers for s in first.skips)
+    assert any(LAYERS - 1 in s.layers for s in found["search-50"].plan.skips)
+    plain = prefill_operations(view(), inputs).total
+    most = plain - prefill_operations(view(), inputs, found["short-v"].plan).total
+    shares = [
+        (plain - prefill_operations(view(), inputs, found[f"search-{k}"].plan).total) / most for k in (25, 50, 75, 90)
+    ]
+    assert shares == sorted(shares)
+    for k in (25, 50, 75):
+        own = prefill_operations(view(), inputs, found[f"search-{k}"].plan).total
+        random = [one for name, one in found.items() if name.startswith(f"random-{k}-")]
+        for one in random:
+            other = prefill_operations(view(), inputs, one.plan).total
+            # As many operations up to one piece of one layer.
+            assert abs(own - other) < most / LAYERS
+
+
+def test_skips_join_where_a_layer_loses_both_parts() -> None:
+    parts = {s.part: s.layers for s in as_skips([("ffn", 0), ("ffn", 2), ("attention", 2), ("attention", 3)])}
+    assert parts == {"ffn": (0,), "attention": (3,), "block": (2,)}
+
+
+def test_plans_in_words() -> None:
+    plan = replace(read_plan(finished().path / "plans" / "fast-v-50.json"))
+    assert in_words(plan) == "tokens of 50% of image tokens (least-attention) in layers 2-3"
+
+
+def test_the_price_is_said_first() -> None:
+    told: list[str] = []
+    spec = SkipSpec(model="m", data="d", draws=1)
+    data = examples()
+    found = price(spec, view(), data[:4], data[4:])
+    assert found.variants == 3 * LAYERS
+    assert 1 < found.passes < 1 + 3 * LAYERS
+    with pytest.raises(ChiasmError):
+        chiasm.skip(view(), [data[0]], say=told.append)
+    chiasm.skip(view(), data, **OPTIONS | {"peers": False, "controls": False}, say=told.append)
+    assert told[0].startswith("Price: 4 examples x 12 variants")
+
+
+def verdicts(**plans: list[bool]) -> pl.DataFrame:
+    rows = [
+        {"example_id": str(k), "type": "a", "plan": plan, "kind": SEARCH if plan != NONE else NONE}
+        | {"answer": "x", "generated": "x", "correct": right, "logprob": -1.0 if right else -2.0}
+        for plan, found in plans.items()
+        for k, right in enumerate(found)
+    ]
+    return pl.DataFrame(rows)
+
+
+def test_losses_are_paired_and_an_unseen_change_is_not_impossible() -> None:
+    rows = {
+        r["plan"]: r
+        for r in verdict_rows(verdicts(none=[True] * 20, same=[True] * 20, worse=[False] * 5 + [True] * 15))
+    }
+    assert rows["same"]["loss"] == 0
+    assert rows["same"]["loss_high"] == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert rows["worse"]["loss"] == pytest.approx(0.25)
+    assert 0 < rows["worse"]["loss_low"] < 0.25 < rows["worse"]["loss_high"] < 0.6
+    assert rows["worse"]["logprob_loss"] == pytest.approx(0.25)
+
+
+def test_the_recommended_plan_keeps_the_bound_and_saves_time() -> None:
+    def row(plan: str, kind: str, share: float, loss: float, time: float) -> dict:
+        return {
+            "plan": plan,
+            "kind": kind,
+            "operations_share": share,
+            "loss": loss,
+            "prefill_share": time,
+            "logprob_loss": 0.0,
+        }
+
+    rows = [
+        row("none", NONE, 1, 0, 1),
+        row("a", SEARCH, 0.8, 0.005, 0.9),
+        row("b", SEARCH, 0.6, 0.02, 0.7),
+        row("slow", SEARCH, 0.5, 0, 1.2),
+        row("chance", RANDOM_LAYERS, 0.4, 0, 0.5),
+    ]
+    assert recommended(rows, 0.01) == "a"
+    assert recommended(rows, 0.02) == "b"
+    assert recommended(rows, 0) == "none"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"max_loss": 1.0}, "max-loss"), ({"max_loss": -0.1}, "max-loss"), ({"calibration": 0}, "calibration")],
+)
+def test_bad_options_are_told(changes: dict, told: str) -> None:
+    with pytest.raises(ChiasmError, match=told):
+        SkipSpec(model="m", data="d", **changes)
+
+
+def test_examples_without_an_image_fail_alone_and_a_run_of_them_fails() -> None:
+    data = examples()
+    blind = [replace(e, images=(), boxes=()) for e in data]
+    with pytest.raises(ChiasmError, match="no example can be used"):
+        chiasm.skip(view(), blind, **OPTIONS)
+    mixed = [*data[:6], replace(blind[6], id="blind")]
+    run = chiasm.skip(view(), mixed, **OPTIONS | {"peers": False, "controls": False})
+    assert [failure["example_id"] for failure in run.directory.failures()] == ["blind"]
+
+
+def test_the_twin_stands_beside() -> None:
+    twin = ModelView(*build("llava", seed=1), name="twin")
+    run = chiasm.skip(view(), examples(), **OPTIONS | {"peers": False}, twin=twin)
+    controls = run.table("contributions_controls")
+    assert controls["control"].unique().to_list() == ["twin"]
+    assert len(controls) == len(run.table("contributions"))
+    assert not np.allclose(controls["kl"], run.table("contributions")["kl"])
+
+
+def test_a_bare_model_takes_a_plan() -> None:
+    plan = read_plan(finished().path / "plans" / "visual-ffn-all.json")
+    model, processor = build("llava")
+    assert chiasm.apply(model, plan) is model
+    inputs = ModelView(model, processor).encode(examples()[0]).inputs
+    changed = model(**inputs).logits
+    chiasm.remove(model)
+    assert not torch.equal(model(**inputs).logits, changed)
+    with pytest.raises(ChiasmError, match="made for a llava"):
+        chiasm.apply(view_of("qwen2_vl").model, plan)
+
+
+def test_pictures_of_one_size_are_enough() -> None:
+    rng = np.random.default_rng(0)
+    data = [replace(e, images=(picture(rng, 40, 40),), boxes=()) for e in examples(4)]
+    run = chiasm.skip(view(), data, **OPTIONS | {"peers": False, "controls": False, "calibration": 2})
+    assert run.table("plans")["n"].unique().to_list() == [2]
