@@ -13,7 +13,7 @@ _FEW = 20
 
 def align_findings(tables: Tables) -> list[Finding]:
     """What is found, strongest first; always at least three."""
-    found = [*_score(tables), *_drift(tables), *_norms(tables)]
+    found = [*_score(tables), *_drift(tables), *_norms(tables), *_cones(tables), *_weights(tables), *_words(tables)]
     if "drift_released" in tables:
         found.append(_released(tables["drift_released"]))
     return sorted(found, key=lambda finding: -finding.strength)
@@ -101,6 +101,71 @@ def _released(rows: pl.DataFrame) -> Finding:
         f"examples takes differences between examples for change (n = {worst['n']})."
     )
     return Finding(text, 75.0)
+
+
+def _cones(tables: Tables) -> list[Finding]:
+    """Whether a span is nearer to itself in other examples than to the other span of its own example."""
+    rows = tables.get("similarity")
+    if rows is None:
+        return []
+    found = []
+    rows = rows.filter((pl.col("tap") == "residual") & (pl.col("mode") == "avg"))
+    for a, b in dict.fromkeys(rows.filter(pl.col("paired")).select("a", "b").iter_rows()):
+        counts = []
+        for variant in ("raw", "centred"):
+            same = rows.filter((pl.col("variant") == variant) & ~pl.col("paired"))
+            cross = rows.filter(
+                (pl.col("variant") == variant) & pl.col("paired") & (pl.col("a") == a) & (pl.col("b") == b)
+            )
+            apart = 0
+            for row in cross.iter_rows(named=True):
+                own = same.filter((pl.col("layer") == row["layer"]) & (pl.col("a") == pl.col("b")))
+                own = own.filter(pl.col("a").is_in([a, b]))
+                told = list(own.iter_rows(named=True))
+                apart += bool(told) and all(_apart(o, row) and o["mean"] > row["mean"] for o in told)
+            counts.append((apart, cross.height))
+        deepest = rows.filter((pl.col("variant") == "raw") & pl.col("paired") & (pl.col("a") == a) & (pl.col("b") == b))
+        last = deepest.sort("layer").row(-1, named=True)
+        text = (
+            f"Cones: at {counts[0][0]} of {counts[0][1]} depths {a} and {b} are each nearer to themselves in other "
+            f"examples than to each other in one (95 % intervals apart), at {counts[1][0]} after the common mean is "
+            f"subtracted; after the last block their cosine is {_told(last, 'mean')}."
+        )
+        found.append(Finding(text, 65.0))
+    return found
+
+
+def _weights(tables: Tables) -> list[Finding]:
+    """Overlap at half the weights, against the null that it must beat to say anything."""
+    rows = tables.get("overlap")
+    if rows is None:
+        return []
+    half = rows.filter(pl.col("sparsity") == 0.5)
+    names = ("iou", "null_permuted", "null_magnitude", "null_random")
+    mean = {name: float(half[name].mean() or 0.0) for name in names}
+    above = half.filter(pl.col("iou") > pl.max_horizontal("null_permuted", "null_magnitude")).height
+    fewest = int(min(half["tokens_a"].min() or 0, half["tokens_b"].min() or 0))
+    few = f" The norms rest on as few as {fewest} tokens, which makes masks differ by chance." if fewest < 500 else ""
+    text = (
+        f"With half of the weights left out, the masks of {half['a'][0]} and {half['b'][0]} overlap by "
+        f"{mean['iou']:.2f} (mean over {half.height} matrices), where the weights' magnitude alone accounts for "
+        f"{mean['null_magnitude']:.2f}, shuffled norms give {mean['null_permuted']:.2f} and chance "
+        f"{mean['null_random']:.2f}; it exceeds the first two in {above} matrices.{few}"
+    )
+    return [Finding(text, 60.0)]
+
+
+def _words(tables: Tables) -> list[Finding]:
+    """The nearest words of perceptual tokens after the last block."""
+    rows = tables.get("nearest")
+    if rows is None or not rows.height:
+        return []
+    last = rows.filter((pl.col("layer") == rows["layer"].max()) & (pl.col("span") == rows["span"][0]))
+    told = ", ".join(
+        f"`{r['word'].strip() or r['word']}` ({r['share']:.0%})" for r in last.head(3).iter_rows(named=True)
+    )
+    text = f"After the last block the most probable words at {last['span'][0]} tokens are {told} (n = {last['n'][0]})."
+    return [Finding(text, 30.0)]
 
 
 CONTROLS = {"noise": "random tokens in place of the image", "twin": "random weights"}

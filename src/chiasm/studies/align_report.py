@@ -8,6 +8,7 @@ import polars as pl
 from chiasm.core.spec import resolved
 from chiasm.results.align_findings import align_findings
 from chiasm.results.figures import align as figures
+from chiasm.results.figures import likeness
 from chiasm.results.findings import Finding
 from chiasm.studies.align_spec import AlignSpec
 from chiasm.studies.reporting import Drawing, Reporter, command_line
@@ -38,13 +39,39 @@ class AlignReporter(Reporter):
             rows = there["drift_released"]
             caption = f"{_RELEASED} {self._counted('drift_released')}"
             drawn["drift-as-released"] = Drawing(partial(figures.released_gap, rows), partial(str, caption))
+        return drawn | self._likeness()
+
+    def _likeness(self) -> dict[str, Drawing]:
+        there, drawn = self._tables, {}
+        controls = there.get("similarity_controls")
+        beside = " Dashed: the controls of the two spans in one example." if controls is not None else f" {_BARE}"
+        if "similarity" in there:
+            rows = there["similarity"]
+            told = f"{_CONES} {self._counted('similarity')}{beside}"
+            drawn["similarity"] = Drawing(partial(likeness.similarity_curves, rows, controls), partial(str, told))
+            if self.spec["inside"] and rows["paired"].any():
+                drawn["inside"] = Drawing(partial(likeness.inside_curves, rows), partial(str, _INSIDE))
+        for a, b in [] if "overlap" not in there else dict.fromkeys(there["overlap"].select("a", "b").iter_rows()):
+            rows = there["overlap"].filter((pl.col("a") == a) & (pl.col("b") == b))
+            name = "overlap" if not drawn.get("overlap") else f"overlap-{a}-{b}"
+            drawn[name] = Drawing(partial(likeness.overlap_curves, rows), partial(str, f"{_OVERLAP} {a} and {b}."))
+        if "vocabulary" in there:
+            told = f"{_WORDS} {self._counted('vocabulary')} {_CONTROLLED if controls is not None else _BARE}"
+            words = partial(likeness.vocabulary_curves, there["vocabulary"], there.get("vocabulary_controls"))
+            drawn["vocabulary"] = Drawing(words, partial(str, told))
+        if "map" in there:
+            for method in ("tsne", "pca"):
+                drawn[method] = Drawing(partial(likeness.token_map, there["map"], method), partial(str, _MAP[method]))
         return drawn
 
     def notes(self) -> list[str]:
         found = [
             "A cosine says how alike directions are, not whether the model uses what is alike: none of this is causal.",
             "The score has no exact equation in the paper as far as it is known to us; both readings are given.",
-            "Cosines of mean tokens can be decided by a few large dimensions or tokens.",
+            "Cosines of mean tokens can be decided by a few large dimensions or tokens; compare the variants.",
+            "Medians and extremes over pairs of examples come from a sample of examples and tokens (docstring of "
+            "`TokenPairs`); all other means over pairs are exact.",
+            "Words at early depths are read by a head that was never trained on them.",
         ]
         if not self.spec["controls"]:
             found.append("No control was run: what random tokens or random weights would show is not known.")
@@ -75,3 +102,24 @@ _RELEASED = (
     "Change between neighbouring states as the released code averages it, over all pairs of examples (dashed), and of "
     "each example with itself (full)."
 )
+_CONES = (
+    "Cosine of mean tokens at every depth, of one span in two examples and of two spans in one; as they are, after the "
+    "pilot's mean token was subtracted, and without its outlier dimensions."
+)
+_INSIDE = (
+    "Cosine of the mean tokens of two spans of one example in the residual stream and at the taps inside each block: "
+    "after the first norm, after attention, after its addition, after the second norm, the gated product, and the last "
+    "projection. No control is drawn."
+)
+_OVERLAP = (
+    "Intersection over union of the weights that Wanda keeps for either span, by layer; bands reach from the least to "
+    "the largest matrix. Dashed: what magnitude alone, shuffled input norms and random masks give. Spans:"
+)
+_WORDS = "What hidden states say through the output head: entropy of single tokens, divergence of mean distributions."
+_MAP = {
+    "tsne": (
+        "t-SNE of the mean tokens of every example and span; distances between clusters and their sizes mean nothing. "
+        "No control is drawn."
+    ),
+    "pca": "The first two principal components of the mean tokens of every example and span. No control is drawn.",
+}

@@ -1,0 +1,208 @@
+"""How alike spans are: similarity across layers and inside blocks, weights in common, words, and maps."""
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from chiasm.results.figures.align import CONTROL_NAMES, INTERVAL, STATE, table_curve
+from chiasm.results.figures.style import (
+    COLOURS,
+    GREY,
+    INK,
+    MARKERS,
+    SIZES,
+    Width,
+    control_key,
+    counted,
+    draw,
+    draw_control,
+    dress,
+    layer_axis,
+    legend_below,
+    new_figure,
+)
+from chiasm.results.series import Curve, in_order
+
+_VARIANTS = {"raw": "as they are", "centred": "mean subtracted", "no_outliers": "without outlier dimensions"}
+_NULLS = {"null_permuted": "shuffled norms", "null_magnitude": "magnitude alone", "null_random": "random masks"}
+
+
+def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+    """Cosine of mean tokens against depth: spans with themselves over pairs of examples, and with each other.
+
+    One panel for each variant. Dashed: the controls of the pair of different spans within examples.
+    """
+    size = SIZES[width]
+    chosen = (
+        (pl.col("tap") == "residual") & (pl.col("mode") == "avg") & ~pl.col("a").str.contains("half]", literal=True)
+    )
+    rows = rows.filter(chosen)
+    kinds = list(dict.fromkeys(rows.select("a", "b", "paired").iter_rows()))
+    variants = [v for v in _VARIANTS if v in set(rows["variant"])]
+    figure = new_figure(width, 2.4)
+    panels = figure.subplots(1, len(variants), sharey=True, squeeze=False)[0]
+    handles: list[Line2D] = []
+    ns = []
+    for variant, axes in zip(variants, panels, strict=True):
+        lines = []
+        for index, (a, b, paired) in enumerate(kinds):
+            same = _kind(a, b, paired) & (pl.col("variant") == variant)
+            own = table_curve(rows.filter(same))
+            lines.append(draw(axes, own, index, size, _label(a, b, paired)))
+            ns.append(own.n)
+            if a != b and paired and controls is not None:
+                for dash, name in enumerate(in_order(controls, "control")):
+                    beside = controls.filter(chosen & same & (pl.col("control") == name))
+                    if beside.height:
+                        draw_control(axes, table_curve(beside), COLOURS[index % len(COLOURS)], dash, size)
+        handles = handles or lines
+        axes.axhline(0, color=INK, linewidth=0.7, zorder=1)
+        layer_axis(axes, int(rows["layer"].max() or 0), size.inches / len(variants))
+        y = "Cosine of mean tokens" if variant == variants[0] else ""
+        dress(axes, size, x=STATE, y=y, title=_VARIANTS[variant])
+    names = [] if controls is None else in_order(controls, "control")
+    handles += [control_key(f"control: {CONTROL_NAMES.get(n, n)}", dash, size) for dash, n in enumerate(names)]
+    legend_below(figure, handles, size, f"{INTERVAL}, {counted(ns)}")
+    return figure
+
+
+def inside_curves(rows: pl.DataFrame, *, width: Width = "page") -> Figure:
+    """Cosine of the mean tokens of two different spans of one example at every tap of the block, against depth."""
+    size = SIZES[width]
+    rows = rows.filter((pl.col("mode") == "avg") & pl.col("paired"))
+    a, b = rows.select("a", "b").row(0)
+    rows = rows.filter((pl.col("a") == a) & (pl.col("b") == b))
+    variants = [v for v in ("raw", "centred") if v in set(rows["variant"])]
+    figure = new_figure(width, 2.6)
+    panels = figure.subplots(1, len(variants), sharey=True, squeeze=False)[0]
+    handles: list[Line2D] = []
+    ns = []
+    for variant, axes in zip(variants, panels, strict=True):
+        lines = []
+        for index, tap in enumerate(in_order(rows, "tap")):
+            own = table_curve(rows.filter((pl.col("tap") == tap) & (pl.col("variant") == variant)))
+            lines.append(draw(axes, own, index, size, tap.replace("_", " ")))
+            ns.append(own.n)
+        handles = handles or lines
+        axes.axhline(0, color=INK, linewidth=0.7, zorder=1)
+        layer_axis(axes, int(rows["layer"].max() or 0), size.inches / len(variants))
+        y = f"Cosine of {a} and {b}" if variant == variants[0] else ""
+        dress(axes, size, x="Block (residual: hidden state)", y=y, title=_VARIANTS[variant])
+    legend_below(figure, handles, size, f"{INTERVAL}, {counted(ns)}")
+    return figure
+
+
+def overlap_curves(rows: pl.DataFrame, *, width: Width = "page") -> Figure:
+    """Overlap of the masks of two spans by layer, mean over matrices, with its nulls; one panel per sparsity."""
+    size = SIZES[width]
+    sparsities = in_order(rows, "sparsity")
+    figure = new_figure(width, 2.3)
+    panels = figure.subplots(1, len(sparsities), sharey=True, squeeze=False)[0]
+    handles: list[Line2D] = []
+    for sparsity, axes in zip(sparsities, panels, strict=True):
+        own = rows.filter(pl.col("sparsity") == sparsity)
+        lines = [draw(axes, _over_matrices(own, "iou"), 0, size, "masks of either span")]
+        for dash, (null, label) in enumerate(_NULLS.items()):
+            measured = _over_matrices(own, null)
+            draw_control(axes, measured, GREY, dash, size)
+            lines.append(control_key(f"null: {label}", dash, size))
+        handles = handles or lines
+        axes.set_ylim(0, 1)
+        layer_axis(axes, int(rows["layer"].max() or 0), size.inches / len(sparsities))
+        y = "Overlap of kept weights (IoU)" if sparsity == sparsities[0] else ""
+        dress(axes, size, x="Layer", y=y, title=f"{100 * sparsity:.0f} % left out")
+    tokens = f"{rows['tokens_a'].max():,} and {rows['tokens_b'].max():,} tokens"
+    legend_below(figure, handles, size, f"mean, least and largest over matrices; norms from {tokens}")
+    return figure
+
+
+def vocabulary_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+    """Entropy of each span's distributions over the vocabulary, and divergences between spans, against depth."""
+    size = SIZES[width]
+    figure = new_figure(width, 2.3)
+    panels = figure.subplots(1, 2)
+    between = ~pl.col("against").str.starts_with("state ")
+    kinds = [
+        (panels[0], rows.filter(pl.col("quantity") == "entropy"), "Entropy (nat)"),
+        (panels[1], rows.filter(between & (pl.col("quantity") != "entropy")), "Divergence (nat)"),
+    ]
+    handles: list[Line2D] = []
+    ns = []
+    for axes, shown, y in kinds:
+        for span, quantity, against in dict.fromkeys(shown.select("span", "quantity", "against").iter_rows()):
+            same = (pl.col("span") == span) & (pl.col("quantity") == quantity) & (pl.col("against") == against)
+            own = table_curve(shown.filter(same))
+            index = len(handles)
+            handles.append(draw(axes, own, index, size, _words(span, quantity, against)))
+            ns.append(own.n)
+            for dash, name in enumerate([] if controls is None else in_order(controls, "control")):
+                assert controls is not None
+                beside = controls.filter(same & (pl.col("control") == name))
+                if beside.height:
+                    draw_control(axes, table_curve(beside), COLOURS[index % len(COLOURS)], dash, size)
+        layer_axis(axes, int(rows["layer"].max() or 0), size.inches / 2)
+        dress(axes, size, x=STATE, y=y)
+    names = [] if controls is None else in_order(controls, "control")
+    handles += [control_key(f"control: {CONTROL_NAMES.get(n, n)}", dash, size) for dash, n in enumerate(names)]
+    legend_below(figure, handles, size, f"{INTERVAL}, {counted(ns)}")
+    return figure
+
+
+def token_map(rows: pl.DataFrame, method: str = "tsne", *, width: Width = "page") -> Figure:
+    """Mean tokens of all examples on two axes, one panel per hidden state; thin lines join spans of one example."""
+    size = SIZES[width]
+    rows = rows.filter(pl.col("method") == method)
+    layers = in_order(rows, "layer")
+    figure = new_figure(width, 2.2)
+    panels = figure.subplots(1, len(layers), squeeze=False)[0]
+    spans = in_order(rows, "span")
+    for layer, axes in zip(layers, panels, strict=True):
+        here = rows.filter(pl.col("layer") == layer)
+        _joined(axes, here)
+        for index, span in enumerate(spans):
+            own = here.filter(pl.col("span") == span)
+            axes.scatter(own["x"], own["y"], s=6, color=COLOURS[index], marker=MARKERS[index], linewidths=0, zorder=3)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        dress(axes, size, title=f"state {layer}")
+    marks = [
+        Line2D([], [], color=COLOURS[k], marker=MARKERS[k], markersize=3, linestyle="none", label=span)
+        for k, span in enumerate(spans)
+    ]
+    n = rows["example_id"].n_unique()
+    legend_below(figure, marks, size, f"{'t-SNE' if method == 'tsne' else 'PCA'} of mean tokens, n = {n} examples")
+    return figure
+
+
+def _joined(axes: Axes, rows: pl.DataFrame) -> None:
+    for _, own in rows.group_by("example_id", maintain_order=True):
+        if own.height > 1:
+            axes.plot(own["x"], own["y"], color=GREY, linewidth=0.25, alpha=0.5, zorder=1)
+
+
+def _over_matrices(rows: pl.DataFrame, column: str) -> Curve:
+    value = pl.col(column)
+    by = rows.group_by("layer").agg(
+        value.mean().alias("mean"), value.min().alias("low"), value.max().alias("high"), pl.len().alias("n")
+    )
+    by = by.sort("layer")
+    bounds = (by[name].to_numpy() for name in ("mean", "low", "high"))
+    return Curve(by["layer"].to_numpy().astype(float), *bounds, n=int(by["n"].min() or 0))
+
+
+def _kind(a: str, b: str, paired: bool) -> pl.Expr:
+    return (pl.col("a") == a) & (pl.col("b") == b) & (pl.col("paired") == paired)
+
+
+def _label(a: str, b: str, paired: bool) -> str:
+    if paired:
+        return f"{a}, {b} of one example"
+    return f"{a} of two examples" if a == b else f"{a}, {b} of two examples"
+
+
+def _words(span: str, quantity: str, against: str) -> str:
+    if quantity == "entropy":
+        return f"entropy, {span}"
+    name = {"kl": "KL", "js": "JS", "kl_sticky": "KL as released"}.get(quantity, quantity)
+    return f"{name}: {span} from {against}" if quantity != "js" else f"{name}: {span}, {against}"
