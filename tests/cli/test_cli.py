@@ -220,9 +220,11 @@ def test_a_full_disk_loses_nothing_finished(model, data, tmp_path, capsys, monke
     assert_same_tables(out, whole)
 
 
-def test_ctrl_c_says_how_to_go_on(model, data, tmp_path, capsys, monkeypatch):
-    def stop(*args: object) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_being_asked_to_stop_says_how_to_go_on(sent, model, data, tmp_path, capsys, monkeypatch):
+    def stop(*args: object) -> list[object]:
+        os.kill(os.getpid(), sent)
+        return []
 
     monkeypatch.setattr("chiasm.studies.flow.answer_rows", stop)
     assert chiasm(*short(model, data, tmp_path / "run")) == 130
@@ -243,6 +245,8 @@ def test_kill_and_resume_give_the_tables_of_an_uninterrupted_run(model, data, tm
     finished = RunDirectory.load(killed).done()
     assert 2 <= len(finished) < 6
     stamps = {index: (killed / "shards" / f"{index:06d}").stat().st_mtime_ns for index in finished}
+    assert chiasm("report", killed) == 0
+    assert "This run is not finished" in (killed / "report.html").read_text()
     assert chiasm(*short(model, data, killed, *arguments)) == 2
     seen = {}
     plain = RunDirectory.finish
