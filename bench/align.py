@@ -1,0 +1,179 @@
+"""What reading states costs beside a plain forward, measure by measure: `python -m bench.align` (some minutes)."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import torch
+from cyclopts import App
+from rich.console import Console
+
+from bench.measure import Spread, machine, timed
+from bench.report import Sheet
+from bench.shapes import SHAPES, build, prompts
+from chiasm.measures.base import Measure, Sizes
+from chiasm.measures.centres import Centres, Pilot
+from chiasm.measures.drift import Drift
+from chiasm.measures.geometry import Geometry
+from chiasm.measures.norms import Norms
+from chiasm.measures.overlap import Overlap, matrices_of
+from chiasm.measures.registry import sampled
+from chiasm.measures.score import Score
+from chiasm.measures.similarity import Similarity
+from chiasm.measures.token_pairs import TokenPairs
+from chiasm.measures.vocabulary import Vocabulary
+from chiasm.models.encoded import Encoded
+from chiasm.models.executors.frame import keep_logits
+from chiasm.models.observe import Batch, Seen, observe
+from chiasm.models.sites import SITES, Block, find_blocks
+from chiasm.models.view import ModelView
+
+SPANS = ("image", "question")
+HERE = Path(__file__).parent
+BOUNDS = {"norms + drift + mean similarities": 1.10, "overlap (Wanda statistics)": 1.25}
+
+app = App(name="bench.align", help=__doc__, help_format="plaintext")
+
+
+@app.default
+def align(
+    *,
+    device: Literal["cpu", "cuda"] = "cpu",
+    shape: str | None = None,
+    threads: int = 1,
+    repeats: int = 5,
+    out: Path = HERE / "results",
+) -> None:
+    """Measure, print, and write `align.json` and `align.md`.
+
+    device: cuda measures LLaVA-1.5-7B's shape in bfloat16.
+    shape: another of the shapes in bench/shapes.py.
+    threads: of the process.
+    repeats: of every measurement, each beside a plain forward of its own.
+    out: where the results go.
+    """
+    torch.set_num_threads(threads)
+    chosen = SHAPES[shape or ("small" if device == "cpu" else "llava-1.5-7b")]
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    view = ModelView(build(chosen, device, dtype), None, "bench")
+    encoded = prompts(chosen)[0]
+    inputs = {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in encoded.inputs.items()}
+    encoded = Encoded(encoded.example_id, inputs, encoded.spans, "")
+    blocks = find_blocks(view, encoded)
+    rows, results = [], {}
+    sizes = Sizes(
+        layers=chosen.layers,
+        width=chosen.width,
+        inner=chosen.inner,
+        vocabulary=chosen.vocabulary,
+        tokens={span: len(encoded.spans[span]) for span in SPANS},
+        sampled=len(sampled(chosen.layers)),
+    )
+    plain = _plain(view, encoded)
+    plain()
+    for name, make in _sets(view, _centres(view, blocks, encoded)).items():
+        ratio = _ratio(plain, _reading(view, blocks, encoded, make), repeats, device)
+        prices = [measure.price(sizes) for measure in make()]
+        bound = BOUNDS.get(name)
+        held = sum(price.bytes for price in prices)
+        results[name] = {"ratio": asdict(ratio), "bound": bound, "bytes": held}
+        told = f"{ratio.median:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
+        rows.append((name, told, "" if bound is None else f"{bound:.2f}", f"{held / 1e6:.0f} MB"))
+    sheet = Sheet(
+        f"Reading states beside a plain forward ({chosen.layers} layers, width {chosen.width}, {chosen.length} tokens)",
+        ("measures", "time, in plain forwards", "must be at most", "held, any number of examples"),
+        rows,
+        [
+            f"Median (least to largest) of {repeats} ratios of process time, each beside a plain forward run just before."
+        ],
+    )
+    sheet.show(Console())
+    out.mkdir(parents=True, exist_ok=True)
+    facts = machine(device, threads)
+    (out / "align.json").write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n")
+    told = "\n".join(f"- {key}: {value}" for key, value in facts.items())
+    (out / "align.md").write_text(f"# What alignment measures cost\n\n{told}\n\n{sheet.markdown()}")
+
+
+def _sets(view: ModelView, centres: Centres) -> dict[str, Callable[[], Sequence[Measure]]]:
+    few, matrices = sampled(view.n_layers), matrices_of(view.layers)
+    cheap = lambda: [Norms(), Drift(), Similarity(SPANS, centres, inside=False)]  # noqa: E731
+    words = lambda: [Vocabulary(SPANS, few, view.unembed, str)]  # noqa: E731
+    pairs = lambda: [TokenPairs(SPANS, few, centres)]  # noqa: E731
+    return {
+        "nothing but hooks and the check for NaN": list,
+        "norms": lambda: [Norms()],
+        "drift": lambda: [Drift()],
+        "drift, as released too": lambda: [Drift(as_released=True)],
+        "mean similarities, residual stream": lambda: [Similarity(SPANS, centres, inside=False)],
+        "norms + drift + mean similarities": cheap,
+        "mean similarities, also inside blocks": lambda: [Similarity(SPANS, centres)],
+        "score": lambda: [Score(SPANS)],
+        "medians and extremes of token pairs, 9 states": pairs,
+        "overlap (Wanda statistics)": lambda: [Overlap(SPANS, matrices)],
+        "vocabulary, 16 tokens per span, 9 states": words,
+        "geometry, 9 states": lambda: [Geometry(SPANS, few)],
+        "everything": lambda: [
+            Norms(),
+            Drift(),
+            Score(SPANS),
+            Similarity(SPANS, centres),
+            *pairs(),
+            Overlap(SPANS, matrices),
+            Geometry(SPANS, few),
+            *words(),
+        ],
+    }
+
+
+def _plain(view: ModelView, encoded: Encoded) -> Callable[[], object]:
+    def run() -> object:
+        with torch.no_grad(), view.readable_attention():
+            return view.model(**encoded.inputs, **keep_logits(view, slice_to=1), use_cache=False)
+
+    return run
+
+
+def _reading(
+    view: ModelView, blocks: Sequence[Block], encoded: Encoded, make: Callable[[], Sequence[Measure]]
+) -> Callable[[], object]:
+    made = make()
+    sites = frozenset().union(*(measure.sites() for measure in made)) if made else frozenset({"residual"})
+    listening = [measure for measure in made if measure.wants_inputs]
+
+    def listen(seen: Seen) -> None:
+        for measure in made:
+            measure.see(seen)
+
+    def listen_inputs(layer: int, names: tuple[str, ...], batch: Batch, x: torch.Tensor) -> None:
+        for measure in listening:
+            measure.see_inputs(layer, names, batch, x)
+
+    def run() -> None:
+        hear = listen_inputs if listening else None
+        batch = observe(view, blocks, [encoded], SPANS, listen, sites=sites, listen_inputs=hear)
+        for measure in made:
+            measure.end(batch)
+
+    return run
+
+
+def _centres(view: ModelView, blocks: Sequence[Block], encoded: Encoded) -> Centres:
+    pilot = Pilot()
+    pilot.end(observe(view, blocks, [encoded], SPANS, pilot.see, sites=frozenset(SITES)))
+    return pilot.centres()
+
+
+def _ratio(plain: Callable[[], object], reading: Callable[[], object], repeats: int, device: str) -> Spread:
+    reading()
+    found = []
+    for _ in range(repeats):
+        before, after = timed(plain, device), timed(reading, device)
+        found.append(after.cpu / before.cpu if device == "cpu" else after.wall / before.wall)
+    return Spread.of(found)
+
+
+if __name__ == "__main__":
+    app()
