@@ -81,10 +81,17 @@ def scene_row(
     return Row(prefix, blocks, named, scene)
 
 
+# Comparing and joining two facts takes longer to learn than reading one.
+_HARD: Final = {"ChooseRel": 2.0, "LogicalObj": 2.0, "QueryAttr": 2.0, "is": 3.0}
+
+
 def mix(lookups: float) -> dict[str, float]:
     """Shares of the kinds of questions: `lookups` in all for the look-ups, the rest for the six types."""
-    shares = {kind: lookups / len(LOOKUPS) for kind in LOOKUPS}
-    return shares | {kind: (1 - lookups) / len(TYPES) for kind in TYPES}
+    shares = {}
+    for kinds, whole in ((LOOKUPS, lookups), (TYPES, 1 - lookups)):
+        total = sum(_HARD.get(kind, 1.0) for kind in kinds)
+        shares |= {kind: whole * _HARD.get(kind, 1.0) / total for kind in kinds}
+    return shares
 
 
 WORDS: Final = 400

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from chiasm.data.scenes.language import caption, relations
+from chiasm.data.scenes.language import article, caption, relations
 from chiasm.data.scenes.questions import (
     TYPES,
     Question,
@@ -21,7 +21,7 @@ from chiasm.data.scenes.world import COLORS, SHAPES, Scene
 from chiasm.tiny.tokens import DESCRIBE, INSTRUCTION
 
 Lesson = tuple[str, str]
-LOOKUPS: Final = ("color", "size", "where", "what", "named")
+LOOKUPS: Final = ("color", "size", "where", "what", "named", "is")
 
 
 def lookup(scene: Scene, kind: str, rng: random.Random) -> Lesson | None:
@@ -35,6 +35,12 @@ def lookup(scene: Scene, kind: str, rng: random.Random) -> Lesson | None:
         return f"Where is the {thing.shape}?", f"{thing.row} {thing.column}"
     if kind == "what":
         return f"What is at the {thing.row} {thing.column}?", thing.shape
+    if kind == "is":
+        # One half of what LogicalObj asks. "No" mostly takes a colour that another object has.
+        near = [t.color for t in scene.things if t.color != thing.color]
+        wrong = rng.choice(near if near and rng.random() < 0.7 else [c for c in COLORS if c != thing.color])
+        color, answer = (thing.color, "yes") if rng.random() < 0.5 else (wrong, "no")
+        return f"Is there {article(color)} {thing.shape}?", answer
     alone = sum(other.color == thing.color for other in scene.things) == 1
     return (f"What is the {thing.color} object?", thing.shape) if alone else None
 

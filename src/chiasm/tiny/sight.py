@@ -103,7 +103,7 @@ def instruct_rows(rng: random.Random, batch: int) -> list[Row]:
     for _ in range(batch):
         scene = train_scene(rng)
         told = rng.random() < _TOLD
-        row = scene_row(scene, f"USER: {caption(scene, rng)}\n" if told else PICTURE, mix(0.2), 8, rng, captions=0.6)
+        row = scene_row(scene, f"USER: {caption(scene, rng)}\n" if told else PICTURE, mix(0.25), 8, rng, captions=0.6)
         if told:
             row = replace(row, kinds=[f"text {kind}" if kind[0].isupper() else kind for kind in row.kinds])
         rows.append(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -41,7 +41,7 @@ def blank() -> Image.Image:
     return Image.new("RGB", (SIDE, SIDE), BLANK)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cover(shape: str, extent: int) -> np.ndarray:
     """How much of each pixel the shape covers, `(extent, extent)` in 0..1: drawn fine, then averaged."""
     side = extent * _FINE
@@ -61,7 +61,7 @@ def _paint(pen: ImageDraw.ImageDraw, shape: str, side: int) -> None:
     pen.polygon([(x * last, y * last) for x, y in _outline(shape)], fill=255)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _outline(shape: str) -> tuple[tuple[float, float], ...]:
     """The corners of a shape, stretched so that it touches all four sides of the unit square."""
     points = _corners(shape)
