@@ -43,10 +43,14 @@ def _declared(torch: Any) -> bool:
 
 
 class _BeforeTorchvision:
-    """Declares the operators when torchvision is looked up while torch is there, then lets the import go on."""
+    """Declares the operators while torchvision is being imported, before the part that needs them.
+
+    Its first lines import torch, so by the time it asks for this submodule torch is there; asking whether torchvision
+    is installed imports nothing.
+    """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name == "torchvision" and "torch" in sys.modules:
+        if name == "torchvision._meta_registrations":
             _declare()
         return None
 
