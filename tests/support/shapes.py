@@ -19,8 +19,8 @@ def llava_shaped(
             image_size=image_side * 14, patch_size=14,
         ),
         text_config=LlamaConfig(
-            hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=max(1, width // 64),
-            num_key_value_heads=max(1, width // 64), vocab_size=vocabulary,
+            hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, vocab_size=vocabulary,
+            num_attention_heads=max(1, width // 64), num_key_value_heads=max(1, width // 64),
         ),
         image_token_id=vocabulary - 1,
     )  # fmt: skip

@@ -5,15 +5,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from chiasm.models.encode import encode, encode_batch
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
+from chiasm.models.encode import encode, encode_batch
 from chiasm.models.encoded import Encoded
 from chiasm.models.families import Family, family_of
+from chiasm.models.prompts import DEFAULT_INSTRUCTION
 
 # Names under which decoders keep the norm before the head. The unembedding law checks the choice.
 _FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")

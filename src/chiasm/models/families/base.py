@@ -30,7 +30,8 @@ class Family(ABC):
     `model_types`: values of `config.model_type`. `kind`: how pictures enter and which way text attends.
     `modalities`: what the processor takes besides text. `parts`: the sub-spans of `image` that only some families
     have, out of `newline`, `base`, `hd`. `positions_from_mask`: a padded batch is given `position_ids` counted from the
-    attention mask (models with M-RoPE count for themselves). `fallback_template`: the chat template used when a checkpoint has none.
+    attention mask (models with M-RoPE count for themselves). `fallback_template`: the chat template used when a
+    checkpoint has none.
     """
 
     name: ClassVar[str]
