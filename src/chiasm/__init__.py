@@ -1,19 +1,34 @@
 """See what a multimodal LLM does with what it sees.
 
+```python
 import chiasm
+
 view = chiasm.load("tiny")
 run = chiasm.flow(view, data="scenes", cuts=["image->last"], limit=50)
 run.table("effects")
+```
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chiasm.api import Run, align, check, evaluate, examples, flow, load
+    from chiasm.api import (
+        Run,
+        align,
+        apply,
+        check,
+        evaluate,
+        examples,
+        flow,
+        load,
+        prune,
+        read_plan,
+        remove,
+        save,
+        skip,
+    )
     from chiasm.api import open_run as open  # noqa: A004 (used as `chiasm.open`)
-    from chiasm.api_prune import prune
-    from chiasm.api_skip import apply, read_plan, remove, save, skip
     from chiasm.core.errors import ChiasmError, ExampleError
     from chiasm.core.example import Box, Example
 
@@ -25,7 +40,7 @@ _WHERE = {
     "ExampleError": ("chiasm.core.errors", "ExampleError"),
     "Run": ("chiasm.api", "Run"),
     "align": ("chiasm.api", "align"),
-    "apply": ("chiasm.api_skip", "apply"),
+    "apply": ("chiasm.api", "apply"),
     "check": ("chiasm.api", "check"),
     "eval": ("chiasm.api", "evaluate"),
     "evaluate": ("chiasm.api", "evaluate"),
@@ -33,11 +48,11 @@ _WHERE = {
     "flow": ("chiasm.api", "flow"),
     "load": ("chiasm.api", "load"),
     "open": ("chiasm.api", "open_run"),
-    "prune": ("chiasm.api_prune", "prune"),
-    "read_plan": ("chiasm.api_skip", "read_plan"),
-    "remove": ("chiasm.api_skip", "remove"),
-    "save": ("chiasm.api_skip", "save"),
-    "skip": ("chiasm.api_skip", "skip"),
+    "prune": ("chiasm.api", "prune"),
+    "read_plan": ("chiasm.api", "read_plan"),
+    "remove": ("chiasm.api", "remove"),
+    "save": ("chiasm.api", "save"),
+    "skip": ("chiasm.api", "skip"),
 }
 
 # Without `eval` and `open`, which a star import would put in the place of Python's own.

@@ -17,6 +17,7 @@ from chiasm import api
 from chiasm.cli.main import main
 from chiasm.cli.options import byte_count
 from chiasm.core.errors import ChiasmError
+from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 
 CHIASM = [sys.executable, "-c", "from chiasm.cli.main import main; main()"]
@@ -134,8 +135,8 @@ def test_models_lists_families(capsys):
 def test_check_ends_with_one_when_a_law_is_broken(model, capsys, monkeypatch):
     assert chiasm("check", model) == 0
     assert "laws hold" in capsys.readouterr().out
-    plain = api.ModelView.unembed
-    monkeypatch.setattr(api.ModelView, "unembed", lambda self, states: plain(self, states, normed=False))
+    plain = ModelView.unembed
+    monkeypatch.setattr(ModelView, "unembed", lambda self, states: plain(self, states, normed=False))
     assert chiasm("check", model) == 1
     assert "\nNO " in capsys.readouterr().out
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from tests.support import factories
 
-from chiasm import api_prune
+from chiasm import api
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.models.generation import generate
@@ -53,13 +53,13 @@ def others():
 
 @pytest.fixture(scope="module")
 def run(view, examples, others):
-    return api_prune.prune(view, examples, calibrate_on=others, twin=view_of(1), **QUICK)
+    return api.prune(view, examples, calibrate_on=others, twin=view_of(1), **QUICK)
 
 
 def small(view, examples, others, **options):
     """A run of few masks."""
     given = QUICK | {"combine": False, "controls": False} | options
-    return api_prune.prune(view, examples, calibrate_on=others, **given)
+    return api.prune(view, examples, calibrate_on=others, **given)
 
 
 def test_masks_follow_the_contract(run):
@@ -226,7 +226,7 @@ def test_bad_input(view, examples, others, options, told):
 
 def test_too_few_tokens_of_one_kind_name_the_way_out(view, examples, others):
     with pytest.raises(ChiasmError, match=r"`image tokens`: the calibration examples hold 48 tokens.*or --no-combine"):
-        api_prune.prune(view, examples, calibrate_on=others, **QUICK | {"calibration": 3})
+        api.prune(view, examples, calibrate_on=others, **QUICK | {"calibration": 3})
 
 
 @pytest.mark.parametrize("options", [{"sparsity": (0.3, 0.5)}, {"part": ("ffn", "all")}])
@@ -301,5 +301,5 @@ def test_a_source_without_end_is_not_waited_for():
 
 def test_one_data_set_is_parted(view):
     every = [factories.example(seed=seed) for seed in range(8)]
-    found = api_prune.prune(view, every, **QUICK | {"combine": False, "controls": False, "calibration": 4}, limit=3)
+    found = api.prune(view, every, **QUICK | {"combine": False, "controls": False, "calibration": 4}, limit=3)
     assert found.directory.counts()["kept"] == 3

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chiasm.api import Data, Model, _data_name, _facts, _finished, _limit, _name, _twin_name, _view
+from chiasm.api.shared import Data, Model, data_name, facts_of, finished, limit_of, name_of, twin_of, view_of
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
@@ -63,22 +63,22 @@ def prune(
     Sources: Sun et al. 2024 (Wanda, arXiv 2306.11695); Shukor & Cord 2024 (arXiv 2405.16700). The masks are those of
     the decoder's linear layers alone.
     """
-    named = _name(model)
-    beside = _twin_name(named, twin) if controls else None
+    named = name_of(model)
+    beside = twin_of(named, twin) if controls else None
     spec = PruneSpec(
         model=named,
-        data=_data_name(data),
-        limit=_limit(data, limit),
+        data=data_name(data),
+        limit=limit_of(data, limit),
         split=split,
         sparsity=tuple(sparsity),
         pattern=tuple(pattern),
         part=tuple(part),
-        calibrate_on=None if calibrate_on is None else _data_name(calibrate_on),
+        calibrate_on=None if calibrate_on is None else data_name(calibrate_on),
         calibration=calibration,
         tokens=tokens,
         combine=combine,
         controls=controls,
-        twin=None if beside is None else _name(beside),
+        twin=None if beside is None else name_of(beside),
         instruction=instruction,
         max_new_tokens=max_new_tokens,
         seed=seed,
@@ -87,18 +87,18 @@ def prune(
     if export is not None:
         _require_exportable(spec, Path(export))
     chosen, calibrating = _parted(spec, data, calibrate_on, media)
-    view = _view(model, device, dtype)
+    view = view_of(model, device, dtype)
     for name in spec.part:
         matrices(view, name)  # before anything is computed: what cannot be pruned is refused
-    control = None if beside is None else _view(beside, device, dtype)
-    facts = _facts(view, chosen, spec.data, seed)
+    control = None if beside is None else view_of(beside, device, dtype)
+    facts = facts_of(view, chosen, spec.data, seed)
     facts["data"] |= {"calibration": data_facts(spec.calibrate_on or spec.data, calibrating)}
     if control is not None:
         facts["twin"] = {"id": control.name, "weights": fingerprint(control)}
     with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
         if not directory.complete:
             run_prune(spec, view, calibrating, chosen, directory, control, memory, say)
-    run = _finished(directory, out)
+    run = finished(directory, out)
     if export is not None:
         export_checkpoint(view, mask_of(spec, view, calibrating, chosen, export_mask, memory), export)
     return run

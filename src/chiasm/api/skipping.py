@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from chiasm.api import Data, Model, _data_name, _facts, _finished, _limit, _name, _twin_name, _view
+from chiasm.api.shared import Data, Model, data_name, facts_of, finished, limit_of, name_of, twin_of, view_of
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
@@ -61,18 +61,18 @@ def skip(
 
     Sources: Shukor & Cord 2024 (arXiv 2405.16700, 2410.09454); ShortV (arXiv 2504.00502) for the criterion.
     """
-    named = _name(model)
-    beside = _twin_name(named, twin) if controls else None
+    named = name_of(model)
+    beside = twin_of(named, twin) if controls else None
     spec = SkipSpec(
         model=named,
-        data=_data_name(data),
+        data=data_name(data),
         max_loss=max_loss,
-        limit=_limit(data, limit),
+        limit=limit_of(data, limit),
         split=split,
         calibration=calibration,
         peers=peers,
         controls=controls,
-        twin=None if beside is None else _name(beside),
+        twin=None if beside is None else name_of(beside),
         draws=draws,
         repeats=repeats,
         instruction=instruction,
@@ -82,9 +82,9 @@ def skip(
         executor=executor,
     )
     calibrating, rest = _parted(spec, list(examples(data, spec.limit, seed, split, media)))
-    view = _view(model, device, dtype)
-    control = None if beside is None else _view(beside, device, dtype)
-    facts = _facts(view, rest, spec.data, seed)
+    view = view_of(model, device, dtype)
+    control = None if beside is None else view_of(beside, device, dtype)
+    facts = facts_of(view, rest, spec.data, seed)
     facts |= {"asked": len(calibrating) + len(rest)}
     facts["data"] |= {"calibration": data_facts(spec.data, calibrating)}
     if control is not None:
@@ -95,7 +95,7 @@ def skip(
         if not directory.complete:
             computing = executor_of(executor, memory, spec.unit)
             run_skip(spec, view, calibrating, rest, directory, computing, control, say)
-    return _finished(directory, out)
+    return finished(directory, out)
 
 
 def apply(model: Model | nn.Module, plan: Plan | str | Path, *, same_weights: bool = True) -> nn.Module:
@@ -128,7 +128,7 @@ def read_plan(path: str | Path) -> Plan:
 
 def _as_view(model: Model | nn.Module) -> ModelView:
     # Nothing is encoded here, so a bare model needs no processor.
-    return ModelView(model, None) if isinstance(model, nn.Module) else _view(model, None, None)
+    return ModelView(model, None) if isinstance(model, nn.Module) else view_of(model, None, None)
 
 
 def _parted(spec: SkipSpec, chosen: list[Example]) -> tuple[list[Example], list[Example]]:

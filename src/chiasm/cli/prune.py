@@ -74,13 +74,13 @@ def prune(
     max_new_tokens
         Longest answer.
     """
-    from chiasm import api, api_prune
+    from chiasm import api
     from chiasm.cli.told import tell
     from chiasm.interventions.masks import UNSTRUCTURED
 
     out = study.directory("prune", model)
     view = api.load(model, device=place.device, dtype=place.dtype, trust_remote_code=place.trust_remote_code)
-    run = api_prune.prune(
+    run = api.prune(
         view,
         **study.arguments(),
         sparsity=sparsity,

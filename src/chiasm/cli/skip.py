@@ -78,12 +78,12 @@ def skip(
     executor
         All contributions in one walk down the layers, or one full pass each (slow, the yardstick).
     """
-    from chiasm import api, api_skip
+    from chiasm import api
     from chiasm.cli.told import tell
 
     out = study.directory("skip", model)
     view = api.load(model, device=place.device, dtype=place.dtype, trust_remote_code=place.trust_remote_code)
-    run = api_skip.skip(
+    run = api.skip(
         view,
         **study.arguments(),
         max_loss=max_loss,

@@ -37,6 +37,7 @@ def write(root: Path, manifest: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> Any:
+    """The value in `path`; `ValueError` if it is not JSON."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 

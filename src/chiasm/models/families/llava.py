@@ -21,6 +21,8 @@ VICUNA = (
 
 
 class Llava(Family):
+    """One token per patch of one resized and cropped picture (Liu et al. 2023)."""
+
     name = "llava"
     model_types = ("llava",)
     kind = "projector, causal"

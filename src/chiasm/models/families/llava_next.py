@@ -15,6 +15,8 @@ from chiasm.models.geometry import Canvas
 
 
 class LlavaNext(Family):
+    """The whole picture, then its tiles row by row, a newline token after every row (Liu et al. 2024)."""
+
     name = "llava_next"
     model_types = ("llava_next",)
     kind = "projector, any resolution, causal"

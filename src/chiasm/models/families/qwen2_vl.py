@@ -21,6 +21,8 @@ CHATML = (
 
 
 class Qwen2VL(Family):
+    """Native resolution, two by two patches merged into a token, 3-D rotary positions (Wang et al. 2024)."""
+
     name = "qwen2_vl"
     model_types = ("qwen2_vl",)
     kind = "projector, native resolution, causal, M-RoPE"

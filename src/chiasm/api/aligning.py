@@ -1,0 +1,74 @@
+"""The facade's `align`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from chiasm.api.shared import Data, Model, data_name, facts_of, finished, limit_of, name_of, twin_of, view_of
+from chiasm.data import examples
+from chiasm.data.sources import Split
+from chiasm.models.loading import fingerprint
+from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from chiasm.results.rundir import RunDirectory
+from chiasm.studies.align import run_align
+from chiasm.studies.align_spec import DEFAULT_SPANS, AlignSpec
+from chiasm.studies.run import Run
+
+
+def align(
+    model: Model,
+    data: Data = "scenes",
+    *,
+    span: Sequence[str] = DEFAULT_SPANS,
+    limit: int | None = None,
+    split: Split = "heldout",
+    media: str | Path | None = None,
+    as_released: bool = False,
+    inside: bool = True,
+    vocabulary_tokens: int = 16,
+    controls: bool = True,
+    control_limit: int = 64,
+    twin: Model | None = None,
+    instruction: str = DEFAULT_INSTRUCTION,
+    seed: int = 0,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_size: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    fresh: bool = False,
+) -> Run:
+    """Measure how near what a model sees is to what it reads, and how fast either changes, from one plain pass.
+
+    `model`: a view, or what `load` takes. `data`: what `examples` takes. The remaining names are those of `AlignSpec`
+    and of the command line. `out=None`: a temporary directory, nothing drawn until asked.
+
+    Source: Shukor & Cord 2024 (arXiv 2405.16700). Nothing here is causal: a cosine says how alike directions are.
+    """
+    named = name_of(model)
+    beside = twin_of(named, twin) if controls else None
+    spec = AlignSpec(
+        model=named,
+        data=data_name(data),
+        span=tuple(span),
+        limit=limit_of(data, limit),
+        split=split,
+        as_released=as_released,
+        inside=inside,
+        vocabulary_tokens=vocabulary_tokens,
+        controls=controls,
+        control_limit=control_limit,
+        twin=None if beside is None else name_of(beside),
+        instruction=instruction,
+        seed=seed,
+        unit=8 if batch_size is None else batch_size,
+    )
+    chosen = list(examples(data, spec.limit, seed, split, media))
+    view = view_of(model, device, dtype)
+    control = None if beside is None else view_of(beside, device, dtype)
+    facts = facts_of(view, chosen, spec.data, seed)
+    if control is not None:
+        facts["twin"] = {"id": control.name, "weights": fingerprint(control)}
+    with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
+        if not directory.complete:
+            run_align(spec, view, chosen, directory, control)
+    return finished(directory, out)

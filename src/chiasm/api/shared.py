@@ -1,0 +1,111 @@
+"""What the functions of the facade share: models and data by name, and the facts of a run."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example
+from chiasm.models.loading import fingerprint, wrap
+from chiasm.models.loading import load as load_checkpoint
+from chiasm.models.plans import tell_of_plan
+from chiasm.models.view import ModelView
+from chiasm.results.rundir import RunDirectory
+from chiasm.studies.common import data_facts
+from chiasm.studies.run import Run
+from chiasm.tiny import NAMES as TINY
+from chiasm.tiny import directory
+
+Data = str | Path | Iterable[Example]
+Model = str | Path | ModelView
+
+SCENES = 240
+"""Examples taken from `scenes`, which has no end, where no limit is given."""
+
+
+def load(
+    source: str | Path | None = None,
+    *,
+    model: nn.Module | None = None,
+    processor: Any = None,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> ModelView:
+    """A model for studies: `tiny`, a hub id, a directory of `save_pretrained`, or what is already in memory.
+
+    `model` and `processor` may be fine-tuned or wrapped by PEFT; they are used as they are. `dtype`: None keeps the
+    checkpoint's. `device`: None takes the first GPU, or the CPU.
+
+    **Errors:** `ChiasmError` that says what was found and what to do.
+    """
+    if model is not None:
+        if source is not None:
+            raise ChiasmError("load a model", "both a source and a model were given", "Give one of them")
+        return wrap(model, processor)
+    if source is None:
+        raise ChiasmError("load a model", "none was named", "Name `tiny`, a hub id, a directory, or pass model=")
+    name = str(source)
+    where = _embedded(name) if name in TINY else source
+    view = load_checkpoint(where, dtype=dtype, device=device, trust_remote_code=trust_remote_code, revision=revision)
+    view.name = name
+    tell_of_plan(where)
+    return view
+
+
+def finished(directory: RunDirectory, out: str | Path | None) -> Run:
+    """The run; one that was given a directory is drawn and reported at once."""
+    run = Run(directory)
+    if out is not None:
+        run.report()
+    return run
+
+
+def view_of(model: Model, device: str | None, dtype: str | None) -> ModelView:
+    """A view as it is, a name loaded."""
+    return model if isinstance(model, ModelView) else load(model, device=device, dtype=dtype)
+
+
+def name_of(model: Model) -> str:
+    """What specs and reports call the model."""
+    return model.name if isinstance(model, ModelView) else str(model)
+
+
+def twin_of(model: str, twin: Model | None) -> Model | None:
+    """The control with random weights: the given one, or on the embedded models their own."""
+    if twin is not None:
+        return twin
+    return "tiny-random" if model in TINY and model != "tiny-random" else None
+
+
+def data_name(data: Data) -> str:
+    """What specs and reports call the data."""
+    return str(data) if isinstance(data, str | Path) else "in memory"
+
+
+def limit_of(data: Data, limit: int | None) -> int | None:
+    """The limit; `scenes` has one also where none is given."""
+    return SCENES if limit is None and data == "scenes" else limit
+
+
+def facts_of(view: ModelView, chosen: Sequence[Example], data: str, seed: int) -> dict[str, Any]:
+    """What the manifest says about model and data, with hashes: a resumed run must have the same."""
+    return {
+        "model": {"id": view.name, "weights": fingerprint(view)},
+        "data": data_facts(data, chosen),
+        "seed": seed,
+        "device": str(view.device),
+        "dtype": str(view.dtype).removeprefix("torch."),
+        "asked": len(chosen),
+    }
+
+
+def _embedded(name: str) -> Path:
+    try:
+        return directory(name)
+    except ValueError as error:
+        raise ChiasmError(f"load the model `{name}`", str(error), "Name one of those") from error
