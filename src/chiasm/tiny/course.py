@@ -82,7 +82,7 @@ def scene_row(
 
 
 # Comparing and joining two facts takes longer to learn than reading one.
-_HARD: Final = {"ChooseRel": 2.0, "LogicalObj": 2.0, "QueryAttr": 2.0, "is": 3.0}
+_HARD: Final = {"ChooseRel": 2.0, "LogicalObj": 2.0, "QueryAttr": 2.0, "is": 2.0}
 
 
 def mix(lookups: float) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from chiasm.data.scenes.language import article, caption, relations
+from chiasm.data.scenes.language import caption, relations
 from chiasm.data.scenes.questions import (
     TYPES,
     Question,
@@ -36,11 +36,10 @@ def lookup(scene: Scene, kind: str, rng: random.Random) -> Lesson | None:
     if kind == "what":
         return f"What is at the {thing.row} {thing.column}?", thing.shape
     if kind == "is":
-        # One half of what LogicalObj asks. "No" mostly takes a colour that another object has.
-        near = [t.color for t in scene.things if t.color != thing.color]
-        wrong = rng.choice(near if near and rng.random() < 0.7 else [c for c in COLORS if c != thing.color])
-        color, answer = (thing.color, "yes") if rng.random() < 0.5 else (wrong, "no")
-        return f"Is there {article(color)} {thing.shape}?", answer
+        # One half of what LogicalObj asks.
+        absent = [shape for shape in SHAPES if scene.find(shape) is None]
+        shape, answer = (thing.shape, "yes") if rng.random() < 0.5 else (rng.choice(absent), "no")
+        return f"Is there a {shape}?", answer
     alone = sum(other.color == thing.color for other in scene.things) == 1
     return (f"What is the {thing.color} object?", thing.shape) if alone else None
 
@@ -57,7 +56,7 @@ def broad(scene: Scene, kind: str, rng: random.Random) -> Question | None:
         return choose_shape(first, rng.choice([s for s in SHAPES if s != first.shape]), rng) if alone else None
     if kind == "LogicalObj":
         a, b = rng.sample(SHAPES, 2)
-        return exists(scene, rng.choice([t.color for t in things]), (a, b))
+        return exists(scene, (a, b))
     if first is second:
         return None
     if kind == "ChooseRel":

@@ -131,4 +131,7 @@ def export(states: dict[str, dict[str, object]], target: Path = SHIPPED) -> None
     for name, state in halves.items():
         whole = name in (BASE, "tiny@tower")
         kept = state if whole else {k: v for k, v in state.items() if not torch.equal(v, base[k])}
-        save_file(kept, target / ("model.safetensors" if name == BASE else f"{name.split('@')[1]}.safetensors"))
+        file = target / ("model.safetensors" if name == BASE else f"{name.split('@')[1]}.safetensors")
+        save_file(kept, file)
+        # safetensors writes for the owner alone; a package is read by everyone.
+        file.chmod(0o644)

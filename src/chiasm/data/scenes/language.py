@@ -9,11 +9,6 @@ from typing import Final
 from chiasm.data.scenes.world import COLUMNS, ROWS, Scene, Thing
 
 
-def article(word: str) -> str:
-    """The word behind "a" or "an"."""
-    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
-
-
 def plain(things: Sequence[Thing]) -> str:
     """Tells each as "a large red circle at the top left."""
     return " ".join(f"a {t.size} {t.color} {t.shape} at the {t.row} {t.column}." for t in things)

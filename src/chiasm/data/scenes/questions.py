@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from chiasm.data.scenes.language import article, relation
+from chiasm.data.scenes.language import relation
 from chiasm.data.scenes.world import COLORS, SHAPES, Scene, Thing
 
 TYPES: Final = ("ChooseAttr", "ChooseCat", "ChooseRel", "CompareAttr", "LogicalObj", "QueryAttr")
@@ -67,15 +67,11 @@ def compare(a: Thing, b: Thing, rng: random.Random) -> Question | None:
     return Question("CompareAttr", text, "color" if same_color else "size", options, (a, b))
 
 
-def exists(scene: Scene, color: str, shapes: tuple[str, str]) -> Question:
-    """Asks "Is there a red circle or star?": yes if either is there in that colour."""
-    found = tuple(thing for shape in shapes if (thing := scene.find(shape)) is not None)
-    # The one that makes it true is the central object; where none does, it is the one of a wrong colour.
-    about = tuple(sorted(found, key=lambda thing: thing.color != color))
-    answer = "yes" if any(thing.color == color for thing in found) else "no"
-    return Question(
-        "LogicalObj", f"Is there {article(color)} {shapes[0]} or {shapes[1]}?", answer, ("yes", "no"), about
-    )
+def exists(scene: Scene, shapes: tuple[str, str]) -> Question:
+    """Asks "Is there a circle or a star?": yes if either is there. `about` is empty where neither is."""
+    about = tuple(thing for shape in shapes if (thing := scene.find(shape)) is not None)
+    text = f"Is there a {shapes[0]} or a {shapes[1]}?"
+    return Question("LogicalObj", text, "yes" if about else "no", ("yes", "no"), about)
 
 
 def query_side(thing: Thing) -> Question | None:
@@ -131,13 +127,16 @@ def _compare(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
 
 
 def _exists(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
-    thing = rng.choice(scene.things)
-    other = rng.choice([s for s in SHAPES if s != thing.shape])
-    near = [t.color for t in scene.things if t.color != thing.color]
-    # "No" mostly names a colour that another object has: neither the colours nor the shapes seen settle it.
-    wrong = rng.choice(near if near and rng.random() < 0.8 else [c for c in COLORS if c != thing.color])
-    question = exists(scene, thing.color if wanted else wrong, _shuffled((thing.shape, other), rng))
-    return question if (question.answer == "yes") == wanted else None
+    present = [thing.shape for thing in scene.things]
+    absent = [shape for shape in SHAPES if shape not in present]
+    if not wanted:
+        first, other = rng.sample(absent, 2)
+        return exists(scene, (first, other))
+    first = rng.choice(present)
+    # As in GQA, the second object is mostly not there.
+    rest = [shape for shape in present if shape != first]
+    other = rng.choice(rest) if rest and rng.random() < 0.1 else rng.choice(absent)
+    return exists(scene, _shuffled((first, other), rng))
 
 
 def _side(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
