@@ -44,7 +44,7 @@ def tower(path: Path, steps: int = 900, batch: int = 64) -> dict[str, float]:
     return reached
 
 
-def recall(path: Path, steps: int = 800, batch: int = 32, stop: int | None = None) -> dict[str, float]:
+def recall(path: Path, steps: int = 740, batch: int = 32, stop: int | None = None) -> dict[str, float]:
     """Stage 2, first half: a decoder of four layers learns to look things up. Writes `recall.pt`.
 
     `stop` ends the process early, at that step; the next call continues.

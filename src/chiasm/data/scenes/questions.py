@@ -24,7 +24,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about a scene. `about` are the objects it speaks of that the scene has, the central one first."""
+    """A question about a scene. `about` are the objects it speaks of that the scene has, the central one first.
+
+    Only a "no" to "is there ...?" speaks of none.
+    """
 
     type: str
     text: str
