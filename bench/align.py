@@ -44,6 +44,7 @@ def align(
     shape: str | None = None,
     threads: int = 1,
     repeats: int = 5,
+    only: tuple[str, ...] = (),
     out: Path = HERE / "results",
 ) -> None:
     """Measure, print, and write `align.json` and `align.md`.
@@ -52,6 +53,7 @@ def align(
     shape: another of the shapes in bench/shapes.py.
     threads: of the process.
     repeats: of every measurement, each beside a plain forward of its own.
+    only: names of the rows to measure; all by default.
     out: where the results go.
     """
     torch.set_num_threads(threads)
@@ -74,20 +76,21 @@ def align(
     plain = _plain(view, encoded)
     plain()
     for name, make in _sets(view, _centres(view, blocks, encoded)).items():
+        if only and name not in only:
+            continue
         ratio = _ratio(plain, _reading(view, blocks, encoded, make), repeats, device)
         prices = [measure.price(sizes) for measure in make()]
         bound = BOUNDS.get(name)
         held = sum(price.bytes for price in prices)
         results[name] = {"ratio": asdict(ratio), "bound": bound, "bytes": held}
         told = f"{ratio.median:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
+        print(f"{name}: {told}", flush=True)
         rows.append((name, told, "" if bound is None else f"{bound:.2f}", f"{held / 1e6:.0f} MB"))
     sheet = Sheet(
         f"Reading states beside a plain forward ({chosen.layers} layers, width {chosen.width}, {chosen.length} tokens)",
         ("measures", "time, in plain forwards", "must be at most", "held, any number of examples"),
         rows,
-        [
-            f"Median (least to largest) of {repeats} ratios of process time, each beside a plain forward run just before."
-        ],
+        [f"Median (least to largest) of {repeats} ratios, each beside a plain forward run just before it."],
     )
     sheet.show(Console())
     out.mkdir(parents=True, exist_ok=True)

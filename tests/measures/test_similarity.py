@@ -34,8 +34,7 @@ def varied(states, layer, variant):
     if variant == "raw":
         return here
     if variant == "centred":
-        mean = np.mean([x.mean(0) for x in segments], axis=0)
-        return {s: [x - mean for x in here[s]] for s in SPANS}
+        return {s: [x - np.mean([y.mean(0) for y in here[s]], axis=0) for x in here[s]] for s in SPANS}
     size = np.sqrt(np.mean([(x**2).mean(0) for x in segments], axis=0))
     keep = size <= OUTLIER * np.median(size)
     return {s: [x * keep for x in here[s]] for s in SPANS}
@@ -171,7 +170,7 @@ def test_without_spread_centred_cosines_are_zero_and_nothing_fails():
     view = view_of("llava", torch.float64)
     items = [encoded(view, seed=seed) for seed in range(3)]
     centres = pilot(view, [items], SPANS)
-    constant = {key: c._replace(mean=c.mean * 0 + 2) for key, c in centres.items()}
+    constant = {key: c._replace(means={s: m * 0 + 2 for s, m in c.means.items()}) for key, c in centres.items()}
     made = [Similarity(SPANS, constant, inside=False), TokenPairs(SPANS, (0,), constant)]
 
     def listen(seen):

@@ -1,5 +1,7 @@
 """What is subtracted and what is left out before cosines are taken, from a pilot pass over a sample of the examples."""
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,26 +19,42 @@ OUTLIER = 6.0
 
 
 class Centre(NamedTuple):
-    """At one site and depth: the `mean` token, and which dimensions are no outliers."""
+    """At one site and depth: each span's `means` (its mean token), and the dimensions to `keep`: no outliers.
 
-    mean: Float[Tensor, " D"]
+    A span is centred by its own mean. With one mean for all, two spans that lie apart would lie on opposite sides of
+    it, and their cosine would be near -1 whatever they hold.
+    """
+
+    means: Mapping[str, Float[Tensor, " D"]]
     keep: Bool[Tensor, " D"]
 
+    def offsets(self, batch: Batch, like: Tensor) -> Float[Tensor, "S D"]:
+        """What is subtracted from each segment of `batch`; nothing from a span that the pilot did not see."""
+        nothing = torch.zeros(like.shape[-1], dtype=torch.float64)
+        found = [self.means.get(segment.span, nothing) for segment in batch.segments]
+        return torch.stack(found).to(like) if found else like.new_zeros(0, like.shape[-1])
 
-Centres = dict[tuple[str, int], Centre]
+
+Centres = Mapping[tuple[str, int], Centre]
+
+
+def over_tokens(batch: Batch, segments: Float[Tensor, "S D"]) -> Float[Tensor, "N D"]:
+    """The row of each segment at every one of its tokens."""
+    lengths = torch.tensor([s.stop - s.start for s in batch.segments], device=segments.device)
+    return segments.repeat_interleave(lengths, dim=0)
 
 
 class Pilot:
-    """Collects `Centres`: mean and mean square of all dimensions, every span of an example weighing alike.
+    """Collects `Centres`: mean and mean square of all dimensions, examples of a span weighing alike.
 
     Cosines of mean tokens are often decided by a few dimensions that are large in every token (Timkey & van Schijndel
-    2021, arXiv 2109.04404), and by a common offset; both are shown beside the raw cosines.
+    2021, arXiv 2109.04404), and by an offset that a span's tokens share; both are shown beside the raw cosines.
     """
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[str, int], Float[np.ndarray, "2 D"]] = {}
+        self._sums: dict[tuple[str, int], dict[str, Float[np.ndarray, "2 D"]]] = {}
         self._waiting: dict[tuple[str, int], Float[np.ndarray, "2 S D"]] = {}
-        self._segments = 0
+        self._counts: Counter[str] = Counter()
 
     def see(self, seen: Seen) -> None:
         """The states at one site."""
@@ -45,17 +63,22 @@ class Pilot:
 
     def end(self, batch: Batch) -> None:
         """The batch has passed and its unsound examples are known."""
-        good = np.array([batch.good(segment) for segment in batch.segments], dtype=bool)
+        sound = [(k, segment.span) for k, segment in enumerate(batch.segments) if batch.good(segment)]
+        self._counts.update(span for _, span in sound)
         for key, moments in self._waiting.items():
-            self._sums[key] = self._sums.get(key, 0) + moments[:, good].sum(axis=1)
-        self._segments += int(good.sum())
+            sums = self._sums.setdefault(key, {})
+            for k, span in sound:
+                sums[span] = sums[span] + moments[:, k] if span in sums else moments[:, k]
         self._waiting = {}
 
     def centres(self) -> Centres:
-        """The centres, in float64. Without a sound example nothing is subtracted and nothing left out."""
+        """The centres, in float64; at sites where no example was sound there is none."""
         found = {}
         for key, sums in self._sums.items():
-            mean, squares = sums / max(self._segments, 1)
-            size = np.sqrt(squares)
-            found[key] = Centre(torch.from_numpy(mean), torch.from_numpy(size <= OUTLIER * np.median(size)))
+            moments = {span: value / self._counts[span] for span, value in sums.items()}
+            if moments:
+                # Spans weigh alike, however many examples have them.
+                size = np.sqrt(np.mean([squares for _, squares in moments.values()], axis=0))
+                means = {span: torch.from_numpy(mean) for span, (mean, _) in moments.items()}
+                found[key] = Centre(means, torch.from_numpy(size <= OUTLIER * np.median(size)))
         return found

@@ -12,7 +12,7 @@ from torch import Tensor
 from chiasm.core.groups import GROUPS, group_jackknife, without_each
 from chiasm.core.statistics import Estimate
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
-from chiasm.measures.centres import Centres
+from chiasm.measures.centres import Centres, over_tokens
 from chiasm.models.observe import Batch, Seen, averaging, inverse
 from chiasm.models.sites import SITES
 
@@ -24,9 +24,9 @@ class Similarity(Measure):
 
     `paired`: both spans of one example; otherwise of all pairs of different examples, exact from sums of unit vectors.
     A span with itself, over pairs of examples, says how narrow the cone is that it lies in; the halves are the paper's
-    p-p and t-t (first and second half of the examples). Variants: `raw`; `centred`, after the pilot's mean token was
-    subtracted; `no_outliers`, without the pilot's outlier dimensions. Inside the block (taps norm1 to down): `avg`,
-    raw and centred.
+    p-p and t-t (first and second half of the examples). Variants: `raw`; `centred`, after the span's own mean token
+    in the pilot was subtracted; `no_outliers`, without the pilot's outlier dimensions. Inside the block (taps norm1
+    to down): `avg`, raw and centred.
 
     The same sums give the table `geometry` its `narrowness`: the mean cosine of a span's tokens to their mean
     direction, tokens weighted so that examples count alike.
@@ -63,20 +63,20 @@ class Similarity(Measure):
         """Vectors whose products are the cosines of a mode: mode, variant, one vector per segment."""
         yield "avg", "raw", seen.mean_directions
         centre = self.centres.get((seen.site, seen.layer))
-        mean = None if centre is None else centre.mean.to(seen.states)
-        if mean is not None:
-            yield "avg", "centred", _unit(seen.means - mean, mean.norm())
+        if centre is not None:
+            offsets = centre.offsets(seen.batch, seen.states)
+            yield "avg", "centred", _unit(seen.means - offsets, torch.linalg.vector_norm(offsets, dim=-1))
         if seen.site != "residual":
             return
         yield "mean", "raw", seen.directions_mean
-        if centre is None or mean is None:
+        if centre is None:
             return
-        keep = centre.keep.to(seen.states)
+        keep, pool = centre.keep.to(seen.states), averaging(seen.batch, seen.states)
         yield "avg", "no_outliers", _unit(seen.means * keep)
-        pool = averaging(seen.batch, seen.states)
-        centred = seen.states - mean
-        size = inverse(torch.linalg.vector_norm(centred, dim=-1), mean.norm())
-        yield "mean", "centred", (pool * size) @ centred
+        spread = over_tokens(seen.batch, offsets)
+        centred = seen.states - spread
+        sizes = torch.linalg.vector_norm(centred, dim=-1)
+        yield "mean", "centred", (pool * inverse(sizes, torch.linalg.vector_norm(spread, dim=-1))) @ centred
         size = inverse(torch.linalg.vector_norm(seen.states * keep, dim=-1))
         yield "mean", "no_outliers", ((pool * size) @ seen.states) * keep
 

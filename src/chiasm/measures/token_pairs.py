@@ -11,7 +11,7 @@ from torch import Tensor
 from chiasm.core.groups import group_jackknife, means_without_each, priority
 from chiasm.core.statistics import Estimate
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
-from chiasm.measures.centres import Centres
+from chiasm.measures.centres import Centres, over_tokens
 from chiasm.measures.pairs import cross_pairs
 from chiasm.measures.reservoir import Reservoir
 from chiasm.models.observe import Batch, Seen, inverse
@@ -70,13 +70,14 @@ class TokenPairs(Measure):
                         chosen = tokens[self._sample(len(tokens))].cpu().float().numpy()
                         self._kept.setdefault(example, {})[f"{seen.layer}/{variant}/{span}"] = chosen
 
-    def _variants(self, seen: Seen) -> list[tuple[str, Float[Tensor, "N D"], float]]:
-        """Name, states, and the norm of what was subtracted from them."""
-        raw = [("raw", seen.states, 0.0)]
+    def _variants(self, seen: Seen) -> list[tuple[str, Float[Tensor, "N D"], Tensor | float]]:
+        """Name, states, and the norm of what was subtracted from each."""
+        raw: list[tuple[str, Tensor, Tensor | float]] = [("raw", seen.states, 0.0)]
         centre = self.centres.get((seen.site, seen.layer))
         if centre is None:
             return raw
-        return [*raw, ("centred", seen.states - centre.mean.to(seen.states), float(centre.mean.norm()))]
+        offsets = over_tokens(seen.batch, centre.offsets(seen.batch, seen.states))
+        return [*raw, ("centred", seen.states - offsets, torch.linalg.vector_norm(offsets, dim=-1))]
 
     def _sample(self, n: int) -> np.ndarray:
         # Spans of equal length give up the same tokens, so that ranks stay comparable.

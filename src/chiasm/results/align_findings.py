@@ -110,29 +110,40 @@ def _cones(tables: Tables) -> list[Finding]:
         return []
     found = []
     rows = rows.filter((pl.col("tap") == "residual") & (pl.col("mode") == "avg"))
+    alone = rows.filter((pl.col("variant") == "raw") & (pl.col("a") == pl.col("b")))
     for a, b in dict.fromkeys(rows.filter(pl.col("paired")).select("a", "b").iter_rows()):
-        counts = []
-        for variant in ("raw", "centred"):
-            same = rows.filter((pl.col("variant") == variant) & ~pl.col("paired"))
-            cross = rows.filter(
-                (pl.col("variant") == variant) & pl.col("paired") & (pl.col("a") == a) & (pl.col("b") == b)
-            )
-            apart = 0
-            for row in cross.iter_rows(named=True):
-                own = same.filter((pl.col("layer") == row["layer"]) & (pl.col("a") == pl.col("b")))
-                own = own.filter(pl.col("a").is_in([a, b]))
-                told = list(own.iter_rows(named=True))
-                apart += bool(told) and all(_apart(o, row) and o["mean"] > row["mean"] for o in told)
-            counts.append((apart, cross.height))
-        deepest = rows.filter((pl.col("variant") == "raw") & pl.col("paired") & (pl.col("a") == a) & (pl.col("b") == b))
-        last = deepest.sort("layer").row(-1, named=True)
+        cross = rows.filter((pl.col("a") == a) & (pl.col("b") == b))
+        one = cross.filter(pl.col("paired") & (pl.col("variant") == "raw")).sort("layer")
+        apart = 0
+        for row in one.iter_rows(named=True):
+            own = alone.filter((pl.col("layer") == row["layer"]) & pl.col("a").is_in([a, b]))
+            told = list(own.iter_rows(named=True))
+            apart += bool(told) and all(_apart(o, row) and o["mean"] > row["mean"] for o in told)
+        last = one.row(-1, named=True)
         text = (
-            f"Cones: at {counts[0][0]} of {counts[0][1]} depths {a} and {b} are each nearer to themselves in other "
-            f"examples than to each other in one (95 % intervals apart), at {counts[1][0]} after the common mean is "
-            f"subtracted; after the last block their cosine is {_told(last, 'mean')}."
+            f"Cones: at {apart} of {one.height} depths {a} and {b} are each nearer to themselves in other examples "
+            f"than to each other in one (95 % intervals apart); after the last block their cosine is "
+            f"{_told(last, 'mean')}."
         )
-        found.append(Finding(text, 65.0))
+        found += [Finding(text, 65.0), *_own(cross, a, b)]
     return found
+
+
+def _own(cross: pl.DataFrame, a: str, b: str) -> list[Finding]:
+    """Whether, beyond what all examples share, two spans of one example are nearer than those of two examples."""
+    centred = cross.filter(pl.col("variant") == "centred")
+    both = centred.filter(pl.col("paired")).join(centred.filter(~pl.col("paired")), on="layer", suffix="_b")
+    if not both.height:
+        return []
+    nearer = [r for r in both.iter_rows(named=True) if _disjoint(r) and r["mean"] > r["mean_b"]]
+    best = both.with_columns((pl.col("mean") - pl.col("mean_b")).alias("gap")).sort("gap").row(-1, named=True)
+    other = {key: best[f"{key}_b"] for key in ("mean", "low", "high", "n")}
+    text = (
+        f"Beyond what all examples share (each span's mean subtracted), {a} and {b} of one example are nearer than "
+        f"those of two at {len(nearer)} of {both.height} depths (95 % intervals apart), most at state {best['layer']}: "
+        f"cosine {_told(best, 'mean')} against {_told(other, 'mean')}."
+    )
+    return [Finding(text, 68.0)]
 
 
 def _weights(tables: Tables) -> list[Finding]:

@@ -66,7 +66,7 @@ SIMILARITY = TableSchema(
         Column("tap", "string", "Tap", "", "Where in the block: residual, norm1, attention, ..., down."),
         Column("mode", "string", "Mode", "", "avg: cosine of mean tokens; else a statistic of the token cosines."),
         Column("paired", "bool", "Paired", "", "Both spans of one example, or all pairs of different examples."),
-        Column("variant", "string", "Variant", "", "raw, centred, or without outlier dimensions."),
+        Column("variant", "string", "Variant", "", "raw, centred by each span's own mean, or no_outliers."),
         _MEAN,
         _LOW,
         _HIGH,

@@ -103,8 +103,8 @@ _RELEASED = (
     "each example with itself (full)."
 )
 _CONES = (
-    "Cosine of mean tokens at every depth, of one span in two examples and of two spans in one; as they are, after the "
-    "pilot's mean token was subtracted, and without its outlier dimensions."
+    "Cosine of mean tokens at every depth, of one span in two examples and of two spans in one; as they are, after "
+    "each span's own mean token (of a pilot pass) was subtracted, and without outlier dimensions."
 )
 _INSIDE = (
     "Cosine of the mean tokens of two spans of one example in the residual stream and at the taps inside each block: "

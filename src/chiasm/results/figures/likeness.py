@@ -24,7 +24,11 @@ from chiasm.results.figures.style import (
 )
 from chiasm.results.series import Curve, in_order
 
-_VARIANTS = {"raw": "as they are", "centred": "mean subtracted", "no_outliers": "without outlier dimensions"}
+_VARIANTS = {
+    "raw": "as they are",
+    "centred": "each span's mean subtracted",
+    "no_outliers": "without outlier dimensions",
+}
 _NULLS = {"null_permuted": "shuffled norms", "null_magnitude": "magnitude alone", "null_random": "random masks"}
 
 
