@@ -14,7 +14,7 @@ from chiasm.models.executors.frame import encoded_once, record_frame
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.memory import Sizes, waves
 from chiasm.models.executors.plan import Chunk, Seat, Slot, chunked, slots_of
-from chiasm.models.executors.reading import log_probabilities, outcome, read_positions
+from chiasm.models.executors.reading import Reader, log_probabilities, read_positions
 from chiasm.models.executors.walk import Walk
 from chiasm.models.view import ModelView
 
@@ -98,35 +98,49 @@ class LockstepExecutor(Executor):
         self, view: ModelView, forest: Forest, inputs: dict, placed: Sequence[Seat], reads: list[np.ndarray]
     ) -> Iterator[Outcome]:
         slots = slots_of(forest, placed, reads)
-        sizes = Sizes.of(view)
-        found: list[dict[int, Tensor]] = [{} for _ in placed]
-        clean: list[Tensor] = []
-        walk: Walk | None = None
-        tapped = _tapped_rows(placed)
-        for wave, rows in waves(sizes, forest, slots, max(map(len, reads)), self.memory):
+        readers: list[Reader] = []
+        states: list[Tensor] = []
+        for wave, rows in waves(Sizes.of(view), forest, slots, max(map(len, reads)), self.memory):
             chunks = [Chunk(forest, placed, part) for part in chunked(wave, rows)]
-            index, where = _read_index(forest, chunks, placed, reads)
-            walk = Walk(view, forest, chunks, index, tapped)
-            logits = log_probabilities(walk.logits(inputs))
-            for j, place in enumerate(placed):
-                clean_at, variants_at = where[j]
-                if len(clean) <= j:
-                    clean.append(logits[place.lane, clean_at])
-                for v, at in variants_at.items():
-                    found[j][v] = logits[place.lane, at]
-        assert walk is not None
-        order = {int(row): k for k, row in enumerate(tapped)}
+            states = self._walk(view, forest, inputs, placed, reads, chunks, readers)
+            # The next wave's masks must not meet this one's.
+            del chunks
+        order = {int(row): k for k, row in enumerate(_tapped_rows(placed))}
         for j, place in enumerate(placed):
-            variants = range(len(place.job.variants))
-            rows_out = torch.stack([clean[j], *(found[j].get(v, clean[j]) for v in variants)])
-            zero = torch.tensor([v not in found[j] for v in variants], dtype=torch.bool)
             taps = {}
             for tap in place.job.taps:
                 at = [order[int(row)] for row in place.rows[list(tap.positions)]]
-                taps[tap.name] = torch.stack([states[place.lane, at] for states in walk.states])
-            result = outcome(place.job, rows_out, zero, taps)
+                taps[tap.name] = torch.stack([state[place.lane, at] for state in states])
+            result = readers[j].outcome(taps)
             self.guard.check(view, forest, place.job, result, slots, j)
             yield result
+
+    def _walk(
+        self,
+        view: ModelView,
+        forest: Forest,
+        inputs: dict,
+        placed: Sequence[Seat],
+        reads: list[np.ndarray],
+        chunks: list[Chunk],
+        readers: list[Reader],
+    ) -> list[Tensor]:
+        """One walk with `chunks`: fills `readers` (made by the first walk) and gives the tapped states.
+
+        A call of its own, so that nothing of a walk outlives it.
+        """
+        index, where = _read_index(forest, chunks, placed, reads)
+        walk = Walk(view, forest, chunks, index, _tapped_rows(placed))
+        logits = log_probabilities(walk.logits(inputs))
+        if not readers:
+            readers += [
+                Reader(place.job, logits[place.lane, clean_at])
+                for place, (clean_at, _) in zip(placed, where, strict=True)
+            ]
+        for reader, place, (_, variants_at) in zip(readers, placed, where, strict=True):
+            for v, at in variants_at.items():
+                reader.take(v, logits[place.lane, at])
+        return walk.states
 
 
 def shared_prefix(first: Job, other: Job) -> int:

@@ -1,7 +1,9 @@
 """From logits to outcomes: shared by all executors, so that they can differ only in how logits come about."""
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import ExampleError
@@ -20,27 +22,53 @@ def log_probabilities(logits: Float[Tensor, "*n N"]) -> Float[Tensor, "*n N"]:
     return torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
 
 
-def outcome(
-    job: Job, rows: Float[Tensor, "K P N"], proved_zero: Bool[Tensor, " V"], taps: dict[str, Tensor]
-) -> Outcome:
-    """The outcome of a job from log-probabilities, clean first, then every variant (K = 1 + V).
+class Reader:
+    """Takes what a job asks for from log-probabilities as they come: whole vocabularies are kept only if asked for.
 
-    **Errors:** `ExampleError` if the clean run gives NaN or infinite values: nothing measured on it means anything.
+    `clean` is the clean run at the positions read.
+
+    **Errors:** `ExampleError` if it holds NaN or infinite values: nothing measured on it means anything.
     """
-    clean = rows[0]
-    if not bool(torch.isfinite(clean.max(dim=-1).values).all()) or bool(torch.isnan(clean).any()):
-        raise ExampleError("the model gives NaN or infinite logits for this example")
-    if job.readout.tokens is None:
-        tokens = clean.argmax(dim=-1)
-    else:
-        tokens = torch.tensor(job.readout.tokens, dtype=torch.long, device=rows.device)
-    scored = rows.gather(-1, tokens[None, :, None].expand(rows.shape[0], -1, 1)).squeeze(-1)
-    return Outcome(
-        tokens=tokens.cpu(),
-        clean=scored[0].cpu(),
-        logprobs=scored[1:].cpu(),
-        top=rows[1:].argmax(dim=-1).cpu(),
-        proved_zero=proved_zero.cpu(),
-        full=rows.cpu() if job.readout.full else None,
-        taps=taps,
-    )
+
+    def __init__(self, job: Job, clean: Float[Tensor, "P N"]) -> None:
+        if not bool(torch.isfinite(clean.max(dim=-1).values).all()) or bool(torch.isnan(clean).any()):
+            raise ExampleError("the model gives NaN or infinite logits for this example")
+        self._job = job
+        if job.readout.tokens is None:
+            self._tokens = clean.argmax(dim=-1)
+        else:
+            self._tokens = torch.tensor(job.readout.tokens, dtype=torch.long, device=clean.device)
+        self._clean = self._read(clean)
+        self._found: dict[int, _Read] = {}
+
+    def take(self, variant: int, rows: Float[Tensor, "P N"]) -> None:
+        """The log-probabilities of the job's variant number `variant`."""
+        self._found[variant] = self._read(rows)
+
+    def outcome(self, taps: dict[str, Tensor]) -> Outcome:
+        """All that was taken; variants that were not are proved to equal the clean run."""
+        variants = range(len(self._job.variants))
+        reads = [self._found.get(v, self._clean) for v in variants]
+        empty = self._tokens.new_zeros((0, len(self._tokens)))
+        full = [read.full for read in (self._clean, *reads) if read.full is not None]
+        return Outcome(
+            tokens=self._tokens.cpu(),
+            clean=self._clean.scored.cpu(),
+            logprobs=torch.stack([r.scored for r in reads]).cpu() if reads else empty.to(self._clean.scored).cpu(),
+            top=torch.stack([r.top for r in reads]).cpu() if reads else empty.cpu(),
+            proved_zero=torch.tensor([v not in self._found for v in variants], dtype=torch.bool),
+            full=torch.stack(full) if self._job.readout.full else None,
+            taps=taps,
+        )
+
+    def _read(self, rows: Float[Tensor, "P N"]) -> "_Read":
+        scored = rows.gather(-1, self._tokens[:, None]).squeeze(-1)
+        return _Read(scored, rows.argmax(dim=-1), rows.cpu() if self._job.readout.full else None)
+
+
+class _Read(NamedTuple):
+    """What is kept of one run."""
+
+    scored: Float[Tensor, " P"]
+    top: Int[Tensor, " P"]
+    full: Float[Tensor, "P N"] | None

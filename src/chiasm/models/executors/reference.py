@@ -13,7 +13,7 @@ from chiasm.interventions import KnockOut, Variant, Zero
 from chiasm.models.executors.base import Executor, Job, Outcome
 from chiasm.models.executors.frame import Frame, encoded_once, keep_logits, layer_arguments, record_frame
 from chiasm.models.executors.masks import allowed_rows, as_layer_mask, require_keys
-from chiasm.models.executors.reading import log_probabilities, outcome, read_positions
+from chiasm.models.executors.reading import Reader, log_probabilities, read_positions
 from chiasm.models.executors.zeroing import zeroed
 from chiasm.models.view import ModelView
 
@@ -45,14 +45,12 @@ class ReferenceExecutor(Executor):
             frame = record_frame(view, inputs)
             with ExitStack() as stack:
                 taps = {tap.name: _tapped(view, list(tap.positions), stack) for tap in job.taps}
-                clean = log_probabilities(self._logits(view, inputs, positions))
-            rows = [clean]
-            for variant in job.variants:
+                reader = Reader(job, log_probabilities(self._logits(view, inputs, positions)))
+            for index, variant in enumerate(job.variants):
                 with ExitStack() as stack:
                     apply_variant(view, frame, variant, stack)
-                    rows.append(log_probabilities(self._logits(view, inputs, positions)))
-        states = {name: torch.stack(found) for name, found in taps.items()}
-        return outcome(job, torch.stack(rows), torch.zeros(len(job.variants), dtype=torch.bool), states)
+                    reader.take(index, log_probabilities(self._logits(view, inputs, positions)))
+        return reader.outcome({name: torch.stack(found) for name, found in taps.items()})
 
     def _logits(self, view: ModelView, inputs: dict[str, Any], positions: Tensor) -> Float[Tensor, "P N"]:
         keep = keep_logits(view, slice_to=positions.to(view.device))
