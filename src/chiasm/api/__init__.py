@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from chiasm.api.aligning import align
+from chiasm.api.comparing import compare
 from chiasm.api.evals import check, evaluate
 from chiasm.api.flows import flow
 from chiasm.api.pruning import prune

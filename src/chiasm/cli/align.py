@@ -8,9 +8,10 @@ from chiasm.cli.options import Model, Place, Study
 
 
 def align(
-    model: Model,
+    model: Model | None = None,
     /,
     *,
+    compare: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=True)] = (),
     study: Study = Study(),  # noqa: B008 (frozen)
     span: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     as_released: Annotated[bool, Parameter(negative="")] = False,
@@ -34,8 +35,14 @@ def align(
 
         chiasm align llava-hf/llava-1.5-7b-hf --data my.jsonl --span image --span question+suffix --as-released
 
+    Does the score go with accuracy over models, checkpoints or variants?
+
+        chiasm align --compare tiny tiny@aligned tiny@text tiny-random --limit 60
+
     Parameters
     ----------
+    compare
+        Models to compare, instead of one model: score and accuracy of each on the same examples.
     span
         Part of the sequence to read; repeat it. Default: image, video, audio (as far as there is any) and question.
     as_released
@@ -53,8 +60,17 @@ def align(
     """
     from chiasm import api
     from chiasm.cli.told import tell
+    from chiasm.core.errors import ChiasmError
     from chiasm.studies.align_spec import DEFAULT_SPANS
 
+    if (model is None) == (not compare):
+        found = "a model and --compare were given" if compare else "no model was named"
+        raise ChiasmError("measure alignment", found, "Name one model, or several behind --compare")
+    if model is None:
+        out = study.directory("align", "compared")
+        options = {"device": place.device, "dtype": place.dtype, "out": out}
+        tell(api.compare(compare, **study.arguments(), span=span or DEFAULT_SPANS, **options))
+        return
     out = study.directory("align", model)
     view = api.load(model, device=place.device, dtype=place.dtype, trust_remote_code=place.trust_remote_code)
     run = api.align(

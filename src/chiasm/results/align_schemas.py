@@ -161,7 +161,39 @@ SCORE = TableSchema(
     ),
 )
 
+COMPARE = TableSchema(
+    "compare",
+    (
+        Column("model", "string", "Model", "", "Name of the model, checkpoint or variant."),
+        *SCORE.columns,
+        Column("accuracy", "float", "Accuracy", "", "Share of the same questions that the model answers right."),
+        Column("accuracy_low", "float", "Accuracy, lower", "", "Of Wilson's 95 % interval."),
+        Column("accuracy_high", "float", "Accuracy, upper", "", "Of Wilson's 95 % interval."),
+    ),
+)
+
+
+def _maybe(name: str, title: str, description: str) -> Column:
+    return Column(name, "float", title, "", description, nullable=True)
+
+
+CORRELATION = TableSchema(
+    "correlation",
+    (
+        *(c for c in SCORE.columns if c.name in ("name", "statistic", "a", "b")),
+        _maybe("pearson", "Pearson", "Of score and accuracy over models; missing without spread."),
+        _maybe("pearson_low", "Pearson, lower", "Of the 95 % interval; missing below four models."),
+        _maybe("pearson_high", "Pearson, upper", "Of the 95 % interval."),
+        _maybe("spearman", "Spearman", "The same of ranks."),
+        _maybe("spearman_low", "Spearman, lower", "Of the 95 % interval; missing below four models."),
+        _maybe("spearman_high", "Spearman, upper", "Of the 95 % interval."),
+        _maybe("p", "p-value", "Two-sided, of Spearman, by permuting models."),
+        _maybe("smallest", "Least p-value", "That so many models can give."),
+        Column("models", "int", "Models", "", "How many points the correlation rests on."),
+    ),
+)
+
 MEASURED = (NORMS, DRIFT, DRIFT_RELEASED, SIMILARITY, VOCABULARY, NEAREST, GEOMETRY, MAP, OVERLAP, SCORE)
 _CONTROL = Column("control", "string", "Control", "", "noise: random tokens for the image; twin: random weights.")
-ALIGN = (EXTENTS, *MEASURED, *(s.plus(f"{s.name}_controls", _CONTROL) for s in MEASURED))
+ALIGN = (EXTENTS, COMPARE, CORRELATION, *MEASURED, *(s.plus(f"{s.name}_controls", _CONTROL) for s in MEASURED))
 NOISE_TOKENS = "noise"

@@ -11,6 +11,7 @@ from chiasm.results.figures import save
 from chiasm.results.report import write_report
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.align_report import AlignReporter
+from chiasm.studies.compare_report import CompareReporter
 from chiasm.studies.eval_report import EvalReporter
 from chiasm.studies.flow_report import FlowReporter
 from chiasm.studies.prune_report import PruneReporter
@@ -21,6 +22,7 @@ _REPORTERS: dict[str, type[Reporter]] = {
     "FlowSpec": FlowReporter,
     "EvalSpec": EvalReporter,
     "AlignSpec": AlignReporter,
+    "CompareSpec": CompareReporter,
     "PruneSpec": PruneReporter,
     "SkipSpec": SkipReporter,
 }

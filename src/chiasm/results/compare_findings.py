@@ -1,0 +1,42 @@
+"""Whether the alignment score goes with accuracy over models, in words."""
+
+import polars as pl
+
+from chiasm.results.findings import Finding
+
+ENOUGH = 8
+
+
+def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]:
+    """One finding per score and statistic, and what the number of models allows to say."""
+    models = rows["model"].n_unique()
+    found = []
+    for row in related.iter_rows(named=True):
+        name = f"{row['name']} ({row['statistic'].replace('_', ' ')})"
+        if row["spearman"] is None:
+            found.append(Finding(f"{name} or accuracy is the same for all {models} models.", 10.0))
+            continue
+        settled = row["p"] is not None and row["p"] <= 0.05
+        how = "goes with" if row["spearman"] > 0 else "goes against"
+        bounds = "no interval below four models"
+        if row["pearson_low"] is not None:
+            bounds = f"95 % interval {row['pearson_low']:.2f} to {row['pearson_high']:.2f}"
+        relation = how if settled else f"is not shown to go with or against (its sign: {how})"
+        text = (
+            f"{name} {relation} accuracy over n = {models} models: Spearman {row['spearman']:.2f} "
+            f"(p = {row['p']:.2g}), Pearson {row['pearson']:.2f} ({bounds})."
+        )
+        main = 1.0 if row["statistic"] == "mean_token" else 0.0
+        found.append(Finding(text, 50.0 + 30.0 * settled + 10.0 * main + 5.0 * abs(row["spearman"])))
+    smallest = related["smallest"].drop_nulls()
+    if models < ENOUGH and len(smallest):
+        least = float(smallest.min())
+        text = f"n = {models} models are too few to say much: the least p-value that they can give is {least:.2g}"
+        found.append(Finding(f"{text}, before looking at {related.height} scores at once.", 95.0))
+    by = rows.select("model", "accuracy").unique(maintain_order=True).sort("accuracy")
+    worst, best = by.row(0, named=True), by.row(-1, named=True)
+    text = (
+        f"Accuracy reaches from {worst['accuracy']:.1%} ({worst['model']}) to {best['accuracy']:.1%} ({best['model']})."
+    )
+    found.append(Finding(text, 40.0))
+    return sorted(found, key=lambda finding: -finding.strength)

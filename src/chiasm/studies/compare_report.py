@@ -1,0 +1,55 @@
+"""What a comparison of models tells."""
+
+import shlex
+from functools import partial
+from typing import final
+
+from chiasm.core.spec import resolved
+from chiasm.results.compare_findings import compare_findings
+from chiasm.results.figures.compare import score_against_accuracy
+from chiasm.results.findings import Finding
+from chiasm.results.provenance import without_machine_paths
+from chiasm.studies.compare import CompareSpec
+from chiasm.studies.reporting import Drawing, Reporter, command_line
+
+
+@final
+class CompareReporter(Reporter):
+    """The reporter of `chiasm align --compare`."""
+
+    @property
+    def title(self) -> str:
+        return f"Alignment and accuracy of {len(self.spec['models'])} models"
+
+    def findings(self) -> list[Finding]:
+        return compare_findings(self.directory.table("compare"), self.directory.table("correlation"))
+
+    def drawings(self) -> dict[str, Drawing]:
+        if "correlation" not in self.directory.tables():
+            return {}
+        rows, related = self.directory.table("compare"), self.directory.table("correlation")
+        caption = (
+            "Accuracy against alignment score, one point per model on the same examples. Intervals are over examples; "
+            f"the correlation is over n = {len(self.spec['models'])} models. No control is drawn."
+        )
+        return {
+            f"compare-{statistic.replace('_', '-')}": Drawing(
+                partial(score_against_accuracy, rows, related, statistic), partial(str, caption)
+            )
+            for statistic in rows["statistic"].unique(maintain_order=True)
+        }
+
+    def notes(self) -> list[str]:
+        return [
+            "Models that share training, data or weights are not independent points: a correlation over them is "
+            "weaker evidence than its interval says, and says nothing about cause.",
+            "Several scores are correlated; with each more, one is likelier to fit by chance.",
+        ]
+
+    def command(self) -> str:
+        spec = {"model": "--compare", **{k: v for k, v in self.spec.items() if k != "models"}}
+        names = " ".join(shlex.quote(name) for name in self.spec["models"])
+        defaults = resolved(CompareSpec(models=("a", "b"), data="scenes"))
+        return without_machine_paths(
+            command_line("align", spec, defaults).replace("--compare", f"--compare {names}", 1)
+        )
