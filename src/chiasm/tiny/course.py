@@ -114,12 +114,12 @@ def recall_rows(step: int, rng: random.Random, batch: int) -> list[Row]:
 
 def text_rows(share: float, rng: random.Random, batch: int) -> list[Row]:
     """The batch `share` (0..1) of the way through the second half: the six types, and less of what came before."""
-    words, many, lookups = (0.1, 0.5, 0.4) if share < 0.4 else (0.04, 0.15, 0.15)
+    words, many, lookups = (0.1, 0.5, 0.4) if share < 0.4 else (0.03, 0.2, 0.2)
     rows = []
     for _ in range(batch):
         if rng.random() < words:
             rows.append(words_row(rng, backward=True))
         else:
             scene = crowd(rng) if rng.random() < many else train_scene(rng)
-            rows.append(scene_row(scene, f"USER: {caption(scene, rng)}\n", mix(lookups), 9, rng, captions=0.35))
+            rows.append(scene_row(scene, f"USER: {caption(scene, rng)}\n", mix(lookups), 9, rng, captions=0.3))
     return rows

@@ -24,7 +24,7 @@ from chiasm.tiny.tower import pixels
 
 PICTURE: Final = f"USER: {IMAGE * shape.PATCHES}\n"
 # Some pictures are taken away: with nothing to see, the model then guesses between the options and says nothing odd.
-_BLANKS: Final = 0.03
+_BLANKS: Final = 0.08
 # Some scenes are told instead of shown, so that the decoder stays able to answer from text.
 _TOLD: Final = 0.15
 

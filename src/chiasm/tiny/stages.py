@@ -53,7 +53,7 @@ def recall(path: Path, steps: int = 740, batch: int = 32, stop: int | None = Non
     return _read(path, model, "recall", steps, batch, stop)
 
 
-def text(path: Path, recalled: Path, steps: int = 650, batch: int = 32) -> dict[str, float]:
+def text(path: Path, recalled: Path, steps: int = 880, batch: int = 32) -> dict[str, float]:
     """Stage 2, second half: the decoder of full depth, grown from `recall.pt`. Writes `text.pt`.
 
     Four layers learn to look things up in fewer and cheaper steps than six; the two that are added start as identity.

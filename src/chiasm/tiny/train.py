@@ -43,10 +43,10 @@ def _run(stage: str, root: Path) -> dict[str, float]:
     if stage in ("instruct", "frozen"):
         model.load_state_dict(torch.load(root / "aligned" / "model.pt", weights_only=True))
     if stage == "aligned":
-        return sight.fit(place, model, "align", steps=300)
+        return sight.fit(place, model, "align", steps=200)
     if stage == "frozen":
         return sight.fit(place, model, "frozen", steps=200)
-    return sight.fit(place, model, "instruct", steps=850 if stage == "instruct" else 450)
+    return sight.fit(place, model, "instruct", steps=650 if stage == "instruct" else 350)
 
 
 def collect(root: Path, target: Path = SHIPPED) -> None:
