@@ -34,7 +34,7 @@ def test_a_rule_that_skips_nothing_is_refused() -> None:
     ("changes", "told"),
     [
         ({"part": "mlp"}, "there are ffn, attention"),
-        ({"span": "picture"}, "there are image, video, text, all"),
+        ({"span": "picture"}, "there are image, video, audio, text, all"),
         ({"choice": "best", "share": 0.5}, "there are all, random"),
         ({"phase": "never"}, "there are prefill, decode, both"),
         ({"layers": ()}, "nothing to leave out"),

@@ -237,3 +237,54 @@ def test_mistakes_are_told() -> None:
         view.model(inputs_embeds=torch.zeros(1, 3, view.width))
     with pytest.raises(ChiasmError, match="there is no such file"):
         read_plan("nowhere.json")
+
+
+def test_layers_that_nobody_reads_compute_nothing_at_all() -> None:
+    view = view_of("llava")
+    found = view.encode(example("llava"))
+    skip = Skip(part="block", span="all", layers=(1,), phase="both")
+    calls = []
+    hook = view.layers[1].self_attn.k_proj.register_forward_hook(lambda *_: calls.append("k"))
+    with skipping(view, plan_of(view, skip)) as model:
+        made = model.generate(
+            **found.inputs, max_new_tokens=3, do_sample=False, pad_token_id=0, return_dict_in_generate=True
+        )
+    hook.remove()
+    assert not calls
+    assert made.past_key_values.layers[1].keys.shape[-1] == 1
+
+
+def test_a_static_cache_is_refused_and_feed_forward_skipping_takes_it() -> None:
+    view = view_of("llava")
+    inputs = view.encode(example("llava")).inputs
+    options = {"max_new_tokens": 3, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    with skipping(view, plan_of(view, v_skip((1,)))) as model, pytest.raises(ChiasmError, match="StaticCache"):
+        model.generate(**inputs, **options, cache_implementation="static", disable_compile=True)
+    with skipping(view, plan_of(view, visual_ffn((1,)))) as model:
+        dynamic = model.generate(**inputs, **options)
+        static = model.generate(**inputs, **options, cache_implementation="static", disable_compile=True)
+    assert torch.equal(dynamic, static)
+
+
+def test_beams_keep_what_their_prompt_kept() -> None:
+    view = ModelView(*build("llava", dtype=torch.float64))
+    encoded = [view.encode(example("llava", seed=s)) for s in (0, 1)]
+    options = {"max_new_tokens": 4, "num_beams": 3, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    with no_upcasts(torch.float64), skipping(view, plan_of(view, fast_v(LAYERS, after=2, share=0.5))) as model:
+        alone = [model.generate(**e.inputs, **options)[0, e.length :] for e in encoded]
+        inputs, _ = view.collate(encoded)
+        together = model.generate(**inputs, **options)[:, inputs["input_ids"].shape[1] :]
+    assert torch.equal(torch.stack(alone), together)
+
+
+def test_training_under_a_plan_gives_gradients_where_work_is_done() -> None:
+    model, processor = build("llava")
+    view = ModelView(model, processor)
+    inputs = dict(view.encode(example("llava")).inputs)
+    layers = tuple(range(LAYERS))
+    with skipping(view, plan_of(view, short_v(layers[1:]), Skip(part="ffn", span="all", layers=(0,)))):
+        model(**inputs, labels=inputs["input_ids"]).loss.backward()
+    assert view.layers[0].mlp.up_proj.weight.grad is None
+    assert view.layers[1].mlp.up_proj.weight.grad.abs().max() > 0
+    assert view.layers[2].self_attn.q_proj.weight.grad.abs().max() > 0
+    assert view.layers[2].self_attn.k_proj.weight.grad.abs().max() > 0

@@ -10,7 +10,8 @@ from chiasm.core.errors import ChiasmError
 Part = Literal["ffn", "attention", "block", "tokens", "parallel"]
 Choice = Literal["all", "random", "least-change", "least-attention"]
 Phase = Literal["prefill", "decode", "both"]
-SkipSpan = Literal["image", "video", "text", "all"]
+SkipSpan = Literal["image", "video", "audio", "text", "all"]
+PERCEPTUAL: tuple[SkipSpan, ...] = ("image", "video", "audio")
 
 _FORMAT = 1
 
@@ -74,11 +75,11 @@ class Skip:
             raise ChiasmError("parallel sub-layers for some tokens", "they are parallel for all", "Give the span `all`")
 
     def _check_tokens(self) -> None:
-        if self.span not in ("image", "video") or self.phase != "prefill" or self.layers[0] < 1:
+        if self.span not in PERCEPTUAL or self.phase != "prefill" or self.layers[0] < 1:
             raise ChiasmError(
                 f"dropping {self.span} tokens from layer {self.layers[0]} on, in {self.phase}",
                 "perceptual tokens are dropped, while the prompt is read, after at least one layer has seen them",
-                "Give the span `image` or `video`, the phase `prefill`, and layers from 1 on",
+                "Give the span `image`, `video` or `audio`, the phase `prefill`, and layers from 1 on",
             )
         if self.layers != tuple(range(self.layers[0], self.layers[-1] + 1)):
             raise ChiasmError(
@@ -145,6 +146,14 @@ class Plan:
                 raise ChiasmError(
                     f"the plan `{self.name}`", f"it leaves no layer to compute in {phase}", "Keep at least one layer"
                 )
+
+    def unread(self, layer: int) -> bool:
+        """Whether no row ever attends in `layer`, so that nobody reads its keys and values either."""
+        return any(
+            skip.part in ("attention", "block") and skip.span == "all" and skip.share == 1 and skip.phase == "both"
+            for skip in self.skips
+            if layer in skip.layers
+        )
 
     def to_json(self) -> str:
         """The plan as JSON text; `from_json` gives an equal plan back."""

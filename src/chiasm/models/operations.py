@@ -109,6 +109,8 @@ class _Rows:
         out = chosen.left_out(dropping | chosen.acting(layer, ("attention", "block")))
         if out is None:
             return plain
+        if self._plan.unread(layer):
+            return 0, 0, self.length
         absent = chosen.left_out(dropping)
         silent = Gathered.of(out if absent is None else out & ~absent).rows.shape[1]
         read = self.length if absent is None else Gathered.of(~absent).rows.shape[1]

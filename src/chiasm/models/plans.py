@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import ModelIdentity, Plan, SkipSpan
+from chiasm.interventions.skips import PERCEPTUAL, ModelIdentity, Plan, SkipSpan
 from chiasm.models.loading import fingerprint
 from chiasm.models.view import ModelView
 
@@ -23,10 +23,10 @@ def identity_of(view: ModelView) -> ModelIdentity:
 def span_tokens(view: ModelView) -> dict[SkipSpan, tuple[int, ...]]:
     """The token ids by which spans are found in `input_ids`, as the checkpoint's configuration names them."""
     found: dict[SkipSpan, tuple[int, ...]] = {}
-    for name in ("image", "video"):
+    for name in PERCEPTUAL:
         token = getattr(view.config, f"{name}_token_id", None)
         token = getattr(view.config, f"{name}_token_index", None) if token is None else token
-        if token is not None and name in view.family.modalities | {"image"}:
+        if token is not None:
             found[name] = (int(token),)
     return found
 
@@ -53,7 +53,7 @@ def require_fitting(view: ModelView, plan: Plan, *, same_weights: bool = True) -
         )
     tokens = span_tokens(view)
     for skip in plan.skips:
-        if skip.span in ("image", "video") and skip.span not in tokens:
+        if skip.span in PERCEPTUAL and skip.span not in tokens:
             there = ", ".join((*tokens, "text", "all"))
             raise ChiasmError(asked, f"it has no tokens of the span `{skip.span}`", f"Name one of {there}")
     kinds = set(getattr(view.text_config, "layer_types", None) or ["full_attention"])

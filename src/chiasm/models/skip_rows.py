@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import Phase, Plan, Skip, SkipSpan
+from chiasm.interventions.skips import PERCEPTUAL, Phase, Plan, Skip, SkipSpan
 
 
 class Gathered(NamedTuple):
@@ -28,6 +28,10 @@ class Gathered(NamedTuple):
         most = int(counts.max())
         rows = marked.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
         return cls(rows, torch.arange(most, device=rows.device)[None] < counts[:, None], bool((counts == most).all()))
+
+    def on(self, device: torch.device) -> "Gathered":
+        """The same rows for tensors on `device`: layers may be spread over several."""
+        return Gathered(self.rows.to(device), self.valid.to(device), self.whole)
 
     def take(self, value: Float[Tensor, "B T *D"]) -> Float[Tensor, "B n *D"]:
         """The gathered rows of `value`, whose first axis may be 1 where all examples share it."""
@@ -108,7 +112,7 @@ class Selection:
         if name == "all":
             return self._real
         if name == "text":
-            seen = [token for name in ("image", "video") for token in self._tokens.get(name, ())]
+            seen = [token for name in PERCEPTUAL for token in self._tokens.get(name, ())]
             return self._real & ~torch.isin(self._ids, torch.tensor(seen, device=self._ids.device))
         return torch.isin(self._ids, torch.tensor(self._tokens[name], device=self._ids.device))
 
@@ -117,7 +121,7 @@ class Selection:
         skip = self._plan.skips[index]
         rows = self.span(skip.span)
         counts = (skip.share * rows.sum(1).double()).round()
-        ranks = score.float().masked_fill(~rows, torch.inf).argsort(dim=1, stable=True).argsort(dim=1)
+        ranks = score.float().to(rows.device).masked_fill(~rows, torch.inf).argsort(dim=1, stable=True).argsort(dim=1)
         self._chosen[index] = rows & (ranks < counts[:, None])
 
     def _rows_of(self, index: int) -> Bool[Tensor, "B T"]:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import DynamicCache
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import Plan, SkipSpan
@@ -124,7 +125,9 @@ class _Skipping:
             hidden, _ = layer_arguments(layer, args, kwargs)
             for k in self.deciding.get(index, []):
                 if self.plan.skips[k].choice == "least-change" and self.rows.phase == "prefill":
-                    self.rows.choose(k, 1 - F.cosine_similarity(self.before[index - 1], hidden, dim=-1))
+                    self.rows.choose(
+                        k, 1 - F.cosine_similarity(self.before[index - 1].to(hidden.device), hidden, dim=-1)
+                    )
             self.before = {index: hidden}
 
         return hook
@@ -147,12 +150,13 @@ class _Skipping:
             if kept is None:
                 return run_norm(hidden)
             whole[0] = hidden.shape
-            return run_norm(_flat(hidden).index_select(0, kept)[None])
+            return run_norm(_flat(hidden).index_select(0, kept.to(hidden.device))[None])
 
         def fed(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             kept, shape = self._kept_by_mlp(index), whole[0]
             if kept is None:
                 return run_mlp(hidden, *args, **kwargs)
+            kept = kept.to(hidden.device)
             own = _flat(hidden).index_select(0, kept)[None] if shape is None else hidden
             shape, whole[0] = shape or hidden.shape, None
             result = hidden.new_zeros(shape[:-1].numel(), shape[-1])
@@ -208,14 +212,30 @@ class _Skipping:
                 "tokens are dropped while the prompt is read",
                 "Give the whole prompt in one forward",
             )
-        kept, read = rows.kept(skips), rows.kept(dropping)
+        if cache is not None and not isinstance(cache, DynamicCache):
+            raise ChiasmError(
+                f"attention under the plan `{self.plan.name}`",
+                f"the cache is a {type(cache).__name__}, whose columns are not those of the sequence",
+                "Leave `cache_implementation` at its default",
+            )
+        if self.plan.unread(index):
+            return self._unread(module, hidden, cache), None
+        kept, read = (rows.kept(s).on(hidden.device) for s in (skips, dropping))
         quiet = rows.left_out(skips)
         assert quiet is not None
         quiet = quiet if absent is None else quiet & ~absent
-        silent = Gathered.of(quiet) if bool(quiet.any()) else None
+        silent = Gathered.of(quiet).on(hidden.device) if bool(quiet.any()) else None
         if absent is not None:
             self.columns.remember(cache, index, read, hidden.shape[1])
         return attend(forward, module, named, kept, read, silent, implementation), None
+
+    @staticmethod
+    def _unread(module: nn.Module, hidden: Float[Tensor, "B T D"], cache: Any) -> Float[Tensor, "B T D"]:
+        """Nothing is computed. One number per row stands for keys and values, since the cache's length counts rows."""
+        if cache is not None:
+            filler = hidden.new_zeros(hidden.shape[0], 1, hidden.shape[1], 1)
+            cache.update(filler, filler, module.layer_idx)
+        return torch.zeros_like(hidden)
 
 
 def _flat(hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "R D"]:
