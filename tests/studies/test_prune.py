@@ -192,6 +192,18 @@ def test_an_interrupted_run_goes_on_where_it_was(view, examples, others, tmp_pat
     assert_frame_equal(resumed.table("masks"), whole.table("masks"))
 
 
+def test_decoding_ends_where_answers_are_wrong_anyway(view, examples, others):
+    """The scores are those of unbounded answers, and no answer is much longer than the labels."""
+    bounded = small(view, examples, others, max_new_tokens=None)
+    free = small(view, examples, others, max_new_tokens=24)
+    columns = ["example_id", "mask", "correct"]
+    assert_frame_equal(bounded.table("pruned").select(columns), free.table("pruned").select(columns))
+    assert (
+        bounded.table("pruned")["generated"].str.len_chars().sum()
+        < free.table("pruned")["generated"].str.len_chars().sum()
+    )
+
+
 def test_what_a_broken_example_costs(view, examples, others):
     broken = replace(examples[0], id="broken", images=(b"no picture",))
     found = small(view, [*examples[:4], broken], others)

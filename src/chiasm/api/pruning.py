@@ -40,7 +40,7 @@ def prune(
     split: Split = "heldout",
     media: str | Path | None = None,
     instruction: str = DEFAULT_INSTRUCTION,
-    max_new_tokens: int = 32,
+    max_new_tokens: int | None = None,
     seed: int = 0,
     device: str | None = None,
     dtype: str | None = None,

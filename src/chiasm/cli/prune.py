@@ -25,7 +25,7 @@ def prune(
     twin: str | None = None,
     export: Path | None = None,
     export_mask: Literal["wanda", "intersection", "majority", "mean-score", "magnitude", "magnitude-row"] = "wanda",
-    max_new_tokens: int = 32,
+    max_new_tokens: int | None = None,
     memory: Memory = None,
     place: Place = Place(),  # noqa: B008 (frozen)
 ) -> None:
@@ -72,7 +72,7 @@ def prune(
     export_mask
         Mask of the exported model.
     max_new_tokens
-        Longest answer.
+        Longest answer. Default: a little more than the longest label.
     """
     from chiasm import api
     from chiasm.cli.told import tell

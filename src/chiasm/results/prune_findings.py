@@ -162,7 +162,8 @@ def _perplexity(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
 
 
 def _perplexity_of(rows: pl.DataFrame) -> float:
-    return float(np.exp(min(-rows["logprob"].sum() / rows["tokens"].sum(), 700.0)))
+    nats, tokens = float(rows["logprob"].sum()), int(rows["tokens"].sum())
+    return float(np.exp(min(-nats / tokens, 700.0)))
 
 
 def _twin(controls: pl.DataFrame | None) -> Finding | None:

@@ -31,6 +31,7 @@ _Pair = tuple[Example, Encoded, Encoded]  # the example, its prompt, and the sam
 _Reasons = list[tuple[str, str]]
 # Encoded examples are kept for the next mask up to so many bytes; beyond, they are encoded again.
 _KEPT = 1 << 29
+_BEYOND = 4
 
 
 class Evaluation:
@@ -46,7 +47,9 @@ class Evaluation:
         rows, failures = [], []
         for pairs, failed in self._batches():
             failures += failed
-            answers = generate(self.view, [prompt for _, prompt, _ in pairs], self.spec.max_new_tokens)
+            # A badly pruned model does not stop by itself; past the longest label every answer is wrong already.
+            longest = max((len(forced.answer_tokens) for _, _, forced in pairs), default=0) + _BEYOND
+            answers = generate(self.view, [prompt for _, prompt, _ in pairs], self.spec.max_new_tokens or longest)
             scored = answer_logprobs(self.view, [forced for _, _, forced in pairs])
             for (example, _, _), answer, logprobs in zip(pairs, answers, scored, strict=True):
                 if not bool(torch.isfinite(logprobs).all()):

@@ -30,7 +30,9 @@ class PruneSpec:
     are made for the first one. `calibrate_on`: data of the calibration examples (default: `scenes` of the other split,
     else examples kept out of the evaluation). `calibration`: examples of the pooled set and of every type. `tokens`:
     calibration tokens of every mask (default: as many as the smallest set has). `combine`: also masks by question type
-    and by modality, and their combinations. `twin`: model with random weights. `unit`: examples computed together.
+    and by modality, and their combinations. `twin`: model with random weights. `max_new_tokens`: longest answer
+    (default: four tokens more than the longest label computed with it; what goes on longer is wrong). `unit`: examples
+    computed together.
     """
 
     model: str
@@ -47,14 +49,14 @@ class PruneSpec:
     controls: bool = True
     twin: str | None = None
     instruction: str = DEFAULT_INSTRUCTION
-    max_new_tokens: int = 32
+    max_new_tokens: int | None = None
     seed: int = 0
     unit: int = 16
 
     def __post_init__(self) -> None:
         for name, value in (
             ("calibration", self.calibration),
-            ("max-new-tokens", self.max_new_tokens),
+            ("max-new-tokens", 1 if self.max_new_tokens is None else self.max_new_tokens),
             ("batch-size", self.unit),
         ):
             if value < 1:
