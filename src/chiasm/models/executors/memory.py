@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,10 @@ from chiasm.models.view import ModelView
 # Beyond this many rows a call gains no speed (matrix products are efficient, and rows of one chunk that do not see
 # each other still cost attention): measured in docs/bench.md.
 MOST_ROWS = 320
+# Below this many, matrix products lose speed (measured there too).
+FEWEST_ROWS = 128
+# Freed memory goes back to the system late and in pieces: resident memory is that much larger than what is in use.
+SPARE = 1.2
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -79,14 +84,16 @@ def call_bytes(sizes: Sizes, forest: Forest, rows: int) -> int:
     return forest.batch * (inside + pairs + masks + scores)
 
 
-def rows_per_call(sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, budget: int | None) -> int | None:
-    """The most rows per layer call that keep `budget`; None if these slots do not fit together at all."""
-    least = max(len(slot.rows) for slot in slots)
+def rows_per_call(
+    sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, budget: int | None, fewest: int
+) -> int | None:
+    """The most rows per layer call, but `fewest` at least, that keep `budget`; None if these slots do not fit."""
+    least = max(fewest, max(len(slot.rows) for slot in slots))
     rows = max(MOST_ROWS, least)
     if budget is None:
         return rows
     while rows >= least:
-        if kept_bytes(sizes, forest, slots, reads, rows) + call_bytes(sizes, forest, rows) <= budget:
+        if _need(sizes, forest, slots, reads, rows) <= budget:
             return rows
         if rows == least:
             break
@@ -103,16 +110,23 @@ def waves(
     """
     if not slots:
         return [([], MOST_ROWS)]
-    rows = rows_per_call(sizes, forest, slots, reads, budget)
-    if rows is not None:
-        return [(list(slots), rows)]
-    if len(slots) == 1:
-        least = len(slots[0].rows)
-        need = kept_bytes(sizes, forest, slots, reads, least) + call_bytes(sizes, forest, least)
-        raise ChiasmError(
-            f"a memory budget of {budget:,} bytes",
-            f"one variant alone needs about {need:,} bytes beside the clean pass",
-            f"Give at least --memory {-(-need // 10**6)}MB",
-        )
-    half = len(slots) // 2
-    return waves(sizes, forest, slots[:half], reads, budget) + waves(sizes, forest, slots[half:], reads, budget)
+    # Another walk costs one clean pass; calls of few rows cost more than that and hardly save memory.
+    for fewest in (FEWEST_ROWS, 1):
+        for count in range(1, len(slots) + 1):
+            ends = [len(slots) * k // count for k in range(count + 1)]
+            parts = [list(slots[a:b]) for a, b in pairwise(ends)]
+            rows = [rows_per_call(sizes, forest, part, reads, budget, fewest) for part in parts]
+            fitting = [(part, n) for part, n in zip(parts, rows, strict=True) if n is not None]
+            if len(fitting) == count:
+                return fitting
+    need = max(_need(sizes, forest, [slot], reads, len(slot.rows)) for slot in slots)
+    raise ChiasmError(
+        f"a memory budget of {budget:,} bytes",
+        f"one variant alone needs about {need:,} bytes beside the clean pass",
+        f"Give at least --memory {-(-need // 10**6)}MB",
+    )
+
+
+def _need(sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, rows: int) -> int:
+    """Bytes of a walk with `slots` in calls of `rows` rows, with what allocators hold back."""
+    return int(SPARE * (kept_bytes(sizes, forest, slots, reads, rows) + call_bytes(sizes, forest, rows)))
