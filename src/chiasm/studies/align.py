@@ -9,10 +9,12 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.console import Console
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.core.groups import priority
+from chiasm.measures.base import Price
 from chiasm.measures.centres import PILOT
 from chiasm.models.encoded import Encoded
 from chiasm.models.observe import Batch
@@ -54,8 +56,12 @@ class AlignWork(folded.Folding[Prepared]):
         self._preparing = for_preparing(view)
         self._preparing_twin = for_preparing(self.twin) if self.twin else None
 
-    def pilot(self, examples: Sequence[Example]) -> None:
-        """The pilot pass, on those whose seeded hash is least; of the controls, of those that they are run on."""
+    def pilot(self, examples: Sequence[Example]) -> dict[str, Price]:
+        """The pilot pass, on those whose seeded hash is least; of the controls, of those that they are run on.
+
+        Returns what measures cost on an example of the pilot; nothing if none could be used.
+        """
+        prices: dict[str, Price] = {}
         for kind, subject in self.subjects.items():
             among = examples if kind == _MODEL else examples[: self.spec.control_limit]
             chosen = sorted(among, key=lambda example: (priority(example.id, self.spec.seed), example.id))[:PILOT]
@@ -65,6 +71,9 @@ class AlignWork(folded.Folding[Prepared]):
                 with suppress(ExampleError):
                     encoded.append(subject.view.encode(example, instruction=self.spec.instruction))
             subject.pilot(encoded)
+            if kind == _MODEL and encoded:
+                prices = subject.prices(encoded[0])
+        return prices
 
     def prepare(self, index: int, example: Example) -> Prepared:
         encoded = self._preparing.encode(example, instruction=self.spec.instruction)
@@ -135,13 +144,31 @@ def run_align(
     **Errors:** `ChiasmError` for an unknown span, or if no example is left or none has both kinds of span.
     """
     work = AlignWork(spec, view, twin)
-    work.pilot(examples)
+    prices = work.pilot(examples)
+    _tell_prices(prices)
     folded.run(work, examples, directory, spec.unit, "align")
     if directory.counts()["kept"] and "score" not in directory.tables():
         found = f"no example has a perceptual and a textual one among {', '.join(spec.span)}"
         raise ChiasmError("compare spans", found, "Name spans that the examples have, with --span")
-    directory.manifest = directory.manifest | {"seconds": {"compute": round(work.seconds, 3)}}
+    directory.manifest = directory.manifest | {
+        "seconds": {"compute": round(work.seconds, 3)},
+        "prices": {name: price._asdict() for name, price in prices.items()},
+    }
     directory.finish()
+
+
+def _tell_prices(prices: Mapping[str, Price]) -> None:
+    """What each measure adds to a plain forward, in operations, and what it holds; only where someone watches."""
+    console = Console(stderr=True)
+    if not prices or not (console.is_terminal or console.is_jupyter):
+        return
+    forward = prices["forward"].operations
+    told = ", ".join(
+        f"{name} {100 * price.operations / forward:.1f} % and {price.bytes / 1e6:.0f} MB"
+        for name, price in prices.items()
+        if name != "forward"
+    )
+    console.print(f"Beside a plain forward: {told}.", style="dim")
 
 
 def _extents(prepared: Sequence[Prepared], batch: Batch) -> list[dict[str, Any]]:
