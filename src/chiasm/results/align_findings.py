@@ -28,24 +28,8 @@ def _score(tables: Tables) -> list[Finding]:
         kind = f"{a} as it enters and {b}" if row["name"] == "ima_0" else f"{a} and {b}"
         at = "at every depth" if row["name"] == "ima_0" else "at the same depth"
         text = f"The mean tokens of {kind} {at} have a cosine of {_told(row, 'value')}"
-        told, apart = [], []
-        for control in [] if controls is None else in_order(controls, "control"):
-            assert controls is not None
-            same = controls.filter(
-                (pl.col("control") == control)
-                & (pl.col("name") == row["name"])
-                & (pl.col("statistic") == "mean_token")
-                & (pl.col("a") == a)
-                & (pl.col("b") == b)
-            )
-            for other in same.iter_rows(named=True):
-                told.append(f"{_told(other, 'value')} with {CONTROLS.get(control, control)}")
-                apart.append(_apart(row, other))
-        if told:
-            how = "apart from" if all(apart) else "not clearly apart from"
-            text += f", {how} its controls: {' and '.join(told)}"
-        else:
-            text += "; no control stands beside it"
+        same = ((pl.col(key) == row[key]) for key in ("name", "statistic", "a", "b"))
+        text += _beside(row, "value", None if controls is None else controls.filter(*same))
         few = f" With n = {row['n']} an interval means little." if row["n"] < _FEW else ""
         found.append(Finding(f"{text}.{few}", 90.0 if row["name"] == "ima_same" else 80.0))
     return found
@@ -125,12 +109,19 @@ def _cones(tables: Tables) -> list[Finding]:
             f"than to each other in one (95 % intervals apart); after the last block their cosine is "
             f"{_told(last, 'mean')}."
         )
-        found += [Finding(text, 65.0), *_own(cross, a, b)]
+        beside = tables.get("similarity_controls")
+        if beside is not None:
+            kind = {"tap": "residual", "mode": "avg", "variant": "centred", "a": a, "b": b, "paired": True}
+            beside = beside.filter(*(pl.col(key) == value for key, value in kind.items()))
+        found += [Finding(text, 65.0), *_own(cross, beside, a, b)]
     return found
 
 
-def _own(cross: pl.DataFrame, a: str, b: str) -> list[Finding]:
-    """Whether, beyond what all examples share, two spans of one example are nearer than those of two examples."""
+def _own(cross: pl.DataFrame, controls: pl.DataFrame | None, a: str, b: str) -> list[Finding]:
+    """Whether, beyond what all examples share, two spans of one example are nearer than those of two examples.
+
+    Attention alone mixes one span into the other, with random weights too: so the controls are told as well.
+    """
     centred = cross.filter(pl.col("variant") == "centred")
     both = centred.filter(pl.col("paired")).join(centred.filter(~pl.col("paired")), on="layer", suffix="_b")
     if not both.height:
@@ -143,6 +134,8 @@ def _own(cross: pl.DataFrame, a: str, b: str) -> list[Finding]:
         f"those of two at {len(nearer)} of {both.height} depths (95 % intervals apart), most at state {best['layer']}: "
         f"cosine {_told(best, 'mean')} against {_told(other, 'mean')}."
     )
+    if controls is not None:
+        text = text[:-1] + _beside(best, "mean", controls.filter(pl.col("layer") == best["layer"])) + "."
     return [Finding(text, 68.0)]
 
 
@@ -180,6 +173,19 @@ def _words(tables: Tables) -> list[Finding]:
 
 
 CONTROLS = {"noise": "random tokens in place of the image", "twin": "random weights"}
+
+
+def _beside(row: Mapping, column: str, controls: pl.DataFrame | None) -> str:
+    """How `row` compares with the same row of each control."""
+    if controls is None or not controls.height:
+        return "; no control stands beside it"
+    told = []
+    for other in controls.iter_rows(named=True):
+        how = "not clearly apart from"
+        if _apart(row, other):
+            how = "above" if row[column] > other[column] else "below"
+        told.append(f"{how} {CONTROLS.get(other['control'], other['control'])}: {_told(other, column)}")
+    return f"; {', '.join(told)}"
 
 
 def _told(row: Mapping, column: str) -> str:
