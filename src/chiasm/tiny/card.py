@@ -57,7 +57,9 @@ def _known() -> dict[str, Any]:
 
 def _stages(root: Path) -> dict[str, dict[str, float]]:
     """The last line of every stage's log."""
-    logs = {path.parent.name: path.read_text().splitlines() for path in sorted(root.glob("*/log.jsonl"))}
+    order = ("tower", "recall", "text", "aligned", "instruct", "frozen", "noalign")
+    files = {stage: root / stage / "log.jsonl" for stage in order}
+    logs = {stage: path.read_text().splitlines() for stage, path in files.items() if path.exists()}
     return {stage: json.loads(lines[-1]) for stage, lines in logs.items() if lines}
 
 
