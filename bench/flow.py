@@ -199,7 +199,7 @@ def sheets_of(found: list[Measured], beside: list[Peer]) -> list[Sheet]:
     """All tables of a run."""
     three = next(m for m in found if m.request.cuts == THREE and m.request.executor == "lockstep")
     sheets = sweeps(found)
-    shared = [m for m in found if m.request.cuts == THREE and m.request.questions > 1]
+    shared = [m for m in found if m.request.cuts == THREE and m.request.questions > 1 and not m.request.memory]
     if shared:
         sheets.append(per_question([three, *shared]))
     if beside:

@@ -12,7 +12,7 @@ from chiasm.models.executors.base import Executor, Job, Outcome
 from chiasm.models.executors.forest import Forest
 from chiasm.models.executors.frame import encoded_once, record_frame
 from chiasm.models.executors.guard import Guard
-from chiasm.models.executors.memory import Sizes, waves
+from chiasm.models.executors.memory import Sizes, hand_back, waves
 from chiasm.models.executors.plan import Chunk, Seat, Slot, chunked, slots_of
 from chiasm.models.executors.reading import Reader, log_probabilities, read_positions
 from chiasm.models.executors.walk import Walk
@@ -105,6 +105,8 @@ class LockstepExecutor(Executor):
             states = self._walk(view, forest, inputs, placed, reads, chunks, readers)
             # The next wave's masks must not meet this one's.
             del chunks
+            if self.memory is not None:
+                hand_back()
         order = {int(row): k for k, row in enumerate(_tapped_rows(placed))}
         for j, place in enumerate(placed):
             taps = {}

@@ -1,5 +1,7 @@
 """How many bytes a walk takes above its clean pass, and the largest chunks that keep a budget."""
 
+import ctypes
+import platform
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -125,6 +127,12 @@ def waves(
         f"one variant alone needs about {need:,} bytes beside the clean pass",
         f"Give at least --memory {-(-need // 10**6)}MB",
     )
+
+
+def hand_back() -> None:
+    """Give freed memory back to the system between two walks: glibc keeps it, and the next walk would come on top."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _need(sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, rows: int) -> int:
