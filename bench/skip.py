@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from cyclopts import App
 
-from bench.measure import Spread, machine, timed
+from bench.measure import Seconds, Spread, machine, timed
 from bench.shapes import SHAPES, build, prompts
 from chiasm.interventions.skips import Plan, Skip, fast_v, random_drop, short_v, v_skip, visual_ffn
 from chiasm.models.operations import prefill_operations
@@ -53,7 +53,8 @@ def measure(view: ModelView, inputs: dict[str, Any], skip: Skip, device: str, re
 
     def seconds(under: Callable[[], Any]) -> float:
         with under():
-            return getattr(timed(prefill, device), clock)
+            found: Seconds = timed(prefill, device)
+            return getattr(found, clock)
 
     seconds(nullcontext)
     seconds(lambda: skipping(view, plan, same_weights=False))
@@ -61,6 +62,7 @@ def measure(view: ModelView, inputs: dict[str, Any], skip: Skip, device: str, re
     saved = Spread.of([1 - skipped / clean for clean, skipped in pairs])
     operations = 1 - left / plain
     return {
+        "operations": plain,
         "operations saved": operations,
         "time saved": saved.median,
         "time saved, range": (saved.low, saved.high),
