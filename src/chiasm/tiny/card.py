@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chiasm.data.scenes import TYPES
-from chiasm.tiny.evaluate import accuracy
+from chiasm.tiny.evaluate import accuracy, zero_shot
 from chiasm.tiny.store import NAMES, SHIPPED, directory, names
 
 CARD: Final = Path(__file__).parent / "MODEL_CARD.md"
@@ -44,6 +44,7 @@ def write_card(root: Path, each: int, machine: str = MACHINE) -> dict[str, Any]:
         "captions": {
             name: accuracy(directory(name), "caption", few, _SEED) for name in ("tiny@text", "tiny") if name in names()
         },
+        "zero_shot": zero_shot(directory("tiny@tower"), each, _SEED),
         "stages": _stages(root) or _known().get("stages", {}),
     }
     JSON.write_text(json.dumps(card, indent=1) + "\n")
@@ -126,6 +127,13 @@ def render(card: dict[str, Any]) -> str:
     for kind in TYPES:
         shares = [_share(told["types"][kind]["right"], told["types"][kind]["n"]) for told in card["captions"].values()]
         lines.append(f"| {kind} | {' | '.join(shares)} |")
+    named = card["zero_shot"]
+    lines += [
+        "",
+        f"Zero-shot, the tower's contrastive head picks the name of a single object among {named['names']} (such as",
+        f'"a red circle"): {_share(named["both"], named["n"])} right of {named["n"]}; its colour '
+        f"{_share(named['color'], named['n'])}, its shape {_share(named['shape'], named['n'])}.",
+    ]
     lines += ["", "## Training", "", f"Machine: {card['machine']}.", "", "| stage | steps | minutes |", "|---|---|---|"]
     for stage, last in card["stages"].items():
         lines.append(f"| {stage} | {last['step']:.0f} | {last['seconds'] / 60:.0f} |")

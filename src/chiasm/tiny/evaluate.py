@@ -9,10 +9,11 @@ from typing import Any, Final, Literal
 
 import torch
 from PIL.Image import Image
-from transformers import AutoProcessor, LlavaForConditionalGeneration
+from transformers import AutoProcessor, CLIPModel, LlavaForConditionalGeneration
 
 from chiasm.core.example import Example
-from chiasm.data.scenes import TYPES, blank, scenes
+from chiasm.data.scenes import TYPES, blank, render, scenes
+from chiasm.data.scenes.world import COLORS, SHAPES, stream
 from chiasm.tiny.tokens import INSTRUCTION
 
 Shown = Literal["image", "blank", "caption"]
@@ -70,3 +71,23 @@ def accuracy(directory: Path, shown: Shown = "image", each: int = 200, seed: int
         most = Counter(e.answer for e in examples if e.type == kind).most_common(1)[0][1]
         by_type[kind] = {"right": sum(own), "n": len(own), "majority": most}
     return {"right": sum(marks), "n": len(marks), "types": by_type}
+
+
+@torch.inference_mode()
+def zero_shot(directory: Path, n: int = 500, seed: int = 1) -> dict[str, int]:
+    """How often the contrastive head names a single held-out object right among all 64 of "a red circle" and so on."""
+    model = CLIPModel.from_pretrained(directory, dtype=torch.float32).eval()
+    processor = AutoProcessor.from_pretrained(directory)
+    names = [(color, shape) for color in COLORS for shape in SHAPES]
+    drawn = [stream(f"{seed}/{number}", "heldout", 1) for number in range(n)]
+    texts = [f"a {color} {shape}" for color, shape in names]
+    inputs = processor(text=texts, images=[render(scene) for scene in drawn], padding=True, return_tensors="pt")
+    chosen = [names[index] for index in model(**inputs).logits_per_image.argmax(-1).tolist()]
+    truth = [(scene.things[0].color, scene.things[0].shape) for scene in drawn]
+    return {
+        "n": n,
+        "names": len(names),
+        "both": sum(a == b for a, b in zip(chosen, truth, strict=True)),
+        "color": sum(a[0] == b[0] for a, b in zip(chosen, truth, strict=True)),
+        "shape": sum(a[1] == b[1] for a, b in zip(chosen, truth, strict=True)),
+    }

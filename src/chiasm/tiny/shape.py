@@ -20,6 +20,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from chiasm.data.scenes.world import SIDE
 from chiasm.tiny.tokens import IMAGE
+from chiasm.tiny.tokens import tokenizer as closing_tokenizer
 
 PATCH: Final = 16
 PATCHES: Final = (SIDE // PATCH) ** 2
@@ -139,6 +140,6 @@ def processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
     )
 
 
-def clip_processor(tokenizer: PreTrainedTokenizerFast) -> CLIPProcessor:
-    """The processor of the contrastive model."""
-    return CLIPProcessor(image_processor=image_processor(), tokenizer=tokenizer)
+def clip_processor() -> CLIPProcessor:
+    """The processor of the contrastive model; its tokenizer closes every text."""
+    return CLIPProcessor(image_processor=image_processor(), tokenizer=closing_tokenizer(closing=True))

@@ -95,7 +95,7 @@ def _fill(name: str, part: Path) -> None:
     words = tokenizer()
     if name == "tiny@tower":
         model = shape.clip(words)
-        shape.clip_processor(words).save_pretrained(part)
+        shape.clip_processor().save_pretrained(part)
     else:
         model = shape.llava(words)
         shape.processor(words).save_pretrained(part)

@@ -52,8 +52,11 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*SHAPES, *COLORS, *SIZES, *ROWS, *COLUMNS, *_GRAMMAR, *_COMMON)))
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer, built from the word list alone: the same on every machine, able to encode any text."""
+def tokenizer(closing: bool = False) -> PreTrainedTokenizerFast:
+    """The tokenizer, built from the word list alone: the same on every machine, able to encode any text.
+
+    `closing` ends every text with `</s>` and pads on the right, as a contrastive text head expects.
+    """
     core = Tokenizer(BPE())
     core.pre_tokenizer = ByteLevel(add_prefix_space=False)
     core.decoder = ByteDecoder()
@@ -68,14 +71,15 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
     core.train_from_iterator(_words(), trainer)
     core.add_tokens([AddedToken(phrase, normalized=False) for phrase in _PHRASES])
-    bos = core.token_to_id("<s>")
-    core.post_processor = TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", bos)])
+    ends = [(mark, core.token_to_id(mark)) for mark in ("<s>", "</s>")]
+    single, pair = ("<s> $A </s>", "<s> $A </s> $B </s>") if closing else ("<s> $A", "<s> $A <s> $B")
+    core.post_processor = TemplateProcessing(single=single, pair=pair, special_tokens=ends)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
-        padding_side="left",
+        padding_side="right" if closing else "left",
         model_max_length=1024,
         clean_up_tokenization_spaces=False,
         additional_special_tokens=[IMAGE],
