@@ -104,8 +104,10 @@ def test_the_untouched_model_is_scored_as_it_answers(run, examples):
 @torch.no_grad()
 def test_perplexity_is_that_of_plain_forwards(run, view, examples):
     nats, count = 0.0, 0
+    written = dict(run.table("pruned").filter(mask="dense").select("example_id", "written").iter_rows())
     for example in examples:
-        encoded = view.encode(example, answer=example.answer)
+        assert written[example.id].lower() == example.answer.lower()
+        encoded = view.encode(example, answer=written[example.id])
         table = torch.log_softmax(view.model(**encoded.inputs).logits[0].double(), dim=-1)
         start = encoded.length - len(encoded.answer_tokens)
         nats -= sum(float(table[start + k - 1, token]) for k, token in enumerate(encoded.answer_tokens))
@@ -113,6 +115,22 @@ def test_perplexity_is_that_of_plain_forwards(run, view, examples):
     dense = run.table("masks").filter(mask="dense", evaluation="all").row(0, named=True)
     assert dense["perplexity"] == pytest.approx(math.exp(nats / count), rel=1e-3)
     assert dense["perplexity_low"] <= dense["perplexity"] <= dense["perplexity_high"]
+
+
+@torch.no_grad()
+def test_answers_are_scored_in_the_form_that_the_model_prefers(run, view, examples):
+    """One form for all masks, whatever the label's case; a label in capitals alone changes no number but that."""
+    rows = run.table("pruned")
+    assert rows.group_by("example_id").agg(pl.col("written").n_unique())["written"].max() == 1
+    written = dict(rows.select("example_id", "written").iter_rows())
+    for example in examples[:4]:
+        totals = {}
+        for form in {example.answer, example.answer.lower(), example.answer[:1].upper() + example.answer[1:]}:
+            encoded = view.encode(example, answer=form)
+            table = torch.log_softmax(view.model(**encoded.inputs).logits[0].double(), dim=-1)
+            start = encoded.length - len(encoded.answer_tokens)
+            totals[form] = sum(float(table[start + k - 1, token]) for k, token in enumerate(encoded.answer_tokens))
+        assert written[example.id] == max(totals, key=totals.get)
 
 
 @torch.no_grad()

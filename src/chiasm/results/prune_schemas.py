@@ -27,10 +27,11 @@ PRUNED = TableSchema(
         *_MASK,
         *_WHERE,
         Column("answer", "string", "Answer", "", "The labelled answer."),
+        Column("written", "string", "As written", "", "It as given, lower or capital: most probable without a mask."),
         Column("generated", "string", "Generated", "", "The greedy answer under the mask."),
         Column("correct", "bool", "Correct", "", "Equal after stripping and lower-casing."),
-        Column("logprob", "float", "Log-probability", "nat", "Of the whole labelled answer, teacher-forced."),
-        Column("tokens", "int", "Tokens", "", "Tokens of the labelled answer."),
+        Column("logprob", "float", "Log-probability", "nat", "Of the whole answer as written, teacher-forced."),
+        Column("tokens", "int", "Tokens", "", "Tokens of the answer as written."),
     ),
 )
 

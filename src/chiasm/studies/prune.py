@@ -22,6 +22,7 @@ from chiasm.results.prune_tables import KEYS, mask_rows
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import TWIN
 from chiasm.runners.local import progress
+from chiasm.studies.prune_answers import written_answers
 from chiasm.studies.prune_masks import MaskMaker
 from chiasm.studies.prune_sets import calibration_sets, require_disjoint, types_of
 from chiasm.studies.prune_spec import Planned, PruneSpec, planned, planned_for_twin
@@ -35,10 +36,14 @@ _BEYOND = 4
 
 
 class Evaluation:
-    """Greedy answers and probabilities of the labelled answers, under whatever mask is on."""
+    """Greedy answers and probabilities of the labelled answers, under whatever mask is on.
+
+    Made while none is on: the form in which an answer is written is the untouched model's choice, for all masks.
+    """
 
     def __init__(self, spec: PruneSpec, view: ModelView, examples: Sequence[Example]) -> None:
         self.spec, self.view, self.examples = spec, view, examples
+        self._written = written_answers(view, examples, spec.instruction, spec.unit)
         self._kept: dict[int, tuple[list[_Pair], _Reasons]] = {}
         self._bytes = 0
 
@@ -59,6 +64,7 @@ class Evaluation:
                     {"example_id": example.id, "type": example.type, **columns}
                     | {
                         "answer": example.answer,
+                        "written": self._written[example.id],
                         "generated": answer.text,
                         "correct": correct(answer.text, example.answer),
                         "logprob": float(logprobs.double().sum()),
@@ -78,7 +84,7 @@ class Evaluation:
                 try:
                     prompt, forced = (
                         self.view.encode(example, instruction=self.spec.instruction, answer=answer)
-                        for answer in (None, example.answer)
+                        for answer in (None, self._written.get(example.id, example.answer))
                     )
                     pairs.append((example, prompt, forced))
                 except ExampleError as error:

@@ -13,6 +13,7 @@ from chiasm.models.pruning.states import calibration_batches, calibration_bytes
 from chiasm.models.pruning.weights import WeightMask, make_mask
 from chiasm.models.view import ModelView
 from chiasm.results.prune_schemas import IMAGE_TOKENS, POOLED, TEXT_TOKENS
+from chiasm.studies.prune_answers import written_answers
 from chiasm.studies.prune_spec import Planned, PruneSpec
 
 _SPANS = {IMAGE_TOKENS: (POOLED, "image"), TEXT_TOKENS: (POOLED, "text")}
@@ -51,6 +52,7 @@ class MaskMaker:
         self.spec, self.view, self.sets, self.memory, self.say = spec, view, sets, memory, say
         self.failed: dict[str, str] = {}
         self.tokens: int | None = None
+        self._written: dict[str, dict[str, str]] = {}
         self._norms: dict[_Key, Norms] = {}
         self._weights = fingerprint(view)
 
@@ -104,11 +106,14 @@ class MaskMaker:
         return wanted
 
     def _encoded(self, name: str) -> list[Encoded]:
-        """A set's examples with their answers behind the question, where they have one."""
+        """A set's examples with their answers behind the question, as the model writes them, where they have one."""
+        if name not in self._written:
+            labelled = [example for example in self.sets[name] if example.answer.strip()]
+            self._written[name] = written_answers(self.view, labelled, self.spec.instruction, self.spec.unit)
         found = []
         for example in self.sets[name]:
             try:
-                answer = example.answer or None
+                answer = self._written[name].get(example.id)
                 found.append(self.view.encode(example, instruction=self.spec.instruction, answer=answer))
             except ExampleError as error:
                 self.failed[example.id] = str(error)

@@ -145,7 +145,7 @@ def transfer_map(masks: pl.DataFrame, sparsity: float, pattern: str, *, width: W
             grid[y, x] = 100 * row["score"]
             ns[name] = row["n"]
             half = 50 * (row["high"] - row["low"])
-            ink = "white" if grid[y, x] < 45 else INK
+            ink = "white" if grid[y, x] < 55 else INK
             axes.text(
                 x, y, f"{grid[y, x]:.0f} ±{half:.0f}", ha="center", va="center", fontsize=size.text - 1, color=ink
             )
