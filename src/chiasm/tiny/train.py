@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--each", type=int, default=500, help="held-out questions per type on the card")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
-    finish: dict[str, Callable[[], None]] = {
+    finish: dict[str, Callable[[], object]] = {
         "collect": lambda: collect(asked.out),
         "card": lambda: write_card(asked.out, asked.each),
     }
