@@ -13,7 +13,7 @@ from tests.support import factories
 
 from chiasm.core.errors import ChiasmError, GuardError
 from chiasm.core.example import Example
-from chiasm.interventions import Cut, Variant, centred
+from chiasm.interventions import Cut, KnockOut, Variant, Window, centred
 from chiasm.models.executors.base import Job
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.generation import generate
@@ -169,6 +169,18 @@ def test_patches_cover_the_image_once(run):
     whole = (patches["x1"].max() - patches["x0"].min()) * (patches["y1"].max() - patches["y0"].min())
     assert areas.sum() == pytest.approx(whole)
     assert patches["change_percent"].abs().max() > 0
+
+
+def test_a_hidden_patch_is_hidden_from_every_row_behind_it(view, run):
+    """As one plain masked run per patch, in all layers, with the text rows behind the image as its targets."""
+    encoded = view.encode(flow_runs.examples(1)[0])
+    text = np.setdiff1d(np.arange(encoded.spans["image"][-1] + 1, encoded.length), encoded.spans["image"])
+    whole = Window(0, flow_runs.LAYERS, 0)
+    hidden = [KnockOut(whole, tuple(map(int, text)), (int(p),)) for p in encoded.spans["image"]]
+    job = Job(encoded, tuple(Variant(str(k), (change,)) for k, change in enumerate(hidden)))
+    found = ReferenceExecutor().run(view, [job])[0]
+    rows = run.table("patches").sort("patch")
+    assert rows["logprob_cut"].to_list() == pytest.approx(found.logprobs[:, 0].tolist(), abs=1e-5)
 
 
 def test_super_patches_join_neighbours(view):

@@ -25,5 +25,15 @@ def demo(*, out: Path = Path("runs/demo"), resume: Annotated[bool, Parameter(neg
     from chiasm.cli.told import tell
 
     tell(
-        api.flow("tiny", limit=EXAMPLES, window=3, patches=6, words=EXAMPLES, out=out, resume=resume, fresh=not resume)
+        api.flow(
+            "tiny",
+            limit=EXAMPLES,
+            window=3,
+            patches=6,
+            patch_size=2,
+            words=EXAMPLES,
+            out=out,
+            resume=resume,
+            fresh=not resume,
+        )
     )

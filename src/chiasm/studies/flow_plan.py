@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from chiasm.core.errors import EmptySpanError, ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions import KnockOut, Tap, Variant, Window
@@ -134,7 +136,12 @@ def _noise(windows: Sequence[Window], encoded: Encoded, last: tuple[int, ...]) -
 
 
 def _patch(part: SuperPatch, window: Window, encoded: Encoded) -> Planned:
-    queries = tuple(int(p) for p in encoded.spans["question+last"])
+    """The patch hidden in all layers from every row behind it that is not itself of an image.
+
+    All of them, since one row left open would hand on what it read: patches are many, and each says little.
+    """
+    behind = np.arange(part.positions[-1] + 1, encoded.length)
+    queries = tuple(int(p) for p in np.setdiff1d(behind, encoded.spans["image"]))
     change = KnockOut(window, queries, part.positions)
     columns = dict(zip(("x0", "y0", "x1", "y1"), part.rect, strict=True)) | {"patch": part.number, "tile": part.tile}
     return Planned(Variant(f"patch {part.number}", (change,)), "patches", window, columns)
