@@ -16,11 +16,11 @@ MACHINE: Final = "2 cores of an AMD EPYC, shared with other work, no GPU"
 _SEED: Final = 1
 # What a reader of the figures must know about how these weights came about; empty after an uninterrupted `make`.
 NOTE: Final = (
-    "These weights were made while the recipe was still being improved: the first 400 steps of recall come from a trial "
-    "of the same tasks; the text stage ran in two parts (650 and 230 steps, the learning rate rising again for the "
-    "second), and in its first part the existence question joined a shape with a colour; the plan of instruction tuning "
-    "was lengthened from 500 to 650 steps on the way. The recipe holds the final mix and plan from the start, so "
-    "running it gives other weights."
+    "These weights were made while the recipe was still being improved: the first 400 steps of recall come from a "
+    "trial of the same tasks; the text stage ran in two parts (650 and 230 steps, the learning rate rising again for "
+    "the second), and in its first part the existence question joined a shape with a colour; the plan of instruction "
+    "tuning was lengthened from 500 to 650 steps on the way. The recipe holds the final mix and plan from the start, "
+    "so running it gives other weights."
 )
 
 
