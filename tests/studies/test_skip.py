@@ -13,8 +13,10 @@ import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.interventions import Variant, Window, Zero
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Job
 from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.generation import generate
 from chiasm.models.operations import prefill_operations
 from chiasm.models.plans import identity_of, read_plan
 from chiasm.models.view import ModelView
@@ -46,6 +48,11 @@ def finished() -> "chiasm.Run":
     return chiasm.skip(view(), examples(), **OPTIONS)
 
 
+def own_answer(one: Example) -> Encoded:
+    [answer] = generate(view(), [view().encode(one)], 2)
+    return view().encode(one, answer=answer.text)
+
+
 def test_contributions_are_those_of_zeroed_branches() -> None:
     run = finished()
     rows = run.table("contributions")
@@ -53,7 +60,7 @@ def test_contributions_are_those_of_zeroed_branches() -> None:
     assert (rows["kl"] >= -1e-6).all()
     wanted = rows.row(0, named=True)
     one = next(e for e in examples() if e.id == wanted["example_id"])
-    forced = view().encode(one, answer=one.answer)
+    forced = own_answer(one)
     job = contribution_job(forced, LAYERS)
     [reference] = ReferenceExecutor().run(view(), [job])
     assert len(job.readout.positions) == len(forced.answer_tokens)
@@ -96,7 +103,7 @@ def test_a_verdict_is_what_the_plan_gives_when_applied() -> None:
     plan = read_plan(run.path / "plans" / "visual-ffn-all.json")
     row = run.table("verdicts").filter(pl.col("plan") == plan.name).row(0, named=True)
     one = next(e for e in examples() if e.id == row["example_id"])
-    forced = view().encode(one, answer=one.answer)
+    forced = own_answer(one)
     image = tuple(int(p) for p in forced.spans["image"])
     change = Variant("all", (Zero(Window(0, LAYERS, 0), "mlp", image),))
     job = contribution_job(forced, LAYERS)
@@ -215,6 +222,7 @@ def test_losses_are_paired_and_an_unseen_change_is_not_impossible() -> None:
         r["plan"]: r
         for r in verdict_rows(verdicts(none=[True] * 20, same=[True] * 20, worse=[False] * 5 + [True] * 15))
     }
+    assert (rows["none"]["loss_low"], rows["none"]["loss_high"]) == (0, 0)
     assert rows["same"]["loss"] == 0
     assert rows["same"]["loss_high"] == pytest.approx(1 - 0.025 ** (1 / 20))
     assert rows["worse"]["loss"] == pytest.approx(0.25)
@@ -259,9 +267,9 @@ def test_examples_without_an_image_fail_alone_and_a_run_of_them_fails() -> None:
     blind = [replace(e, images=(), boxes=()) for e in data]
     with pytest.raises(ChiasmError, match="no example can be used"):
         chiasm.skip(view(), blind, **OPTIONS)
-    mixed = [*data[:6], replace(blind[6], id="blind")]
+    mixed = [*data[:6], replace(blind[6], id="blind"), replace(data[7], id="unlabelled", answer=" ")]
     run = chiasm.skip(view(), mixed, **OPTIONS | {"peers": False, "controls": False})
-    assert [failure["example_id"] for failure in run.directory.failures()] == ["blind"]
+    assert sorted(failure["example_id"] for failure in run.directory.failures()) == ["blind", "unlabelled"]
 
 
 def test_the_twin_stands_beside() -> None:

@@ -20,7 +20,7 @@ from chiasm.results.rundir import RunDirectory
 from chiasm.studies.common import ExecutorName, data_facts, executor_of
 from chiasm.studies.prune_sets import held_out
 from chiasm.studies.run import Run
-from chiasm.studies.skip import run_skip
+from chiasm.studies.skip import run_skip, whole_units
 from chiasm.studies.skip_price import price
 from chiasm.studies.skip_spec import SkipSpec
 
@@ -139,4 +139,5 @@ def _parted(spec: SkipSpec, chosen: list[Example]) -> tuple[list[Example], list[
             "Give at least two, rather hundreds",
         )
     types = len({example.type for example in chosen})
-    return held_out(chosen, -(-spec.calibration // types), spec.seed)
+    calibrating, rest = held_out(chosen, -(-spec.calibration // types), spec.seed)
+    return whole_units(spec, calibrating), rest

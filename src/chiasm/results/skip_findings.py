@@ -74,7 +74,8 @@ def _against_chance(plans: pl.DataFrame) -> Finding | None:
     text = (
         f"At {_percent(row['operations_share'])} of the operations the search loses {verdict} random layers do: "
         f"{row['logprob_loss']:.3g} nat of the answer's log-probability {_nat(row)} against "
-        f"{' and '.join(f'{r:.3g}' for r in random['logprob_loss'])} (n = {row['n']})."
+        f"{' and '.join(f'{r:.3g}' for r in random['logprob_loss'])}, and {_points(row['loss'])} of right answers "
+        f"against {' and '.join(_points(loss) for loss in random['loss'])} (n = {row['n']})."
     )
     return Finding(text, 80.0)
 

@@ -15,9 +15,19 @@ CONTRIBUTIONS = TableSchema(
         _TYPE,
         Column("layer", "int", "Layer", "", "The layer whose work is left out, 0-based."),
         Column("part", "string", "Part", "", "What is left out for the span's rows: ffn, attention, or block (both)."),
-        Column("kl", "float", "Divergence", "nat", "KL(untouched || skipped), mean over the answer's tokens."),
         Column(
-            "logprob_clean", "float", "Log-probability, untouched", "nat", "Of the labelled answer, its mean token."
+            "kl",
+            "float",
+            "Divergence",
+            "nat",
+            "KL(untouched || skipped), mean over the tokens of the untouched model's answer.",
+        ),
+        Column(
+            "logprob_clean",
+            "float",
+            "Log-probability, untouched",
+            "nat",
+            "Of the untouched model's own answer, its mean token.",
         ),
         Column("logprob_skip", "float", "Log-probability, skipped", "nat", "The same with the work left out."),
     ),
@@ -33,7 +43,13 @@ VERDICTS = TableSchema(
         Column("answer", "string", "Answer", "", "The labelled answer."),
         Column("generated", "string", "Generated", "", "The greedy answer under the plan."),
         Column("correct", "bool", "Correct", "", "Equal after stripping and lower-casing."),
-        Column("logprob", "float", "Log-probability", "nat", "Of the whole labelled answer, teacher-forced."),
+        Column(
+            "logprob",
+            "float",
+            "Log-probability",
+            "nat",
+            "Of the untouched model's own answer, all of it, teacher-forced.",
+        ),
     ),
 )
 
@@ -57,7 +73,13 @@ PLANS = TableSchema(
             "loss_low", "float", "Loss, low", "", "Lower bound, 95 % paired bootstrap over examples.", nullable=True
         ),
         Column("loss_high", "float", "Loss, high", "", "Upper bound, 95 % paired bootstrap.", nullable=True),
-        Column("logprob_loss", "float", "Log-probability lost", "nat", "Of the labelled answer, mean over examples."),
+        Column(
+            "logprob_loss",
+            "float",
+            "Log-probability lost",
+            "nat",
+            "Of the untouched model's own answer, mean over examples.",
+        ),
         Column("logprob_loss_low", "float", "Log-probability lost, low", "nat", "95 % bootstrap.", nullable=True),
         Column("logprob_loss_high", "float", "Log-probability lost, high", "nat", "95 % bootstrap.", nullable=True),
         Column("n", "int", "Examples", "", "Held-out examples; none of them was measured on."),

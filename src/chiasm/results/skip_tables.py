@@ -33,7 +33,7 @@ def verdict_rows(verdicts: pl.DataFrame) -> list[dict[str, Any]]:
                 "score": float(score.mean),
                 "score_low": float(score.low),
                 "score_high": float(score.high),
-                **_loss(paired),
+                **_loss(plan, paired),
                 **_spread("logprob_loss", (paired["clean_logprob"] - paired["logprob"]).to_numpy()),
                 "n": paired.height,
             }
@@ -55,10 +55,10 @@ def recommended(rows: list[Mapping[str, Any]], max_loss: float) -> str:
     return min(fitting, key=lambda row: (row["operations_share"], row["logprob_loss"]))["plan"]
 
 
-def _loss(paired: pl.DataFrame) -> dict[str, float | None]:
+def _loss(plan: str, paired: pl.DataFrame) -> dict[str, float | None]:
     difference = (paired["clean"].cast(pl.Float64) - paired["correct"].cast(pl.Float64)).to_numpy()
     found = _spread("loss", difference)
-    if paired.height > 1 and not difference.any():
+    if plan != NONE and paired.height > 1 and not difference.any():
         # No resample of unchanged answers shows a change; how rare a change may still be, the number of them says.
         unseen = 1 - 0.025 ** (1 / paired.height)
         found |= {"loss_low": -unseen, "loss_high": unseen}

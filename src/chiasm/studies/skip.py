@@ -17,7 +17,7 @@ from chiasm.interventions import Variant, Window, Zero
 from chiasm.interventions.variant import Component
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Executor, Job, Outcome, Readout
-from chiasm.models.generation import generate
+from chiasm.models.generation import GeneratedAnswer, generate
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.operations import prefill_operations
 from chiasm.models.plans import PLAN_FILE, identity_of
@@ -41,19 +41,24 @@ _PARTS: dict[str, tuple[Component, ...]] = {
     "attention": ("attention",),
     "block": ("attention", "mlp"),
 }
+_Reasons = list[tuple[str, str]]
 
 
 class Prepared(NamedTuple):
-    """An example ready to compute: its prompt, and the same with the labelled answer behind it.
-
-    `twin`: the latter as the twin takes it; only examples to calibrate on have it.
-    """
+    """An example ready to compute: its prompt, and as the twin takes it where the twin measures too."""
 
     example: Example
     calibrates: bool
     prompt: Encoded
-    forced: Encoded
     twin: Encoded | None
+
+
+class Answered(NamedTuple):
+    """An example with the untouched model's greedy answer, and that answer teacher-forced behind the prompt."""
+
+    item: Prepared
+    answer: GeneratedAnswer
+    forced: Encoded
 
 
 class SkipWork(Work[Prepared]):
@@ -79,24 +84,26 @@ class SkipWork(Work[Prepared]):
     def prepare(self, index: int, example: Example) -> Prepared:
         instruction, calibrates = self.spec.instruction, index < self._calibrating
         prompt = self._preparing.encode(example, instruction=instruction)
-        forced = self._preparing.encode(example, instruction=instruction, answer=example.answer)
-        forced.spans.require("image")
+        prompt.spans.require("image")
+        if not example.answer.strip():
+            raise ExampleError("it has no labelled answer to be judged by")
         twin = None
         if self._preparing_twin is not None and calibrates:
-            twin = self._preparing_twin.encode(example, instruction=instruction, answer=example.answer)
-        return Prepared(example, calibrates, prompt, forced, twin)
+            twin = self._preparing_twin.encode(example, instruction=instruction)
+        return Prepared(example, calibrates, prompt, twin)
 
     def compute(self, prepared: Sequence[Prepared]) -> Computed:
-        measured = [item for item in prepared if item.calibrates]
-        judged = [item for item in prepared if not item.calibrates]
         rows: dict[str, list[dict[str, Any]]] = {"contributions": [], "contributions_controls": [], "verdicts": []}
-        failures: list[tuple[str, str]] = []
+        answered, failures = self._answered(self.view, prepared, [item.prompt for item in prepared])
+        measured = [one for one in answered if one.item.calibrates]
+        judged = [one for one in answered if not one.item.calibrates]
         if measured:
-            found, failed = self._contributions(self.view, measured, [item.forced for item in measured])
-            rows["contributions"], failures = found, failed
-        with_twin = [item for item in measured if item.twin is not None]
+            rows["contributions"], failed = self._contributions(self.view, measured)
+            failures += failed
+        with_twin = [one.item for one in measured if one.item.twin is not None]
         if self.twin is not None and with_twin:
-            found, _ = self._contributions(self.twin, with_twin, [item.twin for item in with_twin if item.twin])
+            answers, _ = self._answered(self.twin, with_twin, [item.twin for item in with_twin if item.twin])
+            found, _ = self._contributions(self.twin, answers)
             rows["contributions_controls"] = [row | {"control": TWIN} for row in found]
         if judged:
             rows["verdicts"] = self._verdicts(judged)
@@ -120,24 +127,40 @@ class SkipWork(Work[Prepared]):
             self._candidates = candidates(self.spec, self.view, identity, mean_contributions(table), self.inputs)
         return self._candidates
 
-    def _contributions(
-        self, view: ModelView, items: Sequence[Prepared], forced: Sequence[Encoded]
-    ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-        jobs = [contribution_job(one, view.n_layers) for one in forced]
-        rows, failures = [], []
-        for item, job, outcome in zip(items, jobs, self.executor.run(view, jobs), strict=True):
+    def _answered(
+        self, view: ModelView, items: Sequence[Prepared], prompts: Sequence[Encoded]
+    ) -> tuple[list[Answered], _Reasons]:
+        """What the untouched `view` answers. Its own wording is followed: a label may be written as it never would."""
+        found: list[Answered] = []
+        failures: _Reasons = []
+        for item, answer in zip(items, generate(view, prompts, self.spec.max_new_tokens), strict=True):
+            try:
+                forced = view.encode(item.example, instruction=self.spec.instruction, answer=answer.text)
+                found.append(Answered(item, answer, forced))
+            except ExampleError as error:
+                failures.append((item.example.id, f"the untouched model's answer {answer.text!r}: {error}"))
+        return found, failures
+
+    def _contributions(self, view: ModelView, answered: Sequence[Answered]) -> tuple[list[dict[str, Any]], _Reasons]:
+        jobs = [contribution_job(one.forced, view.n_layers) for one in answered]
+        rows: list[dict[str, Any]] = []
+        failures: _Reasons = []
+        for one, job, outcome in zip(answered, jobs, self.executor.run(view, jobs), strict=True):
             if isinstance(outcome, ExampleError):
-                failures.append((item.example.id, str(outcome)))
+                failures.append((one.item.example.id, str(outcome)))
                 continue
-            rows += contribution_rows(item.example, job, outcome)
+            rows += contribution_rows(one.item.example, job, outcome)
         return rows, failures
 
-    def _verdicts(self, items: Sequence[Prepared]) -> list[dict[str, Any]]:
+    def _verdicts(self, answered: Sequence[Answered]) -> list[dict[str, Any]]:
         rows = []
+        items = [one.item for one in answered]
         for plan, kind in self.candidates:
             with skipping(self.view, plan, same_weights=False):
-                answers = generate(self.view, [item.prompt for item in items], self.spec.max_new_tokens)
-                scored = answer_logprobs(self.view, [item.forced for item in items])
+                answers = [one.answer for one in answered]
+                if plan.skips:
+                    answers = generate(self.view, [item.prompt for item in items], self.spec.max_new_tokens)
+                scored = answer_logprobs(self.view, [one.forced for one in answered])
             for item, answer, logprobs in zip(items, answers, scored, strict=True):
                 rows.append(
                     {
@@ -155,7 +178,7 @@ class SkipWork(Work[Prepared]):
 
 
 def contribution_job(forced: Encoded, layers: int) -> Job:
-    """Leaving out each part of each layer for the image rows, read where the labelled answer is foretold."""
+    """Leaving out each part of each layer for the image rows, read where the forced answer is foretold."""
     image = tuple(int(p) for p in forced.spans.require("image"))
     variants = tuple(
         Variant(f"{part}:{layer}", tuple(Zero(Window(layer, layer + 1, layer), name, image) for name in components))
@@ -191,6 +214,12 @@ def contribution_rows(example: Example, job: Job, outcome: Outcome) -> list[dict
     return rows
 
 
+def whole_units(spec: SkipSpec, calibrating: Sequence[Example]) -> list[Example]:
+    """The calibration examples that fill whole units: no unit both measures and verifies."""
+    unit = min(spec.unit, len(calibrating))
+    return list(calibrating[: len(calibrating) // unit * unit])
+
+
 def run_skip(
     spec: SkipSpec,
     view: ModelView,
@@ -209,7 +238,7 @@ def run_skip(
     **Errors:** `ChiasmError` if no example is left, or none with an image.
     """
     unit = min(spec.unit, len(calibrating))
-    calibrating = calibrating[: len(calibrating) // unit * unit]
+    calibrating = whole_units(spec, calibrating)
     inputs = typical(view, spec, [*calibrating, *examples]).inputs
     work = SkipWork(spec, view, len(calibrating), executor, directory, twin, inputs)
     local.run(work, [*calibrating, *examples], directory, unit, "skip")
