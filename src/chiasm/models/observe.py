@@ -7,17 +7,18 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits, layer_arguments
-from chiasm.models.sites import Block, Place, first_tensor
+from chiasm.models.executors.frame import keep_logits
+from chiasm.models.sites import Block
+from chiasm.models.taps import hook_inputs, hook_sites, replace_embeddings
 from chiasm.models.view import ModelView
 
 
@@ -169,11 +170,11 @@ def observe(
         listen(seen)
 
     with ExitStack() as stack:
-        _hook(view, blocks, sites, hear, stack)
+        hook_sites(view, blocks, sites, hear, stack)
         if replace is not None:
-            _replace(view, lambda states: replace(states, padding), stack)
+            replace_embeddings(view, lambda states: replace(states, padding), stack)
         if listen_inputs is not None:
-            _hook_inputs(blocks, lambda layer, names, x: listen_inputs(layer, names, batch, gather(x)), stack)
+            hook_inputs(blocks, lambda layer, names, x: listen_inputs(layer, names, batch, gather(x)), stack)
         stack.enter_context(view.readable_attention())
         view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False)
     batch.failures |= _failures(batch, torch.stack([f.cpu() for f in finite]).numpy())
@@ -205,67 +206,4 @@ def _failures(batch: Batch, finite: np.ndarray) -> dict[int, str]:
         count = int((~finite[state, segment.start : segment.stop]).sum())
         tokens = f"{count} of {segment.stop - segment.start} tokens of `{segment.span}`"
         found[example] = f"{where} (hidden state {state}) is NaN or infinite at {tokens}"
-    return found
-
-
-def _hook(
-    view: ModelView,
-    blocks: Sequence[Block],
-    sites: frozenset[str],
-    hear: Callable[[int, str, Tensor], None],
-    stack: ExitStack,
-) -> None:
-    def before(index: int) -> Any:
-        def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            hear(index, "residual", layer_arguments(layer, args, kwargs)[0])
-
-        return hook
-
-    def after(layer: nn.Module, args: Any, output: Any) -> None:
-        hear(len(view.layers), "residual", output[0] if isinstance(output, tuple) else output)
-
-    # The residual stream is always read: it tells whether an example's states are sound.
-    for index, layer in enumerate(view.layers):
-        stack.callback(layer.register_forward_pre_hook(before(index), with_kwargs=True).remove)
-    stack.callback(view.layers[-1].register_forward_hook(after).remove)
-    for index, block in enumerate(blocks):
-        for site in sites & block.places.keys():
-            _hook_place(block.places[site], lambda states, i=index, s=site: hear(i, s, states), stack)
-
-
-def _hook_place(place: Place, hear: Callable[[Tensor], None], stack: ExitStack) -> None:
-    def into(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        hear(_states((*args, *kwargs.values()), module))
-
-    def out(module: nn.Module, args: Any, output: Any) -> None:
-        hear(_states(output, module))
-
-    if place.side == "input":
-        stack.callback(place.module.register_forward_pre_hook(into, with_kwargs=True).remove)
-    else:
-        stack.callback(place.module.register_forward_hook(out).remove)
-
-
-def _hook_inputs(
-    blocks: Sequence[Block], hear: Callable[[int, tuple[str, ...], Tensor], None], stack: ExitStack
-) -> None:
-    for index, block in enumerate(blocks):
-        for names in block.linears:
-            place = Place(block.matrix(names[0]), "input")
-            _hook_place(place, lambda states, i=index, n=names: hear(i, n, states), stack)
-
-
-def _replace(view: ModelView, change: Callable[[Tensor], Tensor], stack: ExitStack) -> None:
-    def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        hidden, named = layer_arguments(layer, args, kwargs)
-        return (change(hidden),), named
-
-    # Before the hooks that read, so that they see what is put in.
-    handle = view.layers[0].register_forward_pre_hook(hook, with_kwargs=True, prepend=True)
-    stack.callback(handle.remove)
-
-
-def _states(values: Any, module: nn.Module) -> Tensor:
-    found = first_tensor(values)
-    assert found is not None, f"{type(module).__name__} handles no states"
     return found
