@@ -238,7 +238,7 @@ def test_kill_and_resume_give_the_tables_of_an_uninterrupted_run(model, data, tm
     arguments = ("--executor", "reference", "--cut", "question->last", "--draws", 10)
     command = [*CHIASM, *map(str, short(model, data, killed, *arguments))]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    patience = time.monotonic() + 120
+    patience = time.monotonic() + 900
     while len(list((killed / "shards").glob("[0-9]*"))) < 2 and process.poll() is None and time.monotonic() < patience:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)

@@ -21,9 +21,14 @@ def demo(*, out: Path = Path("runs/demo"), resume: Annotated[bool, Parameter(neg
     resume
         Go on with an interrupted demo instead.
     """
+    import torch
+
     from chiasm import api
     from chiasm.cli.told import tell
 
+    # Products of matrices this small gain nothing from a second thread, and lose much where cores are shared: 40 s of
+    # processor time with one thread, 181 s with two, on a busy machine. The next examples use the other core.
+    torch.set_num_threads(1)
     tell(
         api.flow(
             "tiny",
