@@ -19,8 +19,9 @@ from chiasm.models.view import ModelView
 MOST_ROWS = 320
 # Below this many, matrix products lose speed (measured there too).
 FEWEST_ROWS = 128
-# Freed memory goes back to the system late and in pieces: resident memory is that much larger than what is in use.
-SPARE = 1.2
+# Freed memory goes back to the system late and in pieces: resident memory was up to 1.36 times the estimate below
+# (bench/results, four questions under 100MB).
+SPARE = 1.5
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -112,12 +113,14 @@ def waves(
     """
     if not slots:
         return [([], MOST_ROWS)]
-    # Another walk costs one clean pass; calls of few rows cost more than that and hardly save memory.
-    for fewest in (FEWEST_ROWS, 1):
+    # Another walk costs one clean pass; calls of few rows cost more than that and hardly save memory. A budget that
+    # leaves no room to spare is tried to the byte rather than refused.
+    for fewest, spare in ((FEWEST_ROWS, SPARE), (1, SPARE), (1, 1.0)):
+        limit = None if budget is None else int(budget / spare)
         for count in range(1, len(slots) + 1):
             ends = [len(slots) * k // count for k in range(count + 1)]
             parts = [list(slots[a:b]) for a, b in pairwise(ends)]
-            rows = [rows_per_call(sizes, forest, part, reads, budget, fewest) for part in parts]
+            rows = [rows_per_call(sizes, forest, part, reads, limit, fewest) for part in parts]
             fitting = [(part, n) for part, n in zip(parts, rows, strict=True) if n is not None]
             if len(fitting) == count:
                 return fitting
@@ -136,5 +139,5 @@ def hand_back() -> None:
 
 
 def _need(sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, rows: int) -> int:
-    """Bytes of a walk with `slots` in calls of `rows` rows, with what allocators hold back."""
-    return int(SPARE * (kept_bytes(sizes, forest, slots, reads, rows) + call_bytes(sizes, forest, rows)))
+    """Bytes of a walk with `slots` in calls of `rows` rows."""
+    return kept_bytes(sizes, forest, slots, reads, rows) + call_bytes(sizes, forest, rows)
