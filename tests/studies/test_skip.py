@@ -237,7 +237,7 @@ def test_the_recommended_plan_keeps_the_bound_and_saves_time() -> None:
             "kind": kind,
             "operations_share": share,
             "loss": loss,
-            "prefill_share": time,
+            "prefill_share_high": time,
             "logprob_loss": 0.0,
         }
 

@@ -24,11 +24,12 @@ _TOKENS = 8
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Medians over the repeats; `prefill_spread` is the interquartile range, `prefill_share` the median of the ratios
-    to the first plan's call in the same repeat."""
+    to the first plan's call in the same repeat, and `prefill_share_high` their upper quartile."""
 
     prefill_seconds: float
     prefill_spread: float
     prefill_share: float
+    prefill_share_high: float
     decode_seconds: float
     peak_bytes: int
 
@@ -63,6 +64,7 @@ def costs(
             prefill_seconds=float(np.median(prefill[k])),
             prefill_spread=float(quartiles[1, k] - quartiles[0, k]),
             prefill_share=float(np.median(prefill[k] / prefill[0])),
+            prefill_share_high=float(np.percentile(prefill[k] / prefill[0], 75)),
             decode_seconds=float(np.median(decode[k])),
             peak_bytes=peaks[k],
         )

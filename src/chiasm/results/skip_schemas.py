@@ -63,6 +63,7 @@ PLANS = TableSchema(
         Column("prefill_seconds", "float", "Prefill", "s", "Median time to read one prompt, vision tower included."),
         Column("prefill_spread", "float", "Prefill, spread", "s", "Interquartile range over the repeats."),
         Column("prefill_share", "float", "Prefill, share", "", "Median ratio to the plain model of the same repeat."),
+        Column("prefill_share_high", "float", "Prefill, share, high", "", "Upper quartile of these ratios."),
         Column("decode_seconds", "float", "Decoding", "s", "Median time per further token."),
         Column("peak_bytes", "int", "Peak memory", "byte", "Above the weights, while one prompt is read."),
         Column("score", "float", "Score", "", "Share of right greedy answers."),

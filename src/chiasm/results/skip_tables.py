@@ -42,7 +42,8 @@ def verdict_rows(verdicts: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def recommended(rows: list[Mapping[str, Any]], max_loss: float) -> str:
-    """The plan with the fewest operations whose mean loss is at most `max_loss` and that was measured to save time.
+    """The plan with the fewest operations whose mean loss is at most `max_loss` and that was measured to save time,
+    in three of four repeats.
 
     Controls are not eligible; `none` always is. Equal operations: the smaller loss of log-probability.
     """
@@ -50,7 +51,7 @@ def recommended(rows: list[Mapping[str, Any]], max_loss: float) -> str:
         row
         for row in rows
         if row["kind"] == NONE
-        or (row["kind"] != RANDOM_LAYERS and row["loss"] <= max_loss + 1e-12 and row["prefill_share"] < 1)
+        or (row["kind"] != RANDOM_LAYERS and row["loss"] <= max_loss + 1e-12 and row["prefill_share_high"] < 1)
     ]
     return min(fitting, key=lambda row: (row["operations_share"], row["logprob_loss"]))["plan"]
 

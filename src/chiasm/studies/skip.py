@@ -272,6 +272,7 @@ def _write_plans(
                 "prefill_seconds": cost.prefill_seconds,
                 "prefill_spread": cost.prefill_spread,
                 "prefill_share": cost.prefill_share,
+                "prefill_share_high": cost.prefill_share_high,
                 "decode_seconds": cost.decode_seconds,
                 "peak_bytes": cost.peak_bytes,
             }
