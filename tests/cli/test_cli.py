@@ -228,7 +228,12 @@ def test_being_asked_to_stop_says_how_to_go_on(sent, model, data, tmp_path, caps
         return []
 
     monkeypatch.setattr("chiasm.studies.flow.answer_rows", stop)
-    assert chiasm(*short(model, data, tmp_path / "run")) == 130
+    # Where the tests themselves run in the background, the shell had SIGINT ignored, and Python leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert chiasm(*short(model, data, tmp_path / "run")) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "Run the same command again with --resume" in capsys.readouterr().err
     assert RunDirectory.load(tmp_path / "run").manifest["status"] == "interrupted"
 
