@@ -1,8 +1,11 @@
 """One question about one perceptual input: the noun every study starts from."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import astuple, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 
 class Box(NamedTuple):
@@ -56,3 +59,33 @@ def _single(items: tuple[Media, ...]) -> Media | tuple[Media, ...] | None:
     if not items:
         return None
     return items[0] if len(items) == 1 else items
+
+
+def input_key(example: Example) -> str:
+    """Which input the example asks about: equal for questions on the same image, video or sound.
+
+    Made from the path, or from the content of what is in memory, so that it is the same when a run is resumed. An
+    example without any is its own.
+    """
+    items = (*example.images, *example.videos, *example.audios)
+    return media_key(items or example.id)
+
+
+def media_key(item: Media | tuple[Media, ...]) -> str:
+    """Tells media apart without decoding them: by path, or by the content of what is in memory."""
+    digest = hashlib.blake2b(digest_size=6)
+    _digest(digest, item)
+    return digest.hexdigest()
+
+
+def _digest(digest: "hashlib.blake2b", item: Any) -> None:
+    if isinstance(item, str | Path | int | float | None):
+        digest.update(repr(item).encode())
+    elif isinstance(item, tuple | list):
+        for part in item:
+            _digest(digest, part)
+    elif is_dataclass(item) and not isinstance(item, type):
+        _digest(digest, astuple(item))
+    else:
+        pixels = np.asarray(item)
+        digest.update(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes())

@@ -1,5 +1,6 @@
 """Intervals and tests for means over examples. Every function refuses NaN: a mean over what is there would hide it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import ndtr, ndtri
 
 Method = Literal["percentile", "bca"]
+Clusters = Sequence[str] | Int[np.ndarray, " n"]
 # Bounds the memory of one step of resampling: 2^22 weights of 8 bytes.
 _CELLS = 1 << 22
 
@@ -32,22 +34,28 @@ def mean_interval(
     resamples: int = 2000,
     method: Method = "percentile",
     seed: int = 0,
+    clusters: Clusters | None = None,
 ) -> Estimate:
     """Mean over the first axis with a bootstrap interval; all columns share the same resamples.
 
-    Source: Efron & Tibshirani 1993, chapters 13 (percentile) and 14 (BCa). Assumption: the examples are drawn
-    independently from one population, and are enough (some tens) for their spread to stand for its; several
-    questions on one image break independence and make the interval too narrow.
+    `clusters`: which examples belong together (questions on one image); whole clusters are then resampled.
 
-    **Errors:** `ValueError` for NaN, infinite values or no example.
+    Source: Efron & Tibshirani 1993, chapters 13 (percentile) and 14 (BCa); for clusters Davison & Hinkley 1997,
+    section 3.8 (first strategy). Assumption: the clusters (the examples, where there are none) are drawn
+    independently from one population, and are enough (some tens) for their spread to stand for its.
+
+    **Errors:** `ValueError` for NaN, infinite values, no example, or BCa with clusters.
     """
     data = _finite(values, "values to average")
     n = len(data)
     mean = data.mean(axis=0)
-    if n == 1:
-        return Estimate(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), 1)
+    together = _codes(clusters, n)
+    if together is not None and method == "bca":
+        raise ValueError("the BCa interval has no form for clusters here; take percentiles")
+    if n == 1 or (together is not None and together.max() == 0):
+        return Estimate(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), n)
     flat = data.reshape(n, -1)
-    means = bootstrap_means(flat, resamples=resamples, seed=seed)
+    means = bootstrap_means(flat, resamples=resamples, seed=seed, clusters=clusters)
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     if method == "percentile":
         low, high = np.percentile(means, 100 * tails, axis=0)
@@ -57,13 +65,19 @@ def mean_interval(
 
 
 def bootstrap_means(
-    values: Float[np.ndarray, "n k"], *, resamples: int = 2000, seed: int = 0
+    values: Float[np.ndarray, "n k"], *, resamples: int = 2000, seed: int = 0, clusters: Clusters | None = None
 ) -> Float[np.ndarray, "resamples k"]:
-    """Means of resamples of the examples. Matrices with the same `n` and `seed` are resampled alike (paired).
+    """Means of resamples of the examples, or of whole `clusters` of them (see `mean_interval`).
+
+    Matrices with the same clusters and `seed` are resampled alike (paired).
 
     **Errors:** `ValueError` for NaN, infinite values or no example.
     """
     flat = _finite(values, "values to average")
+    sizes = None
+    together = _codes(clusters, len(flat))
+    if together is not None:
+        sizes, flat = np.bincount(together), _sums(flat, together)
     n = len(flat)
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS // n)
@@ -72,7 +86,8 @@ def bootstrap_means(
         rows = min(step, resamples - start)
         # How often each example was drawn, as a matrix: one product then serves all columns.
         cells = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-        means.append(np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n) @ flat / n)
+        drawn = np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n)
+        means.append(drawn @ flat / (n if sizes is None else (drawn @ sizes)[:, None]))
     return np.concatenate(means)
 
 
@@ -123,15 +138,19 @@ def sign_flip_max_t(
     *,
     permutations: int = 10_000,
     seed: int = 0,
+    clusters: Clusters | None = None,
 ) -> MaxT:
     """Is the mean effect (minus the control's, paired by example) other than zero, and at which layers? Two-sided.
+
+    `clusters`: which examples belong together (questions on one image); their signs are then flipped together.
 
     The chance of naming any layer wrongly, over the whole family of layers, is at most the threshold put on `p`.
     All 2^n sign patterns are used where they are no more than `permutations`.
 
     Source: single-step max-T of Westfall & Young 1993, by sign flips as in Nichols & Holmes 2002; sampled p-values
     count the observed pattern (Phipson & Smyth 2010). Assumption: without an effect, an example's whole row of
-    differences is as likely as its negative, and examples are independent; layers may depend on each other.
+    differences (a cluster's summed rows) is as likely as its negative, and examples (clusters) are independent; layers
+    may depend on each other.
 
     **Errors:** `ValueError` for NaN, infinite values, no example or shapes that differ.
     """
@@ -141,6 +160,10 @@ def sign_flip_max_t(
         if baseline.shape != difference.shape:
             raise ValueError(f"effects are {difference.shape} and control effects {baseline.shape}: they are paired")
         difference = difference - baseline
+    mean = difference.mean(axis=0)
+    together = _codes(clusters, len(difference))
+    if together is not None:
+        difference = _sums(difference, together)
     n = len(difference)
     norm = np.sqrt((difference**2).sum(axis=0))
     # |sum| / norm orders sign patterns as Student's t does, since flips keep the norm.
@@ -158,7 +181,23 @@ def sign_flip_max_t(
         largest = np.abs(signs @ scaled).max(axis=1)
         reached += (largest[:, None] >= observed * (1 - 1e-12) - 1e-15).sum(axis=0)
     p = reached / total if exact else (1 + reached) / (1 + total)
-    return MaxT(p, difference.mean(axis=0), 1 / total if exact else 1 / (1 + total))
+    return MaxT(p, mean, 1 / total if exact else 1 / (1 + total))
+
+
+def _codes(clusters: Clusters | None, n: int) -> Int[np.ndarray, " n"] | None:
+    """The clusters as 0, 1, ...; None where every example is its own."""
+    if clusters is None:
+        return None
+    if len(clusters) != n:
+        raise ValueError(f"{len(clusters)} cluster names were given for {n} examples")
+    names, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    return None if len(names) == n else codes
+
+
+def _sums(values: Float[np.ndarray, "n k"], together: Int[np.ndarray, " n"]) -> Float[np.ndarray, "c k"]:
+    total = np.zeros((int(together.max()) + 1, *values.shape[1:]))
+    np.add.at(total, together, values)
+    return total
 
 
 def _patterns(start: int, rows: int, n: int) -> Float[np.ndarray, "rows n"]:

@@ -9,7 +9,6 @@ from chiasm.core.statistics import (
     Estimate,
     bootstrap_means,
     holm,
-    mean_interval,
     proportion_interval,
     runs_of_true,
     sign_flip_max_t,
@@ -68,11 +67,12 @@ def _at_stake(controls: pl.DataFrame | None, cut: str) -> str:
     if controls is None:
         return ""
     rows = controls.filter((pl.col("cut") == cut) & (pl.col("control") == IMAGE_SWAP))
-    rows = rows.group_by("example_id", maintain_order=True).agg(pl.col("change_percent").first())
-    if rows.height < 2:
+    if rows["example_id"].n_unique() < 2:
         return ""
-    lost = mean_interval(rows["change_percent"].to_numpy())
-    told = f"{float(lost.mean):.1f} %, 95 % interval {float(lost.low):.1f} to {float(lost.high):.1f}, n = {rows.height}"
+    # The same at every layer, as nothing is cut.
+    rows = rows.filter(pl.col("layer") == pl.col("layer").min())
+    lost = curve(rows)
+    told = f"{lost.mean[0]:.1f} %, 95 % interval {lost.low[0]:.1f} to {lost.high[0]:.1f}, n = {lost.n}"
     return f" Another example's image, with nothing cut, changes it by {told}: that much is at stake."
 
 
@@ -112,10 +112,8 @@ def _order(effects: pl.DataFrame, results: list[CutResult], layers: int) -> list
     shared = sorted(set(both[0].examples) & set(both[1].examples))
     if first.peak == last.peak or not shared:
         return []
-    deepest = [
-        np.argmin(bootstrap_means(m.values[[m.examples.index(e) for e in shared]], resamples=RESAMPLES), axis=1)
-        for m in both
-    ]
+    both = [m.of(shared) for m in both]
+    deepest = [np.argmin(bootstrap_means(m.values, resamples=RESAMPLES, clusters=m.inputs), axis=1) for m in both]
     agree = float(np.mean(deepest[0] < deepest[1]))
     peaks = f"layers {_layer(first.curve, first.peak)} and {_layer(last.curve, last.peak)} of {layers}"
     share = f"{100 * agree:.0f} % of {RESAMPLES} resamples of the {len(shared)} examples"
@@ -137,22 +135,24 @@ def _types(effects: pl.DataFrame, results: list[CutResult]) -> list[Finding]:
         return []
     layer = int(strongest.curve.places[strongest.peak])
     rows = effects.filter((pl.col("cut") == strongest.cut) & (pl.col("layer") == layer))
-    tests = {t: sign_flip_max_t(of_type(rows, t).select(DIFFERENCE).to_numpy()) for t in types}
+    change = {t: matrix(of_type(rows, t), DIFFERENCE) for t in types}
+    tests = {t: sign_flip_max_t(m.values, clusters=m.inputs) for t, m in change.items()}
     # A type with a handful of examples could not be found to differ from zero whatever they were.
     tests = {t: test for t, test in tests.items() if test.smallest * len(types) <= ALPHA}
     if len(tests) < 2:
         return []
-    data = {t: of_type(rows, t)["change_percent"].to_numpy() for t in tests}
+    data = {t: curve(of_type(rows, t)) for t in tests}
     p = holm(np.array([float(test.p[0]) for test in tests.values()]))
     at = f"At layer {layer}, cutting {strongest.cut}"
-    ranked = sorted(data, key=lambda t: abs(data[t].mean()))
+    ranked = sorted(data, key=lambda t: abs(data[t].mean[0]))
     weak, strong = ranked[0], ranked[-1]
     count = int((p <= ALPHA).sum())
     text = (
         f"{at} has an effect in {count} of {len(data)} question types (p ≤ {ALPHA:g}, Holm); it is largest for "
-        f"{strong} ({_of(data[strong])}) and smallest for {weak} ({_of(data[weak])})."
+        f"{strong} ({_percent(data[strong], 0)}, n = {data[strong].n}) and smallest for {weak} "
+        f"({_percent(data[weak], 0)}, n = {data[weak].n})."
     )
-    return [Finding(text, 0.6 * float(abs(data[strong].mean())))]
+    return [Finding(text, 0.6 * float(abs(data[strong].mean[0])))]
 
 
 def _answer_forms(answers: pl.DataFrame) -> list[Finding]:
@@ -240,11 +240,6 @@ def _percent(c: Curve, index: int, signed: bool = True) -> str:
     if c.n == 1:
         return f"{mean}, no interval from one example"
     return f"{mean}, 95 % interval {c.low[index]:{sign}.1f} to {c.high[index]:{sign}.1f}"
-
-
-def _of(values: np.ndarray) -> str:
-    e = mean_interval(values, resamples=RESAMPLES)
-    return f"{e.mean:+.1f} %, 95 % interval {e.low:+.1f} to {e.high:+.1f}, n = {e.n}"
 
 
 def _layer(c: Curve, index: int) -> int:

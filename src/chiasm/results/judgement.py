@@ -54,20 +54,20 @@ def judge_cut(
     rows = effects.filter(pl.col("cut") == cut)
     change, tested = curve(rows), matrix(rows, DIFFERENCE)
     name = control_for(controls, cut)
-    baseline = None
+    baseline, inputs = None, tested.inputs
     if controls is not None and name is not None:
         against = matrix(controls.filter((pl.col("cut") == cut) & (pl.col("control") == name)), DIFFERENCE)
         shared = sorted(set(tested.examples) & set(against.examples))
         name = name if shared and against.places.tolist() == tested.places.tolist() else None
     values = tested.values
     if name is not None:
-        values = values[[tested.examples.index(e) for e in shared]]
-        baseline = against.values[[against.examples.index(e) for e in shared]]
-    result = sign_flip_max_t(values, baseline, seed=seed)
+        tested = tested.of(shared)
+        values, baseline, inputs = tested.values, against.of(shared).values, tested.inputs
+    result = sign_flip_max_t(values, baseline, seed=seed, clusters=inputs)
     p = result.p
     if baseline is not None:
         # A cut that does nothing beside a control that hurts differs from it too: both tests must say so.
-        p = np.maximum(p, sign_flip_max_t(values, seed=seed).p)
+        p = np.maximum(p, sign_flip_max_t(values, seed=seed, clusters=inputs).p)
     corrected = np.minimum(1, p * cuts)
     named = (corrected <= ALPHA) & (np.abs(change.mean) > noise) & (np.sign(change.mean) == np.sign(result.mean))
     # A range says "lowers" or "raises": neighbours of opposite sign are two ranges.

@@ -28,6 +28,22 @@ _CHANGE = Column(
     "%",
     "(prob_cut - prob_clean) / prob_clean * 100 of one example (Zhang et al. 2025, section 3); at least -100.",
 )
+EXAMPLES = TableSchema(
+    "examples",
+    (
+        _EXAMPLE,
+        _TYPE,
+        Column("question", "string", "Question", "", "As asked, without the instruction."),
+        Column("answer", "string", "Answer", "", "The labelled answer."),
+        Column(
+            "input",
+            "string",
+            "Input",
+            "",
+            "Which image (video, sound) the example asks about; examples with the same one are resampled together.",
+        ),
+    ),
+)
 
 EFFECTS = TableSchema(
     "effects",
@@ -152,6 +168,7 @@ SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
     {
         s.name: s
         for s in (
+            EXAMPLES,
             EFFECTS,
             CONTROLS,
             ANSWERS,

@@ -1,5 +1,6 @@
 """From tables to the numbers behind figures and sentences: one row per example, then a mean and its spread."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,20 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """One value per example and place. `examples` are sorted, `places` (layers, shares) ascend."""
+    """One value per example and place. `examples` are sorted, `places` (layers, shares) ascend.
+
+    `inputs`: the image (video, sound) of each example; those with the same one are no independent draws.
+    """
 
     examples: tuple[str, ...]
     places: Float[np.ndarray, " k"]
     values: Float[np.ndarray, "n k"]
+    inputs: tuple[str, ...]
+
+    def of(self, examples: Sequence[str]) -> "Matrix":
+        """The rows of `examples`, in their order."""
+        at = [self.examples.index(example) for example in examples]
+        return Matrix(tuple(examples), self.places, self.values[at], tuple(self.inputs[k] for k in at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +59,29 @@ def matrix(frame: pl.DataFrame, value: str | pl.Expr = "change_percent", over: s
     values = wide.select(places).to_numpy()
     if wide.select(pl.any_horizontal(pl.col(places).is_null()).any()).item():
         raise ValueError(f"some examples lack a {over} that others have: their means would not be comparable")
-    return Matrix(tuple(wide["example_id"]), np.array([float(p) for p in places]), values)
+    examples = tuple(wide["example_id"])
+    return Matrix(examples, np.array([float(p) for p in places]), values, _inputs(frame, examples))
+
+
+def _inputs(frame: pl.DataFrame, examples: tuple[str, ...]) -> tuple[str, ...]:
+    """The input of every example; an example whose input was not recorded stands for itself."""
+    if "input" not in frame.columns:
+        return examples
+    known = dict(frame.select("example_id", pl.coalesce("input", "example_id")).unique().iter_rows())
+    return tuple(known[example] for example in examples)
+
+
+def with_inputs(frame: pl.DataFrame, examples: pl.DataFrame | None) -> pl.DataFrame:
+    """`frame` with the column `input` of the table `examples`; as it is where a run has no such table."""
+    if examples is None:
+        return frame
+    return frame.join(examples.select("example_id", "input"), on="example_id", how="left", maintain_order="left")
 
 
 def curve(frame: pl.DataFrame, value: str | pl.Expr = "change_percent", over: str = "layer") -> Curve:
     """Mean and interval of `value` against `over`, over the examples in `frame` (see `matrix`)."""
     data = matrix(frame, value, over)
-    estimate = mean_interval(data.values, resamples=RESAMPLES)
+    estimate = mean_interval(data.values, resamples=RESAMPLES, clusters=data.inputs)
     return Curve(data.places, estimate.mean, estimate.low, estimate.high, estimate.n)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
+from chiasm.core.example import Example, input_key
 from chiasm.models.executors.base import Executor
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -33,6 +33,17 @@ def for_preparing(view: ModelView) -> ModelView:
     other = copy.copy(view)
     other.processor = copy.deepcopy(view.processor)
     return other
+
+
+def example_row(example: Example) -> dict[str, str]:
+    """The row of the table `examples`, which says who asks about the same input."""
+    return {
+        "example_id": example.id,
+        "type": example.type,
+        "question": example.question,
+        "answer": example.answer,
+        "input": input_key(example),
+    }
 
 
 def data_facts(name: str, examples: Sequence[Example]) -> dict[str, Any]:

@@ -7,13 +7,12 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.core.example import Example
+from chiasm.core.example import Example, media_key
 from chiasm.data.scoring import correct
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Executor, Job, Outcome
@@ -26,7 +25,7 @@ from chiasm.results.schemas import IMAGE_SWAP, TWIN
 from chiasm.runners import local
 from chiasm.runners.base import Computed, Work
 from chiasm.studies import pictures
-from chiasm.studies.common import for_preparing
+from chiasm.studies.common import example_row, for_preparing
 from chiasm.studies.flow_answers import answer_rows, forms_of
 from chiasm.studies.flow_plan import Plan, bare, plan
 from chiasm.studies.flow_rows import Rows, planned_rows, swap_rows
@@ -99,6 +98,7 @@ class FlowWork(Work[Prepared]):
                 failures.append((item.example.id, str(outcome)))
                 continue
             whole += 1
+            rows["examples"].append(example_row(item.example))
             skipped += item.skipped
             planned_rows(rows, item.example, item.plan, outcome)
             self._read(rows, item, outcome)
@@ -145,10 +145,10 @@ class FlowWork(Work[Prepared]):
 
     def _with_other_image(self, index: int, example: Example) -> Example:
         """The example with the images of the next one that has as many and others."""
-        own = [_identity(image) for image in example.images]
+        own = {media_key(image) for image in example.images}
         others = (self.examples[(index + step) % len(self.examples)] for step in range(1, len(self.examples)))
         for other in others:
-            if len(other.images) == len(own) and not {_identity(image) for image in other.images} & set(own):
+            if len(other.images) == len(example.images) and own.isdisjoint(media_key(image) for image in other.images):
                 # Boxes are places in the example's own image.
                 return replace(example, images=other.images, boxes=())
         raise ExampleError("no other example has an image to swap in")
@@ -224,8 +224,3 @@ def run_flow(
         mapped = set(directory.table("patches")["example_id"])
         pictures.keep(directory, [example for example in examples[: spec.patches] if example.id in mapped])
     directory.finish()
-
-
-def _identity(image: Any) -> Any:
-    """What tells images apart without decoding them: the path, or the object in memory."""
-    return image if isinstance(image, str | Path) else id(image)

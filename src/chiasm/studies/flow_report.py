@@ -10,7 +10,7 @@ from chiasm.results import figures
 from chiasm.results.figures import captions
 from chiasm.results.findings import Finding, flow_findings
 from chiasm.results.schemas import SIZE_MATCHED, TWIN, dose_share
-from chiasm.results.series import in_order, noise_floor
+from chiasm.results.series import in_order, noise_floor, with_inputs
 from chiasm.studies import pictures
 from chiasm.studies.flow_spec import FlowSpec
 from chiasm.studies.reporting import Drawing, Reporter, command_line
@@ -50,6 +50,8 @@ class FlowReporter(Reporter):
         found = [
             "A cut closes one route while others stay open, and a model can make up for what it lost (self-repair): "
             "an effect is a lower bound, and no effect does not show that a route is unused.",
+            "Where a sentence names the layer at which a cut does most, that layer was picked on these examples: the "
+            "mean given for it is on the large side. The corrected p-values allow for the picking, intervals do not.",
         ]
         if self.spec["keep"] == "correct":
             found.append("Only questions that the model answers correctly were followed; --keep all takes the others.")
@@ -58,6 +60,12 @@ class FlowReporter(Reporter):
             found.append(
                 "The first token of the model's own greedy answer was followed; --target answer follows every token "
                 "of the labelled answer."
+            )
+        examples = self._table("examples")
+        if examples is not None and examples["input"].n_unique() < examples.height:
+            found.append(
+                f"{examples.height} questions ask about {examples['input'].n_unique()} different inputs: intervals and "
+                "tests draw whole inputs, since questions on one image are no independent examples."
             )
         if self.spec["windows"] == "all":
             found.append("Curves and findings rest on the windows of one layer; the maps show all windows.")
@@ -73,12 +81,12 @@ class FlowReporter(Reporter):
 
     @cached_property
     def _effects(self) -> pl.DataFrame:
-        return self.directory.table("effects")
+        return with_inputs(self.directory.table("effects"), self._table("examples"))
 
     @cached_property
     def _controls(self) -> pl.DataFrame | None:
         controls = self._table("controls")
-        return None if controls is None else _one_per_layer(controls)
+        return None if controls is None else with_inputs(_one_per_layer(controls), self._table("examples"))
 
     @cached_property
     def _noise(self) -> pl.DataFrame | None:
@@ -103,7 +111,9 @@ class FlowReporter(Reporter):
 
     def _tracking(self) -> dict[str, Drawing]:
         drawn = {}
-        answers, twin, words = self._table("answers"), self._table("answers_twin"), self._table("words")
+        examples = self._table("examples")
+        answers, twin, words = (self._table(name) for name in ("answers", "answers_twin", "words"))
+        answers, twin = (None if table is None else with_inputs(table, examples) for table in (answers, twin))
         if answers is not None:
             for name, raw in (("answers", False), ("answers-as-released", True)):
                 control = None if twin is None else _told_apart(twin)
