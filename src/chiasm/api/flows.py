@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from chiasm.api.shared import Data, Model, data_name, facts_of, finished, limit_of, name_of, twin_of, view_of
+from chiasm.api.shared import Data, Model, data_name, finished, limit_of, name_of, subject_of, twin_of
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.models.loading import fingerprint
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.common import ExecutorName, executor_of
@@ -79,12 +78,8 @@ def flow(
     )
     chosen = list(examples(data, spec.limit, seed, split, media))
     computing = executor_of(executor, memory, spec.unit)
-    view = view_of(model, device, dtype)
-    control = None if beside is None else view_of(beside, device, dtype)
-    facts = facts_of(view, chosen, spec.data, seed)
-    if control is not None:
-        facts["twin"] = {"id": control.name, "weights": fingerprint(control)}
-    with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
+    subject = subject_of(model, beside, chosen, spec.data, seed=seed, device=device, dtype=dtype)
+    with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=subject.facts) as directory:
         if not directory.complete:
-            run_flow(spec, view, chosen, directory, computing, control)
+            run_flow(spec, subject.view, chosen, directory, computing, subject.twin)
     return finished(directory, out)

@@ -1,6 +1,7 @@
 """What the functions of the facade share: models and data by name, and the facts of a run."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,34 @@ def data_name(data: Data) -> str:
 def limit_of(data: Data, limit: int | None) -> int | None:
     """The limit; `scenes` has one also where none is given."""
     return SCENES if limit is None and data == "scenes" else limit
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A loaded model, its control of the same shape with random weights, and what the manifest says of both."""
+
+    view: ModelView
+    twin: ModelView | None
+    facts: dict[str, Any]
+
+
+def subject_of(
+    model: Model,
+    twin: Model | None,
+    chosen: Sequence[Example],
+    data: str,
+    *,
+    seed: int,
+    device: str | None,
+    dtype: str | None,
+) -> Subject:
+    """What a study of `chosen` examples computes on."""
+    view = view_of(model, device, dtype)
+    beside = None if twin is None else view_of(twin, device, dtype)
+    facts = facts_of(view, chosen, data, seed)
+    if beside is not None:
+        facts["twin"] = {"id": beside.name, "weights": fingerprint(beside)}
+    return Subject(view, beside, facts)
 
 
 def facts_of(view: ModelView, chosen: Sequence[Example], data: str, seed: int) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def align(
         tell(api.compare(compare, **study.arguments(), span=span or DEFAULT_SPANS, **options))
         return
     out = study.directory("align", model)
-    view = api.load(model, device=place.device, dtype=place.dtype, trust_remote_code=place.trust_remote_code)
+    view = place.load(model)
     run = api.align(
         view,
         **study.arguments(),

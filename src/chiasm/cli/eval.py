@@ -37,7 +37,7 @@ def evaluate(
     from chiasm.data.scoring import accuracy
 
     out = study.directory("eval", model)
-    view = api.load(model, device=place.device, dtype=place.dtype, trust_remote_code=place.trust_remote_code)
+    view = place.load(model)
     run = api.evaluate(
         view,
         **study.arguments(),

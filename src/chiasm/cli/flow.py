@@ -84,7 +84,7 @@ def flow(
     from chiasm.studies.flow_spec import PAPER_CUTS
 
     out = study.directory("flow", model)
-    view = api.load(model, device=place.device, dtype=place.dtype, trust_remote_code=place.trust_remote_code)
+    view = place.load(model)
     run = api.flow(
         view,
         **study.arguments(),

@@ -3,11 +3,14 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from chiasm.core.errors import ChiasmError
+
+if TYPE_CHECKING:
+    from chiasm.models.view import ModelView
 
 Model = Annotated[str, Parameter(help="`tiny`, a hub id, or a directory written by `save_pretrained`.")]
 
@@ -40,6 +43,12 @@ class Place:
     """Arithmetic of the model. Default: as in the checkpoint."""
     trust_remote_code: Annotated[bool, Parameter(negative="")] = False
     """Let a checkpoint run code of its authors. Off unless you say so."""
+
+    def load(self, model: str) -> "ModelView":
+        """The model there."""
+        from chiasm import api
+
+        return api.load(model, device=self.device, dtype=self.dtype, trust_remote_code=self.trust_remote_code)
 
 
 @Parameter(name="*")

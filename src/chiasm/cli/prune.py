@@ -79,7 +79,7 @@ def prune(
     from chiasm.interventions.masks import UNSTRUCTURED
 
     out = study.directory("prune", model)
-    view = api.load(model, device=place.device, dtype=place.dtype, trust_remote_code=place.trust_remote_code)
+    view = place.load(model)
     run = api.prune(
         view,
         **study.arguments(),

@@ -82,7 +82,7 @@ def skip(
     from chiasm.cli.told import tell
 
     out = study.directory("skip", model)
-    view = api.load(model, device=place.device, dtype=place.dtype, trust_remote_code=place.trust_remote_code)
+    view = place.load(model)
     run = api.skip(
         view,
         **study.arguments(),
