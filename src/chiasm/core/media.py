@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,22 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A video in memory: `frames` (T, H, W, 3) of uint8, RGB, shown `fps` to the second."""
+
+    frames: np.ndarray
+    fps: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """A sound in memory: `samples` (N,) of float32 within -1..1, one channel, `rate` of them to the second."""
+
+    samples: np.ndarray
+    rate: int
 
 
 def load_image(source: str | Path | Image.Image | np.ndarray) -> Image.Image:

@@ -32,7 +32,19 @@ def _scenes(seed: int, split: Split, limit: int | None) -> Iterator[Example]:
     return scenes(seed=seed, split=split, limit=limit)
 
 
-_registered: dict[str, Source] = {"scenes": _scenes}
+def _scenes_video(seed: int, split: Split, limit: int | None) -> Iterator[Example]:
+    from chiasm.data.scenes import scenes_video
+
+    return scenes_video(seed=seed, split=split, limit=limit)
+
+
+def _scenes_audio(seed: int, split: Split, limit: int | None) -> Iterator[Example]:
+    from chiasm.data.scenes import scenes_audio
+
+    return scenes_audio(seed=seed, split=split, limit=limit)
+
+
+_registered: dict[str, Source] = {"scenes": _scenes, "scenes-video": _scenes_video, "scenes-audio": _scenes_audio}
 
 
 def register(name: str, source: Source) -> None:

@@ -1,8 +1,32 @@
-"""The procedural world `scenes`: pictures of shapes with questions, boxes and captions. No torch, no tokens."""
+"""The procedural worlds `scenes`, `scenes-video` and `scenes-audio`: shapes, shapes that move, tones in a row.
 
+Pictures, clips and sounds with questions and captions; boxes for pictures. No torch, no tokens.
+"""
+
+from chiasm.data.scenes.clips import MovingScene, draw_moving
 from chiasm.data.scenes.draw import blank, render
+from chiasm.data.scenes.hearing import AUDIO_TYPES
+from chiasm.data.scenes.motion import VIDEO_TYPES
 from chiasm.data.scenes.questions import TYPES, Question
-from chiasm.data.scenes.stream import scenes
+from chiasm.data.scenes.stream import scenes, scenes_audio, scenes_video
+from chiasm.data.scenes.tones import Melody, draw_melody
 from chiasm.data.scenes.world import Scene, Thing, draw_scene
 
-__all__ = ["TYPES", "Question", "Scene", "Thing", "blank", "draw_scene", "render", "scenes"]
+__all__ = [
+    "AUDIO_TYPES",
+    "TYPES",
+    "VIDEO_TYPES",
+    "Melody",
+    "MovingScene",
+    "Question",
+    "Scene",
+    "Thing",
+    "blank",
+    "draw_melody",
+    "draw_moving",
+    "draw_scene",
+    "render",
+    "scenes",
+    "scenes_audio",
+    "scenes_video",
+]

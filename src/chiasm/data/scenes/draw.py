@@ -1,7 +1,5 @@
 """Scenes as pictures: anti-aliased flat shapes whose bounding boxes are exact to the pixel."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from typing import Final

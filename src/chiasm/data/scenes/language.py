@@ -1,7 +1,5 @@
 """How scenes are put into words: captions in several styles, all lower case."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from typing import Final

@@ -6,8 +6,6 @@ needs no footnote. For colours and categories this takes an anchor: one of the t
 or `ANCHOR_SHAPE`.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,14 +36,14 @@ class Question:
 
 def choose_color(thing: Thing, other: str, rng: random.Random) -> Question:
     """Asks "Is the circle red or blue?": `other` is the wrong colour."""
-    options = _shuffled((thing.color, other), rng)
+    options = shuffled((thing.color, other), rng)
     text = f"Is the {thing.shape} {options[0]} or {options[1]}?"
     return Question("ChooseAttr", text, thing.color, options, (thing,))
 
 
 def choose_shape(thing: Thing, other: str, rng: random.Random) -> Question:
     """Asks "Is the red object a circle or a square?": assumes that the colour is the object's alone."""
-    options = _shuffled((thing.shape, other), rng)
+    options = shuffled((thing.shape, other), rng)
     text = f"Is the {thing.color} object a {options[0]} or a {options[1]}?"
     return Question("ChooseCat", text, thing.shape, options, (thing,))
 
@@ -55,7 +53,7 @@ def choose_relation(a: Thing, b: Thing, rng: random.Random, across: bool = True)
     answer = relation(a, b, across)
     if answer is None:
         return None
-    options = _shuffled(("left", "right") if across else ("above", "below"), rng)
+    options = shuffled(("left", "right") if across else ("above", "below"), rng)
     asked = f"to the {options[0]} or {options[1]} of" if across else f"{options[0]} or {options[1]}"
     return Question("ChooseRel", f"Is the {a.shape} {asked} the {b.shape}?", answer, options, (a, b))
 
@@ -65,7 +63,7 @@ def compare(a: Thing, b: Thing, rng: random.Random) -> Question | None:
     same_color, same_size = a.color == b.color, a.size == b.size
     if same_color == same_size:
         return None
-    options = _shuffled(("color", "size"), rng)
+    options = shuffled(("color", "size"), rng)
     text = f"What do the {a.shape} and the {b.shape} share, {options[0]} or {options[1]}?"
     return Question("CompareAttr", text, "color" if same_color else "size", options, (a, b))
 
@@ -93,7 +91,7 @@ def ask(scene: Scene, kind: str, wanted: bool, rng: random.Random) -> Question |
 
 
 def _color(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
-    thing = _pick([t for t in scene.things if (t.color == ANCHOR_COLOR) == wanted], rng)
+    thing = pick([t for t in scene.things if (t.color == ANCHOR_COLOR) == wanted], rng)
     if thing is None:
         return None
     # A wrong option that the scene shows elsewhere: naming any colour seen is then no way to the answer.
@@ -107,7 +105,7 @@ def _color(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
 def _category(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
     colors = [t.color for t in scene.things]
     alone = [t for t in scene.things if colors.count(t.color) == 1 and (t.shape == ANCHOR_SHAPE) == wanted]
-    thing = _pick(alone, rng)
+    thing = pick(alone, rng)
     if thing is None:
         return None
     near = [t.shape for t in scene.things if t is not thing]
@@ -119,14 +117,14 @@ def _category(scene: Scene, wanted: bool, rng: random.Random) -> Question | None
 
 def _relation(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
     pairs = [(a, b) for a in scene.things for b in scene.things if relation(a, b, True) == ("right", "left")[wanted]]
-    pair = _pick(pairs, rng)
+    pair = pick(pairs, rng)
     return None if pair is None else choose_relation(*pair, rng)
 
 
 def _compare(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
     pairs = [(a, b) for a in scene.things for b in scene.things if a is not b]
     asked = [q for a, b in pairs if (q := compare(a, b, rng)) is not None and (q.answer == "color") == wanted]
-    return _pick(asked, rng)
+    return pick(asked, rng)
 
 
 def _exists(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
@@ -139,11 +137,11 @@ def _exists(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
     # As in GQA, the second object is mostly not there.
     rest = [shape for shape in present if shape != first]
     other = rng.choice(rest) if rest and rng.random() < 0.1 else rng.choice(absent)
-    return exists(scene, _shuffled((first, other), rng))
+    return exists(scene, shuffled((first, other), rng))
 
 
 def _side(scene: Scene, wanted: bool, rng: random.Random) -> Question | None:
-    thing = _pick([t for t in scene.things if t.column == ("right", "left")[wanted]], rng)
+    thing = pick([t for t in scene.things if t.column == ("right", "left")[wanted]], rng)
     return None if thing is None else query_side(thing)
 
 
@@ -152,9 +150,11 @@ _MAKERS: Final[dict[str, Callable[[Scene, bool, random.Random], Question | None]
 )
 
 
-def _pick(items: list[_T], rng: random.Random) -> _T | None:
+def pick(items: list[_T], rng: random.Random) -> _T | None:
+    """One of the items, or None where there is none."""
     return rng.choice(items) if items else None
 
 
-def _shuffled(pair: tuple[str, str], rng: random.Random) -> tuple[str, str]:
+def shuffled(pair: tuple[str, str], rng: random.Random) -> tuple[str, str]:
+    """The two options in either order."""
     return pair if rng.random() < 0.5 else (pair[1], pair[0])

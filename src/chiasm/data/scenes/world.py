@@ -1,7 +1,5 @@
 """What a scene is: a few coloured shapes on a 3 x 3 grid, drawn from a seed and split by content."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ MOST: Final = 4
 
 Split = Literal["train", "heldout", "all"]
 # One scene in ten is held out.
-_HELD_OUT: Final = 10
+HELD_OUT: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ class Scene:
 
     def split(self) -> Literal["train", "heldout"]:
         """Which side the scene belongs to, decided by its content alone, never by a question."""
-        return "heldout" if int.from_bytes(self.digest(), "big") % _HELD_OUT == 0 else "train"
+        return "heldout" if int.from_bytes(self.digest(), "big") % HELD_OUT == 0 else "train"
 
     def find(self, shape: str) -> Thing | None:
         """The object of this shape, if the scene has one."""
