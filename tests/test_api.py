@@ -57,7 +57,7 @@ def test_a_flow_run_in_a_notebook(view):
     assert isinstance(run.figure("flow"), Figure)
     assert run.report() == run.path / "report.html"
     assert "complete, 3 examples" in repr(run)
-    with pytest.raises(ChiasmError, match="this run has effects, answers"):
+    with pytest.raises(ChiasmError, match="this run has examples, effects, answers"):
         run.table("nothing")
     with pytest.raises(ChiasmError, match="this run has flow, answers"):
         run.figure("nothing")
