@@ -106,23 +106,36 @@ def test_answers_of_several_tokens(family):
         assert largest(view, jobs) <= 1e-9
 
 
-@given(data=st.data())
-@settings(max_examples=25)
-def test_random_cuts(data):
-    """Any rows, any keys that leave something to read, any window, any family."""
-    view = view_of(data.draw(st.sampled_from(FAMILIES)), torch.float64)
-    found = encoded(view, seed=data.draw(st.integers(0, 3)))
-    positions = st.integers(1, found.length - 1)
+QUESTIONS = ("What is it?", "Is the red thing on the left?", "What is on the right then, and why is it there?")
+
+
+def drawn_variants(data, length):
+    """Any rows, any keys that leave something to read, any window."""
+    positions = st.integers(1, length - 1)
     variants = []
-    for index in range(data.draw(st.integers(1, 6))):
+    for index in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, 3))
         stop = data.draw(st.integers(start + 1, 4))
         queries = data.draw(st.lists(positions, min_size=1, max_size=8))
         # The first position and the row itself stay readable.
         keys = [k for k in data.draw(st.lists(positions, max_size=30)) if k not in queries]
         variants.append(Variant(str(index), (knock_out(start, stop, queries, keys),)))
+    return variants
+
+
+@given(data=st.data())
+@settings(max_examples=30)
+def test_random_cuts(data):
+    """Any cut in any family: alone, in a padded batch of different images, or as several questions on one input."""
+    view = view_of(data.draw(st.sampled_from(FAMILIES)), torch.float64)
+    count, images, first = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 2)), data.draw(st.integers(0, 3))
+    one_input = data.draw(st.booleans())
+    found = [
+        encoded(view, seed=first if one_input else first + k, images=images, question=QUESTIONS[k])
+        for k in range(count)
+    ]
     with no_upcasts(torch.float64):
-        assert largest(view, [job(found, *variants)]) <= 1e-9
+        assert largest(view, [job(e, *drawn_variants(data, e.length)) for e in found]) <= 1e-9
 
 
 @pytest.mark.parametrize("budget", ["1MB", "1500KB", "5MB"])
