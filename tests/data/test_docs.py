@@ -4,9 +4,13 @@ import re
 from pathlib import Path
 
 from chiasm.core.media import MAX_PIXELS
+from chiasm.core.outcomes import OUTCOMES
 from chiasm.data.fields import FIELDS
 from chiasm.data.files import read_jsonl
 from chiasm.data.gqa import TYPES
+from chiasm.data.layouts import LAYOUTS
+from chiasm.data.metrics import names
+from chiasm.data.tasks import TASKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
 
@@ -26,3 +30,12 @@ def test_the_page_has_every_field_every_type_and_the_limit():
         [row] = re.findall(rf"\| {name} \| (.*?) \| (.*?) \|", PAGE)
         assert (row[0], set(row[1].split(", "))) == (f"{structural}, {semantic}", detailed)
     assert f"{MAX_PIXELS // 1_000_000} million pixels" in PAGE
+
+
+def test_the_page_has_every_layout_metric_measure_and_task():
+    for layout in LAYOUTS:
+        assert f"`{layout.name}" in PAGE or layout.name in ("gqa", "flow"), layout.name
+    rows = {row.split("|")[1].strip(" `"): row for row in PAGE.split("## Metrics")[1].splitlines() if "|" in row}
+    assert set(names()) <= set(rows)
+    assert {measure for measure in OUTCOMES if f"`{measure}`" not in PAGE} == set()
+    assert {task for task in TASKS if f"`{task}`" not in PAGE} == set()

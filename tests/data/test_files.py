@@ -38,6 +38,7 @@ def test_every_field_is_read(tmp_path):
         "type": "ChooseCat",
         "boxes": [BOX],
         "captions": ["a red circle"],
+        "answers": ["red", "orange"],
     }
     assert set(row) == set(FIELDS)
     [example] = read_jsonl(jsonl(tmp_path, row))
@@ -45,6 +46,7 @@ def test_every_field_is_read(tmp_path):
     assert (example.videos, example.audios) == ((tmp_path / "v.mp4",), (tmp_path / "s.wav",))
     assert example.boxes == (Box("circle", 1, 2.5, 3, 4),)
     assert (example.options, example.type, example.captions) == (("circle", "square"), "ChooseCat", ("a red circle",))
+    assert example.answers == ("red", "orange")
 
 
 def test_only_id_and_question_are_needed(tmp_path):
@@ -152,6 +154,7 @@ def stored(draw, folder):
         type=draw(words),
         boxes=draw(st.lists(st.builds(Box, words, number, number, number, number), max_size=2).map(tuple)),
         captions=draw(st.lists(words, max_size=3).map(tuple)),
+        answers=draw(st.lists(words, max_size=3).map(tuple)),
     )
 
 

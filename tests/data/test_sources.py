@@ -68,8 +68,12 @@ def test_folders_are_known_by_what_they_hold(tmp_path):
         list(examples(tmp_path))
     (tmp_path / "questions").mkdir()
     (tmp_path / "questions" / "val_balanced_questions.json").write_text("{}")
-    with pytest.raises(ChiasmError, match=r"GQA.*no val_sceneGraphs\.json"):
+    with pytest.raises(ChiasmError, match=rf"it holds GQA and .* Say which: gqa:{tmp_path} or flow:"):
         examples(tmp_path)
+    with pytest.raises(ChiasmError, match=r"GQA.*no val_sceneGraphs\.json"):
+        examples(f"gqa:{tmp_path}")
+    with pytest.raises(ChiasmError, match="no such folder"):
+        examples("gqa:nowhere")
 
 
 def test_a_csv_file_is_the_papers(tmp_path):

@@ -27,7 +27,8 @@ class Example:
     """A question, its perceptual inputs and what is known about them.
 
     `images`, `videos`, `audios` hold absolute paths or media in memory. `boxes` has the central object first.
-    `type` is the group that results are averaged in. `options` keeps the order of the question.
+    `type` is the group that results are averaged in. `options` keeps the order of the question. `answers`: what
+    several annotators answered, one entry each, where there is more than the one `answer`.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Example:
     type: str = "all"
     boxes: tuple[Box, ...] = ()
     captions: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
     @property
     def image(self) -> Media | tuple[Media, ...] | None:

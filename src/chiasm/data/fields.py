@@ -10,7 +10,8 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box, Example, Media
 
 _MEDIA = {"image": "images", "video": "videos", "audio": "audios"}
-FIELDS = ("id", *_MEDIA, "question", "answer", "options", "type", "boxes", "captions")
+FIELDS = ("id", *_MEDIA, "question", "answer", "answers", "options", "type", "boxes", "captions")
+_TEXTS = ("answers", "options", "captions")
 _SIDES = ("x", "y", "w", "h")
 
 
@@ -40,7 +41,7 @@ def to_example(fields: Any, folder: Path, where: str) -> Example:
             values[_MEDIA[name]] = tuple(_path(item, folder, where, name) for item in items)
         elif name == "boxes":
             values[name] = _list_of(_box, value, where, name)
-        elif name in ("options", "captions"):
+        elif name in _TEXTS:
             values[name] = _list_of(_text, value, where, name)
         else:
             values[name] = _text(value, where, name)
@@ -62,12 +63,10 @@ def from_example(example: Example, folder: Path) -> dict[str, Any]:
             paths = [_written(item, folder, example.id, name) for item in items]
             fields[name] = paths[0] if len(paths) == 1 else paths
     fields["type"] = example.type
-    if example.options:
-        fields["options"] = list(example.options)
+    lists = {"answers": example.answers, "options": example.options, "captions": example.captions}
+    fields |= {name: list(texts) for name, texts in lists.items() if texts}
     if example.boxes:
         fields["boxes"] = [box._asdict() for box in example.boxes]
-    if example.captions:
-        fields["captions"] = list(example.captions)
     return fields
 
 

@@ -3,20 +3,26 @@
 import difflib
 import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data.files import read_jsonl, read_parquet
-from chiasm.data.flow_csv import is_flow_csv, read_flow_csv
-from chiasm.data.gqa import is_gqa, read_gqa
+from chiasm.data.flow_csv import read_flow_csv
+from chiasm.data.layouts import is_pope, layout_of, named, read, read_pope, recognised
+from chiasm.data.tasks import Task, as_task, task_of
 from chiasm.data.unique import unique
 
 Split = Literal["heldout", "train"]
 
-_LAYOUTS = "a .jsonl or .parquet file, a folder of GQA, or the CSV files of the information-flow paper"
+_KINDS = "a .jsonl or .parquet file, or a folder of a data set as it is published"
+ENDLESS = ("scenes", "scenes-video", "scenes-audio")
+"""Names of data without an end: studies take so many of them where no limit is given."""
+_PICTURES = 500
+"""Scenes from which the frequencies of objects are taken: as many pictures as POPE has."""
 
 
 class Source(Protocol):
@@ -44,6 +50,15 @@ def _scenes_audio(seed: int, split: Split, limit: int | None) -> Iterator[Exampl
     return scenes_audio(seed=seed, split=split, limit=limit)
 
 
+def _whole_scenes(seed: int, split: Split, limit: int) -> Iterator[Example]:
+    """The same scenes with the boxes of all their objects, not only of those that the question is about."""
+    from chiasm.data.scenes.stream import question_of
+
+    for example, number in zip(_scenes(seed, split, limit), count()):
+        scene, _ = question_of(seed, split, number)
+        yield replace(example, boxes=tuple(thing.box for thing in scene.things))
+
+
 _registered: dict[str, Source] = {"scenes": _scenes, "scenes-video": _scenes_video, "scenes-audio": _scenes_audio}
 
 
@@ -60,14 +75,16 @@ def examples(
     seed: int = 0,
     split: Split = "heldout",
     media: str | Path | None = None,
+    task: Task = "qa",
 ) -> Iterator[Example]:
     """The examples of `source`: the first `limit`, or all.
 
-    `source`: a JSON Lines or Parquet file (fields: docs/data.md), a folder of GQA, a CSV file of the information-flow
-    paper or a folder of them, a registered name (`scenes`: endless without a limit), or examples. Files are read in
-    their own order. `seed` and `split` pick from `scenes`, `split` also between GQA's val and train; other files are
-    one split and ignore it. `media`: the folder that holds the pictures, where they are not beside the file. A name
-    that is also a file is meant as the name; write `./scenes` for the file.
+    `source`: a JSON Lines or Parquet file (fields: docs/data.md), a folder of a data set in its published layout (also
+    as `NAME:FOLDER`, where a folder holds several), a registered name (`scenes`: endless without a limit), or
+    examples. Files are read in their own order. `seed` and `split` pick from `scenes`, `split` also between the parts
+    of a published data set; other files are one split and ignore it. `media`: the folder that holds the pictures
+    (videos, sounds), where they are not beside the file. `task`: ask for descriptions or for objects instead
+    (`chiasm.data.tasks`). A name that is also a file is meant as the name; write `./scenes` for the file.
 
     **Errors:** `ChiasmError` for an unknown source (with close names), a mistake in a file (with its line), a repeated
     id, no example, or a split that the source does not have.
@@ -76,6 +93,8 @@ def examples(
         raise ChiasmError(f"take {limit} examples", "that is none", "Ask for at least one")
     if split not in get_args(Split):
         raise ChiasmError(f"split `{split}`", f"there are {', '.join(get_args(Split))}", "Name one of those")
+    if task_of(task) != "qa":
+        return as_task(_pictures(source, limit, seed, split, media, task), task, limit, seed)
     if isinstance(source, str) and source in _registered:
         return _registered[source](seed=seed, split=split, limit=limit)
     if isinstance(source, str | Path):
@@ -85,18 +104,38 @@ def examples(
     return islice(found, limit)
 
 
+def _pictures(
+    source: str | Path | Iterable[Example],
+    limit: int | None,
+    seed: int,
+    split: Split,
+    media: str | Path | None,
+    task: Task,
+) -> Iterator[Example]:
+    """What another task is asked about: all of a file, so many of a source that may have no end."""
+    enough = limit if limit is not None and task == "caption" else max(_PICTURES, limit or 0)
+    if source == "scenes":
+        return _whole_scenes(seed, split, enough)
+    if isinstance(source, str) and source in _registered:
+        return examples(source, enough, seed, split, media)
+    of = layout_of(str(source), Path(source)) if isinstance(source, str | Path) else None
+    if of is not None and of.partial_boxes and task != "caption":
+        found = f"the boxes of {of.title} are those of one question, so what has none may still be there"
+        raise ChiasmError(f"ask which objects are there ({task})", found, "Use data with all objects, as COCO's")
+    return examples(source, None, seed, split, media)
+
+
 def _read(path: Path, asked: str, split: Split, media: Path | None) -> Iterator[Example]:
+    if media is not None and not media.is_dir():
+        raise ChiasmError(f"find media in {media}", "there is no such folder", "Name the folder that holds them")
+    if not path.exists() and (by_name := named(asked)) is not None:
+        return read(*by_name, split, media)
     if not path.exists():
         raise _unknown(path, asked)
-    if media is not None and not media.is_dir():
-        raise ChiasmError(f"find pictures in {media}", "there is no such folder", "Name the folder that holds them")
     if path.is_dir():
-        if is_gqa(path):
-            return read_gqa(path, split, media)
-        if any(is_flow_csv(file) for file in path.iterdir()):
-            return read_flow_csv(path, media)
-        held = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
-        raise ChiasmError(f"read the folder {path}", f"it holds {held}: no known layout", f"Name {_LAYOUTS}")
+        return read(recognised(path), path, split, media)
+    if is_pope(path):
+        return read_pope(path, split, media)
     match path.suffix.lower():
         case ".jsonl" | ".ndjson" | ".json":
             return read_jsonl(path, media)
@@ -104,7 +143,7 @@ def _read(path: Path, asked: str, split: Split, media: Path | None) -> Iterator[
             return read_parquet(path, media)
         case ".csv":
             return read_flow_csv(path, media)
-    raise ChiasmError(f"read {path}", f"`{path.suffix}` is not a known kind of data file", f"Name {_LAYOUTS}")
+    raise ChiasmError(f"read {path}", f"`{path.suffix}` is not a known kind of data file", f"Name {_KINDS}")
 
 
 def _unknown(path: Path, asked: str) -> ChiasmError:
@@ -113,7 +152,7 @@ def _unknown(path: Path, asked: str) -> ChiasmError:
     is_path = bool(path.suffix) or os.sep in asked
     names = [entry.name for entry in folder.iterdir()] if is_path and folder.is_dir() else list(_registered)
     near = difflib.get_close_matches(path.name, names, n=3)
-    todo = f"Did you mean {', '.join(near)}?" if near else f"Name {_LAYOUTS}, or one of {', '.join(_registered)}"
+    todo = f"Did you mean {', '.join(near)}?" if near else f"Name {_KINDS}, or one of {', '.join(_registered)}"
     return ChiasmError(f"data `{asked}`", "there is no such file, folder or registered name", todo)
 
 

@@ -1,0 +1,135 @@
+"""What readers of published layouts share: finding files and media, and errors that say what to unpack."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example
+
+T = TypeVar("T")
+Reader = Callable[[Path, str, Path | None], Iterator[Example]]
+DESCRIBE = {"image": "Describe the image.", "video": "Describe the video.", "audio": "Describe the sound."}
+"""What is asked where a data set has descriptions and no questions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A data set as its authors publish it.
+
+    `name`: what stands before the colon in `--data NAME:FOLDER`. `found`: whether a folder holds it. `read`: examples
+    of (folder, split, folder of the media). `files`: what has to be there, in words. `partial_boxes`: the boxes of an
+    example are only those that its question speaks of, so an object without one may well be there.
+    """
+
+    name: str
+    title: str
+    found: Callable[[Path], bool]
+    read: Reader
+    files: str
+    partial_boxes: bool = False
+
+
+def find(folder: Path, *names: str) -> Path | None:
+    """The first of the files `names` in `folder` or one folder down."""
+    for name in names:
+        for path in (folder / name, *sorted(folder.glob(f"*/{name}"))):
+            if path.is_file():
+                return path
+    return None
+
+
+def required(title: str, folder: Path, names: Iterable[str], source: str) -> Path:
+    """The first of the files `names`.
+
+    **Errors:** `ChiasmError` that says where it is to be had.
+    """
+    names = tuple(names)
+    path = find(folder, *names)
+    if path is None:
+        raise ChiasmError(f"read {title} in {folder}", f"there is no {' and no '.join(names)}", f"Get it from {source}")
+    return path
+
+
+def json_of(path: Path) -> Any:
+    """The content of a JSON file.
+
+    **Errors:** `ChiasmError` where it is missing, cut short or malformed.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ChiasmError(f"read {path}", str(error), "Download or unpack it again") from error
+
+
+def rows_of(path: Path, columns: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file with their places.
+
+    **Errors:** `ChiasmError` for a file that cannot be read, lacks one of `columns`, or a row of another length.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            missing = [column for column in columns if column not in (rows.fieldnames or ())]
+            if missing:
+                raise ChiasmError(f"read {path}", f"it has no column {', '.join(missing)}", "Use the published file")
+            for row in rows:
+                where = f"line {rows.line_num} of {path}"
+                if None in row or None in row.values():
+                    raise ChiasmError(f"read {where}", "it does not have a cell per column", "Use the published file")
+                yield where, row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ChiasmError(f"read {path}", str(error), "Use the published file") from error
+
+
+def as_published(where: str, read: Callable[..., T], *args: Any) -> T:
+    """What `read` makes of one entry.
+
+    **Errors:** `ChiasmError` that names the place, for an entry of another form.
+    """
+    try:
+        return read(*args)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise ChiasmError(f"read {where}", f"it is not as published ({error!r})", "Download it again") from error
+
+
+def media_folder(folder: Path, names: Iterable[str], endings: Iterable[str], what: str) -> Path:
+    """The first of the folders `names` in `folder` that holds a file with one of `endings`.
+
+    **Errors:** `ChiasmError` that says where the media are to be had.
+    """
+    names, endings = tuple(names), tuple(endings)
+    for name in names:
+        place = folder / name
+        if place.is_dir() and any(path.suffix.lower() in endings for path in place.iterdir()):
+            return place
+    raise ChiasmError(
+        f"find the media of {folder}",
+        f"no {' or '.join(endings)} file is in {', '.join(names)}",
+        f"Unpack {what} there, or name their folder with --media",
+    )
+
+
+def by_stem(folder: Path, endings: Iterable[str]) -> dict[str, Path]:
+    """The media files in `folder` by their names without ending: downloaders choose different endings."""
+    endings = tuple(endings)
+    return {path.stem: path.absolute() for path in sorted(folder.iterdir()) if path.suffix.lower() in endings}
+
+
+def most_given(answers: Iterable[str]) -> str:
+    """The answer that most annotators gave, the first of them where several tie; empty for none."""
+    return next((answer for answer, _ in Counter(answers).most_common(1)), "")
+
+
+def one_of(split: str, files: dict[str, tuple[str, ...]], title: str) -> tuple[str, ...]:
+    """The file names of a split.
+
+    **Errors:** `ChiasmError` for another split.
+    """
+    if split not in files:
+        raise ChiasmError(f"{title} split `{split}`", f"there are {', '.join(files)}", "Name one of those")
+    return files[split]

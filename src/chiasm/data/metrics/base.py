@@ -1,0 +1,117 @@
+"""What every metric is made of: for each answer a part and a whole; the metric is the sum of parts over that of wholes.
+
+Accuracy is right answers over answers, precision right "yes" over all "yes", CHAIR_i hallucinated over all mentions. So
+one bootstrap serves all of them, shards and groups of examples add up, and a metric that nothing is left to divide by
+(no answer said "yes") is told apart from one that is zero.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example
+from chiasm.core.statistics import Estimate, bootstrap_means, proportion_interval
+from chiasm.data.metrics.objects import Objects
+
+TAILS = (2.5, 97.5)
+
+
+class Answered(NamedTuple):
+    """An example and the text that was generated for it."""
+
+    example: Example
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number of a metric, named in `chiasm.core.outcomes`: the sum of `parts` over that of `wholes`, per answer."""
+
+    name: str
+    parts: Float[np.ndarray, " n"]
+    wholes: Float[np.ndarray, " n"]
+
+    @staticmethod
+    def share(name: str, parts: Sequence[float], wholes: Sequence[float] | None = None) -> "Measure":
+        """From plain lists; without `wholes` the mean over answers."""
+        data = np.asarray(parts, dtype=np.float64)
+        return Measure(name, data, np.ones(len(data)) if wholes is None else np.asarray(wholes, dtype=np.float64))
+
+
+Metric = Callable[[Sequence[Answered], Objects | None], list[Measure]]
+_METRICS: dict[str, Metric] = {}
+_HEADLINES: dict[str, str] = {}
+
+
+def metric(name: str, first: str) -> Callable[[Metric], Metric]:
+    """Registers a metric under the name that `--metric` takes; `first` is the measure that stands for it."""
+
+    def registered(function: Metric) -> Metric:
+        _METRICS[name] = function
+        _HEADLINES[name] = first
+        return function
+
+    return registered
+
+
+def names() -> tuple[str, ...]:
+    """What `--metric` takes."""
+    return tuple(_METRICS)
+
+
+def headline(name: str) -> str:
+    """The one measure that stands for a metric where there is room for one."""
+    return _HEADLINES[name]
+
+
+def measure(name: str, answered: Sequence[Answered], objects: Objects | None = None) -> list[Measure]:
+    """The measures of one metric over all answers.
+
+    **Errors:** `ChiasmError` for another name, and where the data lack what the metric needs (references, boxes).
+    """
+    check_names([name])
+    return _METRICS[name](answered, objects)
+
+
+def check_names(asked: Sequence[str]) -> None:
+    """**Errors:** `ChiasmError` for a metric that there is not."""
+    for name in asked:
+        if name not in _METRICS:
+            raise ChiasmError(f"the metric `{name}`", f"there are {', '.join(_METRICS)}", "Name some of those")
+
+
+def estimate(found: Measure, clusters: Sequence[str] | None = None, *, seed: int = 0) -> Estimate | None:
+    """The value with its 95 % interval; None where there is nothing to divide by.
+
+    `clusters`: which answers belong together (questions on one image); whole clusters are resampled. Answers that
+    share nothing and are right or wrong get Wilson's interval instead, as does a sample in which all are the same: a
+    resample could never differ from it. Low and high are NaN where one cluster is all there is, and where a resample
+    had nothing to divide by: the data are then too few.
+
+    Source: percentile bootstrap of a ratio (Davison & Hinkley 1997, section 5.3). Assumption: clusters are independent
+    draws from one population; CIDEr-D's weights, which come from all references, are held fixed.
+    """
+    total = float(found.wholes.sum())
+    if total == 0:
+        return None
+    value = float(found.parts.sum()) / total
+    n = int((found.wholes > 0).sum())
+    groups = np.asarray(range(len(found.parts)) if clusters is None else clusters)
+    inside = len(set(groups[found.wholes > 0].tolist()))
+    nothing = np.float64(np.nan)
+    binary = bool(np.isin(found.parts, (0, 1)).all() and np.isin(found.wholes, (0, 1)).all())
+    if binary and (inside == n or value in (0, 1)):
+        # With clusters, as many independent answers as there are clusters is the careful count.
+        wilson = proportion_interval(round(value * inside), inside)
+        return Estimate(np.float64(value), wilson.low, wilson.high, n)
+    if inside < 2:
+        return Estimate(np.float64(value), nothing, nothing, n)
+    means = bootstrap_means(np.stack([found.parts, found.wholes], axis=1), seed=seed, clusters=groups)
+    if not (means[:, 1] > 0).all():
+        return Estimate(np.float64(value), nothing, nothing, n)
+    low, high = np.percentile(means[:, 0] / means[:, 1], TAILS)
+    return Estimate(np.float64(value), low, high, n)

@@ -1,0 +1,129 @@
+"""The same pictures under another question: describe them, or say whether an object is there (POPE from boxes)."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal, cast, get_args
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example, input_key
+from chiasm.data.layouts.base import DESCRIBE
+
+Task = Literal["qa", "caption", "pope-random", "pope-popular", "pope-adversarial"]
+TASKS: tuple[Task, ...] = get_args(Task)
+PER_PICTURE = 3
+"""Objects asked for that are there, and as many that are not: as POPE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A picture (video, sound): the first example that asks about it, and all objects that any of them tells of."""
+
+    example: Example
+    names: tuple[str, ...]
+
+
+def as_task(found: Iterable[Example], task: Task, limit: int | None = None, seed: int = 0) -> Iterator[Example]:
+    """The first `limit` examples of `task` on the inputs of `found`.
+
+    `qa`: as they are. `caption`: one request to describe per input; `captions` are the references. `pope-MODE`: up to
+    three objects that are there and as many that are not, asked for in turn, the latter drawn at random, the most
+    frequent in the data, or those that most often stand beside the one just asked for.
+
+    Source of POPE: Li et al. 2023 (arXiv 2305.10355), section 4, and its released code; there, pictures with fewer
+    than three objects are left out, and here they get fewer questions. Assumption: the boxes of an input, over all
+    questions on it, name every object that is there, of those that the data name at all. GQA's do not: its boxes are
+    the question's. The objects of all of `found` are read first.
+
+    **Errors:** `ChiasmError` for another task, or where there are no captions (no boxes) to make it from.
+    """
+    if task not in TASKS:
+        raise ChiasmError(f"the task `{task}`", f"there are {', '.join(TASKS)}", "Name one of those")
+    if task == "qa":
+        return islice(iter(found), limit)
+    seen = _inputs(found)
+    made = _descriptions(seen) if task == "caption" else _presence(seen, task.removeprefix("pope-"), seed)
+    return islice(made, limit)
+
+
+def _inputs(found: Iterable[Example]) -> list[Seen]:
+    by_input: dict[str, Seen] = {}
+    for example in found:
+        key = input_key(example)
+        names = tuple(box.name.strip().lower() for box in example.boxes)
+        if key not in by_input:
+            by_input[key] = Seen(example, tuple(dict.fromkeys(names)))
+            continue
+        first = by_input[key]
+        whole = replace(
+            first.example,
+            boxes=tuple(dict.fromkeys((*first.example.boxes, *example.boxes))),
+            captions=tuple(dict.fromkeys((*first.example.captions, *example.captions))),
+        )
+        by_input[key] = Seen(whole, tuple(dict.fromkeys((*first.names, *names))))
+    return list(by_input.values())
+
+
+def _descriptions(seen: Sequence[Seen]) -> Iterator[Example]:
+    told = [one.example for one in seen if one.example.captions]
+    if not told:
+        raise ChiasmError("ask for descriptions", "no example has `captions` to compare with", "Give some")
+    for example in told:
+        asked = DESCRIBE[_kind(example)]
+        yield replace(
+            example, id=f"{example.id}-caption", question=asked, answer="", answers=(), options=(), type="all"
+        )
+
+
+def _kind(example: Example) -> str:
+    return "video" if example.videos else "audio" if example.audios else "image"
+
+
+def _presence(seen: Sequence[Seen], mode: str, seed: int) -> Iterator[Example]:
+    shown = [one for one in seen if one.names]
+    frequency = Counter(name for one in shown for name in one.names)
+    if not any(set(frequency) - set(one.names) for one in shown):
+        found = f"the boxes name {len(frequency)} kinds of objects, and no picture lacks one of them"
+        raise ChiasmError(f"ask which objects are there (pope-{mode})", found, "Give every picture's objects as boxes")
+    beside: dict[str, Counter[str]] = {name: Counter() for name in frequency}
+    for one in shown:
+        for name in one.names:
+            beside[name].update(other for other in one.names if other != name)
+    for one in shown:
+        rng = random.Random(f"pope/{mode}/{seed}/{one.example.id}")
+        absent = [name for name in sorted(frequency) if name not in one.names]
+        rng.shuffle(absent)
+        asked = rng.sample(one.names, min(PER_PICTURE, len(one.names), len(absent)))
+        for number, name in enumerate(asked):
+            # Sorting is stable, so objects that are equally frequent stay in random order.
+            if mode == "popular":
+                absent.sort(key=lambda other: -frequency[other])
+            elif mode == "adversarial":
+                absent.sort(key=lambda other: -beside[name][other])
+            yield _question(one.example, name, "yes", f"{mode}-{2 * number}")
+            yield _question(one.example, absent.pop(0), "no", f"{mode}-{2 * number + 1}")
+
+
+def _question(example: Example, name: str, answer: str, place: str) -> Example:
+    article = "an" if name[0] in "aeiou" else "a"
+    return replace(
+        example,
+        id=f"{example.id}-{place}",
+        question=f"Is there {article} {name} in the {_kind(example)}?",
+        answer=answer,
+        answers=(),
+        options=("yes", "no"),
+        type=place.partition("-")[0],
+    )
+
+
+def task_of(name: str) -> Task:
+    """A task by its name.
+
+    **Errors:** `ChiasmError` for another name.
+    """
+    if name not in TASKS:
+        raise ChiasmError(f"the task `{name}`", f"there are {', '.join(TASKS)}", "Name one of those")
+    return cast("Task", name)
