@@ -17,6 +17,7 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from chiasm.core.errors import ChiasmError, MissingExtraError
 from chiasm.models.families import family_of
+from chiasm.models.projectors import spec_of, swapped_class
 from chiasm.models.view import ModelView
 
 _WEIGHTS = "model.safetensors"
@@ -58,11 +59,12 @@ def load(
     _require_processor(asked, processor)
     if local:
         _require_whole(asked, folder)
+    architecture = AutoModelForImageTextToText if spec_of(config) is None else swapped_class(type(config))
     model = _reading(
         asked,
         local,
         "its weights",
-        AutoModelForImageTextToText.from_pretrained,
+        architecture.from_pretrained,
         where,
         config=config,
         dtype=as_dtype(dtype) or "auto",

@@ -10,6 +10,7 @@ from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Placed, check_count, part
 from chiasm.models.families.clip_steps import prepared
 from chiasm.models.geometry import Canvas
+from chiasm.models.projectors.spec import spec_of
 
 # The prompt of Vicuna v1.1 as llava-hf writes it; the papers' released code adds Vicuna's system sentence.
 VICUNA = (
@@ -36,8 +37,14 @@ class Llava(Family):
         canvas = prepared(canvas, steps)
         side = config.vision_config.patch_size
         rows, columns = canvas.height // side, canvas.width // side
-        rects = canvas.cells(side, rows=rows, columns=columns).reshape(-1, 4)
-        rects = with_class_token(rects, len(image.positions))
+        projector = spec_of(config)
+        if projector is not None and projector.by_queries:
+            # Such tokens read the whole picture and look at no patch, as a class token.
+            rects = np.full((projector.tokens, 4), np.nan)
+        else:
+            merged = 1 if projector is None else projector.stride or 1
+            rects = canvas.cells(side * merged, rows=rows // merged, columns=columns // merged).reshape(-1, 4)
+            rects = with_class_token(rects, len(image.positions))
         check_count(image, len(rects), f"{rows} x {columns} patches")
         count = len(rects)
         return ImageLayout(
