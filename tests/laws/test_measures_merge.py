@@ -9,7 +9,7 @@ from chiasm.measures.base import Measure, Sizes
 from chiasm.measures.registry import measures
 
 SPANS = ("image", "question")
-NAMES = ("norms", "drift", "score", "similarity", "token_pairs", "overlap", "geometry", "vocabulary")
+NAMES = ("norms", "drift", "score", "similarity", "token_pairs", "overlap", "geometry", "inside", "vocabulary")
 
 
 @pytest.fixture(scope="module")

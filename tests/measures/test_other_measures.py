@@ -9,6 +9,7 @@ from tests.support.float64 import no_upcasts
 from tests.support.runs import encoded, view_of
 from tests.support.states import feed, hidden_states, rows_of
 
+from chiasm.core.groups import group_of
 from chiasm.measures.geometry import Geometry, cka, effective_rank, pca
 from chiasm.measures.overlap import Overlap, matrices_of, random_overlap
 from chiasm.measures.vocabulary import Vocabulary
@@ -60,6 +61,45 @@ def test_overlap(case):
         assert row["null_magnitude"] == pytest.approx(np.mean(null), rel=1e-6)
         assert row["null_random"] < row["null_permuted"] < 1
         assert row["tokens_a"] == sum(len(item.spans["image"]) for item in items)
+        halves = []
+        for span in SPANS:
+            one, two = (
+                kept(
+                    weight
+                    * np.sqrt(
+                        sum(
+                            (x.numpy()[i.spans[span]] ** 2).sum(0)
+                            for x, i in zip(inputs[name], items, strict=True)
+                            if (group_of(i.example_id) < 10) == first
+                        )
+                    ),
+                    row["sparsity"],
+                )
+                for first in (True, False)
+            )
+            halves.append((one & two).sum() / (one | two).sum())
+        assert row["ceiling"] == pytest.approx(np.mean(halves), rel=1e-6)
+
+
+def test_overlap_by_task(case):
+    view, items, _ = case
+    task_of = {item.example_id: "yes/no" if k < 4 else "question" for k, item in enumerate(items[:8])}
+    (measure,) = feed([Overlap(SPANS, matrices_of(view.layers), task_of=task_of)], view, [items])
+    rows = rows_of(measure, "overlap_tasks")
+    pairs = {(r["a"], r["b"]) for r in rows}
+    assert pairs == {
+        ("image [question]", "image [yes/no]"),
+        ("question [question]", "question [yes/no]"),
+        ("image [question]", "question [question]"),
+        ("image [yes/no]", "question [yes/no]"),
+    }
+    (alone,) = feed([Overlap(SPANS, matrices_of(view.layers))], view, [items[:4]])
+    expected = {(r["layer"], r["matrix"], r["sparsity"]): r["iou"] for r in rows_of(alone, "overlap")}
+    for row in rows:
+        if (row["a"], row["b"]) == ("image [yes/no]", "question [yes/no]"):
+            assert row["iou"] == pytest.approx(expected[row["layer"], row["matrix"], row["sparsity"]])
+    (whole,) = feed([Overlap(SPANS, matrices_of(view.layers))], view, [items])
+    assert rows_of(whole, "overlap") == rows_of(measure, "overlap")
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.7])
@@ -121,11 +161,23 @@ def test_vocabulary(case):
         )
     top = np.concatenate([logs(i, "image", 2).argmax(-1) for i in each])
     ids, counts = np.unique(top, return_counts=True)
-    nearest = [r for r in rows_of(measure, "nearest") if (r["span"], r["layer"]) == ("image", 2)]
+    nearest = [r for r in rows_of(measure, "nearest") if (r["span"], r["layer"], r["k"]) == ("image", 2, 1)]
     shares = dict(zip(ids.tolist(), counts / counts.sum(), strict=True))
     assert {r["token_id"]: r["share"] for r in nearest} == pytest.approx(
         dict(sorted(shares.items(), key=lambda item: (-item[1], item[0]))[:20])
     )
+    five = np.concatenate([np.sort(logs(i, "image", 2), axis=-1)[:, -5] for i in each])
+    among = np.concatenate([logs(i, "image", 2) for i in each]) >= five[:, None]
+    for row in rows_of(measure, "nearest"):
+        if (row["span"], row["layer"], row["k"]) == ("image", 2, 5):
+            assert row["share"] == pytest.approx(among[:, row["token_id"]].mean())
+    bins = [r for r in rows_of(measure, "histogram") if (r["span"], r["layer"], r["k"]) == ("image", 2, 5)]
+    assert sum(r["share"] for r in bins) == pytest.approx(1)
+    for row in bins:
+        assert row["share"] == pytest.approx(among[:, row["start"] : row["stop"]].sum() / among.sum())
+    sticky = [kl(logs(i, "image", 0), logs(i, "image", 4)).mean() for i in each]
+    assert found["image", 2, "kl_sticky", "state 4"]["mean"] == pytest.approx(np.mean(sticky), rel=1e-5)
+    assert ("question", 2, "kl_sticky", "state 4") not in found
 
 
 def test_geometry(case):

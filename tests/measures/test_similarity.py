@@ -124,7 +124,7 @@ def test_inside_the_block_all_taps_are_read(case):
     (measure,) = feed([Similarity(SPANS, centres)], view, [items])
     taps = {(r["tap"], r["variant"]) for r in rows_of(measure, "similarity") if r["tap"] != "residual"}
     inside = ("norm1", "attention", "attention_added", "norm2", "gate_up", "down")
-    assert taps == set(itertools.product(inside, ("raw", "centred")))
+    assert taps == set(itertools.product(inside, ("raw", "centred", "no_outliers")))
 
 
 def test_narrowness_is_the_cosine_to_the_mean_direction(case):
@@ -153,13 +153,13 @@ def test_token_pairs(case):
         tolerance = 1e-9 if row["paired"] else 1e-5
         assert row["mean"] == pytest.approx(np.diag(values).mean() if row["paired"] else off, abs=tolerance), row
         done.add((row["mode"], row["paired"], row["variant"]))
-    assert len(done) == 5 * 2 * 2
+    assert len(done) == 5 * 2 * 3
 
 
 def test_a_smaller_reservoir_keeps_the_least_hashes_and_fewer_tokens(case):
     view, items, _, centres = case
     (measure,) = feed([TokenPairs(SPANS, (0,), centres, examples=3, tokens=4)], view, [items])
-    assert measure.reservoir.names("0/raw/image") == measure.reservoir.names("0/centred/question")
+    assert measure.reservoir.names("residual/0/raw/image") == measure.reservoir.names("residual/0/centred/question")
     assert len(measure.reservoir.kept) == 3
     for arrays in measure.reservoir.kept.values():
         assert all(len(value) == 4 for value in arrays.values())

@@ -1,5 +1,7 @@
 """The alignment study: its tables, its controls, stops and restarts, and inputs that are not as they should be."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -48,9 +50,19 @@ def test_tables_have_the_columns_of_the_contract(run):
 
 
 def test_controls_stand_beside_every_table(run):
-    for name in ("norms", "drift", "drift_released", "similarity", "vocabulary", "geometry", "overlap", "score"):
+    for name in (
+        "norms",
+        "drift",
+        "drift_released",
+        "similarity",
+        "inside",
+        "vocabulary",
+        "geometry",
+        "overlap",
+        "score",
+    ):
         beside = run.table(f"{name}_controls")
-        assert set(beside["control"]) == {"noise", "twin"}
+        assert set(beside["control"]) == {"noise", "twin", "apart"}
         keys = [c for c in KEYS if c in beside.columns and not beside[c].dtype.is_float()]
         both = run.table(name).join(beside.filter(pl.col("control") == "noise"), on=keys, suffix="_noise")
         each = 3 if name == "overlap" else 1  # three sparsities
@@ -67,6 +79,46 @@ def test_noise_keeps_norms_and_replaces_content(run):
         "value"
     ]
     assert np.abs(score.to_numpy() - other.to_numpy()).max() > 1e-3
+
+
+def test_kept_apart_differs_behind_the_embeddings_alone(run):
+    at = (pl.col("span") == "question") & (pl.col("statistic") == "median")
+    beside = run.table("norms_controls").filter(at & (pl.col("control") == "apart")).sort("layer")
+    own = run.table("norms").filter(at).sort("layer")
+    same = np.isclose(own["mean"].to_numpy(), beside["mean"].to_numpy(), rtol=1e-6)
+    assert same.tolist() == [True, False, False, False, False]
+
+
+def test_released_masks_stand_beside_the_right_ones(run):
+    released, right = run.table("overlap_released"), run.table("overlap")
+    keys = ["a", "b", "layer", "matrix", "sparsity"]
+    assert released.select(keys).equals(right.select(keys))
+    # Each span was filled up to 128 rows, and all of them were counted.
+    assert set(released["tokens_a"]) == set(released["tokens_b"]) == {10 * 128}
+    assert not np.allclose(released["iou"].to_numpy(), right["iou"].to_numpy(), atol=1e-3)
+
+
+def test_questions_on_one_picture_are_drawn_together():
+    view = view_of("llava")
+    shared = [replace(e, images=EXAMPLES[0].images) for e in EXAMPLES[:4]]
+    found = api.align(view, shared, controls=False, inside=False, vocabulary_tokens=0)
+    # One picture is one draw: nothing is known about spread.
+    assert found.table("score")["low"].null_count() == found.table("score").height
+    assert found.table("drift")["low"].null_count() == found.table("drift").height
+    assert set(found.table("score")["n"]) == {4}
+
+
+def test_masks_by_task():
+    view = view_of("llava")
+    typed = [replace(e, type=("a", "b/c")[k % 2]) for k, e in enumerate(EXAMPLES[:6])]
+    found = api.align(view, typed, controls=False, inside=False, vocabulary_tokens=0, by_task=True)
+    rows = found.table("overlap_tasks")
+    assert {(r["a"], r["b"]) for r in rows.iter_rows(named=True)} == {
+        ("image [a]", "image [b/c]"),
+        ("question [a]", "question [b/c]"),
+        ("image [a]", "question [a]"),
+        ("image [b/c]", "question [b/c]"),
+    }
 
 
 def test_report_and_findings(run):
@@ -86,8 +138,8 @@ def test_an_interrupted_run_resumed_gives_the_tables_of_a_whole_one(tmp_path, mo
 
     def interrupted(*args, **kwargs):
         calls.append(1)
-        # Nine batches of the pilot passes, three of the first unit; then the second batch of the second unit.
-        if len(calls) == 14:
+        # Twelve batches of the pilot passes, four of the first unit; then the second batch of the second unit.
+        if len(calls) == 18:
             raise KeyboardInterrupt
         return observe(*args, **kwargs)
 

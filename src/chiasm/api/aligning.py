@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from chiasm.api.shared import Data, Model, data_name, facts_of, finished, limit_of, name_of, twin_of, view_of
+from chiasm.api.shared import Data, Model, data_name, finished, limit_of, name_of, subject_of, twin_of
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.models.loading import fingerprint
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.align import run_align
@@ -24,10 +23,13 @@ def align(
     media: str | Path | None = None,
     as_released: bool = False,
     inside: bool = True,
+    token_pairs: bool = False,
+    by_task: bool = False,
     vocabulary_tokens: int = 16,
     controls: bool = True,
     control_limit: int = 64,
     twin: Model | None = None,
+    apart: int | None = None,
     instruction: str = DEFAULT_INSTRUCTION,
     seed: int = 0,
     device: str | None = None,
@@ -54,21 +56,20 @@ def align(
         split=split,
         as_released=as_released,
         inside=inside,
+        token_pairs=token_pairs,
+        by_task=by_task,
         vocabulary_tokens=vocabulary_tokens,
         controls=controls,
         control_limit=control_limit,
         twin=None if beside is None else name_of(beside),
+        apart=apart,
         instruction=instruction,
         seed=seed,
         unit=8 if batch_size is None else batch_size,
     )
     chosen = list(examples(data, spec.limit, seed, split, media))
-    view = view_of(model, device, dtype)
-    control = None if beside is None else view_of(beside, device, dtype)
-    facts = facts_of(view, chosen, spec.data, seed)
-    if control is not None:
-        facts["twin"] = {"id": control.name, "weights": fingerprint(control)}
-    with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
+    subject = subject_of(model, beside, chosen, spec.data, seed=seed, device=device, dtype=dtype)
+    with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=subject.facts) as directory:
         if not directory.complete:
-            run_align(spec, view, chosen, directory, control)
+            run_align(spec, subject.view, chosen, directory, subject.twin)
     return finished(directory, out)

@@ -16,10 +16,13 @@ def align(
     span: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     as_released: Annotated[bool, Parameter(negative="")] = False,
     inside: bool = True,
+    token_pairs: Annotated[bool, Parameter(negative="")] = False,
+    by_task: Annotated[bool, Parameter(negative="")] = False,
     vocabulary_tokens: int = 16,
     controls: bool = True,
     control_limit: int = 64,
     twin: str | None = None,
+    apart: int | None = None,
     place: Place = Place(),  # noqa: B008 (frozen)
 ) -> None:
     """Do image and text tokens share a space, and how fast does either change?
@@ -49,6 +52,10 @@ def align(
         Also the forms of the released code where they are not the right ones.
     inside
         Also read between the parts of every block.
+    token_pairs
+        Also medians and extremes over all pairs of tokens inside the blocks, which is dear.
+    by_task
+        Also compare the weights that question types need.
     vocabulary_tokens
         Tokens per span and example that are read in words, at nine depths; 0 for none. Costs most of all.
     controls
@@ -57,6 +64,8 @@ def align(
         Run controls on the first so many examples.
     twin
         Model with random weights and the same shape. Default: `tiny-random` for the embedded models, else none.
+    apart
+        First blocks that keep the modalities apart in one of the controls; 0 for none. Default: half of them.
     """
     from chiasm import api
     from chiasm.cli.told import tell
@@ -79,10 +88,13 @@ def align(
         span=span or DEFAULT_SPANS,
         as_released=as_released,
         inside=inside,
+        token_pairs=token_pairs,
+        by_task=by_task,
         vocabulary_tokens=vocabulary_tokens,
         controls=controls,
         control_limit=control_limit,
         twin=twin,
+        apart=apart,
         device=place.device,
         dtype=place.dtype,
         out=out,

@@ -44,7 +44,7 @@ class Sums:
         self.arrays: dict[str, np.ndarray] = {}
 
     def add(self, key: str, ids: Sequence[str], values: Float[np.ndarray, "n *shape"]) -> None:
-        """Add one value per example of `ids`."""
+        """Add one value per example; `ids`: what each is drawn with (`Batch.units`), which decides its group."""
         if not len(ids):
             return
         values = np.asarray(values, dtype=np.float64)

@@ -59,7 +59,7 @@ class Drift(Measure):
         for index, segment in enumerate(batch.segments):
             if not batch.good(segment):
                 continue
-            name = [batch.ids[segment.example]]
+            name = [batch.units[segment.example]]
             self.sums.add(f"{segment.span}/n", name, np.ones(1))
             for gap in self.gaps:
                 found = [value[segment.start : segment.stop].mean() for (g, _), value in cosines.items() if g == gap]

@@ -1,6 +1,6 @@
 """The shape of the cloud that mean tokens form: its dimension, its likeness to another cloud, and maps of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,11 +21,12 @@ class Geometry(Measure):
     """Of mean tokens, at sampled states, over a reservoir of at most `examples` examples drawn by a seeded hash.
 
     `effective_rank`: the exponential of the entropy of the covariance's eigenvalues (Roy & Vetterli 2007); it cannot
-    exceed the number of examples, so compare it only at equal n. `cka`: linear centred kernel alignment of a
-    perceptual and a textual span over the same examples (Kornblith et al. 2019), with the unbiased estimator of HSIC
-    (Song et al. 2012), without which it nears 1 wherever examples are fewer than dimensions; unrelated clouds give 0.
-    Maps: PCA and t-SNE (scikit-learn's defaults, seed 42) of all spans together at the first, a middle and the last
-    state. In t-SNE neither distances between clusters nor their sizes mean anything.
+    exceed the number of examples, so compare it only at equal n; its interval says how it varies at that n. `cka`:
+    linear centred kernel alignment of a perceptual and a textual span over the same examples (Kornblith et al. 2019),
+    with the unbiased estimator of HSIC (Song et al. 2012), without which it nears 1 wherever examples are fewer than
+    dimensions; unrelated clouds give 0. Maps: PCA and t-SNE (scikit-learn's defaults, seed 42) of all spans together
+    at the first state, at three quarters of the depth (as published) and at the last. In t-SNE neither distances
+    between clusters nor their sizes mean anything.
     """
 
     name: ClassVar[str] = "geometry"
@@ -74,33 +75,21 @@ class Geometry(Measure):
             for span in self.spans:
                 names = self.reservoir.names(f"{layer}/{span}")
                 if len(names) > 1:
-                    rank = effective_rank(self._matrix(layer, span, names))
-                    about = {"span": span, "layer": layer, "quantity": "effective_rank", "against": ""}
-                    rows.append(about | {"mean": rank, "low": None, "high": None, "n": len(names)})
+                    clouds = [self._matrix(layer, span, names)]
+                    rows.append(_row(layer, span, "effective_rank", "", names, clouds, effective_rank, 2))
             for a, b in cross_pairs(self.spans):
                 names = self.reservoir.names(f"{layer}/{a}", f"{layer}/{b}")
                 if len(names) >= _LEAST_CKA:
-                    rows.append(self._cka(layer, a, b, names))
+                    clouds = [self._matrix(layer, s, names) for s in (a, b)]
+                    rows.append(_row(layer, a, "cka", b, names, clouds, cka, 4))
         return {"geometry": rows, "map": self._maps()}
 
     def _matrix(self, layer: int, span: str, names: list[str]) -> Float[np.ndarray, "n D"]:
         return np.stack([self.reservoir.kept[name][f"{layer}/{span}"] for name in names]).astype(np.float64)
 
-    def _cka(self, layer: int, a: str, b: str, names: list[str]) -> dict[str, Any]:
-        x, y = self._matrix(layer, a, names), self._matrix(layer, b, names)
-        groups = np.array([group_of(name) for name in names])
-        counts = np.bincount(groups, minlength=GROUPS).astype(float)
-        values = [cka(x, y)]
-        for group in range(GROUPS):
-            rest = groups != group
-            values.append(cka(x[rest], y[rest]) if rest.sum() > 3 else values[0])
-        e = group_jackknife(np.array(values), counts)
-        about = {"span": a, "layer": layer, "quantity": "cka", "against": b, "mean": float(e.mean)}
-        return about | {"low": bound(float(e.low)), "high": bound(float(e.high)), "n": e.n}
-
     def _maps(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        for layer in dict.fromkeys((self.layers[0], self.layers[len(self.layers) // 2], self.layers[-1])):
+        for layer in dict.fromkeys((self.layers[0], self.layers[3 * (len(self.layers) - 1) // 4], self.layers[-1])):
             points = [(span, name) for span in self.spans for name in self.reservoir.names(f"{layer}/{span}")]
             if len(points) < 6:
                 continue
@@ -117,12 +106,37 @@ class Geometry(Measure):
         return rows
 
 
+def _row(
+    layer: int,
+    span: str,
+    quantity: str,
+    against: str,
+    names: list[str],
+    clouds: list[Float[np.ndarray, "n D"]],
+    of: Callable[..., float],
+    least: int,
+) -> dict[str, Any]:
+    """A quantity of clouds with its jackknife; groups without which fewer than `least` are left count as no change."""
+    groups = np.array([group_of(name) for name in names])
+    values = [of(*clouds)]
+    for group in range(GROUPS):
+        rest = groups != group
+        values.append(of(*(x[rest] for x in clouds)) if rest.sum() >= least else values[0])
+    e = group_jackknife(np.array(values), np.bincount(groups, minlength=GROUPS).astype(float))
+    about = {"span": span, "layer": layer, "quantity": quantity, "against": against, "mean": float(e.mean)}
+    return about | {"low": bound(float(e.low)), "high": bound(float(e.high)), "n": e.n}
+
+
 def effective_rank(x: Float[np.ndarray, "n D"]) -> float:
     """exp of the entropy of the covariance's eigenvalues as shares of their sum; 0 where nothing varies."""
-    values = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2
-    if values.sum() == 0:
+    centred = x - x.mean(axis=0)
+    # Inner products have the same spectrum, and examples are mostly fewer than dimensions.
+    gram = centred @ centred.T if len(x) < x.shape[1] else centred.T @ centred
+    values = np.linalg.eigvalsh(gram)
+    values = values[values > max(values.max(initial=0.0), 0.0) * 1e-14]
+    if values.sum() <= 0:
         return 0.0
-    shares = values[values > 0] / values.sum()
+    shares = values / values.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 

@@ -38,7 +38,7 @@ class Norms(Measure):
                 part = norms[:, segment.start : segment.stop]
                 found = np.stack([np.median(part, 1), part.mean(1), part.min(1), part.max(1)])
                 moments = np.stack([np.ones_like(found), found, found**2])
-                self.sums.add(segment.span, [batch.ids[segment.example]], moments[None])
+                self.sums.add(segment.span, [batch.units[segment.example]], moments[None])
 
     def tables(self) -> Tables:
         rows = []

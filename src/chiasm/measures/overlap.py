@@ -2,15 +2,17 @@
 
 import zlib
 from collections.abc import Mapping
+from itertools import combinations, product
 from typing import Any, ClassVar
+from urllib.parse import quote, unquote
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from chiasm.core.groups import GROUPS, group_of
 from chiasm.measures.base import Measure, Price, Sizes, Tables
-from chiasm.measures.pairs import cross_pairs
 from chiasm.models.observe import Batch, Seen, averaging
 from chiasm.models.pruning.masks import keep_per_row, overlap
 from chiasm.models.pruning.scores import magnitude_scores, wanda_scores
@@ -19,13 +21,16 @@ SPARSITIES = (0.3, 0.5, 0.7)
 
 
 class Overlap(Measure):
-    """Intersection over union of the weights that Wanda keeps for a perceptual and for a textual span.
+    """Intersection over union of the weights that Wanda keeps for two spans.
 
     Input norms come from the tokens of either span as they are in one and the same prompt; padding never counts. Masks
     zero the least |W| x norm of each output row; at most `rows` rows of a matrix, drawn by the seed, are compared.
     Overlap alone proves little, since both masks rest on the same weights, so three nulls stand beside it: independent
     random masks (expected, k / (2 - k) for a kept share k), the mean overlap of either mask with that of |W| alone,
-    and the overlap when the second span's norms are shuffled over the inputs.
+    and the overlap when the second span's norms are shuffled over the inputs. `ceiling` is what the same span gives
+    when its norms come from either half of the examples: more overlap than that cannot be seen.
+
+    `task_of` (example to task) adds the table `overlap_tasks`: a span between tasks, and two spans within one.
 
     Source: Shukor & Cord 2024, Figure 22; Wanda: Sun et al. 2024 (arXiv 2306.11695), without its block-by-block
     re-computation, since nothing is pruned here. Unlike the released code it sees no padding and one context for both.
@@ -34,10 +39,17 @@ class Overlap(Measure):
     name: ClassVar[str] = "overlap"
 
     def __init__(
-        self, spans: tuple[str, ...], matrices: Mapping[str, nn.Linear], *, rows: int = 512, seed: int = 0
+        self,
+        spans: tuple[str, ...],
+        matrices: Mapping[str, nn.Linear],
+        *,
+        rows: int = 512,
+        seed: int = 0,
+        task_of: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.spans, self.matrices, self.rows, self.seed = spans, matrices, rows, seed
+        self.task_of = task_of or {}
         self.squares: dict[str, np.ndarray] = {}
         self._waiting: list[tuple[int, tuple[str, ...], Float[Tensor, "S I"]]] = []
 
@@ -47,7 +59,9 @@ class Overlap(Measure):
 
     def price(self, sizes: Sizes) -> Price:
         inputs = sizes.layers * (3 * sizes.width + sizes.inner)
-        return Price(3.0 * inputs * sizes.read, 8.0 * inputs * len(sizes.tokens))
+        kept = sum(linear.in_features for linear in self.matrices.values())
+        tasks = max(1, len(set(self.task_of.values())))
+        return Price(3.0 * inputs * sizes.read, 2 * tasks * 8.0 * kept * len(sizes.tokens))
 
     def see(self, seen: Seen) -> None:
         """States of the residual stream are not used."""
@@ -64,8 +78,10 @@ class Overlap(Measure):
                     count = segment.stop - segment.start
                     # The number of tokens travels with their sum of squares.
                     sums = np.append(mean * count, count)
+                    half = group_of(batch.units[segment.example]) * 2 // GROUPS
+                    task = quote(self.task_of.get(batch.ids[segment.example], ""), safe=" ")
                     for name in names:
-                        key = f"{segment.span}/{layer}.{name}"
+                        key = f"{segment.span}/{half}/{layer}.{name}/={task}"
                         self.squares[key] = self.squares[key] + sums if key in self.squares else sums
 
     def merge(self, other: "Overlap") -> None:
@@ -80,39 +96,83 @@ class Overlap(Measure):
 
     @torch.no_grad()
     def tables(self) -> Tables:
-        rows = []
-        for a, b in cross_pairs(self.spans):
-            for name, linear in self.matrices.items():
-                of_a, of_b = (self.squares.get(f"{span}/{name}") for span in (a, b))
-                if of_a is not None and of_b is not None:
-                    layer, _, matrix = name.partition(".")
-                    about = {"a": a, "b": b, "layer": int(layer), "matrix": matrix}
-                    about |= {"tokens_a": int(of_a[-1]), "tokens_b": int(of_b[-1])}
-                    rows += [
-                        about | row for row in self._compared(name, linear, np.sqrt(of_a[:-1]), np.sqrt(of_b[:-1]))
-                    ]
-        return {"overlap": rows}
+        parts: dict[str, dict[tuple[str, str, str], np.ndarray]] = {}
+        for key, value in self.squares.items():
+            span, half, name, task = key.split("/")
+            parts.setdefault(name, {})[span, half, unquote(task[1:])] = value
+        whole, by_task = [], []
+        for name in [name for name in self.matrices if name in parts]:
+            found, masks = parts[name], _Masks(name, self.matrices[name], self.rows, self.seed)
+            spans = [span for span in self.spans if any(key[0] == span for key in found)]
+            for a, b in combinations(spans, 2):
+                whole += masks.rows(a, b, *(_halves(found, span, None) for span in (a, b)))
+            tasks = sorted({task for _, _, task in found if task})
+            for a, b in combinations(product(spans, tasks), 2):
+                if (a[0] == b[0]) != (a[1] == b[1]):
+                    of_a, of_b = (_halves(found, *each) for each in (a, b))
+                    if of_a and of_b:
+                        by_task += masks.rows(f"{a[0]} [{a[1]}]", f"{b[0]} [{b[1]}]", of_a, of_b)
+        return {"overlap": whole, "overlap_tasks": by_task} if by_task else {"overlap": whole}
 
-    def _compared(self, name: str, linear: nn.Linear, of_a: np.ndarray, of_b: np.ndarray) -> list[dict[str, Any]]:
-        rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
-        chosen = np.sort(rng.permutation(linear.weight.shape[0])[: self.rows])
-        weight = linear.weight.detach()[torch.from_numpy(chosen).to(linear.weight.device)]
-        shuffled = rng.permutation(of_b)
-        scores = [wanda_scores(weight, torch.from_numpy(norms)) for norms in (of_a, of_b, shuffled)]
-        scores.append(magnitude_scores(weight))
-        found = []
-        for sparsity in SPARSITIES:
-            a, b, permuted, magnitude = (keep_per_row(score, sparsity) for score in scores)
-            found.append(
-                {
-                    "sparsity": sparsity,
-                    "iou": overlap(a, b),
-                    "null_random": random_overlap(a),
-                    "null_magnitude": (overlap(a, magnitude) + overlap(b, magnitude)) / 2,
-                    "null_permuted": overlap(a, permuted),
-                }
-            )
-        return found
+
+def _halves(
+    found: Mapping[tuple[str, str, str], np.ndarray], span: str, task: str | None
+) -> dict[str, Float[np.ndarray, " I"]]:
+    """Sums of squares, and the number of tokens behind them, of both halves of the examples."""
+    halves: dict[str, np.ndarray] = {}
+    for (s, half, t), value in found.items():
+        if s == span and task in (None, t):
+            halves[half] = halves[half] + value if half in halves else value
+    return halves
+
+
+class _Masks:
+    """Masks of one matrix at all sparsities, each computed once."""
+
+    def __init__(self, name: str, linear: nn.Linear, rows: int, seed: int) -> None:
+        self.layer, _, self.matrix = name.partition(".")
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        chosen = np.sort(rng.permutation(linear.weight.shape[0])[:rows])
+        self.weight = linear.weight.detach()[torch.from_numpy(chosen).to(linear.weight.device)]
+        self.shuffle = rng.permutation(linear.weight.shape[1])
+        self.magnitude = _masks(magnitude_scores(self.weight))
+        self._known: dict[str, list[Bool[Tensor, "O I"]]] = {}
+
+    def rows(
+        self, a: str, b: str, of_a: Mapping[str, np.ndarray], of_b: Mapping[str, np.ndarray]
+    ) -> list[dict[str, Any]]:
+        """What two spans have in common, at every sparsity, beside its nulls and its ceiling."""
+        in_a, in_b = (sum(halves.values(), np.zeros(1)) for halves in (of_a, of_b))
+        about = {"a": a, "b": b, "layer": int(self.layer), "matrix": self.matrix}
+        about |= {"tokens_a": int(in_a[-1]), "tokens_b": int(in_b[-1])}
+        mine, theirs = self._of(a, in_a), self._of(b, in_b)
+        permuted = self._of(f"{b}/shuffled", np.append(in_b[:-1][self.shuffle], 1))
+        ceilings = [self._ceiling(name, halves) for name, halves in ((a, of_a), (b, of_b)) if len(halves) == 2]
+        return [
+            about
+            | {
+                "sparsity": sparsity,
+                "iou": overlap(mine[k], theirs[k]),
+                "null_random": random_overlap(mine[k]),
+                "null_magnitude": (overlap(mine[k], self.magnitude[k]) + overlap(theirs[k], self.magnitude[k])) / 2,
+                "null_permuted": overlap(mine[k], permuted[k]),
+                "ceiling": float(np.mean([ceiling[k] for ceiling in ceilings])) if ceilings else None,
+            }
+            for k, sparsity in enumerate(SPARSITIES)
+        ]
+
+    def _ceiling(self, name: str, halves: Mapping[str, np.ndarray]) -> list[float]:
+        one, two = (self._of(f"{name}/{half}", halves[half]) for half in sorted(halves))
+        return [overlap(x, y) for x, y in zip(one, two, strict=True)]
+
+    def _of(self, name: str, sums: Float[np.ndarray, " I1"]) -> list[Bool[Tensor, "O I"]]:
+        if name not in self._known:
+            self._known[name] = _masks(wanda_scores(self.weight, torch.from_numpy(np.sqrt(sums[:-1]))))
+        return self._known[name]
+
+
+def _masks(scores: Float[Tensor, "O I"]) -> list[Bool[Tensor, "O I"]]:
+    return [keep_per_row(scores, sparsity) for sparsity in SPARSITIES]
 
 
 def random_overlap(mask: Bool[Tensor, "O I"]) -> float:

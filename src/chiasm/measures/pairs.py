@@ -5,7 +5,7 @@ PERCEPTUAL = ("image", "video", "audio")
 
 def is_perceptual(span: str) -> bool:
     """Whether a span (or every part of a union) is made of what an encoder saw or heard."""
-    roots = [part.strip().partition(".")[0].partition("[")[0] for part in span.split("+")]
+    roots = [part.partition("[")[0].strip().partition(".")[0] for part in span.split("+")]
     return all(root in PERCEPTUAL for root in roots)
 
 

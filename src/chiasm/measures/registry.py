@@ -10,6 +10,7 @@ from chiasm.measures.base import Measure
 from chiasm.measures.centres import Centres
 from chiasm.measures.drift import Drift
 from chiasm.measures.geometry import Geometry
+from chiasm.measures.inside import Inside
 from chiasm.measures.norms import Norms
 from chiasm.measures.overlap import Overlap
 from chiasm.measures.score import Score
@@ -26,7 +27,8 @@ class Wanted:
     """What the measures of one run need to know.
 
     `layers`: of the model. `vocabulary_tokens`: tokens per span that are read in words (0: none). `as_released` adds
-    the forms of the released code. `inside`: also read inside the blocks.
+    the forms of the released code. `inside`: also read inside the blocks; `token_pairs`: all pairs of tokens there too,
+    which is dear. `task_of`: the task of an example, for masks by task (empty: none).
     """
 
     spans: tuple[str, ...]
@@ -38,6 +40,8 @@ class Wanted:
     vocabulary_tokens: int = 16
     as_released: bool = False
     inside: bool = True
+    token_pairs: bool = False
+    task_of: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
 
 
@@ -52,12 +56,14 @@ def measures(wanted: Wanted) -> tuple[Measure, ...]:
     made: list[Measure] = [
         Norms(),
         Drift(as_released=wanted.as_released),
-        Score(spans),
+        Score(spans, seed=wanted.seed),
         Similarity(spans, wanted.centres, inside=wanted.inside),
-        TokenPairs(spans, few, wanted.centres, seed=wanted.seed),
-        Overlap(spans, wanted.matrices, seed=wanted.seed),
+        TokenPairs(spans, few, wanted.centres, seed=wanted.seed, inside=wanted.token_pairs),
+        Overlap(spans, wanted.matrices, seed=wanted.seed, task_of=wanted.task_of),
         Geometry(spans, few, seed=wanted.seed),
     ]
+    if wanted.inside:
+        made.append(Inside())
     if wanted.vocabulary_tokens:
         made.append(
             Vocabulary(

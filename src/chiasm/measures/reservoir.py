@@ -24,8 +24,8 @@ class Reservoir:
         return self._rank(example_id) < max(self._rank(name) for name in self.kept)
 
     def add(self, example_id: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep an example, and let go of one if there are too many."""
-        self.kept[example_id] = dict(arrays)
+        """Keep an example, or more of it, and let go of one if there are too many."""
+        self.kept[example_id] = self.kept.get(example_id, {}) | dict(arrays)
         if len(self.kept) > self.size:
             del self.kept[max(self.kept, key=self._rank)]
 

@@ -1,5 +1,6 @@
 """One number for how well what a model sees is aligned with what it reads."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from chiasm.core.groups import group_jackknife, means_without_each
 from chiasm.core.statistics import Estimate
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.measures.pairs import cross_pairs
+from chiasm.measures.resampling import RESAMPLES, Bootstrap
 from chiasm.models.observe import Batch, Seen
 
 _PAIRED = ("mean_token", "median_token")
@@ -22,7 +24,8 @@ class Score(Measure):
     `ima_0`: cosine of the perceptual tokens as they enter the decoder with the text at every depth; `ima_same`: of both
     at the same depth. Statistics: `mean_token` is the cosine of the two mean tokens and `median_token` the median over
     all pairs of tokens, each within one example, then averaged over examples; `mean_token_all_pairs` averages
-    `mean_token` over all pairs of examples, as the paper does.
+    `mean_token` over all pairs of examples, as the paper does. Intervals of the first two are bootstrapped over
+    examples, that of the last is a jackknife over groups, since pairs share examples.
 
     Source: Shukor & Cord 2024 (arXiv 2405.16700), section 3 and released code (`imagelayer0`). The paper's exact
     equation is not known to us, so both forms are given. Assumption: a cosine of means says something about the
@@ -31,9 +34,10 @@ class Score(Measure):
 
     name: ClassVar[str] = "score"
 
-    def __init__(self, spans: tuple[str, ...]) -> None:
+    def __init__(self, spans: tuple[str, ...], *, seed: int = 0) -> None:
         super().__init__()
         self.spans = spans
+        self.bootstrap = Bootstrap(seed)
         self._directions: list[np.ndarray] = []
         self._entering: dict[int, Tensor] = {}
         self._medians: dict[tuple[str, str, int], list[Tensor]] = {}
@@ -42,6 +46,7 @@ class Score(Measure):
         pairs = sum(sizes.tokens.get(a, 0) * sizes.tokens.get(b, 0) for a, b in cross_pairs(self.spans))
         states = sizes.layers + 1
         held = 4.0 * sizes.read * sizes.width + 20 * 8.0 * len(self.spans) * states * sizes.width
+        held += 8.0 * 7 * (RESAMPLES + 1) * len(cross_pairs(self.spans))
         return Price(4.0 * states * pairs * sizes.width, held)
 
     def see(self, seen: Seen) -> None:
@@ -66,7 +71,7 @@ class Score(Measure):
         self._directions, self._entering, self._medians = [], {}, {}
         for span in self.spans:
             examples, at = batch.places(span)
-            names = [batch.ids[e] for e in examples]
+            names = [batch.units[e] for e in examples]
             self.sums.add(f"{span}/n", names, np.ones(len(names)))
             self.sums.add(f"{span}/directions", names, directions[at])
         for a, b in cross_pairs(self.spans):
@@ -83,17 +88,25 @@ class Score(Measure):
                         ],
                     ]
                 )
-                name = [batch.ids[example]]
-                self.sums.add(f"{a}/{b}/n", name, np.ones(1))
-                self.sums.add(f"{a}/{b}", name, found[None])
+                self.bootstrap.add(f"{a}/{b}", [batch.units[example]], found[None])
+
+    def merge(self, other: "Score") -> None:
+        super().merge(other)
+        self.bootstrap.merge(other.bootstrap)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return super().state() | self.bootstrap.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        super().restore(state)
+        self.bootstrap.restore(state)
 
     def tables(self) -> Tables:
         rows = []
         for a, b in cross_pairs(self.spans):
-            if f"{a}/{b}" not in self.sums:
+            if f"{a}/{b}" not in self.bootstrap.sums:
                 continue
-            counts = self.sums[f"{a}/{b}/n"]
-            paired = group_jackknife(means_without_each(self.sums[f"{a}/{b}"], counts), counts)
+            paired = self.bootstrap.estimate(f"{a}/{b}", (2, len(_PAIRED)))
             everyone = group_jackknife(self._all_pairs(a, b), self.sums[f"{a}/n"])
             for k, name in enumerate(("ima_0", "ima_same")):
                 for j, statistic in enumerate(_PAIRED):

@@ -26,7 +26,7 @@ class Similarity(Measure):
     A span with itself, over pairs of examples, says how narrow the cone is that it lies in; the halves are the paper's
     p-p and t-t (first and second half of the examples). Variants: `raw`; `centred`, after the span's own mean token
     in the pilot was subtracted; `no_outliers`, without the pilot's outlier dimensions. Inside the block (taps norm1
-    to down): `avg`, raw and centred.
+    to down): `avg`.
 
     The same sums give the table `geometry` its `narrowness`: the mean cosine of a span's tokens to their mean
     direction, tokens weighted so that examples count alike.
@@ -48,7 +48,7 @@ class Similarity(Measure):
         vectors = 6.0 * (sizes.layers + 1) * sizes.width
         operations = 5.0 * (sizes.layers + 1) * sizes.read * sizes.width
         if self.inside:
-            vectors += 2.0 * sizes.layers * (5 * sizes.width + sizes.inner)
+            vectors += 3.0 * sizes.layers * (5 * sizes.width + sizes.inner)
             operations += 2.0 * sizes.layers * sizes.read * (5 * sizes.width + sizes.inner)
         return Price(operations, GROUPS * 8.0 * len(sizes.tokens) * vectors)
 
@@ -66,13 +66,14 @@ class Similarity(Measure):
         if centre is not None:
             offsets = centre.offsets(seen.batch, seen.states)
             yield "avg", "centred", _unit(seen.means - offsets, torch.linalg.vector_norm(offsets, dim=-1))
+            keep = centre.keep.to(seen.states)
+            yield "avg", "no_outliers", _unit(seen.means * keep)
         if seen.site != "residual":
             return
         yield "mean", "raw", seen.directions_mean
         if centre is None:
             return
-        keep, pool = centre.keep.to(seen.states), averaging(seen.batch, seen.states)
-        yield "avg", "no_outliers", _unit(seen.means * keep)
+        pool = averaging(seen.batch, seen.states)
         spread = over_tokens(seen.batch, offsets)
         centred = seen.states - spread
         sizes = torch.linalg.vector_norm(centred, dim=-1)
@@ -84,18 +85,18 @@ class Similarity(Measure):
         waiting, self._waiting = self._waiting, {}
         for span in self.spans:
             examples, _ = batch.places(span)
-            self.sums.add(f"n/{span}", [batch.ids[e] for e in examples], np.ones(len(examples)))
+            self.sums.add(f"n/{span}", [batch.units[e] for e in examples], np.ones(len(examples)))
         for a, b in self._pairs():
             shared, _, _ = batch.both(a, b)
-            self.sums.add(f"n/{a}/{b}", [batch.ids[e] for e in shared], np.ones(len(shared)))
+            self.sums.add(f"n/{a}/{b}", [batch.units[e] for e in shared], np.ones(len(shared)))
         for key, vectors in waiting.items():
             for span in self.spans:
                 examples, at = batch.places(span)
-                self.sums.add(f"{key}/{span}", [batch.ids[e] for e in examples], vectors[at])
+                self.sums.add(f"{key}/{span}", [batch.units[e] for e in examples], vectors[at])
             for a, b in self._pairs():
                 shared, in_a, in_b = batch.both(a, b)
                 products = (vectors[in_a] * vectors[in_b]).sum(axis=-1)
-                self.sums.add(f"{key}/{a}/{b}", [batch.ids[e] for e in shared], products)
+                self.sums.add(f"{key}/{a}/{b}", [batch.units[e] for e in shared], products)
 
     def _pairs(self) -> list[tuple[str, str]]:
         return list(combinations_with_replacement(self.spans, 2))

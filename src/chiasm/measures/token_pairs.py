@@ -15,12 +15,13 @@ from chiasm.measures.centres import Centres, over_tokens
 from chiasm.measures.pairs import cross_pairs
 from chiasm.measures.reservoir import Reservoir
 from chiasm.models.observe import Batch, Seen, inverse
+from chiasm.models.sites import SITES
 
 MODES = ("median", "max", "min", "max_mean", "diagonal")
 
 
 class TokenPairs(Measure):
-    """Modes of similarity over the n_a x n_b cosines between tokens, at sampled depths of the residual stream.
+    """Modes of similarity over the n_a x n_b cosines between tokens, at sampled depths; with `inside` at all taps too.
 
     `median`, `max`, `min` over all of them; `max_mean`: mean over the tokens of `a` of the largest with any of `b`;
     `diagonal`: mean over tokens of equal rank within their spans. Paired rows use every example and all tokens, for
@@ -42,20 +43,27 @@ class TokenPairs(Measure):
         examples: int = 16,
         tokens: int = 64,
         seed: int = 0,
+        inside: bool = False,
     ) -> None:
         super().__init__()
         self.spans, self.layers, self.centres, self.tokens, self.seed = spans, layers, centres, tokens, seed
+        self.inside = inside
         self.reservoir = Reservoir(examples, seed)
-        self._found: dict[tuple[str, str, int, str, int], Float[Tensor, " modes"]] = {}
+        self._found: dict[tuple[str, int], Float[Tensor, " modes"]] = {}
         self._kept: dict[int, dict[str, np.ndarray]] = {}
+
+    def sites(self) -> frozenset[str]:
+        return frozenset(SITES) if self.inside else frozenset({"residual"})
 
     def price(self, sizes: Sizes) -> Price:
         pairs = sum(sizes.tokens.get(a, 0) * sizes.tokens.get(b, 0) for a, b in cross_pairs(self.spans))
-        per_example = sizes.sampled * sum(min(self.tokens, n) for n in sizes.tokens.values()) * sizes.width
-        return Price(4.0 * sizes.sampled * pairs * sizes.width, 2 * 4.0 * self.reservoir.size * per_example)
+        # Widths of all sites that are read at a depth; three variants of each.
+        width = (6 * sizes.width + sizes.inner) if self.inside else sizes.width
+        per_example = 3 * sizes.sampled * sum(min(self.tokens, n) for n in sizes.tokens.values()) * width
+        return Price(3 * 2.0 * sizes.sampled * pairs * width, 4.0 * self.reservoir.size * per_example)
 
     def see(self, seen: Seen) -> None:
-        if seen.site != "residual" or seen.layer not in self.layers:
+        if seen.site not in self.sites() or seen.layer not in self.layers:
             return
         places = {(s.example, s.span): slice(s.start, s.stop) for s in seen.batch.segments}
         for variant, states, size in self._variants(seen):
@@ -64,11 +72,13 @@ class TokenPairs(Measure):
                 there = {span: unit[places[example, span]] for span in self.spans if (example, span) in places}
                 for a, b in cross_pairs(self.spans):
                     if a in there and b in there:
-                        self._found[a, b, seen.layer, variant, example] = statistics(there[a] @ there[b].T)
+                        self._found[f"{a}/{b}/{seen.site}/{seen.layer}/{variant}", example] = statistics(
+                            there[a] @ there[b].T
+                        )
                 if self.reservoir.wants(name):
                     for span, tokens in there.items():
                         chosen = tokens[self._sample(len(tokens))].cpu().float().numpy()
-                        self._kept.setdefault(example, {})[f"{seen.layer}/{variant}/{span}"] = chosen
+                        self._kept.setdefault(example, {})[f"{seen.site}/{seen.layer}/{variant}/{span}"] = chosen
 
     def _variants(self, seen: Seen) -> list[tuple[str, Float[Tensor, "N D"], Tensor | float]]:
         """Name, states, and the norm of what was subtracted from each."""
@@ -77,7 +87,8 @@ class TokenPairs(Measure):
         if centre is None:
             return raw
         offsets = over_tokens(seen.batch, centre.offsets(seen.batch, seen.states))
-        return [*raw, ("centred", seen.states - offsets, torch.linalg.vector_norm(offsets, dim=-1))]
+        centred = ("centred", seen.states - offsets, torch.linalg.vector_norm(offsets, dim=-1))
+        return [*raw, centred, ("no_outliers", seen.states * centre.keep.to(seen.states), 0.0)]
 
     def _sample(self, n: int) -> np.ndarray:
         # Spans of equal length give up the same tokens, so that ranks stay comparable.
@@ -89,10 +100,10 @@ class TokenPairs(Measure):
     def end(self, batch: Batch) -> None:
         found, self._found = self._found, {}
         kept, self._kept = self._kept, {}
-        for (a, b, layer, variant, example), values in found.items():
+        for (key, example), values in found.items():
             if example not in batch.failures:
                 both = np.concatenate([values.cpu().double().numpy(), [1.0]])
-                self.sums.add(f"{a}/{b}/{layer}/{variant}", [batch.ids[example]], both[None])
+                self.sums.add(key, [batch.units[example]], both[None])
         for example, arrays in kept.items():
             if example not in batch.failures:
                 self.reservoir.add(batch.ids[example], arrays)
@@ -111,15 +122,16 @@ class TokenPairs(Measure):
     def tables(self) -> Tables:
         rows = []
         for key in sorted(self.sums.arrays):
-            a, b, layer, variant = key.split("/")
+            a, b, tap, layer, variant = key.split("/")
             sums = self.sums[key]
             e = group_jackknife(means_without_each(sums[:, :-1], sums[:, -1]), sums[:, -1])
-            rows += _rows(a, b, int(layer), variant, True, e)
-        for layer in self.layers:
+            rows += _rows(a, b, tap, int(layer), variant, True, e)
+        kept = {key.rpartition("/")[0] for arrays in self.reservoir.kept.values() for key in arrays}
+        for place in sorted(kept):
+            tap, layer, variant = place.split("/")
             for a, b in combinations_with_replacement(self.spans, 2):
-                for variant in ("raw", "centred"):
-                    e = self._between(f"{layer}/{variant}/{a}", f"{layer}/{variant}/{b}")
-                    rows += [] if e is None else _rows(a, b, layer, variant, False, e)
+                e = self._between(f"{place}/{a}", f"{place}/{b}")
+                rows += [] if e is None else _rows(a, b, tap, int(layer), variant, False, e)
         return {"similarity": rows}
 
     def _between(self, in_a: str, in_b: str) -> Estimate | None:
@@ -152,8 +164,8 @@ def statistics(cosines: Float[Tensor, "n m"]) -> Float[Tensor, " modes"]:
     return torch.stack([median, flat.max(), flat.min(), cosines.amax(dim=1).mean(), cosines.diagonal().mean()])
 
 
-def _rows(a: str, b: str, layer: int, variant: str, paired: bool, e: Estimate) -> list[dict[str, Any]]:
-    about = {"a": a, "b": b, "layer": layer, "tap": "residual", "paired": paired, "variant": variant, "n": e.n}
+def _rows(a: str, b: str, tap: str, layer: int, variant: str, paired: bool, e: Estimate) -> list[dict[str, Any]]:
+    about = {"a": a, "b": b, "layer": layer, "tap": tap, "paired": paired, "variant": variant, "n": e.n}
     return [
         about | {"mode": mode, "mean": float(e.mean[k]), "low": bound(float(e.low[k])), "high": bound(float(e.high[k]))}
         for k, mode in enumerate(MODES)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from chiasm.core.groups import group_jackknife, means_without_each, priority
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
-from chiasm.measures.pairs import cross_pairs
+from chiasm.measures.pairs import cross_pairs, is_perceptual
 from chiasm.models.observe import Batch, Seen
 
 _LEAST = 1e-30
@@ -18,6 +18,12 @@ _LEAST = 1e-30
 
 NEAREST = 20
 """Words per span and state that the table `nearest` names."""
+
+RANKS = (1, 5)
+"""How many of a token's most probable words are counted."""
+
+BINS = 120
+"""Stretches of the vocabulary in the table `histogram`, as many as published."""
 
 
 class Vocabulary(Measure):
@@ -27,7 +33,10 @@ class Vocabulary(Measure):
     over tokens. Against another span, `kl` (of this span from that one) and `js` compare the spans' mean distributions
     within each example. Against a later state (`state k`), they are of each token with itself, averaged, and so is the
     `cosine` of the two distributions. `kl_sticky`, with `as_released`: the perceptual span stays at the embeddings,
-    as the released code has it by a variable that is never reset (the right form, `kl`, is at the same depth).
+    as the released code has it by a variable that is never reset (the right form, `kl`, is at the same depth); against
+    a later state it is each perceptual token at the embeddings with itself there.
+
+    Histograms: how often each word is among a token's 1 and 5 most probable ones.
 
     Source: Shukor & Cord 2024 (arXiv 2405.16700), section 3.1 and Figure 13; released `compute_histograms.py`, lines
     126, 479, 651 and 928. The released code also pairs tokens of unrelated examples by their place in a list, which
@@ -57,11 +66,12 @@ class Vocabulary(Measure):
         self._nearest: list[tuple[str, int, Tensor]] = []
         self._past: dict[int, Tensor] = {}
         self._entering: dict[int, Tensor] = {}
+        self._first: dict[int, Tensor] = {}
 
     def price(self, sizes: Sizes) -> Price:
         read = sum(min(self.tokens, n) for n in sizes.tokens.values())
         operations = sizes.sampled * read * (2.0 * sizes.width + 20) * sizes.vocabulary
-        held = 4.0 * read * sizes.vocabulary + 8.0 * sizes.sampled * len(sizes.tokens) * sizes.vocabulary
+        held = 4.0 * read * sizes.vocabulary + 8.0 * len(RANKS) * sizes.sampled * len(sizes.tokens) * sizes.vocabulary
         return Price(operations, held)
 
     def see(self, seen: Seen) -> None:
@@ -77,10 +87,14 @@ class Vocabulary(Measure):
             p = logs.exp()
             here = f"{segment.span}/{seen.layer}"
             self._values.append((f"{here}/entropy/", segment.example, entropy(p).mean()))
-            self._nearest.append((here, segment.example, logs.argmax(dim=-1)))
+            best = logs.topk(min(RANKS[-1], self._size), dim=-1).indices
+            self._nearest += [(f"{here}/{k}", segment.example, best[:, :k].flatten()) for k in RANKS]
             if before is not None:
-                past, there = self._past[index], f"{segment.span}/{before}"
+                past, there = self._past[index].to(p.device), f"{segment.span}/{before}"
                 against = f"state {seen.layer}"
+                if self.as_released and is_perceptual(segment.span):
+                    sticky = kl(self._first[index].to(p.device), p).mean()
+                    self._values.append((f"{there}/kl_sticky/{against}", segment.example, sticky))
                 self._values += [
                     (f"{there}/{name}/{against}", segment.example, value.mean())
                     for name, value in (("kl", kl(past, p)), ("js", js(past, p)), ("cosine", _cosine(past, p)))
@@ -89,6 +103,7 @@ class Vocabulary(Measure):
             means[segment.example, segment.span] = p.mean(dim=0)
             if place == 0:
                 self._entering[index] = means[segment.example, segment.span]
+                self._first[index] = p
         self._between(seen, means)
 
     def _between(self, seen: Seen, means: Mapping[tuple[int, str], Tensor]) -> None:
@@ -121,10 +136,10 @@ class Vocabulary(Measure):
     def end(self, batch: Batch) -> None:
         values, self._values = self._values, []
         nearest, self._nearest = self._nearest, []
-        self._past, self._entering = {}, {}
+        self._past, self._entering, self._first = {}, {}, {}
         for key, example, value in values:
             if example not in batch.failures:
-                self.sums.add(key, [batch.ids[example]], np.array([[float(value), 1.0]]))
+                self.sums.add(key, [batch.units[example]], np.array([[float(value), 1.0]]))
         for key, example, ids in nearest:
             if example not in batch.failures:
                 # The last cell counts the examples.
@@ -161,12 +176,12 @@ class Vocabulary(Measure):
                     "n": e.n,
                 }
             )
-        return {"vocabulary": rows, "nearest": self._words()}
+        return {"vocabulary": rows, "nearest": self._words(), "histogram": self._histogram()}
 
     def _words(self) -> list[dict[str, Any]]:
         rows = []
         for key in sorted(self.counts, key=_order):
-            span, _, layer = key.partition("/")
+            span, layer, rank = key.split("/")
             counts, n = self.counts[key][:-1], int(self.counts[key][-1])
             # Ties in the order of the ids.
             best = np.argsort(-counts, kind="stable")[:NEAREST]
@@ -174,13 +189,29 @@ class Vocabulary(Measure):
                 {
                     "span": span,
                     "layer": int(layer),
+                    "k": int(rank),
                     "token_id": int(token),
                     "word": self.words(int(token)),
-                    "share": float(counts[token] / counts.sum()),
+                    "share": int(rank) * float(counts[token] / counts.sum()),
                     "n": n,
                 }
                 for token in best
                 if counts[token]
+            ]
+        return rows
+
+    def _histogram(self) -> list[dict[str, Any]]:
+        rows = []
+        for key in sorted(self.counts, key=_order):
+            span, layer, rank = key.split("/")
+            counts, n = self.counts[key][:-1], int(self.counts[key][-1])
+            edges = np.unique(np.linspace(0, len(counts), BINS + 1).round().astype(int))
+            shares = np.add.reduceat(counts, edges[:-1]) / counts.sum()
+            about = {"span": span, "layer": int(layer), "k": int(rank), "n": n}
+            rows += [
+                about | {"start": int(start), "stop": int(stop), "share": float(share)}
+                for start, stop, share in zip(edges[:-1], edges[1:], shares, strict=True)
+                if share
             ]
         return rows
 

@@ -11,15 +11,22 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
 from chiasm.models.sites import Block
-from chiasm.models.taps import hook_inputs, hook_sites, replace_embeddings
+from chiasm.models.taps import hook_inputs, hook_sites, keep_apart, replace_embeddings
 from chiasm.models.view import ModelView
+
+
+class Apart(NamedTuple):
+    """No attention between the tokens of `spans` and all others in the first `blocks` blocks."""
+
+    spans: tuple[str, ...]
+    blocks: int
 
 
 class Segment(NamedTuple):
@@ -35,13 +42,18 @@ class Segment(NamedTuple):
 class Batch:
     """Which tokens of a padded batch are read. `failures`: index of an example and why its states mean nothing.
 
-    `rows` (N): places in the batch flattened to (B T); padding is never among them.
+    `rows` (N): places in the batch flattened to (B T); padding is never among them. `units`: what each example is
+    drawn with (questions on one picture share theirs); by default every example stands for itself.
     """
 
     ids: tuple[str, ...]
     segments: tuple[Segment, ...]
     rows: np.ndarray
     failures: dict[int, str] = field(default_factory=dict)
+    units: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.units = self.units or self.ids
 
     def good(self, segment: Segment) -> bool:
         """Whether the segment's example has sound states."""
@@ -151,11 +163,13 @@ def observe(
     sites: frozenset[str] = frozenset({"residual"}),
     listen_inputs: InputListener | None = None,
     replace: Replacement | None = None,
+    apart: Apart | None = None,
 ) -> Batch:
     """Run `encoded` as one batch and hand what passes `sites` to `listen`, layer by layer; nothing is kept here.
 
     `listen_inputs` gets what the matrices of every block read. `replace` changes the embeddings before the first
-    block (batch, then the padding before each example). Examples with NaN or infinite states are named, with their
+    block (batch, then the padding before each example). `apart` keeps kinds of tokens from attending to each other in
+    the first blocks. Examples with NaN or infinite states are named, with their
     layer, in the batch's `failures` as soon as the forward has ended.
     """
     inputs, padding = view.collate(encoded)
@@ -173,12 +187,28 @@ def observe(
         hook_sites(view, blocks, sites, hear, stack)
         if replace is not None:
             replace_embeddings(view, lambda states: replace(states, padding), stack)
+        if apart is not None:
+            keep_apart(view, apart.blocks, *_kinds(encoded, apart.spans, padding, inputs["input_ids"].shape[1]), stack)
         if listen_inputs is not None:
             hook_inputs(blocks, lambda layer, names, x: listen_inputs(layer, names, batch, gather(x)), stack)
         stack.enter_context(view.readable_attention())
         view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False)
     batch.failures |= _failures(batch, torch.stack([f.cpu() for f in finite]).numpy())
     return batch
+
+
+def _kinds(
+    encoded: Sequence[Encoded], spans: Sequence[str], padding: Sequence[int], length: int
+) -> tuple[Bool[Tensor, "B T"], Bool[Tensor, "B T"]]:
+    """Which positions are of `spans`, and which are no padding."""
+    inside = torch.zeros(len(encoded), length, dtype=torch.bool)
+    real = torch.zeros_like(inside)
+    for row, (item, before) in enumerate(zip(encoded, padding, strict=True)):
+        real[row, before:] = True
+        for span in spans:
+            if span in item.spans:
+                inside[row, torch.from_numpy(item.spans[span] + before)] = True
+    return inside, real
 
 
 class _Gather:

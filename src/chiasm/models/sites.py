@@ -36,6 +36,10 @@ class Block:
     places: Mapping[str, Place]
     linears: tuple[tuple[str, ...], ...]
 
+    def matrices(self) -> tuple[nn.Linear, ...]:
+        """All of `linears`."""
+        return tuple(self.matrix(name) for names in self.linears for name in names)
+
     def matrix(self, name: str) -> nn.Linear:
         """The matrix called `name`."""
         found = self.layer.get_submodule(name)

@@ -4,9 +4,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from chiasm.models.executors.frame import layer_arguments
+from chiasm.models.executors.masks import allowed_rows, as_layer_mask
 from chiasm.models.sites import Block, Place, first_tensor
 from chiasm.models.view import ModelView
 
@@ -71,6 +74,27 @@ def replace_embeddings(view: ModelView, change: Callable[[Tensor], Tensor], stac
     # Before the hooks that read, so that they see what is put in.
     handle = view.layers[0].register_forward_pre_hook(hook, with_kwargs=True, prepend=True)
     stack.callback(handle.remove)
+
+
+def keep_apart(
+    view: ModelView, blocks: int, perceptual: Bool[Tensor, "B T"], real: Bool[Tensor, "B T"], stack: ExitStack
+) -> None:
+    """Let no perceptual token attend to another kind, nor the other way, in the first `blocks` blocks.
+
+    Source: the code released with Shukor & Cord 2024 (`unimodal_attention_mask`).
+    """
+    crossing = (perceptual[:, :, None] != perceptual[:, None, :]) & real[:, :, None] & real[:, None, :]
+
+    def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        hidden, named = layer_arguments(layer, args, kwargs)
+        size, length = hidden.shape[:2]
+        kind = view.attention_implementation
+        rows = torch.arange(length, device=hidden.device)
+        allowed = allowed_rows(named.get("attention_mask"), rows, length, size, kind) & ~crossing.to(hidden.device)
+        return (hidden,), named | {"attention_mask": as_layer_mask(allowed, kind, hidden.dtype)}
+
+    for layer in view.layers[:blocks]:
+        stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
 
 
 def _states(values: Any, module: nn.Module) -> Tensor:

@@ -88,14 +88,44 @@ VOCABULARY = TableSchema(
     ),
 )
 
+INSIDE = TableSchema(
+    "inside",
+    (
+        _SPAN,
+        Column("layer", "int", "Layer", "", "Hidden state at the tap residual, else the 0-based block."),
+        Column("tap", "string", "Tap", "", "Where in the block: residual, norm1, attention, ..., down."),
+        Column("quantity", "string", "Quantity", "", "norm, or change: cosine with the same token one block later."),
+        _MEAN,
+        _LOW,
+        _HIGH,
+        _N,
+    ),
+)
+
+_RANK = Column("k", "int", "Rank", "", "A word counts where it is among the k most probable ones of a token.")
+
+HISTOGRAM = TableSchema(
+    "histogram",
+    (
+        _SPAN,
+        _STATE,
+        _RANK,
+        Column("start", "int", "From", "", "First token id of a stretch of the vocabulary."),
+        Column("stop", "int", "To", "", "Token id behind its last."),
+        Column("share", "float", "Share", "", "Of all words that are counted; stretches without any have no row."),
+        _N,
+    ),
+)
+
 NEAREST = TableSchema(
     "nearest",
     (
         _SPAN,
         _STATE,
+        _RANK,
         Column("token_id", "int", "Token", "", "Index in the model's vocabulary."),
         Column("word", "string", "Word", "", "Its text."),
-        Column("share", "float", "Share", "", "Of the span's tokens whose most probable word it is."),
+        Column("share", "float", "Share", "", "Of the span's tokens that have it among their k most probable words."),
         _N,
     ),
 )
@@ -140,8 +170,14 @@ OVERLAP = TableSchema(
         Column("null_permuted", "float", "Permuted norms", "", "Overlap when the second span's norms are shuffled."),
         Column("tokens_a", "int", "Tokens, first", "", "How many tokens the first span's norms rest on."),
         Column("tokens_b", "int", "Tokens, second", "", "How many tokens the second span's norms rest on."),
+        Column(
+            "ceiling", "float", "Ceiling", "", "Mean overlap of a span with itself, norms from halves.", nullable=True
+        ),
     ),
 )
+
+OVERLAP_TASKS = TableSchema("overlap_tasks", OVERLAP.columns)
+OVERLAP_RELEASED = TableSchema("overlap_released", OVERLAP.columns)
 
 SCORE = TableSchema(
     "score",
@@ -193,7 +229,35 @@ CORRELATION = TableSchema(
     ),
 )
 
-MEASURED = (NORMS, DRIFT, DRIFT_RELEASED, SIMILARITY, VOCABULARY, NEAREST, GEOMETRY, MAP, OVERLAP, SCORE)
-_CONTROL = Column("control", "string", "Control", "", "noise: random tokens for the image; twin: random weights.")
-ALIGN = (EXTENTS, COMPARE, CORRELATION, *MEASURED, *(s.plus(f"{s.name}_controls", _CONTROL) for s in MEASURED))
+MEASURED = (
+    NORMS,
+    DRIFT,
+    DRIFT_RELEASED,
+    SIMILARITY,
+    INSIDE,
+    VOCABULARY,
+    NEAREST,
+    HISTOGRAM,
+    GEOMETRY,
+    MAP,
+    OVERLAP,
+    OVERLAP_TASKS,
+    SCORE,
+)
+_CONTROL = Column(
+    "control",
+    "string",
+    "Control",
+    "",
+    "noise: random tokens for the image; twin: random weights; apart: no attention between them.",
+)
+ALIGN = (
+    EXTENTS,
+    COMPARE,
+    CORRELATION,
+    *MEASURED,
+    OVERLAP_RELEASED,
+    *(s.plus(f"{s.name}_controls", _CONTROL) for s in MEASURED),
+)
 NOISE_TOKENS = "noise"
+APART = "apart"

@@ -4,7 +4,8 @@ Source: Shukor & Cord 2024, "Implicit Multimodal Alignment" (arXiv 2405.16700).
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -12,24 +13,28 @@ import numpy as np
 from rich.console import Console
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.core.example import Example
+from chiasm.core.example import Example, input_key
 from chiasm.core.groups import priority
-from chiasm.measures.base import Price
+from chiasm.measures.base import Measure, Price
 from chiasm.measures.centres import PILOT
 from chiasm.models.encoded import Encoded
 from chiasm.models.observe import Batch
 from chiasm.models.view import ModelView
-from chiasm.results.align_schemas import NOISE_TOKENS
+from chiasm.results.align_schemas import APART, NOISE_TOKENS
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import TWIN
 from chiasm.results.tables import Rows
 from chiasm.runners import folded
 from chiasm.runners.base import Computed
+from chiasm.studies.align_released import ReleasedMasks
 from chiasm.studies.align_spec import AlignSpec
 from chiasm.studies.align_subject import Subject
 from chiasm.studies.common import for_preparing
 
 _MODEL = "model"
+_RELEASED = "released"
+_TASKS = 8
+"""Question types, the most frequent ones, that masks are compared between."""
 
 
 class Prepared(NamedTuple):
@@ -44,13 +49,24 @@ class Prepared(NamedTuple):
 class AlignWork(folded.Folding[Prepared]):
     """The measures of `spec` on `view`, and on its controls, added up over examples."""
 
-    def __init__(self, spec: AlignSpec, view: ModelView, twin: ModelView | None = None) -> None:
+    def __init__(
+        self,
+        spec: AlignSpec,
+        view: ModelView,
+        twin: ModelView | None = None,
+        task_of: Mapping[str, str] | None = None,
+    ) -> None:
         self.spec, self.view = spec, view
         self.twin = twin if spec.controls else None
         self.seconds = 0.0
-        self.subjects = {_MODEL: Subject(spec, view)}
+        self.left_out: dict[str, str] = {}
+        self.subjects = {_MODEL: Subject(spec, view, task_of=task_of)}
+        self.released = ReleasedMasks(spec, view) if spec.as_released else None
         if spec.controls:
             self.subjects[NOISE_TOKENS] = Subject(spec, view, noise=True)
+            blocks = view.n_layers // 2 if spec.apart is None else spec.apart
+            if blocks:
+                self.subjects[APART] = Subject(spec, view, apart=blocks)
         if self.twin is not None:
             self.subjects[TWIN] = Subject(spec, self.twin)
         self._preparing = for_preparing(view)
@@ -62,7 +78,7 @@ class AlignWork(folded.Folding[Prepared]):
         Returns what measures cost on an example of the pilot; nothing if none could be used.
         """
         prices: dict[str, Price] = {}
-        for kind, subject in self.subjects.items():
+        for kind, subject in list(self.subjects.items()):
             among = examples if kind == _MODEL else examples[: self.spec.control_limit]
             chosen = sorted(among, key=lambda example: (priority(example.id, self.spec.seed), example.id))[:PILOT]
             encoded = []
@@ -70,7 +86,14 @@ class AlignWork(folded.Folding[Prepared]):
                 # The run itself tells which examples cannot be used, and why.
                 with suppress(ExampleError):
                     encoded.append(subject.view.encode(example, instruction=self.spec.instruction))
-            subject.pilot(encoded)
+            try:
+                subject.pilot(encoded)
+            except ChiasmError as error:
+                # Layers whose attention mask cannot be read (linear attention) cannot keep anything apart.
+                if kind != APART:
+                    raise
+                del self.subjects[kind]
+                self.left_out[kind] = str(error)
             if kind == _MODEL and encoded:
                 prices = subject.prices(encoded[0])
         return prices
@@ -87,7 +110,7 @@ class AlignWork(folded.Folding[Prepared]):
             return Computed({})
         started = time.perf_counter()
         encoded = [item.encoded for item in prepared]
-        batch = self.subjects[_MODEL].read(encoded)
+        batch = self.subjects[_MODEL].read(encoded, _units(prepared))
         skipped = self._controls([item for item in prepared if item.index < self.spec.control_limit])
         self.seconds += time.perf_counter() - started
         failures = [(batch.ids[index], reason) for index, reason in sorted(batch.failures.items())]
@@ -97,39 +120,57 @@ class AlignWork(folded.Folding[Prepared]):
     def state(self) -> Mapping[str, np.ndarray]:
         return {
             f"{kind}|{measure.name}|{key}": value
-            for kind, subject in self.subjects.items()
-            for measure in subject.measures
+            for kind, measure in self._measures()
             for key, value in measure.state().items()
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        for kind, subject in self.subjects.items():
-            for measure in subject.measures:
-                prefix = f"{kind}|{measure.name}|"
-                measure.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        for kind, measure in self._measures():
+            prefix = f"{kind}|{measure.name}|"
+            measure.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
 
     def tables(self) -> Mapping[str, Rows]:
         found: dict[str, list[dict[str, Any]]] = {}
-        for kind, subject in self.subjects.items():
-            for measure in subject.measures:
-                for table, rows in measure.tables().items():
-                    if kind == _MODEL:
-                        found.setdefault(table, []).extend(rows)
-                    else:
-                        told = [row | {"control": kind} for row in rows]
-                        found.setdefault(f"{table}_controls", []).extend(told)
+        for kind, measure in self._measures():
+            for table, rows in measure.tables().items():
+                if kind == _MODEL:
+                    found.setdefault(table, []).extend(rows)
+                elif kind == _RELEASED:
+                    found.setdefault(f"{table}_released", []).extend(rows)
+                else:
+                    told = [row | {"control": kind} for row in rows]
+                    found.setdefault(f"{table}_controls", []).extend(told)
         return found
+
+    def _measures(self) -> Iterator[tuple[str, Measure]]:
+        for kind, subject in self.subjects.items():
+            yield from ((kind, measure) for measure in subject.measures)
+        if self.released is not None:
+            yield from ((_RELEASED, measure) for measure in self.released.measures)
 
     def _controls(self, items: Sequence[Prepared]) -> list[tuple[str, str]]:
         skipped = []
-        if items and NOISE_TOKENS in self.subjects:
-            batch = self.subjects[NOISE_TOKENS].read([item.encoded for item in items])
-            skipped += [(batch.ids[k], f"{NOISE_TOKENS}: {reason}") for k, reason in batch.failures.items()]
-        twins = [item.twin for item in items if item.twin is not None]
-        if twins:
-            batch = self.subjects[TWIN].read(twins)
-            skipped += [(batch.ids[k], f"{TWIN}: {reason}") for k, reason in batch.failures.items()]
+        if not items:
+            return []
+        for kind, subject in self.subjects.items():
+            if kind != _MODEL:
+                encoded = [item.encoded if item.twin is None else item.twin for item in items]
+                batch = subject.read(encoded if kind == TWIN else [item.encoded for item in items], _units(items))
+                skipped += [(batch.ids[k], f"{kind}: {reason}") for k, reason in batch.failures.items()]
+        if self.released is not None:
+            self.released.read([item.encoded for item in items], _units(items))
         return skipped
+
+
+def _units(prepared: Sequence[Prepared]) -> tuple[str, ...]:
+    """What examples are drawn with: questions on one picture come together."""
+    return tuple(input_key(item.example) for item in prepared)
+
+
+def _tasks(examples: Sequence[Example]) -> dict[str, str]:
+    """The task of each example, of the most frequent ones; nothing where there are not two."""
+    often = [name for name, count in Counter(e.type for e in examples).most_common(_TASKS) if name and count > 1]
+    return {e.id: e.type for e in examples if e.type in often} if len(often) > 1 else {}
 
 
 def run_align(
@@ -138,12 +179,12 @@ def run_align(
     examples: Sequence[Example],
     directory: RunDirectory,
     twin: ModelView | None = None,
-) -> None:
-    """Fill `directory` with the tables of `spec`; what it already holds is not computed again.
+) -> AlignWork:
+    """Fill `directory` with the tables of `spec`; what it already holds is not computed again. Returns what was read.
 
     **Errors:** `ChiasmError` for an unknown span, or if no example is left or none has both kinds of span.
     """
-    work = AlignWork(spec, view, twin)
+    work = AlignWork(spec, view, twin, _tasks(examples) if spec.by_task else None)
     prices = work.pilot(examples)
     _tell_prices(prices)
     folded.run(work, examples, directory, spec.unit, "align")
@@ -153,8 +194,10 @@ def run_align(
     directory.manifest = directory.manifest | {
         "seconds": {"compute": round(work.seconds, 3)},
         "prices": {name: price._asdict() for name, price in prices.items()},
+        "controls_left_out": work.left_out,
     }
     directory.finish()
+    return work
 
 
 def _tell_prices(prices: Mapping[str, Price]) -> None:

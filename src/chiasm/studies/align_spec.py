@@ -17,8 +17,10 @@ class AlignSpec:
     `span`: which parts of the sequence are read; perceptual ones are compared with textual ones. `as_released`: also
     the forms of the released code, where they are not the right ones. `controls`: also random tokens in place of the
     image, and the `twin`, a model with random weights, on the first `control_limit` examples. `inside`: also read
-    between the parts of every block. `vocabulary_tokens`: tokens per span and example that are read in words (0: none).
-    `unit`: examples computed together.
+    between the parts of every block; `token_pairs`: there also the statistics of all pairs of tokens, which is dear.
+    `by_task`: masks also by question type. `apart`: blocks that keep the modalities apart in the control of that name
+    (None: half of them; 0: no such control). `vocabulary_tokens`: tokens per span and example that are read in words
+    (0: none). `unit`: examples computed together.
     """
 
     model: str
@@ -28,10 +30,13 @@ class AlignSpec:
     split: str = "heldout"
     as_released: bool = False
     inside: bool = True
+    token_pairs: bool = False
+    by_task: bool = False
     vocabulary_tokens: int = 16
     controls: bool = True
     control_limit: int = 64
     twin: str | None = None
+    apart: int | None = None
     instruction: str = DEFAULT_INSTRUCTION
     seed: int = 0
     unit: int = 8
@@ -41,9 +46,12 @@ class AlignSpec:
             ("batch-size", self.unit, 1),
             ("control-limit", self.control_limit, 1),
             ("vocabulary-tokens", self.vocabulary_tokens, 0),
+            ("apart", 0 if self.apart is None else self.apart, 0),
         ):
             if value < least:
                 raise ChiasmError(f"--{name} {value}", f"the least is {least}", "Give a larger number")
+        if self.token_pairs and not self.inside:
+            raise ChiasmError("--token-pairs", "--no-inside leaves out the places that it reads", "Drop one of them")
         if len(set(self.span)) < len(self.span):
             raise ChiasmError("these spans", "one is given twice", "Give every span once")
         sides = {is_perceptual(span) for span in self.span}

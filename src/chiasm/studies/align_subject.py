@@ -1,6 +1,6 @@
 """One model that an alignment run reads, with everything that is measured on it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -10,19 +10,33 @@ from chiasm.measures.base import Price, Sizes
 from chiasm.measures.centres import Pilot
 from chiasm.measures.noise import NoiseTokens
 from chiasm.measures.overlap import matrices_of
+from chiasm.measures.pairs import PERCEPTUAL
 from chiasm.measures.registry import Wanted, measures, sampled
 from chiasm.models.encoded import Encoded
-from chiasm.models.observe import Batch, Listener, Seen, observe
+from chiasm.models.observe import Apart, Batch, Listener, Seen, observe
 from chiasm.models.sites import SITES, Block, find_blocks
 from chiasm.models.view import ModelView
 from chiasm.studies.align_spec import AlignSpec
 
 
 class Subject:
-    """The model, or a control of it, and its measures. `noise`: random tokens stand where the image's were."""
+    """The model, or a control of it, and its measures.
 
-    def __init__(self, spec: AlignSpec, view: ModelView, *, noise: bool = False) -> None:
-        self.spec, self.view, self.noise = spec, view, noise
+    `noise`: random tokens stand where the image's were. `apart`: so many first blocks keep the modalities apart.
+    `task_of`: the task of an example, where masks are wanted by task.
+    """
+
+    def __init__(
+        self,
+        spec: AlignSpec,
+        view: ModelView,
+        *,
+        noise: bool = False,
+        apart: int = 0,
+        task_of: Mapping[str, str] | None = None,
+    ) -> None:
+        self.spec, self.view, self.noise, self.apart = spec, view, noise, apart
+        self.task_of = task_of or {}
         self._pilot = Pilot()
         self._blocks: tuple[Block, ...] = ()
         self.measures = measures(self._wanted())
@@ -35,8 +49,8 @@ class Subject:
             self._pilot.end(self._observe(encoded[start : start + self.spec.unit], self._pilot.see, sites))
         self.measures = measures(self._wanted())
 
-    def read(self, encoded: Sequence[Encoded]) -> Batch:
-        """Measure a batch."""
+    def read(self, encoded: Sequence[Encoded], units: Sequence[str]) -> Batch:
+        """Measure a batch. `units`: what each example is drawn with (its input)."""
 
         def listen(seen: Seen) -> None:
             for measure in self.measures:
@@ -44,6 +58,7 @@ class Subject:
 
         sites = frozenset().union(*(measure.sites() for measure in self.measures))
         batch = self._observe(encoded, listen, sites, inputs=True)
+        batch.units = tuple(units)
         for measure in self.measures:
             measure.end(batch)
         return batch
@@ -55,7 +70,7 @@ class Subject:
         sizes = Sizes(
             layers=self.view.n_layers,
             width=self.view.width,
-            inner=int(config.intermediate_size),
+            inner=max(m.in_features for block in self._blocks for m in block.matrices()),
             vocabulary=int(config.vocab_size),
             tokens={span: len(encoded.spans[span]) for span in spans if span in encoded.spans},
             sampled=len(sampled(self.view.n_layers)),
@@ -85,6 +100,7 @@ class Subject:
             sites=sites,
             listen_inputs=hear if listening else None,
             replace=NoiseTokens(list(encoded), self.spec.seed) if self.noise else None,
+            apart=Apart(PERCEPTUAL, self.apart) if self.apart else None,
         )
 
     def _wanted(self) -> Wanted:
@@ -99,6 +115,8 @@ class Subject:
             vocabulary_tokens=spec.vocabulary_tokens,
             as_released=spec.as_released,
             inside=spec.inside,
+            token_pairs=spec.token_pairs,
+            task_of=self.task_of,
             seed=spec.seed,
         )
 

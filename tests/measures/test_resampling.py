@@ -1,0 +1,71 @@
+"""The bootstrap of a stream: what parts give, what it covers, and questions that share a picture."""
+
+import numpy as np
+import pytest
+
+from chiasm.core.statistics import mean_interval
+from chiasm.measures.resampling import Bootstrap, weights
+
+
+def taken(values, units, parts=1):
+    found = []
+    for chosen in np.array_split(np.arange(len(values)), parts):
+        found.append(Bootstrap(0))
+        for k in chosen:
+            found[-1].add("x", [units[k]], values[k : k + 1])
+    for other in found[1:]:
+        found[0].merge(other)
+    return found[0]
+
+
+def names(n):
+    return [f"e{k}" for k in range(n)]
+
+
+def test_it_agrees_with_the_bootstrap_of_what_is_in_memory():
+    values = np.random.default_rng(0).gamma(2.0, size=(200, 2))
+    found, expected = taken(values, names(200)).estimate("x", (2,)), mean_interval(values)
+    assert found.n == 200
+    np.testing.assert_allclose(found.mean, expected.mean)
+    np.testing.assert_allclose(found.high - found.low, expected.high - expected.low, rtol=0.12)
+
+
+def test_parts_add_up_in_any_order():
+    values, units = np.random.default_rng(1).standard_normal((30, 1)), names(30)
+    order = np.random.default_rng(2).permutation(30)
+    one = taken(values, units).estimate("x", (1,))
+    other = taken(values[order], [units[k] for k in order], parts=4).estimate("x", (1,))
+    np.testing.assert_allclose([one.mean, one.low, one.high], [other.mean, other.low, other.high])
+
+
+def test_intervals_cover():
+    rng = np.random.default_rng(3)
+    hits = []
+    for trial in range(120):
+        found = taken(rng.standard_normal((40, 1)), [f"{trial}:{k}" for k in range(40)]).estimate("x", (1,))
+        hits.append(found.low[0] < 0 < found.high[0])
+    # Binomial(120, 0.94): below 0.87 in one of a thousand.
+    assert np.mean(hits) > 0.87
+
+
+def test_questions_on_one_picture_come_and_go_together():
+    values = np.repeat(np.random.default_rng(4).standard_normal((25, 1)), 8, axis=0)
+    together = taken(values, [f"e{k // 8}" for k in range(200)]).estimate("x", (1,))
+    apart = taken(values, names(200)).estimate("x", (1,))
+    assert together.n == apart.n == 200
+    assert (together.high - together.low) / (apart.high - apart.low) == pytest.approx(np.sqrt(8), rel=0.2)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_one_unit_has_no_interval(n):
+    found = taken(np.arange(n)[:, None] * 1.0, ["same"] * n).estimate("x", (1,))
+    assert np.isnan(found.low[0])
+    assert found.mean[0] == (n - 1) / 2
+
+
+def test_weights_are_poisson_and_depend_on_the_name():
+    drawn = np.stack([weights(name, 0) for name in names(50)])
+    assert drawn.mean() == pytest.approx(1, abs=0.03)
+    assert drawn.var() == pytest.approx(1, abs=0.05)
+    assert (weights("a", 0) != weights("b", 0)).any()
+    assert (weights("a", 0) != weights("a", 1)).any()
