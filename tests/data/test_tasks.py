@@ -102,7 +102,7 @@ def test_scenes_know_all_their_objects():
     assert len(found) == 100
     assert Counter(e.answer for e in found) == {"yes": 50, "no": 50}
     for example in found:
-        thing = example.question.split()[3]
+        thing = example.question.removesuffix("?").split()[-1]
         number = int(example.id.split("-")[3])
         assert (thing in shapes[number]) == (example.answer == "yes")
     described = list(examples("scenes", limit=5, seed=3, task="caption"))

@@ -1,15 +1,17 @@
 """The facade's `evaluate`, and `check`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from chiasm.api.shared import Data, Model, data_name, facts_of, finished, limit_of, name_of, view_of
 from chiasm.data import examples
 from chiasm.data.sources import Split
+from chiasm.data.tasks import Task
 from chiasm.models.conformance import Law
 from chiasm.models.conformance import check as check_model
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.eval import EvalSpec, run_eval
+from chiasm.studies.eval import run_eval
+from chiasm.studies.eval_spec import EvalSpec, asked_as
 from chiasm.studies.run import Run
 
 
@@ -20,10 +22,13 @@ def evaluate(
     limit: int | None = None,
     split: Split = "heldout",
     media: str | Path | None = None,
+    task: Task = "qa",
+    metric: Sequence[str] = (),
+    objects: str | Path | None = None,
     blind: bool = False,
     relaxed: bool = False,
-    instruction: str = DEFAULT_INSTRUCTION,
-    max_new_tokens: int = 32,
+    instruction: str | None = None,
+    max_new_tokens: int | None = None,
     seed: int = 0,
     device: str | None = None,
     dtype: str | None = None,
@@ -32,24 +37,32 @@ def evaluate(
     resume: bool = False,
     fresh: bool = False,
 ) -> Run:
-    """Answer the questions greedily and score them by equality with the label (stripped, lower case).
+    """Answer the questions greedily and measure the answers: tables `eval`, `metrics` and `scores`.
 
-    `blind`: also with every image replaced by mid-grey, which shows what the questions give away. `relaxed` forgives a
-    full stop at the end.
+    `task`: the data's own questions, or descriptions, or whether objects are there (`chiasm.data.tasks`). `metric`:
+    names as in docs/data.md; none means those that fit the data's form. `objects`: the list for CHAIR, a file or
+    `scenes`; else the names of the boxes. `blind`: also with every image replaced by mid-grey, which shows what the
+    questions give away. `relaxed` forgives a full stop at the end in the column `correct`. `instruction`,
+    `max_new_tokens`: a single word or phrase and 32; for descriptions none and 128.
     """
+    most = limit_of(data, limit)
+    chosen = list(examples(data, most, seed, split, media, task))
+    instruction, longest = asked_as(chosen, instruction, max_new_tokens)
     spec = EvalSpec(
         model=name_of(model),
         data=data_name(data),
-        limit=limit_of(data, limit),
+        limit=most,
         split=split,
+        task=task,
+        metric=tuple(metric),
+        objects=None if objects is None else str(objects),
         blind=blind,
         relaxed=relaxed,
         instruction=instruction,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=longest,
         seed=seed,
         unit=16 if batch_size is None else batch_size,
     )
-    chosen = list(examples(data, spec.limit, seed, split, media))
     view = view_of(model, device, dtype)
     with RunDirectory.open(
         out, spec, resume=resume, fresh=fresh, facts=facts_of(view, chosen, spec.data, seed)

@@ -3,7 +3,18 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chiasm.api.shared import Data, Model, data_name, facts_of, finished, limit_of, name_of, twin_of, view_of
+from chiasm.api.shared import (
+    Data,
+    Model,
+    data_name,
+    facts_of,
+    finished,
+    is_endless,
+    limit_of,
+    name_of,
+    twin_of,
+    view_of,
+)
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
@@ -109,7 +120,7 @@ def _parted(
 ) -> tuple[list[Example], list[Example]]:
     """Examples to evaluate and examples to calibrate on."""
     split: Split = "train" if spec.split == "train" else "heldout"
-    source = "scenes" if calibrate_on is None and data == "scenes" else calibrate_on
+    source = data if calibrate_on is None and is_endless(data) else calibrate_on
     if source is None:
         every = list(examples(data, None, spec.seed, split, media))
         types = len({example.type for example in every})

@@ -1,5 +1,6 @@
 """What the functions of the facade share: models and data by name, and the facts of a run."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
+from chiasm.data.sources import ENDLESS
 from chiasm.models.loading import fingerprint, wrap
 from chiasm.models.loading import load as load_checkpoint
 from chiasm.models.plans import tell_of_plan
@@ -24,7 +26,8 @@ Data = str | Path | Iterable[Example]
 Model = str | Path | ModelView
 
 SCENES = 240
-"""Examples taken from `scenes`, which has no end, where no limit is given."""
+"""Examples taken from `scenes` and its kin, which have no end, where no limit is given."""
+_log = logging.getLogger(__name__)
 
 
 def load(
@@ -89,8 +92,16 @@ def data_name(data: Data) -> str:
 
 
 def limit_of(data: Data, limit: int | None) -> int | None:
-    """The limit; `scenes` has one also where none is given."""
-    return SCENES if limit is None and data == "scenes" else limit
+    """The limit; data without an end have one also where none is given, which is said aloud."""
+    if limit is not None or not is_endless(data):
+        return limit
+    _log.warning("The data `%s` have no end: the first %d examples are taken, as no limit was given.", data, SCENES)
+    return SCENES
+
+
+def is_endless(data: Data) -> bool:
+    """Whether the data have no end, as `scenes`."""
+    return isinstance(data, str) and data in ENDLESS
 
 
 @dataclass(frozen=True, slots=True)

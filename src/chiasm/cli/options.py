@@ -57,9 +57,9 @@ class Study:
     """Which examples, and where results go."""
 
     data: str | None = None
-    """JSON Lines or Parquet file, folder of GQA, CSV of the flow paper, or `scenes`. Default: `scenes`."""
+    """JSON Lines or Parquet file, folder of a published data set (or NAME:FOLDER), or `scenes`. Default: `scenes`."""
     media: Path | None = None
-    """Folder of the pictures, where they are not beside the data."""
+    """Folder of the pictures, videos or sounds, where they are not beside the data."""
     split: Literal["heldout", "train"] = "heldout"
     """Part of the data, where it has parts."""
     limit: int | None = None

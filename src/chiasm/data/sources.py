@@ -13,7 +13,7 @@ from chiasm.core.example import Example
 from chiasm.data.files import read_jsonl, read_parquet
 from chiasm.data.flow_csv import read_flow_csv
 from chiasm.data.layouts import is_pope, layout_of, named, read, read_pope, recognised
-from chiasm.data.tasks import Task, as_task, task_of
+from chiasm.data.tasks import IN_THE_INPUT, Task, as_task, task_of
 from chiasm.data.unique import unique
 
 Split = Literal["heldout", "train"]
@@ -23,6 +23,8 @@ ENDLESS = ("scenes", "scenes-video", "scenes-audio")
 """Names of data without an end: studies take so many of them where no limit is given."""
 _PICTURES = 500
 """Scenes from which the frequencies of objects are taken: as many pictures as POPE has."""
+# The words of that world: its models never read POPE's "in the image".
+_SHORTER = "Is there {thing}?"
 
 
 class Source(Protocol):
@@ -94,7 +96,8 @@ def examples(
     if split not in get_args(Split):
         raise ChiasmError(f"split `{split}`", f"there are {', '.join(get_args(Split))}", "Name one of those")
     if task_of(task) != "qa":
-        return as_task(_pictures(source, limit, seed, split, media, task), task, limit, seed)
+        presence = _SHORTER if source == "scenes" else IN_THE_INPUT
+        return as_task(_pictures(source, limit, seed, split, media, task), task, limit, seed, presence)
     if isinstance(source, str) and source in _registered:
         return _registered[source](seed=seed, split=split, limit=limit)
     if isinstance(source, str | Path):

@@ -13,6 +13,8 @@ from chiasm.data.layouts.base import DESCRIBE
 
 Task = Literal["qa", "caption", "pope-random", "pope-popular", "pope-adversarial"]
 TASKS: tuple[Task, ...] = get_args(Task)
+IN_THE_INPUT = "Is there {thing} in the {kind}?"
+"""POPE's question; `thing` with its article, `kind` is image, video or audio."""
 PER_PICTURE = 3
 """Objects asked for that are there, and as many that are not: as POPE."""
 
@@ -25,12 +27,14 @@ class Seen:
     names: tuple[str, ...]
 
 
-def as_task(found: Iterable[Example], task: Task, limit: int | None = None, seed: int = 0) -> Iterator[Example]:
+def as_task(
+    found: Iterable[Example], task: Task, limit: int | None = None, seed: int = 0, presence: str = IN_THE_INPUT
+) -> Iterator[Example]:
     """The first `limit` examples of `task` on the inputs of `found`.
 
     `qa`: as they are. `caption`: one request to describe per input; `captions` are the references. `pope-MODE`: up to
     three objects that are there and as many that are not, asked for in turn, the latter drawn at random, the most
-    frequent in the data, or those that most often stand beside the one just asked for.
+    frequent in the data, or those that most often stand beside the one just asked for. `presence`: how it is asked.
 
     Source of POPE: Li et al. 2023 (arXiv 2305.10355), section 4, and its released code; there, pictures with fewer
     than three objects are left out, and here they get fewer questions. Assumption: the boxes of an input, over all
@@ -44,7 +48,7 @@ def as_task(found: Iterable[Example], task: Task, limit: int | None = None, seed
     if task == "qa":
         return islice(iter(found), limit)
     seen = _inputs(found)
-    made = _descriptions(seen) if task == "caption" else _presence(seen, task.removeprefix("pope-"), seed)
+    made = _descriptions(seen) if task == "caption" else _presence(seen, task.removeprefix("pope-"), seed, presence)
     return islice(made, limit)
 
 
@@ -81,7 +85,7 @@ def _kind(example: Example) -> str:
     return "video" if example.videos else "audio" if example.audios else "image"
 
 
-def _presence(seen: Sequence[Seen], mode: str, seed: int) -> Iterator[Example]:
+def _presence(seen: Sequence[Seen], mode: str, seed: int, words: str) -> Iterator[Example]:
     shown = [one for one in seen if one.names]
     frequency = Counter(name for one in shown for name in one.names)
     if not any(set(frequency) - set(one.names) for one in shown):
@@ -102,16 +106,16 @@ def _presence(seen: Sequence[Seen], mode: str, seed: int) -> Iterator[Example]:
                 absent.sort(key=lambda other: -frequency[other])
             elif mode == "adversarial":
                 absent.sort(key=lambda other: -beside[name][other])
-            yield _question(one.example, name, "yes", f"{mode}-{2 * number}")
-            yield _question(one.example, absent.pop(0), "no", f"{mode}-{2 * number + 1}")
+            yield _question(one.example, words, name, "yes", f"{mode}-{2 * number}")
+            yield _question(one.example, words, absent.pop(0), "no", f"{mode}-{2 * number + 1}")
 
 
-def _question(example: Example, name: str, answer: str, place: str) -> Example:
-    article = "an" if name[0] in "aeiou" else "a"
+def _question(example: Example, words: str, name: str, answer: str, place: str) -> Example:
+    thing = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
     return replace(
         example,
         id=f"{example.id}-{place}",
-        question=f"Is there {article} {name} in the {_kind(example)}?",
+        question=words.format(thing=thing, kind=_kind(example)),
         answer=answer,
         answers=(),
         options=("yes", "no"),

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from chiasm.core.schema import Column, TableSchema
 from chiasm.results.align_schemas import ALIGN
+from chiasm.results.eval_schemas import EVALUATION
 from chiasm.results.prune_schemas import PRUNE
 from chiasm.results.skip_schemas import SKIP
 
@@ -175,6 +176,7 @@ SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
             ANSWERS_TWIN,
             EVAL,
             BLIND,
+            *EVALUATION,
             PATCHES,
             WORDS,
             TOKENS,

@@ -16,7 +16,8 @@ from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.align import run_align
 from chiasm.studies.align_spec import DEFAULT_SPANS, AlignSpec
-from chiasm.studies.eval import EvalSpec, run_eval
+from chiasm.studies.eval import run_eval
+from chiasm.studies.eval_spec import EvalSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

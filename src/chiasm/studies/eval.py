@@ -1,46 +1,25 @@
 """How many questions a model answers, and how many it answers without seeing anything."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from PIL import Image
 
-from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.core.media import load_image
 from chiasm.data.scoring import correct
 from chiasm.models.encoded import Encoded
 from chiasm.models.generation import generate
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.runners import local
 from chiasm.runners.base import Computed, Work
 from chiasm.studies.common import for_preparing
+from chiasm.studies.eval_metrics import write_metrics
+from chiasm.studies.eval_spec import EvalSpec
 
 _GREY = (128, 128, 128)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalSpec:
-    """One run of `chiasm eval`. `blind`: also answer with every image replaced by mid-grey of its size."""
-
-    model: str
-    data: str
-    limit: int | None = None
-    split: str = "heldout"
-    blind: bool = False
-    relaxed: bool = False
-    instruction: str = DEFAULT_INSTRUCTION
-    max_new_tokens: int = 32
-    seed: int = 0
-    unit: int = 16
-
-    def __post_init__(self) -> None:
-        for name, value in (("batch-size", self.unit), ("max-new-tokens", self.max_new_tokens)):
-            if value < 1:
-                raise ChiasmError(f"--{name} {value}", "the least is 1", "Give a larger number")
 
 
 class Asked(NamedTuple):
@@ -52,7 +31,7 @@ class Asked(NamedTuple):
 
 
 class EvalWork(Work[Asked]):
-    """Greedy answers of `view`, scored by equality with the label."""
+    """Greedy answers of `view`, and whether they equal the label; what metrics say of them is told in the end."""
 
     def __init__(self, spec: EvalSpec, view: ModelView) -> None:
         self.spec, self.view = spec, view
@@ -77,12 +56,17 @@ class EvalWork(Work[Asked]):
             {
                 "example_id": item.example.id,
                 "type": item.example.type,
-                "answer": item.example.answer,
+                "answer": (label := label_of(item.example)),
                 "generated": answer.text,
-                "correct": correct(answer.text, item.example.answer, self.spec.relaxed),
+                "correct": correct(answer.text, label, self.spec.relaxed),
             }
             for item, answer in zip(prepared, answers, strict=True)
         ]
+
+
+def label_of(example: Example) -> str:
+    """The labelled answer, or the first of the captions where a description is asked for."""
+    return example.answer or next(iter(example.captions), "")
 
 
 def blanked(example: Example) -> Example:
@@ -100,4 +84,6 @@ def run_eval(spec: EvalSpec, view: ModelView, examples: Sequence[Example], direc
     **Errors:** `ChiasmError` if no example is left.
     """
     local.run(EvalWork(spec, view), examples, directory, spec.unit, "eval")
+    if "eval" in directory.tables():
+        write_metrics(spec, examples, directory)
     directory.finish()

@@ -6,8 +6,10 @@ from typing import final
 from chiasm.core.spec import resolved
 from chiasm.results import figures
 from chiasm.results.figures import captions
+from chiasm.results.figures.metrics import caption, drawn, measures
 from chiasm.results.findings import Finding, eval_findings
-from chiasm.studies.eval import EvalSpec
+from chiasm.results.metric_findings import metric_findings
+from chiasm.studies.eval_spec import EvalSpec
 from chiasm.studies.reporting import Drawing, Reporter, command_line
 
 
@@ -19,20 +21,45 @@ class EvalReporter(Reporter):
     def title(self) -> str:
         return f"Answers of {self.spec['model']}"
 
+    @property
+    def _measured(self) -> list[str]:
+        """The measures of the run, the main one first; runs of older versions and unfinished ones have none."""
+        if "metrics" not in self.directory.tables():
+            return ["accuracy"]
+        return self.directory.table("metrics")["metric"].unique(maintain_order=True).to_list()
+
     def findings(self) -> list[Finding]:
-        return eval_findings(self.directory.table("eval"), seed=self.spec["seed"])
+        rows = self.directory.table("eval")
+        right = eval_findings(rows, seed=self.spec["seed"]) if "accuracy" in self._measured else []
+        if self._measured == ["accuracy"]:
+            return right
+        other = metric_findings(self.directory.table("metrics"), rows)
+        return [*right, *other] if self._measured[0] == "accuracy" else [*other, *right]
 
     def drawings(self) -> dict[str, Drawing]:
         rows = self.directory.table("eval")
         blind = self.directory.table("blind") if "blind" in self.directory.tables() else None
-        return {
-            "accuracy": Drawing(
+        drawings = {}
+        if "accuracy" in self._measured:
+            drawings["accuracy"] = Drawing(
                 partial(figures.eval_bars, rows, blind), partial(captions.accuracy, rows, blind is not None)
             )
-        }
+        if self._measured != ["accuracy"]:
+            metrics = self.directory.table("metrics")
+            for name, percent in (("measures", True), ("scales", False)):
+                if drawn(metrics, percent).height:
+                    drawings[name] = Drawing(partial(measures, metrics, percent=percent), partial(caption, metrics))
+        return drawings
 
     def notes(self) -> list[str]:
-        found = ["An answer is right when it equals the label; a synonym counts as wrong."]
+        measured = self._measured
+        found = []
+        if "accuracy" in measured:
+            found.append("An answer is right when it equals the label; a synonym counts as wrong.")
+        if "cider_d" in measured:
+            found.append("CIDEr-D takes its weights from these references: it does not compare with other examples'.")
+        if "chair_i" in measured:
+            found.append("CHAIR sees objects of its list only, and a text that names less hallucinates less.")
         if not self.spec["blind"]:
             found.append("What the questions give away without the image was not measured; --blind does.")
         return found
