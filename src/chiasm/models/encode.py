@@ -34,12 +34,14 @@ def encode(
     *,
     instruction: str = DEFAULT_INSTRUCTION,
     answer: str | None = None,
+    ends: bool = False,
     overlap: float = 0.0,
     device: torch.device | str | None = None,
 ) -> Encoded:
     """`example` as this model takes it: a batch of one, never truncated.
 
     `answer` is teacher-forced after the prompt and gives the span `answer`; the top-level spans cover the prompt only.
+    `ends`: the answer's last token is the tokenizer's end of sequence, as answers are trained.
     `overlap`: which share of a patch a box must cover for `image.object` (0: any; see `geometry.touched`).
 
     **Errors:** `ExampleError` for a picture that cannot be used, a question that writes control tokens, an answer
@@ -63,8 +65,9 @@ def encode(
     tokens: tuple[int, ...] = ()
     if answer is not None:
         tokens = answer_tokens(processor, continuation(processor, family, prompt, answer), prompt)
+        tokens += (processor.tokenizer.eos_token_id,) if ends else ()
         spans["answer"] = len(offsets) + np.arange(len(tokens))
-        inputs = _extend(inputs, tokens, family)
+        inputs = extended(inputs, tokens, family)
     length = len(offsets) + len(tokens)
     context = config.get_text_config(decoder=True).max_position_embeddings
     if length > context:
@@ -189,7 +192,9 @@ def answer_tokens(processor: Any, written: str, prompt: Prompt) -> tuple[int, ..
     return tuple(ids)
 
 
-def _extend(inputs: Mapping[str, Any], tokens: Sequence[int], family: Family) -> dict[str, Any]:
+def extended(inputs: Mapping[str, Any], tokens: Sequence[int], family: Family) -> dict[str, Any]:
+    """The inputs of a batch of one with text tokens after the prompt."""
+
     def longer(key: str, row: Tensor) -> Tensor:
         if key == "input_ids":
             return torch.cat([row, torch.tensor([tokens], dtype=row.dtype)], dim=1)

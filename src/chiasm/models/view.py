@@ -107,8 +107,17 @@ class ModelView:
         """The feed-forward branch of a decoder layer."""
         return _child(layer, _MLP, "feed-forward branch")
 
-    def encode(self, example: Example, *, instruction: str = DEFAULT_INSTRUCTION, answer: str | None = None) -> Encoded:
+    def encode(
+        self,
+        example: Example,
+        *,
+        instruction: str = DEFAULT_INSTRUCTION,
+        answer: str | None = None,
+        ends: bool = False,
+    ) -> Encoded:
         """The example as this model takes it, and its spans. `answer` is teacher-forced after the prompt.
+
+        `ends`: with the end of sequence behind it.
 
         **Errors:** `ExampleError` for a broken image, a question that does not fit the context, ...
         """
@@ -119,6 +128,7 @@ class ModelView:
             example,
             instruction=instruction,
             answer=answer,
+            ends=ends,
             device=self.device,
         )
 

@@ -19,7 +19,7 @@ from chiasm.models.executors.masks import allowed_rows
 
 # Layer arguments whose row axis cannot be told from its size alone (a head of 128 beside 128 positions).
 _ROW_AXIS = {"position_embeddings": -2, "position_ids": -1, "cache_position": -1, "per_layer_input": -2}
-_NOT_BY_ROW = {"attention_mask", "past_key_values", "cross_attention_states"}
+NOT_BY_ROW = {"attention_mask", "past_key_values", "cross_attention_states"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class Forest:
         frames = [self.main, *(tail.frame for tail in self.tails)]
         named = [frame.arguments[layer] for frame in frames]
         return {
-            name: value if name in _NOT_BY_ROW else self._gather(name, [n.get(name) for n in named], rows)
+            name: value if name in NOT_BY_ROW else self._gather(name, [n.get(name) for n in named], rows)
             for name, value in named[0].items()
         }
 
@@ -118,7 +118,7 @@ class Forest:
             return type(first)(parts)
         if not isinstance(first, Tensor):
             return first
-        axis = _row_axis(name, first, self.main.length)
+        axis = row_axis(name, first, self.main.length)
         if axis is None:
             return first
         key = tuple(id(v) for v in values)
@@ -145,7 +145,11 @@ class Forest:
         return [order.index(key) for key in keys]
 
 
-def _row_axis(name: str, value: Tensor, length: int) -> int | None:
+def row_axis(name: str, value: Tensor, length: int) -> int | None:
+    """The axis of a layer argument that counts the sequence's rows; None where it has none.
+
+    **Errors:** `ChiasmError` where several axes are as long as the sequence.
+    """
     if name in _ROW_AXIS:
         axis = _ROW_AXIS[name]
         return axis if value.ndim >= -axis and value.shape[axis] == length else None

@@ -1,0 +1,84 @@
+"""What it costs to score many labels of one image together: `python -m bench.labels` (two minutes)."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import torch
+from cyclopts import App
+from rich.console import Console
+
+from bench.measure import Spread, machine, timed
+from bench.report import Sheet
+from bench.shapes import SHAPES, build, prompts
+from chiasm.models.executors.frame import keep_logits
+from chiasm.models.labels import LabelScorer, one_by_one
+from chiasm.models.view import ModelView
+
+HERE = Path(__file__).parent
+BOUND = 1.5
+
+app = App(name="bench.labels", help=__doc__, help_format="plaintext")
+
+
+@app.default
+@torch.no_grad()
+def labels(
+    *,
+    device: Literal["cpu", "cuda"] = "cpu",
+    shape: str | None = None,
+    count: int = 47,
+    threads: int = 1,
+    repeats: int = 5,
+    out: Path = HERE / "results",
+) -> None:
+    """Measure, print, and write `labels.json` and `labels.md`.
+
+    device: cuda measures LLaVA-1.5-7B's shape in bfloat16.
+    shape: another of the shapes in bench/shapes.py.
+    count: labels of 2 to 4 tokens and an end, as DTD's 47 under LLaVA's tokenizer.
+    threads: of the process.
+    repeats: of every measurement, each beside a plain forward of its own.
+    out: where the results go.
+    """
+    torch.set_num_threads(threads)
+    chosen = SHAPES[shape or ("small" if device == "cpu" else "llava-1.5-7b")]
+    model = build(chosen, device, torch.float32 if device == "cpu" else torch.bfloat16)
+    view = ModelView(model, None)
+    prompt = prompts(chosen)[0]
+    prompt.inputs.update({key: value.to(device) for key, value in prompt.inputs.items()})
+    generator = torch.Generator().manual_seed(2)
+    drawn = [torch.randint(5, chosen.vocabulary - 5, (3 + k % 3,), generator=generator) for k in range(count)]
+    named = tuple((*(int(token) for token in label[:-1]), 2) for label in drawn)
+    scorer = LabelScorer(view, named, guard=False)
+    keep = keep_logits(view, slice_to=1)
+    difference = float((scorer.scores([prompt])[0] - one_by_one(view, prompt, named)).abs().max())
+    clock = "cpu" if device == "cpu" else "wall"
+    ratios, plain = [], []
+    for _ in range(repeats):
+        once = getattr(timed(lambda: view.model(**prompt.inputs, **keep, use_cache=False), device), clock)
+        together = getattr(timed(lambda: scorer.scores([prompt]), device), clock)
+        ratios.append(together / once)
+        plain.append(once)
+    alone = getattr(timed(lambda: one_by_one(view, prompt, named), device), clock) / Spread.of(plain).median
+    spread = Spread.of(ratios)
+    told = f"{spread.median:.2f} ({spread.low:.2f}-{spread.high:.2f})"
+    sheet = Sheet(
+        f"{count} labels of one image ({chosen.length} positions, {sum(map(len, named))} tokens of labels)",
+        ("way", "in plain forwards", "bound"),
+        [("all in one pass", told, f"{BOUND}"), ("one forward each", f"{alone:.1f}", "")],
+        [
+            f"largest difference of a log-probability: {difference:.1e}",
+            f"plain forward: {Spread.of(plain).median:.2f} s",
+        ],
+    )
+    sheet.show(Console(width=120))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "labels.md").write_text(sheet.markdown())
+    kept = {"machine": machine(device, threads), "ratio": asdict(spread), "one_by_one": alone, "difference": difference}
+    (out / "labels.json").write_text(json.dumps(kept | {"labels": count, "bound": BOUND}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    app()
