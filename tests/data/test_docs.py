@@ -5,12 +5,12 @@ from pathlib import Path
 
 from chiasm.core.media import MAX_PIXELS
 from chiasm.core.outcomes import OUTCOMES
+from chiasm.core.tasks import TASKS
 from chiasm.data.fields import FIELDS
 from chiasm.data.files import read_jsonl
 from chiasm.data.gqa import TYPES
 from chiasm.data.layouts import LAYOUTS
 from chiasm.data.metrics import names
-from chiasm.data.tasks import TASKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
 

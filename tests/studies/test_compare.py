@@ -1,10 +1,14 @@
 """Several models on the same examples: score, accuracy and what so few points can say."""
 
+from dataclasses import replace
+
+import polars as pl
 import pytest
 from tests.support.factories import build, example
 
 from chiasm import api
 from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Box
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies import compare as study
@@ -56,3 +60,47 @@ def test_a_stopped_comparison_repeats_no_finished_model(views, tmp_path, monkeyp
 def test_one_model_is_no_comparison(views):
     with pytest.raises(ChiasmError, match="two or more"):
         api.compare(views[:1], EXAMPLES)
+
+
+def test_further_tasks_give_outcomes_and_their_relations(views, tmp_path):
+    examples = [
+        replace(e, captions=(f"a {name}",), boxes=(Box(name, 1, 1, 5, 5),))
+        for e, name in zip(EXAMPLES, ("cat", "dog", "owl", "cat", "fox", "dog"), strict=True)
+    ]
+    run = api.compare(views[:3], examples, task=("caption", "pope-popular"), out=tmp_path / "run")
+    outcomes = run.table("outcomes")
+    assert set(outcomes.select("task", "metric").iter_rows()) >= {
+        ("qa", "accuracy"), ("caption", "cider_d"), ("caption", "chair_s"), ("pope-popular", "pope_f1"),
+    }  # fmt: skip
+    assert set(outcomes.filter(outcomes["metric"].str.starts_with("chair_s"))["kind"]) == {"hallucination"}
+    alone = api.evaluate(views[1], examples, task="pope-popular").table("metrics")
+    value = alone.filter(alone["metric"] == "pope_f1")["value"][0]
+    row = outcomes.filter((outcomes["metric"] == "pope_f1") & (outcomes["model"] == "m1"))
+    assert row["value"].to_list() == [value]
+    related = run.table("outcome_correlation")
+    assert set(related["metric"]) <= set(study.RELATED)
+    assert related.height
+    drawn = [name for name in run.figures if name.startswith(("compare-caption", "compare-pope"))]
+    assert drawn
+    for name in drawn:
+        run.figure(name)
+    assert "--task caption --task pope-popular" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_the_relation_is_of_the_measure_named():
+    scores = pl.DataFrame(
+        {"model": list("abcde"), "name": ["ima_0"] * 5, "statistic": ["mean_token"] * 5, "a": ["image"] * 5,
+         "b": ["question"] * 5, "value": [1.0, 2, 3, 4, 5]}
+    )  # fmt: skip
+    outcome = pl.DataFrame({"model": list("edcba"), "outcome": [0.1, 0.2, 0.3, 0.4, 0.5]})
+    [row] = study._relations(scores, outcome, 0)
+    assert (row["spearman"], row["models"]) == (-1, 5)
+    [fewer] = study._relations(scores, outcome.head(3), 0)
+    assert fewer["models"] == 3
+    assert study._relations(scores, outcome.head(1), 0) == []
+
+
+@pytest.mark.parametrize("task", [("qa",), ("caption", "caption"), ("pope",)])
+def test_a_further_task_is_another_one(views, task):
+    with pytest.raises(ChiasmError, match="task"):
+        api.compare(views, EXAMPLES, task=task)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from chiasm.api.shared import Data, Model, data_name, finished, limit_of, name_of, view_of
+from chiasm.core.tasks import Task
 from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
@@ -20,6 +21,8 @@ def compare(
     models: Sequence[Model],
     data: Data = "scenes",
     *,
+    task: Sequence[Task] = (),
+    objects: str | Path | None = None,
     span: Sequence[str] = DEFAULT_SPANS,
     limit: int | None = None,
     split: Split = "heldout",
@@ -35,6 +38,8 @@ def compare(
 ) -> Run:
     """Does the alignment score of models go with how many questions they answer? The same examples put to each.
 
+    `task`: further ones on the same data, for other measures of performance and for hallucination (`caption`: CIDEr-D
+    and CHAIR, whose list is `objects`; `pope-MODE`: POPE); the score is always that of the data's own questions.
     `models`: two or more views or names; named ones are loaded one at a time. `out=None`: a temporary directory.
 
     Source: Shukor & Cord 2024 (arXiv 2405.16700), Figure 9 and Table 1. Assumption: models are independent points;
@@ -43,6 +48,8 @@ def compare(
     spec = CompareSpec(
         models=tuple(name_of(model) for model in models),
         data=data_name(data),
+        task=tuple(task),
+        objects=None if objects is None else str(objects),
         span=tuple(span),
         limit=limit_of(data, limit),
         split=split,
@@ -51,7 +58,10 @@ def compare(
         unit=8 if batch_size is None else batch_size,
     )
     by_name = dict(zip(spec.models, models, strict=True))
+    if not isinstance(data, str | Path):
+        data = list(data)  # read once for every task
     chosen = list(examples(data, spec.limit, seed, split, media))
+    others = {name: list(examples(data, spec.limit, seed, split, media, name)) for name in task}
     # Counted per model: one shard each.
     facts: dict[str, Any] = {"data": data_facts(spec.data, chosen), "seed": seed, "asked": len(chosen) * len(models)}
 
@@ -60,5 +70,5 @@ def compare(
 
     with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
         if not directory.complete:
-            run_compare(spec, load, chosen, directory)
+            run_compare(spec, load, chosen, directory, others)
     return finished(directory, out)

@@ -1,10 +1,12 @@
 """`chiasm align`."""
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from chiasm.cli.options import Model, Place, Study
+from chiasm.core.tasks import Task
 
 
 def align(
@@ -12,6 +14,9 @@ def align(
     /,
     *,
     compare: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=True)] = (),
+    task: Annotated[tuple[Task, ...], Parameter(negative="")] = (),
+    objects: Path | None = None,
+    paper: Annotated[bool, Parameter(negative="")] = False,
     study: Study = Study(),  # noqa: B008 (frozen)
     span: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     as_released: Annotated[bool, Parameter(negative="")] = False,
@@ -40,12 +45,24 @@ def align(
 
     Does the score go with accuracy over models, checkpoints or variants?
 
-        chiasm align --compare tiny tiny@aligned tiny@text tiny-random --limit 60
+        chiasm align --compare tiny tiny@aligned tiny@text tiny-random --limit 60 --task caption --task pope-random
+
+    The paper's figures for all embedded models, or for yours:
+
+        chiasm align tiny --paper
+        chiasm align --paper --compare my-model my-model-500 my-model-1000 --data my.jsonl
 
     Parameters
     ----------
     compare
         Models to compare, instead of one model: score and accuracy of each on the same examples.
+    task
+        With --compare, measure this on the same data too (caption: CIDEr-D and CHAIR; pope-random and so on: POPE).
+    objects
+        With --compare, objects for CHAIR, one a line, then synonyms. Default: the boxes' names; of `scenes` its shapes.
+    paper
+        Figures 2, 3, 7, 8, 9, 13 and 22 of the paper, of the models behind --compare or of all embedded ones (--twin:
+        the one of them that has random weights).
     span
         Part of the sequence to read; repeat it. Default: image, video, audio (as far as there is any) and question.
     as_released
@@ -72,14 +89,20 @@ def align(
     from chiasm.core.errors import ChiasmError
     from chiasm.studies.align_spec import DEFAULT_SPANS
 
+    if paper:
+        _paper(model, compare, study, span, twin, place)
+        return
+
     if (model is None) == (not compare):
         found = "a model and --compare were given" if compare else "no model was named"
         raise ChiasmError("measure alignment", found, "Name one model, or several behind --compare")
     if model is None:
         out = study.directory("align", "compared")
-        options = {"device": place.device, "dtype": place.dtype, "out": out}
+        options = {"device": place.device, "dtype": place.dtype, "task": task, "objects": objects, "out": out}
         tell(api.compare(compare, **study.arguments(), span=span or DEFAULT_SPANS, **options))
         return
+    if task or objects:
+        raise ChiasmError("measure alignment", "--task belongs to --compare", "Measure one model by chiasm eval --task")
     out = study.directory("align", model)
     view = place.load(model)
     run = api.align(
@@ -100,3 +123,18 @@ def align(
         out=out,
     )
     tell(run)
+
+
+def _paper(
+    model: str | None, models: tuple[str, ...], study: Study, span: tuple[str, ...], twin: str | None, place: Place
+) -> None:
+    from chiasm.api.papering import paper
+    from chiasm.cli.told import tell
+    from chiasm.core.errors import ChiasmError
+
+    if model not in (None, "tiny") or (model is None) == (not models):
+        found = f"{model or 'no model'} and {len(models)} behind --compare"
+        raise ChiasmError("--paper", found, "Say `tiny --paper` for all embedded models, or name several by --compare")
+    options = study.arguments() | {"data": study.data, "out": study.directory("align", "paper")}
+    options |= {"device": place.device, "dtype": place.dtype, "twin": twin}
+    tell(paper(models or None, **options, **({"span": span} if span else {})))

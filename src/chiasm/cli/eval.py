@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from chiasm.cli.options import Model, Place, Study
-from chiasm.data.tasks import Task
+from chiasm.core.tasks import Task
 
 if TYPE_CHECKING:
     from chiasm.api import Run

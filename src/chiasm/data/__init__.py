@@ -6,4 +6,3 @@ from chiasm.data.flow_csv import read_flow_csv
 from chiasm.data.gqa import read_gqa
 from chiasm.data.scoring import Accuracy, accuracy, correct
 from chiasm.data.sources import examples, register
-from chiasm.data.tasks import TASKS, Task

@@ -5,14 +5,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal, cast, get_args
+from typing import cast
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example, input_key
+from chiasm.core.tasks import TASKS, Task
 from chiasm.data.layouts.base import DESCRIBE
 
-Task = Literal["qa", "caption", "pope-random", "pope-popular", "pope-adversarial"]
-TASKS: tuple[Task, ...] = get_args(Task)
 IN_THE_INPUT = "Is there {thing} in the {kind}?"
 """POPE's question; `thing` with its article, `kind` is image, video or audio."""
 PER_PICTURE = 3

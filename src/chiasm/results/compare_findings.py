@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from chiasm.core.outcomes import OUTCOMES
 from chiasm.results.findings import Finding
 
 ENOUGH = 8
@@ -16,18 +17,9 @@ def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]
         if row["spearman"] is None:
             found.append(Finding(f"{name} or accuracy is the same for all {models} models.", 10.0))
             continue
-        settled = row["p"] is not None and row["p"] <= 0.05
-        how = "goes with" if row["spearman"] > 0 else "goes against"
-        bounds = "no interval below four models"
-        if row["pearson_low"] is not None:
-            bounds = f"95 % interval {row['pearson_low']:.2f} to {row['pearson_high']:.2f}"
-        relation = how if settled else f"is not shown to go with or against (its sign: {how})"
-        text = (
-            f"{name} {relation} accuracy over n = {models} models: Spearman {row['spearman']:.2f} "
-            f"(p = {row['p']:.2g}), Pearson {row['pearson']:.2f} ({bounds})."
-        )
-        main = 1.0 if row["statistic"] == "mean_token" else 0.0
-        found.append(Finding(text, 50.0 + 30.0 * settled + 10.0 * main + 5.0 * abs(row["spearman"])))
+        main = 10.0 if row["statistic"] == "mean_token" else 0.0
+        text, strength = _relation(row, name, "accuracy")
+        found.append(Finding(text, strength + main))
     smallest = related["smallest"].drop_nulls()
     if models < ENOUGH and len(smallest):
         least = float(smallest.min())
@@ -40,3 +32,33 @@ def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]
     )
     found.append(Finding(text, 40.0))
     return sorted(found, key=lambda finding: -finding.strength)
+
+
+def outcome_findings(related: pl.DataFrame) -> list[Finding]:
+    """Whether the score (mean token) goes with each other outcome, above all with what models make up."""
+    found = []
+    for row in related.filter(pl.col("statistic") == "mean_token").iter_rows(named=True):
+        outcome = OUTCOMES[row["metric"]]
+        good = "more is better" if outcome.more_is_better else "less is better"
+        what = f"{outcome.title} ({row['task']}; {good})"
+        if row["spearman"] is None:
+            found.append(Finding(f"{row['name']} or {what} is the same for all {row['models']} models.", 9.0))
+            continue
+        text, strength = _relation(row, row["name"], what)
+        found.append(Finding(text, strength + (15.0 if row["kind"] == "hallucination" else 0.0)))
+    return found
+
+
+def _relation(row: dict, name: str, what: str) -> tuple[str, float]:
+    """The sentence and its strength."""
+    settled = row["p"] is not None and row["p"] <= 0.05
+    how = "goes with" if row["spearman"] > 0 else "goes against"
+    bounds = "no interval below four models"
+    if row["pearson_low"] is not None:
+        bounds = f"95 % interval {row['pearson_low']:.2f} to {row['pearson_high']:.2f}"
+    relation = how if settled else f"is not shown to go with or against (its sign: {how})"
+    text = (
+        f"{name} {relation} {what} over n = {row['models']} models: Spearman {row['spearman']:.2f} "
+        f"(p = {row['p']:.2g}), Pearson {row['pearson']:.2f} ({bounds})."
+    )
+    return text, 50.0 + 30.0 * settled + 5.0 * abs(row["spearman"])

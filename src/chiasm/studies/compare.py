@@ -1,7 +1,9 @@
-"""Does the alignment score go with how well models answer? One score and one accuracy per model, and their relation."""
+"""Does the alignment score go with how well models answer, and with what they make up? A point per model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,22 +12,29 @@ import polars as pl
 from chiasm.core.correlation import correlate
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
+from chiasm.core.outcomes import OUTCOMES
 from chiasm.core.statistics import proportion_interval
+from chiasm.data.tasks import task_of
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.align import run_align
 from chiasm.studies.align_spec import DEFAULT_SPANS, AlignSpec
 from chiasm.studies.eval import run_eval
-from chiasm.studies.eval_spec import EvalSpec
+from chiasm.studies.eval_spec import EvalSpec, asked_as
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareSpec:
-    """One run of `chiasm align --compare`: the same examples, put to each of `models`."""
+    """One run of `chiasm align --compare`: the same examples, put to each of `models`.
+
+    `task`: what is measured on the same data beside their own questions (see `chiasm.data.tasks`).
+    """
 
     models: tuple[str, ...]
     data: str
+    task: tuple[str, ...] = ()
+    objects: str | None = None
     span: tuple[str, ...] = DEFAULT_SPANS
     limit: int | None = None
     split: str = "heldout"
@@ -37,6 +46,9 @@ class CompareSpec:
         if len(self.models) < 2 or len(set(self.models)) < len(self.models):
             found = f"{', '.join(self.models) or 'none'} given"
             raise ChiasmError("compare models", found, "Name two or more, each once; four are needed for an interval")
+        for name in self.task:
+            if task_of(name) == "qa" or self.task.count(name) > 1:
+                raise ChiasmError(f"--task {name}", "it is measured already", "Name each further task once")
         _align_spec(self, self.models[0])  # says what is wrong with spans and sizes
 
     @property
@@ -45,47 +57,76 @@ class CompareSpec:
         return ", ".join(self.models)
 
 
+RELATED = ("vqa_accuracy", "cider_d", "pope_f1", "chair_i", "chair_s")
+"""The measures that are related to the score, fixed beforehand: with each more, one is likelier to fit by chance."""
+
+
 def run_compare(
-    spec: CompareSpec, load: Callable[[str], ModelView], examples: Sequence[Example], directory: RunDirectory
+    spec: CompareSpec,
+    load: Callable[[str], ModelView],
+    examples: Sequence[Example],
+    directory: RunDirectory,
+    others: Mapping[str, Sequence[Example]] = MappingProxyType({}),
 ) -> None:
-    """Fill `directory` with the tables `compare` and `correlation`; what is finished of a model is not repeated.
+    """Fill `directory` with the tables of a comparison; what is finished of a model is not repeated.
+
+    `others`: the examples of the tasks in `spec.task`. Tables: `compare` and `correlation` (score and accuracy),
+    `outcomes` (all other measures of performance and hallucination) and `outcome_correlation` (score and `RELATED`).
 
     Every model has runs of its own under `shards/models`, which are removed in the end. One model is in memory at a
     time.
 
     **Errors:** `ChiasmError` for a model that cannot be loaded, or on which no example is left.
     """
-    rows: list[dict[str, Any]] = []
     for index, name in enumerate(spec.models):
         if index not in directory.done():
-            found = _one(spec, load, name, examples, directory.path / "shards" / "models" / str(index))
-            directory.write_shard(index, {"compare": found}, kept=max(row["n"] for row in found))
+            found = _one(spec, load, name, examples, others, directory.path / "shards" / "models" / str(index))
+            directory.write_shard(index, found, kept=max(row["n"] for row in found["compare"]))
+    table, outcomes = directory.table("compare"), directory.table("outcomes")
+    accuracies = table.select("model", pl.col("accuracy").alias("outcome")).unique(maintain_order=True)
+    directory.write_table("correlation", _relations(table, accuracies, spec.seed))
+    related: list[dict[str, Any]] = []
+    chosen = outcomes.filter(pl.col("metric").is_in(RELATED))
+    for about in chosen.select("task", "metric", "kind").unique(maintain_order=True).iter_rows(named=True):
+        same = _where(chosen, about).select("model", pl.col("value").alias("outcome")).drop_nulls()
+        if same.height >= 2:
+            related += [about | row for row in _relations(table, same, spec.seed)]
+    directory.write_table("outcome_correlation", related)
     directory.finish()
-    table = directory.table("compare")
-    for about in table.select("name", "statistic", "a", "b").unique(maintain_order=True).iter_rows(named=True):
-        same = table.filter(pl.all_horizontal(pl.col(key) == value for key, value in about.items()))
-        rows.append(about | _related(same["value"].to_numpy(), same["accuracy"].to_numpy(), spec.seed))
-    directory.write_table("correlation", rows)
+
+
+def _where(frame: pl.DataFrame, about: Mapping[str, Any]) -> pl.DataFrame:
+    return frame.filter(pl.all_horizontal(pl.col(key) == value for key, value in about.items()))
+
+
+def _relations(scores: pl.DataFrame, outcomes: pl.DataFrame, seed: int) -> list[dict[str, Any]]:
+    """Every score against one outcome (columns `model`, `outcome`), over the models that have it."""
+    rows = []
+    for about in scores.select("name", "statistic", "a", "b").unique(maintain_order=True).iter_rows(named=True):
+        both = _where(scores, about).join(outcomes, on="model", how="inner", maintain_order="left")
+        if both.height >= 2:
+            rows.append(about | _related(both["value"].to_numpy(), both["outcome"].to_numpy(), seed))
+    return rows
 
 
 def _one(
-    spec: CompareSpec, load: Callable[[str], ModelView], name: str, examples: Sequence[Example], root: Any
-) -> list[dict[str, Any]]:
-    """Score and accuracy of one model."""
+    spec: CompareSpec,
+    load: Callable[[str], ModelView],
+    name: str,
+    examples: Sequence[Example],
+    others: Mapping[str, Sequence[Example]],
+    root: Path,
+) -> dict[str, list[dict[str, Any]]]:
+    """Score, accuracy and other outcomes of one model."""
     view = load(name)
     align = _align_spec(spec, name)
-    answer = EvalSpec(
-        model=name, data=spec.data, limit=spec.limit, split=spec.split, instruction=spec.instruction, unit=spec.unit
-    )
     root.mkdir(parents=True, exist_ok=True)
-    facts = {"asked": len(examples)}
-    with RunDirectory.open(root / "align", align, resume=True, facts=facts) as scored:
+    with RunDirectory.open(root / "align", align, resume=True, facts={"asked": len(examples)}) as scored:
         if not scored.complete:
             run_align(align, view, examples, scored)
-    with RunDirectory.open(root / "eval", answer, resume=True, facts=facts) as answered:
-        if not answered.complete:
-            run_eval(answer, view, examples, answered)
-    table = answered.table("eval")
+    answered = {"qa": _answers(spec, view, name, "qa", examples, root)}
+    answered |= {task: _answers(spec, view, name, task, others[task], root) for task in spec.task}
+    table = answered["qa"].table("eval")
     accuracy = proportion_interval(int(table["correct"].sum()), table.height)
     about = {
         "model": name,
@@ -93,7 +134,48 @@ def _one(
         "accuracy_low": float(accuracy.low),
         "accuracy_high": float(accuracy.high),
     }
-    return [row | about for row in scored.table("score").iter_rows(named=True)]
+    scores = [row | about for row in scored.table("score").iter_rows(named=True)]
+    return {
+        "compare": scores,
+        "outcomes": [row for task, run in answered.items() for row in _outcomes(name, task, run)],
+    }
+
+
+def _answers(
+    spec: CompareSpec, view: ModelView, name: str, task: str, examples: Sequence[Example], root: Path
+) -> RunDirectory:
+    instruction, longest = asked_as(examples, spec.instruction if task == "qa" else None)
+    asked = EvalSpec(
+        model=name,
+        data=spec.data,
+        limit=spec.limit,
+        split=spec.split,
+        task=task,
+        objects=spec.objects,
+        instruction=instruction,
+        max_new_tokens=longest,
+        seed=spec.seed,
+        unit=spec.unit,
+    )
+    place = root / ("eval" if task == "qa" else f"eval-{task}")
+    with RunDirectory.open(place, asked, resume=True, facts={"asked": len(examples)}) as answered:
+        if not answered.complete:
+            run_eval(asked, view, examples, answered)
+    return answered
+
+
+def _outcomes(model: str, task: str, run: RunDirectory) -> list[dict[str, Any]]:
+    rows = run.table("metrics").filter((pl.col("type") == "all") & (pl.col("shown") == "image"))
+    return [
+        {
+            "model": model,
+            "task": task,
+            "kind": OUTCOMES[row["metric"]].kind,
+            **{key: row[key] for key in ("metric", "value", "low", "high", "n")},
+        }
+        for row in rows.iter_rows(named=True)
+        if OUTCOMES[row["metric"]].kind != "description"
+    ]
 
 
 def _align_spec(spec: CompareSpec, name: str) -> AlignSpec:

@@ -5,8 +5,8 @@ from functools import partial
 from typing import final
 
 from chiasm.core.spec import resolved
-from chiasm.results.compare_findings import compare_findings
-from chiasm.results.figures.compare import score_against_accuracy
+from chiasm.results.compare_findings import compare_findings, outcome_findings
+from chiasm.results.figures.compare import score_against_accuracy, score_against_outcome
 from chiasm.results.findings import Finding
 from chiasm.results.provenance import without_machine_paths
 from chiasm.studies.compare import CompareSpec
@@ -22,7 +22,10 @@ class CompareReporter(Reporter):
         return f"Alignment and accuracy of {len(self.spec['models'])} models"
 
     def findings(self) -> list[Finding]:
-        return compare_findings(self.directory.table("compare"), self.directory.table("correlation"))
+        found = compare_findings(self.directory.table("compare"), self.directory.table("correlation"))
+        if "outcome_correlation" in self.directory.tables():
+            found += outcome_findings(self.directory.table("outcome_correlation"))
+        return sorted(found, key=lambda finding: -finding.strength)
 
     def drawings(self) -> dict[str, Drawing]:
         if "correlation" not in self.directory.tables():
@@ -32,11 +35,29 @@ class CompareReporter(Reporter):
             "Accuracy against alignment score, one point per model on the same examples. Intervals are over examples; "
             f"the correlation is over n = {len(self.spec['models'])} models. No control is drawn."
         )
-        return {
+        drawings = {
             f"compare-{statistic.replace('_', '-')}": Drawing(
                 partial(score_against_accuracy, rows, related, statistic), partial(str, caption)
             )
             for statistic in rows["statistic"].unique(maintain_order=True)
+        }
+        return drawings | self._others()
+
+    def _others(self) -> dict[str, Drawing]:
+        if "outcome_correlation" not in self.directory.tables():
+            return {}
+        names = ("compare", "outcomes", "outcome_correlation")
+        rows, outcomes, related = (self.directory.table(name) for name in names)
+        pairs = related.select("task", "metric").unique(maintain_order=True).iter_rows()
+        caption = (
+            "Another measure against alignment score (mean token), one point per model on the same data. Intervals are "
+            "over examples, the correlation over models. No control is drawn."
+        )
+        return {
+            f"compare-{task}-{metric.replace('_', '-')}": Drawing(
+                partial(score_against_outcome, rows, outcomes, related, task, metric), partial(str, caption)
+            )
+            for task, metric in pairs
         }
 
     def notes(self) -> list[str]:
