@@ -6,6 +6,7 @@ from types import MappingProxyType
 from chiasm.core.schema import Column, TableSchema
 from chiasm.results.align_schemas import ALIGN
 from chiasm.results.eval_schemas import EVALUATION
+from chiasm.results.look_schemas import LOOK
 from chiasm.results.prune_schemas import PRUNE
 from chiasm.results.skip_schemas import SKIP
 
@@ -184,6 +185,7 @@ SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
             *ALIGN,
             *PRUNE,
             *SKIP,
+            *LOOK,
         )
     }
 )

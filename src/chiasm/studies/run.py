@@ -14,6 +14,7 @@ from chiasm.studies.align_report import AlignReporter
 from chiasm.studies.compare_report import CompareReporter
 from chiasm.studies.eval_report import EvalReporter
 from chiasm.studies.flow_report import FlowReporter
+from chiasm.studies.look_report import LookReporter
 from chiasm.studies.prune_report import PruneReporter
 from chiasm.studies.reporting import Reporter
 from chiasm.studies.skip_report import SkipReporter
@@ -25,6 +26,7 @@ _REPORTERS: dict[str, type[Reporter]] = {
     "CompareSpec": CompareReporter,
     "PruneSpec": PruneReporter,
     "SkipSpec": SkipReporter,
+    "LookSpec": LookReporter,
 }
 _MAIN = 3
 

@@ -42,10 +42,10 @@ def patch_map(
     change = patches["logprob_cut"] - patches["logprob_clean"]
     reach = max(float(change.abs().max() or 0.0), 1e-9)
     norm = Normalize(-reach, reach)
-    _show(grid[0], image, boxes, size, "image")
+    show_image(grid[0], image, boxes, size, "image")
     grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) / 255
     for axes, (name, rows) in zip(grid[1:], views, strict=True):
-        _show(axes, 1 - _UNDER * (1 - grey), boxes, size, name if len(views) > 1 else "effect of each patch")
+        show_image(axes, 1 - _UNDER * (1 - grey), boxes, size, name if len(views) > 1 else "effect of each patch")
         corners = rows.select("x0", "y0", "x1", "y1").rows()
         drawn = PatchCollection(
             [Rectangle((x0, y0), x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners],
@@ -69,7 +69,8 @@ def _views(patches: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     return [("whole image", patches.filter(base)), ("tiles", patches.filter(~base))]
 
 
-def _show(axes: Axes, image: np.ndarray, boxes: Sequence[Box], size: Size, title: str) -> None:
+def show_image(axes: Axes, image: np.ndarray, boxes: Sequence[Box], size: Size, title: str) -> None:
+    """The image in its own pixels, boxes around what was asked about, no ticks."""
     height, width = image.shape[:2]
     axes.imshow(image, extent=(0, width, height, 0), interpolation="nearest", aspect="equal")
     for box in boxes:
