@@ -28,7 +28,7 @@ def told(row: dict) -> str:
     """The value with its interval, or why there is none."""
     outcome = OUTCOMES[row["metric"]]
     if row["value"] is None:
-        return "nothing to divide by"
+        return "has nothing to divide by"
     if row["low"] is None:
         return f"{outcome.told(row['value'])} (n = {row['n']}, too few for an interval)"
     low, high = outcome.told(row["low"]), outcome.told(row["high"])
