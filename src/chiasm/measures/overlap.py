@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from chiasm.core.groups import GROUPS, group_of
 from chiasm.measures.base import Measure, Price, Sizes, Tables
 from chiasm.models.observe import Batch, Seen, averaging
-from chiasm.models.pruning.masks import keep_per_row, overlap
-from chiasm.models.pruning.scores import magnitude_scores, wanda_scores
+from chiasm.models.pruning.masks import dropped, overlap
+from chiasm.models.pruning.scores import magnitude_scores, ranks, wanda_scores
 
 SPARSITIES = (0.3, 0.5, 0.7)
 
@@ -172,7 +172,8 @@ class _Masks:
 
 
 def _masks(scores: Float[Tensor, "O I"]) -> list[Bool[Tensor, "O I"]]:
-    return [keep_per_row(scores, sparsity) for sparsity in SPARSITIES]
+    order = ranks(scores)
+    return [order >= dropped(scores.shape[1], sparsity) for sparsity in SPARSITIES]
 
 
 def random_overlap(mask: Bool[Tensor, "O I"]) -> float:

@@ -144,19 +144,39 @@ def _weights(tables: Tables) -> list[Finding]:
     rows = tables.get("overlap")
     if rows is None:
         return []
-    half = rows.filter(pl.col("sparsity") == 0.5)
+    half = rows.filter((pl.col("sparsity") == 0.5) & (pl.col("a") == rows["a"][0]) & (pl.col("b") == rows["b"][0]))
     names = ("iou", "null_permuted", "null_magnitude", "null_random")
     mean = {name: float(half[name].mean() or 0.0) for name in names}
     above = half.filter(pl.col("iou") > pl.max_horizontal("null_permuted", "null_magnitude")).height
     fewest = int(min(half["tokens_a"].min() or 0, half["tokens_b"].min() or 0))
     few = f" The norms rest on as few as {fewest} tokens, which makes masks differ by chance." if fewest < 500 else ""
+    ceiling = half["ceiling"].drop_nulls()
+    own = f", one span's own halves by {float(ceiling.mean() or 0.0):.2f}" if len(ceiling) else ""
     text = (
         f"With half of the weights left out, the masks of {half['a'][0]} and {half['b'][0]} overlap by "
         f"{mean['iou']:.2f} (mean over {half.height} matrices), where the weights' magnitude alone accounts for "
         f"{mean['null_magnitude']:.2f}, shuffled norms give {mean['null_permuted']:.2f} and chance "
-        f"{mean['null_random']:.2f}; it exceeds the first two in {above} matrices.{few}"
+        f"{mean['null_random']:.2f}{own}; it exceeds the first two in {above} matrices.{few}"
     )
-    return [Finding(text, 60.0)]
+    return [Finding(text, 60.0), *_released_masks(tables, half)]
+
+
+def _released_masks(tables: Tables, half: pl.DataFrame) -> list[Finding]:
+    """How far the released form of Wanda's inputs is off."""
+    rows = tables.get("overlap_released")
+    if rows is None:
+        return []
+    keys = ["a", "b", "layer", "matrix", "sparsity"]
+    both = half.join(rows, on=keys, suffix="_released")
+    if not both.height:
+        return []
+    right, released = float(both["iou"].mean() or 0.0), float(both["iou_released"].mean() or 0.0)
+    text = (
+        f"As released, with padding seen and counted and either span without the other, the same masks overlap by "
+        f"{released:.2f} instead of {right:.2f} (mean over {both.height} matrices; shuffled norms "
+        f"{float(both['null_permuted_released'].mean() or 0.0):.2f})."
+    )
+    return [Finding(text, 58.0)]
 
 
 def _words(tables: Tables) -> list[Finding]:
@@ -164,6 +184,7 @@ def _words(tables: Tables) -> list[Finding]:
     rows = tables.get("nearest")
     if rows is None or not rows.height:
         return []
+    rows = rows.filter(pl.col("k") == 1)
     last = rows.filter((pl.col("layer") == rows["layer"].max()) & (pl.col("span") == rows["span"][0]))
     told = ", ".join(
         f"`{r['word'].strip() or r['word']}` ({r['share']:.0%})" for r in last.head(3).iter_rows(named=True)
@@ -172,7 +193,11 @@ def _words(tables: Tables) -> list[Finding]:
     return [Finding(text, 30.0)]
 
 
-CONTROLS = {"noise": "random tokens in place of the image", "twin": "random weights"}
+CONTROLS = {
+    "noise": "random tokens in place of the image",
+    "twin": "random weights",
+    "apart": "no attention between them in the first blocks",
+}
 
 
 def _beside(row: Mapping, column: str, controls: pl.DataFrame | None) -> str:

@@ -142,6 +142,11 @@ class AlignWork(folded.Folding[Prepared]):
                     found.setdefault(f"{table}_controls", []).extend(told)
         return found
 
+    @property
+    def measures(self) -> Sequence[Measure]:
+        """What was measured on the model itself."""
+        return self.subjects[_MODEL].measures
+
     def _measures(self) -> Iterator[tuple[str, Measure]]:
         for kind, subject in self.subjects.items():
             yield from ((kind, measure) for measure in subject.measures)

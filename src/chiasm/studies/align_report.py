@@ -8,7 +8,8 @@ import polars as pl
 from chiasm.core.spec import resolved
 from chiasm.results.align_findings import align_findings
 from chiasm.results.figures import align as figures
-from chiasm.results.figures import likeness
+from chiasm.results.figures import likeness, words
+from chiasm.results.figures.paper_maps import twenty_two
 from chiasm.results.findings import Finding
 from chiasm.studies.align_spec import AlignSpec
 from chiasm.studies.reporting import Drawing, Reporter, command_line
@@ -54,14 +55,35 @@ class AlignReporter(Reporter):
         for a, b in [] if "overlap" not in there else dict.fromkeys(there["overlap"].select("a", "b").iter_rows()):
             rows = there["overlap"].filter((pl.col("a") == a) & (pl.col("b") == b))
             name = "overlap" if not drawn.get("overlap") else f"overlap-{a}-{b}"
-            drawn[name] = Drawing(partial(likeness.overlap_curves, rows), partial(str, f"{_OVERLAP} {a} and {b}."))
+            released = there.get("overlap_released")
+            if released is not None:
+                released = released.filter((pl.col("a") == a) & (pl.col("b") == b))
+            drawn[name] = Drawing(
+                partial(likeness.overlap_curves, rows, released), partial(str, f"{_OVERLAP} {a} and {b}.")
+            )
         if "vocabulary" in there:
             told = f"{_WORDS} {self._counted('vocabulary')} {_CONTROLLED if controls is not None else _BARE}"
-            words = partial(likeness.vocabulary_curves, there["vocabulary"], there.get("vocabulary_controls"))
-            drawn["vocabulary"] = Drawing(words, partial(str, told))
+            curves = partial(likeness.vocabulary_curves, there["vocabulary"], there.get("vocabulary_controls"))
+            drawn["vocabulary"] = Drawing(curves, partial(str, told))
+        drawn |= self._words()
         if "map" in there:
             for method in ("tsne", "pca"):
                 drawn[method] = Drawing(partial(likeness.token_map, there["map"], method), partial(str, _MAP[method]))
+        return drawn
+
+    def _words(self) -> dict[str, Drawing]:
+        there, drawn = self._tables, {}
+        told = _CONTROLLED if "score_controls" in there else _BARE
+        for name, table, draw, caption in (
+            ("words", "nearest", words.nearest_words, _NEAREST),
+            ("histogram", "histogram", words.word_histograms, _HISTOGRAM),
+            ("geometry", "geometry", words.shape_curves, _SHAPE),
+        ):
+            if table in there:
+                whole = f"{caption} {self._counted(table)} {told}"
+                drawn[name] = Drawing(partial(draw, there[table], there.get(f"{table}_controls")), partial(str, whole))
+        if "overlap_tasks" in there:
+            drawn["tasks"] = Drawing(partial(twenty_two, there["overlap_tasks"]), partial(str, _TASKS))
         return drawn
 
     def notes(self) -> list[str]:
@@ -95,7 +117,8 @@ class AlignReporter(Reporter):
 
 
 _CONTROLLED = (
-    "Dashed or square: the controls, random tokens in place of the image and, where there is one, random weights."
+    "Dashed or square: the controls, random tokens in place of the image, no attention between image and text in the "
+    "first blocks, and, where there is one, random weights."
 )
 _BARE = "No control was run."
 _RELEASED = (
@@ -113,9 +136,22 @@ _INSIDE = (
 )
 _OVERLAP = (
     "Intersection over union of the weights that Wanda keeps for either span, by layer; bands reach from the least to "
-    "the largest matrix. Dashed: what magnitude alone, shuffled input norms and random masks give. Spans:"
+    "the largest matrix. Dashed: what magnitude alone, shuffled input norms and random masks give; the ceiling is one "
+    "span with itself, norms from halves of the examples. Spans:"
 )
 _WORDS = "What hidden states say through the output head: entropy of single tokens, divergence of mean distributions."
+_NEAREST = (
+    "Words that are most often the most probable one of a span's tokens, at the first, a middle and the last state."
+)
+_HISTOGRAM = "Where in the vocabulary the 1 and the 5 most probable words of tokens lie, as published."
+_SHAPE = (
+    "Narrowness: cosine of tokens to their span's mean direction. Effective rank of mean tokens, and linear CKA of the "
+    "two spans over the same examples, from a sample of at most 256."
+)
+_TASKS = (
+    "Overlap of the half of the weights that Wanda keeps, between question types and between spans within each, mean "
+    "over all matrices. Right: the control, shuffled norms."
+)
 _MAP = {
     "tsne": (
         "t-SNE of the mean tokens of every example and span; distances between clusters and their sizes mean nothing. "

@@ -15,6 +15,7 @@ from chiasm.studies.compare_report import CompareReporter
 from chiasm.studies.eval_report import EvalReporter
 from chiasm.studies.flow_report import FlowReporter
 from chiasm.studies.look_report import LookReporter
+from chiasm.studies.paper_report import PaperReporter
 from chiasm.studies.prune_report import PruneReporter
 from chiasm.studies.reporting import Reporter
 from chiasm.studies.skip_report import SkipReporter
@@ -24,6 +25,7 @@ _REPORTERS: dict[str, type[Reporter]] = {
     "EvalSpec": EvalReporter,
     "AlignSpec": AlignReporter,
     "CompareSpec": CompareReporter,
+    "PaperSpec": PaperReporter,
     "PruneSpec": PruneReporter,
     "SkipSpec": SkipReporter,
     "LookSpec": LookReporter,

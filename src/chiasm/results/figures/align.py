@@ -28,7 +28,11 @@ from chiasm.results.series import Curve, in_order
 
 STATE = "Hidden state (0 = embeddings)"
 INTERVAL = "mean and 95 % jackknife interval"
-CONTROL_NAMES = {"noise": "random tokens for the image", "twin": "random-weights twin"}
+CONTROL_NAMES = {
+    "noise": "random tokens for the image",
+    "twin": "random-weights twin",
+    "apart": "image and text apart at first",
+}
 
 
 def norm_curves(norms: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "column") -> Figure:
@@ -112,13 +116,13 @@ def score_bars(score: pl.DataFrame, controls: pl.DataFrame | None = None, *, wid
             )
     labels = [f"{name}, {s.replace('_', ' ')}" + (f" ({a}, {b})" if several else "") for a, b, name, s in kinds]
     axes.set_yticks(range(len(kinds)), labels)
-    axes.set_ylim(len(kinds) - 0.4, -0.5)
+    axes.set_ylim(len(kinds) - 0.2, -0.5)
     axes.axvline(0, color=INK, linewidth=0.7, zorder=1)
     dress(axes, size, x="Cosine between image and text")
     names = [] if controls is None else in_order(controls, "control")
     handles = [_key("model", COLOURS[0], "o")]
     handles += [_key(CONTROL_NAMES.get(name, name), COLOURS[1 + k], "s") for k, name in enumerate(names)]
-    legend_below(figure, handles, size, f"95 % jackknife intervals, n = {score['n'].min()}")
+    legend_below(figure, handles, size, f"95 % intervals, n = {score['n'].min()}")
     return figure
 
 

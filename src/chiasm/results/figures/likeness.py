@@ -97,7 +97,7 @@ def inside_curves(rows: pl.DataFrame, *, width: Width = "page") -> Figure:
     return figure
 
 
-def overlap_curves(rows: pl.DataFrame, *, width: Width = "page") -> Figure:
+def overlap_curves(rows: pl.DataFrame, released: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
     """Overlap of the masks of two spans by layer, mean over matrices, with its nulls; one panel per sparsity."""
     size = SIZES[width]
     sparsities = in_order(rows, "sparsity")
@@ -111,6 +111,13 @@ def overlap_curves(rows: pl.DataFrame, *, width: Width = "page") -> Figure:
             measured = _over_matrices(own, null)
             draw_control(axes, measured, GREY, dash, size)
             lines.append(control_key(f"null: {label}", dash, size))
+        if own["ceiling"].null_count() < own.height:
+            lines.append(
+                draw(axes, _over_matrices(own.drop_nulls("ceiling"), "ceiling"), 2, size, "ceiling: halves of one span")
+            )
+        if released is not None:
+            beside = released.filter(pl.col("sparsity") == sparsity)
+            lines.append(draw(axes, _over_matrices(beside, "iou"), 1, size, "as released: padding counted"))
         handles = handles or lines
         axes.set_ylim(0, 1)
         layer_axis(axes, int(rows["layer"].max() or 0), size.inches / len(sparsities))

@@ -1,0 +1,111 @@
+"""What several models side by side show, in words: every number stands in a table of the run."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from chiasm.core.correlation import correlate
+from chiasm.results.figures.paper import cosines, crossing, perceptual
+from chiasm.results.findings import Finding
+from chiasm.results.paper_schemas import TOGETHER
+
+Tables = Mapping[str, pl.DataFrame]
+
+
+def paper_findings(tables: Tables, main: str, twin: str | None, groups: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """What is found, strongest first; always at least three."""
+    found = [*_relation(tables, groups), *_cones(tables, main, twin), *_weights(tables), *_change(tables, main, twin)]
+    return sorted(found, key=lambda finding: -finding.strength)
+
+
+def _relation(tables: Tables, groups: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Whether the score goes with accuracy, within each group of models."""
+    found = []
+    models = tables["paper_models"]
+    scores = tables["paper_score"].filter(pl.col("statistic") == "mean_token")
+    for group, members in groups.items():
+        told = []
+        for name in ("ima_0", "ima_same"):
+            rows = scores.filter(pl.col("name") == name).join(models, on="model", suffix="_model")
+            rows = rows.filter(pl.col("model").is_in(list(members)))
+            if rows.height < 2:
+                continue
+            related = correlate(rows["value"].to_numpy(), rows["accuracy"].to_numpy())
+            if np.isnan(related.spearman):
+                told.append(f"{name} or accuracy is the same for all")
+                continue
+            shown = "established" if related.p <= 0.05 else "not established"
+            told.append(f"{name}: Spearman {related.spearman:.2f}, p = {related.p:.2g}, {shown}")
+        n = len(members)
+        if told:
+            least = f"; n = {n} models can give no p-value below {related.smallest:.2g}" if n < 8 else ""
+            found.append(Finding(f"Score and accuracy over {group} (n = {n}): {'; '.join(told)}{least}.", 90.0))
+        else:
+            found.append(Finding(f"Over {group} nothing can be related: n = {n}.", 20.0))
+    best = models.sort("accuracy", descending=True).row(0, named=True)
+    worst = models.sort("accuracy").row(0, named=True)
+    text = (
+        f"Accuracy reaches from {worst['accuracy']:.1%} ({worst['model']}) to {best['accuracy']:.1%} ({best['model']}"
+    )
+    found.append(Finding(f"{text}; n = {worst['n']} and {best['n']} questions).", 50.0))
+    return found
+
+
+def _cones(tables: Tables, main: str, twin: str | None) -> list[Finding]:
+    """At how many depths kinds of tokens are nearer to their own kind in other data than to the other kind."""
+    rows = cosines(tables["paper_similarity"]).filter(~pl.col("a").str.contains("half]", literal=True))
+    own = rows.filter(pl.col("model") == TOGETHER)
+    if own.height:
+        kinds = {}
+        for a, b, layer, mean in own.select("a", "b", "layer", "mean").iter_rows():
+            one, other = (x.partition("[")[2] for x in (a, b))
+            both = {perceptual(a), perceptual(b)}
+            if a != b and (len(both) == 1) == (one != other):
+                kind = "cross" if len(both) == 2 else "P" if perceptual(a) else "T"
+                kinds.setdefault(layer, {}).setdefault(kind, []).append(mean)
+        apart = sum(min(np.mean(k[x]) for x in ("P", "T")) > np.mean(k["cross"]) for k in kinds.values() if len(k) == 3)
+        last = kinds[max(kinds)]
+        n = own["n"].min()
+        text = (
+            f"Cones: at {apart} of {len(kinds)} depths perceptual tokens of different modalities are nearer to each "
+            f"other than to the text of their own data, and so is text to text; after the last block mean cosines are "
+            f"{np.mean(last['P']):.2f} (P, P), {np.mean(last['T']):.2f} (T, T) and {np.mean(last['cross']):.2f} (P, T; "
+            f"n = {n} examples or more; intervals in the figure)."
+        )
+        return [Finding(text, 80.0)]
+    cross = crossing(rows).filter(pl.col("model").is_in([main, twin or main]))
+    last = cross.filter(pl.col("layer") == cross["layer"].max())
+    told = ", ".join(f"{r['mean']:.3f} ({_bounds(r)}) in {r['model']}" for r in last.iter_rows(named=True))
+    return [Finding(f"After the last block the cosine of perceptual and textual mean tokens is {told}.", 60.0)]
+
+
+def _weights(tables: Tables) -> list[Finding]:
+    rows = tables["paper_overlap"].filter(pl.col("sparsity") == 0.5)
+    name = TOGETHER if TOGETHER in set(rows["model"]) else rows["model"][0]
+    rows = rows.filter(pl.col("model") == name)
+    mean = {c: float(rows[c].mean() or 0.0) for c in ("iou", "null_magnitude", "null_permuted", "null_random")}
+    pairs = rows.select("a", "b").unique().height
+    text = (
+        f"Half of the weights, kept by Wanda for each span, overlap by {mean['iou']:.2f} (mean over {pairs} pairs of "
+        f"spans and all matrices); magnitude alone accounts for {mean['null_magnitude']:.2f}, shuffled norms give "
+        f"{mean['null_permuted']:.2f}, chance {mean['null_random']:.2f}"
+    )
+    ceiling = rows["ceiling"].drop_nulls()
+    text += f", and one span's own halves {float(ceiling.mean() or 0.0):.2f}." if len(ceiling) else "."
+    return [Finding(text, 70.0)]
+
+
+def _change(tables: Tables, main: str, twin: str | None) -> list[Finding]:
+    drift = tables["paper_drift"]
+    first = drift.filter((pl.col("gap") == drift["gap"].min()) & (pl.col("layer") == 0))
+    told = []
+    for model in dict.fromkeys([main, *([twin] if twin else [])]):
+        rows = first.filter(pl.col("model") == model)
+        told.append(f"{model} " + ", ".join(f"{r['span']} {r['mean']:.2f} ({_bounds(r)})" for r in rows.to_dicts()))
+    text = "Through the first block tokens keep a cosine with themselves of: " + "; ".join(told)
+    return [Finding(f"{text} (n = {first['n'].min()}).", 55.0)]
+
+
+def _bounds(row: Mapping) -> str:
+    return "no interval" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}"

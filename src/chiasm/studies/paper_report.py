@@ -1,0 +1,150 @@
+"""What a run over several models tells, in the layout of the alignment paper."""
+
+import shlex
+from functools import cached_property, partial
+from typing import Any, final
+
+import polars as pl
+
+from chiasm.core.spec import resolved
+from chiasm.results.figures import paper as curves
+from chiasm.results.figures import paper_maps as maps
+from chiasm.results.findings import Finding
+from chiasm.results.paper_findings import paper_findings
+from chiasm.results.paper_schemas import TOGETHER
+from chiasm.results.provenance import without_machine_paths
+from chiasm.studies.paper_spec import PaperSpec
+from chiasm.studies.reporting import Drawing, Reporter, command_line
+
+_SEVERAL = 4
+"""Columns of Figure 3; more would be too narrow to read."""
+
+
+@final
+class PaperReporter(Reporter):
+    """The reporter of `chiasm align --paper`."""
+
+    @property
+    def title(self) -> str:
+        return f"The figures of the alignment paper for {self._main} and its kin"
+
+    def findings(self) -> list[Finding]:
+        return paper_findings(self._tables, self._main, self._twin, self._groups())
+
+    def drawings(self) -> dict[str, Drawing]:
+        there, main, twin = self._tables, self._main, self._twin
+        beside = _TWIN if twin else "No control was run."
+        similar, score, models = there["paper_similarity"], there["paper_score"], there["paper_models"]
+        drawn: dict[str, tuple[Any, str]] = {}
+        together = TOGETHER if TOGETHER in set(similar["model"]) else main
+        told = _TOGETHER if together == TOGETHER else _ALONE.format(main)
+        drawn["figure-2"] = (partial(maps.two, similar, there["paper_map"], together, twin), f"{_TWO} {told}")
+        columns = [main, *(m for m in self._columns() if m != main)][:_SEVERAL]
+        drawn["figure-3"] = (partial(curves.three, there["paper_norms"], there["paper_drift"], columns, twin), _THREE)
+        groups = self._groups()
+        for stem, steps in self._steps().items():
+            name = "figure-7" if "figure-7" not in drawn else f"figure-7-{stem}"
+            drawn[name] = (partial(curves.seven, similar, score, steps, twin), f"{_SEVEN} {stem}.")
+        drawn["figure-8"] = (partial(curves.eight, there["paper_inside"], similar, main, twin), f"{_EIGHT} {main}.")
+        drawn["figure-9"] = (partial(maps.nine, models, score, groups, twin), _NINE)
+        variants = list(groups[_VARIANTS])[: len(curves.COLOURS)]
+        drawn["figure-13"] = (partial(curves.thirteen, there, variants, twin), _THIRTEEN)
+        overlap = there["paper_overlap"].filter(pl.col("model") == together)
+        drawn["figure-22"] = (partial(maps.twenty_two, overlap), f"{_MASKS} {told} {_NULL}")
+        drawn["figure-22-layers"] = (partial(maps.twenty_two_layers, overlap), f"{_LAYERS} {told} {_NULLS}")
+        if "paper_overlap_tasks" in there:
+            tasks = there["paper_overlap_tasks"].filter(pl.col("model") == main)
+            drawn["figure-22-tasks"] = (partial(maps.twenty_two, tasks), f"{_TASKS} {main}. {_NULL}")
+        uncontrolled = ("figure-22", "figure-22-layers", "figure-22-tasks")
+        captions = {k: f"{c} {'' if k in uncontrolled else beside}".strip() for k, (_, c) in drawn.items()}
+        return {k: Drawing(draw, partial(str, captions[k])) for k, (draw, _) in drawn.items()}
+
+    def notes(self) -> list[str]:
+        found = [
+            "The figures have the published layout; values say nothing about the published models.",
+            "Cosines over all pairs of examples, as published, mix what examples share with what one example shares.",
+            "Variants and checkpoints share weights and training: they are not independent points.",
+            "Between models of one decoder, every pair of tokens is of two different examples.",
+        ]
+        if not self._steps():
+            found.append("Figure 7 needs checkpoints of one model, named `NAME-STEPS`; none was given.")
+        if TOGETHER not in set(self._tables["paper_similarity"]["model"]):
+            found.append("No two kinds of data meet in one decoder here: Figures 2 and 22 show one model alone.")
+        return found
+
+    def command(self) -> str:
+        spec: dict[str, Any] = {"model": "--paper", **{k: v for k, v in self.spec.items() if k not in _FIXED}}
+        names = " ".join(shlex.quote(name) for name in self.spec["models"])
+        defaults = resolved(PaperSpec(models=("a",), data=("scenes",)))
+        text = command_line("align", spec, defaults).replace("--paper", f"--paper --compare {names}", 1)
+        return without_machine_paths(text)
+
+    @cached_property
+    def _tables(self) -> dict[str, pl.DataFrame]:
+        return {name: self.directory.table(name) for name in self.directory.tables()}
+
+    @property
+    def _main(self) -> str:
+        return next(name for name in self.spec["models"] if name != self._twin)
+
+    @property
+    def _twin(self) -> str | None:
+        return self.spec["twin"]
+
+    def _columns(self) -> list[str]:
+        """Models that are no checkpoint and no twin, those of one decoder with others first."""
+        rows = self._tables["paper_models"].filter(pl.col("step").is_null() & (pl.col("model") != (self._twin or "")))
+        rows = rows.with_columns(pl.col("model").count().over("decoder").alias("shared"))
+        by_data = rows.sort("shared", "accuracy", descending=True).unique("data", keep="first", maintain_order=True)
+        return [*by_data["model"], *(m for m in rows["model"] if m not in set(by_data["model"]))]
+
+    def _steps(self) -> dict[str, list[tuple[str, int]]]:
+        """Checkpoints by the model that they are of, in order."""
+        rows = self._tables["paper_models"].filter(pl.col("step").is_not_null()).sort("step")
+        found: dict[str, list[tuple[str, int]]] = {}
+        for stem, model, step in rows.select("stem", "model", "step").iter_rows():
+            found.setdefault(stem, []).append((model, step))
+        return {stem: steps for stem, steps in found.items() if len(steps) > 1}
+
+    def _groups(self) -> dict[str, list[str]]:
+        """Models that are put side by side: checkpoints of one run, and variants asked about what the main one was."""
+        rows = self._tables["paper_models"]
+        data = rows.filter(pl.col("model") == self._main)["data"][0]
+        chosen = (pl.col("data") == data) & pl.col("step").is_null() & (pl.col("model") != (self._twin or ""))
+        steps = {f"checkpoints of {stem}": [m for m, _ in steps] for stem, steps in self._steps().items()}
+        return steps | {_VARIANTS: rows.filter(chosen)["model"].to_list()}
+
+
+_VARIANTS = "variants"
+_FIXED = ("models", "data")
+_TWIN = "Dashed, or a cross: the twin with random weights, on the same examples."
+_TOGETHER = "Models that share one frozen decoder, each with its own data, stand together."
+_ALONE = "Of {} alone: no other kind of data meets the same decoder."
+_TWO = (
+    "Paper's Figure 2. Left: cosine of mean tokens over pairs of different examples, of one kind (P perceptual, T "
+    "text) between data sets and between halves of one, and of both kinds within a data set. Right: t-SNE of mean "
+    "tokens, where distances between clusters mean nothing; lines join the tokens of one example."
+)
+_THREE = "Paper's Figure 3. Norms of tokens (above) and cosine of each token with itself one block later (below)."
+_SEVEN = (
+    "Paper's Figure 7. Left: cosine of mean perceptual and textual tokens over all pairs of examples, at training "
+    "steps. Right: the scores. Of"
+)
+_EIGHT = (
+    "Paper's Figure 8. Norm of tokens, cosine of each token with itself at the same place one block later, and cosine "
+    "of mean perceptual and textual tokens over all pairs of examples, at every place inside the blocks. The last "
+    "panel below is the twin with random weights. Of"
+)
+_NINE = "Paper's Figure 9. Share of right answers against the alignment score."
+_THIRTEEN = (
+    "Paper's Figure 13. Variants on the same examples: cosine of mean tokens over all pairs of examples, change and "
+    "norm of perceptual tokens, divergence of their words from the text's, and cosine of their own words with those of "
+    "the next state that is read."
+)
+_MASKS = "Paper's Figure 22. Overlap of the half of the weights that Wanda keeps, mean over all matrices."
+_TASKS = "Paper's Figure 22, by task: the same between question types and between spans within each, of"
+_LAYERS = "Paper's Figure 22 by layer and kind of matrix."
+_NULL = "Right: the control, what one mask has in common with that of shuffled norms."
+_NULLS = (
+    "Nulls: shuffled norms, magnitude alone, random masks; the ceiling is what one span's two halves have in common."
+)

@@ -1,0 +1,127 @@
+"""The published figures for several models: what is read of each, together, after a stop, and what is drawn."""
+
+import copy
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from tests.support.factories import build, example
+
+from chiasm.api.papering import paper, world
+from chiasm.core.errors import ChiasmError
+from chiasm.models.view import ModelView
+from chiasm.results.paper_schemas import TOGETHER
+from chiasm.results.rundir import RunDirectory
+from chiasm.studies.paper import run_paper
+from chiasm.studies.paper_spec import PaperSpec, checkpoint
+from chiasm.studies.run import Run
+
+MODELS = ("one", "two", "two-10", "two-20", "random")
+DATA = {name: [example(seed=seed + at) for seed in range(6)] for name, at in (("photos", 0), ("charts", 50))}
+
+
+@pytest.fixture(scope="module")
+def views():
+    """Four models around one decoder, and one of another."""
+    model, processor = build("llava")
+    found = {"one": ModelView(model, processor, name="one")}
+    for k, name in enumerate(MODELS[1:4]):
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            for weight in other.model.multi_modal_projector.parameters():
+                weight.mul_(1.5 + k)
+        found[name] = ModelView(other, processor, name=name)
+    return found | {"random": ModelView(*build("llava", seed=5), name="random")}
+
+
+SPEC = PaperSpec(models=MODELS, data=("photos", "charts", "charts", "charts", "photos"), twin="random", unit=3)
+
+
+@pytest.fixture(scope="module")
+def run(views, tmp_path_factory):
+    with RunDirectory.open(tmp_path_factory.mktemp("paper") / "run", SPEC) as directory:
+        run_paper(SPEC, views.__getitem__, DATA, directory)
+    return Run(directory)
+
+
+def test_every_model_is_read_and_answers(run):
+    models = run.table("paper_models")
+    assert models["model"].to_list() == list(MODELS)
+    assert models["step"].to_list() == [None, None, 10, 20, None]
+    assert models["decoder"].n_unique() == 2
+    assert set(models["n"]) == {6}
+    for name in ("norms", "drift", "similarity", "inside", "vocabulary", "map", "overlap", "score"):
+        assert set(run.table(f"paper_{name}")["model"]) >= set(MODELS), name
+
+
+def test_models_of_one_decoder_are_read_together(run):
+    rows = run.table("paper_similarity").filter(pl.col("model") == TOGETHER)
+    pairs = set(rows.select("a", "b").unique().iter_rows())
+    assert ("image [one]", "image [two]") in pairs
+    assert ("question [one]", "question [two]") in pairs
+    assert not any("10" in a or "random" in a for a, _ in pairs)
+    alone = run.table("paper_similarity").filter((pl.col("model") == "two") & (pl.col("tap") == "residual"))
+    keys = {"a": "image", "b": "question", "layer": 2, "mode": "avg", "paired": True, "variant": "raw"}
+    own = alone.filter(*(pl.col(k) == v for k, v in keys.items()))["mean"][0]
+    keys |= {"a": "image [two]", "b": "question [two]"}
+    assert rows.filter(*(pl.col(k) == v for k, v in keys.items()))["mean"][0] == pytest.approx(own)
+    masks = run.table("paper_overlap").filter(pl.col("model") == TOGETHER)
+    assert masks.select("a", "b").unique().height == 6
+
+
+def test_all_figures_are_drawn(run):
+    drawn = {"figure-2", "figure-3", "figure-7", "figure-8", "figure-9", "figure-13", "figure-22", "figure-22-layers"}
+    assert set(run.figures) == drawn
+    for name in run.figures:
+        run.figure(name)
+    page = run.report().read_text()
+    assert "chiasm align --paper --compare one two two-10" in page
+    assert "--twin random" in page
+    for number in (2, 3, 7, 8, 9, 13, 22):
+        assert f"Paper&#x27;s Figure {number}" in page or f"Paper's Figure {number}" in page
+    assert len(run.findings) == 3
+    assert any("n = 2 models can give no p-value below" in text for text in run.findings)
+
+
+def test_one_model_alone_has_figures_too(views):
+    found = paper([views["one"]], DATA["photos"], limit=5)
+    assert "figure-7" not in found.figures
+    for name in found.figures:
+        found.figure(name)
+    assert len(found.findings) == 3
+    assert found.table("paper_models")["n"].to_list() == [5]
+
+
+def test_a_stopped_run_goes_on_behind_the_models_that_are_finished(views, run, tmp_path):
+    loaded = []
+
+    def load(name):
+        loaded.append(name)
+        if len(loaded) == 3:
+            raise KeyboardInterrupt
+        return views[name]
+
+    with pytest.raises(KeyboardInterrupt), RunDirectory.open(tmp_path / "run", SPEC) as directory:
+        run_paper(SPEC, load, DATA, directory)
+    with RunDirectory.open(tmp_path / "run", SPEC, resume=True) as directory:
+        run_paper(SPEC, load, DATA, directory)
+    # The last one is loaded for the weights that masks rest on.
+    assert loaded == ["one", "two", "two-10", "two-10", "two-20", "random", "one"]
+    for name in run.tables:
+        whole, parts = run.table(name), directory.table(name)
+        for column in whole.columns:
+            if whole[column].dtype.is_float():
+                np.testing.assert_allclose(whole[column].to_numpy(), parts[column].to_numpy(), rtol=1e-9, atol=1e-9)
+            else:
+                assert whole[column].to_list() == parts[column].to_list()
+
+
+def test_names():
+    assert checkpoint("out/checkpoint-500") == ("out/checkpoint", 500)
+    assert checkpoint("tiny@frozen") == ("", None)
+    assert [world(n) for n in ("tiny", "tiny@video", "tiny@audio-30")] == ["scenes", "scenes-video", "scenes-audio"]
+    with pytest.raises(ChiasmError, match="each once"):
+        PaperSpec(models=("a", "a"), data=("d", "d"))
+    with pytest.raises(ChiasmError, match="--twin"):
+        paper(["a"], twin="b")
