@@ -5,13 +5,15 @@ from unittest.mock import patch
 import pytest
 import torch
 from tests.support.factories import build
-from tests.support.runs import cut, encoded, job
+from tests.support.runs import cut, encoded, job, knock_out
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError, GuardError
+from chiasm.interventions import Variant
 from chiasm.models.executors import walk
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
+from chiasm.models.executors.plan import Chunk
 from chiasm.models.view import ModelView
 
 
@@ -63,6 +65,19 @@ def test_fires_on_a_dropped_mask():
     view, work = fresh()
     everything = lambda allowed, *rest: torch.ones_like(allowed)[:, None]  # noqa: E731
     with patch.object(walk, "as_layer_mask", everything), pytest.raises(GuardError):
+        LockstepExecutor().run(view, [work])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fires_on_cuts_dropped_in_any_precision(dtype):
+    """As a study lays them out: no-ops stand first, in half precision one per window, and all cuts end at `last`."""
+    view = ModelView(*build("llava", dtype=dtype))
+    found = encoded(view)
+    last = [found.length - 1]
+    noops = [Variant(f"no-op {k}", (knock_out(k, k + 1, last, []),)) for k in range(4)]
+    work = job(found, *noops, cut(found, "image->last", 0, 4), cut(found, "question->last", 1, 3))
+    LockstepExecutor().run(view, [work])
+    with patch.object(Chunk, "_add_cuts", lambda *told: None), pytest.raises(GuardError):
         LockstepExecutor().run(view, [work])
 
 

@@ -18,7 +18,7 @@ def flow(
     model: Model,
     data: Data = "scenes",
     *,
-    cuts: Sequence[str] = PAPER_CUTS,
+    cuts: str | Sequence[str] = PAPER_CUTS,
     window: int = 9,
     windows: WindowStyle = "centred",
     limit: int | None = None,
@@ -58,7 +58,7 @@ def flow(
     spec = FlowSpec(
         model=named,
         data=data_name(data),
-        cuts=tuple(cuts),
+        cuts=(cuts,) if isinstance(cuts, str) else tuple(cuts),
         window=window,
         windows=windows,
         limit=limit_of(data, limit),

@@ -1,5 +1,6 @@
 """`chiasm flow`."""
 
+import sys
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -85,6 +86,9 @@ def flow(
 
     out = study.directory("flow", model)
     view = place.load(model)
+    if windows == "centred" and 2 * window > view.n_layers:
+        advice = f"--window {max(1, view.n_layers // 2)} or less tells layers apart"
+        print(f"Windows of {window} layers are wide for a model of {view.n_layers}: {advice}.", file=sys.stderr)
     run = api.flow(
         view,
         **study.arguments(),

@@ -195,7 +195,8 @@ def _reproduce(run: RunDirectory, command: str) -> str:
     rows = [("spec", m["spec_hash"]), ("started", m["started"]), *m["versions"].items()]
     if isinstance(m.get("model"), dict):
         rows += [(f"model {key}", value) for key, value in m["model"].items()]
-    rows += [(key, m[key]) for key in ("data", "seed", "dtype", "device", "platform") if m.get(key) is not None]
+    rows += [(f"data {key}", value) for key, value in m.get("data", {}).items() if not isinstance(value, dict)]
+    rows += [(key, m[key]) for key in ("seed", "dtype", "device", "platform") if m.get(key) is not None]
     if m.get("git"):
         dirty = " with uncommitted changes" if m["git"]["dirty"] else ""
         rows.append(("git", f"{m['git']['revision']}{dirty}"))

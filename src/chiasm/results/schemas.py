@@ -7,6 +7,7 @@ from chiasm.core.schema import Column, TableSchema
 from chiasm.results.align_schemas import ALIGN
 from chiasm.results.eval_schemas import EVALUATION
 from chiasm.results.look_schemas import LOOK
+from chiasm.results.project_schemas import PROJECT
 from chiasm.results.prune_schemas import PRUNE
 from chiasm.results.skip_schemas import SKIP
 
@@ -184,6 +185,7 @@ SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
             NOISE,
             *ALIGN,
             *PRUNE,
+            *PROJECT,
             *SKIP,
             *LOOK,
         )
@@ -191,7 +193,8 @@ SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
 )
 
 # Names in the column `control`.
-SIZE_MATCHED = "size-matched"  # as many keys as the cut has, drawn from the complement, attention sinks excluded
+# As many keys as the cut has, drawn from the complement without the first position, the usual attention sink.
+SIZE_MATCHED = "size-matched"
 IMAGE_SWAP = "image-swap"  # no cut, another example's image in place: all there is to lose; the same at every layer
 TWIN = "twin"  # the same cut in a model of the same shape with random weights
 _DOSE = "dose-"  # a random share of the cut's own keys

@@ -34,13 +34,21 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Mean over `n` examples at every place, with the bounds of the 95 % bootstrap interval (NaN where n is 1)."""
+    """Mean over `n` examples at every place, with the bounds of the 95 % bootstrap interval.
+
+    `inputs`: on how many different inputs (images, ...) the examples are; bounds are NaN where it is one.
+    """
 
     places: Float[np.ndarray, " k"]
     mean: Float[np.ndarray, " k"]
     low: Float[np.ndarray, " k"]
     high: Float[np.ndarray, " k"]
     n: int
+    inputs: int = -1
+
+    def __post_init__(self) -> None:
+        if self.inputs < 0:
+            object.__setattr__(self, "inputs", self.n)
 
 
 def matrix(frame: pl.DataFrame, value: str | pl.Expr = "change_percent", over: str = "layer") -> Matrix:
@@ -82,7 +90,7 @@ def curve(frame: pl.DataFrame, value: str | pl.Expr = "change_percent", over: st
     """Mean and interval of `value` against `over`, over the examples in `frame` (see `matrix`)."""
     data = matrix(frame, value, over)
     estimate = mean_interval(data.values, resamples=RESAMPLES, clusters=data.inputs)
-    return Curve(data.places, estimate.mean, estimate.low, estimate.high, estimate.n)
+    return Curve(data.places, estimate.mean, estimate.low, estimate.high, estimate.n, len(set(data.inputs)))
 
 
 def noise_floor(noise: pl.DataFrame) -> float:
@@ -106,6 +114,17 @@ def in_order(frame: pl.DataFrame, column: str) -> list[str]:
 def layers_of(effects: pl.DataFrame) -> int:
     """How many layers the swept model has: windows reach its last one."""
     return int(effects["stop"].max() or 0)
+
+
+def style_of(effects: pl.DataFrame) -> str:
+    """Whether windows grow from the first layer (`prefix`), end with the last (`suffix`), or move (`centred`)."""
+    windows = effects.select("start", "stop").unique()
+    if windows.height > 1 and windows["stop"].n_unique() == windows.height and (windows["start"] == 0).all():
+        return "prefix"
+    last = windows["stop"] == windows["stop"].max()
+    return (
+        "suffix" if windows.height > 1 and windows["start"].n_unique() == windows.height and last.all() else "centred"
+    )
 
 
 def control_for(controls: pl.DataFrame | None, cut: str) -> str | None:

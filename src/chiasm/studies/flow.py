@@ -131,7 +131,8 @@ class FlowWork(Work[Prepared]):
         spec = self.spec if spec is None else spec
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
         half = view.dtype in (torch.bfloat16, torch.float16)
-        return plan(spec, self.routes, view.n_layers, index, example, encoded, half)
+        causal = view.family.causal
+        return plan(spec, self.routes, view.n_layers, index, example, encoded, half=half, causal=causal)
 
     def _forms(self, view: ModelView, example: Example) -> dict[str, int]:
         """The first token of every written form of the answer that has one."""
@@ -144,9 +145,13 @@ class FlowWork(Work[Prepared]):
         return view.encode(example, instruction=self.spec.instruction, answer=answer)
 
     def _with_other_image(self, index: int, example: Example) -> Example:
-        """The example with the images of the next one that has as many and others."""
+        """The example with the images of the next one that has as many and others, with another answer if any has.
+
+        An image to which the same answer belongs could leave the answer as probable as it was.
+        """
         own = {media_key(image) for image in example.images}
-        others = (self.examples[(index + step) % len(self.examples)] for step in range(1, len(self.examples)))
+        following = [self.examples[(index + step) % len(self.examples)] for step in range(1, len(self.examples))]
+        others = sorted(following, key=lambda other: other.answer.lower() == example.answer.lower())
         for other in others:
             if len(other.images) == len(example.images) and own.isdisjoint(media_key(image) for image in other.images):
                 # Boxes are places in the example's own image.
@@ -219,6 +224,7 @@ def run_flow(
     if isinstance(executor, LockstepExecutor):
         # The guard's own cost and the largest difference it saw are told apart from the sweep.
         told["guard"] = {"seconds": round(executor.guard.seconds, 3), "largest": executor.guard.largest}
+        told["guard"]["allowed"] = executor.guard.allowed
     directory.manifest = directory.manifest | told
     if "patches" in directory.tables():
         mapped = set(directory.table("patches")["example_id"])

@@ -49,9 +49,19 @@ class Plan(NamedTuple):
 
 
 def plan(
-    spec: FlowSpec, routes: Sequence[Route], layers: int, index: int, example: Example, encoded: Encoded, half: bool
+    spec: FlowSpec,
+    routes: Sequence[Route],
+    layers: int,
+    index: int,
+    example: Example,
+    encoded: Encoded,
+    *,
+    half: bool = False,
+    causal: bool = True,
 ) -> Plan:
-    """What is run for `encoded`, the `index`-th example. `half`: the model computes in half precision.
+    """What is run for `encoded`, the `index`-th example.
+
+    `half`: the model computes in half precision. `causal`: no token of its decoder attends to a later one.
 
     **Errors:** `ExampleError` if no cut has positions here; `ChiasmError` for a span that no example of this model has.
     """
@@ -67,7 +77,7 @@ def plan(
     skipped = []
     for route in routes:
         try:
-            planned += _route(spec, route, windows, example, encoded)
+            planned += _route(spec, route, windows, example, encoded, causal)
         except EmptySpanError as error:
             skipped.append((example.id, f"{route.text}: {error}"))
     if len(skipped) == len(routes):
@@ -113,9 +123,13 @@ def _readout(encoded: Encoded) -> Readout:
 
 
 def _route(
-    spec: FlowSpec, route: Route, windows: Sequence[Window], example: Example, encoded: Encoded
+    spec: FlowSpec, route: Route, windows: Sequence[Window], example: Example, encoded: Encoded, causal: bool
 ) -> Iterator[Planned]:
     changes = [route.on(encoded.spans, window) for window in windows]
+    if causal and isinstance(changes[0], KnockOut) and min(changes[0].keys) > max(changes[0].queries):
+        # Nothing would change, which reads like a route that does not matter.
+        source, _, target = route.text.partition("->")
+        raise EmptySpanError(f"{source} stands behind {target}, which cannot see it; did you mean {target}->{source}?")
     for window, change in zip(windows, changes, strict=True):
         yield Planned(Variant(route.text, (change,)), "effects", window, {"cut": route.text})
     if not spec.controls:

@@ -8,12 +8,17 @@ import polars as pl
 from chiasm.core.spec import resolved
 from chiasm.results import figures
 from chiasm.results.figures import captions
-from chiasm.results.findings import Finding, flow_findings
+from chiasm.results.figures.maps import unseen
+from chiasm.results.findings import Finding
+from chiasm.results.flow_findings import flow_findings
 from chiasm.results.schemas import SIZE_MATCHED, TWIN, dose_share
-from chiasm.results.series import in_order, noise_floor, with_inputs
+from chiasm.results.series import control_label, in_order, layers_of, noise_floor, with_inputs
 from chiasm.studies import pictures
 from chiasm.studies.flow_spec import FlowSpec
 from chiasm.studies.reporting import Drawing, Reporter, command_line
+
+# Intervals from fewer draws than this are too narrow to be relied on.
+_FEW = 10
 
 
 @final
@@ -25,8 +30,14 @@ class FlowReporter(Reporter):
         return f"Information flow in {self.spec['model']}"
 
     def findings(self) -> list[Finding]:
+        answers = self._table("answers")
         return flow_findings(
-            _one_per_layer(self._effects), self._controls, self._table("answers"), self._noise, seed=self.spec["seed"]
+            _one_per_layer(self._effects),
+            self._controls,
+            None if answers is None else with_inputs(answers, self._table("examples")),
+            self._noise,
+            windows=self.spec["windows"],
+            seed=self.spec["seed"],
         )
 
     def drawings(self) -> dict[str, Drawing]:
@@ -61,12 +72,7 @@ class FlowReporter(Reporter):
                 "The first token of the model's own greedy answer was followed; --target answer follows every token "
                 "of the labelled answer."
             )
-        examples = self._table("examples")
-        if examples is not None and examples["input"].n_unique() < examples.height:
-            found.append(
-                f"{examples.height} questions ask about {examples['input'].n_unique()} different inputs: intervals and "
-                "tests draw whole inputs, since questions on one image are no independent examples."
-            )
+        found += self._wide_windows() + self._shared_inputs() + self._guard()
         if self.spec["windows"] == "all":
             found.append("Curves and findings rest on the windows of one layer; the maps show all windows.")
         skipped = self.directory.skipped()
@@ -136,9 +142,41 @@ class FlowReporter(Reporter):
                 picture = seen[example]
                 rows = picture.placed(patches.filter(pl.col("example_id") == example))
                 drawn[f"patches-{number}"] = Drawing(
-                    partial(figures.patch_map, picture.pixels, rows, picture.boxes), partial(captions.patches, rows)
+                    partial(figures.patch_map, picture.pixels, rows, picture.boxes),
+                    partial(captions.patches, rows, bool(unseen(rows, *picture.pixels.shape[1::-1]))),
                 )
         return drawn
+
+    def _wide_windows(self) -> list[str]:
+        layers = layers_of(self._effects)
+        if self.spec["windows"] != "centred" or 2 * self.spec["window"] <= layers:
+            return []
+        distinct = self._effects.select("start", "stop").n_unique()
+        return [
+            f"Windows of {self.spec['window']} layers are wide for a model of {layers}: its centres have {distinct} "
+            f"different windows that overlap in most layers, so curves cannot tell layers apart. --window "
+            f"{max(1, layers // 2)} or less does."
+        ]
+
+    def _shared_inputs(self) -> list[str]:
+        examples = self._table("examples")
+        inputs = 0 if examples is None else examples["input"].n_unique()
+        if examples is None or inputs == examples.height:
+            return []
+        few = " So few inputs give intervals that are too narrow." if inputs < _FEW else ""
+        return [
+            f"{examples.height} questions ask about {inputs} different inputs: intervals and tests draw whole inputs, "
+            f"since questions on one image are no independent examples.{few}"
+        ]
+
+    def _guard(self) -> list[str]:
+        guard = self.directory.manifest.get("guard")
+        if not guard or not guard.get("allowed"):
+            return []
+        return [
+            "Cuts were computed in one walk down the layers; where they were compared with plain masked forwards, "
+            f"log-probabilities differed by at most {guard['largest']:.2g} nat (allowed {guard['allowed']:.2g})."
+        ]
 
     def _open_suffix(self) -> list[str]:
         targets = [cut.partition("->")[2] for cut in self.spec["cuts"] if "->" in cut]
@@ -150,17 +188,32 @@ class FlowReporter(Reporter):
             '--cut "image->question+suffix" and --cut "question->suffix+last".'
         ]
 
+    def _beside(self) -> dict[tuple[str, str], int]:
+        """In how many examples each control stands beside each cut."""
+        if self._controls is None:
+            return {}
+        counted = self._controls.group_by("cut", "control", maintain_order=True).agg(pl.col("example_id").n_unique())
+        return {(cut, control): n for cut, control, n in counted.iter_rows()}
+
     def _missing_controls(self) -> list[str]:
         if not self.spec["controls"]:
             return ["No control was run: whether cutting anything else would do the same is not known."]
-        there = set() if self._controls is None else set(self._controls.select("cut", "control").unique().iter_rows())
-        without = [cut for cut in in_order(self._effects, "cut") if (cut, SIZE_MATCHED) not in there]
+        there = self._beside()
         found = []
-        if without:
+        for cut in in_order(self._effects, "cut"):
+            n = self._effects.filter(pl.col("cut") == cut)["example_id"].n_unique()
+            matched = there.get((cut, SIZE_MATCHED), 0)
+            if matched == n:
+                continue
+            others = [
+                f"{control_label(name)} (n = {count})"
+                for (of, name), count in there.items()
+                if of == cut and name not in (SIZE_MATCHED, TWIN)
+            ]
+            instead = f"beside it stand {', '.join(others)}" if others else "nothing of the kind stands beside it"
             found.append(
-                f"No size-matched control exists for {', '.join(without)}: fewer other keys are visible to the target "
-                "rows than the cut takes. Another example's image (all there is to lose) and random shares of the "
-                "cut's own keys stand beside it instead."
+                f"{cut}: no size-matched control in {n - matched} of {n} examples, since fewer other keys are visible "
+                f"to the target rows than the cut takes; {instead}."
             )
         if not any(control == TWIN for _, control in there):
             found.append("No model with random weights stands beside this one; --twin names one of the same shape.")
@@ -174,11 +227,16 @@ def _one_per_layer(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _told_apart(answers: pl.DataFrame) -> pl.DataFrame:
-    """Without the option that is the answer: its curve is that of `lower` and `capital` already."""
+    """Options other than the answer as one form, lower-case and capitalised; the answer's own are `lower`, `capital`.
+
+    A line for every word would be a line for every example.
+    """
     of_answer = pl.col("form").is_in(["lower", "capital"])
     answer = answers.filter(of_answer).select("example_id", "token_id").unique()
     others = answers.filter(~of_answer).join(answer, on=["example_id", "token_id"], how="anti", maintain_order="left")
-    return pl.concat([answers.filter(of_answer), others])
+    lower = pl.col("form") == pl.col("form").str.to_lowercase()
+    pooled = pl.when(lower).then(pl.lit("other option")).otherwise(pl.lit("Other option, capital"))
+    return pl.concat([answers.filter(of_answer), others.with_columns(form=pooled)])
 
 
 def _twin_default(spec: object) -> dict[str, str]:

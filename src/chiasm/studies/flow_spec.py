@@ -1,7 +1,7 @@
 """What an information-flow run was asked to do."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import (
@@ -80,6 +80,13 @@ class FlowSpec:
         ):
             if value < least:
                 raise ChiasmError(f"--{name} {value}", f"the least is {least}", "Give a larger number")
+        for name, given, known in (
+            ("keep", self.keep, get_args(Keep)),
+            ("target", self.target, get_args(Target)),
+            ("windows", self.windows, get_args(WindowStyle)),
+        ):
+            if given not in known:
+                raise ChiasmError(f"--{name} {given}", f"there are {', '.join(known)}", "Name one of those")
         for text in self.cuts:
             parse_route(text)
 

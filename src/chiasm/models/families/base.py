@@ -41,6 +41,8 @@ class Family(ABC):
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     parts: ClassVar[tuple[str, ...]] = ()
     layers_return_tuples: ClassVar[bool] = False
+    # No token attends to a later one. False where images or the whole prompt are read in both directions.
+    causal: ClassVar[bool] = True
     # Decoders that count rows from the left edge see shifted positions behind padding unless they are told better.
     positions_from_mask: ClassVar[bool] = True
 

@@ -6,7 +6,7 @@ import polars as pl
 
 from chiasm.results.figures.style import counted
 from chiasm.results.schemas import IMAGE_SWAP, SIZE_MATCHED, dose_share
-from chiasm.results.series import control_for, control_label, in_order, of_type
+from chiasm.results.series import control_for, control_label, in_order, of_type, style_of
 
 _BAND = "Lines are means over examples, bands 95 % bootstrap intervals"
 _FLOOR = "The grey band is the noise floor: what arithmetic alone changes"
@@ -26,12 +26,21 @@ def flow(
     of = f" of type {type}" if type else ""
     panel = {"type": " One panel for each question type.", "cut": " One panel for each cut, in colour."}
     told = [
-        f"Relative change in the target token's probability when attention is cut in a window of {_layers(width)}, "
-        f"against the layer at the window's centre (windows are clipped at the ends){of}.{panel.get(panels or '', '')} "
+        f"Relative change in the target token's probability when attention is cut in {_windows(rows, width)}{of}."
+        f"{panel.get(panels or '', '')} "
         f"{_BAND} ({_examples(rows)}).",
         _controls(rows, controls) if panels != "cut" or controls is None else _every_control(controls),
     ]
     return " ".join([*told, *([f"{_FLOOR} (±{noise:.2g} %)."] if noise > 0 else [])])
+
+
+def _windows(rows: pl.DataFrame, width: int) -> str:
+    match style_of(rows):
+        case "prefix":
+            return "all layers up to one, against that one"
+        case "suffix":
+            return "all layers from one on, against that one"
+    return f"a window of {_layers(width)}, against the layer at the window's centre (windows are clipped at the ends)"
 
 
 def tracking(answers: pl.DataFrame, control: bool = False, as_released: bool = False) -> str:
@@ -48,12 +57,14 @@ def tracking(answers: pl.DataFrame, control: bool = False, as_released: bool = F
     )
 
 
-def patches(rows: pl.DataFrame) -> str:
-    """For `patch_map`."""
+def patches(rows: pl.DataFrame, cropped: bool = False) -> str:
+    """For `patch_map`. `cropped`: parts of the picture are hatched."""
+    largest = float((rows["logprob_cut"] - rows["logprob_clean"]).abs().max() or 0)
+    hatched = " Hatched: cropped away by the processor, never seen by the model." if cropped else ""
     return (
         f"Example {rows['example_id'][0]}: change in the log-probability of the target token when each of "
         f"{rows.height} patches alone is hidden from the rows behind the image. n = 1 example: no interval; "
-        "white is no effect."
+        f"white is no effect, the largest here is {largest:.2g} nat.{hatched}"
     )
 
 
@@ -112,7 +123,7 @@ def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:
     if parts:
         told.append(f"Dashed: the control, {'; '.join(parts)}.")
     if SIZE_MATCHED in names.values():
-        told.append("Random keys leave out attention sinks.")
+        told.append("Random keys leave out the first position, the usual attention sink.")
     without = [cut for cut, name in names.items() if name is None]
     if without:
         told.append(f"Without a control, for want of as many other keys: {', '.join(without)}.")

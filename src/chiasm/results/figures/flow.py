@@ -30,9 +30,13 @@ from chiasm.results.figures.style import (
     zero_line,
 )
 from chiasm.results.schemas import IMAGE_SWAP, dose_share
-from chiasm.results.series import Curve, control_for, control_label, curve, in_order, layers_of, of_type
+from chiasm.results.series import Curve, control_for, control_label, curve, in_order, layers_of, of_type, style_of
 
-_X = "Centre of the window (layer)"
+_X = {
+    "centred": "Centre of the window (layer)",
+    "prefix": "Last layer cut (all from 0 on)",
+    "suffix": "First layer cut (all to the end)",
+}
 _Y = "Change in probability (%)"
 _BAND = "mean and 95 % bootstrap interval"
 
@@ -55,7 +59,7 @@ def flow_curves(
     drawn = _Drawn(size, controls, noise)
     drawn.overlay(axes, effects, type, in_order(effects, "cut"))
     _frame(axes, effects, size, noise, size.inches, type or "")
-    dress(axes, size, x=_X, y=_Y, title=type or "")
+    dress(axes, size, x=_X[style_of(effects)], y=_Y, title=type or "")
     drawn.scale([axes])
     legend_below(figure, drawn.keys(), size, f"{_BAND}, {counted(drawn.ns)}")
     return figure

@@ -18,6 +18,8 @@ from chiasm.results.figures.style import DIVERGING, GREY, INK, SIZES, Size, Widt
 from chiasm.results.series import of_type
 
 _BOX = "#D55E00"
+LEAST_REACH = 0.1
+"""Nats at the ends of the colour scale, unless an effect is larger: less is hardly a change."""
 _UNDER = 0.45  # how strongly the image shows through the colours
 
 
@@ -40,7 +42,8 @@ def patch_map(
     figure = new_figure(width, panel * height / breadth + 2.6 * size.text / 72)
     grid = figure.subplots(1, len(views) + 1, squeeze=False)[0]
     change = patches["logprob_cut"] - patches["logprob_clean"]
-    reach = max(float(change.abs().max() or 0.0), 1e-9)
+    # On a scale of its own a map without effects would show noise in full colours.
+    reach = max(float(change.abs().max() or 0.0), LEAST_REACH)
     norm = Normalize(-reach, reach)
     show_image(grid[0], image, boxes, size, "image")
     grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) / 255
@@ -56,12 +59,26 @@ def patch_map(
         )
         drawn.set_array((rows["logprob_cut"] - rows["logprob_clean"]).to_numpy())
         axes.add_collection(drawn)
+        _hatch_unseen(axes, rows, breadth, height)
     bar = figure.colorbar(drawn, ax=list(grid), shrink=0.97, pad=0.015, aspect=18)
     bar.solids.set_alpha(1)
     bar.set_label("Change in\nlog-prob. (nat)", fontsize=size.text, color=INK)
     bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
     bar.outline.set_linewidth(0.6)
     return figure
+
+
+def unseen(rows: pl.DataFrame, width: float, height: float) -> list[tuple[float, float, float, float]]:
+    """The strips (x, y, w, h) of a picture that no patch looks at, where the model's processor crops it."""
+    x0, y0 = max(0.0, float(rows["x0"].min() or 0)), max(0.0, float(rows["y0"].min() or 0))
+    x1, y1 = min(width, float(rows["x1"].max() or 0)), min(height, float(rows["y1"].max() or 0))
+    strips = [(0, 0, x0, height), (x1, 0, width - x1, height), (x0, 0, x1 - x0, y0), (x0, y1, x1 - x0, height - y1)]
+    return [s for s in strips if s[2] > 0.01 * width and s[3] > 0.01 * height]
+
+
+def _hatch_unseen(axes: Axes, rows: pl.DataFrame, width: float, height: float) -> None:
+    for x, y, w, h in unseen(rows, width, height):
+        axes.add_patch(Rectangle((x, y), w, h, fill=False, hatch="////", edgecolor=GREY, linewidth=0))
 
 
 def _views(patches: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
