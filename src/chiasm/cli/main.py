@@ -17,6 +17,7 @@ from chiasm.cli.eval import evaluate
 from chiasm.cli.flow import flow
 from chiasm.cli.look import look
 from chiasm.cli.models import models
+from chiasm.cli.project import project
 from chiasm.cli.prune import prune
 from chiasm.cli.report import report
 from chiasm.cli.skip import skip
@@ -40,7 +41,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (demo, flow, look, align, skip, prune, report, models, check, doctor):
+for verb in (demo, flow, look, align, skip, prune, project, report, models, check, doctor):
     app.command(verb)
 app.command(evaluate, name="eval")
 

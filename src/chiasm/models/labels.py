@@ -154,7 +154,8 @@ class _Packing:
         return self._made[name, id(value)]
 
     def _mask(self, mask: Any, hidden: Tensor) -> Tensor:
-        assert self._rows is not None and self._owner is not None
+        assert self._rows is not None
+        assert self._owner is not None
         if ("mask", id(mask)) not in self._made:
             implementation = self._view.attention_implementation
             seen = allowed_rows(mask, self._rows, len(self._rows), len(hidden), implementation)

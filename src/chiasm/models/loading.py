@@ -53,14 +53,14 @@ def load(
     where = str(folder) if local else name
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision or "main"}
     placed = as_device(device)
-    config = _reading(asked, local, "its config.json", AutoConfig.from_pretrained, where, **options)
+    config = reading(asked, local, "its config.json", AutoConfig.from_pretrained, where, **options)
     family_of(config)
-    processor = _reading(asked, local, "its processor", AutoProcessor.from_pretrained, where, **options)
+    processor = reading(asked, local, "its processor", AutoProcessor.from_pretrained, where, **options)
     _require_processor(asked, processor)
     if local:
         _require_whole(asked, folder)
     architecture = AutoModelForImageTextToText if spec_of(config) is None else swapped_class(type(config))
-    model = _reading(
+    model = reading(
         asked,
         local,
         "its weights",
@@ -205,7 +205,7 @@ def _bars_for_people() -> Iterator[None]:
         enable_progress_bar()
 
 
-def _reading(asked: str, local: bool, what: str, reader: Any, where: str, **options: Any) -> Any:
+def reading(asked: str, local: bool, what: str, reader: Any, where: str, **options: Any) -> Any:
     """One call into transformers, its failures told in our words."""
     try:
         with _bars_for_people():

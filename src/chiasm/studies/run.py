@@ -16,6 +16,7 @@ from chiasm.studies.eval_report import EvalReporter
 from chiasm.studies.flow_report import FlowReporter
 from chiasm.studies.look_report import LookReporter
 from chiasm.studies.paper_report import PaperReporter
+from chiasm.studies.project_report import ProjectReporter
 from chiasm.studies.prune_report import PruneReporter
 from chiasm.studies.reporting import Reporter
 from chiasm.studies.skip_report import SkipReporter
@@ -26,6 +27,7 @@ _REPORTERS: dict[str, type[Reporter]] = {
     "AlignSpec": AlignReporter,
     "CompareSpec": CompareReporter,
     "PaperSpec": PaperReporter,
+    "ProjectSpec": ProjectReporter,
     "PruneSpec": PruneReporter,
     "SkipSpec": SkipReporter,
     "LookSpec": LookReporter,

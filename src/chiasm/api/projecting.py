@@ -1,0 +1,131 @@
+"""The facade's `project`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from chiasm.api.shared import Data, Model, facts_of, finished, name_of, view_of
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example
+from chiasm.data import examples
+from chiasm.data.domains import Domain, domain
+from chiasm.data.layouts import DESCRIBE
+from chiasm.models.view import ModelView
+from chiasm.results.rundir import RunDirectory
+from chiasm.studies.project import run_project, units
+from chiasm.studies.project_spec import DEFAULT_SETTINGS, ProjectSpec
+from chiasm.studies.run import Run
+from chiasm.tiny import NAMES as TINY
+from chiasm.tiny import directory as embedded
+
+_CAPTIONS = 960
+
+
+def project(
+    model: Model,
+    domains: str | Path | Sequence[str | Path] = ("surfaces", "leaves"),
+    *,
+    settings: Sequence[str] = DEFAULT_SETTINGS,
+    seeds: int = 3,
+    epochs: float = 1.0,
+    train_batch: int | None = None,
+    scale: float | None = None,
+    projectors: Sequence[str] = (),
+    align_steps: int = 200,
+    captions: Data = "scenes",
+    skill: int = 60,
+    contrastive: str | Path | None = None,
+    topic: str | None = None,
+    output: bool = False,
+    limit: int | None = None,
+    bf16: bool = False,
+    checkpointing: bool = False,
+    seed: int = 0,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_size: int | None = None,
+    say: Callable[[str], None] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    fresh: bool = False,
+) -> Run:
+    """Adapt the model to domains in several ways, and find out what tuning bought.
+
+    `domains`: `surfaces`, `leaves`, or folders and files of one's own (docs/project.md). `settings`: out of zero-shot,
+    ft-proj, ft-proj-released, ft-proj-lowlr, ft-e2e, ft-lora, ft-tower. `projectors`: others to put in, such as
+    `perceiver:tokens=16`, each aligned on `captions` before it is tuned. `contrastive`: the CLIP model whose tower this
+    is. The remaining names are those of `ProjectSpec` and of the command line. The model is as it was afterwards.
+
+    Source: Verma et al. 2024 (arXiv 2402.16832).
+
+    **Errors:** `ChiasmError` for a domain that cannot be read, a model without a projector, ...
+    """
+    sources = [domains] if isinstance(domains, str | Path) else list(domains)
+    named = name_of(model)
+    small = named in TINY
+    beside = embedded("tiny@tower") if contrastive is None and small else contrastive
+    spec = ProjectSpec(
+        model=named,
+        data=", ".join(str(source) for source in sources),
+        domains=tuple(str(source) for source in sources),
+        settings=tuple(settings),
+        seeds=seeds,
+        seed=seed,
+        epochs=epochs,
+        # Few pictures: as many steps as the paper's smallest domain gets.
+        train_batch=(8 if small else 32) if train_batch is None else train_batch,
+        scale=scale,
+        projectors=tuple(projectors),
+        align_steps=align_steps,
+        skill=skill,
+        contrastive="tiny@tower" if contrastive is None and small else None if beside is None else str(beside),
+        topic=topic,
+        output=output,
+        limit=limit,
+        bf16=bf16,
+        checkpointing=checkpointing,
+        unit=24 if batch_size is None else batch_size,
+    )
+    read = [domain(source, topic=topic, seed=seed, limit=limit) for source in sources]
+    repeated = {one.name for one in read if [other.name for other in read].count(one.name) > 1}
+    if repeated:
+        raise ChiasmError("compare domains", f"two are called {', '.join(repeated)}", "Rename one of the folders")
+    spec = replace(spec, domains=tuple(one.name for one in read))
+    view = view_of(model, device, dtype)
+    scenes = list(examples("scenes", skill, seed)) if skill else []
+    told = list(_captions(captions, seed)) if projectors else []
+    facts = _facts(view, read, spec)
+    with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
+        if not directory.complete:
+            run_project(spec, view, read, told, scenes, directory, beside, say)
+    return finished(directory, out)
+
+
+def _captions(source: Data, seed: int) -> list[Example]:
+    found = examples(source, _CAPTIONS, seed, "train", task="caption")
+    return [replace(example, question=DESCRIBE["image"], answer=example.captions[0]) for example in found]
+
+
+def _facts(view: ModelView, domains: Sequence[Domain], spec: ProjectSpec) -> dict[str, object]:
+    asked = [
+        Example(id=f"{one.name}/{item.id}", question=one.topic, answer=item.label, options=one.classes)
+        for one in domains
+        for part in (one.train, one.validation, one.test)
+        for item in part
+    ]
+    facts = facts_of(view, asked, spec.data, spec.seed)
+    facts["asked"] = sum(len(one.test) for one in domains)
+    facts["data"] |= {
+        "domains": {
+            one.name: {
+                "classes": len(one.classes),
+                "train": len(one.train),
+                "validation": len(one.validation),
+                "test": len(one.test),
+                "notes": list(one.notes),
+            }
+            for one in domains
+        },
+        "units": len(units(spec)),
+    }
+    return facts

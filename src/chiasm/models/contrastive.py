@@ -1,0 +1,38 @@
+"""A tower's own zero-shot answers, by its contrastive text head."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from transformers import AutoModelForZeroShotImageClassification, AutoProcessor
+
+from chiasm.models.loading import reading
+
+TEMPLATE = "{}"
+"""The paper compares with the label itself (appendix A.1); its released code says "This is a photo of {}."."""
+
+
+@torch.no_grad()
+def label_similarity(
+    source: str | Path, images: Sequence[Image.Image], labels: Sequence[str], template: str = TEMPLATE, batch: int = 32
+) -> Float[Tensor, "n C"]:
+    """How near each picture's embedding is to each label's, in the model's own scale; argmax is the answer.
+
+    `source`: a CLIP or SigLIP checkpoint whose tower is the model's.
+
+    **Errors:** `ChiasmError` where it cannot be read.
+    """
+    asked, where = f"load the contrastive model `{source}`", str(source)
+    local = Path(where).is_dir()
+    model: Any = reading(asked, local, "it", AutoModelForZeroShotImageClassification.from_pretrained, where)
+    processor: Any = reading(asked, local, "its processor", AutoProcessor.from_pretrained, where)
+    texts = [template.format(label) for label in labels]
+    found = []
+    for start in range(0, len(images), batch):
+        inputs = processor(text=texts, images=list(images[start : start + batch]), padding=True, return_tensors="pt")
+        found.append(model.eval()(**inputs).logits_per_image)
+    return torch.cat(found)

@@ -1,0 +1,208 @@
+"""Macro-F1 with intervals, confusion, and the paper's tables in its own layout."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Int
+
+from chiasm.core.statistics import Estimate, proportion_interval
+from chiasm.results.project_schemas import IMAGE_MLP, OWN, RANDOM, TOWER
+
+_RESAMPLES = 1000
+_ROWS = (
+    ("Random (uniform)", RANDOM),
+    ("Tower zero-shot", TOWER),
+    ("Zero-shot", "zero-shot"),
+    ("FT-Proj", "ft-proj"),
+    ("FT-Proj, as released", "ft-proj-released"),
+    ("FT-Proj, rate of FT-E2E", "ft-proj-lowlr"),
+    ("FT-E2E", "ft-e2e"),
+    ("FT-LoRA", "ft-lora"),
+    ("FT-Tower", "ft-tower"),
+)
+
+
+def macro_f1(
+    labels: Sequence[str], answers: Sequence[Sequence[str | None]], *, resamples: int = _RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Mean over classes of 2 TP / (2 TP + FP + FN), meaned over the runs in `answers`, which share their pictures.
+
+    The classes are those that occur in `labels`: a class without a test picture has no recall. None answers no class,
+    so it costs recall and no precision. Interval: 95 % percentile bootstrap over pictures, the same for all runs.
+    Assumption: pictures are drawn independently. **Errors:** `ValueError` without pictures.
+    """
+    classes = sorted(set(labels))
+    if not classes:
+        raise ValueError("there are no pictures to score")
+    truth = np.array([classes.index(label) for label in labels])
+    place = {name: k for k, name in enumerate(classes)}
+    said = np.array([[place.get(a, -1) if a is not None else -1 for a in run] for run in answers])
+    n, rng = len(truth), np.random.default_rng(seed)
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+    weights = np.concatenate([np.ones((1, n)), drawn])
+    values = np.mean([_f1(weights, truth, run, len(classes)) for run in said], axis=0)
+    low, high = np.percentile(values[1:], [2.5, 97.5])
+    return Estimate(values[0], low, high, n)
+
+
+def _f1(weights: Float[np.ndarray, "r n"], truth: Int[np.ndarray, " n"], said: Int[np.ndarray, " n"], count: int):  # noqa: ANN202
+    of = truth[:, None] == np.arange(count)
+    named = said[:, None] == np.arange(count)
+    true, there, given = weights @ (of & named), weights @ of, weights @ named
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # A class that a resample does not hold says nothing about it.
+        return np.nanmean(np.where(there > 0, 2 * true / (there + given), np.nan), axis=1)
+
+
+def scores(labels: Sequence[str], answers: Sequence[str | None], seed: int = 0) -> dict[str, float | int]:
+    """The columns of one run's scores."""
+    f1 = macro_f1(labels, [answers], seed=seed)
+    right = proportion_interval(sum(a == b for a, b in zip(labels, answers, strict=True)), len(labels))
+    return {
+        "macro_f1": float(f1.mean),
+        "macro_f1_low": float(f1.low),
+        "macro_f1_high": float(f1.high),
+        "accuracy": float(right.mean),
+        "accuracy_low": float(right.low),
+        "accuracy_high": float(right.high),
+        "n": len(labels),
+    }
+
+
+def confusion(predictions: pl.DataFrame, domain: str, setting: str) -> pl.DataFrame:
+    """Share of each class's pictures (rows) that was answered as each class, or as none, over all seeds."""
+    own = predictions.filter(domain=domain, setting=setting, projector=OWN)
+    counted = own.with_columns(pl.col("parsed").fill_null("(invalid)")).group_by("label", "parsed").len()
+    wide = counted.pivot("parsed", index="label", values="len").fill_null(0).sort("label")
+    names = sorted(name for name in wide.columns if name != "label")
+    total = pl.sum_horizontal(names)
+    return wide.select("label", *[(pl.col(name) / total).alias(name) for name in names])
+
+
+def pooled(predictions: pl.DataFrame, domain: str, setting: str) -> Estimate | None:
+    """Macro-F1 of a setting over its seeds, or None where it was not run."""
+    own = predictions.filter(domain=domain, setting=setting, projector=OWN)
+    if not own.height:
+        return None
+    runs = [part.sort("example_id") for part in own.partition_by("seed", maintain_order=True)]
+    return macro_f1(runs[0]["label"].to_list(), [run["parsed"].to_list() for run in runs])
+
+
+def table_one(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
+    """Verma et al. 2024, table 1: F1 and accuracy of every model by domain, means over seeds."""
+    domains = tuning["domain"].unique(maintain_order=True).to_list()
+    rows = []
+    for title, name in _ROWS:
+        row: dict[str, str] = {"model": title}
+        for domain in domains:
+            beside = references.filter(domain=domain, reference=name)
+            own = tuning.filter(domain=domain, setting=name, projector=OWN)
+            found = pooled(predictions, domain, name)
+            if found is not None:
+                row[f"{domain} F1"] = _told(float(found.mean), float(found.low), float(found.high))
+                row[f"{domain} Acc"] = f"{own['accuracy'].mean():.4f}"
+            elif beside.height:
+                row[f"{domain} F1"] = _told(*(beside[c].mean() for c in ("macro_f1", "macro_f1_low", "macro_f1_high")))
+                row[f"{domain} Acc"] = f"{beside['accuracy'].mean():.4f}"
+        if len(row) > 1:
+            rows.append(row)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def table_two(tuning: pl.DataFrame, predictions: pl.DataFrame, richness: pl.DataFrame | None) -> pl.DataFrame:
+    """Verma et al. 2024, table 2: the probe's F1 on the projector's output beside the model's F1, with changes in %.
+
+    "Original" is the untouched model. Without `richness` the probe's columns are empty.
+    """
+    names = {"zero-shot": "Original"} | {name: title for title, name in _ROWS if name.startswith("ft-")}
+    rows = []
+    for domain in tuning["domain"].unique(maintain_order=True):
+        base: tuple[float | None, float] | None = None
+        for name, title in names.items():
+            found = pooled(predictions, domain, name)
+            if found is None:
+                continue
+            probe = _probe(richness, domain, name)
+            if base is None:
+                base = (probe, float(found.mean))
+            rows.append(
+                {
+                    "task": domain,
+                    "setting": title,
+                    "probe F1": None if probe is None else f"{probe:.4f}",
+                    "probe Δ%": _change(probe, base[0]) if title != "Original" else None,
+                    "MLLM F1": _told(float(found.mean), float(found.low), float(found.high)),
+                    "MLLM Δ%": _change(float(found.mean), base[1]) if title != "Original" else None,
+                }
+            )
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def table_three(references: pl.DataFrame) -> pl.DataFrame:
+    """Verma et al. 2024, table 3: an MLP on the tower's image embedding, no language model."""
+    own = references.filter(reference=IMAGE_MLP)
+    rows = []
+    for domain in own["domain"].unique(maintain_order=True):
+        part = own.filter(domain=domain)
+        told = _told(*(part[c].mean() for c in ("macro_f1", "macro_f1_low", "macro_f1_high")))
+        rows.append({"task": domain, "F1": told, "Acc": f"{part['accuracy'].mean():.4f}"})
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def ordering(tuning: pl.DataFrame, predictions: pl.DataFrame, resamples: int = _RESAMPLES) -> list[dict[str, object]]:
+    """Whether FT-E2E > FT-Proj > zero-shot in macro-F1, pair by pair, with paired intervals over pictures."""
+    found: list[dict[str, object]] = []
+    for domain in tuning["domain"].unique(maintain_order=True):
+        for better, worse in (("ft-e2e", "ft-proj"), ("ft-proj", "zero-shot")):
+            one, other = (_runs(predictions, domain, name) for name in (better, worse))
+            if one is None or other is None:
+                continue
+            low, middle, high = _difference(one, other, resamples)
+            found.append(
+                {"domain": domain, "better": better, "worse": worse, "difference": middle, "low": low, "high": high}
+            )
+    return found
+
+
+def _runs(predictions: pl.DataFrame, domain: str, setting: str) -> tuple[list[str], list[list[str | None]]] | None:
+    own = predictions.filter(domain=domain, setting=setting, projector=OWN)
+    if not own.height:
+        return None
+    runs = [part.sort("example_id") for part in own.partition_by("seed", maintain_order=True)]
+    return runs[0]["label"].to_list(), [run["parsed"].to_list() for run in runs]
+
+
+def _difference(
+    one: tuple[list[str], list[list[str | None]]], other: tuple[list[str], list[list[str | None]]], resamples: int
+) -> tuple[float, float, float]:
+    labels, n = one[0], len(one[0])
+    classes = sorted(set(labels))
+    truth = np.array([classes.index(label) for label in labels])
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=resamples)
+    weights = np.concatenate([np.ones((1, n)), drawn])
+    means = []
+    for _, runs in (one, other):
+        said = [np.array([classes.index(a) if a in classes else -1 for a in run]) for run in runs]
+        means.append(np.mean([_f1(weights, truth, run, len(classes)) for run in said], axis=0))
+    values = means[0] - means[1]
+    low, high = np.percentile(values[1:], [2.5, 97.5])
+    return float(low), float(values[0]), float(high)
+
+
+def _probe(richness: pl.DataFrame | None, domain: str, setting: str) -> float | None:
+    if richness is None:
+        return None
+    own = richness.filter(domain=domain, setting=setting, where="post")
+    if not own.height:
+        return None
+    probe = "mlp-paper" if "mlp-paper" in own["probe"] else own["probe"][0]
+    return float(own.filter(probe=probe)["macro_f1"].mean())  # type: ignore[arg-type]
+
+
+def _change(value: float | None, base: float | None) -> str | None:
+    return None if value is None or not base else f"{100 * (value - base) / base:+.1f}"
+
+
+def _told(value: float, low: float, high: float) -> str:
+    return f"{value:.4f} ({low:.3f}-{high:.3f})"

@@ -1,0 +1,208 @@
+"""transformers' Trainer with what a comparison needs: separate rates, a stop at the first loss that is no number."""
+
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainingArguments
+
+from chiasm.core.errors import ChiasmError
+from chiasm.models.encoded import Encoded
+from chiasm.models.view import ModelView
+from chiasm.training.batches import collator
+from chiasm.training.features import frozen_tower
+from chiasm.training.parts import parts_of, put, state_of
+from chiasm.training.settings import PUBLISHED_WIDTH, Setting
+
+_WARM_UP: Final = 0.03
+_KEEP_EVERY: Final = 10
+_TRAINED: Final = "trained.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a setting is trained here.
+
+    `batch`: examples per step (0: the setting's own). `at_once`: of these, how many go through the model together.
+    `scale`: multiplies the setting's rates; None takes 4096 / width, as hidden matrices under Adam ask for (Yang et
+    al. 2022, table 3: rates go with 1 / width), so that small models move as far as the published one. `reused`:
+    batches hold features of a frozen tower. `save_every`: steps between checkpoints in `out` (0: none).
+    """
+
+    epochs: float = 1.0
+    batch: int = 0
+    at_once: int = 0
+    scale: float | None = None
+    seed: int = 0
+    bf16: bool = False
+    checkpointing: bool = False
+    reused: bool = False
+    save_every: int = 0
+    out: Path | None = None
+    resume: bool = False
+
+
+class Tuned(NamedTuple):
+    """What came of it. `diverged`: at which step the loss was no number any more; the last good state is then kept."""
+
+    steps: int
+    losses: tuple[float, ...]
+    seconds: float
+    diverged: int | None
+
+
+class _Rows(Dataset):
+    def __init__(self, rows: Sequence[Encoded]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Encoded:
+        return self._rows[index]
+
+
+class _Diverged(Exception):  # noqa: N818 (it ends the loop and is no error)
+    pass
+
+
+def tune(view: ModelView, rows: Sequence[Encoded], setting: Setting, options: Options) -> Tuned:
+    """Train the parameters that `trainable` has chosen, in place, on `rows` (which may make them on demand).
+
+    AdamW without weight decay, cosine schedule, warm-up over 3 % of the steps, gradients clipped at 1, as LLaVA's
+    scripts.
+
+    **Errors:** `ChiasmError` if nothing trains, or the loss is no number at the very first step.
+    """
+    if not any(parameter.requires_grad for parameter in view.model.parameters()):
+        raise ChiasmError(f"tune {view.name} as `{setting.name}`", "no parameter trains", "Call `trainable` first")
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="chiasm-tune-") as scratch:
+        trainer = _Trainer(view, setting, options, _Rows(rows), options.out or Path(scratch))
+        diverged = None
+        with frozen_tower(view) if options.reused else nullcontext():
+            try:
+                trainer.train(resume_from_checkpoint=_checkpoint(options))
+            except _Diverged:
+                diverged = trainer.restore()
+    view.model.eval()
+    return Tuned(trainer.state.global_step, tuple(trainer.losses), time.perf_counter() - started, diverged)
+
+
+def _checkpoint(options: Options) -> str | None:
+    found = sorted(options.out.glob("checkpoint-*"), key=_step) if options.resume and options.out else []
+    # A checkpoint that was cut short has no state yet: the one before it counts.
+    whole = [path for path in found if (path / "trainer_state.json").exists()]
+    return str(whole[-1]) if whole else None
+
+
+def _step(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
+
+
+class _Trainer(Trainer):
+    def __init__(self, view: ModelView, setting: Setting, options: Options, rows: _Rows, out: Path) -> None:
+        self.view, self.setting = view, setting
+        self.scale = PUBLISHED_WIDTH / view.width if options.scale is None else options.scale
+        self.losses: list[float] = []
+        self._kept: tuple[int, dict[str, Tensor]] | None = None
+        self._counted = -1
+        batch = options.batch or setting.batch
+        at_once = min(options.at_once or batch, batch)
+        if batch % at_once:
+            raise ChiasmError(f"batches of {batch}", f"{at_once} at once do not divide them", "Choose a divisor")
+        steps = max(1, math.ceil(len(rows) / batch) * options.epochs)
+        arguments = TrainingArguments(
+            output_dir=str(out),
+            num_train_epochs=options.epochs,
+            per_device_train_batch_size=at_once,
+            gradient_accumulation_steps=batch // at_once,
+            learning_rate=setting.rate * self.scale,
+            lr_scheduler_type="cosine",
+            warmup_steps=math.ceil(_WARM_UP * steps),
+            weight_decay=0.0,
+            max_grad_norm=1.0,
+            seed=options.seed,
+            data_seed=options.seed,
+            bf16=options.bf16,
+            activation_checkpointing=options.checkpointing,
+            activation_checkpointing_kwargs={"use_reentrant": False} if options.checkpointing else None,
+            save_strategy="steps" if options.save_every else "no",
+            save_steps=options.save_every or 500,
+            save_total_limit=2,
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            label_names=["labels"],
+            use_cpu=view.device.type == "cpu",
+            dataloader_pin_memory=False,
+        )
+        super().__init__(model=view.model, args=arguments, train_dataset=rows, data_collator=collator(view))
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW with the projector's own rate where the setting has one."""
+        if self.optimizer is None:
+            training = {n: p for n, p in (model or self.model).named_parameters() if p.requires_grad}
+            own = self.setting.projector_rate
+            where = parts_of(self.view) if own is not None else {}
+            first = [p for n, p in training.items() if where.get(n) != "projector"]
+            groups: list[dict[str, Any]] = [{"params": first, "lr": self.args.learning_rate}]
+            second = [p for n, p in training.items() if where.get(n) == "projector"]
+            if own is not None and second:
+                groups.append({"params": second, "lr": own * self.scale})
+            self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate, weight_decay=0.0)
+        return self.optimizer
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is printed: losses are kept, and studies tell what came of them."""
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """One step; a loss that is no number ends the loop before the optimiser sees it."""
+        good = None
+        if self._kept is None or self.state.global_step - self._kept[0] >= _KEEP_EVERY:
+            good = state_of(self.view) if self.accelerator.num_processes == 1 else {}
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        everywhere = self.accelerator.gather(loss.detach().reshape(1))
+        if not bool(torch.isfinite(everywhere).all()):
+            raise _Diverged
+        if good is not None:
+            self._kept = (self.state.global_step, good)
+        value = float(everywhere.mean())
+        if self.state.global_step == self._counted:
+            # The parts of a step that go through the model one after the other are shares of its loss.
+            self.losses[-1] += value
+        else:
+            self.losses.append(value)
+        self._counted = self.state.global_step
+        return loss
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """A checkpoint holds what trains and nothing else; everything else is as it was loaded."""
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(state_of(self.view), folder / _TRAINED)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        put(self.view, load_file(Path(resume_from_checkpoint) / _TRAINED))
+
+    def restore(self) -> int:
+        """Put back the last state whose loss was a number. Returns the step at which it was none any more."""
+        step = self.state.global_step
+        if self._kept is None:
+            raise ChiasmError(
+                f"tune {self.view.name} as `{self.setting.name}`",
+                "the loss is no number at the first step",
+                "Check the model and the data, or compute in another dtype",
+            )
+        put(self.view, self._kept[1])
+        return step

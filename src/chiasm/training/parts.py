@@ -1,0 +1,111 @@
+"""Which parameters train, and the values they had before."""
+
+from collections.abc import Collection, Mapping
+from typing import Final, final
+
+import torch
+from torch import Tensor, nn
+
+from chiasm.core.errors import ChiasmError, MissingExtraError
+from chiasm.models.view import ModelView
+from chiasm.training.settings import Part, Setting
+
+_DROPOUT: Final = 0.05  # of the adapters, in LLaVA's `finetune_task_lora.sh` by default
+
+
+def trainable(view: ModelView, setting: Setting) -> ModelView:
+    """Let exactly the parameters that `setting` names train. With adapters it is another view, of the wrapped model.
+
+    The decoder is everything that is neither tower nor projector: embeddings, layers, final norm and head. Of the
+    tower, what lies behind the layer that the projector reads gets no gradient and is left out.
+
+    **Errors:** `ChiasmError` for a model without a projector; `MissingExtraError` for adapters without PEFT.
+    """
+    if view.projector is None:
+        raise ChiasmError(f"tune the projector of {view.name}", "none was found", "Use a model that has one")
+    view.model.requires_grad_(False)
+    if setting.rank:
+        view = _adapted(view, setting.rank)
+    for name, part in parts_of(view).items():
+        chosen = part in setting.parts and not (part == "decoder" and setting.rank)
+        if chosen or "lora_" in name:
+            view.model.get_parameter(name).requires_grad_(True)
+    return view
+
+
+def parts_of(view: ModelView) -> dict[str, Part]:
+    """The part of the model that each parameter belongs to; a tower's unread end belongs to none."""
+    tower = {id(p) for p in view.vision_tower.parameters()} - _unread(view)
+    projector = {id(p) for p in view.projector.parameters()} if view.projector is not None else set()
+    unread = _unread(view)
+    found: dict[str, Part] = {}
+    for name, parameter in view.model.named_parameters():
+        if id(parameter) not in unread:
+            key = id(parameter)
+            found[name] = "projector" if key in projector else "tower" if key in tower else "decoder"
+    return found
+
+
+def _unread(view: ModelView) -> set[int]:
+    """Parameters of the tower behind the deepest layer whose states the projector is given."""
+    chosen = getattr(view.config, "vision_feature_layer", None)
+    layers = [m for m in view.vision_tower.modules() if isinstance(m, nn.ModuleList)]
+    if chosen is None or not layers:
+        return set()
+    stack = layers[0]
+    depths = [chosen] if isinstance(chosen, int) else list(chosen)
+    # Hidden state k is the output of layer k - 1, and -1 the last one's.
+    deepest = max(depth if depth >= 0 else len(stack) + 1 + depth for depth in depths)
+    behind = {id(p) for layer in stack[deepest:] for p in layer.parameters()}
+    after = [m for name, m in view.vision_tower.named_modules() if name.rpartition(".")[2] == "post_layernorm"]
+    return behind | {id(p) for m in after for p in m.parameters()}
+
+
+def _adapted(view: ModelView, rank: int) -> ModelView:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise MissingExtraError("tuning with low-rank adapters", "peft", "lora") from error
+    inside = {id(m) for layer in view.layers for m in layer.modules() if isinstance(m, nn.Linear)}
+    names = [name for name, module in view.model.named_modules() if id(module) in inside]
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=_DROPOUT, target_modules=names)
+    return ModelView(get_peft_model(view.model, config), view.processor, view.name)
+
+
+@final
+class Original:
+    """The values of a model's trainable parameters as they are now, on the CPU, to compare with or go back to."""
+
+    def __init__(self, view: ModelView) -> None:
+        self._view = view
+        self.values: Mapping[str, Tensor] = state_of(view)
+
+    def changed(self) -> set[str]:
+        """Names of the parameters that differ in any bit."""
+        now = dict(self._view.model.named_parameters())
+        return {name for name, before in self.values.items() if not torch.equal(before, now[name].detach().cpu())}
+
+    def moved(self, only: Collection[str]) -> float:
+        """||now - before|| / ||before|| over those of the held parameters that are named."""
+        now = dict(self._view.model.named_parameters())
+        held = {name: value.double() for name, value in self.values.items() if name in only}
+        difference = sum(float((now[n].detach().cpu().double() - v).square().sum()) for n, v in held.items())
+        size = sum(float(value.square().sum()) for value in held.values())
+        return (difference / size) ** 0.5 if size else 0.0
+
+    def restore(self) -> None:
+        """Put the values back, in place."""
+        put(self._view, self.values)
+
+
+@torch.no_grad()
+def put(view: ModelView, values: Mapping[str, Tensor]) -> None:
+    """Give parameters these values, in place."""
+    now = dict(view.model.named_parameters())
+    for name, value in values.items():
+        now[name].copy_(value.to(now[name].device))
+
+
+def state_of(view: ModelView) -> dict[str, Tensor]:
+    """Copies, on the CPU, of the parameters that train."""
+    return {n: p.detach().to("cpu", copy=True) for n, p in view.model.named_parameters() if p.requires_grad}

@@ -1,0 +1,192 @@
+"""What trains is what was declared, only answers are learned, and what breaks off can go on."""
+
+import pytest
+import torch
+from tests.support.factories import build, example
+
+import chiasm.training.loop as loop
+from chiasm.core.errors import ChiasmError
+from chiasm.models.likelihood import answer_logprobs
+from chiasm.models.view import ModelView
+from chiasm.training import (
+    SETTINGS,
+    Options,
+    Original,
+    collator,
+    encode_training,
+    frozen_tower,
+    setting_of,
+    tower_features,
+    trainable,
+    tune,
+)
+from chiasm.training.batches import IGNORED
+from chiasm.training.parts import parts_of, state_of
+
+CLASSES = ("red", "blue", "light green")
+QUICK = {"batch": 2, "scale": 30.0, "epochs": 2}
+
+
+def view(seed: int = 0) -> ModelView:
+    return ModelView(*build("llava", layers=2, seed=seed), name="llava")
+
+
+def rows(of: ModelView, plain: bool = False, count: int = 6):
+    made = [example(seed=k, size=(28, 28), answer=CLASSES[k % 3], options=CLASSES) for k in range(count)]
+    return [encode_training(of, one, plain=plain) for one in made]
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name != "zero-shot"])
+def test_exactly_the_declared_parameters_change(name):
+    setting = setting_of(name)
+    base = view()
+    before = {n: p.detach().clone() for n, p in base.model.named_parameters()}
+    tuned = trainable(base, setting)
+    declared = {n for n, p in tuned.model.named_parameters() if p.requires_grad}
+    original = Original(tuned)
+    result = tune(tuned, rows(tuned, setting.plain), setting, Options(**QUICK))
+    assert result.steps == 6
+    assert original.changed() == declared
+    if setting.rank:
+        assert {parts_of(tuned)[n] for n in declared if "lora_" not in n} == {"projector"}
+        assert sum("lora_" in n for n in declared) == 2 * 2 * 7  # every linear map of two layers has two
+        inner = dict(tuned.model.get_base_model().named_parameters())
+        changed = {n.replace(".base_layer", "") for n, p in inner.items() if "lora_" not in n and _moved(before, n, p)}
+    else:
+        assert {parts_of(tuned)[n] for n in declared} == set(setting.parts)
+        changed = {n for n, p in tuned.model.named_parameters() if _moved(before, n, p)}
+        assert changed == declared
+    untouched = set(before) - changed
+    assert all("vision_tower" not in n for n in changed) == ("tower" not in setting.parts)
+    assert untouched
+    original.restore()
+    assert not original.changed()
+
+
+def _moved(before, name, parameter) -> bool:
+    return not torch.equal(before[name.replace(".base_layer", "")], parameter.detach())
+
+
+def test_only_the_answer_and_its_end_are_learned():
+    of = view()
+    given = rows(of)
+    batch = collator(of)(given)
+    assert batch["labels"].shape == batch["input_ids"].shape
+    for labels, ids, row in zip(batch["labels"], batch["input_ids"], given, strict=True):
+        learned = labels != IGNORED
+        assert tuple(labels[learned].tolist()) == row.answer_tokens
+        assert torch.equal(labels[learned], ids[learned])
+        assert row.answer_tokens[-1] == of.tokenizer.eos_token_id
+    answers = {of.tokenizer.decode(row.answer_tokens, skip_special_tokens=True).strip() for row in given}
+    assert answers == set(CLASSES)
+
+
+def test_the_released_setting_never_shows_the_question():
+    of = view()
+    one = example(answer="light green", question="Which colour is it, red or blue?")
+    row = encode_training(of, one, plain=True)
+    image = of.config.image_token_id
+    ids = row.input_ids[0].tolist()
+    label = of.tokenizer("light green\n", add_special_tokens=False)["input_ids"]
+    assert ids == [of.tokenizer.bos_token_id, *[image] * 16, *label]
+    shown = of.tokenizer.decode([i for i in ids if i != image], skip_special_tokens=True)
+    assert shown == "light green\n"
+    other = encode_training(of, example(answer="light green", question="Is it?"), plain=True)
+    assert torch.equal(row.input_ids, other.input_ids)
+    assert answer_logprobs(of, [row])[0].isfinite().all()
+
+
+def test_features_in_place_of_pixels_change_nothing(tmp_path):
+    of = view()
+    given = rows(of)
+    pixels = [row.inputs["pixel_values"] for row in given]
+    features = tower_features(of, (pixels[:4], pixels[4:]), tmp_path / "f.npy", len(pixels))
+    kept = [features.put_into(row, k, of) for k, row in enumerate(given)]
+    plain = answer_logprobs(of, given)
+    with frozen_tower(of):
+        reused = answer_logprobs(of, kept)
+    for a, b in zip(plain, reused, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-3)
+    assert features.pooled.shape == (6, of.config.vision_config.hidden_size)
+    assert not torch.equal(answer_logprobs(of, given[:1])[0], answer_logprobs(of, given[1:2])[0])
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(monkeypatch):
+    of = trainable(view(), setting_of("ft-proj"))
+    seen = []
+
+    plain = loop.Trainer.training_step
+
+    def breaking(self, *args, **kwargs):
+        seen.append(state_of(of))
+        loss = plain(self, *args, **kwargs)
+        return loss * float("nan") if len(seen) == 4 else loss
+
+    monkeypatch.setattr(loop.Trainer, "training_step", breaking)
+    monkeypatch.setattr(loop, "_KEEP_EVERY", 1)
+    result = tune(of, rows(of), setting_of("ft-proj"), Options(**QUICK))
+    assert result.diverged == 3
+    assert len(result.losses) == 3
+    now = state_of(of)
+    assert all(torch.equal(now[name], value) for name, value in seen[2].items())
+
+
+def test_nothing_good_to_keep_is_an_error():
+    of = trainable(view(), setting_of("ft-proj"))
+    with torch.no_grad():
+        next(of.projector.parameters()).fill_(float("nan"))
+    with pytest.raises(ChiasmError, match="first step"):
+        tune(of, rows(of), setting_of("ft-proj"), Options(**QUICK))
+
+
+def test_a_run_that_was_broken_off_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    setting, options = setting_of("ft-proj"), {**QUICK, "save_every": 2}
+    whole = trainable(view(), setting)
+    tune(whole, rows(whole), setting, Options(**options, out=tmp_path / "a"))
+    broken = trainable(view(), setting)
+    original = loop._Trainer.training_step
+
+    def stop(self, *args, **kwargs):
+        if self.state.global_step == 3:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(loop._Trainer, "training_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        tune(broken, rows(broken), setting, Options(**options, out=tmp_path / "b"))
+    monkeypatch.setattr(loop._Trainer, "training_step", original)
+    again = trainable(view(), setting)
+    result = tune(again, rows(again), setting, Options(**options, out=tmp_path / "b", resume=True))
+    assert result.steps == 6
+    assert len(result.losses) == 4  # the first two steps were not repeated
+    expected = state_of(whole)
+    assert all(torch.equal(expected[name], value) for name, value in state_of(again).items())
+
+
+@pytest.mark.parametrize("options", [{"checkpointing": True}, {"at_once": 1}])
+def test_saving_memory_changes_nothing_but_rounding(options):
+    setting = setting_of("ft-e2e")
+    found = []
+    for more in ({}, options):
+        of = trainable(view(), setting)
+        found.append(tune(of, rows(of), setting, Options(batch=2, scale=1.0, **more)).losses)
+    sums = [sum(losses) / len(losses) for losses in found]
+    assert sums[0] == pytest.approx(sums[1], rel=2e-2)
+
+
+def test_mixed_precision_trains():
+    setting = setting_of("ft-proj")
+    of = trainable(view(), setting)
+    original = Original(of)
+    result = tune(of, rows(of), setting, Options(**QUICK, bf16=True))
+    assert all(loss == loss for loss in result.losses)
+    assert original.changed()
+
+
+def test_mistakes_are_named():
+    of = view()
+    of.model.requires_grad_(False)
+    with pytest.raises(ChiasmError, match="no parameter trains"):
+        tune(of, rows(of), setting_of("ft-proj"), Options())
+    with pytest.raises(ChiasmError, match="there are zero-shot"):
+        setting_of("ft")
