@@ -17,6 +17,7 @@ from chiasm.measures.base import Measure, Sizes
 from chiasm.measures.centres import Centres, Pilot
 from chiasm.measures.drift import Drift
 from chiasm.measures.geometry import Geometry
+from chiasm.measures.inside import Inside
 from chiasm.measures.norms import Norms
 from chiasm.measures.overlap import Overlap, matrices_of
 from chiasm.measures.registry import sampled
@@ -32,6 +33,7 @@ from chiasm.models.view import ModelView
 
 SPANS = ("image", "question")
 HERE = Path(__file__).parent
+_FEW = 3
 BOUNDS = {"norms + drift + mean similarities": 1.10, "overlap (Wanda statistics)": 1.25}
 
 app = App(name="bench.align", help=__doc__, help_format="plaintext")
@@ -52,7 +54,7 @@ def align(
     device: cuda measures LLaVA-1.5-7B's shape in bfloat16.
     shape: another of the shapes in bench/shapes.py.
     threads: of the process.
-    repeats: of every measurement, each beside a plain forward of its own.
+    repeats: of every measurement, each between plain forwards.
     only: names of the rows to measure; all by default.
     out: where the results go.
     """
@@ -75,11 +77,12 @@ def align(
     )
     plain = _plain(view, encoded)
     plain()
-    for name, make in _sets(view, _centres(view, blocks, encoded)).items():
-        if only and name not in only:
-            continue
-        ratio = _ratio(plain, _reading(view, blocks, encoded, make), repeats, device)
-        prices = [measure.price(sizes) for measure in make()]
+    sets = {k: v for k, v in _sets(view, _centres(view, blocks, encoded)).items() if not only or k in only}
+    ratios = _ratios(
+        plain, {name: _reading(view, blocks, encoded, make) for name, make in sets.items()}, repeats, device
+    )
+    for name, ratio in ratios.items():
+        prices = [measure.price(sizes) for measure in sets[name]()]
         bound = BOUNDS.get(name)
         held = sum(price.bytes for price in prices)
         results[name] = {"ratio": asdict(ratio), "bound": bound, "bytes": held}
@@ -90,7 +93,7 @@ def align(
         f"Reading states beside a plain forward ({chosen.layers} layers, width {chosen.width}, {chosen.length} tokens)",
         ("measures", "time, in plain forwards", "must be at most", "held, any number of examples"),
         rows,
-        [f"Median (least to largest) of {repeats} ratios, each beside a plain forward run just before it."],
+        [f"Median (least to largest) of {repeats} ratios, each to the plain forwards run just before and after it."],
     )
     sheet.show(Console())
     out.mkdir(parents=True, exist_ok=True)
@@ -113,16 +116,21 @@ def _sets(view: ModelView, centres: Centres) -> dict[str, Callable[[], Sequence[
         "mean similarities, residual stream": lambda: [Similarity(SPANS, centres, inside=False)],
         "norms + drift + mean similarities": cheap,
         "mean similarities, also inside blocks": lambda: [Similarity(SPANS, centres)],
+        "norms and change, also inside blocks": lambda: [Inside()],
         "score": lambda: [Score(SPANS)],
         "medians and extremes of token pairs, 9 states": pairs,
+        "medians and extremes of token pairs, also inside 9 blocks": lambda: [
+            TokenPairs(SPANS, few, centres, inside=True)
+        ],
         "overlap (Wanda statistics)": lambda: [Overlap(SPANS, matrices)],
         "vocabulary, 16 tokens per span, 9 states": words,
         "geometry, 9 states": lambda: [Geometry(SPANS, few)],
-        "everything": lambda: [
+        "everything that is on by default": lambda: [
             Norms(),
             Drift(),
             Score(SPANS),
             Similarity(SPANS, centres),
+            Inside(),
             *pairs(),
             Overlap(SPANS, matrices),
             Geometry(SPANS, few),
@@ -169,13 +177,27 @@ def _centres(view: ModelView, blocks: Sequence[Block], encoded: Encoded) -> Cent
     return pilot.centres()
 
 
-def _ratio(plain: Callable[[], object], reading: Callable[[], object], repeats: int, device: str) -> Spread:
-    reading()
-    found = []
+def _ratios(
+    plain: Callable[[], object], readings: dict[str, Callable[[], object]], repeats: int, device: str
+) -> dict[str, Spread]:
+    """Of every reading, its time in plain forwards: the mean of those run before and after a few readings."""
+    found: dict[str, list[float]] = {name: [] for name in readings}
+    names = list(readings)
     for _ in range(repeats):
-        before, after = timed(plain, device), timed(reading, device)
-        found.append(after.cpu / before.cpu if device == "cpu" else after.wall / before.wall)
-    return Spread.of(found)
+        before = _seconds(plain, device)
+        for start in range(0, len(names), _FEW):
+            few = {name: _seconds(readings[name], device) for name in names[start : start + _FEW]}
+            after = _seconds(plain, device)
+            for name, seconds in few.items():
+                found[name].append(seconds / ((before + after) / 2))
+            before = after
+    return {name: Spread.of(values) for name, values in found.items()}
+
+
+def _seconds(run: Callable[[], object], device: str) -> float:
+    """Of one call: process time on a processor that others use too, else elapsed time."""
+    found = timed(run, device)
+    return found.cpu if device == "cpu" else found.wall
 
 
 if __name__ == "__main__":

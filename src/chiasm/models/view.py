@@ -38,7 +38,7 @@ class ModelView:
         self.config = model.config
         self.family: Family = family_of(model.config)
         self.decoder, self.layers = _decoder_stack(model)
-        self.final_norm = _child(self.decoder, _FINAL_NORMS, "final norm")
+        self.final_norm = _final_norm(self.decoder)
         self.head: nn.Module = model.get_output_embeddings()
         self.embeddings: nn.Module = model.get_input_embeddings()
         self.vision_tower: nn.Module = self.family.vision_tower(model)
@@ -176,6 +176,13 @@ def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
             "Open an issue with the model's config.json",
         )
     return candidates[0]
+
+
+def _final_norm(decoder: nn.Module) -> nn.Module:
+    """The norm before the head; the identity where the decoder has none, under whatever name."""
+    if any("norm" in name or "norm" in type(child).__name__.lower() for name, child in decoder.named_children()):
+        return _child(decoder, _FINAL_NORMS, "final norm")
+    return nn.Identity()
 
 
 def _has(module: nn.Module, name: str) -> bool:

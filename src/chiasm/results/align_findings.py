@@ -194,7 +194,7 @@ def _words(tables: Tables) -> list[Finding]:
 
 
 CONTROLS = {
-    "noise": "random tokens in place of the image",
+    "noise": "random tokens in place of what is perceived",
     "twin": "random weights",
     "apart": "no attention between them in the first blocks",
 }

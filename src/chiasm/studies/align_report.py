@@ -117,8 +117,8 @@ class AlignReporter(Reporter):
 
 
 _CONTROLLED = (
-    "Dashed or square: the controls, random tokens in place of the image, no attention between image and text in the "
-    "first blocks, and, where there is one, random weights."
+    "Dashed or square: the controls, random tokens in place of what is perceived, no attention between it and text in "
+    "the first blocks, and, where there is one, random weights."
 )
 _BARE = "No control was run."
 _RELEASED = (

@@ -29,9 +29,9 @@ from chiasm.results.series import Curve, in_order
 STATE = "Hidden state (0 = embeddings)"
 INTERVAL = "mean and 95 % jackknife interval"
 CONTROL_NAMES = {
-    "noise": "random tokens for the image",
+    "noise": "random perceptual tokens",
     "twin": "random-weights twin",
-    "apart": "image and text apart at first",
+    "apart": "modalities apart at first",
 }
 
 
@@ -118,7 +118,7 @@ def score_bars(score: pl.DataFrame, controls: pl.DataFrame | None = None, *, wid
     axes.set_yticks(range(len(kinds)), labels)
     axes.set_ylim(len(kinds) - 0.2, -0.5)
     axes.axvline(0, color=INK, linewidth=0.7, zorder=1)
-    dress(axes, size, x="Cosine between image and text")
+    dress(axes, size, x="Cosine of perceptual and textual tokens")
     names = [] if controls is None else in_order(controls, "control")
     handles = [_key("model", COLOURS[0], "o")]
     handles += [_key(CONTROL_NAMES.get(name, name), COLOURS[1 + k], "s") for k, name in enumerate(names)]
