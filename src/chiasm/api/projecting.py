@@ -114,7 +114,6 @@ def _facts(view: ModelView, domains: Sequence[Domain], spec: ProjectSpec) -> dic
         for item in part
     ]
     facts = facts_of(view, asked, spec.data, spec.seed)
-    facts["asked"] = sum(len(one.test) for one in domains)
     facts["data"] |= {
         "domains": {
             one.name: {

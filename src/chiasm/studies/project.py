@@ -43,15 +43,19 @@ def units(spec: ProjectSpec) -> list[Unit]:
     seeds = range(spec.seed, spec.seed + spec.seeds)
     own = [Unit(OWN, seed, d, name) for d in range(len(spec.domains)) for seed in seeds for name in spec.settings]
     beside = [Unit(OWN, spec.seed, d, None) for d in range(len(spec.domains))]
-    tuned = [name for name in spec.settings if setting_of(name).tunes and not setting_of(name).plain]
     others = [
         Unit(projector, seed, d, name)
         for projector in spec.projectors
         for seed in seeds
         for d in range(len(spec.domains))
-        for name in tuned
+        for name in tuned_settings(spec)
     ]
     return [*beside, *own, *others]
+
+
+def tuned_settings(spec: ProjectSpec) -> list[str]:
+    """The settings that another projector is put through: those that tune it with the question shown."""
+    return [name for name in spec.settings if setting_of(name).tunes and not setting_of(name).plain]
 
 
 def run_project(
@@ -113,7 +117,8 @@ class _Study:
         if unit.setting is None:
             seeds = list(range(self.spec.seed, self.spec.seed + self.spec.seeds))
             found = references(prepared, seeds, self.contrastive)
-            return {"references": found}, len(prepared.domain.test), prepared.failures
+            parts = (prepared.domain.train, prepared.domain.validation, prepared.domain.test)
+            return {"references": found}, sum(map(len, parts)), prepared.failures
         tuning, predictions = self._tuned(view, prepared, setting_of(unit.setting), unit)
         frames = {"tuning": [tuning], "predictions": predictions}
         return frames | ({"aligned": self._aligned} if self._aligned else {}), 0, []
@@ -194,7 +199,10 @@ class _Study:
         if self._swapped is None or self._swapped[:2] != (unit.projector, unit.seed):
             self._prepared = None
             swapped, row = aligned(self.view, unit.projector, self.captions, self.spec, unit.seed)
-            self._swapped, self._aligned = (unit.projector, unit.seed, swapped), [row]
+            self._swapped = (unit.projector, unit.seed, swapped)
+            # Told once: a run that goes on aligns again, and comes out the same.
+            first = unit.domain == 0 and unit.setting == tuned_settings(self.spec)[0]
+            self._aligned = [row] if first else []
         return self._swapped[2]
 
 

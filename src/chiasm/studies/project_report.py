@@ -1,7 +1,8 @@
 """What a project run tells."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import final
+from typing import Any, final
 
 import polars as pl
 
@@ -56,4 +57,12 @@ class ProjectReporter(Reporter):
         return found
 
     def command(self) -> str:
-        return command_line("project", self.spec, resolved(ProjectSpec(model="", data="")))
+        defaults = resolved(ProjectSpec(model="", data="surfaces, leaves"))
+        return command_line("project", _as_typed(self.spec), _as_typed(defaults))
+
+
+def _as_typed(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec under the names of the command line; the domains are what was named, not what they are called."""
+    renamed = {"settings": "setting", "projectors": "projector"}
+    typed = {renamed.get(name, name): value for name, value in spec.items() if name not in ("domains", "data")}
+    return typed | {"domain": str(spec["data"]).split(", ")}

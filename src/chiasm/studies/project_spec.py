@@ -42,7 +42,6 @@ class ProjectSpec:
     limit: int | None = None
     bf16: bool = False
     checkpointing: bool = False
-    controls: bool = True
     unit: int = 24
 
     def __post_init__(self) -> None:

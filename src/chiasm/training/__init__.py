@@ -2,12 +2,13 @@
 
 from chiasm.training.batches import collator, encode_training
 from chiasm.training.features import Features, frozen_tower, tower_features
-from chiasm.training.loop import Options, Tuned, tune
+from chiasm.training.loop import TRAINED, Options, Tuned, tune
 from chiasm.training.parts import Original, trainable
 from chiasm.training.settings import SETTINGS, Setting, setting_of
 
 __all__ = [
     "SETTINGS",
+    "TRAINED",
     "Features",
     "Options",
     "Original",

@@ -1,6 +1,7 @@
 """transformers' Trainer with what a comparison needs: separate rates, a stop at the first loss that is no number."""
 
 import math
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from chiasm.training.settings import PUBLISHED_WIDTH, Setting
 
 _WARM_UP: Final = 0.03
 _KEEP_EVERY: Final = 10
-_TRAINED: Final = "trained.safetensors"
+TRAINED: Final = "trained.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Options:
     `batch`: examples per step (0: the setting's own). `at_once`: of these, how many go through the model together.
     `scale`: multiplies the setting's rates; None takes 4096 / width, as hidden matrices under Adam ask for (Yang et
     al. 2022, table 3: rates go with 1 / width), so that small models move as far as the published one. `reused`:
-    batches hold features of a frozen tower. `save_every`: steps between checkpoints in `out` (0: none).
+    batches hold features of a frozen tower. `out`: where what was trained is written (`TRAINED`), and checkpoints every
+    `save_every` steps (0: none).
     """
 
     epochs: float = 1.0
@@ -94,6 +96,10 @@ def tune(view: ModelView, rows: Sequence[Encoded], setting: Setting, options: Op
                 trainer.train(resume_from_checkpoint=_checkpoint(options))
             except _Diverged:
                 diverged = trainer.restore()
+        if options.out is not None:
+            trainer.save_model(str(options.out))
+        # Mixed precision wraps the model's forward; answers are to be computed as before.
+        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
     view.model.eval()
     return Tuned(trainer.state.global_step, tuple(trainer.losses), time.perf_counter() - started, diverged)
 
@@ -117,15 +123,17 @@ class _Trainer(Trainer):
         self._kept: tuple[int, dict[str, Tensor]] | None = None
         self._counted = -1
         batch = options.batch or setting.batch
-        at_once = min(options.at_once or batch, batch)
-        if batch % at_once:
-            raise ChiasmError(f"batches of {batch}", f"{at_once} at once do not divide them", "Choose a divisor")
+        # Under a launcher the processes share a batch.
+        batch_here = batch // int(os.environ.get("WORLD_SIZE", "1"))
+        at_once = min(options.at_once or batch_here, batch_here)
+        if not at_once or batch_here % at_once:
+            raise ChiasmError(f"batches of {batch_here}", f"{at_once} at once do not divide them", "Choose a divisor")
         steps = max(1, math.ceil(len(rows) / batch) * options.epochs)
         arguments = TrainingArguments(
             output_dir=str(out),
             num_train_epochs=options.epochs,
             per_device_train_batch_size=at_once,
-            gradient_accumulation_steps=batch // at_once,
+            gradient_accumulation_steps=batch_here // at_once,
             learning_rate=setting.rate * self.scale,
             lr_scheduler_type="cosine",
             warmup_steps=math.ceil(_WARM_UP * steps),
@@ -190,10 +198,15 @@ class _Trainer(Trainer):
         """A checkpoint holds what trains and nothing else; everything else is as it was loaded."""
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(state_of(self.view), folder / _TRAINED)
+        if state_dict is not None:
+            # Gathered from all processes by the trainer.
+            trains = {name for name, p in self.view.model.named_parameters() if p.requires_grad}
+            save_file({n: v.contiguous() for n, v in state_dict.items() if n in trains}, folder / TRAINED)
+        else:
+            save_file(state_of(self.view), folder / TRAINED)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        put(self.view, load_file(Path(resume_from_checkpoint) / _TRAINED))
+        put(self.view, load_file(Path(resume_from_checkpoint) / TRAINED))
 
     def restore(self) -> int:
         """Put back the last state whose loss was a number. Returns the step at which it was none any more."""

@@ -1,0 +1,117 @@
+"""The whole comparison on a small random model: its tables, going on after a break, a model left as it was."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from tests.support.factories import build, example
+
+import chiasm
+import chiasm.studies.project as study
+from chiasm.core.errors import ChiasmError
+
+QUICK = {"seeds": 1, "skill": 0, "train_batch": 4, "scale": 1.0}
+SETTINGS = ("zero-shot", "ft-proj", "ft-proj-released", "ft-lora", "ft-tower")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Two classes of uneven pictures, one of which cannot be read."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 8), ("test", 3)):
+        for label in ("red", "blue square"):
+            folder = tmp_path / "shapes" / part / label
+            folder.mkdir(parents=True)
+            for k in range(count):
+                Image.fromarray(rng.integers(0, 255, (20, 31, 3), dtype=np.uint8)).save(folder / f"{k}.png")
+    (tmp_path / "shapes" / "test" / "red" / "broken.png").write_text("no picture")
+    return tmp_path / "shapes"
+
+
+def view():
+    model, processor = build("llava", layers=2)
+    return chiasm.load(model=model, processor=processor)
+
+
+def test_every_setting_is_tuned_and_the_model_left_as_it_was(pictures, tmp_path):
+    of = view()
+    before = {name: value.clone() for name, value in of.model.state_dict().items()}
+    run = chiasm.project(of, pictures, settings=SETTINGS, out=tmp_path / "run", **QUICK)
+    after = of.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    tuning = run.table("tuning")
+    assert tuning["setting"].to_list() == list(SETTINGS)
+    assert tuning["n"].unique().to_list() == [6]
+    assert dict(zip(tuning["setting"], tuning["projector_drift"] > 0, strict=True)) == {
+        name: name != "zero-shot" for name in SETTINGS
+    }
+    predictions = run.table("predictions")
+    assert predictions.height == 6 * len(SETTINGS)
+    assert set(predictions["constrained"]) <= {"red", "blue square"}
+    assert set(run.table("references")["reference"]) == {"random", "image-mlp", "image-linear"}
+    assert run.directory.counts() == {"asked": 23, "kept": 22, "left_out": 0, "failed": 1}
+    assert "broken.png" in run.directory.failures()[0]["example_id"]
+    assert (tmp_path / "run" / "report.html").exists()
+    notes = json.loads((tmp_path / "run" / "manifest.json").read_text())["data"]["domains"]["shapes"]
+    assert notes["classes"] == 2
+
+
+def test_a_run_that_was_broken_off_goes_on(pictures, tmp_path, monkeypatch):
+    settings = ("zero-shot", "ft-proj")
+    whole = chiasm.project(view(), pictures, settings=settings, out=tmp_path / "whole", **QUICK)
+    original = study.answers
+
+    def stop(*args, **kwargs):
+        if args[0].model.get_parameter("model.multi_modal_projector.linear_1.weight").requires_grad:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(study, "answers", stop)
+    with pytest.raises(KeyboardInterrupt):
+        chiasm.project(view_frozen(), pictures, settings=settings, out=tmp_path / "broken", **QUICK)
+    monkeypatch.setattr(study, "answers", original)
+    again = chiasm.project(view(), pictures, settings=settings, out=tmp_path / "broken", resume=True, **QUICK)
+    for name in ("tuning", "predictions", "references"):
+        assert again.table(name).equals(whole.table(name))
+
+
+def view_frozen():
+    found = view()
+    found.model.requires_grad_(False)
+    return found
+
+
+def test_other_projectors_are_aligned_before_they_are_tuned(pictures, tmp_path):
+    told = [example(seed=k, size=(28, 28), answer="", captions=("a red circle",)) for k in range(8)]
+    run = chiasm.project(
+        view(),
+        pictures,
+        settings=("zero-shot", "ft-proj", "ft-proj-released"),
+        projectors=("linear", "perceiver:tokens=3,depth=1"),
+        captions=[chiasm.Example(**{**_fields(e), "id": f"c{k}"}) for k, e in enumerate(told)],
+        align_steps=2,
+        out=tmp_path / "run",
+        **QUICK,
+    )
+    aligned = run.table("aligned")
+    assert aligned["projector"].to_list() == ["linear", "perceiver:tokens=3,depth=1"]
+    assert aligned["tokens"].to_list() == [16, 3]
+    assert aligned["steps"].to_list() == [2, 2]
+    others = run.table("tuning").filter(pl.col("projector") != "own")
+    assert others["setting"].to_list() == ["ft-proj", "ft-proj"]
+
+
+def _fields(one):
+    return {"id": one.id, "images": one.images, "question": one.question, "captions": one.captions}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"settings": ("ft",)}, {"seeds": 0}, {"projectors": ("cube",)}, {"settings": ()}, {"epochs": 0}]
+)
+def test_mistakes_are_named_before_anything_is_loaded(wrong, pictures):
+    with pytest.raises(ChiasmError):
+        chiasm.project("no-such-model", pictures, **wrong)
