@@ -25,6 +25,9 @@ def test_it_runs_and_writes(tmp_path, capsys):
     skip.skip(shape="mini", repeats=1, only="FFN, half", out=tmp_path)
     assert "ratio" in capsys.readouterr().out
     assert (tmp_path / "skip.json").exists()
+    table = (tmp_path / "skip.md").read_text()
+    assert "| visual FFN, half of the layers |" in table
+    assert " MB" in table
 
 
 def test_every_published_way_fits_the_shapes():

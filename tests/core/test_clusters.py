@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chiasm.core.statistics import bootstrap_means, mean_interval, sign_flip_max_t
+from chiasm.core.statistics import bootstrap_means, mean_interval, proportion_interval, share_interval, sign_flip_max_t
 
 REPEATS = 4
 
@@ -68,3 +68,28 @@ def test_one_cluster_has_no_interval():
 def test_refusals(options, message):
     with pytest.raises(ValueError, match=message):
         mean_interval(np.array([1.0, 2.0, 3.0]), **options)
+
+
+def test_a_share_over_repeated_questions_is_known_as_well_as_over_single_ones():
+    right = np.random.default_rng(0).random(60) < 0.7
+    once = share_interval(right)
+    together = share_interval(np.repeat(right, REPEATS), np.repeat(np.arange(60), REPEATS))
+    naive = share_interval(np.repeat(right, REPEATS))
+    assert (once.low, once.high) == (proportion_interval(int(right.sum()), 60).low, once.high)
+    width = float(once.high - once.low)
+    assert float(together.high - together.low) == pytest.approx(width, rel=0.03)
+    assert float(naive.high - naive.low) < 0.6 * width
+    assert together.n == 60 * REPEATS
+
+
+def test_clusters_that_say_nothing_change_little():
+    rng = np.random.default_rng(1)
+    right = rng.random(400) < 0.6
+    mixed, plain = share_interval(right, rng.integers(0, 200, 400)), share_interval(right)
+    assert float(mixed.high - mixed.low) == pytest.approx(float(plain.high - plain.low), rel=0.2)
+
+
+def test_all_right_on_few_images_is_not_certainty():
+    few = share_interval(np.ones(40, bool), np.repeat(np.arange(4), 10))
+    assert float(few.low) == pytest.approx(float(proportion_interval(4, 4).low))
+    assert np.isnan(share_interval(np.arange(6) < 3, ["i"] * 6).low)

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import ModelIdentity, Plan, Skip, companion_layers, fast_v, random_drop, visual_ffn
+from chiasm.interventions.skips import (
+    ModelIdentity,
+    Plan,
+    Skip,
+    companion_layers,
+    fast_v,
+    parallel_blocks,
+    random_drop,
+    visual_ffn,
+)
 
 MODEL = ModelIdentity(model_type="llava", layers=8, width=32, weights="0123456789abcdef")
 
@@ -50,7 +59,12 @@ def test_a_rule_that_skips_nothing_is_refused() -> None:
         ({"part": "tokens", "layers": (1, 3)}, "does not come back"),
         ({"part": "tokens", "layers": (0, 1)}, "after at least one layer"),
         ({"part": "tokens", "span": "text"}, "perceptual tokens"),
-        ({"part": "parallel"}, "parallel for all"),
+        ({"part": "parallel"}, "parallel for"),
+        ({"part": "parallel-blocks", "span": "all", "layers": (1, 2)}, "takes the layer behind it along"),
+        ({"form": "original"}, "there are corrected, released"),
+        ({"part": "attention", "form": "released"}, "is unknown"),
+        ({"part": "block", "form": "released"}, "lends its keys"),
+        ({"part": "block", "form": "released", "span": "all", "layers": (0,)}, "lends its keys"),
     ],
 )
 def test_contradictions_are_refused(changes: dict, told: str) -> None:
@@ -72,6 +86,8 @@ def test_contradictions_are_refused(changes: dict, told: str) -> None:
             "leaves no layer to compute in decode",
         ),
         ((random_drop(8, after=1), fast_v(8, after=3)), "of which some are gone"),
+        ((skip(part="parallel-blocks", span="all", layers=(3, 7)),), "none behind it"),
+        ((parallel_blocks(8), visual_ffn((5,))), "layer 5 runs beside another"),
     ],
 )
 def test_plans_that_cannot_be_are_refused(skips: tuple[Skip, ...], told: str) -> None:

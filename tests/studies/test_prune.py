@@ -69,6 +69,8 @@ def test_masks_follow_the_contract(run):
     assert made == [
         ("dense", "none"),
         ("wanda", "all"),
+        ("wanda-centred", "all"),
+        ("wanda-cumulative", "all"),
         ("magnitude", "none"),
         ("magnitude-row", "none"),
         ("random", "none"),
@@ -202,7 +204,7 @@ def test_an_interrupted_run_goes_on_where_it_was(view, examples, others, tmp_pat
     before = fingerprint(view)
     with pytest.raises(KeyboardInterrupt) as stop:
         small(view, examples, others, out=tmp_path / "run", **options)
-    assert "2 of 5 masks are finished" in stop.value.__notes__[0]
+    assert "2 of 7 masks are finished" in stop.value.__notes__[0]
     assert fingerprint(view) == before
     monkeypatch.setattr(study.Evaluation, "rows", own)
     resumed = small(view, examples, others, out=tmp_path / "run", resume=True, **options)

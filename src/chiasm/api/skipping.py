@@ -1,11 +1,24 @@
 """The facade's `skip`, and plans on models: `apply`, `remove`, `save`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 from torch import nn
 
-from chiasm.api.shared import Data, Model, data_name, facts_of, finished, limit_of, name_of, twin_of, view_of
+from chiasm.api.shared import (
+    Data,
+    Model,
+    data_name,
+    facts_of,
+    finished,
+    is_endless,
+    limit_of,
+    name_of,
+    twin_of,
+    view_of,
+)
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
@@ -14,15 +27,21 @@ from chiasm.interventions.skips import Plan
 from chiasm.models import plans as _plans
 from chiasm.models import skipping as _skipping
 from chiasm.models.loading import fingerprint
+from chiasm.models.operations import prefill_operations
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
+from chiasm.results.schemas import SCHEMAS
+from chiasm.results.skip_tables import recovery_rows
+from chiasm.results.tables import conform
 from chiasm.studies.common import ExecutorName, data_facts, executor_of
 from chiasm.studies.prune_sets import held_out
 from chiasm.studies.run import Run
 from chiasm.studies.skip import run_skip, whole_units
-from chiasm.studies.skip_price import price
+from chiasm.studies.skip_price import price, typical
+from chiasm.studies.skip_recovery import measure_recovery, save_trained
 from chiasm.studies.skip_spec import SkipSpec
+from chiasm.training.recovery import RecoverySettings, Trained
 
 
 def skip(
@@ -47,6 +66,12 @@ def skip(
     batch_size: int | None = None,
     memory: int | None = None,
     executor: ExecutorName = "lockstep",
+    train_with_plan: Trained | None = None,
+    train_plan: str | None = None,
+    train_on: Data | None = None,
+    train_examples: int = 1024,
+    train_steps: int = 200,
+    train_rate: float | None = None,
     say: Callable[[str], None] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -57,7 +82,9 @@ def skip(
     `max_loss`: a share of all answers (0.01: one of a hundred). `calibration`: so many of the examples measure what
     each layer contributes, the others verify. The run holds the recommended `plan.json` and every verified plan in
     `plans/`; `apply` puts one into effect. `memory`: bytes above the clean pass. `say` is told the price before it is
-    paid. The remaining names are those of `SkipSpec` and of the command line.
+    paid. `train_with_plan`: also fine-tune the projector or LoRA with a plan in effect, and measure what that gives
+    back; the run then holds the trained model in `recovered/`. The remaining names are those of `SkipSpec` and of the
+    command line.
 
     Sources: Shukor & Cord 2024 (arXiv 2405.16700, 2410.09454); ShortV (arXiv 2504.00502) for the criterion.
     """
@@ -80,8 +107,17 @@ def skip(
         seed=seed,
         unit=8 if batch_size is None else batch_size,
         executor=executor,
+        train_with_plan=train_with_plan,
+        train_plan=train_plan,
+        train_on=None if train_on is None else data_name(train_on),
+        train_examples=train_examples,
+        train_steps=train_steps,
+        train_rate=train_rate,
     )
     calibrating, rest = _parted(spec, list(examples(data, spec.limit, seed, split, media)))
+    training = calibrating if train_with_plan else []
+    if train_with_plan and (train_on is not None or is_endless(data)):
+        training = _to_train_on(data if train_on is None else train_on, train_examples, seed, split, media)
     view = view_of(model, device, dtype)
     control = None if beside is None else view_of(beside, device, dtype)
     facts = facts_of(view, rest, spec.data, seed)
@@ -94,8 +130,84 @@ def skip(
     with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
         if not directory.complete:
             computing = executor_of(executor, memory, spec.unit)
-            run_skip(spec, view, calibrating, rest, directory, computing, control, say)
+            run_skip(spec, view, calibrating, rest, directory, computing, control, say, training)
     return finished(directory, out)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What `recover` measured. `summary` and `answers` have the columns of the tables `recovery` and `recovered`;
+    `losses`: of training with the plan, nat per token and step."""
+
+    summary: pl.DataFrame
+    answers: pl.DataFrame
+    losses: tuple[float, ...]
+
+
+def recover(
+    model: Model,
+    plan: Plan | str | Path,
+    data: Data = "scenes",
+    *,
+    train: Trained = "projector",
+    train_on: Data | None = None,
+    train_examples: int = 1024,
+    steps: int = 200,
+    batch_size: int = 16,
+    rate: float | None = None,
+    rank: int = 8,
+    controls: bool = True,
+    limit: int | None = None,
+    split: Split = "heldout",
+    media: str | Path | None = None,
+    instruction: str = DEFAULT_INSTRUCTION,
+    max_new_tokens: int = 32,
+    seed: int = 0,
+    device: str | None = None,
+    dtype: str | None = None,
+    out: str | Path | None = None,
+) -> Recovery:
+    """Fine-tune `model` with `plan` in effect, and measure on `data` what that gives back.
+
+    `model` is changed: it stays trained, without the plan in effect; give the same one to `apply`, with
+    `same_weights=False`. `train`: the projector, or low-rank updates of the decoder (`rank`), merged at the end.
+    `train_on`: needed unless `data` have no end, whose other split is then used. `controls`: also train as long without
+    the plan, and undo it. `out`: a new folder for the trained model and its plan.
+
+    Source: Shukor & Cord 2024 (arXiv 2410.09454); the optimiser's settings for other models than theirs are ours.
+    """
+    found = plan if isinstance(plan, Plan) else _plans.read_plan(plan)
+    if train_on is None and not is_endless(data):
+        raise ChiasmError(
+            f"train with the plan `{found.name}`",
+            f"`{data_name(data)}` is what it is judged on",
+            "Give other examples with train_on",
+        )
+    settings = RecoverySettings(
+        train=train, steps=steps, batch_size=batch_size, learning_rate=rate, rank=rank, seed=seed
+    )
+    judged = list(examples(data, limit_of(data, limit), seed, split, media))
+    taught = _to_train_on(data if train_on is None else train_on, train_examples, seed, split, media)
+    view = view_of(model, device, dtype)
+    _plans.require_fitting(view, found)
+    measured = measure_recovery(
+        view,
+        found,
+        taught,
+        judged,
+        settings,
+        instruction=instruction,
+        max_new_tokens=max_new_tokens,
+        unit=batch_size,
+        controls=controls,
+        finish=lambda handle: handle.keep(),
+    )
+    if out is not None:
+        save_trained(view, found, out)
+    answers = conform(SCHEMAS["recovered"], measured.rows)
+    inputs = typical(view, SkipSpec(model="", data=""), judged).inputs
+    share = prefill_operations(view, inputs, found).total / prefill_operations(view, inputs).total
+    return Recovery(conform(SCHEMAS["recovery"], recovery_rows(answers, share)), answers, measured.losses)
 
 
 def apply(model: Model | nn.Module, plan: Plan | str | Path, *, same_weights: bool = True) -> nn.Module:
@@ -129,6 +241,12 @@ def read_plan(path: str | Path) -> Plan:
 def _as_view(model: Model | nn.Module) -> ModelView:
     # Nothing is encoded here, so a bare model needs no processor.
     return ModelView(model, None) if isinstance(model, nn.Module) else view_of(model, None, None)
+
+
+def _to_train_on(data: Data, count: int, seed: int, split: Split, media: str | Path | None) -> list[Example]:
+    """The other split of data that are made; of others what is there."""
+    other: Split = "train" if split == "heldout" else "heldout"
+    return list(examples(data, count, seed, other, media))
 
 
 def _parted(spec: SkipSpec, chosen: list[Example]) -> tuple[list[Example], list[Example]]:

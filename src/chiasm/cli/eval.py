@@ -77,14 +77,20 @@ def evaluate(
 
 def _right(run: "Run", blind: bool) -> list[tuple[str, ...]]:
     """Right answers by type."""
+    import polars as pl
+
     from chiasm.data.scoring import accuracy
 
     unseen = {}
     if blind:
         unseen = {a.type: a for a in accuracy(run.table("blind").select("type", "answer", "correct").iter_rows())}
+    # Of the table, where questions on one image count together.
+    measured = run.table("metrics").filter(pl.col("metric") == "accuracy", pl.col("shown") != "blank")
+    bounds = {row["type"]: (row["low"], row["high"]) for row in measured.iter_rows(named=True)}
     shown = [("type", "n", "right", "95 % interval", "majority", "blind" if blind else "")]
     for found in accuracy(run.table("eval").select("type", "answer", "correct").iter_rows()):
-        interval = f"{found.low:.1%} - {found.high:.1%}"
+        low, high = bounds[found.type]
+        interval = "none" if low is None else f"{low:.1%} - {high:.1%}"
         other = f"{unseen[found.type].accuracy:.1%}" if blind else ""
         shown.append((found.type, str(found.n), f"{found.accuracy:.1%}", interval, f"{found.majority:.1%}", other))
     return shown

@@ -21,10 +21,20 @@ def prune(
     calibration: int = 128,
     tokens: int | None = None,
     combine: bool = True,
+    ablate: float | None = None,
     controls: bool = True,
     twin: str | None = None,
     export: Path | None = None,
-    export_mask: Literal["wanda", "intersection", "majority", "mean-score", "magnitude", "magnitude-row"] = "wanda",
+    export_mask: Literal[
+        "wanda",
+        "wanda-centred",
+        "wanda-cumulative",
+        "intersection",
+        "majority",
+        "mean-score",
+        "magnitude",
+        "magnitude-row",
+    ] = "wanda",
     max_new_tokens: int | None = None,
     memory: Memory = None,
     place: Place = Place(),  # noqa: B008 (frozen)
@@ -63,6 +73,9 @@ def prune(
         Calibration tokens of every mask. Default: as many as the smallest set has.
     combine
         Also masks by question type and by modality, and their combinations.
+    ablate
+        Also zero this share of the weights, as 0.015, where the masks of image and of text tokens agree, and where they
+        do not, beside as many at random.
     controls
         Magnitude and random masks, and the random-weights twin.
     twin
@@ -90,6 +103,7 @@ def prune(
         calibration=calibration,
         tokens=tokens,
         combine=combine,
+        ablate=ablate,
         controls=controls,
         twin=twin,
         export=export,

@@ -40,6 +40,12 @@ def skip(
     max_new_tokens: int = 32,
     memory: Memory = None,
     executor: Literal["lockstep", "reference"] = "lockstep",
+    train_with_plan: Literal["projector", "lora"] | None = None,
+    train_plan: str | None = None,
+    train_on: str | None = None,
+    train_examples: int = 1024,
+    train_steps: int = 200,
+    train_rate: float | None = None,
     place: Place = Place(),  # noqa: B008 (frozen)
 ) -> None:
     """Which work on image tokens can be left out, at what loss, and how much time does that save?
@@ -54,6 +60,10 @@ def skip(
     Your model, your data, up to two of a hundred answers:
 
         chiasm skip llava-hf/llava-1.5-7b-hf --data my.jsonl --max-loss 2%
+
+    A cheaper plan, and the projector trained to live with it (kept in `recovered/` of the run):
+
+        chiasm skip tiny --train-with-plan projector
 
     Then, in Python, `chiasm.apply(model, "runs/...")` gives an ordinary transformers model that skips.
 
@@ -77,6 +87,18 @@ def skip(
         Longest answer.
     executor
         All contributions in one walk down the layers, or one full pass each (slow, the yardstick).
+    train_with_plan
+        Then fine-tune the projector, or LoRA, with a plan in effect: what comes back, beside training without it.
+    train_plan
+        Plan to train with, by its name in the table `plans`. Default: the one with the fewest operations.
+    train_on
+        Examples to train on. Default: the other split of `scenes`, else the calibration examples.
+    train_examples
+        At most so many of them.
+    train_steps
+        Steps of 16 examples.
+    train_rate
+        Learning rate. Default: 1e-4 for the projector, 2e-4 for LoRA.
     """
     from chiasm import api
     from chiasm.cli.told import tell
@@ -96,10 +118,19 @@ def skip(
         max_new_tokens=max_new_tokens,
         memory=memory,
         executor=executor,
+        train_with_plan=train_with_plan,
+        train_plan=train_plan,
+        train_on=train_on,
+        train_examples=train_examples,
+        train_steps=train_steps,
+        train_rate=train_rate,
         device=place.device,
         dtype=place.dtype,
         say=lambda text: print(text, file=sys.stderr),
         out=out,
     )
     tell(run)
-    print(f"Plan: {run.path / 'plan.json'}")
+    if (run.path / "plan.json").exists():
+        print(f"Plan: {run.path / 'plan.json'}")
+    if train_with_plan is not None:
+        print(f"Trained model: {run.path / 'recovered'}")

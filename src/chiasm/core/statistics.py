@@ -113,14 +113,46 @@ def proportion_interval(successes: int, n: int, *, confidence: float = 0.95) -> 
     """
     if not 0 <= successes <= n or n < 1:
         raise ValueError(f"{successes} successes of {n} are no proportion")
-    z = float(ndtri((1 + confidence) / 2))
-    share = successes / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    found = _wilson(successes / n, n, confidence, n)
     # At the ends the bounds are 0 and 1 exactly; rounding must not put the share outside them.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return Estimate(np.array(share), np.array(low), np.array(high), n)
+    low = np.array(0.0) if successes == 0 else found.low
+    high = np.array(1.0) if successes == n else found.high
+    return Estimate(found.mean, low, high, n)
+
+
+def share_interval(right: Bool[np.ndarray, " n"], clusters: Clusters | None = None) -> Estimate:
+    """The share of true values with Wilson's interval; several of one cluster count for less than so many draws.
+
+    With `clusters` (questions on one image) n is divided by the design effect, the ratio of the share's variance over
+    clusters to that of independent draws; it is never taken to be below 1.
+
+    Source: Kish 1965 (design effect), Davison & Hinkley 1997, section 3.8. Assumption: clusters are independent.
+
+    **Errors:** `ValueError` for no value.
+    """
+    data = _finite(np.asarray(right, dtype=np.float64), "answers")
+    n, share = len(data), float(data.mean())
+    together = _codes(clusters, n)
+    if together is None or share in (0.0, 1.0):
+        # All alike shows no spread between clusters: as many draws as there are clusters is the careful count.
+        draws = n if together is None else int(together.max()) + 1
+        plain = proportion_interval(round(share * draws), draws)
+        return Estimate(plain.mean, plain.low, plain.high, n)
+    count = int(together.max()) + 1
+    if count == 1:
+        nothing = np.array(np.nan)
+        return Estimate(np.array(share), nothing, nothing, n)
+    residuals = _sums((data - share)[:, None], together)
+    variance = float((residuals**2).sum()) * count / (count - 1) / n**2
+    effective = n / max(1.0, variance / (share * (1 - share) / n))
+    return _wilson(share, effective, 0.95, n)
+
+
+def _wilson(share: float, draws: float, confidence: float, n: int) -> Estimate:
+    z = float(ndtri((1 + confidence) / 2))
+    centre = (share + z**2 / (2 * draws)) / (1 + z**2 / draws)
+    half = z / (1 + z**2 / draws) * np.sqrt(share * (1 - share) / draws + z**2 / (4 * draws**2))
+    return Estimate(np.array(share), np.array(centre - half), np.array(centre + half), n)
 
 
 @dataclass(frozen=True, slots=True)

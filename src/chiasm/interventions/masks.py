@@ -8,9 +8,25 @@ from typing import Literal, get_args
 from chiasm.core.errors import ChiasmError
 
 Part = Literal["all", "ffn", "attention"]
-Method = Literal["wanda", "magnitude", "magnitude-row", "random", "intersection", "majority", "mean-score"]
+Method = Literal[
+    "wanda",
+    "wanda-cumulative",
+    "wanda-centred",
+    "magnitude",
+    "magnitude-row",
+    "random",
+    "intersection",
+    "majority",
+    "mean-score",
+    "ablate-common",
+    "ablate-first",
+    "ablate-second",
+    "ablate-random",
+]
 UNSTRUCTURED = "unstructured"
+CALIBRATED = ("wanda", "wanda-cumulative", "wanda-centred")
 COMBINED = ("intersection", "majority", "mean-score")
+ABLATIONS = ("ablate-common", "ablate-first", "ablate-second", "ablate-random")
 
 
 def blocks(pattern: str) -> tuple[int, int] | None:
@@ -39,7 +55,11 @@ class MaskSpec:
     `wanda` needs the name of one calibration; `intersection`, `majority` and `mean-score` combine two or more (the
     alpha-SubNet of Shukor & Cord 2024); `magnitude` ranks within a whole matrix, `magnitude-row` and all others
     within an output row; `random` draws from `seed` alone. Under `N:M` every method ranks within M consecutive inputs
-    of a row and `sparsity` is N / M. `part`: only feed-forward or only attention matrices, or both.
+    of a row and `sparsity` is N / M. `wanda-cumulative` zeroes, in every row, the lowest scores up to one share of the
+    row's sum, the same for a whole matrix (a variant in the code of Sun et al.); `wanda-centred` takes the norm of
+    inputs about their mean. The ablations zero few weights, `sparsity` of all: drawn from those that the Wanda masks of
+    two calibrations at the sparsity `within` both keep, that only the first or only the second keeps, or at random.
+    `part`: only feed-forward or only attention matrices, or both.
 
     **Errors:** `ChiasmError` for a sparsity that leaves everything or nothing, a pattern of another sparsity, or
     calibrations that the method does not take.
@@ -51,6 +71,7 @@ class MaskSpec:
     part: Part = "all"
     calibrations: tuple[str, ...] = ()
     seed: int = 0
+    within: float = 0.0
 
     def __post_init__(self) -> None:
         require_sparsity(self.sparsity)
@@ -66,13 +87,22 @@ class MaskSpec:
                 f"the pattern zeroes {zeroed[0] / zeroed[1]:g} of the weights",
                 "Leave the sparsity to the pattern",
             )
+        if zeroed and (self.method == "wanda-cumulative" or self.method in ABLATIONS):
+            raise ChiasmError(
+                f"`{self.method}` in the pattern {self.pattern}", "it zeroes no N of M", f"Use {UNSTRUCTURED}"
+            )
+        if (self.method in ABLATIONS) != bool(self.within):
+            raise ChiasmError(f"`{self.method}` within {self.within:g}", "only ablations have it", "Give it to those")
+        if self.within:
+            require_sparsity(self.within)
         count = len(self.calibrations)
-        fits = count == 1 if self.method == "wanda" else count > 1 if self.method in COMBINED else not count
+        fits = count == 1 if self.method in CALIBRATED else not count
+        fits = count > 1 if self.method in COMBINED else count == 2 if self.method in ABLATIONS else fits
         if not fits:
             raise ChiasmError(
                 f"a mask by `{self.method}`",
                 f"{count} calibrations were named",
-                "Name one for wanda, two or more for a combination, none for the baselines",
+                "Name one for wanda, two or more for a combination, two for an ablation, none for the baselines",
             )
 
 

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from chiasm.core.errors import ChiasmError
 
-Part = Literal["ffn", "attention", "block", "tokens", "parallel"]
+Part = Literal["ffn", "attention", "block", "tokens", "parallel", "parallel-blocks"]
+Form = Literal["corrected", "released"]
 Choice = Literal["all", "random", "least-change", "least-attention"]
 Phase = Literal["prefill", "decode", "both"]
 SkipSpan = Literal["image", "video", "audio", "text", "all"]
@@ -23,7 +25,11 @@ class Skip:
     `part`: `ffn` leaves the residual stream as it was after attention; `attention` computes no query and no output of
     these rows, whose keys and values stay for others to read; `block` is both, so rows pass the layer unchanged;
     `tokens` is `block` without keys and values, so nobody sees these rows from the first layer on; `parallel` leaves
-    out nothing, but lets attention and feed-forward read the same layer input.
+    out nothing, but lets attention and feed-forward read the same layer input; `parallel-blocks` lets every layer of
+    `layers` and the one behind it read the same input, and adds what both of them add.
+    `form`: `released` is what the code of Shukor & Cord 2024 does instead: `parallel` feeds the norm before attention
+    to the feed-forward, `parallel-blocks` takes the mean of both outputs and of their keys and values, `ffn` adds the
+    normed state where nothing should be added, `block` (of all tokens) caches the keys and values of the layer before.
     `span`: tokens found by their ids at run time. `share`: of the span's tokens, taken by `choice`: at `random`,
     those whose residual state turned least (cosine) in the layer before the first, or those that the last row paid
     least attention (mean over heads) in that layer. They are chosen once per forward and are the same in all layers.
@@ -37,6 +43,7 @@ class Skip:
     choice: Choice = "all"
     phase: Phase = "prefill"
     seed: int = 0
+    form: Form = "corrected"
 
     def __post_init__(self) -> None:
         for value, kind, what in (
@@ -44,6 +51,7 @@ class Skip:
             (self.span, SkipSpan, "span"),
             (self.choice, Choice, "choice"),
             (self.phase, Phase, "phase"),
+            (self.form, Form, "form"),
         ):
             if value not in get_args(kind):
                 raise ChiasmError(
@@ -71,8 +79,27 @@ class Skip:
             )
         if self.part == "tokens":
             self._check_tokens()
-        if self.part == "parallel" and (self.span, self.share) != ("all", 1):
-            raise ChiasmError("parallel sub-layers for some tokens", "they are parallel for all", "Give the span `all`")
+        if self.part.startswith("parallel") and (self.span, self.share) != ("all", 1):
+            raise ChiasmError(f"{self.part} for some tokens", "they are parallel for all", "Give the span `all`")
+        if self.part == "parallel-blocks" and any(b == a + 1 for a, b in pairwise(self.layers)):
+            raise ChiasmError(
+                f"parallel blocks from the layers {self.layers}",
+                "each of them takes the layer behind it along, and some are named themselves",
+                "Leave a layer between two of them, as (0, 2, 4)",
+            )
+        if self.form == "released":
+            self._check_released()
+
+    def _check_released(self) -> None:
+        asked = f"the released form of a skip of `{self.part}`"
+        if self.part not in ("ffn", "block", "parallel", "parallel-blocks"):
+            raise ChiasmError(asked, "what it computes is unknown, or not to be told apart", "Use the corrected form")
+        if self.part == "block" and ((self.span, self.share) != ("all", 1) or self.layers[0] < 1):
+            raise ChiasmError(
+                asked,
+                "the layer before lends its keys and values for all tokens",
+                "Give the span `all`, from layer 1 on",
+            )
 
     def _check_tokens(self) -> None:
         if self.span not in PERCEPTUAL or self.phase != "prefill" or self.layers[0] < 1:
@@ -135,6 +162,7 @@ class Plan:
                     f"layer {skip.layers[0] - 1} is to choose among tokens of which some are gone by then",
                     "Drop tokens once",
                 )
+        self._check_pairs()
         for phase in ("prefill", "decode"):
             gone = {
                 layer
@@ -145,6 +173,26 @@ class Plan:
             if len(gone) == layers:
                 raise ChiasmError(
                     f"the plan `{self.name}`", f"it leaves no layer to compute in {phase}", "Keep at least one layer"
+                )
+
+    def _check_pairs(self) -> None:
+        for index, skip in enumerate(self.skips):
+            paired = (
+                {k for first in skip.layers for k in (first, first + 1)} if skip.part == "parallel-blocks" else set()
+            )
+            if paired and max(paired) >= self.model.layers:
+                raise ChiasmError(
+                    f"the plan `{self.name}`",
+                    f"layer {max(paired) - 1} is the last one, with none behind it to run beside it",
+                    "Leave it out",
+                )
+            others = {k for other in (*self.skips[:index], *self.skips[index + 1 :]) for k in other.layers}
+            others |= {k - 1 for s in self.skips if s.choice.startswith("least") for k in s.layers[:1]}
+            if paired & others:
+                raise ChiasmError(
+                    f"the plan `{self.name}`",
+                    f"layer {min(paired & others)} runs beside another and is to skip or to choose as well",
+                    "Give every layer one of both",
                 )
 
     def unread(self, layer: int) -> bool:
@@ -194,6 +242,19 @@ def companion_layers(layers: int, *, start: int = 0, interval: int = 2, end: int
             f"skip every {interval}. layer after layer {start} of {layers}", "no layer fits", "Start lower"
         )
     return found
+
+
+def parallel_blocks(layers: int, *, start: int = 0, form: Form = "corrected") -> Skip:
+    """Layers in pairs, both of which read the first one's input, from layer `start` on.
+
+    Source: Shukor & Cord 2024 (arXiv 2410.09454), where outputs are averaged (`released`): that halves what both add.
+    """
+    return Skip(part="parallel-blocks", span="all", layers=tuple(range(start, layers - 1, 2)), phase="both", form=form)
+
+
+def parallel_sublayers(layers: Iterable[int], *, form: Form = "corrected") -> Skip:
+    """Attention and feed-forward of a layer read the same input, as in arXiv 2410.09454; nothing is left out."""
+    return Skip(part="parallel", span="all", layers=tuple(layers), phase="both", form=form)
 
 
 def visual_ffn(layers: Iterable[int], *, span: SkipSpan = "image", share: float = 1.0) -> Skip:

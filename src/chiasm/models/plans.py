@@ -57,9 +57,16 @@ def require_fitting(view: ModelView, plan: Plan, *, same_weights: bool = True) -
             there = ", ".join((*tokens, "text", "all"))
             raise ChiasmError(asked, f"it has no tokens of the span `{skip.span}`", f"Name one of {there}")
     kinds = set(getattr(view.text_config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"} and any(skip.part not in ("ffn", "parallel") for skip in plan.skips):
-        found = f"its layers are {', '.join(sorted(kinds))}, and attention is skipped under full attention only"
-        raise ChiasmError(asked, found, "Skip the feed-forward")
+    parts = {skip.part for skip in plan.skips}
+    told = f"its layers are {', '.join(sorted(kinds))}"
+    if kinds - {"full_attention", "sliding_attention"} and parts & {"attention", "block", "tokens"}:
+        raise ChiasmError(
+            asked, f"{told}, and attention is skipped under full and sliding windows only", "Skip the feed-forward"
+        )
+    if "sliding_attention" in kinds and ("tokens" in parts or any(skip.form == "released" for skip in plan.skips)):
+        # The cache of such a layer holds the last columns and not the last positions: with gaps these are not the same.
+        found = f"{told}, whose caches cannot have gaps or be lent"
+        raise ChiasmError(asked, found, "Freeze tokens (`block`) instead of dropping them")
 
 
 def save(view: ModelView, plan: Plan, directory: str | Path) -> Path:

@@ -20,6 +20,7 @@ from chiasm.interventions.skips import Plan, SkipSpan
 from chiasm.models.executors.frame import layer_arguments, replaced_forward
 from chiasm.models.plans import require_fitting, span_tokens
 from chiasm.models.skip_attention import Columns, attend, received, recording
+from chiasm.models.skip_pairs import lent, pair_blocks
 from chiasm.models.skip_rows import Gathered, Selection
 from chiasm.models.view import ModelView
 
@@ -85,8 +86,11 @@ class _Skipping:
         view, skips = self.view, self.plan.skips
         model = view.model.get_base_model() if view.is_peft else view.model
         stack.callback(model.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
-        if any(skip.part not in ("ffn", "parallel") for skip in skips):
+        if any(skip.part not in ("ffn", "parallel", "parallel-blocks") for skip in skips):
             self._readable_masks(stack)
+        for skip in skips:
+            for first in skip.layers if skip.part == "parallel-blocks" else ():
+                pair_blocks(view.layers, first, skip.form, lambda s=skip: s.acts_in(self.rows.phase), stack)
         for index, layer in enumerate(view.layers):
             parts = {skip.part for skip in skips if index in skip.layers}
             decides = self.deciding.get(index, [])
@@ -135,10 +139,14 @@ class _Skipping:
     def _replace_mlp(self, index: int, layer: nn.Module, parallel: bool, stack: ExitStack) -> None:
         """The feed-forward branch, norm included, on the kept rows; zero for the others."""
         mlp, norm = self.view.mlp_of(layer), _norm_before_mlp(layer)
-        if norm is None and parallel:
-            found = f"the norm before its feed-forward is not found among {', '.join(dict(layer.named_children()))}"
-            raise ChiasmError(f"parallel sub-layers in {type(layer).__name__}", found, "Use another part")
+        released = {s.part for s in self.plan.skips if s.form == "released" and index in s.layers}
+        first = dict(layer.named_children()).get("input_layernorm")
+        if (norm is None and (parallel or "ffn" in released)) or (first is None and "parallel" in released):
+            found = f"the norms around its branches are not found among {', '.join(dict(layer.named_children()))}"
+            raise ChiasmError(f"such a skip in {type(layer).__name__}", found, "Use another part")
         run_mlp, run_norm = mlp.forward, norm.forward if norm is not None else None
+        # Released form of `ffn`: what stands where nothing should be added.
+        instead: list[Tensor | None] = [None]
         # The shape before the norm took rows away; None while rows are all there.
         whole: list[torch.Size | None] = [None]
 
@@ -146,10 +154,16 @@ class _Skipping:
             assert run_norm is not None
             if parallel and self.rows.acting(index, ("parallel",)):
                 hidden = self.before[index]
+                if first is not None and "parallel" in released:
+                    return first(hidden)
             kept = self._kept_by_mlp(index)
             if kept is None:
                 return run_norm(hidden)
             whole[0] = hidden.shape
+            if "ffn" in released and any(
+                self.plan.skips[k].form == "released" for k in self.rows.acting(index, ("ffn",))
+            ):
+                instead[0] = _flat(run_norm(hidden))
             return run_norm(_flat(hidden).index_select(0, kept.to(hidden.device))[None])
 
         def fed(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -159,7 +173,8 @@ class _Skipping:
             kept = kept.to(hidden.device)
             own = _flat(hidden).index_select(0, kept)[None] if shape is None else hidden
             shape, whole[0] = shape or hidden.shape, None
-            result = hidden.new_zeros(shape[:-1].numel(), shape[-1])
+            result = hidden.new_zeros(shape[:-1].numel(), shape[-1]) if instead[0] is None else instead[0].clone()
+            instead[0] = None
             if len(kept):
                 result.index_copy_(0, kept, run_mlp(own, *args, **kwargs)[0])
             return result.view(shape)
@@ -218,6 +233,8 @@ class _Skipping:
                 f"the cache is a {type(cache).__name__}, whose columns are not those of the sequence",
                 "Leave `cache_implementation` at its default",
             )
+        if any(self.plan.skips[k].form == "released" for k in rows.acting(index, ("block",))):
+            return lent(module, hidden, cache, index), None
         if self.plan.unread(index):
             return self._unread(module, hidden, cache), None
         kept, read = (rows.kept(s).on(hidden.device) for s in (skips, dropping))

@@ -49,7 +49,7 @@ def costs(
     for plan in plans:
         with _under(view, plan):
             _forward(view, inputs)
-            peaks.append(_peak(view, lambda: _forward(view, inputs)))
+            peaks.append(peak_bytes(view, lambda: _forward(view, inputs)))
         done()
     for repeat in range(repeats):
         for index, plan in enumerate(plans):
@@ -98,7 +98,8 @@ def _synchronise(view: ModelView) -> None:
         torch.cuda.synchronize(view.device)
 
 
-def _peak(view: ModelView, run: Callable[[], Any]) -> int:
+def peak_bytes(view: ModelView, run: Callable[[], Any]) -> int:
+    """The most bytes that `run` holds at once beyond what is there before: on the CPU, tensors that torch allocates."""
     if view.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(view.device)
         before = torch.cuda.memory_allocated(view.device)

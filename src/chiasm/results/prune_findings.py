@@ -6,7 +6,16 @@ import polars as pl
 from chiasm.core.statistics import Estimate, proportion_interval
 from chiasm.results.findings import Finding
 from chiasm.results.prune_compare import LEVEL, Answers, Level, compare
-from chiasm.results.prune_schemas import DENSE, IMAGE_TOKENS, POOLED, TEXT_TOKENS, TYPES, UNCALIBRATED
+from chiasm.results.prune_schemas import (
+    ABLATIONS,
+    DENSE,
+    IMAGE_TOKENS,
+    MODALITIES,
+    POOLED,
+    TEXT_TOKENS,
+    TYPES,
+    UNCALIBRATED,
+)
 from chiasm.results.series import majority
 
 
@@ -22,6 +31,8 @@ def prune_findings(pruned: pl.DataFrame, controls: pl.DataFrame | None = None, *
         _transfer(answers, levels, seed),
         _common(answers, levels, seed),
         _modalities(answers, levels, seed),
+        _centred(answers, levels, seed),
+        _ablation(answers, seed),
         _twin(controls),
     ):
         found += [finding] if finding is not None else []
@@ -146,6 +157,46 @@ def _modalities(answers: Answers, levels: list[Level], seed: int) -> Finding | N
         f"{one.level} (image minus text {one})."
     )
     return Finding(text, 70.0)
+
+
+def _centred(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
+    """Whether constant parts of the inputs mislead Wanda: its norms about zero and about the mean."""
+    name = "wanda-centred"
+    pairs = [(level, answers.right(name, POOLED, level), answers.right("wanda", POOLED, level)) for level in levels]
+    compared = compare(pairs, seed)
+    if not compared:
+        return None
+    one = max(compared, key=lambda c: abs(float(c.estimate.mean)))
+    better = float(one.estimate.mean) > 0
+    verdict = ("keeps more" if better else "keeps fewer") if one.significant else "does not keep significantly more"
+    text = (
+        f"Wanda with norms about the inputs' means, in place of zero, {verdict} right answers: most apart at "
+        f"{one.level}, "
+        f"{_share(answers.right(name, POOLED, one.level))} against {_share(answers.right('wanda', POOLED, one.level))} "
+        f"({one})."
+    )
+    return Finding(text, 85.0)
+
+
+def _ablation(answers: Answers, seed: int) -> Finding | None:
+    """Few weights zeroed where masks of image and text tokens agree, and where not, against as many at random."""
+    rows = answers.rows.filter(pl.col("mask").is_in(ABLATIONS))
+    if not rows.height:
+        return None
+    level = Level(*rows.select(LEVEL).row(0))
+    named = ("that both keep", "that only the image mask keeps", "that only the text mask keeps")
+    control = answers.right(ABLATIONS[3], MODALITIES, level)
+    compared = compare([(level, answers.right(name, MODALITIES, level), control) for name in ABLATIONS[:3]], seed)
+    told = [
+        f"{words}: {_share(answers.right(name, MODALITIES, level))} "
+        f"({one.estimate.mean:+.1f} points, {'significant' if one.significant else 'not significant'})"
+        for name, words, one in zip(ABLATIONS, named, compared, strict=False)
+    ]
+    text = (
+        f"At most {level} of the weights zeroed at random leave {_share(control)} right; as many {'; '.join(told)}. "
+        "Kept weights are larger than weights drawn at random, so the comparison between the three says more."
+    )
+    return Finding(text, 65.0)
 
 
 def _perplexity(pruned: pl.DataFrame, levels: list[Level]) -> Finding:

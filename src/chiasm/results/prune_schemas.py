@@ -3,7 +3,13 @@
 from chiasm.core.schema import Column, TableSchema
 
 _MASK = (
-    Column("mask", "string", "Mask", "", "dense, wanda, magnitude, magnitude-row, random, or a combination of masks."),
+    Column(
+        "mask",
+        "string",
+        "Mask",
+        "",
+        "dense, wanda and its variants, magnitude, magnitude-row, random, a combination of masks, or an ablation.",
+    ),
     Column(
         "calibration",
         "string",
@@ -63,3 +69,5 @@ POOLED, IMAGE_TOKENS, TEXT_TOKENS, TYPES, MODALITIES, UNCALIBRATED = (
     "none",
 )
 DENSE = "dense"
+# Few weights zeroed: of those that the masks of image and of text tokens both keep, that only one of them keeps, any.
+ABLATIONS = ("ablate-common", "ablate-first", "ablate-second", "ablate-random")

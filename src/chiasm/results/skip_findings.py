@@ -4,9 +4,20 @@ from typing import Any
 
 import polars as pl
 
+from chiasm.core.statistics import Estimate, mean_interval
 from chiasm.results.findings import Finding
-from chiasm.results.series import majority
-from chiasm.results.skip_schemas import FAST_V, NONE, PEERS, RANDOM_DROP, RANDOM_LAYERS, SEARCH
+from chiasm.results.series import RESAMPLES, majority
+from chiasm.results.skip_schemas import (
+    FAST_V,
+    NONE,
+    PEERS,
+    RANDOM_DROP,
+    RANDOM_LAYERS,
+    SEARCH,
+    TRAINED_PLAIN,
+    TRAINED_WITH_PLAN,
+    UNTRAINED,
+)
 
 
 def skip_findings(
@@ -15,6 +26,7 @@ def skip_findings(
     controls: pl.DataFrame | None,
     verdicts: pl.DataFrame | None,
     max_loss: float,
+    recovered: pl.DataFrame | None = None,
 ) -> list[Finding]:
     """The recommended plan, the search against chance and against the published methods, where the work matters."""
     found = [_where(contributions, controls)]
@@ -24,6 +36,8 @@ def skip_findings(
     for finding in (_against_chance(plans), _peers(plans), _tokens(plans)):
         found += [finding] if finding is not None else []
     found.append(_time(plans))
+    if recovered is not None:
+        found.append(recovery(recovered))
     return sorted(found, key=lambda finding: -finding.strength)
 
 
@@ -124,6 +138,38 @@ def _time(plans: pl.DataFrame) -> Finding:
         f"of reading a prompt (median ratio to the plain model of the same repeat)."
     )
     return Finding(text, 40.0)
+
+
+def recovery(recovered: pl.DataFrame) -> Finding:
+    """What training with the plan gives back, beside as much training without it."""
+    right = {
+        (trained, plan != ""): own.sort("example_id")["correct"].cast(pl.Float64).to_numpy()
+        for (trained, plan), own in recovered.group_by(["trained", "plan"])
+    }
+    plan = next(name for name in recovered["plan"] if name)
+    before, under = right[UNTRAINED, False], right[UNTRAINED, True]
+    after = right[TRAINED_WITH_PLAN, True]
+    gained = mean_interval(after - under, resamples=RESAMPLES)
+    verdict = "gives back" if float(gained.low) > 0 else "does not clearly give back"
+    text = (
+        f"Under `{plan}` the untrained model is right in {100 * under.mean():.1f} % (untouched "
+        f"{100 * before.mean():.1f} %). Training with the plan in effect {verdict} answers: {100 * after.mean():.1f} % "
+        f"({_gap(gained)})"
+    )
+    if (TRAINED_PLAIN, True) in right:
+        control = right[TRAINED_PLAIN, True]
+        beyond = mean_interval(after - control, resamples=RESAMPLES)
+        apart = "more than" if float(beyond.low) > 0 else "not clearly more than"
+        text += (
+            f", {apart} as much training without the plan: {100 * control.mean():.1f} % under the plan "
+            f"({_gap(beyond)}), {100 * right[TRAINED_PLAIN, False].mean():.1f} % without it"
+        )
+    return Finding(f"{text} (n = {len(before)}).", 90.0)
+
+
+def _gap(estimate: Estimate) -> str:
+    mean, low, high = (100 * float(v) for v in (estimate.mean, estimate.low, estimate.high))
+    return f"{mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
 
 
 def _where(contributions: pl.DataFrame, controls: pl.DataFrame | None) -> Finding:

@@ -88,11 +88,59 @@ PLANS = TableSchema(
     ),
 )
 
-SKIP = (CONTRIBUTIONS, VERDICTS, PLANS, CONTRIBUTIONS.plus("contributions_controls", _CONTROL))
+_TRAINED = Column(
+    "trained", "string", "Trained", "", "none; without-plan (the control: as many steps); with-plan: while skipping."
+)
+_ANSWERED_UNDER = Column("plan", "string", "Answered under", "", "The plan in effect when answering; empty for none.")
+
+RECOVERED = TableSchema(
+    "recovered",
+    (
+        _EXAMPLE,
+        _TYPE,
+        _TRAINED,
+        _ANSWERED_UNDER,
+        Column("answer", "string", "Answer", "", "The labelled answer."),
+        Column("generated", "string", "Generated", "", "The greedy answer."),
+        Column("correct", "bool", "Correct", "", "Equal after stripping and lower-casing."),
+        Column(
+            "logprob",
+            "float",
+            "Log-probability",
+            "nat",
+            "Of the label as the untouched model writes it, teacher-forced.",
+        ),
+    ),
+)
+
+RECOVERY = TableSchema(
+    "recovery",
+    (
+        _TRAINED,
+        _ANSWERED_UNDER,
+        Column("operations_share", "float", "Operations", "", "Of the prompt's, as a share of the plain model's."),
+        Column("score", "float", "Score", "", "Share of right greedy answers."),
+        Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval."),
+        Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval."),
+        Column("loss", "float", "Loss", "", "Score of the untrained model without a plan minus this, same examples."),
+        Column("loss_low", "float", "Loss, low", "", "Lower bound, 95 % paired bootstrap.", nullable=True),
+        Column("loss_high", "float", "Loss, high", "", "Upper bound, 95 % paired bootstrap.", nullable=True),
+        Column("logprob_loss", "float", "Log-probability lost", "nat", "Of the label, mean over examples, as above."),
+        Column("logprob_loss_low", "float", "Log-probability lost, low", "nat", "95 % bootstrap.", nullable=True),
+        Column("logprob_loss_high", "float", "Log-probability lost, high", "nat", "95 % bootstrap.", nullable=True),
+        Column("n", "int", "Examples", "", "Held-out examples; none of them was trained or measured on."),
+    ),
+)
+
+SKIP = (CONTRIBUTIONS, VERDICTS, PLANS, CONTRIBUTIONS.plus("contributions_controls", _CONTROL), RECOVERED, RECOVERY)
+
+# Names in the column `trained`.
+UNTRAINED, TRAINED_PLAIN, TRAINED_WITH_PLAN = "none", "without-plan", "with-plan"
 
 # Names in the column `kind`.
 NONE = "none"
 SEARCH = "search"
 RANDOM_LAYERS = "random-layers"  # the control of `search`: as many operations left out, anywhere
 VISUAL_FFN, SHORT_V, V_SKIP, FAST_V, RANDOM_DROP = "visual-ffn", "short-v", "v-skip", "fast-v", "random-drop"
-PEERS = (VISUAL_FFN, SHORT_V, V_SKIP, FAST_V, RANDOM_DROP)
+COMPANION = "companion"  # of all tokens: blocks left out, sub-layers or blocks in parallel
+PEERS = (VISUAL_FFN, SHORT_V, V_SKIP, FAST_V, RANDOM_DROP, COMPANION)

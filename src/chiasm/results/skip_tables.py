@@ -8,7 +8,7 @@ import polars as pl
 
 from chiasm.core.statistics import mean_interval, proportion_interval
 from chiasm.results.series import RESAMPLES
-from chiasm.results.skip_schemas import NONE, RANDOM_LAYERS
+from chiasm.results.skip_schemas import NONE, RANDOM_LAYERS, UNTRAINED
 
 
 def mean_contributions(contributions: pl.DataFrame) -> dict[tuple[str, int], float]:
@@ -34,6 +34,35 @@ def verdict_rows(verdicts: pl.DataFrame) -> list[dict[str, Any]]:
                 "score_low": float(score.low),
                 "score_high": float(score.high),
                 **_loss(plan, paired),
+                **_spread("logprob_loss", (paired["clean_logprob"] - paired["logprob"]).to_numpy()),
+                "n": paired.height,
+            }
+        )
+    return rows
+
+
+def recovery_rows(recovered: pl.DataFrame, share: float) -> list[dict[str, Any]]:
+    """Score and losses of every cell, paired by example with the untrained model's without a plan.
+
+    `share`: of the plain model's operations, done under the plan.
+    """
+    clean = recovered.filter((pl.col("trained") == UNTRAINED) & (pl.col("plan") == "")).select(
+        "example_id", pl.col("correct").alias("clean"), pl.col("logprob").alias("clean_logprob")
+    )
+    rows = []
+    for (trained, plan), own in recovered.group_by(["trained", "plan"], maintain_order=True):
+        paired = own.join(clean, on="example_id", how="inner", maintain_order="left")
+        score = proportion_interval(int(paired["correct"].sum()), paired.height)
+        itself = NONE if trained == UNTRAINED and not plan else "other"
+        rows.append(
+            {
+                "trained": trained,
+                "plan": plan,
+                "operations_share": share if plan else 1.0,
+                "score": float(score.mean),
+                "score_low": float(score.low),
+                "score_high": float(score.high),
+                **_loss(itself, paired),
                 **_spread("logprob_loss", (paired["clean_logprob"] - paired["logprob"]).to_numpy()),
                 "n": paired.height,
             }

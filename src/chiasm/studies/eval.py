@@ -15,7 +15,7 @@ from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.runners import local
 from chiasm.runners.base import Computed, Work
-from chiasm.studies.common import for_preparing
+from chiasm.studies.common import example_row, for_preparing
 from chiasm.studies.eval_metrics import write_metrics
 from chiasm.studies.eval_spec import EvalSpec
 
@@ -45,7 +45,8 @@ class EvalWork(Work[Asked]):
         return Asked(example, seen, blind)
 
     def compute(self, prepared: Sequence[Asked]) -> Computed:
-        frames = {"eval": self._rows(prepared, [item.seen for item in prepared])}
+        frames = {"examples": [example_row(item.example) for item in prepared]}
+        frames["eval"] = self._rows(prepared, [item.seen for item in prepared])
         if self.spec.blind:
             frames["blind"] = self._rows(prepared, [item.blind for item in prepared if item.blind is not None])
         return Computed({name: rows for name, rows in frames.items() if rows}, kept=len(prepared))

@@ -3,12 +3,15 @@
 from functools import partial
 from typing import final
 
+import polars as pl
+
 from chiasm.core.spec import resolved
 from chiasm.results import figures
 from chiasm.results.figures import captions
 from chiasm.results.figures.metrics import caption, drawn, measures
 from chiasm.results.findings import Finding, eval_findings
 from chiasm.results.metric_findings import metric_findings
+from chiasm.results.series import with_inputs
 from chiasm.studies.eval_spec import EvalSpec
 from chiasm.studies.reporting import Drawing, Reporter, command_line
 
@@ -28,8 +31,13 @@ class EvalReporter(Reporter):
             return ["accuracy"]
         return self.directory.table("metrics")["metric"].unique(maintain_order=True).to_list()
 
+    @property
+    def _rows(self) -> pl.DataFrame:
+        examples = self.directory.table("examples") if "examples" in self.directory.tables() else None
+        return with_inputs(self.directory.table("eval"), examples)
+
     def findings(self) -> list[Finding]:
-        rows = self.directory.table("eval")
+        rows = self._rows
         right = eval_findings(rows, seed=self.spec["seed"]) if "accuracy" in self._measured else []
         if self._measured == ["accuracy"]:
             return right
@@ -37,7 +45,7 @@ class EvalReporter(Reporter):
         return [*right, *other] if self._measured[0] == "accuracy" else [*other, *right]
 
     def drawings(self) -> dict[str, Drawing]:
-        rows = self.directory.table("eval")
+        rows = self._rows
         blind = self.directory.table("blind") if "blind" in self.directory.tables() else None
         drawings = {}
         if "accuracy" in self._measured:

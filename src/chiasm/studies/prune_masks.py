@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
-from chiasm.interventions.masks import MaskSpec, Part
+from chiasm.interventions.masks import CALIBRATED, MaskSpec, Method, Part
 from chiasm.models.encoded import Encoded
 from chiasm.models.loading import fingerprint
 from chiasm.models.pruning.calibrate import Norms, calibrate, choose_tokens, span_rows
@@ -23,6 +23,7 @@ class _Key(NamedTuple):
     """What norms depend on: block by block, they see what the same mask did before."""
 
     calibration: str
+    method: Method
     part: Part
     sparsity: float
     pattern: str
@@ -75,7 +76,7 @@ class MaskMaker:
                     continue
                 rows = choose_tokens(span_rows(encoded, span), self.tokens, self.spec.seed)
                 asked = MaskSpec(
-                    method="wanda",
+                    method=key.method,
                     sparsity=key.sparsity,
                     pattern=key.pattern,
                     part=key.part,
@@ -135,4 +136,5 @@ class MaskMaker:
 
 
 def _keys(spec: MaskSpec) -> list[_Key]:
-    return [_Key(name, spec.part, spec.sparsity, spec.pattern) for name in spec.calibrations]
+    own: Method = spec.method if spec.method in CALIBRATED else "wanda"
+    return [_Key(name, own, spec.part, spec.within or spec.sparsity, spec.pattern) for name in spec.calibrations]

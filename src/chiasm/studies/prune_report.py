@@ -9,7 +9,7 @@ from chiasm.core.spec import resolved
 from chiasm.results.figures import prune as figures
 from chiasm.results.findings import Finding
 from chiasm.results.prune_findings import prune_findings
-from chiasm.results.prune_schemas import DENSE
+from chiasm.results.prune_schemas import ABLATIONS, DENSE
 from chiasm.results.prune_tables import KEYS, mask_rows
 from chiasm.results.schemas import SCHEMAS
 from chiasm.results.tables import conform
@@ -43,7 +43,8 @@ class PruneReporter(Reporter):
         calibrated = set(self._masks["calibration"])
         if len(calibrated & set(self._masks["evaluation"])) < 2:
             return drawn
-        levels = self._masks.filter(pl.col("mask") != DENSE).select("sparsity", "pattern").unique(maintain_order=True)
+        whole = ~pl.col("mask").is_in([DENSE, *ABLATIONS])
+        levels = self._masks.filter(whole).select("sparsity", "pattern").unique(maintain_order=True)
         for sparsity, pattern in levels.rows():
             stem = f"{100 * sparsity:g}" if pattern == "unstructured" else pattern.replace(":", "-of-")
             told = (

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, get_args
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.masks import COMBINED, UNSTRUCTURED, MaskSpec, Method, Part, blocks, require_sparsity
+from chiasm.interventions.masks import (
+    ABLATIONS,
+    COMBINED,
+    UNSTRUCTURED,
+    MaskSpec,
+    Method,
+    Part,
+    blocks,
+    require_sparsity,
+)
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.results.prune_schemas import (
     DENSE,
@@ -18,6 +27,7 @@ from chiasm.results.prune_schemas import (
 )
 
 DEFAULT_SPARSITIES: Final = (0.3, 0.5, 0.7)
+VARIANTS: Final[tuple[Method, ...]] = ("wanda-centred", "wanda-cumulative")
 BASELINES: Final[tuple[Method, ...]] = ("magnitude", "magnitude-row", "random")
 
 
@@ -30,7 +40,9 @@ class PruneSpec:
     are made for the first one. `calibrate_on`: data of the calibration examples (default: `scenes` of the other split,
     else examples kept out of the evaluation). `calibration`: examples of the pooled set and of every type. `tokens`:
     calibration tokens of every mask (default: as many as the smallest set has). `combine`: also masks by question type
-    and by modality, and their combinations. `twin`: model with random weights. `max_new_tokens`: longest answer
+    and by modality, and their combinations. `ablate`: also zero this share of all weights, drawn from what the masks of
+    image tokens and of text tokens (at the first sparsity from 0.5 on, else the last) both keep, or only one of them
+    keeps, and at random. `twin`: model with random weights. `max_new_tokens`: longest answer
     (default: four tokens more than the longest label computed with it; what goes on longer is wrong). `unit`: examples
     computed together.
     """
@@ -46,6 +58,7 @@ class PruneSpec:
     calibration: int = 128
     tokens: int | None = None
     combine: bool = True
+    ablate: float | None = None
     controls: bool = True
     twin: str | None = None
     instruction: str = DEFAULT_INSTRUCTION
@@ -75,6 +88,14 @@ class PruneSpec:
             raise ChiasmError("--sparsity", found, f"Leave it out, or add --pattern {UNSTRUCTURED}")
         for sparsity, _ in self.levels():
             require_sparsity(sparsity)
+        if self.ablate is not None:
+            require_sparsity(self.ablate)
+            if not self.combine or UNSTRUCTURED not in self.pattern:
+                raise ChiasmError(
+                    f"--ablate {self.ablate:g}",
+                    "it needs unstructured masks by modality",
+                    f"Leave out --no-combine, and name the pattern {UNSTRUCTURED}",
+                )
 
     def levels(self) -> tuple[tuple[float, str], ...]:
         """(sparsity, pattern) pairs, in the order asked."""
@@ -114,6 +135,8 @@ def planned(spec: PruneSpec, types: Sequence[str], modalities: bool = True) -> t
     for level in spec.levels():
         for part in spec.part:
             found.append(_mask(spec, level, part, "wanda", (POOLED,)))
+            shaped = level[1] != UNSTRUCTURED
+            found += [_mask(spec, level, part, m, (POOLED,)) for m in (VARIANTS[:1] if shaped else VARIANTS)]
             if spec.controls:
                 found += [_mask(spec, level, part, method) for method in BASELINES]
         first = spec.part[0]
@@ -124,6 +147,19 @@ def planned(spec: PruneSpec, types: Sequence[str], modalities: bool = True) -> t
         if spec.combine and len(types) > 1:
             found += [_mask(spec, level, first, "wanda", (name,)) for name in types]
             found += [_mask(spec, level, first, method, tuple(types), TYPES) for method in COMBINED]
+    if spec.ablate is not None and modalities:
+        levels = [sparsity for sparsity, pattern in spec.levels() if pattern == UNSTRUCTURED]
+        within = next((sparsity for sparsity in levels if sparsity >= 0.5), levels[-1])
+        for method in ABLATIONS:
+            mask = MaskSpec(
+                method=method,
+                sparsity=spec.ablate,
+                part=spec.part[0],
+                calibrations=(IMAGE_TOKENS, TEXT_TOKENS),
+                seed=spec.seed,
+                within=within,
+            )
+            found.append(Planned(mask, MODALITIES))
     return tuple(found)
 
 

@@ -33,6 +33,7 @@ from chiasm.runners import local
 from chiasm.runners.base import Computed, Work
 from chiasm.studies.common import for_preparing
 from chiasm.studies.skip_price import typical
+from chiasm.studies.skip_recovery import plan_to_train, run_recovery
 from chiasm.studies.skip_search import Candidate, candidates, in_words
 from chiasm.studies.skip_spec import SkipSpec
 
@@ -229,11 +230,12 @@ def run_skip(
     executor: Executor,
     twin: ModelView | None = None,
     say: Callable[[str], None] | None = None,
+    training: Sequence[Example] = (),
 ) -> None:
     """Fill `directory` with the tables of `spec`, the recommended `plan.json`, and every verified plan in `plans/`.
 
     What it already holds is not computed again, times excepted. `calibrating`: none of `examples`; a remainder that
-    fills no unit is not used.
+    fills no unit is not used. `training`: what a plan is trained with, where `spec` asks for it; none of `examples`.
 
     **Errors:** `ChiasmError` if no example is left, or none with an image.
     """
@@ -248,13 +250,18 @@ def run_skip(
     verified = {row["plan"]: row for row in verdict_rows(directory.table("verdicts"))}
     if say is not None:
         say(f"Timing {len(work.candidates)} plans, {spec.repeats} repeats, taking turns.")
-    _write_plans(spec, view, work, verified, directory)
+    rows = _write_plans(spec, view, work, verified, directory)
+    if spec.train_with_plan is not None:
+        eligible = [plan for plan, kind in work.candidates if kind != RANDOM_LAYERS]
+        run_recovery(
+            spec, view, plan_to_train(rows, spec.train_plan, eligible), training, examples, directory, work.inputs
+        )
     directory.finish()
 
 
 def _write_plans(
     spec: SkipSpec, view: ModelView, work: SkipWork, verified: dict[str, dict[str, Any]], directory: RunDirectory
-) -> None:
+) -> list[dict[str, Any]]:
     inputs = work.inputs
     found = [one for one in work.candidates if one.plan.name in verified]
     plain = prefill_operations(view, inputs).total
@@ -291,3 +298,4 @@ def _write_plans(
             with whole_file(directory.path / name) as file:
                 file.write(told.to_json().encode())
     assert chosen == NONE or (directory.path / PLAN_FILE).exists()
+    return rows

@@ -11,7 +11,7 @@ from chiasm.models.view import ModelView
 from chiasm.studies.skip_spec import SHARES, SkipSpec
 
 _PARTS = 3  # feed-forward, attention, both
-_PEERS = 8
+_PEERS = 11
 _SAMPLE = 15
 
 

@@ -22,7 +22,14 @@ class SkipReporter(Reporter):
         return f"Skipped work on image tokens in {self.spec['model']}"
 
     def findings(self) -> list[Finding]:
-        return skip_findings(self._plans, self._contributions, self._twin, self._verdicts, self.spec["max_loss"])
+        return skip_findings(
+            self._plans,
+            self._contributions,
+            self._twin,
+            self._verdicts,
+            self.spec["max_loss"],
+            self._table("recovered"),
+        )
 
     def drawings(self) -> dict[str, Drawing]:
         drawn = {}
@@ -38,6 +45,14 @@ class SkipReporter(Reporter):
         if self._twin is not None:
             told += " Dashed: a model of the same shape with random weights."
         draw = partial(figures.contributions, self._contributions, self._twin)
+        recovery = self._table("recovery")
+        if recovery is not None:
+            what = "the projector" if self.spec["train_with_plan"] == "projector" else "low-rank updates of the decoder"
+            words = (
+                f"Right answers before and after {self.spec['train_steps']} steps of training {what}, with Wilson's "
+                f"95 % intervals (n = {recovery['n'][0]}). The same steps without the plan are the control."
+            )
+            drawn["recovery"] = Drawing(partial(figures.recovery, recovery), partial(str, words))
         return drawn | {"contributions": Drawing(draw, partial(str, told))}
 
     def notes(self) -> list[str]:
@@ -60,13 +75,16 @@ class SkipReporter(Reporter):
             defaults |= {"twin": "tiny-random"}
         return command_line("skip", self.spec, defaults)
 
+    def _table(self, name: str) -> pl.DataFrame | None:
+        return self.directory.table(name) if name in self.directory.tables() else None
+
     @cached_property
     def _plans(self) -> pl.DataFrame | None:
-        return self.directory.table("plans") if "plans" in self.directory.tables() else None
+        return self._table("plans")
 
     @cached_property
     def _verdicts(self) -> pl.DataFrame | None:
-        return self.directory.table("verdicts") if "verdicts" in self.directory.tables() else None
+        return self._table("verdicts")
 
     @cached_property
     def _contributions(self) -> pl.DataFrame:
@@ -74,5 +92,4 @@ class SkipReporter(Reporter):
 
     @cached_property
     def _twin(self) -> pl.DataFrame | None:
-        there = "contributions_controls" in self.directory.tables()
-        return self.directory.table("contributions_controls") if there else None
+        return self._table("contributions_controls")

@@ -12,6 +12,8 @@ from chiasm.interventions.skips import (
     Skip,
     companion_layers,
     fast_v,
+    parallel_blocks,
+    parallel_sublayers,
     random_drop,
     short_v,
     v_skip,
@@ -19,7 +21,17 @@ from chiasm.interventions.skips import (
 )
 from chiasm.models.operations import prefill_operations
 from chiasm.models.view import ModelView
-from chiasm.results.skip_schemas import FAST_V, NONE, RANDOM_DROP, RANDOM_LAYERS, SEARCH, SHORT_V, V_SKIP, VISUAL_FFN
+from chiasm.results.skip_schemas import (
+    COMPANION,
+    FAST_V,
+    NONE,
+    RANDOM_DROP,
+    RANDOM_LAYERS,
+    SEARCH,
+    SHORT_V,
+    V_SKIP,
+    VISUAL_FFN,
+)
 from chiasm.studies.skip_spec import SHARES, SkipSpec
 
 SEARCHED = ("ffn", "attention")
@@ -87,7 +99,8 @@ def in_words(plan: Plan) -> str:
     told = []
     for skip in plan.skips:
         whose = f"{skip.span} tokens" if skip.share == 1 else f"{skip.share:.0%} of {skip.span} tokens ({skip.choice})"
-        told.append(f"{skip.part} of {whose} in layers {_ranges(skip.layers)}")
+        form = "" if skip.form == "corrected" else " (as released)"
+        told.append(f"{skip.part}{form} of {whose} in layers {_ranges(skip.layers)}")
     return "; ".join(told) or "nothing"
 
 
@@ -100,6 +113,13 @@ def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, seed: 
     if layers > 3:
         half = visual_ffn(companion_layers(layers, start=0, interval=2))
         found.insert(0, Candidate(named("visual-ffn-half", half), VISUAL_FFN))
+        every_second = companion_layers(layers, start=0, interval=2)
+        blocks = Skip(part="block", span="all", layers=every_second, phase="both")
+        found += [
+            Candidate(named("blocks-half", blocks), COMPANION),
+            Candidate(named("parallel-half", parallel_sublayers(every_second)), COMPANION),
+            Candidate(named("parallel-blocks", parallel_blocks(layers, start=layers // 2)), COMPANION),
+        ]
     frozen = sorted(every, key=lambda layer: contributions[("block", layer)])[: max(1, round(_SHORT_V_SHARE * layers))]
     found.append(Candidate(named("short-v", short_v(sorted(frozen))), SHORT_V))
     for share in (0.5, 0.75):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from chiasm.training.recovery import RecoverySettings
 
 SHARES = (0.25, 0.5, 0.75, 0.9)
 """Candidates of the search: shares of what could be left out at most."""
@@ -15,8 +16,12 @@ class SkipSpec:
 
     `max_loss`: share of right answers that may be lost (0.01: one of a hundred). `calibration`: examples that
     contributions are measured on; the others verify. `peers`: also the published methods. `controls`: plans with
-    random layers, `draws` of them per candidate, and the twin's contributions. `repeats`: timed calls of every plan
-    (0: not timed). `unit`: examples computed together.
+    random layers, `draws` of them per candidate, and the twin's contributions. `repeats`: timed calls
+    of every plan. `unit`: examples computed together.
+
+    `train_with_plan`: `projector` or `lora`, fine-tuned for `train_steps` with `train_plan` in effect (default: the
+    plan with the fewest operations), on up to `train_examples` of `train_on` (default: the other split of data without
+    end, else the calibration examples), at `train_rate` (default: of `RecoverySettings`).
     """
 
     model: str
@@ -35,6 +40,12 @@ class SkipSpec:
     seed: int = 0
     unit: int = 8
     executor: str = "lockstep"
+    train_with_plan: str | None = None
+    train_plan: str | None = None
+    train_on: str | None = None
+    train_examples: int = 1024
+    train_steps: int = 200
+    train_rate: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_loss < 1:
@@ -47,6 +58,20 @@ class SkipSpec:
             ("repeats", self.repeats, 1),
             ("max-new-tokens", self.max_new_tokens, 1),
             ("batch-size", self.unit, 1),
+            ("train-examples", self.train_examples, 1),
+            ("train-steps", self.train_steps, 1),
         ):
             if value < least:
                 raise ChiasmError(f"--{name} {value}", f"the least is {least}", "Give a larger number")
+        self.recovery()
+
+    def recovery(self) -> RecoverySettings | None:
+        """How a plan is trained with; None where none is."""
+        if self.train_with_plan is None:
+            return None
+        return RecoverySettings(
+            train=self.train_with_plan,  # pyright: ignore[reportArgumentType]
+            steps=self.train_steps,
+            learning_rate=self.train_rate,
+            seed=self.seed,
+        )

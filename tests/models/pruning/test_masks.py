@@ -11,6 +11,8 @@ from chiasm.core.errors import ChiasmError
 from chiasm.models.pruning.masks import (
     dropped,
     keep,
+    keep_all_but,
+    keep_by,
     keep_n_of_m,
     keep_per_matrix,
     keep_per_row,
@@ -156,3 +158,35 @@ def test_scores_of_half_precision_are_computed_in_single():
     assert scores.dtype == torch.float32
     assert scores.isfinite().all()
     assert scores[0, 0] > 0
+
+
+def bisected(scores, sparsity):
+    """The search for a common share as the released code of Wanda has it, to 0.001 of the sparsity."""
+    ordered, order = scores.double().sort(dim=1, stable=True)
+    sums, total = ordered.cumsum(dim=1), scores.double().sum(dim=1, keepdim=True)
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        alpha = (low + high) / 2
+        zeroed = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order, sums <= alpha * total)
+        share = float(zeroed.double().mean())
+        if abs(share - sparsity) <= 0.001:
+            break
+        low, high = (alpha, high) if share < sparsity else (low, alpha)
+    return ~zeroed
+
+
+def test_the_cumulative_variant_is_the_released_search():
+    scores = torch.rand(48, 96, generator=torch.Generator().manual_seed(0)) ** 3
+    kept = keep_by("wanda-cumulative", scores, 0.6, "unstructured")
+    assert int((~kept).sum()) == int(0.6 * scores.numel())
+    assert float((kept != bisected(scores, 0.6)).double().mean()) <= 0.001
+    assert len({int(row.sum()) for row in kept}) > 1  # rows lose unequal numbers, unlike under Wanda
+
+
+def test_all_but_a_few_of_the_chosen_are_kept():
+    chosen = torch.rand(20, 30, generator=torch.Generator().manual_seed(0)) < 0.5
+    kept = keep_all_but(chosen, 17, (0, 1))
+    assert int((~kept).sum()) == 17
+    assert bool(chosen[~kept].all())
+    assert torch.equal(kept, keep_all_but(chosen, 17, (0, 1)))
+    assert not torch.equal(kept, keep_all_but(chosen, 17, (1, 1)))

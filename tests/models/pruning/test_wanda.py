@@ -248,3 +248,36 @@ def test_a_pattern_that_does_not_divide():
     spec = MaskSpec(method="wanda", sparsity=2 / 5, pattern="2:5", calibrations=("all",))
     with pytest.raises(ChiasmError, match="48 inputs, which 5 does not divide"):
         ours(view, prompts(view), spec)
+
+
+def test_centred_norms_do_not_see_what_is_constant():
+    """About the mean, as a plain computation over all tokens has it; a constant input counts nothing."""
+    view = view_of("llava")
+    with no_upcasts(torch.float64):
+        encoded = prompts(view)
+        spec = MaskSpec(method="wanda-centred", sparsity=0.5, calibrations=("all",))
+        _, norms = ours(view, encoded, spec)
+        seen = []
+        hook = view.layers[0].self_attn.q_proj.register_forward_pre_hook(lambda m, a: seen.append(a[0][0]))
+        with torch.no_grad():
+            for one in encoded:
+                view.model(**one.inputs)
+        hook.remove()
+    every = torch.cat(seen)
+    name = "0.self_attn.q_proj"
+    assert torch.allclose(norms.inputs[name], every.norm(dim=0), rtol=1e-9)
+    assert torch.allclose(norms.centred[name], (every - every.mean(dim=0)).norm(dim=0), rtol=1e-6)
+    assert bool((norms.centred[name] <= norms.inputs[name] + 1e-12).all())
+
+
+def test_centred_masks_are_sequential_in_themselves():
+    view = view_of("llava")
+    with no_upcasts(torch.float64):
+        encoded = prompts(view)
+        found = [
+            ours(view, encoded, MaskSpec(method=m, sparsity=0.5, calibrations=("all",)))[1]
+            for m in ("wanda", "wanda-centred")
+        ]
+    last = f"{LAYERS - 1}.mlp.down_proj"
+    assert torch.equal(found[0].inputs["0.self_attn.q_proj"], found[1].inputs["0.self_attn.q_proj"])
+    assert not torch.allclose(found[0].inputs[last], found[1].inputs[last])

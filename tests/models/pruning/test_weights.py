@@ -1,6 +1,7 @@
 """Masks on weights: taken back to the bit, exported, reloaded, refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,8 +9,9 @@ from tests.support import factories
 from transformers import AutoModelForImageTextToText
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.masks import MaskSpec
+from chiasm.interventions.masks import ABLATIONS, MaskSpec
 from chiasm.models.loading import fingerprint, load, wrap
+from chiasm.models.pruning import kernels
 from chiasm.models.pruning.calibrate import Norms
 from chiasm.models.pruning.export import ABOUT, MASK, export, load_mask, save_mask
 from chiasm.models.pruning.kernels import semi_structured
@@ -25,7 +27,10 @@ def view_of(family="llava", **options):
 
 def norms_of(view, seed):
     draw = torch.Generator().manual_seed(seed)
-    return Norms({m.name: torch.rand(m.linear.in_features, generator=draw).double() for m in matrices(view)}, 128)
+    every, centred = (
+        {m.name: torch.rand(m.linear.in_features, generator=draw).double() for m in matrices(view)} for _ in range(2)
+    )
+    return Norms(every, 128, centred)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -186,6 +191,9 @@ def test_combinations_keep_their_sparsity(method):
         ({"method": "random", "calibrations": ("a",)}, "1 calibrations"),
         ({"method": "sparsegpt"}, "the method `sparsegpt`"),
         ({"method": "random", "part": "norms"}, "the part `norms`"),
+        ({"method": "wanda-cumulative", "pattern": "2:4", "calibrations": ("a",)}, "zeroes no N of M"),
+        ({"method": "ablate-common", "calibrations": ("a", "b")}, "only ablations have it"),
+        ({"method": "ablate-common", "calibrations": ("a",), "within": 0.5}, "1 calibrations"),
         ({"method": "random", "sparsity": 0.0}, "leaves every weight"),
         ({"method": "random", "sparsity": 1.0}, "leaves no weight"),
         ({"method": "random", "sparsity": 0.3, "pattern": "2:4"}, "zeroes 0.5"),
@@ -210,3 +218,42 @@ def test_sparse_kernels_take_one_pattern():
     view = view_of()
     with pytest.raises(ChiasmError, match="pattern is unstructured"), semi_structured(view, make_mask(view, MAGNITUDE)):
         pass
+
+
+def test_sparse_kernels_take_the_masked_weights_and_give_the_dense_ones_back(monkeypatch):
+    view = view_of()
+    mask = make_mask(view, MaskSpec(method="magnitude-row", sparsity=0.5, pattern="2:4"))
+    linears = {matrix.name: matrix.linear for matrix in matrices(view)}
+    before = {name: linear.weight for name, linear in linears.items()}
+    bits = {name: weight.detach().clone() for name, weight in before.items()}
+    given = []
+    monkeypatch.setattr(kernels, "_require_kernels", lambda view, mask: None)
+    monkeypatch.setattr(kernels, "to_sparse_semi_structured", lambda dense: given.append(dense.clone()) or dense)
+    with semi_structured(view, mask):
+        assert all(linears[name].weight is not before[name] for name in before)
+    assert len(given) == len(before)
+    for dense, name in zip(given, before, strict=True):
+        quarters = (dense != 0).reshape(-1, 4).sum(dim=1)
+        assert int(quarters.max()) <= 2, name
+        assert linears[name].weight is before[name]
+        assert torch.equal(linears[name].weight, bits[name])
+
+
+@pytest.mark.parametrize("method", ABLATIONS)
+def test_ablations_zero_as_many_from_their_own_sets(method):
+    view = view_of()
+    norms = [norms_of(view, seed) for seed in range(2)]
+    spec = MaskSpec(method=method, sparsity=0.02, calibrations=("a", "b"), within=0.5)
+    zeroed = make_mask(view, spec, norms)
+    first, second = (
+        make_mask(view, MaskSpec(method="wanda", sparsity=0.5, calibrations=("x",)), [one]) for one in norms
+    )
+    counts = {
+        name: {m: int((~make_mask(view, replace(spec, method=m), norms).kept(name)).sum()) for m in ABLATIONS}
+        for name in list(zeroed.bits)[:3]
+    }
+    assert all(len(set(each.values())) == 1 and each[method] > 0 for each in counts.values())
+    for name in zeroed.bits:
+        gone, a, b = ~zeroed.kept(name), first.kept(name), second.kept(name)
+        own = {"ablate-common": a & b, "ablate-first": a & ~b, "ablate-second": b & ~a}.get(method, a | True)
+        assert bool(own[gone].all())

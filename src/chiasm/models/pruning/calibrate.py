@@ -17,7 +17,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import MaskSpec
 from chiasm.models.encoded import Encoded
 from chiasm.models.pruning.linears import Matrix, matrices
-from chiasm.models.pruning.masks import keep
+from chiasm.models.pruning.masks import keep_by
 from chiasm.models.pruning.scores import wanda_scores
 from chiasm.models.pruning.states import CalibrationBatch, run_layer
 from chiasm.models.view import ModelView
@@ -28,10 +28,14 @@ LEAST_TOKENS = 128
 
 @dataclass(frozen=True, eq=False)
 class Norms:
-    """`inputs`: by matrix name, the L2 norm of every input feature over `tokens` calibration tokens, in float64."""
+    """`inputs`: by matrix name, the L2 norm of every input feature over `tokens` calibration tokens, in float64.
+
+    `centred`: the same about the feature's mean, for `wanda-centred`.
+    """
 
     inputs: Mapping[str, Float[Tensor, " I"]]
     tokens: int
+    centred: Mapping[str, Float[Tensor, " I"]]
 
 
 def span_rows(encoded: Sequence[Encoded], span: str) -> list[Bool[Tensor, " T"]]:
@@ -98,19 +102,25 @@ def calibrate(
     marked = _batched(batches, rows)
     states = [batch.hidden for batch in batches]
     norms: dict[str, Tensor] = {}
+    centred: dict[str, Tensor] = {}
+    tokens = int(sum(int(row.sum()) for row in rows))
     with view.readable_attention():
         for index, layer in enumerate(view.layers):
             here = [matrix for matrix in chosen if matrix.layer == index]
-            sums = _sums(view, layer, index, here, batches, states, marked)
+            sums, squares = _sums(view, layer, index, here, batches, states, marked)
             with ExitStack() as stack:
                 for matrix in here:
-                    norms[matrix.name] = sums[matrix.name].sqrt().cpu()
-                    kept = keep(wanda_scores(matrix.linear.weight, norms[matrix.name]), spec.sparsity, spec.pattern)
+                    norms[matrix.name] = squares[matrix.name].sqrt().cpu()
+                    about = squares[matrix.name] - sums[matrix.name].square() / tokens
+                    centred[matrix.name] = about.clamp_min(0).sqrt().cpu()
+                    chosen_norms = centred if spec.method == "wanda-centred" else norms
+                    scores = wanda_scores(matrix.linear.weight, chosen_norms[matrix.name])
+                    kept = keep_by(spec.method, scores, spec.sparsity, spec.pattern)
                     stack.callback(matrix.linear.weight.data.copy_, matrix.linear.weight.detach().clone())
                     matrix.linear.weight.data.masked_fill_(~kept, 0)
                 if index + 1 < view.n_layers:
                     states = [run_layer(view, layer, index, b, s) for b, s in zip(batches, states, strict=True)]
-    return Norms(norms, int(sum(int(row.sum()) for row in rows)))
+    return Norms(norms, tokens, centred)
 
 
 def _sums(
@@ -121,9 +131,10 @@ def _sums(
     batches: Sequence[CalibrationBatch],
     states: Sequence[Tensor],
     marked: Sequence[Bool[Tensor, "B T"]],
-) -> dict[str, Float[Tensor, " I"]]:
-    """Sums of squares of every matrix's inputs over the marked positions, unpruned."""
+) -> tuple[dict[str, Float[Tensor, " I"]], dict[str, Float[Tensor, " I"]]]:
+    """Sums, and sums of squares, of every matrix's inputs over the marked positions, unpruned."""
     sums: dict[str, Tensor] = {}
+    squares: dict[str, Tensor] = {}
     current: list[Tensor] = []
 
     def hook(name: str) -> Any:
@@ -136,8 +147,9 @@ def _sums(
                     "This architecture routes tokens; prune a dense model",
                 )
             # Masked rows are selected, not multiplied by zero: what stands at padding may be NaN.
-            squares = flat[current[0].reshape(-1).to(flat.device)].double().square().sum(dim=0)
-            sums[name] = sums[name] + squares if name in sums else squares
+            own = flat[current[0].reshape(-1).to(flat.device)].double()
+            sums[name] = sums.get(name, 0) + own.sum(dim=0)
+            squares[name] = squares.get(name, 0) + own.square().sum(dim=0)
 
         return before
 
@@ -150,7 +162,7 @@ def _sums(
     unseen = [matrix.name for matrix in here if matrix.name not in sums]
     if unseen:
         raise ChiasmError(f"calibrate `{unseen[0]}`", "its layer does not call it", "Prune another part")
-    return sums
+    return sums, squares
 
 
 def _batched(batches: Sequence[CalibrationBatch], rows: Sequence[Bool[Tensor, " T"]]) -> list[Bool[Tensor, "B T"]]:

@@ -1,14 +1,16 @@
 """From scores to which weights are kept. Pure functions of tensors; True is kept."""
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import blocks, require_sparsity
-from chiasm.models.pruning.scores import ranks
+from chiasm.models.pruning.scores import cumulative, ranks
 
 
 def dropped(width: int, sparsity: float) -> int:
@@ -48,6 +50,26 @@ def keep(scores: Float[Tensor, "O I"], sparsity: float, pattern: str) -> Bool[Te
     """The mask of a pattern, per row where it is `unstructured`."""
     zeroed = blocks(pattern)
     return keep_per_row(scores, sparsity) if zeroed is None else keep_n_of_m(scores, *zeroed)
+
+
+def keep_by(method: str, scores: Float[Tensor, "O I"], sparsity: float, pattern: str) -> Bool[Tensor, "O I"]:
+    """The mask as `method` groups its weights: within the whole matrix, by cumulative share, or as `keep`."""
+    if method == "magnitude" and blocks(pattern) is None:
+        return keep_per_matrix(scores, sparsity)
+    return (
+        keep_per_matrix(cumulative(scores), sparsity)
+        if method == "wanda-cumulative"
+        else keep(scores, sparsity, pattern)
+    )
+
+
+def keep_all_but(chosen: Bool[Tensor, "O I"], count: int, seed: Sequence[int]) -> Bool[Tensor, "O I"]:
+    """All but `count` of the weights that are `chosen`, drawn at random from `seed`."""
+    places = chosen.reshape(-1).cpu().nonzero()[:, 0]
+    drawn = np.random.default_rng(list(seed)).permutation(len(places))[:count]
+    kept = torch.ones(chosen.numel(), dtype=torch.bool)
+    kept[places[torch.from_numpy(drawn)]] = False
+    return kept.reshape(chosen.shape)
 
 
 def overlap(a: Bool[Tensor, "O I"], b: Bool[Tensor, "O I"]) -> float:

@@ -41,6 +41,19 @@ def ranks(scores: Float[Tensor, "O I"], block: int | None = None) -> Int[Tensor,
     return places.reshape(scores.shape)
 
 
+def cumulative(scores: Float[Tensor, "O I"]) -> Float[Tensor, "O I"]:
+    """For each weight, the share of its row's sum that it and all lower scores of the row make up, in float64.
+
+    A threshold on it zeroes weights of a row up to one share of its sum, so rows with few large scores lose more.
+    The released code of Wanda finds the threshold of a matrix by bisection, to 0.001 of the sparsity; ranking a matrix
+    by these shares gives it exactly.
+    """
+    wide = scores.double()
+    ordered, order = wide.sort(dim=1, stable=True)
+    shares = ordered.cumsum(dim=1) / ordered.sum(dim=1, keepdim=True).clamp_min(torch.finfo(wide.dtype).tiny)
+    return torch.zeros_like(wide).scatter_(1, order, shares)
+
+
 def vote_scores(scores: Sequence[Float[Tensor, "O I"]], votes: int, block: int | None = None) -> Float[Tensor, "O I"]:
     """Scores whose best k are the weights that at least `votes` of K calibrations keep, at a common sparsity.
 

@@ -1,5 +1,6 @@
 """A mask on a model's weights: made from scores, kept in one bit per weight, applied and taken back exactly."""
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,11 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.masks import MaskSpec, blocks
+from chiasm.interventions.masks import ABLATIONS, MaskSpec, blocks
 from chiasm.models.loading import fingerprint
 from chiasm.models.pruning.calibrate import Norms
 from chiasm.models.pruning.linears import Matrix, matrices
-from chiasm.models.pruning.masks import keep, keep_per_matrix, pack, unpack
+from chiasm.models.pruning.masks import dropped, keep, keep_all_but, keep_by, pack, unpack
 from chiasm.models.pruning.scores import magnitude_scores, mean_scores, random_scores, vote_scores, wanda_scores
 from chiasm.models.view import ModelView
 
@@ -59,10 +60,23 @@ def make_mask(view: ModelView, spec: MaskSpec, norms: Sequence[Norms] = (), weig
 
 
 def _kept(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Bool[Tensor, "O I"]:
+    if spec.method in ABLATIONS:
+        return _ablated(matrix, spec, norms)
+    return keep_by(spec.method, _scores(matrix, spec, norms), spec.sparsity, spec.pattern)
+
+
+def _ablated(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Bool[Tensor, "O I"]:
+    """As many weights zeroed in every set: what the smallest set has, at most."""
     weight = matrix.linear.weight
-    if spec.method == "magnitude" and blocks(spec.pattern) is None:
-        return keep_per_matrix(magnitude_scores(weight), spec.sparsity)
-    return keep(_scores(matrix, spec, norms), spec.sparsity, spec.pattern)
+    first, second = (keep(wanda_scores(weight, n.inputs[matrix.name]), spec.within, spec.pattern).cpu() for n in norms)
+    sets = {
+        "ablate-common": first & second,
+        "ablate-first": first & ~second,
+        "ablate-second": second & ~first,
+        "ablate-random": torch.ones_like(first),
+    }
+    count = min(dropped(weight.numel(), spec.sparsity), *(int(chosen.sum()) for chosen in sets.values()))
+    return keep_all_but(sets[spec.method], count, (spec.seed, zlib.crc32(matrix.name.encode())))
 
 
 def _scores(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Float[Tensor, "O I"]:
@@ -71,8 +85,10 @@ def _scores(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Float[Ten
     block = blocks(spec.pattern)
     width = None if block is None or weight.shape[1] % block[1] else block[1]
     match spec.method:
-        case "wanda":
+        case "wanda" | "wanda-cumulative":
             return each[0]
+        case "wanda-centred":
+            return wanda_scores(weight, norms[0].centred[matrix.name])
         case "intersection":
             return vote_scores(each, len(each), width)
         case "majority":
@@ -83,6 +99,7 @@ def _scores(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Float[Ten
             return random_scores(tuple(weight.shape), matrix.name, spec.seed)
         case "magnitude" | "magnitude-row":
             return magnitude_scores(weight)
+    raise ValueError(f"`{spec.method}` has no scores")
 
 
 def require_fit(view: ModelView, mask: WeightMask, same_weights: bool = True) -> dict[str, Matrix]:

@@ -4,8 +4,8 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from chiasm.core.statistics import proportion_interval
 from chiasm.results.figures.style import COLOURS, FAINT, INK, SIZES, Width, dress, legend_below, new_figure
+from chiasm.results.findings import right_share
 from chiasm.results.series import in_order, majority, of_type
 
 
@@ -20,7 +20,7 @@ def eval_bars(eval: pl.DataFrame, blind: pl.DataFrame | None = None, *, width: W
     figure = new_figure(width, 0.45 + 0.27 * len(groups))
     axes = figure.add_subplot()
     for y, (name, rows) in enumerate(groups):
-        share = proportion_interval(int(rows["correct"].sum()), rows.height)
+        share = right_share(rows)
         mean, low, high = (100 * float(v) for v in (share.mean, share.low, share.high))
         axes.barh(y, mean, height=0.62, color=FAINT if name == "all" else COLOURS[5], linewidth=0, zorder=1)
         spread = [[mean - low], [high - mean]]

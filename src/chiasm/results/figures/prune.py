@@ -30,6 +30,7 @@ Value = Literal["score", "perplexity"]
 # (mask, calibration) drawn against sparsity, in this order; the rest is in the table and the map.
 _LINES = {
     ("wanda", POOLED): "Wanda",
+    ("wanda-centred", POOLED): "Wanda, norms about the mean",
     ("magnitude-row", UNCALIBRATED): "magnitude per row",
     ("magnitude", UNCALIBRATED): "magnitude per matrix",
     ("random", UNCALIBRATED): "random weights zeroed",

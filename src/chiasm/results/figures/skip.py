@@ -25,7 +25,15 @@ from chiasm.results.figures.style import (
     new_figure,
 )
 from chiasm.results.series import RESAMPLES, Curve, in_order
-from chiasm.results.skip_schemas import NONE, PEERS, RANDOM_LAYERS, SEARCH
+from chiasm.results.skip_schemas import (
+    NONE,
+    PEERS,
+    RANDOM_LAYERS,
+    SEARCH,
+    TRAINED_PLAIN,
+    TRAINED_WITH_PLAN,
+    UNTRAINED,
+)
 
 _PART = {"ffn": "feed-forward", "attention": "attention", "block": "both"}
 _KIND = {
@@ -36,6 +44,7 @@ _KIND = {
     "v-skip": "V-Skip",
     "fast-v": "FastV",
     "random-drop": "random tokens dropped",
+    "companion": "companion paper",
 }
 
 
@@ -95,6 +104,50 @@ def plans(plans: pl.DataFrame, *, width: Width = "page") -> Figure:
         Line2D([], [], linestyle="", marker="o", markersize=7, markerfacecolor="none", color=INK, label="recommended")
     )
     legend_below(figure, handles, size, f"bars: 95 % paired bootstrap, {counted(plans['n'].to_list())}")
+    return figure
+
+
+def recovery(recovery: pl.DataFrame, *, width: Width = "page") -> Figure:
+    """Right answers before and after training with the plan, with it and without it in effect; 95 % Wilson bars.
+
+    Training as long without the plan is the control.
+    """
+    size = SIZES[width]
+    figure = new_figure(width, 1.9)
+    axes = figure.add_subplot()
+    names = {
+        UNTRAINED: "untrained",
+        TRAINED_PLAIN: "trained without\nthe plan (control)",
+        TRAINED_WITH_PLAN: "trained with\nthe plan",
+    }
+    there = [name for name in names if name in set(recovery["trained"])]
+    handles = []
+    plan = next(name for name in recovery["plan"] if name)
+    for index, (own, label) in enumerate((("", "answering without the plan"), (plan, f"answering under {plan}"))):
+        rows = [
+            recovery.filter((pl.col("trained") == name) & (pl.col("plan") == own)).row(0, named=True) for name in there
+        ]
+        score = np.array([100 * row["score"] for row in rows])
+        low, high = (np.array([100 * row[f"score_{side}"] for row in rows]) for side in ("low", "high"))
+        places = np.arange(len(there)) + (index - 0.5) * 0.16
+        bars = np.maximum(np.stack([score - low, high - score]), 0)
+        axes.errorbar(
+            places,
+            score,
+            yerr=bars,
+            linestyle="",
+            marker=MARKERS[index],
+            markersize=1.4 * size.marker,
+            color=COLOURS[index],
+            elinewidth=0.8,
+        )
+        handles.append(
+            Line2D([], [], linestyle="", marker=MARKERS[index], color=COLOURS[index], markersize=4, label=label)
+        )
+    axes.set_xticks(range(len(there)), [names[name] for name in there])
+    axes.set_xlim(-0.5, len(there) - 0.5)
+    dress(axes, size, x="", y="Right answers (%)")
+    legend_below(figure, handles, size, f"bars: 95 % Wilson, {counted(recovery['n'].to_list())}")
     return figure
 
 

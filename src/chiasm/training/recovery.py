@@ -1,0 +1,163 @@
+"""Recovery: a model is fine-tuned while it skips, so that it learns to do without the work that is left out.
+
+Source: Shukor & Cord 2024 (Skipping Computations in Multimodal LLMs, arXiv 2410.09454): the mapping module is trained
+with the skips active. Rates and steps for other models than theirs are unknown.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from chiasm.core.errors import ChiasmError
+from chiasm.interventions.skips import Plan
+from chiasm.models.encoded import Encoded
+from chiasm.models.skipping import skipping
+from chiasm.models.view import ModelView
+from chiasm.training.loop import Options, tune
+from chiasm.training.parts import Original, trainable
+from chiasm.training.settings import Setting
+
+Trained = Literal["projector", "lora"]
+_RATES = {"projector": 1e-4, "lora": 2e-4}  # for a width of 4096; the loop scales them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverySettings:
+    """What is trained, and for how long.
+
+    `train`: the projector, or low-rank updates of `rank` on every linear layer of the decoder. `learning_rate` None:
+    1e-4 for the projector and 2e-4 for LoRA at width 4096, more for narrower models (`training.loop.Options.scale`);
+    a rate that is given is taken as it is. `batch_size`: examples of one step.
+    """
+
+    train: Trained = "projector"
+    steps: int = 200
+    batch_size: int = 16
+    learning_rate: float | None = None
+    rank: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.train not in get_args(Trained):
+            known = ", ".join(get_args(Trained))
+            raise ChiasmError(f"train `{self.train}` with a plan", f"there are {known}", "Name one of those")
+        for name, value in (("steps", self.steps), ("batch-size", self.batch_size), ("rank", self.rank)):
+            if value < 1:
+                raise ChiasmError(f"train with {name} {value}", "the least is 1", "Give a larger number")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise ChiasmError(
+                f"train at the rate {self.learning_rate}", "nothing would be learned", "Give a rate above 0"
+            )
+
+    @property
+    def setting(self) -> Setting:
+        """The same in the terms of the training loop."""
+        rate = _RATES[self.train] if self.learning_rate is None else self.learning_rate
+        if self.train == "projector":
+            return Setting("recovery", ("projector",), rate, self.batch_size)
+        return Setting("recovery", ("decoder",), rate, self.batch_size, rank=self.rank)
+
+
+@dataclass(slots=True)
+class TunedModel:
+    """A model while it is tuned. `losses`: nat per token, step by step."""
+
+    losses: tuple[float, ...] = ()
+    kept: bool = False
+    _merge: Callable[[], None] = lambda: None
+
+    def keep(self) -> None:
+        """Do not undo the tuning at the end; LoRA is then merged into the weights."""
+        self.kept = True
+
+    def merge(self) -> None:
+        """Make it an ordinary model now, to be saved as one. Memory: the adapted weights a second time, on the CPU."""
+        self._merge()
+
+
+@contextmanager
+def tuned(
+    view: ModelView, encoded: Sequence[Encoded], settings: RecoverySettings, plan: Plan | None = None
+) -> Iterator[TunedModel]:
+    """While open, `view.model` is fine-tuned on the forced answers of `encoded`, with `plan` in effect as it trained.
+
+    The plan is not in effect inside the block. At its end every weight is as it was, bit by bit, unless `keep` was
+    called. The order of the examples depends on the seed alone, so two tunings differ by their plan only.
+
+    **Errors:** `ChiasmError` for a model without a projector, one wrapped by PEFT, weights that cannot be trained in
+    their dtype, examples without a forced answer, or a loss that is no number.
+    """
+    _require_trainable(view, encoded, settings)
+    grads = {name: p.requires_grad for name, p in view.model.named_parameters()}
+    linears = [m.weight for layer in view.layers for m in layer.modules() if isinstance(m, nn.Linear)]
+    result = TunedModel()
+    with ExitStack() as stack:
+        stack.callback(_put_back_grads, view.model, grads)
+        training = trainable(view, settings.setting)
+        if settings.train == "lora":
+            _undo_adapters(training, linears, stack, result)
+        else:
+            stack.callback(lambda before: None if result.kept else before.restore(), Original(training))
+        with torch.enable_grad(), ExitStack() as skips:
+            if plan is not None:
+                skips.enter_context(skipping(view, plan, same_weights=False))
+            found = tune(training, encoded, settings.setting, _options(len(encoded), settings))
+        if found.diverged is not None:
+            told = f"the loss is no number at step {found.diverged}"
+            raise ChiasmError(f"train `{view.name}` with a plan", told, "Lower the learning rate")
+        result.losses = found.losses
+        yield result
+
+
+def _options(examples: int, settings: RecoverySettings) -> Options:
+    batch = min(settings.batch_size, examples)
+    steps_an_epoch = -(-examples // batch)
+    return Options(
+        epochs=settings.steps / steps_an_epoch,
+        batch=batch,
+        scale=None if settings.learning_rate is None else 1.0,
+        seed=settings.seed,
+    )
+
+
+def _undo_adapters(training: ModelView, weights: list[nn.Parameter], stack: ExitStack, result: TunedModel) -> None:
+    wrapper, before = training.model, list[Tensor]()
+
+    def merge() -> None:
+        if not before:
+            before.extend(weight.detach().cpu().clone() for weight in weights)
+            wrapper.merge_and_unload()
+
+    def take_off() -> None:
+        if not before:
+            wrapper.merge_and_unload() if result.kept else wrapper.unload()
+        elif not result.kept:
+            with torch.no_grad():
+                for weight, old in zip(weights, before, strict=True):
+                    weight.copy_(old)
+
+    result._merge = merge
+    stack.callback(take_off)
+
+
+def _put_back_grads(model: nn.Module, grads: dict[str, bool]) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(grads[name])
+
+
+def _require_trainable(view: ModelView, encoded: Sequence[Encoded], settings: RecoverySettings) -> None:
+    asked = f"train the {settings.train} of `{view.name}`"
+    if view.is_peft:
+        raise ChiasmError(asked, "it is wrapped by PEFT", "Merge the adapter first (`merge_and_unload`)")
+    # Adapters are kept in single precision whatever they stand beside.
+    fine = (torch.float32, torch.float64) + ((torch.bfloat16,) if settings.train == "lora" else ())
+    if view.dtype not in fine:
+        raise ChiasmError(asked, f"its weights are {view.dtype}, which small steps do not move", "Load it in float32")
+    if any(p.device.type == "meta" or not p.is_floating_point() for p in view.model.parameters()):
+        raise ChiasmError(asked, "some of its weights are offloaded or quantised", "Load it whole and unquantised")
+    if not encoded or any(not one.answer_tokens for one in encoded):
+        raise ChiasmError(asked, "there are no examples, or some without an answer", "Give examples with answers")
