@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Box, Example
+from chiasm.core.media import load_image
 from chiasm.data.fields import FIELDS, from_example
 from chiasm.data.files import read_jsonl, read_parquet, write_jsonl
 
@@ -74,6 +75,14 @@ def test_reading_is_lazy(tmp_path):
     assert next(read_jsonl(jsonl(tmp_path, ROW, "broken"))).id == "a"
 
 
+def test_what_spoils_one_example_does_not_cost_the_others(tmp_path):
+    address = {"id": "b", "question": "?", "image": "https://x.org/a.png"}
+    found = list(read_jsonl(jsonl(tmp_path, ROW, address, {"id": "c", "question": " "})))
+    assert [example.id for example in found][1:] == ["b", "c"]
+    with pytest.raises(ExampleError, match="it is an address; download it"):
+        load_image(found[1].images[0])
+
+
 @pytest.mark.parametrize(
     ("row", "match"),
     [
@@ -85,7 +94,7 @@ def test_reading_is_lazy(tmp_path):
         ("null", "line 2 .*NoneType"),
         ({"question": "?"}, "line 2 .*no `id`"),
         ({"id": "b"}, "line 2 .*no `question`"),
-        ({"id": "b", "question": " "}, "line 2 .*`question` is empty"),
+        ({"id": " ", "question": "?"}, "line 2 .*`id` is empty"),
         ({"id": 7, "question": "?"}, "line 2 .*`id` is a int"),
         ({"id": "b", "question": ["?"]}, "line 2 .*`question` is a list"),
         ({"id": "b", "question": "?", "answer": True}, "line 2 .*true or false"),
@@ -93,7 +102,6 @@ def test_reading_is_lazy(tmp_path):
         ({"id": "b", "question": "?", "captions": [1]}, "line 2 .*`captions` is a int"),
         ({"id": "b", "question": "?", "image": {"bytes": ""}}, "line 2 .*`image` is an object"),
         ({"id": "b", "question": "?", "image": ""}, "line 2 .*empty path"),
-        ({"id": "b", "question": "?", "image": "https://x.org/a.png"}, "line 2 .*Download it first"),
         ({"id": "b", "question": "?", "imgae": "a.png"}, "line 2 .*Did you mean `image`"),
         ({"id": "b", "question": "?", "zzz": 1}, "line 2 .*The fields are id, image"),
         ({"id": "b", "question": "?", "boxes": {"name": "x"}}, "line 2 .*`boxes` is an object"),

@@ -71,7 +71,10 @@ def load_image(source: str | Path | Image.Image | np.ndarray) -> Image.Image:
 
 def _from_file(path: Path) -> Image.Image:
     if not path.is_file():
-        raise ExampleError(f"image {path}: {'it is a folder' if path.is_dir() else 'there is no such file'}")
+        # `Path` writes the two slashes of an address as one.
+        address = "it is an address; download it and write the path of the file"
+        found = address if ":/" in str(path) else "it is a folder" if path.is_dir() else "there is no such file"
+        raise ExampleError(f"image {path}: {found}")
     Image.init()
     formats = [name for name in _FORMATS if name in Image.OPEN]
     with _as_example_errors(f"image {path}"), path.open("rb") as file:

@@ -18,7 +18,8 @@ _SIDES = ("x", "y", "w", "h")
 def to_example(fields: Any, folder: Path, where: str) -> Example:
     """The example that `fields` describes; relative paths start from `folder`, `where` names the line in errors.
 
-    A field that is null is absent. Files are not opened: a missing picture is that example's failure when it is used.
+    A field that is null is absent. What is wrong with one example only (no such picture, an address in place of a
+    path, an empty question) is that example's failure when it is used.
 
     **Errors:** `ChiasmError` for a missing or unknown field and for a value of the wrong type.
     """
@@ -45,9 +46,8 @@ def to_example(fields: Any, folder: Path, where: str) -> Example:
             values[name] = _list_of(_text, value, where, name)
         else:
             values[name] = _text(value, where, name)
-    for name in ("id", "question"):
-        if not values[name].strip():
-            _refuse(where, f"its `{name}` is empty", f"Every example needs a `{name}`")
+    if not values["id"].strip():
+        _refuse(where, "its `id` is empty", "Every example needs an `id`")
     return Example(**values)
 
 
@@ -84,7 +84,8 @@ def _path(value: Any, folder: Path, where: str, name: str) -> Path:
     if not text:
         _refuse(where, f"its `{name}` is an empty path", f"Leave `{name}` out where there is none")
     if "://" in text:
-        _refuse(where, f"its `{name}` is the address {text}", "Download it first and write the path of the file")
+        # That example's failure, when it is used: one bad line must not cost the others.
+        return Path(text)
     return (folder / text).absolute()
 
 

@@ -6,6 +6,7 @@ names its picture (`imageId`), its kind (`types`: structural, semantic, detailed
 one that is not there, `surfer,to the right of|to the left of,s (429128)` for a choice between relations.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from chiasm.data.json_stream import members
 from chiasm.data.options import in_question_order
 from chiasm.data.unique import unique
 
+_log = logging.getLogger("chiasm")
 _SITE = "https://downloads.cs.stanford.edu/nlp/data/gqa"
 IMAGES_URL = f"{_SITE}/images.zip"
 
@@ -89,11 +91,16 @@ def image_folder(folder: Path, *names: str) -> Path:
 
 def _examples(questions: Path, graphs: Path, images: Path) -> Iterator[tuple[str, Example]]:
     boxes = {image: _as_published(f"image `{image}` of {graphs}", _graph, graph) for image, graph in members(graphs)}
+    others = 0
     for name, question in members(questions):
         where = f"question `{name}` of {questions}"
         example = _as_published(where, _example, name, question, boxes, images)
-        if example is not None:
+        if example is None:
+            others += 1
+        else:
             yield where, example
+    if others:
+        _log.warning("%d questions of %s are of none of the six types and were left out.", others, questions.name)
 
 
 def _as_published(where: str, read: Callable[..., T], *args: Any) -> T:

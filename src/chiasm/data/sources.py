@@ -94,6 +94,8 @@ def examples(
     """
     if limit is not None and limit < 1:
         raise ChiasmError(f"take {limit} examples", "that is none", "Ask for at least one")
+    if seed < 0:
+        raise ChiasmError(f"the seed {seed}", "seeds count from 0", "Give 0 or more")
     if split not in get_args(Split):
         raise ChiasmError(f"split `{split}`", f"there are {', '.join(get_args(Split))}", "Name one of those")
     if task_of(task) != "qa":

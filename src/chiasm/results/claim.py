@@ -81,7 +81,8 @@ def _directory(root: Path) -> Path:
             root.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise ChiasmError(f"write into `{root}`", "it is a file", "Choose another --out") from None
-    except PermissionError:
+    except (PermissionError, FileNotFoundError):
+        # The second is what special file systems answer, such as /proc.
         raise ChiasmError(f"write into `{root}`", "it may not be made there", "Choose another --out") from None
     return root
 

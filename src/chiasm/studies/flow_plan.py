@@ -89,7 +89,9 @@ def plan(
         parts = super_patches(encoded.layouts, spec.patch_size)
         planned += [_patch(part, Window(0, layers, layers // 2), encoded) for part in parts]
     taps = [Tap("last", last)]
-    if index < spec.words and example.captions:
+    if index < spec.words and not example.captions:
+        skipped.append((example.id, "words at the question: it has no captions to compare them with"))
+    elif index < spec.words:
         taps.append(Tap("question", tuple(int(p) for p in encoded.spans["question"])))
     job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), tuple(t for t in taps if t.positions))
     return Plan(job, tuple(planned), noops, half, tuple(skipped))
