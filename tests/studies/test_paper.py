@@ -9,6 +9,7 @@ import torch
 from tests.support.factories import build, example
 
 from chiasm.api.papering import paper, world
+from chiasm.cli.align import align
 from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
 from chiasm.results.paper_schemas import TOGETHER
@@ -125,3 +126,9 @@ def test_names():
         PaperSpec(models=("a", "a"), data=("d", "d"))
     with pytest.raises(ChiasmError, match="--twin"):
         paper(["a"], twin="b")
+
+
+def test_the_command_says_which_models_it_wants():
+    for given in ({"model": "other"}, {}, {"model": "tiny", "compare": ("a", "b")}):
+        with pytest.raises(ChiasmError, match="--paper"):
+            align(given.pop("model", None), paper=True, **given)

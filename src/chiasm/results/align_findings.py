@@ -196,7 +196,7 @@ def _words(tables: Tables) -> list[Finding]:
 CONTROLS = {
     "noise": "random tokens in place of what is perceived",
     "twin": "random weights",
-    "apart": "no attention between them in the first blocks",
+    "apart": "the same model without attention between them in the first blocks",
 }
 
 
