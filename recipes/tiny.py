@@ -1,9 +1,10 @@
-"""How the embedded model is made, from nothing to the files in the wheel.
+"""How the embedded models are made, from nothing to the files in the wheel.
 
     python -m recipes.tiny runs/tiny
 
 runs every stage in order: the tower, the decoder on text only, the projector aligned with both frozen, instruction
-tuning, and the variants. Each stage continues where a killed run left off. The same as `make train-tiny`.
+tuning, and the variants, among them mappings of videos and sounds. Each stage continues where a killed run left off.
+The same as `make train-tiny`.
 """
 
 import sys

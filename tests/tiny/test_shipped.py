@@ -7,13 +7,28 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoProcessor, CLIPModel, LlavaForConditionalGeneration
+from transformers import (
+    AutoProcessor,
+    CLIPModel,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaNextVideoForConditionalGeneration,
+    Qwen2AudioForConditionalGeneration,
+)
 
-from chiasm.data.scenes import TYPES
+from chiasm.models.projectors import swapped_class
 from chiasm.tiny import NAMES, directory, names
-from chiasm.tiny.card import CARD, JSON, render
+from chiasm.tiny.card import CARD, JSON, digest, render
 from chiasm.tiny.evaluate import accuracy
-from chiasm.tiny.store import SHIPPED
+from chiasm.tiny.store import BASE, MODELS, RANDOM, SHIPPED, sources
+
+CLASSES = {
+    "clip": CLIPModel,
+    "llava": LlavaForConditionalGeneration,
+    "resampler": swapped_class(LlavaConfig),
+    "video": LlavaNextVideoForConditionalGeneration,
+    "audio": Qwen2AudioForConditionalGeneration,
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -27,13 +42,13 @@ def test_all_stages_together_fit_into_the_wheel():
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 20e6
 
 
-def test_every_name_opens_with_plain_transformers():
+def test_every_name_opens_with_transformers():
     assert {"tiny", "tiny@tower", "tiny@text", "tiny@aligned", "tiny-random"} <= set(names()) <= set(NAMES)
+    assert set(NAMES) == set(MODELS)
     for name in names():
         place = directory(name)
         assert directory(name) == place
-        kind = CLIPModel if name == "tiny@tower" else LlavaForConditionalGeneration
-        model, info = kind.from_pretrained(place, output_loading_info=True)
+        model, info = CLASSES[MODELS[name].kind].from_pretrained(place, output_loading_info=True)
         assert not info["missing_keys"]
         assert not info["unexpected_keys"]
         assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
@@ -41,14 +56,26 @@ def test_every_name_opens_with_plain_transformers():
 
 
 def test_the_stages_differ_where_they_should():
-    deltas = {name: set(load_file(SHIPPED / f"{name}.safetensors")) for name in ("text", "aligned")}
-    for changed in deltas.values():
-        assert not any("vision_tower" in key for key in changed), "the tower is frozen after its stage"
-        assert any("language_model" in key for key in changed)
-    text, aligned = (load_file(SHIPPED / f"{name}.safetensors") for name in ("text", "aligned"))
-    same = [key for key in text.keys() & aligned.keys() if "language_model" in key]
-    assert same
-    assert all(torch.equal(text[key], aligned[key]) for key in same), "alignment leaves the decoder alone"
+    """What is frozen is not in a file, so a mapping onto the text decoder costs a projector and an encoder at most."""
+    for name in set(names()) - {BASE, "tiny@tower", RANDOM}:
+        own = load_file(SHIPPED / f"{name.removeprefix('tiny@')}.safetensors")
+        decoder = any("language_model" in key for key in own)
+        assert decoder == (name in ("tiny@text", "tiny@noalign")), name
+        if MODELS[name].kind == "llava":
+            tower = any("vision_tower" in key for key in own)
+            assert tower == (name in ("tiny@supervised", "tiny@mae")), name
+        assert any("projector" in key for key in own), name
+
+
+def test_a_mapping_has_the_decoder_of_the_text_stage():
+    held = {
+        name: LlavaForConditionalGeneration.from_pretrained(directory(name)).model.language_model.state_dict()
+        for name in ("tiny@text", "tiny@aligned", "tiny")
+    }
+    assert all(torch.equal(value, held["tiny@aligned"][key]) for key, value in held["tiny@text"].items())
+    assert not torch.equal(held["tiny"]["norm.weight"], held["tiny@text"]["norm.weight"])
+    parts = ["model.safetensors", "text.safetensors", "aligned.safetensors"]
+    assert [path.name for path in sources("tiny@aligned")] == parts
 
 
 def test_the_random_twin_is_the_same_everywhere():
@@ -80,10 +107,17 @@ def test_the_card_is_its_json():
     assert CARD.read_text() == render(json.loads(JSON.read_text()))
 
 
-def test_the_card_keeps_the_promises():
+def test_the_card_is_of_these_weights():
     card = json.loads(JSON.read_text())
-    tiny, blank = card["models"]["tiny"], card["blank"]
+    assert {name: digest(name) for name in names()} == {
+        name: part["weights"] for name, part in card["measured"].items()
+    }
+
+
+def test_the_card_keeps_the_promises():
+    measured = json.loads(JSON.read_text())["measured"]
+    tiny = measured["tiny"]["media"]
     assert tiny["right"] / tiny["n"] >= 0.95
-    for kind in TYPES:
-        assert tiny["types"][kind]["right"] / tiny["types"][kind]["n"] >= 0.9
-        assert abs(blank["types"][kind]["right"] - blank["types"][kind]["majority"]) / blank["types"][kind]["n"] <= 0.05
+    assert all(part["right"] / part["n"] >= 0.9 for part in tiny["types"].values())
+    for part in measured["tiny"]["blank"]["types"].values():
+        assert abs(part["right"] - part["majority"]) / part["n"] <= 0.05

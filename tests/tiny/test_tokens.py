@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chiasm.data.scenes import scenes
-from chiasm.tiny.tokens import IMAGE, INSTRUCTION, tokenizer, vocabulary
+from chiasm.tiny.tokens import AUDIO, IMAGE, INSTRUCTION, LEAVES, TEXTURES, VIDEO, tokenizer, vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def words():
 def test_any_text_comes_back(text):
     words = tokenizer_once()
     ids = words(text, add_special_tokens=False)["input_ids"]
-    if not any(mark in text for mark in ("<pad>", "<s>", "</s>", IMAGE)):
+    if not any(mark in text for mark in ("<pad>", "<s>", "</s>", IMAGE, VIDEO, AUDIO)):
         assert words.decode(ids) == text
 
 
@@ -53,3 +53,17 @@ def test_offsets_cut_the_text_into_its_tokens(words):
 
 def test_the_instruction_is_short(words):
     assert len(words(INSTRUCTION, add_special_tokens=False)["input_ids"]) == 2
+
+
+def test_media_come_first_and_are_one_token_each(words):
+    content = [{"type": kind} for kind in ("text", "audio", "video", "image")]
+    content[0]["text"] = "What is this?"
+    made = words.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True)
+    assert made == f"USER: {IMAGE}\n{VIDEO}\n{AUDIO}\nWhat is this? ASSISTANT:"
+    assert words.convert_tokens_to_ids([IMAGE, VIDEO, AUDIO]) == [2, 4, 5]
+
+
+def test_names_of_domains_it_never_sees_are_words_of_its_own(words):
+    assert {*TEXTURES, *LEAVES} <= set(vocabulary())
+    assert len(TEXTURES) == 12
+    assert len(LEAVES) == 10

@@ -2,34 +2,57 @@
 
 import random
 
+import numpy as np
+import pytest
 import torch
 
-from chiasm.data.scenes import scenes
-from chiasm.data.scenes.stream import question_of
+from chiasm.data.scenes import draw_melody, scenes, scenes_audio, scenes_video
+from chiasm.data.scenes.stream import melody_of, moving_of, question_of
+from chiasm.data.scenes.tones import synthesize
 from chiasm.tiny import shape
-from chiasm.tiny.course import recall_rows, text_rows
+from chiasm.tiny.course import WORDS, note_row, recall_rows, text_rows
+from chiasm.tiny.encoders import patches, tone_facts
+from chiasm.tiny.evaluate import WORLDS
 from chiasm.tiny.lessons import question_block
 from chiasm.tiny.muon import orthogonal
 from chiasm.tiny.packs import Packer
-from chiasm.tiny.sight import PICTURE, align_rows, answer_scores, blank_pixels, instruct_rows
+from chiasm.tiny.senses import Film, Hearing, Sight, blank_pixels
+from chiasm.tiny.sight import align_rows, answer_scores, instruct_rows
 from chiasm.tiny.stages import heard, recall
 from chiasm.tiny.tokens import INSTRUCTION, tokenizer
 from chiasm.tiny.tower import pixels
 
+SENSES = {
+    "scenes": (Sight, shape.llava, shape.processor, question_of, scenes),
+    "scenes-video": (Film, shape.llava_next_video, shape.video_processor, moving_of, scenes_video),
+    "scenes-audio": (Hearing, shape.qwen2_audio, shape.audio_processor, melody_of, scenes_audio),
+}
 
-def test_a_packed_question_is_answered_as_if_asked_alone():
-    words = tokenizer()
-    model, processor, packer = shape.llava(words), shape.processor(words), Packer(words)
-    examples = list(scenes(limit=3))
+
+class _Never(random.Random):
+    """Blanks nothing."""
+
+    def random(self):
+        return 1.0
+
+
+@pytest.mark.parametrize("world", SENSES)
+def test_a_packed_question_is_answered_as_if_asked_alone(world):
+    """The features and the packed mask give what the model's own forward gives on what its processor made."""
+    kind, build, processing, content_of, stream = SENSES[world]
+    words, place = tokenizer(), WORLDS[world]
+    model, processor, packer = build(words), processing(words), Packer(words)
+    sense, examples = kind(model), list(stream(limit=3))
     first = question_block("Is there a red heart?", "no")
-    packed = packer.pack([(PICTURE, [first, question_block(e.question, e.answer)]) for e in examples])
-    drawn = pixels([question_of(0, "heldout", number)[0] for number in range(3)])
+    packed = packer.pack([(sense.prefix, [first, question_block(e.question, e.answer)]) for e in examples])
     with torch.no_grad():
-        scores = answer_scores(model, packed, drawn).unflatten(0, (3, -1))
+        features = sense.perceive([content_of(0, "heldout", number)[0] for number in range(3)], _Never())
+        scores = answer_scores(sense, packed, features).unflatten(0, (3, -1))
         for number, example in enumerate(examples):
-            content = [{"type": "image"}, {"type": "text", "text": f"{example.question}\n{INSTRUCTION}"}]
+            content = [{"type": place.part}, {"type": "text", "text": f"{example.question}\n{INSTRUCTION}"}]
             prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-            alone = model(**processor(text=prompt, images=example.image, return_tensors="pt")).logits[0, -1]
+            given = {place.argument: [place.media(example)]}
+            alone = model(**processor(text=[prompt], **given, return_tensors="pt")).logits[0, -1]
             # The second answer follows the two tokens said after the first question.
             assert torch.allclose(scores[number, 2], alone, atol=1e-4)
 
@@ -42,6 +65,27 @@ def test_the_drawn_pixels_are_the_processors():
     assert torch.allclose(pixels([scene]), own, atol=1e-5)
     assert blank_pixels().shape == (3, 1, 1)
     assert len(words) == shape.llava(words).config.text_config.vocab_size
+
+
+def test_patches_are_the_pixels_in_reading_order():
+    drawn = torch.arange(2 * 3 * 96 * 96, dtype=torch.float32).reshape(2, 3, 96, 96)
+    cut = patches(drawn)
+    assert cut.shape == (2, 36, 3 * 16 * 16)
+    assert torch.equal(cut[1, 7].reshape(3, 16, 16), drawn[1, :, 16:32, 16:32])
+
+
+def test_a_token_hears_the_tone_that_sounds_then():
+    rng = random.Random(1)
+    for _ in range(20):
+        melody = draw_melody(rng)
+        told, samples = tone_facts(melody), synthesize(melody)
+        orders = [number for number in told[:, 3] if number >= 0]
+        assert sorted(set(orders)) == list(range(len(melody.tones)))
+        assert orders == sorted(orders)
+        for token in range(25):
+            if told[token, 0] >= 0:
+                assert np.abs(samples[token * 640 : (token + 1) * 640]).max() > 0.1
+        assert set(told[told[:, 3] == len(melody.tones) - 1, 4]) == {1}
 
 
 def test_a_killed_stage_continues_to_the_same_weights(tmp_path):
@@ -58,16 +102,31 @@ def run_in_two(path):
 
 
 def test_every_phase_of_the_course_packs():
-    packer = Packer(tokenizer())
-    rng = random.Random(0)
-    batches = [recall_rows(step, rng, 4) for step in (0, 300, 500)] + [text_rows(share, rng, 4) for share in (0.1, 0.9)]
-    for rows in [*batches, align_rows(rng, 4), instruct_rows(rng, 4)]:
+    words = tokenizer()
+    packer, rng = Packer(words), random.Random(0)
+    batches = [recall_rows(step, rng, 4) for step in (0, WORDS // 2, WORDS)]
+    batches += [text_rows(part, rng, 8) for part in (0.1, 0.9)]
+    senses = [kind(build(words)) for kind, build, *_ in SENSES.values()]
+    batches += [align_rows(sense, rng, 4) for sense in senses] + [instruct_rows(sense, rng, 4, 0.5) for sense in senses]
+    for rows in batches:
         packed = packer.pack([(row.prefix, row.blocks) for row in rows])
         assert packed.said.any()
         scores = torch.zeros(int(packed.said.sum()), 4)
         assert set(heard(scores, packed, rows)) == {kind for row in rows for kind in row.kinds}
         # No row attends to nothing.
         assert packed.mask.any(-1).all()
+
+
+def test_a_note_tells_all_that_its_questions_need():
+    rng = random.Random(4)
+    for _ in range(50):
+        row = note_row(rng)
+        for (asked, said), kind in zip(row.blocks, row.kinds, strict=True):
+            answer = said.removesuffix("</s>").strip().lower()
+            if kind != "note ChooseRel":
+                assert f" {answer}" in row.prefix
+            named = [word.strip("?,.") for word in asked.split() if word.strip("?,.") in row.prefix]
+            assert named, "the objects asked about are told of"
 
 
 def test_muon_updates_have_singular_values_near_one():

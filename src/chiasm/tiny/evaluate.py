@@ -1,33 +1,90 @@
-"""What the embedded model gets right, measured through transformers' own generation."""
+"""What the embedded models get right, measured through transformers' own generation."""
 
-from __future__ import annotations
-
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
 import torch
-from PIL.Image import Image
-from transformers import AutoProcessor, CLIPModel, LlavaForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoProcessor,
+    CLIPModel,
+    LlavaForConditionalGeneration,
+    LlavaNextVideoForConditionalGeneration,
+    Qwen2AudioForConditionalGeneration,
+)
 
 from chiasm.core.example import Example
-from chiasm.data.scenes import TYPES, blank, render, scenes
+from chiasm.data.scenes import AUDIO_TYPES, TYPES, VIDEO_TYPES, blank, render, scenes, scenes_audio, scenes_video
+from chiasm.data.scenes.draw import BLANK
+from chiasm.data.scenes.tones import RATE
 from chiasm.data.scenes.world import COLORS, SHAPES, stream
+from chiasm.models.projectors import spec_of, swapped_class
 from chiasm.tiny.tokens import INSTRUCTION
 
-Shown = Literal["image", "blank", "caption"]
+Shown = Literal["media", "blank", "caption"]
 _BATCH: Final = 50
 
 
+@dataclass(frozen=True, slots=True)
+class World:
+    """A stream of examples, its types of questions, and how its media are given to a processor."""
+
+    types: tuple[str, ...]
+    stream: Callable[..., Iterator[Example]]
+    part: str
+    argument: str
+    media: Callable[[Example], Any]
+    blank: Callable[[Example], Any]
+
+
+WORLDS: Final = {
+    "scenes": World(TYPES, scenes, "image", "images", lambda e: e.image, lambda e: blank()),
+    "scenes-video": World(
+        VIDEO_TYPES,
+        scenes_video,
+        "video",
+        "videos",
+        lambda e: e.videos[0].frames,
+        lambda e: np.full_like(e.videos[0].frames, BLANK[0]),
+    ),
+    "scenes-audio": World(
+        AUDIO_TYPES,
+        scenes_audio,
+        "audio",
+        "audio",
+        lambda e: e.audios[0].samples,
+        lambda e: np.zeros_like(e.audios[0].samples),
+    ),
+}
+_CLASSES: Final[dict[str, tuple[Any, str]]] = {
+    "llava": (LlavaForConditionalGeneration, "scenes"),
+    "llava_next_video": (LlavaNextVideoForConditionalGeneration, "scenes-video"),
+    "qwen2_audio": (Qwen2AudioForConditionalGeneration, "scenes-audio"),
+}
+
+
+def world_of(directory: Path) -> str:
+    """The world that the model in a directory is made for."""
+    return _CLASSES[json.loads((directory / "config.json").read_text())["model_type"]][1]
+
+
 class Judge:
-    """A model opened from a directory, ready to answer examples greedily, in float32."""
+    """A model opened from a directory, ready to answer examples of a world greedily, in float32."""
 
-    def __init__(self, directory: Path) -> None:
-        self._model = LlavaForConditionalGeneration.from_pretrained(directory, dtype=torch.float32).eval()
+    def __init__(self, directory: Path, world: str | None = None) -> None:
+        config = AutoConfig.from_pretrained(directory)
+        kind = config.model_type
+        opened = _CLASSES[kind][0] if spec_of(config) is None else swapped_class(type(config))
+        self._model = opened.from_pretrained(directory, dtype=torch.float32).eval()
         self._processor = AutoProcessor.from_pretrained(directory)
+        self._world = WORLDS[world or _CLASSES[kind][1]]
 
-    def answers(self, examples: Sequence[Example], shown: Shown = "image") -> list[str]:
+    def answers(self, examples: Sequence[Example], shown: Shown = "media") -> list[str]:
         """The generated answers, stripped. `shown` is what stands before the question."""
         found: list[str] = []
         for start in range(0, len(examples), _BATCH):
@@ -36,24 +93,24 @@ class Judge:
 
     @torch.inference_mode()
     def _answer(self, examples: Sequence[Example], shown: Shown) -> list[str]:
-        prompts, images = zip(*(self._prompt(example, shown) for example in examples), strict=True)
-        inputs = self._processor(
-            text=list(prompts), images=None if shown == "caption" else list(images), padding=True, return_tensors="pt"
-        )
+        given: dict[str, Any] = {"text": [self._prompt(example, shown) for example in examples]}
+        if shown != "caption":
+            source = self._world.media if shown == "media" else self._world.blank
+            given[self._world.argument] = [source(example) for example in examples]
+            if self._world.part == "audio":
+                given["sampling_rate"] = RATE
+        inputs = self._processor(**given, padding=True, return_tensors="pt")
         made = self._model.generate(**inputs, max_new_tokens=4, do_sample=False)
-        return [
-            text.strip()
-            for text in self._processor.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        ]
+        said = made[:, inputs["input_ids"].shape[1] :]
+        return [text.strip() for text in self._processor.batch_decode(said, skip_special_tokens=True)]
 
-    def _prompt(self, example: Example, shown: Shown) -> tuple[str, Image | None]:
+    def _prompt(self, example: Example, shown: Shown) -> str:
         asked = f"{example.question}\n{INSTRUCTION}"
         if shown == "caption":
             content: list[dict[str, str]] = [{"type": "text", "text": f"{example.captions[0]}\n{asked}"}]
         else:
-            content = [{"type": "image"}, {"type": "text", "text": asked}]
-        prompt = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        return prompt, None if shown == "caption" else blank() if shown == "blank" else example.image
+            content = [{"type": self._world.part}, {"type": "text", "text": asked}]
+        return self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
 
 def right(example: Example, answer: str) -> bool:
@@ -61,12 +118,19 @@ def right(example: Example, answer: str) -> bool:
     return answer.lower() == example.answer.lower()
 
 
-def accuracy(directory: Path, shown: Shown = "image", each: int = 200, seed: int = 1) -> dict[str, Any]:
-    """Accuracy on held-out scenes, `each` questions of every type: in all, by type, and the majority answer's share."""
-    examples = list(scenes(seed, "heldout", limit=each * len(TYPES)))
-    marks = [right(e, a) for e, a in zip(examples, Judge(directory).answers(examples, shown), strict=True)]
+def accuracy(
+    directory: Path, shown: Shown = "media", each: int = 200, seed: int = 1, world: str | None = None
+) -> dict[str, Any]:
+    """Accuracy on held-out examples of the model's own world, `each` questions of every type.
+
+    In all, by type, and the majority answer's share. `world` is another one, of which captions can be asked about.
+    """
+    place = WORLDS[world or world_of(directory)]
+    examples = list(place.stream(seed, "heldout", limit=each * len(place.types)))
+    answers = Judge(directory, world).answers(examples, shown)
+    marks = [right(e, a) for e, a in zip(examples, answers, strict=True)]
     by_type = {}
-    for kind in TYPES:
+    for kind in place.types:
         own = [mark for mark, example in zip(marks, examples, strict=True) if example.type == kind]
         most = Counter(e.answer for e in examples if e.type == kind).most_common(1)[0][1]
         by_type[kind] = {"right": sum(own), "n": len(own), "majority": most}

@@ -1,13 +1,13 @@
 """What the model is taught about a scene: the six question types, and simple look-ups that prepare them."""
 
-from __future__ import annotations
-
 import random
 from typing import Final
 
+from chiasm.data.scenes.clips import MovingScene
+from chiasm.data.scenes.hearing import tell_melody
 from chiasm.data.scenes.language import caption, relations
+from chiasm.data.scenes.motion import tell_moving
 from chiasm.data.scenes.questions import (
-    TYPES,
     Question,
     ask,
     choose_color,
@@ -17,11 +17,13 @@ from chiasm.data.scenes.questions import (
     exists,
     query_side,
 )
+from chiasm.data.scenes.tones import Melody
 from chiasm.data.scenes.world import COLORS, SHAPES, Scene
-from chiasm.tiny.tokens import DESCRIBE, INSTRUCTION
+from chiasm.tiny.lessons_in_time import Lesson, melody_lesson, moving_lesson
+from chiasm.tiny.tokens import DESCRIBE, DESCRIBE_SOUND, DESCRIBE_VIDEO, INSTRUCTION
 
-Lesson = tuple[str, str]
-LOOKUPS: Final = ("color", "size", "where", "what", "named", "is")
+Subject = Scene | MovingScene | Melody
+LOOKUPS: Final = ("color", "size", "where", "row", "column", "what", "named", "is")
 
 
 def lookup(scene: Scene, kind: str, rng: random.Random) -> Lesson | None:
@@ -33,6 +35,9 @@ def lookup(scene: Scene, kind: str, rng: random.Random) -> Lesson | None:
         return f"What size is the {thing.shape}?", thing.size
     if kind == "where":
         return f"Where is the {thing.shape}?", f"{thing.row} {thing.column}"
+    if kind in ("row", "column"):
+        # The column by itself, not behind the row as "where" says it: this is what left and right are told from.
+        return f"In which {kind} is the {thing.shape}?", thing.row if kind == "row" else thing.column
     if kind == "what":
         return f"What is at the {thing.row} {thing.column}?", thing.shape
     if kind == "is":
@@ -66,25 +71,16 @@ def broad(scene: Scene, kind: str, rng: random.Random) -> Question | None:
     return query_side(first)
 
 
-def lesson(scene: Scene, kind: str, rng: random.Random) -> Lesson | None:
-    """A question and its answer of one kind: a look-up or one of the six types."""
+def lesson(scene: Subject, kind: str, rng: random.Random) -> Lesson | None:
+    """A question and its answer of one kind: a look-up, or one of the types of what is shown."""
+    if isinstance(scene, MovingScene):
+        return moving_lesson(scene, kind, rng)
+    if isinstance(scene, Melody):
+        return melody_lesson(scene, kind, rng)
     if kind in LOOKUPS:
         return lookup(scene, kind, rng)
     question = ask(scene, kind, rng.random() < 0.5, rng) if rng.random() < 0.6 else broad(scene, kind, rng)
     return None if question is None else (question.text, question.answer)
-
-
-def lessons(scene: Scene, count: int, weights: dict[str, float], rng: random.Random) -> list[Lesson]:
-    """`count` lessons, their kinds drawn by weight."""
-    kinds, shares = list(weights), list(weights.values())
-    found: list[Lesson] = []
-    for _ in range(count * 4):
-        if len(found) == count:
-            break
-        made = lesson(scene, rng.choices(kinds, shares)[0], rng)
-        if made is not None and made not in found:
-            found.append(made)
-    return found
 
 
 def question_block(text: str, answer: str) -> tuple[str, str]:
@@ -92,10 +88,15 @@ def question_block(text: str, answer: str) -> tuple[str, str]:
     return f"{text}\n{INSTRUCTION} ASSISTANT:", f" {answer.capitalize()}</s>"
 
 
-def caption_block(scene: Scene, rng: random.Random, spoken: bool = False) -> tuple[str, str]:
-    """A request to describe, and a caption in random order and style, or statements of relations."""
-    told = relations(scene.things, rng) if spoken else ""
-    return f"{DESCRIBE} ASSISTANT:", f" {told or caption(scene, rng)}</s>"
+def tell(subject: Subject, rng: random.Random) -> str:
+    """A complete caption in random order and style."""
+    if isinstance(subject, MovingScene):
+        return tell_moving(subject, rng)
+    return tell_melody(subject, rng) if isinstance(subject, Melody) else caption(subject, rng)
 
 
-SIX: Final = TYPES
+def caption_block(subject: Subject, rng: random.Random, spoken: bool = False) -> tuple[str, str]:
+    """A request to describe, and a caption in random order and style, or statements of relations of a scene."""
+    told = relations(subject.things, rng) if spoken and isinstance(subject, Scene) else ""
+    request = {MovingScene: DESCRIBE_VIDEO, Melody: DESCRIBE_SOUND}.get(type(subject), DESCRIBE)
+    return f"{request} ASSISTANT:", f" {told or tell(subject, rng)}</s>"

@@ -4,8 +4,6 @@ Momentum, orthogonalised by five Newton-Schulz steps (Jordan et al., 2024). torc
 does all matrices of a shape in one batched product, which on small models and few cores is several times faster.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final

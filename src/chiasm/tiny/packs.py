@@ -1,7 +1,5 @@
 """Several questions behind one image or caption: each sees the prefix and itself, as if asked alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

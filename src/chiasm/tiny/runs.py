@@ -1,7 +1,5 @@
 """What every stage shares: a clock, a log, checkpoints that a killed run continues from."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -1,124 +1,114 @@
-"""Stages 3 and 4: the decoder meets pictures. The tower stays frozen throughout, as in LLaVA-1.5."""
-
-from __future__ import annotations
+"""Stages 3 and 4: the decoder meets pictures, clips or sounds. The encoder stays frozen throughout, as in LLaVA-1.5."""
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
-from transformers import CLIPModel, LlavaForConditionalGeneration
+from transformers import PreTrainedModel
 
-from chiasm.data.scenes.language import caption
+from chiasm.data.scenes.tones import draw_melody
 from chiasm.tiny import shape
-from chiasm.tiny.course import Row, mix, scene_row, train_scene
+from chiasm.tiny.course import Row, drawn_train, mix, moving_row, row_of, told_row, train_scene
 from chiasm.tiny.lessons import caption_block
+from chiasm.tiny.lessons_in_time import MELODY_KINDS
 from chiasm.tiny.packs import Batch, Packer
 from chiasm.tiny.runs import Run, optimizers, schedule, update
+from chiasm.tiny.senses import Sense
 from chiasm.tiny.stages import heard, said
-from chiasm.tiny.tokens import IMAGE, tokenizer
-from chiasm.tiny.tower import pixels
+from chiasm.tiny.tokens import tokenizer
 
-PICTURE: Final = f"USER: {IMAGE * shape.PATCHES}\n"
-# Some pictures are taken away: with nothing to see, the model then guesses between the options and says nothing odd.
-_BLANKS: Final = 0.08
-# Some scenes are told instead of shown, so that the decoder stays able to answer from text.
+Stage = Literal["align", "instruct", "frozen"]
+# Where the decoder is trained, some scenes are told instead of shown, so that it stays able to answer from text.
 _TOLD: Final = 0.15
+KEPT: Final = (50, 100, 200, 300)
+"""Steps whose weights are kept, for the study of what rises while a model is trained."""
 
 
-def assemble(tower: Path, text: Path, projector: Path | None = None) -> LlavaForConditionalGeneration:
-    """The model out of its stages: `tower.pt`, `text.pt`, and a projector if there is one already."""
-    words = tokenizer()
-    model = shape.llava(words)
-    clip = shape.clip(words)
-    clip.load_state_dict(torch.load(tower, weights_only=True))
-    model.model.vision_tower.load_state_dict(_vision(clip))
-    decoder = shape.decoder(words)
+def assemble(model: PreTrainedModel, text: Path, encoder: dict[str, Tensor]) -> Any:
+    """`model` with the decoder of `text.pt` and the tensors of its encoder by their names in the model."""
+    decoder = shape.decoder(tokenizer())
     decoder.load_state_dict(torch.load(text, weights_only=True))
-    model.model.language_model.load_state_dict(decoder.model.state_dict())
-    model.lm_head.load_state_dict(decoder.lm_head.state_dict())
-    if projector is not None:
-        model.model.multi_modal_projector.load_state_dict(torch.load(projector, weights_only=True))
+    own = {
+        f"model.language_model.{name.removeprefix('model.')}" if name.startswith("model.") else name: tensor
+        for name, tensor in decoder.state_dict().items()
+    }
+    left = model.load_state_dict(own | encoder, strict=False)
+    if left.unexpected_keys or any("projector" not in key and "newline" not in key for key in left.missing_keys):
+        raise RuntimeError(f"the stages do not make up the model: {left}")
     return model
 
 
-def _vision(clip: CLIPModel) -> dict[str, Tensor]:
-    return clip.vision_model.state_dict()
+def encoder_of(kind: Literal["vision", "audio"], file: Path) -> dict[str, Tensor]:
+    """The tensors of a trained encoder by their names in the model; of a CLIP model, only those of its tower."""
+    held: dict[str, Tensor] = torch.load(file, weights_only=True)
+    start = "vision_model." if any(name.startswith("vision_model.") for name in held) else ""
+    return {
+        f"model.{kind}_tower.{name.removeprefix(start)}": tensor
+        for name, tensor in held.items()
+        if name.startswith(start)
+    }
 
 
-def answer_scores(model: LlavaForConditionalGeneration, batch: Batch, pictures: Tensor | None) -> Tensor:
-    """The scores (N, V) of the tokens in `batch.said`. `pictures` fill the image tokens in order.
+def answer_scores(sense: Sense, batch: Batch, features: Float[Tensor, "B N D"] | None) -> Float[Tensor, "S V"]:
+    """The scores of the tokens in `batch.said`. `features` fill, through the projector, the places of the mark.
 
-    This is the model's own way, with the packed mask: features of the tower's last layer but one, through the
-    projector, into the places of the image tokens.
+    This is the model's own way, with the packed mask.
     """
-    inner = model.model
-    embedded = inner.language_model.embed_tokens(batch.ids)
-    if pictures is not None:
-        with torch.no_grad():
-            seen = inner.vision_tower(pixel_values=pictures, output_hidden_states=True).hidden_states[-2][:, 1:]
-        shown = inner.multi_modal_projector(seen)
-        places = (batch.ids == model.config.image_token_id)[..., None].expand_as(embedded)
+    decoder = sense.decoder
+    embedded = decoder.embed_tokens(batch.ids)
+    if features is not None:
+        shown = sense.project(features)
+        places = (batch.ids == tokenizer().convert_tokens_to_ids(sense.mark))[..., None].expand_as(embedded)
         embedded = embedded.masked_scatter(places, shown.to(embedded.dtype))
-    states = inner.language_model(
+    states = decoder(
         inputs_embeds=embedded, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
     ).last_hidden_state
-    return model.lm_head(states[batch.said])
+    return sense.model.lm_head(states[batch.said])
 
 
-def pictures_of(rows: Sequence[Row], rng: random.Random) -> Tensor | None:
-    """The pictures of the rows that show one, some of them blanked."""
-    shown = [row.scene for row in rows if row.scene is not None and row.prefix == PICTURE]
-    if not shown:
-        return None
-    stack = pixels(shown)
-    for number in range(len(shown)):
-        if rng.random() < _BLANKS:
-            stack[number] = blank_pixels()
-    return stack
-
-
-def blank_pixels() -> Tensor:
-    """A mid-grey picture as the processor would give it, (3, 1, 1)."""
-    mean, spread = (torch.tensor(values).view(3, 1, 1) for values in (shape.MEAN, shape.SPREAD))
-    return (128 / 255 - mean) / spread
-
-
-def align_rows(rng: random.Random, batch: int) -> list[Row]:
-    """Captions only, two per picture."""
+def align_rows(sense: Sense, rng: random.Random, batch: int) -> list[Row]:
+    """Captions only, two per input."""
     rows = []
     for _ in range(batch):
-        scene = train_scene(rng, (1, 2, 3, 4))
-        blocks = [caption_block(scene, rng), caption_block(scene, rng, spoken=rng.random() < 0.3)]
-        rows.append(Row(PICTURE, blocks, ["caption", "caption"], scene))
+        subject = sense.draw(rng, simple=True)
+        blocks = [caption_block(subject, rng), caption_block(subject, rng, spoken=rng.random() < 0.3)]
+        rows.append(Row(sense.prefix, blocks, ["caption", "caption"], subject))
     return rows
 
 
-def instruct_rows(rng: random.Random, batch: int) -> list[Row]:
-    """A caption and questions behind each picture, some scenes told instead of shown."""
-    rows = []
-    for _ in range(batch):
-        scene = train_scene(rng)
-        told = rng.random() < _TOLD
-        row = scene_row(scene, f"USER: {caption(scene, rng)}\n" if told else PICTURE, mix(0.25), 8, rng, captions=0.6)
-        if told:
-            row = replace(row, kinds=[f"text {kind}" if kind[0].isupper() else kind for kind in row.kinds])
-        rows.append(row)
-    return rows
+def instruct_rows(sense: Sense, rng: random.Random, batch: int, told: float = 0.0) -> list[Row]:
+    """A caption and questions behind each input; a share `told` of the packs is told in words instead."""
+    return [
+        _told(rng) if rng.random() < told else row_of(sense.draw(rng, False), sense.prefix, sense.kinds, 8, rng, 0.6)
+        for _ in range(batch)
+    ]
 
 
-def fit(path: Path, model: LlavaForConditionalGeneration, stage: str, steps: int, batch: int = 32) -> dict[str, float]:
-    """Trains and writes `model.pt`. `stage` is align, instruct or frozen.
+def _told(rng: random.Random) -> Row:
+    source = rng.random()
+    if source < 0.7:
+        row = told_row(train_scene(rng), mix(0.25), 8, rng, captions=0.6)
+    elif source < 0.85:
+        row = moving_row(rng)
+    else:
+        row = told_row(drawn_train(draw_melody, rng), MELODY_KINDS, 8, rng, captions=0.6)
+    return Row(row.prefix, row.blocks, [kind if kind == "caption" else f"told {kind}" for kind in row.kinds], row.scene)
+
+
+def fit(path: Path, sense: Sense, stage: Stage, steps: int, batch: int = 32) -> dict[str, float]:
+    """Trains and writes `model.pt`, and before it `model-50.pt` and so on for the steps in `KEPT`.
 
     align: the projector on captions. frozen: the projector on instructions. instruct: projector and decoder.
     """
+    model = sense.model
     model.requires_grad_(False)
-    model.model.multi_modal_projector.requires_grad_(True)
+    sense.projector.requires_grad_(True)
     if stage == "instruct":
-        model.model.language_model.requires_grad_(True)
+        sense.decoder.requires_grad_(True)
         model.lm_head.requires_grad_(True)
     model.train()
     made = optimizers(model, matrices=0.01, others=2e-3)
@@ -126,12 +116,15 @@ def fit(path: Path, model: LlavaForConditionalGeneration, stage: str, steps: int
     run.open({"model": model}, made)
     reached: dict[str, float] = {}
     while run.step < steps:
+        if run.step in KEPT and stage != "align":
+            torch.save(model.state_dict(), path / f"model-{run.step}.pt")
         rng = random.Random(f"{stage}/{run.step}")
         schedule(made, run.step / steps)
-        rows = align_rows(rng, batch) if stage == "align" else instruct_rows(rng, batch)
+        told = _TOLD if stage == "instruct" else 0.0
+        rows = align_rows(sense, rng, batch) if stage == "align" else instruct_rows(sense, rng, batch, told)
         packed = packer.pack([(row.prefix, row.blocks) for row in rows])
         with torch.autocast("cpu", torch.bfloat16):
-            scores = answer_scores(model, packed, pictures_of(rows, rng))
+            scores = answer_scores(sense, packed, perceived(sense, rows, rng))
         loss = said(scores, packed)
         update(model, made, loss)
         reached = run.tick({"loss": float(loss.detach()), **heard(scores, packed, rows)}, every=25) or reached
@@ -139,3 +132,9 @@ def fit(path: Path, model: LlavaForConditionalGeneration, stage: str, steps: int
     run.save({"model": model}, made, always=True)
     torch.save(model.state_dict(), path / "model.pt")
     return reached
+
+
+def perceived(sense: Sense, rows: Sequence[Row], rng: random.Random) -> Float[Tensor, "B N D"] | None:
+    """The features of the rows that show what they are about; None if all are told."""
+    shown = [row.scene for row in rows if row.scene is not None and row.prefix == sense.prefix]
+    return sense.perceive(shown, rng) if shown else None

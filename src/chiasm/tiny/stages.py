@@ -1,7 +1,5 @@
 """The stages of training, each a loop that a killed process continues."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 
@@ -11,7 +9,8 @@ from torch.nn import functional as F
 from transformers import LlamaForCausalLM
 
 from chiasm.tiny import shape
-from chiasm.tiny.course import Row, recall_rows, text_rows, train_scene
+from chiasm.tiny.course import Row, recall_rows, text_rows
+from chiasm.tiny.encoders import seen_scene
 from chiasm.tiny.packs import Batch, Packer
 from chiasm.tiny.runs import Run, optimizers, schedule, update
 from chiasm.tiny.tokens import tokenizer
@@ -35,7 +34,7 @@ def tower(path: Path, steps: int = 900, batch: int = 64) -> dict[str, float]:
     while run.step < steps:
         rng = random.Random(f"tower/{run.step}")
         schedule(made, run.step / steps)
-        loss, marks = task.losses([train_scene(rng, (1, 1, 2, 3, 4)) for _ in range(batch)], rng)
+        loss, marks = task.losses([seen_scene(rng) for _ in range(batch)], rng)
         update(torch.nn.ModuleDict(modules), made, loss)
         reached = run.tick({"loss": float(loss.detach()), **marks}, every=25) or reached
         run.save(modules, made)
@@ -44,7 +43,7 @@ def tower(path: Path, steps: int = 900, batch: int = 64) -> dict[str, float]:
     return reached
 
 
-def recall(path: Path, steps: int = 740, batch: int = 32, stop: int | None = None) -> dict[str, float]:
+def recall(path: Path, steps: int = 900, batch: int = 32, stop: int | None = None) -> dict[str, float]:
     """Stage 2, first half: a decoder of four layers learns to look things up. Writes `recall.pt`.
 
     `stop` ends the process early, at that step; the next call continues.
@@ -53,7 +52,7 @@ def recall(path: Path, steps: int = 740, batch: int = 32, stop: int | None = Non
     return _read(path, model, "recall", steps, batch, stop)
 
 
-def text(path: Path, recalled: Path, steps: int = 880, batch: int = 32) -> dict[str, float]:
+def text(path: Path, recalled: Path, steps: int = 1700, batch: int = 32) -> dict[str, float]:
     """Stage 2, second half: the decoder of full depth, grown from `recall.pt`. Writes `text.pt`.
 
     Four layers learn to look things up in fewer and cheaper steps than six; the two that are added start as identity.

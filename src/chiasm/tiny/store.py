@@ -1,34 +1,59 @@
 """Where the shipped weights become directories that `from_pretrained` opens."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHIPPED: Final = Path(__file__).parent / "weights"
 BASE: Final = "tiny"
 RANDOM: Final = "tiny-random"
-# What each name is, in the words that `chiasm models` prints.
-NAMES: Final = {
-    "tiny": "the finished model: tower, projector and decoder after instruction tuning",
-    "tiny@tower": "stage 1: the vision tower with its contrastive text head (a CLIPModel)",
-    "tiny@text": "stage 2: the decoder taught on text only, behind a projector with random weights",
-    "tiny@aligned": "stage 3: the projector aligned on captions, tower and decoder frozen",
-    "tiny@frozen": "the projector tuned on instructions, tower and decoder frozen",
-    "tiny@noalign": "instruction tuning without the alignment stage",
-    "tiny-random": "the same shape with random weights: the control",
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a name is, of which class, and the model whose tensors it shares; None if its file holds all of them."""
+
+    about: str
+    base: str | None
+    kind: Literal["llava", "clip", "resampler", "video", "audio"] = "llava"
+
+
+_STEPS: Final = (50, 100, 200, 300)
+MODELS: Final = {
+    "tiny": Model("the finished model: tower, projector and decoder after instruction tuning", None),
+    "tiny@tower": Model("stage 1: the vision tower with its contrastive text head (a CLIPModel)", None, "clip"),
+    "tiny@text": Model("stage 2: the decoder taught on text only, behind a projector with random weights", "tiny"),
+    "tiny@aligned": Model("stage 3: the projector aligned on captions, tower and decoder frozen", "tiny@text"),
+    "tiny@frozen": Model("the projector tuned on instructions, tower and decoder frozen", "tiny@text"),
+    **{f"tiny@frozen-{n}": Model(f"`tiny@frozen` after {n} steps of 400", "tiny@text") for n in _STEPS},
+    "tiny@noalign": Model("instruction tuning without the alignment stage", "tiny"),
+    "tiny@supervised": Model("`tiny@frozen` with a tower taught by labels alone", "tiny@text"),
+    "tiny@mae": Model("`tiny@frozen` with a masked autoencoder as tower", "tiny@text"),
+    "tiny@resampler": Model(
+        "`tiny@frozen` with nine image tokens, from a Perceiver resampler", "tiny@text", "resampler"
+    ),
+    "tiny@video": Model(
+        "videos on the frozen text decoder: a LLaVA-NeXT-Video (opening it takes torchvision)", "tiny@text", "video"
+    ),
+    "tiny@audio": Model("sounds on the frozen text decoder: a Qwen2-Audio", "tiny@text", "audio"),
+    RANDOM: Model("the same shape as `tiny` with random weights: the control", None),
 }
+# What each name is, in the words that `chiasm models` prints.
+NAMES: Final = {name: model.about for name, model in MODELS.items()}
 
 
 def names() -> tuple[str, ...]:
     """The names that `directory` accepts and whose weights are shipped."""
-    return tuple(name for name in NAMES if name == RANDOM or _source(name).exists())
+    return tuple(name for name in MODELS if name == RANDOM or _source(name).exists())
 
 
 def directory(name: str = BASE) -> Path:
@@ -38,7 +63,7 @@ def directory(name: str = BASE) -> Path:
     one; it is written elsewhere and renamed, so that neither a crash nor two processes leave half of one.
     Errors: ValueError for a name that is not shipped.
     """
-    if name not in NAMES or (name != RANDOM and not _source(name).exists()):
+    if name not in MODELS or (name != RANDOM and not _source(name).exists()):
         raise ValueError(f"no embedded model is called {name!r}; there are {', '.join(names())}")
     place = _cache() / f"{name}-{_fingerprint(name)}"
     if not (place / "config.json").exists():
@@ -46,10 +71,21 @@ def directory(name: str = BASE) -> Path:
     return place
 
 
-def _source(name: str) -> Path:
-    """The file whose tensors make the model, together with those of `tiny`."""
+def _source(name: str, root: Path = SHIPPED) -> Path:
+    """The file of the tensors that a model does not share with its base."""
     stem = "model" if name == BASE else name.removeprefix(f"{BASE}@")
-    return SHIPPED / f"{stem}.safetensors"
+    return root / f"{stem}.safetensors"
+
+
+def _chain(name: str) -> list[str]:
+    """The model and those it is built on, the first of them first."""
+    base = MODELS[name].base
+    return [*(_chain(base) if base else []), name]
+
+
+def sources(name: str) -> tuple[Path, ...]:
+    """The files that a model's weights are made of; none for the random twin."""
+    return () if name == RANDOM else tuple(_source(part) for part in _chain(name))
 
 
 def _cache() -> Path:
@@ -62,14 +98,8 @@ def _cache() -> Path:
 
 @cache
 def _fingerprint(name: str) -> str:
-    digest = hashlib.sha256()
-    files = [path for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem in ("tokens", "shape")]
-    if name != RANDOM:
-        files += [_source(BASE), _source(name)]
-    for path in files:
-        if path.exists():
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    code = [path for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem in ("tokens", "shape")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in (*code, *sources(name)))).hexdigest()[:12]
 
 
 def _atomically(place: Path, fill: Callable[[Path], None]) -> None:
@@ -93,45 +123,51 @@ def _fill(name: str, part: Path) -> None:
     from chiasm.tiny.tokens import tokenizer
 
     words = tokenizer()
-    if name == "tiny@tower":
-        model = shape.clip(words)
-        shape.clip_processor().save_pretrained(part)
-    else:
-        model = shape.llava(words)
-        shape.processor(words).save_pretrained(part)
+    match MODELS[name].kind:
+        case "clip":
+            model: Any = shape.clip(words)
+            processor: Any = shape.clip_processor()
+        case "video":
+            model, processor = shape.llava_next_video(words), shape.video_processor(words)
+        case "audio":
+            model, processor = shape.qwen2_audio(words), shape.audio_processor(words)
+        case "resampler":
+            model, processor = shape.resampler(words), shape.resampler_processor(words)
+        case "llava":
+            model, processor = shape.llava(words), shape.processor(words)
+    processor.save_pretrained(part)
     if name != RANDOM:
-        # A variant's file holds the tensors that differ from the finished model's; the tower's holds all of its own.
-        sources = [_source(name)] if name == "tiny@tower" else [_source(BASE), _source(name)]
-        _load(model, sources)
+        _load(model, name)
     # The numbers are those of half precision; computing in it would be slow and rough on a CPU.
     model.half().float().save_pretrained(part)
 
 
-def _load(model: object, sources: list[Path]) -> None:
+def _load(model: Any, name: str) -> None:
     from safetensors.torch import load_file
 
-    tensors = {key: value for source in sources for key, value in load_file(source).items()}
-    model.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True)
+    *bases, own = (load_file(_source(part)) for part in _chain(name))
+    known = model.state_dict().keys()
+    # A model for sounds shares the decoder of its base, not the eyes.
+    shared = {key: value for base in bases for key, value in base.items() if key in known}
+    model.load_state_dict({key: value.float() for key, value in (shared | own).items()}, strict=True)
 
 
-def export(states: dict[str, dict[str, object]], target: Path = SHIPPED) -> None:
-    """Writes state dicts by name as half-precision files: `tiny` and `tiny@tower` whole, the others as differences.
+def export(states: Mapping[str, Mapping[str, "Tensor"]], target: Path = SHIPPED) -> None:
+    """Writes state dicts by name as half-precision files, each as its difference from its base.
 
-    `states` must hold `tiny`, or the directory already has it.
+    A base must be among the states or in the directory already.
     """
     import torch
     from safetensors.torch import load_file, save_file
 
     target.mkdir(parents=True, exist_ok=True)
-    halves = {
-        name: {key: value.detach().to(torch.float16).contiguous() for key, value in state.items()}
-        for name, state in states.items()
-    }
-    base = halves[BASE] if BASE in halves else load_file(target / "model.safetensors")
-    for name, state in halves.items():
-        whole = name in (BASE, "tiny@tower")
-        kept = state if whole else {k: v for k, v in state.items() if not torch.equal(v, base[k])}
-        file = target / ("model.safetensors" if name == BASE else f"{name.split('@')[1]}.safetensors")
-        save_file(kept, file)
+    for name in MODELS:
+        if name not in states:
+            continue
+        *bases, _ = _chain(name)
+        shared = {key: value for base in bases for key, value in load_file(_source(base, target)).items()}
+        state = {key: value.detach().to(torch.float16).contiguous() for key, value in states[name].items()}
+        kept = {k: v for k, v in state.items() if k not in shared or not torch.equal(v, shared[k])}
+        save_file(kept, _source(name, target))
         # safetensors writes for the owner alone; a package is read by everyone.
-        file.chmod(0o644)
+        _source(name, target).chmod(0o644)

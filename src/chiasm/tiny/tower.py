@@ -1,7 +1,5 @@
 """Stage 1: the vision tower alone, taught to name what each patch shows and to match pictures with captions."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from typing import Final
