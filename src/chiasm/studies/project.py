@@ -222,9 +222,8 @@ def aligned(
     if count:
         setting = setting_of("ft-proj")
         rows = [encode_training(other, example) for example in captions]
-        epochs = spec.align_steps * 32 / len(rows)
         trainable(other, setting)
-        result = tune(other, rows, setting, Options(epochs=epochs, batch=32, scale=spec.scale, seed=seed))
+        result = tune(other, rows, setting, Options(steps=spec.align_steps, batch=32, scale=spec.scale, seed=seed))
     tokens = len(other.encode(captions[0], instruction="").spans["image"])
     row = {
         "projector": projector,

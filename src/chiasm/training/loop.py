@@ -33,14 +33,15 @@ TRAINED: Final = "trained.safetensors"
 class Options:
     """How a setting is trained here.
 
-    `batch`: examples per step (0: the setting's own). `at_once`: of these, how many go through the model together.
-    `scale`: multiplies the setting's rates; None takes 4096 / width, as hidden matrices under Adam ask for (Yang et
-    al. 2022, table 3: rates go with 1 / width), so that small models move as far as the published one. `reused`:
-    batches hold features of a frozen tower. `out`: where what was trained is written (`TRAINED`), and checkpoints every
-    `save_every` steps (0: none).
+    `steps` (0: what `epochs` gives) ends it after so many. `batch`: examples per step (0: the setting's own).
+    `at_once`: of these, how many go through the model together. `scale`: multiplies the setting's rates; None takes
+    4096 / width, as hidden matrices under Adam ask for (Yang et al. 2022, table 3: rates go with 1 / width), so that
+    small models move as far as the published one. `reused`: batches hold features of a frozen tower. `out`: where what
+    was trained is written (`TRAINED`), and checkpoints every `save_every` steps (0: none).
     """
 
     epochs: float = 1.0
+    steps: int = 0
     batch: int = 0
     at_once: int = 0
     scale: float | None = None
@@ -128,10 +129,11 @@ class _Trainer(Trainer):
         at_once = min(options.at_once or batch_here, batch_here)
         if not at_once or batch_here % at_once:
             raise ChiasmError(f"batches of {batch_here}", f"{at_once} at once do not divide them", "Choose a divisor")
-        steps = max(1, math.ceil(len(rows) / batch) * options.epochs)
+        steps = options.steps or max(1, math.ceil(len(rows) / batch) * options.epochs)
         arguments = TrainingArguments(
             output_dir=str(out),
             num_train_epochs=options.epochs,
+            max_steps=options.steps or -1,
             per_device_train_batch_size=at_once,
             gradient_accumulation_steps=batch_here // at_once,
             learning_rate=setting.rate * self.scale,
@@ -178,7 +180,8 @@ class _Trainer(Trainer):
         """One step; a loss that is no number ends the loop before the optimiser sees it."""
         good = None
         if self._kept is None or self.state.global_step - self._kept[0] >= _KEEP_EVERY:
-            good = state_of(self.view) if self.accelerator.num_processes == 1 else {}
+            # A process holds only its shards of the state under FSDP: checkpoints are what is left then.
+            good = {} if self.is_fsdp_enabled else state_of(self.view)
         loss = super().training_step(model, inputs, num_items_in_batch)
         everywhere = self.accelerator.gather(loss.detach().reshape(1))
         if not bool(torch.isfinite(everywhere).all()):

@@ -1,5 +1,6 @@
 """Which parameters train, and the values they had before."""
 
+import warnings
 from collections.abc import Collection, Mapping
 from typing import Final, final
 
@@ -69,7 +70,10 @@ def _adapted(view: ModelView, rank: int) -> ModelView:
     inside = {id(m) for layer in view.layers for m in layer.modules() if isinstance(m, nn.Linear)}
     names = [name for name, module in view.model.named_modules() if id(module) in inside]
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=_DROPOUT, target_modules=names)
-    return ModelView(get_peft_model(view.model, config), view.processor, view.name)
+    with warnings.catch_warnings():
+        # PEFT 0.21 asks transformers 5.23 for a name that the latter renames.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        return ModelView(get_peft_model(view.model, config), view.processor, view.name)
 
 
 @final
