@@ -66,7 +66,10 @@ def align(
     inputs = {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in encoded.inputs.items()}
     encoded = Encoded(encoded.example_id, inputs, encoded.spans, "")
     blocks = find_blocks(view, encoded)
-    rows, results = [], {}
+    kept = out / "align.json"
+    # Rows that are not measured now stay as they were measured.
+    results = json.loads(kept.read_text())["results"] if only and kept.exists() else {}
+    facts = machine(device, threads)
     sizes = Sizes(
         layers=chosen.layers,
         width=chosen.width,
@@ -85,22 +88,27 @@ def align(
         prices = [measure.price(sizes) for measure in sets[name]()]
         bound = BOUNDS.get(name)
         held = sum(price.bytes for price in prices)
-        results[name] = {"ratio": asdict(ratio), "bound": bound, "bytes": held}
-        told = f"{ratio.median:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
-        print(f"{name}: {told}", flush=True)
-        rows.append((name, told, "" if bound is None else f"{bound:.2f}", f"{held / 1e6:.0f} MB"))
+        load = facts["load average at the start"]
+        results[name] = {"ratio": asdict(ratio), "bound": bound, "bytes": held, "load": load}
+
+    rows = [_row(name, found) for name, found in results.items()]
     sheet = Sheet(
         f"Reading states beside a plain forward ({chosen.layers} layers, width {chosen.width}, {chosen.length} tokens)",
-        ("measures", "time, in plain forwards", "must be at most", "held, any number of examples"),
+        ("measures", "time, in plain forwards", "must be at most", "repeats", "held, any number of examples"),
         rows,
-        [f"Median (least to largest) of {repeats} ratios, each to the plain forwards run just before and after it."],
+        ["Median (least to largest) of ratios, each to the plain forwards run just before and after it."],
     )
     sheet.show(Console())
     out.mkdir(parents=True, exist_ok=True)
-    facts = machine(device, threads)
     (out / "align.json").write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n")
     told = "\n".join(f"- {key}: {value}" for key, value in facts.items())
     (out / "align.md").write_text(f"# What alignment measures cost\n\n{told}\n\n{sheet.markdown()}")
+
+
+def _row(name: str, found: dict) -> tuple[str, ...]:
+    ratio, bound = found["ratio"], found["bound"]
+    told = f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
+    return name, told, "" if bound is None else f"{bound:.2f}", str(ratio["n"]), f"{found['bytes'] / 1e6:.0f} MB"
 
 
 def _sets(view: ModelView, centres: Centres) -> dict[str, Callable[[], Sequence[Measure]]]:

@@ -72,41 +72,33 @@ def test_a_decoder_without_a_final_norm():
 @pytest.mark.heavy
 def test_ten_thousand_examples_need_no_more_memory_than_a_hundred():
     view = view_of("llava")
-    few = [encoded(view, seed=seed) for seed in range(8)]
-    wish = wanted(view, few)
-    rng = np.random.default_rng(0)
-    layers, width = view.n_layers, view.width
-    states = torch.from_numpy(rng.standard_normal((8, 24, width)).astype(np.float32))
+    wish = replace(wanted(view, [encoded(view, seed=seed) for seed in range(8)]), layers=1)
+    at_once, tokens = 50, 4
+    states = torch.randn(2, at_once * 2 * tokens, view.width)
+    block = view.layers[0]
     inputs = {
-        names: torch.randn(24, view.layers[0].get_submodule(names[0]).in_features)
-        for names in (("self_attn.q_proj",), ("mlp.down_proj",))
+        (name,): torch.randn(states.shape[1], block.get_submodule(name).in_features)
+        for name in ("self_attn.q_proj", "mlp.down_proj")
     }
-    segments = tuple(
-        Segment(e, s, 8 * e + 4 * k, 8 * e + 4 * k + 4) for e in range(3) for k, s in enumerate(("image", "question"))
-    )
+    places = [(example, span) for example in range(at_once) for span in ("image", "question")]
+    segments = tuple(Segment(e, span, tokens * k, tokens * (k + 1)) for k, (e, span) in enumerate(places))
 
     def peak(examples: int) -> tuple[int, int]:
-        made = [m for m in measures(wish) if m.name != "geometry"]
-        reservoirs = [m for m in measures(wish) if m.name == "geometry"]
-        for measure in reservoirs:
-            measure.reservoir.size = 32
-        made += reservoirs
-        for first in range(0, examples, 3):
-            batch = Batch(tuple(f"e{first + k}" for k in range(3)), segments, np.arange(24))
-            for layer in range(layers + 1):
-                seen = Seen(batch, layer, "residual", states[layer])
-                for measure in made:
-                    measure.see(seen)
-                for names, x in inputs.items() if layer < layers else ():
-                    for measure in made:
-                        if measure.wants_inputs:
-                            measure.see_inputs(layer, names, batch, x)
+        made = measures(wish)
+        for measure in made:
+            if measure.name == "geometry":
+                measure.reservoir.size = 32  # else a hundred examples would not fill it
+        for first in range(0, examples, at_once):
+            batch = Batch(tuple(f"e{first + k}" for k in range(at_once)), segments, np.arange(states.shape[1]))
             for measure in made:
+                for layer in (0, 1):
+                    measure.see(Seen(batch, layer, "residual", states[layer]))
+                for names, x in inputs.items() if measure.wants_inputs else ():
+                    measure.see_inputs(0, names, batch, x)
                 measure.end(batch)
             if first == 0:
                 reset_peak("cpu")
-        kept = sum(value.nbytes for measure in made for value in measure.state().values())
-        return peak_bytes("cpu"), kept
+        return peak_bytes("cpu"), sum(value.nbytes for measure in made for value in measure.state().values())
 
     peak(100)  # what is loaded and compiled on first use stays
     small, large = peak(100), peak(10_000)

@@ -7,6 +7,7 @@ from chiasm.api.comparing import compare
 from chiasm.api.evals import check, evaluate
 from chiasm.api.flows import flow
 from chiasm.api.looking import look
+from chiasm.api.papering import paper
 from chiasm.api.projecting import project
 from chiasm.api.pruning import prune
 from chiasm.api.shared import SCENES, Data, Model, load

@@ -90,6 +90,8 @@ def align(
     from chiasm.studies.align_spec import DEFAULT_SPANS
 
     if paper:
+        if as_released or token_pairs or by_task or task or objects or apart is not None:
+            raise ChiasmError("--paper", "an option was given that it has not", "Give that option for one model alone")
         _paper(model, compare, study, span, twin, place)
         return
 

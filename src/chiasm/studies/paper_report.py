@@ -74,8 +74,11 @@ class PaperReporter(Reporter):
 
     def command(self) -> str:
         spec: dict[str, Any] = {"model": "--paper", **{k: v for k, v in self.spec.items() if k not in _FIXED}}
+        if len(set(self.spec["data"])) == 1:
+            # Several sources are those that the models' names stand for.
+            spec["data"] = self.spec["data"][0]
         names = " ".join(shlex.quote(name) for name in self.spec["models"])
-        defaults = resolved(PaperSpec(models=("a",), data=("scenes",)))
+        defaults = resolved(PaperSpec(models=("a",), data=("scenes",))) | {"data": "scenes"}
         text = command_line("align", spec, defaults).replace("--paper", f"--paper --compare {names}", 1)
         return without_machine_paths(text)
 
