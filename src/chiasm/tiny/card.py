@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from chiasm.core.statistics import proportion_interval
 from chiasm.tiny.evaluate import WORLDS, accuracy, world_of, zero_shot
 from chiasm.tiny.store import MODELS, NAMES, SHIPPED, directory, names, sources
 
@@ -91,6 +92,12 @@ def share(part: Measured) -> str:
     return f"{100 * part['right'] / part['n']:.1f} %"
 
 
+def between(part: Measured) -> str:
+    """The share of right answers and its 95 % interval (Wilson), in words."""
+    found = proportion_interval(part["right"], part["n"])
+    return f"{share(part)} ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+
 def _types(card: Measured, name: str) -> list[str]:
     """A table by type: right, with a blank input, the most common answer."""
     own, blank = card["measured"][name]["media"], card["measured"][name]["blank"]
@@ -101,8 +108,8 @@ def _types(card: Measured, name: str) -> list[str]:
     ]
     for kind, seen in own["types"].items():
         most = {"right": seen["majority"], "n": seen["n"]}
-        lines.append(f"| {kind} | {share(seen)} | {share(blank['types'][kind])} | {share(most)} |")
-    return [*lines, f"| all | {share(own)} | {share(blank)} | |", ""]
+        lines.append(f"| {kind} | {between(seen)} | {share(blank['types'][kind])} | {share(most)} |")
+    return [*lines, f"| all | {between(own)} | {share(blank)} | |", ""]
 
 
 def _variants(card: Measured) -> list[str]:
@@ -110,7 +117,7 @@ def _variants(card: Measured) -> list[str]:
     for name, about in NAMES.items():
         seen = card["measured"].get(name, {}).get("media")
         if seen is not None:
-            lines.append(f"| `{name}` | {about} | {share(seen)} | {seen['n']} |")
+            lines.append(f"| `{name}` | {about} | {between(seen)} | {seen['n']} |")
     return [*lines, ""]
 
 
@@ -118,7 +125,7 @@ def _told(card: Measured) -> list[str]:
     lines = ["| name | world | type | right | questions |", "|---|---|---|---|---|"]
     for name in _TOLD:
         for world, told in card["measured"].get(name, {}).get("captions", {}).items():
-            lines.append(f"| `{name}` | `{world}` | all | {share(told)} | {told['n']} |")
+            lines.append(f"| `{name}` | `{world}` | all | {between(told)} | {told['n']} |")
             for kind, part in told["types"].items():
                 lines.append(f"| | | {kind} | {share(part)} | {part['n']} |")
     return [*lines, ""]
@@ -148,7 +155,7 @@ def render(card: Measured) -> str:
         "procedural world `scenes`, and is made to be studied, not to be used on photographs.",
         "",
         f"All figures: held-out examples (split by a hash of their content), seed {card['seed']}, greedy generation in",
-        "float32, an answer right when it equals the label, case aside.",
+        "float32, an answer right when it equals the label, case aside. In brackets the 95 % interval (Wilson), in %.",
         "",
         "## Accuracy",
         "",
