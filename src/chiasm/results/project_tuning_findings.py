@@ -50,6 +50,9 @@ def _best(
     base = pooled(predictions, domain, "zero-shot")
     if score is None:
         return None
+    if float(score.mean) == 0:
+        text = f"On {domain} no setting names one picture right in a free answer (n = {score.n} pictures)."
+        return Finding(text, 80.0)
     text = f"On {domain}, {name} answers best: macro-F1 {score.mean:.3f} ({score.low:.3f} to {score.high:.3f}, n = "
     text += f"{score.n} pictures, {part.filter(setting=name).height} seeds)"
     text += f", from {base.mean:.3f} untuned" if base is not None and name != "zero-shot" else ""

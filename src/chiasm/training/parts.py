@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError, MissingExtraError
+from chiasm.models.towers import unread_parameters
 from chiasm.models.view import ModelView
 from chiasm.training.settings import Part, Setting
 
@@ -36,30 +37,15 @@ def trainable(view: ModelView, setting: Setting) -> ModelView:
 
 def parts_of(view: ModelView) -> dict[str, Part]:
     """The part of the model that each parameter belongs to; a tower's unread end belongs to none."""
-    tower = {id(p) for p in view.vision_tower.parameters()} - _unread(view)
+    unread = unread_parameters(view)
+    tower = {id(p) for p in view.vision_tower.parameters()} - unread
     projector = {id(p) for p in view.projector.parameters()} if view.projector is not None else set()
-    unread = _unread(view)
     found: dict[str, Part] = {}
     for name, parameter in view.model.named_parameters():
         if id(parameter) not in unread:
             key = id(parameter)
             found[name] = "projector" if key in projector else "tower" if key in tower else "decoder"
     return found
-
-
-def _unread(view: ModelView) -> set[int]:
-    """Parameters of the tower behind the deepest layer whose states the projector is given."""
-    chosen = getattr(view.config, "vision_feature_layer", None)
-    layers = [m for m in view.vision_tower.modules() if isinstance(m, nn.ModuleList)]
-    if chosen is None or not layers:
-        return set()
-    stack = layers[0]
-    depths = [chosen] if isinstance(chosen, int) else list(chosen)
-    # Hidden state k is the output of layer k - 1, and -1 the last one's.
-    deepest = max(depth if depth >= 0 else len(stack) + 1 + depth for depth in depths)
-    behind = {id(p) for layer in stack[deepest:] for p in layer.parameters()}
-    after = [m for name, m in view.vision_tower.named_modules() if name.rpartition(".")[2] == "post_layernorm"]
-    return behind | {id(p) for m in after for p in m.parameters()}
 
 
 def _adapted(view: ModelView, rank: int) -> ModelView:

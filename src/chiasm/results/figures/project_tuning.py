@@ -14,7 +14,8 @@ _LINES = ((RANDOM, "chance", ":"), (TOWER, "tower zero-shot", "--"), (IMAGE_MLP,
 def tuning_bars(
     tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None, *, width: Width = "page"
 ) -> Figure:
-    """Bars: macro-F1 over seeds with a bootstrap interval; dots: single seeds; lines: references."""
+    """Bars: macro-F1 over seeds with a bootstrap interval; dots: single seeds; diamonds: the most probable
+    label; lines: references."""
     size = SIZES[width]
     own = tuning.filter(projector=OWN)
     domains = own["domain"].unique(maintain_order=True).to_list()
@@ -33,6 +34,8 @@ def tuning_bars(
             axes.errorbar(mean, y, xerr=spread, color=INK, linewidth=0.9, capsize=2, capthick=0.9, zorder=3)
             seeds = own.filter(domain=domain, setting=name)["macro_f1"]
             axes.plot(seeds, [y] * len(seeds), ".", color=INK, markersize=3, zorder=4)
+            most = own.filter(domain=domain, setting=name)["constrained_macro_f1"].mean()
+            axes.plot(most, y, "D", markersize=4, color="white", markeredgecolor=INK, zorder=3)
         for key, title, dash in _LINES:
             rows = pl.DataFrame() if references is None else references.filter(domain=domain, reference=key)
             if rows.height:
@@ -44,6 +47,9 @@ def tuning_bars(
         dress(axes, size, x=f"Macro-F1, {domain}")
     handles = [Line2D([], [], color=COLOURS[1], linestyle=dash, label=title) for title, dash in dict.fromkeys(shown)]
     handles.append(Line2D([], [], color=INK, marker=".", linestyle="", label="one seed"))
+    handles.append(
+        Line2D([], [], marker="D", color="white", markeredgecolor=INK, markersize=4, linestyle="", label="among labels")
+    )
     legend_below(figure, handles, size, "bars: all seeds, 95 % interval over pictures")
     return figure
 
@@ -56,5 +62,5 @@ def tuning_caption(tuning: pl.DataFrame, references: pl.DataFrame | None) -> str
     beside = "" if references is None else " Lines: what needs no language model."
     return (
         f"Macro-F1 of free greedy answers after tuning in each setting ({told}). Answers that name no class count as "
-        f"wrong.{beside}"
+        f"wrong. Diamonds: the most probable of all labels, mean over seeds.{beside}"
     )
