@@ -235,7 +235,7 @@ def _told_apart(answers: pl.DataFrame) -> pl.DataFrame:
     answer = answers.filter(of_answer).select("example_id", "token_id").unique()
     others = answers.filter(~of_answer).join(answer, on=["example_id", "token_id"], how="anti", maintain_order="left")
     lower = pl.col("form") == pl.col("form").str.to_lowercase()
-    pooled = pl.when(lower).then(pl.lit("other option")).otherwise(pl.lit("Other option, capital"))
+    pooled = pl.when(lower).then(pl.lit("other option")).otherwise(pl.lit("other option, capitalised"))
     return pl.concat([answers.filter(of_answer), others.with_columns(form=pooled)])
 
 
