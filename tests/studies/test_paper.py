@@ -118,6 +118,26 @@ def test_a_stopped_run_goes_on_behind_the_models_that_are_finished(views, run, t
                 assert whole[column].to_list() == parts[column].to_list()
 
 
+def test_a_model_that_cannot_be_read_is_recorded_and_the_rest_is_drawn(views, tmp_path):
+    def load(name):
+        if name == "two":
+            raise ChiasmError("load `two`", "it is of no known family", "Name another")
+        return views[name]
+
+    few = {name: found[:3] for name, found in DATA.items()}
+    spec = PaperSpec(models=("one", "two", "random"), data=("photos", "charts", "photos"), twin="random")
+    with RunDirectory.open(tmp_path / "run", spec) as directory:
+        run_paper(spec, load, few, directory)
+    (failure,) = directory.failures()
+    assert failure["example_id"] == "two"
+    assert "no known family" in failure["reason"]
+    found = Run(directory)
+    for name in found.figures:
+        found.figure(name)
+    with pytest.raises(ChiasmError, match="no known family"), RunDirectory.open(tmp_path / "first", spec) as directory:
+        run_paper(spec, lambda name: load("two"), few, directory)
+
+
 def test_names():
     assert checkpoint("out/checkpoint-500") == ("out/checkpoint", 500)
     assert checkpoint("tiny@frozen") == ("", None)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.core.statistics import proportion_interval
 from chiasm.measures.base import Measure
@@ -35,14 +36,23 @@ _KEPT = ("similarity", "geometry", "overlap")
 def run_paper(spec: PaperSpec, load: Load, examples: Mapping[str, Sequence[Example]], directory: RunDirectory) -> None:
     """Fill `directory` with the tables of all models; what is finished of a model is not repeated.
 
-    `examples`: by the names in `spec.data`. One model is in memory at a time.
+    `examples`: by the names in `spec.data`. One model is in memory at a time. One that cannot be loaded, or on which
+    no example is left, is recorded with the reason and the run goes on.
 
-    **Errors:** `ChiasmError` for a model that cannot be loaded, or on which no example is left.
+    **Errors:** `ChiasmError` if that is the first model.
     """
     for index in range(len(spec.models)):
-        if index not in directory.done():
+        if index in directory.done():
+            continue
+        try:
             frames = _one(spec, index, load, examples[spec.data[index]], _place(directory, index))
-            directory.write_shard(index, frames, kept=frames["paper_models"][0]["n"])
+        except ChiasmError as error:
+            # The first one stands in every figure; without another, the rest can still be drawn.
+            if index == 0:
+                raise
+            directory.write_shard(index, {}, failures=[(spec.models[index], str(error))])
+            continue
+        directory.write_shard(index, frames, kept=frames["paper_models"][0]["n"])
     models = directory.table("paper_models").to_dicts()
     together = _together(spec, directory, load, _sharing(models, spec.twin))
     tables = {schema.name: directory.table(schema.name) for schema in MEASURED if schema.name in directory.tables()}
