@@ -43,12 +43,35 @@ def _relation(tables: Tables, groups: Mapping[str, Sequence[str]]) -> list[Findi
             found.append(Finding(f"Score and accuracy over {group} (n = {n}): {'; '.join(told)}{least}.", 90.0))
         else:
             found.append(Finding(f"Over {group} nothing can be related: n = {n}.", 20.0))
+    found += _training(scores, models)
     best = models.sort("accuracy", descending=True).row(0, named=True)
     worst = models.sort("accuracy").row(0, named=True)
     text = (
         f"Accuracy reaches from {worst['accuracy']:.1%} ({worst['model']}) to {best['accuracy']:.1%} ({best['model']}"
     )
     found.append(Finding(f"{text}; n = {worst['n']} and {best['n']} questions).", 50.0))
+    return found
+
+
+def _training(scores: pl.DataFrame, models: pl.DataFrame) -> list[Finding]:
+    """Whether the score rises from the first to the last checkpoint of a run."""
+    found = []
+    rows = scores.join(models.filter(pl.col("step").is_not_null()), on="model", suffix="_model").sort("step")
+    for stem in rows["stem"].unique(maintain_order=True):
+        told = []
+        for name in ("ima_0", "ima_same"):
+            own = rows.filter((pl.col("stem") == stem) & (pl.col("name") == name))
+            if own.height < 2:
+                continue
+            first, last = own.row(0, named=True), own.row(-1, named=True)
+            apart = None not in (first["low"], last["low"]) and (
+                first["low"] > last["high"] or first["high"] < last["low"]
+            )
+            how = ("rises" if last["value"] > first["value"] else "falls") if apart else "does not clearly change"
+            values = f"{first['value']:.3f} ({_bounds(first)}) to {last['value']:.3f} ({_bounds(last)})"
+            told.append(f"{name} {how}, {values}, from step {first['step']} to {last['step']}")
+        if told:
+            found.append(Finding(f"Through the training of {stem}: {'; '.join(told)} (n = {rows['n'].min()}).", 85.0))
     return found
 
 
@@ -87,8 +110,8 @@ def _weights(tables: Tables) -> list[Finding]:
     mean = {c: float(rows[c].mean() or 0.0) for c in ("iou", "null_magnitude", "null_permuted", "null_random")}
     pairs = rows.select("a", "b").unique().height
     text = (
-        f"Half of the weights, kept by Wanda for each span, overlap by {mean['iou']:.2f} (mean over {pairs} pairs of "
-        f"spans and all matrices); magnitude alone accounts for {mean['null_magnitude']:.2f}, shuffled norms give "
+        f"Half of the weights, kept by Wanda for each span, overlap by {mean['iou']:.2f} (mean over all matrices"
+        f"{'' if pairs == 1 else f' and {pairs} pairs of spans'}); magnitude alone accounts for {mean['null_magnitude']:.2f}, shuffled norms give "
         f"{mean['null_permuted']:.2f}, chance {mean['null_random']:.2f}"
     )
     ceiling = rows["ceiling"].drop_nulls()

@@ -115,7 +115,7 @@ def nine(
     """Accuracy against both scores: a row for each group of models (checkpoints of one run, variants)."""
     size = SIZES[width]
     names = in_order(score, "name")
-    figure = new_figure(width, 2.1 * len(groups))
+    figure = new_figure(width, 2.2 * len(groups))
     panels = figure.subplots(len(groups), len(names), squeeze=False, sharey="row")
     score = score.filter(pl.col("statistic") == "mean_token").join(models, on="model", suffix="_model")
     shown = list(dict.fromkeys(m for members in groups.values() for m in members))
@@ -124,25 +124,30 @@ def nine(
             own = score.filter((pl.col("name") == name) & pl.col("model").is_in([*members, *([twin] if twin else [])]))
             for row in own.iter_rows(named=True):
                 k = shown.index(row["model"]) if row["model"] in shown else None
-                _point(axes, row, GREY if k is None else COLOURS[k % 7], "x" if k is None else MARKERS[k % 7])
+                _point(axes, row, k)
             inside = own.filter(pl.col("model").is_in(list(members)))
             dress(axes, size, x=name, y="Right answers (%)" if name == names[0] else "", title=_told(group, inside))
-    marks = [
-        Line2D([], [], color=COLOURS[k % 7], marker=MARKERS[k % 7], markersize=4, linestyle="none", label=model)
-        for k, model in enumerate(shown)
-    ]
+    marks = [Line2D([], [], markersize=4, linestyle="none", label=model, **_mark(k)) for k, model in enumerate(shown)]
     if twin:
         marks.append(Line2D([], [], color=GREY, marker="x", linestyle="none", label=f"control, not counted: {TWIN}"))
     legend_below(figure, marks, size, f"bars: 95 % intervals over examples, {counted(models['n'].to_list())}")
     return figure
 
 
-def _point(axes: Axes, row: dict, colour: str, mark: str) -> None:
+def _mark(k: int | None) -> dict[str, str]:
+    """Colour and shape of a model; open from the eighth on, in the twin's grey where it has no number."""
+    if k is None:
+        return {"color": GREY, "marker": "x"}
+    colour = COLOURS[k % len(COLOURS)]
+    inside = colour if k < len(COLOURS) else "white"
+    return {"color": colour, "marker": MARKERS[k % len(MARKERS)], "markerfacecolor": inside}
+
+
+def _point(axes: Axes, row: dict, k: int | None) -> None:
     across = None if row["low"] is None else [[row["value"] - row["low"]], [row["high"] - row["value"]]]
     up = [[100 * (row["accuracy"] - row["accuracy_low"])], [100 * (row["accuracy_high"] - row["accuracy"])]]
     axes.errorbar(
-        row["value"], 100 * row["accuracy"], xerr=across, yerr=up, color=colour, marker=mark, markersize=4,
-        linewidth=0.8, capsize=2,
+        row["value"], 100 * row["accuracy"], xerr=across, yerr=up, markersize=4, linewidth=0.8, capsize=2, **_mark(k),
     )  # fmt: skip
 
 
@@ -154,7 +159,7 @@ def _told(group: str, rows: pl.DataFrame) -> str:
     found = correlate(rows["value"].to_numpy(), rows["accuracy"].to_numpy())
     if np.isnan(found.spearman):
         return f"{group}: n = {n}, no spread"
-    return f"{group}: n = {n}{few}; Spearman {found.spearman:.2f}, p = {found.p:.2g}"
+    return f"{group}: n = {n}{few};\nSpearman {found.spearman:.2f}, p = {found.p:.2g}"
 
 
 def twenty_two(rows: pl.DataFrame, sparsity: float = 0.5, *, width: Width = "page") -> Figure:
@@ -236,6 +241,9 @@ def twenty_two_layers(rows: pl.DataFrame, sparsity: float = 0.5, *, width: Width
         axes.set_xlabel("Layer", fontsize=size.text, color=INK)
     pairs = rows.select("a", "b").unique().height
     legend_below(
-        figure, handles, size, f"{100 * sparsity:.0f} % left out; mean, least and largest over {pairs} pairs of spans"
+        figure,
+        handles,
+        size,
+        f"{100 * sparsity:.0f} % left out; mean, least and largest over {pairs} pair{'s' * (pairs > 1)} of spans",
     )
     return figure
