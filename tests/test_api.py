@@ -92,7 +92,7 @@ def test_a_sweep_over_all_windows_is_drawn_as_maps(view):
 def test_evaluate_and_its_short_name(view):
     assert chiasm.eval is chiasm.evaluate
     run = chiasm.evaluate(view, data=chosen(), blind=True, max_new_tokens=2)
-    assert run.tables == ["examples", "eval", "blind"]
+    assert {"examples", "eval", "blind"} <= set(run.tables)
     assert isinstance(run.figure("accuracy"), Figure)
 
 

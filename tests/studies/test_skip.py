@@ -23,7 +23,7 @@ from chiasm.models.view import ModelView
 from chiasm.results.skip_schemas import NONE, PEERS, RANDOM_LAYERS, SEARCH
 from chiasm.results.skip_tables import recommended, verdict_rows
 from chiasm.runners import local
-from chiasm.studies.skip import contribution_job
+from chiasm.studies.skip_contributions import contribution_job
 from chiasm.studies.skip_price import price
 from chiasm.studies.skip_search import SEARCHED, as_skips, candidates, in_words
 from chiasm.studies.skip_spec import SkipSpec

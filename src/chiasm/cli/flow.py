@@ -86,9 +86,6 @@ def flow(
 
     out = study.directory("flow", model)
     view = place.load(model)
-    if windows == "centred" and 2 * window > view.n_layers:
-        advice = f"--window {max(1, view.n_layers // 2)} or less tells layers apart"
-        print(f"Windows of {window} layers are wide for a model of {view.n_layers}: {advice}.", file=sys.stderr)
     run = api.flow(
         view,
         **study.arguments(),
@@ -109,4 +106,7 @@ def flow(
         dtype=place.dtype,
         out=out,
     )
+    if windows == "centred" and 2 * window > view.n_layers:
+        advice = f"--window {max(1, view.n_layers // 2)} or less tells layers apart"
+        print(f"Windows of {window} layers are wide for a model of {view.n_layers}: {advice}.", file=sys.stderr)
     tell(run)

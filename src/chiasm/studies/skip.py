@@ -8,15 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import torch
-
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.data.scoring import correct
-from chiasm.interventions import Variant, Window, Zero
-from chiasm.interventions.variant import Component
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.base import Executor, Job, Outcome, Readout
+from chiasm.models.executors.base import Executor
 from chiasm.models.generation import GeneratedAnswer, generate
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.operations import prefill_operations
@@ -32,16 +28,12 @@ from chiasm.results.storage import whole_file
 from chiasm.runners import local
 from chiasm.runners.base import Computed, Work
 from chiasm.studies.common import for_preparing
+from chiasm.studies.skip_contributions import contribution_job, contribution_rows
 from chiasm.studies.skip_price import typical
 from chiasm.studies.skip_recovery import plan_to_train, run_recovery
 from chiasm.studies.skip_search import Candidate, candidates, in_words
 from chiasm.studies.skip_spec import SkipSpec
 
-_PARTS: dict[str, tuple[Component, ...]] = {
-    "ffn": ("mlp",),
-    "attention": ("attention",),
-    "block": ("attention", "mlp"),
-}
 _Reasons = list[tuple[str, str]]
 
 
@@ -176,43 +168,6 @@ class SkipWork(Work[Prepared]):
                     }
                 )
         return rows
-
-
-def contribution_job(forced: Encoded, layers: int) -> Job:
-    """Leaving out each part of each layer for the image rows, read where the forced answer is foretold."""
-    image = tuple(int(p) for p in forced.spans.require("image"))
-    variants = tuple(
-        Variant(f"{part}:{layer}", tuple(Zero(Window(layer, layer + 1, layer), name, image) for name in components))
-        for layer in range(layers)
-        for part, components in _PARTS.items()
-    )
-    last = int(forced.spans.require("last")[-1])
-    positions = (last, *(int(p) for p in forced.spans["answer"][:-1]))
-    return Job(forced, variants, Readout(positions=positions, tokens=forced.answer_tokens, full=True))
-
-
-def contribution_rows(example: Example, job: Job, outcome: Outcome) -> list[dict[str, Any]]:
-    """Divergence and log-probabilities of every variant, as means over the answer's tokens."""
-    assert outcome.full is not None
-    clean, variants = outcome.full[0].double(), outcome.full[1:].double()
-    # A token that is impossible on both sides adds nothing; inf - inf would make it NaN.
-    terms = torch.where(clean.isneginf(), 0.0, clean.exp() * (clean - variants))
-    kl = terms.sum(-1).mean(-1)
-    rows = []
-    for k, variant in enumerate(job.variants):
-        part, _, layer = variant.name.partition(":")
-        rows.append(
-            {
-                "example_id": example.id,
-                "type": example.type,
-                "layer": int(layer),
-                "part": part,
-                "kl": float(kl[k]),
-                "logprob_clean": float(outcome.clean.double().mean()),
-                "logprob_skip": float(outcome.logprobs[k].double().mean()),
-            }
-        )
-    return rows
 
 
 def whole_units(spec: SkipSpec, calibrating: Sequence[Example]) -> list[Example]:
