@@ -65,10 +65,12 @@ def evaluate(
         max_new_tokens=max_new_tokens,
         out=out,
     )
-    measured = set(run.table("metrics")["metric"])
-    if "accuracy" in measured:
+    measured = run.table("metrics")["metric"].unique(maintain_order=True).to_list()
+    # Where something else fits the data better, accuracy stands among the measures only, with their intervals.
+    first = measured[0] == "accuracy"
+    if first:
         _aligned(_right(run, blind))
-    if measured - {"accuracy", "exact_match"}:
+    if not first or set(measured) - {"accuracy", "exact_match"}:
         _aligned(_measures(run, blind))
     for failure in run.directory.failures()[:3]:
         print(f"failed: {failure['example_id']}: {failure['reason']}")
@@ -104,7 +106,7 @@ def _measures(run: "Run", blind: bool) -> list[tuple[str, ...]]:
     unseen = {(row["metric"], row["type"]): row["value"] for row in rows if row["shown"] == "blank"}
     shown = [("measure", "type", "n", "value", "95 % interval", "blind" if blind else "")]
     for row in rows:
-        if row["shown"] == "image" and row["metric"] != "accuracy":
+        if row["shown"] == "image":
             told = OUTCOMES[row["metric"]].told
             value = "-" if row["value"] is None else told(row["value"])
             interval = "-" if row["low"] is None else f"{told(row['low'])} - {told(row['high'])}"

@@ -109,10 +109,11 @@ def _weights(tables: Tables) -> list[Finding]:
     rows = rows.filter(pl.col("model") == name)
     mean = {c: float(rows[c].mean() or 0.0) for c in ("iou", "null_magnitude", "null_permuted", "null_random")}
     pairs = rows.select("a", "b").unique().height
+    over = "all matrices" if pairs == 1 else f"all matrices and {pairs} pairs of spans"
     text = (
-        f"Half of the weights, kept by Wanda for each span, overlap by {mean['iou']:.2f} (mean over all matrices"
-        f"{'' if pairs == 1 else f' and {pairs} pairs of spans'}); magnitude alone accounts for {mean['null_magnitude']:.2f}, shuffled norms give "
-        f"{mean['null_permuted']:.2f}, chance {mean['null_random']:.2f}"
+        f"Half of the weights, kept by Wanda for each span, overlap by {mean['iou']:.2f} (mean over {over}); magnitude "
+        f"alone accounts for {mean['null_magnitude']:.2f}, shuffled norms give {mean['null_permuted']:.2f}, chance "
+        f"{mean['null_random']:.2f}"
     )
     ceiling = rows["ceiling"].drop_nulls()
     text += f", and one span's own halves {float(ceiling.mean() or 0.0):.2f}." if len(ceiling) else "."

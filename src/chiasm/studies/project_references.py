@@ -55,7 +55,7 @@ def _mlp(prepared: Prepared, seed: int) -> list[str]:
     scaler = StandardScaler().fit(prepared.features("train").pooled.numpy())
 
     def shown(part: str) -> Float[np.ndarray, "n V"]:
-        return scaler.transform(prepared.features(part).pooled.numpy())
+        return np.asarray(scaler.transform(prepared.features(part).pooled.numpy()))
 
     known, labels = shown("train"), [item.label for item in domain.train]
     judging = shown("validation") if domain.validation else known

@@ -144,7 +144,8 @@ def lens_map(
     for panel, state in zip(axes, states, strict=True):
         show_image(panel, 1 - 0.35 * (1 - grey), boxes, size, f"hidden state {state}")
         part = rows.filter(pl.col("layer") == state)
-        points = 72 * size.inches / len(states) * (part["x1"] - part["x0"]).median() / image.shape[1]
+        wide = float(np.median((part["x1"] - part["x0"]).to_numpy()))
+        points = 72 * size.inches / len(states) * wide / image.shape[1]
         # A bold letter is about 0.65 of the font's size wide.
         text = float(np.clip(points / (0.65 * 6), 2.5, 6.5))
         fitting = max(2, int(points / (0.65 * text)))
