@@ -1,8 +1,12 @@
 """Whether the alignment score goes with accuracy over models, in words."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import polars as pl
 
 from chiasm.core.outcomes import OUTCOMES
+from chiasm.core.statistics import holm
 from chiasm.results.findings import Finding
 
 ENOUGH = 8
@@ -12,19 +16,19 @@ def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]
     """One finding per score and statistic, and what the number of models allows to say."""
     models = rows["model"].n_unique()
     found = []
-    for row in related.iter_rows(named=True):
+    for row in _corrected(related):
         name = f"{row['name']} ({row['statistic'].replace('_', ' ')})"
         if row["spearman"] is None:
             found.append(Finding(f"{name} or accuracy is the same for all {models} models.", 10.0))
             continue
-        main = 10.0 if row["statistic"] == "mean_token" else 0.0
+        main = 18.0 if row["statistic"] == "mean_token" else 0.0
         text, strength = _relation(row, name, "accuracy")
         found.append(Finding(text, strength + main))
     smallest = related["smallest"].drop_nulls()
     if models < ENOUGH and len(smallest):
         least = float(smallest.min())
         text = f"n = {models} models are too few to say much: the least p-value that they can give is {least:.2g}"
-        found.append(Finding(f"{text}, before looking at {related.height} scores at once.", 95.0))
+        found.append(Finding(f"{text}, before the correction for {related.height} scores.", 95.0))
     by = rows.select("model", "accuracy").unique(maintain_order=True).sort("accuracy")
     worst, best = by.row(0, named=True), by.row(-1, named=True)
     text = (
@@ -37,7 +41,7 @@ def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]
 def outcome_findings(related: pl.DataFrame) -> list[Finding]:
     """Whether the score (mean token) goes with each other outcome, above all with what models make up."""
     found = []
-    for row in related.filter(pl.col("statistic") == "mean_token").iter_rows(named=True):
+    for row in _corrected(related.filter(pl.col("statistic") == "mean_token")):
         outcome = OUTCOMES[row["metric"]]
         good = "more is better" if outcome.more_is_better else "less is better"
         what = f"{outcome.title} ({row['task']}; {good})"
@@ -49,9 +53,19 @@ def outcome_findings(related: pl.DataFrame) -> list[Finding]:
     return found
 
 
+def _corrected(related: pl.DataFrame) -> Iterator[dict]:
+    """Every row with `p_holm`, corrected for all `tests` that are looked at together."""
+    p = related["p"].to_numpy()
+    tests = int(np.isfinite(p).sum())
+    corrected = np.full(len(p), np.nan)
+    corrected[np.isfinite(p)] = holm(p[np.isfinite(p)]) if tests else []
+    for row, value in zip(related.iter_rows(named=True), corrected, strict=True):
+        yield row | {"p_holm": float(value), "tests": tests}
+
+
 def _relation(row: dict, name: str, what: str) -> tuple[str, float]:
     """The sentence and its strength."""
-    settled = row["p"] is not None and row["p"] <= 0.05
+    settled = row["p_holm"] <= 0.05
     how = "goes with" if row["spearman"] > 0 else "goes against"
     bounds = "no interval below four models"
     if row["pearson_low"] is not None:
@@ -59,6 +73,7 @@ def _relation(row: dict, name: str, what: str) -> tuple[str, float]:
     relation = how if settled else f"is not shown to go with or against (its sign: {how})"
     text = (
         f"{name} {relation} {what} over n = {row['models']} models: Spearman {row['spearman']:.2f} "
-        f"(p = {row['p']:.2g}), Pearson {row['pearson']:.2f} ({bounds})."
+        f"(p = {row['p']:.2g}; {row['p_holm']:.2g} corrected for {row['tests']} of them), Pearson {row['pearson']:.2f} "
+        f"({bounds})."
     )
     return text, 50.0 + 30.0 * settled + 5.0 * abs(row["spearman"])

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from chiasm.core.outcomes import OUTCOMES
-from chiasm.results.figures.style import COLOURS, INK, MARKERS, SIZES, Width, dress, legend_below, new_figure
+from chiasm.results.figures.style import INK, SIZES, Width, dress, legend_below, marked, new_figure
 
 LEAST = 8
 """With fewer models the figure says that they are too few."""
@@ -52,17 +52,13 @@ def score_against_accuracy(
             y, low, high = (row[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
             up = None if low is None else [[scale * max(y - low, 0)], [scale * max(high - y, 0)]]
             axes.errorbar(
-                row["value"], scale * y, xerr=across, yerr=up, color=COLOURS[k % len(COLOURS)],
-                marker=MARKERS[k % len(MARKERS)], markersize=4, linewidth=0.8, capsize=2,
+                row["value"], scale * y, xerr=across, yerr=up, markersize=4, linewidth=0.8, capsize=2, **marked(k),
             )  # fmt: skip
         chosen = (pl.col("name") == name) & (pl.col("statistic") == statistic)
         told = related.filter(chosen).row(0, named=True)
         dress(axes, size, x=f"{name}, {statistic.replace('_', ' ')}", title=_coefficients(told))
     panels[0].set_ylabel(label, fontsize=size.text, color=INK)
-    marks = [
-        Line2D([], [], color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], markersize=4, label=model)
-        for k, model in enumerate(models)
-    ]
+    marks = [Line2D([], [], linestyle="none", markersize=4, label=model, **marked(k)) for k, model in enumerate(models)]
     few = ": too few to establish a relation" if len(models) < LEAST else ""
     legend_below(figure, marks, size, f"n = {len(models)} models{few}; bars: 95 % intervals")
     return figure

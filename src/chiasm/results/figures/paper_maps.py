@@ -27,6 +27,7 @@ from chiasm.results.figures.style import (
     dress,
     layer_axis,
     legend_below,
+    marked,
     new_figure,
 )
 from chiasm.results.series import in_order
@@ -127,27 +128,18 @@ def nine(
                 _point(axes, row, k)
             inside = own.filter(pl.col("model").is_in(list(members)))
             dress(axes, size, x=name, y="Right answers (%)" if name == names[0] else "", title=_told(group, inside))
-    marks = [Line2D([], [], markersize=4, linestyle="none", label=model, **_mark(k)) for k, model in enumerate(shown)]
+    marks = [Line2D([], [], markersize=4, linestyle="none", label=model, **marked(k)) for k, model in enumerate(shown)]
     if twin:
         marks.append(Line2D([], [], color=GREY, marker="x", linestyle="none", label=f"control, not counted: {TWIN}"))
     legend_below(figure, marks, size, f"bars: 95 % intervals over examples, {counted(models['n'].to_list())}")
     return figure
 
 
-def _mark(k: int | None) -> dict[str, str]:
-    """Colour and shape of a model; open from the eighth on, in the twin's grey where it has no number."""
-    if k is None:
-        return {"color": GREY, "marker": "x"}
-    colour = COLOURS[k % len(COLOURS)]
-    inside = colour if k < len(COLOURS) else "white"
-    return {"color": colour, "marker": MARKERS[k % len(MARKERS)], "markerfacecolor": inside}
-
-
 def _point(axes: Axes, row: dict, k: int | None) -> None:
     across = None if row["low"] is None else [[row["value"] - row["low"]], [row["high"] - row["value"]]]
     up = [[100 * (row["accuracy"] - row["accuracy_low"])], [100 * (row["accuracy_high"] - row["accuracy"])]]
     axes.errorbar(
-        row["value"], 100 * row["accuracy"], xerr=across, yerr=up, markersize=4, linewidth=0.8, capsize=2, **_mark(k),
+        row["value"], 100 * row["accuracy"], xerr=across, yerr=up, markersize=4, linewidth=0.8, capsize=2, **marked(k),
     )  # fmt: skip
 
 

@@ -104,6 +104,15 @@ def control_key(label: str, dash: int, size: Size) -> Line2D:
     return Line2D([], [], color=GREY, linewidth=0.8 * size.line, linestyle=DASHES[dash % len(DASHES)], label=label)
 
 
+def marked(k: int | None) -> dict[str, str]:
+    """Colour and shape of the k-th of up to fourteen points; open from the eighth on, grey where it has no number."""
+    if k is None:
+        return {"color": GREY, "marker": "x"}
+    colour = COLOURS[k % len(COLOURS)]
+    inside = colour if k < len(COLOURS) else "white"
+    return {"color": colour, "marker": MARKERS[k % len(MARKERS)], "markerfacecolor": inside}
+
+
 def legend_below(figure: Figure, handles: Sequence[Artist], size: Size, title: str) -> Legend:
     """One legend under all panels, in as many columns as fit, with what lines and bands are as its title.
 
