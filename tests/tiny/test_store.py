@@ -72,3 +72,9 @@ def test_a_base_stands_before_what_is_built_on_it():
     order = list(store.MODELS)
     for name, model in store.MODELS.items():
         assert model.base is None or order.index(model.base) < order.index(name)
+
+
+def test_the_first_opening_draws_no_bar_into_a_log(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("CHIASM_CACHE", str(tmp_path))
+    store.directory(store.RANDOM)
+    assert "shards" not in capfd.readouterr().err

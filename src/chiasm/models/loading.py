@@ -193,7 +193,7 @@ def _require_processor(asked: str, processor: Any) -> None:
 
 
 @contextmanager
-def _bars_for_people() -> Iterator[None]:
+def bars_for_people() -> Iterator[None]:
     """transformers' progress bars only where someone watches standard error."""
     if not is_progress_bar_enabled() or sys.stderr.isatty():
         yield
@@ -208,7 +208,7 @@ def _bars_for_people() -> Iterator[None]:
 def reading(asked: str, local: bool, what: str, reader: Any, where: str, **options: Any) -> Any:
     """One call into transformers, its failures told in our words."""
     try:
-        with _bars_for_people():
+        with bars_for_people():
             return reader(where, **options)
     except ImportError as error:
         if "torchvision" in str(error):

@@ -119,6 +119,7 @@ def _atomically(place: Path, fill: Callable[[Path], None]) -> None:
 
 
 def _fill(name: str, part: Path) -> None:
+    from chiasm.models.loading import bars_for_people
     from chiasm.tiny import shape
     from chiasm.tiny.tokens import tokenizer
 
@@ -139,7 +140,8 @@ def _fill(name: str, part: Path) -> None:
     if name != RANDOM:
         _load(model, name)
     # The numbers are those of half precision; computing in it would be slow and rough on a CPU.
-    model.half().float().save_pretrained(part)
+    with bars_for_people():
+        model.half().float().save_pretrained(part)
 
 
 def _load(model: Any, name: str) -> None:
