@@ -6,6 +6,7 @@ from types import MappingProxyType
 from chiasm.core.schema import Column, TableSchema
 from chiasm.results.align_schemas import ALIGN
 from chiasm.results.eval_schemas import EVALUATION
+from chiasm.results.inside_schemas import INSIDE
 from chiasm.results.look_schemas import LOOK
 from chiasm.results.project_schemas import PROJECT
 from chiasm.results.prune_schemas import PRUNE
@@ -188,6 +189,7 @@ SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
             *PROJECT,
             *SKIP,
             *LOOK,
+            *INSIDE,
         )
     }
 )
