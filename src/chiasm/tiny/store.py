@@ -36,6 +36,7 @@ MODELS: Final = {
     "tiny@frozen": Model("the projector tuned on instructions, tower and decoder frozen", "tiny@text"),
     **{f"tiny@frozen-{n}": Model(f"`tiny@frozen` after {n} steps of 400", "tiny@text") for n in _STEPS},
     "tiny@noalign": Model("instruction tuning without the alignment stage", "tiny"),
+    "tiny@frozen-noalign": Model("`tiny@frozen` without the alignment stage", "tiny@text"),
     "tiny@supervised": Model("`tiny@frozen` with a tower taught by labels alone", "tiny@text"),
     "tiny@mae": Model("`tiny@frozen` with a masked autoencoder as tower", "tiny@text"),
     "tiny@resampler": Model(
@@ -45,6 +46,10 @@ MODELS: Final = {
         "videos on the frozen text decoder: a LLaVA-NeXT-Video (opening it takes torchvision)", "tiny@text", "video"
     ),
     "tiny@audio": Model("sounds on the frozen text decoder: a Qwen2-Audio", "tiny@text", "audio"),
+    "tiny@video-captions": Model(
+        "`tiny@video` taught one task, captions, as `tiny@aligned` is for images", "tiny@video", "video"
+    ),
+    "tiny@audio-captions": Model("`tiny@audio` taught one task, captions", "tiny@audio", "audio"),
     RANDOM: Model("the same shape as `tiny` with random weights: the control", None),
 }
 # What each name is, in the words that `chiasm models` prints.

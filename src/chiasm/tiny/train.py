@@ -31,7 +31,7 @@ MAPPINGS: Final[dict[str, tuple[type[Sense], _Build, str]]] = {
     "audio": (Hearing, shape.qwen2_audio, "hearing-tower"),
 }
 # In order: each needs those before it. Those after `instruct` are variants that the alignment study compares.
-STAGES: Final = ("tower", "recall", "text", "aligned", "instruct", "frozen", "noalign",
+STAGES: Final = ("tower", "recall", "text", "aligned", "instruct", "frozen", "noalign", "frozen-noalign",
                  "supervised-tower", "mae-tower", "hearing-tower", *MAPPINGS)  # fmt: skip
 
 
@@ -64,8 +64,8 @@ def _run(stage: str, root: Path) -> dict[str, float]:
         return sight.fit(place, _sense(root, *MAPPINGS[stage], place / "aligned"), "frozen", TUNED)
     if stage == "aligned":
         return sight.fit(place, _sense(root), "align", ALIGNED)
-    sense = _sense(root, aligned=None if stage == "noalign" else root / "aligned")
-    return sight.fit(place, sense, "frozen" if stage == "frozen" else "instruct", TUNED)
+    sense = _sense(root, aligned=None if "noalign" in stage else root / "aligned")
+    return sight.fit(place, sense, "frozen" if stage.startswith("frozen") else "instruct", TUNED)
 
 
 def _sense(
@@ -85,8 +85,10 @@ def _sense(
 
 def collect(root: Path, target: Path = SHIPPED) -> None:
     """Writes the finished stages as the package's weights."""
-    stage_of = {"tiny": "instruct", **{f"tiny@{name}": name for name in ("aligned", "frozen", "noalign", *MAPPINGS)}}
+    own = ("aligned", "frozen", "noalign", "frozen-noalign", *MAPPINGS)
+    stage_of = {"tiny": "instruct", **{f"tiny@{name}": name for name in own}}
     files = {name: root / stage / "model.pt" for name, stage in stage_of.items()}
+    files |= {f"tiny@{name}-captions": root / name / "aligned" / "model.pt" for name in ("video", "audio")}
     files |= {f"tiny@frozen-{step}": root / "frozen" / f"model-{step}.pt" for step in sight.KEPT}
     files["tiny@tower"] = root / "tower" / "tower.pt"
     states = {name: torch.load(file, weights_only=True) for name, file in files.items() if file.exists()}
