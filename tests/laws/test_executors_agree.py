@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.factories import FAMILIES
+from tests.support.factories import FAMILIES, KINDS
 from tests.support.float64 import no_upcasts
 from tests.support.runs import cut, difference, encoded, job, knock_out, outcomes, view_of, zero
 
@@ -26,6 +26,8 @@ TEXTS = (
     "image+question->suffix+last",
 )
 UNGUARDED = Guard(enabled=False)
+# Every law holds for every kind; by default each further kind obeys the first one, in float64.
+EVERY = (*FAMILIES, *(pytest.param(kind, marks=pytest.mark.heavy) for kind in KINDS))
 
 
 def plain(view, jobs):
@@ -52,9 +54,17 @@ def all_kinds(found, layers):
     return [*variants, Variant("three changes at once", both)]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("dtype", "allowed"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
-def test_every_kind_of_change(family, dtype, allowed):
+@pytest.mark.parametrize("family", EVERY)
+def test_every_kind_of_change_in_float32(family):
+    every_kind_of_change(family, torch.float32, 1e-4)
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *KINDS])
+def test_every_kind_of_change_in_float64(family):
+    every_kind_of_change(family, torch.float64, 1e-9)
+
+
+def every_kind_of_change(family, dtype, allowed):
     view = view_of(family, dtype)
     with no_upcasts(dtype):
         found = encoded(view)
@@ -64,7 +74,7 @@ def test_every_kind_of_change(family, dtype, allowed):
     assert float((effect.full[1:] - effect.full[0]).abs().max()) > 0.1, "cuts must matter, or equality is empty"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_padded_batch_of_different_images(family):
     """Lengths, image sizes and numbers of variants differ; every job comes out as if it were alone."""
     view = view_of(family, torch.float64)
@@ -74,7 +84,7 @@ def test_padded_batch_of_different_images(family):
         assert largest(view, jobs) <= 1e-9
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_questions_on_one_image_share_its_rows(family):
     view = view_of(family, torch.float64)
     questions = ["What is it?", "Is the red thing on the left?", "What is on the right then, and why is it there?"]
@@ -85,7 +95,7 @@ def test_questions_on_one_image_share_its_rows(family):
         assert largest(view, jobs) <= 1e-9
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_several_images_in_one_prompt(family):
     view = view_of(family, torch.float64)
     with no_upcasts(torch.float64):
@@ -93,7 +103,7 @@ def test_several_images_in_one_prompt(family):
         assert largest(view, jobs) <= 1e-9
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_answers_of_several_tokens(family):
     """Teacher-forced: every token of the answer is scored where it is predicted."""
     view = view_of(family, torch.float64)
@@ -127,7 +137,18 @@ def drawn_variants(data, length):
 @settings(max_examples=30)
 def test_random_cuts(data):
     """Any cut in any family: alone, in a padded batch of different images, or as several questions on one input."""
-    view = view_of(data.draw(st.sampled_from(FAMILIES)), torch.float64)
+    random_cuts(data, FAMILIES)
+
+
+@pytest.mark.heavy
+@given(data=st.data())
+@settings(max_examples=60)
+def test_random_cuts_in_further_kinds(data):
+    random_cuts(data, KINDS)
+
+
+def random_cuts(data, families):
+    view = view_of(data.draw(st.sampled_from(families)), torch.float64)
     count, images, first = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 2)), data.draw(st.integers(0, 3))
     one_input = data.draw(st.booleans())
     found = [

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from tests.support.factories_kinds import KIND_MAKERS
+from tests.support.small import CONTEXT as CONTEXT
+from tests.support.small import VOCAB, WIDTH, text_config
 from tests.support.tokenizers import CHATML_TEMPLATE, VICUNA_TEMPLATE, llama_tokenizer, qwen_tokenizer
 from transformers import (
     CLIPVisionConfig,
@@ -38,9 +41,9 @@ from transformers import (
 from chiasm.core.example import Box, Example
 
 FAMILIES = ("llava", "llava_next", "qwen2_vl", "qwen2_5_vl")
-VOCAB = 420
-WIDTH = 48
-CONTEXT = 1024
+# One of each further structural kind: which laws run on them by default, and which only on request, is for the tests.
+KINDS = tuple(KIND_MAKERS)
+EVERY = (*FAMILIES, *KINDS)
 _SIDE, _PATCH = 28, 7  # the CLIP tower sees 4 x 4 patches
 _PINPOINTS = [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]
 
@@ -49,7 +52,7 @@ def build(
     family: str, dtype: torch.dtype = torch.float32, layers: int = 4, seed: int = 0
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
     """A model of `family` in eval mode with sdpa attention, and its processor."""
-    make_model, make_processor = _MAKERS[family]
+    make_model, make_processor = (_MAKERS | KIND_MAKERS)[family]
     processor = make_processor()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -59,12 +62,15 @@ def build(
     model.set_attn_implementation("sdpa")
     text = model.config.get_text_config()
     assert (text.hidden_size, text.num_hidden_layers) == (WIDTH, layers)
-    assert (text.num_attention_heads, text.num_key_value_heads) == (4, 2)
-    assert len(model.get_decoder().layers) == layers
-    assert model.config.vision_config.num_hidden_layers in (2, 3)
-    assert family.startswith("llava") or text.rope_parameters["mrope_section"] == [2, 2, 2]
-    assert len(processor.tokenizer) <= VOCAB == model.get_output_embeddings().weight.shape[0]
-    assert sum(p.numel() for p in model.parameters()) < 200_000 + layers * 30_000
+    assert text.num_attention_heads == 4
+    assert text.vocab_size == model.get_output_embeddings().weight.shape[0] <= 4 * VOCAB
+    if family in FAMILIES:
+        assert text.num_key_value_heads == 2
+        assert len(model.get_decoder().layers) == layers
+        assert model.config.vision_config.num_hidden_layers in (2, 3)
+        assert family.startswith("llava") or text.rope_parameters["mrope_section"] == [2, 2, 2]
+        assert len(processor.tokenizer) <= VOCAB == text.vocab_size
+    assert sum(p.numel() for p in model.parameters()) < 200_000 + 2 * WIDTH * text.vocab_size + layers * 60_000
     return model, processor
 
 
@@ -113,34 +119,19 @@ def example(
 
 def _enlarge(model: PreTrainedModel) -> None:
     """Matrices with standard deviation 0.35 (embeddings 1, positions of pictures 0.5); norms about 1; biases 0.1."""
+    # Gemma's norms scale by one more than their weight.
+    scale = 0.0 if "Gemma" in type(model).__name__ else 1.0
     with torch.no_grad():
         for name, p in model.named_parameters():
             if p.ndim < 2:
                 is_scale = "norm" in name and name.endswith("weight")
-                p.normal_(1.0 if is_scale else 0.0, 0.1)
+                p.normal_(scale if is_scale else 0.0, 0.1)
             elif p is model.get_input_embeddings().weight:
                 p.normal_(0.0, 1.0)
             elif "visual" in name or "vision" in name:
                 p.normal_(0.0, 0.5 if "embedding" in name else 0.2)
             else:
                 p.normal_(0.0, 0.35)
-
-
-def _text(processor: ProcessorMixin, layers: int) -> dict[str, Any]:
-    tokenizer = processor.tokenizer
-    return {
-        "vocab_size": VOCAB,
-        "hidden_size": WIDTH,
-        "intermediate_size": 96,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": CONTEXT,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        "tie_word_embeddings": False,
-    }
 
 
 def _clip() -> CLIPVisionConfig:
@@ -158,7 +149,7 @@ def _clip() -> CLIPVisionConfig:
 def _llava(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
     config = LlavaConfig(
         vision_config=_clip(),
-        text_config=LlamaConfig(**_text(processor, layers)),
+        text_config=LlamaConfig(**text_config(processor, layers)),
         image_token_id=processor.image_token_id,
         image_seq_length=(_SIDE // _PATCH) ** 2,
     )
@@ -168,7 +159,7 @@ def _llava(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
 def _llava_next(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
     config = LlavaNextConfig(
         vision_config=_clip(),
-        text_config=LlamaConfig(**_text(processor, layers)),
+        text_config=LlamaConfig(**text_config(processor, layers)),
         image_token_id=processor.image_token_id,
         image_grid_pinpoints=_PINPOINTS,
         image_seq_length=(_SIDE // _PATCH) ** 2,
@@ -180,7 +171,7 @@ def _qwen(config_class: type, model_class: type, vision: dict[str, Any]) -> Call
     def make(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
         ids = processor.tokenizer.convert_tokens_to_ids
         config = config_class(
-            text_config=_text(processor, layers)
+            text_config=text_config(processor, layers)
             | {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 2, 2]}},
             vision_config={"depth": 2, "num_heads": 4, "patch_size": 14, "spatial_merge_size": 2} | vision,
             image_token_id=processor.image_token_id,

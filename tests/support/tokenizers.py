@@ -1,7 +1,7 @@
 """Small byte-level BPE tokenizers and chat templates in the style of the published checkpoints."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
@@ -65,6 +65,29 @@ def llama_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
         additional_special_tokens=["<image>"],
         padding_side="left",
     )
+
+
+def named_tokenizer(
+    vocab_size: int, named: Mapping[str, str], others: Sequence[str] = (), first: bool = False
+) -> PreTrainedTokenizerFast:
+    """Special tokens by the names that processors ask for (`image_token`, `boi_token`, ...), and `others`.
+
+    `first`: every text begins with `<bos>`; without, templates or processors write it.
+    """
+    core = _byte_level(("<unk>", "<bos>", "<eos>", "<pad>", *named.values(), *others), vocab_size)
+    if first:
+        core.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        extra_special_tokens=dict(named),
+        padding_side="left",
+    )
+    tokenizer.add_tokens([AddedToken(token, special=True) for token in others])
+    return tokenizer
 
 
 def qwen_tokenizer(vocab_size: int) -> Qwen2Tokenizer:

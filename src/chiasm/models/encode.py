@@ -2,28 +2,37 @@
 
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers import MODEL_FOR_MULTIMODAL_LM_MAPPING
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
-from chiasm.core.media import load_image
+from chiasm.core.media import Clip, Sound, load_image
+from chiasm.core.recordings import load_sound, load_video
 from chiasm.core.spans import Spans
 from chiasm.data import check_boxes
-from chiasm.models.encoded import Encoded, ImageLayout
+from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
 from chiasm.models.families.base import Family, Placed
-from chiasm.models.prompts import DEFAULT_INSTRUCTION, Prompt, continuation, render
-from chiasm.models.spans import image_parts, overlapping, partition, question_parts, within
+from chiasm.models.prompts import DEFAULT_INSTRUCTION, Prompt, continuation, media_kinds, render
+from chiasm.models.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
 
 MAX_ASPECT = 200
 """Longest side over shortest. Qwen2-VL's processor refuses more; CLIP's would first stretch such a picture to
 millions of pixels and then look at its middle only."""
+
+
+class Media(NamedTuple):
+    """What an example shows and plays, decoded."""
+
+    images: tuple[Any, ...]
+    clips: tuple[Clip, ...]
+    sounds: tuple[Sound, ...]
 
 
 def encode(
@@ -44,24 +53,33 @@ def encode(
     `ends`: the answer's last token is the tokenizer's end of sequence, as answers are trained.
     `overlap`: which share of a patch a box must cover for `image.object` (0: any; see `geometry.touched`).
 
-    **Errors:** `ExampleError` for a picture that cannot be used, a question that writes control tokens, an answer
+    **Errors:** `ExampleError` for a picture, video or sound that cannot be used, a question that writes control tokens, an answer
     without tokens, more tokens than the context holds; `ChiasmError` for a template or processor that does not fit.
     """
     _check_media(example, family)
-    images = tuple(load_image(image) for image in example.images)
-    for index, image in enumerate(images):
-        if max(image.size) > MAX_ASPECT * min(image.size):
-            raise ExampleError(f"image {index} is {image.width} x {image.height}: more than {MAX_ASPECT} to 1")
-    if images:
-        example = check_boxes(example, *images[0].size)
-    prompt = render(processor, family, ("image",) * len(images), example.question, instruction)
-    raw = _process(processor, prompt, images)
+    media = _loaded(example, processor, family)
+    if media.images:
+        example = check_boxes(example, *media.images[0].size)
+    prompt = render(processor, family, media_kinds(example), example.question, instruction)
+    raw = _process(processor, prompt, media)
     offsets = np.asarray(raw.pop("offset_mapping"))[0]
-    placed, shift = _placed(raw, offsets, prompt, images)
-    layouts = tuple(family.layout(image, raw, processor, config) for image in placed)
+    placed, shift = _placed(raw, offsets, prompt, media)
+    layouts = tuple(family.layout(image, raw, processor, config) for image in placed["image"])
+    frames = tuple(frame for clip in placed["video"] for frame in family.frames(clip, raw, processor, config))
     accepted = accepted_inputs(type(config))
     inputs = {key: value for key, value in raw.items() if accepted is None or key in accepted}
-    spans = _spans(family, example, prompt, layouts, offsets, shift, overlap)
+    perceived = {
+        "image": _joined(layout.positions for layout in layouts),
+        "video": _joined(frame.positions for frame in frames),
+        "audio": _joined(sound.positions for sound in placed["audio"]),
+    }
+    top, asked = _top_level(family, perceived, prompt, offsets, shift)
+    spans = {
+        **top,
+        **image_parts(family, layouts, example, overlap),
+        **recording_parts(family, placed, frames),
+        **question_parts(top["question"], offsets, asked, prompt.asked, example),
+    }
     tokens: tuple[int, ...] = ()
     if answer is not None:
         tokens = answer_tokens(processor, continuation(processor, family, prompt, answer), prompt)
@@ -73,7 +91,7 @@ def encode(
     if length > context:
         raise ExampleError(f"{length} tokens do not fit the context of {context}")
     inputs = {key: value.to(device) for key, value in inputs.items()}
-    return Encoded(example.id, inputs, Spans(length, spans), prompt.text, images, layouts, tokens)
+    return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames)
 
 
 def encode_batch(
@@ -91,14 +109,17 @@ def encode_batch(
     """
     pad = processor.tokenizer.pad_token_id
     fill = {"input_ids": processor.tokenizer.eos_token_id if pad is None else pad}
-    rows, length = _row_keys(encoded[0]), max(e.length for e in encoded)
+    length = max(e.length for e in encoded)
     batch = {}
     # An example without images lacks their keys.
     for key in dict.fromkeys(key for e in encoded for key in e.inputs):
         parts = [e.inputs[key] for e in encoded if key in e.inputs]
-        if key in rows:
+        axis = family.joined.get(key, 0)
+        if key in ROW_INPUTS:
             parts = [F.pad(part, (length - part.shape[1], 0), value=fill.get(key, 0)) for part in parts]
-        batch[key] = torch.cat(_same_size(parts)).to(device)
+        elif axis == 0:
+            parts = _same_size(parts)
+        batch[key] = torch.cat(parts, dim=axis).to(device)
     return batch
 
 
@@ -108,9 +129,11 @@ def accepted_inputs(config_class: type) -> frozenset[str] | None:
 
     Anything else would travel through `**kwargs` down to the layers.
     """
-    if config_class not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+    if config_class not in MODEL_FOR_MULTIMODAL_LM_MAPPING:
         return None
-    return frozenset(inspect.signature(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[config_class].forward).parameters)
+    forward = MODEL_FOR_MULTIMODAL_LM_MAPPING[config_class].forward
+    # Some processors write labels, which only training wants.
+    return frozenset(inspect.signature(forward).parameters) - {"labels"}
 
 
 def _check_media(example: Example, family: Family) -> None:
@@ -121,18 +144,40 @@ def _check_media(example: Example, family: Family) -> None:
         raise ExampleError(f"it brings {' and '.join(wrong)}, but `{family.name}` takes text and {takes}")
 
 
-def _process(processor: Any, prompt: Prompt, images: Sequence[Any]) -> dict[str, Any]:
+def _loaded(example: Example, processor: Any, family: Family) -> Media:
+    images = tuple(load_image(image) for image in example.images)
+    clips = tuple(load_video(video, family.most_frames) for video in example.videos)
+    sizes = [image.size for image in images] + [clip.frames.shape[2:0:-1] for clip in clips]
+    for width, height in sizes:
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            raise ExampleError(f"a picture of it is {width} x {height}: more than {MAX_ASPECT} to 1")
+    sounds = tuple(load_sound(sound, processor.feature_extractor.sampling_rate) for sound in example.audios)
+    most = family.heard(processor)
+    for sound in sounds:
+        seconds = len(sound.samples) / sound.rate
+        if most is not None and seconds > most:
+            raise ExampleError(f"the sound lasts {seconds:.1f} s, of which `{family.name}` hears {most:g} s")
+    return Media(images, clips, sounds)
+
+
+def _process(processor: Any, prompt: Prompt, media: Media) -> dict[str, Any]:
     bos = processor.tokenizer.bos_token
+    given: dict[str, Any] = {"images": list(media.images) or None}
+    if media.clips:
+        # Frames are chosen already.
+        given |= {"videos": [clip.frames for clip in media.clips], "do_sample_frames": False}
+    if media.sounds:
+        given |= {"audio": [sound.samples for sound in media.sounds], "sampling_rate": media.sounds[0].rate}
     try:
         raw = processor(
-            text=[prompt.text],
-            images=list(images) or None,
+            text=[prompt.given],
+            **given,
             return_tensors="pt",
             return_offsets_mapping=True,
             return_text_replacement_offsets=True,
             truncation=False,
             # A template that writes the first token itself must not get a second one.
-            add_special_tokens=bos is None or not prompt.text.startswith(bos),
+            add_special_tokens=bos is None or not prompt.given.startswith(bos),
         )
     except NotImplementedError as error:
         raise ChiasmError(
@@ -142,41 +187,54 @@ def _process(processor: Any, prompt: Prompt, images: Sequence[Any]) -> dict[str,
 
 
 def _placed(
-    raw: dict[str, Any], offsets: np.ndarray, prompt: Prompt, images: Sequence[Any]
-) -> tuple[list[Placed], int]:
-    """The tokens of each image, and how far the question moved when placeholders were written out."""
-    ids, shift, placed = raw["input_ids"][0].numpy(), 0, []
+    raw: dict[str, Any], offsets: np.ndarray, prompt: Prompt, media: Media
+) -> tuple[dict[str, list[Placed]], int]:
+    """The tokens of each input by kind, and how far the question moved when placeholders were written out."""
+    ids, shift = raw["input_ids"][0].numpy(), 0
+    placed: dict[str, list[Placed]] = {"image": [], "video": [], "audio": []}
     replaced = raw.pop("text_replacement_offsets", [[]])
-    for index, (place, image) in enumerate(zip(replaced[0] if replaced else [], images, strict=True)):
+    for place in replaced[0] if replaced else []:
         start, stop = place["new_span"]
         positions = within(offsets, start, stop)
-        placed.append(Placed(index, positions, ids[positions], image.width, image.height))
+        kind = placed[place["type"]]
+        kind.append(Placed(len(kind), positions, ids[positions], *_size(media, place["type"], len(kind))))
         if place["span"][1] <= prompt.question[0]:
             shift = stop - place["span"][1]
+    found = tuple(len(kind) for kind in placed.values())
+    if found != tuple(map(len, media)):
+        raise ChiasmError(
+            "to find images, videos and sounds in the prompt",
+            f"the processor wrote {found} of them into it, the example has {tuple(map(len, media))}",
+            "Check that the chat template belongs to this processor",
+        )
     return placed, shift
 
 
-def _spans(
-    family: Family,
-    example: Example,
-    prompt: Prompt,
-    layouts: Sequence[ImageLayout],
-    offsets: np.ndarray,
-    shift: int,
-    overlap: float,
-) -> dict[str, np.ndarray]:
+def _size(media: Media, kind: str, index: int) -> tuple[int, ...]:
+    match kind:
+        case "image":
+            return media.images[index].size
+        case "video":
+            frames = media.clips[index].frames
+            return frames.shape[2], frames.shape[1], len(frames)
+    return ()
+
+
+def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+
+
+def _top_level(
+    family: Family, perceived: Mapping[str, np.ndarray], prompt: Prompt, offsets: np.ndarray, shift: int
+) -> tuple[dict[str, np.ndarray], int]:
+    """The spans that partition the prompt, and where the question begins in the characters that `offsets` count."""
     start, stop = (place + shift for place in prompt.question)
     asked = overlapping(offsets, start, stop)
-    image = np.concatenate([np.empty(0, dtype=np.int64), *(layout.positions for layout in layouts)])
     # Where an empty question would stand: at the first token that ends behind its place.
     behind = asked if len(asked) else np.flatnonzero(offsets[:, 1] > start)
     anchor = int(behind[0]) if len(behind) else len(offsets) - 1
-    top = partition(len(offsets), image, asked, anchor)
-    return {
-        **top,
-        **image_parts(family, layouts, example, overlap),
-        **question_parts(top["question"], offsets, start, prompt.asked, example),
-    }
+    taken = {kind: positions for kind, positions in perceived.items() if kind in family.modalities}
+    return partition(len(offsets), taken, asked, anchor), start
 
 
 def answer_tokens(processor: Any, written: str, prompt: Prompt) -> tuple[int, ...]:
@@ -200,12 +258,7 @@ def extended(inputs: Mapping[str, Any], tokens: Sequence[int], family: Family) -
             return torch.cat([row, torch.tensor([tokens], dtype=row.dtype)], dim=1)
         return F.pad(row, (0, len(tokens)), value=family.row_value(key))
 
-    length = inputs["input_ids"].shape[1]
-    return {k: longer(k, v) if v.shape == (1, length) else v for k, v in inputs.items()}
-
-
-def _row_keys(encoded: Encoded) -> set[str]:
-    return {key for key, value in encoded.inputs.items() if value.shape == encoded.input_ids.shape}
+    return {key: longer(key, value) if key in ROW_INPUTS else value for key, value in inputs.items()}
 
 
 def _same_size(parts: Sequence[Tensor]) -> list[Tensor]:

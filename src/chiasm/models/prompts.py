@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.example import Example
 from chiasm.models.families.base import Family
 
 DEFAULT_INSTRUCTION: Final = "Answer the question using a single word or phrase."
@@ -20,12 +21,14 @@ class Prompt:
 
     `text` still has one placeholder per image. `question` (start, stop) are the characters that the template made of
     the question. `media`: the kinds of input before the question, in order. `user`: the text of the user turn.
+    `given`: what the processor is handed; some write a token or a newline of their own into it, which `text` holds.
     """
 
     text: str
     question: tuple[int, int]
     media: tuple[str, ...]
     user: str
+    given: str
 
     @property
     def asked(self) -> str:
@@ -51,12 +54,13 @@ def render(processor: Any, family: Family, media: Sequence[str], question: str, 
         raise ChiasmError("this instruction", str(error), "Leave that text out") from error
     media = tuple(media)
     user = _user(question, instruction)
-    text = _conversation(processor, family, media, user)
-    _check_placeholders(processor, text, media)
+    given = _conversation(processor, family, media, user)
+    _check_placeholders(processor, given, media)
+    text = family.written(given, processor)
     sentinel = _SENTINEL
     while sentinel in text:
         sentinel += "0"
-    marked = _conversation(processor, family, media, _user(sentinel, instruction))
+    marked = family.written(_conversation(processor, family, media, _user(sentinel, instruction)), processor)
     before, *rest = marked.split(sentinel)
     if len(rest) != 1:
         raise ChiasmError(
@@ -74,7 +78,7 @@ def render(processor: Any, family: Family, media: Sequence[str], question: str, 
             "the chat template writes other words around this question than around another",
             "Use a template that does not depend on the question",
         )
-    return Prompt(text, (start, stop), media, user)
+    return Prompt(text, (start, stop), media, user, given)
 
 
 def continuation(processor: Any, family: Family, prompt: Prompt, answer: str) -> str:
@@ -90,6 +94,12 @@ def continuation(processor: Any, family: Family, prompt: Prompt, answer: str) ->
         return between + answer
     # The template rewrites the prompt once an answer is there (as by dropping thoughts): a space, as in running text.
     return answer if prompt.text[-1:].isspace() else f" {answer}"
+
+
+def media_kinds(example: Example) -> tuple[str, ...]:
+    """What stands before the question, in order: images, then videos, then sounds."""
+    given = {"image": example.images, "video": example.videos, "audio": example.audios}
+    return tuple(kind for kind, items in given.items() for _ in items)
 
 
 def find_words(text: str, words: Sequence[str]) -> dict[str, list[tuple[int, int]]]:

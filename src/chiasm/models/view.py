@@ -25,8 +25,8 @@ class ModelView:
     """A transformers model with its processor, and names for the parts that studies touch.
 
     `model` is never changed: hooks live as long as one call. `decoder`, `layers`, `final_norm`, `head`, `embeddings`,
-    `vision_tower` and `projector` are the model's own modules, found through transformers' accessors; what a family
-    does differently stands in its family file.
+    `vision_tower` (None where there is none), `towers` (all that perceives) and `projector` are the model's own
+    modules, found through transformers' accessors; what a family does differently stands in its family file.
 
     **Errors:** `ChiasmError` for an architecture without a family, with the nearest one named.
     """
@@ -41,7 +41,8 @@ class ModelView:
         self.final_norm = _final_norm(self.decoder)
         self.head: nn.Module = model.get_output_embeddings()
         self.embeddings: nn.Module = model.get_input_embeddings()
-        self.vision_tower: nn.Module = self.family.vision_tower(model)
+        self.vision_tower: nn.Module | None = self.family.vision_tower(model)
+        self.towers: tuple[nn.Module, ...] = self.family.towers(model)
         self.projector: nn.Module | None = self.family.projector(model)
 
     @property
@@ -149,13 +150,10 @@ class ModelView:
         """Logits that the head gives for residual states (the logit lens).
 
         `normed` applies the final norm first, as the model does; without it this is the form released by Zhang et al.
-        2025. Soft-capping and logit scaling, where the config names them, are applied as the model applies them.
+        2025. Soft-capping is applied as the model applies it.
         """
         logits = self.head(self.final_norm(states) if normed else states)
-        cap = getattr(self.text_config, "final_logit_softcapping", None)
-        if cap is not None:
-            logits = torch.tanh(logits / cap) * cap
-        return logits
+        return self.family.capped(logits, self.text_config)
 
 
 def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:

@@ -145,6 +145,15 @@ class Forest:
         return [order.index(key) for key in keys]
 
 
+def closed(frame: Frame, prefix: int, implementation: str) -> bool:
+    """Whether the rows before `prefix` attend to none behind it: only then are they the same for every question."""
+    rows = torch.arange(prefix, device=frame.hidden.device)
+    masks = {id(named.get("attention_mask")): named.get("attention_mask") for named in frame.arguments}
+    return not any(
+        bool(allowed_rows(mask, rows, frame.length, 1, implementation)[..., prefix:].any()) for mask in masks.values()
+    )
+
+
 def row_axis(name: str, value: Tensor, length: int) -> int | None:
     """The axis of a layer argument that counts the sequence's rows; None where it has none.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from chiasm.core.errors import ExampleError
 from chiasm.models.executors.base import Executor, Job, Outcome
-from chiasm.models.executors.forest import Forest
+from chiasm.models.executors.forest import Forest, closed
 from chiasm.models.executors.frame import encoded_once, record_frame
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.memory import Sizes, hand_back, waves
@@ -78,13 +78,18 @@ class LockstepExecutor(Executor):
 
     def _run_group(self, view: ModelView, jobs: Sequence[Job], shared: bool) -> Iterator[Outcome]:
         encoded = [job.encoded for job in jobs]
-        with encoded_once(view.vision_tower):
+        with encoded_once(*view.towers):
             inputs, padding = view.collate(encoded[:1] if shared else encoded)
+            main, kind = record_frame(view, inputs), view.attention_implementation
             further = []
             for job in jobs[1:] if shared else ():
                 prefix = shared_prefix(jobs[0], job)
                 further.append((record_frame(view, dict(job.encoded.inputs)), prefix))
-            forest = Forest(record_frame(view, inputs), further, view.attention_implementation)
+            if not all(closed(frame, prefix, kind) for own, prefix in further for frame in (main, own)):
+                # The prompt is read in both directions: a batch of equal images then.
+                yield from self._run_group(view, jobs, False)
+                return
+            forest = Forest(main, further, kind)
             placed = [
                 Seat(job, 0, forest.rows_of(k, job.encoded.length, 0))
                 if shared

@@ -7,12 +7,16 @@ from transformers import CONFIG_MAPPING
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.families.base import Family, Placed
+from chiasm.models.families.gemma3 import Gemma3
 from chiasm.models.families.llava import Llava
 from chiasm.models.families.llava_next import LlavaNext
+from chiasm.models.families.llava_next_video import LlavaNextVideo
+from chiasm.models.families.paligemma import PaliGemma
 from chiasm.models.families.qwen2_5_vl import Qwen25VL
+from chiasm.models.families.qwen2_audio import Qwen2Audio
 from chiasm.models.families.qwen2_vl import Qwen2VL
 
-FAMILIES: tuple[Family, ...] = (Llava(), LlavaNext(), Qwen2VL(), Qwen25VL())
+FAMILIES: tuple[Family, ...] = (Llava(), LlavaNext(), Qwen2VL(), Qwen25VL(), LlavaNextVideo(), Qwen2Audio(), PaliGemma(), Gemma3())
 
 
 def family_of(config: Any) -> Family:

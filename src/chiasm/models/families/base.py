@@ -5,30 +5,35 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoded import ImageLayout
 
 
 class Placed(NamedTuple):
-    """One image in the prompt: the `index`-th, of `width` x `height` original pixels.
+    """One image, video or sound in the prompt: the `index`-th of its kind, of `width` x `height` original pixels.
 
-    `positions` (n) are all tokens that the processor wrote for its placeholder, `ids` (n) their token ids.
+    `positions` (n) are all tokens that the processor wrote for its placeholder, `ids` (n) their token ids. `frames`:
+    how many a video has. A sound has no size.
     """
 
     index: int
     positions: np.ndarray
     ids: np.ndarray
-    width: int
-    height: int
+    width: int = 0
+    height: int = 0
+    frames: int = 1
 
 
 class Family(ABC):
     """Exceptions of one architecture. A new family is one file with one subclass, and a line in the registry.
 
     `model_types`: values of `config.model_type`. `kind`: how pictures enter and which way text attends.
-    `modalities`: what the processor takes besides text. `parts`: the sub-spans of `image` that only some families
+    `modalities`: what the processor takes besides text. `most_frames`: so many, spread evenly, are taken from a video.
+    `joined`: inputs that a batch puts one after the other along another axis than the first. `parts`: the sub-spans of `image` that only some families
     have, out of `newline`, `base`, `hd`. `positions_from_mask`: a padded batch is given `position_ids` counted from the
     attention mask (models with M-RoPE count for themselves). `fallback_template`: the chat template used when a
     checkpoint has none.
@@ -39,6 +44,8 @@ class Family(ABC):
     kind: ClassVar[str]
     fallback_template: ClassVar[str]
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
+    most_frames: ClassVar[int] = 8
+    joined: ClassVar[Mapping[str, int]] = {}
     parts: ClassVar[tuple[str, ...]] = ()
     layers_return_tuples: ClassVar[bool] = False
     # No token attends to a later one. False where images or the whole prompt are read in both directions.
@@ -46,25 +53,44 @@ class Family(ABC):
     # Decoders that count rows from the left edge see shifted positions behind padding unless they are told better.
     positions_from_mask: ClassVar[bool] = True
 
-    @abstractmethod
     def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         """Where each token of `image` looks, by what the given processor's own configuration says.
 
         `inputs` is what the processor made of the example (a batch of one).
         """
+        raise self._without_rule("image")
 
-    def vision_tower(self, model: nn.Module) -> nn.Module:
-        """The module from pixels to image features."""
-        tower = model.get_encoder(modality="image")
+    def frames(
+        self, video: Placed, inputs: Mapping[str, Any], processor: Any, config: Any
+    ) -> tuple[ImageLayout, ...]:
+        """The same for every frame of `video`, in order; frames that the model merges are one."""
+        raise self._without_rule("video")
+
+    def heard(self, processor: Any) -> float | None:
+        """Seconds of a sound that the model hears; None: however long it is."""
+        return None
+
+    def tower(self, model: nn.Module, modality: str) -> nn.Module:
+        """The module that perceives one of `modalities`."""
+        tower = model.get_encoder(modality=modality)
         decoder = model.get_decoder()
         # `get_encoder` answers with the model itself where it knows no better.
         if any(module is decoder for module in tower.modules()):
             raise ChiasmError(
-                f"the vision tower of {type(model).__name__}",
+                f"the {modality} tower of {type(model).__name__}",
                 "transformers' `get_encoder` names none",
-                f"Add `vision_tower` to the family `{self.name}`",
+                f"Add `tower` to the family `{self.name}`",
             )
         return tower
+
+    def vision_tower(self, model: nn.Module) -> nn.Module | None:
+        """The module from pixels to features; None for a model that only hears."""
+        return self.tower(model, "image") if self.modalities & {"image", "video"} else None
+
+    def towers(self, model: nn.Module) -> tuple[nn.Module, ...]:
+        """Every module that perceives, once."""
+        found = [self.tower(model, modality) for modality in sorted(self.modalities)]
+        return tuple({id(tower): tower for tower in found}.values())
 
     @abstractmethod
     def projector(self, model: nn.Module) -> nn.Module | None:
@@ -73,6 +99,22 @@ class Family(ABC):
     def row_value(self, key: str) -> int:
         """What the row-wise input `key` holds at a text token appended after the prompt."""
         return 1 if key == "attention_mask" else 0
+
+    def capped(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
+        """What the model does to its head's output before it hands it out: soft-capping where the config names it."""
+        cap = getattr(text_config, "final_logit_softcapping", None)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def written(self, text: str, processor: Any) -> str:
+        """What the processor itself makes of a rendered prompt before it writes out placeholders."""
+        return text
+
+    def _without_rule(self, kind: str) -> ChiasmError:
+        return ChiasmError(
+            f"where the tokens of the {kind} look",
+            f"the family `{self.name}` has no rule for it",
+            f"Give it one, or take {kind} out of its modalities",
+        )
 
 
 def check_count(image: Placed, expected: int, how: str) -> None:

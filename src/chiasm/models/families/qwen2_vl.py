@@ -47,4 +47,4 @@ class Qwen2VL(Family):
         )
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(self.vision_tower(model), "merger")
+        return part(self.tower(model, "image"), "merger")

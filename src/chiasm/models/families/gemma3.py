@@ -1,0 +1,42 @@
+"""Gemma 3: the tokens of one picture see each other in both directions; most layers see a sliding window."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from chiasm.core.errors import ExampleError
+from chiasm.models.encoded import ImageLayout
+from chiasm.models.families.base import Family, Placed, part
+from chiasm.models.families.grids import square_layout
+
+GEMMA = (
+    "{{ '<bos>' }}{% for message in messages %}"
+    "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' }}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<start_of_image>' }}"
+    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{{ '<end_of_turn>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+
+
+class Gemma3(Family):
+    """Image blocks are read in both directions, text is causal, windows slide (Gemma Team 2025)."""
+
+    name = "gemma3"
+    model_types = ("gemma3",)
+    kind = "projector, bidirectional image blocks, sliding windows"
+    fallback_template = GEMMA
+    causal = False
+
+    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+        if (image.ids == config.image_token_id).sum() != processor.image_seq_length:
+            raise ExampleError("pan and scan cut the picture into crops, whose places are not followed; switch it off")
+        return square_layout(image, config.image_token_id)
+
+    def projector(self, model: nn.Module) -> nn.Module:
+        return part(model, "multi_modal_projector")
+
+    def capped(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
+        # Its multimodal class hands out the head's output as it is, whatever the text configuration says.
+        return logits

@@ -1,0 +1,37 @@
+"""LLaVA-NeXT-Video: pictures as LLaVA-NeXT, videos as frames whose neighbouring patches are pooled."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from chiasm.models.encoded import ImageLayout
+from chiasm.models.families.base import Placed, check_count
+from chiasm.models.families.clip_steps import prepared
+from chiasm.models.families.llava_next import LlavaNext
+from chiasm.models.geometry import Canvas
+
+
+class LlavaNextVideo(LlavaNext):
+    """Every frame by itself through the tower, then pooled 2 x 2 (Zhang et al. 2024)."""
+
+    name = "llava_next_video"
+    model_types = ("llava_next_video",)
+    kind = "projector, frames pooled, causal"
+    modalities = frozenset({"image", "video"})
+    # The model takes the features of all frames in a row, whichever clip they are of: clips may differ in length.
+    joined = {"pixel_values_videos": 1}  # noqa: RUF012
+
+    def frames(self, video: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
+        side, stride = config.vision_config.patch_size, config.spatial_pool_stride
+        canvas = prepared(Canvas(video.width, video.height), processor.video_processor)
+        rows, columns = canvas.height // side // stride, canvas.width // side // stride
+        rects = canvas.cells(side * stride, rows=rows, columns=columns).reshape(-1, 4)
+        count = len(rects)
+        check_count(video, video.frames * count, f"{video.frames} frames of {rows} x {columns} pooled patches")
+        return tuple(
+            ImageLayout(
+                positions, rects, np.full(count, "base"), np.zeros(count, dtype=bool), video.width, video.height
+            )
+            for positions in video.positions.reshape(video.frames, count)
+        )

@@ -1,0 +1,34 @@
+"""Qwen2-Audio: a Whisper-style encoder, a linear projector, a token for every 40 ms; it does not see."""
+
+from typing import Any
+
+from torch import nn
+
+from chiasm.models.families.base import Family, part
+
+# As the processor itself writes it where a checkpoint has none.
+CHATML_AUDIO = (
+    "{% set heard = namespace(count=0) %}{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' }}{% for part in message['content'] %}"
+    "{% if part['type'] == 'audio' %}{% set heard.count = heard.count + 1 %}"
+    "{{ 'Audio ' ~ heard.count ~ ': <|audio_bos|><|AUDIO|><|audio_eos|>\n' }}"
+    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+class Qwen2Audio(Family):
+    """Log-mel spectrograms of at most half a minute, pooled by four (Chu et al. 2024)."""
+
+    name = "qwen2_audio"
+    model_types = ("qwen2_audio",)
+    kind = "audio projector, causal"
+    fallback_template = CHATML_AUDIO
+    modalities = frozenset({"audio"})
+
+    def heard(self, processor: Any) -> float:
+        return processor.feature_extractor.n_samples / processor.feature_extractor.sampling_rate
+
+    def projector(self, model: nn.Module) -> nn.Module:
+        return part(model, "multi_modal_projector")
