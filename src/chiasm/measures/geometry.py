@@ -1,6 +1,6 @@
 """The shape of the cloud that mean tokens form: its dimension, its likeness to another cloud, and maps of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -8,6 +8,7 @@ from jaxtyping import Float
 from sklearn.manifold import TSNE
 
 from chiasm.core.groups import GROUPS, group_jackknife, group_of
+from chiasm.core.statistics import Estimate
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.measures.pairs import cross_pairs
 from chiasm.measures.reservoir import Reservoir
@@ -116,15 +117,24 @@ def _row(
     of: Callable[..., float],
     least: int,
 ) -> dict[str, Any]:
-    """A quantity of clouds with its jackknife; groups without which fewer than `least` are left count as no change."""
+    e = over_groups(names, clouds, of, least)
+    about = {"span": span, "layer": layer, "quantity": quantity, "against": against, "mean": float(e.mean)}
+    return about | {"low": bound(float(e.low)), "high": bound(float(e.high)), "n": e.n}
+
+
+def over_groups(
+    names: Sequence[str], clouds: Sequence[Float[np.ndarray, "n D"]], of: Callable[..., float], least: int
+) -> Estimate:
+    """A quantity of clouds with its jackknife; groups without which fewer than `least` are left count as no change.
+
+    `names`: the examples in the order of the clouds' rows.
+    """
     groups = np.array([group_of(name) for name in names])
     values = [of(*clouds)]
     for group in range(GROUPS):
         rest = groups != group
         values.append(of(*(x[rest] for x in clouds)) if rest.sum() >= least else values[0])
-    e = group_jackknife(np.array(values), np.bincount(groups, minlength=GROUPS).astype(float))
-    about = {"span": span, "layer": layer, "quantity": quantity, "against": against, "mean": float(e.mean)}
-    return about | {"low": bound(float(e.low)), "high": bound(float(e.high)), "n": e.n}
+    return group_jackknife(np.array(values), np.bincount(groups, minlength=GROUPS).astype(float))
 
 
 def effective_rank(x: Float[np.ndarray, "n D"]) -> float:

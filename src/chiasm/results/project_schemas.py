@@ -2,13 +2,13 @@
 
 from chiasm.core.schema import Column, TableSchema
 
-_DOMAIN = Column("domain", "string", "Domain", "", "Name of the classification task.")
-_SETTING = Column("setting", "string", "Setting", "", "What was tuned, and how: `chiasm.training.settings`.")
-_SEED = Column("seed", "int", "Seed", "", "Of training, of the order of classes in every prompt, of fresh weights.")
-_PROJECTOR = Column(
+DOMAIN = Column("domain", "string", "Domain", "", "Name of the classification task.")
+SETTING = Column("setting", "string", "Setting", "", "What was tuned, and how: `chiasm.training.settings`.")
+SEED = Column("seed", "int", "Seed", "", "Of training, of the order of classes in every prompt, of fresh weights.")
+PROJECTOR = Column(
     "projector", "string", "Projector", "", "`own` is the model's; others were put in and aligned first."
 )
-_SCORES = (
+SCORES = (
     Column("macro_f1", "float", "Macro-F1", "", "Mean over the classes that the test has; an invalid answer is none."),
     Column("macro_f1_low", "float", "Macro-F1, low", "", "95 % bootstrap over test pictures."),
     Column("macro_f1_high", "float", "Macro-F1, high", "", "95 % bootstrap over test pictures."),
@@ -21,12 +21,12 @@ _SCORES = (
 TUNING = TableSchema(
     "tuning",
     (
-        _DOMAIN,
-        _SETTING,
-        _SEED,
-        _PROJECTOR,
+        DOMAIN,
+        SETTING,
+        SEED,
+        PROJECTOR,
         Column("epochs", "float", "Epochs", "", "Passes over the training part."),
-        *_SCORES,
+        *SCORES,
         Column("invalid_rate", "float", "Invalid", "", "Share of generated answers that name no class, or several."),
         Column("constrained_macro_f1", "float", "Macro-F1, constrained", "", "Of the most probable class label."),
         Column("constrained_accuracy", "float", "Accuracy, constrained", "", "Of the most probable class label."),
@@ -42,10 +42,10 @@ TUNING = TableSchema(
 PREDICTIONS = TableSchema(
     "predictions",
     (
-        _DOMAIN,
-        _SETTING,
-        _SEED,
-        _PROJECTOR,
+        DOMAIN,
+        SETTING,
+        SEED,
+        PROJECTOR,
         Column("example_id", "string", "Example", "", "Identifier of the test picture."),
         Column("label", "string", "Label", "", "Its class."),
         Column("generated", "string", "Generated", "", "The greedy answer."),
@@ -57,18 +57,18 @@ PREDICTIONS = TableSchema(
 REFERENCES = TableSchema(
     "references",
     (
-        _DOMAIN,
+        DOMAIN,
         Column("reference", "string", "Reference", "", "Names in `project_schemas`; no language model is involved."),
-        _SEED,
-        *_SCORES,
+        SEED,
+        *SCORES,
     ),
 )
 
 ALIGNED = TableSchema(
     "aligned",
     (
-        _PROJECTOR,
-        _SEED,
+        PROJECTOR,
+        SEED,
         Column("parameters", "int", "Parameters", "", "That the projector learns."),
         Column("tokens", "int", "Image tokens", "", "Per picture."),
         Column("steps", "int", "Steps", "", "Of the alignment on captions, tower and decoder frozen."),

@@ -10,6 +10,7 @@ from chiasm.results.inside_schemas import INSIDE
 from chiasm.results.look_schemas import LOOK
 from chiasm.results.project_schemas import PROJECT
 from chiasm.results.prune_schemas import PRUNE
+from chiasm.results.richness_schemas import RICH
 from chiasm.results.skip_schemas import SKIP
 
 _EXAMPLE = Column("example_id", "string", "Example", "", "Identifier of the example in the data.")
@@ -187,6 +188,7 @@ SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
             *ALIGN,
             *PRUNE,
             *PROJECT,
+            *RICH,
             *SKIP,
             *LOOK,
             *INSIDE,

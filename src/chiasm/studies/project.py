@@ -20,6 +20,7 @@ from chiasm.results.project_scores import scores
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.project_answers import answers, general_skill, labels_of
 from chiasm.studies.project_references import references
+from chiasm.studies.project_richness import Frames, Richness
 from chiasm.studies.project_rows import Prepared
 from chiasm.studies.project_spec import ProjectSpec
 from chiasm.training import Options, Original, Setting, Tuned, setting_of, trainable, tune
@@ -108,6 +109,7 @@ class _Study:
         self._swapped: tuple[str, int, ModelView] | None = None
         self._scenes: tuple[str, list[Encoded]] | None = None
         self._aligned: list[dict[str, Any]] = []
+        self._richness = Richness(spec, scratch) if spec.probes else None
 
     def compute(self, unit: Unit) -> tuple[dict[str, Any], int, list[tuple[str, str]]]:
         """The rows of one unit, the pictures behind them (told once per domain), and pictures that failed."""
@@ -119,18 +121,24 @@ class _Study:
             found = references(prepared, seeds, self.contrastive)
             parts = (prepared.domain.train, prepared.domain.validation, prepared.domain.test)
             return {"references": found}, sum(map(len, parts)), prepared.failures
-        tuning, predictions = self._tuned(view, prepared, setting_of(unit.setting), unit)
-        frames = {"tuning": [tuning], "predictions": predictions}
+        frames = self._tuned(view, prepared, setting_of(unit.setting), unit)
         return frames | ({"aligned": self._aligned} if self._aligned else {}), 0, []
 
-    def _tuned(
-        self, view: ModelView, prepared: Prepared, setting: Setting, unit: Unit
-    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def _tuned(self, view: ModelView, prepared: Prepared, setting: Setting, unit: Unit) -> Frames:
         spec = self.spec
+        about = {
+            "domain": prepared.domain.name,
+            "setting": setting.name,
+            "seed": unit.seed,
+            "projector": unit.projector,
+        }
         pixels = "tower" in setting.parts
         result = Tuned(0, (), 0.0, None)
         chosen, original = view, None
+        read: Frames = {}
         if setting.tunes:
+            if self._richness is not None:
+                self._richness.before(view, prepared, about)
             chosen = trainable(view, setting)
             original = Original(chosen)
             rows = prepared.training(unit.seed, plain=setting.plain, square=setting.square, pixels=pixels)
@@ -141,17 +149,13 @@ class _Study:
             found = answers(chosen, prepared.domain, test, labels_of(view, prepared.domain), spec.unit, reused=reused)
             skill = general_skill(chosen, self.scenes, self._encoded_scenes(view, unit.projector), spec.unit)
             drift = 0.0 if original is None else original.moved(only=projector_names(chosen))
+            if self._richness is not None:
+                read = self._richness.frames(chosen, prepared, setting, about)
         finally:
             if original is not None:
                 original.restore()
                 if setting.rank:
                     chosen.model.unload()
-        about = {
-            "domain": prepared.domain.name,
-            "setting": setting.name,
-            "seed": unit.seed,
-            "projector": unit.projector,
-        }
         labels = [row["label"] for row in found]
         constrained = scores(labels, [row["constrained"] for row in found])
         row = about | {
@@ -167,7 +171,7 @@ class _Study:
             "projector_drift": drift,
             "diverged": result.diverged,
         }
-        return row, [about | one for one in found]
+        return {"tuning": [row], "predictions": [about | one for one in found], **read}
 
     def _options(self, setting: Setting, seed: int, reused: bool) -> Options:
         spec = self.spec

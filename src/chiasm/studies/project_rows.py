@@ -78,7 +78,7 @@ class Prepared:
             raise ChiasmError(f"tune on `{domain.name}`", "no picture of a part can be read", "Check the files")
         self.reused = reusable(view)
         self._features: dict[tuple[str, bool], Features] = {}
-        self._rows: dict[tuple[str, int, bool, bool, bool], Rows] = {}
+        self._rows: dict[tuple[str, int, bool, bool, bool, bool], Rows] = {}
 
     @property
     def failures(self) -> list[tuple[str, str]]:
@@ -89,9 +89,12 @@ class Prepared:
         """Training rows; `pixels`: with pictures, for a tower that trains."""
         return self._part("train", seed, pixels=pixels, plain=plain, square=square, learns=True)
 
-    def testing(self, seed: int, *, pixels: bool = False, output: bool = False) -> Rows:
-        """Test prompts, padded pictures, the classes in an order of their own for every picture."""
-        return self._part("test", seed, pixels=pixels, output=output)
+    def testing(self, seed: int, *, part: str = "test", pixels: bool = False, output: bool = False) -> Rows:
+        """Test prompts, padded pictures, the classes in an order of their own for every picture.
+
+        `part`: probes ask them of the other parts too.
+        """
+        return self._part(part, seed, pixels=pixels, output=output)
 
     def features(self, part: str, square: bool = False) -> Features:
         """The tower's features of a part, computed when first asked for."""
@@ -124,7 +127,7 @@ class Prepared:
         learns: bool = False,
         output: bool = False,
     ) -> Rows:
-        key = (part, seed, pixels, plain, square)
+        key = (part, seed, pixels, plain, square, learns)
         if key not in self._rows:
             domain, items = self.domain, getattr(self.domain, part)
             prompts = [classify(domain.topic, domain.classes, f"{seed}/{item.id}", output) for item in items]

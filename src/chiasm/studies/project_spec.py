@@ -5,8 +5,10 @@ from typing import Final
 
 from chiasm.core.errors import ChiasmError
 from chiasm.data.domains import PROCEDURAL
+from chiasm.measures.probes.kinds import PROBES, probe_of
 from chiasm.models.projectors import parse_projector
 from chiasm.training import SETTINGS, setting_of
+from chiasm.training.settings import PUBLISHED_WIDTH
 
 DEFAULT_SETTINGS: Final = tuple(SETTINGS)
 MOST_TOKENS: Final = 32
@@ -20,8 +22,9 @@ class ProjectSpec:
     settings keep their published proportions to it (0: as published, 32). `scale` multiplies the published rates
     (None: 4096 / width). `projectors`: other projectors to put in, align on captions and tune; `align_steps` of it,
     32 pictures each. `skill`: held-out scenes asked before and after tuning (0: none). `contrastive`: the CLIP model
-    whose tower this is, for its own zero-shot answers. `output`: the released prompt's ending. `limit`: pictures per
-    part of a domain. `unit`: examples answered together.
+    whose tower this is, for its own zero-shot answers. `output`: the released prompt's ending. `probes`: classifiers
+    that are trained on the model's states (none: that part is left out); `controls`: the same on shuffled labels and
+    behind a random projector. `limit`: pictures per part of a domain. `unit`: examples answered together.
     """
 
     model: str
@@ -39,6 +42,8 @@ class ProjectSpec:
     contrastive: str | None = None
     topic: str | None = None
     output: bool = False
+    probes: tuple[str, ...] = PROBES
+    controls: bool = True
     limit: int | None = None
     bf16: bool = False
     checkpointing: bool = False
@@ -49,9 +54,12 @@ class ProjectSpec:
             setting_of(name)
         for text in self.projectors:
             parse_projector(text)
+        for name in self.probes:
+            probe_of(name, PUBLISHED_WIDTH)
         if not self.domains or not self.settings:
             raise ChiasmError("compare settings", "no domain or no setting is named", "Name at least one of each")
-        for name, values in (("domain", self.domains), ("setting", self.settings), ("projector", self.projectors)):
+        named = {"domain": self.domains, "setting": self.settings, "projector": self.projectors, "probe": self.probes}
+        for name, values in named.items():
             if len(set(values)) < len(values):
                 raise ChiasmError(f"compare {', '.join(values)}", f"a {name} is named twice", "Name each once")
         for name, value, least in (
