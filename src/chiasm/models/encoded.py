@@ -1,7 +1,7 @@
-"""One example as the model takes it: inputs, spans, and where every image token looks."""
+"""One example as the model takes it: inputs, spans, and where every token of a picture looks."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -25,11 +25,16 @@ class ImageLayout(NamedTuple):
     height: int
 
 
+ROW_INPUTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "position_ids"})
+"""Inputs with one entry for each token. Shapes do not tell them: a sound may have as many frames."""
+
+
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """An encoded example. `inputs` is a batch of one and is exactly what `view.model(**inputs)` accepts.
 
     `text` is the rendered prompt, `images` the decoded images in order; both allow encoding several examples together.
+    `layouts`: where the tokens of each image look; `frames`: the same for the frames of the videos, in order.
     `answer_tokens`: token ids teacher-forced after the prompt (empty unless asked for); their positions follow `last`.
     """
 
@@ -40,6 +45,7 @@ class Encoded:
     images: tuple[Any, ...] = ()
     layouts: tuple[ImageLayout, ...] = ()
     answer_tokens: tuple[int, ...] = field(default=())
+    frames: tuple[ImageLayout, ...] = ()
 
     @property
     def length(self) -> int:

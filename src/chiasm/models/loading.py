@@ -12,7 +12,7 @@ import torch
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from chiasm.core.errors import ChiasmError, MissingExtraError
@@ -59,7 +59,7 @@ def load(
     _require_processor(asked, processor)
     if local:
         _require_whole(asked, folder)
-    architecture = AutoModelForImageTextToText if spec_of(config) is None else swapped_class(type(config))
+    architecture = AutoModelForMultimodalLM if spec_of(config) is None else swapped_class(type(config))
     model = reading(
         asked,
         local,

@@ -4,12 +4,12 @@ The rules, which the results of a study depend on:
 
 - A token belongs to the question when its characters overlap the question's. Where a tokenizer joins the question's
   last character with the newline after it (Qwen2 writes `?\\n` as one token), that token is the question's.
-- `prefix` is what comes before both the first image token and the question; `suffix` what comes after both, that is
+- `prefix` is what comes before both the first perceptual token and the question; `suffix` what comes after both, that is
   the newline after the question (where it is a token of its own), the instruction, the end of the user's turn and the
   start of the model's. What lies between (newlines, role tokens, marks around images, text between two images) is
   `between`. `last` is the final prompt token, whatever it is.
-- `image` holds every token that stands for a picture, newline tokens included; marks around it
-  (`<|vision_start|>`) are not part of it.
+- `image` holds every token that stands for a picture, newline tokens included; `video` and `audio` likewise. Marks
+  around them (`<|vision_start|>`, time stamps between frames) are not part of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from jaxtyping import Int
 
 from chiasm.core.example import Example
 from chiasm.models.encoded import ImageLayout
-from chiasm.models.families.base import Family
+from chiasm.models.families.base import Family, Placed
 from chiasm.models.geometry import touched
 from chiasm.models.prompts import find_words
 
@@ -38,21 +38,22 @@ def within(offsets: Offsets, start: int, stop: int) -> Int[np.ndarray, " n"]:
 
 
 def partition(
-    length: int, image: Int[np.ndarray, " i"], question: Int[np.ndarray, " q"], anchor: int
+    length: int, perceived: Mapping[str, np.ndarray], question: Int[np.ndarray, " q"], anchor: int
 ) -> dict[str, np.ndarray]:
     """The top-level spans of a prompt of `length` tokens: disjoint, and together all of it.
 
-    `anchor`: the position where the question stands, or would stand were it not empty.
+    `perceived`: the positions of what the model can see and hear, by kind. `anchor`: the position where the question stands, or would stand were it not empty.
     """
     everything = np.arange(length)
     last = everything[-1:]
-    image, question = np.setdiff1d(image, last), np.setdiff1d(question, last)
-    marks = np.concatenate([image, question, [anchor]])
-    ends = np.concatenate([image, question, [anchor - 1]])
-    rest = np.setdiff1d(everything, np.concatenate([image, question, last]))
+    kinds = {kind: np.setdiff1d(positions, last) for kind, positions in perceived.items()}
+    question = np.setdiff1d(question, last)
+    named = np.concatenate([*kinds.values(), question])
+    marks, ends = np.append(named, anchor), np.append(named, anchor - 1)
+    rest = np.setdiff1d(everything, np.append(named, last))
     return {
         "prefix": rest[rest < marks.min()],
-        "image": image,
+        **kinds,
         "between": rest[(rest >= marks.min()) & (rest <= ends.max())],
         "question": question,
         "suffix": rest[(rest >= marks.min()) & (rest > ends.max())],
@@ -67,6 +68,8 @@ def image_parts(
 
     `image.base`, `image.hd` and `image.newline` are disjoint; `image.other` is all that is neither object nor newline.
     """
+    if "image" not in family.modalities:
+        return {}
     none = np.empty(0, dtype=np.int64)
     positions = np.concatenate([none, *(layout.positions for layout in layouts)])
     newline = np.concatenate([none, *(layout.newline for layout in layouts)]).astype(bool)
@@ -82,6 +85,17 @@ def image_parts(
         "image.other": positions[~under & ~newline],
         **{f"image.{name}": positions[own[name]] for name in family.parts},
     }
+
+
+def recording_parts(
+    family: Family, placed: Mapping[str, Sequence[Placed]], frames: Sequence[ImageLayout]
+) -> dict[str, np.ndarray]:
+    """Sub-spans of `video` and `audio`: each of several, and the frames, counted through all videos."""
+    shown, where = {}, np.concatenate([np.empty(0, dtype=np.int64), *(frame.positions for frame in frames)])
+    for clip in placed["video"]:
+        shown[f"video[{clip.index}]"] = np.intersect1d(clip.positions, where)
+    shown |= {f"video.frame[{i}]": frame.positions for i, frame in enumerate(frames)}
+    return shown | {f"audio[{sound.index}]": sound.positions for sound in placed["audio"]}
 
 
 def question_parts(

@@ -52,16 +52,19 @@ def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator
 
 
 @contextmanager
-def encoded_once(module: nn.Module | None) -> Iterator[None]:
-    """Compute a perceptual encoder once per distinct input while this is open; later calls return the same output.
+def encoded_once(*modules: nn.Module) -> Iterator[None]:
+    """Compute perceptual encoders once per distinct input while this is open; later calls return the same output.
 
     The dry walk, the real walk and the other questions on one image all ask for the same features.
     """
-    if module is None:
+    with ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(replaced_forward(module, _remembering(module.forward)))
         yield
-        return
+
+
+def _remembering(forward: Callable[..., Any]) -> Callable[..., Any]:
     seen: list[tuple[list[Tensor], Any]] = []
-    forward = module.forward
 
     def remembering(*args: Any, **kwargs: Any) -> Any:
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
@@ -73,8 +76,7 @@ def encoded_once(module: nn.Module | None) -> Iterator[None]:
         seen.append((tensors, copy.copy(output)))
         return output
 
-    with replaced_forward(module, remembering):
-        yield
+    return remembering
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

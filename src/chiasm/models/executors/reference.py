@@ -41,7 +41,7 @@ class ReferenceExecutor(Executor):
     def _run_one(self, view: ModelView, job: Job) -> Outcome:
         inputs = dict(job.encoded.inputs)
         positions = read_positions(job)
-        with encoded_once(view.vision_tower if self.reuse_vision else None):
+        with encoded_once(*(view.towers if self.reuse_vision else ())):
             frame = record_frame(view, inputs)
             with ExitStack() as stack:
                 taps = {tap.name: _tapped(view, list(tap.positions), stack) for tap in job.taps}
