@@ -17,7 +17,7 @@ from chiasm.core.media import Clip, Sound, load_image
 from chiasm.core.recordings import load_sound, load_video
 from chiasm.core.spans import Spans
 from chiasm.data import check_boxes
-from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
+from chiasm.models.encoded import ROW_INPUTS, Encoded
 from chiasm.models.families.base import Family, Placed
 from chiasm.models.prompts import DEFAULT_INSTRUCTION, Prompt, continuation, media_kinds, render
 from chiasm.models.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
@@ -46,6 +46,7 @@ def encode(
     ends: bool = False,
     overlap: float = 0.0,
     device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Encoded:
     """`example` as this model takes it: a batch of one, never truncated.
 
@@ -61,7 +62,7 @@ def encode(
     if media.images:
         example = check_boxes(example, *media.images[0].size)
     prompt = render(processor, family, media_kinds(example), example.question, instruction)
-    raw = _process(processor, prompt, media)
+    raw = family.settled(_process(processor, prompt, media), prompt.text, processor, config)
     offsets = np.asarray(raw.pop("offset_mapping"))[0]
     placed, shift = _placed(raw, offsets, prompt, media)
     layouts = tuple(family.layout(image, raw, processor, config) for image in placed["image"])
@@ -90,7 +91,8 @@ def encode(
     context = config.get_text_config(decoder=True).max_position_embeddings
     if length > context:
         raise ExampleError(f"{length} tokens do not fit the context of {context}")
-    inputs = {key: value.to(device) for key, value in inputs.items()}
+    # Not every tower brings what it is given into its own type.
+    inputs = {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in inputs.items()}
     return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames)
 
 
@@ -142,6 +144,8 @@ def _check_media(example: Example, family: Family) -> None:
     if wrong:
         takes = " and ".join(sorted(family.modalities))
         raise ExampleError(f"it brings {' and '.join(wrong)}, but `{family.name}` takes text and {takes}")
+    if family.most_images is not None and len(example.images) > family.most_images:
+        raise ExampleError(f"it brings {len(example.images)} images, but `{family.name}` takes {family.most_images}")
 
 
 def _loaded(example: Example, processor: Any, family: Family) -> Media:
@@ -183,6 +187,9 @@ def _process(processor: Any, prompt: Prompt, media: Media) -> dict[str, Any]:
         raise ChiasmError(
             "to map characters to tokens", f"the tokenizer has no offsets ({error})", "Use a fast tokenizer"
         ) from error
+    except ValueError as error:
+        # As for videos of different lengths in one prompt.
+        raise ExampleError(f"its processor does not take it ({str(error).splitlines()[0]})") from error
     return dict(raw)
 
 

@@ -54,9 +54,9 @@ def render(processor: Any, family: Family, media: Sequence[str], question: str, 
         raise ChiasmError("this instruction", str(error), "Leave that text out") from error
     media = tuple(media)
     user = _user(question, instruction)
-    given = _conversation(processor, family, media, user)
-    _check_placeholders(processor, given, media)
-    text = family.written(given, processor)
+    rendered = _conversation(processor, family, media, user)
+    _check_placeholders(processor, rendered, media)
+    text = family.written(rendered, processor)
     sentinel = _SENTINEL
     while sentinel in text:
         sentinel += "0"
@@ -78,7 +78,7 @@ def render(processor: Any, family: Family, media: Sequence[str], question: str, 
             "the chat template writes other words around this question than around another",
             "Use a template that does not depend on the question",
         )
-    return Prompt(text, (start, stop), media, user, given)
+    return Prompt(text, (start, stop), media, user, family.handed(rendered, processor))
 
 
 def continuation(processor: Any, family: Family, prompt: Prompt, answer: str) -> str:
@@ -137,7 +137,7 @@ def _conversation(
 
 def _control_tokens(processor: Any) -> set[str]:
     added = processor.tokenizer.added_tokens_decoder.values()
-    return {token.content for token in added if token.special} | set(processor.all_special_multimodal_tokens)
+    return {token.content for token in added if token.special} | set(map(str, processor.all_special_multimodal_tokens))
 
 
 def _refuse_control(control: set[str], text: str, what: str) -> None:
@@ -149,7 +149,7 @@ def _refuse_control(control: set[str], text: str, what: str) -> None:
 
 def _check_placeholders(processor: Any, text: str, media: tuple[str, ...]) -> None:
     for kind in sorted(set(media)):
-        placeholder = getattr(processor, f"{kind}_token")
+        placeholder = str(getattr(processor, f"{kind}_token"))
         if text.count(placeholder) != media.count(kind):
             raise ChiasmError(
                 f"a prompt with {media.count(kind)} x {kind}",

@@ -131,6 +131,7 @@ class ModelView:
             answer=answer,
             ends=ends,
             device=self.device,
+            dtype=self.dtype,
         )
 
     def collate(self, encoded: Sequence[Encoded]) -> tuple[dict[str, Any], list[int]]:

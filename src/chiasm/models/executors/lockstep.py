@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from chiasm.core.errors import ExampleError
+from chiasm.models.encoded import ROW_INPUTS
 from chiasm.models.executors.base import Executor, Job, Outcome
 from chiasm.models.executors.forest import Forest, closed
 from chiasm.models.executors.frame import encoded_once, record_frame
@@ -156,8 +157,7 @@ def shared_prefix(first: Job, other: Job) -> int:
     if set(a.inputs) != set(b.inputs):
         return 0
     for name, value in a.inputs.items():
-        by_row = isinstance(value, Tensor) and value.shape[:2] == a.input_ids.shape[:2]
-        if by_row:
+        if name in ROW_INPUTS:
             continue
         same = torch.equal(value, b.inputs[name]) if isinstance(value, Tensor) else value == b.inputs[name]
         if not same:

@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxtyping import Bool
 from torch import Tensor, nn
+from transformers.models.opt.modeling_opt import OPTDecoderLayer
 
 from chiasm.interventions.variant import Component
 from chiasm.models.view import ModelView
@@ -13,7 +14,10 @@ from chiasm.models.view import ModelView
 
 def branch_of(view: ModelView, layer: nn.Module, component: Component) -> nn.Module:
     """The module whose output is added to the residual stream."""
-    return view.attention_of(layer) if component == "attention" else view.mlp_of(layer)
+    if component == "attention":
+        return view.attention_of(layer)
+    # OPT keeps its two matrices in the layer itself: the second one writes the branch's output.
+    return layer.fc2 if isinstance(layer, OPTDecoderLayer) else view.mlp_of(layer)
 
 
 @contextmanager
@@ -27,9 +31,13 @@ def zeroed(view: ModelView, layer: nn.Module, rows: dict[Component, Bool[Tensor,
 
 
 def _zero_hook(marked: Bool[Tensor, "B T"]) -> Any:
+    def cleared(output: Tensor) -> Tensor:
+        # Some branches see the rows of all examples as one list.
+        return output.masked_fill(marked.reshape(output.shape[:-1])[..., None], 0)
+
     def hook(module: nn.Module, args: Any, output: Any) -> Any:
         if isinstance(output, tuple):
-            return (output[0].masked_fill(marked[..., None], 0), *output[1:])
-        return output.masked_fill(marked[..., None], 0)
+            return (cleared(output[0]), *output[1:])
+        return cleared(output)
 
     return hook

@@ -7,7 +7,11 @@ from transformers import CONFIG_MAPPING
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.families.base import Family, Placed
+from chiasm.models.families.blip_2 import Blip2
+from chiasm.models.families.chameleon import Chameleon
 from chiasm.models.families.gemma3 import Gemma3
+from chiasm.models.families.glm4v_moe import Glm4vMoe
+from chiasm.models.families.instructblip import InstructBlip
 from chiasm.models.families.llava import Llava
 from chiasm.models.families.llava_next import LlavaNext
 from chiasm.models.families.llava_next_video import LlavaNextVideo
@@ -16,7 +20,20 @@ from chiasm.models.families.qwen2_5_vl import Qwen25VL
 from chiasm.models.families.qwen2_audio import Qwen2Audio
 from chiasm.models.families.qwen2_vl import Qwen2VL
 
-FAMILIES: tuple[Family, ...] = (Llava(), LlavaNext(), Qwen2VL(), Qwen25VL(), LlavaNextVideo(), Qwen2Audio(), PaliGemma(), Gemma3())
+FAMILIES: tuple[Family, ...] = (
+    Llava(),
+    LlavaNext(),
+    LlavaNextVideo(),
+    Qwen2VL(),
+    Qwen25VL(),
+    Qwen2Audio(),
+    PaliGemma(),
+    Gemma3(),
+    Glm4vMoe(),
+    Chameleon(),
+    Blip2(),
+    InstructBlip(),
+)
 
 
 def family_of(config: Any) -> Family:
@@ -26,6 +43,7 @@ def family_of(config: Any) -> Family:
     """
     for family in FAMILIES:
         if config.model_type in family.model_types:
+            family.require(config)
             return family
     nearest = max(FAMILIES, key=lambda family: _likeness(config, family))
     found = f"the architecture `{config.model_type}`"

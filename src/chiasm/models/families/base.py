@@ -52,6 +52,14 @@ class Family(ABC):
     causal: ClassVar[bool] = True
     # Decoders that count rows from the left edge see shifted positions behind padding unless they are told better.
     positions_from_mask: ClassVar[bool] = True
+    # How many pictures a prompt may hold; None is any number.
+    most_images: ClassVar[int | None] = None
+
+    def require(self, config: Any) -> None:  # noqa: B027 - most families have nothing to refuse
+        """Refuse a configuration of this family whose layers cannot be followed.
+
+        **Errors:** `ChiasmError` with the reason.
+        """
 
     def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         """Where each token of `image` looks, by what the given processor's own configuration says.
@@ -60,9 +68,7 @@ class Family(ABC):
         """
         raise self._without_rule("image")
 
-    def frames(
-        self, video: Placed, inputs: Mapping[str, Any], processor: Any, config: Any
-    ) -> tuple[ImageLayout, ...]:
+    def frames(self, video: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
         """The same for every frame of `video`, in order; frames that the model merges are one."""
         raise self._without_rule("video")
 
@@ -108,6 +114,14 @@ class Family(ABC):
     def written(self, text: str, processor: Any) -> str:
         """What the processor itself makes of a rendered prompt before it writes out placeholders."""
         return text
+
+    def handed(self, text: str, processor: Any) -> str:
+        """What the processor is given of a rendered prompt: some place the picture themselves."""
+        return text
+
+    def settled(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
+        """What the processor made of `text`, with offsets that count all characters and say where pictures went."""
+        return raw
 
     def _without_rule(self, kind: str) -> ChiasmError:
         return ChiasmError(

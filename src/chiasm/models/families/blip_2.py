@@ -1,0 +1,66 @@
+"""BLIP-2: a fixed number of queries read the picture; what they bring back are the image tokens."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.models.encoded import ImageLayout
+from chiasm.models.families.base import Family, Placed, part
+from chiasm.models.families.grids import placeless_layout
+
+# The prompt of Li et al. 2023 for questions.
+ASK = (
+    "{% for message in messages %}{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}"
+    "{% endfor %}{% if message['role'] == 'user' %}{{ 'Question: ' }}{% endif %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
+    "{% if message['role'] == 'user' %}{{ ' Answer:' }}{% endif %}{% endfor %}"
+)
+
+
+class Blip2(Family):
+    """Image tokens are queries, so that no box belongs to any of them (Li et al. 2023)."""
+
+    name = "blip_2"
+    model_types = ("blip-2",)
+    kind = "query transformer, causal"
+    fallback_template = ASK
+    # OPT counts positions from the mask itself.
+    positions_from_mask = False
+    most_images = 1
+
+    def require(self, config: Any) -> None:
+        if config.text_config.is_encoder_decoder:
+            raise ChiasmError(
+                "open the model",
+                f"its language model `{config.text_config.model_type}` is an encoder with a decoder, whose cuts would "
+                "be on three attentions; the nearest supported kind is a BLIP-2 with a decoder alone",
+                "Use a checkpoint with OPT or Vicuna",
+            )
+
+    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+        return placeless_layout(image, config.image_token_id)
+
+    def projector(self, model: nn.Module) -> nn.Module:
+        return part(model, "language_projection")
+
+    def handed(self, text: str, processor: Any) -> str:
+        return text.replace(str(processor.image_token), "")
+
+    def settled(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
+        """Its processor puts the image tokens before the text's own first token, and counts characters of both anew."""
+        images, token = text.count(str(processor.image_token)), len(str(processor.image_token))
+        count = images * int((raw["input_ids"][0] == config.image_token_id).sum())
+        if images and not count:
+            raise ChiasmError(
+                "to place the image tokens", "the processor writes none", "Set its `num_query_tokens` to the model's"
+            )
+        if not images and "pixel_values" not in raw:
+            raise ExampleError("this model takes no question without a picture")
+        offsets = torch.as_tensor(np.asarray(raw["offset_mapping"])).clone()
+        offsets[0, count:] += (offsets[0, count:, 1:] > offsets[0, count:, :1]) * count * token
+        places = [{"type": "image", "span": (0, token), "new_span": (0, count * token)}] * images
+        return raw | {"offset_mapping": offsets, "text_replacement_offsets": [places]}

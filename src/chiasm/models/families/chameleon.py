@@ -1,0 +1,45 @@
+"""Chameleon: pictures are tokens of the vocabulary, found by a quantiser; there is no projector."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from chiasm.models.encoded import ImageLayout
+from chiasm.models.families.base import Family, Placed, part
+from chiasm.models.families.clip_steps import prepared
+from chiasm.models.families.grids import grid_layout
+from chiasm.models.families.paligemma import PLAIN
+from chiasm.models.geometry import Canvas
+
+
+class Chameleon(Family):
+    """Early fusion: one embedding table for words and for the codes of pictures (Chameleon Team 2024)."""
+
+    name = "chameleon"
+    model_types = ("chameleon",)
+    kind = "natively multimodal tokens, causal"
+    fallback_template = PLAIN
+    layers_return_tuples = True
+
+    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+        canvas = prepared(Canvas(image.width, image.height), processor.image_processor)
+        return grid_layout(image, processor.image_token_id, canvas)
+
+    def tower(self, model: nn.Module, modality: str) -> nn.Module:
+        return part(model, "vqmodel").encoder
+
+    def projector(self, model: nn.Module) -> None:
+        return None
+
+    def capped(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
+        # It never writes pictures: their tokens are closed.
+        closed = [token for name, token in text_config.vocabulary_map.items() if name.startswith("IMGIMG")]
+        logits = logits.clone()
+        logits[..., closed] = torch.finfo(logits.dtype).min
+        return logits
+
+    def written(self, text: str, processor: Any) -> str:
+        return f"{text}{processor.tokenizer.sep_token}"

@@ -1,0 +1,11 @@
+"""InstructBLIP: as BLIP-2, with queries that have read the question when they read the picture."""
+
+from chiasm.models.families.blip_2 import Blip2
+
+
+class InstructBlip(Blip2):
+    """Image tokens depend on the question (Dai et al. 2023): two questions on one picture share no row."""
+
+    name = "instructblip"
+    model_types = ("instructblip",)
+    kind = "query transformer that reads the question, causal"
