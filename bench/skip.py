@@ -1,7 +1,8 @@
-"""Whether skipped operations are saved time: the prefill under plans beside the plain model's, call by call.
+"""Whether skipped operations are saved time: prefill and generation under plans beside the plain model's, in turn.
 
-`python -m bench.skip` takes about three minutes on a quiet core. `--device cuda --shape llava-1.5-7b --dtype bfloat16`
-measures at the published size. What plans lose is measured by `chiasm skip`: weights here are random.
+`python -m bench.skip` takes about ten minutes of CPU time. `--device cuda --shape llava-1.5-7b --dtype bfloat16`
+measures at the published size. What plans lose cannot be told from the random weights here: `--losses RUN` puts the
+plans of a run of `chiasm skip` beside them.
 """
 
 import json
@@ -10,8 +11,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
 import torch
 from cyclopts import App
+from transformers import GenerationConfig
 
 from bench.measure import Seconds, Spread, machine, timed
 from bench.report import Sheet
@@ -36,6 +39,8 @@ from chiasm.models.view import ModelView
 HERE = Path(__file__).parent
 REQUIRED = 0.85
 """Of the share of operations that skipping feed-forward saves, so much must be saved in time."""
+TOKENS = 16
+"""Tokens of one timed `generate()`."""
 
 app = App(name="bench.skip", help=__doc__, help_format="plaintext")
 
@@ -46,6 +51,7 @@ def plans_of(layers: int) -> dict[str, Skip]:
     return {
         "visual FFN, half of the layers": visual_ffn(half),
         "visual FFN, all layers": visual_ffn(range(layers)),
+        "visual FFN, random half of the tokens, all layers": visual_ffn(range(layers), share=0.5),
         "visual attention, half of the layers (V-Skip)": v_skip(half),
         "visual block, half of the layers (ShortV)": short_v(half),
         "half of the image tokens, by attention (FastV)": fast_v(layers, after=2, share=0.5),
@@ -57,7 +63,9 @@ def plans_of(layers: int) -> dict[str, Skip]:
     }
 
 
-def measure(view: ModelView, inputs: dict[str, Any], skip: Skip, device: str, repeats: int) -> dict[str, Any]:
+def measure(
+    view: ModelView, inputs: dict[str, Any], skip: Skip, device: str, repeats: int, generations: int
+) -> dict[str, Any]:
     """Share of operations and of time saved by `skip`, plain and skipping calls taking turns."""
     plan = Plan(name="bench", model=identity_of(view), skips=(skip,))
     plain, left = prefill_operations(view, inputs).total, prefill_operations(view, inputs, plan).total
@@ -67,15 +75,24 @@ def measure(view: ModelView, inputs: dict[str, Any], skip: Skip, device: str, re
         with torch.no_grad():
             view.model(**inputs, logits_to_keep=1, use_cache=True)
 
-    def seconds(under: Callable[[], Any]) -> float:
+    config = GenerationConfig(max_new_tokens=TOKENS, do_sample=False, eos_token_id=None, pad_token_id=0)
+
+    def generation() -> None:
+        view.model.generate(**inputs, generation_config=config)
+
+    def seconds(run: Callable[[], None], under: Callable[[], Any]) -> float:
         with under():
-            found: Seconds = timed(prefill, device)
+            found: Seconds = timed(run, device)
             return getattr(found, clock)
 
-    seconds(nullcontext)
-    seconds(lambda: skipping(view, plan, same_weights=False))
-    pairs = [(seconds(nullcontext), seconds(lambda: skipping(view, plan, same_weights=False))) for _ in range(repeats)]
-    saved = Spread.of([1 - skipped / clean for clean, skipped in pairs])
+    def paired(run: Callable[[], None], count: int) -> list[tuple[float, float]]:
+        orders: list[Callable[[], Any]] = [nullcontext, lambda: skipping(view, plan, same_weights=False)]
+        for under in orders:
+            seconds(run, under)
+        return [(seconds(run, orders[0]), seconds(run, orders[1])) for _ in range(count)]
+
+    pairs, generated = paired(prefill, repeats), paired(generation, generations)
+    saved, shorter = (Spread.of([1 - skipped / clean for clean, skipped in found]) for found in (pairs, generated))
     operations = 1 - left / plain
     with torch.no_grad():
         plain_peak = peak_bytes(view, prefill)
@@ -89,9 +106,12 @@ def measure(view: ModelView, inputs: dict[str, Any], skip: Skip, device: str, re
         "plain seconds": Spread.of([clean for clean, _ in pairs]).median,
         "seconds": Spread.of([skipped for _, skipped in pairs]).median,
         "time saved / operations saved": saved.median / operations if operations else None,
+        "generate saved": shorter.median,
+        "generate saved, range": (shorter.low, shorter.high),
         "plain peak bytes": plain_peak,
         "peak bytes": peak,
         "pairs": repeats,
+        "generate pairs": generations,
     }
 
 
@@ -103,15 +123,23 @@ def skip(
     dtype: Literal["float32", "bfloat16"] = "float32",
     threads: int = 1,
     repeats: int = 9,
+    generations: int = 3,
     only: str = "",
+    losses: Path | None = None,
     out: Path = HERE / "results",
 ) -> int:
     """Measure, print, and write `skip.json`. Ends with 1 if skipping feed-forward saves less time than it must.
 
     Parameters
     ----------
+    repeats
+        Pairs of prefills per plan.
+    generations
+        Pairs of `generate()` per plan, 16 tokens each.
     only
         Measure the plans whose name contains this.
+    losses
+        A run of `chiasm skip`: its plans, with what they lose, become a second table.
     """
     torch.set_num_threads(threads)
     view = ModelView(build(SHAPES[shape], device, getattr(torch, dtype)), None, shape)
@@ -121,26 +149,34 @@ def skip(
     for name, one in plans_of(view.n_layers).items():
         if only not in name:
             continue
-        row = found[name] = measure(view, inputs, one, device, repeats)
+        row = found[name] = measure(view, inputs, one, device, repeats, generations)
         ratio = row["time saved / operations saved"]
         enough &= one.part != "ffn" or (ratio is not None and ratio >= REQUIRED)
         low, high = row["time saved, range"]
         told = "" if ratio is None else f"  ratio {ratio:.2f}"
         print(
             f"{name:<48} operations saved {row['operations saved']:6.1%}  time saved {row['time saved']:6.1%} "
-            f"({low:.1%} to {high:.1%}){told}",
+            f"({low:.1%} to {high:.1%}){told}  generate saved {row['generate saved']:6.1%}",
             flush=True,
         )
         where = machine(device, threads)
-        write(out, {"machine": where, "shape": shape, "dtype": dtype, "plans": found})
+        write(out, {"machine": where, "shape": shape, "dtype": dtype, "plans": found}, losses)
     return 0 if enough else 1
 
 
-def write(out: Path, body: dict[str, Any]) -> None:
+def write(out: Path, body: dict[str, Any], losses: Path | None = None) -> None:
     """`skip.json` and `skip.md`, after every plan, so that a run that is ended early leaves what it has."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "skip.json").write_text(json.dumps(body, indent=1) + "\n")
-    columns = ("plan", "operations saved", "time saved (median, range)", "ratio", "seconds", "peak MB")
+    columns = (
+        "plan",
+        "operations saved",
+        "time saved (median, range)",
+        "ratio",
+        "seconds",
+        f"generate {TOKENS} tokens, saved",
+        "peak MB",
+    )
     sheet = Sheet(
         "Prefill",
         columns,
@@ -161,13 +197,56 @@ def write(out: Path, body: dict[str, Any]) -> None:
                 f"{row['time saved']:.1%} ({low:.1%} to {high:.1%}, n={row['pairs']})",
                 "" if ratio is None else f"{ratio:.2f}",
                 f"{row['seconds']:.2f} of {row['plain seconds']:.2f}",
+                "{:.1%} ({:.1%} to {:.1%}, n={})".format(
+                    row["generate saved"], *row["generate saved, range"], row["generate pairs"]
+                ),
                 f"{row['peak bytes'] / 1e6:.0f} of {row['plain peak bytes'] / 1e6:.0f}",
             )
         )
     told = "\n".join(f"- {key}: {value}" for key, value in body["machine"].items())
     command = f"`python -m bench.skip`, shape `{body['shape']}`, {body['dtype']}."
     head = f"# What skipped operations save\n\n{command}\n\n{told}\n"
-    (out / "skip.md").write_text(f"{head}\n{sheet.markdown()}")
+    lost = "" if losses is None else f"\n{lost_by(losses).markdown()}"
+    (out / "skip.md").write_text(f"{head}\n{sheet.markdown()}{lost}")
+
+
+def lost_by(run: Path) -> Sheet:
+    """The plans of a run of `chiasm skip`: loss against operations, and against measured time and peak memory."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    plans = pl.read_parquet(run / "tables" / "plans.parquet").sort("operations_share", descending=True)
+    unit = manifest["spec"]["unit"]
+    columns = (
+        "plan",
+        "operations left",
+        "right answers lost (points)",
+        "log-probability lost (nat)",
+        "time left, one prompt",
+        f"time left, {unit} prompts",
+        "peak MB",
+    )
+    sheet = Sheet(
+        f"What is lost: `chiasm skip {manifest['spec']['model']}`",
+        columns,
+        [],
+        [
+            f"{plans['n'][0]} held-out examples; 95 % paired bootstrap intervals over images.",
+            f"Time: median ratio to the plain model of the same repeat, {manifest['spec']['repeats']} repeats, wall.",
+            "`random-K-*` are the control of `search-K`: as many operations left out in layers drawn at random.",
+        ],
+    )
+    for row in plans.iter_rows(named=True):
+        sheet.rows.append(
+            (
+                row["plan"],
+                f"{row['operations_share']:.1%}",
+                f"{100 * row['loss']:.1f} ({100 * row['loss_low']:.1f} to {100 * row['loss_high']:.1f})",
+                f"{row['logprob_loss']:.3f} ({row['logprob_loss_low']:.3f} to {row['logprob_loss_high']:.3f})",
+                f"{row['prefill_share']:.2f}",
+                f"{row['batch_share']:.2f}",
+                f"{row['peak_bytes'] / 1e6:.1f}",
+            )
+        )
+    return sheet
 
 
 if __name__ == "__main__":

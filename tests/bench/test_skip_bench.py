@@ -11,18 +11,18 @@ MINI = SHAPES["mini"]
 
 
 def test_operations_saved_are_those_of_the_shape(monkeypatch):
-    clock = iter([2.0, 1.5] * 4)
+    clock = iter([2.0, 1.5] * 6)
     monkeypatch.setattr(skip, "timed", lambda run, device: skip.Seconds(cpu=next(clock), wall=0.0))
     view = ModelView(build(MINI), None, "mini")
-    row = skip.measure(view, prompts(MINI)[0].inputs, visual_ffn((1,)), "cpu", 3)
+    row = skip.measure(view, prompts(MINI)[0].inputs, visual_ffn((1,)), "cpu", 3, 1)
     left_out = 2 * MINI.image_tokens * 3 * MINI.width * MINI.inner
     assert row["operations saved"] * row["operations"] == pytest.approx(left_out)
-    assert row["time saved"] == 0.25
+    assert row["time saved"] == row["generate saved"] == 0.25
     assert row["time saved / operations saved"] == pytest.approx(0.25 * row["operations"] / left_out)
 
 
 def test_it_runs_and_writes(tmp_path, capsys):
-    skip.skip(shape="mini", repeats=1, only="FFN, half", out=tmp_path)
+    skip.skip(shape="mini", repeats=1, generations=1, only="FFN, half", out=tmp_path)
     assert "ratio" in capsys.readouterr().out
     assert (tmp_path / "skip.json").exists()
     table = (tmp_path / "skip.md").read_text()

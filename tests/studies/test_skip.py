@@ -20,10 +20,11 @@ from chiasm.models.generation import generate
 from chiasm.models.operations import prefill_operations
 from chiasm.models.plans import identity_of, read_plan
 from chiasm.models.view import ModelView
+from chiasm.results.series import with_inputs
 from chiasm.results.skip_schemas import NONE, PEERS, RANDOM_LAYERS, SEARCH
 from chiasm.results.skip_tables import recommended, verdict_rows
 from chiasm.runners import local
-from chiasm.studies.skip_contributions import contribution_job
+from chiasm.studies.skip_contributions import contribution_job, rows_of
 from chiasm.studies.skip_price import price
 from chiasm.studies.skip_search import SEARCHED, as_skips, candidates, in_words
 from chiasm.studies.skip_spec import SkipSpec
@@ -151,7 +152,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         chiasm.skip(view(), data, **OPTIONS, out=out)
     unfinished = chiasm.open(out)
-    assert unfinished.tables == ["contributions", "verdicts"]
+    assert set(unfinished.tables) == {"examples", "contributions", "verdicts"}
     assert "not finished" in unfinished.findings[0]
     unfinished.report()
     monkeypatch.setattr(local, "_record", record)
@@ -238,6 +239,7 @@ def test_the_recommended_plan_keeps_the_bound_and_saves_time() -> None:
             "operations_share": share,
             "loss": loss,
             "prefill_share_high": time,
+            "batch_share_high": time,
             "logprob_loss": 0.0,
         }
 
@@ -253,9 +255,51 @@ def test_the_recommended_plan_keeps_the_bound_and_saves_time() -> None:
     assert recommended(rows, 0) == "none"
 
 
+def test_questions_on_one_image_are_fewer_draws() -> None:
+    right = [True] * 20 + [False] * 20
+    alone = verdicts(none=[True] * 40, worse=right)
+    # Twenty images with two questions each, which go right or wrong together.
+    known = pl.DataFrame({"example_id": [str(k) for k in range(40)], "input": [f"image {k // 2}" for k in range(40)]})
+    rows, few = ({r["plan"]: r for r in verdict_rows(table)}["worse"] for table in (alone, with_inputs(alone, known)))
+    assert rows["score"] == few["score"] == 0.5
+    for name in ("score", "loss", "logprob_loss"):
+        wide, narrow = (r[f"{name}_high"] - r[f"{name}_low"] for r in (few, rows))
+        assert wide > 1.25 * narrow
+    one = verdict_rows(alone.with_columns(input=pl.lit("image")))[1]
+    assert [one[f"{name}_low"] for name in ("score", "loss", "logprob_loss")] == [None] * 3
+    assert one["n"] == 40
+
+
+@pytest.mark.parametrize("span", ["text", "all"])
+def test_work_on_other_tokens_is_left_out(span: str) -> None:
+    model, data = view_of("qwen2_vl"), examples(6, "qwen2_vl")
+    run = chiasm.skip(model, data, **OPTIONS | {"calibration": 2, "controls": False}, span=span)
+    plan = read_plan(run.path / "plans" / "search-50.json")
+    assert {(skip.span, skip.phase) for skip in plan.skips} == {(span, "both")}
+    rows = run.table("verdicts").filter(pl.col("plan") == plan.name)
+    one = next(e for e in data if e.id == rows["example_id"][0])
+    # What is verified is what zeroing the branches of these rows gives, the answer's own among them where it is text.
+    forced = model.encode(one, answer=generate(model, [model.encode(one)], 2)[0].text)
+    job = contribution_job(forced, model.n_layers, span)
+    zeros = tuple(
+        Zero(Window(layer, layer + 1, layer), part, rows_of(forced, span))
+        for skip in plan.skips
+        for layer in skip.layers
+        for part in {"ffn": ("mlp",), "attention": ("attention",), "block": ("attention", "mlp")}[skip.part]
+    )
+    [outcome] = ReferenceExecutor().run(model, [Job(forced, (Variant("plan", zeros),), job.readout)])
+    assert rows["logprob"][0] == pytest.approx(float(outcome.logprobs[0].sum()), abs=1e-4)
+    assert f"{span} tokens" in run.report().read_text()
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
-    [({"max_loss": 1.0}, "max-loss"), ({"max_loss": -0.1}, "max-loss"), ({"calibration": 0}, "calibration")],
+    [
+        ({"span": "smell"}, "span"),
+        ({"max_loss": 1.0}, "max-loss"),
+        ({"max_loss": -0.1}, "max-loss"),
+        ({"calibration": 0}, "calibration"),
+    ],
 )
 def test_bad_options_are_told(changes: dict, told: str) -> None:
     with pytest.raises(ChiasmError, match=told):

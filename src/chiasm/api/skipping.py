@@ -11,11 +11,11 @@ from chiasm.api.shared import (
     Data,
     Model,
     data_name,
-    facts_of,
     finished,
     is_endless,
     limit_of,
     name_of,
+    subject_of,
     twin_of,
     view_of,
 )
@@ -23,18 +23,18 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.interventions.skips import Plan
+from chiasm.interventions.skips import PERCEPTUAL, Plan, SkipSpan
 from chiasm.models import plans as _plans
 from chiasm.models import skipping as _skipping
-from chiasm.models.loading import fingerprint
 from chiasm.models.operations import prefill_operations
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import SCHEMAS
+from chiasm.results.series import with_inputs
 from chiasm.results.skip_tables import recovery_rows
 from chiasm.results.tables import conform
-from chiasm.studies.common import ExecutorName, data_facts, executor_of
+from chiasm.studies.common import ExecutorName, data_facts, example_row, executor_of
 from chiasm.studies.prune_sets import held_out
 from chiasm.studies.run import Run
 from chiasm.studies.skip import run_skip, whole_units
@@ -49,6 +49,7 @@ def skip(
     data: Data = "scenes",
     *,
     max_loss: float = 0.01,
+    span: SkipSpan | None = None,
     calibration: int = 32,
     peers: bool = True,
     controls: bool = True,
@@ -77,9 +78,10 @@ def skip(
     resume: bool = False,
     fresh: bool = False,
 ) -> Run:
-    """Find the work on image tokens that the model can do without, at a loss of at most `max_loss` right answers.
+    """Find the work on perceptual tokens that the model can do without, at a loss of at most `max_loss` right answers.
 
-    `max_loss`: a share of all answers (0.01: one of a hundred). `calibration`: so many of the examples measure what
+    `max_loss`: a share of all answers (0.01: one of a hundred). `span`: image, video, audio, text or all; default: what
+    the examples have besides text. `calibration`: so many of the examples measure what
     each layer contributes, the others verify. The run holds the recommended `plan.json` and every verified plan in
     `plans/`; `apply` puts one into effect. `memory`: bytes above the clean pass. `say` is told the price before it is
     paid. `train_with_plan`: also fine-tune the projector or LoRA with a plan in effect, and measure what that gives
@@ -90,11 +92,14 @@ def skip(
     """
     named = name_of(model)
     beside = twin_of(named, twin) if controls else None
+    limit = limit_of(data, limit)
+    chosen = list(examples(data, limit, seed, split, media))
     spec = SkipSpec(
         model=named,
         data=data_name(data),
         max_loss=max_loss,
-        limit=limit_of(data, limit),
+        span=span or _perceptual(chosen),
+        limit=limit,
         split=split,
         calibration=calibration,
         peers=peers,
@@ -114,23 +119,19 @@ def skip(
         train_steps=train_steps,
         train_rate=train_rate,
     )
-    calibrating, rest = _parted(spec, list(examples(data, spec.limit, seed, split, media)))
+    calibrating, rest = _parted(spec, chosen)
     training = calibrating if train_with_plan else []
     if train_with_plan and (train_on is not None or is_endless(data)):
         training = _to_train_on(data if train_on is None else train_on, train_examples, seed, split, media)
-    view = view_of(model, device, dtype)
-    control = None if beside is None else view_of(beside, device, dtype)
-    facts = facts_of(view, rest, spec.data, seed)
-    facts |= {"asked": len(calibrating) + len(rest)}
-    facts["data"] |= {"calibration": data_facts(spec.data, calibrating)}
-    if control is not None:
-        facts["twin"] = {"id": control.name, "weights": fingerprint(control)}
+    subject = subject_of(model, beside, rest, spec.data, seed=seed, device=device, dtype=dtype)
+    calibrated = {"calibration": data_facts(spec.data, calibrating)}
+    facts = subject.facts | {"asked": len(chosen), "data": subject.facts["data"] | calibrated}
     if say is not None:
-        say(str(price(spec, view, calibrating, rest)))
+        say(str(price(spec, subject.view, calibrating, rest)))
     with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
         if not directory.complete:
             computing = executor_of(executor, memory, spec.unit)
-            run_skip(spec, view, calibrating, rest, directory, computing, control, say, training)
+            run_skip(spec, subject.view, calibrating, rest, directory, computing, subject.twin, say, training)
     return finished(directory, out)
 
 
@@ -205,9 +206,11 @@ def recover(
     if out is not None:
         save_trained(view, found, out)
     answers = conform(SCHEMAS["recovered"], measured.rows)
-    inputs = typical(view, SkipSpec(model="", data=""), judged).inputs
+    inputs = typical(view, SkipSpec(model="", data="", span=_perceptual(judged)), judged).inputs
     share = prefill_operations(view, inputs, found).total / prefill_operations(view, inputs).total
-    return Recovery(conform(SCHEMAS["recovery"], recovery_rows(answers, share)), answers, measured.losses)
+    known = conform(SCHEMAS["examples"], [example_row(example) for example in judged])
+    rows = recovery_rows(with_inputs(answers, known), share)
+    return Recovery(conform(SCHEMAS["recovery"], rows), answers, measured.losses)
 
 
 def apply(model: Model | nn.Module, plan: Plan | str | Path, *, same_weights: bool = True) -> nn.Module:
@@ -247,6 +250,15 @@ def _to_train_on(data: Data, count: int, seed: int, split: Split, media: str | P
     """The other split of data that are made; of others what is there."""
     other: Split = "train" if split == "heldout" else "heldout"
     return list(examples(data, count, seed, other, media))
+
+
+def _perceptual(chosen: list[Example]) -> SkipSpan:
+    """What the first example that has something besides text has."""
+    for example in chosen:
+        for span in PERCEPTUAL:
+            if {"image": example.images, "video": example.videos, "audio": example.audios}[span]:
+                return span
+    return "image"
 
 
 def _parted(spec: SkipSpec, chosen: list[Example]) -> tuple[list[Example], list[Example]]:

@@ -31,6 +31,7 @@ def skip(
     *,
     study: Study = Study(),  # noqa: B008 (frozen)
     max_loss: Annotated[float, Parameter(converter=_share)] = 0.01,
+    span: Literal["image", "video", "audio", "text", "all"] | None = None,
     calibration: int = 32,
     peers: bool = True,
     controls: bool = True,
@@ -48,10 +49,10 @@ def skip(
     train_rate: float | None = None,
     place: Place = Place(),  # noqa: B008 (frozen)
 ) -> None:
-    """Which work on image tokens can be left out, at what loss, and how much time does that save?
+    """Which work on perceptual tokens can be left out, at what loss, and how much time does that save?
 
-    Measures what each layer's feed-forward and attention contribute for image tokens, proposes plans, verifies them on
-    other examples beside the published methods, times them, and writes the recommended one to plan.json.
+    Measures what each layer's feed-forward and attention contribute for the tokens of a span, proposes plans, verifies
+    them on other examples beside the published methods, times them, and writes the recommended one to plan.json.
 
     The embedded model, on the embedded world:
 
@@ -71,10 +72,13 @@ def skip(
     ----------
     max_loss
         Share of right answers that may be lost, as 1% or 0.01.
+    span
+        Whose work is left out. Default: images, or whatever else the examples have besides text.
     calibration
         Examples that contributions are measured on; the others verify.
     peers
-        Also visual feed-forward skipping, ShortV, V-Skip, FastV, and tokens dropped at random.
+        Also visual and textual feed-forward skipping, ShortV, V-Skip, FastV, tokens dropped at random, and the
+        companion paper's blocks.
     controls
         Random layers beside every proposal, and the random-weights twin.
     twin
@@ -109,6 +113,7 @@ def skip(
         view,
         **study.arguments(),
         max_loss=max_loss,
+        span=span,
         calibration=calibration,
         peers=peers,
         controls=controls,

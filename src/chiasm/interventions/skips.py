@@ -257,35 +257,40 @@ def parallel_sublayers(layers: Iterable[int], *, form: Form = "corrected") -> Sk
     return Skip(part="parallel", span="all", layers=tuple(layers), phase="both", form=form)
 
 
+def phase_of(span: SkipSpan) -> Phase:
+    """When tokens of `span` come: perceptual ones with the prompt, others while decoding as well."""
+    return "prefill" if span in PERCEPTUAL else "both"
+
+
 def visual_ffn(layers: Iterable[int], *, span: SkipSpan = "image", share: float = 1.0) -> Skip:
-    """Feed-forward left out for perceptual tokens: all of them, or a random share.
+    """Feed-forward left out for perceptual tokens (or, to compare, for text): all of them, or a random share.
 
     Source: Shukor & Cord 2024 (Implicit Multimodal Alignment), figure 11; how they choose a share is unknown.
     """
     choice: Choice = "all" if share == 1 else "random"
-    return Skip(part="ffn", span=span, layers=tuple(layers), share=share, choice=choice)
+    return Skip(part="ffn", span=span, layers=tuple(layers), share=share, choice=choice, phase=phase_of(span))
 
 
-def short_v(layers: Iterable[int]) -> Skip:
+def short_v(layers: Iterable[int], *, span: SkipSpan = "image") -> Skip:
     """Image tokens frozen in chosen layers, still read by text. Source: Yuan et al. 2025 (ShortV, arXiv 2504.00502)."""
-    return Skip(part="block", span="image", layers=tuple(layers))
+    return Skip(part="block", span=span, layers=tuple(layers))
 
 
-def v_skip(layers: Iterable[int]) -> Skip:
+def v_skip(layers: Iterable[int], *, span: SkipSpan = "image") -> Skip:
     """Image tokens do not attend in chosen layers, but keep their feed-forward. Source: V-Skip (arXiv 2606.08511)."""
-    return Skip(part="attention", span="image", layers=tuple(layers))
+    return Skip(part="attention", span=span, layers=tuple(layers))
 
 
-def fast_v(layers: int, *, after: int = 2, share: float = 0.5) -> Skip:
+def fast_v(layers: int, *, after: int = 2, share: float = 0.5, span: SkipSpan = "image") -> Skip:
     """The `share` of image tokens that the last row attends to least in layer `after - 1` is dropped from `after` on.
 
     Source: Chen et al. 2024 (FastV, arXiv 2403.06764): K = `after`, R = `share`; attention of the last row, as
     released.
     """
-    return Skip(part="tokens", span="image", layers=tuple(range(after, layers)), share=share, choice="least-attention")
+    return Skip(part="tokens", span=span, layers=tuple(range(after, layers)), share=share, choice="least-attention")
 
 
-def random_drop(layers: int, *, after: int = 2, share: float = 0.5, seed: int = 0) -> Skip:
+def random_drop(layers: int, *, after: int = 2, share: float = 0.5, seed: int = 0, span: SkipSpan = "image") -> Skip:
     """A random `share` of image tokens is dropped from layer `after` on: the control of every clever choice."""
     chosen: Choice = "random" if share < 1 else "all"
-    return Skip(part="tokens", span="image", layers=tuple(range(after, layers)), share=share, choice=chosen, seed=seed)
+    return Skip(part="tokens", span=span, layers=tuple(range(after, layers)), share=share, choice=chosen, seed=seed)

@@ -24,47 +24,62 @@ _TOKENS = 8
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Medians over the repeats; `prefill_spread` is the interquartile range, `prefill_share` the median of the ratios
-    to the first plan's call in the same repeat, and `prefill_share_high` their upper quartile."""
+    to the first plan's call in the same repeat, and `prefill_share_high` their upper quartile. `batch_share` and
+    `batch_share_high` are the same for several prompts read together."""
 
     prefill_seconds: float
     prefill_spread: float
     prefill_share: float
     prefill_share_high: float
+    batch_share: float
+    batch_share_high: float
     decode_seconds: float
     peak_bytes: int
 
 
 @torch.no_grad()
 def costs(
-    view: ModelView, inputs: Mapping[str, Any], plans: Sequence[Plan], repeats: int, done: Callable[[], None]
+    view: ModelView,
+    inputs: Mapping[str, Any],
+    together: Mapping[str, Any],
+    plans: Sequence[Plan],
+    repeats: int,
+    done: Callable[[], None],
 ) -> list[Cost]:
     """The cost of reading `inputs` and of decoding after them under each plan; the first is what others are shares of.
+
+    `together`: several prompts in one batch. Where a prompt is short, gathering its rows can take longer than what it
+    saves, and only a batch of them is faster.
 
     In every repeat all plans take their turn, so that what else the machine does falls on all alike. On the CPU the
     peak counts tensors that torch allocates, on a GPU what its allocator hands out; both without the weights.
     """
-    prefill = np.empty((len(plans), repeats))
-    decode = np.empty((len(plans), repeats))
+    prefill, batch, decode = (np.empty((len(plans), repeats)) for _ in range(3))
     peaks = []
     for plan in plans:
         with _under(view, plan):
             _forward(view, inputs)
+            _forward(view, together)
             peaks.append(peak_bytes(view, lambda: _forward(view, inputs)))
         done()
     for repeat in range(repeats):
         for index, plan in enumerate(plans):
             with _under(view, plan):
                 prefill[index, repeat] = _seconds(view, lambda: _forward(view, inputs))
+                batch[index, repeat] = _seconds(view, lambda: _forward(view, together))
                 one, more = (_seconds(view, _generating(view, inputs, n)) for n in (1, 1 + _TOKENS))
                 decode[index, repeat] = (more - one) / _TOKENS
         done()
     quartiles = np.percentile(prefill, [25, 75], axis=1)
+    shares, together_shares = prefill / prefill[:1], batch / batch[:1]
     return [
         Cost(
             prefill_seconds=float(np.median(prefill[k])),
             prefill_spread=float(quartiles[1, k] - quartiles[0, k]),
-            prefill_share=float(np.median(prefill[k] / prefill[0])),
-            prefill_share_high=float(np.percentile(prefill[k] / prefill[0], 75)),
+            prefill_share=float(np.median(shares[k])),
+            prefill_share_high=float(np.percentile(shares[k], 75)),
+            batch_share=float(np.median(together_shares[k])),
+            batch_share_high=float(np.percentile(together_shares[k], 75)),
             decode_seconds=float(np.median(decode[k])),
             peak_bytes=peaks[k],
         )

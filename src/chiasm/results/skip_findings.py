@@ -5,8 +5,8 @@ from typing import Any
 import polars as pl
 
 from chiasm.core.statistics import Estimate, mean_interval
-from chiasm.results.findings import Finding
-from chiasm.results.series import RESAMPLES, majority
+from chiasm.results.findings import Finding, inputs_of
+from chiasm.results.series import RESAMPLES, Curve, curve, in_order, majority
 from chiasm.results.skip_schemas import (
     FAST_V,
     NONE,
@@ -14,9 +14,11 @@ from chiasm.results.skip_schemas import (
     RANDOM_DROP,
     RANDOM_LAYERS,
     SEARCH,
+    TEXT_FFN,
     TRAINED_PLAIN,
     TRAINED_WITH_PLAN,
     UNTRAINED,
+    VISUAL_FFN,
 )
 
 
@@ -27,13 +29,17 @@ def skip_findings(
     verdicts: pl.DataFrame | None,
     max_loss: float,
     recovered: pl.DataFrame | None = None,
+    span: str = "image",
 ) -> list[Finding]:
-    """The recommended plan, the search against chance and against the published methods, where the work matters."""
-    found = [_where(contributions, controls)]
+    """The recommended plan, the search against chance and against the published methods, where the work matters.
+
+    `span`: the tokens whose work is left out. Questions on one input (column `input`) count together.
+    """
+    found = [_where(contributions, controls, span)]
     if plans is None or verdicts is None:
         return [Finding("No plan has been verified yet: the run is not finished.", 100.0), *found]
     found.append(_recommended(plans, verdicts, max_loss))
-    for finding in (_against_chance(plans), _peers(plans), _tokens(plans)):
+    for finding in (_against_chance(plans), _peers(plans), _tokens(plans), _modalities(plans)):
         found += [finding] if finding is not None else []
     found.append(_time(plans))
     if recovered is not None:
@@ -49,20 +55,21 @@ def _recommended(plans: pl.DataFrame, verdicts: pl.DataFrame, max_loss: float) -
         kept = tried.filter(pl.col("loss") <= max_loss)
         text = (
             f"No plan is recommended: of {tried.height} tried, {kept.height} stay within a loss of {bound} of right "
-            f"answers, and none of these takes less time than the plain model in three of four repeats "
-            f"(n = {row['n']}; untouched {_score(row)} right)."
+            f"answers, and none of these takes less time than the plain model in three of four repeats, on one prompt "
+            f"or on a batch (n = {row['n']}; untouched {_score(row)} right)."
         )
         return Finding(text, 100.0)
     text = (
         f"`{row['plan']}` is the cheapest plan within a loss of {bound}: it leaves out {row['skipped']}, does "
-        f"{_percent(row['operations_share'])} of the operations in {_percent(row['prefill_share'])} of the time "
-        f"({1000 * row['prefill_seconds']:.3g} ms a prompt) and loses {_loss(row)}."
+        f"{_percent(row['operations_share'])} of the operations in {_percent(row['prefill_share'])} of the time of "
+        f"one prompt ({1000 * row['prefill_seconds']:.3g} ms) and {_percent(row['batch_share'])} of that of a batch, "
+        f"and loses {_loss(row)}."
     )
     if row["loss_high"] is not None and row["loss_high"] > max_loss:
         text += f" The interval reaches beyond {bound}: more examples would settle it."
     untouched = verdicts.filter(pl.col("plan") == NONE)
     guess, plain = majority(untouched), plans.filter(pl.col("kind") == NONE).row(0, named=True)
-    if plain["score_low"] <= guess:
+    if plain["score_low"] is None or plain["score_low"] <= guess:
         text += (
             f" The untouched model itself is right in {_score(plain)}, not clearly more than always the most frequent "
             f"answer ({100 * guess:.0f} %): there is little that could be lost."
@@ -101,7 +108,7 @@ def _peers(plans: pl.DataFrame) -> Finding | None:
         return None
     told = [
         f"{row['plan']} {_points(row['loss'])} at {_percent(row['operations_share'])} of operations and "
-        f"{_percent(row['prefill_share'])} of time"
+        f"{_percent(row['prefill_share'])} of time ({_percent(row['batch_share'])} in a batch)"
         for row in peers.iter_rows(named=True)
     ]
     text = f"Published ways to skip, by the log-probability they lose: {'; '.join(told)} (n = {peers['n'][0]})."
@@ -134,22 +141,25 @@ def _time(plans: pl.DataFrame) -> Finding:
     row = plans.filter(pl.col("kind") != NONE).sort("operations_share").row(0, named=True)
     saved, operations = 1 - row["prefill_share"], 1 - row["operations_share"]
     text = (
-        f"`{row['plan']}` leaves out most: {_percent(operations)} of the operations and {_percent(saved)} of the time "
-        f"of reading a prompt (median ratio to the plain model of the same repeat)."
+        f"`{row['plan']}` leaves out most: {_percent(operations)} of the operations, {_percent(saved)} of the time "
+        f"of one prompt and {_percent(1 - row['batch_share'])} of that of a batch (median ratios to the plain model of "
+        "the same repeat; below 0 is slower)."
     )
     return Finding(text, 40.0)
 
 
 def recovery(recovered: pl.DataFrame) -> Finding:
     """What training with the plan gives back, beside as much training without it."""
-    right = {
-        (trained, plan != ""): own.sort("example_id")["correct"].cast(pl.Float64).to_numpy()
+    cells = {
+        (trained, plan != ""): own.sort("example_id")
         for (trained, plan), own in recovered.group_by(["trained", "plan"])
     }
+    right = {cell: own["correct"].cast(pl.Float64).to_numpy() for cell, own in cells.items()}
+    inputs = inputs_of(cells[UNTRAINED, False])
     plan = next(name for name in recovered["plan"] if name)
     before, under = right[UNTRAINED, False], right[UNTRAINED, True]
     after = right[TRAINED_WITH_PLAN, True]
-    gained = mean_interval(after - under, resamples=RESAMPLES)
+    gained = mean_interval(after - under, resamples=RESAMPLES, clusters=inputs)
     verdict = "gives back" if float(gained.low) > 0 else "does not clearly give back"
     text = (
         f"Under `{plan}` the untrained model is right in {100 * under.mean():.1f} % (untouched "
@@ -158,7 +168,7 @@ def recovery(recovered: pl.DataFrame) -> Finding:
     )
     if (TRAINED_PLAIN, True) in right:
         control = right[TRAINED_PLAIN, True]
-        beyond = mean_interval(after - control, resamples=RESAMPLES)
+        beyond = mean_interval(after - control, resamples=RESAMPLES, clusters=inputs)
         apart = "more than" if float(beyond.low) > 0 else "not clearly more than"
         text += (
             f", {apart} as much training without the plan: {100 * control.mean():.1f} % under the plan "
@@ -172,28 +182,59 @@ def _gap(estimate: Estimate) -> str:
     return f"{mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
 
 
-def _where(contributions: pl.DataFrame, controls: pl.DataFrame | None) -> Finding:
-    means = contributions.group_by("part", "layer", maintain_order=True).agg(pl.col("kl").mean())
+def _where(contributions: pl.DataFrame, controls: pl.DataFrame | None, span: str) -> Finding:
     told = []
     for part, name in (("ffn", "the feed-forward"), ("attention", "the attention")):
-        rows = means.filter(pl.col("part") == part).sort("kl")
+        rows = contributions.filter(pl.col("part") == part)
         if rows.height:
-            least, most = rows.row(0, named=True), rows.row(-1, named=True)
+            own = curve(rows, "kl")
+            most, least = int(own.mean.argmax()), int(own.mean.argmin())
             told.append(
-                f"{name} of image tokens matters most in layer {most['layer']} ({most['kl']:.3g} nat) and least in "
-                f"layer {least['layer']} ({least['kl']:.3g})"
+                f"{name} of {span} tokens matters most in layer {own.places[most]:.0f} ({_at(own, most)} nat) and "
+                f"least in layer {own.places[least]:.0f} ({_at(own, least)})"
             )
     n = contributions["example_id"].n_unique()
     beside = ""
     if controls is not None and controls.height:
-        largest = controls.group_by("part", "layer").agg(pl.col("kl").mean())["kl"].max()
-        beside = f" With random weights no layer reaches more than {largest:.3g} nat."
-    return Finding(f"Alone, {'; '.join(told)} (KL of the answer, n = {n}).{beside}", 70.0)
+        twins = [curve(controls.filter(pl.col("part") == part), "kl") for part in in_order(controls, "part")]
+        own = max(twins, key=lambda one: float(one.mean.max()))
+        beside = f" With random weights no layer reaches more than {_at(own, int(own.mean.argmax()))} nat."
+    text = f"Alone, {'; '.join(told)} (KL of the answer, 95 % intervals, n = {n}).{beside}"
+    return Finding(text, 70.0)
+
+
+def _modalities(plans: pl.DataFrame) -> Finding | None:
+    """Perceptual against textual tokens: feed-forward left out in the same layers (arXiv 2405.16700, figure 11)."""
+    for where in ("half", "all"):
+        rows = {
+            kind: plans.filter((pl.col("kind") == kind) & pl.col("plan").str.ends_with(f"-{where}"))
+            for kind in (VISUAL_FFN, TEXT_FFN)
+        }
+        if all(own.height for own in rows.values()):
+            visual, textual = (own.row(0, named=True) for own in rows.values())
+            apart = None not in (visual["logprob_loss_high"], textual["logprob_loss_low"]) and (
+                visual["logprob_loss_high"] < textual["logprob_loss_low"]
+            )
+            layers = "half of the layers" if where == "half" else "all layers"
+            text = (
+                f"Feed-forward left out in {layers} costs {'less' if apart else 'not clearly less'} for perceptual "
+                f"than for text tokens: {visual['logprob_loss']:.3g} nat {_nat(visual)} and {_points(visual['loss'])} "
+                f"against {textual['logprob_loss']:.3g} {_nat(textual)} and {_points(textual['loss'])} "
+                f"(n = {visual['n']})."
+            )
+            return Finding(text, 75.0)
+    return None
+
+
+def _at(own: Curve, k: int) -> str:
+    if own.low[k] != own.low[k]:
+        return f"{own.mean[k]:.3g}, no interval from one input,"
+    return f"{own.mean[k]:.3g}, {own.low[k]:.3g} to {own.high[k]:.3g}"
 
 
 def _loss(row: dict[str, Any]) -> str:
     if row["loss_low"] is None:
-        return f"{_points(row['loss'])} of right answers (no interval from one example)"
+        return f"{_points(row['loss'])} of right answers (no interval from one input)"
     return (
         f"{_points(row['loss'])} of right answers (95 % interval {100 * row['loss_low']:+.1f} to "
         f"{100 * row['loss_high']:+.1f}, n = {row['n']}; {_score(row)} right)"
@@ -201,12 +242,14 @@ def _loss(row: dict[str, Any]) -> str:
 
 
 def _score(row: dict[str, Any]) -> str:
+    if row["score_low"] is None:
+        return f"{100 * row['score']:.1f} % (no interval from one input)"
     return f"{100 * row['score']:.1f} % ({100 * row['score_low']:.1f} to {100 * row['score_high']:.1f})"
 
 
 def _nat(row: dict[str, Any]) -> str:
     if row["logprob_loss_low"] is None:
-        return "(no interval from one example)"
+        return "(no interval from one input)"
     return f"({row['logprob_loss_low']:.3g} to {row['logprob_loss_high']:.3g})"
 
 

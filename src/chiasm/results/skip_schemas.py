@@ -64,15 +64,15 @@ PLANS = TableSchema(
         Column("prefill_spread", "float", "Prefill, spread", "s", "Interquartile range over the repeats."),
         Column("prefill_share", "float", "Prefill, share", "", "Median ratio to the plain model of the same repeat."),
         Column("prefill_share_high", "float", "Prefill, share, high", "", "Upper quartile of these ratios."),
+        Column("batch_share", "float", "Batch, share", "", "The same where `--batch-size` prompts are read together."),
+        Column("batch_share_high", "float", "Batch, share, high", "", "Upper quartile of these ratios."),
         Column("decode_seconds", "float", "Decoding", "s", "Median time per further token."),
         Column("peak_bytes", "int", "Peak memory", "byte", "Above the weights, while one prompt is read."),
         Column("score", "float", "Score", "", "Share of right greedy answers."),
-        Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval."),
-        Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval."),
+        Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval.", nullable=True),
+        Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval.", nullable=True),
         Column("loss", "float", "Loss", "", "Score of the plain model minus this one's, on the same examples."),
-        Column(
-            "loss_low", "float", "Loss, low", "", "Lower bound, 95 % paired bootstrap over examples.", nullable=True
-        ),
+        Column("loss_low", "float", "Loss, low", "", "Lower bound, 95 % paired bootstrap over inputs.", nullable=True),
         Column("loss_high", "float", "Loss, high", "", "Upper bound, 95 % paired bootstrap.", nullable=True),
         Column(
             "logprob_loss",
@@ -120,8 +120,8 @@ RECOVERY = TableSchema(
         _ANSWERED_UNDER,
         Column("operations_share", "float", "Operations", "", "Of the prompt's, as a share of the plain model's."),
         Column("score", "float", "Score", "", "Share of right greedy answers."),
-        Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval."),
-        Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval."),
+        Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval.", nullable=True),
+        Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval.", nullable=True),
         Column("loss", "float", "Loss", "", "Score of the untrained model without a plan minus this, same examples."),
         Column("loss_low", "float", "Loss, low", "", "Lower bound, 95 % paired bootstrap.", nullable=True),
         Column("loss_high", "float", "Loss, high", "", "Upper bound, 95 % paired bootstrap.", nullable=True),
@@ -142,5 +142,6 @@ NONE = "none"
 SEARCH = "search"
 RANDOM_LAYERS = "random-layers"  # the control of `search`: as many operations left out, anywhere
 VISUAL_FFN, SHORT_V, V_SKIP, FAST_V, RANDOM_DROP = "visual-ffn", "short-v", "v-skip", "fast-v", "random-drop"
+TEXT_FFN = "text-ffn"  # what `visual-ffn` is compared with in arXiv 2405.16700
 COMPANION = "companion"  # of all tokens: blocks left out, sub-layers or blocks in parallel
-PEERS = (VISUAL_FFN, SHORT_V, V_SKIP, FAST_V, RANDOM_DROP, COMPANION)
+PEERS = (VISUAL_FFN, TEXT_FFN, SHORT_V, V_SKIP, FAST_V, RANDOM_DROP, COMPANION)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from chiasm.core.statistics import mean_interval, proportion_interval
+from chiasm.core.statistics import Estimate, mean_interval
+from chiasm.results.findings import inputs_of, right_share
 from chiasm.results.series import RESAMPLES
 from chiasm.results.skip_schemas import NONE, RANDOM_LAYERS, UNTRAINED
 
@@ -18,23 +19,23 @@ def mean_contributions(contributions: pl.DataFrame) -> dict[tuple[str, int], flo
 
 
 def verdict_rows(verdicts: pl.DataFrame) -> list[dict[str, Any]]:
-    """Score and losses of every plan, paired by example with the plain model's: the verified columns of `plans`."""
+    """Score and losses of every plan, paired by example with the plain model's: the verified columns of `plans`.
+
+    Questions on one input (column `input`, where there is one) are resampled together.
+    """
     clean = verdicts.filter(pl.col("plan") == NONE).select(
         "example_id", pl.col("correct").alias("clean"), pl.col("logprob").alias("clean_logprob")
     )
     rows = []
     for (plan, kind), own in verdicts.group_by(["plan", "kind"], maintain_order=True):
         paired = own.join(clean, on="example_id", how="inner", maintain_order="left")
-        score = proportion_interval(int(paired["correct"].sum()), paired.height)
         rows.append(
             {
                 "plan": plan,
                 "kind": kind,
-                "score": float(score.mean),
-                "score_low": float(score.low),
-                "score_high": float(score.high),
+                **_bounded("score", right_share(paired)),
                 **_loss(plan, paired),
-                **_spread("logprob_loss", (paired["clean_logprob"] - paired["logprob"]).to_numpy()),
+                **_spread("logprob_loss", paired["clean_logprob"] - paired["logprob"], paired),
                 "n": paired.height,
             }
         )
@@ -52,18 +53,15 @@ def recovery_rows(recovered: pl.DataFrame, share: float) -> list[dict[str, Any]]
     rows = []
     for (trained, plan), own in recovered.group_by(["trained", "plan"], maintain_order=True):
         paired = own.join(clean, on="example_id", how="inner", maintain_order="left")
-        score = proportion_interval(int(paired["correct"].sum()), paired.height)
         itself = NONE if trained == UNTRAINED and not plan else "other"
         rows.append(
             {
                 "trained": trained,
                 "plan": plan,
                 "operations_share": share if plan else 1.0,
-                "score": float(score.mean),
-                "score_low": float(score.low),
-                "score_high": float(score.high),
+                **_bounded("score", right_share(paired)),
                 **_loss(itself, paired),
-                **_spread("logprob_loss", (paired["clean_logprob"] - paired["logprob"]).to_numpy()),
+                **_spread("logprob_loss", paired["clean_logprob"] - paired["logprob"], paired),
                 "n": paired.height,
             }
         )
@@ -72,30 +70,40 @@ def recovery_rows(recovered: pl.DataFrame, share: float) -> list[dict[str, Any]]
 
 def recommended(rows: list[Mapping[str, Any]], max_loss: float) -> str:
     """The plan with the fewest operations whose mean loss is at most `max_loss` and that was measured to save time,
-    in three of four repeats.
+    in three of four repeats, on one prompt or on a batch of them.
 
     Controls are not eligible; `none` always is. Equal operations: the smaller loss of log-probability.
     """
     fitting = [
         row
         for row in rows
-        if row["kind"] == NONE
-        or (row["kind"] != RANDOM_LAYERS and row["loss"] <= max_loss + 1e-12 and row["prefill_share_high"] < 1)
+        if row["kind"] == NONE or (row["kind"] != RANDOM_LAYERS and row["loss"] <= max_loss + 1e-12 and saves_time(row))
     ]
     return min(fitting, key=lambda row: (row["operations_share"], row["logprob_loss"]))["plan"]
 
 
+def saves_time(row: Mapping[str, Any]) -> bool:
+    """Whether a plan took less time than the plain model in three of four repeats, on one prompt or on a batch."""
+    return min(row["prefill_share_high"], row["batch_share_high"]) < 1
+
+
 def _loss(plan: str, paired: pl.DataFrame) -> dict[str, float | None]:
-    difference = (paired["clean"].cast(pl.Float64) - paired["correct"].cast(pl.Float64)).to_numpy()
-    found = _spread("loss", difference)
-    if plan != NONE and paired.height > 1 and not difference.any():
+    difference = paired["clean"].cast(pl.Float64) - paired["correct"].cast(pl.Float64)
+    found = _spread("loss", difference, paired)
+    inputs = inputs_of(paired)
+    draws = paired.height if inputs is None else len(set(inputs))
+    if plan != NONE and draws > 1 and not (difference != 0).any():
         # No resample of unchanged answers shows a change; how rare a change may still be, the number of them says.
-        unseen = 1 - 0.025 ** (1 / paired.height)
+        unseen = 1 - 0.025 ** (1 / draws)
         found |= {"loss_low": -unseen, "loss_high": unseen}
     return found
 
 
-def _spread(name: str, values: np.ndarray) -> dict[str, float | None]:
-    estimate = mean_interval(values, resamples=RESAMPLES)
+def _spread(name: str, values: pl.Series, paired: pl.DataFrame) -> dict[str, float | None]:
+    return _bounded(name, mean_interval(values.to_numpy(), resamples=RESAMPLES, clusters=inputs_of(paired)))
+
+
+def _bounded(name: str, estimate: Estimate) -> dict[str, float | None]:
+    """A mean and its bounds; None where one input says nothing about spread."""
     bounds = [None if np.isnan(bound) else float(bound) for bound in (estimate.low, estimate.high)]
     return {name: float(estimate.mean), f"{name}_low": bounds[0], f"{name}_high": bounds[1]}

@@ -1,11 +1,10 @@
-"""Skipping: find the work on image tokens that a model can do without, verify it, and hand back a plan.
+"""Skipping: find the work on perceptual tokens that a model can do without, verify it, and hand back a plan.
 
 Sources: Shukor & Cord 2024 (arXiv 2405.16700, section on skipping; arXiv 2410.09454). The criterion is the divergence
 of the answer, as in ShortV (arXiv 2504.00502), not how little a token changes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from chiasm.core.errors import ChiasmError, ExampleError
@@ -15,23 +14,22 @@ from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Executor
 from chiasm.models.generation import GeneratedAnswer, generate
 from chiasm.models.likelihood import answer_logprobs
-from chiasm.models.operations import prefill_operations
-from chiasm.models.plans import PLAN_FILE, identity_of
+from chiasm.models.plans import identity_of
 from chiasm.models.skipping import skipping
-from chiasm.models.timing import costs
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import TWIN
-from chiasm.results.skip_schemas import NONE, RANDOM_LAYERS
-from chiasm.results.skip_tables import mean_contributions, recommended, verdict_rows
-from chiasm.results.storage import whole_file
+from chiasm.results.series import with_inputs
+from chiasm.results.skip_schemas import RANDOM_LAYERS
+from chiasm.results.skip_tables import mean_contributions, verdict_rows
 from chiasm.runners import local
 from chiasm.runners.base import Computed, Work
-from chiasm.studies.common import for_preparing
-from chiasm.studies.skip_contributions import contribution_job, contribution_rows
+from chiasm.studies.common import example_row, for_preparing
+from chiasm.studies.skip_contributions import contribution_job, contribution_rows, rows_of
+from chiasm.studies.skip_plans import write_plans
 from chiasm.studies.skip_price import typical
 from chiasm.studies.skip_recovery import plan_to_train, run_recovery
-from chiasm.studies.skip_search import Candidate, candidates, in_words
+from chiasm.studies.skip_search import Candidate, candidates
 from chiasm.studies.skip_spec import SkipSpec
 
 _Reasons = list[tuple[str, str]]
@@ -77,7 +75,7 @@ class SkipWork(Work[Prepared]):
     def prepare(self, index: int, example: Example) -> Prepared:
         instruction, calibrates = self.spec.instruction, index < self._calibrating
         prompt = self._preparing.encode(example, instruction=instruction)
-        prompt.spans.require("image")
+        rows_of(prompt, self.spec.span)
         if not example.answer.strip():
             raise ExampleError("it has no labelled answer to be judged by")
         twin = None
@@ -87,6 +85,7 @@ class SkipWork(Work[Prepared]):
 
     def compute(self, prepared: Sequence[Prepared]) -> Computed:
         rows: dict[str, list[dict[str, Any]]] = {"contributions": [], "contributions_controls": [], "verdicts": []}
+        rows["examples"] = [example_row(item.example) for item in prepared]
         answered, failures = self._answered(self.view, prepared, [item.prompt for item in prepared])
         measured = [one for one in answered if one.item.calibrates]
         judged = [one for one in answered if not one.item.calibrates]
@@ -135,7 +134,7 @@ class SkipWork(Work[Prepared]):
         return found, failures
 
     def _contributions(self, view: ModelView, answered: Sequence[Answered]) -> tuple[list[dict[str, Any]], _Reasons]:
-        jobs = [contribution_job(one.forced, view.n_layers) for one in answered]
+        jobs = [contribution_job(one.forced, view.n_layers, self.spec.span) for one in answered]
         rows: list[dict[str, Any]] = []
         failures: _Reasons = []
         for one, job, outcome in zip(answered, jobs, self.executor.run(view, jobs), strict=True):
@@ -192,65 +191,24 @@ def run_skip(
     What it already holds is not computed again, times excepted. `calibrating`: none of `examples`; a remainder that
     fills no unit is not used. `training`: what a plan is trained with, where `spec` asks for it; none of `examples`.
 
-    **Errors:** `ChiasmError` if no example is left, or none with an image.
+    **Errors:** `ChiasmError` if no example is left, or none with the span.
     """
     unit = min(spec.unit, len(calibrating))
     calibrating = whole_units(spec, calibrating)
-    inputs = typical(view, spec, [*calibrating, *examples]).inputs
-    work = SkipWork(spec, view, len(calibrating), executor, directory, twin, inputs)
+    prompt = typical(view, spec, [*calibrating, *examples])
+    work = SkipWork(spec, view, len(calibrating), executor, directory, twin, prompt.inputs)
     local.run(work, [*calibrating, *examples], directory, unit, "skip")
     if "verdicts" not in directory.tables():
         directory.finish()
         raise ChiasmError("verify plans", "no held-out example could be answered", "Give more examples")
-    verified = {row["plan"]: row for row in verdict_rows(directory.table("verdicts"))}
+    answers = with_inputs(directory.table("verdicts"), directory.table("examples"))
+    verified = {row["plan"]: row for row in verdict_rows(answers)}
     if say is not None:
         say(f"Timing {len(work.candidates)} plans, {spec.repeats} repeats, taking turns.")
-    rows = _write_plans(spec, view, work, verified, directory)
+    rows = write_plans(spec, view, prompt, work.candidates, verified, directory)
     if spec.train_with_plan is not None:
         eligible = [plan for plan, kind in work.candidates if kind != RANDOM_LAYERS]
         run_recovery(
-            spec, view, plan_to_train(rows, spec.train_plan, eligible), training, examples, directory, work.inputs
+            spec, view, plan_to_train(rows, spec.train_plan, eligible), training, examples, directory, prompt.inputs
         )
     directory.finish()
-
-
-def _write_plans(
-    spec: SkipSpec, view: ModelView, work: SkipWork, verified: dict[str, dict[str, Any]], directory: RunDirectory
-) -> list[dict[str, Any]]:
-    inputs = work.inputs
-    found = [one for one in work.candidates if one.plan.name in verified]
-    plain = prefill_operations(view, inputs).total
-    with view.readable_attention(), local.progress() as bar:
-        task = bar.add_task("time", total=len(found) + spec.repeats)
-        timed = costs(view, inputs, [plan for plan, _ in found], spec.repeats, lambda: bar.advance(task))
-    rows = []
-    for (plan, _), cost in zip(found, timed, strict=True):
-        share = prefill_operations(view, inputs, plan).total / plain
-        rows.append(
-            verified[plan.name]
-            | {
-                "skipped": in_words(plan),
-                "operations_share": share,
-                "prefill_seconds": cost.prefill_seconds,
-                "prefill_spread": cost.prefill_spread,
-                "prefill_share": cost.prefill_share,
-                "prefill_share_high": cost.prefill_share_high,
-                "decode_seconds": cost.decode_seconds,
-                "peak_bytes": cost.peak_bytes,
-            }
-        )
-    chosen = recommended(rows, spec.max_loss)
-    for row in rows:
-        row["recommended"] = row["plan"] == chosen
-    directory.write_table("plans", rows)
-    (directory.path / "plans").mkdir(exist_ok=True)
-    for (plan, kind), row in zip(found, rows, strict=True):
-        if kind == RANDOM_LAYERS:
-            continue
-        told = replace(plan, measured={k: v for k, v in row.items() if v is not None and k not in ("plan", "kind")})
-        names = [f"plans/{plan.name}.json", *([PLAN_FILE] if plan.name == chosen else [])]
-        for name in names:
-            with whole_file(directory.path / name) as file:
-                file.write(told.to_json().encode())
-    assert chosen == NONE or (directory.path / PLAN_FILE).exists()
-    return rows

@@ -1,14 +1,17 @@
-"""What each part of each layer contributes for the image rows: leaving it out is a variant of one walk."""
+"""What each part of each layer contributes for the rows of a span: leaving it out is a variant of one walk."""
 
 from typing import Any
 
 import torch
 
+from chiasm.core.errors import ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions import Variant, Window, Zero
+from chiasm.interventions.skips import PERCEPTUAL, SkipSpan
 from chiasm.interventions.variant import Component
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Job, Outcome, Readout
+from chiasm.models.pruning.calibrate import span_rows
 
 _PARTS: dict[str, tuple[Component, ...]] = {
     "ffn": ("mlp",),
@@ -17,11 +20,24 @@ _PARTS: dict[str, tuple[Component, ...]] = {
 }
 
 
-def contribution_job(forced: Encoded, layers: int) -> Job:
-    """Leaving out each part of each layer for the image rows, read where the forced answer is foretold."""
-    image = tuple(int(p) for p in forced.spans.require("image"))
+def rows_of(encoded: Encoded, span: SkipSpan) -> tuple[int, ...]:
+    """The positions whose work a skip of `span` leaves out; `text` is everything that is not perceptual.
+
+    **Errors:** `ExampleError` if the example has none.
+    """
+    if span in PERCEPTUAL and span not in encoded.spans:
+        raise ExampleError(f"it has no {span} tokens")
+    [marked] = span_rows([encoded], span)
+    if not bool(marked.any()):
+        raise ExampleError(f"it has no {span} tokens")
+    return tuple(marked.nonzero()[:, 0].tolist())
+
+
+def contribution_job(forced: Encoded, layers: int, span: SkipSpan = "image") -> Job:
+    """Leaving out each part of each layer for the rows of `span`, read where the forced answer is foretold."""
+    rows = rows_of(forced, span)
     variants = tuple(
-        Variant(f"{part}:{layer}", tuple(Zero(Window(layer, layer + 1, layer), name, image) for name in components))
+        Variant(f"{part}:{layer}", tuple(Zero(Window(layer, layer + 1, layer), name, rows) for name in components))
         for layer in range(layers)
         for part, components in _PARTS.items()
     )

@@ -8,10 +8,11 @@ from chiasm.core.example import Example
 from chiasm.models.encoded import Encoded
 from chiasm.models.operations import prefill_operations
 from chiasm.models.view import ModelView
+from chiasm.studies.skip_contributions import rows_of
 from chiasm.studies.skip_spec import SHARES, SkipSpec
 
 _PARTS = 3  # feed-forward, attention, both
-_PEERS = 11
+_PEERS = 13
 _SAMPLE = 15
 
 
@@ -37,11 +38,11 @@ class Price(NamedTuple):
 def price(spec: SkipSpec, view: ModelView, calibrating: Sequence[Example], examples: Sequence[Example]) -> Price:
     """The work ahead, from one typical prompt.
 
-    A variant joins at its layer, with the rows from the first image token on; skipping layer l of L costs
+    A variant joins at its layer, with the rows from the first token of the span on; skipping layer l of L costs
     (L - l) / L of these rows' share of a pass.
     """
     encoded = typical(view, spec, [*calibrating, *examples])
-    rows = encoded.length - int(encoded.spans["image"][0])
+    rows = encoded.length - rows_of(encoded, spec.span)[0]
     layers = view.n_layers
     passes = 1 + _PARTS * rows / encoded.length * sum(layers - layer for layer in range(layers)) / layers
     random = spec.draws * len(SHARES) if spec.controls else 0
@@ -57,7 +58,7 @@ def price(spec: SkipSpec, view: ModelView, calibrating: Sequence[Example], examp
 
 
 def typical(view: ModelView, spec: SkipSpec, examples: Sequence[Example]) -> Encoded:
-    """The prompt of median length among the first examples with images.
+    """The prompt of median length among the first examples with the span.
 
     **Errors:** `ChiasmError` if there is none.
     """
@@ -68,10 +69,11 @@ def typical(view: ModelView, spec: SkipSpec, examples: Sequence[Example]) -> Enc
             break
         try:
             encoded = view.encode(example, instruction=spec.instruction)
-            encoded.spans.require("image")
+            rows_of(encoded, spec.span)
             found.append(encoded)
         except ExampleError as error:
             reason = str(error)
     if not found:
-        raise ChiasmError("skip work on image tokens", f"no example can be used ({reason})", "Give others with --data")
+        todo = "Give others with --data, or name another --span"
+        raise ChiasmError(f"skip work on {spec.span} tokens", f"no example can be used ({reason})", todo)
     return sorted(found, key=lambda one: one.length)[len(found) // 2]

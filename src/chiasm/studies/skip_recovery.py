@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.data.scoring import correct
-from chiasm.interventions.skips import Plan
+from chiasm.interventions.skips import Plan, SkipSpan
 from chiasm.models.encoded import Encoded
 from chiasm.models.generation import generate
 from chiasm.models.likelihood import answer_logprobs
@@ -18,12 +18,14 @@ from chiasm.models.plans import identity_of, save
 from chiasm.models.skipping import skipping
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
+from chiasm.results.series import with_inputs
 from chiasm.results.skip_schemas import TRAINED_PLAIN, TRAINED_WITH_PLAN, UNTRAINED
 from chiasm.results.skip_tables import recovery_rows
 from chiasm.results.storage import telling_full_disk, whole_directory
 from chiasm.runners import local
 from chiasm.studies.prune_answers import written_answers
 from chiasm.studies.prune_sets import require_disjoint
+from chiasm.studies.skip_contributions import rows_of
 from chiasm.studies.skip_spec import SkipSpec
 from chiasm.training.recovery import RecoverySettings, TunedModel, tuned
 
@@ -61,8 +63,9 @@ def measure_recovery(
     **Errors:** `ChiasmError` if both sets share an example or an image, or nothing can be used.
     """
     require_disjoint(training, examples)
-    taught = [forced for _, _, forced in _encode(view, training, instruction, unit, ends=True)]
-    judged = list(_encode(view, examples, instruction, unit, ends=False))
+    span = plan.skips[0].span if plan.skips else "all"
+    taught = [forced for _, _, forced in _encode(view, training, span, instruction, unit, ends=True)]
+    judged = list(_encode(view, examples, span, instruction, unit, ends=False))
     if not judged:
         raise ChiasmError("measure recovery", "no held-out example can be used", "Give others")
 
@@ -87,16 +90,16 @@ def measure_recovery(
 
 
 def _encode(
-    view: ModelView, examples: Sequence[Example], instruction: str, unit: int, *, ends: bool
+    view: ModelView, examples: Sequence[Example], span: SkipSpan, instruction: str, unit: int, *, ends: bool
 ) -> Iterator[_Pair]:
-    """The examples that have a label, an image and room in the context; others cannot be trained or judged on."""
+    """The examples that have a label, the span and room in the context; others cannot be trained or judged on."""
     labelled = [example for example in examples if example.answer.strip()]
     written = written_answers(view, labelled, instruction, unit)
     for example in labelled:
         answer = written.get(example.id, example.answer)
         try:
             prompt = view.encode(example, instruction=instruction)
-            prompt.spans.require("image")
+            rows_of(prompt, span)
             yield example, prompt, view.encode(example, instruction=instruction, answer=answer, ends=ends)
         except ExampleError:
             continue  # the run records its reason where it verifies plans
@@ -183,4 +186,5 @@ def run_recovery(
         )
     share = prefill_operations(view, inputs, plan).total / prefill_operations(view, inputs).total
     directory.write_table("recovered", found.rows)
-    directory.write_table("recovery", recovery_rows(directory.table("recovered"), share))
+    answers = with_inputs(directory.table("recovered"), directory.table("examples"))
+    directory.write_table("recovery", recovery_rows(answers, share))

@@ -8,6 +8,7 @@ import polars as pl
 from chiasm.core.spec import resolved
 from chiasm.results.figures import skip as figures
 from chiasm.results.findings import Finding
+from chiasm.results.series import with_inputs
 from chiasm.results.skip_findings import skip_findings
 from chiasm.studies.reporting import Drawing, Reporter, command_line
 from chiasm.studies.skip_spec import SkipSpec
@@ -19,7 +20,7 @@ class SkipReporter(Reporter):
 
     @property
     def title(self) -> str:
-        return f"Skipped work on image tokens in {self.spec['model']}"
+        return f"Skipped work on {self.spec['span']} tokens in {self.spec['model']}"
 
     def findings(self) -> list[Finding]:
         return skip_findings(
@@ -28,7 +29,8 @@ class SkipReporter(Reporter):
             self._twin,
             self._verdicts,
             self.spec["max_loss"],
-            self._table("recovered"),
+            self._with_inputs("recovered"),
+            self.spec["span"],
         )
 
     def drawings(self) -> dict[str, Drawing]:
@@ -41,10 +43,12 @@ class SkipReporter(Reporter):
             told += "Random layers at as many operations are the control." if self.spec["controls"] else "No control."
             drawn["skip"] = Drawing(partial(figures.plans, self._plans), partial(str, told))
         n = self._contributions["example_id"].n_unique()
-        told = f"Divergence of the answer when one part of one layer is left out for image tokens (n = {n})."
+        told = (
+            f"Divergence of the answer when one part of one layer is left out for {self.spec['span']} tokens (n = {n})."
+        )
         if self._twin is not None:
             told += " Dashed: a model of the same shape with random weights."
-        draw = partial(figures.contributions, self._contributions, self._twin)
+        draw = partial(figures.contributions, self._contributions, self._twin, self.spec["span"])
         recovery = self._table("recovery")
         if recovery is not None:
             what = "the projector" if self.spec["train_with_plan"] == "projector" else "low-rank updates of the decoder"
@@ -61,7 +65,8 @@ class SkipReporter(Reporter):
             "The recommended plan was chosen among several on the examples it is verified on: its loss is a little "
             "optimistic.",
             "A loss is a difference in right answers; answers that stay wrong may still change.",
-            "Seconds are of this machine and of one prompt at a time. Peak memory on a CPU counts tensors alone.",
+            f"Seconds are of this machine and of one prompt; shares of time also of {self.spec['unit']} prompts read "
+            "together, which is what saves time where a prompt is short. Peak memory on a CPU counts tensors alone.",
         ]
         if not self.spec["controls"]:
             found.append("No control was run: what skipping random layers would cost is not known.")
@@ -78,18 +83,22 @@ class SkipReporter(Reporter):
     def _table(self, name: str) -> pl.DataFrame | None:
         return self.directory.table(name) if name in self.directory.tables() else None
 
+    def _with_inputs(self, name: str) -> pl.DataFrame | None:
+        rows = self._table(name)
+        return None if rows is None else with_inputs(rows, self._table("examples"))
+
     @cached_property
     def _plans(self) -> pl.DataFrame | None:
         return self._table("plans")
 
     @cached_property
     def _verdicts(self) -> pl.DataFrame | None:
-        return self._table("verdicts")
+        return self._with_inputs("verdicts")
 
     @cached_property
     def _contributions(self) -> pl.DataFrame:
-        return self.directory.table("contributions")
+        return with_inputs(self.directory.table("contributions"), self._table("examples"))
 
     @cached_property
     def _twin(self) -> pl.DataFrame | None:
-        return self._table("contributions_controls")
+        return self._with_inputs("contributions_controls")

@@ -7,13 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chiasm.interventions.skips import (
+    PERCEPTUAL,
     ModelIdentity,
     Plan,
     Skip,
+    SkipSpan,
     companion_layers,
     fast_v,
     parallel_blocks,
     parallel_sublayers,
+    phase_of,
     random_drop,
     short_v,
     v_skip,
@@ -29,6 +32,7 @@ from chiasm.results.skip_schemas import (
     RANDOM_LAYERS,
     SEARCH,
     SHORT_V,
+    TEXT_FFN,
     V_SKIP,
     VISUAL_FFN,
 )
@@ -64,31 +68,36 @@ def candidates(
 
     found = [Candidate(named(NONE), NONE)]
     pieces = {piece: loss for piece, loss in contributions.items() if piece[0] in SEARCHED}
-    saved = {piece: _saved(view, named("one", *as_skips([piece])), inputs) for piece in pieces}
+    saved = {piece: _saved(view, named("one", *as_skips([piece], spec.span)), inputs) for piece in pieces}
     ranked = sorted(pieces, key=lambda piece: (pieces[piece] / max(saved[piece], 1), piece))
     for share in SHARES:
         own = _until(ranked, saved, share)
-        found.append(Candidate(named(f"search-{100 * share:.0f}", *as_skips(own)), SEARCH))
+        found.append(Candidate(named(f"search-{100 * share:.0f}", *as_skips(own, spec.span)), SEARCH))
         if spec.controls:
             for draw in range(spec.draws):
                 name = f"random-{100 * share:.0f}-{draw}"
                 rng = np.random.default_rng([spec.seed, zlib.crc32(name.encode())])
                 order = [ranked[k] for k in rng.permutation(len(ranked))]
-                found.append(Candidate(named(name, *as_skips(_until(order, saved, share))), RANDOM_LAYERS))
+                found.append(Candidate(named(name, *as_skips(_until(order, saved, share), spec.span)), RANDOM_LAYERS))
     seen: dict[tuple[Skip, ...], Candidate] = {}
     for one in found:
         seen.setdefault(one.plan.skips, one)
-    peers = _peers(view.n_layers, contributions, named, spec.seed) if spec.peers else []
+    peers = _peers(view.n_layers, contributions, named, spec) if spec.peers else []
     return [*seen.values(), *peers]
 
 
-def as_skips(pieces: Iterable[Piece], span: str = "image") -> tuple[Skip, ...]:
+def as_skips(pieces: Iterable[Piece], span: SkipSpan = "image") -> tuple[Skip, ...]:
     """The skips that leave out `pieces`: where a layer loses both its parts, its block."""
     layers: dict[str, set[int]] = {part: {layer for p, layer in pieces if p == part} for part in SEARCHED}
     both = layers["ffn"] & layers["attention"]
     parts = {"ffn": layers["ffn"] - both, "attention": layers["attention"] - both, "block": both}
     return tuple(
-        Skip(part=part, span=span, layers=tuple(sorted(where)))  # pyright: ignore[reportArgumentType]
+        Skip(
+            part=part,  # pyright: ignore[reportArgumentType]
+            span=span,
+            layers=tuple(sorted(where)),
+            phase=phase_of(span),
+        )
         for part, where in parts.items()
         if where
     )
@@ -104,16 +113,17 @@ def in_words(plan: Plan) -> str:
     return "; ".join(told) or "nothing"
 
 
-def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, seed: int) -> list[Candidate]:
-    every = range(layers)
-    found = [
-        Candidate(named("visual-ffn-all", visual_ffn(every)), VISUAL_FFN),
-        Candidate(named("v-skip-deep", v_skip(range(layers // 2, layers))), V_SKIP),
-    ]
-    if layers > 3:
-        half = visual_ffn(companion_layers(layers, start=0, interval=2))
-        found.insert(0, Candidate(named("visual-ffn-half", half), VISUAL_FFN))
-        every_second = companion_layers(layers, start=0, interval=2)
+def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, spec: SkipSpec) -> list[Candidate]:
+    """The published methods. Those about perceptual tokens act on the run's span, or on images where it is another."""
+    every, span, found = range(layers), spec.span if spec.span in PERCEPTUAL else "image", list[Candidate]()
+    every_second = companion_layers(layers, start=0, interval=2) if layers > 3 else ()
+    both: tuple[tuple[str, SkipSpan, str], ...] = (("visual", span, VISUAL_FFN), ("text", "text", TEXT_FFN))
+    for name, whose, kind in both:
+        if every_second:
+            found.append(Candidate(named(f"{name}-ffn-half", visual_ffn(every_second, span=whose)), kind))
+        found.append(Candidate(named(f"{name}-ffn-all", visual_ffn(every, span=whose)), kind))
+    found.append(Candidate(named("v-skip-deep", v_skip(range(layers // 2, layers), span=span)), V_SKIP))
+    if every_second:
         blocks = Skip(part="block", span="all", layers=every_second, phase="both")
         found += [
             Candidate(named("blocks-half", blocks), COMPANION),
@@ -121,15 +131,19 @@ def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, seed: 
             Candidate(named("parallel-blocks", parallel_blocks(layers, start=layers // 2)), COMPANION),
         ]
     frozen = sorted(every, key=lambda layer: contributions[("block", layer)])[: max(1, round(_SHORT_V_SHARE * layers))]
-    found.append(Candidate(named("short-v", short_v(sorted(frozen))), SHORT_V))
+    if span == spec.span:  # contributions of text do not say in which layers images can be frozen
+        found.append(Candidate(named("short-v", short_v(sorted(frozen), span=span)), SHORT_V))
     for share in (0.5, 0.75):
         after = min(2, layers - 1)
         if after < 1:
             break
         found += [
-            Candidate(named(f"fast-v-{100 * share:.0f}", fast_v(layers, after=after, share=share)), FAST_V),
+            Candidate(named(f"fast-v-{100 * share:.0f}", fast_v(layers, after=after, share=share, span=span)), FAST_V),
             Candidate(
-                named(f"random-drop-{100 * share:.0f}", random_drop(layers, after=after, share=share, seed=seed)),
+                named(
+                    f"random-drop-{100 * share:.0f}",
+                    random_drop(layers, after=after, share=share, seed=spec.seed, span=span),
+                ),
                 RANDOM_DROP,
             ),
         ]

@@ -1,8 +1,10 @@
 """What a skipping run was asked to do."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 from chiasm.core.errors import ChiasmError
+from chiasm.interventions.skips import SkipSpan
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.training.recovery import RecoverySettings
 
@@ -14,10 +16,10 @@ SHARES = (0.25, 0.5, 0.75, 0.9)
 class SkipSpec:
     """One run of `chiasm skip`. Equal specs ask for equal tables, times apart.
 
-    `max_loss`: share of right answers that may be lost (0.01: one of a hundred). `calibration`: examples that
-    contributions are measured on; the others verify. `peers`: also the published methods. `controls`: plans with
-    random layers, `draws` of them per candidate, and the twin's contributions. `repeats`: timed calls
-    of every plan. `unit`: examples computed together.
+    `max_loss`: share of right answers that may be lost (0.01: one of a hundred). `span`: whose work is left out.
+    `calibration`: examples that contributions are measured on; the others verify. `peers`: also the published methods.
+    `controls`: plans with random layers, `draws` of them per candidate, and the twin's contributions. `repeats`: timed
+    calls of every plan. `unit`: examples computed together.
 
     `train_with_plan`: `projector` or `lora`, fine-tuned for `train_steps` with `train_plan` in effect (default: the
     plan with the fewest operations), on up to `train_examples` of `train_on` (default: the other split of data without
@@ -27,6 +29,7 @@ class SkipSpec:
     model: str
     data: str
     max_loss: float = 0.01
+    span: SkipSpan = "image"
     limit: int | None = None
     split: str = "heldout"
     calibration: int = 32
@@ -52,6 +55,8 @@ class SkipSpec:
             raise ChiasmError(
                 f"--max-loss {self.max_loss:g}", "a share of answers lies in 0 <= share < 1", "Write for example 1%"
             )
+        if self.span not in get_args(SkipSpan):
+            raise ChiasmError(f"--span {self.span}", f"there are {', '.join(get_args(SkipSpan))}", "Name one of those")
         for name, value, least in (
             ("calibration", self.calibration, 1),
             ("draws", self.draws, 1),

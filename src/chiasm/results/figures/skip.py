@@ -6,7 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from chiasm.core.statistics import mean_interval
 from chiasm.results.figures.style import (
     COLOURS,
     FAINT,
@@ -24,7 +23,7 @@ from chiasm.results.figures.style import (
     legend_below,
     new_figure,
 )
-from chiasm.results.series import RESAMPLES, Curve, in_order
+from chiasm.results.series import curve, in_order
 from chiasm.results.skip_schemas import (
     NONE,
     PEERS,
@@ -40,6 +39,7 @@ _KIND = {
     SEARCH: "search",
     RANDOM_LAYERS: "random layers (control)",
     "visual-ffn": "visual feed-forward",
+    "text-ffn": "textual feed-forward",
     "short-v": "ShortV",
     "v-skip": "V-Skip",
     "fast-v": "FastV",
@@ -49,9 +49,9 @@ _KIND = {
 
 
 def contributions(
-    contributions: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page"
+    contributions: pl.DataFrame, controls: pl.DataFrame | None = None, span: str = "image", *, width: Width = "page"
 ) -> Figure:
-    """Divergence of the answer when one part of one layer is left out for image tokens, with 95 % intervals.
+    """Divergence of the answer when one part of one layer is left out for tokens of `span`, with 95 % intervals.
 
     `controls`: the same in the twin with random weights, dashed.
     """
@@ -61,10 +61,10 @@ def contributions(
     parts = in_order(contributions, "part")
     handles = []
     for index, part in enumerate(parts):
-        curve = _curve(contributions.filter(pl.col("part") == part))
-        handles.append(draw(axes, curve, index, size, _PART[part]))
+        own = curve(contributions.filter(pl.col("part") == part), "kl")
+        handles.append(draw(axes, own, index, size, _PART[part]))
         if controls is not None and controls.height:
-            twin = _curve(controls.filter(pl.col("part") == part))
+            twin = curve(controls.filter(pl.col("part") == part), "kl")
             draw_control(axes, twin, COLOURS[index % len(COLOURS)], 0, size)
     if controls is not None and controls.height:
         handles.append(Line2D([], [], color=GREY, linewidth=size.line, linestyle=(0, (4, 2)), label="random weights"))
@@ -72,7 +72,7 @@ def contributions(
     axes.set_ylim(bottom=0)
     dress(axes, size, x="Layer", y="KL of the answer (nat)")
     n = counted([contributions.filter(pl.col("part") == part)["example_id"].n_unique() for part in parts])
-    legend_below(figure, handles, size, f"left out for image tokens; bands: 95 % bootstrap, {n}")
+    legend_below(figure, handles, size, f"left out for {span} tokens; bands: 95 % bootstrap, {n}")
     return figure
 
 
@@ -174,10 +174,3 @@ def _marker(index: int, kind: str) -> str:
 
 def _colour(index: int, kind: str) -> str:
     return GREY if kind == RANDOM_LAYERS else COLOURS[index % len(COLOURS)]
-
-
-def _curve(rows: pl.DataFrame) -> Curve:
-    wide = rows.pivot(on="layer", index="example_id", values="kl").sort("example_id")
-    layers = sorted((name for name in wide.columns if name != "example_id"), key=int)
-    estimate = mean_interval(wide.select(layers).to_numpy(), resamples=RESAMPLES)
-    return Curve(np.array([float(k) for k in layers]), estimate.mean, estimate.low, estimate.high, estimate.n)
