@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from tests.support.factories_kinds import KIND_MAKERS
+from tests.support.factories_senses import SENSE_MAKERS, SENSES, clip, sound
 from tests.support.small import CONTEXT as CONTEXT
 from tests.support.small import VOCAB, WIDTH, text_config
 from tests.support.tokenizers import CHATML_TEMPLATE, VICUNA_TEMPLATE, llama_tokenizer, qwen_tokenizer
@@ -42,7 +43,7 @@ from chiasm.core.example import Box, Example
 
 FAMILIES = ("llava", "llava_next", "qwen2_vl", "qwen2_5_vl")
 # One of each further structural kind: which laws run on them by default, and which only on request, is for the tests.
-KINDS = tuple(KIND_MAKERS)
+KINDS = (*KIND_MAKERS, *SENSE_MAKERS)
 EVERY = (*FAMILIES, *KINDS)
 _SIDE, _PATCH = 28, 7  # the CLIP tower sees 4 x 4 patches
 _PINPOINTS = [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]
@@ -52,7 +53,7 @@ def build(
     family: str, dtype: torch.dtype = torch.float32, layers: int = 4, seed: int = 0
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
     """A model of `family` in eval mode with sdpa attention, and its processor."""
-    make_model, make_processor = (_MAKERS | KIND_MAKERS)[family]
+    make_model, make_processor = (_MAKERS | KIND_MAKERS | SENSE_MAKERS)[family]
     processor = make_processor()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -98,9 +99,18 @@ def example(
 ) -> Example:
     """A question about random pictures of random sizes (20 to 90 pixels), with options and two boxes.
 
-    `family` only names the example: one example suits all of them. `size` (width, height) fixes the pictures.
+    `family` names the example; one example suits all that see pictures. Those that watch or listen are given as many
+    videos or sounds of random length instead. `size` (width, height) fixes the pictures.
     """
     rng = np.random.default_rng(seed)
+    if family in SENSES:
+        if SENSES[family] == "video":
+            frames = int(rng.integers(2, 5))
+            made = tuple(clip(rng, frames, *rng.integers(20, 91, 2)) for _ in range(images))
+            fields = {"videos": made} | fields
+        else:
+            fields = {"audios": tuple(sound(rng, rng.uniform(0.3, 1.0)) for _ in range(images))} | fields
+        images = 0
     sizes = [size or (int(rng.integers(20, 91)), int(rng.integers(20, 91))) for _ in range(images)]
     pictures = tuple(picture(rng, *s) for s in sizes)
     boxes = ()
@@ -128,7 +138,7 @@ def _enlarge(model: PreTrainedModel) -> None:
                 p.normal_(scale if is_scale else 0.0, 0.1)
             elif p is model.get_input_embeddings().weight:
                 p.normal_(0.0, 1.0)
-            elif "visual" in name or "vision" in name:
+            elif "visual" in name or "vision" in name or "audio_tower" in name:
                 p.normal_(0.0, 0.5 if "embedding" in name else 0.2)
             else:
                 p.normal_(0.0, 0.35)
