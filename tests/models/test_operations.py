@@ -7,6 +7,7 @@ from tests.support.factories import FAMILIES, build, example
 from torch.utils.flop_counter import FlopCounterMode
 
 from chiasm.interventions.skips import short_v, visual_ffn
+from chiasm.models.executors.frame import keep_logits
 from chiasm.models.operations import prefill_operations, vision_operations
 from chiasm.models.skipping import skipping
 from chiasm.models.view import ModelView
@@ -15,7 +16,7 @@ from chiasm.models.view import ModelView
 def counted(view: ModelView, inputs: dict) -> int:
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        view.model(**inputs, logits_to_keep=1)
+        view.model(**inputs, **keep_logits(view, slice_to=1))
     return counter.get_total_flops()
 
 
@@ -42,6 +43,24 @@ def test_the_count_is_torchs_own(view: ModelView, seeds: tuple[int, ...]) -> Non
         saved, seen = plain.total - operations.total, counted(view, inputs) - expected
         if skip.part != "parallel":
             assert saved == pytest.approx(seen, rel=0.01, abs=1), name
+
+
+@pytest.mark.parametrize("family", ["gemma3", "glm4v_moe", "llava_next_video", "qwen2_audio"])
+def test_other_towers_and_experts_are_counted_as_well(family: str) -> None:
+    view = ModelView(*build(family))
+    inputs, _ = view.collate([view.encode(example(family, seed=s)) for s in (0, 3)])
+    plain = prefill_operations(view, inputs)
+    span = {"llava_next_video": "video", "qwen2_audio": "audio"}.get(family, "image")
+    assert view.attention_implementation == "sdpa"
+    view.model.set_attn_implementation("eager")
+    clean = counted(view, inputs)
+    assert plain.total == pytest.approx(clean, rel=0.01)
+    assert plain.vision > 0
+    for skip in (visual_ffn((1, 2), span=span), short_v((1, 2), span=span)):
+        plan = plan_of(view, skip)
+        with skipping(view, plan):
+            seen = clean - counted(view, inputs)
+        assert plain.total - prefill_operations(view, inputs, plan).total == pytest.approx(seen, rel=0.01)
 
 
 def test_only_what_is_left_out_is_saved(view: ModelView) -> None:

@@ -8,13 +8,25 @@ from tests.support.runs import view_of
 import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import KnockOut, Variant, Window, Zero
-from chiasm.interventions.skips import Plan, Skip, fast_v, random_drop, short_v, v_skip, visual_ffn
+from chiasm.interventions.skips import (
+    Part,
+    Plan,
+    Skip,
+    SkipSpan,
+    fast_v,
+    phase_of,
+    random_drop,
+    short_v,
+    v_skip,
+    visual_ffn,
+)
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.plans import identity_of, read_plan, save
 from chiasm.models.skipping import apply, remove, skipping
 from chiasm.models.view import ModelView
+from chiasm.studies.skip_contributions import rows_of
 
 LAYERS = 4
 KINDS = {
@@ -68,6 +80,27 @@ def test_a_gathered_skip_equals_zeroed_branches(family: str, parts: tuple[str, .
                 got = logprobs(view, dict(found.inputs))[0, list(last)]
             assert (got - expected.full[1]).abs().max() < 1e-9
             assert (expected.full[1] - expected.full[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("part", ["ffn", "attention", "block"])
+@pytest.mark.parametrize(
+    ("family", "span"),
+    [("llava_next_video", "video"), ("qwen2_audio", "audio"), ("gemma3", "image"), ("paligemma", "text")],
+)
+def test_rows_of_any_span_are_left_out(family: str, span: SkipSpan, part: Part) -> None:
+    view = view_of(family)
+    one, other = (view.encode(example(family, seed=seed)) for seed in (0, 3))
+    plan = plan_of(view, Skip(part=part, span=span, layers=(1, 2), phase=phase_of(span)))
+    branches = {"ffn": ("mlp",), "attention": ("attention",), "block": ("attention", "mlp")}[part]
+    zeros = tuple(Zero(Window(k, k + 1, k), name, rows_of(one, span)) for k in (1, 2) for name in branches)
+    job = Job(one, (Variant("zeroed", zeros),), Readout(positions=(one.length - 1,), full=True))
+    [zeroed] = ReferenceExecutor().run(view, [job])
+    with skipping(view, plan):
+        alone = logprobs(view, one.inputs)[0, -1]
+        padded = logprobs(view, view.collate([one, other])[0])[0, -1]
+    for found in (alone, padded):
+        torch.testing.assert_close(found, zeroed.full[1][0], atol=1e-4, rtol=0)
+    assert not torch.allclose(alone, zeroed.full[0][0], atol=1e-2)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -316,6 +316,14 @@ def test_examples_without_an_image_fail_alone_and_a_run_of_them_fails() -> None:
     assert sorted(failure["example_id"] for failure in run.directory.failures()) == ["blind", "unlabelled"]
 
 
+def test_what_a_model_cannot_do_is_left_out_and_told(caplog) -> None:
+    run = chiasm.skip(view_of("gemma3"), examples(6), **OPTIONS | {"calibration": 2, "controls": False})
+    kinds = set(run.table("plans")["kind"])
+    assert "short-v" in kinds
+    assert not {"fast-v", "random-drop"} & kinds
+    assert "`fast-v-50` is left out" in caplog.text
+
+
 def test_the_twin_stands_beside() -> None:
     twin = ModelView(*build("llava", seed=1), name="twin")
     run = chiasm.skip(view(), examples(), **OPTIONS | {"peers": False}, twin=twin)

@@ -1,22 +1,27 @@
-"""How many operations the reading of a prompt takes, counted from shapes: nothing is run.
+"""How many operations the reading of a prompt takes, counted from shapes: no decoder layer is run.
 
 An operation is a multiplication or an addition of a matrix product or convolution (two per multiply-add), as torch's
 own counter counts. Attention is rows x columns, not halved for causal masks. Norms, activations and rotary embeddings
 are left out: they are memory traffic, not operations.
 """
 
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import Plan
+from chiasm.models.executors.frame import keep_logits, record_frame, replaced_forward
 from chiasm.models.plans import span_tokens
 from chiasm.models.skip_rows import Gathered, Selection
 from chiasm.models.view import ModelView
+
+_known: weakref.WeakKeyDictionary[nn.Module, dict[Any, int]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,8 @@ def prefill_operations(
 ) -> Operations:
     """What one forward on `inputs` with an empty cache takes under `plan` (None: the plain model).
 
-    `logits`: rows per example that the head reads; generation reads 1. Where a plan chooses tokens by what it sees,
+    `logits`: rows per example that the head reads; generation reads 1, or all where the model cannot be told. Where a
+    plan chooses tokens by what it sees,
     their number is counted, so the count holds for every choice.
     """
     rows = _Rows(view, inputs, plan)
@@ -55,23 +61,51 @@ def prefill_operations(
         scored = rows.scored(index)
         projections += 2 * scored * sum(weights.values())
         attention += 2 * 2 * scored * rows.length * _query_width(view)
-        ffn += 2 * rows.of_ffn(index) * linear_weights(view.mlp_of(layer))
-    head = 2 * rows.batch * logits * linear_weights(view.head)
+        ffn += 2 * rows.of_ffn(index) * _active_weights(view, view.mlp_of(layer))
+    read = logits if keep_logits(view, slice_to=1) else rows.length
+    head = 2 * rows.batch * read * linear_weights(view.head)
     return Operations(vision_operations(view, inputs), projections, attention, ffn, head)
 
 
 def vision_operations(view: ModelView, inputs: Mapping[str, Any]) -> int:
-    """What tower and projector take for the images of `inputs`; 0 without images. No plan changes it."""
+    """What tower and projector take for the images, videos or sounds of `inputs`; 0 without. No plan changes it.
+
+    Counted from shapes where the family has a rule here; otherwise towers and projectors are run once, for torch's own
+    counter.
+    """
     match view.family.name:
         case "llava" | "llava_next":
             return _clip(view, inputs)
         case "qwen2_vl" | "qwen2_5_vl":
             return _qwen(view, inputs)
-    raise ChiasmError(
-        f"count the operations of `{view.name}`",
-        f"the family `{view.family.name}` has no rule for its vision tower",
-        "Add one to chiasm.models.operations",
-    )
+    return _counted(view, inputs)
+
+
+def _counted(view: ModelView, inputs: Mapping[str, Any]) -> int:
+    """Operations outside decoder layers and head, by torch's counter; remembered by the shapes of `inputs`."""
+    shapes = tuple((name, tuple(v.shape)) for name, v in sorted(inputs.items()) if isinstance(v, Tensor))
+    known = _known.setdefault(view.model, {})
+    if shapes not in known:
+        # Fused attention on a CPU is not seen by the counter; written out it is.
+        with (
+            replaced_forward(view.head, lambda states: states.new_zeros(*states.shape[:-1], len(view.head.weight))),
+            sdpa_kernel(SDPBackend.MATH),
+            FlopCounterMode(display=False) as counter,
+        ):
+            record_frame(view, dict(inputs))
+        known[shapes] = counter.get_total_flops()
+    return known[shapes]
+
+
+def _active_weights(view: ModelView, mlp: nn.Module) -> int:
+    """Weights that one row meets in a feed-forward branch: of experts, those that it is routed to, and the router."""
+    dense = {id(m.weight) for m in mlp.modules() if isinstance(m, nn.Linear)}
+    others = [p for p in mlp.parameters() if p.ndim > 1 and id(p) not in dense]
+    experts = [p for p in others if p.ndim == 3]
+    if not experts:
+        return linear_weights(mlp) + sum(p.numel() for p in others)
+    routed = int(view.text_config.num_experts_per_tok)
+    return linear_weights(mlp) + sum(p.numel() * routed // len(p) if p.ndim == 3 else p.numel() for p in others)
 
 
 def linear_weights(module: nn.Module) -> int:

@@ -21,8 +21,6 @@ from chiasm.models.executors.frame import replaced_forward
 from chiasm.models.executors.masks import as_layer_mask
 from chiasm.models.skip_rows import Gathered
 
-_ROW_AXIS = {"position_embeddings": -2, "position_ids": -1}
-
 
 class _Stop(Exception):  # noqa: N818 (no error)
     """Ends an attention call once its keys and values are known."""
@@ -197,8 +195,9 @@ def _rows_of(named: Mapping[str, Any], rows: Gathered) -> dict[str, Any]:
     """The call's arguments for the rows gathered; those that are not by row as they are."""
     hidden = named["hidden_states"]
     own = dict(named) | {"hidden_states": rows.take(hidden)}
-    cos, sin = named["position_embeddings"]
-    own["position_embeddings"] = (rows.take(cos), rows.take(sin))
+    if named.get("position_embeddings") is not None:
+        cos, sin = named["position_embeddings"]
+        own["position_embeddings"] = (rows.take(cos), rows.take(sin))
     if isinstance(named.get("position_ids"), Tensor) and named["position_ids"].ndim == 2:
         own["position_ids"] = rows.take(named["position_ids"])
     return own

@@ -1,11 +1,13 @@
 """From contributions to plans: what to leave out first, beside what others leave out, beside chance."""
 
+import logging
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import (
     PERCEPTUAL,
     ModelIdentity,
@@ -23,6 +25,7 @@ from chiasm.interventions.skips import (
     visual_ffn,
 )
 from chiasm.models.operations import prefill_operations
+from chiasm.models.plans import require_fitting
 from chiasm.models.view import ModelView
 from chiasm.results.skip_schemas import (
     COMPANION,
@@ -40,6 +43,7 @@ from chiasm.studies.skip_spec import SHARES, SkipSpec
 
 SEARCHED = ("ffn", "attention")
 _SHORT_V_SHARE = 0.6  # of the layers, as published for LLaVA-NeXT-13B
+_log = logging.getLogger("chiasm")
 Piece = tuple[str, int]  # part and layer
 
 
@@ -83,7 +87,7 @@ def candidates(
     for one in found:
         seen.setdefault(one.plan.skips, one)
     peers = _peers(view.n_layers, contributions, named, spec) if spec.peers else []
-    return [*seen.values(), *peers]
+    return [*seen.values(), *(one for one in peers if _fits(view, one.plan))]
 
 
 def as_skips(pieces: Iterable[Piece], span: SkipSpan = "image") -> tuple[Skip, ...]:
@@ -148,6 +152,16 @@ def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, spec: 
             ),
         ]
     return found
+
+
+def _fits(view: ModelView, plan: Plan) -> bool:
+    """Whether the model can do it; what it cannot is told and left out, as tokens dropped under sliding windows."""
+    try:
+        require_fitting(view, plan, same_weights=False)
+    except ChiasmError as error:
+        _log.warning("The published method `%s` is left out: %s.", plan.name, error.found)
+        return False
+    return True
 
 
 def _saved(view: ModelView, plan: Plan, inputs: Mapping[str, Any]) -> int:
