@@ -10,6 +10,7 @@ from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.domains import Domain, domain
 from chiasm.data.layouts import DESCRIBE
+from chiasm.measures.probes.kinds import PROBES
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.project import run_project, units
@@ -19,6 +20,7 @@ from chiasm.tiny import NAMES as TINY
 from chiasm.tiny import directory as embedded
 
 _CAPTIONS = 960
+_SMALL_EPOCHS = 3.0
 
 
 def project(
@@ -27,7 +29,7 @@ def project(
     *,
     settings: Sequence[str] = DEFAULT_SETTINGS,
     seeds: int = 3,
-    epochs: float = 1.0,
+    epochs: float | None = None,
     train_batch: int | None = None,
     scale: float | None = None,
     projectors: Sequence[str] = (),
@@ -37,6 +39,8 @@ def project(
     contrastive: str | Path | None = None,
     topic: str | None = None,
     output: bool = False,
+    probes: Sequence[str] = PROBES,
+    controls: bool = True,
     limit: int | None = None,
     bf16: bool = False,
     checkpointing: bool = False,
@@ -54,7 +58,8 @@ def project(
     `domains`: `surfaces`, `leaves`, or folders and files of one's own (docs/project.md). `settings`: out of zero-shot,
     ft-proj, ft-proj-released, ft-proj-lowlr, ft-e2e, ft-lora, ft-tower. `projectors`: others to put in, such as
     `perceiver:tokens=16`, each aligned on `captions` before it is tuned. `contrastive`: the CLIP model whose tower this
-    is. The remaining names are those of `ProjectSpec` and of the command line. The model is as it was afterwards.
+    is. `probes`: out of linear, mlp-paper, mlp-code, trained on the model's states in every setting; none leaves
+    them out. The remaining names are those of `ProjectSpec` and of the command line. The model is as it was afterwards.
 
     Source: Verma et al. 2024 (arXiv 2402.16832).
 
@@ -71,9 +76,9 @@ def project(
         settings=tuple(settings),
         seeds=seeds,
         seed=seed,
-        epochs=epochs,
-        # Few pictures: as many steps as the paper's smallest domain gets.
-        train_batch=(8 if small else 32) if train_batch is None else train_batch,
+        epochs=(_SMALL_EPOCHS if small else 1.0) if epochs is None else epochs,
+        # Few pictures, and words never said before: enough steps to learn to say them.
+        train_batch=(4 if small else 32) if train_batch is None else train_batch,
         scale=scale,
         projectors=tuple(projectors),
         align_steps=align_steps,
@@ -81,6 +86,8 @@ def project(
         contrastive="tiny@tower" if contrastive is None and small else None if beside is None else str(beside),
         topic=topic,
         output=output,
+        probes=tuple(probes),
+        controls=controls,
         limit=limit,
         bf16=bf16,
         checkpointing=checkpointing,

@@ -10,6 +10,8 @@ from chiasm.cli.options import Model, Place
 
 Setting = Literal["zero-shot", "ft-proj", "ft-proj-released", "ft-proj-lowlr", "ft-e2e", "ft-lora", "ft-tower"]
 
+Probe = Literal["linear", "mlp-paper", "mlp-code", "none"]
+
 
 def project(
     model: Model,
@@ -18,7 +20,7 @@ def project(
     domain: tuple[str, ...] = ("surfaces", "leaves"),
     setting: tuple[Setting, ...] = (),
     seeds: int = 3,
-    epochs: float = 1.0,
+    epochs: float | None = None,
     train_batch: int | None = None,
     scale: float | None = None,
     projector: tuple[str, ...] = (),
@@ -28,6 +30,8 @@ def project(
     contrastive: str | None = None,
     topic: str | None = None,
     output: Annotated[bool, Parameter(negative="")] = False,
+    probe: tuple[Probe, ...] = (),
+    controls: bool = True,
     limit: int | None = None,
     bf16: Annotated[bool, Parameter(negative="")] = False,
     checkpointing: Annotated[bool, Parameter(negative="")] = False,
@@ -65,11 +69,11 @@ def project(
     seeds
         How many, counted from --seed.
     epochs
-        Passes over the training part; the paper's is 1.
+        Passes over the training part. Default: the paper's 1 (embedded model: 3, as it starts from less).
     train_batch
-        Pictures per step of ft-e2e; the others keep the published proportion. Default: 32 (embedded model: 8).
+        Pictures per step of ft-e2e; the others keep the published proportion. Default: 32 (embedded model: 4).
     scale
-        Multiplies the published learning rates. Default: 4096 / width of the decoder.
+        Multiplies the published learning rates. Default: 4096 / width of the decoder, up to a rate of 5e-3.
     projector
         Another projector to put in, as mlp:depth=3,width=512; may be given several times.
     align_steps
@@ -84,6 +88,10 @@ def project(
         What the prompt calls the classes; the paper's is known for one domain only.
     output
         End prompts as the released code does.
+    probe
+        What reads the model's states in every setting; may be given several times. Default: all three.
+    controls
+        Probes on shuffled labels and behind a projector with permuted weights.
     limit
         Pictures per part of a domain, classes in turn.
     bf16
@@ -103,6 +111,7 @@ def project(
     """
     from chiasm import api
     from chiasm.cli.told import tell
+    from chiasm.measures.probes.kinds import PROBES
     from chiasm.training import SETTINGS
 
     run = api.project(
@@ -120,6 +129,8 @@ def project(
         contrastive=contrastive,
         topic=topic,
         output=output,
+        probes=tuple(name for name in probe if name != "none") if probe else PROBES,
+        controls=controls,
         limit=limit,
         bf16=bf16,
         checkpointing=checkpointing,

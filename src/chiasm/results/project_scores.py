@@ -1,6 +1,7 @@
 """Macro-F1 with intervals, confusion, and the paper's tables in its own layout."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -38,12 +39,18 @@ def macro_f1(
     truth = np.array([classes.index(label) for label in labels])
     place = {name: k for k, name in enumerate(classes)}
     said = np.array([[place.get(a, -1) if a is not None else -1 for a in run] for run in answers])
-    n, rng = len(truth), np.random.default_rng(seed)
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-    weights = np.concatenate([np.ones((1, n)), drawn])
+    n = len(truth)
+    weights = _weights(n, resamples, seed)
     values = np.mean([_f1(weights, truth, run, len(classes)) for run in said], axis=0)
     low, high = np.percentile(values[1:], [2.5, 97.5])
     return Estimate(values[0], low, high, n)
+
+
+@lru_cache(maxsize=4)
+def _weights(n: int, resamples: int, seed: int) -> Float[np.ndarray, "r n"]:
+    """How often each picture counts: once, then as in each resample. Equal numbers of pictures are drawn alike."""
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    return np.concatenate([np.ones((1, n)), drawn])
 
 
 def _f1(weights: Float[np.ndarray, "r n"], truth: Int[np.ndarray, " n"], said: Int[np.ndarray, " n"], count: int):  # noqa: ANN202
@@ -82,11 +89,8 @@ def confusion(predictions: pl.DataFrame, domain: str, setting: str) -> pl.DataFr
 
 def pooled(predictions: pl.DataFrame, domain: str, setting: str) -> Estimate | None:
     """Macro-F1 of a setting over its seeds, or None where it was not run."""
-    own = predictions.filter(domain=domain, setting=setting, projector=OWN)
-    if not own.height:
-        return None
-    runs = [part.sort("example_id") for part in own.partition_by("seed", maintain_order=True)]
-    return macro_f1(runs[0]["label"].to_list(), [run["parsed"].to_list() for run in runs])
+    runs = _runs(predictions, domain, setting)
+    return None if runs is None else macro_f1(*runs)
 
 
 def table_one(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
@@ -158,42 +162,57 @@ def ordering(tuning: pl.DataFrame, predictions: pl.DataFrame, resamples: int = _
             one, other = (_runs(predictions, domain, name) for name in (better, worse))
             if one is None or other is None:
                 continue
-            low, middle, high = _difference(one, other, resamples)
-            found.append(
-                {"domain": domain, "better": better, "worse": worse, "difference": middle, "low": low, "high": high}
-            )
+            found.append({"domain": domain, "better": better, "worse": worse, **_bounds(one, other, resamples)})
     return found
 
 
-def _runs(predictions: pl.DataFrame, domain: str, setting: str) -> tuple[list[str], list[list[str | None]]] | None:
-    own = predictions.filter(domain=domain, setting=setting, projector=OWN)
-    if not own.height:
+def _bounds(one: "Runs", other: "Runs", resamples: int) -> dict[str, float]:
+    gap = difference(one, other, resamples)
+    return {"difference": float(gap.mean), "low": float(gap.low), "high": float(gap.high)}
+
+
+Runs = tuple[list[str], list[list[str | None]]]
+"""Labels of test pictures, and the answers of every seed to them, in one order."""
+
+
+def runs_of(rows: pl.DataFrame, answer: str) -> Runs | None:
+    """The answers in a column, seed by seed; None without rows. `rows`: one row per seed and picture."""
+    if not rows.height:
         return None
-    runs = [part.sort("example_id") for part in own.partition_by("seed", maintain_order=True)]
-    return runs[0]["label"].to_list(), [run["parsed"].to_list() for run in runs]
+    runs = [part.sort("example_id") for part in rows.partition_by("seed", maintain_order=True)]
+    return runs[0]["label"].to_list(), [run[answer].to_list() for run in runs]
 
 
-def _difference(
-    one: tuple[list[str], list[list[str | None]]], other: tuple[list[str], list[list[str | None]]], resamples: int
-) -> tuple[float, float, float]:
+def _runs(predictions: pl.DataFrame, domain: str, setting: str) -> Runs | None:
+    return runs_of(predictions.filter(domain=domain, setting=setting, projector=OWN), "parsed")
+
+
+def difference(one: Runs, other: Runs, resamples: int = _RESAMPLES) -> Estimate:
+    """Macro-F1 of one less that of the other, each meaned over its seeds; 95 % paired bootstrap over pictures.
+
+    Assumption: pictures are drawn independently; seeds are those that were run, not a sample of all.
+
+    **Errors:** `ValueError` if their pictures differ.
+    """
     labels, n = one[0], len(one[0])
+    if other[0] != labels:
+        raise ValueError("the two were asked about different pictures")
     classes = sorted(set(labels))
-    truth = np.array([classes.index(label) for label in labels])
-    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=resamples)
-    weights = np.concatenate([np.ones((1, n)), drawn])
+    place = {name: k for k, name in enumerate(classes)}
+    truth, weights = np.array([place[label] for label in labels]), _weights(n, resamples, 0)
     means = []
     for _, runs in (one, other):
-        said = [np.array([classes.index(a) if a in classes else -1 for a in run]) for run in runs]
+        said = [np.array([place.get(a, -1) if a is not None else -1 for a in run]) for run in runs]
         means.append(np.mean([_f1(weights, truth, run, len(classes)) for run in said], axis=0))
     values = means[0] - means[1]
     low, high = np.percentile(values[1:], [2.5, 97.5])
-    return float(low), float(values[0]), float(high)
+    return Estimate(values[0], low, high, n)
 
 
 def _probe(richness: pl.DataFrame | None, domain: str, setting: str) -> float | None:
     if richness is None:
         return None
-    own = richness.filter(domain=domain, setting=setting, where="post")
+    own = richness.filter(domain=domain, setting=setting, where="post", projector=OWN)
     if not own.height:
         return None
     probe = "mlp-paper" if "mlp-paper" in own["probe"] else own["probe"][0]

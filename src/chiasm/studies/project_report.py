@@ -7,8 +7,17 @@ from typing import Any, final
 import polars as pl
 
 from chiasm.core.spec import resolved
+from chiasm.results.figures.project_richness import (
+    drift_caption,
+    layers_caption,
+    richness_drift,
+    richness_layers,
+    richness_settings,
+    settings_caption,
+)
 from chiasm.results.figures.project_tuning import tuning_bars, tuning_caption
 from chiasm.results.findings import Finding
+from chiasm.results.project_findings import verdict
 from chiasm.results.project_tuning_findings import tuning_findings
 from chiasm.studies.project_spec import ProjectSpec
 from chiasm.studies.reporting import Drawing, Reporter, command_line
@@ -29,18 +38,39 @@ class ProjectReporter(Reporter):
         tuning, predictions = self._table("tuning"), self._table("predictions")
         if tuning is None or predictions is None:
             return [Finding("No setting has been tuned yet: the run is not finished.", 100.0)]
-        return tuning_findings(tuning, predictions, self._table("references"))
+        found = tuning_findings(tuning, predictions, self._table("references"))
+        probed, shape = self._table("probed"), self._table("representations")
+        if probed is not None and shape is not None:
+            found += verdict(tuning, predictions, self._table("references"), probed, shape)
+        return sorted(found, key=lambda finding: -finding.strength)
 
     def drawings(self) -> dict[str, Drawing]:
         tuning, predictions = self._table("tuning"), self._table("predictions")
         if tuning is None or predictions is None:
             return {}
         references = self._table("references")
-        return {
+        drawn = {
             "tuning": Drawing(
                 partial(tuning_bars, tuning, predictions, references), partial(tuning_caption, tuning, references)
             )
         }
+        richness, probed = self._table("richness"), self._table("probed")
+        if richness is not None and probed is not None:
+            controls = self._table("richness_controls")
+            drawn |= self._probes(tuning, richness, controls, probed)
+        return drawn
+
+    def _probes(
+        self, tuning: pl.DataFrame, richness: pl.DataFrame, controls: pl.DataFrame | None, probed: pl.DataFrame
+    ) -> dict[str, Drawing]:
+        drawn = {
+            "richness": Drawing(partial(richness_settings, probed), partial(settings_caption, probed)),
+        }
+        if "linear" in self.spec["probes"]:
+            drawn["layers"] = Drawing(partial(richness_layers, richness, controls), partial(layers_caption, richness))
+        if "zero-shot" in self.spec["settings"] and len(self.spec["settings"]) > 1:
+            drawn["drift"] = Drawing(partial(richness_drift, tuning, probed), partial(drift_caption, probed))
+        return drawn
 
     def notes(self) -> list[str]:
         found = [
@@ -48,9 +78,15 @@ class ProjectReporter(Reporter):
             "whether its FT-Proj was trained without the question are unknown; the released code is a setting here.",
             "An answer that names no class, or several, counts as wrong and is never left out.",
         ]
+        if self.spec["probes"]:
+            found.append(
+                "A projector cannot add to what a picture shows: richness is what a probe learns to read from as many "
+                "training pictures as there are, and differs between probes. Pooling to one vector hides what only "
+                "the arrangement of patches tells."
+            )
         if self.spec["scale"] is None:
             found.append(
-                "The published rates were multiplied by 4096 / width of the decoder, which is a rule of thumb."
+                "The published rates were multiplied by 4096 / width of the decoder, up to 5e-3: a rule of thumb."
             )
         if self.spec["contrastive"] is None:
             found.append("The tower's own zero-shot answers were not measured: no contrastive model was named.")
@@ -63,6 +99,6 @@ class ProjectReporter(Reporter):
 
 def _as_typed(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The spec under the names of the command line; the domains are what was named, not what they are called."""
-    renamed = {"settings": "setting", "projectors": "projector"}
+    renamed = {"settings": "setting", "projectors": "projector", "probes": "probe"}
     typed = {renamed.get(name, name): value for name, value in spec.items() if name not in ("domains", "data")}
-    return typed | {"domain": str(spec["data"]).split(", ")}
+    return typed | {"domain": str(spec["data"]).split(", "), "probe": list(spec["probes"]) or ["none"]}

@@ -159,7 +159,7 @@ class Richness:
                     place | {"control": one.control, "example_id": item.id, "label": item.label, "answer": answer}
                     for item, answer in zip(domain.test, said, strict=True)
                 ]
-        return frames
+        return {name: rows for name, rows in frames.items() if rows}
 
 
 def likeness(

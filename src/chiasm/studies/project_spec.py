@@ -20,7 +20,7 @@ class ProjectSpec:
 
     `seeds`: how many, counted from `seed`. `epochs`: the paper's is 1. `train_batch`: examples per step of FT-E2E;
     settings keep their published proportions to it (0: as published, 32). `scale` multiplies the published rates
-    (None: 4096 / width). `projectors`: other projectors to put in, align on captions and tune; `align_steps` of it,
+    (None: 4096 / width, up to a rate of 5e-3). `projectors`: other projectors to put in, align on captions and tune; `align_steps` of it,
     32 pictures each. `skill`: held-out scenes asked before and after tuning (0: none). `contrastive`: the CLIP model
     whose tower this is, for its own zero-shot answers. `output`: the released prompt's ending. `probes`: classifiers
     that are trained on the model's states (none: that part is left out); `controls`: the same on shuffled labels and
@@ -34,7 +34,7 @@ class ProjectSpec:
     seeds: int = 3
     seed: int = 0
     epochs: float = 1.0
-    train_batch: int = 8
+    train_batch: int = 4
     scale: float | None = None
     projectors: tuple[str, ...] = ()
     align_steps: int = 200

@@ -41,20 +41,21 @@ def train_probes(
     on: dict[int, list[int]] = {}
     for place, task in enumerate(tasks):
         on.setdefault(task.cloud, []).append(place)
+    blocks = [(c, part) for c, places in on.items() for part in _split(probe, clouds[c].width, places, labels, memory)]
+    sizes = {k: (len(places), clouds[cloud].width) for k, (cloud, places) in enumerate(blocks)}
     found: dict[int, Fitted] = {}
-    sizes = {cloud: (len(places), clouds[cloud].width) for cloud, places in on.items()}
     for group in grouped(probe, sizes, labels, memory):
-        places = [place for cloud in group for place in on[cloud]]
-        shown = [standardised(clouds[cloud], numpy_type(dtype)) for cloud in group]
+        places = [place for k in group for place in blocks[k][1]]
+        shown = [standardised(clouds[blocks[k][0]], numpy_type(dtype)) for k in group]
         fitted = _Group(probe, shown, labels, [tasks[k] for k in places], torch.device(device), dtype).train()
         found |= dict(zip(places, fitted, strict=True))
     return [found[k] for k in range(len(tasks))]
 
 
 def grouped(probe: Probe, sizes: Mapping[int, tuple[int, int]], labels: Labels, memory: int) -> list[list[int]]:
-    """Clouds whose probes train together: equally many probes each, of like width, as many as fit (at least one).
+    """Blocks (some probes on one cloud) that train together: equally large, of like width, as many as fit.
 
-    `sizes`: how many probes each cloud has, and its width.
+    `sizes`: how many probes each block has, and the width of its cloud.
     """
     groups: list[list[int]] = []
     used, least, count = 0, 0, 0
@@ -67,6 +68,14 @@ def grouped(probe: Probe, sizes: Mapping[int, tuple[int, int]], labels: Labels, 
         groups[-1].append(cloud)
         used += need
     return groups
+
+
+def _split(probe: Probe, width: int, places: list[int], labels: Labels, memory: int) -> list[list[int]]:
+    """Probes on one cloud that are too many for `memory`, in parts that fit (at least one each)."""
+    most = len(places)
+    while most > 1 and price(probe, most, width, labels) > memory:
+        most -= 1
+    return [places[k : k + most] for k in range(0, len(places), most)]
 
 
 def price(probe: Probe, probes: int, width: int, labels: Labels) -> int:
