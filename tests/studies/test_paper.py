@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.support.factories import build, example
 
-from chiasm.api.papering import paper, world
+from chiasm.api.papering import paper
 from chiasm.cli.align import align
 from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
@@ -17,6 +17,7 @@ from chiasm.results.rundir import RunDirectory
 from chiasm.studies.paper import run_paper
 from chiasm.studies.paper_spec import PaperSpec, checkpoint
 from chiasm.studies.run import Run
+from chiasm.tiny.store import world
 
 MODELS = ("one", "two", "two-10", "two-20", "random")
 DATA = {name: [example(seed=seed + at) for seed in range(6)] for name, at in (("photos", 0), ("charts", 50))}
@@ -141,7 +142,11 @@ def test_a_model_that_cannot_be_read_is_recorded_and_the_rest_is_drawn(views, tm
 def test_names():
     assert checkpoint("out/checkpoint-500") == ("out/checkpoint", 500)
     assert checkpoint("tiny@frozen") == ("", None)
-    assert [world(n) for n in ("tiny", "tiny@video", "tiny@audio-30")] == ["scenes", "scenes-video", "scenes-audio"]
+    assert [world(n) for n in ("tiny", "tiny@video", "tiny@audio-captions")] == [
+        "scenes",
+        "scenes-video",
+        "scenes-audio",
+    ]
     with pytest.raises(ChiasmError, match="each once"):
         PaperSpec(models=("a", "a"), data=("d", "d"))
     with pytest.raises(ChiasmError, match="--twin"):

@@ -20,7 +20,7 @@ from chiasm.models.projectors import swapped_class
 from chiasm.tiny import NAMES, directory, names
 from chiasm.tiny.card import CARD, JSON, digest, render
 from chiasm.tiny.evaluate import accuracy
-from chiasm.tiny.store import BASE, MODELS, RANDOM, SHIPPED, sources
+from chiasm.tiny.store import BASE, MODELS, RANDOM, SHIPPED, sources, twin, untrained, world
 
 CLASSES = {
     "clip": CLIPModel,
@@ -57,7 +57,7 @@ def test_every_name_opens_with_transformers():
 
 def test_the_stages_differ_where_they_should():
     """What is frozen is not in a file, so a mapping onto the text decoder costs a projector and an encoder at most."""
-    for name in set(names()) - {BASE, "tiny@tower", RANDOM}:
+    for name in (name for name in names() if not untrained(name) and name not in (BASE, "tiny@tower")):
         own = load_file(SHIPPED / f"{name.removeprefix('tiny@')}.safetensors")
         decoder = any("language_model" in key for key in own)
         assert decoder == (name in ("tiny@text", "tiny@noalign")), name
@@ -121,3 +121,12 @@ def test_the_card_keeps_the_promises():
     assert all(part["right"] / part["n"] >= 0.9 for part in tiny["types"].values())
     for part in measured["tiny"]["blank"]["types"].values():
         assert abs(part["right"] - part["majority"]) / part["n"] <= 0.05
+
+
+def test_every_model_has_a_control_of_its_own_shape_and_a_world():
+    """A random twin with another projector or encoder would be a control of something else."""
+    for name in (name for name in names() if twin(name) is not None):
+        control = twin(name)
+        assert MODELS[control].kind == MODELS[name].kind and untrained(control) and world(control) == world(name)
+    assert twin("tiny@tower") is None and twin(RANDOM) is None
+    assert {twin(name) for name in ("tiny", "tiny@mae", "tiny@video")} == {RANDOM, "tiny-random@video"}

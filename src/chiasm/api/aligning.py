@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from chiasm.api.shared import Data, Model, data_name, finished, limit_of, name_of, subject_of, twin_of
+from chiasm.api.shared import Data, Model, data_name, data_of, finished, limit_of, name_of, subject_of, twin_of
 from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
@@ -15,7 +15,7 @@ from chiasm.studies.run import Run
 
 def align(
     model: Model,
-    data: Data = "scenes",
+    data: Data | None = None,
     *,
     span: Sequence[str] = DEFAULT_SPANS,
     limit: int | None = None,
@@ -46,6 +46,7 @@ def align(
 
     Source: Shukor & Cord 2024 (arXiv 2405.16700). Nothing here is causal: a cosine says how alike directions are.
     """
+    data = data_of(model, data)
     named = name_of(model)
     beside = twin_of(named, twin) if controls else None
     spec = AlignSpec(

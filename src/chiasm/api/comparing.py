@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chiasm.api.shared import Data, Model, data_name, finished, limit_of, name_of, view_of
+from chiasm.api.shared import Data, Model, data_name, data_of, finished, limit_of, name_of, view_of
 from chiasm.core.tasks import Task
 from chiasm.data import examples
 from chiasm.data.sources import Split
@@ -19,7 +19,7 @@ from chiasm.studies.run import Run
 
 def compare(
     models: Sequence[Model],
-    data: Data = "scenes",
+    data: Data | None = None,
     *,
     task: Sequence[Task] = (),
     objects: str | Path | None = None,
@@ -45,6 +45,7 @@ def compare(
     Source: Shukor & Cord 2024 (arXiv 2405.16700), Figure 9 and Table 1. Assumption: models are independent points;
     checkpoints of one run and variants of one model are not.
     """
+    data = data_of(models[0], data) if models else "scenes"
     spec = CompareSpec(
         models=tuple(name_of(model) for model in models),
         data=data_name(data),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from chiasm.api.shared import Data, Model, data_name, facts_of, finished, limit_of, name_of, view_of
+from chiasm.api.shared import Data, Model, data_name, data_of, facts_of, finished, limit_of, name_of, view_of
 from chiasm.core.tasks import Task
 from chiasm.data import examples
 from chiasm.data.sources import Split
@@ -17,7 +17,7 @@ from chiasm.studies.run import Run
 
 def evaluate(
     model: Model,
-    data: Data = "scenes",
+    data: Data | None = None,
     *,
     limit: int | None = None,
     split: Split = "heldout",
@@ -45,6 +45,7 @@ def evaluate(
     questions give away. `relaxed` forgives a full stop at the end in the column `correct`. `instruction`,
     `max_new_tokens`: a single word or phrase and 32; for descriptions none and 128.
     """
+    data = data_of(model, data)
     most = limit_of(data, limit)
     chosen = list(examples(data, most, seed, split, media, task))
     instruction, longest = asked_as(chosen, instruction, max_new_tokens)

@@ -3,22 +3,22 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from chiasm.api.shared import Data, Model, data_name, finished, limit_of, name_of, subject_of, twin_of
+from chiasm.api.shared import Data, Model, data_name, data_of, finished, limit_of, name_of, subject_of, twin_of
 from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.common import ExecutorName, executor_of
 from chiasm.studies.flow import run_flow
-from chiasm.studies.flow_spec import PAPER_CUTS, FlowSpec, Keep, Target, WindowStyle
+from chiasm.studies.flow_spec import FlowSpec, Keep, Target, WindowStyle, default_cuts
 from chiasm.studies.run import Run
 
 
 def flow(
     model: Model,
-    data: Data = "scenes",
+    data: Data | None = None,
     *,
-    cuts: str | Sequence[str] = PAPER_CUTS,
+    cuts: str | Sequence[str] | None = None,
     window: int = 9,
     windows: WindowStyle = "centred",
     limit: int | None = None,
@@ -46,22 +46,28 @@ def flow(
     """Cut attention between parts of the sequence, layer by layer, and see what the answer loses.
 
     `model`: a view, or what `load` takes. `data`: what `examples` takes. `cuts`: `SOURCE->TARGET`, or
-    `zero:attention@SPAN`, `zero:mlp@SPAN`. The remaining names are those of `FlowSpec` and of the command line.
+    `zero:attention@SPAN`, `zero:mlp@SPAN`; None: the published pairs, for what the data show or play. The remaining
+    names are those of `FlowSpec` and of the command line.
     `memory`: bytes above the clean pass. `out=None`: a temporary directory, nothing drawn until asked.
 
     Source: Zhang et al. 2025 (arXiv 2411.18620), section 3. A cut shows what the model loses without a route while
     others stay open (the instruction after the question is one, unless `suffix` is cut as well); self-repair makes it
     a lower bound.
     """
+    data = data_of(model, data)
     named = name_of(model)
     beside = twin_of(named, twin) if controls else None
+    wanted = limit_of(data, limit)
+    chosen = list(examples(data, wanted, seed, split, media))
+    if cuts is None:
+        cuts = default_cuts(kind for example in chosen for kind in example.kinds)
     spec = FlowSpec(
         model=named,
         data=data_name(data),
         cuts=(cuts,) if isinstance(cuts, str) else tuple(cuts),
         window=window,
         windows=windows,
-        limit=limit_of(data, limit),
+        limit=wanted,
         split=split,
         keep=keep,
         target=target,
@@ -76,7 +82,6 @@ def flow(
         unit=8 if batch_size is None else batch_size,
         executor=executor,
     )
-    chosen = list(examples(data, spec.limit, seed, split, media))
     computing = executor_of(executor, memory, spec.unit)
     subject = subject_of(model, beside, chosen, spec.data, seed=seed, device=device, dtype=dtype)
     with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=subject.facts) as directory:

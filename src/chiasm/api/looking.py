@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from chiasm.api.shared import Data, Model, data_name, finished, limit_of, name_of, subject_of, twin_of
+from chiasm.api.shared import Data, Model, data_name, data_of, finished, limit_of, name_of, subject_of, twin_of
 from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
@@ -15,7 +15,7 @@ from chiasm.studies.run import Run
 
 def look(
     model: Model,
-    data: Data = "scenes",
+    data: Data | None = None,
     *,
     query: Sequence[str] = ("last",),
     limit: int | None = None,
@@ -41,6 +41,7 @@ def look(
 
     Assumption: attention says where a head reads, not that what it reads matters; `flow` cuts it and sees.
     """
+    data = data_of(model, data)
     named = name_of(model)
     beside = twin_of(named, twin) if controls else None
     spec = LookSpec(

@@ -17,7 +17,7 @@ from chiasm.studies.paper import run_paper
 from chiasm.studies.paper_spec import PaperSpec
 from chiasm.studies.run import Run
 from chiasm.tiny import names
-from chiasm.tiny.store import BASE, RANDOM
+from chiasm.tiny.store import BASE, RANDOM, world
 
 ENOUGH = 60
 """Examples of data without an end where no limit is given: every model reads them, and answers them."""
@@ -89,12 +89,5 @@ def paper(
 
 def embedded() -> tuple[str, ...]:
     """All embedded models with a decoder, the finished one first."""
-    return tuple(sorted((name for name in names() if name != _TOWER), key=lambda name: name != BASE))
-
-
-def world(name: str) -> str:
-    """The embedded world that a model is asked about, by the modality in its name."""
-    for modality in ("video", "audio"):
-        if f"@{modality}" in name:
-            return f"scenes-{modality}"
-    return "scenes"
+    shown = (name for name in names() if name != _TOWER and not name.startswith(f"{RANDOM}@"))
+    return tuple(sorted(shown, key=lambda name: name != BASE))

@@ -7,20 +7,19 @@ from chiasm.api.shared import (
     Data,
     Model,
     data_name,
-    facts_of,
+    data_of,
     finished,
     is_endless,
     limit_of,
     name_of,
+    subject_of,
     twin_of,
-    view_of,
 )
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.interventions.masks import UNSTRUCTURED, Part
-from chiasm.models.loading import fingerprint
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.pruning.export import export as export_checkpoint
 from chiasm.models.pruning.linears import matrices
@@ -34,7 +33,7 @@ from chiasm.studies.run import Run
 
 def prune(
     model: Model,
-    data: Data = "scenes",
+    data: Data | None = None,
     *,
     sparsity: Sequence[float] = (),
     pattern: Sequence[str] = (UNSTRUCTURED,),
@@ -75,6 +74,7 @@ def prune(
     Sources: Sun et al. 2024 (Wanda, arXiv 2306.11695); Shukor & Cord 2024 (arXiv 2405.16700). The masks are those of
     the decoder's linear layers alone.
     """
+    data = data_of(model, data)
     named = name_of(model)
     beside = twin_of(named, twin) if controls else None
     spec = PruneSpec(
@@ -100,17 +100,15 @@ def prune(
     if export is not None:
         _require_exportable(spec, Path(export))
     chosen, calibrating = _parted(spec, data, calibrate_on, media)
-    view = view_of(model, device, dtype)
+    subject = subject_of(model, beside, chosen, spec.data, seed=seed, device=device, dtype=dtype)
+    view = subject.view
     for name in spec.part:
         matrices(view, name)  # before anything is computed: what cannot be pruned is refused
-    control = None if beside is None else view_of(beside, device, dtype)
-    facts = facts_of(view, chosen, spec.data, seed)
-    facts["data"] |= {"calibration": data_facts(spec.calibrate_on or spec.data, calibrating)}
-    if control is not None:
-        facts["twin"] = {"id": control.name, "weights": fingerprint(control)}
+    calibrated = {"calibration": data_facts(spec.calibrate_on or spec.data, calibrating)}
+    facts = subject.facts | {"data": subject.facts["data"] | calibrated}
     with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
         if not directory.complete:
-            run_prune(spec, view, calibrating, chosen, directory, control, memory, say)
+            run_prune(spec, view, calibrating, chosen, directory, subject.twin, memory, say)
     run = finished(directory, out)
     if export is not None:
         export_checkpoint(view, mask_of(spec, view, calibrating, chosen, export_mask, memory), export)

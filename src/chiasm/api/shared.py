@@ -21,6 +21,8 @@ from chiasm.studies.common import data_facts
 from chiasm.studies.run import Run
 from chiasm.tiny import NAMES as TINY
 from chiasm.tiny import directory
+from chiasm.tiny.store import twin as own_twin
+from chiasm.tiny.store import world
 
 Data = str | Path | Iterable[Example]
 Model = str | Path | ModelView
@@ -83,7 +85,12 @@ def twin_of(model: str, twin: Model | None) -> Model | None:
     """The control with random weights: the given one, or on the embedded models their own."""
     if twin is not None:
         return twin
-    return "tiny-random" if model in TINY and model != "tiny-random" else None
+    return own_twin(model) if model in TINY else None
+
+
+def data_of(model: Model, data: Data | None) -> Data:
+    """The data; where none are given, the embedded world of what the model takes in."""
+    return world(name_of(model)) if data is None else data
 
 
 def data_name(data: Data) -> str:

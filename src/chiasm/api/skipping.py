@@ -11,6 +11,7 @@ from chiasm.api.shared import (
     Data,
     Model,
     data_name,
+    data_of,
     finished,
     is_endless,
     limit_of,
@@ -46,7 +47,7 @@ from chiasm.training.recovery import RecoverySettings, Trained
 
 def skip(
     model: Model,
-    data: Data = "scenes",
+    data: Data | None = None,
     *,
     max_loss: float = 0.01,
     span: SkipSpan | None = None,
@@ -90,6 +91,7 @@ def skip(
 
     Sources: Shukor & Cord 2024 (arXiv 2405.16700, 2410.09454); ShortV (arXiv 2504.00502) for the criterion.
     """
+    data = data_of(model, data)
     named = name_of(model)
     beside = twin_of(named, twin) if controls else None
     limit = limit_of(data, limit)
@@ -148,7 +150,7 @@ class Recovery:
 def recover(
     model: Model,
     plan: Plan | str | Path,
-    data: Data = "scenes",
+    data: Data | None = None,
     *,
     train: Trained = "projector",
     train_on: Data | None = None,
@@ -177,6 +179,7 @@ def recover(
 
     Source: Shukor & Cord 2024 (arXiv 2410.09454); the optimiser's settings for other models than theirs are ours.
     """
+    data = data_of(model, data)
     found = plan if isinstance(plan, Plan) else _plans.read_plan(plan)
     if train_on is None and not is_endless(data):
         raise ChiasmError(

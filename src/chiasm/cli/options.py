@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from chiasm.core.errors import ChiasmError
+from chiasm.tiny.store import world
 
 if TYPE_CHECKING:
     from chiasm.models.view import ModelView
@@ -57,7 +58,8 @@ class Study:
     """Which examples, and where results go."""
 
     data: str | None = None
-    """JSON Lines or Parquet file, folder of a published data set (or NAME:FOLDER), or `scenes`. Default: `scenes`."""
+    """JSON Lines or Parquet file, folder of a published data set (or NAME:FOLDER), or `scenes`. Default:
+    `scenes`, or its kin for videos or sounds."""
     media: Path | None = None
     """Folder of the pictures, videos or sounds, where they are not beside the data."""
     split: Literal["heldout", "train"] = "heldout"
@@ -80,7 +82,6 @@ class Study:
     def arguments(self) -> dict[str, Any]:
         """As keyword arguments of the functions in `chiasm.api`."""
         given: dict[str, Any] = {
-            "data": self.data or "scenes",
             "media": self.media,
             "split": self.split,
             "limit": self.limit,
@@ -89,11 +90,13 @@ class Study:
             "resume": self.resume,
             "fresh": self.fresh,
         }
-        return given if self.instruction is None else given | {"instruction": self.instruction}
+        # What was not said is left to the functions, which know what the model takes in.
+        said = {"data": self.data, "instruction": self.instruction}
+        return given | {name: value for name, value in said.items() if value is not None}
 
     def directory(self, study: str, model: str) -> Path:
         """`--out`, or a name made of what is run, so that `--resume` finds it again."""
-        words = [study, Path(model).name, Path(self.data or "scenes").stem]
+        words = [study, Path(model).name, Path(self.data or world(model)).stem]
         return self.out or Path("runs") / "-".join(re.sub(r"[^\w.@]+", "-", word) for word in words)
 
 

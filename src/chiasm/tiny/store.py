@@ -51,6 +51,10 @@ MODELS: Final = {
     ),
     "tiny@audio-captions": Model("`tiny@audio` taught one task, captions", "tiny@audio", "audio"),
     RANDOM: Model("the same shape as `tiny` with random weights: the control", None),
+    **{
+        f"{RANDOM}@{kind}": Model(f"the shape of `tiny@{kind}` with random weights: its control", None, kind)
+        for kind in ("resampler", "video", "audio")
+    },
 }
 # What each name is, in the words that `chiasm models` prints.
 NAMES: Final = {name: model.about for name, model in MODELS.items()}
@@ -58,7 +62,28 @@ NAMES: Final = {name: model.about for name, model in MODELS.items()}
 
 def names() -> tuple[str, ...]:
     """The names that `directory` accepts and whose weights are shipped."""
-    return tuple(name for name in MODELS if name == RANDOM or _source(name).exists())
+    return tuple(name for name in MODELS if untrained(name) or _source(name).exists())
+
+
+def untrained(name: str) -> bool:
+    """Whether the weights are random, so that no file holds them."""
+    return name.startswith(RANDOM)
+
+
+def twin(name: str) -> str | None:
+    """The model of the same shape with random weights; None for one that is random itself, or has no decoder."""
+    kind = MODELS[name].kind
+    if untrained(name) or kind == "clip":
+        return None
+    return RANDOM if kind == "llava" else f"{RANDOM}@{kind}"
+
+
+def world(name: str) -> str:
+    """The embedded world that a model is asked about: by the modality in its name, `scenes` for any other."""
+    for modality in ("video", "audio"):
+        if name in MODELS and f"@{modality}" in name:
+            return f"scenes-{modality}"
+    return "scenes"
 
 
 def directory(name: str = BASE) -> Path:
@@ -68,7 +93,7 @@ def directory(name: str = BASE) -> Path:
     one; it is written elsewhere and renamed, so that neither a crash nor two processes leave half of one.
     Errors: ValueError for a name that is not shipped.
     """
-    if name not in MODELS or (name != RANDOM and not _source(name).exists()):
+    if name not in MODELS or not (untrained(name) or _source(name).exists()):
         raise ValueError(f"no embedded model is called {name!r}; there are {', '.join(names())}")
     place = _cache() / f"{name}-{_fingerprint(name)}"
     if not (place / "config.json").exists():
@@ -90,7 +115,7 @@ def _chain(name: str) -> list[str]:
 
 def sources(name: str) -> tuple[Path, ...]:
     """The files that a model's weights are made of; none for the random twin."""
-    return () if name == RANDOM else tuple(_source(part) for part in _chain(name))
+    return () if untrained(name) else tuple(_source(part) for part in _chain(name))
 
 
 def _cache() -> Path:
@@ -142,7 +167,7 @@ def _fill(name: str, part: Path) -> None:
         case "llava":
             model, processor = shape.llava(words), shape.processor(words)
     processor.save_pretrained(part)
-    if name != RANDOM:
+    if not untrained(name):
         _load(model, name)
     # The numbers are those of half precision; computing in it would be slow and rough on a CPU.
     with bars_for_people():

@@ -31,12 +31,14 @@ class LockstepExecutor(Executor):
     """Every variant joins the clean walk at its first layer, with only the rows that can differ.
 
     `memory`: bytes above the clean pass (None: no bound). `batch_size`: most jobs per walk. `guard`: compare one
-    variant per kind of walk with a plain masked forward and refuse to go on where they differ.
+    variant per kind of walk with a plain masked forward and refuse to go on where they differ. `repeated`: jobs that
+    were computed alone after the walk they shared was spoilt.
     """
 
     def __init__(self, *, memory: int | None = None, batch_size: int = 8, guard: Guard | None = None) -> None:
         self.memory, self.batch_size = memory, batch_size
         self.guard = Guard() if guard is None else guard
+        self.repeated = 0
 
     @torch.no_grad()
     def run(self, view: ModelView, jobs: Sequence[Job]) -> list[Outcome | ExampleError]:
@@ -54,6 +56,7 @@ class LockstepExecutor(Executor):
         except ExampleError as error:
             if len(group.indices) == 1:
                 return [error]
+            self.repeated += len(group.indices)
             alone = [_Group([i], False) for i in group.indices]
             return [self._safely(view, jobs, one)[0] for one in alone]
 

@@ -147,7 +147,9 @@ class Chunk:
             worst = self._base_mask(group).clone()
             for cut, _ in self._cuts:
                 worst &= ~cut
-            require_keys(worst, "a cut")
+            # Padding, which the longer examples of a batch carry along, has nothing to attend to as it is.
+            real = self._base_mask(group).any(-1, keepdim=True)
+            require_keys(worst | ~real, "a cut")
 
     def _add_cuts(self, cuts: list[tuple[int, int, Seat, KnockOut]], owner: Int[Tensor, " n"]) -> None:
         if not cuts:

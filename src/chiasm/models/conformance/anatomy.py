@@ -1,0 +1,231 @@
+"""Parts are what their names say: spans, places of tokens, the head behind the last state, live taps, undone hooks."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from chiasm.interventions import Tap, centred
+from chiasm.models.conformance.law import (
+    BrokenLawError,
+    NotApplicableError,
+    Trial,
+    depths,
+    job,
+    nothing,
+    own_logprobs,
+    pairs,
+    plain,
+    sound,
+    variants,
+    whole,
+)
+from chiasm.models.executors.base import Job, Readout
+from chiasm.models.executors.frame import encoded_once, keep_logits
+from chiasm.models.executors.lockstep import LockstepExecutor
+from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.sites import find_blocks
+from chiasm.models.view import ModelView
+
+# What configurations call a change between the head and the logits, and a value that shows whether it is followed.
+_SCALINGS = {"final_logit_softcapping": 2.0, "logits_scaling": 3.0, "logit_scale": 0.4}
+
+
+def spans_partition(trial: Trial) -> None:
+    """Top-level spans cover the prompt, every position once."""
+    for e in trial.encoded:
+        joined = np.concatenate(list(e.spans.top_level().values()))
+        if not np.array_equal(np.sort(joined), np.arange(e.length)):
+            raise BrokenLawError(f"{len(joined)} positions in spans, {e.length} in the sequence")
+
+
+def tokens_have_places(trial: Trial) -> None:
+    """Every token of a picture, or of a video's frames, has a place or is known to have none."""
+    if trial.kind == "audio":
+        raise NotApplicableError("sounds have no places")
+    for e in trial.encoded:
+        parts = e.layouts if trial.kind == "image" else e.frames
+        covered = np.concatenate([np.zeros(0, dtype=np.int64), *(part.positions for part in parts)])
+        if not np.array_equal(np.sort(covered), e.spans[trial.kind]):
+            raise BrokenLawError(
+                f"{len(covered)} tokens have a place, {len(e.spans[trial.kind])} are {trial.kind} tokens"
+            )
+
+
+@torch.no_grad()
+def head_follows_norm(trial: Trial) -> float:
+    """head(norm(last state)) are the logits; head(last state) are not, so that no norm is applied twice."""
+    state, own = _last_state(trial)
+    value = trial.require_equal(_lens_error(trial.view, state, own))
+    if not isinstance(trial.view.final_norm, nn.Identity):
+        without = own_logprobs(trial.view.unembed(state, normed=False))
+        if float((without - own).abs().max()) <= trial.allowed:
+            raise BrokenLawError("the last state is normed already: its norm would be applied twice")
+    return value
+
+
+@torch.no_grad()
+def scaled_logits_are_followed(trial: Trial) -> float:
+    """The same with soft-capping and scaling of logits switched on, where the configuration has a word for them."""
+    config = trial.view.text_config
+    known = [name for name in _SCALINGS if hasattr(config, name)]
+    if not known:
+        raise NotApplicableError("its configuration names neither soft-capping nor a scale of logits")
+    values = []
+    for name in known:
+        with _setting(config, name, _SCALINGS[name]):
+            state, own = _last_state(trial)
+            difference = _lens_error(trial.view, state, own)
+        if not difference <= trial.allowed:
+            raise BrokenLawError(f"with `{name}` switched on the lens differs by {difference:.2g}", difference)
+        values.append(difference)
+    return max(values)
+
+
+@torch.no_grad()
+def states_are_live(trial: Trial) -> None:
+    """A hook on a dead tensor reads nicely and means nothing: disturb each layer's output and look at the logits."""
+    dead = _dead(trial.view, trial, {str(k): (layer, "output") for k, layer in enumerate(trial.view.layers)})
+    if dead:
+        raise BrokenLawError(f"layers {', '.join(dead)} can be changed without any effect")
+
+
+@torch.no_grad()
+def sites_are_live(trial: Trial) -> None:
+    """The same for every named place within the first, a middle and the last layer."""
+    blocks = find_blocks(trial.view, trial.first)
+    places = {
+        f"{site} of layer {depth}": (place.module, place.side)
+        for depth in depths(trial.view)
+        for site, place in blocks[depth].places.items()
+    }
+    dead = _dead(trial.view, trial, places)
+    if dead:
+        raise BrokenLawError(f"can be changed without any effect: {', '.join(dead)}")
+
+
+@torch.no_grad()
+def hooks_are_undone(trial: Trial) -> None:
+    """After runs of both executors the model has its hooks, its forwards, its mode, and gives the same logits."""
+    view = trial.view
+
+    def state() -> tuple[list[int], list[bool]]:
+        modules = list(view.model.modules())
+        hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules]
+        return hooks, ["forward" in m.__dict__ for m in modules]
+
+    # transformers puts its own hooks in with the first forward.
+    first = _logits(view, trial)
+    before, training = state(), view.model.training
+    _run_both(trial)
+    if not torch.equal(first, _logits(view, trial)):
+        raise BrokenLawError("the model gives other logits than before a run")
+    if state() != before or view.model.training != training:
+        raise BrokenLawError("hooks, forwards or the mode of the model are not as before a run")
+
+
+@torch.no_grad()
+def own_capturing_works(trial: Trial) -> None:
+    """transformers collects hidden states by hooks of its own, which a run must leave in place."""
+    view = trial.view
+
+    def states() -> tuple[Tensor, ...]:
+        with view.readable_attention():
+            output = view.model(**trial.first.inputs, use_cache=False, output_hidden_states=True)
+        return _tensors(output)
+
+    before = states()
+    if len(before) <= view.n_layers:
+        raise NotApplicableError("the model itself gives out no hidden states")
+    _run_both(trial)
+    after = states()
+    if len(before) != len(after) or not all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
+        raise BrokenLawError("`output_hidden_states` gives something else than before a run")
+
+
+def _tensors(output: Any) -> tuple[Tensor, ...]:
+    """The decoder's hidden states, wherever the output keeps them (query transformers nest theirs)."""
+    found = output.get("hidden_states")
+    if found is None and "language_model_outputs" in output:
+        found = output["language_model_outputs"].get("hidden_states")
+    return tuple(found or ())
+
+
+def _run_both(trial: Trial) -> None:
+    view = trial.view
+    jobs = [job(e, *variants(view, e, pairs(trial.kind))) for e in trial.encoded[:2]]
+    sound(LockstepExecutor(), view, jobs)
+    sound(ReferenceExecutor(), view, jobs[:1])
+
+
+def _last_state(trial: Trial) -> tuple[Float[Tensor, "1 D"], Float[Tensor, "1 N"]]:
+    """The tapped last state before the final norm, and the log-probabilities that the model itself makes of it."""
+    view, encoded = trial.view, trial.first
+    last = int(encoded.spans["last"][-1])
+    change = nothing(encoded, centred(view.n_layers, 1)[0])
+    found = plain(view, [Job(encoded, (change,), Readout(full=True), (Tap("last", (last,)),))])[0]
+    return found.taps["last"][-1].to(view.device), whole(found)[0]
+
+
+def _lens_error(view: ModelView, state: Float[Tensor, "1 D"], own: Float[Tensor, "1 N"]) -> float:
+    return float((own_logprobs(view.unembed(state)) - own).abs().max())
+
+
+@contextmanager
+def _setting(config: Any, name: str, value: float) -> Iterator[None]:
+    before = getattr(config, name)
+    setattr(config, name, value)
+    try:
+        yield
+    finally:
+        setattr(config, name, before)
+
+
+def _dead(view: ModelView, trial: Trial, places: dict[str, tuple[nn.Module, str]]) -> list[str]:
+    """The places that can be disturbed while the logits stay the same to the last bit."""
+    dead = []
+    with encoded_once(*view.towers):
+        clean = _logits(view, trial)
+        for name, (module, side) in places.items():
+            if side == "output":
+                handle = module.register_forward_hook(_disturb_output)
+            else:
+                handle = module.register_forward_pre_hook(_disturb_input, with_kwargs=True)
+            try:
+                if torch.equal(_logits(view, trial), clean):
+                    dead.append(name)
+            finally:
+                handle.remove()
+    return dead
+
+
+def _logits(view: ModelView, trial: Trial) -> Float[Tensor, " N"]:
+    with view.readable_attention():
+        return view.model(**trial.first.inputs, **keep_logits(view, slice_to=1), use_cache=False).logits[0, -1]
+
+
+def _disturbed(states: Tensor) -> Tensor:
+    """Not by a factor, which the norm behind it would take out again."""
+    return states + 0.5 * states.roll(1, dims=-1)
+
+
+def _first_changed(values: tuple[Any, ...], change: Callable[[Tensor], Tensor]) -> tuple[Any, ...]:
+    for index, value in enumerate(values):
+        if isinstance(value, Tensor) and value.is_floating_point():
+            return (*values[:index], change(value), *values[index + 1 :])
+    return values
+
+
+def _disturb_output(module: nn.Module, args: Any, output: Any) -> Any:
+    return _first_changed(output, _disturbed) if isinstance(output, tuple) else _disturbed(output)
+
+
+def _disturb_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if any(isinstance(value, Tensor) and value.is_floating_point() for value in args):
+        return _first_changed(args, _disturbed), kwargs
+    names = tuple(kwargs)
+    return args, dict(zip(names, _first_changed(tuple(kwargs.values()), _disturbed), strict=True))
