@@ -21,7 +21,8 @@ from chiasm.training import (
     tune,
 )
 from chiasm.training.batches import IGNORED
-from chiasm.training.parts import parts_of, state_of
+from chiasm.training.parts import parts_of, rank_for, state_of
+from chiasm.training.settings import HIGHEST, rate_for
 
 CLASSES = ("red", "blue", "light green")
 QUICK = {"batch": 2, "scale": 30.0, "epochs": 2}
@@ -190,3 +191,32 @@ def test_mistakes_are_named():
         tune(of, rows(of), setting_of("ft-proj"), Options())
     with pytest.raises(ChiasmError, match="there are zero-shot"):
         setting_of("ft")
+
+
+def test_the_head_is_run_where_answers_are_and_the_loss_is_the_model_s_own():
+    of = trainable(view(), setting_of("ft-proj"))
+    given = rows(of, count=4)
+    batch = collator(of)(given)
+    with torch.no_grad():
+        plain = of.model(**batch)
+    seen = []
+    hook = of.model.get_output_embeddings().register_forward_hook(lambda _, __, out: seen.append(out.shape[1]))
+    found = tune(of, given, setting_of("ft-proj"), Options(batch=4, steps=1, scale=1.0))
+    hook.remove()
+    assert found.losses[0] == pytest.approx(float(plain.loss), rel=1e-4)
+    assert seen == [1 + max(len(row.answer_tokens) for row in given)]
+    assert plain.logits.shape[1] > 2 * seen[0]
+
+
+def test_published_rates_are_raised_for_narrow_decoders_and_bounded():
+    assert rate_for(1e-3, 4096) == 1e-3
+    assert rate_for(2e-5, 128) == pytest.approx(6.4e-4)
+    assert rate_for(1e-3, 128) == HIGHEST
+    assert rate_for(2e-5, 8192) == 1e-5
+    assert rate_for(1e-2, 128) == 1e-2  # what was published is never lowered by the bound
+    assert rate_for(1e-3, 128, scale=32) == pytest.approx(3.2e-2)
+
+
+@pytest.mark.parametrize(("width", "rank"), [(4096, 128), (128, 16), (32, 8)])
+def test_adapters_stay_narrower_than_the_decoder(width, rank):
+    assert rank_for(setting_of("ft-lora").rank, width) == rank

@@ -18,14 +18,17 @@ from transformers import Trainer, TrainingArguments
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoded import Encoded
+from chiasm.models.executors.frame import keep_logits
 from chiasm.models.view import ModelView
-from chiasm.training.batches import collator
+from chiasm.training.batches import IGNORED, collator
 from chiasm.training.features import frozen_tower
 from chiasm.training.parts import parts_of, put, state_of
-from chiasm.training.settings import PUBLISHED_WIDTH, Setting
+from chiasm.training.settings import Setting, rate_for
 
 _WARM_UP: Final = 0.03
 _KEEP_EVERY: Final = 10
+_RECOMPUTED: Final = "_checkpoint_wrapped_module."
+"""What accelerate puts into the names of layers whose activations are computed again; states leave it out."""
 TRAINED: Final = "trained.safetensors"
 
 
@@ -35,8 +38,7 @@ class Options:
 
     `steps` (0: what `epochs` gives) ends it after so many. `batch`: examples per step (0: the setting's own).
     `at_once`: of these, how many go through the model together. `scale`: multiplies the setting's rates; None takes
-    4096 / width, as hidden matrices under Adam ask for (Yang et al. 2022, table 3: rates go with 1 / width), so that
-    small models move as far as the published one. `reused`: batches hold features of a frozen tower. `out`: where what
+    what `settings.rate_for` makes of the width. `reused`: batches hold features of a frozen tower. `out`: where what
     was trained is written (`TRAINED`), and checkpoints every `save_every` steps (0: none).
     """
 
@@ -119,7 +121,7 @@ def _step(path: Path) -> int:
 class _Trainer(Trainer):
     def __init__(self, view: ModelView, setting: Setting, options: Options, rows: _Rows, out: Path) -> None:
         self.view, self.setting = view, setting
-        self.scale = PUBLISHED_WIDTH / view.width if options.scale is None else options.scale
+        self.scale = options.scale
         self.losses: list[float] = []
         self._kept: tuple[int, dict[str, Tensor]] | None = None
         self._counted = -1
@@ -136,7 +138,7 @@ class _Trainer(Trainer):
             max_steps=options.steps or -1,
             per_device_train_batch_size=at_once,
             gradient_accumulation_steps=batch_here // at_once,
-            learning_rate=setting.rate * self.scale,
+            learning_rate=rate_for(setting.rate, view.width, self.scale),
             lr_scheduler_type="cosine",
             warmup_steps=math.ceil(_WARM_UP * steps),
             weight_decay=0.0,
@@ -169,9 +171,18 @@ class _Trainer(Trainer):
             groups: list[dict[str, Any]] = [{"params": first, "lr": self.args.learning_rate}]
             second = [p for n, p in training.items() if where.get(n) == "projector"]
             if own is not None and second:
-                groups.append({"params": second, "lr": own * self.scale})
+                groups.append({"params": second, "lr": rate_for(own, self.view.width, self.scale)})
             self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate, weight_decay=0.0)
         return self.optimizer
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The model's own loss; its head is run where an answer is learned, not over picture and question."""
+        labels = inputs["labels"]
+        # The token before an answer tells its first one.
+        last = int((labels != IGNORED).sum(1).max()) + 1
+        keep = keep_logits(self.view, slice_to=last)
+        shown = inputs | {"labels": labels[:, -last:]} | keep if keep else inputs
+        return super().compute_loss(model, shown, *args, **kwargs)
 
     def log(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is printed: losses are kept, and studies tell what came of them."""
@@ -199,16 +210,22 @@ class _Trainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """A checkpoint holds what trains and nothing else; everything else is as it was loaded."""
+        if not self.args.should_save:
+            return  # where weights are shared among processes, the others have only helped to gather them
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         if state_dict is not None:
             # Gathered from all processes by the trainer.
-            trains = {name for name, p in self.view.model.named_parameters() if p.requires_grad}
+            named = self.view.model.named_parameters()
+            trains = {name.replace(_RECOMPUTED, "") for name, p in named if p.requires_grad}
             save_file({n: v.contiguous() for n, v in state_dict.items() if n in trains}, folder / TRAINED)
         else:
             save_file(state_of(self.view), folder / TRAINED)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # a process holds its shards only
+            return
         put(self.view, load_file(Path(resume_from_checkpoint) / TRAINED))
 
     def restore(self) -> int:
@@ -219,6 +236,12 @@ class _Trainer(Trainer):
                 f"tune {self.view.name} as `{self.setting.name}`",
                 "the loss is no number at the first step",
                 "Check the model and the data, or compute in another dtype",
+            )
+        if not self._kept[1]:
+            raise ChiasmError(
+                f"tune {self.view.name} as `{self.setting.name}`",
+                f"the loss is no number at step {step}, and no process holds the state before it",
+                "Lower the rate; or go on from a checkpoint (--save-every, --resume)",
             )
         put(self.view, self._kept[1])
         return step

@@ -13,6 +13,7 @@ from chiasm.models.view import ModelView
 from chiasm.training.settings import Part, Setting
 
 _DROPOUT: Final = 0.05  # of the adapters, in LLaVA's `finetune_task_lora.sh` by default
+_LOW: Final = 8
 
 
 def trainable(view: ModelView, setting: Setting) -> ModelView:
@@ -27,12 +28,20 @@ def trainable(view: ModelView, setting: Setting) -> ModelView:
         raise ChiasmError(f"tune the projector of {view.name}", "none was found", "Use a model that has one")
     view.model.requires_grad_(False)
     if setting.rank:
-        view = _adapted(view, setting.rank)
+        view = _adapted(view, rank_for(setting.rank, view.width))
     for name, part in parts_of(view).items():
         chosen = part in setting.parts and not (part == "decoder" and setting.rank)
         if chosen or "lora_" in name:
             view.model.get_parameter(name).requires_grad_(True)
     return view
+
+
+def rank_for(rank: int, width: int) -> int:
+    """The rank of adapters for a decoder of that width: as asked, at most an eighth of it, and no less than 8.
+
+    The published rank is as wide as a small decoder: its adapters would be larger than what they adapt.
+    """
+    return min(rank, max(_LOW, width // _LOW))
 
 
 def parts_of(view: ModelView) -> dict[str, Part]:

@@ -22,7 +22,7 @@ from chiasm.training.parts import Original, trainable
 from chiasm.training.settings import Setting
 
 Trained = Literal["projector", "lora"]
-_RATES = {"projector": 1e-4, "lora": 2e-4}  # for a width of 4096; the loop scales them
+_RATES = {"projector": 1e-4, "lora": 2e-4}  # for a width of 4096; `settings.rate_for` makes others of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class RecoverySettings:
     """What is trained, and for how long.
 
     `train`: the projector, or low-rank updates of `rank` on every linear layer of the decoder. `learning_rate` None:
-    1e-4 for the projector and 2e-4 for LoRA at width 4096, more for narrower models (`training.loop.Options.scale`);
+    1e-4 for the projector and 2e-4 for LoRA at width 4096, more for narrower models (`settings.rate_for`);
     a rate that is given is taken as it is. `batch_size`: examples of one step.
     """
 

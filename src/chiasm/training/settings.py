@@ -12,6 +12,20 @@ from chiasm.core.errors import ChiasmError
 Part = Literal["projector", "decoder", "tower"]
 PUBLISHED_WIDTH: Final = 4096
 """Width of the decoder that the published rates are for (LLaVA-1.5-7B)."""
+HIGHEST: Final = 5e-3
+"""No rate is raised above this: a small projector's loss fell no lower there, it only moved further."""
+
+
+def rate_for(rate: float, width: int, scale: float | None = None) -> float:
+    """A published rate for a decoder of another width: times `scale`, or by default times 4096 / width up to `HIGHEST`.
+
+    Rates of hidden matrices under Adam go with 1 / width (Yang et al. 2022, table 3). That it suits a projector, whose
+    published rate is 50 times the decoder's, is an assumption that a rate range test did not bear out: hence the
+    bound (docs/project.md has the measurement).
+    """
+    if scale is not None:
+        return rate * scale
+    return min(rate * PUBLISHED_WIDTH / width, max(rate, HIGHEST))
 
 
 @dataclass(frozen=True, slots=True)
