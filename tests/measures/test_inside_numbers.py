@@ -80,9 +80,9 @@ def test_a_planted_concept_is_found_in_its_layer_and_nowhere_else():
 
 def test_random_concepts_are_rarely_found_but_often_so_by_the_published_test():
     rng = np.random.default_rng(3)
-    found = [sensitivity(*world(rng, 0.0, 0.0), draws=30, concepts=100, seed=k) for k in range(20)]
-    assert sum(bool((f.p <= 0.05).any()) for f in found) <= 3
-    assert sum(bool((f.published <= 0.05 / 3).any()) for f in found) >= 5
+    found = [sensitivity(*world(rng, 0.0, 0.0), draws=30, concepts=40, seed=k) for k in range(12)]
+    assert sum(bool((f.p <= 0.05).any()) for f in found) <= 2
+    assert sum(bool((f.published <= 0.05 / 3).any()) for f in found) >= 3
 
 
 def test_a_concept_that_is_known_but_not_used_has_no_sensitivity():

@@ -105,12 +105,12 @@ class Neurons:
 
     @torch.no_grad()
     def without(self, rerun: Rerun, off: Bool[Tensor, "B L K"]) -> Float[Tensor, " B"]:
-        """The answer's log-probability (nat) with the marked neurons at zero, at all positions."""
+        """The target (nat) with the marked neurons at zero, at all positions."""
         found = []
         with frozen(self.view):
             for part in off.split(at_once(rerun, gradients=False)):
                 with self._silenced(part):
-                    found.append(rerun.logprob(rerun.states.expand(len(part), -1, -1)).double().cpu())
+                    found.append(rerun(rerun.states.expand(len(part), -1, -1)).double().cpu())
         return torch.cat(found)
 
     @torch.no_grad()

@@ -113,7 +113,13 @@ ABLATION = TableSchema(
         Column("group", "string", "Group", "", "Whose neurons were taken away (entropy); empty for other scores."),
         Column("own", "bool", "Own", "", "The example belongs to that group; true for other scores."),
         Column("count", "int", "Neurons", "", "How many were set to zero."),
-        Column("change", "float", "Change", "nat", "In the answer's log-probability without them."),
+        Column(
+            "change",
+            "float",
+            "Change",
+            "nat",
+            "In the target without them (contrast: log-probability of the first token minus the runner-up's).",
+        ),
         Column(
             "change_random", "float", "Change, random", "nat", "Control: as many random neurons of the same layers."
         ),

@@ -55,9 +55,7 @@ def attributed(
             found = _maps(rerun, one, base, background, options)
             areas = _curves(frames, rerun, one, base, found, options)
             if options.shares:
-                features = _features(one, options.side)
-                found_shares = modalities(view, one.prompt, one.answer, base, features, options.samples, options.seed)
-                frames["modalities"] += [one.row | told for told in found_shares]
+                frames["modalities"] += _modalities(view, one, base, options)
         except ExampleError as error:
             failures.append((one.example.id, str(error)))
             continue
@@ -148,6 +146,15 @@ def _curves(
         }
         for k in range(own)
     ]
+
+
+def _modalities(view: ModelView, one: Asked, base: Float[Tensor, "n D"], options: Options) -> list[dict[str, Any]]:
+    # As many squares as the question has tokens, nearly, as the source has it.
+    side = max(2, round(len(one.prompt.spans["question"]) ** 0.5))
+    found = modalities(
+        view, one.prompt, one.answer, base, _features(one, side), samples=options.samples, seed=options.seed
+    )
+    return [one.row | told for told in found]
 
 
 def _row(each: Attribution, one: Asked, options: Options) -> dict[str, Any]:

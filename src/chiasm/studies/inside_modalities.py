@@ -20,6 +20,7 @@ def modalities(
     answer: Sequence[int],
     base: Float[Tensor, "n D"],
     features: Int[np.ndarray, " n"],
+    *,
     samples: int,
     seed: int,
 ) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from chiasm.core.statistics import mean_interval
 from chiasm.measures.neurons import as_specific, domain_specific, matched, rates_of, strongest
 from chiasm.models.encoded import Encoded
 from chiasm.models.neurons import Neurons
-from chiasm.models.rerun import Rerun
+from chiasm.models.rerun import Rerun, Target
 from chiasm.models.view import ModelView
 from chiasm.studies.inside_spec import Asked, Frames
 
@@ -27,13 +27,15 @@ class NeuronOptions:
     """`top`: neurons that are listed and taken away together. `draws`: random sets beside them, and shuffles of groups.
 
     `share`: of all neurons that count as specific to a group (the source's is 1 %). `released`: Pan et al.'s score
-    without the final norm's gain.
+    without the final norm's gain. `target`: by default the contrast of the answer's first token with the runner-up,
+    since the log-probability of an answer that is certain does not move.
     """
 
     top: int = 10
     draws: int = 20
     share: float = 0.01
     released: bool = False
+    target: Target = "contrast"
     seed: int = 0
 
 
@@ -60,7 +62,7 @@ def neuron_rows(
     found: dict[str, list[np.ndarray]] = {GRADIENT: [], UNEMBEDDING: []}
     for one in finding:
         try:
-            rerun = Rerun(view, one.prompt, one.answer, guard=one is finding[0])
+            rerun = Rerun(view, one.prompt, one.answer, target=options.target, guard=one is finding[0])
         except ExampleError as error:
             failures.append((one.example.id, str(error)))
             continue
@@ -77,7 +79,7 @@ def neuron_rows(
         sets |= _specific(frames, neurons, groups, options)
     for one in judging:
         try:
-            rerun = Rerun(view, one.prompt, one.answer, guard=False)
+            rerun = Rerun(view, one.prompt, one.answer, target=options.target, guard=False)
         except ExampleError as error:
             failures.append((one.example.id, str(error)))
             continue

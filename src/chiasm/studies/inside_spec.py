@@ -44,7 +44,7 @@ class Options:
     methods: tuple[Method, ...] = METHODS
     target: Target = "answer"
     baseline: Baseline = "mean"
-    samples: int = 512
+    samples: int = 256
     paths: int = 64
     orders: int = 10
     side: int = 6
@@ -67,6 +67,9 @@ class Background:
 
     def __init__(self, states: Mapping[str, Float[Tensor, "n D"]]) -> None:
         self._states = dict(states)
+
+    def __len__(self) -> int:
+        return len(self._states)
 
     def like(self, asked: Asked, count: int) -> Float[Tensor, "K n D"] | None:
         """Other pictures of as many tokens; None where there are fewer than two."""

@@ -1,7 +1,7 @@
 """The pictures that maps are drawn over, kept small in the run: its figures can be drawn again without the data."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -29,6 +29,12 @@ class Picture(NamedTuple):
         return patches.with_columns(pl.col("x0", "y0", "x1", "y1") * self.scale)
 
 
+def picture_of(example: Example) -> Picture:
+    """The first image of an example as it would be kept."""
+    image, scale, boxes = _small(example)
+    return Picture(np.asarray(image), boxes, scale)
+
+
 def keep(directory: RunDirectory, examples: Iterable[Example]) -> None:
     """Write the first image of each example, at most 512 pixels a side, and its boxes.
 
@@ -39,14 +45,20 @@ def keep(directory: RunDirectory, examples: Iterable[Example]) -> None:
         folder.mkdir(exist_ok=True)
     index = {}
     for number, example in enumerate(examples):
-        image = load_image(example.images[0])
-        scale = min(1.0, _SIDE / max(image.size))
-        size = [max(1, round(side * scale)) for side in image.size]
+        image, scale, boxes = _small(example)
         with whole_file(folder / f"{number}.png") as file:
-            image.resize((size[0], size[1])).save(file, "PNG")
-        boxes = [[box.name, *(value * scale for value in box[1:])] for box in example.boxes]
-        index[example.id] = {"file": f"{number}.png", "scale": scale, "boxes": boxes}
+            image.save(file, "PNG")
+        index[example.id] = {"file": f"{number}.png", "scale": scale, "boxes": [list(box) for box in boxes]}
     write_json(folder / _INDEX, index)
+
+
+def _small(example: Example) -> tuple[Any, float, tuple[Box, ...]]:
+    """The first image at most 512 pixels a side, how many times its size that is, and the boxes on it."""
+    image = load_image(example.images[0])
+    scale = min(1.0, _SIDE / max(image.size))
+    size = [max(1, round(side * scale)) for side in image.size]
+    boxes = tuple(Box(box.name, *(value * scale for value in box[1:])) for box in example.boxes)
+    return image.resize((size[0], size[1])), scale, boxes
 
 
 def kept(directory: RunDirectory) -> dict[str, Picture]:
