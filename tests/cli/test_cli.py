@@ -123,11 +123,15 @@ def test_eval_prints_accuracy_beside_guessing_and_blindness(model, data, tmp_pat
     assert "Answers of" in (out / "report.html").read_text()
 
 
-def test_models_lists_families(capsys):
+def test_models_lists_families_then_embedded_models(capsys):
     assert chiasm("models", "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(factories.FAMILIES) <= {family["name"] for family in told["families"]}
-    assert "tiny-random" in {one["name"] for one in told["embedded"]}
+    families = {one["family"]: one for one in told if one["family"]}
+    assert set(factories.FAMILIES) <= families.keys()
+    assert all(bool(one["reason"]) != one["certified"] for one in families.values())
+    assert {"kind", "model_types", "takes", "transformers"} <= families["llava"].keys()
+    embedded = {one["model"]: one for one in told if not one["family"]}
+    assert embedded["tiny-random"]["kind"] == "embedded"
     assert chiasm("models") == 0
     assert "llava_next" in capsys.readouterr().out
 
@@ -139,6 +143,9 @@ def test_check_ends_with_one_when_a_law_is_broken(model, capsys, monkeypatch):
     monkeypatch.setattr(ModelView, "unembed", lambda self, states: plain(self, states, normed=False))
     assert chiasm("check", model) == 1
     assert "\nNO " in capsys.readouterr().out
+    assert chiasm("check", model, "--json") == 1
+    laws = json.loads(capsys.readouterr().out)["laws"]
+    assert [law["name"] for law in laws if law["ok"] is False] == ["head(norm(last state)) gives the logits"]
 
 
 def test_doctor_says_where_writing_fails(capsys, monkeypatch, tmp_path):

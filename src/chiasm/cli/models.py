@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 
 def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Which families of models are supported, and which models are embedded.
+    """Which families of models are supported, what the conformance suite found of each, and which are embedded.
 
         chiasm models
         chiasm models --json
@@ -14,21 +14,35 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
     Parameters
     ----------
     json
-        Print JSON, for programs.
+        Print a list of objects, for programs: families first (`family`, `kind`, `certified`, `reason`, ...), then the
+        embedded models (`model`, `what`).
     """
     from json import dumps
 
-    from chiasm.models.families import FAMILIES
+    from chiasm.models.support import supported
     from chiasm.tiny import NAMES, names
 
-    families = [{"name": f.name, "kind": f.kind, "model_types": list(f.model_types)} for f in FAMILIES]
-    embedded = [{"name": name, "what": NAMES[name]} for name in names()]
+    families = [one.row() for one in supported()]
     if json:
-        print(dumps({"families": families, "embedded": embedded}, indent=1))
+        reason = "a model, not a family"
+        embedded = [
+            {
+                "model": name,
+                "what": NAMES[name],
+                "family": None,
+                "kind": "embedded",
+                "certified": None,
+                "reason": reason,
+            }
+            for name in names()
+        ]
+        print(dumps([*families, *embedded], indent=1))
         return
-    print("Families (`model_type` in config.json):")
-    for family in families:
-        print(f"  {family['name']:<12} {family['kind']:<44} {', '.join(family['model_types'])}")
+    print("Families (`model_type` in config.json); certified: every law that applies holds (docs/support.md):")
+    name, kind = (max(len(row[key]) for row in families) for key in ("family", "kind"))
+    for row in families:
+        mark = "certified" if row["certified"] else "not certified: " + row["reason"]
+        print(f"  {row['family']:<{name}}  {row['kind']:<{kind}}  {', '.join(row['model_types'])}; {mark}")
     print("Embedded:")
-    for one in embedded:
-        print(f"  {one['name']:<12} {one['what']}")
+    for one in names():
+        print(f"  {one:<{name}}  {NAMES[one]}")
