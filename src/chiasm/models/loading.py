@@ -16,7 +16,8 @@ from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from chiasm.core.errors import ChiasmError, MissingExtraError
-from chiasm.models.families import family_of
+from chiasm.models.adoption import adopted, require_answerable
+from chiasm.models.families import listed
 from chiasm.models.projectors import spec_of, swapped_class
 from chiasm.models.view import ModelView
 
@@ -35,7 +36,8 @@ def load(
     """The checkpoint `source` (a hub id, or a directory written by `save_pretrained`) ready for studies.
 
     `dtype`: None keeps the checkpoint's. `device`: None takes the first GPU, or the CPU; "auto" spreads the model over
-    all devices. The architecture is judged from the configuration, before any weight is read.
+    all devices. The architecture is judged from the configuration, before any weight is read; one that is not listed is
+    tried by the conformance suite, once (`adoption.adopted`).
 
     **Errors:** `ChiasmError` for a missing path, a directory that is no model, an architecture without a family,
     damaged weights, a missing processor, or a hub id that cannot be reached.
@@ -54,7 +56,9 @@ def load(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision or "main"}
     placed = as_device(device)
     config = reading(asked, local, "its config.json", AutoConfig.from_pretrained, where, **options)
-    family_of(config)
+    known = listed(config)
+    if known is None:
+        require_answerable(config)
     processor = reading(asked, local, "its processor", AutoProcessor.from_pretrained, where, **options)
     _require_processor(asked, processor)
     if local:
@@ -75,7 +79,7 @@ def load(
     )
     if device != "auto":
         model = model.to(placed)
-    return ModelView(model.eval(), processor, name)
+    return adopted(model.eval(), processor, name) if known is None else ModelView(model.eval(), processor, name)
 
 
 def wrap(model: nn.Module, processor: Any, name: str = "in memory") -> ModelView:
@@ -84,7 +88,7 @@ def wrap(model: nn.Module, processor: Any, name: str = "in memory") -> ModelView
     **Errors:** `ChiasmError` if the processor is missing or the architecture has no family.
     """
     _require_processor("wrap a model in memory", processor)
-    return ModelView(model, processor, name)
+    return adopted(model, processor, name) if listed(model.config) is None else ModelView(model, processor, name)
 
 
 def as_dtype(name: str | torch.dtype | None) -> torch.dtype | None:

@@ -26,17 +26,20 @@ class ModelView:
 
     `model` is never changed: hooks live as long as one call. `decoder`, `layers`, `final_norm`, `head`, `embeddings`,
     `vision_tower` (None where there is none), `towers` (all that perceives) and `projector` are the model's own
-    modules, found through transformers' accessors; what a family does differently stands in its family file.
+    modules, found through transformers' accessors; what a family does differently stands in its family file. `family`:
+    for an architecture that is not listed (`adoption.adopted`).
 
     **Errors:** `ChiasmError` for an architecture without a family, with the nearest one named.
     """
 
-    def __init__(self, model: nn.Module, processor: Any, name: str = "in memory") -> None:
+    def __init__(
+        self, model: nn.Module, processor: Any, name: str = "in memory", *, family: Family | None = None
+    ) -> None:
         self.model = model
         self.processor = processor
         self.name = name
         self.config = model.config
-        self.family: Family = family_of(model.config)
+        self.family: Family = family_of(model.config) if family is None else family
         self.decoder, self.layers = _decoder_stack(model)
         self.final_norm = _final_norm(self.decoder)
         self.head: nn.Module = model.get_output_embeddings()

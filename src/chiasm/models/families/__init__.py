@@ -36,20 +36,38 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def family_of(config: Any) -> Family:
-    """The family of a model's configuration.
+def listed(config: Any) -> Family | None:
+    """The family of a model's configuration; None for an architecture that has no file of its own.
 
-    **Errors:** `ChiasmError` for an architecture without a family, with the nearest one named.
+    **Errors:** `ChiasmError` for a configuration that its family cannot follow.
     """
     for family in FAMILIES:
         if config.model_type in family.model_types:
             family.require(config)
             return family
+    return None
+
+
+def family_of(config: Any) -> Family:
+    """The family of a model's configuration.
+
+    **Errors:** `ChiasmError` for an architecture without a family, with the nearest one named.
+    """
+    family = listed(config)
+    if family is None:
+        raise refusal(config)
+    return family
+
+
+def refusal(config: Any, why: str = "") -> ChiasmError:
+    """What to say of an architecture that cannot be used, with the nearest supported family named."""
     nearest = max(FAMILIES, key=lambda family: _likeness(config, family))
     found = f"the architecture `{config.model_type}`"
-    if not {"vision_config", "audio_config"} & config.to_dict().keys():
+    if why:
+        found += f", {why}"
+    elif not {"vision_config", "audio_config"} & config.to_dict().keys():
         found += ", whose configuration names neither a vision nor an audio part"
-    raise ChiasmError(
+    return ChiasmError(
         "open the model",
         f"{found}; the nearest supported family is `{nearest.name}` ({nearest.kind})",
         "Use a checkpoint of " + ", ".join(f"`{family.name}`" for family in FAMILIES),

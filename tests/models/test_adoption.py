@@ -1,0 +1,81 @@
+"""Architectures that are not listed: taken with no new code where the suite says so, else refused with the nearest."""
+
+import json
+
+import pytest
+import torch
+from tests.support.factories import build, example
+from tests.support.factories_unlisted import save_vip_llava, vip_llava
+from transformers import CONFIG_MAPPING
+
+from chiasm.core.errors import ChiasmError
+from chiasm.models import adoption
+from chiasm.models.families import listed
+from chiasm.models.loading import load, wrap
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHIASM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "adopted"
+
+
+def test_a_model_that_the_generic_rules_answer_is_taken_after_one_trial(tmp_path, cache, caplog, monkeypatch):
+    where = save_vip_llava(tmp_path / "model")
+    assert listed(CONFIG_MAPPING["vipllava"]()) is None
+    view = load(where)
+    assert view.family.name == "vipllava"
+    assert view.family.causal
+    assert view.family.kind.endswith("resized and cropped square")
+    assert "trying whether the generic rules answer it, once" in caplog.text
+    assert "laws hold, none is broken" in caplog.text
+    found = view.encode(example())
+    assert len(found.spans["image.object"])
+    assert view.projector is not None
+    (kept,) = cache.iterdir()
+    assert json.loads(kept.read_text())["causal"] is True
+
+    def never(view):
+        raise AssertionError("the suite runs once")
+
+    monkeypatch.setattr(adoption, "check", never)
+    again = load(where)
+    assert again.family.kind == view.family.kind
+    assert "found before" in caplog.text
+    # Another configuration is another model.
+    with pytest.raises(AssertionError, match="once"):
+        load(save_vip_llava(tmp_path / "other", layers=5))
+
+
+def test_a_model_that_breaks_a_law_is_refused_with_the_law(caplog):
+    model, processor = vip_llava()
+
+    def noisy(layer, args, output):
+        return output + torch.randn_like(output)
+
+    handle = model.get_decoder().layers[1].register_forward_hook(noisy)
+    with pytest.raises(ChiasmError, match=r"the generic rules do not answer \(.+: .+\).*nearest supported .*`llava`"):
+        wrap(model, processor)
+    handle.remove()
+
+
+def test_no_weight_is_read_of_what_no_rule_can_answer(tmp_path):
+    config = CONFIG_MAPPING["florence2"]()
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ChiasmError, match="an encoder and a decoder"):
+        load(tmp_path)
+    CONFIG_MAPPING["fuyu"]().save_pretrained(tmp_path)
+    with pytest.raises(ChiasmError, match="names neither a vision nor an audio part; the nearest"):
+        load(tmp_path)
+
+
+def test_a_checkpoint_without_a_chat_template_is_refused():
+    model, processor = vip_llava()
+    processor.chat_template = None
+    with pytest.raises(ChiasmError, match="no chat template"):
+        wrap(model, processor)
+
+
+def test_listed_families_are_not_tried(monkeypatch):
+    monkeypatch.setattr("chiasm.models.loading.adopted", None)
+    assert wrap(*build("llava")).family.name == "llava"
