@@ -1,5 +1,7 @@
 """Sentences and figures of a pruning run say what was planted in its tables."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,6 +10,7 @@ from chiasm.results.figures.prune import prune_curves, transfer_map
 from chiasm.results.prune_findings import prune_findings
 from chiasm.results.prune_tables import KEYS, mask_rows
 from chiasm.results.schemas import SCHEMAS
+from chiasm.results.series import with_inputs
 from chiasm.results.tables import conform
 
 TYPES = ("colour", "shape")
@@ -109,7 +112,9 @@ def test_perplexity_and_the_twin():
     control = [row | {"control": "twin"} for row in [*dense(0.05), *rows("wanda", "all", 0.5, 0.05)]]
     found = texts(table(dense(), *level(0.5)), conform(SCHEMAS["pruned_controls"], pl.DataFrame(control)))
     assert any(
-        text.startswith("Perplexity of the labelled answers under Wanda: 1.28 untouched, 1.28 at 50 %")
+        re.match(
+            r"Perplexity of the labelled answers under Wanda: 1\.28 \(.* to .*\) untouched, 1\.28 \(.*\) at 50 %", text
+        )
         for text in found
     )
     assert any("twin with random weights answers 5.0 %" in text and "nothing is lost" in text for text in found)
@@ -174,3 +179,19 @@ def test_the_map_has_a_cell_for_every_mask_and_type():
     cells = [text.get_text() for text in axes.texts]
     assert len(cells) == 12
     assert [cell.split()[0] for cell in cells[:4]] == ["100", "50", "50", "100"]
+
+
+def test_questions_on_one_image_are_fewer_draws():
+    pruned = table(dense(), *level(0.5))
+    # What goes wrong goes wrong on one image.
+    own = pruned.filter(pl.col("mask") == "dense")
+    together = own.select("example_id", input=pl.when("correct").then("example_id").otherwise(pl.lit("image")))
+    alone, few = (
+        pl.DataFrame(mask_rows(t)).filter(pl.col("evaluation") == "all", pl.col("mask") == "dense").row(0, named=True)
+        for t in (pruned, with_inputs(pruned, together))
+    )
+    assert alone["score"] == few["score"]
+    assert few["high"] - few["low"] > alone["high"] - alone["low"]
+    one = mask_rows(pruned.with_columns(input=pl.lit("image")))[0]
+    assert (one["low"], one["high"], one["perplexity_low"]) == (None, None, None)
+    assert any("no interval" in text for text in texts(pruned.with_columns(input=pl.lit("image"))))

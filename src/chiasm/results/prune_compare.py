@@ -1,5 +1,6 @@
 """Masks compared on the same examples, corrected for the number of comparisons."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,7 +8,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from chiasm.core.statistics import Estimate, holm, mean_interval, sign_flip_max_t
+from chiasm.core.statistics import Estimate, holm, mean_interval, share_interval, sign_flip_max_t
+from chiasm.results.findings import inputs_of
 from chiasm.results.judgement import ALPHA
 from chiasm.results.series import RESAMPLES, in_order
 
@@ -41,7 +43,7 @@ class Compared:
 
     def __str__(self) -> str:
         e = self.estimate
-        spread = "no interval" if e.n == 1 else f"95 % interval {e.low:+.1f} to {e.high:+.1f}"
+        spread = "no interval" if np.isnan(e.low) else f"95 % interval {e.low:+.1f} to {e.high:+.1f}"
         return f"{float(e.mean):+.1f} points, {spread}, n = {e.n}"
 
 
@@ -50,6 +52,16 @@ class Answers:
 
     def __init__(self, pruned: pl.DataFrame) -> None:
         self.rows = pruned
+        inputs = inputs_of(pruned)
+        self._inputs = dict(zip(pruned["example_id"], inputs, strict=True)) if inputs else {}
+
+    def share(self, right: dict[str, float]) -> Estimate:
+        """The share of right answers (of 1) with Wilson's interval; questions on one input count together."""
+        return share_interval(np.array(list(right.values())) > 0, self.inputs_of(right))
+
+    def inputs_of(self, examples: Iterable[str]) -> list[str]:
+        """The input that each of the examples asks about; itself where none was recorded."""
+        return [self._inputs.get(example, example) for example in examples]
 
     def right(self, mask: str, calibration: str, level: Level | None) -> dict[str, float]:
         """100 or 0 for every example under a mask; of the dense model where there is no level."""
@@ -83,18 +95,19 @@ class Answers:
                 others[example] = float(np.mean([right[example] for n, right in by_mask.items() if n != name]))
         return own, others
 
-
-def compare(pairs: list[tuple[Level, dict[str, float], dict[str, float]]], seed: int) -> list[Compared]:
-    """Each pair (first minus second) on the examples that both masks answered; p-values by sign flips, Holm."""
-    differences: list[tuple[Level, Float[np.ndarray, " n"]]] = []
-    for level, first, second in pairs:
-        shared = [example for example in first if example in second]
-        if shared:
-            differences.append((level, np.array([first[e] - second[e] for e in shared])))
-    if not differences:
-        return []
-    p = holm(np.array([float(sign_flip_max_t(values[:, None], seed=seed).p[0]) for _, values in differences]))
-    return [
-        Compared(level, mean_interval(values, resamples=RESAMPLES, seed=seed), float(corrected))
-        for (level, values), corrected in zip(differences, p, strict=True)
-    ]
+    def compare(self, pairs: list[tuple[Level, dict[str, float], dict[str, float]]], seed: int) -> list[Compared]:
+        """Each pair (first minus second) on the examples that both masks answered; p-values by sign flips, Holm."""
+        differences: list[tuple[Level, Float[np.ndarray, " n"], list[str]]] = []
+        for level, first, second in pairs:
+            shared = [example for example in first if example in second]
+            if shared:
+                values = np.array([first[e] - second[e] for e in shared])
+                differences.append((level, values, self.inputs_of(shared)))
+        if not differences:
+            return []
+        tested = [sign_flip_max_t(values[:, None], seed=seed, clusters=own) for _, values, own in differences]
+        p = holm(np.array([float(test.p[0]) for test in tested]))
+        return [
+            Compared(level, mean_interval(values, resamples=RESAMPLES, seed=seed, clusters=own), float(corrected))
+            for (level, values, own), corrected in zip(differences, p, strict=True)
+        ]

@@ -3,9 +3,9 @@
 import numpy as np
 import polars as pl
 
-from chiasm.core.statistics import Estimate, proportion_interval
-from chiasm.results.findings import Finding
-from chiasm.results.prune_compare import LEVEL, Answers, Level, compare
+from chiasm.core.statistics import Estimate
+from chiasm.results.findings import Finding, right_share
+from chiasm.results.prune_compare import LEVEL, Answers, Level
 from chiasm.results.prune_schemas import (
     ABLATIONS,
     DENSE,
@@ -16,6 +16,7 @@ from chiasm.results.prune_schemas import (
     TYPES,
     UNCALIBRATED,
 )
+from chiasm.results.prune_tables import perplexity
 from chiasm.results.series import majority
 
 
@@ -44,16 +45,16 @@ def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
     all lower ones."""
     dense = answers.right(DENSE, UNCALIBRATED, None)
     levels = [level for level in levels if level[1:] == levels[0][1:]]
-    compared = compare([(level, answers.right("wanda", POOLED, level), dense) for level in levels], seed)
+    compared = answers.compare([(level, answers.right("wanda", POOLED, level), dense) for level in levels], seed)
     ordered = sorted(compared, key=lambda one: one.level.sparsity)
     safe = []
     for one in ordered:
         if one.significant and float(one.estimate.mean) < 0:
             break
         safe.append(one)
-    untouched = f"untouched {_share(dense)}"
+    untouched = f"untouched {_share(answers, dense)}"
     guess = majority(answers.rows.filter(pl.col("mask") == DENSE))
-    if _interval(dense).low <= guess:
+    if not answers.share(dense).low > guess:
         untouched += (
             f", which is not above the {100 * guess:.0f} % of the most frequent answer: there is little to lose"
         )
@@ -61,17 +62,17 @@ def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
         first = ordered[0]
         text = (
             f"Zeroing {first.level} of the weights by Wanda already costs right answers: "
-            f"{_share(answers.right('wanda', POOLED, first.level))}, {untouched} ({first})."
+            f"{_share(answers, answers.right('wanda', POOLED, first.level))}, {untouched} ({first})."
         )
         return Finding(text, 100.0)
     last = safe[-1]
     text = (
         f"Wanda zeroes {last.level} of the weights without a significant loss of right answers: "
-        f"{_share(answers.right('wanda', POOLED, last.level))}, {untouched} ({last})."
+        f"{_share(answers, answers.right('wanda', POOLED, last.level))}, {untouched} ({last})."
     )
     if len(safe) < len(ordered):
         worse = ordered[len(safe)]
-        text += f" At {worse.level} it is {_share(answers.right('wanda', POOLED, worse.level))} ({worse})."
+        text += f" At {worse.level} it is {_share(answers, answers.right('wanda', POOLED, worse.level))} ({worse})."
     return Finding(text, 100.0)
 
 
@@ -82,7 +83,7 @@ def _baselines(answers: Answers, levels: list[Level], seed: int) -> Finding | No
         for name in names
         for level in levels
     ]
-    compared = compare(pairs, seed)
+    compared = answers.compare(pairs, seed)
     if not compared:
         return None
     by_name = {name: compared[k * len(levels) : (k + 1) * len(levels)] for k, name in enumerate(names)}
@@ -92,15 +93,15 @@ def _baselines(answers: Answers, levels: list[Level], seed: int) -> Finding | No
     for name in names:
         one = next(one for one in by_name[name] if one.level == best)
         verdict = "significant" if one.significant else "not significant"
-        told.append(f"{name} {_share(answers.right(name, UNCALIBRATED, best))} (Wanda {one}, {verdict})")
-    text = f"At {best}, Wanda keeps {_share(answers.right('wanda', POOLED, best))} right; {'; '.join(told)}."
+        told.append(f"{name} {_share(answers, answers.right(name, UNCALIBRATED, best))} (Wanda {one}, {verdict})")
+    text = f"At {best}, Wanda keeps {_share(answers, answers.right('wanda', POOLED, best))} right; {'; '.join(told)}."
     return Finding(text, 90.0)
 
 
 def _transfer(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
     if len(answers.types) < 2:
         return None
-    compared = compare([(level, *answers.own_and_others(level)) for level in levels], seed)
+    compared = answers.compare([(level, *answers.own_and_others(level)) for level in levels], seed)
     if not compared:
         return None
     one = max(compared, key=lambda c: abs(float(c.estimate.mean)))
@@ -128,7 +129,7 @@ def _common(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
         for level in levels
         if answers.right(name, TYPES, level)
     ]
-    compared = compare(pairs, seed)
+    compared = answers.compare(pairs, seed)
     if not compared:
         return None
     chosen = max(range(len(compared)), key=lambda k: abs(float(compared[k].estimate.mean)))
@@ -147,7 +148,7 @@ def _modalities(answers: Answers, levels: list[Level], seed: int) -> Finding | N
         (level, answers.right("wanda", IMAGE_TOKENS, level), answers.right("wanda", TEXT_TOKENS, level))
         for level in levels
     ]
-    compared = compare(pairs, seed)
+    compared = answers.compare(pairs, seed)
     if not compared:
         return None
     one = max(compared, key=lambda c: abs(float(c.estimate.mean)))
@@ -163,17 +164,16 @@ def _centred(answers: Answers, levels: list[Level], seed: int) -> Finding | None
     """Whether constant parts of the inputs mislead Wanda: its norms about zero and about the mean."""
     name = "wanda-centred"
     pairs = [(level, answers.right(name, POOLED, level), answers.right("wanda", POOLED, level)) for level in levels]
-    compared = compare(pairs, seed)
+    compared = answers.compare(pairs, seed)
     if not compared:
         return None
     one = max(compared, key=lambda c: abs(float(c.estimate.mean)))
     better = float(one.estimate.mean) > 0
     verdict = ("keeps more" if better else "keeps fewer") if one.significant else "does not keep significantly more"
+    own, wanda = (_share(answers, answers.right(mask, POOLED, one.level)) for mask in (name, "wanda"))
     text = (
         f"Wanda with norms about the inputs' means, in place of zero, {verdict} right answers: most apart at "
-        f"{one.level}, "
-        f"{_share(answers.right(name, POOLED, one.level))} against {_share(answers.right('wanda', POOLED, one.level))} "
-        f"({one})."
+        f"{one.level}, {own} against {wanda} ({one})."
     )
     return Finding(text, 85.0)
 
@@ -186,35 +186,41 @@ def _ablation(answers: Answers, seed: int) -> Finding | None:
     level = Level(*rows.select(LEVEL).row(0))
     named = ("that both keep", "that only the image mask keeps", "that only the text mask keeps")
     control = answers.right(ABLATIONS[3], MODALITIES, level)
-    compared = compare([(level, answers.right(name, MODALITIES, level), control) for name in ABLATIONS[:3]], seed)
+    compared = answers.compare(
+        [(level, answers.right(name, MODALITIES, level), control) for name in ABLATIONS[:3]], seed
+    )
     told = [
-        f"{words}: {_share(answers.right(name, MODALITIES, level))} "
+        f"{words}: {_share(answers, answers.right(name, MODALITIES, level))} "
         f"({one.estimate.mean:+.1f} points, {'significant' if one.significant else 'not significant'})"
         for name, words, one in zip(ABLATIONS, named, compared, strict=False)
     ]
     text = (
-        f"At most {level} of the weights zeroed at random leave {_share(control)} right; as many {'; '.join(told)}. "
-        "Kept weights are larger than weights drawn at random, so the comparison between the three says more."
+        f"At most {level} of the weights zeroed at random leave {_share(answers, control)} right; as many "
+        f"{'; '.join(told)}. Kept weights are larger than weights drawn at random, so the comparison between the "
+        "three says more."
     )
     return Finding(text, 65.0)
 
 
 def _perplexity(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
-    told = [f"{_perplexity_of(pruned.filter(pl.col('mask') == DENSE)):.3g} untouched"]
+    told = [f"{_perplexity_of(pruned.filter(pl.col('mask') == DENSE))} untouched"]
     for level in levels:
         rows = pruned.filter(
             (pl.col("mask") == "wanda") & (pl.col("calibration") == POOLED) & (pl.col("pattern") == level.pattern),
             (pl.col("sparsity") - level.sparsity).abs() < 1e-9,
             pl.col("part") == level.part,
         )
-        told.append(f"{_perplexity_of(rows):.3g} at {level}")
+        told.append(f"{_perplexity_of(rows)} at {level}")
     n = pruned["example_id"].n_unique()
-    return Finding(f"Perplexity of the labelled answers under Wanda: {', '.join(told)} (n = {n}).", 50.0)
+    text = f"Perplexity of the labelled answers under Wanda: {', '.join(told)} (95 % bootstrap, n = {n})."
+    return Finding(text, 50.0)
 
 
-def _perplexity_of(rows: pl.DataFrame) -> float:
-    nats, tokens = float(rows["logprob"].sum()), int(rows["tokens"].sum())
-    return float(np.exp(min(-nats / tokens, 700.0)))
+def _perplexity_of(rows: pl.DataFrame) -> str:
+    found = perplexity(rows)
+    low, high = found["perplexity_low"], found["perplexity_high"]
+    spread = "no interval" if low is None or high is None else f"{low:.3g} to {high:.3g}"
+    return f"{found['perplexity']:.3g} ({spread})"
 
 
 def _twin(controls: pl.DataFrame | None) -> Finding | None:
@@ -242,16 +248,14 @@ def _scope(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
 
 
 def _of(rows: pl.DataFrame) -> str:
-    return _told(proportion_interval(int(rows["correct"].sum()), rows.height))
+    return _told(right_share(rows))
 
 
-def _share(right: dict[str, float]) -> str:
-    return _told(_interval(right))
-
-
-def _interval(right: dict[str, float]) -> Estimate:
-    return proportion_interval(round(sum(right.values()) / 100), len(right))
+def _share(answers: Answers, right: dict[str, float]) -> str:
+    return _told(answers.share(right))
 
 
 def _told(e: Estimate) -> str:
+    if np.isnan(e.low):
+        return f"{100 * float(e.mean):.1f} % (no interval from one input)"
     return f"{100 * float(e.mean):.1f} % (95 % interval {100 * float(e.low):.1f} to {100 * float(e.high):.1f})"

@@ -21,7 +21,9 @@ from chiasm.models.view import ModelView
 from chiasm.results.prune_tables import KEYS, mask_rows
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import TWIN
+from chiasm.results.series import with_inputs
 from chiasm.runners.local import progress
+from chiasm.studies.common import example_row
 from chiasm.studies.prune_answers import written_answers
 from chiasm.studies.prune_masks import MaskMaker
 from chiasm.studies.prune_sets import calibration_sets, require_disjoint, types_of
@@ -205,13 +207,20 @@ def _fill(
         # Examples are counted once, with the untouched model; what fails there fails under every mask.
         first = index == 0
         own = [] if first else [f for f in failures if "logits" in f[1]]
+        answered = {row["example_id"] for row in rows}
+        known = [example_row(example) for example in examples if example.id in answered] if first else []
         directory.write_shard(
-            index, {table: rows}, failures=failures if first else (), kept=len(rows) if first else 0, skipped=own
+            index,
+            {table: rows} | ({"examples": known} if known else {}),
+            failures=failures if first else (),
+            kept=len(rows) if first else 0,
+            skipped=own,
         )
 
 
 def _write_masks(directory: RunDirectory) -> None:
-    directory.write_table("masks", mask_rows(directory.table("pruned")))
+    examples = directory.table("examples")
+    directory.write_table("masks", mask_rows(with_inputs(directory.table("pruned"), examples)))
     if "pruned_controls" in directory.tables():
-        rows = mask_rows(directory.table("pruned_controls"), (*KEYS, "control"))
+        rows = mask_rows(with_inputs(directory.table("pruned_controls"), examples), (*KEYS, "control"))
         directory.write_table("masks_controls", rows)

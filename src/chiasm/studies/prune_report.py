@@ -12,6 +12,7 @@ from chiasm.results.prune_findings import prune_findings
 from chiasm.results.prune_schemas import ABLATIONS, DENSE
 from chiasm.results.prune_tables import KEYS, mask_rows
 from chiasm.results.schemas import SCHEMAS
+from chiasm.results.series import with_inputs
 from chiasm.results.tables import conform
 from chiasm.studies.prune_spec import PruneSpec
 from chiasm.studies.reporting import Drawing, Reporter, command_line
@@ -80,11 +81,17 @@ class PruneReporter(Reporter):
 
     @cached_property
     def _pruned(self) -> pl.DataFrame:
-        return self.directory.table("pruned")
+        return with_inputs(self.directory.table("pruned"), self._examples)
 
     @cached_property
     def _controls(self) -> pl.DataFrame | None:
-        return self.directory.table("pruned_controls") if "pruned_controls" in self.directory.tables() else None
+        if "pruned_controls" not in self.directory.tables():
+            return None
+        return with_inputs(self.directory.table("pruned_controls"), self._examples)
+
+    @property
+    def _examples(self) -> pl.DataFrame | None:
+        return self.directory.table("examples") if "examples" in self.directory.tables() else None
 
     @cached_property
     def _masks(self) -> pl.DataFrame:

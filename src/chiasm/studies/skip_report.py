@@ -37,7 +37,7 @@ class SkipReporter(Reporter):
         drawn = {}
         if self._plans is not None:
             told = (
-                f"Right answers lost against operations and against measured time left, with 95 % paired bootstrap "
+                f"Right answers lost against operations, measured time and peak memory left, 95 % paired bootstrap "
                 f"intervals (n = {self._plans['n'][0]}). "
             )
             told += "Random layers at as many operations are the control." if self.spec["controls"] else "No control."

@@ -145,11 +145,9 @@ def transfer_map(masks: pl.DataFrame, sparsity: float, pattern: str, *, width: W
             row = _of(here, mask, calibration, None).filter(pl.col("evaluation") == name).row(0, named=True)
             grid[y, x] = 100 * row["score"]
             ns[name] = row["n"]
-            half = 50 * (row["high"] - row["low"])
+            half = "" if row["low"] is None else f" ±{50 * (row['high'] - row['low']):.0f}"
             ink = "white" if grid[y, x] < 55 else INK
-            axes.text(
-                x, y, f"{grid[y, x]:.0f} ±{half:.0f}", ha="center", va="center", fontsize=size.text - 1, color=ink
-            )
+            axes.text(x, y, f"{grid[y, x]:.0f}{half}", ha="center", va="center", fontsize=size.text - 1, color=ink)
     drawn = axes.imshow(grid, cmap="cividis", vmin=0, vmax=100, aspect="auto")
     axes.set_xticks(range(len(types)), [f"{name}\n(n = {ns[name]})" for name in types])
     axes.set_yticks(range(len(lines)), [label for label, _, _ in lines])
@@ -172,8 +170,12 @@ def _reader(value: Value) -> Callable[[pl.DataFrame], tuple[np.ndarray, np.ndarr
     """Mean, low and high of rows; a perplexity of one example has no interval and is its own bounds."""
 
     def score(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        mean, low, high = (100 * rows[name].to_numpy() for name in ("score", "low", "high"))
-        return mean, low, high
+        # One input has no interval and is its own bounds.
+        return (
+            100 * rows["score"].to_numpy(),
+            100 * rows["low"].fill_null(rows["score"]).to_numpy(),
+            100 * rows["high"].fill_null(rows["score"]).to_numpy(),
+        )
 
     def perplexity(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mean = rows["perplexity"].to_numpy()

@@ -5,6 +5,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from chiasm.results.figures.style import (
     COLOURS,
@@ -25,6 +26,7 @@ from chiasm.results.figures.style import (
 )
 from chiasm.results.series import curve, in_order
 from chiasm.results.skip_schemas import (
+    COMPANION,
     NONE,
     PEERS,
     RANDOM_LAYERS,
@@ -45,6 +47,14 @@ _KIND = {
     "fast-v": "FastV",
     "random-drop": "random tokens dropped",
     "companion": "companion paper",
+}
+
+
+_LEFT = {
+    "operations_share": "Operations left (%)",
+    "peak_share": "Peak memory left (%)",
+    "prefill_share": "Time left, one prompt (%)",
+    "batch_share": "Time left, a batch (%)",
 }
 
 
@@ -69,7 +79,10 @@ def contributions(
     if controls is not None and controls.height:
         handles.append(Line2D([], [], color=GREY, linewidth=size.line, linestyle=(0, (4, 2)), label="random weights"))
     layer_axis(axes, int(contributions["layer"].max() or 0), size.inches)
+    # Layers differ by orders of magnitude; below a thousandth of a nat the scale is linear, so that 0 is on it.
+    axes.set_yscale("symlog", linthresh=1e-3, linscale=0.5)
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_minor_locator(NullLocator())
     dress(axes, size, x="Layer", y="KL of the answer (nat)")
     n = counted([contributions.filter(pl.col("part") == part)["example_id"].n_unique() for part in parts])
     legend_below(figure, handles, size, f"left out for {span} tokens; bands: 95 % bootstrap, {n}")
@@ -77,25 +90,30 @@ def contributions(
 
 
 def plans(plans: pl.DataFrame, *, width: Width = "page") -> Figure:
-    """Loss of right answers against operations left (first panel) and measured seconds left (second), in percent.
+    """Loss of right answers against what is left: operations, time of one prompt, of a batch, and peak memory.
 
-    Bars: 95 % paired bootstrap; the ring is the recommended plan; the control is drawn in grey.
+    Bars: 95 % paired bootstrap; the ring is the recommended plan; the control is drawn in grey. Losses beyond one point
+    are on a logarithmic scale.
     """
     size = SIZES[width]
     side = width == "page"
-    figure = new_figure(width, 2.5 if side else 4.2)
-    panels = figure.subplots(1, 2, sharey=True) if side else figure.subplots(2, 1)
+    figure = new_figure(width, 4.2 if side else 6.0)
+    panels = figure.subplots(2, 2, sharey=True).ravel() if side else figure.subplots(4, 1)
     kinds = [kind for kind in (SEARCH, *PEERS, RANDOM_LAYERS) if kind in set(plans["kind"])]
-    columns = (("operations_share", "Operations left (%)"), ("prefill_share", "Prompt time left (%)"))
-    for panel, (column, label) in zip(panels, columns, strict=True):
+    plain = plans.filter(pl.col("kind") == NONE)["peak_bytes"][0]
+    plans = plans.with_columns(peak_share=pl.col("peak_bytes") / plain)
+    for number, (panel, (column, label)) in enumerate(zip(panels, _LEFT.items(), strict=True)):
         panel.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
+        panel.axvline(100, color=FAINT, linewidth=0.8, zorder=0)
         for index, kind in enumerate(kinds):
             _points(panel, plans.filter(pl.col("kind") == kind), column, index, kind, size)
         for share, loss in plans.filter(pl.col("recommended")).select(column, "loss").iter_rows():
             panel.plot(100 * share, 100 * loss, "o", markersize=9, markerfacecolor="none", markeredgecolor=INK)
-        untouched = plans.filter(pl.col("kind") == NONE)
-        panel.plot(100 * untouched[column][0], 0, "|", color=INK, markersize=8)
-        dress(panel, size, x=label, y="Right answers lost (points)" if panel is panels[0] or not side else "")
+        panel.set_yscale("symlog", linthresh=1, linscale=0.6)
+        panel.yaxis.set_major_locator(FixedLocator([-10, -1, 0, 1, 10, 100]))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_locator(NullLocator())
+        dress(panel, size, x=label, y="Right answers lost (points)" if not side or number % 2 == 0 else "")
     handles = [
         Line2D([], [], linestyle="", marker=_marker(k, kind), color=_colour(k, kind), markersize=4, label=_KIND[kind])
         for k, kind in enumerate(kinds)
@@ -169,8 +187,10 @@ def _points(axes: Axes, rows: pl.DataFrame, column: str, index: int, kind: str, 
 
 
 def _marker(index: int, kind: str) -> str:
-    return "x" if kind == RANDOM_LAYERS else MARKERS[index % len(MARKERS)]
+    return {RANDOM_LAYERS: "x", COMPANION: "*"}.get(kind) or MARKERS[index % len(MARKERS)]
 
 
 def _colour(index: int, kind: str) -> str:
+    if kind == COMPANION:
+        return INK
     return GREY if kind == RANDOM_LAYERS else COLOURS[index % len(COLOURS)]
