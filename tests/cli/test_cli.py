@@ -196,6 +196,22 @@ def test_a_mistake_is_told_without_a_traceback(wrong, said, model, data, tmp_pat
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--compare", "a", "b", "--as-released"),
+        ("--compare", "a", "b", "--no-controls"),
+        ("--compare", "a", "b", "--twin", "c"),
+        ("tiny", "--paper", "--vocabulary-tokens", "3"),
+        ("tiny", "--paper", "--no-inside"),
+        ("tiny", "--task", "caption"),
+    ],
+)
+def test_an_option_that_would_be_left_unused_is_refused(given, capsys):
+    assert chiasm("align", *given) == 2
+    assert "was given, which it has not" in capsys.readouterr().err or "--task" in given
+
+
 def test_unknown_words_end_with_two(capsys):
     assert chiasm("flwo") == 2
     assert chiasm("flow", "m", "--nonsense", "1") == 2

@@ -28,6 +28,9 @@ def test_four_points_in_order_prove_nothing():
     assert found.spearman == 1
     assert found.p == found.smallest == pytest.approx(2 / 24)
     assert found.pearson_low < 0.6
+    # An interval from 1 to 1 would say that it is settled.
+    assert math.isnan(found.spearman_low)
+    assert math.isnan(found.spearman_high)
 
 
 def test_three_points_have_no_interval():

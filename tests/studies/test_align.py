@@ -1,11 +1,13 @@
 """The alignment study: its tables, its controls, stops and restarts, and inputs that are not as they should be."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from polars.testing import assert_frame_equal
 from tests.support.factories import build, example
 from tests.support.runs import view_of
 
@@ -158,25 +160,57 @@ def test_an_interrupted_run_resumed_gives_the_tables_of_a_whole_one(tmp_path, mo
                 assert whole[column].to_list() == parts[column].to_list()
 
 
-def test_an_example_with_unsound_states_is_recorded_and_the_rest_goes_on(run):
-    view = ModelView(*build("llava"))
-    first = view.encode(EXAMPLES[0])
+@contextmanager
+def spoilt(view, bad, where):
+    """In every batch, one value of one token of the example `bad` is infinite."""
+    ids = view.encode(bad).inputs["input_ids"][0]
+    rows = []
+
+    def find(module, args, kwargs):
+        shown = kwargs["input_ids"][:, -len(ids) :]
+        rows[:] = []
+        if shown.shape[1] == len(ids):
+            rows.extend(torch.nonzero((shown == ids).all(dim=1)).flatten().tolist())
 
     def spoil(module, args, output):
         states = output[0] if isinstance(output, tuple) else output
-        if states.shape[1] == first.length and len(states) == 1:
-            states[0, int(first.spans["image"][2])] = torch.inf
+        for row in rows if len(ids) <= states.shape[1] else ():
+            states[row, states.shape[1] - len(ids) + int(view.encode(bad).spans["image"][2]), 3] = torch.inf
 
-    handle = view.layers[2].register_forward_hook(spoil)
-    same = [e for e in EXAMPLES if view.encode(e).length != first.length]
-    found = api.align(view, [EXAMPLES[0], *same[:3]], batch_size=1, controls=False)
-    handle.remove()
+    handles = [
+        view.model.register_forward_pre_hook(find, with_kwargs=True),
+        where(view).register_forward_hook(spoil),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        (lambda view: view.layers[2], "the output of layer 2"),
+        (lambda view: view.layers[1].mlp.up_proj, "layer 1"),
+    ],
+)
+def test_an_example_with_unsound_states_is_recorded_and_the_rest_goes_on(batch_size, place, where, told):
+    view = ModelView(*build("llava"))
+    bad, said = EXAMPLES[0], view.encode(EXAMPLES[0]).inputs["input_ids"]
+    others = [e for e in EXAMPLES if not torch.equal(view.encode(e).inputs["input_ids"], said)][:4]
+    asked = [*others[:place], bad, *others[place:]]
+    clean = api.align(view, others, batch_size=batch_size, controls=False, by_task=True)
+    with spoilt(view, bad, where):
+        found = api.align(view, asked, batch_size=batch_size, controls=False, by_task=True)
     (failure,) = found.directory.failures()
-    assert failure["example_id"] == EXAMPLES[0].id
-    assert "layer 2" in failure["reason"]
-    assert set(found.table("norms")["n"]) == {3}
-    clean = api.align(view, same[:3], batch_size=1, controls=False)
-    assert found.table("norms").equals(clean.table("norms"))
+    assert failure["example_id"] == bad.id
+    assert told in failure["reason"]
+    assert set(found.table("norms")["n"]) == {4}
+    for name in clean.directory.tables():
+        assert_frame_equal(found.table(name), clean.table(name), rel_tol=1e-3, abs_tol=1e-4)
 
 
 def test_spans_missing_or_of_one_token():

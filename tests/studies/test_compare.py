@@ -30,7 +30,7 @@ def test_tables_figures_and_findings(views, tmp_path):
     assert set(related["models"]) == {4}
     alone = api.align(views[2], EXAMPLES, controls=False).table("score")
     assert rows.filter(rows["model"] == "m2")["value"].to_list() == pytest.approx(alone["value"].to_list(), abs=1e-9)
-    assert any("too few" in finding for finding in run.findings) or related["spearman"].null_count()
+    assert any("n = 4 models are too few" in finding for finding in run.findings)
     for name in run.figures:
         run.figure(name)
     page = (tmp_path / "run" / "report.html").read_text()
@@ -55,6 +55,34 @@ def test_a_stopped_comparison_repeats_no_finished_model(views, tmp_path, monkeyp
     run = api.compare(views, EXAMPLES, out=tmp_path / "run", resume=True)
     assert read == ["m0", "m1", "m2", "m2", "m3"]
     assert run.table("compare")["model"].n_unique() == 4
+
+
+def test_questions_on_one_picture_count_together_in_every_table(views):
+    """Six pictures asked about four times are six draws: score and outcomes must give one interval."""
+    examples = [replace(e, id=f"{e.id}/{k}") for e in EXAMPLES for k in range(4)]
+    examples = [replace(e, answer="yes" if k % 3 else "no") for k, e in enumerate(examples)]
+    run = api.compare(views[:2], examples)
+    rows = run.table("compare").select("model", "accuracy", "accuracy_low", "accuracy_high").unique()
+    outcomes = run.table("outcomes").filter((pl.col("metric") == "accuracy") & (pl.col("task") == "qa"))
+    both = rows.join(outcomes, on="model")
+    assert both.height == 2
+    assert (both["accuracy"] == both["value"]).all()
+    assert (both["accuracy_low"] == both["low"]).all()
+    assert (both["accuracy_high"] == both["high"]).all()
+
+
+def test_captions_without_labels_have_no_accuracy(views, tmp_path):
+    examples = [replace(e, answer="", captions=("a cat", "an owl")) for e in EXAMPLES]
+    run = api.compare(views[:2], examples, out=tmp_path / "run")
+    assert run.table("compare")["accuracy"].null_count() == run.table("compare").height
+    assert run.table("correlation").height == 0
+    assert "cider_d" in set(run.table("outcomes")["metric"])
+    told = " ".join(run.findings)
+    assert "n = 2 models cannot show a relation" in told
+    assert "no labels" in told
+    assert "Spearman" not in told
+    for name in run.figures:
+        run.figure(name)
 
 
 def test_one_model_is_no_comparison(views):

@@ -89,9 +89,22 @@ def align(
     from chiasm.core.errors import ChiasmError
     from chiasm.studies.align_spec import DEFAULT_SPANS
 
+    # What belongs to one model alone: (as given, as it stands by default).
+    alone = {
+        "--as-released": (as_released, False),
+        "--token-pairs": (token_pairs, False),
+        "--by-task": (by_task, False),
+        "--no-inside": (inside, True),
+        "--vocabulary-tokens": (vocabulary_tokens, 16),
+        "--no-controls": (controls, True),
+        "--control-limit": (control_limit, 64),
+        "--apart": (apart, None),
+    }
+    unused = [name for name, (given, default) in alone.items() if given != default]
     if paper:
-        if as_released or token_pairs or by_task or task or objects or apart is not None:
-            raise ChiasmError("--paper", "an option was given that it has not", "Give that option for one model alone")
+        if unused or task or objects:
+            found = f"{', '.join(unused) or '--task or --objects'} was given, which it has not"
+            raise ChiasmError("--paper", found, "Give that option for one model alone")
         _paper(model, compare, study, span, twin, place)
         return
 
@@ -99,6 +112,9 @@ def align(
         found = "a model and --compare were given" if compare else "no model was named"
         raise ChiasmError("measure alignment", found, "Name one model, or several behind --compare")
     if model is None:
+        if unused or twin is not None:
+            found = f"{', '.join(unused) or '--twin'} was given, which it has not"
+            raise ChiasmError("--compare", found, "Give that option for one model alone; name a twin among the models")
         out = study.directory("align", "compared")
         options = {"device": place.device, "dtype": place.dtype, "task": task, "objects": objects, "out": out}
         tell(api.compare(compare, **study.arguments(), span=span or DEFAULT_SPANS, **options))

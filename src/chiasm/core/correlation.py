@@ -16,7 +16,8 @@ _DRAWS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """Pearson's and Spearman's coefficients with 95 % intervals (NaN below four points or without spread).
+    """Pearson's and Spearman's coefficients with 95 % intervals (NaN below four points, without spread, and
+    where the points lie in perfect order, which Fisher's approximation cannot describe).
 
     `p`: two-sided, of Spearman, by permuting the points (all orders up to eight points, else 20,000 draws).
     `smallest`: the least p that so many points can give.
@@ -68,8 +69,10 @@ def _coefficient(x: np.ndarray, y: np.ndarray) -> float:
 def _interval(value: float, error: float) -> tuple[float, float]:
     if math.isnan(value) or math.isnan(error):
         return math.nan, math.nan
-    # At exactly 1 or -1 Fisher's z is infinite; the interval is then taken at the nearest value that is not.
-    z = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, value)))
+    # At 1 or -1 Fisher's z is infinite, and any interval near it would claim more than points in order can tell.
+    if abs(value) > 1 - 1e-12:
+        return math.nan, math.nan
+    z = math.atanh(value)
     return math.tanh(z - 1.959964 * error), math.tanh(z + 1.959964 * error)
 
 

@@ -3,7 +3,7 @@
 Legend: N tokens of all segments, one after the other; S segments (an example's span each); D width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -170,18 +170,25 @@ def observe(
     `listen_inputs` gets what the matrices of every block read. `replace` changes the embeddings before the first
     block (batch, then the padding before each example). `apart` keeps kinds of tokens from attending to each other in
     the first blocks. Examples with NaN or infinite states are named, with their
-    layer, in the batch's `failures` as soon as the forward has ended.
+    layer, in the batch's `failures` as soon as the forward has ended; until then their unsound tokens count as zero.
     """
     inputs, padding = view.collate(encoded)
     batch = lay_out(encoded, spans, padding, inputs["input_ids"].shape[1])
-    finite: list[Tensor] = []
+    finite: list[tuple[str, Tensor]] = []
     gather = _Gather(batch)
 
+    def sound(where: str, states: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        """The states, zero at unsound tokens: means are matrix products, and 0 x NaN would reach their neighbours."""
+        good = torch.isfinite(states.abs().amax(dim=-1))
+        finite.append((where, good))
+        return states if bool(good.all()) else states.masked_fill(~good[:, None], 0)
+
     def hear(layer: int, site: str, states: Tensor) -> None:
-        seen = Seen(batch, layer, site, gather(states))
-        if site == "residual":
-            finite.append(torch.isfinite(seen.norms))
-        listen(seen)
+        listen(Seen(batch, layer, site, sound(_told(layer, site), gather(states))))
+
+    def hear_inputs(layer: int, names: tuple[str, ...], x: Tensor) -> None:
+        if listen_inputs is not None:
+            listen_inputs(layer, names, batch, sound(f"the input of {names[0]} in layer {layer}", gather(x)))
 
     with ExitStack() as stack:
         hook_sites(view, blocks, sites, hear, stack)
@@ -190,11 +197,19 @@ def observe(
         if apart is not None:
             keep_apart(view, apart.blocks, *_kinds(encoded, apart.spans, padding, inputs["input_ids"].shape[1]), stack)
         if listen_inputs is not None:
-            hook_inputs(blocks, lambda layer, names, x: listen_inputs(layer, names, batch, gather(x)), stack)
+            hook_inputs(blocks, hear_inputs, stack)
         stack.enter_context(view.readable_attention())
         view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False)
-    batch.failures |= _failures(batch, torch.stack([f.cpu() for f in finite]).numpy())
+    batch.failures |= _failures(batch, {where: good.cpu().numpy() for where, good in finite})
     return batch
+
+
+def _told(layer: int, site: str) -> str:
+    if site != "residual":
+        return f"`{site}` in layer {layer}"
+    return (
+        "the embeddings (hidden state 0)" if layer == 0 else f"the output of layer {layer - 1} (hidden state {layer})"
+    )
 
 
 def _kinds(
@@ -223,17 +238,13 @@ class _Gather:
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
 
-def _failures(batch: Batch, finite: np.ndarray) -> dict[int, str]:
-    first: dict[int, tuple[int, Segment]] = {}
-    for segment in batch.segments:
-        wrong = ~finite[:, segment.start : segment.stop].all(axis=1)
-        state = int(np.argmax(wrong))
-        if wrong.any() and (segment.example not in first or state < first[segment.example][0]):
-            first[segment.example] = (state, segment)
-    found = {}
-    for example, (state, segment) in first.items():
-        where = "the embeddings" if state == 0 else f"the output of layer {state - 1}"
-        count = int((~finite[state, segment.start : segment.stop]).sum())
-        tokens = f"{count} of {segment.stop - segment.start} tokens of `{segment.span}`"
-        found[example] = f"{where} (hidden state {state}) is NaN or infinite at {tokens}"
+def _failures(batch: Batch, finite: Mapping[str, Bool[np.ndarray, " N"]]) -> dict[int, str]:
+    """Where the states of each unsound example go wrong first; `finite` in the order of the forward."""
+    found: dict[int, str] = {}
+    for where, good in finite.items():
+        for segment in batch.segments if not good.all() else ():
+            count = int((~good[segment.start : segment.stop]).sum())
+            if count and segment.example not in found:
+                tokens = f"{count} of {segment.stop - segment.start} tokens of `{segment.span}`"
+                found[segment.example] = f"{where} is NaN or infinite at {tokens}"
     return found

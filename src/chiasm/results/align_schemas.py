@@ -4,20 +4,21 @@ from chiasm.core.schema import Column, TableSchema
 from chiasm.results.align_measured import EXTENTS, MEASURED, OVERLAP_RELEASED, SCORE
 from chiasm.results.paper_schemas import PAPER
 
+
+def _maybe(name: str, title: str, description: str) -> Column:
+    return Column(name, "float", title, "", description, nullable=True)
+
+
 COMPARE = TableSchema(
     "compare",
     (
         Column("model", "string", "Model", "", "Name of the model, checkpoint or variant."),
         *SCORE.columns,
-        Column("accuracy", "float", "Accuracy", "", "Share of the same questions that the model answers right."),
-        Column("accuracy_low", "float", "Accuracy, lower", "", "Of Wilson's 95 % interval."),
-        Column("accuracy_high", "float", "Accuracy, upper", "", "Of Wilson's 95 % interval."),
+        _maybe("accuracy", "Accuracy", "Share of the same questions answered right; missing where none has a label."),
+        _maybe("accuracy_low", "Accuracy, lower", "Of the 95 % interval; questions on one picture count together."),
+        _maybe("accuracy_high", "Accuracy, upper", "Of the 95 % interval."),
     ),
 )
-
-
-def _maybe(name: str, title: str, description: str) -> Column:
-    return Column(name, "float", title, "", description, nullable=True)
 
 
 CORRELATION = TableSchema(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from chiasm.core.correlation import LEAST
 from chiasm.core.outcomes import OUTCOMES
 from chiasm.core.statistics import holm
 from chiasm.results.findings import Finding
@@ -16,7 +17,7 @@ def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]
     """One finding per score and statistic, and what the number of models allows to say."""
     models = rows["model"].n_unique()
     found = []
-    for row in _corrected(related):
+    for row in _corrected(related.filter(pl.col("models") >= LEAST)):
         name = f"{row['name']} ({row['statistic'].replace('_', ' ')})"
         if row["spearman"] is None:
             found.append(Finding(f"{name} or accuracy is the same for all {models} models.", 10.0))
@@ -24,24 +25,30 @@ def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]
         main = 18.0 if row["statistic"] == "mean_token" else 0.0
         text, strength = _relation(row, name, "accuracy")
         found.append(Finding(text, strength + main))
-    smallest = related["smallest"].drop_nulls()
-    if models < ENOUGH and len(smallest):
-        least = float(smallest.min())
-        text = f"n = {models} models are too few to say much: the least p-value that they can give is {least:.2g}"
-        found.append(Finding(f"{text}, before the correction for {related.height} scores.", 95.0))
-    by = rows.select("model", "accuracy").unique(maintain_order=True).sort("accuracy")
-    worst, best = by.row(0, named=True), by.row(-1, named=True)
-    text = (
-        f"Accuracy reaches from {worst['accuracy']:.1%} ({worst['model']}) to {best['accuracy']:.1%} ({best['model']})."
-    )
-    found.append(Finding(text, 40.0))
+    if models < LEAST:
+        found.append(Finding(f"n = {models} models cannot show a relation; {LEAST} give an interval.", 95.0))
+    elif models < ENOUGH:
+        smallest = related["smallest"].drop_nulls()
+        least = f": the least p-value that they can give is {smallest.min():.2g}" if len(smallest) else ""
+        text = (
+            f"n = {models} models are too few to say much{least}, before any correction for what is looked at together."
+        )
+        found.append(Finding(text, 95.0))
+    by = rows.select("model", "accuracy").unique(maintain_order=True).drop_nulls().sort("accuracy")
+    if by.height:
+        worst, best = by.row(0, named=True), by.row(-1, named=True)
+        ends = f"{worst['accuracy']:.1%} ({worst['model']}) to {best['accuracy']:.1%} ({best['model']})"
+        found.append(Finding(f"Accuracy reaches from {ends}.", 40.0))
+    else:
+        found.append(Finding("The examples have no labels, so there is no accuracy; see the other measures.", 45.0))
     return sorted(found, key=lambda finding: -finding.strength)
 
 
 def outcome_findings(related: pl.DataFrame) -> list[Finding]:
     """Whether the score (mean token) goes with each other outcome, above all with what models make up."""
     found = []
-    for row in _corrected(related.filter(pl.col("statistic") == "mean_token")):
+    enough = (pl.col("statistic") == "mean_token") & (pl.col("models") >= LEAST)
+    for row in _corrected(related.filter(enough)):
         outcome = OUTCOMES[row["metric"]]
         good = "more is better" if outcome.more_is_better else "less is better"
         what = f"{outcome.title} ({row['task']}; {good})"
@@ -67,7 +74,7 @@ def _relation(row: dict, name: str, what: str) -> tuple[str, float]:
     """The sentence and its strength."""
     settled = row["p_holm"] <= 0.05
     how = "goes with" if row["spearman"] > 0 else "goes against"
-    bounds = "no interval below four models"
+    bounds = "no interval: in perfect order"
     if row["pearson_low"] is not None:
         bounds = f"95 % interval {row['pearson_low']:.2f} to {row['pearson_high']:.2f}"
     relation = how if settled else f"is not shown to go with or against (its sign: {how})"

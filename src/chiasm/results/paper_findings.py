@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from chiasm.core.correlation import correlate
+from chiasm.core.correlation import Correlation, correlate
+from chiasm.core.statistics import holm
 from chiasm.results.figures.paper import cosines, crossing, perceptual
 from chiasm.results.findings import Finding
 from chiasm.results.paper_schemas import TOGETHER
@@ -24,22 +25,30 @@ def _relation(tables: Tables, groups: Mapping[str, Sequence[str]]) -> list[Findi
     found = []
     models = tables["paper_models"]
     scores = tables["paper_score"].filter(pl.col("statistic") == "mean_token")
+    every: dict[tuple[str, str], Correlation] = {}
     for group, members in groups.items():
-        told = []
         for name in ("ima_0", "ima_same"):
             rows = scores.filter(pl.col("name") == name).join(models, on="model", suffix="_model")
             rows = rows.filter(pl.col("model").is_in(list(members)))
-            if rows.height < 2:
-                continue
-            related = correlate(rows["value"].to_numpy(), rows["accuracy"].to_numpy())
-            if np.isnan(related.spearman):
+            if rows.height >= 2:
+                every[group, name] = correlate(rows["value"].to_numpy(), rows["accuracy"].to_numpy())
+    tested = [key for key, related in every.items() if not np.isnan(related.p)]
+    corrected = dict(zip(tested, holm(np.array([every[key].p for key in tested])), strict=True)) if tested else {}
+    for group, members in groups.items():
+        told, n = [], len(members)
+        for (of, name), related in every.items():
+            if of == group and (of, name) in corrected:
+                p = corrected[of, name]
+                shown = "established" if p <= 0.05 else "not established"
+                told.append(
+                    f"{name}: Spearman {related.spearman:.2f}, p = {related.p:.2g} ({p:.2g} corrected for "
+                    f"{len(tested)}), {shown}"
+                )
+            elif of == group:
                 told.append(f"{name} or accuracy is the same for all")
-                continue
-            shown = "established" if related.p <= 0.05 else "not established"
-            told.append(f"{name}: Spearman {related.spearman:.2f}, p = {related.p:.2g}, {shown}")
-        n = len(members)
+        smallest = max((related.smallest for (of, _), related in every.items() if of == group), default=1.0)
         if told:
-            least = f"; n = {n} models can give no p-value below {related.smallest:.2g}" if n < 8 else ""
+            least = f"; n = {n} models can give no p-value below {smallest:.2g}" if n < 8 else ""
             found.append(Finding(f"Score and accuracy over {group} (n = {n}): {'; '.join(told)}{least}.", 90.0))
         else:
             found.append(Finding(f"Over {group} nothing can be related: n = {n}.", 20.0))

@@ -17,6 +17,7 @@ from chiasm.core.example import Example, input_key
 from chiasm.core.groups import priority
 from chiasm.measures.base import Measure, Price
 from chiasm.measures.centres import PILOT
+from chiasm.measures.pairs import is_perceptual
 from chiasm.models.encoded import Encoded
 from chiasm.models.observe import Batch
 from chiasm.models.view import ModelView
@@ -60,6 +61,7 @@ class AlignWork(folded.Folding[Prepared]):
         self.twin = twin if spec.controls else None
         self.seconds = 0.0
         self.left_out: dict[str, str] = {}
+        self.both_kinds = False
         self.subjects = {_MODEL: Subject(spec, view, task_of=task_of)}
         self.released = ReleasedMasks(spec, view) if spec.as_released else None
         if spec.controls:
@@ -96,6 +98,7 @@ class AlignWork(folded.Folding[Prepared]):
                 self.left_out[kind] = str(error)
             if kind == _MODEL and encoded:
                 prices = subject.prices(encoded[0])
+                self.both_kinds = any(_has_both(item, self.spec.span) for item in encoded)
         return prices
 
     def prepare(self, index: int, example: Example) -> Prepared:
@@ -191,11 +194,13 @@ def run_align(
     """
     work = AlignWork(spec, view, twin, _tasks(examples) if spec.by_task else None)
     prices = work.pilot(examples)
+    # All of fewer examples than a pilot has were in it, so what none of them has is known before the dear part.
+    if prices and len(examples) <= PILOT and not work.both_kinds:
+        raise _one_kind(spec)
     _tell_prices(prices)
     folded.run(work, examples, directory, spec.unit, "align")
     if directory.counts()["kept"] and "score" not in directory.tables():
-        found = f"no example has a perceptual and a textual one among {', '.join(spec.span)}"
-        raise ChiasmError("compare spans", found, "Name spans that the examples have, with --span")
+        raise _one_kind(spec)
     directory.manifest = directory.manifest | {
         "seconds": {"compute": round(work.seconds, 3)},
         "prices": {name: price._asdict() for name, price in prices.items()},
@@ -205,10 +210,19 @@ def run_align(
     return work
 
 
+def _has_both(encoded: Encoded, spans: Sequence[str]) -> bool:
+    present = [span for span in spans if span in encoded.spans and len(encoded.spans[span])]
+    return len({is_perceptual(span) for span in present}) == 2
+
+
+def _one_kind(spec: AlignSpec) -> ChiasmError:
+    found = f"no example has a perceptual and a textual one among {', '.join(spec.span)}"
+    return ChiasmError("compare spans", found, "Name spans that the examples have, with --span")
+
+
 def _tell_prices(prices: Mapping[str, Price]) -> None:
-    """What each measure adds to a plain forward, in operations, and what it holds; only where someone watches."""
-    console = Console(stderr=True)
-    if not prices or not (console.is_terminal or console.is_jupyter):
+    """What each measure adds to a plain forward, in operations, and what it holds, before that is paid."""
+    if not prices:
         return
     forward = prices["forward"].operations
     told = ", ".join(
@@ -216,7 +230,9 @@ def _tell_prices(prices: Mapping[str, Price]) -> None:
         for name, price in prices.items()
         if name != "forward"
     )
-    console.print(f"Beside a plain forward: {told}.", style="dim")
+    whole = sum(price.operations for name, price in prices.items() if name != "forward") / forward
+    line = f"Beside a plain forward: {told}; in all {100 * whole:.0f} % more operations, and the controls."
+    Console(stderr=True, soft_wrap=True).print(line, style="dim")
 
 
 def _extents(prepared: Sequence[Prepared], batch: Batch) -> list[dict[str, Any]]:

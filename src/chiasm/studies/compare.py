@@ -13,7 +13,6 @@ from chiasm.core.correlation import correlate
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.core.outcomes import OUTCOMES
-from chiasm.core.statistics import proportion_interval
 from chiasm.data.tasks import task_of
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.view import ModelView
@@ -83,7 +82,7 @@ def run_compare(
             found = _one(spec, load, name, examples, others, directory.path / "shards" / "models" / str(index))
             directory.write_shard(index, found, kept=max(row["n"] for row in found["compare"]))
     table, outcomes = directory.table("compare"), directory.table("outcomes")
-    accuracies = table.select("model", pl.col("accuracy").alias("outcome")).unique(maintain_order=True)
+    accuracies = table.select("model", pl.col("accuracy").alias("outcome")).unique(maintain_order=True).drop_nulls()
     directory.write_table("correlation", _relations(table, accuracies, spec.seed))
     related: list[dict[str, Any]] = []
     chosen = outcomes.filter(pl.col("metric").is_in(RELATED))
@@ -126,13 +125,18 @@ def _one(
             run_align(align, view, examples, scored)
     answered = {"qa": _answers(spec, view, name, "qa", examples, root)}
     answered |= {task: _answers(spec, view, name, task, others[task], root) for task in spec.task}
-    table = answered["qa"].table("eval")
-    accuracy = proportion_interval(int(table["correct"].sum()), table.height)
+    whole = (
+        answered["qa"]
+        .table("metrics")
+        .filter((pl.col("metric") == "accuracy") & (pl.col("type") == "all") & (pl.col("shown") == "image"))
+    )
+    # Where examples have no label (captions), there is no accuracy; the measures of answers are in `outcomes`.
+    right = whole.row(0, named=True) if whole.height else {"value": None, "low": None, "high": None}
     about = {
         "model": name,
-        "accuracy": float(accuracy.mean),
-        "accuracy_low": float(accuracy.low),
-        "accuracy_high": float(accuracy.high),
+        "accuracy": right["value"],
+        "accuracy_low": right["low"],
+        "accuracy_high": right["high"],
     }
     scores = [row | about for row in scored.table("score").iter_rows(named=True)]
     return {

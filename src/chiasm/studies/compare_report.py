@@ -40,6 +40,7 @@ class CompareReporter(Reporter):
                 partial(score_against_accuracy, rows, related, statistic), partial(str, caption)
             )
             for statistic in rows["statistic"].unique(maintain_order=True)
+            if related.height  # no labels, no accuracy
         }
         return drawings | self._others()
 

@@ -48,6 +48,16 @@ def test_all_alike_is_not_certainty():
     assert found.high == pytest.approx(float(proportion_interval(0, 5).high))
 
 
+def test_a_ratio_at_its_end_is_not_certain_either():
+    """CHAIR_i of 0 in 30 mentions of 10 texts, F1 of 20 right answers: no resample could differ."""
+    mentions = estimate(Measure.share("chair_i", [0] * 10, [3] * 10))
+    assert mentions.mean == 0
+    assert mentions.high == proportion_interval(0, 10).high > 0.2
+    right = estimate(Measure.share("pope_f1", [2] * 20, [2] * 20), clusters=[str(k // 4) for k in range(20)])
+    assert right.low == proportion_interval(5, 5).low < 0.6
+    assert estimate(Measure.share("cider_d", [0] * 10)).high == 0  # no share: 0 of 10 is no count
+
+
 def test_nothing_to_divide_by():
     assert estimate(Measure.share("precision", [0, 0], [0, 0])) is None
     few = estimate(Measure.share("m", [1, 0, 0, 0], [2, 0, 0, 0]))

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
+from chiasm.core.outcomes import OUTCOMES
 from chiasm.core.statistics import Estimate, bootstrap_means, proportion_interval
 from chiasm.data.metrics.objects import Objects
 
@@ -104,7 +105,8 @@ def estimate(found: Measure, clusters: Sequence[str] | None = None, *, seed: int
     inside = len(set(groups[found.wholes > 0].tolist()))
     nothing = np.float64(np.nan)
     binary = bool(np.isin(found.parts, (0, 1)).all() and np.isin(found.wholes, (0, 1)).all())
-    if binary and (inside == n or value in (0, 1)):
+    share = found.name not in OUTCOMES or OUTCOMES[found.name].percent
+    if share and ((binary and inside == n) or value in (0, 1)):
         # With clusters, as many independent answers as there are clusters is the careful count.
         wilson = proportion_interval(round(value * inside), inside)
         return Estimate(np.float64(value), wilson.low, wilson.high, n)
