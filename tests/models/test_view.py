@@ -100,7 +100,7 @@ def test_a_model_without_a_family_is_refused_with_the_nearest_named():
         num_key_value_heads=1,
         vocab_size=8,
     )
-    with pytest.raises(ChiasmError, match="nearest supported family is `llava`"):
+    with pytest.raises(ChiasmError, match="nearest supported family is `llama4`"):
         ModelView(LlamaForCausalLM(config), None)
     assert CLIPConfig.model_type == "clip"
 

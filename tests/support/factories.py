@@ -59,7 +59,7 @@ def build(
         torch.manual_seed(seed)
         model = make_model(processor, layers)
         _enlarge(model)
-    model = model.to(dtype).eval()
+    model = _cast(model, dtype).eval()
     model.set_attn_implementation("sdpa")
     text = model.config.get_text_config()
     assert (text.hidden_size, text.num_hidden_layers) == (WIDTH, layers)
@@ -73,6 +73,18 @@ def build(
         assert len(processor.tokenizer) <= VOCAB == text.vocab_size
     assert sum(p.numel() for p in model.parameters()) < 200_000 + 2 * WIDTH * text.vocab_size + layers * 60_000
     return model, processor
+
+
+def _cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """`model.to(dtype)`, which would drop the imaginary part of rotary tables that are kept as complex numbers."""
+    tables = [(name.rpartition("."), table) for name, table in model.named_buffers() if table.is_complex()]
+    for (owner, _, name), _ in tables:
+        setattr(model.get_submodule(owner), name, torch.zeros(0))
+    model = model.to(dtype)
+    for (owner, _, name), table in tables:
+        complex_type = torch.complex128 if dtype == torch.float64 else table.dtype
+        setattr(model.get_submodule(owner), name, table.to(complex_type))
+    return model
 
 
 def save(family: str, directory: Path, **options: Any) -> Path:

@@ -118,8 +118,8 @@ def encode_batch(
         parts = [e.inputs[key] for e in encoded if key in e.inputs]
         axis = family.joined.get(key, 0)
         if key in ROW_INPUTS:
-            parts = [F.pad(part, (length - part.shape[1], 0), value=fill.get(key, 0)) for part in parts]
-        elif axis == 0:
+            parts = [_behind_padding(part, length, fill.get(key, 0)) for part in parts]
+        if axis == 0:
             parts = _same_size(parts)
         batch[key] = torch.cat(parts, dim=axis).to(device)
     return batch
@@ -263,9 +263,16 @@ def extended(inputs: Mapping[str, Any], tokens: Sequence[int], family: Family) -
     def longer(key: str, row: Tensor) -> Tensor:
         if key == "input_ids":
             return torch.cat([row, torch.tensor([tokens], dtype=row.dtype)], dim=1)
+        if row.ndim > 2:
+            # Which picture a row attends to: as the prompt's last one.
+            return torch.cat([row, row[:, -1:].expand(-1, len(tokens), *row.shape[2:])], dim=1)
         return F.pad(row, (0, len(tokens)), value=family.row_value(key))
 
     return {key: longer(key, value) if key in ROW_INPUTS else value for key, value in inputs.items()}
+
+
+def _behind_padding(rows: Tensor, length: int, value: int) -> Tensor:
+    return F.pad(rows, (0, 0) * (rows.ndim - 2) + (length - rows.shape[1], 0), value=value)
 
 
 def _same_size(parts: Sequence[Tensor]) -> list[Tensor]:

@@ -25,7 +25,9 @@ class ImageLayout(NamedTuple):
     height: int
 
 
-ROW_INPUTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "position_ids"})
+ROW_INPUTS: Final = frozenset(
+    {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "position_ids", "cross_attention_mask"}
+)
 """Inputs with one entry for each token. Shapes do not tell them: a sound may have as many frames."""
 
 

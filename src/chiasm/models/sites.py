@@ -106,17 +106,21 @@ def first_tensor(values: Any) -> Tensor | None:
 
 
 def _block(view: ModelView, layer: nn.Module, calls: list[_Call]) -> Block:
-    attention, mlp = view.attention_of(layer), view.mlp_of(layer)
-    places: dict[str, Place] = {"attention": Place(attention, "output"), "down": Place(mlp, "output")}
+    attention = view.mixer_of(layer)
+    places: dict[str, Place] = {"attention": Place(attention, "output")}
+    # Where the branch is no module, its matrices see the rows of all examples as one list: no states of the sequence.
+    mlp = view.mlp_of(layer) if view.has_mlp(layer) else None
+    if mlp is not None:
+        places["down"] = Place(mlp, "output")
     into = {call.module: call.given for call in calls if call.module in (attention, mlp)}
     norms = [call for call in calls if "." not in call.name and "norm" in type(call.module).__name__.lower()]
     first = next((n for n in norms if attention in into and _same(n.gave, into[attention])), None)
-    second = next((n for n in norms if mlp in into and _same(n.gave, into[mlp])), None)
+    second = next((n for n in norms if mlp is not None and mlp in into and _same(n.gave, into[mlp])), None)
     if first is not None:
         places["norm1"] = Place(first.module, "output")
     if second is not None and (first is None or second.module is not first.module):
         places |= {"norm2": Place(second.module, "output"), "attention_added": Place(second.module, "input")}
-    inside = set(mlp.modules())
+    inside = set() if mlp is None else set(mlp.modules())
     products = [call for call in calls if call.module in inside and isinstance(call.module, nn.Linear)]
     # Experts see some of the tokens only: their inputs are not states of the sequence.
     products = [call for call in products if call.given.shape[:-1] == calls[0].given.shape[:-1]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,9 +16,17 @@ from chiasm.models.families import Family, family_of
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 
 # Names under which decoders keep the norm before the head. The unembedding law checks the choice.
-_FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
+_FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "embedding_norm")
 _ATTENTION = ("self_attn", "attention", "attn")
+# What stands in place of self-attention: attention to the picture, or a mixer that is no softmax attention.
+_CROSSING = ("cross_attn",)
+_MIXING = ("conv", "linear_attn", "mamba")
 _MLP = ("mlp", "feed_forward", "block_sparse_moe", "ffn")
+
+
+LayerKind = Literal["attention", "crossing", "mixing"]
+"""How a decoder layer lets a row learn of others: self-attention; attention to the picture alone; or a convolution, a
+linear attention or a state space, in which there is no pair of positions to cut."""
 
 
 class ModelView:
@@ -41,6 +49,7 @@ class ModelView:
         self.config = model.config
         self.family: Family = family_of(model.config) if family is None else family
         self.decoder, self.layers = _decoder_stack(model)
+        self.kinds: tuple[LayerKind, ...] = tuple(_kind(layer) for layer in self.layers)
         self.final_norm = _final_norm(self.decoder)
         self.head: nn.Module = model.get_output_embeddings()
         self.embeddings: nn.Module = model.get_input_embeddings()
@@ -107,6 +116,14 @@ class ModelView:
         """The attention branch of a decoder layer."""
         return _child(layer, _ATTENTION, "attention branch")
 
+    def mixer_of(self, layer: nn.Module) -> nn.Module:
+        """The branch of a decoder layer through which its rows learn of others, attention or not."""
+        return _child(layer, _ATTENTION + _CROSSING + _MIXING, "mixing branch")
+
+    def has_mlp(self, layer: nn.Module) -> bool:
+        """Whether the feed-forward branch is a module (OPT keeps its matrices in the layer itself)."""
+        return any(_has(layer, name) for name in _MLP)
+
     def mlp_of(self, layer: nn.Module) -> nn.Module:
         """The feed-forward branch of a decoder layer."""
         return _child(layer, _MLP, "feed-forward branch")
@@ -146,6 +163,7 @@ class ModelView:
             return dict(encoded[0].inputs), [0]
         inputs = encode_batch(self.processor, self.family, self.config, encoded, device=self.device)
         length = inputs["input_ids"].shape[1]
+        self.family.require_together(encoded, self.config)
         if self.family.positions_from_mask:
             inputs["position_ids"] = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         return inputs, [length - e.length for e in encoded]
@@ -170,7 +188,7 @@ def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
         if isinstance(child, nn.ModuleList) and len(child) == expected
     ]
     # Experts and the like are lists too: the stack is the one whose members own an attention branch.
-    candidates = [(o, c) for o, c in candidates if any(_has(c[0], name) for name in _ATTENTION)]
+    candidates = [(o, c) for o, c in candidates if any(_kind(layer) == "attention" for layer in c)]
     if len(candidates) != 1:
         raise ChiasmError(
             f"the decoder layers of {type(model).__name__}",
@@ -178,6 +196,12 @@ def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
             "Open an issue with the model's config.json",
         )
     return candidates[0]
+
+
+def _kind(layer: nn.Module) -> LayerKind:
+    if any(_has(layer, name) for name in _ATTENTION):
+        return "attention"
+    return "crossing" if any(_has(layer, name) for name in _CROSSING) else "mixing"
 
 
 def _final_norm(decoder: nn.Module) -> nn.Module:

@@ -16,9 +16,17 @@ from torch import Tensor
 from chiasm.core.errors import ChiasmError
 from chiasm.models.executors.frame import Frame
 from chiasm.models.executors.masks import allowed_rows
+from chiasm.models.view import LayerKind
 
 # Layer arguments whose row axis cannot be told from its size alone (a head of 128 beside 128 positions).
-_ROW_AXIS = {"position_embeddings": -2, "position_ids": -1, "cache_position": -1, "per_layer_input": -2}
+_ROW_AXIS = {
+    "position_embeddings": -2,
+    "position_ids": -1,
+    "cache_position": -1,
+    "per_layer_input": -2,
+    "cross_attention_mask": -2,
+    "full_text_row_masked_out_mask": -2,
+}
 NOT_BY_ROW = {"attention_mask", "past_key_values", "cross_attention_states"}
 
 
@@ -36,12 +44,14 @@ class Tail:
 
 
 class Forest:
-    """Clean rows with their masks and per-row arguments. `main` is B x S; tails need B = 1."""
+    """Clean rows with their masks and per-row arguments. `main` is B x S; tails need B = 1. `kinds`: of the layers."""
 
-    def __init__(self, main: Frame, further: Sequence[tuple[Frame, int]], implementation: str) -> None:
+    def __init__(
+        self, main: Frame, further: Sequence[tuple[Frame, int]], implementation: str, kinds: Sequence[LayerKind]
+    ) -> None:
         if further and main.hidden.shape[0] != 1:
             raise ValueError("questions share rows only in a batch of one")
-        self.main, self.implementation = main, implementation
+        self.main, self.implementation, self.kinds = main, implementation, tuple(kinds)
         self.tails: list[Tail] = []
         start = main.length
         for frame, prefix in further:
@@ -58,6 +68,10 @@ class Forest:
         """Layers of one group share their mask (full attention, sliding window, ...)."""
         return self._groups[layer]
 
+    def attending(self) -> frozenset[int]:
+        """The mask groups of layers with self-attention: all in which a cut takes something away from a row."""
+        return frozenset(g for g, kind in zip(self._groups, self.kinds, strict=True) if kind == "attention")
+
     def groups_from(self, layer: int) -> frozenset[int]:
         return frozenset(self._groups[layer:])
 
@@ -69,9 +83,23 @@ class Forest:
         tail = self.tails[question - 1]
         return np.where(positions < tail.prefix, positions, positions - tail.prefix + tail.start)
 
+    def places(self, rows: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Which row of its own forward each clean row is."""
+        found = rows.clone()
+        for tail in self.tails:
+            own = (rows >= tail.start) & (rows < tail.start + tail.length)
+            found[own] += tail.prefix - tail.start
+        return found
+
     def allowed(self, group: int, rows: Int[Tensor, " n"]) -> Bool[Tensor, "B n C"]:
-        """Which clean rows (columns) the clean rows `rows` attend to in layers of `group`."""
+        """Which clean rows (columns) the clean rows `rows` learn of in layers of `group`."""
         layer = self._groups.index(group)
+        columns = torch.arange(self.length, device=self.device)
+        if self.kinds[layer] == "crossing":
+            return (columns[None, :] == rows[:, None]).expand(self.batch, -1, -1)
+        if self.kinds[layer] == "mixing":
+            # One direction, as far as it likes; such models have no tails.
+            return (columns[None, :] <= rows[:, None]).expand(self.batch, -1, -1)
         result = torch.zeros(self.batch, len(rows), self.length, dtype=torch.bool, device=self.device)
         main = rows < self.main.length
         mask = self.main.arguments[layer].get("attention_mask")
@@ -139,16 +167,22 @@ class Forest:
     def _mask_groups(self) -> list[int]:
         frames = [self.main, *(tail.frame for tail in self.tails)]
         keys = [
-            tuple(id(f.arguments[i].get("attention_mask")) for f in frames) for i in range(len(self.main.arguments))
+            (kind, *(id(f.arguments[i].get("attention_mask")) for f in frames if kind == "attention"))
+            for i, kind in enumerate(self.kinds)
         ]
         order = list(dict.fromkeys(keys))
         return [order.index(key) for key in keys]
 
 
-def closed(frame: Frame, prefix: int, implementation: str) -> bool:
-    """Whether the rows before `prefix` attend to none behind it: only then are they the same for every question."""
+def closed(frame: Frame, prefix: int, implementation: str, kinds: Sequence[LayerKind]) -> bool:
+    """Whether the rows before `prefix` attend to none behind it: only then are they the same for every question.
+
+    Layers that mix rows without attention would have to read a question's own rows right behind the shared ones.
+    """
+    if "mixing" in kinds:
+        return False
     rows = torch.arange(prefix, device=frame.hidden.device)
-    masks = {id(named.get("attention_mask")): named.get("attention_mask") for named in frame.arguments}
+    masks = {id(n.get("attention_mask")): n.get("attention_mask") for n in frame.arguments}
     return not any(
         bool(allowed_rows(mask, rows, frame.length, 1, implementation)[..., prefix:].any()) for mask in masks.values()
     )

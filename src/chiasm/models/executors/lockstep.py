@@ -78,7 +78,11 @@ class LockstepExecutor(Executor):
         else:
             single += run
         for start in range(0, len(single), self.batch_size):
-            yield _Group(single[start : start + self.batch_size], False)
+            batch = single[start : start + self.batch_size]
+            if view.family.together([jobs[i].encoded for i in batch], view.config):
+                yield _Group(batch, False)
+            else:
+                yield from (_Group([i], False) for i in batch)
 
     def _run_group(self, view: ModelView, jobs: Sequence[Job], shared: bool) -> Iterator[Outcome]:
         encoded = [job.encoded for job in jobs]
@@ -89,11 +93,13 @@ class LockstepExecutor(Executor):
             for job in jobs[1:] if shared else ():
                 prefix = shared_prefix(jobs[0], job)
                 further.append((record_frame(view, dict(job.encoded.inputs)), prefix))
-            if not all(closed(frame, prefix, kind) for own, prefix in further for frame in (main, own)):
-                # The prompt is read in both directions: a batch of equal images then.
-                yield from self._run_group(view, jobs, False)
+            if not all(closed(frame, prefix, kind, view.kinds) for own, prefix in further for frame in (main, own)):
+                # The prompt is read in both directions, or in order: a batch of equal images then.
+                together = view.family.together(encoded, view.config)
+                for part in [jobs] if together else [[job] for job in jobs]:
+                    yield from self._run_group(view, part, False)
                 return
-            forest = Forest(main, further, kind)
+            forest = Forest(main, further, kind, view.kinds)
             placed = [
                 Seat(job, 0, forest.rows_of(k, job.encoded.length, 0))
                 if shared

@@ -12,6 +12,7 @@ from torch import Tensor
 from chiasm.interventions import KnockOut, Variant, Zero
 from chiasm.interventions.variant import Component
 from chiasm.models.executors.base import Job
+from chiasm.models.executors.crossing import pictures_of
 from chiasm.models.executors.forest import Forest
 from chiasm.models.executors.masks import require_keys
 
@@ -90,6 +91,7 @@ class Chunk:
         self._base: dict[int, Tensor] = {}
         self._cuts: list[tuple[Tensor, Tensor]] = []
         self._zeros: dict[Component, list[tuple[Tensor, Tensor]]] = {}
+        self._pictures: list[tuple[Tensor, Tensor]] = []
         self._read_changes(placed, owner)
         self.states: Float[Tensor, "B n D"] | None = None
 
@@ -116,6 +118,11 @@ class Chunk:
                 found[component] = marked
         return found
 
+    def pictures(self, layer: int, live: int) -> Bool[Tensor, "B n I"] | None:
+        """Which pictures are hidden from which live rows in a layer that attends to them; None if none is."""
+        hidden = [rows & layers[..., layer, None] for rows, layers in self._pictures]
+        return torch.stack(hidden).any(0)[:, :live] if hidden else None
+
     def _own(self, wide: Bool[Tensor, "B n C"], live: int) -> Bool[Tensor, "B n n"]:
         return wide[:, :live, self.forest.length : self.forest.length + live]
 
@@ -137,13 +144,17 @@ class Chunk:
         depth = max(len(variant.changes) for *_, variant in variants)
         for k in range(depth):
             cuts = [(s, b, p, v.changes[k]) for s, b, p, v in variants if len(v.changes) > k]
-            self._add_cuts([(s, b, p, c) for s, b, p, c in cuts if isinstance(c, KnockOut) and c.keys], owner)
+            closing = [(s, b, p, c) for s, b, p, c in cuts if isinstance(c, KnockOut) and c.keys]
+            self._add_cuts(closing, owner)
+            if "crossing" in self.forest.kinds:
+                most = max(len(place.job.encoded.layouts) for place in placed)
+                self._add_pictures(closing, owner, most)
             for component in ("attention", "mlp"):
                 zeros = [(s, b, p, c) for s, b, p, c in cuts if isinstance(c, Zero) and c.component == component]
                 if zeros:
                     rows, _, layers = self._grids(zeros, owner)
                     self._zeros.setdefault(component, []).append((rows, layers))
-        for group in self.forest.groups_from(0):
+        for group in self.forest.attending():
             worst = self._base_mask(group).clone()
             for cut, _ in self._cuts:
                 worst &= ~cut
@@ -158,6 +169,18 @@ class Chunk:
         own = keys.index_select(2, self.rows) & self.same
         blocked = torch.cat([keys, own], dim=-1) & queries[..., None]
         self._cuts.append((blocked, layers))
+
+    def _add_pictures(
+        self, cuts: list[tuple[int, int, Seat, KnockOut]], owner: Int[Tensor, " n"], pictures: int
+    ) -> None:
+        if not cuts or not pictures:
+            return
+        hidden = torch.zeros(self.forest.batch, len(self.slots), pictures, dtype=torch.bool)
+        for slot, lane, place, change in cuts:
+            for number in pictures_of(place.job.encoded, change):
+                hidden[lane, slot, number] = True
+        queries, _, layers = self._grids(cuts, owner)
+        self._pictures.append((hidden.to(self.forest.device)[:, owner] & queries[..., None], layers))
 
     def _grids(
         self, changes: Sequence[tuple[int, int, Seat, KnockOut | Zero]], owner: Int[Tensor, " n"]

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ExampleError
 from chiasm.interventions import KnockOut, Variant, Zero
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Executor, Job, Outcome
+from chiasm.models.executors.crossing import pictures_of, without_pictures
 from chiasm.models.executors.frame import Frame, encoded_once, keep_logits, layer_arguments, record_frame
 from chiasm.models.executors.masks import allowed_rows, as_layer_mask, require_keys
 from chiasm.models.executors.reading import Reader, log_probabilities, read_positions
@@ -48,7 +50,7 @@ class ReferenceExecutor(Executor):
                 reader = Reader(job, log_probabilities(self._logits(view, inputs, positions)))
             for index, variant in enumerate(job.variants):
                 with ExitStack() as stack:
-                    apply_variant(view, frame, variant, stack)
+                    apply_variant(view, job.encoded, frame, variant, stack)
                     reader.take(index, log_probabilities(self._logits(view, inputs, positions)))
         return reader.outcome({name: torch.stack(found) for name, found in taps.items()})
 
@@ -58,16 +60,21 @@ class ReferenceExecutor(Executor):
         return logits if keep else logits.index_select(0, positions.to(logits.device))
 
 
-def apply_variant(view: ModelView, frame: Frame, variant: Variant, stack: ExitStack) -> None:
+def apply_variant(view: ModelView, encoded: Encoded, frame: Frame, variant: Variant, stack: ExitStack) -> None:
     """Hook the changes of `variant` into the model for as long as `stack` is open."""
     for index, layer in enumerate(view.layers):
         cuts = [c for c in variant.changes if isinstance(c, KnockOut) and index in c.window]
         zeros = [c for c in variant.changes if isinstance(c, Zero) and index in c.window]
-        if cuts:
+        kind = view.kinds[index]
+        if cuts and kind == "crossing":
+            _hide_pictures(view, frame, index, layer, encoded, cuts, stack)
+        # A layer that mixes rows without attention has no pair of positions to cut.
+        if cuts and kind == "attention":
             allowed = cut_mask(view, frame, index, cuts)
             require_keys(allowed, f"variant `{variant.name}`")
             mask = as_layer_mask(allowed, view.attention_implementation, frame.hidden.dtype)
-            stack.callback(layer.register_forward_pre_hook(_mask_hook(mask), with_kwargs=True).remove)
+            hook = _argument_hook("attention_mask", mask)
+            stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
         for change in zeros:
             marked = torch.zeros(frame.hidden.shape[:2], dtype=torch.bool, device=frame.hidden.device)
             marked[:, list(change.positions)] = True
@@ -87,10 +94,32 @@ def cut_mask(view: ModelView, frame: Frame, index: int, cuts: Sequence[KnockOut]
     return allowed
 
 
-def _mask_hook(mask: Tensor) -> Any:
+def _hide_pictures(
+    view: ModelView,
+    frame: Frame,
+    index: int,
+    layer: nn.Module,
+    encoded: Encoded,
+    cuts: Sequence[KnockOut],
+    stack: ExitStack,
+) -> None:
+    """Close the columns of hidden pictures in a layer that attends to them."""
+    hidden = torch.zeros(1, frame.length, len(encoded.layouts), dtype=torch.bool, device=frame.hidden.device)
+    for cut in cuts:
+        for number in pictures_of(encoded, cut):
+            hidden[0, list(cut.queries), number] = True
+    if not bool(hidden.any()):
+        return
+    mask, emptied = without_pictures(frame.arguments[index]["cross_attention_mask"], hidden)
+    hook = _argument_hook("cross_attention_mask", mask)
+    stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
+    stack.enter_context(zeroed(view, layer, {"attention": emptied}))
+
+
+def _argument_hook(name: str, value: Tensor) -> Any:
     def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         hidden, named = layer_arguments(layer, args, kwargs)
-        return (hidden,), named | {"attention_mask": mask}
+        return (hidden,), named | {name: value}
 
     return hook
 

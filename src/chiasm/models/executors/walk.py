@@ -8,14 +8,17 @@ code is the model's. The last layer returns the rows that are read, and the mode
 
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
+from chiasm.interventions.variant import Component
+from chiasm.models.executors.crossing import without_pictures
 from chiasm.models.executors.forest import Forest
 from chiasm.models.executors.frame import layer_arguments
 from chiasm.models.executors.masks import as_layer_mask
@@ -30,6 +33,7 @@ class ContextCache:
     def __init__(self) -> None:
         self._key: Tensor | None = None
         self._value: Tensor | None = None
+        self._behind: Int[Tensor, " n"] | int = 0
         self.extending = True
 
     def update(
@@ -42,6 +46,14 @@ class ContextCache:
         if self.extending:
             self._key, self._value = key_states, value_states
         return key_states, value_states
+
+    def stand_at(self, places: Int[Tensor, " n"]) -> None:
+        """Where in the sequence the rows of the next call stand."""
+        self._behind = places - torch.arange(len(places), device=places.device)
+
+    def get_seq_length(self, layer_idx: int = 0) -> Int[Tensor, " n"] | int:
+        """How far each row stands behind its number in the call: layers that count rows (Llama 4) add the two."""
+        return self._behind
 
     @property
     def filled(self) -> bool:
@@ -81,6 +93,9 @@ class Walk:
             if self._riding:
                 return None
             hidden, named = layer_arguments(layer, args, kwargs)
+            if self.view.kinds[index] != "attention":
+                self._enter(index, hidden)
+                return None
             if "past_key_values" not in named:
                 raise ChiasmError(
                     f"walking through {type(layer).__name__}",
@@ -98,7 +113,7 @@ class Walk:
             if self._riding:
                 return None
             clean = output[0] if isinstance(output, tuple) else output
-            if not self._cache.filled:
+            if self.view.kinds[index] == "attention" and not self._cache.filled:
                 raise ChiasmError(
                     f"walking through {type(layer).__name__} (layer {index})",
                     "it attends without the cache interface (a linear-attention or state-space layer?)",
@@ -155,15 +170,59 @@ class Walk:
             joining = clean_in.index_select(1, rows[known:])
             states = joining if chunk.states is None else torch.cat([chunk.states, joining], dim=1)
             marked = chunk.zeros(index, live)
+            if self.view.kinds[index] == "mixing":
+                chunk.states = self._unpacked(index, layer, chunk, states, marked)
+                continue
+            named: dict[str, Any] = {}
+            hidden = chunk.pictures(index, live) if self.view.kinds[index] == "crossing" else None
+            if hidden is not None:
+                mask = self.forest.row_arguments(index, rows)["cross_attention_mask"]
+                named["cross_attention_mask"], emptied = without_pictures(mask, hidden)
+                marked = marked | {"attention": emptied | marked.get("attention", torch.zeros_like(emptied))}
             with zeroed(self.view, layer, marked) if marked else nullcontext():
-                chunk.states = self._call(index, layer, states, rows, chunk.allowed(index, live))
+                chunk.states = self._call(index, layer, states, rows, chunk.allowed(index, live), named)
+
+    def _unpacked(
+        self,
+        index: int,
+        layer: nn.Module,
+        chunk: Chunk,
+        states: Float[Tensor, "B n D"],
+        marked: dict[Component, Bool[Tensor, "B n"]],
+    ) -> Float[Tensor, "B n D"]:
+        """Every variant alone, as a whole sequence: this layer mixes rows in their order, not by a mask."""
+        assert self._clean_in is not None
+        results = []
+        for start, stop in pairwise(int(o) for o in chunk.offsets):
+            if start >= states.shape[1]:
+                break
+            rows = chunk.rows[start:stop]
+            whole = self._clean_in.clone()
+            whole[:, rows] = states[:, start:stop]
+            zeros = {}
+            for component, of_chunk in marked.items():
+                zeros[component] = torch.zeros(whole.shape[:2], dtype=torch.bool, device=whole.device)
+                zeros[component][:, rows] = of_chunk[:, start:stop]
+            with zeroed(self.view, layer, zeros):
+                output = layer(whole, **self.forest.main.arguments[index])
+            results.append((output[0] if isinstance(output, tuple) else output)[:, rows])
+        return torch.cat(results, dim=1)
 
     def _call(
-        self, index: int, layer: nn.Module, states: Float[Tensor, "B n D"], rows: Int[Tensor, " n"], allowed: Tensor
+        self,
+        index: int,
+        layer: nn.Module,
+        states: Float[Tensor, "B n D"],
+        rows: Int[Tensor, " n"],
+        allowed: Tensor,
+        instead: dict[str, Any] | None = None,
     ) -> Float[Tensor, "B n D"]:
-        named = self.forest.row_arguments(index, rows)
-        named["attention_mask"] = as_layer_mask(allowed, self.forest.implementation, states.dtype)
-        named["past_key_values"] = self._cache
+        """The layer on `states`, which stand at the clean rows `rows`; `instead`: arguments that differ from theirs."""
+        named = self.forest.row_arguments(index, rows) | (instead or {})
+        if self.view.kinds[index] == "attention":
+            named["attention_mask"] = as_layer_mask(allowed, self.forest.implementation, states.dtype)
+            named["past_key_values"] = self._cache
+            self._cache.stand_at(self.forest.places(rows))
         output = layer(states, **named)
         return output[0] if isinstance(output, tuple) else output
 

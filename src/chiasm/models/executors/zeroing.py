@@ -6,7 +6,6 @@ from typing import Any
 
 from jaxtyping import Bool
 from torch import Tensor, nn
-from transformers.models.opt.modeling_opt import OPTDecoderLayer
 
 from chiasm.interventions.variant import Component
 from chiasm.models.view import ModelView
@@ -15,9 +14,9 @@ from chiasm.models.view import ModelView
 def branch_of(view: ModelView, layer: nn.Module, component: Component) -> nn.Module:
     """The module whose output is added to the residual stream."""
     if component == "attention":
-        return view.attention_of(layer)
+        return view.mixer_of(layer)
     # OPT keeps its two matrices in the layer itself: the second one writes the branch's output.
-    return layer.fc2 if isinstance(layer, OPTDecoderLayer) else view.mlp_of(layer)
+    return view.mlp_of(layer) if view.has_mlp(layer) else layer.get_submodule("fc2")
 
 
 @contextmanager

@@ -12,9 +12,12 @@ from chiasm.models.families.chameleon import Chameleon
 from chiasm.models.families.gemma3 import Gemma3
 from chiasm.models.families.glm4v_moe import Glm4vMoe
 from chiasm.models.families.instructblip import InstructBlip
+from chiasm.models.families.lfm2_vl import Lfm2VL
+from chiasm.models.families.llama4 import Llama4
 from chiasm.models.families.llava import Llava
 from chiasm.models.families.llava_next import LlavaNext
 from chiasm.models.families.llava_next_video import LlavaNextVideo
+from chiasm.models.families.mllama import Mllama
 from chiasm.models.families.paligemma import PaliGemma
 from chiasm.models.families.qwen2_5_vl import Qwen25VL
 from chiasm.models.families.qwen2_audio import Qwen2Audio
@@ -33,6 +36,9 @@ FAMILIES: tuple[Family, ...] = (
     Chameleon(),
     Blip2(),
     InstructBlip(),
+    Lfm2VL(),
+    Mllama(),
+    Llama4(),
 )
 
 

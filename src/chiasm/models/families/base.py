@@ -1,7 +1,7 @@
 """What a family of models does in its own way. Everything else comes from transformers' own accessors."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.encoded import ImageLayout
+from chiasm.models.encoded import Encoded, ImageLayout
 
 
 class Placed(NamedTuple):
@@ -60,6 +60,22 @@ class Family(ABC):
 
         **Errors:** `ChiasmError` with the reason.
         """
+
+    def together(self, encoded: Sequence[Encoded], config: Any) -> bool:
+        """Whether `encoded` come out of one padded batch as they would alone."""
+        return True
+
+    def require_together(self, encoded: Sequence[Encoded], config: Any) -> None:
+        """Refuse a batch that would change its examples.
+
+        **Errors:** `ChiasmError`.
+        """
+        if not self.together(encoded, config):
+            raise ChiasmError(
+                f"a batch of {len(encoded)} examples",
+                f"`{self.name}` counts rows with their padding, or numbers pictures by batch",
+                "Give --batch-size 1",
+            )
 
     def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         """Where each token of `image` looks, by what the given processor's own configuration says.

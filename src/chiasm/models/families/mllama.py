@@ -1,0 +1,49 @@
+"""Llama 3.2 Vision: the picture is not in the sequence; some layers attend to it instead of to the text."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from chiasm.core.errors import ExampleError
+from chiasm.models.encoded import Encoded, ImageLayout
+from chiasm.models.families.base import Family, Placed, part
+from chiasm.models.families.grids import placeless_layout
+
+HEADERS = (
+    "{{ '<|begin_of_text|>' }}{% for message in messages %}"
+    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<|image|>' }}"
+    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{{ '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+
+
+class Mllama(Family):
+    """A picture's token stands for all of it: hiding it also closes the cross-attention (Llama Team 2024)."""
+
+    name = "mllama"
+    model_types = ("mllama",)
+    kind = "cross-attention, causal"
+    fallback_template = HEADERS
+
+    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+        return placeless_layout(image, config.image_token_id)
+
+    def projector(self, model: nn.Module) -> nn.Module:
+        return part(model, "multi_modal_projector")
+
+    def together(self, encoded: Sequence[Encoded], config: Any) -> bool:
+        # Rows before a picture attend to every column there is, those of absent pictures among them.
+        return len({len(one.layouts) for one in encoded}) == 1
+
+    def settled(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
+        """Its processor writes out no placeholder, so it names no place either."""
+        if "pixel_values" not in raw:
+            raise ExampleError("without a picture this model skips the layers that attend to it")
+        token = re.escape(processor.image_token)
+        places = [
+            {"type": "image", "span": found.span(), "new_span": found.span()} for found in re.finditer(token, text)
+        ]
+        return raw | {"text_replacement_offsets": [places]}
