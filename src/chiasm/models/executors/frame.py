@@ -98,9 +98,14 @@ def record_frame(view: ModelView, inputs: dict[str, Any]) -> Frame:
 
         return forward
 
+    def no_logits(states: Tensor) -> Tensor:
+        return states.new_zeros(*states.shape[:-1], view.head.weight.shape[0])
+
     with ExitStack() as stack:
         for layer in view.layers:
             stack.enter_context(replaced_forward(layer, recorder(layer)))
+        # Its logits would mean nothing, and its weights are many.
+        stack.enter_context(replaced_forward(view.head, no_logits))
         view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False)
     return Frame(hidden[0], tuple(arguments))
 

@@ -14,6 +14,7 @@ from chiasm.models.executors.forest import Forest, closed
 from chiasm.models.executors.frame import encoded_once, record_frame
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.memory import Sizes, hand_back, waves
+from chiasm.models.executors.offload import before_the_layers, in_place
 from chiasm.models.executors.plan import Chunk, Seat, Slot, chunked, slots_of
 from chiasm.models.executors.reading import Reader, log_probabilities, read_positions
 from chiasm.models.executors.walk import Walk
@@ -86,7 +87,7 @@ class LockstepExecutor(Executor):
 
     def _run_group(self, view: ModelView, jobs: Sequence[Job], shared: bool) -> Iterator[Outcome]:
         encoded = [job.encoded for job in jobs]
-        with encoded_once(*view.towers):
+        with in_place(before_the_layers(view)), encoded_once(*view.towers):
             inputs, padding = view.collate(encoded[:1] if shared else encoded)
             main, kind = record_frame(view, inputs), view.attention_implementation
             further = []

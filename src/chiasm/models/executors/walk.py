@@ -22,6 +22,7 @@ from chiasm.models.executors.crossing import without_pictures
 from chiasm.models.executors.forest import Forest
 from chiasm.models.executors.frame import layer_arguments
 from chiasm.models.executors.masks import as_layer_mask
+from chiasm.models.executors.offload import hold_while_called
 from chiasm.models.executors.plan import Chunk
 from chiasm.models.executors.zeroing import zeroed
 from chiasm.models.view import ModelView
@@ -86,6 +87,7 @@ class Walk:
             for index, layer in enumerate(self.view.layers):
                 stack.callback(layer.register_forward_pre_hook(self._before(index), with_kwargs=True).remove)
                 stack.callback(layer.register_forward_hook(self._after(index)).remove)
+                hold_while_called(layer, stack)
             return self.view.model(**inputs, use_cache=False).logits
 
     def _before(self, index: int) -> Any:
