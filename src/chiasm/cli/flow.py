@@ -49,14 +49,15 @@ def flow(
 
         chiasm flow tiny --patches 6
 
-    Spans: prefix, image, between, question, suffix, last; image.object, image.other, image[0], image.newline,
-    image.base, image.hd; question.options, question.option.true, question.option.false, question.objects;
-    answer (with --target answer). `a+b` is the union of two.
+    Spans: prefix, image, video, audio, between, question, suffix, last; image.object, image.other, image[0],
+    image.newline, image.base, image.hd; video[0], video.frame[0]; audio[0]; question.options, question.option.true,
+    question.option.false, question.objects; answer (with --target answer). `a+b` is the union of two.
 
     Parameters
     ----------
     cut
-        SOURCE->TARGET, or zero:attention@SPAN, zero:mlp@SPAN. Repeat it for several. Default: the papers' six.
+        SOURCE->TARGET, or zero:attention@SPAN, zero:mlp@SPAN. Repeat it for several. Default: the papers' six
+        (of a video or a sound, those four that name no object).
     window
         Layers per window.
     windows
@@ -82,14 +83,13 @@ def flow(
     """
     from chiasm import api
     from chiasm.cli.told import tell
-    from chiasm.studies.flow_spec import PAPER_CUTS
 
     out = study.directory("flow", model)
     view = place.load(model)
     run = api.flow(
         view,
         **study.arguments(),
-        cuts=cut or PAPER_CUTS,
+        cuts=cut or None,
         window=window,
         windows=windows,
         keep=keep,

@@ -56,6 +56,17 @@ class Example:
     def audio(self) -> Media | tuple[Media, ...] | None:
         return _single(self.audios)
 
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """All that is perceived, in the order in which it stands before the question."""
+        return (*self.images, *self.videos, *self.audios)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What each of `media` is: `image`, `video` or `audio`."""
+        given = {"image": self.images, "video": self.videos, "audio": self.audios}
+        return tuple(kind for kind, items in given.items() for _ in items)
+
 
 def _single(items: tuple[Media, ...]) -> Media | tuple[Media, ...] | None:
     if not items:
@@ -69,8 +80,7 @@ def input_key(example: Example) -> str:
     Made from the path, or from the content of what is in memory, so that it is the same when a run is resumed. An
     example without any is its own.
     """
-    items = (*example.images, *example.videos, *example.audios)
-    return media_key(items or example.id)
+    return media_key(example.media or example.id)
 
 
 def media_key(item: Media | tuple[Media, ...]) -> str:

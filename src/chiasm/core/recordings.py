@@ -57,7 +57,9 @@ def load_sound(source: str | Path | Sound, rate: int) -> Sound:
         found = f"{' x '.join(map(str, samples.shape))} of {samples.dtype}"
         raise ExampleError(f"a sound is one channel of floating-point samples within -1..1, found {found}")
     if not len(samples) or not np.isfinite(samples).all():
-        raise ExampleError("the sound has no samples" if not len(samples) else "the sound has samples that are no numbers")
+        raise ExampleError(
+            "the sound has no samples" if not len(samples) else "the sound has samples that are no numbers"
+        )
     if source.rate != rate:
         divisor = int(np.gcd(rate, source.rate))
         samples = resample_poly(samples, rate // divisor, source.rate // divisor)

@@ -14,7 +14,8 @@ from chiasm.core.errors import ChiasmError, EmptySpanError
 
 Positions = np.ndarray  # 1-D int64, sorted, unique
 
-TOP_LEVEL = ("prefix", "image", "video", "audio", "between", "question", "suffix", "last")
+PERCEPTUAL = ("image", "video", "audio")
+TOP_LEVEL = ("prefix", *PERCEPTUAL, "between", "question", "suffix", "last")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,12 @@ class Spans(Mapping[str, Positions]):
                     "Name one of those, or a union `a+b`",
                 )
         return np.unique(np.concatenate([self.positions[part] for part in parts]))
+
+    @property
+    def perceptual(self) -> Positions:
+        """All that an encoder saw or heard."""
+        found = [self.positions[name] for name in PERCEPTUAL if name in self.positions]
+        return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *found]))
 
     def require(self, name: str) -> Positions:
         """The positions of `name`, or `EmptySpanError` if there are none (a cut of nothing shows a false zero)."""

@@ -19,7 +19,7 @@ from chiasm.core.spans import Spans
 from chiasm.data import check_boxes
 from chiasm.models.encoded import ROW_INPUTS, Encoded
 from chiasm.models.families.base import Family, Placed
-from chiasm.models.prompts import DEFAULT_INSTRUCTION, Prompt, continuation, media_kinds, render
+from chiasm.models.prompts import DEFAULT_INSTRUCTION, Prompt, continuation, render
 from chiasm.models.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
 
 MAX_ASPECT = 200
@@ -54,14 +54,15 @@ def encode(
     `ends`: the answer's last token is the tokenizer's end of sequence, as answers are trained.
     `overlap`: which share of a patch a box must cover for `image.object` (0: any; see `geometry.touched`).
 
-    **Errors:** `ExampleError` for a picture, video or sound that cannot be used, a question that writes control tokens, an answer
-    without tokens, more tokens than the context holds; `ChiasmError` for a template or processor that does not fit.
+    **Errors:** `ExampleError` for a picture, video or sound that cannot be used, a question that writes control tokens,
+    an answer without tokens, more tokens than the context holds; `ChiasmError` for a template or processor that does
+    not fit.
     """
     _check_media(example, family)
     media = _loaded(example, processor, family)
     if media.images:
         example = check_boxes(example, *media.images[0].size)
-    prompt = render(processor, family, media_kinds(example), example.question, instruction)
+    prompt = render(processor, family, example.kinds, example.question, instruction)
     raw = family.settled(_process(processor, prompt, media), prompt.text, processor, config)
     offsets = np.asarray(raw.pop("offset_mapping"))[0]
     placed, shift = _placed(raw, offsets, prompt, media)

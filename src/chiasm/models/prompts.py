@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.core.example import Example
 from chiasm.models.families.base import Family
 
 DEFAULT_INSTRUCTION: Final = "Answer the question using a single word or phrase."
@@ -94,12 +93,6 @@ def continuation(processor: Any, family: Family, prompt: Prompt, answer: str) ->
         return between + answer
     # The template rewrites the prompt once an answer is there (as by dropping thoughts): a space, as in running text.
     return answer if prompt.text[-1:].isspace() else f" {answer}"
-
-
-def media_kinds(example: Example) -> tuple[str, ...]:
-    """What stands before the question, in order: images, then videos, then sounds."""
-    given = {"image": example.images, "video": example.videos, "audio": example.audios}
-    return tuple(kind for kind, items in given.items() for _ in items)
 
 
 def find_words(text: str, words: Sequence[str]) -> dict[str, list[tuple[int, int]]]:

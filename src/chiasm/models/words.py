@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from chiasm.core.errors import ExampleError
 from chiasm.core.example import Example
 from chiasm.models.encode import answer_tokens
-from chiasm.models.prompts import continuation, media_kinds, render
+from chiasm.models.prompts import continuation, render
 from chiasm.models.view import ModelView
 
 
@@ -14,7 +14,7 @@ def first_tokens(view: ModelView, example: Example, words: Sequence[str], *, ins
 
     A tokenizer may write a word at the start of the answer otherwise than inside a text, so it is tokenised in place.
     """
-    prompt = render(view.processor, view.family, media_kinds(example), example.question, instruction)
+    prompt = render(view.processor, view.family, example.kinds, example.question, instruction)
     found = {}
     for word in words:
         try:

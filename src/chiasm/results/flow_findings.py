@@ -9,7 +9,7 @@ import polars as pl
 from chiasm.core.statistics import bootstrap_means, holm, runs_of_true, sign_flip_max_t
 from chiasm.results.findings import Finding
 from chiasm.results.judgement import ALPHA, DIFFERENCE, CutResult, judge_cut
-from chiasm.results.schemas import IMAGE_SWAP, TWIN
+from chiasm.results.schemas import SWAPS, TWIN
 from chiasm.results.series import (
     RESAMPLES,
     Curve,
@@ -53,16 +53,17 @@ def flow_findings(
 
 
 def _at_stake(controls: pl.DataFrame | None, cut: str) -> str:
-    """What another example's image in place of the own one does, where that was measured: the scale of image cuts."""
+    """What another example's image in place of the own one does, where that was measured: the scale of such cuts."""
     if controls is None:
         return ""
-    rows = controls.filter((pl.col("cut") == cut) & (pl.col("control") == IMAGE_SWAP))
+    rows = controls.filter((pl.col("cut") == cut) & pl.col("control").is_in(SWAPS))
     if rows["example_id"].n_unique() < 2:
         return ""
     # The same at every layer, as nothing is cut.
     lost = curve(rows.filter(pl.col("layer") == pl.col("layer").min()))
+    what = {"audio": "sound"}.get(kind := rows["control"][0].removesuffix("-swap"), kind)
     return (
-        f" Another example's image, with nothing cut, changes it by {_told(lost, 0, signed=False)}: that is at stake."
+        f" Another example's {what}, with nothing cut, changes it by {_told(lost, 0, signed=False)}: that is at stake."
     )
 
 

@@ -199,7 +199,9 @@ SCHEMAS: Mapping[str, TableSchema] = MappingProxyType(
 # Names in the column `control`.
 # As many keys as the cut has, drawn from the complement without the first position, the usual attention sink.
 SIZE_MATCHED = "size-matched"
-IMAGE_SWAP = "image-swap"  # no cut, another example's image in place: all there is to lose; the same at every layer
+# No cut, another example's image (video, sound) in place: all there is to lose; the same at every layer.
+IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP = "image-swap", "video-swap", "audio-swap"
+SWAPS = (IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP)
 TWIN = "twin"  # the same cut in a model of the same shape with random weights
 _DOSE = "dose-"  # a random share of the cut's own keys
 

@@ -8,7 +8,7 @@ import polars as pl
 from jaxtyping import Float
 
 from chiasm.core.statistics import mean_interval
-from chiasm.results.schemas import IMAGE_SWAP, SIZE_MATCHED, TWIN, dose_share
+from chiasm.results.schemas import AUDIO_SWAP, IMAGE_SWAP, SIZE_MATCHED, TWIN, VIDEO_SWAP, dose_share
 
 # Resamples behind every drawn band and every interval in a sentence.
 RESAMPLES = 2000
@@ -151,6 +151,8 @@ def control_label(control: str) -> str:
     words = {
         SIZE_MATCHED: "as many random keys",
         IMAGE_SWAP: "another example's image, nothing cut",
+        VIDEO_SWAP: "another example's video, nothing cut",
+        AUDIO_SWAP: "another example's sound, nothing cut",
         TWIN: "random-weights twin",
     }
     return words.get(control, control)

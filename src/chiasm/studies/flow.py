@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 
@@ -21,7 +21,7 @@ from chiasm.models.generation import generate
 from chiasm.models.view import ModelView
 from chiasm.models.words import first_tokens
 from chiasm.results.rundir import RunDirectory
-from chiasm.results.schemas import IMAGE_SWAP, TWIN
+from chiasm.results.schemas import AUDIO_SWAP, IMAGE_SWAP, TWIN, VIDEO_SWAP
 from chiasm.runners import local
 from chiasm.runners.base import Computed, Work
 from chiasm.studies import pictures
@@ -32,9 +32,12 @@ from chiasm.studies.flow_rows import Rows, planned_rows, swap_rows
 from chiasm.studies.flow_spec import FlowSpec
 from chiasm.studies.flow_words import word_rows
 
+_NAMES: Final = {"image": "an image", "video": "a video", "audio": "a sound"}
+_SWAPS: Final = {"image": IMAGE_SWAP, "video": VIDEO_SWAP, "audio": AUDIO_SWAP}
+
 
 class Prepared(NamedTuple):
-    """An example ready to compute. `prompt` has no answer behind it; `swapped` has another example's image.
+    """An example ready to compute. `prompt` has no answer behind it; `swapped` shows or plays another example's input.
 
     `forms`: the first token of each written form of the answer. `skipped`: (example, what it does not have).
     """
@@ -77,11 +80,11 @@ class FlowWork(Work[Prepared]):
             without = replace(spec, controls=False, patches=0, words=0)
             twin = self._plan(self._preparing_twin, index, example, encoded, without)
         swapped = None
-        if spec.controls and example.images:
+        if spec.controls and example.media:
             try:
-                swapped = self._encode_answer(view, self._with_other_image(index, example))
+                swapped = self._encode_answer(view, self._with_other_input(index, example))
             except ExampleError as error:
-                skipped.append((example.id, f"{IMAGE_SWAP}: {error}"))
+                skipped.append((example.id, f"{_SWAPS[example.kinds[0]]}: {error}"))
         return Prepared(example, prompt, planned, twin, swapped, forms, forms_twin, tuple(skipped))
 
     def compute(self, prepared: Sequence[Prepared]) -> Computed:
@@ -107,7 +110,7 @@ class FlowWork(Work[Prepared]):
             if isinstance(swaps[place], Outcome):
                 rows["controls"] += swap_rows(item.example, item.plan, outcome, swaps[place])
             elif isinstance(swaps[place], ExampleError):
-                skipped.append((item.example.id, f"{IMAGE_SWAP}: {swaps[place]}"))
+                skipped.append((item.example.id, f"{_SWAPS[item.example.kinds[0]]}: {swaps[place]}"))
         self.seconds["generate"] += decoded - started
         self.seconds["compute"] += time.perf_counter() - decoded
         return Computed({name: found for name, found in rows.items() if found}, failures, left_out, whole, skipped)
@@ -144,19 +147,20 @@ class FlowWork(Work[Prepared]):
         answer = example.answer if self.spec.target == "answer" else None
         return view.encode(example, instruction=self.spec.instruction, answer=answer)
 
-    def _with_other_image(self, index: int, example: Example) -> Example:
-        """The example with the images of the next one that has as many and others, with another answer if any has.
+    def _with_other_input(self, index: int, example: Example) -> Example:
+        """The example with what the next one shows and plays, as much of each kind, with another answer if any has.
 
         An image to which the same answer belongs could leave the answer as probable as it was.
         """
-        own = {media_key(image) for image in example.images}
+        own, kinds = {media_key(item) for item in example.media}, example.kinds
         following = [self.examples[(index + step) % len(self.examples)] for step in range(1, len(self.examples))]
         others = sorted(following, key=lambda other: other.answer.lower() == example.answer.lower())
         for other in others:
-            if len(other.images) == len(example.images) and own.isdisjoint(media_key(image) for image in other.images):
+            if other.kinds == kinds and own.isdisjoint(media_key(item) for item in other.media):
                 # Boxes are places in the example's own image.
-                return replace(example, images=other.images, boxes=())
-        raise ExampleError("no other example has an image to swap in")
+                shown = {"images": other.images, "videos": other.videos, "audios": other.audios}
+                return replace(example, **shown, boxes=())
+        raise ExampleError(f"no other example has {_NAMES[kinds[0]]} to swap in")
 
     def _run(self, view: ModelView, executor: Executor, plans: Sequence[Plan]) -> list[Outcome | ExampleError]:
         """The outcomes of `plans`, in order; plans of one kind are computed together."""
@@ -214,7 +218,11 @@ def run_flow(
     **Errors:** `ChiasmError` for an unknown span, a twin of another depth, or if no example is left.
     """
     if spec.patches and not any(example.images for example in examples[: spec.patches]):
-        raise ChiasmError("a map of patches", "the first examples have no image", "Leave --patches out")
+        raise ChiasmError(
+            "a map of patches",
+            "the first examples have no image (frames of videos are not drawn)",
+            "Leave --patches out",
+        )
     if twin is not None and twin.n_layers != view.n_layers:
         found = f"it has {twin.n_layers} layers and {view.name} has {view.n_layers}"
         raise ChiasmError(f"{twin.name} as the twin", found, "Name a model of the same shape with random weights")

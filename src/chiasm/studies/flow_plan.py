@@ -152,12 +152,12 @@ def _noise(windows: Sequence[Window], encoded: Encoded, last: tuple[int, ...]) -
 
 
 def _patch(part: SuperPatch, window: Window, encoded: Encoded) -> Planned:
-    """The patch hidden in all layers from every row behind it that is not itself of an image.
+    """The patch hidden in all layers from every row behind it that is not itself of what was perceived.
 
     All of them, since one row left open would hand on what it read: patches are many, and each says little.
     """
     behind = np.arange(part.positions[-1] + 1, encoded.length)
-    queries = tuple(int(p) for p in np.setdiff1d(behind, encoded.spans["image"]))
+    queries = tuple(int(p) for p in np.setdiff1d(behind, encoded.spans.perceptual))
     change = KnockOut(window, queries, part.positions)
     columns = dict(zip(("x0", "y0", "x1", "y1"), part.rect, strict=True)) | {"patch": part.number, "tile": part.tile}
     return Planned(Variant(f"patch {part.number}", (change,)), "patches", window, columns)

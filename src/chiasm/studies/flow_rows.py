@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 from chiasm.core.example import Example
+from chiasm.core.spans import PERCEPTUAL
 from chiasm.models.executors.base import Outcome
-from chiasm.results.schemas import IMAGE_SWAP
 from chiasm.studies.flow_plan import Plan
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -58,7 +58,7 @@ def planned_rows(rows: Rows, example: Example, plan: Plan, outcome: Outcome) -> 
 
 
 def swap_rows(example: Example, plan: Plan, outcome: Outcome, swapped: Outcome) -> list[dict[str, Any]]:
-    """The control with another example's image, for every window of every cut of image keys.
+    """The control with another example's image (video, sound), for every window of every cut of its keys.
 
     Nothing is cut: the row says what the answer loses when all that the image tells is about something else, and so
     is the same at every layer. It is a scale for the cuts of the image, of which no size-matched control exists.
@@ -74,7 +74,7 @@ def swap_rows(example: Example, plan: Plan, outcome: Outcome, swapped: Outcome) 
             "start": item.window.start,
             "stop": item.window.stop,
             "cut": item.columns["cut"],
-            "control": IMAGE_SWAP,
+            "control": f"{sense}-swap",
             "sample": 0,
             "target_token_id": int(outcome.tokens[0]),
             **measured,
@@ -84,13 +84,15 @@ def swap_rows(example: Example, plan: Plan, outcome: Outcome, swapped: Outcome) 
             "flipped": top != outcome.top[0].tolist(),
         }
         for item in plan.planned
-        if item.table == "effects" and _cuts_image(item.columns["cut"])
+        if item.table == "effects" and (sense := _perceived(item.columns["cut"]))
     ]
 
 
-def _cuts_image(text: str) -> bool:
+def _perceived(text: str) -> str | None:
+    """What the source of a cut is of, if an encoder perceived any of it: `image`, `video` or `audio`."""
     source, arrow, _ = text.partition("->")
-    return bool(arrow) and any(part.strip().startswith("image") for part in source.split("+"))
+    parts = [part.strip() for part in source.split("+")] if arrow else []
+    return next((kind for kind in PERCEPTUAL for part in parts if part.startswith(kind)), None)
 
 
 def _mean(values: list[float]) -> float:

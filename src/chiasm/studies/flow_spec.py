@@ -1,9 +1,11 @@
 """What an information-flow run was asked to do."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.spans import PERCEPTUAL
 from chiasm.interventions import (
     Ablation,
     Cut,
@@ -25,6 +27,8 @@ PAPER_CUTS: Final = (
     "image.other->question",
 )
 """The six published pairs (Zhang et al. 2025, README of the released code)."""
+
+_OTHER_CUTS: Final = ("question->last", "{0}->last", "last->last", "{0}->question")
 
 WindowStyle = Literal["centred", "all", "prefix", "suffix"]
 Keep = Literal["correct", "all"]
@@ -105,6 +109,14 @@ class FlowSpec:
                 return prefixes(layers)
             case "suffix":
                 return suffixes(layers)
+
+
+def default_cuts(kinds: Iterable[str]) -> tuple[str, ...]:
+    """The published pairs for what examples show or play; objects have places in images alone."""
+    given = set(kinds)
+    senses = [kind for kind in PERCEPTUAL if kind in given]
+    found = [PAPER_CUTS if kind == "image" else tuple(cut.format(kind) for cut in _OTHER_CUTS) for kind in senses]
+    return tuple(dict.fromkeys(cut for cuts in found for cut in cuts)) or PAPER_CUTS
 
 
 def parse_route(text: str) -> Route:

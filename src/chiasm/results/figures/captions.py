@@ -5,7 +5,7 @@ from typing import Literal
 import polars as pl
 
 from chiasm.results.figures.style import counted
-from chiasm.results.schemas import IMAGE_SWAP, SIZE_MATCHED, dose_share
+from chiasm.results.schemas import SIZE_MATCHED, SWAPS, dose_share
 from chiasm.results.series import control_for, control_label, in_order, of_type, style_of
 
 _BAND = "Lines are means over examples, bands 95 % bootstrap intervals"
@@ -131,8 +131,11 @@ def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:
 
 
 def _every_control(controls: pl.DataFrame) -> str:
-    names = [name for name in in_order(controls, "control") if dose_share(name) is None and name != IMAGE_SWAP]
+    names = [name for name in in_order(controls, "control") if dose_share(name) is None and name not in SWAPS]
     told = [f"Grey: every control that was run ({', '.join(map(control_label, names))})."] if names else []
-    if IMAGE_SWAP in controls["control"]:
-        told.append(f"Level line: {control_label(IMAGE_SWAP)}, the scale of what is at stake, the same at every layer.")
+    told += [
+        f"Level line: {control_label(swap)}, the scale of what is at stake, the same at every layer."
+        for swap in SWAPS
+        if swap in controls["control"]
+    ]
     return " ".join(told)

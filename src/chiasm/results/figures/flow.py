@@ -29,7 +29,7 @@ from chiasm.results.figures.style import (
     new_figure,
     zero_line,
 )
-from chiasm.results.schemas import IMAGE_SWAP, dose_share
+from chiasm.results.schemas import SWAPS, dose_share
 from chiasm.results.series import Curve, control_for, control_label, curve, in_order, layers_of, of_type, style_of
 
 _X = {
@@ -188,7 +188,7 @@ class _Drawn:
         keys: list[Artist] = [marked] if one_cut else list(self.lines.values())
         for name, highest in self.highest_of.items():
             beyond = f", leaves the scale (to +{highest:.0f} %)" if highest > self.top else ""
-            role = "scale" if name == IMAGE_SWAP else "control"
+            role = "scale" if name in SWAPS else "control"
             keys.append(control_key(f"{role}: {control_label(name)}{beyond}", self.names.index(name), self.size))
         if self.noise > 0:
             keys.append(Patch(color=FAINT, label=f"noise floor, ±{self.noise:.2g} %"))
