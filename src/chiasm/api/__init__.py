@@ -6,6 +6,7 @@ from chiasm.api.aligning import align
 from chiasm.api.comparing import compare
 from chiasm.api.evals import check, evaluate
 from chiasm.api.flows import flow
+from chiasm.api.inside import attribute, concepts, neurons
 from chiasm.api.looking import look
 from chiasm.api.papering import paper
 from chiasm.api.projecting import project
