@@ -20,9 +20,7 @@ from chiasm.models.generation import generate
 from chiasm.models.operations import prefill_operations
 from chiasm.models.plans import identity_of, read_plan
 from chiasm.models.view import ModelView
-from chiasm.results.series import with_inputs
-from chiasm.results.skip_schemas import NONE, PEERS, RANDOM_LAYERS, SEARCH
-from chiasm.results.skip_tables import recommended, verdict_rows
+from chiasm.results.skip_schemas import NONE, PEERS, SEARCH
 from chiasm.runners import local
 from chiasm.studies.skip_contributions import contribution_job, rows_of
 from chiasm.studies.skip_price import price
@@ -206,68 +204,6 @@ def test_the_price_is_said_first() -> None:
         chiasm.skip(view(), [data[0]], say=told.append)
     chiasm.skip(view(), data, **OPTIONS | {"peers": False, "controls": False}, say=told.append)
     assert told[0].startswith("Price: 4 examples x 12 variants")
-
-
-def verdicts(**plans: list[bool]) -> pl.DataFrame:
-    rows = [
-        {"example_id": str(k), "type": "a", "plan": plan, "kind": SEARCH if plan != NONE else NONE}
-        | {"answer": "x", "generated": "x", "correct": right, "logprob": -1.0 if right else -2.0}
-        for plan, found in plans.items()
-        for k, right in enumerate(found)
-    ]
-    return pl.DataFrame(rows)
-
-
-def test_losses_are_paired_and_an_unseen_change_is_not_impossible() -> None:
-    rows = {
-        r["plan"]: r
-        for r in verdict_rows(verdicts(none=[True] * 20, same=[True] * 20, worse=[False] * 5 + [True] * 15))
-    }
-    assert (rows["none"]["loss_low"], rows["none"]["loss_high"]) == (0, 0)
-    assert rows["same"]["loss"] == 0
-    assert rows["same"]["loss_high"] == pytest.approx(1 - 0.025 ** (1 / 20))
-    assert rows["worse"]["loss"] == pytest.approx(0.25)
-    assert 0 < rows["worse"]["loss_low"] < 0.25 < rows["worse"]["loss_high"] < 0.6
-    assert rows["worse"]["logprob_loss"] == pytest.approx(0.25)
-
-
-def test_the_recommended_plan_keeps_the_bound_and_saves_time() -> None:
-    def row(plan: str, kind: str, share: float, loss: float, time: float) -> dict:
-        return {
-            "plan": plan,
-            "kind": kind,
-            "operations_share": share,
-            "loss": loss,
-            "prefill_share_high": time,
-            "batch_share_high": time,
-            "logprob_loss": 0.0,
-        }
-
-    rows = [
-        row("none", NONE, 1, 0, 1),
-        row("a", SEARCH, 0.8, 0.005, 0.9),
-        row("b", SEARCH, 0.6, 0.02, 0.7),
-        row("slow", SEARCH, 0.5, 0, 1.2),
-        row("chance", RANDOM_LAYERS, 0.4, 0, 0.5),
-    ]
-    assert recommended(rows, 0.01) == "a"
-    assert recommended(rows, 0.02) == "b"
-    assert recommended(rows, 0) == "none"
-
-
-def test_questions_on_one_image_are_fewer_draws() -> None:
-    right = [True] * 20 + [False] * 20
-    alone = verdicts(none=[True] * 40, worse=right)
-    # Twenty images with two questions each, which go right or wrong together.
-    known = pl.DataFrame({"example_id": [str(k) for k in range(40)], "input": [f"image {k // 2}" for k in range(40)]})
-    rows, few = ({r["plan"]: r for r in verdict_rows(table)}["worse"] for table in (alone, with_inputs(alone, known)))
-    assert rows["score"] == few["score"] == 0.5
-    for name in ("score", "loss", "logprob_loss"):
-        wide, narrow = (r[f"{name}_high"] - r[f"{name}_low"] for r in (few, rows))
-        assert wide > 1.25 * narrow
-    one = verdict_rows(alone.with_columns(input=pl.lit("image")))[1]
-    assert [one[f"{name}_low"] for name in ("score", "loss", "logprob_loss")] == [None] * 3
-    assert one["n"] == 40
 
 
 @pytest.mark.parametrize("span", ["text", "all"])

@@ -41,7 +41,7 @@ def skip_findings(
     found.append(_recommended(plans, verdicts, max_loss))
     for finding in (_against_chance(plans), _peers(plans), _tokens(plans), _modalities(plans)):
         found += [finding] if finding is not None else []
-    found.append(_time(plans))
+    found += [_time(plans), _front(plans)]
     if recovered is not None:
         found.append(recovery(recovered))
     return sorted(found, key=lambda finding: -finding.strength)
@@ -146,6 +146,17 @@ def _time(plans: pl.DataFrame) -> Finding:
         "the same repeat; below 0 is slower)."
     )
     return Finding(text, 40.0)
+
+
+def _front(plans: pl.DataFrame) -> Finding:
+    """The plans that none of the others beats both in operations and in what is lost."""
+    rows = plans.filter("pareto").sort("operations_share")
+    told = [
+        f"{row['plan']} ({_percent(row['operations_share'])}, {row['logprob_loss']:.2g} nat)"
+        for row in rows.iter_rows(named=True)
+    ]
+    text = f"No other plan does fewer operations and loses less than {', '.join(told)} (n = {plans['n'][0]})."
+    return Finding(text, 55.0)
 
 
 def recovery(recovered: pl.DataFrame) -> Finding:

@@ -84,6 +84,13 @@ PLANS = TableSchema(
         Column("logprob_loss_low", "float", "Log-probability lost, low", "nat", "95 % bootstrap.", nullable=True),
         Column("logprob_loss_high", "float", "Log-probability lost, high", "nat", "95 % bootstrap.", nullable=True),
         Column("n", "int", "Examples", "", "Held-out examples; none of them was measured on."),
+        Column(
+            "pareto",
+            "bool",
+            "Pareto",
+            "",
+            "No other plan (controls apart) has at most its operations and loses at most its log-probability.",
+        ),
         Column("recommended", "bool", "Recommended", "", "The cheapest whose loss keeps the bound that was asked for."),
     ),
 )

@@ -1,6 +1,6 @@
 """From measured contributions and verdicts to the numbers of plans."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,16 @@ def recommended(rows: list[Mapping[str, Any]], max_loss: float) -> str:
         if row["kind"] == NONE or (row["kind"] != RANDOM_LAYERS and row["loss"] <= max_loss + 1e-12 and saves_time(row))
     ]
     return min(fitting, key=lambda row: (row["operations_share"], row["logprob_loss"]))["plan"]
+
+
+def pareto(rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The plans, controls apart, that no other of them beats or equals in operations and log-probability lost alike."""
+    own = {row["plan"]: (row["operations_share"], row["logprob_loss"]) for row in rows if row["kind"] != RANDOM_LAYERS}
+    return {
+        plan
+        for plan, (share, loss) in own.items()
+        if not any(a <= share and b <= loss and (a, b) != (share, loss) for a, b in own.values())
+    }
 
 
 def saves_time(row: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from chiasm.models.timing import costs
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.skip_schemas import NONE, RANDOM_LAYERS
-from chiasm.results.skip_tables import recommended
+from chiasm.results.skip_tables import pareto, recommended
 from chiasm.results.storage import whole_file
 from chiasm.runners import local
 from chiasm.studies.skip_search import Candidate, in_words
@@ -53,8 +53,9 @@ def write_plans(
             }
         )
     chosen = recommended(rows, spec.max_loss)
+    front = pareto(rows)
     for row in rows:
-        row["recommended"] = row["plan"] == chosen
+        row["recommended"], row["pareto"] = row["plan"] == chosen, row["plan"] in front
     directory.write_table("plans", rows)
     (directory.path / "plans").mkdir(exist_ok=True)
     for (plan, kind), row in zip(found, rows, strict=True):
