@@ -6,11 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers.models.llama4.image_processing_llama4 import (
-    find_supported_resolutions,
-    get_best_fit,
-    get_max_res_without_distortion,
-)
 
 from chiasm.models.encoded import Encoded, ImageLayout
 from chiasm.models.families.base import Family, Placed, check_count, part
@@ -35,16 +30,19 @@ class Llama4(Family):
     parts = ("base", "hd")
 
     def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+        # Needs torchvision, as the processor itself does: nobody else has to have it.
+        from transformers.models.llama4 import image_processing_llama4 as rules
+
         steps = processor.image_processor
         edge, vision = steps.size.height, config.vision_config
         side = round(edge // vision.patch_size * vision.pixel_shuffle_ratio)
         size = (image.height, image.width)
-        known = torch.tensor(find_supported_resolutions(max_num_chunks=steps.max_patches, patch_size=steps.size))
-        high, wide = (int(n) for n in get_best_fit(size, known, resize_to_max_canvas=steps.resize_to_max_canvas))
+        known = torch.tensor(rules.find_supported_resolutions(max_num_chunks=steps.max_patches, patch_size=steps.size))
+        high, wide = (int(n) for n in rules.get_best_fit(size, known, resize_to_max_canvas=steps.resize_to_max_canvas))
         within = (high, wide)
         if not steps.resize_to_max_canvas:
             within = (min(max(image.height, edge), high), min(max(image.width, edge), wide))
-        inner = get_max_res_without_distortion(size, within)
+        inner = rules.get_max_res_without_distortion(size, within)
         whole = Canvas(image.width, image.height)
         rows, columns = high // edge, wide // edge
         # The picture lies in the upper left corner of its tiles.
