@@ -1,0 +1,134 @@
+"""Videos and sounds from files and from memory: what comes out, and why something is refused."""
+
+import sys
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from chiasm.core.errors import ExampleError, MissingExtraError
+from chiasm.core.media import Clip, Sound
+from chiasm.core.recordings import chosen_frames, load_sound, load_video
+
+SHADES = (10, 90, 170, 250)
+
+
+def grey(shade, size=(32, 16)):
+    return Image.new("RGB", size, (shade, shade, shade))
+
+
+def shades(clip):
+    return [round(float(frame.mean())) for frame in clip.frames]
+
+
+@pytest.fixture
+def container(tmp_path):
+    """Twelve grey frames in an MP4, each shade three times."""
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=6)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
+        for shade in np.repeat(SHADES, 3):
+            for packet in stream.encode(av.VideoFrame.from_image(grey(int(shade)))):
+                file.mux(packet)
+        for packet in stream.encode():
+            file.mux(packet)
+    return path
+
+
+def test_frames_are_taken_from_the_middles_of_equal_parts():
+    assert chosen_frames(12, 4).tolist() == [1, 4, 7, 10]
+    assert chosen_frames(3, 8).tolist() == [0, 1, 2]
+    assert chosen_frames(5, None).tolist() == [0, 1, 2, 3, 4]
+    for count in range(1, 40):
+        for most in range(1, 9):
+            kept = chosen_frames(count, most)
+            assert len(set(kept.tolist())) == len(kept) == min(count, most)
+
+
+def test_a_file_a_folder_an_animation_and_memory_show_the_same(tmp_path, container):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, shade in enumerate(SHADES):
+        grey(shade).save(folder / f"{number}.png")
+    (folder / "notes.txt").write_text("not a frame")
+    first, *rest = (grey(shade) for shade in SHADES)
+    first.save(tmp_path / "clip.gif", save_all=True, append_images=rest, duration=250)
+    memory = Clip(np.stack([np.asarray(grey(shade)) for shade in SHADES]), 4.0)
+    decoded = load_video(container, 4)
+    assert decoded.frames.shape == (4, 16, 32, 3)
+    assert decoded.fps == pytest.approx(2.0)
+    for source in (folder, tmp_path / "clip.gif", memory):
+        assert np.array_equal(load_video(source).frames, memory.frames)
+    assert np.allclose(shades(decoded), SHADES, atol=4)  # the codec is not exact
+    assert load_video(tmp_path / "clip.gif").fps == pytest.approx(4.0)
+    assert shades(load_video(memory, 2)) == [SHADES[1], SHADES[3]]
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (lambda path: path, "no such file"),
+        (lambda path: (path.write_bytes(b"") and path) or path, "empty"),
+        (lambda path: (path.write_bytes(b"nothing of the kind" * 9), path)[1], "cannot be decoded"),
+        (lambda path: (path.mkdir(), path)[1], "no frame"),
+        (lambda path: Clip(np.zeros((2, 4, 4), np.uint8), 1.0), "2 x 4 x 4 of uint8"),
+        (lambda path: 3, "found int"),
+    ],
+)
+def test_what_is_no_video_is_refused_with_its_reason(tmp_path, made, reason):
+    with pytest.raises(ExampleError, match=reason):
+        load_video(made(tmp_path / "clip.mp4"))
+
+
+def test_frames_of_several_sizes_are_refused(tmp_path):
+    grey(1).save(tmp_path / "0.png")
+    grey(1, (8, 8)).save(tmp_path / "1.png")
+    with pytest.raises(ExampleError, match="frames of 2 sizes"):
+        load_video(tmp_path)
+
+
+def test_a_sound_is_resampled_and_its_channels_are_joined(tmp_path):
+    seconds = np.arange(8000) / 8000
+    tone = np.sin(2 * np.pi * 440 * seconds).astype(np.float32)
+    soundfile.write(tmp_path / "tone.wav", np.stack([tone, 0 * tone], axis=1), 8000, subtype="FLOAT")
+    found = load_sound(tmp_path / "tone.wav", 16000)
+    assert (found.rate, found.samples.dtype, len(found.samples)) == (16000, np.float32, 16000)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    assert np.abs(found.samples - expected)[200:-200].max() < 5e-3
+    memory = Sound(tone, 8000)
+    assert np.array_equal(load_sound(memory, 8000).samples, tone)
+
+
+@pytest.mark.parametrize(
+    ("sound", "reason"),
+    [
+        (Sound(np.zeros(0, np.float32), 8000), "no samples"),
+        (Sound(np.array([0, np.nan], np.float32), 8000), "no numbers"),
+        (Sound(np.zeros((2, 9), np.float32), 8000), "one channel"),
+        (Sound(np.zeros(9, np.int16), 8000), "int16"),
+        ("nowhere.wav", "no such file"),
+    ],
+)
+def test_what_is_no_sound_is_refused_with_its_reason(sound, reason):
+    with pytest.raises(ExampleError, match=reason):
+        load_sound(sound, 8000)
+
+
+def test_a_file_that_is_no_sound(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"nothing of the kind")
+    with pytest.raises(ExampleError, match="cannot be decoded"):
+        load_sound(tmp_path / "a.wav", 8000)
+
+
+def test_without_the_extra_its_name_is_told(tmp_path, container, monkeypatch):
+    (tmp_path / "a.wav").write_bytes(b"x")
+    for package, read in (
+        ("av", lambda: load_video(container)),
+        ("soundfile", lambda: load_sound(tmp_path / "a.wav", 8)),
+    ):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MissingExtraError, match=rf"`{package}`.*chiasm\[media\]"):
+            read()
