@@ -5,6 +5,7 @@ from the same seed are trained once: what is frozen is shared by the settings.
 """
 
 import hashlib
+import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -56,24 +57,32 @@ class Richness:
         """Read the untouched model's states of the test pictures, unless they are known: tuning is compared to them."""
         self._open(about)
         if about["seed"] not in self._before:
-            self._before[about["seed"]] = self._states(view, prepared, about["seed"], "test", pixels=False)
+            with tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder:
+                found = self._states(view, prepared, about["seed"], "test", Path(folder), pixels=False)
+                self._before[about["seed"]] = _compared(_names(prepared), found)
 
     def frames(self, view: ModelView, prepared: Prepared, setting: Setting, about: dict[str, Any]) -> Frames:
         """All rows of one setting. `view` is the model as it was tuned; `about`: domain, setting, seed, projector."""
         self._open(about)
+        with tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder:
+            return self._frames(view, prepared, setting, about, Path(folder))
+
+    def _frames(
+        self, view: ModelView, prepared: Prepared, setting: Setting, about: dict[str, Any], folder: Path
+    ) -> Frames:
         seed, pixels = about["seed"], "tower" in setting.parts
-        parts = {part: self._states(view, prepared, seed, part, pixels=pixels) for part in _PARTS}
-        if not setting.tunes:
-            self._before[seed] = parts["test"]
+        parts = {part: self._states(view, prepared, seed, part, folder / part, pixels=pixels) for part in _PARTS}
         clouds = {where: Cloud(*(parts[part][where] for part in _PARTS)) for where in parts["train"]}
         asked = self._probes(view, clouds)
         if not setting.tunes and self.spec.controls:
             asked += self._random(view, prepared, seed)
         found = self._train(asked, prepared, seed, view.device)
         frames = self._told(asked, found, prepared, about)
-        names = [item.id for item in prepared.domain.test]
+        shown = _compared(_names(prepared), parts["test"])
+        if not setting.tunes:
+            self._before[seed] = shown
         before = self._before[seed] if setting.tunes else None
-        return frames | {"representations": likeness(names, parts["test"], before, about)}
+        return frames | {"representations": likeness(_kept(_names(prepared)), shown, before, about)}
 
     def _open(self, about: dict[str, Any]) -> None:
         """What was kept for another domain or projector is of no use here."""
@@ -81,14 +90,12 @@ class Richness:
             self._domain, self._before, self._trained = (about["domain"], about["projector"]), {}, {}
 
     def _states(
-        self, view: ModelView, prepared: Prepared, seed: int, part: str, *, pixels: bool
+        self, view: ModelView, prepared: Prepared, seed: int, part: str, folder: Path, *, pixels: bool
     ) -> dict[str, np.ndarray]:
         reused = prepared.reused and not pixels
         rows = prepared.testing(seed, part=part, pixels=pixels, output=self.spec.output)
         if not len(rows):
             return _Empty()
-        # A file of its own for every reading: earlier ones may still be mapped.
-        folder = self.scratch / f"states-{len(list(self.scratch.glob('states-*')))}"
         with frozen_tower(view) if reused else nullcontext():
             found = read_states(view, rows, self.spec.unit, folder, together=prepared.reused)
         return found | {CLS: prepared.features(part).pooled.numpy()} if reused else found
@@ -165,34 +172,50 @@ class Richness:
 def likeness(
     names: list[str], now: dict[str, np.ndarray], before: dict[str, np.ndarray] | None, about: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Rows of `representations`: ranks, the projector's output against its input, every place against before tuning."""
-    chosen = sorted(range(len(names)), key=lambda k: priority(names[k], 0))[:_MOST]
-    kept = [names[k] for k in chosen]
-    clouds = {where: np.asarray(values[chosen], dtype=np.float64) for where, values in now.items()}
+    """Rows of `representations`: ranks, the projector's output against its input, every place against before tuning.
+
+    `names`: of the pictures, in the order of the clouds' rows.
+    """
     rows = []
 
     def add(where: str, against: str, quantity: str, value: Estimate, null: float | None) -> None:
         row = about | {"where": where, "against": against, "quantity": quantity, "mean": float(value.mean)}
-        row |= {"low": bound(float(value.low)), "high": bound(float(value.high)), "null": null, "n": len(kept)}
+        row |= {"low": bound(float(value.low)), "high": bound(float(value.high)), "null": null, "n": len(names)}
         rows.append(row)
 
     def compare(where: str, against: str, x: np.ndarray, y: np.ndarray) -> None:
-        k = min(_NEIGHBOURS, (len(kept) - 1) // 2)
+        k = min(_NEIGHBOURS, (len(names) - 1) // 2)
         if k > 0 and x.std(axis=0).any() and y.std(axis=0).any():
             overlap = neighbour_overlap(x, y, k)
-            add(where, against, NEIGHBOURS, mean_interval(overlap, resamples=1000), k / (len(kept) - 1))
-        if len(kept) >= _LEAST:
-            add(where, against, CKA, over_groups(kept, [x, y], cka, 4), 0.0)
+            add(where, against, NEIGHBOURS, mean_interval(overlap, resamples=1000), k / (len(names) - 1))
+        if len(names) >= _LEAST:
+            add(where, against, CKA, over_groups(names, [x, y], cka, 4), 0.0)
 
-    for where, cloud in clouds.items():
-        add(where, "", RANK, over_groups(kept, [cloud], effective_rank, 2), None)
-    if PRE in clouds:
-        compare(POST, PRE, clouds[PRE], clouds[POST])
-    for where, cloud in clouds.items() if before is not None else ():
+    for where, cloud in now.items():
+        add(where, "", RANK, over_groups(names, [cloud], effective_rank, 2), None)
+    if PRE in now:
+        compare(POST, PRE, now[PRE], now[POST])
+    for where, cloud in now.items() if before is not None else ():
         known = None if before is None else before.get(where)
         if known is not None and known.shape[1] == cloud.shape[1]:
-            compare(where, BEFORE, np.asarray(known[chosen], dtype=np.float64), cloud)
+            compare(where, BEFORE, known, cloud)
     return rows
+
+
+def _names(prepared: Prepared) -> list[str]:
+    return [item.id for item in prepared.domain.test]
+
+
+def _kept(names: list[str]) -> list[str]:
+    """The pictures whose likeness is compared: at random, and the same ones in every setting."""
+    return sorted(names, key=lambda name: priority(name, 0))[:_MOST]
+
+
+def _compared(names: list[str], states: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The states of those pictures, in memory."""
+    place = {name: k for k, name in enumerate(names)}
+    chosen = [place[name] for name in _kept(names)]
+    return {where: np.asarray(values[chosen], dtype=np.float64) for where, values in states.items()}
 
 
 def _bounded(name: str, value: Estimate) -> dict[str, float | None]:
