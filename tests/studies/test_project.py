@@ -1,6 +1,7 @@
 """The whole comparison on a small random model: its tables, going on after a break, a model left as it was."""
 
 import json
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ from tests.support.factories import build, example
 
 import chiasm
 import chiasm.studies.project as study
+import chiasm.studies.project_inside as inside
 from chiasm.core.errors import ChiasmError
 
 QUICK = {"seeds": 1, "skill": 0, "train_batch": 4, "scale": 1.0}
@@ -98,9 +100,13 @@ def test_other_projectors_are_aligned_before_they_are_tuned(pictures, tmp_path):
         **QUICK,
     )
     aligned = run.table("aligned")
-    assert aligned["projector"].to_list() == ["linear", "perceiver:tokens=3,depth=1"]
-    assert aligned["tokens"].to_list() == [16, 3]
-    assert aligned["steps"].to_list() == [2, 2]
+    assert aligned["projector"].to_list() == ["own", "linear", "perceiver:tokens=3,depth=1"]
+    assert aligned["tokens"].to_list() == [16, 16, 3]
+    assert aligned["steps"].to_list() == [0, 2, 2]
+    assert aligned["parameters"].min() > 0
+    assert run.figure("capacity").axes[0].get_title(loc="left") == "shapes, ft-proj"
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert "Of 2 other projectors under ft-proj on shapes" in report
     others = run.table("tuning").filter(pl.col("projector") != "own")
     assert others["setting"].to_list() == ["ft-proj", "ft-proj"]
 
@@ -115,3 +121,24 @@ def _fields(one):
 def test_mistakes_are_named_before_anything_is_loaded(wrong, pictures):
     with pytest.raises(ChiasmError):
         chiasm.project("no-such-model", pictures, **wrong)
+
+
+def test_answers_are_traced_inside_the_model(pictures, tmp_path, monkeypatch):
+    quick = partial(inside.Options, methods=("integrated-gradients",), shares=False, orders=2)
+    monkeypatch.setattr(inside, "Options", quick)
+    monkeypatch.setattr(inside, "concept_rows", partial(inside.concept_rows, random=40))
+    of = view()
+    options = QUICK | {"skill": 2, "probes": (), "controls": False}
+    run = chiasm.project(of, pictures, settings=("zero-shot", "ft-lora"), inside=4, out=tmp_path / "run", **options)
+    rows = run.table("attributions")
+    assert set(rows.filter(pl.col("domain") == "shapes")["setting"]) == {"zero-shot", "ft-lora"}
+    assert rows.filter(domain="shapes", setting="ft-lora")["answer"].to_list()[0] in ("red", "blue square")
+    assert (rows.filter(method="integrated-gradients")["error"] <= 0.05).all()
+    assert {"neurons", "neuron_ablation", "specific_neurons", "attribution_maps", "concepts"} <= set(run.tables)
+    assert set(run.table("concepts")["concept"]) == {"red", "blue square"}
+    assert {"faithfulness-shapes", "neurons-shapes", "concepts-shapes-ft-lora", "map-shapes-zero-shot-0"} <= set(
+        run.figures
+    )
+    assert "Orange speaks for it" in (tmp_path / "run" / "report.html").read_text()
+    with pytest.raises(ChiasmError, match="--inside 3: the least is 4"):
+        chiasm.project(of, pictures, inside=3)

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from chiasm.api.shared import Data, Model, facts_of, finished, name_of, view_of
+from chiasm.api.shared import Data, Model, finished, name_of, subject_of
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.domains import Domain, domain
 from chiasm.data.layouts import DESCRIBE
 from chiasm.measures.probes.kinds import PROBES
-from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.project import run_project, units
 from chiasm.studies.project_spec import DEFAULT_SETTINGS, ProjectSpec
@@ -41,6 +40,7 @@ def project(
     output: bool = False,
     probes: Sequence[str] = PROBES,
     controls: bool = True,
+    inside: int = 0,
     limit: int | None = None,
     bf16: bool = False,
     checkpointing: bool = False,
@@ -88,6 +88,7 @@ def project(
         output=output,
         probes=tuple(probes),
         controls=controls,
+        inside=inside,
         limit=limit,
         bf16=bf16,
         checkpointing=checkpointing,
@@ -98,13 +99,13 @@ def project(
     if repeated:
         raise ChiasmError("compare domains", f"two are called {', '.join(repeated)}", "Rename one of the folders")
     spec = replace(spec, domains=tuple(one.name for one in read))
-    view = view_of(model, device, dtype)
+    subject = subject_of(model, None, _asked(read), spec.data, seed=seed, device=device, dtype=dtype)
+    subject.facts["data"] |= _told(read, spec)
     scenes = list(examples("scenes", skill, seed)) if skill else []
     told = list(_captions(captions, seed)) if projectors else []
-    facts = _facts(view, read, spec)
-    with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=facts) as directory:
+    with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=subject.facts) as directory:
         if not directory.complete:
-            run_project(spec, view, read, told, scenes, directory, beside, say)
+            run_project(spec, subject.view, read, told, scenes, directory, beside, say)
     return finished(directory, out)
 
 
@@ -113,15 +114,17 @@ def _captions(source: Data, seed: int) -> list[Example]:
     return [replace(example, question=DESCRIBE["image"], answer=example.captions[0]) for example in found]
 
 
-def _facts(view: ModelView, domains: Sequence[Domain], spec: ProjectSpec) -> dict[str, object]:
-    asked = [
+def _asked(domains: Sequence[Domain]) -> list[Example]:
+    return [
         Example(id=f"{one.name}/{item.id}", question=one.topic, answer=item.label, options=one.classes)
         for one in domains
         for part in (one.train, one.validation, one.test)
         for item in part
     ]
-    facts = facts_of(view, asked, spec.data, spec.seed)
-    facts["data"] |= {
+
+
+def _told(domains: Sequence[Domain], spec: ProjectSpec) -> dict[str, object]:
+    return {
         "domains": {
             one.name: {
                 "classes": len(one.classes),
@@ -134,4 +137,3 @@ def _facts(view: ModelView, domains: Sequence[Domain], spec: ProjectSpec) -> dic
         },
         "units": len(units(spec)),
     }
-    return facts

@@ -32,6 +32,7 @@ def project(
     output: Annotated[bool, Parameter(negative="")] = False,
     probe: tuple[Probe, ...] = (),
     controls: bool = True,
+    inside: int = 0,
     limit: int | None = None,
     bf16: Annotated[bool, Parameter(negative="")] = False,
     checkpointing: Annotated[bool, Parameter(negative="")] = False,
@@ -92,6 +93,8 @@ def project(
         What reads the model's states in every setting; may be given several times. Default: all three.
     controls
         Probes on shuffled labels and behind a projector with permuted weights.
+    inside
+        Trace the answers to so many test pictures inside the model: attribution, neurons, concepts (at least 4).
     limit
         Pictures per part of a domain, classes in turn.
     bf16
@@ -131,6 +134,7 @@ def project(
         output=output,
         probes=tuple(name for name in probe if name != "none") if probe else PROBES,
         controls=controls,
+        inside=inside,
         limit=limit,
         bf16=bf16,
         checkpointing=checkpointing,

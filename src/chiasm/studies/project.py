@@ -19,12 +19,13 @@ from chiasm.results.project_schemas import OWN
 from chiasm.results.project_scores import scores
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.project_answers import answers, general_skill, labels_of
+from chiasm.studies.project_inside import InsideStudy
 from chiasm.studies.project_references import references
 from chiasm.studies.project_richness import Frames, Richness
-from chiasm.studies.project_rows import Prepared
+from chiasm.studies.project_rows import Prepared, caption_items, caption_rows, features_of
 from chiasm.studies.project_spec import ProjectSpec
 from chiasm.training import Options, Original, Setting, Tuned, setting_of, trainable, tune
-from chiasm.training.batches import encode_training
+from chiasm.training.features import Features, reusable
 from chiasm.training.parts import parts_of
 
 Told = Callable[[str], None]
@@ -83,6 +84,8 @@ def run_project(
                 say(f"{index + 1} of {len(work)}: {_named(work[index], spec)}")
             frames, kept, failures = study.compute(work[index])
             directory.write_shard(index, frames, failures=failures, kept=kept)
+        if spec.inside:
+            InsideStudy(spec, domains, scenes).keep(view, directory)
     directory.finish()
 
 
@@ -109,7 +112,9 @@ class _Study:
         self._swapped: tuple[str, int, ModelView] | None = None
         self._scenes: tuple[str, list[Encoded]] | None = None
         self._aligned: list[dict[str, Any]] = []
+        self._seen: Features | None = None
         self._richness = Richness(spec, scratch) if spec.probes else None
+        self._inside = InsideStudy(spec, domains, scenes) if spec.inside else None
 
     def compute(self, unit: Unit) -> tuple[dict[str, Any], int, list[tuple[str, str]]]:
         """The rows of one unit, the pictures behind them (told once per domain), and pictures that failed."""
@@ -120,7 +125,10 @@ class _Study:
             seeds = list(range(self.spec.seed, self.spec.seed + self.spec.seeds))
             found = references(prepared, seeds, self.contrastive)
             parts = (prepared.domain.train, prepared.domain.validation, prepared.domain.test)
-            return {"references": found}, sum(map(len, parts)), prepared.failures
+            frames = {"references": found}
+            if self.spec.projectors and unit.domain == 0:
+                frames["aligned"] = [self._own_projector()]
+            return frames, sum(map(len, parts)), prepared.failures
         frames = self._tuned(view, prepared, setting_of(unit.setting), unit)
         return frames | ({"aligned": self._aligned} if self._aligned else {}), 0, []
 
@@ -151,6 +159,8 @@ class _Study:
             drift = 0.0 if original is None else original.moved(only=projector_names(chosen))
             if self._richness is not None:
                 read = self._richness.frames(chosen, prepared, setting, about)
+            if self._inside is not None:
+                read |= self._inside.frames(chosen, prepared.domain, about)
         finally:
             if original is not None:
                 original.restore()
@@ -196,13 +206,22 @@ class _Study:
             self._scenes = (projector, [view.encode(example) for example in self.scenes])
         return self._scenes[1]
 
+    def _own_projector(self) -> dict[str, Any]:
+        """The row of the model's own projector beside those of the ones that were put in; it is aligned already."""
+        tokens = len(self.view.encode(self.captions[0], instruction="").spans["image"])
+        about = {"projector": OWN, "seed": self.spec.seed, "parameters": _learned(self.view), "tokens": tokens}
+        return about | {"steps": 0, "loss": None}
+
     def _view_of(self, unit: Unit) -> ModelView:
         """The model, or a copy with another projector, aligned on captions under the unit's seed."""
         if unit.projector == OWN:
             return self.view
         if self._swapped is None or self._swapped[:2] != (unit.projector, unit.seed):
             self._prepared = None
-            swapped, row = aligned(self.view, unit.projector, self.captions, self.spec, unit.seed)
+            if self._seen is None and reusable(self.view):
+                # The tower stays as it is whatever stands behind it: every picture goes through it once.
+                self._seen = features_of(self.view, caption_items(self.captions), self.scratch / "captions.npy")
+            swapped, row = aligned(self.view, unit.projector, self.captions, self.spec, unit.seed, self._seen)
             self._swapped = (unit.projector, unit.seed, swapped)
             # Told once: a run that goes on aligns again, and comes out the same.
             first = unit.domain == 0 and unit.setting == tuned_settings(self.spec)[0]
@@ -211,23 +230,30 @@ class _Study:
 
 
 def aligned(
-    view: ModelView, projector: str, captions: Sequence[Example], spec: ProjectSpec, seed: int
+    view: ModelView,
+    projector: str,
+    captions: Sequence[Example],
+    spec: ProjectSpec,
+    seed: int,
+    features: Features | None = None,
 ) -> tuple[ModelView, dict[str, Any]]:
     """A copy of the model with a new projector that has learned to say captions, tower and decoder frozen.
 
     As LLaVA's first stage: rate 1e-3 (times the run's scale), 32 pictures a step. Without it, a new projector would be
-    compared with one that has seen many pictures. What learns nothing is left as it is.
+    compared with one that has seen many pictures. What learns nothing is left as it is. `features`: the tower's, of the
+    captions' pictures.
     """
     made = parse_projector(projector)
     model = copy.deepcopy(view.model)
     other = ModelView(model, swap_projector(model, view.processor, made, seed=seed), view.name)
-    count = sum(parameter.numel() for parameter in other.projector.parameters()) if other.projector else 0
+    count = _learned(other)
     result = Tuned(0, (), 0.0, None)
     if count:
         setting = setting_of("ft-proj")
-        rows = [encode_training(other, example) for example in captions]
+        rows = caption_rows(other, captions, features)
         trainable(other, setting)
-        result = tune(other, rows, setting, Options(steps=spec.align_steps, batch=32, scale=spec.scale, seed=seed))
+        options = Options(steps=spec.align_steps, batch=32, scale=spec.scale, seed=seed, reused=features is not None)
+        result = tune(other, rows, setting, options)
     tokens = len(other.encode(captions[0], instruction="").spans["image"])
     row = {
         "projector": projector,
@@ -238,6 +264,11 @@ def aligned(
         "loss": _late(result.losses),
     }
     return other, row
+
+
+def _learned(view: ModelView) -> int:
+    """How many parameters the projector has."""
+    return sum(parameter.numel() for parameter in view.projector.parameters()) if view.projector is not None else 0
 
 
 def projector_names(view: ModelView) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Any, final
 import polars as pl
 
 from chiasm.core.spec import resolved
+from chiasm.results.figures.project_capacity import capacity_caption, capacity_points
 from chiasm.results.figures.project_richness import (
     drift_caption,
     layers_caption,
@@ -17,8 +18,11 @@ from chiasm.results.figures.project_richness import (
 )
 from chiasm.results.figures.project_tuning import tuning_bars, tuning_caption
 from chiasm.results.findings import Finding
+from chiasm.results.project_capacity import capacity_findings, swept
 from chiasm.results.project_findings import verdict
 from chiasm.results.project_tuning_findings import tuning_findings
+from chiasm.studies import pictures
+from chiasm.studies.inside_report import NAMES, Inside
 from chiasm.studies.project_spec import ProjectSpec
 from chiasm.studies.reporting import Drawing, Reporter, command_line
 
@@ -42,6 +46,8 @@ class ProjectReporter(Reporter):
         probed, shape = self._table("probed"), self._table("representations")
         if probed is not None and shape is not None:
             found += verdict(tuning, predictions, self._table("references"), probed, shape)
+        found += capacity_findings(tuning, predictions, self._table("aligned"))
+        found += self._inside().told()
         return sorted(found, key=lambda finding: -finding.strength)
 
     def drawings(self) -> dict[str, Drawing]:
@@ -58,7 +64,17 @@ class ProjectReporter(Reporter):
         if richness is not None and probed is not None:
             controls = self._table("richness_controls")
             drawn |= self._probes(tuning, richness, controls, probed)
-        return drawn
+        aligned = self._table("aligned")
+        if aligned is not None and swept(tuning):
+            drawn["capacity"] = Drawing(
+                partial(capacity_points, tuning, predictions, aligned, references),
+                partial(capacity_caption, tuning, aligned),
+            )
+        return drawn | self._inside().drawings()
+
+    def _inside(self) -> Inside:
+        there = {name: self.directory.table(name) for name in NAMES if name in self.directory.tables()}
+        return Inside(there, pictures.kept(self.directory))
 
     def _probes(
         self, tuning: pl.DataFrame, richness: pl.DataFrame, controls: pl.DataFrame | None, probed: pl.DataFrame

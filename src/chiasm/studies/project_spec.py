@@ -24,7 +24,8 @@ class ProjectSpec:
     tune; `align_steps` of it, 32 pictures each. `skill`: held-out scenes asked before and after tuning (0: none).
     `contrastive`: the CLIP model whose tower this is, for its own zero-shot answers. `output`: the released
     prompt's ending. `probes`: classifiers that are trained on the model's states (none: that part is left out);
-    `controls`: the same on shuffled labels and behind a random projector. `limit`: pictures per part of a domain.
+    `controls`: the same on shuffled labels and behind a random projector. `inside`: test
+    pictures (and scenes) whose answers are traced inside the model (0: none). `limit`: pictures per part of a domain.
     `unit`: examples answered together.
     """
 
@@ -45,6 +46,7 @@ class ProjectSpec:
     output: bool = False
     probes: tuple[str, ...] = PROBES
     controls: bool = True
+    inside: int = 0
     limit: int | None = None
     bf16: bool = False
     checkpointing: bool = False
@@ -68,6 +70,7 @@ class ProjectSpec:
             ("train-batch", self.train_batch, 1),
             ("align-steps", self.align_steps, 1),
             ("skill", self.skill, 0),
+            ("inside", self.inside, 4 if self.inside else 0),
             ("batch-size", self.unit, 1),
         ):
             if value < least:
