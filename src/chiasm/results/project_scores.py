@@ -87,9 +87,9 @@ def confusion(predictions: pl.DataFrame, domain: str, setting: str) -> pl.DataFr
     return wide.select("label", *[(pl.col(name) / total).alias(name) for name in names])
 
 
-def pooled(predictions: pl.DataFrame, domain: str, setting: str) -> Estimate | None:
+def pooled(predictions: pl.DataFrame, domain: str, setting: str, projector: str = OWN) -> Estimate | None:
     """Macro-F1 of a setting over its seeds, or None where it was not run."""
-    runs = _runs(predictions, domain, setting)
+    runs = _runs(predictions, domain, setting, projector)
     return None if runs is None else macro_f1(*runs)
 
 
@@ -183,8 +183,8 @@ def runs_of(rows: pl.DataFrame, answer: str) -> Runs | None:
     return runs[0]["label"].to_list(), [run[answer].to_list() for run in runs]
 
 
-def _runs(predictions: pl.DataFrame, domain: str, setting: str) -> Runs | None:
-    return runs_of(predictions.filter(domain=domain, setting=setting, projector=OWN), "parsed")
+def _runs(predictions: pl.DataFrame, domain: str, setting: str, projector: str = OWN) -> Runs | None:
+    return runs_of(predictions.filter(domain=domain, setting=setting, projector=projector), "parsed")
 
 
 def difference(one: Runs, other: Runs, resamples: int = _RESAMPLES) -> Estimate:

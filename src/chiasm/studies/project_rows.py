@@ -101,19 +101,8 @@ class Prepared:
         items = getattr(self.domain, part)
         square = square and any(_uneven(item) for item in items)
         if (part, square) not in self._features:
-            processor = self.view.processor.image_processor
-            colour = mean_colour(self.view)
-
-            def pixels(start: int) -> list[torch.Tensor]:
-                shown = [
-                    load_image(i.image) if square else padded_to_square(i.image, colour)
-                    for i in items[start : start + _CHUNK]
-                ]
-                return [processor(image, return_tensors="pt")["pixel_values"] for image in shown]
-
-            chunks = (pixels(start) for start in range(0, len(items), _CHUNK))
             path = self.scratch / f"{self.domain.name}-{part}{'-square' if square else ''}.npy"
-            self._features[part, square] = tower_features(self.view, chunks, path, len(items))
+            self._features[part, square] = features_of(self.view, items, path, square)
         return self._features[part, square]
 
     def _part(
@@ -135,6 +124,32 @@ class Prepared:
             keeps = self.reused and not pixels
             self._rows[key] = rows.with_features(self.features(part, square)) if keeps else rows
         return self._rows[key]
+
+
+def features_of(view: ModelView, items: Sequence[Item], path: Path, square: bool = False) -> Features:
+    """The tower's features of pictures, padded to squares or (`square`) left to be cropped, in the file `path`."""
+    processor, colour = view.processor.image_processor, mean_colour(view)
+
+    def pixels(start: int) -> list[torch.Tensor]:
+        shown = [
+            load_image(i.image) if square else padded_to_square(i.image, colour) for i in items[start : start + _CHUNK]
+        ]
+        return [processor(image, return_tensors="pt")["pixel_values"] for image in shown]
+
+    chunks = (pixels(start) for start in range(0, len(items), _CHUNK))
+    return tower_features(view, chunks, path, len(items))
+
+
+def caption_rows(view: ModelView, captions: Sequence[Example], features: Features | None) -> Rows:
+    """Pictures with their captions as answers, to align a projector on; `features`: of these pictures, if kept."""
+    items = caption_items(captions)
+    rows = Rows(view, items, [one.question for one in captions], plain=False, square=False, learns=True)
+    return rows if features is None else rows.with_features(features)
+
+
+def caption_items(captions: Sequence[Example]) -> list[Item]:
+    """The pictures of captions, each labelled by what is said of it."""
+    return [Item(one.id, one.images[0], one.answer) for one in captions]
 
 
 def _usable(items: Sequence[Item]) -> Usable:
