@@ -1,12 +1,37 @@
 """Sizes that all small models share."""
 
+from collections.abc import Callable
 from typing import Any
 
-from transformers import ProcessorMixin
+from transformers import PreTrainedModel, ProcessorMixin
 
 VOCAB = 420
 WIDTH = 48
 CONTEXT = 1024
+
+Maker = tuple[Callable[[ProcessorMixin, int], PreTrainedModel], Callable[[], ProcessorMixin]]
+
+SIDE, PATCH = 28, 7
+SIGLIP: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": SIDE,
+    "patch_size": PATCH,
+    "vision_use_head": False,
+}
+SQUARE = {"height": SIDE, "width": SIDE}
+
+
+def turns(start: str, stop: str, image: str, answer: str, before: str = "") -> str:
+    """A chat template: `start` and the role, pictures and words as they come, `stop`; then `answer` begins."""
+    return (
+        f"{{{{ '{before}' }}}}{{% for message in messages %}}{{{{ '{start}' + message['role'] + '\\n' }}}}"
+        f"{{% for part in message['content'] %}}{{% if part['type'] == 'image' %}}{{{{ '{image}' }}}}"
+        f"{{% else %}}{{{{ part['text'] }}}}{{% endif %}}{{% endfor %}}{{{{ '{stop}\\n' }}}}{{% endfor %}}"
+        f"{{% if add_generation_prompt %}}{{{{ '{start}{answer}\\n' }}}}{{% endif %}}"
+    )
 
 
 def text_config(processor: ProcessorMixin, layers: int) -> dict[str, Any]:

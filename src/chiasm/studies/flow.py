@@ -135,7 +135,7 @@ class FlowWork(Work[Prepared]):
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
         half = view.dtype in (torch.bfloat16, torch.float16)
         causal = view.family.causal
-        return plan(spec, self.routes, view.n_layers, index, example, encoded, half=half, causal=causal)
+        return plan(spec, self.routes, view.kinds, index, example, encoded, half=half, causal=causal)
 
     def _forms(self, view: ModelView, example: Example) -> dict[str, int]:
         """The first token of every written form of the answer that has one."""

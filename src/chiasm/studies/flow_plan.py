@@ -7,9 +7,11 @@ import numpy as np
 
 from chiasm.core.errors import EmptySpanError, ExampleError
 from chiasm.core.example import Example
-from chiasm.interventions import KnockOut, Tap, Variant, Window
+from chiasm.interventions import Change, KnockOut, Tap, Variant, Window
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Job, Readout
+from chiasm.models.executors.crossing import pictures_of
+from chiasm.models.view import LayerKind
 from chiasm.studies.flow_controls import random_controls
 from chiasm.studies.flow_patches import SuperPatch, super_patches
 from chiasm.studies.flow_spec import FlowSpec, Route
@@ -51,7 +53,7 @@ class Plan(NamedTuple):
 def plan(
     spec: FlowSpec,
     routes: Sequence[Route],
-    layers: int,
+    kinds: Sequence[LayerKind],
     index: int,
     example: Example,
     encoded: Encoded,
@@ -61,10 +63,12 @@ def plan(
 ) -> Plan:
     """What is run for `encoded`, the `index`-th example.
 
-    `half`: the model computes in half precision. `causal`: no token of its decoder attends to a later one.
+    `kinds`: of the decoder's layers. `half`: the model computes in half precision. `causal`: no token of its decoder
+    attends to a later one.
 
     **Errors:** `ExampleError` if no cut has positions here; `ChiasmError` for a span that no example of this model has.
     """
+    layers = len(kinds)
     windows = spec.windows_of(layers)
     last = tuple(int(p) for p in encoded.spans.require("last"))
     final = Window(layers - 1, layers, layers - 1)
@@ -77,10 +81,14 @@ def plan(
     skipped = []
     for route in routes:
         try:
-            planned += _route(spec, route, windows, example, encoded, causal)
+            acting = [window for window in windows if acts(route.on(encoded.spans, window), encoded, kinds)]
+            if len(acting) < len(windows):
+                skipped.append((example.id, f"{route.text}: {_where(kinds)}"))
+            if acting:
+                planned += _route(spec, route, acting, example, encoded, causal)
         except EmptySpanError as error:
             skipped.append((example.id, f"{route.text}: {error}"))
-    if len(skipped) == len(routes):
+    if not any(one.table == "effects" for one in planned):
         raise ExampleError("; ".join(dict.fromkeys(reason for _, reason in skipped)))
     if noisy:
         noops = noops or _noops(planned, windows, last)
@@ -102,6 +110,22 @@ def bare(encoded: Encoded, layers: int, tokens: tuple[int, ...]) -> Job:
     last = tuple(int(p) for p in encoded.spans.require("last"))
     noop = _noop(Window(layers - 1, layers, layers - 1), last)
     return Job(encoded, (noop.variant,), Readout(_readout(encoded).positions, tokens))
+
+
+def acts(change: Change, encoded: Encoded, kinds: Sequence[LayerKind]) -> bool:
+    """Whether `change` takes anything away: a window without attention would show zeros that mean nothing."""
+    inside = kinds[change.window.start : change.window.stop]
+    if not isinstance(change, KnockOut) or "attention" in inside:
+        return True
+    return "crossing" in inside and bool(pictures_of(encoded, change))
+
+
+def _where(kinds: Sequence[LayerKind]) -> str:
+    attending = ", ".join(str(layer) for layer, kind in enumerate(kinds) if kind == "attention")
+    found = f"attention layers only: positions attend to each other in layers {attending} of {len(kinds)}"
+    if "crossing" in kinds:
+        found += f", to the picture in {', '.join(str(i) for i, kind in enumerate(kinds) if kind == 'crossing')}"
+    return f"{found}; windows in which the cut takes nothing away are left out"
 
 
 def _noop(window: Window, last: tuple[int, ...]) -> Planned:
