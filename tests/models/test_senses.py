@@ -114,3 +114,31 @@ def test_frames_are_prepared_as_pictures_where_nothing_is_resized():
     size = {"size": {"shortest_edge": 28}, "crop_size": {"height": 28, "width": 28}}
     other = CLIPImageProcessorPil(**size)(list(shown), return_tensors="pt")["pixel_values"]
     assert torch.allclose(own, other, atol=1e-6)
+
+
+def test_onevision_shows_one_picture_in_tiles_and_several_in_one_view_each():
+    view = view_of("llava_onevision")
+    one, two = (view.encode(example("llava_onevision", images=n, size=(60, 60))) for n in (1, 2))
+    assert len(one.spans["image.base"]) == 16
+    assert len(one.spans["image.hd"]) == 25  # 8 x 8 patches of tiles, thinned to 5 x 5
+    assert len(one.spans["image.newline"]) == 5
+    assert [len(two.spans[f"image[{i}]"]) for i in range(2)] == [17, 17]
+    assert two.spans["image.newline"].tolist() == [int(two.spans[f"image[{i}]"][-1]) for i in range(2)]
+    assert np.allclose(two.layouts[0].rects[0], [0, 0, 15, 15])
+
+
+def test_onevision_puts_a_newline_behind_the_last_frame_and_batches_equal_lengths_alone():
+    view = view_of("llava_onevision", torch.float64)
+    rng = np.random.default_rng(0)
+    two, three = (
+        view.encode(example("llava_onevision", images=0, videos=(clip(rng, frames, 40, 30),))) for frames in (2, 3)
+    )
+    assert [len(three.spans[f"video.frame[{i}]"]) for i in range(3)] == [4, 4, 5]
+    assert np.isnan(three.frames[-1].rects[-1]).all()
+    with pytest.raises(ChiasmError, match="videos of one length"):
+        view.collate([two, three])
+    with no_upcasts(torch.float64):
+        jobs = [job(e, *(cut(e, text, 1, 3) for text in ("video->question", "video.frame[0]->last"))) for e in (two,)]
+        packed = outcomes(LockstepExecutor(guard=Guard(enabled=False)), view, jobs)
+        plain = outcomes(ReferenceExecutor(), view, jobs)
+    assert max(difference(a, b) for a, b in zip(packed, plain, strict=True)) <= 1e-9

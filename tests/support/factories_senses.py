@@ -1,7 +1,7 @@
 """Small models that watch videos or listen, with real processors; and noise for them to perceive."""
 
 import numpy as np
-from tests.support.factories_kinds import Maker
+from tests.support.factories_kinds import PATCH, SIDE, SIGLIP, SQUARE, Maker
 from tests.support.small import VOCAB, text_config
 from tests.support.tokenizers import VICUNA_TEMPLATE, named_tokenizer
 from transformers import (
@@ -12,6 +12,11 @@ from transformers import (
     LlavaNextVideoForConditionalGeneration,
     LlavaNextVideoProcessor,
     LlavaNextVideoVideoProcessor,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessorPil,
+    LlavaOnevisionProcessor,
+    LlavaOnevisionVideoProcessor,
     PreTrainedModel,
     ProcessorMixin,
     Qwen2AudioConfig,
@@ -21,6 +26,7 @@ from transformers import (
 )
 
 from chiasm.core.media import Clip, Sound
+from chiasm.models.families.llava_onevision import LlavaOnevision
 from chiasm.models.families.qwen2_audio import CHATML_AUDIO
 
 _SIDE, _PATCH = 28, 7
@@ -72,6 +78,32 @@ def _llava_next_video_processor() -> ProcessorMixin:
     )
 
 
+def _llava_onevision(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
+    config = LlavaOnevisionConfig(
+        vision_config={"model_type": "siglip_vision_model", **SIGLIP},
+        text_config={"model_type": "qwen2", **text_config(processor, layers)},
+        image_token_index=processor.image_token_id,
+        video_token_index=processor.video_token_id,
+        image_grid_pinpoints=_PINPOINTS,
+        vision_aspect_ratio="anyres_max_2",
+    )
+    return LlavaOnevisionForConditionalGeneration(config)
+
+
+def _llava_onevision_processor() -> ProcessorMixin:
+    return LlavaOnevisionProcessor(
+        LlavaOnevisionImageProcessorPil(size=SQUARE, image_grid_pinpoints=_PINPOINTS),
+        named_tokenizer(
+            VOCAB - 4, {"image_token": "<image>", "video_token": "<video>"}, ("<|im_start|>", "<|im_end|>")
+        ),
+        LlavaOnevisionVideoProcessor(size=SQUARE),
+        num_image_tokens=(SIDE // PATCH) ** 2,
+        vision_feature_select_strategy="full",
+        vision_aspect_ratio="anyres_max_2",
+        chat_template=LlavaOnevision.fallback_template,
+    )
+
+
 def _qwen2_audio(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
     config = Qwen2AudioConfig(
         audio_config={
@@ -104,6 +136,7 @@ def _qwen2_audio_processor() -> ProcessorMixin:
 
 SENSE_MAKERS: dict[str, Maker] = {
     "llava_next_video": (_llava_next_video, _llava_next_video_processor),
+    "llava_onevision": (_llava_onevision, _llava_onevision_processor),
     "qwen2_audio": (_qwen2_audio, _qwen2_audio_processor),
 }
 # What the examples of a family hold, where it is no picture.

@@ -63,7 +63,7 @@ def encode(
     if media.images:
         example = check_boxes(example, *media.images[0].size)
     prompt = render(processor, family, example.kinds, example.question, instruction)
-    raw = family.settled(_process(processor, prompt, media), prompt.text, processor, config)
+    raw = family.settled(_process(processor, family, prompt, media), prompt.text, processor, config)
     offsets = np.asarray(raw.pop("offset_mapping"))[0]
     placed, shift = _placed(raw, offsets, prompt, media)
     layouts = tuple(family.layout(image, raw, processor, config) for image in placed["image"])
@@ -120,6 +120,13 @@ def encode_batch(
         axis = family.joined.get(key, 0)
         if key in ROW_INPUTS:
             parts = [_behind_padding(part, length, fill.get(key, 0)) for part in parts]
+        elif axis == 0 and key == "pixel_values_videos" and len({part.shape[1:] for part in parts}) > 1:
+            # Zeros would be frames to the model.
+            raise ChiasmError(
+                "a batch of videos",
+                f"`{family.name}` takes videos of one length together, and these differ",
+                f"Give --batch-size 1, or videos of at least {family.most_frames} frames",
+            )
         if axis == 0:
             parts = _same_size(parts)
         batch[key] = torch.cat(parts, dim=axis).to(device)
@@ -165,9 +172,10 @@ def _loaded(example: Example, processor: Any, family: Family) -> Media:
     return Media(images, clips, sounds)
 
 
-def _process(processor: Any, prompt: Prompt, media: Media) -> dict[str, Any]:
+def _process(processor: Any, family: Family, prompt: Prompt, media: Media) -> dict[str, Any]:
     bos = processor.tokenizer.bos_token
-    given: dict[str, Any] = {"images": list(media.images) or None}
+    images = list(media.images)
+    given: dict[str, Any] = {"images": ([images] if family.one_prompt else images) if images else None}
     if media.clips:
         # Frames are chosen already.
         given |= {"videos": [clip.frames for clip in media.clips], "do_sample_frames": False}

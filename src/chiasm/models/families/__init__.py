@@ -17,6 +17,7 @@ from chiasm.models.families.llama4 import Llama4
 from chiasm.models.families.llava import Llava
 from chiasm.models.families.llava_next import LlavaNext
 from chiasm.models.families.llava_next_video import LlavaNextVideo
+from chiasm.models.families.llava_onevision import LlavaOnevision
 from chiasm.models.families.mllama import Mllama
 from chiasm.models.families.paligemma import PaliGemma
 from chiasm.models.families.qwen2_5_vl import Qwen25VL
@@ -27,6 +28,7 @@ FAMILIES: tuple[Family, ...] = (
     Llava(),
     LlavaNext(),
     LlavaNextVideo(),
+    LlavaOnevision(),
     Qwen2VL(),
     Qwen25VL(),
     Qwen2Audio(),

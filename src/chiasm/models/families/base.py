@@ -33,6 +33,7 @@ class Family(ABC):
 
     `model_types`: values of `config.model_type`. `kind`: how pictures enter and which way text attends.
     `modalities`: what the processor takes besides text. `most_frames`: so many, spread evenly, are taken from a video.
+    `one_prompt`: the processor is told that all pictures are of one prompt, since it treats several otherwise than one.
     `joined`: inputs that a batch puts one after the other along another axis than the first. `parts`: the sub-spans of `image` that only some families
     have, out of `newline`, `base`, `hd`. `positions_from_mask`: a padded batch is given `position_ids` counted from the
     attention mask (models with M-RoPE count for themselves). `fallback_template`: the chat template used when a
@@ -45,6 +46,7 @@ class Family(ABC):
     fallback_template: ClassVar[str]
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     most_frames: ClassVar[int] = 8
+    one_prompt: ClassVar[bool] = False
     joined: ClassVar[Mapping[str, int]] = {}
     parts: ClassVar[tuple[str, ...]] = ()
     layers_return_tuples: ClassVar[bool] = False

@@ -27,8 +27,8 @@ class LlavaNext(Family):
         steps, side = processor.image_processor, config.vision_config.patch_size
         whole = Canvas(image.width, image.height)
         edge = (steps.size.width, steps.size.height) if steps.size.height else (steps.size.shortest_edge,) * 2
-        base = _grid(prepared(whole.resize(*edge), steps), side).reshape(-1, 4)
-        fine = _unpadded(_tiles(whole, steps, side), image.width, image.height)
+        base = grid(prepared(whole.resize(*edge), steps), side).reshape(-1, 4)
+        fine = self.shrunk(_unpadded(_tiles(whole, steps, side), image.width, image.height), processor, config)
         rows, columns = fine.shape[:2]
         # Each row of patches, left to right, and its newline.
         lines = np.concatenate([fine, np.full((rows, 1, 4), np.nan)], axis=1).reshape(-1, 4)
@@ -40,11 +40,15 @@ class LlavaNext(Family):
         rects = np.concatenate([base, lines])
         return ImageLayout(image.positions, rects, tile, newline, image.width, image.height)
 
+    def shrunk(self, grid: np.ndarray, processor: Any, config: Any) -> np.ndarray:
+        """The rows x columns x 4 patches of all tiles as the model keeps them."""
+        return grid
+
     def projector(self, model: nn.Module) -> nn.Module:
         return part(model, "multi_modal_projector")
 
 
-def _grid(canvas: Canvas, side: int) -> np.ndarray:
+def grid(canvas: Canvas, side: int) -> np.ndarray:
     return canvas.cells(side, rows=canvas.height // side, columns=canvas.width // side)
 
 
@@ -57,11 +61,11 @@ def _tiles(whole: Canvas, steps: Any, side: int) -> np.ndarray:
     else:
         fitted = whole.resize(min(int(np.ceil(whole.width * down)), width), height)
     padded = fitted.frame(-((width - fitted.width) // 2), -((height - fitted.height) // 2), width, height)
-    tile = steps.crop_size.height or steps.size.height or steps.size.shortest_edge
+    tile = (steps.crop_size and steps.crop_size.height) or steps.size.height or steps.size.shortest_edge
     return np.concatenate(
         [
             np.concatenate(
-                [_grid(prepared(padded.frame(left, top, tile, tile), steps), side) for left in range(0, width, tile)],
+                [grid(prepared(padded.frame(left, top, tile, tile), steps), side) for left in range(0, width, tile)],
                 axis=1,
             )
             for top in range(0, height, tile)
