@@ -220,3 +220,11 @@ def test_published_rates_are_raised_for_narrow_decoders_and_bounded():
 @pytest.mark.parametrize(("width", "rank"), [(4096, 128), (128, 16), (32, 8)])
 def test_adapters_stay_narrower_than_the_decoder(width, rank):
     assert rank_for(setting_of("ft-lora").rank, width) == rank
+
+
+def test_a_model_without_a_projector_is_refused():
+    of = view()
+    of.projector = None
+    with pytest.raises(ChiasmError, match="none was found"):
+        trainable(of, setting_of("ft-proj"))
+    assert all(p.requires_grad for p in of.model.parameters())  # nothing was frozen on the way

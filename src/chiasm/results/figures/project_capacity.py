@@ -39,7 +39,7 @@ def capacity_points(
             axes.axhline(chance["macro_f1"].mean(), color=GREY, linestyle=":", linewidth=1)  # type: ignore[arg-type]
         # Below a thousand it is linear, so that a projector that learns nothing has a place.
         axes.set_xscale("symlog", linthresh=1000)
-        axes.set_xlim(left=-200)
+        axes.set_xlim(-200, 2 * max(1000, *aligned["parameters"]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
         axes.set_ylim(0, None)
         dress(axes, size, x="Parameters of the projector", y="Macro-F1", title=f"{domain}, {setting}")
