@@ -31,13 +31,13 @@ class Placed(NamedTuple):
 class Family(ABC):
     """Exceptions of one architecture. A new family is one file with one subclass, and a line in the registry.
 
-    `model_types`: values of `config.model_type`. `kind`: how pictures enter and which way text attends.
-    `modalities`: what the processor takes besides text. `most_frames`: so many, spread evenly, are taken from a video.
-    `one_prompt`: the processor is told that all pictures are of one prompt, since it treats several otherwise than one.
-    `joined`: inputs that a batch puts one after the other along another axis than the first. `parts`: the sub-spans of `image` that only some families
-    have, out of `newline`, `base`, `hd`. `positions_from_mask`: a padded batch is given `position_ids` counted from the
-    attention mask (models with M-RoPE count for themselves). `fallback_template`: the chat template used when a
-    checkpoint has none.
+    `model_types`: values of `config.model_type`. `kind`: how pictures enter and which way text attends. `modalities`:
+    what the processor takes besides text. `most_frames`: so many, spread evenly, are taken from a video. `one_prompt`:
+    the processor is told that all pictures are of one prompt, since it treats several otherwise than one. `joined`:
+    inputs that a batch puts one after the other along another axis than the first. `parts`: the sub-spans of `image`
+    that only some families have, out of `newline`, `base`, `hd`. `positions_from_mask`: a padded batch is given
+    `position_ids` counted from the attention mask (models with M-RoPE count for themselves). `fallback_template`: the
+    chat template used when a checkpoint has none.
     """
 
     name: ClassVar[str]
