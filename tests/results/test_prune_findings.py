@@ -155,10 +155,10 @@ def test_curves_hold_every_mask_and_its_control(value):
     told = [text.get_text() for text in figure.legends[0].get_texts()]
     assert told == [
         "untouched",
+        "random weights zeroed",
         "Wanda",
         "Wanda, ffn only",
         "magnitude per row",
-        "random weights zeroed",
         "intersection of types",
         "Wanda on the random-weights twin",
     ]

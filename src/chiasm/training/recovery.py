@@ -19,10 +19,12 @@ from chiasm.models.skipping import skipping
 from chiasm.models.view import ModelView
 from chiasm.training.loop import Options, tune
 from chiasm.training.parts import Original, trainable
-from chiasm.training.settings import Setting
+from chiasm.training.settings import HIGHEST, Setting, rate_for
 
 Trained = Literal["projector", "lora"]
 _RATES = {"projector": 1e-4, "lora": 2e-4}  # for a width of 4096; `settings.rate_for` makes others of them
+# A projector that is aligned already has little way to go, and 3.2e-3 cost the embedded model answers without any plan.
+_HIGHEST = {"projector": 5e-4, "lora": HIGHEST}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +32,8 @@ class RecoverySettings:
     """What is trained, and for how long.
 
     `train`: the projector, or low-rank updates of `rank` on every linear layer of the decoder. `learning_rate` None:
-    1e-4 for the projector and 2e-4 for LoRA at width 4096, more for narrower models (`settings.rate_for`);
-    a rate that is given is taken as it is. `batch_size`: examples of one step.
+    1e-4 for the projector and 2e-4 for LoRA at width 4096, more for narrower models (`settings.rate_for`), up
+    to 5e-4 and 5e-3; a rate that is given is taken as it is. `batch_size`: examples of one step.
     """
 
     train: Trained = "projector"
@@ -53,10 +55,15 @@ class RecoverySettings:
                 f"train at the rate {self.learning_rate}", "nothing would be learned", "Give a rate above 0"
             )
 
-    @property
-    def setting(self) -> Setting:
-        """The same in the terms of the training loop."""
-        rate = _RATES[self.train] if self.learning_rate is None else self.learning_rate
+    def rate(self, width: int) -> float:
+        """The learning rate for a decoder of `width`."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return min(rate_for(_RATES[self.train], width), _HIGHEST[self.train])
+
+    def setting(self, width: int) -> Setting:
+        """The same in the terms of the training loop, whose rates are then taken as they are."""
+        rate = self.rate(width)
         if self.train == "projector":
             return Setting("recovery", ("projector",), rate, self.batch_size)
         return Setting("recovery", ("decoder",), rate, self.batch_size, rank=self.rank)
@@ -97,7 +104,8 @@ def tuned(
     result = TunedModel()
     with ExitStack() as stack:
         stack.callback(_put_back_grads, view.model, grads)
-        training = trainable(view, settings.setting)
+        setting = settings.setting(view.width)
+        training = trainable(view, setting)
         if settings.train == "lora":
             _undo_adapters(training, linears, stack, result)
         else:
@@ -105,7 +113,7 @@ def tuned(
         with torch.enable_grad(), ExitStack() as skips:
             if plan is not None:
                 skips.enter_context(skipping(view, plan, same_weights=False))
-            found = tune(training, encoded, settings.setting, _options(len(encoded), settings))
+            found = tune(training, encoded, setting, _options(len(encoded), settings))
         if found.diverged is not None:
             told = f"the loss is no number at step {found.diverged}"
             raise ChiasmError(f"train `{view.name}` with a plan", told, "Lower the learning rate")
@@ -119,7 +127,7 @@ def _options(examples: int, settings: RecoverySettings) -> Options:
     return Options(
         epochs=settings.steps / steps_an_epoch,
         batch=batch,
-        scale=None if settings.learning_rate is None else 1.0,
+        scale=1.0,
         seed=settings.seed,
     )
 

@@ -27,13 +27,13 @@ from chiasm.results.series import in_order
 
 Value = Literal["score", "perplexity"]
 
-# (mask, calibration) drawn against sparsity, in this order; the rest is in the table and the map.
+# (mask, calibration) drawn against sparsity, the control (in grey) first; the rest is in the table and the map.
 _LINES = {
+    ("random", UNCALIBRATED): "random weights zeroed",
     ("wanda", POOLED): "Wanda",
     ("wanda-centred", POOLED): "Wanda, norms about the mean",
     ("magnitude-row", UNCALIBRATED): "magnitude per row",
     ("magnitude", UNCALIBRATED): "magnitude per matrix",
-    ("random", UNCALIBRATED): "random weights zeroed",
     ("intersection", TYPES): "intersection of types",
     ("majority", TYPES): "majority of types",
     ("mean-score", TYPES): "mean score of types",
@@ -69,13 +69,14 @@ def prune_curves(
     parts = in_order(rows.filter(pl.col("mask") != DENSE), "part")
     lines = [
         (number, style, f"{label}{'' if part == 'all' else f', {part} only'}", chosen)
-        for number, ((mask, calibration), label) in enumerate(_LINES.items())
+        for number, ((mask, calibration), label) in enumerate(_LINES.items(), -1)
         for style, part in enumerate(parts)
         if (chosen := _of(rows, mask, calibration, part)).height and (not style or mask in _PARTED)
     ]
     for place, (number, style, label, chosen) in enumerate(lines):
         # Colour and marker say which mask, dashes which part of the model.
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        chance = label.startswith(_LINES["random", UNCALIBRATED])
+        colour, marker = (GREY, "x") if chance else (COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
         dash = "-" if not style else DASHES[(style - 1) % len(DASHES)]
         dodge = 0.5 * (place - (len(lines) - 1) / 2)
         for pattern in in_order(chosen, "pattern"):
