@@ -1,8 +1,8 @@
 """Whether skipped operations are saved time: prefill and generation under plans beside the plain model's, in turn.
 
-`python -m bench.skip` takes 25 minutes of CPU time (`--generations 1 --repeats 3`: 10). `--device cuda --shape llava-1.5-7b --dtype bfloat16`
-measures at the published size. What plans lose cannot be told from the random weights here: `--losses RUN` puts the
-plans of a run of `chiasm skip` beside them.
+`python -m bench.skip` takes 25 minutes of CPU time (`--repeats 3 --generations 1`: 10). `--device cuda --shape
+llava-1.5-7b --dtype bfloat16` measures at the published size. What plans lose cannot be told from the random weights
+here: `--losses RUN` puts the plans of a run of `chiasm skip` beside them.
 """
 
 import json
