@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-all lint bench docs train-tiny clean
+.PHONY: setup demo test test-all lint bench docs certify certify-lowest train-tiny clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,18 @@ bench: setup
 	$(BIN)/python -m bench.flow
 
 docs: setup
+	$(BIN)/python docs/generate.py
+
+# What the suite finds on every family goes to src/chiasm/models/families/certified.json, and from there into the docs.
+certify: setup
+	$(BIN)/python -m tests.support.certify
+	$(BIN)/python docs/generate.py
+
+# The same on the lowest version of transformers that pyproject.toml allows (another: make certify-lowest LOWEST=5.x.y).
+LOWEST ?= $(shell sed -n 's/.*"transformers>=\(.*\)",/\1/p' pyproject.toml)
+certify-lowest: setup
+	$(BIN)/python -m pip install --quiet --target $(VENV)/lowest --upgrade --no-deps "transformers==$(LOWEST)"
+	PYTHONPATH=$(VENV)/lowest $(BIN)/python -m tests.support.certify
 	$(BIN)/python docs/generate.py
 
 train-tiny: setup

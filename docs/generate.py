@@ -1,23 +1,43 @@
 """Writes the reference pages that are made from the code: `make docs`.
 
-docs/reference/commands.md from the command line's own help, docs/reference/tables.md from the schemas of the tables.
-A test compares both with what this file would write, so that neither page can fall behind.
+docs/reference/commands.md from the command line's own help, docs/reference/tables.md from the schemas of the tables,
+docs/support.md from what the conformance suite found of every family. A test compares them with what this file would
+write, so that no page can fall behind.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from chiasm.cli.main import app
 from chiasm.core.schema import TableSchema
+from chiasm.models.conformance.certify import ALLOWED, LEAST_LAYERS
+from chiasm.models.support import CAPABILITIES, Supported, supported
 from chiasm.results.schemas import SCHEMAS
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
 _COMMANDS = "# Commands\n\nMade from `chiasm --help` by `make docs`.\n\n"
 _TABLES = """# Tables
 
 Every run writes Parquet files under `tables/`. Titles, units and descriptions below are kept in the files' metadata
 too. Columns may be added by later versions; none is renamed. Made from the schemas by `make docs`.
+"""
+
+
+_SUPPORT = f"""# Which models are supported
+
+Made by `make docs` from what `make certify` found. A family is certified when every law of `chiasm check` that applies
+to it holds on a model of its real class and its real processor, with random weights, at least {LEAST_LAYERS} layers,
+in float64 (log-probabilities equal to {ALLOWED:g}), left padding and two inputs in the batch. Random weights show that
+the numbers are computed right, not that they mean something for a trained model: run `chiasm check` on yours.
+
+A model of a family that is not listed is tried by the suite when it is loaded, and taken if the generic rules answer
+every law.
+
+The lowest version of transformers is the one that pyproject.toml names; `make certify-lowest` runs the suite on it, and
+on any other with `LOWEST=5.x.y`. Tried below it: on 5.10.2 processors do not tell where they wrote placeholders out, so
+no example can be encoded; on 5.18.0 LLaVA obeys all 17 laws that apply in float32 (differences below 2e-4), while the
+float64 run stops with a mix of dtypes, so nothing is certified there.
 """
 
 
@@ -41,17 +61,56 @@ def _table(schema: TableSchema) -> str:
     return "\n".join(lines) + "\n"
 
 
+def support(families: Sequence[Supported]) -> str:
+    """Family x capability x version of transformers, a reason below for everything that is not a yes."""
+    reasons: dict[str, int] = {}
+
+    def cell(said: str) -> str:
+        mark, _, why = said.partition(": ")
+        return mark if not why else f"{mark} [{reasons.setdefault(why, len(reasons) + 1)}]"
+
+    names = ["family", "takes", "transformers", *CAPABILITIES]
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    rows = [one.row() for one in families]
+    for row in rows:
+        for version, can in row["transformers"].items():
+            cells = [f"`{row['family']}`", ", ".join(row["takes"]), version, *map(cell, can.values())]
+            lines.append(f"| {' | '.join(cells)} |")
+    listed = ["| family | kind | `model_type` | certified |", "|---|---|---|---|"]
+    for row in rows:
+        types = ", ".join(f"`{kind}`" for kind in row["model_types"])
+        listed.append(f"| `{row['family']}` | {row['kind']} | {types} | {row['reason'] or 'yes'} |")
+    rests = [f"- **{name}**: {'; '.join(laws)}" for name, laws in CAPABILITIES.items()]
+    return "\n".join(
+        [
+            _SUPPORT,
+            *listed,
+            "\n## What was tried, on which version\n",
+            *lines,
+            "",
+            *(f"{number}. {why}" for why, number in reasons.items()),
+            "\n## What each column rests on\n",
+            *rests,
+            "",
+        ]
+    )
+
+
 def pages() -> dict[str, str]:
-    """Every generated page by file name."""
-    return {"commands.md": commands(), "tables.md": tables(SCHEMAS.values())}
+    """Every generated page by its path under docs/."""
+    return {
+        "reference/commands.md": commands(),
+        "reference/tables.md": tables(SCHEMAS.values()),
+        "support.md": support(supported()),
+    }
 
 
 def main(arguments: list[str]) -> int:
     """Writes the pages, or with `--check` says which are not current and ends with 1."""
     checking, stale = arguments == ["--check"], []
-    REFERENCE.mkdir(exist_ok=True)
+    (DOCS / "reference").mkdir(exist_ok=True)
     for name, text in pages().items():
-        page = REFERENCE / name
+        page = DOCS / name
         if not checking:
             page.write_text(text)
         elif not page.exists() or page.read_text() != text:

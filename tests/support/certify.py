@@ -36,8 +36,9 @@ def main(arguments: list[str]) -> int:
         ok, reason = certified(family, found)
         bad += not ok
         print(f"{'ok' if ok else 'NO':<3} {name:<20} {time.perf_counter() - started:5.1f} s  {reason}", flush=True)
-    if not checking:
-        write({name: found[name] for name in found if name in EVERY})
+        if not checking:
+            # After each, so that a run that is stopped keeps what it found.
+            write({name: found[name] for name in found if name in EVERY})
     return int(checking and bad > 0)
 
 
