@@ -44,3 +44,11 @@ def test_a_cut_of_the_picture_acts_in_the_layers_that_attend_to_it(tmp_path):
     run = flow("mllama", tmp_path, cuts=["image->question", "question->last"], window=1)
     layers = {cut: set(rows["layer"]) for (cut,), rows in run.table("effects").group_by("cut")}
     assert layers == {"image->question": {0, 1, 2, 3}, "question->last": {0, 2}}
+
+
+def test_parts_of_a_picture_are_refused_where_its_tokens_look_at_all_of_it(tmp_path):
+    run = flow("blip_2", tmp_path, cuts=["image.object->last", "image.other->last", "image->last"], window=2)
+    assert set(run.table("effects")["cut"]) == {"image->last"}
+    reasons = {item["reason"] for item in run.directory.skipped()}
+    assert len(reasons) == 2
+    assert all("look at the picture as a whole" in reason for reason in reasons)

@@ -24,6 +24,11 @@ class ImageLayout(NamedTuple):
     width: int
     height: int
 
+    @property
+    def looks(self) -> bool:
+        """Whether any token looks at a part of the picture; queries read all of it."""
+        return bool(np.isfinite(self.rects).all(axis=-1).any())
+
 
 ROW_INPUTS: Final = frozenset(
     {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "position_ids", "cross_attention_mask"}

@@ -78,11 +78,13 @@ def image_parts(
     if layouts:
         first = layouts[0]
         under[: len(first.positions)] = touched(first.rects, example.boxes, first.width, first.height, overlap)
+    # Queries read a picture as a whole: which of them are about an object cannot be told.
+    placed = np.concatenate([np.empty(0, dtype=bool), *(np.full(len(o.rects), o.looks) for o in layouts)])
     own = {"newline": newline, "base": (tile == "base") & ~newline, "hd": (tile == "hd") & ~newline}
     return {
         **{f"image[{i}]": layout.positions for i, layout in enumerate(layouts)},
         "image.object": positions[under],
-        "image.other": positions[~under & ~newline],
+        "image.other": positions[~under & ~newline & placed],
         **{f"image.{name}": positions[own[name]] for name in family.parts},
     }
 

@@ -87,7 +87,10 @@ def plan(
             if acting:
                 planned += _route(spec, route, acting, example, encoded, causal)
         except EmptySpanError as error:
-            skipped.append((example.id, f"{route.text}: {error}"))
+            reason = f"{route.text}: {error}"
+            if "image.o" in route.text and encoded.layouts and not any(layout.looks for layout in encoded.layouts):
+                reason += ", since this model's image tokens look at the picture as a whole"
+            skipped.append((example.id, reason))
     if not any(one.table == "effects" for one in planned):
         raise ExampleError("; ".join(dict.fromkeys(reason for _, reason in skipped)))
     if noisy:
