@@ -55,6 +55,7 @@ def tower_features(view: ModelView, batches: Iterable[Sequence[Tensor]], path: P
 
     They are kept in `path` in float32: 2.4 GB per thousand pictures of LLaVA-1.5's.
     """
+    assert view.vision_tower is not None, "a model without one is not `reusable`"
     file: Any = None
     pooled, layer, start = [], view.config.vision_feature_layer, 0
     for pixels in batches:
