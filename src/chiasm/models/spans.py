@@ -4,9 +4,9 @@ The rules, which the results of a study depend on:
 
 - A token belongs to the question when its characters overlap the question's. Where a tokenizer joins the question's
   last character with the newline after it (Qwen2 writes `?\\n` as one token), that token is the question's.
-- `prefix` is what comes before both the first perceptual token and the question; `suffix` what comes after both, that is
-  the newline after the question (where it is a token of its own), the instruction, the end of the user's turn and the
-  start of the model's. What lies between (newlines, role tokens, marks around images, text between two images) is
+- `prefix` is what comes before both the first perceptual token and the question; `suffix` what comes after both, that
+  is the newline after the question (where it is a token of its own), the instruction, the end of the user's turn and
+  the start of the model's. What lies between (newlines, role tokens, marks around images, text between two images) is
   `between`. `last` is the final prompt token, whatever it is.
 - `image` holds every token that stands for a picture, newline tokens included; `video` and `audio` likewise. Marks
   around them (`<|vision_start|>`, time stamps between frames) are not part of them.
@@ -42,7 +42,8 @@ def partition(
 ) -> dict[str, np.ndarray]:
     """The top-level spans of a prompt of `length` tokens: disjoint, and together all of it.
 
-    `perceived`: the positions of what the model can see and hear, by kind. `anchor`: the position where the question stands, or would stand were it not empty.
+    `perceived`: the positions of what the model can see and hear, by kind. `anchor`: the position where the question
+    stands, or would stand were it not empty.
     """
     everything = np.arange(length)
     last = everything[-1:]
