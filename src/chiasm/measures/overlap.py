@@ -18,6 +18,8 @@ from chiasm.models.pruning.masks import dropped, overlap
 from chiasm.models.pruning.scores import magnitude_scores, ranks, wanda_scores
 
 SPARSITIES = (0.3, 0.5, 0.7)
+SHUFFLES = 4
+"""How many seeded shuffles of the second span's norms `null_permuted` is the mean of."""
 
 
 class Overlap(Measure):
@@ -27,8 +29,9 @@ class Overlap(Measure):
     zero the least |W| x norm of each output row; at most `rows` rows of a matrix, drawn by the seed, are compared.
     Overlap alone proves little, since both masks rest on the same weights, so three nulls stand beside it: independent
     random masks (expected, k / (2 - k) for a kept share k), the mean overlap of either mask with that of |W| alone,
-    and the overlap when the second span's norms are shuffled over the inputs. `ceiling` is what the same span gives
-    when its norms come from either half of the examples: more overlap than that cannot be seen.
+    and the overlap when the second span's norms are shuffled over the inputs (mean of four seeded shuffles). `ceiling`
+    is what the same span gives when its norms come from either half of the examples. It is a reference, no bound:
+    halves have noisier norms than the whole sets behind `iou`, and spans differ in tokens, so `iou` may exceed it.
 
     `task_of` (example to task) adds the table `overlap_tasks`: a span between tasks, and two spans within one.
 
@@ -134,7 +137,7 @@ class _Masks:
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         chosen = np.sort(rng.permutation(linear.weight.shape[0])[:rows])
         self.weight = linear.weight.detach()[torch.from_numpy(chosen).to(linear.weight.device)]
-        self.shuffle = rng.permutation(linear.weight.shape[1])
+        self.shuffles = [rng.permutation(linear.weight.shape[1]) for _ in range(SHUFFLES)]
         self.magnitude = _masks(magnitude_scores(self.weight))
         self._known: dict[str, list[Bool[Tensor, "O I"]]] = {}
 
@@ -146,7 +149,10 @@ class _Masks:
         about = {"a": a, "b": b, "layer": int(self.layer), "matrix": self.matrix}
         about |= {"tokens_a": int(in_a[-1]), "tokens_b": int(in_b[-1])}
         mine, theirs = self._of(a, in_a), self._of(b, in_b)
-        permuted = self._of(f"{b}/shuffled", np.append(in_b[:-1][self.shuffle], 1))
+        permuted = [
+            self._of(f"{b}/shuffled/{draw}", np.append(in_b[:-1][shuffle], 1))
+            for draw, shuffle in enumerate(self.shuffles)
+        ]
         ceilings = [self._ceiling(name, halves) for name, halves in ((a, of_a), (b, of_b)) if len(halves) == 2]
         return [
             about
@@ -155,7 +161,7 @@ class _Masks:
                 "iou": overlap(mine[k], theirs[k]),
                 "null_random": random_overlap(mine[k]),
                 "null_magnitude": (overlap(mine[k], self.magnitude[k]) + overlap(theirs[k], self.magnitude[k])) / 2,
-                "null_permuted": overlap(mine[k], permuted[k]),
+                "null_permuted": float(np.mean([overlap(mine[k], masks[k]) for masks in permuted])),
                 "ceiling": float(np.mean([ceiling[k] for ceiling in ceilings])) if ceilings else None,
             }
             for k, sparsity in enumerate(SPARSITIES)

@@ -65,7 +65,7 @@ SIMILARITY = TableSchema(
         Column("layer", "int", "Layer", "", "Hidden state at the tap residual, else the 0-based block."),
         Column("tap", "string", "Tap", "", "Where in the block: residual, norm1, attention, ..., down."),
         Column("mode", "string", "Mode", "", "avg: cosine of mean tokens; else a statistic of the token cosines."),
-        Column("paired", "bool", "Paired", "", "Both spans of one example, or all pairs of different examples."),
+        Column("paired", "bool", "Paired", "", "Both spans of one example, or of two, which may show one picture."),
         Column("variant", "string", "Variant", "", "raw, centred by each span's own mean, or no_outliers."),
         _MEAN,
         _LOW,
@@ -167,11 +167,17 @@ OVERLAP = TableSchema(
         Column("iou", "float", "Overlap", "", "Intersection over union of the weights kept by Wanda on either span."),
         Column("null_random", "float", "Random masks", "", "Expected of two independent random masks."),
         Column("null_magnitude", "float", "Magnitude", "", "Mean overlap of either mask with that of magnitude alone."),
-        Column("null_permuted", "float", "Permuted norms", "", "Overlap when the second span's norms are shuffled."),
+        Column(
+            "null_permuted",
+            "float",
+            "Permuted norms",
+            "",
+            "Overlap when the second span's norms are shuffled, mean of four.",
+        ),
         Column("tokens_a", "int", "Tokens, first", "", "How many tokens the first span's norms rest on."),
         Column("tokens_b", "int", "Tokens, second", "", "How many tokens the second span's norms rest on."),
         Column(
-            "ceiling", "float", "Ceiling", "", "Mean overlap of a span with itself, norms from halves.", nullable=True
+            "ceiling", "float", "Ceiling", "", "A span with itself, norms from halves; may be exceeded.", nullable=True
         ),
     ),
 )
