@@ -55,7 +55,7 @@ class InsideStudy:
             groups[SCENES] = [view.encode(replace(one, question="?", boxes=()), instruction="") for one in self.scenes]
         found, _ = neuron_rows(view, asked, groups, NeuronOptions(seed=self.spec.seed), domain.name)
         told = with_about(frames | found | {"concepts": self._concepts(view, domain)}, about)
-        if self.scenes and about["setting"] == _UNTUNED and domain is self.domains[0]:
+        if self.scenes and about["setting"] == _UNTUNED and domain.name == self.domains[0].name:
             said, _ = asked_of(view, self.scenes, instruction=DEFAULT_INSTRUCTION, right=True)
             if said:
                 more, _ = attributed(view, said, background_of(view, self.scenes), options)
