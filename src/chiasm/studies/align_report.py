@@ -51,15 +51,18 @@ class AlignReporter(Reporter):
             told = f"{_CONES} {self._counted('similarity')}{beside}"
             drawn["similarity"] = Drawing(partial(likeness.similarity_curves, rows, controls), partial(str, told))
             if self.spec["inside"] and rows["paired"].any():
-                drawn["inside"] = Drawing(partial(likeness.inside_curves, rows), partial(str, _INSIDE))
+                drawn["inside"] = Drawing(partial(likeness.inside_curves, rows, controls), partial(str, _INSIDE))
         for a, b in [] if "overlap" not in there else dict.fromkeys(there["overlap"].select("a", "b").iter_rows()):
             rows = there["overlap"].filter((pl.col("a") == a) & (pl.col("b") == b))
             name = "overlap" if not drawn.get("overlap") else f"overlap-{a}-{b}"
             released = there.get("overlap_released")
             if released is not None:
                 released = released.filter((pl.col("a") == a) & (pl.col("b") == b))
+            others = there.get("overlap_controls")
+            if others is not None:
+                others = others.filter((pl.col("a") == a) & (pl.col("b") == b))
             drawn[name] = Drawing(
-                partial(likeness.overlap_curves, rows, released), partial(str, f"{_OVERLAP} {a} and {b}.")
+                partial(likeness.overlap_curves, rows, released, others), partial(str, f"{_OVERLAP} {a} and {b}.")
             )
         if "vocabulary" in there:
             told = f"{_WORDS} {self._counted('vocabulary')} {_CONTROLLED if controls is not None else _BARE}"
@@ -132,12 +135,12 @@ _CONES = (
 _INSIDE = (
     "Cosine of the mean tokens of two spans of one example in the residual stream and at the taps inside each block: "
     "after the first norm, after attention, after its addition, after the second norm, the gated product, and the last "
-    "projection. No control is drawn."
+    "projection. Dashed: where there are controls, random weights, or else the first of them."
 )
 _OVERLAP = (
     "Intersection over union of the weights that Wanda keeps for either span, by layer; bands reach from the least to "
     "the largest matrix. Dashed: what magnitude alone, shuffled input norms and random masks give; the ceiling is one "
-    "span with itself, norms from halves of the examples. Spans:"
+    "span with itself, norms from halves of the examples, and may be exceeded. Blue dashes: the controls. Spans:"
 )
 _WORDS = "What hidden states say through the output head: entropy of single tokens, divergence of mean distributions."
 _NEAREST = (
@@ -150,7 +153,7 @@ _SHAPE = (
 )
 _TASKS = (
     "Overlap of the half of the weights that Wanda keeps, between question types and between spans within each, mean "
-    "over all matrices. Right: the control, shuffled norms."
+    "over all matrices, beside the three nulls. No interval: matrices are no sample."
 )
 _MAP = {
     "tsne": (

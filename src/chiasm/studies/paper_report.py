@@ -147,7 +147,7 @@ _THIRTEEN = (
 _MASKS = "Paper's Figure 22. Overlap of the half of the weights that Wanda keeps, mean over all matrices."
 _TASKS = "Paper's Figure 22, by task: the same between question types and between spans within each, of"
 _LAYERS = "Paper's Figure 22 by layer and kind of matrix."
-_NULL = "Right: the control, what one mask has in common with that of shuffled norms."
+_NULL = "Beside it the three nulls: shuffled norms of the second span, magnitude alone, and random masks."
 _NULLS = (
     "Nulls: shuffled norms, magnitude alone, random masks; the ceiling is what one span's two halves have in common."
 )

@@ -71,13 +71,17 @@ def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None, 
     return figure
 
 
-def inside_curves(rows: pl.DataFrame, *, width: Width = "page") -> Figure:
-    """Cosine of the mean tokens of two different spans of one example at every tap of the block, against depth."""
+def inside_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+    """Cosine of the mean tokens of two different spans of one example at every tap of the block, against depth.
+
+    Dashed: the twin, else the first control, at every tap in the tap's colour.
+    """
     size = SIZES[width]
     rows = rows.filter((pl.col("mode") == "avg") & pl.col("paired"))
     a, b = rows.select("a", "b").row(0)
     rows = rows.filter((pl.col("a") == a) & (pl.col("b") == b))
     variants = [v for v in ("raw", "centred") if v in set(rows["variant"])]
+    beside, name = _one_control(controls, (pl.col("mode") == "avg") & pl.col("paired") & _kind(a, b, True))
     figure = new_figure(width, 2.6)
     panels = figure.subplots(1, len(variants), sharey=True, squeeze=False)[0]
     handles: list[Line2D] = []
@@ -85,20 +89,33 @@ def inside_curves(rows: pl.DataFrame, *, width: Width = "page") -> Figure:
     for variant, axes in zip(variants, panels, strict=True):
         lines = []
         for index, tap in enumerate(in_order(rows, "tap")):
-            own = table_curve(rows.filter((pl.col("tap") == tap) & (pl.col("variant") == variant)))
+            same = (pl.col("tap") == tap) & (pl.col("variant") == variant)
+            own = table_curve(rows.filter(same))
             lines.append(draw(axes, own, index, size, tap.replace("_", " ")))
             ns.append(own.n)
+            if beside is not None and (control := beside.filter(same)).height:
+                draw_control(axes, table_curve(control), COLOURS[index % len(COLOURS)], 0, size)
         handles = handles or lines
         axes.axhline(0, color=INK, linewidth=0.7, zorder=1)
         layer_axis(axes, int(rows["layer"].max() or 0), size.inches / len(variants))
         y = f"Cosine of {a} and {b}" if variant == variants[0] else ""
         dress(axes, size, x="Block (residual: hidden state)", y=y, title=_VARIANTS[variant])
+    handles += [control_key(f"control: {CONTROL_NAMES.get(name, name)}", 0, size)] if name else []
     legend_below(figure, handles, size, f"{INTERVAL}, {counted(ns)}")
     return figure
 
 
-def overlap_curves(rows: pl.DataFrame, released: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
-    """Overlap of the masks of two spans by layer, mean over matrices, with its nulls; one panel per sparsity."""
+def overlap_curves(
+    rows: pl.DataFrame,
+    released: pl.DataFrame | None = None,
+    controls: pl.DataFrame | None = None,
+    *,
+    width: Width = "page",
+) -> Figure:
+    """Overlap of the masks of two spans by layer, mean over matrices, with its nulls; one panel per sparsity.
+
+    `controls`: the same of the twin and of random tokens, drawn as lines of their own.
+    """
     size = SIZES[width]
     sparsities = in_order(rows, "sparsity")
     figure = new_figure(width, 2.3)
@@ -118,13 +135,20 @@ def overlap_curves(rows: pl.DataFrame, released: pl.DataFrame | None = None, *, 
         if released is not None:
             beside = released.filter(pl.col("sparsity") == sparsity)
             lines.append(draw(axes, _over_matrices(beside, "iou"), 1, size, "as released: padding counted"))
+        for k, name in enumerate([] if controls is None else in_order(controls, "control")):
+            assert controls is not None
+            beside = controls.filter((pl.col("sparsity") == sparsity) & (pl.col("control") == name))
+            if beside.height:
+                dash = len(_NULLS) + k
+                draw_control(axes, _over_matrices(beside, "iou"), COLOURS[0], dash, size)
+                lines.append(control_key(f"control: {CONTROL_NAMES.get(name, name)}", dash, size))
         handles = handles or lines
         axes.set_ylim(0, 1)
         layer_axis(axes, int(rows["layer"].max() or 0), size.inches / len(sparsities))
         y = "Overlap of kept weights (IoU)" if sparsity == sparsities[0] else ""
         dress(axes, size, x="Layer", y=y, title=f"{100 * sparsity:.0f} % left out")
     tokens = f"{rows['tokens_a'].max():,} and {rows['tokens_b'].max():,} tokens"
-    legend_below(figure, handles, size, f"mean, least and largest over matrices; norms from {tokens}")
+    legend_below(figure, handles, size, f"bands: least to largest matrix, no interval; norms from {tokens}")
     return figure
 
 
@@ -200,6 +224,15 @@ def _over_matrices(rows: pl.DataFrame, column: str) -> Curve:
     by = by.sort("layer")
     bounds = (by[name].to_numpy() for name in ("mean", "low", "high"))
     return Curve(by["layer"].to_numpy().astype(float), *bounds, n=int(by["n"].min() or 0))
+
+
+def _one_control(controls: pl.DataFrame | None, chosen: pl.Expr) -> tuple[pl.DataFrame | None, str]:
+    """Rows of the twin, else of the first control there is, and its name: all of them at seven taps hide each other."""
+    names = [] if controls is None else in_order(controls, "control")
+    if controls is None or not names:
+        return None, ""
+    name = "twin" if "twin" in names else str(names[0])
+    return controls.filter(chosen & (pl.col("control") == name)), name
 
 
 def _kind(a: str, b: str, paired: bool) -> pl.Expr:

@@ -154,24 +154,35 @@ def _told(group: str, rows: pl.DataFrame) -> str:
     return f"{group}: n = {n}{few};\nSpearman {found.spearman:.2f}, p = {found.p:.2g}"
 
 
+_NUMBERED = 8
+"""Up to so many spans the overlaps are written into the cells; the colour bar tells them beyond."""
+
+
 def twenty_two(rows: pl.DataFrame, sparsity: float = 0.5, *, width: Width = "page") -> Figure:
-    """Overlap of masks, mean over matrices and layers, of every two spans (left); with shuffled norms (right)."""
+    """Overlap of masks, mean over matrices and layers, of every two spans, beside the three nulls.
+
+    Numbers stand in the cells while there are few enough spans to read them; no interval, matrices are all there are.
+    """
     size = SIZES[width]
     rows = rows.filter(pl.col("sparsity") == sparsity)
     names = list(dict.fromkeys([*in_order(rows, "a"), *in_order(rows, "b")]))
-    figure = new_figure(width, 0.9 + 0.3 * len(names))
-    panels = figure.subplots(1, 2, sharey=True)
+    drawn = (
+        ("iou", "masks of either"),
+        ("null_permuted", "null: shuffled norms"),
+        ("null_magnitude", "null: magnitude alone"),
+        ("null_random", "null: random masks"),
+    )
+    figure = new_figure(width, 1.6 + 0.46 * max(4, len(names)))
+    panels = figure.subplots(2, 2, sharex=True, sharey=True).flatten()
     image = None
-    for axes, (column, title) in zip(
-        panels, (("iou", "masks of either"), ("null_permuted", "null: shuffled norms")), strict=True
-    ):
+    for axes, (column, title) in zip(panels, drawn, strict=True):
         found = np.full((len(names), len(names)), np.nan)
         for row in rows.group_by("a", "b").agg(pl.col(column).mean(), pl.col("ceiling").mean()).iter_rows(named=True):
             i, j = names.index(row["a"]), names.index(row["b"])
             found[i, j] = found[j, i] = row[column]
         image = axes.imshow(found, vmin=0.33, vmax=1, cmap="cividis")
         for (i, j), value in np.ndenumerate(found):
-            if not np.isnan(value):
+            if not np.isnan(value) and len(names) <= _NUMBERED:
                 axes.text(
                     j,
                     i,
@@ -188,7 +199,9 @@ def twenty_two(rows: pl.DataFrame, sparsity: float = 0.5, *, width: Width = "pag
     assert image is not None
     bar = figure.colorbar(image, ax=list(panels), shrink=0.8)
     bar.ax.tick_params(labelsize=size.text - 1)
-    bar.set_label("IoU", fontsize=size.text, color=INK)
+    fewest = min(int(rows["tokens_a"].min() or 0), int(rows["tokens_b"].min() or 0))
+    counted = rows.select("layer", "matrix").n_unique()
+    bar.set_label(f"IoU, mean over n = {counted} matrices; norms from {fewest:,} tokens at least", fontsize=size.text)
     return figure
 
 
