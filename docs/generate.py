@@ -36,7 +36,7 @@ every law.
 
 The lowest version of transformers is the one that pyproject.toml names; `make certify-lowest` runs the suite on it, and
 on any other with `LOWEST=5.x.y`. Tried below it: on 5.10.2 processors do not tell where they wrote placeholders out, so
-no example can be encoded; on 5.18.0 LLaVA obeys all 17 laws that apply in float32 (differences below 2e-4), while the
+no example can be encoded; on 5.18.0 LLaVA and LLaVA-NeXT obey all 17 laws that apply in float32 (to 2e-4), while the
 float64 run stops with a mix of dtypes, so nothing is certified there.
 """
 
