@@ -127,6 +127,9 @@ def test_every_model_has_a_control_of_its_own_shape_and_a_world():
     """A random twin with another projector or encoder would be a control of something else."""
     for name in (name for name in names() if twin(name) is not None):
         control = twin(name)
-        assert MODELS[control].kind == MODELS[name].kind and untrained(control) and world(control) == world(name)
-    assert twin("tiny@tower") is None and twin(RANDOM) is None
+        assert MODELS[control].kind == MODELS[name].kind
+        assert untrained(control)
+        assert world(control) == world(name)
+    assert twin("tiny@tower") is None
+    assert twin(RANDOM) is None
     assert {twin(name) for name in ("tiny", "tiny@mae", "tiny@video")} == {RANDOM, "tiny-random@video"}

@@ -49,6 +49,7 @@ class LlavaNext(Family):
 
 
 def grid(canvas: Canvas, side: int) -> np.ndarray:
+    """rows x columns x 4: the patches of a canvas that whole patches fill."""
     return canvas.cells(side, rows=canvas.height // side, columns=canvas.width // side)
 
 

@@ -8,7 +8,8 @@ from chiasm.models.families.base import Family, part
 
 # As the processor itself writes it where a checkpoint has none.
 CHATML_AUDIO = (
-    "{% set heard = namespace(count=0) %}{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
+    "{% set heard = namespace(count=0) %}{% for message in messages %}"
+    "{% if loop.first and message['role'] != 'system' %}"
     "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
     "{{ '<|im_start|>' + message['role'] + '\n' }}{% for part in message['content'] %}"
     "{% if part['type'] == 'audio' %}{% set heard.count = heard.count + 1 %}"
