@@ -78,7 +78,9 @@ class LabelScorer:
         made = extended(inputs, tokens, self.view.family)
         spans = type(prompt.spans)(prompt.length + len(tokens), dict(prompt.spans))
         moved = {key: value.to(self.view.device) for key, value in made.items()}
-        return Encoded(prompt.example_id, moved, spans, prompt.text, prompt.images, prompt.layouts, frames=prompt.frames)
+        return Encoded(
+            prompt.example_id, moved, spans, prompt.text, prompt.images, prompt.layouts, frames=prompt.frames
+        )
 
     def _summed(self, rows: Float[Tensor, "B F N"]) -> Float[Tensor, "B C"]:
         found, start = [], 0
