@@ -3,7 +3,7 @@
 Legend: n patches. Rectangles are (x0, y0, x1, y1) in pixels, x to the right, y down, half-open.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +33,13 @@ class Canvas:
             (self.scale[0] * fx, self.scale[1] * fy),
             (self.offset[0] * fx, self.offset[1] * fy),
         )
+
+    def fit(self, width: int, height: int, whole: Callable[[float], int]) -> "Canvas":
+        """As large as `width` x `height` allows with its shape kept; `whole` makes pixels of the other side."""
+        across, down = width / self.width, height / self.height
+        if across < down:
+            return self.resize(width, min(whole(self.height * across), height))
+        return self.resize(min(whole(self.width * down), width), height)
 
     def frame(self, left: int, top: int, width: int, height: int) -> "Canvas":
         """The rectangle that starts at (`left`, `top`): a crop, or padding where it reaches outside."""

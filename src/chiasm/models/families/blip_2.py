@@ -11,14 +11,7 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.grids import placeless_layout
-
-# The prompt of Li et al. 2023 for questions.
-ASK = (
-    "{% for message in messages %}{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}"
-    "{% endfor %}{% if message['role'] == 'user' %}{{ 'Question: ' }}{% endif %}"
-    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
-    "{% if message['role'] == 'user' %}{{ ' Answer:' }}{% endif %}{% endfor %}"
-)
+from chiasm.models.families.templates import ASK
 
 
 class Blip2(Family):

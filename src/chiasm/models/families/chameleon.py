@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.clip_steps import prepared
-from chiasm.models.families.grids import grid_layout
-from chiasm.models.families.paligemma import PLAIN
-from chiasm.models.geometry import Canvas
+from chiasm.models.families.grids import grid_layout, shown
+from chiasm.models.families.templates import PLAIN
 
 
 class Chameleon(Family):
@@ -25,8 +24,7 @@ class Chameleon(Family):
     layers_return_tuples = True
 
     def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-        canvas = prepared(Canvas(image.width, image.height), processor.image_processor)
-        return grid_layout(image, processor.image_token_id, canvas)
+        return grid_layout(image, processor.image_token_id, prepared(shown(image), processor.image_processor))
 
     def tower(self, model: nn.Module, modality: str) -> nn.Module:
         return part(model, "vqmodel").encoder

@@ -10,14 +10,7 @@ from chiasm.core.errors import ExampleError
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.grids import square_layout
-
-GEMMA = (
-    "{{ '<bos>' }}{% for message in messages %}"
-    "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' }}"
-    "{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<start_of_image>' }}"
-    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{{ '<end_of_turn>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
-)
+from chiasm.models.families.templates import turns
 
 
 class Gemma3(Family):
@@ -26,7 +19,9 @@ class Gemma3(Family):
     name = "gemma3"
     model_types = ("gemma3",)
     kind = "projector, bidirectional image blocks, sliding windows"
-    fallback_template = GEMMA
+    fallback_template = turns(
+        "<start_of_turn>ROLE\n", "<end_of_turn>\n", "'<start_of_image>'", before="<bos>", answer="model"
+    )
     causal = False
 
     def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:

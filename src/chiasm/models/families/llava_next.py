@@ -1,5 +1,6 @@
 """LLaVA-NeXT (1.6): a view of the whole picture, then tiles at high resolution, a newline token after each row."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +9,11 @@ from torch import nn
 from transformers.image_processing_utils import select_best_resolution
 
 from chiasm.models.encoded import ImageLayout
-from chiasm.models.families.base import Family, Placed, check_count, part
+from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.clip_steps import prepared
-from chiasm.models.families.llava import VICUNA, with_class_token
+from chiasm.models.families.grids import laid_out, shown
+from chiasm.models.families.llava import with_class_token
+from chiasm.models.families.templates import VICUNA
 from chiasm.models.geometry import Canvas
 
 
@@ -25,7 +28,7 @@ class LlavaNext(Family):
 
     def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         steps, side = processor.image_processor, config.vision_config.patch_size
-        whole = Canvas(image.width, image.height)
+        whole = shown(image)
         edge = (steps.size.width, steps.size.height) if steps.size.height else (steps.size.shortest_edge,) * 2
         base = grid(prepared(whole.resize(*edge), steps), side).reshape(-1, 4)
         fine = self.shrunk(_unpadded(_tiles(whole, steps, side), image.width, image.height), processor, config)
@@ -33,12 +36,10 @@ class LlavaNext(Family):
         # Each row of patches, left to right, and its newline.
         lines = np.concatenate([fine, np.full((rows, 1, 4), np.nan)], axis=1).reshape(-1, 4)
         base = with_class_token(base, len(image.positions) - len(lines))
-        check_count(image, len(base) + len(lines), f"{len(base)} base and {rows} x ({columns} + newline) tokens")
         newline = np.zeros(len(base) + len(lines), dtype=bool)
         newline[len(base) + columns :: columns + 1] = True
-        tile = np.array(["base"] * len(base) + ["hd"] * len(lines))
-        rects = np.concatenate([base, lines])
-        return ImageLayout(image.positions, rects, tile, newline, image.width, image.height)
+        how = f"{len(base)} base and {rows} x ({columns} + newline) tokens"
+        return laid_out(image, {"base": base, "hd": lines}, how, newline=newline)
 
     def shrunk(self, grid: np.ndarray, processor: Any, config: Any) -> np.ndarray:
         """The rows x columns x 4 patches of all tiles as the model keeps them."""
@@ -56,11 +57,7 @@ def grid(canvas: Canvas, side: int) -> np.ndarray:
 def _tiles(whole: Canvas, steps: Any, side: int) -> np.ndarray:
     """rows x columns x 4: the patches of all tiles, put together as one picture."""
     height, width = select_best_resolution((whole.height, whole.width), steps.image_grid_pinpoints)
-    across, down = width / whole.width, height / whole.height
-    if across < down:
-        fitted = whole.resize(width, min(int(np.ceil(whole.height * across)), height))
-    else:
-        fitted = whole.resize(min(int(np.ceil(whole.width * down)), width), height)
+    fitted = whole.fit(width, height, math.ceil)
     padded = fitted.frame(-((width - fitted.width) // 2), -((height - fitted.height) // 2), width, height)
     tile = (steps.crop_size and steps.crop_size.height) or steps.size.height or steps.size.shortest_edge
     return np.concatenate(

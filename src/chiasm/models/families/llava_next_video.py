@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from chiasm.models.encoded import ImageLayout
-from chiasm.models.families.base import Placed, check_count
+from chiasm.models.families.base import Placed
 from chiasm.models.families.clip_steps import prepared
+from chiasm.models.families.grids import each_frame, shown
 from chiasm.models.families.llava_next import LlavaNext
-from chiasm.models.geometry import Canvas
 
 
 class LlavaNextVideo(LlavaNext):
@@ -24,14 +22,7 @@ class LlavaNextVideo(LlavaNext):
 
     def frames(self, video: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
         side, stride = config.vision_config.patch_size, config.spatial_pool_stride
-        canvas = prepared(Canvas(video.width, video.height), processor.video_processor)
+        canvas = prepared(shown(video), processor.video_processor)
         rows, columns = canvas.height // side // stride, canvas.width // side // stride
         rects = canvas.cells(side * stride, rows=rows, columns=columns).reshape(-1, 4)
-        count = len(rects)
-        check_count(video, video.frames * count, f"{video.frames} frames of {rows} x {columns} pooled patches")
-        return tuple(
-            ImageLayout(
-                positions, rects, np.full(count, "base"), np.zeros(count, dtype=bool), video.width, video.height
-            )
-            for positions in video.positions.reshape(video.frames, count)
-        )
+        return each_frame(video, rects, f"frames of {rows} x {columns} pooled patches")

@@ -9,11 +9,9 @@ import numpy as np
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Placed, check_count
 from chiasm.models.families.clip_steps import prepared
+from chiasm.models.families.grids import laid_out, nowhere, shown
 from chiasm.models.families.llava_next import LlavaNext, grid
-from chiasm.models.families.qwen2_vl import CHATML
-from chiasm.models.geometry import Canvas
-
-_VISION = "{{ '<|vision_start|><|image_pad|><|vision_end|>' }}"
+from chiasm.models.families.templates import chatml
 
 
 class LlavaOnevision(LlavaNext):
@@ -22,7 +20,7 @@ class LlavaOnevision(LlavaNext):
     name = "llava_onevision"
     model_types = ("llava_onevision",)
     kind = "projector, any resolution, frames pooled, causal"
-    fallback_template = CHATML.replace("== 'image'", "!= 'text'").replace(_VISION, "{{ '<' + part['type'] + '>' }}")
+    fallback_template = chatml()
     modalities = frozenset({"image", "video"})
     one_prompt = True
 
@@ -30,9 +28,7 @@ class LlavaOnevision(LlavaNext):
         if int(inputs["batch_num_images"][0]) == 1:
             return super().layout(image, inputs, processor, config)
         steps, side = processor.image_processor, config.vision_config.patch_size
-        rects = grid(prepared(Canvas(image.width, image.height), steps), side).reshape(-1, 4)
-        check_count(image, len(rects) + 1, f"{len(rects)} patches and a newline")
-        return _closed(image.positions, rects, image)
+        return _closed(image, grid(prepared(shown(image), steps), side).reshape(-1, 4))
 
     def shrunk(self, grid: np.ndarray, processor: Any, config: Any) -> np.ndarray:
         rows, columns = grid.shape[:2]
@@ -44,24 +40,21 @@ class LlavaOnevision(LlavaNext):
 
     def frames(self, video: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
         steps, side = processor.video_processor, config.vision_config.patch_size
-        patches = grid(prepared(Canvas(video.width, video.height), steps), side)
+        patches = grid(prepared(shown(video), steps), side)
         rows, columns = (math.ceil(count / 2) for count in patches.shape[:2])
         rects = _spread(patches, rows, columns).reshape(-1, 4)
         check_count(video, video.frames * len(rects) + 1, f"{video.frames} frames of {rows} x {columns}, a newline")
-        *frames, last = np.split(video.positions[:-1], video.frames)
-        plain = [ImageLayout(p, rects, *_marks(len(rects), 0), video.width, video.height) for p in frames]
+        frames = [video._replace(positions=p) for p in np.split(video.positions[:-1], video.frames)]
         # The only newline stands behind the last frame.
-        return (*plain, _closed(np.append(last, video.positions[-1]), rects, video))
+        last = frames[-1]._replace(positions=np.append(frames[-1].positions, video.positions[-1]))
+        plain = (laid_out(frame, {"base": rects}, f"{len(rects)} patches") for frame in frames[:-1])
+        return (*plain, _closed(last, rects))
 
 
-def _closed(positions: np.ndarray, rects: np.ndarray, shown: Placed) -> ImageLayout:
+def _closed(view: Placed, rects: np.ndarray) -> ImageLayout:
     """One view and a newline token behind it."""
-    lines = np.concatenate([rects, np.full((1, 4), np.nan)])
-    return ImageLayout(positions, lines, *_marks(len(rects), 1), shown.width, shown.height)
-
-
-def _marks(patches: int, newlines: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.full(patches + newlines, "base"), np.repeat([False, True], [patches, newlines])
+    lines, newline = np.concatenate([rects, nowhere(1)]), np.repeat([False, True], [len(rects), 1])
+    return laid_out(view, {"base": lines}, f"{len(rects)} patches and a newline", newline=newline)
 
 
 def _spread(patches: np.ndarray, rows: int, columns: int) -> np.ndarray:

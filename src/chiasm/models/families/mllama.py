@@ -10,14 +10,7 @@ from chiasm.core.errors import ExampleError
 from chiasm.models.encoded import Encoded, ImageLayout
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.grids import placeless_layout
-
-HEADERS = (
-    "{{ '<|begin_of_text|>' }}{% for message in messages %}"
-    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
-    "{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<|image|>' }}"
-    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{{ '<|eot_id|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
-)
+from chiasm.models.families.templates import turns
 
 
 class Mllama(Family):
@@ -26,7 +19,9 @@ class Mllama(Family):
     name = "mllama"
     model_types = ("mllama",)
     kind = "cross-attention, causal"
-    fallback_template = HEADERS
+    fallback_template = turns(
+        "<|start_header_id|>ROLE<|end_header_id|>\n\n", "<|eot_id|>", "'<|image|>'", before="<|begin_of_text|>"
+    )
 
     def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         return placeless_layout(image, config.image_token_id)
@@ -43,7 +38,5 @@ class Mllama(Family):
         if "pixel_values" not in raw:
             raise ExampleError("without a picture this model skips the layers that attend to it")
         token = re.escape(processor.image_token)
-        places = [
-            {"type": "image", "span": found.span(), "new_span": found.span()} for found in re.finditer(token, text)
-        ]
-        return raw | {"text_replacement_offsets": [places]}
+        found = [mark.span() for mark in re.finditer(token, text)]
+        return raw | {"text_replacement_offsets": [[{"type": "image", "span": s, "new_span": s} for s in found]]}

@@ -8,13 +8,7 @@ from torch import nn
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.grids import square_layout
-
-# The published checkpoints have no template: pictures come first, the processor itself writes what stands between.
-PLAIN = (
-    "{% for message in messages %}{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}"
-    "{% endfor %}{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
-    "{% endfor %}"
-)
+from chiasm.models.families.templates import PLAIN
 
 
 class PaliGemma(Family):
@@ -23,6 +17,7 @@ class PaliGemma(Family):
     name = "paligemma"
     model_types = ("paligemma",)
     kind = "projector, prefix-LM"
+    # The published checkpoints have none; the processor itself writes what stands between.
     fallback_template = PLAIN
     causal = False
 
