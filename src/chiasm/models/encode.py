@@ -129,6 +129,9 @@ def encode_batch(
             )
         if axis == 0:
             parts = _same_size(parts)
+        else:
+            # One row for all: side by side, the second clip of one example would come behind the first of the next.
+            parts = [part.flatten(0, axis).unsqueeze(0) for part in parts]
         batch[key] = torch.cat(parts, dim=axis).to(device)
     return batch
 

@@ -1,6 +1,7 @@
 """The lockstep walk equals one plain masked forward per variant, for every kind of change and of input."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 
@@ -79,13 +80,14 @@ def padded_batch(trial: Trial) -> float:
 
 
 def several_inputs(trial: Trial) -> float:
-    """Two inputs in one prompt."""
+    """Two inputs in one prompt, and a batch of two such prompts, which must not mix up whose inputs are whose."""
+    media = [noise(trial.kind, seed) for seed in range(4)]
     try:
-        media = (noise(trial.kind, 0), noise(trial.kind, 1))
-        both = trial.view.encode(asked(trial.kind, media))
+        asking = [asked(trial.kind, tuple(media[:2])), asked(trial.kind, tuple(media[2:]), 1)]
+        encoded = [trial.view.encode(example) for example in asking]
     except (ChiasmError, ExampleError) as error:
         raise NotApplicableError(str(error)) from error
-    return _agree(trial, [job(both, *_usual(trial, both))])
+    return _agree(trial, [job(e, *_usual(trial, e)) for e in encoded])
 
 
 def answers_of_several_tokens(trial: Trial) -> float:
@@ -98,7 +100,7 @@ def answers_of_several_tokens(trial: Trial) -> float:
 
 
 def other_kinds(trial: Trial) -> float:
-    """Every further kind of input that the family takes: shared, and in a padded batch."""
+    """Every further kind of input that the family takes: shared, in a padded batch, and several in one prompt."""
     further = [kind for kind in kinds_of(trial.view) if kind != trial.kind]
     if not further:
         raise NotApplicableError(f"it takes text and {trial.kind} alone")
@@ -110,6 +112,8 @@ def other_kinds(trial: Trial) -> float:
             raise BrokenLawError(f"{kind}: {error}") from error
         own = Trial(trial.view, kind, encoded, trial.allowed)
         values += [questions_on_one_input(own), padded_batch(own)]
+        with suppress(NotApplicableError):
+            values.append(several_inputs(own))
     return max(values)
 
 
