@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 from tests.studies import flow_runs
+from tests.support import factories, factories_senses
 
 from chiasm.core.errors import ChiasmError
 from chiasm.results.rundir import RunDirectory
@@ -74,7 +76,44 @@ def test_places_are_the_patches_of_the_picture(view, chosen, found):
     layout = view.encode(chosen[0]).layouts[0]
     assert set(places["example_id"]) == {chosen[0].id}
     assert places["position"].to_list() == layout.positions.tolist()
+    assert set(places["picture"]) == {"image[0]"}
     assert places.select("x0", "y0", "x1", "y1").to_numpy() == pytest.approx(layout.rects)
+
+
+@pytest.mark.parametrize("family", ["llava_next_video", "llava_onevision"])
+def test_every_frame_is_drawn_with_its_own_attention(family):
+    view = flow_runs.view_of(family)
+    rng = np.random.default_rng(0)
+    clips = [factories_senses.clip(rng, 3, 40, 30 + 20 * k) for k in range(2)]
+    chosen = [replace(factories.example(seed=k), images=(), boxes=(), videos=(clip,)) for k, clip in enumerate(clips)]
+    seen = run(view, chosen, maps=2, unit=1)
+    encoded, places = view.encode(chosen[1]), seen.table("places").filter(example_id=chosen[1].id)
+    frames = [name for name in encoded.spans if name.startswith("video.frame")]
+    assert places["picture"].unique(maintain_order=True).to_list() == frames
+    assert len(frames) > 1
+    for name in frames:
+        looking = places.filter(picture=name).filter(pl.col("x0").is_not_null())["position"].to_list()
+        assert set(looking) <= set(encoded.spans[name].tolist())
+        assert looking
+    told = Run(seen)
+    assert any("The video takes most of the attention" in text for text in told.findings)
+    # Above each frame's column its name; beside the first one the layers.
+    panels = [axes for axes in told.figure("map-1-last").axes if axes.get_images()]
+    assert len(panels) == 4 * len(frames)
+    assert panels[len(frames) - 1].get_title(loc="left") == f"frame {len(frames) - 1}"
+    weights = seen.table("attention").filter(example_id=chosen[1].id, layer=3, span="video")
+    drawn = np.concatenate([panel.collections[0].get_array() for panel in panels[-len(frames) :]])
+    there = places.filter(pl.col("x0").is_not_null())["index"].to_list()
+    assert np.asarray(drawn).tolist() == pytest.approx((100 * weights["weight"].to_numpy())[there].tolist())
+
+
+def test_several_pictures_are_all_drawn(view):
+    one, two = flow_runs.examples(2)
+    both = replace(one, images=one.images + two.images)
+    seen = run(view, [both])
+    assert seen.table("places")["picture"].unique(maintain_order=True).to_list() == ["image[0]", "image[1]"]
+    outlined = [bool(axes.patches) for axes in Run(seen).figure("map-0-last").axes if axes.get_images()]
+    assert outlined == [True, False] * 4  # boxes belong to the first picture
 
 
 def test_words_are_read_at_every_image_token_of_the_first_examples(view, chosen, found):

@@ -6,7 +6,8 @@ are left out: they are memory traffic, not operations.
 """
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import Plan
 from chiasm.models.executors.frame import keep_logits, record_frame, replaced_forward
 from chiasm.models.plans import span_tokens
@@ -47,7 +49,16 @@ def prefill_operations(
     `logits`: rows per example that the head reads; generation reads 1, or all where the model cannot be told. Where a
     plan chooses tokens by what it sees,
     their number is counted, so the count holds for every choice.
+
+    **Errors:** `ChiasmError` for a decoder with layers that are no self-attention, whose operations have no rule here.
     """
+    for index, layer in enumerate(view.layers):
+        if not view.has_attention(layer):
+            raise ChiasmError(
+                f"count the operations of `{view.name}`",
+                f"layer {index} is a {type(layer).__name__}, in which rows meet otherwise than by self-attention",
+                "Its feed-forward can be skipped by a plan of your own (`chiasm.apply`); what that saves is not told",
+            )
     rows = _Rows(view, inputs, plan)
     projections = attention = ffn = 0
     for index, layer in enumerate(view.layers):
@@ -61,7 +72,8 @@ def prefill_operations(
         scored = rows.scored(index)
         projections += 2 * scored * sum(weights.values())
         attention += 2 * 2 * scored * rows.length * _query_width(view)
-        ffn += 2 * rows.of_ffn(index) * _active_weights(view, view.mlp_of(layer))
+        weighed = sum(_active_weights(view, module) for module in view.feed_forward_of(layer))
+        ffn += 2 * rows.of_ffn(index) * weighed
     read = logits if keep_logits(view, slice_to=1) else rows.length
     head = 2 * rows.batch * read * linear_weights(view.head)
     return Operations(vision_operations(view, inputs), projections, attention, ffn, head)
@@ -88,6 +100,7 @@ def _counted(view: ModelView, inputs: Mapping[str, Any]) -> int:
     if shapes not in known:
         # Fused attention on a CPU is not seen by the counter; written out it is.
         with (
+            _no_gradients(view.model),
             replaced_forward(view.head, lambda states: states.new_zeros(*states.shape[:-1], len(view.head.weight))),
             sdpa_kernel(SDPBackend.MATH),
             FlopCounterMode(display=False) as counter,
@@ -95,6 +108,19 @@ def _counted(view: ModelView, inputs: Mapping[str, Any]) -> int:
             record_frame(view, dict(inputs))
         known[shapes] = counter.get_total_flops()
     return known[shapes]
+
+
+@contextmanager
+def _no_gradients(model: nn.Module) -> Iterator[None]:
+    """The counter looks for the gradient functions of parameters that a model passes on as states (BLIP-2)."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def _active_weights(view: ModelView, mlp: nn.Module) -> int:

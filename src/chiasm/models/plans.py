@@ -59,9 +59,13 @@ def require_fitting(view: ModelView, plan: Plan, *, same_weights: bool = True) -
     kinds = set(getattr(view.text_config, "layer_types", None) or ["full_attention"])
     parts = {skip.part for skip in plan.skips}
     told = f"its layers are {', '.join(sorted(kinds))}"
-    if kinds - {"full_attention", "sliding_attention"} and parts & {"attention", "block", "tokens"}:
+    crossing = any(not view.has_attention(layer) for layer in view.layers)
+    if parts & {"attention", "block", "tokens"} and (crossing or kinds - {"full_attention", "sliding_attention"}):
+        told = "some of its layers attend across to the image" if crossing and len(kinds) == 1 else told
         raise ChiasmError(
-            asked, f"{told}, and attention is skipped under full and sliding windows only", "Skip the feed-forward"
+            asked,
+            f"{told}, and attention is skipped in self-attention under full and sliding windows only",
+            "Skip the feed-forward",
         )
     if "sliding_attention" in kinds and ("tokens" in parts or any(skip.form == "released" for skip in plan.skips)):
         # The cache of such a layer holds the last columns and not the last positions: with gaps these are not the same.

@@ -13,13 +13,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import DynamicCache
+from transformers import DynamicCache, GenerationMixin
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import Plan, SkipSpan
+from chiasm.interventions.skips import Part, Plan, SkipSpan
 from chiasm.models.executors.frame import layer_arguments, replaced_forward
 from chiasm.models.plans import require_fitting, span_tokens
 from chiasm.models.skip_attention import Columns, attend, received, recording
+from chiasm.models.skip_feed_forward import FeedForwardSkips, replace_feed_forward
 from chiasm.models.skip_pairs import lent, pair_blocks
 from chiasm.models.skip_rows import Gathered, Selection
 from chiasm.models.view import ModelView
@@ -39,10 +40,11 @@ def apply(view: ModelView, plan: Plan, *, same_weights: bool = True) -> nn.Modul
     if view.model in _applied:
         raise ChiasmError(f"apply the plan `{plan.name}`", "a plan is in effect already", "Call `remove` first")
     require_fitting(view, plan, same_weights=same_weights)
-    stack = ExitStack()
-    if plan.skips:
-        _Skipping(view, plan, span_tokens(view)).enter(stack)
-    _applied[view.model] = stack
+    with ExitStack() as stack:
+        if plan.skips:
+            _Skipping(view, plan, span_tokens(view)).enter(stack)
+        # A layer that refuses leaves nothing behind in those before it.
+        _applied[view.model] = stack.pop_all()
     return view.model
 
 
@@ -76,6 +78,8 @@ class _Skipping:
         self.columns = Columns()
         self.selection: Selection | None = None
         self.before: dict[int, Tensor] = {}
+        # Ids of the prompt while a language model generates from embeddings.
+        self.prompt: Int[Tensor, "B T"] | None = None
         # For `least-*`: the layer whose end decides, and the skips that it decides.
         self.deciding: dict[int, list[int]] = {}
         for index, skip in enumerate(plan.skips):
@@ -86,6 +90,7 @@ class _Skipping:
         view, skips = self.view, self.plan.skips
         model = view.model.get_base_model() if view.is_peft else view.model
         stack.callback(model.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
+        self._follow_generation(model, stack)
         if any(skip.part not in ("ffn", "parallel", "parallel-blocks") for skip in skips):
             self._readable_masks(stack)
         for skip in skips:
@@ -100,7 +105,7 @@ class _Skipping:
                 hook = layer.register_forward_pre_hook(self._before(index), with_kwargs=True)
                 stack.callback(hook.remove)
             if parts & {"ffn", "block", "tokens", "parallel"}:
-                self._replace_mlp(index, layer, "parallel" in parts, stack)
+                replace_feed_forward(view, layer, self._feed_forward(index), stack)
             scoring = any(skips[k].choice == "least-attention" for k in watched)
             if scoring or parts & {"attention", "block", "tokens"}:
                 attention = view.attention_of(layer)
@@ -113,6 +118,32 @@ class _Skipping:
         if before not in ("sdpa", "eager"):
             self.view.decoder.set_attn_implementation("sdpa")
             stack.callback(self.view.decoder.set_attn_implementation, before)
+
+    def _follow_generation(self, model: Any, stack: ExitStack) -> None:
+        """BLIP-2 generates past its own forward, by a language model that is given embeddings."""
+        if type(model).generate is GenerationMixin.generate:
+            return
+        language = model.language_model
+        run = language.generate
+
+        def generate(*args: Any, **kwargs: Any) -> Any:
+            self.prompt = kwargs["input_ids"]
+            try:
+                return run(*args, **kwargs)
+            finally:
+                self.prompt = None
+
+        def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self.prompt is None:
+                return  # within the model's own forward, which has begun already
+            ids = kwargs.get("input_ids")
+            if ids is None:
+                ids = self.prompt.repeat_interleave(len(kwargs["inputs_embeds"]) // len(self.prompt), dim=0)
+            self._begin(module, (), kwargs | {"input_ids": ids})
+
+        language.generate = generate
+        stack.callback(delattr, language, "generate")
+        stack.callback(language.register_forward_pre_hook(begin, with_kwargs=True).remove)
 
     def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         inputs = ({"input_ids": args[0]} if args else {}) | kwargs
@@ -136,56 +167,21 @@ class _Skipping:
 
         return hook
 
-    def _replace_mlp(self, index: int, layer: nn.Module, parallel: bool, stack: ExitStack) -> None:
-        """The feed-forward branch, norm included, on the kept rows; zero for the others."""
-        mlp, norm = self.view.mlp_of(layer), _norm_before_mlp(layer)
-        released = {s.part for s in self.plan.skips if s.form == "released" and index in s.layers}
-        first = dict(layer.named_children()).get("input_layernorm")
-        if (norm is None and (parallel or "ffn" in released)) or (first is None and "parallel" in released):
-            found = f"the norms around its branches are not found among {', '.join(dict(layer.named_children()))}"
-            raise ChiasmError(f"such a skip in {type(layer).__name__}", found, "Use another part")
-        run_mlp, run_norm = mlp.forward, norm.forward if norm is not None else None
-        # Released form of `ffn`: what stands where nothing should be added.
-        instead: list[Tensor | None] = [None]
-        # The shape before the norm took rows away; None while rows are all there.
-        whole: list[torch.Size | None] = [None]
+    def _feed_forward(self, index: int) -> FeedForwardSkips:
+        def released(part: Part) -> bool:
+            acting = self.rows.acting(index, (part,))
+            return any(self.plan.skips[k].form == "released" for k in acting)
 
-        def normed(hidden: Float[Tensor, "B T D"]) -> Tensor:
-            assert run_norm is not None
-            if parallel and self.rows.acting(index, ("parallel",)):
-                hidden = self.before[index]
-                if first is not None and "parallel" in released:
-                    return first(hidden)
-            kept = self._kept_by_mlp(index)
-            if kept is None:
-                return run_norm(hidden)
-            whole[0] = hidden.shape
-            if "ffn" in released and any(
-                self.plan.skips[k].form == "released" for k in self.rows.acting(index, ("ffn",))
-            ):
-                instead[0] = _flat(run_norm(hidden))
-            return run_norm(_flat(hidden).index_select(0, kept.to(hidden.device))[None])
+        def kept() -> Int[Tensor, " K"] | None:
+            skips = self.rows.acting(index, ("ffn", "block", "tokens"))
+            return None if self.rows.left_out(skips) is None else self.rows.kept_flat(skips)
 
-        def fed(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            kept, shape = self._kept_by_mlp(index), whole[0]
-            if kept is None:
-                return run_mlp(hidden, *args, **kwargs)
-            kept = kept.to(hidden.device)
-            own = _flat(hidden).index_select(0, kept)[None] if shape is None else hidden
-            shape, whole[0] = shape or hidden.shape, None
-            result = hidden.new_zeros(shape[:-1].numel(), shape[-1]) if instead[0] is None else instead[0].clone()
-            instead[0] = None
-            if len(kept):
-                result.index_copy_(0, kept, run_mlp(own, *args, **kwargs)[0])
-            return result.view(shape)
-
-        stack.enter_context(replaced_forward(mlp, fed))
-        if norm is not None:
-            stack.enter_context(replaced_forward(norm, normed))
-
-    def _kept_by_mlp(self, index: int) -> Int[Tensor, " K"] | None:
-        skips = self.rows.acting(index, ("ffn", "block", "tokens"))
-        return None if self.rows.left_out(skips) is None else self.rows.kept_flat(skips)
+        return FeedForwardSkips(
+            parts={(skip.part, skip.form) for skip in self.plan.skips if index in skip.layers},
+            kept=kept,
+            layer_input=lambda: self.before[index] if self.rows.acting(index, ("parallel",)) else None,
+            released=released,
+        )
 
     def _attention(
         self, index: int, module: nn.Module, forward: Callable[..., Any], scores: list[int]
@@ -253,16 +249,3 @@ class _Skipping:
             filler = hidden.new_zeros(hidden.shape[0], 1, hidden.shape[1], 1)
             cache.update(filler, filler, module.layer_idx)
         return torch.zeros_like(hidden)
-
-
-def _flat(hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "R D"]:
-    return hidden.reshape(-1, hidden.shape[-1])
-
-
-def _norm_before_mlp(layer: nn.Module) -> nn.Module | None:
-    """The norm whose output only the feed-forward reads; None where the names do not tell."""
-    children = dict(layer.named_children())
-    if "pre_feedforward_layernorm" in children:
-        return children["pre_feedforward_layernorm"]
-    # With a norm behind the feed-forward and none before, this name means the norm behind attention.
-    return None if "post_feedforward_layernorm" in children else children.get("post_attention_layernorm")

@@ -112,6 +112,10 @@ class ModelView:
             if before != self.attention_implementation:
                 self.decoder.set_attn_implementation(before)
 
+    def has_attention(self, layer: nn.Module) -> bool:
+        """Whether the layer's rows meet by self-attention, and not across to an image or by a convolution."""
+        return any(_has(layer, name) for name in _ATTENTION)
+
     def attention_of(self, layer: nn.Module) -> nn.Module:
         """The attention branch of a decoder layer."""
         return _child(layer, _ATTENTION, "attention branch")
@@ -127,6 +131,12 @@ class ModelView:
     def mlp_of(self, layer: nn.Module) -> nn.Module:
         """The feed-forward branch of a decoder layer."""
         return _child(layer, _MLP, "feed-forward branch")
+
+    def feed_forward_of(self, layer: nn.Module) -> tuple[nn.Module, ...]:
+        """The modules that hold the feed-forward weights of a decoder layer: the branch, or OPT's two matrices."""
+        if self.has_mlp(layer):
+            return (self.mlp_of(layer),)
+        return tuple(_child(layer, (name,), "feed-forward branch") for name in ("fc1", "fc2"))
 
     def encode(
         self,

@@ -6,7 +6,7 @@ import polars as pl
 from chiasm.core.statistics import runs_of_true, sign_flip_max_t
 from chiasm.results.findings import Finding
 from chiasm.results.judgement import ALPHA
-from chiasm.results.look_tables import OBJECT_SHARE, object_rows
+from chiasm.results.look_tables import OBJECT_SHARE, object_rows, perceived
 from chiasm.results.series import Curve, curve, in_order, matrix
 
 
@@ -21,18 +21,18 @@ def look_findings(
     """How much goes to the image and at which layer, whether the object asked about gets more than its part, words."""
     found = []
     for query in in_order(shares, "query"):
-        found += _image(shares, controls, query) + _object(shares, controls, query, seed)
+        for span in perceived(shares):
+            found += _taken(shares, controls, query, span)
+        found += _object(shares, controls, query, seed)
     if lens is not None and lens.height:
-        found += _words(lens, lens_controls)
+        found += _words(lens, lens_controls, " or ".join(perceived(shares)))
     found += _sequence(shares)
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def _image(shares: pl.DataFrame, controls: pl.DataFrame | None, query: str) -> list[Finding]:
-    chosen = (pl.col("query") == query) & (pl.col("span") == "image")
+def _taken(shares: pl.DataFrame, controls: pl.DataFrame | None, query: str, span: str) -> list[Finding]:
+    chosen = (pl.col("query") == query) & (pl.col("span") == span)
     rows = shares.filter(chosen)
-    if not rows.height:
-        return []
     measured = curve(rows, pl.col("share") * 100)
     top, least = int(np.argmax(measured.mean)), int(np.argmin(measured.mean))
     tokens = 100 * float(rows.unique("example_id")["visible"].mean() or 0)
@@ -41,7 +41,7 @@ def _image(shares: pl.DataFrame, controls: pl.DataFrame | None, query: str) -> l
         twin = curve(controls.filter(chosen), pl.col("share") * 100)
         beside = f"; in the random-weights twin it is {_told(twin, top)} there"
     text = (
-        f"The image takes most of the attention of {query} at layer {_place(measured, top)} "
+        f"The {span} takes most of the attention of {query} at layer {_place(measured, top)} "
         f"({_told(measured, top)}) and least at layer {_place(measured, least)} ({_told(measured, least)}), where it "
         f"is {tokens:.0f} % of the visible tokens (n = {measured.n}){beside}."
     )
@@ -77,7 +77,7 @@ def _object(shares: pl.DataFrame, controls: pl.DataFrame | None, query: str, see
     return [Finding(text, 3.0)]
 
 
-def _words(lens: pl.DataFrame, controls: pl.DataFrame | None) -> list[Finding]:
+def _words(lens: pl.DataFrame, controls: pl.DataFrame | None, about: str) -> list[Finding]:
     told = pl.col("in_captions").cast(pl.Float64) * 100
     measured = curve(lens, told)
     top = int(np.argmax(measured.mean))
@@ -85,8 +85,8 @@ def _words(lens: pl.DataFrame, controls: pl.DataFrame | None) -> list[Finding]:
     if controls is not None and controls.height:
         beside = f"; in the random-weights twin {_told(curve(controls, told), top)}"
     text = (
-        f"The nearest word of an image token stands in a caption most often at hidden state {_place(measured, top)}: "
-        f"{_told(measured, top)} of the tokens (n = {measured.n}){beside}."
+        f"The nearest word of a token of the {about} stands in a caption most often at hidden state "
+        f"{_place(measured, top)}: {_told(measured, top)} of the tokens (n = {measured.n}){beside}."
     )
     return [Finding(text, 1.5)]
 

@@ -56,11 +56,12 @@ PLACES = TableSchema(
         Column("span", "string", "Span", "", "Top-level span of the token."),
         _INDEX,
         Column("position", "int", "Position", "", "Position on the sequence axis, 0-based, padding excluded."),
+        Column("picture", "string", "Picture", "", "image[k], or video.frame[k], counted through all videos."),
         Column("tile", "string", "Tile", "", "base (the whole image) or hd (a tile of higher resolution)."),
-        Column("x0", "float", "Left", "px", "Of the patch, in the original image.", nullable=True),
-        Column("y0", "float", "Top", "px", "Of the patch, in the original image.", nullable=True),
-        Column("x1", "float", "Right", "px", "Of the patch, in the original image.", nullable=True),
-        Column("y1", "float", "Bottom", "px", "Of the patch, in the original image.", nullable=True),
+        Column("x0", "float", "Left", "px", "Of the patch, in the original image or frame.", nullable=True),
+        Column("y0", "float", "Top", "px", "Of the patch, in the original image or frame.", nullable=True),
+        Column("x1", "float", "Right", "px", "Of the patch, in the original image or frame.", nullable=True),
+        Column("y1", "float", "Bottom", "px", "Of the patch, in the original image or frame.", nullable=True),
     ),
 )
 

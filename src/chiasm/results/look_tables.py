@@ -1,9 +1,12 @@
 """What figures and sentences of `chiasm look` compute from its tables."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from chiasm.results.series import in_order
 
+PERCEIVED = ("image", "video", "audio")
 OBJECT_SHARE = pl.col("object") * 100
 """Of the attention that falls on the image, the part on the object asked about (%)."""
 
@@ -11,6 +14,11 @@ OBJECT_SHARE = pl.col("object") * 100
 def spans_of(shares: pl.DataFrame) -> list[str]:
     """The top-level spans that were looked at, in reading order; sub-spans carry a dot, single images a bracket."""
     return [span for span in in_order(shares, "span") if "." not in span and "[" not in span]
+
+
+def perceived(shares: pl.DataFrame) -> list[str]:
+    """What the examples show and play."""
+    return [span for span in PERCEIVED if span in in_order(shares, "span")]
 
 
 def object_rows(shares: pl.DataFrame, query: str) -> pl.DataFrame:
@@ -27,12 +35,12 @@ def object_rows(shares: pl.DataFrame, query: str) -> pl.DataFrame:
     )
 
 
-def placed(rows: pl.DataFrame, places: pl.DataFrame, key: str) -> pl.DataFrame:
-    """`rows` of one example beside the patches of the whole image that they are about; separators are left out.
+def placed(rows: pl.DataFrame, places: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """`rows` of one example beside the patches of one picture that they are about; separators are left out.
 
-    `key`: `index` (table `attention`) or `position` (table `lens`).
+    `keys`: `span` and `index` (table `attention`), or `position` (table `lens`).
     """
     grid = places.filter(pl.col("x0").is_not_null())
     base = grid.filter(pl.col("tile") == "base")
     grid = base if base.height else grid
-    return rows.join(grid.select(key, "x0", "y0", "x1", "y1"), on=key, maintain_order="left")
+    return rows.join(grid.select(*keys, "x0", "y0", "x1", "y1"), on=list(keys), maintain_order="left")

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
+from chiasm.core.recordings import load_video
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.encoded import Encoded
 from chiasm.models.looking import attention_rows, sinks
 from chiasm.models.observe import Seen, observe
 from chiasm.models.view import ModelView
+from chiasm.results.look_tables import PERCEIVED
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import TWIN
 from chiasm.runners import local
@@ -26,7 +28,6 @@ from chiasm.studies.common import example_row, for_preparing
 from chiasm.studies.flow_words import word_rows
 from chiasm.studies.look_spec import LookSpec
 
-PERCEIVED = ("image", "video", "audio")
 Frames = dict[str, list[Any]]
 
 
@@ -153,16 +154,17 @@ def _shares(spec: LookSpec, example: Example, encoded: Encoded, mean: Float[Tens
 
 
 def _places(encoded: Encoded) -> list[dict[str, Any]]:
-    """Where the first image's tokens lie in the picture."""
-    if not encoded.layouts:
-        return []
-    layout = encoded.layouts[0]
-    index = {int(position): place for place, position in enumerate(encoded.spans["image"])}
+    """Where the tokens of every picture and frame lie in it."""
+    shown = [("image", f"image[{k}]", layout) for k, layout in enumerate(encoded.layouts)]
+    shown += [("video", f"video.frame[{k}]", layout) for k, layout in enumerate(encoded.frames)]
+    index = {s: {int(p): k for k, p in enumerate(encoded.spans[s])} for s in dict.fromkeys(s for s, _, _ in shown)}
     return [
-        {"example_id": encoded.example_id, "span": "image", "index": index[int(position)], "position": int(position)}
-        | {"tile": str(tile)}
+        {"example_id": encoded.example_id, "span": span, "index": index[span][int(position)], "position": int(position)}
+        | {"picture": name, "tile": str(tile)}
         | {name: None if np.isnan(v) else float(v) for name, v in zip(("x0", "y0", "x1", "y1"), rect, strict=True)}
+        for span, name, layout in shown
         for position, rect, tile in zip(layout.positions, layout.rects, layout.tile, strict=True)
+        if int(position) in index[span]  # a newline behind the last frame belongs to no frame
     ]
 
 
@@ -198,6 +200,24 @@ def run_look(
         raise ChiasmError(f"{twin.name} as the twin", found, "Name a model of the same shape with random weights")
     local.run(LookWork(spec, view, twin), examples, directory, spec.unit, "look")
     if "places" in directory.tables():
-        drawn = set(directory.table("places")["example_id"])
-        pictures.keep(directory, [example for example in examples[: spec.maps] if example.id in drawn])
+        placed = directory.table("places").group_by("example_id").agg(pl.col("picture").unique(maintain_order=True))
+        drawn = dict(placed.iter_rows())
+        chosen = [example for example in examples[: spec.maps] if example.id in drawn]
+        most = view.family.most_frames
+        pictures.keep(directory, [one for e in chosen for one in _pictures(e, drawn[e.id], most)])
     directory.finish()
+
+
+def _pictures(example: Example, names: Sequence[str], most: int | None) -> list[Example]:
+    """An example for each of its pictures and frames; boxes belong to the first picture.
+
+    Where a model merges neighbouring frames, the first of those stands for all.
+    """
+    seen = list(example.images)
+    frames = [frame for video in example.videos for frame in load_video(video, most).frames]
+    merged = sum(name.startswith("video") for name in names)
+    seen += [frames[k * len(frames) // merged] for k in range(merged)]
+    return [
+        Example(id=f"{example.id}/{name}", question="?", images=(one,), boxes=example.boxes if one is seen[0] else ())
+        for name, one in zip(names, seen, strict=True)
+    ]

@@ -1,5 +1,6 @@
 """What a run of `chiasm look` tells."""
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import final
 
@@ -7,12 +8,14 @@ import polars as pl
 
 from chiasm.core.spec import resolved
 from chiasm.results.figures import look as figures
+from chiasm.results.figures import look_maps as maps
 from chiasm.results.findings import Finding
 from chiasm.results.look_findings import look_findings
-from chiasm.results.look_tables import object_rows, placed
+from chiasm.results.look_tables import object_rows, perceived, placed
 from chiasm.results.series import in_order, with_inputs
 from chiasm.studies import pictures
 from chiasm.studies.look_spec import LookSpec
+from chiasm.studies.pictures import Picture
 from chiasm.studies.reporting import Drawing, Reporter, command_line
 
 _BAND = "Lines are means over examples, bands 95 % bootstrap intervals"
@@ -53,10 +56,10 @@ class LookReporter(Reporter):
         lens, lens_controls = self._words
         if lens is not None and lens.height:
             drawn["words"] = Drawing(
-                partial(figures.caption_share, lens, lens_controls),
+                partial(figures.caption_share, lens, lens_controls, about=" and ".join(perceived(shares))),
                 lambda: (
-                    "How often the word nearest to an image token (final norm, output head) stands in a caption of the "
-                    f"example. {_BAND} (n = {lens['example_id'].n_unique()}).{beside}"
+                    f"How often the word nearest to a token of {' and '.join(perceived(shares))} (final norm, output "
+                    f"head) stands in a caption of the example. {_BAND} (n = {lens['example_id'].n_unique()}).{beside}"
                 ),
             )
         return drawn | self._maps(lens)
@@ -98,37 +101,63 @@ class LookReporter(Reporter):
         places = self._table("places")
         if places is None:
             return {}
-        attention = self.directory.table("attention").filter((pl.col("head") == "mean") & (pl.col("span") == "image"))
-        seen, drawn = pictures.kept(self.directory), {}
+        attention = self.directory.table("attention").filter(pl.col("head") == "mean")
+        drawn = {}
         for number, example in enumerate(in_order(places, "example_id")):
-            if example not in seen:
-                continue
-            picture, own = seen[example], pl.col("example_id") == example
-            grid = picture.placed(places.filter(own))
-            for query in in_order(attention, "query"):
-                rows = placed(attention.filter(own & (pl.col("query") == query)), grid, "index")
+            own = pl.col("example_id") == example
+            grids, about = self._grids(example, places.filter(own)), attention.filter(own)
+            for query in in_order(about, "query"):
+                rows = about.filter(pl.col("query") == query)
                 drawn[f"map-{number}-{query}"] = Drawing(
-                    partial(figures.attention_map, picture.pixels, rows, picture.boxes),
-                    partial(_map_caption, example, query),
+                    partial(maps.attention_map, _shown(grids, rows, ["span", "index"])),
+                    partial(_map_caption, example, query, len(grids)),
                 )
-            if lens is not None and lens.filter(own).height:
-                rows = placed(lens.filter(own), grid, "position")
+            if lens is not None and (rows := lens.filter(own)).height:
                 drawn[f"words-{number}"] = Drawing(
-                    partial(figures.lens_map, picture.pixels, rows, picture.boxes),
-                    partial(_lens_caption, example),
+                    partial(maps.lens_map, _shown(grids, rows, ["position"])),
+                    partial(_lens_caption, example, len(grids)),
                 )
         return drawn
 
+    def _grids(self, example: str, places: pl.DataFrame) -> dict[str, tuple[Picture, pl.DataFrame]]:
+        """Every kept picture of the example, and the places on it in its own pixels."""
+        named = [(name, self._pictures[f"{example}/{name}"]) for name in in_order(places, "picture")]
+        return {name: (seen, seen.placed(places.filter(pl.col("picture") == name))) for name, seen in named}
 
-def _map_caption(example: str, query: str) -> str:
+    @cached_property
+    def _pictures(self) -> dict[str, Picture]:
+        return pictures.kept(self.directory)
+
+
+def _shown(
+    grids: Mapping[str, tuple[Picture, pl.DataFrame]], rows: pl.DataFrame, keys: Sequence[str]
+) -> list[maps.Shown]:
+    return [
+        maps.Shown(
+            name.replace("video.", "").replace("[", " ").rstrip("]") if len(grids) > 1 else "image",
+            picture.pixels,
+            picture.boxes,
+            placed(rows, places, keys),
+        )
+        for name, (picture, places) in grids.items()
+    ]
+
+
+def _map_caption(example: str, query: str, count: int) -> str:
     return (
-        f"Example {example}: attention of {query} on every patch, mean over heads, one scale for all layers (its "
-        "colours follow the square root). n = 1 example: no interval."
+        f"Example {example}: attention of {query} on every patch, mean over heads, one scale for all layers"
+        f"{_of(count, maps.MOST)} (its colours follow the square root). n = 1 example: no interval."
     )
 
 
-def _lens_caption(example: str) -> str:
+def _lens_caption(example: str, count: int) -> str:
     return (
-        f"Example {example}: the word nearest to every patch (final norm, output head). Bold: the word stands in a "
-        "caption. n = 1 example."
+        f"Example {example}: the word nearest to every patch (final norm, output head){_of(count, maps.MOST_READ)}. "
+        "Bold: the word stands in a caption. n = 1 example."
     )
+
+
+def _of(count: int, most: int) -> str:
+    if count == 1:
+        return ""
+    return f" and pictures; {most} of {count} are drawn" if count > most else " and pictures"

@@ -15,8 +15,7 @@ def branch_of(view: ModelView, layer: nn.Module, component: Component) -> nn.Mod
     """The module whose output is added to the residual stream."""
     if component == "attention":
         return view.mixer_of(layer)
-    # OPT keeps its two matrices in the layer itself: the second one writes the branch's output.
-    return view.mlp_of(layer) if view.has_mlp(layer) else layer.get_submodule("fc2")
+    return view.feed_forward_of(layer)[-1]
 
 
 @contextmanager

@@ -144,7 +144,7 @@ def _sums(
                 raise ChiasmError(
                     f"calibrate `{name}`",
                     f"it is given {len(flat)} rows where its layer has {current[0].numel()} tokens",
-                    "This architecture routes tokens; prune a dense model",
+                    "It reads other rows (experts, attention across to an image): prune another part or a dense model",
                 )
             # Masked rows are selected, not multiplied by zero: what stands at padding may be NaN.
             own = flat[current[0].reshape(-1).to(flat.device)].double()

@@ -41,8 +41,14 @@ def _of_layer(view: ModelView, index: int, part: Part) -> list[Matrix]:
                 "the norms of its inputs rest on unequal and few tokens",
                 "Prune a dense model",
             )
-    branch = {"all": layer, "ffn": view.mlp_of(layer), "attention": view.attention_of(layer)}[part]
-    inside = set(branch.modules())
+    match part:
+        case "all":
+            roots: tuple[nn.Module, ...] = (layer,)
+        case "ffn":
+            roots = view.feed_forward_of(layer)
+        case "attention":
+            roots = (view.attention_of(layer),)
+    inside = {module for root in roots for module in root.modules()}
     chosen = [(n, m) for n, m in layer.named_modules() if isinstance(m, nn.Linear) and m in inside]
     for name, linear in chosen:
         if linear.weight.device.type == "meta":
