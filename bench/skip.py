@@ -223,15 +223,18 @@ def lost_by(run: Path) -> Sheet:
         "time left, one prompt",
         f"time left, {unit} prompts",
         "peak MB",
+        "on the front",
     )
     sheet = Sheet(
         f"What is lost: `chiasm skip {manifest['spec']['model']}`",
         columns,
         [],
         [
-            f"{plans['n'][0]} held-out examples; 95 % paired bootstrap intervals over images.",
-            f"Time: median ratio to the plain model of the same repeat, {manifest['spec']['repeats']} repeats, wall.",
+            f"{plans['n'][0]} held-out examples; 95 % intervals: of paired shares by score, of nats by bootstrap.",
+            f"Time: median and quartiles of ratios to a plain call beside it, {manifest['spec']['repeats']} of them, "
+            "wall; `none`: of two plain calls.",
             "`random-K-*` are the control of `search-K`: as many operations left out in layers drawn at random.",
+            "Front: no other plan (controls apart) has at most its operations and at most its mean loss in nats.",
         ],
     )
     for row in plans.iter_rows(named=True):
@@ -241,9 +244,10 @@ def lost_by(run: Path) -> Sheet:
                 f"{row['operations_share']:.1%}",
                 f"{100 * row['loss']:.1f} ({100 * row['loss_low']:.1f} to {100 * row['loss_high']:.1f})",
                 f"{row['logprob_loss']:.3f} ({row['logprob_loss_low']:.3f} to {row['logprob_loss_high']:.3f})",
-                f"{row['prefill_share']:.2f}",
-                f"{row['batch_share']:.2f}",
+                "{prefill_share:.2f} ({prefill_share_low:.2f} to {prefill_share_high:.2f})".format_map(row),
+                "{batch_share:.2f} ({batch_share_low:.2f} to {batch_share_high:.2f})".format_map(row),
                 f"{row['peak_bytes'] / 1e6:.1f}",
+                "yes" if row["pareto"] else "",
             )
         )
     return sheet

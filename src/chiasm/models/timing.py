@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import GenerationConfig
@@ -22,17 +23,28 @@ _TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
+class Ratio:
+    """How long calls took, each as a share of the plain model's call beside it: median and quartiles over repeats."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, shares: Float[np.ndarray, " repeats"]) -> "Ratio":
+        low, median, high = (float(share) for share in np.percentile(shares, [25, 50, 75]))
+        return cls(median, low, high)
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
-    """Medians over the repeats; `prefill_spread` is the interquartile range, `prefill_share` the median of the ratios
-    to the first plan's call in the same repeat, and `prefill_share_high` their upper quartile. `batch_share` and
-    `batch_share_high` are the same for several prompts read together."""
+    """Medians over the repeats. `prefill_spread`: interquartile range (s). `prefill`: one prompt beside the plain
+    model's; `batch`: several prompts read together."""
 
     prefill_seconds: float
     prefill_spread: float
-    prefill_share: float
-    prefill_share_high: float
-    batch_share: float
-    batch_share_high: float
+    prefill: Ratio
+    batch: Ratio
     decode_seconds: float
     peak_bytes: int
 
@@ -46,15 +58,18 @@ def costs(
     repeats: int,
     done: Callable[[], None],
 ) -> list[Cost]:
-    """The cost of reading `inputs` and of decoding after them under each plan; the first is what others are shares of.
+    """The cost of reading `inputs` and of decoding after them under each plan, beside the plain model.
 
     `together`: several prompts in one batch. Where a prompt is short, gathering its rows can take longer than what it
     saves, and only a batch of them is faster.
 
-    In every repeat all plans take their turn, so that what else the machine does falls on all alike. On the CPU the
-    peak counts tensors that torch allocates, on a GPU what its allocator hands out; both without the weights.
+    Every call under a plan stands next to a call of the plain model, now before and now behind it, so that what else
+    the machine does falls on both; all plans take their turn in every repeat. A plan without skips is measured as any
+    other: its ratios say how much two equal calls differ here. On the CPU the peak counts tensors that torch
+    allocates, on a GPU what its allocator hands out; both without the weights.
     """
-    prefill, batch, decode = (np.empty((len(plans), repeats)) for _ in range(3))
+    prefill, decode = (np.empty((len(plans), repeats)) for _ in range(2))
+    shares = {name: np.empty((len(plans), repeats)) for name in ("one", "batch")}
     peaks = []
     for plan in plans:
         with _under(view, plan):
@@ -64,27 +79,37 @@ def costs(
         done()
     for repeat in range(repeats):
         for index, plan in enumerate(plans):
+            first = (repeat + index) % 2 == 0
+            prefill[index, repeat], shares["one"][index, repeat] = _beside(view, plan, inputs, first)
+            _, shares["batch"][index, repeat] = _beside(view, plan, together, first)
             with _under(view, plan):
-                prefill[index, repeat] = _seconds(view, lambda: _forward(view, inputs))
-                batch[index, repeat] = _seconds(view, lambda: _forward(view, together))
                 one, more = (_seconds(view, _generating(view, inputs, n)) for n in (1, 1 + _TOKENS))
                 decode[index, repeat] = (more - one) / _TOKENS
         done()
     quartiles = np.percentile(prefill, [25, 75], axis=1)
-    shares, together_shares = prefill / prefill[:1], batch / batch[:1]
     return [
         Cost(
             prefill_seconds=float(np.median(prefill[k])),
             prefill_spread=float(quartiles[1, k] - quartiles[0, k]),
-            prefill_share=float(np.median(shares[k])),
-            prefill_share_high=float(np.percentile(shares[k], 75)),
-            batch_share=float(np.median(together_shares[k])),
-            batch_share_high=float(np.percentile(together_shares[k], 75)),
+            prefill=Ratio.of(shares["one"][k]),
+            batch=Ratio.of(shares["batch"][k]),
             decode_seconds=float(np.median(decode[k])),
             peak_bytes=peaks[k],
         )
         for k in range(len(plans))
     ]
+
+
+def _beside(view: ModelView, plan: Plan, inputs: Mapping[str, Any], first: bool) -> tuple[float, float]:
+    """Seconds of a forward under `plan`, and their ratio to the plain model's, which goes `first` or second."""
+
+    def plain() -> float:
+        return _seconds(view, lambda: _forward(view, inputs))
+
+    before = plain() if first else None
+    with _under(view, plan):
+        seconds = _seconds(view, lambda: _forward(view, inputs))
+    return seconds, seconds / (plain() if before is None else before)
 
 
 def _under(view: ModelView, plan: Plan) -> AbstractContextManager[Any]:

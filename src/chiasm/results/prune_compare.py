@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from chiasm.core.paired import share_difference
 from chiasm.core.statistics import Estimate, holm, mean_interval, share_interval, sign_flip_max_t
 from chiasm.results.findings import inputs_of
 from chiasm.results.judgement import ALPHA
@@ -108,6 +109,14 @@ class Answers:
         tested = [sign_flip_max_t(values[:, None], seed=seed, clusters=own) for _, values, own in differences]
         p = holm(np.array([float(test.p[0]) for test in tested]))
         return [
-            Compared(level, mean_interval(values, resamples=RESAMPLES, seed=seed, clusters=own), float(corrected))
+            Compared(level, _spread(values, own, seed), float(corrected))
             for (level, values, own), corrected in zip(differences, p, strict=True)
         ]
+
+
+def _spread(difference: Float[np.ndarray, " n"], inputs: list[str], seed: int) -> Estimate:
+    """Mean and interval, in points; means over several masks are no answers, and are resampled."""
+    if not set(np.unique(difference)) <= {-100.0, 0.0, 100.0}:
+        return mean_interval(difference, resamples=RESAMPLES, seed=seed, clusters=inputs)
+    found = share_difference(difference > 0, difference < 0, inputs)
+    return Estimate(100 * found.mean, 100 * found.low, 100 * found.high, found.n)

@@ -62,9 +62,17 @@ PLANS = TableSchema(
         Column("operations_share", "float", "Operations", "", "Of the prompt's, as a share of the plain model's."),
         Column("prefill_seconds", "float", "Prefill", "s", "Median time to read one prompt, vision tower included."),
         Column("prefill_spread", "float", "Prefill, spread", "s", "Interquartile range over the repeats."),
-        Column("prefill_share", "float", "Prefill, share", "", "Median ratio to the plain model of the same repeat."),
+        Column(
+            "prefill_share",
+            "float",
+            "Prefill, share",
+            "",
+            "Median ratio to a call of the plain model beside it; of `none`, of two equal calls.",
+        ),
+        Column("prefill_share_low", "float", "Prefill, share, low", "", "Lower quartile of these ratios."),
         Column("prefill_share_high", "float", "Prefill, share, high", "", "Upper quartile of these ratios."),
         Column("batch_share", "float", "Batch, share", "", "The same where `--batch-size` prompts are read together."),
+        Column("batch_share_low", "float", "Batch, share, low", "", "Lower quartile of these ratios."),
         Column("batch_share_high", "float", "Batch, share, high", "", "Upper quartile of these ratios."),
         Column("decode_seconds", "float", "Decoding", "s", "Median time per further token."),
         Column("peak_bytes", "int", "Peak memory", "byte", "Above the weights, while one prompt is read."),
@@ -72,8 +80,10 @@ PLANS = TableSchema(
         Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval.", nullable=True),
         Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval.", nullable=True),
         Column("loss", "float", "Loss", "", "Score of the plain model minus this one's, on the same examples."),
-        Column("loss_low", "float", "Loss, low", "", "Lower bound, 95 % paired bootstrap over inputs.", nullable=True),
-        Column("loss_high", "float", "Loss, high", "", "Upper bound, 95 % paired bootstrap.", nullable=True),
+        Column(
+            "loss_low", "float", "Loss, low", "", "Lower bound, 95 % score interval of paired shares.", nullable=True
+        ),
+        Column("loss_high", "float", "Loss, high", "", "Upper bound of that interval.", nullable=True),
         Column(
             "logprob_loss",
             "float",
@@ -130,8 +140,10 @@ RECOVERY = TableSchema(
         Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval.", nullable=True),
         Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval.", nullable=True),
         Column("loss", "float", "Loss", "", "Score of the untrained model without a plan minus this, same examples."),
-        Column("loss_low", "float", "Loss, low", "", "Lower bound, 95 % paired bootstrap.", nullable=True),
-        Column("loss_high", "float", "Loss, high", "", "Upper bound, 95 % paired bootstrap.", nullable=True),
+        Column(
+            "loss_low", "float", "Loss, low", "", "Lower bound, 95 % score interval of paired shares.", nullable=True
+        ),
+        Column("loss_high", "float", "Loss, high", "", "Upper bound of that interval.", nullable=True),
         Column("logprob_loss", "float", "Log-probability lost", "nat", "Of the label, mean over examples, as above."),
         Column("logprob_loss_low", "float", "Log-probability lost, low", "nat", "95 % bootstrap.", nullable=True),
         Column("logprob_loss_high", "float", "Log-probability lost, high", "nat", "95 % bootstrap.", nullable=True),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from chiasm.core.paired import share_difference
 from chiasm.core.statistics import Estimate, mean_interval
 from chiasm.results.findings import inputs_of, right_share
 from chiasm.results.series import RESAMPLES
@@ -34,7 +35,7 @@ def verdict_rows(verdicts: pl.DataFrame) -> list[dict[str, Any]]:
                 "plan": plan,
                 "kind": kind,
                 **_bounded("score", right_share(paired)),
-                **_loss(plan, paired),
+                **_loss(plan == NONE, paired),
                 **_spread("logprob_loss", paired["clean_logprob"] - paired["logprob"], paired),
                 "n": paired.height,
             }
@@ -53,14 +54,13 @@ def recovery_rows(recovered: pl.DataFrame, share: float) -> list[dict[str, Any]]
     rows = []
     for (trained, plan), own in recovered.group_by(["trained", "plan"], maintain_order=True):
         paired = own.join(clean, on="example_id", how="inner", maintain_order="left")
-        itself = NONE if trained == UNTRAINED and not plan else "other"
         rows.append(
             {
                 "trained": trained,
                 "plan": plan,
                 "operations_share": share if plan else 1.0,
                 **_bounded("score", right_share(paired)),
-                **_loss(itself, paired),
+                **_loss(trained == UNTRAINED and not plan, paired),
                 **_spread("logprob_loss", paired["clean_logprob"] - paired["logprob"], paired),
                 "n": paired.height,
             }
@@ -92,21 +92,46 @@ def pareto(rows: Sequence[Mapping[str, Any]]) -> set[str]:
     }
 
 
+def choice_loss(
+    verdicts: pl.DataFrame, plans: Sequence[Mapping[str, Any]], max_loss: float, *, folds: int = 5, seed: int = 0
+) -> Estimate | None:
+    """Right answers (of 1) lost by whichever plan is recommended, judged on inputs that did not choose it.
+
+    A plan that was recommended for a small loss lost little on the very examples that chose it. So it is chosen again
+    on all inputs but one fold's and judged on those, fold by fold. Its operations and time stay as measured. None for
+    fewer inputs than folds.
+
+    Assumption: a choice from (folds - 1) / folds of the inputs loses what one from all of them does.
+    """
+    right = {plan: own.sort("example_id") for (plan,), own in verdicts.group_by("plan")}
+    shared = set.intersection(*(set(own["example_id"]) for own in right.values()))
+    right = {plan: own.filter(pl.col("example_id").is_in(shared)) for plan, own in right.items()}
+    clean = right[NONE]["correct"].to_numpy()
+    inputs = np.array(inputs_of(right[NONE]) or right[NONE]["example_id"].to_list())
+    names = np.unique(inputs)
+    if len(names) < folds:
+        return None
+    fold_of = dict(zip(np.random.default_rng(seed).permutation(names), np.arange(len(names)) % folds, strict=True))
+    fold = np.array([fold_of[name] for name in inputs])
+    own = {plan: answers["correct"].to_numpy() for plan, answers in right.items()}
+    judged = np.empty_like(clean)
+    for k in range(folds):
+        losses = {plan: float(np.mean(clean[fold != k] * 1.0 - found[fold != k])) for plan, found in own.items()}
+        chosen = recommended([dict(row) | {"loss": losses[row["plan"]]} for row in plans], max_loss)
+        judged[fold == k] = own[chosen][fold == k]
+    return share_difference(clean, judged, inputs.tolist())
+
+
 def saves_time(row: Mapping[str, Any]) -> bool:
     """Whether a plan took less time than the plain model in three of four repeats, on one prompt or on a batch."""
     return min(row["prefill_share_high"], row["batch_share_high"]) < 1
 
 
-def _loss(plan: str, paired: pl.DataFrame) -> dict[str, float | None]:
-    difference = paired["clean"].cast(pl.Float64) - paired["correct"].cast(pl.Float64)
-    found = _spread("loss", difference, paired)
-    inputs = inputs_of(paired)
-    draws = paired.height if inputs is None else len(set(inputs))
-    if plan != NONE and draws > 1 and not (difference != 0).any():
-        # No resample of unchanged answers shows a change; how rare a change may still be, the number of them says.
-        unseen = 1 - 0.025 ** (1 / draws)
-        found |= {"loss_low": -unseen, "loss_high": unseen}
-    return found
+def _loss(itself: bool, paired: pl.DataFrame) -> dict[str, float | None]:
+    if itself:
+        return {"loss": 0.0, "loss_low": 0.0, "loss_high": 0.0}
+    clean, own = (paired[name].to_numpy() for name in ("clean", "correct"))
+    return _bounded("loss", share_difference(clean, own, inputs_of(paired)))
 
 
 def _spread(name: str, values: pl.Series, paired: pl.DataFrame) -> dict[str, float | None]:

@@ -7,6 +7,8 @@ of the answer, as in ShortV (arXiv 2504.00502), not how little a token changes.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
+
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.data.scoring import correct
@@ -98,7 +100,8 @@ class SkipWork(Work[Prepared]):
             found, _ = self._contributions(self.twin, answers)
             rows["contributions_controls"] = [row | {"control": TWIN} for row in found]
         if judged:
-            rows["verdicts"] = self._verdicts(judged)
+            rows["verdicts"], failed = self._verdicts(judged)
+            failures += failed
         kept = len(prepared) - len({example for example, _ in failures})
         return Computed({name: part for name, part in rows.items() if part}, failures, kept=kept)
 
@@ -144,8 +147,9 @@ class SkipWork(Work[Prepared]):
             rows += contribution_rows(one.item.example, job, outcome)
         return rows, failures
 
-    def _verdicts(self, answered: Sequence[Answered]) -> list[dict[str, Any]]:
+    def _verdicts(self, answered: Sequence[Answered]) -> tuple[list[dict[str, Any]], _Reasons]:
         rows = []
+        broken: dict[str, str] = {}
         items = [one.item for one in answered]
         for plan, kind in self.candidates:
             with skipping(self.view, plan, same_weights=False):
@@ -154,6 +158,8 @@ class SkipWork(Work[Prepared]):
                     answers = generate(self.view, [item.prompt for item in items], self.spec.max_new_tokens)
                 scored = answer_logprobs(self.view, [one.forced for one in answered])
             for item, answer, logprobs in zip(items, answers, scored, strict=True):
+                if not bool(torch.isfinite(logprobs).all()):
+                    broken.setdefault(item.example.id, f"{plan.name}: the model gives NaN or infinite logits")
                 rows.append(
                     {
                         "example_id": item.example.id,
@@ -166,7 +172,8 @@ class SkipWork(Work[Prepared]):
                         "logprob": float(logprobs.double().sum()),
                     }
                 )
-        return rows
+        # An example is judged under all plans or under none, so that all plans answer the same ones.
+        return [row for row in rows if row["example_id"] not in broken], list(broken.items())
 
 
 def whole_units(spec: SkipSpec, calibrating: Sequence[Example]) -> list[Example]:

@@ -7,7 +7,7 @@ from typing import Any
 from chiasm.models.encoded import Encoded
 from chiasm.models.operations import prefill_operations
 from chiasm.models.plans import PLAN_FILE
-from chiasm.models.timing import costs
+from chiasm.models.timing import Ratio, costs
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.skip_schemas import NONE, RANDOM_LAYERS
@@ -44,10 +44,8 @@ def write_plans(
                 "operations_share": share,
                 "prefill_seconds": cost.prefill_seconds,
                 "prefill_spread": cost.prefill_spread,
-                "prefill_share": cost.prefill_share,
-                "prefill_share_high": cost.prefill_share_high,
-                "batch_share": cost.batch_share,
-                "batch_share_high": cost.batch_share_high,
+                **_told("prefill_share", cost.prefill),
+                **_told("batch_share", cost.batch),
                 "decode_seconds": cost.decode_seconds,
                 "peak_bytes": cost.peak_bytes,
             }
@@ -68,3 +66,7 @@ def write_plans(
                 file.write(told.to_json().encode())
     assert chosen == NONE or (directory.path / PLAN_FILE).exists()
     return rows
+
+
+def _told(name: str, ratio: Ratio) -> dict[str, float]:
+    return {name: ratio.median, f"{name}_low": ratio.low, f"{name}_high": ratio.high}

@@ -12,7 +12,8 @@ from chiasm.studies.skip_contributions import rows_of
 from chiasm.studies.skip_spec import SHARES, SkipSpec
 
 _PARTS = 3  # feed-forward, attention, both
-_PEERS = 13
+_PEERS = 11
+_RANDOM_DROPS = 2  # of every draw
 _SAMPLE = 15
 
 
@@ -45,8 +46,8 @@ def price(spec: SkipSpec, view: ModelView, calibrating: Sequence[Example], examp
     rows = encoded.length - rows_of(encoded, spec.span)[0]
     layers = view.n_layers
     passes = 1 + _PARTS * rows / encoded.length * sum(layers - layer for layer in range(layers)) / layers
-    random = spec.draws * len(SHARES) if spec.controls else 0
-    plans = 1 + len(SHARES) + random + (_PEERS if spec.peers else 0)
+    draws = spec.draws if spec.controls else 0
+    plans = 1 + (1 + draws) * len(SHARES) + (_PEERS + _RANDOM_DROPS * max(draws, 1) if spec.peers else 0)
     return Price(
         variants=_PARTS * layers,
         passes=passes * (2 if spec.controls and spec.twin else 1),

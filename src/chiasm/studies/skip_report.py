@@ -37,8 +37,8 @@ class SkipReporter(Reporter):
         drawn = {}
         if self._plans is not None:
             told = (
-                f"Right answers lost against operations, measured time and peak memory left, 95 % paired bootstrap "
-                f"intervals (n = {self._plans['n'][0]}). "
+                f"Right answers lost against operations, peak memory and measured time left: 95 % score intervals of "
+                f"paired shares, quartiles of time (n = {self._plans['n'][0]}). Grey band: two equal calls. "
             )
             told += "Random layers at as many operations are the control." if self.spec["controls"] else "No control."
             drawn["skip"] = Drawing(partial(figures.plans, self._plans), partial(str, told))
@@ -62,8 +62,8 @@ class SkipReporter(Reporter):
     def notes(self) -> list[str]:
         found = [
             "Contributions are measured one at a time; plans add them up, and verification says what that is worth.",
-            "The recommended plan was chosen among several on the examples it is verified on: its loss is a little "
-            "optimistic.",
+            "The recommended plan was chosen among several on the examples it is verified on, which flatters it; what "
+            "the choice loses on inputs that did not choose it is told beside it.",
             "A loss is a difference in right answers; answers that stay wrong may still change.",
             f"Seconds are of this machine and of one prompt; shares of time also of {self.spec['unit']} prompts read "
             "together, which is what saves time where a prompt is short. Peak memory on a CPU counts tensors alone.",

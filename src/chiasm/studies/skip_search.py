@@ -141,16 +141,13 @@ def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, spec: 
         after = min(2, layers - 1)
         if after < 1:
             break
-        found += [
-            Candidate(named(f"fast-v-{100 * share:.0f}", fast_v(layers, after=after, share=share, span=span)), FAST_V),
-            Candidate(
-                named(
-                    f"random-drop-{100 * share:.0f}",
-                    random_drop(layers, after=after, share=share, seed=spec.seed, span=span),
-                ),
-                RANDOM_DROP,
-            ),
-        ]
+        found.append(
+            Candidate(named(f"fast-v-{100 * share:.0f}", fast_v(layers, after=after, share=share, span=span)), FAST_V)
+        )
+        # The places that a seed drops are the same in every example, so that one draw would be one choice of places.
+        for draw in range(spec.draws if spec.controls else 1):
+            dropped = random_drop(layers, after=after, share=share, seed=spec.seed + draw, span=span)
+            found.append(Candidate(named(f"random-drop-{100 * share:.0f}-{draw}", dropped), RANDOM_DROP))
     return found
 
 

@@ -92,8 +92,9 @@ def contributions(
 def plans(plans: pl.DataFrame, *, width: Width = "page") -> Figure:
     """Loss of right answers against what is left: operations, time of one prompt, of a batch, and peak memory.
 
-    Bars: 95 % paired bootstrap; the ring is the recommended plan; the control is drawn in grey. Losses beyond one point
-    are on a logarithmic scale.
+    Bars upward: 95 % score intervals of paired shares; sideways: quartiles of time. Grey band: two equal calls of the
+    plain model. The ring is the recommended plan; the control is drawn in grey. Losses beyond one point are on a
+    logarithmic scale.
     """
     size = SIZES[width]
     side = width == "page"
@@ -105,6 +106,9 @@ def plans(plans: pl.DataFrame, *, width: Width = "page") -> Figure:
     for number, (panel, (column, label)) in enumerate(zip(panels, _LEFT.items(), strict=True)):
         panel.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
         panel.axvline(100, color=FAINT, linewidth=0.8, zorder=0)
+        if f"{column}_low" in plans.columns:
+            none = plans.filter(pl.col("kind") == NONE).row(0, named=True)
+            panel.axvspan(100 * none[f"{column}_low"], 100 * none[f"{column}_high"], color=FAINT, alpha=0.5, lw=0)
         for index, kind in enumerate(kinds):
             _points(panel, plans.filter(pl.col("kind") == kind), column, index, kind, size)
         for share, loss in plans.filter(pl.col("recommended")).select(column, "loss").iter_rows():
@@ -121,7 +125,8 @@ def plans(plans: pl.DataFrame, *, width: Width = "page") -> Figure:
     handles.append(
         Line2D([], [], linestyle="", marker="o", markersize=7, markerfacecolor="none", color=INK, label="recommended")
     )
-    legend_below(figure, handles, size, f"bars: 95 % paired bootstrap, {counted(plans['n'].to_list())}")
+    told = "bars: 95 % paired score interval, quartiles of time; grey band: two equal calls"
+    legend_below(figure, handles, size, f"{told}; {counted(plans['n'].to_list())}")
     return figure
 
 
@@ -173,9 +178,13 @@ def _points(axes: Axes, rows: pl.DataFrame, column: str, index: int, kind: str, 
     loss = rows["loss"].to_numpy()
     low, high = (rows[name].cast(pl.Float64).to_numpy() for name in ("loss_low", "loss_high"))
     spread = 100 * np.nan_to_num(np.stack([loss - low, high - loss]))
+    share, across = rows[column].to_numpy(), None
+    if f"{column}_low" in rows.columns:
+        across = 100 * np.stack([share - rows[f"{column}_low"].to_numpy(), rows[f"{column}_high"].to_numpy() - share])
     axes.errorbar(
-        100 * rows[column].to_numpy(),
+        100 * share,
         100 * loss,
+        xerr=across,
         yerr=np.maximum(spread, 0),
         linestyle="",
         marker=_marker(index, kind),
