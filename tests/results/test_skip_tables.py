@@ -62,10 +62,8 @@ def test_the_recommended_plan_keeps_the_bound_and_saves_time() -> None:
             "kind": kind,
             "operations_share": share,
             "loss": loss,
-            "prefill_share_high": time,
-            "batch_share_high": time,
             "logprob_loss": 0.0,
-        }
+        } | {f"{name}_share{end}": time for name in ("prefill", "batch") for end in ("", "_low", "_high")}
 
     rows = [
         row("none", NONE, 1, 0, 1),
@@ -77,14 +75,18 @@ def test_the_recommended_plan_keeps_the_bound_and_saves_time() -> None:
     assert recommended(rows, 0.01) == "a"
     assert recommended(rows, 0.02) == "b"
     assert recommended(rows, 0) == "none"
+    # Where two equal calls differ as much, a plan that took less time has not saved any.
+    noisy = [rows[0] | {"prefill_share_low": 0.6, "batch_share_low": 0.85}, *rows[1:]]
+    assert recommended(noisy, 0.01) == "none"
+    assert recommended(noisy, 0.02) == "b"
 
 
 def timed(plan: str, share: float) -> dict:
     kind = NONE if plan == NONE else SEARCH
-    return {"plan": plan, "kind": kind, "operations_share": share, "logprob_loss": 0.0} | {
-        "prefill_share_high": 0.9,
-        "batch_share_high": 0.9,
+    time = {
+        f"{name}_share{end}": min(1.0, share + 0.2) for name in ("prefill", "batch") for end in ("", "_low", "_high")
     }
+    return {"plan": plan, "kind": kind, "operations_share": share, "logprob_loss": 0.0} | time
 
 
 def test_the_choice_is_judged_on_inputs_that_did_not_choose_it() -> None:

@@ -60,8 +60,10 @@ def _recommended(plans: pl.DataFrame, verdicts: pl.DataFrame, max_loss: float) -
         kept = tried.filter(pl.col("loss") <= max_loss)
         text = (
             f"No plan is recommended: of {tried.height} tried, {kept.height} stay within a loss of {bound} of right "
-            f"answers, and none of these takes less time than the plain model in three of four repeats, on one prompt "
-            f"or on a batch (n = {row['n']}; untouched {score_in_words(row)} right)."
+            f"answers, and none of these takes clearly less time than the plain model, on one prompt or on a batch "
+            f"(n = {row['n']}; untouched {score_in_words(row)} right). Two equal calls of it differ by "
+            f"{share_in_words(row, 'prefill_share')} and {share_in_words(row, 'batch_share')}: on a quieter machine, "
+            "or with more --repeats, less can be told apart."
         )
         return Finding(text, 100.0)
     text = (

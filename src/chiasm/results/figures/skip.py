@@ -26,7 +26,6 @@ from chiasm.results.figures.style import (
 )
 from chiasm.results.series import curve, in_order
 from chiasm.results.skip_schemas import (
-    COMPANION,
     NONE,
     PEERS,
     RANDOM_LAYERS,
@@ -45,7 +44,7 @@ _KIND = {
     "short-v": "ShortV",
     "v-skip": "V-Skip",
     "fast-v": "FastV",
-    "random-drop": "random tokens dropped",
+    "random-drop": "random tokens dropped (control)",
     "companion": "companion paper",
 }
 
@@ -114,13 +113,12 @@ def plans(plans: pl.DataFrame, *, width: Width = "page") -> Figure:
         for share, loss in plans.filter(pl.col("recommended")).select(column, "loss").iter_rows():
             panel.plot(100 * share, 100 * loss, "o", markersize=9, markerfacecolor="none", markeredgecolor=INK)
         panel.set_yscale("symlog", linthresh=1, linscale=0.6)
-        panel.yaxis.set_major_locator(FixedLocator([-10, -1, 0, 1, 10, 100]))
+        panel.yaxis.set_major_locator(FixedLocator([-10, -3, -1, 0, 1, 3, 10, 30, 100]))
         panel.yaxis.set_major_formatter("{x:g}")
         panel.yaxis.set_minor_locator(NullLocator())
         dress(panel, size, x=label, y="Right answers lost (points)" if not side or number % 2 == 0 else "")
     handles = [
-        Line2D([], [], linestyle="", marker=_marker(k, kind), color=_colour(k, kind), markersize=4, label=_KIND[kind])
-        for k, kind in enumerate(kinds)
+        Line2D([], [], linestyle="", markersize=4, label=_KIND[kind], **_style(k, kind)) for k, kind in enumerate(kinds)
     ]
     handles.append(
         Line2D([], [], linestyle="", marker="o", markersize=7, markerfacecolor="none", color=INK, label="recommended")
@@ -187,19 +185,22 @@ def _points(axes: Axes, rows: pl.DataFrame, column: str, index: int, kind: str, 
         xerr=across,
         yerr=np.maximum(spread, 0),
         linestyle="",
-        marker=_marker(index, kind),
         markersize=1.4 * size.marker,
-        color=_colour(index, kind),
         elinewidth=0.6,
+        **_style(index, kind),
         zorder=2 if kind == RANDOM_LAYERS else 3,
     )
 
 
-def _marker(index: int, kind: str) -> str:
-    return {RANDOM_LAYERS: "x", COMPANION: "*"}.get(kind) or MARKERS[index % len(MARKERS)]
-
-
-def _colour(index: int, kind: str) -> str:
-    if kind == COMPANION:
-        return INK
-    return GREY if kind == RANDOM_LAYERS else COLOURS[index % len(COLOURS)]
+def _style(index: int, kind: str) -> dict[str, str]:
+    """Colour and shape of a kind. Controls are grey, or open in the colour of what they are a control of."""
+    colour = COLOURS[index % len(COLOURS)]
+    drawn = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markerfacecolor": colour}
+    match kind:
+        case "random-layers":
+            return drawn | {"color": GREY, "marker": "x", "markerfacecolor": GREY}
+        case "random-drop":
+            return drawn | {"color": COLOURS[(index - 1) % len(COLOURS)], "marker": "o", "markerfacecolor": "white"}
+        case "companion":
+            return drawn | {"color": INK, "marker": "*", "markerfacecolor": INK}
+    return drawn
