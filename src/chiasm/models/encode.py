@@ -64,6 +64,7 @@ def encode(
         example = check_boxes(example, *media.images[0].size)
     prompt = render(processor, family, example.kinds, example.question, instruction)
     raw = family.settled(_process(processor, family, prompt, media), prompt.text, processor, config)
+    raw.pop("video_metadata", None)
     offsets = np.asarray(raw.pop("offset_mapping"))[0]
     placed, shift = _placed(raw, offsets, prompt, media)
     layouts = tuple(family.layout(image, raw, processor, config) for image in placed["image"])
@@ -92,8 +93,9 @@ def encode(
     context = config.get_text_config(decoder=True).max_position_embeddings
     if length > context:
         raise ExampleError(f"{length} tokens do not fit the context of {context}")
-    # Not every tower brings what it is given into its own type.
-    inputs = {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in inputs.items()}
+    # Not every tower brings what it is given into its own type. One number for a clip is a time: rounded, it would
+    # move the clip's positions.
+    inputs = {k: v.to(device, dtype if v.is_floating_point() and v.ndim > 1 else None) for k, v in inputs.items()}
     return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames)
 
 
@@ -180,8 +182,13 @@ def _process(processor: Any, family: Family, prompt: Prompt, media: Media) -> di
     images = list(media.images)
     given: dict[str, Any] = {"images": ([images] if family.one_prompt else images) if images else None}
     if media.clips:
-        # Frames are chosen already.
+        # Frames are chosen already; when they were shown is written into prompts or positions by some.
+        times = [
+            {"total_num_frames": len(clip.frames), "fps": clip.fps, "frames_indices": list(range(len(clip.frames)))}
+            for clip in media.clips
+        ]
         given |= {"videos": [clip.frames for clip in media.clips], "do_sample_frames": False}
+        given |= {"video_metadata": times, "return_metadata": True}
     if media.sounds:
         given |= {"audio": [sound.samples for sound in media.sounds], "sampling_rate": media.sounds[0].rate}
     try:
