@@ -78,10 +78,10 @@ def _redness(setup: Setup, encoded: Encoded, config: Any) -> np.ndarray:
     pixels = encoded.inputs["pixel_values"]
     if setup.side == 28:
         pixels = pixels.reshape(len(pixels) // 4, 4, 3, 2, 14, 14).permute(0, 2, 1, 3, 4, 5).flatten(2)
-        return _red(pixels, setup.steps).amax(-1).numpy()
+        return redder(pixels, setup.steps).amax(-1).numpy()
     if pixels.ndim == 4:
-        return _patch_max(_red(pixels[0].flatten(1), setup.steps).view(pixels.shape[2:])).flatten().numpy()
-    views = [_patch_max(_red(view.flatten(1), setup.steps).view(view.shape[1:])) for view in pixels[0]]
+        return _patch_max(redder(pixels[0].flatten(1), setup.steps).view(pixels.shape[2:])).flatten().numpy()
+    views = [_patch_max(redder(view.flatten(1), setup.steps).view(view.shape[1:])) for view in pixels[0]]
     size = encoded.inputs["image_sizes"][0].tolist()
     down, across = get_anyres_image_grid_shape(size, config.image_grid_pinpoints, config.vision_config.image_size)
     whole = torch.cat([torch.cat(views[1 + r * across : 1 + (r + 1) * across], 1) for r in range(down)], 0)
@@ -90,7 +90,7 @@ def _redness(setup: Setup, encoded: Encoded, config: Any) -> np.ndarray:
     return torch.cat([views[0].flatten(), lines.flatten()]).numpy()
 
 
-def _red(pixels: torch.Tensor, steps: Any) -> torch.Tensor:
+def redder(pixels: torch.Tensor, steps: Any) -> torch.Tensor:
     """How much redder than anything else (channels on the last axis but one, undone normalisation)."""
     mean, std = torch.tensor(steps.image_mean)[:, None], torch.tensor(steps.image_std)[:, None]
     r, g, b = (pixels * std + mean).unbind(-2)
@@ -101,7 +101,7 @@ def _patch_max(image: torch.Tensor, side: int = 7) -> torch.Tensor:
     return torch.nn.functional.max_pool2d(image[None], side)[0]
 
 
-def _painted(width: int, height: int, box: tuple[int, int, int, int]) -> Image.Image:
+def painted(width: int, height: int, box: tuple[int, int, int, int]) -> Image.Image:
     picture = np.zeros((height, width, 3), dtype=np.uint8)
     x, y, w, h = box
     picture[y : y + h, x : x + w, 0] = 255
@@ -124,7 +124,7 @@ def pictures(draw, widths=_SIDES, heights=_SIDES):
 def test_what_was_painted_is_found_where_geometry_says(name, picture):
     width, height, box = picture
     setup = SETUPS[name]
-    encoded, config = setup.encode(_painted(width, height, box))
+    encoded, config = setup.encode(painted(width, height, box))
     red, layout = _redness(setup, encoded, config), encoded.layouts[0]
     assert len(red) == len(layout.rects) == len(encoded.spans["image"])
     x, y, w, h = box
@@ -168,7 +168,7 @@ def test_without_interpolation_they_agree_exactly(name, data):
     size = data.draw(st.sampled_from(_EXACT[name]))
     width, height, box = data.draw(pictures(st.just(size[0]), st.just(size[1])))
     setup = SETUPS[name]
-    encoded, config = setup.encode(_painted(width, height, box))
+    encoded, config = setup.encode(painted(width, height, box))
     red, layout = _redness(setup, encoded, config), encoded.layouts[0]
     exact = layout.tile == ("hd" if setup.family == "llava_next" else "base")
     expected = touched(layout.rects, [Box("", *box)], width, height)
@@ -179,7 +179,7 @@ def test_without_interpolation_they_agree_exactly(name, data):
 @settings(max_examples=10, deadline=None)
 @given(width=st.integers(1, 150), height=st.integers(1, 150))
 def test_patches_tile_without_gap_or_overlap(name, width, height):
-    encoded, _ = SETUPS[name].encode(_painted(width, height, (0, 0, 1, 1)))
+    encoded, _ = SETUPS[name].encode(painted(width, height, (0, 0, 1, 1)))
     layout = encoded.layouts[0]
     for tile in np.unique(layout.tile):
         rects = layout.rects[(layout.tile == tile) & ~layout.newline]

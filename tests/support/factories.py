@@ -4,7 +4,6 @@ Weights are drawn large, so that closing a route moves log-probabilities by tent
 initialisation is so nearly linear that every executor agrees with every other.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,53 +11,33 @@ import numpy as np
 import torch
 from PIL import Image
 from tests.support.factories_kinds import KIND_MAKERS
+from tests.support.factories_projectors import PROJECTOR_MAKERS
+from tests.support.factories_qwen import QWEN_MAKERS
 from tests.support.factories_senses import SENSE_MAKERS, SENSES, clip, sound
+from tests.support.factories_tiles import TILE_MAKERS
 from tests.support.small import CONTEXT as CONTEXT
-from tests.support.small import VOCAB, WIDTH, text_config
-from tests.support.tokenizers import CHATML_TEMPLATE, VICUNA_TEMPLATE, llama_tokenizer, qwen_tokenizer
-from transformers import (
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaImageProcessorPil,
-    LlavaNextConfig,
-    LlavaNextForConditionalGeneration,
-    LlavaNextImageProcessorPil,
-    LlavaNextProcessor,
-    LlavaProcessor,
-    PreTrainedModel,
-    ProcessorMixin,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2_5_VLProcessor,
-    Qwen2VLConfig,
-    Qwen2VLForConditionalGeneration,
-    Qwen2VLImageProcessorPil,
-    Qwen2VLProcessor,
-    Qwen2VLVideoProcessor,
-)
+from tests.support.small import VOCAB, WIDTH, Maker
+from transformers import PreTrainedModel, ProcessorMixin
 
 from chiasm.core.example import Box, Example
 
-FAMILIES = ("llava", "llava_next", "qwen2_vl", "qwen2_5_vl")
+FAMILIES = tuple(PROJECTOR_MAKERS)
 # One of each further structural kind: which laws run on them by default, and which only on request, is for the tests.
-KINDS = (*KIND_MAKERS, *SENSE_MAKERS)
+FURTHER: dict[str, Maker] = KIND_MAKERS | TILE_MAKERS | SENSE_MAKERS | QWEN_MAKERS
+KINDS = tuple(FURTHER)
 EVERY = (*FAMILIES, *KINDS)
-_SIDE, _PATCH = 28, 7  # the CLIP tower sees 4 x 4 patches
-_PINPOINTS = [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]
 
 
 def build(
     family: str, dtype: torch.dtype = torch.float32, layers: int = 4, seed: int = 0
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
     """A model of `family` in eval mode with sdpa attention, and its processor."""
-    make_model, make_processor = (_MAKERS | KIND_MAKERS | SENSE_MAKERS)[family]
+    make_model, make_processor = (PROJECTOR_MAKERS | FURTHER)[family]
     processor = make_processor()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = make_model(processor, layers)
-        _enlarge(model)
+        enlarge(model)
     model = _cast(model, dtype).eval()
     model.set_attn_implementation("sdpa")
     text = model.config.get_text_config()
@@ -139,7 +118,7 @@ def example(
     return Example(id=f"{family}-{seed}", question=question, images=pictures, options=options, **given)
 
 
-def _enlarge(model: PreTrainedModel) -> None:
+def enlarge(model: PreTrainedModel) -> None:
     """Matrices with standard deviation 0.35 (embeddings 1, positions of pictures 0.5); norms about 1; biases 0.1."""
     # Gemma's norms scale by one more than their weight.
     scale = 0.0 if "Gemma" in type(model).__name__ else 1.0
@@ -154,120 +133,3 @@ def _enlarge(model: PreTrainedModel) -> None:
                 p.normal_(0.0, 0.5 if "embedding" in name else 0.2)
             else:
                 p.normal_(0.0, 0.35)
-
-
-def _clip() -> CLIPVisionConfig:
-    return CLIPVisionConfig(
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        image_size=_SIDE,
-        patch_size=_PATCH,
-        projection_dim=32,
-    )
-
-
-def _llava(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
-    config = LlavaConfig(
-        vision_config=_clip(),
-        text_config=LlamaConfig(**text_config(processor, layers)),
-        image_token_id=processor.image_token_id,
-        image_seq_length=(_SIDE // _PATCH) ** 2,
-    )
-    return LlavaForConditionalGeneration(config)
-
-
-def _llava_next(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
-    config = LlavaNextConfig(
-        vision_config=_clip(),
-        text_config=LlamaConfig(**text_config(processor, layers)),
-        image_token_id=processor.image_token_id,
-        image_grid_pinpoints=_PINPOINTS,
-        image_seq_length=(_SIDE // _PATCH) ** 2,
-    )
-    return LlavaNextForConditionalGeneration(config)
-
-
-def _qwen(config_class: type, model_class: type, vision: dict[str, Any]) -> Callable[..., PreTrainedModel]:
-    def make(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
-        ids = processor.tokenizer.convert_tokens_to_ids
-        config = config_class(
-            text_config=text_config(processor, layers)
-            | {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 2, 2]}},
-            vision_config={"depth": 2, "num_heads": 4, "patch_size": 14, "spatial_merge_size": 2} | vision,
-            image_token_id=processor.image_token_id,
-            video_token_id=processor.video_token_id,
-            vision_start_token_id=ids("<|vision_start|>"),
-            vision_end_token_id=ids("<|vision_end|>"),
-            tie_word_embeddings=False,
-        )
-        return model_class(config)
-
-    return make
-
-
-def _llava_processor() -> ProcessorMixin:
-    return LlavaProcessor(
-        LlavaImageProcessorPil(size={"shortest_edge": _SIDE}, crop_size={"height": _SIDE, "width": _SIDE}),
-        llama_tokenizer(VOCAB - 4),
-        **_llava_options(),
-    )
-
-
-def _llava_next_processor() -> ProcessorMixin:
-    return LlavaNextProcessor(
-        LlavaNextImageProcessorPil(
-            size={"shortest_edge": _SIDE},
-            crop_size={"height": _SIDE, "width": _SIDE},
-            image_grid_pinpoints=_PINPOINTS,
-        ),
-        llama_tokenizer(VOCAB - 4),
-        **_llava_options(),
-    )
-
-
-def _llava_options() -> dict[str, Any]:
-    return {
-        "patch_size": _PATCH,
-        "vision_feature_select_strategy": "default",
-        "num_additional_image_tokens": 1,
-        "chat_template": VICUNA_TEMPLATE,
-    }
-
-
-def _qwen_processor(processor_class: type) -> Callable[[], ProcessorMixin]:
-    def make() -> ProcessorMixin:
-        size = {"shortest_edge": 4 * 28 * 28, "longest_edge": 20 * 28 * 28}
-        return processor_class(
-            Qwen2VLImageProcessorPil(size=size),
-            qwen_tokenizer(VOCAB - 4),
-            Qwen2VLVideoProcessor(size=size),
-            chat_template=CHATML_TEMPLATE,
-        )
-
-    return make
-
-
-_MAKERS: dict[str, tuple[Callable[..., PreTrainedModel], Callable[[], ProcessorMixin]]] = {
-    "llava": (_llava, _llava_processor),
-    "llava_next": (_llava_next, _llava_next_processor),
-    "qwen2_vl": (
-        _qwen(Qwen2VLConfig, Qwen2VLForConditionalGeneration, {"embed_dim": 32, "mlp_ratio": 2, "hidden_size": WIDTH}),
-        _qwen_processor(Qwen2VLProcessor),
-    ),
-    "qwen2_5_vl": (
-        _qwen(
-            Qwen2_5_VLConfig,
-            Qwen2_5_VLForConditionalGeneration,
-            {
-                "hidden_size": 32,
-                "intermediate_size": 64,
-                "out_hidden_size": WIDTH,
-                "window_size": 56,
-                "fullatt_block_indexes": [1],
-            },
-        ),
-        _qwen_processor(Qwen2_5_VLProcessor),
-    ),
-}

@@ -5,6 +5,9 @@ from tests.support.factories_kinds import PATCH, SIDE, SIGLIP, SQUARE, Maker
 from tests.support.small import VOCAB, text_config
 from tests.support.tokenizers import VICUNA_TEMPLATE, named_tokenizer
 from transformers import (
+    AudioFlamingo3Config,
+    AudioFlamingo3ForConditionalGeneration,
+    AudioFlamingo3Processor,
     CLIPVisionConfig,
     LlamaConfig,
     LlavaNextImageProcessorPil,
@@ -26,6 +29,7 @@ from transformers import (
 )
 
 from chiasm.core.media import Clip, Sound
+from chiasm.models.families.audioflamingo3 import AudioFlamingo3
 from chiasm.models.families.llava_onevision import LlavaOnevision
 from chiasm.models.families.qwen2_audio import CHATML_AUDIO
 
@@ -134,10 +138,37 @@ def _qwen2_audio_processor() -> ProcessorMixin:
     )
 
 
+def _audioflamingo3(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
+    config = AudioFlamingo3Config(
+        audio_config={
+            "num_mel_bins": _BINS,
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 64,
+            "max_source_positions": _MEL_FRAMES // 2,
+        },
+        text_config={"model_type": "qwen2", **text_config(processor, layers)},
+        audio_token_id=processor.audio_token_id,
+        tie_word_embeddings=False,
+    )
+    return AudioFlamingo3ForConditionalGeneration(config)
+
+
+def _audioflamingo3_processor() -> ProcessorMixin:
+    return AudioFlamingo3Processor(
+        WhisperFeatureExtractor(feature_size=_BINS, sampling_rate=RATE, chunk_length=1, hop_length=RATE // 100),
+        named_tokenizer(VOCAB - 4, {}, ("<sound>", "<|im_start|>", "<|im_end|>")),
+        chat_template=AudioFlamingo3.fallback_template,
+        max_audio_len=5,
+    )
+
+
 SENSE_MAKERS: dict[str, Maker] = {
     "llava_next_video": (_llava_next_video, _llava_next_video_processor),
     "llava_onevision": (_llava_onevision, _llava_onevision_processor),
     "qwen2_audio": (_qwen2_audio, _qwen2_audio_processor),
+    "audioflamingo3": (_audioflamingo3, _audioflamingo3_processor),
 }
 # What the examples of a family hold, where it is no picture.
-SENSES = {"llava_next_video": "video", "qwen2_audio": "audio"}
+SENSES = {"llava_next_video": "video", "qwen2_audio": "audio", "audioflamingo3": "audio"}

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import torch
-from tests.support.factories import _clip, _enlarge, _llava_processor
+from tests.support.factories import enlarge
+from tests.support.factories_projectors import clip_tower, llava_processor
 from tests.support.small import text_config
 from transformers import (
     LlamaConfig,
@@ -16,9 +17,9 @@ from transformers import (
 
 def vip_llava(layers: int = 4) -> tuple[PreTrainedModel, ProcessorMixin]:
     """VipLLaVA (Cai et al. 2024): features of several tower layers, normed, then projected."""
-    processor = _llava_processor()
+    processor = llava_processor()
     config = VipLlavaConfig(
-        vision_config=_clip(),
+        vision_config=clip_tower(),
         text_config=LlamaConfig(**text_config(processor, layers)),
         image_token_index=processor.image_token_id,
         vision_feature_layers=[-2, -3],
@@ -27,7 +28,7 @@ def vip_llava(layers: int = 4) -> tuple[PreTrainedModel, ProcessorMixin]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = VipLlavaForConditionalGeneration(config)
-        _enlarge(model)
+        enlarge(model)
     model.set_attn_implementation("sdpa")
     return model.eval(), processor
 

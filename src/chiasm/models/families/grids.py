@@ -95,7 +95,9 @@ def tiled_layout(image: Placed, token: int, rows: int, columns: int, side: int) 
     **Errors:** `ChiasmError` where the processor wrote another number of tokens of id `token`.
     """
     whole = shown(image)
-    views = {"hd": tiles(whole, rows, columns, side), "base": cells(whole, side, side)}
+    views = {"base": cells(whole, side, side)}
+    if rows * columns:
+        views = {"hd": tiles(whole, rows, columns, side)} | views
     return laid_out(image, views, f"{rows} x {columns} tiles of {side} x {side}, and a view of all", token=token)
 
 

@@ -9,6 +9,15 @@ VICUNA: Final = (
     "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] + ' ' }}{% endfor %}"
     "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
+# Mistral's: the user's turn between marks, the answer behind them.
+INST: Final = (
+    "{{ '<s>' }}{% for message in messages %}{% set mark = {'user': 'INST', 'system': 'SYSTEM_PROMPT'} %}"
+    "{% if message['role'] != 'assistant' %}{{ '[' + mark[message['role']] + ']' }}{% endif %}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}{% else %}{{ '[IMG]' }}{% endif %}{% endfor %}"
+    "{% if message['role'] == 'assistant' %}{{ '</s>' }}{% else %}{{ '[/' + mark[message['role']] + ']' }}{% endif %}"
+    "{% endfor %}"
+)
 # Pictures first, then the words, and nothing else.
 PLAIN: Final = (
     "{% for message in messages %}{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}"
@@ -47,3 +56,14 @@ def turns(
 def chatml(media: str = "'<' + part['type'] + '>'") -> str:
     """ChatML with the system sentence of Qwen2."""
     return _SYSTEM + "{% endif %}" + turns("<|im_start|>ROLE\n", "<|im_end|>\n", media)
+
+
+def utterances(before: str) -> str:
+    """Idefics' form: the role as a name, no space behind its colon where a picture follows."""
+    return (
+        f"{{{{ '{before}' }}}}{{% for message in messages %}}"
+        "{{ message['role'].capitalize() + (': ' if message['content'][0]['type'] == 'text' else ':') }}"
+        "{% for part in message['content'] %}"
+        "{{ part['text'] if part['type'] == 'text' else '<' + part['type'] + '>' }}{% endfor %}"
+        "{{ '<end_of_utterance>\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+    )

@@ -1,0 +1,24 @@
+"""Audio Flamingo 3: a Whisper encoder over windows of half a minute, two linear layers; it does not see."""
+
+from typing import Any
+
+from torch import nn
+
+from chiasm.models.families.base import Family, part
+from chiasm.models.families.templates import chatml
+
+
+class AudioFlamingo3(Family):
+    """One sound for each prompt, cut into windows that the encoder hears one by one (Goel et al. 2025)."""
+
+    name = "audioflamingo3"
+    model_types = ("audioflamingo3",)
+    kind = "audio projector, windows, causal"
+    fallback_template = chatml("'<sound>'")
+    modalities = frozenset({"audio"})
+
+    def heard(self, processor: Any) -> float:
+        return processor.max_audio_len
+
+    def projector(self, model: nn.Module) -> nn.Module:
+        return part(model, "multi_modal_projector")

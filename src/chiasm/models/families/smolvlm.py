@@ -1,0 +1,31 @@
+"""SmolVLM: as Idefics3 with pictures; videos as frames with a time in words before each."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from chiasm.core.errors import ExampleError
+from chiasm.models.encoded import ImageLayout
+from chiasm.models.families.base import Placed
+from chiasm.models.families.grids import cells, each_frame, shown
+from chiasm.models.families.idefics3 import Idefics3
+from chiasm.models.families.templates import utterances
+
+
+class SmolVLM(Idefics3):
+    """Tiles for pictures, one stretched view for each frame (Marafioti et al. 2025)."""
+
+    name = "smolvlm"
+    model_types = ("smolvlm",)
+    kind = "projector, tiles, frames, pixel shuffle, causal"
+    fallback_template = utterances("<|im_start|>")
+    modalities = frozenset({"image", "video"})
+
+    def frames(self, video: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
+        side = math.isqrt(processor.image_seq_len)
+        return each_frame(video, cells(shown(video), side, side), "frames", token=config.image_token_id)
+
+    def settled(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
+        if str(processor.image_token) in text and str(processor.video_token) in text:
+            raise ExampleError("its processor keeps the pictures or the videos of a prompt, not both")
+        return raw
