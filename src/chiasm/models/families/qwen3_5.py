@@ -1,0 +1,11 @@
+"""Qwen3.5: as Qwen3-VL outside without DeepStack; most decoder layers are linear attention, a few attend."""
+
+from chiasm.models.families.qwen2_vl import Qwen2VL
+
+
+class Qwen35(Qwen2VL):
+    """Cuts act in the layers that attend; gated delta nets hand on what they like in between (Qwen Team 2026)."""
+
+    name = "qwen3_5"
+    model_types = ("qwen3_5",)
+    kind = "projector, native resolution, frames in pairs, hybrid of linear attention and attention, M-RoPE"
