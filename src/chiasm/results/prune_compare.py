@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import permutations
+from math import factorial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ from chiasm.results.findings import inputs_of
 from chiasm.results.judgement import ALPHA
 from chiasm.results.series import RESAMPLES, in_order
 
+_WHOLE = 7  # types of which all permutations are tried
 LEVEL = ("sparsity", "pattern", "part")
 
 
@@ -60,6 +63,10 @@ class Answers:
         """The share of right answers (of 1) with Wilson's interval; questions on one input count together."""
         return share_interval(np.array(list(right.values())) > 0, self.inputs_of(right))
 
+    def told(self, right: dict[str, float]) -> str:
+        """The share of right answers in words."""
+        return share_in_words(self.share(right))
+
     def inputs_of(self, examples: Iterable[str]) -> list[str]:
         """The input that each of the examples asks about; itself where none was recorded."""
         return [self._inputs.get(example, example) for example in examples]
@@ -96,6 +103,28 @@ class Answers:
                 others[example] = float(np.mean([right[example] for n, right in by_mask.items() if n != name]))
         return own, others
 
+    def pairing(self, level: Level, seed: int) -> float:
+        """How often the masks of types, handed to the types at random, differ as much from each other's as they do now.
+
+        The share of permutations of the masks whose sum of right answers lies at least as far from the mean over all
+        of them: all where there are at most 5040, else as many drawn. Examples say whether these masks differ, this
+        whether what they were calibrated on is why. Assumption: were it not, any mask could be any type's.
+        """
+        types = self.types
+        by_mask = {name: self.right("wanda", name, level) for name in types}
+        right = np.zeros((len(types), len(types)))
+        for example, name in self.rows.select("example_id", "type").unique().iter_rows():
+            if name in by_mask and all(example in own for own in by_mask.values()):
+                right[:, types.index(name)] += [by_mask[mask][example] for mask in types]
+        places = np.arange(len(types))
+        if len(types) <= _WHOLE:
+            orders = np.array(list(permutations(places)))
+        else:
+            rng = np.random.default_rng(seed)
+            orders = np.stack([places, *(rng.permutation(places) for _ in range(factorial(_WHOLE) - 1))])
+        sums = np.abs(right[orders, places].sum(axis=1) - right.sum() / len(types))
+        return float((sums >= sums[0] - 1e-6).mean())
+
     def compare(self, pairs: list[tuple[Level, dict[str, float], dict[str, float]]], seed: int) -> list[Compared]:
         """Each pair (first minus second) on the examples that both masks answered; p-values by sign flips, Holm."""
         differences: list[tuple[Level, Float[np.ndarray, " n"], list[str]]] = []
@@ -120,3 +149,10 @@ def _spread(difference: Float[np.ndarray, " n"], inputs: list[str], seed: int) -
         return mean_interval(difference, resamples=RESAMPLES, seed=seed, clusters=inputs)
     found = share_difference(difference > 0, difference < 0, inputs)
     return Estimate(100 * found.mean, 100 * found.low, 100 * found.high, found.n)
+
+
+def share_in_words(share: Estimate) -> str:
+    """A share (of 1) in per cent, with its interval."""
+    if np.isnan(share.low):
+        return f"{100 * float(share.mean):.1f} % (no interval from one input)"
+    return f"{100 * share.mean:.1f} % (95 % interval {100 * share.low:.1f} to {100 * share.high:.1f})"

@@ -1,21 +1,11 @@
 """What pruning costs, in words: every number stands in a table of the run."""
 
-import numpy as np
 import polars as pl
 
-from chiasm.core.statistics import Estimate
 from chiasm.results.findings import Finding, right_share
-from chiasm.results.prune_compare import LEVEL, Answers, Level
-from chiasm.results.prune_schemas import (
-    ABLATIONS,
-    DENSE,
-    IMAGE_TOKENS,
-    MODALITIES,
-    POOLED,
-    TEXT_TOKENS,
-    TYPES,
-    UNCALIBRATED,
-)
+from chiasm.results.prune_common_findings import ablation, common, modalities, transfer
+from chiasm.results.prune_compare import LEVEL, Answers, Level, share_in_words
+from chiasm.results.prune_schemas import DENSE, POOLED, UNCALIBRATED
 from chiasm.results.prune_tables import perplexity
 from chiasm.results.series import majority
 
@@ -23,17 +13,15 @@ from chiasm.results.series import majority
 def prune_findings(pruned: pl.DataFrame, controls: pl.DataFrame | None = None, *, seed: int = 0) -> list[Finding]:
     """What a mask costs, against other masks, by question type and modality; strongest first."""
     answers = Answers(pruned)
-    levels = [
-        Level(*row) for row in pruned.filter(pl.col("mask") == "wanda").select(LEVEL).unique(maintain_order=True).rows()
-    ]
+    levels = answers.levels
     found = [_cost(answers, levels, seed), _perplexity(pruned, levels), _scope(pruned, levels)]
     for finding in (
         _baselines(answers, levels, seed),
-        _transfer(answers, levels, seed),
-        _common(answers, levels, seed),
-        _modalities(answers, levels, seed),
+        transfer(answers, levels, seed),
+        common(answers, levels, seed),
+        modalities(answers, levels, seed),
         _centred(answers, levels, seed),
-        _ablation(answers, seed),
+        ablation(answers, seed),
         _twin(controls),
     ):
         found += [finding] if finding is not None else []
@@ -52,7 +40,7 @@ def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
         if one.significant and float(one.estimate.mean) < 0:
             break
         safe.append(one)
-    untouched = f"untouched {_share(answers, dense)}"
+    untouched = f"untouched {answers.told(dense)}"
     guess = majority(answers.rows.filter(pl.col("mask") == DENSE))
     if not answers.share(dense).low > guess:
         untouched += (
@@ -62,17 +50,17 @@ def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
         first = ordered[0]
         text = (
             f"Zeroing {first.level} of the weights by Wanda already costs right answers: "
-            f"{_share(answers, answers.right('wanda', POOLED, first.level))}, {untouched} ({first})."
+            f"{answers.told(answers.right('wanda', POOLED, first.level))}, {untouched} ({first})."
         )
         return Finding(text, 100.0)
     last = safe[-1]
     text = (
         f"Wanda zeroes {last.level} of the weights without a significant loss of right answers: "
-        f"{_share(answers, answers.right('wanda', POOLED, last.level))}, {untouched} ({last})."
+        f"{answers.told(answers.right('wanda', POOLED, last.level))}, {untouched} ({last})."
     )
     if len(safe) < len(ordered):
         worse = ordered[len(safe)]
-        text += f" At {worse.level} it is {_share(answers, answers.right('wanda', POOLED, worse.level))} ({worse})."
+        text += f" At {worse.level} it is {answers.told(answers.right('wanda', POOLED, worse.level))} ({worse})."
     return Finding(text, 100.0)
 
 
@@ -93,71 +81,9 @@ def _baselines(answers: Answers, levels: list[Level], seed: int) -> Finding | No
     for name in names:
         one = next(one for one in by_name[name] if one.level == best)
         verdict = "significant" if one.significant else "not significant"
-        told.append(f"{name} {_share(answers, answers.right(name, UNCALIBRATED, best))} (Wanda {one}, {verdict})")
-    text = f"At {best}, Wanda keeps {_share(answers, answers.right('wanda', POOLED, best))} right; {'; '.join(told)}."
+        told.append(f"{name} {answers.told(answers.right(name, UNCALIBRATED, best))} (Wanda {one}, {verdict})")
+    text = f"At {best}, Wanda keeps {answers.told(answers.right('wanda', POOLED, best))} right; {'; '.join(told)}."
     return Finding(text, 90.0)
-
-
-def _transfer(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
-    if len(answers.types) < 2:
-        return None
-    compared = answers.compare([(level, *answers.own_and_others(level)) for level in levels], seed)
-    if not compared:
-        return None
-    one = max(compared, key=lambda c: abs(float(c.estimate.mean)))
-    count = len(answers.types)
-    if one.significant:
-        side = "better" if float(one.estimate.mean) > 0 else "worse"
-        text = (
-            f"Masks do not serve all {count} question types alike: at {one.level} the mask calibrated on a question's "
-            f"own type does {side} than those of other types ({one})."
-        )
-    else:
-        text = (
-            f"A mask calibrated on one of {count} question types serves the others as well as far as these examples "
-            f"tell: at {one.level}, where the difference is largest, own minus others is {one}."
-        )
-    return Finding(text, 80.0)
-
-
-def _common(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
-    """The common subnetwork against the mask calibrated on all types together, at the same sparsity."""
-    names = [name for name in ("intersection", "majority", "mean-score") if answers.right(name, TYPES, levels[0])]
-    pairs = [
-        (level, answers.right(name, TYPES, level), answers.right("wanda", POOLED, level))
-        for name in names
-        for level in levels
-        if answers.right(name, TYPES, level)
-    ]
-    compared = answers.compare(pairs, seed)
-    if not compared:
-        return None
-    chosen = max(range(len(compared)), key=lambda k: abs(float(compared[k].estimate.mean)))
-    name = [name for name in names for level in levels if answers.right(name, TYPES, level)][chosen]
-    one = compared[chosen]
-    verdict = "differs" if one.significant else "does not differ significantly"
-    text = (
-        f"One common mask combined from the masks of all types (intersection, majority or mean score, at equal final "
-        f"sparsity) {verdict} from one calibrated on all types at once; largest for {name} at {one.level} ({one})."
-    )
-    return Finding(text, 60.0)
-
-
-def _modalities(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
-    pairs = [
-        (level, answers.right("wanda", IMAGE_TOKENS, level), answers.right("wanda", TEXT_TOKENS, level))
-        for level in levels
-    ]
-    compared = answers.compare(pairs, seed)
-    if not compared:
-        return None
-    one = max(compared, key=lambda c: abs(float(c.estimate.mean)))
-    verdict = "differ" if one.significant else "do not differ significantly"
-    text = (
-        f"Masks calibrated on image tokens alone and on text tokens alone {verdict} in right answers; most at "
-        f"{one.level} (image minus text {one})."
-    )
-    return Finding(text, 70.0)
 
 
 def _centred(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
@@ -170,36 +96,12 @@ def _centred(answers: Answers, levels: list[Level], seed: int) -> Finding | None
     one = max(compared, key=lambda c: abs(float(c.estimate.mean)))
     better = float(one.estimate.mean) > 0
     verdict = ("keeps more" if better else "keeps fewer") if one.significant else "does not keep significantly more"
-    own, wanda = (_share(answers, answers.right(mask, POOLED, one.level)) for mask in (name, "wanda"))
+    own, wanda = (answers.told(answers.right(mask, POOLED, one.level)) for mask in (name, "wanda"))
     text = (
         f"Wanda with norms about the inputs' means, in place of zero, {verdict} right answers: most apart at "
         f"{one.level}, {own} against {wanda} ({one})."
     )
     return Finding(text, 85.0)
-
-
-def _ablation(answers: Answers, seed: int) -> Finding | None:
-    """Few weights zeroed where masks of image and text tokens agree, and where not, against as many at random."""
-    rows = answers.rows.filter(pl.col("mask").is_in(ABLATIONS))
-    if not rows.height:
-        return None
-    level = Level(*rows.select(LEVEL).row(0))
-    named = ("that both keep", "that only the image mask keeps", "that only the text mask keeps")
-    control = answers.right(ABLATIONS[3], MODALITIES, level)
-    compared = answers.compare(
-        [(level, answers.right(name, MODALITIES, level), control) for name in ABLATIONS[:3]], seed
-    )
-    told = [
-        f"{words}: {_share(answers, answers.right(name, MODALITIES, level))} "
-        f"({one.estimate.mean:+.1f} points, {'significant' if one.significant else 'not significant'})"
-        for name, words, one in zip(ABLATIONS, named, compared, strict=False)
-    ]
-    text = (
-        f"At most {level} of the weights zeroed at random leave {_share(answers, control)} right; as many "
-        f"{'; '.join(told)}. Kept weights are larger than weights drawn at random, so the comparison between the "
-        "three says more."
-    )
-    return Finding(text, 65.0)
 
 
 def _perplexity(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
@@ -240,7 +142,8 @@ def _twin(controls: pl.DataFrame | None) -> Finding | None:
 def _scope(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
     dense = pruned.filter(pl.col("mask") == DENSE)
     text = (
-        f"{pruned.select('mask', 'calibration', *LEVEL).n_unique() - 1} masks at {len(levels)} levels were tried on "
+        f"{pruned.select('mask', 'calibration', *LEVEL).n_unique() - 1} masks at {len(levels)} "
+        f"level{'' if len(levels) == 1 else 's'} of sparsity were tried on "
         f"{dense.height} examples; always giving the most frequent answer of the type reaches "
         f"{100 * majority(dense):.0f} %."
     )
@@ -248,14 +151,4 @@ def _scope(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
 
 
 def _of(rows: pl.DataFrame) -> str:
-    return _told(right_share(rows))
-
-
-def _share(answers: Answers, right: dict[str, float]) -> str:
-    return _told(answers.share(right))
-
-
-def _told(e: Estimate) -> str:
-    if np.isnan(e.low):
-        return f"{100 * float(e.mean):.1f} % (no interval from one input)"
-    return f"{100 * float(e.mean):.1f} % (95 % interval {100 * float(e.low):.1f} to {100 * float(e.high):.1f})"
+    return share_in_words(right_share(rows))

@@ -61,7 +61,8 @@ class PruneReporter(Reporter):
         found = [
             "Calibration and evaluation share no example and no image.",
             "Zeros in a dense matrix save no time. Only 2:4 does, on a GPU with sparse tensor cores.",
-            "A difference that is not significant is not an absent one: look at its interval.",
+            "A difference that is not significant is not an absent one: look at its interval. Where the largest of "
+            "several is told, its p-value is corrected for having been picked and its interval is not.",
         ]
         told = self.directory.manifest.get("calibration")
         if told:

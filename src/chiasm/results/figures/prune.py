@@ -104,8 +104,14 @@ def prune_curves(
         if beside.height:
             beside = beside.sort("sparsity")
             x = 100 * beside["sparsity"].to_numpy()
-            axes.plot(x, read(beside)[0], color=GREY, linestyle=DASHES[0], linewidth=0.8 * size.line, zorder=2)
-            handles.append(Line2D([], [], color=GREY, linestyle=DASHES[0], label="Wanda on the random-weights twin"))
+            key = {"color": GREY, "linestyle": DASHES[0], "marker": "_", "markersize": size.marker}
+            axes.plot(x, read(beside)[0], linewidth=0.8 * size.line, zorder=2, **key)
+            handles.append(Line2D([], [], label="Wanda on the random-weights twin", **key))
+    # Masks of one sparsity stand side by side: what stands beside a tick has the sparsity of that tick.
+    levels = sorted(set(100 * rows.filter(pl.col("mask") != DENSE)["sparsity"]))
+    axes.set_xticks(levels, [f"{level:g}" for level in levels])
+    if len(levels) == 1:
+        axes.set_xlim(levels[0] - 5, levels[0] + 5)
     if value == "perplexity":
         axes.set_yscale("log")
     else:
