@@ -9,7 +9,8 @@ from tests.support import factories
 from transformers import BertConfig, BertModel
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.loading import as_device, as_dtype, fingerprint, load, looks_like_path, wrap
+from chiasm.models.fingerprint import fingerprint
+from chiasm.models.loading import as_device, as_dtype, load, looks_like_path, wrap
 
 
 @pytest.fixture(scope="module")

@@ -144,6 +144,7 @@ class Bare:
     def __init__(self, model):
         self.model, self.decoder, self.layers = model, model, model.model.layers
         self.device, self.name, self.is_peft = torch.device("cpu"), "bare", False
+        self.kinds = ("attention",) * len(self.layers)
         model.register_forward_hook(self._keep)
 
     @property

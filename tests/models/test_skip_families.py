@@ -11,7 +11,8 @@ from tests.support.runs import view_of
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Variant, Window, Zero
-from chiasm.interventions.skips import Part, Skip, companion_layers, fast_v, visual_ffn
+from chiasm.interventions.published_skips import companion_layers, fast_v, visual_ffn
+from chiasm.interventions.skips import Part, Skip
 from chiasm.models.executors.base import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.operations import prefill_operations
@@ -117,3 +118,17 @@ def test_the_matrices_of_opt_are_parted_as_any_others() -> None:
     assert names["ffn"] == {f"{k}.{name}" for k in range(LAYERS) for name in ("fc1", "fc2")}
     assert names["all"] == names["ffn"] | names["attention"]
     assert len(names["attention"]) == 4 * LAYERS
+
+
+def test_a_model_with_two_ways_to_generate_skips_while_it_writes():
+    """Janus overrides `generate`, yet words come out of its own forward."""
+    view = view_of("janus")
+    found = view.encode(example("janus"))
+    skip = Skip(part="block", span="image", layers=(0, 1, 2))
+    options = {"max_new_tokens": 2, "do_sample": False, "return_dict_in_generate": True, "output_logits": True}
+    plain = view.model.generate(**found.inputs, **options).logits[0]
+    with skipping(view, plan_of(view, skip)), torch.no_grad():
+        prompt = view.model(**found.inputs).logits[:, -1]
+        written = view.model.generate(**found.inputs, **options).logits[0]
+    assert float((written - prompt).abs().max()) < 1e-4
+    assert float((written - plain).abs().max()) > 1e-2

@@ -14,8 +14,9 @@ from tests.support import factories
 from chiasm import api
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
+from chiasm.models.fingerprint import fingerprint
 from chiasm.models.generation import generate
-from chiasm.models.loading import fingerprint, load, wrap
+from chiasm.models.loading import load, wrap
 from chiasm.models.pruning.export import load_mask
 from chiasm.models.pruning.linears import matrices
 from chiasm.models.pruning.weights import masked

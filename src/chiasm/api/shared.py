@@ -12,8 +12,9 @@ from torch import nn
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data.sources import ENDLESS
-from chiasm.models.loading import fingerprint, wrap
+from chiasm.models.fingerprint import fingerprint
 from chiasm.models.loading import load as load_checkpoint
+from chiasm.models.loading import wrap
 from chiasm.models.plans import tell_of_plan
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory

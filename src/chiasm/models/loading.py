@@ -1,6 +1,5 @@
 """From a hub id, a directory, or a model in memory to a `ModelView`; weights come from safetensors only."""
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -124,19 +123,6 @@ def as_device(name: str | torch.device | None) -> torch.device:
 def looks_like_path(name: str) -> bool:
     """Whether `name` can only be meant as a directory: hub ids are `name` or `owner/name`."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
-
-
-def fingerprint(view: ModelView) -> str:
-    """SHA-256 (first 16 hex digits) of names, dtypes, shapes and bytes of all weights, in the order of their names.
-
-    Independent of how the checkpoint is split into files. Weights that are offloaded count with name and shape alone.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(view.model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        if tensor.device.type != "meta":
-            digest.update(tensor.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def _require_model(asked: str, folder: Path) -> None:

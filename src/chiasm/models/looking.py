@@ -40,8 +40,10 @@ def attention_rows(
     Assumption: softmax attention over scaled products (optionally soft-capped). A large weight says where a head
     reads, not that what it reads matters for the answer: cuts say that.
 
-    **Errors:** `ChiasmError` for a model whose attention adds terms that are not followed here, or has no attention
-    function that can be exchanged.
+    Layers that mix without softmax attention (convolutions, linear attention) have no rows and are not called.
+
+    **Errors:** `ChiasmError` for a model whose attention adds terms that are not followed here, has no attention
+    function that can be exchanged, or reads the picture outside the sequence.
     """
     inputs, padding = view.collate(encoded)
     rows = [
@@ -71,14 +73,17 @@ def attention_rows(
 
 
 def _attentions(view: ModelView) -> dict[int, int]:
-    """The number of the layer by the identity of its attention; layers of another kind have no rows to tell."""
-    found = {}
-    for number, layer in enumerate(view.layers):
-        try:
-            found[id(view.attention_of(layer))] = number
-        except ChiasmError:
-            continue
-    return found
+    """The number of the layer by the identity of its attention; layers that mix otherwise have no rows to tell."""
+    crossing = [str(number) for number, kind in enumerate(view.kinds) if kind == "crossing"]
+    if crossing:
+        raise ChiasmError(
+            f"the attention rows of {view.name}",
+            f"its layers {', '.join(crossing)} attend to the picture outside the sequence, where no token stands for "
+            "a part of it",
+            "Use `chiasm flow`, whose cuts close these layers",
+        )
+    kinds = zip(view.layers, view.kinds, strict=True)
+    return {id(view.attention_of(layer)): k for k, (layer, kind) in enumerate(kinds) if kind == "attention"}
 
 
 Hear = Callable[[nn.Module, Iterator[Float[Tensor, "H Q T"]]], None]

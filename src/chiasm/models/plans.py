@@ -5,7 +5,7 @@ from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import PERCEPTUAL, ModelIdentity, Plan, SkipSpan
-from chiasm.models.loading import fingerprint
+from chiasm.models.fingerprint import fingerprint
 from chiasm.models.view import ModelView
 
 PLAN_FILE = "plan.json"

@@ -121,9 +121,9 @@ class _Skipping:
 
     def _follow_generation(self, model: Any, stack: ExitStack) -> None:
         """BLIP-2 generates past its own forward, by a language model that is given embeddings."""
-        if type(model).generate is GenerationMixin.generate:
+        language = dict(model.named_children()).get("language_model")
+        if language is None or type(model).generate is GenerationMixin.generate:
             return
-        language = model.language_model
         run = language.generate
 
         def generate(*args: Any, **kwargs: Any) -> Any:

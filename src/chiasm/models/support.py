@@ -21,7 +21,10 @@ CAPABILITIES: Final[dict[str, tuple[str, ...]]] = {
     "several inputs": _LAWS[14:15],
     "long answers": _LAWS[15:16],
     "more kinds of input": _LAWS[16:17],
-    "left as it was": _LAWS[17:19],
+    "look": _LAWS[17:18],
+    "skip feed-forward": _LAWS[18:19],
+    "skip attention": _LAWS[19:20],
+    "left as it was": _LAWS[20:22],
 }
 """What a user can rely on, and the laws that it rests on. Every law is in exactly one of them."""
 

@@ -40,6 +40,13 @@ class Looked(NamedTuple):
     first: bool
 
 
+class Rows(NamedTuple):
+    """The attention of one example's query spans in the `layers` that attend; others (convolutions) have none."""
+
+    layers: tuple[int, ...]
+    weights: Float[Tensor, "L N H T"]
+
+
 class LookWork(Work[Looked]):
     """The rows of `spec` on `view`, beside the same shares in `twin`."""
 
@@ -65,7 +72,7 @@ class LookWork(Work[Looked]):
         for item, found in zip(prepared, rows, strict=True):
             frames["examples"].append(example_row(item.example))
             frames["attention"] += self._attention(item, found)
-            frames["shares"] += _shares(self.spec, item.example, item.encoded, found.mean(2))
+            frames["shares"] += _shares(self.spec, item.example, item.encoded, found)
             if item.first:
                 frames["places"] += _places(item.encoded)
                 frames["lens"] += _lens(self.view, item.example, item.encoded)
@@ -73,14 +80,14 @@ class LookWork(Work[Looked]):
             encoded = [item.twin for item in prepared if item.twin is not None]
             for item, own, found in zip(prepared, encoded, self._rows(self.twin, encoded), strict=True):
                 control = {"control": TWIN}
-                shares = _shares(self.spec, item.example, own, found.mean(2))
+                shares = _shares(self.spec, item.example, own, found)
                 frames["shares_controls"] += [row | control for row in shares]
                 if item.first:
                     frames["lens_controls"] += [row | control for row in _lens(self.twin, item.example, own)]
         attention = {"attention": pl.concat(frames.pop("attention"))}
         return Computed(attention | {name: found for name, found in frames.items() if found}, kept=len(prepared))
 
-    def _rows(self, view: ModelView, encoded: Sequence[Encoded]) -> list[Float[Tensor, "L N H T"]]:
+    def _rows(self, view: ModelView, encoded: Sequence[Encoded]) -> list[Rows]:
         """The attention of every query span, mean over its tokens, by layer and head."""
         queries = [sorted({int(p) for q in self.spec.query for p in e.spans[q]}) for e in encoded]
         found: list[dict[int, Tensor]] = [{} for _ in encoded]
@@ -90,15 +97,15 @@ class LookWork(Work[Looked]):
             found[index][layer] = torch.stack([weights[:, torch.as_tensor(p)].mean(1) for p in places]).cpu()
 
         attention_rows(view, encoded, queries, listen)
-        return [torch.stack([layers[k] for k in sorted(layers)]) for layers in found]
+        return [Rows(tuple(sorted(of)), torch.stack([of[k] for k in sorted(of)])) for of in found]
 
-    def _attention(self, item: Looked, found: Float[Tensor, "L N H T"]) -> list[pl.DataFrame]:
+    def _attention(self, item: Looked, found: Rows) -> list[pl.DataFrame]:
         """The table `attention` of one example: every token by layer, head and query."""
         spans, index = _where(item.encoded)
         last = [int(item.encoded.spans[query][-1]) for query in self.spec.query]
-        mean = found.mean(2)
+        every, mean = found.weights, found.weights.mean(2)
         marked = sinks(mean, last).numpy()
-        kept = [("mean", mean), *((str(h), found[:, :, h]) for h in range(found.shape[2]) if self.spec.heads)]
+        kept = [("mean", mean), *((str(h), every[:, :, h]) for h in range(every.shape[2]) if self.spec.heads)]
         return [
             pl.DataFrame(
                 {
@@ -108,12 +115,12 @@ class LookWork(Work[Looked]):
                     "query": query,
                     "span": spans,
                     "index": index,
-                    "weight": weights[layer, place].double().numpy(),
+                    "weight": weights[depth, place].double().numpy(),
                     "sink": marked,
                 }
             )
             for head, weights in kept
-            for layer in range(weights.shape[0])
+            for depth, layer in enumerate(found.layers)
             for place, query in enumerate(self.spec.query)
         ]
 
@@ -128,9 +135,9 @@ def _where(encoded: Encoded) -> tuple[list[str], Sequence[int]]:
     return spans, index
 
 
-def _shares(spec: LookSpec, example: Example, encoded: Encoded, mean: Float[Tensor, "L N T"]) -> list[dict[str, Any]]:
+def _shares(spec: LookSpec, example: Example, encoded: Encoded, found: Rows) -> list[dict[str, Any]]:
     """What each span takes, and what it would take if all visible tokens were looked at alike (causal order)."""
-    rows = []
+    rows, mean = [], found.weights.mean(2)
     for place, query in enumerate(spec.query):
         targets = encoded.spans[query]
         for span in encoded.spans:
@@ -148,7 +155,7 @@ def _shares(spec: LookSpec, example: Example, encoded: Encoded, mean: Float[Tens
                         "share": share,
                         "visible": seen,
                     }
-                    for layer, share in enumerate(taken)
+                    for layer, share in zip(found.layers, taken, strict=True)
                 ]
     return rows
 

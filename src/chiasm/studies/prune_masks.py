@@ -7,7 +7,7 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions.masks import CALIBRATED, MaskSpec, Method, Part
 from chiasm.models.encoded import Encoded
-from chiasm.models.loading import fingerprint
+from chiasm.models.fingerprint import fingerprint
 from chiasm.models.pruning.calibrate import Norms, calibrate, choose_tokens, span_rows
 from chiasm.models.pruning.states import calibration_batches, calibration_bytes
 from chiasm.models.pruning.weights import WeightMask, make_mask

@@ -10,7 +10,8 @@ from torch import nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import MaskSpec
-from chiasm.models.loading import fingerprint, wrap
+from chiasm.models.fingerprint import fingerprint
+from chiasm.models.loading import wrap
 from chiasm.models.pruning.calibrate import LEAST_TOKENS, calibrate, choose_tokens, span_rows
 from chiasm.models.pruning.linears import matrices
 from chiasm.models.pruning.states import calibration_batches, calibration_bytes

@@ -10,7 +10,8 @@ from transformers import AutoModelForImageTextToText
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import ABLATIONS, MaskSpec
-from chiasm.models.loading import fingerprint, load, wrap
+from chiasm.models.fingerprint import fingerprint
+from chiasm.models.loading import load, wrap
 from chiasm.models.pruning import kernels
 from chiasm.models.pruning.calibrate import Norms
 from chiasm.models.pruning.export import ABOUT, MASK, export, load_mask, save_mask

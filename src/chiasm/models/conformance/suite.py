@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.models.conformance import agreement, anatomy, painting
+from chiasm.models.conformance import agreement, anatomy, painting, rows, skips
 from chiasm.models.conformance.inputs import kinds_of, three
 from chiasm.models.conformance.law import BrokenLawError, Law, NotApplicableError, Trial
 from chiasm.models.executors.guard import TOLERANCE
@@ -28,6 +28,9 @@ LAWS: Final[dict[str, Callable[[Trial], float | None]]] = {
     "lockstep: several inputs in one prompt": agreement.several_inputs,
     "lockstep: answers of several tokens": agreement.answers_of_several_tokens,
     "lockstep: further kinds of input": agreement.other_kinds,
+    "attention rows are those of eager attention": rows.rows_are_eagers,
+    "skipped feed-forward equals a zeroed branch": skips.feed_forward_is_left_out,
+    "skipped attention equals a zeroed branch": skips.attention_is_left_out,
     "hooks are undone": anatomy.hooks_are_undone,
     "transformers' own capturing works afterwards": anatomy.own_capturing_works,
 }

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import ABLATIONS, MaskSpec, blocks
-from chiasm.models.loading import fingerprint
+from chiasm.models.fingerprint import fingerprint
 from chiasm.models.pruning.calibrate import Norms
 from chiasm.models.pruning.linears import Matrix, matrices
 from chiasm.models.pruning.masks import dropped, keep, keep_all_but, keep_by, pack, unpack
