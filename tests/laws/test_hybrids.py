@@ -17,8 +17,9 @@ from chiasm.models.executors.walk import ContextCache, Walk
 UNGUARDED = LockstepExecutor(guard=Guard(enabled=False))
 
 
-def test_a_cut_where_nothing_attends_changes_nothing():
-    view = view_of("lfm2_vl", torch.float64)
+@pytest.mark.parametrize("family", ["lfm2_vl", "qwen3_5"])
+def test_a_cut_where_nothing_attends_changes_nothing(family):
+    view = view_of(family, torch.float64)
     assert view.kinds == ("mixing", "attention", "mixing", "attention")
     found = encoded(view)
     for executor in (UNGUARDED, ReferenceExecutor()):
@@ -35,8 +36,9 @@ def packed(self, index, layer, chunk, states, marked):
     return layer(states, **self.forest.row_arguments(index, chunk.rows[: states.shape[1]]))
 
 
-def test_the_guard_fires_where_a_convolution_is_packed():
-    view = view_of("lfm2_vl")
+@pytest.mark.parametrize("family", ["lfm2_vl", "qwen3_5"])
+def test_the_guard_fires_where_a_mixing_layer_is_packed(family):
+    view = view_of(family)
     found = encoded(view)
     work = [job(found, cut(found, "image->question", 1, 2), cut(found, "image->last", 1, 2))]
     LockstepExecutor().run(view, work)

@@ -46,7 +46,7 @@ def test_parts_are_found_through_a_lora_wrapper(name):
 
 @pytest.mark.parametrize(
     ("model_type", "nearest"),
-    [("vipllava", "llava"), ("qwen3_vl", "qwen2"), ("video_llava", "llava")],
+    [("vipllava", "llava"), ("glm4v", "glm4v_moe"), ("video_llava", "llava")],
 )
 def test_an_unknown_architecture_is_refused_with_the_nearest_named(model_type, nearest):
     with pytest.raises(ChiasmError, match=rf"`{model_type}`.*nearest supported family is `{nearest}"):

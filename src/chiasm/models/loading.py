@@ -16,7 +16,7 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from chiasm.core.errors import ChiasmError, MissingExtraError
 from chiasm.models.adoption import adopted, require_answerable
-from chiasm.models.families import listed
+from chiasm.models.families import answering, listed
 from chiasm.models.projectors import spec_of, swapped_class
 from chiasm.models.view import ModelView
 
@@ -36,7 +36,8 @@ def load(
 
     `dtype`: None keeps the checkpoint's. `device`: None takes the first GPU, or the CPU; "auto" spreads the model over
     all devices. The architecture is judged from the configuration, before any weight is read; one that is not listed is
-    tried by the conformance suite, once (`adoption.adopted`).
+    tried by the conformance suite, once (`adoption.adopted`). Of a model that also speaks (Qwen2.5-Omni) only the part
+    that perceives and answers is loaded.
 
     **Errors:** `ChiasmError` for a missing path, a directory that is no model, an architecture without a family,
     damaged weights, a missing processor, or a hub id that cannot be reached.
@@ -54,7 +55,7 @@ def load(
     where = str(folder) if local else name
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision or "main"}
     placed = as_device(device)
-    config = reading(asked, local, "its config.json", AutoConfig.from_pretrained, where, **options)
+    config = answering(reading(asked, local, "its config.json", AutoConfig.from_pretrained, where, **options))
     known = listed(config)
     if known is None:
         require_answerable(config)

@@ -62,6 +62,12 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+def answering(config: Any) -> Any:
+    """The configuration of the part that perceives and answers, of a model that also speaks; others as they are."""
+    # Qwen's omni models: a thinker, and a talker that reads its answer aloud.
+    return config.thinker_config if "thinker_config" in config.to_dict() else config
+
+
 def listed(config: Any) -> Family | None:
     """The family of a model's configuration; None for an architecture that has no file of its own.
 
