@@ -1,19 +1,23 @@
 """The whole comparison on a small random model: its tables, going on after a break, a model left as it was."""
 
 import json
+import shutil
 from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 from PIL import Image
+from polars.testing import assert_frame_equal
 from tests.support.factories import build, example
 
 import chiasm
 import chiasm.studies.project as study
 import chiasm.studies.project_inside as inside
 from chiasm.core.errors import ChiasmError
+from chiasm.runners.processes import spread
 
 QUICK = {"seeds": 1, "skill": 0, "train_batch": 4, "scale": 1.0}
 SETTINGS = ("zero-shot", "ft-proj", "ft-proj-released", "ft-lora", "ft-tower")
@@ -142,3 +146,47 @@ def test_answers_are_traced_inside_the_model(pictures, tmp_path, monkeypatch):
     assert "Orange speaks for it" in (tmp_path / "run" / "report.html").read_text()
     with pytest.raises(ChiasmError, match="--inside 3: the least is 4"):
         chiasm.project(of, pictures, inside=3)
+
+
+@pytest.mark.heavy
+def test_several_processes_write_the_same_tables(pictures, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(pictures, other)
+    asked: dict[str, Any] = QUICK | {"settings": ("zero-shot", "ft-proj"), "probes": ("linear",), "epochs": 1}
+    one = chiasm.project("tiny", [pictures, other], out=tmp_path / "one", **asked)
+    said: list[str] = []
+    two = chiasm.project("tiny", [pictures, other], out=tmp_path / "two", workers=2, say=said.append, **asked)
+    assert len(said) == 6
+    assert "min left" in said[-1]
+    for name in ("references", "tuning", "predictions", "richness", "representations"):
+        assert_frame_equal(one.table(name), two.table(name), check_exact=False, rel_tol=1e-3, abs_tol=1e-3)
+    assert one.directory.counts() == two.directory.counts()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_work_that_cannot_be_shared_is_refused(workers, pictures):
+    of = view() if workers else "tiny"
+    with pytest.raises(ChiasmError, match=r"processes|--workers 0"):
+        chiasm.project(of, pictures, workers=workers, **QUICK)
+
+
+def test_a_mistake_in_another_process_is_told_as_one():
+    def begun(job: str) -> None:
+        told.append(job)
+
+    told: list[str] = []
+    with pytest.raises(ChiasmError, match="three: cannot be done"):
+        list(spread(several, [["one", "two"], ["three"]], 2, begun))
+    assert "three" in told
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        list(spread(several, [["zero"], ["one"]], 2, begun))
+
+
+def several(number: int):
+    return length
+
+
+def length(job: str) -> int:
+    if job == "three":
+        raise ChiasmError("three", "cannot be done", "Leave it out")
+    return len(job) // (job != "zero")

@@ -7,6 +7,7 @@ from tests.support.factories import build, example
 import chiasm.training.loop as loop
 from chiasm.core.errors import ChiasmError
 from chiasm.models.likelihood import answer_logprobs
+from chiasm.models.towers import tower_width
 from chiasm.models.view import ModelView
 from chiasm.training import (
     SETTINGS,
@@ -215,6 +216,34 @@ def test_published_rates_are_raised_for_narrow_decoders_and_bounded():
     assert rate_for(2e-5, 8192) == 1e-5
     assert rate_for(1e-2, 128) == 1e-2  # what was published is never lowered by the bound
     assert rate_for(1e-3, 128, scale=32) == pytest.approx(3.2e-2)
+    assert rate_for(2e-5, 96, published=1024) == pytest.approx(2.13e-4, rel=1e-2)
+    assert rate_for(2e-4, 128, highest=5e-3) == 5e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("ft-proj", {HIGHEST}),
+        ("ft-lora", {2e-5 * 4096 / 48, HIGHEST}),
+        ("ft-tower", {2e-5 * 4096 / 48, 2e-5 * 1024 / 32}),
+    ],
+)
+def test_every_kind_of_parameter_has_its_own_rate(name, rates, monkeypatch):
+    of, seen = view(), []
+    setting = setting_of(name)
+    chosen = trainable(of, setting)
+    assert (of.width, tower_width(of)) == (48, 32)
+    made = torch.optim.AdamW.__init__
+
+    def noted(self, groups, **kwargs):
+        seen.extend(groups)
+        made(self, [dict(group) for group in groups], **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "__init__", noted)
+    tune(chosen, rows(of), setting, Options(batch=4, steps=1))
+    assert sorted({group["lr"] for group in seen}) == pytest.approx(sorted(rates))
+    held = [p for group in seen for p in group["params"]]
+    assert {id(p) for p in held} == {id(p) for p in chosen.model.parameters() if p.requires_grad}
 
 
 @pytest.mark.parametrize(("width", "rank"), [(4096, 128), (128, 16), (32, 8)])

@@ -1,7 +1,9 @@
 """The facade's `project`."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from chiasm.api.shared import Data, Model, finished, name_of, subject_of
@@ -11,8 +13,10 @@ from chiasm.data import examples
 from chiasm.data.domains import Domain, domain
 from chiasm.data.layouts import DESCRIBE
 from chiasm.measures.probes.kinds import PROBES
+from chiasm.models.loading import load
+from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.project import run_project, units
+from chiasm.studies.project import Copies, run_project, units
 from chiasm.studies.project_spec import DEFAULT_SETTINGS, ProjectSpec
 from chiasm.studies.run import Run
 from chiasm.tiny import NAMES as TINY
@@ -20,6 +24,7 @@ from chiasm.tiny import directory as embedded
 
 _CAPTIONS = 960
 _SMALL_EPOCHS = 3.0
+_MOST_WORKERS = 6  # two domains x three seeds
 
 
 def project(
@@ -48,6 +53,7 @@ def project(
     device: str | None = None,
     dtype: str | None = None,
     batch_size: int | None = None,
+    workers: int | None = 1,
     say: Callable[[str], None] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -59,7 +65,9 @@ def project(
     ft-proj, ft-proj-released, ft-proj-lowlr, ft-e2e, ft-lora, ft-tower. `projectors`: others to put in, such as
     `perceiver:tokens=16`, each aligned on `captions` before it is tuned. `contrastive`: the CLIP model whose tower this
     is. `probes`: out of linear, mlp-paper, mlp-code, trained on the model's states in every setting; none leaves
-    them out. The remaining names are those of `ProjectSpec` and of the command line. The model is as it was afterwards.
+    them out. `workers`: processes that share the work, for an embedded model on a CPU (None: one per core); a script
+    that asks for several needs `if __name__ == "__main__":`. The remaining names are those of `ProjectSpec` and of the
+    command line. The model is as it was afterwards.
 
     Source: Verma et al. 2024 (arXiv 2402.16832).
 
@@ -103,10 +111,23 @@ def project(
     subject.facts["data"] |= _told(read, spec)
     scenes = list(examples("scenes", skill, seed)) if skill else []
     told = list(_captions(captions, seed)) if projectors else []
+    copies = _copies(workers, named, subject.view)
     with RunDirectory.open(out, spec, resume=resume, fresh=fresh, facts=subject.facts) as directory:
         if not directory.complete:
-            run_project(spec, subject.view, read, told, scenes, directory, beside, say)
+            run_project(spec, subject.view, read, told, scenes, directory, beside, say, copies)
     return finished(directory, out)
+
+
+def _copies(workers: int | None, named: str, view: ModelView) -> Copies | None:
+    alone = named not in TINY or view.device.type != "cpu"
+    if workers == 1 or (workers is None and alone):
+        return None
+    if alone:
+        found = f"{named} on {view.device.type} has room for one"
+        raise ChiasmError(f"share the work among {workers} processes", found, "Leave --workers out")
+    if workers is not None and workers < 1:
+        raise ChiasmError(f"--workers {workers}", "the least is 1", "Give a larger number")
+    return Copies(workers or min(_MOST_WORKERS, os.cpu_count() or 1), partial(load, embedded(named), dtype=view.dtype))
 
 
 def _captions(source: Data, seed: int) -> list[Example]:

@@ -38,6 +38,7 @@ def project(
     checkpointing: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
     batch_size: int | Literal["auto"] = "auto",
+    workers: int | Literal["auto"] = "auto",
     out: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     fresh: Annotated[bool, Parameter(negative="")] = False,
@@ -105,6 +106,8 @@ def project(
         The first seed.
     batch_size
         Pictures answered together.
+    workers
+        Processes that share the work. Default: for an embedded model on the CPU one per core, else one.
     out
         Run directory. Default: `runs/project-MODEL`.
     resume
@@ -140,6 +143,7 @@ def project(
         checkpointing=checkpointing,
         seed=seed,
         batch_size=None if batch_size == "auto" else batch_size,
+        workers=None if workers == "auto" else workers,
         say=lambda text: print(text, file=sys.stderr),
         out=out or Path("runs") / f"project-{Path(model).name}",
         resume=resume,

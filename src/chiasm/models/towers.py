@@ -20,3 +20,10 @@ def unread_parameters(view: ModelView) -> set[int]:
     behind = {id(p) for layer in stacks[0][deepest:] for p in layer.parameters()}
     norms = [m for name, m in view.vision_tower.named_modules() if name.rpartition(".")[2] == "post_layernorm"]
     return behind | {id(p) for norm in norms for p in norm.parameters()}
+
+
+def tower_width(view: ModelView) -> int:
+    """The width that a tower computes in: that of its layers' norms, whatever its configuration calls it."""
+    inside = [m for m in view.vision_tower.modules() if isinstance(m, nn.ModuleList)]
+    vectors = [p for m in inside[:1] for p in m.parameters() if p.ndim == 1]
+    return len(vectors[0]) if vectors else view.width

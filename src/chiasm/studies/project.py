@@ -4,60 +4,45 @@ Source: Verma et al. 2024 (ACL short, arXiv 2402.16832). The released FT-Proj ne
 crops pictures, and runs at 50 times the rate of FT-E2E; here the fair form is the default and the released one a name.
 """
 
-import copy
+import math
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from chiasm.core.example import Example
 from chiasm.data.domains import Domain
 from chiasm.models.encoded import Encoded
-from chiasm.models.projectors import parse_projector, swap_projector
 from chiasm.models.view import ModelView
 from chiasm.results.project_schemas import OWN
 from chiasm.results.project_scores import scores
 from chiasm.results.rundir import RunDirectory
+from chiasm.runners.processes import spread
+from chiasm.studies.project_aligned import aligned, late, own_projector
 from chiasm.studies.project_answers import answers, general_skill, labels_of
 from chiasm.studies.project_inside import InsideStudy
 from chiasm.studies.project_references import references
 from chiasm.studies.project_richness import Frames, Richness
-from chiasm.studies.project_rows import Prepared, caption_items, caption_rows, features_of
+from chiasm.studies.project_rows import Prepared, caption_items, features_of
 from chiasm.studies.project_spec import ProjectSpec
+from chiasm.studies.project_units import Unit, lanes, named, tuned_settings, units
 from chiasm.training import Options, Original, Setting, Tuned, setting_of, trainable, tune
 from chiasm.training.features import Features, reusable
 from chiasm.training.parts import parts_of
 
 Told = Callable[[str], None]
+Job = tuple[int, Unit]
+Found = tuple[dict[str, Any], int, list[tuple[str, str]]]
+Do = Callable[[Job], Found]
 
 
-class Unit(NamedTuple):
-    """One line of work: a setting on a domain under a seed, or (without a setting) the domain's references."""
+class Copies(NamedTuple):
+    """Processes that share the work, and what loads the model in each of them."""
 
-    projector: str
-    seed: int
-    domain: int
-    setting: str | None
-
-
-def units(spec: ProjectSpec) -> list[Unit]:
-    """All work of a run, in order; its places are the shards, so an interrupted run goes on where it was."""
-    seeds = range(spec.seed, spec.seed + spec.seeds)
-    own = [Unit(OWN, seed, d, name) for d in range(len(spec.domains)) for seed in seeds for name in spec.settings]
-    beside = [Unit(OWN, spec.seed, d, None) for d in range(len(spec.domains))]
-    others = [
-        Unit(projector, seed, d, name)
-        for projector in spec.projectors
-        for seed in seeds
-        for d in range(len(spec.domains))
-        for name in tuned_settings(spec)
-    ]
-    return [*beside, *own, *others]
-
-
-def tuned_settings(spec: ProjectSpec) -> list[str]:
-    """The settings that another projector is put through: those that tune it with the question shown."""
-    return [name for name in spec.settings if setting_of(name).tunes and not setting_of(name).plain]
+    count: int
+    load: Callable[[], ModelView]
 
 
 def run_project(
@@ -69,30 +54,76 @@ def run_project(
     directory: RunDirectory,
     contrastive: Path | str | None = None,
     say: Told | None = None,
+    copies: Copies | None = None,
 ) -> None:
     """Fill `directory` with the tables of `spec`; what it already holds is not computed again.
 
     The model is changed while a setting is trained and put back, bit by bit, behind it. `captions`: what other
-    projectors are aligned on. `scenes`: questions of the general skill.
+    projectors are aligned on. `scenes`: questions of the general skill. `copies`: how several processes come by the
+    model (None: all is done in this one).
     """
     work = units(spec)
-    missing = [index for index in range(len(work)) if index not in directory.done()]
+    missing = [(index, unit) for index, unit in enumerate(work) if index not in directory.done()]
+    told = _Telling(spec, len(work), len(missing), say)
     with tempfile.TemporaryDirectory(prefix="chiasm-project-") as scratch:
-        study = _Study(spec, view, domains, captions, scenes, Path(scratch), contrastive)
-        for index in missing:
-            if say is not None:
-                say(f"{index + 1} of {len(work)}: {_named(work[index], spec)}")
-            frames, kept, failures = study.compute(work[index])
+        given = (spec, domains, captions, scenes, Path(scratch), contrastive)
+        ordered = lanes(missing)
+        if copies is not None and min(copies.count, len(ordered)) > 1:
+            opened = partial(_copy, copies.load, view.model.state_dict())
+            found = spread(partial(_begin, opened, *given), ordered, copies.count, told.begun)
+        else:
+            found = _one_by_one(_begin(lambda: view, *given, 0), missing, told.begun)
+        for (index, _), (frames, kept, failures) in found:
             directory.write_shard(index, frames, failures=failures, kept=kept)
+            told.done += 1
         if spec.inside:
             InsideStudy(spec, domains, scenes).keep(view, directory)
     directory.finish()
 
 
-def _named(unit: Unit, spec: ProjectSpec) -> str:
-    what = "references" if unit.setting is None else f"{unit.setting}, seed {unit.seed}"
-    beside = "" if unit.projector == OWN else f", projector {unit.projector}"
-    return f"{spec.domains[unit.domain]}, {what}{beside}"
+def _one_by_one(work: Do, missing: Sequence[Job], begun: Callable[[Job], None]) -> Iterator[tuple[Job, Found]]:
+    for job in missing:
+        begun(job)
+        yield job, work(job)
+
+
+def _copy(load: Callable[[], ModelView], state: dict[str, Any]) -> ModelView:
+    view = load()
+    view.model.load_state_dict(state)  # it may have been tuned since it was loaded
+    return view
+
+
+def _begin(
+    opened: Callable[[], ModelView],
+    spec: ProjectSpec,
+    domains: Sequence[Domain],
+    captions: Sequence[Example],
+    scenes: Sequence[Example],
+    scratch: Path,
+    contrastive: Path | str | None,
+    number: int,
+) -> Do:
+    own = scratch / str(number)
+    own.mkdir()
+    study = _Study(spec, opened(), domains, captions, scenes, own, contrastive)
+    return lambda job: study.compute(job[1])
+
+
+class _Telling:
+    """Says what is begun, and how long the rest will take if it goes on as it went so far."""
+
+    def __init__(self, spec: ProjectSpec, count: int, missing: int, say: Told | None) -> None:
+        self.spec, self.count, self.missing, self.say = spec, count, missing, say
+        self.done, self.given, self.started = 0, count - missing, time.monotonic()
+
+    def begun(self, job: Job) -> None:
+        """Say that a unit is begun."""
+        self.given += 1
+        if self.say is None:
+            return
+        seconds = (time.monotonic() - self.started) * (self.missing - self.done) / max(1, self.done)
+        left = f" (about {math.ceil(seconds / 60)} min left)" if self.done else ""
+        self.say(f"{self.given} of {self.count}: {named(job[1], self.spec)}{left}")
 
 
 class _Study:
@@ -116,7 +147,7 @@ class _Study:
         self._richness = Richness(spec, scratch) if spec.probes else None
         self._inside = InsideStudy(spec, domains, scenes) if spec.inside else None
 
-    def compute(self, unit: Unit) -> tuple[dict[str, Any], int, list[tuple[str, str]]]:
+    def compute(self, unit: Unit) -> Found:
         """The rows of one unit, the pictures behind them (told once per domain), and pictures that failed."""
         self._aligned = []
         view = self._view_of(unit)
@@ -127,7 +158,7 @@ class _Study:
             parts = (prepared.domain.train, prepared.domain.validation, prepared.domain.test)
             frames = {"references": found}
             if self.spec.projectors and unit.domain == 0:
-                frames["aligned"] = [self._own_projector()]
+                frames["aligned"] = [own_projector(self.view, self.captions, self.spec.seed)]
             return frames, sum(map(len, parts)), prepared.failures
         frames = self._tuned(view, prepared, setting_of(unit.setting), unit)
         return frames | ({"aligned": self._aligned} if self._aligned else {}), 0, []
@@ -177,7 +208,7 @@ class _Study:
             "skill": skill,
             "skill_n": len(self.scenes),
             "steps": result.steps,
-            "loss": _late(result.losses),
+            "loss": late(result.losses),
             "projector_drift": drift,
             "diverged": result.diverged,
         }
@@ -206,12 +237,6 @@ class _Study:
             self._scenes = (projector, [view.encode(example) for example in self.scenes])
         return self._scenes[1]
 
-    def _own_projector(self) -> dict[str, Any]:
-        """The row of the model's own projector beside those of the ones that were put in; it is aligned already."""
-        tokens = len(self.view.encode(self.captions[0], instruction="").spans["image"])
-        about = {"projector": OWN, "seed": self.spec.seed, "parameters": _learned(self.view), "tokens": tokens}
-        return about | {"steps": 0, "loss": None}
-
     def _view_of(self, unit: Unit) -> ModelView:
         """The model, or a copy with another projector, aligned on captions under the unit's seed."""
         if unit.projector == OWN:
@@ -229,56 +254,9 @@ class _Study:
         return self._swapped[2]
 
 
-def aligned(
-    view: ModelView,
-    projector: str,
-    captions: Sequence[Example],
-    spec: ProjectSpec,
-    seed: int,
-    features: Features | None = None,
-) -> tuple[ModelView, dict[str, Any]]:
-    """A copy of the model with a new projector that has learned to say captions, tower and decoder frozen.
-
-    As LLaVA's first stage: rate 1e-3 (times the run's scale), 32 pictures a step. Without it, a new projector would be
-    compared with one that has seen many pictures. What learns nothing is left as it is. `features`: the tower's, of the
-    captions' pictures.
-    """
-    made = parse_projector(projector)
-    model = copy.deepcopy(view.model)
-    other = ModelView(model, swap_projector(model, view.processor, made, seed=seed), view.name)
-    count = _learned(other)
-    result = Tuned(0, (), 0.0, None)
-    if count:
-        setting = setting_of("ft-proj")
-        rows = caption_rows(other, captions, features)
-        trainable(other, setting)
-        options = Options(steps=spec.align_steps, batch=32, scale=spec.scale, seed=seed, reused=features is not None)
-        result = tune(other, rows, setting, options)
-    tokens = len(other.encode(captions[0], instruction="").spans["image"])
-    row = {
-        "projector": projector,
-        "seed": seed,
-        "parameters": count,
-        "tokens": tokens,
-        "steps": result.steps,
-        "loss": _late(result.losses),
-    }
-    return other, row
-
-
-def _learned(view: ModelView) -> int:
-    """How many parameters the projector has."""
-    return sum(parameter.numel() for parameter in view.projector.parameters()) if view.projector is not None else 0
-
-
 def projector_names(view: ModelView) -> set[str]:
     """The names of the projector's parameters."""
     return {name for name, part in parts_of(view).items() if part == "projector"}
 
 
-def _late(losses: Sequence[float]) -> float | None:
-    last = list(losses)[-max(1, len(losses) // 5) :]
-    return sum(last) / len(last) if last else None
-
-
-__all__ = ["Unit", "aligned", "run_project", "units"]
+__all__ = ["Copies", "Unit", "run_project", "units"]

@@ -19,11 +19,12 @@ from transformers import Trainer, TrainingArguments
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
+from chiasm.models.towers import tower_width
 from chiasm.models.view import ModelView
 from chiasm.training.batches import IGNORED, collator
 from chiasm.training.features import frozen_tower
-from chiasm.training.parts import parts_of, put, state_of
-from chiasm.training.settings import Setting, rate_for
+from chiasm.training.parts import kinds_of, put, state_of
+from chiasm.training.settings import PUBLISHED_TOWER, Kind, Setting, rate_for
 
 _WARM_UP: Final = 0.03
 _KEEP_EVERY: Final = 10
@@ -162,18 +163,22 @@ class _Trainer(Trainer):
         super().__init__(model=view.model, args=arguments, train_dataset=rows, data_collator=collator(view))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW with the projector's own rate where the setting has one."""
+        """AdamW, each kind of parameter at its own rate."""
         if self.optimizer is None:
-            training = {n: p for n, p in (model or self.model).named_parameters() if p.requires_grad}
-            own = self.setting.projector_rate
-            where = parts_of(self.view) if own is not None else {}
-            first = [p for n, p in training.items() if where.get(n) != "projector"]
-            groups: list[dict[str, Any]] = [{"params": first, "lr": self.args.learning_rate}]
-            second = [p for n, p in training.items() if where.get(n) == "projector"]
-            if own is not None and second:
-                groups.append({"params": second, "lr": rate_for(own, self.view.width, self.scale)})
-            self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate, weight_decay=0.0)
+            kinds = kinds_of(self.view)
+            groups: dict[Kind, list[nn.Parameter]] = {}
+            for parameter in (model or self.model).parameters():
+                if parameter.requires_grad:
+                    groups.setdefault(kinds[id(parameter)], []).append(parameter)
+            given = [{"params": held, "lr": self._rate(kind)} for kind, held in groups.items()]
+            self.optimizer = torch.optim.AdamW(given, lr=self.args.learning_rate, weight_decay=0.0)
         return self.optimizer
+
+    def _rate(self, kind: Kind) -> float:
+        rate = self.setting.published(kind)
+        if kind == "tower":
+            return rate_for(rate, tower_width(self.view), self.scale, published=PUBLISHED_TOWER)
+        return rate_for(rate, self.view.width, self.scale)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The model's own loss; its head is run where an answer is learned, not over picture and question."""

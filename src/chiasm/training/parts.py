@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from chiasm.core.errors import ChiasmError, MissingExtraError
 from chiasm.models.towers import unread_parameters
 from chiasm.models.view import ModelView
-from chiasm.training.settings import Part, Setting
+from chiasm.training.settings import Kind, Part, Setting
 
 _DROPOUT: Final = 0.05  # of the adapters, in LLaVA's `finetune_task_lora.sh` by default
 _LOW: Final = 8
@@ -55,6 +55,13 @@ def parts_of(view: ModelView) -> dict[str, Part]:
             key = id(parameter)
             found[name] = "projector" if key in projector else "tower" if key in tower else "decoder"
     return found
+
+
+def kinds_of(view: ModelView) -> dict[int, Kind]:
+    """The kind of each parameter, by its `id`."""
+    where = parts_of(view)
+    named = view.model.named_parameters()
+    return {id(p): "adapters" if "lora_" in name else where[name] for name, p in named if name in where}
 
 
 def _adapted(view: ModelView, rank: int) -> ModelView:

@@ -19,12 +19,12 @@ from chiasm.models.skipping import skipping
 from chiasm.models.view import ModelView
 from chiasm.training.loop import Options, tune
 from chiasm.training.parts import Original, trainable
-from chiasm.training.settings import HIGHEST, Setting, rate_for
+from chiasm.training.settings import Setting, rate_for
 
 Trained = Literal["projector", "lora"]
 _RATES = {"projector": 1e-4, "lora": 2e-4}  # for a width of 4096; `settings.rate_for` makes others of them
 # A projector that is aligned already has little way to go, and 3.2e-3 cost the embedded model answers without any plan.
-_HIGHEST = {"projector": 5e-4, "lora": HIGHEST}
+_HIGHEST = {"projector": 5e-4, "lora": 5e-3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class RecoverySettings:
         """The learning rate for a decoder of `width`."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return min(rate_for(_RATES[self.train], width), _HIGHEST[self.train])
+        return rate_for(_RATES[self.train], width, highest=_HIGHEST[self.train])
 
     def setting(self, width: int) -> Setting:
         """The same in the terms of the training loop, whose rates are then taken as they are."""

@@ -10,22 +10,33 @@ from typing import Final, Literal
 from chiasm.core.errors import ChiasmError
 
 Part = Literal["projector", "decoder", "tower"]
+Kind = Part | Literal["adapters"]
+"""What is moved at a rate of its own: a part of the model, or the low-rank adapters in its decoder."""
 PUBLISHED_WIDTH: Final = 4096
 """Width of the decoder that the published rates are for (LLaVA-1.5-7B)."""
-HIGHEST: Final = 5e-3
-"""No rate is raised above this: a small projector's loss fell no lower there, it only moved further."""
+PUBLISHED_TOWER: Final = 1024
+"""Width of the vision tower of that model (CLIP ViT-L/14)."""
+HIGHEST: Final = 2e-3
+"""No rate is raised above this: projectors and adapters learned no more there, and the model forgot more."""
 
 
-def rate_for(rate: float, width: int, scale: float | None = None) -> float:
-    """A published rate for a decoder of another width: times `scale`, or by default times 4096 / width up to `HIGHEST`.
+def rate_for(
+    rate: float,
+    width: int,
+    scale: float | None = None,
+    *,
+    published: int = PUBLISHED_WIDTH,
+    highest: float = HIGHEST,
+) -> float:
+    """A rate that was `published` for one width at another: times `scale`, or raised by the width up to `highest`.
 
-    Rates of hidden matrices under Adam go with 1 / width (Yang et al. 2022, table 3). That it suits a projector, whose
-    published rate is 50 times the decoder's, is an assumption that a rate range test did not bear out: hence the
-    bound (docs/project.md has the measurement).
+    Rates of hidden matrices under Adam go with 1 / width (Yang et al. 2022, table 3); a tower's own with the tower's.
+    That it suits a projector, whose published rate is 50 times the decoder's, and adapters, whose inner width does not
+    grow with the model's, is an assumption that measurements did not bear out: hence the bound (docs/project.md).
     """
     if scale is not None:
         return rate * scale
-    return min(rate * PUBLISHED_WIDTH / width, max(rate, HIGHEST))
+    return min(rate * published / width, max(rate, highest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,10 @@ class Setting:
     @property
     def tunes(self) -> bool:
         return bool(self.parts)
+
+    def published(self, kind: Kind) -> float:
+        """The rate of one kind of parameter at the published widths."""
+        return self.rate if kind != "projector" or self.projector_rate is None else self.projector_rate
 
 
 _ALL: Final = (

@@ -1,0 +1,95 @@
+"""Runs jobs in several processes, where one job is too small to keep all cores busy."""
+
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+import torch
+
+from chiasm.core.errors import ChiasmError
+
+J = TypeVar("J")
+R = TypeVar("R")
+Start = Callable[[int], Callable[[J], R]]
+
+
+def spread(
+    start: Start[J, R], lanes: Sequence[Sequence[J]], workers: int, begun: Callable[[J], None]
+) -> Iterator[tuple[J, R]]:
+    """Every job with its result, as they come.
+
+    `start` makes, in process number k, what does the jobs; it is pickled, as jobs and results are. The jobs of a lane
+    go to one process and in order, since what it keeps from one serves the next. `begun` is told of every job when it
+    is given out. Each process gets its share of the threads. Left early, the processes end, and their jobs with them.
+
+    **Errors:** `ChiasmError` as raised by a job, or when a process ends without an answer.
+    """
+    context = get_context("spawn")  # a fork would inherit threads that are not running in it
+    waiting = deque(deque(lane) for lane in lanes if lane)
+    count = min(workers, len(waiting))
+    threads = max(1, torch.get_num_threads() // max(1, count))
+    at_work: dict[Any, tuple[deque[J], J]] = {}
+    processes = []
+
+    def give(line: Any, lane: deque[J]) -> None:
+        if not lane and not waiting:
+            return
+        lane = lane or waiting.popleft()
+        job = lane.popleft()
+        begun(job)
+        line.send(job)
+        at_work[line] = (lane, job)
+
+    try:
+        for number in range(count):
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there, start, number, threads), daemon=True)
+            process.start()
+            processes.append(process)
+            there.close()
+            give(here, deque())
+        while at_work:
+            for line in wait(list(at_work)):
+                lane, job = at_work.pop(line)
+                yield job, _received(line)
+                give(line, lane)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _serve(line: Connection, start: Start[J, R], number: int, threads: int) -> None:
+    """Do jobs until the line is closed, which the end of the other process does too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process ends the others
+    torch.set_num_threads(threads)
+    work = None
+    while True:
+        try:
+            job = line.recv()
+        except EOFError:
+            return
+        try:
+            work = work or start(number)
+            line.send((work(job), None))
+        except ChiasmError as error:
+            line.send((None, (error.asked, error.found, error.todo)))
+        except Exception:  # told in full by the first process
+            line.send((None, traceback.format_exc()))
+
+
+def _received(line: Any) -> Any:
+    try:
+        result, problem = line.recv()
+    except EOFError as error:
+        todo = "Go on with --resume and --workers 1: perhaps memory was short"
+        raise ChiasmError("compute in several processes", "one of them ended", todo) from error
+    if isinstance(problem, tuple):
+        raise ChiasmError(*problem)
+    if problem is not None:
+        raise RuntimeError(f"in another process:\n{problem}")
+    return result
