@@ -19,9 +19,7 @@ from transformers import GenerationConfig
 from bench.measure import Seconds, Spread, machine, timed
 from bench.report import Sheet
 from bench.shapes import SHAPES, build, prompts
-from chiasm.interventions.skips import (
-    Plan,
-    Skip,
+from chiasm.interventions.published_skips import (
     fast_v,
     parallel_blocks,
     parallel_sublayers,
@@ -30,6 +28,7 @@ from chiasm.interventions.skips import (
     v_skip,
     visual_ffn,
 )
+from chiasm.interventions.skips import Plan, Skip
 from chiasm.models.operations import prefill_operations
 from chiasm.models.plans import identity_of
 from chiasm.models.skipping import skipping

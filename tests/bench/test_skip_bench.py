@@ -4,7 +4,7 @@ import pytest
 from bench.shapes import SHAPES, build, prompts
 
 from bench import skip
-from chiasm.interventions.skips import visual_ffn
+from chiasm.interventions.published_skips import visual_ffn
 from chiasm.models.view import ModelView
 
 MINI = SHAPES["mini"]

@@ -5,16 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import (
-    ModelIdentity,
-    Plan,
-    Skip,
-    companion_layers,
-    fast_v,
-    parallel_blocks,
-    random_drop,
-    visual_ffn,
-)
+from chiasm.interventions.published_skips import companion_layers, fast_v, parallel_blocks, random_drop, visual_ffn
+from chiasm.interventions.skips import ModelIdentity, Plan, Skip
 
 MODEL = ModelIdentity(model_type="llava", layers=8, width=32, weights="0123456789abcdef")
 
@@ -78,6 +70,10 @@ def test_contradictions_are_refused(changes: dict, told: str) -> None:
         ((skip(layers=(8,)),), "layers 0 to 7"),
         ((skip(part="tokens", layers=(2, 3)),), "come back at layer 4"),
         ((skip(part="block", span="all", layers=tuple(range(8))),), "leaves no layer to compute in prefill"),
+        (
+            tuple(skip(part=part, span="all", layers=tuple(range(8))) for part in ("ffn", "attention")),
+            "leaves no layer to compute in prefill",
+        ),
         (
             (
                 skip(part="block", span="all", layers=tuple(range(4)), phase="both"),

@@ -6,7 +6,7 @@ from tests.models.test_skipping import KINDS, plan_of
 from tests.support.factories import FAMILIES, build, example
 from torch.utils.flop_counter import FlopCounterMode
 
-from chiasm.interventions.skips import short_v, visual_ffn
+from chiasm.interventions.published_skips import short_v, visual_ffn
 from chiasm.models.executors.frame import keep_logits
 from chiasm.models.operations import prefill_operations, vision_operations
 from chiasm.models.skipping import skipping

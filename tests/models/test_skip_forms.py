@@ -10,7 +10,8 @@ from transformers import LlavaForConditionalGeneration, Qwen2Config
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Variant, Window, Zero
-from chiasm.interventions.skips import Plan, Skip, fast_v, parallel_blocks, parallel_sublayers
+from chiasm.interventions.published_skips import fast_v, parallel_blocks, parallel_sublayers
+from chiasm.interventions.skips import Plan, Skip
 from chiasm.models.executors.base import Job, Readout
 from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.reference import ReferenceExecutor

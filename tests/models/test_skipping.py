@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,18 +10,8 @@ from tests.support.runs import view_of
 import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import KnockOut, Variant, Window, Zero
-from chiasm.interventions.skips import (
-    Part,
-    Plan,
-    Skip,
-    SkipSpan,
-    fast_v,
-    phase_of,
-    random_drop,
-    short_v,
-    v_skip,
-    visual_ffn,
-)
+from chiasm.interventions.published_skips import fast_v, random_drop, short_v, v_skip, visual_ffn
+from chiasm.interventions.skips import Part, Plan, Skip, SkipSpan, phase_of
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -270,6 +262,27 @@ def test_mistakes_are_told() -> None:
         view.model(inputs_embeds=torch.zeros(1, 3, view.width))
     with pytest.raises(ChiasmError, match="there is no such file"):
         read_plan("nowhere.json")
+
+
+def test_folders_and_files_without_a_plan_are_told(tmp_path) -> None:
+    with pytest.raises(ChiasmError, match=r"holds no plan\.json"):
+        read_plan(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ChiasmError, match=r"read the plan .*config\.json.*this is none: it lacks 'format'"):
+        read_plan(tmp_path / "config.json")
+
+
+def test_a_plan_is_saved_beside_weights_that_it_fits(tmp_path) -> None:
+    view, twin = view_of("llava"), ModelView(*build("llava", seed=1))
+    plan = replace(plan_of(view, short_v((1,))), measured={"loss": 0.1})
+    with pytest.raises(ChiasmError, match="other weights"):
+        save(twin, plan, tmp_path / "twin")
+    assert not (tmp_path / "twin").exists()
+    save(twin, plan, tmp_path / "twin", same_weights=False)
+    kept = read_plan(tmp_path / "twin")
+    assert kept == replace(plan, model=identity_of(twin), measured={})
+    with skipping(twin, kept):
+        pass
 
 
 def test_layers_that_nobody_reads_compute_nothing_at_all() -> None:

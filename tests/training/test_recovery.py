@@ -10,7 +10,8 @@ from tests.support.factories import build, example
 import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.interventions.skips import Plan, Skip, short_v
+from chiasm.interventions.published_skips import short_v
+from chiasm.interventions.skips import Plan, Skip
 from chiasm.models.encoded import Encoded
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.plans import identity_of, read_plan

@@ -11,8 +11,9 @@ from chiasm.api.looking import look
 from chiasm.api.papering import paper
 from chiasm.api.projecting import project
 from chiasm.api.pruning import prune
+from chiasm.api.recovering import recover
 from chiasm.api.shared import SCENES, Data, Model, load
-from chiasm.api.skipping import apply, read_plan, recover, remove, save, skip
+from chiasm.api.skipping import apply, read_plan, remove, save, skip
 from chiasm.data import examples
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.run import Run

@@ -1,12 +1,11 @@
 """The facade's `skip`, and plans on models: `apply`, `remove`, `save`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
 from torch import nn
 
+from chiasm.api.recovering import perceptual_span, to_train_on
 from chiasm.api.shared import (
     Data,
     Model,
@@ -24,25 +23,19 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.interventions.skips import PERCEPTUAL, Plan, SkipSpan
+from chiasm.interventions.skips import Plan, SkipSpan
 from chiasm.models import plans as _plans
 from chiasm.models import skipping as _skipping
-from chiasm.models.operations import prefill_operations
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.results.schemas import SCHEMAS
-from chiasm.results.series import with_inputs
-from chiasm.results.skip_tables import recovery_rows
-from chiasm.results.tables import conform
-from chiasm.studies.common import ExecutorName, data_facts, example_row, executor_of
+from chiasm.studies.common import ExecutorName, data_facts, executor_of
 from chiasm.studies.prune_sets import held_out
 from chiasm.studies.run import Run
 from chiasm.studies.skip import run_skip, whole_units
-from chiasm.studies.skip_price import price, typical
-from chiasm.studies.skip_recovery import measure_recovery, save_trained
+from chiasm.studies.skip_price import price
 from chiasm.studies.skip_spec import SkipSpec
-from chiasm.training.recovery import RecoverySettings, Trained
+from chiasm.training.recovery import Trained
 
 
 def skip(
@@ -100,7 +93,7 @@ def skip(
         model=named,
         data=data_name(data),
         max_loss=max_loss,
-        span=span or _perceptual(chosen),
+        span=span or perceptual_span(chosen),
         limit=limit,
         split=split,
         calibration=calibration,
@@ -124,7 +117,7 @@ def skip(
     calibrating, rest = _parted(spec, chosen)
     training = calibrating if train_with_plan else []
     if train_with_plan and (train_on is not None or is_endless(data)):
-        training = _to_train_on(data if train_on is None else train_on, train_examples, seed, split, media)
+        training = to_train_on(data if train_on is None else train_on, train_examples, seed, split, media)
     subject = subject_of(model, beside, rest, spec.data, seed=seed, device=device, dtype=dtype)
     calibrated = {"calibration": data_facts(spec.data, calibrating)}
     facts = subject.facts | {"asked": len(chosen), "data": subject.facts["data"] | calibrated}
@@ -135,85 +128,6 @@ def skip(
             computing = executor_of(executor, memory, spec.unit)
             run_skip(spec, subject.view, calibrating, rest, directory, computing, subject.twin, say, training)
     return finished(directory, out)
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """What `recover` measured. `summary` and `answers` have the columns of the tables `recovery` and `recovered`;
-    `losses`: of training with the plan, nat per token and step."""
-
-    summary: pl.DataFrame
-    answers: pl.DataFrame
-    losses: tuple[float, ...]
-
-
-def recover(
-    model: Model,
-    plan: Plan | str | Path,
-    data: Data | None = None,
-    *,
-    train: Trained = "projector",
-    train_on: Data | None = None,
-    train_examples: int = 1024,
-    steps: int = 200,
-    batch_size: int = 16,
-    rate: float | None = None,
-    rank: int = 8,
-    controls: bool = True,
-    limit: int | None = None,
-    split: Split = "heldout",
-    media: str | Path | None = None,
-    instruction: str = DEFAULT_INSTRUCTION,
-    max_new_tokens: int = 32,
-    seed: int = 0,
-    device: str | None = None,
-    dtype: str | None = None,
-    out: str | Path | None = None,
-) -> Recovery:
-    """Fine-tune `model` with `plan` in effect, and measure on `data` what that gives back.
-
-    `model` is changed: it stays trained, without the plan in effect; give the same one to `apply`, with
-    `same_weights=False`. `train`: the projector, or low-rank updates of the decoder (`rank`), merged at the end.
-    `train_on`: needed unless `data` have no end, whose other split is then used. `controls`: also train as long without
-    the plan, and undo it. `out`: a new folder for the trained model and its plan.
-
-    Source: Shukor & Cord 2024 (arXiv 2410.09454); the optimiser's settings for other models than theirs are ours.
-    """
-    data = data_of(model, data)
-    found = plan if isinstance(plan, Plan) else _plans.read_plan(plan)
-    if train_on is None and not is_endless(data):
-        raise ChiasmError(
-            f"train with the plan `{found.name}`",
-            f"`{data_name(data)}` is what it is judged on",
-            "Give other examples with train_on",
-        )
-    settings = RecoverySettings(
-        train=train, steps=steps, batch_size=batch_size, learning_rate=rate, rank=rank, seed=seed
-    )
-    judged = list(examples(data, limit_of(data, limit), seed, split, media))
-    taught = _to_train_on(data if train_on is None else train_on, train_examples, seed, split, media)
-    view = view_of(model, device, dtype)
-    _plans.require_fitting(view, found)
-    measured = measure_recovery(
-        view,
-        found,
-        taught,
-        judged,
-        settings,
-        instruction=instruction,
-        max_new_tokens=max_new_tokens,
-        unit=batch_size,
-        controls=controls,
-        finish=lambda handle: handle.keep(),
-    )
-    if out is not None:
-        save_trained(view, found, out)
-    answers = conform(SCHEMAS["recovered"], measured.rows)
-    inputs = typical(view, SkipSpec(model="", data="", span=_perceptual(judged)), judged).inputs
-    share = prefill_operations(view, inputs, found).total / prefill_operations(view, inputs).total
-    known = conform(SCHEMAS["examples"], [example_row(example) for example in judged])
-    rows = recovery_rows(with_inputs(answers, known), share)
-    return Recovery(conform(SCHEMAS["recovery"], rows), answers, measured.losses)
 
 
 def apply(model: Model | nn.Module, plan: Plan | str | Path, *, same_weights: bool = True) -> nn.Module:
@@ -234,9 +148,16 @@ def remove(model: ModelView | nn.Module) -> nn.Module:
     return _skipping.remove(_as_view(model))
 
 
-def save(model: ModelView, plan: Plan | str | Path, directory: str | Path) -> Path:
-    """Write model, processor and plan.json; plain transformers opens the directory, `apply` takes its plan."""
-    return _plans.save(model, plan if isinstance(plan, Plan) else _plans.read_plan(plan), directory)
+def save(model: ModelView, plan: Plan | str | Path, directory: str | Path, *, same_weights: bool = True) -> Path:
+    """Write model, processor and plan.json; plain transformers opens the directory, `apply` takes its plan.
+
+    `same_weights=False`: for a model that was fine-tuned since the plan was made; it then becomes a plan of these
+    weights.
+
+    **Errors:** `ChiasmError` for a plan of another model.
+    """
+    found = plan if isinstance(plan, Plan) else _plans.read_plan(plan)
+    return _plans.save(model, found, directory, same_weights=same_weights)
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -247,21 +168,6 @@ def read_plan(path: str | Path) -> Plan:
 def _as_view(model: Model | nn.Module) -> ModelView:
     # Nothing is encoded here, so a bare model needs no processor.
     return ModelView(model, None) if isinstance(model, nn.Module) else view_of(model, None, None)
-
-
-def _to_train_on(data: Data, count: int, seed: int, split: Split, media: str | Path | None) -> list[Example]:
-    """The other split of data that are made; of others what is there."""
-    other: Split = "train" if split == "heldout" else "heldout"
-    return list(examples(data, count, seed, other, media))
-
-
-def _perceptual(chosen: list[Example]) -> SkipSpan:
-    """What the first example that has something besides text has."""
-    for example in chosen:
-        for span in PERCEPTUAL:
-            if {"image": example.images, "video": example.videos, "audio": example.audios}[span]:
-                return span
-    return "image"
 
 
 def _parted(spec: SkipSpec, chosen: list[Example]) -> tuple[list[Example], list[Example]]:

@@ -1,6 +1,7 @@
 """Plans beside models: whose they are, whether they fit, and how they are stored and found again."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
@@ -73,11 +74,18 @@ def require_fitting(view: ModelView, plan: Plan, *, same_weights: bool = True) -
         raise ChiasmError(asked, found, "Freeze tokens (`block`) instead of dropping them")
 
 
-def save(view: ModelView, plan: Plan, directory: str | Path) -> Path:
+def save(view: ModelView, plan: Plan, directory: str | Path, *, same_weights: bool = True) -> Path:
     """Write model, processor and plan.json to `directory`; plain transformers opens it (without the plan).
 
-    `read_plan` gives the plan back, to be applied to the model loaded from there.
+    `read_plan` gives the plan back, to be applied to the model loaded from there. `same_weights=False` also takes a
+    model that was fine-tuned since: what is written is then a plan of the weights beside it, and nothing measured.
+
+    **Errors:** `ChiasmError` for a plan of another model.
     """
+    require_fitting(view, plan, same_weights=same_weights)
+    identity = identity_of(view)
+    if identity != plan.model:
+        plan = replace(plan, model=identity, measured={})
     folder = Path(directory)
     view.model.save_pretrained(folder)
     view.processor.save_pretrained(folder)
@@ -98,8 +106,14 @@ def read_plan(path: str | Path) -> Plan:
 
     **Errors:** `ChiasmError` if there is none.
     """
-    file = Path(path)
+    file, asked = Path(path), f"read the plan `{path}`"
+    if file.is_dir() and not (file / PLAN_FILE).is_file():
+        todo = "Name a run of `chiasm skip` that recommends a plan, or a file in its folder plans/"
+        raise ChiasmError(asked, f"the folder holds no {PLAN_FILE}", todo)
     file = file / PLAN_FILE if file.is_dir() else file
     if not file.is_file():
-        raise ChiasmError(f"read the plan `{path}`", "there is no such file", f"Name a {PLAN_FILE}")
-    return Plan.from_json(file.read_text())
+        raise ChiasmError(asked, "there is no such file", f"Name a {PLAN_FILE}")
+    try:
+        return Plan.from_json(file.read_text())
+    except ChiasmError as error:
+        raise ChiasmError(asked, error.found, error.todo) from error

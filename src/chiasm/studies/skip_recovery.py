@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from chiasm.core.errors import ChiasmError, ExampleError
@@ -14,7 +12,7 @@ from chiasm.models.encoded import Encoded
 from chiasm.models.generation import generate
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.operations import prefill_operations
-from chiasm.models.plans import identity_of, save
+from chiasm.models.plans import save
 from chiasm.models.skipping import skipping
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
@@ -141,11 +139,6 @@ def plan_to_train(plans: Sequence[dict[str, Any]], wanted: str | None, eligible:
     return by_name[min(shares, key=lambda name: shares[name])]
 
 
-def save_trained(view: ModelView, plan: Plan, folder: str | Path) -> Path:
-    """Write the model as it is now and `plan`, which from now on is a plan of these weights."""
-    return save(view, replace(plan, model=identity_of(view), measured={}), folder)
-
-
 def run_recovery(
     spec: SkipSpec,
     view: ModelView,
@@ -167,7 +160,7 @@ def run_recovery(
     def finish(handle: TunedModel) -> None:
         with telling_full_disk("a model", folder.parent), whole_directory(folder) as partial:
             handle.merge()
-            save_trained(view, plan, partial)
+            save(view, plan, partial, same_weights=False)
 
     with local.progress() as bar:
         task = bar.add_task("train", total=2 if spec.controls else 1)

@@ -8,22 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import (
-    PERCEPTUAL,
-    ModelIdentity,
-    Plan,
-    Skip,
-    SkipSpan,
+from chiasm.interventions.published_skips import (
     companion_layers,
     fast_v,
     parallel_blocks,
     parallel_sublayers,
-    phase_of,
     random_drop,
     short_v,
     v_skip,
     visual_ffn,
 )
+from chiasm.interventions.skips import PERCEPTUAL, ModelIdentity, Plan, Skip, SkipSpan, phase_of
 from chiasm.models.operations import prefill_operations
 from chiasm.models.plans import require_fitting
 from chiasm.models.view import ModelView
