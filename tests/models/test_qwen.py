@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tests.support.factories import build, example
-from tests.support.factories_qwen import QWEN3_VL_MOE
+from tests.support.factories_qwen import SPARSE_MAKERS
 from tests.support.factories_senses import clip, sound
 from tests.support.float64 import no_upcasts
 from tests.support.runs import cut, difference, job, outcomes, view_of
@@ -150,14 +150,14 @@ def test_the_guard_fires_where_states_added_behind_a_layer_are_dropped():
         LockstepExecutor().run(view, work)
 
 
-def test_experts_beside_added_states_are_walked_exactly():
-    make_model, make_processor = QWEN3_VL_MOE
-    with patch.dict("tests.support.factories.FURTHER", {"qwen3_vl_moe": (make_model, make_processor)}):
-        view = ModelView(*build("qwen3_vl_moe", dtype=torch.float64))
-    assert view.family.name == "qwen3_vl"
+@pytest.mark.parametrize("model_type", SPARSE_MAKERS)
+def test_experts_are_walked_exactly(model_type):
+    with patch.dict("tests.support.factories.FURTHER", SPARSE_MAKERS):
+        view = ModelView(*build(model_type, dtype=torch.float64))
+    assert view.family.name == model_type.removesuffix("_moe")
     found = [view.encode(example(seed=seed)) for seed in range(2)]
     jobs = [
-        job(e, *(cut(e, text, *w) for text in ("image->image", "image->last") for w in ((0, 1), (1, 3)))) for e in found
+        job(e, *(cut(e, text, *w) for text in ("image->image", "image->last") for w in ((0, 2), (1, 3)))) for e in found
     ]
     with no_upcasts(torch.float64):
         packed, plain = outcomes(UNGUARDED, view, jobs), outcomes(ReferenceExecutor(), view, jobs)

@@ -16,6 +16,8 @@ from transformers import (
     Qwen2VLVideoProcessor,
     Qwen3_5Config,
     Qwen3_5ForConditionalGeneration,
+    Qwen3_5MoeConfig,
+    Qwen3_5MoeForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLMoeConfig,
@@ -68,8 +70,7 @@ def _dense(layers: int) -> dict[str, Any]:
     return {"rope_parameters": _ROTARY | {"mrope_interleaved": True}}
 
 
-def _experts(layers: int) -> dict[str, Any]:
-    return _dense(layers) | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+_EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
 
 
 def _hybrid(layers: int) -> dict[str, Any]:
@@ -84,11 +85,13 @@ def _hybrid(layers: int) -> dict[str, Any]:
     }
 
 
-def _qwen3_vl_moe(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
-    make = _qwen3(Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration, _experts, {"deepstack_visual_indexes": [0, 1]})
-    model = make(processor, layers)
-    model.set_experts_implementation("eager")  # the default kernel knows no float64
-    return model
+def _sparse(make: Callable[[ProcessorMixin, int], PreTrainedModel]) -> Callable[..., PreTrainedModel]:
+    def made(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
+        model = make(processor, layers)
+        model.set_experts_implementation("eager")  # the default kernel knows no float64
+        return model
+
+    return made
 
 
 def _qwen3_processor() -> ProcessorMixin:
@@ -139,13 +142,34 @@ def _qwen2_5_omni_processor() -> ProcessorMixin:
     )
 
 
+_STACKED = {"deepstack_visual_indexes": [0, 1]}
 QWEN_MAKERS: dict[str, Maker] = {
-    "qwen3_vl": (
-        _qwen3(Qwen3VLConfig, Qwen3VLForConditionalGeneration, _dense, {"deepstack_visual_indexes": [0, 1]}),
-        _qwen3_processor,
-    ),
+    "qwen3_vl": (_qwen3(Qwen3VLConfig, Qwen3VLForConditionalGeneration, _dense, _STACKED), _qwen3_processor),
     "qwen3_5": (_qwen3(Qwen3_5Config, Qwen3_5ForConditionalGeneration, _hybrid, {}), _qwen3_processor),
     "qwen2_5_omni": (_qwen2_5_omni, _qwen2_5_omni_processor),
 }
-"""Families by name; `QWEN3_VL_MOE` is the second type of model of the first."""
-QWEN3_VL_MOE: Maker = (_qwen3_vl_moe, _qwen3_processor)
+SPARSE_MAKERS: dict[str, Maker] = {
+    "qwen3_vl_moe": (
+        _sparse(
+            _qwen3(
+                Qwen3VLMoeConfig,
+                Qwen3VLMoeForConditionalGeneration,
+                lambda layers: _dense(layers) | _EXPERTS,
+                _STACKED,
+            )
+        ),
+        _qwen3_processor,
+    ),
+    "qwen3_5_moe": (
+        _sparse(
+            _qwen3(
+                Qwen3_5MoeConfig,
+                Qwen3_5MoeForConditionalGeneration,
+                lambda layers: _hybrid(layers) | _EXPERTS | {"shared_expert_intermediate_size": 24},
+                {},
+            )
+        ),
+        _qwen3_processor,
+    ),
+}
+"""The same families with experts, by their type of model."""

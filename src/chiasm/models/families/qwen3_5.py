@@ -4,8 +4,11 @@ from chiasm.models.families.qwen2_vl import Qwen2VL
 
 
 class Qwen35(Qwen2VL):
-    """Cuts act in the layers that attend; gated delta nets hand on what they like in between (Qwen Team 2026)."""
+    """Cuts act in the layers that attend; gated delta nets hand on what they like in between (Qwen Team 2026).
+
+    Dense, or with experts in place of the feed-forward branch.
+    """
 
     name = "qwen3_5"
-    model_types = ("qwen3_5",)
+    model_types = ("qwen3_5", "qwen3_5_moe")
     kind = "projector, native resolution, frames in pairs, hybrid of linear attention and attention, M-RoPE"
