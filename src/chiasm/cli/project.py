@@ -75,7 +75,8 @@ def project(
     train_batch
         Pictures per step of ft-e2e; the others keep the published proportion. Default: 32 (embedded model: 4).
     scale
-        Multiplies the published learning rates. Default: 4096 / width of the decoder, up to a rate of 5e-3.
+        Multiplies the published learning rates. Default: 4096 / width of the decoder (of the
+        tower: 1024 / its width), up to a rate of 2e-3.
     projector
         Another projector to put in, as mlp:depth=3,width=512; may be given several times.
     align_steps

@@ -25,6 +25,7 @@ from chiasm.studies import pictures
 from chiasm.studies.inside_report import NAMES, Inside
 from chiasm.studies.project_spec import ProjectSpec
 from chiasm.studies.reporting import Drawing, Reporter, command_line
+from chiasm.training.settings import HIGHEST
 
 
 @final
@@ -102,7 +103,8 @@ class ProjectReporter(Reporter):
             )
         if self.spec["scale"] is None:
             found.append(
-                "The published rates were multiplied by 4096 / width of the decoder, up to 5e-3: a rule of thumb."
+                "The published rates were multiplied by 4096 / width of the decoder (the tower's by 1024 / its width), "
+                f"up to {HIGHEST:g}: a rule of thumb."
             )
         if self.spec["contrastive"] is None:
             found.append("The tower's own zero-shot answers were not measured: no contrastive model was named.")

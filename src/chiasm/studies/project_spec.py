@@ -20,7 +20,7 @@ class ProjectSpec:
 
     `seeds`: how many, counted from `seed`. `epochs`: the paper's is 1. `train_batch`: examples per step of FT-E2E;
     settings keep their published proportions to it (0: as published, 32). `scale` multiplies the published rates
-    (None: 4096 / width, up to a rate of 5e-3). `projectors`: other projectors to put in, align on captions and
+    (None: by width, `training.settings.rate_for`). `projectors`: other projectors to put in, align on captions and
     tune; `align_steps` of it, 32 pictures each. `skill`: held-out scenes asked before and after tuning (0: none).
     `contrastive`: the CLIP model whose tower this is, for its own zero-shot answers. `output`: the released
     prompt's ending. `probes`: classifiers that are trained on the model's states (none: that part is left out);

@@ -120,6 +120,7 @@ def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, *, width: Width =
     ns = []
     for column, (domain, axes) in enumerate(zip(domains, panels, strict=True)):
         of = Probed.of(probed, domain)
+        moved = False
         for place, setting in enumerate(settings):
             drift = own.filter(domain=domain, setting=setting)["projector_drift"]
             for index, probe in enumerate(probes):
@@ -129,6 +130,7 @@ def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, *, width: Width =
                 ns.append(gap.n)
                 spread = [[max(0.0, float(gap.mean - gap.low))], [max(0.0, float(gap.high - gap.mean))]]
                 # Probes of one setting share its drift: a little apart, so that intervals do not hide each other.
+                moved = moved or float(drift.mean()) > 0  # type: ignore[arg-type]
                 x = float(drift.mean()) * (1 + 0.05 * (index - (len(probes) - 1) / 2))  # type: ignore[arg-type]
                 style = {
                     "color": COLOURS[index],
@@ -136,7 +138,8 @@ def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, *, width: Width =
                     "markersize": size.marker + 1,
                 }
                 axes.errorbar(x, float(gap.mean), yerr=spread, linewidth=0.8, capsize=1.5, linestyle="", **style)
-        axes.set_xscale("log")
+        if moved:
+            axes.set_xscale("log", nonpositive="mask")
         axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.axhline(0, color=INK, linewidth=0.7, zorder=0)
         title = "Change in macro-F1 of the probe" if column == 0 else ""
