@@ -1,10 +1,13 @@
 """Overlap, vocabulary and geometry equal plain float64 computations."""
 
+import zlib
+
 import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax
 from scipy.stats import special_ortho_group
+from scipy.stats import t as student
 from tests.support.float64 import no_upcasts
 from tests.support.runs import encoded, view_of
 from tests.support.states import feed, hidden_states, rows_of
@@ -59,6 +62,11 @@ def test_overlap(case):
         magnitude = kept(weight, row["sparsity"])
         null = [(m & magnitude).sum() / (m | magnitude).sum() for m in (a, b)]
         assert row["null_magnitude"] == pytest.approx(np.mean(null), rel=1e-6)
+        rng = np.random.default_rng([0, zlib.crc32(name.encode())])
+        rng.permutation(weight.shape[0])  # the rows, of which all are compared
+        shuffled = [kept(weight * norms["question"][rng.permutation(weight.shape[1])], row["sparsity"]) for _ in "1234"]
+        expected = np.mean([(a & m).sum() / (a | m).sum() for m in shuffled])
+        assert row["null_permuted"] == pytest.approx(expected, rel=1e-6)
         assert row["null_random"] < row["null_permuted"] < 1
         assert row["tokens_a"] == sum(len(item.spans["image"]) for item in items)
         halves = []
@@ -79,6 +87,33 @@ def test_overlap(case):
             )
             halves.append((one & two).sum() / (one | two).sum())
         assert row["ceiling"] == pytest.approx(np.mean(halves), rel=1e-6)
+
+
+def test_the_interval_of_an_overlap_leaves_out_groups_of_examples(case):
+    """The delete-m_j jackknife, written out over the folds that hold an example."""
+    view, items, _ = case
+    matrices = matrices_of(view.layers)
+    (measure,) = feed([Overlap(SPANS, matrices)], view, [items])
+    folds = np.array([group_of(item.example_id) // 2 for item in items])
+    present = np.unique(folds)
+    assert len(present) > 3
+
+    def values(chosen):
+        (part,) = feed([Overlap(SPANS, matrices)], view, [chosen])
+        return {(r["layer"], r["matrix"], r["sparsity"]): r["iou"] for r in rows_of(part, "overlap")}
+
+    without = [values([i for i, f in zip(items, folds, strict=True) if f != fold]) for fold in present]
+    share = np.array([len(items) / (folds == fold).sum() for fold in present])
+    for row in rows_of(measure, "overlap"):
+        left = np.array([found[row["layer"], row["matrix"], row["sparsity"]] for found in without])
+        centre = len(present) * row["iou"] - ((1 - 1 / share) * left).sum()
+        pseudo = share * row["iou"] - (share - 1) * left
+        error = np.sqrt(((pseudo - centre) ** 2 / (share - 1)).mean())
+        half = student.ppf(0.975, len(present) - 1) * error
+        assert row["high"] - row["low"] == pytest.approx(2 * half, rel=1e-6)
+        assert row["n"] == len(items)
+    (alone,) = feed([Overlap(SPANS, matrices)], view, [[i for i, f in zip(items, folds, strict=True) if f == folds[0]]])
+    assert {r["low"] for r in rows_of(alone, "overlap")} == {None}
 
 
 def test_overlap_by_task(case):

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from tests.support.float64 import no_upcasts
 from tests.support.runs import encoded, view_of
 from tests.support.states import cosine, feed, hidden_states, pilot, rows_of
 
@@ -119,12 +120,51 @@ def test_halves_are_the_papers_p_p(case):
         assert row["mean"] == pytest.approx(pairs_of(row["mode"], one, two).mean(), rel=1e-8, abs=1e-10)
 
 
-def test_inside_the_block_all_taps_are_read(case):
+@pytest.mark.parametrize("token_pairs", [False, True])
+def test_inside_the_block_all_taps_are_read(case, token_pairs):
     view, items, _, centres = case
-    (measure,) = feed([Similarity(SPANS, centres)], view, [items])
-    taps = {(r["tap"], r["variant"]) for r in rows_of(measure, "similarity") if r["tap"] != "residual"}
+    (measure,) = feed([Similarity(SPANS, centres, token_pairs=token_pairs)], view, [items])
+    rows = [r for r in rows_of(measure, "similarity") if r["tap"] != "residual"]
     inside = ("norm1", "attention", "attention_added", "norm2", "gate_up", "down")
-    assert taps == set(itertools.product(inside, ("raw", "centred", "no_outliers")))
+    modes = ("avg", "mean") if token_pairs else ("avg",)
+    found = {(r["tap"], r["mode"], r["variant"]) for r in rows}
+    assert found == set(itertools.product(inside, modes, ("raw", "centred", "no_outliers")))
+
+
+def test_means_over_pairs_inside_the_block_are_exact(case):
+    """At the attention's output, which a hook of its own reads."""
+    view, items, _, centres = case
+    (measure,) = feed([Similarity(SPANS, centres, token_pairs=True)], view, [items])
+    read = []
+    handle = view.layers[2].self_attn.register_forward_hook(lambda module, args, output: read.append(output[0][0]))
+    with torch.no_grad(), no_upcasts(torch.float64):
+        for item in items:
+            view.model(**item.inputs)
+    handle.remove()
+    states = {s: [x.numpy()[i.spans[s]] for x, i in zip(read, items, strict=True)] for s in SPANS}
+    whole = {s: [x[None] for x in xs] for s, xs in states.items()}
+    rows = [r for r in rows_of(measure, "similarity") if r["tap"] == "attention" and r["layer"] == 2]
+    done = check([r | {"tap": "residual", "layer": 0} for r in rows], whole, (0,))
+    assert {(mode, paired) for _, _, mode, _, paired in done} == set(itertools.product(("avg", "mean"), (True, False)))
+
+
+def test_questions_on_one_picture_are_pairs_except_between_halves(case):
+    """Pairs of examples include them; halves never part them, so no picture is compared with itself there."""
+    view, items, states, _ = case
+    units = ["one picture"] * 3 + [f"picture {k}" for k in range(3)]
+    measure, blocks = Similarity(SPANS, {}, inside=False), find_blocks(view, items[0])
+    with no_upcasts(torch.float64):
+        batch = observe(view, blocks, items, SPANS, measure.see, sites=measure.sites())
+    batch.units = tuple(units)
+    measure.end(batch)
+    rows = rows_of(measure, "similarity")
+    check(rows, states, (0, 2))
+    first = [group_of(unit) < 10 for unit in units]
+    assert first[0] == first[1] == first[2]
+    assert 0 < sum(first) < len(units)
+    (row,) = [r for r in rows if r["a"] == "image [first half]" and r["layer"] == 2 and r["mode"] == "avg"]
+    one, two = ([x[2] for x, f in zip(states["image"], first, strict=True) if f == h] for h in (True, False))
+    assert row["mean"] == pytest.approx(pairs_of("avg", one, two).mean(), rel=1e-8)
 
 
 def test_narrowness_is_the_cosine_to_the_mean_direction(case):

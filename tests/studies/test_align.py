@@ -19,7 +19,7 @@ from chiasm.studies import align_subject as study
 from chiasm.studies.align_spec import AlignSpec
 
 KEYS = ("span", "a", "b", "layer", "statistic", "gap", "name", "tap", "mode", "paired", "variant", "quantity")
-KEYS = (*KEYS, "against", "matrix")
+KEYS = (*KEYS, "against", "matrix", "example_id", "method")
 EXAMPLES = [example(seed=seed) for seed in range(10)]
 
 
@@ -60,6 +60,8 @@ def test_controls_stand_beside_every_table(run):
         "inside",
         "vocabulary",
         "geometry",
+        "outliers",
+        "map",
         "overlap",
         "score",
     ):
@@ -69,6 +71,33 @@ def test_controls_stand_beside_every_table(run):
         both = run.table(name).join(beside.filter(pl.col("control") == "noise"), on=keys, suffix="_noise")
         each = 3 if name == "overlap" else 1  # three sparsities
         assert both.height == each * run.table(name).height
+
+
+def test_controls_are_drawn(run):
+    """In every figure: as a line or a mark of its own in the legend, or as a panel of its own."""
+    for name in run.figures:
+        figure = run.figure(name)
+        texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        texts += [axes.get_title(loc="left") for axes in figure.axes]
+        assert any("random-weights twin" in text for text in texts), name
+    bare = api.align(view_of("llava"), EXAMPLES[:3], controls=False)
+    for name in bare.figures:
+        legends = bare.figure(name).legends
+        assert not any("twin" in text.get_text() for legend in legends for text in legend.get_texts()), name
+
+
+def test_the_rule_for_outlier_dimensions_is_told_with_its_count(run):
+    rows = run.table("outliers")
+    assert set(rows.filter(pl.col("tap") == "residual")["layer"]) == set(range(5))
+    assert set(rows["n"]) == {10}
+    width = rows.filter(pl.col("tap") == "residual")["dimensions"].unique().to_list()
+    assert width == [view_of("llava").width]
+    assert (rows["outliers"] <= rows["dimensions"]).all()
+    least, most = rows.filter(pl.col("tap") == "residual")["outliers"].min(), rows["outliers"].max()
+    page = run.report().read_text()
+    assert f"Outliers are {least}" in page
+    assert most is not None
+    assert "more than six times the median" in page
 
 
 def test_noise_keeps_norms_and_replaces_content(run):
@@ -121,6 +150,16 @@ def test_masks_by_task():
         ("image [a]", "question [a]"),
         ("image [b/c]", "question [b/c]"),
     }
+
+
+def test_masks_by_task_stand_beside_those_of_random_weights(twin):
+    typed = [replace(e, type=("a", "b")[k % 2]) for k, e in enumerate(EXAMPLES[:6])]
+    found = api.align(view_of("llava"), typed, twin=twin, inside=False, vocabulary_tokens=0, by_task=True)
+    rows, beside = found.table("overlap_tasks"), found.table("overlap_tasks_controls")
+    assert set(beside["control"]) == {"twin"}
+    assert beside.select("a", "b", "layer", "matrix").equals(rows.select("a", "b", "layer", "matrix"))
+    titles = [axes.get_title(loc="left") for axes in found.figure("tasks").axes]
+    assert "control: random-weights twin" in titles
 
 
 def test_report_and_findings(run):

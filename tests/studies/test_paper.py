@@ -12,20 +12,20 @@ from chiasm.api.papering import paper
 from chiasm.cli.align import align
 from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
-from chiasm.results.paper_schemas import TOGETHER
+from chiasm.results.paper_schemas import TOGETHER, TOGETHER_TWINS
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.paper import run_paper
-from chiasm.studies.paper_spec import PaperSpec, checkpoint
+from chiasm.studies.paper_spec import PaperSpec, checkpoint, twins
 from chiasm.studies.run import Run
 from chiasm.tiny.store import world
 
-MODELS = ("one", "two", "two-10", "two-20", "random")
+MODELS = ("one", "two", "two-10", "two-20", "random", "random-charts")
 DATA = {name: [example(seed=seed + at) for seed in range(6)] for name, at in (("photos", 0), ("charts", 50))}
 
 
 @pytest.fixture(scope="module")
 def views():
-    """Four models around one decoder, and one of another."""
+    """Four models around one decoder, and two random ones around another."""
     model, processor = build("llava")
     found = {"one": ModelView(model, processor, name="one")}
     for k, name in enumerate(MODELS[1:4]):
@@ -34,10 +34,12 @@ def views():
             for weight in other.model.multi_modal_projector.parameters():
                 weight.mul_(1.5 + k)
         found[name] = ModelView(other, processor, name=name)
-    return found | {"random": ModelView(*build("llava", seed=5), name="random")}
+    random = build("llava", seed=5)
+    return found | {name: ModelView(*random, name=name) for name in MODELS[4:]}
 
 
-SPEC = PaperSpec(models=MODELS, data=("photos", "charts", "charts", "charts", "photos"), twin="random", unit=3)
+SOURCES = ("photos", "charts", "charts", "charts", "photos", "charts")
+SPEC = PaperSpec(models=MODELS, data=SOURCES, twin=MODELS[4:], unit=3)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def run(views, tmp_path_factory):
 def test_every_model_is_read_and_answers(run):
     models = run.table("paper_models")
     assert models["model"].to_list() == list(MODELS)
-    assert models["step"].to_list() == [None, None, 10, 20, None]
+    assert models["step"].to_list() == [None, None, 10, 20, None, None]
     assert models["decoder"].n_unique() == 2
     assert set(models["n"]) == {6}
     for name in ("norms", "drift", "similarity", "inside", "vocabulary", "map", "overlap", "score"):
@@ -72,6 +74,33 @@ def test_models_of_one_decoder_are_read_together(run):
     assert masks.select("a", "b").unique().height == 6
 
 
+def test_random_twins_are_read_together_too_and_stand_beside_their_data(run):
+    rows = run.table("paper_similarity")
+    own, beside = (rows.filter(pl.col("model") == name) for name in (TOGETHER, TOGETHER_TWINS))
+    assert beside.select("a", "b", "layer", "mode").equals(own.select("a", "b", "layer", "mode"))
+    keys = {"layer": 2, "tap": "residual", "mode": "avg", "paired": True, "variant": "raw"}
+    chosen = [pl.col(k) == v for k, v in keys.items()]
+    kinds = {"a": "image", "b": "question"}, {"a": "image [two]", "b": "question [two]"}
+    pairs = [[pl.col(k) == v for k, v in kind.items()] for kind in kinds]
+    alone = rows.filter(pl.col("model") == "random-charts").filter(*chosen, *pairs[0])["mean"][0]
+    assert beside.filter(*chosen, *pairs[1])["mean"][0] == pytest.approx(alone)
+    assert own.filter(*chosen, *pairs[1])["mean"][0] != pytest.approx(alone)
+    masks = run.table("paper_overlap")
+    assert masks.filter(pl.col("model") == TOGETHER_TWINS).height == masks.filter(pl.col("model") == TOGETHER).height
+    data = dict(zip(MODELS, SOURCES, strict=True))
+    expected = {"one": "random", "two": "random-charts", "two-10": "random-charts", "two-20": "random-charts"}
+    assert twins(SPEC.twin, data) == expected
+    assert twins(("random",), data) == {"one": "random"}
+
+
+def test_a_control_is_drawn_in_every_figure(run):
+    for name in run.figures:
+        figure = run.figure(name)
+        texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        texts += [axes.get_title(loc="left") for axes in figure.axes]
+        assert any("random" in text for text in texts), name
+
+
 def test_all_figures_are_drawn(run):
     drawn = {"figure-2", "figure-3", "figure-7", "figure-8", "figure-9", "figure-13", "figure-22", "figure-22-layers"}
     assert set(run.figures) == drawn
@@ -79,7 +108,7 @@ def test_all_figures_are_drawn(run):
         run.figure(name)
     page = run.report().read_text()
     assert "chiasm align --paper --compare one two two-10" in page
-    assert "--twin random" in page
+    assert "--twin random --twin random-charts" in page
     for number in (2, 3, 7, 8, 9, 13, 22):
         assert f"Paper&#x27;s Figure {number}" in page or f"Paper's Figure {number}" in page
     assert len(run.findings) == 3
@@ -108,8 +137,8 @@ def test_a_stopped_run_goes_on_behind_the_models_that_are_finished(views, run, t
         run_paper(SPEC, load, DATA, directory)
     with RunDirectory.open(tmp_path / "run", SPEC, resume=True) as directory:
         run_paper(SPEC, load, DATA, directory)
-    # The last one is loaded for the weights that masks rest on.
-    assert loaded == ["one", "two", "two-10", "two-10", "two-20", "random", "one"]
+    # The last ones are loaded for the weights that masks rest on.
+    assert loaded == ["one", "two", "two-10", "two-10", "two-20", "random", "random-charts", "one", "random"]
     for name in run.tables:
         whole, parts = run.table(name), directory.table(name)
         for column in whole.columns:
@@ -126,7 +155,7 @@ def test_a_model_that_cannot_be_read_is_recorded_and_the_rest_is_drawn(views, tm
         return views[name]
 
     few = {name: found[:3] for name, found in DATA.items()}
-    spec = PaperSpec(models=("one", "two", "random"), data=("photos", "charts", "photos"), twin="random")
+    spec = PaperSpec(models=("one", "two", "random"), data=("photos", "charts", "photos"), twin=("random",))
     with RunDirectory.open(tmp_path / "run", spec) as directory:
         run_paper(spec, load, few, directory)
     (failure,) = directory.failures()

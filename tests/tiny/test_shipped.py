@@ -123,6 +123,19 @@ def test_the_card_keeps_the_promises():
         assert abs(part["right"] - part["majority"]) / part["n"] <= 0.05
 
 
+def test_random_models_of_all_modalities_share_one_decoder():
+    """As the trained ones do: tokens of two decoders lie on axes that mean different things."""
+    states = [load_file(directory(n) / "model.safetensors") for n in (RANDOM, f"{RANDOM}@video", f"{RANDOM}@audio")]
+    decoders = [
+        {k[k.index(".layers.") :]: v for k, v in state.items() if "language_model" in k and ".layers." in k}
+        for state in states
+    ]
+    assert len(decoders[0]) > 40
+    for other in decoders[1:]:
+        assert other.keys() == decoders[0].keys()
+        assert all(torch.equal(value, decoders[0][key]) for key, value in other.items())
+
+
 def test_every_model_has_a_control_of_its_own_shape_and_a_world():
     """A random twin with another projector or encoder would be a control of something else."""
     for name in (name for name in names() if twin(name) is not None):

@@ -28,7 +28,7 @@ def paper(
     models: Sequence[Model] | None = None,
     data: Data | None = None,
     *,
-    twin: str | None = None,
+    twin: str | Sequence[str] | None = None,
     span: Sequence[str] = DEFAULT_SPANS,
     limit: int | None = None,
     split: Split = "heldout",
@@ -44,17 +44,21 @@ def paper(
 ) -> Run:
     """Figures 2, 3, 7, 8, 9, 13 and 22 of the alignment paper for one's own models, in its layout.
 
-    `models`: None is all that are embedded. `data`: None is the embedded world of each model's modality. `twin`: the
-    one of `models` that has random weights; None is the embedded one, where it is among them. Names that end in a
+    `models`: None is all that are embedded. `data`: None is the embedded world of each model's modality. `twin`: those
+    of `models` that have random weights, one for each source of data; None is the embedded ones, as far as they are
+    among them. Names that end in a
     number are checkpoints. Models whose decoders are equal are also read together, across their data.
 
     Source: Shukor & Cord 2024 (arXiv 2405.16700). Assumption: see the notes of the report.
     """
     chosen: Sequence[Model] = embedded() if models is None else models
     named = tuple(name_of(model) for model in chosen)
-    beside = twin if twin is not None else RANDOM if RANDOM in named else None
-    if beside is not None and (beside not in named or len(named) < 2):
-        raise ChiasmError(f"--twin {beside}", f"the models are {', '.join(named)}", "Name it among them, and another")
+    given = (twin,) if isinstance(twin, str) else tuple(twin or ())
+    beside = given or tuple(name for name in named if name.startswith(RANDOM))
+    if beside and not set(beside) < set(named):
+        raise ChiasmError(
+            f"--twin {' '.join(beside)}", f"the models are {', '.join(named)}", "Name it among them, and another"
+        )
     sources: list[Data] = [world(name) if data is None else data for name in named]
     spec = PaperSpec(
         models=named,
@@ -88,6 +92,6 @@ def paper(
 
 
 def embedded() -> tuple[str, ...]:
-    """All embedded models with a decoder, the finished one first."""
-    shown = (name for name in names() if name != _TOWER and not name.startswith(f"{RANDOM}@"))
+    """All embedded models with a decoder, the finished one first, and a random twin for each modality."""
+    shown = (n for n in names() if n != _TOWER and (not n.startswith(f"{RANDOM}@") or world(n) != world(RANDOM)))
     return tuple(sorted(shown, key=lambda name: name != BASE))

@@ -26,7 +26,7 @@ def align(
     vocabulary_tokens: int = 16,
     controls: bool = True,
     control_limit: int = 64,
-    twin: str | None = None,
+    twin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     apart: int | None = None,
     place: Place = Place(),  # noqa: B008 (frozen)
 ) -> None:
@@ -62,7 +62,7 @@ def align(
         With --compare, objects for CHAIR, one a line, then synonyms. Default: the boxes' names; of `scenes` its shapes.
     paper
         Figures 2, 3, 7, 8, 9, 13 and 22 of the paper, of the models behind --compare or of all embedded ones (--twin:
-        the one of them that has random weights).
+        those of them that have random weights).
     span
         Part of the sequence to read; repeat it. Default: image, video, audio (as far as there is any) and question.
     as_released
@@ -80,7 +80,8 @@ def align(
     control_limit
         Run controls on the first so many examples.
     twin
-        Model with random weights and the same shape. Default: `tiny-random` for the embedded models, else none.
+        Model with random weights and the same shape. Default: `tiny-random` for the embedded models, else none. With
+        --paper repeat it: the one asked about the same data stands beside a model.
     apart
         First blocks that keep the modalities apart in one of the controls; 0 for none. Default: half of them.
     """
@@ -112,7 +113,7 @@ def align(
         found = "a model and --compare were given" if compare else "no model was named"
         raise ChiasmError("measure alignment", found, "Name one model, or several behind --compare")
     if model is None:
-        if unused or twin is not None:
+        if unused or twin:
             found = f"{', '.join(unused) or '--twin'} was given, which it has not"
             raise ChiasmError("--compare", found, "Give that option for one model alone; name a twin among the models")
         out = study.directory("align", "compared")
@@ -121,6 +122,8 @@ def align(
         return
     if task or objects:
         raise ChiasmError("measure alignment", "--task belongs to --compare", "Measure one model by chiasm eval --task")
+    if len(twin) > 1:
+        raise ChiasmError(f"--twin {' '.join(twin)}", "one model has one twin", "Give one, or several with --paper")
     out = study.directory("align", model)
     view = place.load(model)
     run = api.align(
@@ -134,7 +137,7 @@ def align(
         vocabulary_tokens=vocabulary_tokens,
         controls=controls,
         control_limit=control_limit,
-        twin=twin,
+        twin=twin[0] if twin else None,
         apart=apart,
         device=place.device,
         dtype=place.dtype,
@@ -144,7 +147,7 @@ def align(
 
 
 def _paper(
-    model: str | None, models: tuple[str, ...], study: Study, span: tuple[str, ...], twin: str | None, place: Place
+    model: str | None, models: tuple[str, ...], study: Study, span: tuple[str, ...], twin: tuple[str, ...], place: Place
 ) -> None:
     from chiasm.api.papering import paper
     from chiasm.cli.told import tell

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -70,6 +70,19 @@ class Pilot:
             for k, span in sound:
                 sums[span] = sums[span] + moments[:, k] if span in sums else moments[:, k]
         self._waiting = {}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table `outliers`: how many dimensions the rule leaves out, by site and depth."""
+        return [
+            {
+                "layer": layer,
+                "tap": site,
+                "outliers": int((~centre.keep).sum()),
+                "dimensions": len(centre.keep),
+                "n": max(self._counts.values()),
+            }
+            for (site, layer), centre in self.centres().items()
+        ]
 
     def centres(self) -> Centres:
         """The centres, in float64; at sites where no example was sound there is none."""

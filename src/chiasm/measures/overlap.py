@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from chiasm.core.groups import GROUPS, group_of
-from chiasm.measures.base import Measure, Price, Sizes, Tables
+from chiasm.core.groups import GROUPS, group_jackknife, group_of, without_each
+from chiasm.core.statistics import Estimate
+from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.models.observe import Batch, Seen, averaging
 from chiasm.models.pruning.masks import dropped, overlap
 from chiasm.models.pruning.scores import magnitude_scores, ranks, wanda_scores
@@ -20,6 +21,8 @@ from chiasm.models.pruning.scores import magnitude_scores, ranks, wanda_scores
 SPARSITIES = (0.3, 0.5, 0.7)
 SHUFFLES = 4
 """How many seeded shuffles of the second span's norms `null_permuted` is the mean of."""
+FOLDS = 10
+"""Parts of the examples that the interval leaves out one at a time; the halves of `ceiling` are five of them each."""
 
 
 class Overlap(Measure):
@@ -32,6 +35,8 @@ class Overlap(Measure):
     and the overlap when the second span's norms are shuffled over the inputs (mean of four seeded shuffles). `ceiling`
     is what the same span gives when its norms come from either half of the examples. It is a reference, no bound:
     halves have noisier norms than the whole sets behind `iou`, and spans differ in tokens, so `iou` may exceed it.
+    The interval of `iou` leaves out one of ten groups of examples at a time; it says how far the masks depend on the
+    examples, not how matrices differ.
 
     `task_of` (example to task) adds the table `overlap_tasks`: a span between tasks, and two spans within one.
 
@@ -64,7 +69,7 @@ class Overlap(Measure):
         inputs = sizes.layers * (3 * sizes.width + sizes.inner)
         kept = sum(linear.in_features for linear in self.matrices.values())
         tasks = max(1, len(set(self.task_of.values())))
-        return Price(3.0 * inputs * sizes.read, 2 * tasks * 8.0 * kept * len(sizes.tokens))
+        return Price(3.0 * inputs * sizes.read, FOLDS * tasks * 8.0 * kept * len(sizes.tokens))
 
     def see(self, seen: Seen) -> None:
         """States of the residual stream are not used."""
@@ -79,12 +84,12 @@ class Overlap(Measure):
             for segment, mean in zip(batch.segments, values, strict=True):
                 if batch.good(segment):
                     count = segment.stop - segment.start
-                    # The number of tokens travels with their sum of squares.
-                    sums = np.append(mean * count, count)
-                    half = group_of(batch.units[segment.example]) * 2 // GROUPS
+                    # The numbers of tokens and of examples travel with the sum of squares.
+                    sums = np.append(mean * count, [count, 1])
+                    fold = group_of(batch.units[segment.example]) * FOLDS // GROUPS
                     task = quote(self.task_of.get(batch.ids[segment.example], ""), safe=" ")
                     for name in names:
-                        key = f"{segment.span}/{half}/{layer}.{name}/={task}"
+                        key = f"{segment.span}/{fold}/{layer}.{name}/={task}"
                         self.squares[key] = self.squares[key] + sums if key in self.squares else sums
 
     def merge(self, other: "Overlap") -> None:
@@ -101,32 +106,32 @@ class Overlap(Measure):
     def tables(self) -> Tables:
         parts: dict[str, dict[tuple[str, str, str], np.ndarray]] = {}
         for key, value in self.squares.items():
-            span, half, name, task = key.split("/")
-            parts.setdefault(name, {})[span, half, unquote(task[1:])] = value
+            span, fold, name, task = key.split("/")
+            parts.setdefault(name, {})[span, fold, unquote(task[1:])] = value
         whole, by_task = [], []
         for name in [name for name in self.matrices if name in parts]:
             found, masks = parts[name], _Masks(name, self.matrices[name], self.rows, self.seed)
             spans = [span for span in self.spans if any(key[0] == span for key in found)]
             for a, b in combinations(spans, 2):
-                whole += masks.rows(a, b, *(_halves(found, span, None) for span in (a, b)))
+                whole += masks.rows(a, b, *(_folds(found, span, None) for span in (a, b)))
             tasks = sorted({task for _, _, task in found if task})
             for a, b in combinations(product(spans, tasks), 2):
                 if (a[0] == b[0]) != (a[1] == b[1]):
-                    of_a, of_b = (_halves(found, *each) for each in (a, b))
-                    if of_a and of_b:
+                    of_a, of_b = (_folds(found, *each) for each in (a, b))
+                    if of_a.any() and of_b.any():
                         by_task += masks.rows(f"{a[0]} [{a[1]}]", f"{b[0]} [{b[1]}]", of_a, of_b)
         return {"overlap": whole, "overlap_tasks": by_task} if by_task else {"overlap": whole}
 
 
-def _halves(
+def _folds(
     found: Mapping[tuple[str, str, str], np.ndarray], span: str, task: str | None
-) -> dict[str, Float[np.ndarray, " I"]]:
-    """Sums of squares, and the number of tokens behind them, of both halves of the examples."""
-    halves: dict[str, np.ndarray] = {}
-    for (s, half, t), value in found.items():
+) -> Float[np.ndarray, "folds I2"]:
+    """Of each fold of the examples the sums of squares, and the numbers of tokens and of examples behind them."""
+    folds = np.zeros((FOLDS, len(next(iter(found.values())))))
+    for (s, fold, t), value in found.items():
         if s == span and task in (None, t):
-            halves[half] = halves[half] + value if half in halves else value
-    return halves
+            folds[int(fold)] += value
+    return folds
 
 
 class _Masks:
@@ -142,23 +147,26 @@ class _Masks:
         self._known: dict[str, list[Bool[Tensor, "O I"]]] = {}
 
     def rows(
-        self, a: str, b: str, of_a: Mapping[str, np.ndarray], of_b: Mapping[str, np.ndarray]
+        self, a: str, b: str, of_a: Float[np.ndarray, "folds I2"], of_b: Float[np.ndarray, "folds I2"]
     ) -> list[dict[str, Any]]:
         """What two spans have in common, at every sparsity, beside its nulls and its ceiling."""
-        in_a, in_b = (sum(halves.values(), np.zeros(1)) for halves in (of_a, of_b))
+        in_a, in_b = of_a.sum(axis=0), of_b.sum(axis=0)
         about = {"a": a, "b": b, "layer": int(self.layer), "matrix": self.matrix}
-        about |= {"tokens_a": int(in_a[-1]), "tokens_b": int(in_b[-1])}
+        about |= {"tokens_a": int(in_a[-2]), "tokens_b": int(in_b[-2]), "n": int(min(in_a[-1], in_b[-1]))}
         mine, theirs = self._of(a, in_a), self._of(b, in_b)
         permuted = [
-            self._of(f"{b}/shuffled/{draw}", np.append(in_b[:-1][shuffle], 1))
+            self._of(f"{b}/shuffled/{draw}", np.append(in_b[:-2][shuffle], in_b[-2:]))
             for draw, shuffle in enumerate(self.shuffles)
         ]
-        ceilings = [self._ceiling(name, halves) for name, halves in ((a, of_a), (b, of_b)) if len(halves) == 2]
+        ceilings = [found for name, folds in ((a, of_a), (b, of_b)) if (found := self._ceiling(name, folds))]
+        estimate = self._without(a, b, of_a, of_b)
         return [
             about
             | {
                 "sparsity": sparsity,
-                "iou": overlap(mine[k], theirs[k]),
+                "iou": float(estimate.mean[k]),
+                "low": bound(float(estimate.low[k])),
+                "high": bound(float(estimate.high[k])),
                 "null_random": random_overlap(mine[k]),
                 "null_magnitude": (overlap(mine[k], self.magnitude[k]) + overlap(theirs[k], self.magnitude[k])) / 2,
                 "null_permuted": float(np.mean([overlap(mine[k], masks[k]) for masks in permuted])),
@@ -167,13 +175,37 @@ class _Masks:
             for k, sparsity in enumerate(SPARSITIES)
         ]
 
-    def _ceiling(self, name: str, halves: Mapping[str, np.ndarray]) -> list[float]:
-        one, two = (self._of(f"{name}/{half}", halves[half]) for half in sorted(halves))
+    def _without(
+        self, a: str, b: str, of_a: Float[np.ndarray, "folds I2"], of_b: Float[np.ndarray, "folds I2"]
+    ) -> Estimate:
+        """The overlap at all sparsities with its jackknife; without an interval where one fold holds all of a span."""
+        counts = of_a[:, -1] + of_b[:, -1]
+        sums_a, sums_b = without_each(of_a), without_each(of_b)
+        # The first is the whole. A fold without examples changes nothing and is not counted.
+        parts = [0, *(1 + np.flatnonzero(counts))]
+        known = bool((sums_a[parts, -1] > 0).all() and (sums_b[parts, -1] > 0).all())
+        values = np.zeros((1 + FOLDS, len(SPARSITIES)))
+        for part in parts if known else [0]:
+            suffix = f"/without/{part}" if part else ""
+            masks = zip(self._of(a + suffix, sums_a[part]), self._of(b + suffix, sums_b[part]), strict=True)
+            values[part] = [overlap(x, y) for x, y in masks]
+        if known:
+            return group_jackknife(values, counts)
+        nothing = np.full(len(SPARSITIES), np.nan)
+        return Estimate(values[0], nothing, nothing, int(counts.sum()))
+
+    def _ceiling(self, name: str, folds: Float[np.ndarray, "folds I2"]) -> list[float]:
+        halves = folds.reshape(2, FOLDS // 2, -1).sum(axis=1)
+        if not halves[:, -1].all():
+            return []
+        one, two = (self._of(f"{name}/half/{half}", sums) for half, sums in enumerate(halves))
         return [overlap(x, y) for x, y in zip(one, two, strict=True)]
 
-    def _of(self, name: str, sums: Float[np.ndarray, " I1"]) -> list[Bool[Tensor, "O I"]]:
+    def _of(self, name: str, sums: Float[np.ndarray, " I2"]) -> list[Bool[Tensor, "O I"]]:
         if name not in self._known:
-            self._known[name] = _masks(wanda_scores(self.weight, torch.from_numpy(np.sqrt(sums[:-1]))))
+            # Sums without a fold are differences, which rounding may take below zero.
+            norms = np.sqrt(np.maximum(sums[:-2], 0))
+            self._known[name] = _masks(wanda_scores(self.weight, torch.from_numpy(norms)))
         return self._known[name]
 
 

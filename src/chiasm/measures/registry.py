@@ -57,7 +57,7 @@ def measures(wanted: Wanted) -> tuple[Measure, ...]:
         Norms(),
         Drift(as_released=wanted.as_released),
         Score(spans, seed=wanted.seed),
-        Similarity(spans, wanted.centres, inside=wanted.inside),
+        Similarity(spans, wanted.centres, inside=wanted.inside, token_pairs=wanted.token_pairs),
         TokenPairs(spans, few, wanted.centres, seed=wanted.seed, inside=wanted.token_pairs),
         Overlap(spans, wanted.matrices, seed=wanted.seed, task_of=wanted.task_of),
         Geometry(spans, few, seed=wanted.seed),

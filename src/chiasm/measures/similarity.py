@@ -24,9 +24,10 @@ class Similarity(Measure):
 
     `paired`: both spans of one example; otherwise of all pairs of different examples, exact from sums of unit vectors.
     A span with itself, over pairs of examples, says how narrow the cone is that it lies in; the halves are the paper's
-    p-p and t-t (first and second half of the examples). Variants: `raw`; `centred`, after the span's own mean token
-    in the pilot was subtracted; `no_outliers`, without the pilot's outlier dimensions. Inside the block (taps norm1
-    to down): `avg`.
+    p-p and t-t (first and second half of the examples). Pairs of examples include two questions on one picture, except
+    between halves: questions on one picture are in one half. Variants: `raw`; `centred`, after the span's own mean
+    token in the pilot was subtracted; `no_outliers`, without the pilot's outlier dimensions. Inside the block (taps
+    norm1 to down): `avg`, and with `token_pairs` also `mean`.
 
     The same sums give the table `geometry` its `narrowness`: the mean cosine of a span's tokens to their mean
     direction, tokens weighted so that examples count alike.
@@ -36,9 +37,11 @@ class Similarity(Measure):
 
     name: ClassVar[str] = "similarity"
 
-    def __init__(self, spans: tuple[str, ...], centres: Centres, *, inside: bool = True) -> None:
+    def __init__(
+        self, spans: tuple[str, ...], centres: Centres, *, inside: bool = True, token_pairs: bool = False
+    ) -> None:
         super().__init__()
-        self.spans, self.centres, self.inside = spans, centres, inside
+        self.spans, self.centres, self.inside, self.token_pairs = spans, centres, inside, token_pairs
         self._waiting: dict[str, Float[np.ndarray, "S D"]] = {}
 
     def sites(self) -> frozenset[str]:
@@ -48,8 +51,11 @@ class Similarity(Measure):
         vectors = 6.0 * (sizes.layers + 1) * sizes.width
         operations = 5.0 * (sizes.layers + 1) * sizes.read * sizes.width
         if self.inside:
-            vectors += 3.0 * sizes.layers * (5 * sizes.width + sizes.inner)
-            operations += 2.0 * sizes.layers * sizes.read * (5 * sizes.width + sizes.inner)
+            modes = 2 if self.token_pairs else 1
+            vectors += 3.0 * modes * sizes.layers * (5 * sizes.width + sizes.inner)
+            operations += (
+                (5.0 if self.token_pairs else 2.0) * sizes.layers * sizes.read * (5 * sizes.width + sizes.inner)
+            )
         return Price(operations, GROUPS * 8.0 * len(sizes.tokens) * vectors)
 
     def see(self, seen: Seen) -> None:
@@ -68,7 +74,7 @@ class Similarity(Measure):
             yield "avg", "centred", _unit(seen.means - offsets, torch.linalg.vector_norm(offsets, dim=-1))
             keep = centre.keep.to(seen.states)
             yield "avg", "no_outliers", _unit(seen.means * keep)
-        if seen.site != "residual":
+        if seen.site != "residual" and not self.token_pairs:
             return
         yield "mean", "raw", seen.directions_mean
         if centre is None:

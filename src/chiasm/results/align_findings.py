@@ -152,13 +152,30 @@ def _weights(tables: Tables) -> list[Finding]:
     few = f" The norms rest on as few as {fewest} tokens, which makes masks differ by chance." if fewest < 500 else ""
     ceiling = half["ceiling"].drop_nulls()
     own = f", one span's own halves by {float(ceiling.mean() or 0.0):.2f}" if len(ceiling) else ""
+    over = f"{half.height} matrices"
+    told = overlap_told(half, over)
+    random = tables.get("overlap_controls")
+    if random is not None:
+        same = [pl.col(key) == half[key][0] for key in ("sparsity", "a", "b")]
+        random = random.filter(*same, pl.col("control") == "twin")
+    beside = f"; random weights give {overlap_told(random, over)}" if random is not None and random.height else ""
     text = (
-        f"With half of the weights left out, the masks of {half['a'][0]} and {half['b'][0]} overlap by "
-        f"{mean['iou']:.2f} (mean over {half.height} matrices), where the weights' magnitude alone accounts for "
-        f"{mean['null_magnitude']:.2f}, shuffled norms give {mean['null_permuted']:.2f} and chance "
-        f"{mean['null_random']:.2f}{own}; it exceeds the first two in {above} matrices.{few}"
+        f"With half of the weights left out, the masks of {half['a'][0]} and {half['b'][0]} overlap by {told}, where "
+        f"the weights' magnitude alone accounts for {mean['null_magnitude']:.2f}, shuffled norms give "
+        f"{mean['null_permuted']:.2f} and chance {mean['null_random']:.2f}{own}; it exceeds the first two in {above} "
+        f"matrices{beside}.{few}"
     )
     return [Finding(text, 60.0), *_released_masks(tables, half)]
+
+
+def overlap_told(rows: pl.DataFrame, over: str) -> str:
+    """The mean overlap of rows of a table of masks; its interval is as wide as if all matrices were wrong together."""
+    low, high = rows["low"].drop_nulls(), rows["high"].drop_nulls()
+    bounds = "no interval"
+    if len(low) == rows.height:
+        bounds = f"95 % interval {float(low.mean() or 0.0):.2f} to {float(high.mean() or 0.0):.2f}"
+    value = float(rows["iou"].mean() or 0.0)
+    return f"{value:.2f} ({bounds}, n = {rows['n'].min()}; mean over {over})"
 
 
 def _released_masks(tables: Tables, half: pl.DataFrame) -> list[Finding]:

@@ -144,6 +144,23 @@ GEOMETRY = TableSchema(
     ),
 )
 
+OUTLIERS = TableSchema(
+    "outliers",
+    (
+        Column("layer", "int", "Layer", "", "Hidden state at the tap residual, else the 0-based block."),
+        Column("tap", "string", "Tap", "", "Where in the block: residual, norm1, attention, ..., down."),
+        Column(
+            "outliers",
+            "int",
+            "Outlier dimensions",
+            "",
+            "Left out where a variant is called no_outliers: root mean square above six times the median dimension's.",
+        ),
+        Column("dimensions", "int", "Dimensions", "", "Of all that there are."),
+        Column("n", "int", "Examples", "", "Sound examples of the pilot pass, which the rule is applied to."),
+    ),
+)
+
 MAP = TableSchema(
     "map",
     (
@@ -179,6 +196,9 @@ OVERLAP = TableSchema(
         Column(
             "ceiling", "float", "Ceiling", "", "A span with itself, norms from halves; may be exceeded.", nullable=True
         ),
+        Column("low", "float", "Lower bound", "", "Of the overlap's 95 % interval over examples.", nullable=True),
+        Column("high", "float", "Upper bound", "", "Of the overlap's 95 % interval over examples.", nullable=True),
+        _N,
     ),
 )
 
@@ -213,6 +233,7 @@ MEASURED = (
     NEAREST,
     HISTOGRAM,
     GEOMETRY,
+    OUTLIERS,
     MAP,
     OVERLAP,
     OVERLAP_TASKS,

@@ -7,16 +7,18 @@ import polars as pl
 
 from chiasm.core.correlation import Correlation, correlate
 from chiasm.core.statistics import holm
+from chiasm.results.align_findings import overlap_told
 from chiasm.results.figures.paper import cosines, crossing, perceptual
 from chiasm.results.findings import Finding
-from chiasm.results.paper_schemas import TOGETHER
+from chiasm.results.paper_schemas import TOGETHER, TOGETHER_TWINS
 
 Tables = Mapping[str, pl.DataFrame]
 
 
 def paper_findings(tables: Tables, main: str, twin: str | None, groups: Mapping[str, Sequence[str]]) -> list[Finding]:
     """What is found, strongest first; always at least three."""
-    found = [*_relation(tables, groups), *_cones(tables, main, twin), *_weights(tables), *_change(tables, main, twin)]
+    found = [*_relation(tables, groups), *_cones(tables, main, twin)]
+    found += [*_weights(tables, twin), *_change(tables, main, twin)]
     return sorted(found, key=lambda finding: -finding.strength)
 
 
@@ -112,15 +114,19 @@ def _cones(tables: Tables, main: str, twin: str | None) -> list[Finding]:
     return [Finding(f"After the last block the cosine of perceptual and textual mean tokens is {told}.", 60.0)]
 
 
-def _weights(tables: Tables) -> list[Finding]:
+def _weights(tables: Tables, twin: str | None) -> list[Finding]:
     rows = tables["paper_overlap"].filter(pl.col("sparsity") == 0.5)
     name = TOGETHER if TOGETHER in set(rows["model"]) else rows["model"][0]
     rows = rows.filter(pl.col("model") == name)
     mean = {c: float(rows[c].mean() or 0.0) for c in ("iou", "null_magnitude", "null_permuted", "null_random")}
     pairs = rows.select("a", "b").unique().height
     over = "all matrices" if pairs == 1 else f"all matrices and {pairs} pairs of spans"
+    random = tables["paper_overlap"].filter(
+        (pl.col("sparsity") == 0.5) & (pl.col("model") == (TOGETHER_TWINS if name == TOGETHER else twin or ""))
+    )
+    beside = f", with random weights by {overlap_told(random, over)}" if random.height else ""
     text = (
-        f"Half of the weights, kept by Wanda for each span, overlap by {mean['iou']:.2f} (mean over {over}); magnitude "
+        f"Half of the weights, kept by Wanda for each span, overlap by {overlap_told(rows, over)}{beside}; magnitude "
         f"alone accounts for {mean['null_magnitude']:.2f}, shuffled norms give {mean['null_permuted']:.2f}, chance "
         f"{mean['null_random']:.2f}"
     )

@@ -6,7 +6,16 @@ from chiasm.results.align_measured import DRIFT, INSIDE, MAP, NORMS, OVERLAP, SC
 TOGETHER = "together"
 """Stands for the model in rows over several models that share a decoder; spans then carry the model: `image [tiny]`."""
 
-_MODEL = Column("model", "string", "Model", "", "Name of the model; `together`: models of one decoder, put together.")
+TOGETHER_TWINS = "together, random weights"
+"""Stands for the random twins of those models, read together; spans carry the names of the models they stand beside."""
+
+_MODEL = Column(
+    "model",
+    "string",
+    "Model",
+    "",
+    "Name of the model; `together`: models of one decoder, put together, and the same of their random twins.",
+)
 
 MODELS = TableSchema(
     "paper_models",

@@ -70,7 +70,7 @@ class AlignWork(folded.Folding[Prepared]):
             if blocks:
                 self.subjects[APART] = Subject(spec, view, apart=blocks)
         if self.twin is not None:
-            self.subjects[TWIN] = Subject(spec, self.twin)
+            self.subjects[TWIN] = Subject(spec, self.twin, task_of=task_of)
         self._preparing = for_preparing(view)
         self._preparing_twin = for_preparing(self.twin) if self.twin else None
 
@@ -134,15 +134,14 @@ class AlignWork(folded.Folding[Prepared]):
 
     def tables(self) -> Mapping[str, Rows]:
         found: dict[str, list[dict[str, Any]]] = {}
-        for kind, measure in self._measures():
-            for table, rows in measure.tables().items():
+        for kind, subject in self.subjects.items():
+            for table, rows in subject.tables().items():
                 if kind == _MODEL:
-                    found.setdefault(table, []).extend(rows)
-                elif kind == _RELEASED:
-                    found.setdefault(f"{table}_released", []).extend(rows)
+                    found[table] = list(rows)
                 else:
-                    told = [row | {"control": kind} for row in rows]
-                    found.setdefault(f"{table}_controls", []).extend(told)
+                    found.setdefault(f"{table}_controls", []).extend(row | {"control": kind} for row in rows)
+        for measure in self.released.measures if self.released else ():
+            found |= {f"{table}_released": list(rows) for table, rows in measure.tables().items()}
         return found
 
     @property

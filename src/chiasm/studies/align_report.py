@@ -9,7 +9,7 @@ from chiasm.core.spec import resolved
 from chiasm.results.align_findings import align_findings
 from chiasm.results.figures import align as figures
 from chiasm.results.figures import likeness, words
-from chiasm.results.figures.paper_maps import twenty_two
+from chiasm.results.figures.paper_masks import twenty_two
 from chiasm.results.findings import Finding
 from chiasm.studies.align_spec import AlignSpec
 from chiasm.studies.reporting import Drawing, Reporter, command_line
@@ -37,9 +37,10 @@ class AlignReporter(Reporter):
             caption = f"{told} {self._counted(table)} {_CONTROLLED if controls is not None else _BARE}"
             drawn[name] = Drawing(partial(draw, there[table], controls), partial(str, caption))
         if "drift_released" in there:
-            rows = there["drift_released"]
-            caption = f"{_RELEASED} {self._counted('drift_released')}"
-            drawn["drift-as-released"] = Drawing(partial(figures.released_gap, rows), partial(str, caption))
+            beside = there.get("drift_released_controls")
+            caption = f"{_RELEASED} {self._counted('drift_released')} {_BARE if beside is None else _PANELS}"
+            draw = partial(figures.released_gap, there["drift_released"], beside)
+            drawn["drift-as-released"] = Drawing(draw, partial(str, caption))
         return drawn | self._likeness()
 
     def _likeness(self) -> dict[str, Drawing]:
@@ -48,7 +49,7 @@ class AlignReporter(Reporter):
         beside = " Dashed: the controls of the two spans in one example." if controls is not None else f" {_BARE}"
         if "similarity" in there:
             rows = there["similarity"]
-            told = f"{_CONES} {self._counted('similarity')}{beside}"
+            told = f"{_CONES}{self._outliers()} {self._counted('similarity')}{beside}"
             drawn["similarity"] = Drawing(partial(likeness.similarity_curves, rows, controls), partial(str, told))
             if self.spec["inside"] and rows["paired"].any():
                 drawn["inside"] = Drawing(partial(likeness.inside_curves, rows, controls), partial(str, _INSIDE))
@@ -71,7 +72,9 @@ class AlignReporter(Reporter):
         drawn |= self._words()
         if "map" in there:
             for method in ("tsne", "pca"):
-                drawn[method] = Drawing(partial(likeness.token_map, there["map"], method), partial(str, _MAP[method]))
+                draw = partial(words.token_map, there["map"], there.get("map_controls"), method)
+                told = f"{_MAP[method]} {_BARE if controls is None else _BELOW}"
+                drawn[method] = Drawing(draw, partial(str, told))
         return drawn
 
     def _words(self) -> dict[str, Drawing]:
@@ -86,7 +89,9 @@ class AlignReporter(Reporter):
                 whole = f"{caption} {self._counted(table)} {told}"
                 drawn[name] = Drawing(partial(draw, there[table], there.get(f"{table}_controls")), partial(str, whole))
         if "overlap_tasks" in there:
-            drawn["tasks"] = Drawing(partial(twenty_two, there["overlap_tasks"]), partial(str, _TASKS))
+            beside = there.get("overlap_tasks_controls")
+            draw = partial(twenty_two, there["overlap_tasks"], beside)
+            drawn["tasks"] = Drawing(draw, partial(str, f"{_TASKS} {_NO_TWIN if beside is None else _TWIN_PANEL}"))
         return drawn
 
     def notes(self) -> list[str]:
@@ -114,6 +119,19 @@ class AlignReporter(Reporter):
     def _tables(self) -> dict[str, pl.DataFrame]:
         return {name: self.directory.table(name) for name in self.directory.tables()}
 
+    def _outliers(self) -> str:
+        """How many dimensions the variant without outliers leaves out of the residual stream."""
+        rows = self._tables.get("outliers")
+        here = None if rows is None else rows.filter(pl.col("tap") == "residual")
+        if here is None or not here.height:
+            return ""
+        least, most = here["outliers"].min(), here["outliers"].max()
+        many = f"{least}" if least == most else f"{least} to {most}"
+        return (
+            f" Outliers are {many} of {here['dimensions'][0]} dimensions, by depth: those whose root mean square is "
+            f"more than six times the median dimension's (n = {here['n'][0]} in the pilot)."
+        )
+
     def _counted(self, table: str) -> str:
         ns = self._tables[table]["n"]
         return f"n = {ns.min()}." if ns.min() == ns.max() else f"n = {ns.min()} to {ns.max()}."
@@ -124,6 +142,10 @@ _CONTROLLED = (
     "the first blocks, and, where there is one, random weights."
 )
 _BARE = "No control was run."
+_PANELS = "Beside it the same of each control."
+_BELOW = "Second row: random weights, or else the first control, in a map of its own."
+_TWIN_PANEL = "Last panel: the twin with random weights; random masks give 0.33."
+_NO_TWIN = "Last panel: random masks. No model with random weights was read."
 _RELEASED = (
     "Change between neighbouring states as the released code averages it, over all pairs of examples (dashed), and of "
     "each example with itself (full)."
@@ -138,9 +160,10 @@ _INSIDE = (
     "projection. Dashed: where there are controls, random weights, or else the first of them."
 )
 _OVERLAP = (
-    "Intersection over union of the weights that Wanda keeps for either span, by layer; bands reach from the least to "
-    "the largest matrix. Dashed: what magnitude alone, shuffled input norms and random masks give; the ceiling is one "
-    "span with itself, norms from halves of the examples, and may be exceeded. Blue dashes: the controls. Spans:"
+    "Intersection over union of the weights that Wanda keeps for either span, by layer, mean over matrices; the band "
+    "is as wide as if all matrices were wrong together. Dashed: what magnitude alone, shuffled input norms and random "
+    "masks give; the ceiling is one span with itself, norms from halves of the examples, and may be exceeded. Blue "
+    "dashes: the controls. Spans:"
 )
 _WORDS = "What hidden states say through the output head: entropy of single tokens, divergence of mean distributions."
 _NEAREST = (
@@ -153,12 +176,11 @@ _SHAPE = (
 )
 _TASKS = (
     "Overlap of the half of the weights that Wanda keeps, between question types and between spans within each, mean "
-    "over all matrices, beside the three nulls. No interval: matrices are no sample."
+    "over all matrices, beside nulls."
 )
 _MAP = {
     "tsne": (
-        "t-SNE of the mean tokens of every example and span; distances between clusters and their sizes mean nothing. "
-        "No control is drawn."
+        "t-SNE of the mean tokens of every example and span; distances between clusters and their sizes mean nothing."
     ),
-    "pca": "The first two principal components of the mean tokens of every example and span. No control is drawn.",
+    "pca": "The first two principal components of the mean tokens of every example and span.",
 }

@@ -1,12 +1,13 @@
 """One model that an alignment run reads, with everything that is measured on it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiasm.measures.base import Price, Sizes
+from chiasm.measures.base import Price, Sizes, Tables
 from chiasm.measures.centres import Pilot
 from chiasm.measures.noise import NoiseTokens
 from chiasm.measures.overlap import matrices_of
@@ -62,6 +63,14 @@ class Subject:
         for measure in self.measures:
             measure.end(batch)
         return batch
+
+    def tables(self) -> Tables:
+        """All that was measured, and which dimensions the variant without outliers leaves out."""
+        found: dict[str, list[dict[str, Any]]] = {"outliers": self._pilot.rows()}
+        for measure in self.measures:
+            for table, rows in measure.tables().items():
+                found.setdefault(table, []).extend(rows)
+        return found
 
     def prices(self, encoded: Encoded) -> dict[str, Price]:
         """What each measure costs on an example like `encoded`, and the plain forward under the name `forward`."""

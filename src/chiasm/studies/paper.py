@@ -20,13 +20,13 @@ from chiasm.measures.overlap import Overlap, matrices_of
 from chiasm.measures.registry import sampled
 from chiasm.measures.similarity import Similarity
 from chiasm.models.view import ModelView
-from chiasm.results.paper_schemas import MEASURED, TASKS, TOGETHER
+from chiasm.results.paper_schemas import MEASURED, TASKS, TOGETHER, TOGETHER_TWINS
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.storage import whole_file
 from chiasm.studies.align import run_align
 from chiasm.studies.eval import run_eval
 from chiasm.studies.eval_spec import EvalSpec
-from chiasm.studies.paper_spec import PaperSpec, checkpoint
+from chiasm.studies.paper_spec import PaperSpec, checkpoint, twins
 
 Load = Callable[[str], ModelView]
 _KEPT = ("similarity", "geometry", "overlap")
@@ -54,7 +54,14 @@ def run_paper(spec: PaperSpec, load: Load, examples: Mapping[str, Sequence[Examp
             continue
         directory.write_shard(index, frames, kept=frames["paper_models"][0]["n"])
     models = directory.table("paper_models").to_dicts()
-    together = _together(spec, directory, load, _sharing(models, spec.twin))
+    chosen = _sharing(models, spec.twin)
+    together = _together(spec, directory, load, {name: name for name in chosen}, TOGETHER)
+    beside = twins(spec.twin, {model["model"]: model["data"] for model in models})
+    controls = {name: beside[name] for name in chosen if name in beside}
+    decoders = {model["decoder"] for model in models if model["model"] in controls.values()}
+    if len(controls) == len(chosen) and len(decoders) == 1:
+        for name, rows in _together(spec, directory, load, controls, TOGETHER_TWINS).items():
+            together[name] += rows
     tables = {schema.name: directory.table(schema.name) for schema in MEASURED if schema.name in directory.tables()}
     directory.finish()
     for name, rows in together.items():
@@ -117,34 +124,33 @@ def _hash(view: ModelView) -> str:
     return digest.hexdigest()
 
 
-def _sharing(models: Sequence[Mapping[str, Any]], twin: str | None) -> list[Mapping[str, Any]]:
+def _sharing(models: Sequence[Mapping[str, Any]], twin: Sequence[str]) -> list[str]:
     """Of the decoder that most kinds of data meet, the best model for each of them; none where only one meets it."""
     best: dict[str, dict[str, Mapping[str, Any]]] = {}
     for model in models:
-        if model["model"] != twin and model["step"] is None:
+        if model["model"] not in twin and model["step"] is None:
             kinds = best.setdefault(model["decoder"], {})
             if model["data"] not in kinds or kinds[model["data"]]["accuracy"] < model["accuracy"]:
                 kinds[model["data"]] = model
     most = max(best.values(), key=len, default={})
-    return list(most.values()) if len(most) > 1 else []
+    return [model["model"] for model in most.values()] if len(most) > 1 else []
 
 
 def _together(
-    spec: PaperSpec, directory: RunDirectory, load: Load, chosen: Sequence[Mapping[str, Any]]
+    spec: PaperSpec, directory: RunDirectory, load: Load, sources: Mapping[str, str], label: str
 ) -> dict[str, list[dict[str, Any]]]:
-    """Rows across models of one decoder."""
-    if not chosen:
+    """Rows across models of one decoder, under the name `label`; `sources`: the model behind the name in a span."""
+    if not sources:
         return {}
-    names = [model["model"] for model in chosen]
-    spans = tuple(qualified(span, name) for name in names for span in spec.span)
+    spans = tuple(qualified(span, name) for name in sources for span in spec.span)
     states: dict[str, list[Part]] = {measure: [] for measure in _KEPT}
-    for name in names:
-        with np.load(_place(directory, spec.models.index(name)) / "sums.npz", allow_pickle=False) as file:
+    for name, source in sources.items():
+        with np.load(_place(directory, spec.models.index(source)) / "sums.npz", allow_pickle=False) as file:
             for measure in _KEPT:
                 prefix = f"{measure}|"
                 kept = {key.removeprefix(prefix): file[key] for key in file.files if key.startswith(prefix)}
                 states[measure].append((name, kept))
-    view = load(names[0])
+    view = load(next(iter(sources.values())))
     few, matrices = sampled(view.n_layers), matrices_of(view.layers)
     makers: dict[str, Callable[[], Measure]] = {
         "similarity": lambda: Similarity(spans, {}, inside=False),
@@ -155,5 +161,5 @@ def _together(
     for measure, make in makers.items():
         for table, found in joint(make, states[measure]).tables().items():
             if f"paper_{table}" in {schema.name for schema in MEASURED}:
-                rows.setdefault(f"paper_{table}", []).extend({"model": TOGETHER} | row for row in found)
+                rows.setdefault(f"paper_{table}", []).extend({"model": label} | row for row in found)
     return rows

@@ -9,11 +9,12 @@ import polars as pl
 from chiasm.core.spec import resolved
 from chiasm.results.figures import paper as curves
 from chiasm.results.figures import paper_maps as maps
+from chiasm.results.figures import paper_masks as masks
 from chiasm.results.findings import Finding
 from chiasm.results.paper_findings import paper_findings
-from chiasm.results.paper_schemas import TOGETHER
+from chiasm.results.paper_schemas import TOGETHER, TOGETHER_TWINS
 from chiasm.results.provenance import without_machine_paths
-from chiasm.studies.paper_spec import PaperSpec
+from chiasm.studies.paper_spec import PaperSpec, twins
 from chiasm.studies.reporting import Drawing, Reporter, command_line
 
 _SEVERAL = 4
@@ -29,35 +30,43 @@ class PaperReporter(Reporter):
         return f"The figures of the alignment paper for {self._main} and its kin"
 
     def findings(self) -> list[Finding]:
-        return paper_findings(self._tables, self._main, self._twin, self._groups())
+        return paper_findings(self._tables, self._main, self._twins.get(self._main), self._groups())
 
     def drawings(self) -> dict[str, Drawing]:
-        there, main, twin = self._tables, self._main, self._twin
-        beside = _TWIN if twin else "No control was run."
+        there, main, twins = self._tables, self._main, self._twins
+        twin = twins.get(main)
+        beside = _TWIN if twins else "No control was run."
         similar, score, models = there["paper_similarity"], there["paper_score"], there["paper_models"]
         drawn: dict[str, tuple[Any, str]] = {}
         together = TOGETHER if TOGETHER in set(similar["model"]) else main
         told = _TOGETHER if together == TOGETHER else _ALONE.format(main)
-        drawn["figure-2"] = (partial(maps.two, similar, there["paper_map"], together, twin), f"{_TWO} {told}")
+        control = TOGETHER_TWINS if together == TOGETHER and TOGETHER_TWINS in set(similar["model"]) else twin
+        drawn["figure-2"] = (partial(maps.two, similar, there["paper_map"], together, control), f"{_TWO} {told}")
         columns = [main, *(m for m in self._columns() if m != main)][:_SEVERAL]
-        drawn["figure-3"] = (partial(curves.three, there["paper_norms"], there["paper_drift"], columns, twin), _THREE)
+        drawn["figure-3"] = (partial(curves.three, there["paper_norms"], there["paper_drift"], columns, twins), _THREE)
         groups = self._groups()
         for stem, steps in self._steps().items():
             name = "figure-7" if "figure-7" not in drawn else f"figure-7-{stem}"
-            drawn[name] = (partial(curves.seven, similar, score, steps, twin), f"{_SEVEN} {stem}.")
-        drawn["figure-8"] = (partial(curves.eight, there["paper_inside"], similar, main, twin), f"{_EIGHT} {main}.")
-        drawn["figure-9"] = (partial(maps.nine, models, score, groups, twin), _NINE)
-        variants = list(groups[_VARIANTS])[: len(curves.COLOURS)]
-        drawn["figure-13"] = (partial(curves.thirteen, there, variants, twin), _THIRTEEN)
-        overlap = there["paper_overlap"].filter(pl.col("model") == together)
-        drawn["figure-22"] = (partial(maps.twenty_two, overlap), f"{_MASKS} {told} {_NULL}")
-        drawn["figure-22-layers"] = (partial(maps.twenty_two_layers, overlap), f"{_LAYERS} {told} {_NULLS}")
+            drawn[name] = (partial(curves.seven, similar, score, steps, twins.get(steps[0][0])), f"{_SEVEN} {stem}.")
+        drawn["figure-8"] = (partial(maps.eight, there["paper_inside"], similar, main, twin), f"{_EIGHT} {main}.")
+        drawn["figure-9"] = (partial(maps.nine, models, score, groups, twins), _NINE)
+        every = groups[_VARIANTS]
+        variants, rest = every[: len(curves.COLOURS)], every[len(curves.COLOURS) :]
+        left_out = f" Not drawn, for want of colours: {', '.join(rest)}." if rest else ""
+        drawn["figure-13"] = (partial(curves.thirteen, there, variants, twin), f"{_THIRTEEN}{left_out}")
+        overlap, random = self._masks("paper_overlap", together, control)
+        drawn["figure-22"] = (partial(masks.twenty_two, overlap, random), f"{_MASKS} {told} {_NULL}")
+        drawn["figure-22-layers"] = (partial(masks.twenty_two_layers, overlap, random), f"{_LAYERS} {told} {_NULLS}")
         if "paper_overlap_tasks" in there:
-            tasks = there["paper_overlap_tasks"].filter(pl.col("model") == main)
-            drawn["figure-22-tasks"] = (partial(maps.twenty_two, tasks), f"{_TASKS} {main}. {_NULL}")
-        uncontrolled = ("figure-22", "figure-22-layers", "figure-22-tasks")
-        captions = {k: f"{c} {'' if k in uncontrolled else beside}".strip() for k, (_, c) in drawn.items()}
-        return {k: Drawing(draw, partial(str, captions[k])) for k, (draw, _) in drawn.items()}
+            tasks, random = self._masks("paper_overlap_tasks", main, twin)
+            drawn["figure-22-tasks"] = (partial(masks.twenty_two, tasks, random), f"{_TASKS} {main}. {_NULL}")
+        return {k: Drawing(draw, partial(str, f"{caption} {beside}")) for k, (draw, caption) in drawn.items()}
+
+    def _masks(self, table: str, model: str, twin: str | None) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+        """The rows of a model in a table of masks, and those of its twin, if there are any."""
+        rows = self._tables[table]
+        random = rows.filter(pl.col("model") == (twin or ""))
+        return rows.filter(pl.col("model") == model), random if random.height else None
 
     def notes(self) -> list[str]:
         found = [
@@ -88,15 +97,20 @@ class PaperReporter(Reporter):
 
     @property
     def _main(self) -> str:
-        return next(name for name in self.spec["models"] if name != self._twin)
+        return next(name for name in self.spec["models"] if name not in self.spec["twin"])
+
+    @cached_property
+    def _twins(self) -> dict[str, str]:
+        """The model with random weights that stands beside each other one."""
+        return twins(self.spec["twin"], dict(self._tables["paper_models"].select("model", "data").iter_rows()))
 
     @property
-    def _twin(self) -> str | None:
-        return self.spec["twin"]
+    def _trained(self) -> pl.Expr:
+        return ~pl.col("model").is_in(list(self.spec["twin"]))
 
     def _columns(self) -> list[str]:
         """Models that are no checkpoint and no twin, those of one decoder with others first."""
-        rows = self._tables["paper_models"].filter(pl.col("step").is_null() & (pl.col("model") != (self._twin or "")))
+        rows = self._tables["paper_models"].filter(pl.col("step").is_null() & self._trained)
         rows = rows.with_columns(pl.col("model").count().over("decoder").alias("shared"))
         by_data = rows.sort("shared", "accuracy", descending=True).unique("data", keep="first", maintain_order=True)
         return [*by_data["model"], *(m for m in rows["model"] if m not in set(by_data["model"]))]
@@ -113,14 +127,14 @@ class PaperReporter(Reporter):
         """Models that are put side by side: checkpoints of one run, and variants asked about what the main one was."""
         rows = self._tables["paper_models"]
         data = rows.filter(pl.col("model") == self._main)["data"][0]
-        chosen = (pl.col("data") == data) & pl.col("step").is_null() & (pl.col("model") != (self._twin or ""))
+        chosen = (pl.col("data") == data) & pl.col("step").is_null() & self._trained
         steps = {f"checkpoints of {stem}": [m for m, _ in steps] for stem, steps in self._steps().items()}
         return steps | {_VARIANTS: rows.filter(chosen)["model"].to_list()}
 
 
 _VARIANTS = "variants"
 _FIXED = ("models", "data")
-_TWIN = "Dashed, or a cross: the twin with random weights, on the same examples."
+_TWIN = "Dashed, a cross or a last panel: the twin with random weights, on the same examples."
 _TOGETHER = "Models that share one frozen decoder, each with its own data, stand together."
 _ALONE = "Of {} alone: no other kind of data meets the same decoder."
 _TWO = (
@@ -147,7 +161,7 @@ _THIRTEEN = (
 _MASKS = "Paper's Figure 22. Overlap of the half of the weights that Wanda keeps, mean over all matrices."
 _TASKS = "Paper's Figure 22, by task: the same between question types and between spans within each, of"
 _LAYERS = "Paper's Figure 22 by layer and kind of matrix."
-_NULL = "Beside it the three nulls: shuffled norms of the second span, magnitude alone, and random masks."
+_NULL = "Beside it the nulls: shuffled norms of the second span, and magnitude alone; random masks give 0.33."
 _NULLS = (
     "Nulls: shuffled norms, magnitude alone, random masks; the ceiling is what one span's two halves have in common."
 )

@@ -1,6 +1,7 @@
 """What a run over several models, for the published figures, was asked to do."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chiasm.core.errors import ChiasmError
@@ -12,7 +13,8 @@ _CHECKPOINT = re.compile(r"(.+)-(\d+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperSpec:
-    """One run of `chiasm align --paper`: `data` holds one source for each of `models`, `twin` is one of them.
+    """One run of `chiasm align --paper`: `data` holds one source for each of `models`, `twin`: those of them that
+    have random weights; one stands beside the models that were asked about the same data.
 
     `limit`: examples of each source. Names that end in a number (`checkpoint-500`) are checkpoints of what stands
     before it.
@@ -20,7 +22,7 @@ class PaperSpec:
 
     models: tuple[str, ...]
     data: tuple[str, ...]
-    twin: str | None = None
+    twin: tuple[str, ...] = ()
     span: tuple[str, ...] = DEFAULT_SPANS
     limit: int | None = None
     split: str = "heldout"
@@ -53,6 +55,15 @@ class PaperSpec:
             seed=self.seed,
             unit=self.unit,
         )
+
+
+def twins(twin: Sequence[str], data: Mapping[str, str]) -> dict[str, str]:
+    """The model with random weights that stands beside each other one: the first that was asked about the same data.
+
+    `data`: what each model was asked about.
+    """
+    first = {data[name]: name for name in reversed(twin) if name in data}
+    return {name: first[source] for name, source in data.items() if name not in twin and source in first}
 
 
 def checkpoint(name: str) -> tuple[str, int | None]:

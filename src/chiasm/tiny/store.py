@@ -128,7 +128,7 @@ def _cache() -> Path:
 
 @cache
 def _fingerprint(name: str) -> str:
-    code = [path for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem in ("tokens", "shape")]
+    code = [path for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem in ("tokens", "shape", "store")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in (*code, *sources(name)))).hexdigest()[:12]
 
 
@@ -167,7 +167,12 @@ def _fill(name: str, part: Path) -> None:
         case "llava":
             model, processor = shape.llava(words), shape.processor(words)
     processor.save_pretrained(part)
-    if not untrained(name):
+    if untrained(name):
+        # As of the trained ones: one decoder for all, or what they perceive could not be compared with each other.
+        known = model.state_dict().keys() if MODELS[name].kind in ("video", "audio") else ()
+        decoder = shape.llava(words).state_dict()
+        model.load_state_dict({key: decoder[key] for key in known if key in decoder}, strict=False)
+    else:
         _load(model, name)
     # The numbers are those of half precision; computing in it would be slow and rough on a CPU.
     with bars_for_people():

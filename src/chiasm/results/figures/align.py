@@ -80,22 +80,31 @@ def drift_curves(drift: pl.DataFrame, controls: pl.DataFrame | None = None, *, w
     return figure
 
 
-def released_gap(rows: pl.DataFrame, *, width: Width = "column") -> Figure:
-    """Drift of mean tokens as released (all pairs of examples, dashed) and paired by example, one layer apart."""
-    size, figure, axes = _panel(width)
-    handles, ns = [], []
-    first = rows.filter(pl.col("gap") == rows["gap"].min())
-    for index, span in enumerate(in_order(first, "span")):
-        own = first.filter(pl.col("span") == span).sort("layer")
-        places, paired = own["layer"].to_numpy().astype(float), own["paired"].to_numpy()
-        (line,) = axes.plot(places, paired, color=COLOURS[index], linewidth=size.line, label=f"{span}, paired")
-        handles.append(line)
-        released = table_curve(own)
-        draw_control(axes, released, COLOURS[index], 0, size)
-        ns.append(released.n)
-    _finish(axes, first, size, "Cosine of mean tokens")
-    handles.append(control_key("as released: all pairs of examples", 0, size))
-    legend_below(figure, handles, size, f"bands: 95 % jackknife interval, {counted(ns)}")
+def released_gap(rows: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+    """Drift of mean tokens as released (all pairs of examples, dashed) and paired by example, one layer apart.
+
+    One panel for the model, one for each control.
+    """
+    size = SIZES[width]
+    names = [] if controls is None else in_order(controls, "control")
+    figure = new_figure(width, 2.2)
+    panels = figure.subplots(1, 1 + len(names), sharey=True, squeeze=False)[0]
+    handles: dict[str, Line2D] = {}
+    ns = []
+    for axes, name in zip(panels, ("", *names), strict=True):
+        of_one = rows if controls is None or not name else controls.filter(pl.col("control") == name)
+        first = of_one.filter(pl.col("gap") == rows["gap"].min())
+        for index, span in enumerate(in_order(rows, "span")):
+            released = table_curve(first.filter(pl.col("span") == span))
+            paired = table_curve(first.filter(pl.col("span") == span).with_columns(mean="paired", low=None, high=None))
+            handles[span] = draw(axes, paired, index, size, f"{span}, paired")
+            draw_control(axes, released, COLOURS[index], 0, size)
+            ns.append(released.n)
+        layer_axis(axes, int(first["layer"].max() or 0), size.inches / len(panels))
+        title = f"control: {CONTROL_NAMES.get(name, name)}" if name else "model"
+        dress(axes, size, x="Hidden state", y="Cosine of mean tokens" if not name else "", title=title)
+    keys = [*handles.values(), control_key("as released: all pairs of examples", 0, size)]
+    legend_below(figure, keys, size, f"bands: 95 % jackknife interval, {counted(ns)}")
     return figure
 
 

@@ -1,7 +1,6 @@
-"""How alike spans are: similarity across layers and inside blocks, weights in common, words, and maps."""
+"""How alike spans are: similarity across layers and inside blocks, weights in common, and words."""
 
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -10,7 +9,6 @@ from chiasm.results.figures.style import (
     COLOURS,
     GREY,
     INK,
-    MARKERS,
     SIZES,
     Width,
     control_key,
@@ -81,7 +79,7 @@ def inside_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None, *, w
     a, b = rows.select("a", "b").row(0)
     rows = rows.filter((pl.col("a") == a) & (pl.col("b") == b))
     variants = [v for v in ("raw", "centred") if v in set(rows["variant"])]
-    beside, name = _one_control(controls, (pl.col("mode") == "avg") & pl.col("paired") & _kind(a, b, True))
+    beside, name = one_control(controls, (pl.col("mode") == "avg") & pl.col("paired") & _kind(a, b, True))
     figure = new_figure(width, 2.6)
     panels = figure.subplots(1, len(variants), sharey=True, squeeze=False)[0]
     handles: list[Line2D] = []
@@ -147,8 +145,8 @@ def overlap_curves(
         layer_axis(axes, int(rows["layer"].max() or 0), size.inches / len(sparsities))
         y = "Overlap of kept weights (IoU)" if sparsity == sparsities[0] else ""
         dress(axes, size, x="Layer", y=y, title=f"{100 * sparsity:.0f} % left out")
-    tokens = f"{rows['tokens_a'].max():,} and {rows['tokens_b'].max():,} tokens"
-    legend_below(figure, handles, size, f"bands: least to largest matrix, no interval; norms from {tokens}")
+    tokens = f"{rows['tokens_a'].max():,} and {rows['tokens_b'].max():,} tokens of n = {rows['n'].min()} examples"
+    legend_below(figure, handles, size, f"mean over matrices, widest 95 % interval; norms from {tokens}")
     return figure
 
 
@@ -184,49 +182,14 @@ def vocabulary_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None, 
     return figure
 
 
-def token_map(rows: pl.DataFrame, method: str = "tsne", *, width: Width = "page") -> Figure:
-    """Mean tokens of all examples on two axes, one panel per hidden state; thin lines join spans of one example."""
-    size = SIZES[width]
-    rows = rows.filter(pl.col("method") == method)
-    layers = in_order(rows, "layer")
-    figure = new_figure(width, 2.2)
-    panels = figure.subplots(1, len(layers), squeeze=False)[0]
-    spans = in_order(rows, "span")
-    for layer, axes in zip(layers, panels, strict=True):
-        here = rows.filter(pl.col("layer") == layer)
-        _joined(axes, here)
-        for index, span in enumerate(spans):
-            own = here.filter(pl.col("span") == span)
-            axes.scatter(own["x"], own["y"], s=6, color=COLOURS[index], marker=MARKERS[index], linewidths=0, zorder=3)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        dress(axes, size, title=f"state {layer}")
-    marks = [
-        Line2D([], [], color=COLOURS[k], marker=MARKERS[k], markersize=3, linestyle="none", label=span)
-        for k, span in enumerate(spans)
-    ]
-    n = rows["example_id"].n_unique()
-    legend_below(figure, marks, size, f"{'t-SNE' if method == 'tsne' else 'PCA'} of mean tokens, n = {n} examples")
-    return figure
-
-
-def _joined(axes: Axes, rows: pl.DataFrame) -> None:
-    for _, own in rows.group_by("example_id", maintain_order=True):
-        if own.height > 1:
-            axes.plot(own["x"], own["y"], color=GREY, linewidth=0.25, alpha=0.5, zorder=1)
-
-
 def _over_matrices(rows: pl.DataFrame, column: str) -> Curve:
-    value = pl.col(column)
-    by = rows.group_by("layer").agg(
-        value.mean().alias("mean"), value.min().alias("low"), value.max().alias("high"), pl.len().alias("n")
-    )
-    by = by.sort("layer")
-    bounds = (by[name].to_numpy() for name in ("mean", "low", "high"))
-    return Curve(by["layer"].to_numpy().astype(float), *bounds, n=int(by["n"].min() or 0))
+    """Mean over matrices; of `iou` with the mean of its bounds, as if all matrices were wrong together."""
+    bounds = ("low", "high") if column == "iou" else (column, column)
+    found = (pl.col(c).mean().alias(name) for c, name in zip((column, *bounds), ("mean", "low", "high"), strict=True))
+    return table_curve(rows.group_by("layer").agg(*found, pl.col("n").min()))
 
 
-def _one_control(controls: pl.DataFrame | None, chosen: pl.Expr) -> tuple[pl.DataFrame | None, str]:
+def one_control(controls: pl.DataFrame | None, chosen: pl.Expr) -> tuple[pl.DataFrame | None, str]:
     """Rows of the twin, else of the first control there is, and its name: all of them at seven taps hide each other."""
     names = [] if controls is None else in_order(controls, "control")
     if controls is None or not names:

@@ -1,6 +1,6 @@
 """The alignment paper's figures of curves, for one's own models and in its layout. Numbers in names are the paper's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 from matplotlib import colormaps
@@ -30,7 +30,8 @@ from chiasm.results.figures.style import (
 from chiasm.results.series import Curve, in_order
 
 TWIN = "random-weights twin"
-Pick = Callable[[str], pl.DataFrame]
+_KINDS = ("image", "question", "video", "audio")
+"""In the order of their colours."""
 
 
 def perceptual(span: str) -> bool:
@@ -52,17 +53,16 @@ def crossing(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def three(
-    norms: pl.DataFrame, drift: pl.DataFrame, models: Sequence[str], twin: str | None, *, width: Width = "page"
+    norms: pl.DataFrame, drift: pl.DataFrame, models: Sequence[str], twins: Mapping[str, str], *, width: Width = "page"
 ) -> Figure:
-    """Norms (above) and change from one state to the next (below) of both kinds of tokens, one column per model."""
+    """Norms (above) and change from one state to the next (below) of both kinds of tokens, one column per model.
+
+    `twins`: the model with random weights that stands beside a model, where there is one.
+    """
     size = SIZES[width]
     figure = new_figure(width, 3.6)
     panels = figure.subplots(2, len(models), squeeze=False, sharex=True, sharey="row")
-    norms = norms.filter(pl.col("statistic") == "median")
-    norms = norms.with_columns(
-        (pl.col("mean") - pl.col("std")).alias("low"), (pl.col("mean") + pl.col("std")).alias("high")
-    )
-    norms = norms.with_columns(pl.max_horizontal("low", pl.col("mean") / 100).alias("low"))
+    norms = _median_norms(norms)
     drift = drift.filter(pl.col("gap") == drift["gap"].min())
     handles: dict[str, Line2D] = {}
     ns: list[int] = []
@@ -72,27 +72,26 @@ def three(
             (panels[1, column], drift, "Cosine, one block later"),
         ):
             for span in in_order(rows.filter(pl.col("model") == model), "span"):
-                index = 0 if perceptual(span) else 1
+                root = span.partition("[")[0].strip().partition(".")[0]
+                index = _KINDS.index(root) if root in _KINDS else 1
                 own = table_curve(rows.filter((pl.col("model") == model) & (pl.col("span") == span)))
                 handles[span] = draw(axes, own, index, size, span)
                 ns.append(own.n)
                 _control(
                     axes,
-                    rows.filter((pl.col("model") == (twin or "")) & (pl.col("span") == span)),
+                    rows.filter((pl.col("model") == twins.get(model, "")) & (pl.col("span") == span)),
                     COLOURS[index],
                     size,
                 )
             layer_axis(axes, int(rows["layer"].max() or 0), size.inches / len(models))
             dress(axes, size, y=y if column == 0 else "", title=model if axes is panels[0, column] else "")
         panels[1, column].set_xlabel(STATE if len(models) < 3 else "Hidden state", fontsize=size.text, color=INK)
-    panels[0, 0].set_yscale("log")
-    panels[0, 0].yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    panels[0, 0].yaxis.set_minor_formatter(NullFormatter())
+    logarithmic(panels[0, 0])
     _legend(
         figure,
         list(handles.values()),
         size,
-        twin,
+        next(iter(twins.values()), None),
         f"norms: standard deviation over examples; else {INTERVAL}, {counted(ns)}",
     )
     return figure
@@ -155,47 +154,6 @@ def seven(
     return figure
 
 
-def eight(inside: pl.DataFrame, rows: pl.DataFrame, model: str, twin: str | None, *, width: Width = "page") -> Figure:
-    """Inside the blocks: norms and change of either span, and their cosine, by tap; the last panel is the twin's."""
-    size = SIZES[width]
-    figure = new_figure(width, 4.4)
-    panels = figure.subplots(2, 3)
-    own, cross = inside.filter(pl.col("model") == model), crossing(cosines(rows, "all"))
-    spans = sorted(in_order(own, "span"), key=lambda span: not perceptual(span))
-    spans = [next(s for s in spans if perceptual(s)), next(s for s in spans if not perceptual(s))]
-    taps = in_order(own, "tap")
-    handles: list[Line2D] = []
-    ns: list[int] = []
-
-    def curves(axes: Axes, pick: Pick, title: str, y: str) -> None:
-        lines = []
-        for index, tap in enumerate(taps):
-            found = pick(tap)
-            if found.height:
-                curve = table_curve(found)
-                lines.append(draw(axes, curve, index, size, tap.replace("_", " ")))
-                ns.append(curve.n)
-                layer_axis(axes, int(own["layer"].max() or 0), size.inches / 3)
-        handles[:] = handles or lines
-        dress(axes, size, x="Block", y=y, title=title)
-
-    for k, span in enumerate(spans):
-        for column, (quantity, y) in enumerate((("norm", "Norm of a token"), ("change", "Cosine, one block later"))):
-            chosen = own.filter((pl.col("span") == span) & (pl.col("quantity") == quantity))
-            curves(panels[k, column], lambda tap, c=chosen: c.filter(pl.col("tap") == tap), span, y)
-            if quantity == "norm":
-                panels[k, column].set_yscale("log")
-                panels[k, column].yaxis.set_major_formatter(FormatStrFormatter("%g"))
-                panels[k, column].yaxis.set_minor_formatter(NullFormatter())
-    for k, name in enumerate((model, twin)):
-        chosen = cross.filter(pl.col("model") == (name or ""))
-        curves(panels[k, 2], lambda tap, c=chosen: c.filter(pl.col("tap") == tap), name or "no twin", "Cosine of both")
-        panels[k, 2].axhline(0, color=INK, linewidth=0.7, zorder=1)
-    panels[0, 2].sharey(panels[1, 2])
-    legend_below(figure, handles, size, f"{INTERVAL}, {counted(ns)}; residual: at the hidden state before the block")
-    return figure
-
-
 def thirteen(
     tables: dict[str, pl.DataFrame], models: Sequence[str], twin: str | None, *, width: Width = "page"
 ) -> Figure:
@@ -208,7 +166,7 @@ def thirteen(
     drawn = [
         ("Cosine of both kinds", crossing(cosines(tables["paper_similarity"]))),
         ("Perceptual, one block later", drift.filter(first & (pl.col("gap") == drift["gap"].min()))),
-        ("Norm, perceptual (median)", norms.filter(first & (pl.col("statistic") == "median"))),
+        ("Norm, perceptual (median)", _median_norms(norms).filter(first)),
         ("KL from text (nat)", words.filter(first & (pl.col("quantity") == "kl") & ~later)),
         ("Cosine of words, next read state", words.filter(first & (pl.col("quantity") == "cosine") & later)),
     ]
@@ -217,10 +175,6 @@ def thirteen(
     handles: list[Line2D] = []
     ns: list[int] = []
     for axes, (y, rows) in zip(panels.flat, drawn, strict=False):
-        if "low" not in rows.columns:
-            rows = rows.with_columns(
-                (pl.col("mean") - pl.col("std")).alias("low"), (pl.col("mean") + pl.col("std")).alias("high")
-            )
         lines = []
         for index, model in enumerate(models):
             own = table_curve(rows.filter(pl.col("model") == model))
@@ -230,6 +184,8 @@ def thirteen(
         handles = handles or lines
         layer_axis(axes, int(rows["layer"].max() or 0), size.inches / 3)
         dress(axes, size, x="Hidden state", y=y)
+        if y.startswith("Norm"):
+            logarithmic(axes)
     panels[1, 2].set_axis_off()
     _legend(figure, handles, size, twin, f"{INTERVAL} (norms: standard deviation), {counted(ns)}")
     return figure
@@ -239,6 +195,20 @@ def spread(rows: pl.DataFrame) -> Curve:
     """One curve of several pairs: the mean over pairs, from the lowest to the highest of their bounds."""
     by = rows.group_by("layer").agg(pl.col("mean").mean(), pl.col("low").min(), pl.col("high").max(), pl.col("n").min())
     return table_curve(by)
+
+
+def _median_norms(norms: pl.DataFrame) -> pl.DataFrame:
+    """Bounds are one standard deviation away; on a logarithmic axis a band must not reach zero."""
+    mean, std = pl.col("mean"), pl.col("std")
+    norms = norms.filter(pl.col("statistic") == "median")
+    return norms.with_columns(pl.max_horizontal(mean - std, mean / 100).alias("low"), (mean + std).alias("high"))
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic scale whose ticks are plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _control(axes: Axes, rows: pl.DataFrame, colour: str, size: Size) -> None:

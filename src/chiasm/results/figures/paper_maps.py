@@ -1,6 +1,6 @@
-"""The alignment paper's cones, its scatter of score and performance, and its tables of weights in common."""
+"""The alignment paper's cones, its view inside the blocks, and its scatter of score and performance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from chiasm.core.correlation import correlate
-from chiasm.results.figures.align import INTERVAL, STATE
+from chiasm.results.figures.align import INTERVAL, STATE, table_curve
 from chiasm.results.figures.compare import LEAST
-from chiasm.results.figures.paper import TWIN, cosines, perceptual, spread
+from chiasm.results.figures.paper import TWIN, cosines, crossing, logarithmic, perceptual, spread
 from chiasm.results.figures.style import (
     COLOURS,
     GREY,
@@ -32,6 +32,7 @@ from chiasm.results.figures.style import (
 )
 from chiasm.results.series import in_order
 
+Pick = Callable[[str], pl.DataFrame]
 _HALF = " [first half]"
 
 
@@ -105,11 +106,51 @@ def _cones(axes: Axes, places: pl.DataFrame, size: Size) -> list[Line2D]:
     return marks
 
 
+def eight(inside: pl.DataFrame, rows: pl.DataFrame, model: str, twin: str | None, *, width: Width = "page") -> Figure:
+    """Inside the blocks: norms and change of either span, and their cosine, by tap; the last panel is the twin's."""
+    size = SIZES[width]
+    figure = new_figure(width, 4.4)
+    panels = figure.subplots(2, 3)
+    own, cross = inside.filter(pl.col("model") == model), crossing(cosines(rows, "all"))
+    spans = sorted(in_order(own, "span"), key=lambda span: not perceptual(span))
+    spans = [next(s for s in spans if perceptual(s)), next(s for s in spans if not perceptual(s))]
+    taps = in_order(own, "tap")
+    handles: list[Line2D] = []
+    ns: list[int] = []
+
+    def curves(axes: Axes, pick: Pick, title: str, y: str) -> None:
+        lines = []
+        for index, tap in enumerate(taps):
+            found = pick(tap)
+            if found.height:
+                curve = table_curve(found)
+                lines.append(draw(axes, curve, index, size, tap.replace("_", " ")))
+                ns.append(curve.n)
+                layer_axis(axes, int(own["layer"].max() or 0), size.inches / 3)
+        handles[:] = handles or lines
+        dress(axes, size, x="Block", y=y, title=title)
+
+    for k, span in enumerate(spans):
+        for column, (quantity, y) in enumerate((("norm", "Norm of a token"), ("change", "Cosine, one block later"))):
+            chosen = own.filter((pl.col("span") == span) & (pl.col("quantity") == quantity))
+            curves(panels[k, column], lambda tap, c=chosen: c.filter(pl.col("tap") == tap), span, y)
+            if quantity == "norm":
+                logarithmic(panels[k, column])
+    for k, name in enumerate((model, twin)):
+        title = model if k == 0 else f"control: {twin}" if twin else "no twin"
+        chosen = cross.filter(pl.col("model") == (name or ""))
+        curves(panels[k, 2], lambda tap, c=chosen: c.filter(pl.col("tap") == tap), title, "Cosine of both")
+        panels[k, 2].axhline(0, color=INK, linewidth=0.7, zorder=1)
+    panels[0, 2].sharey(panels[1, 2])
+    legend_below(figure, handles, size, f"{INTERVAL}, {counted(ns)}; residual: at the hidden state before the block")
+    return figure
+
+
 def nine(
     models: pl.DataFrame,
     score: pl.DataFrame,
     groups: dict[str, Sequence[str]],
-    twin: str | None,
+    twins: Mapping[str, str],
     *,
     width: Width = "page",
 ) -> Figure:
@@ -121,15 +162,16 @@ def nine(
     score = score.filter(pl.col("statistic") == "mean_token").join(models, on="model", suffix="_model")
     shown = list(dict.fromkeys(m for members in groups.values() for m in members))
     for row_of, (group, members) in zip(panels, groups.items(), strict=True):
+        beside = {twins[model] for model in members if model in twins}
         for axes, name in zip(row_of, names, strict=True):
-            own = score.filter((pl.col("name") == name) & pl.col("model").is_in([*members, *([twin] if twin else [])]))
+            own = score.filter((pl.col("name") == name) & pl.col("model").is_in([*members, *beside]))
             for row in own.iter_rows(named=True):
                 k = shown.index(row["model"]) if row["model"] in shown else None
                 _point(axes, row, k)
             inside = own.filter(pl.col("model").is_in(list(members)))
             dress(axes, size, x=name, y="Right answers (%)" if name == names[0] else "", title=_told(group, inside))
     marks = [Line2D([], [], markersize=4, linestyle="none", label=model, **marked(k)) for k, model in enumerate(shown)]
-    if twin:
+    if twins:
         marks.append(Line2D([], [], color=GREY, marker="x", linestyle="none", label=f"control, not counted: {TWIN}"))
     legend_below(figure, marks, size, f"bars: 95 % intervals over examples, {counted(models['n'].to_list())}")
     return figure
@@ -152,103 +194,3 @@ def _told(group: str, rows: pl.DataFrame) -> str:
     if np.isnan(found.spearman):
         return f"{group}: n = {n}, no spread"
     return f"{group}: n = {n}{few};\nSpearman {found.spearman:.2f}, p = {found.p:.2g}"
-
-
-_NUMBERED = 8
-"""Up to so many spans the overlaps are written into the cells; the colour bar tells them beyond."""
-
-
-def twenty_two(rows: pl.DataFrame, sparsity: float = 0.5, *, width: Width = "page") -> Figure:
-    """Overlap of masks, mean over matrices and layers, of every two spans, beside the three nulls.
-
-    Numbers stand in the cells while there are few enough spans to read them; no interval, matrices are all there are.
-    """
-    size = SIZES[width]
-    rows = rows.filter(pl.col("sparsity") == sparsity)
-    names = list(dict.fromkeys([*in_order(rows, "a"), *in_order(rows, "b")]))
-    drawn = (
-        ("iou", "masks of either"),
-        ("null_permuted", "null: shuffled norms"),
-        ("null_magnitude", "null: magnitude alone"),
-        ("null_random", "null: random masks"),
-    )
-    figure = new_figure(width, 1.6 + 0.46 * max(4, len(names)))
-    panels = figure.subplots(2, 2, sharex=True, sharey=True).flatten()
-    image = None
-    for axes, (column, title) in zip(panels, drawn, strict=True):
-        found = np.full((len(names), len(names)), np.nan)
-        for row in rows.group_by("a", "b").agg(pl.col(column).mean(), pl.col("ceiling").mean()).iter_rows(named=True):
-            i, j = names.index(row["a"]), names.index(row["b"])
-            found[i, j] = found[j, i] = row[column]
-        image = axes.imshow(found, vmin=0.33, vmax=1, cmap="cividis")
-        for (i, j), value in np.ndenumerate(found):
-            if not np.isnan(value) and len(names) <= _NUMBERED:
-                axes.text(
-                    j,
-                    i,
-                    f"{value:.2f}",
-                    ha="center",
-                    va="center",
-                    fontsize=size.text - 2.5,
-                    color="white" if value < 0.7 else INK,
-                )
-        axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
-        axes.set_yticks(range(len(names)), names)
-        dress(axes, size, title=title)
-        axes.spines[:].set_visible(False)
-    assert image is not None
-    bar = figure.colorbar(image, ax=list(panels), shrink=0.8)
-    bar.ax.tick_params(labelsize=size.text - 1)
-    fewest = min(int(rows["tokens_a"].min() or 0), int(rows["tokens_b"].min() or 0))
-    counted = rows.select("layer", "matrix").n_unique()
-    bar.set_label(f"IoU, mean over n = {counted} matrices; norms from {fewest:,} tokens at least", fontsize=size.text)
-    return figure
-
-
-def twenty_two_layers(rows: pl.DataFrame, sparsity: float = 0.5, *, width: Width = "page") -> Figure:
-    """Overlap of masks by layer, one panel per kind of matrix, between nulls and ceiling."""
-    size = SIZES[width]
-    rows = rows.filter(pl.col("sparsity") == sparsity)
-    kinds = in_order(rows, "matrix")
-    columns = min(4, len(kinds))
-    lines = -(-len(kinds) // columns)
-    figure = new_figure(width, 1.5 * lines)
-    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-    drawn = (
-        ("iou", 0, "masks of either"),
-        ("ceiling", 2, "ceiling: halves of one span"),
-        ("null_permuted", 1, "null: shuffled norms"),
-        ("null_magnitude", 4, "null: magnitude"),
-        ("null_random", 6, "null: random"),
-    )
-    handles: list[Line2D] = []
-    for axes, kind in zip(panels.flat, kinds, strict=False):
-        handles = []
-        for column, index, label in drawn:
-            by = (
-                rows.filter(pl.col("matrix") == kind)
-                .group_by("layer")
-                .agg(
-                    pl.col(column).mean().alias("mean"),
-                    pl.col(column).min().alias("low"),
-                    pl.col(column).max().alias("high"),
-                    pl.len().alias("n"),
-                )
-            )
-            handles.append(draw(axes, spread(by), index, size, label))
-        layer_axis(axes, int(rows["layer"].max() or 0), size.inches / columns)
-        dress(axes, size, title=kind.rpartition(".")[2])
-    for axes in list(panels.flat)[len(kinds) :]:
-        axes.set_axis_off()
-    for axes in panels[:, 0]:
-        axes.set_ylabel("IoU", fontsize=size.text, color=INK)
-    for axes in panels[-1]:
-        axes.set_xlabel("Layer", fontsize=size.text, color=INK)
-    pairs = rows.select("a", "b").unique().height
-    legend_below(
-        figure,
-        handles,
-        size,
-        f"{100 * sparsity:.0f} % left out; mean, least and largest over {pairs} pair{'s' * (pairs > 1)} of spans",
-    )
-    return figure

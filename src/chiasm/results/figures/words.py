@@ -1,13 +1,17 @@
 """Words that hidden states say, and how tokens fill the space: over depth."""
 
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from chiasm.results.figures.align import CONTROL_NAMES, INTERVAL, STATE, table_curve
+from chiasm.results.figures.likeness import one_control
 from chiasm.results.figures.style import (
     COLOURS,
+    GREY,
     INK,
+    MARKERS,
     SIZES,
     Width,
     control_key,
@@ -140,3 +144,44 @@ def shape_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None = None, *
     keys = [control_key(f"control: {CONTROL_NAMES[c]}", dash, size) for dash, c in enumerate(kinds)]
     legend_below(figure, [*handles.values(), *keys], size, f"{INTERVAL}, {counted(ns)}")
     return figure
+
+
+def token_map(
+    rows: pl.DataFrame, controls: pl.DataFrame | None = None, method: str = "tsne", *, width: Width = "page"
+) -> Figure:
+    """Mean tokens of all examples on two axes, one panel per hidden state; thin lines join spans of one example.
+
+    Second row: the twin, else the first control, in a map of its own.
+    """
+    size = SIZES[width]
+    beside, name = one_control(controls, pl.col("method") == method)
+    drawn = [(rows.filter(pl.col("method") == method), "")]
+    if beside is not None and beside.height:
+        drawn.append((beside, f"control: {CONTROL_NAMES.get(name, name)}, "))
+    layers, spans = in_order(drawn[0][0], "layer"), in_order(drawn[0][0], "span")
+    figure = new_figure(width, 2.2 * len(drawn))
+    panels = figure.subplots(len(drawn), len(layers), squeeze=False)
+    for (found, whose), line in zip(drawn, panels, strict=True):
+        for layer, axes in zip(layers, line, strict=True):
+            here = found.filter(pl.col("layer") == layer)
+            _joined(axes, here)
+            for k, span in enumerate(spans):
+                own = here.filter(pl.col("span") == span)
+                axes.scatter(own["x"], own["y"], s=6, color=COLOURS[k], marker=MARKERS[k], linewidths=0, zorder=3)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            dress(axes, size, title=f"{whose}state {layer}")
+    marks = [
+        Line2D([], [], color=COLOURS[k], marker=MARKERS[k], markersize=3, linestyle="none", label=span)
+        for k, span in enumerate(spans)
+    ]
+    ns = [found["example_id"].n_unique() for found, _ in drawn]
+    title = f"{'t-SNE' if method == 'tsne' else 'PCA'} of mean tokens, {counted(ns)} examples"
+    legend_below(figure, marks, size, title)
+    return figure
+
+
+def _joined(axes: Axes, rows: pl.DataFrame) -> None:
+    for _, own in rows.group_by("example_id", maintain_order=True):
+        if own.height > 1:
+            axes.plot(own["x"], own["y"], color=GREY, linewidth=0.25, alpha=0.5, zorder=1)
