@@ -6,13 +6,14 @@ write, so that no page can fall behind.
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from chiasm.cli.main import app
 from chiasm.core.schema import TableSchema
 from chiasm.models.conformance.certify import ALLOWED, LEAST_LAYERS
-from chiasm.models.support import CAPABILITIES, Supported, supported
+from chiasm.models.families.certificates import HOLDS
+from chiasm.models.support import CAPABILITIES, VERBS, Supported, supported
 from chiasm.results.schemas import SCHEMAS
 
 DOCS = Path(__file__).parent
@@ -35,9 +36,11 @@ A model of a family that is not listed is tried by the suite when it is loaded, 
 every law.
 
 The lowest version of transformers is the one that pyproject.toml names; `make certify-lowest` runs the suite on it, and
-on any other with `LOWEST=5.x.y`. Tried below it: on 5.10.2 processors do not tell where they wrote placeholders out, so
-no example can be encoded; on 5.18.0 LLaVA and LLaVA-NeXT obey all 17 laws that apply in float32 (to 2e-4), while the
-float64 run stops with a mix of dtypes, so nothing is certified there.
+on any other with `LOWEST=5.x.y`. A family that needs a later one says so when it is opened, and has no row for the
+lowest. Tried below it: on 5.19.0 five families obey every law that applies (LLaVA, LLaVA-NeXT and its video form,
+Idefics3, Qwen2-VL; others were not tried); on 5.18.0 Qwen2-VL does, while a Llama decoder in float64 stops with a mix
+of dtypes (in float32 LLaVA and LLaVA-NeXT obeyed the 17 laws of that time, to 2e-4); on 5.10.2 processors do not tell
+where they wrote placeholders out, so no example can be encoded.
 """
 
 
@@ -80,11 +83,19 @@ def support(families: Sequence[Supported]) -> str:
     for row in rows:
         types = ", ".join(f"`{kind}`" for kind in row["model_types"])
         listed.append(f"| `{row['family']}` | {row['kind']} | {types} | {row['reason'] or 'yes'} |")
+    verbs = [f"| {' | '.join(['command', *VERBS])} |", "|---" * (len(VERBS) + 1) + "|"]
+    verbs += [f"| needs | {' | '.join(', '.join(names) for names in VERBS.values())} |"]
+    for one, row in zip(families, rows, strict=True):
+        told = [cell(_worst(row["transformers"], names)) for names in VERBS.values()]
+        verbs.append(f"| `{one.family.name}` | {' | '.join(told)} |")
     rests = [f"- **{name}**: {'; '.join(laws)}" for name, laws in CAPABILITIES.items()]
     return "\n".join(
         [
             _SUPPORT,
             *listed,
+            "\n## What can be done with each\n",
+            "Every command needs what the second row names; a number says below why something is not offered.\n",
+            *verbs,
             "\n## What was tried, on which version\n",
             *lines,
             "",
@@ -94,6 +105,13 @@ def support(families: Sequence[Supported]) -> str:
             "",
         ]
     )
+
+
+def _worst(runs: Mapping[str, Mapping[str, str]], names: Sequence[str]) -> str:
+    """`yes` where all of `names` are, on every version; else the first reason against it, a `no` before others."""
+    said = [can[name] for can in runs.values() for name in names]
+    against = sorted((one for one in said if one != HOLDS), key=lambda one: not one.startswith("no"))
+    return against[0] if against else HOLDS if said else "no: never tried"
 
 
 def pages() -> dict[str, str]:

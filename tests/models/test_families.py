@@ -8,7 +8,8 @@ from tests.support.factories import FAMILIES as BUILT
 from transformers import CONFIG_MAPPING
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.families import FAMILIES, family_of
+from chiasm.models.families import FAMILIES, family_of, listed
+from chiasm.models.families.base import numbers
 
 
 def test_every_family_has_a_test_model():
@@ -56,3 +57,16 @@ def test_an_unknown_architecture_is_refused_with_the_nearest_named(model_type, n
 def test_a_text_model_is_refused_as_one_that_perceives_nothing():
     with pytest.raises(ChiasmError, match="names neither a vision nor an audio part"):
         family_of(CONFIG_MAPPING["llama"]())
+
+
+def test_a_family_that_needs_a_later_transformers_says_so(monkeypatch):
+    (family,) = [family for family in FAMILIES if family.name == "llava"]
+    config = CONFIG_MAPPING["llava"]()
+    assert listed(config) is family
+    monkeypatch.setattr(type(family), "least_transformers", "99.1")
+    with pytest.raises(ChiasmError, match=r"transformers \d.* is installed, and `llava` needs 99\.1"):
+        listed(config)
+
+
+def test_versions_are_ordered_by_their_numbers():
+    assert numbers("5.9.1") < numbers("5.10.0.dev0") < numbers("5.10.2")

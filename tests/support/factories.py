@@ -47,7 +47,8 @@ def build(
     if family in FAMILIES:
         assert text.num_key_value_heads == 2
         assert len(model.get_decoder().layers) == layers
-        assert model.config.vision_config.num_hidden_layers in (2, 3)
+        vision = model.config.vision_config.to_dict()
+        assert vision.get("num_hidden_layers", vision.get("depth")) in (2, 3)
         assert family.startswith("llava") or text.rope_parameters["mrope_section"] == [2, 2, 2]
         assert len(processor.tokenizer) <= VOCAB == text.vocab_size
     assert sum(p.numel() for p in model.parameters()) < 200_000 + 2 * WIDTH * text.vocab_size + layers * 60_000

@@ -187,7 +187,8 @@ def _process(processor: Any, family: Family, prompt: Prompt, media: Media) -> di
             {"total_num_frames": len(clip.frames), "fps": clip.fps, "frames_indices": list(range(len(clip.frames)))}
             for clip in media.clips
         ]
-        given |= {"videos": [clip.frames for clip in media.clips], "do_sample_frames": False}
+        clips = [clip.frames for clip in media.clips]
+        given |= {"videos": [clips] if family.one_prompt else clips, "do_sample_frames": False}
         given |= {"video_metadata": times, "return_metadata": True}
     if media.sounds:
         given |= {"audio": [sound.samples for sound in media.sounds], "sampling_rate": media.sounds[0].rate}

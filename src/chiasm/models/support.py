@@ -27,6 +27,14 @@ CAPABILITIES: Final[dict[str, tuple[str, ...]]] = {
     "left as it was": _LAWS[20:22],
 }
 """What a user can rely on, and the laws that it rests on. Every law is in exactly one of them."""
+VERBS: Final[dict[str, tuple[str, ...]]] = {
+    "flow": ("spans", "cuts", "long answers"),
+    "align": ("spans", "lens", "taps"),
+    "look": ("spans", "look", "lens"),
+    "skip (feed-forward)": ("spans", "skip feed-forward"),
+    "skip (attention)": ("spans", "skip attention"),
+}
+"""Which of them a command needs; padded and shared inputs only make it faster."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import transformers
 from chiasm.core.errors import ChiasmError
 from chiasm.models.conformance.law import Law
 from chiasm.models.conformance.suite import check
+from chiasm.models.families.base import numbers
 from chiasm.models.families.certificates import HOLDS, Certificate, fingerprint
 from chiasm.models.view import ModelView
 
@@ -31,13 +32,9 @@ def certify(view: ModelView, known: Certificate | None) -> Certificate:
     mark = fingerprint(view.family)
     others = known.transformers if known is not None and known.fingerprint == mark else {}
     runs = {**others, transformers.__version__: said(check(view, allowed=ALLOWED))}
-    return Certificate(mark, view.n_layers, dict(sorted(runs.items(), key=lambda run: _version(run[0]))))
+    return Certificate(mark, view.n_layers, dict(sorted(runs.items(), key=lambda run: numbers(run[0]))))
 
 
 def said(laws: list[Law]) -> dict[str, str]:
     """Laws in the words of certificates."""
     return {law.name: HOLDS if law.ok else f"{'-' if law.ok is None else 'no'}: {law.reason}" for law in laws}
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())

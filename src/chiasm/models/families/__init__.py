@@ -75,6 +75,8 @@ def listed(config: Any) -> Family | None:
     """
     for family in FAMILIES:
         if config.model_type in family.model_types:
+            if family.too_old:
+                raise ChiasmError("open the model", family.too_old, "pip install --upgrade transformers")
             family.require(config)
             return family
     return None

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+import transformers
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -32,18 +33,19 @@ class Family(ABC):
     """Exceptions of one architecture. A new family is one file with one subclass, and a line in the registry.
 
     `model_types`: values of `config.model_type`. `kind`: how pictures enter and which way text attends. `modalities`:
-    what the processor takes besides text. `most_frames`: so many, spread evenly, are taken from a video. `one_prompt`:
-    the processor is told that all pictures are of one prompt, since it treats several otherwise than one. `joined`:
-    inputs that a batch puts one after the other along another axis than the first. `parts`: the sub-spans of `image`
-    that only some families have, out of `newline`, `base`, `hd`. `positions_from_mask`: a padded batch is given
-    `position_ids` counted from the attention mask (models with M-RoPE count for themselves). `fallback_template`: the
-    chat template used when a checkpoint has none.
+    what the processor takes besides text. `least_transformers`: None is what the package itself needs. `most_frames`:
+    so many, spread evenly, are taken from a video. `one_prompt`: the processor is told that all pictures and videos are
+    of one prompt, since it treats several otherwise than one. `joined`: inputs that a batch puts one after the other
+    along another axis than the first. `parts`: the sub-spans of `image` that only some families have, out of `newline`,
+    `base`, `hd`. `positions_from_mask`: a padded batch is given `position_ids` counted from the attention mask (models
+    with M-RoPE count for themselves). `fallback_template`: the chat template used when a checkpoint has none.
     """
 
     name: ClassVar[str]
     model_types: ClassVar[tuple[str, ...]]
     kind: ClassVar[str]
     fallback_template: ClassVar[str]
+    least_transformers: ClassVar[str | None] = None
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     most_frames: ClassVar[int] = 8
     one_prompt: ClassVar[bool] = False
@@ -56,6 +58,14 @@ class Family(ABC):
     positions_from_mask: ClassVar[bool] = True
     # How many pictures a prompt may hold; None is any number.
     most_images: ClassVar[int | None] = None
+
+    @property
+    def too_old(self) -> str:
+        """Why the installed transformers does not do for this family; empty where it does."""
+        installed, least = transformers.__version__, self.least_transformers
+        if least is None or numbers(installed) >= numbers(least):
+            return ""
+        return f"transformers {installed} is installed, and `{self.name}` needs {least}"
 
     def require(self, config: Any) -> None:  # noqa: B027 - most families have nothing to refuse
         """Refuse a configuration of this family whose layers cannot be followed.
@@ -147,6 +157,11 @@ class Family(ABC):
             f"the family `{self.name}` has no rule for it",
             f"Give it one, or take {kind} out of its modalities",
         )
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version in an order: its numbers, without what a development version adds."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def check_count(image: Placed, expected: int, how: str) -> None:

@@ -27,6 +27,8 @@ class Qwen25Omni(Qwen2VL):
     kind = "projector, native resolution, frames in pairs, audio, causal, TMRoPE"
     fallback_template = chatml(_MARKED)
     modalities = frozenset({"image", "video", "audio"})
+    # Before, its processor did not tell where it wrote placeholders out.
+    least_transformers = "5.23"
 
     def require(self, config: Any) -> None:
         if config.model_type == "qwen2_5_omni":

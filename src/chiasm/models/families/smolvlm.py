@@ -20,6 +20,7 @@ class SmolVLM(Idefics3):
     kind = "projector, tiles, frames, pixel shuffle, causal"
     fallback_template = utterances("<|im_start|>")
     modalities = frozenset({"image", "video"})
+    one_prompt = True
 
     def frames(self, video: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
         side = math.isqrt(processor.image_seq_len)
