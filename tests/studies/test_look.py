@@ -116,6 +116,27 @@ def test_several_pictures_are_all_drawn(view):
     assert outlined == [True, False] * 4  # boxes belong to the first picture
 
 
+def test_rows_of_a_hybrid_keep_the_numbers_of_its_layers():
+    view = flow_runs.view_of("lfm2_vl")
+    seen = run(view, flow_runs.examples(1))
+    assert view.kinds == ("mixing", "attention", "mixing", "attention")
+    for name in ("attention", "shares"):
+        assert set(seen.table(name)["layer"]) == {1, 3}
+
+
+def test_queries_over_the_whole_picture_are_read_and_not_drawn():
+    seen = run(flow_runs.view_of("blip_2"), flow_runs.examples(1))
+    assert "places" not in seen.tables()
+    assert set(Run(seen).figures) >= {"attention"}
+    assert not any(name.startswith("map") for name in Run(seen).figures)
+    assert Run(seen).report().exists()
+
+
+def test_pictures_outside_the_sequence_are_refused_with_the_reason():
+    with pytest.raises(ChiasmError, match="layers 1, 3 attend to the picture outside the sequence"):
+        run(flow_runs.view_of("mllama"), flow_runs.examples(1))
+
+
 def test_words_are_read_at_every_image_token_of_the_first_examples(view, chosen, found):
     lens = found.table("lens")
     patches = len(view.encode(chosen[0]).spans["image"])

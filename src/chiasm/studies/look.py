@@ -161,8 +161,8 @@ def _shares(spec: LookSpec, example: Example, encoded: Encoded, found: Rows) -> 
 
 
 def _places(encoded: Encoded) -> list[dict[str, Any]]:
-    """Where the tokens of every picture and frame lie in it."""
-    shown = [("image", f"image[{k}]", layout) for k, layout in enumerate(encoded.layouts)]
+    """Where the tokens of every picture and frame lie in it; queries look at all of it, and at no place."""
+    shown = [("image", f"image[{k}]", layout) for k, layout in enumerate(encoded.layouts) if layout.looks]
     shown += [("video", f"video.frame[{k}]", layout) for k, layout in enumerate(encoded.frames)]
     index = {s: {int(p): k for k, p in enumerate(encoded.spans[s])} for s in dict.fromkeys(s for s, _, _ in shown)}
     return [
