@@ -65,6 +65,11 @@ def test_a_run_ends_with_findings_and_a_pruned_model(model, data, tmp_path, caps
         (("--calibration", 1), "calibrate on 128 tokens"),
         (("--tokens", 99999), "calibrate on 99999 tokens"),
         (("--calibrate-on", "/no/such.jsonl"), "there is no such file"),
+        (("--sparsity", 0.5, "--export", "pruned", "--export-mask", "majority"), "makes no `majority`: it has no comb"),
+        (
+            ("--sparsity", 0.5, "--export", "pruned", "--export-mask", "magnitude"),
+            "makes no `magnitude`: it has no con",
+        ),
     ],
 )
 def test_a_mistake_exits_with_2_and_no_traceback(model, data, tmp_path, capsys, options, told):

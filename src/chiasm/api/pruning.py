@@ -19,7 +19,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.interventions.masks import UNSTRUCTURED, Part
+from chiasm.interventions.masks import ABLATIONS, COMBINED, UNSTRUCTURED, Part
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.pruning.export import export as export_checkpoint
 from chiasm.models.pruning.linears import matrices
@@ -27,7 +27,7 @@ from chiasm.results.rundir import RunDirectory
 from chiasm.studies.common import data_facts
 from chiasm.studies.prune import mask_of, run_prune
 from chiasm.studies.prune_sets import gather, held_out, types_of
-from chiasm.studies.prune_spec import PruneSpec
+from chiasm.studies.prune_spec import BASELINES, PruneSpec, planned
 from chiasm.studies.run import Run
 
 
@@ -98,7 +98,7 @@ def prune(
         unit=16 if batch_size is None else batch_size,
     )
     if export is not None:
-        _require_exportable(spec, Path(export))
+        _require_exportable(spec, Path(export), export_mask)
     chosen, calibrating = _parted(spec, data, calibrate_on, media)
     subject = subject_of(model, beside, chosen, spec.data, seed=seed, device=device, dtype=dtype)
     view = subject.view
@@ -133,11 +133,17 @@ def _parted(
     return chosen, gather(examples(source, None, spec.seed, other, media), types, spec.calibration)
 
 
-def _require_exportable(spec: PruneSpec, folder: Path) -> None:
+def _require_exportable(spec: PruneSpec, folder: Path, mask: str) -> None:
     """Told before the run, not behind it."""
     asked = f"export to `{folder}`"
     if len(spec.levels()) > 1 or len(spec.part) > 1:
         found = f"the run has {len(spec.levels())} sparsities and {len(spec.part)} parts"
         raise ChiasmError(asked, found, "Name one, as --sparsity 0.5")
+    # Two types of any name: how many there are does not change which masks combine them.
+    made = {one.spec.method for one in planned(spec, ("one", "other")) if one.spec is not None}
+    if mask not in made - set(ABLATIONS):
+        left_out = "combinations" if mask in COMBINED else "controls" if mask in BASELINES else "such masks"
+        found = f"this run makes no `{mask}`: it has no {left_out} ({', '.join(sorted(made - set(ABLATIONS)))})"
+        raise ChiasmError(asked, found, "Name one of those, or let the run make it")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ChiasmError(asked, "it is there already and not empty", "Choose another folder")

@@ -12,6 +12,7 @@ import torch
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.data.scoring import correct
+from chiasm.interventions.skips import Plan
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.base import Executor
 from chiasm.models.generation import GeneratedAnswer, generate
@@ -30,7 +31,7 @@ from chiasm.studies.common import example_row, for_preparing
 from chiasm.studies.skip_contributions import contribution_job, contribution_rows, rows_of
 from chiasm.studies.skip_plans import write_plans
 from chiasm.studies.skip_price import typical
-from chiasm.studies.skip_recovery import plan_to_train, run_recovery
+from chiasm.studies.skip_recovery import plan_to_train, require_plan, run_recovery
 from chiasm.studies.skip_search import Candidate, candidates
 from chiasm.studies.skip_spec import SkipSpec
 
@@ -119,7 +120,10 @@ class SkipWork(Work[Prepared]):
                 )
             table = self.directory.table("contributions")
             identity = identity_of(self.view)
-            self._candidates = candidates(self.spec, self.view, identity, mean_contributions(table), self.inputs)
+            found = candidates(self.spec, self.view, identity, mean_contributions(table), self.inputs)
+            if self.spec.train_plan is not None:
+                require_plan(self.spec.train_plan, trainable(found))  # told before the answers, not behind them
+            self._candidates = found
         return self._candidates
 
     def _answered(
@@ -176,6 +180,11 @@ class SkipWork(Work[Prepared]):
         return [row for row in rows if row["example_id"] not in broken], list(broken.items())
 
 
+def trainable(found: Sequence[Candidate]) -> list[Plan]:
+    """The plans that training may have in effect: none of the controls."""
+    return [plan for plan, kind in found if kind != RANDOM_LAYERS]
+
+
 def whole_units(spec: SkipSpec, calibrating: Sequence[Example]) -> list[Example]:
     """The calibration examples that fill whole units: no unit both measures and verifies."""
     unit = min(spec.unit, len(calibrating))
@@ -214,8 +223,6 @@ def run_skip(
         say(f"Timing {len(work.candidates)} plans, {spec.repeats} repeats, taking turns.")
     rows = write_plans(spec, view, prompt, work.candidates, verified, directory)
     if spec.train_with_plan is not None:
-        eligible = [plan for plan, kind in work.candidates if kind != RANDOM_LAYERS]
-        run_recovery(
-            spec, view, plan_to_train(rows, spec.train_plan, eligible), training, examples, directory, prompt.inputs
-        )
+        plan = plan_to_train(rows, spec.train_plan, trainable(work.candidates))
+        run_recovery(spec, view, plan, training, examples, directory, prompt.inputs)
     directory.finish()

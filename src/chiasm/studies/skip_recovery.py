@@ -129,14 +129,23 @@ def plan_to_train(plans: Sequence[dict[str, Any]], wanted: str | None, eligible:
 
     **Errors:** `ChiasmError` if there is none of that name.
     """
-    by_name = {plan.name: plan for plan in eligible if plan.skips}
     if wanted is not None:
-        if wanted not in by_name:
-            known = ", ".join(by_name)
-            raise ChiasmError(f"train with the plan `{wanted}`", f"this run has {known}", "Name one of those")
-        return by_name[wanted]
+        return require_plan(wanted, eligible)
+    by_name = {plan.name: plan for plan in eligible if plan.skips}
     shares = {row["plan"]: row["operations_share"] for row in plans if row["plan"] in by_name}
     return by_name[min(shares, key=lambda name: shares[name])]
+
+
+def require_plan(wanted: str, eligible: Sequence[Plan]) -> Plan:
+    """The plan named `wanted`.
+
+    **Errors:** `ChiasmError` if there is none of that name.
+    """
+    by_name = {plan.name: plan for plan in eligible if plan.skips}
+    if wanted not in by_name:
+        known = ", ".join(by_name)
+        raise ChiasmError(f"train with the plan `{wanted}`", f"this run has {known}", "Name one of those")
+    return by_name[wanted]
 
 
 def run_recovery(
