@@ -28,6 +28,7 @@ from chiasm.results.series import curve, in_order
 from chiasm.results.skip_schemas import (
     NONE,
     PEERS,
+    RANDOM_DROP,
     RANDOM_LAYERS,
     SEARCH,
     TRAINED_PLAIN,
@@ -188,7 +189,7 @@ def _points(axes: Axes, rows: pl.DataFrame, column: str, index: int, kind: str, 
         markersize=1.4 * size.marker,
         elinewidth=0.6,
         **_style(index, kind),
-        zorder=2 if kind == RANDOM_LAYERS else 3,
+        zorder=2 if kind in (RANDOM_LAYERS, RANDOM_DROP) else 3,
     )
 
 
