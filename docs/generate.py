@@ -32,6 +32,9 @@ to it holds on a model of its real class and its real processor, with random wei
 in float64 (log-probabilities equal to {ALLOWED:g}), left padding and two inputs in the batch. Random weights show that
 the numbers are computed right, not that they mean something for a trained model: run `chiasm check` on yours.
 
+Not supported: Voxtral, whose processor takes sounds only through mistral-common's chat template, and whose
+tokenizer does not tell which characters a token stands for, so that no question can be found in the prompt.
+
 A model of a family that is not listed is tried by the suite when it is loaded, and taken if the generic rules answer
 every law.
 

@@ -1,6 +1,7 @@
 """A certificate counts as long as nothing that it rests on has changed."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.models.conformance import LAWS, Law, certify
 from chiasm.models.conformance.suite import ENCODED
 from chiasm.models.families import FAMILIES, certificates
+from chiasm.models.families.base import numbers
 from chiasm.models.families.certificates import FILE, Certificate, certified, fingerprint
 from chiasm.models.support import CAPABILITIES, Supported, supported
 from chiasm.models.view import ModelView
@@ -35,6 +37,18 @@ def test_certificates_name_every_law_and_enough_layers():
             assert list(laws) == NAMES, name
 
 
+def test_every_family_was_tried_on_the_lowest_version():
+    """A red line here means: run `make certify`, `make certify-lowest`, then `make docs`."""
+    needed = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["dependencies"]
+    (lowest,) = [text.removeprefix("transformers>=") for text in needed if text.startswith("transformers>=")]
+    found = certificates.certificates()
+    for family in FAMILIES:
+        least = family.least_transformers or lowest
+        assert numbers(least) >= numbers(lowest)
+        if least == lowest:
+            assert min(found[family.name].transformers, key=numbers).startswith(lowest), family.name
+
+
 def test_every_no_has_a_reason():
     for certificate in certificates.certificates().values():
         for laws in certificate.transformers.values():
@@ -53,7 +67,7 @@ def test_a_mark_without_a_current_certificate_is_no_mark(monkeypatch):
     assert certified(LLAVA, {"llava": whole()}) == (True, "")
     assert certified(LLAVA, {}) == (False, "never tried by the suite")
     mark = whole()
-    for changed in ("plan.py", "painting.py", "llava.py", "base.py"):
+    for changed in ("plan.py", "painting.py", "llava.py", "base.py", "grids.py", "looking.py", "skip_rows.py"):
         with monkeypatch.context() as patched:
             plain = certificates._digest
             patched.setattr(certificates, "_digest", lambda p, c=changed, f=plain: b"x" if p.name == c else f(p))

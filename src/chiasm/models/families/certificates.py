@@ -18,8 +18,12 @@ from chiasm.models.families.base import Family
 FILE: Final = Path(__file__).with_name("certified.json")
 HOLDS: Final = "yes"
 _MODELS: Final = Path(__file__).parents[1]
-# What a family's numbers go through: the engine, what prepares its inputs, and the suite itself.
-_COMMON: Final = ("executors/*.py", "conformance/*.py", "view.py", "encode.py", "spans.py", "families/base.py")
+# What a family's numbers go through: what prepares its inputs, the engine, what reads and skips, the suite itself.
+_COMMON: Final = (
+    *("executors/*.py", "conformance/*.py", "view.py", "encode.py", "spans.py", "geometry.py"),
+    *("looking.py", "skipping.py", "skip_*.py"),
+    *("families/base.py", "families/grids.py", "families/clip_steps.py"),
+)
 
 
 @dataclass(frozen=True, slots=True)
