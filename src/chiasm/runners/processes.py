@@ -3,7 +3,7 @@
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
@@ -14,12 +14,13 @@ from chiasm.core.errors import ChiasmError
 
 J = TypeVar("J")
 R = TypeVar("R")
+_SECONDS = 10.0  # that a process without a job may take to end
 Start = Callable[[int], Callable[[J], R]]
 
 
 def spread(
     start: Start[J, R], lanes: Sequence[Sequence[J]], workers: int, begun: Callable[[J], None]
-) -> Iterator[tuple[J, R]]:
+) -> Generator[tuple[J, R]]:
     """Every job with its result, as they come.
 
     `start` makes, in process number k, what does the jobs; it is pickled, as jobs and results are. The jobs of a lane
@@ -33,7 +34,7 @@ def spread(
     count = min(workers, len(waiting))
     threads = max(1, torch.get_num_threads() // max(1, count))
     at_work: dict[Any, tuple[deque[J], J]] = {}
-    processes = []
+    processes, lines = [], []
 
     def give(line: Any, lane: deque[J]) -> None:
         if not lane and not waiting:
@@ -50,6 +51,7 @@ def spread(
             process = context.Process(target=_serve, args=(there, start, number, threads), daemon=True)
             process.start()
             processes.append(process)
+            lines.append(here)
             there.close()
             give(here, deque())
         while at_work:
@@ -58,7 +60,11 @@ def spread(
                 yield job, _received(line)
                 give(line, lane)
     finally:
+        for line in lines:
+            line.close()
         for process in processes:
+            # One that waits for a job ends by itself and clears up; one at work would go on for minutes.
+            process.join(0 if at_work else _SECONDS)
             process.terminate()
             process.join()
 

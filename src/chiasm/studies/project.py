@@ -4,10 +4,9 @@ Source: Verma et al. 2024 (ACL short, arXiv 2402.16832). The released FT-Proj ne
 crops pictures, and runs at 50 times the rate of FT-E2E; here the fair form is the default and the released one a name.
 """
 
-import math
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,13 +26,11 @@ from chiasm.studies.project_references import references
 from chiasm.studies.project_richness import Frames, Richness
 from chiasm.studies.project_rows import Prepared, caption_items, features_of
 from chiasm.studies.project_spec import ProjectSpec
-from chiasm.studies.project_units import Unit, lanes, named, tuned_settings, units
+from chiasm.studies.project_units import Job, Telling, Told, Unit, lanes, tuned_settings, units
 from chiasm.training import Options, Original, Setting, Tuned, setting_of, trainable, tune
 from chiasm.training.features import Features, reusable
 from chiasm.training.parts import parts_of
 
-Told = Callable[[str], None]
-Job = tuple[int, Unit]
 Found = tuple[dict[str, Any], int, list[tuple[str, str]]]
 Do = Callable[[Job], Found]
 
@@ -64,7 +61,7 @@ def run_project(
     """
     work = units(spec)
     missing = [(index, unit) for index, unit in enumerate(work) if index not in directory.done()]
-    told = _Telling(spec, len(work), len(missing), say)
+    told = Telling(spec, len(work), len(missing), say)
     with tempfile.TemporaryDirectory(prefix="chiasm-project-") as scratch:
         given = (spec, domains, captions, scenes, Path(scratch), contrastive)
         ordered = lanes(missing)
@@ -73,15 +70,16 @@ def run_project(
             found = spread(partial(_begin, opened, *given), ordered, copies.count, told.begun)
         else:
             found = _one_by_one(_begin(lambda: view, *given, 0), missing, told.begun)
-        for (index, _), (frames, kept, failures) in found:
-            directory.write_shard(index, frames, failures=failures, kept=kept)
-            told.done += 1
+        with closing(found), told.interrupted():
+            for (index, _), (frames, kept, failures) in found:
+                directory.write_shard(index, frames, failures=failures, kept=kept)
+                told.done += 1
         if spec.inside:
             InsideStudy(spec, domains, scenes).keep(view, directory)
     directory.finish()
 
 
-def _one_by_one(work: Do, missing: Sequence[Job], begun: Callable[[Job], None]) -> Iterator[tuple[Job, Found]]:
+def _one_by_one(work: Do, missing: Sequence[Job], begun: Callable[[Job], None]) -> Generator[tuple[Job, Found]]:
     for job in missing:
         begun(job)
         yield job, work(job)
@@ -107,23 +105,6 @@ def _begin(
     own.mkdir()
     study = _Study(spec, opened(), domains, captions, scenes, own, contrastive)
     return lambda job: study.compute(job[1])
-
-
-class _Telling:
-    """Says what is begun, and how long the rest will take if it goes on as it went so far."""
-
-    def __init__(self, spec: ProjectSpec, count: int, missing: int, say: Told | None) -> None:
-        self.spec, self.count, self.missing, self.say = spec, count, missing, say
-        self.done, self.given, self.started = 0, count - missing, time.monotonic()
-
-    def begun(self, job: Job) -> None:
-        """Say that a unit is begun."""
-        self.given += 1
-        if self.say is None:
-            return
-        seconds = (time.monotonic() - self.started) * (self.missing - self.done) / max(1, self.done)
-        left = f" (about {math.ceil(seconds / 60)} min left)" if self.done else ""
-        self.say(f"{self.given} of {self.count}: {named(job[1], self.spec)}{left}")
 
 
 class _Study:

@@ -2,7 +2,8 @@
 
 from chiasm.training.batches import collator, encode_training
 from chiasm.training.features import Features, frozen_tower, tower_features
-from chiasm.training.loop import TRAINED, Options, Tuned, tune
+from chiasm.training.loop import TRAINED, tune
+from chiasm.training.options import Options, Tuned
 from chiasm.training.parts import Original, trainable
 from chiasm.training.settings import SETTINGS, Setting, setting_of
 

@@ -17,7 +17,8 @@ from chiasm.interventions.skips import Plan
 from chiasm.models.encoded import Encoded
 from chiasm.models.skipping import skipping
 from chiasm.models.view import ModelView
-from chiasm.training.loop import Options, tune
+from chiasm.training.loop import tune
+from chiasm.training.options import Options
 from chiasm.training.parts import Original, trainable
 from chiasm.training.settings import Setting, rate_for
 
