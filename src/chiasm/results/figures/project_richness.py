@@ -5,7 +5,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FormatStrFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from chiasm.results.figures.style import (
     COLOURS,
@@ -140,6 +140,8 @@ def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, *, width: Width =
                 axes.errorbar(x, float(gap.mean), yerr=spread, linewidth=0.8, capsize=1.5, linestyle="", **style)
         if moved:
             axes.set_xscale("log", nonpositive="mask")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 4)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.axhline(0, color=INK, linewidth=0.7, zorder=0)
         title = "Change in macro-F1 of the probe" if column == 0 else ""
