@@ -280,7 +280,7 @@ def test_other_masks_are_exported_by_name(view, examples, others, tmp_path):
     assert (mask.spec.method, mask.spec.calibrations) == ("intersection", TYPES)
     with masked(view, mask):
         assert fingerprint(view) != mask.weights
-    with pytest.raises(ChiasmError, match="export the mask `majority`"):
+    with pytest.raises(ChiasmError, match="makes no `majority`: it has no combinations"):
         small(view, examples, others, export=tmp_path / "y", export_mask="majority")
 
 
