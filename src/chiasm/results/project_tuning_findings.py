@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from chiasm.core.statistics import mean_interval
 from chiasm.results.findings import Finding
 from chiasm.results.project_schemas import IMAGE_LINEAR, IMAGE_MLP, OWN, RANDOM, TOWER
 from chiasm.results.project_scores import ordering, pooled
@@ -16,7 +17,7 @@ def tuning_findings(tuning: pl.DataFrame, predictions: pl.DataFrame, references:
     for domain in own["domain"].unique(maintain_order=True):
         part = own.filter(domain=domain)
         found.append(_best(domain, part, predictions, references))
-        found += _format(domain, part) + _cost(domain, part)
+        found += _format(domain, part, predictions) + _cost(domain, part)
     broken = tuning.filter(pl.col("diverged").is_not_null())
     if broken.height:
         names = ", ".join(f"{r['setting']} (seed {r['seed']}, {r['domain']})" for r in broken.iter_rows(named=True))
@@ -68,12 +69,13 @@ def _best(
     return Finding(f"{text}.", 80.0)
 
 
-def _format(domain: str, part: pl.DataFrame) -> list[Finding]:
-    """Where free answers and the most probable label differ, the form of answers was learned, or lost."""
+def _format(domain: str, part: pl.DataFrame, predictions: pl.DataFrame) -> list[Finding]:
+    """Where free answers are worse than the most probable label, and that is surely better than chance."""
     means = part.group_by("setting", maintain_order=True).agg(
         pl.col("accuracy", "constrained_accuracy", "invalid_rate").mean(), pl.col("n").first()
     )
     gap = means.filter(pl.col("constrained_accuracy") - pl.col("accuracy") > _BAD)
+    gap = gap.filter(pl.col("setting").is_in(_knowing(predictions.filter(domain=domain, projector=OWN))))
     if not gap.height:
         return []
     told = [
@@ -83,6 +85,15 @@ def _format(domain: str, part: pl.DataFrame) -> list[Finding]:
     ]
     text = f"On {domain} part of what is missing is form, not knowledge: {', '.join(told)}; n = {gap['n'][0]}."
     return [Finding(text, 60.0)]
+
+
+def _knowing(predictions: pl.DataFrame) -> list[str]:
+    """The settings whose most probable label is right surely more often than a uniform draw among the labels."""
+    chance = 1 / max(1, predictions["label"].n_unique())
+    right = predictions.with_columns(right=(pl.col("constrained") == pl.col("label")).cast(pl.Float64))
+    each = right.group_by("setting", "example_id", maintain_order=True).agg(pl.col("right").mean())
+    names = each["setting"].unique(maintain_order=True)
+    return [n for n in names if float(mean_interval(each.filter(setting=n)["right"].to_numpy()).low) > chance]
 
 
 def _cost(domain: str, part: pl.DataFrame) -> list[Finding]:
