@@ -13,7 +13,8 @@ from tests.support.tokenizers import sentencepiece_tokenizer
 from chiasm.core.errors import ChiasmError, EmptySpanError, ExampleError
 from chiasm.core.example import Box, Example
 from chiasm.core.spans import TOP_LEVEL
-from chiasm.models.encode import accepted_inputs, encode, encode_batch
+from chiasm.models.batching import encode_batch
+from chiasm.models.encode import accepted_inputs, encode
 from chiasm.models.families import family_of
 from chiasm.models.prompts import DEFAULT_INSTRUCTION
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.models.encode import encode, encode_batch
+from chiasm.models.batching import encode_batch
+from chiasm.models.encode import encode
 from chiasm.models.encoded import Encoded
 from chiasm.models.families import Family, family_of
 from chiasm.models.prompts import DEFAULT_INSTRUCTION

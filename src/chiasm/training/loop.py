@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,8 +115,7 @@ class _Trainer(Trainer):
             seed=options.seed,
             data_seed=options.seed,
             bf16=options.bf16,
-            activation_checkpointing=options.checkpointing,
-            activation_checkpointing_kwargs={"use_reentrant": False} if options.checkpointing else None,
+            **_recomputing(options.checkpointing),
             save_strategy="steps" if options.save_every else "no",
             save_steps=options.save_every or 500,
             save_total_limit=2,
@@ -217,3 +217,10 @@ class _Trainer(Trainer):
             )
         put(self.view, self._kept[1])
         return step
+
+
+def _recomputing(on: bool) -> dict[str, Any]:
+    """The arguments by the names of the installed transformers: 5.23 gave them new ones."""
+    known = {field.name for field in fields(TrainingArguments)}
+    name = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    return {name: on, f"{name}_kwargs": {"use_reentrant": False} if on else None}
