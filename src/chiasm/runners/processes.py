@@ -4,6 +4,7 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
@@ -70,22 +71,22 @@ def spread(
 
 
 def _serve(line: Connection, start: Start[J, R], number: int, threads: int) -> None:
-    """Do jobs until the line is closed, which the end of the other process does too."""
+    """Do jobs until the line is closed, which the end of the first process does too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process ends the others
     torch.set_num_threads(threads)
     work = None
-    while True:
-        try:
+    with suppress(EOFError, BrokenPipeError):
+        while True:
             job = line.recv()
-        except EOFError:
-            return
-        try:
-            work = work or start(number)
-            line.send((work(job), None))
-        except ChiasmError as error:
-            line.send((None, (error.asked, error.found, error.todo)))
-        except Exception:  # told in full by the first process
-            line.send((None, traceback.format_exc()))
+            result, problem = None, None
+            try:
+                work = work or start(number)
+                result = work(job)
+            except ChiasmError as error:
+                problem = (error.asked, error.found, error.todo)
+            except Exception:  # told in full by the first process
+                problem = traceback.format_exc()
+            line.send((result, problem))
 
 
 def _received(line: Any) -> Any:
