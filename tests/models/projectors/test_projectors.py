@@ -103,9 +103,19 @@ def test_a_swap_can_be_swapped_again():
     assert len(chiasm.load(model=model, processor=processor).encode(example()).spans["image"]) == 16
 
 
-@pytest.mark.parametrize("text", ["conv", "mlp:tokens=3", "mlp:depth", "mlp:deep=3", "pool:stride=3"])
-def test_mistakes_are_named(text):
-    with pytest.raises(ChiasmError):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("conv", "conv"),
+        ("conv:3", "perceiver"),
+        ("mlp:tokens=3", "tokens"),
+        ("mlp:depth", "depth, width"),
+        ("mlp:deep=3", "deep=3"),
+        ("pool:stride=3", "stride"),
+    ],
+)
+def test_mistakes_are_named(text, told):
+    with pytest.raises(ChiasmError, match=told):
         swapped(text)
 
 

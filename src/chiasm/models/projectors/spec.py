@@ -89,7 +89,9 @@ def parse_projector(text: str) -> ProjectorSpec:
     for part in filter(None, rest.split(",")):
         name, _, value = part.strip().partition("=")
         if name not in known or not value.isdigit():
-            raise ChiasmError(f"the projector `{text}`", f"`{part}` is no size", f"Write NAME=NUMBER of {known}")
+            ProjectorSpec(kind)  # type: ignore[arg-type] (a kind that there is none of is the first thing to say)
+            todo = f"Write NAME=NUMBER, NAME out of {', '.join(known)}"
+            raise ChiasmError(f"the projector `{text}`", f"`{part}` is no size", todo)
         sizes[name] = int(value)
     return ProjectorSpec(kind, **sizes)  # type: ignore[arg-type] (checked there)
 
