@@ -146,7 +146,7 @@ def overlap_curves(
         y = "Overlap of kept weights (IoU)" if sparsity == sparsities[0] else ""
         dress(axes, size, x="Layer", y=y, title=f"{100 * sparsity:.0f} % left out")
     tokens = f"{rows['tokens_a'].max():,} and {rows['tokens_b'].max():,} tokens of n = {rows['n'].min()} examples"
-    legend_below(figure, handles, size, f"mean over matrices, widest 95 % interval; norms from {tokens}")
+    legend_below(figure, handles, size, f"mean over matrices, mean bounds of 95 % intervals; norms from {tokens}")
     return figure
 
 

@@ -58,7 +58,7 @@ def two(rows: pl.DataFrame, places: pl.DataFrame, model: str, twin: str | None, 
     dress(left, size, x=STATE, y="Cosine of mean tokens")
     handles += _cones(right, places.filter((pl.col("model") == model) & (pl.col("method") == "tsne")), size)
     handles += [] if twin is None else [control_key(f"control: {TWIN}", 0, size)]
-    legend_below(figure, handles, size, f"{INTERVAL} (of several pairs: the widest), {counted(ns)}")
+    legend_below(figure, handles, size, f"{INTERVAL} (of several pairs: mean bounds), {counted(ns)}")
     return figure
 
 

@@ -118,12 +118,14 @@ def twenty_two_layers(
         axes.set_xlabel("Layer", fontsize=size.text, color=INK)
     keys = [] if twin is None else [control_key(f"control: {TWIN}", 0, size)]
     pairs = rows.select("a", "b").unique().height
-    told = f"{100 * sparsity:.0f} % left out; mean over {pairs} pair{'s' * (pairs > 1)} of spans; band of `masks`:"
-    legend_below(figure, [*handles, *keys], size, f"{told} widest 95 % interval, n = {rows['n'].min()} examples")
+    told = f"{100 * sparsity:.0f} % left out; mean over {pairs} pair{'s' * (pairs > 1)} of spans;"
+    legend_below(
+        figure, [*handles, *keys], size, f"{told} mean bounds of 95 % intervals, n = {rows['n'].min()} examples"
+    )
     return figure
 
 
 def _over_pairs(rows: pl.DataFrame, column: str) -> Curve:
-    """The mean over pairs of spans; of `iou` from the lowest to the highest bound."""
+    """The mean over pairs of spans; nulls and ceiling have no interval."""
     low, high = ("low", "high") if column == "iou" else (column, column)
     return spread(rows.select("layer", "n", pl.col(column).alias("mean"), low=low, high=high))
