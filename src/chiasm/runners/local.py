@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import parent_process
 from typing import TypeVar
 
 import torch
@@ -70,7 +71,7 @@ def _record(directory: RunDirectory, index: int, prepared: _Prepared[P], compute
 
 
 def progress() -> Progress:
-    """A bar with the time left on standard error; nothing where no one watches (pipes, logs)."""
+    """A bar with the time left on standard error; nothing where no one watches, or several would write."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("[progress.description]{task.description}"),
@@ -81,8 +82,14 @@ def progress() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
-        disable=not (console.is_terminal or console.is_jupyter),
+        disable=not (console.is_terminal or console.is_jupyter) or parent_process() is not None,
     )
+
+
+def watched(items: Sequence[P], label: str) -> Iterator[P]:
+    """The items one by one, with the bar of `progress`."""
+    with progress() as bar:
+        yield from bar.track(items, description=label)
 
 
 def ahead(

@@ -21,6 +21,7 @@ from chiasm.models.attribution import (
 )
 from chiasm.models.rerun import Rerun, picture_rows
 from chiasm.models.view import ModelView
+from chiasm.runners.local import watched
 from chiasm.studies.inside_modalities import modalities
 from chiasm.studies.inside_spec import Asked, Background, Frames, Options
 
@@ -47,7 +48,7 @@ def attributed(
     """
     frames: Frames = defaultdict(list)
     failures, done, guard = [], [], True
-    for one in asked:
+    for one in watched(asked, "attribution"):
         try:
             rerun = Rerun(view, one.prompt, one.answer, target=options.target, guard=guard)
             guard = False
