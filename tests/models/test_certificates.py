@@ -67,7 +67,16 @@ def test_a_mark_without_a_current_certificate_is_no_mark(monkeypatch):
     assert certified(LLAVA, {"llava": whole()}) == (True, "")
     assert certified(LLAVA, {}) == (False, "never tried by the suite")
     mark = whole()
-    for changed in ("plan.py", "painting.py", "llava.py", "base.py", "grids.py", "looking.py", "skip_rows.py"):
+    for changed in (
+        "plan.py",
+        "painting.py",
+        "llava.py",
+        "base.py",
+        "grids.py",
+        "encoded.py",
+        "looking.py",
+        "skip_rows.py",
+    ):
         with monkeypatch.context() as patched:
             plain = certificates._digest
             patched.setattr(certificates, "_digest", lambda p, c=changed, f=plain: b"x" if p.name == c else f(p))

@@ -180,8 +180,9 @@ def _placed(
     """The tokens of each input by kind, and how far the question moved when placeholders were written out."""
     ids, shift = raw["input_ids"][0].numpy(), 0
     placed: dict[str, list[Placed]] = {"image": [], "video": [], "audio": []}
+    # Of a prompt that shows and plays nothing, some processors make an empty tensor.
     replaced = raw.pop("text_replacement_offsets", [[]])
-    for place in replaced[0] if replaced else []:
+    for place in replaced[0] if len(replaced) else []:
         start, stop = place["new_span"]
         positions = within(offsets, start, stop)
         kind = placed[place["type"]]

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from chiasm.core.errors import ExampleError
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.grids import square_layout
@@ -32,5 +33,7 @@ class PaliGemma(Family):
         return 1 if key == "token_type_ids" else super().row_value(key)
 
     def written(self, text: str, processor: Any) -> str:
+        if processor.image_token not in text:
+            raise ExampleError("this model takes no question without a picture")
         end = text.rfind(processor.image_token) + len(processor.image_token)
         return f"{text[:end]}{processor.tokenizer.bos_token}{text[end:]}\n"
