@@ -101,7 +101,8 @@ def released_gap(rows: pl.DataFrame, controls: pl.DataFrame | None = None, *, wi
             draw_control(axes, released, COLOURS[index], 0, size)
             ns.append(released.n)
         layer_axis(axes, int(first["layer"].max() or 0), size.inches / len(panels))
-        title = f"control: {CONTROL_NAMES.get(name, name)}" if name else "model"
+        # Four panels share the width: on one line the titles would run into each other.
+        title = f"control:\n{CONTROL_NAMES.get(name, name)}" if name else "model"
         dress(axes, size, x="Hidden state", y="Cosine of mean tokens" if not name else "", title=title)
     keys = [*handles.values(), control_key("as released: all pairs of examples", 0, size)]
     legend_below(figure, keys, size, f"bands: 95 % jackknife interval, {counted(ns)}")
