@@ -15,7 +15,7 @@ INSISTING = {"blip_2", "instructblip", "mllama", "paligemma"}
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_question_alone_is_encoded_or_a_bad_example(name):
-    view = ModelView(*build(name, layers=2))
+    view = ModelView(*build(name))
     asked = Example(id="words", question="What colour is the sky?")
     if name in INSISTING:
         with pytest.raises(ExampleError, match="picture"):
