@@ -191,3 +191,12 @@ def _interrupted(view, chosen, out):
 def test_mistakes(view, chosen, options, message):
     with pytest.raises(ChiasmError, match=message):
         run(view, chosen, **options)
+
+
+def test_without_captions_words_are_drawn_and_not_judged(view):
+    seen = run(view, flow_runs.examples(2), controls=False)
+    assert seen.table("lens")["in_captions"].null_count() == seen.table("lens").height
+    told = Run(seen)
+    assert "words-0" in told.figures
+    assert "words" not in told.figures
+    assert not any("caption" in text for text in told.findings)

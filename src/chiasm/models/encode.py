@@ -168,8 +168,8 @@ def _process(processor: Any, family: Family, prompt: Prompt, media: Media) -> di
         raise ChiasmError(
             "to map characters to tokens", f"the tokenizer has no offsets ({error})", "Use a fast tokenizer"
         ) from error
-    except ValueError as error:
-        # As for videos of different lengths in one prompt.
+    except (ValueError, RuntimeError) as error:
+        # As for videos of different lengths in one prompt, or tiles that do not stack.
         raise ExampleError(f"its processor does not take it ({str(error).splitlines()[0]})") from error
     return dict(raw)
 

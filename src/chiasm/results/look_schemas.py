@@ -75,7 +75,14 @@ LENS = TableSchema(
         Column("token_id", "int", "Token", "", "Index in the model's vocabulary."),
         Column("word", "string", "Word", "", "Text of the most probable token there."),
         Column("prob", "float", "Probability", "", "Its probability, softmax(head(norm(state)))."),
-        Column("in_captions", "bool", "In captions", "", "The word stands in a caption of the example."),
+        Column(
+            "in_captions",
+            "bool",
+            "In captions",
+            "",
+            "The word stands in a caption of the example; null where it has none.",
+            nullable=True,
+        ),
     ),
 )
 

@@ -19,7 +19,7 @@ def word_rows(
     """Rows of the table `words`: the most probable token at every state 0..L of every question position.
 
     Source: Zhang et al. 2025, released code (overlap with the column `captions`). A caption's words are matched whole,
-    case ignored, so a word that the tokenizer splits is not found.
+    case ignored, so a word that the tokenizer splits is not found; an example without captions has null there.
     """
     known = {word for caption in example.captions for word in re.findall(r"\w+", caption.lower())}
     rows = []
@@ -37,7 +37,7 @@ def word_rows(
                     "token_id": token,
                     "word": word,
                     "prob": prob,
-                    "in_captions": word.lower() in known,
+                    "in_captions": word.lower() in known if known else None,
                 }
             )
     return rows

@@ -62,7 +62,7 @@ class LookReporter(Reporter):
                     f"head) stands in a caption of the example. {_BAND} (n = {lens['example_id'].n_unique()}).{beside}"
                 ),
             )
-        return drawn | self._maps(lens)
+        return drawn | self._maps(self._table("lens"))
 
     def notes(self) -> list[str]:
         found = [
@@ -92,7 +92,13 @@ class LookReporter(Reporter):
 
     @property
     def _words(self) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
-        return self._table("lens"), self._table("lens_controls")
+        """Decoded words, of the model and of its twin, that can be looked up in captions."""
+        lens, controls = self._table("lens"), self._table("lens_controls")
+        told = "in_captions"
+        return (
+            None if lens is None else lens.drop_nulls(told),
+            None if controls is None else controls.drop_nulls(told),
+        )
 
     def _table(self, name: str) -> pl.DataFrame | None:
         return self.directory.table(name) if name in self.directory.tables() else None
