@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
             out=asked.out,
             resume=asked.resume,
         )
-        result = tune(trainable(view, setting), rows, setting, options)
+        result = tune(trainable(view, setting, asked.seed), rows, setting, options)
     print(f"{result.steps} steps in {result.seconds:.0f} s, last loss {result.losses[-1]:.3f}; written to {asked.out}")
 
 

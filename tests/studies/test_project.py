@@ -148,6 +148,23 @@ def test_answers_are_traced_inside_the_model(pictures, tmp_path, monkeypatch):
         chiasm.project(of, pictures, inside=3)
 
 
+@pytest.mark.parametrize("setting", ["ft-proj", "ft-lora"])
+def test_tuning_that_is_broken_off_leaves_the_model_as_it_was(setting, pictures, tmp_path, monkeypatch):
+    of, tune = view(), study.tune
+
+    def broken_off(*args: Any) -> None:
+        tune(*args)
+        raise KeyboardInterrupt
+
+    before = {name: value.clone() for name, value in of.model.state_dict().items()}
+    monkeypatch.setattr(study, "tune", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        chiasm.project(of, pictures, settings=(setting,), out=tmp_path / "run", **QUICK, probes=())
+    after = of.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
 @pytest.mark.heavy
 def test_several_processes_write_the_same_tables(pictures, tmp_path):
     other = tmp_path / "other"

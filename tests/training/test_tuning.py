@@ -251,6 +251,19 @@ def test_adapters_stay_narrower_than_the_decoder(width, rank):
     assert rank_for(setting_of("ft-lora").rank, width) == rank
 
 
+def test_adapters_start_from_their_seed_whatever_was_drawn_before():
+    def started(seed):
+        torch.rand(seed + 3)
+        state = torch.get_rng_state()
+        named = trainable(view(), setting_of("ft-lora"), seed).model.named_parameters()
+        assert torch.equal(torch.get_rng_state(), state)  # and others draw on as if there were none
+        return torch.cat([p.detach().flatten() for name, p in named if "lora_A" in name])
+
+    first = started(0)
+    assert torch.equal(started(0), first)
+    assert not torch.equal(started(1), first)
+
+
 def test_a_model_without_a_projector_is_refused():
     of = view()
     of.projector = None

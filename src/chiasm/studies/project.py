@@ -159,12 +159,14 @@ class _Study:
         if setting.tunes:
             if self._richness is not None:
                 self._richness.before(view, prepared, about)
-            chosen = trainable(view, setting)
+            chosen = trainable(view, setting, unit.seed)
             original = Original(chosen)
-            rows = prepared.training(unit.seed, plain=setting.plain, square=setting.square, pixels=pixels)
-            result = tune(chosen, rows, setting, self._options(setting, unit.seed, prepared.reused and not pixels))
         try:
+            # Tuning too: broken off or failed, it must not leave a model that another run would take for untouched.
             reused = prepared.reused and not pixels
+            if setting.tunes:
+                rows = prepared.training(unit.seed, plain=setting.plain, square=setting.square, pixels=pixels)
+                result = tune(chosen, rows, setting, self._options(setting, unit.seed, reused))
             test = prepared.testing(unit.seed, pixels=pixels, output=spec.output)
             found = answers(chosen, prepared.domain, test, labels_of(view, prepared.domain), spec.unit, reused=reused)
             skill = general_skill(chosen, self.scenes, self._encoded_scenes(view, unit.projector), spec.unit)

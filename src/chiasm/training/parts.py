@@ -16,11 +16,12 @@ _DROPOUT: Final = 0.05  # of the adapters, in LLaVA's `finetune_task_lora.sh` by
 _LOW: Final = 8
 
 
-def trainable(view: ModelView, setting: Setting) -> ModelView:
+def trainable(view: ModelView, setting: Setting, seed: int = 0) -> ModelView:
     """Let exactly the parameters that `setting` names train. With adapters it is another view, of the wrapped model.
 
     The decoder is everything that is neither tower nor projector: embeddings, layers, final norm and head. Of the
-    tower, what lies behind the layer that the projector reads gets no gradient and is left out.
+    tower, what lies behind the layer that the projector reads gets no gradient and is left out. `seed`: of the
+    adapters' first values, whatever was drawn before.
 
     **Errors:** `ChiasmError` for a model without a projector; `MissingExtraError` for adapters without PEFT.
     """
@@ -28,7 +29,7 @@ def trainable(view: ModelView, setting: Setting) -> ModelView:
         raise ChiasmError(f"tune the projector of {view.name}", "none was found", "Use a model that has one")
     view.model.requires_grad_(False)
     if setting.rank:
-        view = _adapted(view, rank_for(setting.rank, view.width))
+        view = _adapted(view, rank_for(setting.rank, view.width), seed)
     for name, part in parts_of(view).items():
         chosen = part in setting.parts and not (part == "decoder" and setting.rank)
         if chosen or "lora_" in name:
@@ -64,7 +65,7 @@ def kinds_of(view: ModelView) -> dict[int, Kind]:
     return {id(p): "adapters" if "lora_" in name else where[name] for name, p in named if name in where}
 
 
-def _adapted(view: ModelView, rank: int) -> ModelView:
+def _adapted(view: ModelView, rank: int, seed: int) -> ModelView:
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
@@ -72,7 +73,10 @@ def _adapted(view: ModelView, rank: int) -> ModelView:
     inside = {id(m) for layer in view.layers for m in layer.modules() if isinstance(m, nn.Linear)}
     names = [name for name, module in view.model.named_modules() if id(module) in inside]
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=_DROPOUT, target_modules=names)
-    with warnings.catch_warnings():
+    devices = sorted({p.device.index or 0 for p in view.model.parameters() if p.device.type == "cuda"})
+    with warnings.catch_warnings(), torch.random.fork_rng(devices):
+        # Or adapters would start from whatever ran before: not the same in a run that goes on, nor under two plans.
+        torch.manual_seed(seed)
         # PEFT 0.21 asks transformers 5.23 for a name that the latter renames.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
         return ModelView(get_peft_model(view.model, config), view.processor, view.name)

@@ -94,7 +94,8 @@ def tuned(
     """While open, `view.model` is fine-tuned on the forced answers of `encoded`, with `plan` in effect as it trained.
 
     The plan is not in effect inside the block. At its end every weight is as it was, bit by bit, unless `keep` was
-    called. The order of the examples depends on the seed alone, so two tunings differ by their plan only.
+    called. The order of the examples and the adapters' start depend on the seed alone, so two tunings differ by their
+    plan only.
 
     **Errors:** `ChiasmError` for a model without a projector, one wrapped by PEFT, weights that cannot be trained in
     their dtype, examples without a forced answer, or a loss that is no number.
@@ -106,7 +107,7 @@ def tuned(
     with ExitStack() as stack:
         stack.callback(_put_back_grads, view.model, grads)
         setting = settings.setting(view.width)
-        training = trainable(view, setting)
+        training = trainable(view, setting, settings.seed)
         if settings.train == "lora":
             _undo_adapters(training, linears, stack, result)
         else:
