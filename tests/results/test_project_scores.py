@@ -106,6 +106,26 @@ def test_an_ordering_that_does_not_hold_is_said():
     assert "does not hold" in tuning_findings(tuning, predictions, None)[0].text
 
 
+def test_a_cost_in_general_skill_is_told_only_where_it_is_sure():
+    tuning, predictions = runs({"zero-shot": 0.1, "ft-proj": 0.5, "ft-e2e": 0.9})
+
+    def told(proj):
+        skill = pl.col("setting").replace_strict({"zero-shot": 1.0, "ft-proj": proj, "ft-e2e": 1.0})
+        found = tuning_findings(tuning.with_columns(skill=skill, skill_n=pl.lit(60)), predictions, None)
+        return next(f.text for f in found if "general skill" in f.text)
+
+    assert told(0.98).startswith("Tuning on d shows no sure cost in general skill: 100 % (94 to 100) of 60 held-out")
+    assert told(0.5).startswith("Tuning on d costs general skill in ft-proj: 100 % (94 to 100) of 60")
+    assert "ft-proj 50 % (38 to 62), ft-e2e 100 % (94 to 100)" in told(0.5)
+
+
+def test_how_far_seeds_lie_apart_is_told():
+    tuning, predictions = runs({"zero-shot": 0.1, "ft-e2e": 0.9})
+    scored = sorted(tuning.filter(setting="ft-e2e")["macro_f1"])
+    best = next(f.text for f in tuning_findings(tuning, predictions, None) if "answers best" in f.text)
+    assert f"{len(scored)} seeds: {scored[0]:.3f} to {scored[-1]:.3f})" in best
+
+
 def test_confusion_rows_are_shares_and_show_invalid_answers():
     _, predictions = runs({"zero-shot": 0.4})
     table = confusion(predictions, "d", "zero-shot")

@@ -7,8 +7,8 @@ import polars as pl
 
 from chiasm.core.statistics import Estimate, proportion_interval
 from chiasm.results.findings import Finding
-from chiasm.results.project_scores import Runs, difference, macro_f1, runs_of
-from chiasm.results.richness import CLS, PRE, Place, Probed, counted, surely, told
+from chiasm.results.project_scores import Runs, by_seed, difference, macro_f1, runs_of
+from chiasm.results.richness import CLS, PRE, Place, Probed, surely, told
 
 _BASE: Final = "zero-shot"
 # From what is left as it is most to what is left as it is least.
@@ -39,7 +39,7 @@ def advice(domain: str, of: Probed, own: pl.DataFrame, predictions: pl.DataFrame
     chosen = min(equal, key=lambda name: _LIGHTEST.index(name) if name in _LIGHTEST else len(_LIGHTEST))
     score = tuned[chosen]
     text = f"What to do in {domain}: tune by {chosen}, macro-F1 {score.mean:.3f} ({score.low:.3f} to {score.high:.3f}, "
-    text += f"n = {score.n} pictures, {counted(len(known[chosen][1]), 'seed')})"
+    text += f"n = {score.n} pictures, {by_seed(own, chosen)})"
     if chosen != best:
         text += f"; {best} is higher, not surely ({told(difference(known[best], known[chosen]))}), and changes more"
     text += f". {_cost(own, chosen)}{_left(of, chosen, known[chosen])}"

@@ -93,6 +93,12 @@ def pooled(predictions: pl.DataFrame, domain: str, setting: str, projector: str 
     return None if runs is None else macro_f1(*runs)
 
 
+def by_seed(tuning: pl.DataFrame, setting: str) -> str:
+    """How many seeds, and between which macro-F1 they lie: intervals are over pictures and do not tell it."""
+    found = tuning.filter(setting=setting)["macro_f1"].to_list()
+    return "1 seed" if len(found) == 1 else f"{len(found)} seeds: {min(found):.3f} to {max(found):.3f}"
+
+
 def table_one(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
     """Verma et al. 2024, table 1: F1 and accuracy of every model by domain, means over seeds."""
     domains = tuning["domain"].unique(maintain_order=True).to_list()

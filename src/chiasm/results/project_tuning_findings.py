@@ -2,10 +2,10 @@
 
 import polars as pl
 
-from chiasm.core.statistics import mean_interval
+from chiasm.core.statistics import Estimate, mean_interval, proportion_interval
 from chiasm.results.findings import Finding
 from chiasm.results.project_schemas import IMAGE_LINEAR, IMAGE_MLP, OWN, RANDOM, TOWER
-from chiasm.results.project_scores import ordering, pooled
+from chiasm.results.project_scores import by_seed, ordering, pooled
 
 _BAD = 0.05
 
@@ -55,7 +55,7 @@ def _best(
         text = f"On {domain} no setting names one picture right in a free answer (n = {score.n} pictures)."
         return Finding(text, 80.0)
     text = f"On {domain}, {name} answers best: macro-F1 {score.mean:.3f} ({score.low:.3f} to {score.high:.3f}, n = "
-    text += f"{score.n} pictures, {part.filter(setting=name).height} seeds)"
+    text += f"{score.n} pictures, {by_seed(part, name)})"
     text += f", from {base.mean:.3f} untuned" if base is not None and name != "zero-shot" else ""
     if references is not None:
         beside = references.filter(domain=domain)
@@ -102,12 +102,21 @@ def _cost(domain: str, part: pl.DataFrame) -> list[Finding]:
     base = means.filter(setting="zero-shot")
     if not base.height or means.height < 2:
         return []
-    told = [
-        f"{r['setting']} {100 * r['skill']:.0f} %"
-        for r in means.filter(pl.col("setting") != "zero-shot").iter_rows(named=True)
-    ]
-    text = (
-        f"Tuning on {domain} costs general skill: {100 * base['skill'][0]:.0f} % of {base['skill_n'][0]} held-out "
-        f"scenes right before, then {', '.join(told)}."
-    )
+    n = int(base["skill_n"][0])
+    shares = {str(name): _share(float(skill), n) for name, skill, _ in means.iter_rows()}
+    whole = shares.pop("zero-shot")
+    sure = [name for name, share in shares.items() if share.high < whole.low]
+    text = f"Tuning on {domain} costs general skill in {', '.join(sure)}"
+    text = text if sure else f"Tuning on {domain} shows no sure cost in general skill"
+    told = ", ".join(f"{name} {_percent(share)}" for name, share in shares.items())
+    text += f": {_percent(whole)} of {n} held-out scenes right before, then {told}."
     return [Finding(text, 50.0)]
+
+
+def _share(skill: float, n: int) -> Estimate:
+    """A mean over seeds, with the interval of one seed's scenes: the same scenes are asked under every seed."""
+    return proportion_interval(round(skill * n), n)
+
+
+def _percent(share: Estimate) -> str:
+    return f"{100 * share.mean:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
