@@ -169,14 +169,15 @@ def test_tuning_that_is_broken_off_leaves_the_model_as_it_was(setting, pictures,
 def test_several_processes_write_the_same_tables(pictures, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(pictures, other)
-    asked: dict[str, Any] = QUICK | {"settings": ("zero-shot", "ft-proj"), "probes": ("linear",), "epochs": 1}
+    asked: dict[str, Any] = QUICK | {"settings": ("ft-proj", "ft-lora"), "probes": ("linear",), "epochs": 1}
     one = chiasm.project("tiny", [pictures, other], out=tmp_path / "one", **asked)
     said: list[str] = []
     two = chiasm.project("tiny", [pictures, other], out=tmp_path / "two", workers=2, say=said.append, **asked)
     assert len(said) == 6
     assert "min left" in said[-1]
     for name in ("references", "tuning", "predictions", "richness", "representations"):
-        assert_frame_equal(one.table(name), two.table(name), check_exact=False, rel_tol=1e-3, abs_tol=1e-3)
+        # Each process has the one thread that this one has: not a bit may differ.
+        assert_frame_equal(one.table(name), two.table(name), check_exact=True)
     assert one.directory.counts() == two.directory.counts()
 
 
