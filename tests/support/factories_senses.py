@@ -2,13 +2,13 @@
 
 import numpy as np
 from tests.support.factories_kinds import PATCH, SIDE, SIGLIP, SQUARE, Maker
+from tests.support.factories_projectors import clip_tower
 from tests.support.small import VOCAB, text_config
 from tests.support.tokenizers import VICUNA_TEMPLATE, named_tokenizer
 from transformers import (
     AudioFlamingo3Config,
     AudioFlamingo3ForConditionalGeneration,
     AudioFlamingo3Processor,
-    CLIPVisionConfig,
     LlamaConfig,
     LlavaNextImageProcessorPil,
     LlavaNextVideoConfig,
@@ -52,15 +52,7 @@ def sound(rng: np.random.Generator, seconds: float) -> Sound:
 
 def _llava_next_video(processor: ProcessorMixin, layers: int) -> PreTrainedModel:
     config = LlavaNextVideoConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            image_size=_SIDE,
-            patch_size=_PATCH,
-            projection_dim=32,
-        ),
+        vision_config=clip_tower(),
         text_config=LlamaConfig(**text_config(processor, layers)),
         image_token_index=processor.image_token_id,
         video_token_index=processor.video_token_id,
