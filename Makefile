@@ -53,7 +53,7 @@ certify-lowest: setup
 	$(BIN)/python docs/generate.py
 
 train-tiny: setup
-	$(BIN)/python -m chiasm.tiny.train
+	$(BIN)/python -m recipes.tiny
 
 clean:
 	rm -rf $(VENV) dist build

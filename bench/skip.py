@@ -29,10 +29,10 @@ from chiasm.interventions.published_skips import (
     visual_ffn,
 )
 from chiasm.interventions.skips import Plan, Skip
-from chiasm.models.operations import prefill_operations
-from chiasm.models.plans import identity_of
-from chiasm.models.skipping import skipping
-from chiasm.models.timing import peak_bytes
+from chiasm.models.skipping.apply import skipping
+from chiasm.models.skipping.operations import prefill_operations
+from chiasm.models.skipping.plans import identity_of
+from chiasm.models.skipping.timing import peak_bytes
 from chiasm.models.view import ModelView
 
 HERE = Path(__file__).parent

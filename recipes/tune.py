@@ -11,7 +11,7 @@ from pathlib import Path
 
 import chiasm
 from chiasm.data.domains import domain
-from chiasm.studies.project_rows import Prepared
+from chiasm.studies.project.rows import Prepared
 from chiasm.training import Options, setting_of, trainable, tune
 
 

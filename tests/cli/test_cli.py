@@ -219,7 +219,7 @@ def test_unknown_words_end_with_two(capsys):
 
 
 def test_our_own_mistakes_keep_their_traceback(model, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("chiasm.studies.flow.answer_rows", lambda *args: 1 / 0)
+    monkeypatch.setattr("chiasm.studies.flow.run.answer_rows", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main([str(argument) for argument in short(model, data, tmp_path / "run")])
 
@@ -250,7 +250,7 @@ def test_being_asked_to_stop_says_how_to_go_on(sent, model, data, tmp_path, caps
         os.kill(os.getpid(), sent)
         return []
 
-    monkeypatch.setattr("chiasm.studies.flow.answer_rows", stop)
+    monkeypatch.setattr("chiasm.studies.flow.run.answer_rows", stop)
     # Where the tests themselves run in the background, the shell had SIGINT ignored, and Python leaves it so.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

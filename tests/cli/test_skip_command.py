@@ -8,7 +8,7 @@ from tests.support import factories
 from chiasm.cli.main import main
 from chiasm.cli.skip import share
 from chiasm.core.errors import ChiasmError
-from chiasm.models.plans import read_plan
+from chiasm.models.skipping.plans import read_plan
 
 
 @pytest.fixture(scope="module")

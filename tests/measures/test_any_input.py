@@ -15,7 +15,7 @@ from chiasm import api
 from chiasm.core.spans import Spans
 from chiasm.measures.noise import NoiseTokens
 from chiasm.measures.registry import measures
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.observe import Batch, Seen, Segment
 from chiasm.models.view import ModelView
 

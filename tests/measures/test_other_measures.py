@@ -12,7 +12,7 @@ from tests.support.float64 import no_upcasts
 from tests.support.runs import encoded, view_of
 from tests.support.states import feed, hidden_states, rows_of
 
-from chiasm.core.groups import group_of
+from chiasm.core.statistics.jackknife import group_of
 from chiasm.measures.geometry import Geometry, cka, effective_rank, pca
 from chiasm.measures.overlap import Overlap, matrices_of, random_overlap
 from chiasm.measures.vocabulary import Vocabulary

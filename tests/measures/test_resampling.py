@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chiasm.core.statistics import mean_interval
+from chiasm.core.statistics.intervals import mean_interval
 from chiasm.measures.resampling import Bootstrap, weights
 
 

@@ -9,7 +9,7 @@ from tests.support.float64 import no_upcasts
 from tests.support.runs import encoded, view_of
 from tests.support.states import cosine, feed, hidden_states, pilot, rows_of
 
-from chiasm.core.groups import group_of
+from chiasm.core.statistics.jackknife import group_of
 from chiasm.measures.centres import OUTLIER
 from chiasm.measures.similarity import Similarity
 from chiasm.measures.token_pairs import TokenPairs

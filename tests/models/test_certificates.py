@@ -74,8 +74,8 @@ def test_a_mark_without_a_current_certificate_is_no_mark(monkeypatch):
         "base.py",
         "grids.py",
         "encoded.py",
-        "looking.py",
-        "skip_rows.py",
+        "attention_rows.py",
+        "rows.py",
     ):
         with monkeypatch.context() as patched:
             plain = certificates._digest

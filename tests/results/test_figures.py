@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from tests.support import flow_tables as made
 
 from chiasm.core.example import Box
-from chiasm.results import figures
-from chiasm.results.figures import captions
+from chiasm.results import figures, overlays, series
 from chiasm.results.schemas import IMAGE_SWAP
+from chiasm.studies.eval import charts_accuracy
+from chiasm.studies.flow import captions, charts, charts_tracking
 
 WIDTHS = ("column", "page")
 IMAGE = np.full((48, 64, 3), 200, np.uint8)
@@ -34,22 +35,22 @@ def windows(layers=4, examples=6):
 
 
 DRAW = {
-    "flow_curves": lambda w: figures.flow_curves(made.effects(), made.controls(), noise=1.0, width=w),
-    "flow_curves_type": lambda w: figures.flow_curves(made.effects(), type="query", width=w),
-    "flow_by_type": lambda w: figures.flow_by_type(made.effects(), made.controls(), noise=1.0, width=w),
-    "flow_controls": lambda w: figures.flow_controls(made.effects(), made.controls(), width=w),
-    "six_cuts": lambda w: figures.flow_controls(
+    "flow_curves": lambda w: charts.flow_curves(made.effects(), made.controls(), noise=1.0, width=w),
+    "flow_curves_type": lambda w: charts.flow_curves(made.effects(), type="query", width=w),
+    "flow_by_type": lambda w: charts.flow_by_type(made.effects(), made.controls(), noise=1.0, width=w),
+    "flow_controls": lambda w: charts.flow_controls(made.effects(), made.controls(), width=w),
+    "six_cuts": lambda w: charts.flow_controls(
         made.effects(32, made.CUTS, 12), made.controls(32, made.CUTS, 12), width=w
     ),
-    "dose": lambda w: figures.dose_curve(made.effects(), made.controls(), width=w),
-    "tracking": lambda w: figures.answer_tracking(made.answers(), made.answers(seed=8), width=w),
-    "released": lambda w: figures.answer_tracking(made.answers(), as_released=True, width=w),
-    "words": lambda w: figures.caption_words(made.words(), width=w),
-    "patches": lambda w: figures.patch_map(IMAGE, made.patches(), [Box("x", 9, 9, 9, 9)], width=w),
-    "tiles": lambda w: figures.patch_map(IMAGE, made.patches(tiles=True), width=w),
-    "windows": lambda w: figures.flow_heatmap(windows(), "image->question", width=w),
-    "bars": lambda w: figures.eval_bars(made.evaluation(), made.evaluation(right=0.4), width=w),
-    "one_example": lambda w: figures.flow_curves(made.effects(examples=1), width=w),
+    "dose": lambda w: charts.dose_curve(made.effects(), made.controls(), width=w),
+    "tracking": lambda w: charts_tracking.answer_tracking(made.answers(), made.answers(seed=8), width=w),
+    "released": lambda w: charts_tracking.answer_tracking(made.answers(), as_released=True, width=w),
+    "words": lambda w: charts_tracking.caption_words(made.words(), width=w),
+    "patches": lambda w: overlays.patch_map(IMAGE, made.patches(), [Box("x", 9, 9, 9, 9)], width=w),
+    "tiles": lambda w: overlays.patch_map(IMAGE, made.patches(tiles=True), width=w),
+    "windows": lambda w: overlays.flow_heatmap(windows(), "image->question", width=w),
+    "bars": lambda w: charts_accuracy.eval_bars(made.evaluation(), made.evaluation(right=0.4), width=w),
+    "one_example": lambda w: charts.flow_curves(made.effects(examples=1), width=w),
 }
 
 
@@ -95,7 +96,7 @@ def _overlap(a, b):
 
 
 def test_what_stands_in_the_figure():
-    figure = figures.flow_curves(made.effects(), made.controls(), noise=1.0)
+    figure = charts.flow_curves(made.effects(), made.controls(), noise=1.0)
     words = " | ".join(t.get_text() for t in texts(figure))
     for part in (
         "mean and 95 % bootstrap interval, n = 48",
@@ -117,19 +118,19 @@ def test_a_control_beyond_the_scale_does_not_flatten_the_cut():
     wild = made.controls().with_columns(
         change_percent=pl.when(pl.col("control") == IMAGE_SWAP).then(4000.0).otherwise("change_percent")
     )
-    figure = figures.flow_controls(made.effects(), wild)
+    figure = charts.flow_controls(made.effects(), wild)
     assert figure.axes[0].get_ylim()[1] < 20
     assert any("leaves the scale (to +4000 %)" in t.get_text() for t in texts(figure))
 
 
 def test_maps_hold_the_numbers_of_the_table():
     rows = windows()
-    axes = figures.flow_heatmap(rows, "image->question").axes[0]
+    axes = overlays.flow_heatmap(rows, "image->question").axes[0]
     grid = np.ma.filled(axes.get_images()[0].get_array(), np.nan)
     mean = rows.filter((pl.col("start") == 1) & (pl.col("stop") == 4))["change_percent"].mean()
     assert grid[3, 1] == pytest.approx(mean)
     assert np.isnan(grid[0, 1])
-    drawn = figures.patch_map(IMAGE, made.patches()).axes[1].collections[0]
+    drawn = overlays.patch_map(IMAGE, made.patches()).axes[1].collections[0]
     change = made.patches().select(pl.col("logprob_cut") - pl.col("logprob_clean")).to_series()
     np.testing.assert_allclose(drawn.get_array(), change)
     assert drawn.norm.vmin == -drawn.norm.vmax
@@ -137,12 +138,12 @@ def test_maps_hold_the_numbers_of_the_table():
 
 def test_majority_counts_every_type_by_itself():
     table = pl.DataFrame({"type": ["a"] * 4 + ["b"] * 2, "answer": ["x", "x", "x", "y", "z", "w"]})
-    assert figures.bars.majority(table) == pytest.approx(4 / 6)
+    assert series.majority(table) == pytest.approx(4 / 6)
 
 
 def test_a_patch_map_is_of_one_example():
     with pytest.raises(ValueError, match="found 2"):
-        figures.patch_map(IMAGE, pl.concat([made.patches(), made.patches().with_columns(example_id=pl.lit("b"))]))
+        overlays.patch_map(IMAGE, pl.concat([made.patches(), made.patches().with_columns(example_id=pl.lit("b"))]))
 
 
 def test_files_are_the_same_bytes_every_time_and_text_stays_text(tmp_path):
@@ -150,7 +151,7 @@ def test_files_are_the_same_bytes_every_time_and_text_stays_text(tmp_path):
     kept = {}
     for place in ("a", "b"):
         (tmp_path / place).mkdir()
-        paths = figures.save(figures.flow_curves(made.effects(), made.controls()), tmp_path / place, "flow")
+        paths = figures.save(charts.flow_curves(made.effects(), made.controls()), tmp_path / place, "flow")
         assert [p.name for p in paths] == ["flow.svg", "flow.pdf", "flow.png"]
         kept[place] = [p.read_bytes() for p in paths]
     assert kept["a"] == kept["b"]

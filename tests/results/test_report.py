@@ -8,10 +8,10 @@ from tests.support import flow_tables as made
 
 from chiasm.core.errors import ChiasmError
 from chiasm.results import figures
-from chiasm.results.figures import captions
 from chiasm.results.findings import Finding
 from chiasm.results.report import write_report
 from chiasm.results.rundir import RunDirectory
+from chiasm.studies.flow import captions, charts, charts_tracking
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -67,8 +67,8 @@ def run(tmp_path_factory):
             failures=[("a&b", "`<x>.png` is no image")],
             left_out=[("c", "answered wrongly"), ("d", "answered wrongly")],
         )
-    figures.save(figures.flow_curves(effects), run.figures, "flow curves")
-    figures.save(figures.answer_tracking(answers), run.figures, "answers")
+    figures.save(charts.flow_curves(effects), run.figures, "flow curves")
+    figures.save(charts_tracking.answer_tracking(answers), run.figures, "answers")
     return run
 
 

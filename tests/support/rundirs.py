@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chiasm.results import claim, provenance, storage
+from chiasm.results import acquire as claim
+from chiasm.results import provenance, storage
 
 
 @dataclasses.dataclass(frozen=True)

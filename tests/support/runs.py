@@ -6,7 +6,7 @@ import torch
 from tests.support.factories import build, example
 
 from chiasm.interventions import Change, Cut, KnockOut, Variant, Window, Zero
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.base import Executor, Job, Outcome, Readout
 from chiasm.models.view import ModelView
 

@@ -10,7 +10,7 @@ from chiasm.measures.base import Measure
 from chiasm.measures.centres import Centres, Pilot
 from chiasm.measures.overlap import matrices_of
 from chiasm.measures.registry import Wanted
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.observe import Seen, observe
 from chiasm.models.sites import SITES, find_blocks
 from chiasm.models.view import ModelView

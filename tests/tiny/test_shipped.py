@@ -6,6 +6,8 @@ import sys
 
 import pytest
 import torch
+from recipes.tiny.card import CARD, JSON, digest, render
+from recipes.tiny.evaluate import accuracy
 from safetensors.torch import load_file
 from transformers import (
     AutoProcessor,
@@ -18,8 +20,6 @@ from transformers import (
 
 from chiasm.models.projectors import swapped_class
 from chiasm.tiny import NAMES, directory, names
-from chiasm.tiny.card import CARD, JSON, digest, render
-from chiasm.tiny.evaluate import accuracy
 from chiasm.tiny.store import BASE, MODELS, RANDOM, SHIPPED, sources, twin, untrained, world
 
 CLASSES = {

@@ -12,10 +12,10 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.interventions.published_skips import short_v
 from chiasm.interventions.skips import Plan, Skip
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.likelihood import answer_logprobs
-from chiasm.models.plans import identity_of, read_plan
-from chiasm.models.skipping import skipping
+from chiasm.models.skipping.apply import skipping
+from chiasm.models.skipping.plans import identity_of, read_plan
 from chiasm.models.view import ModelView
 from chiasm.training.recovery import RecoverySettings, tuned
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from chiasm.api.shared import Data, Model, data_name, data_of, finished, limit_of, name_of, subject_of, twin_of
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.align import run_align
-from chiasm.studies.align_spec import DEFAULT_SPANS, AlignSpec
+from chiasm.studies.align.run import run_align
+from chiasm.studies.align.spec import DEFAULT_SPANS, AlignSpec
 from chiasm.studies.run import Run
 
 

@@ -8,12 +8,12 @@ from chiasm.api.shared import Data, Model, data_name, data_of, finished, limit_o
 from chiasm.core.tasks import Task
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.align_spec import DEFAULT_SPANS
+from chiasm.studies.align.spec import DEFAULT_SPANS
 from chiasm.studies.common import data_facts
-from chiasm.studies.compare import CompareSpec, run_compare
+from chiasm.studies.compare.run import CompareSpec, run_compare
 from chiasm.studies.run import Run
 
 

@@ -10,8 +10,8 @@ from chiasm.data.sources import Split
 from chiasm.models.conformance import Law
 from chiasm.models.conformance import check as check_model
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.eval import run_eval
-from chiasm.studies.eval_spec import EvalSpec, asked_as
+from chiasm.studies.eval.run import run_eval
+from chiasm.studies.eval.spec import EvalSpec, asked_as
 from chiasm.studies.run import Run
 
 

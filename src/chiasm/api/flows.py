@@ -6,11 +6,11 @@ from pathlib import Path
 from chiasm.api.shared import Data, Model, data_name, data_of, finished, limit_of, name_of, subject_of, twin_of
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.common import ExecutorName, executor_of
-from chiasm.studies.flow import run_flow
-from chiasm.studies.flow_spec import FlowSpec, Keep, Target, WindowStyle, default_cuts
+from chiasm.studies.flow.run import run_flow
+from chiasm.studies.flow.spec import FlowSpec, Keep, Target, WindowStyle, default_cuts
 from chiasm.studies.run import Run
 
 

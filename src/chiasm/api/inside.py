@@ -8,17 +8,17 @@ from chiasm.api.shared import Data, Model, data_name, view_of
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
-from chiasm.models.attribution import METHODS, Method
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
-from chiasm.models.rerun import Target
+from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.inside.attribution import METHODS, Method
+from chiasm.models.inside.rerun import Target
 from chiasm.models.view import ModelView
-from chiasm.studies.inside import attributed
-from chiasm.studies.inside_asked import Failures, as_tables, asked_of, background_of, grey_of, with_about
-from chiasm.studies.inside_concepts import concept_rows
-from chiasm.studies.inside_neurons import NeuronOptions, neuron_rows
-from chiasm.studies.inside_report import Inside
-from chiasm.studies.inside_spec import Asked, Baseline, Frames, Options
-from chiasm.studies.pictures import picture_of
+from chiasm.results.images import picture_of
+from chiasm.studies.inside.asked import Failures, as_tables, asked_of, background_of, grey_of, with_about
+from chiasm.studies.inside.concepts import concept_rows
+from chiasm.studies.inside.neurons import NeuronOptions, neuron_rows
+from chiasm.studies.inside.report import Inside
+from chiasm.studies.inside.run import attributed
+from chiasm.studies.inside.spec import Asked, Baseline, Frames, Options
 
 _FEW = 8
 """Pictures from which on their mean is the baseline; below, a picture in one colour is."""

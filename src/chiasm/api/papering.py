@@ -8,13 +8,13 @@ from chiasm.api.shared import Data, Model, data_name, finished, is_endless, name
 from chiasm.core.errors import ChiasmError
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.align_spec import DEFAULT_SPANS
+from chiasm.studies.align.spec import DEFAULT_SPANS
 from chiasm.studies.common import data_facts
-from chiasm.studies.paper import run_paper
-from chiasm.studies.paper_spec import PaperSpec
+from chiasm.studies.paper.run import run_paper
+from chiasm.studies.paper.spec import PaperSpec
 from chiasm.studies.run import Run
 from chiasm.tiny import names
 from chiasm.tiny.store import BASE, RANDOM, world

@@ -16,8 +16,8 @@ from chiasm.measures.probes.kinds import PROBES
 from chiasm.models.loading import load
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.project import Copies, run_project, units
-from chiasm.studies.project_spec import DEFAULT_SETTINGS, ProjectSpec
+from chiasm.studies.project.run import Copies, run_project, units
+from chiasm.studies.project.spec import DEFAULT_SETTINGS, ProjectSpec
 from chiasm.studies.run import Run
 from chiasm.tiny import NAMES as TINY
 from chiasm.tiny import directory as embedded

@@ -20,14 +20,14 @@ from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.interventions.masks import ABLATIONS, COMBINED, UNSTRUCTURED, Part
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.pruning.export import export as export_checkpoint
 from chiasm.models.pruning.linears import matrices
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.common import data_facts
-from chiasm.studies.prune import mask_of, run_prune
-from chiasm.studies.prune_sets import gather, held_out, types_of
-from chiasm.studies.prune_spec import BASELINES, PruneSpec, planned
+from chiasm.studies.prune.run import mask_of, run_prune
+from chiasm.studies.prune.sets import gather, held_out, types_of
+from chiasm.studies.prune.spec import BASELINES, PruneSpec, planned
 from chiasm.studies.run import Run
 
 

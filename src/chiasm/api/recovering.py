@@ -11,17 +11,17 @@ from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.interventions.skips import PERCEPTUAL, Plan, SkipSpan
-from chiasm.models import plans as _plans
-from chiasm.models.operations import prefill_operations
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.skipping import plans as _plans
+from chiasm.models.skipping.operations import prefill_operations
 from chiasm.results.schemas import SCHEMAS
 from chiasm.results.series import with_inputs
-from chiasm.results.skip_tables import recovery_rows
 from chiasm.results.tables import conform
 from chiasm.studies.common import example_row
-from chiasm.studies.skip_price import typical
-from chiasm.studies.skip_recovery import measure_recovery
-from chiasm.studies.skip_spec import SkipSpec
+from chiasm.studies.skip.price import typical
+from chiasm.studies.skip.recovery import measure_recovery
+from chiasm.studies.skip.spec import SkipSpec
+from chiasm.studies.skip.summary import recovery_rows
 from chiasm.training.recovery import RecoverySettings, Trained
 
 

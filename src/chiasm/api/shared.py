@@ -15,7 +15,7 @@ from chiasm.data.sources import ENDLESS
 from chiasm.models.fingerprint import fingerprint
 from chiasm.models.loading import load as load_checkpoint
 from chiasm.models.loading import wrap
-from chiasm.models.plans import tell_of_plan
+from chiasm.models.skipping.plans import tell_of_plan
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.common import data_facts

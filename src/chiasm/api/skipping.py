@@ -24,17 +24,17 @@ from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.interventions.skips import Plan, SkipSpan
-from chiasm.models import plans as _plans
-from chiasm.models import skipping as _skipping
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
+from chiasm.models.skipping import apply as _skipping
+from chiasm.models.skipping import plans as _plans
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.common import ExecutorName, data_facts, executor_of
-from chiasm.studies.prune_sets import held_out
+from chiasm.studies.prune.sets import held_out
 from chiasm.studies.run import Run
-from chiasm.studies.skip import run_skip, whole_units
-from chiasm.studies.skip_price import price
-from chiasm.studies.skip_spec import SkipSpec
+from chiasm.studies.skip.price import price
+from chiasm.studies.skip.run import run_skip, whole_units
+from chiasm.studies.skip.spec import SkipSpec
 from chiasm.training.recovery import Trained
 
 

@@ -88,7 +88,7 @@ def align(
     from chiasm import api
     from chiasm.cli.told import tell
     from chiasm.core.errors import ChiasmError
-    from chiasm.studies.align_spec import DEFAULT_SPANS
+    from chiasm.studies.align.spec import DEFAULT_SPANS
 
     # What belongs to one model alone: (as given, as it stands by default).
     alone = {

@@ -63,7 +63,7 @@ def _accuracy(type: str, rows: list[tuple[str, bool]]) -> Accuracy:
 
 def _wilson(right: int, n: int) -> tuple[float, float]:
     # Slow to import (scipy), and reading files does not need it.
-    from chiasm.core.statistics import proportion_interval
+    from chiasm.core.statistics.intervals import proportion_interval
 
     interval = proportion_interval(right, n)
     return float(interval.low), float(interval.high)

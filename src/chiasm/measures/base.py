@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from chiasm.core.groups import GROUPS, group_of
+from chiasm.core.statistics.jackknife import GROUPS, group_of
 from chiasm.models.observe import Batch, Seen
 
 Tables = dict[str, list[dict[str, Any]]]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import t as student
 
-from chiasm.core.statistics import mean_interval
+from chiasm.core.statistics.intervals import mean_interval
 
 _RIDGE = 1.0
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from chiasm.core.groups import group_jackknife, means_without_each
+from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.models.observe import Batch, Seen, averaging
 from chiasm.models.sites import SITES

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiasm.core.groups import priority
+from chiasm.core.statistics.jackknife import priority
 from chiasm.measures.pairs import PERCEPTUAL
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 
 
 class NoiseTokens:

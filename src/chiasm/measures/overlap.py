@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from chiasm.core.groups import GROUPS, group_jackknife, group_of, without_each
-from chiasm.core.statistics import Estimate
+from chiasm.core.statistics.intervals import Estimate
+from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of, without_each
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.models.observe import Batch, Seen, averaging
 from chiasm.models.pruning.masks import dropped, overlap

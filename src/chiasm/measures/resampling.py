@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from chiasm.core.groups import priority
-from chiasm.core.statistics import Estimate
+from chiasm.core.statistics.intervals import Estimate
+from chiasm.core.statistics.jackknife import priority
 
 RESAMPLES = 1000
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from chiasm.core.groups import priority
+from chiasm.core.statistics.jackknife import priority
 
 
 class Reservoir:

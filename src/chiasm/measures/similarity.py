@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiasm.core.groups import GROUPS, group_jackknife, without_each
-from chiasm.core.statistics import Estimate
+from chiasm.core.statistics.intervals import Estimate
+from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, without_each
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.measures.centres import Centres, over_tokens
 from chiasm.models.observe import Batch, Seen, averaging, inverse

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiasm.core.groups import group_jackknife, means_without_each, priority
+from chiasm.core.statistics.jackknife import group_jackknife, means_without_each, priority
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.measures.pairs import cross_pairs, is_perceptual
 from chiasm.models.observe import Batch, Seen

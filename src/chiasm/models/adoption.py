@@ -18,7 +18,7 @@ from chiasm.models.conformance import Law, check
 from chiasm.models.conformance.inputs import asked, kinds_of, noise, three
 from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial
 from chiasm.models.conformance.painting import painted_boxes_are_found
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.masks import allowed_rows

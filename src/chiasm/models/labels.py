@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ExampleError, GuardError
 from chiasm.core.example import Example
-from chiasm.models.encode import extended
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encode import extended
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.forest import NOT_BY_ROW, row_axis
 from chiasm.models.executors.frame import keep_logits, layer_arguments
 from chiasm.models.executors.guard import TOLERANCE

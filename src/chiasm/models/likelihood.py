@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
 from chiasm.models.executors.reading import log_probabilities
 from chiasm.models.view import ModelView

@@ -15,10 +15,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chiasm.core.spans import TOP_LEVEL
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
+from chiasm.models.hooks import hook_inputs, hook_sites, keep_apart, replace_embeddings
 from chiasm.models.sites import Block
-from chiasm.models.taps import hook_inputs, hook_sites, keep_apart, replace_embeddings
 from chiasm.models.view import ModelView
 
 

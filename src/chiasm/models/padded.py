@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from chiasm.models.executors.frame import record_frame
+from chiasm.models.hooks import hook_inputs
 from chiasm.models.observe import Batch, Segment
 from chiasm.models.sites import Block
-from chiasm.models.taps import hook_inputs
 from chiasm.models.view import ModelView
 
 PADDED = 128

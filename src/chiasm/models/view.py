@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.models.batching import encode_batch
-from chiasm.models.encode import encode
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.batching import encode_batch
+from chiasm.models.encoding.encode import encode
+from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.families import Family, family_of
-from chiasm.models.prompts import DEFAULT_INSTRUCTION
 
 # Names under which decoders keep the norm before the head. The unembedding law checks the choice.
 _FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "embedding_norm")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from chiasm.core.statistics import Estimate, mean_interval, share_interval
+from chiasm.core.statistics.intervals import Estimate, mean_interval, share_interval
 from chiasm.results.series import in_order, majority, of_type
 
 

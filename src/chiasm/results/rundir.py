@@ -20,7 +20,7 @@ from filelock import FileLock
 from chiasm.core.errors import ChiasmError
 from chiasm.core.schema import TableSchema
 from chiasm.results import manifest as manifests
-from chiasm.results.claim import claim
+from chiasm.results.acquire import claim
 from chiasm.results.provenance import without_machine_paths
 from chiasm.results.schemas import SCHEMAS
 from chiasm.results.storage import remove, telling_full_disk, whole_directory

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from chiasm.core.schema import Column, TableSchema
-from chiasm.results.align_schemas import ALIGN
-from chiasm.results.eval_schemas import EVALUATION
-from chiasm.results.inside_schemas import INSIDE
-from chiasm.results.look_schemas import LOOK
-from chiasm.results.project_schemas import PROJECT
-from chiasm.results.prune_schemas import PRUNE
-from chiasm.results.richness_schemas import RICH
-from chiasm.results.skip_schemas import SKIP
+from chiasm.studies.align.tables import ALIGN
+from chiasm.studies.eval.tables import EVALUATION
+from chiasm.studies.inside.tables import INSIDE
+from chiasm.studies.look.tables import LOOK
+from chiasm.studies.project.richness_tables import RICH
+from chiasm.studies.project.tables import PROJECT
+from chiasm.studies.prune.tables import PRUNE
+from chiasm.studies.skip.tables import SKIP
 
 _EXAMPLE = Column("example_id", "string", "Example", "", "Identifier of the example in the data.")
 _TYPE = Column("type", "string", "Question type", "", "Group of the example that results are averaged in.")

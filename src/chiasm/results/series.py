@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from chiasm.core.statistics import mean_interval
+from chiasm.core.statistics.intervals import mean_interval
 from chiasm.results.schemas import AUDIO_SWAP, IMAGE_SWAP, SIZE_MATCHED, TWIN, VIDEO_SWAP, dose_share
 
 # Resamples behind every drawn band and every interval in a sentence.

@@ -10,16 +10,16 @@ from chiasm.core.errors import ChiasmError
 from chiasm.results.figures import save
 from chiasm.results.report import write_report
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.align_report import AlignReporter
-from chiasm.studies.compare_report import CompareReporter
-from chiasm.studies.eval_report import EvalReporter
-from chiasm.studies.flow_report import FlowReporter
-from chiasm.studies.look_report import LookReporter
-from chiasm.studies.paper_report import PaperReporter
-from chiasm.studies.project_report import ProjectReporter
-from chiasm.studies.prune_report import PruneReporter
+from chiasm.studies.align.report import AlignReporter
+from chiasm.studies.compare.report import CompareReporter
+from chiasm.studies.eval.report import EvalReporter
+from chiasm.studies.flow.report import FlowReporter
+from chiasm.studies.look.report import LookReporter
+from chiasm.studies.paper.report import PaperReporter
+from chiasm.studies.project.report import ProjectReporter
+from chiasm.studies.prune.report import PruneReporter
 from chiasm.studies.reporting import Reporter
-from chiasm.studies.skip_report import SkipReporter
+from chiasm.studies.skip.report import SkipReporter
 
 _REPORTERS: dict[str, type[Reporter]] = {
     "FlowSpec": FlowReporter,

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
 from chiasm.models.towers import tower_width
 from chiasm.models.view import ModelView

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import Plan
-from chiasm.models.encoded import Encoded
-from chiasm.models.skipping import skipping
+from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.skipping.apply import skipping
 from chiasm.models.view import ModelView
 from chiasm.training.loop import tune
 from chiasm.training.options import Options

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chiasm.core.statistics import proportion_interval
+from chiasm.core.statistics.intervals import proportion_interval
 from chiasm.data.metrics import Measure, estimate
 
 

@@ -8,13 +8,14 @@ from tests.support.factories import enlarge
 from tests.support.factories_tiles import llava_pixtral
 from tests.support.runs import view_of
 
-from chiasm.models import looking, skipping
 from chiasm.models.conformance import check
 from chiasm.models.conformance.inputs import kinds_of, three
 from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial
 from chiasm.models.conformance.rows import rows_are_eagers
 from chiasm.models.conformance.skips import attention_is_left_out, feed_forward_is_left_out
-from chiasm.models.plans import span_tokens
+from chiasm.models.inside import attention_rows as looking
+from chiasm.models.skipping import apply as skipping
+from chiasm.models.skipping.plans import span_tokens
 from chiasm.models.view import ModelView
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.core.outcomes import OUTCOMES
-from chiasm.core.statistics import Estimate, bootstrap_means, proportion_interval
+from chiasm.core.statistics.intervals import Estimate, bootstrap_means, proportion_interval
 from chiasm.data.metrics.objects import Objects
 
 TAILS = (2.5, 97.5)

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
-from chiasm.core.statistics import Estimate, mean_interval
+from chiasm.core.statistics.intervals import Estimate, mean_interval
 
 _RESAMPLES = 1000
 

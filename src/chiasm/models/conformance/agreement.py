@@ -23,7 +23,7 @@ from chiasm.models.conformance.law import (
     whole,
     within,
 )
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.base import Job
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from chiasm.core.errors import ExampleError
 from chiasm.core.example import Box, Example
 from chiasm.core.media import Clip, Sound
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.view import ModelView
 
 _QUESTIONS = (

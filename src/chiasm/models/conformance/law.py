@@ -10,7 +10,7 @@ from torch import Tensor
 
 from chiasm.core.errors import ExampleError
 from chiasm.interventions import Cut, KnockOut, Variant, Window, Zero, centred
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.base import Executor, Job, Outcome, Readout
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor

@@ -21,9 +21,9 @@ from transformers.masking_utils import sdpa_mask
 from chiasm.core.example import Box
 from chiasm.models.conformance.inputs import asked, noise
 from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial
-from chiasm.models.encoded import ImageLayout
+from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoding.geometry import touched
 from chiasm.models.executors.frame import record_frame
-from chiasm.models.geometry import touched
 
 ENOUGH = 0.9
 """Share of (token in the box, token outside) of which the first changed more. A grid that is mirrored, turned or

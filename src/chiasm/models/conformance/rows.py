@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial
-from chiasm.models.encoded import Encoded
-from chiasm.models.looking import attention_rows
+from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.inside.attention_rows import attention_rows
 from chiasm.models.view import ModelView
 
 

@@ -7,8 +7,8 @@ from chiasm.interventions import Variant, Window, Zero
 from chiasm.interventions.skips import ModelIdentity, Part, Plan, Skip
 from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial, own_logprobs, plain, whole
 from chiasm.models.executors.base import Job, Readout
-from chiasm.models.plans import span_tokens
-from chiasm.models.skipping import skipping
+from chiasm.models.skipping.apply import skipping
+from chiasm.models.skipping.plans import span_tokens
 
 _BRANCHES: dict[Part, tuple[str, ...]] = {"ffn": ("mlp",), "attention": ("attention",), "block": ("attention", "mlp")}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chiasm.core.errors import ExampleError
 from chiasm.interventions import Tap, Variant
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.view import ModelView
 
 

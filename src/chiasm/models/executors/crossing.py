@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chiasm.interventions import KnockOut
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 
 
 def pictures_of(encoded: Encoded, cut: KnockOut) -> list[int]:

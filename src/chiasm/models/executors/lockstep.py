@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from chiasm.core.errors import ExampleError
-from chiasm.models.encoded import ROW_INPUTS
+from chiasm.models.encoding.encoded import ROW_INPUTS
 from chiasm.models.executors.base import Executor, Job, Outcome
 from chiasm.models.executors.forest import Forest, closed
 from chiasm.models.executors.frame import encoded_once, record_frame

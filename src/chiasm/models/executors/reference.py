@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ExampleError
 from chiasm.interventions import KnockOut, Variant, Zero
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.base import Executor, Job, Outcome
 from chiasm.models.executors.crossing import pictures_of, without_pictures
 from chiasm.models.executors.frame import Frame, encoded_once, keep_logits, layer_arguments, record_frame

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.encoded import Encoded, ImageLayout
+from chiasm.models.encoding.encoded import Encoded, ImageLayout
 
 
 class Placed(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.models.encoded import ImageLayout
+from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.grids import placeless_layout
 from chiasm.models.families.templates import ASK

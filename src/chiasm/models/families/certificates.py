@@ -20,8 +20,8 @@ HOLDS: Final = "yes"
 _MODELS: Final = Path(__file__).parents[1]
 # What a family's numbers go through: what prepares its inputs, the engine, what reads and skips, the suite itself.
 _COMMON: Final = (
-    *("executors/*.py", "conformance/*.py", "view.py", "encode.py", "encoded.py", "batching.py"),
-    *("prompts.py", "spans.py", "geometry.py", "looking.py", "skipping.py", "skip_*.py"),
+    *("executors/*.py", "conformance/*.py", "encoding/*.py", "skipping/*.py"),
+    *("view.py", "hooks.py", "sites.py", "inside/attention_rows.py"),
     *("families/base.py", "families/grids.py", "families/clip_steps.py"),
 )
 

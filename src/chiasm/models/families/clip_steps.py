@@ -8,7 +8,7 @@ from typing import Any
 from transformers.image_transforms import get_size_with_aspect_ratio
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.geometry import Canvas
+from chiasm.models.encoding.geometry import Canvas
 
 
 def resized(canvas: Canvas, image_processor: Any) -> Canvas:

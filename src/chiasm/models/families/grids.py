@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from chiasm.models.encoded import ImageLayout
+from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoding.geometry import Canvas
 from chiasm.models.families.base import Placed, check_count
-from chiasm.models.geometry import Canvas
 
 Rects = Float[np.ndarray, "n 4"]
 

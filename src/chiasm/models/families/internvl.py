@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
-from chiasm.models.encoded import ImageLayout
+from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.grids import cells, each_frame, shown, tiled_layout
 from chiasm.models.families.templates import turns

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from chiasm.models.encoded import Encoded, ImageLayout
+from chiasm.models.encoding.encoded import Encoded, ImageLayout
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.grids import cells, laid_out, shown, tiles
 from chiasm.models.families.templates import turns

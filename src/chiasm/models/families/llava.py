@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from chiasm.models.encoded import ImageLayout
+from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.clip_steps import prepared
 from chiasm.models.families.grids import laid_out, nowhere, rows_with_breaks, shown

@@ -8,13 +8,13 @@ import numpy as np
 from torch import nn
 from transformers.image_processing_utils import select_best_resolution
 
-from chiasm.models.encoded import ImageLayout
+from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoding.geometry import Canvas
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.clip_steps import prepared
 from chiasm.models.families.grids import laid_out, shown
 from chiasm.models.families.llava import with_class_token
 from chiasm.models.families.templates import VICUNA
-from chiasm.models.geometry import Canvas
 
 
 class LlavaNext(Family):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chiasm.models.encoded import ImageLayout
+from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.families.base import Placed
 from chiasm.models.families.clip_steps import prepared
 from chiasm.models.families.grids import each_frame, shown

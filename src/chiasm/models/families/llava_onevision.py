@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chiasm.models.encoded import ImageLayout
+from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.families.base import Placed, check_count
 from chiasm.models.families.clip_steps import prepared
 from chiasm.models.families.grids import laid_out, nowhere, shown

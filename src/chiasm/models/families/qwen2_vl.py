@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from chiasm.models.encoded import ImageLayout
+from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.families.base import Family, Placed, part
 from chiasm.models.families.grids import Rects, cells, each_frame, laid_out, shown
 from chiasm.models.families.templates import chatml

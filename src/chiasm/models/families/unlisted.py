@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Final
 
 from torch import nn
 
-from chiasm.models.encoded import ImageLayout
+from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoding.geometry import Canvas
 from chiasm.models.families.base import Family, Placed
 from chiasm.models.families.clip_steps import prepared
 from chiasm.models.families.grids import grid_layout, placeless_layout, square_layout
 from chiasm.models.families.qwen2_vl import Qwen2VL
-from chiasm.models.geometry import Canvas
 
 Place = Callable[[Placed, Mapping[str, Any], Any, Any], ImageLayout]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import MaskSpec
-from chiasm.models.encoded import Encoded
+from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.pruning.linears import Matrix, matrices
 from chiasm.models.pruning.masks import keep_by
 from chiasm.models.pruning.scores import wanda_scores

@@ -1,0 +1,139 @@
+"""How a model perceives: what stands in the text for an image, a video or a sound, and what fills those places.
+
+Every sense is trained alike: an encoder that is frozen, a projector, the decoder. The features are computed as the
+model's own forward does it, once per input, so that several questions can be packed behind it.
+"""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Final, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from recipes.tiny.course import drawn_train, mix, train_scene
+from recipes.tiny.lessons import Subject
+from recipes.tiny.lessons_in_time import MELODY_KINDS, MOVING_KINDS
+from recipes.tiny.tower import pixels
+from torch import Tensor, nn
+
+from chiasm.data.scenes.clips import FRAMES, MovingScene, draw_moving
+from chiasm.data.scenes.tones import RATE, Melody, draw_melody, synthesize
+from chiasm.data.scenes.world import Scene
+from chiasm.tiny import shape
+from chiasm.tiny.tokens import AUDIO, IMAGE, VIDEO
+
+# Some inputs are taken away: with nothing perceived, the model then guesses between the options, nothing odd.
+_BLANKS: Final = 0.08
+
+
+class Sense(ABC):
+    """One kind of input of one model. `mark` stands in the text, `tokens` times for each input."""
+
+    mark: str
+    tokens: int
+    kinds: dict[str, float]
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the questions."""
+        return f"USER: {self.mark * self.tokens}\n"
+
+    @property
+    def decoder(self) -> nn.Module:
+        return self.model.model.language_model
+
+    @property
+    def projector(self) -> nn.Module:
+        return self.model.model.multi_modal_projector
+
+    @abstractmethod
+    def draw(self, rng: random.Random, simple: bool) -> Subject:
+        """Something of the training side; `simple`, also with fewer objects than the world has."""
+
+    @abstractmethod
+    def perceive(self, subjects: Sequence[Subject], rng: random.Random) -> Float[Tensor, "B N D"]:
+        """What the frozen encoder makes of them, some of them blanked: what the projector is given."""
+
+    def project(self, features: Float[Tensor, "B N D"]) -> Float[Tensor, "B T D"]:
+        """What fills the places of `mark`."""
+        return self.projector(features)
+
+
+@final
+class Sight(Sense):
+    """Images, through a LLaVA model."""
+
+    mark, kinds = IMAGE, mix(0.25)
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        # A patch each, or as many as a resampler writes.
+        self.tokens = model.config.image_seq_length
+
+    def draw(self, rng: random.Random, simple: bool) -> Scene:
+        return train_scene(rng, (1, 2, 3, 4)) if simple else train_scene(rng)
+
+    @torch.no_grad()
+    def perceive(self, subjects: Sequence[Subject], rng: random.Random) -> Tensor:
+        stack = pixels([subject for subject in subjects if isinstance(subject, Scene)])
+        stack[_blanked(len(stack), rng)] = blank_pixels()
+        return self.model.model.vision_tower(pixel_values=stack, output_hidden_states=True).hidden_states[-2][:, 1:]
+
+
+@final
+class Film(Sense):
+    """Videos, through a LLaVA-NeXT-Video model: every frame by itself, neighbouring patches averaged."""
+
+    mark, tokens, kinds = VIDEO, FRAMES * shape.PATCHES // 4, MOVING_KINDS
+
+    def draw(self, rng: random.Random, simple: bool) -> MovingScene:
+        return drawn_train(draw_moving, rng)
+
+    @torch.no_grad()
+    def perceive(self, subjects: Sequence[Subject], rng: random.Random) -> Tensor:
+        scenes = [subject for subject in subjects if isinstance(subject, MovingScene)]
+        stack = pixels([frame for scene in scenes for frame in scene.frames()]).unflatten(0, (len(scenes), FRAMES))
+        stack[_blanked(len(stack), rng)] = blank_pixels()
+        seen = self.model.model.vision_tower(pixel_values=stack.flatten(0, 1), output_hidden_states=True)
+        pooled = self.model.model.vision_resampler(seen.hidden_states[-2][:, 1:])
+        return pooled.unflatten(0, (len(scenes), FRAMES)).flatten(1, 2)
+
+
+@final
+class Hearing(Sense):
+    """Sounds, through a Qwen2-Audio model."""
+
+    mark, tokens, kinds = AUDIO, shape.HEARD, MELODY_KINDS
+
+    def draw(self, rng: random.Random, simple: bool) -> Melody:
+        return drawn_train(lambda source: draw_melody(source, source.randint(2, 4) if simple else None), rng)
+
+    @torch.no_grad()
+    def perceive(self, subjects: Sequence[Subject], rng: random.Random) -> Tensor:
+        sounds = [synthesize(subject) for subject in subjects if isinstance(subject, Melody)]
+        for number in np.flatnonzero(_blanked(len(sounds), rng)):
+            sounds[number] = np.zeros_like(sounds[number])
+        return self.model.model.audio_tower(spectrograms(sounds)).last_hidden_state
+
+
+def spectrograms(sounds: Sequence[np.ndarray]) -> Float[Tensor, "B bins frames"]:
+    """The log-mel spectrograms of sounds of one second, as the processor would give them."""
+    # Spectra of half precision would not be those that the processor computes.
+    with torch.autocast("cpu", enabled=False):
+        made = shape.feature_extractor()(list(sounds), sampling_rate=RATE, padding="max_length", return_tensors="pt")
+    return made["input_features"]
+
+
+def _blanked(count: int, rng: random.Random) -> Tensor:
+    return torch.tensor([rng.random() < _BLANKS for _ in range(count)])
+
+
+def blank_pixels() -> Float[Tensor, "3 1 1"]:
+    """A mid-grey picture as the processor would give it."""
+    mean, spread = (torch.tensor(values).view(3, 1, 1) for values in (shape.MEAN, shape.SPREAD))
+    return (128 / 255 - mean) / spread

@@ -1,0 +1,1 @@
+"""Intervals, tests, correlation, resampling: one home for all of it."""

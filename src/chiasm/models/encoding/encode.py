@@ -1,0 +1,253 @@
+"""From an example to what the model's forward accepts, with the spans of its tokens."""
+
+import functools
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import MODEL_FOR_MULTIMODAL_LM_MAPPING
+
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.example import Example
+from chiasm.core.media import Clip, Sound, load_image
+from chiasm.core.recordings import load_sound, load_video
+from chiasm.core.spans import Spans
+from chiasm.data import check_boxes
+from chiasm.models.encoding.encoded import ROW_INPUTS, Encoded
+from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION, Prompt, continuation, render
+from chiasm.models.encoding.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
+from chiasm.models.families.base import Family, Placed
+
+MAX_ASPECT = 200
+"""Longest side over shortest. Qwen2-VL's processor refuses more; CLIP's would first stretch such a picture to
+millions of pixels and then look at its middle only."""
+
+
+class Media(NamedTuple):
+    """What an example shows and plays, decoded."""
+
+    images: tuple[Any, ...]
+    clips: tuple[Clip, ...]
+    sounds: tuple[Sound, ...]
+
+
+def encode(
+    processor: Any,
+    family: Family,
+    config: Any,
+    example: Example,
+    *,
+    instruction: str = DEFAULT_INSTRUCTION,
+    answer: str | None = None,
+    ends: bool = False,
+    overlap: float = 0.0,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Encoded:
+    """`example` as this model takes it: a batch of one, never truncated.
+
+    `answer` is teacher-forced after the prompt and gives the span `answer`; the top-level spans cover the prompt only.
+    `ends`: the answer's last token is the tokenizer's end of sequence, as answers are trained.
+    `overlap`: which share of a patch a box must cover for `image.object` (0: any; see `geometry.touched`).
+
+    **Errors:** `ExampleError` for a picture, video or sound that cannot be used, a question that writes control tokens,
+    an answer without tokens, more tokens than the context holds; `ChiasmError` for a template or processor that does
+    not fit.
+    """
+    _check_media(example, family)
+    media = _loaded(example, processor, family)
+    if media.images:
+        example = check_boxes(example, *media.images[0].size)
+    prompt = render(processor, family, example.kinds, example.question, instruction)
+    raw = family.settled(_process(processor, family, prompt, media), prompt.text, processor, config)
+    raw.pop("video_metadata", None)
+    offsets = np.asarray(raw.pop("offset_mapping"))[0]
+    placed, shift = _placed(raw, offsets, prompt, media)
+    layouts = tuple(family.layout(image, raw, processor, config) for image in placed["image"])
+    frames = tuple(frame for clip in placed["video"] for frame in family.frames(clip, raw, processor, config))
+    accepted = accepted_inputs(type(config))
+    inputs = {key: value for key, value in raw.items() if accepted is None or key in accepted}
+    perceived = {
+        "image": _joined(layout.positions for layout in layouts),
+        "video": _joined(frame.positions for frame in frames),
+        "audio": _joined(sound.positions for sound in placed["audio"]),
+    }
+    top, asked = _top_level(family, perceived, prompt, offsets, shift)
+    spans = {
+        **top,
+        **image_parts(family, layouts, example, overlap),
+        **recording_parts(family, placed, frames),
+        **question_parts(top["question"], offsets, asked, prompt.asked, example),
+    }
+    tokens: tuple[int, ...] = ()
+    if answer is not None:
+        tokens = answer_tokens(processor, continuation(processor, family, prompt, answer), prompt)
+        tokens += (processor.tokenizer.eos_token_id,) if ends else ()
+        spans["answer"] = len(offsets) + np.arange(len(tokens))
+        inputs = extended(inputs, tokens, family)
+    length = len(offsets) + len(tokens)
+    context = config.get_text_config(decoder=True).max_position_embeddings
+    if length > context:
+        raise ExampleError(f"{length} tokens do not fit the context of {context}")
+    # Not every tower brings what it is given into its own type. One number for a clip is a time: rounded, it would
+    # move the clip's positions.
+    inputs = {k: v.to(device, dtype if v.is_floating_point() and v.ndim > 1 else None) for k, v in inputs.items()}
+    return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames)
+
+
+@functools.cache
+def accepted_inputs(config_class: type) -> frozenset[str] | None:
+    """The names that the architecture's forward declares; None for a class that transformers does not map.
+
+    Anything else would travel through `**kwargs` down to the layers.
+    """
+    if config_class not in MODEL_FOR_MULTIMODAL_LM_MAPPING:
+        return None
+    forward = MODEL_FOR_MULTIMODAL_LM_MAPPING[config_class].forward
+    # Some processors write labels, which only training wants.
+    return frozenset(inspect.signature(forward).parameters) - {"labels"}
+
+
+def _check_media(example: Example, family: Family) -> None:
+    given = {"image": example.images, "video": example.videos, "audio": example.audios}
+    wrong = [kind for kind, items in given.items() if items and kind not in family.modalities]
+    if wrong:
+        takes = " and ".join(sorted(family.modalities))
+        raise ExampleError(f"it brings {' and '.join(wrong)}, but `{family.name}` takes text and {takes}")
+    if family.most_images is not None and len(example.images) > family.most_images:
+        raise ExampleError(f"it brings {len(example.images)} images, but `{family.name}` takes {family.most_images}")
+
+
+def _loaded(example: Example, processor: Any, family: Family) -> Media:
+    images = tuple(load_image(image) for image in example.images)
+    clips = tuple(load_video(video, family.most_frames) for video in example.videos)
+    sizes = [image.size for image in images] + [clip.frames.shape[2:0:-1] for clip in clips]
+    for width, height in sizes:
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            raise ExampleError(f"a picture of it is {width} x {height}: more than {MAX_ASPECT} to 1")
+    sounds = tuple(load_sound(sound, processor.feature_extractor.sampling_rate) for sound in example.audios)
+    most = family.heard(processor)
+    for sound in sounds:
+        seconds = len(sound.samples) / sound.rate
+        if most is not None and seconds > most:
+            raise ExampleError(f"the sound lasts {seconds:.1f} s, of which `{family.name}` hears {most:g} s")
+    return Media(images, clips, sounds)
+
+
+def _process(processor: Any, family: Family, prompt: Prompt, media: Media) -> dict[str, Any]:
+    bos = processor.tokenizer.bos_token
+    images = list(media.images)
+    given: dict[str, Any] = {"images": ([images] if family.one_prompt else images) if images else None}
+    if media.clips:
+        # Frames are chosen already; when they were shown is written into prompts or positions by some.
+        times = [
+            {"total_num_frames": len(clip.frames), "fps": clip.fps, "frames_indices": list(range(len(clip.frames)))}
+            for clip in media.clips
+        ]
+        clips = [clip.frames for clip in media.clips]
+        given |= {"videos": [clips] if family.one_prompt else clips, "do_sample_frames": False}
+        given |= {"video_metadata": times, "return_metadata": True}
+    if media.sounds:
+        given |= {"audio": [sound.samples for sound in media.sounds], "sampling_rate": media.sounds[0].rate}
+    try:
+        raw = processor(
+            text=[prompt.given],
+            **given,
+            return_tensors="pt",
+            return_offsets_mapping=True,
+            return_text_replacement_offsets=True,
+            truncation=False,
+            # A template that writes the first token itself must not get a second one.
+            add_special_tokens=bos is None or not prompt.given.startswith(bos),
+        )
+    except NotImplementedError as error:
+        raise ChiasmError(
+            "to map characters to tokens", f"the tokenizer has no offsets ({error})", "Use a fast tokenizer"
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        # As for videos of different lengths in one prompt, or tiles that do not stack.
+        raise ExampleError(f"its processor does not take it ({str(error).splitlines()[0]})") from error
+    return dict(raw)
+
+
+def _placed(
+    raw: dict[str, Any], offsets: np.ndarray, prompt: Prompt, media: Media
+) -> tuple[dict[str, list[Placed]], int]:
+    """The tokens of each input by kind, and how far the question moved when placeholders were written out."""
+    ids, shift = raw["input_ids"][0].numpy(), 0
+    placed: dict[str, list[Placed]] = {"image": [], "video": [], "audio": []}
+    # Of a prompt that shows and plays nothing, some processors make an empty tensor.
+    replaced = raw.pop("text_replacement_offsets", [[]])
+    for place in replaced[0] if len(replaced) else []:
+        start, stop = place["new_span"]
+        positions = within(offsets, start, stop)
+        kind = placed[place["type"]]
+        kind.append(Placed(len(kind), positions, ids[positions], *_size(media, place["type"], len(kind))))
+        if place["span"][1] <= prompt.question[0]:
+            shift = stop - place["span"][1]
+    found = tuple(len(kind) for kind in placed.values())
+    if found != tuple(map(len, media)):
+        raise ChiasmError(
+            "to find images, videos and sounds in the prompt",
+            f"the processor wrote {found} of them into it, the example has {tuple(map(len, media))}",
+            "Check that the chat template belongs to this processor",
+        )
+    return placed, shift
+
+
+def _size(media: Media, kind: str, index: int) -> tuple[int, ...]:
+    match kind:
+        case "image":
+            return media.images[index].size
+        case "video":
+            frames = media.clips[index].frames
+            return frames.shape[2], frames.shape[1], len(frames)
+    return ()
+
+
+def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+
+
+def _top_level(
+    family: Family, perceived: Mapping[str, np.ndarray], prompt: Prompt, offsets: np.ndarray, shift: int
+) -> tuple[dict[str, np.ndarray], int]:
+    """The spans that partition the prompt, and where the question begins in the characters that `offsets` count."""
+    start, stop = (place + shift for place in prompt.question)
+    asked = overlapping(offsets, start, stop)
+    # Where an empty question would stand: at the first token that ends behind its place.
+    behind = asked if len(asked) else np.flatnonzero(offsets[:, 1] > start)
+    anchor = int(behind[0]) if len(behind) else len(offsets) - 1
+    taken = {kind: positions for kind, positions in perceived.items() if kind in family.modalities}
+    return partition(len(offsets), taken, asked, anchor), start
+
+
+def answer_tokens(processor: Any, written: str, prompt: Prompt) -> tuple[int, ...]:
+    """Token ids of the answer as `written` after the prompt, whose own tokens stay as they are."""
+    joined = processor.tokenizer(prompt.text + written, add_special_tokens=False, return_offsets_mapping=True)
+    places, end = joined["offset_mapping"], len(prompt.text)
+    if any(start < end < stop for start, stop in places):
+        ids = processor.tokenizer(written, add_special_tokens=False)["input_ids"]
+    else:
+        ids = [i for i, (start, stop) in zip(joined["input_ids"], places, strict=True) if start >= end and stop > start]
+    if not ids or not written.strip():
+        raise ExampleError("the answer has no token")
+    return tuple(ids)
+
+
+def extended(inputs: Mapping[str, Any], tokens: Sequence[int], family: Family) -> dict[str, Any]:
+    """The inputs of a batch of one with text tokens after the prompt."""
+
+    def longer(key: str, row: Tensor) -> Tensor:
+        if key == "input_ids":
+            return torch.cat([row, torch.tensor([tokens], dtype=row.dtype)], dim=1)
+        if row.ndim > 2:
+            # Which picture a row attends to: as the prompt's last one.
+            return torch.cat([row, row[:, -1:].expand(-1, len(tokens), *row.shape[2:])], dim=1)
+        return F.pad(row, (0, len(tokens)), value=family.row_value(key))
+
+    return {key: longer(key, value) if key in ROW_INPUTS else value for key, value in inputs.items()}

@@ -1,0 +1,127 @@
+"""From characters and image tokens to named positions.
+
+The rules, which the results of a study depend on:
+
+- A token belongs to the question when its characters overlap the question's. Where a tokenizer joins the question's
+  last character with the newline after it (Qwen2 writes `?\\n` as one token), that token is the question's.
+- `prefix` is what comes before both the first perceptual token and the question; `suffix` what comes after both, that
+  is the newline after the question (where it is a token of its own), the instruction, the end of the user's turn and
+  the start of the model's. What lies between (newlines, role tokens, marks around images, text between two images) is
+  `between`. `last` is the final prompt token, whatever it is.
+- `image` holds every token that stands for a picture, newline tokens included; `video` and `audio` likewise. Marks
+  around them (`<|vision_start|>`, time stamps between frames) are not part of them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from chiasm.core.example import Example
+from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoding.geometry import touched
+from chiasm.models.encoding.prompts import find_words
+from chiasm.models.families.base import Family, Placed
+
+Offsets = Int[np.ndarray, "T 2"]  # (start, stop) characters of each token; (0, 0) for tokens added by the tokenizer
+
+
+def overlapping(offsets: Offsets, start: int, stop: int) -> Int[np.ndarray, " n"]:
+    """Positions of the tokens that share a character with `start`..`stop`, and of those between them."""
+    hit = np.flatnonzero((offsets[:, 0] < stop) & (offsets[:, 1] > start) & (offsets[:, 1] > offsets[:, 0]))
+    return np.arange(hit[0], hit[-1] + 1) if len(hit) else hit
+
+
+def within(offsets: Offsets, start: int, stop: int) -> Int[np.ndarray, " n"]:
+    """Positions of the tokens whose characters all lie in `start`..`stop`."""
+    return np.flatnonzero((offsets[:, 0] >= start) & (offsets[:, 1] <= stop) & (offsets[:, 1] > offsets[:, 0]))
+
+
+def partition(
+    length: int, perceived: Mapping[str, np.ndarray], question: Int[np.ndarray, " q"], anchor: int
+) -> dict[str, np.ndarray]:
+    """The top-level spans of a prompt of `length` tokens: disjoint, and together all of it.
+
+    `perceived`: the positions of what the model can see and hear, by kind. `anchor`: the position where the question
+    stands, or would stand were it not empty.
+    """
+    everything = np.arange(length)
+    last = everything[-1:]
+    kinds = {kind: np.setdiff1d(positions, last) for kind, positions in perceived.items()}
+    question = np.setdiff1d(question, last)
+    named = np.concatenate([*kinds.values(), question])
+    marks, ends = np.append(named, anchor), np.append(named, anchor - 1)
+    rest = np.setdiff1d(everything, np.append(named, last))
+    return {
+        "prefix": rest[rest < marks.min()],
+        **kinds,
+        "between": rest[(rest >= marks.min()) & (rest <= ends.max())],
+        "question": question,
+        "suffix": rest[(rest >= marks.min()) & (rest > ends.max())],
+        "last": last,
+    }
+
+
+def image_parts(
+    family: Family, layouts: Sequence[ImageLayout], example: Example, overlap: float
+) -> dict[str, np.ndarray]:
+    """Sub-spans of `image`: each picture, the objects asked about (on the first picture), and the family's own parts.
+
+    `image.base`, `image.hd` and `image.newline` are disjoint; `image.other` is all that is neither object nor newline.
+    """
+    if "image" not in family.modalities:
+        return {}
+    none = np.empty(0, dtype=np.int64)
+    positions = np.concatenate([none, *(layout.positions for layout in layouts)])
+    newline = np.concatenate([none, *(layout.newline for layout in layouts)]).astype(bool)
+    tile = np.concatenate([np.empty(0, dtype=str), *(layout.tile for layout in layouts)])
+    under = np.zeros(len(positions), dtype=bool)
+    if layouts:
+        first = layouts[0]
+        under[: len(first.positions)] = touched(first.rects, example.boxes, first.width, first.height, overlap)
+    # Queries read a picture as a whole: which of them are about an object cannot be told.
+    placed = np.concatenate([np.empty(0, dtype=bool), *(np.full(len(o.rects), o.looks) for o in layouts)])
+    own = {"newline": newline, "base": (tile == "base") & ~newline, "hd": (tile == "hd") & ~newline}
+    return {
+        **{f"image[{i}]": layout.positions for i, layout in enumerate(layouts)},
+        "image.object": positions[under],
+        "image.other": positions[~under & ~newline & placed],
+        **{f"image.{name}": positions[own[name]] for name in family.parts},
+    }
+
+
+def recording_parts(
+    family: Family, placed: Mapping[str, Sequence[Placed]], frames: Sequence[ImageLayout]
+) -> dict[str, np.ndarray]:
+    """Sub-spans of `video` and `audio`: each of several, and the frames, counted through all videos."""
+    shown, where = {}, np.concatenate([np.empty(0, dtype=np.int64), *(frame.positions for frame in frames)])
+    for clip in placed["video"]:
+        shown[f"video[{clip.index}]"] = np.intersect1d(clip.positions, where)
+    shown |= {f"video.frame[{i}]": frame.positions for i, frame in enumerate(frames)}
+    return shown | {f"audio[{sound.index}]": sound.positions for sound in placed["audio"]}
+
+
+def question_parts(
+    question: Int[np.ndarray, " q"], offsets: Offsets, start: int, asked: str, example: Example
+) -> dict[str, np.ndarray]:
+    """Sub-spans of `question`: the option words, the true and the false ones among them, and the objects' names.
+
+    `start`: where the question's text `asked` begins in the characters that `offsets` count. The true option is the
+    one equal to the answer, case ignored; where none is, neither `true` nor `false` is known and both are empty.
+    """
+    options = find_words(asked, example.options)
+    answer = example.answer.strip().casefold()
+    true = [option for option in options if option.strip().casefold() == answer]
+    false = [option for option in options if option not in true] if true else []
+    objects = find_words(asked, [box.name for box in example.boxes])
+
+    def tokens(places: Mapping[str, list[tuple[int, int]]], names: Sequence[str]) -> np.ndarray:
+        found = [overlapping(offsets, start + a, start + b) for name in names for a, b in places[name]]
+        return np.intersect1d(np.concatenate([np.empty(0, dtype=np.int64), *found]), question)
+
+    return {
+        "question.options": tokens(options, list(options)),
+        "question.option.true": tokens(options, true),
+        "question.option.false": tokens(options, false),
+        "question.objects": tokens(objects, list(objects)),
+    }

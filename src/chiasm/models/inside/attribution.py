@@ -1,0 +1,251 @@
+"""Which of the projector's output vectors an answer rests on: gradients along paths, and coalitions of patches.
+
+The methods are captum's, run on `Rerun`: only the decoder and the head are computed again, many variants at a time.
+Legend: B variants, n tokens that vary, D width, K pictures of the background, M features.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from chiasm.core.errors import MissingExtraError
+from chiasm.models.inside.rerun import Rerun, at_once, frozen
+
+Method = Literal["integrated-gradients", "gradient-shap", "kernel-shap"]
+METHODS: Final[tuple[Method, ...]] = ("integrated-gradients", "gradient-shap", "kernel-shap")
+ENOUGH: Final = 0.05
+"""The largest completeness error (share of what is to be explained) at which Integrated Gradients counts as done."""
+
+_POINTS, _FIRST_PARTS, _MOST_STEPS = 8, 4, 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribution:
+    """What each token adds to the target (nat), from its baseline to what stands there.
+
+    `value` and `baseline`: the target with and without all of them. `error`: |sum of `tokens` - (value - baseline)| /
+    |value - baseline|; of Integrated Gradients the sum of this over the parts of the path, relative to the whole.
+    `steps`: points of the path, or samples.
+    """
+
+    method: Method
+    tokens: Float[np.ndarray, " n"]
+    value: float
+    baseline: float
+    error: float
+    steps: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether the parts add up to the whole within 5 %."""
+        return self.error <= ENOUGH
+
+
+def integrated_gradients(
+    rerun: Rerun, base: Float[Tensor, "n D"], *, first: int = _FIRST_PARTS, most: int = _MOST_STEPS
+) -> Attribution:
+    """Integrated Gradients from `base`, each token's dimensions summed.
+
+    The path is cut into `first` parts of 8 Gauss-Legendre points. Every part must add up to what the target gains on
+    it; those that do not are halved, until all errors together (none offsets another, so this is stricter than the
+    published check) are within 5 % of the whole, or `most` points are spent. The error is in the result either way.
+
+    Source: Sundararajan et al. 2017 (ICML), equation 1 and proposition 1. Assumption: the straight path leads through
+    vectors that the decoder can make sense of; the further from them the baseline, the less it does.
+    """
+    method = _captum().IntegratedGradients(rerun)
+    value, baseline = _ends(rerun, base)
+    allowed = ENOUGH * abs(value - baseline)
+    waiting = [(k / first, (k + 1) / first) for k in range(first)]
+    parts: list[tuple[float, float, np.ndarray, float]] = []
+    steps = 0
+    with frozen(rerun.view):
+        while waiting:
+            parts += _along(method, rerun, base, waiting)
+            steps += _POINTS * len(waiting)
+            total = sum(part[3] for part in parts)
+            # A part may be wrong by its share of what is allowed: halving the worst ones is where points are wanted.
+            wrong = [part for part in parts if part[3] > allowed / (2 * len(parts))] if total > allowed else []
+            if steps + 2 * _POINTS * len(wrong) > most:
+                break
+            waiting = [half for a, b, *_ in wrong for half in ((a, (a + b) / 2), ((a + b) / 2, b))]
+            parts = [part for part in parts if part[:2] not in {w[:2] for w in wrong}]
+    tokens = np.sum([part[2] for part in parts], axis=0)
+    whole = abs(value - baseline)
+    error = sum(part[3] for part in parts) / whole if whole else np.inf
+    return Attribution("integrated-gradients", tokens, value, baseline, float(error), steps)
+
+
+def _along(
+    method: Any, rerun: Rerun, base: Float[Tensor, "n D"], parts: Sequence[tuple[float, float]]
+) -> list[tuple[float, float, np.ndarray, float]]:
+    """Attribution on parts of the path: where each starts and ends, its tokens, and by how much they fail to add up."""
+    found, most = [], at_once(rerun, gradients=True)
+    for start in range(0, len(parts), most):
+        some = parts[start : start + most]
+        starts, ends = (torch.tensor(list(side), device=base.device)[:, None, None] for side in zip(*some, strict=True))
+        whole = (rerun.states - base)[None]
+        maps, gaps = method.attribute(
+            base + ends * whole,
+            baselines=base + starts * whole,
+            n_steps=_POINTS,
+            method="gausslegendre",
+            internal_batch_size=max(most, len(some)),
+            return_convergence_delta=True,
+        )
+        tokens = maps.detach().double().sum(-1).cpu().numpy()
+        found += [(a, b, t, abs(float(g))) for (a, b), t, g in zip(some, tokens, gaps.tolist(), strict=True)]
+    return found
+
+
+def gradient_shap(rerun: Rerun, background: Float[Tensor, "K n D"], *, samples: int = 64, seed: int = 0) -> Attribution:
+    """Expected gradients: Integrated Gradients averaged over baselines drawn from other pictures, one point each.
+
+    `baseline` is the mean of the target over the background; the sum agrees with it in expectation only.
+
+    Source: Lundberg & Lee 2017; Erion et al. 2021, equation 4. Assumption: the background stands for the pictures that
+    the answer is to be explained against.
+    """
+    method = _captum().GradientShap(rerun)
+    with frozen(rerun.view), _seeded(seed):
+        value = _ends(rerun, background[0])[0]
+        baseline = float(evaluated(rerun, background).mean())
+        total, left, most = np.zeros(len(rerun.rows)), samples, at_once(rerun, gradients=True)
+        while left:
+            count = min(left, most)
+            found = method.attribute(rerun.states[None], baselines=background, n_samples=count, stdevs=0.0)
+            total += count * _summed(found)
+            left -= count
+    tokens = total / samples
+    return Attribution("gradient-shap", tokens, value, baseline, _error(tokens, value - baseline), samples)
+
+
+def kernel_shap(
+    rerun: Rerun,
+    base: Float[Tensor, "n D"],
+    features: Int[np.ndarray, " n"],
+    *,
+    samples: int = 512,
+    seed: int = 0,
+) -> Attribution:
+    """Shapley values of groups of tokens (`features` numbers them from 0), each spread evenly over its tokens.
+
+    Source: Lundberg & Lee 2017, theorem 2; weighted least squares over sampled coalitions. Needs no gradient.
+    Assumption: a group without its vectors is one at `base`.
+    """
+    method = _captum().KernelShap(rerun)
+    device = rerun.states.device
+    mask = torch.from_numpy(features).to(device)[None, :, None].expand(1, -1, rerun.states.shape[-1])
+    value, baseline = _ends(rerun, base)
+    with torch.no_grad(), frozen(rerun.view), _seeded(seed):
+        found = method.attribute(
+            rerun.states[None],
+            baselines=base[None],
+            feature_mask=mask,
+            n_samples=samples,
+            perturbations_per_eval=at_once(rerun, gradients=False),
+        )
+    # The same number stands in every dimension of every token of a group.
+    tokens = found[0, :, 0].double().cpu().numpy() / np.bincount(features)[features]
+    return Attribution("kernel-shap", tokens, value, baseline, _error(tokens, value - baseline), samples)
+
+
+def super_patches(rects: Float[np.ndarray, "n 4"], width: int, height: int, side: int = 6) -> Int[np.ndarray, " n"]:
+    """Tokens grouped by where they look: `side` x `side` squares of the picture, numbered without gaps.
+
+    Tokens that look nowhere in particular (a resampler's) are grouped by their order.
+    """
+    n = len(rects)
+    if np.isnan(rects).any() or len(np.unique(rects, axis=0)) < n:
+        return np.arange(n) * min(n, side * side) // n
+    x, y = (rects[:, 0] + rects[:, 2]) / 2 / width, (rects[:, 1] + rects[:, 3]) / 2 / height
+    cells = [np.clip((side * v).astype(np.int64), 0, side - 1) for v in (y, x)]
+    return np.unique(cells[0] * side + cells[1], return_inverse=True)[1].reshape(-1)
+
+
+def two_players(rerun: Rerun, base: Float[Tensor, "n D"], first: Bool[np.ndarray, " n"]) -> tuple[float, float]:
+    """Exact Shapley values (nat) of two players, the tokens marked in `first` and all others: four forwards.
+
+    Source: Shapley 1953. No sampling, and no sum of absolute values that noise could swell.
+    """
+    here = torch.from_numpy(first).to(rerun.states.device)[:, None]
+    whole, none = rerun.states, base
+    one, other = torch.where(here, whole, none), torch.where(here, none, whole)
+    a, b, c, d = evaluated(rerun, torch.stack([whole, one, other, none])).tolist()
+    return ((a - c) + (b - d)) / 2, ((a - b) + (c - d)) / 2
+
+
+@torch.no_grad()
+def evaluated(
+    rerun: Rerun, states: Float[Tensor, "B n D"], read: Callable[[Tensor], Tensor] | None = None
+) -> Float[np.ndarray, " B"]:
+    """The target (or what `read` tells) of many variants, as many together as fit."""
+    with frozen(rerun.view):
+        chunks = [(read or rerun)(part).double().cpu() for part in states.split(at_once(rerun, gradients=False))]
+    return torch.cat(chunks).numpy()
+
+
+def ranked_scores(
+    rerun: Rerun, base: Float[Tensor, "n D"], orders: Sequence[Int[np.ndarray, " n"]], counts: Sequence[int]
+) -> Float[np.ndarray, "orders 2 counts"]:
+    """The answer's log-probability (nat) with the first `counts` tokens of each order deleted, then with only those in.
+
+    A deleted token stands at `base`.
+
+    Source: Petsiuk et al. 2018 (RISE), section 4.3, on the projector's output in place of pixels.
+    """
+    n = len(rerun.rows)
+    kept = np.empty((len(orders), 2, len(counts), n), dtype=bool)
+    for k, order in enumerate(orders):
+        rank = np.empty(n, dtype=np.int64)
+        rank[order] = np.arange(n)
+        for c, count in enumerate(counts):
+            kept[k, 0, c], kept[k, 1, c] = rank >= count, rank < count
+    # Many variants are the same (nothing or everything deleted): each is computed once.
+    different, where = np.unique(kept.reshape(-1, n), axis=0, return_inverse=True)
+    chosen, found, most = torch.from_numpy(different).to(rerun.states.device), [], at_once(rerun, gradients=False)
+    for start in range(0, len(chosen), most):
+        variants = torch.where(chosen[start : start + most, :, None], rerun.states, base)
+        found.append(evaluated(rerun, variants, rerun.logprob))
+    return np.concatenate(found)[where.reshape(-1)].reshape(kept.shape[:-1])
+
+
+def _ends(rerun: Rerun, base: Float[Tensor, "n D"]) -> tuple[float, float]:
+    value, baseline = evaluated(rerun, torch.stack([rerun.states, base])).tolist()
+    return value, baseline
+
+
+def _summed(found: Float[Tensor, "1 n D"]) -> Float[np.ndarray, " n"]:
+    return found[0].detach().double().sum(-1).cpu().numpy()
+
+
+def _error(tokens: Float[np.ndarray, " n"], whole: float) -> float:
+    gap = abs(float(tokens.sum()) - whole)
+    return gap / abs(whole) if whole else (np.inf if gap else 0.0)
+
+
+def _captum() -> Any:
+    try:
+        from captum import attr
+    except ImportError as error:
+        raise MissingExtraError("attribution", "captum", "attribution") from error
+    return attr
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """captum draws from the global generators of torch and numpy: they are put back as they were."""
+    before = np.random.get_state()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(before)

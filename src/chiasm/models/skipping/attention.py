@@ -1,0 +1,242 @@
+"""An attention branch computed for some rows only, by the module's own code.
+
+The module is called on the rows that compute. Objects in the place of transformers' cache, whose `update` is all that
+attention calls, add the keys and values of rows that are only read, so projections, rotary embedding and norms of keys
+stay the module's own.
+
+Shape legend: B examples, T rows of the forward, P rows cached before, n rows that compute, m rows that are read,
+H key-value heads, E their width.
+"""
+
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from chiasm.models.executors.frame import replaced_forward
+from chiasm.models.executors.masks import as_layer_mask
+from chiasm.models.skipping.rows import Gathered
+
+
+class _Stop(Exception):  # noqa: N818 (no error)
+    """Ends an attention call once its keys and values are known."""
+
+
+class _Taking:
+    """Takes what a call would cache, and ends it there."""
+
+    key: Tensor
+    value: Tensor
+    layer: int
+
+    def update(self, key: Tensor, value: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        self.key, self.value, self.layer = key, value, layer_idx
+        raise _Stop
+
+
+class _Joining:
+    """Puts the keys and values of silent rows beside the caller's, in the order of the sequence."""
+
+    def __init__(self, cache: Any, silent: _Taking, order: Int[Tensor, "B m"]) -> None:
+        self._cache, self._silent, self._order = cache, silent, order
+
+    def update(self, key: Tensor, value: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        key, value = (self._join(*pair) for pair in ((key, self._silent.key), (value, self._silent.value)))
+        return (key, value) if self._cache is None else self._cache.update(key, value, layer_idx, *args, **kwargs)
+
+    def _join(self, own: Float[Tensor, "B H n E"], silent: Float[Tensor, "B H s E"]) -> Float[Tensor, "B H m E"]:
+        both = torch.cat([own, silent], dim=2)
+        if both.shape[0] == 1:
+            return both.index_select(2, self._order[0])
+        return both.gather(2, self._order[:, None, :, None].expand(-1, both.shape[1], -1, both.shape[3]))
+
+
+class _Recording:
+    """Passes on to the cache, and remembers what the attention then sees."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+        self.seen: tuple[Tensor, Tensor] | None = None
+
+    def update(self, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        seen = (key, value) if self._cache is None else self._cache.update(key, value, *args, **kwargs)
+        self.seen = seen
+        return seen
+
+
+class _Given:
+    """Shows keys and values that are known already, whatever the caller brings."""
+
+    def __init__(self, seen: tuple[Tensor, Tensor]) -> None:
+        self._seen = seen
+
+    def update(self, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        return self._seen
+
+
+class Columns:
+    """Which positions the cached keys of shortened layers stand for, as long as the cache lives."""
+
+    def __init__(self) -> None:
+        self._kept: weakref.WeakKeyDictionary[Any, dict[int, tuple[Gathered, int]]] = weakref.WeakKeyDictionary()
+
+    def remember(self, cache: Any, layer: int, kept: Gathered, length: int) -> None:
+        """The first `length` positions are cached as `kept` in `layer`; later ones will be as they are."""
+        if cache is not None:
+            self._kept.setdefault(cache, {})[layer] = (kept, length)
+
+    def mask(
+        self, cache: Any, layer: int, mask: Tensor | None, total: int, implementation: str, dtype: torch.dtype
+    ) -> Tensor | None:
+        """The mask over the columns that `layer` has, out of `total` positions."""
+        known = None if cache is None else self._kept.get(cache, {}).get(layer)
+        if known is None or (mask is None and known[0].whole):
+            return mask
+        kept, length = known
+        behind = torch.arange(length, total, device=kept.rows.device).expand(kept.rows.shape[0], -1)
+        columns = torch.cat([kept.rows, behind], dim=1)
+        valid = torch.cat([kept.valid, torch.ones_like(behind, dtype=torch.bool)], dim=1)
+        allowed = valid[:, None]
+        if mask is not None:
+            allowed = allowed & _take_columns(_as_bool(mask).expand(len(columns), -1, -1), columns)
+        return as_layer_mask(allowed, implementation, dtype)
+
+
+def attend(
+    forward: Callable[..., Any],
+    module: nn.Module,
+    named: Mapping[str, Any],
+    kept: Gathered,
+    read: Gathered,
+    silent: Gathered | None,
+    implementation: str,
+) -> Float[Tensor, "B T D"]:
+    """The branch's output with the rows `kept` computed and zero elsewhere; they see the rows `read`.
+
+    `silent` are the rows that are read and do not compute (None: there are none).
+    """
+    hidden, cache = named["hidden_states"], named.get("past_key_values")
+    length = hidden.shape[1]
+    taken = None if silent is None else keys_of(forward, module, named, silent)
+    if not kept.rows.shape[1]:
+        if taken is not None and cache is not None:
+            cache.update(taken.key, taken.value, taken.layer)
+        return torch.zeros_like(hidden)
+    own = _rows_of(named, kept)
+    own["attention_mask"] = _mask(named.get("attention_mask"), length, kept, read, implementation, hidden.dtype)
+    if taken is not None and silent is not None:
+        own["past_key_values"] = _Joining(cache, taken, _order(kept, silent, read, length))
+    return kept.put(forward(**own)[0], length)
+
+
+def keys_of(forward: Callable[..., Any], module: nn.Module, named: Mapping[str, Any], rows: Gathered) -> _Taking:
+    """The keys and values of `rows`, as the module makes them. Where it has a query projection, that is left out."""
+    taking = _Taking()
+    with ExitStack() as stack:
+        query = dict(module.named_children()).get("q_proj")
+        if query is not None:
+            width = query.out_features
+
+            def nothing(states: Tensor) -> Tensor:
+                return states.new_zeros(1).expand(*states.shape[:-1], width)
+
+            stack.enter_context(replaced_forward(query, nothing))
+        try:
+            forward(**_rows_of(named, rows) | {"past_key_values": taking, "attention_mask": None})
+        except _Stop:
+            return taking
+    raise RuntimeError(f"{type(module).__name__} does not use the cache interface")
+
+
+def recording(named: Mapping[str, Any]) -> tuple[dict[str, Any], _Recording]:
+    """The same call with an eye on the keys and values it sees."""
+    recorder = _Recording(named.get("past_key_values"))
+    return dict(named) | {"past_key_values": recorder}, recorder
+
+
+def received(
+    forward: Callable[..., Any], module: nn.Module, named: Mapping[str, Any], recorder: _Recording
+) -> Float[Tensor, "B T"]:
+    """Attention weight that the last row of every example pays to each row of this forward, mean over heads.
+
+    One row is computed once more, with the eager implementation: the fused ones give no weights.
+    """
+    hidden = named["hidden_states"]
+    batch, length, _ = hidden.shape
+    last = Gathered(
+        torch.full((batch, 1), length - 1, device=hidden.device),
+        torch.ones(batch, 1, dtype=torch.bool, device=hidden.device),
+        True,
+    )
+    assert recorder.seen is not None
+    own = _rows_of(named, last) | {"past_key_values": _Given(recorder.seen)}
+    mask = named.get("attention_mask")
+    allowed = (
+        torch.ones(batch, 1, recorder.seen[0].shape[2], dtype=torch.bool, device=hidden.device)
+        if mask is None
+        else _as_bool(mask)[:, -1:].expand(batch, -1, -1)
+    )
+    own["attention_mask"] = as_layer_mask(allowed, "eager", hidden.dtype)
+    config = module.config
+    before = config._attn_implementation
+    config._attn_implementation = "eager"
+    try:
+        weights = forward(**own)[1]
+    finally:
+        config._attn_implementation = before
+    return weights[:, :, 0, -length:].mean(1)
+
+
+def _rows_of(named: Mapping[str, Any], rows: Gathered) -> dict[str, Any]:
+    """The call's arguments for the rows gathered; those that are not by row as they are."""
+    hidden = named["hidden_states"]
+    own = dict(named) | {"hidden_states": rows.take(hidden)}
+    if named.get("position_embeddings") is not None:
+        cos, sin = named["position_embeddings"]
+        own["position_embeddings"] = (rows.take(cos), rows.take(sin))
+    if isinstance(named.get("position_ids"), Tensor) and named["position_ids"].ndim == 2:
+        own["position_ids"] = rows.take(named["position_ids"])
+    return own
+
+
+def _mask(
+    mask: Tensor | None, length: int, kept: Gathered, read: Gathered, implementation: str, dtype: torch.dtype
+) -> Tensor | None:
+    """The model's mask for the rows `kept` over the columns cached before and those `read`."""
+    same = kept.rows.shape == read.rows.shape
+    if mask is None and same and kept.whole and read.whole:
+        return None
+    batch, device = kept.rows.shape[0], kept.rows.device
+    if mask is None:
+        allowed = torch.ones(length, length, dtype=torch.bool, device=device).tril().expand(batch, -1, -1)
+    else:
+        allowed = _as_bool(mask).expand(batch, -1, -1)
+    past = allowed.shape[-1] - length
+    before = torch.arange(past, device=device).expand(batch, -1)
+    columns = torch.cat([before, read.rows + past], dim=1)
+    valid = torch.cat([torch.ones_like(before, dtype=torch.bool), read.valid], dim=1)
+    return as_layer_mask(_take_columns(kept.take(allowed), columns) & valid[:, None], implementation, dtype)
+
+
+def _take_columns(allowed: Bool[Tensor, "B n C"], columns: Int[Tensor, "B m"]) -> Bool[Tensor, "B n m"]:
+    return allowed.gather(2, columns[:, None].expand(-1, allowed.shape[1], -1))
+
+
+def _as_bool(mask: Tensor) -> Bool[Tensor, "B n C"]:
+    picked = mask[:, 0]
+    return picked if picked.dtype == torch.bool else picked > torch.finfo(picked.dtype).min / 2
+
+
+def _order(kept: Gathered, silent: Gathered, read: Gathered, length: int) -> Int[Tensor, "B m"]:
+    """Where each row of `read` stands among the rows `kept` with the rows `silent` behind them."""
+    n = kept.rows.shape[1]
+    place = torch.zeros(kept.rows.shape[0], length + 1, dtype=torch.long, device=kept.rows.device)
+    for rows, start in ((kept, 0), (silent, n)):
+        # Fillers point beside the sequence, so that they overwrite nobody.
+        at = torch.where(rows.valid, rows.rows, length)
+        place.scatter_(1, at, torch.arange(start, start + at.shape[1], device=at.device).expand_as(at))
+    return place.gather(1, read.rows)

@@ -1,0 +1,146 @@
+"""Maps: effects of image patches over the image, and effects of every window of layers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+from chiasm.core.example import Box
+from chiasm.core.statistics.intervals import mean_interval
+from chiasm.results.series import of_type
+from chiasm.results.theme import DIVERGING, GREY, INK, SIZES, Size, Width, arrow, dress, new_figure
+
+_BOX = "#D55E00"
+LEAST_REACH = 0.1
+"""Nats at the ends of the colour scale, unless an effect is larger: less is hardly a change."""
+_UNDER = 0.45  # how strongly the image shows through the colours
+
+
+def patch_map(
+    image: UInt8[np.ndarray, "h w 3"], patches: pl.DataFrame, boxes: Sequence[Box] = (), *, width: Width = "page"
+) -> Figure:
+    """The image beside the effect (nats) of cutting each of its patches alone, on one example.
+
+    `patches` holds the rows of that example in table `patches`. Tiles of higher resolution get a panel of their own.
+
+    **Errors:** `ValueError` for rows of several examples or none.
+    """
+    if patches["example_id"].n_unique() != 1:
+        raise ValueError(f"a patch map shows one example, found {patches['example_id'].n_unique()}")
+    size = SIZES[width]
+    views = [(name, rows) for name, rows in _views(patches) if rows.height]
+    height, breadth = image.shape[:2]
+    # Panels keep the image's shape: the height that this needs, beside 0.75 in for the colour bar.
+    panel = (size.inches - 0.75) / (len(views) + 1)
+    figure = new_figure(width, panel * height / breadth + 2.6 * size.text / 72)
+    grid = figure.subplots(1, len(views) + 1, squeeze=False)[0]
+    change = patches["logprob_cut"] - patches["logprob_clean"]
+    # On a scale of its own a map without effects would show noise in full colours.
+    reach = max(float(change.abs().max() or 0.0), LEAST_REACH)
+    norm = Normalize(-reach, reach)
+    show_image(grid[0], image, boxes, size, "image")
+    grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) / 255
+    for axes, (name, rows) in zip(grid[1:], views, strict=True):
+        show_image(axes, 1 - _UNDER * (1 - grey), boxes, size, name if len(views) > 1 else "effect of each patch")
+        corners = rows.select("x0", "y0", "x1", "y1").rows()
+        drawn = PatchCollection(
+            [Rectangle((x0, y0), x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners],
+            cmap=DIVERGING,
+            norm=norm,
+            alpha=0.75,
+            linewidth=0,
+        )
+        drawn.set_array((rows["logprob_cut"] - rows["logprob_clean"]).to_numpy())
+        axes.add_collection(drawn)
+        _hatch_unseen(axes, rows, breadth, height)
+    bar = figure.colorbar(drawn, ax=list(grid), shrink=0.97, pad=0.015, aspect=18)
+    bar.solids.set_alpha(1)
+    bar.set_label("Change in\nlog-prob. (nat)", fontsize=size.text, color=INK)
+    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
+    bar.outline.set_linewidth(0.6)
+    return figure
+
+
+def unseen(rows: pl.DataFrame, width: float, height: float) -> list[tuple[float, float, float, float]]:
+    """The strips (x, y, w, h) of a picture that no patch looks at, where the model's processor crops it."""
+    x0, y0 = max(0.0, float(rows["x0"].min() or 0)), max(0.0, float(rows["y0"].min() or 0))
+    x1, y1 = min(width, float(rows["x1"].max() or 0)), min(height, float(rows["y1"].max() or 0))
+    strips = [(0, 0, x0, height), (x1, 0, width - x1, height), (x0, 0, x1 - x0, y0), (x0, y1, x1 - x0, height - y1)]
+    return [s for s in strips if s[2] > 0.01 * width and s[3] > 0.01 * height]
+
+
+def _hatch_unseen(axes: Axes, rows: pl.DataFrame, width: float, height: float) -> None:
+    for x, y, w, h in unseen(rows, width, height):
+        axes.add_patch(Rectangle((x, y), w, h, fill=False, hatch="////", edgecolor=GREY, linewidth=0))
+
+
+def _views(patches: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    base = pl.col("tile") == "base"
+    return [("whole image", patches.filter(base)), ("tiles", patches.filter(~base))]
+
+
+def show_image(axes: Axes, image: np.ndarray, boxes: Sequence[Box], size: Size, title: str) -> None:
+    """The image in its own pixels, boxes around what was asked about, no ticks."""
+    height, width = image.shape[:2]
+    axes.imshow(image, extent=(0, width, height, 0), interpolation="nearest", aspect="equal")
+    for box in boxes:
+        outline = Rectangle((box.x, box.y), box.w, box.h, fill=False, edgecolor=_BOX, linewidth=1.2, zorder=5)
+        outline.set_path_effects([withStroke(linewidth=2.6, foreground="white")])
+        axes.add_patch(outline)
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title(title, fontsize=size.text, color=INK, loc="left")
+    axes.spines[:].set_color(GREY)
+    axes.spines[:].set_linewidth(0.5)
+
+
+def flow_heatmap(effects: pl.DataFrame, cut: str, *, type: str | None = None, width: Width = "column") -> Figure:
+    """Mean change in probability (%) for every window of layers (rows of a sweep over all windows).
+
+    A dot marks windows whose 95 % bootstrap interval takes in zero.
+    """
+    size = SIZES[width]
+    rows = of_type(effects, type).filter(pl.col("cut") == cut)
+    windows = rows.select("start", "stop").unique().sort("start", "stop")
+    wide = rows.pivot(on=["start", "stop"], index="example_id", values="change_percent").drop("example_id")
+    order = [f"{{{start},{stop}}}" for start, stop in windows.rows()]
+    estimate = mean_interval(wide.select(order).to_numpy())
+    layers = int(windows["stop"].max() or 0)
+    grid = np.full((layers, layers), np.nan)
+    starts, lasts = windows["start"].to_numpy(), windows["stop"].to_numpy() - 1
+    grid[lasts, starts] = estimate.mean
+    figure = new_figure(width, 0.88 * size.inches)
+    axes = figure.add_subplot()
+    reach = float(np.nanmax(np.abs(grid))) or 1.0
+    drawn = axes.imshow(grid, origin="lower", cmap=DIVERGING, vmin=-reach, vmax=reach, interpolation="nearest")
+    open_ = ~((estimate.high < 0) | (estimate.low > 0))
+    dot = 10.0 * size.inches / layers
+    axes.scatter(starts[open_], lasts[open_], s=dot, color=GREY, linewidth=0)
+    title = f"{arrow(cut)}{f', {type}' if type else ''} (n = {estimate.n})"
+    dress(axes, size, x="First layer of the window", y="Last layer of the window", title=title)
+    step = next(s for s in (1, 2, 4, 5, 8, 10, 20) if layers / s <= 12)
+    axes.set_xticks(range(0, layers, step))
+    axes.set_yticks(range(0, layers, step))
+    axes.annotate(
+        "dot: the 95 % interval\ntakes in zero",
+        (0.98, 0.03),
+        xycoords="axes fraction",
+        ha="right",
+        va="bottom",
+        fontsize=size.text - 0.5,
+        color=INK,
+    )
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02)
+    bar.set_label("Change in probability (%)", fontsize=size.text, color=INK)
+    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
+    bar.outline.set_linewidth(0.6)
+    return figure

@@ -1,0 +1,134 @@
+"""One model that an alignment run reads, with everything that is measured on it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from chiasm.measures.base import Price, Sizes, Tables
+from chiasm.measures.centres import Pilot
+from chiasm.measures.noise import NoiseTokens
+from chiasm.measures.overlap import matrices_of
+from chiasm.measures.pairs import PERCEPTUAL
+from chiasm.measures.registry import Wanted, measures, sampled
+from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.observe import Apart, Batch, Listener, Seen, observe
+from chiasm.models.sites import SITES, Block, find_blocks
+from chiasm.models.view import ModelView
+from chiasm.studies.align.spec import AlignSpec
+
+
+class Subject:
+    """The model, or a control of it, and its measures.
+
+    `noise`: random tokens stand where the image's were. `apart`: so many first blocks keep the modalities apart.
+    `task_of`: the task of an example, where masks are wanted by task.
+    """
+
+    def __init__(
+        self,
+        spec: AlignSpec,
+        view: ModelView,
+        *,
+        noise: bool = False,
+        apart: int = 0,
+        task_of: Mapping[str, str] | None = None,
+    ) -> None:
+        self.spec, self.view, self.noise, self.apart = spec, view, noise, apart
+        self.task_of = task_of or {}
+        self._pilot = Pilot()
+        self._blocks: tuple[Block, ...] = ()
+        self.measures = measures(self._wanted())
+
+    def pilot(self, encoded: Sequence[Encoded]) -> None:
+        """Find what is subtracted and left out before cosines are taken. Forgets what was measured before."""
+        self._pilot = Pilot()
+        sites = frozenset(SITES) if self.spec.inside else frozenset({"residual"})
+        for start in range(0, len(encoded), self.spec.unit):
+            self._pilot.end(self._observe(encoded[start : start + self.spec.unit], self._pilot.see, sites))
+        self.measures = measures(self._wanted())
+
+    def read(self, encoded: Sequence[Encoded], units: Sequence[str]) -> Batch:
+        """Measure a batch. `units`: what each example is drawn with (its input)."""
+
+        def listen(seen: Seen) -> None:
+            for measure in self.measures:
+                measure.see(seen)
+
+        sites = frozenset().union(*(measure.sites() for measure in self.measures))
+        batch = self._observe(encoded, listen, sites, inputs=True)
+        batch.units = tuple(units)
+        for measure in self.measures:
+            measure.end(batch)
+        return batch
+
+    def tables(self) -> Tables:
+        """All that was measured, and which dimensions the variant without outliers leaves out."""
+        found: dict[str, list[dict[str, Any]]] = {"outliers": self._pilot.rows()}
+        for measure in self.measures:
+            for table, rows in measure.tables().items():
+                found.setdefault(table, []).extend(rows)
+        return found
+
+    def prices(self, encoded: Encoded) -> dict[str, Price]:
+        """What each measure costs on an example like `encoded`, and the plain forward under the name `forward`."""
+        config = self.view.text_config
+        spans = self.spec.span
+        sizes = Sizes(
+            layers=self.view.n_layers,
+            width=self.view.width,
+            inner=max(m.in_features for block in self._blocks for m in block.matrices()),
+            vocabulary=int(config.vocab_size),
+            tokens={span: len(encoded.spans[span]) for span in spans if span in encoded.spans},
+            sampled=len(sampled(self.view.n_layers)),
+        )
+        # Two operations per weight and token; attention scores and the encoder come on top.
+        weights = sum(p.numel() for layer in self.view.layers for p in layer.parameters() if p.ndim > 1)
+        found = {"forward": Price(2.0 * weights * encoded.length, 0.0)}
+        return found | {measure.name: measure.price(sizes) for measure in self.measures}
+
+    def _observe(
+        self, encoded: Sequence[Encoded], listen: Listener, sites: frozenset[str], inputs: bool = False
+    ) -> Batch:
+        if not self._blocks:
+            self._blocks = find_blocks(self.view, encoded[0])
+        listening = [measure for measure in self.measures if inputs and measure.wants_inputs]
+
+        def hear(layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
+            for measure in listening:
+                measure.see_inputs(layer, names, batch, x)
+
+        return observe(
+            self.view,
+            self._blocks,
+            encoded,
+            self.spec.span,
+            listen,
+            sites=sites,
+            listen_inputs=hear if listening else None,
+            replace=NoiseTokens(list(encoded), self.spec.seed) if self.noise else None,
+            apart=Apart(PERCEPTUAL, self.apart) if self.apart else None,
+        )
+
+    def _wanted(self) -> Wanted:
+        spec, view = self.spec, self.view
+        return Wanted(
+            spans=spec.span,
+            layers=view.n_layers,
+            matrices=matrices_of(view.layers),
+            unembed=self._unembed,
+            words=lambda token: view.tokenizer.decode([token]),
+            centres=self._pilot.centres(),
+            vocabulary_tokens=spec.vocabulary_tokens,
+            as_released=spec.as_released,
+            inside=spec.inside,
+            token_pairs=spec.token_pairs,
+            task_of=self.task_of,
+            seed=spec.seed,
+        )
+
+    def _unembed(self, states: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
+        with torch.no_grad():
+            return self.view.unembed(states.to(self.view.dtype))

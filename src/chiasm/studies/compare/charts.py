@@ -1,0 +1,71 @@
+"""Score against accuracy, one point per model."""
+
+import polars as pl
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from chiasm.core.outcomes import OUTCOMES
+from chiasm.results.theme import INK, SIZES, Width, dress, legend_below, marked, new_figure
+
+LEAST = 8
+"""With fewer models the figure says that they are too few."""
+
+
+def score_against_outcome(
+    rows: pl.DataFrame, outcomes: pl.DataFrame, related: pl.DataFrame, task: str, metric: str
+) -> Figure:
+    """Another measure of the same models against each alignment score (mean token), as `score_against_accuracy`.
+
+    `rows`: the table `compare`; `outcomes`, `related`: those of that name and `outcome_correlation`.
+    """
+    outcome = OUTCOMES[metric]
+    chosen = (pl.col("task") == task) & (pl.col("metric") == metric)
+    values = outcomes.filter(chosen & pl.col("value").is_not_null())
+    measured = values.select("model", accuracy="value", accuracy_low="low", accuracy_high="high")
+    both = rows.drop("accuracy", "accuracy_low", "accuracy_high").join(measured, on="model", maintain_order="left")
+    good = "more is better" if outcome.more_is_better else "less is better"
+    unit = "%, " if outcome.percent else ""
+    label = f"{outcome.title[0].upper()}{outcome.title[1:]} ({unit}{good})"
+    return score_against_accuracy(both, related.filter(chosen), label=label, scale=100 if outcome.percent else 1)
+
+
+def score_against_accuracy(
+    rows: pl.DataFrame,
+    related: pl.DataFrame,
+    statistic: str = "mean_token",
+    *,
+    label: str = "Right answers (%)",
+    scale: float = 100,
+    width: Width = "page",
+) -> Figure:
+    """Accuracy (times `scale`) against each alignment score, with both intervals; the coefficients stand above."""
+    size = SIZES[width]
+    rows = rows.filter(pl.col("statistic") == statistic)
+    names = rows["name"].unique(maintain_order=True).to_list()
+    models = rows["model"].unique(maintain_order=True).to_list()
+    figure = new_figure(width, 2.6)
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for name, axes in zip(names, panels, strict=True):
+        for row in rows.filter(pl.col("name") == name).iter_rows(named=True):
+            k = models.index(row["model"])
+            across = None if row["low"] is None else [[row["value"] - row["low"]], [row["high"] - row["value"]]]
+            y, low, high = (row[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
+            up = None if low is None else [[scale * max(y - low, 0)], [scale * max(high - y, 0)]]
+            axes.errorbar(
+                row["value"], scale * y, xerr=across, yerr=up, markersize=4, linewidth=0.8, capsize=2, **marked(k),
+            )  # fmt: skip
+        chosen = (pl.col("name") == name) & (pl.col("statistic") == statistic)
+        told = related.filter(chosen).row(0, named=True)
+        dress(axes, size, x=f"{name}, {statistic.replace('_', ' ')}", title=_coefficients(told))
+    panels[0].set_ylabel(label, fontsize=size.text, color=INK)
+    marks = [Line2D([], [], linestyle="none", markersize=4, label=model, **marked(k)) for k, model in enumerate(models)]
+    few = ": too few to establish a relation" if len(models) < LEAST else ""
+    legend_below(figure, marks, size, f"n = {len(models)} models{few}; bars: 95 % intervals")
+    return figure
+
+
+def _coefficients(row: dict) -> str:
+    if row["spearman"] is None:
+        return "no spread, no correlation"
+    bounds = "" if row["spearman_low"] is None else f" ({row['spearman_low']:.2f} to {row['spearman_high']:.2f})"
+    return f"Spearman {row['spearman']:.2f}{bounds}, p = {row['p']:.2g}"

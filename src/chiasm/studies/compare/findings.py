@@ -1,0 +1,86 @@
+"""Whether the alignment score goes with accuracy over models, in words."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from chiasm.core.outcomes import OUTCOMES
+from chiasm.core.statistics.correlation import LEAST
+from chiasm.core.statistics.intervals import holm
+from chiasm.results.findings import Finding
+
+ENOUGH = 8
+
+
+def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]:
+    """One finding per score and statistic, and what the number of models allows to say."""
+    models = rows["model"].n_unique()
+    found = []
+    for row in _corrected(related.filter(pl.col("models") >= LEAST)):
+        name = f"{row['name']} ({row['statistic'].replace('_', ' ')})"
+        if row["spearman"] is None:
+            found.append(Finding(f"{name} or accuracy is the same for all {models} models.", 10.0))
+            continue
+        main = 18.0 if row["statistic"] == "mean_token" else 0.0
+        text, strength = _relation(row, name, "accuracy")
+        found.append(Finding(text, strength + main))
+    if models < LEAST:
+        found.append(Finding(f"n = {models} models cannot show a relation; {LEAST} give an interval.", 95.0))
+    elif models < ENOUGH:
+        smallest = related["smallest"].drop_nulls()
+        least = f": the least p-value that they can give is {smallest.min():.2g}" if len(smallest) else ""
+        text = (
+            f"n = {models} models are too few to say much{least}, before any correction for what is looked at together."
+        )
+        found.append(Finding(text, 95.0))
+    by = rows.select("model", "accuracy").unique(maintain_order=True).drop_nulls().sort("accuracy")
+    if by.height:
+        worst, best = by.row(0, named=True), by.row(-1, named=True)
+        ends = f"{worst['accuracy']:.1%} ({worst['model']}) to {best['accuracy']:.1%} ({best['model']})"
+        found.append(Finding(f"Accuracy reaches from {ends}.", 40.0))
+    else:
+        found.append(Finding("The examples have no labels, so there is no accuracy; see the other measures.", 45.0))
+    return sorted(found, key=lambda finding: -finding.strength)
+
+
+def outcome_findings(related: pl.DataFrame) -> list[Finding]:
+    """Whether the score (mean token) goes with each other outcome, above all with what models make up."""
+    found = []
+    enough = (pl.col("statistic") == "mean_token") & (pl.col("models") >= LEAST)
+    for row in _corrected(related.filter(enough)):
+        outcome = OUTCOMES[row["metric"]]
+        good = "more is better" if outcome.more_is_better else "less is better"
+        what = f"{outcome.title} ({row['task']}; {good})"
+        if row["spearman"] is None:
+            found.append(Finding(f"{row['name']} or {what} is the same for all {row['models']} models.", 9.0))
+            continue
+        text, strength = _relation(row, row["name"], what)
+        found.append(Finding(text, strength + (15.0 if row["kind"] == "hallucination" else 0.0)))
+    return found
+
+
+def _corrected(related: pl.DataFrame) -> Iterator[dict]:
+    """Every row with `p_holm`, corrected for all `tests` that are looked at together."""
+    p = related["p"].to_numpy()
+    tests = int(np.isfinite(p).sum())
+    corrected = np.full(len(p), np.nan)
+    corrected[np.isfinite(p)] = holm(p[np.isfinite(p)]) if tests else []
+    for row, value in zip(related.iter_rows(named=True), corrected, strict=True):
+        yield row | {"p_holm": float(value), "tests": tests}
+
+
+def _relation(row: dict, name: str, what: str) -> tuple[str, float]:
+    """The sentence and its strength."""
+    settled = row["p_holm"] <= 0.05
+    how = "goes with" if row["spearman"] > 0 else "goes against"
+    bounds = "no interval: in perfect order"
+    if row["pearson_low"] is not None:
+        bounds = f"95 % interval {row['pearson_low']:.2f} to {row['pearson_high']:.2f}"
+    relation = how if settled else f"is not shown to go with or against (its sign: {how})"
+    text = (
+        f"{name} {relation} {what} over n = {row['models']} models: Spearman {row['spearman']:.2f} "
+        f"(p = {row['p']:.2g}; {row['p_holm']:.2g} corrected for {row['tests']} of them), Pearson {row['pearson']:.2f} "
+        f"({bounds})."
+    )
+    return text, 50.0 + 30.0 * settled + 5.0 * abs(row["spearman"])

@@ -1,0 +1,141 @@
+"""Captions computed from the tables that the figures show: what is drawn, over how many examples, beside what."""
+
+from typing import Literal
+
+import polars as pl
+
+from chiasm.results.schemas import SIZE_MATCHED, SWAPS, dose_share
+from chiasm.results.series import control_for, control_label, in_order, of_type, style_of
+from chiasm.results.theme import counted
+
+_BAND = "Lines are means over examples, bands 95 % bootstrap intervals"
+_FLOOR = "The grey band is the noise floor: what arithmetic alone changes"
+
+
+def flow(
+    effects: pl.DataFrame,
+    controls: pl.DataFrame | None,
+    noise: float = 0.0,
+    *,
+    type: str | None = None,
+    panels: Literal["type", "cut"] | None = None,
+) -> str:
+    """For `flow_curves`, `flow_by_type` (`panels="type"`) and `flow_controls` (`panels="cut"`)."""
+    rows = of_type(effects, type)
+    width = int((rows["stop"] - rows["start"]).max() or 0)
+    of = f" of type {type}" if type else ""
+    panel = {"type": " One panel for each question type.", "cut": " One panel for each cut, in colour."}
+    told = [
+        f"Relative change in the target token's probability when attention is cut in {_windows(rows, width)}{of}."
+        f"{panel.get(panels or '', '')} "
+        f"{_BAND} ({_examples(rows)}).",
+        _controls(rows, controls) if panels != "cut" or controls is None else _every_control(controls),
+    ]
+    return " ".join([*told, *([f"{_FLOOR} (±{noise:.2g} %)."] if noise > 0 else [])])
+
+
+def _windows(rows: pl.DataFrame, width: int) -> str:
+    match style_of(rows):
+        case "prefix":
+            return "all layers up to one, against that one"
+        case "suffix":
+            return "all layers from one on, against that one"
+    return f"a window of {_layers(width)}, against the layer at the window's centre (windows are clipped at the ends)"
+
+
+def tracking(answers: pl.DataFrame, control: bool = False, as_released: bool = False) -> str:
+    """For `answer_tracking`."""
+    how = "without the final norm, as released" if as_released else "through the final norm and the output head"
+    beside = (
+        "Dashed: the random-weights twin."
+        if control
+        else "No control run stands beside it: what a model that cannot know would show is not drawn."
+    )
+    return (
+        f"Probability of each written form at the last prompt position, every hidden state read {how}. {_BAND} "
+        f"(n = {answers['example_id'].n_unique()}). {beside} A form is followed by its first token."
+    )
+
+
+def patches(rows: pl.DataFrame, cropped: bool = False) -> str:
+    """For `patch_map`. `cropped`: parts of the picture are hatched."""
+    largest = float((rows["logprob_cut"] - rows["logprob_clean"]).abs().max() or 0)
+    hatched = " Hatched: cropped away by the processor, never seen by the model." if cropped else ""
+    return (
+        f"Example {rows['example_id'][0]}: change in the log-probability of the target token when each of "
+        f"{rows.height} patches alone is hidden from the rows behind the image. n = 1 example: no interval; "
+        f"white is no effect, the largest here is {largest:.2g} nat.{hatched}"
+    )
+
+
+def dose(effects: pl.DataFrame, controls: pl.DataFrame) -> str:
+    """For `dose_curve`."""
+    return (
+        "Change in probability when only a random share of a cut's own keys is cut, at the layer where the whole cut "
+        f"hurts most; 100 % is the cut itself, 0 % is no change by definition. {_BAND} ({_examples(effects)})."
+    )
+
+
+def windows(effects: pl.DataFrame) -> str:
+    """For `flow_heatmap`."""
+    return (
+        "Mean relative change in the target token's probability for every contiguous window of layers "
+        f"({_examples(effects)}). A dot marks windows whose 95 % bootstrap interval takes in zero; no control is "
+        "drawn, and windows are not corrected for their number."
+    )
+
+
+def accuracy(eval: pl.DataFrame, blind: bool = False) -> str:
+    """For `eval_bars`."""
+    return (
+        f"Right answers by question type with Wilson's 95 % intervals (n = {eval.height} in all). The upright mark is "
+        "the share of the most frequent answer of the type, which needs no image"
+        + ("; the diamond is the same model with the image blanked." if blind else ".")
+    )
+
+
+def words(rows: pl.DataFrame) -> str:
+    """For `caption_words`."""
+    return (
+        "Share of question positions whose most probable word, read from each hidden state, stands in a caption of the "
+        f"image. {_BAND} (n = {rows['example_id'].n_unique()}). State 0, before any layer, is the control: it has not "
+        "seen the image."
+    )
+
+
+def _layers(count: int) -> str:
+    return "one layer" if count == 1 else f"{count} layers"
+
+
+def _examples(rows: pl.DataFrame) -> str:
+    return counted(rows.group_by("cut").agg(pl.col("example_id").n_unique().alias("n"))["n"].to_list())
+
+
+def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:
+    if controls is None:
+        return "No control was run: whether cutting anything else would do the same is not known."
+    names = {cut: control_for(controls, cut) for cut in in_order(effects, "cut")}
+    parts, told = [], []
+    for name in dict.fromkeys(n for n in names.values() if n):
+        cuts = [cut for cut, control in names.items() if control == name]
+        beside = controls.filter((pl.col("control") == name) & pl.col("cut").is_in(cuts))
+        parts.append(f"{control_label(name)} ({', '.join(cuts)}; {_examples(beside)})")
+    if parts:
+        told.append(f"Dashed: the control, {'; '.join(parts)}.")
+    if SIZE_MATCHED in names.values():
+        told.append("Random keys leave out the first position, the usual attention sink.")
+    without = [cut for cut, name in names.items() if name is None]
+    if without:
+        told.append(f"Without a control, for want of as many other keys: {', '.join(without)}.")
+    return " ".join(told)
+
+
+def _every_control(controls: pl.DataFrame) -> str:
+    names = [name for name in in_order(controls, "control") if dose_share(name) is None and name not in SWAPS]
+    told = [f"Grey: every control that was run ({', '.join(map(control_label, names))})."] if names else []
+    told += [
+        f"Level line: {control_label(swap)}, the scale of what is at stake, the same at every layer."
+        for swap in SWAPS
+        if swap in controls["control"]
+    ]
+    return " ".join(told)

@@ -1,0 +1,234 @@
+"""Where a cut hurts: change in probability against the layer at which attention is cut."""
+
+import math
+import textwrap
+
+import numpy as np
+import polars as pl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from chiasm.results.schemas import SWAPS, dose_share
+from chiasm.results.series import Curve, control_for, control_label, curve, in_order, layers_of, of_type, style_of
+from chiasm.results.theme import (
+    COLOURS,
+    FAINT,
+    GREY,
+    SIZES,
+    Size,
+    Width,
+    arrow,
+    control_key,
+    counted,
+    draw,
+    draw_control,
+    dress,
+    layer_axis,
+    legend_below,
+    new_figure,
+    zero_line,
+)
+
+_X = {
+    "centred": "Centre of the window (layer)",
+    "prefix": "Last layer cut (all from 0 on)",
+    "suffix": "First layer cut (all to the end)",
+}
+_Y = "Change in probability (%)"
+_BAND = "mean and 95 % bootstrap interval"
+
+
+def flow_curves(
+    effects: pl.DataFrame,
+    controls: pl.DataFrame | None = None,
+    *,
+    type: str | None = None,
+    noise: float = 0.0,
+    width: Width = "page",
+) -> Figure:
+    """One line per cut, and dashed in its colour the control it is judged against.
+
+    `noise` (%) is the half-width of the floor drawn around zero. Rows: tables `effects` and `controls`.
+    """
+    size = SIZES[width]
+    figure = new_figure(width, 2.5 if width == "page" else 2.0)
+    axes = figure.add_subplot()
+    drawn = _Drawn(size, controls, noise)
+    drawn.overlay(axes, effects, type, in_order(effects, "cut"))
+    _frame(axes, effects, size, noise, size.inches, type or "")
+    dress(axes, size, x=_X[style_of(effects)], y=_Y, title=type or "")
+    drawn.scale([axes])
+    legend_below(figure, drawn.keys(), size, f"{_BAND}, {counted(drawn.ns)}")
+    return figure
+
+
+def flow_by_type(
+    effects: pl.DataFrame, controls: pl.DataFrame | None = None, *, noise: float = 0.0, width: Width = "page"
+) -> Figure:
+    """`flow_curves` as small multiples, one panel for each question type, on one scale."""
+    types = in_order(effects, "type")
+    size, panels, figure = _grid(len(types), width)
+    drawn = _Drawn(size, controls, noise)
+    for name, axes in zip(types, panels, strict=True):
+        before = len(drawn.ns)
+        drawn.overlay(axes, effects, name, in_order(effects, "cut"))
+        _frame(axes, effects, size, noise, _panel_inches(width, len(types)), f"{name} ({counted(drawn.ns[before:])})")
+    drawn.scale(panels)
+    legend_below(figure, drawn.keys(), size, _BAND)
+    return figure
+
+
+def flow_controls(
+    effects: pl.DataFrame, controls: pl.DataFrame, *, noise: float = 0.0, width: Width = "page"
+) -> Figure:
+    """One panel per cut, beside all of its controls in grey, on one scale (doses have a figure of their own)."""
+    cuts = in_order(effects, "cut")
+    size, panels, figure = _grid(len(cuts), width)
+    drawn = _Drawn(size, controls, noise)
+    for index, (cut, axes) in enumerate(zip(cuts, panels, strict=True)):
+        drawn.cut(axes, effects, cut, index)
+        for name in in_order(controls, "control"):
+            if dose_share(name) is None:
+                drawn.control(axes, controls, cut, name, GREY)
+        inches = _panel_inches(width, len(cuts))
+        _frame(axes, effects, size, noise, inches, "\n".join(textwrap.wrap(arrow(cut), int(15 * inches))))
+    drawn.scale(panels)
+    legend_below(figure, drawn.keys(one_cut=True), size, f"{_BAND}, {counted(drawn.ns)}")
+    return figure
+
+
+def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = "column") -> Figure:
+    """Change in probability against the random share of a cut's own keys, where the whole cut hurts most."""
+    size = SIZES[width]
+    figure = new_figure(width, 2.1)
+    axes = figure.add_subplot()
+    doses = controls.with_columns(
+        pl.col("control").map_elements(dose_share, return_dtype=pl.Float64, skip_nulls=False).alias("share")
+    ).filter(pl.col("share").is_not_null())
+    handles, ns = [], []
+    for index, cut in enumerate(in_order(effects, "cut")):
+        part = doses.filter(pl.col("cut") == cut)
+        if not part.height:
+            continue
+        # Doses stand beside a cut only in examples that have no size-matched control.
+        dosed = pl.col("example_id").is_in(part["example_id"].unique().to_list())
+        whole = effects.filter(pl.col("cut") == cut).filter(dosed)
+        measured = curve(whole)
+        shared = [i for i, place in enumerate(measured.places) if place in set(part["layer"])]
+        layer = int(measured.places[min(shared, key=lambda i: measured.mean[i])])
+        columns = ["example_id", "share", "change_percent"]
+        rows = pl.concat([part.filter(pl.col("layer") == layer).select(columns), _full(whole, layer).select(columns)])
+        response = curve(rows.with_columns(pl.col("share") * 100), over="share")
+        handles.append(draw(axes, response, index, size, f"{arrow(cut)}, at layer {layer}"))
+        ns.append(response.n)
+    zero_line(axes)
+    axes.set_xlim(0, 103)
+    dress(axes, size, x="Share of the cut's keys, drawn at random (%)", y=_Y)
+    legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
+    return figure
+
+
+def _full(whole: pl.DataFrame, layer: int) -> pl.DataFrame:
+    return whole.filter(pl.col("layer") == layer).with_columns(pl.lit(1.0).alias("share"))
+
+
+class _Drawn:
+    """What has been drawn so far in one figure, for its legend and its scale."""
+
+    def __init__(self, size: Size, controls: pl.DataFrame | None, noise: float) -> None:
+        self.size, self.controls, self.noise = size, controls, noise
+        self.names = [] if controls is None else in_order(controls, "control")
+        self.lines: dict[str, Line2D] = {}
+        self.highest_of: dict[str, float] = {}
+        self.ns: list[int] = []
+        self.low, self.high = -noise, noise
+
+    def overlay(self, axes: Axes, effects: pl.DataFrame, type: str | None, cuts: list[str]) -> None:
+        rows = of_type(effects, type)
+        controls = None if self.controls is None else of_type(self.controls, type)
+        for index, cut in enumerate(cuts):
+            if not rows.filter(pl.col("cut") == cut).height:
+                continue
+            self.cut(axes, rows, cut, index)
+            name = control_for(controls, cut)
+            if controls is not None and name is not None:
+                self.control(axes, controls, cut, name, COLOURS[index % len(COLOURS)])
+
+    def cut(self, axes: Axes, effects: pl.DataFrame, cut: str, index: int) -> None:
+        measured = curve(effects.filter(pl.col("cut") == cut))
+        self.lines[cut] = draw(axes, measured, index, self.size, arrow(cut))
+        self.ns.append(measured.n)
+        self.low, self.high = min(self.low, _least(measured)), max(self.high, -_least(_mirrored(measured)))
+
+    def control(self, axes: Axes, controls: pl.DataFrame, cut: str, name: str, colour: str) -> None:
+        rows = controls.filter((pl.col("cut") == cut) & (pl.col("control") == name))
+        if rows.height:
+            measured = curve(rows)
+            draw_control(axes, measured, colour, self.names.index(name), self.size)
+            self.highest_of[name] = max(self.highest_of.get(name, 0.0), float(measured.mean.max()))
+            self.low = min(self.low, float(measured.mean.min()))
+
+    @property
+    def top(self) -> float:
+        # Losses end at -100 %. Gains do not (a tiny probability can grow a hundredfold), and a control that gains
+        # must not flatten the curves it stands beside.
+        return max(1.15 * self.high, -0.25 * self.low, 0.5)
+
+    def scale(self, panels: list[Axes]) -> None:
+        for axes in panels:
+            axes.set_ylim(min(1.06 * self.low, -0.5), self.top)
+
+    def keys(self, one_cut: bool = False) -> list[Artist]:
+        """Legend entries; with `one_cut` all cuts share one, since every panel names its own."""
+        marked = Line2D([], [], color=COLOURS[0], linewidth=self.size.line, marker="o", markersize=self.size.marker)
+        marked.set_label("the cut")
+        keys: list[Artist] = [marked] if one_cut else list(self.lines.values())
+        for name, highest in self.highest_of.items():
+            beyond = f", leaves the scale (to +{highest:.0f} %)" if highest > self.top else ""
+            role = "scale" if name in SWAPS else "control"
+            keys.append(control_key(f"{role}: {control_label(name)}{beyond}", self.names.index(name), self.size))
+        if self.noise > 0:
+            keys.append(Patch(color=FAINT, label=f"noise floor, ±{self.noise:.2g} %"))
+        return keys
+
+
+def _least(c: Curve) -> float:
+    """The lowest point of means and band (a band is missing where n is 1)."""
+    return float(np.nanmin([c.mean, c.low]))
+
+
+def _mirrored(c: Curve) -> Curve:
+    return Curve(c.places, -c.mean, -c.high, -c.low, c.n)
+
+
+def _frame(axes: Axes, effects: pl.DataFrame, size: Size, noise: float, inches: float, title: str) -> None:
+    zero_line(axes, noise)
+    layer_axis(axes, layers_of(effects) - 1, inches)
+    dress(axes, size, x=axes.get_xlabel(), y=axes.get_ylabel(), title=title)
+
+
+def _columns(width: Width, count: int) -> int:
+    return min(count, 2 if width == "column" or count == 4 else 3)
+
+
+def _panel_inches(width: Width, count: int) -> float:
+    return (SIZES[width].inches - 0.6) / _columns(width, count)
+
+
+def _grid(count: int, width: Width) -> tuple[Size, list[Axes], Figure]:
+    columns = _columns(width, count)
+    lines = math.ceil(count / columns)
+    figure = new_figure(width, 0.35 + (1.6 if width == "page" else 1.25) * lines)
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    panels = [axes for row in grid for axes in row]
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    for axes in panels[max(0, count - columns) : count]:
+        axes.set_xlabel("Centre layer")
+        axes.tick_params(labelbottom=True)  # also where the panel below is missing
+    for axes in panels[:count:columns]:
+        axes.set_ylabel(_Y if lines < 2 else _Y.replace(" (", "\n("))
+    return SIZES[width], panels[:count], figure

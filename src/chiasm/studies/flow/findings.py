@@ -1,0 +1,274 @@
+"""Findings of `chiasm flow` in words: every number in a sentence stands in a table of the run."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from chiasm.core.statistics.intervals import bootstrap_means, holm, runs_of_true, sign_flip_max_t
+from chiasm.results.findings import Finding
+from chiasm.results.schemas import SWAPS, TWIN
+from chiasm.results.series import (
+    RESAMPLES,
+    Curve,
+    control_label,
+    curve,
+    in_order,
+    layers_of,
+    matrix,
+    noise_floor,
+    of_type,
+)
+from chiasm.studies.flow.judgement import ALPHA, DIFFERENCE, CutResult, judge_cut
+
+Windows = Literal["centred", "all", "prefix", "suffix"]
+_PERMUTATIONS = 2000
+
+
+def flow_findings(
+    effects: pl.DataFrame,
+    controls: pl.DataFrame | None = None,
+    answers: pl.DataFrame | None = None,
+    noise: pl.DataFrame | None = None,
+    *,
+    windows: Windows = "centred",
+    seed: int = 0,
+) -> list[Finding]:
+    """At least three findings, strongest first: what each cut does and where, how cuts relate, what was not found."""
+    layers = layers_of(effects)
+    floor = 0.0 if noise is None else noise_floor(noise)
+    cuts = in_order(effects, "cut")
+    results = [judge_cut(effects, controls, cut, noise=floor, cuts=len(cuts), seed=seed) for cut in cuts]
+    found = [_cut_sentence(result, layers, controls, windows) for result in results]
+    if not any(result.found for result in results):
+        found.insert(0, _nothing(results))
+    found += _order(effects, results, layers, windows) + _types(effects, results, windows, seed)
+    if answers is not None:
+        found += _answer_forms(answers, seed)
+    found.append(_noise_sentence(noise, floor))
+    if len(found) < 3:
+        found.append(_scope(effects, results))
+    return sorted(found, key=lambda finding: -finding.strength)
+
+
+def _at_stake(controls: pl.DataFrame | None, cut: str) -> str:
+    """What another example's image in place of the own one does, where that was measured: the scale of such cuts."""
+    if controls is None:
+        return ""
+    rows = controls.filter((pl.col("cut") == cut) & pl.col("control").is_in(SWAPS))
+    if rows["example_id"].n_unique() < 2:
+        return ""
+    # The same at every layer, as nothing is cut.
+    lost = curve(rows.filter(pl.col("layer") == pl.col("layer").min()))
+    what = {"audio": "sound"}.get(kind := rows["control"][0].removesuffix("-swap"), kind)
+    return (
+        f" Another example's {what}, with nothing cut, changes it by {_told(lost, 0, signed=False)}: that is at stake."
+    )
+
+
+def _cut_sentence(result: CutResult, layers: int, controls: pl.DataFrame | None, windows: Windows) -> Finding:
+    c, peak = result.curve, result.peak
+    against = "against no change (there is no control)"
+    if result.control == TWIN and controls is not None:
+        # A model that never learnt the answer has little probability to lose: its own change says more than a test.
+        twin = curve(controls.filter((pl.col("cut") == result.cut) & (pl.col("control") == TWIN)))
+        against = f"against no change; the random-weights twin's own changes by {_told(twin, peak)} there"
+    elif result.control:
+        only = "" if result.tested == c.n else f", which {result.tested} of the examples have"
+        against = f"beyond its control ({control_label(result.control)}{only})"
+    largest = f"{_when(c, peak, peak + 1, windows)} ({_told(c, peak)})"
+    if not result.found:
+        text = (
+            f"Cutting {result.cut} changes the answer's probability at no layer significantly {against}; the "
+            f"largest mean change is at {largest}."
+        )
+        return Finding(text, 0.1)
+    parts = []
+    for direction, verb in ((-1, "lowers"), (1, "raises")):
+        inside = [(a, b) for a, b in result.ranges if result.sign[a] == direction]
+        if inside:
+            spans = _and([_when(c, a, b, windows) for a, b in inside])
+            centres = " (window centres)" if windows in ("centred", "all") else ""
+            parts.append(f"{verb} the answer's probability at {spans} of {layers}{centres}")
+    text = (
+        f"Cutting {result.cut} {' and '.join(parts)}; most at {largest}. Significant {against}; p ≤ {ALPHA:g}, "
+        f"corrected over layers and cuts.{_at_stake(controls, result.cut)}"
+    )
+    return Finding(text, float(abs(c.mean[peak])))
+
+
+def _order(effects: pl.DataFrame, results: list[CutResult], layers: int, windows: Windows) -> list[Finding]:
+    """Which cut hurts first and which last, by the layer of its largest loss, if resampling the examples agrees.
+
+    Both are picked among all cuts that hurt, so every resample picks among all of them too; ties count against.
+    """
+    hurting = [result for result in results if result.found and result.sign[result.peak] < 0]
+    if len(hurting) < 2:
+        return []
+    values = [matrix(effects.filter(pl.col("cut") == result.cut)) for result in hurting]
+    shared = sorted(set.intersection(*(set(m.examples) for m in values)))
+    places = np.array([result.curve.places[result.peak] for result in hurting])
+    first, last = int(np.argmin(places)), int(np.argmax(places))
+    if places[first] == places[last] or not shared:
+        return []
+    values = [m.of(shared) for m in values]
+    deepest = np.stack(
+        [np.argmin(bootstrap_means(m.values, resamples=RESAMPLES, clusters=m.inputs), axis=1) for m in values]
+    )
+    others = [np.delete(deepest, k, axis=0) for k in (first, last)]
+    agree = min(
+        float((deepest[first] < others[0].min(axis=0)).mean()), float((deepest[last] > others[1].max(axis=0)).mean())
+    )
+    early, late = (hurting[k] for k in (first, last))
+    told = [
+        f"{r.cut} most at {_when(r.curve, r.peak, r.peak + 1, windows)} ({_told(r.curve, r.peak)})"
+        for r in (early, late)
+    ]
+    share = f"in at least {100 * agree:.0f} % of {RESAMPLES} resamples of the {len(shared)} examples that have all cuts"
+    if agree < 0.95:
+        text = (
+            f"Which of the {len(hurting)} cuts hurts first and which last is not settled: {told[0]} and {told[1]}, but "
+            f"they are first and last only {share}."
+        )
+        return [Finding(text, 0.2)]
+    text = f"Of {len(hurting)} cuts that hurt, {told[0]} comes first and {told[1]} last, each {share}."
+    return [Finding(text, 0.8 * min(abs(float(r.curve.mean[r.peak])) for r in (early, late)))]
+
+
+def _types(effects: pl.DataFrame, results: list[CutResult], windows: Windows, seed: int) -> list[Finding]:
+    """Whether the strongest cut matters for every question type, and whether it matters alike."""
+    types = in_order(effects, "type")
+    strongest = max((r for r in results if r.found), key=lambda r: abs(r.curve.mean[r.peak]), default=None)
+    if strongest is None or len(types) < 2:
+        return []
+    rows = effects.filter(pl.col("cut") == strongest.cut)
+    change = {t: matrix(of_type(rows, t), DIFFERENCE) for t in types}
+    tests = {t: sign_flip_max_t(m.values, seed=seed, clusters=m.inputs) for t, m in change.items()}
+    # A type with a handful of examples could not be found to differ from zero whatever they were.
+    tests = {t: test for t, test in tests.items() if test.smallest * len(types) <= ALPHA}
+    if len(tests) < 2:
+        return []
+    p = holm(np.array([float(test.p.min()) for test in tests.values()]))
+    layer = int(strongest.curve.places[strongest.peak])
+    at = rows.filter(pl.col("layer") == layer)
+    data = {t: curve(of_type(at, t)) for t in tests}
+    ranked = sorted(data, key=lambda t: abs(data[t].mean[0]))
+    weak, strong = ranked[0], ranked[-1]
+    differs = _differ([of_type(at, t).select(DIFFERENCE).to_series().to_numpy() for t in tests], seed)
+    where = _when(strongest.curve, strongest.peak, strongest.peak + 1, windows)
+    text = (
+        f"Cutting {strongest.cut} has an effect in {int((p <= ALPHA).sum())} of {len(data)} question types (p ≤ "
+        f"{ALPHA:g}, corrected over layers and types). At {where}, where it does most over all types, the means reach "
+        f"from {_told(data[weak], 0)} for {weak} to {_told(data[strong], 0)} for {strong}; that types differ there has "
+        f"p = {differs:.2g} (types permuted)."
+    )
+    return [Finding(text, 0.6 * float(abs(data[strong].mean[0])))]
+
+
+def _differ(groups: Sequence[np.ndarray], seed: int) -> float:
+    """The p-value of differences between group means: their spread against that of permuted groups.
+
+    Assumption: without a difference any example could have had any type; examples are independent.
+    """
+    values, sizes = np.concatenate(groups), [len(g) for g in groups]
+    edges = np.cumsum(sizes)[:-1]
+
+    def spread(x: np.ndarray) -> float:
+        return float(sum(len(part) * (part.mean() - values.mean()) ** 2 for part in np.split(x, edges)))
+
+    rng, observed = np.random.default_rng(seed), spread(values)
+    reached = sum(spread(rng.permutation(values)) >= observed * (1 - 1e-12) for _ in range(_PERMUTATIONS))
+    return (1 + reached) / (1 + _PERMUTATIONS)
+
+
+def _answer_forms(answers: pl.DataFrame, seed: int) -> list[Finding]:
+    """At which depth the lower-case and the capitalised form of the answer lead."""
+    if not {"lower", "capital"} <= set(answers["form"]):
+        return []
+    percent = pl.col("prob") * 100
+    rows = [answers.filter(pl.col("form") == form) for form in ("lower", "capital")]
+    both = [matrix(part, percent) for part in rows]
+    shared = sorted(set(both[0].examples) & set(both[1].examples))
+    if not shared:
+        return []
+    lower, capital = (curve(part.filter(pl.col("example_id").is_in(shared)), percent) for part in rows)
+    best = int(np.argmax(lower.mean)), int(np.argmax(capital.mean))
+    test = sign_flip_max_t(
+        both[1].of(shared).values - both[0].of(shared).values, seed=seed, clusters=both[0].of(shared).inputs
+    )
+    lead = runs_of_true((test.p <= ALPHA) & (test.mean > 0))
+    takes = lead[-1][0] if lead and lead[-1][1] == len(capital.mean) else None
+    overtakes = (
+        ""
+        if not takes
+        else f"; from state {takes} on the capitalised form leads (p ≤ {ALPHA:g}, corrected over states)"
+    )
+    text = (
+        f"At the last position the lower-case answer is most probable at hidden state {int(lower.places[best[0]])} "
+        f"({_told(lower, best[0], signed=False)}), the capitalised one at {int(capital.places[best[1]])} "
+        f"({_told(capital, best[1], signed=False)}){overtakes}. State 0 is the embeddings."
+    )
+    # Beside what cuts show, or do not: below every sentence about them.
+    return [Finding(text, 0.09)]
+
+
+def _nothing(results: list[CutResult]) -> Finding:
+    smallest = max(result.smallest for result in results)
+    few = (
+        f" With so few examples no p-value could be below {smallest:.2g}: more are needed to find anything."
+        if smallest > ALPHA
+        else ""
+    )
+    ns = sorted({r.curve.n for r in results})
+    counted = f"n = {ns[0]}" if len(ns) == 1 else f"n = {ns[0]} to {ns[-1]}"
+    return Finding(
+        f"No cut changes the answer's probability significantly at any layer ({counted}, p > {ALPHA:g} corrected over "
+        f"layers and cuts).{few}",
+        1.0,
+    )
+
+
+def _noise_sentence(noise: pl.DataFrame | None, floor: float) -> Finding:
+    if noise is None or not noise.height:
+        return Finding("The noise floor was not measured in this run.", 0.0)
+    n = noise["example_id"].n_unique()
+    if floor == 0:
+        return Finding(f"Two runs without any cut agree exactly: the noise floor is 0 % (n = {n}).", 0.05)
+    text = f"Arithmetic alone changes the answer's probability by up to {floor:.2g} % (95th percentile, n = {n})"
+    return Finding(f"{text}; smaller effects are not named.", 0.05)
+
+
+def _scope(effects: pl.DataFrame, results: list[CutResult]) -> Finding:
+    width = int((effects["stop"] - effects["start"]).max() or 0)
+    controlled = sum(result.control is not None for result in results)
+    text = (
+        f"{len(results)} cuts were swept over {layers_of(effects)} layers in windows of {width}, "
+        f"{controlled} of them beside a control."
+    )
+    return Finding(text, 0.02)
+
+
+def _told(c: Curve, index: int, signed: bool = True) -> str:
+    """A mean with its interval and n, or why there is no interval."""
+    sign = "+" if signed else ""
+    n = f"n = {c.n}" if c.inputs == c.n else f"n = {c.n} on {c.inputs} input{'s' if c.inputs > 1 else ''}"
+    mean = f"{c.mean[index]:{sign}.1f} %"
+    if np.isnan(c.low[index]):
+        why = "one example" if c.n == 1 else "questions on one input"
+        return f"{mean}, no interval from {why}, {n}"
+    return f"{mean}, 95 % interval {c.low[index]:{sign}.1f} to {c.high[index]:{sign}.1f}, {n}"
+
+
+def _when(c: Curve, start: int, stop: int, windows: Windows) -> str:
+    """The layers of a stretch of windows: their centres, or how far growing windows reach."""
+    first, last = int(c.places[start]), int(c.places[stop - 1])
+    if windows == "prefix":
+        return f"cuts of layers 0 to {first}" if first == last else f"cuts of layers 0 to {first}-{last}"
+    if windows == "suffix":
+        return f"cuts from layer {first} on" if first == last else f"cuts from layers {first}-{last} on"
+    return f"layer {first}" if first == last else f"layers {first}-{last}"
+
+
+def _and(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,245 @@
+"""What a flow run tells: findings, figures, and what it leaves open."""
+
+from functools import cached_property, partial
+from typing import final
+
+import polars as pl
+
+from chiasm.core.spec import resolved
+from chiasm.results import images as pictures
+from chiasm.results import overlays
+from chiasm.results.findings import Finding
+from chiasm.results.overlays import unseen
+from chiasm.results.schemas import SIZE_MATCHED, TWIN, dose_share
+from chiasm.results.series import control_label, in_order, layers_of, noise_floor, with_inputs
+from chiasm.studies.flow import captions, charts, charts_tracking
+from chiasm.studies.flow.findings import flow_findings
+from chiasm.studies.flow.spec import FlowSpec
+from chiasm.studies.reporting import Drawing, Reporter, command_line
+
+# Intervals from fewer draws than this are too narrow to be relied on.
+_FEW = 10
+
+
+@final
+class FlowReporter(Reporter):
+    """The reporter of `chiasm flow`. Curves of a sweep over all windows use the windows of one layer."""
+
+    @property
+    def title(self) -> str:
+        return f"Information flow in {self.spec['model']}"
+
+    def findings(self) -> list[Finding]:
+        answers = self._table("answers")
+        return flow_findings(
+            _one_per_layer(self._effects),
+            self._controls,
+            None if answers is None else with_inputs(answers, self._table("examples")),
+            self._noise,
+            windows=self.spec["windows"],
+            seed=self.spec["seed"],
+        )
+
+    def drawings(self) -> dict[str, Drawing]:
+        effects, controls, floor = _one_per_layer(self._effects), self._controls, self._floor
+        told = partial(captions.flow, effects, controls, floor)
+        drawn = {"flow": Drawing(partial(charts.flow_curves, effects, controls, noise=floor), told)}
+        if effects["type"].n_unique() > 1:
+            drawn["flow-by-type"] = Drawing(
+                partial(charts.flow_by_type, effects, controls, noise=floor), partial(told, panels="type")
+            )
+        if controls is not None:
+            drawn["flow-controls"] = Drawing(
+                partial(charts.flow_controls, effects, controls, noise=floor), partial(told, panels="cut")
+            )
+            if any(dose_share(name) is not None for name in set(controls["control"])):
+                dose = partial(charts.dose_curve, effects, controls)
+                drawn["dose"] = Drawing(dose, partial(captions.dose, effects, controls))
+        return drawn | self._windows() | self._tracking() | self._maps()
+
+    def notes(self) -> list[str]:
+        found = [
+            "A cut closes one route while others stay open, and a model can make up for what it lost (self-repair): "
+            "an effect is a lower bound, and no effect does not show that a route is unused.",
+            "Where a sentence names the layer at which a cut does most, that layer was picked on these examples: the "
+            "mean given for it is on the large side. The corrected p-values allow for the picking, intervals do not.",
+        ]
+        if self.spec["keep"] == "correct":
+            found.append("Only questions that the model answers correctly were followed; --keep all takes the others.")
+        found += self._open_suffix() + self._missing_controls()
+        if self.spec["target"] == "first":
+            found.append(
+                "The first token of the model's own greedy answer was followed; --target answer follows every token "
+                "of the labelled answer."
+            )
+        found += self._wide_windows() + self._shared_inputs() + self._guard()
+        if self.spec["windows"] == "all":
+            found.append("Curves and findings rest on the windows of one layer; the maps show all windows.")
+        skipped = self.directory.skipped()
+        if skipped:
+            reasons = pl.Series([item["reason"] for item in skipped]).value_counts(sort=True).head(5)
+            told = "; ".join(f"{n} x {reason}" for reason, n in reasons.iter_rows())
+            found.append(f"Parts that some examples do not have were left out of them: {told}.")
+        return found
+
+    def command(self) -> str:
+        return command_line("flow", self.spec, resolved(FlowSpec(model="", data="scenes")) | _twin_default(self.spec))
+
+    @cached_property
+    def _effects(self) -> pl.DataFrame:
+        return with_inputs(self.directory.table("effects"), self._table("examples"))
+
+    @cached_property
+    def _controls(self) -> pl.DataFrame | None:
+        controls = self._table("controls")
+        return None if controls is None else with_inputs(_one_per_layer(controls), self._table("examples"))
+
+    @cached_property
+    def _noise(self) -> pl.DataFrame | None:
+        return self._table("noise")
+
+    @property
+    def _floor(self) -> float:
+        return 0.0 if self._noise is None else noise_floor(self._noise)
+
+    def _table(self, name: str) -> pl.DataFrame | None:
+        return self.directory.table(name) if name in self.directory.tables() else None
+
+    def _windows(self) -> dict[str, Drawing]:
+        if self.spec["windows"] != "all":
+            return {}
+        return {
+            f"windows-{number}": Drawing(
+                partial(overlays.flow_heatmap, self._effects, cut), partial(captions.windows, self._effects)
+            )
+            for number, cut in enumerate(in_order(self._effects, "cut"))
+        }
+
+    def _tracking(self) -> dict[str, Drawing]:
+        drawn = {}
+        examples = self._table("examples")
+        answers, twin, words = (self._table(name) for name in ("answers", "answers_twin", "words"))
+        answers, twin = (None if table is None else with_inputs(table, examples) for table in (answers, twin))
+        if answers is not None:
+            for name, raw in (("answers", False), ("answers-as-released", True)):
+                control = None if twin is None else _told_apart(twin)
+                drawn[name] = Drawing(
+                    partial(charts_tracking.answer_tracking, _told_apart(answers), control, as_released=raw),
+                    partial(captions.tracking, answers, twin is not None, raw),
+                )
+        if words is not None:
+            drawn["words"] = Drawing(partial(charts_tracking.caption_words, words), partial(captions.words, words))
+        return drawn
+
+    def _maps(self) -> dict[str, Drawing]:
+        patches = self._table("patches")
+        if patches is None:
+            return {}
+        drawn = {}
+        seen = pictures.kept(self.directory)
+        for number, example in enumerate(in_order(patches, "example_id")):
+            if example in seen:
+                picture = seen[example]
+                rows = picture.placed(patches.filter(pl.col("example_id") == example))
+                drawn[f"patches-{number}"] = Drawing(
+                    partial(overlays.patch_map, picture.pixels, rows, picture.boxes),
+                    partial(captions.patches, rows, bool(unseen(rows, *picture.pixels.shape[1::-1]))),
+                )
+        return drawn
+
+    def _wide_windows(self) -> list[str]:
+        layers = layers_of(self._effects)
+        if self.spec["windows"] != "centred" or 2 * self.spec["window"] <= layers:
+            return []
+        distinct = self._effects.select("start", "stop").n_unique()
+        return [
+            f"Windows of {self.spec['window']} layers are wide for a model of {layers}: its centres have {distinct} "
+            f"different windows that overlap in most layers, so curves cannot tell layers apart. --window "
+            f"{max(1, layers // 2)} or less does."
+        ]
+
+    def _shared_inputs(self) -> list[str]:
+        examples = self._table("examples")
+        inputs = 0 if examples is None else examples["input"].n_unique()
+        if examples is None or inputs == examples.height:
+            return []
+        few = " So few inputs give intervals that are too narrow." if inputs < _FEW else ""
+        return [
+            f"{examples.height} questions ask about {inputs} different inputs: intervals and tests draw whole inputs, "
+            f"since questions on one image are no independent examples.{few}"
+        ]
+
+    def _guard(self) -> list[str]:
+        guard = self.directory.manifest.get("guard")
+        if not guard or not guard.get("allowed"):
+            return []
+        return [
+            "Cuts were computed in one walk down the layers; where they were compared with plain masked forwards, "
+            f"log-probabilities differed by at most {guard['largest']:.2g} nat (allowed {guard['allowed']:.2g})."
+        ]
+
+    def _open_suffix(self) -> list[str]:
+        targets = [cut.partition("->")[2] for cut in self.spec["cuts"] if "->" in cut]
+        if not targets or any("suffix" in target for target in targets):
+            return []
+        return [
+            "The tokens between the question and the last position (the instruction, the end of the user's turn) were "
+            "never cut: what they read reaches the answer all the same. To close that route as well, cut for example "
+            '--cut "image->question+suffix" and --cut "question->suffix+last".'
+        ]
+
+    def _beside(self) -> dict[tuple[str, str], int]:
+        """In how many examples each control stands beside each cut."""
+        if self._controls is None:
+            return {}
+        counted = self._controls.group_by("cut", "control", maintain_order=True).agg(pl.col("example_id").n_unique())
+        return {(cut, control): n for cut, control, n in counted.iter_rows()}
+
+    def _missing_controls(self) -> list[str]:
+        if not self.spec["controls"]:
+            return ["No control was run: whether cutting anything else would do the same is not known."]
+        there = self._beside()
+        found = []
+        for cut in in_order(self._effects, "cut"):
+            n = self._effects.filter(pl.col("cut") == cut)["example_id"].n_unique()
+            matched = there.get((cut, SIZE_MATCHED), 0)
+            if matched == n:
+                continue
+            others = [
+                f"{control_label(name)} (n = {count})"
+                for (of, name), count in there.items()
+                if of == cut and name not in (SIZE_MATCHED, TWIN)
+            ]
+            instead = f"beside it stand {', '.join(others)}" if others else "nothing of the kind stands beside it"
+            found.append(
+                f"{cut}: no size-matched control in {n - matched} of {n} examples, since fewer other keys are visible "
+                f"to the target rows than the cut takes; {instead}."
+            )
+        if not any(control == TWIN for _, control in there):
+            found.append("No model with random weights stands beside this one; --twin names one of the same shape.")
+        return found
+
+
+def _one_per_layer(rows: pl.DataFrame) -> pl.DataFrame:
+    """All rows, or of a sweep over all windows those of one layer."""
+    extents = rows.group_by("layer").agg(pl.struct("start", "stop").n_unique().alias("n"))["n"]
+    return rows if (extents == 1).all() else rows.filter(pl.col("stop") - pl.col("start") == 1)
+
+
+def _told_apart(answers: pl.DataFrame) -> pl.DataFrame:
+    """Options other than the answer as one form, lower-case and capitalised; the answer's own are `lower`, `capital`.
+
+    A line for every word would be a line for every example.
+    """
+    of_answer = pl.col("form").is_in(["lower", "capital"])
+    answer = answers.filter(of_answer).select("example_id", "token_id").unique()
+    others = answers.filter(~of_answer).join(answer, on=["example_id", "token_id"], how="anti", maintain_order="left")
+    lower = pl.col("form") == pl.col("form").str.to_lowercase()
+    pooled = pl.when(lower).then(pl.lit("other option")).otherwise(pl.lit("other option, capitalised"))
+    return pl.concat([answers.filter(of_answer), others.with_columns(form=pooled)])
+
+
+def _twin_default(spec: object) -> dict[str, str]:
+    """The embedded models bring their twin along, so that it need not be named."""
+    assert isinstance(spec, dict)
+    return {"twin": "tiny-random"} if str(spec["model"]).startswith("tiny") else {}

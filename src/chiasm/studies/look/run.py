@@ -1,0 +1,230 @@
+"""Where a model looks: attention of chosen queries, and the words that the image's tokens are closest to."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example
+from chiasm.core.recordings import load_video
+from chiasm.core.spans import TOP_LEVEL
+from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.inside.attention_rows import attention_rows, sinks
+from chiasm.models.observe import Seen, observe
+from chiasm.models.view import ModelView
+from chiasm.results import images as pictures
+from chiasm.results.rundir import RunDirectory
+from chiasm.results.schemas import TWIN
+from chiasm.runners import local
+from chiasm.runners.base import Computed, Work
+from chiasm.studies.common import example_row, for_preparing
+from chiasm.studies.flow.words import word_rows
+from chiasm.studies.look.spec import LookSpec
+from chiasm.studies.look.summary import PERCEIVED
+
+Frames = dict[str, list[Any]]
+
+
+class Looked(NamedTuple):
+    """An example ready to be looked at; `first` ones are drawn and read in words."""
+
+    example: Example
+    encoded: Encoded
+    twin: Encoded | None
+    first: bool
+
+
+class Rows(NamedTuple):
+    """The attention of one example's query spans in the `layers` that attend; others (convolutions) have none."""
+
+    layers: tuple[int, ...]
+    weights: Float[Tensor, "L N H T"]
+
+
+class LookWork(Work[Looked]):
+    """The rows of `spec` on `view`, beside the same shares in `twin`."""
+
+    def __init__(self, spec: LookSpec, view: ModelView, twin: ModelView | None) -> None:
+        self.spec, self.view = spec, view
+        self.twin = twin if spec.controls else None
+        self._preparing = for_preparing(view)
+        self._preparing_twin = for_preparing(self.twin) if self.twin else None
+
+    def prepare(self, index: int, example: Example) -> Looked:
+        encoded = self._preparing.encode(example, instruction=self.spec.instruction)
+        for query in self.spec.query:
+            encoded.spans.require(query)
+        other = self._preparing_twin
+        twin = None if other is None else other.encode(example, instruction=self.spec.instruction)
+        return Looked(example, encoded, twin, index < self.spec.maps)
+
+    def compute(self, prepared: Sequence[Looked]) -> Computed:
+        frames: Frames = defaultdict(list)
+        if not prepared:
+            return Computed({})
+        rows = self._rows(self.view, [item.encoded for item in prepared])
+        for item, found in zip(prepared, rows, strict=True):
+            frames["examples"].append(example_row(item.example))
+            frames["attention"] += self._attention(item, found)
+            frames["shares"] += _shares(self.spec, item.example, item.encoded, found)
+            if item.first:
+                frames["places"] += _places(item.encoded)
+                frames["lens"] += _lens(self.view, item.example, item.encoded)
+        if self.twin is not None:
+            encoded = [item.twin for item in prepared if item.twin is not None]
+            for item, own, found in zip(prepared, encoded, self._rows(self.twin, encoded), strict=True):
+                control = {"control": TWIN}
+                shares = _shares(self.spec, item.example, own, found)
+                frames["shares_controls"] += [row | control for row in shares]
+                if item.first:
+                    frames["lens_controls"] += [row | control for row in _lens(self.twin, item.example, own)]
+        attention = {"attention": pl.concat(frames.pop("attention"))}
+        return Computed(attention | {name: found for name, found in frames.items() if found}, kept=len(prepared))
+
+    def _rows(self, view: ModelView, encoded: Sequence[Encoded]) -> list[Rows]:
+        """The attention of every query span, mean over its tokens, by layer and head."""
+        queries = [sorted({int(p) for q in self.spec.query for p in e.spans[q]}) for e in encoded]
+        found: list[dict[int, Tensor]] = [{} for _ in encoded]
+
+        def listen(layer: int, index: int, weights: Float[Tensor, "H Q T"]) -> None:
+            places = [np.searchsorted(queries[index], encoded[index].spans[q]) for q in self.spec.query]
+            found[index][layer] = torch.stack([weights[:, torch.as_tensor(p)].mean(1) for p in places]).cpu()
+
+        attention_rows(view, encoded, queries, listen)
+        return [Rows(tuple(sorted(of)), torch.stack([of[k] for k in sorted(of)])) for of in found]
+
+    def _attention(self, item: Looked, found: Rows) -> list[pl.DataFrame]:
+        """The table `attention` of one example: every token by layer, head and query."""
+        spans, index = _where(item.encoded)
+        last = [int(item.encoded.spans[query][-1]) for query in self.spec.query]
+        every, mean = found.weights, found.weights.mean(2)
+        marked = sinks(mean, last).numpy()
+        kept = [("mean", mean), *((str(h), every[:, :, h]) for h in range(every.shape[2]) if self.spec.heads)]
+        return [
+            pl.DataFrame(
+                {
+                    "example_id": item.example.id,
+                    "layer": layer,
+                    "head": head,
+                    "query": query,
+                    "span": spans,
+                    "index": index,
+                    "weight": weights[depth, place].double().numpy(),
+                    "sink": marked,
+                }
+            )
+            for head, weights in kept
+            for depth, layer in enumerate(found.layers)
+            for place, query in enumerate(self.spec.query)
+        ]
+
+
+def _where(encoded: Encoded) -> tuple[list[str], Sequence[int]]:
+    """The top-level span of every position, and the place within it."""
+    spans, index = [""] * encoded.length, [0] * encoded.length
+    for name in TOP_LEVEL:
+        if name in encoded.spans:
+            for place, position in enumerate(encoded.spans[name]):
+                spans[position], index[position] = name, place
+    return spans, index
+
+
+def _shares(spec: LookSpec, example: Example, encoded: Encoded, found: Rows) -> list[dict[str, Any]]:
+    """What each span takes, and what it would take if all visible tokens were looked at alike (causal order)."""
+    rows, mean = [], found.weights.mean(2)
+    for place, query in enumerate(spec.query):
+        targets = encoded.spans[query]
+        for span in encoded.spans:
+            keys = encoded.spans[span]
+            if len(keys):
+                seen = float(np.mean([(keys <= target).sum() / (target + 1) for target in targets]))
+                taken = mean[:, place, torch.as_tensor(keys)].sum(-1).tolist()
+                rows += [
+                    {
+                        "example_id": example.id,
+                        "type": example.type,
+                        "layer": layer,
+                        "query": query,
+                        "span": span,
+                        "share": share,
+                        "visible": seen,
+                    }
+                    for layer, share in zip(found.layers, taken, strict=True)
+                ]
+    return rows
+
+
+def _places(encoded: Encoded) -> list[dict[str, Any]]:
+    """Where the tokens of every picture and frame lie in it; queries look at all of it, and at no place."""
+    shown = [("image", f"image[{k}]", layout) for k, layout in enumerate(encoded.layouts) if layout.looks]
+    shown += [("video", f"video.frame[{k}]", layout) for k, layout in enumerate(encoded.frames)]
+    index = {s: {int(p): k for k, p in enumerate(encoded.spans[s])} for s in dict.fromkeys(s for s, _, _ in shown)}
+    return [
+        {"example_id": encoded.example_id, "span": span, "index": index[span][int(position)], "position": int(position)}
+        | {"picture": name, "tile": str(tile)}
+        | {name: None if np.isnan(v) else float(v) for name, v in zip(("x0", "y0", "x1", "y1"), rect, strict=True)}
+        for span, name, layout in shown
+        for position, rect, tile in zip(layout.positions, layout.rects, layout.tile, strict=True)
+        if int(position) in index[span]  # a newline behind the last frame belongs to no frame
+    ]
+
+
+def _lens(view: ModelView, example: Example, encoded: Encoded) -> list[dict[str, Any]]:
+    """The word nearest to every perceptual token, at every hidden state."""
+    spans = [span for span in PERCEIVED if span in encoded.spans and len(encoded.spans[span])]
+    states: dict[int, Tensor] = {}
+
+    def listen(seen: Seen) -> None:
+        states[seen.layer] = seen.states
+
+    batch = observe(view, (), [encoded], spans, listen)
+    if not spans or batch.failures:
+        return []
+    stacked = torch.stack([states[k] for k in sorted(states)]).to(view.dtype)
+    return word_rows(view, example, stacked, [int(p) for span in spans for p in encoded.spans[span]])
+
+
+def run_look(
+    spec: LookSpec,
+    view: ModelView,
+    examples: Sequence[Example],
+    directory: RunDirectory,
+    twin: ModelView | None = None,
+) -> None:
+    """Fill `directory` with the tables of `spec`; what it already holds is not computed again.
+
+    **Errors:** `ChiasmError` for an unknown span, a twin of another depth, attention that cannot be read, or if no
+    example is left.
+    """
+    if twin is not None and twin.n_layers != view.n_layers:
+        found = f"it has {twin.n_layers} layers and {view.name} has {view.n_layers}"
+        raise ChiasmError(f"{twin.name} as the twin", found, "Name a model of the same shape with random weights")
+    local.run(LookWork(spec, view, twin), examples, directory, spec.unit, "look")
+    if "places" in directory.tables():
+        placed = directory.table("places").group_by("example_id").agg(pl.col("picture").unique(maintain_order=True))
+        drawn = dict(placed.iter_rows())
+        chosen = [example for example in examples[: spec.maps] if example.id in drawn]
+        most = view.family.most_frames
+        pictures.keep(directory, [one for e in chosen for one in _pictures(e, drawn[e.id], most)])
+    directory.finish()
+
+
+def _pictures(example: Example, names: Sequence[str], most: int | None) -> list[Example]:
+    """An example for each of its pictures and frames; boxes belong to the first picture.
+
+    Where a model merges neighbouring frames, the first of those stands for all.
+    """
+    seen = list(example.images)
+    frames = [frame for video in example.videos for frame in load_video(video, most).frames]
+    merged = sum(name.startswith("video") for name in names)
+    seen += [frames[k * len(frames) // merged] for k in range(merged)]
+    return [
+        Example(id=f"{example.id}/{name}", question="?", images=(one,), boxes=example.boxes if one is seen[0] else ())
+        for name, one in zip(names, seen, strict=True)
+    ]

@@ -1,0 +1,193 @@
+"""Right answers and perplexity against sparsity, and which mask serves which question type."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from chiasm.results.series import in_order
+from chiasm.results.theme import (
+    COLOURS,
+    DASHES,
+    FAINT,
+    GREY,
+    INK,
+    MARKERS,
+    SIZES,
+    Width,
+    counted,
+    dress,
+    legend_below,
+    new_figure,
+)
+from chiasm.studies.prune.tables import DENSE, POOLED, TYPES, UNCALIBRATED
+
+Value = Literal["score", "perplexity"]
+
+# (mask, calibration) drawn against sparsity, the control (in grey) first; the rest is in the table and the map.
+_LINES = {
+    ("random", UNCALIBRATED): "random weights zeroed",
+    ("wanda", POOLED): "Wanda",
+    ("wanda-centred", POOLED): "Wanda, norms about the mean",
+    ("magnitude-row", UNCALIBRATED): "magnitude per row",
+    ("magnitude", UNCALIBRATED): "magnitude per matrix",
+    ("intersection", TYPES): "intersection of types",
+    ("majority", TYPES): "majority of types",
+    ("mean-score", TYPES): "mean score of types",
+}
+
+# Drawn also for other parts of the model than the first one asked for.
+_PARTED = ("wanda", "random")
+
+
+def whole(masks: pl.DataFrame) -> pl.DataFrame:
+    """The rows over all question types: those of `all`, or of the only type there is."""
+    return masks.filter(
+        pl.col("evaluation") == ("all" if "all" in set(masks["evaluation"]) else masks["evaluation"][0])
+    )
+
+
+def prune_curves(
+    masks: pl.DataFrame, controls: pl.DataFrame | None = None, *, value: Value = "score", width: Width = "page"
+) -> Figure:
+    """`value` against sparsity for Wanda, its baselines and the combined masks.
+
+    Masks of one sparsity stand side by side. The grey band is the untouched model; `controls`: the twin with random
+    weights, dashed. N:M patterns are open markers at their sparsity; masks of one part alone are lines of their own.
+    """
+    size = SIZES[width]
+    figure = new_figure(width, 2.5 if width == "page" else 2.0)
+    axes = figure.add_subplot()
+    rows, read = whole(masks), _reader(value)
+    dense = read(rows.filter(pl.col("mask") == DENSE))
+    axes.axhspan(dense[1][0], dense[2][0], color=FAINT, linewidth=0, zorder=0)
+    axes.axhline(dense[0][0], color=GREY, linewidth=0.8, zorder=1)
+    handles = [Line2D([], [], color=GREY, linewidth=0.8, label="untouched")]
+    parts = in_order(rows.filter(pl.col("mask") != DENSE), "part")
+    lines = [
+        (number, style, f"{label}{'' if part == 'all' else f', {part} only'}", chosen)
+        for number, ((mask, calibration), label) in enumerate(_LINES.items(), -1)
+        for style, part in enumerate(parts)
+        if (chosen := _of(rows, mask, calibration, part)).height and (not style or mask in _PARTED)
+    ]
+    for place, (number, style, label, chosen) in enumerate(lines):
+        # Colour and marker say which mask, dashes which part of the model.
+        chance = label.startswith(_LINES["random", UNCALIBRATED])
+        colour, marker = (GREY, "x") if chance else (COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
+        dash = "-" if not style else DASHES[(style - 1) % len(DASHES)]
+        dodge = 0.5 * (place - (len(lines) - 1) / 2)
+        for pattern in in_order(chosen, "pattern"):
+            part = chosen.filter(pl.col("pattern") == pattern).sort("sparsity")
+            mean, low, high = read(part)
+            plain = pattern == "unstructured"
+            axes.errorbar(
+                100 * part["sparsity"].to_numpy() + dodge,
+                mean,
+                yerr=[mean - low, high - mean],
+                color=colour,
+                marker=marker,
+                markersize=size.marker,
+                markerfacecolor=colour if plain else "white",
+                linestyle=dash if plain else "none",
+                linewidth=size.line,
+                elinewidth=0.7,
+                capsize=1.5,
+                zorder=3,
+            )
+        key = {"color": colour, "marker": marker, "markersize": size.marker, "linestyle": dash}
+        handles.append(Line2D([], [], linewidth=size.line, label=label, **key))
+    if controls is not None:
+        beside = _of(whole(controls), "wanda", POOLED, parts[0]).filter(pl.col("pattern") == "unstructured")
+        if beside.height:
+            beside = beside.sort("sparsity")
+            x = 100 * beside["sparsity"].to_numpy()
+            key = {"color": GREY, "linestyle": DASHES[0], "marker": "_", "markersize": size.marker}
+            axes.plot(x, read(beside)[0], linewidth=0.8 * size.line, zorder=2, **key)
+            handles.append(Line2D([], [], label="Wanda on the random-weights twin", **key))
+    # Masks of one sparsity stand side by side: what stands beside a tick has the sparsity of that tick.
+    levels = sorted(set(100 * rows.filter(pl.col("mask") != DENSE)["sparsity"]))
+    axes.set_xticks(levels, [f"{level:g}" for level in levels])
+    if len(levels) == 1:
+        axes.set_xlim(levels[0] - 5, levels[0] + 5)
+    if value == "perplexity":
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 103)
+    label = "Right answers (%)" if value == "score" else "Perplexity of the labelled answers"
+    dress(axes, size, x="Weights set to zero (%)", y=label)
+    told = "Wilson" if value == "score" else "bootstrap"
+    legend_below(figure, handles, size, f"95 % {told} interval, {counted(sorted(set(rows['n'])))}")
+    return figure
+
+
+def transfer_map(masks: pl.DataFrame, sparsity: float, pattern: str, *, width: Width = "page") -> Figure:
+    """Right answers (%) by the mask's calibration (rows) and the question's type (columns) at one level.
+
+    Each cell holds the share and half its 95 % interval; the untouched model and the random mask stand below as scale.
+    """
+    size = SIZES[width]
+    at = ((pl.col("sparsity") - sparsity).abs() < 1e-9) & (pl.col("pattern") == pattern)
+    here = masks.filter((at & (pl.col("part") == masks.filter(at)["part"][0])) | (pl.col("mask") == DENSE))
+    types = [name for name in in_order(here, "evaluation") if name != "all"]
+    lines = [(f"{name}", "wanda", name) for name in types if _of(here, "wanda", name, None).height]
+    for label, mask, calibration in (
+        ("all types", "wanda", POOLED),
+        ("intersection", "intersection", TYPES),
+        ("majority", "majority", TYPES),
+        ("mean score", "mean-score", TYPES),
+        ("random mask", "random", UNCALIBRATED),
+        ("untouched", DENSE, UNCALIBRATED),
+    ):
+        if _of(here, mask, calibration, None).height:
+            lines.append((label, mask, calibration))
+    figure = new_figure(width, 0.9 + 0.3 * len(lines))
+    axes = figure.add_subplot()
+    grid = np.zeros((len(lines), len(types)))
+    ns = {}
+    for y, (_, mask, calibration) in enumerate(lines):
+        for x, name in enumerate(types):
+            row = _of(here, mask, calibration, None).filter(pl.col("evaluation") == name).row(0, named=True)
+            grid[y, x] = 100 * row["score"]
+            ns[name] = row["n"]
+            half = "" if row["low"] is None else f" ±{50 * (row['high'] - row['low']):.0f}"
+            ink = "white" if grid[y, x] < 55 else INK
+            axes.text(x, y, f"{grid[y, x]:.0f}{half}", ha="center", va="center", fontsize=size.text - 1, color=ink)
+    drawn = axes.imshow(grid, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    axes.set_xticks(range(len(types)), [f"{name}\n(n = {ns[name]})" for name in types])
+    axes.set_yticks(range(len(lines)), [label for label, _, _ in lines])
+    shape = "" if pattern == "unstructured" else f", {pattern}"
+    title = f"{100 * sparsity:g} % of the weights zeroed{shape}"
+    dress(axes, size, x="Question type", y="Mask calibrated on", title=title)
+    bar = figure.colorbar(drawn, ax=axes, pad=0.02)
+    bar.set_label("Right answers (%)", fontsize=size.text, color=INK)
+    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
+    bar.outline.set_linewidth(0.6)
+    return figure
+
+
+def _of(rows: pl.DataFrame, mask: str, calibration: str, part: str | None) -> pl.DataFrame:
+    chosen = rows.filter((pl.col("mask") == mask) & (pl.col("calibration") == calibration))
+    return chosen if part is None else chosen.filter(pl.col("part") == part)
+
+
+def _reader(value: Value) -> Callable[[pl.DataFrame], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Mean, low and high of rows; a perplexity of one example has no interval and is its own bounds."""
+
+    def score(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # One input has no interval and is its own bounds.
+        return (
+            100 * rows["score"].to_numpy(),
+            100 * rows["low"].fill_null(rows["score"]).to_numpy(),
+            100 * rows["high"].fill_null(rows["score"]).to_numpy(),
+        )
+
+    def perplexity(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        mean = rows["perplexity"].to_numpy()
+        low, high = (rows[f"perplexity_{side}"].fill_null(rows["perplexity"]).to_numpy() for side in ("low", "high"))
+        # The ratio of all sums may lie outside the percentiles of few resamples.
+        return mean, np.minimum(low, mean), np.maximum(high, mean)
+
+    return score if value == "score" else perplexity

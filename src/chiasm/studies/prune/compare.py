@@ -1,0 +1,158 @@
+"""Masks compared on the same examples, corrected for the number of comparisons."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import permutations
+from math import factorial
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from chiasm.core.statistics.intervals import Estimate, holm, mean_interval, share_interval, sign_flip_max_t
+from chiasm.core.statistics.paired import share_difference
+from chiasm.results.findings import inputs_of
+from chiasm.results.series import RESAMPLES, in_order
+from chiasm.studies.flow.judgement import ALPHA
+
+_WHOLE = 7  # types of which all permutations are tried
+LEVEL = ("sparsity", "pattern", "part")
+
+
+class Level(NamedTuple):
+    """Sparsity, pattern and part that masks are compared at."""
+
+    sparsity: float
+    pattern: str
+    part: str
+
+    def __str__(self) -> str:
+        where = "" if self.part == "all" else f" of the {self.part} matrices"
+        shape = "" if self.pattern == "unstructured" else f" in the pattern {self.pattern}"
+        return f"{100 * self.sparsity:g} %{where}{shape}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Mean difference in right answers (points of 100) between two masks on the same examples; `p` is corrected."""
+
+    level: Level
+    estimate: Estimate
+    p: float
+
+    @property
+    def significant(self) -> bool:
+        return self.p <= ALPHA
+
+    def __str__(self) -> str:
+        e = self.estimate
+        spread = "no interval" if np.isnan(e.low) else f"95 % interval {e.low:+.1f} to {e.high:+.1f}"
+        return f"{float(e.mean):+.1f} points, {spread}, n = {e.n}"
+
+
+class Answers:
+    """Right answers by mask, aligned over examples."""
+
+    def __init__(self, pruned: pl.DataFrame) -> None:
+        self.rows = pruned
+        inputs = inputs_of(pruned)
+        self._inputs = dict(zip(pruned["example_id"], inputs, strict=True)) if inputs else {}
+
+    def share(self, right: dict[str, float]) -> Estimate:
+        """The share of right answers (of 1) with Wilson's interval; questions on one input count together."""
+        return share_interval(np.array(list(right.values())) > 0, self.inputs_of(right))
+
+    def told(self, right: dict[str, float]) -> str:
+        """The share of right answers in words."""
+        return share_in_words(self.share(right))
+
+    def inputs_of(self, examples: Iterable[str]) -> list[str]:
+        """The input that each of the examples asks about; itself where none was recorded."""
+        return [self._inputs.get(example, example) for example in examples]
+
+    def right(self, mask: str, calibration: str, level: Level | None) -> dict[str, float]:
+        """100 or 0 for every example under a mask; of the dense model where there is no level."""
+        chosen = (pl.col("mask") == mask) & (pl.col("calibration") == calibration)
+        if level is not None:
+            chosen &= (pl.col("pattern") == level.pattern) & (pl.col("part") == level.part)
+            chosen &= (pl.col("sparsity") - level.sparsity).abs() < 1e-9
+        rows = self.rows.filter(chosen)
+        return dict(zip(rows["example_id"], 100.0 * rows["correct"].cast(pl.Float64), strict=True))
+
+    @property
+    def levels(self) -> list[Level]:
+        """Where there is a Wanda mask, in the order asked."""
+        wanda = self.rows.filter(pl.col("mask") == "wanda")
+        return [Level(*row) for row in wanda.select(LEVEL).unique(maintain_order=True).rows()]
+
+    @property
+    def types(self) -> list[str]:
+        """Question types that a mask was calibrated on."""
+        calibrated = set(self.rows["calibration"])
+        return [name for name in in_order(self.rows, "type") if name in calibrated]
+
+    def own_and_others(self, level: Level) -> tuple[dict[str, float], dict[str, float]]:
+        """Every example under the mask of its own type, and the mean over the masks of the other types."""
+        by_mask = {name: self.right("wanda", name, level) for name in self.types}
+        type_of = dict(self.rows.select("example_id", "type").unique().iter_rows())
+        own, others = {}, {}
+        for example, name in type_of.items():
+            if name in by_mask and all(example in right for right in by_mask.values()):
+                own[example] = by_mask[name][example]
+                others[example] = float(np.mean([right[example] for n, right in by_mask.items() if n != name]))
+        return own, others
+
+    def pairing(self, level: Level, seed: int) -> float:
+        """How often the masks of types, handed to the types at random, differ as much from each other's as they do now.
+
+        The share of permutations of the masks whose sum of right answers lies at least as far from the mean over all
+        of them: all where there are at most 5040, else as many drawn. Examples say whether these masks differ, this
+        whether what they were calibrated on is why. Assumption: were it not, any mask could be any type's.
+        """
+        types = self.types
+        by_mask = {name: self.right("wanda", name, level) for name in types}
+        right = np.zeros((len(types), len(types)))
+        for example, name in self.rows.select("example_id", "type").unique().iter_rows():
+            if name in by_mask and all(example in own for own in by_mask.values()):
+                right[:, types.index(name)] += [by_mask[mask][example] for mask in types]
+        places = np.arange(len(types))
+        if len(types) <= _WHOLE:
+            orders = np.array(list(permutations(places)))
+        else:
+            rng = np.random.default_rng(seed)
+            orders = np.stack([places, *(rng.permutation(places) for _ in range(factorial(_WHOLE) - 1))])
+        sums = np.abs(right[orders, places].sum(axis=1) - right.sum() / len(types))
+        return float((sums >= sums[0] - 1e-6).mean())
+
+    def compare(self, pairs: list[tuple[Level, dict[str, float], dict[str, float]]], seed: int) -> list[Compared]:
+        """Each pair (first minus second) on the examples that both masks answered; p-values by sign flips, Holm."""
+        differences: list[tuple[Level, Float[np.ndarray, " n"], list[str]]] = []
+        for level, first, second in pairs:
+            shared = [example for example in first if example in second]
+            if shared:
+                values = np.array([first[e] - second[e] for e in shared])
+                differences.append((level, values, self.inputs_of(shared)))
+        if not differences:
+            return []
+        tested = [sign_flip_max_t(values[:, None], seed=seed, clusters=own) for _, values, own in differences]
+        p = holm(np.array([float(test.p[0]) for test in tested]))
+        return [
+            Compared(level, _spread(values, own, seed), float(corrected))
+            for (level, values, own), corrected in zip(differences, p, strict=True)
+        ]
+
+
+def _spread(difference: Float[np.ndarray, " n"], inputs: list[str], seed: int) -> Estimate:
+    """Mean and interval, in points; means over several masks are no answers, and are resampled."""
+    if not set(np.unique(difference)) <= {-100.0, 0.0, 100.0}:
+        return mean_interval(difference, resamples=RESAMPLES, seed=seed, clusters=inputs)
+    found = share_difference(difference > 0, difference < 0, inputs)
+    return Estimate(100 * found.mean, 100 * found.low, 100 * found.high, found.n)
+
+
+def share_in_words(share: Estimate) -> str:
+    """A share (of 1) in per cent, with its interval."""
+    if np.isnan(share.low):
+        return f"{100 * float(share.mean):.1f} % (no interval from one input)"
+    return f"{100 * share.mean:.1f} % (95 % interval {100 * share.low:.1f} to {100 * share.high:.1f})"

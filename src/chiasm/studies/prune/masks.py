@@ -1,0 +1,140 @@
+"""Masks of a pruning run: calibration sets, one after the other, then masks from their norms."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.example import Example
+from chiasm.interventions.masks import CALIBRATED, MaskSpec, Method, Part
+from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.fingerprint import fingerprint
+from chiasm.models.pruning.calibrate import Norms, calibrate, choose_tokens, span_rows
+from chiasm.models.pruning.states import calibration_batches, calibration_bytes
+from chiasm.models.pruning.weights import WeightMask, make_mask
+from chiasm.models.view import ModelView
+from chiasm.studies.prune.answers import written_answers
+from chiasm.studies.prune.spec import Planned, PruneSpec
+from chiasm.studies.prune.tables import IMAGE_TOKENS, POOLED, TEXT_TOKENS
+
+_SPANS = {IMAGE_TOKENS: (POOLED, "image"), TEXT_TOKENS: (POOLED, "text")}
+
+
+class _Key(NamedTuple):
+    """What norms depend on: block by block, they see what the same mask did before."""
+
+    calibration: str
+    method: Method
+    part: Part
+    sparsity: float
+    pattern: str
+
+
+def source(calibration: str) -> tuple[str, str]:
+    """The set of examples and the span whose tokens a calibration counts."""
+    return _SPANS.get(calibration, (calibration, "all"))
+
+
+class MaskMaker:
+    """Makes the masks of a run on one model.
+
+    `sets`: calibration examples by name (`all` and question types). Their hidden states are held for one set at a
+    time; what remains of a calibration is one norm per input feature. `say` is told what is about to be held.
+    `failed`: (example, reason) of calibration examples that could not be used.
+    """
+
+    def __init__(
+        self,
+        spec: PruneSpec,
+        view: ModelView,
+        sets: Mapping[str, Sequence[Example]],
+        memory: int | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.spec, self.view, self.sets, self.memory, self.say = spec, view, sets, memory, say
+        self.failed: dict[str, str] = {}
+        self.tokens: int | None = None
+        self._written: dict[str, dict[str, str]] = {}
+        self._norms: dict[_Key, Norms] = {}
+        self._weights = fingerprint(view)
+
+    def prepare(self, plan: Iterable[Planned]) -> None:
+        """Measure all norms that the masks of `plan` need.
+
+        **Errors:** `ChiasmError` for too few tokens, or more memory than allowed.
+        """
+        wanted = {key for one in plan if one.spec is not None for key in _keys(one.spec)}
+        if not wanted:
+            return
+        self.tokens = self._common_tokens({key.calibration for key in wanted})
+        for name in dict.fromkeys(source(key.calibration)[0] for key in sorted(wanted)):
+            encoded = self._encoded(name)
+            self._afford(name, encoded)
+            batches = calibration_batches(self.view, encoded, self.spec.unit)
+            for key in sorted(wanted):
+                held, span = source(key.calibration)
+                if held != name:
+                    continue
+                rows = choose_tokens(span_rows(encoded, span), self.tokens, self.spec.seed)
+                asked = MaskSpec(
+                    method=key.method,
+                    sparsity=key.sparsity,
+                    pattern=key.pattern,
+                    part=key.part,
+                    calibrations=(key.calibration,),
+                )
+                self._norms[key] = calibrate(self.view, batches, rows, asked)
+
+    def make(self, spec: MaskSpec) -> WeightMask:
+        """The mask of `spec`, for which `prepare` has been called."""
+        return make_mask(self.view, spec, [self._norms[key] for key in _keys(spec)], self._weights)
+
+    def _common_tokens(self, calibrations: set[str]) -> int:
+        """As many tokens for every mask as the poorest calibration has, or as many as were asked for."""
+        counts: dict[str, int] = {}
+        for name in sorted({source(calibration)[0] for calibration in calibrations}):
+            encoded = self._encoded(name)
+            for calibration in calibrations:
+                held, span = source(calibration)
+                if held == name:
+                    counts[calibration] = sum(int(row.sum()) for row in span_rows(encoded, span))
+        poorest = min(counts, key=lambda name: (counts[name], name))
+        wanted = counts[poorest] if self.spec.tokens is None else self.spec.tokens
+        try:
+            choose_tokens(span_rows(self._encoded(source(poorest)[0]), source(poorest)[1]), wanted)
+        except ChiasmError as error:
+            todo = f"{error.todo}, or --no-combine" if self.spec.combine and poorest != POOLED else error.todo
+            raise ChiasmError(error.asked, f"`{poorest}`: {error.found}", todo) from error
+        return wanted
+
+    def _encoded(self, name: str) -> list[Encoded]:
+        """A set's examples with their answers behind the question, as the model writes them, where they have one."""
+        if name not in self._written:
+            labelled = [example for example in self.sets[name] if example.answer.strip()]
+            self._written[name] = written_answers(self.view, labelled, self.spec.instruction, self.spec.unit)
+        found = []
+        for example in self.sets[name]:
+            try:
+                answer = self._written[name].get(example.id)
+                found.append(self.view.encode(example, instruction=self.spec.instruction, answer=answer))
+            except ExampleError as error:
+                self.failed[example.id] = str(error)
+        if not found:
+            reason = next(iter(self.failed.values()), "there is none")
+            raise ChiasmError(f"calibrate on `{name}`", f"no example can be used ({reason})", "Give other examples")
+        return found
+
+    def _afford(self, name: str, encoded: Sequence[Encoded]) -> None:
+        needed = calibration_bytes(self.view, encoded, self.spec.unit)
+        if self.memory is not None and needed > self.memory:
+            raise ChiasmError(
+                f"a memory budget of {self.memory:,} bytes",
+                f"calibrating on {len(encoded)} examples holds about {needed:,} bytes of hidden states",
+                f"Give at least --memory {-(-needed // 10**6)}MB, or a smaller --calibration",
+            )
+        if self.say is not None:
+            self.say(f"Calibrating on {len(encoded)} examples ({name}) holds about {needed / 1e6:.1f} MB on the CPU.")
+
+
+def _keys(spec: MaskSpec) -> list[_Key]:
+    own: Method = spec.method if spec.method in CALIBRATED else "wanda"
+    return [_Key(name, own, spec.part, spec.within or spec.sparsity, spec.pattern) for name in spec.calibrations]

@@ -1,0 +1,182 @@
+"""From contributions to plans: what to leave out first, beside what others leave out, beside chance."""
+
+import logging
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chiasm.core.errors import ChiasmError
+from chiasm.interventions.published_skips import (
+    companion_layers,
+    fast_v,
+    parallel_blocks,
+    parallel_sublayers,
+    random_drop,
+    short_v,
+    v_skip,
+    visual_ffn,
+)
+from chiasm.interventions.skips import PERCEPTUAL, ModelIdentity, Plan, Skip, SkipSpan, phase_of
+from chiasm.models.skipping.operations import prefill_operations
+from chiasm.models.skipping.plans import require_fitting
+from chiasm.models.view import ModelView
+from chiasm.studies.skip.spec import SHARES, SkipSpec
+from chiasm.studies.skip.tables import (
+    COMPANION,
+    FAST_V,
+    NONE,
+    RANDOM_DROP,
+    RANDOM_LAYERS,
+    SEARCH,
+    SHORT_V,
+    TEXT_FFN,
+    V_SKIP,
+    VISUAL_FFN,
+)
+
+SEARCHED = ("ffn", "attention")
+_SHORT_V_SHARE = 0.6  # of the layers, as published for LLaVA-NeXT-13B
+_log = logging.getLogger("chiasm")
+Piece = tuple[str, int]  # part and layer
+
+
+class Candidate(NamedTuple):
+    """A plan to verify, and where it comes from."""
+
+    plan: Plan
+    kind: str
+
+
+def candidates(
+    spec: SkipSpec,
+    view: ModelView,
+    identity: ModelIdentity,
+    contributions: Mapping[Piece, float],
+    inputs: Mapping[str, Any],
+) -> list[Candidate]:
+    """The plain model first, then the search's proposals with their random controls, then the published methods.
+
+    `contributions`: loss (nat) of leaving out one part of one layer; `inputs`: a typical prompt, by which operations
+    are counted. Proposals that leave out the same are one; a published method stands beside an equal proposal.
+    """
+
+    def named(name: str, *skips: Skip) -> Plan:
+        return Plan(name=name, model=identity, skips=skips)
+
+    found = [Candidate(named(NONE), NONE)]
+    pieces = {piece: loss for piece, loss in contributions.items() if piece[0] in SEARCHED}
+    saved = {piece: _saved(view, named("one", *as_skips([piece], spec.span)), inputs) for piece in pieces}
+    ranked = sorted(pieces, key=lambda piece: (pieces[piece] / max(saved[piece], 1), piece))
+    for share in SHARES:
+        own = _until(ranked, saved, share)
+        found.append(Candidate(named(f"search-{100 * share:.0f}", *as_skips(own, spec.span)), SEARCH))
+        if spec.controls:
+            for draw in range(spec.draws):
+                name = f"random-{100 * share:.0f}-{draw}"
+                rng = np.random.default_rng([spec.seed, zlib.crc32(name.encode())])
+                order = [ranked[k] for k in rng.permutation(len(ranked))]
+                found.append(Candidate(named(name, *as_skips(_until(order, saved, share), spec.span)), RANDOM_LAYERS))
+    seen: dict[tuple[Skip, ...], Candidate] = {}
+    for one in found:
+        seen.setdefault(one.plan.skips, one)
+    peers = _peers(view.n_layers, contributions, named, spec) if spec.peers else []
+    return [*seen.values(), *(one for one in peers if _fits(view, one.plan))]
+
+
+def as_skips(pieces: Iterable[Piece], span: SkipSpan = "image") -> tuple[Skip, ...]:
+    """The skips that leave out `pieces`: where a layer loses both its parts, its block."""
+    layers: dict[str, set[int]] = {part: {layer for p, layer in pieces if p == part} for part in SEARCHED}
+    both = layers["ffn"] & layers["attention"]
+    parts = {"ffn": layers["ffn"] - both, "attention": layers["attention"] - both, "block": both}
+    return tuple(
+        Skip(
+            part=part,  # pyright: ignore[reportArgumentType]
+            span=span,
+            layers=tuple(sorted(where)),
+            phase=phase_of(span),
+        )
+        for part, where in parts.items()
+        if where
+    )
+
+
+def in_words(plan: Plan) -> str:
+    """What a plan leaves out, for tables."""
+    told = []
+    for skip in plan.skips:
+        whose = f"{skip.span} tokens" if skip.share == 1 else f"{skip.share:.0%} of {skip.span} tokens ({skip.choice})"
+        form = "" if skip.form == "corrected" else " (as released)"
+        told.append(f"{skip.part}{form} of {whose} in layers {_ranges(skip.layers)}")
+    return "; ".join(told) or "nothing"
+
+
+def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, spec: SkipSpec) -> list[Candidate]:
+    """The published methods. Those about perceptual tokens act on the run's span, or on images where it is another."""
+    every, span, found = range(layers), spec.span if spec.span in PERCEPTUAL else "image", list[Candidate]()
+    every_second = companion_layers(layers, start=0, interval=2) if layers > 3 else ()
+    both: tuple[tuple[str, SkipSpan, str], ...] = (("visual", span, VISUAL_FFN), ("text", "text", TEXT_FFN))
+    for name, whose, kind in both:
+        if every_second:
+            found.append(Candidate(named(f"{name}-ffn-half", visual_ffn(every_second, span=whose)), kind))
+        found.append(Candidate(named(f"{name}-ffn-all", visual_ffn(every, span=whose)), kind))
+    found.append(Candidate(named("v-skip-deep", v_skip(range(layers // 2, layers), span=span)), V_SKIP))
+    if every_second:
+        blocks = Skip(part="block", span="all", layers=every_second, phase="both")
+        found += [
+            Candidate(named("blocks-half", blocks), COMPANION),
+            Candidate(named("parallel-half", parallel_sublayers(every_second)), COMPANION),
+            Candidate(named("parallel-blocks", parallel_blocks(layers, start=layers // 2)), COMPANION),
+        ]
+    frozen = sorted(every, key=lambda layer: contributions[("block", layer)])[: max(1, round(_SHORT_V_SHARE * layers))]
+    if span == spec.span:  # contributions of text do not say in which layers images can be frozen
+        found.append(Candidate(named("short-v", short_v(sorted(frozen), span=span)), SHORT_V))
+    for share in (0.5, 0.75):
+        after = min(2, layers - 1)
+        if after < 1:
+            break
+        found.append(
+            Candidate(named(f"fast-v-{100 * share:.0f}", fast_v(layers, after=after, share=share, span=span)), FAST_V)
+        )
+        # The places that a seed drops are the same in every example, so that one draw would be one choice of places.
+        for draw in range(spec.draws if spec.controls else 1):
+            dropped = random_drop(layers, after=after, share=share, seed=spec.seed + draw, span=span)
+            found.append(Candidate(named(f"random-drop-{100 * share:.0f}-{draw}", dropped), RANDOM_DROP))
+    return found
+
+
+def _fits(view: ModelView, plan: Plan) -> bool:
+    """Whether the model can do it; what it cannot is told and left out, as tokens dropped under sliding windows."""
+    try:
+        require_fitting(view, plan, same_weights=False)
+    except ChiasmError as error:
+        _log.warning("The published method `%s` is left out: %s.", plan.name, error.found)
+        return False
+    return True
+
+
+def _saved(view: ModelView, plan: Plan, inputs: Mapping[str, Any]) -> int:
+    return prefill_operations(view, inputs).total - prefill_operations(view, inputs, plan).total
+
+
+def _until(order: list[Piece], saved: Mapping[Piece, int], share: float) -> list[Piece]:
+    """The first pieces of `order` that together save `share` of all that could be saved."""
+    target, total, taken = share * sum(saved.values()), 0, []
+    for piece in order:
+        # Rather a little less than asked than a piece beyond it.
+        if taken and total + saved[piece] / 2 > target:
+            break
+        taken.append(piece)
+        total += saved[piece]
+    return taken
+
+
+def _ranges(layers: tuple[int, ...]) -> str:
+    parts, start = [], 0
+    for k in range(1, len(layers) + 1):
+        if k == len(layers) or layers[k] != layers[k - 1] + 1:
+            first, last = layers[start], layers[k - 1]
+            parts.append(str(first) if first == last else f"{first}-{last}")
+            start = k
+    return ", ".join(parts)

@@ -1,0 +1,101 @@
+"""Examples that belong together (questions on one image) are resampled and flipped together."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chiasm.core.statistics.intervals import (
+    bootstrap_means,
+    mean_interval,
+    proportion_interval,
+    share_interval,
+    sign_flip_max_t,
+)
+
+REPEATS = 4
+
+
+@pytest.fixture
+def data():
+    values = np.random.default_rng(3).normal(0.3, 1, (30, 5))
+    return values, np.repeat(values, REPEATS, axis=0), np.repeat(np.arange(30), REPEATS)
+
+
+def test_repeating_every_example_teaches_nothing(data):
+    """Four equal questions on every image are known as well as one, and clusters say so."""
+    once, repeated, clusters = data
+    alone, together, naive = (
+        mean_interval(once),
+        mean_interval(repeated, clusters=clusters),
+        mean_interval(repeated),
+    )
+    np.testing.assert_allclose(together.low, alone.low)
+    np.testing.assert_allclose(together.high, alone.high)
+    assert (naive.high - naive.low < 0.7 * (alone.high - alone.low)).all()
+    assert (alone.n, together.n) == (30, 30 * REPEATS)
+
+
+def test_signs_of_a_cluster_flip_together(data):
+    once, repeated, clusters = data
+    alone, together = sign_flip_max_t(once), sign_flip_max_t(repeated, clusters=clusters)
+    np.testing.assert_array_equal(alone.p, together.p)
+    np.testing.assert_allclose(alone.mean, together.mean)
+    assert sign_flip_max_t(repeated).p.min() < alone.p.min()
+
+
+def test_clusters_of_different_size_weigh_by_their_examples():
+    values = np.array([[0.0], [1.0], [1.0], [1.0]])
+    means = bootstrap_means(values, clusters=["a", "b", "b", "b"], resamples=4000)
+    shares = {float(v): float((means == v).mean()) for v in np.unique(means)}
+    # Two draws of two clusters: a twice, b twice, or one of each (which is three ones among four).
+    assert set(shares) == {0.0, 0.75, 1.0}
+    assert shares[0.75] == pytest.approx(0.5, abs=0.03)
+
+
+@given(st.permutations(range(8)))
+def test_names_of_clusters_do_not_matter_where_each_is_alone(order):
+    values = np.arange(16.0).reshape(8, 2)
+    names = [f"c{k}" for k in order]
+    np.testing.assert_array_equal(bootstrap_means(values, clusters=names), bootstrap_means(values))
+
+
+def test_one_cluster_has_no_interval():
+    estimate = mean_interval(np.array([1.0, 2.0, 3.0]), clusters=["a"] * 3)
+    assert estimate.n == 3
+    assert np.isnan(estimate.low)
+    assert np.isnan(estimate.high)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"clusters": ["a"]}, "1 cluster names"), ({"clusters": ["a", "a", "b"], "method": "bca"}, "BCa")],
+)
+def test_refusals(options, message):
+    with pytest.raises(ValueError, match=message):
+        mean_interval(np.array([1.0, 2.0, 3.0]), **options)
+
+
+def test_a_share_over_repeated_questions_is_known_as_well_as_over_single_ones():
+    right = np.random.default_rng(0).random(60) < 0.7
+    once = share_interval(right)
+    together = share_interval(np.repeat(right, REPEATS), np.repeat(np.arange(60), REPEATS))
+    naive = share_interval(np.repeat(right, REPEATS))
+    assert (once.low, once.high) == (proportion_interval(int(right.sum()), 60).low, once.high)
+    width = float(once.high - once.low)
+    assert float(together.high - together.low) == pytest.approx(width, rel=0.03)
+    assert float(naive.high - naive.low) < 0.6 * width
+    assert together.n == 60 * REPEATS
+
+
+def test_clusters_that_say_nothing_change_little():
+    rng = np.random.default_rng(1)
+    right = rng.random(400) < 0.6
+    mixed, plain = share_interval(right, rng.integers(0, 200, 400)), share_interval(right)
+    assert float(mixed.high - mixed.low) == pytest.approx(float(plain.high - plain.low), rel=0.2)
+
+
+def test_all_right_on_few_images_is_not_certainty():
+    few = share_interval(np.ones(40, bool), np.repeat(np.arange(4), 10))
+    assert float(few.low) == pytest.approx(float(proportion_interval(4, 4).low))
+    assert np.isnan(share_interval(np.arange(6) < 3, ["i"] * 6).low)

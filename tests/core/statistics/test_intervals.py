@@ -1,0 +1,179 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+from chiasm.core.statistics.intervals import holm, mean_interval, proportion_interval, runs_of_true, sign_flip_max_t
+
+small = st.floats(-100, 100, allow_nan=False, width=32)
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_bootstrap_equals_scipy(method):
+    data = np.random.default_rng(1).exponential(2, 40)
+    ours = mean_interval(data, method=method, resamples=999, seed=7)
+    theirs = stats.bootstrap((data,), np.mean, n_resamples=999, method=method, rng=np.random.default_rng(7))
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, rel=1e-12)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, rel=1e-12)
+    assert ours.mean == data.mean()
+    assert ours.n == 40
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_columns_are_treated_alike(method):
+    data = np.random.default_rng(2).normal(size=(30, 2, 3))
+    together = mean_interval(data, method=method, seed=3)
+    assert together.low.shape == (2, 3)
+    for index in np.ndindex(2, 3):
+        alone = mean_interval(data[:, *index], method=method, seed=3)
+        assert together.low[index] == pytest.approx(alone.low, abs=1e-12)
+        assert together.high[index] == pytest.approx(alone.high, abs=1e-12)
+
+
+@given(arrays(np.float64, st.tuples(st.integers(2, 12), st.integers(1, 3)), elements=small), st.integers(0, 9))
+@settings(max_examples=50)
+def test_interval_lies_within_the_data_and_follows_scale(data, seed):
+    estimate = mean_interval(data, seed=seed, resamples=200)
+    assert (estimate.low <= estimate.high).all()
+    assert (estimate.low >= data.min(axis=0) - 1e-9).all()
+    assert (estimate.high <= data.max(axis=0) + 1e-9).all()
+    doubled = mean_interval(2 * data + 1, seed=seed, resamples=200)
+    np.testing.assert_allclose(doubled.low, 2 * estimate.low + 1, atol=1e-9)
+    constant = mean_interval(np.full(5, 3.25), method="bca")
+    assert (constant.low, constant.high) == (3.25, 3.25)
+
+
+def test_chunks_give_what_one_step_gives(monkeypatch):
+    data = np.random.default_rng(0).normal(size=(50, 4))
+    whole = mean_interval(data, seed=1), sign_flip_max_t(data, seed=1)
+    monkeypatch.setattr("chiasm.core.statistics.intervals._CELLS", 1000)
+    parts = mean_interval(data, seed=1), sign_flip_max_t(data, seed=1)
+    np.testing.assert_allclose(whole[0].low, parts[0].low, rtol=1e-12)
+    np.testing.assert_array_equal(whole[1].p, parts[1].p)
+
+
+@pytest.mark.parametrize(("method", "floor"), [("percentile", 0.91), ("bca", 0.92)])
+def test_coverage_of_the_mean(method, floor):
+    # Skewed data, 600 repetitions as columns of different samples; nominal 95 %, binomial sd 0.9 points.
+    rng = np.random.default_rng(5)
+    hit = 0
+    for _ in range(600):
+        estimate = mean_interval(rng.exponential(1, 60), method=method, resamples=400, seed=int(rng.integers(1 << 30)))
+        hit += bool(estimate.low <= 1 <= estimate.high)
+    assert floor <= hit / 600 <= 0.98
+
+
+def test_one_example_has_no_interval():
+    estimate = mean_interval(np.array([[1.0, 2.0]]))
+    assert estimate.mean.tolist() == [1, 2]
+    assert np.isnan(estimate.low).all()
+    assert np.isnan(estimate.high).all()
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_equals_scipy(case):
+    successes, n = case
+    ours = proportion_interval(successes, n)
+    theirs = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    assert ours.low == pytest.approx(theirs.low, abs=1e-12)
+    assert ours.high == pytest.approx(theirs.high, abs=1e-12)
+    assert 0 <= ours.low <= ours.mean <= ours.high <= 1
+
+
+@given(st.integers(3, 9), st.integers(0, 1000))
+@settings(max_examples=30)
+def test_one_column_equals_scipys_paired_permutation_test(n, seed):
+    a, b = np.random.default_rng(seed).normal(size=(2, n))
+    ours = sign_flip_max_t(a[:, None], b[:, None])
+    theirs = stats.permutation_test(
+        (a, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+    )
+    assert ours.p[0] == pytest.approx(theirs.pvalue, abs=1e-12)
+    assert ours.smallest == pytest.approx(1 / 2 ** (n - 1))
+
+
+def test_sampled_patterns_agree_with_all_patterns():
+    data = np.random.default_rng(3).normal(0.4, 1, (13, 5))
+    every, some = sign_flip_max_t(data), sign_flip_max_t(data, permutations=4000)
+    assert every.smallest == 1 / 4096
+    assert some.smallest == 1 / 4001
+    np.testing.assert_allclose(every.p, some.p, atol=0.04)
+
+
+def test_family_wise_error_is_kept_for_dependent_skew_free_layers():
+    # 400 families of 8 correlated layers without an effect: at most 5 % + 3 binomial sd may name a layer.
+    rng = np.random.default_rng(11)
+    named = 0
+    for _ in range(400):
+        data = rng.standard_t(3, (24, 1)) + rng.standard_t(3, (24, 8))
+        named += bool((sign_flip_max_t(data, permutations=400, seed=int(rng.integers(1 << 30))).p <= 0.05).any())
+    assert 0.05 - 3.3 * 0.011 <= named / 400 <= 0.05 + 3 * 0.011
+
+
+def test_correction_is_real_and_power_too():
+    rng = np.random.default_rng(4)
+    control = rng.normal(size=(60, 10))
+    effects = control + rng.normal(size=(60, 10))
+    effects[:, 3] -= 1
+    result = sign_flip_max_t(effects, control)
+    assert np.flatnonzero(result.p <= 0.05).tolist() == [3]
+    assert result.mean[3] == pytest.approx((effects - control)[:, 3].mean())
+    single = sign_flip_max_t(effects[:, :1], control[:, :1])
+    assert single.p[0] <= result.p[0]
+
+
+@given(arrays(np.float64, st.tuples(st.integers(1, 7), st.integers(1, 4)), elements=small))
+@settings(max_examples=60)
+def test_max_t_ignores_sign_and_scale_of_layers(data):
+    p = sign_flip_max_t(data).p
+    assert ((p > 0) & (p <= 1)).all()
+    np.testing.assert_allclose(sign_flip_max_t(-4 * data).p, p)
+    assert (p[(data == 0).all(axis=0)] == 1).all()
+
+
+@given(arrays(np.float64, st.integers(1, 8), elements=st.floats(0, 1)))
+def test_holm_by_its_definition(p):
+    adjusted = holm(p)
+    order = np.argsort(p, kind="stable")
+    for rank, i in enumerate(order):
+        expected = max(min(1, (len(p) - r) * p[order[r]]) for r in range(rank + 1))
+        assert adjusted[i] == pytest.approx(expected)
+    assert (adjusted >= p).all()
+
+
+@given(st.lists(st.booleans(), max_size=12))
+def test_runs_cover_exactly_what_is_true(mask):
+    runs = runs_of_true(np.array(mask, dtype=bool))
+    assert [i for a, b in runs for i in range(a, b)] == [i for i, m in enumerate(mask) if m]
+    assert all(b < c for (_, b), (c, _) in itertools.pairwise(runs))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "function", [mean_interval, sign_flip_max_t, holm, lambda x: sign_flip_max_t(np.zeros_like(x), x)]
+)
+def test_what_is_not_a_number_is_refused(function, bad):
+    data = np.full((4, 2) if function is not holm else 4, 0.5)
+    data.flat[1] = bad
+    with pytest.raises(ValueError, match=rf"1 of {data.size} .*NaN or infinite"):
+        function(data)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mean_interval(np.zeros((0, 3))), "there are no values"),
+        (lambda: sign_flip_max_t(np.zeros((0, 3))), "there are no effects"),
+        (lambda: sign_flip_max_t(np.zeros((2, 3)), np.zeros((2, 2))), "paired"),
+        (lambda: proportion_interval(3, 2), "no proportion"),
+        (lambda: proportion_interval(0, 0), "no proportion"),
+        (lambda: holm(np.array([1.5])), "between 0 and 1"),
+    ],
+)
+def test_other_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

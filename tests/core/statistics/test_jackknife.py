@@ -1,0 +1,78 @@
+"""Intervals from groups: they hold what they promise on simulated data."""
+
+import numpy as np
+import pytest
+
+from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of, priority, without_each
+
+
+def sums_of(values, groups):
+    found = np.zeros((GROUPS, *values.shape[1:]))
+    np.add.at(found, groups, values)
+    return found
+
+
+def covered(rng, n, quantity, truth, draws=400):
+    """How often the interval of `quantity` over n random examples takes in the truth."""
+    inside = 0
+    for draw in range(draws):
+        data = rng.standard_normal((n, 6)) + np.arange(6) / 3
+        groups = np.array([group_of(f"{draw}-{k}") for k in range(n)])
+        counts = np.bincount(groups, minlength=GROUPS).astype(float)
+        found = group_jackknife(quantity(without_each(sums_of(data, groups)), without_each(counts)), counts)
+        inside += bool(found.low <= truth <= found.high)
+    return inside / draws
+
+
+def mean_of_first(sums, counts):
+    return sums[:, 0] / counts
+
+
+def cosine_of_means(sums, counts):
+    a, b = sums[:, :3], sums[:, 3:]
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+@pytest.mark.parametrize("n", [12, 25, 60, 300])
+def test_coverage_of_a_mean(n):
+    assert 0.90 <= covered(np.random.default_rng(n), n, mean_of_first, 0.0) <= 0.985
+
+
+@pytest.mark.parametrize("n", [60, 300])
+def test_coverage_of_a_smooth_function_of_means(n):
+    centre = np.arange(6) / 3
+    truth = centre[:3] @ centre[3:] / np.linalg.norm(centre[:3]) / np.linalg.norm(centre[3:])
+    assert 0.90 <= covered(np.random.default_rng(n), n, cosine_of_means, truth) <= 0.985
+
+
+def test_equal_groups_give_the_standard_error_of_the_mean():
+    values = np.random.default_rng(0).standard_normal(GROUPS)
+    counts = np.ones(GROUPS)
+    found = group_jackknife(without_each(values) / without_each(counts), counts)
+    assert found.mean == pytest.approx(values.mean())
+    standard_error = values.std(ddof=1) / np.sqrt(GROUPS)
+    assert (found.high - found.low) / 2 == pytest.approx(2.093024 * standard_error, rel=1e-5)
+
+
+def test_one_group_has_no_interval():
+    counts = np.zeros(GROUPS)
+    counts[3] = 5
+    values = np.full(GROUPS + 1, 0.4)
+    found = group_jackknife(values, counts)
+    assert (float(found.mean), found.n) == (0.4, 5)
+    assert np.isnan(found.low)
+
+
+def test_non_finite_values_are_refused():
+    values = np.ones(GROUPS + 1)
+    values[2] = np.nan
+    with pytest.raises(ValueError):
+        group_jackknife(values, np.ones(GROUPS))
+
+
+def test_groups_are_even_and_depend_on_the_identifier_only():
+    counts = np.bincount([group_of(f"example-{k}") for k in range(20_000)], minlength=GROUPS)
+    assert counts.min() > 900
+    assert counts.max() < 1100
+    assert priority("a", 0) != priority("a", 1)
+    assert priority("a", 0) == priority("a", 0)

@@ -1,0 +1,282 @@
+"""The alignment study: its tables, its controls, stops and restarts, and inputs that are not as they should be."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from polars.testing import assert_frame_equal
+from tests.support.factories import build, example
+from tests.support.runs import view_of
+
+from chiasm import api
+from chiasm.core.errors import ChiasmError
+from chiasm.models.view import ModelView
+from chiasm.results.rundir import RunDirectory
+from chiasm.studies.align import subject as study
+from chiasm.studies.align.spec import AlignSpec
+
+KEYS = ("span", "a", "b", "layer", "statistic", "gap", "name", "tap", "mode", "paired", "variant", "quantity")
+KEYS = (*KEYS, "against", "matrix", "example_id", "method")
+EXAMPLES = [example(seed=seed) for seed in range(10)]
+
+
+@pytest.fixture(scope="module")
+def twin():
+    return ModelView(*build("llava", seed=5), name="other")
+
+
+@pytest.fixture(scope="module")
+def run(twin):
+    return api.align(view_of("llava"), EXAMPLES, twin=twin, as_released=True, batch_size=4)
+
+
+def test_tables_have_the_columns_of_the_contract(run):
+    contract = {
+        "norms": ["span", "layer", "statistic", "mean", "std", "n"],
+        "drift": ["span", "layer", "gap", "mean", "low", "high", "n"],
+        "similarity": ["a", "b", "layer", "tap", "mode", "paired", "variant", "mean", "low", "high", "n"],
+        "vocabulary": ["span", "layer", "quantity", "against", "mean", "low", "high", "n"],
+        "overlap": ["a", "b", "layer", "matrix", "sparsity", "iou", "null_random", "null_magnitude", "null_permuted"],
+        "score": ["name", "statistic", "value", "low", "high", "n"],
+    }
+    for name, columns in contract.items():
+        table = run.table(name)
+        assert table.columns[: len(columns)] == columns
+        assert "n" not in columns or set(table["n"]) == {10}
+    assert run.table("norms")["layer"].max() == 4
+    assert set(run.table("drift")["gap"]) == {1}  # four layers have no state eight later
+    assert set(run.table("extents")["span"]) == {"image", "question"}
+
+
+def test_controls_stand_beside_every_table(run):
+    for name in (
+        "norms",
+        "drift",
+        "drift_released",
+        "similarity",
+        "inside",
+        "vocabulary",
+        "geometry",
+        "outliers",
+        "map",
+        "overlap",
+        "score",
+    ):
+        beside = run.table(f"{name}_controls")
+        assert set(beside["control"]) == {"noise", "twin", "apart"}
+        keys = [c for c in KEYS if c in beside.columns and not beside[c].dtype.is_float()]
+        both = run.table(name).join(beside.filter(pl.col("control") == "noise"), on=keys, suffix="_noise")
+        each = 3 if name == "overlap" else 1  # three sparsities
+        assert both.height == each * run.table(name).height
+
+
+def test_controls_are_drawn(run):
+    """In every figure: as a line or a mark of its own in the legend, or as a panel of its own."""
+    for name in run.figures:
+        figure = run.figure(name)
+        texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        texts += [axes.get_title(loc="left") for axes in figure.axes]
+        assert any("random-weights twin" in text for text in texts), name
+    bare = api.align(view_of("llava"), EXAMPLES[:3], controls=False)
+    for name in bare.figures:
+        legends = bare.figure(name).legends
+        assert not any("twin" in text.get_text() for legend in legends for text in legend.get_texts()), name
+
+
+def test_the_rule_for_outlier_dimensions_is_told_with_its_count(run):
+    rows = run.table("outliers")
+    assert set(rows.filter(pl.col("tap") == "residual")["layer"]) == set(range(5))
+    assert set(rows["n"]) == {10}
+    width = rows.filter(pl.col("tap") == "residual")["dimensions"].unique().to_list()
+    assert width == [view_of("llava").width]
+    assert (rows["outliers"] <= rows["dimensions"]).all()
+    least, most = rows.filter(pl.col("tap") == "residual")["outliers"].min(), rows["outliers"].max()
+    page = run.report().read_text()
+    assert f"Outliers are {least}" in page
+    assert most is not None
+    assert "more than six times the median" in page
+
+
+def test_noise_keeps_norms_and_replaces_content(run):
+    at = (pl.col("span") == "image") & (pl.col("layer") == 0)
+    own, noise = (run.table(t).filter(at).sort("statistic") for t in ("norms", "norms_controls"))
+    noise = noise.filter(pl.col("control") == "noise")
+    np.testing.assert_allclose(own["mean"].to_numpy(), noise["mean"].to_numpy(), rtol=1e-5)
+    score = run.table("score").filter(pl.col("statistic") == "mean_token")["value"]
+    other = run.table("score_controls").filter((pl.col("statistic") == "mean_token") & (pl.col("control") == "noise"))[
+        "value"
+    ]
+    assert np.abs(score.to_numpy() - other.to_numpy()).max() > 1e-3
+
+
+def test_kept_apart_differs_behind_the_embeddings_alone(run):
+    at = (pl.col("span") == "question") & (pl.col("statistic") == "median")
+    beside = run.table("norms_controls").filter(at & (pl.col("control") == "apart")).sort("layer")
+    own = run.table("norms").filter(at).sort("layer")
+    same = np.isclose(own["mean"].to_numpy(), beside["mean"].to_numpy(), rtol=1e-6)
+    assert same.tolist() == [True, False, False, False, False]
+
+
+def test_released_masks_stand_beside_the_right_ones(run):
+    released, right = run.table("overlap_released"), run.table("overlap")
+    keys = ["a", "b", "layer", "matrix", "sparsity"]
+    assert released.select(keys).equals(right.select(keys))
+    # Each span was filled up to 128 rows, and all of them were counted.
+    assert set(released["tokens_a"]) == set(released["tokens_b"]) == {10 * 128}
+    assert not np.allclose(released["iou"].to_numpy(), right["iou"].to_numpy(), atol=1e-3)
+
+
+def test_questions_on_one_picture_are_drawn_together():
+    view = view_of("llava")
+    shared = [replace(e, images=EXAMPLES[0].images) for e in EXAMPLES[:4]]
+    found = api.align(view, shared, controls=False, inside=False, vocabulary_tokens=0)
+    # One picture is one draw: nothing is known about spread.
+    assert found.table("score")["low"].null_count() == found.table("score").height
+    assert found.table("drift")["low"].null_count() == found.table("drift").height
+    assert set(found.table("score")["n"]) == {4}
+
+
+def test_masks_by_task():
+    view = view_of("llava")
+    typed = [replace(e, type=("a", "b/c")[k % 2]) for k, e in enumerate(EXAMPLES[:6])]
+    found = api.align(view, typed, controls=False, inside=False, vocabulary_tokens=0, by_task=True)
+    rows = found.table("overlap_tasks")
+    assert {(r["a"], r["b"]) for r in rows.iter_rows(named=True)} == {
+        ("image [a]", "image [b/c]"),
+        ("question [a]", "question [b/c]"),
+        ("image [a]", "question [a]"),
+        ("image [b/c]", "question [b/c]"),
+    }
+
+
+def test_masks_by_task_stand_beside_those_of_random_weights(twin):
+    typed = [replace(e, type=("a", "b")[k % 2]) for k, e in enumerate(EXAMPLES[:6])]
+    found = api.align(view_of("llava"), typed, twin=twin, inside=False, vocabulary_tokens=0, by_task=True)
+    rows, beside = found.table("overlap_tasks"), found.table("overlap_tasks_controls")
+    assert set(beside["control"]) == {"twin"}
+    assert beside.select("a", "b", "layer", "matrix").equals(rows.select("a", "b", "layer", "matrix"))
+    titles = [axes.get_title(loc="left") for axes in found.figure("tasks").axes]
+    assert "control: random-weights twin" in titles
+
+
+def test_report_and_findings(run):
+    assert len(run.findings) == 3
+    assert "n = 10" in run.findings[0]
+    for name in run.figures:
+        run.figure(name)
+    page = run.report().read_text()
+    assert "As released" in page
+    assert "chiasm align llava" in page
+
+
+def test_an_interrupted_run_resumed_gives_the_tables_of_a_whole_one(tmp_path, monkeypatch, run, twin):
+    view = view_of("llava")
+    options = {"twin": twin, "as_released": True, "batch_size": 4, "out": tmp_path / "run"}
+    observe, calls = study.observe, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        # Twelve batches of the pilot passes, four of the first unit; then the second batch of the second unit.
+        if len(calls) == 18:
+            raise KeyboardInterrupt
+        return observe(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(study, "observe", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            api.align(view, EXAMPLES, **options)
+    assert RunDirectory.load(tmp_path / "run").manifest["status"] == "interrupted"
+    again = api.align(view, EXAMPLES, **options, resume=True)
+    for name in run.tables:
+        whole, parts = run.table(name), again.table(name)
+        for column in whole.columns:
+            if whole[column].dtype.is_float():
+                np.testing.assert_allclose(whole[column].to_numpy(), parts[column].to_numpy(), rtol=1e-9, atol=1e-12)
+            else:
+                assert whole[column].to_list() == parts[column].to_list()
+
+
+@contextmanager
+def spoilt(view, bad, where):
+    """In every batch, one value of one token of the example `bad` is infinite."""
+    ids = view.encode(bad).inputs["input_ids"][0]
+    rows = []
+
+    def find(module, args, kwargs):
+        shown = kwargs["input_ids"][:, -len(ids) :]
+        rows[:] = []
+        if shown.shape[1] == len(ids):
+            rows.extend(torch.nonzero((shown == ids).all(dim=1)).flatten().tolist())
+
+    def spoil(module, args, output):
+        states = output[0] if isinstance(output, tuple) else output
+        for row in rows if len(ids) <= states.shape[1] else ():
+            states[row, states.shape[1] - len(ids) + int(view.encode(bad).spans["image"][2]), 3] = torch.inf
+
+    handles = [
+        view.model.register_forward_pre_hook(find, with_kwargs=True),
+        where(view).register_forward_hook(spoil),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        (lambda view: view.layers[2], "the output of layer 2"),
+        (lambda view: view.layers[1].mlp.up_proj, "layer 1"),
+    ],
+)
+def test_an_example_with_unsound_states_is_recorded_and_the_rest_goes_on(batch_size, place, where, told):
+    view = ModelView(*build("llava"))
+    bad, said = EXAMPLES[0], view.encode(EXAMPLES[0]).inputs["input_ids"]
+    others = [e for e in EXAMPLES if not torch.equal(view.encode(e).inputs["input_ids"], said)][:4]
+    asked = [*others[:place], bad, *others[place:]]
+    clean = api.align(view, others, batch_size=batch_size, controls=False, by_task=True)
+    with spoilt(view, bad, where):
+        found = api.align(view, asked, batch_size=batch_size, controls=False, by_task=True)
+    (failure,) = found.directory.failures()
+    assert failure["example_id"] == bad.id
+    assert told in failure["reason"]
+    assert set(found.table("norms")["n"]) == {4}
+    for name in clean.directory.tables():
+        assert_frame_equal(found.table(name), clean.table(name), rel_tol=1e-3, abs_tol=1e-4)
+
+
+def test_spans_missing_or_of_one_token():
+    view = view_of("llava")
+    mixed = [*EXAMPLES[:3], example(seed=11, images=0)]
+    found = api.align(view, mixed, span=("image", "question", "last"), controls=False)
+    counts = dict(found.table("norms").group_by("span").agg(pl.col("n").first()).iter_rows())
+    assert counts == {"image": 3, "question": 4, "last": 4}
+    assert set(found.table("score")["n"]) == {3}
+    single = found.table("norms").filter((pl.col("span") == "last") & (pl.col("layer") == 2))
+    assert single["mean"].n_unique() == 1  # of one token the median is the mean, the least and the largest
+
+
+def test_nothing_to_compare_is_told():
+    view = view_of("llava")
+    with pytest.raises(ChiasmError, match="no example has a perceptual"):
+        api.align(view, [example(seed=1, images=0)], controls=False)
+    with pytest.raises(ChiasmError, match="no textual span"):
+        AlignSpec(model="m", data="d", span=("image",))
+    with pytest.raises(ChiasmError, match="nonsense"):
+        api.align(view, EXAMPLES[:1], span=("image", "nonsense"), controls=False)
+
+
+def test_one_example_has_no_interval():
+    found = api.align(view_of("llava"), EXAMPLES[:1], controls=False)
+    assert found.table("score")["low"].null_count() == found.table("score").height
+    assert found.table("norms")["std"].null_count() == found.table("norms").height
+    assert len(found.findings) == 3
+    for name in found.figures:
+        found.figure(name)

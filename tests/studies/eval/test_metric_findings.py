@@ -1,0 +1,57 @@
+"""Measures in words and in figures, also where there is no interval or nothing to divide by."""
+
+import polars as pl
+
+from chiasm.results.tables import conform
+from chiasm.studies.eval.charts import caption, drawn, measures
+from chiasm.studies.eval.metric_findings import metric_findings
+from chiasm.studies.eval.tables import METRICS
+
+ANSWERS = pl.DataFrame({"answer": ["yes", "no", "Yes", "no"]})
+
+
+def table(*rows):
+    keys = ("metric", "type", "shown", "value", "low", "high", "n")
+    return conform(METRICS, [dict(zip(keys, row, strict=True)) for row in rows])
+
+
+POPE = table(
+    ("pope_f1", "all", "image", 0.8, 0.7, 0.9, 3),
+    ("pope_f1", "random", "image", 0.8, None, None, 3),
+    ("pope_precision", "all", "image", None, None, None, 0),
+    ("pope_yes_share", "all", "image", 0.25, 0.1, 0.4, 4),
+    ("pope_unclear", "all", "image", 0.5, 0.2, 0.8, 4),
+    ("pope_f1", "all", "blank", 0.6, None, None, 3),
+)
+
+
+def test_pope_is_told_beside_always_yes_and_the_blind_control():
+    first, second = (finding.text for finding in metric_findings(POPE, ANSWERS))
+    assert first.startswith("POPE F1 80.0 % (95 % interval 70.0 % to 90.0 %, n = 3)")
+    assert "image blanked 60.0 % (n = 3, too few for an interval)" in first
+    assert "always yes would reach 66.7 %" in first
+    assert "25.0 % of answers are yes, 50.0 % say neither yes nor no" in first
+    assert second == "POPE precision has nothing to divide by."
+
+
+def test_descriptions_are_told_with_their_length():
+    rows = table(
+        ("cider_d", "all", "image", 1.5, 1.0, 2.0, 9),
+        ("caption_words", "all", "image", 12.0, 11.0, 13.0, 9),
+        ("chair_s", "all", "image", 0.1, 0.0, 0.2, 9),
+    )
+    texts = [finding.text for finding in metric_findings(rows, ANSWERS)]
+    assert texts[0] == "CIDEr-D 1.50 (95 % interval 1.00 to 2.00, n = 9); at 12.0 words a text."
+    assert texts[1].startswith("CHAIR_s 10.0 %")
+    assert len(texts) == 2
+
+
+def test_figures_draw_what_has_a_value():
+    assert drawn(POPE, True)["metric"].to_list().count("pope_precision") == 0
+    assert drawn(POPE, False).height == 0
+    labels = [label.get_text() for label in measures(POPE, percent=True).axes[0].get_yticklabels()]
+    assert labels == ["POPE F1 (n = 3)", "  random (n = 3)", "POPE share of yes (n = 4)", "POPE unclear (n = 4)"]
+    assert "image blanked" not in caption(POPE.filter(pl.col("shown") == "image"))
+    assert "--blind" in caption(POPE.filter(pl.col("shown") == "image"))
+    many = table(*(("vqa_accuracy", f"t{k}", "image", 0.5, 0.4, 0.6, 9) for k in range(7)))
+    assert drawn(many, True).height == 0

@@ -1,0 +1,151 @@
+"""Answers are the model's own, right means equal to the label, and blind means that no pixel is left."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.support import factories
+
+from chiasm import api
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.example import Example
+from chiasm.core.media import load_image
+from chiasm.models.generation import generate
+from chiasm.models.loading import wrap
+from chiasm.results.rundir import RunDirectory
+from chiasm.runners import local
+from chiasm.studies.eval.run import EvalWork, blanked, run_eval
+from chiasm.studies.eval.spec import EvalSpec, asked_as
+
+
+@pytest.fixture(scope="module")
+def view():
+    return wrap(*factories.build("llava"))
+
+
+def run(view, examples, **options):
+    spec = EvalSpec(model="m", data="d", max_new_tokens=3, unit=2, **options)
+    with RunDirectory.open(None, spec) as directory:
+        run_eval(spec, view, examples, directory)
+    return directory
+
+
+def test_answers_are_scored_by_equality(view):
+    examples = [factories.example(seed=seed) for seed in range(3)]
+    said = [generate(view, [view.encode(example)], max_new_tokens=3)[0].text for example in examples]
+    examples[0] = replace(examples[0], answer=said[0].upper())
+    examples[1] = replace(examples[1], answer=f"{said[1]}.")
+    rows = run(view, examples).table("eval")
+    assert rows["generated"].to_list() == said
+    assert rows["correct"].to_list() == [True, False, False]
+    assert run(view, examples, relaxed=True).table("eval")["correct"].to_list() == [True, True, False]
+
+
+def test_a_blind_run_sees_grey_of_the_same_size(view):
+    examples = [factories.example(seed=seed) for seed in range(2)]
+    found = run(view, examples, blind=True)
+    grey = [generate(view, [view.encode(blanked(example))], max_new_tokens=3)[0].text for example in examples]
+    assert found.table("blind")["generated"].to_list() == grey
+    assert found.table("blind")["generated"].to_list() != found.table("eval")["generated"].to_list()
+
+
+def test_blanking_keeps_sizes_and_tells_broken_images(tmp_path):
+    example = factories.example(images=2)
+    blind = blanked(example)
+    assert [image.size for image in blind.images] == [load_image(image).size for image in example.images]
+    assert all((np.asarray(image) == 128).all() for image in blind.images)
+    with pytest.raises(ExampleError):
+        blanked(Example(id="x", question="?", images=(tmp_path / "nothing.png",)))
+
+
+def test_a_bad_example_does_not_stop_the_others(view, tmp_path):
+    broken = Example(id="broken", question="What?", images=(tmp_path / "nothing.png",))
+    found = run(view, [broken, factories.example()], blind=True)
+    assert found.counts() == {"asked": 2, "kept": 1, "left_out": 0, "failed": 1}
+
+
+@pytest.mark.parametrize("options", [{"unit": 0}, {"max_new_tokens": 0}, {"task": "pope"}, {"metric": ("bleu",)}])
+def test_specs_that_mean_nothing(options):
+    with pytest.raises(ChiasmError):
+        EvalSpec(model="m", data="d", **options)
+
+
+def pictured(view, *answers, **fields):
+    """One picture, several questions, each answered as the model does where the answer is None."""
+    made = []
+    for number, answer in enumerate(answers):
+        example = replace(factories.example(seed=0), id=str(number), question=f"What is {number}?", **fields)
+        said = generate(view, [view.encode(example)], max_new_tokens=3)[0].text
+        made.append(replace(example, answer=said if answer is None else answer))
+    return made
+
+
+def test_measures_are_told_with_intervals_over_pictures(view):
+    examples = pictured(view, None, "nothing else", None, "nothing else", type="a")
+    examples += [replace(factories.example(seed=seed), id=f"s{seed}", answer="no such", type="b") for seed in (1, 2)]
+    found = run(view, examples, blind=True)
+    rows = found.table("metrics").filter((pl.col("metric") == "accuracy") & (pl.col("shown") == "image"))
+    told = {row["type"]: row for row in rows.iter_rows(named=True)}
+    assert list(told) == ["all", "a", "b"]
+    assert (told["all"]["value"], told["all"]["n"]) == (pytest.approx(2 / 6), 6)
+    assert told["all"]["low"] < 2 / 6 < told["all"]["high"]
+    assert (told["a"]["value"], told["a"]["low"]) == (0.5, None)  # one picture: nothing to resample
+    assert told["b"]["value"] == 0
+    assert told["b"]["high"] > 0.5
+    assert set(found.table("metrics")["shown"]) == {"image", "blank"}
+    scores = found.table("scores").filter((pl.col("metric") == "accuracy") & (pl.col("shown") == "image"))
+    assert scores["part"].to_list() == found.table("eval")["correct"].cast(pl.Float64).to_list()
+
+
+def test_descriptions_get_no_short_answer_instruction(view):
+    whole = [replace(factories.example(seed=seed), captions=("a red circle",), answer="") for seed in range(3)]
+    assert asked_as(whole) == ("", 128)
+    assert asked_as(whole, "Be brief.", 5) == ("Be brief.", 5)
+    assert asked_as([replace(whole[0], answer="red")])[1] == 32
+    found = run(view, whole)
+    assert {"cider_d", "caption_words"} <= set(found.table("metrics")["metric"])
+    assert found.table("eval")["answer"].to_list() == ["a red circle"] * 3
+
+
+def test_annotators_and_chosen_metrics(view):
+    [example] = pictured(view, None, answers=("x", "x", "x"))
+    [agreed] = pictured(view, None)
+    agreed = replace(agreed, id="agreed", answers=(agreed.answer,) * 10)
+    assert agreed.answer
+    found = run(view, [example, agreed], metric=("vqa",))
+    assert found.table("metrics")["metric"].unique().to_list() == ["vqa_accuracy"]
+    assert found.table("scores")["part"].to_list() == [0, 1]
+
+
+def test_a_resumed_run_measures_what_it_lacked(view, tmp_path):
+    examples = [factories.example(seed=seed) for seed in range(4)]
+    spec = EvalSpec(model="m", data="d", max_new_tokens=3, unit=2)
+    with RunDirectory.open(tmp_path, spec) as directory:
+        local.run(EvalWork(spec, view), examples, directory, spec.unit, "eval")  # killed before it could measure
+    with RunDirectory.open(tmp_path, spec, resume=True) as directory:
+        run_eval(spec, view, examples, directory)
+    assert directory.table("metrics")["n"].to_list() == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("task", "words"), [("qa", "answered correctly"), ("caption", "CIDEr-D"), ("pope-random", "always yes would reach")]
+)
+def test_scenes_are_described_and_asked_for_objects(task, words, tmp_path):
+    made = api.evaluate("tiny", limit=8, task=task, blind=True, out=tmp_path / "run")
+    assert words in made.findings[0]
+    assert all("95 %" in finding for finding in made.findings)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "image blanked" in page
+    assert ("--task" in page) == (task != "qa")
+    value = made.table("metrics").filter(pl.col("type") == "all")["value"][0]
+    assert value > (0.8 if task != "caption" else 0.5)
+
+
+def test_data_without_an_end_are_cut_off_aloud(caplog):
+    assert api.shared.limit_of("scenes", None) == api.shared.limit_of("scenes-video", None) == 240
+    assert "have no end: the first 240" in caplog.text
+    caplog.clear()
+    assert api.shared.limit_of("scenes", 7) == 7
+    assert api.shared.limit_of("mine.jsonl", None) is None
+    assert not caplog.records

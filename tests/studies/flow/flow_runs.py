@@ -1,0 +1,42 @@
+"""One small flow run, for tests that look at it from different sides."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tests.support import factories
+
+from chiasm.core.example import Example
+from chiasm.models.loading import wrap
+from chiasm.models.view import ModelView
+from chiasm.results.rundir import RunDirectory
+from chiasm.studies.common import executor_of
+from chiasm.studies.flow.run import run_flow
+from chiasm.studies.flow.spec import FlowSpec
+
+LAYERS = 4
+
+
+def view_of(family: str = "llava", seed: int = 0, dtype: torch.dtype = torch.float64) -> ModelView:
+    return wrap(*factories.build(family, dtype=dtype, layers=LAYERS, seed=seed))
+
+
+def examples(count: int = 4, **fields: Any) -> list[Example]:
+    return [factories.example(seed=seed, **fields) for seed in range(count)]
+
+
+def run(
+    view: ModelView,
+    chosen: Sequence[Example],
+    out: Path | None = None,
+    twin: ModelView | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> RunDirectory:
+    given: dict[str, Any] = {"model": "m", "data": "d", "keep": "all", "window": 3, "unit": 2} | options
+    spec = FlowSpec(**given, twin="twin" if twin else None)
+    executor = executor_of(spec.executor, None, spec.unit)
+    with RunDirectory.open(out, spec, resume=resume) as directory:
+        run_flow(spec, view, chosen, directory, executor, twin)
+    return directory

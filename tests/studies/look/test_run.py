@@ -1,0 +1,202 @@
+"""`chiasm look`: tables against plain attention matrices, findings and figures from them, mistakes."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from tests.studies import flow_runs
+from tests.support import factories, factories_senses
+
+from chiasm.core.errors import ChiasmError
+from chiasm.results.rundir import RunDirectory
+from chiasm.studies.look.run import run_look
+from chiasm.studies.look.spec import LookSpec
+from chiasm.studies.run import Run
+
+
+def run(view, chosen, out=None, twin=None, resume=False, **options):
+    spec = LookSpec(**{"model": "m", "data": "d", "unit": 2, "maps": 1} | options, twin="twin" if twin else None)
+    with RunDirectory.open(out, spec, resume=resume) as directory:
+        run_look(spec, view, chosen, directory, twin)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def view():
+    return flow_runs.view_of()
+
+
+@pytest.fixture(scope="module")
+def chosen():
+    return [replace(e, captions=("a red circle",)) for e in flow_runs.examples(3)]
+
+
+@pytest.fixture(scope="module")
+def found(view, chosen):
+    return run(view, chosen, twin=flow_runs.view_of(seed=1), query=("last", "question"), heads=True)
+
+
+def test_attention_follows_the_contract(found):
+    rows = found.table("attention")
+    assert rows.columns == ["example_id", "layer", "head", "query", "span", "index", "weight", "sink"]
+    assert set(rows["head"]) == {"mean", "0", "1", "2", "3"}
+    sums = rows.group_by("example_id", "layer", "head", "query").agg(pl.col("weight").sum())
+    assert sums["weight"].to_list() == pytest.approx([1.0] * sums.height)
+
+
+def test_weights_are_those_of_the_models_attention(view, chosen, found):
+    encoded = view.encode(chosen[1])
+    view.decoder.set_attn_implementation("eager")
+    with torch.no_grad():
+        whole = torch.stack(view.model(**encoded.inputs, output_attentions=True).attentions)[:, 0]
+    view.decoder.set_attn_implementation("sdpa")
+    rows = found.table("attention").filter(example_id=chosen[1].id, query="question", span="image", layer=2)
+    plain = whole[2][:, encoded.spans["question"]].mean(1)[:, encoded.spans["image"]]
+    assert rows.filter(head="3")["weight"].to_numpy() == pytest.approx(plain[3].numpy(), abs=1e-6)
+    assert rows.filter(head="mean")["weight"].to_numpy() == pytest.approx(plain.mean(0).numpy(), abs=1e-6)
+
+
+def test_shares_are_sums_of_weights(found):
+    weights = found.table("attention").filter(head="mean").group_by("example_id", "layer", "query", "span")
+    shares = found.table("shares").join(
+        weights.agg(pl.col("weight").sum()), on=["example_id", "layer", "query", "span"]
+    )
+    assert shares.height > 50
+    assert shares["share"].to_list() == pytest.approx(shares["weight"].to_list(), abs=1e-9)
+    last = found.table("shares").filter(pl.col("query") == "last", ~pl.col("span").str.contains(r"[.\[]"))
+    assert last.group_by("example_id", "layer").agg(pl.col("visible").sum())["visible"].to_list() == pytest.approx(
+        [1.0] * 12
+    )
+
+
+def test_places_are_the_patches_of_the_picture(view, chosen, found):
+    places = found.table("places")
+    layout = view.encode(chosen[0]).layouts[0]
+    assert set(places["example_id"]) == {chosen[0].id}
+    assert places["position"].to_list() == layout.positions.tolist()
+    assert set(places["picture"]) == {"image[0]"}
+    assert places.select("x0", "y0", "x1", "y1").to_numpy() == pytest.approx(layout.rects)
+
+
+@pytest.mark.parametrize("family", ["llava_next_video", "llava_onevision"])
+def test_every_frame_is_drawn_with_its_own_attention(family):
+    view = flow_runs.view_of(family)
+    rng = np.random.default_rng(0)
+    clips = [factories_senses.clip(rng, 3, 40, 30 + 20 * k) for k in range(2)]
+    chosen = [replace(factories.example(seed=k), images=(), boxes=(), videos=(clip,)) for k, clip in enumerate(clips)]
+    seen = run(view, chosen, maps=2, unit=1)
+    encoded, places = view.encode(chosen[1]), seen.table("places").filter(example_id=chosen[1].id)
+    frames = [name for name in encoded.spans if name.startswith("video.frame")]
+    assert places["picture"].unique(maintain_order=True).to_list() == frames
+    assert len(frames) > 1
+    for name in frames:
+        looking = places.filter(picture=name).filter(pl.col("x0").is_not_null())["position"].to_list()
+        assert set(looking) <= set(encoded.spans[name].tolist())
+        assert looking
+    told = Run(seen)
+    assert any("The video takes most of the attention" in text for text in told.findings)
+    # Above each frame's column its name; beside the first one the layers.
+    panels = [axes for axes in told.figure("map-1-last").axes if axes.get_images()]
+    assert len(panels) == 4 * len(frames)
+    assert panels[len(frames) - 1].get_title(loc="left") == f"frame {len(frames) - 1}"
+    weights = seen.table("attention").filter(example_id=chosen[1].id, layer=3, span="video")
+    drawn = np.concatenate([panel.collections[0].get_array() for panel in panels[-len(frames) :]])
+    there = places.filter(pl.col("x0").is_not_null())["index"].to_list()
+    assert np.asarray(drawn).tolist() == pytest.approx((100 * weights["weight"].to_numpy())[there].tolist())
+
+
+def test_several_pictures_are_all_drawn(view):
+    one, two = flow_runs.examples(2)
+    both = replace(one, images=one.images + two.images)
+    seen = run(view, [both])
+    assert seen.table("places")["picture"].unique(maintain_order=True).to_list() == ["image[0]", "image[1]"]
+    outlined = [bool(axes.patches) for axes in Run(seen).figure("map-0-last").axes if axes.get_images()]
+    assert outlined == [True, False] * 4  # boxes belong to the first picture
+
+
+def test_rows_of_a_hybrid_keep_the_numbers_of_its_layers():
+    view = flow_runs.view_of("lfm2_vl")
+    seen = run(view, flow_runs.examples(1))
+    assert view.kinds == ("mixing", "attention", "mixing", "attention")
+    for name in ("attention", "shares"):
+        assert set(seen.table(name)["layer"]) == {1, 3}
+
+
+def test_queries_over_the_whole_picture_are_read_and_not_drawn():
+    seen = run(flow_runs.view_of("blip_2"), flow_runs.examples(1))
+    assert "places" not in seen.tables()
+    assert set(Run(seen).figures) >= {"attention"}
+    assert not any(name.startswith("map") for name in Run(seen).figures)
+    assert Run(seen).report().exists()
+
+
+def test_pictures_outside_the_sequence_are_refused_with_the_reason():
+    with pytest.raises(ChiasmError, match="layers 1, 3 attend to the picture outside the sequence"):
+        run(flow_runs.view_of("mllama"), flow_runs.examples(1))
+
+
+def test_words_are_read_at_every_image_token_of_the_first_examples(view, chosen, found):
+    lens = found.table("lens")
+    patches = len(view.encode(chosen[0]).spans["image"])
+    assert lens.height == patches * (view.n_layers + 1)
+    assert set(found.table("lens_controls")["control"]) == {"twin"}
+
+
+def test_findings_and_figures(found):
+    told = Run(found)
+    assert any("attention of last" in text for text in told.findings)
+    assert {"attention", "object", "words", "map-0-last", "map-0-question", "words-0"} == set(told.figures)
+    for name in told.figures:
+        assert told.figure(name).axes
+    assert told.report().exists()
+
+
+def test_without_controls_or_pictures(view):
+    blind = [replace(e, images=(), boxes=()) for e in flow_runs.examples(2)]
+    seen = run(view, blind, controls=False)
+    assert seen.tables() == ["examples", "attention", "shares"]
+    assert Run(seen).figures == ["attention"]
+    assert Run(seen).findings
+
+
+def test_resuming_gives_the_same_tables(view, chosen, found, tmp_path):
+    with pytest.raises(RuntimeError, match="stop"):
+        _interrupted(view, chosen, tmp_path / "run")
+    again = run(view, chosen, tmp_path / "run", resume=True)
+    whole = run(view, chosen)
+    assert again.table("attention").equals(whole.table("attention"))
+
+
+def _interrupted(view, chosen, out):
+    class Stops(list):
+        def __getitem__(self, key):
+            if isinstance(key, slice) and key.start == 2:
+                raise RuntimeError("stop")
+            return super().__getitem__(key)
+
+    run(view, Stops(chosen), out)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"query": ()}, "no span was named"),
+        ({"query": ("last", "last")}, "given twice"),
+        ({"maps": -1}, "the least is 0"),
+        ({"query": ("nowhere",)}, "span `nowhere`"),
+    ],
+)
+def test_mistakes(view, chosen, options, message):
+    with pytest.raises(ChiasmError, match=message):
+        run(view, chosen, **options)
+
+
+def test_without_captions_words_are_drawn_and_not_judged(view):
+    seen = run(view, flow_runs.examples(2), controls=False)
+    assert seen.table("lens")["in_captions"].null_count() == seen.table("lens").height
+    told = Run(seen)
+    assert "words-0" in told.figures
+    assert "words" not in told.figures
+    assert not any("caption" in text for text in told.findings)

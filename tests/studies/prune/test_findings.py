@@ -1,0 +1,234 @@
+"""Sentences and figures of a pruning run say what was planted in its tables."""
+
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chiasm.results.schemas import SCHEMAS
+from chiasm.results.series import with_inputs
+from chiasm.results.tables import conform
+from chiasm.studies.prune.charts import prune_curves, transfer_map
+from chiasm.studies.prune.compare import Answers, Level
+from chiasm.studies.prune.findings import prune_findings
+from chiasm.studies.prune.summary import KEYS, mask_rows
+
+TYPES = ("colour", "shape")
+N = 80
+
+
+def rows(mask, calibration, sparsity, share, part="all", pattern="unstructured", seed=0, n=N):
+    """`share` of each type right: a number, or one for each type. Wrong answers are spread at random."""
+    rng = np.random.default_rng([seed, len(mask), len(calibration), round(100 * sparsity)])
+    shares = share if isinstance(share, dict) else dict.fromkeys(TYPES, share)
+    right = {name: rng.permutation(np.arange(n // 2) < round(s * n / 2)) for name, s in shares.items()}
+    return [
+        {
+            "example_id": f"e{k}",
+            "type": TYPES[k % 2],
+            "mask": mask,
+            "calibration": calibration,
+            "sparsity": sparsity,
+            "pattern": pattern,
+            "part": part,
+            "answer": "red" if k % 4 < 2 else "blue",
+            "written": "red",
+            "generated": "red",
+            "correct": bool(right[TYPES[k % 2]][k // 2]),
+            "logprob": -0.5,
+            "tokens": 2,
+        }
+        for k in range(n)
+    ]
+
+
+def table(*parts):
+    return conform(SCHEMAS["pruned"], pl.DataFrame([row for part in parts for row in part]))
+
+
+def dense(share=0.95):
+    return rows("dense", "none", 0.0, share, part="none", pattern="none")
+
+
+def texts(pruned, controls=None):
+    return [finding.text for finding in prune_findings(pruned, controls)]
+
+
+def level(sparsity, wanda=0.95, magnitude=0.6, random=0.2, own=0.9, other=0.9):
+    by_type = [rows("wanda", t, sparsity, {t: own, **{o: other for o in TYPES if o != t}}) for t in TYPES]
+    return [
+        rows("wanda", "all", sparsity, wanda),
+        rows("magnitude-row", "none", sparsity, magnitude),
+        rows("random", "none", sparsity, random),
+        *by_type,
+        rows("intersection", "types", sparsity, wanda, seed=1),
+        rows("wanda", "image tokens", sparsity, wanda, seed=2),
+        rows("wanda", "text tokens", sparsity, wanda, seed=3),
+    ]
+
+
+def test_the_sparsity_that_costs_nothing_is_named():
+    first = texts(table(dense(), *level(0.3), *level(0.5), *level(0.7, wanda=0.4)))[0]
+    assert first.startswith("Wanda zeroes 50 % of the weights without a significant loss of right answers: 95.0 %")
+    assert "untouched 95.0 %" in first
+    assert "At 70 % it is 40.0 %" in first
+    assert "-55.0 points" in first
+
+
+def test_a_loss_at_once_is_told():
+    first = texts(table(dense(), *level(0.3, wanda=0.5), *level(0.5)))[0]
+    assert first.startswith("Zeroing 30 % of the weights by Wanda already costs right answers: 50.0 %")
+
+
+def test_a_model_that_knows_nothing_has_little_to_lose():
+    first = texts(table(dense(0.5), *level(0.3, wanda=0.5)))[0]
+    assert "not above the 50 % of the most frequent answer: there is little to lose" in first
+
+
+def test_baselines_stand_at_the_same_sparsity():
+    told = texts(table(dense(), *level(0.3, magnitude=0.95), *level(0.5, magnitude=0.6)))[1]
+    assert told.startswith("At 50 %, Wanda keeps 95.0 %")
+    assert "magnitude-row 60.0 %" in told
+    assert "Wanda +35.0 points" in told
+    assert "random 20.0 %" in told
+    assert "not significant" not in told
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "told"),
+    [
+        (
+            0.95,
+            0.4,
+            "At 50 % masks calibrated on a question's own type do better on these examples than those of other",
+        ),
+        (0.9, 0.9, "A mask calibrated on one of 2 question types serves the others as well as far as these examples"),
+    ],
+)
+def test_whether_one_mask_serves_all(own, other, told):
+    found = texts(table(dense(), *level(0.5, own=own, other=other)))
+    assert any(text.startswith(told) for text in found), found
+    if own > other:
+        assert any("of other types (+55.0 points" in text for text in found)
+        assert any("p = 1 (2 types are too few for less)" in text for text in found)
+
+
+def by_six_types(share):
+    """Masks of six types on twenty questions of each; `share(mask, type)` of them right."""
+    names = tuple("abcdef")
+    found = []
+    for mask, calibration in (("dense", "none"), ("wanda", "all"), *(("wanda", name) for name in names)):
+        for name in names:
+            right = 20 if calibration not in names else round(20 * share(calibration, name))
+            for k in range(20):
+                [row] = rows(mask, calibration, 0.0 if mask == "dense" else 0.5, 1.0, n=2)[:1]
+                found.append(row | {"example_id": f"{name}{k}", "type": name, "correct": k < right})
+    return table(found)
+
+
+def test_masks_of_types_are_handed_to_the_types_at_random():
+    fitting = by_six_types(lambda mask, name: 0.9 if mask == name else 0.4)
+    assert Answers(fitting).pairing(Level(0.5, "unstructured", "all"), 0) == pytest.approx(1 / 720)
+    assert any(text.startswith("Masks do not serve all 6 question types alike") for text in texts(fitting))
+    # Each mask is bad at one type, the last at its own: on these examples own masks lose, by the luck of the pairing.
+    unlucky = by_six_types(lambda mask, name: 0.0 if name == "f" and mask in "ef" else 0.9)
+    p = Answers(unlucky).pairing(Level(0.5, "unstructured", "all"), 0)
+    assert p == pytest.approx(1 / 3)
+    told = next(text for text in texts(unlucky) if "own type" in text)
+    assert "do worse on these examples" in told
+    assert told.endswith("p = 0.33: that the type matters to a mask is not shown.")
+
+
+def test_a_figure_of_one_sparsity_marks_no_other():
+    figure = prune_curves(masks_of(dense(), *level(0.5)))
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["50"]
+
+
+def test_perplexity_and_the_twin():
+    control = [row | {"control": "twin"} for row in [*dense(0.05), *rows("wanda", "all", 0.5, 0.05)]]
+    found = texts(table(dense(), *level(0.5)), conform(SCHEMAS["pruned_controls"], pl.DataFrame(control)))
+    assert any(
+        re.match(
+            r"Perplexity of the labelled answers under Wanda: 1\.28 \(.* to .*\) untouched, 1\.28 \(.*\) at 50 %", text
+        )
+        for text in found
+    )
+    assert any("twin with random weights answers 5.0 %" in text and "nothing is lost" in text for text in found)
+
+
+def test_a_bare_run_still_has_three_findings():
+    assert len(texts(table(dense(), rows("wanda", "all", 0.5, 0.9)))) == 3
+
+
+def test_scores_of_masks():
+    masks = mask_rows(table(dense(), rows("wanda", "all", 0.5, {"colour": 1.0, "shape": 0.5})))
+    found = {(row["mask"], row["evaluation"]): row for row in masks}
+    assert set(found) == {(m, e) for m in ("dense", "wanda") for e in ("all", *TYPES)}
+    assert found["wanda", "colour"]["score"] == 1
+    assert found["wanda", "shape"]["score"] == 0.5
+    assert found["wanda", "all"]["score"] == 0.75
+    assert found["wanda", "all"]["n"] == N
+    assert found["wanda", "all"]["perplexity"] == pytest.approx(np.exp(0.25))
+
+
+def test_one_example_has_no_interval():
+    (row,) = mask_rows(table(rows("wanda", "all", 0.5, 1.0, n=2)).head(1))
+    assert (row["perplexity_low"], row["perplexity_high"]) == (None, None)
+
+
+def masks_of(*parts):
+    return conform(SCHEMAS["masks"], pl.DataFrame(mask_rows(table(*parts)), infer_schema_length=None))
+
+
+@pytest.mark.parametrize("value", ["score", "perplexity"])
+def test_curves_hold_every_mask_and_its_control(value):
+    ffn = [row | {"part": "ffn"} for row in rows("wanda", "all", 0.3, 0.9)]
+    shaped = [row | {"pattern": "2:4"} for row in rows("wanda", "all", 0.5, 0.9)]
+    masks = masks_of(dense(), *level(0.3), *level(0.7), ffn, shaped)
+    twin = [row | {"control": "twin"} for row in rows("wanda", "all", 0.3, 0.1)]
+    controls = conform(SCHEMAS["masks_controls"], pl.DataFrame(mask_rows(pl.DataFrame(twin), (*KEYS, "control"))))
+    figure = prune_curves(masks, controls, value=value)
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == [
+        "untouched",
+        "random weights zeroed",
+        "Wanda",
+        "Wanda, ffn only",
+        "magnitude per row",
+        "intersection of types",
+        "Wanda on the random-weights twin",
+    ]
+    assert "n = 80" in figure.legends[0].get_title().get_text()
+
+
+def test_the_map_has_a_cell_for_every_mask_and_type():
+    figure = transfer_map(masks_of(dense(), *level(0.3), *level(0.5, own=1.0, other=0.5)), 0.5, "unstructured")
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "colour",
+        "shape",
+        "all types",
+        "intersection",
+        "random mask",
+        "untouched",
+    ]
+    cells = [text.get_text() for text in axes.texts]
+    assert len(cells) == 12
+    assert [cell.split()[0] for cell in cells[:4]] == ["100", "50", "50", "100"]
+
+
+def test_questions_on_one_image_are_fewer_draws():
+    pruned = table(dense(), *level(0.5))
+    # What goes wrong goes wrong on one image.
+    own = pruned.filter(pl.col("mask") == "dense")
+    together = own.select("example_id", input=pl.when("correct").then("example_id").otherwise(pl.lit("image")))
+    alone, few = (
+        pl.DataFrame(mask_rows(t)).filter(pl.col("evaluation") == "all", pl.col("mask") == "dense").row(0, named=True)
+        for t in (pruned, with_inputs(pruned, together))
+    )
+    assert alone["score"] == few["score"]
+    assert few["high"] - few["low"] > alone["high"] - alone["low"]
+    one = mask_rows(pruned.with_columns(input=pl.lit("image")))[0]
+    assert (one["low"], one["high"], one["perplexity_low"]) == (None, None, None)
+    assert any("no interval" in text for text in texts(pruned.with_columns(input=pl.lit("image"))))
