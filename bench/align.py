@@ -27,7 +27,7 @@ from chiasm.measures.token_pairs import TokenPairs
 from chiasm.measures.vocabulary import Vocabulary
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
-from chiasm.models.observe import Batch, Seen, observe
+from chiasm.models.observe import Batch, SiteStates, observe
 from chiasm.models.sites import SITES, Block, find_blocks
 from chiasm.models.view import ModelView
 
@@ -162,7 +162,7 @@ def _reading(
     sites = frozenset().union(*(measure.sites() for measure in made)) if made else frozenset({"residual"})
     listening = [measure for measure in made if measure.wants_inputs]
 
-    def listen(seen: Seen) -> None:
+    def listen(seen: SiteStates) -> None:
         for measure in made:
             measure.see(seen)
 

@@ -13,7 +13,7 @@ from bench.measure import Spread, machine, timed
 from bench.report import Sheet
 from bench.shapes import SHAPES, build, prompts
 from chiasm.models.executors.frame import keep_logits
-from chiasm.models.labels import LabelScorer, one_by_one
+from chiasm.models.labels import LabelScorer, score_labels_singly
 from chiasm.models.view import ModelView
 
 HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ def labels(
     scorer = LabelScorer(view, named, guard=False)
     keep = keep_logits(view, slice_to=1)
     some = named[:alone]
-    difference = float((scorer.scores([prompt])[0, :alone] - one_by_one(view, prompt, some)).abs().max())
+    difference = float((scorer.scores([prompt])[0, :alone] - score_labels_singly(view, prompt, some)).abs().max())
     clock = "cpu" if device == "cpu" else "wall"
     ratios, plain = [], []
     for _ in range(repeats):
@@ -64,7 +64,11 @@ def labels(
         together = getattr(timed(lambda: scorer.scores([prompt]), device), clock)
         ratios.append(together / once)
         plain.append(once)
-    each = getattr(timed(lambda: one_by_one(view, prompt, some), device), clock) / len(some) / Spread.of(plain).median
+    each = (
+        getattr(timed(lambda: score_labels_singly(view, prompt, some), device), clock)
+        / len(some)
+        / Spread.of(plain).median
+    )
     spread = Spread.of(ratios)
     told = f"{spread.median:.2f} ({spread.low:.2f}-{spread.high:.2f})"
     sheet = Sheet(

@@ -28,7 +28,7 @@ from chiasm.interventions.published_skips import (
     v_skip,
     visual_ffn,
 )
-from chiasm.interventions.skips import Plan, Skip
+from chiasm.interventions.skips import Skip, SkipPlan
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.skipping.plans import identity_of
@@ -66,7 +66,7 @@ def measure(
     view: ModelView, inputs: dict[str, Any], skip: Skip, device: str, repeats: int, generations: int
 ) -> dict[str, Any]:
     """Share of operations and of time saved by `skip`, plain and skipping calls taking turns."""
-    plan = Plan(name="bench", model=identity_of(view), skips=(skip,))
+    plan = SkipPlan(name="bench", model=identity_of(view), skips=(skip,))
     plain, left = prefill_operations(view, inputs).total, prefill_operations(view, inputs, plan).total
     clock = "cpu" if device == "cpu" else "wall"
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.published_skips import companion_layers, fast_v, parallel_blocks, random_drop, visual_ffn
-from chiasm.interventions.skips import ModelIdentity, Plan, Skip
+from chiasm.interventions.skips import ModelIdentity, Skip, SkipPlan
 
 MODEL = ModelIdentity(model_type="llava", layers=8, width=32, weights="0123456789abcdef")
 
@@ -88,7 +88,7 @@ def test_contradictions_are_refused(changes: dict, told: str) -> None:
 )
 def test_plans_that_cannot_be_are_refused(skips: tuple[Skip, ...], told: str) -> None:
     with pytest.raises(ChiasmError, match=told):
-        Plan(name="p", model=MODEL, skips=skips)
+        SkipPlan(name="p", model=MODEL, skips=skips)
 
 
 @given(
@@ -100,18 +100,18 @@ def test_plans_that_cannot_be_are_refused(skips: tuple[Skip, ...], told: str) ->
 def test_json_gives_an_equal_plan_back(layers: set[int], share: float, seed: int, loss: float) -> None:
     choice = "all" if share == 1 else "random"
     skips = (skip(layers=tuple(sorted(layers)), share=share, choice=choice, seed=seed), visual_ffn(sorted(layers)))
-    plan = Plan(name="p", model=MODEL, skips=skips, measured={"loss": loss, "n": 3, "from": "scenes"})
-    assert Plan.from_json(plan.to_json()) == plan
+    plan = SkipPlan(name="p", model=MODEL, skips=skips, measured={"loss": loss, "n": 3, "from": "scenes"})
+    assert SkipPlan.from_json(plan.to_json()) == plan
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{", '{"format": 99}', "null"])
 def test_text_that_is_no_plan_is_told(damage: str) -> None:
     with pytest.raises(ChiasmError, match="read a plan"):
-        Plan.from_json(damage)
+        SkipPlan.from_json(damage)
 
 
 def test_an_unknown_field_is_told() -> None:
-    body = json.loads(Plan(name="p", model=MODEL, skips=(skip(),)).to_json())
+    body = json.loads(SkipPlan(name="p", model=MODEL, skips=(skip(),)).to_json())
     body["skips"][0]["depth"] = 3
     with pytest.raises(ChiasmError, match="depth"):
-        Plan.from_json(json.dumps(body))
+        SkipPlan.from_json(json.dumps(body))

@@ -20,7 +20,7 @@ UNGUARDED = LockstepExecutor(guard=Guard(enabled=False))
 @pytest.mark.parametrize("family", ["lfm2_vl", "qwen3_5"])
 def test_a_cut_where_nothing_attends_changes_nothing(family):
     view = view_of(family, torch.float64)
-    assert view.kinds == ("mixing", "attention", "mixing", "attention")
+    assert view.kinds == ("token_mixer", "attention", "token_mixer", "attention")
     found = encoded(view)
     for executor in (UNGUARDED, ReferenceExecutor()):
         with no_upcasts(torch.float64):
@@ -78,14 +78,14 @@ def by_hand(view, found, closed):
 
 def cross_only(view, found, rows):
     """Hide the picture in the layers that attend to it, and in them alone."""
-    layers = [i for i, kind in enumerate(view.kinds) if kind == "crossing"]
+    layers = [i for i, kind in enumerate(view.kinds) if kind == "cross_attention"]
     keys = found.spans["image"].tolist()
     return Variant("cross", tuple(knock_out(i, i + 1, rows, keys) for i in layers))
 
 
 def test_hiding_a_picture_zeroes_the_branch_that_attends_to_it():
     view = view_of("mllama", torch.float64)
-    assert view.kinds == ("attention", "crossing", "attention", "crossing")
+    assert view.kinds == ("attention", "cross_attention", "attention", "cross_attention")
     with no_upcasts(torch.float64):
         found = encoded(view)
         rows = [int(p) for p in found.spans["question"]]

@@ -16,7 +16,7 @@ from chiasm.core.spans import Spans
 from chiasm.measures.noise import NoiseTokens
 from chiasm.measures.registry import measures
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.observe import Batch, Seen, Segment
+from chiasm.models.observe import Batch, Segment, SiteStates
 from chiasm.models.view import ModelView
 
 
@@ -92,7 +92,7 @@ def test_ten_thousand_examples_need_no_more_memory_than_a_hundred():
             batch = Batch(tuple(f"e{first + k}" for k in range(at_once)), segments, np.arange(states.shape[1]))
             for measure in made:
                 for layer in (0, 1):
-                    measure.see(Seen(batch, layer, "residual", states[layer]))
+                    measure.see(SiteStates(batch, layer, "residual", states[layer]))
                 for names, x in inputs.items() if measure.wants_inputs else ():
                     measure.see_inputs(0, names, batch, x)
                 measure.end(batch)

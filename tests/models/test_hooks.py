@@ -9,21 +9,21 @@ from tests.support.states import hidden_states
 
 from chiasm.measures.overlap import matrices_of
 from chiasm.measures.pairs import PERCEPTUAL
-from chiasm.models.observe import Apart, observe
+from chiasm.models.observe import ModalityIsolation, observe
 from chiasm.models.padded import PADDED, entering, observe_padded
 from chiasm.models.sites import find_blocks
 
 SPANS = ("image", "question")
 
 
-def states_of(view, items, apart):
+def states_of(view, items, isolation):
     """By layer: the states of all tokens of the two spans."""
     found = {}
 
     def listen(seen):
         found[seen.layer] = [seen.states[s.start : s.stop].numpy() for s in seen.batch.segments]
 
-    observe(view, find_blocks(view, items[0]), items, SPANS, listen, apart=apart)
+    observe(view, find_blocks(view, items[0]), items, SPANS, listen, isolation=isolation)
     return found
 
 
@@ -37,25 +37,25 @@ def test_kept_apart_text_does_not_see_the_image(family, batch):
         inputs = dict(item.inputs)
         inputs["pixel_values"] = inputs["pixel_values"] + 1
         changed.append(type(item)(item.example_id, inputs, item.spans, item.text, item.images, item.layouts))
-    plain, apart = states_of(view, items, None), states_of(view, items, Apart(PERCEPTUAL, 2))
+    plain, isolated = states_of(view, items, None), states_of(view, items, ModalityIsolation(PERCEPTUAL, 2))
     for layer in range(5):
-        for k, (x, y) in enumerate(zip(plain[layer], apart[layer], strict=True)):
+        for k, (x, y) in enumerate(zip(plain[layer], isolated[layer], strict=True)):
             # The image stands before the question: only what stands before it could reach it, and it is cut off too.
             assert np.allclose(x, y, atol=1e-12) == (layer == 0), (layer, k)
     if batch == 1:
-        other = states_of(view, changed, Apart(PERCEPTUAL, 2))
+        other = states_of(view, changed, ModalityIsolation(PERCEPTUAL, 2))
         for layer in range(3):
-            np.testing.assert_allclose(other[layer][1], apart[layer][1], atol=1e-12)
-        assert not np.allclose(other[3][1], apart[3][1], atol=1e-6)
-        assert not np.allclose(other[0][0], apart[0][0], atol=1e-6)
+            np.testing.assert_allclose(other[layer][1], isolated[layer][1], atol=1e-12)
+        assert not np.allclose(other[3][1], isolated[3][1], atol=1e-6)
+        assert not np.allclose(other[0][0], isolated[0][0], atol=1e-6)
 
 
 def test_padding_does_not_reach_what_is_kept_apart():
     view = view_of("llava", torch.float64)
     items = [encoded(view, seed=seed) for seed in range(3)]
     assert len({item.length for item in items}) > 1
-    together = states_of(view, items, Apart(PERCEPTUAL, 3))
-    alone = [states_of(view, [item], Apart(PERCEPTUAL, 3)) for item in items]
+    together = states_of(view, items, ModalityIsolation(PERCEPTUAL, 3))
+    alone = [states_of(view, [item], ModalityIsolation(PERCEPTUAL, 3)) for item in items]
     for layer in range(5):
         expected = [x for found in alone for x in found[layer]]
         for x, y in zip(together[layer], expected, strict=True):

@@ -6,7 +6,7 @@ from tests.support.factories import FAMILIES, example
 from tests.support.runs import view_of
 
 from chiasm.core.errors import GuardError
-from chiasm.models.labels import LabelScorer, label_tokens, one_by_one
+from chiasm.models.labels import LabelScorer, label_tokens, score_labels_singly
 
 NAMES = ("red", "red circle", "a blue or green square", "yes")
 
@@ -18,7 +18,7 @@ def test_one_pass_equals_one_by_one(family):
     labels = label_tokens(view, asked[0], NAMES)
     prompts = [view.encode(one) for one in asked]
     together = LabelScorer(view, labels).scores(prompts)
-    expected = torch.stack([one_by_one(view, prompt, labels) for prompt in prompts])
+    expected = torch.stack([score_labels_singly(view, prompt, labels) for prompt in prompts])
     assert together.shape == (2, len(NAMES))
     assert expected.std() > 0.1
     torch.testing.assert_close(together, expected, rtol=0, atol=1e-9 if family != "qwen2_5_vl" else 1e-8)

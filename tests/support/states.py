@@ -11,7 +11,7 @@ from chiasm.measures.centres import Centres, Pilot
 from chiasm.measures.overlap import matrices_of
 from chiasm.measures.registry import Wanted
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.observe import Seen, observe
+from chiasm.models.observe import SiteStates, observe
 from chiasm.models.sites import SITES, find_blocks
 from chiasm.models.view import ModelView
 
@@ -39,7 +39,7 @@ def feed(
     sites = frozenset().union(*(m.sites() for m in made))
     blocks = find_blocks(view, batches[0][0])
 
-    def listen(seen: Seen) -> None:
+    def listen(seen: SiteStates) -> None:
         for m in made:
             m.see(seen)
 

@@ -11,7 +11,7 @@ import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.interventions.published_skips import short_v
-from chiasm.interventions.skips import Plan, Skip
+from chiasm.interventions.skips import Skip, SkipPlan
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.skipping.apply import skipping
@@ -41,11 +41,11 @@ def taught(view: ModelView, count: int = 4) -> list[Encoded]:
     return [view.encode(one, answer=one.answer, ends=True) for one in examples(count)]
 
 
-def plan_of(view: ModelView, *skips: Skip) -> Plan:
-    return Plan(name="frozen", model=identity_of(view), skips=skips or (short_v((0, 1, 2)),))
+def plan_of(view: ModelView, *skips: Skip) -> SkipPlan:
+    return SkipPlan(name="frozen", model=identity_of(view), skips=skips or (short_v((0, 1, 2)),))
 
 
-def loss_under(view: ModelView, plan: Plan, encoded: list[Encoded]) -> float:
+def loss_under(view: ModelView, plan: SkipPlan, encoded: list[Encoded]) -> float:
     with skipping(view, plan, same_weights=False):
         return answer_loss(view, encoded)
 

@@ -9,8 +9,8 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
-from chiasm.models.inside.attribution import METHODS, Method
-from chiasm.models.inside.rerun import Target
+from chiasm.models.inside.attribution import ATTRIBUTION_METHODS, AttributionMethod
+from chiasm.models.inside.rerun import AttributionTarget
 from chiasm.models.view import ModelView
 from chiasm.results.images import picture_of
 from chiasm.studies.inside.asked import Failures, as_tables, asked_of, background_of, grey_of, with_about
@@ -30,8 +30,8 @@ def attribute(
     *,
     limit: int = 12,
     labelled: bool = False,
-    methods: Sequence[Method] = METHODS,
-    target: Target = "answer",
+    methods: Sequence[AttributionMethod] = ATTRIBUTION_METHODS,
+    target: AttributionTarget = "answer",
     baseline: Baseline | None = None,
     background: Data | None = None,
     samples: int = 256,

@@ -19,7 +19,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.interventions.masks import ABLATIONS, COMBINED, UNSTRUCTURED, Part
+from chiasm.interventions.masks import ABLATIONS, COMBINED, UNSTRUCTURED, MaskPart
 from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.pruning.export import export as export_checkpoint
 from chiasm.models.pruning.linears import matrices
@@ -37,7 +37,7 @@ def prune(
     *,
     sparsity: Sequence[float] = (),
     pattern: Sequence[str] = (UNSTRUCTURED,),
-    part: Sequence[Part] = ("all",),
+    part: Sequence[MaskPart] = ("all",),
     calibrate_on: Data | None = None,
     calibration: int = 128,
     tokens: int | None = None,

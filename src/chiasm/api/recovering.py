@@ -10,7 +10,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.interventions.skips import PERCEPTUAL, Plan, SkipSpan
+from chiasm.interventions.skips import PERCEPTUAL, SkipPlan, SkipSpan
 from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.skipping import plans as _plans
 from chiasm.models.skipping.operations import prefill_operations
@@ -37,7 +37,7 @@ class Recovery:
 
 def recover(
     model: Model,
-    plan: Plan | str | Path,
+    plan: SkipPlan | str | Path,
     data: Data | None = None,
     *,
     train: Trained = "projector",
@@ -68,7 +68,7 @@ def recover(
     Source: Shukor & Cord 2024 (arXiv 2410.09454); the optimiser's settings for other models than theirs are ours.
     """
     data = data_of(model, data)
-    found = plan if isinstance(plan, Plan) else _plans.read_plan(plan)
+    found = plan if isinstance(plan, SkipPlan) else _plans.read_plan(plan)
     if train_on is None and not is_endless(data):
         raise ChiasmError(
             f"train with the plan `{found.name}`",

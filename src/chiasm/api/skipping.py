@@ -23,7 +23,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
-from chiasm.interventions.skips import Plan, SkipSpan
+from chiasm.interventions.skips import SkipPlan, SkipSpan
 from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.skipping import apply as _skipping
 from chiasm.models.skipping import plans as _plans
@@ -130,16 +130,16 @@ def skip(
     return finished(directory, out)
 
 
-def apply(model: Model | nn.Module, plan: Plan | str | Path, *, same_weights: bool = True) -> nn.Module:
+def apply(model: Model | nn.Module, plan: SkipPlan | str | Path, *, same_weights: bool = True) -> nn.Module:
     """Put `plan` into effect: the model that is returned skips, in `forward` and in `generate()`.
 
-    It is the model itself, an ordinary transformers model; `remove` undoes it. `plan`: a `Plan`, or a path to a
+    It is the model itself, an ordinary transformers model; `remove` undoes it. `plan`: a `SkipPlan`, or a path to a
     plan.json, a run, or a checkpoint that `save` wrote. `same_weights=False` also takes a model of the same shape with
     other weights.
 
     **Errors:** `ChiasmError` for a plan of another model.
     """
-    found = plan if isinstance(plan, Plan) else _plans.read_plan(plan)
+    found = plan if isinstance(plan, SkipPlan) else _plans.read_plan(plan)
     return _skipping.apply(_as_view(model), found, same_weights=same_weights)
 
 
@@ -148,7 +148,7 @@ def remove(model: ModelView | nn.Module) -> nn.Module:
     return _skipping.remove(_as_view(model))
 
 
-def save(model: ModelView, plan: Plan | str | Path, directory: str | Path, *, same_weights: bool = True) -> Path:
+def save(model: ModelView, plan: SkipPlan | str | Path, directory: str | Path, *, same_weights: bool = True) -> Path:
     """Write model, processor and plan.json; plain transformers opens the directory, `apply` takes its plan.
 
     `same_weights=False`: for a model that was fine-tuned since the plan was made; it then becomes a plan of these
@@ -156,11 +156,11 @@ def save(model: ModelView, plan: Plan | str | Path, directory: str | Path, *, sa
 
     **Errors:** `ChiasmError` for a plan of another model.
     """
-    found = plan if isinstance(plan, Plan) else _plans.read_plan(plan)
+    found = plan if isinstance(plan, SkipPlan) else _plans.read_plan(plan)
     return _plans.save(model, found, directory, same_weights=same_weights)
 
 
-def read_plan(path: str | Path) -> Plan:
+def read_plan(path: str | Path) -> SkipPlan:
     """The plan in a plan.json, a run, or a checkpoint that `save` wrote."""
     return _plans.read_plan(path)
 

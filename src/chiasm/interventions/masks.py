@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 from chiasm.core.errors import ChiasmError
 
-Part = Literal["all", "ffn", "attention"]
-Method = Literal[
+MaskPart = Literal["all", "ffn", "attention"]
+MaskMethod = Literal[
     "wanda",
     "wanda-cumulative",
     "wanda-centred",
@@ -65,17 +65,17 @@ class MaskSpec:
     calibrations that the method does not take.
     """
 
-    method: Method
+    method: MaskMethod
     sparsity: float
     pattern: str = UNSTRUCTURED
-    part: Part = "all"
+    part: MaskPart = "all"
     calibrations: tuple[str, ...] = ()
     seed: int = 0
     within: float = 0.0
 
     def __post_init__(self) -> None:
         require_sparsity(self.sparsity)
-        for name, value, known in (("method", self.method, Method), ("part", self.part, Part)):
+        for name, value, known in (("method", self.method, MaskMethod), ("part", self.part, MaskPart)):
             if value not in get_args(known):
                 raise ChiasmError(
                     f"the {name} `{value}`", f"there are {', '.join(get_args(known))}", "Name one of those"

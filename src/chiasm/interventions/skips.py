@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from chiasm.core.errors import ChiasmError
 
-Part = Literal["ffn", "attention", "block", "tokens", "parallel", "parallel-blocks"]
+SkipPart = Literal["ffn", "attention", "block", "tokens", "parallel", "parallel-blocks"]
 Form = Literal["corrected", "released"]
 Choice = Literal["all", "random", "least-change", "least-attention"]
 Phase = Literal["prefill", "decode", "both"]
@@ -36,7 +36,7 @@ class Skip:
     `phase`: `prefill` is a forward of several rows or with an empty cache, `decode` one of a single row behind it.
     """
 
-    part: Part
+    part: SkipPart
     span: SkipSpan
     layers: tuple[int, ...]
     share: float = 1.0
@@ -47,7 +47,7 @@ class Skip:
 
     def __post_init__(self) -> None:
         for value, kind, what in (
-            (self.part, Part, "part"),
+            (self.part, SkipPart, "part"),
             (self.span, SkipSpan, "span"),
             (self.choice, Choice, "choice"),
             (self.phase, Phase, "phase"),
@@ -131,7 +131,7 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SkipPlan:
     """Skips made together on one model. `measured`: what the study that proposed it found (loss, shares, seconds)."""
 
     name: str

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from chiasm.core.statistics.jackknife import GROUPS, group_of
-from chiasm.models.observe import Batch, Seen
+from chiasm.models.observe import Batch, SiteStates
 
 Tables = dict[str, list[dict[str, Any]]]
 
@@ -94,7 +94,7 @@ class Measure(ABC):
         """What it costs on a model and examples of these sizes."""
 
     @abstractmethod
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: SiteStates) -> None:
         """The states at one site; layers come in order within a batch."""
 
     @abstractmethod

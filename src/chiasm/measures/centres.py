@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from chiasm.models.observe import Batch, Seen, averaging
+from chiasm.models.observe import Batch, SiteStates, averaging_matrix
 
 PILOT = 32
 """Examples of the pilot pass: those whose seeded hash is least, so that the order of the data does not matter."""
@@ -56,14 +56,14 @@ class Pilot:
         self._waiting: dict[tuple[str, int], Float[np.ndarray, "2 S D"]] = {}
         self._counts: Counter[str] = Counter()
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: SiteStates) -> None:
         """The states at one site."""
-        squares = averaging(seen.batch, seen.states) @ seen.states.square()
+        squares = averaging_matrix(seen.batch, seen.states) @ seen.states.square()
         self._waiting[seen.site, seen.layer] = torch.stack([seen.means, squares]).cpu().double().numpy()
 
     def end(self, batch: Batch) -> None:
         """The batch has passed and its unsound examples are known."""
-        sound = [(k, segment.span) for k, segment in enumerate(batch.segments) if batch.good(segment)]
+        sound = [(k, segment.span) for k, segment in enumerate(batch.segments) if batch.is_valid(segment)]
         self._counts.update(span for _, span in sound)
         for key, moments in self._waiting.items():
             sums = self._sums.setdefault(key, {})

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each, without_each
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
-from chiasm.models.observe import Batch, Seen
+from chiasm.models.observe import Batch, SiteStates
 
 
 class Drift(Measure):
@@ -27,7 +27,7 @@ class Drift(Measure):
     def __init__(self, gaps: tuple[int, ...] = (1, 8), *, as_released: bool = False) -> None:
         super().__init__()
         self.gaps, self.as_released = gaps, as_released
-        self._recent: deque[Seen] = deque(maxlen=max(gaps))
+        self._recent: deque[SiteStates] = deque(maxlen=max(gaps))
         self._cosines: dict[tuple[int, int], Tensor] = {}
         self._means: list[np.ndarray] = []
 
@@ -38,7 +38,7 @@ class Drift(Measure):
             held += 20 * 8.0 * len(sizes.tokens) * (sizes.layers + 1) * sizes.width
         return Price(operations, held)
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: SiteStates) -> None:
         if seen.site != "residual":
             return
         for gap in self.gaps:
@@ -57,7 +57,7 @@ class Drift(Measure):
         means = np.stack(self._means, axis=1) if self._means else None
         self._cosines, self._means = {}, []
         for index, segment in enumerate(batch.segments):
-            if not batch.good(segment):
+            if not batch.is_valid(segment):
                 continue
             name = [batch.units[segment.example]]
             self.sums.add(f"{segment.span}/n", name, np.ones(1))

@@ -12,7 +12,7 @@ from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.measures.pairs import cross_pairs
 from chiasm.measures.reservoir import Reservoir
-from chiasm.models.observe import Batch, Seen
+from chiasm.models.observe import Batch, SiteStates
 
 _TSNE_SEED = 42
 _LEAST_CKA = 8
@@ -43,7 +43,7 @@ class Geometry(Measure):
         # The means themselves come from what other measures share.
         return Price(2.0 * sizes.sampled * sizes.read * sizes.width, 4.0 * size)
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: SiteStates) -> None:
         if seen.site == "residual" and seen.layer in self.layers:
             self._waiting[seen.layer] = seen.means.cpu().float().numpy()
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
-from chiasm.models.observe import Batch, Seen, averaging
+from chiasm.models.observe import Batch, SiteStates, averaging_matrix
 from chiasm.models.sites import SITES
 
 
@@ -24,7 +24,7 @@ class Inside(Measure):
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: dict[str, Seen] = {}
+        self._last: dict[str, SiteStates] = {}
         self._waiting: dict[str, Float[Tensor, " S"]] = {}
 
     def sites(self) -> frozenset[str]:
@@ -34,8 +34,8 @@ class Inside(Measure):
         widths = 6 * sizes.width + sizes.inner
         return Price(4.0 * sizes.layers * sizes.read * widths, 4.0 * sizes.read * widths)
 
-    def see(self, seen: Seen) -> None:
-        pool = averaging(seen.batch, seen.states)
+    def see(self, seen: SiteStates) -> None:
+        pool = averaging_matrix(seen.batch, seen.states)
         self._waiting[f"{seen.site}/{seen.layer}/norm"] = pool @ seen.norms
         last = self._last.get(seen.site)
         # Blocks of different kinds may differ in width within.
@@ -47,7 +47,7 @@ class Inside(Measure):
 
     def end(self, batch: Batch) -> None:
         waiting, self._waiting, self._last = self._waiting, {}, {}
-        sound = [(k, segment) for k, segment in enumerate(batch.segments) if batch.good(segment)]
+        sound = [(k, segment) for k, segment in enumerate(batch.segments) if batch.is_valid(segment)]
         for key, values in waiting.items():
             found = values.cpu().double().numpy()
             for k, segment in sound:

@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from chiasm.measures.base import Measure, Price, Sizes, Tables
-from chiasm.models.observe import Batch, Seen
+from chiasm.models.observe import Batch, SiteStates
 
 STATISTICS = ("median", "mean", "min", "max")
 
@@ -27,14 +27,14 @@ class Norms(Measure):
     def price(self, sizes: Sizes) -> Price:
         return Price(2.0 * (sizes.layers + 1) * sizes.read * sizes.width, 0.0)
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: SiteStates) -> None:
         if seen.site == "residual":
             self._waiting.append(seen.norms.cpu().double().numpy())
 
     def end(self, batch: Batch) -> None:
         norms, self._waiting = np.stack(self._waiting), []
         for segment in batch.segments:
-            if batch.good(segment):
+            if batch.is_valid(segment):
                 part = norms[:, segment.start : segment.stop]
                 found = np.stack([np.median(part, 1), part.mean(1), part.min(1), part.max(1)])
                 moments = np.stack([np.ones_like(found), found, found**2])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of, without_each
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
-from chiasm.models.observe import Batch, Seen, averaging
+from chiasm.models.observe import Batch, SiteStates, averaging_matrix
 from chiasm.models.pruning.masks import dropped, overlap
 from chiasm.models.pruning.scores import magnitude_scores, ranks, wanda_scores
 
@@ -71,18 +71,18 @@ class Overlap(Measure):
         tasks = max(1, len(set(self.task_of.values())))
         return Price(3.0 * inputs * sizes.read, FOLDS * tasks * 8.0 * kept * len(sizes.tokens))
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: SiteStates) -> None:
         """States of the residual stream are not used."""
 
     def see_inputs(self, layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
-        self._waiting.append((layer, names, averaging(batch, x) @ x.square()))
+        self._waiting.append((layer, names, averaging_matrix(batch, x) @ x.square()))
 
     def end(self, batch: Batch) -> None:
         waiting, self._waiting = self._waiting, []
         for layer, names, means in waiting:
             values = means.cpu().double().numpy()
             for segment, mean in zip(batch.segments, values, strict=True):
-                if batch.good(segment):
+                if batch.is_valid(segment):
                     count = segment.stop - segment.start
                     # The numbers of tokens and of examples travel with the sum of squares.
                     sums = np.append(mean * count, [count, 1])

@@ -13,7 +13,7 @@ from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.measures.pairs import cross_pairs
 from chiasm.measures.resampling import RESAMPLES, Bootstrap
-from chiasm.models.observe import Batch, Seen
+from chiasm.models.observe import Batch, SiteStates
 
 _PAIRED = ("mean_token", "median_token")
 
@@ -49,7 +49,7 @@ class Score(Measure):
         held += 8.0 * 7 * (RESAMPLES + 1) * len(cross_pairs(self.spans))
         return Price(4.0 * states * pairs * sizes.width, held)
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: SiteStates) -> None:
         if seen.site != "residual":
             return
         self._directions.append(seen.mean_directions.cpu().double().numpy())

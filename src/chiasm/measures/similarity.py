@@ -13,7 +13,7 @@ from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, without_each
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.measures.centres import Centres, over_tokens
-from chiasm.models.observe import Batch, Seen, averaging, inverse
+from chiasm.models.observe import Batch, SiteStates, averaging_matrix, safe_inverse
 from chiasm.models.sites import SITES
 
 HALVES = ("[first half]", "[second half]")
@@ -58,14 +58,14 @@ class Similarity(Measure):
             )
         return Price(operations, GROUPS * 8.0 * len(sizes.tokens) * vectors)
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: SiteStates) -> None:
         if seen.site not in self.sites():
             return
         for mode, variant, vectors in self._vectors(seen):
             key = f"{seen.site}/{seen.layer}/{mode}/{variant}"
             self._waiting[key] = vectors.cpu().double().numpy()
 
-    def _vectors(self, seen: Seen) -> Iterator[tuple[str, str, Float[Tensor, "S D"]]]:
+    def _vectors(self, seen: SiteStates) -> Iterator[tuple[str, str, Float[Tensor, "S D"]]]:
         """Vectors whose products are the cosines of a mode: mode, variant, one vector per segment."""
         yield "avg", "raw", seen.mean_directions
         centre = self.centres.get((seen.site, seen.layer))
@@ -79,12 +79,12 @@ class Similarity(Measure):
         yield "mean", "raw", seen.directions_mean
         if centre is None:
             return
-        pool = averaging(seen.batch, seen.states)
+        pool = averaging_matrix(seen.batch, seen.states)
         spread = over_tokens(seen.batch, offsets)
         centred = seen.states - spread
         sizes = torch.linalg.vector_norm(centred, dim=-1)
-        yield "mean", "centred", (pool * inverse(sizes, torch.linalg.vector_norm(spread, dim=-1))) @ centred
-        size = inverse(torch.linalg.vector_norm(seen.states * keep, dim=-1))
+        yield "mean", "centred", (pool * safe_inverse(sizes, torch.linalg.vector_norm(spread, dim=-1))) @ centred
+        size = safe_inverse(torch.linalg.vector_norm(seen.states * keep, dim=-1))
         yield "mean", "no_outliers", ((pool * size) @ seen.states) * keep
 
     def end(self, batch: Batch) -> None:
@@ -166,7 +166,7 @@ def _ratio(
 
 
 def _unit(vectors: Float[Tensor, "S D"], of: Tensor | float = 0.0) -> Float[Tensor, "S D"]:
-    return vectors * inverse(torch.linalg.vector_norm(vectors, dim=-1), of)[:, None]
+    return vectors * safe_inverse(torch.linalg.vector_norm(vectors, dim=-1), of)[:, None]
 
 
 def _order(key: str) -> tuple[int, int, str, str]:

@@ -14,7 +14,7 @@ from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.measures.centres import Centres, over_tokens
 from chiasm.measures.pairs import cross_pairs
 from chiasm.measures.reservoir import Reservoir
-from chiasm.models.observe import Batch, Seen, inverse
+from chiasm.models.observe import Batch, SiteStates, safe_inverse
 from chiasm.models.sites import SITES
 
 MODES = ("median", "max", "min", "max_mean", "diagonal")
@@ -62,12 +62,12 @@ class TokenPairs(Measure):
         per_example = 3 * sizes.sampled * sum(min(self.tokens, n) for n in sizes.tokens.values()) * width
         return Price(3 * 2.0 * sizes.sampled * pairs * width, 4.0 * self.reservoir.size * per_example)
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: SiteStates) -> None:
         if seen.site not in self.sites() or seen.layer not in self.layers:
             return
         places = {(s.example, s.span): slice(s.start, s.stop) for s in seen.batch.segments}
         for variant, states, size in self._variants(seen):
-            unit = states * inverse(torch.linalg.vector_norm(states, dim=-1), size)[:, None]
+            unit = states * safe_inverse(torch.linalg.vector_norm(states, dim=-1), size)[:, None]
             for example, name in enumerate(seen.batch.ids):
                 there = {span: unit[places[example, span]] for span in self.spans if (example, span) in places}
                 for a, b in cross_pairs(self.spans):
@@ -80,7 +80,7 @@ class TokenPairs(Measure):
                         chosen = tokens[self._sample(len(tokens))].cpu().float().numpy()
                         self._kept.setdefault(example, {})[f"{seen.site}/{seen.layer}/{variant}/{span}"] = chosen
 
-    def _variants(self, seen: Seen) -> list[tuple[str, Float[Tensor, "N D"], Tensor | float]]:
+    def _variants(self, seen: SiteStates) -> list[tuple[str, Float[Tensor, "N D"], Tensor | float]]:
         """Name, states, and the norm of what was subtracted from each."""
         raw: list[tuple[str, Tensor, Tensor | float]] = [("raw", seen.states, 0.0)]
         centre = self.centres.get((seen.site, seen.layer))

@@ -11,7 +11,7 @@ from torch import Tensor
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each, priority
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.measures.pairs import cross_pairs, is_perceptual
-from chiasm.models.observe import Batch, Seen
+from chiasm.models.observe import Batch, SiteStates
 
 _LEAST = 1e-30
 """Probabilities are not taken for smaller than this, so that no divergence is infinite."""
@@ -74,7 +74,7 @@ class Vocabulary(Measure):
         held = 4.0 * read * sizes.vocabulary + 8.0 * len(RANKS) * sizes.sampled * len(sizes.tokens) * sizes.vocabulary
         return Price(operations, held)
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: SiteStates) -> None:
         if seen.site != "residual" or seen.layer not in self.layers:
             return
         place = self.layers.index(seen.layer)
@@ -106,7 +106,7 @@ class Vocabulary(Measure):
                 self._first[index] = p
         self._between(seen, means)
 
-    def _between(self, seen: Seen, means: Mapping[tuple[int, str], Tensor]) -> None:
+    def _between(self, seen: SiteStates, means: Mapping[tuple[int, str], Tensor]) -> None:
         segments = {(s.example, s.span): k for k, s in enumerate(seen.batch.segments)}
         for a, b in cross_pairs(self.spans):
             for example in range(len(seen.batch.ids)):

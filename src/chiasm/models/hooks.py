@@ -76,7 +76,7 @@ def replace_embeddings(view: ModelView, change: Callable[[Tensor], Tensor], stac
     stack.callback(handle.remove)
 
 
-def keep_apart(
+def isolate_modalities(
     view: ModelView, blocks: int, perceptual: Bool[Tensor, "B T"], real: Bool[Tensor, "B T"], stack: ExitStack
 ) -> None:
     """Let no perceptual token attend to another kind, nor the other way, in the first `blocks` blocks.

@@ -24,10 +24,10 @@ from chiasm.models.executors.masks import allowed_rows, as_layer_mask
 from chiasm.models.executors.reading import log_probabilities
 from chiasm.models.view import ModelView
 
-Labels = Sequence[tuple[int, ...]]
+LabelTokens = Sequence[tuple[int, ...]]
 
 
-def label_tokens(view: ModelView, example: Example, labels: Sequence[str], instruction: str = "") -> Labels:
+def label_tokens(view: ModelView, example: Example, labels: Sequence[str], instruction: str = "") -> LabelTokens:
     """The token ids of every label as the model would write it after its prompt, the end of sequence included.
 
     The end belongs to the label: without it, a label that begins another one would never be the less probable.
@@ -44,7 +44,7 @@ class LabelScorer:
     `guard`: the first label of the first prompt is also scored by a plain forward, and a difference refuses to go on.
     """
 
-    def __init__(self, view: ModelView, labels: Labels, *, guard: bool = True) -> None:
+    def __init__(self, view: ModelView, labels: LabelTokens, *, guard: bool = True) -> None:
         self.view, self.labels = view, tuple(labels)
         # The last token of a label is only predicted, never read.
         self._fed = [label[:-1] for label in self.labels]
@@ -93,7 +93,7 @@ class LabelScorer:
         return torch.stack(found, dim=1)
 
     def _check(self, prompt: Encoded, packed: float) -> None:
-        plain = one_by_one(self.view, prompt, self.labels[:1])
+        plain = score_labels_singly(self.view, prompt, self.labels[:1])
         difference = abs(float(plain[0]) - packed)
         allowed = TOLERANCE[self.view.dtype] * len(self.labels[0])
         if not difference <= allowed:
@@ -105,7 +105,7 @@ class LabelScorer:
 
 
 @torch.no_grad()
-def one_by_one(view: ModelView, prompt: Encoded, labels: Labels) -> Float[Tensor, " C"]:
+def score_labels_singly(view: ModelView, prompt: Encoded, labels: LabelTokens) -> Float[Tensor, " C"]:
     """The same with one plain forward per label: the yardstick."""
     found = []
     with view.readable_attention():

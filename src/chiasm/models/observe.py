@@ -17,12 +17,12 @@ from torch import Tensor
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
-from chiasm.models.hooks import hook_inputs, hook_sites, keep_apart, replace_embeddings
+from chiasm.models.hooks import hook_inputs, hook_sites, isolate_modalities, replace_embeddings
 from chiasm.models.sites import Block
 from chiasm.models.view import ModelView
 
 
-class Apart(NamedTuple):
+class ModalityIsolation(NamedTuple):
     """No attention between the tokens of `spans` and all others in the first `blocks` blocks."""
 
     spans: tuple[str, ...]
@@ -55,13 +55,13 @@ class Batch:
     def __post_init__(self) -> None:
         self.units = self.units or self.ids
 
-    def good(self, segment: Segment) -> bool:
+    def is_valid(self, segment: Segment) -> bool:
         """Whether the segment's example has sound states."""
         return segment.example not in self.failures
 
     def places(self, span: str) -> tuple[np.ndarray, np.ndarray]:
         """Of the sound examples that have `span`: their indices, and those of their segments, in one order."""
-        found = [(s.example, k) for k, s in enumerate(self.segments) if s.span == span and self.good(s)]
+        found = [(s.example, k) for k, s in enumerate(self.segments) if s.span == span and self.is_valid(s)]
         return np.array([e for e, _ in found], dtype=int), np.array([k for _, k in found], dtype=int)
 
     def both(self, a: str, b: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,7 +72,7 @@ class Batch:
 
 
 @dataclass(eq=False)
-class Seen:
+class SiteStates:
     """The states of a batch's tokens at one site, in float32 at least. What several measures need is computed once.
 
     `layer`: for the site `residual` the hidden state (0 embeddings, k after block k-1), else the 0-based block.
@@ -90,22 +90,22 @@ class Seen:
 
     @cached_property
     def inverse_norms(self) -> Float[Tensor, " N"]:
-        return inverse(self.norms)
+        return safe_inverse(self.norms)
 
     @cached_property
     def means(self) -> Float[Tensor, "S D"]:
         """The mean token of each segment."""
-        return averaging(self.batch, self.states) @ self.states
+        return averaging_matrix(self.batch, self.states) @ self.states
 
     @cached_property
     def mean_directions(self) -> Float[Tensor, "S D"]:
         """The mean token of each segment, scaled to norm 1."""
-        return self.means * inverse(torch.linalg.vector_norm(self.means, dim=-1))[:, None]
+        return self.means * safe_inverse(torch.linalg.vector_norm(self.means, dim=-1))[:, None]
 
     @cached_property
     def directions_mean(self) -> Float[Tensor, "S D"]:
         """The mean over each segment of its tokens scaled to norm 1."""
-        return (averaging(self.batch, self.states) * self.inverse_norms) @ self.states
+        return (averaging_matrix(self.batch, self.states) * self.inverse_norms) @ self.states
 
     def tokens(self, segment: int) -> Float[Tensor, "n D"]:
         """The tokens of one segment scaled to norm 1."""
@@ -113,18 +113,18 @@ class Seen:
         return self.states[part] * self.inverse_norms[part, None]
 
 
-Listener = Callable[[Seen], None]
-InputListener = Callable[[int, tuple[str, ...], Batch, Float[Tensor, "N D"]], None]
+StatesCallback = Callable[[SiteStates], None]
+InputsCallback = Callable[[int, tuple[str, ...], Batch, Float[Tensor, "N D"]], None]
 Replacement = Callable[[Float[Tensor, "B T D"], list[int]], Float[Tensor, "B T D"]]
 
 
-def inverse(norms: Tensor, of: Tensor | float = 0.0) -> Tensor:
+def safe_inverse(norms: Tensor, of: Tensor | float = 0.0) -> Tensor:
     """1 / norm, and 0 where the norm is 0, or no more than the rounding of a difference of vectors of norm `of`."""
     limits = torch.finfo(norms.dtype)
     return torch.where(norms > 16 * limits.eps * of, 1 / norms.clamp(min=limits.tiny), 0)
 
 
-def averaging(batch: Batch, like: Tensor) -> Float[Tensor, "S N"]:
+def averaging_matrix(batch: Batch, like: Tensor) -> Float[Tensor, "S N"]:
     """The matrix that averages tokens within segments."""
     weights = like.new_zeros(len(batch.segments), len(batch.rows))
     for index, segment in enumerate(batch.segments):
@@ -158,17 +158,17 @@ def observe(
     blocks: Sequence[Block],
     encoded: Sequence[Encoded],
     spans: Sequence[str],
-    listen: Listener,
+    listen: StatesCallback,
     *,
     sites: frozenset[str] = frozenset({"residual"}),
-    listen_inputs: InputListener | None = None,
+    listen_inputs: InputsCallback | None = None,
     replace: Replacement | None = None,
-    apart: Apart | None = None,
+    isolation: ModalityIsolation | None = None,
 ) -> Batch:
     """Run `encoded` as one batch and hand what passes `sites` to `listen`, layer by layer; nothing is kept here.
 
     `listen_inputs` gets what the matrices of every block read. `replace` changes the embeddings before the first
-    block (batch, then the padding before each example). `apart` keeps kinds of tokens from attending to each other in
+    block (batch, then the padding before each example). `isolation` keeps kinds of tokens from attending to each other in
     the first blocks. Examples with NaN or infinite states are named, with their
     layer, in the batch's `failures` as soon as the forward has ended; until then their unsound tokens count as zero.
     """
@@ -184,7 +184,7 @@ def observe(
         return states if bool(good.all()) else states.masked_fill(~good[:, None], 0)
 
     def hear(layer: int, site: str, states: Tensor) -> None:
-        listen(Seen(batch, layer, site, sound(_told(layer, site), gather(states))))
+        listen(SiteStates(batch, layer, site, sound(_told(layer, site), gather(states))))
 
     def hear_inputs(layer: int, names: tuple[str, ...], x: Tensor) -> None:
         if listen_inputs is not None:
@@ -194,8 +194,10 @@ def observe(
         hook_sites(view, blocks, sites, hear, stack)
         if replace is not None:
             replace_embeddings(view, lambda states: replace(states, padding), stack)
-        if apart is not None:
-            keep_apart(view, apart.blocks, *_kinds(encoded, apart.spans, padding, inputs["input_ids"].shape[1]), stack)
+        if isolation is not None:
+            isolate_modalities(
+                view, isolation.blocks, *_kinds(encoded, isolation.spans, padding, inputs["input_ids"].shape[1]), stack
+            )
         if listen_inputs is not None:
             hook_inputs(blocks, hear_inputs, stack)
         stack.enter_context(view.readable_attention())

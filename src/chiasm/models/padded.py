@@ -17,7 +17,7 @@ from chiasm.models.view import ModelView
 PADDED = 128
 """Rows that every sequence is filled up to, as released."""
 
-InputListener = Callable[[int, tuple[str, ...], Batch, Float[Tensor, "N I"]], None]
+InputsCallback = Callable[[int, tuple[str, ...], Batch, Float[Tensor, "N I"]], None]
 
 
 @torch.no_grad()
@@ -42,7 +42,7 @@ def observe_padded(
     example_id: str,
     span: str,
     embeddings: Float[Tensor, "n D"],
-    listen_inputs: InputListener,
+    listen_inputs: InputsCallback,
 ) -> Batch:
     """Run `embeddings` alone, filled up with zeros to `PADDED` rows, all of which see each other and are handed on.
 

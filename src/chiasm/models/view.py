@@ -25,7 +25,7 @@ _MIXING = ("conv", "linear_attn", "mamba")
 _MLP = ("mlp", "feed_forward", "block_sparse_moe", "ffn")
 
 
-LayerKind = Literal["attention", "crossing", "mixing"]
+LayerKind = Literal["attention", "cross_attention", "token_mixer"]
 """How a decoder layer lets a row learn of others: self-attention; attention to the picture alone; or a convolution, a
 linear attention or a state space, in which there is no pair of positions to cut."""
 
@@ -212,7 +212,7 @@ def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
 def _kind(layer: nn.Module) -> LayerKind:
     if any(_has(layer, name) for name in _ATTENTION):
         return "attention"
-    return "crossing" if any(_has(layer, name) for name in _CROSSING) else "mixing"
+    return "cross_attention" if any(_has(layer, name) for name in _CROSSING) else "token_mixer"
 
 
 def _final_norm(decoder: nn.Module) -> nn.Module:

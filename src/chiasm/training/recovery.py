@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import Plan
+from chiasm.interventions.skips import SkipPlan
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.view import ModelView
@@ -89,7 +89,7 @@ class TunedModel:
 
 @contextmanager
 def tuned(
-    view: ModelView, encoded: Sequence[Encoded], settings: RecoverySettings, plan: Plan | None = None
+    view: ModelView, encoded: Sequence[Encoded], settings: RecoverySettings, plan: SkipPlan | None = None
 ) -> Iterator[TunedModel]:
     """While open, `view.model` is fine-tuned on the forced answers of `encoded`, with `plan` in effect as it trained.
 

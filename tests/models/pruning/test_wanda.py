@@ -12,7 +12,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import MaskSpec
 from chiasm.models.fingerprint import fingerprint
 from chiasm.models.loading import wrap
-from chiasm.models.pruning.calibrate import LEAST_TOKENS, calibrate, choose_tokens, span_rows
+from chiasm.models.pruning.calibrate import MIN_TOKENS, calibrate, choose_tokens, span_rows
 from chiasm.models.pruning.linears import matrices
 from chiasm.models.pruning.states import calibration_batches, calibration_bytes
 from chiasm.models.pruning.weights import make_mask
@@ -214,7 +214,7 @@ def test_a_model_that_works_between_its_layers_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("tokens", "told"), [(10_000, "examples hold"), (LEAST_TOKENS - 1, f"fewer than {LEAST_TOKENS} tokens mean little")]
+    ("tokens", "told"), [(10_000, "examples hold"), (MIN_TOKENS - 1, f"fewer than {LEAST_TOKENS} tokens mean little")]
 )
 def test_too_few_calibration_tokens(tokens, told):
     rows = [torch.ones(100, dtype=torch.bool), torch.ones(90, dtype=torch.bool)]

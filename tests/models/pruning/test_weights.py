@@ -13,7 +13,7 @@ from chiasm.interventions.masks import ABLATIONS, MaskSpec
 from chiasm.models.fingerprint import fingerprint
 from chiasm.models.loading import load, wrap
 from chiasm.models.pruning import kernels
-from chiasm.models.pruning.calibrate import Norms
+from chiasm.models.pruning.calibrate import InputNorms
 from chiasm.models.pruning.export import ABOUT, MASK, export, load_mask, save_mask
 from chiasm.models.pruning.kernels import semi_structured
 from chiasm.models.pruning.linears import matrices
@@ -31,7 +31,7 @@ def norms_of(view, seed):
     every, centred = (
         {m.name: torch.rand(m.linear.in_features, generator=draw).double() for m in matrices(view)} for _ in range(2)
     )
-    return Norms(every, 128, centred)
+    return InputNorms(every, 128, centred)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -11,7 +11,7 @@ import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import KnockOut, Variant, Window, Zero
 from chiasm.interventions.published_skips import fast_v, random_drop, short_v, v_skip, visual_ffn
-from chiasm.interventions.skips import Part, Plan, Skip, SkipSpan, phase_of
+from chiasm.interventions.skips import Skip, SkipPart, SkipPlan, SkipSpan, phase_of
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.base import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -39,8 +39,8 @@ KINDS = {
 COMPATIBLE = tuple(skip for name, skip in KINDS.items() if name not in ("random drop", "drop all"))
 
 
-def plan_of(view: ModelView, *skips: Skip, name: str = "plan") -> Plan:
-    return Plan(name=name, model=identity_of(view), skips=skips)
+def plan_of(view: ModelView, *skips: Skip, name: str = "plan") -> SkipPlan:
+    return SkipPlan(name=name, model=identity_of(view), skips=skips)
 
 
 def logprobs(view: ModelView, inputs: dict) -> torch.Tensor:
@@ -79,7 +79,7 @@ def test_a_gathered_skip_equals_zeroed_branches(family: str, parts: tuple[str, .
     ("family", "span"),
     [("llava_next_video", "video"), ("qwen2_audio", "audio"), ("gemma3", "image"), ("paligemma", "text")],
 )
-def test_rows_of_any_span_are_left_out(family: str, span: SkipSpan, part: Part) -> None:
+def test_rows_of_any_span_are_left_out(family: str, span: SkipSpan, part: SkipPart) -> None:
     view = view_of(family)
     one, other = (view.encode(example(family, seed=seed)) for seed in (0, 3))
     plan = plan_of(view, Skip(part=part, span=span, layers=(1, 2), phase=phase_of(span)))
@@ -231,8 +231,8 @@ def test_fast_v_drops_what_the_last_row_attends_to_least() -> None:
 
 def test_a_plan_survives_json_and_saving(tmp_path, caplog) -> None:
     view = view_of("llava")
-    plan = Plan(name="mine", model=identity_of(view), skips=COMPATIBLE, measured={"loss": 0.5, "n": 3})
-    assert Plan.from_json(plan.to_json()) == plan
+    plan = SkipPlan(name="mine", model=identity_of(view), skips=COMPATIBLE, measured={"loss": 0.5, "n": 3})
+    assert SkipPlan.from_json(plan.to_json()) == plan
     save(view, plan, tmp_path)
     assert read_plan(tmp_path) == plan
     again = chiasm.load(tmp_path, device="cpu")

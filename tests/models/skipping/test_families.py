@@ -12,7 +12,7 @@ from tests.support.runs import view_of
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Variant, Window, Zero
 from chiasm.interventions.published_skips import companion_layers, fast_v, visual_ffn
-from chiasm.interventions.skips import Part, Skip
+from chiasm.interventions.skips import Skip, SkipPart
 from chiasm.models.executors.base import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.pruning.linears import matrices
@@ -23,7 +23,7 @@ from chiasm.models.view import ModelView
 BRANCHES = {"ffn": ("mlp",), "attention": ("attention",), "block": ("attention", "mlp")}
 
 
-def zeroed_and_skipped(view: ModelView, part: Part) -> tuple[float, float]:
+def zeroed_and_skipped(view: ModelView, part: SkipPart) -> tuple[float, float]:
     """How far a skip is from zeroed branches, and how far those move the answer."""
     found = view.encode(example(view.family.name))
     image = tuple(int(p) for p in found.spans["image"])
@@ -40,14 +40,14 @@ def zeroed_and_skipped(view: ModelView, part: Part) -> tuple[float, float]:
     ("family", "part"),
     [(f, p) for f in ("blip_2", "instructblip") for p in BRANCHES] + [("llama4", "ffn"), ("lfm2_vl", "ffn")],
 )
-def test_a_skip_equals_zeroed_branches(family: str, part: Part) -> None:
+def test_a_skip_equals_zeroed_branches(family: str, part: SkipPart) -> None:
     gap, moved = zeroed_and_skipped(view_of(family), part)
     assert gap < 1e-5
     assert moved > 1e-2
 
 
 @pytest.mark.parametrize("part", ["ffn", "block"])
-def test_rows_enter_at_the_first_matrix_where_norms_stand_behind(part: Part) -> None:
+def test_rows_enter_at_the_first_matrix_where_norms_stand_behind(part: SkipPart) -> None:
     model, processor = build("blip_2")
     config = copy.deepcopy(model.config)
     config.text_config.do_layer_norm_before = False

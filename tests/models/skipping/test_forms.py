@@ -11,7 +11,7 @@ from transformers import LlavaForConditionalGeneration, Qwen2Config
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Variant, Window, Zero
 from chiasm.interventions.published_skips import fast_v, parallel_blocks, parallel_sublayers
-from chiasm.interventions.skips import Plan, Skip
+from chiasm.interventions.skips import Skip, SkipPlan
 from chiasm.models.executors.base import Job, Readout
 from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -23,8 +23,8 @@ LAYERS = 4
 PHASES = ("prefill", "both")
 
 
-def plan_of(view: ModelView, *skips: Skip) -> Plan:
-    return Plan(name="plan", model=identity_of(view), skips=skips)
+def plan_of(view: ModelView, *skips: Skip) -> SkipPlan:
+    return SkipPlan(name="plan", model=identity_of(view), skips=skips)
 
 
 def double() -> ModelView:

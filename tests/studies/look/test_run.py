@@ -119,7 +119,7 @@ def test_several_pictures_are_all_drawn(view):
 def test_rows_of_a_hybrid_keep_the_numbers_of_its_layers():
     view = flow_runs.view_of("lfm2_vl")
     seen = run(view, flow_runs.examples(1))
-    assert view.kinds == ("mixing", "attention", "mixing", "attention")
+    assert view.kinds == ("token_mixer", "attention", "token_mixer", "attention")
     for name in ("attention", "shares"):
         assert set(seen.table(name)["layer"]) == {1, 3}
 

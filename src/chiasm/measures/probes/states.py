@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import record_frame
-from chiasm.models.observe import Seen, lay_out, observe
+from chiasm.models.observe import SiteStates, lay_out, observe
 from chiasm.models.sites import first_tensor
 from chiasm.models.view import ModelView
 
@@ -93,7 +93,7 @@ def permuted_projector(view: ModelView, seed: int) -> Iterator[None]:
                 parameter.copy_(before[name])
 
 
-def _hear(seen: Seen, start: int, kept: "_Kept") -> None:
+def _hear(seen: SiteStates, start: int, kept: "_Kept") -> None:
     if seen.site != "residual":
         return
     means = seen.means.cpu().numpy()

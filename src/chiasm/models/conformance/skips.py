@@ -4,13 +4,17 @@ import torch
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Variant, Window, Zero
-from chiasm.interventions.skips import ModelIdentity, Part, Plan, Skip
+from chiasm.interventions.skips import ModelIdentity, Skip, SkipPart, SkipPlan
 from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial, own_logprobs, plain, whole
 from chiasm.models.executors.base import Job, Readout
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.plans import span_tokens
 
-_BRANCHES: dict[Part, tuple[str, ...]] = {"ffn": ("mlp",), "attention": ("attention",), "block": ("attention", "mlp")}
+_BRANCHES: dict[SkipPart, tuple[str, ...]] = {
+    "ffn": ("mlp",),
+    "attention": ("attention",),
+    "block": ("attention", "mlp"),
+}
 
 
 def feed_forward_is_left_out(trial: Trial) -> float:
@@ -24,7 +28,7 @@ def attention_is_left_out(trial: Trial) -> float:
 
 
 @torch.no_grad()
-def _equal(trial: Trial, parts: tuple[Part, ...]) -> float:
+def _equal(trial: Trial, parts: tuple[SkipPart, ...]) -> float:
     view, encoded = trial.view, trial.first
     found = span_tokens(view).get(trial.kind)
     if found is None:
@@ -35,7 +39,7 @@ def _equal(trial: Trial, parts: tuple[Part, ...]) -> float:
     own = ModelIdentity(model_type=view.config.model_type, layers=view.n_layers, width=view.width, weights="")
     last, worst = encoded.length - 1, 0.0
     for part in parts:
-        plan = Plan(name="check", model=own, skips=(Skip(part=part, span=trial.kind, layers=layers),))
+        plan = SkipPlan(name="check", model=own, skips=(Skip(part=part, span=trial.kind, layers=layers),))
         try:
             with view.readable_attention(), skipping(view, plan, same_weights=False):
                 got = own_logprobs(view.model(**encoded.inputs, use_cache=False).logits[0, -1])

@@ -95,9 +95,9 @@ class Forest:
         """Which clean rows (columns) the clean rows `rows` learn of in layers of `group`."""
         layer = self._groups.index(group)
         columns = torch.arange(self.length, device=self.device)
-        if self.kinds[layer] == "crossing":
+        if self.kinds[layer] == "cross_attention":
             return (columns[None, :] == rows[:, None]).expand(self.batch, -1, -1)
-        if self.kinds[layer] == "mixing":
+        if self.kinds[layer] == "token_mixer":
             # One direction, as far as it likes; such models have no tails.
             return (columns[None, :] <= rows[:, None]).expand(self.batch, -1, -1)
         result = torch.zeros(self.batch, len(rows), self.length, dtype=torch.bool, device=self.device)
@@ -179,7 +179,7 @@ def closed(frame: Frame, prefix: int, implementation: str, kinds: Sequence[Layer
 
     Layers that mix rows without attention would have to read a question's own rows right behind the shared ones.
     """
-    if "mixing" in kinds:
+    if "token_mixer" in kinds:
         return False
     rows = torch.arange(prefix, device=frame.hidden.device)
     masks = {id(n.get("attention_mask")): n.get("attention_mask") for n in frame.arguments}

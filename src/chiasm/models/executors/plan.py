@@ -146,7 +146,7 @@ class Chunk:
             cuts = [(s, b, p, v.changes[k]) for s, b, p, v in variants if len(v.changes) > k]
             closing = [(s, b, p, c) for s, b, p, c in cuts if isinstance(c, KnockOut) and c.keys]
             self._add_cuts(closing, owner)
-            if "crossing" in self.forest.kinds:
+            if "cross_attention" in self.forest.kinds:
                 most = max(len(place.job.encoded.layouts) for place in placed)
                 self._add_pictures(closing, owner, most)
             for component in ("attention", "mlp"):

@@ -66,7 +66,7 @@ def apply_variant(view: ModelView, encoded: Encoded, frame: Frame, variant: Vari
         cuts = [c for c in variant.changes if isinstance(c, KnockOut) and index in c.window]
         zeros = [c for c in variant.changes if isinstance(c, Zero) and index in c.window]
         kind = view.kinds[index]
-        if cuts and kind == "crossing":
+        if cuts and kind == "cross_attention":
             _hide_pictures(view, frame, index, layer, encoded, cuts, stack)
         # A layer that mixes rows without attention has no pair of positions to cut.
         if cuts and kind == "attention":

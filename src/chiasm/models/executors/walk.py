@@ -172,11 +172,11 @@ class Walk:
             joining = clean_in.index_select(1, rows[known:])
             states = joining if chunk.states is None else torch.cat([chunk.states, joining], dim=1)
             marked = chunk.zeros(index, live)
-            if self.view.kinds[index] == "mixing":
+            if self.view.kinds[index] == "token_mixer":
                 chunk.states = self._unpacked(index, layer, chunk, states, marked)
                 continue
             named: dict[str, Any] = {}
-            hidden = chunk.pictures(index, live) if self.view.kinds[index] == "crossing" else None
+            hidden = chunk.pictures(index, live) if self.view.kinds[index] == "cross_attention" else None
             if hidden is not None:
                 mask = self.forest.row_arguments(index, rows)["cross_attention_mask"]
                 named["cross_attention_mask"], emptied = without_pictures(mask, hidden)

@@ -20,7 +20,7 @@ from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
 from chiasm.models.view import ModelView
 
-Listener = Callable[[int, int, Float[Tensor, "H Q T"]], None]
+RowsCallback = Callable[[int, int, Float[Tensor, "H Q T"]], None]
 
 _NAME: Final = "chiasm_rows"
 # What some models add to attention scores or to their sum, and the rows below do not follow.
@@ -29,7 +29,7 @@ _UNKNOWN: Final = ("s_aux", "position_bias", "sinks", "alibi")
 
 @torch.no_grad()
 def attention_rows(
-    view: ModelView, encoded: Sequence[Encoded], queries: Sequence[Sequence[int]], listen: Listener
+    view: ModelView, encoded: Sequence[Encoded], queries: Sequence[Sequence[int]], listen: RowsCallback
 ) -> None:
     """One forward of `encoded`, handing the attention weights of `queries` (positions, per example) to `listen`.
 
@@ -74,7 +74,7 @@ def attention_rows(
 
 def _attentions(view: ModelView) -> dict[int, int]:
     """The number of the layer by the identity of its attention; layers that mix otherwise have no rows to tell."""
-    crossing = [str(number) for number, kind in enumerate(view.kinds) if kind == "crossing"]
+    crossing = [str(number) for number, kind in enumerate(view.kinds) if kind == "cross_attention"]
     if crossing:
         raise ChiasmError(
             f"the attention rows of {view.name}",

@@ -17,8 +17,8 @@ from torch import Tensor
 from chiasm.core.errors import MissingExtraError
 from chiasm.models.inside.rerun import Rerun, at_once, frozen
 
-Method = Literal["integrated-gradients", "gradient-shap", "kernel-shap"]
-METHODS: Final[tuple[Method, ...]] = ("integrated-gradients", "gradient-shap", "kernel-shap")
+AttributionMethod = Literal["integrated-gradients", "gradient-shap", "kernel-shap"]
+ATTRIBUTION_METHODS: Final[tuple[AttributionMethod, ...]] = ("integrated-gradients", "gradient-shap", "kernel-shap")
 ENOUGH: Final = 0.05
 """The largest completeness error (share of what is to be explained) at which Integrated Gradients counts as done."""
 
@@ -34,7 +34,7 @@ class Attribution:
     `steps`: points of the path, or samples.
     """
 
-    method: Method
+    method: AttributionMethod
     tokens: Float[np.ndarray, " n"]
     value: float
     baseline: float

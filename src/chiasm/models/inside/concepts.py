@@ -10,7 +10,7 @@ from torch import Tensor
 
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.inside.rerun import Rerun, frozen
-from chiasm.models.observe import Seen, observe
+from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView
 
 
@@ -18,7 +18,7 @@ def mean_states(view: ModelView, encoded: Encoded) -> Float[Tensor, "L D"]:
     """The mean over the image's tokens of the state before every block."""
     found: list[Tensor] = []
 
-    def listen(seen: Seen) -> None:
+    def listen(seen: SiteStates) -> None:
         found.append(seen.states.mean(0).cpu())
 
     observe(view, (), [encoded], ["image"], listen)

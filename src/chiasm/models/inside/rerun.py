@@ -22,7 +22,7 @@ from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.reading import log_probabilities
 from chiasm.models.view import ModelView
 
-Target = Literal["answer", "contrast"]
+AttributionTarget = Literal["answer", "contrast"]
 _BUDGET = 4 << 30
 
 
@@ -101,7 +101,7 @@ class Rerun:
         answer: Sequence[int],
         rows: Int[np.ndarray, " n"] | None = None,
         *,
-        target: Target = "answer",
+        target: AttributionTarget = "answer",
         guard: bool = True,
     ) -> None:
         require_gradients(view)
@@ -164,7 +164,7 @@ class Rerun:
             hidden = state
         return self.view.unembed(hidden[:, self._reads.to(hidden.device)])
 
-    def _told(self, logits: Float[Tensor, "B A N"], target: Target) -> Float[Tensor, " B"]:
+    def _told(self, logits: Float[Tensor, "B A N"], target: AttributionTarget) -> Float[Tensor, " B"]:
         found = log_probabilities(logits)
         tokens = self._tokens.to(found.device)
         if target == "contrast":

@@ -16,7 +16,7 @@ from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from chiasm.core.errors import ChiasmError
 from chiasm.models.projectors.pointwise import Orthogonal, Pooled, Residual, mlp
 from chiasm.models.projectors.queries import Gated, Perceiver, QFormer
-from chiasm.models.projectors.spec import KEY, KINDS, Kind, ProjectorSpec, parse_projector, spec_of
+from chiasm.models.projectors.spec import KEY, PROJECTOR_KINDS, ProjectorKind, ProjectorSpec, parse_projector, spec_of
 
 _ATTRIBUTE = "multi_modal_projector"
 _FAMILIES = ("llava",)

@@ -5,14 +5,14 @@ from typing import Any, Final, Literal, get_args
 
 from chiasm.core.errors import ChiasmError
 
-Kind = Literal["orthogonal", "linear", "mlp", "residual", "pool", "perceiver", "qformer", "gated"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+ProjectorKind = Literal["orthogonal", "linear", "mlp", "residual", "pool", "perceiver", "qformer", "gated"]
+PROJECTOR_KINDS: tuple[ProjectorKind, ...] = get_args(ProjectorKind)
 KEY: Final = "chiasm_projector"
 """The entry of a model's configuration that holds the spec; without it the projector is transformers' own."""
 
 _QUERIES: Final = ("perceiver", "qformer", "gated")
 # What each kind reads of the spec, with its value where none is given.
-_DEFAULTS: Final[dict[Kind, dict[str, int]]] = {
+_DEFAULTS: Final[dict[ProjectorKind, dict[str, int]]] = {
     "orthogonal": {},
     "linear": {},
     "mlp": {"depth": 2},
@@ -34,7 +34,7 @@ class ProjectorSpec:
     how many image tokens a resampler writes.
     """
 
-    kind: Kind
+    kind: ProjectorKind
     depth: int = 0
     width: int = 0
     blocks: int = 0
@@ -42,7 +42,7 @@ class ProjectorSpec:
     tokens: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind not in PROJECTOR_KINDS:
             raise ChiasmError(f"the projector `{self.kind}`", f"there are {', '.join(KINDS)}", "Name one of those")
         takes = _DEFAULTS[self.kind] | ({"width": 0} if self.kind in _WIDE else {})
         for field in fields(self)[1:]:

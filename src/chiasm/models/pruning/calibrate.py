@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import MaskSpec
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.pruning.linears import Matrix, matrices
+from chiasm.models.pruning.linears import WeightMatrix, matrices
 from chiasm.models.pruning.masks import keep_by
 from chiasm.models.pruning.scores import wanda_scores
 from chiasm.models.pruning.states import CalibrationBatch, run_layer
 from chiasm.models.view import ModelView
 
-LEAST_TOKENS = 128
+MIN_TOKENS = 128
 """Fewer than this and a norm is known to no better than some 6 % (Gaussian inputs), more where few tokens dominate."""
 
 
 @dataclass(frozen=True, eq=False)
-class Norms:
+class InputNorms:
     """`inputs`: by matrix name, the L2 norm of every input feature over `tokens` calibration tokens, in float64.
 
     `centred`: the same about the feature's mean, for `wanda-centred`.
@@ -62,15 +62,15 @@ def choose_tokens(rows: Sequence[Bool[Tensor, " T"]], tokens: int | None, seed: 
 
     Masks that are compared should rest on equally many tokens.
 
-    **Errors:** `ChiasmError` if fewer are marked, or fewer than `LEAST_TOKENS` remain.
+    **Errors:** `ChiasmError` if fewer are marked, or fewer than `MIN_TOKENS` remain.
     """
     there = int(sum(int(row.sum()) for row in rows))
     wanted = there if tokens is None else tokens
-    if wanted < LEAST_TOKENS or there < wanted:
+    if wanted < MIN_TOKENS or there < wanted:
         raise ChiasmError(
             f"calibrate on {max(wanted, LEAST_TOKENS)} tokens",
             f"the calibration examples hold {there} tokens of the span"
-            if there < max(wanted, LEAST_TOKENS)
+            if there < max(wanted, MIN_TOKENS)
             else f"norms from fewer than {LEAST_TOKENS} tokens mean little",
             f"Give more calibration examples, and at least {LEAST_TOKENS} tokens",
         )
@@ -89,7 +89,7 @@ def calibrate(
     batches: Sequence[CalibrationBatch],
     rows: Sequence[Bool[Tensor, " T"]],
     spec: MaskSpec,
-) -> Norms:
+) -> InputNorms:
     """Norms for `spec` by the sequential procedure; the weights are as they were when it returns.
 
     `rows` (one per example, in the order of the batches) marks the positions that count; all tokens are seen by
@@ -120,14 +120,14 @@ def calibrate(
                     matrix.linear.weight.data.masked_fill_(~kept, 0)
                 if index + 1 < view.n_layers:
                     states = [run_layer(view, layer, index, b, s) for b, s in zip(batches, states, strict=True)]
-    return Norms(norms, tokens, centred)
+    return InputNorms(norms, tokens, centred)
 
 
 def _sums(
     view: ModelView,
     layer: nn.Module,
     index: int,
-    here: Sequence[Matrix],
+    here: Sequence[WeightMatrix],
     batches: Sequence[CalibrationBatch],
     states: Sequence[Tensor],
     marked: Sequence[Bool[Tensor, "B T"]],

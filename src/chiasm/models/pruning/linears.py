@@ -5,11 +5,11 @@ from typing import NamedTuple
 from torch import nn
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.masks import Part
+from chiasm.interventions.masks import MaskPart
 from chiasm.models.view import ModelView
 
 
-class Matrix(NamedTuple):
+class WeightMatrix(NamedTuple):
     """One linear layer of a decoder layer. `name` (`3.self_attn.q_proj`) is the same in every copy of the model."""
 
     name: str
@@ -17,7 +17,7 @@ class Matrix(NamedTuple):
     linear: nn.Linear
 
 
-def matrices(view: ModelView, part: Part = "all") -> tuple[Matrix, ...]:
+def matrices(view: ModelView, part: MaskPart = "all") -> tuple[WeightMatrix, ...]:
     """The matrices of `part`, in the order of the layers. Embeddings, norms, head, tower and projector stay.
 
     **Errors:** `ChiasmError` for what a mask cannot honestly be made for: experts, adapters, quantised or offloaded
@@ -31,7 +31,7 @@ def matrices(view: ModelView, part: Part = "all") -> tuple[Matrix, ...]:
     return found
 
 
-def _of_layer(view: ModelView, index: int, part: Part) -> list[Matrix]:
+def _of_layer(view: ModelView, index: int, part: MaskPart) -> list[WeightMatrix]:
     layer = view.layers[index]
     for name, module in layer.named_modules():
         if "expert" in name.rpartition(".")[2].lower() or "expert" in type(module).__name__.lower():
@@ -55,7 +55,7 @@ def _of_layer(view: ModelView, index: int, part: Part) -> list[Matrix]:
             raise _refusal(view, f"`{name}` of layer {index} is offloaded", "Load it on one device")
         if not linear.weight.is_floating_point() or linear.weight.ndim != 2:
             raise _refusal(view, f"`{name}` of layer {index} is quantised", "Load it unquantised")
-    return [Matrix(f"{index}.{name}", index, linear) for name, linear in chosen]
+    return [WeightMatrix(f"{index}.{name}", index, linear) for name, linear in chosen]
 
 
 def _refusal(view: ModelView, found: str, todo: str) -> ChiasmError:

@@ -12,8 +12,8 @@ from torch import Tensor
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import ABLATIONS, MaskSpec, blocks
 from chiasm.models.fingerprint import fingerprint
-from chiasm.models.pruning.calibrate import Norms
-from chiasm.models.pruning.linears import Matrix, matrices
+from chiasm.models.pruning.calibrate import InputNorms
+from chiasm.models.pruning.linears import WeightMatrix, matrices
 from chiasm.models.pruning.masks import dropped, keep, keep_all_but, keep_by, pack, unpack
 from chiasm.models.pruning.scores import magnitude_scores, mean_scores, random_scores, vote_scores, wanda_scores
 from chiasm.models.view import ModelView
@@ -43,7 +43,9 @@ class WeightMask:
 
 
 @torch.no_grad()
-def make_mask(view: ModelView, spec: MaskSpec, norms: Sequence[Norms] = (), weights: str | None = None) -> WeightMask:
+def make_mask(
+    view: ModelView, spec: MaskSpec, norms: Sequence[InputNorms] = (), weights: str | None = None
+) -> WeightMask:
     """The mask of `spec` on the model as it is now. `norms`: one for each of the spec's calibrations, in order.
 
     `weights`: the model's fingerprint, if it is known already.
@@ -59,13 +61,13 @@ def make_mask(view: ModelView, spec: MaskSpec, norms: Sequence[Norms] = (), weig
     return WeightMask(spec, fingerprint(view) if weights is None else weights, bits, shapes)
 
 
-def _kept(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Bool[Tensor, "O I"]:
+def _kept(matrix: WeightMatrix, spec: MaskSpec, norms: Sequence[InputNorms]) -> Bool[Tensor, "O I"]:
     if spec.method in ABLATIONS:
         return _ablated(matrix, spec, norms)
     return keep_by(spec.method, _scores(matrix, spec, norms), spec.sparsity, spec.pattern)
 
 
-def _ablated(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Bool[Tensor, "O I"]:
+def _ablated(matrix: WeightMatrix, spec: MaskSpec, norms: Sequence[InputNorms]) -> Bool[Tensor, "O I"]:
     """As many weights zeroed in every set: what the smallest set has, at most."""
     weight = matrix.linear.weight
     first, second = (keep(wanda_scores(weight, n.inputs[matrix.name]), spec.within, spec.pattern).cpu() for n in norms)
@@ -79,7 +81,7 @@ def _ablated(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Bool[Ten
     return keep_all_but(sets[spec.method], count, (spec.seed, zlib.crc32(matrix.name.encode())))
 
 
-def _scores(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Float[Tensor, "O I"]:
+def _scores(matrix: WeightMatrix, spec: MaskSpec, norms: Sequence[InputNorms]) -> Float[Tensor, "O I"]:
     weight = matrix.linear.weight
     each = [wanda_scores(weight, one.inputs[matrix.name]) for one in norms]
     block = blocks(spec.pattern)
@@ -102,7 +104,7 @@ def _scores(matrix: Matrix, spec: MaskSpec, norms: Sequence[Norms]) -> Float[Ten
     raise ValueError(f"`{spec.method}` has no scores")
 
 
-def require_fit(view: ModelView, mask: WeightMask, same_weights: bool = True) -> dict[str, Matrix]:
+def require_fit(view: ModelView, mask: WeightMask, same_weights: bool = True) -> dict[str, WeightMatrix]:
     """The matrices that `mask` is for, by name.
 
     **Errors:** `ChiasmError` if the model has others, or (`same_weights`) other values in them.
@@ -123,7 +125,7 @@ def require_fit(view: ModelView, mask: WeightMask, same_weights: bool = True) ->
 
 
 @contextmanager
-def masked(view: ModelView, mask: WeightMask, *, same_weights: bool = True) -> Iterator[dict[str, Matrix]]:
+def masked(view: ModelView, mask: WeightMask, *, same_weights: bool = True) -> Iterator[dict[str, WeightMatrix]]:
     """While open the weights that `mask` leaves out are zero; then every bit of them is back. Gives the matrices.
 
     Memory: the values that were zeroed. **Errors:** as in `require_fit`.

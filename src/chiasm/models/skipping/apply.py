@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import DynamicCache, GenerationMixin
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import Part, Plan, SkipSpan
+from chiasm.interventions.skips import SkipPart, SkipPlan, SkipSpan
 from chiasm.models.executors.frame import layer_arguments, replaced_forward
 from chiasm.models.skipping.attention import Columns, attend, received, recording
 from chiasm.models.skipping.feed_forward import FeedForwardSkips, replace_feed_forward
@@ -28,7 +28,7 @@ from chiasm.models.view import ModelView
 _applied: weakref.WeakKeyDictionary[nn.Module, ExitStack] = weakref.WeakKeyDictionary()
 
 
-def apply(view: ModelView, plan: Plan, *, same_weights: bool = True) -> nn.Module:
+def apply(view: ModelView, plan: SkipPlan, *, same_weights: bool = True) -> nn.Module:
     """Put `plan` into effect in `view.model`, which is returned: its forward and `generate()` now skip.
 
     The model stays what it was, an ordinary transformers model; `remove` undoes it. `same_weights=False` also takes a
@@ -61,7 +61,7 @@ def remove(view: ModelView) -> nn.Module:
 
 
 @contextmanager
-def skipping(view: ModelView, plan: Plan, *, same_weights: bool = True) -> Iterator[nn.Module]:
+def skipping(view: ModelView, plan: SkipPlan, *, same_weights: bool = True) -> Iterator[nn.Module]:
     """`plan` in effect for the length of a block."""
     model = apply(view, plan, same_weights=same_weights)
     try:
@@ -73,7 +73,7 @@ def skipping(view: ModelView, plan: Plan, *, same_weights: bool = True) -> Itera
 class _Skipping:
     """The replaced forwards of one model, and what the forward at hand leaves out."""
 
-    def __init__(self, view: ModelView, plan: Plan, tokens: dict[SkipSpan, tuple[int, ...]]) -> None:
+    def __init__(self, view: ModelView, plan: SkipPlan, tokens: dict[SkipSpan, tuple[int, ...]]) -> None:
         self.view, self.plan, self.tokens = view, plan, tokens
         self.columns = Columns()
         self.selection: Selection | None = None
@@ -168,7 +168,7 @@ class _Skipping:
         return hook
 
     def _feed_forward(self, index: int) -> FeedForwardSkips:
-        def released(part: Part) -> bool:
+        def released(part: SkipPart) -> bool:
             acting = self.rows.acting(index, (part,))
             return any(self.plan.skips[k].form == "released" for k in acting)
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import Form, Part
+from chiasm.interventions.skips import Form, SkipPart
 from chiasm.models.executors.frame import replaced_forward
 from chiasm.models.view import ModelView
 
@@ -28,10 +28,10 @@ class FeedForwardSkips:
     skip of that part in its released form acts in this forward.
     """
 
-    parts: set[tuple[Part, Form]]
+    parts: set[tuple[SkipPart, Form]]
     kept: Callable[[], Int[Tensor, " K"] | None]
     layer_input: Callable[[], Float[Tensor, "B T D"] | None]
-    released: Callable[[Part], bool]
+    released: Callable[[SkipPart], bool]
 
 
 class FeedForward(NamedTuple):

@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import Plan
+from chiasm.interventions.skips import SkipPlan
 from chiasm.models.executors.frame import keep_logits, record_frame, replaced_forward
 from chiasm.models.skipping.plans import span_tokens
 from chiasm.models.skipping.rows import Gathered, Selection
@@ -42,7 +42,7 @@ class Operations:
 
 
 def prefill_operations(
-    view: ModelView, inputs: Mapping[str, Any], plan: Plan | None = None, *, logits: int = 1
+    view: ModelView, inputs: Mapping[str, Any], plan: SkipPlan | None = None, *, logits: int = 1
 ) -> Operations:
     """What one forward on `inputs` with an empty cache takes under `plan` (None: the plain model).
 
@@ -142,7 +142,7 @@ def linear_weights(module: nn.Module) -> int:
 class _Rows:
     """How many rows each branch computes, by the very selection that the executor makes."""
 
-    def __init__(self, view: ModelView, inputs: Mapping[str, Any], plan: Plan | None) -> None:
+    def __init__(self, view: ModelView, inputs: Mapping[str, Any], plan: SkipPlan | None) -> None:
         self.batch, self.length = inputs["input_ids"].shape
         self._plan = plan if plan is not None and plan.skips else None
         if self._plan is None:

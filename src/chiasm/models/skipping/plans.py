@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import PERCEPTUAL, ModelIdentity, Plan, SkipSpan
+from chiasm.interventions.skips import PERCEPTUAL, ModelIdentity, SkipPlan, SkipSpan
 from chiasm.models.fingerprint import fingerprint
 from chiasm.models.view import ModelView
 
@@ -32,7 +32,7 @@ def span_tokens(view: ModelView) -> dict[SkipSpan, tuple[int, ...]]:
     return found
 
 
-def require_fitting(view: ModelView, plan: Plan, *, same_weights: bool = True) -> None:
+def require_fitting(view: ModelView, plan: SkipPlan, *, same_weights: bool = True) -> None:
     """Refuse a plan of another model, or one whose spans this model does not have.
 
     **Errors:** `ChiasmError`.
@@ -74,7 +74,7 @@ def require_fitting(view: ModelView, plan: Plan, *, same_weights: bool = True) -
         raise ChiasmError(asked, found, "Freeze tokens (`block`) instead of dropping them")
 
 
-def save(view: ModelView, plan: Plan, directory: str | Path, *, same_weights: bool = True) -> Path:
+def save(view: ModelView, plan: SkipPlan, directory: str | Path, *, same_weights: bool = True) -> Path:
     """Write model, processor and plan.json to `directory`; plain transformers opens it (without the plan).
 
     `read_plan` gives the plan back, to be applied to the model loaded from there. `same_weights=False` also takes a
@@ -101,7 +101,7 @@ def tell_of_plan(directory: str | Path) -> None:
         )
 
 
-def read_plan(path: str | Path) -> Plan:
+def read_plan(path: str | Path) -> SkipPlan:
     """The plan in a file, or in the plan.json of a directory (a run, or a checkpoint written by `save`).
 
     **Errors:** `ChiasmError` if there is none.
@@ -114,6 +114,6 @@ def read_plan(path: str | Path) -> Plan:
     if not file.is_file():
         raise ChiasmError(asked, "there is no such file", f"Name a {PLAN_FILE}")
     try:
-        return Plan.from_json(file.read_text())
+        return SkipPlan.from_json(file.read_text())
     except ChiasmError as error:
         raise ChiasmError(asked, error.found, error.todo) from error

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import PERCEPTUAL, Phase, Plan, Skip, SkipSpan
+from chiasm.interventions.skips import PERCEPTUAL, Phase, Skip, SkipPlan, SkipSpan
 
 
 class Gathered(NamedTuple):
@@ -56,7 +56,7 @@ class Gathered(NamedTuple):
 class Selection:
     """The rows that each skip of `plan` leaves out in the forward at hand."""
 
-    def __init__(self, plan: Plan, tokens: dict[SkipSpan, tuple[int, ...]], inputs: dict[str, Any]) -> None:
+    def __init__(self, plan: SkipPlan, tokens: dict[SkipSpan, tuple[int, ...]], inputs: dict[str, Any]) -> None:
         ids = inputs.get("input_ids")
         if ids is None:
             raise ChiasmError(

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import GenerationConfig
 
-from chiasm.interventions.skips import Plan
+from chiasm.interventions.skips import SkipPlan
 from chiasm.models.executors.frame import keep_logits
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.view import ModelView
@@ -55,7 +55,7 @@ def costs(
     view: ModelView,
     inputs: Mapping[str, Any],
     together: Mapping[str, Any],
-    plans: Sequence[Plan],
+    plans: Sequence[SkipPlan],
     repeats: int,
     done: Callable[[], None],
 ) -> list[Cost]:
@@ -101,7 +101,7 @@ def costs(
     ]
 
 
-def _beside(view: ModelView, plan: Plan, inputs: Mapping[str, Any], first: bool) -> tuple[float, float]:
+def _beside(view: ModelView, plan: SkipPlan, inputs: Mapping[str, Any], first: bool) -> tuple[float, float]:
     """Seconds of a forward under `plan`, and their ratio to the plain model's, which goes `first` or second."""
 
     def plain() -> float:
@@ -113,7 +113,7 @@ def _beside(view: ModelView, plan: Plan, inputs: Mapping[str, Any], first: bool)
     return seconds, seconds / (plain() if before is None else before)
 
 
-def _under(view: ModelView, plan: Plan) -> AbstractContextManager[Any]:
+def _under(view: ModelView, plan: SkipPlan) -> AbstractContextManager[Any]:
     return skipping(view, plan, same_weights=False) if plan.skips else nullcontext()
 
 

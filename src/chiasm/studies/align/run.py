@@ -243,5 +243,5 @@ def _extents(prepared: Sequence[Prepared], batch: Batch) -> list[dict[str, Any]]
             "tokens": segment.stop - segment.start,
         }
         for segment in batch.segments
-        if batch.good(segment)
+        if batch.is_valid(segment)
     ]

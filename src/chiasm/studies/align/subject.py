@@ -14,7 +14,7 @@ from chiasm.measures.overlap import matrices_of
 from chiasm.measures.pairs import PERCEPTUAL
 from chiasm.measures.registry import Wanted, measures, sampled
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.observe import Apart, Batch, Listener, Seen, observe
+from chiasm.models.observe import Batch, ModalityIsolation, SiteStates, StatesCallback, observe
 from chiasm.models.sites import SITES, Block, find_blocks
 from chiasm.models.view import ModelView
 from chiasm.studies.align.spec import AlignSpec
@@ -53,7 +53,7 @@ class Subject:
     def read(self, encoded: Sequence[Encoded], units: Sequence[str]) -> Batch:
         """Measure a batch. `units`: what each example is drawn with (its input)."""
 
-        def listen(seen: Seen) -> None:
+        def listen(seen: SiteStates) -> None:
             for measure in self.measures:
                 measure.see(seen)
 
@@ -90,7 +90,7 @@ class Subject:
         return found | {measure.name: measure.price(sizes) for measure in self.measures}
 
     def _observe(
-        self, encoded: Sequence[Encoded], listen: Listener, sites: frozenset[str], inputs: bool = False
+        self, encoded: Sequence[Encoded], listen: StatesCallback, sites: frozenset[str], inputs: bool = False
     ) -> Batch:
         if not self._blocks:
             self._blocks = find_blocks(self.view, encoded[0])
@@ -109,7 +109,7 @@ class Subject:
             sites=sites,
             listen_inputs=hear if listening else None,
             replace=NoiseTokens(list(encoded), self.spec.seed) if self.noise else None,
-            apart=Apart(PERCEPTUAL, self.apart) if self.apart else None,
+            isolation=ModalityIsolation(PERCEPTUAL, self.apart) if self.apart else None,
         )
 
     def _wanted(self) -> Wanted:

@@ -120,13 +120,13 @@ def acts(change: Change, encoded: Encoded, kinds: Sequence[LayerKind]) -> bool:
     inside = kinds[change.window.start : change.window.stop]
     if not isinstance(change, KnockOut) or "attention" in inside:
         return True
-    return "crossing" in inside and bool(pictures_of(encoded, change))
+    return "cross_attention" in inside and bool(pictures_of(encoded, change))
 
 
 def _where(kinds: Sequence[LayerKind]) -> str:
     attending = ", ".join(str(layer) for layer, kind in enumerate(kinds) if kind == "attention")
     found = f"attention layers only: positions attend to each other in layers {attending} of {len(kinds)}"
-    if "crossing" in kinds:
+    if "cross_attention" in kinds:
         found += f", to the picture in {', '.join(str(i) for i, kind in enumerate(kinds) if kind == 'crossing')}"
     return f"{found}; windows in which the cut takes nothing away are left out"
 

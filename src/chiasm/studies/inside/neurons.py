@@ -13,7 +13,7 @@ from chiasm.core.statistics.intervals import mean_interval
 from chiasm.measures.neurons import as_specific, domain_specific, matched, rates_of, strongest
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.inside.neurons import Neurons
-from chiasm.models.inside.rerun import Rerun, Target
+from chiasm.models.inside.rerun import AttributionTarget, Rerun
 from chiasm.models.view import ModelView
 from chiasm.studies.inside.spec import Asked, Frames
 
@@ -35,7 +35,7 @@ class NeuronOptions:
     draws: int = 20
     share: float = 0.01
     released: bool = False
-    target: Target = "contrast"
+    target: AttributionTarget = "contrast"
     seed: int = 0
 
 

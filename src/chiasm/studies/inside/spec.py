@@ -11,8 +11,8 @@ from torch import Tensor
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, input_key
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.inside.attribution import METHODS, Method
-from chiasm.models.inside.rerun import Target
+from chiasm.models.inside.attribution import ATTRIBUTION_METHODS, AttributionMethod
+from chiasm.models.inside.rerun import AttributionTarget
 
 Baseline = Literal["mean", "grey"]
 BASELINES: Final[tuple[Baseline, ...]] = get_args(Baseline)
@@ -41,8 +41,8 @@ class Options:
     on the way from there, and jumps at its start.
     """
 
-    methods: tuple[Method, ...] = METHODS
-    target: Target = "answer"
+    methods: tuple[AttributionMethod, ...] = ATTRIBUTION_METHODS
+    target: AttributionTarget = "answer"
     baseline: Baseline = "mean"
     samples: int = 256
     paths: int = 64
@@ -53,7 +53,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in self.methods:
-            if name not in METHODS:
+            if name not in ATTRIBUTION_METHODS:
                 raise ChiasmError(f"the method `{name}`", f"there are {', '.join(METHODS)}", "Name some of those")
         if self.baseline not in BASELINES:
             raise ChiasmError(f"the baseline `{self.baseline}`", f"there are {', '.join(BASELINES)}", "Name one")

@@ -16,7 +16,7 @@ from chiasm.core.recordings import load_video
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.inside.attention_rows import attention_rows, sinks
-from chiasm.models.observe import Seen, observe
+from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView
 from chiasm.results import images as pictures
 from chiasm.results.rundir import RunDirectory
@@ -180,7 +180,7 @@ def _lens(view: ModelView, example: Example, encoded: Encoded) -> list[dict[str,
     spans = [span for span in PERCEIVED if span in encoded.spans and len(encoded.spans[span])]
     states: dict[int, Tensor] = {}
 
-    def listen(seen: Seen) -> None:
+    def listen(seen: SiteStates) -> None:
         states[seen.layer] = seen.states
 
     batch = observe(view, (), [encoded], spans, listen)

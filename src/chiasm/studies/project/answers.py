@@ -9,21 +9,21 @@ from chiasm.data.domains import Domain, parsed
 from chiasm.data.scoring import correct
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.generation import generate
-from chiasm.models.labels import Labels, LabelScorer, label_tokens
+from chiasm.models.labels import LabelScorer, LabelTokens, label_tokens
 from chiasm.models.view import ModelView
 from chiasm.studies.project.rows import Rows
 from chiasm.studies.project.spec import MOST_TOKENS
 from chiasm.training import frozen_tower
 
 
-def labels_of(view: ModelView, domain: Domain) -> Labels:
+def labels_of(view: ModelView, domain: Domain) -> LabelTokens:
     """The tokens of the domain's classes."""
     first = domain.test[0]
     return label_tokens(view, Example(id=first.id, question="?", images=(first.image,)), domain.classes)
 
 
 def answers(
-    view: ModelView, domain: Domain, rows: Rows, labels: Labels, unit: int, *, reused: bool
+    view: ModelView, domain: Domain, rows: Rows, labels: LabelTokens, unit: int, *, reused: bool
 ) -> list[dict[str, Any]]:
     """For every test picture: label, generated text, the class it names, and the most probable class."""
     found = []

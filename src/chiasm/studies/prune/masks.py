@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
-from chiasm.interventions.masks import CALIBRATED, MaskSpec, Method, Part
+from chiasm.interventions.masks import CALIBRATED, MaskMethod, MaskPart, MaskSpec
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.fingerprint import fingerprint
-from chiasm.models.pruning.calibrate import Norms, calibrate, choose_tokens, span_rows
+from chiasm.models.pruning.calibrate import InputNorms, calibrate, choose_tokens, span_rows
 from chiasm.models.pruning.states import calibration_batches, calibration_bytes
 from chiasm.models.pruning.weights import WeightMask, make_mask
 from chiasm.models.view import ModelView
@@ -23,8 +23,8 @@ class _Key(NamedTuple):
     """What norms depend on: block by block, they see what the same mask did before."""
 
     calibration: str
-    method: Method
-    part: Part
+    method: MaskMethod
+    part: MaskPart
     sparsity: float
     pattern: str
 
@@ -54,7 +54,7 @@ class MaskMaker:
         self.failed: dict[str, str] = {}
         self.tokens: int | None = None
         self._written: dict[str, dict[str, str]] = {}
-        self._norms: dict[_Key, Norms] = {}
+        self._norms: dict[_Key, InputNorms] = {}
         self._weights = fingerprint(view)
 
     def prepare(self, plan: Iterable[Planned]) -> None:
@@ -136,5 +136,5 @@ class MaskMaker:
 
 
 def _keys(spec: MaskSpec) -> list[_Key]:
-    own: Method = spec.method if spec.method in CALIBRATED else "wanda"
+    own: MaskMethod = spec.method if spec.method in CALIBRATED else "wanda"
     return [_Key(name, own, spec.part, spec.within or spec.sparsity, spec.pattern) for name in spec.calibrations]

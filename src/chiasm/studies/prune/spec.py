@@ -9,9 +9,9 @@ from chiasm.interventions.masks import (
     ABLATIONS,
     COMBINED,
     UNSTRUCTURED,
+    MaskMethod,
+    MaskPart,
     MaskSpec,
-    Method,
-    Part,
     blocks,
     require_sparsity,
 )
@@ -27,8 +27,8 @@ from chiasm.studies.prune.tables import (
 )
 
 DEFAULT_SPARSITIES: Final = (0.3, 0.5, 0.7)
-VARIANTS: Final[tuple[Method, ...]] = ("wanda-centred", "wanda-cumulative")
-BASELINES: Final[tuple[Method, ...]] = ("magnitude", "magnitude-row", "random")
+VARIANTS: Final[tuple[MaskMethod, ...]] = ("wanda-centred", "wanda-cumulative")
+BASELINES: Final[tuple[MaskMethod, ...]] = ("magnitude", "magnitude-row", "random")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class PruneSpec:
     split: str = "heldout"
     sparsity: tuple[float, ...] = ()
     pattern: tuple[str, ...] = (UNSTRUCTURED,)
-    part: tuple[Part, ...] = ("all",)
+    part: tuple[MaskPart, ...] = ("all",)
     calibrate_on: str | None = None
     calibration: int = 128
     tokens: int | None = None
@@ -79,7 +79,7 @@ class PruneSpec:
                 raise ChiasmError(f"--{name}", "one value is given twice", "Give every value once")
         if not self.pattern or not self.part:
             raise ChiasmError("a run without patterns or parts", "there is nothing to prune", "Name one of each")
-        wrong = [part for part in self.part if part not in get_args(Part)]
+        wrong = [part for part in self.part if part not in get_args(MaskPart)]
         if wrong:
             raise ChiasmError(f"--part {wrong[0]}", f"there are {', '.join(get_args(Part))}", "Name one of those")
         shaped = [pattern for pattern in self.pattern if blocks(pattern) is not None]
@@ -172,8 +172,8 @@ def planned_for_twin(spec: PruneSpec) -> tuple[Planned, ...]:
 def _mask(
     spec: PruneSpec,
     level: tuple[float, str],
-    part: Part,
-    method: Method,
+    part: MaskPart,
+    method: MaskMethod,
     calibrations: tuple[str, ...] = (),
     named: str = "",
 ) -> Planned:

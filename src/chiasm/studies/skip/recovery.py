@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.data.scoring import correct
-from chiasm.interventions.skips import Plan, SkipSpan
+from chiasm.interventions.skips import SkipPlan, SkipSpan
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.generation import generate
 from chiasm.models.likelihood import answer_logprobs
@@ -41,7 +41,7 @@ class Recovered(NamedTuple):
 
 def measure_recovery(
     view: ModelView,
-    plan: Plan,
+    plan: SkipPlan,
     training: Sequence[Example],
     examples: Sequence[Example],
     settings: RecoverySettings,
@@ -124,7 +124,7 @@ def _answers(
     return rows
 
 
-def plan_to_train(plans: Sequence[dict[str, Any]], wanted: str | None, eligible: Sequence[Plan]) -> Plan:
+def plan_to_train(plans: Sequence[dict[str, Any]], wanted: str | None, eligible: Sequence[SkipPlan]) -> SkipPlan:
     """The plan named `wanted`; without a name, of those that are no control the one with the fewest operations.
 
     **Errors:** `ChiasmError` if there is none of that name.
@@ -136,7 +136,7 @@ def plan_to_train(plans: Sequence[dict[str, Any]], wanted: str | None, eligible:
     return by_name[min(shares, key=lambda name: shares[name])]
 
 
-def require_plan(wanted: str, eligible: Sequence[Plan]) -> Plan:
+def require_plan(wanted: str, eligible: Sequence[SkipPlan]) -> SkipPlan:
     """The plan named `wanted`.
 
     **Errors:** `ChiasmError` if there is none of that name.
@@ -151,7 +151,7 @@ def require_plan(wanted: str, eligible: Sequence[Plan]) -> Plan:
 def run_recovery(
     spec: SkipSpec,
     view: ModelView,
-    plan: Plan,
+    plan: SkipPlan,
     training: Sequence[Example],
     examples: Sequence[Example],
     directory: RunDirectory,

@@ -12,7 +12,7 @@ import torch
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.data.scoring import correct
-from chiasm.interventions.skips import Plan
+from chiasm.interventions.skips import SkipPlan
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.base import Executor
 from chiasm.models.generation import GeneratedAnswer, generate
@@ -180,7 +180,7 @@ class SkipWork(Work[Prepared]):
         return [row for row in rows if row["example_id"] not in broken], list(broken.items())
 
 
-def trainable(found: Sequence[Candidate]) -> list[Plan]:
+def trainable(found: Sequence[Candidate]) -> list[SkipPlan]:
     """The plans that training may have in effect: none of the controls."""
     return [plan for plan, kind in found if kind != RANDOM_LAYERS]
 

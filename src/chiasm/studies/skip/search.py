@@ -18,7 +18,7 @@ from chiasm.interventions.published_skips import (
     v_skip,
     visual_ffn,
 )
-from chiasm.interventions.skips import PERCEPTUAL, ModelIdentity, Plan, Skip, SkipSpan, phase_of
+from chiasm.interventions.skips import PERCEPTUAL, ModelIdentity, Skip, SkipPlan, SkipSpan, phase_of
 from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.skipping.plans import require_fitting
 from chiasm.models.view import ModelView
@@ -45,7 +45,7 @@ Piece = tuple[str, int]  # part and layer
 class Candidate(NamedTuple):
     """A plan to verify, and where it comes from."""
 
-    plan: Plan
+    plan: SkipPlan
     kind: str
 
 
@@ -62,8 +62,8 @@ def candidates(
     are counted. Proposals that leave out the same are one; a published method stands beside an equal proposal.
     """
 
-    def named(name: str, *skips: Skip) -> Plan:
-        return Plan(name=name, model=identity, skips=skips)
+    def named(name: str, *skips: Skip) -> SkipPlan:
+        return SkipPlan(name=name, model=identity, skips=skips)
 
     found = [Candidate(named(NONE), NONE)]
     pieces = {piece: loss for piece, loss in contributions.items() if piece[0] in SEARCHED}
@@ -102,7 +102,7 @@ def as_skips(pieces: Iterable[Piece], span: SkipSpan = "image") -> tuple[Skip, .
     )
 
 
-def in_words(plan: Plan) -> str:
+def in_words(plan: SkipPlan) -> str:
     """What a plan leaves out, for tables."""
     told = []
     for skip in plan.skips:
@@ -146,7 +146,7 @@ def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, spec: 
     return found
 
 
-def _fits(view: ModelView, plan: Plan) -> bool:
+def _fits(view: ModelView, plan: SkipPlan) -> bool:
     """Whether the model can do it; what it cannot is told and left out, as tokens dropped under sliding windows."""
     try:
         require_fitting(view, plan, same_weights=False)
@@ -156,7 +156,7 @@ def _fits(view: ModelView, plan: Plan) -> bool:
     return True
 
 
-def _saved(view: ModelView, plan: Plan, inputs: Mapping[str, Any]) -> int:
+def _saved(view: ModelView, plan: SkipPlan, inputs: Mapping[str, Any]) -> int:
     return prefill_operations(view, inputs).total - prefill_operations(view, inputs, plan).total
 
 
