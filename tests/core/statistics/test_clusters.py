@@ -67,13 +67,9 @@ def test_one_cluster_has_no_interval():
     assert np.isnan(estimate.high)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"clusters": ["a"]}, "1 cluster names"), ({"clusters": ["a", "a", "b"], "method": "bca"}, "BCa")],
-)
-def test_refusals(options, message):
-    with pytest.raises(ValueError, match=message):
-        mean_interval(np.array([1.0, 2.0, 3.0]), **options)
+def test_a_cluster_for_every_example():
+    with pytest.raises(ValueError, match="1 cluster names"):
+        mean_interval(np.array([1.0, 2.0, 3.0]), clusters=["a"])
 
 
 def test_a_share_over_repeated_questions_is_known_as_well_as_over_single_ones():

@@ -39,10 +39,8 @@ def means_without_each(
     return totals / np.maximum(n, 1).reshape(-1, *[1] * (totals.ndim - 1))
 
 
-def group_jackknife(
-    values: Float[np.ndarray, "K *columns"], counts: Float[np.ndarray, " G"], *, confidence: float = 0.95
-) -> Estimate:
-    """A quantity with its interval, from its values on all groups and without each one (`without_each`).
+def group_jackknife(values: Float[np.ndarray, "K *columns"], counts: Float[np.ndarray, " G"]) -> Estimate:
+    """A quantity with its 95 % interval, from its values on all groups and without each one (`without_each`).
 
     `counts`: examples per group. Low and high are NaN where fewer than two groups hold an example.
 
@@ -65,5 +63,5 @@ def group_jackknife(
     centre = len(present) * whole - ((1 - 1 / h) * left_out).sum(axis=0)
     pseudo = h * whole - (h - 1) * left_out
     variance = ((pseudo - centre) ** 2 / (h - 1)).mean(axis=0)
-    half = student.ppf((1 + confidence) / 2, len(present) - 1) * np.sqrt(variance)
+    half = student.ppf(0.975, len(present) - 1) * np.sqrt(variance)
     return Estimate(whole, whole - half, whole + half, n)

@@ -15,10 +15,8 @@ from jaxtyping import Float
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.core.outcomes import OUTCOMES
-from chiasm.core.statistics.intervals import Estimate, bootstrap_means, proportion_interval
+from chiasm.core.statistics.intervals import Estimate, proportion_interval, ratio_bounds
 from chiasm.data.metrics.objects import Objects
-
-TAILS = (2.5, 97.5)
 
 
 class Answered(NamedTuple):
@@ -112,8 +110,5 @@ def estimate(found: Measure, clusters: Sequence[str] | None = None, *, seed: int
         return Estimate(np.float64(value), wilson.low, wilson.high, n)
     if inside < 2:
         return Estimate(np.float64(value), nothing, nothing, n)
-    means = bootstrap_means(np.stack([found.parts, found.wholes], axis=1), seed=seed, clusters=groups)
-    if not (means[:, 1] > 0).all():
-        return Estimate(np.float64(value), nothing, nothing, n)
-    low, high = np.percentile(means[:, 0] / means[:, 1], TAILS)
-    return Estimate(np.float64(value), low, high, n)
+    low, high = ratio_bounds(np.stack([found.parts, found.wholes], axis=1), seed=seed, clusters=groups)
+    return Estimate(np.float64(value), np.float64(low), np.float64(high), n)

@@ -10,8 +10,14 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from chiasm.core.statistics.intervals import Estimate, holm, mean_interval, share_interval, sign_flip_max_t
-from chiasm.core.statistics.paired import share_difference
+from chiasm.core.statistics.intervals import (
+    Estimate,
+    holm,
+    mean_interval,
+    share_difference,
+    share_interval,
+    sign_flip_max_t,
+)
 from chiasm.results.findings import inputs_of
 from chiasm.results.series import RESAMPLES, in_order
 from chiasm.studies.flow.judgement import ALPHA

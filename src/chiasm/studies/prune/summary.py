@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from chiasm.core.statistics.intervals import bootstrap_means
+from chiasm.core.statistics.intervals import ratio_bounds
 from chiasm.results.findings import inputs_of, right_share
 from chiasm.results.series import RESAMPLES
 
@@ -48,8 +48,7 @@ def perplexity(rated: pl.DataFrame) -> dict[str, float | None]:
     inputs = inputs_of(rated)
     if len(sums) == 1 or (inputs is not None and len(set(inputs)) == 1):
         return found | {"perplexity_low": None, "perplexity_high": None}
-    means = bootstrap_means(sums, resamples=RESAMPLES, clusters=inputs)
-    low, high = np.percentile(means[:, 0] / means[:, 1], [2.5, 97.5])
+    low, high = ratio_bounds(sums, resamples=RESAMPLES, clusters=inputs)
     return found | {"perplexity_low": _exp(low), "perplexity_high": _exp(high)}
 
 

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from chiasm.core.statistics.intervals import Estimate, mean_interval, sign_flip_max_t
-from chiasm.core.statistics.paired import share_difference
+from chiasm.core.statistics.intervals import Estimate, mean_interval, share_difference, sign_flip_max_t
 from chiasm.results.findings import Finding, inputs_of
 from chiasm.results.series import RESAMPLES
 from chiasm.studies.flow.judgement import ALPHA

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from chiasm.core.statistics.intervals import Estimate, mean_interval
-from chiasm.core.statistics.paired import share_difference
+from chiasm.core.statistics.intervals import Estimate, mean_interval, share_difference
 from chiasm.results.findings import inputs_of, right_share
 from chiasm.results.series import RESAMPLES
 from chiasm.studies.skip.tables import NONE, RANDOM_LAYERS, UNTRAINED

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from chiasm.core.statistics.paired import share_difference
+from chiasm.core.statistics.intervals import share_difference
 
 
 def pairs(lost: int, gained: int, same: int) -> tuple[np.ndarray, np.ndarray]:
