@@ -3,14 +3,14 @@
 import re
 from pathlib import Path
 
+from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.core.media import MAX_PIXELS
-from chiasm.core.outcomes import OUTCOMES
-from chiasm.core.tasks import TASKS
 from chiasm.data.fields import FIELDS
 from chiasm.data.files import read_jsonl
 from chiasm.data.gqa import TYPES
 from chiasm.data.layouts import LAYOUTS
 from chiasm.data.metrics import names
+from chiasm.data.tasks import TASKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
 
@@ -37,5 +37,5 @@ def test_the_page_has_every_layout_metric_measure_and_task():
         assert f"`{layout.name}" in PAGE or layout.name in ("gqa", "flow"), layout.name
     rows = {row.split("|")[1].strip(" `"): row for row in PAGE.split("## Metrics")[1].splitlines() if "|" in row}
     assert set(names()) <= set(rows)
-    assert {measure for measure in OUTCOMES if f"`{measure}`" not in PAGE} == set()
+    assert {measure for measure in ANSWER_METRICS if f"`{measure}`" not in PAGE} == set()
     assert {task for task in TASKS if f"`{task}`" not in PAGE} == set()

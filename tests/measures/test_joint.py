@@ -6,10 +6,10 @@ import torch
 from tests.support.runs import encoded, view_of
 from tests.support.states import cosine, feed, hidden_states, pilot, rows_of
 
+from chiasm.core.spans import cross_pairs, is_perceptual
 from chiasm.measures.geometry import Geometry
 from chiasm.measures.joint import joint, qualified
 from chiasm.measures.overlap import Overlap, matrices_of
-from chiasm.measures.pairs import cross_pairs, is_perceptual
 from chiasm.measures.similarity import Similarity
 from chiasm.measures.vocabulary import Vocabulary
 

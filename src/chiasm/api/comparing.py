@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from chiasm.api.shared import Data, Model, data_name, data_of, finished, limit_of, name_of, view_of
-from chiasm.core.tasks import Task
 from chiasm.data import examples
 from chiasm.data.sources import Split
+from chiasm.data.tasks import Task
 from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory

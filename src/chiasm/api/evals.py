@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chiasm.api.shared import Data, Model, data_name, data_of, facts_of, finished, limit_of, name_of, view_of
-from chiasm.core.tasks import Task
 from chiasm.data import examples
 from chiasm.data.sources import Split
+from chiasm.data.tasks import Task
 from chiasm.models.conformance import Law
 from chiasm.models.conformance import check as check_model
 from chiasm.results.rundir import RunDirectory

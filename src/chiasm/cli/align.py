@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from chiasm.cli.options import Model, Place, Study
-from chiasm.core.tasks import Task
+from chiasm.data.tasks import Task
 
 
 def align(

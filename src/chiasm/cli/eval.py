@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from chiasm.cli.options import Model, Place, Study
-from chiasm.core.tasks import Task
+from chiasm.data.tasks import Task
 
 if TYPE_CHECKING:
     from chiasm.api import Run
@@ -100,19 +100,19 @@ def _right(run: "Run", blind: bool) -> list[tuple[str, ...]]:
 
 def _measures(run: "Run", blind: bool) -> list[tuple[str, ...]]:
     """The other measures, by type."""
-    from chiasm.core.outcomes import OUTCOMES
+    from chiasm.core.answer_metrics import ANSWER_METRICS
 
     rows = list(run.table("metrics").iter_rows(named=True))
     unseen = {(row["metric"], row["type"]): row["value"] for row in rows if row["shown"] == "blank"}
     shown = [("measure", "type", "n", "value", "95 % interval", "blind" if blind else "")]
     for row in rows:
         if row["shown"] == "image":
-            told = OUTCOMES[row["metric"]].told
-            value = "-" if row["value"] is None else told(row["value"])
-            interval = "-" if row["low"] is None else f"{told(row['low'])} - {told(row['high'])}"
+            written = ANSWER_METRICS[row["metric"]].format
+            value = "-" if row["value"] is None else written(row["value"])
+            interval = "-" if row["low"] is None else f"{written(row['low'])} - {written(row['high'])}"
             other = unseen.get((row["metric"], row["type"]))
             shown.append(
-                (row["metric"], row["type"], str(row["n"]), value, interval, "" if other is None else told(other))
+                (row["metric"], row["type"], str(row["n"]), value, interval, "" if other is None else written(other))
             )
     return shown
 

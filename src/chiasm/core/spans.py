@@ -48,7 +48,7 @@ class Spans(Mapping[str, Positions]):
 
     @property
     def perceptual(self) -> Positions:
-        """All that an encoder saw or heard."""
+        """All that an encoder produced."""
         found = [self.positions[name] for name in PERCEPTUAL if name in self.positions]
         return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *found]))
 
@@ -82,3 +82,15 @@ class Spans(Mapping[str, Positions]):
     def shifted(self, offset: int, length: int) -> "Spans":
         """The same spans after `offset` positions of left padding in a row of `length` tokens."""
         return Spans(length, {n: p + offset for n, p in self.positions.items()})
+
+
+def is_perceptual(span: str) -> bool:
+    """Whether a span (or every part of a union) is made of what an encoder produced."""
+    roots = [part.partition("[")[0].strip().partition(".")[0] for part in span.split("+")]
+    return all(root in PERCEPTUAL for root in roots)
+
+
+def cross_pairs(spans: tuple[str, ...]) -> list[tuple[str, str]]:
+    """All pairs (perceptual span, textual span), in the order given."""
+    perceptual = [span for span in spans if is_perceptual(span)]
+    return [(a, b) for a in perceptual for b in spans if not is_perceptual(b)]

@@ -1,6 +1,5 @@
 """Files, data sets in their published layouts and the procedural world, all read as `Example`s; scoring of answers."""
 
-from chiasm.data.boxes import check_boxes
 from chiasm.data.files import read_jsonl, read_parquet, write_jsonl
 from chiasm.data.flow_csv import read_flow_csv
 from chiasm.data.gqa import read_gqa

@@ -36,7 +36,7 @@ def read_flow_csv(path: Path, media: Path | None = None) -> Iterator[Example]:
     `media`: the folder that holds `<img_id>.jpg` (default: `images` beside the files or beside their folder).
     `type` comes from the file's name. `options` stand in the order of the question, not with the true one first as in
     the file; `captions` are the picture's region descriptions. Boxes are left as published: some reach over the edge
-    of the picture and one lies outside (see `chiasm.data.boxes`).
+    of the picture and one lies outside (see `chiasm.core.example.check_boxes`).
 
     **Errors:** `ChiasmError` for a file of another layout, a cell that cannot be read (with its line), and where the
     pictures are not found.

@@ -5,22 +5,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import cast
+from typing import Literal, cast, get_args
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example, input_key
-from chiasm.core.tasks import TASKS, Task
 from chiasm.data.layouts.base import DESCRIBE
+
+Task = Literal["qa", "caption", "pope-random", "pope-popular", "pope-adversarial"]
+TASKS: tuple[Task, ...] = get_args(Task)
+"""What may be asked about an input."""
 
 IN_THE_INPUT = "Is there {thing} in the {kind}?"
 """POPE's question; `thing` with its article, `kind` is image, video or audio."""
-PER_PICTURE = 3
+PER_IMAGE = 3
 """Objects asked for that are there, and as many that are not: as POPE."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A picture (video, sound): the first example that asks about it, and all objects that any of them tells of."""
+class SharedInput:
+    """An image (video, sound): the first example that asks about it, and all objects that any of them names."""
 
     example: Example
     names: tuple[str, ...]
@@ -42,22 +45,20 @@ def as_task(
 
     **Errors:** `ChiasmError` for another task, or where there are no captions (no boxes) to make it from.
     """
-    if task not in TASKS:
-        raise ChiasmError(f"the task `{task}`", f"there are {', '.join(TASKS)}", "Name one of those")
-    if task == "qa":
+    if task_of(task) == "qa":
         return islice(iter(found), limit)
-    seen = _inputs(found)
-    made = _descriptions(seen) if task == "caption" else _presence(seen, task.removeprefix("pope-"), seed, presence)
+    inputs = _inputs(found)
+    made = _descriptions(inputs) if task == "caption" else _presence(inputs, task.removeprefix("pope-"), seed, presence)
     return islice(made, limit)
 
 
-def _inputs(found: Iterable[Example]) -> list[Seen]:
-    by_input: dict[str, Seen] = {}
+def _inputs(found: Iterable[Example]) -> list[SharedInput]:
+    by_input: dict[str, SharedInput] = {}
     for example in found:
         key = input_key(example)
         names = tuple(box.name.strip().lower() for box in example.boxes)
         if key not in by_input:
-            by_input[key] = Seen(example, tuple(dict.fromkeys(names)))
+            by_input[key] = SharedInput(example, tuple(dict.fromkeys(names)))
             continue
         first = by_input[key]
         whole = replace(
@@ -65,27 +66,27 @@ def _inputs(found: Iterable[Example]) -> list[Seen]:
             boxes=tuple(dict.fromkeys((*first.example.boxes, *example.boxes))),
             captions=tuple(dict.fromkeys((*first.example.captions, *example.captions))),
         )
-        by_input[key] = Seen(whole, tuple(dict.fromkeys((*first.names, *names))))
+        by_input[key] = SharedInput(whole, tuple(dict.fromkeys((*first.names, *names))))
     return list(by_input.values())
 
 
-def _descriptions(seen: Sequence[Seen]) -> Iterator[Example]:
-    told = [one.example for one in seen if one.example.captions]
-    if not told:
+def _descriptions(inputs: Sequence[SharedInput]) -> Iterator[Example]:
+    described = [one.example for one in inputs if one.example.captions]
+    if not described:
         raise ChiasmError("ask for descriptions", "no example has `captions` to compare with", "Give some")
-    for example in told:
-        asked = DESCRIBE[_kind(example)]
+    for example in described:
+        asked = DESCRIBE[_modality(example)]
         yield replace(
             example, id=f"{example.id}-caption", question=asked, answer="", answers=(), options=(), type="all"
         )
 
 
-def _kind(example: Example) -> str:
+def _modality(example: Example) -> str:
     return "video" if example.videos else "audio" if example.audios else "image"
 
 
-def _presence(seen: Sequence[Seen], mode: str, seed: int, words: str) -> Iterator[Example]:
-    shown = [one for one in seen if one.names]
+def _presence(inputs: Sequence[SharedInput], mode: str, seed: int, words: str) -> Iterator[Example]:
+    shown = [one for one in inputs if one.names]
     frequency = Counter(name for one in shown for name in one.names)
     if not any(set(frequency) - set(one.names) for one in shown):
         found = f"the boxes name {len(frequency)} kinds of objects, and no picture lacks one of them"
@@ -98,7 +99,7 @@ def _presence(seen: Sequence[Seen], mode: str, seed: int, words: str) -> Iterato
         rng = random.Random(f"pope/{mode}/{seed}/{one.example.id}")
         absent = [name for name in sorted(frequency) if name not in one.names]
         rng.shuffle(absent)
-        asked = rng.sample(one.names, min(PER_PICTURE, len(one.names), len(absent)))
+        asked = rng.sample(one.names, min(PER_IMAGE, len(one.names), len(absent)))
         for number, name in enumerate(asked):
             # Sorting is stable, so objects that are equally frequent stay in random order.
             if mode == "popular":
@@ -114,7 +115,7 @@ def _question(example: Example, words: str, name: str, answer: str, place: str) 
     return replace(
         example,
         id=f"{example.id}-{place}",
-        question=words.format(thing=thing, kind=_kind(example)),
+        question=words.format(thing=thing, kind=_modality(example)),
         answer=answer,
         answers=(),
         options=("yes", "no"),

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.manifold import TSNE
 
+from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
-from chiasm.measures.pairs import cross_pairs
 from chiasm.measures.reservoir import Reservoir
 from chiasm.models.observe import Batch, SiteStates
 

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from chiasm.core.spans import PERCEPTUAL
 from chiasm.core.statistics.jackknife import priority
-from chiasm.measures.pairs import PERCEPTUAL
 from chiasm.models.encoding.encoded import Encoded
 
 

@@ -15,8 +15,7 @@ from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of, without_each
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.models.observe import Batch, SiteStates, averaging_matrix
-from chiasm.models.pruning.masks import dropped, overlap
-from chiasm.models.pruning.scores import magnitude_scores, ranks, wanda_scores
+from chiasm.models.pruning.masks import dropped, magnitude_scores, overlap, ranks, wanda_scores
 
 SPARSITIES = (0.3, 0.5, 0.7)
 SHUFFLES = 4

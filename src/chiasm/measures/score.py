@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
-from chiasm.measures.pairs import cross_pairs
 from chiasm.measures.resampling import RESAMPLES, Bootstrap
 from chiasm.models.observe import Batch, SiteStates
 

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each, priority
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
 from chiasm.measures.centres import Centres, over_tokens
-from chiasm.measures.pairs import cross_pairs
 from chiasm.measures.reservoir import Reservoir
 from chiasm.models.observe import Batch, SiteStates, safe_inverse
 from chiasm.models.sites import SITES

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from chiasm.core.spans import cross_pairs, is_perceptual
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each, priority
 from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
-from chiasm.measures.pairs import cross_pairs, is_perceptual
 from chiasm.models.observe import Batch, SiteStates
 
 _LEAST = 1e-30

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.core.outcomes import OUTCOMES
 from chiasm.core.statistics.intervals import Estimate, proportion_interval, ratio_bounds
 from chiasm.data.metrics.objects import Objects
 
@@ -28,7 +28,7 @@ class Answered(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number of a metric, named in `chiasm.core.outcomes`: the sum of `parts` over that of `wholes`, per answer."""
+    """One number of a metric, named in `chiasm.core.answer_metrics`: the sum of `parts` over that of `wholes`, per answer."""
 
     name: str
     parts: Float[np.ndarray, " n"]
@@ -103,7 +103,7 @@ def estimate(found: Measure, clusters: Sequence[str] | None = None, *, seed: int
     inside = len(set(groups[found.wholes > 0].tolist()))
     nothing = np.float64(np.nan)
     binary = bool(np.isin(found.parts, (0, 1)).all() and np.isin(found.wholes, (0, 1)).all())
-    share = found.name not in OUTCOMES or OUTCOMES[found.name].percent
+    share = found.name not in ANSWER_METRICS or ANSWER_METRICS[found.name].percent
     if share and ((binary and inside == n) or value in (0, 1)):
         # With clusters, as many independent answers as there are clusters is the careful count.
         wilson = proportion_interval(round(value * inside), inside)

@@ -14,15 +14,15 @@ from rich.console import Console
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, input_key
+from chiasm.core.spans import is_perceptual
 from chiasm.core.statistics.jackknife import priority
 from chiasm.measures.base import Measure, Price
 from chiasm.measures.centres import PILOT
-from chiasm.measures.pairs import is_perceptual
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.observe import Batch
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.results.schemas import TWIN
+from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.tables import Rows
 from chiasm.runners import folded
 from chiasm.runners.base import Computed
@@ -70,7 +70,7 @@ class AlignWork(folded.Folding[Prepared]):
             if blocks:
                 self.subjects[APART] = Subject(spec, view, apart=blocks)
         if self.twin is not None:
-            self.subjects[TWIN] = Subject(spec, self.twin, task_of=task_of)
+            self.subjects[RANDOM_WEIGHTS] = Subject(spec, self.twin, task_of=task_of)
         self._preparing = for_preparing(view)
         self._preparing_twin = for_preparing(self.twin) if self.twin else None
 
@@ -162,7 +162,9 @@ class AlignWork(folded.Folding[Prepared]):
         for kind, subject in self.subjects.items():
             if kind != _MODEL:
                 encoded = [item.encoded if item.twin is None else item.twin for item in items]
-                batch = subject.read(encoded if kind == TWIN else [item.encoded for item in items], _units(items))
+                batch = subject.read(
+                    encoded if kind == RANDOM_WEIGHTS else [item.encoded for item in items], _units(items)
+                )
                 skipped += [(batch.ids[k], f"{kind}: {reason}") for k, reason in batch.failures.items()]
         if self.released is not None:
             self.released.read([item.encoded for item in items], _units(items))

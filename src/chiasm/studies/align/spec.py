@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chiasm.core.errors import ChiasmError
-from chiasm.measures.pairs import PERCEPTUAL, is_perceptual
+from chiasm.core.spans import PERCEPTUAL, is_perceptual
 from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 
 DEFAULT_SPANS: Final = (*PERCEPTUAL, "question")

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from chiasm.core.spans import PERCEPTUAL
 from chiasm.measures.base import Price, Sizes, Tables
 from chiasm.measures.centres import Pilot
 from chiasm.measures.noise import NoiseTokens
 from chiasm.measures.overlap import matrices_of
-from chiasm.measures.pairs import PERCEPTUAL
 from chiasm.measures.registry import Wanted, measures, sampled
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.observe import Batch, ModalityIsolation, SiteStates, StatesCallback, observe
@@ -107,7 +107,7 @@ class Subject:
             self.spec.span,
             listen,
             sites=sites,
-            listen_inputs=hear if listening else None,
+            on_inputs=hear if listening else None,
             replace=NoiseTokens(list(encoded), self.spec.seed) if self.noise else None,
             isolation=ModalityIsolation(PERCEPTUAL, self.apart) if self.apart else None,
         )

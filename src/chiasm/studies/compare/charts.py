@@ -4,7 +4,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from chiasm.core.outcomes import OUTCOMES
+from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.results.theme import INK, SIZES, Width, dress, legend_below, marked, new_figure
 
 LEAST = 8
@@ -18,7 +18,7 @@ def score_against_outcome(
 
     `rows`: the table `compare`; `outcomes`, `related`: those of that name and `outcome_correlation`.
     """
-    outcome = OUTCOMES[metric]
+    outcome = ANSWER_METRICS[metric]
     chosen = (pl.col("task") == task) & (pl.col("metric") == metric)
     values = outcomes.filter(chosen & pl.col("value").is_not_null())
     measured = values.select("model", accuracy="value", accuracy_low="low", accuracy_high="high")

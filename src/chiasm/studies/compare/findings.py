@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from chiasm.core.outcomes import OUTCOMES
+from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.core.statistics.correlation import LEAST
 from chiasm.core.statistics.intervals import holm
 from chiasm.results.findings import Finding
@@ -49,7 +49,7 @@ def outcome_findings(related: pl.DataFrame) -> list[Finding]:
     found = []
     enough = (pl.col("statistic") == "mean_token") & (pl.col("models") >= LEAST)
     for row in _corrected(related.filter(enough)):
-        outcome = OUTCOMES[row["metric"]]
+        outcome = ANSWER_METRICS[row["metric"]]
         good = "more is better" if outcome.more_is_better else "less is better"
         what = f"{outcome.title} ({row['task']}; {good})"
         if row["spearman"] is None:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.core.outcomes import OUTCOMES
 from chiasm.core.statistics.correlation import correlate
 from chiasm.data.tasks import task_of
 from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
@@ -174,11 +174,11 @@ def _outcomes(model: str, task: str, run: RunDirectory) -> list[dict[str, Any]]:
         {
             "model": model,
             "task": task,
-            "kind": OUTCOMES[row["metric"]].kind,
+            "kind": ANSWER_METRICS[row["metric"]].kind,
             **{key: row[key] for key in ("metric", "value", "low", "high", "n")},
         }
         for row in rows.iter_rows(named=True)
-        if OUTCOMES[row["metric"]].kind != "description"
+        if ANSWER_METRICS[row["metric"]].kind != "description"
     ]
 
 

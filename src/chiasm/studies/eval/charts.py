@@ -4,7 +4,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from chiasm.core.outcomes import OUTCOMES
+from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.results.theme import COLOURS, INK, SIZES, Width, dress, legend_below, new_figure
 
 _MOST_TYPES = 6
@@ -24,7 +24,7 @@ def measures(metrics: pl.DataFrame, *, percent: bool, width: Width = "column") -
     labels = []
     for y, row in enumerate(places):
         whole = row["type"] == "all"
-        title = OUTCOMES[row["metric"]].title
+        title = ANSWER_METRICS[row["metric"]].title
         labels.append(f"{title if whole else '  ' + row['type']} (n = {row['n']})")
         value = scale * row["value"]
         spread = None if row["low"] is None else [[value - scale * row["low"]], [scale * row["high"] - value]]
@@ -47,7 +47,7 @@ def measures(metrics: pl.DataFrame, *, percent: bool, width: Width = "column") -
 
 def drawn(metrics: pl.DataFrame, percent: bool) -> pl.DataFrame:
     """The rows that `measures` draws: those with a value, of one kind of scale, types only where they are few."""
-    names = [name for name, outcome in OUTCOMES.items() if outcome.percent == percent and name != "accuracy"]
+    names = [name for name, outcome in ANSWER_METRICS.items() if outcome.percent == percent and name != "accuracy"]
     rows = metrics.filter(pl.col("metric").is_in(names) & pl.col("value").is_not_null())
     types = rows.filter(pl.col("type") != "all")["type"].n_unique()
     return rows if types <= _MOST_TYPES else rows.filter(pl.col("type") == "all")

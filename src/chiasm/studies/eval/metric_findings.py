@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from chiasm.core.outcomes import OUTCOMES
+from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.results.findings import Finding
 
 
@@ -15,10 +15,10 @@ def metric_findings(metrics: pl.DataFrame, answers: pl.DataFrame) -> list[Findin
     rows = metrics.filter((pl.col("type") == "all") & (pl.col("shown") == "image"))
     blank = metrics.filter((pl.col("type") == "all") & (pl.col("shown") == "blank"))
     for place, row in enumerate(rows.iter_rows(named=True)):
-        outcome = OUTCOMES[row["metric"]]
-        if outcome.kind == "description" or row["metric"] == "accuracy":
+        metric = ANSWER_METRICS[row["metric"]]
+        if metric.kind == "description" or row["metric"] == "accuracy":
             continue
-        text = f"{outcome.title[0].upper()}{outcome.title[1:]} {told(row)}"
+        text = f"{metric.title[0].upper()}{metric.title[1:]} {told(row)}"
         beside = [_blind(row["metric"], blank), _context(row["metric"], rows, answers)]
         found.append(Finding("; ".join([text, *filter(None, beside)]) + ".", 90.0 - place))
     return found
@@ -26,13 +26,13 @@ def metric_findings(metrics: pl.DataFrame, answers: pl.DataFrame) -> list[Findin
 
 def told(row: dict) -> str:
     """The value with its interval, or why there is none."""
-    outcome = OUTCOMES[row["metric"]]
+    metric = ANSWER_METRICS[row["metric"]]
     if row["value"] is None:
         return "has nothing to divide by"
     if row["low"] is None:
-        return f"{outcome.told(row['value'])} (n = {row['n']}, too few for an interval)"
-    low, high = outcome.told(row["low"]), outcome.told(row["high"])
-    return f"{outcome.told(row['value'])} (95 % interval {low} to {high}, n = {row['n']})"
+        return f"{metric.format(row['value'])} (n = {row['n']}, too few for an interval)"
+    low, high = metric.format(row["low"]), metric.format(row["high"])
+    return f"{metric.format(row['value'])} (95 % interval {low} to {high}, n = {row['n']})"
 
 
 def _blind(name: str, blank: pl.DataFrame) -> str:

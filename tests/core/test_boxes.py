@@ -3,8 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chiasm.core.errors import ExampleError
-from chiasm.core.example import Box, Example
-from chiasm.data.boxes import check_boxes
+from chiasm.core.example import Box, Example, check_boxes
 
 
 def checked(*boxes, size=(100, 50)):
@@ -26,7 +25,7 @@ def test_what_reaches_over_the_edge_is_cut_off():
     "box", [Box("x", 100, 0, 5, 5), Box("x", 0, 50, 5, 5), Box("x", -5, 0, 5, 5), Box("x", 0, -9, 5, 5)]
 )
 def test_a_box_wholly_outside_fails_the_example(box):
-    with pytest.raises(ExampleError, match=r"`x` .* outside the picture of 100 x 50"):
+    with pytest.raises(ExampleError, match=r"`x` .* outside the image of 100 x 50"):
         checked(Box("fine", 1, 1, 1, 1), box)
 
 
