@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.shapes import Shape
-from chiasm.interventions import KnockOut, Variant
+from chiasm.interventions import BlockedAttention, Variant
 
 
 def rows_bound(shape: Shape, variants: Sequence[Variant], questions: int = 1, shared: int | None = None) -> float:
@@ -51,7 +51,12 @@ def _rows(shape: Shape, variant: Variant) -> int:
     queries = {row for change in variant.changes for row in change.rows}
     if variant.start == shape.layers - 1 and shape.length - 1 not in queries:
         return 0
-    return shape.length - variant.first_row
+    return shape.length - _first_row(variant)
+
+
+def _first_row(variant: Variant) -> int:
+    """The lowest position that any change touches."""
+    return min(min(change.rows) for change in variant.changes)
 
 
 def _flops(shape: Shape, variant: Variant) -> float:
@@ -59,9 +64,9 @@ def _flops(shape: Shape, variant: Variant) -> float:
     if not rows:
         return 0.0
     depth = shape.layers - variant.start
-    visible = depth * float(np.arange(variant.first_row + 1, shape.length + 1).sum())
+    visible = depth * float(np.arange(_first_row(variant) + 1, shape.length + 1).sum())
     for change in variant.changes:
-        if isinstance(change, KnockOut):
+        if isinstance(change, BlockedAttention):
             queries, keys = np.array(change.queries), np.array(change.keys)
             blocked = int((keys[None, :] <= queries[:, None]).sum())
             visible -= blocked * (change.window.stop - change.window.start)

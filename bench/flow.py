@@ -24,7 +24,7 @@ from bench.measure import Seconds, machine
 from bench.report import Peer, Sheet, clock_of, per_question, side_by_side, sweeps
 from bench.shapes import SHAPES, save, spans_of
 from bench.worker import SIX, THREE, TO_LAST, Measured, Request
-from chiasm.interventions import Cut, centred
+from chiasm.interventions import AttentionKnockout, centred
 
 HERE = Path(__file__).parent
 BUDGETS = ("100MB", "500MB", "2GB")
@@ -174,7 +174,7 @@ def run_peer(peer: str, python: Path, base: Request, scratch: Path) -> Peer:
     window = centred(layers, base.window)[layers // 2]
     cuts = []
     for text in THREE:
-        knock = Cut.parse(text).on(spans, window)
+        knock = AttentionKnockout.parse(text).on(spans, window)
         cuts.append({"name": text, "queries": knock.queries, "keys": knock.keys, "layers": list(range(*window[:2]))})
     logits = scratch / f"{peer}.safetensors"
     job = {"model": base.model, "cuts": cuts, "repeats": base.repeats, "threads": base.threads, "out": str(logits)}

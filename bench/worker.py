@@ -15,8 +15,8 @@ from transformers.utils.logging import disable_progress_bar
 from bench.bound import flops_bound, flops_clean, flops_sweep, rows_bound
 from bench.measure import Seconds, matmul_rate, peak_bytes, reset_peak, timed
 from bench.shapes import SHAPES, Shape, build, prompts, spans_of
-from chiasm.interventions import Cut, Variant, Window, all_windows, centred
-from chiasm.models.executors.base import Executor, Job, Outcome
+from chiasm.interventions import AttentionKnockout, Variant, Window, all_windows, centred
+from chiasm.models.executors.jobs import Executor, Job, JobResult
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.memory import parse_bytes
@@ -154,7 +154,7 @@ def variants_of(request: Request, shape: Shape) -> tuple[Variant, ...]:
     """Every cut in every window, for one question."""
     spans = spans_of(shape)
     windows: tuple[Window, ...] = centred(shape.layers, request.window) if request.window else all_windows(shape.layers)
-    return tuple(Variant(f"{cut} {w}", (Cut.parse(cut).on(spans, w),)) for cut in request.cuts for w in windows)
+    return tuple(Variant(f"{cut} {w}", (AttentionKnockout.parse(cut).on(spans, w),)) for cut in request.cuts for w in windows)
 
 
 class _Sweep:
@@ -192,7 +192,7 @@ class _Sweep:
 
     def _run(self, jobs: list[Job]) -> None:
         for found in self._executor.run(self._view, jobs):
-            if not isinstance(found, Outcome):
+            if not isinstance(found, JobResult):
                 raise found
             self.effect = max(self.effect, float((found.logprobs - found.clean).abs().max()))
 

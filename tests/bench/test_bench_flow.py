@@ -13,11 +13,11 @@ from bench.measure import Seconds, Spread
 from bench.report import clock_of, passes
 from bench.shapes import SHAPES, build, processor, prompts, save, spans_of
 from bench.worker import SIX, THREE, TO_LAST, Request, measure, variants_of
+from chiasm.models.executors.jobs import Job, Readout
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import flow
-from chiasm.interventions import Cut, KnockOut, Variant, Window
-from chiasm.models.executors.base import Job, Readout
+from chiasm.interventions import AttentionKnockout, BlockedAttention, Variant, Window
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.view import ModelView
 
@@ -57,14 +57,14 @@ def test_the_operation_bound_is_the_number_counted_by_hand() -> None:
 
 def test_what_cannot_reach_the_last_token_costs_nothing() -> None:
     last_layer = Window(MINI.layers - 1, MINI.layers, MINI.layers - 1)
-    variant = Variant("v", (Cut.parse("image->question").on(spans_of(MINI), last_layer),))
+    variant = Variant("v", (AttentionKnockout.parse("image->question").on(spans_of(MINI), last_layer),))
     assert rows_bound(MINI, [variant]) == 1
     assert flops_bound(MINI, [variant]) == 1
 
 
 def test_a_question_more_adds_its_own_rows_only() -> None:
     shared = int(spans_of(MINI)["question"][0])
-    noop = Variant("v", (KnockOut(Window(0, 3, 1), (MINI.length - 1,), (0,)),))
+    noop = Variant("v", (BlockedAttention(Window(0, 3, 1), (MINI.length - 1,), (0,)),))
     one, two = (rows_bound(MINI, [noop], n, shared) for n in (1, 2))
     assert two - one == pytest.approx((MINI.length - shared + 1) / MINI.length)
 
@@ -138,7 +138,7 @@ def test_plain_hooks_do_what_the_reference_executor_does(monkeypatch: pytest.Mon
     harness, hooks = importlib.import_module("harness"), importlib.import_module("with_hooks")
     model = build(MINI)
     encoded, window = prompts(MINI)[0], Window(0, 2, 1)
-    knock = Cut.parse("image->last").on(encoded.spans, window)
+    knock = AttentionKnockout.parse("image->last").on(encoded.spans, window)
     cut = harness.Cut(torch.tensor(knock.queries), torch.tensor(knock.keys), [0, 1])
     ours = hooks.Hooks(model, "").forward(encoded.inputs, cut).log_softmax(-1)
     job = Job(encoded, (Variant("v", (knock,)),), Readout(full=True))

@@ -192,19 +192,19 @@ def test_a_budget_below_one_variant_is_refused_with_what_it_takes():
         LockstepExecutor(memory=parse_bytes("100KB")).run(view, [job(found, *all_kinds(found, 4))])
 
 
-def test_taps_read_the_same_states():
-    from chiasm.interventions import Tap
-    from chiasm.models.executors.base import Job
+def test_states_that_are_read_are_the_same():
+    from chiasm.models.executors.jobs import StateReadout
+    from chiasm.models.executors.jobs import Job
 
     view = view_of("qwen2_vl", torch.float64)
     found = [encoded(view, seed=3, question=q) for q in ("What is it?", "Is the red thing on the left of it?")]
-    taps = (Tap("last", (found[0].length - 1,)), Tap("some", (0, 3, 5)))
-    jobs = [Job(e, (cut(e, "image->last", 0, 2),), taps=taps if e is found[0] else taps[1:]) for e in found]
+    states = (StateReadout("last", (found[0].length - 1,)), StateReadout("some", (0, 3, 5)))
+    jobs = [Job(e, (cut(e, "image->last", 0, 2),), states=states if e is found[0] else states[1:]) for e in found]
     with no_upcasts(torch.float64):
         for a, b in zip(packed(view, jobs), plain(view, jobs), strict=True):
-            for name, states in b.taps.items():
+            for name, states in b.states.items():
                 assert states.shape[0] == view.n_layers + 1
-                torch.testing.assert_close(a.taps[name], states, rtol=0, atol=1e-9)
+                torch.testing.assert_close(a.states[name], states, rtol=0, atol=1e-9)
 
 
 # M-RoPE models read the 2-D mask to place tokens; a 4-D one cannot be given beside it.

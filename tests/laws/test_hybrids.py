@@ -51,7 +51,7 @@ def test_the_guard_fires_where_rows_are_counted_in_the_call():
     found = encoded(view)
     work = [job(found, cut(found, "image->question", 0, 2), cut(found, "image->last", 0, 2))]
     LockstepExecutor().run(view, work)
-    with patch.object(ContextCache, "stand_at", lambda *told: None), pytest.raises(GuardError):
+    with patch.object(ContextCache, "set_row_positions", lambda *told: None), pytest.raises(GuardError):
         LockstepExecutor().run(view, work)
 
 

@@ -10,7 +10,7 @@ from tests.support.runs import cut, difference, encoded, job, knock_out, outcome
 from chiasm.core.errors import GuardError
 from chiasm.interventions import Variant
 from chiasm.models.executors import lockstep
-from chiasm.models.executors.forest import Forest
+from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -76,7 +76,7 @@ def test_the_guard_fires_where_rows_before_the_targets_are_not_carried():
     found = encoded(view)
     work = [job(found, cut(found, "image->question", 0, 2))]
     LockstepExecutor().run(view, work)
-    with patch.object(Forest, "affected", tail_only), pytest.raises(GuardError):
+    with patch.object(PackedBatch, "affected", tail_only), pytest.raises(GuardError):
         LockstepExecutor().run(view, work)
 
 
@@ -85,5 +85,5 @@ def test_the_guard_fires_where_questions_share_rows_that_see_them():
     asked = [encoded(view, seed=3, question=q) for q in ("What is it?", "Is the red thing on the left?")]
     work = [job(e, cut(e, "image->question", 0, 2)) for e in asked]
     LockstepExecutor().run(view, work)
-    with patch.object(lockstep, "closed", lambda *given: True), pytest.raises(GuardError):
+    with patch.object(lockstep, "prefix_is_independent", lambda *given: True), pytest.raises(GuardError):
         LockstepExecutor().run(view, work)

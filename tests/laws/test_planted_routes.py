@@ -6,7 +6,7 @@ from tests.support.float64 import no_upcasts
 from tests.support.planted import PlantedLlama
 from tests.support.runs import job, outcomes
 
-from chiasm.interventions import Cut, Variant, centred
+from chiasm.interventions import AttentionKnockout, Variant, centred
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -32,7 +32,7 @@ def planted_view(example_):
 def sweep(executor):
     with no_upcasts(torch.float64):
         view, found = planted_view(example())
-        variants = [Variant(t, (Cut.parse(t).on(found.spans, w),)) for t in CUTS for w in centred(LAYERS, 1)]
+        variants = [Variant(t, (AttentionKnockout.parse(t).on(found.spans, w),)) for t in CUTS for w in centred(LAYERS, 1)]
         outcome = outcomes(executor, view, [job(found, *variants)])[0]
     effect = (outcome.full[1:] - outcome.full[:1]).abs().amax(dim=(1, 2)).reshape(len(CUTS), LAYERS)
     return dict(zip(CUTS, effect, strict=True)), outcome

@@ -106,18 +106,18 @@ def test_a_model_without_a_family_is_refused_with_the_nearest_named():
 
 
 def test_the_lens_at_the_last_state_is_the_models_logits():
-    from chiasm.interventions import Tap
-    from chiasm.models.executors.base import Job, Readout
+    from chiasm.models.executors.jobs import StateReadout
+    from chiasm.models.executors.jobs import Job, Readout
 
     view = view_of("qwen2_5_vl")
     found = encoded(view)
     last = found.length - 1
     variants = (cut(found, "image->last", 0, 1),)
-    outcome = outcomes(ReferenceExecutor(), view, [Job(found, variants, Readout(full=True), (Tap("last", (last,)),))])[
+    outcome = outcomes(ReferenceExecutor(), view, [Job(found, variants, Readout(full=True), (StateReadout("last", (last,)),))])[
         0
     ]
     with torch.no_grad():
-        own = torch.log_softmax(view.unembed(outcome.taps["last"][-1]), -1)
-        released = torch.log_softmax(view.unembed(outcome.taps["last"][-1], normed=False), -1)
+        own = torch.log_softmax(view.unembed(outcome.states["last"][-1]), -1)
+        released = torch.log_softmax(view.unembed(outcome.states["last"][-1], normed=False), -1)
     assert float((own[0] - outcome.full[0, 0]).abs().max()) < 1e-5
     assert float((released[0] - outcome.full[0, 0]).abs().max()) > 0.1

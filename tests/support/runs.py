@@ -3,11 +3,11 @@
 from functools import lru_cache
 
 import torch
+from chiasm.models.executors.jobs import Executor, Job, JobResult, Readout
 from tests.support.factories import build, example
 
-from chiasm.interventions import Change, Cut, KnockOut, Variant, Window, Zero
+from chiasm.interventions import AttentionKnockout, BlockedAttention, Change, Variant, Window, ZeroedBranch
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.base import Executor, Job, Outcome, Readout
 from chiasm.models.view import ModelView
 
 
@@ -21,16 +21,16 @@ def encoded(view: ModelView, seed: int = 0, answer: str | None = None, **options
     return view.encode(example(view.family.name, seed=seed, **options), answer=answer)
 
 
-def outcomes(executor: Executor, view: ModelView, jobs: list[Job]) -> list[Outcome]:
+def outcomes(executor: Executor, view: ModelView, jobs: list[Job]) -> list[JobResult]:
     """Results of jobs that must all succeed."""
     found = executor.run(view, jobs)
     for result in found:
         if isinstance(result, Exception):
             raise result
-    return [result for result in found if isinstance(result, Outcome)]
+    return [result for result in found if isinstance(result, JobResult)]
 
 
-def difference(a: Outcome, b: Outcome) -> float:
+def difference(a: JobResult, b: JobResult) -> float:
     """Largest difference in log-probability over vocabulary, read positions and variants."""
     assert a.full is not None
     assert b.full is not None
@@ -38,7 +38,7 @@ def difference(a: Outcome, b: Outcome) -> float:
 
 
 def cut(found: Encoded, text: str, start: int, stop: int) -> Variant:
-    return Variant(f"{text}@{start}:{stop}", (Cut.parse(text).on(found.spans, Window(start, stop, start)),))
+    return Variant(f"{text}@{start}:{stop}", (AttentionKnockout.parse(text).on(found.spans, Window(start, stop, start)),))
 
 
 def job(found: Encoded, *variants: Variant, **readout: object) -> Job:
@@ -46,8 +46,8 @@ def job(found: Encoded, *variants: Variant, **readout: object) -> Job:
 
 
 def knock_out(start: int, stop: int, queries: list[int], keys: list[int]) -> Change:
-    return KnockOut(Window(start, stop, start), tuple(queries), tuple(keys))
+    return BlockedAttention(Window(start, stop, start), tuple(queries), tuple(keys))
 
 
 def zero(start: int, stop: int, component: str, positions: list[int]) -> Change:
-    return Zero(Window(start, stop, start), component, tuple(positions))
+    return ZeroedBranch(Window(start, stop, start), component, tuple(positions))

@@ -1,6 +1,15 @@
 """What changes, as frozen values. How it is computed is the executors' business (`chiasm.models.executors`)."""
 
-from chiasm.interventions.ablations import Ablation, is_ablation
-from chiasm.interventions.cuts import Cut
-from chiasm.interventions.variant import Change, KnockOut, Tap, Variant, Zero
-from chiasm.interventions.windows import Window, all_windows, centred, prefixes, suffixes
+from chiasm.interventions.named import Ablation, AttentionKnockout, Intervention, parse_intervention
+from chiasm.interventions.variants import (
+    BlockedAttention,
+    Change,
+    Component,
+    Variant,
+    Window,
+    ZeroedBranch,
+    all_windows,
+    centred,
+    prefixes,
+    suffixes,
+)

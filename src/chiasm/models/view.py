@@ -1,7 +1,9 @@
 """One vocabulary over an untouched transformers model: its parts by name, and examples as its inputs."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -10,8 +12,8 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.models.encoding.batching import encode_batch
-from chiasm.models.encoding.encode import encode
+from chiasm.core.spans import Spans
+from chiasm.models.encoding.encode import append_tokens, encode, encode_batch
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.families import Family, family_of
@@ -19,15 +21,14 @@ from chiasm.models.families import Family, family_of
 # Names under which decoders keep the norm before the head. The unembedding law checks the choice.
 _FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "embedding_norm")
 _ATTENTION = ("self_attn", "attention", "attn")
-# What stands in place of self-attention: attention to the picture, or a mixer that is no softmax attention.
-_CROSSING = ("cross_attn",)
-_MIXING = ("conv", "linear_attn", "mamba")
+_CROSS_ATTENTION = ("cross_attn",)
+_TOKEN_MIXER = ("conv", "linear_attn", "mamba")
 _MLP = ("mlp", "feed_forward", "block_sparse_moe", "ffn")
 
 
 LayerKind = Literal["attention", "cross_attention", "token_mixer"]
-"""How a decoder layer lets a row learn of others: self-attention; attention to the picture alone; or a convolution, a
-linear attention or a state space, in which there is no pair of positions to cut."""
+"""How information moves between positions in a decoder layer: self-attention; attention to the image alone; or a
+convolution, a linear attention or a state space, in which there is no pair of positions to cut."""
 
 
 class ModelView:
@@ -36,7 +37,7 @@ class ModelView:
     `model` is never changed: hooks live as long as one call. `decoder`, `layers`, `final_norm`, `head`, `embeddings`,
     `vision_tower` (None where there is none), `towers` (all that perceives) and `projector` are the model's own
     modules, found through transformers' accessors; what a family does differently stands in its family file. `family`:
-    for an architecture that is not listed (`adoption.adopted`).
+    for an architecture that is not listed (`adoption.adopt`).
 
     **Errors:** `ChiasmError` for an architecture without a family, with the nearest one named.
     """
@@ -94,6 +95,41 @@ class ModelView:
         """`sdpa` or `eager` while `readable_attention` is open."""
         return self.text_config._attn_implementation
 
+    @property
+    def tower_width(self) -> int:
+        """The width that the vision tower computes in: that of its layers' norms, whatever its configuration says."""
+        stacks = [module for module in self.vision_tower.modules() if isinstance(module, nn.ModuleList)]
+        vectors = [p for stack in stacks[:1] for p in stack.parameters() if p.ndim == 1]
+        return len(vectors[0]) if vectors else self.width
+
+    def unread_tower_parameters(self) -> set[int]:
+        """Ids of the parameters that lie behind the deepest tower layer whose states the projector is given.
+
+        They get no gradient from an answer. Towers whose configuration names no layer are read to their end.
+        """
+        chosen = getattr(self.config, "vision_feature_layer", None)
+        stacks = [module for module in self.vision_tower.modules() if isinstance(module, nn.ModuleList)]
+        if chosen is None or not stacks:
+            return set()
+        depths = [chosen] if isinstance(chosen, int) else list(chosen)
+        # Hidden state k is the output of layer k - 1, and -1 the last one's.
+        deepest = max(depth if depth >= 0 else len(stacks[0]) + 1 + depth for depth in depths)
+        behind = {id(p) for layer in stacks[0][deepest:] for p in layer.parameters()}
+        norms = [m for name, m in self.vision_tower.named_modules() if name.rpartition(".")[2] == "post_layernorm"]
+        return behind | {id(p) for norm in norms for p in norm.parameters()}
+
+    def fingerprint(self) -> str:
+        """SHA-256 (first 16 hex digits) of names, dtypes, shapes and bytes of all weights, in the order of their names.
+
+        Independent of how the checkpoint is split into files. Offloaded weights count with name and shape alone.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            if tensor.device.type != "meta":
+                digest.update(tensor.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
+
     @contextmanager
     def readable_attention(self) -> Iterator[None]:
         """Evaluation mode and an attention implementation whose masks can be read; both are put back at the end.
@@ -113,8 +149,20 @@ class ModelView:
             if before != self.attention_implementation:
                 self.decoder.set_attn_implementation(before)
 
+    @contextmanager
+    def frozen_parameters(self) -> Iterator[None]:
+        """No parameter asks for a gradient; those that did ask again at the end."""
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
     def has_attention(self, layer: nn.Module) -> bool:
-        """Whether the layer's rows meet by self-attention, and not across to an image or by a convolution."""
+        """Whether the layer's token mixer is self-attention."""
         return any(_has(layer, name) for name in _ATTENTION)
 
     def attention_of(self, layer: nn.Module) -> nn.Module:
@@ -122,8 +170,8 @@ class ModelView:
         return _child(layer, _ATTENTION, "attention branch")
 
     def mixer_of(self, layer: nn.Module) -> nn.Module:
-        """The branch of a decoder layer through which its rows learn of others, attention or not."""
-        return _child(layer, _ATTENTION + _CROSSING + _MIXING, "mixing branch")
+        """The branch of a decoder layer that moves information between positions, attention or not."""
+        return _child(layer, _ATTENTION + _CROSS_ATTENTION + _TOKEN_MIXER, "token mixer")
 
     def has_mlp(self, layer: nn.Module) -> bool:
         """Whether the feed-forward branch is a module (OPT keeps its matrices in the layer itself)."""
@@ -165,6 +213,15 @@ class ModelView:
             dtype=self.dtype,
         )
 
+    def append_tokens(self, encoded: Encoded, tokens: Sequence[int]) -> Encoded:
+        """The example with text tokens behind it, as teacher forcing feeds them; its spans stay as they are."""
+        inputs = append_tokens({name: value.cpu() for name, value in encoded.inputs.items()}, tokens, self.family)
+        return replace(
+            encoded,
+            inputs={name: value.to(self.device) for name, value in inputs.items()},
+            spans=Spans(encoded.length + len(tokens), dict(encoded.spans)),
+        )
+
     def collate(self, encoded: Sequence[Encoded]) -> tuple[dict[str, Any], list[int]]:
         """Several examples as one left-padded batch, and the number of padding positions before each.
 
@@ -174,7 +231,7 @@ class ModelView:
             return dict(encoded[0].inputs), [0]
         inputs = encode_batch(self.processor, self.family, self.config, encoded, device=self.device)
         length = inputs["input_ids"].shape[1]
-        self.family.require_together(encoded, self.config)
+        self.family.require_batchable(encoded, self.config)
         if self.family.positions_from_mask:
             inputs["position_ids"] = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         return inputs, [length - e.length for e in encoded]
@@ -212,7 +269,7 @@ def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
 def _kind(layer: nn.Module) -> LayerKind:
     if any(_has(layer, name) for name in _ATTENTION):
         return "attention"
-    return "cross_attention" if any(_has(layer, name) for name in _CROSSING) else "token_mixer"
+    return "cross_attention" if any(_has(layer, name) for name in _CROSS_ATTENTION) else "token_mixer"
 
 
 def _final_norm(decoder: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example, input_key
-from chiasm.models.executors.base import Executor
+from chiasm.models.executors.jobs import Executor
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.view import ModelView

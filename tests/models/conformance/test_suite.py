@@ -29,7 +29,7 @@ from chiasm.models.conformance.anatomy import (
 from chiasm.models.conformance.inputs import kinds_of, three
 from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial
 from chiasm.models.executors import lockstep
-from chiasm.models.executors.forest import Forest
+from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.families.gemma3 import Gemma3
 from chiasm.models.families.llava import Llava
@@ -184,13 +184,13 @@ def test_rows_that_are_not_carried_are_found_out():
         return (rows >= int(targets.nonzero().min())) & within
 
     one_example(trial("paligemma"))
-    with patch.object(Forest, "affected", tail_only), pytest.raises(BrokenLawError, match="differs by"):
+    with patch.object(PackedBatch, "affected", tail_only), pytest.raises(BrokenLawError, match="differs by"):
         one_example(trial("paligemma"))
 
 
 def test_rows_that_are_shared_and_must_not_be_are_found_out():
     questions_on_one_input(trial("paligemma"))
-    with patch.object(lockstep, "closed", lambda *given: True), pytest.raises(BrokenLawError, match="differs by"):
+    with patch.object(lockstep, "prefix_is_independent", lambda *given: True), pytest.raises(BrokenLawError, match="differs by"):
         questions_on_one_input(trial("paligemma"))
 
 

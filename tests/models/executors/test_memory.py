@@ -4,8 +4,8 @@ from tests.support.peak import PeakBytes
 from tests.support.shapes import llava_shaped
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions import Cut, Variant, all_windows
-from chiasm.models.executors.base import Job
+from chiasm.interventions import AttentionKnockout, Variant, all_windows
+from chiasm.models.executors.jobs import Job
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.memory import parse_bytes
@@ -35,7 +35,7 @@ def peak_of(run):
 def sweep():
     """Six layers, width 128, 320 positions: the sweep takes several times the memory of its clean pass."""
     view, found = llava_shaped(layers=6, width=128, inner=352, image_side=16, vocabulary=500)
-    cuts = [Cut.parse(text) for text in ("image->question", "question->last", "image->last")]
+    cuts = [AttentionKnockout.parse(text) for text in ("image->question", "question->last", "image->last")]
     variants = tuple(Variant(cut.text, (cut.on(found.spans, w),)) for cut in cuts for w in all_windows(6))
     with torch.no_grad():
         clean = peak_of(lambda: view.model(**found.inputs, use_cache=False, logits_to_keep=1))

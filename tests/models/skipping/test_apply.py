@@ -3,17 +3,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from chiasm.models.executors.jobs import Job, Readout
 from tests.support.factories import FAMILIES, build, example
 from tests.support.float64 import no_upcasts
 from tests.support.runs import view_of
 
 import chiasm
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions import KnockOut, Variant, Window, Zero
+from chiasm.interventions import BlockedAttention, Variant, Window, ZeroedBranch
 from chiasm.interventions.published_skips import fast_v, random_drop, short_v, v_skip, visual_ffn
 from chiasm.interventions.skips import Skip, SkipPart, SkipPlan, SkipSpan, phase_of
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.base import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.skipping.apply import apply, remove, skipping
 from chiasm.models.skipping.plans import identity_of, read_plan, save
@@ -63,7 +63,7 @@ def test_a_gathered_skip_equals_zeroed_branches(family: str, parts: tuple[str, .
         for seed in (0, 1):
             found = view.encode(example(family, seed=seed))
             changes = tuple(
-                Zero(Window(layer, layer + 1, layer), name, image_rows(found)) for layer in (1, 2) for name in parts
+                ZeroedBranch(Window(layer, layer + 1, layer), name, image_rows(found)) for layer in (1, 2) for name in parts
             )
             last = (found.length - 2, found.length - 1)
             job = Job(found, (Variant("zero", changes),), Readout(positions=last, full=True))
@@ -84,7 +84,7 @@ def test_rows_of_any_span_are_left_out(family: str, span: SkipSpan, part: SkipPa
     one, other = (view.encode(example(family, seed=seed)) for seed in (0, 3))
     plan = plan_of(view, Skip(part=part, span=span, layers=(1, 2), phase=phase_of(span)))
     branches = {"ffn": ("mlp",), "attention": ("attention",), "block": ("attention", "mlp")}[part]
-    zeros = tuple(Zero(Window(k, k + 1, k), name, rows_of(one, span)) for k in (1, 2) for name in branches)
+    zeros = tuple(ZeroedBranch(Window(k, k + 1, k), name, rows_of(one, span)) for k in (1, 2) for name in branches)
     job = Job(one, (Variant("zeroed", zeros),), Readout(positions=(one.length - 1,), full=True))
     [zeroed] = ReferenceExecutor().run(view, [job])
     with skipping(view, plan):
@@ -159,7 +159,7 @@ def test_dropped_tokens_are_neither_computed_nor_seen() -> None:
     found = view.encode(example("llava"))
     image = image_rows(found)
     later = tuple(p for p in range(found.length) if p > max(image))
-    change = KnockOut(Window(2, LAYERS, 2), later, image)
+    change = BlockedAttention(Window(2, LAYERS, 2), later, image)
     with no_upcasts(torch.float64):
         job = Job(found, (Variant("cut", (change,)),), Readout(full=True))
         [expected] = ReferenceExecutor().run(view, [job])
@@ -220,7 +220,7 @@ def test_fast_v_drops_what_the_last_row_attends_to_least() -> None:
         gone = tuple(int(p) for p in image if p not in kept)
         # Rows behind the dropped ones do not see them; image rows that stay see only those that stay.
         changes = tuple(
-            KnockOut(Window(2, LAYERS, 2), (row,), tuple(g for g in gone if g < row))
+            BlockedAttention(Window(2, LAYERS, 2), (row,), tuple(g for g in gone if g < row))
             for row in range(min(gone) + 1, found.length)
             if row not in gone
         )

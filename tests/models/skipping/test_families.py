@@ -10,10 +10,10 @@ from tests.support.float64 import no_upcasts
 from tests.support.runs import view_of
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions import Variant, Window, Zero
+from chiasm.interventions import Variant, Window, ZeroedBranch
 from chiasm.interventions.published_skips import companion_layers, fast_v, visual_ffn
 from chiasm.interventions.skips import Skip, SkipPart
-from chiasm.models.executors.base import Job, Readout
+from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.pruning.linears import matrices
 from chiasm.models.skipping.apply import apply, skipping
@@ -27,7 +27,7 @@ def zeroed_and_skipped(view: ModelView, part: SkipPart) -> tuple[float, float]:
     """How far a skip is from zeroed branches, and how far those move the answer."""
     found = view.encode(example(view.family.name))
     image = tuple(int(p) for p in found.spans["image"])
-    changes = tuple(Zero(Window(k, k + 1, k), name, image) for k in (1, 2) for name in BRANCHES[part])
+    changes = tuple(ZeroedBranch(Window(k, k + 1, k), name, image) for k in (1, 2) for name in BRANCHES[part])
     job = Job(found, (Variant("zero", changes),), Readout(positions=(found.length - 1,), full=True))
     [expected] = ReferenceExecutor().run(view, [job])
     assert expected.full is not None

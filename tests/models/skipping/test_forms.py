@@ -9,10 +9,10 @@ from tests.support.float64 import no_upcasts
 from transformers import LlavaForConditionalGeneration, Qwen2Config
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions import Variant, Window, Zero
+from chiasm.interventions import Variant, Window, ZeroedBranch
 from chiasm.interventions.published_skips import fast_v, parallel_blocks, parallel_sublayers
 from chiasm.interventions.skips import Skip, SkipPlan
-from chiasm.models.executors.base import Job, Readout
+from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.skipping.apply import skipping
@@ -183,7 +183,7 @@ def test_attention_is_skipped_under_sliding_windows(part: str) -> None:
     assert found.length > 8
     image = tuple(int(p) for p in found.spans["image"])
     names = ("attention",) if part == "attention" else ("attention", "mlp")
-    changes = tuple(Zero(Window(k, k + 1, k), name, image) for k in (1, 2) for name in names)
+    changes = tuple(ZeroedBranch(Window(k, k + 1, k), name, image) for k in (1, 2) for name in names)
     last = (found.length - 2, found.length - 1)
     with no_upcasts(torch.float64), torch.no_grad():
         [expected] = ReferenceExecutor().run(

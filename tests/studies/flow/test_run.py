@@ -7,14 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from chiasm.models.executors.jobs import Job
 from polars.testing import assert_frame_equal
 from tests.studies.flow import flow_runs
 from tests.support import factories
 
 from chiasm.core.errors import ChiasmError, GuardError
 from chiasm.core.example import Example
-from chiasm.interventions import Cut, KnockOut, Variant, Window, centred
-from chiasm.models.executors.base import Job
+from chiasm.interventions import AttentionKnockout, BlockedAttention, Variant, Window, centred
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.generation import generate
 from chiasm.models.loading import wrap
@@ -66,7 +66,7 @@ def test_effects_are_what_the_reference_computes(run, view):
         encoded = view.encode(example)
         for text in PAPER_CUTS:
             for window in centred(flow_runs.LAYERS, 3):
-                job = Job(encoded, (Variant(text, (Cut.parse(text).on(encoded.spans, window),)),))
+                job = Job(encoded, (Variant(text, (AttentionKnockout.parse(text).on(encoded.spans, window),)),))
                 found = ReferenceExecutor().run(view, [job])[0]
                 row = rows[example.id, text, window.centre]
                 clean, cut = float(found.clean[0]), float(found.logprobs[0, 0])
@@ -176,7 +176,7 @@ def test_a_hidden_patch_is_hidden_from_every_row_behind_it(view, run):
     encoded = view.encode(flow_runs.examples(1)[0])
     text = np.setdiff1d(np.arange(encoded.spans["image"][-1] + 1, encoded.length), encoded.spans["image"])
     whole = Window(0, flow_runs.LAYERS, 0)
-    hidden = [KnockOut(whole, tuple(map(int, text)), (int(p),)) for p in encoded.spans["image"]]
+    hidden = [BlockedAttention(whole, tuple(map(int, text)), (int(p),)) for p in encoded.spans["image"]]
     job = Job(encoded, tuple(Variant(str(k), (change,)) for k, change in enumerate(hidden)))
     found = ReferenceExecutor().run(view, [job])[0]
     rows = run.table("patches").sort("patch")

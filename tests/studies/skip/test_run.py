@@ -6,15 +6,15 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from chiasm.models.executors.jobs import Job
 from tests.support.factories import build, example, picture
 from tests.support.runs import view_of
 
 import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.interventions import Variant, Window, Zero
+from chiasm.interventions import Variant, Window, ZeroedBranch
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.base import Job
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.generation import generate
 from chiasm.models.skipping.operations import prefill_operations
@@ -109,7 +109,7 @@ def test_a_verdict_is_what_the_plan_gives_when_applied() -> None:
     one = next(e for e in examples() if e.id == row["example_id"])
     forced = own_answer(one)
     image = tuple(int(p) for p in forced.spans["image"])
-    change = Variant("all", (Zero(Window(0, LAYERS, 0), "mlp", image),))
+    change = Variant("all", (ZeroedBranch(Window(0, LAYERS, 0), "mlp", image),))
     job = contribution_job(forced, LAYERS)
     [outcome] = ReferenceExecutor().run(view(), [Job(forced, (change,), job.readout)])
     assert row["logprob"] == pytest.approx(float(outcome.logprobs[0].sum()), abs=1e-4)
@@ -226,7 +226,7 @@ def test_work_on_other_tokens_is_left_out(span: str) -> None:
     forced = model.encode(one, answer=generate(model, [model.encode(one)], 2)[0].text)
     job = contribution_job(forced, model.n_layers, span)
     zeros = tuple(
-        Zero(Window(layer, layer + 1, layer), part, rows_of(forced, span))
+        ZeroedBranch(Window(layer, layer + 1, layer), part, rows_of(forced, span))
         for skip in plan.skips
         for layer in skip.layers
         for part in {"ffn": ("mlp",), "attention": ("attention",), "block": ("attention", "mlp")}[skip.part]

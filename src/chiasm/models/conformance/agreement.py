@@ -24,7 +24,7 @@ from chiasm.models.conformance.law import (
     within,
 )
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.base import Job
+from chiasm.models.executors.jobs import Job
 
 
 @torch.no_grad()

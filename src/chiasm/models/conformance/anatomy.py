@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from chiasm.interventions import Tap, centred
+from chiasm.interventions import centred
 from chiasm.models.conformance.law import (
     BrokenLawError,
     NotApplicableError,
@@ -24,10 +24,11 @@ from chiasm.models.conformance.law import (
     variants,
     whole,
 )
-from chiasm.models.executors.base import Job, Readout
-from chiasm.models.executors.frame import encoded_once, keep_logits
+from chiasm.models.executors.frame import keep_logits
+from chiasm.models.executors.jobs import Job, Readout, StateReadout
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.executors.reuse import encoded_once
 from chiasm.models.sites import find_blocks
 from chiasm.models.view import ModelView
 
@@ -167,8 +168,8 @@ def _last_state(trial: Trial) -> tuple[Float[Tensor, "1 D"], Float[Tensor, "1 N"
     view, encoded = trial.view, trial.first
     last = int(encoded.spans["last"][-1])
     change = nothing(encoded, centred(view.n_layers, 1)[0])
-    found = plain(view, [Job(encoded, (change,), Readout(full=True), (Tap("last", (last,)),))])[0]
-    return found.taps["last"][-1].to(view.device), whole(found)[0]
+    found = plain(view, [Job(encoded, (change,), Readout(full=True), (StateReadout("last", (last,)),))])[0]
+    return found.states["last"][-1].to(view.device), whole(found)[0]
 
 
 def _lens_error(view: ModelView, state: Float[Tensor, "1 D"], own: Float[Tensor, "1 N"]) -> float:

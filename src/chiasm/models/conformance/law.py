@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from chiasm.core.errors import ExampleError
-from chiasm.interventions import Cut, KnockOut, Variant, Window, Zero, centred
+from chiasm.interventions import AttentionKnockout, BlockedAttention, Variant, Window, ZeroedBranch, centred
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.base import Executor, Job, Outcome, Readout
 from chiasm.models.executors.guard import Guard
+from chiasm.models.executors.jobs import Executor, Job, JobResult, Readout
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.view import ModelView
@@ -87,11 +87,15 @@ def variants(
     found: list[Variant] = []
     windows = [centred(view.n_layers, width)[depth] for width in widths for depth in depths(view)]
     for window in windows:
-        named = [Cut.parse(text) for text in cuts if all(len(encoded.spans[side]) for side in text.split("->"))]
+        named = [
+            AttentionKnockout.parse(text) for text in cuts if all(len(encoded.spans[side]) for side in text.split("->"))
+        ]
         found += [Variant(f"{cut.text}@{window.centre}", (cut.on(encoded.spans, window),)) for cut in named]
         if zeros:
             rows = tuple(int(p) for p in encoded.spans.require("question"))
-            found += [Variant(f"zero {c}@{window.centre}", (Zero(window, c, rows),)) for c in ("attention", "mlp")]
+            found += [
+                Variant(f"zero {c}@{window.centre}", (ZeroedBranch(window, c, rows),)) for c in ("attention", "mlp")
+            ]
     return tuple(found)
 
 
@@ -100,7 +104,7 @@ def within(view: ModelView, encoded: Encoded, kind: str) -> tuple[Variant, ...]:
     tokens = tuple(int(p) for p in encoded.spans.require(kind))
     half = len(tokens) // 2
     windows = [centred(view.n_layers, 3)[depth] for depth in depths(view)] if half else []
-    return tuple(Variant(f"within@{w.centre}", (KnockOut(w, tokens[:half], tokens[half:]),)) for w in windows)
+    return tuple(Variant(f"within@{w.centre}", (BlockedAttention(w, tokens[:half], tokens[half:]),)) for w in windows)
 
 
 def depths(view: ModelView) -> list[int]:
@@ -110,10 +114,10 @@ def depths(view: ModelView) -> list[int]:
 
 def nothing(encoded: Encoded, window: Window) -> Variant:
     """A cut without keys: no change, on the path of a change."""
-    return Variant("nothing", (KnockOut(window, tuple(int(p) for p in encoded.spans.require("question")), ()),))
+    return Variant("nothing", (BlockedAttention(window, tuple(int(p) for p in encoded.spans.require("question")), ()),))
 
 
-def packed(view: ModelView, jobs: Sequence[Job]) -> list[Outcome]:
+def packed(view: ModelView, jobs: Sequence[Job]) -> list[JobResult]:
     """All variants in one walk, compared with nothing on the way.
 
     **Errors:** `BrokenLawError` where jobs that share a walk had to be computed alone.
@@ -125,12 +129,12 @@ def packed(view: ModelView, jobs: Sequence[Job]) -> list[Outcome]:
     return found
 
 
-def plain(view: ModelView, jobs: Sequence[Job]) -> list[Outcome]:
+def plain(view: ModelView, jobs: Sequence[Job]) -> list[JobResult]:
     """One masked forward per variant."""
     return sound(ReferenceExecutor(reuse_vision=True), view, jobs)
 
 
-def sound(executor: Executor, view: ModelView, jobs: Sequence[Job]) -> list[Outcome]:
+def sound(executor: Executor, view: ModelView, jobs: Sequence[Job]) -> list[JobResult]:
     """Outcomes of jobs that must all succeed.
 
     **Errors:** the first job's `ExampleError`.
@@ -139,10 +143,10 @@ def sound(executor: Executor, view: ModelView, jobs: Sequence[Job]) -> list[Outc
     for result in results:
         if isinstance(result, ExampleError):
             raise result
-    return [result for result in results if isinstance(result, Outcome)]
+    return [result for result in results if isinstance(result, JobResult)]
 
 
-def whole(outcome: Outcome) -> Float[Tensor, "K P N"]:
+def whole(outcome: JobResult) -> Float[Tensor, "K P N"]:
     """The log-probabilities of the whole vocabulary, the clean run's first."""
     assert outcome.full is not None
     return outcome.full

@@ -19,7 +19,7 @@ from chiasm.models.view import ModelView
 def rows_are_eagers(trial: Trial) -> float:
     """One example, and a padded batch of two where the family takes it: every layer that attends, a few queries."""
     view, both = trial.view, trial.encoded[1:]
-    batches = [trial.encoded[:1], both] if view.family.together(both, view.config) else [trial.encoded[:1]]
+    batches = [trial.encoded[:1], both] if view.family.can_batch(both, view.config) else [trial.encoded[:1]]
     return trial.require_equal(max(_difference(view, batch, trial.kind) for batch in batches))
 
 

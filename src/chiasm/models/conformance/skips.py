@@ -3,10 +3,10 @@
 import torch
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions import Variant, Window, Zero
+from chiasm.interventions import Variant, Window, ZeroedBranch
 from chiasm.interventions.skips import ModelIdentity, Skip, SkipPart, SkipPlan
 from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial, own_logprobs, plain, whole
-from chiasm.models.executors.base import Job, Readout
+from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.plans import span_tokens
 
@@ -45,7 +45,7 @@ def _equal(trial: Trial, parts: tuple[SkipPart, ...]) -> float:
                 got = own_logprobs(view.model(**encoded.inputs, use_cache=False).logits[0, -1])
         except ChiasmError as error:
             raise NotApplicableError(str(error)) from error
-        zeros = tuple(Zero(Window(k, k + 1, k), branch, rows) for k in layers for branch in _BRANCHES[part])
+        zeros = tuple(ZeroedBranch(Window(k, k + 1, k), branch, rows) for k in layers for branch in _BRANCHES[part])
         expected = whole(plain(view, [Job(encoded, (Variant("zero", zeros),), Readout((last,), full=True))])[0])
         if float((expected[1] - expected[0]).abs().max()) <= trial.allowed:
             raise BrokenLawError("leaving them out has no effect on this model, so equality says nothing")

@@ -4,7 +4,6 @@ The dry walk runs the model's own embedding, vision tower and mask code, so ever
 of image features, M-RoPE, sliding windows, prefix masks) is read, not re-implemented.
 """
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -49,38 +48,6 @@ def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator
             del module.forward
         else:
             module.forward = before
-
-
-@contextmanager
-def encoded_once(*modules: nn.Module) -> Iterator[None]:
-    """Compute perceptual encoders once per distinct input while this is open; later calls return the same output.
-
-    The dry walk, the real walk and the other questions on one image all ask for the same features.
-    """
-    with ExitStack() as stack:
-        for module in modules:
-            stack.enter_context(replaced_forward(module, _remembering(module.forward)))
-        yield
-
-
-def _remembering(forward: Callable[..., Any]) -> Callable[..., Any]:
-    seen: list[tuple[list[Tensor], Any]] = []
-
-    def remembering(*args: Any, **kwargs: Any) -> Any:
-        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        for known, output in seen:
-            if len(known) == len(tensors) and all(_same(a, b) for a, b in zip(known, tensors, strict=True)):
-                return copy.copy(output)
-        output = forward(*args, **kwargs)
-        # Models write into the output they get (Qwen2-VL splits its features in place): keep one nobody touches.
-        seen.append((tensors, copy.copy(output)))
-        return output
-
-    return remembering
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a is b or (a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b))
 
 
 @torch.no_grad()

@@ -10,11 +10,11 @@ from dataclasses import replace
 import torch
 
 from chiasm.core.errors import GuardError
-from chiasm.interventions import Change, KnockOut, Variant
-from chiasm.models.executors.base import Job, Outcome, Readout
-from chiasm.models.executors.forest import Forest
-from chiasm.models.executors.plan import Slot
+from chiasm.interventions import BlockedAttention, Change, Variant
+from chiasm.models.executors.jobs import Job, JobResult, Readout
+from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.executors.variant_groups import VariantGroup
 from chiasm.models.view import ModelView
 
 # Largest difference in log-probability that rounding explains. float64 models still compute norms and rotary
@@ -24,7 +24,7 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 2e-4, torch.float16: 6e-2, torc
 
 
 class Guard:
-    """Compares one variant per tail length with the reference, once per view and kind of walk.
+    """Compares one variant per suffix length with the reference, once per view and kind of walk.
 
     `seconds` is the time spent so far, `largest` the largest difference seen and `allowed` what rounding explains (0
     where nothing was compared yet): they belong in the report.
@@ -37,7 +37,15 @@ class Guard:
         self.largest = 0.0
         self._passed: set[tuple[object, ...]] = set()
 
-    def check(self, view: ModelView, forest: Forest, job: Job, result: Outcome, slots: list[Slot], index: int) -> None:
+    def check(
+        self,
+        view: ModelView,
+        packed: PackedBatch,
+        job: Job,
+        result: JobResult,
+        groups: list[VariantGroup],
+        index: int,
+    ) -> None:
         """Compare `result` of `job` (the `index`-th of its walk) with the reference where this kind is new.
 
         **Errors:** `GuardError` with the largest difference.
@@ -45,23 +53,23 @@ class Guard:
         if not self.enabled:
             return
         chosen: dict[tuple[int, tuple[str, ...]], int] = {}
-        for slot in slots:
-            for j, v in slot.members.values():
+        for group in groups:
+            for j, v in group.members.values():
                 if j != index:
                     continue
-                kind = (len(slot.rows), tuple(_kind(change) for change in job.variants[v].changes))
+                kind = (len(group.rows), tuple(_kind(change) for change in job.variants[v].changes))
                 # The largest change of a kind is what a mask that was dropped or misplaced shows most in.
                 if kind not in chosen or _size(job.variants[v]) > _size(job.variants[chosen[kind]]):
                     chosen[kind] = v
-        # Tail lengths differ with every question: the number of different tails is what makes a kind, not each length.
+        # Suffix lengths differ with every question: the number of different ones is what makes a kind, not each length.
         layout = tuple(sorted((rank, kinds) for rank, (_, kinds) in enumerate(sorted(chosen))))
         key = (
             id(view.model),
             view.dtype,
-            forest.batch > 1,
+            packed.batch > 1,
             index > 0,
-            bool(forest.tails),
-            len(forest.groups_from(0)),
+            bool(packed.suffixes),
+            len(packed.mask_groups_from(0)),
             layout,
         )
         if not chosen or key in self._passed:
@@ -69,13 +77,13 @@ class Guard:
         started = time.perf_counter()
         variants = tuple(job.variants[v] for v in chosen.values())
         readout = Readout(job.readout.positions, tuple(int(t) for t in result.tokens))
-        alone = replace(job, variants=variants, readout=readout, taps=())
+        alone = replace(job, variants=variants, readout=readout, states=())
         expected = ReferenceExecutor(reuse_vision=True).run(view, [alone])[0]
         if isinstance(expected, Exception):
             raise expected
-        packed = torch.cat([result.clean[None], result.logprobs[list(chosen.values())]])
+        ours = torch.cat([result.clean[None], result.logprobs[list(chosen.values())]])
         plain = torch.cat([expected.clean[None], expected.logprobs])
-        difference = float((packed - plain).abs().max())
+        difference = float((ours - plain).abs().max())
         self.seconds += time.perf_counter() - started
         self.largest = max(self.largest, difference)
         self.allowed = TOLERANCE[view.dtype]
@@ -91,8 +99,8 @@ class Guard:
 
 
 def _kind(change: Change) -> str:
-    """Changes of one kind go wrong together. A cut without keys changes nothing, and so can show nothing."""
-    empty = isinstance(change, KnockOut) and not change.keys
+    """Changes of one kind go wrong together. Blocking no keys changes nothing, and so can show nothing."""
+    empty = isinstance(change, BlockedAttention) and not change.keys
     return f"{type(change).__name__}{' of nothing' if empty else ''}"
 
 
@@ -100,6 +108,6 @@ def _size(variant: Variant) -> int:
     """How much a variant changes: pairs of rows and keys (rows, where a branch is zeroed) times layers."""
     return sum(
         (c.window.stop - c.window.start)
-        * (len(c.queries) * len(c.keys) if isinstance(c, KnockOut) else len(c.positions))
+        * (len(c.queries) * len(c.keys) if isinstance(c, BlockedAttention) else len(c.positions))
         for c in variant.changes
     )

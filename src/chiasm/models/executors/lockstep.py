@@ -1,31 +1,38 @@
 """All variants of all jobs in one walk down the layers (docs/design/lockstep.md)."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoding.encoded import ROW_INPUTS
-from chiasm.models.executors.base import Executor, Job, Outcome
-from chiasm.models.executors.forest import Forest, closed
-from chiasm.models.executors.frame import encoded_once, record_frame
+from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.guard import Guard
-from chiasm.models.executors.memory import Sizes, hand_back, waves
-from chiasm.models.executors.offload import before_the_layers, in_place
-from chiasm.models.executors.plan import Chunk, Seat, Slot, chunked, slots_of
-from chiasm.models.executors.reading import Reader, log_probabilities, read_positions
+from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities
+from chiasm.models.executors.memory import Sizes, memory_passes, release_memory
+from chiasm.models.executors.packed_batch import PackedBatch, prefix_is_independent
+from chiasm.models.executors.reuse import encoded_once, modules_before_layers, weights_kept
+from chiasm.models.executors.variant_groups import Chunk, JobPlacement, chunked, group_variants
 from chiasm.models.executors.walk import Walk
 from chiasm.models.view import ModelView
 
 
-class _Group(NamedTuple):
-    """Jobs of one walk: questions on one image (sharing its rows), or different images as a padded batch."""
+class _JobGroup(NamedTuple):
+    """Jobs of one walk: questions on one image (`shared` rows), or different images as a padded batch."""
 
     indices: list[int]
     shared: bool
+
+
+class _ReadRows(NamedTuple):
+    """Where a job finds what it reads among the rows that the head is run on: clean, and by variant."""
+
+    clean: list[int]
+    variants: dict[int, list[int]]
 
 
 class LockstepExecutor(Executor):
@@ -42,15 +49,15 @@ class LockstepExecutor(Executor):
         self.repeated = 0
 
     @torch.no_grad()
-    def run(self, view: ModelView, jobs: Sequence[Job]) -> list[Outcome | ExampleError]:
-        results: list[Outcome | ExampleError | None] = [None] * len(jobs)
+    def run(self, view: ModelView, jobs: Sequence[Job]) -> list[JobResult | ExampleError]:
+        results: list[JobResult | ExampleError | None] = [None] * len(jobs)
         with view.readable_attention():
             for group in self._groups(view, jobs):
                 for index, result in zip(group.indices, self._safely(view, jobs, group), strict=True):
                     results[index] = result
         return [r for r in results if r is not None]
 
-    def _safely(self, view: ModelView, jobs: Sequence[Job], group: _Group) -> list[Outcome | ExampleError]:
+    def _safely(self, view: ModelView, jobs: Sequence[Job], group: _JobGroup) -> list[JobResult | ExampleError]:
         """A group's results; where one job spoils a walk, each is tried alone, so that only the bad one is lost."""
         try:
             return list(self._run_group(view, [jobs[i] for i in group.indices], group.shared))
@@ -58,106 +65,103 @@ class LockstepExecutor(Executor):
             if len(group.indices) == 1:
                 return [error]
             self.repeated += len(group.indices)
-            alone = [_Group([i], False) for i in group.indices]
+            alone = [_JobGroup([i], False) for i in group.indices]
             return [self._safely(view, jobs, one)[0] for one in alone]
 
-    def _groups(self, view: ModelView, jobs: Sequence[Job]) -> Iterator[_Group]:
+    def _groups(self, view: ModelView, jobs: Sequence[Job]) -> Iterator[_JobGroup]:
         """Neighbouring jobs on one image share its rows; the others are batched."""
-        single: list[int] = []
-        run: list[int] = []
+        runs: list[list[int]] = []
         for index, job in enumerate(jobs):
-            if run and len(run) < self.batch_size and shared_prefix(jobs[run[0]], job):
-                run.append(index)
-                continue
-            if len(run) > 1:
-                yield _Group(run, True)
+            if runs and len(runs[-1]) < self.batch_size and shared_prefix(jobs[runs[-1][0]], job):
+                runs[-1].append(index)
             else:
-                single += run
-            run = [index]
-        if len(run) > 1:
-            yield _Group(run, True)
-        else:
-            single += run
+                runs.append([index])
+        yield from (_JobGroup(run, True) for run in runs if len(run) > 1)
+        single = [run[0] for run in runs if len(run) == 1]
         for start in range(0, len(single), self.batch_size):
             batch = single[start : start + self.batch_size]
-            if view.family.together([jobs[i].encoded for i in batch], view.config):
-                yield _Group(batch, False)
+            if view.family.can_batch([jobs[i].encoded for i in batch], view.config):
+                yield _JobGroup(batch, False)
             else:
-                yield from (_Group([i], False) for i in batch)
+                yield from (_JobGroup([i], False) for i in batch)
 
-    def _run_group(self, view: ModelView, jobs: Sequence[Job], shared: bool) -> Iterator[Outcome]:
+    def _run_group(self, view: ModelView, jobs: Sequence[Job], shared: bool) -> Iterator[JobResult]:
         encoded = [job.encoded for job in jobs]
-        with in_place(before_the_layers(view)), encoded_once(*view.towers):
+        with weights_kept(modules_before_layers(view)), encoded_once(*view.towers):
             inputs, padding = view.collate(encoded[:1] if shared else encoded)
-            main, kind = record_frame(view, inputs), view.attention_implementation
+            main, implementation = record_frame(view, inputs), view.attention_implementation
             further = []
             for job in jobs[1:] if shared else ():
                 prefix = shared_prefix(jobs[0], job)
                 further.append((record_frame(view, dict(job.encoded.inputs)), prefix))
-            if not all(closed(frame, prefix, kind, view.kinds) for own, prefix in further for frame in (main, own)):
+            if not all(
+                prefix_is_independent(frame, prefix, implementation, view.kinds)
+                for own, prefix in further
+                for frame in (main, own)
+            ):
                 # The prompt is read in both directions, or in order: a batch of equal images then.
-                together = view.family.together(encoded, view.config)
-                for part in [jobs] if together else [[job] for job in jobs]:
-                    yield from self._run_group(view, part, False)
+                batches = [jobs] if view.family.can_batch(encoded, view.config) else [[job] for job in jobs]
+                for batch in batches:
+                    yield from self._run_group(view, batch, False)
                 return
-            forest = Forest(main, further, kind, view.kinds)
-            placed = [
-                Seat(job, 0, forest.rows_of(k, job.encoded.length, 0))
+            packed = PackedBatch(main, further, implementation, view.kinds)
+            placements = [
+                JobPlacement(job, 0, packed.rows_of(k, job.encoded.length, 0))
                 if shared
-                else Seat(job, k, forest.rows_of(0, job.encoded.length, padding[k]))
+                else JobPlacement(job, k, packed.rows_of(0, job.encoded.length, padding[k]))
                 for k, job in enumerate(jobs)
             ]
-            reads = [place.rows[read_positions(place.job).numpy()] for place in placed]
-            yield from self._walks(view, forest, inputs, placed, reads)
+            yield from self._walks(view, packed, inputs, placements)
 
     def _walks(
-        self, view: ModelView, forest: Forest, inputs: dict, placed: Sequence[Seat], reads: list[np.ndarray]
-    ) -> Iterator[Outcome]:
-        slots = slots_of(forest, placed, reads)
-        readers: list[Reader] = []
+        self, view: ModelView, packed: PackedBatch, inputs: dict[str, Any], placements: Sequence[JobPlacement]
+    ) -> Iterator[JobResult]:
+        reads = [placement.rows[placement.job.read_positions().numpy()] for placement in placements]
+        groups = group_variants(packed, placements, reads)
+        readers: list[JobReader] = []
         states: list[Tensor] = []
-        for wave, rows in waves(Sizes.of(view), forest, slots, max(map(len, reads)), self.memory):
-            chunks = [Chunk(forest, placed, part) for part in chunked(wave, rows)]
-            states = self._walk(view, forest, inputs, placed, reads, chunks, readers)
-            # The next wave's masks must not meet this one's.
+        for part, rows in memory_passes(Sizes.of(view), packed, groups, max(map(len, reads)), self.memory):
+            chunks = [Chunk(packed, placements, chunk) for chunk in chunked(part, rows)]
+            states = self._walk(view, packed, inputs, placements, reads, chunks, readers)
+            # The next pass's masks must not meet this one's.
             del chunks
             if self.memory is not None:
-                hand_back()
-        order = {int(row): k for k, row in enumerate(_tapped_rows(placed))}
-        for j, place in enumerate(placed):
-            taps = {}
-            for tap in place.job.taps:
-                at = [order[int(row)] for row in place.rows[list(tap.positions)]]
-                taps[tap.name] = torch.stack([state[place.lane, at] for state in states])
-            result = readers[j].outcome(taps)
-            self.guard.check(view, forest, place.job, result, slots, j)
+                release_memory()
+        order = {int(row): k for k, row in enumerate(_state_rows(placements))}
+        for j, placement in enumerate(placements):
+            read_states = {}
+            for read in placement.job.states:
+                at = [order[int(row)] for row in placement.rows[list(read.positions)]]
+                read_states[read.name] = torch.stack([state[placement.batch_index, at] for state in states])
+            result = readers[j].result(read_states)
+            self.guard.check(view, packed, placement.job, result, groups, j)
             yield result
 
     def _walk(
         self,
         view: ModelView,
-        forest: Forest,
-        inputs: dict,
-        placed: Sequence[Seat],
+        packed: PackedBatch,
+        inputs: dict[str, Any],
+        placements: Sequence[JobPlacement],
         reads: list[np.ndarray],
         chunks: list[Chunk],
-        readers: list[Reader],
-    ) -> list[Tensor]:
-        """One walk with `chunks`: fills `readers` (made by the first walk) and gives the tapped states.
+        readers: list[JobReader],
+    ) -> list[Float[Tensor, "B n D"]]:
+        """One walk with `chunks`: fills `readers` (made by the first walk) and gives the clean states that are read.
 
         A call of its own, so that nothing of a walk outlives it.
         """
-        index, where = _read_index(forest, chunks, placed, reads)
-        walk = Walk(view, forest, chunks, index, _tapped_rows(placed))
+        index, read_rows = _read_index(packed, chunks, placements, reads)
+        walk = Walk(view, packed, chunks, index, _state_rows(placements))
         logits = log_probabilities(walk.logits(inputs))
         if not readers:
             readers += [
-                Reader(place.job, logits[place.lane, clean_at])
-                for place, (clean_at, _) in zip(placed, where, strict=True)
+                JobReader(placement.job, logits[placement.batch_index, rows.clean])
+                for placement, rows in zip(placements, read_rows, strict=True)
             ]
-        for reader, place, (_, variants_at) in zip(readers, placed, where, strict=True):
-            for v, at in variants_at.items():
-                reader.take(v, logits[place.lane, at])
+        for reader, placement, rows in zip(readers, placements, read_rows, strict=True):
+            for v, at in rows.variants.items():
+                reader.take(v, logits[placement.batch_index, at])
         return walk.states
 
 
@@ -180,35 +184,32 @@ def shared_prefix(first: Job, other: Job) -> int:
     return prefix if 0 < end <= prefix else 0
 
 
-def _tapped_rows(placed: Sequence[Seat]) -> np.ndarray:
-    rows = [place.rows[list(tap.positions)] for place in placed for tap in place.job.taps]
+def _state_rows(placements: Sequence[JobPlacement]) -> np.ndarray:
+    """The clean rows whose states any job reads, each once."""
+    rows = [placement.rows[list(read.positions)] for placement in placements for read in placement.job.states]
     return np.unique(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.int64)
 
 
 def _read_index(
-    forest: Forest, chunks: Sequence[Chunk], placed: Sequence[Seat], reads: Sequence[np.ndarray]
-) -> tuple[Tensor, list[tuple[list[int], dict[int, list[int]]]]]:
+    packed: PackedBatch, chunks: Sequence[Chunk], placements: Sequence[JobPlacement], reads: Sequence[np.ndarray]
+) -> tuple[Int[Tensor, "B K"], list[_ReadRows]]:
     """Which rows of (clean rows, chunk rows) the head is run on, and where each job finds its own among them."""
-    lanes: list[list[int]] = [[] for _ in range(forest.batch)]
-    where: list[tuple[list[int], dict[int, list[int]]]] = []
+    by_example: list[list[int]] = [[] for _ in range(packed.batch)]
 
-    def place_reads(lane: int, rows: Sequence[int]) -> list[int]:
-        lanes[lane].extend(int(r) for r in rows)
-        return list(range(len(lanes[lane]) - len(rows), len(lanes[lane])))
+    def append(batch_index: int, rows: Sequence[int]) -> list[int]:
+        own = by_example[batch_index]
+        own.extend(int(r) for r in rows)
+        return list(range(len(own) - len(rows), len(own)))
 
-    for j, place in enumerate(placed):
-        where.append((place_reads(place.lane, reads[j]), {}))
-    offset = forest.length
+    read_rows = [_ReadRows(append(p.batch_index, reads[j]), {}) for j, p in enumerate(placements)]
+    offset = packed.length
     for chunk in chunks:
-        for slot, start in zip(chunk.slots, chunk.offsets, strict=False):
-            carried = {int(row): offset + int(start) + k for k, row in enumerate(slot.rows)}
-            for lane, (j, v) in slot.members.items():
+        for group, start in zip(chunk.groups, chunk.offsets, strict=False):
+            carried = {int(row): offset + int(start) + k for k, row in enumerate(group.rows)}
+            for batch_index, (j, v) in group.members.items():
                 # A read row that the variant does not carry is not affected by it: the clean row stands for it.
-                where[j][1][v] = place_reads(lane, [carried.get(int(r), int(r)) for r in reads[j]])
+                read_rows[j].variants[v] = append(batch_index, [carried.get(int(r), int(r)) for r in reads[j]])
         offset += int(chunk.offsets[-1])
-    longest = max(len(lane) for lane in lanes)
-    padded = [lane + [0] * (longest - len(lane)) for lane in lanes]
-    return torch.tensor(padded, dtype=torch.long, device=forest.device), where
-
-
-__all__ = ["LockstepExecutor", "Slot", "shared_prefix"]
+    longest = max(map(len, by_example))
+    padded = [rows + [0] * (longest - len(rows)) for rows in by_example]
+    return torch.tensor(padded, dtype=torch.long, device=packed.device), read_rows

@@ -1,16 +1,27 @@
-"""Reading and writing the attention masks that transformers hands to decoder layers.
+"""What rows of one layer call may attend to, and which rows of a branch count: reading and writing the masks.
 
-A mask is normalised to booleans, True where a row may attend. Three forms occur: None under sdpa means causal;
-4-D bool; 4-D float with `finfo.min` where blocked. Anything else is refused rather than guessed.
+A mask that transformers hands to decoder layers is normalised to booleans, True where a row may attend. Three forms
+occur: None under sdpa means causal; 4-D bool; 4-D float with `finfo.min` where blocked. Anything else is refused rather
+than guessed.
+
+In layers with cross-attention to images, the token of an image in the prompt stands for all of it: hiding that token
+from a row blocks the image's columns of the cross-attention to that row. A row left without any column would, under the
+public mask, attend to all of them alike (transformers multiplies its mask by zero), so the output of the branch is
+zeroed there instead; what the row's feed-forward branch does is left as it was.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
-from torch import Tensor
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.interventions import BlockedAttention, Component
+from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.view import ModelView
 
 
 def allowed_rows(
@@ -59,3 +70,48 @@ def _unreadable(mask: Any, implementation: str) -> ChiasmError:
         f"the `{implementation}` implementation passes {shape} to its layers",
         "Load the model with attn_implementation='sdpa'",
     )
+
+
+def hidden_images(encoded: Encoded, change: BlockedAttention) -> list[int]:
+    """The images of which `change` hides all tokens, by number."""
+    keys = set(change.keys)
+    return [number for number, layout in enumerate(encoded.layouts) if keys.issuperset(layout.positions.tolist())]
+
+
+def hide_images(
+    mask: Float[Tensor, "B 1 n K"], hidden: Bool[Tensor, "B n I"]
+) -> tuple[Float[Tensor, "B 1 n K"], Bool[Tensor, "B n"]]:
+    """The cross-attention mask without the columns of `hidden` images, and the rows that lost all of theirs.
+
+    Columns come image by image, as many for each.
+    """
+    lowest = torch.finfo(mask.dtype).min
+    seen = mask[:, 0] > lowest / 2
+    left = seen & ~hidden.repeat_interleave(mask.shape[-1] // hidden.shape[-1], dim=-1)
+    empty = ~left.any(-1)
+    # What an emptied row attends to does not matter, since its output is zeroed.
+    blocked = ~left & ~empty[..., None]
+    return mask.masked_fill(blocked[:, None], lowest), empty & hidden.any(-1)
+
+
+@contextmanager
+def zeroed_branches(view: ModelView, layer: nn.Module, rows: Mapping[Component, Bool[Tensor, "B T"]]) -> Iterator[None]:
+    """Within: the named branches of `layer` add zero to the residual stream at the marked rows."""
+    with ExitStack() as stack:
+        for component, marked in rows.items():
+            branch = view.mixer_of(layer) if component == "attention" else view.feed_forward_of(layer)[-1]
+            stack.callback(branch.register_forward_hook(_zeroing_hook(marked)).remove)
+        yield
+
+
+def _zeroing_hook(marked: Bool[Tensor, "B T"]) -> Any:
+    def zeroed(output: Tensor) -> Tensor:
+        # Some branches see the rows of all examples as one list.
+        return output.masked_fill(marked.reshape(output.shape[:-1])[..., None], 0)
+
+    def hook(module: nn.Module, args: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (zeroed(output[0]), *output[1:])
+        return zeroed(output)
+
+    return hook

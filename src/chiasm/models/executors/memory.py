@@ -10,18 +10,18 @@ from typing import NamedTuple
 import torch
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.executors.forest import Forest
-from chiasm.models.executors.plan import Slot
+from chiasm.models.executors.packed_batch import PackedBatch
+from chiasm.models.executors.variant_groups import VariantGroup
 from chiasm.models.view import ModelView
 
 # Beyond this many rows a call gains no speed (matrix products are efficient, and rows of one chunk that do not see
 # each other still cost attention): measured in docs/bench.md.
-MOST_ROWS = 320
+MAX_ROWS = 320
 # Below this many, matrix products lose speed (measured there too).
-FEWEST_ROWS = 128
+MIN_ROWS = 128
 # Freed memory goes back to the system late and in pieces: resident memory was up to 1.36 times the estimate below
 # (bench/results, four questions under 100MB).
-SPARE = 1.5
+MARGIN = 1.5
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -67,64 +67,64 @@ class Sizes(NamedTuple):
         )
 
 
-def kept_bytes(sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, chunk: int) -> int:
+def _kept_bytes(sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup], reads: int, chunk: int) -> int:
     """Bytes held throughout the walk: the variants' states, the chunks' masks, the logits that are read."""
-    rows = sum(len(slot.rows) for slot in slots)
+    rows = sum(len(group.rows) for group in groups)
     states = 2 * rows * sizes.width * sizes.item
-    masks = rows * (forest.length + chunk) * 5
-    logits = (len(slots) + 1) * reads * sizes.vocabulary * (sizes.item + 2 * 4)
-    return forest.batch * (states + masks + logits)
+    masks = rows * (packed.length + chunk) * 5
+    logits = (len(groups) + 1) * reads * sizes.vocabulary * (sizes.item + 2 * 4)
+    return packed.batch * (states + masks + logits)
 
 
-def call_bytes(sizes: Sizes, forest: Forest, rows: int) -> int:
+def _call_bytes(sizes: Sizes, packed: PackedBatch, rows: int) -> int:
     """Bytes that one layer call on `rows` rows needs for a moment."""
-    columns = forest.length + rows
+    columns = packed.length + rows
     inside = rows * (6 * sizes.width + 3 * sizes.inner + 4 * sizes.query_width) * sizes.item
     # Keys and values: the context kept, joined with the chunk's, and repeated over query groups where sdpa asks.
     pairs = columns * (4 * sizes.key_width + 2 * sizes.query_width) * sizes.item
     masks = rows * columns * (4 + sizes.item)
     scores = 3 * sizes.heads * rows * columns * 4 if sizes.eager else 0
-    return forest.batch * (inside + pairs + masks + scores)
+    return packed.batch * (inside + pairs + masks + scores)
 
 
-def rows_per_call(
-    sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, budget: int | None, fewest: int
+def _rows_per_call(
+    sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup], reads: int, budget: int | None, min_rows: int
 ) -> int | None:
-    """The most rows per layer call, but `fewest` at least, that keep `budget`; None if these slots do not fit."""
-    least = max(fewest, max(len(slot.rows) for slot in slots))
-    rows = max(MOST_ROWS, least)
+    """The most rows per layer call, but `min_rows` at least, that keep `budget`; None if these groups do not fit."""
+    min_rows = max(min_rows, max(len(group.rows) for group in groups))
+    rows = max(MAX_ROWS, min_rows)
     if budget is None:
         return rows
-    while rows >= least:
-        if _need(sizes, forest, slots, reads, rows) <= budget:
+    while rows >= min_rows:
+        if _need(sizes, packed, groups, reads, rows) <= budget:
             return rows
-        if rows == least:
+        if rows == min_rows:
             break
-        rows = max(least, rows * 3 // 4)
+        rows = max(min_rows, rows * 3 // 4)
     return None
 
 
-def waves(
-    sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, budget: int | None
-) -> list[tuple[list[Slot], int]]:
-    """Slots split into as few walks as the budget allows, each with its rows per call.
+def memory_passes(
+    sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup], reads: int, budget: int | None
+) -> list[tuple[list[VariantGroup], int]]:
+    """Groups split into as few walks as the budget allows, each with its rows per call.
 
     **Errors:** `ChiasmError` if a single variant does not fit.
     """
-    if not slots:
-        return [([], MOST_ROWS)]
+    if not groups:
+        return [([], MAX_ROWS)]
     # Another walk costs one clean pass; calls of few rows cost more than that and hardly save memory. A budget that
-    # leaves no room to spare is tried to the byte rather than refused.
-    for fewest, spare in ((FEWEST_ROWS, SPARE), (1, SPARE), (1, 1.0)):
-        limit = None if budget is None else int(budget / spare)
-        for count in range(1, len(slots) + 1):
-            ends = [len(slots) * k // count for k in range(count + 1)]
-            parts = [list(slots[a:b]) for a, b in pairwise(ends)]
-            rows = [rows_per_call(sizes, forest, part, reads, limit, fewest) for part in parts]
+    # leaves no margin is tried to the byte rather than refused.
+    for min_rows, margin in ((MIN_ROWS, MARGIN), (1, MARGIN), (1, 1.0)):
+        limit = None if budget is None else int(budget / margin)
+        for count in range(1, len(groups) + 1):
+            ends = [len(groups) * k // count for k in range(count + 1)]
+            parts = [list(groups[a:b]) for a, b in pairwise(ends)]
+            rows = [_rows_per_call(sizes, packed, part, reads, limit, min_rows) for part in parts]
             fitting = [(part, n) for part, n in zip(parts, rows, strict=True) if n is not None]
             if len(fitting) == count:
                 return fitting
-    need = max(_need(sizes, forest, [slot], reads, len(slot.rows)) for slot in slots)
+    need = max(_need(sizes, packed, [group], reads, len(group.rows)) for group in groups)
     raise ChiasmError(
         f"a memory budget of {budget:,} bytes",
         f"one variant alone needs about {need:,} bytes beside the clean pass",
@@ -132,12 +132,12 @@ def waves(
     )
 
 
-def hand_back() -> None:
+def release_memory() -> None:
     """Give freed memory back to the system between two walks: glibc keeps it, and the next walk would come on top."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _need(sizes: Sizes, forest: Forest, slots: Sequence[Slot], reads: int, rows: int) -> int:
-    """Bytes of a walk with `slots` in calls of `rows` rows."""
-    return kept_bytes(sizes, forest, slots, reads, rows) + call_bytes(sizes, forest, rows)
+def _need(sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup], reads: int, rows: int) -> int:
+    """Bytes of a walk with `groups` in calls of `rows` rows."""
+    return _kept_bytes(sizes, packed, groups, reads, rows) + _call_bytes(sizes, packed, rows)

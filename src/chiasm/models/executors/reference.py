@@ -9,14 +9,19 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from chiasm.core.errors import ExampleError
-from chiasm.interventions import KnockOut, Variant, Zero
+from chiasm.interventions import BlockedAttention, Variant, ZeroedBranch
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.base import Executor, Job, Outcome
-from chiasm.models.executors.crossing import pictures_of, without_pictures
-from chiasm.models.executors.frame import Frame, encoded_once, keep_logits, layer_arguments, record_frame
-from chiasm.models.executors.masks import allowed_rows, as_layer_mask, require_keys
-from chiasm.models.executors.reading import Reader, log_probabilities, read_positions
-from chiasm.models.executors.zeroing import zeroed
+from chiasm.models.executors.frame import Frame, keep_logits, layer_arguments, record_frame
+from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities
+from chiasm.models.executors.masks import (
+    allowed_rows,
+    as_layer_mask,
+    hidden_images,
+    hide_images,
+    require_keys,
+    zeroed_branches,
+)
+from chiasm.models.executors.reuse import encoded_once
 from chiasm.models.view import ModelView
 
 
@@ -30,8 +35,8 @@ class ReferenceExecutor(Executor):
         self.reuse_vision = reuse_vision
 
     @torch.no_grad()
-    def run(self, view: ModelView, jobs: Sequence[Job]) -> list[Outcome | ExampleError]:
-        results: list[Outcome | ExampleError] = []
+    def run(self, view: ModelView, jobs: Sequence[Job]) -> list[JobResult | ExampleError]:
+        results: list[JobResult | ExampleError] = []
         with view.readable_attention():
             for job in jobs:
                 try:
@@ -40,19 +45,19 @@ class ReferenceExecutor(Executor):
                     results.append(error)
         return results
 
-    def _run_one(self, view: ModelView, job: Job) -> Outcome:
+    def _run_one(self, view: ModelView, job: Job) -> JobResult:
         inputs = dict(job.encoded.inputs)
-        positions = read_positions(job)
+        positions = job.read_positions()
         with encoded_once(*(view.towers if self.reuse_vision else ())):
             frame = record_frame(view, inputs)
             with ExitStack() as stack:
-                taps = {tap.name: _tapped(view, list(tap.positions), stack) for tap in job.taps}
-                reader = Reader(job, log_probabilities(self._logits(view, inputs, positions)))
+                states = {read.name: _record_states(view, list(read.positions), stack) for read in job.states}
+                reader = JobReader(job, log_probabilities(self._logits(view, inputs, positions)))
             for index, variant in enumerate(job.variants):
                 with ExitStack() as stack:
-                    apply_variant(view, job.encoded, frame, variant, stack)
+                    _apply_variant(view, job.encoded, frame, variant, stack)
                     reader.take(index, log_probabilities(self._logits(view, inputs, positions)))
-        return reader.outcome({name: torch.stack(found) for name, found in taps.items()})
+        return reader.result({name: torch.stack(found) for name, found in states.items()})
 
     def _logits(self, view: ModelView, inputs: dict[str, Any], positions: Tensor) -> Float[Tensor, "P N"]:
         keep = keep_logits(view, slice_to=positions.to(view.device))
@@ -60,60 +65,62 @@ class ReferenceExecutor(Executor):
         return logits if keep else logits.index_select(0, positions.to(logits.device))
 
 
-def apply_variant(view: ModelView, encoded: Encoded, frame: Frame, variant: Variant, stack: ExitStack) -> None:
+def _apply_variant(view: ModelView, encoded: Encoded, frame: Frame, variant: Variant, stack: ExitStack) -> None:
     """Hook the changes of `variant` into the model for as long as `stack` is open."""
     for index, layer in enumerate(view.layers):
-        cuts = [c for c in variant.changes if isinstance(c, KnockOut) and index in c.window]
-        zeros = [c for c in variant.changes if isinstance(c, Zero) and index in c.window]
+        blocked = [c for c in variant.changes if isinstance(c, BlockedAttention) and index in c.window]
+        zeroed = [c for c in variant.changes if isinstance(c, ZeroedBranch) and index in c.window]
         kind = view.kinds[index]
-        if cuts and kind == "cross_attention":
-            _hide_pictures(view, frame, index, layer, encoded, cuts, stack)
-        # A layer that mixes rows without attention has no pair of positions to cut.
-        if cuts and kind == "attention":
-            allowed = cut_mask(view, frame, index, cuts)
+        if blocked and kind == "cross_attention":
+            _hide_images(view, frame, index, layer, encoded, blocked, stack)
+        # A layer that mixes tokens without attention has no pair of positions to block.
+        if blocked and kind == "attention":
+            allowed = _blocked_mask(view, frame, index, blocked)
             require_keys(allowed, f"variant `{variant.name}`")
             mask = as_layer_mask(allowed, view.attention_implementation, frame.hidden.dtype)
             hook = _argument_hook("attention_mask", mask)
             stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
-        for change in zeros:
+        for change in zeroed:
             marked = torch.zeros(frame.hidden.shape[:2], dtype=torch.bool, device=frame.hidden.device)
             marked[:, list(change.positions)] = True
-            stack.enter_context(zeroed(view, layer, {change.component: marked}))
+            stack.enter_context(zeroed_branches(view, layer, {change.component: marked}))
 
 
-def cut_mask(view: ModelView, frame: Frame, index: int, cuts: Sequence[KnockOut]) -> Bool[Tensor, "B T T"]:
-    """The model's own mask of layer `index` without the cut pairs."""
+def _blocked_mask(
+    view: ModelView, frame: Frame, index: int, changes: Sequence[BlockedAttention]
+) -> Bool[Tensor, "B T T"]:
+    """The model's own mask of layer `index` without the blocked pairs."""
     length, device = frame.length, frame.hidden.device
     mask = frame.arguments[index].get("attention_mask")
     rows = torch.arange(length, device=device)
     allowed = allowed_rows(mask, rows, length, frame.hidden.shape[0], view.attention_implementation).clone()
-    for cut in cuts:
-        if cut.keys:
-            queries = torch.tensor(cut.queries, device=device)[:, None]
-            allowed[:, queries, torch.tensor(cut.keys, device=device)[None, :]] = False
+    for change in changes:
+        if change.keys:
+            queries = torch.tensor(change.queries, device=device)[:, None]
+            allowed[:, queries, torch.tensor(change.keys, device=device)[None, :]] = False
     return allowed
 
 
-def _hide_pictures(
+def _hide_images(
     view: ModelView,
     frame: Frame,
     index: int,
     layer: nn.Module,
     encoded: Encoded,
-    cuts: Sequence[KnockOut],
+    changes: Sequence[BlockedAttention],
     stack: ExitStack,
 ) -> None:
-    """Close the columns of hidden pictures in a layer that attends to them."""
+    """Block the columns of hidden images in a cross-attention layer."""
     hidden = torch.zeros(1, frame.length, len(encoded.layouts), dtype=torch.bool, device=frame.hidden.device)
-    for cut in cuts:
-        for number in pictures_of(encoded, cut):
-            hidden[0, list(cut.queries), number] = True
+    for change in changes:
+        for number in hidden_images(encoded, change):
+            hidden[0, list(change.queries), number] = True
     if not bool(hidden.any()):
         return
-    mask, emptied = without_pictures(frame.arguments[index]["cross_attention_mask"], hidden)
+    mask, emptied = hide_images(frame.arguments[index]["cross_attention_mask"], hidden)
     hook = _argument_hook("cross_attention_mask", mask)
     stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
-    stack.enter_context(zeroed(view, layer, {"attention": emptied}))
+    stack.enter_context(zeroed_branches(view, layer, {"attention": emptied}))
 
 
 def _argument_hook(name: str, value: Tensor) -> Any:
@@ -124,7 +131,7 @@ def _argument_hook(name: str, value: Tensor) -> Any:
     return hook
 
 
-def _tapped(view: ModelView, positions: list[int], stack: ExitStack) -> list[Tensor]:
+def _record_states(view: ModelView, positions: list[int], stack: ExitStack) -> list[Tensor]:
     """Fills with the residual states 0..L at `positions` during the next forward."""
     found: list[Tensor] = []
 

@@ -1,4 +1,4 @@
-"""One walk down the layers: the model's own forward computes the clean rows, and the variants ride along.
+"""One walk down the layers: the model's own forward computes the clean rows, and variant rows beside them.
 
 After each layer has computed the clean rows, the same layer is called on the variants' rows. The model's cache
 interface is the packing point: an object in its place keeps the clean keys and values of the layer at hand and puts
@@ -17,14 +17,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.variant import Component
-from chiasm.models.executors.crossing import without_pictures
-from chiasm.models.executors.forest import Forest
+from chiasm.interventions import Component
 from chiasm.models.executors.frame import layer_arguments
-from chiasm.models.executors.masks import as_layer_mask
-from chiasm.models.executors.offload import hold_while_called
-from chiasm.models.executors.plan import Chunk
-from chiasm.models.executors.zeroing import zeroed
+from chiasm.models.executors.masks import as_layer_mask, hide_images, zeroed_branches
+from chiasm.models.executors.packed_batch import PackedBatch
+from chiasm.models.executors.reuse import keep_weights_while_called
+from chiasm.models.executors.variant_groups import Chunk
 from chiasm.models.view import ModelView
 
 
@@ -48,9 +46,9 @@ class ContextCache:
             self._key, self._value = key_states, value_states
         return key_states, value_states
 
-    def stand_at(self, places: Int[Tensor, " n"]) -> None:
+    def set_row_positions(self, positions: Int[Tensor, " n"]) -> None:
         """Where in the sequence the rows of the next call stand."""
-        self._behind = places - torch.arange(len(places), device=places.device)
+        self._behind = positions - torch.arange(len(positions), device=positions.device)
 
     def get_seq_length(self, layer_idx: int = 0) -> Int[Tensor, " n"] | int:
         """How far each row stands behind its number in the call: layers that count rows (Llama 4) add the two."""
@@ -64,21 +62,26 @@ class ContextCache:
 class Walk:
     """Runs one model forward with `chunks` beside it; `reads` (B x K) indexes clean rows, then the chunks' rows.
 
-    `tapped` clean rows are kept at every depth in `states`.
+    The clean rows `state_rows` are kept at every depth in `states`.
     """
 
     def __init__(
-        self, view: ModelView, forest: Forest, chunks: Sequence[Chunk], reads: Int[Tensor, "B K"], tapped: np.ndarray
+        self,
+        view: ModelView,
+        packed: PackedBatch,
+        chunks: Sequence[Chunk],
+        reads: Int[Tensor, "B K"],
+        state_rows: np.ndarray,
     ) -> None:
-        self.view, self.forest, self.chunks = view, forest, list(chunks)
+        self.view, self.packed, self.chunks = view, packed, list(chunks)
         self._reads = reads
-        self._tapped = torch.from_numpy(tapped).to(forest.device)
+        self._state_rows = torch.from_numpy(state_rows).to(packed.device)
         self.states: list[Float[Tensor, "B n D"]] = []
-        self._tail_states: Tensor | None = None
+        self._suffix_states: Tensor | None = None
         self._clean_in: Tensor | None = None
         self._clean_out: Tensor | None = None
         self._cache = ContextCache()
-        self._riding = False
+        self._on_variants = False
 
     @torch.no_grad()
     def logits(self, inputs: dict[str, Any]) -> Float[Tensor, "B K N"]:
@@ -87,16 +90,16 @@ class Walk:
             for index, layer in enumerate(self.view.layers):
                 stack.callback(layer.register_forward_pre_hook(self._before(index), with_kwargs=True).remove)
                 stack.callback(layer.register_forward_hook(self._after(index)).remove)
-                hold_while_called(layer, stack)
+                keep_weights_while_called(layer, stack)
             return self.view.model(**inputs, use_cache=False).logits
 
     def _before(self, index: int) -> Any:
         def hook(layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
-            if self._riding:
+            if self._on_variants:
                 return None
             hidden, named = layer_arguments(layer, args, kwargs)
             if self.view.kinds[index] != "attention":
-                self._enter(index, hidden)
+                self._take_clean_input(index, hidden)
                 return None
             if "past_key_values" not in named:
                 raise ChiasmError(
@@ -104,7 +107,7 @@ class Walk:
                     "it does not take a cache, through which variants see the clean rows",
                     "Use --executor reference",
                 )
-            self._enter(index, hidden)
+            self._take_clean_input(index, hidden)
             self._cache = ContextCache()
             return (hidden,), named | {"past_key_values": self._cache}
 
@@ -112,7 +115,7 @@ class Walk:
 
     def _after(self, index: int) -> Any:
         def hook(layer: nn.Module, args: Any, output: Any) -> Any:
-            if self._riding:
+            if self._on_variants:
                 return None
             clean = output[0] if isinstance(output, tuple) else output
             if self.view.kinds[index] == "attention" and not self._cache.filled:
@@ -121,11 +124,11 @@ class Walk:
                     "it attends without the cache interface (a linear-attention or state-space layer?)",
                     "Use --executor reference",
                 )
-            self._riding = True
+            self._on_variants = True
             try:
-                self._ride(index, layer)
+                self._run_variants(index, layer)
             finally:
-                self._riding = False
+                self._on_variants = False
             self._clean_out = clean
             if index < len(self.view.layers) - 1:
                 return None
@@ -134,34 +137,37 @@ class Walk:
 
         return hook
 
-    def _enter(self, index: int, hidden: Float[Tensor, "B S D"]) -> None:
+    def _take_clean_input(self, index: int, hidden: Float[Tensor, "B S D"]) -> None:
         """Take the clean input of a layer; what the model added between two layers is added to all who follow."""
         before, self._clean_in = self._clean_out, hidden
-        self.states.append(self._clean_rows(hidden, index).index_select(1, self._tapped).cpu())
+        self.states.append(self._clean_rows(hidden, index).index_select(1, self._state_rows).cpu())
         if index and before is not None and hidden is not before:
-            # DeepStack and its like: additive, known for the main rows, and zero for the text rows of other tails.
-            delta = torch.zeros_like(hidden[:, :1]).repeat(1, self.forest.length, 1)
+            # DeepStack and its like: additive, known for the main rows, and zero for the text rows of other suffixes.
+            delta = torch.zeros_like(hidden[:, :1]).repeat(1, self.packed.length, 1)
             delta[:, : hidden.shape[1]] = hidden - before
             for chunk in self.chunks:
                 if chunk.states is not None:
                     chunk.states = chunk.states + delta.index_select(1, chunk.rows[: chunk.states.shape[1]])
 
     def _clean_rows(self, main: Float[Tensor, "B S D"], index: int) -> Float[Tensor, "B C D"]:
-        """All clean rows: the main sequence's, then the tails'."""
-        if not self.forest.tails:
+        """All clean rows: the main sequence's, then the suffixes'."""
+        if not self.packed.suffixes:
             return main
         if index == 0:
-            self._tail_states = torch.cat([tail.frame.hidden[:, tail.prefix :] for tail in self.forest.tails], dim=1)
-        assert self._tail_states is not None
-        return torch.cat([main, self._tail_states], dim=1)
+            self._suffix_states = torch.cat(
+                [suffix.frame.hidden[:, suffix.prefix :] for suffix in self.packed.suffixes], dim=1
+            )
+        assert self._suffix_states is not None
+        return torch.cat([main, self._suffix_states], dim=1)
 
-    def _ride(self, index: int, layer: nn.Module) -> None:
+    def _run_variants(self, index: int, layer: nn.Module) -> None:
+        """The layer on the rows of the suffixes, then on the live rows of every chunk."""
         assert self._clean_in is not None
         clean_in = self._clean_rows(self._clean_in, index)
-        if self.forest.tails:
-            rows = torch.arange(self.forest.main.length, self.forest.length, device=self.forest.device)
-            allowed = self.forest.allowed(self.forest.mask_group(index), rows)
-            self._tail_states = self._call(index, layer, clean_in.index_select(1, rows), rows, allowed)
+        if self.packed.suffixes:
+            rows = torch.arange(self.packed.main.length, self.packed.length, device=self.packed.device)
+            allowed = self.packed.allowed(self.packed.mask_group(index), rows)
+            self._suffix_states = self._call(index, layer, clean_in.index_select(1, rows), rows, allowed)
         self._cache.extending = False
         for chunk in self.chunks:
             live = chunk.live(index)
@@ -171,17 +177,17 @@ class Walk:
             known = 0 if chunk.states is None else chunk.states.shape[1]
             joining = clean_in.index_select(1, rows[known:])
             states = joining if chunk.states is None else torch.cat([chunk.states, joining], dim=1)
-            marked = chunk.zeros(index, live)
+            marked = chunk.zeroed(index, live)
             if self.view.kinds[index] == "token_mixer":
                 chunk.states = self._unpacked(index, layer, chunk, states, marked)
                 continue
             named: dict[str, Any] = {}
-            hidden = chunk.pictures(index, live) if self.view.kinds[index] == "cross_attention" else None
+            hidden = chunk.hidden_images(index, live) if self.view.kinds[index] == "cross_attention" else None
             if hidden is not None:
-                mask = self.forest.row_arguments(index, rows)["cross_attention_mask"]
-                named["cross_attention_mask"], emptied = without_pictures(mask, hidden)
+                mask = self.packed.row_arguments(index, rows)["cross_attention_mask"]
+                named["cross_attention_mask"], emptied = hide_images(mask, hidden)
                 marked = marked | {"attention": emptied | marked.get("attention", torch.zeros_like(emptied))}
-            with zeroed(self.view, layer, marked) if marked else nullcontext():
+            with zeroed_branches(self.view, layer, marked) if marked else nullcontext():
                 chunk.states = self._call(index, layer, states, rows, chunk.allowed(index, live), named)
 
     def _unpacked(
@@ -192,7 +198,7 @@ class Walk:
         states: Float[Tensor, "B n D"],
         marked: dict[Component, Bool[Tensor, "B n"]],
     ) -> Float[Tensor, "B n D"]:
-        """Every variant alone, as a whole sequence: this layer mixes rows in their order, not by a mask."""
+        """Every variant alone, as a whole sequence: this layer mixes tokens in their order, not by a mask."""
         assert self._clean_in is not None
         results = []
         for start, stop in pairwise(int(o) for o in chunk.offsets):
@@ -201,12 +207,12 @@ class Walk:
             rows = chunk.rows[start:stop]
             whole = self._clean_in.clone()
             whole[:, rows] = states[:, start:stop]
-            zeros = {}
+            zeroed = {}
             for component, of_chunk in marked.items():
-                zeros[component] = torch.zeros(whole.shape[:2], dtype=torch.bool, device=whole.device)
-                zeros[component][:, rows] = of_chunk[:, start:stop]
-            with zeroed(self.view, layer, zeros):
-                output = layer(whole, **self.forest.main.arguments[index])
+                zeroed[component] = torch.zeros(whole.shape[:2], dtype=torch.bool, device=whole.device)
+                zeroed[component][:, rows] = of_chunk[:, start:stop]
+            with zeroed_branches(self.view, layer, zeroed):
+                output = layer(whole, **self.packed.main.arguments[index])
             results.append((output[0] if isinstance(output, tuple) else output)[:, rows])
         return torch.cat(results, dim=1)
 
@@ -217,20 +223,20 @@ class Walk:
         states: Float[Tensor, "B n D"],
         rows: Int[Tensor, " n"],
         allowed: Tensor,
-        instead: dict[str, Any] | None = None,
+        overrides: dict[str, Any] | None = None,
     ) -> Float[Tensor, "B n D"]:
-        """The layer on `states`, which stand at the clean rows `rows`; `instead`: arguments that differ from theirs."""
-        named = self.forest.row_arguments(index, rows) | (instead or {})
+        """The layer on `states`, which stand at the clean rows `rows`, with `overrides` in place of their arguments."""
+        named = self.packed.row_arguments(index, rows) | (overrides or {})
         if self.view.kinds[index] == "attention":
-            named["attention_mask"] = as_layer_mask(allowed, self.forest.implementation, states.dtype)
+            named["attention_mask"] = as_layer_mask(allowed, self.packed.implementation, states.dtype)
             named["past_key_values"] = self._cache
-            self._cache.stand_at(self.forest.places(rows))
+            self._cache.set_row_positions(self.packed.rows_in_own_forward(rows))
         output = layer(states, **named)
         return output[0] if isinstance(output, tuple) else output
 
     def _finish(self, clean: Float[Tensor, "B S D"]) -> Float[Tensor, "B K D"]:
         rows = self._clean_rows(clean, len(self.view.layers))
-        self.states.append(rows.index_select(1, self._tapped).cpu())
+        self.states.append(rows.index_select(1, self._state_rows).cpu())
         everything = torch.cat([rows, *(chunk.states for chunk in self.chunks if chunk.states is not None)], dim=1)
         index = self._reads[..., None].expand(-1, -1, everything.shape[-1])
         return everything.gather(1, index)

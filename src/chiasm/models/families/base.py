@@ -73,16 +73,16 @@ class Family(ABC):
         **Errors:** `ChiasmError` with the reason.
         """
 
-    def together(self, encoded: Sequence[Encoded], config: Any) -> bool:
+    def can_batch(self, encoded: Sequence[Encoded], config: Any) -> bool:
         """Whether `encoded` come out of one padded batch as they would alone."""
         return True
 
-    def require_together(self, encoded: Sequence[Encoded], config: Any) -> None:
+    def require_batchable(self, encoded: Sequence[Encoded], config: Any) -> None:
         """Refuse a batch that would change its examples.
 
         **Errors:** `ChiasmError`.
         """
-        if not self.together(encoded, config):
+        if not self.can_batch(encoded, config):
             raise ChiasmError(
                 f"a batch of {len(encoded)} examples",
                 f"`{self.name}` counts rows with their padding, or numbers pictures by batch",

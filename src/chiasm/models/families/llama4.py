@@ -43,7 +43,7 @@ class Llama4(Family):
     def projector(self, model: nn.Module) -> nn.Module:
         return part(model, "multi_modal_projector")
 
-    def together(self, encoded: Sequence[Encoded], config: Any) -> bool:
+    def can_batch(self, encoded: Sequence[Encoded], config: Any) -> bool:
         # Layers without rotary positions scale queries by the number of their row, padding counted, in steps.
         lengths = {one.length for one in encoded}
         return len(lengths) == 1 or max(lengths) < config.text_config.floor_scale

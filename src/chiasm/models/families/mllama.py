@@ -29,7 +29,7 @@ class Mllama(Family):
     def projector(self, model: nn.Module) -> nn.Module:
         return part(model, "multi_modal_projector")
 
-    def together(self, encoded: Sequence[Encoded], config: Any) -> bool:
+    def can_batch(self, encoded: Sequence[Encoded], config: Any) -> bool:
         # Rows before a picture attend to every column there is, those of absent pictures among them.
         return len({len(one.layouts) for one in encoded}) == 1
 

@@ -5,18 +5,18 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from chiasm.interventions import KnockOut, Window, Zero
-from chiasm.results.schemas import SIZE_MATCHED, dose
+from chiasm.interventions import BlockedAttention, Window, ZeroedBranch
+from chiasm.studies.flow.tables import SIZE_MATCHED, dose
 
 DOSES = (0.25, 0.5, 0.75)
 # Of fewer keys a quarter is none, or three quarters are all.
 _FEWEST = 4
 
-ChangeIn = Callable[[Window], KnockOut | Zero]
+ChangeIn = Callable[[Window], BlockedAttention | ZeroedBranch]
 
 
 def random_controls(
-    change: KnockOut | Zero, length: int, draws: int, key: tuple[int, str, str]
+    change: BlockedAttention | ZeroedBranch, length: int, draws: int, key: tuple[int, str, str]
 ) -> Iterator[tuple[str, int, ChangeIn]]:
     """(control, sample, change in a window) beside `change`, the same positions for every window.
 
@@ -27,7 +27,7 @@ def random_controls(
 
     `key`: (seed, example, cut), so that the draw depends on nothing else.
     """
-    own = np.array(change.keys if isinstance(change, KnockOut) else change.positions)
+    own = np.array(change.keys if isinstance(change, BlockedAttention) else change.positions)
     complement = _complement(change, own, length)
     for sample in range(draws):
         rng = np.random.default_rng([key[0], zlib.crc32(key[1].encode()), zlib.crc32(key[2].encode()), sample])
@@ -39,16 +39,16 @@ def random_controls(
             yield dose(share), sample, _with(change, order[: round(share * len(own))])
 
 
-def _complement(change: KnockOut | Zero, own: np.ndarray, length: int) -> np.ndarray:
+def _complement(change: BlockedAttention | ZeroedBranch, own: np.ndarray, length: int) -> np.ndarray:
     """Positions that could be changed in place of `own`, ascending."""
-    if isinstance(change, KnockOut):
+    if isinstance(change, BlockedAttention):
         # A key after the first target row is hidden from that row, so cutting it would be a smaller change.
         return np.setdiff1d(np.arange(1, min(change.queries)), own)
     return np.setdiff1d(np.arange(1, length - 1), own)
 
 
-def _with(change: KnockOut | Zero, positions: np.ndarray) -> ChangeIn:
+def _with(change: BlockedAttention | ZeroedBranch, positions: np.ndarray) -> ChangeIn:
     chosen = tuple(sorted(int(p) for p in positions))
-    if isinstance(change, KnockOut):
-        return lambda window: KnockOut(window, change.queries, chosen)
-    return lambda window: Zero(window, change.component, chosen)
+    if isinstance(change, BlockedAttention):
+        return lambda window: BlockedAttention(window, change.queries, chosen)
+    return lambda window: ZeroedBranch(window, change.component, chosen)

@@ -7,14 +7,14 @@ import numpy as np
 
 from chiasm.core.errors import EmptySpanError, ExampleError
 from chiasm.core.example import Example
-from chiasm.interventions import Change, KnockOut, Tap, Variant, Window
+from chiasm.interventions import BlockedAttention, Change, Intervention, Variant, Window
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.base import Job, Readout
-from chiasm.models.executors.crossing import pictures_of
+from chiasm.models.executors.jobs import Job, Readout, StateReadout
+from chiasm.models.executors.masks import hidden_images
 from chiasm.models.view import LayerKind
 from chiasm.studies.flow.controls import random_controls
 from chiasm.studies.flow.patches import SuperPatch, super_patches
-from chiasm.studies.flow.spec import FlowSpec, Route
+from chiasm.studies.flow.spec import FlowSpec
 
 NOISE_EXAMPLES = 16
 """Examples whose noise floor is measured: no-ops of two sizes in every window, beside the cuts."""
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
 
 def plan(
     spec: FlowSpec,
-    routes: Sequence[Route],
+    interventions: Sequence[Intervention],
     kinds: Sequence[LayerKind],
     index: int,
     example: Example,
@@ -79,16 +79,20 @@ def plan(
     if half:
         noops = _noops(planned, windows, last)
     skipped = []
-    for route in routes:
+    for intervention in interventions:
         try:
-            acting = [window for window in windows if acts(route.on(encoded.spans, window), encoded, kinds)]
+            acting = [window for window in windows if acts(intervention.on(encoded.spans, window), encoded, kinds)]
             if len(acting) < len(windows):
-                skipped.append((example.id, f"{route.text}: {_where(kinds)}"))
+                skipped.append((example.id, f"{intervention.text}: {_where(kinds)}"))
             if acting:
-                planned += _route(spec, route, acting, example, encoded, causal)
+                planned += _intervention_variants(spec, intervention, acting, example, encoded, causal)
         except EmptySpanError as error:
-            reason = f"{route.text}: {error}"
-            if "image.o" in route.text and encoded.layouts and not any(layout.looks for layout in encoded.layouts):
+            reason = f"{intervention.text}: {error}"
+            if (
+                "image.o" in intervention.text
+                and encoded.layouts
+                and not any(layout.has_places for layout in encoded.layouts)
+            ):
                 reason += ", since this model's image tokens look at the picture as a whole"
             skipped.append((example.id, reason))
     if not any(one.table == "effects" for one in planned):
@@ -99,12 +103,12 @@ def plan(
     if index < spec.patches:
         parts = super_patches(encoded.layouts, spec.patch_size)
         planned += [_patch(part, Window(0, layers, layers // 2), encoded) for part in parts]
-    taps = [Tap("last", last)]
+    read_states = [StateReadout("last", last)]
     if index < spec.words and not example.captions:
         skipped.append((example.id, "words at the question: it has no captions to compare them with"))
     elif index < spec.words:
-        taps.append(Tap("question", tuple(int(p) for p in encoded.spans["question"])))
-    job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), tuple(t for t in taps if t.positions))
+        read_states.append(StateReadout("question", tuple(int(p) for p in encoded.spans["question"])))
+    job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), tuple(read for read in read_states if read.positions))
     return Plan(job, tuple(planned), noops, half, tuple(skipped))
 
 
@@ -118,9 +122,9 @@ def bare(encoded: Encoded, layers: int, tokens: tuple[int, ...]) -> Job:
 def acts(change: Change, encoded: Encoded, kinds: Sequence[LayerKind]) -> bool:
     """Whether `change` takes anything away: a window without attention would show zeros that mean nothing."""
     inside = kinds[change.window.start : change.window.stop]
-    if not isinstance(change, KnockOut) or "attention" in inside:
+    if not isinstance(change, BlockedAttention) or "attention" in inside:
         return True
-    return "cross_attention" in inside and bool(pictures_of(encoded, change))
+    return "cross_attention" in inside and bool(hidden_images(encoded, change))
 
 
 def _where(kinds: Sequence[LayerKind]) -> str:
@@ -132,7 +136,7 @@ def _where(kinds: Sequence[LayerKind]) -> str:
 
 
 def _noop(window: Window, last: tuple[int, ...]) -> Planned:
-    return Planned(Variant("no-op", (KnockOut(window, last, ()),)), "", window, {})
+    return Planned(Variant("no-op", (BlockedAttention(window, last, ()),)), "", window, {})
 
 
 def _noops(planned: list[Planned], windows: Sequence[Window], last: tuple[int, ...]) -> dict[tuple[int, int], int]:
@@ -151,31 +155,36 @@ def _readout(encoded: Encoded) -> Readout:
     return Readout((last, *(int(p) for p in encoded.spans["answer"][:-1])), tokens)
 
 
-def _route(
-    spec: FlowSpec, route: Route, windows: Sequence[Window], example: Example, encoded: Encoded, causal: bool
+def _intervention_variants(
+    spec: FlowSpec,
+    intervention: Intervention,
+    windows: Sequence[Window],
+    example: Example,
+    encoded: Encoded,
+    causal: bool,
 ) -> Iterator[Planned]:
-    changes = [route.on(encoded.spans, window) for window in windows]
-    if causal and isinstance(changes[0], KnockOut) and min(changes[0].keys) > max(changes[0].queries):
-        # Nothing would change, which reads like a route that does not matter.
-        source, _, target = route.text.partition("->")
+    changes = [intervention.on(encoded.spans, window) for window in windows]
+    if causal and isinstance(changes[0], BlockedAttention) and min(changes[0].keys) > max(changes[0].queries):
+        # Nothing would change, which reads like a connection that does not matter.
+        source, _, target = intervention.text.partition("->")
         raise EmptySpanError(f"{source} stands behind {target}, which cannot see it; did you mean {target}->{source}?")
     for window, change in zip(windows, changes, strict=True):
-        yield Planned(Variant(route.text, (change,)), "effects", window, {"cut": route.text})
+        yield Planned(Variant(intervention.text, (change,)), "effects", window, {"cut": intervention.text})
     if not spec.controls:
         return
     prompt = int(encoded.spans["last"][-1]) + 1
-    key = (spec.seed, example.id, route.text)
+    key = (spec.seed, example.id, intervention.text)
     for control, sample, change_in in random_controls(changes[0], prompt, spec.draws, key):
-        columns = {"cut": route.text, "control": control, "sample": sample}
+        columns = {"cut": intervention.text, "control": control, "sample": sample}
         for window in windows:
-            yield Planned(Variant(f"{route.text} {control}", (change_in(window),)), "controls", window, columns)
+            yield Planned(Variant(f"{intervention.text} {control}", (change_in(window),)), "controls", window, columns)
 
 
 def _noise(windows: Sequence[Window], encoded: Encoded, last: tuple[int, ...]) -> Iterator[Planned]:
     """No-ops that carry as many rows as the cuts with the longest tail do."""
     rows = tuple(int(p) for p in encoded.spans["question"]) or last
     for window in windows:
-        yield Planned(Variant("noise", (KnockOut(window, rows, ()),)), "noise", window, {})
+        yield Planned(Variant("noise", (BlockedAttention(window, rows, ()),)), "noise", window, {})
 
 
 def _patch(part: SuperPatch, window: Window, encoded: Encoded) -> Planned:
@@ -185,6 +194,6 @@ def _patch(part: SuperPatch, window: Window, encoded: Encoded) -> Planned:
     """
     behind = np.arange(part.positions[-1] + 1, encoded.length)
     queries = tuple(int(p) for p in np.setdiff1d(behind, encoded.spans.perceptual))
-    change = KnockOut(window, queries, part.positions)
+    change = BlockedAttention(window, queries, part.positions)
     columns = dict(zip(("x0", "y0", "x1", "y1"), part.rect, strict=True)) | {"patch": part.number, "tile": part.tile}
     return Planned(Variant(f"patch {part.number}", (change,)), "patches", window, columns)

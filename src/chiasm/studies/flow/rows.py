@@ -5,13 +5,13 @@ from typing import Any
 
 from chiasm.core.example import Example
 from chiasm.core.spans import PERCEPTUAL
-from chiasm.models.executors.base import Outcome
+from chiasm.models.executors.jobs import JobResult
 from chiasm.studies.flow.plan import Plan
 
 Rows = dict[str, list[dict[str, Any]]]
 
 
-def planned_rows(rows: Rows, example: Example, plan: Plan, outcome: Outcome) -> None:
+def planned_rows(rows: Rows, example: Example, plan: Plan, outcome: JobResult) -> None:
     """Append what every variant of `plan` gave to the tables that its rows belong to.
 
     The log-probability of several tokens is the mean over them, so their probability is the geometric mean (as in
@@ -57,7 +57,7 @@ def planned_rows(rows: Rows, example: Example, plan: Plan, outcome: Outcome) -> 
                 rows["noise"].append(placed | measured | {"logprob_noop": other})
 
 
-def swap_rows(example: Example, plan: Plan, outcome: Outcome, swapped: Outcome) -> list[dict[str, Any]]:
+def swap_rows(example: Example, plan: Plan, outcome: JobResult, swapped: JobResult) -> list[dict[str, Any]]:
     """The control with another example's image (video, sound), for every window of every cut of its keys.
 
     Nothing is cut: the row says what the answer loses when all that the image tells is about something else, and so

@@ -3,6 +3,7 @@
 Source: Zhang et al. 2025, "Cross-modal Information Flow in Multimodal Large Language Models" (arXiv 2411.18620).
 """
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,24 +15,34 @@ import torch
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, media_key
 from chiasm.data.scoring import correct
+from chiasm.models.encoding.encode import first_tokens
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.encoding.words import first_tokens
-from chiasm.models.executors.base import Executor, Job, Outcome
+from chiasm.models.executors.jobs import Executor, Job, JobResult
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.generation import generate
 from chiasm.models.view import ModelView
-from chiasm.results import images as pictures
+from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
-from chiasm.results.schemas import AUDIO_SWAP, IMAGE_SWAP, TWIN, VIDEO_SWAP
-from chiasm.runners import local
-from chiasm.runners.base import Computed, Work
-from chiasm.studies.common import example_row, for_preparing
+from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.runners.driver import Computed
+from chiasm.runners.examples import Work, run_examples
+from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.answers import answer_rows, forms_of
 from chiasm.studies.flow.plan import Plan, bare, plan
 from chiasm.studies.flow.rows import Rows, planned_rows, swap_rows
-from chiasm.studies.flow.spec import FlowSpec
+from chiasm.studies.flow.spec import FlowSpec, default_cuts
+from chiasm.studies.flow.tables import AUDIO_SWAP, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.flow.words import word_rows
+from chiasm.studies.inputs import (
+    example_row,
+    executor_of,
+    for_preparing,
+    load_inputs,
+    read_examples,
+    with_defaults,
+)
 
+_log = logging.getLogger("chiasm")
 _NAMES: Final = {"image": "an image", "video": "a video", "audio": "a sound"}
 _SWAPS: Final = {"image": IMAGE_SWAP, "video": VIDEO_SWAP, "audio": AUDIO_SWAP}
 
@@ -45,25 +56,25 @@ class Prepared(NamedTuple):
     example: Example
     prompt: Encoded
     plan: Plan
-    twin: Plan | None
+    baseline: Plan | None
     swapped: Encoded | None
     forms: dict[str, int]
-    forms_twin: dict[str, int]
+    forms_baseline: dict[str, int]
     skipped: tuple[tuple[str, str], ...]
 
 
 class FlowWork(Work[Prepared]):
-    """The rows of `spec` on `view`, a unit of examples at a time."""
+    """The rows of `spec` on `view`, a batch of examples at a time."""
 
     def __init__(
-        self, spec: FlowSpec, view: ModelView, examples: Sequence[Example], executor: Executor, twin: ModelView | None
+        self, spec: FlowSpec, view: ModelView, examples: Sequence[Example], executor: Executor, baseline: ModelView | None
     ) -> None:
         self.spec, self.view, self.examples, self.executor = spec, view, examples, executor
-        self.twin = twin if spec.controls else None
-        self.routes = spec.routes()
+        self.baseline = baseline if spec.controls else None
+        self.interventions = spec.interventions()
         self.seconds = {"generate": 0.0, "compute": 0.0}
         self._preparing = for_preparing(view)
-        self._preparing_twin = for_preparing(self.twin) if self.twin else None
+        self._preparing_baseline = for_preparing(self.baseline) if self.baseline else None
 
     def prepare(self, index: int, example: Example) -> Prepared:
         spec, view = self.spec, self._preparing
@@ -73,19 +84,19 @@ class FlowWork(Work[Prepared]):
             raise ExampleError(f"the answer {example.answer!r} has no token, so it cannot be found right or followed")
         planned = self._plan(view, index, example, prompt)
         skipped = list(planned.skipped)
-        twin, forms_twin = None, {}
-        if self._preparing_twin is not None:
-            forms_twin = self._forms(self._preparing_twin, example)
-            encoded = self._preparing_twin.encode(example, instruction=spec.instruction)
+        baseline, forms_baseline = None, {}
+        if self._preparing_baseline is not None:
+            forms_baseline = self._forms(self._preparing_baseline, example)
+            encoded = self._preparing_baseline.encode(example, instruction=spec.instruction)
             without = replace(spec, controls=False, patches=0, words=0)
-            twin = self._plan(self._preparing_twin, index, example, encoded, without)
+            baseline = self._plan(self._preparing_baseline, index, example, encoded, without)
         swapped = None
         if spec.controls and example.media:
             try:
                 swapped = self._encode_answer(view, self._with_other_input(index, example))
             except ExampleError as error:
                 skipped.append((example.id, f"{_SWAPS[example.kinds[0]]}: {error}"))
-        return Prepared(example, prompt, planned, twin, swapped, forms, forms_twin, tuple(skipped))
+        return Prepared(example, prompt, planned, baseline, swapped, forms, forms_baseline, tuple(skipped))
 
     def compute(self, prepared: Sequence[Prepared]) -> Computed:
         started = time.perf_counter()
@@ -94,7 +105,7 @@ class FlowWork(Work[Prepared]):
         rows: Rows = defaultdict(list)
         failures, skipped, whole = [], [], 0
         outcomes = self._run(self.view, self.executor, [item.plan for item in kept])
-        twins = self._run(self.twin, self.executor, [item.twin for item in kept if item.twin]) if self.twin else []
+        baselines = self._run(self.baseline, self.executor, [item.baseline for item in kept if item.baseline]) if self.baseline else []
         swaps = self._swaps(kept, outcomes)
         for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
             if isinstance(outcome, ExampleError):
@@ -105,9 +116,9 @@ class FlowWork(Work[Prepared]):
             skipped += item.skipped
             planned_rows(rows, item.example, item.plan, outcome)
             self._read(rows, item, outcome)
-            if item.twin is not None:
-                skipped += self._twin_rows(rows, item, item.twin, twins[place])
-            if isinstance(swaps[place], Outcome):
+            if item.baseline is not None:
+                skipped += self._baseline_rows(rows, item, item.baseline, baselines[place])
+            if isinstance(swaps[place], JobResult):
                 rows["controls"] += swap_rows(item.example, item.plan, outcome, swaps[place])
             elif isinstance(swaps[place], ExampleError):
                 skipped.append((item.example.id, f"{_SWAPS[item.example.kinds[0]]}: {swaps[place]}"))
@@ -135,12 +146,13 @@ class FlowWork(Work[Prepared]):
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
         half = view.dtype in (torch.bfloat16, torch.float16)
         causal = view.family.causal
-        return plan(spec, self.routes, view.kinds, index, example, encoded, half=half, causal=causal)
+        return plan(spec, self.interventions, view.kinds, index, example, encoded, half=half, causal=causal)
 
     def _forms(self, view: ModelView, example: Example) -> dict[str, int]:
         """The first token of every written form of the answer that has one."""
         written = forms_of(example)
-        found = first_tokens(view, example, list(written.values()), instruction=self.spec.instruction)
+        words, instruction = list(written.values()), self.spec.instruction
+        found = first_tokens(view.processor, view.family, example, words, instruction=instruction)
         return {form: found[word] for form, word in written.items() if word in found}
 
     def _encode_answer(self, view: ModelView, example: Example) -> Encoded:
@@ -162,9 +174,9 @@ class FlowWork(Work[Prepared]):
                 return replace(example, **shown, boxes=())
         raise ExampleError(f"no other example has {_NAMES[kinds[0]]} to swap in")
 
-    def _run(self, view: ModelView, executor: Executor, plans: Sequence[Plan]) -> list[Outcome | ExampleError]:
+    def _run(self, view: ModelView, executor: Executor, plans: Sequence[Plan]) -> list[JobResult | ExampleError]:
         """The outcomes of `plans`, in order; plans of one kind are computed together."""
-        found: dict[int, Outcome | ExampleError] = {}
+        found: dict[int, JobResult | ExampleError] = {}
         kinds: dict[Any, list[int]] = {}
         for place, one in enumerate(plans):
             kinds.setdefault(one.kind, []).append(place)
@@ -173,36 +185,53 @@ class FlowWork(Work[Prepared]):
         return [found[place] for place in range(len(plans))]
 
     def _swaps(
-        self, kept: Sequence[Prepared], outcomes: Sequence[Outcome | ExampleError]
-    ) -> list[Outcome | ExampleError | None]:
+        self, kept: Sequence[Prepared], outcomes: Sequence[JobResult | ExampleError]
+    ) -> list[JobResult | ExampleError | None]:
         """Each example with another's image, scored for the tokens of its own clean run."""
         jobs: dict[int, Job] = {}
         for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
-            if item.swapped is not None and isinstance(outcome, Outcome):
+            if item.swapped is not None and isinstance(outcome, JobResult):
                 jobs[place] = bare(item.swapped, self.view.n_layers, tuple(outcome.tokens.tolist()))
         results = dict(zip(jobs, self.executor.run(self.view, list(jobs.values())), strict=True)) if jobs else {}
         return [results.get(place) for place in range(len(kept))]
 
-    def _twin_rows(
-        self, rows: Rows, item: Prepared, planned: Plan, outcome: Outcome | ExampleError
+    def _baseline_rows(
+        self, rows: Rows, item: Prepared, planned: Plan, outcome: JobResult | ExampleError
     ) -> list[tuple[str, str]]:
-        """Append what the twin shows as a control; what could not be computed is returned as skipped."""
-        if isinstance(outcome, ExampleError) or self.twin is None:
-            return [(item.example.id, f"{TWIN}: {outcome}")]
+        """Append what the random-weights baseline shows as a control; what could not be computed is returned as skipped."""
+        if isinstance(outcome, ExampleError) or self.baseline is None:
+            return [(item.example.id, f"{RANDOM_WEIGHTS}: {outcome}")]
         own: Rows = defaultdict(list)
         planned_rows(own, item.example, planned, outcome)
-        rows["controls"] += [row | {"control": TWIN, "sample": 0} for row in own["effects"]]
-        states, target = outcome.taps["last"][:, 0], int(outcome.tokens[0])
+        rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": 0} for row in own["effects"]]
+        states, target = outcome.states["last"][:, 0], int(outcome.tokens[0])
         clean = float(outcome.clean[0])
-        rows["answers_twin"] += answer_rows(self.twin, item.example, states, item.forms_twin, target, clean)
+        rows["answers_twin"] += answer_rows(self.baseline, item.example, states, item.forms_baseline, target, clean)
         return []
 
-    def _read(self, rows: Rows, item: Prepared, outcome: Outcome) -> None:
-        states, target = outcome.taps["last"][:, 0], int(outcome.tokens[0])
+    def _read(self, rows: Rows, item: Prepared, outcome: JobResult) -> None:
+        states, target = outcome.states["last"][:, 0], int(outcome.tokens[0])
         rows["answers"] += answer_rows(self.view, item.example, states, item.forms, target, float(outcome.clean[0]))
-        if "question" in outcome.taps:
+        if "question" in outcome.states:
             positions = [int(p) for p in item.prompt.spans["question"]]
-            rows["words"] += word_rows(self.view, item.example, outcome.taps["question"], positions)
+            rows["words"] += word_rows(self.view, item.example, outcome.states["question"], positions)
+
+
+def compute(spec: FlowSpec) -> RunDirectory:
+    """The run of `spec`: what its directory already holds is not computed again.
+
+    **Errors:** `ChiasmError` for an unknown span, a baseline of another depth, or if no example is left.
+    """
+    spec = with_defaults(spec)
+    chosen = read_examples(spec, spec.data)
+    if spec.cuts is None:
+        spec = spec.complete(cuts=default_cuts(kind for example in chosen for kind in example.kinds))
+    inputs = load_inputs(spec, chosen)
+    with STUDY.open(spec, inputs.facts) as directory:
+        if not directory.complete:
+            executor = executor_of(spec.executor, spec.memory, spec.batch)
+            run_flow(spec, inputs.view, chosen, directory, executor, inputs.baseline)
+    return directory
 
 
 def run_flow(
@@ -211,11 +240,11 @@ def run_flow(
     examples: Sequence[Example],
     directory: RunDirectory,
     executor: Executor,
-    twin: ModelView | None = None,
+    baseline: ModelView | None = None,
 ) -> None:
     """Fill `directory` with the tables of `spec`; what it already holds is not computed again.
 
-    **Errors:** `ChiasmError` for an unknown span, a twin of another depth, or if no example is left.
+    **Errors:** `ChiasmError` for an unknown span, a baseline of another depth, or if no example is left.
     """
     if spec.patches and not any(example.images for example in examples[: spec.patches]):
         raise ChiasmError(
@@ -223,18 +252,23 @@ def run_flow(
             "the first examples have no image (frames of videos are not drawn)",
             "Leave --patches out",
         )
-    if twin is not None and twin.n_layers != view.n_layers:
-        found = f"it has {twin.n_layers} layers and {view.name} has {view.n_layers}"
-        raise ChiasmError(f"{twin.name} as the twin", found, "Name a model of the same shape with random weights")
-    work = FlowWork(spec, view, examples, executor, twin)
-    local.run(work, examples, directory, spec.unit, "flow")
-    told: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
+    if baseline is not None and baseline.n_layers != view.n_layers:
+        found = f"it has {baseline.n_layers} layers and {view.name} has {view.n_layers}"
+        raise ChiasmError(
+            f"{baseline.name} as the baseline", found, "Name a model of the same shape with random weights"
+        )
+    if spec.windows == "centred" and 2 * spec.window > view.n_layers:
+        advice = f"--window {max(1, view.n_layers // 2)} or less separates layers"
+        _log.warning("Windows of %d layers are wide for a model of %d: %s.", spec.window, view.n_layers, advice)
+    work = FlowWork(spec, view, examples, executor, baseline)
+    run_examples(work, examples, directory, spec.batch, "flow")
+    facts: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
     if isinstance(executor, LockstepExecutor):
-        # The guard's own cost and the largest difference it saw are told apart from the sweep.
-        told["guard"] = {"seconds": round(executor.guard.seconds, 3), "largest": executor.guard.largest}
-        told["guard"]["allowed"] = executor.guard.allowed
-    directory.manifest = directory.manifest | told
+        # The guard's own cost and the largest difference it saw are recorded apart from the sweep.
+        facts["guard"] = {"seconds": round(executor.guard.seconds, 3), "largest": executor.guard.largest}
+        facts["guard"]["allowed"] = executor.guard.allowed
+    directory.manifest = directory.manifest | facts
     if "patches" in directory.tables():
         mapped = set(directory.table("patches")["example_id"])
-        pictures.keep(directory, [example for example in examples[: spec.patches] if example.id in mapped])
+        images.keep(directory, [example for example in examples[: spec.patches] if example.id in mapped])
     directory.finish()

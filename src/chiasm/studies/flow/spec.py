@@ -1,22 +1,22 @@
 """What an information-flow run was asked to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.options import Section, option
 from chiasm.core.spans import PERCEPTUAL
 from chiasm.interventions import (
-    Ablation,
-    Cut,
+    Intervention,
     Window,
     all_windows,
     centred,
-    is_ablation,
+    parse_intervention,
     prefixes,
     suffixes,
 )
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
+from chiasm.studies.options import ControlledSpec, ExecutorName, memory_option
 
 PAPER_CUTS: Final = (
     "question->last",
@@ -33,70 +33,87 @@ _OTHER_CUTS: Final = ("question->last", "{0}->last", "last->last", "{0}->questio
 WindowStyle = Literal["centred", "all", "prefix", "suffix"]
 Keep = Literal["correct", "all"]
 Target = Literal["first", "answer"]
-Route = Cut | Ablation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowSpec:
-    """One run of `chiasm flow`. Equal specs ask for equal tables.
+@dataclass(frozen=True, kw_only=True)
+class FlowSpec(ControlledSpec):
+    """Where and when does image information reach the question and the answer?
 
-    `cuts`: `SOURCE->TARGET` or `zero:COMPONENT@SPAN`. `window`: layers per window (style `centred`). `keep`: `correct`
-    leaves out examples that the model answers wrongly. `target`: `first` follows the first token of the clean greedy
-    answer, `answer` the labelled answer, teacher-forced. `draws`: random draws per control. `patches`, `words`: for
-    how many of the first examples patches are cut one by one, and words decoded at the question. `patch_size`: patches
-    per side of a super-patch (None: at most 150 of them per image). `twin`: the model that is the control with random
-    weights. `unit`: examples computed together.
+    Cuts attention between parts of the sequence in a window of layers around every layer, and measures what the
+    answer loses. Writes tables, figures and report.html.
+
+    The embedded model, on the embedded world:
+
+        chiasm flow tiny
+
+    Your model, your data, two cuts, the papers' filter off:
+
+        chiasm flow llava-hf/llava-1.5-7b-hf --data my.jsonl --keep all --cut "image->last" --cut "image->question"
+
+    Close the route through the instruction as well, and take the feed-forward away from the question:
+
+        chiasm flow tiny --cut "image->question+suffix+last" --cut zero:mlp@question
+
+    Which patches matter, drawn over the first six images:
+
+        chiasm flow tiny --patches 6
+
+    Spans: prefix, image, video, audio, between, question, suffix, last; image.object, image.other, image[0],
+    image.newline, image.base, image.hd; video[0], video.frame[0]; audio[0]; question.options, question.option.true,
+    question.option.false, question.objects; answer (with --target answer). `a+b` is the union of two.
+
+    Source: Zhang et al. 2025 (arXiv 2411.18620), section 3. A cut shows what the model loses without a route while
+    others stay open (the instruction after the question is one, unless `suffix` is cut as well); self-repair makes it
+    a lower bound.
     """
 
-    model: str
-    data: str
-    cuts: tuple[str, ...] = PAPER_CUTS
-    window: int = 9
-    windows: WindowStyle = "centred"
-    limit: int | None = None
-    split: str = "heldout"
-    keep: Keep = "correct"
-    target: Target = "first"
-    instruction: str = DEFAULT_INSTRUCTION
-    controls: bool = True
-    twin: str | None = None
-    draws: int = 1
-    patches: int = 0
-    patch_size: int | None = None
-    words: int = 0
-    seed: int = 0
-    unit: int = 8
-    executor: str = "lockstep"
+    cuts: str | Sequence[str] | None = option(
+        None,
+        "SOURCE->TARGET, or zero:attention@SPAN, zero:mlp@SPAN. Repeat it for several. Default: the papers' six (of a "
+        "video or a sound, those four that name no object).",
+        common=True,
+    )
+    window: int = option(9, "Layers per window.", at_least=1, common=True)
+    windows: WindowStyle = option(
+        "centred", "Around every layer, every range of layers, or all ranges from the first or to the last layer."
+    )
+    keep: Keep = option(
+        "correct", "Only examples that the model answers correctly, as in the papers, or all.", common=True
+    )
+    target: Target = option(
+        "first", "Follow the first token of the model's answer, or every token of the labelled answer."
+    )
+    draws: int = option(1, "Random draws per control.", at_least=1)
+    patches: int = option(0, "For the first so many examples, cut every patch on its own.", at_least=0, common=True)
+    patch_size: int | None = option(
+        None, "Patches per side of a super-patch. Default: at most 150 per image.", at_least=1
+    )
+    words: int = option(
+        0,
+        "For the first so many examples, decode words at the question and compare them with the captions.",
+        at_least=0,
+    )
+    memory: int | str | None = memory_option()
+    executor: ExecutorName = option(
+        "lockstep",
+        "All cuts in one walk down the layers, or one full pass per cut (slow, the yardstick).",
+        section=Section.COMPUTE,
+    )
 
     def __post_init__(self) -> None:
-        if not self.cuts:
+        super().__post_init__()
+        if self.cuts is not None and not self.cuts:
             raise ChiasmError("a run without cuts", "there is nothing to measure", f"Name one, as `{PAPER_CUTS[0]}`")
-        repeated = sorted({cut for cut in self.cuts if self.cuts.count(cut) > 1})
+        cuts = list(self.cuts or ())
+        repeated = sorted({cut for cut in cuts if cuts.count(cut) > 1})
         if repeated:
             raise ChiasmError("these cuts", f"`{repeated[0]}` is given twice", "Give every cut once")
-        for name, value, least in (
-            ("window", self.window, 1),
-            ("draws", self.draws, 1),
-            ("patches", self.patches, 0),
-            ("patch-size", 1 if self.patch_size is None else self.patch_size, 1),
-            ("words", self.words, 0),
-            ("batch-size", self.unit, 1),
-        ):
-            if value < least:
-                raise ChiasmError(f"--{name} {value}", f"the least is {least}", "Give a larger number")
-        for name, given, known in (
-            ("keep", self.keep, get_args(Keep)),
-            ("target", self.target, get_args(Target)),
-            ("windows", self.windows, get_args(WindowStyle)),
-        ):
-            if given not in known:
-                raise ChiasmError(f"--{name} {given}", f"there are {', '.join(known)}", "Name one of those")
-        for text in self.cuts:
-            parse_route(text)
+        for text in cuts:
+            parse_intervention(text)
 
-    def routes(self) -> tuple[Route, ...]:
+    def interventions(self) -> tuple[Intervention, ...]:
         """The cuts and ablations, parsed."""
-        return tuple(parse_route(text) for text in self.cuts)
+        return tuple(parse_intervention(text) for text in self.cuts or PAPER_CUTS)
 
     def windows_of(self, layers: int) -> tuple[Window, ...]:
         """The windows over a decoder of `layers` layers."""
@@ -117,11 +134,3 @@ def default_cuts(kinds: Iterable[str]) -> tuple[str, ...]:
     senses = [kind for kind in PERCEPTUAL if kind in given]
     found = [PAPER_CUTS if kind == "image" else tuple(cut.format(kind) for cut in _OTHER_CUTS) for kind in senses]
     return tuple(dict.fromkeys(cut for cuts in found for cut in cuts)) or PAPER_CUTS
-
-
-def parse_route(text: str) -> Route:
-    """A cut `SOURCE->TARGET` or an ablation `zero:COMPONENT@SPAN`.
-
-    **Errors:** `ChiasmError` for any other text.
-    """
-    return Ablation.parse(text) if is_ablation(text) else Cut.parse(text)

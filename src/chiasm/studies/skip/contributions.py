@@ -6,11 +6,10 @@ import torch
 
 from chiasm.core.errors import ExampleError
 from chiasm.core.example import Example
-from chiasm.interventions import Variant, Window, Zero
+from chiasm.interventions import Component, Variant, Window, ZeroedBranch
 from chiasm.interventions.skips import PERCEPTUAL, SkipSpan
-from chiasm.interventions.variant import Component
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.base import Job, Outcome, Readout
+from chiasm.models.executors.jobs import Job, JobResult, Readout
 from chiasm.models.pruning.calibrate import span_rows
 
 _PARTS: dict[str, tuple[Component, ...]] = {
@@ -37,7 +36,9 @@ def contribution_job(forced: Encoded, layers: int, span: SkipSpan = "image") -> 
     """Leaving out each part of each layer for the rows of `span`, read where the forced answer is foretold."""
     rows = rows_of(forced, span)
     variants = tuple(
-        Variant(f"{part}:{layer}", tuple(Zero(Window(layer, layer + 1, layer), name, rows) for name in components))
+        Variant(
+            f"{part}:{layer}", tuple(ZeroedBranch(Window(layer, layer + 1, layer), name, rows) for name in components)
+        )
         for layer in range(layers)
         for part, components in _PARTS.items()
     )
@@ -46,7 +47,7 @@ def contribution_job(forced: Encoded, layers: int, span: SkipSpan = "image") -> 
     return Job(forced, variants, Readout(positions=positions, tokens=forced.answer_tokens, full=True))
 
 
-def contribution_rows(example: Example, job: Job, outcome: Outcome) -> list[dict[str, Any]]:
+def contribution_rows(example: Example, job: Job, outcome: JobResult) -> list[dict[str, Any]]:
     """Divergence and log-probabilities of every variant, as means over the answer's tokens."""
     assert outcome.full is not None
     clean, variants = outcome.full[0].double(), outcome.full[1:].double()

@@ -14,14 +14,14 @@ from chiasm.core.example import Example
 from chiasm.data.scoring import correct
 from chiasm.interventions.skips import SkipPlan
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.base import Executor
+from chiasm.models.executors.jobs import Executor
 from chiasm.models.generation import GeneratedAnswer, generate
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.plans import identity_of
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.results.schemas import TWIN
+from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.runners import local
 from chiasm.runners.base import Computed, Work
@@ -99,7 +99,7 @@ class SkipWork(Work[Prepared]):
         if self.twin is not None and with_twin:
             answers, _ = self._answered(self.twin, with_twin, [item.twin for item in with_twin if item.twin])
             found, _ = self._contributions(self.twin, answers)
-            rows["contributions_controls"] = [row | {"control": TWIN} for row in found]
+            rows["contributions_controls"] = [row | {"control": RANDOM_WEIGHTS} for row in found]
         if judged:
             rows["verdicts"], failed = self._verdicts(judged)
             failures += failed

@@ -1,15 +1,50 @@
-"""A variant is a clean run with changes; a tap is a place where the clean run is read."""
+"""What differs from the clean run: changes at positions of one example, in a window of its decoder's layers."""
 
 from dataclasses import dataclass
-from typing import Literal
-
-from chiasm.interventions.windows import Window
+from typing import Literal, NamedTuple
 
 Component = Literal["attention", "mlp"]
 
 
+class Window(NamedTuple):
+    """Layers `start .. stop-1`, 0-based. `centre` is the layer it is drawn at."""
+
+    start: int
+    stop: int
+    centre: int
+
+    def __contains__(self, layer: object) -> bool:
+        return isinstance(layer, int) and self.start <= layer < self.stop
+
+
+def centred(layers: int, width: int) -> tuple[Window, ...]:
+    """One window of `width` layers around every layer, clipped at the ends, not shifted.
+
+    Source: Zhang et al. 2025 (Cross-modal Information Flow), section 3 and released code:
+    `max(0, l - K//2) .. min(L, l + ceil(K/2))`. An even width leans to the lower layers.
+    """
+    if width < 1:
+        raise ValueError(f"a window has at least one layer, got {width}")
+    return tuple(Window(max(0, c - width // 2), min(layers, c + (width + 1) // 2), c) for c in range(layers))
+
+
+def prefixes(layers: int) -> tuple[Window, ...]:
+    """Layers `0 .. l` for every l, drawn at their last layer."""
+    return tuple(Window(0, stop, stop - 1) for stop in range(1, layers + 1))
+
+
+def suffixes(layers: int) -> tuple[Window, ...]:
+    """Layers `l .. L-1` for every l, drawn at their first layer."""
+    return tuple(Window(start, layers, start) for start in range(layers))
+
+
+def all_windows(layers: int) -> tuple[Window, ...]:
+    """Every contiguous range of layers: L(L+1)/2 windows."""
+    return tuple(Window(a, b, (a + b - 1) // 2) for a in range(layers) for b in range(a + 1, layers + 1))
+
+
 @dataclass(frozen=True, slots=True)
-class KnockOut:
+class BlockedAttention:
     """In the layers of `window` the rows `queries` do not attend to the columns `keys` (all heads).
 
     A query whose every visible key would be blocked keeps none: executors refuse such a variant.
@@ -25,7 +60,7 @@ class KnockOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Zero:
+class ZeroedBranch:
     """In the layers of `window` the output of the attention or MLP branch is zero at `positions`.
 
     The residual stream passes on. Source: Zhang et al. 2025, released code (hooks on o_proj and down_proj).
@@ -40,7 +75,7 @@ class Zero:
         return self.positions
 
 
-Change = KnockOut | Zero
+Change = BlockedAttention | ZeroedBranch
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +90,7 @@ class Variant:
 
     def __post_init__(self) -> None:
         if not self.changes:
-            raise ValueError("a variant has at least one change; a no-op is a KnockOut without keys")
+            raise ValueError("a variant has at least one change; a no-op is a BlockedAttention without keys")
         for change in self.changes:
             if not change.rows:
                 raise ValueError(f"variant `{self.name}` changes no row")
@@ -68,19 +103,3 @@ class Variant:
     def start(self) -> int:
         """The first layer at which the variant differs from the clean run."""
         return min(change.window.start for change in self.changes)
-
-    @property
-    def first_row(self) -> int:
-        """The lowest position that any change touches."""
-        return min(min(change.rows) for change in self.changes)
-
-
-@dataclass(frozen=True, slots=True)
-class Tap:
-    """Read the residual stream of the clean run: states 0..L (0 = embeddings, k = output of block k-1) at `positions`.
-
-    State L is read before the final norm, as the others are.
-    """
-
-    name: str
-    positions: tuple[int, ...]

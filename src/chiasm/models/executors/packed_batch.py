@@ -1,7 +1,7 @@
-"""The clean rows of a walk: the model's own batch, and the tails of further questions that share its prefix.
+"""The clean rows of a walk: the model's own batch, and the suffixes of further questions that share its prefix.
 
-Row indices run over the main sequence first (`0 .. S-1`, padding included), then over the tails. Every tail row sees
-the shared prefix and its own tail, exactly as it would in a forward of its own.
+Row indices run over the main sequence first (`0 .. S-1`, padding included), then over the suffixes. Every row of a
+suffix sees the shared prefix and its own suffix, exactly as it would in a forward of its own.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,11 @@ NOT_BY_ROW = {"attention_mask", "past_key_values", "cross_attention_states"}
 
 
 @dataclass(frozen=True, eq=False)
-class Tail:
-    """Rows `prefix ..` of a question's own frame; the rows before are those of the main sequence."""
+class Suffix:
+    """Rows `prefix ..` of a question's own frame; the rows before are those of the main sequence.
+
+    `start`: the first of them among all clean rows.
+    """
 
     frame: Frame
     prefix: int
@@ -42,9 +45,16 @@ class Tail:
     def length(self) -> int:
         return self.frame.length - self.prefix
 
+    def owns(self, rows: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+        """Which of the clean rows `rows` are this suffix's."""
+        return (rows >= self.start) & (rows < self.start + self.length)
 
-class Forest:
-    """Clean rows with their masks and per-row arguments. `main` is B x S; tails need B = 1. `kinds`: of the layers."""
+
+class PackedBatch:
+    """Clean rows with their masks and per-row arguments.
+
+    `main` is B x S; suffixes, of `further` frames behind so many shared rows, need B = 1. `kinds`: of the layers.
+    """
 
     def __init__(
         self, main: Frame, further: Sequence[tuple[Frame, int]], implementation: str, kinds: Sequence[LayerKind]
@@ -52,53 +62,54 @@ class Forest:
         if further and main.hidden.shape[0] != 1:
             raise ValueError("questions share rows only in a batch of one")
         self.main, self.implementation, self.kinds = main, implementation, tuple(kinds)
-        self.tails: list[Tail] = []
+        self.suffixes: list[Suffix] = []
         start = main.length
         for frame, prefix in further:
-            self.tails.append(Tail(frame, prefix, start))
+            self.suffixes.append(Suffix(frame, prefix, start))
             start += frame.length - prefix
         self.length = start
         self.batch = main.hidden.shape[0]
         self.device = main.hidden.device
-        self._groups = self._mask_groups()
+        self._frames = [main, *(suffix.frame for suffix in self.suffixes)]
+        self._mask_groups = self._find_mask_groups()
         self._extended: dict[tuple[int, ...], Any] = {}
-        self._allowed: dict[tuple[int, tuple[int, ...]], Tensor] = {}
+        self._readers: dict[int, Bool[Tensor, "C C"]] = {}
 
     def mask_group(self, layer: int) -> int:
         """Layers of one group share their mask (full attention, sliding window, ...)."""
-        return self._groups[layer]
+        return self._mask_groups[layer]
 
-    def attending(self) -> frozenset[int]:
-        """The mask groups of layers with self-attention: all in which a cut takes something away from a row."""
-        return frozenset(g for g, kind in zip(self._groups, self.kinds, strict=True) if kind == "attention")
+    def attention_mask_groups(self) -> frozenset[int]:
+        """The mask groups of layers with self-attention: all in which blocked pairs take something from a row."""
+        return frozenset(g for g, kind in zip(self._mask_groups, self.kinds, strict=True) if kind == "attention")
 
-    def groups_from(self, layer: int) -> frozenset[int]:
-        return frozenset(self._groups[layer:])
+    def mask_groups_from(self, layer: int) -> frozenset[int]:
+        """The mask groups of `layer` and all behind it."""
+        return frozenset(self._mask_groups[layer:])
 
     def rows_of(self, question: int, length: int, padding: int) -> np.ndarray:
-        """The row of every position of a question: 0 is the main sequence's, k the k-th tail's."""
+        """The row of every position of a question: 0 is the main sequence's, k the k-th suffix's."""
         positions = np.arange(length)
         if question == 0:
             return positions + padding
-        tail = self.tails[question - 1]
-        return np.where(positions < tail.prefix, positions, positions - tail.prefix + tail.start)
+        suffix = self.suffixes[question - 1]
+        return np.where(positions < suffix.prefix, positions, positions - suffix.prefix + suffix.start)
 
-    def places(self, rows: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    def rows_in_own_forward(self, rows: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
         """Which row of its own forward each clean row is."""
         found = rows.clone()
-        for tail in self.tails:
-            own = (rows >= tail.start) & (rows < tail.start + tail.length)
-            found[own] += tail.prefix - tail.start
+        for suffix in self.suffixes:
+            found[suffix.owns(rows)] += suffix.prefix - suffix.start
         return found
 
-    def allowed(self, group: int, rows: Int[Tensor, " n"]) -> Bool[Tensor, "B n C"]:
-        """Which clean rows (columns) the clean rows `rows` learn of in layers of `group`."""
-        layer = self._groups.index(group)
+    def allowed(self, mask_group: int, rows: Int[Tensor, " n"]) -> Bool[Tensor, "B n C"]:
+        """Which clean rows (columns) the clean rows `rows` read in layers of `mask_group`."""
+        layer = self._mask_groups.index(mask_group)
         columns = torch.arange(self.length, device=self.device)
         if self.kinds[layer] == "cross_attention":
             return (columns[None, :] == rows[:, None]).expand(self.batch, -1, -1)
         if self.kinds[layer] == "token_mixer":
-            # One direction, as far as it likes; such models have no tails.
+            # One direction, as far as it likes; such models have no suffixes.
             return (columns[None, :] <= rows[:, None]).expand(self.batch, -1, -1)
         result = torch.zeros(self.batch, len(rows), self.length, dtype=torch.bool, device=self.device)
         main = rows < self.main.length
@@ -106,12 +117,13 @@ class Forest:
         result[:, main, : self.main.length] = allowed_rows(
             mask, rows[main], self.main.length, self.batch, self.implementation
         )
-        for tail in self.tails:
-            own = (rows >= tail.start) & (rows < tail.start + tail.length)
-            mask = tail.frame.arguments[layer].get("attention_mask")
-            seen = allowed_rows(mask, rows[own] - tail.start + tail.prefix, tail.frame.length, 1, self.implementation)
-            result[:, own, : tail.prefix] = seen[..., : tail.prefix]
-            result[:, own, tail.start : tail.start + tail.length] = seen[..., tail.prefix :]
+        for suffix in self.suffixes:
+            own = suffix.owns(rows)
+            mask = suffix.frame.arguments[layer].get("attention_mask")
+            own_rows = rows[own] - suffix.start + suffix.prefix
+            seen = allowed_rows(mask, own_rows, suffix.frame.length, 1, self.implementation)
+            result[:, own, : suffix.prefix] = seen[..., : suffix.prefix]
+            result[:, own, suffix.start : suffix.start + suffix.length] = seen[..., suffix.prefix :]
         return result
 
     def affected(self, targets: Bool[Tensor, " C"], start: int, within: Bool[Tensor, " C"]) -> Bool[Tensor, " C"]:
@@ -120,11 +132,11 @@ class Forest:
         A union over the batch; rows that are carried without being affected are harmless copies.
         """
         found = targets & within
-        groups = self.groups_from(start)
+        groups = self.mask_groups_from(start)
         while True:
             more = found.clone()
             for group in groups:
-                more |= self._readers(group, found)
+                more |= self._rows_reading(group, found)
             more &= within
             if torch.equal(more, found):
                 return found
@@ -132,8 +144,7 @@ class Forest:
 
     def row_arguments(self, layer: int, rows: Int[Tensor, " n"]) -> dict[str, Any]:
         """The layer's arguments for the clean rows `rows`: per-row tensors gathered, all others as they are."""
-        frames = [self.main, *(tail.frame for tail in self.tails)]
-        named = [frame.arguments[layer] for frame in frames]
+        named = [frame.arguments[layer] for frame in self._frames]
         return {
             name: value if name in NOT_BY_ROW else self._gather(name, [n.get(name) for n in named], rows)
             for name, value in named[0].items()
@@ -151,33 +162,33 @@ class Forest:
             return first
         key = tuple(id(v) for v in values)
         if key not in self._extended:
-            tails = [
-                value.narrow(axis, tail.prefix, tail.length) for value, tail in zip(values[1:], self.tails, strict=True)
+            suffixes = [
+                value.narrow(axis, suffix.prefix, suffix.length)
+                for value, suffix in zip(values[1:], self.suffixes, strict=True)
             ]
             # The values are kept beside the result, so that their ids stay theirs.
-            self._extended[key] = (torch.cat([first, *tails], dim=axis), values)
+            self._extended[key] = (torch.cat([first, *suffixes], dim=axis), values)
         return self._extended[key][0].index_select(axis, rows)
 
-    def _readers(self, group: int, found: Bool[Tensor, " C"]) -> Bool[Tensor, " C"]:
-        key = (group, ())
-        if key not in self._allowed:
-            self._allowed[key] = self.allowed(group, torch.arange(self.length, device=self.device)).any(0)
-        return self._allowed[key][:, found].any(-1)
+    def _rows_reading(self, mask_group: int, found: Bool[Tensor, " C"]) -> Bool[Tensor, " C"]:
+        """The clean rows that read any of `found` in layers of `mask_group`."""
+        if mask_group not in self._readers:
+            self._readers[mask_group] = self.allowed(mask_group, torch.arange(self.length, device=self.device)).any(0)
+        return self._readers[mask_group][:, found].any(-1)
 
-    def _mask_groups(self) -> list[int]:
-        frames = [self.main, *(tail.frame for tail in self.tails)]
+    def _find_mask_groups(self) -> list[int]:
         keys = [
-            (kind, *(id(f.arguments[i].get("attention_mask")) for f in frames if kind == "attention"))
+            (kind, *(id(f.arguments[i].get("attention_mask")) for f in self._frames if kind == "attention"))
             for i, kind in enumerate(self.kinds)
         ]
         order = list(dict.fromkeys(keys))
         return [order.index(key) for key in keys]
 
 
-def closed(frame: Frame, prefix: int, implementation: str, kinds: Sequence[LayerKind]) -> bool:
+def prefix_is_independent(frame: Frame, prefix: int, implementation: str, kinds: Sequence[LayerKind]) -> bool:
     """Whether the rows before `prefix` attend to none behind it: only then are they the same for every question.
 
-    Layers that mix rows without attention would have to read a question's own rows right behind the shared ones.
+    Layers that mix tokens without attention would have to read a question's own rows right behind the shared ones.
     """
     if "token_mixer" in kinds:
         return False

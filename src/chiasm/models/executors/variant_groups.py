@@ -1,0 +1,227 @@
+"""Which variant rows are computed beside the clean ones, and in which layer calls.
+
+Legend: B examples of the batch, n rows of a chunk, C clean rows (in masks: and the chunk's own behind them), L layers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from chiasm.interventions import BlockedAttention, Change, Component, Variant, ZeroedBranch
+from chiasm.models.executors.jobs import Job
+from chiasm.models.executors.masks import hidden_images, require_keys
+from chiasm.models.executors.packed_batch import PackedBatch
+
+
+class JobPlacement(NamedTuple):
+    """A job in a walk: its index in the batch, and the clean row of each of its positions."""
+
+    job: Job
+    batch_index: int
+    rows: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class VariantGroup:
+    """At most one variant per example of the batch, computed together on the clean rows `rows` from layer `start` on.
+
+    `members`: (job, variant) by batch index.
+    """
+
+    start: int
+    rows: np.ndarray
+    members: dict[int, tuple[int, int]]
+
+
+def group_variants(
+    packed: PackedBatch, placements: Sequence[JobPlacement], reads: Sequence[np.ndarray]
+) -> list[VariantGroup]:
+    """All variants of all jobs in groups, sorted by the layer they join at; those proved to be zero are left out.
+
+    In a batch of several examples the v-th variants of all jobs form one group. `reads`: the clean rows each job is
+    read at.
+    """
+    grouped: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}
+    for index, placement in enumerate(placements):
+        for v, variant in enumerate(placement.job.variants):
+            if _reaches(packed, placement, variant, reads[index]):
+                # Examples of a batch are computed together; questions on one image each have groups of their own.
+                key = (v, 0 if packed.batch > 1 else index)
+                grouped.setdefault(key, {})[placement.batch_index] = (index, v)
+    groups = []
+    closures: dict[tuple[frozenset[int], bytes], np.ndarray] = {}
+    for members in grouped.values():
+        targets = torch.zeros(packed.length, dtype=torch.bool, device=packed.device)
+        within = torch.zeros_like(targets)
+        start = min(placements[j].job.variants[v].start for j, v in members.values())
+        for j, v in members.values():
+            for change in placements[j].job.variants[v].changes:
+                targets[placements[j].rows[list(change.rows)]] = True
+            within[placements[j].rows] = True
+        key = (packed.mask_groups_from(start), targets.cpu().numpy().tobytes() + within.cpu().numpy().tobytes())
+        if key not in closures:
+            closures[key] = packed.affected(targets, start, within).nonzero()[:, 0].cpu().numpy()
+        groups.append(VariantGroup(start, closures[key], members))
+    return sorted(groups, key=lambda group: (group.start, len(group.rows)))
+
+
+def _reaches(packed: PackedBatch, placement: JobPlacement, variant: Variant, reads: np.ndarray) -> bool:
+    """Whether `variant` can touch what is read: rows it changes, and rows that read those in later layers.
+
+    A change in the last layer is seen only at its own rows; elsewhere its effect is exactly zero.
+    """
+    if variant.start < len(packed.kinds) - 1:
+        return True
+    touched = {int(placement.rows[r]) for change in variant.changes for r in change.rows}
+    return not touched.isdisjoint(int(r) for r in reads)
+
+
+class _PlacedChange(NamedTuple):
+    """A change of the variant that one example has in a group; both by number."""
+
+    group: int
+    placement: JobPlacement
+    change: Change
+
+
+class Chunk:
+    """Variant groups that share their layer calls. Their rows enter in the order of joining, so live rows come first.
+
+    `states` are those of the rows that have joined so far; None before the first.
+    """
+
+    def __init__(self, packed: PackedBatch, placements: Sequence[JobPlacement], groups: Sequence[VariantGroup]) -> None:
+        self.packed, self.groups = packed, list(groups)
+        device = packed.device
+        sizes = [len(group.rows) for group in groups]
+        self.rows: Int[Tensor, " n"] = torch.from_numpy(np.concatenate([g.rows for g in groups])).to(device)
+        self.offsets = np.concatenate([[0], np.cumsum(sizes)])
+        self.states: Float[Tensor, "B n D"] | None = None
+        self._owner: Int[Tensor, " n"] = torch.repeat_interleave(torch.arange(len(groups)), torch.tensor(sizes))
+        self._owner = self._owner.to(device)
+        self._same_group: Bool[Tensor, "n n"] = self._owner[:, None] == self._owner[None, :]
+        carried = torch.zeros(len(groups), packed.length, dtype=torch.bool, device=device)
+        carried[self._owner, self.rows] = True
+        self._carried: Bool[Tensor, "n C"] = carried[self._owner]
+        self._clean_masks: dict[int, Bool[Tensor, "B n C"]] = {}
+        # Each is a pair: what is changed, and in which layers (B x n x L); as many pairs as a variant has changes.
+        self._blocked: list[tuple[Bool[Tensor, "B n C"], Tensor]] = []
+        self._zeroed: dict[Component, list[tuple[Bool[Tensor, "B n"], Tensor]]] = {}
+        self._hidden_images: list[tuple[Bool[Tensor, "B n I"], Tensor]] = []
+        self._read_changes(placements)
+        self._require_keys()
+
+    def live(self, layer: int) -> int:
+        """How many rows have joined by `layer`."""
+        return int(self.offsets[sum(group.start <= layer for group in self.groups)])
+
+    def allowed(self, layer: int, live: int) -> Bool[Tensor, "B n C"]:
+        """Columns for the live rows: all clean rows, then the chunk's own live rows."""
+        columns = self.packed.length + live
+        mask = self._clean_mask(self.packed.mask_group(layer))[:, :live, :columns]
+        for blocked, layers in self._blocked:
+            mask = mask & ~(blocked[:, :live, :columns] & layers[:, :live, layer][..., None])
+        return mask
+
+    def zeroed(self, layer: int, live: int) -> dict[Component, Bool[Tensor, "B n"]]:
+        """Live rows whose branch output is zeroed in this layer, by branch; empty if none."""
+        found: dict[Component, Tensor] = {}
+        for component, changes in self._zeroed.items():
+            marked = torch.stack([rows & layers[..., layer] for rows, layers in changes]).any(0)[:, :live]
+            if bool(marked.any()):
+                found[component] = marked
+        return found
+
+    def hidden_images(self, layer: int, live: int) -> Bool[Tensor, "B n I"] | None:
+        """Which images are hidden from which live rows in a cross-attention layer; None if none is."""
+        hidden = [rows & layers[..., layer, None] for rows, layers in self._hidden_images]
+        return torch.stack(hidden).any(0)[:, :live] if hidden else None
+
+    def _clean_mask(self, mask_group: int) -> Bool[Tensor, "B n C"]:
+        """What rows read where nothing is changed: the clean rows that their group does not carry, and its own."""
+        if mask_group not in self._clean_masks:
+            clean = self.packed.allowed(mask_group, self.rows)
+            own = clean.index_select(2, self.rows) & self._same_group
+            self._clean_masks[mask_group] = torch.cat([clean & ~self._carried, own], dim=-1)
+        return self._clean_masks[mask_group]
+
+    def _read_changes(self, placements: Sequence[JobPlacement]) -> None:
+        variants = [
+            (number, placements[j], placements[j].job.variants[v].changes)
+            for number, group in enumerate(self.groups)
+            for j, v in group.members.values()
+        ]
+        images = max(len(placement.job.encoded.layouts) for placement in placements)
+        for k in range(max(len(changes) for *_, changes in variants)):
+            placed = [_PlacedChange(g, placement, changes[k]) for g, placement, changes in variants if k < len(changes)]
+            blocking = [p for p in placed if isinstance(p.change, BlockedAttention) and p.change.keys]
+            if blocking:
+                self._add_blocked(blocking)
+                if "cross_attention" in self.packed.kinds and images:
+                    self._add_hidden_images(blocking, images)
+            for component in ("attention", "mlp"):
+                zeroing = [p for p in placed if isinstance(p.change, ZeroedBranch) and p.change.component == component]
+                if zeroing:
+                    self._zeroed.setdefault(component, []).append((self._changed_rows(zeroing), self._layers(zeroing)))
+
+    def _add_blocked(self, placed: Sequence[_PlacedChange]) -> None:
+        keys = np.zeros((self.packed.batch, len(self.groups), self.packed.length), dtype=bool)
+        for group, placement, change in placed:
+            assert isinstance(change, BlockedAttention)
+            keys[placement.batch_index, group, placement.rows[list(change.keys)]] = True
+        clean = self._by_row(keys)
+        own = clean.index_select(2, self.rows) & self._same_group
+        blocked = torch.cat([clean, own], dim=-1) & self._changed_rows(placed)[..., None]
+        self._blocked.append((blocked, self._layers(placed)))
+
+    def _add_hidden_images(self, placed: Sequence[_PlacedChange], images: int) -> None:
+        hidden = np.zeros((self.packed.batch, len(self.groups), images), dtype=bool)
+        for group, placement, change in placed:
+            assert isinstance(change, BlockedAttention)
+            hidden[placement.batch_index, group, hidden_images(placement.job.encoded, change)] = True
+        rows = self._changed_rows(placed)
+        self._hidden_images.append((self._by_row(hidden) & rows[..., None], self._layers(placed)))
+
+    def _changed_rows(self, placed: Sequence[_PlacedChange]) -> Bool[Tensor, "B n"]:
+        rows = np.zeros((self.packed.batch, len(self.groups), self.packed.length), dtype=bool)
+        for group, placement, change in placed:
+            rows[placement.batch_index, group, placement.rows[list(change.rows)]] = True
+        return torch.from_numpy(rows).to(self.packed.device)[:, self._owner, self.rows]
+
+    def _layers(self, placed: Sequence[_PlacedChange]) -> Bool[Tensor, "B n L"]:
+        layers = np.zeros((self.packed.batch, len(self.groups), len(self.packed.kinds)), dtype=bool)
+        for group, placement, change in placed:
+            layers[placement.batch_index, group, change.window.start : change.window.stop] = True
+        return self._by_row(layers)
+
+    def _by_row(self, by_group: Bool[np.ndarray, "B g m"]) -> Bool[Tensor, "B n m"]:
+        """What holds of a group, for each of its rows."""
+        return torch.from_numpy(by_group).to(self.packed.device)[:, self._owner]
+
+    def _require_keys(self) -> None:
+        for mask_group in self.packed.attention_mask_groups():
+            clean = self._clean_mask(mask_group)
+            left = clean.clone()
+            for blocked, _ in self._blocked:
+                left &= ~blocked
+            # Padding, which the longer examples of a batch carry along, has nothing to attend to as it is.
+            require_keys(left | ~clean.any(-1, keepdim=True), "a cut")
+
+
+def chunked(groups: Sequence[VariantGroup], max_rows: int) -> Iterator[list[VariantGroup]]:
+    """Groups in order, at most `max_rows` rows together (one group at least)."""
+    batch: list[VariantGroup] = []
+    rows = 0
+    for group in groups:
+        if batch and rows + len(group.rows) > max_rows:
+            yield batch
+            batch, rows = [], 0
+        batch.append(group)
+        rows += len(group.rows)
+    if batch:
+        yield batch
