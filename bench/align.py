@@ -13,12 +13,10 @@ from rich.console import Console
 from bench.measure import Spread, machine, timed
 from bench.report import Sheet
 from bench.shapes import SHAPES, build, prompts
-from chiasm.measures.base import Measure, Sizes
+from chiasm.measures.base import Measure, ReadSizes
 from chiasm.measures.centres import Centres, Pilot
-from chiasm.measures.drift import Drift
 from chiasm.measures.geometry import Geometry
-from chiasm.measures.inside import Inside
-from chiasm.measures.norms import Norms
+from chiasm.measures.norms import Drift, Inside, Norms
 from chiasm.measures.overlap import Overlap, matrices_of
 from chiasm.measures.registry import sampled
 from chiasm.measures.score import Score
@@ -28,7 +26,7 @@ from chiasm.measures.vocabulary import Vocabulary
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
 from chiasm.models.observe import Batch, SiteStates, observe
-from chiasm.models.sites import SITES, Block, find_blocks
+from chiasm.models.hooks import SITES, Block, find_blocks
 from chiasm.models.view import ModelView
 
 SPANS = ("image", "question")
@@ -70,7 +68,7 @@ def align(
     # Rows that are not measured now stay as they were measured.
     results = json.loads(kept.read_text())["results"] if only and kept.exists() else {}
     facts = machine(device, threads)
-    sizes = Sizes(
+    sizes = ReadSizes(
         layers=chosen.layers,
         width=chosen.width,
         inner=chosen.inner,
@@ -85,7 +83,7 @@ def align(
         plain, {name: _reading(view, blocks, encoded, make) for name, make in sets.items()}, repeats, device
     )
     for name, ratio in ratios.items():
-        prices = [measure.price(sizes) for measure in sets[name]()]
+        prices = [measure.cost(sizes) for measure in sets[name]()]
         bound = BOUNDS.get(name)
         held = sum(price.bytes for price in prices)
         load = facts["load average at the start"]
@@ -160,28 +158,28 @@ def _reading(
 ) -> Callable[[], object]:
     made = make()
     sites = frozenset().union(*(measure.sites() for measure in made)) if made else frozenset({"residual"})
-    listening = [measure for measure in made if measure.wants_inputs]
+    listening = [measure for measure in made if measure.needs_inputs]
 
     def listen(seen: SiteStates) -> None:
         for measure in made:
-            measure.see(seen)
+            measure.update(seen)
 
     def listen_inputs(layer: int, names: tuple[str, ...], batch: Batch, x: torch.Tensor) -> None:
         for measure in listening:
-            measure.see_inputs(layer, names, batch, x)
+            measure.update_inputs(layer, names, batch, x)
 
     def run() -> None:
         hear = listen_inputs if listening else None
-        batch = observe(view, blocks, [encoded], SPANS, listen, sites=sites, listen_inputs=hear)
+        batch = observe(view, blocks, [encoded], SPANS, listen, sites=sites, on_inputs=hear)
         for measure in made:
-            measure.end(batch)
+            measure.end_batch(batch)
 
     return run
 
 
 def _centres(view: ModelView, blocks: Sequence[Block], encoded: Encoded) -> Centres:
     pilot = Pilot()
-    pilot.end(observe(view, blocks, [encoded], SPANS, pilot.see, sites=frozenset(SITES)))
+    pilot.end_batch(observe(view, blocks, [encoded], SPANS, pilot.update, sites=frozenset(SITES)))
     return pilot.centres()
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from tests.support.runs import encoded, view_of
-from tests.support.states import feed, wanted
+from tests.support.states import feed, measure_config
 
-from chiasm.measures.base import Measure, Sizes
+from chiasm.measures.base import Measure, ReadSizes
 from chiasm.measures.registry import measures
 
 SPANS = ("image", "question")
@@ -25,10 +25,10 @@ def items(view):
 @pytest.fixture(scope="module")
 def make(view, items):
     """Fresh measures by name."""
-    wish = wanted(view, items, SPANS)
+    config = measure_config(view, items, SPANS)
 
     def fresh(name: str) -> Measure:
-        (found,) = [m for m in measures(wish) if m.name == name]
+        (found,) = [m for m in measures(config) if m.name == name]
         # Smaller than the number of examples, so that something is let go.
         if name in ("geometry", "token_pairs"):
             found.reservoir.size = 8 if name == "geometry" else 4
@@ -59,7 +59,7 @@ def test_every_measure_is_registered(view, items):
     def below(kind):
         return {kind, *(d for s in kind.__subclasses__() for d in below(s))}
 
-    made = measures(wanted(view, items))
+    made = measures(measure_config(view, items))
     assert {type(m) for m in made} == below(Measure) - {Measure}
     assert tuple(m.name for m in made) == NAMES
 
@@ -97,8 +97,8 @@ def test_what_is_kept_does_not_grow(view, items, make, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_prices_are_declared(make, name):
-    sizes = Sizes(layers=4, width=48, inner=96, vocabulary=420, tokens={"image": 16, "question": 10}, sampled=4)
-    price = make(name).price(sizes)
-    assert price.operations > 0
-    assert price.bytes >= 0
+def test_costs_are_declared(make, name):
+    sizes = ReadSizes(layers=4, width=48, inner=96, vocabulary=420, tokens={"image": 16, "question": 10}, sampled=4)
+    cost = make(name).cost(sizes)
+    assert cost.operations > 0
+    assert cost.bytes >= 0

@@ -8,7 +8,7 @@ import torch
 from bench.measure import peak_bytes, reset_peak
 from tests.support.factories import build, example
 from tests.support.runs import encoded, view_of
-from tests.support.states import feed, rows_of, wanted
+from tests.support.states import feed, measure_config, rows_of
 from torch import nn
 
 from chiasm import api
@@ -32,8 +32,8 @@ def test_all_measures_read_other_modalities_as_they_read_images(modality):
     items = [encoded(view, seed=seed) for seed in range(8)]
     others = [renamed(item, modality) for item in items]
     spans = (modality, "question")
-    images = feed(measures(wanted(view, items)), view, [items])
-    sounds = feed(measures(wanted(view, others, spans)), view, [others], spans)
+    images = feed(measures(measure_config(view, items)), view, [items])
+    sounds = feed(measures(measure_config(view, others, spans)), view, [others], spans)
     for one, other in zip(images, sounds, strict=True):
         if one.name in ("geometry", "vocabulary"):
             continue  # which tokens are drawn, and where t-SNE ends, depends on the name
@@ -72,7 +72,7 @@ def test_a_decoder_without_a_final_norm():
 @pytest.mark.heavy
 def test_ten_thousand_examples_need_no_more_memory_than_a_hundred():
     view = view_of("llava")
-    wish = replace(wanted(view, [encoded(view, seed=seed) for seed in range(8)]), layers=1)
+    wish = replace(measure_config(view, [encoded(view, seed=seed) for seed in range(8)]), layers=1)
     at_once, tokens = 50, 4
     states = torch.randn(2, at_once * 2 * tokens, view.width)
     block = view.layers[0]
@@ -92,10 +92,10 @@ def test_ten_thousand_examples_need_no_more_memory_than_a_hundred():
             batch = Batch(tuple(f"e{first + k}" for k in range(at_once)), segments, np.arange(states.shape[1]))
             for measure in made:
                 for layer in (0, 1):
-                    measure.see(SiteStates(batch, layer, "residual", states[layer]))
-                for names, x in inputs.items() if measure.wants_inputs else ():
-                    measure.see_inputs(0, names, batch, x)
-                measure.end(batch)
+                    measure.update(SiteStates(batch, layer, "residual", states[layer]))
+                for names, x in inputs.items() if measure.needs_inputs else ():
+                    measure.update_inputs(0, names, batch, x)
+                measure.end_batch(batch)
             if first == 0:
                 reset_peak("cpu")
         return peak_bytes("cpu"), sum(value.nbytes for measure in made for value in measure.state().values())

@@ -8,8 +8,7 @@ import torch
 from tests.support.runs import encoded, view_of
 from tests.support.states import cosine, feed, hidden_states, rows_of
 
-from chiasm.measures.drift import Drift
-from chiasm.measures.norms import Norms
+from chiasm.measures.norms import Drift, Norms
 from chiasm.measures.score import Score
 
 SPANS = ("image", "question")

@@ -7,14 +7,14 @@ from tests.support.runs import encoded, view_of
 from tests.support.states import cosine, feed, hidden_states, pilot, rows_of
 
 from chiasm.core.spans import cross_pairs, is_perceptual
+from chiasm.measures.base import join_states, qualified_span
 from chiasm.measures.geometry import Geometry
-from chiasm.measures.joint import joint, qualified
 from chiasm.measures.overlap import Overlap, matrices_of
 from chiasm.measures.similarity import Similarity
 from chiasm.measures.vocabulary import Vocabulary
 
 SPANS = ("image", "question")
-ALL = tuple(qualified(s, p) for p in ("one", "llava-1.5") for s in SPANS)
+ALL = tuple(qualified_span(s, p) for p in ("one", "llava-1.5") for s in SPANS)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_similarity_crosses_parts(case):
     for name, items in zip(("one", "llava-1.5"), parts, strict=True):
         (measure,) = feed([Similarity(SPANS, pilot(view, [items], SPANS), inside=False)], view, [items])
         kept.append((name, measure.state()))
-    whole = joint(lambda: Similarity(ALL, {}, inside=False), kept)
+    whole = join_states(lambda: Similarity(ALL, {}, inside=False), kept)
     rows = {
         (r["a"], r["b"], r["paired"]): r
         for r in rows_of(whole, "similarity")
@@ -45,7 +45,7 @@ def test_similarity_crosses_parts(case):
     }
     assert "no_outliers" not in {r["variant"] for r in rows_of(whole, "similarity")}
     means = {
-        qualified(s, p): [x[3, i.spans[s]].mean(0) for i, x in zip(items, found, strict=True)]
+        qualified_span(s, p): [x[3, i.spans[s]].mean(0) for i, x in zip(items, found, strict=True)]
         for p, items, found in zip(("one", "llava-1.5"), parts, states, strict=True)
         for s in SPANS
     }
@@ -67,12 +67,12 @@ def test_masks_and_maps_of_all_parts(case):
         overlap, geometry = feed([Overlap(SPANS, matrices), Geometry(SPANS, (0, 2))], view, [items])
         masks.append((name, overlap.state()))
         clouds.append((name, geometry.state()))
-    rows = rows_of(joint(lambda: Overlap(ALL, matrices), masks), "overlap")
+    rows = rows_of(join_states(lambda: Overlap(ALL, matrices), masks), "overlap")
     assert {(r["a"], r["b"]) for r in rows} == {(a, b) for k, a in enumerate(ALL) for b in ALL[k + 1 :]}
     same = [r for r in rows if (r["a"], r["b"]) == (ALL[0], ALL[2])]
     alien = [r for r in rows if (r["a"], r["b"]) == (ALL[0], ALL[1])]
     assert np.mean([r["iou"] for r in same]) > np.mean([r["iou"] for r in alien])
-    places = rows_of(joint(lambda: Geometry(ALL, (0, 2)), clouds), "map")
+    places = rows_of(join_states(lambda: Geometry(ALL, (0, 2)), clouds), "map")
     assert {r["span"] for r in places} == set(ALL)
     assert len({r["example_id"] for r in places}) == 10
 
@@ -80,7 +80,7 @@ def test_masks_and_maps_of_all_parts(case):
 def test_one_example_read_by_two_parts_keeps_both(case):
     view, (items, _), _ = case
     states = [(name, feed([Geometry(SPANS, (0,))], view, [items])[0].state()) for name in ("one", "llava-1.5")]
-    whole = joint(lambda: Geometry(ALL, (0,)), states)
+    whole = join_states(lambda: Geometry(ALL, (0,)), states)
     assert {r["span"] for r in rows_of(whole, "geometry") if r["quantity"] == "effective_rank"} == set(ALL)
 
 
@@ -91,6 +91,6 @@ def test_divergences_follow_their_spans(case):
         return Vocabulary(spans, (0, 2), lambda x: view.unembed(x).detach(), str)
 
     (measure,) = feed([words(SPANS)], view, [items])
-    rows = rows_of(joint(lambda: words(ALL[:2]), [("one", measure.state())]), "vocabulary")
+    rows = rows_of(join_states(lambda: words(ALL[:2]), [("one", measure.state())]), "vocabulary")
     assert [r["mean"] for r in rows] == [r["mean"] for r in rows_of(measure, "vocabulary")]
     assert {r["against"] for r in rows if r["quantity"] == "js"} == {ALL[1], "state 2"}

@@ -14,7 +14,7 @@ from chiasm.measures.centres import OUTLIER
 from chiasm.measures.similarity import Similarity
 from chiasm.measures.token_pairs import TokenPairs
 from chiasm.models.observe import observe
-from chiasm.models.sites import find_blocks
+from chiasm.models.hooks import find_blocks
 
 SPANS = ("image", "question")
 
@@ -154,9 +154,9 @@ def test_questions_on_one_picture_are_pairs_except_between_halves(case):
     units = ["one picture"] * 3 + [f"picture {k}" for k in range(3)]
     measure, blocks = Similarity(SPANS, {}, inside=False), find_blocks(view, items[0])
     with no_upcasts(torch.float64):
-        batch = observe(view, blocks, items, SPANS, measure.see, sites=measure.sites())
+        batch = observe(view, blocks, items, SPANS, measure.update, sites=measure.sites())
     batch.units = tuple(units)
-    measure.end(batch)
+    measure.end_batch(batch)
     rows = rows_of(measure, "similarity")
     check(rows, states, (0, 2))
     first = [group_of(unit) < 10 for unit in units]
@@ -216,11 +216,11 @@ def test_without_spread_centred_cosines_are_zero_and_nothing_fails():
     def listen(seen):
         if seen.layer == 0:
             for measure in made:
-                measure.see(seen)
+                measure.update(seen)
 
     batch = observe(view, find_blocks(view, items[0]), items, SPANS, listen, replace=lambda x, padding: x * 0 + 2)
     for measure in made:
-        measure.end(batch)
+        measure.end_batch(batch)
         rows = [r for r in rows_of(measure, "similarity") if r["layer"] == 0]
         assert {r["mean"] for r in rows if r["variant"] == "centred"} == {0.0}
         assert {round(r["mean"], 5) for r in rows if r["variant"] == "raw"} == {1.0}

@@ -9,10 +9,10 @@ from tests.support.float64 import no_upcasts
 from chiasm.measures.base import Measure
 from chiasm.measures.centres import Centres, Pilot
 from chiasm.measures.overlap import matrices_of
-from chiasm.measures.registry import Wanted
+from chiasm.measures.registry import MeasureConfig
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.observe import SiteStates, observe
-from chiasm.models.sites import SITES, find_blocks
+from chiasm.models.hooks import SITES, find_blocks
 from chiasm.models.view import ModelView
 
 
@@ -41,18 +41,18 @@ def feed(
 
     def listen(seen: SiteStates) -> None:
         for m in made:
-            m.see(seen)
+            m.update(seen)
 
     def listen_inputs(*read: object) -> None:
         for m in made:
-            if m.wants_inputs:
-                m.see_inputs(*read)
+            if m.needs_inputs:
+                m.update_inputs(*read)
 
     for encoded in batches:
         with no_upcasts(view.dtype):
-            batch = observe(view, blocks, encoded, spans, listen, sites=sites, listen_inputs=listen_inputs)
+            batch = observe(view, blocks, encoded, spans, listen, sites=sites, on_inputs=listen_inputs)
         for m in made:
-            m.end(batch)
+            m.end_batch(batch)
     return made
 
 
@@ -62,13 +62,15 @@ def pilot(view: ModelView, batches: Sequence[Sequence[Encoded]], spans: tuple[st
     for encoded in batches:
         with no_upcasts(view.dtype):
             blocks = find_blocks(view, encoded[0])
-            found.end(observe(view, blocks, encoded, spans, found.see, sites=frozenset(SITES)))
+            found.end_batch(observe(view, blocks, encoded, spans, found.update, sites=frozenset(SITES)))
     return found.centres()
 
 
-def wanted(view: ModelView, items: Sequence[Encoded], spans: tuple[str, ...] = ("image", "question")) -> Wanted:
+def measure_config(
+    view: ModelView, items: Sequence[Encoded], spans: tuple[str, ...] = ("image", "question")
+) -> MeasureConfig:
     """Everything that can be measured, on a view without limits."""
-    return Wanted(
+    return MeasureConfig(
         spans=spans,
         layers=view.n_layers,
         matrices=matrices_of(view.layers),

@@ -1,28 +1,30 @@
-"""The contract of a measure: what it listens to, what it keeps, what it costs."""
+"""The contract of a measure: what it reads, what it keeps, what it costs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from chiasm.core.statistics.jackknife import GROUPS, group_of
+from chiasm.core.spans import TOP_LEVEL
+from chiasm.core.statistics.intervals import Estimate
+from chiasm.core.statistics.streaming import GroupSums, Kept
 from chiasm.models.observe import Batch, SiteStates
 
-Tables = dict[str, list[dict[str, Any]]]
+RowsByTable = dict[str, list[dict[str, Any]]]
 
 
-class Price(NamedTuple):
+class MeasureCost(NamedTuple):
     """What a measure costs: `operations` per example beside the forward, `bytes` held for any number of examples."""
 
     operations: float
     bytes: float
 
 
-class Sizes(NamedTuple):
-    """What prices depend on. `tokens`: of each span in a typical example; `sampled`: layers that dear measures read."""
+class ReadSizes(NamedTuple):
+    """What costs depend on. `tokens`: of each span in a typical example; `sampled`: layers that dear measures read."""
 
     layers: int
     width: int
@@ -37,88 +39,111 @@ class Sizes(NamedTuple):
         return sum(self.tokens.values())
 
 
-class Sums:
-    """Named sums of float64 arrays, kept apart for each of the 20 groups of examples."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[str, np.ndarray] = {}
-
-    def add(self, key: str, ids: Sequence[str], values: Float[np.ndarray, "n *shape"]) -> None:
-        """Add one value per example; `ids`: what each is drawn with (`Batch.units`), which decides its group."""
-        if not len(ids):
-            return
-        values = np.asarray(values, dtype=np.float64)
-        if key not in self.arrays:
-            self.arrays[key] = np.zeros((GROUPS, *values.shape[1:]))
-        np.add.at(self.arrays[key], [group_of(name) for name in ids], values)
-
-    def merge(self, other: "Sums") -> None:
-        """Add all sums of `other`."""
-        for key, value in other.arrays.items():
-            self.arrays[key] = self.arrays[key] + value if key in self.arrays else value.copy()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.arrays
-
-    def __getitem__(self, key: str) -> Float[np.ndarray, "G *shape"]:
-        return self.arrays[key]
-
-
 class Measure(ABC):
     """Reads states batch by batch into sums, so that memory does not grow with the number of examples.
 
     Law: measures fed with parts of the examples and merged give the rows of one that was fed with all, in any order,
-    up to rounding. While a batch is on its way values wait in the measure; `end` adds those of sound examples.
+    up to rounding. While a batch is on its way values wait in the measure; `end_batch` adds those of valid examples.
+    What it keeps beside `sums` it names in `kept`, which is merged, saved and restored in turn.
     """
 
     name: ClassVar[str]
 
-    def __init__(self) -> None:
-        self.sums = Sums()
+    def __init__(self, *kept: Kept) -> None:
+        self.sums = GroupSums()
+        self.kept: tuple[Kept, ...] = (self.sums, *kept)
 
     def sites(self) -> frozenset[str]:
-        """The sites it listens to."""
+        """The sites whose states it needs."""
         return frozenset({"residual"})
 
     @property
-    def wants_inputs(self) -> bool:
-        """Whether it also listens to what the matrices of every block read (`see_inputs`)."""
+    def needs_inputs(self) -> bool:
+        """Whether it also needs what the matrices of every block read (`update_inputs`)."""
         return False
 
-    def see_inputs(self, layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
+    def update_inputs(self, layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
         """What the matrices called `names` of a block read, at the batch's tokens."""
-        raise NotImplementedError(f"{self.name} does not listen to inputs")
+        raise NotImplementedError(f"{self.name} does not read inputs of matrices")
 
     @abstractmethod
-    def price(self, sizes: Sizes) -> Price:
+    def cost(self, sizes: ReadSizes) -> MeasureCost:
         """What it costs on a model and examples of these sizes."""
 
     @abstractmethod
-    def see(self, seen: SiteStates) -> None:
+    def update(self, seen: SiteStates) -> None:
         """The states at one site; layers come in order within a batch."""
 
     @abstractmethod
-    def end(self, batch: Batch) -> None:
-        """The batch has passed and its unsound examples are known."""
+    def end_batch(self, batch: Batch) -> None:
+        """The batch has passed and its invalid examples are known."""
 
     @abstractmethod
-    def tables(self) -> Tables:
+    def tables(self) -> RowsByTable:
         """The rows of its tables, by name."""
 
     def merge(self, other: Self) -> None:
         """Take in what another measure of the same kind and options has read."""
-        self.sums.merge(other.sums)
+        for own, more in zip(self.kept, other.kept, strict=True):
+            own.merge(more)
 
     def state(self) -> dict[str, np.ndarray]:
         """All that was read so far, as arrays by name."""
-        return {f"sum:{key}": value for key, value in self.sums.arrays.items()}
+        return {key: array for own in self.kept for key, array in own.state().items()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Take up what `state` gave."""
-        self.sums = Sums()
-        self.sums.arrays = {
-            key.removeprefix("sum:"): np.array(value) for key, value in state.items() if key.startswith("sum:")
-        }
+        for own in self.kept:
+            own.restore(state)
+
+
+M = TypeVar("M", bound=Measure)
+NamedState = tuple[str, Mapping[str, np.ndarray]]
+
+
+def join_states(make: Callable[[], M], states: Sequence[NamedState]) -> M:
+    """The measure that `make` gives, made for the spans of all `states` (`qualified_span`).
+
+    What several models of one decoder, or one model on several data, have read, as if read at once: a state is that of
+    a measure, with the name of its part. What measures keep are sums by span, so rows over pairs of spans
+    then cross from part to part: image with video, the text of one data set with that of another, their masks on
+    the weights they share.
+
+    Assumption: parts share the decoder, or a cosine between them compares axes that mean different things. Pairs of
+    parts are pairs of different examples, also where both have read the same ones. Rows without outlier dimensions
+    are left out, since each part leaves out dimensions of its own.
+    """
+    measures = []
+    for name, state in states:
+        measure = make()
+        kept = {key: value for key, value in state.items() if "no_outliers" not in _split_key(key)[1]}
+        measure.restore({_with_part(key, name): value for key, value in kept.items()})
+        measures.append(measure)
+    for other in measures[1:]:
+        measures[0].merge(other)
+    return measures[0]
+
+
+def qualified_span(span: str, part: str) -> str:
+    """The name of a span of `part`: `image [photos]`."""
+    return f"{span} [{part}]"
+
+
+def _split_key(key: str) -> tuple[str, list[str], str]:
+    kind, _, rest = key.partition(":")
+    body, newline, example = rest.partition("\n")
+    return kind, body.split("/"), newline + example
+
+
+def _with_part(key: str, part: str) -> str:
+    kind, places, example = _split_key(key)
+    named = [qualified_span(p, part) if p.partition("+")[0].partition(".")[0] in TOP_LEVEL else p for p in places]
+    return f"{kind}:{'/'.join(named)}{example}"
+
+
+def interval_columns(e: Estimate, at: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Mean, bounds and n of one of an estimate's values, as columns of a table."""
+    return {"mean": float(e.mean[at]), "low": bound(e.low[at]), "high": bound(e.high[at]), "n": e.n}
 
 
 def bound(value: float) -> float | None:

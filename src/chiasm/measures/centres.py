@@ -56,12 +56,12 @@ class Pilot:
         self._waiting: dict[tuple[str, int], Float[np.ndarray, "2 S D"]] = {}
         self._counts: Counter[str] = Counter()
 
-    def see(self, seen: SiteStates) -> None:
+    def update(self, seen: SiteStates) -> None:
         """The states at one site."""
         squares = averaging_matrix(seen.batch, seen.states) @ seen.states.square()
         self._waiting[seen.site, seen.layer] = torch.stack([seen.means, squares]).cpu().double().numpy()
 
-    def end(self, batch: Batch) -> None:
+    def end_batch(self, batch: Batch) -> None:
         """The batch has passed and its unsound examples are known."""
         sound = [(k, segment.span) for k, segment in enumerate(batch.segments) if batch.is_valid(segment)]
         self._counts.update(span for _, span in sound)

@@ -1,21 +1,22 @@
-"""The shape of the cloud that mean tokens form: its dimension, its likeness to another cloud, and maps of it."""
+"""The shape of sets of vectors, above all of mean tokens: dimension, similarity to another set, neighbours, maps."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial.distance import cdist
 from sklearn.manifold import TSNE
 
 from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of
-from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
-from chiasm.measures.reservoir import Reservoir
+from chiasm.core.statistics.streaming import Reservoir
+from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.models.observe import Batch, SiteStates
 
 _TSNE_SEED = 42
-_LEAST_CKA = 8
+_MIN_CKA = 8
 
 
 class Geometry(Measure):
@@ -25,7 +26,7 @@ class Geometry(Measure):
     exceed the number of examples, so compare it only at equal n; its interval says how it varies at that n. `cka`:
     linear centred kernel alignment of a perceptual and a textual span over the same examples (Kornblith et al. 2019),
     with the unbiased estimator of HSIC (Song et al. 2012), without which it nears 1 wherever examples are fewer than
-    dimensions; unrelated clouds give 0. Maps: PCA and t-SNE (scikit-learn's defaults, seed 42) of all spans together
+    dimensions; unrelated sets give 0. Maps: PCA and t-SNE (scikit-learn's defaults, seed 42) of all spans together
     at the first state, at three quarters of the depth (as published) and at the last. In t-SNE neither distances
     between clusters nor their sizes mean anything.
     """
@@ -33,21 +34,20 @@ class Geometry(Measure):
     name: ClassVar[str] = "geometry"
 
     def __init__(self, spans: tuple[str, ...], layers: tuple[int, ...], *, examples: int = 256, seed: int = 0) -> None:
-        super().__init__()
-        self.spans, self.layers = spans, layers
-        self.reservoir = Reservoir(examples, seed)
+        self.spans, self.layers, self.reservoir = spans, layers, Reservoir(examples, seed)
+        super().__init__(self.reservoir)
         self._waiting: dict[int, Float[np.ndarray, "S D"]] = {}
 
-    def price(self, sizes: Sizes) -> Price:
+    def cost(self, sizes: ReadSizes) -> MeasureCost:
         size = self.reservoir.size * sizes.sampled * len(sizes.tokens) * sizes.width
         # The means themselves come from what other measures share.
-        return Price(2.0 * sizes.sampled * sizes.read * sizes.width, 4.0 * size)
+        return MeasureCost(2.0 * sizes.sampled * sizes.read * sizes.width, 4.0 * size)
 
-    def see(self, seen: SiteStates) -> None:
+    def update(self, seen: SiteStates) -> None:
         if seen.site == "residual" and seen.layer in self.layers:
             self._waiting[seen.layer] = seen.means.cpu().float().numpy()
 
-    def end(self, batch: Batch) -> None:
+    def end_batch(self, batch: Batch) -> None:
         waiting, self._waiting = self._waiting, {}
         for example, name in enumerate(batch.ids):
             if example in batch.failures or not self.reservoir.wants(name):
@@ -61,28 +61,19 @@ class Geometry(Measure):
             if found:
                 self.reservoir.add(name, found)
 
-    def merge(self, other: "Geometry") -> None:
-        self.reservoir.merge(other.reservoir)
-
-    def state(self) -> dict[str, np.ndarray]:
-        return self.reservoir.state()
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        self.reservoir.restore(state)
-
-    def tables(self) -> Tables:
+    def tables(self) -> RowsByTable:
         rows: list[dict[str, Any]] = []
         for layer in self.layers:
             for span in self.spans:
                 names = self.reservoir.names(f"{layer}/{span}")
                 if len(names) > 1:
-                    clouds = [self._matrix(layer, span, names)]
-                    rows.append(_row(layer, span, "effective_rank", "", names, clouds, effective_rank, 2))
+                    features = [self._matrix(layer, span, names)]
+                    rows.append(_row(layer, span, "effective_rank", "", names, features, effective_rank, 2))
             for a, b in cross_pairs(self.spans):
                 names = self.reservoir.names(f"{layer}/{a}", f"{layer}/{b}")
-                if len(names) >= _LEAST_CKA:
-                    clouds = [self._matrix(layer, s, names) for s in (a, b)]
-                    rows.append(_row(layer, a, "cka", b, names, clouds, cka, 4))
+                if len(names) >= _MIN_CKA:
+                    features = [self._matrix(layer, s, names) for s in (a, b)]
+                    rows.append(_row(layer, a, "cka", b, names, features, cka, 4))
         return {"geometry": rows, "map": self._maps()}
 
     def _matrix(self, layer: int, span: str, names: list[str]) -> Float[np.ndarray, "n D"]:
@@ -113,27 +104,27 @@ def _row(
     quantity: str,
     against: str,
     names: list[str],
-    clouds: list[Float[np.ndarray, "n D"]],
+    features: list[Float[np.ndarray, "n D"]],
     of: Callable[..., float],
-    least: int,
+    min_left: int,
 ) -> dict[str, Any]:
-    e = over_groups(names, clouds, of, least)
-    about = {"span": span, "layer": layer, "quantity": quantity, "against": against, "mean": float(e.mean)}
-    return about | {"low": bound(float(e.low)), "high": bound(float(e.high)), "n": e.n}
+    e = over_groups(names, features, of, min_left)
+    return {"span": span, "layer": layer, "quantity": quantity, "against": against} | interval_columns(e)
 
 
 def over_groups(
-    names: Sequence[str], clouds: Sequence[Float[np.ndarray, "n D"]], of: Callable[..., float], least: int
+    names: Sequence[str], features: Sequence[Float[np.ndarray, "n D"]], of: Callable[..., float], min_left: int
 ) -> Estimate:
-    """A quantity of clouds with its jackknife; groups without which fewer than `least` are left count as no change.
+    """A quantity of sets of vectors with its jackknife; a group without which fewer than `min_left` are left counts as
+    no change.
 
-    `names`: the examples in the order of the clouds' rows.
+    `names`: the examples in the order of the sets' rows.
     """
     groups = np.array([group_of(name) for name in names])
-    values = [of(*clouds)]
+    values = [of(*features)]
     for group in range(GROUPS):
         rest = groups != group
-        values.append(of(*(x[rest] for x in clouds)) if rest.sum() >= least else values[0])
+        values.append(of(*(x[rest] for x in features)) if rest.sum() >= min_left else values[0])
     return group_jackknife(np.array(values), np.bincount(groups, minlength=GROUPS).astype(float))
 
 
@@ -177,4 +168,21 @@ def pca(x: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n 2"]:
     k = min(2, len(s))
     signs = np.sign(axes[np.arange(k), np.abs(axes[:k]).argmax(axis=1)])
     found[:, :k] = u[:, :k] * s[:k] * signs
+    return found
+
+
+def neighbour_overlap(x: Float[np.ndarray, "n D"], y: Float[np.ndarray, "n E"], k: int) -> Float[np.ndarray, " n"]:
+    """Of each example's `k` nearest in `x`, the share that is among its `k` nearest in `y`; k / (n - 1) by chance.
+
+    Euclidean, the example itself left out. Source: Li et al. 2025 (arXiv 2509.11986), where k is 100.
+    """
+    near = [_nearest(z, k) for z in (x, y)]
+    return (near[0] & near[1]).sum(axis=1) / k
+
+
+def _nearest(x: Float[np.ndarray, "n D"], k: int) -> np.ndarray:
+    distance = cdist(x, x)
+    np.fill_diagonal(distance, np.inf)
+    found = np.zeros(distance.shape, dtype=bool)
+    np.put_along_axis(found, np.argpartition(distance, k - 1, axis=1)[:, :k], True, axis=1)
     return found

@@ -1,11 +1,16 @@
-"""How large tokens are, layer by layer."""
+"""How large tokens are, and how much they change: between blocks and at every site inside them."""
 
-from typing import ClassVar
+from collections import deque
+from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
-from chiasm.measures.base import Measure, Price, Sizes, Tables
-from chiasm.models.observe import Batch, SiteStates
+from chiasm.core.statistics.jackknife import group_jackknife, means_without_each, without_each
+from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
+from chiasm.models.observe import Batch, SiteStates, averaging_matrix
+from chiasm.models.hooks import SITES
 
 STATISTICS = ("median", "mean", "min", "max")
 
@@ -24,14 +29,14 @@ class Norms(Measure):
         super().__init__()
         self._waiting: list[np.ndarray] = []
 
-    def price(self, sizes: Sizes) -> Price:
-        return Price(2.0 * (sizes.layers + 1) * sizes.read * sizes.width, 0.0)
+    def cost(self, sizes: ReadSizes) -> MeasureCost:
+        return MeasureCost(2.0 * (sizes.layers + 1) * sizes.read * sizes.width, 0.0)
 
-    def see(self, seen: SiteStates) -> None:
+    def update(self, seen: SiteStates) -> None:
         if seen.site == "residual":
             self._waiting.append(seen.norms.cpu().double().numpy())
 
-    def end(self, batch: Batch) -> None:
+    def end_batch(self, batch: Batch) -> None:
         norms, self._waiting = np.stack(self._waiting), []
         for segment in batch.segments:
             if batch.is_valid(segment):
@@ -40,22 +45,168 @@ class Norms(Measure):
                 moments = np.stack([np.ones_like(found), found, found**2])
                 self.sums.add(segment.span, [batch.units[segment.example]], moments[None])
 
-    def tables(self) -> Tables:
+    def tables(self) -> RowsByTable:
         rows = []
         for span in sorted(self.sums.arrays):
             n, total, squares = self.sums[span].sum(axis=0)
             mean = total / n
-            spread = np.sqrt(np.maximum(squares - n * mean**2, 0) / np.maximum(n - 1, 1))
+            std = np.sqrt(np.maximum(squares - n * mean**2, 0) / np.maximum(n - 1, 1))
             rows += [
                 {
                     "span": span,
                     "layer": layer,
                     "statistic": statistic,
                     "mean": float(mean[k, layer]),
-                    "std": float(spread[k, layer]) if n[k, layer] > 1 else None,
+                    "std": float(std[k, layer]) if n[k, layer] > 1 else None,
                     "n": int(n[k, layer]),
                 }
                 for layer in range(mean.shape[1])
                 for k, statistic in enumerate(STATISTICS)
             ]
         return {"norms": rows}
+
+
+class Drift(Measure):
+    """Cosine of a token with itself `gap` layers later: mean over the tokens of a span, then over examples.
+
+    `as_released` adds the form of the released code: the cosine between mean tokens, averaged over all pairs of
+    examples, of which n - 1 in n compare different examples. It stands beside the same cosine paired by example, so
+    that the two differ in nothing but the pairing.
+
+    Source: Shukor & Cord 2024 (arXiv 2405.16700), Figure 3; released form: `compute_sim.py`, lines 131-187 and 417.
+    """
+
+    name: ClassVar[str] = "drift"
+
+    def __init__(self, gaps: tuple[int, ...] = (1, 8), *, as_released: bool = False) -> None:
+        super().__init__()
+        self.gaps, self.as_released = gaps, as_released
+        self._recent: deque[SiteStates] = deque(maxlen=max(gaps))
+        self._cosines: dict[tuple[int, int], Tensor] = {}
+        self._means: list[np.ndarray] = []
+
+    def cost(self, sizes: ReadSizes) -> MeasureCost:
+        operations = 2.0 * len(self.gaps) * sizes.layers * sizes.read * sizes.width
+        held = 4.0 * max(self.gaps) * sizes.read * sizes.width
+        if self.as_released:
+            held += 20 * 8.0 * len(sizes.tokens) * (sizes.layers + 1) * sizes.width
+        return MeasureCost(operations, held)
+
+    def update(self, seen: SiteStates) -> None:
+        if seen.site != "residual":
+            return
+        for gap in self.gaps:
+            if gap <= len(self._recent):
+                past = self._recent[-gap]
+                dots = (seen.states * past.states.to(seen.states.device)).sum(dim=-1)
+                cosine = dots * seen.inverse_norms * past.inverse_norms.to(dots.device)
+                self._cosines[gap, seen.layer - gap] = cosine
+        if self.as_released:
+            self._means.append(seen.mean_directions.cpu().double().numpy())
+        self._recent.append(seen)
+
+    def end_batch(self, batch: Batch) -> None:
+        self._recent.clear()
+        cosines = {key: value.cpu().double().numpy() for key, value in self._cosines.items()}
+        means = np.stack(self._means, axis=1) if self._means else None
+        self._cosines, self._means = {}, []
+        for index, segment in enumerate(batch.segments):
+            if not batch.is_valid(segment):
+                continue
+            name = [batch.units[segment.example]]
+            self.sums.add(f"{segment.span}/n", name, np.ones(1))
+            for gap in self.gaps:
+                found = [value[segment.start : segment.stop].mean() for (g, _), value in cosines.items() if g == gap]
+                self.sums.add(f"{segment.span}/token/{gap}", name, np.array(found)[None])
+                if means is not None:
+                    own = means[index]
+                    paired = (own[gap:] * own[: max(0, len(own) - gap)]).sum(axis=-1)
+                    self.sums.add(f"{segment.span}/paired/{gap}", name, paired[None])
+            if means is not None:
+                self.sums.add(f"{segment.span}/directions", name, means[index][None])
+
+    def tables(self) -> RowsByTable:
+        found: RowsByTable = {"drift": []}
+        if self.as_released:
+            found["drift_released"] = []
+        for span in sorted({key.partition("/")[0] for key in self.sums.arrays}):
+            counts = self.sums[f"{span}/n"]
+            for gap in self.gaps:
+                values = means_without_each(self.sums[f"{span}/token/{gap}"], counts)
+                found["drift"] += self._rows(span, gap, values, counts)
+                if self.as_released:
+                    paired = means_without_each(self.sums[f"{span}/paired/{gap}"], counts).T
+                    released = self._rows(span, gap, self._all_pairs(span, gap, counts), counts)
+                    found["drift_released"] += [row | {"paired": float(paired[row["layer"], 0])} for row in released]
+        return found
+
+    def _all_pairs(self, span: str, gap: int, counts: np.ndarray) -> Float[np.ndarray, "K layers"]:
+        """Mean over all pairs (i, j) of a cosine: the product of the two sums of directions."""
+        sums, n = without_each(self.sums[f"{span}/directions"]), without_each(counts)
+        products = (sums[:, gap:] * sums[:, : max(0, sums.shape[1] - gap)]).sum(axis=-1)
+        return products / np.maximum(n, 1)[:, None] ** 2
+
+    def _rows(self, span: str, gap: int, values: np.ndarray, counts: np.ndarray) -> list[dict[str, Any]]:
+        e = group_jackknife(values, counts)
+        return [
+            {"span": span, "layer": layer, "gap": gap} | interval_columns(e, (layer,))
+            for layer in range(values.shape[1])
+        ]
+
+
+class Inside(Measure):
+    """Of the tokens of a span, at every tap: `norm`, the mean Euclidean norm; `change`, the mean cosine of a token with
+    itself at the same tap one block later. Then means over examples.
+
+    Source: Shukor & Cord 2024 (arXiv 2405.16700), Figure 8, there of mean tokens. Its third quantity, the cosine of
+    the two spans, is in `similarity`.
+    """
+
+    name: ClassVar[str] = "inside"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, SiteStates] = {}
+        self._waiting: dict[str, Float[Tensor, " S"]] = {}
+
+    def sites(self) -> frozenset[str]:
+        return frozenset(SITES)
+
+    def cost(self, sizes: ReadSizes) -> MeasureCost:
+        widths = 6 * sizes.width + sizes.inner
+        return MeasureCost(4.0 * sizes.layers * sizes.read * widths, 4.0 * sizes.read * widths)
+
+    def update(self, seen: SiteStates) -> None:
+        pool = averaging_matrix(seen.batch, seen.states)
+        self._waiting[f"{seen.site}/{seen.layer}/norm"] = pool @ seen.norms
+        last = self._last.get(seen.site)
+        # Blocks of different kinds may differ in width within.
+        if last is not None and last.states.shape == seen.states.shape:
+            past, inverse = last.states.to(seen.states.device), last.inverse_norms.to(seen.states.device)
+            cosines = (seen.states * past).sum(dim=-1) * seen.inverse_norms * inverse
+            self._waiting[f"{seen.site}/{last.layer}/change"] = pool @ cosines
+        self._last[seen.site] = seen
+
+    def end_batch(self, batch: Batch) -> None:
+        waiting, self._waiting, self._last = self._waiting, {}, {}
+        sound = [(k, segment) for k, segment in enumerate(batch.segments) if batch.is_valid(segment)]
+        for key, values in waiting.items():
+            found = values.cpu().double().numpy()
+            for k, segment in sound:
+                unit = [batch.units[segment.example]]
+                self.sums.add(f"{segment.span}/{key}", unit, np.array([[found[k], 1.0]]))
+
+    def tables(self) -> RowsByTable:
+        rows = []
+        for key in sorted(self.sums.arrays, key=_order):
+            span, tap, layer, quantity = key.split("/")
+            sums = self.sums[key]
+            e = group_jackknife(means_without_each(sums[:, 0], sums[:, 1]), sums[:, 1])
+            about = {"span": span, "layer": int(layer), "tap": tap, "quantity": quantity}
+            rows.append(about | interval_columns(e))
+        return {"inside": rows}
+
+
+def _order(key: str) -> tuple[str, int, int, str]:
+    span, tap, layer, quantity = key.split("/")
+    return span, SITES.index(tap), int(layer), quantity

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of, without_each
-from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
+from chiasm.core.statistics.streaming import NamedSums
+from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, bound
 from chiasm.models.observe import Batch, SiteStates, averaging_matrix
 from chiasm.models.pruning.masks import dropped, magnitude_scores, overlap, ranks, wanda_scores
 
@@ -54,29 +55,29 @@ class Overlap(Measure):
         seed: int = 0,
         task_of: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__()
+        self.squares = NamedSums("squares")
+        super().__init__(self.squares)
         self.spans, self.matrices, self.rows, self.seed = spans, matrices, rows, seed
         self.task_of = task_of or {}
-        self.squares: dict[str, np.ndarray] = {}
         self._waiting: list[tuple[int, tuple[str, ...], Float[Tensor, "S I"]]] = []
 
     @property
-    def wants_inputs(self) -> bool:
+    def needs_inputs(self) -> bool:
         return True
 
-    def price(self, sizes: Sizes) -> Price:
+    def cost(self, sizes: ReadSizes) -> MeasureCost:
         inputs = sizes.layers * (3 * sizes.width + sizes.inner)
         kept = sum(linear.in_features for linear in self.matrices.values())
         tasks = max(1, len(set(self.task_of.values())))
-        return Price(3.0 * inputs * sizes.read, FOLDS * tasks * 8.0 * kept * len(sizes.tokens))
+        return MeasureCost(3.0 * inputs * sizes.read, FOLDS * tasks * 8.0 * kept * len(sizes.tokens))
 
-    def see(self, seen: SiteStates) -> None:
+    def update(self, seen: SiteStates) -> None:
         """States of the residual stream are not used."""
 
-    def see_inputs(self, layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
+    def update_inputs(self, layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
         self._waiting.append((layer, names, averaging_matrix(batch, x) @ x.square()))
 
-    def end(self, batch: Batch) -> None:
+    def end_batch(self, batch: Batch) -> None:
         waiting, self._waiting = self._waiting, []
         for layer, names, means in waiting:
             values = means.cpu().double().numpy()
@@ -88,23 +89,12 @@ class Overlap(Measure):
                     fold = group_of(batch.units[segment.example]) * FOLDS // GROUPS
                     task = quote(self.task_of.get(batch.ids[segment.example], ""), safe=" ")
                     for name in names:
-                        key = f"{segment.span}/{fold}/{layer}.{name}/={task}"
-                        self.squares[key] = self.squares[key] + sums if key in self.squares else sums
-
-    def merge(self, other: "Overlap") -> None:
-        for key, value in other.squares.items():
-            self.squares[key] = self.squares[key] + value if key in self.squares else value.copy()
-
-    def state(self) -> dict[str, np.ndarray]:
-        return {f"squares:{key}": value for key, value in self.squares.items()}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        self.squares = {k.removeprefix("squares:"): np.array(v) for k, v in state.items()}
+                        self.squares.add_array(f"{segment.span}/{fold}/{layer}.{name}/={task}", sums)
 
     @torch.no_grad()
-    def tables(self) -> Tables:
+    def tables(self) -> RowsByTable:
         parts: dict[str, dict[tuple[str, str, str], np.ndarray]] = {}
-        for key, value in self.squares.items():
+        for key, value in self.squares.arrays.items():
             span, fold, name, task = key.split("/")
             parts.setdefault(name, {})[span, fold, unquote(task[1:])] = value
         whole, by_task = [], []

@@ -1,4 +1,4 @@
-"""All measures of alignment, as one run wants them."""
+"""All measures of alignment, and what one run needs of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,8 @@ from torch import Tensor, nn
 
 from chiasm.measures.base import Measure
 from chiasm.measures.centres import Centres
-from chiasm.measures.drift import Drift
 from chiasm.measures.geometry import Geometry
-from chiasm.measures.inside import Inside
-from chiasm.measures.norms import Norms
+from chiasm.measures.norms import Drift, Inside, Norms
 from chiasm.measures.overlap import Overlap
 from chiasm.measures.score import Score
 from chiasm.measures.similarity import Similarity
@@ -23,7 +21,7 @@ SAMPLED = 9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class MeasureConfig:
     """What the measures of one run need to know.
 
     `layers`: of the model. `vocabulary_tokens`: tokens per span that are read in words (0: none). `as_released` adds
@@ -50,30 +48,30 @@ def sampled(layers: int) -> tuple[int, ...]:
     return tuple(int(k) for k in np.unique(np.linspace(0, layers, SAMPLED).round()))
 
 
-def measures(wanted: Wanted) -> tuple[Measure, ...]:
-    """Fresh measures. Merging two sets made from equal wishes is merging them one by one."""
-    spans, few = wanted.spans, sampled(wanted.layers)
+def measures(config: MeasureConfig) -> tuple[Measure, ...]:
+    """Fresh measures. Merging two sets made from equal configurations is merging them one by one."""
+    spans, few = config.spans, sampled(config.layers)
     made: list[Measure] = [
         Norms(),
-        Drift(as_released=wanted.as_released),
-        Score(spans, seed=wanted.seed),
-        Similarity(spans, wanted.centres, inside=wanted.inside, token_pairs=wanted.token_pairs),
-        TokenPairs(spans, few, wanted.centres, seed=wanted.seed, inside=wanted.token_pairs),
-        Overlap(spans, wanted.matrices, seed=wanted.seed, task_of=wanted.task_of),
-        Geometry(spans, few, seed=wanted.seed),
+        Drift(as_released=config.as_released),
+        Score(spans, seed=config.seed),
+        Similarity(spans, config.centres, inside=config.inside, token_pairs=config.token_pairs),
+        TokenPairs(spans, few, config.centres, seed=config.seed, inside=config.token_pairs),
+        Overlap(spans, config.matrices, seed=config.seed, task_of=config.task_of),
+        Geometry(spans, few, seed=config.seed),
     ]
-    if wanted.inside:
+    if config.inside:
         made.append(Inside())
-    if wanted.vocabulary_tokens:
+    if config.vocabulary_tokens:
         made.append(
             Vocabulary(
                 spans,
                 few,
-                wanted.unembed,
-                wanted.words,
-                tokens=wanted.vocabulary_tokens,
-                seed=wanted.seed,
-                as_released=wanted.as_released,
+                config.unembed,
+                config.words,
+                tokens=config.vocabulary_tokens,
+                seed=config.seed,
+                as_released=config.as_released,
             )
         )
     return tuple(made)

@@ -1,6 +1,5 @@
 """One number for how well what a model sees is aligned with what it reads."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,8 +10,9 @@ from torch import Tensor
 from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
-from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
-from chiasm.measures.resampling import RESAMPLES, Bootstrap
+from chiasm.core.statistics.streaming import RESAMPLES, PoissonBootstrap
+from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
+from chiasm.measures.token_pairs import median
 from chiasm.models.observe import Batch, SiteStates
 
 _PAIRED = ("mean_token", "median_token")
@@ -35,21 +35,20 @@ class Score(Measure):
     name: ClassVar[str] = "score"
 
     def __init__(self, spans: tuple[str, ...], *, seed: int = 0) -> None:
-        super().__init__()
-        self.spans = spans
-        self.bootstrap = Bootstrap(seed)
+        self.spans, self.bootstrap = spans, PoissonBootstrap(seed)
+        super().__init__(self.bootstrap)
         self._directions: list[np.ndarray] = []
         self._entering: dict[int, Tensor] = {}
         self._medians: dict[tuple[str, str, int], list[Tensor]] = {}
 
-    def price(self, sizes: Sizes) -> Price:
+    def cost(self, sizes: ReadSizes) -> MeasureCost:
         pairs = sum(sizes.tokens.get(a, 0) * sizes.tokens.get(b, 0) for a, b in cross_pairs(self.spans))
         states = sizes.layers + 1
         held = 4.0 * sizes.read * sizes.width + 20 * 8.0 * len(self.spans) * states * sizes.width
         held += 8.0 * 7 * (RESAMPLES + 1) * len(cross_pairs(self.spans))
-        return Price(4.0 * states * pairs * sizes.width, held)
+        return MeasureCost(4.0 * states * pairs * sizes.width, held)
 
-    def see(self, seen: SiteStates) -> None:
+    def update(self, seen: SiteStates) -> None:
         if seen.site != "residual":
             return
         self._directions.append(seen.mean_directions.cpu().double().numpy())
@@ -62,10 +61,11 @@ class Score(Measure):
                 now = seen.tokens(perceived)
                 if seen.layer == 0:
                     self._entering[perceived] = now
-                both = [token_median(self._entering[perceived].to(text.device), text), token_median(now, text)]
+                entering = self._entering[perceived].to(text.device)
+                both = [median((entering @ text.T).flatten()), median((now @ text.T).flatten())]
                 self._medians.setdefault((a, b, example), []).append(torch.stack(both))
 
-    def end(self, batch: Batch) -> None:
+    def end_batch(self, batch: Batch) -> None:
         directions = np.stack(self._directions, axis=1)
         medians = {key: torch.stack([v.cpu() for v in value]).double() for key, value in self._medians.items()}
         self._directions, self._entering, self._medians = [], {}, {}
@@ -76,35 +76,18 @@ class Score(Measure):
             self.sums.add(f"{span}/directions", names, directions[at])
         for a, b in cross_pairs(self.spans):
             for example, in_a, in_b in zip(*batch.both(a, b), strict=True):
-                found = np.stack(
-                    [
-                        [
-                            (directions[in_a, :1] * directions[in_b]).sum(-1).mean(),
-                            float(medians[a, b, example][:, 0].mean()),
-                        ],
-                        [
-                            (directions[in_a] * directions[in_b]).sum(-1).mean(),
-                            float(medians[a, b, example][:, 1].mean()),
-                        ],
-                    ]
-                )
-                self.bootstrap.add(f"{a}/{b}", [batch.units[example]], found[None])
+                # Rows: the perceptual span entering the decoder, and at the same depth; columns as `_PAIRED`.
+                means = (directions[in_a, :1], directions[in_a])
+                found = [
+                    [(own * directions[in_b]).sum(-1).mean(), float(medians[a, b, example][:, k].mean())]
+                    for k, own in enumerate(means)
+                ]
+                self.bootstrap.add(f"{a}/{b}", [batch.units[example]], np.array(found)[None])
 
-    def merge(self, other: "Score") -> None:
-        super().merge(other)
-        self.bootstrap.merge(other.bootstrap)
-
-    def state(self) -> dict[str, np.ndarray]:
-        return super().state() | self.bootstrap.state()
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        super().restore(state)
-        self.bootstrap.restore(state)
-
-    def tables(self) -> Tables:
+    def tables(self) -> RowsByTable:
         rows = []
         for a, b in cross_pairs(self.spans):
-            if f"{a}/{b}" not in self.bootstrap.sums:
+            if f"{a}/{b}" not in self.bootstrap:
                 continue
             paired = self.bootstrap.estimate(f"{a}/{b}", (2, len(_PAIRED)))
             everyone = group_jackknife(self._all_pairs(a, b), self.sums[f"{a}/n"])
@@ -121,22 +104,6 @@ class Score(Measure):
         return np.stack([entering, same], axis=1)
 
 
-def token_median(a: Float[Tensor, "n D"], b: Float[Tensor, "m D"]) -> Tensor:
-    """The median of the n x m cosines between tokens of norm 1 (of an even number the mean of the middle two)."""
-    flat = (a @ b.T).flatten()
-    k = flat.numel()
-    low = flat.kthvalue((k + 1) // 2).values
-    return low if k % 2 else (low + flat.kthvalue(k // 2 + 1).values) / 2
-
-
 def _row(name: str, statistic: str, a: str, b: str, e: Estimate, at: tuple[int, ...]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "statistic": statistic,
-        "value": float(e.mean[at]),
-        "low": bound(e.low[at]),
-        "high": bound(e.high[at]),
-        "n": e.n,
-        "a": a,
-        "b": b,
-    }
+    columns = interval_columns(e, at)
+    return {"name": name, "statistic": statistic, "value": columns.pop("mean"), **columns, "a": a, "b": b}

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, without_each
-from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
+from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.measures.centres import Centres, over_tokens
 from chiasm.models.observe import Batch, SiteStates, averaging_matrix, safe_inverse
-from chiasm.models.sites import SITES
+from chiasm.models.hooks import SITES
 
 HALVES = ("[first half]", "[second half]")
 
@@ -47,7 +47,7 @@ class Similarity(Measure):
     def sites(self) -> frozenset[str]:
         return frozenset(SITES) if self.inside else frozenset({"residual"})
 
-    def price(self, sizes: Sizes) -> Price:
+    def cost(self, sizes: ReadSizes) -> MeasureCost:
         vectors = 6.0 * (sizes.layers + 1) * sizes.width
         operations = 5.0 * (sizes.layers + 1) * sizes.read * sizes.width
         if self.inside:
@@ -56,9 +56,9 @@ class Similarity(Measure):
             operations += (
                 (5.0 if self.token_pairs else 2.0) * sizes.layers * sizes.read * (5 * sizes.width + sizes.inner)
             )
-        return Price(operations, GROUPS * 8.0 * len(sizes.tokens) * vectors)
+        return MeasureCost(operations, GROUPS * 8.0 * len(sizes.tokens) * vectors)
 
-    def see(self, seen: SiteStates) -> None:
+    def update(self, seen: SiteStates) -> None:
         if seen.site not in self.sites():
             return
         for mode, variant, vectors in self._vectors(seen):
@@ -80,14 +80,14 @@ class Similarity(Measure):
         if centre is None:
             return
         pool = averaging_matrix(seen.batch, seen.states)
-        spread = over_tokens(seen.batch, offsets)
-        centred = seen.states - spread
+        shifts = over_tokens(seen.batch, offsets)
+        centred = seen.states - shifts
         sizes = torch.linalg.vector_norm(centred, dim=-1)
-        yield "mean", "centred", (pool * safe_inverse(sizes, torch.linalg.vector_norm(spread, dim=-1))) @ centred
+        yield "mean", "centred", (pool * safe_inverse(sizes, torch.linalg.vector_norm(shifts, dim=-1))) @ centred
         size = safe_inverse(torch.linalg.vector_norm(seen.states * keep, dim=-1))
         yield "mean", "no_outliers", ((pool * size) @ seen.states) * keep
 
-    def end(self, batch: Batch) -> None:
+    def end_batch(self, batch: Batch) -> None:
         waiting, self._waiting = self._waiting, {}
         for span in self.spans:
             examples, _ = batch.places(span)
@@ -107,7 +107,7 @@ class Similarity(Measure):
     def _pairs(self) -> list[tuple[str, str]]:
         return list(combinations_with_replacement(self.spans, 2))
 
-    def tables(self) -> Tables:
+    def tables(self) -> RowsByTable:
         keys = [k.rpartition("/")[0] for k in self.sums.arrays if not k.startswith("n/") and k.count("/") == 4]
         rows: list[dict[str, Any]] = []
         cones = []
@@ -152,7 +152,7 @@ class Similarity(Measure):
         sums, n = without_each(self.sums[f"{key}/{span}"]), without_each(counts)
         e = group_jackknife(np.linalg.norm(sums, axis=-1) / np.maximum(n, 1), counts)
         about = {"span": span, "layer": layer, "quantity": "narrowness", "against": ""}
-        return about | _estimate(e)
+        return about | interval_columns(e)
 
 
 def _ratio(
@@ -175,8 +175,4 @@ def _order(key: str) -> tuple[int, int, str, str]:
 
 
 def _row(a: str, b: str, paired: bool, e: Estimate) -> dict[str, Any]:
-    return {"a": a, "b": b, "paired": paired} | _estimate(e)
-
-
-def _estimate(e: Estimate) -> dict[str, Any]:
-    return {"mean": float(e.mean), "low": bound(float(e.low)), "high": bound(float(e.high)), "n": e.n}
+    return {"a": a, "b": b, "paired": paired} | interval_columns(e)

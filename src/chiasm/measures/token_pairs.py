@@ -10,12 +10,12 @@ from torch import Tensor
 
 from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
-from chiasm.core.statistics.jackknife import group_jackknife, means_without_each, priority
-from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
+from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
+from chiasm.core.statistics.streaming import Reservoir, sample_without_order
+from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.measures.centres import Centres, over_tokens
-from chiasm.measures.reservoir import Reservoir
 from chiasm.models.observe import Batch, SiteStates, safe_inverse
-from chiasm.models.sites import SITES
+from chiasm.models.hooks import SITES
 
 MODES = ("median", "max", "min", "max_mean", "diagonal")
 
@@ -45,24 +45,24 @@ class TokenPairs(Measure):
         seed: int = 0,
         inside: bool = False,
     ) -> None:
-        super().__init__()
+        self.reservoir = Reservoir(examples, seed)
+        super().__init__(self.reservoir)
         self.spans, self.layers, self.centres, self.tokens, self.seed = spans, layers, centres, tokens, seed
         self.inside = inside
-        self.reservoir = Reservoir(examples, seed)
         self._found: dict[tuple[str, int], Float[Tensor, " modes"]] = {}
         self._kept: dict[int, dict[str, np.ndarray]] = {}
 
     def sites(self) -> frozenset[str]:
         return frozenset(SITES) if self.inside else frozenset({"residual"})
 
-    def price(self, sizes: Sizes) -> Price:
+    def cost(self, sizes: ReadSizes) -> MeasureCost:
         pairs = sum(sizes.tokens.get(a, 0) * sizes.tokens.get(b, 0) for a, b in cross_pairs(self.spans))
         # Widths of all sites that are read at a depth; three variants of each.
         width = (6 * sizes.width + sizes.inner) if self.inside else sizes.width
         per_example = 3 * sizes.sampled * sum(min(self.tokens, n) for n in sizes.tokens.values()) * width
-        return Price(3 * 2.0 * sizes.sampled * pairs * width, 4.0 * self.reservoir.size * per_example)
+        return MeasureCost(3 * 2.0 * sizes.sampled * pairs * width, 4.0 * self.reservoir.size * per_example)
 
-    def see(self, seen: SiteStates) -> None:
+    def update(self, seen: SiteStates) -> None:
         if seen.site not in self.sites() or seen.layer not in self.layers:
             return
         places = {(s.example, s.span): slice(s.start, s.stop) for s in seen.batch.segments}
@@ -77,7 +77,9 @@ class TokenPairs(Measure):
                         )
                 if self.reservoir.wants(name):
                     for span, tokens in there.items():
-                        chosen = tokens[self._sample(len(tokens))].cpu().float().numpy()
+                        # Spans of equal length give up the same tokens, so that ranks stay comparable.
+                        n = len(tokens)
+                        chosen = tokens[sample_without_order(n, self.tokens, str(n), self.seed)].cpu().float().numpy()
                         self._kept.setdefault(example, {})[f"{seen.site}/{seen.layer}/{variant}/{span}"] = chosen
 
     def _variants(self, seen: SiteStates) -> list[tuple[str, Float[Tensor, "N D"], Tensor | float]]:
@@ -90,14 +92,7 @@ class TokenPairs(Measure):
         centred = ("centred", seen.states - offsets, torch.linalg.vector_norm(offsets, dim=-1))
         return [*raw, centred, ("no_outliers", seen.states * centre.keep.to(seen.states), 0.0)]
 
-    def _sample(self, n: int) -> np.ndarray:
-        # Spans of equal length give up the same tokens, so that ranks stay comparable.
-        if n <= self.tokens:
-            return np.arange(n)
-        rng = np.random.default_rng([self.seed, priority(str(n), self.seed)])
-        return np.sort(rng.choice(n, self.tokens, replace=False))
-
-    def end(self, batch: Batch) -> None:
+    def end_batch(self, batch: Batch) -> None:
         found, self._found = self._found, {}
         kept, self._kept = self._kept, {}
         for (key, example), values in found.items():
@@ -108,18 +103,7 @@ class TokenPairs(Measure):
             if example not in batch.failures:
                 self.reservoir.add(batch.ids[example], arrays)
 
-    def merge(self, other: "TokenPairs") -> None:
-        super().merge(other)
-        self.reservoir.merge(other.reservoir)
-
-    def state(self) -> dict[str, np.ndarray]:
-        return super().state() | self.reservoir.state()
-
-    def restore(self, state: Any) -> None:
-        super().restore(state)
-        self.reservoir.restore(state)
-
-    def tables(self) -> Tables:
+    def tables(self) -> RowsByTable:
         rows = []
         for key in sorted(self.sums.arrays):
             a, b, tap, layer, variant = key.split("/")
@@ -127,10 +111,10 @@ class TokenPairs(Measure):
             e = group_jackknife(means_without_each(sums[:, :-1], sums[:, -1]), sums[:, -1])
             rows += _rows(a, b, tap, int(layer), variant, True, e)
         kept = {key.rpartition("/")[0] for arrays in self.reservoir.kept.values() for key in arrays}
-        for place in sorted(kept):
-            tap, layer, variant = place.split("/")
+        for key in sorted(kept):
+            tap, layer, variant = key.split("/")
             for a, b in combinations_with_replacement(self.spans, 2):
-                e = self._between(f"{place}/{a}", f"{place}/{b}")
+                e = self._between(f"{key}/{a}", f"{key}/{b}")
                 rows += [] if e is None else _rows(a, b, tap, int(layer), variant, False, e)
         return {"similarity": rows}
 
@@ -158,15 +142,16 @@ class TokenPairs(Measure):
 def statistics(cosines: Float[Tensor, "n m"]) -> Float[Tensor, " modes"]:
     """The five modes of a matrix of cosines between tokens."""
     flat = cosines.flatten()
-    k = flat.numel()
-    low = flat.kthvalue((k + 1) // 2).values
-    median = low if k % 2 else (low + flat.kthvalue(k // 2 + 1).values) / 2
-    return torch.stack([median, flat.max(), flat.min(), cosines.amax(dim=1).mean(), cosines.diagonal().mean()])
+    return torch.stack([median(flat), flat.max(), flat.min(), cosines.amax(dim=1).mean(), cosines.diagonal().mean()])
+
+
+def median(values: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+    """The median; of an even number of values the mean of the middle two."""
+    n = values.numel()
+    low = values.kthvalue((n + 1) // 2).values
+    return low if n % 2 else (low + values.kthvalue(n // 2 + 1).values) / 2
 
 
 def _rows(a: str, b: str, tap: str, layer: int, variant: str, paired: bool, e: Estimate) -> list[dict[str, Any]]:
-    about = {"a": a, "b": b, "layer": layer, "tap": tap, "paired": paired, "variant": variant, "n": e.n}
-    return [
-        about | {"mode": mode, "mean": float(e.mean[k]), "low": bound(float(e.low[k])), "high": bound(float(e.high[k]))}
-        for k, mode in enumerate(MODES)
-    ]
+    about = {"a": a, "b": b, "layer": layer, "tap": tap, "paired": paired, "variant": variant}
+    return [about | {"mode": mode} | interval_columns(e, (k,)) for k, mode in enumerate(MODES)]

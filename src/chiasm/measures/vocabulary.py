@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from chiasm.core.spans import cross_pairs, is_perceptual
-from chiasm.core.statistics.jackknife import group_jackknife, means_without_each, priority
-from chiasm.measures.base import Measure, Price, Sizes, Tables, bound
+from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
+from chiasm.core.statistics.streaming import NamedSums, sample_without_order
+from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.models.observe import Batch, SiteStates
 
-_LEAST = 1e-30
+_MIN_PROBABILITY = 1e-30
 """Probabilities are not taken for smaller than this, so that no divergence is infinite."""
 
 NEAREST = 20
@@ -57,10 +58,10 @@ class Vocabulary(Measure):
         seed: int = 0,
         as_released: bool = False,
     ) -> None:
-        super().__init__()
+        self.counts = NamedSums("counts")
+        super().__init__(self.counts)
         self.spans, self.layers, self.unembed, self.words = spans, layers, unembed, words
         self.tokens, self.seed, self.as_released = tokens, seed, as_released
-        self.counts: dict[str, np.ndarray] = {}
         self._size = 0
         self._values: list[tuple[str, int, Tensor]] = []
         self._nearest: list[tuple[str, int, Tensor]] = []
@@ -68,20 +69,22 @@ class Vocabulary(Measure):
         self._entering: dict[int, Tensor] = {}
         self._first: dict[int, Tensor] = {}
 
-    def price(self, sizes: Sizes) -> Price:
+    def cost(self, sizes: ReadSizes) -> MeasureCost:
         read = sum(min(self.tokens, n) for n in sizes.tokens.values())
         operations = sizes.sampled * read * (2.0 * sizes.width + 20) * sizes.vocabulary
         held = 4.0 * read * sizes.vocabulary + 8.0 * len(RANKS) * sizes.sampled * len(sizes.tokens) * sizes.vocabulary
-        return Price(operations, held)
+        return MeasureCost(operations, held)
 
-    def see(self, seen: SiteStates) -> None:
+    def update(self, seen: SiteStates) -> None:
         if seen.site != "residual" or seen.layer not in self.layers:
             return
         place = self.layers.index(seen.layer)
         before = self.layers[place - 1] if place else None
         means: dict[tuple[int, str], Tensor] = {}
         for index, segment in enumerate(seen.batch.segments):
-            at = torch.from_numpy(segment.start + self._sample(seen.batch.ids[segment.example], segment))
+            name = f"{segment.span}:{seen.batch.ids[segment.example]}"
+            chosen = sample_without_order(segment.stop - segment.start, self.tokens, name, self.seed)
+            at = torch.from_numpy(segment.start + chosen)
             logs = torch.log_softmax(self._logits(seen.states[at.to(seen.states.device)]), dim=-1)
             self._size = logs.shape[-1]
             p = logs.exp()
@@ -126,14 +129,7 @@ class Vocabulary(Measure):
         logits = self.unembed(states)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
-    def _sample(self, example: str, segment: Any) -> np.ndarray:
-        n = segment.stop - segment.start
-        if n <= self.tokens:
-            return np.arange(n)
-        rng = np.random.default_rng([self.seed, priority(f"{segment.span}:{example}", self.seed)])
-        return np.sort(rng.choice(n, self.tokens, replace=False))
-
-    def end(self, batch: Batch) -> None:
+    def end_batch(self, batch: Batch) -> None:
         values, self._values = self._values, []
         nearest, self._nearest = self._nearest, []
         self._past, self._entering, self._first = {}, {}, {}
@@ -143,44 +139,22 @@ class Vocabulary(Measure):
         for key, example, ids in nearest:
             if example not in batch.failures:
                 # The last cell counts the examples.
-                counts = self.counts.setdefault(key, np.zeros(self._size + 1))
-                np.add.at(counts, np.append(ids.cpu().numpy(), self._size), 1)
+                cells = np.append(ids.cpu().numpy(), self._size)
+                self.counts.add_array(key, np.bincount(cells, minlength=self._size + 1).astype(np.float64))
 
-    def merge(self, other: "Vocabulary") -> None:
-        super().merge(other)
-        for key, counts in other.counts.items():
-            self.counts[key] = self.counts[key] + counts if key in self.counts else counts.copy()
-
-    def state(self) -> dict[str, np.ndarray]:
-        return super().state() | {f"counts:{key}": value for key, value in self.counts.items()}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        super().restore(state)
-        self.counts = {k.removeprefix("counts:"): np.array(v) for k, v in state.items() if k.startswith("counts:")}
-
-    def tables(self) -> Tables:
+    def tables(self) -> RowsByTable:
         rows = []
         for key in sorted(self.sums.arrays, key=_order):
             span, layer, quantity, against = key.split("/")
             sums = self.sums[key]
             e = group_jackknife(means_without_each(sums[:, 0], sums[:, 1]), sums[:, 1])
-            rows.append(
-                {
-                    "span": span,
-                    "layer": int(layer),
-                    "quantity": quantity,
-                    "against": against,
-                    "mean": float(e.mean),
-                    "low": bound(float(e.low)),
-                    "high": bound(float(e.high)),
-                    "n": e.n,
-                }
-            )
+            about = {"span": span, "layer": int(layer), "quantity": quantity, "against": against}
+            rows.append(about | interval_columns(e))
         return {"vocabulary": rows, "nearest": self._words(), "histogram": self._histogram()}
 
     def _words(self) -> list[dict[str, Any]]:
         rows = []
-        for key in sorted(self.counts, key=_order):
+        for key in sorted(self.counts.arrays, key=_order):
             span, layer, rank = key.split("/")
             counts, n = self.counts[key][:-1], int(self.counts[key][-1])
             # Ties in the order of the ids.
@@ -202,7 +176,7 @@ class Vocabulary(Measure):
 
     def _histogram(self) -> list[dict[str, Any]]:
         rows = []
-        for key in sorted(self.counts, key=_order):
+        for key in sorted(self.counts.arrays, key=_order):
             span, layer, rank = key.split("/")
             counts, n = self.counts[key][:-1], int(self.counts[key][-1])
             edges = np.unique(np.linspace(0, len(counts), BINS + 1).round().astype(int))
@@ -218,12 +192,12 @@ class Vocabulary(Measure):
 
 def entropy(p: Float[Tensor, "*n V"]) -> Float[Tensor, "*n"]:
     """Of distributions, in nat."""
-    return -(p * p.clamp(min=_LEAST).log()).sum(dim=-1)
+    return -(p * p.clamp(min=_MIN_PROBABILITY).log()).sum(dim=-1)
 
 
 def kl(p: Float[Tensor, "*n V"], q: Float[Tensor, "*n V"]) -> Float[Tensor, "*n"]:
     """Kullback-Leibler divergence of `p` from `q`, in nat, with probabilities of at least 1e-30."""
-    return (p * (p.clamp(min=_LEAST).log() - q.clamp(min=_LEAST).log())).sum(dim=-1)
+    return (p * (p.clamp(min=_MIN_PROBABILITY).log() - q.clamp(min=_MIN_PROBABILITY).log())).sum(dim=-1)
 
 
 def js(p: Float[Tensor, "*n V"], q: Float[Tensor, "*n V"]) -> Float[Tensor, "*n"]:

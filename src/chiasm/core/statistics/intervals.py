@@ -17,6 +17,9 @@ _INSIDE = 1 - 1e-9
 # Bounds the memory of one step of resampling: 2^22 weights of 8 bytes.
 _CELLS = 1 << 22
 
+ALPHA = 0.05
+"""The corrected p-value at or below which a sentence says that something was found."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:

@@ -17,7 +17,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import record_frame
 from chiasm.models.observe import SiteStates, lay_out, observe
-from chiasm.models.sites import first_tensor
+from chiasm.models.hooks import first_tensor
 from chiasm.models.view import ModelView
 
 CLS, PRE, POST = "cls", "pre", "post"

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from chiasm.measures.overlap import Overlap, matrices_of
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.observe import Batch
-from chiasm.models.padded import beginning, entering, observe_padded
-from chiasm.models.sites import Block, find_blocks
+from chiasm.models.observe import Batch, bos_embedding, decoder_inputs, observe_padded
+from chiasm.models.hooks import Block, find_blocks
 from chiasm.models.view import ModelView
 from chiasm.studies.align.spec import AlignSpec
 
@@ -33,14 +32,14 @@ class ReleasedMasks:
         for item, unit in zip(encoded, units, strict=True):
             if not self._blocks:
                 self._blocks = find_blocks(self.view, item)
-            hidden, first = entering(self.view, item.inputs), beginning(self.view)
+            hidden, first = decoder_inputs(self.view, item.inputs), bos_embedding(self.view)
             for span in self.spec.span:
                 if span in item.spans and len(item.spans[span]):
                     at = torch.from_numpy(item.spans[span]).to(hidden.device)
                     rows = torch.cat([hidden[at], first.to(hidden)])
                     batch = observe_padded(self.view, self._blocks, item.example_id, span, rows, self._hear)
                     batch.units = (unit,)
-                    measure.end(batch)
+                    measure.end_batch(batch)
 
     def _hear(self, layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
-        self.measures[0].see_inputs(layer, names, batch, x)
+        self.measures[0].update_inputs(layer, names, batch, x)

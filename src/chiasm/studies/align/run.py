@@ -16,7 +16,7 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, input_key
 from chiasm.core.spans import is_perceptual
 from chiasm.core.statistics.jackknife import priority
-from chiasm.measures.base import Measure, Price
+from chiasm.measures.base import Measure, MeasureCost
 from chiasm.measures.centres import PILOT
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.observe import Batch
@@ -74,12 +74,12 @@ class AlignWork(folded.Folding[Prepared]):
         self._preparing = for_preparing(view)
         self._preparing_twin = for_preparing(self.twin) if self.twin else None
 
-    def pilot(self, examples: Sequence[Example]) -> dict[str, Price]:
+    def pilot(self, examples: Sequence[Example]) -> dict[str, MeasureCost]:
         """The pilot pass, on those whose seeded hash is least; of the controls, of those that they are run on.
 
         Returns what measures cost on an example of the pilot; nothing if none could be used.
         """
-        prices: dict[str, Price] = {}
+        prices: dict[str, MeasureCost] = {}
         for kind, subject in list(self.subjects.items()):
             among = examples if kind == _MODEL else examples[: self.spec.control_limit]
             chosen = sorted(among, key=lambda example: (priority(example.id, self.spec.seed), example.id))[:PILOT]
@@ -221,7 +221,7 @@ def _one_kind(spec: AlignSpec) -> ChiasmError:
     return ChiasmError("compare spans", found, "Name spans that the examples have, with --span")
 
 
-def _tell_prices(prices: Mapping[str, Price]) -> None:
+def _tell_prices(prices: Mapping[str, MeasureCost]) -> None:
     """What each measure adds to a plain forward, in operations, and what it holds, before that is paid."""
     if not prices:
         return

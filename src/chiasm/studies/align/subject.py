@@ -8,14 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from chiasm.core.spans import PERCEPTUAL
-from chiasm.measures.base import Price, Sizes, Tables
+from chiasm.measures.base import MeasureCost, ReadSizes, RowsByTable
 from chiasm.measures.centres import Pilot
 from chiasm.measures.noise import NoiseTokens
 from chiasm.measures.overlap import matrices_of
-from chiasm.measures.registry import Wanted, measures, sampled
+from chiasm.measures.registry import MeasureConfig, measures, sampled
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.observe import Batch, ModalityIsolation, SiteStates, StatesCallback, observe
-from chiasm.models.sites import SITES, Block, find_blocks
+from chiasm.models.hooks import SITES, Block, find_blocks
 from chiasm.models.view import ModelView
 from chiasm.studies.align.spec import AlignSpec
 
@@ -40,31 +40,31 @@ class Subject:
         self.task_of = task_of or {}
         self._pilot = Pilot()
         self._blocks: tuple[Block, ...] = ()
-        self.measures = measures(self._wanted())
+        self.measures = measures(self._config())
 
     def pilot(self, encoded: Sequence[Encoded]) -> None:
         """Find what is subtracted and left out before cosines are taken. Forgets what was measured before."""
         self._pilot = Pilot()
         sites = frozenset(SITES) if self.spec.inside else frozenset({"residual"})
         for start in range(0, len(encoded), self.spec.unit):
-            self._pilot.end(self._observe(encoded[start : start + self.spec.unit], self._pilot.see, sites))
-        self.measures = measures(self._wanted())
+            self._pilot.end_batch(self._observe(encoded[start : start + self.spec.unit], self._pilot.update, sites))
+        self.measures = measures(self._config())
 
     def read(self, encoded: Sequence[Encoded], units: Sequence[str]) -> Batch:
         """Measure a batch. `units`: what each example is drawn with (its input)."""
 
         def listen(seen: SiteStates) -> None:
             for measure in self.measures:
-                measure.see(seen)
+                measure.update(seen)
 
         sites = frozenset().union(*(measure.sites() for measure in self.measures))
         batch = self._observe(encoded, listen, sites, inputs=True)
         batch.units = tuple(units)
         for measure in self.measures:
-            measure.end(batch)
+            measure.end_batch(batch)
         return batch
 
-    def tables(self) -> Tables:
+    def tables(self) -> RowsByTable:
         """All that was measured, and which dimensions the variant without outliers leaves out."""
         found: dict[str, list[dict[str, Any]]] = {"outliers": self._pilot.rows()}
         for measure in self.measures:
@@ -72,11 +72,11 @@ class Subject:
                 found.setdefault(table, []).extend(rows)
         return found
 
-    def prices(self, encoded: Encoded) -> dict[str, Price]:
+    def prices(self, encoded: Encoded) -> dict[str, MeasureCost]:
         """What each measure costs on an example like `encoded`, and the plain forward under the name `forward`."""
         config = self.view.text_config
         spans = self.spec.span
-        sizes = Sizes(
+        sizes = ReadSizes(
             layers=self.view.n_layers,
             width=self.view.width,
             inner=max(m.in_features for block in self._blocks for m in block.matrices()),
@@ -86,19 +86,19 @@ class Subject:
         )
         # Two operations per weight and token; attention scores and the encoder come on top.
         weights = sum(p.numel() for layer in self.view.layers for p in layer.parameters() if p.ndim > 1)
-        found = {"forward": Price(2.0 * weights * encoded.length, 0.0)}
-        return found | {measure.name: measure.price(sizes) for measure in self.measures}
+        found = {"forward": MeasureCost(2.0 * weights * encoded.length, 0.0)}
+        return found | {measure.name: measure.cost(sizes) for measure in self.measures}
 
     def _observe(
         self, encoded: Sequence[Encoded], listen: StatesCallback, sites: frozenset[str], inputs: bool = False
     ) -> Batch:
         if not self._blocks:
             self._blocks = find_blocks(self.view, encoded[0])
-        listening = [measure for measure in self.measures if inputs and measure.wants_inputs]
+        listening = [measure for measure in self.measures if inputs and measure.needs_inputs]
 
         def hear(layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
             for measure in listening:
-                measure.see_inputs(layer, names, batch, x)
+                measure.update_inputs(layer, names, batch, x)
 
         return observe(
             self.view,
@@ -112,9 +112,9 @@ class Subject:
             isolation=ModalityIsolation(PERCEPTUAL, self.apart) if self.apart else None,
         )
 
-    def _wanted(self) -> Wanted:
+    def _config(self) -> MeasureConfig:
         spec, view = self.spec, self.view
-        return Wanted(
+        return MeasureConfig(
             spans=spec.span,
             layers=view.n_layers,
             matrices=matrices_of(view.layers),

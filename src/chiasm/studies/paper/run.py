@@ -13,9 +13,8 @@ import numpy as np
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.core.statistics.intervals import proportion_interval
-from chiasm.measures.base import Measure
+from chiasm.measures.base import Measure, NamedState, join_states, qualified_span
 from chiasm.measures.geometry import Geometry
-from chiasm.measures.joint import Part, joint, qualified
 from chiasm.measures.overlap import Overlap, matrices_of
 from chiasm.measures.registry import sampled
 from chiasm.measures.similarity import Similarity
@@ -142,8 +141,8 @@ def _together(
     """Rows across models of one decoder, under the name `label`; `sources`: the model behind the name in a span."""
     if not sources:
         return {}
-    spans = tuple(qualified(span, name) for name in sources for span in spec.span)
-    states: dict[str, list[Part]] = {measure: [] for measure in _KEPT}
+    spans = tuple(qualified_span(span, name) for name in sources for span in spec.span)
+    states: dict[str, list[NamedState]] = {measure: [] for measure in _KEPT}
     for name, source in sources.items():
         with np.load(_place(directory, spec.models.index(source)) / "sums.npz", allow_pickle=False) as file:
             for measure in _KEPT:
@@ -159,7 +158,7 @@ def _together(
     }
     rows: dict[str, list[dict[str, Any]]] = {}
     for measure, make in makers.items():
-        for table, found in joint(make, states[measure]).tables().items():
+        for table, found in join_states(make, states[measure]).tables().items():
             if f"paper_{table}" in {schema.name for schema in MEASURED}:
                 rows.setdefault(f"paper_{table}", []).extend({"model": label} | row for row in found)
     return rows

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from chiasm.core.statistics.intervals import mean_interval
-from chiasm.measures.resampling import Bootstrap, weights
+from chiasm.core.statistics.streaming import PoissonBootstrap, poisson_weights
 
 
 def taken(values, units, parts=1):
     found = []
     for chosen in np.array_split(np.arange(len(values)), parts):
-        found.append(Bootstrap(0))
+        found.append(PoissonBootstrap(0))
         for k in chosen:
             found[-1].add("x", [units[k]], values[k : k + 1])
     for other in found[1:]:
@@ -64,8 +64,8 @@ def test_one_unit_has_no_interval(n):
 
 
 def test_weights_are_poisson_and_depend_on_the_name():
-    drawn = np.stack([weights(name, 0) for name in names(50)])
+    drawn = np.stack([poisson_weights(name, 0) for name in names(50)])
     assert drawn.mean() == pytest.approx(1, abs=0.03)
     assert drawn.var() == pytest.approx(1, abs=0.05)
-    assert (weights("a", 0) != weights("b", 0)).any()
-    assert (weights("a", 0) != weights("a", 1)).any()
+    assert (poisson_weights("a", 0) != poisson_weights("b", 0)).any()
+    assert (poisson_weights("a", 0) != poisson_weights("a", 1)).any()

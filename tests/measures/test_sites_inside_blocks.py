@@ -7,7 +7,7 @@ from tests.support.float64 import no_upcasts
 from tests.support.runs import encoded, view_of
 from tests.support.states import cosine, feed, pilot, rows_of
 
-from chiasm.measures.inside import Inside
+from chiasm.measures.norms import Inside
 from chiasm.measures.similarity import Similarity
 from chiasm.measures.token_pairs import TokenPairs
 
