@@ -12,7 +12,9 @@ from pathlib import Path
 import chiasm
 from chiasm.data.domains import domain
 from chiasm.studies.project.rows import Prepared
-from chiasm.training import Options, setting_of, trainable, tune
+from chiasm.training.loop import TuningOptions, tune
+from chiasm.training.parts import trainable
+from chiasm.training.settings import setting_of
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -38,14 +40,14 @@ def main(arguments: list[str] | None = None) -> None:
         prepared = Prepared(view, domain(asked.domain, limit=asked.limit), Path(scratch))
         pixels = "tower" in setting.parts
         rows = prepared.training(asked.seed, plain=setting.plain, square=setting.square, pixels=pixels)
-        options = Options(
+        options = TuningOptions(
             epochs=asked.epochs,
             batch=asked.batch,
-            at_once=asked.at_once,
+            micro_batch=asked.at_once,
             seed=asked.seed,
             bf16=asked.bf16,
             checkpointing=asked.checkpointing,
-            reused=prepared.reused and not pixels,
+            from_features=prepared.reused and not pixels,
             save_every=asked.save_every,
             out=asked.out,
             resume=asked.resume,

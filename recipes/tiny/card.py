@@ -8,7 +8,8 @@ from typing import Any, Final
 from recipes.tiny.evaluate import WORLDS, accuracy, world_of, zero_shot
 
 from chiasm.core.statistics.intervals import proportion_interval
-from chiasm.tiny.store import MODELS, NAMES, SHIPPED, directory, names, sources
+from chiasm.tiny.registry import MODELS, NAMES, SHIPPED, names, sources
+from chiasm.tiny.store import directory
 
 CARD: Final = SHIPPED.parent / "MODEL_CARD.md"
 JSON: Final = SHIPPED / "card.json"
@@ -16,7 +17,7 @@ MACHINE: Final = "one core of an AMD EPYC, shared with other work, no GPU"
 _SEED: Final = 1
 # Which models are also asked with nothing to see or hear, and which about captions instead, of which worlds.
 _BLANKED: Final = ("tiny", "tiny@video", "tiny@audio")
-_TOLD: Final = {"tiny@text": tuple(WORLDS), "tiny": ("scenes",)}
+_CAPTIONED: Final = {"tiny@text": tuple(WORLDS), "tiny": ("scenes",)}
 # In this order, then the variants by name.
 _STAGES: Final = ("tower", "recall", "text", "aligned", "instruct")
 # What a reader of the figures must know about how these weights came about; empty after an uninterrupted `make`.
@@ -76,8 +77,10 @@ def _measure(name: str, each: int) -> Measured:
     found: Measured = {"world": world_of(where), "media": accuracy(where, "media", count, _SEED)}
     if name in _BLANKED:
         found["blank"] = accuracy(where, "blank", count, _SEED)
-    told = {world: accuracy(where, "caption", max(1, each // 2), _SEED, world) for world in _TOLD.get(name, ())}
-    return found | ({"captions": told} if told else {})
+    captioned = {
+        world: accuracy(where, "caption", max(1, each // 2), _SEED, world) for world in _CAPTIONED.get(name, ())
+    }
+    return found | ({"captions": captioned} if captioned else {})
 
 
 def _stages(root: Path) -> dict[str, dict[str, float]]:
@@ -122,12 +125,12 @@ def _variants(card: Measured) -> list[str]:
     return [*lines, ""]
 
 
-def _told(card: Measured) -> list[str]:
+def _from_captions(card: Measured) -> list[str]:
     lines = ["| name | world | type | right | questions |", "|---|---|---|---|---|"]
-    for name in _TOLD:
-        for world, told in card["measured"].get(name, {}).get("captions", {}).items():
-            lines.append(f"| `{name}` | `{world}` | all | {between(told)} | {told['n']} |")
-            for kind, part in told["types"].items():
+    for name in _CAPTIONED:
+        for world, answered in card["measured"].get(name, {}).get("captions", {}).items():
+            lines.append(f"| `{name}` | `{world}` | all | {between(answered)} | {answered['n']} |")
+            for kind, part in answered["types"].items():
                 lines.append(f"| | | {kind} | {share(part)} | {part['n']} |")
     return [*lines, ""]
 
@@ -174,7 +177,7 @@ def render(card: Measured) -> str:
     lines += [
         "What is answered from captions, nothing shown:",
         "",
-        *_told(card),
+        *_from_captions(card),
         f"Zero-shot, the tower's contrastive head picks the name of a single object among {named['names']} (such as",
         f'"a red circle"): {share(both)} right of {named["n"]}; its colour {share(color)}, its shape {share(shape)}.',
         "",

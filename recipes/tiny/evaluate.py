@@ -101,8 +101,8 @@ class Judge:
                 given["sampling_rate"] = RATE
         inputs = self._processor(**given, padding=True, return_tensors="pt")
         made = self._model.generate(**inputs, max_new_tokens=4, do_sample=False)
-        said = made[:, inputs["input_ids"].shape[1] :]
-        return [text.strip() for text in self._processor.batch_decode(said, skip_special_tokens=True)]
+        answered = made[:, inputs["input_ids"].shape[1] :]
+        return [text.strip() for text in self._processor.batch_decode(answered, skip_special_tokens=True)]
 
     def _prompt(self, example: Example, shown: Shown) -> str:
         asked = f"{example.question}\n{INSTRUCTION}"

@@ -1,117 +1,116 @@
-"""The stages of training, each a loop that a killed process continues."""
+"""The stages in order, how each is run, and how what they reached becomes the weights in the wheel.
 
-import random
+A stage that was interrupted continues from its last checkpoint; a stage that is finished is not run again.
+"""
+
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 import torch
-from recipes.tiny.course import Row, recall_rows, text_rows
-from recipes.tiny.encoders import seen_scene
-from recipes.tiny.packs import Batch, Packer
-from recipes.tiny.runs import Run, optimizers, schedule, update
-from recipes.tiny.tower import Namer, TowerTask
+from recipes.tiny.modalities import AudioModality, ImageModality, Modality, VideoModality
+from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedTokenizerFast
 
-from chiasm.tiny import shape
+from chiasm.tiny import shapes
+from chiasm.tiny.registry import MODELS, SHIPPED, lineage, weights_file
 from chiasm.tiny.tokens import tokenizer
+from recipes.tiny import encoders, mapping, text
+
+ALIGNED: Final = 150
+TUNED: Final = 400
+"""Steps of instruction tuning, the same for the finished model and all that it is compared with."""
+_Build = Callable[[PreTrainedTokenizerFast], Any]
+# What a mapping onto the frozen text decoder is made of: its modality, its class, the stage of its encoder.
+MAPPINGS: Final[dict[str, tuple[type[Modality], _Build, str]]] = {
+    "supervised": (ImageModality, shapes.llava, "supervised-tower"),
+    "mae": (ImageModality, shapes.llava, "mae-tower"),
+    "resampler": (ImageModality, shapes.resampler, "tower"),
+    "video": (VideoModality, shapes.llava_next_video, "tower"),
+    "audio": (AudioModality, shapes.qwen2_audio, "hearing-tower"),
+}
+# In order: each needs those before it. Those after `instruct` are variants that the alignment study compares.
+STAGES: Final = ("tower", "recall", "text", "aligned", "instruct", "frozen", "noalign", "frozen-noalign",
+                 "supervised-tower", "mae-tower", "hearing-tower", *MAPPINGS)  # fmt: skip
 
 
-def tower(path: Path, steps: int = 900, batch: int = 64) -> dict[str, float]:
-    """Stage 1. Writes `tower.pt`, a CLIPModel's weights; returns the last accuracies.
+def run_stage(stage: str, root: Path) -> None:
+    """Runs one stage in `root/stage`, unless it is finished."""
+    done = root / stage / "done.json"
+    if done.exists():
+        print(f"{stage}: finished before")
+        return
+    reached = _run(stage, root)
+    done.write_text(json.dumps(reached, indent=1))
 
-    Naming patches is solved within some hundred steps; the rest is for matching pictures with captions.
+
+def _run(stage: str, root: Path) -> dict[str, float]:
+    place = root / stage
+    alone: dict[str, Callable[[Path], dict[str, float]]] = {
+        "tower": encoders.tower,
+        "recall": text.recall,
+        "supervised-tower": encoders.supervised,
+        "mae-tower": encoders.masked,
+        "hearing-tower": encoders.hearing,
+    }
+    if stage in alone:
+        return alone[stage](place)
+    if stage == "text":
+        return text.text(place, root / "recall" / "recall.pt")
+    if stage in MAPPINGS:
+        if not (place / "aligned" / "model.pt").exists():
+            mapping.fit(place / "aligned", _modality(root, *MAPPINGS[stage]), "align", ALIGNED)
+        return mapping.fit(place, _modality(root, *MAPPINGS[stage], place / "aligned"), "frozen", TUNED)
+    if stage == "aligned":
+        return mapping.fit(place, _modality(root), "align", ALIGNED)
+    modality = _modality(root, aligned=None if "noalign" in stage else root / "aligned")
+    return mapping.fit(place, modality, "frozen" if stage.startswith("frozen") else "instruct", TUNED)
+
+
+def _modality(
+    root: Path,
+    kind: type[Modality] = ImageModality,
+    build: _Build = shapes.llava,
+    encoder: str = "tower",
+    aligned: Path | None = None,
+) -> Modality:
+    """The text decoder behind an encoder and a projector, random or that of `aligned`."""
+    held = mapping.encoder_of("audio" if kind is AudioModality else "vision", root / encoder / "tower.pt")
+    model = mapping.assemble(build(tokenizer()), root / "text" / "text.pt", held)
+    if aligned is not None:
+        model.load_state_dict(torch.load(aligned / "model.pt", weights_only=True))
+    return kind(model)
+
+
+def collect(root: Path, target: Path = SHIPPED) -> None:
+    """Writes the finished stages as the package's weights."""
+    own = ("aligned", "frozen", "noalign", "frozen-noalign", *MAPPINGS)
+    stage_of = {"tiny": "instruct", **{f"tiny@{name}": name for name in own}}
+    files = {name: root / stage / "model.pt" for name, stage in stage_of.items()}
+    files |= {f"tiny@{name}-captions": root / name / "aligned" / "model.pt" for name in ("video", "audio")}
+    files |= {f"tiny@frozen-{step}": root / "frozen" / f"model-{step}.pt" for step in mapping.KEPT}
+    files["tiny@tower"] = root / "tower" / "tower.pt"
+    states = {name: torch.load(file, weights_only=True) for name, file in files.items() if file.exists()}
+    if (root / "text" / "text.pt").exists():
+        states["tiny@text"] = _modality(root).model.state_dict()
+    export(states, target)
+
+
+def export(states: Mapping[str, Mapping[str, Tensor]], target: Path = SHIPPED) -> None:
+    """Writes state dicts by name as half-precision files, each as its difference from its base.
+
+    A base must be among the states or in the directory already.
     """
-    words = tokenizer()
-    model = shape.clip(words).train()
-    torch.manual_seed(shape.SEED)
-    namer = Namer(model.config.vision_config.hidden_size)
-    modules = {"model": model, "namer": namer}
-    made = optimizers(torch.nn.ModuleDict(modules), matrices=0.01, others=2e-3)
-    run, task = Run(path), TowerTask(model, namer, words)
-    run.open(modules, made)
-    reached: dict[str, float] = {}
-    while run.step < steps:
-        rng = random.Random(f"tower/{run.step}")
-        schedule(made, run.step / steps)
-        loss, marks = task.losses([seen_scene(rng) for _ in range(batch)], rng)
-        update(torch.nn.ModuleDict(modules), made, loss)
-        reached = run.tick({"loss": float(loss.detach()), **marks}, every=25) or reached
-        run.save(modules, made)
-    run.save(modules, made, always=True)
-    torch.save(model.state_dict(), path / "tower.pt")
-    return reached
-
-
-def recall(path: Path, steps: int = 900, batch: int = 32, stop: int | None = None) -> dict[str, float]:
-    """Stage 2, first half: a decoder of four layers learns to look things up. Writes `recall.pt`.
-
-    `stop` ends the process early, at that step; the next call continues.
-    """
-    model = shape.decoder(tokenizer(), layers=4)
-    return _read(path, model, "recall", steps, batch, stop)
-
-
-def text(path: Path, recalled: Path, steps: int = 1700, batch: int = 32) -> dict[str, float]:
-    """Stage 2, second half: the decoder of full depth, grown from `recall.pt`. Writes `text.pt`.
-
-    Four layers learn to look things up in fewer and cheaper steps than six; the two that are added start as identity.
-    """
-    words = tokenizer()
-    shallow, model = shape.decoder(words, layers=4), shape.decoder(words)
-    shallow.load_state_dict(torch.load(recalled, weights_only=True))
-    shape.grow(shallow, model)
-    return _read(path, model, "text", steps, batch)
-
-
-def _read(
-    path: Path, model: LlamaForCausalLM, stage: str, steps: int, batch: int, stop: int | None = None
-) -> dict[str, float]:
-    model.train()
-    made = optimizers(model, matrices=0.02, others=3e-3)
-    run, packer = Run(path), Packer(tokenizer())
-    run.open({"model": model}, made)
-    reached: dict[str, float] = {}
-    while run.step < (steps if stop is None else stop):
-        rng = random.Random(f"{stage}/{run.step}")
-        share = run.step / steps
-        # Looking things up appears at full speed or not at all, so the first half does not slow down.
-        schedule(made, share, cool=0.02 if stage == "recall" else 0.5)
-        rows = recall_rows(run.step, rng, batch) if stage == "recall" else text_rows(share, rng, batch)
-        packed = packer.pack([(row.prefix, row.blocks) for row in rows])
-        with torch.autocast("cpu", torch.bfloat16):
-            states = model.model(
-                input_ids=packed.ids, attention_mask=packed.mask, position_ids=packed.positions, use_cache=False
-            ).last_hidden_state
-            # Only what is to be said goes through the head; most of a pack is context.
-            scores = model.lm_head(states[packed.said])
-        loss = said(scores, packed)
-        update(model, made, loss)
-        reached = run.tick({"loss": float(loss.detach()), **heard(scores, packed, rows)}, every=25) or reached
-        run.save({"model": model}, made)
-    run.save({"model": model}, made, always=True)
-    torch.save(model.state_dict(), path / f"{stage}.pt")
-    return reached
-
-
-def said(scores: Tensor, batch: Batch) -> Tensor:
-    """The mean loss over what was to be said; `scores` (N, V) are those of the tokens in `batch.said`."""
-    return F.cross_entropy(scores.float(), batch.labels[batch.said])
-
-
-@torch.no_grad()
-def heard(scores: Tensor, batch: Batch, rows: list[Row]) -> dict[str, float]:
-    """The share said right per kind: the first token of an answer, every token of what is repeated or described."""
-    known = batch.said
-    right = torch.zeros_like(known)
-    right[known] = scores.argmax(-1) == batch.labels[known]
-    begins = known & ~F.pad(known, (1, 0))[:, :-1]
-    totals: dict[str, list[float]] = {}
-    for number, row in enumerate(rows):
-        for kind, start in zip(row.kinds, begins[number].nonzero().flatten().tolist(), strict=True):
-            stop = start + 1
-            if kind in ("caption", "relations", "repeat"):
-                while stop < known.shape[1] and known[number, stop]:
-                    stop += 1
-            totals.setdefault(kind, []).append(float(right[number, start:stop].float().mean()))
-    return {kind: sum(values) / len(values) for kind, values in totals.items()}
+    target.mkdir(parents=True, exist_ok=True)
+    for name in MODELS:
+        if name not in states:
+            continue
+        *bases, _ = lineage(name)
+        shared = {key: value for base in bases for key, value in load_file(weights_file(base, target)).items()}
+        state = {key: value.detach().to(torch.float16).contiguous() for key, value in states[name].items()}
+        kept = {k: v for k, v in state.items() if k not in shared or not torch.equal(v, shared[k])}
+        save_file(kept, weights_file(name, target))
+        # safetensors writes for the owner alone; a package is read by everyone.
+        weights_file(name, target).chmod(0o644)

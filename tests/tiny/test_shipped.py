@@ -1,4 +1,4 @@
-"""What is shipped: small enough, opened by transformers, as good as the card says, and told from chance."""
+"""What is shipped: small enough, opened by transformers, as good as the card says, and distinct from chance."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ from transformers import (
 
 from chiasm.models.projectors import swapped_class
 from chiasm.tiny import NAMES, directory, names
-from chiasm.tiny.store import BASE, MODELS, RANDOM, SHIPPED, sources, twin, untrained, world
+from chiasm.tiny.registry import BASE, MODELS, RANDOM, SHIPPED, baseline, sources, untrained, world
 
 CLASSES = {
     "clip": CLIPModel,
@@ -78,7 +78,7 @@ def test_a_mapping_has_the_decoder_of_the_text_stage():
     assert [path.name for path in sources("tiny@aligned")] == parts
 
 
-def test_the_random_twin_is_the_same_everywhere():
+def test_the_random_weights_baseline_is_the_same_everywhere():
     code = "from chiasm.tiny import directory; print(directory('tiny-random'))"
     place = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert place == str(directory("tiny-random"))
@@ -89,7 +89,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
         directory("tiny@nothing")
 
 
-def test_tiny_answers_and_its_twin_does_not():
+def test_tiny_answers_and_its_baseline_does_not():
     seen = accuracy(directory("tiny"), each=50, seed=11)
     # 95 % is the aim; on 300 questions three standard errors below it is 91 %.
     assert seen["right"] / seen["n"] > 0.91
@@ -137,12 +137,12 @@ def test_random_models_of_all_modalities_share_one_decoder():
 
 
 def test_every_model_has_a_control_of_its_own_shape_and_a_world():
-    """A random twin with another projector or encoder would be a control of something else."""
-    for name in (name for name in names() if twin(name) is not None):
-        control = twin(name)
-        assert MODELS[control].kind == MODELS[name].kind
-        assert untrained(control)
-        assert world(control) == world(name)
-    assert twin("tiny@tower") is None
-    assert twin(RANDOM) is None
-    assert {twin(name) for name in ("tiny", "tiny@mae", "tiny@video")} == {RANDOM, "tiny-random@video"}
+    """A baseline with another projector or encoder would be a control of something else."""
+    for name in (name for name in names() if baseline(name) is not None):
+        random = baseline(name)
+        assert MODELS[random].kind == MODELS[name].kind
+        assert untrained(random)
+        assert world(random) == world(name)
+    assert baseline("tiny@tower") is None
+    assert baseline(RANDOM) is None
+    assert {baseline(name) for name in ("tiny", "tiny@mae", "tiny@video")} == {RANDOM, "tiny-random@video"}

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from recipes.tiny.stages import export
 from safetensors.torch import load_file
 from transformers import (
     LlavaConfig,
@@ -11,7 +12,7 @@ from transformers import (
 )
 
 from chiasm.models.projectors import swapped_class
-from chiasm.tiny import shape, store
+from chiasm.tiny import registry, shapes, store
 from chiasm.tiny.tokens import tokenizer
 
 CLASSES = {
@@ -26,11 +27,11 @@ CLASSES = {
 def shipped(tmp_path_factory):
     """Random models that share what the stages share, exported into a folder of their own."""
     words, target = tokenizer(), tmp_path_factory.mktemp("weights")
-    tiny, text = shape.llava(words, 1).state_dict(), shape.llava(words, 2).state_dict()
+    tiny, text = shapes.llava(words, 1).state_dict(), shapes.llava(words, 2).state_dict()
     text = {key: tiny[key] if "vision_tower" in key else value for key, value in text.items()}
     aligned = {key: value + 1 if "projector" in key else value for key, value in text.items()}
-    video, audio = shape.llava_next_video(words, 3).state_dict(), shape.qwen2_audio(words, 4).state_dict()
-    few = shape.resampler(words, 5).state_dict()
+    video, audio = shapes.llava_next_video(words, 3).state_dict(), shapes.qwen2_audio(words, 4).state_dict()
+    few = shapes.resampler(words, 5).state_dict()
     words_of = {key: value for key, value in text.items() if "language_model" in key or "lm_head" in key}
     eyes = {key: value for key, value in tiny.items() if "vision_tower" in key}
     states = {
@@ -41,7 +42,7 @@ def shipped(tmp_path_factory):
         "tiny@aligned": aligned,
         "tiny@resampler": few | words_of | eyes,
     }
-    store.export(states, target)
+    export(states, target)
     return target, states
 
 
@@ -58,23 +59,22 @@ def test_a_file_holds_what_is_not_shared(shipped):
 @pytest.mark.parametrize("name", ["tiny", "tiny@text", "tiny@aligned", "tiny@resampler", "tiny@video", "tiny@audio"])
 def test_a_model_comes_back_whole(shipped, name, monkeypatch, tmp_path):
     target, states = shipped
-    monkeypatch.setattr(store, "SHIPPED", target)
-    monkeypatch.setattr(store._source, "__defaults__", (target,))
+    monkeypatch.setattr(registry.weights_file, "__defaults__", (target,))
     monkeypatch.setenv("CHIASM_CACHE", str(tmp_path))
     store._fingerprint.cache_clear()
-    made = CLASSES[store.MODELS[name].kind].from_pretrained(store.directory(name)).state_dict()
+    made = CLASSES[registry.MODELS[name].kind].from_pretrained(store.directory(name)).state_dict()
     store._fingerprint.cache_clear()
     assert made.keys() == states[name].keys()
     assert all(torch.equal(made[key], states[name][key].half().float()) for key in made)
 
 
 def test_a_base_stands_before_what_is_built_on_it():
-    order = list(store.MODELS)
-    for name, model in store.MODELS.items():
+    order = list(registry.MODELS)
+    for name, model in registry.MODELS.items():
         assert model.base is None or order.index(model.base) < order.index(name)
 
 
 def test_the_first_opening_draws_no_bar_into_a_log(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("CHIASM_CACHE", str(tmp_path))
-    store.directory(store.RANDOM)
+    store.directory(registry.RANDOM)
     assert "shards" not in capfd.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from chiasm.training import TRAINED
+from chiasm.training.loop import TRAINED
 
 _ROOT = Path(__file__).parents[2]
 _ASKED = ("tiny", "--domain", "surfaces", "--setting", "ft-proj", "--limit", "12", "--batch", "4")

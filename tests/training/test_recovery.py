@@ -17,7 +17,8 @@ from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.plans import identity_of, read_plan
 from chiasm.models.view import ModelView
-from chiasm.training.recovery import RecoverySettings, tuned
+from chiasm.training.recovery import trained_while_skipping
+from chiasm.training.settings import RecoverySettings
 
 KINDS = ("projector", "lora")
 
@@ -62,7 +63,7 @@ def test_the_loss_under_the_plan_falls_and_every_bit_comes_back(train: str) -> N
     plan = plan_of(own)
     start = loss_under(own, plan, encoded)
     settings = RecoverySettings(train=train, steps=12, batch_size=4, learning_rate=1e-2)
-    with tuned(own, encoded, settings, plan) as handle:
+    with trained_while_skipping(own, encoded, settings, plan) as handle:
         assert len(handle.losses) == 12
         if train == "projector":  # the adapters train under dropout
             assert handle.losses[0] == pytest.approx(start, abs=1e-5)
@@ -79,7 +80,7 @@ def test_only_what_was_asked_is_trained_and_stays_when_kept(train: str) -> None:
     own = view_of()
     encoded = taught(own)
     before = {name: value.clone() for name, value in own.model.state_dict().items()}
-    with tuned(own, encoded, RecoverySettings(train=train, steps=3, learning_rate=1e-2)) as handle:
+    with trained_while_skipping(own, encoded, RecoverySettings(train=train, steps=3, learning_rate=1e-2)) as handle:
         inside = answer_loss(own, encoded)
         handle.keep()
     after = own.model.state_dict()
@@ -98,7 +99,7 @@ def test_only_what_was_asked_is_trained_and_stays_when_kept(train: str) -> None:
 def test_merged_for_saving_and_undone_all_the_same() -> None:
     own, encoded = view(), taught(view())
     before = {name: value.clone() for name, value in own.model.state_dict().items()}
-    with tuned(own, encoded, RecoverySettings(train="lora", steps=3, learning_rate=1e-2)) as handle:
+    with trained_while_skipping(own, encoded, RecoverySettings(train="lora", steps=3, learning_rate=1e-2)) as handle:
         trained = answer_loss(own, encoded)
         handle.merge()
         assert list(own.model.state_dict()) == list(before)
@@ -110,7 +111,7 @@ def test_equal_seeds_train_alike() -> None:
     own, encoded = view(), taught(view())
     losses = []
     for seed in (0, 0, 1):
-        with tuned(own, encoded, RecoverySettings(steps=3, batch_size=2, seed=seed)) as handle:
+        with trained_while_skipping(own, encoded, RecoverySettings(steps=3, batch_size=2, seed=seed)) as handle:
             losses.append(handle.losses)
     assert losses[0] == losses[1] != losses[2]
 
@@ -119,7 +120,7 @@ def test_equal_seeds_train_alike() -> None:
     ("options", "told"),
     [
         ({"train": "tower"}, "there are projector, lora"),
-        ({"steps": 0}, "least is 1"),
+        ({"steps": 0}, "minimum is 1"),
         ({"learning_rate": 0.0}, "nothing would be learned"),
     ],
 )
@@ -132,11 +133,11 @@ def test_what_cannot_be_trained_is_told() -> None:
     own = view()
     with (
         pytest.raises(ChiasmError, match="without an answer"),
-        tuned(own, [own.encode(examples(1)[0])], RecoverySettings()),
+        trained_while_skipping(own, [own.encode(examples(1)[0])], RecoverySettings()),
     ):
         pass
     half = view_of(torch.float16)
-    with pytest.raises(ChiasmError, match="float16"), tuned(half, taught(half, 1), RecoverySettings()):
+    with pytest.raises(ChiasmError, match="float16"), trained_while_skipping(half, taught(half, 1), RecoverySettings()):
         pass
 
 

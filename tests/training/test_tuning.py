@@ -7,23 +7,12 @@ from tests.support.factories import build, example
 import chiasm.training.loop as loop
 from chiasm.core.errors import ChiasmError
 from chiasm.models.likelihood import answer_logprobs
-from chiasm.models.towers import tower_width
 from chiasm.models.view import ModelView
-from chiasm.training import (
-    SETTINGS,
-    Options,
-    Original,
-    collator,
-    encode_training,
-    frozen_tower,
-    setting_of,
-    tower_features,
-    trainable,
-    tune,
-)
-from chiasm.training.batches import IGNORED
-from chiasm.training.parts import parts_of, rank_for, state_of
-from chiasm.training.settings import HIGHEST, rate_for
+from chiasm.training.batches import IGNORED, collator, encode_training
+from chiasm.training.features import frozen_tower, tower_features
+from chiasm.training.loop import TuningOptions, tune
+from chiasm.training.parts import ParameterSnapshot, parts_of, rank_for, trainable, trained_state
+from chiasm.training.settings import MAX_RATE, SETTINGS, rate_for, setting_of
 
 CLASSES = ("red", "blue", "light green")
 QUICK = {"batch": 2, "scale": 30.0, "epochs": 2}
@@ -45,8 +34,8 @@ def test_exactly_the_declared_parameters_change(name):
     before = {n: p.detach().clone() for n, p in base.model.named_parameters()}
     tuned = trainable(base, setting)
     declared = {n for n, p in tuned.model.named_parameters() if p.requires_grad}
-    original = Original(tuned)
-    result = tune(tuned, rows(tuned, setting.plain), setting, Options(**QUICK))
+    original = ParameterSnapshot(tuned)
+    result = tune(tuned, rows(tuned, setting.plain), setting, TuningOptions(**QUICK))
     assert result.steps == 6
     assert original.changed() == declared
     if setting.rank:
@@ -120,16 +109,16 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(monkeypatc
     plain = loop.Trainer.training_step
 
     def breaking(self, *args, **kwargs):
-        seen.append(state_of(of))
+        seen.append(trained_state(of))
         loss = plain(self, *args, **kwargs)
         return loss * float("nan") if len(seen) == 4 else loss
 
     monkeypatch.setattr(loop.Trainer, "training_step", breaking)
     monkeypatch.setattr(loop, "_KEEP_EVERY", 1)
-    result = tune(of, rows(of), setting_of("ft-proj"), Options(**QUICK))
+    result = tune(of, rows(of), setting_of("ft-proj"), TuningOptions(**QUICK))
     assert result.diverged == 3
     assert len(result.losses) == 3
-    now = state_of(of)
+    now = trained_state(of)
     assert all(torch.equal(now[name], value) for name, value in seen[2].items())
 
 
@@ -138,13 +127,13 @@ def test_nothing_good_to_keep_is_an_error():
     with torch.no_grad():
         next(of.projector.parameters()).fill_(float("nan"))
     with pytest.raises(ChiasmError, match="first step"):
-        tune(of, rows(of), setting_of("ft-proj"), Options(**QUICK))
+        tune(of, rows(of), setting_of("ft-proj"), TuningOptions(**QUICK))
 
 
 def test_a_run_that_was_broken_off_ends_as_one_that_was_not(tmp_path, monkeypatch):
     setting, options = setting_of("ft-proj"), {**QUICK, "save_every": 2}
     whole = trainable(view(), setting)
-    tune(whole, rows(whole), setting, Options(**options, out=tmp_path / "a"))
+    tune(whole, rows(whole), setting, TuningOptions(**options, out=tmp_path / "a"))
     broken = trainable(view(), setting)
     original = loop._Trainer.training_step
 
@@ -155,23 +144,23 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(tmp_path, monkeypatc
 
     monkeypatch.setattr(loop._Trainer, "training_step", stop)
     with pytest.raises(KeyboardInterrupt):
-        tune(broken, rows(broken), setting, Options(**options, out=tmp_path / "b"))
+        tune(broken, rows(broken), setting, TuningOptions(**options, out=tmp_path / "b"))
     monkeypatch.setattr(loop._Trainer, "training_step", original)
     again = trainable(view(), setting)
-    result = tune(again, rows(again), setting, Options(**options, out=tmp_path / "b", resume=True))
+    result = tune(again, rows(again), setting, TuningOptions(**options, out=tmp_path / "b", resume=True))
     assert result.steps == 6
     assert len(result.losses) == 4  # the first two steps were not repeated
-    expected = state_of(whole)
-    assert all(torch.equal(expected[name], value) for name, value in state_of(again).items())
+    expected = trained_state(whole)
+    assert all(torch.equal(expected[name], value) for name, value in trained_state(again).items())
 
 
-@pytest.mark.parametrize("options", [{"checkpointing": True}, {"at_once": 1}])
+@pytest.mark.parametrize("options", [{"checkpointing": True}, {"micro_batch": 1}])
 def test_saving_memory_changes_nothing_but_rounding(options):
     setting = setting_of("ft-e2e")
     found = []
     for more in ({}, options):
         of = trainable(view(), setting)
-        found.append(tune(of, rows(of), setting, Options(batch=2, scale=1.0, **more)).losses)
+        found.append(tune(of, rows(of), setting, TuningOptions(batch=2, scale=1.0, **more)).losses)
     sums = [sum(losses) / len(losses) for losses in found]
     assert sums[0] == pytest.approx(sums[1], rel=2e-2)
 
@@ -179,8 +168,8 @@ def test_saving_memory_changes_nothing_but_rounding(options):
 def test_mixed_precision_trains():
     setting = setting_of("ft-proj")
     of = trainable(view(), setting)
-    original = Original(of)
-    result = tune(of, rows(of), setting, Options(**QUICK, bf16=True))
+    original = ParameterSnapshot(of)
+    result = tune(of, rows(of), setting, TuningOptions(**QUICK, bf16=True))
     assert all(loss == loss for loss in result.losses)
     assert original.changed()
 
@@ -189,7 +178,7 @@ def test_mistakes_are_named():
     of = view()
     of.model.requires_grad_(False)
     with pytest.raises(ChiasmError, match="no parameter trains"):
-        tune(of, rows(of), setting_of("ft-proj"), Options())
+        tune(of, rows(of), setting_of("ft-proj"), TuningOptions())
     with pytest.raises(ChiasmError, match="there are zero-shot"):
         setting_of("ft")
 
@@ -202,7 +191,7 @@ def test_the_head_is_run_where_answers_are_and_the_loss_is_the_model_s_own():
         plain = of.model(**batch)
     seen = []
     hook = of.model.get_output_embeddings().register_forward_hook(lambda _, __, out: seen.append(out.shape[1]))
-    found = tune(of, given, setting_of("ft-proj"), Options(batch=4, steps=1, scale=1.0))
+    found = tune(of, given, setting_of("ft-proj"), TuningOptions(batch=4, steps=1, scale=1.0))
     hook.remove()
     assert found.losses[0] == pytest.approx(float(plain.loss), rel=1e-4)
     assert seen == [1 + max(len(row.answer_tokens) for row in given)]
@@ -212,19 +201,19 @@ def test_the_head_is_run_where_answers_are_and_the_loss_is_the_model_s_own():
 def test_published_rates_are_raised_for_narrow_decoders_and_bounded():
     assert rate_for(1e-3, 4096) == 1e-3
     assert rate_for(2e-5, 128) == pytest.approx(6.4e-4)
-    assert rate_for(1e-3, 128) == HIGHEST
+    assert rate_for(1e-3, 128) == MAX_RATE
     assert rate_for(2e-5, 8192) == 1e-5
     assert rate_for(1e-2, 128) == 1e-2  # what was published is never lowered by the bound
     assert rate_for(1e-3, 128, scale=32) == pytest.approx(3.2e-2)
     assert rate_for(2e-5, 96, published=1024) == pytest.approx(2.13e-4, rel=1e-2)
-    assert rate_for(2e-4, 128, highest=5e-3) == 5e-3
+    assert rate_for(2e-4, 128, max_rate=5e-3) == 5e-3
 
 
 @pytest.mark.parametrize(
     ("name", "rates"),
     [
-        ("ft-proj", {HIGHEST}),
-        ("ft-lora", {2e-5 * 4096 / 48, HIGHEST}),
+        ("ft-proj", {MAX_RATE}),
+        ("ft-lora", {2e-5 * 4096 / 48, MAX_RATE}),
         ("ft-tower", {2e-5 * 4096 / 48, 2e-5 * 1024 / 32}),
     ],
 )
@@ -232,7 +221,7 @@ def test_every_kind_of_parameter_has_its_own_rate(name, rates, monkeypatch):
     of, seen = view(), []
     setting = setting_of(name)
     chosen = trainable(of, setting)
-    assert (of.width, tower_width(of)) == (48, 32)
+    assert (of.width, of.tower_width) == (48, 32)
     made = torch.optim.AdamW.__init__
 
     def noted(self, groups, **kwargs):
@@ -240,7 +229,7 @@ def test_every_kind_of_parameter_has_its_own_rate(name, rates, monkeypatch):
         made(self, [dict(group) for group in groups], **kwargs)
 
     monkeypatch.setattr(torch.optim.AdamW, "__init__", noted)
-    tune(chosen, rows(of), setting, Options(batch=4, steps=1))
+    tune(chosen, rows(of), setting, TuningOptions(batch=4, steps=1))
     assert sorted({group["lr"] for group in seen}) == pytest.approx(sorted(rates))
     held = [p for group in seen for p in group["params"]]
     assert {id(p) for p in held} == {id(p) for p in chosen.model.parameters() if p.requires_grad}

@@ -17,9 +17,6 @@ IMAGE: Final = "<image>"
 VIDEO: Final = "<video>"
 AUDIO: Final = "<audio>"
 INSTRUCTION: Final = "Answer the question using a single word or phrase."
-DESCRIBE: Final = "Describe the image."
-DESCRIBE_VIDEO: Final = "Describe the video."
-DESCRIBE_SOUND: Final = "Describe the sound."
 # The instruction stands in every prompt. Two tokens for it, instead of ten, are two thirds of a question saved.
 _PHRASES: Final = ("Answer the question", " using a single word or phrase.")
 # What is perceived comes first, then the text, as in LLaVA-1.5's own template.
@@ -50,7 +47,7 @@ _SOUND: Final = tuple(
     "tone tones pitch high low long short length pure rough buzzing noise rising falling rises falls sound audio plays "  # noqa: SIM905
     "hear heard longer shorter higher lower second third fourth comes come silence loud quiet beep sequence".split()
 )
-# What pictures of other domains are called. The model never sees them; it can say them, so that it can be adapted.
+# What images of other domains are called. The model never sees them; it can say them, so that it can be adapted.
 TEXTURES: Final = tuple(
     "striped dotted checkered woven cracked wavy spiral marbled grainy scaly zigzag crosshatched".split()  # noqa: SIM905
 )

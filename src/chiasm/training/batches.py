@@ -10,7 +10,7 @@ from torch import Tensor
 from chiasm.core.example import Example
 from chiasm.core.media import load_image
 from chiasm.core.spans import Spans
-from chiasm.models.encoding.encode import extended
+from chiasm.models.encoding.encode import append_tokens
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.view import ModelView
 
@@ -19,12 +19,12 @@ IGNORED: Final = -100
 
 
 def encode_training(view: ModelView, example: Example, *, plain: bool = False) -> Encoded:
-    """The example with its answer behind it. `plain`: the picture and the label alone, as the released code trains.
+    """The example with its answer behind it. `plain`: the image and the label alone, as the released code trains.
 
-    There LLaVA's `--version plain` overwrites the user's turn by the picture's placeholder and ends the label with a
+    There LLaVA's `--version plain` overwrites the user's turn by the image's placeholder and ends the label with a
     newline: question, classes, instruction and roles are absent.
 
-    **Errors:** `ExampleError` for a broken picture and the like.
+    **Errors:** `ExampleError` for a broken image and the like.
     """
     if not plain:
         return view.encode(example, instruction="", answer=example.answer, ends=True)
@@ -37,7 +37,7 @@ def encode_training(view: ModelView, example: Example, *, plain: bool = False) -
     seen = torch.cat([torch.tensor(first, dtype=ids.dtype, device=ids.device), ids[image]])[None]
     kept = {k: v for k, v in encoded.inputs.items() if v.shape != encoded.input_ids.shape}
     inputs = {"input_ids": seen.cpu(), "attention_mask": torch.ones_like(seen).cpu()}
-    inputs = {k: v.to(view.device) for k, v in extended(inputs, label, view.family).items()}
+    inputs = {k: v.to(view.device) for k, v in append_tokens(inputs, label, view.family).items()}
     length = seen.shape[1] + len(label)
     spans = {"image": range(len(first), seen.shape[1]), "answer": range(seen.shape[1], length)}
     held = Spans(length, {name: list(places) for name, places in spans.items()})  # type: ignore[arg-type]
@@ -45,13 +45,13 @@ def encode_training(view: ModelView, example: Example, *, plain: bool = False) -
 
 
 def padded_to_square(image: Any, colour: tuple[int, int, int]) -> Image.Image:
-    """The picture in the middle of a square of its longer side (LLaVA's `expand2square`, `image_aspect_ratio=pad`)."""
-    picture = load_image(image)
-    side = max(picture.size)
-    if picture.width == picture.height:
-        return picture
+    """The image in the middle of a square of its longer side (LLaVA's `expand2square`, `image_aspect_ratio=pad`)."""
+    loaded = load_image(image)
+    side = max(loaded.size)
+    if loaded.width == loaded.height:
+        return loaded
     square = Image.new("RGB", (side, side), colour)
-    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    square.paste(loaded, ((side - loaded.width) // 2, (side - loaded.height) // 2))
     return square
 
 

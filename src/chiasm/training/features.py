@@ -1,4 +1,4 @@
-"""A frozen tower computes each picture once: its features then travel where pixels would.
+"""A frozen tower computes each image once: its features then travel where pixels would.
 
 Training and answering read the tower's states at one layer only; while `frozen_tower` is open, the tower hands on what
 it is given as that layer's states, and the rest of the model runs unchanged.
@@ -25,35 +25,35 @@ PIXELS = "pixel_values"
 
 
 def reusable(view: ModelView) -> bool:
-    """Whether this model reads its tower's states at one layer, from one picture per row."""
+    """Whether this model reads its tower's states at one layer, from one image per row."""
     return view.family.name in _FAMILIES and isinstance(view.config.vision_feature_layer, int)
 
 
 @final
-class Features:
-    """The tower's states (class token first) of many pictures, in a file that is read where it is needed.
+class TowerFeatures:
+    """The tower's states (class token first) of many images, in a file that is read where it is needed.
 
-    `pooled` (n x V): the tower's own summary of each picture (CLS after its last norm).
+    `pooled` (n x V): the tower's own summary of each image (CLS after its last norm).
     """
 
     def __init__(self, path: Path, states: Float[np.ndarray, "n P V"], pooled: Float[Tensor, "n V"]) -> None:
         self.path, self._states, self.pooled = path, states, pooled
 
     def states(self, index: int, dtype: torch.dtype) -> Float[Tensor, "1 P V"]:
-        """The states of one picture as the tower gave them."""
+        """The states of one image as the tower gave them."""
         return torch.from_numpy(np.array(self._states[index]))[None].to(dtype)
 
     def put_into(self, encoded: Encoded, index: int, view: ModelView) -> Encoded:
-        """The example with the features of its one picture in place of its pixels."""
+        """The example with the features of its one image in place of its pixels."""
         states = self.states(index, view.dtype).to(view.device)
         return replace(encoded, inputs=encoded.inputs | {PIXELS: states}, images=())
 
 
 @torch.no_grad()
-def tower_features(view: ModelView, batches: Iterable[Sequence[Tensor]], path: Path, count: int) -> Features:
-    """The features of `count` pictures, given in batches as the processor prepared them (each 1 x 3 x H x W).
+def tower_features(view: ModelView, batches: Iterable[Sequence[Tensor]], path: Path, count: int) -> TowerFeatures:
+    """The features of `count` images, given in batches as the processor prepared them (each 1 x 3 x H x W).
 
-    They are kept in `path` in float32: 2.4 GB per thousand pictures of LLaVA-1.5's.
+    They are kept in `path` in float32: 2.4 GB per thousand images of LLaVA-1.5's.
     """
     assert view.vision_tower is not None, "a model without one is not `reusable`"
     file: Any = None
@@ -69,7 +69,7 @@ def tower_features(view: ModelView, batches: Iterable[Sequence[Tensor]], path: P
         start += len(states)
         pooled.append(output.pooler_output.float().cpu())
     file.flush()
-    return Features(path, np.load(path, mmap_mode="r"), torch.cat(pooled))
+    return TowerFeatures(path, np.load(path, mmap_mode="r"), torch.cat(pooled))
 
 
 @contextmanager
@@ -78,14 +78,16 @@ def frozen_tower(view: ModelView) -> Iterator[None]:
 
     def forward(pixel_values: Tensor, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:
         return BaseModelOutputWithPooling(
-            last_hidden_state=pixel_values, hidden_states=_Everywhere((pixel_values,)), pooler_output=pixel_values[:, 0]
+            last_hidden_state=pixel_values,
+            hidden_states=_SameAtEveryLayer((pixel_values,)),
+            pooler_output=pixel_values[:, 0],
         )
 
     with replaced_forward(view.vision_tower, forward):
         yield
 
 
-class _Everywhere(tuple):
+class _SameAtEveryLayer(tuple):
     """The same states, whichever layer is asked for: they are those of the one layer that this model reads."""
 
     def __getitem__(self, index: Any) -> Any:

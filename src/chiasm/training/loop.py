@@ -6,26 +6,23 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
-from chiasm.models.towers import tower_width
 from chiasm.models.view import ModelView
 from chiasm.training.batches import IGNORED, collator
 from chiasm.training.features import frozen_tower
-from chiasm.training.options import Options, Tuned
-from chiasm.training.parts import kinds_of, put, state_of
-from chiasm.training.settings import PUBLISHED_TOWER, Kind, Setting, rate_for
+from chiasm.training.parts import rate_groups, set_parameters, trained_state
+from chiasm.training.settings import PUBLISHED_TOWER, RateGroup, TuningSetting, rate_for
 
 _WARM_UP: Final = 0.03
 _KEEP_EVERY: Final = 10
@@ -34,22 +31,44 @@ _RECOMPUTED: Final = "_checkpoint_wrapped_module."
 TRAINED: Final = "trained.safetensors"
 
 
-class _Rows(Dataset):
-    def __init__(self, rows: Sequence[Encoded]) -> None:
-        self._rows = rows
+@dataclass(frozen=True, slots=True)
+class TuningOptions:
+    """How a setting is trained here.
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    `steps` (0: what `epochs` gives) ends it after so many. `batch`: examples per step (0: the setting's own).
+    `micro_batch`: of these, how many go through the model together (0: all). `scale`: multiplies the setting's rates;
+    None takes what `rate_for` makes of the width. `from_features`: batches hold features of a frozen tower. `out`:
+    where what was trained is written (`TRAINED`), and checkpoints every `save_every` steps (0: none).
+    """
 
-    def __getitem__(self, index: int) -> Encoded:
-        return self._rows[index]
+    epochs: float = 1.0
+    steps: int = 0
+    batch: int = 0
+    micro_batch: int = 0
+    scale: float | None = None
+    seed: int = 0
+    bf16: bool = False
+    checkpointing: bool = False
+    from_features: bool = False
+    save_every: int = 0
+    out: Path | None = None
+    resume: bool = False
 
 
-class _Diverged(Exception):  # noqa: N818 (it ends the loop and is no error)
+class TuningResult(NamedTuple):
+    """What came of it. `diverged`: at which step the loss was no number; the last state before it is then kept."""
+
+    steps: int
+    losses: tuple[float, ...]
+    seconds: float
+    diverged: int | None
+
+
+class _Diverged(Exception):  # noqa: N818 (it ends the loop and is not an error)
     pass
 
 
-def tune(view: ModelView, rows: Sequence[Encoded], setting: Setting, options: Options) -> Tuned:
+def tune(view: ModelView, rows: Sequence[Encoded], setting: TuningSetting, options: TuningOptions) -> TuningResult:
     """Train the parameters that `trainable` has chosen, in place, on `rows` (which may make them on demand).
 
     AdamW without weight decay, cosine schedule, warm-up over 3 % of the steps, gradients clipped at 1, as LLaVA's
@@ -61,9 +80,9 @@ def tune(view: ModelView, rows: Sequence[Encoded], setting: Setting, options: Op
         raise ChiasmError(f"tune {view.name} as `{setting.name}`", "no parameter trains", "Call `trainable` first")
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="chiasm-tune-") as scratch:
-        trainer = _Trainer(view, setting, options, _Rows(rows), options.out or Path(scratch))
+        trainer = _Trainer(view, setting, options, rows, options.out or Path(scratch))
         diverged = None
-        with frozen_tower(view) if options.reused else nullcontext():
+        with frozen_tower(view) if options.from_features else nullcontext():
             try:
                 trainer.train(resume_from_checkpoint=_checkpoint(options))
             except _Diverged:
@@ -73,10 +92,10 @@ def tune(view: ModelView, rows: Sequence[Encoded], setting: Setting, options: Op
         # Mixed precision wraps the model's forward; answers are to be computed as before.
         trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
     view.model.eval()
-    return Tuned(trainer.state.global_step, tuple(trainer.losses), time.perf_counter() - started, diverged)
+    return TuningResult(trainer.state.global_step, tuple(trainer.losses), time.perf_counter() - started, diverged)
 
 
-def _checkpoint(options: Options) -> str | None:
+def _checkpoint(options: TuningOptions) -> str | None:
     found = sorted(options.out.glob("checkpoint-*"), key=_step) if options.resume and options.out else []
     # A checkpoint that was cut short has no state yet: the one before it counts.
     whole = [path for path in found if (path / "trainer_state.json").exists()]
@@ -88,7 +107,9 @@ def _step(path: Path) -> int:
 
 
 class _Trainer(Trainer):
-    def __init__(self, view: ModelView, setting: Setting, options: Options, rows: _Rows, out: Path) -> None:
+    def __init__(
+        self, view: ModelView, setting: TuningSetting, options: TuningOptions, rows: Sequence[Encoded], out: Path
+    ) -> None:
         self.view, self.setting = view, setting
         self.scale = options.scale
         self.losses: list[float] = []
@@ -97,16 +118,18 @@ class _Trainer(Trainer):
         batch = options.batch or setting.batch
         # Under a launcher the processes share a batch.
         batch_here = batch // int(os.environ.get("WORLD_SIZE", "1"))
-        at_once = min(options.at_once or batch_here, batch_here)
-        if not at_once or batch_here % at_once:
-            raise ChiasmError(f"batches of {batch_here}", f"{at_once} at once do not divide them", "Choose a divisor")
+        micro_batch = min(options.micro_batch or batch_here, batch_here)
+        if not micro_batch or batch_here % micro_batch:
+            raise ChiasmError(
+                f"batches of {batch_here}", f"{micro_batch} at once do not divide them", "Choose a divisor"
+            )
         steps = options.steps or max(1, math.ceil(len(rows) / batch) * options.epochs)
         arguments = TrainingArguments(
             output_dir=str(out),
             num_train_epochs=options.epochs,
             max_steps=options.steps or -1,
-            per_device_train_batch_size=at_once,
-            gradient_accumulation_steps=batch_here // at_once,
+            per_device_train_batch_size=micro_batch,
+            gradient_accumulation_steps=batch_here // micro_batch,
             learning_rate=rate_for(setting.rate, view.width, self.scale),
             lr_scheduler_type="cosine",
             warmup_steps=math.ceil(_WARM_UP * steps),
@@ -130,50 +153,50 @@ class _Trainer(Trainer):
         super().__init__(model=view.model, args=arguments, train_dataset=rows, data_collator=collator(view))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW, each kind of parameter at its own rate."""
+        """AdamW, each group of parameters at its own rate."""
         if self.optimizer is None:
-            kinds = kinds_of(self.view)
-            groups: dict[Kind, list[nn.Parameter]] = {}
+            group_of = rate_groups(self.view)
+            groups: dict[RateGroup, list[nn.Parameter]] = {}
             for parameter in (model or self.model).parameters():
                 if parameter.requires_grad:
-                    groups.setdefault(kinds[id(parameter)], []).append(parameter)
-            given = [{"params": held, "lr": self._rate(kind)} for kind, held in groups.items()]
+                    groups.setdefault(group_of[id(parameter)], []).append(parameter)
+            given = [{"params": held, "lr": self._rate(group)} for group, held in groups.items()]
             self.optimizer = torch.optim.AdamW(given, lr=self.args.learning_rate, weight_decay=0.0)
         return self.optimizer
 
-    def _rate(self, kind: Kind) -> float:
-        rate = self.setting.published(kind)
-        if kind == "tower":
-            return rate_for(rate, tower_width(self.view), self.scale, published=PUBLISHED_TOWER)
+    def _rate(self, group: RateGroup) -> float:
+        rate = self.setting.published_rate(group)
+        if group == "tower":
+            return rate_for(rate, self.view.tower_width, self.scale, published=PUBLISHED_TOWER)
         return rate_for(rate, self.view.width, self.scale)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """The model's own loss; its head is run where an answer is learned, not over picture and question."""
+        """The model's own loss; its head is run where an answer is learned, not over image and question."""
         labels = inputs["labels"]
-        # The token before an answer tells its first one.
+        # The logits that predict an answer's first token stand at the position before it.
         last = int((labels != IGNORED).sum(1).max()) + 1
         keep = keep_logits(self.view, slice_to=last)
-        shown = inputs | {"labels": labels[:, -last:]} | keep if keep else inputs
-        return super().compute_loss(model, shown, *args, **kwargs)
+        given = inputs | {"labels": labels[:, -last:]} | keep if keep else inputs
+        return super().compute_loss(model, given, *args, **kwargs)
 
     def log(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing is printed: losses are kept, and studies tell what came of them."""
+        """Nothing is printed: losses are kept for the result."""
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """One step; a loss that is no number ends the loop before the optimiser sees it."""
-        good = None
+        snapshot = None
         if self._kept is None or self.state.global_step - self._kept[0] >= _KEEP_EVERY:
             # A process holds only its shards of the state under FSDP: checkpoints are what is left then.
-            good = {} if self.is_fsdp_enabled else state_of(self.view)
+            snapshot = {} if self.is_fsdp_enabled else trained_state(self.view)
         loss = super().training_step(model, inputs, num_items_in_batch)
         everywhere = self.accelerator.gather(loss.detach().reshape(1))
         if not bool(torch.isfinite(everywhere).all()):
             raise _Diverged
-        if good is not None:
-            self._kept = (self.state.global_step, good)
+        if snapshot is not None:
+            self._kept = (self.state.global_step, snapshot)
         value = float(everywhere.mean())
         if self.state.global_step == self._counted:
-            # The parts of a step that go through the model one after the other are shares of its loss.
+            # Micro-batches of one step: each is a share of its loss.
             self.losses[-1] += value
         else:
             self.losses.append(value)
@@ -192,13 +215,13 @@ class _Trainer(Trainer):
             trains = {name.replace(_RECOMPUTED, "") for name, p in named if p.requires_grad}
             save_file({n: v.contiguous() for n, v in state_dict.items() if n in trains}, folder / TRAINED)
         else:
-            save_file(state_of(self.view), folder / TRAINED)
+            save_file(trained_state(self.view), folder / TRAINED)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # a process holds its shards only
             return
-        put(self.view, load_file(Path(resume_from_checkpoint) / TRAINED))
+        set_parameters(self.view, load_file(Path(resume_from_checkpoint) / TRAINED))
 
     def restore(self) -> int:
         """Put back the last state whose loss was a number. Returns the step at which it was none any more."""
@@ -215,7 +238,7 @@ class _Trainer(Trainer):
                 f"the loss is no number at step {step}, and no process holds the state before it",
                 "Lower the rate; or go on from a checkpoint (--save-every, --resume)",
             )
-        put(self.view, self._kept[1])
+        set_parameters(self.view, self._kept[1])
         return step
 
 

@@ -8,15 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError, MissingExtraError
-from chiasm.models.towers import unread_parameters
 from chiasm.models.view import ModelView
-from chiasm.training.settings import Kind, Part, Setting
+from chiasm.training.settings import ModelPart, RateGroup, TuningSetting
 
 _DROPOUT: Final = 0.05  # of the adapters, in LLaVA's `finetune_task_lora.sh` by default
-_LOW: Final = 8
+_MIN_RANK: Final = 8
 
 
-def trainable(view: ModelView, setting: Setting, seed: int = 0) -> ModelView:
+def trainable(view: ModelView, setting: TuningSetting, seed: int = 0) -> ModelView:
     """Let exactly the parameters that `setting` names train. With adapters it is another view, of the wrapped model.
 
     The decoder is everything that is neither tower nor projector: embeddings, layers, final norm and head. Of the
@@ -42,15 +41,15 @@ def rank_for(rank: int, width: int) -> int:
 
     The published rank is as wide as a small decoder: its adapters would be larger than what they adapt.
     """
-    return min(rank, max(_LOW, width // _LOW))
+    return min(rank, max(_MIN_RANK, width // 8))
 
 
-def parts_of(view: ModelView) -> dict[str, Part]:
+def parts_of(view: ModelView) -> dict[str, ModelPart]:
     """The part of the model that each parameter belongs to; a tower's unread end belongs to none."""
-    unread = unread_parameters(view)
+    unread = view.unread_tower_parameters()
     tower = {id(p) for p in view.vision_tower.parameters()} - unread
     projector = {id(p) for p in view.projector.parameters()} if view.projector is not None else set()
-    found: dict[str, Part] = {}
+    found: dict[str, ModelPart] = {}
     for name, parameter in view.model.named_parameters():
         if id(parameter) not in unread:
             key = id(parameter)
@@ -58,8 +57,8 @@ def parts_of(view: ModelView) -> dict[str, Part]:
     return found
 
 
-def kinds_of(view: ModelView) -> dict[int, Kind]:
-    """The kind of each parameter, by its `id`."""
+def rate_groups(view: ModelView) -> dict[int, RateGroup]:
+    """The group, with a learning rate of its own, of each parameter by its `id`."""
     where = parts_of(view)
     named = view.model.named_parameters()
     return {id(p): "adapters" if "lora_" in name else where[name] for name, p in named if name in where}
@@ -83,19 +82,19 @@ def _adapted(view: ModelView, rank: int, seed: int) -> ModelView:
 
 
 @final
-class Original:
+class ParameterSnapshot:
     """The values of a model's trainable parameters as they are now, on the CPU, to compare with or go back to."""
 
     def __init__(self, view: ModelView) -> None:
         self._view = view
-        self.values: Mapping[str, Tensor] = state_of(view)
+        self.values: Mapping[str, Tensor] = trained_state(view)
 
     def changed(self) -> set[str]:
         """Names of the parameters that differ in any bit."""
         now = dict(self._view.model.named_parameters())
         return {name for name, before in self.values.items() if not torch.equal(before, now[name].detach().cpu())}
 
-    def moved(self, only: Collection[str]) -> float:
+    def relative_change(self, only: Collection[str]) -> float:
         """||now - before|| / ||before|| over those of the held parameters that are named."""
         now = dict(self._view.model.named_parameters())
         held = {name: value.double() for name, value in self.values.items() if name in only}
@@ -105,17 +104,17 @@ class Original:
 
     def restore(self) -> None:
         """Put the values back, in place."""
-        put(self._view, self.values)
+        set_parameters(self._view, self.values)
 
 
 @torch.no_grad()
-def put(view: ModelView, values: Mapping[str, Tensor]) -> None:
+def set_parameters(view: ModelView, values: Mapping[str, Tensor]) -> None:
     """Give parameters these values, in place."""
     now = dict(view.model.named_parameters())
     for name, value in values.items():
         now[name].copy_(value.to(now[name].device))
 
 
-def state_of(view: ModelView) -> dict[str, Tensor]:
+def trained_state(view: ModelView) -> dict[str, Tensor]:
     """Copies, on the CPU, of the parameters that train."""
     return {n: p.detach().to("cpu", copy=True) for n, p in view.model.named_parameters() if p.requires_grad}

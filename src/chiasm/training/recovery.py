@@ -7,7 +7,6 @@ with the skips active. Rates and steps for other models than theirs are unknown.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,61 +16,13 @@ from chiasm.interventions.skips import SkipPlan
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.view import ModelView
-from chiasm.training.loop import tune
-from chiasm.training.options import Options
-from chiasm.training.parts import Original, trainable
-from chiasm.training.settings import Setting, rate_for
-
-Trained = Literal["projector", "lora"]
-_RATES = {"projector": 1e-4, "lora": 2e-4}  # for a width of 4096; `settings.rate_for` makes others of them
-# A projector that is aligned already has little way to go, and 3.2e-3 cost the embedded model answers without any plan.
-_HIGHEST = {"projector": 5e-4, "lora": 5e-3}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoverySettings:
-    """What is trained, and for how long.
-
-    `train`: the projector, or low-rank updates of `rank` on every linear layer of the decoder. `learning_rate` None:
-    1e-4 for the projector and 2e-4 for LoRA at width 4096, more for narrower models (`settings.rate_for`), up
-    to 5e-4 and 5e-3; a rate that is given is taken as it is. `batch_size`: examples of one step.
-    """
-
-    train: Trained = "projector"
-    steps: int = 200
-    batch_size: int = 16
-    learning_rate: float | None = None
-    rank: int = 8
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.train not in get_args(Trained):
-            known = ", ".join(get_args(Trained))
-            raise ChiasmError(f"train `{self.train}` with a plan", f"there are {known}", "Name one of those")
-        for name, value in (("steps", self.steps), ("batch-size", self.batch_size), ("rank", self.rank)):
-            if value < 1:
-                raise ChiasmError(f"train with {name} {value}", "the least is 1", "Give a larger number")
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise ChiasmError(
-                f"train at the rate {self.learning_rate}", "nothing would be learned", "Give a rate above 0"
-            )
-
-    def rate(self, width: int) -> float:
-        """The learning rate for a decoder of `width`."""
-        if self.learning_rate is not None:
-            return self.learning_rate
-        return rate_for(_RATES[self.train], width, highest=_HIGHEST[self.train])
-
-    def setting(self, width: int) -> Setting:
-        """The same in the terms of the training loop, whose rates are then taken as they are."""
-        rate = self.rate(width)
-        if self.train == "projector":
-            return Setting("recovery", ("projector",), rate, self.batch_size)
-        return Setting("recovery", ("decoder",), rate, self.batch_size, rank=self.rank)
+from chiasm.training.loop import TuningOptions, tune
+from chiasm.training.parts import ParameterSnapshot, trainable
+from chiasm.training.settings import RecoverySettings
 
 
 @dataclass(slots=True)
-class TunedModel:
+class RecoveredModel:
     """A model while it is tuned. `losses`: nat per token, step by step."""
 
     losses: tuple[float, ...] = ()
@@ -88,9 +39,9 @@ class TunedModel:
 
 
 @contextmanager
-def tuned(
+def trained_while_skipping(
     view: ModelView, encoded: Sequence[Encoded], settings: RecoverySettings, plan: SkipPlan | None = None
-) -> Iterator[TunedModel]:
+) -> Iterator[RecoveredModel]:
     """While open, `view.model` is fine-tuned on the forced answers of `encoded`, with `plan` in effect as it trained.
 
     The plan is not in effect inside the block. At its end every weight is as it was, bit by bit, unless `keep` was
@@ -103,7 +54,7 @@ def tuned(
     _require_trainable(view, encoded, settings)
     grads = {name: p.requires_grad for name, p in view.model.named_parameters()}
     linears = [m.weight for layer in view.layers for m in layer.modules() if isinstance(m, nn.Linear)]
-    result = TunedModel()
+    result = RecoveredModel()
     with ExitStack() as stack:
         stack.callback(_put_back_grads, view.model, grads)
         setting = settings.setting(view.width)
@@ -111,30 +62,28 @@ def tuned(
         if settings.train == "lora":
             _undo_adapters(training, linears, stack, result)
         else:
-            stack.callback(lambda before: None if result.kept else before.restore(), Original(training))
+            stack.callback(lambda before: None if result.kept else before.restore(), ParameterSnapshot(training))
         with torch.enable_grad(), ExitStack() as skips:
             if plan is not None:
                 skips.enter_context(skipping(view, plan, same_weights=False))
             found = tune(training, encoded, setting, _options(len(encoded), settings))
         if found.diverged is not None:
-            told = f"the loss is no number at step {found.diverged}"
-            raise ChiasmError(f"train `{view.name}` with a plan", told, "Lower the learning rate")
+            raise ChiasmError(
+                f"train `{view.name}` with a plan",
+                f"the loss is no number at step {found.diverged}",
+                "Lower the learning rate",
+            )
         result.losses = found.losses
         yield result
 
 
-def _options(examples: int, settings: RecoverySettings) -> Options:
+def _options(examples: int, settings: RecoverySettings) -> TuningOptions:
     batch = min(settings.batch_size, examples)
     steps_an_epoch = -(-examples // batch)
-    return Options(
-        epochs=settings.steps / steps_an_epoch,
-        batch=batch,
-        scale=1.0,
-        seed=settings.seed,
-    )
+    return TuningOptions(epochs=settings.steps / steps_an_epoch, batch=batch, scale=1.0, seed=settings.seed)
 
 
-def _undo_adapters(training: ModelView, weights: list[nn.Parameter], stack: ExitStack, result: TunedModel) -> None:
+def _undo_adapters(training: ModelView, weights: list[nn.Parameter], stack: ExitStack, result: RecoveredModel) -> None:
     wrapper, before = training.model, list[Tensor]()
 
     def merge() -> None:
@@ -164,8 +113,8 @@ def _require_trainable(view: ModelView, encoded: Sequence[Encoded], settings: Re
     if view.is_peft:
         raise ChiasmError(asked, "it is wrapped by PEFT", "Merge the adapter first (`merge_and_unload`)")
     # Adapters are kept in single precision whatever they stand beside.
-    fine = (torch.float32, torch.float64) + ((torch.bfloat16,) if settings.train == "lora" else ())
-    if view.dtype not in fine:
+    trainable_dtypes = (torch.float32, torch.float64) + ((torch.bfloat16,) if settings.train == "lora" else ())
+    if view.dtype not in trainable_dtypes:
         raise ChiasmError(asked, f"its weights are {view.dtype}, which small steps do not move", "Load it in float32")
     if any(p.device.type == "meta" or not p.is_floating_point() for p in view.model.parameters()):
         raise ChiasmError(asked, "some of its weights are offloaded or quantised", "Load it whole and unquantised")

@@ -1,19 +1,25 @@
-"""The curriculum: which packs the decoder sees when, from random words to questions on pictures."""
+"""The curriculum: which packs the decoder sees when, from random words to questions on images."""
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeVar
 
-from recipes.tiny.lessons import LOOKUPS, Subject, caption_block, lesson, question_block, tell
-from recipes.tiny.lessons_in_time import (
+from recipes.tiny.packing import Block, Pack
+from recipes.tiny.questions import (
+    LOOKUPS,
     MELODY_KINDS,
     MELODY_NOTED,
     MOVING_KINDS,
     MOVING_NOTED,
+    Content,
+    caption_block,
+    describe,
+    describe_frames,
     note_melody,
     note_moving,
-    tell_frames,
+    question_about,
+    question_block,
 )
 
 from chiasm.data.scenes.clips import MovingScene, draw_moving
@@ -22,18 +28,7 @@ from chiasm.data.scenes.tones import Melody, draw_melody
 from chiasm.data.scenes.world import COLORS, COLUMNS, ROWS, SHAPES, SIZES, Scene, draw_scene, place
 from chiasm.tiny.tokens import vocabulary
 
-Blocks = list[tuple[str, str]]
 Drawn = TypeVar("Drawn", Scene, MovingScene, Melody)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One pack: what stands before the questions, the questions, and the kind of each for the log."""
-
-    prefix: str
-    blocks: Blocks
-    kinds: list[str]
-    scene: Subject | None = None
 
 
 def drawn_train(draw: Callable[[random.Random], Drawn], rng: random.Random) -> Drawn:
@@ -58,7 +53,7 @@ def crowd(rng: random.Random, counts: tuple[int, ...] = (3, 4, 5, 6)) -> Scene:
 _WORDS: Final = vocabulary()
 
 
-def words_row(rng: random.Random, backward: bool) -> Row:
+def words_pack(rng: random.Random, backward: bool) -> Pack:
     """Random words to be repeated, or pairs of them to be completed.
 
     This is where the habit of looking a word up in what came before is learnt: captions alone leave it on a plateau.
@@ -67,44 +62,44 @@ def words_row(rng: random.Random, backward: bool) -> Row:
     """
     drawn = rng.sample(_WORDS, rng.randint(6, 16))
     if rng.random() < 0.35:
-        told = " " + " ".join(drawn)
-        return Row(f"USER:{told}\n", [("ASSISTANT:", told)], ["repeat"])
+        text = " " + " ".join(drawn)
+        return Pack(f"USER:{text}\n", [("ASSISTANT:", text)], ["repeat"])
     pairs = list(zip(drawn[::2], drawn[1::2], strict=False))
     prefix = "USER: " + " ".join(f"{a} {b}" for a, b in pairs) + "\n"
     rng.shuffle(pairs)
     if backward and rng.random() < 0.15:
-        return Row(prefix, [question_block(f"What is {a}?", b) for a, b in pairs], ["quiz"] * len(pairs))
+        return Pack(prefix, [question_block(f"What is {a}?", b) for a, b in pairs], ["quiz"] * len(pairs))
     if backward and rng.random() < 0.5:
-        return Row(prefix, [(f"ASSISTANT: {b}", f" {a}") for a, b in pairs], ["back"] * len(pairs))
-    return Row(prefix, [(f"ASSISTANT: {a}", f" {b}") for a, b in pairs], ["pair"] * len(pairs))
+        return Pack(prefix, [(f"ASSISTANT: {b}", f" {a}") for a, b in pairs], ["back"] * len(pairs))
+    return Pack(prefix, [(f"ASSISTANT: {a}", f" {b}") for a, b in pairs], ["pair"] * len(pairs))
 
 
-def row_of(
-    scene: Subject, prefix: str, kinds: dict[str, float], count: int, rng: random.Random, captions: float = 1.0
-) -> Row:
-    """Up to `count` questions, and with probability `captions` a caption to be said, all behind `prefix`."""
-    blocks: Blocks = []
+def pack_about(
+    scene: Content, prefix: str, kinds: dict[str, float], count: int, rng: random.Random, captions: float = 1.0
+) -> Pack:
+    """Up to `count` questions, and with probability `captions` a caption to be given, all behind `prefix`."""
+    blocks: list[Block] = []
     named: list[str] = []
     if rng.random() < captions:
-        spoken = rng.random() < 0.3
-        blocks.append(caption_block(scene, rng, spoken))
-        named.append("relations" if spoken else "caption")
+        as_relations = rng.random() < 0.3
+        blocks.append(caption_block(scene, rng, as_relations))
+        named.append("relations" if as_relations else "caption")
     asked: set[str] = set()
     for kind in rng.choices(list(kinds), list(kinds.values()), k=count):
-        made = lesson(scene, kind, rng)
+        made = question_about(scene, kind, rng)
         if made is not None and made[0] not in asked:
             asked.add(made[0])
             blocks.append(question_block(*made))
             named.append(kind)
-    return Row(prefix, blocks, named, scene)
+    return Pack(prefix, blocks, named, scene)
 
 
-def told_row(scene: Subject, kinds: dict[str, float], count: int, rng: random.Random, captions: float) -> Row:
-    """What is behind a caption instead of a picture."""
-    return row_of(scene, f"USER: {tell(scene, rng)}\n", kinds, count, rng, captions)
+def captioned_pack(scene: Content, kinds: dict[str, float], count: int, rng: random.Random, captions: float) -> Pack:
+    """What is behind a caption instead of an image."""
+    return pack_about(scene, f"USER: {describe(scene, rng)}\n", kinds, count, rng, captions)
 
 
-def note_row(rng: random.Random) -> Row:
+def note_pack(rng: random.Random) -> Pack:
     """Only the column, or only the row, of each object, and what follows from it.
 
     Left and right need two places looked up and compared. Behind a note the look-up is that of the word pairs, so
@@ -112,43 +107,43 @@ def note_row(rng: random.Random) -> Row:
     """
     scene = crowd(rng, (2, 3, 4))
     across = rng.random() < 0.65
-    told = [(thing, thing.column if across else thing.row) for thing in scene.things]
+    noted = [(thing, thing.column if across else thing.row) for thing in scene.things]
     style = rng.choice(("the {0} is {1}.", "{0} {1},", "{1}: {0}."))
-    prefix = "USER: " + " ".join(style.format(thing.shape, place) for thing, place in told) + "\n"
+    prefix = "USER: " + " ".join(style.format(thing.shape, place) for thing, place in noted) + "\n"
     kind = "column" if across else "row"
-    made = [(f"In which {kind} is the {thing.shape}?", place, f"note {kind}") for thing, place in told]
+    made = [(f"In which {kind} is the {thing.shape}?", place, f"note {kind}") for thing, place in noted]
     if across:
-        sides = [(thing, place) for thing, place in told if place != "center"]
+        sides = [(thing, place) for thing, place in noted if place != "center"]
         made += [(f"On which side is the {thing.shape}?", place, "note QueryAttr") for thing, place in sides]
     pairs = [(a, b) for a in scene.things for b in scene.things if a is not b]
     asked = (choose_relation(a, b, rng, across) for a, b in pairs)
     made += [(question.text, question.answer, "note ChooseRel") for question in asked if question is not None]
     made = rng.sample(made, min(7, len(made)))
-    return Row(prefix, [question_block(text, answer) for text, answer, _ in made], [name for *_, name in made])
+    return Pack(prefix, [question_block(text, answer) for text, answer, _ in made], [name for *_, name in made])
 
 
-def moving_row(rng: random.Random) -> Row:
-    """A moving scene told, often frame by frame (the size of things is then not told, nor asked) or as a note."""
+def moving_pack(rng: random.Random) -> Pack:
+    """A moving scene in words, often frame by frame (sizes are then neither given nor asked) or as a note."""
     scene = drawn_train(draw_moving, rng)
     source = rng.random()
     if source < 0.45:
-        return told_row(scene, MOVING_KINDS, 7, rng, captions=0.3)
+        return captioned_pack(scene, MOVING_KINDS, 7, rng, captions=0.3)
     if source < 0.7:
-        return _named(row_of(scene, f"USER: {note_moving(scene, rng)}\n", MOVING_NOTED, 6, rng, 0.0), "note")
+        return _named(pack_about(scene, f"USER: {note_moving(scene, rng)}\n", MOVING_NOTED, 6, rng, 0.0), "note")
     kinds = {kind: weight for kind, weight in MOVING_KINDS.items() if kind not in ("StillSize", "moving size")}
-    return _named(row_of(scene, f"USER: {tell_frames(scene)}\n", kinds, 7, rng, captions=0.0), "frames")
+    return _named(pack_about(scene, f"USER: {describe_frames(scene)}\n", kinds, 7, rng, captions=0.0), "frames")
 
 
-def melody_row(rng: random.Random) -> Row:
-    """A melody told, sometimes as a note of the pitches alone."""
+def melody_pack(rng: random.Random) -> Pack:
+    """A melody in words, sometimes as a note of the pitches alone."""
     melody = drawn_train(draw_melody, rng)
     if rng.random() < 0.75:
-        return told_row(melody, MELODY_KINDS, 7, rng, captions=0.3)
-    return _named(row_of(melody, f"USER: {note_melody(melody, rng)}\n", MELODY_NOTED, 5, rng, 0.0), "note")
+        return captioned_pack(melody, MELODY_KINDS, 7, rng, captions=0.3)
+    return _named(pack_about(melody, f"USER: {note_melody(melody, rng)}\n", MELODY_NOTED, 5, rng, 0.0), "note")
 
 
-def _named(row: Row, how: str) -> Row:
-    return replace(row, kinds=[f"{how} {kind}" for kind in row.kinds])
+def _named(pack: Pack, how: str) -> Pack:
+    return replace(pack, kinds=[f"{how} {kind}" for kind in pack.kinds])
 
 
 # Comparing and joining two facts takes longer to learn than reading one.
@@ -171,17 +166,17 @@ WORDS: Final = 400
 """Steps of the recall stage that are words only."""
 
 
-def recall_rows(step: int, rng: random.Random, batch: int) -> list[Row]:
+def recall_packs(step: int, rng: random.Random, batch: int) -> list[Pack]:
     """The batch of one step of the first half of the text stage: words, then captions of crowds and look-ups."""
     if step < WORDS:
-        return [words_row(rng, backward=step >= WORDS // 2) for _ in range(batch * 2)]
-    rows = []
+        return [words_pack(rng, backward=step >= WORDS // 2) for _ in range(batch * 2)]
+    packs = []
     for _ in range(batch):
         if rng.random() < 0.2:
-            rows.append(words_row(rng, backward=True))
+            packs.append(words_pack(rng, backward=True))
         else:
-            rows.append(told_row(crowd(rng), _FIRST, 6, rng, captions=1.0))
-    return rows
+            packs.append(captioned_pack(crowd(rng), _FIRST, 6, rng, captions=1.0))
+    return packs
 
 
 # How often a pack of the second half is of each kind: first more to look up and to retell, then as it stays.
@@ -191,24 +186,24 @@ _SHARES: Final = (
 )
 
 
-def text_rows(share: float, rng: random.Random, batch: int) -> list[Row]:
-    """The batch `share` (0..1) of the way through the second half: all types of all worlds, told in words."""
+def text_packs(share: float, rng: random.Random, batch: int) -> list[Pack]:
+    """The batch `share` (0..1) of the way through the second half: all types of all worlds, in words."""
     late = share >= 0.4
     shares, kinds = _SHARES[late], mix(0.2 if late else 0.55)
     counts, retold = ((2, 3, 3, 4, 4), 0.3) if late else ((2, 2, 2, 3, 3, 4), 0.8)
-    rows = []
+    packs = []
     for source in rng.choices(list(shares), list(shares.values()), k=batch):
         match source:
             case "words":
-                rows.append(words_row(rng, backward=True))
+                packs.append(words_pack(rng, backward=True))
             case "notes":
-                rows.append(note_row(rng))
+                packs.append(note_pack(rng))
             case "crowd":
-                rows.append(told_row(crowd(rng), kinds, 9, rng, captions=retold))
+                packs.append(captioned_pack(crowd(rng), kinds, 9, rng, captions=retold))
             case "scene":
-                rows.append(told_row(train_scene(rng, counts), kinds, 9, rng, captions=retold))
+                packs.append(captioned_pack(train_scene(rng, counts), kinds, 9, rng, captions=retold))
             case "moving":
-                rows.append(moving_row(rng))
+                packs.append(moving_pack(rng))
             case _:
-                rows.append(melody_row(rng))
-    return rows
+                packs.append(melody_pack(rng))
+    return packs

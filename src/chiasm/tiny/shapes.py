@@ -9,7 +9,6 @@ from transformers import (
     CLIPImageProcessorPil,
     CLIPModel,
     CLIPProcessor,
-    LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaNextImageProcessorPil,
@@ -23,7 +22,6 @@ from transformers import (
     Qwen2AudioProcessor,
     WhisperFeatureExtractor,
 )
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from chiasm.data.scenes.tones import RATE, SECONDS
 from chiasm.data.scenes.world import SIDE
@@ -37,8 +35,6 @@ PATCHES: Final = (SIDE // PATCH) ** 2
 FEW: Final = ProjectorSpec("perceiver", depth=2, tokens=9)
 SEED: Final = 20
 LAYERS: Final = 6
-MEAN: Final = tuple(OPENAI_CLIP_MEAN)
-SPREAD: Final = tuple(OPENAI_CLIP_STD)
 _VISION: Final = {
     "hidden_size": 96,
     "intermediate_size": 256,
@@ -48,9 +44,6 @@ _VISION: Final = {
     "patch_size": PATCH,
     "projection_dim": 64,
 }
-# A mel frame every 10 ms; two convolutions' stride and a pooling leave a token every 40 ms.
-_FRAMES: Final = round(SECONDS * 100)
-HEARD: Final = _FRAMES // 4
 _AUDIO: Final[dict[str, Any]] = {
     "model_type": "qwen2_audio_encoder",
     "num_mel_bins": 40,
@@ -58,7 +51,8 @@ _AUDIO: Final[dict[str, Any]] = {
     "encoder_layers": 3,
     "encoder_attention_heads": 4,
     "encoder_ffn_dim": 256,
-    "max_source_positions": _FRAMES // 2,
+    # A mel frame every 10 ms, halved by a convolution; a pooling then leaves a token every 40 ms.
+    "max_source_positions": round(SECONDS * 100) // 2,
 }
 _DECODER: Final = {
     "model_type": "llama",
@@ -88,7 +82,7 @@ def llava(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> LlavaForCondi
         vision_feature_select_strategy="default",
         tie_word_embeddings=False,
     )
-    return _made(lambda: LlavaForConditionalGeneration(config), tokenizer, seed)
+    return _seeded(lambda: LlavaForConditionalGeneration(config), tokenizer, seed)
 
 
 def resampler(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> LlavaForConditionalGeneration:
@@ -111,7 +105,7 @@ def llava_next_video(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> Ll
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
     )
-    return _made(lambda: LlavaNextVideoForConditionalGeneration(config), tokenizer, seed)
+    return _seeded(lambda: LlavaNextVideoForConditionalGeneration(config), tokenizer, seed)
 
 
 def qwen2_audio(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> Qwen2AudioForConditionalGeneration:
@@ -121,7 +115,7 @@ def qwen2_audio(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> Qwen2Au
         text_config=_text(tokenizer),
         audio_token_index=tokenizer.convert_tokens_to_ids(AUDIO),
     )
-    return _made(lambda: Qwen2AudioForConditionalGeneration(config), tokenizer, seed)
+    return _seeded(lambda: Qwen2AudioForConditionalGeneration(config), tokenizer, seed)
 
 
 def _text(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
@@ -132,41 +126,12 @@ def _ends(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     return {"bos_token_id": 1, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
 
 
-def _made(build: Callable[[], _Model], tokenizer: PreTrainedTokenizerFast, seed: int) -> _Model:
+def _seeded(build: Callable[[], _Model], tokenizer: PreTrainedTokenizerFast, seed: int) -> _Model:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build()
     model.generation_config.update(do_sample=False, max_new_tokens=40, **_ends(tokenizer))
     return model.float().eval()
-
-
-def decoder(tokenizer: PreTrainedTokenizerFast, layers: int = LAYERS, seed: int = SEED) -> LlamaForCausalLM:
-    """The decoder alone, as the text stages train it; random weights from `seed`, in float32."""
-    config = llava(tokenizer, seed).config.text_config
-    config.num_hidden_layers = layers
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(config).float()
-
-
-def grow(shallow: LlamaForCausalLM, deep: LlamaForCausalLM) -> None:
-    """Copies a decoder into a deeper one that computes the same: the layers between are there, but add nothing yet.
-
-    The new layers stand after every second old one, so that both the early and the late part gain room.
-    """
-    old, new = shallow.model.layers, deep.model.layers
-    added = len(new) - len(old)
-    fresh = {3 * k + 2 for k in range(added)}
-    source = iter(old)
-    for number, layer in enumerate(new):
-        if number in fresh:
-            torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
-            torch.nn.init.zeros_(layer.mlp.down_proj.weight)
-        else:
-            layer.load_state_dict(next(source).state_dict())
-    deep.model.embed_tokens.load_state_dict(shallow.model.embed_tokens.state_dict())
-    deep.model.norm.load_state_dict(shallow.model.norm.state_dict())
-    deep.lm_head.load_state_dict(shallow.lm_head.state_dict())
 
 
 def clip(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> CLIPModel:
@@ -190,7 +155,7 @@ def clip(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> CLIPModel:
 
 
 def image_processor() -> CLIPImageProcessorPil:
-    """CLIP's own preprocessing at the tower's size: shorter side resized, middle cropped, CLIP's mean and spread."""
+    """CLIP's own preprocessing at the tower's size: shorter side resized, middle cropped, CLIP's mean and deviation."""
     return CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
 
 
@@ -249,3 +214,13 @@ def audio_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2AudioProcessor:
 def clip_processor() -> CLIPProcessor:
     """The processor of the contrastive model; its tokenizer closes every text."""
     return CLIPProcessor(image_processor=image_processor(), tokenizer=closing_tokenizer(closing=True))
+
+
+KINDS: Final[dict[str, tuple[Callable[..., PreTrainedModel], Callable[..., Any]]]] = {
+    "llava": (llava, processor),
+    "clip": (clip, lambda tokenizer: clip_processor()),
+    "resampler": (resampler, resampler_processor),
+    "video": (llava_next_video, video_processor),
+    "audio": (qwen2_audio, audio_processor),
+}
+"""How the model and the processor of each kind in `registry.MODELS` are made, from a tokenizer."""
