@@ -13,63 +13,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chiasm.api import (
-        Run,
-        align,
-        apply,
-        attribute,
-        check,
-        compare,
-        concepts,
-        evaluate,
-        examples,
-        flow,
-        load,
-        look,
-        neurons,
-        paper,
-        project,
-        prune,
-        read_plan,
-        recover,
-        remove,
-        save,
-        skip,
-    )
-    from chiasm.api import open_run as open  # noqa: A004 (used as `chiasm.open`)
+    from chiasm.api.inside import attribute, concepts, neurons
+    from chiasm.api.models import check, load
+    from chiasm.api.plans import apply, read_plan, recover, remove, save
+    from chiasm.api.verbs import align, compare, evaluate, flow, look, paper, project, prune, skip
     from chiasm.core.errors import ChiasmError, ExampleError
     from chiasm.core.example import Box, Example
+    from chiasm.data import examples
+    from chiasm.studies.run import Run
+    from chiasm.studies.run import open_run as open  # noqa: A004 (used as `chiasm.open`)
 
 # Names appear when they are first used: `import chiasm` alone loads neither torch nor transformers.
 _WHERE = {
-    "Box": ("chiasm.core.example", "Box"),
-    "ChiasmError": ("chiasm.core.errors", "ChiasmError"),
-    "Example": ("chiasm.core.example", "Example"),
-    "ExampleError": ("chiasm.core.errors", "ExampleError"),
-    "Run": ("chiasm.api", "Run"),
-    "align": ("chiasm.api", "align"),
-    "apply": ("chiasm.api", "apply"),
-    "attribute": ("chiasm.api", "attribute"),
-    "check": ("chiasm.api", "check"),
-    "compare": ("chiasm.api", "compare"),
-    "concepts": ("chiasm.api", "concepts"),
-    "eval": ("chiasm.api", "evaluate"),
-    "evaluate": ("chiasm.api", "evaluate"),
-    "examples": ("chiasm.api", "examples"),
-    "flow": ("chiasm.api", "flow"),
-    "load": ("chiasm.api", "load"),
-    "look": ("chiasm.api", "look"),
-    "neurons": ("chiasm.api", "neurons"),
-    "paper": ("chiasm.api", "paper"),
-    "open": ("chiasm.api", "open_run"),
-    "project": ("chiasm.api", "project"),
-    "prune": ("chiasm.api", "prune"),
-    "read_plan": ("chiasm.api", "read_plan"),
-    "recover": ("chiasm.api", "recover"),
-    "remove": ("chiasm.api", "remove"),
-    "save": ("chiasm.api", "save"),
-    "skip": ("chiasm.api", "skip"),
+    **dict.fromkeys(("Box", "Example"), "chiasm.core.example"),
+    **dict.fromkeys(("ChiasmError", "ExampleError"), "chiasm.core.errors"),
+    **dict.fromkeys(("flow", "look", "align", "compare", "paper", "skip", "prune", "project", "evaluate"), "chiasm.api.verbs"),
+    **dict.fromkeys(("apply", "read_plan", "recover", "remove", "save"), "chiasm.api.plans"),
+    **dict.fromkeys(("attribute", "concepts", "neurons"), "chiasm.api.inside"),
+    **dict.fromkeys(("check", "load"), "chiasm.api.models"),
+    "Run": "chiasm.studies.run",
+    "examples": "chiasm.data",
 }
+_OTHER_NAMES = {"eval": ("chiasm.api.verbs", "evaluate"), "open": ("chiasm.studies.run", "open_run")}
 
 # Without `eval` and `open`, which a star import would put in the place of Python's own.
 __all__ = [
@@ -104,11 +69,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module("importlib.metadata").version("chiasm")
-    if name not in _WHERE:
+    if name not in _WHERE and name not in _OTHER_NAMES:
         raise AttributeError(f"module `chiasm` has no attribute `{name}`")
-    module, attribute = _WHERE[name]
+    module, attribute = _OTHER_NAMES.get(name) or (_WHERE[name], name)
     return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:
-    return sorted([*_WHERE, "__version__", *globals()])
+    return sorted([*_WHERE, *_OTHER_NAMES, "__version__", *globals()])

@@ -21,8 +21,8 @@ from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.interventions.masks import ABLATIONS, COMBINED, UNSTRUCTURED, MaskPart
 from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
-from chiasm.models.pruning.export import export as export_checkpoint
 from chiasm.models.pruning.linears import matrices
+from chiasm.models.pruning.weights import export as export_checkpoint
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.common import data_facts
 from chiasm.studies.prune.run import mask_of, run_prune

@@ -22,7 +22,7 @@ from chiasm.studies.skip.price import typical
 from chiasm.studies.skip.recovery import measure_recovery
 from chiasm.studies.skip.spec import SkipSpec
 from chiasm.studies.skip.summary import recovery_rows
-from chiasm.training.recovery import RecoverySettings, Trained
+from chiasm.training.settings import RecoveryPart, RecoverySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def recover(
     plan: SkipPlan | str | Path,
     data: Data | None = None,
     *,
-    train: Trained = "projector",
+    train: RecoveryPart = "projector",
     train_on: Data | None = None,
     train_examples: int = 1024,
     steps: int = 200,

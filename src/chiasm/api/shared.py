@@ -12,18 +12,17 @@ from torch import nn
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data.sources import ENDLESS
-from chiasm.models.fingerprint import fingerprint
 from chiasm.models.loading import load as load_checkpoint
 from chiasm.models.loading import wrap
-from chiasm.models.skipping.plans import tell_of_plan
+from chiasm.models.skipping.plans import log_stored_plan
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.common import data_facts
 from chiasm.studies.run import Run
 from chiasm.tiny import NAMES as TINY
 from chiasm.tiny import directory
-from chiasm.tiny.store import twin as own_twin
-from chiasm.tiny.store import world
+from chiasm.tiny.registry import baseline as own_baseline
+from chiasm.tiny.registry import world
 
 Data = str | Path | Iterable[Example]
 Model = str | Path | ModelView
@@ -60,7 +59,7 @@ def load(
     where = _embedded(name) if name in TINY else source
     view = load_checkpoint(where, dtype=dtype, device=device, trust_remote_code=trust_remote_code, revision=revision)
     view.name = name
-    tell_of_plan(where)
+    log_stored_plan(where)
     return view
 
 
@@ -86,7 +85,7 @@ def twin_of(model: str, twin: Model | None) -> Model | None:
     """The control with random weights: the given one, or on the embedded models their own."""
     if twin is not None:
         return twin
-    return own_twin(model) if model in TINY else None
+    return own_baseline(model) if model in TINY else None
 
 
 def data_of(model: Model, data: Data | None) -> Data:
@@ -136,14 +135,14 @@ def subject_of(
     beside = None if twin is None else view_of(twin, device, dtype)
     facts = facts_of(view, chosen, data, seed)
     if beside is not None:
-        facts["twin"] = {"id": beside.name, "weights": fingerprint(beside)}
+        facts["twin"] = {"id": beside.name, "weights": beside.fingerprint()}
     return Subject(view, beside, facts)
 
 
 def facts_of(view: ModelView, chosen: Sequence[Example], data: str, seed: int) -> dict[str, Any]:
     """What the manifest says about model and data, with hashes: a resumed run must have the same."""
     return {
-        "model": {"id": view.name, "weights": fingerprint(view)},
+        "model": {"id": view.name, "weights": view.fingerprint()},
         "data": data_facts(data, chosen),
         "seed": seed,
         "device": str(view.device),

@@ -35,7 +35,7 @@ from chiasm.studies.run import Run
 from chiasm.studies.skip.price import price
 from chiasm.studies.skip.run import run_skip, whole_units
 from chiasm.studies.skip.spec import SkipSpec
-from chiasm.training.recovery import Trained
+from chiasm.training.settings import RecoveryPart
 
 
 def skip(
@@ -61,7 +61,7 @@ def skip(
     batch_size: int | None = None,
     memory: int | None = None,
     executor: ExecutorName = "lockstep",
-    train_with_plan: Trained | None = None,
+    train_with_plan: RecoveryPart | None = None,
     train_plan: str | None = None,
     train_on: Data | None = None,
     train_examples: int = 1024,

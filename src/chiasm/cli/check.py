@@ -4,15 +4,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from chiasm.cli.options import Model, Place
+from chiasm.studies.options import DataType
 
 
 def check(
-    model: Model,
+    model: str,
     /,
     *,
     json: Annotated[bool, Parameter(negative="")] = False,
-    place: Place = Place(),  # noqa: B008 (frozen)
+    device: str | None = None,
+    dtype: DataType | None = None,
+    trust_remote_code: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Do the numbers of this model mean anything? Tries every law that a model must obey, on inputs made on the spot.
 
@@ -23,20 +25,29 @@ def check(
 
     Parameters
     ----------
+    model
+        `tiny`, a hub id, or a directory written by `save_pretrained`.
     json
         Print one object, for programs: `model`, `family`, and `laws`, each with `name`, `ok` (null where it does not
         apply), `value`, `reason`.
+    device
+        `cpu`, `cuda`, `cuda:1`, or `auto`. Default: the first GPU, else the CPU.
+    dtype
+        Arithmetic of the model. Default: as in the checkpoint.
+    trust_remote_code
+        Let a checkpoint run code of its authors. Off unless you say so.
     """
     from json import dumps
 
-    from chiasm import api
+    from chiasm.models.conformance import check as check_laws
+    from chiasm.studies.inputs import load
 
-    view = api.load(model, device=place.device, dtype=place.dtype, trust_remote_code=place.trust_remote_code)
-    laws = api.check(view)
+    view = load(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    laws = check_laws(view)
     broken = sum(law.ok is False for law in laws)
     if json:
-        told = [law._asdict() for law in laws]
-        print(dumps({"model": view.name, "family": view.family.name, "laws": told}, indent=1))
+        listed = [law._asdict() for law in laws]
+        print(dumps({"model": view.name, "family": view.family.name, "laws": listed}, indent=1))
         return 1 if broken else 0
     width = max(len(law.name) for law in laws)
     marks = {True: "ok", False: "NO", None: "-"}

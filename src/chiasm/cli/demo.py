@@ -23,22 +23,11 @@ def demo(*, out: Path = Path("runs/demo"), resume: Annotated[bool, Parameter(neg
     """
     import torch
 
-    from chiasm import api
-    from chiasm.cli.told import tell
+    from chiasm.cli.verbs import run_command
+    from chiasm.studies.study import study
 
     # Products of matrices this small gain nothing from a second thread, and lose much where cores are shared: 40 s of
     # processor time with one thread, 181 s with two, on a busy machine. The next examples use the other core.
     torch.set_num_threads(1)
-    tell(
-        api.flow(
-            "tiny",
-            limit=EXAMPLES,
-            window=3,
-            patches=6,
-            patch_size=2,
-            words=EXAMPLES,
-            out=out,
-            resume=resume,
-            fresh=not resume,
-        )
-    )
+    options = {"model": "tiny", "limit": EXAMPLES, "window": 3, "patches": 6, "patch_size": 2, "words": EXAMPLES}
+    run_command(study("flow"), options | {"out": out, "resume": resume, "fresh": not resume})

@@ -8,20 +8,17 @@ from importlib import metadata
 from types import FrameType
 
 from cyclopts import App
+from cyclopts.exceptions import CycloptsError
 
-from chiasm.cli.align import align
 from chiasm.cli.check import check
 from chiasm.cli.demo import demo
 from chiasm.cli.doctor import doctor
-from chiasm.cli.eval import evaluate
-from chiasm.cli.flow import flow
-from chiasm.cli.look import look
+from chiasm.cli.former import in_todays_words
 from chiasm.cli.models import models
-from chiasm.cli.project import project
-from chiasm.cli.prune import prune
 from chiasm.cli.report import report
-from chiasm.cli.skip import skip
+from chiasm.cli.verbs import command, log_to_terminal
 from chiasm.core.errors import ChiasmError
+from chiasm.studies.study import study, verbs
 
 _HELP = """See what a multimodal LLM does with what it sees.
 
@@ -30,20 +27,28 @@ Begin with the embedded model, then take your own:
     chiasm demo
     chiasm flow llava-hf/llava-1.5-7b-hf --data my.jsonl --limit 100
 
-`chiasm VERB --help` shows examples.
+`chiasm VERB --help` shows examples and the options most people need, `chiasm VERB --help-all` every option.
 """
+_OTHER = (demo, report, models, check, doctor)
 
-app = App(
-    name="chiasm",
-    help=_HELP,
-    help_format="markdown",
-    version=lambda: metadata.version("chiasm"),
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
-)
-for verb in (demo, flow, look, align, skip, prune, project, report, models, check, doctor):
-    app.command(verb)
-app.command(evaluate, name="eval")
+
+def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
+    """The command line for `arguments`: of a verb that is a study only that one is made, otherwise all are."""
+    app = App(
+        name="chiasm",
+        help=_HELP,
+        help_format="markdown",
+        help_flags=("--help", "-h", "--help-all"),
+        version=lambda: metadata.version("chiasm"),
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    wanted = [arguments[0]] if arguments and arguments[0] in verbs() else verbs()
+    for verb in wanted:
+        app.command(command(study(verb), every=every), name=verb)
+    for other in _OTHER:
+        app.command(other)
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,10 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # transformers' advice is for people who write code with it; ours is in our own words.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     signal.signal(signal.SIGTERM, _as_interrupt)
+    log_to_terminal()
     try:
-        code = app(arguments)
+        words = in_todays_words(list(sys.argv[1:] if arguments is None else arguments))
+        code = application(words, every="--help-all" in words)(words, exit_on_error=False)
     except ChiasmError as error:
         print(f"chiasm: {error}", file=sys.stderr)
+        sys.exit(2)
+    except CycloptsError:  # printed by the library
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print("\n".join(("", *(vars(stop).get("__notes__") or ("Interrupted.",)))), file=sys.stderr)

@@ -13,9 +13,9 @@ def report(run: Path, /) -> None:
     run
         Run directory.
     """
-    from chiasm import api
-    from chiasm.cli.told import tell
+    from chiasm.cli.verbs import print_summary
+    from chiasm.studies.run import open_run
 
-    opened = api.open_run(run)
+    opened = open_run(run)
     opened.report()
-    tell(opened)
+    print_summary(opened)

@@ -9,6 +9,9 @@ import numpy as np
 
 from chiasm.core.errors import ExampleError
 
+DEFAULT_INSTRUCTION = "Answer the question using a single word or phrase."
+"""Zhang et al. 2025 put it after every question; it is short-answer prompting of LLaVA-1.5 (Liu et al. 2023)."""
+
 
 class Box(NamedTuple):
     """A named rectangle in pixels of the original image; `(x, y)` is the top-left corner, as in GQA."""
@@ -112,7 +115,7 @@ def input_key(example: Example) -> str:
 
 
 def media_key(item: Media | tuple[Media, ...]) -> str:
-    """Tells media apart without decoding them: by path, or by the content of what is in memory."""
+    """A key by which media differ, without decoding them: from the path, or from the content of what is in memory."""
     digest = hashlib.blake2b(digest_size=6)
     _digest(digest, item)
     return digest.hexdigest()

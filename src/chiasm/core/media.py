@@ -48,10 +48,10 @@ class Sound:
 
 
 def load_image(source: str | Path | Image.Image | np.ndarray) -> Image.Image:
-    """The picture as an RGB image in memory, upright.
+    """The image as an RGB image in memory, upright.
 
     `source`: a path, a PIL image, or an array of uint8 (H rows x W columns, or H x W x C with 1, 3 or 4 channels). The
-    EXIF orientation is applied, so boxes count pixels of the upright picture. Transparency is laid on white, as a page
+    EXIF orientation is applied, so boxes count pixels of the upright image. Transparency is laid on white, as a page
     shows it. 16-bit grey is scaled to 8 bits by its full range. Of an animated or many-page file the first frame is
     taken. Colour profiles are not applied, since the models' own processors do not apply them either.
 

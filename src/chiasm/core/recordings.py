@@ -12,32 +12,32 @@ from scipy.signal import resample_poly
 from chiasm.core.errors import ExampleError, MissingExtraError
 from chiasm.core.media import Clip, Sound, load_image
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
-_ANIMATED = (".gif", ".apng", ".webp")
-_STILL_FPS = 1.0  # of a folder of frames, whose rate nothing tells
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+_ANIMATION_SUFFIXES = (".gif", ".apng", ".webp")
+_STILL_FPS = 1.0  # of a folder of frames, whose rate is not known
 
 
-def load_video(source: str | Path | Clip, most: int | None = None) -> Clip:
+def load_video(source: str | Path | Clip, max_frames: int | None = None) -> Clip:
     """The video as frames in memory, RGB.
 
-    `source`: a `Clip`, a folder of pictures (in the order of their names), an animated picture, or a file that PyAV
-    decodes. `most`: so many frames at most, from the middles of equal parts of the video; `fps` then counts the kept
+    `source`: a `Clip`, a folder of images (in the order of their names), an animated image, or a file that PyAV
+    decodes. `max_frames`: so many frames at most, from the middles of equal parts of the video; `fps` then counts the kept
     ones.
 
     **Errors:** `ExampleError` with what was found; `MissingExtraError` without PyAV where a file needs it.
     """
     if isinstance(source, Clip):
         found = _checked(source)
-        return _thinned(found, most)
+        return _thinned(found, max_frames)
     if not isinstance(source, str | Path):
         raise ExampleError(f"a video is a path or a Clip, found {type(source).__name__}")
     path = Path(source)
     if path.is_dir():
-        return _from_pictures(path, most)
+        return _from_images(path, max_frames)
     _require_file(path, "video")
-    if path.suffix.lower() in _ANIMATED:
-        return _thinned(_from_animation(path), most)
-    return _from_container(path, most)
+    if path.suffix.lower() in _ANIMATION_SUFFIXES:
+        return _thinned(_from_animation(path), max_frames)
+    return _from_container(path, max_frames)
 
 
 def load_sound(source: str | Path | Sound, rate: int) -> Sound:
@@ -66,15 +66,15 @@ def load_sound(source: str | Path | Sound, rate: int) -> Sound:
     return Sound(np.ascontiguousarray(samples, dtype=np.float32), rate)
 
 
-def chosen_frames(count: int, most: int | None) -> np.ndarray:
-    """Which of `count` frames are kept: all, or the middles of `most` equal parts."""
-    if most is None or count <= most:
+def chosen_frames(count: int, max_frames: int | None) -> np.ndarray:
+    """Which of `count` frames are kept: all, or the middles of `max_frames` equal parts."""
+    if max_frames is None or count <= max_frames:
         return np.arange(count)
-    return ((np.arange(most) + 0.5) * count / most).astype(np.int64)
+    return ((np.arange(max_frames) + 0.5) * count / max_frames).astype(np.int64)
 
 
-def _thinned(clip: Clip, most: int | None) -> Clip:
-    kept = chosen_frames(len(clip.frames), most)
+def _thinned(clip: Clip, max_frames: int | None) -> Clip:
+    kept = chosen_frames(len(clip.frames), max_frames)
     return Clip(clip.frames[kept], clip.fps * len(kept) / len(clip.frames))
 
 
@@ -94,17 +94,17 @@ def _require_file(path: Path, kind: str) -> None:
 
 
 def _stacked(name: Path, frames: Iterable[Any], fps: float) -> Clip:
-    pictures = [np.asarray(frame) for frame in frames]
-    sizes = sorted({picture.shape for picture in pictures})
+    images = [np.asarray(frame) for frame in frames]
+    sizes = sorted({image.shape for image in images})
     if len(sizes) != 1:
         found = f"frames of {len(sizes)} sizes" if sizes else "no frame"
         raise ExampleError(f"video {name}: it has {found}")
-    return Clip(np.stack(pictures), fps)
+    return Clip(np.stack(images), fps)
 
 
-def _from_pictures(folder: Path, most: int | None) -> Clip:
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _PICTURES)
-    kept = chosen_frames(len(files), most)
+def _from_images(folder: Path, max_frames: int | None) -> Clip:
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
+    kept = chosen_frames(len(files), max_frames)
     clip = _stacked(folder, (load_image(files[place]) for place in kept), _STILL_FPS)
     return Clip(clip.frames, _STILL_FPS * len(kept) / len(files))
 
@@ -123,19 +123,19 @@ def _from_animation(path: Path) -> Clip:
     return _stacked(path, frames, 1000 / (shown or 100))
 
 
-def _from_container(path: Path, most: int | None) -> Clip:
+def _from_container(path: Path, max_frames: int | None) -> Clip:
     try:
         import av
     except ImportError as error:
         raise MissingExtraError(f"read the video {path}", "av", "media") from error
     try:
         length = _length(av, path)
-        wanted = {int(place) for place in chosen_frames(length, most)}
+        chosen = {int(place) for place in chosen_frames(length, max_frames)}
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             fps = float(stream.average_rate or _STILL_FPS)
             numbered: Iterator[tuple[int, Any]] = zip(count(), container.decode(stream), strict=False)
-            clip = _stacked(path, (frame.to_ndarray(format="rgb24") for n, frame in numbered if n in wanted), fps)
+            clip = _stacked(path, (frame.to_ndarray(format="rgb24") for n, frame in numbered if n in chosen), fps)
     except (av.FFmpegError, IndexError) as error:
         found = "it has no video stream" if isinstance(error, IndexError) else f"cannot be decoded ({error})"
         raise ExampleError(f"video {path}: {found}") from error

@@ -1,4 +1,4 @@
-"""Taking a directory for a run: new, to go on with, or to replace; and refusing what must not be mixed or lost."""
+"""Acquiring a directory for a run: new, to go on with, or to replace; and refusing what must not be mixed or lost."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,62 +7,63 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.spec import resolved, spec_hash
+from chiasm.core.options import Options, plain, resolved, spec_hash
 from chiasm.results import manifest as manifests
 from chiasm.results.provenance import provenance
-from chiasm.results.storage import PARTIAL, remove, telling_full_disk
+from chiasm.results.storage import PARTIAL, remove, reporting_full_disk
 
 # Sessions of one run must agree in these, or its rows would not be of one kind.
 _SAME = ("model", "data", "dtype", "seed")
 _LOCK = ".lock"
 
 
-def claim(
-    root: Path, spec: Any, resume: bool, fresh: bool, facts: Mapping[str, Any]
+def acquire(
+    root: Path, study: str, spec: Options, resume: bool, fresh: bool, facts: Mapping[str, Any]
 ) -> tuple[dict[str, Any], FileLock]:
-    """The manifest to go on with, written, and the lock on `root`, held. `RunDirectory.open` tells what is refused."""
+    """The manifest to go on with, written, and the lock on `root`, held. `RunDirectory.open` says what is refused."""
     if resume and fresh:
         raise ChiasmError("--resume and --fresh", "one goes on, the other starts over", "Give one of them")
     if manifests.read(_directory(root)) is None:
         _refuse_foreign(root)  # before the lock, which would be litter there
     lock = _locked(root)
     try:
-        return _claimed(root, _manifest(spec, facts), resume, fresh), lock
+        return _acquired(root, _manifest(study, spec, facts), resume, fresh), lock
     except BaseException:
         lock.release()
         raise
 
 
-def _claimed(root: Path, new: dict[str, Any], resume: bool, fresh: bool) -> dict[str, Any]:
+def _acquired(root: Path, new: dict[str, Any], resume: bool, fresh: bool) -> dict[str, Any]:
     former = manifests.read(root)
     if former is None:
-        claimed = new
+        acquired = new
     elif fresh or former["status"] == "discarded":
         _discard(root, former)
-        claimed = new
+        acquired = new
     else:
         _refuse_mixture(root, former, new, resume)
-        claimed = manifests.resumed(former, new)
+        acquired = manifests.resumed(former, new)
     for left in (*root.glob(f"{PARTIAL}*"), *root.glob(f"*/{PARTIAL}*")):
         remove(left)
-    with telling_full_disk("a run", root):
-        if claimed["status"] == "complete":
+    with reporting_full_disk("a run", root):
+        if acquired["status"] == "complete":
             remove(root / "shards")
         else:
-            manifests.write(root, claimed)
+            manifests.write(root, acquired)
             (root / "shards").mkdir(exist_ok=True)
             (root / "tables").mkdir(exist_ok=True)
-    return claimed
+    return acquired
 
 
-def _manifest(spec: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _manifest(study: str, spec: Options, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "format": manifests.FORMAT,
         "status": "running",
-        "study": type(spec).__name__,
+        "study": study,
         "spec": resolved(spec),
+        "given": spec.given(),
         "spec_hash": spec_hash(spec),
-        **resolved(dict(facts)),
+        **plain(dict(facts)),
         **provenance(),
         "started": manifests.now(),
         "finished": None,
@@ -77,7 +78,7 @@ def _manifest(spec: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _directory(root: Path) -> Path:
     try:
-        with telling_full_disk("a run", root):
+        with reporting_full_disk("a run", root):
             root.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise ChiasmError(f"write into `{root}`", "it is a file", "Choose another --out") from None
@@ -90,7 +91,7 @@ def _directory(root: Path) -> Path:
 def _locked(root: Path) -> FileLock:
     lock = FileLock(root / _LOCK, thread_local=False)
     try:
-        with telling_full_disk("the lock", root):
+        with reporting_full_disk("the lock", root):
             lock.acquire(timeout=0)
     except Timeout:
         raise ChiasmError(f"write into `{root}`", "another process is writing there", "Wait for it") from None
@@ -115,6 +116,12 @@ def _discard(root: Path, former: dict[str, Any]) -> None:
 
 def _refuse_mixture(root: Path, former: dict[str, Any], new: dict[str, Any], resume: bool) -> None:
     asked = f"write into `{root}`"
+    if former["format"] != manifests.FORMAT:
+        found = "it holds a run of an earlier version of chiasm, which can be opened and reported but not gone on with"
+        raise ChiasmError(asked, found, "Choose another --out, or --fresh to replace that run")
+    if former["study"] != new["study"]:
+        found = f"it holds a run of `{former['study']}`"
+        raise ChiasmError(asked, found, "Choose another --out, or --fresh to replace that run")
     if former["spec_hash"] != new["spec_hash"]:
         found = f"it holds another run ({manifests.difference(former['spec'], new['spec'])})"
         raise ChiasmError(asked, found, "Choose another --out, or --fresh to replace that run")

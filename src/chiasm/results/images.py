@@ -11,7 +11,7 @@ from chiasm.core.example import Box, Example
 from chiasm.core.media import load_image
 from chiasm.results.manifest import read_json, write_json
 from chiasm.results.rundir import RunDirectory
-from chiasm.results.storage import telling_full_disk, whole_file
+from chiasm.results.storage import reporting_full_disk, whole_file
 
 _SIDE = 512
 _INDEX = "index.json"
@@ -41,7 +41,7 @@ def keep(directory: RunDirectory, examples: Iterable[Example]) -> None:
     **Errors:** `FullDiskError`.
     """
     folder = directory.path / "images"
-    with telling_full_disk("pictures", directory.path):
+    with reporting_full_disk("images", directory.path):
         folder.mkdir(exist_ok=True)
     index = {}
     for number, example in enumerate(examples):
@@ -68,9 +68,9 @@ def kept(directory: RunDirectory) -> dict[str, Picture]:
         return {}
     return {
         example: Picture(
-            np.asarray(load_image(folder / told["file"])),
-            tuple(Box(*box) for box in told["boxes"]),
-            told["scale"],
+            np.asarray(load_image(folder / kept["file"])),
+            tuple(Box(*box) for box in kept["boxes"]),
+            kept["scale"],
         )
-        for example, told in read_json(folder / _INDEX).items()
+        for example, kept in read_json(folder / _INDEX).items()
     }

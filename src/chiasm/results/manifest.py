@@ -8,9 +8,9 @@ from typing import Any
 from chiasm.core.errors import ChiasmError
 from chiasm.results.storage import whole_file
 
-FORMAT = 1
+FORMAT = 2
 _NAME = "manifest.json"
-# What may change between the sessions of one run and is then told.
+# What may change between the sessions of one run and is then recorded.
 _PER_SESSION = ("versions", "platform", "git", "device")
 
 
@@ -25,9 +25,12 @@ def read(root: Path) -> dict[str, Any] | None:
         manifest = read_json(root / _NAME)
     except ValueError:
         manifest = None
-    if not isinstance(manifest, dict) or "spec_hash" not in manifest or manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or "spec_hash" not in manifest or manifest.get("format") not in (1, FORMAT):
         found = "its manifest.json is not one of this version of chiasm"
         raise ChiasmError(f"open the run in `{root}`", found, "Choose another directory, or remove that file")
+    if manifest["format"] == 1:
+        # Studies had the names of their spec classes: `FlowSpec` is `flow`.
+        manifest["study"] = manifest["study"].removesuffix("Spec").lower()
     return manifest
 
 
@@ -63,9 +66,9 @@ def resumed(former: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 def difference(there: Any, here: Any) -> str:
     """In words, the first few places where two plain JSON values differ."""
-    told = list(_differences("", there, here))
-    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-    return "; ".join(told[:3]) + more
+    found = _differences("", there, here)
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return "; ".join(found[:3]) + more
 
 
 def _differences(place: str, there: Any, here: Any) -> list[str]:

@@ -1,52 +1,108 @@
 """One page about a run that can be sent, printed and read anywhere: findings, figures, limits, how to repeat it."""
 
 import re
+import shlex
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import polars as pl
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from rich.console import RenderableType
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.options import MISSING, Declared, Options, declared
 from chiasm.results.findings import Finding
+from chiasm.results.provenance import without_machine_paths
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.storage import whole_file
 
-_FIRST_ROWS = 5
-_MOST_FAILURES = 50
+S = TypeVar("S", bound=Options)
+_MAIN = 3
+_PER_SESSION = ("resume", "fresh")
 
 
-def write_report(
-    run: RunDirectory,
-    title: str,
-    findings: Sequence[Finding],
-    figures: Sequence[tuple[str, str]],
-    notes: Sequence[str],
-    reproduce: str,
-) -> Path:
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure that can be drawn, and its caption."""
+
+    draw: Callable[[], Figure]
+    caption: Callable[[], str]
+
+
+class Reporter(ABC, Generic[S]):
+    """Findings, figures and notes of a run, from its tables and its spec alone; never needs torch."""
+
+    def __init__(self, directory: RunDirectory, spec: S) -> None:
+        self.directory, self.spec = directory, spec
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """The headline of the report."""
+
+    @abstractmethod
+    def findings(self) -> list[Finding]:
+        """What was found, strongest first."""
+
+    @abstractmethod
+    def drawings(self) -> dict[str, Drawing]:
+        """The figures by name, in the order of the report."""
+
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """What this run cannot tell."""
+
+    def table(self, name: str) -> pl.DataFrame | None:
+        """A table of the run, or None where it has none of that name."""
+        return self.directory.table(name) if name in self.directory.tables() else None
+
+    def summary(self) -> list[RenderableType]:
+        """What the command line prints when the run has ended: counts, failures, the main findings."""
+        counts = self.directory.counts()
+        lines: list[RenderableType] = []
+        if not self.directory.complete:
+            lines.append(
+                "This run is not finished; what follows rests on what there is. The same command with --resume goes on."
+            )
+        # Only studies of right answers leave examples out.
+        wrong = f"{counts['left_out']} answered wrongly, " if counts["left_out"] else ""
+        lines.append(f"{counts['kept']} of {counts['asked']} examples kept, {wrong}{counts['failed']} failed.")
+        lines += [f"  failed: {one['example_id']}: {one['reason']}" for one in self.directory.failures()[:_MAIN]]
+        lines += [f"{number}. {one.text}" for number, one in enumerate(self.findings()[:_MAIN], start=1)]
+        return lines
+
+
+def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[tuple[str, str]]) -> Path:
     """Write `report.html` into the run and return its path. The file needs no network and no other file.
 
-    `figures`: stems of saved figures (`figures.save`) with their captions, in order; `notes`: what this run cannot
-    tell; `reproduce`: the command line that repeats it.
+    `figures`: stems of saved figures (`figures.save`) with their captions, in order.
 
     **Errors:** `ChiasmError` if a figure has not been saved; `FullDiskError`.
     """
-    parts = [
-        _head(run, title),
-        _findings(findings),
-        _figures(run, figures),
-        _tables(run),
-        _notes(notes),
-        _left_out(run),
-        _reproduce(run, reproduce),
-    ]
-    page = (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>\n{files('chiasm.results').joinpath('report.css').read_text(encoding='utf-8')}\n</style>\n</head>\n<body>\n<main>\n{''.join(parts)}</main>\n</body>\n</html>\n"
+    findings = sorted(reporter.findings(), key=lambda finding: -finding.strength)
+    page = _template().render(
+        title=reporter.title,
+        css=Markup(_file("report.css")),
+        facts=_facts(run),
+        complete=run.complete,
+        findings=[finding.text for finding in findings],
+        figures=[_shown(run, number, *figure) for number, figure in enumerate(figures, start=1)],
+        tables=[_tabled(run, name) for name in run.tables()],
+        notes=reporter.notes(),
+        counts=run.counts(),
+        left_out=Counter(item["reason"] for item in run.left_out()).most_common(),
+        failures=run.failures(),
+        command=command_line(run, reporter.spec),
+        filled=filled_in(run, reporter.spec),
+        provenance=_provenance(run),
     )
     path = run.path / "report.html"
     with whole_file(path) as file:
@@ -54,56 +110,94 @@ def write_report(
     return path
 
 
-def _head(run: RunDirectory, title: str) -> str:
-    m, counts = run.manifest, run.counts()
-    model = m.get("model")
+def command_line(run: RunDirectory, spec: Options) -> str:
+    """The command that repeats the run: every option that was given. What was in memory is named in capitals."""
+    given = _given(run, spec)
+    words = ["chiasm", run.manifest["study"]]
+    for one in declared(type(spec)):
+        if one.name in given and one.name not in _PER_SESSION:
+            words += _words(one, given[one.name])
+    return without_machine_paths(shlex.join(words))
+
+
+def filled_in(run: RunDirectory, spec: Options) -> list[str]:
+    """What was not given and not at its declared default either, as `--data scenes`."""
+    given = _given(run, spec)
+    words = [
+        shlex.join(_words(one, one.recorded(value)))
+        for one in declared(type(spec))
+        if one.option.identity and one.name not in given and one.default is not MISSING
+        for value in [getattr(spec, one.name)]
+        if value != one.checked(one.default)
+    ]
+    return [without_machine_paths(word) for word in words]
+
+
+def _given(run: RunDirectory, spec: Options) -> dict[str, Any]:
+    # Runs of the version before kept only what decides about their rows.
+    return run.manifest.get("given") or spec.given()
+
+
+def _words(one: Declared, value: Any) -> list[str]:
+    if value is None:
+        return []
+    values = [str(item) for item in value] if isinstance(value, list) else [str(value)]
+    values = [one.name.upper() if item == "in memory" else item for item in values]
+    if one.positional and one.default is MISSING:
+        return values
+    if isinstance(value, bool):
+        return [one.flag if value else one.flag.replace("--", "--no-", 1)]
+    return [word for item in values for word in (one.flag, item)]
+
+
+class _Shown(NamedTuple):
+    stem: str
+    caption: str
+    svg: str
+    narrow: bool
+
+
+class _Tabled(NamedTuple):
+    name: str
+    frame: pl.DataFrame
+    schema: Any
+    classes: list[str]
+
+
+def _template() -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment.filters |= {"unbroken": _unbroken, "cell": _cell}
+    return environment.from_string(_file("report.html.j2"))
+
+
+def _file(name: str) -> str:
+    return files("chiasm.results").joinpath(name).read_text(encoding="utf-8")
+
+
+def _facts(run: RunDirectory) -> list[str]:
+    manifest, counts = run.manifest, run.counts()
+    model = manifest.get("model")
     name = model.get("id", "") if isinstance(model, dict) else model
     kept = f"{counts['kept']} of {counts['asked']} examples"
-    facts = [f"model {name}" if name else "", kept, *(str(m[k]) for k in ("dtype", "device") if m.get(k))]
-    state = (
-        ""
-        if run.complete
-        else '<p class="state">This run is not finished: what follows rests on its finished part.</p>\n'
-    )
-    told = " · ".join(escape(fact) for fact in facts if fact)
-    return f'<header>\n<h1>{escape(title)}</h1>\n<p class="facts">{told}</p>\n</header>\n{state}'
+    return [
+        *([f"model {name}"] if name else []),
+        kept,
+        *(str(manifest[k]) for k in ("dtype", "device") if manifest.get(k)),
+    ]
 
 
-def _findings(findings: Sequence[Finding]) -> str:
-    ranked = sorted(findings, key=lambda finding: -finding.strength)
-    first, rest = (
-        "".join(f"<li>{_unbroken(escape(f.text))}</li>\n" for f in part) for part in (ranked[:3], ranked[3:])
-    )
-    more = (
-        f'<details class="more">\n<summary>{len(ranked) - 3} more</summary>\n<ul>\n{rest}</ul>\n</details>\n'
-        if rest
-        else ""
-    )
-    return _section("Findings", f'<ol class="findings">\n{first}</ol>\n{more}')
-
-
-def _unbroken(text: str) -> str:
+def _unbroken(text: str) -> Markup:
     """Layer ranges keep together at the end of a line."""
-    return re.sub(r"\d+-\d+", r'<span class="range">\g<0></span>', text)
+    return Markup(re.sub(r"\d+-\d+", r'<span class="range">\g<0></span>', escape(text)))
 
 
-def _figures(run: RunDirectory, figures: Sequence[tuple[str, str]]) -> str:
-    if not figures:
-        return ""
-    shown = []
-    for number, (stem, caption) in enumerate(figures, start=1):
-        path = run.path / "figures" / f"{stem}.svg"
-        if not path.exists():
-            raise ChiasmError(f"show the figure `{stem}`", "it has not been saved", "Save it before the report")
-        label = f"Figure {number}: {caption.partition('. ')[0]}"
-        svg, points = _inline(path.read_text(encoding="utf-8"), stem, label)
-        narrow = ' class="narrow"' if points < 300 else ""
-        shown.append(
-            f'<figure{narrow}>\n<div class="scroll">{svg}</div>\n<figcaption>'
-            f"<strong>Figure {number}.</strong> {escape(caption)} "
-            f"<code>figures/{escape(stem)}.{{svg,pdf,png}}</code></figcaption>\n</figure>\n"
-        )
-    return _section("Figures", "".join(shown))
+def _shown(run: RunDirectory, number: int, stem: str, caption: str) -> _Shown:
+    path = run.path / "figures" / f"{stem}.svg"
+    if not path.exists():
+        raise ChiasmError(f"show the figure `{stem}`", "it has not been saved", "Save it before the report")
+    label = f"Figure {number}: {caption.partition('. ')[0]}"
+    svg, points = _inline(path.read_text(encoding="utf-8"), stem, label)
+    return _Shown(stem, caption, svg, points < 300)
 
 
 def _inline(svg: str, stem: str, label: str) -> tuple[str, float]:
@@ -126,95 +220,28 @@ def _inline(svg: str, stem: str, label: str) -> tuple[str, float]:
     return f"{opening}>{rest}".strip(), width
 
 
-def _tables(run: RunDirectory) -> str:
-    shown = []
-    for name in run.tables():
-        frame, schema = run.table(name), run.schema(name)
-        meanings = "".join(
-            f'<tr><th scope="row"><code>{escape(c.name)}</code></th><td>{escape(c.title)}'
-            f"{f' ({escape(c.unit)})' if c.unit else ''}</td><td>{escape(c.description)}</td></tr>\n"
-            for c in schema.columns
-        )
-        shown.append(
-            f"<h3><code>tables/{escape(name)}.parquet</code>, {frame.height:,} rows</h3>\n"
-            f'<details>\n<summary>Columns of {escape(name)}</summary>\n<div class="scroll"><table>\n'
-            f"{_heads('Name', 'Title (unit)', 'Meaning')}<tbody>\n{meanings}</tbody>\n</table></div>\n</details>\n"
-            f"<details>\n<summary>First rows of {escape(name)}</summary>\n{_rows(frame)}</details>\n"
-        )
-    return _section("Tables", "".join(shown)) if shown else ""
+def _tabled(run: RunDirectory, name: str) -> _Tabled:
+    frame = run.table(name)
+    classes = [' class="number"' if dtype.is_numeric() else "" for dtype in frame.dtypes]
+    return _Tabled(name, frame, run.schema(name), classes)
 
 
-def _rows(frame: pl.DataFrame) -> str:
-    number = [' class="number"' if dtype.is_numeric() else "" for dtype in frame.dtypes]
-    head = "".join(f'<th scope="col"{n}>{escape(c)}</th>' for c, n in zip(frame.columns, number, strict=True))
-    body = "".join(
-        f"<tr>{''.join(f'<td{n}>{escape(_value(v))}</td>' for v, n in zip(row, number, strict=True))}</tr>\n"
-        for row in frame.head(_FIRST_ROWS).rows()
-    )
-    return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n'
-
-
-def _value(value: Any) -> str:
+def _cell(value: Any) -> str:
     if value is None:
         return "missing"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _notes(notes: Sequence[str]) -> str:
-    if not notes:
-        return ""
-    return _section(
-        "What this run cannot tell", f"<ul>\n{''.join(f'<li>{escape(note)}</li>' for note in notes)}\n</ul>\n"
-    )
-
-
-def _left_out(run: RunDirectory) -> str:
-    counts, failures = run.counts(), run.failures()
-    told = (
-        f"<p>Of {counts['asked']} examples asked for, {counts['kept']} were used, {counts['left_out']} left out on "
-        f"purpose and {counts['failed']} could not be used.</p>\n"
-    )
-    reasons = Counter(item["reason"] for item in run.left_out())
-    if reasons:
-        items = "".join(f"<li>{n} &times; {escape(reason)}</li>\n" for reason, n in reasons.most_common())
-        told += f"<p>Left out on purpose:</p>\n<ul>\n{items}</ul>\n"
-    if failures:
-        items = "".join(
-            f"<tr><td>{escape(f['example_id'])}</td><td>{escape(f['reason'])}</td></tr>\n"
-            for f in failures[:_MOST_FAILURES]
-        )
-        rest = len(failures) - _MOST_FAILURES
-        told += (
-            f'<div class="scroll"><table>\n{_heads("Example", "Why not")}<tbody>\n{items}</tbody>\n</table></div>\n'
-        ) + (f"<p>and {rest} more, in <code>manifest.json</code>.</p>\n" if rest > 0 else "")
-    return _section("Examples used and not used", told)
-
-
-def _reproduce(run: RunDirectory, command: str) -> str:
-    m = run.manifest
-    rows = [("spec", m["spec_hash"]), ("started", m["started"]), *m["versions"].items()]
-    if isinstance(m.get("model"), dict):
-        rows += [(f"model {key}", value) for key, value in m["model"].items()]
-    rows += [(f"data {key}", value) for key, value in m.get("data", {}).items() if not isinstance(value, dict)]
-    rows += [(key, m[key]) for key in ("seed", "dtype", "device", "platform") if m.get(key) is not None]
-    if m.get("git"):
-        dirty = " with uncommitted changes" if m["git"]["dirty"] else ""
-        rows.append(("git", f"{m['git']['revision']}{dirty}"))
-    if m["resumed"]:
-        rows.append(("resumed", f"{len(m['resumed'])} times"))
-    body = "".join(f'<tr><th scope="row">{escape(str(k))}</th><td>{escape(str(v))}</td></tr>\n' for k, v in rows)
-    return _section(
-        "How to reproduce",
-        f"<pre><code>{escape(command)}</code></pre>\n"
-        f'<div class="scroll"><table>\n<tbody>\n{body}</tbody>\n</table></div>\n'
-        "<p>The whole specification is in <code>manifest.json</code>.</p>\n",
-    )
-
-
-def _heads(*names: str) -> str:
-    cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    return f"<thead><tr>{cells}</tr></thead>\n"
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{content}</section>\n"
+def _provenance(run: RunDirectory) -> list[tuple[str, str]]:
+    manifest = run.manifest
+    rows = [("spec", manifest["spec_hash"]), ("started", manifest["started"]), *manifest["versions"].items()]
+    if isinstance(manifest.get("model"), dict):
+        rows += [(f"model {key}", value) for key, value in manifest["model"].items()]
+    rows += [(f"data {key}", value) for key, value in manifest.get("data", {}).items() if not isinstance(value, dict)]
+    rows += [(key, manifest[key]) for key in ("seed", "dtype", "device", "platform") if manifest.get(key) is not None]
+    if manifest.get("git"):
+        dirty = " with uncommitted changes" if manifest["git"]["dirty"] else ""
+        rows.append(("git", f"{manifest['git']['revision']}{dirty}"))
+    if manifest["resumed"]:
+        rows.append(("resumed", f"{len(manifest['resumed'])} times"))
+    return [(str(key), str(value)) for key, value in rows]

@@ -18,13 +18,13 @@ import polars as pl
 from filelock import FileLock
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.options import Options
 from chiasm.core.schema import TableSchema
 from chiasm.results import manifest as manifests
-from chiasm.results.acquire import claim
+from chiasm.results.acquire import acquire
 from chiasm.results.provenance import without_machine_paths
-from chiasm.results.schemas import SCHEMAS
-from chiasm.results.storage import remove, telling_full_disk, whole_directory
-from chiasm.results.tables import Rows, conform, read, write
+from chiasm.results.storage import remove, reporting_full_disk, whole_directory
+from chiasm.results.tables import Rows, conform, read, read_schema, write
 
 Reasons = Iterable[tuple[str, str]]  # (example_id, reason)
 
@@ -36,9 +36,12 @@ class RunDirectory:
     As a context manager it records how the run ended: `interrupted` or `failed`, unless `finish` was reached.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], lock: FileLock | None) -> None:
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], schemas: Iterable[TableSchema], lock: FileLock | None
+    ) -> None:
         self.path = path
         self.manifest = manifest
+        self._schemas = {schema.name: schema for schema in schemas}
         self._lock = lock
         self._shards = dict(_shards(path / "shards"))
 
@@ -46,13 +49,16 @@ class RunDirectory:
     def open(
         cls,
         path: Path | str | None,
-        spec: Any,
+        study: str,
+        spec: Options,
+        schemas: Iterable[TableSchema],
         resume: bool = False,
         fresh: bool = False,
         facts: Mapping[str, Any] | None = None,
     ) -> Self:
         """Start or resume the run of `spec` in `path`; None is a temporary directory that lives as long as the object.
 
+        `study`: its verb; `schemas`: the tables that it writes.
         `facts` go into the manifest as they are (model, data, seed, device, dtype, asked); on resuming, `model`,
         `data`, `dtype` and `seed` must be those of the first session.
 
@@ -60,8 +66,8 @@ class RunDirectory:
         `resume`, or is in use. `fresh` removes a former run, and only what a run consists of.
         """
         root = Path(tempfile.mkdtemp(prefix="chiasm-")) if path is None else Path(path)
-        manifest, lock = claim(root, spec, resume, fresh, facts or {})
-        run = cls(root, manifest, lock)
+        manifest, lock = acquire(root, study, spec, resume, fresh, facts or {})
+        run = cls(root, manifest, schemas, lock)
         if run.complete:
             run._close()
         if path is None:
@@ -70,14 +76,14 @@ class RunDirectory:
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """A run to read, finished or not.
+        """A run to read, finished or not; its tables say themselves what their columns mean.
 
         **Errors:** `ChiasmError` if there is none.
         """
         manifest = manifests.read(Path(path))
         if manifest is None:
             raise ChiasmError(f"read the run in `{path}`", "there is no manifest.json", "Name the --out of a run")
-        return cls(Path(path), manifest, None)
+        return cls(Path(path), manifest, (), None)
 
     @property
     def complete(self) -> bool:
@@ -106,7 +112,7 @@ class RunDirectory:
         """
         if index in self.done():
             return
-        conformed = {name: conform(SCHEMAS[name], rows) for name, rows in frames.items()}
+        conformed = {name: conform(self._schemas[name], rows) for name, rows in frames.items()}
         note = {
             "kept": _distinct_examples(conformed.values()) if kept is None else kept,
             "rows": sum(frame.height for frame in conformed.values()),
@@ -116,7 +122,7 @@ class RunDirectory:
         }
         with whole_directory(self._shard(index)) as partial:
             for name, frame in conformed.items():
-                write(partial / f"{name}.parquet", SCHEMAS[name], [frame])
+                write(partial / f"{name}.parquet", self._schemas[name], [frame])
             manifests.write_json(partial / "shard.json", note)
         self._shards[index] = note
 
@@ -131,63 +137,61 @@ class RunDirectory:
         if not sum(note["rows"] for note in self._shards.values()):
             self._end("failed")
             reasons = Counter(item["reason"] for item in counted["failures"] + counted["left_out"])
-            told = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3)) or "there was no example"
-            raise ChiasmError(f"finish the run in `{self.path}`", f"nothing is left ({told})", "Change data or options")
-        for name, schema in SCHEMAS.items():
+            often = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3)) or "there was no example"
+            raise ChiasmError(
+                f"finish the run in `{self.path}`", f"nothing is left ({often})", "Change data or options"
+            )
+        for name, schema in self._schemas.items():
             if files := self._parts(name):
                 write(self._table(name), schema, (read(file) for file in files))
-        self._end("complete", shards=sorted(self._shards), finished=manifests.now())
+        self._end("complete", tables=self.tables(), shards=sorted(self._shards), finished=manifests.now())
         remove(self.path / "shards")
         self._shards = {}
 
     def counts(self) -> dict[str, int]:
         """Examples `asked`, `kept`, `left_out` and `failed` so far."""
-        return self._told("counts")
+        return self._recorded("counts")
 
     def failures(self) -> list[dict[str, str]]:
         """`example_id` and `reason` of every example that could not be used so far."""
-        return self._told("failures")
+        return self._recorded("failures")
 
     def left_out(self) -> list[dict[str, str]]:
         """`example_id` and `reason` of every example that was not wanted, e.g. answered wrongly."""
-        return self._told("left_out")
+        return self._recorded("left_out")
 
     def skipped(self) -> list[dict[str, str]]:
         """`example_id` and `reason` of every part that an example which is kept does not have."""
-        return self._told("skipped")
+        return self._recorded("skipped")
 
     def tables(self) -> list[str]:
         """Names of the tables that have been written, finished or in shards, in the order of the contract."""
         files = (*(self.path / "tables").glob("*.parquet"), *(self.path / "shards").glob("[0-9]*/*.parquet"))
         present = {file.stem for file in files}
-        return [name for name in SCHEMAS if name in present]
+        order = [*self._schemas, *self.manifest.get("tables", ()), *sorted(present)]
+        return [name for name in dict.fromkeys(order) if name in present]
 
     def table(self, name: str) -> pl.DataFrame:
         """The rows of a table; of a run that is not finished, those of its finished shards.
 
         **Errors:** `ChiasmError` naming the tables there are.
         """
-        if not self.complete and self._parts(name):
-            return pl.concat([read(file) for file in self._parts(name)])
-        if not self._table(name).exists():
-            there = ", ".join(self.tables()) or "no table yet"
-            raise ChiasmError(f"table `{name}`", f"this run has {there}", "Name one of those")
-        return read(self._table(name))
+        return pl.concat([read(file) for file in self._files(name)])
 
     def write_table(self, name: str, rows: Rows) -> None:
         """Write a table that belongs to the run as a whole, not to shards."""
-        with telling_full_disk("a table", self.path):
+        with reporting_full_disk("a table", self.path):
             (self.path / "tables").mkdir(exist_ok=True)
-        write(self._table(name), SCHEMAS[name], [rows])
+        write(self._table(name), self._schemas[name], [rows])
 
     def schema(self, name: str) -> TableSchema:
         """What the columns of a table mean."""
-        return SCHEMAS[name]
+        return self._schemas[name] if name in self._schemas else read_schema(self._files(name)[0])
 
     @property
     def figures(self) -> Path:
         """The directory of figures, made when first asked for."""
-        with telling_full_disk("figures", self.path):
+        with reporting_full_disk("figures", self.path):
             (self.path / "figures").mkdir(exist_ok=True)
         return self.path / "figures"
 
@@ -200,7 +204,7 @@ class RunDirectory:
         try:
             self._end("failed" if isinstance(error, Exception) else "interrupted")
         except ChiasmError as also:
-            # A full disk, most likely: the first error is the one to tell, and the manifest on disk is still whole.
+            # A full disk, most likely: the first error is the one to report, and the manifest on disk is still whole.
             if error is None:
                 raise
             error.add_note(f"The manifest could not be updated either: {also}")
@@ -217,7 +221,7 @@ class RunDirectory:
         if self._lock is not None:
             self._lock.release()
 
-    def _told(self, key: str) -> Any:
+    def _recorded(self, key: str) -> Any:
         return (self.manifest if self.complete else self._counted())[key]
 
     def _counted(self) -> dict[str, Any]:
@@ -235,6 +239,15 @@ class RunDirectory:
     def _parts(self, name: str) -> list[Path]:
         files = (self._shard(index) / f"{name}.parquet" for index in sorted(self._shards))
         return [file for file in files if file.exists()]
+
+    def _files(self, name: str) -> list[Path]:
+        """Where the rows of a table are: in one file, or in those of the finished shards."""
+        if not self.complete and (parts := self._parts(name)):
+            return parts
+        if not self._table(name).exists():
+            there = ", ".join(self.tables()) or "no table yet"
+            raise ChiasmError(f"table `{name}`", f"this run has {there}", "Name one of those")
+        return [self._table(name)]
 
     def _table(self, name: str) -> Path:
         return self.path / "tables" / f"{name}.parquet"

@@ -7,8 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from chiasm.core.statistics.intervals import mean_interval
-from chiasm.results.schemas import AUDIO_SWAP, IMAGE_SWAP, SIZE_MATCHED, TWIN, VIDEO_SWAP, dose_share
+from chiasm.core.statistics.intervals import Estimate, mean_interval, share_interval
 
 # Resamples behind every drawn band and every interval in a sentence.
 RESAMPLES = 2000
@@ -93,14 +92,6 @@ def curve(frame: pl.DataFrame, value: str | pl.Expr = "change_percent", over: st
     return Curve(data.places, estimate.mean, estimate.low, estimate.high, estimate.n, len(set(data.inputs)))
 
 
-def noise_floor(noise: pl.DataFrame) -> float:
-    """The 95th percentile of |change in probability| (%) between two no-ops: what arithmetic alone does to an example.
-
-    A mean over examples is known better than that; a curve inside the floor says nothing all the same.
-    """
-    return float(noise["change_percent"].abs().quantile(0.95, "linear") or 0.0) if noise.height else 0.0
-
-
 def of_type(frame: pl.DataFrame, type: str | None) -> pl.DataFrame:
     """The rows of one question type, or all."""
     return frame if type is None else frame.filter(pl.col("type") == type)
@@ -111,54 +102,19 @@ def in_order(frame: pl.DataFrame, column: str) -> list[str]:
     return frame[column].unique(maintain_order=True).to_list()
 
 
-def layers_of(effects: pl.DataFrame) -> int:
-    """How many layers the swept model has: windows reach its last one."""
-    return int(effects["stop"].max() or 0)
-
-
-def style_of(effects: pl.DataFrame) -> str:
-    """Whether windows grow from the first layer (`prefix`), end with the last (`suffix`), or move (`centred`)."""
-    windows = effects.select("start", "stop").unique()
-    if windows.height > 1 and windows["stop"].n_unique() == windows.height and (windows["start"] == 0).all():
-        return "prefix"
-    last = windows["stop"] == windows["stop"].max()
-    return (
-        "suffix" if windows.height > 1 and windows["start"].n_unique() == windows.height and last.all() else "centred"
-    )
-
-
-def control_for(controls: pl.DataFrame | None, cut: str) -> str | None:
-    """The control that a cut is judged against: the strictest there is, or None.
-
-    As many random keys come first; where none can be drawn (whole-image cuts), the random-weights twin. A dose is a
-    part of the cut itself, and another example's image is all there is to lose: a scale, not what nothing looks like.
-    Whether enough other keys exist differs between examples: a control that stands beside less than half as many as
-    another one does is passed over.
-    """
-    if controls is None:
-        return None
-    counted = controls.filter(pl.col("cut") == cut).group_by("control").agg(pl.col("example_id").n_unique())
-    beside = {name: n for name, n in counted.rows() if name in (SIZE_MATCHED, TWIN)}
-    enough = max(beside.values(), default=0) / 2
-    return next((name for name in (SIZE_MATCHED, TWIN) if beside.get(name, -1) >= enough), None)
-
-
-def control_label(control: str) -> str:
-    """The control in words."""
-    share = dose_share(control)
-    if share is not None:
-        return f"{100 * share:g} % of the cut's keys, random"
-    words = {
-        SIZE_MATCHED: "as many random keys",
-        IMAGE_SWAP: "another example's image, nothing cut",
-        VIDEO_SWAP: "another example's video, nothing cut",
-        AUDIO_SWAP: "another example's sound, nothing cut",
-        TWIN: "random-weights twin",
-    }
-    return words.get(control, control)
-
-
 def majority(eval: pl.DataFrame) -> float:
     """The accuracy of always giving the most frequent labelled answer of each type."""
     best = eval.group_by("type", "answer").len().group_by("type").agg(pl.col("len").max())
     return float(best["len"].sum()) / eval.height
+
+
+def right_share(answers: pl.DataFrame) -> Estimate:
+    """The share of right answers; questions on one input (column `input`, where there is one) count together."""
+    return share_interval(answers["correct"].to_numpy(), inputs_of(answers))
+
+
+def inputs_of(rows: pl.DataFrame) -> list[str] | None:
+    """The input of every row, where it was recorded."""
+    if "input" not in rows.columns:
+        return None
+    return rows.select(pl.coalesce("input", "example_id")).to_series().to_list()

@@ -23,7 +23,7 @@ class FullDiskError(ChiasmError):
 
 
 @contextmanager
-def telling_full_disk(what: str, path: Path) -> Iterator[None]:
+def reporting_full_disk(what: str, path: Path) -> Iterator[None]:
     """Turn "no space left" inside the block into an error with what, where and how much is free."""
     try:
         yield
@@ -47,7 +47,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     partial = path.with_name(PARTIAL + path.name)
     try:
-        with telling_full_disk(f"`{path.name}`", path.parent):
+        with reporting_full_disk(f"`{path.name}`", path.parent):
             with open(partial, "wb") as file:
                 yield file
                 file.flush()
@@ -68,7 +68,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
     partial = path.with_name(PARTIAL + path.name)
     remove(partial)
     try:
-        with telling_full_disk(f"`{path.name}`", path.parent):
+        with reporting_full_disk(f"`{path.name}`", path.parent):
             partial.mkdir()
             yield partial
             sync_directory(partial)

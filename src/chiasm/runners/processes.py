@@ -3,7 +3,7 @@
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -12,39 +12,54 @@ from typing import Any, TypeVar
 import torch
 
 from chiasm.core.errors import ChiasmError
+from chiasm.runners.driver import Computed, Execute, KeyedJob, Tracker
 
 J = TypeVar("J")
 R = TypeVar("R")
+P = TypeVar("P")
 _SECONDS = 10.0  # that a process without a job may take to end
 Start = Callable[[int], Callable[[J], R]]
 
 
-def spread(
-    start: Start[J, R], lanes: Sequence[Sequence[J]], workers: int, begun: Callable[[J], None]
-) -> Generator[tuple[J, R]]:
+def in_processes(start: Start[P, Computed], group: Callable[[P], Hashable], workers: int) -> Execute[P]:
+    """Jobs in several processes; those of one group go to one process and in order (see `map_in_processes`)."""
+
+    def execute(jobs: Sequence[KeyedJob[P]], tracker: Tracker) -> Iterator[tuple[KeyedJob[P], Computed]]:
+        groups: dict[Hashable, list[KeyedJob[P]]] = {}
+        for job in jobs:
+            groups.setdefault(group(job.payload), []).append(job)
+        yield from map_in_processes(start, list(groups.values()), workers, tracker.begin)
+
+    return execute
+
+
+def map_in_processes(
+    start: Start[P, R], groups: Sequence[Sequence[KeyedJob[P]]], workers: int, begun: Callable[[KeyedJob[P]], None]
+) -> Generator[tuple[KeyedJob[P], R]]:
     """Every job with its result, as they come.
 
-    `start` makes, in process number k, what does the jobs; it is pickled, as jobs and results are. The jobs of a lane
-    go to one process and in order, since what it keeps from one serves the next. `begun` is told of every job when it
-    is given out. Each process gets its share of the threads. Left early, the processes end, and their jobs with them.
+    `start` makes, in process number k, what does the jobs; it is pickled, as jobs and results are. The jobs of a group
+    go to one process and in order, since what it keeps from one serves the next. `begun` is called with every job when
+    it is given out. Each process gets its share of the threads. Left early, the processes end, and their jobs with
+    them.
 
     **Errors:** `ChiasmError` as raised by a job, or when a process ends without an answer.
     """
     context = get_context("spawn")  # a fork would inherit threads that are not running in it
-    waiting = deque(deque(lane) for lane in lanes if lane)
+    waiting = deque(deque(group) for group in groups if group)
     count = min(workers, len(waiting))
     threads = max(1, torch.get_num_threads() // max(1, count))
-    at_work: dict[Any, tuple[deque[J], J]] = {}
+    at_work: dict[Any, tuple[deque[KeyedJob[P]], KeyedJob[P]]] = {}
     processes, lines = [], []
 
-    def give(line: Any, lane: deque[J]) -> None:
-        if not lane and not waiting:
+    def give(line: Any, group: deque[KeyedJob[P]]) -> None:
+        if not group and not waiting:
             return
-        lane = lane or waiting.popleft()
-        job = lane.popleft()
+        group = group or waiting.popleft()
+        job = group.popleft()
         begun(job)
-        line.send(job)
-        at_work[line] = (lane, job)
+        line.send(job.payload)
+        at_work[line] = (group, job)
 
     try:
         for number in range(count):
@@ -57,9 +72,9 @@ def spread(
             give(here, deque())
         while at_work:
             for line in wait(list(at_work)):
-                lane, job = at_work.pop(line)
+                group, job = at_work.pop(line)
                 yield job, _received(line)
-                give(line, lane)
+                give(line, group)
     finally:
         for line in lines:
             line.close()
@@ -84,7 +99,7 @@ def _serve(line: Connection, start: Start[J, R], number: int, threads: int) -> N
                 result = work(job)
             except ChiasmError as error:
                 problem = (error.asked, error.found, error.todo)
-            except Exception:  # told in full by the first process
+            except Exception:  # reported in full by the first process
                 problem = traceback.format_exc()
             line.send((result, problem))
 

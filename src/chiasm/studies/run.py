@@ -1,37 +1,18 @@
 """A run on disk as an object: tables, figures, findings and report."""
 
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, Any, final
 
 import polars as pl
-from matplotlib.figure import Figure
 
 from chiasm.core.errors import ChiasmError
-from chiasm.results.figures import save
-from chiasm.results.report import write_report
+from chiasm.results.report import Drawing, write_report
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.align.report import AlignReporter
-from chiasm.studies.compare.report import CompareReporter
-from chiasm.studies.eval.report import EvalReporter
-from chiasm.studies.flow.report import FlowReporter
-from chiasm.studies.look.report import LookReporter
-from chiasm.studies.paper.report import PaperReporter
-from chiasm.studies.project.report import ProjectReporter
-from chiasm.studies.prune.report import PruneReporter
-from chiasm.studies.reporting import Reporter
-from chiasm.studies.skip.report import SkipReporter
+from chiasm.studies.study import study, verbs
 
-_REPORTERS: dict[str, type[Reporter]] = {
-    "FlowSpec": FlowReporter,
-    "EvalSpec": EvalReporter,
-    "AlignSpec": AlignReporter,
-    "CompareSpec": CompareReporter,
-    "PaperSpec": PaperReporter,
-    "ProjectSpec": ProjectReporter,
-    "PruneSpec": PruneReporter,
-    "SkipSpec": SkipReporter,
-    "LookSpec": LookReporter,
-}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _MAIN = 3
 
 
@@ -41,11 +22,11 @@ class Run:
 
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
-        study = directory.manifest["study"]
-        if study not in _REPORTERS:
-            known = ", ".join(_REPORTERS)
-            raise ChiasmError(f"open the run in `{directory.path}`", f"it is of {study}", f"Known are {known}")
-        self._reporter = _REPORTERS[study](directory)
+        verb = directory.manifest["study"]
+        if verb not in verbs():
+            known = ", ".join(verbs())
+            raise ChiasmError(f"open the run in `{directory.path}`", f"it is of {verb}", f"Known are {known}")
+        self.reporter = study(verb).reporter(directory)
 
     @property
     def path(self) -> Path:
@@ -67,14 +48,14 @@ class Run:
     @property
     def figures(self) -> list[str]:
         """The names of the figures that can be drawn from its tables."""
-        return list(self._reporter.drawings())
+        return list(self.reporter.drawings())
 
-    def figure(self, name: str) -> Figure:
+    def figure(self, name: str) -> "Figure":
         """A figure, drawn from the tables; a notebook shows it.
 
         **Errors:** `ChiasmError` naming the figures there are.
         """
-        there = self._reporter.drawings()
+        there = self.reporter.drawings()
         if name not in there:
             raise ChiasmError(f"the figure `{name}`", f"this run has {', '.join(there)}", "Name one of those")
         return there[name].draw()
@@ -82,17 +63,41 @@ class Run:
     @property
     def findings(self) -> list[str]:
         """The three main findings in words, with numbers and intervals."""
-        return [finding.text for finding in self._reporter.findings()[:_MAIN]]
+        return [finding.text for finding in self.reporter.findings()[:_MAIN]]
 
     def report(self) -> Path:
         """Draw all figures into `figures/` and write `report.html`, which needs no other file. Returns its path."""
-        told = self._reporter
-        drawings = told.drawings()
+        # Drawing takes matplotlib, which reading tables does not need.
+        from chiasm.results.figures import save
+
+        drawings: dict[str, Drawing] = self.reporter.drawings()
         for name, drawing in drawings.items():
             save(drawing.draw(), self.directory.figures, name)
         shown = [(name, drawing.caption()) for name, drawing in drawings.items()]
-        return write_report(self.directory, told.title, told.findings(), shown, told.notes(), told.command())
+        return write_report(self.directory, self.reporter, shown)
 
     def __repr__(self) -> str:
         kept = self.directory.counts()["kept"]
         return f"Run({str(self.path)!r}, {self.directory.manifest['status']}, {kept} examples)"
+
+
+def open_run(path: str | Path) -> Run:
+    """A run directory, finished or not.
+
+    **Errors:** `ChiasmError` if there is none.
+    """
+    return Run(RunDirectory.load(path))
+
+
+def run_study(verb: str, **options: Any) -> Run:
+    """Run a study by its verb; one that is given a directory is drawn and reported at once."""
+    found = study(verb)
+    return finished(found.run(found.spec(**options)), options.get("out"))
+
+
+def finished(directory: RunDirectory, out: str | Path | None) -> Run:
+    """The run, reported where it has a directory of its own."""
+    run = Run(directory)
+    if out is not None:
+        run.report()
+    return run

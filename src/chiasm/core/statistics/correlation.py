@@ -1,4 +1,4 @@
-"""Correlation over few points, with what so few points can say."""
+"""Correlation over few points, with what so few points can show."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
-LEAST = 4
+MIN_POINTS = 4
 """Fewer points give no interval at all: a line through three always fits well."""
 _EXACT = 8
 _DRAWS = 20_000
@@ -47,11 +47,11 @@ def correlate(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], *, seed: i
         raise ValueError("a correlation needs at least two pairs of finite values")
     n, ranks_x, ranks_y = len(x), rankdata(x), rankdata(y)
     pearson, spearman = _coefficient(x, y), _coefficient(ranks_x, ranks_y)
-    factor = math.sqrt((1 + spearman**2 / 2) / (n - 3)) if n >= LEAST else math.nan
+    factor = math.sqrt((1 + spearman**2 / 2) / (n - 3)) if n >= MIN_POINTS else math.nan
     p, smallest = _permuted(ranks_x, ranks_y, spearman, seed)
     return Correlation(
         pearson,
-        *_interval(pearson, 1 / math.sqrt(n - 3) if n >= LEAST else math.nan),
+        *_interval(pearson, 1 / math.sqrt(n - 3) if n >= MIN_POINTS else math.nan),
         spearman,
         *_interval(spearman, factor),
         p,
@@ -69,7 +69,7 @@ def _coefficient(x: np.ndarray, y: np.ndarray) -> float:
 def _interval(value: float, error: float) -> tuple[float, float]:
     if math.isnan(value) or math.isnan(error):
         return math.nan, math.nan
-    # At 1 or -1 Fisher's z is infinite, and any interval near it would claim more than points in order can tell.
+    # At 1 or -1 Fisher's z is infinite, and any interval near it would claim more than points in order can show.
     if abs(value) > 1 - 1e-12:
         return math.nan, math.nan
     z = math.atanh(value)

@@ -4,9 +4,10 @@ from typing import Literal
 
 import polars as pl
 
-from chiasm.results.schemas import SIZE_MATCHED, SWAPS, dose_share
-from chiasm.results.series import control_for, control_label, in_order, of_type, style_of
+from chiasm.results.series import in_order, of_type
 from chiasm.results.theme import counted
+from chiasm.studies.flow.judgement import control_for, control_label, style_of
+from chiasm.studies.flow.tables import SIZE_MATCHED, SWAPS, dose_share
 
 _BAND = "Lines are means over examples, bands 95 % bootstrap intervals"
 _FLOOR = "The grey band is the noise floor: what arithmetic alone changes"
@@ -25,13 +26,13 @@ def flow(
     width = int((rows["stop"] - rows["start"]).max() or 0)
     of = f" of type {type}" if type else ""
     panel = {"type": " One panel for each question type.", "cut": " One panel for each cut, in colour."}
-    told = [
+    sentences = [
         f"Relative change in the target token's probability when attention is cut in {_windows(rows, width)}{of}."
         f"{panel.get(panels or '', '')} "
         f"{_BAND} ({_examples(rows)}).",
         _controls(rows, controls) if panels != "cut" or controls is None else _every_control(controls),
     ]
-    return " ".join([*told, *([f"{_FLOOR} (±{noise:.2g} %)."] if noise > 0 else [])])
+    return " ".join([*sentences, *([f"{_FLOOR} (±{noise:.2g} %)."] if noise > 0 else [])])
 
 
 def _windows(rows: pl.DataFrame, width: int) -> str:
@@ -58,7 +59,7 @@ def tracking(answers: pl.DataFrame, control: bool = False, as_released: bool = F
 
 
 def patches(rows: pl.DataFrame, cropped: bool = False) -> str:
-    """For `patch_map`. `cropped`: parts of the picture are hatched."""
+    """For `patch_map`. `cropped`: parts of the image are hatched."""
     largest = float((rows["logprob_cut"] - rows["logprob_clean"]).abs().max() or 0)
     hatched = " Hatched: cropped away by the processor, never seen by the model." if cropped else ""
     return (
@@ -115,27 +116,27 @@ def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:
     if controls is None:
         return "No control was run: whether cutting anything else would do the same is not known."
     names = {cut: control_for(controls, cut) for cut in in_order(effects, "cut")}
-    parts, told = [], []
+    parts, sentences = [], []
     for name in dict.fromkeys(n for n in names.values() if n):
         cuts = [cut for cut, control in names.items() if control == name]
         beside = controls.filter((pl.col("control") == name) & pl.col("cut").is_in(cuts))
         parts.append(f"{control_label(name)} ({', '.join(cuts)}; {_examples(beside)})")
     if parts:
-        told.append(f"Dashed: the control, {'; '.join(parts)}.")
+        sentences.append(f"Dashed: the control, {'; '.join(parts)}.")
     if SIZE_MATCHED in names.values():
-        told.append("Random keys leave out the first position, the usual attention sink.")
+        sentences.append("Random keys leave out the first position, the usual attention sink.")
     without = [cut for cut, name in names.items() if name is None]
     if without:
-        told.append(f"Without a control, for want of as many other keys: {', '.join(without)}.")
-    return " ".join(told)
+        sentences.append(f"Without a control, for want of as many other keys: {', '.join(without)}.")
+    return " ".join(sentences)
 
 
 def _every_control(controls: pl.DataFrame) -> str:
     names = [name for name in in_order(controls, "control") if dose_share(name) is None and name not in SWAPS]
-    told = [f"Grey: every control that was run ({', '.join(map(control_label, names))})."] if names else []
-    told += [
+    sentences = [f"Grey: every control that was run ({', '.join(map(control_label, names))})."] if names else []
+    sentences += [
         f"Level line: {control_label(swap)}, the scale of what is at stake, the same at every layer."
         for swap in SWAPS
         if swap in controls["control"]
     ]
-    return " ".join(told)
+    return " ".join(sentences)

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from chiasm.results.schemas import SWAPS, dose_share
-from chiasm.results.series import Curve, control_for, control_label, curve, in_order, layers_of, of_type, style_of
+from chiasm.results.series import Curve, curve, in_order, of_type
 from chiasm.results.theme import (
     COLOURS,
     FAINT,
@@ -31,6 +30,8 @@ from chiasm.results.theme import (
     new_figure,
     zero_line,
 )
+from chiasm.studies.flow.judgement import control_for, control_label, layers_of, style_of
+from chiasm.studies.flow.tables import SWAPS, dose_share
 
 _X = {
     "centred": "Centre of the window (layer)",

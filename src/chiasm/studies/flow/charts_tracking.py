@@ -35,23 +35,23 @@ def answer_tracking(
 ) -> Figure:
     """Probability (%) of the answer's forms, read from every hidden state at the last prompt position.
 
-    `control`: the same table from a model that cannot know, such as the random-weights twin, drawn dashed.
+    `control`: the same table from a model that cannot know, such as the random-weights baseline, drawn dashed.
     `as_released` reads `prob_raw`, which leaves out the final norm as the released code of Zhang et al. 2025 does.
     """
     size = SIZES[width]
     figure = new_figure(width, 2.5 if width == "page" else 2.0)
     axes = figure.add_subplot()
     value = 100 * pl.col("prob_raw" if as_released else "prob")
-    rows, twin = _pooled(of_type(answers, type)), None if control is None else _pooled(of_type(control, type))
+    rows, baseline = _pooled(of_type(answers, type)), None if control is None else _pooled(of_type(control, type))
     handles, ns = [], []
     for index, form in enumerate(in_order(rows, "form")):
         measured = curve(rows.filter(pl.col("form") == form), value)
         handles.append(draw(axes, measured, index, size, _NAMES.get(form, form)))
         ns.append(measured.n)
-        if twin is not None and twin.filter(pl.col("form") == form).height:
+        if baseline is not None and baseline.filter(pl.col("form") == form).height:
             colour = str(handles[-1].get_color())
-            draw_control(axes, curve(twin.filter(pl.col("form") == form), value), colour, 0, size)
-    if twin is not None:
+            draw_control(axes, curve(baseline.filter(pl.col("form") == form), value), colour, 0, size)
+    if baseline is not None:
         handles.append(control_key("control: random-weights twin", 0, size))
     zero_line(axes)
     layer_axis(axes, int(rows["layer"].max() or 0), size.inches)

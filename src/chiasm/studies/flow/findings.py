@@ -6,21 +6,13 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from chiasm.core.statistics.intervals import bootstrap_means, holm, runs_of_true, sign_flip_max_t
+from chiasm.core.statistics.intervals import ALPHA, bootstrap_means, holm, runs_of_true, sign_flip_max_t
 from chiasm.results.findings import Finding
-from chiasm.results.schemas import SWAPS, TWIN
-from chiasm.results.series import (
-    RESAMPLES,
-    Curve,
-    control_label,
-    curve,
-    in_order,
-    layers_of,
-    matrix,
-    noise_floor,
-    of_type,
-)
-from chiasm.studies.flow.judgement import ALPHA, DIFFERENCE, CutResult, judge_cut
+from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.results.wording import estimate
+from chiasm.results.series import RESAMPLES, Curve, curve, in_order, matrix, of_type
+from chiasm.studies.flow.judgement import DIFFERENCE, CutResult, control_label, judge_cut, layers_of, noise_floor
+from chiasm.studies.flow.tables import SWAPS
 
 Windows = Literal["centred", "all", "prefix", "suffix"]
 _PERMUTATIONS = 2000
@@ -52,7 +44,7 @@ def flow_findings(
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def _at_stake(controls: pl.DataFrame | None, cut: str) -> str:
+def _swap_effect(controls: pl.DataFrame | None, cut: str) -> str:
     """What another example's image in place of the own one does, where that was measured: the scale of such cuts."""
     if controls is None:
         return ""
@@ -62,22 +54,20 @@ def _at_stake(controls: pl.DataFrame | None, cut: str) -> str:
     # The same at every layer, as nothing is cut.
     lost = curve(rows.filter(pl.col("layer") == pl.col("layer").min()))
     what = {"audio": "sound"}.get(kind := rows["control"][0].removesuffix("-swap"), kind)
-    return (
-        f" Another example's {what}, with nothing cut, changes it by {_told(lost, 0, signed=False)}: that is at stake."
-    )
+    return f" Another example's {what}, with nothing cut, changes it by {_effect(lost, 0, signed=False)}: that is at stake."
 
 
 def _cut_sentence(result: CutResult, layers: int, controls: pl.DataFrame | None, windows: Windows) -> Finding:
     c, peak = result.curve, result.peak
     against = "against no change (there is no control)"
-    if result.control == TWIN and controls is not None:
+    if result.control == RANDOM_WEIGHTS and controls is not None:
         # A model that never learnt the answer has little probability to lose: its own change says more than a test.
-        twin = curve(controls.filter((pl.col("cut") == result.cut) & (pl.col("control") == TWIN)))
-        against = f"against no change; the random-weights twin's own changes by {_told(twin, peak)} there"
+        baseline = curve(controls.filter((pl.col("cut") == result.cut) & (pl.col("control") == RANDOM_WEIGHTS)))
+        against = f"against no change; the random-weights twin's own changes by {_effect(baseline, peak)} there"
     elif result.control:
         only = "" if result.tested == c.n else f", which {result.tested} of the examples have"
         against = f"beyond its control ({control_label(result.control)}{only})"
-    largest = f"{_when(c, peak, peak + 1, windows)} ({_told(c, peak)})"
+    largest = f"{_when(c, peak, peak + 1, windows)} ({_effect(c, peak)})"
     if not result.found:
         text = (
             f"Cutting {result.cut} changes the answer's probability at no layer significantly {against}; the "
@@ -93,7 +83,7 @@ def _cut_sentence(result: CutResult, layers: int, controls: pl.DataFrame | None,
             parts.append(f"{verb} the answer's probability at {spans} of {layers}{centres}")
     text = (
         f"Cutting {result.cut} {' and '.join(parts)}; most at {largest}. Significant {against}; p ≤ {ALPHA:g}, "
-        f"corrected over layers and cuts.{_at_stake(controls, result.cut)}"
+        f"corrected over layers and cuts.{_swap_effect(controls, result.cut)}"
     )
     return Finding(text, float(abs(c.mean[peak])))
 
@@ -121,18 +111,18 @@ def _order(effects: pl.DataFrame, results: list[CutResult], layers: int, windows
         float((deepest[first] < others[0].min(axis=0)).mean()), float((deepest[last] > others[1].max(axis=0)).mean())
     )
     early, late = (hurting[k] for k in (first, last))
-    told = [
-        f"{r.cut} most at {_when(r.curve, r.peak, r.peak + 1, windows)} ({_told(r.curve, r.peak)})"
+    extremes = [
+        f"{r.cut} most at {_when(r.curve, r.peak, r.peak + 1, windows)} ({_effect(r.curve, r.peak)})"
         for r in (early, late)
     ]
     share = f"in at least {100 * agree:.0f} % of {RESAMPLES} resamples of the {len(shared)} examples that have all cuts"
     if agree < 0.95:
         text = (
-            f"Which of the {len(hurting)} cuts hurts first and which last is not settled: {told[0]} and {told[1]}, but "
+            f"Which of the {len(hurting)} cuts hurts first and which last is not settled: {extremes[0]} and {extremes[1]}, but "
             f"they are first and last only {share}."
         )
         return [Finding(text, 0.2)]
-    text = f"Of {len(hurting)} cuts that hurt, {told[0]} comes first and {told[1]} last, each {share}."
+    text = f"Of {len(hurting)} cuts that hurt, {extremes[0]} comes first and {extremes[1]} last, each {share}."
     return [Finding(text, 0.8 * min(abs(float(r.curve.mean[r.peak])) for r in (early, late)))]
 
 
@@ -160,7 +150,7 @@ def _types(effects: pl.DataFrame, results: list[CutResult], windows: Windows, se
     text = (
         f"Cutting {strongest.cut} has an effect in {int((p <= ALPHA).sum())} of {len(data)} question types (p ≤ "
         f"{ALPHA:g}, corrected over layers and types). At {where}, where it does most over all types, the means reach "
-        f"from {_told(data[weak], 0)} for {weak} to {_told(data[strong], 0)} for {strong}; that types differ there has "
+        f"from {_effect(data[weak], 0)} for {weak} to {_effect(data[strong], 0)} for {strong}; that types differ there has "
         f"p = {differs:.2g} (types permuted)."
     )
     return [Finding(text, 0.6 * float(abs(data[strong].mean[0])))]
@@ -206,8 +196,8 @@ def _answer_forms(answers: pl.DataFrame, seed: int) -> list[Finding]:
     )
     text = (
         f"At the last position the lower-case answer is most probable at hidden state {int(lower.places[best[0]])} "
-        f"({_told(lower, best[0], signed=False)}), the capitalised one at {int(capital.places[best[1]])} "
-        f"({_told(capital, best[1], signed=False)}){overtakes}. State 0 is the embeddings."
+        f"({_effect(lower, best[0], signed=False)}), the capitalised one at {int(capital.places[best[1]])} "
+        f"({_effect(capital, best[1], signed=False)}){overtakes}. State 0 is the embeddings."
     )
     # Beside what cuts show, or do not: below every sentence about them.
     return [Finding(text, 0.09)]
@@ -249,15 +239,12 @@ def _scope(effects: pl.DataFrame, results: list[CutResult]) -> Finding:
     return Finding(text, 0.02)
 
 
-def _told(c: Curve, index: int, signed: bool = True) -> str:
+def _effect(c: Curve, index: int, signed: bool = True) -> str:
     """A mean with its interval and n, or why there is no interval."""
-    sign = "+" if signed else ""
-    n = f"n = {c.n}" if c.inputs == c.n else f"n = {c.n} on {c.inputs} input{'s' if c.inputs > 1 else ''}"
-    mean = f"{c.mean[index]:{sign}.1f} %"
-    if np.isnan(c.low[index]):
-        why = "one example" if c.n == 1 else "questions on one input"
-        return f"{mean}, no interval from {why}, {n}"
-    return f"{mean}, 95 % interval {c.low[index]:{sign}.1f} to {c.high[index]:{sign}.1f}, {n}"
+    on = "" if c.inputs == c.n else f" on {c.inputs} input{'s' if c.inputs > 1 else ''}"
+    missing = "no interval from one example" if c.n == 1 else "no interval from questions on one input"
+    values = (float(part[index]) for part in (c.mean, c.low, c.high))
+    return estimate(*values, c.n, unit="%", signed=signed, brackets=False, missing=missing) + on
 
 
 def _when(c: Curve, start: int, stop: int, windows: Windows) -> str:

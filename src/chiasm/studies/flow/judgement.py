@@ -1,4 +1,4 @@
-"""At which layers a cut matters: tested against its control, corrected over layers and cuts."""
+"""Which control a cut is judged against, and at which layers it matters: tested, corrected over layers and cuts."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from chiasm.core.statistics.intervals import runs_of_true, sign_flip_max_t
-from chiasm.results.series import Curve, control_for, curve, matrix
+from chiasm.core.statistics.intervals import ALPHA, runs_of_true, sign_flip_max_t
+from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.results.series import Curve, curve, matrix
+from chiasm.studies.flow.tables import AUDIO_SWAP, IMAGE_SWAP, SIZE_MATCHED, VIDEO_SWAP, dose_share
 
-ALPHA = 0.05
 # Tests use the difference of probabilities, bounded in -1..1: a relative change has no upper bound, and one example
 # whose probability was tiny could decide a test.
 DIFFERENCE = pl.col("prob_cut") - pl.col("prob_clean")
@@ -74,3 +75,58 @@ def judge_cut(
     ranges = [r for side in (-1, 1) for r in runs_of_true(named & (np.sign(change.mean) == side))]
     smallest = min(1.0, result.smallest * cuts)
     return CutResult(cut, name, tuple(sorted(ranges)), change, corrected, np.sign(change.mean), smallest, len(values))
+
+
+def control_for(controls: pl.DataFrame | None, cut: str) -> str | None:
+    """The control that a cut is judged against: the strictest there is, or None.
+
+    As many random keys come first; where none can be drawn (whole-image cuts), the random-weights baseline. A dose is a
+    part of the cut itself, and another example's image is all there is to lose: a scale, not what nothing looks like.
+    Whether enough other keys exist differs between examples: a control that stands beside less than half as many as
+    another one does is passed over.
+    """
+    if controls is None:
+        return None
+    counted = controls.filter(pl.col("cut") == cut).group_by("control").agg(pl.col("example_id").n_unique())
+    beside = {name: n for name, n in counted.rows() if name in (SIZE_MATCHED, RANDOM_WEIGHTS)}
+    enough = max(beside.values(), default=0) / 2
+    return next((name for name in (SIZE_MATCHED, RANDOM_WEIGHTS) if beside.get(name, -1) >= enough), None)
+
+
+def control_label(control: str) -> str:
+    """The control in words."""
+    share = dose_share(control)
+    if share is not None:
+        return f"{100 * share:g} % of the cut's keys, random"
+    words = {
+        SIZE_MATCHED: "as many random keys",
+        IMAGE_SWAP: "another example's image, nothing cut",
+        VIDEO_SWAP: "another example's video, nothing cut",
+        AUDIO_SWAP: "another example's sound, nothing cut",
+        RANDOM_WEIGHTS: "random-weights twin",
+    }
+    return words.get(control, control)
+
+
+def noise_floor(noise: pl.DataFrame) -> float:
+    """The 95th percentile of |change in probability| (%) between two no-ops: what arithmetic alone does to an example.
+
+    A mean over examples is known better than that; a curve inside the floor says nothing all the same.
+    """
+    return float(noise["change_percent"].abs().quantile(0.95, "linear") or 0.0) if noise.height else 0.0
+
+
+def layers_of(effects: pl.DataFrame) -> int:
+    """How many layers the swept model has: windows reach its last one."""
+    return int(effects["stop"].max() or 0)
+
+
+def style_of(effects: pl.DataFrame) -> str:
+    """Whether windows grow from the first layer (`prefix`), end with the last (`suffix`), or move (`centred`)."""
+    windows = effects.select("start", "stop").unique()
+    if windows.height > 1 and windows["stop"].n_unique() == windows.height and (windows["start"] == 0).all():
+        return "prefix"
+    last = windows["stop"] == windows["stop"].max()
+    return (
+        "suffix" if windows.height > 1 and windows["start"].n_unique() == windows.height and last.all() else "centred"
+    )

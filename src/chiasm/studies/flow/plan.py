@@ -108,7 +108,12 @@ def plan(
         skipped.append((example.id, "words at the question: it has no captions to compare them with"))
     elif index < spec.words:
         read_states.append(StateReadout("question", tuple(int(p) for p in encoded.spans["question"])))
-    job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), tuple(read for read in read_states if read.positions))
+    job = Job(
+        encoded,
+        tuple(p.variant for p in planned),
+        _readout(encoded),
+        tuple(read for read in read_states if read.positions),
+    )
     return Plan(job, tuple(planned), noops, half, tuple(skipped))
 
 

@@ -5,52 +5,52 @@ from typing import final
 
 import polars as pl
 
-from chiasm.core.spec import resolved
-from chiasm.results import images as pictures
-from chiasm.results import overlays
+from chiasm.results import images, overlays
 from chiasm.results.findings import Finding
 from chiasm.results.overlays import unseen
-from chiasm.results.schemas import SIZE_MATCHED, TWIN, dose_share
-from chiasm.results.series import control_label, in_order, layers_of, noise_floor, with_inputs
+from chiasm.results.report import Drawing, Reporter
+from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.flow import captions, charts, charts_tracking
 from chiasm.studies.flow.findings import flow_findings
+from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.spec import FlowSpec
-from chiasm.studies.reporting import Drawing, Reporter, command_line
+from chiasm.studies.flow.tables import SIZE_MATCHED, dose_share
 
 # Intervals from fewer draws than this are too narrow to be relied on.
 _FEW = 10
 
 
 @final
-class FlowReporter(Reporter):
+class FlowReporter(Reporter[FlowSpec]):
     """The reporter of `chiasm flow`. Curves of a sweep over all windows use the windows of one layer."""
 
     @property
     def title(self) -> str:
-        return f"Information flow in {self.spec['model']}"
+        return f"Information flow in {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        answers = self._table("answers")
+        answers = self.table("answers")
         return flow_findings(
             _one_per_layer(self._effects),
             self._controls,
-            None if answers is None else with_inputs(answers, self._table("examples")),
+            None if answers is None else with_inputs(answers, self.table("examples")),
             self._noise,
-            windows=self.spec["windows"],
-            seed=self.spec["seed"],
+            windows=self.spec.windows,
+            seed=self.spec.seed,
         )
 
     def drawings(self) -> dict[str, Drawing]:
         effects, controls, floor = _one_per_layer(self._effects), self._controls, self._floor
-        told = partial(captions.flow, effects, controls, floor)
-        drawn = {"flow": Drawing(partial(charts.flow_curves, effects, controls, noise=floor), told)}
+        caption = partial(captions.flow, effects, controls, floor)
+        drawn = {"flow": Drawing(partial(charts.flow_curves, effects, controls, noise=floor), caption)}
         if effects["type"].n_unique() > 1:
             drawn["flow-by-type"] = Drawing(
-                partial(charts.flow_by_type, effects, controls, noise=floor), partial(told, panels="type")
+                partial(charts.flow_by_type, effects, controls, noise=floor), partial(caption, panels="type")
             )
         if controls is not None:
             drawn["flow-controls"] = Drawing(
-                partial(charts.flow_controls, effects, controls, noise=floor), partial(told, panels="cut")
+                partial(charts.flow_controls, effects, controls, noise=floor), partial(caption, panels="cut")
             )
             if any(dose_share(name) is not None for name in set(controls["control"])):
                 dose = partial(charts.dose_curve, effects, controls)
@@ -64,49 +64,43 @@ class FlowReporter(Reporter):
             "Where a sentence names the layer at which a cut does most, that layer was picked on these examples: the "
             "mean given for it is on the large side. The corrected p-values allow for the picking, intervals do not.",
         ]
-        if self.spec["keep"] == "correct":
+        if self.spec.keep == "correct":
             found.append("Only questions that the model answers correctly were followed; --keep all takes the others.")
         found += self._open_suffix() + self._missing_controls()
-        if self.spec["target"] == "first":
+        if self.spec.target == "first":
             found.append(
                 "The first token of the model's own greedy answer was followed; --target answer follows every token "
                 "of the labelled answer."
             )
         found += self._wide_windows() + self._shared_inputs() + self._guard()
-        if self.spec["windows"] == "all":
+        if self.spec.windows == "all":
             found.append("Curves and findings rest on the windows of one layer; the maps show all windows.")
         skipped = self.directory.skipped()
         if skipped:
             reasons = pl.Series([item["reason"] for item in skipped]).value_counts(sort=True).head(5)
-            told = "; ".join(f"{n} x {reason}" for reason, n in reasons.iter_rows())
-            found.append(f"Parts that some examples do not have were left out of them: {told}.")
+            often = "; ".join(f"{n} x {reason}" for reason, n in reasons.iter_rows())
+            found.append(f"Parts that some examples do not have were left out of them: {often}.")
         return found
-
-    def command(self) -> str:
-        return command_line("flow", self.spec, resolved(FlowSpec(model="", data="scenes")) | _twin_default(self.spec))
 
     @cached_property
     def _effects(self) -> pl.DataFrame:
-        return with_inputs(self.directory.table("effects"), self._table("examples"))
+        return with_inputs(self.directory.table("effects"), self.table("examples"))
 
     @cached_property
     def _controls(self) -> pl.DataFrame | None:
-        controls = self._table("controls")
-        return None if controls is None else with_inputs(_one_per_layer(controls), self._table("examples"))
+        controls = self.table("controls")
+        return None if controls is None else with_inputs(_one_per_layer(controls), self.table("examples"))
 
     @cached_property
     def _noise(self) -> pl.DataFrame | None:
-        return self._table("noise")
+        return self.table("noise")
 
     @property
     def _floor(self) -> float:
         return 0.0 if self._noise is None else noise_floor(self._noise)
 
-    def _table(self, name: str) -> pl.DataFrame | None:
-        return self.directory.table(name) if name in self.directory.tables() else None
-
     def _windows(self) -> dict[str, Drawing]:
-        if self.spec["windows"] != "all":
+        if self.spec.windows != "all":
             return {}
         return {
             f"windows-{number}": Drawing(
@@ -117,26 +111,26 @@ class FlowReporter(Reporter):
 
     def _tracking(self) -> dict[str, Drawing]:
         drawn = {}
-        examples = self._table("examples")
-        answers, twin, words = (self._table(name) for name in ("answers", "answers_twin", "words"))
-        answers, twin = (None if table is None else with_inputs(table, examples) for table in (answers, twin))
+        examples = self.table("examples")
+        answers, baseline, words = (self.table(name) for name in ("answers", "answers_twin", "words"))
+        answers, twin = (None if table is None else with_inputs(table, examples) for table in (answers, baseline))
         if answers is not None:
             for name, raw in (("answers", False), ("answers-as-released", True)):
-                control = None if twin is None else _told_apart(twin)
+                control = None if baseline is None else _pooled_options(baseline)
                 drawn[name] = Drawing(
-                    partial(charts_tracking.answer_tracking, _told_apart(answers), control, as_released=raw),
-                    partial(captions.tracking, answers, twin is not None, raw),
+                    partial(charts_tracking.answer_tracking, _pooled_options(answers), control, as_released=raw),
+                    partial(captions.tracking, answers, baseline is not None, raw),
                 )
         if words is not None:
             drawn["words"] = Drawing(partial(charts_tracking.caption_words, words), partial(captions.words, words))
         return drawn
 
     def _maps(self) -> dict[str, Drawing]:
-        patches = self._table("patches")
+        patches = self.table("patches")
         if patches is None:
             return {}
         drawn = {}
-        seen = pictures.kept(self.directory)
+        seen = images.kept(self.directory)
         for number, example in enumerate(in_order(patches, "example_id")):
             if example in seen:
                 picture = seen[example]
@@ -149,17 +143,17 @@ class FlowReporter(Reporter):
 
     def _wide_windows(self) -> list[str]:
         layers = layers_of(self._effects)
-        if self.spec["windows"] != "centred" or 2 * self.spec["window"] <= layers:
+        if self.spec.windows != "centred" or 2 * self.spec.window <= layers:
             return []
         distinct = self._effects.select("start", "stop").n_unique()
         return [
-            f"Windows of {self.spec['window']} layers are wide for a model of {layers}: its centres have {distinct} "
+            f"Windows of {self.spec.window} layers are wide for a model of {layers}: its centres have {distinct} "
             f"different windows that overlap in most layers, so curves cannot tell layers apart. --window "
             f"{max(1, layers // 2)} or less does."
         ]
 
     def _shared_inputs(self) -> list[str]:
-        examples = self._table("examples")
+        examples = self.table("examples")
         inputs = 0 if examples is None else examples["input"].n_unique()
         if examples is None or inputs == examples.height:
             return []
@@ -179,7 +173,7 @@ class FlowReporter(Reporter):
         ]
 
     def _open_suffix(self) -> list[str]:
-        targets = [cut.partition("->")[2] for cut in self.spec["cuts"] if "->" in cut]
+        targets = [cut.partition("->")[2] for cut in self.spec.cuts if "->" in cut]
         if not targets or any("suffix" in target for target in targets):
             return []
         return [
@@ -196,7 +190,7 @@ class FlowReporter(Reporter):
         return {(cut, control): n for cut, control, n in counted.iter_rows()}
 
     def _missing_controls(self) -> list[str]:
-        if not self.spec["controls"]:
+        if not self.spec.controls:
             return ["No control was run: whether cutting anything else would do the same is not known."]
         there = self._beside()
         found = []
@@ -208,15 +202,15 @@ class FlowReporter(Reporter):
             others = [
                 f"{control_label(name)} (n = {count})"
                 for (of, name), count in there.items()
-                if of == cut and name not in (SIZE_MATCHED, TWIN)
+                if of == cut and name not in (SIZE_MATCHED, RANDOM_WEIGHTS)
             ]
             instead = f"beside it stand {', '.join(others)}" if others else "nothing of the kind stands beside it"
             found.append(
                 f"{cut}: no size-matched control in {n - matched} of {n} examples, since fewer other keys are visible "
                 f"to the target rows than the cut takes; {instead}."
             )
-        if not any(control == TWIN for _, control in there):
-            found.append("No model with random weights stands beside this one; --twin names one of the same shape.")
+        if not any(control == RANDOM_WEIGHTS for _, control in there):
+            found.append("No model with random weights stands beside this one; --baseline names one of the same shape.")
         return found
 
 
@@ -226,7 +220,7 @@ def _one_per_layer(rows: pl.DataFrame) -> pl.DataFrame:
     return rows if (extents == 1).all() else rows.filter(pl.col("stop") - pl.col("start") == 1)
 
 
-def _told_apart(answers: pl.DataFrame) -> pl.DataFrame:
+def _pooled_options(answers: pl.DataFrame) -> pl.DataFrame:
     """Options other than the answer as one form, lower-case and capitalised; the answer's own are `lower`, `capital`.
 
     A line for every word would be a line for every example.
@@ -237,9 +231,3 @@ def _told_apart(answers: pl.DataFrame) -> pl.DataFrame:
     lower = pl.col("form") == pl.col("form").str.to_lowercase()
     pooled = pl.when(lower).then(pl.lit("other option")).otherwise(pl.lit("other option, capitalised"))
     return pl.concat([answers.filter(of_answer), others.with_columns(form=pooled)])
-
-
-def _twin_default(spec: object) -> dict[str, str]:
-    """The embedded models bring their twin along, so that it need not be named."""
-    assert isinstance(spec, dict)
-    return {"twin": "tiny-random"} if str(spec["model"]).startswith("tiny") else {}

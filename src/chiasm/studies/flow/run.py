@@ -67,7 +67,12 @@ class FlowWork(Work[Prepared]):
     """The rows of `spec` on `view`, a batch of examples at a time."""
 
     def __init__(
-        self, spec: FlowSpec, view: ModelView, examples: Sequence[Example], executor: Executor, baseline: ModelView | None
+        self,
+        spec: FlowSpec,
+        view: ModelView,
+        examples: Sequence[Example],
+        executor: Executor,
+        baseline: ModelView | None,
     ) -> None:
         self.spec, self.view, self.examples, self.executor = spec, view, examples, executor
         self.baseline = baseline if spec.controls else None
@@ -105,7 +110,11 @@ class FlowWork(Work[Prepared]):
         rows: Rows = defaultdict(list)
         failures, skipped, whole = [], [], 0
         outcomes = self._run(self.view, self.executor, [item.plan for item in kept])
-        baselines = self._run(self.baseline, self.executor, [item.baseline for item in kept if item.baseline]) if self.baseline else []
+        baselines = (
+            self._run(self.baseline, self.executor, [item.baseline for item in kept if item.baseline])
+            if self.baseline
+            else []
+        )
         swaps = self._swaps(kept, outcomes)
         for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
             if isinstance(outcome, ExampleError):

@@ -1,0 +1,72 @@
+"""The functions behind `import chiasm`, one for each study, made from its spec: signature, types and help."""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+from chiasm.core.options import MISSING, Options, Section, declared
+from chiasm.studies.align.spec import AlignSpec
+from chiasm.studies.compare.spec import CompareSpec
+from chiasm.studies.eval.spec import EvalSpec
+from chiasm.studies.flow.spec import FlowSpec
+from chiasm.studies.look.spec import LookSpec
+from chiasm.studies.paper.spec import PaperSpec
+from chiasm.studies.project.spec import ProjectSpec
+from chiasm.studies.prune.spec import PruneSpec
+from chiasm.studies.run import Run, run_study
+from chiasm.studies.skip.spec import SkipSpec
+
+P = ParamSpec("P")
+
+
+def study_function(verb: str, spec: Callable[P, Options], name: str = "") -> Callable[P, Run]:
+    """The function of a study: its parameters are the options of `spec`, its help is theirs.
+
+    Options by a name that they had before are taken, with a warning.
+    """
+    kind: Any = spec
+    former = {old: one.name for one in declared(kind) for old in (*one.option.formerly, *one.option.alias)}
+    signature = inspect.signature(kind)
+
+    def function(*args: P.args, **kwargs: P.kwargs) -> Run:
+        given: dict[str, Any] = dict(kwargs)
+        for old, new in former.items():
+            if old in given:
+                warnings.warn(f"`{old}=` is `{new}=` now", FutureWarning, stacklevel=2)
+                given.setdefault(new, given.pop(old))
+        return run_study(verb, **signature.bind(*args, **given).arguments)
+
+    function.__name__ = function.__qualname__ = name or verb
+    function.__doc__ = described(kind)
+    vars(function)["__signature__"] = signature.replace(return_annotation=Run)
+    return function
+
+
+def described(spec: type[Options]) -> str:
+    """The help of a spec: what the study answers, and every option with its meaning."""
+    parts = [inspect.cleandoc(spec.__doc__ or "")]
+    for section in Section:
+        options = [one for one in declared(spec) if one.option.section is section]
+        if options:
+            lines = [f"- `{one.name}`{_default(one.default)}: {one.option.help}" for one in options]
+            parts.append("\n".join([f"**{section}:**", "", *lines]))
+    parts.append(
+        "`out=None` writes into a temporary directory that goes with the returned `Run`; nothing is drawn until asked."
+    )
+    return "\n\n".join(parts)
+
+
+def _default(default: Any) -> str:
+    return "" if default is MISSING or default is None else f" (default {default!r})"
+
+
+flow = study_function("flow", FlowSpec)
+look = study_function("look", LookSpec)
+align = study_function("align", AlignSpec)
+compare = study_function("compare", CompareSpec)
+paper = study_function("paper", PaperSpec)
+skip = study_function("skip", SkipSpec)
+prune = study_function("prune", PruneSpec)
+project = study_function("project", ProjectSpec)
+evaluate = study_function("eval", EvalSpec, "evaluate")

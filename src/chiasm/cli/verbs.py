@@ -1,0 +1,105 @@
+"""The verbs of the command line that are studies, made from their specs."""
+
+import inspect
+import logging
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from cyclopts import Group, Parameter
+from rich.console import Console
+
+from chiasm.core.options import MISSING, Declared, Section, declared, flag_of
+from chiasm.studies.study import Study
+
+_GROUPS = {section: Group.create_ordered(section) for section in Section}
+
+
+def command(study: Study, *, every: bool = False) -> Callable[..., None]:
+    """The command of a study. `every`: help shows all options, not only those that most people need."""
+    parameters = [_parameter(one, every) for one in declared(study.spec)]
+
+    def run(*positional: Any, **named: Any) -> None:
+        given = {p.name: value for p, value in zip(parameters, positional)}
+        run_command(study, given | named)
+
+    run.__name__ = study.verb
+    run.__doc__ = study.help
+    vars(run)["__signature__"] = inspect.Signature(parameters)
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+def run_command(study: Study, given: dict[str, Any]) -> None:
+    """Run a study with options as typed, and print what was found and where the report is."""
+    # What was not typed is left to the spec, which knows its defaults.
+    spec = study.spec(**{name: value for name, value in given.items() if value not in (None, ())})
+    if spec.out is None:
+        spec = spec.complete(out=directory_of(study, spec.title()))
+    # The model takes seconds to import; a mistake in the options has been said by now.
+    from chiasm.studies.run import finished
+
+    print_summary(finished(study.run(spec), spec.out))
+
+
+def print_summary(run: Any) -> None:
+    """What a run found, in words, and where the report is."""
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    for part in run.reporter.summary():
+        console.print(part)
+    console.print(f"Report: {run.path / 'report.html'}")
+
+
+def directory_of(study: Study, words: Sequence[str]) -> Path:
+    """`runs/STUDY-MODEL-DATA`, so that --resume finds it again."""
+    named = [study.verb, *(word for word in words if word)]
+    return Path("runs") / "-".join(re.sub(r"[^\w.@]+", "-", word) for word in named)
+
+
+def log_to_terminal() -> None:
+    """What studies report while they run goes to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("chiasm")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+
+
+def _parameter(one: Declared, every: bool) -> inspect.Parameter:
+    kind = _typed(one)
+    names = [one.flag, *(flag_of(name) for name in one.option.alias)]
+    positional = one.positional and one.default is MISSING
+    described = Parameter(
+        name=None if positional else names,
+        help=one.option.help,
+        group=None if positional else _GROUPS[one.option.section],
+        show=every or one.option.common,
+        negative="" if one.default is not True else None,
+        show_default=one.default not in (None, MISSING, (), False, ""),
+    )
+    return inspect.Parameter(
+        one.name,
+        _place(one, positional),
+        default=inspect.Parameter.empty if positional else (() if one.repeated else one.default),
+        annotation=Annotated[kind, described],
+    )
+
+
+def _place(one: Declared, positional: bool) -> Any:
+    if not positional:
+        return inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter.VAR_POSITIONAL if one.repeated else inspect.Parameter.POSITIONAL_ONLY
+
+
+def _typed(one: Declared) -> Any:
+    """The type on the command line: what Python takes in memory is a name there, several are a tuple."""
+    if one.option.typed_as is not None:
+        return one.option.typed_as
+    if not one.repeated:
+        return one.type
+    for part in (one.type, *get_args(one.type)):
+        if get_origin(part) is not None and issubclass(get_origin(part), Sequence):
+            return tuple[get_args(part)[0], ...]
+    return one.type

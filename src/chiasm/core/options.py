@@ -1,0 +1,231 @@
+"""Options declared once: fields of a frozen dataclass that say type, default, range, help, and where each belongs.
+
+The command line, the signature and the help of the Python function, the manifest, and "how to reproduce" are all made
+from these declarations.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Self, Union, final, get_args, get_origin, get_type_hints
+
+from cyclopts.validators import Number
+
+from chiasm.core.errors import ChiasmError
+
+
+class Section(StrEnum):
+    """The question that an option answers; help is ordered by it."""
+
+    MEASURE = "What to measure"
+    EXAMPLES = "Which examples"
+    COMPUTE = "Where computed"
+    WRITE = "Where written"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What a declaration says beside type and default.
+
+    `common`: among the few that `--help` shows. `identity`: runs that differ here have other rows, so it is part of
+    what a run was asked (False: where and how it is computed). `validator`: one of cyclopts', called with type and
+    value. `convert`: from what people write to the value (`500MB`). `recorded`: how the manifest names a value that is
+    no plain one, such as a model in memory. `typed_as`: the type on the command line, where Python takes more.
+    `formerly`: names it had before, which still work with a notice; `alias`: names that stay beside it.
+    """
+
+    help: str
+    section: Section = Section.MEASURE
+    common: bool = False
+    identity: bool = True
+    validator: Callable[[Any, Any], None] | None = None
+    convert: Callable[[Any], Any] | None = None
+    recorded: Callable[[Any], Any] | None = None
+    typed_as: Any = None
+    formerly: tuple[str, ...] = ()
+    alias: tuple[str, ...] = ()
+
+
+def option(
+    default: Any = MISSING,
+    help: str = "",
+    *,
+    at_least: float | None = None,
+    below: float | None = None,
+    positional: bool = False,
+    **more: Any,
+) -> Any:
+    """A field of a spec. `at_least`, `below`: its range; without a default it must be given. `more`: as in `Option`."""
+    if at_least is not None or below is not None:
+        more["validator"] = Number(gte=at_least, lt=below)
+    return field(default=default, kw_only=not positional, metadata={"option": Option(help, **more)})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """An option as it stands in a spec class."""
+
+    name: str
+    type: Any
+    default: Any
+    positional: bool
+    option: Option
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it takes several values, each behind a flag of its own."""
+        return any(get_origin(kind) in (Sequence, tuple) for kind in _alternatives(self.type))
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line: `window` is `--window`, and several `cuts` are given by `--cut`."""
+        return flag_of(singular(self.name) if self.repeated else self.name)
+
+    def checked(self, value: Any) -> Any:
+        """`value` in its one form: converted, lists as tuples.
+
+        **Errors:** `ChiasmError` for what is out of range or none of the choices.
+        """
+        if value is None:
+            return None
+        if self.repeated:
+            return tuple(self._one(item) for item in ((value,) if isinstance(value, str | Path) else value))
+        return self._one(value)
+
+    def recorded(self, value: Any) -> Any:
+        """`value` as plain JSON."""
+        write = self.option.recorded or plain
+        return [write(item) for item in value] if self.repeated and value is not None else write(value)
+
+    def _one(self, value: Any) -> Any:
+        if self.option.convert is not None:
+            value = self.option.convert(value)
+        choices = _choices(self.type)
+        if isinstance(value, str) and choices and value not in choices:
+            near = difflib.get_close_matches(value, choices, n=1)
+            todo = f"Did you mean {near[0]}?" if near else "Name one of those"
+            raise ChiasmError(f"{self.flag} {value}", f"there are {', '.join(choices)}", todo)
+        if self.option.validator is not None and not isinstance(value, str):
+            try:
+                self.option.validator(type(value), value)
+            except ValueError as error:
+                found = f"it m{str(error).removeprefix('M').rstrip('.')}"
+                raise ChiasmError(f"{self.flag} {value}", found, "Give another number") from None
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The base of all specs: a frozen value, every option checked when it is made."""
+
+    def __post_init__(self) -> None:
+        for one in declared(type(self)):
+            object.__setattr__(self, one.name, one.checked(getattr(self, one.name)))
+
+    def given(self) -> dict[str, Any]:
+        """The options that are not at their declared default, as plain JSON."""
+        if "_given" in vars(self):
+            return dict(vars(self)["_given"])
+        found = {}
+        for one in declared(type(self)):
+            value = getattr(self, one.name)
+            if one.default is MISSING or value != one.checked(one.default):
+                found[one.name] = one.recorded(value)
+        return found
+
+    def complete(self, **filled: Any) -> Self:
+        """The same with what was left open filled in, which does not count as given."""
+        new = dataclasses.replace(self, **filled)
+        object.__setattr__(new, "_given", self.given())
+        return new
+
+    @classmethod
+    def read(cls, recorded: Mapping[str, Any]) -> Self:
+        """The spec of a manifest. Names that options had before are understood, options that are gone passed over."""
+        known: dict[str, Any] = {}
+        for one in declared(cls):
+            for name in (one.name, *one.option.formerly):
+                if name in recorded:
+                    known.setdefault(one.name, recorded[name])
+            if one.default is MISSING:
+                known.setdefault(one.name, "")
+        return cls(**known)
+
+
+@cache
+def declared(spec: type[Options]) -> tuple[Declared, ...]:
+    """The options of a spec class, its own before those that it shares with others."""
+    hints = get_type_hints(spec)
+    found = [
+        Declared(one.name, hints[one.name], one.default, not one.kw_only, one.metadata["option"])
+        for one in fields(spec)
+        if "option" in one.metadata
+    ]
+    own = set(spec.__dict__.get("__annotations__", ()))
+    return tuple(sorted(found, key=lambda one: (not one.positional, one.name not in own)))
+
+
+def resolved(spec: Options) -> dict[str, Any]:
+    """What a run was asked, as plain JSON values: the options that decide about its rows."""
+    return {one.name: one.recorded(getattr(spec, one.name)) for one in declared(type(spec)) if one.option.identity}
+
+
+def spec_hash(spec: Options) -> str:
+    """SHA-256 (first 16 hex digits) of the resolved spec: two runs with one hash asked the same thing."""
+    text = json.dumps(resolved(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def plain(value: Any) -> Any:
+    """`value` (dataclasses, dictionaries, tuples, paths, scalars) as plain JSON values, keys in a fixed order."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in sorted(value.items())}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"a spec holds plain values only, found {type(value).__name__}")
+
+
+def singular(name: str) -> str:
+    """The name of one of several: `cuts` gives `cut`, `queries` gives `query`."""
+    return name[:-3] + "y" if name.endswith("ies") else name.removesuffix("s")
+
+
+def flag_of(name: str) -> str:
+    """The flag of an option's name."""
+    return "--" + name.replace("_", "-")
+
+
+def _alternatives(kind: Any) -> Iterator[Any]:
+    if get_origin(kind) in (Union, types.UnionType):
+        for one in get_args(kind):
+            yield from _alternatives(one)
+    else:
+        yield kind
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """The words that `kind` allows; none where it allows any."""
+    found: list[str] = []
+    for one in _alternatives(kind):
+        if one in (str, Any, Path):
+            return ()
+        if get_origin(one) is Literal:
+            found += [word for word in get_args(one) if isinstance(word, str)]
+        elif get_origin(one) in (Sequence, tuple):
+            found += _choices(get_args(one)[0])
+    return tuple(found)

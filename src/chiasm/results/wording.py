@@ -1,0 +1,40 @@
+"""One way to say an estimate, in sentences, captions and tables on screen: value, interval, n, unit."""
+
+import math
+
+from chiasm.core.statistics.intervals import Estimate
+
+
+def estimate(
+    value: float,
+    low: float | None = None,
+    high: float | None = None,
+    n: int | None = None,
+    *,
+    unit: str = "",
+    digits: int = 1,
+    signed: bool = False,
+    scale: float = 1.0,
+    brackets: bool = True,
+    missing: str = "no interval",
+) -> str:
+    """`52.1 % (95 % interval 44.0 to 60.2, n = 146)`; without `brackets`, behind commas.
+
+    `scale` multiplies all three (100 for a share in %); `signed` writes plus signs; `missing` stands where a bound is
+    None or NaN.
+    """
+    sign = "+" if signed else ""
+    known = low is not None and high is not None and not (math.isnan(low) or math.isnan(high))
+    bounds = f"95 % interval {scale * (low or 0):{sign}.{digits}f} to {scale * (high or 0):{sign}.{digits}f}"
+    parts = [bounds if known else missing, *([] if n is None else [f"n = {n}"])]
+    shown = f"{scale * value:{sign}.{digits}f}{f' {unit}' if unit else ''}"
+    behind = ", ".join(part for part in parts if part)
+    if not behind:
+        return shown
+    return f"{shown} ({behind})" if brackets else f"{shown}, {behind}"
+
+
+def share(of: Estimate, n: int | None = None, *, missing: str = "no interval") -> str:
+    """A share of 1 in %, with its interval."""
+    bounds = float(of.low), float(of.high)
+    return estimate(float(of.mean), *bounds, n, unit="%", scale=100.0, missing=missing)

@@ -1,0 +1,160 @@
+"""The one driver of keyed jobs: what is finished is not repeated, every job is recorded whole, and a stop says how to go on.
+
+It knows no science and no executor: `execute` may compute in this process, in several, or prepare ahead in a thread.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import parent_process
+from typing import Any, Generic, NamedTuple, TypeVar, final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from chiasm.results.rundir import RunDirectory
+from chiasm.results.tables import Rows
+
+P = TypeVar("P")
+_log = logging.getLogger("chiasm")
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a job gave: rows by table, and (example id, reason) of the examples that gave none.
+
+    `failures` could not be used; `left_out` were not wanted, e.g. answered wrongly. `kept`: examples behind the rows.
+    """
+
+    frames: Mapping[str, Rows]
+    failures: Sequence[tuple[str, str]] = ()
+    left_out: Sequence[tuple[str, str]] = ()
+    kept: int = 0
+    skipped: Sequence[tuple[str, str]] = field(default=())
+
+
+class KeyedJob(NamedTuple, Generic[P]):
+    """A piece of work and its key, which is its shard. `size`: examples in it. `name`: what it is, for people."""
+
+    key: int
+    payload: P
+    size: int = 1
+    name: str = ""
+
+
+@final
+class Tracker:
+    """How far a run is: a bar on a terminal, and a line in the log for every job that has a name."""
+
+    def __init__(
+        self, bar: Progress, label: str, jobs: Sequence[KeyedJob[Any]], missing: Sequence[KeyedJob[Any]]
+    ) -> None:
+        self.total = sum(job.size for job in jobs)
+        self.finished = self.total - sum(job.size for job in missing)
+        self._bar, self._task = bar, bar.add_task(label, total=self.total, completed=self.finished)
+        self._jobs, self._missing, self._begun, self._ended = len(jobs), len(missing), 0, 0
+        self._start = time.monotonic()
+
+    def begin(self, job: KeyedJob[Any]) -> None:
+        """Say that a job is begun, and how long the rest takes if it goes on as it went so far."""
+        self._begun += 1
+        if not job.name:
+            return
+        seconds = (time.monotonic() - self._start) * (self._missing - self._ended) / max(1, self._ended)
+        left = f" (about {math.ceil(seconds / 60)} min left)" if self._ended else ""
+        _log.info("%d of %d: %s%s", self._jobs - self._missing + self._begun, self._jobs, job.name, left)
+
+    def advance(self, examples: int) -> None:
+        """Move the bar within a job."""
+        self._bar.advance(self._task, examples)
+
+    def end(self, job: KeyedJob[Any]) -> None:
+        """Count a job that is recorded."""
+        self._ended += 1
+        self.finished += job.size
+        self._bar.update(self._task, completed=self.finished)
+
+
+Execute = Callable[[Sequence[KeyedJob[P]], Tracker], Iterator[tuple[KeyedJob[P], Computed]]]
+Record = Callable[[int, Computed], None]
+
+
+def drive(
+    jobs: Sequence[KeyedJob[P]],
+    execute: Execute[P],
+    directory: RunDirectory,
+    label: str,
+    *,
+    noun: str = "examples",
+    record: Record | None = None,
+) -> None:
+    """Compute the jobs that `directory` lacks, and record every one as it is finished.
+
+    Jobs are fixed by their keys, so an interrupted run, resumed, gives the rows of an uninterrupted one; a kill loses
+    the jobs under way. `record`: what to do with a result; by default it becomes a shard.
+    """
+    record = partial(_shard, directory) if record is None else record
+    done = directory.done()
+    missing = [job for job in jobs if job.key not in done]
+    with progress(noun) as bar:
+        tracker = Tracker(bar, label, jobs, missing)
+        found = execute(missing, tracker)
+        try:
+            for job, computed in found:
+                record(job.key, computed)
+                tracker.end(job)
+        except KeyboardInterrupt as stop:
+            stop.add_note(
+                f"Interrupted: {tracker.finished} of {tracker.total} {noun} are finished in {directory.path}.\n"
+                "Run the same command again with --resume (in Python: resume=True) to go on from there."
+            )
+            raise
+        finally:
+            found.close()
+
+
+def _shard(directory: RunDirectory, key: int, computed: Computed) -> None:
+    directory.write_shard(
+        key,
+        computed.frames,
+        failures=computed.failures,
+        left_out=computed.left_out,
+        kept=computed.kept,
+        skipped=computed.skipped,
+    )
+
+
+def one_by_one(compute: Callable[[P, Tracker], Computed]) -> Execute[P]:
+    """Each job in this process, in order. `compute` takes what is to be done, and may move the bar meanwhile."""
+
+    def execute(jobs: Sequence[KeyedJob[P]], tracker: Tracker) -> Iterator[tuple[KeyedJob[P], Computed]]:
+        for job in jobs:
+            tracker.begin(job)
+            yield job, compute(job.payload, tracker)
+
+    return execute
+
+
+def progress(noun: str = "examples") -> Progress:
+    """A bar with the time left on standard error; nothing where no one watches, or several would write."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(noun),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (console.is_terminal or console.is_jupyter) or parent_process() is not None,
+    )
+
+
+def track(items: Sequence[P], label: str) -> Iterator[P]:
+    """The items one by one, with the bar of `progress`."""
+    with progress() as bar:
+        yield from bar.track(items, description=label)

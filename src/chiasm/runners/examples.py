@@ -1,0 +1,92 @@
+"""Jobs of some examples each, the next ones being prepared in a thread while the present ones are computed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Generic, TypeVar
+
+import torch
+
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.example import Example
+from chiasm.results.rundir import RunDirectory
+from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive
+
+P = TypeVar("P")
+_Batch = Sequence[tuple[int, Example]]  # examples with their place in the run
+_Ready = list[tuple[Example, P | ExampleError]]
+
+
+class Work(ABC, Generic[P]):
+    """Work on examples, split so that preparing the next ones overlaps with computing."""
+
+    @abstractmethod
+    def prepare(self, index: int, example: Example) -> P:
+        """Everything that needs no model: reading, decoding, tokenising. Runs in a thread of its own.
+
+        **Errors:** `ExampleError` for an example that cannot be used.
+        """
+
+    @abstractmethod
+    def compute(self, prepared: Sequence[P]) -> Computed:
+        """The rows of one batch. Must depend on nothing but `prepared`: a resumed run repeats it elsewhere."""
+
+
+def run_examples(
+    work: Work[P], examples: Sequence[Example], directory: RunDirectory, batch_size: int, label: str
+) -> None:
+    """Compute what is missing of `directory`, `batch_size` examples at a time; a kill loses one batch.
+
+    Batches are fixed by their place in `examples`. An example that cannot be used is recorded and the run goes on.
+    """
+    drive(batches(examples, batch_size), partial(prefetched, work), directory, label)
+
+
+def batches(examples: Sequence[Example], size: int) -> list[KeyedJob[_Batch]]:
+    """The examples as jobs of `size` each."""
+    placed = list(enumerate(examples))
+    parts = (placed[start : start + size] for start in range(0, len(placed), size))
+    return [KeyedJob(key, part, len(part)) for key, part in enumerate(parts)]
+
+
+def prefetched(
+    work: Work[P], jobs: Sequence[KeyedJob[_Batch]], tracker: Tracker
+) -> Iterator[tuple[KeyedJob[_Batch], Computed]]:
+    """Jobs in order; while one is computed, the next is prepared in another thread."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as pool:
+        waiting: Future[_Ready[P]] | None = pool.submit(_prepare, work, jobs[0].payload) if jobs else None
+        for job, following in zip(jobs, [*jobs[1:], None], strict=True):
+            assert waiting is not None
+            ready = waiting.result()
+            waiting = None if following is None else pool.submit(_prepare, work, following.payload)
+            tracker.begin(job)
+            yield job, _computed(work, ready)
+
+
+def _prepare(work: Work[P], batch: _Batch) -> _Ready[P]:
+    ready: _Ready[P] = []
+    for index, example in batch:
+        try:
+            ready.append((example, work.prepare(index, example)))
+        except ExampleError as error:
+            ready.append((example, error))
+    return ready
+
+
+def _computed(work: Work[P], ready: _Ready[P]) -> Computed:
+    """What `work` makes of those of a batch that could be prepared.
+
+    **Errors:** `ChiasmError` where the device's memory is too small for them.
+    """
+    usable = [item for _, item in ready if not isinstance(item, ExampleError)]
+    unusable = [(example.id, str(item)) for example, item in ready if isinstance(item, ExampleError)]
+    try:
+        computed = work.compute(usable)
+    except torch.OutOfMemoryError as error:
+        found = str(error).splitlines()[0].rstrip(".")
+        raise ChiasmError(
+            f"compute {len(usable)} examples at once", found, "Give --memory (as 2GB) or a smaller --batch-size"
+        ) from error
+    return replace(computed, failures=[*unusable, *computed.failures])

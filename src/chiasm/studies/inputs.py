@@ -1,0 +1,193 @@
+"""From a spec to what a study computes on: examples, models, and what the manifest says of both."""
+
+import copy
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, final
+
+import torch
+from torch import nn
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example, input_key
+from chiasm.data import examples
+from chiasm.data.sources import ENDLESS
+from chiasm.data.tasks import Task
+from chiasm.models.executors.jobs import Executor
+from chiasm.models.executors.lockstep import LockstepExecutor
+from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.loading import load as load_checkpoint
+from chiasm.models.loading import wrap
+from chiasm.models.skipping.plans import log_stored_plan
+from chiasm.models.view import ModelView
+from chiasm.studies.options import (
+    ControlledSpec,
+    Data,
+    ExecutorName,
+    ExamplesSpec,
+    Model,
+    ModelSpec,
+    StudySpec,
+    data_name,
+    model_name,
+)
+from chiasm.tiny import NAMES as TINY
+from chiasm.tiny import directory
+from chiasm.tiny.registry import baseline as own_baseline
+from chiasm.tiny.registry import world
+
+S = TypeVar("S", bound=ModelSpec)
+
+SCENES = 240
+"""Examples taken from `scenes` and its kin, which have no end, where no limit is given."""
+_log = logging.getLogger("chiasm")
+
+
+def load(
+    source: str | Path | None = None,
+    *,
+    model: nn.Module | None = None,
+    processor: Any = None,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> ModelView:
+    """A model for studies: `tiny`, a hub id, a directory of `save_pretrained`, or what is already in memory.
+
+    `model` and `processor` may be fine-tuned or wrapped by PEFT; they are used as they are. `dtype`: None keeps the
+    checkpoint's. `device`: None takes the first GPU, or the CPU.
+
+    **Errors:** `ChiasmError` that says what was found and what to do.
+    """
+    if model is not None:
+        if source is not None:
+            raise ChiasmError("load a model", "both a source and a model were given", "Give one of them")
+        return wrap(model, processor)
+    if source is None:
+        raise ChiasmError("load a model", "none was named", "Name `tiny`, a hub id, a directory, or pass model=")
+    name = str(source)
+    where = _embedded(name) if name in TINY else source
+    view = load_checkpoint(where, dtype=dtype, device=device, trust_remote_code=trust_remote_code, revision=revision)
+    view.name = name
+    log_stored_plan(where)
+    return view
+
+
+def view_of(model: Any, spec: StudySpec) -> ModelView:
+    """A view as it is, a name loaded where and how `spec` says."""
+    if isinstance(model, ModelView):
+        return model
+    return load(model, device=spec.device, dtype=spec.dtype, trust_remote_code=spec.trust_remote_code)
+
+
+def with_defaults(spec: S) -> S:
+    """`spec` with what was left open filled in: the model's own world, a limit, its baseline, the batch size."""
+    name = model_name(spec.model) or ""
+    data: Data = world(name) if spec.data is None else spec.data
+    filled: dict[str, Any] = {"data": data, "limit": limit_of(data, spec.limit), "batch_size": spec.batch}
+    if isinstance(spec, ControlledSpec):
+        filled["baseline"] = baseline_of(name, spec.baseline) if spec.controls else None
+    return spec.complete(**filled)
+
+
+def limit_of(data: Data, limit: int | None, most: int = SCENES) -> int | None:
+    """The limit; data without an end have one also where none is given, which is said aloud."""
+    if limit is not None or not is_endless(data):
+        return limit
+    _log.warning("The data `%s` have no end: the first %d examples are taken, as no limit was given.", data, most)
+    return most
+
+
+def is_endless(data: Data | None) -> bool:
+    """Whether the data have no end, as `scenes`."""
+    return isinstance(data, str) and data in ENDLESS
+
+
+def baseline_of(model: str, baseline: Model | None) -> Model | None:
+    """The control with random weights: the given one, or on the embedded models their own."""
+    if baseline is not None:
+        return baseline
+    return own_baseline(model) if model in TINY else None
+
+
+def read_examples(spec: ExamplesSpec, data: Data, task: Task = "qa") -> list[Example]:
+    """The examples that `spec` asks for."""
+    return list(examples(data, spec.limit, spec.seed, spec.split, spec.media, task))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A loaded model, its control of the same shape with random weights, examples, and what the manifest says."""
+
+    view: ModelView
+    baseline: ModelView | None
+    examples: list[Example]
+    facts: dict[str, Any]
+
+
+def load_inputs(spec: ModelSpec, chosen: list[Example]) -> Inputs:
+    """The models that `spec` names, beside the `chosen` examples."""
+    view = view_of(spec.model, spec)
+    facts = facts_of(view, chosen, data_name(spec.data) or "", spec.seed)
+    baseline = None
+    if isinstance(spec, ControlledSpec) and spec.baseline is not None:
+        baseline = view_of(spec.baseline, spec)
+        facts["baseline"] = {"id": baseline.name, "weights": baseline.fingerprint()}
+    return Inputs(view, baseline, chosen, facts)
+
+
+def facts_of(view: ModelView, chosen: Sequence[Example], data: str, seed: int) -> dict[str, Any]:
+    """What the manifest says about model and data, with hashes: a resumed run must have the same."""
+    return {
+        "model": {"id": view.name, "weights": view.fingerprint()},
+        "data": data_facts(data, chosen),
+        "seed": seed,
+        "device": str(view.device),
+        "dtype": str(view.dtype).removeprefix("torch."),
+        "asked": len(chosen),
+    }
+
+
+def data_facts(name: str, chosen: Sequence[Example]) -> dict[str, Any]:
+    """The name and the number of the examples, and a hash of their texts: a resumed run must have the same."""
+    digest = hashlib.sha256()
+    for example in chosen:
+        digest.update(repr((example.id, example.question, example.answer, example.options)).encode())
+    return {"name": name, "examples": len(chosen), "hash": digest.hexdigest()[:16]}
+
+
+def executor_of(name: ExecutorName, memory: int | str | None, batch_size: int) -> Executor:
+    """The executor called `name`. `memory`: bytes above the clean pass that lockstep may use (None: no bound)."""
+    if name == "reference":
+        return ReferenceExecutor(reuse_vision=True)
+    return LockstepExecutor(memory=None if memory is None else int(memory), batch_size=batch_size)
+
+
+def for_preparing(view: ModelView) -> ModelView:
+    """The same model with a processor of its own: tokenizers may not be used by two threads at once."""
+    other = copy.copy(view)
+    other.processor = copy.deepcopy(view.processor)
+    return other
+
+
+def example_row(example: Example) -> dict[str, str]:
+    """The row of the table `examples`, which says who asks about the same input."""
+    return {
+        "example_id": example.id,
+        "type": example.type,
+        "question": example.question,
+        "answer": example.answer,
+        "input": input_key(example),
+    }
+
+
+def _embedded(name: str) -> Path:
+    try:
+        return directory(name)
+    except ValueError as error:
+        raise ChiasmError(f"load the model `{name}`", str(error), "Name one of those") from error

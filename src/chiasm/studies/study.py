@@ -1,0 +1,111 @@
+"""What a study is: its verb, its options, its tables, and where it is computed and reported; and all studies there are.
+
+A study outside this package is found through the entry point `chiasm.studies`, whose name is the verb and whose value
+points at a `Study`.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.schema import TableSchema
+from chiasm.studies.options import StudySpec
+
+if TYPE_CHECKING:
+    from chiasm.results.report import Reporter
+    from chiasm.results.rundir import RunDirectory
+
+GROUP = "chiasm.studies"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One study. `compute` and `report` are `module:name`, imported when they are needed, not before.
+
+    `spec`: its options; the docstring is the help of the command and of the function. `compute`: takes a spec, and
+    returns the finished `RunDirectory`. `report`: a `Reporter`, which never needs torch. `function`: its name in
+    Python, where the verb is one of Python's own.
+    """
+
+    verb: str
+    spec: type[StudySpec]
+    tables: tuple[TableSchema, ...]
+    compute: str
+    report: str
+    function: str = ""
+
+    @property
+    def help(self) -> str:
+        """What the study answers, with examples."""
+        return inspect.cleandoc(self.spec.__doc__ or "")
+
+    @property
+    def question(self) -> str:
+        """The first line of the help."""
+        return self.help.partition("\n")[0]
+
+    def run(self, spec: StudySpec) -> "RunDirectory":
+        """Compute what `spec` asks for, as far as it is not there yet."""
+        compute: Callable[[Any], RunDirectory] = _named(self.compute)
+        return compute(spec)
+
+    def reporter(self, directory: "RunDirectory") -> "Reporter[Any]":
+        """What says in words and figures what the tables of a run hold."""
+        kind: type[Reporter[Any]] = _named(self.report)
+        return kind(directory, self.spec.read(directory.manifest["spec"]))
+
+    def open(self, spec: StudySpec, facts: Mapping[str, Any], path: Path | None = None) -> "RunDirectory":
+        """The directory of a run of this study, to write into: at `path`, else where `spec` says."""
+        # Tables take polars and pyarrow, which help does not need.
+        from chiasm.results.rundir import RunDirectory
+
+        where = spec.out if path is None else path
+        return RunDirectory.open(where, self.verb, spec, self.tables, resume=spec.resume, fresh=spec.fresh, facts=facts)
+
+
+_OWN = ("flow", "look", "align", "compare", "paper", "skip", "prune", "project", "eval")
+
+
+@cache
+def _entries() -> dict[str, EntryPoint]:
+    own = {verb: EntryPoint(verb, f"chiasm.studies.{verb}:STUDY", GROUP) for verb in _OWN}
+    return {one.name: one for one in entry_points(group=GROUP)} | own
+
+
+def verbs() -> tuple[str, ...]:
+    """The verbs of all studies: those of this package, then those of others."""
+    others = sorted(set(_entries()) - set(_OWN))
+    return (*_OWN, *others)
+
+
+def study(verb: str) -> Study:
+    """The study behind a verb.
+
+    **Errors:** `ChiasmError` for an unknown verb, or a package whose study cannot be imported.
+    """
+    if verb not in _entries():
+        raise ChiasmError(f"the study `{verb}`", f"there are {', '.join(verbs())}", "Name one of those")
+    entry = _entries()[verb]
+    try:
+        found = entry.load()
+    except (ImportError, AttributeError) as error:
+        if verb in _OWN:
+            raise
+        raise ChiasmError(
+            f"the study `{verb}`", f"{entry.value} cannot be loaded ({error})", "Mend its package"
+        ) from error
+    if not isinstance(found, Study):
+        raise ChiasmError(f"the study `{verb}`", f"{entry.value} is no Study", "Point the entry point at a Study")
+    return found
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
