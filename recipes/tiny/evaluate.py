@@ -23,7 +23,8 @@ from chiasm.data.scenes import AUDIO_TYPES, TYPES, VIDEO_TYPES, blank, render, s
 from chiasm.data.scenes.draw import BLANK
 from chiasm.data.scenes.tones import RATE
 from chiasm.data.scenes.world import COLORS, SHAPES, stream
-from chiasm.models.projectors import spec_of, swapped_class
+from chiasm.models.projectors.spec import spec_of
+from chiasm.models.projectors.swap import swapped_class
 from chiasm.tiny.tokens import INSTRUCTION
 
 Shown = Literal["media", "blank", "caption"]

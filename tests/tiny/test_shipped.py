@@ -18,7 +18,7 @@ from transformers import (
     Qwen2AudioForConditionalGeneration,
 )
 
-from chiasm.models.projectors import swapped_class
+from chiasm.models.projectors.swap import swapped_class
 from chiasm.tiny import NAMES, directory, names
 from chiasm.tiny.registry import BASE, MODELS, RANDOM, SHIPPED, baseline, sources, untrained, world
 

@@ -11,7 +11,7 @@ from transformers import (
     Qwen2AudioForConditionalGeneration,
 )
 
-from chiasm.models.projectors import swapped_class
+from chiasm.models.projectors.swap import swapped_class
 from chiasm.tiny import registry, shapes, store
 from chiasm.tiny.tokens import tokenizer
 

@@ -15,9 +15,10 @@ from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from chiasm.core.errors import ChiasmError, MissingExtraError
-from chiasm.models.adoption import adopted, require_answerable
-from chiasm.models.families import answering, listed
-from chiasm.models.projectors import spec_of, swapped_class
+from chiasm.models.adoption import adopt, require_answerable
+from chiasm.models.families import answering_config, listed_family
+from chiasm.models.projectors.spec import spec_of
+from chiasm.models.projectors.swap import swapped_class
 from chiasm.models.view import ModelView
 
 _WEIGHTS = "model.safetensors"
@@ -36,7 +37,7 @@ def load(
 
     `dtype`: None keeps the checkpoint's. `device`: None takes the first GPU, or the CPU; "auto" spreads the model over
     all devices. The architecture is judged from the configuration, before any weight is read; one that is not listed is
-    tried by the conformance suite, once (`adoption.adopted`). Of a model that also speaks (Qwen2.5-Omni) only the part
+    tried by the conformance suite, once (`adoption.adopt`). Of a model that also speaks (Qwen2.5-Omni) only the part
     that perceives and answers is loaded.
 
     **Errors:** `ChiasmError` for a missing path, a directory that is no model, an architecture without a family,
@@ -55,16 +56,18 @@ def load(
     where = str(folder) if local else name
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision or "main"}
     placed = as_device(device)
-    config = answering(reading(asked, local, "its config.json", AutoConfig.from_pretrained, where, **options))
-    known = listed(config)
+    config = answering_config(
+        read_pretrained(asked, local, "its config.json", AutoConfig.from_pretrained, where, **options)
+    )
+    known = listed_family(config)
     if known is None:
         require_answerable(config)
-    processor = reading(asked, local, "its processor", AutoProcessor.from_pretrained, where, **options)
+    processor = read_pretrained(asked, local, "its processor", AutoProcessor.from_pretrained, where, **options)
     _require_processor(asked, processor)
     if local:
         _require_whole(asked, folder)
     architecture = AutoModelForMultimodalLM if spec_of(config) is None else swapped_class(type(config))
-    model = reading(
+    model = read_pretrained(
         asked,
         local,
         "its weights",
@@ -79,7 +82,7 @@ def load(
     )
     if device != "auto":
         model = model.to(placed)
-    return adopted(model.eval(), processor, name) if known is None else ModelView(model.eval(), processor, name)
+    return adopt(model.eval(), processor, name) if known is None else ModelView(model.eval(), processor, name)
 
 
 def wrap(model: nn.Module, processor: Any, name: str = "in memory") -> ModelView:
@@ -88,7 +91,7 @@ def wrap(model: nn.Module, processor: Any, name: str = "in memory") -> ModelView
     **Errors:** `ChiasmError` if the processor is missing or the architecture has no family.
     """
     _require_processor("wrap a model in memory", processor)
-    return adopted(model, processor, name) if listed(model.config) is None else ModelView(model, processor, name)
+    return adopt(model, processor, name) if listed_family(model.config) is None else ModelView(model, processor, name)
 
 
 def as_dtype(name: str | torch.dtype | None) -> torch.dtype | None:
@@ -184,7 +187,7 @@ def _require_processor(asked: str, processor: Any) -> None:
 
 
 @contextmanager
-def bars_for_people() -> Iterator[None]:
+def bars_on_terminal() -> Iterator[None]:
     """transformers' progress bars only where someone watches standard error."""
     if not is_progress_bar_enabled() or sys.stderr.isatty():
         yield
@@ -196,10 +199,10 @@ def bars_for_people() -> Iterator[None]:
         enable_progress_bar()
 
 
-def reading(asked: str, local: bool, what: str, reader: Any, where: str, **options: Any) -> Any:
-    """One call into transformers, its failures told in our words."""
+def read_pretrained(asked: str, local: bool, what: str, reader: Any, where: str, **options: Any) -> Any:
+    """One call into transformers, its failures as `ChiasmError`."""
     try:
-        with bars_for_people():
+        with bars_on_terminal():
             return reader(where, **options)
     except ImportError as error:
         if "torchvision" in str(error):

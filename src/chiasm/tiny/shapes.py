@@ -25,7 +25,8 @@ from transformers import (
 
 from chiasm.data.scenes.tones import RATE, SECONDS
 from chiasm.data.scenes.world import SIDE
-from chiasm.models.projectors import ProjectorSpec, swap_projector
+from chiasm.models.projectors.spec import ProjectorSpec
+from chiasm.models.projectors.swap import swap_projector
 from chiasm.tiny.tokens import AUDIO, IMAGE, VIDEO
 from chiasm.tiny.tokens import tokenizer as closing_tokenizer
 

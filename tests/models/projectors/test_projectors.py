@@ -8,8 +8,8 @@ from tests.support.factories import build, example
 import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.models.likelihood import answer_logprobs
-from chiasm.models.projectors import ProjectorSpec, build_projector, parse_projector, spec_of, swap_projector
-from chiasm.models.projectors.spec import KINDS
+from chiasm.models.projectors.spec import PROJECTOR_KINDS, ProjectorSpec, parse_projector, spec_of
+from chiasm.models.projectors.swap import build_projector, swap_projector
 
 VARIANTS = {
     "orthogonal": 16,
@@ -29,7 +29,7 @@ def swapped(text: str, seed: int = 0):
 
 
 def test_every_kind_is_tried_here():
-    assert {text.partition(":")[0] for text in VARIANTS} == set(KINDS)
+    assert {text.partition(":")[0] for text in VARIANTS} == set(PROJECTOR_KINDS)
 
 
 @pytest.mark.parametrize(("text", "tokens"), VARIANTS.items())

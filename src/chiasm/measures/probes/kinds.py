@@ -1,19 +1,17 @@
-"""Which classifiers read a representation: a line, the paper's MLP, the released code's MLP."""
+"""Which classifiers read a representation (a line, the paper's MLP, the released code's MLP), and where. No torch."""
 
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-
 from chiasm.core.errors import ChiasmError
 
+CLS, PRE, POST = "cls", "pre", "post"
+"""The tower's summary, and the mean token before and after the projector."""
 _HIDDEN: Final = (2048, 1536, 1024, 512, 256)
-_LEAST: Final = 32
+_MIN_WIDTH: Final = 32
 _WIDTH: Final = 4096
-_HIGHEST_RATE: Final = 3e-3
+_MAX_RATE: Final = 3e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,35 +59,12 @@ def probe_of(name: str, width: int) -> Probe:
     **Errors:** `ChiasmError` naming the ones there are.
     """
     scale = width / _WIDTH
-    hidden = tuple(max(_LEAST, round(size * scale)) for size in _HIDDEN)
+    hidden = tuple(max(_MIN_WIDTH, round(size * scale)) for size in _HIDDEN)
     match name:
         case "linear":
             return Probe(name, (), min(1e-2, 3e-4 / scale), 128, 200, 10)
         case "mlp-paper":
-            return Probe(name, hidden, min(_HIGHEST_RATE, 1e-4 / scale), 128, 200, 10)
+            return Probe(name, hidden, min(_MAX_RATE, 1e-4 / scale), 128, 200, 10)
         case "mlp-code":
-            return Probe(name, hidden, min(_HIGHEST_RATE, 1e-3 / scale), 32, 100, 0)
+            return Probe(name, hidden, min(_MAX_RATE, 1e-3 / scale), 32, 100, 0)
     raise ChiasmError(f"the probe `{name}`", f"there are {', '.join(PROBES)}", "Name one of those")
-
-
-def initial(
-    probe: Probe, width: int, classes: int, seed: int
-) -> list[tuple[Float[Tensor, "i o"], Float[Tensor, " o"]]]:
-    """Weights and biases before training: uniform within 1 / sqrt(fan-in), as torch's linear layers start."""
-    generator = torch.Generator().manual_seed(seed)
-    sizes, made = probe.sizes(width, classes), []
-    for a, b in pairwise(sizes):
-        edge = a**-0.5
-        weight = torch.empty(a, b).uniform_(-edge, edge, generator=generator)
-        made.append((weight, torch.empty(b).uniform_(-edge, edge, generator=generator)))
-    return made
-
-
-def order(epoch: int, n: int) -> Int[Tensor, " n"]:
-    """In which order all probes see the training examples in an epoch; their seeds decide where they start."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(1_000_003 + epoch))
-
-
-def shuffled(labels: Int[Tensor, " n"], seed: int) -> Int[Tensor, " n"]:
-    """The same labels in another order: what a probe reads after learning them, it did not learn from the picture."""
-    return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(7_919 + seed))]

@@ -1,6 +1,6 @@
-"""One vector per picture and place, for every place at once: a single pass over the pictures, nothing but means kept.
+"""One vector per image and place, for every place at once: a single pass over the images, nothing but means kept.
 
-Legend: B pictures of a batch, V width of the tower, D of the decoder.
+Legend: B images of a batch, V width of the tower, D of the decoder.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +14,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
+from chiasm.measures.probes.kinds import CLS, POST, PRE
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import record_frame
-from chiasm.models.observe import SiteStates, lay_out, observe
 from chiasm.models.hooks import first_tensor
+from chiasm.models.observe import SiteStates, lay_out, observe
 from chiasm.models.view import ModelView
 
-CLS, PRE, POST = "cls", "pre", "post"
 _SPANS = ("image", "last")
 
 
@@ -31,39 +31,39 @@ def layer_name(state: int, span: str) -> str:
 
 @torch.no_grad()
 def read_states(
-    view: ModelView, rows: Sequence[Encoded], unit: int, folder: Path, *, together: bool
+    view: ModelView, rows: Sequence[Encoded], batch_size: int, folder: Path, *, together: bool
 ) -> dict[str, Float[np.ndarray, "n D"]]:
-    """Means over the tokens of each picture, by place, in files in `folder` that are mapped into memory.
+    """Means over the tokens of each image, by place, in files in `folder` that are mapped into memory.
 
     `pre`: what the projector reads; `post`: what it makes of it, as it enters the decoder; `layer.K.image` and
     `layer.K.last`: the image tokens and the last token of the prompt at hidden state K (K = 0: what enters the first
     block, so `layer.0.image` is `post`; K: what leaves block K - 1); `cls`: the tower's own summary, where it has one.
-    `together`: the projector is given one row per picture, so that several pictures may share a batch.
+    `together`: the projector is given one row per image, so that several images may share a batch.
 
-    **Errors:** `ChiasmError` where states are NaN or infinite, with the picture and the layer.
+    **Errors:** `ChiasmError` where states are NaN or infinite, with the image and the layer.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kept = _Kept(folder, len(rows))
-    size = unit if together else 1
+    kept = _MappedArrays(folder, len(rows))
+    size = batch_size if together else 1
     for start in range(0, len(rows), size):
         batch = [rows[k] for k in range(start, min(start + size, len(rows)))]
-        with _beside(view, len(batch)) as beside:
-            seen = observe(view, (), batch, _SPANS, lambda found, at=start: _hear(found, at, kept))
+        with _encoder_means(view, len(batch)) as encoded_means:
+            seen = observe(view, (), batch, _SPANS, lambda found, at=start: _keep_means(found, at, kept))
         for example, reason in seen.failures.items():
             raise ChiasmError(
                 f"read the states of {seen.ids[example]}", reason, "Leave this setting out, or lower its rate"
             )
-        for name, values in beside.items():
+        for name, values in encoded_means.items():
             kept.put(name, slice(start, start + len(batch)), values)
     return kept.arrays | {POST: kept.arrays[layer_name(0, "image")]}
 
 
 @torch.no_grad()
-def read_projected(view: ModelView, rows: Sequence[Encoded], unit: int) -> Float[np.ndarray, "n D"]:
+def read_projected(view: ModelView, rows: Sequence[Encoded], batch_size: int) -> Float[np.ndarray, "n D"]:
     """The mean image token that enters the decoder, without running the decoder."""
     found = []
-    for start in range(0, len(rows), unit):
-        batch = [rows[k] for k in range(start, min(start + unit, len(rows)))]
+    for start in range(0, len(rows), batch_size):
+        batch = [rows[k] for k in range(start, min(start + batch_size, len(rows)))]
         inputs, padding = view.collate(batch)
         layout = lay_out(batch, ("image",), padding, inputs["input_ids"].shape[1])
         with view.readable_attention():
@@ -93,7 +93,7 @@ def permuted_projector(view: ModelView, seed: int) -> Iterator[None]:
                 parameter.copy_(before[name])
 
 
-def _hear(seen: SiteStates, start: int, kept: "_Kept") -> None:
+def _keep_means(seen: SiteStates, start: int, kept: "_MappedArrays") -> None:
     if seen.site != "residual":
         return
     means = seen.means.cpu().numpy()
@@ -103,8 +103,8 @@ def _hear(seen: SiteStates, start: int, kept: "_Kept") -> None:
 
 
 @contextmanager
-def _beside(view: ModelView, count: int) -> Iterator[dict[str, np.ndarray]]:
-    """What the projector reads, meaned over tokens, and the tower's summary, of a forward of `count` pictures."""
+def _encoder_means(view: ModelView, count: int) -> Iterator[dict[str, np.ndarray]]:
+    """What the projector reads, meaned over tokens, and the tower's summary, of a forward of `count` images."""
     found: dict[str, np.ndarray] = {}
 
     def into(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -125,12 +125,12 @@ def _beside(view: ModelView, count: int) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _mean(states: Float[Tensor, "*rows V"], count: int) -> Float[np.ndarray, "B V"]:
-    """Rows of one picture stand together; a batch of one holds all of them."""
+    """Rows of one image stand together; a batch of one holds all of them."""
     return states.float().reshape(count, -1, states.shape[-1]).mean(dim=1).cpu().numpy()
 
 
 @final
-class _Kept:
+class _MappedArrays:
     """Arrays of `n` rows in files, each made when its first rows come."""
 
     def __init__(self, folder: Path, n: int) -> None:
