@@ -10,9 +10,9 @@ import torch
 from cyclopts import App
 from rich.console import Console
 
-from bench.measure import Spread, machine, timed
-from bench.report import Sheet
-from bench.shapes import SHAPES, build, prompts
+from bench.measure import RESULTS, Summary, machine, seconds
+from bench.report import Sheet, machine_lines, write_results
+from bench.shapes import SHAPES, build, default_dtype, default_shape, prompts
 from chiasm.measures.base import Measure, ReadSizes
 from chiasm.measures.centres import Centres, Pilot
 from chiasm.measures.geometry import Geometry
@@ -25,12 +25,11 @@ from chiasm.measures.token_pairs import TokenPairs
 from chiasm.measures.vocabulary import Vocabulary
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
-from chiasm.models.observe import Batch, SiteStates, observe
 from chiasm.models.hooks import SITES, Block, find_blocks
+from chiasm.models.observe import Batch, SiteStates, observe
 from chiasm.models.view import ModelView
 
 SPANS = ("image", "question")
-HERE = Path(__file__).parent
 _FEW = 3
 BOUNDS = {"norms + drift + mean similarities": 1.10, "overlap (Wanda statistics)": 1.25}
 
@@ -45,7 +44,7 @@ def align(
     threads: int = 1,
     repeats: int = 5,
     only: tuple[str, ...] = (),
-    out: Path = HERE / "results",
+    out: Path = RESULTS,
 ) -> None:
     """Measure, print, and write `align.json` and `align.md`.
 
@@ -57,12 +56,9 @@ def align(
     out: where the results go.
     """
     torch.set_num_threads(threads)
-    chosen = SHAPES[shape or ("small" if device == "cpu" else "llava-1.5-7b")]
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    chosen, dtype = SHAPES[shape or default_shape(device)], default_dtype(device)
     view = ModelView(build(chosen, device, dtype), None, "bench")
-    encoded = prompts(chosen)[0]
-    inputs = {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in encoded.inputs.items()}
-    encoded = Encoded(encoded.example_id, inputs, encoded.spans, "")
+    (encoded,) = prompts(chosen, 1, device, dtype)
     blocks = find_blocks(view, encoded)
     kept = out / "align.json"
     # Rows that are not measured now stay as they were measured.
@@ -97,16 +93,14 @@ def align(
         ["Median (least to largest) of ratios, each to the plain forwards run just before and after it."],
     )
     sheet.show(Console())
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "align.json").write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n")
-    told = "\n".join(f"- {key}: {value}" for key, value in facts.items())
-    (out / "align.md").write_text(f"# What alignment measures cost\n\n{told}\n\n{sheet.markdown()}")
+    text = f"# What alignment measures cost\n\n{machine_lines(facts)}\n\n{sheet.markdown()}"
+    write_results(out, "align", {"machine": facts, "results": results}, text)
 
 
 def _row(name: str, found: dict) -> tuple[str, ...]:
     ratio, bound = found["ratio"], found["bound"]
-    told = f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
-    return name, told, "" if bound is None else f"{bound:.2f}", str(ratio["n"]), f"{found['bytes'] / 1e6:.0f} MB"
+    spread = f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
+    return name, spread, "" if bound is None else f"{bound:.2f}", str(ratio["n"]), f"{found['bytes'] / 1e6:.0f} MB"
 
 
 def _sets(view: ModelView, centres: Centres) -> dict[str, Callable[[], Sequence[Measure]]]:
@@ -185,25 +179,19 @@ def _centres(view: ModelView, blocks: Sequence[Block], encoded: Encoded) -> Cent
 
 def _ratios(
     plain: Callable[[], object], readings: dict[str, Callable[[], object]], repeats: int, device: str
-) -> dict[str, Spread]:
+) -> dict[str, Summary]:
     """Of every reading, its time in plain forwards: the mean of those run before and after a few readings."""
     found: dict[str, list[float]] = {name: [] for name in readings}
     names = list(readings)
     for _ in range(repeats):
-        before = _seconds(plain, device)
+        before = seconds(plain, device)
         for start in range(0, len(names), _FEW):
-            few = {name: _seconds(readings[name], device) for name in names[start : start + _FEW]}
-            after = _seconds(plain, device)
-            for name, seconds in few.items():
-                found[name].append(seconds / ((before + after) / 2))
+            few = {name: seconds(readings[name], device) for name in names[start : start + _FEW]}
+            after = seconds(plain, device)
+            for name, taken in few.items():
+                found[name].append(taken / ((before + after) / 2))
             before = after
-    return {name: Spread.of(values) for name, values in found.items()}
-
-
-def _seconds(run: Callable[[], object], device: str) -> float:
-    """Of one call: process time on a processor that others use too, else elapsed time."""
-    found = timed(run, device)
-    return found.cpu if device == "cpu" else found.wall
+    return {name: Summary.of(values) for name, values in found.items()}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 from cyclopts import App
 from rich.console import Console
 
-from bench.measure import Spread, timed
+from bench.measure import Summary, timed
 from bench.report import Sheet
 from bench.shapes import SHAPES, build, spans_of
 from chiasm.models.executors.walk import ContextCache
@@ -30,7 +30,7 @@ def chunks(*, shape: str = "small", rows: tuple[int, ...] = (), repeats: int = 7
     layer, rotary = model.model.language_model.layers[0], model.model.language_model.rotary_emb
     lines = []
     for n in rows or [tail * k for k in (1, 2, 4, 6, 8, 9, 10, 12, 16, 24, 32)]:
-        spread = Spread.of([_one(layer, rotary, chosen.length, chosen.width, n) for _ in range(repeats + 1)][1:])
+        spread = Summary.of([_one(layer, rotary, chosen.length, chosen.width, n) for _ in range(repeats + 1)][1:])
         low, high = (1e6 * value / n for value in (spread.low, spread.high))
         lines.append((str(n), f"{1e3 * spread.median:.1f}", f"{1e6 * spread.median / n:.0f} ({low:.0f}-{high:.0f})"))
     Sheet("A layer call", ("rows", "CPU ms", "CPU us per row"), lines).show(Console(width=120))

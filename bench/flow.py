@@ -20,10 +20,10 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from bench.install_peers import PEERS, cache_directory, installed, python_of
-from bench.measure import Seconds, machine
-from bench.report import Peer, Sheet, clock_of, per_question, side_by_side, sweeps
-from bench.shapes import SHAPES, save, spans_of
-from bench.worker import SIX, THREE, TO_LAST, Measured, Request
+from bench.measure import RESULTS, Seconds, machine
+from bench.report import Peer, Sheet, clock_of, machine_lines, per_question, side_by_side, sweeps, write_results
+from bench.shapes import SHAPES, default_shape, save, spans_of
+from bench.worker import SIX, THREE, TO_LAST, Measurement, Request
 from chiasm.interventions import AttentionKnockout, centred
 
 HERE = Path(__file__).parent
@@ -44,7 +44,7 @@ def flow(
     threads: int = 1,
     repeats: int = 3,
     jobs: int = 2,
-    out: Path = HERE / "results",
+    out: Path = RESULTS,
     cache: Path | None = None,
     resume: bool = False,
 ) -> None:
@@ -61,7 +61,7 @@ def flow(
     cache: saved models and the peers' environments (default: CHIASM_BENCH_CACHE or ~/.cache/chiasm-bench).
     resume: keep what `out` holds already, and measure the rest.
     """
-    chosen = shape or ("small" if device == "cpu" else "llava-1.5-7b")
+    chosen = shape or default_shape(device)
     folder = cache or cache_directory()
     described = machine(device, threads)
     console = Console(width=120)
@@ -98,7 +98,7 @@ def plan(base: Request, *, quick: bool = False) -> Iterator[Request]:
         yield replace(base, name=name, questions=4, memory=budget, repeats=1)
 
 
-def run_all(requests: list[Request], jobs: int, console: Console) -> Iterator[Measured]:
+def run_all(requests: list[Request], jobs: int, console: Console) -> Iterator[Measurement]:
     """The headlines alone on the machine, the others `jobs` at a time: their ratios are taken inside one process."""
     first = [request for request in requests if request.name in HEADLINES]
     for request in first:
@@ -111,27 +111,27 @@ def run_all(requests: list[Request], jobs: int, console: Console) -> Iterator[Me
             yield one
 
 
-def measured(request: Request) -> Measured:
+def measured(request: Request) -> Measurement:
     """One configuration in a process of its own."""
     command = [sys.executable, "-m", "bench.worker"]
     finished = subprocess.run(
         command, input=json.dumps(asdict(request)), stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parent
     )
-    return read_measured(json.loads(finished.stdout.splitlines()[-1]), request)
+    return read_measurement(json.loads(finished.stdout.splitlines()[-1]), request)
 
 
-def kept(file: Path) -> tuple[list[Measured], list[Peer]]:
+def kept(file: Path) -> tuple[list[Measurement], list[Peer]]:
     """What an earlier run has written; nothing if there was none."""
     if not file.exists():
         return [], []
     raw = json.loads(file.read_text())
-    found = [read_measured(v, Request(**v["request"] | {"cuts": tuple(v["request"]["cuts"])})) for v in raw["sweeps"]]
+    found = [read_measurement(v, Request.of(v["request"])) for v in raw["sweeps"]]
     return found, [Peer(**v | _times(v, "clean", "cut")) for v in raw["peers"]]
 
 
-def read_measured(values: dict[str, Any], request: Request) -> Measured:
+def read_measurement(values: dict[str, Any], request: Request) -> Measurement:
     """A measurement from its JSON."""
-    return Measured(**values | _times(values, "clean", "sweep") | {"request": request})
+    return Measurement(**values | _times(values, "clean", "sweep") | {"request": request})
 
 
 def _times(values: dict[str, Any], *names: str) -> dict[str, list[Seconds]]:
@@ -195,7 +195,7 @@ def run_peer(peer: str, python: Path, base: Request, scratch: Path) -> Peer:
     return Peer(name, values["versions"], values["attention"], times["clean"], times["cut"], difference)
 
 
-def sheets_of(found: list[Measured], beside: list[Peer]) -> list[Sheet]:
+def sheets_of(found: list[Measurement], beside: list[Peer]) -> list[Sheet]:
     """All tables of a run."""
     three = next(m for m in found if m.request.cuts == THREE and m.request.executor == "lockstep")
     sheets = sweeps(found)
@@ -207,17 +207,15 @@ def sheets_of(found: list[Measured], beside: list[Peer]) -> list[Sheet]:
     return sheets
 
 
-def write(out: Path, described: dict[str, str | int], found: list[Measured], beside: list[Peer]) -> list[Sheet]:
+def write(out: Path, described: dict[str, str | int], found: list[Measurement], beside: list[Peer]) -> list[Sheet]:
     """`flow.json` with every single time, `flow.md` with the tables, which are returned."""
     sheets = sheets_of(found, beside)
-    out.mkdir(parents=True, exist_ok=True)
     raw = {"machine": described, "sweeps": [asdict(m) for m in found]}
     for one in raw["sweeps"]:
         one["request"]["model"] = ""  # a path of this machine
     raw["peers"] = [
         peer._asdict() | {k: [asdict(s) for s in getattr(peer, k)] for k in ("clean", "cut")} for peer in beside
     ]
-    (out / "flow.json").write_text(json.dumps(raw, indent=1) + "\n")
     first = found[0].request
     head = [
         "# What a sweep of attention cuts costs",
@@ -225,10 +223,10 @@ def write(out: Path, described: dict[str, str | int], found: list[Measured], bes
         f"`python -m bench.flow`, shape `{first.shape}` ({SHAPES[first.shape]}), {first.device}. "
         "How to read it: docs/bench.md.",
         "",
-        *(f"- {name}: {value}" for name, value in described.items()),
+        machine_lines(described),
         "",
     ]
-    (out / "flow.md").write_text("\n".join(head) + "\n" + "\n".join(sheet.markdown() for sheet in sheets))
+    write_results(out, "flow", raw, "\n".join(head) + "\n" + "\n".join(sheet.markdown() for sheet in sheets))
     return sheets
 
 

@@ -6,7 +6,7 @@ Reads a request as JSON from standard input, writes the measurement as JSON to s
 import json
 import sys
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from transformers import LlavaForConditionalGeneration
@@ -14,10 +14,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from bench.bound import flops_bound, flops_clean, flops_sweep, rows_bound
 from bench.measure import Seconds, matmul_rate, peak_bytes, reset_peak, timed
-from bench.shapes import SHAPES, Shape, build, prompts, spans_of
+from bench.shapes import SHAPES, Shape, build, default_dtype, prompts, spans_of
 from chiasm.interventions import AttentionKnockout, Variant, Window, all_windows, centred
-from chiasm.models.executors.jobs import Executor, Job, JobResult
 from chiasm.models.executors.guard import Guard
+from chiasm.models.executors.jobs import Executor, Job, JobResult
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.memory import parse_bytes
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -58,13 +58,13 @@ class Request:
     model: str = ""
 
     @classmethod
-    def read(cls, text: str) -> "Request":
-        values = json.loads(text)
+    def of(cls, values: dict[str, Any]) -> "Request":
+        """A request from its JSON."""
         return cls(**values | {"cuts": tuple(values["cuts"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measurement:
     """Times of alternating clean passes and sweeps: `clean` has one entry more than `sweep`.
 
     `passes` (reference): model passes in one timed run. `clean_peak`, `sweep_peak`: bytes. `effect`: the largest
@@ -92,26 +92,22 @@ class Measured:
 def main() -> None:
     """Measure what standard input asks for."""
     disable_progress_bar()
-    print(json.dumps(asdict(measure(Request.read(sys.stdin.read())))))
+    print(json.dumps(asdict(measure(Request.of(json.load(sys.stdin))))))
 
 
 @torch.no_grad()
-def measure(request: Request) -> Measured:
+def measure(request: Request) -> Measurement:
     """Clean, sweep, clean, sweep, ..., clean: what drifts between them cancels in their ratio."""
     torch.set_num_threads(request.threads)
     shape, device = SHAPES[request.shape], request.device
     view = ModelView(_model(request, shape), None)
-    encoded = prompts(shape, request.questions)
-    pixels = encoded[0].inputs["pixel_values"].to(device, view.dtype)
-    for one in encoded:
-        moved = {name: value.to(device) for name, value in one.inputs.items() if name != "pixel_values"}
-        one.inputs.update(moved | {"pixel_values": pixels})
+    encoded = prompts(shape, request.questions, device, view.dtype)
     variants = variants_of(request, shape)
     shared = int(spans_of(shape)["question"][0])
     clean_inputs = encoded[0].inputs
 
     def clean() -> None:
-        # The strict unit: the head at one position only, as the sweep does it. By default transformers runs it on all.
+        # The strict yardstick: the head at one position only, as in the sweep. By default transformers runs it on all.
         view.model(**clean_inputs, use_cache=False, logits_to_keep=1)
 
     clean()
@@ -131,7 +127,7 @@ def measure(request: Request) -> Measured:
         clean_times.append(timed(clean, device))
     if guard.seconds > guarded:
         raise RuntimeError(f"{request.name}: the guard ran inside a timed sweep")
-    return Measured(
+    return Measurement(
         request=request,
         variants=len(variants) * request.questions,
         clean=clean_times,
@@ -154,7 +150,9 @@ def variants_of(request: Request, shape: Shape) -> tuple[Variant, ...]:
     """Every cut in every window, for one question."""
     spans = spans_of(shape)
     windows: tuple[Window, ...] = centred(shape.layers, request.window) if request.window else all_windows(shape.layers)
-    return tuple(Variant(f"{cut} {w}", (AttentionKnockout.parse(cut).on(spans, w),)) for cut in request.cuts for w in windows)
+    return tuple(
+        Variant(f"{cut} {w}", (AttentionKnockout.parse(cut).on(spans, w),)) for cut in request.cuts for w in windows
+    )
 
 
 class _Sweep:
@@ -201,8 +199,7 @@ def _model(request: Request, shape: Shape) -> LlavaForConditionalGeneration:
     if request.model:
         loaded = LlavaForConditionalGeneration.from_pretrained(request.model, attn_implementation="sdpa")
         return loaded.eval()
-    dtype = torch.float32 if request.device == "cpu" else torch.bfloat16
-    return build(shape, request.device, dtype)
+    return build(shape, request.device, default_dtype(request.device))
 
 
 if __name__ == "__main__":

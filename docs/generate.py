@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chiasm.cli.main import app
 from chiasm.core.schema import TableSchema
-from chiasm.models.conformance.certify import ALLOWED, LEAST_LAYERS
+from chiasm.models.conformance.suite import ALLOWED, MIN_LAYERS
 from chiasm.models.families.certificates import HOLDS
 from chiasm.models.support import CAPABILITIES, VERBS, Supported, supported
 from chiasm.results.schemas import SCHEMAS
@@ -28,7 +28,7 @@ too. Columns may be added by later versions; none is renamed. Made from the sche
 _SUPPORT = f"""# Which models are supported
 
 Made by `make docs` from what `make certify` found. A family is certified when every law of `chiasm check` that applies
-to it holds on a model of its real class and its real processor, with random weights, at least {LEAST_LAYERS} layers,
+to it holds on a model of its real class and its real processor, with random weights, at least {MIN_LAYERS} layers,
 in float64 (log-probabilities equal to {ALLOWED:g}), left padding and two inputs in the batch. Random weights show that
 the numbers are computed right, not that they mean something for a trained model: run `chiasm check` on yours.
 

@@ -26,7 +26,7 @@ TEXTS = (
     "image+question->suffix+last",
 )
 UNGUARDED = Guard(enabled=False)
-ONE_INPUT = ("blip_2", "instructblip", "audioflamingo3")  # one picture or sound for each prompt
+ONE_INPUT = ("blip_2", "instructblip", "audioflamingo3")  # one image or sound for each prompt
 # Every law holds for every kind; by default each further kind obeys the first one, in float64.
 EVERY = (*FAMILIES, *(pytest.param(kind, marks=pytest.mark.heavy) for kind in KINDS))
 
@@ -49,7 +49,7 @@ def all_kinds(found, layers):
     rows = [int(p) for p in found.spans["question"]]
     texts = [_perceiving(text, found) for text in TEXTS]
     if not len(found.spans["prefix"]):
-        # Nothing stands before the picture (BLIP-2): its first token would be left nothing to attend to.
+        # Nothing stands before the image (BLIP-2): its first token would be left nothing to attend to.
         texts = [text for text in texts if not text.endswith("->image")]
     variants = [
         cut(found, text, *w) for text in texts for w in windows if all(map(len, map(found.spans.get, text.split("->"))))
@@ -60,7 +60,7 @@ def all_kinds(found, layers):
 
 
 def _perceiving(text, found):
-    """The same cut of a video or of a sound, where the example has that instead of a picture."""
+    """The same cut of a video or of a sound, where the example has that instead of an image."""
     sense = next((k for k in ("video", "audio") if k in found.spans and len(found.spans[k])), "image")
     part = {"image": "image.object", "video": "video.frame[1]", "audio": "audio[0]"}[sense]
     return text.replace("image.object", "PART").replace("image", sense).replace("PART", part)
@@ -178,7 +178,7 @@ def random_cuts(data, families):
 
 
 @pytest.mark.parametrize("budget", ["1MB", "1500KB", "5MB"])
-def test_chunks_and_waves_do_not_change_results(budget):
+def test_chunks_and_memory_passes_do_not_change_results(budget):
     view = view_of("llava", torch.float64)
     found = encoded(view)
     jobs = [job(found, *all_kinds(found, 4))]
@@ -193,8 +193,7 @@ def test_a_budget_below_one_variant_is_refused_with_what_it_takes():
 
 
 def test_states_that_are_read_are_the_same():
-    from chiasm.models.executors.jobs import StateReadout
-    from chiasm.models.executors.jobs import Job
+    from chiasm.models.executors.jobs import Job, StateReadout
 
     view = view_of("qwen2_vl", torch.float64)
     found = [encoded(view, seed=3, question=q) for q in ("What is it?", "Is the red thing on the left of it?")]

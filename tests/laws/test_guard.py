@@ -77,7 +77,7 @@ def test_fires_on_cuts_dropped_in_any_precision(dtype):
     noops = [Variant(f"no-op {k}", (knock_out(k, k + 1, last, []),)) for k in range(4)]
     work = job(found, *noops, cut(found, "image->last", 0, 4), cut(found, "question->last", 1, 3))
     LockstepExecutor().run(view, [work])
-    with patch.object(Chunk, "_add_blocked", lambda *told: None), pytest.raises(GuardError):
+    with patch.object(Chunk, "_add_blocked", lambda *given: None), pytest.raises(GuardError):
         LockstepExecutor().run(view, [work])
 
 

@@ -1,4 +1,4 @@
-"""Laws of layers that are no self-attention: convolutions between attention, attention to the picture, counted rows."""
+"""Laws of layers that are no self-attention: convolutions between attention, attention to the image, counted rows."""
 
 from unittest.mock import patch
 
@@ -33,11 +33,11 @@ def test_a_cut_where_nothing_attends_changes_nothing(family):
 
 def packed(self, index, layer, chunk, states, marked):
     """The planted fault: the rows of all variants as one sequence."""
-    return layer(states, **self.forest.row_arguments(index, chunk.rows[: states.shape[1]]))
+    return layer(states, **self.packed.row_arguments(index, chunk.rows[: states.shape[1]]))
 
 
 @pytest.mark.parametrize("family", ["lfm2_vl", "qwen3_5"])
-def test_the_guard_fires_where_a_mixing_layer_is_packed(family):
+def test_the_guard_fires_where_a_token_mixer_is_packed(family):
     view = view_of(family)
     found = encoded(view)
     work = [job(found, cut(found, "image->question", 1, 2), cut(found, "image->last", 1, 2))]
@@ -51,7 +51,7 @@ def test_the_guard_fires_where_rows_are_counted_in_the_call():
     found = encoded(view)
     work = [job(found, cut(found, "image->question", 0, 2), cut(found, "image->last", 0, 2))]
     LockstepExecutor().run(view, work)
-    with patch.object(ContextCache, "set_row_positions", lambda *told: None), pytest.raises(GuardError):
+    with patch.object(ContextCache, "set_row_positions", lambda *given: None), pytest.raises(GuardError):
         LockstepExecutor().run(view, work)
 
 
@@ -77,13 +77,13 @@ def by_hand(view, found, closed):
 
 
 def cross_only(view, found, rows):
-    """Hide the picture in the layers that attend to it, and in them alone."""
+    """Hide the image in the layers that attend to it, and in them alone."""
     layers = [i for i, kind in enumerate(view.kinds) if kind == "cross_attention"]
     keys = found.spans["image"].tolist()
     return Variant("cross", tuple(knock_out(i, i + 1, rows, keys) for i in layers))
 
 
-def test_hiding_a_picture_zeroes_the_branch_that_attends_to_it():
+def test_hiding_an_image_zeroes_the_branch_that_attends_to_it():
     view = view_of("mllama", torch.float64)
     assert view.kinds == ("attention", "cross_attention", "attention", "cross_attention")
     with no_upcasts(torch.float64):
@@ -109,7 +109,7 @@ def test_the_public_cross_mask_is_no_cut():
         assert float((torch.log_softmax(public, -1) - by_hand(view, found, torch.tensor(rows))).abs().max()) > 0.01
 
 
-def test_one_of_two_pictures_is_hidden_alone():
+def test_one_of_two_images_is_hidden_alone():
     view = view_of("mllama", torch.float64)
     with no_upcasts(torch.float64):
         found = encoded(view, images=2)
@@ -120,7 +120,7 @@ def test_one_of_two_pictures_is_hidden_alone():
     assert len({both, first, second}) == 3
 
 
-def test_pictures_are_batched_only_where_they_are_as_many():
+def test_images_are_batched_only_where_they_are_as_many():
     view = view_of("mllama")
-    with pytest.raises(ChiasmError, match="numbers pictures by batch"):
+    with pytest.raises(ChiasmError, match="numbers images by batch"):
         view.collate([encoded(view, images=1), encoded(view, images=2)])

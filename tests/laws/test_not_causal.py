@@ -10,9 +10,9 @@ from tests.support.runs import cut, difference, encoded, job, knock_out, outcome
 from chiasm.core.errors import GuardError
 from chiasm.interventions import Variant
 from chiasm.models.executors import lockstep
-from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
+from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.reference import ReferenceExecutor
 
 AGAINST = ("last->image", "question->image", "suffix->question")
@@ -30,7 +30,7 @@ def test_cuts_against_the_reading_order_act_in_a_prefix_lm():
     assert min(found.values()) > 0.01, found
 
 
-def test_they_act_between_the_tokens_of_one_picture_alone_where_only_pictures_are_read_both_ways():
+def test_they_act_between_the_tokens_of_one_image_alone_where_only_images_are_read_both_ways():
     view = view_of("gemma3", torch.float64)
     assert set(effects(view, *AGAINST).values()) == {0.0}
     found = encoded(view)
@@ -57,15 +57,15 @@ def test_a_prefix_lm_agrees_with_a_mask_written_by_hand(text):
 def test_an_answer_is_causal_behind_a_prompt_that_is_not():
     """Teacher-forced tokens must not be seen by the prompt: its clean reading stays the same."""
     view = view_of("paligemma", torch.float64)
-    bare, forced = encoded(view), encoded(view, answer="dark red")
-    last = int(bare.spans["last"][0])
-    one = job(bare, cut(bare, "image->question", 0, 2), positions=(last,))
+    prompt, forced = encoded(view), encoded(view, answer="dark red")
+    last = int(prompt.spans["last"][0])
+    one = job(prompt, cut(prompt, "image->question", 0, 2), positions=(last,))
     two = job(forced, cut(forced, "image->question", 0, 2), positions=(last,))
     a, b = (outcomes(ReferenceExecutor(), view, [j])[0] for j in (one, two))
     assert difference(a, b) <= 1e-6
 
 
-def tail_only(self, targets, start, within):
+def suffix_only(self, targets, start, within):
     """What a causal decoder would need: the planted fault."""
     rows = torch.arange(self.length, device=self.device)
     return (rows >= int(targets.nonzero().min())) & within
@@ -76,7 +76,7 @@ def test_the_guard_fires_where_rows_before_the_targets_are_not_carried():
     found = encoded(view)
     work = [job(found, cut(found, "image->question", 0, 2))]
     LockstepExecutor().run(view, work)
-    with patch.object(PackedBatch, "affected", tail_only), pytest.raises(GuardError):
+    with patch.object(PackedBatch, "affected", suffix_only), pytest.raises(GuardError):
         LockstepExecutor().run(view, work)
 
 

@@ -32,7 +32,8 @@ def planted_view(example_):
 def sweep(executor):
     with no_upcasts(torch.float64):
         view, found = planted_view(example())
-        variants = [Variant(t, (AttentionKnockout.parse(t).on(found.spans, w),)) for t in CUTS for w in centred(LAYERS, 1)]
+        cuts = [AttentionKnockout.parse(text) for text in CUTS]
+        variants = [Variant(cut.text, (cut.on(found.spans, w),)) for cut in cuts for w in centred(LAYERS, 1)]
         outcome = outcomes(executor, view, [job(found, *variants)])[0]
     effect = (outcome.full[1:] - outcome.full[:1]).abs().amax(dim=(1, 2)).reshape(len(CUTS), LAYERS)
     return dict(zip(CUTS, effect, strict=True)), outcome

@@ -13,8 +13,8 @@ from chiasm.core.statistics.jackknife import group_of
 from chiasm.measures.centres import OUTLIER
 from chiasm.measures.similarity import Similarity
 from chiasm.measures.token_pairs import TokenPairs
-from chiasm.models.observe import observe
 from chiasm.models.hooks import find_blocks
+from chiasm.models.observe import observe
 
 SPANS = ("image", "question")
 

@@ -10,7 +10,7 @@ from transformers import CONFIG_MAPPING
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models import adoption
-from chiasm.models.families import listed
+from chiasm.models.families import listed_family
 from chiasm.models.loading import load, wrap
 
 
@@ -22,7 +22,7 @@ def cache(tmp_path, monkeypatch):
 
 def test_a_model_that_the_generic_rules_answer_is_taken_after_one_trial(tmp_path, cache, caplog, monkeypatch):
     where = save_vip_llava(tmp_path / "model")
-    assert listed(CONFIG_MAPPING["vipllava"]()) is None
+    assert listed_family(CONFIG_MAPPING["vipllava"]()) is None
     view = load(where)
     assert view.family.name == "vipllava"
     assert view.family.causal
@@ -77,5 +77,5 @@ def test_a_checkpoint_without_a_chat_template_is_refused():
 
 
 def test_listed_families_are_not_tried(monkeypatch):
-    monkeypatch.setattr("chiasm.models.loading.adopted", None)
+    monkeypatch.setattr("chiasm.models.loading.adopt", None)
     assert wrap(*build("llava")).family.name == "llava"

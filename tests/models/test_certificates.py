@@ -9,12 +9,12 @@ import torch
 from tests.support.factories import build
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.conformance import LAWS, Law, certify
-from chiasm.models.conformance.suite import ENCODED
+from chiasm.models.conformance import LAWS, Law, suite
+from chiasm.models.conformance.suite import CAPABILITIES, ENCODED, certify
 from chiasm.models.families import FAMILIES, certificates
-from chiasm.models.families.base import numbers
+from chiasm.models.families.base import version_numbers
 from chiasm.models.families.certificates import FILE, Certificate, certified, fingerprint
-from chiasm.models.support import CAPABILITIES, Supported, supported
+from chiasm.models.support import Supported, supported
 from chiasm.models.view import ModelView
 
 LLAVA = next(family for family in FAMILIES if family.name == "llava")
@@ -31,7 +31,7 @@ def test_every_family_has_a_current_certificate():
 
 def test_certificates_name_every_law_and_enough_layers():
     for name, certificate in certificates.certificates().items():
-        assert certificate.layers >= certify.LEAST_LAYERS
+        assert certificate.layers >= suite.MIN_LAYERS
         assert certificate.transformers, name
         for laws in certificate.transformers.values():
             assert list(laws) == NAMES, name
@@ -43,16 +43,16 @@ def test_every_family_was_tried_on_the_lowest_version():
     (lowest,) = [text.removeprefix("transformers>=") for text in needed if text.startswith("transformers>=")]
     found = certificates.certificates()
     for family in FAMILIES:
-        least = family.least_transformers or lowest
-        assert numbers(least) >= numbers(lowest)
+        least = family.min_transformers or lowest
+        assert version_numbers(least) >= version_numbers(lowest)
         if least == lowest:
-            assert min(found[family.name].transformers, key=numbers).startswith(lowest), family.name
+            assert min(found[family.name].transformers, key=version_numbers).startswith(lowest), family.name
 
 
 def test_every_no_has_a_reason():
     for certificate in certificates.certificates().values():
         for laws in certificate.transformers.values():
-            assert all(said == "yes" or len(said.partition(": ")[2]) > 3 for said in laws.values())
+            assert all(verdict == "yes" or len(verdict.partition(": ")[2]) > 3 for verdict in laws.values())
 
 
 def test_every_law_is_in_one_capability():
@@ -68,14 +68,14 @@ def test_a_mark_without_a_current_certificate_is_no_mark(monkeypatch):
     assert certified(LLAVA, {}) == (False, "never tried by the suite")
     mark = whole()
     for changed in (
-        "plan.py",
+        "variant_groups.py",
         "painting.py",
         "llava.py",
         "base.py",
         "grids.py",
         "encoded.py",
         "attention_rows.py",
-        "rows.py",
+        "shortcuts.py",
     ):
         with monkeypatch.context() as patched:
             plain = certificates._digest
@@ -93,16 +93,20 @@ def test_a_change_in_another_family_changes_nothing(monkeypatch):
 
 
 def test_one_broken_law_takes_the_mark_away_and_one_that_does_not_apply_does_not():
-    ok, reason = certified(LLAVA, {"llava": whole(**{NAMES[3]: "no: two are swapped"})})
+    law = "a painted box is found at its tokens"
+    ok, reason = certified(LLAVA, {"llava": whole(**{law: "no: two are swapped"})})
     assert not ok
-    assert reason == f"{NAMES[3]}, transformers 5.0: two are swapped"
-    assert certified(LLAVA, {"llava": whole(**{NAMES[3]: "-: it hears"})})[0]
+    assert reason == f"{law}, transformers 5.0: two are swapped"
+    assert certified(LLAVA, {"llava": whole(**{law: "-: it hears"})})[0]
 
 
 def test_a_capability_is_what_its_laws_are():
-    row = Supported(
-        LLAVA, True, "", whole(**{NAMES[2]: "-: none", NAMES[12]: "no: wrong", NAMES[11]: "-: one way"})
-    ).row()
+    verdicts = {
+        "tokens of images and frames have places": "-: none",
+        "lockstep: questions on one input": "no: wrong",
+        "lockstep: against the order of reading": "-: one way",
+    }
+    row = Supported(LLAVA, True, "", whole(**verdicts)).row()
     can = row["transformers"]["5.0"]
     assert can["boxes"] == "yes"
     assert can["shared questions"] == "no: wrong"
@@ -122,18 +126,18 @@ def test_rows_are_json_and_follow_the_registry():
 @pytest.mark.parametrize(("layers", "dtype"), [(3, torch.float64), (4, torch.float32)])
 def test_too_small_a_model_proves_nothing(layers, dtype):
     with pytest.raises(ChiasmError, match="at least 4 layers in float64"):
-        certify.certify(ModelView(*build("llava", dtype=dtype, layers=layers)), None)
+        certify(ModelView(*build("llava", dtype=dtype, layers=layers)), None)
 
 
 def test_versions_are_kept_while_they_count(monkeypatch):
     view = ModelView(*build("llava", dtype=torch.float64))
-    monkeypatch.setattr(certify, "check", lambda view, allowed: [Law("a", None, None, "why"), Law("b", True, 0.1, "")])
+    monkeypatch.setattr(suite, "check", lambda view, allowed: [Law("a", None, None, "why"), Law("b", True, 0.1, "")])
     old = whole()
-    fresh = certify.certify(view, old)
-    assert list(fresh.transformers) == ["5.0", certify.transformers.__version__]
-    assert fresh.transformers[certify.transformers.__version__] == {"a": "-: why", "b": "yes"}
+    fresh = certify(view, old)
+    assert list(fresh.transformers) == ["5.0", suite.transformers.__version__]
+    assert fresh.transformers[suite.transformers.__version__] == {"a": "-: why", "b": "yes"}
     stale = Certificate("another", 4, old.transformers)
-    assert list(certify.certify(view, stale).transformers) == [certify.transformers.__version__]
+    assert list(certify(view, stale).transformers) == [suite.transformers.__version__]
 
 
 def test_the_file_is_packaged_with_the_families():

@@ -8,8 +8,8 @@ from tests.support.factories import FAMILIES as BUILT
 from transformers import CONFIG_MAPPING
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.families import FAMILIES, family_of, listed
-from chiasm.models.families.base import numbers
+from chiasm.models.families import FAMILIES, family_of, listed_family
+from chiasm.models.families.base import version_numbers
 
 
 def test_every_family_has_a_test_model():
@@ -62,11 +62,11 @@ def test_a_text_model_is_refused_as_one_that_perceives_nothing():
 def test_a_family_that_needs_a_later_transformers_says_so(monkeypatch):
     (family,) = [family for family in FAMILIES if family.name == "llava"]
     config = CONFIG_MAPPING["llava"]()
-    assert listed(config) is family
-    monkeypatch.setattr(type(family), "least_transformers", "99.1")
+    assert listed_family(config) is family
+    monkeypatch.setattr(type(family), "min_transformers", "99.1")
     with pytest.raises(ChiasmError, match=r"transformers \d.* is installed, and `llava` needs 99\.1"):
-        listed(config)
+        listed_family(config)
 
 
 def test_versions_are_ordered_by_their_numbers():
-    assert numbers("5.9.1") < numbers("5.10.0.dev0") < numbers("5.10.2")
+    assert version_numbers("5.9.1") < version_numbers("5.10.0.dev0") < version_numbers("5.10.2")

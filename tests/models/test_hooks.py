@@ -1,4 +1,4 @@
-"""Attention kept apart, and Wanda's inputs as released: against what the model itself does."""
+"""Attention between modalities closed, and Wanda's inputs as released: against what the model itself does."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,10 @@ from tests.support.factories import example
 from tests.support.runs import encoded, view_of
 from tests.support.states import hidden_states
 
+from chiasm.core.spans import PERCEPTUAL
 from chiasm.measures.overlap import matrices_of
-from chiasm.measures.pairs import PERCEPTUAL
-from chiasm.models.observe import ModalityIsolation, observe
-from chiasm.models.padded import PADDED, entering, observe_padded
-from chiasm.models.sites import find_blocks
+from chiasm.models.hooks import find_blocks
+from chiasm.models.observe import PADDED, ModalityIsolation, decoder_inputs, observe, observe_padded
 
 SPANS = ("image", "question")
 
@@ -29,7 +28,7 @@ def states_of(view, items, isolation):
 
 @pytest.mark.parametrize("family", ["llava", "qwen2_vl"])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_kept_apart_text_does_not_see_the_image(family, batch):
+def test_isolated_text_does_not_see_the_image(family, batch):
     view = view_of(family, torch.float64)
     items = [view.encode(example(family, seed=seed)) for seed in range(batch)]
     changed = []
@@ -50,7 +49,7 @@ def test_kept_apart_text_does_not_see_the_image(family, batch):
         assert not np.allclose(other[0][0], isolated[0][0], atol=1e-6)
 
 
-def test_padding_does_not_reach_what_is_kept_apart():
+def test_padding_does_not_reach_isolated_tokens():
     view = view_of("llava", torch.float64)
     items = [encoded(view, seed=seed) for seed in range(3)]
     assert len({item.length for item in items}) > 1
@@ -65,7 +64,7 @@ def test_padding_does_not_reach_what_is_kept_apart():
 def test_released_inputs_equal_a_plain_padded_forward():
     view = view_of("llava", torch.float64)
     item = encoded(view)
-    rows = entering(view, item.inputs)
+    rows = decoder_inputs(view, item.inputs)
     np.testing.assert_allclose(rows.numpy(), hidden_states(view, item)[0], atol=1e-12)
     rows = rows[torch.from_numpy(item.spans["image"])]
     found = {}

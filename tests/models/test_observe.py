@@ -9,8 +9,8 @@ from tests.support.runs import encoded, view_of
 from tests.support.states import hidden_states
 
 from chiasm.core.errors import ChiasmError
+from chiasm.models.hooks import SITES, find_blocks
 from chiasm.models.observe import observe
-from chiasm.models.sites import SITES, find_blocks
 
 SPANS = ("image", "question")
 

@@ -11,7 +11,7 @@ import transformers
 from tests.support.factories import EVERY, build
 from tests.support.float64 import no_upcasts
 
-from chiasm.models.conformance.certify import certify
+from chiasm.models.conformance.suite import certify
 from chiasm.models.families import FAMILIES
 from chiasm.models.families.certificates import Certificate, certificates, certified, write
 from chiasm.models.view import ModelView

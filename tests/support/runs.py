@@ -38,7 +38,9 @@ def difference(a: JobResult, b: JobResult) -> float:
 
 
 def cut(found: Encoded, text: str, start: int, stop: int) -> Variant:
-    return Variant(f"{text}@{start}:{stop}", (AttentionKnockout.parse(text).on(found.spans, Window(start, stop, start)),))
+    return Variant(
+        f"{text}@{start}:{stop}", (AttentionKnockout.parse(text).on(found.spans, Window(start, stop, start)),)
+    )
 
 
 def job(found: Encoded, *variants: Variant, **readout: object) -> Job:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each, without_each
 from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
-from chiasm.models.observe import Batch, SiteStates, averaging_matrix
 from chiasm.models.hooks import SITES
+from chiasm.models.observe import Batch, SiteStates, averaging_matrix
 
 STATISTICS = ("median", "mean", "min", "max")
 

@@ -13,8 +13,8 @@ from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, without_each
 from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.measures.centres import Centres, over_tokens
-from chiasm.models.observe import Batch, SiteStates, averaging_matrix, safe_inverse
 from chiasm.models.hooks import SITES
+from chiasm.models.observe import Batch, SiteStates, averaging_matrix, safe_inverse
 
 HALVES = ("[first half]", "[second half]")
 
@@ -24,8 +24,8 @@ class Similarity(Measure):
 
     `paired`: both spans of one example; otherwise of all pairs of different examples, exact from sums of unit vectors.
     A span with itself, over pairs of examples, says how narrow the cone is that it lies in; the halves are the paper's
-    p-p and t-t (first and second half of the examples). Pairs of examples include two questions on one picture, except
-    between halves: questions on one picture are in one half. Variants: `raw`; `centred`, after the span's own mean
+    p-p and t-t (first and second half of the examples). Pairs of examples include two questions on one image, except
+    between halves: questions on one image are in one half. Variants: `raw`; `centred`, after the span's own mean
     token in the pilot was subtracted; `no_outliers`, without the pilot's outlier dimensions. Inside the block (taps
     norm1 to down): `avg`, and with `token_pairs` also `mean`.
 

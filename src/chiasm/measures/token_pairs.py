@@ -14,8 +14,8 @@ from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
 from chiasm.core.statistics.streaming import Reservoir, sample_without_order
 from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.measures.centres import Centres, over_tokens
-from chiasm.models.observe import Batch, SiteStates, safe_inverse
 from chiasm.models.hooks import SITES
+from chiasm.models.observe import Batch, SiteStates, safe_inverse
 
 MODES = ("median", "max", "min", "max_mean", "diagonal")
 
@@ -67,9 +67,9 @@ class TokenPairs(Measure):
             return
         places = {(s.example, s.span): slice(s.start, s.stop) for s in seen.batch.segments}
         for variant, states, size in self._variants(seen):
-            unit = states * safe_inverse(torch.linalg.vector_norm(states, dim=-1), size)[:, None]
+            directions = states * safe_inverse(torch.linalg.vector_norm(states, dim=-1), size)[:, None]
             for example, name in enumerate(seen.batch.ids):
-                there = {span: unit[places[example, span]] for span in self.spans if (example, span) in places}
+                there = {span: directions[places[example, span]] for span in self.spans if (example, span) in places}
                 for a, b in cross_pairs(self.spans):
                     if a in there and b in there:
                         self._found[f"{a}/{b}/{seen.site}/{seen.layer}/{variant}", example] = statistics(

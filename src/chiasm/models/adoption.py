@@ -15,16 +15,22 @@ from torch import nn
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.models.conformance import Law, check
-from chiasm.models.conformance.inputs import asked, kinds_of, noise, three
-from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial
 from chiasm.models.conformance.painting import painted_boxes_are_found
+from chiasm.models.conformance.trial import (
+    BrokenLawError,
+    NotApplicableError,
+    modalities,
+    noise,
+    noise_example,
+    trial_on,
+)
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.masks import allowed_rows
-from chiasm.models.families import refusal
+from chiasm.models.families import unsupported_error
 from chiasm.models.families.certificates import fingerprint
-from chiasm.models.families.unlisted import PLACES, Rules, modalities_of, unlisted
+from chiasm.models.families.unlisted import LAYOUT_RULES, GenericRules, modalities_of, unlisted_family
 from chiasm.models.view import ModelView
 
 _log: Final = logging.getLogger(__name__)
@@ -40,12 +46,12 @@ def require_answerable(config: Any) -> None:
     **Errors:** `ChiasmError` with the nearest supported family.
     """
     if not modalities_of(config):
-        raise refusal(config)
+        raise unsupported_error(config)
     if config.is_encoder_decoder:
-        raise refusal(config, "an encoder and a decoder, where the rules know one stack of layers")
+        raise unsupported_error(config, "an encoder and a decoder, where the rules know one stack of layers")
 
 
-def adopted(model: nn.Module, processor: Any, name: str) -> ModelView:
+def adopt(model: nn.Module, processor: Any, name: str) -> ModelView:
     """A view of a model that is not listed, by generic rules that the suite has found to hold.
 
     The suite runs once for every configuration, dtype and version; what it found is kept in the cache directory
@@ -56,21 +62,21 @@ def adopted(model: nn.Module, processor: Any, name: str) -> ModelView:
     config = model.config
     require_answerable(config)
     if not processor.chat_template:
-        raise refusal(config, "and its processor has no chat template")
-    view = ModelView(model, processor, name, family=unlisted(config, Rules()))
+        raise unsupported_error(config, "and its processor has no chat template")
+    view = ModelView(model, processor, name, family=unlisted_family(config, GenericRules()))
     file = _cache_file(view)
     if file.is_file():
-        rules = Rules(**json.loads(file.read_text()))
+        rules = GenericRules(**json.loads(file.read_text()))
         _log.warning(
             "`%s` is not a listed family; the suite found before that the generic rules answer it.", config.model_type
         )
-        return ModelView(model, processor, name, family=unlisted(config, rules))
+        return ModelView(model, processor, name, family=unlisted_family(config, rules))
     _log.warning("`%s` is not a listed family: trying whether the generic rules answer it, once.", config.model_type)
     try:
         rules = _found(view)
     except (ChiasmError, ExampleError) as error:
-        raise refusal(config, f"which the generic rules do not answer ({error})") from error
-    view = ModelView(model, processor, name, family=unlisted(config, rules))
+        raise unsupported_error(config, f"which the generic rules do not answer ({error})") from error
+    view = ModelView(model, processor, name, family=unlisted_family(config, rules))
     laws = check(view)
     _require(config, laws)
     holds = sum(law.ok is True for law in laws)
@@ -88,21 +94,21 @@ def _require(config: Any, laws: list[Law]) -> None:
     broken = [law for law in laws if law.ok is False]
     if broken:
         first = broken[0]
-        raise refusal(config, f"which the generic rules do not answer ({first.name}: {first.reason})")
+        raise unsupported_error(config, f"which the generic rules do not answer ({first.name}: {first.reason})")
 
 
-def _found(view: ModelView) -> Rules:
-    """What the model itself shows: what its layers return, which way it reads, where its image tokens look."""
-    kind = kinds_of(view)[0]
-    encoded = view.encode(asked(kind, (noise(kind, 0),)))
-    rules = Rules(layers_return_tuples=_returns_tuples(view, encoded))
+def _found(view: ModelView) -> GenericRules:
+    """What the model itself shows: what its layers return, whether it is causal, which places its image tokens have."""
+    modality = modalities(view)[0]
+    encoded = view.encode(noise_example(modality, (noise(modality, 0),)))
+    rules = GenericRules(layers_return_tuples=_returns_tuples(view, encoded))
     view = _with(view, rules)
     rules = replace(rules, causal=not _reads_ahead(view, encoded))
-    return replace(rules, places=_places(_with(view, rules)) if kind == "image" else "unknown")
+    return replace(rules, places=_places(_with(view, rules)) if modality == "image" else "unknown")
 
 
-def _with(view: ModelView, rules: Rules) -> ModelView:
-    return ModelView(view.model, view.processor, view.name, family=unlisted(view.config, rules))
+def _with(view: ModelView, rules: GenericRules) -> ModelView:
+    return ModelView(view.model, view.processor, view.name, family=unlisted_family(view.config, rules))
 
 
 @torch.no_grad()
@@ -129,11 +135,11 @@ def _reads_ahead(view: ModelView, encoded: Encoded) -> bool:
 
 def _places(view: ModelView) -> str:
     """The first rule under which painted boxes are found again."""
-    for name in PLACES:
+    for name in LAYOUT_RULES:
         tried = _with(view, replace(view.family.rules, places=name))
         # A rule that does not fit this processor says so in one of many ways: a missing entry, another count.
         with suppress(*_MISFITS):
-            painted_boxes_are_found(Trial(tried, "image", three(tried, "image"), TOLERANCE[tried.dtype]))
+            painted_boxes_are_found(trial_on(tried, "image", TOLERANCE[tried.dtype]))
             return name
     return "unknown"
 
@@ -147,7 +153,7 @@ def _cache_file(view: ModelView) -> Path:
     return base / "adopted" / f"{view.config.model_type}-{digest.hexdigest()[:16]}.json"
 
 
-def _keep(file: Path, rules: Rules) -> None:
+def _keep(file: Path, rules: GenericRules) -> None:
     """Written whole or not at all; a cache that cannot be written costs another trial, and no result."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

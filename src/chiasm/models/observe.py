@@ -3,11 +3,11 @@
 Legend: N tokens of all segments, one after the other; S segments (an example's span each); D width.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from torch import Tensor
 
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits
-from chiasm.models.hooks import hook_inputs, hook_sites, isolate_modalities, replace_embeddings
-from chiasm.models.sites import Block
+from chiasm.models.executors.frame import keep_logits, record_frame
+from chiasm.models.hooks import Block, hook_inputs, hook_sites, isolate_modalities, replace_embeddings
 from chiasm.models.view import ModelView
+
+PADDED: Final = 128
+"""Rows that `observe_padded` fills every sequence up to, as released."""
 
 
 class ModalityIsolation(NamedTuple):
@@ -56,16 +58,16 @@ class Batch:
         self.units = self.units or self.ids
 
     def is_valid(self, segment: Segment) -> bool:
-        """Whether the segment's example has sound states."""
+        """Whether the segment's example has finite states."""
         return segment.example not in self.failures
 
     def places(self, span: str) -> tuple[np.ndarray, np.ndarray]:
-        """Of the sound examples that have `span`: their indices, and those of their segments, in one order."""
+        """Of the valid examples that have `span`: their indices, and those of their segments, in one order."""
         found = [(s.example, k) for k, s in enumerate(self.segments) if s.span == span and self.is_valid(s)]
         return np.array([e for e, _ in found], dtype=int), np.array([k for _, k in found], dtype=int)
 
     def both(self, a: str, b: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of the sound examples that have both spans: their indices, and those of their segments of `a` and of `b`."""
+        """Of the valid examples that have both spans: their indices, and those of their segments of `a` and of `b`."""
         (of_a, in_a), (of_b, in_b) = self.places(a), self.places(b)
         shared, at_a, at_b = np.intersect1d(of_a, of_b, return_indices=True)
         return shared, in_a[at_a], in_b[at_b]
@@ -158,55 +160,110 @@ def observe(
     blocks: Sequence[Block],
     encoded: Sequence[Encoded],
     spans: Sequence[str],
-    listen: StatesCallback,
+    on_states: StatesCallback,
     *,
     sites: frozenset[str] = frozenset({"residual"}),
-    listen_inputs: InputsCallback | None = None,
+    on_inputs: InputsCallback | None = None,
     replace: Replacement | None = None,
     isolation: ModalityIsolation | None = None,
 ) -> Batch:
-    """Run `encoded` as one batch and hand what passes `sites` to `listen`, layer by layer; nothing is kept here.
+    """Run `encoded` as one batch and hand what passes `sites` to `on_states`, layer by layer; nothing is kept here.
 
-    `listen_inputs` gets what the matrices of every block read. `replace` changes the embeddings before the first
-    block (batch, then the padding before each example). `isolation` keeps kinds of tokens from attending to each other in
-    the first blocks. Examples with NaN or infinite states are named, with their
-    layer, in the batch's `failures` as soon as the forward has ended; until then their unsound tokens count as zero.
+    `on_inputs` gets what the matrices of every block read. `replace` changes the embeddings before the first block
+    (batch, then the padding before each example). `isolation` keeps kinds of tokens from attending to each other in
+    the first blocks. Examples with NaN or infinite states are named, with their layer, in the batch's `failures` as
+    soon as the forward has ended; until then their tokens that are not finite count as zero.
     """
     inputs, padding = view.collate(encoded)
-    batch = lay_out(encoded, spans, padding, inputs["input_ids"].shape[1])
-    finite: list[tuple[str, Tensor]] = []
-    gather = _Gather(batch)
+    length = inputs["input_ids"].shape[1]
+    batch = lay_out(encoded, spans, padding, length)
+    rows = torch.from_numpy(batch.rows)
+    finite: list[tuple[str, Bool[Tensor, " N"]]] = []
 
-    def sound(where: str, states: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-        """The states, zero at unsound tokens: means are matrix products, and 0 x NaN would reach their neighbours."""
-        good = torch.isfinite(states.abs().amax(dim=-1))
-        finite.append((where, good))
-        return states if bool(good.all()) else states.masked_fill(~good[:, None], 0)
+    def read(where: str, states: Float[Tensor, "*b D"]) -> Float[Tensor, "N D"]:
+        """The tokens' states in float32 at least, zero where not finite: in matrix products 0 x NaN would spread."""
+        nonlocal rows
+        rows = rows.to(states.device)
+        found = _wide(states.reshape(-1, states.shape[-1]).index_select(0, rows))
+        is_finite = torch.isfinite(found.abs().amax(dim=-1))
+        finite.append((where, is_finite))
+        return found if bool(is_finite.all()) else found.masked_fill(~is_finite[:, None], 0)
 
-    def hear(layer: int, site: str, states: Tensor) -> None:
-        listen(SiteStates(batch, layer, site, sound(_told(layer, site), gather(states))))
+    def read_site(layer: int, site: str, states: Tensor) -> None:
+        on_states(SiteStates(batch, layer, site, read(_site_name(layer, site), states)))
 
-    def hear_inputs(layer: int, names: tuple[str, ...], x: Tensor) -> None:
-        if listen_inputs is not None:
-            listen_inputs(layer, names, batch, sound(f"the input of {names[0]} in layer {layer}", gather(x)))
+    def read_inputs(layer: int, names: tuple[str, ...], states: Tensor) -> None:
+        if on_inputs is not None:
+            on_inputs(layer, names, batch, read(f"the input of {names[0]} in layer {layer}", states))
 
     with ExitStack() as stack:
-        hook_sites(view, blocks, sites, hear, stack)
+        hook_sites(view, blocks, sites, read_site, stack)
         if replace is not None:
             replace_embeddings(view, lambda states: replace(states, padding), stack)
         if isolation is not None:
-            isolate_modalities(
-                view, isolation.blocks, *_kinds(encoded, isolation.spans, padding, inputs["input_ids"].shape[1]), stack
-            )
-        if listen_inputs is not None:
-            hook_inputs(blocks, hear_inputs, stack)
+            inside, real = _positions_of(encoded, isolation.spans, padding, length)
+            isolate_modalities(view, isolation.blocks, inside, real, stack)
+        if on_inputs is not None:
+            hook_inputs(blocks, read_inputs, stack)
         stack.enter_context(view.readable_attention())
         view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False)
-    batch.failures |= _failures(batch, {where: good.cpu().numpy() for where, good in finite})
+    batch.failures |= _failures(batch, [(where, mask.cpu().numpy()) for where, mask in finite])
     return batch
 
 
-def _told(layer: int, site: str) -> str:
+@torch.no_grad()
+def decoder_inputs(view: ModelView, inputs: dict) -> Float[Tensor, "T D"]:
+    """The embeddings that enter the decoder for a batch of one, those of pictures among them."""
+    with view.readable_attention():
+        return record_frame(view, inputs).hidden[0]
+
+
+@torch.no_grad()
+def bos_embedding(view: ModelView) -> Float[Tensor, "n D"]:
+    """The embedding of the token that begins a sequence; nothing (n = 0) where the tokenizer has none."""
+    token = view.tokenizer.bos_token_id
+    ids = torch.tensor([] if token is None else [token], dtype=torch.long, device=view.device)
+    return view.embeddings(ids)
+
+
+@torch.no_grad()
+def observe_padded(
+    view: ModelView,
+    blocks: Sequence[Block],
+    example_id: str,
+    span: str,
+    embeddings: Float[Tensor, "n D"],
+    on_inputs: InputsCallback,
+) -> Batch:
+    """Run `embeddings` alone, filled up with zeros to `PADDED` rows, all of which see each other and are handed on.
+
+    For comparison with published numbers only: Wanda's inputs as one released code reads them.
+
+    Source: the code released with Shukor & Cord 2024, `wanda_mm.py`, lines 129-160. The mask there is all zeros, which
+    added to attention scores hides nothing: neither padding from tokens nor the future from the past.
+    """
+    n, width = embeddings.shape
+    rows = torch.zeros(1, max(PADDED, n), width, dtype=embeddings.dtype, device=embeddings.device)
+    rows[0, :n] = embeddings
+    length = rows.shape[1]
+    batch = Batch((example_id,), (Segment(0, span, 0, length),), np.arange(length))
+
+    def read_inputs(layer: int, names: tuple[str, ...], states: Tensor) -> None:
+        on_inputs(layer, names, batch, _wide(states.reshape(-1, states.shape[-1])))
+
+    with ExitStack() as stack:
+        hook_inputs(blocks, read_inputs, stack)
+        stack.enter_context(view.readable_attention())
+        mask = torch.zeros(1, 1, length, length, dtype=rows.dtype, device=rows.device)
+        view.decoder(inputs_embeds=rows, attention_mask=mask, use_cache=False)
+    return batch
+
+
+def _wide(states: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+    return states.to(torch.promote_types(states.dtype, torch.float32))
+
+
+def _site_name(layer: int, site: str) -> str:
     if site != "residual":
         return f"`{site}` in layer {layer}"
     return (
@@ -214,7 +271,7 @@ def _told(layer: int, site: str) -> str:
     )
 
 
-def _kinds(
+def _positions_of(
     encoded: Sequence[Encoded], spans: Sequence[str], padding: Sequence[int], length: int
 ) -> tuple[Bool[Tensor, "B T"], Bool[Tensor, "B T"]]:
     """Which positions are of `spans`, and which are no padding."""
@@ -228,24 +285,12 @@ def _kinds(
     return inside, real
 
 
-class _Gather:
-    """States of the batch's tokens in float32 at least, from a tensor of the whole batch."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.rows = torch.from_numpy(batch.rows)
-
-    def __call__(self, states: Tensor) -> Float[Tensor, "N D"]:
-        self.rows = self.rows.to(states.device)
-        found = states.reshape(-1, states.shape[-1]).index_select(0, self.rows)
-        return found.to(torch.promote_types(found.dtype, torch.float32))
-
-
-def _failures(batch: Batch, finite: Mapping[str, Bool[np.ndarray, " N"]]) -> dict[int, str]:
-    """Where the states of each unsound example go wrong first; `finite` in the order of the forward."""
+def _failures(batch: Batch, finite: Sequence[tuple[str, Bool[np.ndarray, " N"]]]) -> dict[int, str]:
+    """Where the states of each example first are not finite; `finite` in the order of the forward."""
     found: dict[int, str] = {}
-    for where, good in finite.items():
-        for segment in batch.segments if not good.all() else ():
-            count = int((~good[segment.start : segment.stop]).sum())
+    for where, is_finite in finite:
+        for segment in batch.segments if not is_finite.all() else ():
+            count = int((~is_finite[segment.start : segment.stop]).sum())
             if count and segment.example not in found:
                 tokens = f"{count} of {segment.stop - segment.start} tokens of `{segment.span}`"
                 found[segment.example] = f"{where} is NaN or infinite at {tokens}"

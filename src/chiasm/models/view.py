@@ -243,7 +243,7 @@ class ModelView:
         2025. Soft-capping is applied as the model applies it.
         """
         logits = self.head(self.final_norm(states) if normed else states)
-        return self.family.capped(logits, self.text_config)
+        return self.family.adjusted_logits(logits, self.text_config)
 
 
 def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:

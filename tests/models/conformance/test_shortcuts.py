@@ -1,4 +1,4 @@
-"""Laws of attention rows and of skips: faults are found out, refusals are told; and a tower of another family."""
+"""Laws of attention rows and of skips: faults are found out, refusals have reasons; and a tower of another family."""
 
 from unittest.mock import patch
 
@@ -9,10 +9,12 @@ from tests.support.factories_tiles import llava_pixtral
 from tests.support.runs import view_of
 
 from chiasm.models.conformance import check
-from chiasm.models.conformance.inputs import kinds_of, three
-from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial
-from chiasm.models.conformance.rows import rows_are_eagers
-from chiasm.models.conformance.skips import attention_is_left_out, feed_forward_is_left_out
+from chiasm.models.conformance.shortcuts import (
+    attention_is_left_out,
+    attention_rows_are_eager,
+    feed_forward_is_left_out,
+)
+from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError, modalities, trial_on
 from chiasm.models.inside import attention_rows as looking
 from chiasm.models.skipping import apply as skipping
 from chiasm.models.skipping.plans import span_tokens
@@ -21,23 +23,22 @@ from chiasm.models.view import ModelView
 
 def trial(family):
     view = view_of(family)
-    kind = kinds_of(view)[0]
-    return Trial(view, kind, three(view, kind), 1e-4)
+    return trial_on(view, modalities(view)[0], 1e-4)
 
 
 def test_attention_rows_of_another_scale_are_found_out():
-    rows_are_eagers(trial("llava"))
+    attention_rows_are_eager(trial("llava"))
     plain = looking._scores
     scaled = lambda q, k, scale, cap: plain(q, k, 1.1 * scale, cap)  # noqa: E731
     with patch.object(looking, "_scores", scaled), pytest.raises(BrokenLawError, match="differs by"):
-        rows_are_eagers(trial("llava"))
+        attention_rows_are_eager(trial("llava"))
 
 
 def test_attention_rows_that_do_not_add_up_are_found_out():
     plain = looking._weights
     halves = lambda *given: (rows / 2 for rows in plain(*given))  # noqa: E731
     with patch.object(looking, "_weights", halves), pytest.raises(BrokenLawError, match="do not add up"):
-        rows_are_eagers(trial("llava"))
+        attention_rows_are_eager(trial("llava"))
 
 
 @pytest.mark.parametrize("law", [feed_forward_is_left_out, attention_is_left_out])
@@ -52,20 +53,20 @@ def test_a_skip_of_other_tokens_is_found_out(law):
 @pytest.mark.parametrize(
     ("family", "law", "why"),
     [
-        ("mllama", rows_are_eagers, "outside the sequence"),
+        ("mllama", attention_rows_are_eager, "outside the sequence"),
         ("mllama", attention_is_left_out, "attend across"),
         ("lfm2_vl", attention_is_left_out, "conv"),
     ],
 )
-def test_what_is_refused_is_told_with_its_reason(family, law, why):
+def test_what_is_refused_has_its_reason(family, law, why):
     with pytest.raises(NotApplicableError, match=why):
         law(trial(family))
 
 
-def test_what_is_refused_is_told_of_no_other_family():
+def test_no_other_family_is_refused():
     """A refusal is an answer, so a law that refuses everywhere would hold everywhere."""
     for family in ("llava", "gemma3", "lfm2_vl", "blip_2", "qwen2_audio"):
-        assert rows_are_eagers(trial(family)) < 1e-4
+        assert attention_rows_are_eager(trial(family)) < 1e-4
 
 
 def test_llava_with_the_tower_of_pixtral_obeys_every_law():

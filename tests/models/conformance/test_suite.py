@@ -26,27 +26,25 @@ from chiasm.models.conformance.anatomy import (
     states_are_live,
     tokens_have_places,
 )
-from chiasm.models.conformance.inputs import kinds_of, three
-from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial
+from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError, modalities, trial_on
 from chiasm.models.executors import lockstep
-from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.lockstep import LockstepExecutor
+from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.families.gemma3 import Gemma3
 from chiasm.models.families.llava import Llava
 from chiasm.models.families.llava_next import LlavaNext
 from chiasm.models.view import ModelView
 
 
-def trial_on(view, kind=None):
-    kind = kind or kinds_of(view)[0]
-    return Trial(view, kind, three(view, kind), 1e-4)
+def trial_of(view):
+    return trial_on(view, modalities(view)[0], 1e-4)
 
 
 def trial(family):
-    return trial_on(view_of(family))
+    return trial_of(view_of(family))
 
 
-def test_every_law_is_told_of_and_holds_or_says_why_not():
+def test_every_law_is_reported_and_holds_or_says_why_not():
     laws = check(view_of("llava"))
     assert [law.name for law in laws][1:] == list(LAWS)
     assert all(law.ok is not False for law in laws), [law for law in laws if law.ok is False]
@@ -117,18 +115,18 @@ def test_a_state_that_is_normed_already_is_found_out():
     view = ModelView(model, processor)
     with torch.no_grad():
         view.final_norm.weight.fill_(1.0)
-    head_follows_norm(trial_on(view))
+    head_follows_norm(trial_of(view))
     handle = view.layers[-1].register_forward_hook(lambda layer, args, output: view.final_norm(output))
     with pytest.raises(BrokenLawError, match="normed already"):
-        head_follows_norm(trial_on(view))
+        head_follows_norm(trial_of(view))
     handle.remove()
 
 
 def test_a_cap_that_the_model_does_not_apply_is_found_out():
     scaled_logits_are_followed(trial("gemma3"))
-    family = super(Gemma3, Gemma3()).capped
+    family = super(Gemma3, Gemma3()).adjusted_logits
     with (
-        patch.object(Gemma3, "capped", lambda self, *given: family(*given)),
+        patch.object(Gemma3, "adjusted_logits", lambda self, *given: family(*given)),
         pytest.raises(BrokenLawError, match="final_logit_softcapping"),
     ):
         scaled_logits_are_followed(trial("gemma3"))
@@ -139,8 +137,8 @@ def test_a_cap_that_the_model_does_not_apply_is_found_out():
 def test_dead_states_are_found_out():
     model, processor = build("llava")
     view = ModelView(model, processor)
-    states_are_live(trial_on(view))
-    sites_are_live(trial_on(view))
+    states_are_live(trial_of(view))
+    sites_are_live(trial_of(view))
     seen = []
 
     def constant(layer, args, kwargs):
@@ -149,10 +147,10 @@ def test_dead_states_are_found_out():
 
     handle = view.layers[2].register_forward_pre_hook(constant, with_kwargs=True)
     with pytest.raises(BrokenLawError, match="layers 0, 1 can be"):
-        states_are_live(trial_on(view))
+        states_are_live(trial_of(view))
     seen.clear()
     with pytest.raises(BrokenLawError, match="attention of layer 0"):
-        sites_are_live(trial_on(view))
+        sites_are_live(trial_of(view))
     handle.remove()
 
 
@@ -179,18 +177,19 @@ def test_a_family_that_is_declared_causal_and_is_not_is_found_out():
 
 
 def test_rows_that_are_not_carried_are_found_out():
-    def tail_only(self, targets, start, within):
+    def suffix_only(self, targets, start, within):
         rows = torch.arange(self.length, device=self.device)
         return (rows >= int(targets.nonzero().min())) & within
 
     one_example(trial("paligemma"))
-    with patch.object(PackedBatch, "affected", tail_only), pytest.raises(BrokenLawError, match="differs by"):
+    with patch.object(PackedBatch, "affected", suffix_only), pytest.raises(BrokenLawError, match="differs by"):
         one_example(trial("paligemma"))
 
 
 def test_rows_that_are_shared_and_must_not_be_are_found_out():
     questions_on_one_input(trial("paligemma"))
-    with patch.object(lockstep, "prefix_is_independent", lambda *given: True), pytest.raises(BrokenLawError, match="differs by"):
+    always = lambda *given: True  # noqa: E731
+    with patch.object(lockstep, "prefix_is_independent", always), pytest.raises(BrokenLawError, match="differs by"):
         questions_on_one_input(trial("paligemma"))
 
 
@@ -214,10 +213,10 @@ def test_a_model_on_which_no_cut_matters_proves_nothing():
     with torch.no_grad():
         view.head.weight.zero_()
     with pytest.raises(BrokenLawError, match="equality says nothing"):
-        one_example(trial_on(view))
+        one_example(trial_of(view))
 
 
-def test_a_family_of_one_picture_is_no_fault():
+def test_a_family_of_one_image_is_no_fault():
     given = trial("llava")
     refusal = ExampleError("it brings 2 images, but takes 1")
     with patch.object(ModelView, "encode", side_effect=refusal), pytest.raises(NotApplicableError, match="takes 1"):
@@ -240,7 +239,7 @@ def clear_every_hook(view):
 )
 def test_a_run_that_leaves_something_behind_is_found_out(name, fault):
     view = ModelView(*build("llava"))
-    given = trial_on(view)
+    given = trial_of(view)
     assert {law.name: law.ok for law in suite.run(given)}[name]
     plain = LockstepExecutor.run
 

@@ -5,8 +5,8 @@ from tests.support.shapes import llava_shaped
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import AttentionKnockout, Variant, all_windows
-from chiasm.models.executors.jobs import Job
 from chiasm.models.executors.guard import Guard
+from chiasm.models.executors.jobs import Job
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.memory import parse_bytes
 

@@ -8,9 +8,9 @@ from tests.support.factories import build, example
 
 import chiasm
 from chiasm.core.errors import ChiasmError
+from chiasm.models.hooks import find_blocks
 from chiasm.models.inside.neurons import Neurons
-from chiasm.models.inside.rerun import Rerun, frozen
-from chiasm.models.sites import find_blocks
+from chiasm.models.inside.rerun import Rerun, frozen_model
 
 LAYER, NEURON, TOKEN = 1, 37, 23
 
@@ -53,7 +53,7 @@ def test_a_neuron_that_writes_what_the_answer_grows_along_is_first_by_gradient()
             view.mlp_of(layer).down_proj.weight.mul_(0.05)
     prompt = view.encode(example())
     rerun = Rerun(view, prompt, (TOKEN,))
-    with frozen(view), torch.enable_grad():
+    with frozen_model(view), torch.enable_grad():
         states = rerun.hidden(rerun.states[None]).detach().requires_grad_(True)
         passed = list(rerun.through(states))
         along = torch.autograd.grad(rerun.score(passed[-1]).sum(), passed[LAYER])[0][0, rerun.rows].sum(0)

@@ -1,4 +1,4 @@
-"""Parts are what their names say: spans, places of tokens, the head behind the last state, live taps, undone hooks."""
+"""Parts are what their names say: spans, places of tokens, the head behind the last state, live sites, undone hooks."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,26 +10,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chiasm.interventions import centred
-from chiasm.models.conformance.law import (
+from chiasm.models.conformance.trial import (
     BrokenLawError,
     NotApplicableError,
     Trial,
     depths,
-    job,
-    nothing,
-    own_logprobs,
-    pairs,
-    plain,
-    sound,
-    variants,
-    whole,
+    forward_cuts,
+    full_logprobs,
+    job_of,
+    noop,
+    run_all,
+    run_plain,
+    variants_of,
 )
 from chiasm.models.executors.frame import keep_logits
-from chiasm.models.executors.jobs import Job, Readout, StateReadout
+from chiasm.models.executors.jobs import Job, Readout, StateReadout, log_probabilities
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.executors.reuse import encoded_once
-from chiasm.models.sites import find_blocks
+from chiasm.models.hooks import find_blocks
 from chiasm.models.view import ModelView
 
 # What configurations call a change between the head and the logits, and a value that shows whether it is followed.
@@ -45,15 +44,15 @@ def spans_partition(trial: Trial) -> None:
 
 
 def tokens_have_places(trial: Trial) -> None:
-    """Every token of a picture, or of a video's frames, has a place or is known to have none."""
-    if trial.kind == "audio":
+    """Every token of an image, or of a video's frames, has a place or is known to have none."""
+    if trial.modality == "audio":
         raise NotApplicableError("sounds have no places")
     for e in trial.encoded:
-        parts = e.layouts if trial.kind == "image" else e.frames
+        parts = e.layouts if trial.modality == "image" else e.frames
         covered = np.concatenate([np.zeros(0, dtype=np.int64), *(part.positions for part in parts)])
-        if not np.array_equal(np.sort(covered), e.spans[trial.kind]):
+        if not np.array_equal(np.sort(covered), e.spans[trial.modality]):
             raise BrokenLawError(
-                f"{len(covered)} tokens have a place, {len(e.spans[trial.kind])} are {trial.kind} tokens"
+                f"{len(covered)} tokens have a place, {len(e.spans[trial.modality])} are {trial.modality} tokens"
             )
 
 
@@ -63,7 +62,7 @@ def head_follows_norm(trial: Trial) -> float:
     state, own = _last_state(trial)
     value = trial.require_equal(_lens_error(trial.view, state, own))
     if not isinstance(trial.view.final_norm, nn.Identity):
-        without = own_logprobs(trial.view.unembed(state, normed=False))
+        without = log_probabilities(trial.view.unembed(state, normed=False)).cpu()
         if float((without - own).abs().max()) <= trial.allowed:
             raise BrokenLawError("the last state is normed already: its norm would be applied twice")
     return value
@@ -97,14 +96,14 @@ def states_are_live(trial: Trial) -> None:
 
 @torch.no_grad()
 def sites_are_live(trial: Trial) -> None:
-    """The same for every named place within the first, a middle and the last layer."""
+    """The same for every site within the first, a middle and the last layer."""
     blocks = find_blocks(trial.view, trial.first)
-    places = {
-        f"{site} of layer {depth}": (place.module, place.side)
+    sites = {
+        f"{site} of layer {depth}": (point.module, point.side)
         for depth in depths(trial.view)
-        for site, place in blocks[depth].places.items()
+        for site, point in blocks[depth].sites.items()
     }
-    dead = _dead(trial.view, trial, places)
+    dead = _dead(trial.view, trial, sites)
     if dead:
         raise BrokenLawError(f"can be changed without any effect: {', '.join(dead)}")
 
@@ -158,22 +157,22 @@ def _tensors(output: Any) -> tuple[Tensor, ...]:
 
 def _run_both(trial: Trial) -> None:
     view = trial.view
-    jobs = [job(e, *variants(view, e, pairs(trial.kind))) for e in trial.encoded[:2]]
-    sound(LockstepExecutor(), view, jobs)
-    sound(ReferenceExecutor(), view, jobs[:1])
+    jobs = [job_of(e, *variants_of(view, e, forward_cuts(trial.modality))) for e in trial.encoded[:2]]
+    run_all(LockstepExecutor(), view, jobs)
+    run_all(ReferenceExecutor(), view, jobs[:1])
 
 
 def _last_state(trial: Trial) -> tuple[Float[Tensor, "1 D"], Float[Tensor, "1 N"]]:
-    """The tapped last state before the final norm, and the log-probabilities that the model itself makes of it."""
+    """The last state before the final norm, and the log-probabilities that the model itself makes of it."""
     view, encoded = trial.view, trial.first
     last = int(encoded.spans["last"][-1])
-    change = nothing(encoded, centred(view.n_layers, 1)[0])
-    found = plain(view, [Job(encoded, (change,), Readout(full=True), (StateReadout("last", (last,)),))])[0]
-    return found.states["last"][-1].to(view.device), whole(found)[0]
+    change = noop(encoded, centred(view.n_layers, 1)[0])
+    found = run_plain(view, [Job(encoded, (change,), Readout(full=True), (StateReadout("last", (last,)),))])[0]
+    return found.states["last"][-1].to(view.device), full_logprobs(found)[0]
 
 
 def _lens_error(view: ModelView, state: Float[Tensor, "1 D"], own: Float[Tensor, "1 N"]) -> float:
-    return float((own_logprobs(view.unembed(state)) - own).abs().max())
+    return float((log_probabilities(view.unembed(state)).cpu() - own).abs().max())
 
 
 @contextmanager
@@ -186,12 +185,12 @@ def _setting(config: Any, name: str, value: float) -> Iterator[None]:
         setattr(config, name, before)
 
 
-def _dead(view: ModelView, trial: Trial, places: dict[str, tuple[nn.Module, str]]) -> list[str]:
-    """The places that can be disturbed while the logits stay the same to the last bit."""
+def _dead(view: ModelView, trial: Trial, points: dict[str, tuple[nn.Module, str]]) -> list[str]:
+    """The points that can be disturbed while the logits stay the same to the last bit."""
     dead = []
     with encoded_once(*view.towers):
         clean = _logits(view, trial)
-        for name, (module, side) in places.items():
+        for name, (module, side) in points.items():
             if side == "output":
                 handle = module.register_forward_hook(_disturb_output)
             else:

@@ -1,6 +1,6 @@
-"""Box-to-patch geometry, seen from the outside: paint a box, and look which tokens of the picture changed.
+"""Box-to-patch geometry, seen from the outside: paint a box, and see which tokens of the image changed.
 
-The picture goes through the model's own processor, tower and projector, so every step between pixel and token is
+The image goes through the model's own processor, tower and projector, so every step between pixel and token is
 tried: resizing, cropping, padding, tiles, merging, the order of rows and columns. It works with random weights, since
 within the tower every patch is made to attend to itself alone.
 """
@@ -19,49 +19,48 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from chiasm.core.example import Box
-from chiasm.models.conformance.inputs import asked, noise
-from chiasm.models.conformance.law import BrokenLawError, NotApplicableError, Trial
+from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError, Trial, noise, noise_example
 from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.encoding.geometry import touched
 from chiasm.models.executors.frame import record_frame
 
-ENOUGH = 0.9
+MIN_SHARE = 0.9
 """Share of (token in the box, token outside) of which the first changed more. A grid that is mirrored, turned or
 shifted by a tile comes out near one half for at least one of the boxes."""
 
 _NAME = "chiasm_own_patch"
-# Left half, upper half, and a corner that no symmetry keeps, in shares of the picture (x, y, width, height).
+# Left half, upper half, and a corner that no symmetry keeps, in shares of the image (x, y, width, height).
 _BOXES = ((0.0, 0.0, 0.5, 1.0), (0.0, 0.0, 1.0, 0.5), (0.5, 0.5, 0.5, 0.5))
 
 
 def painted_boxes_are_found(trial: Trial) -> float:
-    """The lowest share, over boxes, pictures and kinds of tile, of pairs of tokens in the right order."""
-    if trial.kind != "image":
-        raise NotApplicableError("it is given no picture")
+    """The lowest share, over boxes, images and kinds of tile, of pairs of tokens in the right order."""
+    if trial.modality != "image":
+        raise NotApplicableError("it is given no image")
     shares = [share for seed in (0, 1) for share in _shares(trial, noise("image", seed), seed)]
     if not shares:
-        raise NotApplicableError("its image tokens look at the picture as a whole, not at parts of it")
+        raise NotApplicableError("its image tokens look at the image as a whole, not at parts of it")
     worst = min(shares)
-    if worst < ENOUGH:
+    if worst < MIN_SHARE:
         raise BrokenLawError(
             f"tokens outside a painted box change as much as those in it ({worst:.2f} of pairs)", worst
         )
     return worst
 
 
-def _shares(trial: Trial, picture: Image.Image, seed: int) -> Iterator[float]:
+def _shares(trial: Trial, image: Image.Image, seed: int) -> Iterator[float]:
     view = trial.view
     with patches_alone(view.towers):
-        before, layout = _tokens(trial, picture)
+        before, layout = _tokens(trial, image)
         # A class token or a query sees everything, and so has no place.
         if not np.isfinite(layout.rects).all(axis=1).any():
             return
         for x, y, w, h in _BOXES:
-            box = Box("painted", x * picture.width, y * picture.height, w * picture.width, h * picture.height)
-            after, _ = _tokens(trial, _painted(picture, box, seed + 2))
+            box = Box("painted", x * image.width, y * image.height, w * image.width, h * image.height)
+            after, _ = _tokens(trial, _painted(image, box, seed + 2))
             change = (after - before).double().norm(dim=-1).cpu().numpy()
-            inside = touched(layout.rects, [box], picture.width, picture.height, fraction=0.5)
-            outside = ~touched(layout.rects, [box], picture.width, picture.height) & np.isfinite(layout.rects[:, 0])
+            inside = touched(layout.rects, [box], image.width, image.height, fraction=0.5)
+            outside = ~touched(layout.rects, [box], image.width, image.height) & np.isfinite(layout.rects[:, 0])
             for tile in np.unique(layout.tile):
                 own = layout.tile == tile
                 if (inside & own).any() and (outside & own).any():
@@ -75,10 +74,10 @@ def _share(change: Float[np.ndarray, " n"], inside: Bool[np.ndarray, " n"], outs
 
 
 @torch.no_grad()
-def _tokens(trial: Trial, picture: Image.Image) -> tuple[Float[Tensor, "n D"], ImageLayout]:
-    """What the decoder is given at the tokens of the picture, and where they look."""
+def _tokens(trial: Trial, image: Image.Image) -> tuple[Float[Tensor, "n D"], ImageLayout]:
+    """What the decoder is given at the tokens of the image, and where they look."""
     view = trial.view
-    encoded = view.encode(asked("image", (picture,)))
+    encoded = view.encode(noise_example("image", (image,)))
     (layout,) = encoded.layouts
     maps: list[Tensor] = []
 
@@ -97,9 +96,9 @@ def _tokens(trial: Trial, picture: Image.Image) -> tuple[Float[Tensor, "n D"], I
     return hidden[0, torch.from_numpy(layout.positions).to(hidden.device)], layout
 
 
-def _painted(picture: Image.Image, box: Box, seed: int) -> Image.Image:
-    """The picture with other noise in the box."""
-    pixels = np.array(picture)
+def _painted(image: Image.Image, box: Box, seed: int) -> Image.Image:
+    """The image with other noise in the box."""
+    pixels = np.array(image)
     rows, columns = slice(round(box.y), round(box.y + box.h)), slice(round(box.x), round(box.x + box.w))
     fresh = np.random.default_rng(seed).integers(0, 256, pixels.shape, dtype=np.uint8)
     pixels[rows, columns] = fresh[rows, columns]

@@ -1,40 +1,66 @@
-"""All laws, in the order of the table, and the run of one model through them."""
+"""All laws by name, the run of one model through them, and the certificate that a family gets from it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+import torch
+import transformers
+
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.models.conformance import agreement, anatomy, painting, rows, skips
-from chiasm.models.conformance.inputs import kinds_of, three
-from chiasm.models.conformance.law import BrokenLawError, Law, NotApplicableError, Trial
+from chiasm.models.conformance import agreement, anatomy, painting, shortcuts
+from chiasm.models.conformance.trial import BrokenLawError, Law, NotApplicableError, Trial, modalities, trial_on
 from chiasm.models.executors.guard import TOLERANCE
+from chiasm.models.families.base import version_numbers
+from chiasm.models.families.certificates import HOLDS, Certificate, fingerprint
 from chiasm.models.view import ModelView
 
+LawCheck = Callable[[Trial], float | None]
+
 ENCODED: Final = "examples can be encoded"
-LAWS: Final[dict[str, Callable[[Trial], float | None]]] = {
-    "spans partition the prompt": anatomy.spans_partition,
-    "tokens of pictures and frames have places": anatomy.tokens_have_places,
-    "a painted box is found at its tokens": painting.painted_boxes_are_found,
-    "the plain executor is the model's own forward": agreement.plain_is_the_models_own,
-    "head(norm(last state)) gives the logits": anatomy.head_follows_norm,
-    "scaled and soft-capped logits are followed": anatomy.scaled_logits_are_followed,
-    "states are live": anatomy.states_are_live,
-    "sites are live": anatomy.sites_are_live,
-    "a cut of nothing changes nothing": agreement.nothing_changes_nothing,
-    "lockstep: one example": agreement.one_example,
-    "lockstep: against the order of reading": agreement.against_the_order,
-    "lockstep: questions on one input": agreement.questions_on_one_input,
-    "lockstep: padded batch of two inputs": agreement.padded_batch,
-    "lockstep: several inputs in one prompt": agreement.several_inputs,
-    "lockstep: answers of several tokens": agreement.answers_of_several_tokens,
-    "lockstep: further kinds of input": agreement.other_kinds,
-    "attention rows are those of eager attention": rows.rows_are_eagers,
-    "skipped feed-forward equals a zeroed branch": skips.feed_forward_is_left_out,
-    "skipped attention equals a zeroed branch": skips.attention_is_left_out,
-    "hooks are undone": anatomy.hooks_are_undone,
-    "transformers' own capturing works afterwards": anatomy.own_capturing_works,
+_CHECKS: Final[dict[str, dict[str, LawCheck]]] = {
+    "spans": {"spans partition the prompt": anatomy.spans_partition},
+    "boxes": {
+        "tokens of images and frames have places": anatomy.tokens_have_places,
+        "a painted box is found at its tokens": painting.painted_boxes_are_found,
+    },
+    "lens": {
+        "head(norm(last state)) gives the logits": anatomy.head_follows_norm,
+        "scaled and soft-capped logits are followed": anatomy.scaled_logits_are_followed,
+    },
+    "sites": {
+        "states are live": anatomy.states_are_live,
+        "sites are live": anatomy.sites_are_live,
+    },
+    "cuts": {
+        "the plain executor is the model's own forward": agreement.plain_is_the_models_own,
+        "a cut of nothing changes nothing": agreement.nothing_changes_nothing,
+        "lockstep: one example": agreement.one_example,
+    },
+    "reversed cuts": {"lockstep: against the order of reading": agreement.against_the_order},
+    "shared questions": {"lockstep: questions on one input": agreement.questions_on_one_input},
+    "padded batches": {"lockstep: padded batch of two inputs": agreement.padded_batch},
+    "several inputs": {"lockstep: several inputs in one prompt": agreement.several_inputs},
+    "long answers": {"lockstep: answers of several tokens": agreement.answers_of_several_tokens},
+    "more kinds of input": {"lockstep: further kinds of input": agreement.other_modalities},
+    "look": {"attention rows are those of eager attention": shortcuts.attention_rows_are_eager},
+    "skip feed-forward": {"skipped feed-forward equals a zeroed branch": shortcuts.feed_forward_is_left_out},
+    "skip attention": {"skipped attention equals a zeroed branch": shortcuts.attention_is_left_out},
+    "left as it was": {
+        "hooks are undone": anatomy.hooks_are_undone,
+        "transformers' own capturing works afterwards": anatomy.own_capturing_works,
+    },
 }
+LAWS: Final[dict[str, LawCheck]] = {name: law for laws in _CHECKS.values() for name, law in laws.items()}
 """Every law by name: what it measures is returned, what it finds is raised."""
+CAPABILITIES: Final[dict[str, tuple[str, ...]]] = {name: tuple(laws) for name, laws in _CHECKS.items()} | {
+    "spans": (ENCODED, *_CHECKS["spans"])
+}
+"""What a user can rely on, and the laws that it rests on. Every law is in exactly one of them."""
+
+MIN_LAYERS: Final = 4
+"""Of a model that is certified: fewer have no layer that is neither the first, the last, nor beside one of them."""
+ALLOWED: Final = 1e-9
+"""The largest difference in log-probability (float64) that a certificate allows."""
 
 
 def check(view: ModelView, *, allowed: float | None = None) -> list[Law]:
@@ -43,12 +69,10 @@ def check(view: ModelView, *, allowed: float | None = None) -> list[Law]:
     `allowed`: the largest difference in log-probability that counts as equal; None is what rounding explains in the
     model's dtype.
     """
-    kind = kinds_of(view)[0]
     try:
-        encoded = three(view, kind)
+        trial = trial_on(view, modalities(view)[0], TOLERANCE[view.dtype] if allowed is None else allowed)
     except (ChiasmError, ExampleError) as error:
         return [Law(ENCODED, False, None, str(error))]
-    trial = Trial(view, kind, encoded, TOLERANCE[view.dtype] if allowed is None else allowed)
     return [Law(ENCODED, True, None, ""), *run(trial)]
 
 
@@ -66,3 +90,25 @@ def run(trial: Trial) -> Iterator[Law]:
         except Exception as error:
             # Whatever a strange model raises is the answer to whether it obeys the law: the others are still tried.
             yield Law(name, False, None, f"{type(error).__name__}: {error}")
+
+
+def certify(view: ModelView, known: Certificate | None) -> Certificate:
+    """What the suite finds on `view`, beside what it found on other versions of transformers (if that still counts).
+
+    **Errors:** `ChiasmError` for a model with fewer than four layers, or not in float64.
+    """
+    if view.n_layers < MIN_LAYERS or view.dtype != torch.float64:
+        raise ChiasmError(
+            f"certify `{view.family.name}`",
+            f"the model has {view.n_layers} layers in {view.dtype}",
+            f"Take one of at least {MIN_LAYERS} layers in float64",
+        )
+    mark = fingerprint(view.family)
+    others = known.transformers if known is not None and known.fingerprint == mark else {}
+    runs = {**others, transformers.__version__: _verdicts(check(view, allowed=ALLOWED))}
+    return Certificate(mark, view.n_layers, dict(sorted(runs.items(), key=lambda run: version_numbers(run[0]))))
+
+
+def _verdicts(laws: Sequence[Law]) -> dict[str, str]:
+    """Laws in the words of certificates."""
+    return {law.name: HOLDS if law.ok else f"{'-' if law.ok is None else 'no'}: {law.reason}" for law in laws}

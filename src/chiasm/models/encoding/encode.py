@@ -1,4 +1,4 @@
-"""From an example to what the model's forward accepts, with the spans of its tokens."""
+"""From examples to what the model's forward accepts, one or several at a time, with the spans of their tokens."""
 
 import functools
 import inspect
@@ -12,22 +12,21 @@ from torch.nn import functional as F
 from transformers import MODEL_FOR_MULTIMODAL_LM_MAPPING
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.core.example import Example
+from chiasm.core.example import Example, check_boxes
 from chiasm.core.media import Clip, Sound, load_image
 from chiasm.core.recordings import load_sound, load_video
 from chiasm.core.spans import Spans
-from chiasm.data import check_boxes
 from chiasm.models.encoding.encoded import ROW_INPUTS, Encoded
 from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION, Prompt, continuation, render
 from chiasm.models.encoding.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
-from chiasm.models.families.base import Family, Placed
+from chiasm.models.families.base import Family, Medium
 
 MAX_ASPECT = 200
 """Longest side over shortest. Qwen2-VL's processor refuses more; CLIP's would first stretch such a picture to
 millions of pixels and then look at its middle only."""
 
 
-class Media(NamedTuple):
+class DecodedMedia(NamedTuple):
     """What an example shows and plays, decoded."""
 
     images: tuple[Any, ...]
@@ -59,22 +58,22 @@ def encode(
     not fit.
     """
     _check_media(example, family)
-    media = _loaded(example, processor, family)
+    media = _load_media(example, processor, family)
     if media.images:
         example = check_boxes(example, *media.images[0].size)
     prompt = render(processor, family, example.kinds, example.question, instruction)
-    raw = family.settled(_process(processor, family, prompt, media), prompt.text, processor, config)
+    raw = family.completed_inputs(_process(processor, family, prompt, media), prompt.text, processor, config)
     raw.pop("video_metadata", None)
     offsets = np.asarray(raw.pop("offset_mapping"))[0]
-    placed, shift = _placed(raw, offsets, prompt, media)
+    placed, shift = _locate_media(raw, offsets, prompt, media)
     layouts = tuple(family.layout(image, raw, processor, config) for image in placed["image"])
     frames = tuple(frame for clip in placed["video"] for frame in family.frames(clip, raw, processor, config))
     accepted = accepted_inputs(type(config))
     inputs = {key: value for key, value in raw.items() if accepted is None or key in accepted}
     perceived = {
-        "image": _joined(layout.positions for layout in layouts),
-        "video": _joined(frame.positions for frame in frames),
-        "audio": _joined(sound.positions for sound in placed["audio"]),
+        "image": _concatenated(layout.positions for layout in layouts),
+        "video": _concatenated(frame.positions for frame in frames),
+        "audio": _concatenated(sound.positions for sound in placed["audio"]),
     }
     top, asked = _top_level(family, perceived, prompt, offsets, shift)
     spans = {
@@ -88,7 +87,7 @@ def encode(
         tokens = answer_tokens(processor, continuation(processor, family, prompt, answer), prompt)
         tokens += (processor.tokenizer.eos_token_id,) if ends else ()
         spans["answer"] = len(offsets) + np.arange(len(tokens))
-        inputs = extended(inputs, tokens, family)
+        inputs = append_tokens(inputs, tokens, family)
     length = len(offsets) + len(tokens)
     context = config.get_text_config(decoder=True).max_position_embeddings
     if length > context:
@@ -97,6 +96,45 @@ def encode(
     # move the clip's positions.
     inputs = {k: v.to(device, dtype if v.is_floating_point() and v.ndim > 1 else None) for k, v in inputs.items()}
     return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames)
+
+
+def encode_batch(
+    processor: Any,
+    family: Family,
+    config: Any,
+    encoded: Sequence[Encoded],
+    *,
+    device: torch.device | str | None = None,
+) -> dict[str, Any]:
+    """Several encoded examples as one batch with padding on the left, as the processor itself would make it.
+
+    Nothing is tokenised or resized again: rows are padded, and what belongs to images is put one after the other,
+    zero-padded where its other sizes differ (as tiles of any-resolution processors).
+    """
+    pad = processor.tokenizer.pad_token_id
+    fill = {"input_ids": processor.tokenizer.eos_token_id if pad is None else pad}
+    length = max(e.length for e in encoded)
+    batch = {}
+    # An example without images lacks their keys.
+    for key in dict.fromkeys(key for e in encoded for key in e.inputs):
+        parts = [e.inputs[key] for e in encoded if key in e.inputs]
+        axis = family.concatenation_axes.get(key, 0)
+        if key in ROW_INPUTS:
+            parts = [_behind_padding(part, length, fill.get(key, 0)) for part in parts]
+        elif axis == 0 and key == "pixel_values_videos" and len({part.shape[1:] for part in parts}) > 1:
+            # Zeros would be frames to the model.
+            raise ChiasmError(
+                "a batch of videos",
+                f"`{family.name}` takes videos of one length together, and these differ",
+                f"Give --batch-size 1, or videos of at least {family.max_frames} frames",
+            )
+        if axis == 0:
+            parts = _same_size(parts)
+        else:
+            # One row for all: side by side, the second clip of one example would come behind the first of the next.
+            parts = [part.flatten(0, axis).unsqueeze(0) for part in parts]
+        batch[key] = torch.cat(parts, dim=axis).to(device)
+    return batch
 
 
 @functools.cache
@@ -118,27 +156,27 @@ def _check_media(example: Example, family: Family) -> None:
     if wrong:
         takes = " and ".join(sorted(family.modalities))
         raise ExampleError(f"it brings {' and '.join(wrong)}, but `{family.name}` takes text and {takes}")
-    if family.most_images is not None and len(example.images) > family.most_images:
-        raise ExampleError(f"it brings {len(example.images)} images, but `{family.name}` takes {family.most_images}")
+    if family.max_images is not None and len(example.images) > family.max_images:
+        raise ExampleError(f"it brings {len(example.images)} images, but `{family.name}` takes {family.max_images}")
 
 
-def _loaded(example: Example, processor: Any, family: Family) -> Media:
+def _load_media(example: Example, processor: Any, family: Family) -> DecodedMedia:
     images = tuple(load_image(image) for image in example.images)
-    clips = tuple(load_video(video, family.most_frames) for video in example.videos)
+    clips = tuple(load_video(video, family.max_frames) for video in example.videos)
     sizes = [image.size for image in images] + [clip.frames.shape[2:0:-1] for clip in clips]
     for width, height in sizes:
         if max(width, height) > MAX_ASPECT * min(width, height):
             raise ExampleError(f"a picture of it is {width} x {height}: more than {MAX_ASPECT} to 1")
     sounds = tuple(load_sound(sound, processor.feature_extractor.sampling_rate) for sound in example.audios)
-    most = family.heard(processor)
+    most = family.max_audio_seconds(processor)
     for sound in sounds:
         seconds = len(sound.samples) / sound.rate
         if most is not None and seconds > most:
             raise ExampleError(f"the sound lasts {seconds:.1f} s, of which `{family.name}` hears {most:g} s")
-    return Media(images, clips, sounds)
+    return DecodedMedia(images, clips, sounds)
 
 
-def _process(processor: Any, family: Family, prompt: Prompt, media: Media) -> dict[str, Any]:
+def _process(processor: Any, family: Family, prompt: Prompt, media: DecodedMedia) -> dict[str, Any]:
     bos = processor.tokenizer.bos_token
     images = list(media.images)
     given: dict[str, Any] = {"images": ([images] if family.one_prompt else images) if images else None}
@@ -174,19 +212,19 @@ def _process(processor: Any, family: Family, prompt: Prompt, media: Media) -> di
     return dict(raw)
 
 
-def _placed(
-    raw: dict[str, Any], offsets: np.ndarray, prompt: Prompt, media: Media
-) -> tuple[dict[str, list[Placed]], int]:
+def _locate_media(
+    raw: dict[str, Any], offsets: np.ndarray, prompt: Prompt, media: DecodedMedia
+) -> tuple[dict[str, list[Medium]], int]:
     """The tokens of each input by kind, and how far the question moved when placeholders were written out."""
     ids, shift = raw["input_ids"][0].numpy(), 0
-    placed: dict[str, list[Placed]] = {"image": [], "video": [], "audio": []}
+    placed: dict[str, list[Medium]] = {"image": [], "video": [], "audio": []}
     # Of a prompt that shows and plays nothing, some processors make an empty tensor.
     replaced = raw.pop("text_replacement_offsets", [[]])
     for place in replaced[0] if len(replaced) else []:
         start, stop = place["new_span"]
         positions = within(offsets, start, stop)
         kind = placed[place["type"]]
-        kind.append(Placed(len(kind), positions, ids[positions], *_size(media, place["type"], len(kind))))
+        kind.append(Medium(len(kind), positions, ids[positions], *_size(media, place["type"], len(kind))))
         if place["span"][1] <= prompt.question[0]:
             shift = stop - place["span"][1]
     found = tuple(len(kind) for kind in placed.values())
@@ -199,7 +237,7 @@ def _placed(
     return placed, shift
 
 
-def _size(media: Media, kind: str, index: int) -> tuple[int, ...]:
+def _size(media: DecodedMedia, kind: str, index: int) -> tuple[int, ...]:
     match kind:
         case "image":
             return media.images[index].size
@@ -209,7 +247,7 @@ def _size(media: Media, kind: str, index: int) -> tuple[int, ...]:
     return ()
 
 
-def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+def _concatenated(parts: Iterable[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
 
@@ -239,8 +277,25 @@ def answer_tokens(processor: Any, written: str, prompt: Prompt) -> tuple[int, ..
     return tuple(ids)
 
 
-def extended(inputs: Mapping[str, Any], tokens: Sequence[int], family: Family) -> dict[str, Any]:
-    """The inputs of a batch of one with text tokens after the prompt."""
+def first_tokens(
+    processor: Any, family: Family, example: Example, words: Sequence[str], *, instruction: str
+) -> dict[str, int]:
+    """For each of `words` the token id that it begins with right after the prompt; words without a token are left out.
+
+    A tokenizer may write a word at the start of the answer otherwise than inside a text, so it is tokenised in place.
+    """
+    prompt = render(processor, family, example.kinds, example.question, instruction)
+    found = {}
+    for word in words:
+        try:
+            found[word] = answer_tokens(processor, continuation(processor, family, prompt, word), prompt)[0]
+        except ExampleError:
+            continue  # no token, or control tokens: there is nothing to follow
+    return found
+
+
+def append_tokens(inputs: Mapping[str, Any], tokens: Sequence[int], family: Family) -> dict[str, Any]:
+    """The inputs (on the CPU) of a batch of one with text tokens after the prompt."""
 
     def longer(key: str, row: Tensor) -> Tensor:
         if key == "input_ids":
@@ -251,3 +306,16 @@ def extended(inputs: Mapping[str, Any], tokens: Sequence[int], family: Family) -
         return F.pad(row, (0, len(tokens)), value=family.row_value(key))
 
     return {key: longer(key, value) if key in ROW_INPUTS else value for key, value in inputs.items()}
+
+
+def _behind_padding(rows: Tensor, length: int, value: int) -> Tensor:
+    return F.pad(rows, (0, 0) * (rows.ndim - 2) + (length - rows.shape[1], 0), value=value)
+
+
+def _same_size(parts: Sequence[Tensor]) -> list[Tensor]:
+    """`parts` zero-padded at the end of every axis but the first to their largest size."""
+    sizes = [max(part.shape[axis] for part in parts) for axis in range(1, parts[0].ndim)]
+    padding = [
+        [side for n, m in zip(reversed(part.shape[1:]), reversed(sizes)) for side in (0, m - n)] for part in parts
+    ]
+    return [F.pad(part, pad) for part, pad in zip(parts, padding)]

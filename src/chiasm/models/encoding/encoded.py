@@ -1,4 +1,4 @@
-"""One example as the model takes it: inputs, spans, and where every token of a picture looks."""
+"""One example as the model takes it: inputs, spans, and the place of every image token in its picture."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -25,15 +25,15 @@ class ImageLayout(NamedTuple):
     height: int
 
     @property
-    def looks(self) -> bool:
-        """Whether any token looks at a part of the picture; queries read all of it."""
+    def has_places(self) -> bool:
+        """Whether any token stands for a part of the picture; queries read all of it."""
         return bool(np.isfinite(self.rects).all(axis=-1).any())
 
 
 ROW_INPUTS: Final = frozenset(
     {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "position_ids", "cross_attention_mask"}
 )
-"""Inputs with one entry for each token. Shapes do not tell them: a sound may have as many frames."""
+"""Inputs with one entry for each token. Shapes alone do not show which: a sound may have as many frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Encoded:
     """An encoded example. `inputs` is a batch of one and is exactly what `view.model(**inputs)` accepts.
 
     `text` is the rendered prompt, `images` the decoded images in order; both allow encoding several examples together.
-    `layouts`: where the tokens of each image look; `frames`: the same for the frames of the videos, in order.
+    `layouts`: the places of the tokens of each image; `frames`: the same for the frames of the videos, in order.
     `answer_tokens`: token ids teacher-forced after the prompt (empty unless asked for); their positions follow `last`.
     """
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.example import DEFAULT_INSTRUCTION
 from chiasm.models.families.base import Family
-
-DEFAULT_INSTRUCTION: Final = "Answer the question using a single word or phrase."
-"""Zhang et al. 2025 put it after every question; it is short-answer prompting of LLaVA-1.5 (Liu et al. 2023)."""
 
 _SENTINEL: Final = "chiasm0question0here"
 
@@ -55,11 +53,11 @@ def render(processor: Any, family: Family, media: Sequence[str], question: str, 
     user = _user(question, instruction)
     rendered = _conversation(processor, family, media, user)
     _check_placeholders(processor, rendered, media)
-    text = family.written(rendered, processor)
+    text = family.expanded_prompt(rendered, processor)
     sentinel = _SENTINEL
     while sentinel in text:
         sentinel += "0"
-    marked = family.written(_conversation(processor, family, media, _user(sentinel, instruction)), processor)
+    marked = family.expanded_prompt(_conversation(processor, family, media, _user(sentinel, instruction)), processor)
     before, *rest = marked.split(sentinel)
     if len(rest) != 1:
         raise ChiasmError(
@@ -77,7 +75,7 @@ def render(processor: Any, family: Family, media: Sequence[str], question: str, 
             "the chat template writes other words around this question than around another",
             "Use a template that does not depend on the question",
         )
-    return Prompt(text, (start, stop), media, user, family.handed(rendered, processor))
+    return Prompt(text, (start, stop), media, user, family.processor_prompt(rendered, processor))
 
 
 def continuation(processor: Any, family: Family, prompt: Prompt, answer: str) -> str:

@@ -21,7 +21,7 @@ from chiasm.core.example import Example
 from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.encoding.geometry import touched
 from chiasm.models.encoding.prompts import find_words
-from chiasm.models.families.base import Family, Placed
+from chiasm.models.families.base import Family, Medium
 
 Offsets = Int[np.ndarray, "T 2"]  # (start, stop) characters of each token; (0, 0) for tokens added by the tokenizer
 
@@ -42,7 +42,7 @@ def partition(
 ) -> dict[str, np.ndarray]:
     """The top-level spans of a prompt of `length` tokens: disjoint, and together all of it.
 
-    `perceived`: the positions of what the model can see and hear, by kind. `anchor`: the position where the question
+    `perceived`: the positions of what the model perceives, by kind. `anchor`: the position where the question
     stands, or would stand were it not empty.
     """
     everything = np.arange(length)
@@ -79,19 +79,19 @@ def image_parts(
     if layouts:
         first = layouts[0]
         under[: len(first.positions)] = touched(first.rects, example.boxes, first.width, first.height, overlap)
-    # Queries read a picture as a whole: which of them are about an object cannot be told.
-    placed = np.concatenate([np.empty(0, dtype=bool), *(np.full(len(o.rects), o.looks) for o in layouts)])
+    # Queries read a picture as a whole: none of them stands for an object.
+    placed = np.concatenate([np.empty(0, dtype=bool), *(np.full(len(o.rects), o.has_places) for o in layouts)])
     own = {"newline": newline, "base": (tile == "base") & ~newline, "hd": (tile == "hd") & ~newline}
     return {
         **{f"image[{i}]": layout.positions for i, layout in enumerate(layouts)},
         "image.object": positions[under],
         "image.other": positions[~under & ~newline & placed],
-        **{f"image.{name}": positions[own[name]] for name in family.parts},
+        **{f"image.{name}": positions[own[name]] for name in family.image_sub_spans},
     }
 
 
 def recording_parts(
-    family: Family, placed: Mapping[str, Sequence[Placed]], frames: Sequence[ImageLayout]
+    family: Family, placed: Mapping[str, Sequence[Medium]], frames: Sequence[ImageLayout]
 ) -> dict[str, np.ndarray]:
     """Sub-spans of `video` and `audio`: each of several, and the frames, counted through all videos."""
     shown, where = {}, np.concatenate([np.empty(0, dtype=np.int64), *(frame.positions for frame in frames)])

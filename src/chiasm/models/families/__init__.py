@@ -7,7 +7,7 @@ from transformers import CONFIG_MAPPING
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.families.audioflamingo3 import AudioFlamingo3
-from chiasm.models.families.base import Family, Placed
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.blip_2 import Blip2
 from chiasm.models.families.chameleon import Chameleon
 from chiasm.models.families.gemma3 import Gemma3
@@ -62,13 +62,13 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def answering(config: Any) -> Any:
+def answering_config(config: Any) -> Any:
     """The configuration of the part that perceives and answers, of a model that also speaks; others as they are."""
     # Qwen's omni models: a thinker, and a talker that reads its answer aloud.
     return config.thinker_config if "thinker_config" in config.to_dict() else config
 
 
-def listed(config: Any) -> Family | None:
+def listed_family(config: Any) -> Family | None:
     """The family of a model's configuration; None for an architecture that has no file of its own.
 
     **Errors:** `ChiasmError` for a configuration that its family cannot follow.
@@ -87,15 +87,15 @@ def family_of(config: Any) -> Family:
 
     **Errors:** `ChiasmError` for an architecture without a family, with the nearest one named.
     """
-    family = listed(config)
+    family = listed_family(config)
     if family is None:
-        raise refusal(config)
+        raise unsupported_error(config)
     return family
 
 
-def refusal(config: Any, why: str = "") -> ChiasmError:
+def unsupported_error(config: Any, why: str = "") -> ChiasmError:
     """What to say of an architecture that cannot be used, with the nearest supported family named."""
-    nearest = max(FAMILIES, key=lambda family: _likeness(config, family))
+    nearest = max(FAMILIES, key=lambda family: _similarity(config, family))
     found = f"the architecture `{config.model_type}`"
     if why:
         found += f", {why}"
@@ -108,7 +108,7 @@ def refusal(config: Any, why: str = "") -> ChiasmError:
     )
 
 
-def _likeness(config: Any, family: Family) -> float:
+def _similarity(config: Any, family: Family) -> float:
     """How alike the names are, plus which share of the configurations' own entries is common to both."""
     names = max(SequenceMatcher(None, config.model_type, known).ratio() for known in family.model_types)
     ours = CONFIG_MAPPING[family.model_types[0]]().to_dict().keys()

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from chiasm.models.families.base import Family, part
+from chiasm.models.families.base import Family, find_module
 from chiasm.models.families.templates import chatml
 
 
@@ -17,8 +17,8 @@ class AudioFlamingo3(Family):
     fallback_template = chatml("'<sound>'")
     modalities = frozenset({"audio"})
 
-    def heard(self, processor: Any) -> float:
+    def max_audio_seconds(self, processor: Any) -> float:
         return processor.max_audio_len
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "multi_modal_projector")
+        return find_module(model, "multi_modal_projector")

@@ -14,7 +14,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.models.encoding.encoded import Encoded, ImageLayout
 
 
-class Placed(NamedTuple):
+class Medium(NamedTuple):
     """One image, video or sound in the prompt: the `index`-th of its kind, of `width` x `height` original pixels.
 
     `positions` (n) are all tokens that the processor wrote for its placeholder, `ids` (n) their token ids. `frames`:
@@ -32,40 +32,43 @@ class Placed(NamedTuple):
 class Family(ABC):
     """Exceptions of one architecture. A new family is one file with one subclass, and a line in the registry.
 
-    `model_types`: values of `config.model_type`. `kind`: how pictures enter and which way text attends. `modalities`:
-    what the processor takes besides text. `least_transformers`: None is what the package itself needs. `most_frames`:
-    so many, spread evenly, are taken from a video. `one_prompt`: the processor is told that all pictures and videos are
-    of one prompt, since it treats several otherwise than one. `joined`: inputs that a batch puts one after the other
-    along another axis than the first. `parts`: the sub-spans of `image` that only some families have, out of `newline`,
-    `base`, `hd`. `positions_from_mask`: a padded batch is given `position_ids` counted from the attention mask (models
-    with M-RoPE count for themselves). `fallback_template`: the chat template used when a checkpoint has none.
+    `model_types`: values of `config.model_type`. `kind`: how images enter and which way text attends. `modalities`:
+    what the processor takes besides text. `fallback_template`: the chat template used when a checkpoint has none.
     """
 
     name: ClassVar[str]
     model_types: ClassVar[tuple[str, ...]]
     kind: ClassVar[str]
     fallback_template: ClassVar[str]
-    least_transformers: ClassVar[str | None] = None
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
-    most_frames: ClassVar[int] = 8
+    # The lowest version of transformers; None is what the package itself needs.
+    min_transformers: ClassVar[str | None] = None
+    # So many frames, evenly spaced, are taken from a video.
+    max_frames: ClassVar[int] = 8
+    # How many images a prompt may hold; None is any number.
+    max_images: ClassVar[int | None] = None
+    # The processor is given all images and videos as those of one prompt, since it treats several otherwise than one.
     one_prompt: ClassVar[bool] = False
-    joined: ClassVar[Mapping[str, int]] = {}
-    parts: ClassVar[tuple[str, ...]] = ()
+    # Inputs that a batch puts one after the other along another axis than the first.
+    concatenation_axes: ClassVar[Mapping[str, int]] = {}
+    # Out of `newline`, `base`, `hd`: the sub-spans of `image` that only some families have.
+    image_sub_spans: ClassVar[tuple[str, ...]] = ()
     layers_return_tuples: ClassVar[bool] = False
+    # Whether another projector may stand in place of its own: its image tokens are not tied to the grid of patches.
+    projector_can_be_swapped: ClassVar[bool] = False
     # No token attends to a later one. False where images or the whole prompt are read in both directions.
     causal: ClassVar[bool] = True
-    # Decoders that count rows from the left edge see shifted positions behind padding unless they are told better.
+    # A padded batch is given `position_ids` counted from the attention mask: decoders that count rows from the left
+    # edge would see shifted positions behind padding. Models with M-RoPE count for themselves.
     positions_from_mask: ClassVar[bool] = True
-    # How many pictures a prompt may hold; None is any number.
-    most_images: ClassVar[int | None] = None
 
     @property
     def too_old(self) -> str:
         """Why the installed transformers does not do for this family; empty where it does."""
-        installed, least = transformers.__version__, self.least_transformers
-        if least is None or numbers(installed) >= numbers(least):
+        installed, lowest = transformers.__version__, self.min_transformers
+        if lowest is None or version_numbers(installed) >= version_numbers(lowest):
             return ""
-        return f"transformers {installed} is installed, and `{self.name}` needs {least}"
+        return f"transformers {installed} is installed, and `{self.name}` needs {lowest}"
 
     def require(self, config: Any) -> None:  # noqa: B027 - most families have nothing to refuse
         """Refuse a configuration of this family whose layers cannot be followed.
@@ -85,22 +88,22 @@ class Family(ABC):
         if not self.can_batch(encoded, config):
             raise ChiasmError(
                 f"a batch of {len(encoded)} examples",
-                f"`{self.name}` counts rows with their padding, or numbers pictures by batch",
+                f"`{self.name}` counts rows with their padding, or numbers images by batch",
                 "Give --batch-size 1",
             )
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         """Where each token of `image` looks, by what the given processor's own configuration says.
 
         `inputs` is what the processor made of the example (a batch of one).
         """
         raise self._without_rule("image")
 
-    def frames(self, video: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
+    def frames(self, video: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
         """The same for every frame of `video`, in order; frames that the model merges are one."""
         raise self._without_rule("video")
 
-    def heard(self, processor: Any) -> float | None:
+    def max_audio_seconds(self, processor: Any) -> float | None:
         """Seconds of a sound that the model hears; None: however long it is."""
         return None
 
@@ -134,21 +137,21 @@ class Family(ABC):
         """What the row-wise input `key` holds at a text token appended after the prompt."""
         return 1 if key == "attention_mask" else 0
 
-    def capped(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
+    def adjusted_logits(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
         """What the model does to its head's output before it hands it out: soft-capping where the config names it."""
         cap = getattr(text_config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
-    def written(self, text: str, processor: Any) -> str:
+    def expanded_prompt(self, text: str, processor: Any) -> str:
         """What the processor itself makes of a rendered prompt before it writes out placeholders."""
         return text
 
-    def handed(self, text: str, processor: Any) -> str:
-        """What the processor is given of a rendered prompt: some place the picture themselves."""
+    def processor_prompt(self, text: str, processor: Any) -> str:
+        """What the processor is given of a rendered prompt: some place the image themselves."""
         return text
 
-    def settled(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
-        """What the processor made of `text`, with offsets that count all characters and say where pictures went."""
+    def completed_inputs(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
+        """What the processor made of `text`, with offsets that count all characters and say where images went."""
         return raw
 
     def _without_rule(self, kind: str) -> ChiasmError:
@@ -159,12 +162,12 @@ class Family(ABC):
         )
 
 
-def numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
     """A version in an order: its numbers, without what a development version adds."""
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-def check_count(image: Placed, expected: int, how: str) -> None:
+def check_count(image: Medium, expected: int, how: str) -> None:
     """The processor's own token count must be what the geometry says, or the patches would be mislabelled."""
     if len(image.positions) != expected:
         raise ChiasmError(
@@ -174,7 +177,7 @@ def check_count(image: Placed, expected: int, how: str) -> None:
         )
 
 
-def part(model: nn.Module, name: str) -> nn.Module:
+def find_module(model: nn.Module, name: str) -> nn.Module:
     """The only module called `name`, however deep it lies: wrappers (PEFT, accelerate) add levels above."""
     found = [module for path, module in model.named_modules() if path.rpartition(".")[2] == name]
     if len(found) != 1:

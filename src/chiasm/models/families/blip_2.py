@@ -1,4 +1,4 @@
-"""BLIP-2: a fixed number of queries read the picture; what they bring back are the image tokens."""
+"""BLIP-2: a fixed number of queries read the image; what they bring back are the image tokens."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from torch import nn
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Placed, part
+from chiasm.models.families.base import Family, Medium, find_module
 from chiasm.models.families.grids import placeless_layout
 from chiasm.models.families.templates import ASK
 
@@ -23,7 +23,7 @@ class Blip2(Family):
     fallback_template = ASK
     # OPT counts positions from the mask itself.
     positions_from_mask = False
-    most_images = 1
+    max_images = 1
 
     def require(self, config: Any) -> None:
         if config.text_config.is_encoder_decoder:
@@ -34,16 +34,16 @@ class Blip2(Family):
                 "Use a checkpoint with OPT or Vicuna",
             )
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         return placeless_layout(image, config.image_token_id)
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "language_projection")
+        return find_module(model, "language_projection")
 
-    def handed(self, text: str, processor: Any) -> str:
+    def processor_prompt(self, text: str, processor: Any) -> str:
         return text.replace(str(processor.image_token), "")
 
-    def settled(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
+    def completed_inputs(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
         """Its processor puts the image tokens before the text's own first token, and counts characters of both anew."""
         images, token = text.count(str(processor.image_token)), len(str(processor.image_token))
         count = images * int((raw["input_ids"][0] == config.image_token_id).sum())
@@ -52,7 +52,7 @@ class Blip2(Family):
                 "to place the image tokens", "the processor writes none", "Set its `num_query_tokens` to the model's"
             )
         if not images and "pixel_values" not in raw:
-            raise ExampleError("this model takes no question without a picture")
+            raise ExampleError("this model takes no question without an image")
         offsets = torch.as_tensor(np.asarray(raw["offset_mapping"])).clone()
         offsets[0, count:] += (offsets[0, count:, 1:] > offsets[0, count:, :1]) * count * token
         places = [{"type": "image", "span": (0, token), "new_span": (0, count * token)}] * images

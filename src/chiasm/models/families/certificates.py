@@ -21,8 +21,8 @@ _MODELS: Final = Path(__file__).parents[1]
 # What a family's numbers go through: what prepares its inputs, the engine, what reads and skips, the suite itself.
 _COMMON: Final = (
     *("executors/*.py", "conformance/*.py", "encoding/*.py", "skipping/*.py"),
-    *("view.py", "hooks.py", "sites.py", "inside/attention_rows.py"),
-    *("families/base.py", "families/grids.py", "families/clip_steps.py"),
+    *("view.py", "hooks.py", "inside/attention_rows.py"),
+    *("families/base.py", "families/grids.py", "families/vision_operations.py"),
 )
 
 
@@ -40,10 +40,10 @@ class Certificate:
     def broken(self) -> list[tuple[str, str, str]]:
         """(version, law, why) of all that does not hold."""
         return [
-            (version, law, said.removeprefix("no: "))
+            (version, law, verdict.removeprefix("no: "))
             for version, laws in self.transformers.items()
-            for law, said in laws.items()
-            if said.startswith("no: ")
+            for law, verdict in laws.items()
+            if verdict.startswith("no: ")
         ]
 
 

@@ -1,4 +1,4 @@
-"""Chameleon: pictures are tokens of the vocabulary, found by a quantiser; there is no projector."""
+"""Chameleon: images are tokens of the vocabulary, found by a quantiser; there is no projector."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Placed, part
-from chiasm.models.families.clip_steps import prepared
-from chiasm.models.families.grids import grid_layout, shown
+from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.grids import grid_layout, original_canvas, processed_canvas
 from chiasm.models.families.templates import PLAIN
 
 
 class Chameleon(Family):
-    """Early fusion: one embedding table for words and for the codes of pictures (Chameleon Team 2024)."""
+    """Early fusion: one embedding table for words and for the codes of images (Chameleon Team 2024)."""
 
     name = "chameleon"
     model_types = ("chameleon",)
@@ -23,21 +22,22 @@ class Chameleon(Family):
     fallback_template = PLAIN
     layers_return_tuples = True
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-        return grid_layout(image, processor.image_token_id, prepared(shown(image), processor.image_processor))
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+        canvas = processed_canvas(original_canvas(image), processor.image_processor)
+        return grid_layout(image, processor.image_token_id, canvas)
 
     def tower(self, model: nn.Module, modality: str) -> nn.Module:
-        return part(model, "vqmodel").encoder
+        return find_module(model, "vqmodel").encoder
 
     def projector(self, model: nn.Module) -> None:
         return None
 
-    def capped(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
-        # It never writes pictures: their tokens are closed.
+    def adjusted_logits(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
+        # It never writes images: their tokens are closed.
         closed = [token for name, token in text_config.vocabulary_map.items() if name.startswith("IMGIMG")]
         logits = logits.clone()
         logits[..., closed] = torch.finfo(logits.dtype).min
         return logits
 
-    def written(self, text: str, processor: Any) -> str:
+    def expanded_prompt(self, text: str, processor: Any) -> str:
         return f"{text}{processor.tokenizer.sep_token}"

@@ -1,4 +1,4 @@
-"""Gemma 3: the tokens of one picture see each other in both directions; most layers see a sliding window."""
+"""Gemma 3: the tokens of one image see each other in both directions; most layers see a sliding window."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Placed, part
+from chiasm.models.families.base import Family, Medium, find_module
 from chiasm.models.families.grids import square_layout
 from chiasm.models.families.templates import turns
 
@@ -24,14 +24,14 @@ class Gemma3(Family):
     )
     causal = False
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         if (image.ids == config.image_token_id).sum() != processor.image_seq_length:
-            raise ExampleError("pan and scan cut the picture into crops, whose places are not followed; switch it off")
+            raise ExampleError("pan and scan cut the image into crops, whose places are not followed; switch it off")
         return square_layout(image, config.image_token_id)
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "multi_modal_projector")
+        return find_module(model, "multi_modal_projector")
 
-    def capped(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
+    def adjusted_logits(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
         # Its multimodal class hands out the head's output as it is, whatever the text configuration says.
         return logits

@@ -17,6 +17,6 @@ class Glm4vMoe(Qwen2VL):
     name = "glm4v_moe"
     model_types = ("glm4v_moe",)
     kind = "projector, native resolution, causal, M-RoPE, mixture of experts"
-    # Its videos are written as pictures with a time before each, for which there is no rule here.
+    # Its videos are written as images with a time before each, for which there is no rule here.
     modalities = frozenset({"image"})
     fallback_template = GLM

@@ -1,24 +1,70 @@
-"""Grids of tokens over a picture that was stretched, cropped or cut into tiles, and their layout.
+"""Where tokens look in an image that was stretched, cropped, padded or cut into tiles: canvases, grids, layouts.
 
-Legend: n tokens. Rectangles are (x0, y0, x1, y1) in pixels of the original picture.
+Legend: n tokens. Rectangles are (x0, y0, x1, y1) in pixels of the original image. The steps of CLIP-style image
+processors repeat the rounding of transformers' `image_processing_backends` and `image_transforms`.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from transformers.image_transforms import get_size_with_aspect_ratio
 
+from chiasm.core.errors import ChiasmError
 from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.encoding.geometry import Canvas
-from chiasm.models.families.base import Placed, check_count
+from chiasm.models.families.base import Medium, check_count
 
 Rects = Float[np.ndarray, "n 4"]
 
 
-def shown(image: Placed) -> Canvas:
-    """The picture before any step of its processor."""
+def original_canvas(image: Medium) -> Canvas:
+    """The image before any step of its processor."""
     return Canvas(image.width, image.height)
+
+
+def resized(canvas: Canvas, image_processor: Any) -> Canvas:
+    """After the processor's `resize` with its own `size`."""
+    size = image_processor.size
+    if size.shortest_edge and size.longest_edge:
+        height, width = get_size_with_aspect_ratio((canvas.height, canvas.width), size.shortest_edge, size.longest_edge)
+    elif size.shortest_edge:
+        short, long = sorted((canvas.width, canvas.height))
+        longer = int(size.shortest_edge * long / short)
+        narrow = canvas.width <= canvas.height
+        width, height = (size.shortest_edge, longer) if narrow else (longer, size.shortest_edge)
+    elif size.height and size.width:
+        width, height = size.width, size.height
+    else:
+        raise ChiasmError(
+            "where image patches look",
+            f"the image processor resizes to {size}",
+            "Give its `size` an edge or both sides",
+        )
+    return canvas.resize(width, height)
+
+
+def cropped(canvas: Canvas, image_processor: Any) -> Canvas:
+    """After the processor's `center_crop`, which pads what is smaller than the crop."""
+    width, height = image_processor.crop_size.width, image_processor.crop_size.height
+    # The PIL backend puts an odd pixel of padding before the image, the torchvision backend behind it.
+    before = 1 if image_processor.backend == "pil" else 0
+    return canvas.frame(_start(canvas.width, width, before), _start(canvas.height, height, before), width, height)
+
+
+def _start(size: int, crop: int, before: int) -> int:
+    return (size - crop) // 2 if size >= crop else -((crop - size + before) // 2)
+
+
+def processed_canvas(canvas: Canvas, image_processor: Any) -> Canvas:
+    """After the steps that the processor's configuration switches on."""
+    if image_processor.do_resize:
+        canvas = resized(canvas, image_processor)
+    if image_processor.do_center_crop:
+        canvas = cropped(canvas, image_processor)
+    return canvas
 
 
 def cells(canvas: Canvas, rows: int, columns: int) -> Rects:
@@ -32,22 +78,22 @@ def tiles(canvas: Canvas, rows: int, columns: int, side: int) -> Rects:
     return fine.transpose(0, 2, 1, 3, 4).reshape(-1, 4)
 
 
-def nowhere(count: int) -> Rects:
-    """Tokens that look at no place: separators, class tokens, queries over the whole picture."""
+def no_places(count: int) -> Rects:
+    """Tokens that look at no place: separators, class tokens, queries over the whole image."""
     return np.full((count, 4), np.nan)
 
 
-def laid_out(
-    image: Placed,
+def make_layout(
+    image: Medium,
     views: Mapping[str, Rects],
     how: str,
     *,
     token: int | None = None,
     newline: Bool[np.ndarray, " n"] | None = None,
 ) -> ImageLayout:
-    """The tokens of `image` over `views`, one behind the other: `base` is the whole picture, `hd` are its tiles.
+    """The tokens of `image` over `views`, one behind the other: `base` is the whole image, `hd` are its tiles.
 
-    `token`: the id of those that stand for a piece of the picture; None for all that the processor wrote. `newline`:
+    `token`: the id of those that stand for a piece of the image; None for all that the processor wrote. `newline`:
     which of them are separators. `how`: what the processor's configuration means, in words.
 
     **Errors:** `ChiasmError` where the processor wrote another number of tokens.
@@ -58,7 +104,7 @@ def laid_out(
     check_count(image, count, how)
     return ImageLayout(
         image.positions,
-        np.concatenate([nowhere(0), *views.values()]),
+        np.concatenate([no_places(0), *views.values()]),
         np.repeat(list(views), [len(rects) for rects in views.values()]),
         np.zeros(count, dtype=bool) if newline is None else newline,
         image.width,
@@ -66,58 +112,58 @@ def laid_out(
     )
 
 
-def square_layout(image: Placed, token: int) -> ImageLayout:
-    """The tokens of id `token` as a grid over the whole stretched picture, row by row.
+def square_layout(image: Medium, token: int) -> ImageLayout:
+    """The tokens of id `token` as a grid over the whole stretched image, row by row.
 
     **Errors:** `ChiasmError` where they do not fill a square.
     """
-    return grid_layout(image, token, shown(image))
+    return grid_layout(image, token, original_canvas(image))
 
 
-def grid_layout(image: Placed, token: int, canvas: Canvas) -> ImageLayout:
+def grid_layout(image: Medium, token: int, canvas: Canvas) -> ImageLayout:
     """The tokens of id `token` as a grid over a square `canvas`, row by row.
 
     **Errors:** `ChiasmError` where they do not fill a square.
     """
     side = math.isqrt(int((image.ids == token).sum()))
-    return laid_out(image, {"base": cells(canvas, side, side)}, "a square grid over the picture", token=token)
+    return make_layout(image, {"base": cells(canvas, side, side)}, "a square grid over the image", token=token)
 
 
-def placeless_layout(image: Placed, token: int) -> ImageLayout:
-    """The tokens of id `token`, each of which reads the whole picture and looks at no place in it."""
+def placeless_layout(image: Medium, token: int) -> ImageLayout:
+    """The tokens of id `token`, each of which reads the whole image and looks at no place in it."""
     count = int((image.ids == token).sum())
-    return laid_out(image, {"base": nowhere(count)}, "queries", token=token)
+    return make_layout(image, {"base": no_places(count)}, "queries", token=token)
 
 
-def tiled_layout(image: Placed, token: int, rows: int, columns: int, side: int) -> ImageLayout:
-    """Rows x columns tiles of the stretched picture, then all of it in one; the latter alone where there is no tile.
+def tiled_layout(image: Medium, token: int, rows: int, columns: int, side: int) -> ImageLayout:
+    """Rows x columns tiles of the stretched image, then all of it in one; the latter alone where there is no tile.
 
     **Errors:** `ChiasmError` where the processor wrote another number of tokens of id `token`.
     """
-    whole = shown(image)
+    whole = original_canvas(image)
     views = {"base": cells(whole, side, side)}
     if rows * columns:
         views = {"hd": tiles(whole, rows, columns, side)} | views
-    return laid_out(image, views, f"{rows} x {columns} tiles of {side} x {side}, and a view of all", token=token)
+    return make_layout(image, views, f"{rows} x {columns} tiles of {side} x {side}, and a view of all", token=token)
 
 
-def rows_with_breaks(image: Placed, size: Sequence[int], side: int) -> ImageLayout:
-    """A picture of `size` (height, width) in cells of `side` pixels, a separator behind every row of them.
+def rows_with_breaks(image: Medium, size: Sequence[int], side: int) -> ImageLayout:
+    """An image of `size` (height, width) in cells of `side` pixels, a separator behind every row of them.
 
-    Pixtral's: the separator of the last row is the token that ends the picture.
+    Pixtral's: the separator of the last row is the token that ends the image.
     """
     rows, columns = (int(pixels) // side for pixels in size)
-    grid = cells(shown(image), rows, columns).reshape(rows, columns, 4)
+    grid = cells(original_canvas(image), rows, columns).reshape(rows, columns, 4)
     lines = np.concatenate([grid, np.full((rows, 1, 4), np.nan)], axis=1).reshape(-1, 4)
     newline = np.isnan(lines[:, 0])
-    return laid_out(image, {"base": lines}, f"{rows} rows of {columns} and a break", newline=newline)
+    return make_layout(image, {"base": lines}, f"{rows} rows of {columns} and a break", newline=newline)
 
 
-def each_frame(video: Placed, rects: Rects, how: str, *, token: int | None = None) -> tuple[ImageLayout, ...]:
+def each_frame(video: Medium, rects: Rects, how: str, *, token: int | None = None) -> tuple[ImageLayout, ...]:
     """The same `rects` in every frame of `video`, frame by frame."""
     if token is not None:
         chosen = video.ids == token
         video = video._replace(positions=video.positions[chosen], ids=video.ids[chosen])
     check_count(video, video.frames * len(rects), f"{video.frames} {how}")
-    parts = np.split(video.positions, video.frames)
-    return tuple(laid_out(video._replace(positions=positions), {"base": rects}, how) for positions in parts)
+    frames = np.split(video.positions, video.frames)
+    return tuple(make_layout(video._replace(positions=positions), {"base": rects}, how) for positions in frames)

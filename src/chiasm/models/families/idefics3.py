@@ -1,4 +1,4 @@
-"""Idefics3: tiles row by row with marks between them, then the whole picture, four patches shuffled into a token."""
+"""Idefics3: tiles row by row with marks between them, then the whole image, four patches shuffled into a token."""
 
 import math
 from collections.abc import Mapping
@@ -7,23 +7,23 @@ from typing import Any
 from torch import nn
 
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Placed, part
+from chiasm.models.families.base import Family, Medium, find_module
 from chiasm.models.families.grids import tiled_layout
 from chiasm.models.families.templates import utterances
 
 
 class Idefics3(Family):
-    """The picture is stretched to whole tiles; its marks of row and column are text (Laurençon et al. 2024)."""
+    """The image is stretched to whole tiles; its marks of row and column are text (Laurençon et al. 2024)."""
 
     name = "idefics3"
     model_types = ("idefics3",)
     kind = "projector, tiles, pixel shuffle, causal"
     fallback_template = utterances("<|begin_of_text|>")
-    parts = ("base", "hd")
+    image_sub_spans = ("base", "hd")
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         _, rows, columns = processor.image_processor.get_number_of_image_patches(image.height, image.width)
         return tiled_layout(image, config.image_token_id, rows, columns, math.isqrt(processor.image_seq_len))
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "connector")
+        return find_module(model, "connector")

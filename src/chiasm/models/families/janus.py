@@ -1,4 +1,4 @@
-"""Janus: a SigLIP tower reads pictures; another tokenizer, unused here, is for drawing them."""
+"""Janus: a SigLIP tower reads images; another tokenizer, unused here, is for drawing them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Placed, part
-from chiasm.models.families.grids import grid_layout, shown
+from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.grids import grid_layout, original_canvas
 from chiasm.models.families.templates import turns
 
 
@@ -19,8 +19,8 @@ class Janus(Family):
     kind = "projector, one decoder for reading and drawing, causal"
     fallback_template = turns("<|ROLE|>: ", "\n\n", "'<image_placeholder>\n'", answer="Assistant")
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-        steps, canvas = processor.image_processor, shown(image)
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+        steps, canvas = processor.image_processor, original_canvas(image)
         if steps.do_resize:
             scale = steps.size.height / max(image.width, image.height)
             width, height = (max(round(side * scale), steps.min_size) for side in (image.width, image.height))
@@ -28,7 +28,7 @@ class Janus(Family):
         return grid_layout(image, config.image_token_id, canvas.square() if steps.do_pad else canvas)
 
     def tower(self, model: nn.Module, modality: str) -> nn.Module:
-        return part(model, "vision_model")
+        return find_module(model, "vision_model")
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "aligner")
+        return find_module(model, "aligner")

@@ -1,4 +1,4 @@
-"""LFM2-VL: most decoder layers are short convolutions, a few attend; large pictures come as tiles and a thumbnail."""
+"""LFM2-VL: most decoder layers are short convolutions, a few attend; large images come as tiles and a thumbnail."""
 
 import re
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Placed, part
-from chiasm.models.families.grids import cells, laid_out, shown, tiles
+from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.grids import cells, make_layout, original_canvas, tiles
 from chiasm.models.families.templates import chatml
 
 
@@ -19,10 +19,10 @@ class Lfm2VL(Family):
     model_types = ("lfm2_vl",)
     kind = "projector, native resolution, hybrid of convolutions and attention"
     fallback_template = chatml()
-    parts = ("base", "hd")
+    image_sub_spans = ("base", "hd")
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-        steps, whole = processor.image_processor, shown(image)
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+        steps, whole = processor.image_processor, original_canvas(image)
         factor = steps.encoder_patch_size * steps.downsample_factor
         limits = (steps.min_image_tokens, steps.max_image_tokens, steps.encoder_patch_size)
         width, height = steps.smart_resize(image.height, image.width, steps.downsample_factor, *limits)
@@ -34,7 +34,7 @@ class Lfm2VL(Family):
             fine = {"hd": tiles(whole, rows, columns, steps.tile_size // factor)}
             views = fine | views if steps.use_thumbnail else fine
         how = f"{len(marks)} tiles and a view of {height} x {width} pixels"
-        return laid_out(image, views, how, token=config.image_token_id)
+        return make_layout(image, views, how, token=config.image_token_id)
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "multi_modal_projector")
+        return find_module(model, "multi_modal_projector")

@@ -7,13 +7,13 @@ from typing import Any
 from torch import nn
 
 from chiasm.models.encoding.encoded import Encoded, ImageLayout
-from chiasm.models.families.base import Family, Placed, part
-from chiasm.models.families.grids import cells, laid_out, shown, tiles
+from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.grids import cells, make_layout, original_canvas, tiles
 from chiasm.models.families.templates import turns
 
 
 class Llama4(Family):
-    """Tiles of the padded picture, then the whole of it in one (Meta 2025)."""
+    """Tiles of the padded image, then the whole of it in one (Meta 2025)."""
 
     name = "llama4"
     model_types = ("llama4",)
@@ -21,9 +21,9 @@ class Llama4(Family):
     fallback_template = turns(
         "<|header_start|>ROLE<|header_end|>\n\n", "<|eot|>", "'<|image|>'", before="<|begin_of_text|>"
     )
-    parts = ("base", "hd")
+    image_sub_spans = ("base", "hd")
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         edge, vision = processor.image_processor.size.height, config.vision_config
         side = round(edge // vision.patch_size * vision.pixel_shuffle_ratio)
         names = processor.tokenizer.convert_ids_to_tokens(image.ids)
@@ -33,15 +33,15 @@ class Llama4(Family):
         within = (wide, high)
         if not processor.image_processor.resize_to_max_canvas:
             within = (min(max(image.width, edge), wide), min(max(image.height, edge), high))
-        # The picture lies in the upper left corner of its tiles.
-        canvas = shown(image).fit(*within, lambda pixels: max(math.floor(pixels), 1)).frame(0, 0, wide, high)
+        # The image lies in the upper left corner of its tiles.
+        canvas = original_canvas(image).fit(*within, lambda pixels: max(math.floor(pixels), 1)).frame(0, 0, wide, high)
         views = {"base": tiles(canvas, rows, columns, side)}
         if rows * columns > 1:
-            views = {"hd": views["base"], "base": cells(shown(image), side, side)}
-        return laid_out(image, views, f"{rows} x {columns} tiles of {side} x {side}", token=config.image_token_id)
+            views = {"hd": views["base"], "base": cells(original_canvas(image), side, side)}
+        return make_layout(image, views, f"{rows} x {columns} tiles of {side} x {side}", token=config.image_token_id)
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "multi_modal_projector")
+        return find_module(model, "multi_modal_projector")
 
     def can_batch(self, encoded: Sequence[Encoded], config: Any) -> bool:
         # Layers without rotary positions scale queries by the number of their row, padding counted, in steps.

@@ -7,41 +7,41 @@ import numpy as np
 from torch import nn
 
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Placed, part
-from chiasm.models.families.clip_steps import prepared
-from chiasm.models.families.grids import laid_out, nowhere, rows_with_breaks, shown
+from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.grids import make_layout, no_places, original_canvas, processed_canvas, rows_with_breaks
 from chiasm.models.families.templates import VICUNA
 from chiasm.models.projectors.spec import spec_of
 
 
 class Llava(Family):
-    """One token per patch of one resized and cropped picture (Liu et al. 2023); Pixtral's tower takes any shape."""
+    """One token per patch of one resized and cropped image (Liu et al. 2023); Pixtral's tower takes any shape."""
 
     name = "llava"
     model_types = ("llava",)
     kind = "projector, causal"
     fallback_template = VICUNA
+    projector_can_be_swapped = True
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         side = config.vision_config.patch_size
         if config.vision_config.model_type == "pixtral":
             return rows_with_breaks(image, inputs["image_sizes"][image.index], side)
-        steps, canvas = processor.image_processor, shown(image)
+        steps, canvas = processor.image_processor, original_canvas(image)
         if pads_to_square(steps):
             canvas = canvas.square()
-        canvas = prepared(canvas, steps)
+        canvas = processed_canvas(canvas, steps)
         rows, columns = canvas.height // side, canvas.width // side
         projector = spec_of(config)
         if projector is not None and projector.by_queries:
-            rects = nowhere(projector.tokens)
+            rects = no_places(projector.tokens)
         else:
             merged = 1 if projector is None else projector.stride or 1
             rects = canvas.cells(side * merged, rows=rows // merged, columns=columns // merged).reshape(-1, 4)
             rects = with_class_token(rects, len(image.positions))
-        return laid_out(image, {"base": rects}, f"{rows} x {columns} patches")
+        return make_layout(image, {"base": rects}, f"{rows} x {columns} patches")
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "multi_modal_projector")
+        return find_module(model, "multi_modal_projector")
 
 
 def pads_to_square(image_processor: Any) -> bool:
@@ -51,4 +51,4 @@ def pads_to_square(image_processor: Any) -> bool:
 
 def with_class_token(rects: np.ndarray, count: int) -> np.ndarray:
     """A tower's class token, kept by `vision_feature_select_strategy="full"`, comes first and looks at no patch."""
-    return np.concatenate([nowhere(1), rects]) if count == len(rects) + 1 else rects
+    return np.concatenate([no_places(1), rects]) if count == len(rects) + 1 else rects

@@ -1,4 +1,4 @@
-"""LLaVA-NeXT (1.6): a view of the whole picture, then tiles at high resolution, a newline token after each row."""
+"""LLaVA-NeXT (1.6): a view of the whole image, then tiles at high resolution, a newline token after each row."""
 
 import math
 from collections.abc import Mapping
@@ -10,27 +10,26 @@ from transformers.image_processing_utils import select_best_resolution
 
 from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.encoding.geometry import Canvas
-from chiasm.models.families.base import Family, Placed, part
-from chiasm.models.families.clip_steps import prepared
-from chiasm.models.families.grids import laid_out, shown
+from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.grids import make_layout, original_canvas, processed_canvas
 from chiasm.models.families.llava import with_class_token
 from chiasm.models.families.templates import VICUNA
 
 
 class LlavaNext(Family):
-    """The whole picture, then its tiles row by row, a newline token after every row (Liu et al. 2024)."""
+    """The whole image, then its tiles row by row, a newline token after every row (Liu et al. 2024)."""
 
     name = "llava_next"
     model_types = ("llava_next",)
     kind = "projector, any resolution, causal"
     fallback_template = VICUNA
-    parts = ("newline", "base", "hd")
+    image_sub_spans = ("newline", "base", "hd")
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         steps, side = processor.image_processor, config.vision_config.patch_size
-        whole = shown(image)
+        whole = original_canvas(image)
         edge = (steps.size.width, steps.size.height) if steps.size.height else (steps.size.shortest_edge,) * 2
-        base = grid(prepared(whole.resize(*edge), steps), side).reshape(-1, 4)
+        base = grid(processed_canvas(whole.resize(*edge), steps), side).reshape(-1, 4)
         fine = self.shrunk(_unpadded(_tiles(whole, steps, side), image.width, image.height), processor, config)
         rows, columns = fine.shape[:2]
         # Each row of patches, left to right, and its newline.
@@ -39,14 +38,14 @@ class LlavaNext(Family):
         newline = np.zeros(len(base) + len(lines), dtype=bool)
         newline[len(base) + columns :: columns + 1] = True
         how = f"{len(base)} base and {rows} x ({columns} + newline) tokens"
-        return laid_out(image, {"base": base, "hd": lines}, how, newline=newline)
+        return make_layout(image, {"base": base, "hd": lines}, how, newline=newline)
 
     def shrunk(self, grid: np.ndarray, processor: Any, config: Any) -> np.ndarray:
         """The rows x columns x 4 patches of all tiles as the model keeps them."""
         return grid
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "multi_modal_projector")
+        return find_module(model, "multi_modal_projector")
 
 
 def grid(canvas: Canvas, side: int) -> np.ndarray:
@@ -55,7 +54,7 @@ def grid(canvas: Canvas, side: int) -> np.ndarray:
 
 
 def _tiles(whole: Canvas, steps: Any, side: int) -> np.ndarray:
-    """rows x columns x 4: the patches of all tiles, put together as one picture."""
+    """rows x columns x 4: the patches of all tiles, put together as one image."""
     height, width = select_best_resolution((whole.height, whole.width), steps.image_grid_pinpoints)
     fitted = whole.fit(width, height, math.ceil)
     padded = fitted.frame(-((width - fitted.width) // 2), -((height - fitted.height) // 2), width, height)
@@ -63,7 +62,10 @@ def _tiles(whole: Canvas, steps: Any, side: int) -> np.ndarray:
     return np.concatenate(
         [
             np.concatenate(
-                [grid(prepared(padded.frame(left, top, tile, tile), steps), side) for left in range(0, width, tile)],
+                [
+                    grid(processed_canvas(padded.frame(left, top, tile, tile), steps), side)
+                    for left in range(0, width, tile)
+                ],
                 axis=1,
             )
             for top in range(0, height, tile)

@@ -1,4 +1,4 @@
-"""LLaVA-OneVision: one picture as LLaVA-NeXT, thinned where it is large; several as one view each; pooled frames."""
+"""LLaVA-OneVision: one image as LLaVA-NeXT, thinned where it is large; several as one view each; pooled frames."""
 
 import math
 from collections.abc import Mapping
@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Placed, check_count
-from chiasm.models.families.clip_steps import prepared
-from chiasm.models.families.grids import laid_out, nowhere, shown
+from chiasm.models.families.base import Medium, check_count
+from chiasm.models.families.grids import make_layout, no_places, original_canvas, processed_canvas
 from chiasm.models.families.llava_next import LlavaNext, grid
 from chiasm.models.families.templates import chatml
 
 
 class LlavaOnevision(LlavaNext):
-    """Pictures, several pictures and videos through one tower, a newline token behind each view (Li et al. 2024)."""
+    """Images, several images and videos through one tower, a newline token behind each view (Li et al. 2024)."""
 
     name = "llava_onevision"
     model_types = ("llava_onevision",)
@@ -24,11 +23,11 @@ class LlavaOnevision(LlavaNext):
     modalities = frozenset({"image", "video"})
     one_prompt = True
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         if int(inputs["batch_num_images"][0]) == 1:
             return super().layout(image, inputs, processor, config)
         steps, side = processor.image_processor, config.vision_config.patch_size
-        return _closed(image, grid(prepared(shown(image), steps), side).reshape(-1, 4))
+        return _view_with_newline(image, grid(processed_canvas(original_canvas(image), steps), side).reshape(-1, 4))
 
     def shrunk(self, grid: np.ndarray, processor: Any, config: Any) -> np.ndarray:
         rows, columns = grid.shape[:2]
@@ -36,28 +35,28 @@ class LlavaOnevision(LlavaNext):
         ratio = math.sqrt(rows * columns / (most * processor.num_image_tokens))
         if ratio <= 1.1:
             return grid
-        return _spread(grid, int(rows // ratio), int(columns // ratio))
+        return _resampled_cells(grid, int(rows // ratio), int(columns // ratio))
 
-    def frames(self, video: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
+    def frames(self, video: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
         steps, side = processor.video_processor, config.vision_config.patch_size
-        patches = grid(prepared(shown(video), steps), side)
+        patches = grid(processed_canvas(original_canvas(video), steps), side)
         rows, columns = (math.ceil(count / 2) for count in patches.shape[:2])
-        rects = _spread(patches, rows, columns).reshape(-1, 4)
+        rects = _resampled_cells(patches, rows, columns).reshape(-1, 4)
         check_count(video, video.frames * len(rects) + 1, f"{video.frames} frames of {rows} x {columns}, a newline")
         frames = [video._replace(positions=p) for p in np.split(video.positions[:-1], video.frames)]
         # The only newline stands behind the last frame.
         last = frames[-1]._replace(positions=np.append(frames[-1].positions, video.positions[-1]))
-        plain = (laid_out(frame, {"base": rects}, f"{len(rects)} patches") for frame in frames[:-1])
-        return (*plain, _closed(last, rects))
+        plain = (make_layout(frame, {"base": rects}, f"{len(rects)} patches") for frame in frames[:-1])
+        return (*plain, _view_with_newline(last, rects))
 
 
-def _closed(view: Placed, rects: np.ndarray) -> ImageLayout:
+def _view_with_newline(view: Medium, rects: np.ndarray) -> ImageLayout:
     """One view and a newline token behind it."""
-    lines, newline = np.concatenate([rects, nowhere(1)]), np.repeat([False, True], [len(rects), 1])
-    return laid_out(view, {"base": lines}, f"{len(rects)} patches and a newline", newline=newline)
+    lines, newline = np.concatenate([rects, no_places(1)]), np.repeat([False, True], [len(rects), 1])
+    return make_layout(view, {"base": lines}, f"{len(rects)} patches and a newline", newline=newline)
 
 
-def _spread(patches: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def _resampled_cells(patches: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """So many equal cells over the area of `patches`, as bilinear thinning reads it."""
     left, top, right, bottom = patches[0, 0, 0], patches[0, 0, 1], patches[-1, -1, 2], patches[-1, -1, 3]
     x, y = np.linspace(left, right, columns + 1), np.linspace(top, bottom, rows + 1)

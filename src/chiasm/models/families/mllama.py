@@ -1,4 +1,4 @@
-"""Llama 3.2 Vision: the picture is not in the sequence; some layers attend to it instead of to the text."""
+"""Llama 3.2 Vision: the image is not in the sequence; some layers attend to it instead of to the text."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ from torch import nn
 
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoding.encoded import Encoded, ImageLayout
-from chiasm.models.families.base import Family, Placed, part
+from chiasm.models.families.base import Family, Medium, find_module
 from chiasm.models.families.grids import placeless_layout
 from chiasm.models.families.templates import turns
 
 
 class Mllama(Family):
-    """A picture's token stands for all of it: hiding it also closes the cross-attention (Llama Team 2024)."""
+    """An image's token stands for all of it: hiding it also closes the cross-attention (Llama Team 2024)."""
 
     name = "mllama"
     model_types = ("mllama",)
@@ -23,20 +23,20 @@ class Mllama(Family):
         "<|start_header_id|>ROLE<|end_header_id|>\n\n", "<|eot_id|>", "'<|image|>'", before="<|begin_of_text|>"
     )
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         return placeless_layout(image, config.image_token_id)
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "multi_modal_projector")
+        return find_module(model, "multi_modal_projector")
 
     def can_batch(self, encoded: Sequence[Encoded], config: Any) -> bool:
-        # Rows before a picture attend to every column there is, those of absent pictures among them.
+        # Rows before an image attend to every column there is, those of absent images among them.
         return len({len(one.layouts) for one in encoded}) == 1
 
-    def settled(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
+    def completed_inputs(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
         """Its processor writes out no placeholder, so it names no place either."""
         if "pixel_values" not in raw:
-            raise ExampleError("without a picture this model skips the layers that attend to it")
+            raise ExampleError("without an image this model skips the layers that attend to it")
         token = re.escape(processor.image_token)
         found = [mark.span() for mark in re.finditer(token, text)]
         return raw | {"text_replacement_offsets": [[{"type": "image", "span": s, "new_span": s} for s in found]]}

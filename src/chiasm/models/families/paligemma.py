@@ -7,7 +7,7 @@ from torch import nn
 
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Placed, part
+from chiasm.models.families.base import Family, Medium, find_module
 from chiasm.models.families.grids import square_layout
 from chiasm.models.families.templates import PLAIN
 
@@ -22,18 +22,18 @@ class PaliGemma(Family):
     fallback_template = PLAIN
     causal = False
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         return square_layout(image, config.image_token_id)
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "multi_modal_projector")
+        return find_module(model, "multi_modal_projector")
 
     def row_value(self, key: str) -> int:
         # What follows the prompt is its causal suffix, type 1.
         return 1 if key == "token_type_ids" else super().row_value(key)
 
-    def written(self, text: str, processor: Any) -> str:
+    def expanded_prompt(self, text: str, processor: Any) -> str:
         if processor.image_token not in text:
-            raise ExampleError("this model takes no question without a picture")
+            raise ExampleError("this model takes no question without an image")
         end = text.rfind(processor.image_token) + len(processor.image_token)
         return f"{text[:end]}{processor.tokenizer.bos_token}{text[end:]}\n"

@@ -1,4 +1,4 @@
-"""Qwen2.5-Omni's thinker: pictures, videos and sounds before one decoder, their positions in time (TMRoPE)."""
+"""Qwen2.5-Omni's thinker: images, videos and sounds before one decoder, their positions in time (TMRoPE)."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.models.families.qwen2_vl import Qwen2VL
 from chiasm.models.families.templates import chatml
 
-# Marks around pictures and clips are called vision, those around sounds audio.
+# Marks around images and clips are called vision, those around sounds audio.
 _MARKED = (
     "'<|' + ('audio' if part['type'] == 'audio' else 'vision') + '_bos|><|' + part['type'].upper() + '|><|'"
     " + ('audio' if part['type'] == 'audio' else 'vision') + '_eos|>'"
@@ -28,7 +28,7 @@ class Qwen25Omni(Qwen2VL):
     fallback_template = chatml(_MARKED)
     modalities = frozenset({"image", "video", "audio"})
     # Before, its processor did not tell where it wrote placeholders out.
-    least_transformers = "5.23"
+    min_transformers = "5.23"
 
     def require(self, config: Any) -> None:
         if config.model_type == "qwen2_5_omni":
@@ -38,10 +38,10 @@ class Qwen25Omni(Qwen2VL):
                 "Give the checkpoint's name or directory, or the model's `.thinker`",
             )
 
-    def heard(self, processor: Any) -> float:
+    def max_audio_seconds(self, processor: Any) -> float:
         return processor.feature_extractor.n_samples / processor.feature_extractor.sampling_rate
 
-    def handed(self, text: str, processor: Any) -> str:
+    def processor_prompt(self, text: str, processor: Any) -> str:
         if processor.load_audio_from_video:
             raise ChiasmError(
                 "videos with their own sound",
@@ -50,7 +50,7 @@ class Qwen25Omni(Qwen2VL):
             )
         return text
 
-    def settled(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
+    def completed_inputs(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
         """Its processor takes one rate for all clips of a prompt (2 where none is named), whatever they say."""
         merged = config.vision_config.temporal_patch_size
         if "video_metadata" not in raw:

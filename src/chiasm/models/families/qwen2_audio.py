@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from chiasm.models.families.base import Family, part
+from chiasm.models.families.base import Family, find_module
 
 # As the processor itself writes it where a checkpoint has none.
 CHATML_AUDIO = (
@@ -28,8 +28,8 @@ class Qwen2Audio(Family):
     fallback_template = CHATML_AUDIO
     modalities = frozenset({"audio"})
 
-    def heard(self, processor: Any) -> float:
+    def max_audio_seconds(self, processor: Any) -> float:
         return processor.feature_extractor.n_samples / processor.feature_extractor.sampling_rate
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(model, "multi_modal_projector")
+        return find_module(model, "multi_modal_projector")

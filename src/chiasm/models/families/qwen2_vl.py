@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Placed, part
-from chiasm.models.families.grids import Rects, cells, each_frame, laid_out, shown
+from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.grids import Rects, cells, each_frame, make_layout, original_canvas
 from chiasm.models.families.templates import chatml
 
 CHATML = chatml("'<|vision_start|><|' + part['type'] + '_pad|><|vision_end|>'")
@@ -27,23 +27,23 @@ class Qwen2VL(Family):
     modalities = frozenset({"image", "video"})
     positions_from_mask = False
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         rects, _, how = _grid(image, inputs["image_grid_thw"], config)
-        return laid_out(image, {"base": rects}, how)
+        return make_layout(image, {"base": rects}, how)
 
-    def frames(self, video: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
+    def frames(self, video: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
         rects, count, how = _grid(video, inputs["video_grid_thw"], config)
         # Times and marks are written between the frames by some (Qwen3-VL).
         return each_frame(video._replace(frames=count), rects, f"frames of {how}", token=config.video_token_id)
 
     def projector(self, model: nn.Module) -> nn.Module:
-        return part(self.tower(model, "image"), "merger")
+        return find_module(self.tower(model, "image"), "merger")
 
 
-def _grid(seen: Placed, grids: Any, config: Any) -> tuple[Rects, int, str]:
+def _grid(seen: Medium, grids: Any, config: Any) -> tuple[Rects, int, str]:
     """Where the tokens of one temporal patch look, how many of those there are, and the grid in words."""
     merge = config.vision_config.spatial_merge_size
     count, high, wide = (int(n) for n in grids[seen.index])
     rows, columns = high // merge, wide // merge
-    # The whole picture is stretched over the grid.
-    return cells(shown(seen), rows, columns), count, f"{rows} x {columns} merged patches"
+    # The whole image is stretched over the grid.
+    return cells(original_canvas(seen), rows, columns), count, f"{rows} x {columns} merged patches"

@@ -6,8 +6,8 @@ from chiasm.models.families.qwen2_vl import Qwen2VL
 class Qwen3VL(Qwen2VL):
     """DeepStack, interleaved M-RoPE, times of frames as text between them (Qwen Team 2025); dense or with experts.
 
-    What is added behind the first layers is part of the picture's rows, so a cut that hides the picture hides it too,
-    and a token of the picture that is read keeps it whatever is cut before.
+    What is added behind the first layers is part of the image's rows, so a cut that hides the image hides it too,
+    and a token of the image that is read keeps it whatever is cut before.
     """
 
     name = "qwen3_vl"

@@ -18,7 +18,7 @@ INST: Final = (
     "{% if message['role'] == 'assistant' %}{{ '</s>' }}{% else %}{{ '[/' + mark[message['role']] + ']' }}{% endif %}"
     "{% endfor %}"
 )
-# Pictures first, then the words, and nothing else.
+# Images first, then the words, and nothing else.
 PLAIN: Final = (
     "{% for message in messages %}{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}"
     "{% endfor %}{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
@@ -39,7 +39,7 @@ def turns(
 ) -> str:
     """Turn by turn: `start` with the role in place of `ROLE`, media and words as they come, `stop`.
 
-    `media`: what stands for a picture, clip or sound, as an expression in Jinja. `before`: what comes before all turns.
+    `media`: what stands for an image, clip or sound, as an expression in Jinja. `before`: what comes before all turns.
     `answer`: what the model itself is called as a role.
     """
     head, tail = start.split("ROLE")
@@ -59,7 +59,7 @@ def chatml(media: str = "'<' + part['type'] + '>'") -> str:
 
 
 def utterances(before: str) -> str:
-    """Idefics' form: the role as a name, no space behind its colon where a picture follows."""
+    """Idefics' form: the role as a name, no space behind its colon where an image follows."""
     return (
         f"{{{{ '{before}' }}}}{{% for message in messages %}}"
         "{{ message['role'].capitalize() + (': ' if message['content'][0]['type'] == 'text' else ':') }}"

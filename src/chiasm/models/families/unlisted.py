@@ -8,53 +8,52 @@ from torch import nn
 
 from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.encoding.geometry import Canvas
-from chiasm.models.families.base import Family, Placed
-from chiasm.models.families.clip_steps import prepared
-from chiasm.models.families.grids import grid_layout, placeless_layout, square_layout
+from chiasm.models.families.base import Family, Medium
+from chiasm.models.families.grids import grid_layout, placeless_layout, processed_canvas, square_layout
 from chiasm.models.families.qwen2_vl import Qwen2VL
 
-Place = Callable[[Placed, Mapping[str, Any], Any, Any], ImageLayout]
+LayoutRule = Callable[[Medium, Mapping[str, Any], Any, Any], ImageLayout]
 
 # Names under which models keep what lies between tower and decoder.
 _PROJECTORS: Final = ("multi_modal_projector", "connector", "projector", "aligner", "merger", "mm_projector")
 
 
 def _token(processor: Any, config: Any) -> int:
-    """The id of the token that stands for a piece of a picture."""
+    """The id of the token that stands for a piece of an image."""
     for name in ("image_token_id", "image_token_index"):
         if isinstance(getattr(config, name, None), int):
             return getattr(config, name)
     return processor.image_token_id
 
 
-def _native(image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+def _native(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
     return Qwen2VL().layout(image, inputs, processor, config)
 
 
-def _stretched(image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+def _stretched(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
     return square_layout(image, _token(processor, config))
 
 
-def _cropped(image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-    canvas = prepared(Canvas(image.width, image.height), processor.image_processor)
+def _cropped(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    canvas = processed_canvas(Canvas(image.width, image.height), processor.image_processor)
     return grid_layout(image, _token(processor, config), canvas)
 
 
-def _nowhere(image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+def _no_places(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
     return placeless_layout(image, _token(processor, config))
 
 
-PLACES: Final[dict[str, Place]] = {
+LAYOUT_RULES: Final[dict[str, LayoutRule]] = {
     "native grid": _native,
     "resized and cropped square": _cropped,
     "stretched square": _stretched,
-    "unknown": _nowhere,
+    "unknown": _no_places,
 }
-"""Where the tokens of a picture may look, tried in this order by painting boxes; `unknown` leaves no object to cut."""
+"""Where the tokens of an image may look, tried in this order by painting boxes; `unknown` leaves no object to cut."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class GenericRules:
     """What the generic rules leave open, found on the model itself."""
 
     places: str = "unknown"
@@ -65,11 +64,11 @@ class Rules:
 def modalities_of(config: Any) -> frozenset[str]:
     """What the configuration says that the model perceives."""
     named = config.to_dict().keys()
-    parts = {"vision_config": "image", "audio_config": "audio"}
-    return frozenset(kind for part, kind in parts.items() if part in named)
+    perceived = {"vision_config": "image", "audio_config": "audio"}
+    return frozenset(modality for part, modality in perceived.items() if part in named)
 
 
-def unlisted(config: Any, rules: Rules) -> Family:
+def unlisted_family(config: Any, rules: GenericRules) -> Family:
     """The family of an architecture that has no file of its own."""
     text = config.get_text_config(decoder=True)
     rotary = getattr(text, "rope_parameters", None) or {}
@@ -92,10 +91,10 @@ def unlisted(config: Any, rules: Rules) -> Family:
 class _Generic(Family):
     # A checkpoint without a chat template of its own is refused: there is nothing to guess it from.
     fallback_template = ""
-    rules: ClassVar[Rules] = Rules()
+    rules: ClassVar[GenericRules] = GenericRules()
 
-    def layout(self, image: Placed, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-        return PLACES[self.rules.places](image, inputs, processor, config)
+    def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+        return LAYOUT_RULES[self.rules.places](image, inputs, processor, config)
 
     def projector(self, model: nn.Module) -> nn.Module | None:
         found = [m for path, m in model.named_modules() if path.rpartition(".")[2] in _PROJECTORS]

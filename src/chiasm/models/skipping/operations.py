@@ -6,9 +6,8 @@ are left out: they are memory traffic, not operations.
 """
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import SkipPlan
 from chiasm.models.executors.frame import keep_logits, record_frame, replaced_forward
+from chiasm.models.families.vision_operations import linear_weights, operations_from_shapes
 from chiasm.models.skipping.plans import span_tokens
 from chiasm.models.skipping.rows import Gathered, Selection
 from chiasm.models.view import ModelView
@@ -38,7 +38,7 @@ class Operations:
 
     @property
     def total(self) -> int:
-        return sum(getattr(self, part.name) for part in fields(self))
+        return sum(astuple(self))
 
 
 def prefill_operations(
@@ -46,9 +46,8 @@ def prefill_operations(
 ) -> Operations:
     """What one forward on `inputs` with an empty cache takes under `plan` (None: the plain model).
 
-    `logits`: rows per example that the head reads; generation reads 1, or all where the model cannot be told. Where a
-    plan chooses tokens by what it sees,
-    their number is counted, so the count holds for every choice.
+    `logits`: rows per example that the head reads; generation reads 1, or all where the model takes no such
+    argument. Where a plan chooses tokens by what it sees, their number is counted, so the count holds for every choice.
 
     **Errors:** `ChiasmError` for a decoder with layers that are no self-attention, whose operations have no rule here.
     """
@@ -56,18 +55,18 @@ def prefill_operations(
         if not view.has_attention(layer):
             raise ChiasmError(
                 f"count the operations of `{view.name}`",
-                f"layer {index} is a {type(layer).__name__}, in which rows meet otherwise than by self-attention",
-                "Its feed-forward can be skipped by a plan of your own (`chiasm.apply`); what that saves is not told",
+                f"layer {index} is a {type(layer).__name__}, whose token mixer is no self-attention",
+                "Its feed-forward can be skipped by a plan of your own (`chiasm.apply`); what that saves is not known",
             )
-    rows = _Rows(view, inputs, plan)
+    rows = _RowCounts(view, inputs, plan)
     projections = attention = ffn = 0
     for index, layer in enumerate(view.layers):
         branch = view.attention_of(layer)
         weights = {name: linear_weights(child) for name, child in branch.named_children()}
         key_value = weights.get("k_proj", 0) + weights.get("v_proj", 0)
         others = sum(weights.values()) - key_value
-        computed, silent, read = rows.of_attention(index)
-        projections += 2 * (computed * others + (computed + silent) * key_value)
+        computed, read_only, read = rows.of_attention(index)
+        projections += 2 * (computed * others + (computed + read_only) * key_value)
         attention += 2 * 2 * computed * read * _query_width(view)
         scored = rows.scored(index)
         projections += 2 * scored * sum(weights.values())
@@ -85,12 +84,8 @@ def vision_operations(view: ModelView, inputs: Mapping[str, Any]) -> int:
     Counted from shapes where the family has a rule here; otherwise towers and projectors are run once, for torch's own
     counter.
     """
-    match view.family.name:
-        case "llava" | "llava_next":
-            return _clip(view, inputs)
-        case "qwen2_vl" | "qwen2_5_vl":
-            return _qwen(view, inputs)
-    return _counted(view, inputs)
+    known = operations_from_shapes(view.family, view.config, view.vision_tower, view.projector, inputs)
+    return _counted(view, inputs) if known is None else known
 
 
 def _counted(view: ModelView, inputs: Mapping[str, Any]) -> int:
@@ -100,7 +95,8 @@ def _counted(view: ModelView, inputs: Mapping[str, Any]) -> int:
     if shapes not in known:
         # Fused attention on a CPU is not seen by the counter; written out it is.
         with (
-            _no_gradients(view.model),
+            # The counter looks for the gradient functions of parameters that a model passes on as states (BLIP-2).
+            view.frozen_parameters(),
             replaced_forward(view.head, lambda states: states.new_zeros(*states.shape[:-1], len(view.head.weight))),
             sdpa_kernel(SDPBackend.MATH),
             FlopCounterMode(display=False) as counter,
@@ -108,19 +104,6 @@ def _counted(view: ModelView, inputs: Mapping[str, Any]) -> int:
             record_frame(view, dict(inputs))
         known[shapes] = counter.get_total_flops()
     return known[shapes]
-
-
-@contextmanager
-def _no_gradients(model: nn.Module) -> Iterator[None]:
-    """The counter looks for the gradient functions of parameters that a model passes on as states (BLIP-2)."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
 
 
 def _active_weights(view: ModelView, mlp: nn.Module) -> int:
@@ -134,12 +117,7 @@ def _active_weights(view: ModelView, mlp: nn.Module) -> int:
     return linear_weights(mlp) + sum(p.numel() * routed // len(p) if p.ndim == 3 else p.numel() for p in others)
 
 
-def linear_weights(module: nn.Module) -> int:
-    """Weights of all linear layers in `module`: multiply-adds per row."""
-    return sum(m.weight.numel() for m in module.modules() if isinstance(m, nn.Linear))
-
-
-class _Rows:
+class _RowCounts:
     """How many rows each branch computes, by the very selection that the executor makes."""
 
     def __init__(self, view: ModelView, inputs: Mapping[str, Any], plan: SkipPlan | None) -> None:
@@ -149,7 +127,7 @@ class _Rows:
             return
         self._selection = Selection(self._plan, span_tokens(view), dict(inputs))
         for index, skip in enumerate(self._plan.skips):
-            if skip.choice.startswith("least"):
+            if skip.is_adaptive:
                 # Any tokens of that number: what they are does not change the count.
                 some = torch.arange(self.length, device=inputs["input_ids"].device)
                 self._selection.choose(index, some.expand(self.batch, -1))
@@ -172,9 +150,9 @@ class _Rows:
         if self._plan.unread(layer):
             return 0, 0, self.length
         absent = chosen.left_out(dropping)
-        silent = Gathered.of(out if absent is None else out & ~absent).rows.shape[1]
+        read_only = Gathered.of(out if absent is None else out & ~absent).rows.shape[1]
         read = self.length if absent is None else Gathered.of(~absent).rows.shape[1]
-        return self.batch * Gathered.of(~out).rows.shape[1], self.batch * silent, read
+        return self.batch * Gathered.of(~out).rows.shape[1], self.batch * read_only, read
 
     def scored(self, layer: int) -> int:
         """Rows computed once more to see whom they attend to."""
@@ -188,67 +166,3 @@ def _query_width(view: ModelView) -> int:
     config = view.text_config
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return int(config.num_attention_heads * head)
-
-
-def _clip(view: ModelView, inputs: Mapping[str, Any]) -> int:
-    pixels = inputs.get("pixel_values")
-    if pixels is None:
-        return 0
-    tower, projector = view.vision_tower, view.projector
-    assert projector is not None
-    side = int(view.config.vision_config.patch_size)
-    patches = (pixels.shape[-2] // side) * (pixels.shape[-1] // side)
-    tiles = _tiles(view, inputs)
-    convolutions = [m for m in tower.modules() if isinstance(m, nn.Conv2d)]
-    # CLIP has a class token beside its patches, which projectors leave out unless told otherwise.
-    class_token = any(name.endswith("class_embedding") for name, _ in tower.named_parameters())
-    rows = patches + class_token
-    depth, width = (int(getattr(view.config.vision_config, name)) for name in ("num_hidden_layers", "hidden_size"))
-    embedding = 2 * patches * sum(m.weight.numel() for m in convolutions)
-    blocks = 2 * rows * linear_weights(tower) + depth * 2 * 2 * rows * rows * width
-    projected = rows if view.config.vision_feature_select_strategy == "full" else patches
-    return tiles * (embedding + blocks + 2 * projected * linear_weights(projector))
-
-
-def _tiles(view: ModelView, inputs: Mapping[str, Any]) -> int:
-    """Views that the tower sees: one per image, or what any-resolution processors cut without their padding."""
-    if view.family.name == "llava":
-        return int(inputs["pixel_values"].shape[0])
-    from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
-
-    sizes: Iterable[Tensor] = inputs["image_sizes"]
-    pinpoints, edge = view.config.image_grid_pinpoints, view.config.vision_config.image_size
-    return sum(image_size_to_num_patches(size, pinpoints, edge) for size in sizes)
-
-
-def _qwen(view: ModelView, inputs: Mapping[str, Any]) -> int:
-    grids = [inputs[key] for key in ("image_grid_thw", "video_grid_thw") if inputs.get(key) is not None]
-    if not grids:
-        return 0
-    tower, config = view.vision_tower, view.config.vision_config
-    projector = view.projector
-    assert projector is not None
-    width = int(getattr(config, "embed_dim", None) or config.hidden_size)
-    convolutions = sum(m.weight.numel() for m in tower.modules() if isinstance(m, nn.Conv3d))
-    merger = linear_weights(projector)
-    blocks = linear_weights(tower) - merger
-    total = 0
-    for time, high, wide in torch.cat(grids).tolist():
-        patches = time * high * wide
-        merged = patches // int(config.spatial_merge_size) ** 2
-        total += 2 * (patches * (convolutions + blocks) + merged * merger)
-        pairs = _pairs(view, config, high, wide)
-        total += 2 * 2 * width * time * sum(pairs[layer] for layer in range(config.depth))
-    return total
-
-
-def _pairs(view: ModelView, config: Any, high: int, wide: int) -> list[int]:
-    """Rows x columns of attention in every layer of the tower, for one frame of `high` x `wide` patches."""
-    whole = (high * wide) ** 2
-    if view.family.name == "qwen2_vl":
-        return [whole] * config.depth
-    # Windows of whole merged patches; those at the edges are smaller.
-    side = config.window_size // config.patch_size // config.spatial_merge_size * config.spatial_merge_size
-    lengths = [[min(side, size - start) for start in range(0, size, side)] for size in (high, wide)]
-    windowed = sum((a * b) ** 2 for a in lengths[0] for b in lengths[1])
-    return [whole if layer in config.fullatt_block_indexes else windowed for layer in range(config.depth)]

@@ -20,7 +20,7 @@ from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView
 from chiasm.results import images as pictures
 from chiasm.results.rundir import RunDirectory
-from chiasm.results.schemas import TWIN
+from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.runners import local
 from chiasm.runners.base import Computed, Work
 from chiasm.studies.common import example_row, for_preparing
@@ -79,7 +79,7 @@ class LookWork(Work[Looked]):
         if self.twin is not None:
             encoded = [item.twin for item in prepared if item.twin is not None]
             for item, own, found in zip(prepared, encoded, self._rows(self.twin, encoded), strict=True):
-                control = {"control": TWIN}
+                control = {"control": RANDOM_WEIGHTS}
                 shares = _shares(self.spec, item.example, own, found)
                 frames["shares_controls"] += [row | control for row in shares]
                 if item.first:
@@ -162,7 +162,7 @@ def _shares(spec: LookSpec, example: Example, encoded: Encoded, found: Rows) -> 
 
 def _places(encoded: Encoded) -> list[dict[str, Any]]:
     """Where the tokens of every picture and frame lie in it; queries look at all of it, and at no place."""
-    shown = [("image", f"image[{k}]", layout) for k, layout in enumerate(encoded.layouts) if layout.looks]
+    shown = [("image", f"image[{k}]", layout) for k, layout in enumerate(encoded.layouts) if layout.has_places]
     shown += [("video", f"video.frame[{k}]", layout) for k, layout in enumerate(encoded.frames)]
     index = {s: {int(p): k for k, p in enumerate(encoded.spans[s])} for s in dict.fromkeys(s for s, _, _ in shown)}
     return [
@@ -210,7 +210,7 @@ def run_look(
         placed = directory.table("places").group_by("example_id").agg(pl.col("picture").unique(maintain_order=True))
         drawn = dict(placed.iter_rows())
         chosen = [example for example in examples[: spec.maps] if example.id in drawn]
-        most = view.family.most_frames
+        most = view.family.max_frames
         pictures.keep(directory, [one for e in chosen for one in _pictures(e, drawn[e.id], most)])
     directory.finish()
 
