@@ -1,6 +1,5 @@
 """What it costs to train probes together, against one by one: `python -m bench.probes` (two minutes of CPU)."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,19 +10,20 @@ import torch
 from cyclopts import App
 from rich.console import Console
 
-from bench.measure import Spread, machine, timed
-from bench.report import Sheet
-from chiasm.measures.probes import Cloud, Fitted, Labels, Probe, Task, probe_of, train_alone, train_probes
+from bench.measure import RESULTS, Summary, machine, timed
+from bench.probe_alone import train_alone
+from bench.report import Sheet, write_results
+from chiasm.measures.probes.kinds import Probe, probe_of
+from chiasm.measures.probes.training import FeatureSet, Fitted, Labels, ProbeRun, train_probes
 
-HERE = Path(__file__).parent
 LAYERS, SEEDS = 24, 5
 LINEAR, MLP = 2.0, 1.0
 
 app = App(name="bench.probes", help=__doc__, help_format="plaintext")
 
 
-class Shape(NamedTuple):
-    """A domain: width of its states, classes, pictures to learn from.
+class ProbeShape(NamedTuple):
+    """A domain: width of its states, classes, images to learn from.
 
     `alone`: every so many-th probe is also trained by itself, and the time of all is taken from theirs. `some`: every
     so many-th is trained at all.
@@ -32,7 +32,7 @@ class Shape(NamedTuple):
     name: str
     width: int
     classes: int
-    pictures: int
+    images: int
     probes: tuple[str, ...]
     alone: int
     some: int = 1
@@ -40,35 +40,37 @@ class Shape(NamedTuple):
 
 
 SHAPES = (
-    Shape("embedded", 128, 12, 384, ("linear", "mlp-paper"), 8),
-    Shape("embedded, 10 epochs", 128, 12, 384, ("mlp-code",), 8, epochs=10),
-    Shape("47 classes, width 1024, 8 epochs", 1024, 47, 940, ("linear",), 12, epochs=8),
-    Shape("width 1024, MLP as published, 2 epochs", 1024, 47, 384, ("mlp-paper",), 2, some=30, epochs=2),
+    ProbeShape("embedded", 128, 12, 384, ("linear", "mlp-paper"), 8),
+    ProbeShape("embedded, 10 epochs", 128, 12, 384, ("mlp-code",), 8, epochs=10),
+    ProbeShape("47 classes, width 1024, 8 epochs", 1024, 47, 940, ("linear",), 12, epochs=8),
+    ProbeShape("width 1024, MLP as published, 2 epochs", 1024, 47, 384, ("mlp-paper",), 2, some=30, epochs=2),
 )
 
 
-def clouds(shape: Shape) -> tuple[list[Cloud], Labels]:
+def feature_sets(shape: ProbeShape) -> tuple[list[FeatureSet], Labels]:
     """Random classes, as hard to tell apart as pooled states are."""
     rng = np.random.default_rng(0)
-    truth = [rng.integers(0, shape.classes, n) for n in (shape.pictures, shape.pictures // 5, shape.pictures // 2)]
+    truth = [rng.integers(0, shape.classes, n) for n in (shape.images, shape.images // 5, shape.images // 2)]
     made, noise = [], 4 * (shape.width / 128) ** 0.5
     for _ in range(LAYERS):
         centres = rng.normal(size=(shape.classes, shape.width))
         parts = (centres[y] + noise * rng.normal(size=(len(y), shape.width)) for y in truth)
-        made.append(Cloud(*(part.astype(np.float32) for part in parts)))
+        made.append(FeatureSet(*(part.astype(np.float32) for part in parts)))
     return made, Labels(*(torch.from_numpy(y) for y in truth), shape.classes)
 
 
-def measured(shape: Shape, probe: Probe, repeats: int, device: str, clock: str) -> tuple[Spread, list[float], float]:
+def measured(
+    shape: ProbeShape, probe: Probe, repeats: int, device: str, clock: str
+) -> tuple[Summary, list[float], float]:
     """How many times faster, seconds together, and the largest difference of a log-probability."""
-    made, labels = clouds(shape)
-    tasks = [Task(layer, seed) for layer in range(LAYERS) for seed in range(SEEDS)][:: shape.some]
-    some = tasks[:: shape.alone]
+    made, labels = feature_sets(shape)
+    runs = [ProbeRun(layer, seed) for layer in range(LAYERS) for seed in range(SEEDS)][:: shape.some]
+    some = runs[:: shape.alone]
     ratios, together, difference = [], [], 0.0
     for _ in range(repeats):
-        seconds, found = _clocked(lambda: train_probes(probe, made, labels, tasks), device, clock)
+        seconds, found = _clocked(lambda: train_probes(probe, made, labels, runs), device, clock)
         alone, each = _clocked(
-            lambda: [train_alone(probe, made[task.cloud], labels, task.seed) for task in some], device, clock
+            lambda: [train_alone(probe, made[run.features], labels, run.seed) for run in some], device, clock
         )
         # What was trained alone stands for all: by epochs, since probes stop at different ones.
         whole = sum(fitted.epochs + probe.patience for fitted in found)
@@ -76,7 +78,7 @@ def measured(shape: Shape, probe: Probe, repeats: int, device: str, clock: str) 
         together.append(seconds)
         pairs = zip(found[:: shape.alone], each, strict=True)
         difference = max(difference, *(float(np.abs(a.logprobs - b.logprobs).max()) for a, b in pairs))
-    return Spread.of(ratios), together, difference
+    return Summary.of(ratios), together, difference
 
 
 def _clocked(run: Callable[[], list[Fitted]], device: str, clock: str) -> tuple[float, list[Fitted]]:
@@ -85,7 +87,7 @@ def _clocked(run: Callable[[], list[Fitted]], device: str, clock: str) -> tuple[
 
 
 @app.default
-def probes(*, threads: int = 1, repeats: int = 3, quick: bool = False, out: Path = HERE / "results") -> None:
+def probes(*, threads: int = 1, repeats: int = 3, quick: bool = False, out: Path = RESULTS) -> None:
     """Measure, print, and write `probes.json` and `probes.md`.
 
     threads: of the process. CPU time is measured with one, else elapsed time.
@@ -108,9 +110,9 @@ def probes(*, threads: int = 1, repeats: int = 3, quick: bool = False, out: Path
                     shape.name,
                     name,
                     f"{probe.parameters(shape.width, shape.classes):,}",
-                    f"{ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f})",
+                    str(ratio),
                     f"{bound:g}",
-                    f"{Spread.of(seconds).median:.2f}",
+                    f"{Summary.of(seconds).median:.2f}",
                     f"{difference:.1g}",
                 )
             )
@@ -127,9 +129,7 @@ def probes(*, threads: int = 1, repeats: int = 3, quick: bool = False, out: Path
     ]
     sheet = Sheet(f"{LAYERS} layers x {SEEDS} seeds of probes, trained together", columns, rows, notes)
     sheet.show(Console(width=120))
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "probes.md").write_text(sheet.markdown())
-    (out / "probes.json").write_text(json.dumps({"machine": machine("cpu", threads), "rows": kept}, indent=1) + "\n")
+    write_results(out, "probes", {"machine": machine("cpu", threads), "rows": kept}, sheet.markdown())
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from torch import nn
 
 from chiasm import api
 from chiasm.core.spans import Spans
-from chiasm.measures.noise import NoiseTokens
 from chiasm.measures.registry import measures
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.observe import Batch, Segment, SiteStates
 from chiasm.models.view import ModelView
+from chiasm.studies.align.subject import NoiseTokens
 
 
 def renamed(item: Encoded, modality: str) -> Encoded:

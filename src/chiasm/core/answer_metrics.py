@@ -25,19 +25,19 @@ class AnswerMetric:
 
 ANSWER_METRICS: Mapping[str, AnswerMetric] = MappingProxyType(
     {
-        "accuracy": AnswerMetric("right answers", "performance", True, "Equal to the label, stripped and in lower case."),
+        "accuracy": AnswerMetric("right answers", "performance", True, "Equal to the label, stripped, in lower case."),
         "exact_match": AnswerMetric("exact match", "performance", True, "Equal to the label in VQA's normal form."),
-        "vqa_accuracy": AnswerMetric("VQA accuracy", "performance", True, "min(annotators who gave the answer / 3, 1)."),
-        "cider_d": AnswerMetric("CIDEr-D", "performance", True, "Similarity to reference captions, 0 to 10.", percent=False),
+        "vqa_accuracy": AnswerMetric("VQA accuracy", "performance", True, "min(annotators who gave it / 3, 1)."),
+        "cider_d": AnswerMetric("CIDEr-D", "performance", True, "Similarity to references, 0 to 10.", percent=False),
         "pope_f1": AnswerMetric("POPE F1", "hallucination", True, "2 TP / (2 TP + FP + FN); positive is yes."),
-        "pope_accuracy": AnswerMetric("POPE accuracy", "hallucination", True, "Right answers to questions for objects."),
-        "pope_precision": AnswerMetric("POPE precision", "hallucination", True, "Of objects claimed to be there, true ones."),
-        "pope_recall": AnswerMetric("POPE recall", "performance", True, "Of objects that are there, those claimed to be."),
+        "pope_accuracy": AnswerMetric("POPE accuracy", "hallucination", True, "Right answers about objects."),
+        "pope_precision": AnswerMetric("POPE precision", "hallucination", True, "Of objects claimed, those there."),
+        "pope_recall": AnswerMetric("POPE recall", "performance", True, "Of objects there, those claimed."),
         "pope_yes_share": AnswerMetric("POPE share of yes", "description", False, "Answers that say yes; half should."),
         "pope_unclear": AnswerMetric("POPE unclear", "description", False, "Neither yes nor no; counted as yes."),
         "chair_i": AnswerMetric("CHAIR_i", "hallucination", False, "Of objects named, those that are not there."),
         "chair_s": AnswerMetric("CHAIR_s", "hallucination", False, "Texts that name an object that is not there."),
-        "chair_recall": AnswerMetric("objects named", "performance", True, "Of objects there, those that the text names."),
+        "chair_recall": AnswerMetric("objects named", "performance", True, "Of objects there, those named."),
         "caption_words": AnswerMetric("words", "description", False, "Words per generated text.", percent=False),
     }
 )  # fmt: skip

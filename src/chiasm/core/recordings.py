@@ -21,7 +21,7 @@ def load_video(source: str | Path | Clip, max_frames: int | None = None) -> Clip
     """The video as frames in memory, RGB.
 
     `source`: a `Clip`, a folder of images (in the order of their names), an animated image, or a file that PyAV
-    decodes. `max_frames`: so many frames at most, from the middles of equal parts of the video; `fps` then counts the kept
+    decodes. `max_frames`: so many at most, from the middles of equal parts of the video; `fps` then counts the kept
     ones.
 
     **Errors:** `ExampleError` with what was found; `MissingExtraError` without PyAV where a file needs it.

@@ -1,6 +1,6 @@
 """TCAV: does the answer grow when the image's tokens move along a concept's direction?
 
-Legend: n pictures, L layers, D width, e examples of the class, R random sets, M random concepts.
+Legend: n images, L layers, D width, e examples of the class, R random sets, M random concepts.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Sensitivity(NamedTuple):
     `score`: share of class examples whose answer grows along the concept, mean over random sets, with the 95 %
     bootstrap interval over examples. `random`, `random_low`, `random_high`: mean and central 95 % over random concepts.
     `p`: that a random concept is as far out at any layer (corrected over layers). `published`: the uncorrected t-test
-    of Kim et al. `accuracy`: of the direction on pictures that it was not made from (chance 0.5).
+    of Kim et al. `accuracy`: of the direction on images that it was not made from (chance 0.5).
     """
 
     score: Float[np.ndarray, " L"]
@@ -43,20 +43,20 @@ def sensitivity(
     concepts: int = 500,
     seed: int = 0,
 ) -> Sensitivity:
-    """TCAV of the concept that the pictures marked in `shown` have, against `concepts` random ones of the same size.
+    """TCAV of the concept that the images marked in `shown` have, against `concepts` random ones of the same size.
 
-    Every direction is made from half of the concept's pictures and as many others; the other halves judge it. A random
-    concept is a set of pictures drawn once, as the real one is: with a new set for every draw, as published, the
+    Every direction is made from half of the concept's images and as many others; the other halves judge it. A random
+    concept is a set of images drawn once, as the real one is: with a new set for every draw, as published, the
     t-test finds sets of no meaning significant, because their directions agree with themselves.
 
     Source: Kim et al. 2018 (ICML), section 3; the test is a permutation of the marks, single-step max-T over layers
-    (Westfall & Young 1993). Assumption: without a meaning, any pictures could have been marked.
+    (Westfall & Young 1993). Assumption: without a meaning, any images could have been marked.
 
-    **Errors:** `ValueError` for fewer than 4 pictures of the concept, or fewer others than half of them twice.
+    **Errors:** `ValueError` for fewer than 4 images of the concept, or fewer others than half of them twice.
     """
     n = int(shown.sum())
     if n < 4 or len(shown) - n < 2 * (n // 2):
-        raise ValueError(f"{n} pictures of the concept and {len(shown) - n} others are too few")
+        raise ValueError(f"{n} images of the concept and {len(shown) - n} others are too few")
     rng = np.random.default_rng(seed)
     signs, accuracy, beside = _signs(states, shown, gradients, draws, rng)
     score = signs.mean(axis=(0, 1))
@@ -113,7 +113,7 @@ def directions(
 ) -> tuple[Float[np.ndarray, "R D"], Float[np.ndarray, " R"]]:
     """The unit vectors that tell the concept from others by ridge regression, and the thresholds along them.
 
-    Inputs are centred and scaled to mean square 1, so that one penalty suits every layer; solved over pictures, of
+    Inputs are centred and scaled to mean square 1, so that one penalty suits every layer; solved over images, of
     which there are fewer than dimensions.
     """
     both = np.concatenate([concept, others], axis=1).astype(np.float64)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from chiasm.core.answer_metrics import ANSWER_METRICS
-from chiasm.core.statistics.correlation import LEAST
+from chiasm.core.statistics.correlation import MIN_POINTS
 from chiasm.core.statistics.intervals import holm
 from chiasm.results.findings import Finding
 
@@ -17,7 +17,7 @@ def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]
     """One finding per score and statistic, and what the number of models allows to say."""
     models = rows["model"].n_unique()
     found = []
-    for row in _corrected(related.filter(pl.col("models") >= LEAST)):
+    for row in _corrected(related.filter(pl.col("models") >= MIN_POINTS)):
         name = f"{row['name']} ({row['statistic'].replace('_', ' ')})"
         if row["spearman"] is None:
             found.append(Finding(f"{name} or accuracy is the same for all {models} models.", 10.0))
@@ -25,8 +25,8 @@ def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]
         main = 18.0 if row["statistic"] == "mean_token" else 0.0
         text, strength = _relation(row, name, "accuracy")
         found.append(Finding(text, strength + main))
-    if models < LEAST:
-        found.append(Finding(f"n = {models} models cannot show a relation; {LEAST} give an interval.", 95.0))
+    if models < MIN_POINTS:
+        found.append(Finding(f"n = {models} models cannot show a relation; {MIN_POINTS} give an interval.", 95.0))
     elif models < ENOUGH:
         smallest = related["smallest"].drop_nulls()
         least = f": the least p-value that they can give is {smallest.min():.2g}" if len(smallest) else ""
@@ -47,7 +47,7 @@ def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]
 def outcome_findings(related: pl.DataFrame) -> list[Finding]:
     """Whether the score (mean token) goes with each other outcome, above all with what models make up."""
     found = []
-    enough = (pl.col("statistic") == "mean_token") & (pl.col("models") >= LEAST)
+    enough = (pl.col("statistic") == "mean_token") & (pl.col("models") >= MIN_POINTS)
     for row in _corrected(related.filter(enough)):
         outcome = ANSWER_METRICS[row["metric"]]
         good = "more is better" if outcome.more_is_better else "less is better"

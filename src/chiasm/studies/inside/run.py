@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chiasm.core.errors import ExampleError
 from chiasm.core.example import input_key
-from chiasm.measures.attribution import area_under, energy
 from chiasm.models.inside.attribution import (
     Attribution,
     gradient_shap,
@@ -19,7 +18,7 @@ from chiasm.models.inside.attribution import (
     ranked_scores,
     super_patches,
 )
-from chiasm.models.inside.rerun import Rerun, picture_rows
+from chiasm.models.inside.rerun import Rerun, projected_positions
 from chiasm.models.view import ModelView
 from chiasm.runners.local import watched
 from chiasm.studies.inside.modalities import modalities
@@ -60,7 +59,7 @@ def attributed(
         except ExampleError as error:
             failures.append((one.example.id, str(error)))
             continue
-        inside = np.isin(picture_rows(one.prompt), one.prompt.spans["image.object"])
+        inside = np.isin(projected_positions(one.prompt), one.prompt.spans["image.object"])
         done.append(_Done(one, found, inside))
         for each, area in zip(found, areas, strict=True):
             frames["attributions"].append(one.row | _row(each, one, options) | area)
@@ -102,7 +101,7 @@ def _maps(
 
 
 def _features(one: Asked, side: int) -> np.ndarray:
-    rows, parts, start = picture_rows(one.prompt), [], 0
+    rows, parts, start = projected_positions(one.prompt), [], 0
     for layout in one.prompt.layouts:
         rects = layout.rects[np.isin(layout.positions, rows)]
         parts.append(super_patches(rects, layout.width, layout.height, side) + start)
@@ -136,7 +135,8 @@ def _curves(
                 }
                 for count, p, lp in zip(counts, prob[k], logprob[k], strict=True)
             ]
-    areas = area_under(probs, np.array(counts) / n)
+    # By the trapezium rule over the share of tokens.
+    areas = np.trapezoid(probs, np.array(counts) / n, axis=-1)
     chance = areas[own:].mean(axis=0)
     return [
         {
@@ -172,7 +172,7 @@ def _row(each: Attribution, one: Asked, options: Options) -> dict[str, Any]:
 
 
 def _places(one: Asked, each: Attribution) -> list[dict[str, Any]]:
-    rows = picture_rows(one.prompt)
+    rows = projected_positions(one.prompt)
     value = dict(zip(rows.tolist(), each.tokens.tolist(), strict=True))
     index = {position: place for place, position in enumerate(one.prompt.spans["image"].tolist())}
     return [
@@ -207,7 +207,7 @@ def _point(rows: list[dict[str, Any]], done: Sequence[_Done]) -> None:
         box = inside[own]
         row |= {"object": None, "area": None, "object_swapped": None}
         # A box over everything or nothing cannot be pointed at.
-        if not 0 < box.sum() < len(box) or (told := energy(maps[own, method], box)) is None:
+        if not 0 < box.sum() < len(box) or (share_inside := energy(maps[own, method], box)) is None:
             continue
         others = [
             share
@@ -215,5 +215,15 @@ def _point(rows: list[dict[str, Any]], done: Sequence[_Done]) -> None:
             if m == method and inputs[other] != inputs[own] and len(tokens) == len(box)
             if (share := energy(tokens, box)) is not None
         ]
-        row |= {"object": told, "area": float(box.mean())}
+        row |= {"object": share_inside, "area": float(box.mean())}
         row["object_swapped"] = float(np.mean(others)) if others else None
+
+
+def energy(tokens: Float[np.ndarray, " n"], inside: Bool[np.ndarray, " n"]) -> float | None:
+    """The share of positive attribution that lies inside; None where none is positive. By chance: the share of tokens.
+
+    Source: the energy-based pointing game of Wang et al. 2020 (Score-CAM), equation 5.
+    """
+    positive = np.clip(tokens, 0, None)
+    whole = float(positive.sum())
+    return float(positive[inside].sum()) / whole if whole > 0 else None

@@ -16,16 +16,17 @@ import torch
 from chiasm.core.statistics.intervals import Estimate, mean_interval
 from chiasm.core.statistics.jackknife import priority
 from chiasm.measures.base import bound
-from chiasm.measures.geometry import cka, effective_rank, over_groups
-from chiasm.measures.probes import Cloud, Fitted, Labels, Probe, Task, probe_of, train_probes
-from chiasm.measures.probes.likeness import information, neighbour_overlap
+from chiasm.measures.geometry import cka, effective_rank, neighbour_overlap, over_groups
+from chiasm.measures.probes.kinds import Probe, probe_of
 from chiasm.measures.probes.states import CLS, POST, PRE, permuted_projector, read_projected, read_states
+from chiasm.measures.probes.training import FeatureSet, Fitted, Labels, ProbeRun, information, train_probes
 from chiasm.models.view import ModelView
 from chiasm.studies.project.richness_tables import BEFORE, CKA, NEIGHBOURS, RANDOM_PROJECTOR, RANK, SHUFFLED
 from chiasm.studies.project.rows import Prepared
 from chiasm.studies.project.scores import scores
 from chiasm.studies.project.spec import ProjectSpec
-from chiasm.training import Setting, frozen_tower
+from chiasm.training.features import frozen_tower
+from chiasm.training.settings import TuningSetting
 
 Frames = dict[str, list[dict[str, Any]]]
 _PARTS = ("train", "validation", "test")
@@ -38,7 +39,7 @@ class _Asked(NamedTuple):
     """A probe to train: where, its cloud, and what of it is a control."""
 
     where: str
-    cloud: Cloud
+    cloud: FeatureSet
     probe: Probe
     control: str | None
 
@@ -61,18 +62,18 @@ class Richness:
                 found = self._states(view, prepared, about["seed"], "test", Path(folder), pixels=False)
                 self._before[about["seed"]] = _compared(_names(prepared), found)
 
-    def frames(self, view: ModelView, prepared: Prepared, setting: Setting, about: dict[str, Any]) -> Frames:
+    def frames(self, view: ModelView, prepared: Prepared, setting: TuningSetting, about: dict[str, Any]) -> Frames:
         """All rows of one setting. `view` is the model as it was tuned; `about`: domain, setting, seed, projector."""
         self._open(about)
         with tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder:
             return self._frames(view, prepared, setting, about, Path(folder))
 
     def _frames(
-        self, view: ModelView, prepared: Prepared, setting: Setting, about: dict[str, Any], folder: Path
+        self, view: ModelView, prepared: Prepared, setting: TuningSetting, about: dict[str, Any], folder: Path
     ) -> Frames:
         seed, pixels = about["seed"], "tower" in setting.parts
         parts = {part: self._states(view, prepared, seed, part, folder / part, pixels=pixels) for part in _PARTS}
-        clouds = {where: Cloud(*(parts[part][where] for part in _PARTS)) for where in parts["train"]}
+        clouds = {where: FeatureSet(*(parts[part][where] for part in _PARTS)) for where in parts["train"]}
         asked = self._probes(view, clouds)
         if not setting.tunes and self.spec.controls:
             asked += self._random(view, prepared, seed)
@@ -100,7 +101,7 @@ class Richness:
             found = read_states(view, rows, self.spec.unit, folder, together=prepared.reused)
         return found | {CLS: prepared.features(part).pooled.numpy()} if reused else found
 
-    def _probes(self, view: ModelView, clouds: dict[str, Cloud]) -> list[_Asked]:
+    def _probes(self, view: ModelView, clouds: dict[str, FeatureSet]) -> list[_Asked]:
         asked = []
         for name in self.spec.probes:
             probe = probe_of(name, view.width)
@@ -121,7 +122,9 @@ class Richness:
             for part in _PARTS:
                 rows = prepared.testing(seed, part=part, output=self.spec.output)
                 parts.append(read_projected(view, rows, self.spec.unit) if len(rows) else _NOTHING)
-        return [_Asked(POST, Cloud(*parts), probe_of(name, view.width), RANDOM_PROJECTOR) for name in self.spec.probes]
+        return [
+            _Asked(POST, FeatureSet(*parts), probe_of(name, view.width), RANDOM_PROJECTOR) for name in self.spec.probes
+        ]
 
     def _train(self, asked: list[_Asked], prepared: Prepared, seed: int, device: torch.device) -> list[Fitted]:
         domain = prepared.domain
@@ -139,7 +142,7 @@ class Richness:
                     new.setdefault(key, one)
             clouds = {key[0]: one.cloud for key, one in new.items()}
             places = {name: k for k, name in enumerate(clouds)}
-            tasks = [Task(places[key[0]], seed, key[3]) for key in new]
+            tasks = [ProbeRun(places[key[0]], seed, key[3]) for key in new]
             fitted = train_probes(probe, list(clouds.values()), labels, tasks, device=device)
             self._trained |= dict(zip(new, fitted, strict=True))
         return [self._trained[key] for key in keys]
@@ -222,7 +225,7 @@ def _bounded(name: str, value: Estimate) -> dict[str, float | None]:
     return {name: float(value.mean), f"{name}_low": bound(float(value.low)), f"{name}_high": bound(float(value.high))}
 
 
-def _print(cloud: Cloud) -> str:
+def _print(cloud: FeatureSet) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in cloud:
         digest.update(repr(part.shape).encode())

@@ -3,19 +3,15 @@
 import numpy as np
 import pytest
 
-from chiasm.measures.attribution import area_under, energy
 from chiasm.measures.concepts import directions, sensitivity
 from chiasm.measures.neurons import as_specific, domain_specific, matched, rates_of, strongest
+from chiasm.studies.inside.run import energy
 
 
 def test_energy_counts_what_speaks_for_the_answer():
     tokens, inside = np.array([3.0, 1.0, -5.0, 0.0]), np.array([True, False, True, False])
     assert energy(tokens, inside) == pytest.approx(0.75)
     assert energy(-np.ones(4), inside) is None
-
-
-def test_the_area_of_a_straight_line_is_half():
-    assert area_under(np.array([[0.0, 0.5, 1.0], [1.0, 1.0, 1.0]]), np.array([0, 0.5, 1])) == pytest.approx([0.5, 1])
 
 
 def planted(rng, specific):
