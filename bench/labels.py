@@ -1,6 +1,5 @@
 """What it costs to score many labels of one image together: `python -m bench.labels` (two minutes)."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -9,14 +8,13 @@ import torch
 from cyclopts import App
 from rich.console import Console
 
-from bench.measure import Spread, machine, timed
-from bench.report import Sheet
-from bench.shapes import SHAPES, build, prompts
+from bench.measure import RESULTS, Summary, machine, seconds
+from bench.report import Sheet, write_results
+from bench.shapes import SHAPES, build, default_dtype, default_shape, prompts
 from chiasm.models.executors.frame import keep_logits
-from chiasm.models.labels import LabelScorer, score_labels_singly
+from chiasm.models.likelihood import LabelScorer, score_labels_singly
 from chiasm.models.view import ModelView
 
-HERE = Path(__file__).parent
 BOUND = 1.5
 
 app = App(name="bench.labels", help=__doc__, help_format="plaintext")
@@ -32,7 +30,7 @@ def labels(
     alone: int = 4,
     threads: int = 1,
     repeats: int = 5,
-    out: Path = HERE / "results",
+    out: Path = RESULTS,
 ) -> None:
     """Measure, print, and write `labels.json` and `labels.md`.
 
@@ -45,11 +43,9 @@ def labels(
     out: where the results go.
     """
     torch.set_num_threads(threads)
-    chosen = SHAPES[shape or ("small" if device == "cpu" else "llava-1.5-7b")]
-    model = build(chosen, device, torch.float32 if device == "cpu" else torch.bfloat16)
-    view = ModelView(model, None)
-    prompt = prompts(chosen)[0]
-    prompt.inputs.update({key: value.to(device) for key, value in prompt.inputs.items()})
+    chosen, dtype = SHAPES[shape or default_shape(device)], default_dtype(device)
+    view = ModelView(build(chosen, device, dtype), None)
+    (prompt,) = prompts(chosen, 1, device, dtype)
     generator = torch.Generator().manual_seed(2)
     drawn = [torch.randint(5, chosen.vocabulary - 5, (3 + k % 3,), generator=generator) for k in range(count)]
     named = tuple((*(int(token) for token in label[:-1]), 2) for label in drawn)
@@ -57,39 +53,31 @@ def labels(
     keep = keep_logits(view, slice_to=1)
     some = named[:alone]
     difference = float((scorer.scores([prompt])[0, :alone] - score_labels_singly(view, prompt, some)).abs().max())
-    clock = "cpu" if device == "cpu" else "wall"
     ratios, plain = [], []
     for _ in range(repeats):
-        once = getattr(timed(lambda: view.model(**prompt.inputs, **keep, use_cache=False), device), clock)
-        together = getattr(timed(lambda: scorer.scores([prompt]), device), clock)
+        once = seconds(lambda: view.model(**prompt.inputs, **keep, use_cache=False), device)
+        together = seconds(lambda: scorer.scores([prompt]), device)
         ratios.append(together / once)
         plain.append(once)
-    each = (
-        getattr(timed(lambda: score_labels_singly(view, prompt, some), device), clock)
-        / len(some)
-        / Spread.of(plain).median
-    )
-    spread = Spread.of(ratios)
-    told = f"{spread.median:.2f} ({spread.low:.2f}-{spread.high:.2f})"
+    each = seconds(lambda: score_labels_singly(view, prompt, some), device) / len(some) / Summary.of(plain).median
+    spread = Summary.of(ratios)
     sheet = Sheet(
         f"{count} labels of one image ({chosen.length} positions, {sum(map(len, named))} tokens of labels)",
         ("way", "in plain forwards", "bound"),
-        [("all in one pass", told, f"{BOUND}"), ("one forward each", f"{each * count:.1f}", "")],
+        [("all in one pass", str(spread), f"{BOUND}"), ("one forward each", f"{each * count:.1f}", "")],
         [
             f"largest difference of a log-probability: {difference:.1e}",
-            f"plain forward: {Spread.of(plain).median:.2f} s",
+            f"plain forward: {Summary.of(plain).median:.2f} s",
         ],
     )
     sheet.show(Console(width=120))
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "labels.md").write_text(sheet.markdown())
     kept = {
         "machine": machine(device, threads),
         "ratio": asdict(spread),
         "one_by_one": each * count,
         "difference": difference,
     }
-    (out / "labels.json").write_text(json.dumps(kept | {"labels": count, "bound": BOUND}, indent=1) + "\n")
+    write_results(out, "labels", kept | {"labels": count, "bound": BOUND}, sheet.markdown())
 
 
 if __name__ == "__main__":

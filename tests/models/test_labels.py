@@ -6,7 +6,7 @@ from tests.support.factories import FAMILIES, example
 from tests.support.runs import view_of
 
 from chiasm.core.errors import GuardError
-from chiasm.models.labels import LabelScorer, label_tokens, score_labels_singly
+from chiasm.models.likelihood import LabelScorer, label_tokens, score_labels_singly
 
 NAMES = ("red", "red circle", "a blue or green square", "yes")
 

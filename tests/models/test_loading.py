@@ -9,7 +9,6 @@ from tests.support import factories
 from transformers import BertConfig, BertModel
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.fingerprint import fingerprint
 from chiasm.models.loading import as_device, as_dtype, load, looks_like_path, wrap
 
 
@@ -38,15 +37,15 @@ def test_dtype_is_changed_on_request(saved):
 
 def test_loading_leaves_the_weights_as_they_are(saved):
     model, processor = factories.build("llava", dtype=torch.bfloat16)
-    assert fingerprint(load(saved)) == fingerprint(wrap(model, processor))
+    assert load(saved).fingerprint() == wrap(model, processor).fingerprint()
 
 
 def test_the_fingerprint_sees_one_changed_weight(saved):
     view = load(saved)
-    before = fingerprint(view)
+    before = view.fingerprint()
     with torch.no_grad():
         view.final_norm.weight[3] += 0.5
-    assert fingerprint(view) != before
+    assert view.fingerprint() != before
 
 
 def test_a_sharded_checkpoint_loads(saved, tmp_path):
@@ -54,7 +53,7 @@ def test_a_sharded_checkpoint_loads(saved, tmp_path):
     view.model.save_pretrained(tmp_path, max_shard_size="100KB")
     view.processor.save_pretrained(tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    assert fingerprint(load(tmp_path)) == fingerprint(view)
+    assert load(tmp_path).fingerprint() == view.fingerprint()
 
 
 @pytest.mark.parametrize("source", ["/nowhere/at/all", "./nowhere", "a/b/c"])

@@ -106,8 +106,7 @@ def test_a_model_without_a_family_is_refused_with_the_nearest_named():
 
 
 def test_the_lens_at_the_last_state_is_the_models_logits():
-    from chiasm.models.executors.jobs import StateReadout
-    from chiasm.models.executors.jobs import Job, Readout
+    from chiasm.models.executors.jobs import Job, Readout, StateReadout
 
     view = view_of("qwen2_5_vl")
     found = encoded(view)

@@ -65,21 +65,30 @@ class Skip:
             )
         if not 0 < self.share <= 1:
             raise ChiasmError(f"a skip of the share {self.share}", "shares lie in 0 < share <= 1", "Give such a share")
+        self._check_choice()
+        if self.part == "tokens":
+            self._check_tokens()
+        if self.part.startswith("parallel"):
+            self._check_parallel()
+        if self.form == "released":
+            self._check_released()
+
+    def _check_choice(self) -> None:
         if (self.share < 1) == (self.choice == "all"):
             raise ChiasmError(
                 f"a skip of the share {self.share} chosen by `{self.choice}`",
                 "`all` means a share of 1, and a choice means less",
                 "Give both a share below 1 and how its tokens are chosen",
             )
-        if self.choice.startswith("least") and (self.layers[0] < 1 or self.phase != "prefill"):
+        if self.is_adaptive and (self.layers[0] < 1 or self.phase != "prefill"):
             raise ChiasmError(
                 f"tokens chosen by `{self.choice}` from layer {self.layers[0]} on, in {self.phase}",
                 "the choice looks at the layer before, while the prompt is read",
                 "Begin at layer 1 or later, with phase `prefill`",
             )
-        if self.part == "tokens":
-            self._check_tokens()
-        if self.part.startswith("parallel") and (self.span, self.share) != ("all", 1):
+
+    def _check_parallel(self) -> None:
+        if (self.span, self.share) != ("all", 1):
             raise ChiasmError(f"{self.part} for some tokens", "they are parallel for all", "Give the span `all`")
         if self.part == "parallel-blocks" and any(b == a + 1 for a, b in pairwise(self.layers)):
             raise ChiasmError(
@@ -87,8 +96,6 @@ class Skip:
                 "each of them takes the layer behind it along, and some are named themselves",
                 "Leave a layer between two of them, as (0, 2, 4)",
             )
-        if self.form == "released":
-            self._check_released()
 
     def _check_released(self) -> None:
         asked = f"the released form of a skip of `{self.part}`"
@@ -114,6 +121,11 @@ class Skip:
                 "a token that is dropped does not come back",
                 "Give all layers from the first one to the last of the model",
             )
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether its tokens are chosen by what the layer before its first one does."""
+        return self.choice in ("least-change", "least-attention")
 
     def acts_in(self, phase: Phase) -> bool:
         """Whether forwards of `phase` (prefill or decode) leave something out."""
@@ -156,7 +168,7 @@ class SkipPlan:
                 )
         dropped = {layer for skip in self.skips if skip.part == "tokens" for layer in skip.layers}
         for skip in self.skips:
-            if skip.choice.startswith("least") and skip.layers[0] - 1 in dropped:
+            if skip.is_adaptive and skip.layers[0] - 1 in dropped:
                 raise ChiasmError(
                     f"the plan `{self.name}`",
                     f"layer {skip.layers[0] - 1} is to choose among tokens of which some are gone by then",
@@ -186,7 +198,7 @@ class SkipPlan:
                     "Leave it out",
                 )
             others = {k for other in (*self.skips[:index], *self.skips[index + 1 :]) for k in other.layers}
-            others |= {k - 1 for s in self.skips if s.choice.startswith("least") for k in s.layers[:1]}
+            others |= {k - 1 for s in self.skips if s.is_adaptive for k in s.layers[:1]}
             if paired & others:
                 raise ChiasmError(
                     f"the plan `{self.name}`",
@@ -209,7 +221,7 @@ class SkipPlan:
         return json.dumps(body | {"measured": dict(self.measured)}, indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Plan":
+    def from_json(cls, text: str) -> "SkipPlan":
         """The plan that `to_json` wrote.
 
         **Errors:** `ChiasmError` for text that is no plan, or one that contradicts itself.

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForZeroShotImageClassification, AutoProcessor
 
-from chiasm.models.loading import reading
+from chiasm.models.loading import read_pretrained
 
 TEMPLATE = "{}"
 """The paper compares with the label itself (appendix A.1); its released code says "This is a photo of {}."."""
@@ -18,9 +18,13 @@ TEMPLATE = "{}"
 
 @torch.no_grad()
 def label_similarity(
-    source: str | Path, images: Sequence[Image.Image], labels: Sequence[str], template: str = TEMPLATE, batch: int = 32
+    source: str | Path,
+    images: Sequence[Image.Image],
+    labels: Sequence[str],
+    template: str = TEMPLATE,
+    batch_size: int = 32,
 ) -> Float[Tensor, "n C"]:
-    """How near each picture's embedding is to each label's, in the model's own scale; argmax is the answer.
+    """The similarity of each image's embedding to each label's, in the model's own scale; argmax is the answer.
 
     `source`: a CLIP or SigLIP checkpoint whose tower is the model's.
 
@@ -28,11 +32,13 @@ def label_similarity(
     """
     asked, where = f"load the contrastive model `{source}`", str(source)
     local = Path(where).is_dir()
-    model: Any = reading(asked, local, "it", AutoModelForZeroShotImageClassification.from_pretrained, where)
-    processor: Any = reading(asked, local, "its processor", AutoProcessor.from_pretrained, where)
+    model: Any = read_pretrained(asked, local, "it", AutoModelForZeroShotImageClassification.from_pretrained, where)
+    processor: Any = read_pretrained(asked, local, "its processor", AutoProcessor.from_pretrained, where)
     texts = [template.format(label) for label in labels]
     found = []
-    for start in range(0, len(images), batch):
-        inputs = processor(text=texts, images=list(images[start : start + batch]), padding=True, return_tensors="pt")
+    for start in range(0, len(images), batch_size):
+        inputs = processor(
+            text=texts, images=list(images[start : start + batch_size]), padding=True, return_tensors="pt"
+        )
         found.append(model.eval()(**inputs).logits_per_image)
     return torch.cat(found)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from tests.models.test_geometry import painted, pictures, redder
+from tests.models.encoding.test_geometry import painted, pictures, redder
 from tests.support.factories import build
 from tests.support.factories_tiles import llava_pixtral
 from torch.nn.functional import max_pool2d

@@ -117,7 +117,7 @@ def test_the_unembedding_score_is_what_the_last_layer_adds_to_the_logit():
     summed = float(neurons.by_unembedding(rerun, TOKEN)[-1].sum())
     block = find_blocks(view, prompt)[-1]
     kept = []
-    handle = block.places["down"].module.register_forward_hook(lambda m, a, out: kept.append(out[0, -1]))
+    handle = block.sites["down"].module.register_forward_hook(lambda m, a, out: kept.append(out[0, -1]))
     with torch.no_grad():
         view.model(**prompt.inputs)
     handle.remove()

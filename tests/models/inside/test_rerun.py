@@ -7,7 +7,13 @@ from tests.support.factories import FAMILIES, build, example
 
 import chiasm
 from chiasm.core.errors import ChiasmError, EmptySpanError, GuardError
-from chiasm.models.inside.rerun import Rerun, frozen, picture_rows, picture_states, require_gradients
+from chiasm.models.inside.rerun import (
+    Rerun,
+    frozen_model,
+    projected_positions,
+    projected_states,
+    require_gradients,
+)
 from chiasm.models.likelihood import answer_logprobs
 
 
@@ -25,7 +31,7 @@ def test_the_clean_run_is_the_models_own(family):
         found = rerun(rerun.states[None].expand(3, -1, -1))
     assert len(told.answer_tokens) > 1
     assert found.tolist() == pytest.approx([float(answer_logprobs(view, [told])[0].sum())] * 3, abs=1e-3)
-    assert torch.equal(rerun.states, picture_states(view, view.encode(example(family))))
+    assert torch.equal(rerun.states, projected_states(view, view.encode(example(family))))
 
 
 def test_other_vectors_are_what_the_projector_would_have_given():
@@ -66,7 +72,7 @@ def test_gradients_reach_the_vectors_and_nothing_else_and_all_is_put_back():
     before = {name: p.requires_grad for name, p in view.model.named_parameters()}
     rerun = Rerun(view, view.encode(example()), (5, 6))
     states = rerun.states[None].clone().requires_grad_(True)
-    with frozen(view):
+    with frozen_model(view):
         rerun(states).sum().backward()
     assert float(states.grad.abs().sum()) > 0
     assert all(p.grad is None for p in view.model.parameters())
@@ -78,9 +84,9 @@ def test_separators_are_not_the_projectors():
     view = view_of("llava_next")
     prompt = view.encode(example(size=(60, 40)))
     assert len(prompt.spans["image.newline"])
-    assert not set(picture_rows(prompt)) & set(prompt.spans["image.newline"])
+    assert not set(projected_positions(prompt)) & set(prompt.spans["image.newline"])
     with pytest.raises(EmptySpanError):
-        picture_rows(view.encode(example(images=0)))
+        projected_positions(view.encode(example(images=0)))
 
 
 def test_a_model_whose_decoder_gets_more_than_its_embeddings_is_refused():

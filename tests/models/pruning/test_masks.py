@@ -16,11 +16,15 @@ from chiasm.models.pruning.masks import (
     keep_n_of_m,
     keep_per_matrix,
     keep_per_row,
+    mean_scores,
     overlap,
     pack,
+    random_scores,
+    ranks,
     unpack,
+    vote_scores,
+    wanda_scores,
 )
-from chiasm.models.pruning.scores import mean_scores, random_scores, ranks, vote_scores, wanda_scores
 
 shapes = st.tuples(st.integers(1, 6), st.integers(2, 40))
 shares = st.floats(0.01, 0.99)

@@ -10,11 +10,16 @@ from torch import nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import MaskSpec
-from chiasm.models.fingerprint import fingerprint
 from chiasm.models.loading import wrap
-from chiasm.models.pruning.calibrate import MIN_TOKENS, calibrate, choose_tokens, span_rows
+from chiasm.models.pruning.calibrate import (
+    MIN_TOKENS,
+    calibrate,
+    calibration_batches,
+    calibration_bytes,
+    choose_tokens,
+    span_rows,
+)
 from chiasm.models.pruning.linears import matrices
-from chiasm.models.pruning.states import calibration_batches, calibration_bytes
 from chiasm.models.pruning.weights import make_mask
 
 LAYERS = 2
@@ -144,19 +149,19 @@ def test_later_blocks_see_pruned_ones():
 @pytest.mark.parametrize("family", factories.FAMILIES)
 def test_calibrating_leaves_the_model_as_it_was(family):
     view = view_of(family, dtype=torch.bfloat16)
-    before = fingerprint(view)
+    before = view.fingerprint()
     ours(view, prompts(view), MaskSpec(method="wanda", sparsity=0.5, calibrations=("all",)), batch_size=2)
-    assert fingerprint(view) == before
+    assert view.fingerprint() == before
 
 
 def test_calibrating_leaves_the_model_as_it_was_when_it_fails(monkeypatch):
     view = view_of("llava")
-    before, encoded = fingerprint(view), prompts(view)
+    before, encoded = view.fingerprint(), prompts(view)
     batches, rows = calibration_batches(view, encoded), span_rows(encoded, "all")
     monkeypatch.setattr(view.layers[1], "forward", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         calibrate(view, batches, rows, MaskSpec(method="wanda", sparsity=0.5, calibrations=("all",)))
-    assert fingerprint(view) == before
+    assert view.fingerprint() == before
     assert not any(m._forward_pre_hooks for m in view.model.modules())
 
 
@@ -214,7 +219,7 @@ def test_a_model_that_works_between_its_layers_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("tokens", "told"), [(10_000, "examples hold"), (MIN_TOKENS - 1, f"fewer than {LEAST_TOKENS} tokens mean little")]
+    ("tokens", "told"), [(10_000, "examples hold"), (MIN_TOKENS - 1, f"fewer than {MIN_TOKENS} tokens mean little")]
 )
 def test_too_few_calibration_tokens(tokens, told):
     rows = [torch.ones(100, dtype=torch.bool), torch.ones(90, dtype=torch.bool)]

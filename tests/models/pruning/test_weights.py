@@ -10,14 +10,10 @@ from transformers import AutoModelForImageTextToText
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import ABLATIONS, MaskSpec
-from chiasm.models.fingerprint import fingerprint
 from chiasm.models.loading import load, wrap
-from chiasm.models.pruning import kernels
 from chiasm.models.pruning.calibrate import InputNorms
-from chiasm.models.pruning.export import ABOUT, MASK, export, load_mask, save_mask
-from chiasm.models.pruning.kernels import semi_structured
 from chiasm.models.pruning.linears import matrices
-from chiasm.models.pruning.weights import make_mask, masked
+from chiasm.models.pruning.weights import ABOUT, MASK, export, load_mask, make_mask, masked, save_mask
 
 MAGNITUDE = MaskSpec(method="magnitude-row", sparsity=0.5)
 
@@ -42,30 +38,30 @@ def test_every_bit_is_put_back(family, dtype):
         # Zeros of either sign, and NaN, have bits too.
         weight = matrices(view)[0].linear.weight
         weight[0, :3] = torch.tensor([-0.0, 0.0, float("nan")])
-    before = fingerprint(view)
+    before = view.fingerprint()
     mask = make_mask(view, MaskSpec(method="random", sparsity=0.5))
     with masked(view, mask):
-        assert fingerprint(view) != before
+        assert view.fingerprint() != before
         for matrix in matrices(view):
             assert not matrix.linear.weight[~mask.kept(matrix.name)].any()
             assert torch.equal(matrix.linear.weight != 0, mask.kept(matrix.name) & (matrix.linear.weight != 0))
-    assert fingerprint(view) == before
+    assert view.fingerprint() == before
 
 
 def test_every_bit_is_put_back_after_an_error():
     view = view_of()
-    before, mask = fingerprint(view), make_mask(view, MAGNITUDE)
+    before, mask = view.fingerprint(), make_mask(view, MAGNITUDE)
     with pytest.raises(KeyboardInterrupt), masked(view, mask):
         raise KeyboardInterrupt
-    assert fingerprint(view) == before
+    assert view.fingerprint() == before
 
 
 def test_a_pruned_model_loads_in_plain_transformers(tmp_path):
     view = view_of()
-    before = fingerprint(view)
+    before = view.fingerprint()
     mask = make_mask(view, MaskSpec(method="random", sparsity=0.3, seed=5))
     folder = export(view, mask, tmp_path / "deep" / "pruned")
-    assert fingerprint(view) == before
+    assert view.fingerprint() == before
     reloaded = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto")
     with masked(view, mask):
         for (name, ours), theirs in zip(view.model.state_dict().items(), reloaded.state_dict().values(), strict=True):
@@ -84,7 +80,7 @@ def test_the_mask_file_has_one_bit_per_weight(tmp_path):
     assert sum(len(bits) for bits in mask.bits.values()) == weights / 8
     read = load_mask(tmp_path)
     assert read.spec == mask.spec
-    assert read.weights == fingerprint(view)
+    assert read.weights == view.fingerprint()
     assert read.shapes == mask.shapes
     assert all(torch.equal(read.kept(name), mask.kept(name)) for name in mask.bits)
     assert json.loads((tmp_path / ABOUT).read_text())["sparsity"] == mask.sparsity == 0.5
@@ -107,10 +103,10 @@ def test_a_mask_that_was_read_applies(tmp_path):
 def test_a_mask_for_another_model(other, told):
     mask = make_mask(view_of(), MAGNITUDE)
     view = view_of(**other)
-    before = fingerprint(view)
+    before = view.fingerprint()
     with pytest.raises(ChiasmError, match=f"mask is for another model.*{told}"), masked(view, mask):
         pass
-    assert fingerprint(view) == before
+    assert view.fingerprint() == before
 
 
 def test_a_mask_of_another_shape():
@@ -203,41 +199,6 @@ def test_combinations_keep_their_sparsity(method):
 def test_specs_that_make_no_sense(given, told):
     with pytest.raises(ChiasmError, match=told):
         MaskSpec(**({"sparsity": 0.5} | given))
-
-
-def test_sparse_kernels_are_refused_on_a_cpu():
-    view = view_of(dtype=torch.bfloat16)
-    mask = make_mask(view, MaskSpec(method="magnitude-row", sparsity=0.5, pattern="2:4"))
-    with (
-        pytest.raises(ChiasmError, match=r"on the cpu, for which there are none.*Load it on a GPU"),
-        semi_structured(view, mask),
-    ):
-        pass
-
-
-def test_sparse_kernels_take_one_pattern():
-    view = view_of()
-    with pytest.raises(ChiasmError, match="pattern is unstructured"), semi_structured(view, make_mask(view, MAGNITUDE)):
-        pass
-
-
-def test_sparse_kernels_take_the_masked_weights_and_give_the_dense_ones_back(monkeypatch):
-    view = view_of()
-    mask = make_mask(view, MaskSpec(method="magnitude-row", sparsity=0.5, pattern="2:4"))
-    linears = {matrix.name: matrix.linear for matrix in matrices(view)}
-    before = {name: linear.weight for name, linear in linears.items()}
-    bits = {name: weight.detach().clone() for name, weight in before.items()}
-    given = []
-    monkeypatch.setattr(kernels, "_require_kernels", lambda view, mask: None)
-    monkeypatch.setattr(kernels, "to_sparse_semi_structured", lambda dense: given.append(dense.clone()) or dense)
-    with semi_structured(view, mask):
-        assert all(linears[name].weight is not before[name] for name in before)
-    assert len(given) == len(before)
-    for dense, name in zip(given, before, strict=True):
-        quarters = (dense != 0).reshape(-1, 4).sum(dim=1)
-        assert int(quarters.max()) <= 2, name
-        assert linears[name].weight is before[name]
-        assert torch.equal(linears[name].weight, bits[name])
 
 
 @pytest.mark.parametrize("method", ABLATIONS)

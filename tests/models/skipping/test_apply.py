@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from chiasm.models.executors.jobs import Job, Readout
 from tests.support.factories import FAMILIES, build, example
 from tests.support.float64 import no_upcasts
 from tests.support.runs import view_of
@@ -14,6 +13,7 @@ from chiasm.interventions import BlockedAttention, Variant, Window, ZeroedBranch
 from chiasm.interventions.published_skips import fast_v, random_drop, short_v, v_skip, visual_ffn
 from chiasm.interventions.skips import Skip, SkipPart, SkipPlan, SkipSpan, phase_of
 from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.skipping.apply import apply, remove, skipping
 from chiasm.models.skipping.plans import identity_of, read_plan, save
@@ -63,7 +63,9 @@ def test_a_gathered_skip_equals_zeroed_branches(family: str, parts: tuple[str, .
         for seed in (0, 1):
             found = view.encode(example(family, seed=seed))
             changes = tuple(
-                ZeroedBranch(Window(layer, layer + 1, layer), name, image_rows(found)) for layer in (1, 2) for name in parts
+                ZeroedBranch(Window(layer, layer + 1, layer), name, image_rows(found))
+                for layer in (1, 2)
+                for name in parts
             )
             last = (found.length - 2, found.length - 1)
             job = Job(found, (Variant("zero", changes),), Readout(positions=last, full=True))

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tests.models.test_skipping import LAYERS, plan_of
+from tests.models.skipping.test_apply import LAYERS, plan_of
 from tests.support.factories import build, example
 from tests.support.float64 import no_upcasts
 from tests.support.runs import view_of
@@ -108,7 +108,7 @@ def test_what_is_no_self_attention_is_refused_with_its_reason(family: str, told:
     view = view_of(family)
     with pytest.raises(ChiasmError, match=told):
         apply(view, plan_of(view, Skip(part="attention", span="all", layers=(1,))))
-    with pytest.raises(ChiasmError, match="rows meet otherwise"):
+    with pytest.raises(ChiasmError, match="token mixer is no self-attention"):
         prefill_operations(view, view.encode(example(family)).inputs)
 
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.models.test_skipping import KINDS, plan_of
+from tests.models.skipping.test_apply import KINDS, plan_of
 from tests.support.factories import FAMILIES, build, example
 from torch.utils.flop_counter import FlopCounterMode
 

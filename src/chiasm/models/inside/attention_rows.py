@@ -29,18 +29,18 @@ _UNKNOWN: Final = ("s_aux", "position_bias", "sinks", "alibi")
 
 @torch.no_grad()
 def attention_rows(
-    view: ModelView, encoded: Sequence[Encoded], queries: Sequence[Sequence[int]], listen: RowsCallback
+    view: ModelView, encoded: Sequence[Encoded], queries: Sequence[Sequence[int]], on_rows: RowsCallback
 ) -> None:
-    """One forward of `encoded`, handing the attention weights of `queries` (positions, per example) to `listen`.
+    """One forward of `encoded`, handing the attention weights of `queries` (positions, per example) to `on_rows`.
 
-    `listen(layer, example, weights)` is called once per layer and example as soon as the layer's attention has run;
+    `on_rows(layer, example, weights)` is called once per layer and example as soon as the layer's attention has run;
     weights cover the example's own positions, padding cut off, and each row adds up to 1. Memory grows with queries
     times positions, never with positions squared, and no eager attention is needed.
 
     Assumption: softmax attention over scaled products (optionally soft-capped). A large weight says where a head
-    reads, not that what it reads matters for the answer: cuts say that.
+    reads, not that what it reads matters for the answer: attention knockout shows that.
 
-    Layers that mix without softmax attention (convolutions, linear attention) have no rows and are not called.
+    Token mixers without softmax attention (convolutions, linear attention) have no rows and are not called.
 
     **Errors:** `ChiasmError` for a model whose attention adds terms that are not followed here, has no attention
     function that can be exchanged, or reads the picture outside the sequence.
@@ -51,20 +51,20 @@ def attention_rows(
         for before, chosen in zip(padding, queries, strict=True)
     ]
     layers = _attentions(view)
-    heard: set[int] = set()
+    read: set[int] = set()
 
-    def hear(module: nn.Module, weights: Iterator[Float[Tensor, "H Q T"]]) -> None:
+    def read_layer(module: nn.Module, weights: Iterator[Float[Tensor, "H Q T"]]) -> None:
         layer = layers.get(id(module))
         if layer is None:
             return
-        heard.add(layer)
+        read.add(layer)
         for index, found in enumerate(weights):
-            listen(layer, index, found[..., padding[index] :])
+            on_rows(layer, index, found[..., padding[index] :])
 
-    with _listening(view, rows, hear):
+    with _reading_rows(view, rows, read_layer):
         view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False)
-    if len(heard) < len(layers):
-        missing = ", ".join(str(k) for k in sorted(set(layers.values()) - heard))
+    if len(read) < len(layers):
+        missing = ", ".join(str(k) for k in sorted(set(layers.values()) - read))
         raise ChiasmError(
             f"the attention rows of {view.name}",
             f"its layers {missing} do not take their attention function from transformers' registry",
@@ -73,25 +73,25 @@ def attention_rows(
 
 
 def _attentions(view: ModelView) -> dict[int, int]:
-    """The number of the layer by the identity of its attention; layers that mix otherwise have no rows to tell."""
-    crossing = [str(number) for number, kind in enumerate(view.kinds) if kind == "cross_attention"]
-    if crossing:
+    """The number of the layer by the identity of its attention; other token mixers have no rows."""
+    cross_attention = [str(number) for number, kind in enumerate(view.kinds) if kind == "cross_attention"]
+    if cross_attention:
         raise ChiasmError(
             f"the attention rows of {view.name}",
-            f"its layers {', '.join(crossing)} attend to the picture outside the sequence, where no token stands for "
-            "a part of it",
+            f"its layers {', '.join(cross_attention)} attend to the picture outside the sequence, "
+            "where no token stands for a part of it",
             "Use `chiasm flow`, whose cuts close these layers",
         )
     kinds = zip(view.layers, view.kinds, strict=True)
     return {id(view.attention_of(layer)): k for k, (layer, kind) in enumerate(kinds) if kind == "attention"}
 
 
-Hear = Callable[[nn.Module, Iterator[Float[Tensor, "H Q T"]]], None]
+_LayerCallback = Callable[[nn.Module, Iterator[Float[Tensor, "H Q T"]]], None]
 
 
 @contextmanager
-def _listening(view: ModelView, rows: Sequence[Int[Tensor, " Q"]], hear: Hear) -> Iterator[None]:
-    """Every attention of the decoder computes as with sdpa, and tells the weights of `rows`."""
+def _reading_rows(view: ModelView, rows: Sequence[Int[Tensor, " Q"]], read_layer: _LayerCallback) -> Iterator[None]:
+    """Every attention of the decoder computes as with sdpa, and hands the weights of `rows` to `read_layer`."""
 
     def attend(
         module: nn.Module,
@@ -106,7 +106,7 @@ def _listening(view: ModelView, rows: Sequence[Int[Tensor, " Q"]], hear: Hear) -
             raise ChiasmError(
                 f"the attention rows of {view.name}", f"its attention adds {', '.join(unknown)}", "Use `chiasm flow`"
             )
-        hear(module, _weights(query, key, attention_mask, rows, options))
+        read_layer(module, _weights(query, key, attention_mask, rows, options))
         if options.get("softcap") is not None:
             return _capped(query, key, value, attention_mask, options), None
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)

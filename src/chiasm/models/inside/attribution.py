@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import MissingExtraError
-from chiasm.models.inside.rerun import Rerun, at_once, frozen
+from chiasm.models.inside.rerun import Rerun, frozen_model, max_variants
 
 AttributionMethod = Literal["integrated-gradients", "gradient-shap", "kernel-shap"]
 ATTRIBUTION_METHODS: Final[tuple[AttributionMethod, ...]] = ("integrated-gradients", "gradient-shap", "kernel-shap")
@@ -65,7 +65,7 @@ def integrated_gradients(
     waiting = [(k / first, (k + 1) / first) for k in range(first)]
     parts: list[tuple[float, float, np.ndarray, float]] = []
     steps = 0
-    with frozen(rerun.view):
+    with frozen_model(rerun.view):
         while waiting:
             parts += _along(method, rerun, base, waiting)
             steps += _POINTS * len(waiting)
@@ -86,7 +86,7 @@ def _along(
     method: Any, rerun: Rerun, base: Float[Tensor, "n D"], parts: Sequence[tuple[float, float]]
 ) -> list[tuple[float, float, np.ndarray, float]]:
     """Attribution on parts of the path: where each starts and ends, its tokens, and by how much they fail to add up."""
-    found, most = [], at_once(rerun, gradients=True)
+    found, most = [], max_variants(rerun, gradients=True)
     for start in range(0, len(parts), most):
         some = parts[start : start + most]
         starts, ends = (torch.tensor(list(side), device=base.device)[:, None, None] for side in zip(*some, strict=True))
@@ -113,10 +113,10 @@ def gradient_shap(rerun: Rerun, background: Float[Tensor, "K n D"], *, samples: 
     the answer is to be explained against.
     """
     method = _captum().GradientShap(rerun)
-    with frozen(rerun.view), _seeded(seed):
+    with frozen_model(rerun.view), _seeded(seed):
         value = _ends(rerun, background[0])[0]
         baseline = float(evaluated(rerun, background).mean())
-        total, left, most = np.zeros(len(rerun.rows)), samples, at_once(rerun, gradients=True)
+        total, left, most = np.zeros(len(rerun.rows)), samples, max_variants(rerun, gradients=True)
         while left:
             count = min(left, most)
             found = method.attribute(rerun.states[None], baselines=background, n_samples=count, stdevs=0.0)
@@ -143,13 +143,13 @@ def kernel_shap(
     device = rerun.states.device
     mask = torch.from_numpy(features).to(device)[None, :, None].expand(1, -1, rerun.states.shape[-1])
     value, baseline = _ends(rerun, base)
-    with torch.no_grad(), frozen(rerun.view), _seeded(seed):
+    with torch.no_grad(), frozen_model(rerun.view), _seeded(seed):
         found = method.attribute(
             rerun.states[None],
             baselines=base[None],
             feature_mask=mask,
             n_samples=samples,
-            perturbations_per_eval=at_once(rerun, gradients=False),
+            perturbations_per_eval=max_variants(rerun, gradients=False),
         )
     # The same number stands in every dimension of every token of a group.
     tokens = found[0, :, 0].double().cpu().numpy() / np.bincount(features)[features]
@@ -157,9 +157,9 @@ def kernel_shap(
 
 
 def super_patches(rects: Float[np.ndarray, "n 4"], width: int, height: int, side: int = 6) -> Int[np.ndarray, " n"]:
-    """Tokens grouped by where they look: `side` x `side` squares of the picture, numbered without gaps.
+    """Tokens grouped by their place in the image: `side` x `side` squares of the picture, numbered without gaps.
 
-    Tokens that look nowhere in particular (a resampler's) are grouped by their order.
+    Tokens without a place (a resampler's) are grouped by their order.
     """
     n = len(rects)
     if np.isnan(rects).any() or len(np.unique(rects, axis=0)) < n:
@@ -185,9 +185,9 @@ def two_players(rerun: Rerun, base: Float[Tensor, "n D"], first: Bool[np.ndarray
 def evaluated(
     rerun: Rerun, states: Float[Tensor, "B n D"], read: Callable[[Tensor], Tensor] | None = None
 ) -> Float[np.ndarray, " B"]:
-    """The target (or what `read` tells) of many variants, as many together as fit."""
-    with frozen(rerun.view):
-        chunks = [(read or rerun)(part).double().cpu() for part in states.split(at_once(rerun, gradients=False))]
+    """The target (or what `read` gives) of many variants, as many together as fit."""
+    with frozen_model(rerun.view):
+        chunks = [(read or rerun)(part).double().cpu() for part in states.split(max_variants(rerun, gradients=False))]
     return torch.cat(chunks).numpy()
 
 
@@ -209,7 +209,7 @@ def ranked_scores(
             kept[k, 0, c], kept[k, 1, c] = rank >= count, rank < count
     # Many variants are the same (nothing or everything deleted): each is computed once.
     different, where = np.unique(kept.reshape(-1, n), axis=0, return_inverse=True)
-    chosen, found, most = torch.from_numpy(different).to(rerun.states.device), [], at_once(rerun, gradients=False)
+    chosen, found, most = torch.from_numpy(different).to(rerun.states.device), [], max_variants(rerun, gradients=False)
     for start in range(0, len(chosen), most):
         variants = torch.where(chosen[start : start + most, :, None], rerun.states, base)
         found.append(evaluated(rerun, variants, rerun.logprob))

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.inside.rerun import Rerun, frozen
+from chiasm.models.inside.rerun import Rerun, frozen_model
 from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView
 
@@ -18,10 +18,10 @@ def mean_states(view: ModelView, encoded: Encoded) -> Float[Tensor, "L D"]:
     """The mean over the image's tokens of the state before every block."""
     found: list[Tensor] = []
 
-    def listen(seen: SiteStates) -> None:
+    def keep_mean(seen: SiteStates) -> None:
         found.append(seen.states.mean(0).cpu())
 
-    observe(view, (), [encoded], ["image"], listen)
+    observe(view, (), [encoded], ["image"], keep_mean)
     return torch.stack(found[:-1])
 
 
@@ -30,7 +30,7 @@ def summed_gradients(rerun: Rerun) -> Float[Tensor, "L D"]:
 
     Its product with a direction says how the answer changes when all of the image's tokens move that way together.
     """
-    with frozen(rerun.view), torch.enable_grad():
+    with frozen_model(rerun.view), torch.enable_grad():
         states = rerun.hidden(rerun.states[None]).detach().requires_grad_(True)
         passed = [states, *rerun.through(states)]
         found = torch.autograd.grad(rerun.score(passed[-1]).sum(), passed[:-1])

@@ -1,4 +1,4 @@
-"""Neurons of the decoder's feed-forward branches: what they add to an answer, what they say, what is lost without them.
+"""Neurons of the decoder's feed-forward branches: what they add to an answer, their words, and the loss without them.
 
 A neuron is one dimension of what the branch's last projection reads: for gated branches act(gate) x up, for plain ones
 the activation itself. Legend: L layers, K neurons of a layer, B variants, n image tokens, D width, N vocabulary.
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
-from chiasm.models.inside.rerun import Rerun, at_once, frozen, picture_rows
+from chiasm.models.inside.rerun import Rerun, frozen_model, max_variants, projected_positions
 from chiasm.models.view import ModelView
 
 
@@ -55,10 +55,7 @@ class Neurons:
         """
         kept: list[Tensor] = []
 
-        def hear(layer: int, states: Tensor) -> None:
-            kept.append(states)
-
-        with frozen(self.view), self._hearing(hear), torch.enable_grad():
+        with frozen_model(self.view), self._reading(lambda layer, states: kept.append(states)), torch.enable_grad():
             states = rerun.states[None].clone().requires_grad_(True)
             found = torch.autograd.grad(rerun(states).sum(), kept)
         rows = rerun.rows
@@ -75,7 +72,7 @@ class Neurons:
         the end, and later layers do not read it.
         """
         kept: list[Tensor] = []
-        with frozen(self.view), self._hearing(lambda layer, states: kept.append(states)):
+        with frozen_model(self.view), self._reading(lambda layer, states: kept.append(states)):
             rerun(rerun.states[None])
         at = rerun.first_read
         gain = 1.0 if released else _gain(self.view)
@@ -89,7 +86,7 @@ class Neurons:
         Source: Huo et al. 2024 (EMNLP, arXiv 2406.11193), released code: the activation of the gate is what counts.
         """
         counts: list[Tensor] = []
-        rows = torch.from_numpy(picture_rows(encoded))
+        rows = torch.from_numpy(projected_positions(encoded))
 
         def count(module: nn.Module, args: Any, output: Tensor) -> None:
             counts.append((output[0, rows.to(output.device)] > 0).sum(0).cpu())
@@ -107,8 +104,8 @@ class Neurons:
     def without(self, rerun: Rerun, off: Bool[Tensor, "B L K"]) -> Float[Tensor, " B"]:
         """The target (nat) with the marked neurons at zero, at all positions."""
         found = []
-        with frozen(self.view):
-            for part in off.split(at_once(rerun, gradients=False)):
+        with frozen_model(self.view):
+            for part in off.split(max_variants(rerun, gradients=False)):
                 with self._silenced(part):
                     found.append(rerun(rerun.states.expand(len(part), -1, -1)).double().cpu())
         return torch.cat(found)
@@ -123,12 +120,14 @@ class Neurons:
         return [self.view.tokenizer.decode([int(token)]).strip() for token in logits.topk(count).indices]
 
     @contextmanager
-    def _hearing(self, hear: Callable[[int, Tensor], None]) -> Iterator[None]:
-        def hook(layer: int) -> Any:
-            def listen(module: nn.Module, args: tuple[Any, ...]) -> None:
-                hear(layer, args[0])
+    def _reading(self, on_states: Callable[[int, Tensor], None]) -> Iterator[None]:
+        """While open `on_states` is given each layer's number and what its last projection reads."""
 
-            return listen
+        def hook(layer: int) -> Any:
+            def read(module: nn.Module, args: tuple[Any, ...]) -> None:
+                on_states(layer, args[0])
+
+            return read
 
         handles = [b.down.register_forward_pre_hook(hook(layer)) for layer, b in enumerate(self._branches)]
         try:

@@ -6,7 +6,6 @@ Legend: B variants, n image tokens, T positions, D width.
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Literal, Self, final
 
 import numpy as np
@@ -15,11 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import ChiasmError, EmptySpanError, ExampleError, GuardError
-from chiasm.models.encoding.encode import extended
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits, record_frame
 from chiasm.models.executors.guard import TOLERANCE
-from chiasm.models.executors.reading import log_probabilities
+from chiasm.models.executors.jobs import log_probabilities
 from chiasm.models.view import ModelView
 
 AttributionTarget = Literal["answer", "contrast"]
@@ -42,20 +40,13 @@ def require_gradients(view: ModelView) -> None:
 
 
 @contextmanager
-def frozen(view: ModelView) -> Iterator[None]:
+def frozen_model(view: ModelView) -> Iterator[None]:
     """Evaluation mode, readable masks, and no parameter asking for a gradient; all is put back at the end."""
-    asking = [p for p in view.model.parameters() if p.requires_grad]
-    for parameter in asking:
-        parameter.requires_grad_(False)
-    try:
-        with view.readable_attention():
-            yield
-    finally:
-        for parameter in asking:
-            parameter.requires_grad_(True)
+    with view.frozen_parameters(), view.readable_attention():
+        yield
 
 
-def picture_rows(encoded: Encoded) -> Int[np.ndarray, " n"]:
+def projected_positions(encoded: Encoded) -> Int[np.ndarray, " n"]:
     """The positions of what the projector gave: image tokens without separators.
 
     **Errors:** `EmptySpanError` for an example without a picture.
@@ -66,19 +57,12 @@ def picture_rows(encoded: Encoded) -> Int[np.ndarray, " n"]:
 
 
 @torch.no_grad()
-def picture_states(view: ModelView, encoded: Encoded) -> Float[Tensor, "n D"]:
+def projected_states(view: ModelView, encoded: Encoded) -> Float[Tensor, "n D"]:
     """What the projector hands to the decoder for one example, in float32 at least."""
     with view.readable_attention():
         hidden = record_frame(view, encoded.inputs).hidden[0]
-    rows = torch.from_numpy(picture_rows(encoded)).to(hidden.device)
+    rows = torch.from_numpy(projected_positions(encoded)).to(hidden.device)
     return hidden[rows].to(torch.promote_types(hidden.dtype, torch.float32))
-
-
-def with_tokens(view: ModelView, prompt: Encoded, tokens: Sequence[int]) -> Encoded:
-    """The prompt with text tokens behind it."""
-    made = extended({key: value.cpu() for key, value in prompt.inputs.items()}, tokens, view.family)
-    spans = type(prompt.spans)(prompt.length + len(tokens), dict(prompt.spans))
-    return replace(prompt, inputs={key: value.to(view.device) for key, value in made.items()}, spans=spans)
 
 
 @final
@@ -106,8 +90,8 @@ class Rerun:
     ) -> None:
         require_gradients(view)
         # The answer's last token is only predicted, never read.
-        encoded = with_tokens(view, prompt, answer[:-1])
-        chosen = picture_rows(prompt) if rows is None else rows
+        encoded = view.append_tokens(prompt, answer[:-1])
+        chosen = projected_positions(prompt) if rows is None else rows
         if not len(chosen):
             raise EmptySpanError("there is no position to vary")
         self.view, self.prompt, self.target = view, prompt, target
@@ -125,12 +109,12 @@ class Rerun:
             self._check(encoded, clean)
 
     def __call__(self, states: Float[Tensor, "B n D"]) -> Float[Tensor, " B"]:
-        """The target for every variant; gradients reach `states`. Keep `frozen` open around many calls."""
-        return self._told(self._logits(self.hidden(states)), self.target)
+        """The target for every variant; gradients reach `states`. Keep `frozen_model` open around many calls."""
+        return self._target_value(self._logits(self.hidden(states)), self.target)
 
     def logprob(self, states: Float[Tensor, "B n D"]) -> Float[Tensor, " B"]:
         """The log-probability (nat) of the whole answer for every variant, whatever the target is."""
-        return self._told(self._logits(self.hidden(states)), "answer")
+        return self._target_value(self._logits(self.hidden(states)), "answer")
 
     def with_states(self, states: Float[Tensor, "n D"]) -> Self:
         """The same prompt, explained as if `states` had stood at the rows that vary."""
@@ -157,14 +141,14 @@ class Rerun:
 
     def score(self, last: Float[Tensor, "B T D"]) -> Float[Tensor, " B"]:
         """The target, from the residual state behind the last layer."""
-        return self._told(self.view.unembed(last[:, self._reads.to(last.device)]), self.target)
+        return self._target_value(self.view.unembed(last[:, self._reads.to(last.device)]), self.target)
 
     def _logits(self, hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B A N"]:
         for state in self.through(hidden):
             hidden = state
         return self.view.unembed(hidden[:, self._reads.to(hidden.device)])
 
-    def _told(self, logits: Float[Tensor, "B A N"], target: AttributionTarget) -> Float[Tensor, " B"]:
+    def _target_value(self, logits: Float[Tensor, "B A N"], target: AttributionTarget) -> Float[Tensor, " B"]:
         found = log_probabilities(logits)
         tokens = self._tokens.to(found.device)
         if target == "contrast":
@@ -188,8 +172,8 @@ class Rerun:
         with self.view.readable_attention():
             inputs, keep = encoded.inputs, keep_logits(self.view, slice_to=len(clean))
             plain = self.view.model(**inputs, **keep, use_cache=False).logits[0, -len(clean) :]
-        apart = (log_probabilities(plain) - log_probabilities(clean)).gather(-1, self._tokens[:, None])
-        difference = float(apart.abs().max())
+        gaps = (log_probabilities(plain) - log_probabilities(clean)).gather(-1, self._tokens[:, None])
+        difference = float(gaps.abs().max())
         allowed = TOLERANCE[self.view.dtype]
         if not difference <= allowed:
             raise GuardError(
@@ -199,7 +183,7 @@ class Rerun:
             )
 
 
-def at_once(rerun: Rerun, *, gradients: bool) -> int:
+def max_variants(rerun: Rerun, *, gradients: bool) -> int:
     """How many variants fit into the memory set aside for them (4 GiB on the CPU, half of what a GPU has left)."""
     config, device = rerun.view.text_config, rerun.states.device
     budget = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _BUDGET

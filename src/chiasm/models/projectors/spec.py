@@ -43,7 +43,9 @@ class ProjectorSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in PROJECTOR_KINDS:
-            raise ChiasmError(f"the projector `{self.kind}`", f"there are {', '.join(KINDS)}", "Name one of those")
+            raise ChiasmError(
+                f"the projector `{self.kind}`", f"there are {', '.join(PROJECTOR_KINDS)}", "Name one of those"
+            )
         takes = _DEFAULTS[self.kind] | ({"width": 0} if self.kind in _WIDE else {})
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
@@ -56,7 +58,7 @@ class ProjectorSpec:
 
     @property
     def by_queries(self) -> bool:
-        """Whether its tokens look at the whole picture, so that none of them stands for a patch."""
+        """Whether its tokens read the whole picture, so that none of them stands for a patch."""
         return self.kind in _QUERIES
 
     def tokens_for(self, rows: int, columns: int) -> int:

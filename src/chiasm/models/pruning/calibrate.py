@@ -7,7 +7,7 @@ its matrices from one pass; then it is run again, pruned, for the inputs of bloc
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,13 +16,12 @@ from torch import Tensor, nn
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import MaskSpec
 from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.executors.frame import keep_logits, record_frame
 from chiasm.models.pruning.linears import WeightMatrix, matrices
-from chiasm.models.pruning.masks import keep_by
-from chiasm.models.pruning.scores import wanda_scores
-from chiasm.models.pruning.states import CalibrationBatch, run_layer
+from chiasm.models.pruning.masks import keep_by, wanda_scores
 from chiasm.models.view import ModelView
 
-MIN_TOKENS = 128
+MIN_TOKENS: Final = 128
 """Fewer than this and a norm is known to no better than some 6 % (Gaussian inputs), more where few tokens dominate."""
 
 
@@ -36,6 +35,18 @@ class InputNorms:
     inputs: Mapping[str, Float[Tensor, " I"]]
     tokens: int
     centred: Mapping[str, Float[Tensor, " I"]]
+
+
+class CalibrationBatch(NamedTuple):
+    """Examples on their way through the decoder, on the CPU.
+
+    `hidden`: the inputs of layer 0. `arguments`: what each layer is given beside them. `padding`: positions of padding
+    before each example.
+    """
+
+    hidden: Float[Tensor, "B T D"]
+    arguments: tuple[dict[str, Any], ...]
+    padding: tuple[int, ...]
 
 
 def span_rows(encoded: Sequence[Encoded], span: str) -> list[Bool[Tensor, " T"]]:
@@ -65,22 +76,57 @@ def choose_tokens(rows: Sequence[Bool[Tensor, " T"]], tokens: int | None, seed: 
     **Errors:** `ChiasmError` if fewer are marked, or fewer than `MIN_TOKENS` remain.
     """
     there = int(sum(int(row.sum()) for row in rows))
-    wanted = there if tokens is None else tokens
-    if wanted < MIN_TOKENS or there < wanted:
+    count = there if tokens is None else tokens
+    if count < MIN_TOKENS or there < count:
         raise ChiasmError(
-            f"calibrate on {max(wanted, LEAST_TOKENS)} tokens",
+            f"calibrate on {max(count, MIN_TOKENS)} tokens",
             f"the calibration examples hold {there} tokens of the span"
-            if there < max(wanted, MIN_TOKENS)
-            else f"norms from fewer than {LEAST_TOKENS} tokens mean little",
-            f"Give more calibration examples, and at least {LEAST_TOKENS} tokens",
+            if there < max(count, MIN_TOKENS)
+            else f"norms from fewer than {MIN_TOKENS} tokens mean little",
+            f"Give more calibration examples, and at least {MIN_TOKENS} tokens",
         )
-    if wanted == there:
+    if count == there:
         return list(rows)
     flat = torch.cat(list(rows))
     order = torch.randperm(there, generator=torch.Generator().manual_seed(seed))
     chosen = torch.zeros_like(flat)
-    chosen[flat.nonzero()[:, 0][order[:wanted]]] = True
+    chosen[flat.nonzero()[:, 0][order[:count]]] = True
     return list(chosen.split([len(row) for row in rows]))
+
+
+def calibration_bytes(view: ModelView, encoded: Sequence[Encoded], batch_size: int = 1) -> int:
+    """Bytes on the CPU that calibrating on `encoded` holds: states before and after a layer, and padded masks."""
+    item = torch.finfo(view.dtype).bits // 8
+    total = 0
+    for start in range(0, len(encoded), batch_size):
+        lengths = [one.length for one in encoded[start : start + batch_size]]
+        cells = len(lengths) * max(lengths)
+        # A single example has no padding, so its causal mask is never written out.
+        masks = len(lengths) * max(lengths) ** 2 if len(lengths) > 1 else 0
+        total += 2 * cells * view.width * item + masks
+    return total
+
+
+@torch.no_grad()
+def calibration_batches(view: ModelView, encoded: Sequence[Encoded], batch_size: int = 1) -> list[CalibrationBatch]:
+    """The inputs of the decoder for every example; they serve any number of calibrations.
+
+    Layers called one after the other on the first batch must give what the model's own forward gives.
+
+    **Errors:** `ChiasmError` where they do not: the model does something between its layers.
+    """
+    batches = []
+    with view.readable_attention():
+        for start in range(0, len(encoded), batch_size):
+            part = list(encoded[start : start + batch_size])
+            inputs, padding = view.collate(part)
+            frame = record_frame(view, inputs)
+            memo: dict[int, Any] = {}
+            arguments = tuple(_moved(named, torch.device("cpu"), memo) for named in frame.arguments)
+            batches.append(CalibrationBatch(frame.hidden.cpu(), arguments, tuple(padding)))
+            if not start:
+                _require_plain_walk(view, inputs, batches[0])
+    return batches
 
 
 @torch.no_grad()
@@ -93,7 +139,7 @@ def calibrate(
     """Norms for `spec` by the sequential procedure; the weights are as they were when it returns.
 
     `rows` (one per example, in the order of the batches) marks the positions that count; all tokens are seen by
-    attention either way. Memory: the hidden states of all examples twice, on the CPU (`states.calibration_bytes`),
+    attention either way. Memory: the hidden states of all examples twice, on the CPU (`calibration_bytes`),
     and one layer's on the device.
 
     **Errors:** `ChiasmError` as in `matrices`, or if a matrix is given other rows than the layer's tokens.
@@ -119,7 +165,7 @@ def calibrate(
                     stack.callback(matrix.linear.weight.data.copy_, matrix.linear.weight.detach().clone())
                     matrix.linear.weight.data.masked_fill_(~kept, 0)
                 if index + 1 < view.n_layers:
-                    states = [run_layer(view, layer, index, b, s) for b, s in zip(batches, states, strict=True)]
+                    states = [_run_layer(view, layer, index, b, s) for b, s in zip(batches, states, strict=True)]
     return InputNorms(norms, tokens, centred)
 
 
@@ -158,7 +204,7 @@ def _sums(
             stack.callback(matrix.linear.register_forward_pre_hook(hook(matrix.name)).remove)
         for batch, state, mark in zip(batches, states, marked, strict=True):
             current[:] = [mark]
-            run_layer(view, layer, index, batch, state)
+            _run_layer(view, layer, index, batch, state)
     unseen = [matrix.name for matrix in here if matrix.name not in sums]
     if unseen:
         raise ChiasmError(f"calibrate `{unseen[0]}`", "its layer does not call it", "Prune another part")
@@ -177,3 +223,49 @@ def _batched(batches: Sequence[CalibrationBatch], rows: Sequence[Bool[Tensor, " 
     if start != len(rows):
         raise ValueError(f"{len(rows)} rows of positions for {start} examples")
     return marked
+
+
+@torch.no_grad()
+def _run_layer(
+    view: ModelView, layer: nn.Module, index: int, batch: CalibrationBatch, state: Float[Tensor, "B T D"]
+) -> Float[Tensor, "B T D"]:
+    """The output of one decoder layer on a batch's states, back on the CPU."""
+    device = next(layer.parameters()).device
+    output = layer(state.to(device), **_moved(batch.arguments[index], device, {}))
+    return (output[0] if isinstance(output, tuple) else output).cpu()
+
+
+def _require_plain_walk(view: ModelView, inputs: dict[str, Any], batch: CalibrationBatch) -> None:
+    last: list[Tensor] = []
+
+    def after(layer: nn.Module, args: Any, output: Any) -> None:
+        last.append((output[0] if isinstance(output, tuple) else output).cpu())
+
+    handle = view.layers[-1].register_forward_hook(after)
+    try:
+        view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False)
+    finally:
+        handle.remove()
+    state = batch.hidden
+    for index, layer in enumerate(view.layers):
+        state = _run_layer(view, layer, index, batch, state)
+    pairs = [(state[k, p:].double(), last[0][k, p:].double()) for k, p in enumerate(batch.padding)]
+    gap = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+    # The same kernels on the same shapes: rounding is all that may differ.
+    if not gap <= 64 * torch.finfo(view.dtype).eps:
+        raise ChiasmError(
+            f"calibrate `{view.name}` layer by layer",
+            f"its layers in a row give other states than its own forward (relative difference {gap:.1e})",
+            "This architecture does something between its layers; it cannot be pruned here",
+        )
+
+
+def _moved(value: Any, device: torch.device, memo: dict[int, Any]) -> Any:
+    """`value` with its tensors on `device`; tensors that layers share stay shared."""
+    if isinstance(value, Tensor):
+        return memo.setdefault(id(value), value.to(device))
+    if isinstance(value, dict):
+        return {key: _moved(item, device, memo) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_moved(item, device, memo) for item in value)
+    return value

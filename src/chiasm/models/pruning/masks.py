@@ -1,16 +1,94 @@
-"""From scores to which weights are kept. Pure functions of tensors; True is kept."""
+"""How much each weight counts, and from scores which weights are kept. Pure functions of tensors; True is kept.
+
+Legend: O outputs, I inputs of a matrix, K calibrations.
+"""
 
 import math
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import blocks, require_sparsity
-from chiasm.models.pruning.scores import cumulative, ranks
+
+
+def wanda_scores(weight: Float[Tensor, "O I"], norms: Float[Tensor, " I"]) -> Float[Tensor, "O I"]:
+    """|W_ij| times the L2 norm of input feature j over the calibration tokens, in at least float32.
+
+    Source: Sun et al. 2024, equation 1. Comparable within one output row; between rows only as far as their outputs
+    matter alike.
+    """
+    return magnitude_scores(weight) * norms.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
+
+
+def magnitude_scores(weight: Float[Tensor, "O I"]) -> Float[Tensor, "O I"]:
+    """|W_ij|, in at least float32 (the baseline of Sun et al. 2024)."""
+    return weight.detach().abs().to(torch.promote_types(weight.dtype, torch.float32))
+
+
+def random_scores(shape: tuple[int, int], name: str, seed: int) -> Float[Tensor, "O I"]:
+    """Uniform scores that depend on the seed and the matrix's name alone: the same on every machine and device."""
+    rng = np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())]))
+    return torch.from_numpy(rng.random(shape, dtype=np.float32))
+
+
+def ranks(scores: Float[Tensor, "O I"], block: int | None = None) -> Int[Tensor, "O I"]:
+    """Place of each weight within its row, or within `block` consecutive inputs of it: 0 is zeroed first.
+
+    Of equal scores the one further left is zeroed first.
+    """
+    grouped = scores.reshape(-1, block or scores.shape[1])
+    order = grouped.argsort(dim=1, stable=True)
+    places = torch.empty_like(order)
+    places.scatter_(1, order, torch.arange(grouped.shape[1], device=scores.device).expand_as(order).contiguous())
+    return places.reshape(scores.shape)
+
+
+def cumulative(scores: Float[Tensor, "O I"]) -> Float[Tensor, "O I"]:
+    """For each weight, the share of its row's sum that it and all lower scores of the row make up, in float64.
+
+    A threshold on it zeroes weights of a row up to one share of its sum, so rows with few large scores lose more.
+    The released code of Wanda finds the threshold of a matrix by bisection, to 0.001 of the sparsity; ranking a matrix
+    by these shares gives it exactly.
+    """
+    wide = scores.double()
+    ordered, order = wide.sort(dim=1, stable=True)
+    shares = ordered.cumsum(dim=1) / ordered.sum(dim=1, keepdim=True).clamp_min(torch.finfo(wide.dtype).tiny)
+    return torch.zeros_like(wide).scatter_(1, order, shares)
+
+
+def vote_scores(scores: Sequence[Float[Tensor, "O I"]], votes: int, block: int | None = None) -> Float[Tensor, "O I"]:
+    """Scores whose best k are the weights that at least `votes` of K calibrations keep, at a common sparsity.
+
+    With votes = K this is the intersection of the kept weights, with K // 2 + 1 the majority, with 1 the union. An
+    intersection of masks is sparser than the masks; lowering their common sparsity until a row has k weights left
+    keeps those whose `votes`-th best rank is highest, which is what this ranks by. So every combination can be had
+    at the very sparsity of what it is compared with. Weights that enter together are ordered by `mean_scores`.
+
+    Source: the AND of kept weights in Shukor & Cord 2024, released code (there at a higher final sparsity).
+    """
+    if not 1 <= votes <= len(scores):
+        raise ValueError(f"{votes} votes of {len(scores)} calibrations")
+    placed = torch.stack([ranks(one, block) for one in scores])
+    reached = placed.sort(dim=0, descending=True).values[votes - 1]
+    # Ranks of the mean break ties: below 1, so that they never overrule the votes.
+    return reached.double() + ranks(mean_scores(scores), block).double() / scores[0].shape[1]
+
+
+def mean_scores(scores: Sequence[Float[Tensor, "O I"]]) -> Float[Tensor, "O I"]:
+    """Mean over calibrations of each row's scores as shares of the row's sum.
+
+    Without that scale the calibration with the largest activations would decide alone.
+    """
+    total = torch.zeros_like(scores[0])
+    for one in scores:
+        total += one / one.sum(dim=1, keepdim=True).clamp_min(torch.finfo(one.dtype).tiny)
+    return total / len(scores)
 
 
 def dropped(width: int, sparsity: float) -> int:
@@ -83,7 +161,7 @@ def overlap(a: Bool[Tensor, "O I"], b: Bool[Tensor, "O I"]) -> float:
 def pack(mask: Bool[Tensor, "O I"]) -> Tensor:
     """A mask in one bit per weight, row by row, the first weight in the lowest bit; the last byte is filled with 0."""
     flat = mask.reshape(-1).cpu()
-    padded = torch.nn.functional.pad(flat.to(torch.uint8), (0, -len(flat) % 8)).reshape(-1, 8)
+    padded = F.pad(flat.to(torch.uint8), (0, -len(flat) % 8)).reshape(-1, 8)
     return (padded << torch.arange(8, dtype=torch.uint8)).sum(dim=1, dtype=torch.uint8)
 
 

@@ -1,22 +1,45 @@
-"""A mask on a model's weights: made from scores, kept in one bit per weight, applied and taken back exactly."""
+"""A mask on a model's weights: made from scores, applied and taken back exactly, stored in one bit per weight.
 
+An exported model is a checkpoint that plain transformers loads.
+"""
+
+import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.options import plain
 from chiasm.interventions.masks import ABLATIONS, MaskSpec, blocks
-from chiasm.models.fingerprint import fingerprint
 from chiasm.models.pruning.calibrate import InputNorms
 from chiasm.models.pruning.linears import WeightMatrix, matrices
-from chiasm.models.pruning.masks import dropped, keep, keep_all_but, keep_by, pack, unpack
-from chiasm.models.pruning.scores import magnitude_scores, mean_scores, random_scores, vote_scores, wanda_scores
+from chiasm.models.pruning.masks import (
+    dropped,
+    keep,
+    keep_all_but,
+    keep_by,
+    magnitude_scores,
+    mean_scores,
+    pack,
+    random_scores,
+    unpack,
+    vote_scores,
+    wanda_scores,
+)
 from chiasm.models.view import ModelView
+from chiasm.results.storage import reporting_full_disk, whole_directory, whole_file
+
+MASK, ABOUT = "chiasm-mask.safetensors", "chiasm-mask.json"
+_FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +81,7 @@ def make_mask(
     found = {matrix.name: _kept(matrix, spec, norms) for matrix in chosen}
     shapes = {matrix.name: tuple(matrix.linear.weight.shape) for matrix in chosen}
     bits = {name: pack(mask) for name, mask in found.items()}
-    return WeightMask(spec, fingerprint(view) if weights is None else weights, bits, shapes)
+    return WeightMask(spec, view.fingerprint() if weights is None else weights, bits, shapes)
 
 
 def _kept(matrix: WeightMatrix, spec: MaskSpec, norms: Sequence[InputNorms]) -> Bool[Tensor, "O I"]:
@@ -118,7 +141,7 @@ def require_fit(view: ModelView, mask: WeightMask, same_weights: bool = True) ->
         if tuple(matrix.linear.weight.shape) != mask.shapes[name]:
             found = f"`{name}` is {tuple(matrix.linear.weight.shape)} here and {mask.shapes[name]} in the mask"
             raise ChiasmError(asked, f"the mask is for another model: {found}", todo)
-    if same_weights and fingerprint(view) != mask.weights:
+    if same_weights and view.fingerprint() != mask.weights:
         found = "the mask is for another model: shapes agree but the weights do not"
         raise ChiasmError(asked, found, f"{todo}, or give same_weights=False if its weights were only fine-tuned")
     return there
@@ -142,3 +165,72 @@ def masked(view: ModelView, mask: WeightMask, *, same_weights: bool = True) -> I
 
 def _put_back(weight: Tensor, zeroed: Tensor, values: Tensor) -> None:
     weight[zeroed] = values
+
+
+def save_mask(mask: WeightMask, folder: Path) -> None:
+    """Write the mask into `folder`: one bit per weight, and beside it what it is, in words that programs read.
+
+    **Errors:** `FullDiskError`.
+    """
+    about = {
+        "format": _FORMAT,
+        "spec": plain(mask.spec),
+        "weights": mask.weights,
+        "sparsity": mask.sparsity,
+        "shapes": {name: list(shape) for name, shape in mask.shapes.items()},
+        "bits": "row by row, the first weight in the lowest bit; 1 is kept",
+    }
+    with whole_file(folder / MASK) as file:
+        file.write(save(dict(mask.bits)))
+    with whole_file(folder / ABOUT) as file:
+        file.write(json.dumps(about, indent=1).encode())
+
+
+def load_mask(folder: str | Path) -> WeightMask:
+    """The mask in `folder`, which may be that of an exported model.
+
+    **Errors:** `ChiasmError` if there is none, or its files are damaged.
+    """
+    asked, root = f"read the mask in `{folder}`", Path(folder)
+    if not (root / MASK).is_file() or not (root / ABOUT).is_file():
+        raise ChiasmError(asked, f"it holds no {MASK} with its {ABOUT}", "Name a folder of `chiasm prune --export`")
+    try:
+        about = json.loads((root / ABOUT).read_text(encoding="utf-8"))
+        bits = load_file(root / MASK)
+        shapes = {name: (int(shape[0]), int(shape[1])) for name, shape in about["shapes"].items()}
+        spec = _spec(about["spec"])
+        weights = str(about["weights"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, SafetensorError) as error:
+        raise ChiasmError(asked, f"it is damaged ({error})", "Export the model again") from error
+    _require_bits(asked, bits, shapes)
+    return WeightMask(spec, weights, bits, shapes)
+
+
+def export(view: ModelView, mask: WeightMask, folder: str | Path) -> Path:
+    """Write the model with the masked weights zero, its processor and the mask. The model in memory stays as it is.
+
+    The folder is what `save_pretrained` writes, so plain transformers loads it; zeros alone make no model faster.
+    It appears whole or not at all.
+
+    **Errors:** `ChiasmError` if the folder holds something, or the mask is for another model; `FullDiskError`.
+    """
+    path = Path(folder)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ChiasmError(f"export to `{folder}`", "it is there already and not empty", "Choose another folder")
+    with reporting_full_disk("a model", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with masked(view, mask), whole_directory(path) as partial:
+        view.model.save_pretrained(partial)
+        view.processor.save_pretrained(partial)
+        save_mask(mask, partial)
+    return path
+
+
+def _spec(plain: dict[str, Any]) -> MaskSpec:
+    return MaskSpec(**plain | {"calibrations": tuple(plain["calibrations"])})
+
+
+def _require_bits(asked: str, bits: dict[str, Tensor], shapes: dict[str, tuple[int, int]]) -> None:
+    wrong = set(bits) ^ set(shapes) or {n for n, b in bits.items() if len(b) != -(-shapes[n][0] * shapes[n][1] // 8)}
+    if wrong:
+        raise ChiasmError(asked, f"it is damaged (`{sorted(wrong)[0]}` has no mask of its shape)", "Export it again")

@@ -5,22 +5,28 @@ own. Each forward finds its rows from `input_ids`, so prompts, batches and paddi
 """
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import DynamicCache, GenerationMixin
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import SkipPart, SkipPlan, SkipSpan
+from chiasm.interventions.skips import Form, SkipPart, SkipPlan, SkipSpan
 from chiasm.models.executors.frame import layer_arguments, replaced_forward
-from chiasm.models.skipping.attention import Columns, attend, received, recording
+from chiasm.models.skipping.attention import (
+    CachedPositions,
+    attend,
+    compute_nothing,
+    last_row_attention,
+    record_attention,
+    reuse_keys_and_values,
+)
 from chiasm.models.skipping.feed_forward import FeedForwardSkips, replace_feed_forward
-from chiasm.models.skipping.pairs import lent, pair_blocks
 from chiasm.models.skipping.plans import require_fitting, span_tokens
 from chiasm.models.skipping.rows import Gathered, Selection
 from chiasm.models.view import ModelView
@@ -42,7 +48,7 @@ def apply(view: ModelView, plan: SkipPlan, *, same_weights: bool = True) -> nn.M
     require_fitting(view, plan, same_weights=same_weights)
     with ExitStack() as stack:
         if plan.skips:
-            _Skipping(view, plan, span_tokens(view)).enter(stack)
+            _AppliedPlan(view, plan, span_tokens(view)).enter(stack)
         # A layer that refuses leaves nothing behind in those before it.
         _applied[view.model] = stack.pop_all()
     return view.model
@@ -70,21 +76,22 @@ def skipping(view: ModelView, plan: SkipPlan, *, same_weights: bool = True) -> I
         remove(view)
 
 
-class _Skipping:
+class _AppliedPlan:
     """The replaced forwards of one model, and what the forward at hand leaves out."""
 
     def __init__(self, view: ModelView, plan: SkipPlan, tokens: dict[SkipSpan, tuple[int, ...]]) -> None:
         self.view, self.plan, self.tokens = view, plan, tokens
-        self.columns = Columns()
-        self.selection: Selection | None = None
-        self.before: dict[int, Tensor] = {}
+        self.positions = CachedPositions()
+        self._selection: Selection | None = None
+        # The input of the layer at hand, by its index.
+        self.layer_input: dict[int, Tensor] = {}
         # Ids of the prompt while a language model generates from embeddings.
         self.prompt: Int[Tensor, "B T"] | None = None
-        # For `least-*`: the layer whose end decides, and the skips that it decides.
-        self.deciding: dict[int, list[int]] = {}
+        # Skips that choose their tokens by what the layer before their first one does, by their first layer.
+        self.choosing: dict[int, list[int]] = {}
         for index, skip in enumerate(plan.skips):
-            if skip.choice.startswith("least"):
-                self.deciding.setdefault(skip.layers[0], []).append(index)
+            if skip.is_adaptive:
+                self.choosing.setdefault(skip.layers[0], []).append(index)
 
     def enter(self, stack: ExitStack) -> None:
         view, skips = self.view, self.plan.skips
@@ -95,21 +102,20 @@ class _Skipping:
             self._readable_masks(stack)
         for skip in skips:
             for first in skip.layers if skip.part == "parallel-blocks" else ():
-                pair_blocks(view.layers, first, skip.form, lambda s=skip: s.acts_in(self.rows.phase), stack)
+                _pair_blocks(view.layers, first, skip.form, lambda s=skip: s.acts_in(self.selection.phase), stack)
         for index, layer in enumerate(view.layers):
             parts = {skip.part for skip in skips if index in skip.layers}
-            decides = self.deciding.get(index, [])
-            watched = self.deciding.get(index + 1, [])
-            by_change = any(skips[k].choice == "least-change" for k in (*decides, *watched))
+            chosen_here, chosen_next = self.choosing.get(index, []), self.choosing.get(index + 1, [])
+            by_change = any(skips[k].choice == "least-change" for k in (*chosen_here, *chosen_next))
             if by_change or "parallel" in parts:
-                hook = layer.register_forward_pre_hook(self._before(index), with_kwargs=True)
+                hook = layer.register_forward_pre_hook(self._before_layer(index), with_kwargs=True)
                 stack.callback(hook.remove)
             if parts & {"ffn", "block", "tokens", "parallel"}:
-                replace_feed_forward(view, layer, self._feed_forward(index), stack)
-            scoring = any(skips[k].choice == "least-attention" for k in watched)
-            if scoring or parts & {"attention", "block", "tokens"}:
+                replace_feed_forward(view, layer, self._feed_forward_skips(index), stack)
+            by_attention = [k for k in chosen_next if skips[k].choice == "least-attention"]
+            if by_attention or parts & {"attention", "block", "tokens"}:
                 attention = view.attention_of(layer)
-                replaced = self._attention(index, attention, attention.forward, watched if scoring else [])
+                replaced = self._attention(index, attention, attention.forward, by_attention)
                 stack.enter_context(replaced_forward(attention, replaced))
 
     def _readable_masks(self, stack: ExitStack) -> None:
@@ -147,77 +153,91 @@ class _Skipping:
 
     def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         inputs = ({"input_ids": args[0]} if args else {}) | kwargs
-        self.selection = Selection(self.plan, self.tokens, inputs)
-        self.before = {}
+        self._selection = Selection(self.plan, self.tokens, inputs)
+        self.layer_input = {}
 
     @property
-    def rows(self) -> Selection:
-        assert self.selection is not None
-        return self.selection
+    def selection(self) -> Selection:
+        """The rows that the forward at hand leaves out."""
+        assert self._selection is not None
+        return self._selection
 
-    def _before(self, index: int) -> Callable[..., None]:
+    def _before_layer(self, index: int) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             hidden, _ = layer_arguments(layer, args, kwargs)
-            for k in self.deciding.get(index, []):
-                if self.plan.skips[k].choice == "least-change" and self.rows.phase == "prefill":
-                    self.rows.choose(
-                        k, 1 - F.cosine_similarity(self.before[index - 1].to(hidden.device), hidden, dim=-1)
-                    )
-            self.before = {index: hidden}
+            for k in self.choosing.get(index, []):
+                if self.plan.skips[k].choice == "least-change" and self.selection.phase == "prefill":
+                    before = self.layer_input[index - 1].to(hidden.device)
+                    self.selection.choose(k, 1 - F.cosine_similarity(before, hidden, dim=-1))
+            self.layer_input = {index: hidden}
 
         return hook
 
-    def _feed_forward(self, index: int) -> FeedForwardSkips:
+    def _feed_forward_skips(self, index: int) -> FeedForwardSkips:
         def released(part: SkipPart) -> bool:
-            acting = self.rows.acting(index, (part,))
+            acting = self.selection.acting(index, (part,))
             return any(self.plan.skips[k].form == "released" for k in acting)
 
         def kept() -> Int[Tensor, " K"] | None:
-            skips = self.rows.acting(index, ("ffn", "block", "tokens"))
-            return None if self.rows.left_out(skips) is None else self.rows.kept_flat(skips)
+            skips = self.selection.acting(index, ("ffn", "block", "tokens"))
+            return None if self.selection.left_out(skips) is None else self.selection.kept_flat(skips)
 
         return FeedForwardSkips(
             parts={(skip.part, skip.form) for skip in self.plan.skips if index in skip.layers},
             kept=kept,
-            layer_input=lambda: self.before[index] if self.rows.acting(index, ("parallel",)) else None,
+            layer_input=lambda: self.layer_input[index] if self.selection.acting(index, ("parallel",)) else None,
             released=released,
         )
 
     def _attention(
-        self, index: int, module: nn.Module, forward: Callable[..., Any], scores: list[int]
+        self, index: int, module: nn.Module, forward: Callable[..., Any], by_attention: list[int]
     ) -> Callable[..., Any]:
         def replaced(*args: Any, **kwargs: Any) -> Any:
             hidden, named = layer_arguments(module, args, kwargs)
             named["hidden_states"] = hidden
             cache = named.get("past_key_values")
-            if scores and self.rows.phase == "prefill":
-                named, recorder = recording(named)
-                output = self._attended(index, module, forward, named, cache)
-                score = received(forward, module, named, recorder)
-                for k in scores:
-                    if self.plan.skips[k].choice == "least-attention":
-                        self.rows.choose(k, score)
-                return output
-            return self._attended(index, module, forward, named, cache)
+            if not (by_attention and self.selection.phase == "prefill"):
+                return self._attend(index, module, forward, named, cache)
+            named, recorder = record_attention(named)
+            output = self._attend(index, module, forward, named, cache)
+            score = last_row_attention(forward, module, named, recorder)
+            for k in by_attention:
+                self.selection.choose(k, score)
+            return output
 
         return replaced
 
-    def _attended(
+    def _attend(
         self, index: int, module: nn.Module, forward: Callable[..., Any], named: dict[str, Any], cache: Any
     ) -> Any:
-        rows, hidden = self.rows, named["hidden_states"]
-        dropping = rows.acting(index, ("tokens",))
-        skips = dropping | rows.acting(index, ("attention", "block"))
+        selection, hidden = self.selection, named["hidden_states"]
+        dropping = selection.acting(index, ("tokens",))
+        skips = dropping | selection.acting(index, ("attention", "block"))
         implementation = self.view.attention_implementation
-        if rows.left_out(skips) is None:
-            if rows.past:
-                total = rows.past + hidden.shape[1]
-                named["attention_mask"] = self.columns.mask(
+        left_out = selection.left_out(skips)
+        if left_out is None:
+            if selection.past:
+                total = selection.past + hidden.shape[1]
+                named["attention_mask"] = self.positions.mask(
                     cache, index, named.get("attention_mask"), total, implementation, hidden.dtype
                 )
             return forward(**named)
-        absent = rows.left_out(dropping)
-        if absent is not None and rows.past:
+        dropped = selection.left_out(dropping)
+        self._require_positions(cache, dropped is not None)
+        if any(self.plan.skips[k].form == "released" for k in selection.acting(index, ("block",))):
+            return reuse_keys_and_values(module, hidden, cache, index), None
+        if self.plan.unread(index):
+            return compute_nothing(module, hidden, cache), None
+        kept, read = (selection.kept(s).on(hidden.device) for s in (skips, dropping))
+        marked = left_out if dropped is None else left_out & ~dropped
+        read_only = Gathered.of(marked).on(hidden.device) if bool(marked.any()) else None
+        if dropped is not None:
+            self.positions.remember(cache, index, read, hidden.shape[1])
+        return attend(forward, module, named, kept, read, read_only, implementation), None
+
+    def _require_positions(self, cache: Any, drops_tokens: bool) -> None:
+        """Refuse a forward in which the cache's columns are not the positions of the sequence."""
+        if drops_tokens and self.selection.past:
             raise ChiasmError(
                 f"a prompt in pieces under the plan `{self.plan.name}`",
                 "tokens are dropped while the prompt is read",
@@ -229,23 +249,55 @@ class _Skipping:
                 f"the cache is a {type(cache).__name__}, whose columns are not those of the sequence",
                 "Leave `cache_implementation` at its default",
             )
-        if any(self.plan.skips[k].form == "released" for k in rows.acting(index, ("block",))):
-            return lent(module, hidden, cache, index), None
-        if self.plan.unread(index):
-            return self._unread(module, hidden, cache), None
-        kept, read = (rows.kept(s).on(hidden.device) for s in (skips, dropping))
-        quiet = rows.left_out(skips)
-        assert quiet is not None
-        quiet = quiet if absent is None else quiet & ~absent
-        silent = Gathered.of(quiet).on(hidden.device) if bool(quiet.any()) else None
-        if absent is not None:
-            self.columns.remember(cache, index, read, hidden.shape[1])
-        return attend(forward, module, named, kept, read, silent, implementation), None
 
-    @staticmethod
-    def _unread(module: nn.Module, hidden: Float[Tensor, "B T D"], cache: Any) -> Float[Tensor, "B T D"]:
-        """Nothing is computed. One number per row stands for keys and values, since the cache's length counts rows."""
-        if cache is not None:
-            filler = hidden.new_zeros(hidden.shape[0], 1, hidden.shape[1], 1)
-            cache.update(filler, filler, module.layer_idx)
-        return torch.zeros_like(hidden)
+
+def _pair_blocks(
+    layers: Sequence[nn.Module], first: int, form: Form, is_acting: Callable[[], bool], stack: ExitStack
+) -> None:
+    """Let layer `first + 1` read what layer `first` reads, while `is_acting`, until `stack` closes.
+
+    Out comes input + both updates; in the released form the mean of both outputs, which halves the updates, with the
+    mean of both layers' keys and values in both caches.
+
+    Source: Shukor & Cord 2024 (arXiv 2410.09454).
+    """
+    shared_input: list[Tensor] = []
+    first_output: list[Tensor] = []
+
+    def before_first(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        shared_input.clear()
+        if is_acting():
+            shared_input.append(layer_arguments(layer, args, kwargs)[0])
+
+    def before_second(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not shared_input:
+            return None
+        hidden, named = layer_arguments(layer, args, kwargs)
+        first_output[:] = [hidden]
+        return (), named | {"hidden_states": shared_input[0].to(hidden.device)}
+
+    def after_second(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        if not shared_input:
+            return None
+        second = output[0] if isinstance(output, tuple) else output
+        start, first_state = shared_input[0].to(second.device), first_output[0]
+        joined = (first_state + second) / 2 if form == "released" else first_state + second - start
+        if form == "released":
+            _average_caches(kwargs.get("past_key_values"), first, start.shape[1])
+        shared_input.clear()
+        return (joined, *output[1:]) if isinstance(output, tuple) else joined
+
+    stack.callback(layers[first].register_forward_pre_hook(before_first, with_kwargs=True).remove)
+    stack.callback(layers[first + 1].register_forward_pre_hook(before_second, with_kwargs=True).remove)
+    stack.callback(layers[first + 1].register_forward_hook(after_second, with_kwargs=True).remove)
+
+
+def _average_caches(cache: Any, first: int, rows: int) -> None:
+    if cache is None:
+        return
+    pair = (cache.layers[first], cache.layers[first + 1])
+    for kind in ("keys", "values"):
+        one, two = (getattr(layer, kind) for layer in pair)
+        mean = (one[:, :, -rows:] + two[:, :, -rows:].to(one.device)) / 2
+        for layer, whole in zip(pair, (one, two), strict=True):
+            setattr(layer, kind, torch.cat([whole[:, :, :-rows], mean.to(whole.device)], dim=2))

@@ -22,11 +22,11 @@ from chiasm.models.executors.masks import as_layer_mask
 from chiasm.models.skipping.rows import Gathered
 
 
-class _Stop(Exception):  # noqa: N818 (no error)
+class _KeysCapturedError(Exception):
     """Ends an attention call once its keys and values are known."""
 
 
-class _Taking:
+class _KeyValueCapture:
     """Takes what a call would cache, and ends it there."""
 
     key: Tensor
@@ -35,27 +35,27 @@ class _Taking:
 
     def update(self, key: Tensor, value: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         self.key, self.value, self.layer = key, value, layer_idx
-        raise _Stop
+        raise _KeysCapturedError
 
 
-class _Joining:
-    """Puts the keys and values of silent rows beside the caller's, in the order of the sequence."""
+class _JoinedCache:
+    """Puts the keys and values of rows that are only read beside the caller's, in the order of the sequence."""
 
-    def __init__(self, cache: Any, silent: _Taking, order: Int[Tensor, "B m"]) -> None:
-        self._cache, self._silent, self._order = cache, silent, order
+    def __init__(self, cache: Any, read_only: _KeyValueCapture, order: Int[Tensor, "B m"]) -> None:
+        self._cache, self._read_only, self._order = cache, read_only, order
 
     def update(self, key: Tensor, value: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        key, value = (self._join(*pair) for pair in ((key, self._silent.key), (value, self._silent.value)))
+        key, value = (self._join(*pair) for pair in ((key, self._read_only.key), (value, self._read_only.value)))
         return (key, value) if self._cache is None else self._cache.update(key, value, layer_idx, *args, **kwargs)
 
-    def _join(self, own: Float[Tensor, "B H n E"], silent: Float[Tensor, "B H s E"]) -> Float[Tensor, "B H m E"]:
-        both = torch.cat([own, silent], dim=2)
+    def _join(self, own: Float[Tensor, "B H n E"], read_only: Float[Tensor, "B H s E"]) -> Float[Tensor, "B H m E"]:
+        both = torch.cat([own, read_only], dim=2)
         if both.shape[0] == 1:
             return both.index_select(2, self._order[0])
         return both.gather(2, self._order[:, None, :, None].expand(-1, both.shape[1], -1, both.shape[3]))
 
 
-class _Recording:
+class _RecordingCache:
     """Passes on to the cache, and remembers what the attention then sees."""
 
     def __init__(self, cache: Any) -> None:
@@ -68,7 +68,7 @@ class _Recording:
         return seen
 
 
-class _Given:
+class _FixedCache:
     """Shows keys and values that are known already, whatever the caller brings."""
 
     def __init__(self, seen: tuple[Tensor, Tensor]) -> None:
@@ -78,7 +78,7 @@ class _Given:
         return self._seen
 
 
-class Columns:
+class CachedPositions:
     """Which positions the cached keys of shortened layers stand for, as long as the cache lives."""
 
     def __init__(self) -> None:
@@ -112,30 +112,53 @@ def attend(
     named: Mapping[str, Any],
     kept: Gathered,
     read: Gathered,
-    silent: Gathered | None,
+    read_only: Gathered | None,
     implementation: str,
 ) -> Float[Tensor, "B T D"]:
     """The branch's output with the rows `kept` computed and zero elsewhere; they see the rows `read`.
 
-    `silent` are the rows that are read and do not compute (None: there are none).
+    `read_only` are the rows that are read and do not compute (None: there are none).
     """
     hidden, cache = named["hidden_states"], named.get("past_key_values")
     length = hidden.shape[1]
-    taken = None if silent is None else keys_of(forward, module, named, silent)
+    captured = None if read_only is None else keys_and_values(forward, module, named, read_only)
     if not kept.rows.shape[1]:
-        if taken is not None and cache is not None:
-            cache.update(taken.key, taken.value, taken.layer)
+        if captured is not None and cache is not None:
+            cache.update(captured.key, captured.value, captured.layer)
         return torch.zeros_like(hidden)
     own = _rows_of(named, kept)
     own["attention_mask"] = _mask(named.get("attention_mask"), length, kept, read, implementation, hidden.dtype)
-    if taken is not None and silent is not None:
-        own["past_key_values"] = _Joining(cache, taken, _order(kept, silent, read, length))
+    if captured is not None and read_only is not None:
+        own["past_key_values"] = _JoinedCache(cache, captured, _order(kept, read_only, read, length))
     return kept.put(forward(**own)[0], length)
 
 
-def keys_of(forward: Callable[..., Any], module: nn.Module, named: Mapping[str, Any], rows: Gathered) -> _Taking:
+def compute_nothing(module: nn.Module, hidden: Float[Tensor, "B T D"], cache: Any) -> Float[Tensor, "B T D"]:
+    """The output where no row attends. One number per row stands for keys and values: the cache counts rows."""
+    if cache is not None:
+        filler = hidden.new_zeros(hidden.shape[0], 1, hidden.shape[1], 1)
+        cache.update(filler, filler, module.layer_idx)
+    return torch.zeros_like(hidden)
+
+
+def reuse_keys_and_values(
+    module: nn.Module, hidden: Float[Tensor, "B T D"], cache: Any, index: int
+) -> Float[Tensor, "B T D"]:
+    """The output where no row attends and the keys and values of the layer before are cached once more.
+
+    Source: the released form of Shukor & Cord 2024 (arXiv 2410.09454).
+    """
+    if cache is not None:
+        before, rows = cache.layers[index - 1], hidden.shape[1]
+        cache.update(before.keys[:, :, -rows:], before.values[:, :, -rows:], module.layer_idx)
+    return torch.zeros_like(hidden)
+
+
+def keys_and_values(
+    forward: Callable[..., Any], module: nn.Module, named: Mapping[str, Any], rows: Gathered
+) -> _KeyValueCapture:
     """The keys and values of `rows`, as the module makes them. Where it has a query projection, that is left out."""
-    taking = _Taking()
+    capture = _KeyValueCapture()
     with ExitStack() as stack:
         query = dict(module.named_children()).get("q_proj")
         if query is not None:
@@ -146,20 +169,20 @@ def keys_of(forward: Callable[..., Any], module: nn.Module, named: Mapping[str, 
 
             stack.enter_context(replaced_forward(query, nothing))
         try:
-            forward(**_rows_of(named, rows) | {"past_key_values": taking, "attention_mask": None})
-        except _Stop:
-            return taking
+            forward(**_rows_of(named, rows) | {"past_key_values": capture, "attention_mask": None})
+        except _KeysCapturedError:
+            return capture
     raise RuntimeError(f"{type(module).__name__} does not use the cache interface")
 
 
-def recording(named: Mapping[str, Any]) -> tuple[dict[str, Any], _Recording]:
-    """The same call with an eye on the keys and values it sees."""
-    recorder = _Recording(named.get("past_key_values"))
+def record_attention(named: Mapping[str, Any]) -> tuple[dict[str, Any], _RecordingCache]:
+    """The arguments of the same call, with a cache that records the keys and values which the attention sees."""
+    recorder = _RecordingCache(named.get("past_key_values"))
     return dict(named) | {"past_key_values": recorder}, recorder
 
 
-def received(
-    forward: Callable[..., Any], module: nn.Module, named: Mapping[str, Any], recorder: _Recording
+def last_row_attention(
+    forward: Callable[..., Any], module: nn.Module, named: Mapping[str, Any], recorder: _RecordingCache
 ) -> Float[Tensor, "B T"]:
     """Attention weight that the last row of every example pays to each row of this forward, mean over heads.
 
@@ -173,7 +196,7 @@ def received(
         True,
     )
     assert recorder.seen is not None
-    own = _rows_of(named, last) | {"past_key_values": _Given(recorder.seen)}
+    own = _rows_of(named, last) | {"past_key_values": _FixedCache(recorder.seen)}
     mask = named.get("attention_mask")
     allowed = (
         torch.ones(batch, 1, recorder.seen[0].shape[2], dtype=torch.bool, device=hidden.device)
@@ -231,11 +254,11 @@ def _as_bool(mask: Tensor) -> Bool[Tensor, "B n C"]:
     return picked if picked.dtype == torch.bool else picked > torch.finfo(picked.dtype).min / 2
 
 
-def _order(kept: Gathered, silent: Gathered, read: Gathered, length: int) -> Int[Tensor, "B m"]:
-    """Where each row of `read` stands among the rows `kept` with the rows `silent` behind them."""
+def _order(kept: Gathered, read_only: Gathered, read: Gathered, length: int) -> Int[Tensor, "B m"]:
+    """Where each row of `read` stands among the rows `kept` with the rows `read_only` behind them."""
     n = kept.rows.shape[1]
     place = torch.zeros(kept.rows.shape[0], length + 1, dtype=torch.long, device=kept.rows.device)
-    for rows, start in ((kept, 0), (silent, n)):
+    for rows, start in ((kept, 0), (read_only, n)):
         # Fillers point beside the sequence, so that they overwrite nobody.
         at = torch.where(rows.valid, rows.rows, length)
         place.scatter_(1, at, torch.arange(start, start + at.shape[1], device=at.device).expand_as(at))

@@ -34,10 +34,10 @@ class FeedForwardSkips:
     released: Callable[[SkipPart], bool]
 
 
-class FeedForward(NamedTuple):
+class _Branch(NamedTuple):
     """Where rows enter the branch of a layer and where they leave it.
 
-    `norm`: read by nobody else; None where names do not tell. `entry`: the first module, the norm where there is one;
+    `norm`: read by nobody else; None where names do not say. `entry`: the first module, the norm where there is one;
     None where it is `exit` itself. `exit`: its output is added to the residual stream.
     """
 
@@ -46,72 +46,84 @@ class FeedForward(NamedTuple):
     exit: nn.Module
 
 
-def feed_forward_of(view: ModelView, layer: nn.Module) -> FeedForward:
-    """The branch of `layer`, be it a module or, as in OPT, two matrices in the layer itself."""
-    children = dict(layer.named_children())
-    if view.has_mlp(layer):
-        norm = _norm_before(children)
-        return FeedForward(norm, norm, view.mlp_of(layer))
-    _, second = view.feed_forward_of(layer)
-    # The smallest OPT normalises behind its branches, so that rows enter at the first matrix.
-    norm = children["final_layer_norm"] if layer.do_layer_norm_before else None
-    return FeedForward(norm, children["fc1"] if norm is None else norm, second)
-
-
 def replace_feed_forward(view: ModelView, layer: nn.Module, skips: FeedForwardSkips, stack: ExitStack) -> None:
     """Until `stack` closes the branch of `layer`, its norm included, computes the kept rows; others get zero.
 
     **Errors:** `ChiasmError` for a skip that needs a norm which is not found.
     """
-    branch, first = feed_forward_of(view, layer), dict(layer.named_children()).get("input_layernorm")
-    parallel = any(part == "parallel" for part, _ in skips.parts)
-    needs_norm = parallel or ("ffn", "released") in skips.parts
-    if (branch.norm is None and needs_norm) or (first is None and ("parallel", "released") in skips.parts):
-        found = f"the norms around its branches are not found among {', '.join(dict(layer.named_children()))}"
+    children = dict(layer.named_children())
+    branch, attention_norm = _branch_of(view, layer), children.get("input_layernorm")
+    needs_norm = ("ffn", "released") in skips.parts or any(part == "parallel" for part, _ in skips.parts)
+    if (branch.norm is None and needs_norm) or (attention_norm is None and ("parallel", "released") in skips.parts):
+        found = f"the norms around its branches are not found among {', '.join(children)}"
         raise ChiasmError(f"such a skip in {type(layer).__name__}", found, "Use another part")
-    run_exit = branch.exit.forward
-    run_entry = branch.entry.forward if branch.entry is not None else None
-    # Released form of `ffn`: what stands where nothing should be added.
-    instead: list[Tensor | None] = [None]
-    # The shape before the entry took rows away; None while rows are all there.
-    whole: list[torch.Size | None] = [None]
-    # What some branches of experts return beside the rows, as the scores of their router.
-    beside: list[Any] = [None] if getattr(layer, "is_moe_layer", False) else []
+    replaced = _ReplacedBranch(branch, attention_norm, skips, is_moe=getattr(layer, "is_moe_layer", False))
+    stack.enter_context(replaced_forward(branch.exit, replaced.exit))
+    if branch.entry is not None:
+        stack.enter_context(replaced_forward(branch.entry, replaced.entry))
 
-    def entered(hidden: Float[Tensor, "... D"]) -> Tensor:
-        assert run_entry is not None
-        given = skips.layer_input()
+
+@final
+class _ReplacedBranch:
+    """The forwards that stand at a branch's entry and exit, and what the one leaves for the other."""
+
+    def __init__(
+        self, branch: _Branch, attention_norm: nn.Module | None, skips: FeedForwardSkips, *, is_moe: bool
+    ) -> None:
+        self._skips, self._attention_norm = skips, attention_norm
+        self._run_exit = branch.exit.forward
+        self._run_entry = branch.entry.forward if branch.entry is not None else None
+        # The shape before the entry took rows away; None while rows are all there.
+        self._shape: torch.Size | None = None
+        # Released form of `ffn`: what stands where nothing should be added.
+        self._filler: Float[Tensor, "R D"] | None = None
+        # What some branches of experts return beside the rows, as the scores of their router.
+        self._extra: list[Any] = [None] if is_moe else []
+
+    def entry(self, hidden: Float[Tensor, "... D"]) -> Tensor:
+        """The first module on the rows that are kept."""
+        assert self._run_entry is not None
+        given = self._skips.layer_input()
         if given is not None:
             hidden = given.reshape(hidden.shape)
-            if first is not None and skips.released("parallel"):
-                return first(hidden)
-        kept = skips.kept()
+            if self._attention_norm is not None and self._skips.released("parallel"):
+                return self._attention_norm(hidden)
+        kept = self._skips.kept()
         if kept is None:
-            return run_entry(hidden)
-        whole[0] = hidden.shape
-        if skips.released("ffn"):
-            instead[0] = _flat(run_entry(hidden))
-        return run_entry(_flat(hidden).index_select(0, kept.to(hidden.device))[None])
+            return self._run_entry(hidden)
+        self._shape = hidden.shape
+        if self._skips.released("ffn"):
+            self._filler = _flat(self._run_entry(hidden))
+        return self._run_entry(_flat(hidden).index_select(0, kept.to(hidden.device))[None])
 
-    def left(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
-        kept, shape = skips.kept(), whole[0]
+    def exit(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """The last module on the rows that are kept, put back among all rows."""
+        kept, shape = self._skips.kept(), self._shape
         if kept is None:
-            return run_exit(hidden, *args, **kwargs)
+            return self._run_exit(hidden, *args, **kwargs)
         kept = kept.to(hidden.device)
         own = _flat(hidden).index_select(0, kept)[None] if shape is None else hidden
-        shape, whole[0] = shape or hidden.shape, None
-        result = hidden.new_zeros(shape[:-1].numel(), shape[-1]) if instead[0] is None else instead[0].clone()
-        instead[0] = None
+        shape, self._shape = shape or hidden.shape, None
+        filler, self._filler = self._filler, None
+        result = hidden.new_zeros(shape[:-1].numel(), shape[-1]) if filler is None else filler.clone()
         if len(kept):
-            made = run_exit(own, *args, **kwargs)
-            if isinstance(made, tuple):
-                made, *beside[:] = made
-            result.index_copy_(0, kept, _flat(made))
-        return (result.view(shape), *beside) if beside else result.view(shape)
+            output = self._run_exit(own, *args, **kwargs)
+            if isinstance(output, tuple):
+                output, *self._extra = output
+            result.index_copy_(0, kept, _flat(output))
+        return (result.view(shape), *self._extra) if self._extra else result.view(shape)
 
-    stack.enter_context(replaced_forward(branch.exit, left))
-    if branch.entry is not None:
-        stack.enter_context(replaced_forward(branch.entry, entered))
+
+def _branch_of(view: ModelView, layer: nn.Module) -> _Branch:
+    """The branch of `layer`, be it a module or, as in OPT, two matrices in the layer itself."""
+    children = dict(layer.named_children())
+    if view.has_mlp(layer):
+        norm = _norm_before(children)
+        return _Branch(norm, norm, view.mlp_of(layer))
+    _, second = view.feed_forward_of(layer)
+    # The smallest OPT normalises behind its branches, so that rows enter at the first matrix.
+    norm = children["final_layer_norm"] if layer.do_layer_norm_before else None
+    return _Branch(norm, children["fc1"] if norm is None else norm, second)
 
 
 def _flat(hidden: Float[Tensor, "... D"]) -> Float[Tensor, "R D"]:
@@ -119,7 +131,7 @@ def _flat(hidden: Float[Tensor, "... D"]) -> Float[Tensor, "R D"]:
 
 
 def _norm_before(children: dict[str, nn.Module]) -> nn.Module | None:
-    """The norm whose output only the feed-forward reads; None where the names do not tell."""
+    """The norm whose output only the feed-forward reads; None where the names do not say."""
     for name in ("pre_feedforward_layernorm", "ffn_norm"):
         if name in children:
             return children[name]

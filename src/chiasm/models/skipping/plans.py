@@ -6,7 +6,6 @@ from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import PERCEPTUAL, ModelIdentity, SkipPlan, SkipSpan
-from chiasm.models.fingerprint import fingerprint
 from chiasm.models.view import ModelView
 
 PLAN_FILE = "plan.json"
@@ -17,7 +16,7 @@ _log = logging.getLogger("chiasm")
 def identity_of(view: ModelView) -> ModelIdentity:
     """What a plan remembers of the model it was made for."""
     return ModelIdentity(
-        model_type=view.config.model_type, layers=view.n_layers, width=view.width, weights=fingerprint(view)
+        model_type=view.config.model_type, layers=view.n_layers, width=view.width, weights=view.fingerprint()
     )
 
 
@@ -46,7 +45,7 @@ def require_fitting(view: ModelView, plan: SkipPlan, *, same_weights: bool = Tru
             f"{shape[0]} of {shape[1]} and {shape[2]}",
             "Make a plan for this model",
         )
-    if same_weights and made.weights != fingerprint(view):
+    if same_weights and made.weights != view.fingerprint():
         raise ChiasmError(
             asked,
             "the model has other weights, or another dtype, than the one it was made for",
@@ -57,21 +56,31 @@ def require_fitting(view: ModelView, plan: SkipPlan, *, same_weights: bool = Tru
         if skip.span in PERCEPTUAL and skip.span not in tokens:
             there = ", ".join((*tokens, "text", "all"))
             raise ChiasmError(asked, f"it has no tokens of the span `{skip.span}`", f"Name one of {there}")
+    _require_layer_kinds(view, plan, asked)
+
+
+def _require_layer_kinds(view: ModelView, plan: SkipPlan, asked: str) -> None:
     kinds = set(getattr(view.text_config, "layer_types", None) or ["full_attention"])
     parts = {skip.part for skip in plan.skips}
-    told = f"its layers are {', '.join(sorted(kinds))}"
-    crossing = any(not view.has_attention(layer) for layer in view.layers)
-    if parts & {"attention", "block", "tokens"} and (crossing or kinds - {"full_attention", "sliding_attention"}):
-        told = "some of its layers attend across to the image" if crossing and len(kinds) == 1 else told
+    found = f"its layers are {', '.join(sorted(kinds))}"
+    no_self_attention = any(not view.has_attention(layer) for layer in view.layers)
+    if parts & {"attention", "block", "tokens"} and (
+        no_self_attention or kinds - {"full_attention", "sliding_attention"}
+    ):
+        if no_self_attention and len(kinds) == 1:
+            found = "some of its layers attend across to the image"
         raise ChiasmError(
             asked,
-            f"{told}, and attention is skipped in self-attention under full and sliding windows only",
+            f"{found}, and attention is skipped in self-attention under full and sliding windows only",
             "Skip the feed-forward",
         )
     if "sliding_attention" in kinds and ("tokens" in parts or any(skip.form == "released" for skip in plan.skips)):
         # The cache of such a layer holds the last columns and not the last positions: with gaps these are not the same.
-        found = f"{told}, whose caches cannot have gaps or be lent"
-        raise ChiasmError(asked, found, "Freeze tokens (`block`) instead of dropping them")
+        raise ChiasmError(
+            asked,
+            f"{found}, whose caches cannot have gaps or be lent",
+            "Freeze tokens (`block`) instead of dropping them",
+        )
 
 
 def save(view: ModelView, plan: SkipPlan, directory: str | Path, *, same_weights: bool = True) -> Path:
@@ -93,7 +102,7 @@ def save(view: ModelView, plan: SkipPlan, directory: str | Path, *, same_weights
     return folder
 
 
-def tell_of_plan(directory: str | Path) -> None:
+def log_stored_plan(directory: str | Path) -> None:
     """Log that a plan lies beside the checkpoint in `directory`, if one does, and how to put it into effect."""
     if (Path(directory) / PLAN_FILE).is_file():
         _log.warning(

@@ -25,9 +25,9 @@ class Gathered(NamedTuple):
     def of(cls, marked: Bool[Tensor, "B T"]) -> "Gathered":
         """The marked rows of every example, as many columns as the example with the most has."""
         counts = marked.sum(1)
-        most = int(counts.max())
-        rows = marked.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
-        return cls(rows, torch.arange(most, device=rows.device)[None] < counts[:, None], bool((counts == most).all()))
+        width = int(counts.max())
+        rows = marked.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :width]
+        return cls(rows, torch.arange(width, device=rows.device)[None] < counts[:, None], bool((counts == width).all()))
 
     def on(self, device: torch.device) -> "Gathered":
         """The same rows for tensors on `device`: layers may be spread over several."""
@@ -38,8 +38,8 @@ class Gathered(NamedTuple):
         value = value.expand(self.rows.shape[0], *value.shape[1:])
         if self.rows.shape[0] == 1:
             return value.index_select(1, self.rows[0])
-        lanes = torch.arange(self.rows.shape[0], device=self.rows.device)[:, None]
-        return value[lanes, self.rows]
+        examples = torch.arange(self.rows.shape[0], device=self.rows.device)[:, None]
+        return value[examples, self.rows]
 
     def put(self, value: Float[Tensor, "B n D"], length: int) -> Float[Tensor, "B T D"]:
         """`value` back in its places, and zero elsewhere."""
@@ -112,8 +112,8 @@ class Selection:
         if name == "all":
             return self._real
         if name == "text":
-            seen = [token for name in PERCEPTUAL for token in self._tokens.get(name, ())]
-            return self._real & ~torch.isin(self._ids, torch.tensor(seen, device=self._ids.device))
+            perceptual = [token for name in PERCEPTUAL for token in self._tokens.get(name, ())]
+            return self._real & ~torch.isin(self._ids, torch.tensor(perceptual, device=self._ids.device))
         return torch.isin(self._ids, torch.tensor(self._tokens[name], device=self._ids.device))
 
     def choose(self, index: int, score: Float[Tensor, "B T"]) -> None:
@@ -139,9 +139,9 @@ class Selection:
 def _random_scores(skip: Skip, rows: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
     """Scores by seed and place in the span alone, so that padding and neighbours do not matter."""
     scores = torch.zeros(rows.shape)
-    for lane, own in enumerate(rows.cpu()):
+    for index, own in enumerate(rows.cpu()):
         generator = torch.Generator().manual_seed(skip.seed)
-        scores[lane, own] = torch.rand(int(own.sum()), generator=generator)
+        scores[index, own] = torch.rand(int(own.sum()), generator=generator)
     return scores.to(rows.device)
 
 
