@@ -12,6 +12,7 @@ from statistics import median
 
 import torch
 
+RESULTS = Path(__file__).parent / "results"
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -30,6 +31,12 @@ def timed(run: Callable[[], object], device: str) -> Seconds:
     run()
     _drain(device)
     return Seconds(time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def seconds(run: Callable[[], object], device: str) -> float:
+    """Of one call: process time on a processor that others use too, else elapsed time."""
+    found = timed(run, device)
+    return found.cpu if device == "cpu" else found.wall
 
 
 def reset_peak(device: str) -> None:
@@ -56,19 +63,18 @@ def matmul_rate(rows: int, width: int, inner: int, device: str, dtype: torch.dty
     x = torch.randn(rows, width, device=device, dtype=dtype)
     w = torch.randn(inner, width, device=device, dtype=dtype)
     calls = 1 if device == "cpu" else 50
-    clock = "cpu" if device == "cpu" else "wall"
 
     def run() -> None:
         for _ in range(calls):
             torch.nn.functional.linear(x, w)
 
     run()
-    best = min(getattr(timed(run, device), clock) for _ in range(repeats))
+    best = min(seconds(run, device) for _ in range(repeats))
     return 2.0 * rows * width * inner * calls / best
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Summary:
     """Median, smallest and largest of `n` values."""
 
     median: float
@@ -77,11 +83,14 @@ class Spread:
     n: int
 
     @classmethod
-    def of(cls, values: list[float]) -> "Spread":
+    def of(cls, values: list[float]) -> "Summary":
         return cls(median(values), min(values), max(values), len(values))
 
-    def scaled(self, factor: float) -> "Spread":
-        return Spread(self.median * factor, self.low * factor, self.high * factor, self.n)
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f})"
+
+    def scaled(self, factor: float) -> "Summary":
+        return Summary(self.median * factor, self.low * factor, self.high * factor, self.n)
 
 
 def machine(device: str, threads: int) -> dict[str, str | int]:

@@ -1,14 +1,16 @@
 """Measurements as rows of text, for the terminal and for Markdown."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.measure import Seconds, Spread
-from bench.worker import Measured, Request
+from bench.measure import Seconds, Summary
+from bench.worker import Measurement, Request
 from chiasm.models.executors.memory import parse_bytes
 
 
@@ -40,6 +42,18 @@ class Sheet:
         return "\n".join([*lines, "", *(f"- {note}" for note in self.notes)]) + "\n"
 
 
+def write_results(out: Path, name: str, body: dict[str, Any], text: str) -> None:
+    """`name.json` with every number and `name.md` with the tables, below `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.json").write_text(json.dumps(body, indent=1) + "\n")
+    (out / f"{name}.md").write_text(text)
+
+
+def machine_lines(facts: dict[str, str | int]) -> str:
+    """What the numbers were measured on, as a Markdown list."""
+    return "\n".join(f"- {key}: {value}" for key, value in facts.items())
+
+
 class Peer(NamedTuple):
     """One engine's times. `difference`: largest difference in log-probability from plain hooks, over vocabulary and
     cuts; None for the plain hooks themselves.
@@ -58,28 +72,28 @@ def clock_of(request: Request) -> str:
     return "cpu" if request.device == "cpu" and request.threads == 1 else "wall"
 
 
-def passes(found: Measured, clock: str) -> Spread:
+def passes(found: Measurement, clock: str) -> Summary:
     """A sweep in clean passes: each against the clean passes before and after it."""
     clean, sweep = [getattr(s, clock) for s in found.clean], [getattr(s, clock) for s in found.sweep]
-    spread = Spread.of([2 * s / (a + b) for s, a, b in zip(sweep, clean[:-1], clean[1:], strict=True)])
+    spread = Summary.of([2 * s / (a + b) for s, a, b in zip(sweep, clean[:-1], clean[1:], strict=True)])
     if found.request.executor == "lockstep":
         return spread
     # Every pass of the reference costs the same: its whole sweep is one clean pass and one pass per variant.
     return spread.scaled((found.variants + 1) / found.passes)
 
 
-def sweeps(found: Sequence[Measured]) -> list[Sheet]:
+def sweeps(found: Sequence[Measurement]) -> list[Sheet]:
     """Times with their bound and memory, and what share of the machine was used; a row per configuration."""
     times, shares = [], []
     for one in found:
         clock = clock_of(one.request)
-        cost, clean = passes(one, clock), Spread.of([getattr(s, clock) for s in one.clean]).median
+        cost, clean = passes(one, clock), Summary.of([getattr(s, clock) for s in one.clean]).median
         measured = one.request.executor == "lockstep"
         times.append(
             (
                 one.request.name,
                 str(one.variants),
-                _spread(cost),
+                _summary(cost),
                 f"{one.rows_bound:.2f}" if measured else "",
                 f"{cost.median / one.rows_bound:.2f}" if measured else "",
                 f"{passes(one, 'wall').median:.2f}",
@@ -97,7 +111,7 @@ def sweeps(found: Sequence[Measured]) -> list[Sheet]:
     return [Sheet("Sweeps", titles, times, _notes(found)), Sheet("Work", work, shares)]
 
 
-def per_question(found: Sequence[Measured]) -> Sheet:
+def per_question(found: Sequence[Measurement]) -> Sheet:
     """The price of a question when several are asked about one image."""
     rows = []
     for one in sorted(found, key=lambda m: m.request.questions):
@@ -106,7 +120,7 @@ def per_question(found: Sequence[Measured]) -> Sheet:
         rows.append(
             (
                 str(n),
-                _spread(cost),
+                _summary(cost),
                 f"{one.rows_bound / n:.2f}",
                 f"{_above(one) / 1e6:.0f}",
             )
@@ -115,20 +129,20 @@ def per_question(found: Sequence[Measured]) -> Sheet:
     return Sheet("Several questions on one image (three cuts)", columns, rows)
 
 
-def side_by_side(found: Sequence[Peer], lockstep: Measured | None, clock: str) -> Sheet:
+def side_by_side(found: Sequence[Peer], lockstep: Measurement | None, clock: str) -> Sheet:
     """Engines beside each other; the unit is the clean pass of the plain hooks."""
-    unit = Spread.of([getattr(s, clock) for s in found[0].clean]).median
+    unit = Summary.of([getattr(s, clock) for s in found[0].clean]).median
     rows = []
     for peer in found:
-        clean, cut = (Spread.of([getattr(s, clock) for s in times]) for times in (peer.clean, peer.cut))
+        clean, cut = (Summary.of([getattr(s, clock) for s in times]) for times in (peer.clean, peer.cut))
         whole = "" if lockstep is None else f"{(clean.median + lockstep.variants * cut.median) / unit:.0f}"
         version = next((v for k, v in peer.versions.items() if k not in ("torch", "transformers")), "")
         rows.append(
             (
                 f"{peer.name} {version}".strip(),
                 peer.attention,
-                _spread(clean),
-                _spread(cut),
+                _summary(clean),
+                _summary(cut),
                 f"{cut.median / unit:.2f}",
                 whole,
                 "" if peer.difference is None else f"{peer.difference:.1g}",
@@ -146,7 +160,7 @@ def side_by_side(found: Sequence[Peer], lockstep: Measured | None, clock: str) -
     return Sheet("Side by side", columns, rows, notes)
 
 
-def _notes(found: Sequence[Measured]) -> list[str]:
+def _notes(found: Sequence[Measurement]) -> list[str]:
     notes = []
     for one in found:
         if one.request.executor == "reference":
@@ -160,7 +174,7 @@ def _notes(found: Sequence[Measured]) -> list[str]:
             )
     if found:
         first = found[0]
-        clean = Spread.of([getattr(s, clock_of(first.request)) for m in found for s in m.clean])
+        clean = Summary.of([getattr(s, clock_of(first.request)) for m in found for s in m.clean])
         notes.insert(
             0,
             f"A clean pass (vision tower included, head at the last position) took {clean.median:.2f} s "
@@ -174,13 +188,13 @@ def _notes(found: Sequence[Measured]) -> list[str]:
     return notes
 
 
-def _above(one: Measured) -> int:
+def _above(one: Measurement) -> int:
     """Bytes of the sweep's peak above the clean pass's."""
     return max(0, one.sweep_peak - one.clean_peak)
 
 
-def _spread(value: Spread) -> str:
-    return f"{value.median:.2f} ({value.low:.2f}-{value.high:.2f}, n={value.n})"
+def _summary(value: Summary) -> str:
+    return f"{str(value)[:-1]}, n={value.n})"
 
 
 def _scientific(value: float | None) -> str:

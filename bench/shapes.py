@@ -108,14 +108,20 @@ def build(shape: Shape, device: str = "cpu", dtype: torch.dtype = torch.float32)
     return model.eval()
 
 
-def pixels_of(shape: Shape) -> Tensor:
-    """The pixel values of the one image of the benchmark (noise)."""
-    return torch.randn(1, 3, shape.pixels, shape.pixels, generator=torch.Generator().manual_seed(1))
+def default_shape(device: str) -> str:
+    """A shape that a CPU measures in minutes; on a GPU the published one."""
+    return "small" if device == "cpu" else "llava-1.5-7b"
 
 
-def prompts(shape: Shape, questions: int = 1) -> list[Encoded]:
-    """Prompts that differ in their question, about one image, as `ModelView.encode` would give them."""
-    pixels = pixels_of(shape)
+def default_dtype(device: str) -> torch.dtype:
+    """Single precision on a CPU, half on a GPU."""
+    return torch.float32 if device == "cpu" else torch.bfloat16
+
+
+def prompts(shape: Shape, questions: int = 1, device: str = "cpu", dtype: torch.dtype = torch.float32) -> list[Encoded]:
+    """Prompts that differ in their question, about one image (noise), as `ModelView.encode` would give them."""
+    noise = torch.randn(1, 3, shape.pixels, shape.pixels, generator=torch.Generator().manual_seed(1))
+    pixels = noise.to(device, dtype)
     return [Encoded(f"question-{k}", _inputs(shape, pixels, k), spans_of(shape), text="") for k in range(questions)]
 
 
@@ -177,4 +183,5 @@ def _inputs(shape: Shape, pixels: Tensor, question: int) -> dict[str, Tensor]:
     ids[:, spans["question"]] = torch.randint(100, shape.image_token, (1, QUESTION), generator=own)
     # Questions differ from their first token on, so that what they share ends exactly there.
     ids[:, int(spans["question"][0])] = 10 + question
+    ids = ids.to(pixels.device)
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}

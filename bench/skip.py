@@ -16,8 +16,8 @@ import torch
 from cyclopts import App
 from transformers import GenerationConfig
 
-from bench.measure import Seconds, Spread, machine, timed
-from bench.report import Sheet
+from bench.measure import RESULTS, Summary, machine, seconds
+from bench.report import Sheet, machine_lines, write_results
 from bench.shapes import SHAPES, build, prompts
 from chiasm.interventions.published_skips import (
     fast_v,
@@ -35,7 +35,6 @@ from chiasm.models.skipping.plans import identity_of
 from chiasm.models.skipping.timing import peak_bytes
 from chiasm.models.view import ModelView
 
-HERE = Path(__file__).parent
 REQUIRED = 0.85
 """Of the share of operations that skipping feed-forward saves, so much must be saved in time."""
 TOKENS = 16
@@ -68,7 +67,6 @@ def measure(
     """Share of operations and of time saved by `skip`, plain and skipping calls taking turns."""
     plan = SkipPlan(name="bench", model=identity_of(view), skips=(skip,))
     plain, left = prefill_operations(view, inputs).total, prefill_operations(view, inputs, plan).total
-    clock = "cpu" if device == "cpu" else "wall"
 
     def prefill() -> None:
         with torch.no_grad():
@@ -79,19 +77,18 @@ def measure(
     def generation() -> None:
         view.model.generate(**inputs, generation_config=config)
 
-    def seconds(run: Callable[[], None], under: Callable[[], Any]) -> float:
+    def seconds_under(run: Callable[[], None], under: Callable[[], Any]) -> float:
         with under():
-            found: Seconds = timed(run, device)
-            return getattr(found, clock)
+            return seconds(run, device)
 
     def paired(run: Callable[[], None], count: int) -> list[tuple[float, float]]:
         orders: list[Callable[[], Any]] = [nullcontext, lambda: skipping(view, plan, same_weights=False)]
         for under in orders:
-            seconds(run, under)
-        return [(seconds(run, orders[0]), seconds(run, orders[1])) for _ in range(count)]
+            seconds_under(run, under)
+        return [(seconds_under(run, orders[0]), seconds_under(run, orders[1])) for _ in range(count)]
 
     pairs, generated = paired(prefill, repeats), paired(generation, generations)
-    saved, shorter = (Spread.of([1 - skipped / clean for clean, skipped in found]) for found in (pairs, generated))
+    saved, shorter = (Summary.of([1 - skipped / clean for clean, skipped in found]) for found in (pairs, generated))
     operations = 1 - left / plain
     with torch.no_grad():
         plain_peak = peak_bytes(view, prefill)
@@ -102,8 +99,8 @@ def measure(
         "operations saved": operations,
         "time saved": saved.median,
         "time saved, range": (saved.low, saved.high),
-        "plain seconds": Spread.of([clean for clean, _ in pairs]).median,
-        "seconds": Spread.of([skipped for _, skipped in pairs]).median,
+        "plain seconds": Summary.of([clean for clean, _ in pairs]).median,
+        "seconds": Summary.of([skipped for _, skipped in pairs]).median,
         "time saved / operations saved": saved.median / operations if operations else None,
         "generate saved": shorter.median,
         "generate saved, range": (shorter.low, shorter.high),
@@ -125,7 +122,7 @@ def skip(
     generations: int = 3,
     only: str = "",
     losses: Path | None = None,
-    out: Path = HERE / "results",
+    out: Path = RESULTS,
 ) -> int:
     """Measure, print, and write `skip.json`. Ends with 1 if skipping feed-forward saves less time than it must.
 
@@ -142,8 +139,7 @@ def skip(
     """
     torch.set_num_threads(threads)
     view = ModelView(build(SHAPES[shape], device, getattr(torch, dtype)), None, shape)
-    inputs = {k: v.to(device) for k, v in prompts(SHAPES[shape])[0].inputs.items()}
-    inputs["pixel_values"] = inputs["pixel_values"].to(view.dtype)
+    inputs = prompts(SHAPES[shape], 1, device, view.dtype)[0].inputs
     found, enough = {}, True
     for name, one in plans_of(view.n_layers).items():
         if only not in name:
@@ -152,10 +148,10 @@ def skip(
         ratio = row["time saved / operations saved"]
         enough &= one.part != "ffn" or (ratio is not None and ratio >= REQUIRED)
         low, high = row["time saved, range"]
-        told = "" if ratio is None else f"  ratio {ratio:.2f}"
+        shown = "" if ratio is None else f"  ratio {ratio:.2f}"
         print(
             f"{name:<48} operations saved {row['operations saved']:6.1%}  time saved {row['time saved']:6.1%} "
-            f"({low:.1%} to {high:.1%}){told}  generate saved {row['generate saved']:6.1%}",
+            f"({low:.1%} to {high:.1%}){shown}  generate saved {row['generate saved']:6.1%}",
             flush=True,
         )
         where = machine(device, threads)
@@ -165,8 +161,6 @@ def skip(
 
 def write(out: Path, body: dict[str, Any], losses: Path | None = None) -> None:
     """`skip.json` and `skip.md`, after every plan, so that a run that is ended early leaves what it has."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "skip.json").write_text(json.dumps(body, indent=1) + "\n")
     columns = (
         "plan",
         "operations saved",
@@ -202,11 +196,10 @@ def write(out: Path, body: dict[str, Any], losses: Path | None = None) -> None:
                 f"{row['peak bytes'] / 1e6:.0f} of {row['plain peak bytes'] / 1e6:.0f}",
             )
         )
-    told = "\n".join(f"- {key}: {value}" for key, value in body["machine"].items())
     command = f"`python -m bench.skip`, shape `{body['shape']}`, {body['dtype']}."
-    head = f"# What skipped operations save\n\n{command}\n\n{told}\n"
+    head = f"# What skipped operations save\n\n{command}\n\n{machine_lines(body['machine'])}\n"
     lost = "" if losses is None else f"\n{lost_by(losses).markdown()}"
-    (out / "skip.md").write_text(f"{head}\n{sheet.markdown()}{lost}")
+    write_results(out, "skip", body, f"{head}\n{sheet.markdown()}{lost}")
 
 
 def lost_by(run: Path) -> Sheet:

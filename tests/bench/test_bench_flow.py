@@ -9,15 +9,15 @@ import pytest
 import torch
 from bench.bound import flops_bound, flops_clean, rows_bound
 from bench.install_peers import PEERS
-from bench.measure import Seconds, Spread
+from bench.measure import Seconds, Summary
 from bench.report import clock_of, passes
 from bench.shapes import SHAPES, build, processor, prompts, save, spans_of
 from bench.worker import SIX, THREE, TO_LAST, Request, measure, variants_of
-from chiasm.models.executors.jobs import Job, Readout
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import flow
 from chiasm.interventions import AttentionKnockout, BlockedAttention, Variant, Window
+from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.view import ModelView
 
@@ -98,7 +98,7 @@ def test_the_sweep_that_is_timed_agrees_with_plain_forwards(changes: dict) -> No
 def test_the_reference_is_extrapolated_from_the_passes_it_made() -> None:
     found = measure(request(executor="reference", subset=2))
     assert found.passes == 3
-    one_pass = Spread.of(
+    one_pass = Summary.of(
         [2 * s.cpu / (a.cpu + b.cpu) / 3 for s, a, b in zip(found.sweep, found.clean, found.clean[1:])]
     )
     assert passes(found, "cpu").median == pytest.approx(one_pass.median * (found.variants + 1))

@@ -12,7 +12,7 @@ MINI = SHAPES["mini"]
 
 def test_operations_saved_are_those_of_the_shape(monkeypatch):
     clock = iter([2.0, 1.5] * 6)
-    monkeypatch.setattr(skip, "timed", lambda run, device: skip.Seconds(cpu=next(clock), wall=0.0))
+    monkeypatch.setattr(skip, "seconds", lambda run, device: next(clock))
     view = ModelView(build(MINI), None, "mini")
     row = skip.measure(view, prompts(MINI)[0].inputs, visual_ffn((1,)), "cpu", 3, 1)
     left_out = 2 * MINI.image_tokens * 3 * MINI.width * MINI.inner
