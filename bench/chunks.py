@@ -1,7 +1,7 @@
 """How many rows one layer call should hold: `python -m bench.chunks` (one minute).
 
 Few rows waste matrix products; many rows waste attention, because rows of different variants in one call do not see
-each other and are computed all the same. `MOST_ROWS` in `chiasm.models.executors.memory` is read off this table.
+each other and are computed all the same. `MAX_ROWS` in `chiasm.models.executors.memory` is read off this table.
 """
 
 import torch
