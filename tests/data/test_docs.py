@@ -5,10 +5,9 @@ from pathlib import Path
 
 from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.core.media import MAX_PIXELS
-from chiasm.data.fields import FIELDS
-from chiasm.data.files import read_jsonl
-from chiasm.data.gqa import TYPES
+from chiasm.data.files import FIELDS, read_jsonl
 from chiasm.data.layouts import LAYOUTS
+from chiasm.data.layouts.gqa import TYPES
 from chiasm.data.metrics import names
 from chiasm.data.tasks import TASKS
 

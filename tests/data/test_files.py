@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Box, Example
 from chiasm.core.media import load_image
-from chiasm.data.fields import FIELDS, from_example
-from chiasm.data.files import read_jsonl, read_parquet, write_jsonl
+from chiasm.data.files import FIELDS, from_example, read_jsonl, read_parquet, write_jsonl
 
 ROW = {"id": "a", "image": "a.png", "question": "What is red?", "answer": "circle"}
 BOX = {"name": "circle", "x": 1, "y": 2.5, "w": 3, "h": 4}

@@ -1,14 +1,19 @@
-"""Examples in JSON Lines or Parquet files. The fields are in `chiasm.data.fields` and on the page docs/data.md."""
+"""Examples in JSON Lines or Parquet files: reading, writing, and the checks of every field (docs/data.md)."""
 
+import difflib
 import json
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
-from chiasm.data.fields import from_example, to_example
-from chiasm.data.unique import unique
+from chiasm.core.example import Box, Example, Media
+
+_MEDIA = {"image": "images", "video": "videos", "audio": "audios"}
+FIELDS = ("id", *_MEDIA, "question", "answer", "answers", "options", "type", "boxes", "captions")
+_TEXTS = ("answers", "options", "captions")
+_SIDES = ("x", "y", "w", "h")
 
 
 def read_jsonl(path: Path, media: Path | None = None) -> Iterator[Example]:
@@ -102,3 +107,133 @@ def _parquet_values(path: Path) -> Iterator[Any]:
                 yield from batch.to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise ChiasmError(f"read {path}", f"it is not a whole Parquet file ({error})", "Write it anew") from error
+
+
+def unique(source: str, found: Iterable[tuple[str, Example]]) -> Iterator[Example]:
+    """The examples of `(where, example)` pairs; results are joined on ids, so a repeated one would mix two examples.
+
+    **Errors:** `ChiasmError` that names both places of a repeated id, or that `source` holds no example.
+    """
+    seen: dict[str, str] = {}
+    for where, example in found:
+        if example.id in seen:
+            raise ChiasmError(
+                f"read {where}", f"the id `{example.id}` was already used in {seen[example.id]}", "Make ids unique"
+            )
+        seen[example.id] = where
+        yield example
+    if not seen:
+        raise ChiasmError(f"read {source}", "it holds no example", "Name a source with at least one example")
+
+
+def to_example(fields: Any, folder: Path, where: str) -> Example:
+    """The example that `fields` describes; relative paths start from `folder`, `where` names the line in errors.
+
+    A field that is null is absent. What is wrong with one example only (no such picture, an address in place of a
+    path, an empty question) is that example's failure when it is used.
+
+    **Errors:** `ChiasmError` for a missing or unknown field and for a value of the wrong type.
+    """
+    if not isinstance(fields, dict):
+        _refuse(
+            where, f"it holds {_type_name(fields)}", "Write one JSON object per line, with the fields of one example"
+        )
+    for name in fields:
+        if name not in FIELDS:
+            near = difflib.get_close_matches(name, FIELDS, n=1)
+            todo = f"Did you mean `{near[0]}`?" if near else f"The fields are {', '.join(FIELDS)}"
+            _refuse(where, f"it has the unknown field `{name}`", todo)
+    given = {name: value for name, value in fields.items() if value is not None}
+    for name in ("id", "question"):
+        if name not in given:
+            _refuse(where, f"it has no `{name}`", f"Every example needs a `{name}`")
+
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in _MEDIA:
+            items = value if isinstance(value, list) else [value]
+            values[_MEDIA[name]] = tuple(_path(item, folder, where, name) for item in items)
+        elif name == "boxes":
+            values[name] = _list_of(_box, value, where, name)
+        elif name in _TEXTS:
+            values[name] = _list_of(_text, value, where, name)
+        else:
+            values[name] = _text(value, where, name)
+    if not values["id"].strip():
+        _refuse(where, "its `id` is empty", "Every example needs an `id`")
+    return Example(**values)
+
+
+def from_example(example: Example, folder: Path) -> dict[str, Any]:
+    """`example` as JSON values; paths inside `folder` are written relative to it, empty fields are left out.
+
+    **Errors:** `ChiasmError` for media in memory, which a text file cannot hold.
+    """
+    fields: dict[str, Any] = {"id": example.id, "question": example.question, "answer": example.answer}
+    media = {"image": example.images, "video": example.videos, "audio": example.audios}
+    for name, items in media.items():
+        if items:
+            paths = [_written(item, folder, example.id, name) for item in items]
+            fields[name] = paths[0] if len(paths) == 1 else paths
+    fields["type"] = example.type
+    lists = {"answers": example.answers, "options": example.options, "captions": example.captions}
+    fields |= {name: list(texts) for name, texts in lists.items() if texts}
+    if example.boxes:
+        fields["boxes"] = [box._asdict() for box in example.boxes]
+    return fields
+
+
+def _written(item: Media, folder: Path, example_id: str, name: str) -> str:
+    if not isinstance(item, Path):
+        raise ChiasmError(
+            f"write example `{example_id}`", f"its {name} is in memory", "Save it to a file and name the path"
+        )
+    path = item.absolute()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def _path(value: Any, folder: Path, where: str, name: str) -> Path:
+    text = _text(value, where, name)
+    if not text:
+        _refuse(where, f"its `{name}` is an empty path", f"Leave `{name}` out where there is none")
+    if "://" in text:
+        # That example's failure, when it is used: one bad line must not cost the others.
+        return Path(text)
+    return (folder / text).absolute()
+
+
+def _text(value: Any, where: str, name: str) -> str:
+    if not isinstance(value, str):
+        _refuse(where, f"its `{name}` is {_type_name(value)}", "Write a text in quotes")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair gets through JSON escapes, and would only fail when the results are written.
+        _refuse(where, f"its `{name}` holds a broken character ({value!r})", "Write whole Unicode characters")
+    return value
+
+
+def _list_of(convert: Callable[[Any, str, str], Any], value: Any, where: str, name: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        _refuse(where, f"its `{name}` is {_type_name(value)}", "Write a list")
+    return tuple(convert(item, where, name) for item in value)
+
+
+def _box(value: Any, where: str, name: str) -> Box:
+    if not isinstance(value, dict) or set(value) != {"name", *_SIDES}:
+        found = f"the fields {', '.join(value)}" if isinstance(value, dict) else _type_name(value)
+        _refuse(where, f"one of its boxes is {found}", "A box has name, x, y, w, h")
+    for side in _SIDES:
+        number = value[side]
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            _refuse(where, f"`{side}` of one of its boxes is {number!r}", "Write a number of pixels")
+    return Box(_text(value["name"], where, "boxes"), *(value[side] for side in _SIDES))
+
+
+def _type_name(value: Any) -> str:
+    words = {dict: "an object", list: "a list", str: "a text", bool: "true or false", bytes: "raw bytes"}
+    return words.get(type(value)) or f"a {type(value).__name__} ({value!r})"
+
+
+def _refuse(where: str, found: str, todo: str) -> NoReturn:
+    raise ChiasmError(f"read {where}", found, todo)

@@ -10,11 +10,10 @@ from typing import Literal, Protocol, get_args
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.data.files import read_jsonl, read_parquet
-from chiasm.data.flow_csv import read_flow_csv
+from chiasm.data.files import read_jsonl, read_parquet, unique
 from chiasm.data.layouts import is_pope, layout_of, named, read, read_pope, recognised
+from chiasm.data.layouts.flow_csv import read_flow_csv
 from chiasm.data.tasks import IN_THE_INPUT, Task, as_task, task_of
-from chiasm.data.unique import unique
 
 Split = Literal["heldout", "train"]
 

@@ -5,31 +5,15 @@ from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.data.flow_csv import is_flow_csv, read_flow_csv
-from chiasm.data.gqa import is_gqa, read_gqa
 from chiasm.data.layouts.audio import AUDIOCAPS, CLOTHO
 from chiasm.data.layouts.base import DESCRIBE, Layout
 from chiasm.data.layouts.coco import COCO, POPE, is_pope, read_pope
+from chiasm.data.layouts.flow_csv import FLOW
+from chiasm.data.layouts.gqa import GQA
 from chiasm.data.layouts.video import MSRVTT, MSRVTT_QA, MSVD_QA
 from chiasm.data.layouts.vqa import OKVQA, TEXTVQA, VQAV2
 
-_GQA = Layout(
-    "gqa",
-    "GQA",
-    is_gqa,
-    read_gqa,
-    "`val_balanced_questions.json`, `val_sceneGraphs.json`, `images/`",
-    partial_boxes=True,
-)
-_FLOW = Layout(
-    "flow",
-    "the information-flow paper's CSV files",
-    lambda folder: any(is_flow_csv(file) for file in folder.iterdir()),
-    lambda folder, split, media: read_flow_csv(folder, media),
-    "`..._ChooseAttr.csv` and so on, `images/`",
-    partial_boxes=True,
-)
-LAYOUTS = (_GQA, _FLOW, VQAV2, OKVQA, TEXTVQA, COCO, POPE, MSVD_QA, MSRVTT_QA, MSRVTT, AUDIOCAPS, CLOTHO)
+LAYOUTS = (GQA, FLOW, VQAV2, OKVQA, TEXTVQA, COCO, POPE, MSVD_QA, MSRVTT_QA, MSRVTT, AUDIOCAPS, CLOTHO)
 _BY_NAME = {layout.name: layout for layout in LAYOUTS}
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chiasm.core.example import Example
+from chiasm.data.files import unique
 from chiasm.data.layouts.base import (
     DESCRIBE,
     Layout,
@@ -24,7 +25,6 @@ from chiasm.data.layouts.base import (
     required,
     rows_of,
 )
-from chiasm.data.unique import unique
 
 _ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
 _CAPS = {"heldout": ("test.csv", "val.csv"), "train": ("train.csv",)}

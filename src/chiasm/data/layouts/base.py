@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ T = TypeVar("T")
 Reader = Callable[[Path, str, Path | None], Iterator[Example]]
 DESCRIBE = {"image": "Describe the image.", "video": "Describe the video.", "audio": "Describe the sound."}
 """What is asked where a data set has descriptions and no questions."""
+
+_READ = 1 << 20  # characters; hundreds of members, so that few are decoded twice at the edge of a read
+_KEY = re.compile(r'\s*,?\s*("(?:[^"\\]|\\.)*")\s*:\s*')
+_END = re.compile(r"\s*}")
+_decode = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,48 @@ def json_of(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ChiasmError(f"read {path}", str(error), "Download or unpack it again") from error
+
+
+def json_members(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The keys and values of the JSON object in `path`, in file order; every value is an object itself.
+
+    One member at a time is held, since GQA's question files reach a gigabyte.
+
+    **Errors:** `ChiasmError` that names the character after which the file is malformed or cut short.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            text, at, passed, size = file.read(_READ).lstrip(), 1, 0, _READ
+            if not text.startswith("{"):
+                raise _malformed(path, 0)
+            while not _END.match(text, at):
+                if (member := _member(text, at)) is None:
+                    # Cut off at the edge of the read, or malformed: only more text can tell.
+                    if not (more := file.read(size)):
+                        raise _malformed(path, passed + at)
+                    text, at, passed, size = text[at:] + more, 0, passed + at, 2 * size
+                else:
+                    key, value, at = member
+                    size = _READ
+                    yield key, value
+    except (OSError, UnicodeDecodeError) as error:
+        raise ChiasmError(f"read {path}", str(error), "Name a JSON file that can be read") from error
+
+
+def _member(text: str, at: int) -> tuple[str, dict[str, Any], int] | None:
+    key = _KEY.match(text, at)
+    if key is None or not text.startswith("{", key.end()):
+        return None
+    try:
+        value, after = _decode(text, key.end())
+    except json.JSONDecodeError:
+        return None
+    return json.loads(key[1]), value, after
+
+
+def _malformed(path: Path, position: int) -> ChiasmError:
+    found = f"after character {position:,} it is cut short or not an object of objects"
+    return ChiasmError(f"read {path}", found, "Download or unpack it again")
 
 
 def rows_of(path: Path, columns: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:

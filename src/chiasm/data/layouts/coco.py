@@ -19,9 +19,9 @@ from typing import Any
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box, Example
+from chiasm.data.files import unique
 from chiasm.data.layouts.base import DESCRIBE, Layout, as_published, find, json_of, one_of, required
 from chiasm.data.layouts.vqa import COCO_IMAGES, coco_images
-from chiasm.data.unique import unique
 
 _PARTS = {"heldout": ("val2014", "val2017"), "train": ("train2014", "train2017")}
 _POPE = re.compile(r".*pope_(random|popular|adversarial)\.jsonl?")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chiasm.core.example import Example
+from chiasm.data.files import unique
 from chiasm.data.layouts.base import (
     DESCRIBE,
     Layout,
@@ -27,7 +28,6 @@ from chiasm.data.layouts.base import (
     one_of,
     required,
 )
-from chiasm.data.unique import unique
 
 _ENDINGS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".gif")
 _PLACES = ("video", "videos", "YouTubeClips", "TestVideo", "TrainValVideo", "videos/all", "videos/test", ".")

@@ -21,8 +21,8 @@ from typing import Any
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
+from chiasm.data.files import unique
 from chiasm.data.layouts.base import Layout, as_published, find, json_of, media_folder, most_given, one_of, required
-from chiasm.data.unique import unique
 
 COCO_IMAGES = "https://cocodataset.org/#download"
 _YEARS = {"heldout": "val2014", "train": "train2014"}

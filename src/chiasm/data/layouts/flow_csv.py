@@ -2,25 +2,24 @@
 
 Layout read from the authors' repository at commit c9a1111
 (https://github.com/FightingFighting/cross-modal-information-flow-in-MLLM, folder `datasets`): one CSV file per type,
-named `GQA_val_correct_question_with_..._<Type>.csv`, 5,525 questions on 3,818 pictures of GQA's validation set. The
-pictures are not in the repository; its README names GQA's own archive.
+named `GQA_val_correct_question_with_..._<Type>.csv`, 5,525 questions on 3,818 images of GQA's validation set. The
+images are not in the repository; its README names GQA's own archive.
 """
 
-import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box, Example
-from chiasm.data.gqa import TYPES, image_folder
-from chiasm.data.options import in_question_order
-from chiasm.data.unique import unique
+from chiasm.data.files import unique
+from chiasm.data.layouts.base import Layout, rows_of
+from chiasm.data.layouts.gqa import TYPES, gqa_images, in_question_order
 
 _NAME = re.compile(rf".*_({'|'.join(TYPES)})\.csv")
 _REQUIRED = ("question_id", "img_id", "question", "answer", "captions")
-# One picture has either a central object or two objects; a missing second object is "-" in all five columns.
+# One image has either a central object or two objects; a missing second object is "-" in all five columns.
 _OBJECTS = ("central object", "object1", "object2")
 _IMAGE_FOLDERS = ("images", "../images", "images/images", "../images/images")
 
@@ -35,11 +34,11 @@ def read_flow_csv(path: Path, media: Path | None = None) -> Iterator[Example]:
 
     `media`: the folder that holds `<img_id>.jpg` (default: `images` beside the files or beside their folder).
     `type` comes from the file's name. `options` stand in the order of the question, not with the true one first as in
-    the file; `captions` are the picture's region descriptions. Boxes are left as published: some reach over the edge
-    of the picture and one lies outside (see `chiasm.core.example.check_boxes`).
+    the file; `captions` are the image's region descriptions. Boxes are left as published: some reach over the edge
+    of the image and one lies outside (see `chiasm.core.example.check_boxes`).
 
     **Errors:** `ChiasmError` for a file of another layout, a cell that cannot be read (with its line), and where the
-    pictures are not found.
+    images are not found.
     """
     files = sorted(file for file in path.iterdir() if is_flow_csv(file)) if path.is_dir() else [path]
     turns = chain.from_iterable(zip_longest(*(_rows(file, media) for file in files)))
@@ -52,23 +51,17 @@ def _rows(path: Path, media: Path | None) -> Iterator[tuple[str, Example]]:
         raise ChiasmError(
             f"read {path}", "its name does not end with a question type", f"The types are {', '.join(TYPES)}"
         )
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            objects = _objects(path, rows.fieldnames or ())
-            images = media or image_folder(path.parent, *_IMAGE_FOLDERS)
-            for row in rows:
-                where = f"line {rows.line_num} of {path}"
-                if None in row or None in row.values():
-                    raise ChiasmError(f"read {where}", "it does not have a cell per column", "Use the published file")
-                yield where, _example(row, objects, name[1], images, where)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ChiasmError(f"read {path}", str(error), "Use the published file") from error
+    objects: list[str] = []
+    images: Path | None = None
+    for where, row in rows_of(path, _REQUIRED):
+        objects = objects or _objects(path, row)
+        images = images or media or gqa_images(path.parent, *_IMAGE_FOLDERS)
+        yield where, _example(row, objects, name[1], images, where)
 
 
-def _objects(path: Path, columns: Sequence[str]) -> list[str]:
+def _objects(path: Path, columns: Container[str]) -> list[str]:
     objects = [thing for thing in _OBJECTS if f"{thing} name" in columns]
-    needed = [*_REQUIRED, *(f"{thing} {side}" for thing in objects for side in "xywh")]
+    needed = [f"{thing} {side}" for thing in objects for side in "xywh"]
     missing = [column for column in needed if column not in columns]
     if missing or not objects:
         found = f"it has no column {', '.join(missing) or 'that names an object'}"
@@ -103,3 +96,13 @@ def _sentences(text: str) -> Iterator[str]:
     for part in re.split(r"\.\s+|\.$", text.strip()):
         if sentence := part.strip(" .\n"):
             yield sentence
+
+
+FLOW = Layout(
+    "flow",
+    "the information-flow paper's CSV files",
+    lambda folder: any(is_flow_csv(file) for file in folder.iterdir()),
+    lambda folder, split, media: read_flow_csv(folder, media),
+    "`..._ChooseAttr.csv` and so on, `images/`",
+    partial_boxes=True,
+)

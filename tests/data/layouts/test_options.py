@@ -1,6 +1,6 @@
 import pytest
 
-from chiasm.data.options import in_question_order
+from chiasm.data.layouts.gqa import in_question_order
 
 
 @pytest.mark.parametrize(

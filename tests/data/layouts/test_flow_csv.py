@@ -4,8 +4,8 @@ import pytest
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box
-from chiasm.data.flow_csv import read_flow_csv
-from chiasm.data.gqa import TYPES
+from chiasm.data.layouts.flow_csv import read_flow_csv
+from chiasm.data.layouts.gqa import TYPES
 
 COMMON = ("type_detailed", "type_semantic", "type_structural", "operations", "captions", "image_w", "image_h")
 CENTRAL = tuple(f"central object {part}" for part in ("name", "id", "w", "h", "x", "y"))
@@ -105,9 +105,9 @@ def test_quirks_of_the_published_files(datasets):
     assert found["1"].captions == ("a red mug", "dog's ear", "the mug, on\nthe table", "a bag")
 
 
-def test_pictures_are_found_beside_the_file_or_where_named(tmp_path):
+def test_images_are_found_beside_the_file_or_where_named(tmp_path):
     path = write(tmp_path, "QueryAttr", [["8", "504.jpg", *ROWS["QueryAttr"][0][2:]]])
-    with pytest.raises(ChiasmError, match=r"pictures of .*images\.zip"):
+    with pytest.raises(ChiasmError, match=r"images \(.*images\.zip"):
         list(read_flow_csv(path))
     assert next(read_flow_csv(path, media=tmp_path / "far")).image == tmp_path / "far" / "504.jpg"
     (tmp_path / "images" / "images").mkdir(parents=True)
@@ -122,7 +122,8 @@ def test_another_name_or_layout_is_refused(tmp_path):
     path = write(tmp_path, "QueryAttr", columns=("id", "question"))
     with pytest.raises(ChiasmError, match="no column question_id, img_id, answer, captions"):
         list(read_flow_csv(path, media=tmp_path))
-    path = write(tmp_path, "QueryAttr", columns=("question_id", "img_id", "question", "answer", "captions"))
+    known = ("question_id", "img_id", "question", "answer", *COMMON)
+    path = write(tmp_path, "QueryAttr", [["8", "504", "where?", "left"]], columns=known)
     with pytest.raises(ChiasmError, match="no column that names an object"):
         list(read_flow_csv(path, media=tmp_path))
 

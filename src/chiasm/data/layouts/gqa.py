@@ -1,27 +1,24 @@
-"""GQA in its published layout: questions and scene graphs as JSON, pictures in a folder.
+"""GQA in its published layout: questions and scene graphs as JSON, images in a folder.
 
 Layout: https://cs.stanford.edu/people/dorarad/gqa/download.html (Hudson & Manning 2019, arXiv 1902.09506). A question
-names its picture (`imageId`), its kind (`types`: structural, semantic, detailed) and a program (`semantic`: steps with
+names its image (`imageId`), its kind (`types`: structural, semantic, detailed) and a program (`semantic`: steps with
 `operation`, `argument`, `dependencies`) whose arguments name objects of the scene graph: `jar (496168)`, `mud (-)` for
 one that is not there, `surfer,to the right of|to the left of,s (429128)` for a choice between relations.
 """
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
-from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box, Example
-from chiasm.data.json_stream import members
-from chiasm.data.options import in_question_order
-from chiasm.data.unique import unique
+from chiasm.data.files import unique
+from chiasm.data.layouts.base import Layout, as_published, find, json_members, media_folder, one_of, required
 
 _log = logging.getLogger("chiasm")
 _SITE = "https://downloads.cs.stanford.edu/nlp/data/gqa"
-IMAGES_URL = f"{_SITE}/images.zip"
 
 TYPES: Mapping[str, tuple[str, str, frozenset[str]]] = MappingProxyType(
     {
@@ -37,22 +34,18 @@ TYPES: Mapping[str, tuple[str, str, frozenset[str]]] = MappingProxyType(
 
 _DETAILED = {detailed: name for name, (_, _, names) in TYPES.items() for detailed in names}
 # The splits whose scene graphs are published.
-_PREFIX = {"heldout": "val", "train": "train"}
+_PARTS = {"heldout": ("val",), "train": ("train",)}
 _OBJECTS = re.compile(r"(.*?)\s*\(([\d,\s]+)\)\s*")
 # Relations as the program writes them and as questions and answers do.
 _RELATIONS = {"to the left of": "left", "to the right of": "right", "in front of": "front"}
 
-T = TypeVar("T")
 Graph = dict[str, Box]  # object id -> its box, under the scene graph's name
 
 
 def is_gqa(folder: Path) -> bool:
     """Whether `folder` holds one of GQA's question or scene graph files, directly or one folder down."""
-    return any(
-        _find(folder, f"{prefix}_{name}.json")
-        for prefix in _PREFIX.values()
-        for name in ("balanced_questions", "sceneGraphs")
-    )
+    names = (f"{part}_{name}.json" for (part,) in _PARTS.values() for name in ("balanced_questions", "sceneGraphs"))
+    return find(folder, *names) is not None
 
 
 def read_gqa(folder: Path, split: str = "heldout", media: Path | None = None) -> Iterator[Example]:
@@ -65,49 +58,35 @@ def read_gqa(folder: Path, split: str = "heldout", media: Path | None = None) ->
 
     **Errors:** `ChiasmError` with what to download where a part is missing, and for a question of another form.
     """
-    if split not in _PREFIX:
-        raise ChiasmError(f"GQA split `{split}`", f"there are {', '.join(_PREFIX)}", "Name one of those")
-    prefix = _PREFIX[split]
-    questions = _required(folder, f"{prefix}_balanced_questions.json", f"{_SITE}/questions1.2.zip")
-    graphs = _required(folder, f"{prefix}_sceneGraphs.json", f"{_SITE}/sceneGraphs.zip")
-    images = media or image_folder(folder, "images", "images/images", "allImages/images")
+    (part,) = one_of(split, _PARTS, "GQA")
+    questions = required("GQA", folder, [f"{part}_balanced_questions.json"], f"{_SITE}/questions1.2.zip")
+    graphs = required("GQA", folder, [f"{part}_sceneGraphs.json"], f"{_SITE}/sceneGraphs.zip")
+    images = media or gqa_images(folder, "images", "images/images", "allImages/images")
     return unique(str(questions), _examples(questions, graphs, images))
 
 
-def image_folder(folder: Path, *names: str) -> Path:
-    """The first of the folders `names` in `folder` that holds a .jpg file.
+def gqa_images(folder: Path, *names: str) -> Path:
+    """The first of the folders `names` in `folder` that holds GQA's images.
 
-    **Errors:** `ChiasmError` with where GQA's pictures are to be had.
+    **Errors:** `ChiasmError` with where they are to be had.
     """
-    for name in names:
-        if (folder / name).is_dir() and next((folder / name).glob("*.jpg"), None):
-            return folder / name
-    raise ChiasmError(
-        f"find the pictures of {folder}",
-        f"no .jpg file is in {', '.join(names)}",
-        f"Unpack {IMAGES_URL} there, or name the folder that holds them",
-    )
+    return media_folder(folder, names, (".jpg",), f"GQA's images ({_SITE}/images.zip)")
 
 
 def _examples(questions: Path, graphs: Path, images: Path) -> Iterator[tuple[str, Example]]:
-    boxes = {image: _as_published(f"image `{image}` of {graphs}", _graph, graph) for image, graph in members(graphs)}
+    boxes = {
+        image: as_published(f"image `{image}` of {graphs}", _graph, graph) for image, graph in json_members(graphs)
+    }
     others = 0
-    for name, question in members(questions):
+    for name, question in json_members(questions):
         where = f"question `{name}` of {questions}"
-        example = _as_published(where, _example, name, question, boxes, images)
+        example = as_published(where, _example, name, question, boxes, images)
         if example is None:
             others += 1
         else:
             yield where, example
     if others:
         _log.warning("%d questions of %s are of none of the six types and were left out.", others, questions.name)
-
-
-def _as_published(where: str, read: Callable[..., T], *args: Any) -> T:
-    try:
-        return read(*args)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ChiasmError(f"read {where}", f"it is not as published ({error!r})", "Unpack it again") from error
 
 
 def _graph(graph: dict[str, Any]) -> Graph:
@@ -172,12 +151,31 @@ def _choices(step: dict[str, Any]) -> list[str]:
     return [choice.strip() for choice in parts[0].split("|")] if parts else []
 
 
-def _find(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.is_file()), None)
+def in_question_order(question: str, first: str, second: str) -> tuple[str, str]:
+    """The two options in the order in which `question` offers them.
+
+    GQA's program and the paper's files put the right answer first, so their order would give it away. Options are
+    looked up around `or` as whole words ("hat" also stands in "What", "right" twice in "to the right or to the left
+    of the chair on the right side"), then as parts of words (the option is "elephant", the question has "elephants").
+    Where the question does not show it, they are in alphabetical order.
+    """
+    pairs = ((first, second), (second, first))
+    for edge in (r"\b", ""):
+        offered = [(a, b) for a, b in pairs if re.search(_offer(a, b, edge), question, re.IGNORECASE)]
+        if len(offered) == 1:
+            return offered[0]
+    return min(pairs)
 
 
-def _required(folder: Path, name: str, url: str) -> Path:
-    path = _find(folder, name)
-    if path is None:
-        raise ChiasmError(f"read GQA in {folder}", f"there is no {name}", f"Unpack {url} there")
-    return path
+def _offer(a: str, b: str, edge: str) -> str:
+    return rf"{edge}{re.escape(a)}{edge}.*?\bor\b.*?{edge}{re.escape(b)}{edge}"
+
+
+GQA = Layout(
+    "gqa",
+    "GQA",
+    is_gqa,
+    read_gqa,
+    "`val_balanced_questions.json`, `val_sceneGraphs.json`, `images/`",
+    partial_boxes=True,
+)
