@@ -1,22 +1,25 @@
 """Answers are the model's own, right means equal to the label, and blind means that no pixel is left."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import polars as pl
 import pytest
 from tests.support import factories
 
-from chiasm import api
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.core.media import load_image
+from chiasm.data.metrics import names
 from chiasm.models.generation import generate
 from chiasm.models.loading import wrap
-from chiasm.results.rundir import RunDirectory
-from chiasm.runners import local
-from chiasm.studies.eval.run import EvalWork, blanked, run_eval
-from chiasm.studies.eval.spec import EvalSpec, asked_as
+from chiasm.runners.examples import run_examples
+from chiasm.studies.eval import STUDY
+from chiasm.studies.eval.run import EvalWork, blanked, completed, compute
+from chiasm.studies.eval.spec import EvalSpec, MetricName
+from chiasm.studies.inputs import limit_of
+from chiasm.studies.run import run_study
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +28,7 @@ def view():
 
 
 def run(view, examples, **options):
-    spec = EvalSpec(model="m", data="d", max_new_tokens=3, unit=2, **options)
-    with RunDirectory.open(None, spec) as directory:
-        run_eval(spec, view, examples, directory)
-    return directory
+    return compute(EvalSpec(**{"model": view, "data": examples, "max_new_tokens": 3, "batch_size": 2} | options))
 
 
 def test_answers_are_scored_by_equality(view):
@@ -65,7 +65,9 @@ def test_a_bad_example_does_not_stop_the_others(view, tmp_path):
     assert found.counts() == {"asked": 2, "kept": 1, "left_out": 0, "failed": 1}
 
 
-@pytest.mark.parametrize("options", [{"unit": 0}, {"max_new_tokens": 0}, {"task": "pope"}, {"metric": ("bleu",)}])
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"max_new_tokens": 0}, {"task": "pope"}, {"metrics": ("bleu",)}]
+)
 def test_specs_that_mean_nothing(options):
     with pytest.raises(ChiasmError):
         EvalSpec(model="m", data="d", **options)
@@ -100,9 +102,14 @@ def test_measures_are_told_with_intervals_over_pictures(view):
 
 def test_descriptions_get_no_short_answer_instruction(view):
     whole = [replace(factories.example(seed=seed), captions=("a red circle",), answer="") for seed in range(3)]
-    assert asked_as(whole) == ("", 128)
-    assert asked_as(whole, "Be brief.", 5) == ("Be brief.", 5)
-    assert asked_as([replace(whole[0], answer="red")])[1] == 32
+
+    def asked(examples, **given):
+        spec = completed(EvalSpec(model=view, **given), examples)
+        return spec.instruction, spec.max_new_tokens
+
+    assert asked(whole) == ("", 128)
+    assert asked(whole, instruction="Be brief.", max_new_tokens=5) == ("Be brief.", 5)
+    assert asked([replace(whole[0], answer="red")])[1] == 32
     found = run(view, whole)
     assert {"cider_d", "caption_words"} <= set(found.table("metrics")["metric"])
     assert found.table("eval")["answer"].to_list() == ["a red circle"] * 3
@@ -113,26 +120,32 @@ def test_annotators_and_chosen_metrics(view):
     [agreed] = pictured(view, None)
     agreed = replace(agreed, id="agreed", answers=(agreed.answer,) * 10)
     assert agreed.answer
-    found = run(view, [example, agreed], metric=("vqa",))
+    found = run(view, [example, agreed], metrics=("vqa",))
     assert found.table("metrics")["metric"].unique().to_list() == ["vqa_accuracy"]
     assert found.table("scores")["part"].to_list() == [0, 1]
 
 
 def test_a_resumed_run_measures_what_it_lacked(view, tmp_path):
     examples = [factories.example(seed=seed) for seed in range(4)]
-    spec = EvalSpec(model="m", data="d", max_new_tokens=3, unit=2)
-    with RunDirectory.open(tmp_path, spec) as directory:
-        local.run(EvalWork(spec, view), examples, directory, spec.unit, "eval")  # killed before it could measure
-    with RunDirectory.open(tmp_path, spec, resume=True) as directory:
-        run_eval(spec, view, examples, directory)
-    assert directory.table("metrics")["n"].to_list() == [4, 4]
+    whole = run(view, examples)
+    given = {"model": view, "data": examples, "max_new_tokens": 3, "batch_size": 2, "instruction": ""}
+    spec = EvalSpec(out=tmp_path, **given)
+    facts = {key: whole.manifest[key] for key in ("model", "data")}
+    with STUDY.open(spec, facts) as directory:
+        run_examples(EvalWork(spec, view), examples, directory, spec.batch, "eval")  # killed before it could measure
+    found = run(view, examples, out=tmp_path, resume=True, instruction="")
+    assert found.table("metrics")["n"].to_list() == [4, 4]
+
+
+def test_the_names_of_metrics_are_those_there_are():
+    assert set(get_args(MetricName)) == set(names())
 
 
 @pytest.mark.parametrize(
     ("task", "words"), [("qa", "answered correctly"), ("caption", "CIDEr-D"), ("pope-random", "always yes would reach")]
 )
 def test_scenes_are_described_and_asked_for_objects(task, words, tmp_path):
-    made = api.evaluate("tiny", limit=8, task=task, blind=True, out=tmp_path / "run")
+    made = run_study("eval", model="tiny", limit=8, task=task, blind=True, out=tmp_path / "run")
     assert words in made.findings[0]
     assert all("95 %" in finding for finding in made.findings)
     page = (tmp_path / "run" / "report.html").read_text()
@@ -143,9 +156,9 @@ def test_scenes_are_described_and_asked_for_objects(task, words, tmp_path):
 
 
 def test_data_without_an_end_are_cut_off_aloud(caplog):
-    assert api.shared.limit_of("scenes", None) == api.shared.limit_of("scenes-video", None) == 240
+    assert limit_of("scenes", None) == limit_of("scenes-video", None) == 240
     assert "have no end: the first 240" in caplog.text
     caplog.clear()
-    assert api.shared.limit_of("scenes", 7) == 7
-    assert api.shared.limit_of("mine.jsonl", None) is None
+    assert limit_of("scenes", 7) == 7
+    assert limit_of("mine.jsonl", None) is None
     assert not caplog.records

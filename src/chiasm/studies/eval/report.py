@@ -1,76 +1,120 @@
-"""What an eval run tells."""
+"""What the report of an evaluation says, and the tables that the command line prints."""
 
-from functools import partial
+from functools import cached_property, partial
 from typing import final
 
 import polars as pl
+from rich.console import RenderableType
+from rich.table import Table
 
-from chiasm.core.spec import resolved
-from chiasm.results.findings import Finding, eval_findings
+from chiasm.core.answer_metrics import ANSWER_METRICS
+from chiasm.data.scoring import accuracy
+from chiasm.results.findings import Finding
+from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import with_inputs
-from chiasm.studies.eval import charts_accuracy
-from chiasm.studies.eval.charts import caption, drawn, measures
-from chiasm.studies.eval.metric_findings import metric_findings
+from chiasm.studies.eval import charts
+from chiasm.studies.eval.findings import eval_findings, metric_findings
 from chiasm.studies.eval.spec import EvalSpec
-from chiasm.studies.flow import captions
-from chiasm.studies.reporting import Drawing, Reporter, command_line
 
 
 @final
-class EvalReporter(Reporter):
+class EvalReporter(Reporter[EvalSpec]):
     """The reporter of `chiasm eval`."""
 
     @property
     def title(self) -> str:
-        return f"Answers of {self.spec['model']}"
-
-    @property
-    def _measured(self) -> list[str]:
-        """The measures of the run, the main one first; runs of older versions and unfinished ones have none."""
-        if "metrics" not in self.directory.tables():
-            return ["accuracy"]
-        return self.directory.table("metrics")["metric"].unique(maintain_order=True).to_list()
-
-    @property
-    def _rows(self) -> pl.DataFrame:
-        examples = self.directory.table("examples") if "examples" in self.directory.tables() else None
-        return with_inputs(self.directory.table("eval"), examples)
+        return f"Answers of {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        rows = self._rows
-        right = eval_findings(rows, seed=self.spec["seed"]) if "accuracy" in self._measured else []
-        if self._measured == ["accuracy"]:
+        right = eval_findings(self._answers, seed=self.spec.seed) if "accuracy" in self._measured else []
+        if self._metrics is None or self._measured == ["accuracy"]:
             return right
-        other = metric_findings(self.directory.table("metrics"), rows)
+        other = metric_findings(self._metrics, self._answers)
         return [*right, *other] if self._measured[0] == "accuracy" else [*other, *right]
 
     def drawings(self) -> dict[str, Drawing]:
-        rows = self._rows
-        blind = self.directory.table("blind") if "blind" in self.directory.tables() else None
         drawings = {}
         if "accuracy" in self._measured:
+            blind = self.table("blind")
             drawings["accuracy"] = Drawing(
-                partial(charts_accuracy.eval_bars, rows, blind), partial(captions.accuracy, rows, blind is not None)
+                partial(charts.accuracy, self._answers, blind),
+                partial(charts.accuracy_caption, self._answers, blind is not None),
             )
-        if self._measured != ["accuracy"]:
-            metrics = self.directory.table("metrics")
+        if self._metrics is not None and self._measured != ["accuracy"]:
+            caption = partial(charts.measures_caption, self._metrics)
             for name, percent in (("measures", True), ("scales", False)):
-                if drawn(metrics, percent).height:
-                    drawings[name] = Drawing(partial(measures, metrics, percent=percent), partial(caption, metrics))
+                if charts.drawn(self._metrics, percent).height:
+                    drawings[name] = Drawing(partial(charts.measures, self._metrics, percent=percent), caption)
         return drawings
 
     def notes(self) -> list[str]:
-        measured = self._measured
         found = []
-        if "accuracy" in measured:
+        if "accuracy" in self._measured:
             found.append("An answer is right when it equals the label; a synonym counts as wrong.")
-        if "cider_d" in measured:
+        if "cider_d" in self._measured:
             found.append("CIDEr-D takes its weights from these references: it does not compare with other examples'.")
-        if "chair_i" in measured:
+        if "chair_i" in self._measured:
             found.append("CHAIR sees objects of its list only, and a text that names less hallucinates less.")
-        if not self.spec["blind"]:
+        if not self.spec.blind:
             found.append("What the questions give away without the image was not measured; --blind does.")
         return found
 
-    def command(self) -> str:
-        return command_line("eval", self.spec, resolved(EvalSpec(model="", data="scenes")))
+    def summary(self) -> list[RenderableType]:
+        tables: list[RenderableType] = []
+        if self._metrics is not None:
+            # Where something else fits the data better, accuracy stands among the measures only, with their intervals.
+            first = self._measured[0] == "accuracy"
+            tables += [self._right_answers(self._metrics), ""] if first else []
+            if not first or set(self._measured) - {"accuracy", "exact_match"}:
+                tables += [self._measures(self._metrics), ""]
+        return [*tables, *super().summary()]
+
+    @cached_property
+    def _metrics(self) -> pl.DataFrame | None:
+        return self.table("metrics")
+
+    @cached_property
+    def _measured(self) -> list[str]:
+        """The measures of the run, the main one first; runs of older versions and unfinished ones have none."""
+        return ["accuracy"] if self._metrics is None else self._metrics["metric"].unique(maintain_order=True).to_list()
+
+    @cached_property
+    def _answers(self) -> pl.DataFrame:
+        return with_inputs(self.directory.table("eval"), self.table("examples"))
+
+    def _right_answers(self, metrics: pl.DataFrame) -> Table:
+        """Right answers by type."""
+        blind, columns = self.table("blind"), ("type", "answer", "correct")
+        unseen = {} if blind is None else {one.type: one for one in accuracy(blind.select(columns).iter_rows())}
+        # Of the table, where questions on one image count together.
+        measured = metrics.filter(metric="accuracy", shown="image")
+        bounds = {row["type"]: (row["low"], row["high"]) for row in measured.iter_rows(named=True)}
+        shown = _aligned("type", "n", "right", "95 % interval", "majority", *(["blind"] if unseen else []))
+        for found in accuracy(self._answers.select(columns).iter_rows()):
+            low, high = bounds[found.type]
+            interval = "none" if low is None else f"{low:.1%} - {high:.1%}"
+            other = [f"{unseen[found.type].accuracy:.1%}"] if unseen else []
+            shown.add_row(found.type, str(found.n), f"{found.accuracy:.1%}", interval, f"{found.majority:.1%}", *other)
+        return shown
+
+    def _measures(self, metrics: pl.DataFrame) -> Table:
+        """All measures, by type."""
+        rows = list(metrics.iter_rows(named=True))
+        unseen = {(row["metric"], row["type"]): row["value"] for row in rows if row["shown"] == "blank"}
+        shown = _aligned("measure", "type", "n", "value", "95 % interval", *(["blind"] if unseen else []))
+        for row in (row for row in rows if row["shown"] == "image"):
+            write = ANSWER_METRICS[row["metric"]].format
+            value = "-" if row["value"] is None else write(row["value"])
+            interval = "-" if row["low"] is None else f"{write(row['low'])} - {write(row['high'])}"
+            other = unseen.get((row["metric"], row["type"]))
+            cells = [row["metric"], row["type"], str(row["n"]), value, interval]
+            shown.add_row(*cells, *([] if other is None else [write(other)]))
+        return shown
+
+
+def _aligned(*heads: str) -> Table:
+    """A table without lines: the first column to the left, numbers to the right."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for place, head in enumerate(heads):
+        shown.add_column(head, justify="right" if place else "left", no_wrap=True)
+    return shown

@@ -1,28 +1,35 @@
-"""How many questions a model answers, and how many it answers without seeing anything."""
+"""How many questions a model answers, how many without seeing anything, and what metrics say of its answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+import polars as pl
 from PIL import Image
 
-from chiasm.core.example import Example
+from chiasm.core.example import DEFAULT_INSTRUCTION, Example, input_key
 from chiasm.core.media import load_image
+from chiasm.data.metrics import Answered, Measure, estimate, fitting, measure, objects_for
+from chiasm.data.metrics.choice import describes
 from chiasm.data.scoring import correct
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.generation import generate
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.runners import local
-from chiasm.runners.base import Computed, Work
-from chiasm.studies.common import example_row, for_preparing
-from chiasm.studies.eval.metrics import write_metrics
+from chiasm.runners.driver import Computed
+from chiasm.runners.examples import Work, run_examples
+from chiasm.studies.eval import STUDY
 from chiasm.studies.eval.spec import EvalSpec
+from chiasm.studies.inputs import example_row, for_preparing, is_endless, load_inputs, read_examples, with_defaults
 
+ANSWER_TOKENS, DESCRIPTION_TOKENS = 32, 128
 _GREY = (128, 128, 128)
+_SHOWN = {"eval": "image", "blind": "blank"}
+"""What stood before the question, by the table of the answers."""
 
 
-class Asked(NamedTuple):
+class Question(NamedTuple):
     """An example ready to be answered, and the same with its image blanked."""
 
     example: Example
@@ -30,29 +37,28 @@ class Asked(NamedTuple):
     blind: Encoded | None
 
 
-class EvalWork(Work[Asked]):
-    """Greedy answers of `view`, and whether they equal the label; what metrics say of them is told in the end."""
+class EvalWork(Work[Question]):
+    """Greedy answers of `view`, and whether they equal the label. `spec` is one that was `completed`."""
 
     def __init__(self, spec: EvalSpec, view: ModelView) -> None:
         self.spec, self.view = spec, view
         self._preparing = for_preparing(view)
 
-    def prepare(self, index: int, example: Example) -> Asked:
-        seen = self._preparing.encode(example, instruction=self.spec.instruction)
-        blind = None
-        if self.spec.blind:
-            blind = self._preparing.encode(blanked(example), instruction=self.spec.instruction)
-        return Asked(example, seen, blind)
+    def prepare(self, index: int, example: Example) -> Question:
+        instruction = self.spec.instruction or ""
+        seen = self._preparing.encode(example, instruction=instruction)
+        blind = self._preparing.encode(blanked(example), instruction=instruction) if self.spec.blind else None
+        return Question(example, seen, blind)
 
-    def compute(self, prepared: Sequence[Asked]) -> Computed:
+    def compute(self, prepared: Sequence[Question]) -> Computed:
         frames = {"examples": [example_row(item.example) for item in prepared]}
         frames["eval"] = self._rows(prepared, [item.seen for item in prepared])
         if self.spec.blind:
             frames["blind"] = self._rows(prepared, [item.blind for item in prepared if item.blind is not None])
         return Computed({name: rows for name, rows in frames.items() if rows}, kept=len(prepared))
 
-    def _rows(self, prepared: Sequence[Asked], encoded: Sequence[Encoded]) -> list[dict[str, Any]]:
-        answers = generate(self.view, encoded, self.spec.max_new_tokens)
+    def _rows(self, prepared: Sequence[Question], encoded: Sequence[Encoded]) -> list[dict[str, Any]]:
+        answers = generate(self.view, encoded, self.spec.max_new_tokens or ANSWER_TOKENS)
         return [
             {
                 "example_id": item.example.id,
@@ -79,12 +85,83 @@ def blanked(example: Example) -> Example:
     return replace(example, images=tuple(Image.new("RGB", size, _GREY) for size in sizes))
 
 
-def run_eval(spec: EvalSpec, view: ModelView, examples: Sequence[Example], directory: RunDirectory) -> None:
-    """Fill `directory` with the tables of `spec`; what it already holds is not computed again.
+def compute(spec: EvalSpec) -> RunDirectory:
+    """The run of `spec`: what its directory already holds is not computed again.
 
-    **Errors:** `ChiasmError` if no example is left.
+    **Errors:** `ChiasmError` where the data lack what the task or a metric needs, or if no example is left.
     """
-    local.run(EvalWork(spec, view), examples, directory, spec.unit, "eval")
+    spec = with_defaults(spec)
+    chosen = read_examples(spec, spec.data, spec.task)
+    spec = completed(spec, chosen)
+    inputs = load_inputs(spec, chosen)
+    with STUDY.open(spec, inputs.facts) as directory:
+        if not directory.complete:
+            run_eval(spec, inputs.view, chosen, directory)
+    return directory
+
+
+def completed(spec: EvalSpec, examples: Sequence[Example]) -> EvalSpec:
+    """`spec` with the instruction and the longest answer filled in: descriptions are neither one word nor short."""
+    filled: dict[str, Any] = {}
+    if spec.instruction is None:
+        filled["instruction"] = "" if describes(examples) else DEFAULT_INSTRUCTION
+    if spec.max_new_tokens is None:
+        filled["max_new_tokens"] = DESCRIPTION_TOKENS if describes(examples) else ANSWER_TOKENS
+    return spec.complete(**filled)
+
+
+def run_eval(spec: EvalSpec, view: ModelView, examples: Sequence[Example], directory: RunDirectory) -> None:
+    """Fill `directory` with the tables of a `completed` spec; what it already holds is not computed again.
+
+    **Errors:** `ChiasmError` if no example is left, or where the data lack what a metric needs.
+    """
+    run_examples(EvalWork(spec, view), examples, directory, spec.batch, "eval")
     if "eval" in directory.tables():
         write_metrics(spec, examples, directory)
     directory.finish()
+
+
+def write_metrics(spec: EvalSpec, examples: Sequence[Example], directory: RunDirectory) -> None:
+    """Write the tables `metrics` and `scores` from the answers that `directory` holds.
+
+    **Errors:** `ChiasmError` where the data lack what a metric needs.
+    """
+    by_id = {example.id: example for example in examples}
+    # Without metrics asked for, those that fit the data.
+    names = spec.metrics or fitting(examples)
+    own = "scenes" if is_endless(spec.data) else None
+    named = own if spec.objects is None else str(spec.objects)
+    objects = objects_for(examples, named) if "chair" in names else None
+    values: list[dict[str, Any]] = []
+    scores: list[dict[str, Any]] = []
+    for table, shown in _SHOWN.items():
+        if table not in directory.tables():
+            continue
+        rows = directory.table(table)
+        answered = [Answered(by_id[name], text) for name, text in rows.select("example_id", "generated").iter_rows()]
+        measures: dict[str, Measure] = {}
+        for name in names:
+            measures |= {found.name: found for found in measure(name, answered, objects)}
+        keys = [input_key(item.example) for item in answered]
+        for found in measures.values():
+            about = {"metric": found.name, "shown": shown}
+            values += [about | row for row in _by_type(found, rows["type"], keys, spec.seed)]
+            parts = rows.select("example_id", "type", part=pl.Series(found.parts), whole=pl.Series(found.wholes))
+            scores += [about | row for row in parts.iter_rows(named=True)]
+    directory.write_table("metrics", values)
+    directory.write_table("scores", scores)
+
+
+def _by_type(found: Measure, types: pl.Series, keys: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:
+    names = types.unique(maintain_order=True).to_list()
+    groups = {"all": np.arange(len(types))}
+    if len(names) > 1:
+        groups |= {name: np.flatnonzero((types == name).to_numpy()) for name in names if name != "all"}
+    for name, at in groups.items():
+        part = Measure(found.name, found.parts[at], found.wholes[at])
+        estimated = estimate(part, [keys[k] for k in at], seed=seed)
+        if estimated is None:
+            yield {"type": name, "value": None, "low": None, "high": None, "n": 0}
+        else:
+            low, high = (None if np.isnan(bound) else float(bound) for bound in (estimated.low, estimated.high))
+            yield {"type": name, "value": float(estimated.mean), "low": low, "high": high, "n": estimated.n}

@@ -1,52 +1,62 @@
-"""What one run of `chiasm eval` was asked to do."""
+"""What an evaluation was asked to do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
 
-from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
-from chiasm.data.metrics import check_names
-from chiasm.data.metrics.choice import describes
-from chiasm.data.tasks import task_of
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
+from chiasm.core.options import Section, option
+from chiasm.data.tasks import Task
+from chiasm.studies.options import ModelSpec
 
-ANSWER_TOKENS, DESCRIPTION_TOKENS = 32, 128
+MetricName = Literal["exact", "vqa", "cider", "pope", "chair"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalSpec:
-    """One run of `chiasm eval`. `blind`: also answer with every image replaced by mid-grey of its size.
+@dataclass(frozen=True, kw_only=True)
+class EvalSpec(ModelSpec):
+    """How well does the model answer, by type, and how well without seeing the image?
 
-    `task`: see `chiasm.data.tasks`. `metric`: none means those that fit the data. `objects`: the list for CHAIR.
+    Greedy answers, measured as their data are: right when equal to the label (stripped, case ignored), VQA accuracy
+    where there are several annotators, CIDEr-D and CHAIR for descriptions, POPE for yes and no. Writes tables `eval`,
+    `metrics` and `scores`.
+
+        chiasm eval tiny --blind
+        chiasm eval tiny --task caption
+        chiasm eval tiny --task pope-adversarial
+        chiasm eval llava-hf/llava-1.5-7b-hf --data my.jsonl --limit 200
     """
 
-    model: str
-    data: str
-    limit: int | None = None
-    split: str = "heldout"
-    task: str = "qa"
-    metric: tuple[str, ...] = ()
-    objects: str | None = None
-    blind: bool = False
-    relaxed: bool = False
-    instruction: str = DEFAULT_INSTRUCTION
-    max_new_tokens: int = ANSWER_TOKENS
-    seed: int = 0
-    unit: int = 16
+    auto_batch_size: ClassVar[int] = 16
 
-    def __post_init__(self) -> None:
-        for name, value in (("batch-size", self.unit), ("max-new-tokens", self.max_new_tokens)):
-            if value < 1:
-                raise ChiasmError(f"--{name} {value}", "the least is 1", "Give a larger number")
-        task_of(self.task)
-        check_names(self.metric)
+    task: Task = option(
+        "qa",
+        "The data's own questions, or descriptions, or whether objects are there (POPE, from boxes).",
+        common=True,
+    )
+    metrics: Sequence[MetricName] = option(
+        (),
+        "exact, vqa, cider, chair or pope; repeat it. Default: what fits the answers.",
+        common=True,
+        formerly=("metric",),
+    )
+    objects: str | Path | None = option(
+        None,
+        "Objects for CHAIR, a file with one a line, then synonyms. Default: the names of the boxes; of `scenes` its "
+        "shapes.",
+        typed_as=str | None,
+    )
+    blind: bool = option(
+        False, "Also answer with every image replaced by mid-grey of its size, as a control.", common=True
+    )
+    relaxed: bool = option(False, "Forgive a full stop at the end of an answer, in the column `correct`.")
+    instruction: str | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
+        None,
+        "Text after the question; empty for none. Default: the papers' single word or phrase, for descriptions none.",
+        section=Section.EXAMPLES,
+    )
+    max_new_tokens: int | None = option(
+        None, "Longest answer, in tokens. Default: 32, for descriptions 128.", at_least=1, common=True
+    )
 
-
-def asked_as(
-    examples: Sequence[Example], instruction: str | None = None, max_new_tokens: int | None = None
-) -> tuple[str, int]:
-    """The instruction and the longest answer where none are given: descriptions are neither one word nor short."""
-    long = describes(examples)
-    default = "" if long else DEFAULT_INSTRUCTION
-    most = DESCRIPTION_TOKENS if long else ANSWER_TOKENS
-    return default if instruction is None else instruction, most if max_new_tokens is None else max_new_tokens
+    def title(self) -> tuple[str, ...]:
+        return (*(() if self.task == "qa" else (self.task,)), *super().title())

@@ -86,15 +86,6 @@ def windows(effects: pl.DataFrame) -> str:
     )
 
 
-def accuracy(eval: pl.DataFrame, blind: bool = False) -> str:
-    """For `eval_bars`."""
-    return (
-        f"Right answers by question type with Wilson's 95 % intervals (n = {eval.height} in all). The upright mark is "
-        "the share of the most frequent answer of the type, which needs no image"
-        + ("; the diamond is the same model with the image blanked." if blind else ".")
-    )
-
-
 def words(rows: pl.DataFrame) -> str:
     """For `caption_words`."""
     return (

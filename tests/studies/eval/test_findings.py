@@ -1,10 +1,11 @@
-"""Measures in words and in figures, also where there is no interval or nothing to divide by."""
+"""Right answers beside guessing; measures in words and in figures, also without an interval or a divisor."""
 
 import polars as pl
+from tests.support import flow_tables as made
 
 from chiasm.results.tables import conform
-from chiasm.studies.eval.charts import caption, drawn, measures
-from chiasm.studies.eval.metric_findings import metric_findings
+from chiasm.studies.eval.charts import drawn, measures, measures_caption
+from chiasm.studies.eval.findings import eval_findings, metric_findings
 from chiasm.studies.eval.tables import METRICS
 
 ANSWERS = pl.DataFrame({"answer": ["yes", "no", "Yes", "no"]})
@@ -25,10 +26,17 @@ POPE = table(
 )
 
 
+def test_accuracy_beside_guessing():
+    findings = eval_findings(made.evaluation())
+    assert len(findings) == 3
+    assert "of 240 questions are answered correctly, above the" in findings[0].text
+    assert "not significantly above" in eval_findings(made.evaluation(right=0.3))[0].text
+
+
 def test_pope_is_told_beside_always_yes_and_the_blind_control():
     first, second = (finding.text for finding in metric_findings(POPE, ANSWERS))
-    assert first.startswith("POPE F1 80.0 % (95 % interval 70.0 % to 90.0 %, n = 3)")
-    assert "image blanked 60.0 % (n = 3, too few for an interval)" in first
+    assert first.startswith("POPE F1 80.0 % (95 % interval 70.0 to 90.0, n = 3)")
+    assert "image blanked 60.0 % (too few for an interval, n = 3)" in first
     assert "always yes would reach 66.7 %" in first
     assert "25.0 % of answers are yes, 50.0 % say neither yes nor no" in first
     assert second == "POPE precision has nothing to divide by."
@@ -51,7 +59,7 @@ def test_figures_draw_what_has_a_value():
     assert drawn(POPE, False).height == 0
     labels = [label.get_text() for label in measures(POPE, percent=True).axes[0].get_yticklabels()]
     assert labels == ["POPE F1 (n = 3)", "  random (n = 3)", "POPE share of yes (n = 4)", "POPE unclear (n = 4)"]
-    assert "image blanked" not in caption(POPE.filter(pl.col("shown") == "image"))
-    assert "--blind" in caption(POPE.filter(pl.col("shown") == "image"))
+    assert "Diamonds" not in measures_caption(POPE.filter(pl.col("shown") == "image"))
+    assert "--blind" in measures_caption(POPE.filter(pl.col("shown") == "image"))
     many = table(*(("vqa_accuracy", f"t{k}", "image", 0.5, 0.4, 0.6, 9) for k in range(7)))
     assert drawn(many, True).height == 0
