@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bench.measure import Seconds, Summary
 from bench.worker import Measurement, Request
-from chiasm.models.executors.memory import parse_bytes
+from chiasm.studies.options import byte_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ def _notes(found: Sequence[Measurement]) -> list[str]:
             f"({clean.low:.2f}-{clean.high:.2f}, n={clean.n}) and {first.flops_clean / 1e9:.0f} GFLOP; plain matrix "
             f"products reach {first.matmul_rate / 1e9:.0f} GFLOP/s here. Peak MB: above the peak of the clean pass.",
         )
-        budgets = {m.request.name: _above(m) <= parse_bytes(m.request.memory) for m in found if m.request.memory}
+        budgets = {m.request.name: _above(m) <= byte_count(m.request.memory) for m in found if m.request.memory}
         if budgets:
             broken = ", ".join(name for name, kept in budgets.items() if not kept)
             notes.append(f"Memory budgets: {f'NOT kept in {broken}' if broken else 'all kept'}.")

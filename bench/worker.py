@@ -19,9 +19,9 @@ from chiasm.interventions import AttentionKnockout, Variant, Window, all_windows
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.jobs import Executor, Job, JobResult
 from chiasm.models.executors.lockstep import LockstepExecutor
-from chiasm.models.executors.memory import parse_bytes
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.view import ModelView
+from chiasm.studies.options import byte_count
 
 THREE = ("image->question", "image->last", "question->last")
 SIX = (
@@ -162,7 +162,7 @@ class _Sweep:
         self._view, self._jobs, self._calls = view, jobs, 0
         self.passes, self.effect = 0, 0.0
         self._request = request
-        budget = None if request.memory is None else parse_bytes(request.memory)
+        budget = None if request.memory is None else byte_count(request.memory)
         self._executor: Executor = (
             LockstepExecutor(memory=budget, batch_size=len(jobs), guard=guard)
             if request.executor == "lockstep"

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits, layer_arguments
+from chiasm.models.executors.frame import change_arguments, keep_logits, layer_arguments, layer_output
 from chiasm.models.executors.masks import allowed_rows, as_layer_mask
 from chiasm.models.view import ModelView
 
@@ -165,7 +165,7 @@ def hook_sites(
         return hook
 
     def after(layer: nn.Module, args: Any, output: Any) -> None:
-        receive(len(view.layers), "residual", output[0] if isinstance(output, tuple) else output)
+        receive(len(view.layers), "residual", layer_output(output))
 
     # The residual stream is always read: it shows whether an example's states are sound.
     for index, layer in enumerate(view.layers):
@@ -202,13 +202,8 @@ def hook_inputs(
 def replace_embeddings(view: ModelView, change: Callable[[Tensor], Tensor], stack: ExitStack) -> None:
     """Let the first block read what `change` makes of its input, for as long as `stack` is open."""
 
-    def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        hidden, named = layer_arguments(layer, args, kwargs)
-        return (change(hidden),), named
-
     # Before the hooks that read, so that they see what is put in.
-    handle = view.layers[0].register_forward_pre_hook(hook, with_kwargs=True, prepend=True)
-    stack.callback(handle.remove)
+    change_arguments(view.layers[0], lambda hidden, named: (change(hidden), named), stack, first=True)
 
 
 def isolate_modalities(
@@ -218,18 +213,17 @@ def isolate_modalities(
 
     Source: the code released with Shukor & Cord 2024 (`unimodal_attention_mask`).
     """
-    crossing = (perceptual[:, :, None] != perceptual[:, None, :]) & real[:, :, None] & real[:, None, :]
+    across = (perceptual[:, :, None] != perceptual[:, None, :]) & real[:, :, None] & real[:, None, :]
 
-    def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        hidden, named = layer_arguments(layer, args, kwargs)
+    def isolate(hidden: Tensor, named: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         size, length = hidden.shape[:2]
         kind = view.attention_implementation
         rows = torch.arange(length, device=hidden.device)
-        allowed = allowed_rows(named.get("attention_mask"), rows, length, size, kind) & ~crossing.to(hidden.device)
-        return (hidden,), named | {"attention_mask": as_layer_mask(allowed, kind, hidden.dtype)}
+        allowed = allowed_rows(named.get("attention_mask"), rows, length, size, kind) & ~across.to(hidden.device)
+        return hidden, named | {"attention_mask": as_layer_mask(allowed, kind, hidden.dtype)}
 
     for layer in view.layers[:blocks]:
-        stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        change_arguments(layer, isolate, stack)
 
 
 def _states(values: Any, module: nn.Module) -> Tensor:

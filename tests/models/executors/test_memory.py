@@ -1,32 +1,16 @@
 import pytest
 import torch
-from tests.support.peak import PeakBytes
 from tests.support.shapes import llava_shaped
 
-from chiasm.core.errors import ChiasmError
 from chiasm.interventions import AttentionKnockout, Variant, all_windows
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.jobs import Job
 from chiasm.models.executors.lockstep import LockstepExecutor
-from chiasm.models.executors.memory import parse_bytes
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("500MB", 500_000_000), ("1GiB", 2**30), (" 20 kb", 20_000), ("7", 7), (9, 9), ("1.5GB", 1_500_000_000)],
-)
-def test_parse_bytes(text, expected):
-    assert parse_bytes(text) == expected
-
-
-@pytest.mark.parametrize("text", ["much", "5 parrots", "-3MB", ""])
-def test_parse_bytes_refuses(text):
-    with pytest.raises(ChiasmError, match="Write for example 500MB"):
-        parse_bytes(text)
+from chiasm.models.skipping.timing import AllocatedBytes
 
 
 def peak_of(run):
-    with PeakBytes() as counter:
+    with AllocatedBytes() as counter:
         run()
     return counter.peak
 

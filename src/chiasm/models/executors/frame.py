@@ -35,6 +35,30 @@ def layer_arguments(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, A
     return hidden, named
 
 
+def layer_output(output: Any) -> Tensor:
+    """The states that a decoder layer returned, be it alone or first of a tuple."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def change_arguments(
+    layer: nn.Module,
+    change: Callable[[Tensor, dict[str, Any]], tuple[Tensor, dict[str, Any]]],
+    stack: ExitStack,
+    *,
+    first: bool = False,
+) -> None:
+    """Call `layer` with what `change` makes of its hidden states and other arguments, for as long as `stack` is open.
+
+    `first`: before the hooks that are there already.
+    """
+
+    def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        hidden, named = change(*layer_arguments(layer, args, kwargs))
+        return (hidden,), named
+
+    stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True, prepend=first).remove)
+
+
 @contextmanager
 def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Let `module` run `forward` instead of its own; hooks around it (offloading among them) stay in force."""

@@ -116,13 +116,13 @@ class LockstepExecutor(Executor):
     def _walks(
         self, view: ModelView, packed: PackedBatch, inputs: dict[str, Any], placements: Sequence[JobPlacement]
     ) -> Iterator[JobResult]:
-        reads = [placement.rows[placement.job.read_positions().numpy()] for placement in placements]
-        groups = group_variants(packed, placements, reads)
+        groups = group_variants(packed, placements)
+        reads = max(len(placement.reads) for placement in placements)
         readers: list[JobReader] = []
         states: list[Tensor] = []
-        for part, rows in memory_passes(Sizes.of(view), packed, groups, max(map(len, reads)), self.memory):
+        for part, rows in memory_passes(Sizes.of(view), packed, groups, reads, self.memory):
             chunks = [Chunk(packed, placements, chunk) for chunk in chunked(part, rows)]
-            states = self._walk(view, packed, inputs, placements, reads, chunks, readers)
+            states = self._walk(view, packed, inputs, placements, chunks, readers)
             # The next pass's masks must not meet this one's.
             del chunks
             if self.memory is not None:
@@ -143,7 +143,6 @@ class LockstepExecutor(Executor):
         packed: PackedBatch,
         inputs: dict[str, Any],
         placements: Sequence[JobPlacement],
-        reads: list[np.ndarray],
         chunks: list[Chunk],
         readers: list[JobReader],
     ) -> list[Float[Tensor, "B n D"]]:
@@ -151,7 +150,7 @@ class LockstepExecutor(Executor):
 
         A call of its own, so that nothing of a walk outlives it.
         """
-        index, read_rows = _read_index(packed, chunks, placements, reads)
+        index, read_rows = _read_index(packed, chunks, placements)
         walk = Walk(view, packed, chunks, index, _state_rows(placements))
         logits = log_probabilities(walk.logits(inputs))
         if not readers:
@@ -191,24 +190,25 @@ def _state_rows(placements: Sequence[JobPlacement]) -> np.ndarray:
 
 
 def _read_index(
-    packed: PackedBatch, chunks: Sequence[Chunk], placements: Sequence[JobPlacement], reads: Sequence[np.ndarray]
+    packed: PackedBatch, chunks: Sequence[Chunk], placements: Sequence[JobPlacement]
 ) -> tuple[Int[Tensor, "B K"], list[_ReadRows]]:
     """Which rows of (clean rows, chunk rows) the head is run on, and where each job finds its own among them."""
     by_example: list[list[int]] = [[] for _ in range(packed.batch)]
 
     def append(batch_index: int, rows: Sequence[int]) -> list[int]:
         own = by_example[batch_index]
-        own.extend(int(r) for r in rows)
+        own.extend(rows)
         return list(range(len(own) - len(rows), len(own)))
 
-    read_rows = [_ReadRows(append(p.batch_index, reads[j]), {}) for j, p in enumerate(placements)]
+    reads = [placement.reads for placement in placements]
+    read_rows = [_ReadRows(append(p.batch_index, rows), {}) for p, rows in zip(placements, reads, strict=True)]
     offset = packed.length
     for chunk in chunks:
         for group, start in zip(chunk.groups, chunk.offsets, strict=False):
             carried = {int(row): offset + int(start) + k for k, row in enumerate(group.rows)}
             for batch_index, (j, v) in group.members.items():
                 # A read row that the variant does not carry is not affected by it: the clean row stands for it.
-                read_rows[j].variants[v] = append(batch_index, [carried.get(int(r), int(r)) for r in reads[j]])
+                read_rows[j].variants[v] = append(batch_index, [carried.get(row, row) for row in reads[j]])
         offset += int(chunk.offsets[-1])
     longest = max(map(len, by_example))
     padded = [rows + [0] * (longest - len(rows)) for rows in by_example]

@@ -2,7 +2,6 @@
 
 import ctypes
 import platform
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -22,18 +21,6 @@ MIN_ROWS = 128
 # Freed memory goes back to the system late and in pieces: resident memory was up to 1.36 times the estimate below
 # (bench/results, four questions under 100MB).
 MARGIN = 1.5
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def parse_bytes(text: str | int) -> int:
-    """`500MB`, `2GiB`, `100000` as a number of bytes."""
-    if isinstance(text, int):
-        return text
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*", text)
-    if not match or match[2].upper() not in _UNITS:
-        raise ChiasmError(f"memory budget `{text}`", "it is not a number of bytes", "Write for example 500MB or 2GiB")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 class Sizes(NamedTuple):

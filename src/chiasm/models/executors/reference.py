@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from chiasm.core.errors import ExampleError
 from chiasm.interventions import BlockedAttention, Variant, ZeroedBranch
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.frame import Frame, keep_logits, layer_arguments, record_frame
+from chiasm.models.executors.frame import Frame, change_arguments, keep_logits, record_frame
 from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities
 from chiasm.models.executors.masks import (
     allowed_rows,
@@ -22,6 +22,7 @@ from chiasm.models.executors.masks import (
     zeroed_branches,
 )
 from chiasm.models.executors.reuse import encoded_once
+from chiasm.models.hooks import hook_sites
 from chiasm.models.view import ModelView
 
 
@@ -51,7 +52,9 @@ class ReferenceExecutor(Executor):
         with encoded_once(*(view.towers if self.reuse_vision else ())):
             frame = record_frame(view, inputs)
             with ExitStack() as stack:
-                states = {read.name: _record_states(view, list(read.positions), stack) for read in job.states}
+                states: dict[str, list[Tensor]] = {read.name: [] for read in job.states}
+                for read in job.states:
+                    hook_sites(view, (), frozenset(), _recorder(states[read.name], list(read.positions)), stack)
                 reader = JobReader(job, log_probabilities(self._logits(view, inputs, positions)))
             for index, variant in enumerate(job.variants):
                 with ExitStack() as stack:
@@ -78,8 +81,7 @@ def _apply_variant(view: ModelView, encoded: Encoded, frame: Frame, variant: Var
             allowed = _blocked_mask(view, frame, index, blocked)
             require_keys(allowed, f"variant `{variant.name}`")
             mask = as_layer_mask(allowed, view.attention_implementation, frame.hidden.dtype)
-            hook = _argument_hook("attention_mask", mask)
-            stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
+            change_arguments(layer, _replace("attention_mask", mask), stack)
         for change in zeroed:
             marked = torch.zeros(frame.hidden.shape[:2], dtype=torch.bool, device=frame.hidden.device)
             marked[:, list(change.positions)] = True
@@ -118,30 +120,14 @@ def _hide_images(
     if not bool(hidden.any()):
         return
     mask, emptied = hide_images(frame.arguments[index]["cross_attention_mask"], hidden)
-    hook = _argument_hook("cross_attention_mask", mask)
-    stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
+    change_arguments(layer, _replace("cross_attention_mask", mask), stack)
     stack.enter_context(zeroed_branches(view, layer, {"attention": emptied}))
 
 
-def _argument_hook(name: str, value: Tensor) -> Any:
-    def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        hidden, named = layer_arguments(layer, args, kwargs)
-        return (hidden,), named | {name: value}
-
-    return hook
+def _replace(name: str, value: Tensor) -> Any:
+    return lambda hidden, named: (hidden, named | {name: value})
 
 
-def _record_states(view: ModelView, positions: list[int], stack: ExitStack) -> list[Tensor]:
-    """Fills with the residual states 0..L at `positions` during the next forward."""
-    found: list[Tensor] = []
-
-    def before(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found.append(layer_arguments(layer, args, kwargs)[0][0, positions].cpu())
-
-    def after(layer: nn.Module, args: Any, output: Any) -> None:
-        found.append((output[0] if isinstance(output, tuple) else output)[0, positions].cpu())
-
-    for layer in view.layers:
-        stack.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
-    stack.callback(view.layers[-1].register_forward_hook(after).remove)
-    return found
+def _recorder(states: list[Tensor], positions: list[int]) -> Any:
+    """Keeps every residual state 0..L at `positions`."""
+    return lambda layer, site, hidden: states.append(hidden[0, positions].cpu())

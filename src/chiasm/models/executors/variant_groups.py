@@ -25,6 +25,11 @@ class JobPlacement(NamedTuple):
     batch_index: int
     rows: np.ndarray
 
+    @property
+    def reads(self) -> list[int]:
+        """The clean rows that the job is read at."""
+        return self.rows[self.job.read_positions().numpy()].tolist()
+
 
 @dataclass(frozen=True, eq=False)
 class VariantGroup:
@@ -38,18 +43,15 @@ class VariantGroup:
     members: dict[int, tuple[int, int]]
 
 
-def group_variants(
-    packed: PackedBatch, placements: Sequence[JobPlacement], reads: Sequence[np.ndarray]
-) -> list[VariantGroup]:
+def group_variants(packed: PackedBatch, placements: Sequence[JobPlacement]) -> list[VariantGroup]:
     """All variants of all jobs in groups, sorted by the layer they join at; those proved to be zero are left out.
 
-    In a batch of several examples the v-th variants of all jobs form one group. `reads`: the clean rows each job is
-    read at.
+    In a batch of several examples the v-th variants of all jobs form one group.
     """
     grouped: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}
     for index, placement in enumerate(placements):
         for v, variant in enumerate(placement.job.variants):
-            if _reaches(packed, placement, variant, reads[index]):
+            if _reaches(packed, placement, variant):
                 # Examples of a batch are computed together; questions on one image each have groups of their own.
                 key = (v, 0 if packed.batch > 1 else index)
                 grouped.setdefault(key, {})[placement.batch_index] = (index, v)
@@ -70,7 +72,7 @@ def group_variants(
     return sorted(groups, key=lambda group: (group.start, len(group.rows)))
 
 
-def _reaches(packed: PackedBatch, placement: JobPlacement, variant: Variant, reads: np.ndarray) -> bool:
+def _reaches(packed: PackedBatch, placement: JobPlacement, variant: Variant) -> bool:
     """Whether `variant` can touch what is read: rows it changes, and rows that read those in later layers.
 
     A change in the last layer is seen only at its own rows; elsewhere its effect is exactly zero.
@@ -78,7 +80,7 @@ def _reaches(packed: PackedBatch, placement: JobPlacement, variant: Variant, rea
     if variant.start < len(packed.kinds) - 1:
         return True
     touched = {int(placement.rows[r]) for change in variant.changes for r in change.rows}
-    return not touched.isdisjoint(int(r) for r in reads)
+    return not touched.isdisjoint(placement.reads)
 
 
 class _PlacedChange(NamedTuple):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Component
-from chiasm.models.executors.frame import layer_arguments
+from chiasm.models.executors.frame import layer_arguments, layer_output
 from chiasm.models.executors.masks import as_layer_mask, hide_images, zeroed_branches
 from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.reuse import keep_weights_while_called
@@ -117,7 +117,7 @@ class Walk:
         def hook(layer: nn.Module, args: Any, output: Any) -> Any:
             if self._on_variants:
                 return None
-            clean = output[0] if isinstance(output, tuple) else output
+            clean = layer_output(output)
             if self.view.kinds[index] == "attention" and not self._cache.filled:
                 raise ChiasmError(
                     f"walking through {type(layer).__name__} (layer {index})",
@@ -213,7 +213,7 @@ class Walk:
                 zeroed[component][:, rows] = of_chunk[:, start:stop]
             with zeroed_branches(self.view, layer, zeroed):
                 output = layer(whole, **self.packed.main.arguments[index])
-            results.append((output[0] if isinstance(output, tuple) else output)[:, rows])
+            results.append(layer_output(output)[:, rows])
         return torch.cat(results, dim=1)
 
     def _call(
@@ -232,7 +232,7 @@ class Walk:
             named["past_key_values"] = self._cache
             self._cache.set_row_positions(self.packed.rows_in_own_forward(rows))
         output = layer(states, **named)
-        return output[0] if isinstance(output, tuple) else output
+        return layer_output(output)
 
     def _finish(self, clean: Float[Tensor, "B S D"]) -> Float[Tensor, "B K D"]:
         rows = self._clean_rows(clean, len(self.view.layers))

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from torch import nn
-
-from chiasm.models.families.base import Family, find_module
+from chiasm.models.families.base import Family
 from chiasm.models.families.templates import chatml
 
 
@@ -19,6 +17,3 @@ class AudioFlamingo3(Family):
 
     def max_audio_seconds(self, processor: Any) -> float:
         return processor.max_audio_len
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "multi_modal_projector")

@@ -1,6 +1,5 @@
 """What a family of models does in its own way. Everything else comes from transformers' own accessors."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -29,7 +28,7 @@ class Medium(NamedTuple):
     frames: int = 1
 
 
-class Family(ABC):
+class Family:
     """Exceptions of one architecture. A new family is one file with one subclass, and a line in the registry.
 
     `model_types`: values of `config.model_type`. `kind`: how images enter and which way text attends. `modalities`:
@@ -53,6 +52,8 @@ class Family(ABC):
     concatenation_axes: ClassVar[Mapping[str, int]] = {}
     # Out of `newline`, `base`, `hd`: the sub-spans of `image` that only some families have.
     image_sub_spans: ClassVar[tuple[str, ...]] = ()
+    # The module between tower and decoder; None where there is none.
+    projector_name: ClassVar[str | None] = "multi_modal_projector"
     layers_return_tuples: ClassVar[bool] = False
     # Whether another projector may stand in place of its own: its image tokens are not tied to the grid of patches.
     projector_can_be_swapped: ClassVar[bool] = False
@@ -70,7 +71,7 @@ class Family(ABC):
             return ""
         return f"transformers {installed} is installed, and `{self.name}` needs {lowest}"
 
-    def require(self, config: Any) -> None:  # noqa: B027 - most families have nothing to refuse
+    def require(self, config: Any) -> None:
         """Refuse a configuration of this family whose layers cannot be followed.
 
         **Errors:** `ChiasmError` with the reason.
@@ -129,9 +130,9 @@ class Family(ABC):
         found = [self.tower(model, modality) for modality in sorted(self.modalities)]
         return tuple({id(tower): tower for tower in found}.values())
 
-    @abstractmethod
     def projector(self, model: nn.Module) -> nn.Module | None:
         """The module from image features to the decoder's width; None where there is none."""
+        return None if self.projector_name is None else find_module(model, self.projector_name)
 
     def row_value(self, key: str) -> int:
         """What the row-wise input `key` holds at a text token appended after the prompt."""

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import placeless_layout
 from chiasm.models.families.templates import ASK
 
@@ -21,6 +20,7 @@ class Blip2(Family):
     model_types = ("blip-2",)
     kind = "query transformer, causal"
     fallback_template = ASK
+    projector_name = "language_projection"
     # OPT counts positions from the mask itself.
     positions_from_mask = False
     max_images = 1
@@ -36,9 +36,6 @@ class Blip2(Family):
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         return placeless_layout(image, config.image_token_id)
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "language_projection")
 
     def processor_prompt(self, text: str, processor: Any) -> str:
         return text.replace(str(processor.image_token), "")

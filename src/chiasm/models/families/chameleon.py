@@ -21,6 +21,7 @@ class Chameleon(Family):
     kind = "natively multimodal tokens, causal"
     fallback_template = PLAIN
     layers_return_tuples = True
+    projector_name = None
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         canvas = processed_canvas(original_canvas(image), processor.image_processor)
@@ -28,9 +29,6 @@ class Chameleon(Family):
 
     def tower(self, model: nn.Module, modality: str) -> nn.Module:
         return find_module(model, "vqmodel").encoder
-
-    def projector(self, model: nn.Module) -> None:
-        return None
 
     def adjusted_logits(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
         # It never writes images: their tokens are closed.

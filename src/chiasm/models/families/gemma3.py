@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import square_layout
 from chiasm.models.families.templates import turns
 
@@ -28,9 +28,6 @@ class Gemma3(Family):
         if (image.ids == config.image_token_id).sum() != processor.image_seq_length:
             raise ExampleError("pan and scan cut the image into crops, whose places are not followed; switch it off")
         return square_layout(image, config.image_token_id)
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "multi_modal_projector")
 
     def adjusted_logits(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
         # Its multimodal class hands out the head's output as it is, whatever the text configuration says.

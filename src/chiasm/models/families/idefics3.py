@@ -4,10 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import tiled_layout
 from chiasm.models.families.templates import utterances
 
@@ -19,11 +17,9 @@ class Idefics3(Family):
     model_types = ("idefics3",)
     kind = "projector, tiles, pixel shuffle, causal"
     fallback_template = utterances("<|begin_of_text|>")
+    projector_name = "connector"
     image_sub_spans = ("base", "hd")
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         _, rows, columns = processor.image_processor.get_number_of_image_patches(image.height, image.width)
         return tiled_layout(image, config.image_token_id, rows, columns, math.isqrt(processor.image_seq_len))
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "connector")

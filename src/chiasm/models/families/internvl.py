@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import cells, each_frame, original_canvas, tiled_layout
 from chiasm.models.families.templates import turns
 
@@ -36,6 +35,3 @@ class InternVL(Family):
     def frames(self, video: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
         side = math.isqrt(processor.image_seq_length)
         return each_frame(video, cells(original_canvas(video), side, side), "frames", token=config.image_token_id)
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "multi_modal_projector")

@@ -18,6 +18,7 @@ class Janus(Family):
     model_types = ("janus",)
     kind = "projector, one decoder for reading and drawing, causal"
     fallback_template = turns("<|ROLE|>: ", "\n\n", "'<image_placeholder>\n'", answer="Assistant")
+    projector_name = "aligner"
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         steps, canvas = processor.image_processor, original_canvas(image)
@@ -29,6 +30,3 @@ class Janus(Family):
 
     def tower(self, model: nn.Module, modality: str) -> nn.Module:
         return find_module(model, "vision_model")
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "aligner")

@@ -4,10 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import cells, make_layout, original_canvas, tiles
 from chiasm.models.families.templates import chatml
 
@@ -35,6 +33,3 @@ class Lfm2VL(Family):
             views = fine | views if steps.use_thumbnail else fine
         how = f"{len(marks)} tiles and a view of {height} x {width} pixels"
         return make_layout(image, views, how, token=config.image_token_id)
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "multi_modal_projector")

@@ -4,10 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
-
 from chiasm.models.encoding.encoded import Encoded, ImageLayout
-from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import cells, make_layout, original_canvas, tiles
 from chiasm.models.families.templates import turns
 
@@ -39,9 +37,6 @@ class Llama4(Family):
         if rows * columns > 1:
             views = {"hd": views["base"], "base": cells(original_canvas(image), side, side)}
         return make_layout(image, views, f"{rows} x {columns} tiles of {side} x {side}", token=config.image_token_id)
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "multi_modal_projector")
 
     def can_batch(self, encoded: Sequence[Encoded], config: Any) -> bool:
         # Layers without rotary positions scale queries by the number of their row, padding counted, in steps.

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import make_layout, no_places, original_canvas, processed_canvas, rows_with_breaks
 from chiasm.models.families.templates import VICUNA
 from chiasm.models.projectors.spec import spec_of
@@ -39,9 +38,6 @@ class Llava(Family):
             rects = canvas.cells(side * merged, rows=rows // merged, columns=columns // merged).reshape(-1, 4)
             rects = with_class_token(rects, len(image.positions))
         return make_layout(image, {"base": rects}, f"{rows} x {columns} patches")
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "multi_modal_projector")
 
 
 def pads_to_square(image_processor: Any) -> bool:

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from torch import nn
 from transformers.image_processing_utils import select_best_resolution
 
 from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.encoding.geometry import Canvas
-from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import make_layout, original_canvas, processed_canvas
 from chiasm.models.families.llava import with_class_token
 from chiasm.models.families.templates import VICUNA
@@ -43,9 +42,6 @@ class LlavaNext(Family):
     def shrunk(self, grid: np.ndarray, processor: Any, config: Any) -> np.ndarray:
         """The rows x columns x 4 patches of all tiles as the model keeps them."""
         return grid
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "multi_modal_projector")
 
 
 def grid(canvas: Canvas, side: int) -> np.ndarray:

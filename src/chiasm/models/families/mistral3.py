@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import rows_with_breaks
 from chiasm.models.families.templates import INST
 
@@ -23,6 +21,3 @@ class Mistral3(Family):
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         side = config.vision_config.patch_size * config.spatial_merge_size
         return rows_with_breaks(image, inputs["image_sizes"][image.index], side)
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "multi_modal_projector")

@@ -4,11 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
-
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoding.encoded import Encoded, ImageLayout
-from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import placeless_layout
 from chiasm.models.families.templates import turns
 
@@ -25,9 +23,6 @@ class Mllama(Family):
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         return placeless_layout(image, config.image_token_id)
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "multi_modal_projector")
 
     def can_batch(self, encoded: Sequence[Encoded], config: Any) -> bool:
         # Rows before an image attend to every column there is, those of absent images among them.

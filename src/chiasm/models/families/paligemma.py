@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.families.base import Family, Medium, find_module
+from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import square_layout
 from chiasm.models.families.templates import PLAIN
 
@@ -24,9 +22,6 @@ class PaliGemma(Family):
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         return square_layout(image, config.image_token_id)
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "multi_modal_projector")
 
     def row_value(self, key: str) -> int:
         # What follows the prompt is its causal suffix, type 1.

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from torch import nn
-
-from chiasm.models.families.base import Family, find_module
+from chiasm.models.families.base import Family
 
 # As the processor itself writes it where a checkpoint has none.
 CHATML_AUDIO = (
@@ -30,6 +28,3 @@ class Qwen2Audio(Family):
 
     def max_audio_seconds(self, processor: Any) -> float:
         return processor.feature_extractor.n_samples / processor.feature_extractor.sampling_rate
-
-    def projector(self, model: nn.Module) -> nn.Module:
-        return find_module(model, "multi_modal_projector")
