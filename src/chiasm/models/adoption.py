@@ -73,12 +73,12 @@ def adopt(model: nn.Module, processor: Any, name: str) -> ModelView:
         return ModelView(model, processor, name, family=unlisted_family(config, rules))
     _log.warning("`%s` is not a listed family: trying whether the generic rules answer it, once.", config.model_type)
     try:
-        rules = _found(view)
+        rules = _infer_rules(view)
     except (ChiasmError, ExampleError) as error:
         raise unsupported_error(config, f"which the generic rules do not answer ({error})") from error
     view = ModelView(model, processor, name, family=unlisted_family(config, rules))
     laws = check(view)
-    _require(config, laws)
+    _require_laws(config, laws)
     holds = sum(law.ok is True for law in laws)
     _log.warning(
         "`%s` is taken: %d laws hold, none is broken. Places of its image tokens: %s.",
@@ -86,28 +86,28 @@ def adopt(model: nn.Module, processor: Any, name: str) -> ModelView:
         holds,
         rules.places,
     )
-    _keep(file, rules)
+    _write_cache(file, rules)
     return view
 
 
-def _require(config: Any, laws: list[Law]) -> None:
+def _require_laws(config: Any, laws: list[Law]) -> None:
     broken = [law for law in laws if law.ok is False]
     if broken:
         first = broken[0]
         raise unsupported_error(config, f"which the generic rules do not answer ({first.name}: {first.reason})")
 
 
-def _found(view: ModelView) -> GenericRules:
+def _infer_rules(view: ModelView) -> GenericRules:
     """What the model itself shows: what its layers return, whether it is causal, which places its image tokens have."""
     modality = modalities(view)[0]
     encoded = view.encode(noise_example(modality, (noise(modality, 0),)))
     rules = GenericRules(layers_return_tuples=_returns_tuples(view, encoded))
-    view = _with(view, rules)
-    rules = replace(rules, causal=not _reads_ahead(view, encoded))
-    return replace(rules, places=_places(_with(view, rules)) if modality == "image" else "unknown")
+    view = _with_rules(view, rules)
+    rules = replace(rules, causal=not _attends_ahead(view, encoded))
+    return replace(rules, places=_places(_with_rules(view, rules)) if modality == "image" else "unknown")
 
 
-def _with(view: ModelView, rules: GenericRules) -> ModelView:
+def _with_rules(view: ModelView, rules: GenericRules) -> ModelView:
     return ModelView(view.model, view.processor, view.name, family=unlisted_family(view.config, rules))
 
 
@@ -123,7 +123,7 @@ def _returns_tuples(view: ModelView, encoded: Encoded) -> bool:
     return any(seen)
 
 
-def _reads_ahead(view: ModelView, encoded: Encoded) -> bool:
+def _attends_ahead(view: ModelView, encoded: Encoded) -> bool:
     """Whether any layer lets a token attend to a later one."""
     with view.readable_attention():
         frame, kind = record_frame(view, encoded.inputs), view.attention_implementation
@@ -136,7 +136,7 @@ def _reads_ahead(view: ModelView, encoded: Encoded) -> bool:
 def _places(view: ModelView) -> str:
     """The first rule under which painted boxes are found again."""
     for name in LAYOUT_RULES:
-        tried = _with(view, replace(view.family.rules, places=name))
+        tried = _with_rules(view, replace(view.family.rules, places=name))
         # A rule that does not fit this processor says so in one of many ways: a missing entry, another count.
         with suppress(*_MISFITS):
             painted_boxes_are_found(trial_on(tried, "image", TOLERANCE[tried.dtype]))
@@ -153,7 +153,7 @@ def _cache_file(view: ModelView) -> Path:
     return base / "adopted" / f"{view.config.model_type}-{digest.hexdigest()[:16]}.json"
 
 
-def _keep(file: Path, rules: GenericRules) -> None:
+def _write_cache(file: Path, rules: GenericRules) -> None:
     """Written whole or not at all; a cache that cannot be written costs another trial, and no result."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ def test_a_question_alone_is_encoded_or_a_bad_example(name):
     view = ModelView(*build(name))
     asked = Example(id="words", question="What colour is the sky?")
     if name in INSISTING:
-        with pytest.raises(ExampleError, match="picture"):
+        with pytest.raises(ExampleError, match="image"):
             view.encode(asked)
         return
     encoded = view.encode(asked)

@@ -4,12 +4,12 @@ import pytest
 import torch
 from tests.support.factories import FAMILIES
 from tests.support.float64 import no_upcasts
-from tests.support.peak import PeakBytes
 from tests.support.runs import encoded, view_of
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.inside.attention_rows import attention_rows, sinks
+from chiasm.models.skipping.timing import AllocatedBytes
 
 
 def eager(view, inputs):
@@ -123,10 +123,10 @@ def test_a_tenth_of_eagers_memory_at_3000_tokens():
     ids = torch.randint(0, 64, (1, 3000))
     view, kept = Bare(model), []
     model.set_attn_implementation("sdpa")
-    with PeakBytes() as own:
+    with AllocatedBytes() as own:
         attention_rows(view, [Plain(ids)], [[2999]], lambda layer, index, w: kept.append(w.mean(0)))
     model.set_attn_implementation("eager")
-    with PeakBytes() as whole, torch.no_grad():
+    with AllocatedBytes() as whole, torch.no_grad():
         model(ids, output_attentions=True, use_cache=False, logits_to_keep=1)
     assert own.peak < whole.peak / 10
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from chiasm.core.errors import ChiasmError, EmptySpanError, ExampleError, GuardError
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits, record_frame
+from chiasm.models.executors.frame import keep_logits, layer_output, record_frame
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import log_probabilities
 from chiasm.models.view import ModelView
@@ -136,7 +136,7 @@ class Rerun:
         """The residual state behind every layer from `start` on."""
         for layer, arguments in zip(self.view.layers[start:], self._frame.arguments[start:], strict=True):
             output = layer(hidden, **arguments)
-            hidden = output[0] if isinstance(output, tuple) else output
+            hidden = layer_output(output)
             yield hidden
 
     def score(self, last: Float[Tensor, "B T D"]) -> Float[Tensor, " B"]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import MaskSpec
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits, record_frame
+from chiasm.models.executors.frame import keep_logits, layer_output, record_frame
 from chiasm.models.pruning.linears import WeightMatrix, matrices
 from chiasm.models.pruning.masks import keep_by, wanda_scores
 from chiasm.models.view import ModelView
@@ -232,14 +232,14 @@ def _run_layer(
     """The output of one decoder layer on a batch's states, back on the CPU."""
     device = next(layer.parameters()).device
     output = layer(state.to(device), **_moved(batch.arguments[index], device, {}))
-    return (output[0] if isinstance(output, tuple) else output).cpu()
+    return layer_output(output).cpu()
 
 
 def _require_plain_walk(view: ModelView, inputs: dict[str, Any], batch: CalibrationBatch) -> None:
     last: list[Tensor] = []
 
     def after(layer: nn.Module, args: Any, output: Any) -> None:
-        last.append((output[0] if isinstance(output, tuple) else output).cpu())
+        last.append(layer_output(output).cpu())
 
     handle = view.layers[-1].register_forward_hook(after)
     try:

@@ -17,7 +17,7 @@ from transformers import DynamicCache, GenerationMixin
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import Form, SkipPart, SkipPlan, SkipSpan
-from chiasm.models.executors.frame import layer_arguments, replaced_forward
+from chiasm.models.executors.frame import layer_arguments, layer_output, replaced_forward
 from chiasm.models.skipping.attention import (
     CachedPositions,
     attend,
@@ -279,7 +279,7 @@ def _pair_blocks(
     def after_second(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if not shared_input:
             return None
-        second = output[0] if isinstance(output, tuple) else output
+        second = layer_output(output)
         start, first_state = shared_input[0].to(second.device), first_output[0]
         joined = (first_state + second) / 2 if form == "released" else first_state + second - start
         if form == "released":

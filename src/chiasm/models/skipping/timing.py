@@ -150,13 +150,16 @@ def peak_bytes(view: ModelView, run: Callable[[], Any]) -> int:
         before = torch.cuda.memory_allocated(view.device)
         run()
         return torch.cuda.max_memory_allocated(view.device) - before
-    with _Allocations() as counted:
+    with AllocatedBytes() as counted:
         run()
     return counted.peak
 
 
-class _Allocations(TorchDispatchMode):
-    """Bytes of storages created while open, until they are freed. Workspaces inside kernels are not seen."""
+class AllocatedBytes(TorchDispatchMode):
+    """Bytes of storages created while open, until they are freed: `live` now, and at their `peak`.
+
+    Workspaces inside kernels are not seen.
+    """
 
     def __init__(self) -> None:
         super().__init__()
