@@ -13,9 +13,9 @@ from tests.support import flow_tables as made
 
 from chiasm.core.example import Box
 from chiasm.results import figures, overlays, series
-from chiasm.results.schemas import IMAGE_SWAP
-from chiasm.studies.eval import charts_accuracy
-from chiasm.studies.flow import captions, charts, charts_tracking
+from chiasm.studies.eval import charts as eval_charts
+from chiasm.studies.flow import captions, charts
+from chiasm.studies.flow.tables import IMAGE_SWAP
 
 WIDTHS = ("column", "page")
 IMAGE = np.full((48, 64, 3), 200, np.uint8)
@@ -43,13 +43,13 @@ DRAW = {
         made.effects(32, made.CUTS, 12), made.controls(32, made.CUTS, 12), width=w
     ),
     "dose": lambda w: charts.dose_curve(made.effects(), made.controls(), width=w),
-    "tracking": lambda w: charts_tracking.answer_tracking(made.answers(), made.answers(seed=8), width=w),
-    "released": lambda w: charts_tracking.answer_tracking(made.answers(), as_released=True, width=w),
-    "words": lambda w: charts_tracking.caption_words(made.words(), width=w),
+    "tracking": lambda w: charts.answer_tracking(made.answers(), made.answers(seed=8), width=w),
+    "released": lambda w: charts.answer_tracking(made.answers(), as_released=True, width=w),
+    "words": lambda w: charts.caption_words(made.words(), width=w),
     "patches": lambda w: overlays.patch_map(IMAGE, made.patches(), [Box("x", 9, 9, 9, 9)], width=w),
     "tiles": lambda w: overlays.patch_map(IMAGE, made.patches(tiles=True), width=w),
-    "windows": lambda w: overlays.flow_heatmap(windows(), "image->question", width=w),
-    "bars": lambda w: charts_accuracy.eval_bars(made.evaluation(), made.evaluation(right=0.4), width=w),
+    "windows": lambda w: charts.flow_heatmap(windows(), "image->question", width=w),
+    "bars": lambda w: eval_charts.accuracy(made.evaluation(), made.evaluation(right=0.4), width=w),
     "one_example": lambda w: charts.flow_curves(made.effects(examples=1), width=w),
 }
 
@@ -125,7 +125,7 @@ def test_a_control_beyond_the_scale_does_not_flatten_the_cut():
 
 def test_maps_hold_the_numbers_of_the_table():
     rows = windows()
-    axes = overlays.flow_heatmap(rows, "image->question").axes[0]
+    axes = charts.flow_heatmap(rows, "image->question").axes[0]
     grid = np.ma.filled(axes.get_images()[0].get_array(), np.nan)
     mean = rows.filter((pl.col("start") == 1) & (pl.col("stop") == 4))["change_percent"].mean()
     assert grid[3, 1] == pytest.approx(mean)
@@ -201,7 +201,7 @@ def test_pyplot_and_torch_stay_out():
         (captions.patches(made.patches()), ["Example q0", "64 patches", "n = 1"]),
         (captions.dose(made.effects(), made.controls()), ["100 % is the cut itself", "n = 48"]),
         (captions.windows(windows()), ["n = 6", "not corrected"]),
-        (captions.accuracy(made.evaluation(), blind=True), ["n = 240", "Wilson", "blanked"]),
+        (eval_charts.accuracy_caption(made.evaluation(), blind=True), ["n = 240", "Wilson", "blanked"]),
         (captions.words(made.words()), ["n = 20", "control"]),
     ],
 )

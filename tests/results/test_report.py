@@ -1,24 +1,56 @@
 import dataclasses
 import itertools
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 
 import pytest
 from tests.support import flow_tables as made
+from tests.support.rundirs import ANSWERS as EVAL
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.options import Options, option
 from chiasm.results import figures
 from chiasm.results.findings import Finding
-from chiasm.results.report import write_report
+from chiasm.results.report import Reporter, write_report
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.flow import captions, charts, charts_tracking
+from chiasm.studies.flow import captions, charts
+from chiasm.studies.flow.tables import ANSWERS, CONTROLS, EFFECTS
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Flow:
-    window: int = 3
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spec(Options):
+    model: str = option(help="A model.", positional=True)
+    cuts: Sequence[str] = option(("image->last",), "Cuts.")
+    window: int = option(3, "Layers per window.")
+    data: str | None = option(None, "Data.")
+    out: str | None = option(None, "Directory.", identity=False)
+
+
+TABLES = (EFFECTS, CONTROLS, ANSWERS, EVAL)
+ASKED = Spec(model="tiny", cuts=["image->last", "last->last"], out="runs/x").complete(data="scenes")
+
+
+class Fixed(Reporter[Spec]):
+    """Says always the same."""
+
+    title = "Flow in <tiny>"
+    remarks = ("the `suffix` is an open route",)
+
+    def findings(self):
+        return [Finding(f"finding {i} <at> layers 3-4", float(i)) for i in range(5)]
+
+    def drawings(self):
+        return {}
+
+    def notes(self):
+        return list(self.remarks)
+
+
+def open_flow(path, **more):
+    return RunDirectory.open(path, "flow", ASKED, TABLES, **more)
 
 
 class Page(HTMLParser):
@@ -53,14 +85,11 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-FINDINGS = [Finding(f"finding {i} <at> layers 3-4", float(i)) for i in range(5)]
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     facts = {"model": {"id": "tiny", "weights": "0a1b"}, "seed": 3, "dtype": "float32", "device": "cpu", "asked": 7}
     effects, answers = made.effects(examples=6), made.answers(examples=6)
-    with RunDirectory.open(tmp_path_factory.mktemp("report") / "run", Flow(), facts=facts) as run:
+    with open_flow(tmp_path_factory.mktemp("report") / "run", facts=facts) as run:
         run.write_shard(
             0,
             {"effects": effects, "controls": made.controls(examples=6), "answers": answers},
@@ -68,22 +97,20 @@ def run(tmp_path_factory):
             left_out=[("c", "answered wrongly"), ("d", "answered wrongly")],
         )
     figures.save(charts.flow_curves(effects), run.figures, "flow curves")
-    figures.save(charts_tracking.answer_tracking(answers), run.figures, "answers")
+    figures.save(charts.answer_tracking(answers), run.figures, "answers")
     return run
 
 
-def written(run, **changes):
-    arguments = {
-        "title": "Flow in <tiny>",
-        "findings": FINDINGS,
-        "figures": [
-            ("flow curves", captions.flow(made.effects(examples=6), None)),
-            ("answers", captions.tracking(made.answers(examples=6))),
-        ],
-        "notes": ["the `suffix` is an open route"],
-        "reproduce": 'chiasm flow tiny --cut "image->last"',
-    } | changes
-    path = write_report(run, **arguments)
+FIGURES = (
+    ("flow curves", captions.flow(made.effects(examples=6), None)),
+    ("answers", captions.tracking(made.answers(examples=6))),
+)
+
+
+def written(run, figures=FIGURES, remarks=Fixed.remarks):
+    reporter = Fixed(run, ASKED)
+    reporter.remarks = remarks
+    path = write_report(run, reporter, figures)
     assert path == run.path / "report.html"
     return path.read_text(encoding="utf-8")
 
@@ -129,7 +156,8 @@ def test_it_says_what_was_used_and_by_what(run):
         "Of 7 examples asked for, 6 were used, 2 left out on purpose and 1 could not be used.",
         "2 × answered wrongly",
         "`<x>.png` is no image",
-        'chiasm flow tiny --cut "image->last"',
+        "chiasm flow tiny --cut 'image->last' --cut 'last->last' --out runs/x",
+        "Filled in, since it was not given: --data scenes.",
         run.manifest["spec_hash"],
         run.manifest["versions"]["torch"],
         "0a1b",
@@ -142,10 +170,10 @@ def test_it_says_what_was_used_and_by_what(run):
 
 
 def test_a_finished_run_is_not_called_unfinished(tmp_path):
-    with RunDirectory.open(tmp_path, Flow()) as run:
+    with open_flow(tmp_path) as run:
         run.write_shard(0, {"eval": made.evaluation(examples=6)})
         run.finish()
-    source = written(run, figures=[], notes=[])
+    source = written(run, figures=[], remarks=())
     assert "not finished" not in source
     assert "<figure" not in source
     assert "What this run cannot tell" not in source
@@ -153,7 +181,7 @@ def test_a_finished_run_is_not_called_unfinished(tmp_path):
 
 
 def test_long_lists_of_failures_are_cut_and_counted(tmp_path):
-    with RunDirectory.open(tmp_path, Flow()) as run:
+    with open_flow(tmp_path) as run:
         run.write_shard(0, {"eval": made.evaluation(6)}, failures=[(f"bad{i}", "no image") for i in range(80)])
         run.finish()
     page = Page(written(run, figures=[]))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.support.rundirs import Spec, quick, rows
+from tests.support.rundirs import Spec, open_directory, quick, rows
 
 from chiasm.core.errors import ChiasmError
 from chiasm.results import provenance
@@ -15,7 +15,7 @@ __all__ = ["quick"]
 
 def test_a_run_from_start_to_end(tmp_path, quick):
     facts = {"model": {"id": "tiny", "weights": "ab"}, "seed": 1, "device": "cpu", "dtype": "float32", "asked": 8}
-    with RunDirectory.open(tmp_path / "a" / "b", Spec(), facts=facts) as run:
+    with open_directory(tmp_path / "a" / "b", Spec(), facts=facts) as run:
         assert run.done() == set()
         run.write_shard(1, {"eval": rows(1)}, failures=[("x", "no image")])
         run.write_shard(0, {"eval": rows(0)}, left_out=[("y", "wrong answer")])
@@ -40,7 +40,7 @@ def test_a_run_from_start_to_end(tmp_path, quick):
 
 def test_manifest_tells_revision_and_no_directory_of_this_machine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with RunDirectory.open("out", Spec()) as run:
+    with open_directory("out", Spec()) as run:
         run.write_shard(0, {"eval": rows(0)}, failures=[("x", f"`{tmp_path}/pics/1.png` is no image")])
         run.finish()
     text = Path("out/manifest.json").read_text()
@@ -53,14 +53,14 @@ def test_manifest_tells_revision_and_no_directory_of_this_machine(tmp_path, monk
 
 def test_another_spec_is_refused_and_replaced_only_when_asked(tmp_path, quick):
     out = tmp_path / "out"
-    with RunDirectory.open(out, Spec()) as run:
+    with open_directory(out, Spec()) as run:
         run.write_shard(0, {"eval": rows(0)})
         run.finish()
     (out / "report.html").write_text("old")
     with pytest.raises(ChiasmError, match=r"another run \(window is 9 there, 7 here\).*--fresh"):
-        RunDirectory.open(out, Spec(window=7), resume=True)
+        open_directory(out, Spec(window=7), resume=True)
     (out / "notes.txt").write_text("mine")
-    with RunDirectory.open(out, Spec(window=7), fresh=True) as run:
+    with open_directory(out, Spec(window=7), fresh=True) as run:
         assert run.done() == set()
         assert run.tables() == []
     assert (out / "notes.txt").read_text() == "mine"
@@ -69,37 +69,37 @@ def test_another_spec_is_refused_and_replaced_only_when_asked(tmp_path, quick):
 
 def test_the_same_spec_needs_a_word(tmp_path, quick):
     out = tmp_path / "out"
-    with RunDirectory.open(out, Spec()) as run:
+    with open_directory(out, Spec()) as run:
         run.write_shard(3, {"eval": rows(3)})
     assert json.loads((out / "manifest.json").read_text())["status"] == "interrupted"
     with pytest.raises(ChiasmError, match=r"unfinished.*--resume.*--fresh"):
-        RunDirectory.open(out, Spec())
+        open_directory(out, Spec())
     with pytest.raises(ChiasmError, match="Give one of them"):
-        RunDirectory.open(out, Spec(), resume=True, fresh=True)
-    with RunDirectory.open(out, Spec(), resume=True) as run:
+        open_directory(out, Spec(), resume=True, fresh=True)
+    with open_directory(out, Spec(), resume=True) as run:
         assert run.done() == {3}
         run.write_shard(3, {"eval": rows(9)})  # already there: not replaced
         run.finish()
     assert run.table("eval")["example_id"].to_list() == ["3-0", "3-1", "3-2"]
     with pytest.raises(ChiasmError, match=r"finished.*--resume.*--fresh"):
-        RunDirectory.open(out, Spec())
-    again = RunDirectory.open(out, Spec(), resume=True)
+        open_directory(out, Spec())
+    again = open_directory(out, Spec(), resume=True)
     assert again.complete
     assert again.done() == {3}
 
 
 @pytest.mark.parametrize("fact", ["model", "data", "dtype", "seed"])
 def test_rows_of_two_kinds_are_not_mixed(tmp_path, quick, fact):
-    with RunDirectory.open(tmp_path, Spec(), facts={fact: {"weights": "a"}}):
+    with open_directory(tmp_path, Spec(), facts={fact: {"weights": "a"}}):
         pass
     with pytest.raises(ChiasmError, match=rf"`{fact}` is not what it was \(weights is \"a\" there, \"b\" here\)"):
-        RunDirectory.open(tmp_path, Spec(), resume=True, facts={fact: {"weights": "b"}})
+        open_directory(tmp_path, Spec(), resume=True, facts={fact: {"weights": "b"}})
 
 
 def test_a_new_device_is_noted(tmp_path, quick):
-    with RunDirectory.open(tmp_path, Spec(), facts={"device": "cuda"}):
+    with open_directory(tmp_path, Spec(), facts={"device": "cuda"}):
         pass
-    with RunDirectory.open(tmp_path, Spec(), resume=True, facts={"device": "cpu"}) as run:
+    with open_directory(tmp_path, Spec(), resume=True, facts={"device": "cpu"}) as run:
         pass
     assert [session["device"] for session in run.manifest["resumed"]] == ["cpu"]
     assert run.manifest["device"] == "cuda"
@@ -109,21 +109,21 @@ def test_foreign_directories_and_files_are_left_alone(tmp_path, quick):
     (tmp_path / "thesis.tex").write_text("years of work")
     for fresh in (False, True):
         with pytest.raises(ChiasmError, match=r"thesis\.tex"):
-            RunDirectory.open(tmp_path, Spec(), fresh=fresh)
+            open_directory(tmp_path, Spec(), fresh=fresh)
     with pytest.raises(ChiasmError, match="it is a file"):
-        RunDirectory.open(tmp_path / "thesis.tex", Spec())
+        open_directory(tmp_path / "thesis.tex", Spec())
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "manifest.json").write_text("{not json")
     with pytest.raises(ChiasmError, match=r"manifest\.json is not one"):
-        RunDirectory.open(tmp_path / "m", Spec(), fresh=True)
+        open_directory(tmp_path / "m", Spec(), fresh=True)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     assert not (tmp_path / ".lock").exists()
 
 
 def test_two_writers_are_one_too_many(tmp_path, quick):
-    with RunDirectory.open(tmp_path, Spec()), pytest.raises(ChiasmError, match="another process"):
-        RunDirectory.open(tmp_path, Spec(), resume=True)
-    with RunDirectory.open(tmp_path, Spec(), resume=True) as run:
+    with open_directory(tmp_path, Spec()), pytest.raises(ChiasmError, match="another process"):
+        open_directory(tmp_path, Spec(), resume=True)
+    with open_directory(tmp_path, Spec(), resume=True) as run:
         assert run.done() == set()
 
 
@@ -132,7 +132,7 @@ def test_how_a_run_ended(tmp_path, quick):
         return json.loads((tmp_path / "manifest.json").read_text())["status"]
 
     def end(error):
-        with RunDirectory.open(tmp_path, Spec(), resume=True):
+        with open_directory(tmp_path, Spec(), resume=True):
             assert status() == "running"
             raise error
 
@@ -146,7 +146,7 @@ def test_how_a_run_ended(tmp_path, quick):
 
 def test_a_run_in_which_nothing_is_left_fails(tmp_path, quick):
     failures = [(f"{i}", "no image") for i in range(5)] + [("6", "too long")]
-    with RunDirectory.open(tmp_path, Spec()) as run:
+    with open_directory(tmp_path, Spec()) as run:
         run.write_shard(0, {"eval": []}, failures=failures)
         with pytest.raises(ChiasmError, match=r"nothing is left \(5 x no image; 1 x too long\)"):
             run.finish()
@@ -155,23 +155,21 @@ def test_a_run_in_which_nothing_is_left_fails(tmp_path, quick):
 
 
 def test_tables_of_the_whole_run(tmp_path, quick):
-    with RunDirectory.open(tmp_path, Spec()) as run:
+    with open_directory(tmp_path, Spec()) as run:
         run.write_table("eval", rows(7))
-        run.write_shard(0, {"words": pl.DataFrame()})
-        run.write_shard(1, {"answers": [
-            {"example_id": "a", "type": "t", "layer": 0, "form": "lower", "token_id": 1, "prob": 0.1, "prob_raw": 0.2}
-        ]})  # fmt: skip
+        run.write_shard(0, {"parts": pl.DataFrame()})
+        run.write_shard(1, {"sums": [{"total": 0.5}]})
         run.finish()
-    assert run.tables() == ["answers", "eval", "words"]
+    assert run.tables() == ["eval", "sums", "parts"]
     assert run.table("eval").height == 3
-    with pytest.raises(ChiasmError, match="this run has answers, eval, words"):
+    with pytest.raises(ChiasmError, match="this run has eval, sums, parts"):
         run.table("effects")
     with pytest.raises(ChiasmError, match=r"no manifest\.json"):
         RunDirectory.load(tmp_path / "tables")
 
 
 def test_without_a_directory_it_lives_as_long_as_the_object(quick):
-    run = RunDirectory.open(None, Spec())
+    run = open_directory(None, Spec())
     run.write_shard(0, {"eval": rows(0)})
     run.finish()
     path = run.path

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.support.rundirs import Spec, finished, quick, rows
+from tests.support.rundirs import Spec, finished, open_directory, quick, rows
 
 from chiasm.core.errors import ChiasmError
 from chiasm.results import storage
@@ -48,7 +48,7 @@ KILLER = Killer()  # audit hooks cannot be taken out again: one for all tests, a
 
 def work(out: Path, fresh: bool = False) -> list[int]:
     computed = []
-    with RunDirectory.open(out, Spec(window=7 if fresh else 9), resume=not fresh, fresh=fresh) as run:
+    with open_directory(out, Spec(window=7 if fresh else 9), resume=not fresh, fresh=fresh) as run:
         for shard in range(3):
             if shard not in run.done():
                 run.write_shard(shard, {"eval": rows(shard, 2)}, failures=[(f"bad{shard}", "why")])
@@ -95,9 +95,9 @@ def test_killed_while_replacing_another_run(tmp_path, quick):
     step = 0
     while True:
         out = tmp_path / f"{step}"
-        with RunDirectory.open(out, Spec(window=9)) as run:
+        with open_directory(out, Spec(window=9)) as run:
             run.write_shard(0, {"eval": rows(99)})
-            run.write_table("words", [])
+            run.write_table("parts", [])
         assert killed_at(out, step, fresh=True)
         if finished(out) == {0} and RunDirectory.load(out).manifest["spec"]["window"] == 7:
             break  # the replacing is over; the rest is the test above
@@ -112,10 +112,10 @@ CHILD = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.support.rundirs import Spec, rows
+from tests.support.rundirs import Spec, open_directory, rows
 from chiasm.results.rundir import RunDirectory
 out = Path(sys.argv[1])
-with RunDirectory.open(out / "run", Spec(), resume=True) as run:
+with open_directory(out / "run", Spec(), resume=True) as run:
     print("ready", flush=True)
     for shard in range(60):
         if shard not in run.done():
@@ -166,7 +166,7 @@ def test_a_full_disk_is_told_and_costs_nothing_finished(tmp_path, monkeypatch, q
             raise OSError(code, os.strerror(code))
         real(handle)
 
-    with RunDirectory.open(out, Spec()) as run:
+    with open_directory(out, Spec()) as run:
         run.write_shard(0, {"eval": rows(0, 2)})
     with monkeypatch.context() as patch:
         patch.setattr(storage.os, "fsync", full)
@@ -183,7 +183,7 @@ def test_a_full_disk_is_told_and_costs_nothing_finished(tmp_path, monkeypatch, q
 
 def test_a_disk_that_is_really_full(tmp_path):
     def fill():
-        with RunDirectory.open(tmp_path / "run", Spec()) as run:
+        with open_directory(tmp_path / "run", Spec()) as run:
             for shard in range(100):
                 run.write_shard(shard, {"eval": rows(shard, 200)})
 
@@ -198,7 +198,7 @@ def test_a_disk_that_is_really_full(tmp_path):
         assert done
         assert run.table("eval").height == 200 * len(done)
         subprocess.run(["mount", "-o", "remount,size=4m", str(tmp_path)], check=True)
-        with RunDirectory.open(tmp_path / "run", Spec(), resume=True) as run:
+        with open_directory(tmp_path / "run", Spec(), resume=True) as run:
             assert run.done() == done
             run.write_shard(200, {"eval": rows(200, 200)})
             run.finish()

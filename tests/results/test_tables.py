@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from chiasm.core.errors import ChiasmError
 from chiasm.core.schema import Column, TableSchema
 from chiasm.results import tables
-from chiasm.results.schemas import CONTROLS, EFFECTS, SCHEMAS, dose, dose_share
+from chiasm.studies.flow.tables import ANSWERS, CONTROLS, EFFECTS, dose, dose_share
+from chiasm.studies.study import study, verbs
 
 SMALL = TableSchema(
     "small",
@@ -114,14 +115,15 @@ def test_contract_columns():
         *("example_id", "type", "cut", "layer", "start", "stop", "target_token_id", "logprob_clean", "logprob_cut"),
         *("prob_clean", "prob_cut", "change_percent", "top_token_id", "flipped"),
     )
-    assert SCHEMAS["answers"].names == ("example_id", "type", "layer", "form", "token_id", "prob", "prob_raw")
-    assert SCHEMAS["eval"].names == ("example_id", "type", "answer", "generated", "correct")
+    assert ANSWERS.names == ("example_id", "type", "layer", "form", "token_id", "prob", "prob_raw")
     assert CONTROLS.names == (*EFFECTS.names, "control", "sample")
 
 
-@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=lambda s: s.name)
-def test_every_column_explains_itself(schema):
-    assert all(c.title and c.description.endswith(".") for c in schema.columns)
+@pytest.mark.parametrize("verb", verbs())
+def test_every_column_explains_itself(verb):
+    schemas = study(verb).tables
+    assert len({schema.name for schema in schemas}) == len(schemas) > 1
+    assert all(c.title and c.description.endswith(".") for schema in schemas for c in schema.columns)
 
 
 @given(st.floats(0, 1))

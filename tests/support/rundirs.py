@@ -1,19 +1,43 @@
-"""A spec and rows for tests of run directories."""
+"""A spec, tables and rows for tests of run directories."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chiasm.results import acquire as claim
-from chiasm.results import provenance, storage
+from chiasm.core.options import Options, option
+from chiasm.core.schema import Column, TableSchema
+from chiasm.results import acquire, provenance, storage
+from chiasm.results.rundir import RunDirectory
+from chiasm.results.schemas import EXAMPLE, EXAMPLES, TYPE
+
+ANSWERS = TableSchema(
+    "eval",
+    (
+        EXAMPLE,
+        TYPE,
+        Column("answer", "string", "Answer"),
+        Column("generated", "string", "Generated"),
+        Column("correct", "bool", "Correct"),
+    ),
+)
+SUMS = TableSchema("sums", (Column("total", "float", "Total"),))
+PARTS = TableSchema("parts", (EXAMPLE, Column("number", "int", "Number")))
+TABLES = (EXAMPLES, ANSWERS, SUMS, PARTS)
 
 
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    model: str = "tiny"
-    cuts: tuple[str, ...] = ("image->last", "image->question")
-    window: int = 9
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spec(Options):
+    model: str = option("tiny", "A model.", positional=True)
+    cuts: Sequence[str] = option(("image->last", "image->question"), "Some cuts.")
+    window: int = option(9, "A window.", at_least=1)
+
+
+def open_directory(path: Path | str | None, spec: Options | None = None, **more: Any) -> RunDirectory:
+    """The directory of a run of the study `test`."""
+    return RunDirectory.open(path, "test", Spec() if spec is None else spec, TABLES, **more)
 
 
 def rows(shard: int, examples: int = 3) -> list[dict]:
@@ -27,7 +51,7 @@ def rows(shard: int, examples: int = 3) -> list[dict]:
 def quick(monkeypatch):
     """Asking git and waiting for the disk takes longer than all the rest; a killed process needs neither."""
     known = provenance.provenance()
-    monkeypatch.setattr(claim, "provenance", lambda: known)
+    monkeypatch.setattr(acquire, "provenance", lambda: known)
     monkeypatch.setattr(storage.os, "fsync", lambda handle: None)
 
 

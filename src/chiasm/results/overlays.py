@@ -13,9 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from chiasm.core.example import Box
-from chiasm.core.statistics.intervals import mean_interval
-from chiasm.results.series import of_type
-from chiasm.results.theme import DIVERGING, GREY, INK, SIZES, Size, Width, arrow, dress, new_figure
+from chiasm.results.theme import DIVERGING, GREY, INK, SIZES, Size, Width, new_figure
 
 _BOX = "#D55E00"
 LEAST_REACH = 0.1
@@ -101,46 +99,3 @@ def show_image(axes: Axes, image: np.ndarray, boxes: Sequence[Box], size: Size, 
     axes.set_title(title, fontsize=size.text, color=INK, loc="left")
     axes.spines[:].set_color(GREY)
     axes.spines[:].set_linewidth(0.5)
-
-
-def flow_heatmap(effects: pl.DataFrame, cut: str, *, type: str | None = None, width: Width = "column") -> Figure:
-    """Mean change in probability (%) for every window of layers (rows of a sweep over all windows).
-
-    A dot marks windows whose 95 % bootstrap interval takes in zero.
-    """
-    size = SIZES[width]
-    rows = of_type(effects, type).filter(pl.col("cut") == cut)
-    windows = rows.select("start", "stop").unique().sort("start", "stop")
-    wide = rows.pivot(on=["start", "stop"], index="example_id", values="change_percent").drop("example_id")
-    order = [f"{{{start},{stop}}}" for start, stop in windows.rows()]
-    estimate = mean_interval(wide.select(order).to_numpy())
-    layers = int(windows["stop"].max() or 0)
-    grid = np.full((layers, layers), np.nan)
-    starts, lasts = windows["start"].to_numpy(), windows["stop"].to_numpy() - 1
-    grid[lasts, starts] = estimate.mean
-    figure = new_figure(width, 0.88 * size.inches)
-    axes = figure.add_subplot()
-    reach = float(np.nanmax(np.abs(grid))) or 1.0
-    drawn = axes.imshow(grid, origin="lower", cmap=DIVERGING, vmin=-reach, vmax=reach, interpolation="nearest")
-    open_ = ~((estimate.high < 0) | (estimate.low > 0))
-    dot = 10.0 * size.inches / layers
-    axes.scatter(starts[open_], lasts[open_], s=dot, color=GREY, linewidth=0)
-    title = f"{arrow(cut)}{f', {type}' if type else ''} (n = {estimate.n})"
-    dress(axes, size, x="First layer of the window", y="Last layer of the window", title=title)
-    step = next(s for s in (1, 2, 4, 5, 8, 10, 20) if layers / s <= 12)
-    axes.set_xticks(range(0, layers, step))
-    axes.set_yticks(range(0, layers, step))
-    axes.annotate(
-        "dot: the 95 % interval\ntakes in zero",
-        (0.98, 0.03),
-        xycoords="axes fraction",
-        ha="right",
-        va="bottom",
-        fontsize=size.text - 0.5,
-        color=INK,
-    )
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02)
-    bar.set_label("Change in probability (%)", fontsize=size.text, color=INK)
-    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
-    bar.outline.set_linewidth(0.6)
-    return figure

@@ -1,4 +1,4 @@
-"""What every study's tables share. Other tools read them by these names: adding a column is possible, renaming is not."""
+"""What every study's tables share. Other tools read them by these names: a column may be added, none renamed."""
 
 from chiasm.core.schema import Column, TableSchema
 

@@ -13,6 +13,7 @@ def estimate(
     *,
     unit: str = "",
     digits: int = 1,
+    significant: int | None = None,
     signed: bool = False,
     scale: float = 1.0,
     brackets: bool = True,
@@ -20,14 +21,21 @@ def estimate(
 ) -> str:
     """`52.1 % (95 % interval 44.0 to 60.2, n = 146)`; without `brackets`, behind commas.
 
-    `scale` multiplies all three (100 for a share in %); `signed` writes plus signs; `missing` stands where a bound is
-    None or NaN.
+    `digits` behind the point, or so many `significant` ones where sizes differ by orders of magnitude. `scale`
+    multiplies all three (100 for a share in %); `signed` writes plus signs; `missing` stands where a bound is None or
+    NaN.
     """
+
+    def written(number: float) -> str:
+        if significant is not None:
+            return f"{scale * number:{sign}.{significant}g}"
+        return f"{round(scale * number, digits) + 0.0:{sign}.{digits}f}"  # no minus before nought
+
     sign = "+" if signed else ""
     known = low is not None and high is not None and not (math.isnan(low) or math.isnan(high))
-    bounds = f"95 % interval {scale * (low or 0):{sign}.{digits}f} to {scale * (high or 0):{sign}.{digits}f}"
+    bounds = f"95 % interval {written(low or 0)} to {written(high or 0)}"
     parts = [bounds if known else missing, *([] if n is None else [f"n = {n}"])]
-    shown = f"{scale * value:{sign}.{digits}f}{f' {unit}' if unit else ''}"
+    shown = f"{written(value)}{f' {unit}' if unit else ''}"
     behind = ", ".join(part for part in parts if part)
     if not behind:
         return shown

@@ -11,8 +11,7 @@ from chiasm.core.example import Example
 from chiasm.models.loading import wrap
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.common import executor_of
-from chiasm.studies.flow.run import run_flow
+from chiasm.studies.flow.run import compute
 from chiasm.studies.flow.spec import FlowSpec
 
 LAYERS = 4
@@ -30,13 +29,9 @@ def run(
     view: ModelView,
     chosen: Sequence[Example],
     out: Path | None = None,
-    twin: ModelView | None = None,
+    baseline: ModelView | None = None,
     resume: bool = False,
     **options: Any,
 ) -> RunDirectory:
-    given: dict[str, Any] = {"model": "m", "data": "d", "keep": "all", "window": 3, "unit": 2} | options
-    spec = FlowSpec(**given, twin="twin" if twin else None)
-    executor = executor_of(spec.executor, None, spec.unit)
-    with RunDirectory.open(out, spec, resume=resume) as directory:
-        run_flow(spec, view, chosen, directory, executor, twin)
-    return directory
+    given: dict[str, Any] = {"keep": "all", "window": 3, "batch_size": 2} | options
+    return compute(FlowSpec(model=view, data=list(chosen), out=out, baseline=baseline, resume=resume, **given))

@@ -6,7 +6,7 @@ import numpy as np
 from tests.studies.flow import flow_runs
 
 from chiasm.results.series import curve, with_inputs
-from chiasm.studies.flow.report import FlowReporter
+from chiasm.studies.run import Run
 
 
 def test_repeated_questions_on_an_image_do_not_narrow_the_interval():
@@ -20,6 +20,6 @@ def test_repeated_questions_on_an_image_do_not_narrow_the_interval():
     )
     np.testing.assert_allclose(repeated.low, single.low, atol=1e-9)
     np.testing.assert_allclose(repeated.high, single.high, atol=1e-9)
-    notes = " ".join(FlowReporter(runs[1]).notes())
+    notes = " ".join(Run(runs[1]).reporter.notes())
     assert "12 questions ask about 4 different inputs" in notes
-    assert "different inputs" not in " ".join(FlowReporter(runs[0]).notes())
+    assert "different inputs" not in " ".join(Run(runs[0]).reporter.notes())

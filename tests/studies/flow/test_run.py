@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from chiasm.models.executors.jobs import Job
 from polars.testing import assert_frame_equal
 from tests.studies.flow import flow_runs
 from tests.support import factories
@@ -15,6 +14,7 @@ from tests.support import factories
 from chiasm.core.errors import ChiasmError, GuardError
 from chiasm.core.example import Example
 from chiasm.interventions import AttentionKnockout, BlockedAttention, Variant, Window, centred
+from chiasm.models.executors.jobs import Job
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.generation import generate
 from chiasm.models.loading import wrap
@@ -45,7 +45,7 @@ def view():
 
 @pytest.fixture(scope="module")
 def run(view):
-    return flow_runs.run(view, flow_runs.examples(), twin=flow_runs.view_of(seed=1), patches=1, words=2)
+    return flow_runs.run(view, flow_runs.examples(), baseline=flow_runs.view_of(seed=1), patches=1, words=2)
 
 
 def test_effects_follow_the_contract(run):
@@ -125,14 +125,14 @@ def test_without_other_images_the_swap_is_skipped_and_told(view):
 
 
 def test_controls_can_be_left_out(view):
-    found = flow_runs.run(view, flow_runs.examples(2), controls=False, twin=flow_runs.view_of(seed=1))
+    found = flow_runs.run(view, flow_runs.examples(2), controls=False, baseline=flow_runs.view_of(seed=1))
     assert found.tables() == ["examples", "effects", "answers"]
 
 
-def test_a_twin_of_another_depth_is_refused(view):
-    twin = wrap(*factories.build("llava", layers=2))
+def test_a_baseline_of_another_depth_is_refused(view):
+    baseline = wrap(*factories.build("llava", layers=2))
     with pytest.raises(ChiasmError, match="it has 2 layers and"):
-        flow_runs.run(view, flow_runs.examples(1), twin=twin)
+        flow_runs.run(view, flow_runs.examples(1), baseline=baseline)
 
 
 def test_answers_are_tracked_from_the_embeddings_to_the_output(run, view):
@@ -328,7 +328,7 @@ def test_a_model_that_gives_nan_fails_the_example(view):
 
 
 @pytest.mark.parametrize(
-    "options", [{"window": 0}, {"cuts": ()}, {"cuts": ("a->b", "a->b")}, {"draws": 0}, {"unit": 0}]
+    "options", [{"window": 0}, {"cuts": ()}, {"cuts": ("a->b", "a->b")}, {"draws": 0}, {"batch_size": 0}]
 )
 def test_specs_that_mean_nothing(view, options):
     with pytest.raises(ChiasmError):

@@ -1,4 +1,4 @@
-"""Where a cut hurts: change in probability against the layer at which attention is cut."""
+"""Curves of a sweep by cut, type and control; windows; answers and words tracked through the layers."""
 
 import math
 import textwrap
@@ -10,12 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
+from chiasm.core.statistics.intervals import mean_interval
 from chiasm.results.series import Curve, curve, in_order, of_type
 from chiasm.results.theme import (
     COLOURS,
+    DIVERGING,
     FAINT,
     GREY,
+    INK,
     SIZES,
     Size,
     Width,
@@ -233,3 +237,112 @@ def _grid(count: int, width: Width) -> tuple[Size, list[Axes], Figure]:
     for axes in panels[:count:columns]:
         axes.set_ylabel(_Y if lines < 2 else _Y.replace(" (", "\n("))
     return SIZES[width], panels[:count], figure
+
+
+_STATE = "Hidden state (0 = embeddings)"
+_NAMES = {"lower": "answer, lower case", "capital": "answer, capitalised"}
+# Options whose names are the words themselves differ from question to question: beyond this they are drawn as one.
+_MOST_FORMS = 6
+
+
+def answer_tracking(
+    answers: pl.DataFrame,
+    control: pl.DataFrame | None = None,
+    *,
+    type: str | None = None,
+    as_released: bool = False,
+    width: Width = "column",
+) -> Figure:
+    """Probability (%) of the answer's forms, read from every hidden state at the last prompt position.
+
+    `control`: the same table from a model that cannot know, such as the random-weights baseline, drawn dashed.
+    `as_released` reads `prob_raw`, which leaves out the final norm as the released code of Zhang et al. 2025 does.
+    """
+    size = SIZES[width]
+    figure = new_figure(width, 2.5 if width == "page" else 2.0)
+    axes = figure.add_subplot()
+    value = 100 * pl.col("prob_raw" if as_released else "prob")
+    rows, baseline = _pooled(of_type(answers, type)), None if control is None else _pooled(of_type(control, type))
+    handles, ns = [], []
+    for index, form in enumerate(in_order(rows, "form")):
+        measured = curve(rows.filter(pl.col("form") == form), value)
+        handles.append(draw(axes, measured, index, size, _NAMES.get(form, form)))
+        ns.append(measured.n)
+        if baseline is not None and baseline.filter(pl.col("form") == form).height:
+            colour = str(handles[-1].get_color())
+            draw_control(axes, curve(baseline.filter(pl.col("form") == form), value), colour, 0, size)
+    if baseline is not None:
+        handles.append(control_key("control: random-weights twin", 0, size))
+    zero_line(axes)
+    layer_axis(axes, int(rows["layer"].max() or 0), size.inches)
+    dress(axes, size, x=_STATE, y="Probability (%)", title=type or "")
+    legend_below(figure, handles, size, f"mean and 95 % bootstrap interval, {counted(ns)}")
+    return figure
+
+
+def _pooled(answers: pl.DataFrame) -> pl.DataFrame:
+    if answers["form"].n_unique() <= _MOST_FORMS:
+        return answers
+    form = pl.when(pl.col("form").is_in(list(_NAMES))).then(pl.col("form")).otherwise(pl.lit("other options"))
+    return answers.with_columns(form)
+
+
+def caption_words(words: pl.DataFrame, *, width: Width = "column") -> Figure:
+    """Share (%) of the question positions whose decoded word stands in the image's captions, per hidden state."""
+    size = SIZES[width]
+    figure = new_figure(width, 2.1)
+    axes = figure.add_subplot()
+    handles, ns = [], []
+    for index, name in enumerate(in_order(words, "type")):
+        measured = curve(of_type(words, name), 100 * pl.col("in_captions").cast(pl.Float64))
+        handles.append(draw(axes, measured, index, size, name))
+        ns.append(measured.n)
+    zero_line(axes)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    layer_axis(axes, int(words["layer"].max() or 0), size.inches)
+    dress(axes, size, x=_STATE, y="Words found in captions (%)")
+    legend_below(figure, handles, size, f"mean and 95 % bootstrap interval, {counted(ns)}")
+    return figure
+
+
+def flow_heatmap(effects: pl.DataFrame, cut: str, *, type: str | None = None, width: Width = "column") -> Figure:
+    """Mean change in probability (%) for every window of layers (rows of a sweep over all windows).
+
+    A dot marks windows whose 95 % bootstrap interval takes in zero.
+    """
+    size = SIZES[width]
+    rows = of_type(effects, type).filter(pl.col("cut") == cut)
+    windows = rows.select("start", "stop").unique().sort("start", "stop")
+    wide = rows.pivot(on=["start", "stop"], index="example_id", values="change_percent").drop("example_id")
+    order = [f"{{{start},{stop}}}" for start, stop in windows.rows()]
+    estimate = mean_interval(wide.select(order).to_numpy())
+    layers = int(windows["stop"].max() or 0)
+    grid = np.full((layers, layers), np.nan)
+    starts, lasts = windows["start"].to_numpy(), windows["stop"].to_numpy() - 1
+    grid[lasts, starts] = estimate.mean
+    figure = new_figure(width, 0.88 * size.inches)
+    axes = figure.add_subplot()
+    reach = float(np.nanmax(np.abs(grid))) or 1.0
+    drawn = axes.imshow(grid, origin="lower", cmap=DIVERGING, vmin=-reach, vmax=reach, interpolation="nearest")
+    open_ = ~((estimate.high < 0) | (estimate.low > 0))
+    dot = 10.0 * size.inches / layers
+    axes.scatter(starts[open_], lasts[open_], s=dot, color=GREY, linewidth=0)
+    title = f"{arrow(cut)}{f', {type}' if type else ''} (n = {estimate.n})"
+    dress(axes, size, x="First layer of the window", y="Last layer of the window", title=title)
+    step = next(s for s in (1, 2, 4, 5, 8, 10, 20) if layers / s <= 12)
+    axes.set_xticks(range(0, layers, step))
+    axes.set_yticks(range(0, layers, step))
+    axes.annotate(
+        "dot: the 95 % interval\ntakes in zero",
+        (0.98, 0.03),
+        xycoords="axes fraction",
+        ha="right",
+        va="bottom",
+        fontsize=size.text - 0.5,
+        color=INK,
+    )
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02)
+    bar.set_label("Change in probability (%)", fontsize=size.text, color=INK)
+    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
+    bar.outline.set_linewidth(0.6)
+    return figure

@@ -9,8 +9,8 @@ import polars as pl
 from chiasm.core.statistics.intervals import ALPHA, bootstrap_means, holm, runs_of_true, sign_flip_max_t
 from chiasm.results.findings import Finding
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.results.wording import estimate
 from chiasm.results.series import RESAMPLES, Curve, curve, in_order, matrix, of_type
+from chiasm.results.wording import estimate
 from chiasm.studies.flow.judgement import DIFFERENCE, CutResult, control_label, judge_cut, layers_of, noise_floor
 from chiasm.studies.flow.tables import SWAPS
 
@@ -54,7 +54,8 @@ def _swap_effect(controls: pl.DataFrame | None, cut: str) -> str:
     # The same at every layer, as nothing is cut.
     lost = curve(rows.filter(pl.col("layer") == pl.col("layer").min()))
     what = {"audio": "sound"}.get(kind := rows["control"][0].removesuffix("-swap"), kind)
-    return f" Another example's {what}, with nothing cut, changes it by {_effect(lost, 0, signed=False)}: that is at stake."
+    effect = _effect(lost, 0, signed=False)
+    return f" Another example's {what}, with nothing cut, changes it by {effect}: that is at stake."
 
 
 def _cut_sentence(result: CutResult, layers: int, controls: pl.DataFrame | None, windows: Windows) -> Finding:
@@ -117,11 +118,8 @@ def _order(effects: pl.DataFrame, results: list[CutResult], layers: int, windows
     ]
     share = f"in at least {100 * agree:.0f} % of {RESAMPLES} resamples of the {len(shared)} examples that have all cuts"
     if agree < 0.95:
-        text = (
-            f"Which of the {len(hurting)} cuts hurts first and which last is not settled: {extremes[0]} and {extremes[1]}, but "
-            f"they are first and last only {share}."
-        )
-        return [Finding(text, 0.2)]
+        open = f"Which of the {len(hurting)} cuts hurts first and which last is not settled"
+        return [Finding(f"{open}: {' and '.join(extremes)}, but they are first and last only {share}.", 0.2)]
     text = f"Of {len(hurting)} cuts that hurt, {extremes[0]} comes first and {extremes[1]} last, each {share}."
     return [Finding(text, 0.8 * min(abs(float(r.curve.mean[r.peak])) for r in (early, late)))]
 
@@ -150,8 +148,8 @@ def _types(effects: pl.DataFrame, results: list[CutResult], windows: Windows, se
     text = (
         f"Cutting {strongest.cut} has an effect in {int((p <= ALPHA).sum())} of {len(data)} question types (p ≤ "
         f"{ALPHA:g}, corrected over layers and types). At {where}, where it does most over all types, the means reach "
-        f"from {_effect(data[weak], 0)} for {weak} to {_effect(data[strong], 0)} for {strong}; that types differ there has "
-        f"p = {differs:.2g} (types permuted)."
+        f"from {_effect(data[weak], 0)} for {weak} to {_effect(data[strong], 0)} for {strong}; that types differ there "
+        f"has p = {differs:.2g} (types permuted)."
     )
     return [Finding(text, 0.6 * float(abs(data[strong].mean[0])))]
 

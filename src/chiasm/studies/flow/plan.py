@@ -1,23 +1,33 @@
-"""The variants of one example, and which rows of which table each of them becomes."""
+"""The variants of one example with their controls and patches, and which rows of which table each of them becomes."""
 
-from collections.abc import Iterator, Sequence
+import math
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from chiasm.core.errors import EmptySpanError, ExampleError
 from chiasm.core.example import Example
-from chiasm.interventions import BlockedAttention, Change, Intervention, Variant, Window
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.interventions import BlockedAttention, Change, Intervention, Variant, Window, ZeroedBranch
+from chiasm.models.encoding.encoded import Encoded, ImageLayout
 from chiasm.models.executors.jobs import Job, Readout, StateReadout
 from chiasm.models.executors.masks import hidden_images
 from chiasm.models.view import LayerKind
-from chiasm.studies.flow.controls import random_controls
-from chiasm.studies.flow.patches import SuperPatch, super_patches
 from chiasm.studies.flow.spec import FlowSpec
+from chiasm.studies.flow.tables import SIZE_MATCHED, dose
 
 NOISE_EXAMPLES = 16
 """Examples whose noise floor is measured: no-ops of two sizes in every window, beside the cuts."""
+
+
+class SuperPatch(NamedTuple):
+    """Neighbouring patches cut together: their positions, and their rectangle in pixels of the original image."""
+
+    number: int
+    tile: str
+    rect: tuple[float, float, float, float]
+    positions: tuple[int, ...]
 
 
 class Planned(NamedTuple):
@@ -29,7 +39,7 @@ class Planned(NamedTuple):
     columns: dict[str, Any]
 
 
-class Plan(NamedTuple):
+class ExamplePlan(NamedTuple):
     """All variants of one example. `noops`: where the no-op of a window stands among them, by (start, stop).
 
     `paired`: effects are differences to the no-op of their window, instead of to the clean run.
@@ -60,7 +70,7 @@ def plan(
     *,
     half: bool = False,
     causal: bool = True,
-) -> Plan:
+) -> ExamplePlan:
     """What is run for `encoded`, the `index`-th example.
 
     `kinds`: of the decoder's layers. `half`: the model computes in half precision. `causal`: no token of its decoder
@@ -114,7 +124,7 @@ def plan(
         _readout(encoded),
         tuple(read for read in read_states if read.positions),
     )
-    return Plan(job, tuple(planned), noops, half, tuple(skipped))
+    return ExamplePlan(job, tuple(planned), noops, half, tuple(skipped))
 
 
 def bare(encoded: Encoded, layers: int, tokens: tuple[int, ...]) -> Job:
@@ -202,3 +212,92 @@ def _patch(part: SuperPatch, window: Window, encoded: Encoded) -> Planned:
     change = BlockedAttention(window, queries, part.positions)
     columns = dict(zip(("x0", "y0", "x1", "y1"), part.rect, strict=True)) | {"patch": part.number, "tile": part.tile}
     return Planned(Variant(f"patch {part.number}", (change,)), "patches", window, columns)
+
+
+DOSES = (0.25, 0.5, 0.75)
+# Of fewer keys a quarter is none, or three quarters are all.
+_FEWEST = 4
+
+ChangeIn = Callable[[Window], BlockedAttention | ZeroedBranch]
+
+
+def random_controls(
+    change: BlockedAttention | ZeroedBranch, length: int, draws: int, key: tuple[int, str, str]
+) -> Iterator[tuple[str, int, ChangeIn]]:
+    """(control, sample, change in a window) beside `change`, the same positions for every window.
+
+    Where the complement holds as many keys, the size-matched control draws from it; the complement is what every
+    target row can see, without the cut's own keys, the target rows, and the first position, which models use as an
+    attention sink. Where it is too small no size-matched control exists, and the dose control cuts a growing random
+    share of the cut's own keys instead, each share containing the smaller ones.
+
+    `key`: (seed, example, cut), so that the draw depends on nothing else.
+    """
+    own = np.array(change.keys if isinstance(change, BlockedAttention) else change.positions)
+    complement = _complement(change, own, length)
+    for sample in range(draws):
+        rng = np.random.default_rng([key[0], zlib.crc32(key[1].encode()), zlib.crc32(key[2].encode()), sample])
+        if len(complement) >= len(own):
+            yield SIZE_MATCHED, sample, _with(change, rng.choice(complement, len(own), replace=False))
+            continue
+        order = rng.permutation(own)
+        for share in DOSES if len(own) >= _FEWEST else ():
+            yield dose(share), sample, _with(change, order[: round(share * len(own))])
+
+
+def _complement(change: BlockedAttention | ZeroedBranch, own: np.ndarray, length: int) -> np.ndarray:
+    """Positions that could be changed in place of `own`, ascending."""
+    if isinstance(change, BlockedAttention):
+        # A key after the first target row is hidden from that row, so cutting it would be a smaller change.
+        return np.setdiff1d(np.arange(1, min(change.queries)), own)
+    return np.setdiff1d(np.arange(1, length - 1), own)
+
+
+def _with(change: BlockedAttention | ZeroedBranch, positions: np.ndarray) -> ChangeIn:
+    chosen = tuple(sorted(int(p) for p in positions))
+    if isinstance(change, BlockedAttention):
+        return lambda window: BlockedAttention(window, change.queries, chosen)
+    return lambda window: ZeroedBranch(window, change.component, chosen)
+
+
+MOST_PATCHES = 150
+"""Super-patches per image where no size is given: a map of about 12 x 12, some clean passes' worth of rows."""
+
+
+def super_patches(layouts: Sequence[ImageLayout], side: int | None) -> list[SuperPatch]:
+    """The patches of the first image in blocks of `side` x `side`, tile by tile, in reading order.
+
+    Tokens that look at no place (newlines, a class token) are left out.
+    """
+    if not layouts:
+        return []
+    layout = layouts[0]
+    placed = ~layout.newline & ~np.isnan(layout.rects).any(axis=1)
+    count = int(placed.sum())
+    chosen = max(1, math.ceil(math.sqrt(count / MOST_PATCHES))) if side is None else side
+    found = [part for tile in dict.fromkeys(layout.tile[placed]) for part in _blocks(layout, placed, tile, chosen)]
+    return [part._replace(number=number) for number, part in enumerate(found)]
+
+
+def _blocks(layout: ImageLayout, placed: np.ndarray, tile: str, side: int) -> Iterator[SuperPatch]:
+    chosen = np.flatnonzero(placed & (layout.tile == tile))
+    rects = layout.rects[chosen]
+    # Neighbouring patches share an edge up to rounding of the resized picture.
+    columns = _ranks(rects[:, 0], rects[:, 2] - rects[:, 0]) // side
+    rows = _ranks(rects[:, 1], rects[:, 3] - rects[:, 1]) // side
+    for row in np.unique(rows):
+        for column in np.unique(columns[rows == row]):
+            members = (rows == row) & (columns == column)
+            inside = rects[members]
+            rect = (*inside[:, :2].min(axis=0), *inside[:, 2:].max(axis=0))
+            positions = layout.positions[chosen[members]]
+            yield SuperPatch(0, str(tile), tuple(float(v) for v in rect), tuple(int(p) for p in positions))
+
+
+def _ranks(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The place of each start in the grid, counted from 0; starts less than half a patch apart are one place."""
+    order = np.argsort(starts, kind="stable")
+    steps = np.diff(starts[order]) > float(np.median(sizes)) / 2
+    ranks = np.empty(len(starts), dtype=np.int64)
+    ranks[order] = np.concatenate([[0], np.cumsum(steps)])
+    return ranks

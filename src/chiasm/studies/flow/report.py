@@ -11,7 +11,7 @@ from chiasm.results.overlays import unseen
 from chiasm.results.report import Drawing, Reporter
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
-from chiasm.studies.flow import captions, charts, charts_tracking
+from chiasm.studies.flow import captions, charts
 from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.spec import FlowSpec
@@ -104,7 +104,7 @@ class FlowReporter(Reporter[FlowSpec]):
             return {}
         return {
             f"windows-{number}": Drawing(
-                partial(overlays.flow_heatmap, self._effects, cut), partial(captions.windows, self._effects)
+                partial(charts.flow_heatmap, self._effects, cut), partial(captions.windows, self._effects)
             )
             for number, cut in enumerate(in_order(self._effects, "cut"))
         }
@@ -113,16 +113,16 @@ class FlowReporter(Reporter[FlowSpec]):
         drawn = {}
         examples = self.table("examples")
         answers, baseline, words = (self.table(name) for name in ("answers", "answers_twin", "words"))
-        answers, twin = (None if table is None else with_inputs(table, examples) for table in (answers, baseline))
+        answers, baseline = (None if table is None else with_inputs(table, examples) for table in (answers, baseline))
         if answers is not None:
             for name, raw in (("answers", False), ("answers-as-released", True)):
                 control = None if baseline is None else _pooled_options(baseline)
                 drawn[name] = Drawing(
-                    partial(charts_tracking.answer_tracking, _pooled_options(answers), control, as_released=raw),
+                    partial(charts.answer_tracking, _pooled_options(answers), control, as_released=raw),
                     partial(captions.tracking, answers, baseline is not None, raw),
                 )
         if words is not None:
-            drawn["words"] = Drawing(partial(charts_tracking.caption_words, words), partial(captions.words, words))
+            drawn["words"] = Drawing(partial(charts.caption_words, words), partial(captions.words, words))
         return drawn
 
     def _maps(self) -> dict[str, Drawing]:

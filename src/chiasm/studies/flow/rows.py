@@ -1,17 +1,26 @@
-"""From outcomes to rows."""
+"""From the results of a run's variants to rows: effects and controls, answers tracked, words at the question."""
 
 import math
+import re
+from collections.abc import Sequence
 from typing import Any
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from chiasm.core.errors import GuardError
 from chiasm.core.example import Example
 from chiasm.core.spans import PERCEPTUAL
+from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import JobResult
-from chiasm.studies.flow.plan import Plan
+from chiasm.models.view import ModelView
+from chiasm.studies.flow.plan import ExamplePlan
 
-Rows = dict[str, list[dict[str, Any]]]
+RowsByTable = dict[str, list[dict[str, Any]]]
 
 
-def planned_rows(rows: Rows, example: Example, plan: Plan, outcome: JobResult) -> None:
+def planned_rows(rows: RowsByTable, example: Example, plan: ExamplePlan, outcome: JobResult) -> None:
     """Append what every variant of `plan` gave to the tables that its rows belong to.
 
     The log-probability of several tokens is the mean over them, so their probability is the geometric mean (as in
@@ -57,7 +66,7 @@ def planned_rows(rows: Rows, example: Example, plan: Plan, outcome: JobResult) -
                 rows["noise"].append(placed | measured | {"logprob_noop": other})
 
 
-def swap_rows(example: Example, plan: Plan, outcome: JobResult, swapped: JobResult) -> list[dict[str, Any]]:
+def swap_rows(example: Example, plan: ExamplePlan, outcome: JobResult, swapped: JobResult) -> list[dict[str, Any]]:
     """The control with another example's image (video, sound), for every window of every cut of its keys.
 
     Nothing is cut: the row says what the answer loses when all that the image tells is about something else, and so
@@ -103,3 +112,94 @@ def _change(clean: float, cut: float) -> dict[str, float]:
     # Beyond e^700 a float64 overflows; only a token that was impossible before the cut gets there.
     change = 100 * math.expm1(min(cut - clean, 700))
     return {"logprob_clean": clean, "logprob_cut": cut, "change_percent": change}
+
+
+def forms_of(example: Example) -> dict[str, str]:
+    """The written forms to follow, by the name they have in the table: the labelled answer's, then every option's.
+
+    Source: Zhang et al. 2025, section 4 (lower-case against capitalised answers, true against false options).
+    """
+    answer = example.answer.strip()
+    forms = {"lower": answer.lower(), "capital": answer.capitalize()} if answer else {}
+    for option in example.options:
+        written = option.strip()
+        forms |= {form: form for form in (written.lower(), written.capitalize()) if form}
+    return forms
+
+
+@torch.no_grad()
+def answer_rows(
+    view: ModelView,
+    example: Example,
+    states: Float[Tensor, "S D"],
+    forms: dict[str, int],
+    target: int,
+    clean: float,
+) -> list[dict[str, Any]]:
+    """RowsByTable of the table `answers`: the probability of every form's first token at every state 0..L.
+
+    `prob_raw` is as released: un-normed, except state L, which transformers hands out normed. `target`, `clean`: the
+    token whose log-probability at the model's own output is known.
+
+    **Errors:** `GuardError` if the lens does not give the model's own output where it must, at state L.
+    """
+    states = states.to(view.device)
+    normed = _probabilities(view.unembed(states))
+    raw = _probabilities(view.unembed(states, normed=False))
+    raw[-1] = normed[-1]
+    off = abs(float(normed[-1, target].log()) - clean)
+    # `not <=` so that NaN is a mismatch too.
+    if not off <= TOLERANCE[view.dtype]:
+        raise GuardError(
+            f"reading states of {view.name} through its head",
+            f"at the last layer the log-probability is off by {off:.2g} from the model's own",
+            "Report the model: it does more between its last layer and its logits than chiasm knows",
+        )
+    return [
+        {
+            "example_id": example.id,
+            "type": example.type,
+            "layer": layer,
+            "form": form,
+            "token_id": token,
+            "prob": normed[layer, token].item(),
+            "prob_raw": raw[layer, token].item(),
+        }
+        for form, token in forms.items()
+        for layer in range(len(states))
+    ]
+
+
+def _probabilities(logits: Float[Tensor, "S N"]) -> Float[Tensor, "S N"]:
+    return torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1).cpu()
+
+
+@torch.no_grad()
+def word_rows(
+    view: ModelView, example: Example, states: Float[Tensor, "S n D"], positions: Sequence[int]
+) -> list[dict[str, Any]]:
+    """RowsByTable of the table `words`: the most probable token at every state 0..L of every question position.
+
+    Source: Zhang et al. 2025, released code (overlap with the column `captions`). A caption's words are matched whole,
+    case ignored, so a word that the tokenizer splits is not found; an example without captions has null there.
+    """
+    known = {word for caption in example.captions for word in re.findall(r"\w+", caption.lower())}
+    rows = []
+    for layer, state in enumerate(states):
+        logits = view.unembed(state.to(view.device))
+        best = torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1).max(dim=-1)
+        for position, token, prob in zip(positions, best.indices.tolist(), best.values.tolist(), strict=True):
+            word = view.tokenizer.decode([token]).strip()
+            rows.append(
+                {
+                    "example_id": example.id,
+                    "type": example.type,
+                    "layer": layer,
+                    "position": position,
+                    "token_id": token,
+                    "word": word,
+                    "prob": prob,
+                    "in_captions": word.lower() in known if known else None,
+                }
+            )
+    return rows

@@ -27,12 +27,10 @@ from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
-from chiasm.studies.flow.answers import answer_rows, forms_of
-from chiasm.studies.flow.plan import Plan, bare, plan
-from chiasm.studies.flow.rows import Rows, planned_rows, swap_rows
+from chiasm.studies.flow.plan import ExamplePlan, bare, plan
+from chiasm.studies.flow.rows import RowsByTable, answer_rows, forms_of, planned_rows, swap_rows, word_rows
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
 from chiasm.studies.flow.tables import AUDIO_SWAP, IMAGE_SWAP, VIDEO_SWAP
-from chiasm.studies.flow.words import word_rows
 from chiasm.studies.inputs import (
     example_row,
     executor_of,
@@ -47,7 +45,7 @@ _NAMES: Final = {"image": "an image", "video": "a video", "audio": "a sound"}
 _SWAPS: Final = {"image": IMAGE_SWAP, "video": VIDEO_SWAP, "audio": AUDIO_SWAP}
 
 
-class Prepared(NamedTuple):
+class PreparedExample(NamedTuple):
     """An example ready to compute. `prompt` has no answer behind it; `swapped` shows or plays another example's input.
 
     `forms`: the first token of each written form of the answer. `skipped`: (example, what it does not have).
@@ -55,15 +53,15 @@ class Prepared(NamedTuple):
 
     example: Example
     prompt: Encoded
-    plan: Plan
-    baseline: Plan | None
+    plan: ExamplePlan
+    baseline: ExamplePlan | None
     swapped: Encoded | None
     forms: dict[str, int]
     forms_baseline: dict[str, int]
     skipped: tuple[tuple[str, str], ...]
 
 
-class FlowWork(Work[Prepared]):
+class FlowWork(Work[PreparedExample]):
     """The rows of `spec` on `view`, a batch of examples at a time."""
 
     def __init__(
@@ -81,7 +79,7 @@ class FlowWork(Work[Prepared]):
         self._preparing = for_preparing(view)
         self._preparing_baseline = for_preparing(self.baseline) if self.baseline else None
 
-    def prepare(self, index: int, example: Example) -> Prepared:
+    def prepare(self, index: int, example: Example) -> PreparedExample:
         spec, view = self.spec, self._preparing
         prompt = view.encode(example, instruction=spec.instruction)
         forms = self._forms(view, example)
@@ -101,13 +99,13 @@ class FlowWork(Work[Prepared]):
                 swapped = self._encode_answer(view, self._with_other_input(index, example))
             except ExampleError as error:
                 skipped.append((example.id, f"{_SWAPS[example.kinds[0]]}: {error}"))
-        return Prepared(example, prompt, planned, baseline, swapped, forms, forms_baseline, tuple(skipped))
+        return PreparedExample(example, prompt, planned, baseline, swapped, forms, forms_baseline, tuple(skipped))
 
-    def compute(self, prepared: Sequence[Prepared]) -> Computed:
+    def compute(self, prepared: Sequence[PreparedExample]) -> Computed:
         started = time.perf_counter()
         kept, left_out = self._kept(prepared)
         decoded = time.perf_counter()
-        rows: Rows = defaultdict(list)
+        rows: RowsByTable = defaultdict(list)
         failures, skipped, whole = [], [], 0
         outcomes = self._run(self.view, self.executor, [item.plan for item in kept])
         baselines = (
@@ -135,7 +133,7 @@ class FlowWork(Work[Prepared]):
         self.seconds["compute"] += time.perf_counter() - decoded
         return Computed({name: found for name, found in rows.items() if found}, failures, left_out, whole, skipped)
 
-    def _kept(self, prepared: Sequence[Prepared]) -> tuple[list[Prepared], list[tuple[str, str]]]:
+    def _kept(self, prepared: Sequence[PreparedExample]) -> tuple[list[PreparedExample], list[tuple[str, str]]]:
         """The examples to follow: all, or those whose greedy answer is the labelled one (the paper's filter)."""
         if self.spec.keep == "all":
             return list(prepared), []
@@ -150,7 +148,7 @@ class FlowWork(Work[Prepared]):
 
     def _plan(
         self, view: ModelView, index: int, example: Example, prompt: Encoded, spec: FlowSpec | None = None
-    ) -> Plan:
+    ) -> ExamplePlan:
         spec = self.spec if spec is None else spec
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
         half = view.dtype in (torch.bfloat16, torch.float16)
@@ -183,7 +181,7 @@ class FlowWork(Work[Prepared]):
                 return replace(example, **shown, boxes=())
         raise ExampleError(f"no other example has {_NAMES[kinds[0]]} to swap in")
 
-    def _run(self, view: ModelView, executor: Executor, plans: Sequence[Plan]) -> list[JobResult | ExampleError]:
+    def _run(self, view: ModelView, executor: Executor, plans: Sequence[ExamplePlan]) -> list[JobResult | ExampleError]:
         """The outcomes of `plans`, in order; plans of one kind are computed together."""
         found: dict[int, JobResult | ExampleError] = {}
         kinds: dict[Any, list[int]] = {}
@@ -194,7 +192,7 @@ class FlowWork(Work[Prepared]):
         return [found[place] for place in range(len(plans))]
 
     def _swaps(
-        self, kept: Sequence[Prepared], outcomes: Sequence[JobResult | ExampleError]
+        self, kept: Sequence[PreparedExample], outcomes: Sequence[JobResult | ExampleError]
     ) -> list[JobResult | ExampleError | None]:
         """Each example with another's image, scored for the tokens of its own clean run."""
         jobs: dict[int, Job] = {}
@@ -205,12 +203,12 @@ class FlowWork(Work[Prepared]):
         return [results.get(place) for place in range(len(kept))]
 
     def _baseline_rows(
-        self, rows: Rows, item: Prepared, planned: Plan, outcome: JobResult | ExampleError
+        self, rows: RowsByTable, item: PreparedExample, planned: ExamplePlan, outcome: JobResult | ExampleError
     ) -> list[tuple[str, str]]:
-        """Append what the random-weights baseline shows as a control; what could not be computed is returned as skipped."""
+        """Append what the random-weights baseline shows as a control; returns what could not be computed."""
         if isinstance(outcome, ExampleError) or self.baseline is None:
             return [(item.example.id, f"{RANDOM_WEIGHTS}: {outcome}")]
-        own: Rows = defaultdict(list)
+        own: RowsByTable = defaultdict(list)
         planned_rows(own, item.example, planned, outcome)
         rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": 0} for row in own["effects"]]
         states, target = outcome.states["last"][:, 0], int(outcome.tokens[0])
@@ -218,7 +216,7 @@ class FlowWork(Work[Prepared]):
         rows["answers_twin"] += answer_rows(self.baseline, item.example, states, item.forms_baseline, target, clean)
         return []
 
-    def _read(self, rows: Rows, item: Prepared, outcome: JobResult) -> None:
+    def _read(self, rows: RowsByTable, item: PreparedExample, outcome: JobResult) -> None:
         states, target = outcome.states["last"][:, 0], int(outcome.tokens[0])
         rows["answers"] += answer_rows(self.view, item.example, states, item.forms, target, float(outcome.clean[0]))
         if "question" in outcome.states:

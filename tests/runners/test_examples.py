@@ -1,22 +1,16 @@
-"""What a runner promises: units in order, nothing lost, nothing repeated, bad examples told and left behind."""
+"""What a runner promises: batches in order, nothing lost, nothing repeated, bad examples reported and left behind."""
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pytest
 import torch
+from tests.support.rundirs import Spec, open_directory
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
-from chiasm.results.rundir import RunDirectory
-from chiasm.runners import local
-from chiasm.runners.base import Computed, Work
-
-
-@dataclass(frozen=True)
-class Spec:
-    name: str = "test"
+from chiasm.runners.driver import Computed
+from chiasm.runners.examples import Work, run_examples
 
 
 class Echo(Work[str]):
@@ -47,10 +41,10 @@ def examples(count: int) -> list[Example]:
     return [Example(id=f"e{k}", question="?") for k in range(count)]
 
 
-def test_units_are_computed_in_order_and_prepared_elsewhere(tmp_path):
+def test_batches_are_computed_in_order_and_prepared_elsewhere(tmp_path):
     work = Echo()
-    with RunDirectory.open(tmp_path / "run", Spec()) as directory:
-        local.run(work, examples(5), directory, 2, "test")
+    with open_directory(tmp_path / "run", Spec()) as directory:
+        run_examples(work, examples(5), directory, 2, "test")
         directory.finish()
     assert work.computed == [["e0", "e1"], ["e2", "e3"], ["e4"]]
     assert threading.get_ident() not in work.threads
@@ -60,31 +54,31 @@ def test_units_are_computed_in_order_and_prepared_elsewhere(tmp_path):
 def test_an_interrupted_run_says_how_to_go_on_and_repeats_nothing(tmp_path):
     with (
         pytest.raises(KeyboardInterrupt) as stopped,
-        RunDirectory.open(tmp_path / "run", Spec()) as directory,
+        open_directory(tmp_path / "run", Spec()) as directory,
     ):
-        local.run(Echo("e4", KeyboardInterrupt()), examples(6), directory, 2, "test")
+        run_examples(Echo("e4", KeyboardInterrupt()), examples(6), directory, 2, "test")
     assert directory.manifest["status"] == "interrupted"
     assert "4 of 6 examples are finished" in stopped.value.__notes__[0]
     assert "--resume" in stopped.value.__notes__[0]
     again = Echo()
-    with RunDirectory.open(tmp_path / "run", Spec(), resume=True) as directory:
-        local.run(again, examples(6), directory, 2, "test")
+    with open_directory(tmp_path / "run", Spec(), resume=True) as directory:
+        run_examples(again, examples(6), directory, 2, "test")
         directory.finish()
     assert again.computed == [["e4", "e5"]]
     assert directory.table("eval")["example_id"].to_list() == [f"e{k}" for k in range(6)]
 
 
-def test_bad_examples_are_told_and_the_others_computed(tmp_path):
-    with RunDirectory.open(tmp_path / "run", Spec()) as directory:
-        local.run(Echo(bad=("e1", "e2", "e3")), examples(5), directory, 2, "test")
+def test_bad_examples_are_reported_and_the_others_computed(tmp_path):
+    with open_directory(tmp_path / "run", Spec()) as directory:
+        run_examples(Echo(bad=("e1", "e2", "e3")), examples(5), directory, 2, "test")
         directory.finish()
     assert directory.counts() == {"asked": 5, "kept": 2, "left_out": 0, "failed": 3}
     assert directory.failures()[0] == {"example_id": "e1", "reason": "it is bad"}
 
 
 def test_our_own_mistakes_are_not_hidden(tmp_path):
-    with pytest.raises(ZeroDivisionError), RunDirectory.open(tmp_path / "run", Spec()) as directory:
-        local.run(Echo("e2", ZeroDivisionError()), examples(4), directory, 2, "test")
+    with pytest.raises(ZeroDivisionError), open_directory(tmp_path / "run", Spec()) as directory:
+        run_examples(Echo("e2", ZeroDivisionError()), examples(4), directory, 2, "test")
     assert directory.manifest["status"] == "failed"
 
 
@@ -92,6 +86,6 @@ def test_too_little_memory_says_which_option_helps(tmp_path):
     error = torch.OutOfMemoryError("CUDA out of memory. Tried")
     with (
         pytest.raises(ChiasmError, match=r"2 examples at once: CUDA out of memory.*--memory"),
-        RunDirectory.open(tmp_path / "run", Spec()) as directory,
+        open_directory(tmp_path / "run", Spec()) as directory,
     ):
-        local.run(Echo("e0", error), examples(4), directory, 2, "test")
+        run_examples(Echo("e0", error), examples(4), directory, 2, "test")
