@@ -1,9 +1,16 @@
 """Metrics of answers and descriptions: VQA accuracy, exact match, CIDEr-D, POPE and CHAIR. No torch, no tokens."""
 
-from chiasm.data.metrics.answers import vqa_accuracy
-from chiasm.data.metrics.base import Answered, Measure, check_names, estimate, headline, measure, names
-from chiasm.data.metrics.captions import cider_d
-from chiasm.data.metrics.choice import fitting, objects_for
-from chiasm.data.metrics.objects import Objects, objects, read_objects
-from chiasm.data.metrics.words import normalised, tokens
-from chiasm.data.metrics.yes_no import says_yes
+from chiasm.data.metrics.answers import normalised, says_yes, vqa_accuracy
+from chiasm.data.metrics.base import (
+    Answered,
+    AnswerRatio,
+    check_names,
+    describes,
+    estimate,
+    fitting,
+    headline,
+    measure,
+    names,
+)
+from chiasm.data.metrics.captions import cider_d, tokens
+from chiasm.data.metrics.objects import Objects, objects, objects_for, read_objects

@@ -1,14 +1,76 @@
-"""Short answers: equality with the label, and agreement with several annotators."""
+"""Short answers: equality with the label, agreement with several annotators (VQA), and yes or no (POPE)."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from chiasm.data.metrics.base import Answered, Measure, metric
+from chiasm.core.errors import ChiasmError
+from chiasm.data.metrics.base import Answered, AnswerRatio, metric
 from chiasm.data.metrics.objects import Objects
-from chiasm.data.metrics.words import normalised
 from chiasm.data.scoring import correct
 
 _ANNOTATORS = 10
+_NO = frozenset({"no", "not"})
+# The marks that VQA's evaluation takes out, and how: see `normalised`.
+_MARKS = ';/[]"{}()=+\\_-><@`,?!'
+_NUMBERS = {
+    word: str(number)
+    for number, word in enumerate("zero one two three four five six seven eight nine ten".split())  # noqa: SIM905
+} | {"none": "0"}
+_ARTICLES = frozenset({"a", "an", "the"})
+_PERIOD = re.compile(r"\.(?!\d)")
+_COMMA = re.compile(r"\d,\d")
+
+
+def _contractions() -> dict[str, str]:
+    """From a contraction without some of its apostrophes to the whole one, for those that are no other word."""
+    endings = {
+        "n't": "ai are ca could did does do had has have is might must need ought sha should was were wo would",
+        "'ve": "could might must should they we what where who would you not",
+        "'d": "he how it somebody someone something that there they where who you",
+        "'ll": "how it somebody someone something they what who why you y'all",
+        "'re": "there they what why you",
+        "'s": "he how somebody someone that there what when where who why",
+        "'d've": "he it she somebody someone something there they we who you y'all",
+        "n't've": "could had might should would",
+        "": "ma'am o'clock 'twas y'all",
+    }
+    made: dict[str, str] = {}
+    for ending, stems in endings.items():
+        for whole in (stem + ending for stem in stems.split()):
+            for form in _without_some(whole):
+                made.setdefault(form, whole)
+    return made
+
+
+def _without_some(whole: str) -> Iterator[str]:
+    """The forms that lack at least one apostrophe."""
+    places = [at for at, letter in enumerate(whole) if letter == "'"]
+    for chosen in range(1, 1 << len(places)):
+        gone = {place for bit, place in enumerate(places) if chosen >> bit & 1}
+        yield "".join(letter for at, letter in enumerate(whole) if at not in gone)
+
+
+_CONTRACTIONS = _contractions()
+
+
+def normalised(answer: str) -> str:
+    """An answer as VQA compares it: no marks, lower case, numbers up to ten as digits, no articles, apostrophes back.
+
+    A mark is dropped where it stands beside a space anywhere in the answer, or the answer has a comma between digits;
+    else it becomes a space. A full stop goes unless a digit follows.
+
+    Source: the rules of https://visualqa.org/evaluation.html and of the evaluation code that it links
+    (https://github.com/GT-Vision-Lab/VQA). Apostrophes and colons stay (girl's, 2:50). The code's table of contractions
+    is given by rule here; its entries that can never match (upper case) or break a word (somebody'd) are left out.
+    """
+    text = answer.replace("\n", " ").replace("\t", " ").strip()
+    dropped = _COMMA.search(text) is not None
+    made = text
+    for mark in _MARKS:
+        made = made.replace(mark, "" if dropped or f"{mark} " in text or f" {mark}" in text else " ")
+    words = (_NUMBERS.get(word, word) for word in _PERIOD.sub("", made).lower().split())
+    return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
 def vqa_accuracy(generated: str, answers: Sequence[str]) -> float:
@@ -18,7 +80,7 @@ def vqa_accuracy(generated: str, answers: Sequence[str]) -> float:
 
     Source: Antol et al. 2015 (VQA), with the leave-one-out mean of https://visualqa.org/evaluation.html. The released
     code leaves labels on which all ten agree as they are; here they are put into the same form too, so that "Yes" is
-    right where all said "yes".
+    right where all answered "yes".
     """
     given = Counter(map(normalised, answers if len(answers) > 1 else list(answers) * _ANNOTATORS))
     same, total = given[normalised(generated)], sum(given.values())
@@ -29,22 +91,58 @@ def vqa_accuracy(generated: str, answers: Sequence[str]) -> float:
 
 
 @metric("exact", first="accuracy")
-def exact(answered: Sequence[Answered], objects: Objects | None = None) -> list[Measure]:
+def exact(answered: Sequence[Answered], objects: Objects | None = None) -> list[AnswerRatio]:
     """Equality with the label: as the studies filter answers, and with articles, marks and number words forgiven."""
     same = [_one_of(item.text, item.example.answers or (item.example.answer,)) for item in answered]
     return [
-        Measure.share("accuracy", [float(correct(item.text, item.example.answer)) for item in answered]),
-        Measure.share("exact_match", same),
+        AnswerRatio.of("accuracy", [float(correct(item.text, item.example.answer)) for item in answered]),
+        AnswerRatio.of("exact_match", same),
     ]
 
 
 def _one_of(text: str, labels: Sequence[str]) -> float:
-    said = normalised(text)
-    return float(any(normalised(label) == said for label in labels if label.strip()))
+    given = normalised(text)
+    return float(any(normalised(label) == given for label in labels if label.strip()))
 
 
 @metric("vqa", first="vqa_accuracy")
-def vqa(answered: Sequence[Answered], objects: Objects | None = None) -> list[Measure]:
+def vqa(answered: Sequence[Answered], objects: Objects | None = None) -> list[AnswerRatio]:
     """Agreement with the annotators of VQAv2, OKVQA and TextVQA (`vqa_accuracy`)."""
     scores = [vqa_accuracy(item.text, item.example.answers or (item.example.answer,)) for item in answered]
-    return [Measure.share("vqa_accuracy", scores)]
+    return [AnswerRatio.of("vqa_accuracy", scores)]
+
+
+def says_yes(text: str) -> bool:
+    """Whether an answer counts as "yes": no word before the first full stop is "no" or "not", commas removed.
+
+    Source: Li et al. 2023 (POPE, arXiv 2305.10355), released evaluation; case is ignored here. An answer that says
+    neither counts as "yes" there, and so here: `pope_unclear` counts those.
+    """
+    return _NO.isdisjoint(text.partition(".")[0].replace(",", "").lower().split())
+
+
+@metric("pope", first="pope_f1")
+def pope(answered: Sequence[Answered], objects: Objects | None = None) -> list[AnswerRatio]:
+    """POPE's measures. Assumption: as many objects asked for are there as are not, or precision and F1 mean little.
+
+    **Errors:** `ChiasmError` for a label other than yes and no.
+    """
+    true, answers = [], []
+    for item in answered:
+        label = item.example.answer.strip().lower()
+        if label not in ("yes", "no"):
+            found = f"example `{item.example.id}` has the label `{item.example.answer}`"
+            raise ChiasmError("measure POPE", found, "Its questions are answered by yes or no")
+        true.append(label == "yes")
+        answers.append(says_yes(item.text))
+    pairs = list(zip(true, answers, strict=True))
+    both = [float(t and s) for t, s in pairs]
+    unclear = [float(re.search(r"\b(yes|no|not)\b", item.text.lower()) is None) for item in answered]
+    return [
+        AnswerRatio.of("pope_f1", [2 * b for b in both], [float(t) + float(s) for t, s in pairs]),
+        AnswerRatio.of("pope_accuracy", [float(t == s) for t, s in pairs]),
+        AnswerRatio.of("pope_precision", both, [float(s) for s in answers]),
+        AnswerRatio.of("pope_recall", both, [float(t) for t in true]),
+        AnswerRatio.of("pope_yes_share", [float(s) for s in answers]),
+        AnswerRatio.of("pope_unclear", unclear),
+    ]

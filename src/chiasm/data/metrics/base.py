@@ -2,7 +2,7 @@
 
 Accuracy is right answers over answers, precision right "yes" over all "yes", CHAIR_i hallucinated over all mentions. So
 one bootstrap serves all of them, shards and groups of examples add up, and a metric that nothing is left to divide by
-(no answer said "yes") is told apart from one that is zero.
+(no answer is "yes") differs from one that is zero.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,21 +27,21 @@ class Answered(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """One number of a metric, named in `chiasm.core.answer_metrics`: the sum of `parts` over that of `wholes`, per answer."""
+class AnswerRatio:
+    """One of `chiasm.core.answer_metrics` over answers: the sum of `parts` over that of `wholes`, one per answer."""
 
     name: str
     parts: Float[np.ndarray, " n"]
     wholes: Float[np.ndarray, " n"]
 
     @staticmethod
-    def share(name: str, parts: Sequence[float], wholes: Sequence[float] | None = None) -> "Measure":
+    def of(name: str, parts: Sequence[float], wholes: Sequence[float] | None = None) -> "AnswerRatio":
         """From plain lists; without `wholes` the mean over answers."""
         data = np.asarray(parts, dtype=np.float64)
-        return Measure(name, data, np.ones(len(data)) if wholes is None else np.asarray(wholes, dtype=np.float64))
+        return AnswerRatio(name, data, np.ones(len(data)) if wholes is None else np.asarray(wholes, dtype=np.float64))
 
 
-Metric = Callable[[Sequence[Answered], Objects | None], list[Measure]]
+Metric = Callable[[Sequence[Answered], Objects | None], list[AnswerRatio]]
 _METRICS: dict[str, Metric] = {}
 _HEADLINES: dict[str, str] = {}
 
@@ -67,7 +67,7 @@ def headline(name: str) -> str:
     return _HEADLINES[name]
 
 
-def measure(name: str, answered: Sequence[Answered], objects: Objects | None = None) -> list[Measure]:
+def measure(name: str, answered: Sequence[Answered], objects: Objects | None = None) -> list[AnswerRatio]:
     """The measures of one metric over all answers.
 
     **Errors:** `ChiasmError` for another name, and where the data lack what the metric needs (references, boxes).
@@ -83,7 +83,27 @@ def check_names(asked: Sequence[str]) -> None:
             raise ChiasmError(f"the metric `{name}`", f"there are {', '.join(_METRICS)}", "Name some of those")
 
 
-def estimate(found: Measure, clusters: Sequence[str] | None = None, *, seed: int = 0) -> Estimate | None:
+def describes(examples: Sequence[Example]) -> bool:
+    """Whether the examples ask for descriptions: they have captions and no label."""
+    return all(example.captions and not example.answer and not example.answers for example in examples)
+
+
+def fitting(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The metrics that fit, the main one first.
+
+    `vqa` where questions have several annotators' answers, `pope` where all labels are yes or no, `cider` where there
+    are captions and no label (and `chair` where there are boxes too), else `exact`.
+    """
+    if describes(examples):
+        return ("cider", "chair") if any(example.boxes for example in examples) else ("cider",)
+    if any(len(example.answers) > 1 for example in examples):
+        return ("vqa", "exact")
+    if all(example.answer.strip().lower() in ("yes", "no") for example in examples):
+        return ("pope", "exact")
+    return ("exact",)
+
+
+def estimate(found: AnswerRatio, clusters: Sequence[str] | None = None, *, seed: int = 0) -> Estimate | None:
     """The value with its 95 % interval; None where there is nothing to divide by.
 
     `clusters`: which answers belong together (questions on one image); whole clusters are resampled. Answers that

@@ -1,6 +1,7 @@
 """Descriptions: how near to people's (CIDEr-D), and what they name that is not there (CHAIR)."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -8,13 +9,23 @@ import numpy as np
 from jaxtyping import Float
 
 from chiasm.core.errors import ChiasmError
-from chiasm.data.metrics.base import Answered, Measure, metric
+from chiasm.data.metrics.base import Answered, AnswerRatio, metric
 from chiasm.data.metrics.objects import Objects
-from chiasm.data.metrics.words import tokens
 
 _ORDERS = 4
 _SIGMA = 6.0
 _Counts = Counter[tuple[str, ...]]
+_TOKEN = re.compile(r"n't\b|'(?:s|re|ve|ll|d|m)\b|\d+(?:[.,:]\d+)*\w*|[^\W\d]+?(?=n't\b)|\w+(?:-\w+)*")
+
+
+def tokens(caption: str) -> list[str]:
+    """The words of a caption: lower case, clitics split off ("isn't" -> "is", "n't"; "man's" -> "man", "'s"), no marks.
+
+    Words with hyphens and numbers with a point stay whole. This follows the Penn Treebank's rules, which the published
+    captioning scores use through a Java program, in what captions hold; it is one tokenizer for all data, so scores
+    compare with each other, and differ from published ones by the rare token that the programs split otherwise.
+    """
+    return _TOKEN.findall(caption.lower().replace("’", "'"))
 
 
 def cider_d(generated: Sequence[str], references: Sequence[Sequence[str]]) -> Float[np.ndarray, " n"]:
@@ -25,7 +36,7 @@ def cider_d(generated: Sequence[str], references: Sequence[Sequence[str]]) -> Fl
     exp(-(difference in words)^2 / (2 x 6^2)); the mean over references and lengths, times 10.
 
     Source: Vedantam, Zitnick & Parikh 2015 (arXiv 1411.5726), equations 1 and 2 and the section on gaming (CIDEr-D);
-    no stemming, as in the released CIDEr-D. Words are `chiasm.data.metrics.words.tokens`. Assumption: weights come
+    no stemming, as in the released CIDEr-D. Words are `tokens`. Assumption: weights come
     from these references, so scores on a part of a data set do not compare with scores on the whole.
 
     **Errors:** `ChiasmError` for fewer than two inputs (all weights would be 0) or an input without a reference.
@@ -49,12 +60,12 @@ def _counts(text: str) -> _Counts:
 def _score(text: str, references: Sequence[_Counts], inverse: dict[tuple[str, ...], float], rare: float) -> float:
     if not references:
         raise ChiasmError("measure CIDEr-D", "an input has no caption to compare with", "Give every input `captions`")
-    said = _weighted(_counts(text), inverse, rare)
+    generated = _weighted(_counts(text), inverse, rare)
     total = 0.0
     for reference in references:
-        wanted = _weighted(reference, inverse, rare)
-        gap = _length(said) - _length(wanted)
-        cosines = (_clipped_cosine(a, b) for a, b in zip(said, wanted, strict=True))
+        given = _weighted(reference, inverse, rare)
+        gap = _length(generated) - _length(given)
+        cosines = (_clipped_cosine(a, b) for a, b in zip(generated, given, strict=True))
         total += sum(cosines) / _ORDERS * math.exp(-(gap**2) / (2 * _SIGMA**2))
     return 10 * total / len(references)
 
@@ -78,28 +89,28 @@ def _length(weights: Sequence[_Weights]) -> int:
     return weights[0].count
 
 
-def _clipped_cosine(said: _Weights, wanted: _Weights) -> float:
-    scale = math.sqrt(sum(w * w for w in said.values()) * sum(w * w for w in wanted.values()))
+def _clipped_cosine(generated: _Weights, given: _Weights) -> float:
+    scale = math.sqrt(sum(w * w for w in generated.values()) * sum(w * w for w in given.values()))
     if scale == 0:
         return 0.0
-    return sum(min(weight, wanted[gram]) * wanted[gram] for gram, weight in said.items() if gram in wanted) / scale
+    return sum(min(weight, given[gram]) * given[gram] for gram, weight in generated.items() if gram in given) / scale
 
 
 @metric("cider", first="cider_d")
-def cider(answered: Sequence[Answered], objects: Objects | None = None) -> list[Measure]:
+def cider(answered: Sequence[Answered], objects: Objects | None = None) -> list[AnswerRatio]:
     """CIDEr-D against `captions`, and the length, without which neither it nor CHAIR can be judged."""
     scores = cider_d([item.text for item in answered], [item.example.captions for item in answered])
-    return [Measure.share("cider_d", scores.tolist()), _length_of(answered)]
+    return [AnswerRatio.of("cider_d", scores.tolist()), _length_of(answered)]
 
 
 @metric("chair", first="chair_i")
-def chair(answered: Sequence[Answered], objects: Objects | None = None) -> list[Measure]:
-    """Objects that a description names and the picture does not have.
+def chair(answered: Sequence[Answered], objects: Objects | None = None) -> list[AnswerRatio]:
+    """Objects that a description names and the image does not have.
 
     What is there: the names of the boxes, and the objects that `captions` name. Objects outside the list are not seen.
 
     Source: Rohrbach et al. 2018 (arXiv 1809.02156), section 3.1; recall as in common use. Assumption: boxes and
-    captions together tell every object of the list that is there; where boxes are only those of one question, they do
+    captions together name every object of the list that is there; where boxes are only those of one question, they do
     not. A shorter text names less and so hallucinates less: read it beside the number of words.
 
     **Errors:** `ChiasmError` without a list of objects, or where no example has boxes or captions.
@@ -112,18 +123,18 @@ def chair(answered: Sequence[Answered], objects: Objects | None = None) -> list[
     for item in answered:
         present = {objects.of(box.name) for box in item.example.boxes} & objects.names
         present |= {name for caption in item.example.captions for name in objects.mentions(caption)}
-        said = objects.mentions(item.text)
-        wrong.append(float(sum(name not in present for name in said)))
-        named.append(float(len(said)))
-        hit.append(float(len(present & set(said))))
+        mentioned = objects.mentions(item.text)
+        wrong.append(float(sum(name not in present for name in mentioned)))
+        named.append(float(len(mentioned)))
+        hit.append(float(len(present & set(mentioned))))
         there.append(float(len(present)))
     return [
-        Measure.share("chair_i", wrong, named),
-        Measure.share("chair_s", [float(count > 0) for count in wrong]),
-        Measure.share("chair_recall", hit, there),
+        AnswerRatio.of("chair_i", wrong, named),
+        AnswerRatio.of("chair_s", [float(count > 0) for count in wrong]),
+        AnswerRatio.of("chair_recall", hit, there),
         _length_of(answered),
     ]
 
 
-def _length_of(answered: Sequence[Answered]) -> Measure:
-    return Measure.share("caption_words", [float(len(tokens(item.text))) for item in answered])
+def _length_of(answered: Sequence[Answered]) -> AnswerRatio:
+    return AnswerRatio.of("caption_words", [float(len(tokens(item.text))) for item in answered])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Example
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 # Words that end like a plural or are irregular, of the objects that captions name.
@@ -108,6 +109,24 @@ def read_objects(path: Path) -> Objects:
     if not any(lines):
         raise ChiasmError(f"read the objects in {path}", "it names none", "Write one object per line, then synonyms")
     return objects(line for line in lines if line)
+
+
+def objects_for(examples: Sequence[Example], named: str | None = None) -> Objects | None:
+    """The list of objects for CHAIR: `scenes`, a file (see `read_objects`), or else the names of the boxes.
+
+    None where no example has a box.
+
+    **Errors:** `ChiasmError` for a file that cannot be read.
+    """
+    if named == "scenes":
+        # Drawing is not needed to score texts.
+        from chiasm.data.scenes.world import SHAPES
+
+        return objects([shape] for shape in SHAPES)
+    if named is not None:
+        return read_objects(Path(named))
+    boxes = sorted({box.name.strip().lower() for example in examples for box in example.boxes})
+    return objects([name] for name in boxes if name) if boxes else None
 
 
 def _words(text: str) -> Phrase:

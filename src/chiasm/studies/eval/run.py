@@ -10,8 +10,7 @@ from PIL import Image
 
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example, input_key
 from chiasm.core.media import load_image
-from chiasm.data.metrics import Answered, Measure, estimate, fitting, measure, objects_for
-from chiasm.data.metrics.choice import describes
+from chiasm.data.metrics import Answered, AnswerRatio, describes, estimate, fitting, measure, objects_for
 from chiasm.data.scoring import correct
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.generation import generate
@@ -139,7 +138,7 @@ def write_metrics(spec: EvalSpec, examples: Sequence[Example], directory: RunDir
             continue
         rows = directory.table(table)
         answered = [Answered(by_id[name], text) for name, text in rows.select("example_id", "generated").iter_rows()]
-        measures: dict[str, Measure] = {}
+        measures: dict[str, AnswerRatio] = {}
         for name in names:
             measures |= {found.name: found for found in measure(name, answered, objects)}
         keys = [input_key(item.example) for item in answered]
@@ -152,13 +151,13 @@ def write_metrics(spec: EvalSpec, examples: Sequence[Example], directory: RunDir
     directory.write_table("scores", scores)
 
 
-def _by_type(found: Measure, types: pl.Series, keys: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:
+def _by_type(found: AnswerRatio, types: pl.Series, keys: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:
     names = types.unique(maintain_order=True).to_list()
     groups = {"all": np.arange(len(types))}
     if len(names) > 1:
         groups |= {name: np.flatnonzero((types == name).to_numpy()) for name in names if name != "all"}
     for name, at in groups.items():
-        part = Measure(found.name, found.parts[at], found.wholes[at])
+        part = AnswerRatio(found.name, found.parts[at], found.wholes[at])
         estimated = estimate(part, [keys[k] for k in at], seed=seed)
         if estimated is None:
             yield {"type": name, "value": None, "low": None, "high": None, "n": 0}
