@@ -1,4 +1,4 @@
-"""Every way in which a model argument can be wrong is told in our words, before anything is computed."""
+"""Every way in which a model argument can be wrong is reported as a ChiasmError before anything is computed."""
 
 import json
 import shutil

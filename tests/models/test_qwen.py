@@ -35,7 +35,7 @@ def side_of(view):
     return WIDE if view.family.name == "qwen2_5_omni" else SIDE
 
 
-def watched(view, frames=4, fps=2.0):
+def encode_video(view, frames=4, fps=2.0):
     side = side_of(view)
     shown = clip(np.random.default_rng(0), frames, side, side)
     return view.encode(example(images=0, videos=(Clip(shown.frames, fps),))), shown
@@ -50,7 +50,7 @@ def entering(view, found):
 @pytest.mark.parametrize(("frames", "pairs"), [(4, 2), (5, 3)])
 def test_a_frame_is_a_pair_and_the_last_of_an_odd_number_stands_alone(family, frames, pairs):
     view = view_of(family)
-    found, _ = watched(view, frames)
+    found, _ = encode_video(view, frames)
     spans = [found.spans[f"video.frame[{k}]"] for k in range(pairs)]
     assert len(found.frames) == pairs
     assert len({len(span) for span in spans}) == 1
@@ -64,7 +64,7 @@ def test_a_frame_is_a_pair_and_the_last_of_an_odd_number_stands_alone(family, fr
 @pytest.mark.parametrize("changed", [2, 3])
 def test_either_frame_of_a_pair_changes_the_tokens_of_that_pair_alone(family, changed):
     view = view_of(family)
-    before, shown = watched(view)
+    before, shown = encode_video(view)
     other = shown.frames.copy()
     other[changed] = 255 - other[changed]
     after = view.encode(example(images=0, videos=(Clip(other, 2.0),)))
@@ -76,7 +76,7 @@ def test_either_frame_of_a_pair_changes_the_tokens_of_that_pair_alone(family, ch
 def test_a_box_painted_into_a_frame_is_found_at_its_tokens(family):
     """Frames of whole tokens are not resized, and each patch is made to see itself alone: nothing else may move."""
     view = view_of(family)
-    before, shown = watched(view)
+    before, shown = encode_video(view)
     other, side = shown.frames.copy(), side_of(view)
     other[:2, side // 2 :, : side // 4] = 255 - other[:2, side // 2 :, : side // 4]
     after = view.encode(example(images=0, videos=(Clip(other, 2.0),)))
@@ -93,7 +93,7 @@ def test_times_of_frames_reach_the_model_as_they_are():
     third = torch.tensor([2 / 1.7])
     for family, key in (("qwen2_5_vl", "second_per_grid_ts"), ("qwen2_5_omni", "video_second_per_grid")):
         view = ModelView(*build(family, dtype=torch.bfloat16))
-        found, _ = watched(view, fps=1.7)
+        found, _ = encode_video(view, fps=1.7)
         assert torch.equal(found.inputs[key].float(), third), family
         assert found.inputs["pixel_values_videos"].dtype == torch.bfloat16
 
@@ -103,7 +103,7 @@ def test_slower_frames_stand_further_apart_in_time(family):
     view = view_of(family)
     placed = []
     for fps in (0.5, 2.0):
-        found, _ = watched(view, fps=fps)
+        found, _ = encode_video(view, fps=fps)
         first, second = (int(found.spans[f"video.frame[{k}]"][0]) for k in range(2))
         cos = record_frame(view, found.inputs).arguments[0]["position_embeddings"][0][0]
         placed.append(float((cos[first] - cos[second]).abs().max()))
@@ -121,7 +121,7 @@ def test_clips_of_one_prompt_keep_their_own_rates():
 @pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_5"])
 def test_times_are_written_between_frames_and_are_no_part_of_them(family):
     view = view_of(family)
-    found, _ = watched(view, fps=4.0)
+    found, _ = encode_video(view, fps=4.0)
     before, behind = (view.tokenizer.decode(found.input_ids[0, found.spans[name]]) for name in ("prefix", "between"))
     assert before.endswith("<0.1 seconds><|vision_start|>")
     assert behind.startswith("<|vision_end|><0.6 seconds><|vision_start|>")
@@ -129,7 +129,7 @@ def test_times_are_written_between_frames_and_are_no_part_of_them(family):
 
 def test_one_frame_is_refused_where_the_processor_wants_two():
     with pytest.raises(ExampleError, match="does not take it"):
-        watched(view_of("qwen3_vl"), frames=1)
+        encode_video(view_of("qwen3_vl"), frames=1)
 
 
 def without_added(self, index, hidden):
@@ -138,7 +138,7 @@ def without_added(self, index, hidden):
     original(self, index, hidden)
 
 
-original = Walk._enter
+original = Walk._take_clean_input
 
 
 def test_the_guard_fires_where_states_added_behind_a_layer_are_dropped():
@@ -146,7 +146,7 @@ def test_the_guard_fires_where_states_added_behind_a_layer_are_dropped():
     found = view.encode(example())
     work = [job(found, cut(found, "image->image", 0, 1), cut(found, "image->question", 0, 1))]
     LockstepExecutor().run(view, work)
-    with patch.object(Walk, "_enter", without_added), pytest.raises(GuardError):
+    with patch.object(Walk, "_take_clean_input", without_added), pytest.raises(GuardError):
         LockstepExecutor().run(view, work)
 
 
@@ -192,7 +192,7 @@ def test_a_video_with_its_own_sound_is_refused():
     view = ModelView(*build("qwen2_5_omni"))
     view.processor.load_audio_from_video = True
     with pytest.raises(ChiasmError, match="give the sound as `audio`"):
-        watched(view)
+        encode_video(view)
 
 
 def test_of_a_model_that_also_speaks_the_part_that_answers_is_loaded(tmp_path):

@@ -112,9 +112,9 @@ def test_the_lens_at_the_last_state_is_the_models_logits():
     found = encoded(view)
     last = found.length - 1
     variants = (cut(found, "image->last", 0, 1),)
-    outcome = outcomes(ReferenceExecutor(), view, [Job(found, variants, Readout(full=True), (StateReadout("last", (last,)),))])[
-        0
-    ]
+    outcome = outcomes(
+        ReferenceExecutor(), view, [Job(found, variants, Readout(full=True), (StateReadout("last", (last,)),))]
+    )[0]
     with torch.no_grad():
         own = torch.log_softmax(view.unembed(outcome.states["last"][-1]), -1)
         released = torch.log_softmax(view.unembed(outcome.states["last"][-1], normed=False), -1)

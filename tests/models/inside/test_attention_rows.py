@@ -68,7 +68,7 @@ def test_logits_are_those_of_the_untouched_model():
     view, seen = view_of("qwen2_vl"), []
     found = encoded(view)
     hook = view.head.register_forward_hook(lambda module, args, output: seen.append(output))
-    attention_rows(view, [found], [[0]], lambda *told: None)
+    attention_rows(view, [found], [[0]], lambda *row: None)
     hook.remove()
     with torch.no_grad():
         plain = view.model(**found.inputs).logits
@@ -85,7 +85,7 @@ def test_terms_that_are_not_followed_are_refused(monkeypatch):
 
     monkeypatch.setattr(type(attention), "forward", with_sinks)
     with pytest.raises(ChiasmError, match="adds s_aux"):
-        attention_rows(view, [encoded(view)], [[0]], lambda *told: None)
+        attention_rows(view, [encoded(view)], [[0]], lambda *row: None)
 
 
 def test_soft_capped_scores_are_followed():

@@ -86,8 +86,8 @@ def test_kernel_shap_agrees_with_all_coalitions(rerun, base):
                 weight = math.factorial(len(kept)) * math.factorial(3 - len(kept)) / math.factorial(4)
                 exact[player] += weight * (values[tuple(sorted((*kept, player)))] - values[kept])
     found = kernel_shap(rerun, base, features, samples=1500, seed=0)
-    told = np.array([found.tokens[features == k].sum() for k in range(4)])
-    assert told == pytest.approx(exact, abs=0.06 * np.abs(exact).max())
+    summed = np.array([found.tokens[features == k].sum() for k in range(4)])
+    assert summed == pytest.approx(exact, abs=0.06 * np.abs(exact).max())
     assert found.tokens.sum() == pytest.approx(found.value - found.baseline, rel=1e-2)
     assert np.ptp(found.tokens[:4]) == 0
 

@@ -39,7 +39,7 @@ def plant(view, reads, writes, size=1.0):
         mlp.down_proj.weight[:, NEURON] = writes
 
 
-def told(view, rows):
+def mean_rows(view, rows):
     """The reading direction that is 1 on average over the given rows."""
     mean = rows.mean(0)
     return mean / mean.square().sum()
@@ -58,7 +58,7 @@ def test_a_neuron_that_writes_what_the_answer_grows_along_is_first_by_gradient()
         passed = list(rerun.through(states))
         along = torch.autograd.grad(rerun.score(passed[-1]).sum(), passed[LAYER])[0][0, rerun.rows].sum(0)
     inputs = mlp_inputs(view, prompt)[rerun.rows]
-    plant(view, told(view, inputs), along / along.norm() * 2)
+    plant(view, mean_rows(view, inputs), along / along.norm() * 2)
     rerun = Rerun(view, prompt, (TOKEN,))
     neurons = Neurons(view, prompt)
     assert neurons.shape == (3, 96)
@@ -100,7 +100,7 @@ def test_a_neuron_that_writes_a_word_is_first_by_unembedding_and_says_it():
     prompt = view.encode(example())
     inputs = mlp_inputs(view, prompt)
     row = view.head.weight[TOKEN]
-    plant(view, told(view, inputs[-1:]), 30 * row / row.norm())
+    plant(view, mean_rows(view, inputs[-1:]), 30 * row / row.norm())
     rerun = Rerun(view, prompt, (TOKEN,))
     neurons = Neurons(view, prompt)
     for released in (False, True):

@@ -25,23 +25,23 @@ def view_of(family="llava", **options):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_clean_run_is_the_models_own(family):
     view = view_of(family)
-    told = view.encode(example(family), answer="red square")
-    rerun = Rerun(view, view.encode(example(family)), told.answer_tokens)
+    forced = view.encode(example(family), answer="red square")
+    rerun = Rerun(view, view.encode(example(family)), forced.answer_tokens)
     with torch.no_grad():
         found = rerun(rerun.states[None].expand(3, -1, -1))
-    assert len(told.answer_tokens) > 1
-    assert found.tolist() == pytest.approx([float(answer_logprobs(view, [told])[0].sum())] * 3, abs=1e-3)
+    assert len(forced.answer_tokens) > 1
+    assert found.tolist() == pytest.approx([float(answer_logprobs(view, [forced])[0].sum())] * 3, abs=1e-3)
     assert torch.equal(rerun.states, projected_states(view, view.encode(example(family))))
 
 
 def test_other_vectors_are_what_the_projector_would_have_given():
     view = view_of()
-    told = view.encode(example(), answer="red square")
-    rerun = Rerun(view, view.encode(example()), told.answer_tokens)
+    forced = view.encode(example(), answer="red square")
+    rerun = Rerun(view, view.encode(example()), forced.answer_tokens)
     other = torch.randn(rerun.states.shape, generator=torch.Generator().manual_seed(0))
     handle = view.projector.register_forward_hook(lambda *_: other[None])
     try:
-        expected = float(answer_logprobs(view, [told])[0].sum())
+        expected = float(answer_logprobs(view, [forced])[0].sum())
     finally:
         handle.remove()
     with torch.no_grad():

@@ -104,7 +104,7 @@ def test_a_swap_can_be_swapped_again():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("conv", "conv"),
         ("conv:3", "perceiver"),
@@ -114,8 +114,8 @@ def test_a_swap_can_be_swapped_again():
         ("pool:stride=3", "stride"),
     ],
 )
-def test_mistakes_are_named(text, told):
-    with pytest.raises(ChiasmError, match=told):
+def test_mistakes_are_named(text, message):
+    with pytest.raises(ChiasmError, match=message):
         swapped(text)
 
 

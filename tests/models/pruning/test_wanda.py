@@ -219,11 +219,11 @@ def test_a_model_that_works_between_its_layers_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("tokens", "told"), [(10_000, "examples hold"), (MIN_TOKENS - 1, f"fewer than {MIN_TOKENS} tokens mean little")]
+    ("tokens", "message"), [(10_000, "examples hold"), (MIN_TOKENS - 1, f"fewer than {MIN_TOKENS} tokens mean little")]
 )
-def test_too_few_calibration_tokens(tokens, told):
+def test_too_few_calibration_tokens(tokens, message):
     rows = [torch.ones(100, dtype=torch.bool), torch.ones(90, dtype=torch.bool)]
-    with pytest.raises(ChiasmError, match=told):
+    with pytest.raises(ChiasmError, match=message):
         choose_tokens(rows, tokens)
 
 
@@ -241,12 +241,12 @@ def test_tokens_are_drawn_from_what_is_marked():
     assert any(not torch.equal(a, b) for a, b in zip(chosen, choose_tokens(rows, 200, seed=4)))
 
 
-def test_the_bytes_told_are_the_bytes_held():
+def test_the_estimated_bytes_are_the_bytes_held():
     view = view_of("llava")
     encoded = prompts(view)
     held = sum(batch.hidden.nbytes for batch in calibration_batches(view, encoded, 2))
-    told = calibration_bytes(view, encoded, 2)
-    assert 2 * held <= told <= 2.2 * held
+    estimate = calibration_bytes(view, encoded, 2)
+    assert 2 * held <= estimate <= 2.2 * held
 
 
 def test_a_pattern_that_does_not_divide():

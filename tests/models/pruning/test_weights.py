@@ -94,17 +94,17 @@ def test_a_mask_that_was_read_applies(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "message"),
     [
         ({"layers": 3}, "only one of them has the matrix"),
         ({"seed": 1}, "shapes agree but the weights do not"),
     ],
 )
-def test_a_mask_for_another_model(other, told):
+def test_a_mask_for_another_model(other, message):
     mask = make_mask(view_of(), MAGNITUDE)
     view = view_of(**other)
     before = view.fingerprint()
-    with pytest.raises(ChiasmError, match=f"mask is for another model.*{told}"), masked(view, mask):
+    with pytest.raises(ChiasmError, match=f"mask is for another model.*{message}"), masked(view, mask):
         pass
     assert view.fingerprint() == before
 
@@ -181,7 +181,7 @@ def test_combinations_keep_their_sparsity(method):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"method": "wanda"}, "0 calibrations"),
         ({"method": "majority", "calibrations": ("a",)}, "1 calibrations"),
@@ -196,8 +196,8 @@ def test_combinations_keep_their_sparsity(method):
         ({"method": "random", "sparsity": 0.3, "pattern": "2:4"}, "zeroes 0.5"),
     ],
 )
-def test_specs_that_make_no_sense(given, told):
-    with pytest.raises(ChiasmError, match=told):
+def test_specs_that_make_no_sense(given, message):
+    with pytest.raises(ChiasmError, match=message):
         MaskSpec(**({"sparsity": 0.5} | given))
 
 

@@ -244,20 +244,20 @@ def test_a_plan_survives_json_and_saving(tmp_path, caplog) -> None:
         assert torch.equal(logprobs(again, dict(found.inputs)), logprobs(view, dict(found.inputs)))
 
 
-def test_mistakes_are_told() -> None:
+def test_mistakes_are_named() -> None:
     view, other = view_of("llava"), view_of("llava", layers=3)
     plan = plan_of(view, short_v((1,)))
     with pytest.raises(ChiasmError, match="made for a llava of 4 layers"):
         apply(other, plan)
-    twin = ModelView(*build("llava", seed=1))
+    other = ModelView(*build("llava", seed=1))
     with pytest.raises(ChiasmError, match="other weights"):
-        apply(twin, plan)
-    apply(twin, plan, same_weights=False)
+        apply(other, plan)
+    apply(other, plan, same_weights=False)
     with pytest.raises(ChiasmError, match="in effect already"):
-        apply(twin, plan, same_weights=False)
-    remove(twin)
+        apply(other, plan, same_weights=False)
+    remove(other)
     with pytest.raises(ChiasmError, match="none is in effect"):
-        remove(twin)
+        remove(other)
     with pytest.raises(ChiasmError, match="no tokens of the span `video`"):
         apply(view, plan_of(view, visual_ffn((1,), span="video")))
     with pytest.raises(ChiasmError, match="input_ids"), skipping(view, plan):
@@ -266,7 +266,7 @@ def test_mistakes_are_told() -> None:
         read_plan("nowhere.json")
 
 
-def test_folders_and_files_without_a_plan_are_told(tmp_path) -> None:
+def test_folders_and_files_without_a_plan_are_named(tmp_path) -> None:
     with pytest.raises(ChiasmError, match=r"holds no plan\.json"):
         read_plan(tmp_path)
     (tmp_path / "config.json").write_text("{}")
@@ -275,15 +275,15 @@ def test_folders_and_files_without_a_plan_are_told(tmp_path) -> None:
 
 
 def test_a_plan_is_saved_beside_weights_that_it_fits(tmp_path) -> None:
-    view, twin = view_of("llava"), ModelView(*build("llava", seed=1))
+    view, other = view_of("llava"), ModelView(*build("llava", seed=1))
     plan = replace(plan_of(view, short_v((1,))), measured={"loss": 0.1})
     with pytest.raises(ChiasmError, match="other weights"):
-        save(twin, plan, tmp_path / "twin")
-    assert not (tmp_path / "twin").exists()
-    save(twin, plan, tmp_path / "twin", same_weights=False)
-    kept = read_plan(tmp_path / "twin")
-    assert kept == replace(plan, model=identity_of(twin), measured={})
-    with skipping(twin, kept):
+        save(other, plan, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    save(other, plan, tmp_path / "other", same_weights=False)
+    kept = read_plan(tmp_path / "other")
+    assert kept == replace(plan, model=identity_of(other), measured={})
+    with skipping(other, kept):
         pass
 
 

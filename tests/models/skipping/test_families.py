@@ -103,10 +103,10 @@ def test_a_refused_skip_leaves_nothing_behind() -> None:
         pass
 
 
-@pytest.mark.parametrize(("family", "told"), [("mllama", "attend across to the image"), ("lfm2_vl", "conv")])
-def test_what_is_no_self_attention_is_refused_with_its_reason(family: str, told: str) -> None:
+@pytest.mark.parametrize(("family", "reason"), [("mllama", "attend across to the image"), ("lfm2_vl", "conv")])
+def test_what_is_no_self_attention_is_refused_with_its_reason(family: str, reason: str) -> None:
     view = view_of(family)
-    with pytest.raises(ChiasmError, match=told):
+    with pytest.raises(ChiasmError, match=reason):
         apply(view, plan_of(view, Skip(part="attention", span="all", layers=(1,))))
     with pytest.raises(ChiasmError, match="token mixer is no self-attention"):
         prefill_operations(view, view.encode(example(family)).inputs)
