@@ -11,11 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
+from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.core.spans import Spans
 from chiasm.models.encoding.encode import append_tokens, encode, encode_batch
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.families import Family, family_of
 
 # Names under which decoders keep the norm before the head. The unembedding law checks the choice.

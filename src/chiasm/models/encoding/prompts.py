@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.core.example import DEFAULT_INSTRUCTION
 from chiasm.models.families.base import Family
 
 _SENTINEL: Final = "chiasm0question0here"
