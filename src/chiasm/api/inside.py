@@ -6,9 +6,8 @@ from typing import Any
 
 from chiasm.api.shared import Data, Model, data_name, view_of
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
+from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.data import examples
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.inside.attribution import ATTRIBUTION_METHODS, AttributionMethod
 from chiasm.models.inside.rerun import AttributionTarget
 from chiasm.models.view import ModelView

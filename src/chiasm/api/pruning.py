@@ -16,11 +16,10 @@ from chiasm.api.shared import (
     twin_of,
 )
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
+from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.interventions.masks import ABLATIONS, COMBINED, UNSTRUCTURED, MaskPart
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.pruning.linears import matrices
 from chiasm.models.pruning.weights import export as export_checkpoint
 from chiasm.results.rundir import RunDirectory

@@ -7,11 +7,10 @@ import polars as pl
 
 from chiasm.api.shared import Data, Model, data_name, data_of, is_endless, limit_of, view_of
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
+from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.interventions.skips import PERCEPTUAL, SkipPlan, SkipSpan
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.skipping import plans as _plans
 from chiasm.models.skipping.operations import prefill_operations
 from chiasm.results.schemas import SCHEMAS

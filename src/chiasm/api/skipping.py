@@ -20,11 +20,10 @@ from chiasm.api.shared import (
     view_of,
 )
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
+from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.data import examples
 from chiasm.data.sources import Split
 from chiasm.interventions.skips import SkipPlan, SkipSpan
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.skipping import apply as _skipping
 from chiasm.models.skipping import plans as _plans
 from chiasm.models.view import ModelView

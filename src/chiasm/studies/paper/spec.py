@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
+from chiasm.core.example import DEFAULT_INSTRUCTION
 from chiasm.studies.align.spec import DEFAULT_SPANS, AlignSpec
 
 _CHECKPOINT = re.compile(r"(.+)-(\d+)")

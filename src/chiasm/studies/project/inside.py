@@ -5,12 +5,11 @@ from dataclasses import replace
 from typing import Any, Final, final
 
 from chiasm.core.errors import ExampleError
-from chiasm.core.example import Example
+from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.data.domains import Domain, Item, classify
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
 from chiasm.models.inside.rerun import require_gradients
-from chiasm.models.labels import label_tokens
+from chiasm.models.likelihood import label_tokens
 from chiasm.models.view import ModelView
 from chiasm.results import images as pictures
 from chiasm.results.rundir import RunDirectory

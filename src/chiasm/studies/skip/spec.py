@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import get_args
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.example import DEFAULT_INSTRUCTION
 from chiasm.interventions.skips import SkipSpan
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
-from chiasm.training.recovery import RecoverySettings
+from chiasm.training.settings import RecoverySettings
 
 SHARES = (0.25, 0.5, 0.75, 0.9)
 """Candidates of the search: shares of what could be left out at most."""
