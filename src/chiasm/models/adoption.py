@@ -13,6 +13,7 @@ import torch
 import transformers
 from torch import nn
 
+from chiasm.core.cache import cache_directory
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.models.conformance import Law, check
 from chiasm.models.conformance.painting import painted_boxes_are_found
@@ -145,12 +146,9 @@ def _places(view: ModelView) -> str:
 
 
 def _cache_file(view: ModelView) -> Path:
-    root = os.environ.get("CHIASM_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME")
-    base = Path(root) if root else (Path(home) if home else Path.home() / ".cache") / "chiasm"
     digest = hashlib.sha256(json.dumps(view.config.to_dict(), sort_keys=True, default=str).encode())
     digest.update(f"{view.dtype} {transformers.__version__} {torch.__version__} {fingerprint(view.family)}".encode())
-    return base / "adopted" / f"{view.config.model_type}-{digest.hexdigest()[:16]}.json"
+    return cache_directory() / "adopted" / f"{view.config.model_type}-{digest.hexdigest()[:16]}.json"
 
 
 def _write_cache(file: Path, rules: GenericRules) -> None:

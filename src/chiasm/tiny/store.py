@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from chiasm.core.cache import cache_directory
 from chiasm.tiny.registry import BASE, MODELS, lineage, names, sources, untrained, weights_file
 
 
@@ -21,18 +22,10 @@ def directory(name: str = BASE) -> Path:
     """
     if name not in MODELS or not (untrained(name) or weights_file(name).exists()):
         raise ValueError(f"no embedded model is called {name!r}; there are {', '.join(names())}")
-    target = _cache() / f"{name}-{_fingerprint(name)}"
+    target = cache_directory() / "tiny" / f"{name}-{_fingerprint(name)}"
     if not (target / "config.json").exists():
         _write_atomically(target, lambda scratch: _write(name, scratch))
     return target
-
-
-def _cache() -> Path:
-    root = os.environ.get("CHIASM_CACHE")
-    if root:
-        return Path(root) / "tiny"
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "chiasm" / "tiny"
 
 
 @cache
