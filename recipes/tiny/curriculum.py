@@ -22,9 +22,9 @@ from recipes.tiny.questions import (
     question_block,
 )
 
-from chiasm.data.scenes.clips import MovingScene, draw_moving
+from chiasm.data.scenes.melodies import Melody, draw_melody
+from chiasm.data.scenes.moving import MovingScene, draw_moving
 from chiasm.data.scenes.questions import TYPES, choose_relation
-from chiasm.data.scenes.tones import Melody, draw_melody
 from chiasm.data.scenes.world import COLORS, COLUMNS, ROWS, SHAPES, SIZES, Scene, draw_scene, place
 from chiasm.tiny.tokens import vocabulary
 

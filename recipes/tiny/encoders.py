@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from transformers import CLIPModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from chiasm.data.scenes.clips import FRAMES, draw_moving
 from chiasm.data.scenes.draw import render
-from chiasm.data.scenes.language import caption, plain
-from chiasm.data.scenes.tones import LENGTHS, PITCHES, RATE, SECONDS, TIMBRES, Melody, draw_melody, synthesize
+from chiasm.data.scenes.melodies import LENGTHS, PITCHES, RATE, SECONDS, TIMBRES, Melody, draw_melody, synthesize
+from chiasm.data.scenes.moving import FRAMES, draw_moving
+from chiasm.data.scenes.questions import caption, plain
 from chiasm.data.scenes.world import COLORS, COLUMNS, ROWS, SHAPES, SIDE, SIZES, Scene
 from chiasm.tiny import shapes
 from chiasm.tiny.tokens import tokenizer

@@ -21,7 +21,7 @@ from transformers import (
 from chiasm.core.example import Example
 from chiasm.data.scenes import AUDIO_TYPES, TYPES, VIDEO_TYPES, blank, render, scenes, scenes_audio, scenes_video
 from chiasm.data.scenes.draw import BLANK
-from chiasm.data.scenes.tones import RATE
+from chiasm.data.scenes.melodies import RATE
 from chiasm.data.scenes.world import COLORS, SHAPES, stream
 from chiasm.models.projectors.spec import spec_of
 from chiasm.models.projectors.swap import swapped_class

@@ -17,7 +17,7 @@ from recipes.tiny.text import build_decoder
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from chiasm.data.scenes.tones import draw_melody
+from chiasm.data.scenes.melodies import draw_melody
 from chiasm.tiny.tokens import tokenizer
 
 Stage = Literal["align", "instruct", "frozen"]

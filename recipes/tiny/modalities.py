@@ -17,8 +17,8 @@ from recipes.tiny.encoders import AUDIO_TOKENS, blank_pixels, pixels, spectrogra
 from recipes.tiny.questions import MELODY_KINDS, MOVING_KINDS, Content
 from torch import Tensor, nn
 
-from chiasm.data.scenes.clips import FRAMES, MovingScene, draw_moving
-from chiasm.data.scenes.tones import Melody, draw_melody, synthesize
+from chiasm.data.scenes.melodies import Melody, draw_melody, synthesize
+from chiasm.data.scenes.moving import FRAMES, MovingScene, draw_moving
 from chiasm.data.scenes.world import Scene
 from chiasm.tiny import shapes
 from chiasm.tiny.tokens import AUDIO, IMAGE, VIDEO

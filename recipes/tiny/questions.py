@@ -6,38 +6,41 @@ import random
 from typing import Final
 
 from chiasm.data.layouts import DESCRIBE
-from chiasm.data.scenes.clips import MovingScene
-from chiasm.data.scenes.hearing import (
+from chiasm.data.scenes.melodies import (
     AUDIO_TYPES,
+    PITCHES,
+    TIMBRES,
+    Melody,
     ask_melody,
+    describe_melody,
     end_pitch,
-    tell_melody,
     tone_length,
     tone_order,
     tone_there,
 )
-from chiasm.data.scenes.language import caption, relations
-from chiasm.data.scenes.motion import (
+from chiasm.data.scenes.moving import (
     VIDEO_TYPES,
+    MovingScene,
     ask_moving,
+    describe_moving,
     direction,
     does_move,
     moving_color,
     still_size,
-    tell_moving,
     which_moves,
 )
 from chiasm.data.scenes.questions import (
     Question,
     ask,
+    caption,
     choose_color,
     choose_relation,
     choose_shape,
     compare,
     exists,
     query_side,
+    relations,
 )
-from chiasm.data.scenes.tones import PITCHES, TIMBRES, Melody
 from chiasm.data.scenes.world import COLORS, COLUMNS, ROWS, SHAPES, Scene
 from chiasm.tiny.tokens import INSTRUCTION
 
@@ -212,8 +215,8 @@ def question_block(text: str, answer: str) -> tuple[str, str]:
 def describe(content: Content, rng: random.Random) -> str:
     """A complete caption in random order and style."""
     if isinstance(content, MovingScene):
-        return tell_moving(content, rng)
-    return tell_melody(content, rng) if isinstance(content, Melody) else caption(content, rng)
+        return describe_moving(content, rng)
+    return describe_melody(content, rng) if isinstance(content, Melody) else caption(content, rng)
 
 
 def caption_block(content: Content, rng: random.Random, as_relations: bool = False) -> tuple[str, str]:

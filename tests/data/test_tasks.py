@@ -10,7 +10,7 @@ import pytest
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box, Example, input_key
 from chiasm.data import examples
-from chiasm.data.scenes.stream import question_of
+from chiasm.data.scenes.stream import SCENES
 
 
 def seen(name, *objects, **fields):
@@ -97,7 +97,7 @@ def test_gqas_boxes_do_not_tell_what_is_absent(tmp_path):
 
 
 def test_scenes_know_all_their_objects():
-    shapes = {number: {t.shape for t in question_of(3, "heldout", number)[0].things} for number in range(40)}
+    shapes = {number: {t.shape for t in SCENES.question(3, "heldout", number)[0].things} for number in range(40)}
     found = list(examples("scenes", limit=100, seed=3, task="pope-adversarial"))
     assert len(found) == 100
     assert Counter(e.answer for e in found) == {"yes": 50, "no": 50}

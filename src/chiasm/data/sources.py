@@ -20,8 +20,8 @@ Split = Literal["heldout", "train"]
 _KINDS = "a .jsonl or .parquet file, or a folder of a data set as it is published"
 ENDLESS = ("scenes", "scenes-video", "scenes-audio")
 """Names of data without an end: studies take so many of them where no limit is given."""
-_PICTURES = 500
-"""Scenes from which the frequencies of objects are taken: as many pictures as POPE has."""
+_POPE_IMAGES = 500
+"""Scenes from which the frequencies of objects are taken: as many images as POPE has."""
 # The words of that world: its models never read POPE's "in the image".
 _SHORTER = "Is there {thing}?"
 
@@ -32,35 +32,26 @@ class Source(Protocol):
     def __call__(self, seed: int, split: Split, limit: int | None) -> Iterator[Example]: ...
 
 
-def _scenes(seed: int, split: Split, limit: int | None) -> Iterator[Example]:
-    # Drawing is not needed to read files.
-    from chiasm.data.scenes import scenes
+def _procedural(name: str) -> Source:
+    def read(seed: int, split: Split, limit: int | None) -> Iterator[Example]:
+        # Drawing is not needed to read files.
+        from chiasm.data.scenes.stream import WORLDS
 
-    return scenes(seed=seed, split=split, limit=limit)
+        return WORLDS[name].examples(seed, split, limit)
 
-
-def _scenes_video(seed: int, split: Split, limit: int | None) -> Iterator[Example]:
-    from chiasm.data.scenes import scenes_video
-
-    return scenes_video(seed=seed, split=split, limit=limit)
-
-
-def _scenes_audio(seed: int, split: Split, limit: int | None) -> Iterator[Example]:
-    from chiasm.data.scenes import scenes_audio
-
-    return scenes_audio(seed=seed, split=split, limit=limit)
+    return read
 
 
 def _whole_scenes(seed: int, split: Split, limit: int) -> Iterator[Example]:
     """The same scenes with the boxes of all their objects, not only of those that the question is about."""
-    from chiasm.data.scenes.stream import question_of
+    from chiasm.data.scenes.stream import SCENES
 
-    for example, number in zip(_scenes(seed, split, limit), count()):
-        scene, _ = question_of(seed, split, number)
+    for example, number in zip(SCENES.examples(seed, split, limit), count()):
+        scene, _ = SCENES.question(seed, split, number)
         yield replace(example, boxes=tuple(thing.box for thing in scene.things))
 
 
-_registered: dict[str, Source] = {"scenes": _scenes, "scenes-video": _scenes_video, "scenes-audio": _scenes_audio}
+_registered: dict[str, Source] = {name: _procedural(name) for name in ENDLESS}
 
 
 def register(name: str, source: Source) -> None:
@@ -83,7 +74,7 @@ def examples(
     `source`: a JSON Lines or Parquet file (fields: docs/data.md), a folder of a data set in its published layout (also
     as `NAME:FOLDER`, where a folder holds several), a registered name (`scenes`: endless without a limit), or
     examples. Files are read in their own order. `seed` and `split` pick from `scenes`, `split` also between the parts
-    of a published data set; other files are one split and ignore it. `media`: the folder that holds the pictures
+    of a published data set; other files are one split and ignore it. `media`: the folder that holds the images
     (videos, sounds), where they are not beside the file. `task`: ask for descriptions or for objects instead
     (`chiasm.data.tasks`). A name that is also a file is meant as the name; write `./scenes` for the file.
 
@@ -98,7 +89,7 @@ def examples(
         raise ChiasmError(f"split `{split}`", f"there are {', '.join(get_args(Split))}", "Name one of those")
     if task_of(task) != "qa":
         presence = _SHORTER if source == "scenes" else IN_THE_INPUT
-        return as_task(_pictures(source, limit, seed, split, media, task), task, limit, seed, presence)
+        return as_task(_inputs_of(source, limit, seed, split, media, task), task, limit, seed, presence)
     if isinstance(source, str) and source in _registered:
         return _registered[source](seed=seed, split=split, limit=limit)
     if isinstance(source, str | Path):
@@ -108,7 +99,7 @@ def examples(
     return islice(found, limit)
 
 
-def _pictures(
+def _inputs_of(
     source: str | Path | Iterable[Example],
     limit: int | None,
     seed: int,
@@ -117,7 +108,7 @@ def _pictures(
     task: Task,
 ) -> Iterator[Example]:
     """What another task is asked about: all of a file, so many of a source that may have no end."""
-    enough = limit if limit is not None and task == "caption" else max(_PICTURES, limit or 0)
+    enough = limit if limit is not None and task == "caption" else max(_POPE_IMAGES, limit or 0)
     if source == "scenes":
         return _whole_scenes(seed, split, enough)
     if isinstance(source, str) and source in _registered:

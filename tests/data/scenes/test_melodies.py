@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from chiasm.core.media import Sound
 from chiasm.data.scenes import AUDIO_TYPES, draw_melody, scenes_audio
-from chiasm.data.scenes.hearing import STYLES, ask_melody, tell_melody
-from chiasm.data.scenes.tones import RATE, synthesize
+from chiasm.data.scenes.melodies import RATE, STYLES, ask_melody, describe_melody, synthesize
 
 
 @st.composite
@@ -62,7 +61,7 @@ def test_captions_tell_every_tone_in_order():
     for _ in range(30):
         melody = draw_melody(rng)
         for style in range(len(STYLES)):
-            told = tell_melody(melody, rng, style)
+            told = describe_melody(melody, rng, style)
             words = [word.strip(",.") for word in told.split()]
             assert [w for w in words if w in ("low", "middle", "high")] == [tone.pitch for tone in melody.tones]
             assert [w for w in words if w in ("short", "long")] == [tone.length for tone in melody.tones]

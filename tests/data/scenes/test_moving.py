@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from chiasm.core.media import Clip
 from chiasm.data.scenes import VIDEO_TYPES, draw_moving, render, scenes_video
-from chiasm.data.scenes.clips import FRAMES, WAYS
-from chiasm.data.scenes.motion import STYLES, ask_moving, tell_moving
+from chiasm.data.scenes.moving import FRAMES, STYLES, WAYS, ask_moving, describe_moving
 from chiasm.data.scenes.world import CELL, COLUMNS, ROWS, SIDE
 
 
@@ -85,7 +84,7 @@ def test_captions_tell_every_movement():
     for _ in range(30):
         scene = draw_moving(rng)
         for style in range(len(STYLES)):
-            told = tell_moving(scene, rng, style)
+            told = describe_moving(scene, rng, style)
             assert sum(told.count(f"{verb} {way}") for verb in ("moves", "moving") for way in WAYS) == len(scene.moving)
             assert all(word in told for actor in scene.actors for word in actor.thing.content)
 

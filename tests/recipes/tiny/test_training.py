@@ -16,15 +16,21 @@ from recipes.tiny.questions import question_block
 from recipes.tiny.text import build_decoder, grow, recall
 
 from chiasm.data.scenes import draw_melody, scenes, scenes_audio, scenes_video
-from chiasm.data.scenes.stream import melody_of, moving_of, question_of
-from chiasm.data.scenes.tones import synthesize
+from chiasm.data.scenes.melodies import synthesize
+from chiasm.data.scenes.stream import SCENES, SCENES_AUDIO, SCENES_VIDEO
 from chiasm.tiny import shapes
 from chiasm.tiny.tokens import INSTRUCTION, tokenizer
 
 MODALITIES = {
-    "scenes": (ImageModality, shapes.llava, shapes.processor, question_of, scenes),
-    "scenes-video": (VideoModality, shapes.llava_next_video, shapes.video_processor, moving_of, scenes_video),
-    "scenes-audio": (AudioModality, shapes.qwen2_audio, shapes.audio_processor, melody_of, scenes_audio),
+    "scenes": (ImageModality, shapes.llava, shapes.processor, SCENES.question, scenes),
+    "scenes-video": (
+        VideoModality,
+        shapes.llava_next_video,
+        shapes.video_processor,
+        SCENES_VIDEO.question,
+        scenes_video,
+    ),
+    "scenes-audio": (AudioModality, shapes.qwen2_audio, shapes.audio_processor, SCENES_AUDIO.question, scenes_audio),
 }
 
 
@@ -60,7 +66,7 @@ def test_a_packed_question_is_answered_as_if_asked_alone(world):
 def test_the_drawn_pixels_are_the_processors():
     words = tokenizer()
     processor = shapes.image_processor()
-    scene, _ = question_of(0, "heldout", 0)
+    scene, _ = SCENES.question(0, "heldout", 0)
     own = processor(next(scenes(limit=1)).image, return_tensors="pt")["pixel_values"]
     assert torch.allclose(pixels([scene]), own, atol=1e-5)
     assert blank_pixels().shape == (3, 1, 1)

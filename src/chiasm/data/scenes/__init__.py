@@ -1,15 +1,13 @@
 """The procedural worlds `scenes`, `scenes-video` and `scenes-audio`: shapes, shapes that move, tones in a row.
 
-Pictures, clips and sounds with questions and captions; boxes for pictures. No torch, no tokens.
+Images, clips and sounds with questions and captions; boxes for images. No torch, no tokens.
 """
 
-from chiasm.data.scenes.clips import MovingScene, draw_moving
 from chiasm.data.scenes.draw import blank, render
-from chiasm.data.scenes.hearing import AUDIO_TYPES
-from chiasm.data.scenes.motion import VIDEO_TYPES
+from chiasm.data.scenes.melodies import AUDIO_TYPES, Melody, draw_melody
+from chiasm.data.scenes.moving import VIDEO_TYPES, MovingScene, draw_moving
 from chiasm.data.scenes.questions import TYPES, Question
 from chiasm.data.scenes.stream import scenes, scenes_audio, scenes_video
-from chiasm.data.scenes.tones import Melody, draw_melody
 from chiasm.data.scenes.world import Scene, Thing, draw_scene
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Scenes as pictures: anti-aliased flat shapes whose bounding boxes are exact to the pixel."""
+"""Scenes as images: anti-aliased flat shapes whose bounding boxes are exact to the pixel."""
 
 import math
 from functools import cache
@@ -35,7 +35,7 @@ def render(scene: Scene) -> Image.Image:
 
 
 def blank() -> Image.Image:
-    """A mid-grey image of the same size: what is left when the picture is taken away."""
+    """A mid-grey image of the same size: what is left when the image is taken away."""
     return Image.new("RGB", (SIDE, SIDE), BLANK)
 
 

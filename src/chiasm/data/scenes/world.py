@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -17,11 +18,27 @@ CELL: Final = 32
 SIDE: Final = CELL * 3
 # The ranges do not touch, so that "large" and "small" are facts about one object, not about its neighbours.
 EXTENTS: Final = {"large": (22, 27), "small": (11, 14)}
-MOST: Final = 4
+MAX_THINGS: Final = 4
 
-Split = Literal["train", "heldout", "all"]
+SceneSplit = Literal["train", "heldout", "all"]
 # One scene in ten is held out.
-HELD_OUT: Final = 10
+_HELD_OUT: Final = 10
+
+
+class Content(ABC):
+    """Something drawn, of which the words alone decide the side of the split: jitter and exact sizes do not matter."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """All that a caption can say of it."""
+
+    def split(self) -> Literal["train", "heldout"]:
+        """Which side it belongs to, decided by its words alone, never by a question."""
+        digest = hashlib.blake2b(self.words.encode(), digest_size=8).digest()
+        return "heldout" if int.from_bytes(digest, "big") % _HELD_OUT == 0 else "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +65,7 @@ class Thing:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Content):
     """Up to four objects of different shapes in different cells, on a light grey of the given level.
 
     The order of `things` carries no meaning; it is the order in which captions name them.
@@ -57,14 +74,9 @@ class Scene:
     things: tuple[Thing, ...]
     background: int = 235
 
-    def digest(self) -> bytes:
-        """A hash of what the scene shows in words: order, jitter and background do not matter."""
-        content = ";".join(sorted("/".join(thing.content) for thing in self.things))
-        return hashlib.blake2b(content.encode(), digest_size=8).digest()
-
-    def split(self) -> Literal["train", "heldout"]:
-        """Which side the scene belongs to, decided by its content alone, never by a question."""
-        return "heldout" if int.from_bytes(self.digest(), "big") % HELD_OUT == 0 else "train"
+    @property
+    def words(self) -> str:
+        return ";".join(sorted("/".join(thing.content) for thing in self.things))
 
     def find(self, shape: str) -> Thing | None:
         """The object of this shape, if the scene has one."""
@@ -78,8 +90,8 @@ def draw_scene(rng: random.Random, count: int | None = None) -> Scene:
     which the questions about what two objects have in common need.
     """
     count = rng.choice((2, 3, 3, 4, 4)) if count is None else count
-    if not 1 <= count <= MOST:
-        raise ValueError(f"a scene holds 1 to {MOST} objects, {count} were asked for")
+    if not 1 <= count <= MAX_THINGS:
+        raise ValueError(f"a scene holds 1 to {MAX_THINGS} objects, {count} were asked for")
     palette = rng.sample(COLORS, 3)
     cells = rng.sample(range(9), count)
     things = []
@@ -99,7 +111,7 @@ def place(rng: random.Random, shape: str, color: str, size: str, row: str, colum
     return Thing(shape, color, size, row, column, x, y, extent)
 
 
-def stream(seed: int | str, split: Split = "heldout", count: int | None = None) -> Scene:
+def stream(seed: int | str, split: SceneSplit = "heldout", count: int | None = None) -> Scene:
     """The scene that a seed picks on one side of the split: draws until the content falls on that side."""
     rng = random.Random(f"scene/{seed}")
     while True:
