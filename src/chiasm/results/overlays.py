@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -44,25 +45,12 @@ def patch_map(
     reach = max(float(change.abs().max() or 0.0), LEAST_REACH)
     norm = Normalize(-reach, reach)
     show_image(grid[0], image, boxes, size, "image")
-    grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) / 255
+    under = faded(image)
     for axes, (name, rows) in zip(grid[1:], views, strict=True):
-        show_image(axes, 1 - _UNDER * (1 - grey), boxes, size, name if len(views) > 1 else "effect of each patch")
-        corners = rows.select("x0", "y0", "x1", "y1").rows()
-        drawn = PatchCollection(
-            [Rectangle((x0, y0), x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners],
-            cmap=DIVERGING,
-            norm=norm,
-            alpha=0.75,
-            linewidth=0,
-        )
-        drawn.set_array((rows["logprob_cut"] - rows["logprob_clean"]).to_numpy())
-        axes.add_collection(drawn)
+        show_image(axes, under, boxes, size, name if len(views) > 1 else "effect of each patch")
+        drawn = colour_patches(axes, rows, rows["logprob_cut"] - rows["logprob_clean"], DIVERGING, norm)
         _hatch_unseen(axes, rows, breadth, height)
-    bar = figure.colorbar(drawn, ax=list(grid), shrink=0.97, pad=0.015, aspect=18)
-    bar.solids.set_alpha(1)
-    bar.set_label("Change in\nlog-prob. (nat)", fontsize=size.text, color=INK)
-    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
-    bar.outline.set_linewidth(0.6)
+    colour_bar(figure, drawn, list(grid), "Change in\nlog-prob. (nat)", size)
     return figure
 
 
@@ -82,6 +70,39 @@ def _hatch_unseen(axes: Axes, rows: pl.DataFrame, width: float, height: float) -
 def _views(patches: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     base = pl.col("tile") == "base"
     return [("whole image", patches.filter(base)), ("tiles", patches.filter(~base))]
+
+
+def faded(image: UInt8[np.ndarray, "h w 3"], strength: float = _UNDER) -> Float[np.ndarray, "h w 3"]:
+    """The image in grey, as far as `strength`, for colours or words to stand over it."""
+    return 1 - strength * (1 - np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) / 255)
+
+
+def colour_patches(
+    axes: Axes, patches: pl.DataFrame, values: pl.Series, colours: str, norm: Normalize
+) -> PatchCollection:
+    """Every patch (corners `x0`, `y0`, `x1`, `y1`) in the colour of its value, the image showing through."""
+    corners = patches.select("x0", "y0", "x1", "y1").rows()
+    squares = [Rectangle((x0, y0), x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners]
+    drawn = PatchCollection(squares, cmap=colours, norm=norm, alpha=0.75, linewidth=0)
+    drawn.set_array(values.to_numpy())
+    axes.add_collection(drawn)
+    return drawn
+
+
+def colour_bar(
+    figure: Figure,
+    drawn: ScalarMappable,
+    axes: Sequence[Axes],
+    label: str,
+    size: Size,
+    aspect: float = 18,
+) -> None:
+    """The scale of the colours of `drawn`, beside `axes`."""
+    bar = figure.colorbar(drawn, ax=list(axes), shrink=0.97, pad=0.015, aspect=aspect)
+    bar.solids.set_alpha(1)
+    bar.set_label(label, fontsize=size.text, color=INK)
+    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
+    bar.outline.set_linewidth(0.6)
 
 
 def show_image(axes: Axes, image: np.ndarray, boxes: Sequence[Box], size: Size, title: str) -> None:

@@ -23,3 +23,10 @@ EXAMPLES = TableSchema(
 
 RANDOM_WEIGHTS = "twin"
 """In the column `control`: the same in a model of the same shape with random weights."""
+
+
+def corners(shown: str = "image") -> tuple[Column, ...]:
+    """Columns of a patch's place in what is `shown`; missing for tokens that have none."""
+    names = {"x0": "Left", "y0": "Top", "x1": "Right", "y1": "Bottom"}
+    where = f"Of the patch, in the original {shown}."
+    return tuple(Column(name, "float", title, "px", where, nullable=True) for name, title in names.items())

@@ -6,21 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from tests.studies import flow_runs
+from tests.studies.flow import flow_runs
 from tests.support import factories, factories_senses
 
 from chiasm.core.errors import ChiasmError
-from chiasm.results.rundir import RunDirectory
-from chiasm.studies.look.run import run_look
+from chiasm.runners.examples import run_examples
+from chiasm.studies.look import STUDY
+from chiasm.studies.look.run import LookWork, compute
 from chiasm.studies.look.spec import LookSpec
 from chiasm.studies.run import Run
 
 
-def run(view, chosen, out=None, twin=None, resume=False, **options):
-    spec = LookSpec(**{"model": "m", "data": "d", "unit": 2, "maps": 1} | options, twin="twin" if twin else None)
-    with RunDirectory.open(out, spec, resume=resume) as directory:
-        run_look(spec, view, chosen, directory, twin)
-    return directory
+def run(view, chosen, **options):
+    return compute(LookSpec(**{"model": view, "data": chosen, "batch_size": 2, "maps": 1} | options))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,7 @@ def chosen():
 
 @pytest.fixture(scope="module")
 def found(view, chosen):
-    return run(view, chosen, twin=flow_runs.view_of(seed=1), query=("last", "question"), heads=True)
+    return run(view, chosen, baseline=flow_runs.view_of(seed=1), queries=("last", "question"), heads=True)
 
 
 def test_attention_follows_the_contract(found):
@@ -86,15 +84,15 @@ def test_every_frame_is_drawn_with_its_own_attention(family):
     rng = np.random.default_rng(0)
     clips = [factories_senses.clip(rng, 3, 40, 30 + 20 * k) for k in range(2)]
     chosen = [replace(factories.example(seed=k), images=(), boxes=(), videos=(clip,)) for k, clip in enumerate(clips)]
-    seen = run(view, chosen, maps=2, unit=1)
+    seen = run(view, chosen, maps=2, batch_size=1)
     encoded, places = view.encode(chosen[1]), seen.table("places").filter(example_id=chosen[1].id)
     frames = [name for name in encoded.spans if name.startswith("video.frame")]
     assert places["picture"].unique(maintain_order=True).to_list() == frames
     assert len(frames) > 1
     for name in frames:
-        looking = places.filter(picture=name).filter(pl.col("x0").is_not_null())["position"].to_list()
-        assert set(looking) <= set(encoded.spans[name].tolist())
-        assert looking
+        seen_at = places.filter(picture=name).filter(pl.col("x0").is_not_null())["position"].to_list()
+        assert set(seen_at) <= set(encoded.spans[name].tolist())
+        assert seen_at
     told = Run(seen)
     assert any("The video takes most of the attention" in text for text in told.findings)
     # Above each frame's column its name; beside the first one the layers.
@@ -162,30 +160,22 @@ def test_without_controls_or_pictures(view):
 
 
 def test_resuming_gives_the_same_tables(view, chosen, found, tmp_path):
-    with pytest.raises(RuntimeError, match="stop"):
-        _interrupted(view, chosen, tmp_path / "run")
-    again = run(view, chosen, tmp_path / "run", resume=True)
+    spec = LookSpec(model=view, data=chosen, batch_size=2, maps=1, out=tmp_path / "run")
+    facts = run(view, chosen).manifest
+    with STUDY.open(spec, {key: facts[key] for key in ("model", "data")}) as directory:
+        run_examples(LookWork(spec, view, None), chosen[:2], directory, 2, "look")  # killed before the second batch
+    again = run(view, chosen, out=tmp_path / "run", resume=True)
     whole = run(view, chosen)
     assert again.table("attention").equals(whole.table("attention"))
-
-
-def _interrupted(view, chosen, out):
-    class Stops(list):
-        def __getitem__(self, key):
-            if isinstance(key, slice) and key.start == 2:
-                raise RuntimeError("stop")
-            return super().__getitem__(key)
-
-    run(view, Stops(chosen), out)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"query": ()}, "no span was named"),
-        ({"query": ("last", "last")}, "given twice"),
-        ({"maps": -1}, "the least is 0"),
-        ({"query": ("nowhere",)}, "span `nowhere`"),
+        ({"queries": ()}, "no span was named"),
+        ({"queries": ("last", "last")}, "given twice"),
+        ({"maps": -1}, "it must be >= 0"),
+        ({"queries": ("nowhere",)}, "span `nowhere`"),
     ],
 )
 def test_mistakes(view, chosen, options, message):

@@ -1,8 +1,19 @@
-"""Where a model looks: shares of attention by layer, and how often tokens say what is there."""
+"""Shares of attention by layer, how often tokens say what is there, and both over images and frames."""
 
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
 import polars as pl
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager, get_font
+from matplotlib.patheffects import withStroke
 
+from chiasm.core.example import Box
+from chiasm.results.overlays import colour_bar, colour_patches, faded, show_image
 from chiasm.results.series import curve, in_order
 from chiasm.results.theme import (
     COLOURS,
@@ -18,37 +29,44 @@ from chiasm.results.theme import (
     legend_below,
     new_figure,
 )
-from chiasm.studies.look.summary import OBJECT_SHARE, object_rows, spans_of
+from chiasm.studies.look.findings import IN_CAPTIONS, OBJECT_SHARE, SHARE, object_rows, percent_of_tokens, top_level
 
+T = TypeVar("T")
 _BAND = "mean and 95 % bootstrap interval"
-_X = "Layer"
+_BASELINE = "random-weights baseline"
+
+# One hue, so that it is read without colours too; white where there is nothing, so that the image shows.
+_COLOURS = "PuBu"
+_DEPTHS = 3
+_MAX_INCHES = 1.35  # height of a panel, where several stand below each other
+MAX_IMAGES, MAX_READ = 6, 3
+"""Images that are drawn side by side, and those with words."""
 
 
 def attention_shares(shares: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
-    """One panel per query: the share of its attention that each part of the sequence takes, twin dashed."""
+    """One panel per query: the share of its attention that each part of the sequence takes; dashed: the baseline."""
     size = SIZES[width]
-    queries, spans = in_order(shares, "query"), spans_of(shares)
+    queries = in_order(shares, "query")
     figure = new_figure(width, 2.4)
     panels = figure.subplots(1, len(queries), sharey=True, squeeze=False)[0]
-    percent, handles, ns = pl.col("share") * 100, [], []
+    handles, ns = [], []
     for query, axes in zip(queries, panels, strict=True):
-        for index, span in enumerate(spans):
-            chosen = (pl.col("query") == query) & (pl.col("span") == span)
-            rows = shares.filter(chosen)
+        for index, span in enumerate(top_level(shares)):
+            rows = shares.filter(query=query, span=span)
             if not rows.height:
                 continue
-            measured = curve(rows, percent)
+            measured = curve(rows, SHARE)
             line = draw(axes, measured, index, size, span)
             ns.append(measured.n)
             if query == queries[0]:
                 handles.append(line)
-            if controls is not None and controls.filter(chosen).height:
-                draw_control(axes, curve(controls.filter(chosen), percent), COLOURS[index % len(COLOURS)], 0, size)
+            if controls is not None and (beside := controls.filter(query=query, span=span)).height:
+                draw_control(axes, curve(beside, SHARE), COLOURS[index % len(COLOURS)], 0, size)
         axes.set_ylim(0, None)
         layer_axis(axes, int(shares["layer"].max() or 0), size.inches / len(queries))
-        dress(axes, size, x=_X, y="Share of attention (%)" if axes is panels[0] else "", title=f"from {query}")
+        dress(axes, size, x="Layer", y="Share of attention (%)" if axes is panels[0] else "", title=f"from {query}")
     if controls is not None:
-        handles.append(control_key("random-weights twin", 0, size))
+        handles.append(control_key(_BASELINE, 0, size))
     legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
     return figure
 
@@ -68,15 +86,15 @@ def object_share(shares: pl.DataFrame, controls: pl.DataFrame | None = None, *, 
         ns.append(measured.n)
         if controls is not None and (beside := object_rows(controls, query)).height:
             draw_control(axes, curve(beside, OBJECT_SHARE), COLOURS[index % len(COLOURS)], 0, size)
-    area = 100 * float(rows.unique("example_id")["area"].mean() or 0)
+    area = percent_of_tokens(rows, "area")
     handles.append(
         axes.axhline(area, color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)), label="its share of the tokens")
     )
     if controls is not None:
-        handles.append(control_key("random-weights twin", 0, size))
+        handles.append(control_key(_BASELINE, 0, size))
     axes.set_ylim(0, None)
     layer_axis(axes, int(shares["layer"].max() or 0), size.inches)
-    dress(axes, size, x=_X, y="Of the image's attention,\nshare on the object (%)")
+    dress(axes, size, x="Layer", y="Of the image's attention,\nshare on the object (%)")
     legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
     return figure
 
@@ -84,18 +102,124 @@ def object_share(shares: pl.DataFrame, controls: pl.DataFrame | None = None, *, 
 def caption_share(
     lens: pl.DataFrame, controls: pl.DataFrame | None = None, *, about: str = "image", width: Width = "column"
 ) -> Figure:
-    """The share of tokens of what is perceived (`about`) whose nearest word stands in a caption, twin dashed."""
+    """The share of tokens of what is perceived (`about`) whose nearest word is in a caption; dashed: the baseline."""
     size = SIZES[width]
     figure = new_figure(width, 2.1)
     axes = figure.add_subplot()
-    told = pl.col("in_captions").cast(pl.Float64) * 100
-    measured = curve(lens, told)
+    measured = curve(lens, IN_CAPTIONS)
     handles = [draw(axes, measured, 0, size, f"{about} tokens")]
     if controls is not None and controls.height:
-        draw_control(axes, curve(controls, told), COLOURS[0], 0, size)
-        handles.append(control_key("random-weights twin", 0, size))
+        draw_control(axes, curve(controls, IN_CAPTIONS), COLOURS[0], 0, size)
+        handles.append(control_key(_BASELINE, 0, size))
     axes.set_ylim(0, None)
     layer_axis(axes, int(lens["layer"].max() or 0), size.inches)
     dress(axes, size, x="Hidden state (0: embeddings)", y="Nearest word in\na caption (%)")
     legend_below(figure, handles, size, f"{_BAND}, {counted([measured.n])}")
     return figure
+
+
+class ImageRows(NamedTuple):
+    """An image or a frame, and the table's rows about it joined with their `places` (in its own pixels)."""
+
+    name: str
+    pixels: UInt8[np.ndarray, "h w 3"]
+    boxes: tuple[Box, ...]
+    rows: pl.DataFrame
+
+
+def attention_map(shown: Sequence[ImageRows], *, width: Width = "page") -> Figure:
+    """The attention (mean over heads) that patches get from one query, at three layers, over one or more images.
+
+    One image stands beside its layers; several stand side by side above theirs, at most six of them. `rows`: table
+    `attention` of one example and query.
+    """
+    size, shown = SIZES[width], evenly(shown, MAX_IMAGES)
+    layers = evenly(sorted({layer for one in shown for layer in one.rows["layer"]}), _DEPTHS)
+    figure, cells = _cells(shown, 1 + len(layers), width)
+    peak = max(float(one.rows["weight"].max() or 0) for one in shown)
+    norm = PowerNorm(0.5, 0, max(100 * peak, 1e-9))
+    for one, column in zip(shown, cells, strict=True):
+        show_image(column[0], one.pixels, one.boxes, size, one.name)
+        under = faded(one.pixels)
+        for panel, layer in zip(column[1:], layers, strict=True):
+            part = one.rows.filter(layer=layer)
+            show_image(panel, under, one.boxes, size, "")
+            drawn = colour_patches(panel, part, part["weight"] * 100, _COLOURS, norm)
+            for x0, y0, x1, y1 in part.filter("sink").select("x0", "y0", "x1", "y1").rows():
+                panel.plot((x0 + x1) / 2, (y0 + y1) / 2, marker="x", color="#D55E00", markersize=4)
+    _name_depths(cells, ["", *(f"layer {layer}" for layer in layers)], size.text)
+    every = [axes for column in cells for axes in column]
+    colour_bar(figure, drawn, every, "Attention (%)", size, aspect=18 if len(shown) == 1 else 40)
+    return figure
+
+
+def lens_map(shown: Sequence[ImageRows], *, width: Width = "page") -> Figure:
+    """The word that each patch is closest to, at three depths; those that stand in a caption are bold.
+
+    At most three images or frames. `rows`: table `lens` of one example.
+    """
+    size, shown = SIZES[width], evenly(shown, MAX_READ)
+    states = evenly(sorted({layer for one in shown for layer in one.rows["layer"] if layer > 0}), _DEPTHS)
+    figure, cells = _cells(shown, len(states), width)
+    across = len(states) if len(shown) == 1 else len(shown)
+    for one, column in zip(shown, cells, strict=True):
+        under, pixel = faded(one.pixels, 0.35), 72 * size.inches / across / one.pixels.shape[1]
+        for panel, state in zip(column, states, strict=True):
+            name = one.name if len(shown) > 1 and panel is column[0] else ""
+            show_image(panel, under, one.boxes, size, name)
+            _write(panel, one.rows.filter(layer=state), pixel)
+    _name_depths(cells, [f"hidden state {state}" for state in states], size.text)
+    return figure
+
+
+def evenly(found: Sequence[T], at_most: int) -> list[T]:
+    """At most so many of them, the first and the last among them, in equal steps."""
+    steps = {round(k * (len(found) - 1) / max(at_most - 1, 1)) for k in range(at_most)}
+    return [found[k] for k in sorted(steps)]
+
+
+def _write(panel: Axes, rows: pl.DataFrame, points: float) -> None:
+    """Every word over its patch; `points`: of a pixel of the image."""
+    wide = points * float(np.median((rows["x1"] - rows["x0"]).to_numpy()))
+    # A bold letter is about 0.65 of the font's size wide.
+    text = float(np.clip(wide / (0.65 * 6), 2.5, 6.5))
+    letters = max(2, int(wide / (0.65 * text)))
+    for x0, y0, x1, y1, word, in_captions in rows.select("x0", "y0", "x1", "y1", "word", "in_captions").rows():
+        panel.text(
+            (x0 + x1) / 2,
+            (y0 + y1) / 2,
+            _short(word, letters),
+            ha="center",
+            va="center",
+            fontsize=text,
+            color=INK,
+            fontweight="bold" if in_captions else "normal",
+            path_effects=[withStroke(linewidth=1.2, foreground="white")],
+        )
+
+
+def _short(word: str, letters: int) -> str:
+    """The word as it can be written: no mathematics, at most so many `letters`, a dot for what the font lacks."""
+    known = get_font(fontManager.findfont("DejaVu Sans"))
+    clean = "".join(c if c.isprintable() and known.get_char_index(ord(c)) else "·" for c in word).replace("$", r"\$")
+    return clean if len(clean) <= letters else clean[: letters - 1] + "…"
+
+
+def _cells(shown: Sequence[ImageRows], depths: int, width: Width) -> tuple[Figure, list[list[Axes]]]:
+    """The panels of every image, by depth: beside each other for one, below each other for several."""
+    size, one = SIZES[width], len(shown) == 1
+    rows, columns = (1, depths) if one else (depths, len(shown))
+    panel = (size.inches - 0.75) / columns
+    panel = panel if one else min(panel, _MAX_INCHES)
+    shape = max(s.pixels.shape[0] / s.pixels.shape[1] for s in shown)
+    figure = new_figure(width, rows * panel * shape + (2.6 if one else 3.5) * size.text / 72)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    return figure, [list(grid[0])] if one else [list(column) for column in grid.T]
+
+
+def _name_depths(cells: Sequence[Sequence[Axes]], names: Sequence[str], text: float) -> None:
+    for panel, name in zip(cells[0], names, strict=True):
+        if len(cells) > 1:
+            panel.set_ylabel(name, fontsize=text, color=INK)
+        elif name:
+            panel.set_title(name, fontsize=text, color=INK, loc="left")

@@ -1,68 +1,59 @@
-"""What a run of `chiasm look` tells."""
+"""What the report of a run of `chiasm look` says and shows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import final
 
 import polars as pl
 
-from chiasm.core.spec import resolved
-from chiasm.results import images as pictures
+from chiasm.results import images
 from chiasm.results.findings import Finding
 from chiasm.results.images import Picture
+from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import in_order, with_inputs
-from chiasm.studies.look import charts as figures
-from chiasm.studies.look import charts_maps as maps
-from chiasm.studies.look.findings import look_findings
+from chiasm.studies.look import charts
+from chiasm.studies.look.charts import ImageRows
+from chiasm.studies.look.findings import look_findings, object_rows, perceived
 from chiasm.studies.look.spec import LookSpec
-from chiasm.studies.look.summary import object_rows, perceived, placed
-from chiasm.studies.reporting import Drawing, Reporter, command_line
 
 _BAND = "Lines are means over examples, bands 95 % bootstrap intervals"
+_Grids = dict[str, tuple[Picture, pl.DataFrame]]
 
 
 @final
-class LookReporter(Reporter):
+class LookReporter(Reporter[LookSpec]):
     """The reporter of `chiasm look`."""
 
     @property
     def title(self) -> str:
-        return f"Where {self.spec['model']} looks"
+        return f"Where {self.spec.model} looks"
 
     def findings(self) -> list[Finding]:
-        return look_findings(self._shares, self._table("shares_controls"), *self._words, seed=self.spec["seed"])
+        return look_findings(self._shares, self.table("shares_controls"), *self._words, seed=self.spec.seed)
 
     def drawings(self) -> dict[str, Drawing]:
-        shares, controls = self._shares, self._table("shares_controls")
+        shares, controls = self._shares, self.table("shares_controls")
+        beside = " Dashed: the random-weights baseline." if controls is not None else " No control was run."
         n = shares["example_id"].n_unique()
-        beside = " Dashed: the random-weights twin." if controls is not None else " No control was run."
-        drawn = {
-            "attention": Drawing(
-                partial(figures.attention_shares, shares, controls),
-                lambda: (
-                    "Share of the attention (mean over heads) that each part of the sequence takes. "
-                    f"{_BAND} (n = {n}).{beside}"
-                ),
-            )
-        }
+        attention = (
+            f"Share of the attention (mean over heads) that each part of the sequence takes. {_BAND} (n = {n}).{beside}"
+        )
+        drawn = {"attention": Drawing(partial(charts.attention_shares, shares, controls), lambda: attention)}
         if any(object_rows(shares, query).height for query in in_order(shares, "query")):
-            drawn["object"] = Drawing(
-                partial(figures.object_share, shares, controls),
-                lambda: (
-                    "Of the attention that falls on the image, the part on the object asked about, against the part "
-                    f"of the image's tokens that the object covers. {_BAND}.{beside}"
-                ),
+            on_object = (
+                "Of the attention that falls on the image, the part on the object asked about, against the part "
+                f"of the image's tokens that the object covers. {_BAND}.{beside}"
             )
+            drawn["object"] = Drawing(partial(charts.object_share, shares, controls), lambda: on_object)
         lens, lens_controls = self._words
         if lens is not None and lens.height:
-            drawn["words"] = Drawing(
-                partial(figures.caption_share, lens, lens_controls, about=" and ".join(perceived(shares))),
-                lambda: (
-                    f"How often the word nearest to a token of {' and '.join(perceived(shares))} (final norm, output "
-                    f"head) stands in a caption of the example. {_BAND} (n = {lens['example_id'].n_unique()}).{beside}"
-                ),
+            about = " and ".join(perceived(shares))
+            words = (
+                f"How often the word nearest to a token of {about} (final norm, output head) stands in a caption of "
+                f"the example. {_BAND} (n = {lens['example_id'].n_unique()}).{beside}"
             )
-        return drawn | self._maps(self._table("lens"))
+            drawn["words"] = Drawing(partial(charts.caption_share, lens, lens_controls, about=about), lambda: words)
+        return drawn | self._maps()
 
     def notes(self) -> list[str]:
         found = [
@@ -72,98 +63,92 @@ class LookReporter(Reporter):
         ]
         attention = self.directory.table("attention")
         marked = attention.filter("sink").unique(["example_id", "span", "index"])
-        if marked.height:
-            told = marked.group_by("span").len().sort("len", descending=True)
-            spans = ", ".join(f"{count} in {span}" for span, count in told.iter_rows())
-            found.append(
-                f"Attention sinks (at least 0.3 of the attention in half of the layers): {spans}, over "
-                f"{attention['example_id'].n_unique()} examples. A cross marks them on maps."
-            )
-        else:
-            found.append("No token takes 0.3 of the attention in half of the layers: there is no attention sink.")
+        if not marked.height:
+            return [*found, "No token takes 0.3 of the attention in half of the layers: there is no attention sink."]
+        by_span = marked.group_by("span").len().sort("len", descending=True)
+        spans = ", ".join(f"{count} in {span}" for span, count in by_span.iter_rows())
+        found.append(
+            f"Attention sinks (at least 0.3 of the attention in half of the layers): {spans}, over "
+            f"{attention['example_id'].n_unique()} examples. A cross marks them on maps."
+        )
         return found
-
-    def command(self) -> str:
-        return command_line("look", self.spec, resolved(LookSpec(model="", data="scenes")))
 
     @cached_property
     def _shares(self) -> pl.DataFrame:
-        return with_inputs(self.directory.table("shares"), self._table("examples"))
+        return with_inputs(self.directory.table("shares"), self.table("examples"))
 
     @property
     def _words(self) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
-        """Decoded words, of the model and of its twin, that can be looked up in captions."""
-        lens, controls = self._table("lens"), self._table("lens_controls")
-        told = "in_captions"
+        """Decoded words, of the model and of its baseline, of examples that have captions."""
+        lens, controls = (self.table(name) for name in ("lens", "lens_controls"))
+        judged = "in_captions"
         return (
-            None if lens is None else lens.drop_nulls(told),
-            None if controls is None else controls.drop_nulls(told),
+            None if lens is None else lens.drop_nulls(judged),
+            None if controls is None else controls.drop_nulls(judged),
         )
 
-    def _table(self, name: str) -> pl.DataFrame | None:
-        return self.directory.table(name) if name in self.directory.tables() else None
-
-    def _maps(self, lens: pl.DataFrame | None) -> dict[str, Drawing]:
-        places = self._table("places")
+    def _maps(self) -> dict[str, Drawing]:
+        places, lens = self.table("places"), self.table("lens")
         if places is None:
             return {}
-        attention = self.directory.table("attention").filter(pl.col("head") == "mean")
+        attention = self.directory.table("attention").filter(head="mean")
         drawn = {}
         for number, example in enumerate(in_order(places, "example_id")):
-            own = pl.col("example_id") == example
-            grids, about = self._grids(example, places.filter(own)), attention.filter(own)
+            grids = self._grids(example, places.filter(example_id=example))
+            about = attention.filter(example_id=example)
             for query in in_order(about, "query"):
-                rows = about.filter(pl.col("query") == query)
                 drawn[f"map-{number}-{query}"] = Drawing(
-                    partial(maps.attention_map, _shown(grids, rows, ["span", "index"])),
+                    partial(charts.attention_map, _shown(grids, about.filter(query=query), ["span", "index"])),
                     partial(_map_caption, example, query, len(grids)),
                 )
-            if lens is not None and (rows := lens.filter(own)).height:
+            if lens is not None and (rows := lens.filter(example_id=example)).height:
                 drawn[f"words-{number}"] = Drawing(
-                    partial(maps.lens_map, _shown(grids, rows, ["position"])),
+                    partial(charts.lens_map, _shown(grids, rows, ["position"])),
                     partial(_lens_caption, example, len(grids)),
                 )
         return drawn
 
-    def _grids(self, example: str, places: pl.DataFrame) -> dict[str, tuple[Picture, pl.DataFrame]]:
-        """Every kept picture of the example, and the places on it in its own pixels."""
-        named = [(name, self._pictures[f"{example}/{name}"]) for name in in_order(places, "picture")]
-        return {name: (seen, seen.placed(places.filter(pl.col("picture") == name))) for name, seen in named}
+    def _grids(self, example: str, places: pl.DataFrame) -> _Grids:
+        """Every kept image of the example, and the places on it in its own pixels."""
+        named = [(name, self._images[f"{example}/{name}"]) for name in in_order(places, "picture")]
+        return {name: (seen, seen.placed(places.filter(picture=name))) for name, seen in named}
 
     @cached_property
-    def _pictures(self) -> dict[str, Picture]:
-        return pictures.kept(self.directory)
+    def _images(self) -> dict[str, Picture]:
+        return images.kept(self.directory)
 
 
-def _shown(
-    grids: Mapping[str, tuple[Picture, pl.DataFrame]], rows: pl.DataFrame, keys: Sequence[str]
-) -> list[maps.Shown]:
-    return [
-        maps.Shown(
-            name.replace("video.", "").replace("[", " ").rstrip("]") if len(grids) > 1 else "image",
-            picture.pixels,
-            picture.boxes,
-            placed(rows, places, keys),
-        )
-        for name, (picture, places) in grids.items()
-    ]
+def _shown(grids: _Grids, rows: pl.DataFrame, keys: Sequence[str]) -> list[ImageRows]:
+    """The images of one example with the `rows` about their patches; separators are left out.
+
+    `keys`: `span` and `index` (table `attention`), or `position` (table `lens`).
+    """
+    found = []
+    for name, (image, places) in grids.items():
+        patches = places.filter(pl.col("x0").is_not_null())
+        base = patches.filter(tile="base")
+        corners = (base if base.height else patches).select(*keys, "x0", "y0", "x1", "y1")
+        title = name.replace("video.", "").replace("[", " ").rstrip("]") if len(grids) > 1 else "image"
+        joined = rows.join(corners, on=list(keys), maintain_order="left")
+        found.append(ImageRows(title, image.pixels, image.boxes, joined))
+    return found
 
 
 def _map_caption(example: str, query: str, count: int) -> str:
     return (
         f"Example {example}: attention of {query} on every patch, mean over heads, one scale for all layers"
-        f"{_of(count, maps.MOST)} (its colours follow the square root). n = 1 example: no interval."
+        f"{_of(count, charts.MAX_IMAGES)} (its colours follow the square root). n = 1 example: no interval."
     )
 
 
 def _lens_caption(example: str, count: int) -> str:
     return (
-        f"Example {example}: the word nearest to every patch (final norm, output head){_of(count, maps.MOST_READ)}. "
+        f"Example {example}: the word nearest to every patch (final norm, output head){_of(count, charts.MAX_READ)}. "
         "Bold: the word stands in a caption. n = 1 example."
     )
 
 
-def _of(count: int, most: int) -> str:
+def _of(count: int, at_most: int) -> str:
     if count == 1:
         return ""
-    return f" and pictures; {most} of {count} are drawn" if count > most else " and pictures"
+    return f" and images; {at_most} of {count} are drawn" if count > at_most else " and images"

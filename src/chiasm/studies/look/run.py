@@ -1,4 +1,4 @@
-"""Where a model looks: attention of chosen queries, and the words that the image's tokens are closest to."""
+"""Attention of chosen queries, and the words that the image's tokens are closest to."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,62 +10,65 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.core.recordings import load_video
-from chiasm.core.spans import TOP_LEVEL
+from chiasm.core.spans import PERCEPTUAL, TOP_LEVEL
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.inside.attention_rows import attention_rows, sinks
 from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView
-from chiasm.results import images as pictures
+from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.runners import local
-from chiasm.runners.base import Computed, Work
-from chiasm.studies.common import example_row, for_preparing
-from chiasm.studies.flow.words import word_rows
+from chiasm.runners.driver import Computed
+from chiasm.runners.examples import Work, run_examples
+from chiasm.studies.flow.rows import word_rows
+from chiasm.studies.inputs import (
+    example_row,
+    for_preparing,
+    load_inputs,
+    read_examples,
+    require_same_depth,
+    with_defaults,
+)
+from chiasm.studies.look import STUDY
 from chiasm.studies.look.spec import LookSpec
-from chiasm.studies.look.summary import PERCEIVED
-
-Frames = dict[str, list[Any]]
 
 
-class Looked(NamedTuple):
-    """An example ready to be looked at; `first` ones are drawn and read in words."""
+class LookExample(NamedTuple):
+    """An example whose attention is read; those to be `drawn` are decoded into words as well."""
 
     example: Example
     encoded: Encoded
-    twin: Encoded | None
-    first: bool
+    baseline: Encoded | None
+    drawn: bool
 
 
-class Rows(NamedTuple):
+class AttentionRows(NamedTuple):
     """The attention of one example's query spans in the `layers` that attend; others (convolutions) have none."""
 
     layers: tuple[int, ...]
     weights: Float[Tensor, "L N H T"]
 
 
-class LookWork(Work[Looked]):
-    """The rows of `spec` on `view`, beside the same shares in `twin`."""
+class LookWork(Work[LookExample]):
+    """The rows of `spec` on `view`, beside the same shares in `baseline`."""
 
-    def __init__(self, spec: LookSpec, view: ModelView, twin: ModelView | None) -> None:
-        self.spec, self.view = spec, view
-        self.twin = twin if spec.controls else None
+    def __init__(self, spec: LookSpec, view: ModelView, baseline: ModelView | None) -> None:
+        self.spec, self.view, self.baseline = spec, view, baseline
         self._preparing = for_preparing(view)
-        self._preparing_twin = for_preparing(self.twin) if self.twin else None
+        self._preparing_baseline = None if baseline is None else for_preparing(baseline)
 
-    def prepare(self, index: int, example: Example) -> Looked:
+    def prepare(self, index: int, example: Example) -> LookExample:
         encoded = self._preparing.encode(example, instruction=self.spec.instruction)
-        for query in self.spec.query:
+        for query in self.spec.queries:
             encoded.spans.require(query)
-        other = self._preparing_twin
-        twin = None if other is None else other.encode(example, instruction=self.spec.instruction)
-        return Looked(example, encoded, twin, index < self.spec.maps)
+        other = self._preparing_baseline
+        baseline = None if other is None else other.encode(example, instruction=self.spec.instruction)
+        return LookExample(example, encoded, baseline, index < self.spec.maps)
 
-    def compute(self, prepared: Sequence[Looked]) -> Computed:
-        frames: Frames = defaultdict(list)
+    def compute(self, prepared: Sequence[LookExample]) -> Computed:
+        frames: dict[str, list[Any]] = defaultdict(list)
         if not prepared:
             return Computed({})
         rows = self._rows(self.view, [item.encoded for item in prepared])
@@ -73,36 +76,36 @@ class LookWork(Work[Looked]):
             frames["examples"].append(example_row(item.example))
             frames["attention"] += self._attention(item, found)
             frames["shares"] += _shares(self.spec, item.example, item.encoded, found)
-            if item.first:
+            if item.drawn:
                 frames["places"] += _places(item.encoded)
                 frames["lens"] += _lens(self.view, item.example, item.encoded)
-        if self.twin is not None:
-            encoded = [item.twin for item in prepared if item.twin is not None]
-            for item, own, found in zip(prepared, encoded, self._rows(self.twin, encoded), strict=True):
-                control = {"control": RANDOM_WEIGHTS}
+        if self.baseline is not None:
+            encoded = [item.baseline for item in prepared if item.baseline is not None]
+            rows, control = self._rows(self.baseline, encoded), {"control": RANDOM_WEIGHTS}
+            for item, own, found in zip(prepared, encoded, rows, strict=True):
                 shares = _shares(self.spec, item.example, own, found)
                 frames["shares_controls"] += [row | control for row in shares]
-                if item.first:
-                    frames["lens_controls"] += [row | control for row in _lens(self.twin, item.example, own)]
+                if item.drawn:
+                    frames["lens_controls"] += [row | control for row in _lens(self.baseline, item.example, own)]
         attention = {"attention": pl.concat(frames.pop("attention"))}
         return Computed(attention | {name: found for name, found in frames.items() if found}, kept=len(prepared))
 
-    def _rows(self, view: ModelView, encoded: Sequence[Encoded]) -> list[Rows]:
+    def _rows(self, view: ModelView, encoded: Sequence[Encoded]) -> list[AttentionRows]:
         """The attention of every query span, mean over its tokens, by layer and head."""
-        queries = [sorted({int(p) for q in self.spec.query for p in e.spans[q]}) for e in encoded]
+        queries = [sorted({int(p) for q in self.spec.queries for p in e.spans[q]}) for e in encoded]
         found: list[dict[int, Tensor]] = [{} for _ in encoded]
 
         def listen(layer: int, index: int, weights: Float[Tensor, "H Q T"]) -> None:
-            places = [np.searchsorted(queries[index], encoded[index].spans[q]) for q in self.spec.query]
+            places = [np.searchsorted(queries[index], encoded[index].spans[q]) for q in self.spec.queries]
             found[index][layer] = torch.stack([weights[:, torch.as_tensor(p)].mean(1) for p in places]).cpu()
 
         attention_rows(view, encoded, queries, listen)
-        return [Rows(tuple(sorted(of)), torch.stack([of[k] for k in sorted(of)])) for of in found]
+        return [AttentionRows(tuple(sorted(of)), torch.stack([of[k] for k in sorted(of)])) for of in found]
 
-    def _attention(self, item: Looked, found: Rows) -> list[pl.DataFrame]:
+    def _attention(self, item: LookExample, found: AttentionRows) -> list[pl.DataFrame]:
         """The table `attention` of one example: every token by layer, head and query."""
         spans, index = _where(item.encoded)
-        last = [int(item.encoded.spans[query][-1]) for query in self.spec.query]
+        last = [int(item.encoded.spans[query][-1]) for query in self.spec.queries]
         every, mean = found.weights, found.weights.mean(2)
         marked = sinks(mean, last).numpy()
         kept = [("mean", mean), *((str(h), every[:, :, h]) for h in range(every.shape[2]) if self.spec.heads)]
@@ -121,7 +124,7 @@ class LookWork(Work[Looked]):
             )
             for head, weights in kept
             for depth, layer in enumerate(found.layers)
-            for place, query in enumerate(self.spec.query)
+            for place, query in enumerate(self.spec.queries)
         ]
 
 
@@ -135,10 +138,10 @@ def _where(encoded: Encoded) -> tuple[list[str], Sequence[int]]:
     return spans, index
 
 
-def _shares(spec: LookSpec, example: Example, encoded: Encoded, found: Rows) -> list[dict[str, Any]]:
-    """What each span takes, and what it would take if all visible tokens were looked at alike (causal order)."""
+def _shares(spec: LookSpec, example: Example, encoded: Encoded, found: AttentionRows) -> list[dict[str, Any]]:
+    """What each span takes, and what it would take if all visible tokens got the same (causal order)."""
     rows, mean = [], found.weights.mean(2)
-    for place, query in enumerate(spec.query):
+    for place, query in enumerate(spec.queries):
         targets = encoded.spans[query]
         for span in encoded.spans:
             keys = encoded.spans[span]
@@ -161,7 +164,7 @@ def _shares(spec: LookSpec, example: Example, encoded: Encoded, found: Rows) -> 
 
 
 def _places(encoded: Encoded) -> list[dict[str, Any]]:
-    """Where the tokens of every picture and frame lie in it; queries look at all of it, and at no place."""
+    """Where the tokens of every image and frame lie in it; learned queries see all of it, and lie nowhere."""
     shown = [("image", f"image[{k}]", layout) for k, layout in enumerate(encoded.layouts) if layout.has_places]
     shown += [("video", f"video.frame[{k}]", layout) for k, layout in enumerate(encoded.frames)]
     index = {s: {int(p): k for k, p in enumerate(encoded.spans[s])} for s in dict.fromkeys(s for s, _, _ in shown)}
@@ -177,7 +180,7 @@ def _places(encoded: Encoded) -> list[dict[str, Any]]:
 
 def _lens(view: ModelView, example: Example, encoded: Encoded) -> list[dict[str, Any]]:
     """The word nearest to every perceptual token, at every hidden state."""
-    spans = [span for span in PERCEIVED if span in encoded.spans and len(encoded.spans[span])]
+    spans = [span for span in PERCEPTUAL if span in encoded.spans and len(encoded.spans[span])]
     states: dict[int, Tensor] = {}
 
     def listen(seen: SiteStates) -> None:
@@ -190,38 +193,49 @@ def _lens(view: ModelView, example: Example, encoded: Encoded) -> list[dict[str,
     return word_rows(view, example, stacked, [int(p) for span in spans for p in encoded.spans[span]])
 
 
+def compute(spec: LookSpec) -> RunDirectory:
+    """The run of `spec`: what its directory already holds is not computed again.
+
+    **Errors:** `ChiasmError` for an unknown span, a baseline of another depth, attention that cannot be read, or if no
+    example is left.
+    """
+    spec = with_defaults(spec)
+    inputs = load_inputs(spec, read_examples(spec, spec.data))
+    with STUDY.open(spec, inputs.facts) as directory:
+        if not directory.complete:
+            run_look(spec, inputs.view, inputs.examples, directory, inputs.baseline)
+    return directory
+
+
 def run_look(
     spec: LookSpec,
     view: ModelView,
     examples: Sequence[Example],
     directory: RunDirectory,
-    twin: ModelView | None = None,
+    baseline: ModelView | None = None,
 ) -> None:
-    """Fill `directory` with the tables of `spec`; what it already holds is not computed again.
+    """Fill `directory` with the tables of `spec` and the images that maps are drawn over.
 
-    **Errors:** `ChiasmError` for an unknown span, a twin of another depth, attention that cannot be read, or if no
-    example is left.
+    **Errors:** as in `compute`.
     """
-    if twin is not None and twin.n_layers != view.n_layers:
-        found = f"it has {twin.n_layers} layers and {view.name} has {view.n_layers}"
-        raise ChiasmError(f"{twin.name} as the twin", found, "Name a model of the same shape with random weights")
-    local.run(LookWork(spec, view, twin), examples, directory, spec.unit, "look")
+    require_same_depth(view, baseline)
+    run_examples(LookWork(spec, view, baseline), examples, directory, spec.batch, "look")
     if "places" in directory.tables():
-        placed = directory.table("places").group_by("example_id").agg(pl.col("picture").unique(maintain_order=True))
-        drawn = dict(placed.iter_rows())
+        places = directory.table("places").group_by("example_id").agg(pl.col("picture").unique(maintain_order=True))
+        drawn = dict(places.iter_rows())
         chosen = [example for example in examples[: spec.maps] if example.id in drawn]
-        most = view.family.max_frames
-        pictures.keep(directory, [one for e in chosen for one in _pictures(e, drawn[e.id], most)])
+        frames = view.family.max_frames
+        images.keep(directory, [one for e in chosen for one in _images(e, drawn[e.id], frames)])
     directory.finish()
 
 
-def _pictures(example: Example, names: Sequence[str], most: int | None) -> list[Example]:
-    """An example for each of its pictures and frames; boxes belong to the first picture.
+def _images(example: Example, names: Sequence[str], max_frames: int | None) -> list[Example]:
+    """An example for each of its images and frames; boxes belong to the first image.
 
     Where a model merges neighbouring frames, the first of those stands for all.
     """
     seen = list(example.images)
-    frames = [frame for video in example.videos for frame in load_video(video, most).frames]
+    frames = [frame for video in example.videos for frame in load_video(video, max_frames).frames]
     merged = sum(name.startswith("video") for name in names)
     seen += [frames[k * len(frames) // merged] for k in range(merged)]
     return [

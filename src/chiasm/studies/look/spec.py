@@ -1,38 +1,49 @@
-"""What a look at a model's attention was asked to show."""
+"""Whose attention is read, and what is drawn."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
+from chiasm.core.options import option
+from chiasm.studies.options import ControlledSpec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LookSpec:
-    """One run of `chiasm look`. `query`: spans whose tokens look. `heads`: keep every head, not only their mean.
+@dataclass(frozen=True, kw_only=True)
+class LookSpec(ControlledSpec):
+    """Where does my model look?
 
-    `maps`: for how many of the first examples attention is drawn over the image and the words nearest to its tokens
-    are decoded. `twin`: the model that is the control with random weights. `unit`: examples computed together.
+    Attention of the tokens you choose, layer by layer, and the word that each image token is closest to; both drawn
+    over the image. The attention of all tokens is never held at once, and eager attention is not needed.
+
+    The embedded model, on the embedded world:
+
+        chiasm look tiny
+
+    Your model, your data, from the question and from the last token, every head kept in the table:
+
+        chiasm look llava-hf/llava-1.5-7b-hf --data my.jsonl --query question --query last --heads
+
+    Assumption: attention says where a head reads, not that what it reads matters; `chiasm flow` cuts it and sees.
     """
 
-    model: str
-    data: str
-    query: tuple[str, ...] = ("last",)
-    limit: int | None = None
-    split: str = "heldout"
-    heads: bool = False
-    maps: int = 4
-    instruction: str = DEFAULT_INSTRUCTION
-    controls: bool = True
-    twin: str | None = None
-    seed: int = 0
-    unit: int = 8
+    queries: str | Sequence[str] = option(
+        ("last",),
+        "Span whose tokens attend (the mean over them); repeat it. Default: last.",
+        common=True,
+        formerly=("query",),
+    )
+    heads: bool = option(False, "Keep every head in the table, not only their mean.", common=True)
+    maps: int = option(
+        4,
+        "Draw the first so many examples, and decode the words of their image tokens.",
+        at_least=0,
+        common=True,
+    )
 
     def __post_init__(self) -> None:
-        if not self.query:
-            raise ChiasmError("a look without a query", "no span was named", "Name one, as `last` or `question`")
-        repeated = sorted({query for query in self.query if self.query.count(query) > 1})
+        super().__post_init__()
+        if not self.queries:
+            raise ChiasmError("attention without a query", "no span was named", "Name one, as `last` or `question`")
+        repeated = sorted({query for query in self.queries if self.queries.count(query) > 1})
         if repeated:
             raise ChiasmError("these queries", f"`{repeated[0]}` is given twice", "Give every span once")
-        for name, value, least in (("maps", self.maps, 0), ("batch-size", self.unit, 1)):
-            if value < least:
-                raise ChiasmError(f"--{name} {value}", f"the least is {least}", "Give a larger number")

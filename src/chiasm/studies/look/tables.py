@@ -1,23 +1,22 @@
 """The tables of `chiasm look`."""
 
 from chiasm.core.schema import Column, TableSchema
+from chiasm.results.schemas import EXAMPLE, EXAMPLES, TYPE, corners
 
-_EXAMPLE = Column("example_id", "string", "Example", "", "Identifier of the example in the data.")
-_TYPE = Column("type", "string", "Question type", "", "Group of the example that results are averaged in.")
 _LAYER = Column("layer", "int", "Layer", "", "The layer whose attention it is, 0-based.")
-_HEAD = Column("head", "string", "Head", "", "Number of the head, 0-based, or `mean` over all of them.")
-_QUERY = Column("query", "string", "Query", "", "Span whose tokens look; the mean over its tokens.")
+_QUERY = Column("query", "string", "Query", "", "Span whose tokens attend; the mean over its tokens.")
 _CONTROL = Column("control", "string", "Control", "", "twin: a model of the same shape with random weights.")
 _INDEX = Column("index", "int", "Place", "", "Place of the token in its span, 0-based.")
+_POSITION = Column("position", "int", "Position", "", "Position on the sequence axis, 0-based, padding excluded.")
 
 ATTENTION = TableSchema(
     "attention",
     (
-        _EXAMPLE,
+        EXAMPLE,
         _LAYER,
-        _HEAD,
+        Column("head", "string", "Head", "", "Number of the head, 0-based, or `mean` over all of them."),
         _QUERY,
-        Column("span", "string", "Span", "", "Top-level span of the token that is looked at."),
+        Column("span", "string", "Span", "", "Top-level span of the token that is attended to."),
         _INDEX,
         Column("weight", "float", "Attention", "", "Share of the query's attention that the token takes, 0 to 1."),
         Column(
@@ -33,11 +32,11 @@ ATTENTION = TableSchema(
 SHARES = TableSchema(
     "shares",
     (
-        _EXAMPLE,
-        _TYPE,
+        EXAMPLE,
+        TYPE,
         _LAYER,
         _QUERY,
-        Column("span", "string", "Span", "", "Span that is looked at."),
+        Column("span", "string", "Span", "", "Span that is attended to."),
         Column(
             "share",
             "float",
@@ -52,26 +51,23 @@ SHARES = TableSchema(
 PLACES = TableSchema(
     "places",
     (
-        _EXAMPLE,
+        EXAMPLE,
         Column("span", "string", "Span", "", "Top-level span of the token."),
         _INDEX,
-        Column("position", "int", "Position", "", "Position on the sequence axis, 0-based, padding excluded."),
+        _POSITION,
         Column("picture", "string", "Picture", "", "image[k], or video.frame[k], counted through all videos."),
         Column("tile", "string", "Tile", "", "base (the whole image) or hd (a tile of higher resolution)."),
-        Column("x0", "float", "Left", "px", "Of the patch, in the original image or frame.", nullable=True),
-        Column("y0", "float", "Top", "px", "Of the patch, in the original image or frame.", nullable=True),
-        Column("x1", "float", "Right", "px", "Of the patch, in the original image or frame.", nullable=True),
-        Column("y1", "float", "Bottom", "px", "Of the patch, in the original image or frame.", nullable=True),
+        *corners("image or frame"),
     ),
 )
 
 LENS = TableSchema(
     "lens",
     (
-        _EXAMPLE,
-        _TYPE,
+        EXAMPLE,
+        TYPE,
         Column("layer", "int", "Layer", "", "Hidden state: 0 is the embeddings, k the output of block k-1."),
-        Column("position", "int", "Position", "", "Position on the sequence axis, 0-based, padding excluded."),
+        _POSITION,
         Column("token_id", "int", "Token", "", "Index in the model's vocabulary."),
         Column("word", "string", "Word", "", "Text of the most probable token there."),
         Column("prob", "float", "Probability", "", "Its probability, softmax(head(norm(state)))."),
@@ -86,4 +82,12 @@ LENS = TableSchema(
     ),
 )
 
-LOOK = (ATTENTION, SHARES, SHARES.plus("shares_controls", _CONTROL), PLACES, LENS, LENS.plus("lens_controls", _CONTROL))
+TABLES = (
+    EXAMPLES,
+    ATTENTION,
+    SHARES,
+    SHARES.plus("shares_controls", _CONTROL),
+    PLACES,
+    LENS,
+    LENS.plus("lens_controls", _CONTROL),
+)
