@@ -10,7 +10,7 @@ from tests.support.factories import build, example
 
 import chiasm
 from chiasm.models.inside.attribution import (
-    evaluated,
+    evaluate,
     gradient_shap,
     integrated_gradients,
     kernel_shap,
@@ -34,11 +34,11 @@ def base(rerun):
 
 
 def test_integrated_gradients_adds_up_and_raises_its_steps_until_it_does(rerun, base):
-    found = integrated_gradients(rerun, base * 0.05, first=1)
+    found = integrated_gradients(rerun, base * 0.05, first_parts=1)
     assert found.complete
     assert found.steps > 8
     assert found.tokens.sum() == pytest.approx(found.value - found.baseline, rel=0.05)
-    rough = integrated_gradients(rerun, base * 0.05, first=1, most=8)
+    rough = integrated_gradients(rerun, base * 0.05, first_parts=1, max_steps=8)
     assert rough.steps == 8
     assert rough.error > 0.05
     assert not rough.complete
@@ -57,7 +57,7 @@ def test_gradient_shap_is_integrated_gradients_averaged_over_the_background(reru
     expected = np.mean([integrated_gradients(rerun, b).tokens for b in others], axis=0)
     found = gradient_shap(rerun, others, samples=2000, seed=1)
     assert found.tokens == pytest.approx(expected, abs=0.12 * np.abs(expected).max())
-    assert found.baseline == pytest.approx(evaluated(rerun, others).mean(), abs=1e-4)
+    assert found.baseline == pytest.approx(evaluate(rerun, others).mean(), abs=1e-4)
 
 
 def test_drawing_leaves_the_global_generators_alone(rerun, base):
@@ -78,7 +78,7 @@ def test_kernel_shap_agrees_with_all_coalitions(rerun, base):
     for size in range(5):
         for kept in itertools.combinations(range(4), size):
             here = torch.from_numpy(np.isin(features, kept))[:, None]
-            values[kept] = float(evaluated(rerun, torch.where(here, rerun.states, base)[None])[0])
+            values[kept] = float(evaluate(rerun, torch.where(here, rerun.states, base)[None])[0])
     exact = np.zeros(4)
     for player in range(4):
         for kept in values:
@@ -95,7 +95,7 @@ def test_kernel_shap_agrees_with_all_coalitions(rerun, base):
 def test_two_players_share_what_both_do(rerun, base):
     first = np.arange(16) < 5
     one, other = two_players(rerun, base, first)
-    ends = evaluated(rerun, torch.stack([rerun.states, base]))
+    ends = evaluate(rerun, torch.stack([rerun.states, base]))
     assert one + other == pytest.approx(ends[0] - ends[1], abs=1e-4)
     kernel = kernel_shap(rerun, base, (~first).astype(int), samples=64)
     assert [kernel.tokens[first].sum(), kernel.tokens[~first].sum()] == pytest.approx([one, other], abs=0.02)
@@ -105,12 +105,12 @@ def test_two_players_share_what_both_do(rerun, base):
 def test_curves_start_and_end_where_they_must_and_mirror(rerun, base):
     order = np.random.default_rng(0).permutation(16)
     found = ranked_scores(rerun, base, [order, order[::-1]], [0, 5, 16])
-    clean, gone = evaluated(rerun, torch.stack([rerun.states, base]), rerun.logprob)
+    clean, gone = evaluate(rerun, torch.stack([rerun.states, base]), rerun.logprob)
     assert found[:, 0, [0, 2]] == pytest.approx(np.array([[clean, gone]] * 2), abs=1e-5)
     assert found[:, 1, [0, 2]] == pytest.approx(np.array([[gone, clean]] * 2), abs=1e-5)
     kept = torch.ones(16, dtype=torch.bool)
     kept[order[:5]] = False
-    assert found[0, 0, 1] == pytest.approx(evaluated(rerun, torch.where(kept[:, None], rerun.states, base)[None])[0])
+    assert found[0, 0, 1] == pytest.approx(evaluate(rerun, torch.where(kept[:, None], rerun.states, base)[None])[0])
     eleven = ranked_scores(rerun, base, [order], [11])[0, 0, 0]
     assert ranked_scores(rerun, base, [order[::-1]], [5])[0, 1, 0] == pytest.approx(eleven, abs=1e-5)
 

@@ -7,7 +7,7 @@ Legend: B variants, n tokens that vary, D width, K pictures of the background, M
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,10 +19,10 @@ from chiasm.models.inside.rerun import Rerun, frozen_model, max_variants
 
 AttributionMethod = Literal["integrated-gradients", "gradient-shap", "kernel-shap"]
 ATTRIBUTION_METHODS: Final[tuple[AttributionMethod, ...]] = ("integrated-gradients", "gradient-shap", "kernel-shap")
-ENOUGH: Final = 0.05
+MAX_ERROR: Final = 0.05
 """The largest completeness error (share of what is to be explained) at which Integrated Gradients counts as done."""
 
-_POINTS, _FIRST_PARTS, _MOST_STEPS = 8, 4, 1024
+_POINTS, _FIRST_PARTS, _MAX_STEPS = 8, 4, 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,51 +44,60 @@ class Attribution:
     @property
     def complete(self) -> bool:
         """Whether the parts add up to the whole within 5 %."""
-        return self.error <= ENOUGH
+        return self.error <= MAX_ERROR
 
 
 def integrated_gradients(
-    rerun: Rerun, base: Float[Tensor, "n D"], *, first: int = _FIRST_PARTS, most: int = _MOST_STEPS
+    rerun: Rerun, base: Float[Tensor, "n D"], *, first_parts: int = _FIRST_PARTS, max_steps: int = _MAX_STEPS
 ) -> Attribution:
     """Integrated Gradients from `base`, each token's dimensions summed.
 
-    The path is cut into `first` parts of 8 Gauss-Legendre points. Every part must add up to what the target gains on
-    it; those that do not are halved, until all errors together (none offsets another, so this is stricter than the
-    published check) are within 5 % of the whole, or `most` points are spent. The error is in the result either way.
+    The path is cut into `first_parts` parts of 8 Gauss-Legendre points. Every part must add up to what the target
+    gains on it; those that do not are halved, until all errors together (none offsets another, so this is stricter
+    than the published check) are within 5 % of the whole, or `max_steps` points are spent. The error is in the result
+    either way.
 
     Source: Sundararajan et al. 2017 (ICML), equation 1 and proposition 1. Assumption: the straight path leads through
     vectors that the decoder can make sense of; the further from them the baseline, the less it does.
     """
     method = _captum().IntegratedGradients(rerun)
     value, baseline = _ends(rerun, base)
-    allowed = ENOUGH * abs(value - baseline)
-    waiting = [(k / first, (k + 1) / first) for k in range(first)]
-    parts: list[tuple[float, float, np.ndarray, float]] = []
+    allowed = MAX_ERROR * abs(value - baseline)
+    waiting = [(k / first_parts, (k + 1) / first_parts) for k in range(first_parts)]
+    parts: list[_PathPart] = []
     steps = 0
     with frozen_model(rerun.view):
         while waiting:
             parts += _along(method, rerun, base, waiting)
             steps += _POINTS * len(waiting)
-            total = sum(part[3] for part in parts)
+            total = sum(part.gap for part in parts)
             # A part may be wrong by its share of what is allowed: halving the worst ones is where points are wanted.
-            wrong = [part for part in parts if part[3] > allowed / (2 * len(parts))] if total > allowed else []
-            if steps + 2 * _POINTS * len(wrong) > most:
+            wrong = [part for part in parts if part.gap > allowed / (2 * len(parts))] if total > allowed else []
+            if steps + 2 * _POINTS * len(wrong) > max_steps:
                 break
-            waiting = [half for a, b, *_ in wrong for half in ((a, (a + b) / 2), ((a + b) / 2, b))]
-            parts = [part for part in parts if part[:2] not in {w[:2] for w in wrong}]
-    tokens = np.sum([part[2] for part in parts], axis=0)
+            waiting = [half for (a, b), *_ in wrong for half in ((a, (a + b) / 2), ((a + b) / 2, b))]
+            halved = {part.ends for part in wrong}
+            parts = [part for part in parts if part.ends not in halved]
+    tokens = np.sum([part.tokens for part in parts], axis=0)
     whole = abs(value - baseline)
-    error = sum(part[3] for part in parts) / whole if whole else np.inf
+    error = sum(part.gap for part in parts) / whole if whole else np.inf
     return Attribution("integrated-gradients", tokens, value, baseline, float(error), steps)
+
+
+class _PathPart(NamedTuple):
+    """Attribution on a part of the path: its two ends (shares of the path), and by how much `tokens` fail to add up."""
+
+    ends: tuple[float, float]
+    tokens: Float[np.ndarray, " n"]
+    gap: float
 
 
 def _along(
     method: Any, rerun: Rerun, base: Float[Tensor, "n D"], parts: Sequence[tuple[float, float]]
-) -> list[tuple[float, float, np.ndarray, float]]:
-    """Attribution on parts of the path: where each starts and ends, its tokens, and by how much they fail to add up."""
-    found, most = [], max_variants(rerun, gradients=True)
-    for start in range(0, len(parts), most):
-        some = parts[start : start + most]
+) -> list[_PathPart]:
+    found, limit = [], max_variants(rerun, gradients=True)
+    for first in range(0, len(parts), limit):
+        some = parts[first : first + limit]
         starts, ends = (torch.tensor(list(side), device=base.device)[:, None, None] for side in zip(*some, strict=True))
         whole = (rerun.states - base)[None]
         maps, gaps = method.attribute(
@@ -96,11 +105,11 @@ def _along(
             baselines=base + starts * whole,
             n_steps=_POINTS,
             method="gausslegendre",
-            internal_batch_size=max(most, len(some)),
+            internal_batch_size=max(limit, len(some)),
             return_convergence_delta=True,
         )
         tokens = maps.detach().double().sum(-1).cpu().numpy()
-        found += [(a, b, t, abs(float(g))) for (a, b), t, g in zip(some, tokens, gaps.tolist(), strict=True)]
+        found += [_PathPart(e, t, abs(float(g))) for e, t, g in zip(some, tokens, gaps.tolist(), strict=True)]
     return found
 
 
@@ -115,10 +124,10 @@ def gradient_shap(rerun: Rerun, background: Float[Tensor, "K n D"], *, samples: 
     method = _captum().GradientShap(rerun)
     with frozen_model(rerun.view), _seeded(seed):
         value = _ends(rerun, background[0])[0]
-        baseline = float(evaluated(rerun, background).mean())
-        total, left, most = np.zeros(len(rerun.rows)), samples, max_variants(rerun, gradients=True)
+        baseline = float(evaluate(rerun, background).mean())
+        total, left, limit = np.zeros(len(rerun.rows)), samples, max_variants(rerun, gradients=True)
         while left:
-            count = min(left, most)
+            count = min(left, limit)
             found = method.attribute(rerun.states[None], baselines=background, n_samples=count, stdevs=0.0)
             total += count * _summed(found)
             left -= count
@@ -177,12 +186,12 @@ def two_players(rerun: Rerun, base: Float[Tensor, "n D"], first: Bool[np.ndarray
     here = torch.from_numpy(first).to(rerun.states.device)[:, None]
     whole, none = rerun.states, base
     one, other = torch.where(here, whole, none), torch.where(here, none, whole)
-    a, b, c, d = evaluated(rerun, torch.stack([whole, one, other, none])).tolist()
+    a, b, c, d = evaluate(rerun, torch.stack([whole, one, other, none])).tolist()
     return ((a - c) + (b - d)) / 2, ((a - b) + (c - d)) / 2
 
 
 @torch.no_grad()
-def evaluated(
+def evaluate(
     rerun: Rerun, states: Float[Tensor, "B n D"], read: Callable[[Tensor], Tensor] | None = None
 ) -> Float[np.ndarray, " B"]:
     """The target (or what `read` gives) of many variants, as many together as fit."""
@@ -209,15 +218,15 @@ def ranked_scores(
             kept[k, 0, c], kept[k, 1, c] = rank >= count, rank < count
     # Many variants are the same (nothing or everything deleted): each is computed once.
     different, where = np.unique(kept.reshape(-1, n), axis=0, return_inverse=True)
-    chosen, found, most = torch.from_numpy(different).to(rerun.states.device), [], max_variants(rerun, gradients=False)
-    for start in range(0, len(chosen), most):
-        variants = torch.where(chosen[start : start + most, :, None], rerun.states, base)
-        found.append(evaluated(rerun, variants, rerun.logprob))
+    chosen, found, limit = torch.from_numpy(different).to(rerun.states.device), [], max_variants(rerun, gradients=False)
+    for start in range(0, len(chosen), limit):
+        variants = torch.where(chosen[start : start + limit, :, None], rerun.states, base)
+        found.append(evaluate(rerun, variants, rerun.logprob))
     return np.concatenate(found)[where.reshape(-1)].reshape(kept.shape[:-1])
 
 
 def _ends(rerun: Rerun, base: Float[Tensor, "n D"]) -> tuple[float, float]:
-    value, baseline = evaluated(rerun, torch.stack([rerun.states, base])).tolist()
+    value, baseline = evaluate(rerun, torch.stack([rerun.states, base])).tolist()
     return value, baseline
 
 
