@@ -5,8 +5,6 @@ from dataclasses import astuple, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from chiasm.core.errors import ExampleError
 
 DEFAULT_INSTRUCTION = "Answer the question using a single word or phrase."
@@ -130,5 +128,7 @@ def _digest(digest: "hashlib.blake2b", item: Any) -> None:
     elif is_dataclass(item) and not isinstance(item, type):
         _digest(digest, astuple(item))
     else:
+        import numpy as np  # most examples name files, and help on the command line needs no arrays
+
         pixels = np.asarray(item)
         digest.update(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes())

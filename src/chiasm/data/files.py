@@ -24,7 +24,7 @@ def read_jsonl(path: Path, media: Path | None = None) -> Iterator[Example]:
     **Errors:** `ChiasmError` that names the line: not JSON, a missing or unknown field, a value of the wrong type,
     the same id on two lines; also a missing file and one without examples.
     """
-    return _examples(path, ((f"line {number} of {path}", fields) for number, fields in _json_lines(path)), media)
+    return _examples(path, json_lines(path), media)
 
 
 def read_parquet(path: Path, media: Path | None = None) -> Iterator[Example]:
@@ -32,7 +32,8 @@ def read_parquet(path: Path, media: Path | None = None) -> Iterator[Example]:
 
     **Errors:** as `read_jsonl`, with rows (from 1) in place of lines.
     """
-    return _examples(path, ((f"row {number} of {path}", fields) for number, fields in _parquet_rows(path)), media)
+    rows = ((f"row {number} of {path}", fields) for number, fields in enumerate(_parquet_rows(path), start=1))
+    return _examples(path, rows, media)
 
 
 def write_jsonl(path: Path, examples: Iterable[Example]) -> int:
@@ -53,14 +54,18 @@ def _examples(path: Path, rows: Iterable[tuple[str, Any]], media: Path | None) -
     return unique(str(path), ((where, to_example(fields, folder, where)) for where, fields in rows))
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """The values of a JSON Lines file with their places, in file order; blank lines are passed over.
+
+    **Errors:** `ChiasmError` for a file that cannot be read, and for a line that is not JSON.
+    """
     with _opened(path) as file:
         # Lines end at \n only: a text file would also split at \r, which JSON allows between values.
         for number, line in enumerate(file, start=1):
             # A byte order mark is what Windows editors put before the first line.
             text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
             if text.strip():
-                yield number, _json(text, number, path)
+                yield f"line {number} of {path}", _json(text, number, path)
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -92,11 +97,7 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not a number in JSON")
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    return enumerate(_parquet_values(path), start=1)
-
-
-def _parquet_values(path: Path) -> Iterator[Any]:
+def _parquet_rows(path: Path) -> Iterator[Any]:
     # Slow to import, and JSON Lines do not need it.
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -129,7 +130,7 @@ def unique(source: str, found: Iterable[tuple[str, Example]]) -> Iterator[Exampl
 def to_example(fields: Any, folder: Path, where: str) -> Example:
     """The example that `fields` describes; relative paths start from `folder`, `where` names the line in errors.
 
-    A field that is null is absent. What is wrong with one example only (no such picture, an address in place of a
+    A field that is null is absent. What is wrong with one example only (no such image, an address in place of a
     path, an empty question) is that example's failure when it is used.
 
     **Errors:** `ChiasmError` for a missing or unknown field and for a value of the wrong type.

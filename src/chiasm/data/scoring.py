@@ -11,8 +11,8 @@ def correct(generated: str, answer: str, relaxed: bool = False) -> bool:
     `relaxed` also drops full stops at the end. Source: Zhang et al. 2025, released code (the filter of correctly
     answered questions; there the labels are lower case already). An empty label is never matched.
     """
-    said, label = _plain(generated, relaxed), _plain(answer, relaxed)
-    return bool(label) and said == label
+    given, label = _plain(generated, relaxed), _plain(answer, relaxed)
+    return bool(label) and given == label
 
 
 def _plain(text: str, relaxed: bool) -> str:

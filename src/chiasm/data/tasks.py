@@ -1,4 +1,4 @@
-"""The same pictures under another question: describe them, or say whether an object is there (POPE from boxes)."""
+"""The same images under another question: describe them, or say whether an object is there (POPE from boxes)."""
 
 import random
 from collections import Counter
@@ -38,7 +38,7 @@ def as_task(
     three objects that are there and as many that are not, asked for in turn, the latter drawn at random, the most
     frequent in the data, or those that most often stand beside the one just asked for. `presence`: how it is asked.
 
-    Source of POPE: Li et al. 2023 (arXiv 2305.10355), section 4, and its released code; there, pictures with fewer
+    Source of POPE: Li et al. 2023 (arXiv 2305.10355), section 4, and its released code; there, images with fewer
     than three objects are left out, and here they get fewer questions. Assumption: the boxes of an input, over all
     questions on it, name every object that is there, of those that the data name at all. GQA's do not: its boxes are
     the question's. The objects of all of `found` are read first.
@@ -89,8 +89,8 @@ def _presence(inputs: Sequence[SharedInput], mode: str, seed: int, words: str) -
     shown = [one for one in inputs if one.names]
     frequency = Counter(name for one in shown for name in one.names)
     if not any(set(frequency) - set(one.names) for one in shown):
-        found = f"the boxes name {len(frequency)} kinds of objects, and no picture lacks one of them"
-        raise ChiasmError(f"ask which objects are there (pope-{mode})", found, "Give every picture's objects as boxes")
+        found = f"the boxes name {len(frequency)} kinds of objects, and no image lacks one of them"
+        raise ChiasmError(f"ask which objects are there (pope-{mode})", found, "Give every image's objects as boxes")
     beside: dict[str, Counter[str]] = {name: Counter() for name in frequency}
     for one in shown:
         for name in one.names:

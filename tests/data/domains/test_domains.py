@@ -55,8 +55,8 @@ def test_folders_with_parts_keep_the_published_names(tmp_path):
     assert (found.name, found.topic) == ("plantdoc", "plant leaf diseases")
     assert found.classes == ("Apple Scab Leaf", "Bell_pepper leaf", "mites")
     assert (len(found.train), len(found.validation), len(found.test)) == (23, 2, 12)
-    assert any("one training picture" in note and "mites" in note for note in found.notes)
-    assert any("without a test picture: Bell_pepper leaf, mites" in note for note in found.notes)
+    assert any("one training image" in note and "mites" in note for note in found.notes)
+    assert any("without a test image: Bell_pepper leaf, mites" in note for note in found.notes)
 
 
 def test_a_folder_without_parts_is_split(tmp_path):
@@ -122,7 +122,7 @@ def test_what_cannot_be_classified_is_refused():
         make_domain("d", "t", good, items("y", c=1), classes=("a", "b"))
     with pytest.raises(ChiasmError, match="at least two"):
         make_domain("d", "t", items("x", a=4), items("y", a=1))
-    with pytest.raises(ChiasmError, match="`test` has no picture"):
+    with pytest.raises(ChiasmError, match="`test` has no image"):
         make_domain("d", "t", good, [])
     with pytest.raises(ChiasmError, match="occurs 2 times"):
         make_domain("d", "t", good, good[:1])

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chiasm.data.domains import classify, parsed
-from chiasm.data.domains.surfaces import SURFACES
+from chiasm.data.domains import SURFACES, classify, parsed
 
 PLANTS = ("Apple leaf", "Apple rust leaf", "Bell_pepper leaf", "Bell_pepper leaf spot", "polka-dotted", "dotted")
 

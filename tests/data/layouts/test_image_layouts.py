@@ -155,7 +155,7 @@ def test_coco_without_pictures_says_where_to_get_them(coco):
 
 
 def test_pope_from_cocos_boxes(coco):
-    with pytest.raises(ChiasmError, match="name 2 kinds of objects, and no picture lacks one"):
+    with pytest.raises(ChiasmError, match="name 2 kinds of objects, and no image lacks one"):
         list(examples(coco, task="pope-popular"))
     path = coco / "annotations" / "instances_val2014.json"
     told = json.loads(path.read_text())

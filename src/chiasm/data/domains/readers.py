@@ -1,7 +1,5 @@
 """Domains as they are published: PlantDoc, DermNet, DTD, CrisisMMD; and folders, CSV and JSON Lines of one's own."""
 
-import csv
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,8 +7,10 @@ from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError
 from chiasm.data.domains.base import TEST, Domain, Item, make_domain, stratified
+from chiasm.data.files import json_lines
+from chiasm.data.layouts.base import rows_of
 
-_PICTURES: Final = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jfif"}
+_IMAGE_SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jfif"}
 _TRAIN: Final = ("train", "training")
 _VALIDATION: Final = ("val", "valid", "validation", "dev")
 _TEST: Final = ("test", "testing")
@@ -25,13 +25,10 @@ _KNOWN: Final = {
 def read_domain(path: Path, name: str, topic: str | None, seed: int) -> Domain:
     """The domain in a folder or a file, known by what is in it.
 
-    **Errors:** `ChiasmError` where it holds no pictures with labels.
+    **Errors:** `ChiasmError` where it holds no images with labels.
     """
     if path.is_file():
-        rows = {".csv": _csv, ".jsonl": _jsonl}.get(path.suffix.lower())
-        if rows is None:
-            raise ChiasmError(f"read the domain {path}", "it is no .csv or .jsonl file", "Name a folder or such a file")
-        return _listed(path, name, topic or "what they show", rows(path), seed)
+        return _listed(path, name, topic or "what they show", _rows(path), seed)
     if (path / "labels" / "train1.txt").is_file():
         return _dtd(path, topic, seed)
     tsv = next((file for file in sorted(path.rglob(_HUMANITARIAN.format("train")))), None)
@@ -46,15 +43,15 @@ def _folders(root: Path, name: str, topic: str | None, seed: int) -> Domain:
     test = _part_folder(root, _TEST)
     notes: list[str] = []
     if parts["train"] is None or test is None:
-        classes, items = _pictures_by_class(root, root)
+        classes, items = _images_by_class(root, root)
         train, held = stratified(items, TEST, seed)
-        notes.append(f"the folder has no parts: {TEST:.0%} of every class were set apart as the test")
+        notes.append(f"the folder has no parts: {TEST:.0%} of every class were held out as the test")
         validation = None
     else:
-        classes, train = _pictures_by_class(parts["train"], root)
-        more, held = _pictures_by_class(test, root)
+        classes, train = _images_by_class(parts["train"], root)
+        more, held = _images_by_class(test, root)
         classes = tuple(dict.fromkeys((*classes, *more)))
-        validation = None if parts["val"] is None else _pictures_by_class(parts["val"], root)[1]
+        validation = None if parts["val"] is None else _images_by_class(parts["val"], root)[1]
     for known, (sign, words) in _KNOWN.items():
         if sign in classes:
             name, topic = known, topic or words
@@ -67,20 +64,20 @@ def _part_folder(root: Path, names: Iterable[str]) -> Path | None:
     return next((entry for entry in sorted(root.iterdir()) if entry.is_dir() and entry.name.lower() in names), None)
 
 
-def _pictures_by_class(folder: Path, root: Path) -> tuple[tuple[str, ...], tuple[Item, ...]]:
-    """The folders' names, which are the classes as published, and their pictures."""
+def _images_by_class(folder: Path, root: Path) -> tuple[tuple[str, ...], tuple[Item, ...]]:
+    """The folders' names, which are the classes as published, and their images."""
     classes = tuple(entry.name for entry in sorted(folder.iterdir()) if entry.is_dir() and entry.name[0] != ".")
     items = tuple(
         Item(str(file.relative_to(root)), file.absolute(), label)
         for label in classes
         for file in sorted((folder / label).iterdir())
-        if file.suffix.lower() in _PICTURES
+        if file.suffix.lower() in _IMAGE_SUFFIXES
     )
     if not items:
         raise ChiasmError(
             f"read the domain {folder}",
-            "no folder in it holds a picture",
-            "Give one folder of pictures per class (in train/ and test/), DTD, CrisisMMD, a .csv or a .jsonl",
+            "no folder in it holds an image",
+            "Give one folder of images per class (in train/ and test/), DTD, CrisisMMD, a .csv or a .jsonl",
         )
     return classes, items
 
@@ -122,7 +119,7 @@ def _crisismmd(root: Path, train: Path, topic: str | None, seed: int) -> Domain:
 
 def _humanitarian(file: Path, root: Path) -> Iterator[Item]:
     place = next((folder for folder in (root, *file.parents) if (folder / "data_image").is_dir()), root)
-    for where, row in _rows(file, "\t", ("image_id", "image", "label_image")):
+    for where, row in rows_of(file, ("image_id", "image", "label_image"), "\t"):
         if not row["image"]:
             raise ChiasmError(f"read {where}", "it names no image", "Use the published file")
         yield Item(row["image_id"], (place / row["image"]).absolute(), row["label_image"])
@@ -131,7 +128,7 @@ def _humanitarian(file: Path, root: Path) -> Iterator[Item]:
 def _listed(path: Path, name: str, topic: str, rows: Iterable[tuple[str, Any]], seed: int) -> Domain:
     parts: dict[str, list[Item]] = defaultdict(list)
     for where, row in rows:
-        if not row.get("image") or not row.get("label"):
+        if not isinstance(row, dict) or not row.get("image") or not row.get("label"):
             raise ChiasmError(f"read {where}", "it has no `image` or no `label`", "Give both")
         split = str(row.get("split") or "").lower()
         part = next((p for p, names in zip(_PARTS, (_TRAIN, _VALIDATION, _TEST)) if split in names), None)
@@ -142,7 +139,7 @@ def _listed(path: Path, name: str, topic: str, rows: Iterable[tuple[str, Any]], 
         raise ChiasmError(f"read {path}", f"{len(parts[''])} rows have no split and others have", "Give all or none")
     if parts[""]:
         train, test = stratified(parts[""], TEST, seed)
-        notes = (f"the file has no parts: {TEST:.0%} of every class were set apart as the test",)
+        notes = (f"the file has no parts: {TEST:.0%} of every class were held out as the test",)
         return make_domain(name, topic, train, test, notes=notes, seed=seed)
     return make_domain(name, topic, parts["train"], parts["test"], validation=parts["validation"] or None, seed=seed)
 
@@ -150,30 +147,10 @@ def _listed(path: Path, name: str, topic: str, rows: Iterable[tuple[str, Any]], 
 _PARTS: Final = ("train", "validation", "test")
 
 
-def _csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    return _rows(path, ",", ("image", "label"))
-
-
-def _rows(path: Path, delimiter: str, columns: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, delimiter=delimiter)
-            missing = [column for column in columns if column not in (rows.fieldnames or ())]
-            if missing:
-                raise ChiasmError(f"read {path}", f"it has no column {', '.join(missing)}", "Name its columns so")
-            for row in rows:
-                yield f"line {rows.line_num} of {path}", {key: value or "" for key, value in row.items() if key}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ChiasmError(f"read {path}", str(error), "Write it anew") from error
-
-
-def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-            if line.strip():
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ChiasmError(f"read line {number} of {path}", "it is no object", "Write one object per line")
-                yield f"line {number} of {path}", row
-    except (OSError, ValueError) as error:
-        raise ChiasmError(f"read {path}", str(error), "Write one JSON object per line") from error
+def _rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
+    match path.suffix.lower():
+        case ".csv":
+            return rows_of(path, ("image", "label"))
+        case ".jsonl":
+            return json_lines(path)
+    raise ChiasmError(f"read the domain {path}", "it is no .csv or .jsonl file", "Name a folder or such a file")

@@ -58,12 +58,12 @@ def _clips(path: Path, sounds: Path) -> Iterator[tuple[str, Example]]:
     captions: dict[tuple[str, str], list[str]] = {}
     for _, row in rows_of(path, _CAPS_COLUMNS):
         captions.setdefault((row["youtube_id"], row["start_time"]), []).append(row["caption"].strip())
-    for (video, start), told in captions.items():
+    for (video, start), texts in captions.items():
         names = (f"{video}_{start}", video, f"Y{video}")
         found = next((there[name] for name in names if name in there), (sounds / f"{names[0]}.wav").absolute())
         yield (
             f"{video} of {path}",
-            Example(id=f"{video}_{start}", question=DESCRIBE["audio"], audios=(found,), captions=tuple(told)),
+            Example(id=f"{video}_{start}", question=DESCRIBE["audio"], audios=(found,), captions=tuple(texts)),
         )
 
 

@@ -114,14 +114,14 @@ def _malformed(path: Path, position: int) -> ChiasmError:
     return ChiasmError(f"read {path}", found, "Download or unpack it again")
 
 
-def rows_of(path: Path, columns: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def rows_of(path: Path, columns: Iterable[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file with their places.
 
     **Errors:** `ChiasmError` for a file that cannot be read, lacks one of `columns`, or a row of another length.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
+            rows = csv.DictReader(file, delimiter=delimiter)
             missing = [column for column in columns if column not in (rows.fieldnames or ())]
             if missing:
                 raise ChiasmError(f"read {path}", f"it has no column {', '.join(missing)}", "Use the published file")

@@ -1,9 +1,9 @@
-"""COCO captions, with the boxes of all 80 objects where they are there too; POPE's question files on its pictures.
+"""COCO captions, with the boxes of all 80 objects where they are there too; POPE's question files on its images.
 
 COCO: https://cocodataset.org/#download, layout https://cocodataset.org/#format-data. `captions_val2014.json` holds
-`images` (`id`, `file_name`) and `annotations` (`image_id`, `caption`), five or more captions to a picture, in no order,
+`images` (`id`, `file_name`) and `annotations` (`image_id`, `caption`), five or more captions to an image, in no order,
 some with a line break at the end; `instances_val2014.json` holds `categories` (`id`, `name`) and `annotations`
-(`image_id`, `category_id`, `bbox` as x, y, width, height). Pictures without any object have none there. A few boxes
+(`image_id`, `category_id`, `bbox` as x, y, width, height). Images without any object have none there. A few boxes
 have no area.
 
 POPE: https://github.com/AoiDragon/POPE, folder `output/coco`. `coco_pope_random.json`, `..._popular.json` and
@@ -40,12 +40,12 @@ def _read_captions(folder: Path, split: str, media: Path | None) -> Iterator[Exa
 
 
 def _described(path: Path, instances: Path | None, images: Path) -> Iterator[tuple[str, Example]]:
-    told = json_of(path)
+    content = json_of(path)
     captions: dict[int, list[str]] = {}
-    for note in as_published(str(path), lambda: told["annotations"]):
+    for note in as_published(str(path), lambda: content["annotations"]):
         captions.setdefault(note["image_id"], []).append(" ".join(note["caption"].split()))
     boxes = {} if instances is None else as_published(str(instances), _boxes, json_of(instances))
-    for image in told["images"]:
+    for image in content["images"]:
         where = f"image {image.get('id')} of {path}"
         yield where, as_published(where, _description, image, captions, boxes, images)
 
@@ -62,10 +62,10 @@ def _description(
     )
 
 
-def _boxes(told: dict[str, Any]) -> dict[int, list[Box]]:
-    names = {category["id"]: category["name"] for category in told["categories"]}
+def _boxes(instances: dict[str, Any]) -> dict[int, list[Box]]:
+    names = {category["id"]: category["name"] for category in instances["categories"]}
     found: dict[int, list[Box]] = {}
-    for note in told["annotations"]:
+    for note in instances["annotations"]:
         x, y, w, h = note["bbox"]
         if w > 0 and h > 0:
             found.setdefault(note["image_id"], []).append(Box(names[note["category_id"]], x, y, w, h))
@@ -89,9 +89,9 @@ def pope_files(folder: Path) -> list[Path]:
 def read_pope(path: Path, split: str = "heldout", media: Path | None = None) -> Iterator[Example]:
     """The questions of one file, or of all three in a folder; `type` is the mode, ids are `MODE-<question_id>`.
 
-    `media`: the folder of COCO's val2014 pictures (default: `val2014` or `images` beside the files or one folder up).
+    `media`: the folder of COCO's val2014 images (default: `val2014` or `images` beside the files or one folder up).
 
-    **Errors:** `ChiasmError` for a line of another form, and where the pictures are not found.
+    **Errors:** `ChiasmError` for a line of another form, and where the images are not found.
     """
     files = pope_files(path) if path.is_dir() else [path]
     images = media or coco_images(path if path.is_dir() else path.parent, "val2014")

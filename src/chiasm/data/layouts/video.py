@@ -110,14 +110,14 @@ def _read_captions(folder: Path, split: str, media: Path | None) -> Iterator[Exa
 
 
 def _described(path: Path, videos: Path, split: str) -> Iterator[tuple[str, Example]]:
-    told, there = json_of(path), by_stem(videos, _ENDINGS)
+    content, there = json_of(path), by_stem(videos, _ENDINGS)
     captions: dict[str, list[str]] = {}
-    for sentence in as_published(str(path), lambda: told["sentences"]):
+    for sentence in as_published(str(path), lambda: content["sentences"]):
         captions.setdefault(sentence["video_id"], []).append(sentence["caption"].strip())
-    held = {video["split"] for video in told["videos"]}
-    wanted = next(({name} for name in _SPLITS[split] if name in held), set())
-    for video in told["videos"]:
-        if video["split"] in wanted:
+    held = {video["split"] for video in content["videos"]}
+    chosen = next(({name} for name in _SPLITS[split] if name in held), set())
+    for video in content["videos"]:
+        if video["split"] in chosen:
             where = f"video {video['video_id']} of {path}"
             yield where, as_published(where, _description, video["video_id"], captions, videos, there)
 

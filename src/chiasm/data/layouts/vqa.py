@@ -2,7 +2,7 @@
 
 VQAv2: https://visualqa.org/download.html. `v2_OpenEnded_mscoco_val2014_questions.json` holds `questions` (`image_id`,
 `question`, `question_id`), `v2_mscoco_val2014_annotations.json` holds `annotations` with ten `answers` (`answer`,
-`answer_confidence`, `answer_id`), `multiple_choice_answer` and `answer_type` (yes/no, number, other). Pictures are
+`answer_confidence`, `answer_id`), `multiple_choice_answer` and `answer_type` (yes/no, number, other). Images are
 COCO's, named `val2014/COCO_val2014_<image_id, 12 digits>.jpg`.
 
 OKVQA: https://okvqa.allenai.org/download.html. The names of VQA v1, without `v2_` and, for annotations,
@@ -11,7 +11,7 @@ OKVQA: https://okvqa.allenai.org/download.html. The names of VQA v1, without `v2
 `question_types` explains. The last point is taken from descriptions of the files.
 
 TextVQA: https://textvqa.org/dataset. `TextVQA_0.5.1_val.json` holds `data` with `question_id`, `question`, `image_id`
-and ten `answers` as plain texts; the pictures of train and val are both in `train_images/<image_id>.jpg`. The test
+and ten `answers` as plain texts; the images of train and val are both in `train_images/<image_id>.jpg`. The test
 files have no answers and are not read.
 """
 
@@ -30,12 +30,12 @@ _TEXT_FILES = {"heldout": ("TextVQA_0.5.1_val.json",), "train": ("TextVQA_0.5.1_
 
 
 def coco_images(folder: Path, part: str) -> Path:
-    """The folder of COCO's pictures of `part` (as `val2014`), in `folder` or in `images`.
+    """The folder of COCO's images of `part` (as `val2014`), in `folder` or in `images`.
 
     **Errors:** `ChiasmError` that says where they are to be had.
     """
     names = (part, f"images/{part}", f"{part}/{part}", f"../{part}", f"../images/{part}", "images", ".")
-    return media_folder(folder, names, (".jpg",), f"COCO's {part} pictures ({COCO_IMAGES})")
+    return media_folder(folder, names, (".jpg",), f"COCO's {part} images ({COCO_IMAGES})")
 
 
 def _has(prefix: str) -> Any:
@@ -55,9 +55,9 @@ def _read(prefix: str, title: str, source: str) -> Any:
 
 
 def _questions(asked: Path, answered: Path, images: Path, part: str) -> Iterator[tuple[str, Example]]:
-    told = json_of(answered)
-    kinds = told.get("question_types", {}) if isinstance(told, dict) else {}
-    by_id = as_published(str(answered), lambda: {note["question_id"]: note for note in told["annotations"]})
+    content = json_of(answered)
+    kinds = content.get("question_types", {}) if isinstance(content, dict) else {}
+    by_id = as_published(str(answered), lambda: {note["question_id"]: note for note in content["annotations"]})
     for number, question in enumerate(as_published(str(asked), lambda: json_of(asked)["questions"]), start=1):
         where = f"question {number} of {asked}"
         yield where, as_published(where, _question, question, by_id, kinds, images, part)
@@ -86,7 +86,7 @@ def _question(
 
 def _read_text(folder: Path, split: str, media: Path | None) -> Iterator[Example]:
     path = required("TextVQA", folder, one_of(split, _TEXT_FILES, "TextVQA"), "https://textvqa.org/dataset")
-    # The pictures of both splits come in one archive, which is named after train.
+    # The images of both splits come in one archive, which is named after train.
     places = ("train_images", "train_val_images/train_images", "images", "val_images")
     images = media or media_folder(folder, places, (".jpg",), "train_val_images.zip (https://textvqa.org/dataset)")
     return unique(str(path), _text_questions(path, images))
