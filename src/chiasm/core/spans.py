@@ -4,7 +4,7 @@ The top-level spans partition the sequence in reading order; sub-spans carry a d
 one top-level span; `a+b` is the union of `a` and `b`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -50,7 +50,7 @@ class Spans(Mapping[str, Positions]):
     def perceptual(self) -> Positions:
         """All that an encoder produced."""
         found = [self.positions[name] for name in PERCEPTUAL if name in self.positions]
-        return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *found]))
+        return np.unique(concatenate(found))
 
     def require(self, name: str) -> Positions:
         """The positions of `name`, or `EmptySpanError` if there are none (a cut of nothing shows a false zero)."""
@@ -94,3 +94,8 @@ def cross_pairs(spans: tuple[str, ...]) -> list[tuple[str, str]]:
     """All pairs (perceptual span, textual span), in the order given."""
     perceptual = [span for span in spans if is_perceptual(span)]
     return [(a, b) for a in perceptual for b in spans if not is_perceptual(b)]
+
+
+def concatenate(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """The positions of all `parts`, one after the other; none where there is no part."""
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from chiasm.core.spans import TOP_LEVEL
+from chiasm.core.spans import TOP_LEVEL, concatenate
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits, record_frame
 from chiasm.models.hooks import Block, hook_inputs, hook_sites, isolate_modalities, replace_embeddings
@@ -141,7 +141,7 @@ def lay_out(encoded: Sequence[Encoded], spans: Sequence[str], padding: Sequence[
 
     **Errors:** `ChiasmError` for a name that is no span.
     """
-    segments, rows, start = [], [np.empty(0, dtype=np.int64)], 0
+    segments, rows, start = [], [], 0
     for index, (item, before) in enumerate(zip(encoded, padding, strict=True)):
         for span in spans:
             if span not in item.spans and span in TOP_LEVEL:
@@ -151,7 +151,7 @@ def lay_out(encoded: Sequence[Encoded], spans: Sequence[str], padding: Sequence[
                 segments.append(Segment(index, span, start, start + len(positions)))
                 rows.append(positions + before + index * length)
                 start += len(positions)
-    return Batch(tuple(item.example_id for item in encoded), tuple(segments), np.concatenate(rows))
+    return Batch(tuple(item.example_id for item in encoded), tuple(segments), concatenate(rows))
 
 
 @torch.no_grad()

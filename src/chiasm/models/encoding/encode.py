@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example, check_boxes
 from chiasm.core.media import Clip, Sound, load_image
 from chiasm.core.recordings import load_sound, load_video
-from chiasm.core.spans import Spans
+from chiasm.core.spans import Spans, concatenate
 from chiasm.models.encoding.encoded import ROW_INPUTS, Encoded
 from chiasm.models.encoding.prompts import Prompt, continuation, render
 from chiasm.models.encoding.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
@@ -71,9 +71,9 @@ def encode(
     accepted = accepted_inputs(type(config))
     inputs = {key: value for key, value in raw.items() if accepted is None or key in accepted}
     perceived = {
-        "image": _concatenated(layout.positions for layout in layouts),
-        "video": _concatenated(frame.positions for frame in frames),
-        "audio": _concatenated(sound.positions for sound in placed["audio"]),
+        "image": concatenate(layout.positions for layout in layouts),
+        "video": concatenate(frame.positions for frame in frames),
+        "audio": concatenate(sound.positions for sound in placed["audio"]),
     }
     top, asked = _top_level(family, perceived, prompt, offsets, shift)
     spans = {
@@ -245,10 +245,6 @@ def _size(media: DecodedMedia, kind: str, index: int) -> tuple[int, ...]:
             frames = media.clips[index].frames
             return frames.shape[2], frames.shape[1], len(frames)
     return ()
-
-
-def _concatenated(parts: Iterable[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
 
 def _top_level(

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Int
 
 from chiasm.core.example import Example
+from chiasm.core.spans import concatenate
 from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.encoding.geometry import touched
 from chiasm.models.encoding.prompts import find_words
@@ -71,9 +72,8 @@ def image_parts(
     """
     if "image" not in family.modalities:
         return {}
-    none = np.empty(0, dtype=np.int64)
-    positions = np.concatenate([none, *(layout.positions for layout in layouts)])
-    newline = np.concatenate([none, *(layout.newline for layout in layouts)]).astype(bool)
+    positions = concatenate(layout.positions for layout in layouts)
+    newline = concatenate(layout.newline for layout in layouts).astype(bool)
     tile = np.concatenate([np.empty(0, dtype=str), *(layout.tile for layout in layouts)])
     under = np.zeros(len(positions), dtype=bool)
     if layouts:
@@ -94,7 +94,7 @@ def recording_parts(
     family: Family, placed: Mapping[str, Sequence[Medium]], frames: Sequence[ImageLayout]
 ) -> dict[str, np.ndarray]:
     """Sub-spans of `video` and `audio`: each of several, and the frames, counted through all videos."""
-    shown, where = {}, np.concatenate([np.empty(0, dtype=np.int64), *(frame.positions for frame in frames)])
+    shown, where = {}, concatenate(frame.positions for frame in frames)
     for clip in placed["video"]:
         shown[f"video[{clip.index}]"] = np.intersect1d(clip.positions, where)
     shown |= {f"video.frame[{i}]": frame.positions for i, frame in enumerate(frames)}
@@ -117,7 +117,7 @@ def question_parts(
 
     def tokens(places: Mapping[str, list[tuple[int, int]]], names: Sequence[str]) -> np.ndarray:
         found = [overlapping(offsets, start + a, start + b) for name in names for a, b in places[name]]
-        return np.intersect1d(np.concatenate([np.empty(0, dtype=np.int64), *found]), question)
+        return np.intersect1d(concatenate(found), question)
 
     return {
         "question.options": tokens(options, list(options)),

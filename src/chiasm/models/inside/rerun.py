@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import ChiasmError, EmptySpanError, ExampleError, GuardError
+from chiasm.core.spans import concatenate
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits, layer_output, record_frame
 from chiasm.models.executors.guard import TOLERANCE
@@ -53,7 +54,7 @@ def projected_positions(encoded: Encoded) -> Int[np.ndarray, " n"]:
     """
     encoded.spans.require("image")
     separators = [layout.positions[layout.newline] for layout in encoded.layouts]
-    return np.setdiff1d(encoded.spans["image"], np.concatenate([np.empty(0, dtype=np.int64), *separators]))
+    return np.setdiff1d(encoded.spans["image"], concatenate(separators))
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import MaskSpec
@@ -262,10 +263,8 @@ def _require_plain_walk(view: ModelView, inputs: dict[str, Any], batch: Calibrat
 
 def _moved(value: Any, device: torch.device, memo: dict[int, Any]) -> Any:
     """`value` with its tensors on `device`; tensors that layers share stay shared."""
-    if isinstance(value, Tensor):
-        return memo.setdefault(id(value), value.to(device))
-    if isinstance(value, dict):
-        return {key: _moved(item, device, memo) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(_moved(item, device, memo) for item in value)
-    return value
+
+    def move(leaf: Any) -> Any:
+        return memo.setdefault(id(leaf), leaf.to(device)) if isinstance(leaf, Tensor) else leaf
+
+    return tree_map(move, value)
