@@ -6,22 +6,22 @@ write, so that no page can fall behind.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from chiasm.cli.main import app
+from chiasm.cli.main import application
 from chiasm.core.schema import TableSchema
-from chiasm.models.conformance.suite import ALLOWED, MIN_LAYERS
+from chiasm.models.conformance.suite import ALLOWED, CAPABILITIES, MIN_LAYERS
 from chiasm.models.families.certificates import HOLDS
-from chiasm.models.support import CAPABILITIES, VERBS, Supported, supported
-from chiasm.results.schemas import SCHEMAS
+from chiasm.models.support import VERBS, Supported, supported
+from chiasm.studies.study import study, verbs
 
 DOCS = Path(__file__).parent
 _COMMANDS = "# Commands\n\nMade from `chiasm --help` by `make docs`.\n\n"
 _TABLES = """# Tables
 
 Every run writes Parquet files under `tables/`. Titles, units and descriptions below are kept in the files' metadata
-too. Columns may be added by later versions; none is renamed. Made from the schemas by `make docs`.
+too. Columns may be added by later versions; none is renamed. Made from the studies by `make docs`.
 """
 
 
@@ -49,21 +49,28 @@ where they wrote placeholders out, so no example can be encoded.
 
 def commands() -> str:
     """The page of commands: what `--help` says, verb after verb."""
-    told = app.generate_docs()
-    return _COMMANDS + told[told.index("\n## chiasm ") + 1 :].rstrip() + "\n"
+    page = application(every=True).generate_docs()
+    return _COMMANDS + page[page.index("\n## chiasm ") + 1 :].rstrip() + "\n"
 
 
-def tables(schemas: Iterable[TableSchema]) -> str:
-    """The page of tables, in the order in which they are registered."""
-    return _TABLES + "".join(_table(schema) for schema in schemas)
+def tables() -> str:
+    """The page of tables, study by study; what several write stands with the first."""
+    written: set[str] = set()
+    parts = [_TABLES]
+    for verb in verbs():
+        parts.append(f"\n## chiasm {verb}\n")
+        for schema in study(verb).tables:
+            parts.append(f"\n`{schema.name}`: as above.\n" if schema.name in written else _table(schema))
+            written.add(schema.name)
+    return "".join(parts)
 
 
 def _table(schema: TableSchema) -> str:
-    lines = [f"\n## `{schema.name}`\n", "| column | type | unit | what it is |", "|---|---|---|---|"]
+    lines = [f"\n### `{schema.name}`\n", "| column | type | unit | what it is |", "|---|---|---|---|"]
     for column in schema.columns:
         kind = column.kind + (", may be missing" if column.nullable else "")
-        said = column.description or column.title
-        lines.append(f"| `{column.name}` | {kind} | {column.unit} | {said.replace('|', chr(92) + '|')} |")
+        meaning = column.description or column.title
+        lines.append(f"| `{column.name}` | {kind} | {column.unit} | {meaning.replace('|', chr(92) + '|')} |")
     return "\n".join(lines) + "\n"
 
 
@@ -121,7 +128,7 @@ def pages() -> dict[str, str]:
     """Every generated page by its path under docs/."""
     return {
         "reference/commands.md": commands(),
-        "reference/tables.md": tables(SCHEMAS.values()),
+        "reference/tables.md": tables(),
         "support.md": support(supported()),
     }
 

@@ -3,11 +3,11 @@
 from functools import lru_cache
 
 import torch
-from chiasm.models.executors.jobs import Executor, Job, JobResult, Readout
 from tests.support.factories import build, example
 
 from chiasm.interventions import AttentionKnockout, BlockedAttention, Change, Variant, Window, ZeroedBranch
 from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.executors.jobs import Executor, Job, JobResult, Readout
 from chiasm.models.view import ModelView
 
 

@@ -1,7 +1,7 @@
 """Parts are what their names say: spans, places of tokens, the head behind the last state, live sites, undone hooks."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ def scaled_logits_are_followed(trial: Trial) -> float:
 @torch.no_grad()
 def states_are_live(trial: Trial) -> None:
     """A hook on a dead tensor reads nicely and means nothing: disturb each layer's output and look at the logits."""
-    dead = _dead(trial.view, trial, {str(k): (layer, "output") for k, layer in enumerate(trial.view.layers)})
+    dead = _dead(trial, {str(k): (layer, "output") for k, layer in enumerate(trial.view.layers)})
     if dead:
         raise BrokenLawError(f"layers {', '.join(dead)} can be changed without any effect")
 
@@ -103,7 +103,7 @@ def sites_are_live(trial: Trial) -> None:
         for depth in depths(trial.view)
         for site, point in blocks[depth].sites.items()
     }
-    dead = _dead(trial.view, trial, sites)
+    dead = _dead(trial, sites)
     if dead:
         raise BrokenLawError(f"can be changed without any effect: {', '.join(dead)}")
 
@@ -119,10 +119,10 @@ def hooks_are_undone(trial: Trial) -> None:
         return hooks, ["forward" in m.__dict__ for m in modules]
 
     # transformers puts its own hooks in with the first forward.
-    first = _logits(view, trial)
+    first = _logits(trial)
     before, training = state(), view.model.training
     _run_both(trial)
-    if not torch.equal(first, _logits(view, trial)):
+    if not torch.equal(first, _logits(trial)):
         raise BrokenLawError("the model gives other logits than before a run")
     if state() != before or view.model.training != training:
         raise BrokenLawError("hooks, forwards or the mode of the model are not as before a run")
@@ -136,7 +136,7 @@ def own_capturing_works(trial: Trial) -> None:
     def states() -> tuple[Tensor, ...]:
         with view.readable_attention():
             output = view.model(**trial.first.inputs, use_cache=False, output_hidden_states=True)
-        return _tensors(output)
+        return _hidden_states(output)
 
     before = states()
     if len(before) <= view.n_layers:
@@ -147,7 +147,7 @@ def own_capturing_works(trial: Trial) -> None:
         raise BrokenLawError("`output_hidden_states` gives something else than before a run")
 
 
-def _tensors(output: Any) -> tuple[Tensor, ...]:
+def _hidden_states(output: Any) -> tuple[Tensor, ...]:
     """The decoder's hidden states, wherever the output keeps them (query transformers nest theirs)."""
     found = output.get("hidden_states")
     if found is None and "language_model_outputs" in output:
@@ -185,47 +185,40 @@ def _setting(config: Any, name: str, value: float) -> Iterator[None]:
         setattr(config, name, before)
 
 
-def _dead(view: ModelView, trial: Trial, points: dict[str, tuple[nn.Module, str]]) -> list[str]:
+def _dead(trial: Trial, points: dict[str, tuple[nn.Module, str]]) -> list[str]:
     """The points that can be disturbed while the logits stay the same to the last bit."""
     dead = []
-    with encoded_once(*view.towers):
-        clean = _logits(view, trial)
+    with encoded_once(*trial.view.towers):
+        clean = _logits(trial)
         for name, (module, side) in points.items():
-            if side == "output":
-                handle = module.register_forward_hook(_disturb_output)
-            else:
-                handle = module.register_forward_pre_hook(_disturb_input, with_kwargs=True)
-            try:
-                if torch.equal(_logits(view, trial), clean):
+            with ExitStack() as stack:
+                if side == "output":
+                    stack.callback(module.register_forward_hook(_disturb_output).remove)
+                else:
+                    stack.callback(module.register_forward_pre_hook(_disturb_input, with_kwargs=True).remove)
+                if torch.equal(_logits(trial), clean):
                     dead.append(name)
-            finally:
-                handle.remove()
     return dead
 
 
-def _logits(view: ModelView, trial: Trial) -> Float[Tensor, " N"]:
+def _logits(trial: Trial) -> Float[Tensor, " N"]:
+    view, inputs = trial.view, trial.first.inputs
     with view.readable_attention():
-        return view.model(**trial.first.inputs, **keep_logits(view, slice_to=1), use_cache=False).logits[0, -1]
+        return view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False).logits[0, -1]
 
 
-def _disturbed(states: Tensor) -> Tensor:
-    """Not by a factor, which the norm behind it would take out again."""
-    return states + 0.5 * states.roll(1, dims=-1)
-
-
-def _first_changed(values: tuple[Any, ...], change: Callable[[Tensor], Tensor]) -> tuple[Any, ...]:
+def _disturbed(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """With its first states changed, and not by a factor, which the norm behind them would take out again."""
     for index, value in enumerate(values):
         if isinstance(value, Tensor) and value.is_floating_point():
-            return (*values[:index], change(value), *values[index + 1 :])
+            return (*values[:index], value + 0.5 * value.roll(1, dims=-1), *values[index + 1 :])
     return values
 
 
 def _disturb_output(module: nn.Module, args: Any, output: Any) -> Any:
-    return _first_changed(output, _disturbed) if isinstance(output, tuple) else _disturbed(output)
+    return _disturbed(output) if isinstance(output, tuple) else _disturbed((output,))[0]
 
 
 def _disturb_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if any(isinstance(value, Tensor) and value.is_floating_point() for value in args):
-        return _first_changed(args, _disturbed), kwargs
-    names = tuple(kwargs)
-    return args, dict(zip(names, _first_changed(tuple(kwargs.values()), _disturbed), strict=True))
+    changed = _disturbed((*args, *kwargs.values()))
+    return changed[: len(args)], dict(zip(kwargs, changed[len(args) :], strict=True))

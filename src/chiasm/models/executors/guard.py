@@ -38,40 +38,17 @@ class Guard:
         self._passed: set[tuple[object, ...]] = set()
 
     def check(
-        self,
-        view: ModelView,
-        packed: PackedBatch,
-        job: Job,
-        result: JobResult,
-        groups: list[VariantGroup],
-        index: int,
+        self, view: ModelView, packed: PackedBatch, job: Job, result: JobResult, groups: list[VariantGroup], index: int
     ) -> None:
         """Compare `result` of `job` (the `index`-th of its walk) with the reference where this kind is new.
 
         **Errors:** `GuardError` with the largest difference.
         """
-        if not self.enabled:
-            return
-        chosen: dict[tuple[int, tuple[str, ...]], int] = {}
-        for group in groups:
-            for j, v in group.members.values():
-                if j != index:
-                    continue
-                kind = (len(group.rows), tuple(_kind(change) for change in job.variants[v].changes))
-                # The largest change of a kind is what a mask that was dropped or misplaced shows most in.
-                if kind not in chosen or _size(job.variants[v]) > _size(job.variants[chosen[kind]]):
-                    chosen[kind] = v
-        # Suffix lengths differ with every question: the number of different ones is what makes a kind, not each length.
-        layout = tuple(sorted((rank, kinds) for rank, (_, kinds) in enumerate(sorted(chosen))))
-        key = (
-            id(view.model),
-            view.dtype,
-            packed.batch > 1,
-            index > 0,
-            bool(packed.suffixes),
-            len(packed.mask_groups_from(0)),
-            layout,
-        )
+        chosen = _representatives(job, groups, index) if self.enabled else {}
+        # Suffix lengths differ with every question: the number of different ones makes a kind of walk, not each length.
+        layout = tuple(kinds for _, kinds in sorted(chosen))
+        walk = (packed.batch > 1, index > 0, bool(packed.suffixes), len(packed.mask_groups_from(0)))
+        key = (id(view.model), view.dtype, *walk, layout)
         if not chosen or key in self._passed:
             return
         started = time.perf_counter()
@@ -96,6 +73,18 @@ class Guard:
                 "Use --executor reference, and report the model: its layers mix rows in a way chiasm does not know",
             )
         self._passed.add(key)
+
+
+def _representatives(job: Job, groups: list[VariantGroup], index: int) -> dict[tuple[int, tuple[str, ...]], int]:
+    """One variant of the `index`-th job for every kind that it has: as many rows carried, the same kinds of changes."""
+    chosen: dict[tuple[int, tuple[str, ...]], int] = {}
+    for group in groups:
+        for v in (v for j, v in group.members.values() if j == index):
+            kind = (len(group.rows), tuple(_kind(change) for change in job.variants[v].changes))
+            # The largest change of a kind is what a mask that was dropped or misplaced shows most in.
+            if kind not in chosen or _size(job.variants[v]) > _size(job.variants[chosen[kind]]):
+                chosen[kind] = v
+    return chosen
 
 
 def _kind(change: Change) -> str:

@@ -18,7 +18,7 @@ from chiasm.models.executors.frame import Frame
 from chiasm.models.executors.masks import allowed_rows
 from chiasm.models.view import LayerKind
 
-# Layer arguments whose row axis cannot be told from its size alone (a head of 128 beside 128 positions).
+# Layer arguments whose row axis their size alone does not show (a head of 128 beside 128 positions).
 _ROW_AXIS = {
     "position_embeddings": -2,
     "position_ids": -1,

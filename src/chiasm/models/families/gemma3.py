@@ -9,7 +9,7 @@ from torch import Tensor
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
-from chiasm.models.families.grids import square_layout
+from chiasm.models.families.grids import grid_layout
 from chiasm.models.families.templates import turns
 
 
@@ -27,7 +27,7 @@ class Gemma3(Family):
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         if (image.ids == config.image_token_id).sum() != processor.image_seq_length:
             raise ExampleError("pan and scan cut the image into crops, whose places are not followed; switch it off")
-        return square_layout(image, config.image_token_id)
+        return grid_layout(image, config.image_token_id)
 
     def adjusted_logits(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
         # Its multimodal class hands out the head's output as it is, whatever the text configuration says.

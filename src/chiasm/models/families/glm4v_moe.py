@@ -12,7 +12,7 @@ GLM = (
 
 
 class Glm4vMoe(Qwen2VL):
-    """Each token goes to its own experts, whoever else is in the call (GLM-V Team 2025): packing changes no route."""
+    """Each token goes to its own experts, whoever else is in the call (GLM-V Team 2025): packing changes no routing."""
 
     name = "glm4v_moe"
     model_types = ("glm4v_moe",)

@@ -112,21 +112,18 @@ def make_layout(
     )
 
 
-def square_layout(image: Medium, token: int) -> ImageLayout:
-    """The tokens of id `token` as a grid over the whole stretched image, row by row.
-
-    **Errors:** `ChiasmError` where they do not fill a square.
-    """
-    return grid_layout(image, token, original_canvas(image))
-
-
-def grid_layout(image: Medium, token: int, canvas: Canvas) -> ImageLayout:
-    """The tokens of id `token` as a grid over a square `canvas`, row by row.
+def grid_layout(image: Medium, token: int, canvas: Canvas | None = None) -> ImageLayout:
+    """The tokens of id `token` as a grid over `canvas` (None: the whole stretched image), row by row.
 
     **Errors:** `ChiasmError` where they do not fill a square.
     """
     side = math.isqrt(int((image.ids == token).sum()))
-    return make_layout(image, {"base": cells(canvas, side, side)}, "a square grid over the image", token=token)
+    return make_layout(
+        image,
+        {"base": cells(canvas or original_canvas(image), side, side)},
+        "a square grid over the image",
+        token=token,
+    )
 
 
 def placeless_layout(image: Medium, token: int) -> ImageLayout:

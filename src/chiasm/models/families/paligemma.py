@@ -6,7 +6,7 @@ from typing import Any
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
-from chiasm.models.families.grids import square_layout
+from chiasm.models.families.grids import grid_layout
 from chiasm.models.families.templates import PLAIN
 
 
@@ -21,7 +21,7 @@ class PaliGemma(Family):
     causal = False
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-        return square_layout(image, config.image_token_id)
+        return grid_layout(image, config.image_token_id)
 
     def row_value(self, key: str) -> int:
         # What follows the prompt is its causal suffix, type 1.

@@ -27,7 +27,7 @@ class Qwen25Omni(Qwen2VL):
     kind = "projector, native resolution, frames in pairs, audio, causal, TMRoPE"
     fallback_template = chatml(_MARKED)
     modalities = frozenset({"image", "video", "audio"})
-    # Before, its processor did not tell where it wrote placeholders out.
+    # Before, its processor did not report where it wrote placeholders out.
     min_transformers = "5.23"
 
     def require(self, config: Any) -> None:

@@ -6,12 +6,12 @@ from chiasm.models.families.base import Family
 
 # As the processor itself writes it where a checkpoint has none.
 CHATML_AUDIO = (
-    "{% set heard = namespace(count=0) %}{% for message in messages %}"
+    "{% set audio = namespace(count=0) %}{% for message in messages %}"
     "{% if loop.first and message['role'] != 'system' %}"
     "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
     "{{ '<|im_start|>' + message['role'] + '\n' }}{% for part in message['content'] %}"
-    "{% if part['type'] == 'audio' %}{% set heard.count = heard.count + 1 %}"
-    "{{ 'Audio ' ~ heard.count ~ ': <|audio_bos|><|AUDIO|><|audio_eos|>\n' }}"
+    "{% if part['type'] == 'audio' %}{% set audio.count = audio.count + 1 %}"
+    "{{ 'Audio ' ~ audio.count ~ ': <|audio_bos|><|AUDIO|><|audio_eos|>\n' }}"
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )

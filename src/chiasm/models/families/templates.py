@@ -42,14 +42,14 @@ def turns(
     `media`: what stands for an image, clip or sound, as an expression in Jinja. `before`: what comes before all turns.
     `answer`: what the model itself is called as a role.
     """
-    head, tail = start.split("ROLE")
+    head, end = start.split("ROLE")
     role = f"('{answer}' if message['role'] == 'assistant' else message['role'])"
     return (
-        f"{{{{ '{before}' }}}}{{% for message in messages %}}{{{{ '{head}' + {role} + '{tail}' }}}}"
+        f"{{{{ '{before}' }}}}{{% for message in messages %}}{{{{ '{head}' + {role} + '{end}' }}}}"
         "{% for part in message['content'] %}"
         f"{{% if part['type'] == 'text' %}}{{{{ part['text'] }}}}{{% else %}}{{{{ {media} }}}}{{% endif %}}"
         f"{{% endfor %}}{{{{ '{stop}' }}}}{{% endfor %}}"
-        f"{{% if add_generation_prompt %}}{{{{ '{head}{answer}{tail}' }}}}{{% endif %}}"
+        f"{{% if add_generation_prompt %}}{{{{ '{head}{answer}{end}' }}}}{{% endif %}}"
     )
 
 

@@ -7,9 +7,8 @@ from typing import Any, ClassVar, Final
 from torch import nn
 
 from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.encoding.geometry import Canvas
 from chiasm.models.families.base import Family, Medium
-from chiasm.models.families.grids import grid_layout, placeless_layout, processed_canvas, square_layout
+from chiasm.models.families.grids import grid_layout, original_canvas, placeless_layout, processed_canvas
 from chiasm.models.families.qwen2_vl import Qwen2VL
 
 LayoutRule = Callable[[Medium, Mapping[str, Any], Any, Any], ImageLayout]
@@ -26,28 +25,24 @@ def _token(processor: Any, config: Any) -> int:
     return processor.image_token_id
 
 
-def _native(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-    return Qwen2VL().layout(image, inputs, processor, config)
-
-
-def _stretched(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-    return square_layout(image, _token(processor, config))
-
-
 def _cropped(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-    canvas = processed_canvas(Canvas(image.width, image.height), processor.image_processor)
+    canvas = processed_canvas(original_canvas(image), processor.image_processor)
     return grid_layout(image, _token(processor, config), canvas)
 
 
-def _no_places(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+def _stretched(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
+    return grid_layout(image, _token(processor, config))
+
+
+def _unknown(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
     return placeless_layout(image, _token(processor, config))
 
 
 LAYOUT_RULES: Final[dict[str, LayoutRule]] = {
-    "native grid": _native,
+    "native grid": Qwen2VL().layout,
     "resized and cropped square": _cropped,
     "stretched square": _stretched,
-    "unknown": _no_places,
+    "unknown": _unknown,
 }
 """Where the tokens of an image may look, tried in this order by painting boxes; `unknown` leaves no object to cut."""
 
