@@ -22,7 +22,12 @@ from chiasm.models.projectors.swap import swapped_class
 from chiasm.models.view import ModelView
 
 _WEIGHTS = "model.safetensors"
-_DTYPES = ("float64", "float32", "bfloat16", "float16")
+_DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 def load(
@@ -101,11 +106,12 @@ def as_dtype(name: str | torch.dtype | None) -> torch.dtype | None:
     """
     if name is None or isinstance(name, torch.dtype):
         return name
-    if name.removeprefix("torch.") not in _DTYPES:
+    found = _DTYPES.get(name.removeprefix("torch."))
+    if found is None:
         raise ChiasmError(
             f"the dtype `{name}`", "it is none that models are run in", f"Name one of {', '.join(_DTYPES)}"
         )
-    return getattr(torch, name.removeprefix("torch."))
+    return found
 
 
 def as_device(name: str | torch.device | None) -> torch.device:

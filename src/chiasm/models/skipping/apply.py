@@ -293,11 +293,13 @@ def _pair_blocks(
 
 
 def _average_caches(cache: Any, first: int, rows: int) -> None:
-    if cache is None:
-        return
-    pair = (cache.layers[first], cache.layers[first + 1])
-    for kind in ("keys", "values"):
-        one, two = (getattr(layer, kind) for layer in pair)
-        mean = (one[:, :, -rows:] + two[:, :, -rows:].to(one.device)) / 2
-        for layer, whole in zip(pair, (one, two), strict=True):
-            setattr(layer, kind, torch.cat([whole[:, :, :-rows], mean.to(whole.device)], dim=2))
+    if cache is not None:
+        one, two = cache.layers[first], cache.layers[first + 1]
+        one.keys, two.keys = _with_mean(one.keys, two.keys, rows)
+        one.values, two.values = _with_mean(one.values, two.values, rows)
+
+
+def _with_mean(one: Tensor, two: Tensor, rows: int) -> tuple[Tensor, ...]:
+    """Both, with their mean in the last `rows` positions."""
+    mean = (one[:, :, -rows:] + two[:, :, -rows:].to(one.device)) / 2
+    return tuple(torch.cat([whole[:, :, :-rows], mean.to(whole.device)], dim=2) for whole in (one, two))
