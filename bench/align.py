@@ -16,7 +16,7 @@ from bench.shapes import SHAPES, build, default_dtype, default_shape, prompts
 from chiasm.measures.base import Measure, ReadSizes
 from chiasm.measures.centres import Centres, Pilot
 from chiasm.measures.geometry import Geometry
-from chiasm.measures.norms import Drift, Inside, Norms
+from chiasm.measures.norms import Drift, InsideBlocks, Norms
 from chiasm.measures.overlap import Overlap, matrices_of
 from chiasm.measures.registry import sampled
 from chiasm.measures.score import Score
@@ -116,7 +116,7 @@ def _sets(view: ModelView, centres: Centres) -> dict[str, Callable[[], Sequence[
         "mean similarities, residual stream": lambda: [Similarity(SPANS, centres, inside=False)],
         "norms + drift + mean similarities": cheap,
         "mean similarities, also inside blocks": lambda: [Similarity(SPANS, centres)],
-        "norms and change, also inside blocks": lambda: [Inside()],
+        "norms and change, also inside blocks": lambda: [InsideBlocks()],
         "score": lambda: [Score(SPANS)],
         "medians and extremes of token pairs, 9 states": pairs,
         "medians and extremes of token pairs, also inside 9 blocks": lambda: [
@@ -130,7 +130,7 @@ def _sets(view: ModelView, centres: Centres) -> dict[str, Callable[[], Sequence[
             Drift(),
             Score(SPANS),
             Similarity(SPANS, centres),
-            Inside(),
+            InsideBlocks(),
             *pairs(),
             Overlap(SPANS, matrices),
             Geometry(SPANS, few),

@@ -30,7 +30,7 @@ from chiasm.data.scenes.moving import (
     which_moves,
 )
 from chiasm.data.scenes.questions import (
-    Question,
+    SceneQuestion,
     ask,
     caption,
     choose_color,
@@ -78,7 +78,7 @@ def lookup(scene: Scene, kind: str, rng: random.Random) -> QuestionAnswer | None
     return (f"What is the {thing.color} object?", thing.shape) if alone else None
 
 
-def unbalanced(scene: Scene, kind: str, rng: random.Random) -> Question | None:
+def unbalanced(scene: Scene, kind: str, rng: random.Random) -> SceneQuestion | None:
     """A question of one of the six types without the balance that `scenes` keeps: any pair of options."""
     things = list(scene.things)
     rng.shuffle(things)
@@ -146,7 +146,7 @@ def moving_question(scene: MovingScene, kind: str, rng: random.Random) -> Questi
     return None if question is None else (question.text, question.answer)
 
 
-def _unbalanced_moving(scene: MovingScene, kind: str, rng: random.Random) -> Question | None:
+def _unbalanced_moving(scene: MovingScene, kind: str, rng: random.Random) -> SceneQuestion | None:
     """A question of a type without the balance that `scenes-video` keeps: any direction, any pair of options."""
     mover, still = rng.choice(scene.moving), rng.choice(scene.still)
     match kind:
@@ -181,7 +181,7 @@ def melody_question(melody: Melody, kind: str, rng: random.Random) -> QuestionAn
     return None if question is None else (question.text, question.answer)
 
 
-def _unbalanced_melody(melody: Melody, kind: str, rng: random.Random) -> Question | None:
+def _unbalanced_melody(melody: Melody, kind: str, rng: random.Random) -> SceneQuestion | None:
     """A question of a type without the balance that `scenes-audio` keeps: any pitches."""
     if kind == "ToneThere":
         return tone_there(melody, rng.choice(PITCHES), rng.choice(TIMBRES))

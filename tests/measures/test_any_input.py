@@ -17,7 +17,7 @@ from chiasm.measures.registry import measures
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.observe import Batch, Segment, SiteStates
 from chiasm.models.view import ModelView
-from chiasm.studies.align.subject import NoiseTokens
+from chiasm.studies.align.measured_model import NoiseTokens
 
 
 def renamed(item: Encoded, modality: str) -> Encoded:

@@ -7,7 +7,7 @@ from tests.support.float64 import no_upcasts
 from tests.support.runs import encoded, view_of
 from tests.support.states import cosine, feed, pilot, rows_of
 
-from chiasm.measures.norms import Inside
+from chiasm.measures.norms import InsideBlocks
 from chiasm.measures.similarity import Similarity
 from chiasm.measures.token_pairs import TokenPairs
 
@@ -53,7 +53,7 @@ def recorder(found, tap, side):
 
 def test_norms_and_change_at_every_tap(case):
     view, items, states = case
-    (measure,) = feed([Inside()], view, [items[:3], items[3:]])
+    (measure,) = feed([InsideBlocks()], view, [items[:3], items[3:]])
     rows = [r for r in rows_of(measure, "inside") if r["tap"] != "residual" or r["layer"] < 3]
     assert len(rows) == 2 * (6 * (4 + 3) + 2 * 3)
     for row in rows:

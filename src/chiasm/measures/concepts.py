@@ -111,7 +111,7 @@ def _signs(
 def directions(
     concept: Float[np.ndarray, "R n D"], others: Float[np.ndarray, "R m D"]
 ) -> tuple[Float[np.ndarray, "R D"], Float[np.ndarray, " R"]]:
-    """The unit vectors that tell the concept from others by ridge regression, and the thresholds along them.
+    """The unit vectors that separate the concept from others by ridge regression, and the thresholds along them.
 
     Inputs are centred and scaled to mean square 1, so that one penalty suits every layer; solved over images, of
     which there are fewer than dimensions.
@@ -132,7 +132,10 @@ def directions(
 
 
 def _welch(a: Float[np.ndarray, " R"], b: Float[np.ndarray, " R"]) -> float:
-    """Welch's two-sided p; 1 where both are constant and alike, 0 where they are constant and differ."""
+    """Welch's two-sided p; 1 where both are constant and alike, 0 where they are constant and differ.
+
+    SciPy gives neither of these two, and the others with another last digit.
+    """
     va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     if va + vb == 0:
         return float(a[0] == b[0])

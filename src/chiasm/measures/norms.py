@@ -154,7 +154,7 @@ class Drift(Measure):
         ]
 
 
-class Inside(Measure):
+class InsideBlocks(Measure):
     """Of the tokens of a span, at every tap: `norm`, the mean Euclidean norm; `change`, the mean cosine of a token with
     itself at the same tap one block later. Then means over examples.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from chiasm.measures.base import Measure
 from chiasm.measures.centres import Centres
 from chiasm.measures.geometry import Geometry
-from chiasm.measures.norms import Drift, Inside, Norms
+from chiasm.measures.norms import Drift, InsideBlocks, Norms
 from chiasm.measures.overlap import Overlap
 from chiasm.measures.score import Score
 from chiasm.measures.similarity import Similarity
@@ -61,7 +61,7 @@ def measures(config: MeasureConfig) -> tuple[Measure, ...]:
         Geometry(spans, few, seed=config.seed),
     ]
     if config.inside:
-        made.append(Inside())
+        made.append(InsideBlocks())
     if config.vocabulary_tokens:
         made.append(
             Vocabulary(

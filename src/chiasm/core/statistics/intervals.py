@@ -297,6 +297,22 @@ def _patterns(start: int, rows: int, n: int) -> Float[np.ndarray, "rows n"]:
     return 1.0 - 2.0 * bits
 
 
+def groups_differ(groups: Sequence[Float[np.ndarray, " n"]], seed: int, *, permutations: int = 2000) -> float:
+    """The p-value of differences between group means: how far they lie apart, against permuted groups.
+
+    Assumption: without a difference any example could have been of any group; examples are independent.
+    """
+    values = np.concatenate(groups)
+    edges = np.cumsum([len(group) for group in groups])[:-1]
+
+    def between(x: np.ndarray) -> float:
+        return float(sum(len(part) * (part.mean() - values.mean()) ** 2 for part in np.split(x, edges)))
+
+    rng, observed = np.random.default_rng(seed), between(values)
+    reached = sum(between(rng.permutation(values)) >= observed * (1 - 1e-12) for _ in range(permutations))
+    return (1 + reached) / (1 + permutations)
+
+
 def holm(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     """P-values adjusted so that the chance of any wrong rejection is at most the threshold put on them.
 

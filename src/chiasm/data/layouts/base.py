@@ -86,7 +86,7 @@ def json_members(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 raise _malformed(path, 0)
             while not _END.match(text, at):
                 if (member := _member(text, at)) is None:
-                    # Cut off at the edge of the read, or malformed: only more text can tell.
+                    # Cut off at the edge of the read, or malformed: only more text can show which.
                     if not (more := file.read(size)):
                         raise _malformed(path, passed + at)
                     text, at, passed, size = text[at:] + more, 0, passed + at, 2 * size
@@ -168,7 +168,7 @@ def by_stem(folder: Path, endings: Iterable[str]) -> dict[str, Path]:
     return {path.stem: path.absolute() for path in sorted(folder.iterdir()) if path.suffix.lower() in endings}
 
 
-def most_given(answers: Iterable[str]) -> str:
+def majority_answer(answers: Iterable[str]) -> str:
     """The answer that most annotators gave, the first of them where several tie; empty for none."""
     return next((answer for answer, _ in Counter(answers).most_common(1)), "")
 

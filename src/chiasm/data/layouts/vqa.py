@@ -22,7 +22,16 @@ from typing import Any
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.data.files import unique
-from chiasm.data.layouts.base import Layout, as_published, find, json_of, media_folder, most_given, one_of, required
+from chiasm.data.layouts.base import (
+    Layout,
+    as_published,
+    find,
+    json_of,
+    majority_answer,
+    media_folder,
+    one_of,
+    required,
+)
 
 COCO_IMAGES = "https://cocodataset.org/#download"
 _YEARS = {"heldout": "val2014", "train": "train2014"}
@@ -77,7 +86,7 @@ def _question(
     return Example(
         id=str(number),
         question=question["question"],
-        answer=note.get("multiple_choice_answer") or most_given(answers),
+        answer=note.get("multiple_choice_answer") or majority_answer(answers),
         images=((images / f"COCO_{part}_{int(question['image_id']):012d}.jpg").absolute(),),
         type=kind,
         answers=answers,
@@ -103,7 +112,7 @@ def _text_question(entry: dict[str, Any], images: Path) -> Example:
     return Example(
         id=str(entry["question_id"]),
         question=entry["question"],
-        answer=most_given(answers),
+        answer=majority_answer(answers),
         images=((images / f"{entry['image_id']}.jpg").absolute(),),
         answers=answers,
     )

@@ -6,7 +6,7 @@ Images, clips and sounds with questions and captions; boxes for images. No torch
 from chiasm.data.scenes.draw import blank, render
 from chiasm.data.scenes.melodies import AUDIO_TYPES, Melody, draw_melody
 from chiasm.data.scenes.moving import VIDEO_TYPES, MovingScene, draw_moving
-from chiasm.data.scenes.questions import TYPES, Question
+from chiasm.data.scenes.questions import TYPES, SceneQuestion
 from chiasm.data.scenes.stream import scenes, scenes_audio, scenes_video
 from chiasm.data.scenes.world import Scene, Thing, draw_scene
 
@@ -16,8 +16,8 @@ __all__ = [
     "VIDEO_TYPES",
     "Melody",
     "MovingScene",
-    "Question",
     "Scene",
+    "SceneQuestion",
     "Thing",
     "blank",
     "draw_melody",

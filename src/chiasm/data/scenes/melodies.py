@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from chiasm.data.scenes.questions import Question, pick, shuffled
+from chiasm.data.scenes.questions import SceneQuestion, pick, shuffled
 from chiasm.data.scenes.world import Content
 
 AUDIO_TYPES: Final = ("FirstPitch", "LastPitch", "ToneOrder", "ToneLength", "ToneThere")
@@ -110,41 +110,41 @@ def describe_melody(melody: Melody, rng: random.Random, style: int | None = None
     return STYLES[rng.randrange(len(STYLES)) if style is None else style](melody.tones)
 
 
-def end_pitch(melody: Melody, end: str, other: str, rng: random.Random) -> Question:
+def end_pitch(melody: Melody, end: str, other: str, rng: random.Random) -> SceneQuestion:
     """Asks "Is the first tone high or low?", or of the "last"; `other` is the wrong pitch."""
     pitch = melody.tones[_ENDS[end]].pitch
     options = shuffled((pitch, other), rng)
     text = f"Is the {end} tone {options[0]} or {options[1]}?"
-    return Question(f"{end.capitalize()}Pitch", text, pitch, options, ())
+    return SceneQuestion(f"{end.capitalize()}Pitch", text, pitch, options, ())
 
 
-def tone_order(melody: Melody, pitches: tuple[str, str], rng: random.Random) -> Question | None:
+def tone_order(melody: Melody, pitches: tuple[str, str], rng: random.Random) -> SceneQuestion | None:
     """Asks "Which tone comes first, the high or the low one?"; None unless the melody has exactly one of each."""
     pitches_in_order = [tone.pitch for tone in melody.tones if tone.pitch in pitches]
     if sorted(pitches_in_order) != sorted(pitches):
         return None
     options = shuffled(pitches, rng)
     text = f"Which tone comes first, the {options[0]} or the {options[1]} one?"
-    return Question("ToneOrder", text, pitches_in_order[0], options, ())
+    return SceneQuestion("ToneOrder", text, pitches_in_order[0], options, ())
 
 
-def tone_length(melody: Melody, rng: random.Random) -> Question | None:
+def tone_length(melody: Melody, rng: random.Random) -> SceneQuestion | None:
     """Asks "Is the first tone longer or shorter than the last?"; None where they are alike."""
     first, last = melody.tones[0].length, melody.tones[-1].length
     if first == last:
         return None
     options = shuffled(("longer", "shorter"), rng)
     text = f"Is the first tone {options[0]} or {options[1]} than the last?"
-    return Question("ToneLength", text, "longer" if first == "long" else "shorter", options, ())
+    return SceneQuestion("ToneLength", text, "longer" if first == "long" else "shorter", options, ())
 
 
-def tone_there(melody: Melody, pitch: str, timbre: str) -> Question:
+def tone_there(melody: Melody, pitch: str, timbre: str) -> SceneQuestion:
     """Asks "Is there a high rough tone?"."""
     answer = "yes" if any((t.pitch, t.timbre) == (pitch, timbre) for t in melody.tones) else "no"
-    return Question("ToneThere", f"Is there a {pitch} {timbre} tone?", answer, ("yes", "no"), ())
+    return SceneQuestion("ToneThere", f"Is there a {pitch} {timbre} tone?", answer, ("yes", "no"), ())
 
 
-def ask_melody(melody: Melody, kind: str, side: bool, rng: random.Random) -> Question | None:
+def ask_melody(melody: Melody, kind: str, side: bool, rng: random.Random) -> SceneQuestion | None:
     """A question of this type with this side of the balance, or None if the melody has none.
 
     `side` picks the answer: "high", "longer", "yes" where true; "low", "shorter", "no" where false.

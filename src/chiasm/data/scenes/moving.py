@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from chiasm.data.scenes.questions import ANCHOR_COLOR, ANCHOR_SHAPE, Question, pick, shuffled
+from chiasm.data.scenes.questions import ANCHOR_COLOR, ANCHOR_SHAPE, SceneQuestion, pick, shuffled
 from chiasm.data.scenes.world import CELL, COLORS, COLUMNS, ROWS, SHAPES, SIZES, Content, Scene, Thing, place
 
 VIDEO_TYPES: Final = ("Direction", "WhichMoves", "MovingColor", "StillSize", "DoesMove")
@@ -124,43 +124,43 @@ def describe_moving(scene: MovingScene, rng: random.Random, style: int | None = 
     return STYLES[rng.randrange(len(STYLES)) if style is None else style](actors)
 
 
-def direction(actor: Actor, rng: random.Random) -> Question:
+def direction(actor: Actor, rng: random.Random) -> SceneQuestion:
     """Asks "Does the circle move left or right?", or "up or down", of an object that moves along that line."""
     if actor.way is None:
         raise ValueError(f"the {actor.shape} stands still; only of what moves is the direction asked")
     options = shuffled(("left", "right") if actor.way in ("left", "right") else ("up", "down"), rng)
     text = f"Does the {actor.shape} move {options[0]} or {options[1]}?"
-    return Question("Direction", text, actor.way, options, (actor.thing,))
+    return SceneQuestion("Direction", text, actor.way, options, (actor.thing,))
 
 
-def which_moves(mover: Actor, still: Actor, rng: random.Random) -> Question:
+def which_moves(mover: Actor, still: Actor, rng: random.Random) -> SceneQuestion:
     """Asks "Which object moves, the circle or the star?"."""
     options = shuffled((mover.shape, still.shape), rng)
     text = f"Which object moves, the {options[0]} or the {options[1]}?"
-    return Question("WhichMoves", text, mover.shape, options, (mover.thing, still.thing))
+    return SceneQuestion("WhichMoves", text, mover.shape, options, (mover.thing, still.thing))
 
 
-def moving_color(mover: Actor, other: str, rng: random.Random) -> Question:
+def moving_color(mover: Actor, other: str, rng: random.Random) -> SceneQuestion:
     """Asks "Is the moving object red or blue?": assumes that nothing else moves; `other` is the wrong colour."""
     options = shuffled((mover.thing.color, other), rng)
     text = f"Is the moving object {options[0]} or {options[1]}?"
-    return Question("MovingColor", text, mover.thing.color, options, (mover.thing,))
+    return SceneQuestion("MovingColor", text, mover.thing.color, options, (mover.thing,))
 
 
-def still_size(still: Actor, rng: random.Random) -> Question:
+def still_size(still: Actor, rng: random.Random) -> SceneQuestion:
     """Asks "Is the still object large or small?": assumes that everything else moves."""
     options = shuffled(("large", "small"), rng)
     text = f"Is the still object {options[0]} or {options[1]}?"
-    return Question("StillSize", text, still.thing.size, options, (still.thing,))
+    return SceneQuestion("StillSize", text, still.thing.size, options, (still.thing,))
 
 
-def does_move(actor: Actor) -> Question:
+def does_move(actor: Actor) -> SceneQuestion:
     """Asks "Does the circle move?"."""
     answer = "no" if actor.way is None else "yes"
-    return Question("DoesMove", f"Does the {actor.shape} move?", answer, ("yes", "no"), (actor.thing,))
+    return SceneQuestion("DoesMove", f"Does the {actor.shape} move?", answer, ("yes", "no"), (actor.thing,))
 
 
-def ask_moving(scene: MovingScene, kind: str, side: bool, rng: random.Random) -> Question | None:
+def ask_moving(scene: MovingScene, kind: str, side: bool, rng: random.Random) -> SceneQuestion | None:
     """A question of this type with this side of the balance, or None if the scene has none.
 
     `side` picks the answer: "left", the anchor, "large", "yes" where true; the alternative where false. As for
@@ -169,18 +169,18 @@ def ask_moving(scene: MovingScene, kind: str, side: bool, rng: random.Random) ->
     return _MAKERS[kind](scene, side, rng)
 
 
-def _direction(scene: MovingScene, side: bool, rng: random.Random) -> Question | None:
+def _direction(scene: MovingScene, side: bool, rng: random.Random) -> SceneQuestion | None:
     actor = pick([a for a in scene.moving if a.way == ("right", "left")[side]], rng)
     return None if actor is None else direction(actor, rng)
 
 
-def _which(scene: MovingScene, side: bool, rng: random.Random) -> Question | None:
+def _which(scene: MovingScene, side: bool, rng: random.Random) -> SceneQuestion | None:
     pairs = [(a, b) for a in scene.moving for b in scene.still if (b, a)[side].shape == ANCHOR_SHAPE]
     pair = pick(pairs, rng)
     return None if pair is None else which_moves(*pair, rng)
 
 
-def _color(scene: MovingScene, side: bool, rng: random.Random) -> Question | None:
+def _color(scene: MovingScene, side: bool, rng: random.Random) -> SceneQuestion | None:
     if len(scene.moving) != 1 or (scene.moving[0].thing.color == ANCHOR_COLOR) != side:
         return None
     mover = scene.moving[0]
@@ -191,16 +191,16 @@ def _color(scene: MovingScene, side: bool, rng: random.Random) -> Question | Non
     return moving_color(mover, rng.choice(near or [c for c in COLORS if c != ANCHOR_COLOR]), rng)
 
 
-def _size(scene: MovingScene, side: bool, rng: random.Random) -> Question | None:
+def _size(scene: MovingScene, side: bool, rng: random.Random) -> SceneQuestion | None:
     if len(scene.still) != 1 or scene.still[0].thing.size != ("small", "large")[side]:
         return None
     return still_size(scene.still[0], rng)
 
 
-def _does(scene: MovingScene, side: bool, rng: random.Random) -> Question | None:
+def _does(scene: MovingScene, side: bool, rng: random.Random) -> SceneQuestion | None:
     return does_move(rng.choice(scene.moving if side else scene.still))
 
 
-_MAKERS: Final[dict[str, Callable[[MovingScene, bool, random.Random], Question | None]]] = dict(
+_MAKERS: Final[dict[str, Callable[[MovingScene, bool, random.Random], SceneQuestion | None]]] = dict(
     zip(VIDEO_TYPES, (_direction, _which, _color, _size, _does), strict=True)
 )

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SceneQuestion:
     """A question about a scene. `about` are the objects it speaks of that the scene has, the central one first.
 
     Only a "no" to "is there ...?" speaks of none.
@@ -90,55 +90,55 @@ def captions(scene: Scene, rng: random.Random) -> tuple[str, ...]:
     return (*written, related) if related else tuple(written)
 
 
-def choose_color(thing: Thing, other: str, rng: random.Random) -> Question:
+def choose_color(thing: Thing, other: str, rng: random.Random) -> SceneQuestion:
     """Asks "Is the circle red or blue?": `other` is the wrong colour."""
     options = shuffled((thing.color, other), rng)
     text = f"Is the {thing.shape} {options[0]} or {options[1]}?"
-    return Question("ChooseAttr", text, thing.color, options, (thing,))
+    return SceneQuestion("ChooseAttr", text, thing.color, options, (thing,))
 
 
-def choose_shape(thing: Thing, other: str, rng: random.Random) -> Question:
+def choose_shape(thing: Thing, other: str, rng: random.Random) -> SceneQuestion:
     """Asks "Is the red object a circle or a square?": assumes that the colour is the object's alone."""
     options = shuffled((thing.shape, other), rng)
     text = f"Is the {thing.color} object a {options[0]} or a {options[1]}?"
-    return Question("ChooseCat", text, thing.shape, options, (thing,))
+    return SceneQuestion("ChooseCat", text, thing.shape, options, (thing,))
 
 
-def choose_relation(a: Thing, b: Thing, rng: random.Random, across: bool = True) -> Question | None:
+def choose_relation(a: Thing, b: Thing, rng: random.Random, across: bool = True) -> SceneQuestion | None:
     """Asks "Is the circle to the left or right of the star?", or "above or below"; None where they are level."""
     answer = relation(a, b, across)
     if answer is None:
         return None
     options = shuffled(("left", "right") if across else ("above", "below"), rng)
     asked = f"to the {options[0]} or {options[1]} of" if across else f"{options[0]} or {options[1]}"
-    return Question("ChooseRel", f"Is the {a.shape} {asked} the {b.shape}?", answer, options, (a, b))
+    return SceneQuestion("ChooseRel", f"Is the {a.shape} {asked} the {b.shape}?", answer, options, (a, b))
 
 
-def compare(a: Thing, b: Thing, rng: random.Random) -> Question | None:
+def compare(a: Thing, b: Thing, rng: random.Random) -> SceneQuestion | None:
     """Asks "What do the circle and the star share, color or size?"; None unless they share exactly one of the two."""
     same_color, same_size = a.color == b.color, a.size == b.size
     if same_color == same_size:
         return None
     options = shuffled(("color", "size"), rng)
     text = f"What do the {a.shape} and the {b.shape} share, {options[0]} or {options[1]}?"
-    return Question("CompareAttr", text, "color" if same_color else "size", options, (a, b))
+    return SceneQuestion("CompareAttr", text, "color" if same_color else "size", options, (a, b))
 
 
-def exists(scene: Scene, shapes: tuple[str, str]) -> Question:
+def exists(scene: Scene, shapes: tuple[str, str]) -> SceneQuestion:
     """Asks "Is there a circle or a star?": yes if either is there. `about` is empty where neither is."""
     about = tuple(thing for shape in shapes if (thing := scene.find(shape)) is not None)
     text = f"Is there a {shapes[0]} or a {shapes[1]}?"
-    return Question("LogicalObj", text, "yes" if about else "no", ("yes", "no"), about)
+    return SceneQuestion("LogicalObj", text, "yes" if about else "no", ("yes", "no"), about)
 
 
-def query_side(thing: Thing) -> Question | None:
+def query_side(thing: Thing) -> SceneQuestion | None:
     """Asks "On which side is the circle?"; None for an object in the middle column."""
     if thing.column == "center":
         return None
-    return Question("QueryAttr", f"On which side is the {thing.shape}?", thing.column, (), (thing,))
+    return SceneQuestion("QueryAttr", f"On which side is the {thing.shape}?", thing.column, (), (thing,))
 
 
-def ask(scene: Scene, kind: str, side: bool, rng: random.Random) -> Question | None:
+def ask(scene: Scene, kind: str, side: bool, rng: random.Random) -> SceneQuestion | None:
     """A question of this type with this side of the balance, or None if the scene has none.
 
     `side` picks the answer: the anchor, "left", "color", "yes" where true; the alternative where false.
@@ -146,7 +146,7 @@ def ask(scene: Scene, kind: str, side: bool, rng: random.Random) -> Question | N
     return _MAKERS[kind](scene, side, rng)
 
 
-def _color(scene: Scene, side: bool, rng: random.Random) -> Question | None:
+def _color(scene: Scene, side: bool, rng: random.Random) -> SceneQuestion | None:
     thing = pick([t for t in scene.things if (t.color == ANCHOR_COLOR) == side], rng)
     if thing is None:
         return None
@@ -158,7 +158,7 @@ def _color(scene: Scene, side: bool, rng: random.Random) -> Question | None:
     return choose_color(thing, other if side else ANCHOR_COLOR, rng)
 
 
-def _category(scene: Scene, side: bool, rng: random.Random) -> Question | None:
+def _category(scene: Scene, side: bool, rng: random.Random) -> SceneQuestion | None:
     colors = [t.color for t in scene.things]
     alone = [t for t in scene.things if colors.count(t.color) == 1 and (t.shape == ANCHOR_SHAPE) == side]
     thing = pick(alone, rng)
@@ -171,19 +171,19 @@ def _category(scene: Scene, side: bool, rng: random.Random) -> Question | None:
     return choose_shape(thing, other if side else ANCHOR_SHAPE, rng)
 
 
-def _relation(scene: Scene, side: bool, rng: random.Random) -> Question | None:
+def _relation(scene: Scene, side: bool, rng: random.Random) -> SceneQuestion | None:
     pairs = [(a, b) for a in scene.things for b in scene.things if relation(a, b, True) == ("right", "left")[side]]
     pair = pick(pairs, rng)
     return None if pair is None else choose_relation(*pair, rng)
 
 
-def _compare(scene: Scene, side: bool, rng: random.Random) -> Question | None:
+def _compare(scene: Scene, side: bool, rng: random.Random) -> SceneQuestion | None:
     pairs = [(a, b) for a in scene.things for b in scene.things if a is not b]
     asked = [q for a, b in pairs if (q := compare(a, b, rng)) is not None and (q.answer == "color") == side]
     return pick(asked, rng)
 
 
-def _exists(scene: Scene, side: bool, rng: random.Random) -> Question | None:
+def _exists(scene: Scene, side: bool, rng: random.Random) -> SceneQuestion | None:
     present = [thing.shape for thing in scene.things]
     absent = [shape for shape in SHAPES if shape not in present]
     if not side:
@@ -196,12 +196,12 @@ def _exists(scene: Scene, side: bool, rng: random.Random) -> Question | None:
     return exists(scene, shuffled((first, other), rng))
 
 
-def _side(scene: Scene, side: bool, rng: random.Random) -> Question | None:
+def _side(scene: Scene, side: bool, rng: random.Random) -> SceneQuestion | None:
     thing = pick([t for t in scene.things if t.column == ("right", "left")[side]], rng)
     return None if thing is None else query_side(thing)
 
 
-_MAKERS: Final[dict[str, Callable[[Scene, bool, random.Random], Question | None]]] = dict(
+_MAKERS: Final[dict[str, Callable[[Scene, bool, random.Random], SceneQuestion | None]]] = dict(
     zip(TYPES, (_color, _category, _relation, _compare, _exists, _side), strict=True)
 )
 

@@ -15,7 +15,7 @@ from chiasm.data.scenes import melodies, moving, questions
 from chiasm.data.scenes.draw import render
 from chiasm.data.scenes.melodies import AUDIO_TYPES, Melody
 from chiasm.data.scenes.moving import VIDEO_TYPES, MovingScene
-from chiasm.data.scenes.questions import TYPES, Question
+from chiasm.data.scenes.questions import TYPES, SceneQuestion
 from chiasm.data.scenes.world import Content, Scene, SceneSplit, draw_scene
 
 # A scene that has the question asked for is found within some tens of draws; this many means a broken world.
@@ -33,8 +33,8 @@ class World(Generic[_Drawn]):
     name: str
     types: tuple[str, ...]
     draw: Callable[[random.Random], _Drawn]
-    ask: Callable[[_Drawn, str, bool, random.Random], Question | None]
-    fields: Callable[[_Drawn, Question, random.Random], dict[str, Any]]
+    ask: Callable[[_Drawn, str, bool, random.Random], SceneQuestion | None]
+    fields: Callable[[_Drawn, SceneQuestion, random.Random], dict[str, Any]]
 
     def examples(
         self,
@@ -62,7 +62,7 @@ class World(Generic[_Drawn]):
 
     def question(
         self, seed: int, split: SceneSplit, number: int, types: tuple[str, ...] | None = None
-    ) -> tuple[_Drawn, Question]:
+    ) -> tuple[_Drawn, SceneQuestion]:
         """The content and the question behind one number of the stream, before anything is rendered."""
         types = self.types if types is None else types
         rng = random.Random(f"{self.name}/{seed}/{split}/{number}")
@@ -86,19 +86,19 @@ class World(Generic[_Drawn]):
         )
 
 
-def _of_scene(scene: Scene, question: Question, rng: random.Random) -> dict[str, Any]:
+def _of_scene(scene: Scene, question: SceneQuestion, rng: random.Random) -> dict[str, Any]:
     boxes = tuple(thing.box for thing in question.about)
     return {"images": (render(scene),), "boxes": boxes, "captions": questions.captions(scene, rng)}
 
 
-def _of_moving(scene: MovingScene, question: Question, rng: random.Random) -> dict[str, Any]:
+def _of_moving(scene: MovingScene, question: SceneQuestion, rng: random.Random) -> dict[str, Any]:
     """A clip of four frames of 96 x 96 pixels."""
     frames = np.stack([np.asarray(render(frame)) for frame in scene.frames()])
     captions = tuple(moving.describe_moving(scene, rng, style) for style in range(len(moving.STYLES)))
     return {"videos": (Clip(frames, moving.FPS),), "captions": captions}
 
 
-def _of_melody(melody: Melody, question: Question, rng: random.Random) -> dict[str, Any]:
+def _of_melody(melody: Melody, question: SceneQuestion, rng: random.Random) -> dict[str, Any]:
     """A sound of one second at 16 kHz, three or four tones in a row."""
     captions = tuple(melodies.describe_melody(melody, rng, style) for style in range(len(melodies.STYLES)))
     return {"audios": (Sound(melodies.synthesize(melody), melodies.RATE),), "captions": captions}

@@ -1,12 +1,11 @@
 """Findings of `chiasm flow` in words: every number in a sentence stands in a table of the run."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from chiasm.core.statistics.intervals import ALPHA, bootstrap_means, holm, runs_of_true, sign_flip_max_t
+from chiasm.core.statistics.intervals import ALPHA, bootstrap_means, groups_differ, holm, runs_of_true, sign_flip_max_t
 from chiasm.results.findings import Finding
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import RESAMPLES, Curve, curve, in_order, matrix, of_type
@@ -15,7 +14,6 @@ from chiasm.studies.flow.judgement import DIFFERENCE, CutResult, control_label, 
 from chiasm.studies.flow.tables import SWAPS
 
 Windows = Literal["centred", "all", "prefix", "suffix"]
-_PERMUTATIONS = 2000
 
 
 def flow_findings(
@@ -143,7 +141,7 @@ def _types(effects: pl.DataFrame, results: list[CutResult], windows: Windows, se
     data = {t: curve(of_type(at, t)) for t in tests}
     ranked = sorted(data, key=lambda t: abs(data[t].mean[0]))
     weak, strong = ranked[0], ranked[-1]
-    differs = _differ([of_type(at, t).select(DIFFERENCE).to_series().to_numpy() for t in tests], seed)
+    differs = groups_differ([of_type(at, t).select(DIFFERENCE).to_series().to_numpy() for t in tests], seed)
     where = _when(strongest.curve, strongest.peak, strongest.peak + 1, windows)
     text = (
         f"Cutting {strongest.cut} has an effect in {int((p <= ALPHA).sum())} of {len(data)} question types (p ≤ "
@@ -152,22 +150,6 @@ def _types(effects: pl.DataFrame, results: list[CutResult], windows: Windows, se
         f"has p = {differs:.2g} (types permuted)."
     )
     return [Finding(text, 0.6 * float(abs(data[strong].mean[0])))]
-
-
-def _differ(groups: Sequence[np.ndarray], seed: int) -> float:
-    """The p-value of differences between group means: their spread against that of permuted groups.
-
-    Assumption: without a difference any example could have had any type; examples are independent.
-    """
-    values, sizes = np.concatenate(groups), [len(g) for g in groups]
-    edges = np.cumsum(sizes)[:-1]
-
-    def spread(x: np.ndarray) -> float:
-        return float(sum(len(part) * (part.mean() - values.mean()) ** 2 for part in np.split(x, edges)))
-
-    rng, observed = np.random.default_rng(seed), spread(values)
-    reached = sum(spread(rng.permutation(values)) >= observed * (1 - 1e-12) for _ in range(_PERMUTATIONS))
-    return (1 + reached) / (1 + _PERMUTATIONS)
 
 
 def _answer_forms(answers: pl.DataFrame, seed: int) -> list[Finding]:
