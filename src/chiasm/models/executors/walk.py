@@ -77,7 +77,9 @@ class Walk:
         self._reads = reads
         self._state_rows = torch.from_numpy(state_rows).to(packed.device)
         self.states: list[Float[Tensor, "B n D"]] = []
-        self._suffix_states: Tensor | None = None
+        # The states of all suffixes, one after the other; none of a sequence that is alone.
+        suffixes = [suffix.frame.hidden[:, suffix.prefix :] for suffix in packed.suffixes]
+        self._suffix_states = torch.cat(suffixes, dim=1) if suffixes else packed.main.hidden[:, :0]
         self._clean_in: Tensor | None = None
         self._clean_out: Tensor | None = None
         self._cache = ContextCache()
@@ -98,8 +100,8 @@ class Walk:
             if self._on_variants:
                 return None
             hidden, named = layer_arguments(layer, args, kwargs)
+            self._take_clean_input(index, hidden)
             if self.view.kinds[index] != "attention":
-                self._take_clean_input(index, hidden)
                 return None
             if "past_key_values" not in named:
                 raise ChiasmError(
@@ -107,7 +109,6 @@ class Walk:
                     "it does not take a cache, through which variants see the clean rows",
                     "Use --executor reference",
                 )
-            self._take_clean_input(index, hidden)
             self._cache = ContextCache()
             return (hidden,), named | {"past_key_values": self._cache}
 
@@ -140,7 +141,7 @@ class Walk:
     def _take_clean_input(self, index: int, hidden: Float[Tensor, "B S D"]) -> None:
         """Take the clean input of a layer; what the model added between two layers is added to all who follow."""
         before, self._clean_in = self._clean_out, hidden
-        self.states.append(self._clean_rows(hidden, index).index_select(1, self._state_rows).cpu())
+        self.states.append(self._clean_rows(hidden).index_select(1, self._state_rows).cpu())
         if index and before is not None and hidden is not before:
             # DeepStack and its like: additive, known for the main rows, and zero for the text rows of other suffixes.
             delta = torch.zeros_like(hidden[:, :1]).repeat(1, self.packed.length, 1)
@@ -149,21 +150,14 @@ class Walk:
                 if chunk.states is not None:
                     chunk.states = chunk.states + delta.index_select(1, chunk.rows[: chunk.states.shape[1]])
 
-    def _clean_rows(self, main: Float[Tensor, "B S D"], index: int) -> Float[Tensor, "B C D"]:
+    def _clean_rows(self, main: Float[Tensor, "B S D"]) -> Float[Tensor, "B C D"]:
         """All clean rows: the main sequence's, then the suffixes'."""
-        if not self.packed.suffixes:
-            return main
-        if index == 0:
-            self._suffix_states = torch.cat(
-                [suffix.frame.hidden[:, suffix.prefix :] for suffix in self.packed.suffixes], dim=1
-            )
-        assert self._suffix_states is not None
-        return torch.cat([main, self._suffix_states], dim=1)
+        return torch.cat([main, self._suffix_states], dim=1) if self.packed.suffixes else main
 
     def _run_variants(self, index: int, layer: nn.Module) -> None:
         """The layer on the rows of the suffixes, then on the live rows of every chunk."""
         assert self._clean_in is not None
-        clean_in = self._clean_rows(self._clean_in, index)
+        clean_in = self._clean_rows(self._clean_in)
         if self.packed.suffixes:
             rows = torch.arange(self.packed.main.length, self.packed.length, device=self.packed.device)
             allowed = self.packed.allowed(self.packed.mask_group(index), rows)
@@ -235,7 +229,7 @@ class Walk:
         return layer_output(output)
 
     def _finish(self, clean: Float[Tensor, "B S D"]) -> Float[Tensor, "B K D"]:
-        rows = self._clean_rows(clean, len(self.view.layers))
+        rows = self._clean_rows(clean)
         self.states.append(rows.index_select(1, self._state_rows).cpu())
         everything = torch.cat([rows, *(chunk.states for chunk in self.chunks if chunk.states is not None)], dim=1)
         index = self._reads[..., None].expand(-1, -1, everything.shape[-1])
