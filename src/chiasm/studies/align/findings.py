@@ -5,13 +5,21 @@ from collections.abc import Mapping
 import polars as pl
 
 from chiasm.results.findings import Finding
+from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order
+from chiasm.results.wording import estimate
+from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
-Tables = Mapping[str, pl.DataFrame]
+Frames = Mapping[str, pl.DataFrame]
 _FEW = 20
+_CONTROLS = {
+    NOISE_TOKENS: "random tokens in place of what is perceived",
+    RANDOM_WEIGHTS: "random weights",
+    MODALITY_ISOLATION: "the same model without attention between them in the first blocks",
+}
 
 
-def align_findings(tables: Tables) -> list[Finding]:
+def align_findings(tables: Frames) -> list[Finding]:
     """What is found, strongest first; always at least three."""
     found = [*_score(tables), *_drift(tables), *_norms(tables), *_cones(tables), *_weights(tables), *_words(tables)]
     if "drift_released" in tables:
@@ -19,7 +27,7 @@ def align_findings(tables: Tables) -> list[Finding]:
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def _score(tables: Tables) -> list[Finding]:
+def _score(tables: Frames) -> list[Finding]:
     found = []
     rows = tables["score"].filter(pl.col("statistic") == "mean_token")
     controls = tables.get("score_controls")
@@ -27,7 +35,7 @@ def _score(tables: Tables) -> list[Finding]:
         a, b = row["a"], row["b"]
         kind = f"{a} as it enters and {b}" if row["name"] == "ima_0" else f"{a} and {b}"
         at = "at every depth" if row["name"] == "ima_0" else "at the same depth"
-        text = f"The mean tokens of {kind} {at} have a cosine of {_told(row, 'value')}"
+        text = f"The mean tokens of {kind} {at} have a cosine of {_cosine(row, 'value')}"
         same = ((pl.col(key) == row[key]) for key in ("name", "statistic", "a", "b"))
         text += _beside(row, "value", None if controls is None else controls.filter(*same))
         few = f" With n = {row['n']} an interval means little." if row["n"] < _FEW else ""
@@ -35,7 +43,7 @@ def _score(tables: Tables) -> list[Finding]:
     return found
 
 
-def _drift(tables: Tables) -> list[Finding]:
+def _drift(tables: Frames) -> list[Finding]:
     drift = tables["drift"]
     rows = drift.filter(pl.col("gap") == drift["gap"].min())
     spans = in_order(rows, "span")
@@ -43,19 +51,19 @@ def _drift(tables: Tables) -> list[Finding]:
         return []
     first, last = spans[0], spans[-1]
     both = rows.filter(pl.col("span") == first).join(rows.filter(pl.col("span") == last), on="layer", suffix="_b")
-    slower = [r["layer"] for r in both.iter_rows(named=True) if _disjoint(r) and r["mean"] > r["mean_b"]]
-    faster = [r["layer"] for r in both.iter_rows(named=True) if _disjoint(r) and r["mean"] < r["mean_b"]]
+    clear = [row for row in both.iter_rows(named=True) if intervals_apart(row, _second(row))]
+    slower = sum(row["mean"] > row["mean_b"] for row in clear)
     least = {s: rows.filter(pl.col("span") == s).sort("mean").row(0, named=True) for s in (first, last)}
     text = (
-        f"From one state to the next, {first} tokens change less than {last} tokens at {len(slower)} and more at "
-        f"{len(faster)} of {both.height} depths (95 % intervals apart); {first} changes most after state "
-        f"{least[first]['layer']} (cosine {_told(least[first], 'mean')}), {last} after state {least[last]['layer']} "
-        f"(cosine {_told(least[last], 'mean')})."
+        f"From one state to the next, {first} tokens change less than {last} tokens at {slower} and more at "
+        f"{len(clear) - slower} of {both.height} depths (95 % intervals apart); {first} changes most after state "
+        f"{least[first]['layer']} (cosine {_cosine(least[first])}), {last} after state {least[last]['layer']} "
+        f"(cosine {_cosine(least[last])})."
     )
     return [Finding(text, 85.0)]
 
 
-def _norms(tables: Tables) -> list[Finding]:
+def _norms(tables: Frames) -> list[Finding]:
     rows = tables["norms"].filter(pl.col("statistic") == "median")
     spans = in_order(rows, "span")
     if len(spans) < 2:
@@ -87,7 +95,7 @@ def _released(rows: pl.DataFrame) -> Finding:
     return Finding(text, 75.0)
 
 
-def _cones(tables: Tables) -> list[Finding]:
+def _cones(tables: Frames) -> list[Finding]:
     """Whether a span is nearer to itself in other examples than to the other span of its own example."""
     rows = tables.get("similarity")
     if rows is None:
@@ -98,16 +106,15 @@ def _cones(tables: Tables) -> list[Finding]:
     for a, b in dict.fromkeys(rows.filter(pl.col("paired")).select("a", "b").iter_rows()):
         cross = rows.filter((pl.col("a") == a) & (pl.col("b") == b))
         one = cross.filter(pl.col("paired") & (pl.col("variant") == "raw")).sort("layer")
-        apart = 0
+        narrower = 0
         for row in one.iter_rows(named=True):
-            own = alone.filter((pl.col("layer") == row["layer"]) & pl.col("a").is_in([a, b]))
-            told = list(own.iter_rows(named=True))
-            apart += bool(told) and all(_apart(o, row) and o["mean"] > row["mean"] for o in told)
+            own = alone.filter((pl.col("layer") == row["layer"]) & pl.col("a").is_in([a, b])).to_dicts()
+            narrower += bool(own) and all(intervals_apart(o, row) and o["mean"] > row["mean"] for o in own)
         last = one.row(-1, named=True)
         text = (
-            f"Cones: at {apart} of {one.height} depths {a} and {b} are each nearer to themselves in other examples "
+            f"Cones: at {narrower} of {one.height} depths {a} and {b} are each nearer to themselves in other examples "
             f"than to each other in one (95 % intervals apart); after the last block their cosine is "
-            f"{_told(last, 'mean')}."
+            f"{_cosine(last)}."
         )
         beside = tables.get("similarity_controls")
         if beside is not None:
@@ -120,26 +127,25 @@ def _cones(tables: Tables) -> list[Finding]:
 def _own(cross: pl.DataFrame, controls: pl.DataFrame | None, a: str, b: str) -> list[Finding]:
     """Whether, beyond what all examples share, two spans of one example are nearer than those of two examples.
 
-    Attention alone mixes one span into the other, with random weights too: so the controls are told as well.
+    Attention alone mixes one span into the other, with random weights too: so the controls stand beside it.
     """
     centred = cross.filter(pl.col("variant") == "centred")
     both = centred.filter(pl.col("paired")).join(centred.filter(~pl.col("paired")), on="layer", suffix="_b")
     if not both.height:
         return []
-    nearer = [r for r in both.iter_rows(named=True) if _disjoint(r) and r["mean"] > r["mean_b"]]
+    nearer = [r for r in both.to_dicts() if intervals_apart(r, _second(r)) and r["mean"] > r["mean_b"]]
     best = both.with_columns((pl.col("mean") - pl.col("mean_b")).alias("gap")).sort("gap").row(-1, named=True)
-    other = {key: best[f"{key}_b"] for key in ("mean", "low", "high", "n")}
     text = (
         f"Beyond what all examples share (each span's mean subtracted), {a} and {b} of one example are nearer than "
         f"those of two at {len(nearer)} of {both.height} depths (95 % intervals apart), most at state {best['layer']}: "
-        f"cosine {_told(best, 'mean')} against {_told(other, 'mean')}."
+        f"cosine {_cosine(best)} against {_cosine(_second(best))}"
     )
     if controls is not None:
-        text = text[:-1] + _beside(best, "mean", controls.filter(pl.col("layer") == best["layer"])) + "."
-    return [Finding(text, 68.0)]
+        text += _beside(best, "mean", controls.filter(pl.col("layer") == best["layer"]))
+    return [Finding(f"{text}.", 68.0)]
 
 
-def _weights(tables: Tables) -> list[Finding]:
+def _weights(tables: Frames) -> list[Finding]:
     """Overlap at half the weights, against the null that it must beat to say anything."""
     rows = tables.get("overlap")
     if rows is None:
@@ -153,32 +159,29 @@ def _weights(tables: Tables) -> list[Finding]:
     ceiling = half["ceiling"].drop_nulls()
     own = f", one span's own halves by {float(ceiling.mean() or 0.0):.2f}" if len(ceiling) else ""
     over = f"{half.height} matrices"
-    told = overlap_told(half, over)
     random = tables.get("overlap_controls")
     if random is not None:
         same = [pl.col(key) == half[key][0] for key in ("sparsity", "a", "b")]
-        random = random.filter(*same, pl.col("control") == "twin")
-    beside = f"; random weights give {overlap_told(random, over)}" if random is not None and random.height else ""
+        random = random.filter(*same, pl.col("control") == RANDOM_WEIGHTS)
+    beside = f"; random weights give {mean_overlap(random, over)}" if random is not None and random.height else ""
     text = (
-        f"With half of the weights left out, the masks of {half['a'][0]} and {half['b'][0]} overlap by {told}, where "
-        f"the weights' magnitude alone accounts for {mean['null_magnitude']:.2f}, shuffled norms give "
-        f"{mean['null_permuted']:.2f} and chance {mean['null_random']:.2f}{own}; it exceeds the first two in {above} "
-        f"matrices{beside}.{few}"
+        f"With half of the weights left out, the masks of {half['a'][0]} and {half['b'][0]} overlap by "
+        f"{mean_overlap(half, over)}, where the weights' magnitude alone accounts for "
+        f"{mean['null_magnitude']:.2f}, shuffled norms give {mean['null_permuted']:.2f} and chance "
+        f"{mean['null_random']:.2f}{own}; it exceeds the first two in {above} matrices{beside}.{few}"
     )
     return [Finding(text, 60.0), *_released_masks(tables, half)]
 
 
-def overlap_told(rows: pl.DataFrame, over: str) -> str:
+def mean_overlap(rows: pl.DataFrame, over: str) -> str:
     """The mean overlap of rows of a table of masks; its interval is as wide as if all matrices were wrong together."""
-    low, high = rows["low"].drop_nulls(), rows["high"].drop_nulls()
-    bounds = "no interval"
-    if len(low) == rows.height:
-        bounds = f"95 % interval {float(low.mean() or 0.0):.2f} to {float(high.mean() or 0.0):.2f}"
-    value = float(rows["iou"].mean() or 0.0)
-    return f"{value:.2f} ({bounds}, n = {rows['n'].min()}; mean over {over})"
+    known = rows["low"].null_count() == 0
+    bounds = (float(rows[name].mean() or 0.0) for name in ("low", "high")) if known else (None, None)
+    value = estimate(float(rows["iou"].mean() or 0.0), *bounds, rows["n"].min(), digits=2)
+    return f"{value}, mean over {over}"
 
 
-def _released_masks(tables: Tables, half: pl.DataFrame) -> list[Finding]:
+def _released_masks(tables: Frames, half: pl.DataFrame) -> list[Finding]:
     """How far the released form of Wanda's inputs is off."""
     rows = tables.get("overlap_released")
     if rows is None:
@@ -196,52 +199,43 @@ def _released_masks(tables: Tables, half: pl.DataFrame) -> list[Finding]:
     return [Finding(text, 58.0)]
 
 
-def _words(tables: Tables) -> list[Finding]:
+def _words(tables: Frames) -> list[Finding]:
     """The nearest words of perceptual tokens after the last block."""
     rows = tables.get("nearest")
     if rows is None or not rows.height:
         return []
     rows = rows.filter(pl.col("k") == 1)
     last = rows.filter((pl.col("layer") == rows["layer"].max()) & (pl.col("span") == rows["span"][0]))
-    told = ", ".join(
+    words = ", ".join(
         f"`{r['word'].strip() or r['word']}` ({r['share']:.0%})" for r in last.head(3).iter_rows(named=True)
     )
-    text = f"After the last block the most probable words at {last['span'][0]} tokens are {told} (n = {last['n'][0]})."
+    text = f"After the last block the most probable words at {last['span'][0]} tokens are {words} (n = {last['n'][0]})."
     return [Finding(text, 30.0)]
-
-
-CONTROLS = {
-    "noise": "random tokens in place of what is perceived",
-    "twin": "random weights",
-    "apart": "the same model without attention between them in the first blocks",
-}
 
 
 def _beside(row: Mapping, column: str, controls: pl.DataFrame | None) -> str:
     """How `row` compares with the same row of each control."""
     if controls is None or not controls.height:
         return "; no control stands beside it"
-    told = []
+    found = []
     for other in controls.iter_rows(named=True):
         how = "not clearly apart from"
-        if _apart(row, other):
+        if intervals_apart(row, other):
             how = "above" if row[column] > other[column] else "below"
-        told.append(f"{how} {CONTROLS.get(other['control'], other['control'])}: {_told(other, column)}")
-    return f"; {', '.join(told)}"
+        found.append(f"{how} {_CONTROLS.get(other['control'], other['control'])}: {_cosine(other, column)}")
+    return f"; {', '.join(found)}"
 
 
-def _told(row: Mapping, column: str) -> str:
-    if row["low"] is None:
-        return f"{row[column]:.3f} (no interval, n = {row['n']})"
-    return f"{row[column]:.3f} (95 % interval {row['low']:.3f} to {row['high']:.3f}, n = {row['n']})"
+def _cosine(row: Mapping, column: str = "mean") -> str:
+    return estimate(row[column], row["low"], row["high"], row["n"], digits=3)
 
 
-def _apart(a: Mapping, b: Mapping) -> bool:
-    known = None not in (a["low"], b["low"])
-    return known and (a["low"] > b["high"] or a["high"] < b["low"])
+def intervals_apart(one: Mapping, other: Mapping) -> bool:
+    """Whether the intervals (`low`, `high`) of two rows are known and share nothing."""
+    known = None not in (one["low"], other["low"])
+    return known and (one["low"] > other["high"] or one["high"] < other["low"])
 
 
-def _disjoint(row: Mapping) -> bool:
-    if row["low"] is None or row["low_b"] is None:
-        return False
-    return row["low"] > row["high_b"] or row["high"] < row["low_b"]
+def _second(row: Mapping) -> dict:
+    """Of a row of two joined tables the columns of the second one."""
+    return {key: row[f"{key}_b"] for key in ("mean", "low", "high", "n")}

@@ -1,98 +1,70 @@
-"""What an alignment run tells: findings, figures, and what it leaves open."""
+"""The report of an alignment run: findings, figures, and what it leaves open."""
 
+from collections.abc import Callable
 from functools import cached_property, partial
 from typing import final
 
 import polars as pl
+from matplotlib.figure import Figure
 
-from chiasm.core.spec import resolved
 from chiasm.results.findings import Finding
-from chiasm.studies.align import charts as figures
-from chiasm.studies.align import charts_similarity as likeness
-from chiasm.studies.align import charts_vocabulary as words
+from chiasm.results.report import Drawing, Reporter
+from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.studies.align.charts import depth, weights, words
 from chiasm.studies.align.findings import align_findings
 from chiasm.studies.align.spec import AlignSpec
-from chiasm.studies.paper.charts_masks import twenty_two
-from chiasm.studies.reporting import Drawing, Reporter, command_line
 
 
 @final
-class AlignReporter(Reporter):
+class AlignReporter(Reporter[AlignSpec]):
     """The reporter of `chiasm align`."""
 
     @property
     def title(self) -> str:
-        return f"Alignment in {self.spec['model']}"
+        return f"Alignment in {self.spec.model}"
 
     def findings(self) -> list[Finding]:
         return align_findings(self._tables)
 
     def drawings(self) -> dict[str, Drawing]:
-        there, drawn = self._tables, {}
-        for name, table, draw, told in (
-            ("norms", "norms", figures.norm_curves, "Median Euclidean norm over the tokens of each span."),
-            ("drift", "drift", figures.drift_curves, "Cosine of each token with itself some layers later."),
-            ("score", "score", figures.score_bars, "Alignment scores, mean over hidden states."),
+        drawn: dict[str, Drawing] = {}
+
+        def add(name: str, table: str, draw: Callable[..., Figure], caption: str, with_: str, without: str) -> None:
+            """The figure of a table and its controls, whose caption says whether it has any."""
+            if table in self._tables:
+                rows, controls = self._tables[table], self._tables.get(f"{table}_controls")
+                beside = without if controls is None else with_
+                drawn[name] = Drawing(partial(draw, rows, controls), partial(str, f"{caption} {beside}"))
+
+        def counted(table: str) -> str:
+            if table not in self._tables:
+                return ""
+            ns = self._tables[table]["n"]
+            return f"n = {ns.min()}." if ns.min() == ns.max() else f"n = {ns.min()} to {ns.max()}."
+
+        for name, draw, caption in (
+            ("norms", depth.norm_curves, "Median Euclidean norm over the tokens of each span."),
+            ("drift", depth.drift_curves, "Cosine of each token with itself some layers later."),
+            ("score", depth.score_bars, "Alignment scores, mean over hidden states."),
         ):
-            controls = there.get(f"{table}_controls")
-            caption = f"{told} {self._counted(table)} {_CONTROLLED if controls is not None else _BARE}"
-            drawn[name] = Drawing(partial(draw, there[table], controls), partial(str, caption))
-        if "drift_released" in there:
-            beside = there.get("drift_released_controls")
-            caption = f"{_RELEASED} {self._counted('drift_released')} {_BARE if beside is None else _PANELS}"
-            draw = partial(figures.released_gap, there["drift_released"], beside)
-            drawn["drift-as-released"] = Drawing(draw, partial(str, caption))
-        return drawn | self._likeness()
-
-    def _likeness(self) -> dict[str, Drawing]:
-        there, drawn = self._tables, {}
-        controls = there.get("similarity_controls")
-        beside = " Dashed: the controls of the two spans in one example." if controls is not None else f" {_BARE}"
-        if "similarity" in there:
-            rows = there["similarity"]
-            told = f"{_CONES}{self._outliers()} {self._counted('similarity')}{beside}"
-            drawn["similarity"] = Drawing(partial(likeness.similarity_curves, rows, controls), partial(str, told))
-            if self.spec["inside"] and rows["paired"].any():
-                drawn["inside"] = Drawing(partial(likeness.inside_curves, rows, controls), partial(str, _INSIDE))
-        for a, b in [] if "overlap" not in there else dict.fromkeys(there["overlap"].select("a", "b").iter_rows()):
-            rows = there["overlap"].filter((pl.col("a") == a) & (pl.col("b") == b))
-            name = "overlap" if not drawn.get("overlap") else f"overlap-{a}-{b}"
-            released = there.get("overlap_released")
-            if released is not None:
-                released = released.filter((pl.col("a") == a) & (pl.col("b") == b))
-            others = there.get("overlap_controls")
-            if others is not None:
-                others = others.filter((pl.col("a") == a) & (pl.col("b") == b))
-            drawn[name] = Drawing(
-                partial(likeness.overlap_curves, rows, released, others), partial(str, f"{_OVERLAP} {a} and {b}.")
-            )
-        if "vocabulary" in there:
-            told = f"{_WORDS} {self._counted('vocabulary')} {_CONTROLLED if controls is not None else _BARE}"
-            curves = partial(likeness.vocabulary_curves, there["vocabulary"], there.get("vocabulary_controls"))
-            drawn["vocabulary"] = Drawing(curves, partial(str, told))
-        drawn |= self._words()
-        if "map" in there:
-            for method in ("tsne", "pca"):
-                draw = partial(words.token_map, there["map"], there.get("map_controls"), method)
-                told = f"{_MAP[method]} {_BARE if controls is None else _BELOW}"
-                drawn[method] = Drawing(draw, partial(str, told))
-        return drawn
-
-    def _words(self) -> dict[str, Drawing]:
-        there, drawn = self._tables, {}
-        told = _CONTROLLED if "score_controls" in there else _BARE
+            add(name, name, draw, f"{caption} {counted(name)}", _CONTROLLED, _NO_CONTROL)
+        released = f"{_RELEASED} {counted('drift_released')}"
+        add("drift-as-released", "drift_released", depth.released_gap, released, _PANELS, _NO_CONTROL)
+        cones = f"{_CONES}{self._outliers()} {counted('similarity')}"
+        add("similarity", "similarity", depth.similarity_curves, cones, _DASHED, _NO_CONTROL)
+        if self.spec.inside and "similarity" in self._tables and self._tables["similarity"]["paired"].any():
+            add("inside", "similarity", depth.inside_curves, _INSIDE, _ONE_DASHED, _NO_CONTROL)
+        drawn |= self._overlaps()
         for name, table, draw, caption in (
+            ("vocabulary", "vocabulary", depth.vocabulary_curves, _VOCABULARY),
             ("words", "nearest", words.nearest_words, _NEAREST),
             ("histogram", "histogram", words.word_histograms, _HISTOGRAM),
-            ("geometry", "geometry", words.shape_curves, _SHAPE),
+            ("geometry", "geometry", depth.shape_curves, _SHAPE),
         ):
-            if table in there:
-                whole = f"{caption} {self._counted(table)} {told}"
-                drawn[name] = Drawing(partial(draw, there[table], there.get(f"{table}_controls")), partial(str, whole))
-        if "overlap_tasks" in there:
-            beside = there.get("overlap_tasks_controls")
-            draw = partial(twenty_two, there["overlap_tasks"], beside)
-            drawn["tasks"] = Drawing(draw, partial(str, f"{_TASKS} {_NO_TWIN if beside is None else _TWIN_PANEL}"))
+            add(name, table, draw, f"{caption} {counted(table)}", _CONTROLLED, _NO_CONTROL)
+        add("tasks", "overlap_tasks", weights.overlap_matrix, _TASKS, _BASELINE_PANEL, _NO_BASELINE)
+        for method, caption in _MAPS.items():
+            add(method, "map", partial(words.token_map, method=method), caption, _BELOW, _NO_CONTROL)
         return drawn
 
     def notes(self) -> list[str]:
@@ -104,21 +76,27 @@ class AlignReporter(Reporter):
             "`TokenPairs`); all other means over pairs are exact.",
             "Words at early depths are read by a head that was never trained on them.",
         ]
-        if not self.spec["controls"]:
+        if not self.spec.controls:
             found.append("No control was run: what random tokens or random weights would show is not known.")
-        elif "twin" not in set(self._tables["score_controls"]["control"]):
-            found.append("No model with random weights stands beside this one; --twin names one of the same shape.")
+        elif RANDOM_WEIGHTS not in set(self._tables["score_controls"]["control"]):
+            found.append("No model with random weights stands beside this one; --baseline names one of the same shape.")
         return found
-
-    def command(self) -> str:
-        defaults = resolved(AlignSpec(model="", data="scenes"))
-        if str(self.spec["model"]).startswith("tiny"):
-            defaults |= {"twin": "tiny-random"}
-        return command_line("align", self.spec, defaults)
 
     @cached_property
     def _tables(self) -> dict[str, pl.DataFrame]:
         return {name: self.directory.table(name) for name in self.directory.tables()}
+
+    def _overlaps(self) -> dict[str, Drawing]:
+        """The overlap of every pair of spans."""
+        drawn: dict[str, Drawing] = {}
+        rows = self.table("overlap")
+        for a, b in [] if rows is None else dict.fromkeys(rows.select("a", "b").iter_rows()):
+            tables = (self.table(name) for name in ("overlap", "overlap_released", "overlap_controls"))
+            pair = (pl.col("a") == a) & (pl.col("b") == b)
+            own = [None if table is None else table.filter(pair) for table in tables]
+            name = f"overlap-{a}-{b}" if drawn else "overlap"
+            drawn[name] = Drawing(partial(weights.overlap_curves, *own), partial(str, f"{_OVERLAP} {a} and {b}."))
+        return drawn
 
     def _outliers(self) -> str:
         """How many dimensions the variant without outliers leaves out of the residual stream."""
@@ -126,27 +104,28 @@ class AlignReporter(Reporter):
         here = None if rows is None else rows.filter(pl.col("tap") == "residual")
         if here is None or not here.height:
             return ""
-        least, most = here["outliers"].min(), here["outliers"].max()
-        many = f"{least}" if least == most else f"{least} to {most}"
+        fewest, most = here["outliers"].min(), here["outliers"].max()
+        many = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         return (
             f" Outliers are {many} of {here['dimensions'][0]} dimensions, by depth: those whose root mean square is "
             f"more than six times the median dimension's (n = {here['n'][0]} in the pilot)."
         )
 
-    def _counted(self, table: str) -> str:
-        ns = self._tables[table]["n"]
-        return f"n = {ns.min()}." if ns.min() == ns.max() else f"n = {ns.min()} to {ns.max()}."
 
-
+# What stands beside the model in a figure.
 _CONTROLLED = (
     "Dashed or square: the controls, random tokens in place of what is perceived, no attention between it and text in "
     "the first blocks, and, where there is one, random weights."
 )
-_BARE = "No control was run."
+_NO_CONTROL = "No control was run."
 _PANELS = "Beside it the same of each control."
 _BELOW = "Second row: random weights, or else the first control, in a map of its own."
-_TWIN_PANEL = "Last panel: the twin with random weights; random masks give 0.33."
-_NO_TWIN = "Last panel: random masks. No model with random weights was read."
+_DASHED = "Dashed: the controls of the two spans in one example."
+_ONE_DASHED = "Dashed: random weights, or else the first control."
+_BASELINE_PANEL = "Last panel: the random-weights baseline; random masks give 0.33."
+_NO_BASELINE = "Last panel: random masks. No model with random weights was read."
+
+# What is drawn.
 _RELEASED = (
     "Change between neighbouring states as the released code averages it, over all pairs of examples (dashed), and of "
     "each example with itself (full)."
@@ -158,7 +137,7 @@ _CONES = (
 _INSIDE = (
     "Cosine of the mean tokens of two spans of one example in the residual stream and at the taps inside each block: "
     "after the first norm, after attention, after its addition, after the second norm, the gated product, and the last "
-    "projection. Dashed: where there are controls, random weights, or else the first of them."
+    "projection."
 )
 _OVERLAP = (
     "Intersection over union of the weights that Wanda keeps for either span, by layer, mean over matrices; the band "
@@ -166,7 +145,9 @@ _OVERLAP = (
     "masks give; the ceiling is one span with itself, norms from halves of the examples, and may be exceeded. Blue "
     "dashes: the controls. Spans:"
 )
-_WORDS = "What hidden states say through the output head: entropy of single tokens, divergence of mean distributions."
+_VOCABULARY = (
+    "What hidden states give through the output head: entropy of single tokens, divergence of mean distributions."
+)
 _NEAREST = (
     "Words that are most often the most probable one of a span's tokens, at the first, a middle and the last state."
 )
@@ -179,7 +160,7 @@ _TASKS = (
     "Overlap of the half of the weights that Wanda keeps, between question types and between spans within each, mean "
     "over all matrices, beside nulls."
 )
-_MAP = {
+_MAPS = {
     "tsne": (
         "t-SNE of the mean tokens of every example and span; distances between clusters and their sizes mean nothing."
     ),

@@ -3,6 +3,7 @@
 Source: Shukor & Cord 2024, "Implicit Multimodal Alignment" (arXiv 2405.16700).
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,6 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, input_key
@@ -24,55 +24,56 @@ from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.tables import Rows
-from chiasm.runners import folded
-from chiasm.runners.base import Computed
-from chiasm.studies.align.released import ReleasedMasks
+from chiasm.runners.accumulator import Accumulator, accumulate
+from chiasm.runners.driver import Computed
+from chiasm.studies.align import STUDY
+from chiasm.studies.align.measured_model import MeasuredModel, ReleasedMasks
 from chiasm.studies.align.spec import AlignSpec
-from chiasm.studies.align.subject import Subject
-from chiasm.studies.align.tables import APART, NOISE_TOKENS
-from chiasm.studies.common import for_preparing
+from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
+from chiasm.studies.inputs import for_preparing, load_inputs, read_examples, with_defaults
 
+_log = logging.getLogger("chiasm")
 _MODEL = "model"
 _RELEASED = "released"
 _TASKS = 8
 """Question types, the most frequent ones, that masks are compared between."""
 
 
-class Prepared(NamedTuple):
-    """An example ready to compute. `twin`: the same for the control with random weights."""
+class PreparedExample(NamedTuple):
+    """An example ready to compute. `baseline`: the same for the control with random weights."""
 
     index: int
     example: Example
     encoded: Encoded
-    twin: Encoded | None
+    baseline: Encoded | None
 
 
-class AlignWork(folded.Folding[Prepared]):
+class AlignWork(Accumulator[PreparedExample]):
     """The measures of `spec` on `view`, and on its controls, added up over examples."""
 
     def __init__(
         self,
         spec: AlignSpec,
         view: ModelView,
-        twin: ModelView | None = None,
+        baseline: ModelView | None = None,
         task_of: Mapping[str, str] | None = None,
     ) -> None:
         self.spec, self.view = spec, view
-        self.twin = twin if spec.controls else None
+        self.baseline = baseline if spec.controls else None
         self.seconds = 0.0
         self.left_out: dict[str, str] = {}
         self.both_kinds = False
-        self.subjects = {_MODEL: Subject(spec, view, task_of=task_of)}
+        self.models = {_MODEL: MeasuredModel(spec, view, task_of=task_of)}
         self.released = ReleasedMasks(spec, view) if spec.as_released else None
         if spec.controls:
-            self.subjects[NOISE_TOKENS] = Subject(spec, view, noise=True)
-            blocks = view.n_layers // 2 if spec.apart is None else spec.apart
+            self.models[NOISE_TOKENS] = MeasuredModel(spec, view, noise=True)
+            blocks = view.n_layers // 2 if spec.isolated_blocks is None else spec.isolated_blocks
             if blocks:
-                self.subjects[APART] = Subject(spec, view, apart=blocks)
-        if self.twin is not None:
-            self.subjects[RANDOM_WEIGHTS] = Subject(spec, self.twin, task_of=task_of)
+                self.models[MODALITY_ISOLATION] = MeasuredModel(spec, view, isolated_blocks=blocks)
+        if self.baseline is not None:
+            self.models[RANDOM_WEIGHTS] = MeasuredModel(spec, self.baseline, task_of=task_of)
         self._preparing = for_preparing(view)
-        self._preparing_twin = for_preparing(self.twin) if self.twin else None
+        self._preparing_baseline = for_preparing(self.baseline) if self.baseline else None
 
     def pilot(self, examples: Sequence[Example]) -> dict[str, MeasureCost]:
         """The pilot pass, on those whose seeded hash is least; of the controls, of those that they are run on.
@@ -80,40 +81,40 @@ class AlignWork(folded.Folding[Prepared]):
         Returns what measures cost on an example of the pilot; nothing if none could be used.
         """
         prices: dict[str, MeasureCost] = {}
-        for kind, subject in list(self.subjects.items()):
+        for kind, model in list(self.models.items()):
             among = examples if kind == _MODEL else examples[: self.spec.control_limit]
             chosen = sorted(among, key=lambda example: (priority(example.id, self.spec.seed), example.id))[:PILOT]
             encoded = []
             for example in chosen:
-                # The run itself tells which examples cannot be used, and why.
+                # The run itself records which examples cannot be used, and why.
                 with suppress(ExampleError):
-                    encoded.append(subject.view.encode(example, instruction=self.spec.instruction))
+                    encoded.append(model.view.encode(example, instruction=self.spec.instruction))
             try:
-                subject.pilot(encoded)
+                model.pilot(encoded)
             except ChiasmError as error:
-                # Layers whose attention mask cannot be read (linear attention) cannot keep anything apart.
-                if kind != APART:
+                # Layers whose attention mask cannot be read (linear attention) cannot isolate the modalities.
+                if kind != MODALITY_ISOLATION:
                     raise
-                del self.subjects[kind]
+                del self.models[kind]
                 self.left_out[kind] = str(error)
             if kind == _MODEL and encoded:
-                prices = subject.prices(encoded[0])
-                self.both_kinds = any(_has_both(item, self.spec.span) for item in encoded)
+                prices = model.prices(encoded[0])
+                self.both_kinds = any(_has_both(item, self.spec.spans) for item in encoded)
         return prices
 
-    def prepare(self, index: int, example: Example) -> Prepared:
+    def prepare(self, index: int, example: Example) -> PreparedExample:
         encoded = self._preparing.encode(example, instruction=self.spec.instruction)
-        twin = None
-        if self._preparing_twin is not None and index < self.spec.control_limit:
-            twin = self._preparing_twin.encode(example, instruction=self.spec.instruction)
-        return Prepared(index, example, encoded, twin)
+        baseline = None
+        if self._preparing_baseline is not None and index < self.spec.control_limit:
+            baseline = self._preparing_baseline.encode(example, instruction=self.spec.instruction)
+        return PreparedExample(index, example, encoded, baseline)
 
-    def compute(self, prepared: Sequence[Prepared]) -> Computed:
+    def compute(self, prepared: Sequence[PreparedExample]) -> Computed:
         if not prepared:
             return Computed({})
         started = time.perf_counter()
         encoded = [item.encoded for item in prepared]
-        batch = self.subjects[_MODEL].read(encoded, _units(prepared))
+        batch = self.models[_MODEL].read(encoded, _inputs(prepared))
         skipped = self._controls([item for item in prepared if item.index < self.spec.control_limit])
         self.seconds += time.perf_counter() - started
         failures = [(batch.ids[index], reason) for index, reason in sorted(batch.failures.items())]
@@ -134,8 +135,8 @@ class AlignWork(folded.Folding[Prepared]):
 
     def tables(self) -> Mapping[str, Rows]:
         found: dict[str, list[dict[str, Any]]] = {}
-        for kind, subject in self.subjects.items():
-            for table, rows in subject.tables().items():
+        for kind, model in self.models.items():
+            for table, rows in model.tables().items():
                 if kind == _MODEL:
                     found[table] = list(rows)
                 else:
@@ -147,32 +148,31 @@ class AlignWork(folded.Folding[Prepared]):
     @property
     def measures(self) -> Sequence[Measure]:
         """What was measured on the model itself."""
-        return self.subjects[_MODEL].measures
+        return self.models[_MODEL].measures
 
     def _measures(self) -> Iterator[tuple[str, Measure]]:
-        for kind, subject in self.subjects.items():
-            yield from ((kind, measure) for measure in subject.measures)
+        for kind, model in self.models.items():
+            yield from ((kind, measure) for measure in model.measures)
         if self.released is not None:
             yield from ((_RELEASED, measure) for measure in self.released.measures)
 
-    def _controls(self, items: Sequence[Prepared]) -> list[tuple[str, str]]:
-        skipped = []
+    def _controls(self, items: Sequence[PreparedExample]) -> list[tuple[str, str]]:
         if not items:
             return []
-        for kind, subject in self.subjects.items():
+        skipped = []
+        own = [item.encoded for item in items]
+        baseline = [item.encoded if item.baseline is None else item.baseline for item in items]
+        for kind, model in self.models.items():
             if kind != _MODEL:
-                encoded = [item.encoded if item.twin is None else item.twin for item in items]
-                batch = subject.read(
-                    encoded if kind == RANDOM_WEIGHTS else [item.encoded for item in items], _units(items)
-                )
+                batch = model.read(baseline if kind == RANDOM_WEIGHTS else own, _inputs(items))
                 skipped += [(batch.ids[k], f"{kind}: {reason}") for k, reason in batch.failures.items()]
         if self.released is not None:
-            self.released.read([item.encoded for item in items], _units(items))
+            self.released.read(own, _inputs(items))
         return skipped
 
 
-def _units(prepared: Sequence[Prepared]) -> tuple[str, ...]:
-    """What examples are drawn with: questions on one picture come together."""
+def _inputs(prepared: Sequence[PreparedExample]) -> tuple[str, ...]:
+    """What examples are drawn with: questions on one image come together."""
     return tuple(input_key(item.example) for item in prepared)
 
 
@@ -182,24 +182,37 @@ def _tasks(examples: Sequence[Example]) -> dict[str, str]:
     return {e.id: e.type for e in examples if e.type in often} if len(often) > 1 else {}
 
 
+def compute(spec: AlignSpec) -> RunDirectory:
+    """The run of `spec`: what its directory already holds is not computed again.
+
+    **Errors:** `ChiasmError` for an unknown span, or if no example is left or none has both kinds of span.
+    """
+    spec = with_defaults(spec)
+    inputs = load_inputs(spec, read_examples(spec, spec.data))
+    with STUDY.open(spec, inputs.facts) as directory:
+        if not directory.complete:
+            run_align(spec, inputs.view, inputs.examples, directory, inputs.baseline)
+    return directory
+
+
 def run_align(
     spec: AlignSpec,
     view: ModelView,
     examples: Sequence[Example],
     directory: RunDirectory,
-    twin: ModelView | None = None,
+    baseline: ModelView | None = None,
 ) -> AlignWork:
     """Fill `directory` with the tables of `spec`; what it already holds is not computed again. Returns what was read.
 
     **Errors:** `ChiasmError` for an unknown span, or if no example is left or none has both kinds of span.
     """
-    work = AlignWork(spec, view, twin, _tasks(examples) if spec.by_task else None)
+    work = AlignWork(spec, view, baseline, _tasks(examples) if spec.by_task else None)
     prices = work.pilot(examples)
     # All of fewer examples than a pilot has were in it, so what none of them has is known before the dear part.
     if prices and len(examples) <= PILOT and not work.both_kinds:
         raise _one_kind(spec)
-    _tell_prices(prices)
-    folded.run(work, examples, directory, spec.unit, "align")
+    _report_prices(prices)
+    accumulate(work, examples, directory, spec.batch, "align")
     if directory.counts()["kept"] and "score" not in directory.tables():
         raise _one_kind(spec)
     directory.manifest = directory.manifest | {
@@ -217,26 +230,25 @@ def _has_both(encoded: Encoded, spans: Sequence[str]) -> bool:
 
 
 def _one_kind(spec: AlignSpec) -> ChiasmError:
-    found = f"no example has a perceptual and a textual one among {', '.join(spec.span)}"
+    found = f"no example has a perceptual and a textual one among {', '.join(spec.spans)}"
     return ChiasmError("compare spans", found, "Name spans that the examples have, with --span")
 
 
-def _tell_prices(prices: Mapping[str, MeasureCost]) -> None:
+def _report_prices(prices: Mapping[str, MeasureCost]) -> None:
     """What each measure adds to a plain forward, in operations, and what it holds, before that is paid."""
     if not prices:
         return
     forward = prices["forward"].operations
-    told = ", ".join(
+    each = ", ".join(
         f"{name} {100 * price.operations / forward:.1f} % and {price.bytes / 1e6:.0f} MB"
         for name, price in prices.items()
         if name != "forward"
     )
     whole = sum(price.operations for name, price in prices.items() if name != "forward") / forward
-    line = f"Beside a plain forward: {told}; in all {100 * whole:.0f} % more operations, and the controls."
-    Console(stderr=True, soft_wrap=True).print(line, style="dim")
+    _log.info("Beside a plain forward: %s; in all %.0f %% more operations, and the controls.", each, 100 * whole)
 
 
-def _extents(prepared: Sequence[Prepared], batch: Batch) -> list[dict[str, Any]]:
+def _extents(prepared: Sequence[PreparedExample], batch: Batch) -> list[dict[str, Any]]:
     return [
         {
             "example_id": batch.ids[segment.example],

@@ -1,61 +1,84 @@
 """What an alignment run was asked to do."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.options import option
 from chiasm.core.spans import PERCEPTUAL, is_perceptual
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
+from chiasm.studies.options import ControlledSpec
 
 DEFAULT_SPANS: Final = (*PERCEPTUAL, "question")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlignSpec:
-    """One run of `chiasm align`. Equal specs ask for equal tables.
+def spans_option() -> Any:
+    """An option that takes the spans which are read; perceptual ones are compared with textual ones."""
+    return option(
+        DEFAULT_SPANS,
+        "Part of the sequence to read; repeat it. Default: image, video, audio (as far as there is any) and question.",
+        common=True,
+        formerly=("span",),
+    )
 
-    `span`: which parts of the sequence are read; perceptual ones are compared with textual ones. `as_released`: also
-    the forms of the released code, where they are not the right ones. `controls`: also random tokens in place of the
-    image, and the `twin`, a model with random weights, on the first `control_limit` examples. `inside`: also read
-    between the parts of every block; `token_pairs`: there also the statistics of all pairs of tokens, which is dear.
-    `by_task`: masks also by question type. `apart`: blocks that keep the modalities apart in the control of that name
-    (None: half of them; 0: no such control). `vocabulary_tokens`: tokens per span and example that are read in words
-    (0: none). `unit`: examples computed together.
+
+def check_spans(spans: Sequence[str]) -> None:
+    """Spans of both kinds, each once.
+
+    **Errors:** `ChiasmError` otherwise.
+    """
+    if len(set(spans)) < len(spans):
+        raise ChiasmError("these spans", "one is given twice", "Give every span once")
+    kinds = {is_perceptual(span) for span in spans}
+    if kinds != {True, False}:
+        lacking = "textual" if True in kinds else "perceptual"
+        found = f"{', '.join(spans) or 'none'}: no {lacking} span among them"
+        raise ChiasmError("compare spans", found, "Give both, as --span image --span question")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignSpec(ControlledSpec):
+    """Do image and text tokens share a space, and how fast does either change?
+
+    One plain pass of the untouched model gives norms, change from layer to layer, similarities, nearest words, the
+    weights that either needs, and the alignment score, with intervals and controls.
+
+    The embedded model, on the embedded world:
+
+        chiasm align tiny
+
+    Your model, your data, other spans, and the released code's forms beside the right ones:
+
+        chiasm align llava-hf/llava-1.5-7b-hf --data my.jsonl --span image --span question+suffix --as-released
+
+    Source: Shukor & Cord 2024 (arXiv 2405.16700). Nothing here is causal: a cosine says how alike directions are.
     """
 
-    model: str
-    data: str
-    span: tuple[str, ...] = DEFAULT_SPANS
-    limit: int | None = None
-    split: str = "heldout"
-    as_released: bool = False
-    inside: bool = True
-    token_pairs: bool = False
-    by_task: bool = False
-    vocabulary_tokens: int = 16
-    controls: bool = True
-    control_limit: int = 64
-    twin: str | None = None
-    apart: int | None = None
-    instruction: str = DEFAULT_INSTRUCTION
-    seed: int = 0
-    unit: int = 8
+    spans: Sequence[str] = spans_option()
+    as_released: bool = option(
+        False, "Also the forms of the released code where they are not the right ones.", common=True
+    )
+    inside: bool = option(True, "Also read between the parts of every block.")
+    token_pairs: bool = option(
+        False, "Also medians and extremes over all pairs of tokens inside the blocks, which is dear."
+    )
+    by_task: bool = option(False, "Also compare the weights that question types need.", common=True)
+    vocabulary_tokens: int = option(
+        16,
+        "Tokens per span and example that are read in words, at nine depths; 0 for none. Costs most of all.",
+        at_least=0,
+        common=True,
+    )
+    control_limit: int = option(64, "Run controls on the first so many examples.", at_least=1, common=True)
+    isolated_blocks: int | None = option(
+        None,
+        "First blocks without attention between the modalities in one of the controls; 0 for none. Default: half.",
+        at_least=0,
+        formerly=("apart",),
+    )
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("batch-size", self.unit, 1),
-            ("control-limit", self.control_limit, 1),
-            ("vocabulary-tokens", self.vocabulary_tokens, 0),
-            ("apart", 0 if self.apart is None else self.apart, 0),
-        ):
-            if value < least:
-                raise ChiasmError(f"--{name} {value}", f"the least is {least}", "Give a larger number")
+        super().__post_init__()
         if self.token_pairs and not self.inside:
             raise ChiasmError("--token-pairs", "--no-inside leaves out the places that it reads", "Drop one of them")
-        if len(set(self.span)) < len(self.span):
-            raise ChiasmError("these spans", "one is given twice", "Give every span once")
-        sides = {is_perceptual(span) for span in self.span}
-        if sides != {True, False}:
-            lacking = "textual" if True in sides else "perceptual"
-            found = f"{', '.join(self.span) or 'none'}: no {lacking} span among them"
-            raise ChiasmError("compare spans", found, "Give both, as --span image --span question")
+        check_spans(self.spans)

@@ -1,1 +1,13 @@
-"""The study `compare`."""
+"""Whether the alignment score of models goes with how well they answer."""
+
+from chiasm.studies.compare.spec import CompareSpec
+from chiasm.studies.compare.tables import TABLES
+from chiasm.studies.study import Study
+
+STUDY = Study(
+    "compare",
+    CompareSpec,
+    TABLES,
+    compute="chiasm.studies.compare.run:compute",
+    report="chiasm.studies.compare.report:CompareReporter",
+)

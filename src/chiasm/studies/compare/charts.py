@@ -1,14 +1,13 @@
 """Score against accuracy, one point per model."""
 
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.results.theme import INK, SIZES, Width, dress, legend_below, marked, new_figure
-
-LEAST = 8
-"""With fewer models the figure says that they are too few."""
+from chiasm.studies.compare.findings import ENOUGH
 
 
 def score_against_outcome(
@@ -18,15 +17,15 @@ def score_against_outcome(
 
     `rows`: the table `compare`; `outcomes`, `related`: those of that name and `outcome_correlation`.
     """
-    outcome = ANSWER_METRICS[metric]
+    described = ANSWER_METRICS[metric]
     chosen = (pl.col("task") == task) & (pl.col("metric") == metric)
     values = outcomes.filter(chosen & pl.col("value").is_not_null())
     measured = values.select("model", accuracy="value", accuracy_low="low", accuracy_high="high")
     both = rows.drop("accuracy", "accuracy_low", "accuracy_high").join(measured, on="model", maintain_order="left")
-    good = "more is better" if outcome.more_is_better else "less is better"
-    unit = "%, " if outcome.percent else ""
-    label = f"{outcome.title[0].upper()}{outcome.title[1:]} ({unit}{good})"
-    return score_against_accuracy(both, related.filter(chosen), label=label, scale=100 if outcome.percent else 1)
+    direction = "more is better" if described.more_is_better else "less is better"
+    unit = "%, " if described.percent else ""
+    label = f"{described.title[0].upper()}{described.title[1:]} ({unit}{direction})"
+    return score_against_accuracy(both, related.filter(chosen), label=label, scale=100 if described.percent else 1)
 
 
 def score_against_accuracy(
@@ -47,21 +46,25 @@ def score_against_accuracy(
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for name, axes in zip(names, panels, strict=True):
         for row in rows.filter(pl.col("name") == name).iter_rows(named=True):
-            k = models.index(row["model"])
-            across = None if row["low"] is None else [[row["value"] - row["low"]], [row["high"] - row["value"]]]
-            y, low, high = (row[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
-            up = None if low is None else [[scale * max(y - low, 0)], [scale * max(high - y, 0)]]
-            axes.errorbar(
-                row["value"], scale * y, xerr=across, yerr=up, markersize=4, linewidth=0.8, capsize=2, **marked(k),
-            )  # fmt: skip
+            model_point(axes, row, models.index(row["model"]), scale)
         chosen = (pl.col("name") == name) & (pl.col("statistic") == statistic)
-        told = related.filter(chosen).row(0, named=True)
-        dress(axes, size, x=f"{name}, {statistic.replace('_', ' ')}", title=_coefficients(told))
+        coefficients = _coefficients(related.filter(chosen).row(0, named=True))
+        dress(axes, size, x=f"{name}, {statistic.replace('_', ' ')}", title=coefficients)
     panels[0].set_ylabel(label, fontsize=size.text, color=INK)
     marks = [Line2D([], [], linestyle="none", markersize=4, label=model, **marked(k)) for k, model in enumerate(models)]
-    few = ": too few to establish a relation" if len(models) < LEAST else ""
+    few = ": too few to establish a relation" if len(models) < ENOUGH else ""
     legend_below(figure, marks, size, f"n = {len(models)} models{few}; bars: 95 % intervals")
     return figure
+
+
+def model_point(axes: Axes, row: dict, k: int | None, scale: float = 100) -> None:
+    """Score and accuracy (times `scale`) of a model with both intervals, as the k-th of the models shown."""
+    across = None if row["low"] is None else [[row["value"] - row["low"]], [row["high"] - row["value"]]]
+    y, low, high = (row[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
+    up = None if low is None else [[scale * max(y - low, 0)], [scale * max(high - y, 0)]]
+    axes.errorbar(
+        row["value"], scale * y, xerr=across, yerr=up, markersize=4, linewidth=0.8, capsize=2, **marked(k),
+    )  # fmt: skip
 
 
 def _coefficients(row: dict) -> str:

@@ -9,8 +9,10 @@ from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.core.statistics.correlation import MIN_POINTS
 from chiasm.core.statistics.intervals import holm
 from chiasm.results.findings import Finding
+from chiasm.results.wording import estimate
 
 ENOUGH = 8
+"""With fewer models figures and sentences say that they are too few."""
 
 
 def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]:
@@ -22,9 +24,7 @@ def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]
         if row["spearman"] is None:
             found.append(Finding(f"{name} or accuracy is the same for all {models} models.", 10.0))
             continue
-        main = 18.0 if row["statistic"] == "mean_token" else 0.0
-        text, strength = _relation(row, name, "accuracy")
-        found.append(Finding(text, strength + main))
+        found.append(_relation(row, name, "accuracy", 18.0 if row["statistic"] == "mean_token" else 0.0))
     if models < MIN_POINTS:
         found.append(Finding(f"n = {models} models cannot show a relation; {MIN_POINTS} give an interval.", 95.0))
     elif models < ENOUGH:
@@ -49,14 +49,13 @@ def outcome_findings(related: pl.DataFrame) -> list[Finding]:
     found = []
     enough = (pl.col("statistic") == "mean_token") & (pl.col("models") >= MIN_POINTS)
     for row in _corrected(related.filter(enough)):
-        outcome = ANSWER_METRICS[row["metric"]]
-        good = "more is better" if outcome.more_is_better else "less is better"
-        what = f"{outcome.title} ({row['task']}; {good})"
+        metric = ANSWER_METRICS[row["metric"]]
+        direction = "more is better" if metric.more_is_better else "less is better"
+        what = f"{metric.title} ({row['task']}; {direction})"
         if row["spearman"] is None:
             found.append(Finding(f"{row['name']} or {what} is the same for all {row['models']} models.", 9.0))
             continue
-        text, strength = _relation(row, row["name"], what)
-        found.append(Finding(text, strength + (15.0 if row["kind"] == "hallucination" else 0.0)))
+        found.append(_relation(row, row["name"], what, 15.0 if row["kind"] == "hallucination" else 0.0))
     return found
 
 
@@ -70,17 +69,15 @@ def _corrected(related: pl.DataFrame) -> Iterator[dict]:
         yield row | {"p_holm": float(value), "tests": tests}
 
 
-def _relation(row: dict, name: str, what: str) -> tuple[str, float]:
-    """The sentence and its strength."""
+def _relation(row: dict, name: str, what: str, weight: float) -> Finding:
+    """Whether `name` goes with `what`; `weight` is added to the strength."""
     settled = row["p_holm"] <= 0.05
     how = "goes with" if row["spearman"] > 0 else "goes against"
-    bounds = "no interval: in perfect order"
-    if row["pearson_low"] is not None:
-        bounds = f"95 % interval {row['pearson_low']:.2f} to {row['pearson_high']:.2f}"
     relation = how if settled else f"is not shown to go with or against (its sign: {how})"
+    bounds, missing = (row["pearson_low"], row["pearson_high"]), "no interval: in perfect order"
     text = (
         f"{name} {relation} {what} over n = {row['models']} models: Spearman {row['spearman']:.2f} "
-        f"(p = {row['p']:.2g}; {row['p_holm']:.2g} corrected for {row['tests']} of them), Pearson {row['pearson']:.2f} "
-        f"({bounds})."
+        f"(p = {row['p']:.2g}; {row['p_holm']:.2g} corrected for {row['tests']} of them), Pearson "
+        f"{estimate(row['pearson'], *bounds, digits=2, missing=missing)}."
     )
-    return text, 50.0 + 30.0 * settled + 5.0 * abs(row["spearman"])
+    return Finding(text, 50.0 + 30.0 * settled + 5.0 * abs(row["spearman"]) + weight)

@@ -5,24 +5,39 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from chiasm.core.spans import is_perceptual
 from chiasm.core.statistics.correlation import Correlation, correlate
 from chiasm.core.statistics.intervals import holm
 from chiasm.results.findings import Finding
-from chiasm.studies.align.findings import overlap_told
-from chiasm.studies.paper.charts import cosines, crossing, perceptual
-from chiasm.studies.paper.tables import TOGETHER, TOGETHER_TWINS
+from chiasm.results.wording import estimate
+from chiasm.studies.align.findings import Frames, intervals_apart, mean_overlap
+from chiasm.studies.compare.findings import ENOUGH
+from chiasm.studies.paper.tables import TOGETHER, TOGETHER_BASELINES
 
-Tables = Mapping[str, pl.DataFrame]
 
-
-def paper_findings(tables: Tables, main: str, twin: str | None, groups: Mapping[str, Sequence[str]]) -> list[Finding]:
+def paper_findings(
+    tables: Frames, main: str, baseline: str | None, groups: Mapping[str, Sequence[str]]
+) -> list[Finding]:
     """What is found, strongest first; always at least three."""
-    found = [*_relation(tables, groups), *_cones(tables, main, twin)]
-    found += [*_weights(tables, twin), *_change(tables, main, twin)]
+    found = [*_relation(tables, groups), _cones(tables, main, baseline)]
+    found += [_weights(tables, baseline), _change(tables, main, baseline)]
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def _relation(tables: Tables, groups: Mapping[str, Sequence[str]]) -> list[Finding]:
+def cosines(rows: pl.DataFrame, tap: str = "residual", variant: str = "raw") -> pl.DataFrame:
+    """Cosines of mean tokens of `a` and `b`, over all pairs of examples, as published."""
+    chosen = (pl.col("mode") == "avg") & (pl.col("variant") == variant) & ~pl.col("paired")
+    return rows.filter(chosen if tap == "all" else chosen & (pl.col("tap") == tap))
+
+
+def between_kinds(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `cosines` between a perceptual and a textual span."""
+    return rows.filter(
+        pl.col("a").map_elements(is_perceptual, pl.Boolean) & ~pl.col("b").map_elements(is_perceptual, pl.Boolean)
+    )
+
+
+def _relation(tables: Frames, groups: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Whether the score goes with accuracy, within each group of models."""
     found = []
     models = tables["paper_models"]
@@ -37,21 +52,21 @@ def _relation(tables: Tables, groups: Mapping[str, Sequence[str]]) -> list[Findi
     tested = [key for key, related in every.items() if not np.isnan(related.p)]
     corrected = dict(zip(tested, holm(np.array([every[key].p for key in tested])), strict=True)) if tested else {}
     for group, members in groups.items():
-        told, n = [], len(members)
+        parts, n = [], len(members)
         for (of, name), related in every.items():
             if of == group and (of, name) in corrected:
                 p = corrected[of, name]
                 shown = "established" if p <= 0.05 else "not established"
-                told.append(
+                parts.append(
                     f"{name}: Spearman {related.spearman:.2f}, p = {related.p:.2g} ({p:.2g} corrected for "
                     f"{len(tested)}), {shown}"
                 )
             elif of == group:
-                told.append(f"{name} or accuracy is the same for all")
+                parts.append(f"{name} or accuracy is the same for all")
         smallest = max((related.smallest for (of, _), related in every.items() if of == group), default=1.0)
-        if told:
-            least = f"; n = {n} models can give no p-value below {smallest:.2g}" if n < 8 else ""
-            found.append(Finding(f"Score and accuracy over {group} (n = {n}): {'; '.join(told)}{least}.", 90.0))
+        if parts:
+            least = f"; n = {n} models can give no p-value below {smallest:.2g}" if n < ENOUGH else ""
+            found.append(Finding(f"Score and accuracy over {group} (n = {n}): {'; '.join(parts)}{least}.", 90.0))
         else:
             found.append(Finding(f"Over {group} nothing can be related: n = {n}.", 20.0))
     found += _training(scores, models)
@@ -69,24 +84,22 @@ def _training(scores: pl.DataFrame, models: pl.DataFrame) -> list[Finding]:
     found = []
     rows = scores.join(models.filter(pl.col("step").is_not_null()), on="model", suffix="_model").sort("step")
     for stem in rows["stem"].unique(maintain_order=True):
-        told = []
+        parts = []
         for name in ("ima_0", "ima_same"):
             own = rows.filter((pl.col("stem") == stem) & (pl.col("name") == name))
             if own.height < 2:
                 continue
             first, last = own.row(0, named=True), own.row(-1, named=True)
-            apart = None not in (first["low"], last["low"]) and (
-                first["low"] > last["high"] or first["high"] < last["low"]
-            )
-            how = ("rises" if last["value"] > first["value"] else "falls") if apart else "does not clearly change"
-            values = f"{first['value']:.3f} ({_bounds(first)}) to {last['value']:.3f} ({_bounds(last)})"
-            told.append(f"{name} {how}, {values}, from step {first['step']} to {last['step']}")
-        if told:
-            found.append(Finding(f"Through the training of {stem}: {'; '.join(told)} (n = {rows['n'].min()}).", 85.0))
+            direction = "rises" if last["value"] > first["value"] else "falls"
+            how = direction if intervals_apart(first, last) else "does not clearly change"
+            values = f"{_value(first, 'value')} to {_value(last, 'value')}"
+            parts.append(f"{name} {how}, {values}, from step {first['step']} to {last['step']}")
+        if parts:
+            found.append(Finding(f"Through the training of {stem}: {'; '.join(parts)} (n = {rows['n'].min()}).", 85.0))
     return found
 
 
-def _cones(tables: Tables, main: str, twin: str | None) -> list[Finding]:
+def _cones(tables: Frames, main: str, baseline: str | None) -> Finding:
     """At how many depths kinds of tokens are nearer to their own kind in other data than to the other kind."""
     rows = cosines(tables["paper_similarity"]).filter(~pl.col("a").str.contains("half]", literal=True))
     own = rows.filter(pl.col("model") == TOGETHER)
@@ -94,27 +107,28 @@ def _cones(tables: Tables, main: str, twin: str | None) -> list[Finding]:
         kinds = {}
         for a, b, layer, mean in own.select("a", "b", "layer", "mean").iter_rows():
             one, other = (x.partition("[")[2] for x in (a, b))
-            both = {perceptual(a), perceptual(b)}
+            both = {is_perceptual(a), is_perceptual(b)}
             if a != b and (len(both) == 1) == (one != other):
-                kind = "cross" if len(both) == 2 else "P" if perceptual(a) else "T"
+                kind = "cross" if len(both) == 2 else "P" if is_perceptual(a) else "T"
                 kinds.setdefault(layer, {}).setdefault(kind, []).append(mean)
-        apart = sum(min(np.mean(k[x]) for x in ("P", "T")) > np.mean(k["cross"]) for k in kinds.values() if len(k) == 3)
+        whole = [kind for kind in kinds.values() if len(kind) == 3]
+        narrow = sum(min(np.mean(kind[x]) for x in ("P", "T")) > np.mean(kind["cross"]) for kind in whole)
         last = kinds[max(kinds)]
         n = own["n"].min()
         text = (
-            f"Cones: at {apart} of {len(kinds)} depths perceptual tokens of different modalities are nearer to each "
+            f"Cones: at {narrow} of {len(kinds)} depths perceptual tokens of different modalities are nearer to each "
             f"other than to the text of their own data, and so is text to text; after the last block mean cosines are "
             f"{np.mean(last['P']):.2f} (P, P), {np.mean(last['T']):.2f} (T, T) and {np.mean(last['cross']):.2f} (P, T; "
             f"n = {n} examples or more; intervals in the figure)."
         )
-        return [Finding(text, 80.0)]
-    cross = crossing(rows).filter(pl.col("model").is_in([main, twin or main]))
+        return Finding(text, 80.0)
+    cross = between_kinds(rows).filter(pl.col("model").is_in([main, baseline or main]))
     last = cross.filter(pl.col("layer") == cross["layer"].max())
-    told = ", ".join(f"{r['mean']:.3f} ({_bounds(r)}) in {r['model']}" for r in last.iter_rows(named=True))
-    return [Finding(f"After the last block the cosine of perceptual and textual mean tokens is {told}.", 60.0)]
+    values = ", ".join(f"{_value(row, 'mean')} in {row['model']}" for row in last.iter_rows(named=True))
+    return Finding(f"After the last block the cosine of perceptual and textual mean tokens is {values}.", 60.0)
 
 
-def _weights(tables: Tables, twin: str | None) -> list[Finding]:
+def _weights(tables: Frames, baseline: str | None) -> Finding:
     rows = tables["paper_overlap"].filter(pl.col("sparsity") == 0.5)
     name = TOGETHER if TOGETHER in set(rows["model"]) else rows["model"][0]
     rows = rows.filter(pl.col("model") == name)
@@ -122,29 +136,29 @@ def _weights(tables: Tables, twin: str | None) -> list[Finding]:
     pairs = rows.select("a", "b").unique().height
     over = "all matrices" if pairs == 1 else f"all matrices and {pairs} pairs of spans"
     random = tables["paper_overlap"].filter(
-        (pl.col("sparsity") == 0.5) & (pl.col("model") == (TOGETHER_TWINS if name == TOGETHER else twin or ""))
+        (pl.col("sparsity") == 0.5) & (pl.col("model") == (TOGETHER_BASELINES if name == TOGETHER else baseline or ""))
     )
-    beside = f", with random weights by {overlap_told(random, over)}" if random.height else ""
+    beside = f", with random weights by {mean_overlap(random, over)}" if random.height else ""
     text = (
-        f"Half of the weights, kept by Wanda for each span, overlap by {overlap_told(rows, over)}{beside}; magnitude "
+        f"Half of the weights, kept by Wanda for each span, overlap by {mean_overlap(rows, over)}{beside}; magnitude "
         f"alone accounts for {mean['null_magnitude']:.2f}, shuffled norms give {mean['null_permuted']:.2f}, chance "
         f"{mean['null_random']:.2f}"
     )
     ceiling = rows["ceiling"].drop_nulls()
     text += f", and one span's own halves {float(ceiling.mean() or 0.0):.2f}." if len(ceiling) else "."
-    return [Finding(text, 70.0)]
+    return Finding(text, 70.0)
 
 
-def _change(tables: Tables, main: str, twin: str | None) -> list[Finding]:
+def _change(tables: Frames, main: str, baseline: str | None) -> Finding:
     drift = tables["paper_drift"]
     first = drift.filter((pl.col("gap") == drift["gap"].min()) & (pl.col("layer") == 0))
-    told = []
-    for model in dict.fromkeys([main, *([twin] if twin else [])]):
+    parts = []
+    for model in dict.fromkeys([main, baseline or main]):
         rows = first.filter(pl.col("model") == model)
-        told.append(f"{model} " + ", ".join(f"{r['span']} {r['mean']:.2f} ({_bounds(r)})" for r in rows.to_dicts()))
-    text = "Through the first block tokens keep a cosine with themselves of: " + "; ".join(told)
-    return [Finding(f"{text} (n = {first['n'].min()}).", 55.0)]
+        parts.append(f"{model} " + ", ".join(f"{r['span']} {_value(r, 'mean', 2)}" for r in rows.to_dicts()))
+    text = "Through the first block tokens keep a cosine with themselves of: " + "; ".join(parts)
+    return Finding(f"{text} (n = {first['n'].min()}).", 55.0)
 
 
-def _bounds(row: Mapping) -> str:
-    return "no interval" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}"
+def _value(row: Mapping, column: str, digits: int = 3) -> str:
+    return estimate(row[column], row["low"], row["high"], digits=digits)

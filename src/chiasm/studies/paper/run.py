@@ -21,45 +21,88 @@ from chiasm.measures.similarity import Similarity
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.storage import whole_file
+from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
+from chiasm.studies.align import STUDY as ALIGN
 from chiasm.studies.align.run import run_align
-from chiasm.studies.eval.run import run_eval
+from chiasm.studies.align.spec import AlignSpec
+from chiasm.studies.eval import STUDY as EVAL
+from chiasm.studies.eval.run import completed, run_eval
 from chiasm.studies.eval.spec import EvalSpec
-from chiasm.studies.paper.spec import PaperSpec, checkpoint, twins
-from chiasm.studies.paper.tables import MEASURED, TASKS, TOGETHER, TOGETHER_TWINS
+from chiasm.studies.inputs import data_facts, is_endless, limit_of, read_examples, view_of
+from chiasm.studies.options import Data, data_name
+from chiasm.studies.paper import STUDY
+from chiasm.studies.paper.spec import PaperSpec, baselines_beside, checkpoint
+from chiasm.studies.paper.tables import MEASURED, TASKS, TOGETHER, TOGETHER_BASELINES
+from chiasm.tiny.registry import BASE, RANDOM, names, world
 
-Load = Callable[[str], ModelView]
+_ENOUGH = 60
+"""Examples of data without an end where no limit is given: every model reads them, and answers them."""
+_TOWER = f"{BASE}@tower"
 _KEPT = ("similarity", "geometry", "overlap")
 """Measures that say something across models of one decoder: what they keep outlives the model's run."""
 
 
-def run_paper(spec: PaperSpec, load: Load, examples: Mapping[str, Sequence[Example]], directory: RunDirectory) -> None:
+def compute(spec: PaperSpec) -> RunDirectory:
+    """The run of `spec`: what its directory already holds is not computed again.
+
+    **Errors:** `ChiasmError` for a first model that cannot be loaded, or on which no example is left.
+    """
+    if spec.models is None:
+        spec = spec.complete(models=embedded())
+    if not spec.baselines:
+        spec = spec.complete(baselines=tuple(name for name in spec.names if name.startswith(RANDOM)))
+    data: list[Data] = [world(name) if spec.data is None else spec.data for name in spec.names]
+    sources = [data_name(one) or "" for one in data]
+    limit = limit_of(next(filter(is_endless, data), data[0]), spec.limit, _ENOUGH)
+    spec = spec.complete(limit=limit, batch_size=spec.batch)
+    examples = {source: read_examples(spec, one) for source, one in dict(zip(sources, data, strict=True)).items()}
+    facts: dict[str, Any] = {
+        "data": {source: data_facts(source, found) for source, found in examples.items()},
+        "seed": spec.seed,
+        "asked": sum(len(examples[source]) for source in sources),
+    }
+    with STUDY.open(spec, facts) as directory:
+        if not directory.complete:
+            run_paper(spec, sources, examples, directory)
+    return directory
+
+
+def embedded() -> tuple[str, ...]:
+    """All embedded models with a decoder, the finished one first, and a random baseline for each modality."""
+    shown = (n for n in names() if n != _TOWER and (not n.startswith(f"{RANDOM}@") or world(n) != world(RANDOM)))
+    return tuple(sorted(shown, key=lambda name: name != BASE))
+
+
+def run_paper(
+    spec: PaperSpec, sources: Sequence[str], examples: Mapping[str, Sequence[Example]], directory: RunDirectory
+) -> None:
     """Fill `directory` with the tables of all models; what is finished of a model is not repeated.
 
-    `examples`: by the names in `spec.data`. One model is in memory at a time. One that cannot be loaded, or on which
-    no example is left, is recorded with the reason and the run goes on.
+    `sources`: what each model is asked about; `examples`: those of each source. A model that cannot be loaded, or on
+    which no example is left, is recorded with the reason and the run goes on.
 
     **Errors:** `ChiasmError` if that is the first model.
     """
-    for index in range(len(spec.models)):
-        if index in directory.done():
-            continue
+
+    def compute_model(index: int, tracker: Tracker) -> Computed:
         try:
-            frames = _one(spec, index, load, examples[spec.data[index]], _place(directory, index))
+            return _measured(spec, index, sources[index], examples[sources[index]], _place(directory, index))
         except ChiasmError as error:
             # The first one stands in every figure; without another, the rest can still be drawn.
             if index == 0:
                 raise
-            directory.write_shard(index, {}, failures=[(spec.models[index], str(error))])
-            continue
-        directory.write_shard(index, frames, kept=frames["paper_models"][0]["n"])
+            return Computed({}, failures=[(spec.names[index], str(error))])
+
+    jobs = [KeyedJob(index, index, name=name) for index, name in enumerate(spec.names)]
+    drive(jobs, one_by_one(compute_model), directory, "paper", noun="models")
     models = directory.table("paper_models").to_dicts()
-    chosen = _sharing(models, spec.twin)
-    together = _together(spec, directory, load, {name: name for name in chosen}, TOGETHER)
-    beside = twins(spec.twin, {model["model"]: model["data"] for model in models})
+    chosen = _sharing(models, spec.baseline_names)
+    together = _together(spec, directory, {name: name for name in chosen}, TOGETHER)
+    beside = baselines_beside(spec.baseline_names, {model["model"]: model["data"] for model in models})
     controls = {name: beside[name] for name in chosen if name in beside}
     decoders = {model["decoder"] for model in models if model["model"] in controls.values()}
     if len(controls) == len(chosen) and len(decoders) == 1:
-        for name, rows in _together(spec, directory, load, controls, TOGETHER_TWINS).items():
+        for name, rows in _together(spec, directory, controls, TOGETHER_BASELINES).items():
             together[name] += rows
     tables = {schema.name: directory.table(schema.name) for schema in MEASURED if schema.name in directory.tables()}
     directory.finish()
@@ -67,25 +110,34 @@ def run_paper(spec: PaperSpec, load: Load, examples: Mapping[str, Sequence[Examp
         directory.write_table(name, [*tables[name].to_dicts(), *rows])
 
 
+def _view(spec: PaperSpec, index: int) -> ModelView:
+    assert spec.models is not None
+    return view_of(spec.models[index], spec)
+
+
 def _place(directory: RunDirectory, index: int) -> Path:
     return directory.path / "shards" / "models" / str(index)
 
 
-def _one(spec: PaperSpec, index: int, load: Load, examples: Sequence[Example], root: Path) -> dict[str, Any]:
+def _measured(spec: PaperSpec, index: int, source: str, examples: Sequence[Example], root: Path) -> Computed:
     """All tables of one model, and its accuracy."""
-    name = spec.models[index]
-    view, align = load(name), spec.of(index)
-    answer = EvalSpec(
-        model=name, data=align.data, limit=spec.limit, split=spec.split, instruction=spec.instruction, unit=spec.unit
-    )
-    root.mkdir(parents=True, exist_ok=True)
-    facts, sums = {"asked": len(examples)}, root / "sums.npz"
+    name, view = spec.names[index], _view(spec, index)
+    sums = root / "sums.npz"
     # What the run keeps in memory alone is on disk once it is finished; stopped before, it is done again.
     finished = sums.exists()
-    with RunDirectory.open(root / "align", align, resume=finished, fresh=not finished, facts=facts) as read:
+    root.mkdir(parents=True, exist_ok=True)
+    shared: dict[str, Any] = {key: getattr(spec, key) for key in ("limit", "split", "instruction", "batch_size")}
+    shared |= {"model": name, "data": source}
+    # The random-weights baseline is a model of its own here, so there are no controls.
+    asked = AlignSpec(
+        spans=spec.spans, by_task=True, controls=False, seed=spec.seed, resume=finished, fresh=not finished, **shared
+    )
+    answer = completed(EvalSpec(resume=True, **shared), examples)
+    facts = {"asked": len(examples)}
+    with ALIGN.open(asked, facts, root / "align") as read:
         if not read.complete:
-            _keep(sums, run_align(align, view, examples, read).measures)
-    with RunDirectory.open(root / "eval", answer, resume=True, facts=facts) as answered:
+            _keep(sums, run_align(asked, view, examples, read).measures)
+    with EVAL.open(answer, facts, root / "eval") as answered:
         if not answered.complete:
             run_eval(answer, view, examples, answered)
     table = answered.table("eval")
@@ -93,7 +145,7 @@ def _one(spec: PaperSpec, index: int, load: Load, examples: Sequence[Example], r
     stem, step = checkpoint(name)
     about = {
         "model": name,
-        "data": align.data,
+        "data": source,
         "decoder": _hash(view),
         "stem": stem,
         "step": step,
@@ -102,12 +154,12 @@ def _one(spec: PaperSpec, index: int, load: Load, examples: Sequence[Example], r
         "accuracy_high": float(accuracy.high),
         "n": table.height,
     }
-    found = {"paper_models": [about]}
+    frames = {"paper_models": [about]}
     for schema in (*MEASURED, TASKS):
         measured = schema.name.removeprefix("paper_")
         if measured in read.tables():
-            found[schema.name] = [{"model": name} | row for row in read.table(measured).to_dicts()]
-    return found
+            frames[schema.name] = [{"model": name} | row for row in read.table(measured).to_dicts()]
+    return Computed(frames, kept=table.height)
 
 
 def _keep(path: Path, measures: Sequence[Measure]) -> None:
@@ -123,11 +175,11 @@ def _hash(view: ModelView) -> str:
     return digest.hexdigest()
 
 
-def _sharing(models: Sequence[Mapping[str, Any]], twin: Sequence[str]) -> list[str]:
+def _sharing(models: Sequence[Mapping[str, Any]], baselines: Sequence[str]) -> list[str]:
     """Of the decoder that most kinds of data meet, the best model for each of them; none where only one meets it."""
     best: dict[str, dict[str, Mapping[str, Any]]] = {}
     for model in models:
-        if model["model"] not in twin and model["step"] is None:
+        if model["model"] not in baselines and model["step"] is None:
             kinds = best.setdefault(model["decoder"], {})
             if model["data"] not in kinds or kinds[model["data"]]["accuracy"] < model["accuracy"]:
                 kinds[model["data"]] = model
@@ -136,20 +188,20 @@ def _sharing(models: Sequence[Mapping[str, Any]], twin: Sequence[str]) -> list[s
 
 
 def _together(
-    spec: PaperSpec, directory: RunDirectory, load: Load, sources: Mapping[str, str], label: str
+    spec: PaperSpec, directory: RunDirectory, sources: Mapping[str, str], label: str
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows across models of one decoder, under the name `label`; `sources`: the model behind the name in a span."""
     if not sources:
         return {}
-    spans = tuple(qualified_span(span, name) for name in sources for span in spec.span)
+    spans = tuple(qualified_span(span, name) for name in sources for span in spec.spans)
     states: dict[str, list[NamedState]] = {measure: [] for measure in _KEPT}
     for name, source in sources.items():
-        with np.load(_place(directory, spec.models.index(source)) / "sums.npz", allow_pickle=False) as file:
+        with np.load(_place(directory, spec.names.index(source)) / "sums.npz", allow_pickle=False) as file:
             for measure in _KEPT:
                 prefix = f"{measure}|"
                 kept = {key.removeprefix(prefix): file[key] for key in file.files if key.startswith(prefix)}
                 states[measure].append((name, kept))
-    view = load(next(iter(sources.values())))
+    view = _view(spec, spec.names.index(next(iter(sources.values()))))
     few, matrices = sampled(view.n_layers), matrices_of(view.layers)
     makers: dict[str, Callable[[], Measure]] = {
         "similarity": lambda: Similarity(spans, {}, inside=False),

@@ -3,67 +3,110 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import DEFAULT_INSTRUCTION
-from chiasm.studies.align.spec import DEFAULT_SPANS, AlignSpec
+from chiasm.core.options import Section, option
+from chiasm.studies.align.spec import check_spans, spans_option
+from chiasm.studies.options import Data, ExamplesSpec, Model, data_name, data_option, model_name
 
 _CHECKPOINT = re.compile(r"(.+)-(\d+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaperSpec:
-    """One run of `chiasm align --paper`: `data` holds one source for each of `models`, `twin`: those of them that
-    have random weights; one stands beside the models that were asked about the same data.
+@dataclass(frozen=True, kw_only=True)
+class PaperSpec(ExamplesSpec):
+    """The figures of the alignment paper for your models: is what it shows of large models true of yours?
 
-    `limit`: examples of each source. Names that end in a number (`checkpoint-500`) are checkpoints of what stands
-    before it.
+    Figures 2, 3, 7, 8, 9, 13 and 22 of Shukor & Cord 2024, in their layout. Names that end in a number
+    (`checkpoint-500`) are checkpoints of what stands before it. Models whose decoders are equal are also read
+    together, across their data. One model is in memory at a time.
+
+    All embedded models, each asked about the world of its own modality:
+
+        chiasm paper
+
+    Your model and its checkpoints, on your data:
+
+        chiasm paper my-model my-model-500 my-model-1000 --data my.jsonl
+
+    Source: Shukor & Cord 2024 (arXiv 2405.16700). Assumption: see the notes of the report.
     """
 
-    models: tuple[str, ...]
-    data: tuple[str, ...]
-    twin: tuple[str, ...] = ()
-    span: tuple[str, ...] = DEFAULT_SPANS
-    limit: int | None = None
-    split: str = "heldout"
-    instruction: str = DEFAULT_INSTRUCTION
-    seed: int = 0
-    unit: int = 8
+    models: Sequence[Model] | None = option(
+        None,
+        "`tiny`, hub ids, or directories written by `save_pretrained`. Default: all embedded models.",
+        section=Section.EXAMPLES,
+        positional=True,
+        recorded=model_name,
+        typed_as=str,
+        common=True,
+    )
+    data: Data | None = data_option(
+        "JSON Lines or Parquet file, folder of a published data set (or NAME:FOLDER), or `scenes`. Default: the "
+        "embedded world of each model's modality.",
+        section=Section.EXAMPLES,
+        positional=True,
+        common=True,
+    )
+    baselines: Sequence[Model] | None = option(
+        None,
+        "Those of the models that have random weights; repeat it. The one asked about the same data stands beside a "
+        "model. Default: the embedded ones, as far as they are among the models.",
+        common=True,
+        recorded=model_name,
+        typed_as=tuple[str, ...],
+        formerly=("twin",),
+        alias=("twin",),
+    )
+    limit: int | None = option(
+        None,
+        "Use the first so many examples of each source. Default: all (of `scenes`, which has no end: 60).",
+        section=Section.EXAMPLES,
+        common=True,
+    )
+    spans: Sequence[str] = spans_option()
 
     def __post_init__(self) -> None:
-        if not self.models or len(set(self.models)) < len(self.models) or len(self.data) != len(self.models):
-            found = f"{', '.join(self.models) or 'none'} given, with {len(self.data)} sources of data"
-            raise ChiasmError("draw the published figures", found, "Name models, each once, with one source each")
-        self.of(0)  # says what is wrong with spans and sizes
+        super().__post_init__()
+        names, baselines = self.names, self.baseline_names
+        if self.models is not None and (not names or len(set(names)) < len(names)):
+            found = f"{', '.join(names) or 'none'} given"
+            raise ChiasmError("draw the published figures", found, "Name models, each once")
+        if self.models is not None and baselines and not set(baselines) < set(names):
+            found = f"the models are {', '.join(names)}"
+            raise ChiasmError(f"--baseline {' '.join(baselines)}", found, "Name it among them, and another")
+        check_spans(self.spans)
+
+    @classmethod
+    def read(cls, recorded: Mapping[str, Any]) -> Self:
+        data = recorded.get("data")
+        if isinstance(data, list):
+            # The version before recorded one source for each model.
+            recorded = {**recorded, "data": data[0] if len(set(data)) == 1 else None}
+        return super().read(recorded)
 
     @property
-    def model(self) -> str:
-        """All of them, as the report names them."""
-        return ", ".join(self.models)
+    def names(self) -> tuple[str, ...]:
+        """What the models are called."""
+        return tuple(model_name(model) or "" for model in self.models or ())
 
-    def of(self, index: int) -> AlignSpec:
-        """The run of one model. The random twin stands beside all: it is a model of its own here."""
-        return AlignSpec(
-            model=self.models[index],
-            data=self.data[index],
-            span=self.span,
-            limit=self.limit,
-            split=self.split,
-            by_task=True,
-            controls=False,
-            instruction=self.instruction,
-            seed=self.seed,
-            unit=self.unit,
-        )
+    @property
+    def baseline_names(self) -> tuple[str, ...]:
+        """What those with random weights are called."""
+        return tuple(model_name(model) or "" for model in self.baselines or ())
+
+    def title(self) -> tuple[str, ...]:
+        return (Path(data_name(self.data) or "").stem,)
 
 
-def twins(twin: Sequence[str], data: Mapping[str, str]) -> dict[str, str]:
+def baselines_beside(baselines: Sequence[str], data: Mapping[str, str]) -> dict[str, str]:
     """The model with random weights that stands beside each other one: the first that was asked about the same data.
 
     `data`: what each model was asked about.
     """
-    first = {data[name]: name for name in reversed(twin) if name in data}
-    return {name: first[source] for name, source in data.items() if name not in twin and source in first}
+    first = {data[name]: name for name in reversed(baselines) if name in data}
+    return {name: first[source] for name, source in data.items() if name not in baselines and source in first}
 
 
 def checkpoint(name: str) -> tuple[str, int | None]:

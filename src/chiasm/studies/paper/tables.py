@@ -1,20 +1,20 @@
-"""The tables of `chiasm align --paper`: those of an alignment run, of several models at once."""
+"""The tables of `chiasm paper`: those of an alignment run, of several models at once."""
 
 from chiasm.core.schema import Column, TableSchema
-from chiasm.studies.align.measured import DRIFT, INSIDE, MAP, NORMS, OVERLAP, SCORE, SIMILARITY, VOCABULARY
+from chiasm.studies.align.tables import DRIFT, INSIDE, MAP, NORMS, OVERLAP, SCORE, SIMILARITY, VOCABULARY
 
 TOGETHER = "together"
 """Stands for the model in rows over several models that share a decoder; spans then carry the model: `image [tiny]`."""
 
-TOGETHER_TWINS = "together, random weights"
-"""Stands for the random twins of those models, read together; spans carry the names of the models they stand beside."""
+TOGETHER_BASELINES = "together, random weights"
+"""Stands for the baselines of those models, read together; spans carry the names of the models they stand beside."""
 
 _MODEL = Column(
     "model",
     "string",
     "Model",
     "",
-    "Name of the model; `together`: models of one decoder, put together, and the same of their random twins.",
+    "Name of the model; `together`: models of one decoder, put together, and the same of their baselines.",
 )
 
 MODELS = TableSchema(
@@ -39,4 +39,4 @@ def _of_models(schema: TableSchema) -> TableSchema:
 
 MEASURED = tuple(_of_models(s) for s in (NORMS, DRIFT, SIMILARITY, INSIDE, VOCABULARY, MAP, OVERLAP, SCORE))
 TASKS = TableSchema("paper_overlap_tasks", (_MODEL, *OVERLAP.columns))
-PAPER = (MODELS, *MEASURED, TASKS)
+TABLES = (MODELS, *MEASURED, TASKS)

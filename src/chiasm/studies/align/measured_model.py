@@ -1,4 +1,4 @@
-"""One model that an alignment run reads, with everything that is measured on it."""
+"""One model that an alignment run reads, with everything that is measured on it, and masks as released."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,20 +11,29 @@ from chiasm.core.spans import PERCEPTUAL
 from chiasm.core.statistics.jackknife import priority
 from chiasm.measures.base import MeasureCost, ReadSizes, RowsByTable
 from chiasm.measures.centres import Pilot
-from chiasm.measures.overlap import matrices_of
+from chiasm.measures.overlap import Overlap, matrices_of
 from chiasm.measures.registry import MeasureConfig, measures, sampled
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.hooks import SITES, Block, find_blocks
-from chiasm.models.observe import Batch, ModalityIsolation, SiteStates, StatesCallback, observe
+from chiasm.models.observe import (
+    Batch,
+    ModalityIsolation,
+    SiteStates,
+    StatesCallback,
+    bos_embedding,
+    decoder_inputs,
+    observe,
+    observe_padded,
+)
 from chiasm.models.view import ModelView
 from chiasm.studies.align.spec import AlignSpec
 
 
-class Subject:
+class MeasuredModel:
     """The model, or a control of it, and its measures.
 
-    `noise`: random tokens stand where the image's were. `apart`: so many first blocks keep the modalities apart.
-    `task_of`: the task of an example, where masks are wanted by task.
+    `noise`: random tokens stand where the image's were. `isolated_blocks`: so many first blocks have no attention
+    between the modalities. `task_of`: the task of an example, where masks are asked for by task.
     """
 
     def __init__(
@@ -33,10 +42,10 @@ class Subject:
         view: ModelView,
         *,
         noise: bool = False,
-        apart: int = 0,
+        isolated_blocks: int = 0,
         task_of: Mapping[str, str] | None = None,
     ) -> None:
-        self.spec, self.view, self.noise, self.apart = spec, view, noise, apart
+        self.spec, self.view, self.noise, self.isolated_blocks = spec, view, noise, isolated_blocks
         self.task_of = task_of or {}
         self._pilot = Pilot()
         self._blocks: tuple[Block, ...] = ()
@@ -46,19 +55,19 @@ class Subject:
         """Find what is subtracted and left out before cosines are taken. Forgets what was measured before."""
         self._pilot = Pilot()
         sites = frozenset(SITES) if self.spec.inside else frozenset({"residual"})
-        for start in range(0, len(encoded), self.spec.unit):
-            self._pilot.end_batch(self._observe(encoded[start : start + self.spec.unit], self._pilot.update, sites))
+        for start in range(0, len(encoded), self.spec.batch):
+            self._pilot.end_batch(self._observe(encoded[start : start + self.spec.batch], self._pilot.update, sites))
         self.measures = measures(self._config())
 
     def read(self, encoded: Sequence[Encoded], units: Sequence[str]) -> Batch:
         """Measure a batch. `units`: what each example is drawn with (its input)."""
 
-        def listen(seen: SiteStates) -> None:
+        def update(seen: SiteStates) -> None:
             for measure in self.measures:
                 measure.update(seen)
 
         sites = frozenset().union(*(measure.sites() for measure in self.measures))
-        batch = self._observe(encoded, listen, sites, inputs=True)
+        batch = self._observe(encoded, update, sites, inputs=True)
         batch.units = tuple(units)
         for measure in self.measures:
             measure.end_batch(batch)
@@ -75,7 +84,7 @@ class Subject:
     def prices(self, encoded: Encoded) -> dict[str, MeasureCost]:
         """What each measure costs on an example like `encoded`, and the plain forward under the name `forward`."""
         config = self.view.text_config
-        spans = self.spec.span
+        spans = self.spec.spans
         sizes = ReadSizes(
             layers=self.view.n_layers,
             width=self.view.width,
@@ -90,32 +99,31 @@ class Subject:
         return found | {measure.name: measure.cost(sizes) for measure in self.measures}
 
     def _observe(
-        self, encoded: Sequence[Encoded], listen: StatesCallback, sites: frozenset[str], inputs: bool = False
+        self, encoded: Sequence[Encoded], on_states: StatesCallback, sites: frozenset[str], inputs: bool = False
     ) -> Batch:
-        if not self._blocks:
-            self._blocks = find_blocks(self.view, encoded[0])
-        listening = [measure for measure in self.measures if inputs and measure.needs_inputs]
+        self._blocks = self._blocks or find_blocks(self.view, encoded[0])
+        reading = [measure for measure in self.measures if inputs and measure.needs_inputs]
 
-        def hear(layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
-            for measure in listening:
+        def update_inputs(layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
+            for measure in reading:
                 measure.update_inputs(layer, names, batch, x)
 
         return observe(
             self.view,
             self._blocks,
             encoded,
-            self.spec.span,
-            listen,
+            tuple(self.spec.spans),
+            on_states,
             sites=sites,
-            on_inputs=hear if listening else None,
+            on_inputs=update_inputs if reading else None,
             replace=NoiseTokens(list(encoded), self.spec.seed) if self.noise else None,
-            isolation=ModalityIsolation(PERCEPTUAL, self.apart) if self.apart else None,
+            isolation=ModalityIsolation(PERCEPTUAL, self.isolated_blocks) if self.isolated_blocks else None,
         )
 
     def _config(self) -> MeasureConfig:
         spec, view = self.spec, self.view
         return MeasureConfig(
-            spans=spec.span,
+            spans=tuple(spec.spans),
             layers=view.n_layers,
             matrices=matrices_of(view.layers),
             unembed=self._unembed,
@@ -158,3 +166,33 @@ class NoiseTokens:
                 scale = torch.linalg.vector_norm(own, dim=-1) / torch.linalg.vector_norm(drawn, dim=-1)
                 changed[row, at] = (drawn * scale[:, None]).to(states.dtype)
         return changed
+
+
+class ReleasedMasks:
+    """The released form of the table `overlap`: perceptual tokens and text never meet, and both rest on padding.
+
+    Source: code of Shukor & Cord 2024, `wanda_mm.py`, lines 129-160, and the calibration modes `only_prompt` and
+    `only_text`. Assumption: the decoder takes embeddings as they enter its first block (Llama, OPT and their like).
+    """
+
+    def __init__(self, spec: AlignSpec, view: ModelView) -> None:
+        self.spec, self.view = spec, view
+        self.measures = (Overlap(tuple(spec.spans), matrices_of(view.layers), seed=spec.seed),)
+        self._blocks: tuple[Block, ...] = ()
+
+    def read(self, encoded: Sequence[Encoded], units: Sequence[str]) -> None:
+        """Measure examples, one by one."""
+        (measure,) = self.measures
+        for item, unit in zip(encoded, units, strict=True):
+            self._blocks = self._blocks or find_blocks(self.view, item)
+            hidden, first = decoder_inputs(self.view, item.inputs), bos_embedding(self.view)
+            for span in self.spec.spans:
+                if span in item.spans and len(item.spans[span]):
+                    at = torch.from_numpy(item.spans[span]).to(hidden.device)
+                    rows = torch.cat([hidden[at], first.to(hidden)])
+                    batch = observe_padded(self.view, self._blocks, item.example_id, span, rows, self._update)
+                    batch.units = (unit,)
+                    measure.end_batch(batch)
+
+    def _update(self, layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
+        self.measures[0].update_inputs(layer, names, batch, x)

@@ -1,0 +1,114 @@
+"""Words that hidden states give through the output head, and maps of mean tokens."""
+
+import polars as pl
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.results.series import in_order
+from chiasm.results.theme import COLOURS, GREY, INK, MARKERS, SIZES, Width, counted, dress, legend_below, new_figure
+from chiasm.studies.align.charts.panels import control_label, control_names, one_control
+
+_WORDS = 6
+_TICKS = ("|", "x", "+", ".")
+
+
+def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+    """The words that are most often the most probable one of a span's tokens, at three states: share of tokens.
+
+    One row per span; ticks: the same share in each control.
+    """
+    size = SIZES[width]
+    rows = nearest.filter(pl.col("k") == 1)
+    spans, states = in_order(rows, "span"), sorted(in_order(rows, "layer"))
+    states = [states[0], states[len(states) // 2], states[-1]]
+    figure = new_figure(width, 0.4 + 1.35 * len(spans))
+    panels = figure.subplots(len(spans), len(states), squeeze=False, sharex=True)
+    tick = {name: _TICKS[k % len(_TICKS)] for k, name in enumerate(control_names(controls))}
+    for line, span in zip(panels, spans, strict=True):
+        for axes, state in zip(line, states, strict=True):
+            here = (pl.col("span") == span) & (pl.col("layer") == state)
+            own = rows.filter(here).head(_WORDS)
+            axes.barh(range(own.height), 100 * own["share"], height=0.7, color=COLOURS[spans.index(span)], alpha=0.75)
+            for name, marker in tick.items():
+                assert controls is not None
+                beside = controls.filter(here & (pl.col("k") == 1) & (pl.col("control") == name))
+                shares = dict(beside.select("token_id", "share").iter_rows())
+                found = [100 * shares.get(token, 0.0) for token in own["token_id"]]
+                axes.plot(found, range(own.height), color=INK, marker=marker, markersize=3, linestyle="none")
+            # Spaces within words are shown, so that a word differs from its like without one.
+            axes.set_yticks(range(own.height), [repr(w)[1:-1].replace("$", r"\$") for w in own["word"]])
+            axes.invert_yaxis()
+            dress(axes, size, title=f"{span}, state {state}", x="Tokens (%)" if line is panels[-1] else "")
+    marks = [
+        Line2D([], [], color=INK, marker=marker, markersize=3, linestyle="none", label=control_label(name))
+        for name, marker in tick.items()
+    ]
+    legend_below(figure, marks, size, f"words that are most often the most probable, {counted(rows['n'].to_list())}")
+    return figure
+
+
+def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+    """Which stretches of the vocabulary the most probable words lie in, at the first and last state, for both k."""
+    size = SIZES[width]
+    states, ranks = sorted(in_order(histogram, "layer")), sorted(in_order(histogram, "k"))
+    states = [states[0], states[-1]]
+    figure = new_figure(width, 3.2)
+    panels = figure.subplots(len(ranks), len(states), squeeze=False, sharex=True)
+    baseline = None if controls is None else controls.filter(pl.col("control") == RANDOM_WEIGHTS)
+    colours = {span: COLOURS[k % len(COLOURS)] for k, span in enumerate(in_order(histogram, "span"))}
+    for line, rank in zip(panels, ranks, strict=True):
+        for axes, state in zip(line, states, strict=True):
+            here = (pl.col("layer") == state) & (pl.col("k") == rank)
+            for span, colour in colours.items():
+                own = histogram.filter(here & (pl.col("span") == span)).sort("start")
+                middle = (own["start"] + own["stop"]) / 2
+                axes.vlines(middle, 0, 100 * own["share"], color=colour, alpha=0.7, linewidth=1.6)
+                if baseline is not None:
+                    beside = baseline.filter(here & (pl.col("span") == span)).sort("start")
+                    places = (beside["start"] + beside["stop"]) / 2
+                    axes.plot(places, 100 * beside["share"], color=colour, marker=".", markersize=2, linestyle="none")
+            below = "Token id" if line is panels[-1] else ""
+            dress(axes, size, title=f"state {state}, k = {rank}", y="Words (%)", x=below)
+    marks = [Line2D([], [], color=colour, linewidth=1.6, label=span) for span, colour in colours.items()]
+    if baseline is not None and baseline.height:
+        marks.append(Line2D([], [], color=INK, marker=".", linestyle="none", label=control_label(RANDOM_WEIGHTS)))
+    legend_below(figure, marks, size, f"words among the k most probable ones, {counted(histogram['n'].to_list())}")
+    return figure
+
+
+def token_map(
+    rows: pl.DataFrame, controls: pl.DataFrame | None = None, method: str = "tsne", *, width: Width = "page"
+) -> Figure:
+    """Mean tokens of all examples on two axes, one panel per hidden state; thin lines join spans of one example.
+
+    Second row: the random-weights baseline, else the first control, in a map of its own.
+    """
+    size = SIZES[width]
+    beside = one_control(controls, pl.col("method") == method)
+    drawn = [(rows.filter(pl.col("method") == method), "")]
+    if beside is not None and beside.height:
+        drawn.append((beside, f"{control_label(beside['control'][0])}, "))
+    layers, spans = in_order(drawn[0][0], "layer"), in_order(drawn[0][0], "span")
+    figure = new_figure(width, 2.2 * len(drawn))
+    panels = figure.subplots(len(drawn), len(layers), squeeze=False)
+    for (found, whose), line in zip(drawn, panels, strict=True):
+        for layer, axes in zip(layers, line, strict=True):
+            here = found.filter(pl.col("layer") == layer)
+            for _, own in here.group_by("example_id", maintain_order=True):
+                if own.height > 1:
+                    axes.plot(own["x"], own["y"], color=GREY, linewidth=0.25, alpha=0.5, zorder=1)
+            for k, span in enumerate(spans):
+                own = here.filter(pl.col("span") == span)
+                axes.scatter(own["x"], own["y"], s=6, color=COLOURS[k], marker=MARKERS[k], linewidths=0, zorder=3)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            dress(axes, size, title=f"{whose}state {layer}")
+    marks = [
+        Line2D([], [], color=COLOURS[k], marker=MARKERS[k], markersize=3, linestyle="none", label=span)
+        for k, span in enumerate(spans)
+    ]
+    ns = [found["example_id"].n_unique() for found, _ in drawn]
+    title = f"{'t-SNE' if method == 'tsne' else 'PCA'} of mean tokens, {counted(ns)} examples"
+    legend_below(figure, marks, size, title)
+    return figure

@@ -1,0 +1,73 @@
+"""What a comparison of models was asked to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.options import Section, option
+from chiasm.data.tasks import Task
+from chiasm.studies.align.spec import check_spans, spans_option
+from chiasm.studies.options import DATA_HELP, Data, ExamplesSpec, Model, data_name, data_option, model_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSpec(ExamplesSpec):
+    """Does the alignment score of models go with how well they answer, and with what they make up?
+
+    The same examples are put to each model; one model is in memory at a time. Gives score and accuracy of each, other
+    measures of performance and hallucination on request, and the correlations over models.
+
+    The embedded model, its stages, and one with random weights:
+
+        chiasm compare tiny tiny@aligned tiny@text tiny-random --limit 60 --task caption --task pope-random
+
+    Checkpoints of your own, on your data:
+
+        chiasm compare my-model-500 my-model-1000 my-model --data my.jsonl
+
+    Source: Shukor & Cord 2024 (arXiv 2405.16700), Figure 9 and Table 1. Assumption: models are independent points;
+    checkpoints of one run and variants of one model are not.
+    """
+
+    models: Sequence[Model] = option(
+        help="Two or more models: `tiny`, hub ids, or directories written by `save_pretrained`.",
+        section=Section.EXAMPLES,
+        positional=True,
+        recorded=model_name,
+        typed_as=str,
+        common=True,
+    )
+    data: Data | None = data_option(DATA_HELP, section=Section.EXAMPLES, positional=True, common=True)
+    tasks: Sequence[Task] = option(
+        (),
+        "Also measure this on the same data (caption: CIDEr-D and CHAIR; pope-random and so on: POPE); repeat it. The "
+        "score is always that of the data's own questions.",
+        common=True,
+        formerly=("task",),
+    )
+    objects: str | Path | None = option(
+        None,
+        "Objects for CHAIR, one a line, then synonyms. Default: the boxes' names; of `scenes` its shapes.",
+        typed_as=str | None,
+    )
+    spans: Sequence[str] = spans_option()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = self.names
+        if len(names) < 2 or len(set(names)) < len(names):
+            found = f"{', '.join(names) or 'none'} given"
+            raise ChiasmError("compare models", found, "Name two or more, each once; four are needed for an interval")
+        for task in self.tasks:
+            if task == "qa" or self.tasks.count(task) > 1:
+                raise ChiasmError(f"--task {task}", "it is measured already", "Name each further task once")
+        check_spans(self.spans)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the models are called."""
+        return tuple(model_name(model) or "" for model in self.models)
+
+    def title(self) -> tuple[str, ...]:
+        return (Path(data_name(self.data) or "").stem,)
