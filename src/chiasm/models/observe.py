@@ -45,7 +45,7 @@ class Batch:
     """Which tokens of a padded batch are read. `failures`: index of an example and why its states mean nothing.
 
     `rows` (N): places in the batch flattened to (B T); padding is never among them. `units`: what each example is
-    drawn with (questions on one picture share theirs); by default every example stands for itself.
+    drawn with (questions on one image share theirs); by default every example stands for itself.
     """
 
     ids: tuple[str, ...]
@@ -213,7 +213,7 @@ def observe(
 
 @torch.no_grad()
 def decoder_inputs(view: ModelView, inputs: dict) -> Float[Tensor, "T D"]:
-    """The embeddings that enter the decoder for a batch of one, those of pictures among them."""
+    """The embeddings that enter the decoder for a batch of one, those of images among them."""
     with view.readable_attention():
         return record_frame(view, inputs).hidden[0]
 

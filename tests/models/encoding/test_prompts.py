@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from tests.support.factories import FAMILIES, build
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION, continuation, find_words, render
+from chiasm.core.example import DEFAULT_INSTRUCTION
+from chiasm.models.encoding.prompts import continuation, render
 from chiasm.models.families import family_of
 
 _TEXT = "{% for m in messages %}{% for p in m['content'] %}{% if p['type'] == 'text' %}"
@@ -107,15 +108,3 @@ def test_the_answer_is_written_as_the_template_writes_it(family, template, writt
     processor.chat_template = template or processor.chat_template
     prompt = render(processor, family_of(model.config), ("image",), "What?", "")
     assert continuation(processor, family_of(model.config), prompt, "red") == written
-
-
-def test_words_are_found_whole_and_the_longer_one_first():
-    found = find_words("Is the light blue car Blue, bluish or red? Red!", ("blue", "light blue", "Red", "green"))
-    assert {word: len(places) for word, places in found.items()} == {
-        "blue": 1,
-        "light blue": 1,
-        "Red": 2,
-        "green": 0,
-    }
-    assert find_words("a+b or c?", ("a+b", "c?")) == {"a+b": [(0, 3)], "c?": [(7, 9)]}
-    assert find_words("anything", ("", " ")) == {"": [], " ": []}

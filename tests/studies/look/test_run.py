@@ -131,7 +131,7 @@ def test_queries_over_the_whole_picture_are_read_and_not_drawn():
 
 
 def test_pictures_outside_the_sequence_are_refused_with_the_reason():
-    with pytest.raises(ChiasmError, match="layers 1, 3 attend to the picture outside the sequence"):
+    with pytest.raises(ChiasmError, match="layers 1, 3 attend to the image outside the sequence"):
         run(flow_runs.view_of("mllama"), flow_runs.examples(1))
 
 

@@ -22,7 +22,7 @@ from chiasm.models.encoding.spans import image_parts, overlapping, partition, qu
 from chiasm.models.families.base import Family, Medium
 
 MAX_ASPECT = 200
-"""Longest side over shortest. Qwen2-VL's processor refuses more; CLIP's would first stretch such a picture to
+"""Longest side over shortest. Qwen2-VL's processor refuses more; CLIP's would first stretch such an image to
 millions of pixels and then look at its middle only."""
 
 
@@ -53,7 +53,7 @@ def encode(
     `ends`: the answer's last token is the tokenizer's end of sequence, as answers are trained.
     `overlap`: which share of a patch a box must cover for `image.object` (0: any; see `geometry.touched`).
 
-    **Errors:** `ExampleError` for a picture, video or sound that cannot be used, a question that writes control tokens,
+    **Errors:** `ExampleError` for an image, video or sound that cannot be used, a question that writes control tokens,
     an answer without tokens, more tokens than the context holds; `ChiasmError` for a template or processor that does
     not fit.
     """
@@ -166,13 +166,13 @@ def _load_media(example: Example, processor: Any, family: Family) -> DecodedMedi
     sizes = [image.size for image in images] + [clip.frames.shape[2:0:-1] for clip in clips]
     for width, height in sizes:
         if max(width, height) > MAX_ASPECT * min(width, height):
-            raise ExampleError(f"a picture of it is {width} x {height}: more than {MAX_ASPECT} to 1")
+            raise ExampleError(f"an image or frame is {width} x {height}: more than {MAX_ASPECT} to 1")
     sounds = tuple(load_sound(sound, processor.feature_extractor.sampling_rate) for sound in example.audios)
-    most = family.max_audio_seconds(processor)
+    limit = family.max_audio_seconds(processor)
     for sound in sounds:
         seconds = len(sound.samples) / sound.rate
-        if most is not None and seconds > most:
-            raise ExampleError(f"the sound lasts {seconds:.1f} s, of which `{family.name}` hears {most:g} s")
+        if limit is not None and seconds > limit:
+            raise ExampleError(f"the sound lasts {seconds:.1f} s, of which `{family.name}` hears {limit:g} s")
     return DecodedMedia(images, clips, sounds)
 
 
@@ -297,7 +297,7 @@ def append_tokens(inputs: Mapping[str, Any], tokens: Sequence[int], family: Fami
         if key == "input_ids":
             return torch.cat([row, torch.tensor([tokens], dtype=row.dtype)], dim=1)
         if row.ndim > 2:
-            # Which picture a row attends to: as the prompt's last one.
+            # Which image a row attends to: as the prompt's last one.
             return torch.cat([row, row[:, -1:].expand(-1, len(tokens), *row.shape[2:])], dim=1)
         return F.pad(row, (0, len(tokens)), value=family.row_value(key))
 

@@ -1,4 +1,4 @@
-"""One example as the model takes it: inputs, spans, and the place of every image token in its picture."""
+"""One example as the model takes it: inputs, spans, and the place of every image token in its image."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -10,7 +10,7 @@ from chiasm.core.spans import Spans
 
 
 class ImageLayout(NamedTuple):
-    """Where the tokens of one image lie on the sequence axis and in the original picture.
+    """Where the tokens of one image lie on the sequence axis and in the original image.
 
     `positions` (n) counts from the first token of the example. `rects` (n x 4: x0, y0, x1, y1) is in pixels of the
     original image and may reach outside it where the model pads; separator tokens have NaN there. `tile` (n) is
@@ -26,7 +26,7 @@ class ImageLayout(NamedTuple):
 
     @property
     def has_places(self) -> bool:
-        """Whether any token stands for a part of the picture; queries read all of it."""
+        """Whether any token stands for a part of the image; queries read all of it."""
         return bool(np.isfinite(self.rects).all(axis=-1).any())
 
 

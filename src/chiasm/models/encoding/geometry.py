@@ -1,4 +1,4 @@
-"""Where a patch lies in the original picture: the image processor's own steps, followed as affine maps.
+"""Where a patch lies in the original image: the image processor's own steps, followed as affine maps.
 
 Legend: n patches. Rectangles are (x0, y0, x1, y1) in pixels, x to the right, y down, half-open.
 """
@@ -14,7 +14,7 @@ from chiasm.core.example import Box
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """A picture on its way through an image processor, and where the original's pixels lie on it.
+    """An image on its way through an image processor, and where the original's pixels lie on it.
 
     On each axis: canvas = `scale` x original + `offset`. `width`, `height`: the canvas as it is now, in its own pixels.
     """
@@ -66,7 +66,7 @@ def touched(
     """Which patches lie under any of `boxes`.
 
     A patch counts when a box covers any area of it (`fraction` 0, the rule of Zhang et al. 2025, whose code paints the
-    boxes and looks for one pure pixel), or at least `fraction` of its area. Boxes are clipped to the picture of
+    boxes and looks for one pure pixel), or at least `fraction` of its area. Boxes are clipped to the image of
     `width` x `height`, so a patch of padding is never touched; nor is a separator, whose rectangle is NaN.
     """
     if not 0 <= fraction <= 1:

@@ -1,6 +1,5 @@
 """From a question to the text a model reads, and which characters of that text are the question."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -90,24 +89,6 @@ def continuation(processor: Any, family: Family, prompt: Prompt, answer: str) ->
         return between + answer
     # The template rewrites the prompt once an answer is there (as by dropping thoughts): a space, as in running text.
     return answer if prompt.text[-1:].isspace() else f" {answer}"
-
-
-def find_words(text: str, words: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
-    """Where each of `words` stands in `text` as whole words, case ignored: all occurrences, as (start, stop).
-
-    Where two of them compete for the same place (`blue`, `light blue`) the longer one has it.
-    """
-    found: dict[str, list[tuple[int, int]]] = {word: [] for word in words}
-    by_name = {word.strip().casefold(): word for word in words if word.strip()}
-    if not by_name:
-        return found
-    longest_first = sorted({word.strip() for word in words if word.strip()}, key=len, reverse=True)
-    pattern = "|".join(map(re.escape, longest_first))
-    for match in re.finditer(rf"(?<!\w)(?:{pattern})(?!\w)", text, re.IGNORECASE):
-        word = by_name.get(match.group().casefold())
-        if word is not None:
-            found[word].append(match.span())
-    return found
 
 
 def _user(question: str, instruction: str) -> str:

@@ -8,10 +8,11 @@ The rules, which the results of a study depend on:
   is the newline after the question (where it is a token of its own), the instruction, the end of the user's turn and
   the start of the model's. What lies between (newlines, role tokens, marks around images, text between two images) is
   `between`. `last` is the final prompt token, whatever it is.
-- `image` holds every token that stands for a picture, newline tokens included; `video` and `audio` likewise. Marks
+- `image` holds every token that stands for an image, newline tokens included; `video` and `audio` likewise. Marks
   around them (`<|vision_start|>`, time stamps between frames) are not part of them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -21,7 +22,6 @@ from chiasm.core.example import Example
 from chiasm.core.spans import concatenate
 from chiasm.models.encoding.encoded import ImageLayout
 from chiasm.models.encoding.geometry import touched
-from chiasm.models.encoding.prompts import find_words
 from chiasm.models.families.base import Family, Medium
 
 Offsets = Int[np.ndarray, "T 2"]  # (start, stop) characters of each token; (0, 0) for tokens added by the tokenizer
@@ -66,7 +66,7 @@ def partition(
 def image_parts(
     family: Family, layouts: Sequence[ImageLayout], example: Example, overlap: float
 ) -> dict[str, np.ndarray]:
-    """Sub-spans of `image`: each picture, the objects asked about (on the first picture), and the family's own parts.
+    """Sub-spans of `image`: each image, the objects asked about (on the first image), and the family's own parts.
 
     `image.base`, `image.hd` and `image.newline` are disjoint; `image.other` is all that is neither object nor newline.
     """
@@ -79,7 +79,7 @@ def image_parts(
     if layouts:
         first = layouts[0]
         under[: len(first.positions)] = touched(first.rects, example.boxes, first.width, first.height, overlap)
-    # Queries read a picture as a whole: none of them stands for an object.
+    # Queries read an image as a whole: none of them stands for an object.
     placed = np.concatenate([np.empty(0, dtype=bool), *(np.full(len(o.rects), o.has_places) for o in layouts)])
     own = {"newline": newline, "base": (tile == "base") & ~newline, "hd": (tile == "hd") & ~newline}
     return {
@@ -125,3 +125,21 @@ def question_parts(
         "question.option.false": tokens(options, false),
         "question.objects": tokens(objects, list(objects)),
     }
+
+
+def find_words(text: str, words: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+    """Where each of `words` stands in `text` as whole words, case ignored: all occurrences, as (start, stop).
+
+    Where two of them compete for the same place (`blue`, `light blue`) the longer one has it.
+    """
+    found: dict[str, list[tuple[int, int]]] = {word: [] for word in words}
+    by_name = {word.strip().casefold(): word for word in words if word.strip()}
+    if not by_name:
+        return found
+    longest_first = sorted({word.strip() for word in words if word.strip()}, key=len, reverse=True)
+    pattern = "|".join(map(re.escape, longest_first))
+    for match in re.finditer(rf"(?<!\w)(?:{pattern})(?!\w)", text, re.IGNORECASE):
+        word = by_name.get(match.group().casefold())
+        if word is not None:
+            found[word].append(match.span())
+    return found

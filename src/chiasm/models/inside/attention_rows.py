@@ -43,7 +43,7 @@ def attention_rows(
     Token mixers without softmax attention (convolutions, linear attention) have no rows and are not called.
 
     **Errors:** `ChiasmError` for a model whose attention adds terms that are not followed here, has no attention
-    function that can be exchanged, or reads the picture outside the sequence.
+    function that can be exchanged, or reads the image outside the sequence.
     """
     inputs, padding = view.collate(encoded)
     rows = [
@@ -78,7 +78,7 @@ def _attentions(view: ModelView) -> dict[int, int]:
     if cross_attention:
         raise ChiasmError(
             f"the attention rows of {view.name}",
-            f"its layers {', '.join(cross_attention)} attend to the picture outside the sequence, "
+            f"its layers {', '.join(cross_attention)} attend to the image outside the sequence, "
             "where no token stands for a part of it",
             "Use `chiasm flow`, whose cuts close these layers",
         )

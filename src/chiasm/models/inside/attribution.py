@@ -1,7 +1,7 @@
 """Which of the projector's output vectors an answer rests on: gradients along paths, and coalitions of patches.
 
 The methods are captum's, run on `Rerun`: only the decoder and the head are computed again, many variants at a time.
-Legend: B variants, n tokens that vary, D width, K pictures of the background, M features.
+Legend: B variants, n tokens that vary, D width, K images of the background, M features.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -114,11 +114,11 @@ def _along(
 
 
 def gradient_shap(rerun: Rerun, background: Float[Tensor, "K n D"], *, samples: int = 64, seed: int = 0) -> Attribution:
-    """Expected gradients: Integrated Gradients averaged over baselines drawn from other pictures, one point each.
+    """Expected gradients: Integrated Gradients averaged over baselines drawn from other images, one point each.
 
     `baseline` is the mean of the target over the background; the sum agrees with it in expectation only.
 
-    Source: Lundberg & Lee 2017; Erion et al. 2021, equation 4. Assumption: the background stands for the pictures that
+    Source: Lundberg & Lee 2017; Erion et al. 2021, equation 4. Assumption: the background stands for the images that
     the answer is to be explained against.
     """
     method = _captum().GradientShap(rerun)
@@ -166,7 +166,7 @@ def kernel_shap(
 
 
 def super_patches(rects: Float[np.ndarray, "n 4"], width: int, height: int, side: int = 6) -> Int[np.ndarray, " n"]:
-    """Tokens grouped by their place in the image: `side` x `side` squares of the picture, numbered without gaps.
+    """Tokens grouped by their place in the image: `side` x `side` squares of the image, numbered without gaps.
 
     Tokens without a place (a resampler's) are grouped by their order.
     """

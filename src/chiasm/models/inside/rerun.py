@@ -50,7 +50,7 @@ def frozen_model(view: ModelView) -> Iterator[None]:
 def projected_positions(encoded: Encoded) -> Int[np.ndarray, " n"]:
     """The positions of what the projector gave: image tokens without separators.
 
-    **Errors:** `EmptySpanError` for an example without a picture.
+    **Errors:** `EmptySpanError` for an example without an image.
     """
     encoded.spans.require("image")
     separators = [layout.positions[layout.newline] for layout in encoded.layouts]
@@ -180,7 +180,7 @@ class Rerun:
             raise GuardError(
                 f"running the decoder of {self.view.name} alone",
                 f"a plain forward differs by {difference:.2g} (allowed {allowed:.2g})",
-                "Report the model: pictures enter its decoder in a way chiasm does not know",
+                "Report the model: images enter its decoder in a way chiasm does not know",
             )
 
 

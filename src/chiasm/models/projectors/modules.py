@@ -1,6 +1,6 @@
 """Projectors as modules: some map every patch, or averages of neighbours, others read all patches by learned queries.
 
-The latter give as many image tokens as they have queries, whatever the picture's grid. Legend: N patches of width V,
+The latter give as many image tokens as they have queries, whatever the image's grid. Legend: N patches of width V,
 M queries, D the decoder's width.
 """
 
@@ -133,7 +133,7 @@ class Gated(nn.Module):
 
     Flamingo's layers (Alayrac et al. 2022, section 3.1.2) stand inside the decoder and let every text token read; here
     they stand before it, and M prompts read, so that the decoder is untouched and the projectors stay comparable. At
-    the start the decoder sees prompts that say nothing of the picture.
+    the start the decoder sees prompts that say nothing of the image.
     """
 
     def __init__(self, vision: int, width: int, tokens: int, depth: int, inner: int) -> None:

@@ -58,7 +58,7 @@ class ProjectorSpec:
 
     @property
     def by_queries(self) -> bool:
-        """Whether its tokens read the whole picture, so that none of them stands for a patch."""
+        """Whether its tokens read the whole image, so that none of them stands for a patch."""
         return self.kind in _QUERIES
 
     def tokens_for(self, rows: int, columns: int) -> int:

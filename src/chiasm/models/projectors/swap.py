@@ -14,6 +14,7 @@ from torch import nn
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from chiasm.core.errors import ChiasmError
+from chiasm.models.families import FAMILIES
 from chiasm.models.projectors.modules import Gated, Orthogonal, Perceiver, Pooled, QFormer, Residual, mlp
 from chiasm.models.projectors.spec import KEY, ProjectorSpec, spec_of
 
@@ -51,9 +52,6 @@ def swap_projector(model: nn.Module, processor: Any, spec: ProjectorSpec, *, see
     **Errors:** `ChiasmError` for an architecture whose projector must keep the tower's grid or is none, or a spec that
     does not fit the grid.
     """
-    # Here, since families read the spec of a swapped projector.
-    from chiasm.models.families import FAMILIES
-
     config = model.config
     swappable = [kind for family in FAMILIES if family.projector_can_be_swapped for kind in family.model_types]
     if config.model_type not in swappable:
