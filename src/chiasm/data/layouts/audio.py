@@ -20,8 +20,9 @@ from chiasm.data.layouts.base import (
     Layout,
     by_stem,
     find,
+    holds,
     media_folder,
-    one_of,
+    part_of,
     required,
     rows_of,
 )
@@ -46,7 +47,7 @@ def _is_audiocaps(folder: Path) -> bool:
 
 def _read_audiocaps(folder: Path, split: str, media: Path | None) -> Iterator[Example]:
     path = required(
-        "AudioCaps", folder, one_of(split, _CAPS, "AudioCaps"), "https://github.com/cdjkim/audiocaps (dataset)"
+        "AudioCaps", folder, part_of(split, _CAPS, "AudioCaps"), "https://github.com/cdjkim/audiocaps (dataset)"
     )
     places = (path.stem, f"audio/{path.stem}", f"audios/{path.stem}", f"../{path.stem}", "audio", "audios", ".")
     sounds = media or media_folder(folder, places, _ENDINGS, "the clips that AudioCaps names")
@@ -68,7 +69,7 @@ def _clips(path: Path, sounds: Path) -> Iterator[tuple[str, Example]]:
 
 
 def _read_clotho(folder: Path, split: str, media: Path | None) -> Iterator[Example]:
-    path = required("Clotho", folder, one_of(split, _CLOTHO, "Clotho"), "https://zenodo.org/records/4783391")
+    path = required("Clotho", folder, part_of(split, _CLOTHO, "Clotho"), "https://zenodo.org/records/4783391")
     part = path.stem.removeprefix("clotho_captions_")
     places = (part, f"clotho_audio_{part}", f"clotho_audio_{part}/{part}", f"audio/{part}", "audio")
     sounds = media or media_folder(folder, places, _ENDINGS, f"clotho_audio_{part}.7z")
@@ -93,6 +94,6 @@ def _sounds(path: Path, sounds: Path) -> Iterator[tuple[str, Example]]:
 
 AUDIOCAPS = Layout("audiocaps", "AudioCaps", _is_audiocaps, _read_audiocaps, "`test.csv`, `test/` with the clips")
 CLOTHO = Layout(
-    "clotho", "Clotho", lambda folder: find(folder, *(n for f in _CLOTHO.values() for n in f)) is not None,
+    "clotho", "Clotho", holds(_CLOTHO),
     _read_clotho, "`clotho_captions_evaluation.csv`, `evaluation/`",
 )  # fmt: skip

@@ -4,7 +4,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,8 @@ from chiasm.core.example import Example
 
 T = TypeVar("T")
 Reader = Callable[[Path, str, Path | None], Iterator[Example]]
+Files = Mapping[str, tuple[str, ...]]
+"""The file names of each split, of which the first that is there is read."""
 DESCRIBE = {"image": "Describe the image.", "video": "Describe the video.", "audio": "Describe the sound."}
 """What is asked where a data set has descriptions and no questions."""
 
@@ -61,6 +63,21 @@ def required(title: str, folder: Path, names: Iterable[str], source: str) -> Pat
     return path
 
 
+def holds(files: Files) -> Callable[[Path], bool]:
+    """A test of whether a folder holds one of the files of any split."""
+    return lambda folder: find(folder, *(name for names in files.values() for name in names)) is not None
+
+
+def part_of(split: str, parts: Mapping[str, T], title: str) -> T:
+    """What belongs to a split.
+
+    **Errors:** `ChiasmError` for another split.
+    """
+    if split not in parts:
+        raise ChiasmError(f"{title} split `{split}`", f"there are {', '.join(parts)}", "Name one of those")
+    return parts[split]
+
+
 def json_of(path: Path) -> Any:
     """The content of a JSON file.
 
@@ -70,6 +87,16 @@ def json_of(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ChiasmError(f"read {path}", str(error), "Download or unpack it again") from error
+
+
+def json_entries(path: Path, key: str | None = None) -> Iterator[tuple[str, Any]]:
+    """The entries of a list that is a JSON file, or its field `key`, with their places.
+
+    **Errors:** `ChiasmError` where the file cannot be read or has no such list.
+    """
+    content = json_of(path)
+    entries = as_published(str(path), lambda: list(content if key is None else content[key]))
+    return ((f"entry {number} of {path}", entry) for number, entry in enumerate(entries, start=1))
 
 
 def json_members(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -171,13 +198,3 @@ def by_stem(folder: Path, endings: Iterable[str]) -> dict[str, Path]:
 def majority_answer(answers: Iterable[str]) -> str:
     """The answer that most annotators gave, the first of them where several tie; empty for none."""
     return next((answer for answer, _ in Counter(answers).most_common(1)), "")
-
-
-def one_of(split: str, files: dict[str, tuple[str, ...]], title: str) -> tuple[str, ...]:
-    """The file names of a split.
-
-    **Errors:** `ChiasmError` for another split.
-    """
-    if split not in files:
-        raise ChiasmError(f"{title} split `{split}`", f"there are {', '.join(files)}", "Name one of those")
-    return files[split]

@@ -20,20 +20,18 @@ from typing import Any
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box, Example
 from chiasm.data.files import unique
-from chiasm.data.layouts.base import DESCRIBE, Layout, as_published, find, json_of, one_of, required
+from chiasm.data.layouts.base import DESCRIBE, Layout, as_published, find, holds, json_of, part_of, required
 from chiasm.data.layouts.vqa import COCO_IMAGES, coco_images
 
-_PARTS = {"heldout": ("val2014", "val2017"), "train": ("train2014", "train2017")}
+_FILES = {
+    "heldout": ("captions_val2014.json", "captions_val2017.json"),
+    "train": ("captions_train2014.json", "captions_train2017.json"),
+}
 _POPE = re.compile(r".*pope_(random|popular|adversarial)\.jsonl?")
 
 
-def _has_captions(folder: Path) -> bool:
-    return find(folder, *(f"captions_{part}.json" for parts in _PARTS.values() for part in parts)) is not None
-
-
 def _read_captions(folder: Path, split: str, media: Path | None) -> Iterator[Example]:
-    parts = one_of(split, _PARTS, "COCO")
-    path = required("COCO captions", folder, [f"captions_{part}.json" for part in parts], COCO_IMAGES)
+    path = required("COCO captions", folder, part_of(split, _FILES, "COCO"), COCO_IMAGES)
     part = path.stem.removeprefix("captions_")
     images = media or coco_images(folder, part)
     return unique(str(path), _described(path, find(folder, f"instances_{part}.json"), images))
@@ -129,7 +127,7 @@ def _question(line: str, mode: str, images: Path) -> Example:
 
 
 COCO = Layout(
-    "coco", "COCO captions", _has_captions, _read_captions,
+    "coco", "COCO captions", holds(_FILES), _read_captions,
     "`captions_val2014.json` (or 2017), `val2014/`, and for objects `instances_val2014.json`",
 )  # fmt: skip
 POPE = Layout(

@@ -15,7 +15,7 @@ from typing import Any
 
 from chiasm.core.example import Box, Example
 from chiasm.data.files import unique
-from chiasm.data.layouts.base import Layout, as_published, find, json_members, media_folder, one_of, required
+from chiasm.data.layouts.base import Layout, as_published, find, json_members, media_folder, part_of, required
 
 _log = logging.getLogger("chiasm")
 _SITE = "https://downloads.cs.stanford.edu/nlp/data/gqa"
@@ -34,7 +34,7 @@ TYPES: Mapping[str, tuple[str, str, frozenset[str]]] = MappingProxyType(
 
 _DETAILED = {detailed: name for name, (_, _, names) in TYPES.items() for detailed in names}
 # The splits whose scene graphs are published.
-_PARTS = {"heldout": ("val",), "train": ("train",)}
+_PARTS = {"heldout": "val", "train": "train"}
 _OBJECTS = re.compile(r"(.*?)\s*\(([\d,\s]+)\)\s*")
 # Relations as the program writes them and as questions and answers do.
 _RELATIONS = {"to the left of": "left", "to the right of": "right", "in front of": "front"}
@@ -44,7 +44,7 @@ Graph = dict[str, Box]  # object id -> its box, under the scene graph's name
 
 def is_gqa(folder: Path) -> bool:
     """Whether `folder` holds one of GQA's question or scene graph files, directly or one folder down."""
-    names = (f"{part}_{name}.json" for (part,) in _PARTS.values() for name in ("balanced_questions", "sceneGraphs"))
+    names = (f"{part}_{name}.json" for part in _PARTS.values() for name in ("balanced_questions", "sceneGraphs"))
     return find(folder, *names) is not None
 
 
@@ -58,7 +58,7 @@ def read_gqa(folder: Path, split: str = "heldout", media: Path | None = None) ->
 
     **Errors:** `ChiasmError` with what to download where a part is missing, and for a question of another form.
     """
-    (part,) = one_of(split, _PARTS, "GQA")
+    part = part_of(split, _PARTS, "GQA")
     questions = required("GQA", folder, [f"{part}_balanced_questions.json"], f"{_SITE}/questions1.2.zip")
     graphs = required("GQA", folder, [f"{part}_sceneGraphs.json"], f"{_SITE}/sceneGraphs.zip")
     images = media or gqa_images(folder, "images", "images/images", "allImages/images")

@@ -23,9 +23,11 @@ from chiasm.data.layouts.base import (
     as_published,
     by_stem,
     find,
+    holds,
+    json_entries,
     json_of,
     media_folder,
-    one_of,
+    part_of,
     required,
 )
 
@@ -63,7 +65,7 @@ def _start(path: Path) -> str:
 
 def _read_qa(title: str, stem: str) -> Any:
     def read(folder: Path, split: str, media: Path | None) -> Iterator[Example]:
-        path = required(title, folder, one_of(split, _QA, title), _QA_SOURCE)
+        path = required(title, folder, part_of(split, _QA, title), _QA_SOURCE)
         videos = media or media_folder(folder, _PLACES, _ENDINGS, f"the videos of {title}")
         return unique(str(path), _questions(path, videos, stem, _mapping(find(folder, "youtube_mapping.txt"))))
 
@@ -80,8 +82,7 @@ def _mapping(path: Path | None) -> dict[str, str]:
 
 def _questions(path: Path, videos: Path, stem: str, clips: dict[str, str]) -> Iterator[tuple[str, Example]]:
     there = by_stem(videos, _ENDINGS)
-    for number, entry in enumerate(as_published(str(path), lambda: list(json_of(path))), start=1):
-        where = f"entry {number} of {path}"
+    for where, entry in json_entries(path):
         yield where, as_published(where, _question, entry, videos, stem, clips, there)
 
 
@@ -99,12 +100,8 @@ def _question(entry: dict[str, Any], videos: Path, stem: str, clips: dict[str, s
     )
 
 
-def _has_info(folder: Path) -> bool:
-    return find(folder, *(name for names in _INFO.values() for name in names)) is not None
-
-
 def _read_captions(folder: Path, split: str, media: Path | None) -> Iterator[Example]:
-    path = required("MSRVTT", folder, one_of(split, _INFO, "MSRVTT"), _INFO_SOURCE)
+    path = required("MSRVTT", folder, part_of(split, _INFO, "MSRVTT"), _INFO_SOURCE)
     videos = media or media_folder(folder, _PLACES, _ENDINGS, "the videos of MSR-VTT")
     return unique(str(path), _described(path, videos, split))
 
@@ -137,6 +134,6 @@ MSVD_QA = Layout(
 )  # fmt: skip
 MSRVTT_QA = Layout("msrvtt-qa", "MSRVTT-QA", _is_msrvtt_qa, _read_qa("MSRVTT-QA", "video"), "`test_qa.json`, `video/`")
 MSRVTT = Layout(
-    "msrvtt", "MSRVTT", _has_info, _read_captions,
+    "msrvtt", "MSRVTT", holds(_INFO), _read_captions,
     "`test_videodatainfo.json` (or `MSRVTT_data.json`), `TestVideo/` or `videos/`",
 )  # fmt: skip

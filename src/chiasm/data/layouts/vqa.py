@@ -25,11 +25,12 @@ from chiasm.data.files import unique
 from chiasm.data.layouts.base import (
     Layout,
     as_published,
-    find,
+    holds,
+    json_entries,
     json_of,
     majority_answer,
     media_folder,
-    one_of,
+    part_of,
     required,
 )
 
@@ -48,13 +49,12 @@ def coco_images(folder: Path, part: str) -> Path:
 
 
 def _has(prefix: str) -> Any:
-    names = [f"{prefix}OpenEnded_mscoco_{part}_questions.json" for part in _YEARS.values()]
-    return lambda folder: find(folder, *names) is not None
+    return holds({"any": tuple(f"{prefix}OpenEnded_mscoco_{part}_questions.json" for part in _YEARS.values())})
 
 
 def _read(prefix: str, title: str, source: str) -> Any:
     def read(folder: Path, split: str, media: Path | None) -> Iterator[Example]:
-        part = one_of(split, {name: (year,) for name, year in _YEARS.items()}, title)[0]
+        part = part_of(split, _YEARS, title)
         asked = required(title, folder, [f"{prefix}OpenEnded_mscoco_{part}_questions.json"], source)
         answered = required(title, folder, [f"{prefix}mscoco_{part}_annotations.json"], source)
         images = media or coco_images(folder, part)
@@ -67,8 +67,7 @@ def _questions(asked: Path, answered: Path, images: Path, part: str) -> Iterator
     content = json_of(answered)
     kinds = content.get("question_types", {}) if isinstance(content, dict) else {}
     by_id = as_published(str(answered), lambda: {note["question_id"]: note for note in content["annotations"]})
-    for number, question in enumerate(as_published(str(asked), lambda: json_of(asked)["questions"]), start=1):
-        where = f"question {number} of {asked}"
+    for where, question in json_entries(asked, "questions"):
         yield where, as_published(where, _question, question, by_id, kinds, images, part)
 
 
@@ -94,7 +93,7 @@ def _question(
 
 
 def _read_text(folder: Path, split: str, media: Path | None) -> Iterator[Example]:
-    path = required("TextVQA", folder, one_of(split, _TEXT_FILES, "TextVQA"), "https://textvqa.org/dataset")
+    path = required("TextVQA", folder, part_of(split, _TEXT_FILES, "TextVQA"), "https://textvqa.org/dataset")
     # The images of both splits come in one archive, which is named after train.
     places = ("train_images", "train_val_images/train_images", "images", "val_images")
     images = media or media_folder(folder, places, (".jpg",), "train_val_images.zip (https://textvqa.org/dataset)")
@@ -102,8 +101,7 @@ def _read_text(folder: Path, split: str, media: Path | None) -> Iterator[Example
 
 
 def _text_questions(path: Path, images: Path) -> Iterator[tuple[str, Example]]:
-    for number, entry in enumerate(as_published(str(path), lambda: json_of(path)["data"]), start=1):
-        where = f"entry {number} of {path}"
+    for where, entry in json_entries(path, "data"):
         yield where, as_published(where, _text_question, entry, images)
 
 
@@ -128,6 +126,6 @@ OKVQA = Layout(
     "`OpenEnded_mscoco_val2014_questions.json`, `mscoco_val2014_annotations.json`, `val2014/`",
 )  # fmt: skip
 TEXTVQA = Layout(
-    "textvqa", "TextVQA", lambda folder: find(folder, *(n for f in _TEXT_FILES.values() for n in f)) is not None,
+    "textvqa", "TextVQA", holds(_TEXT_FILES),
     _read_text, "`TextVQA_0.5.1_val.json`, `train_images/`",
 )  # fmt: skip
