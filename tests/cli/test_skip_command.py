@@ -6,9 +6,9 @@ import pytest
 from tests.support import factories
 
 from chiasm.cli.main import main
-from chiasm.cli.skip import share
 from chiasm.core.errors import ChiasmError
 from chiasm.models.skipping.plans import read_plan
+from chiasm.studies.skip.spec import share
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +43,11 @@ def test_a_run_ends_with_findings_and_a_plan(model, data, tmp_path, capsys):
     assert chiasm("skip", model, "--data", data, "--out", out, *options) == 2
     assert "--max-loss 1" in capsys.readouterr().err
     assert chiasm("skip", model, "--data", data, "--out", out, *options[:-1], "5 %") == 0
-    told = capsys.readouterr()
-    assert told.err.startswith("Price: 2 examples x 12 variants")
-    assert "6 of 6 examples kept" in told.out
-    assert "3. " in told.out
-    assert f"Plan: {out / 'plan.json'}" in told.out
+    printed = capsys.readouterr()
+    assert printed.err.startswith("Price: 2 examples x 12 variants")
+    assert "6 of 6 examples kept" in printed.out
+    assert "3. " in printed.out
+    assert f"Plan: {out / 'plan.json'}" in printed.out
     assert read_plan(out).model.model_type == "qwen2_vl"
     assert (out / "report.html").exists()
     assert chiasm("skip", model, "--data", data, "--out", out, *options[:-1], "5 %", "--fresh", "--no-peers") == 0

@@ -15,6 +15,8 @@ Phase = Literal["prefill", "decode", "both"]
 SkipSpan = Literal["image", "video", "audio", "text", "all"]
 PERCEPTUAL: tuple[SkipSpan, ...] = ("image", "video", "audio")
 
+PLAN_FILE = "plan.json"
+"""Where a plan stands, in a run and beside a model's weights."""
 _FORMAT = 1
 
 

@@ -6,13 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chiasm.results.schemas import SCHEMAS
 from chiasm.results.series import with_inputs
 from chiasm.results.tables import conform
 from chiasm.studies.prune.charts import prune_curves, transfer_map
-from chiasm.studies.prune.compare import Answers, Level
 from chiasm.studies.prune.findings import prune_findings
-from chiasm.studies.prune.summary import KEYS, mask_rows
+from chiasm.studies.prune.scores import KEYS, Answers, Level, mask_rows
+from chiasm.studies.prune.tables import MASKS, MASKS_CONTROLS, PRUNED, PRUNED_CONTROLS
 
 TYPES = ("colour", "shape")
 N = 80
@@ -44,7 +43,7 @@ def rows(mask, calibration, sparsity, share, part="all", pattern="unstructured",
 
 
 def table(*parts):
-    return conform(SCHEMAS["pruned"], pl.DataFrame([row for part in parts for row in part]))
+    return conform(PRUNED, pl.DataFrame([row for part in parts for row in part]))
 
 
 def dense(share=0.95):
@@ -147,14 +146,14 @@ def test_a_figure_of_one_sparsity_marks_no_other():
 
 def test_perplexity_and_the_twin():
     control = [row | {"control": "twin"} for row in [*dense(0.05), *rows("wanda", "all", 0.5, 0.05)]]
-    found = texts(table(dense(), *level(0.5)), conform(SCHEMAS["pruned_controls"], pl.DataFrame(control)))
+    found = texts(table(dense(), *level(0.5)), conform(PRUNED_CONTROLS, pl.DataFrame(control)))
     assert any(
         re.match(
             r"Perplexity of the labelled answers under Wanda: 1\.28 \(.* to .*\) untouched, 1\.28 \(.*\) at 50 %", text
         )
         for text in found
     )
-    assert any("twin with random weights answers 5.0 %" in text and "nothing is lost" in text for text in found)
+    assert any("random-weights baseline answers 5.0 %" in text and "nothing is lost" in text for text in found)
 
 
 def test_a_bare_run_still_has_three_findings():
@@ -178,7 +177,7 @@ def test_one_example_has_no_interval():
 
 
 def masks_of(*parts):
-    return conform(SCHEMAS["masks"], pl.DataFrame(mask_rows(table(*parts)), infer_schema_length=None))
+    return conform(MASKS, pl.DataFrame(mask_rows(table(*parts)), infer_schema_length=None))
 
 
 @pytest.mark.parametrize("value", ["score", "perplexity"])
@@ -187,7 +186,7 @@ def test_curves_hold_every_mask_and_its_control(value):
     shaped = [row | {"pattern": "2:4"} for row in rows("wanda", "all", 0.5, 0.9)]
     masks = masks_of(dense(), *level(0.3), *level(0.7), ffn, shaped)
     twin = [row | {"control": "twin"} for row in rows("wanda", "all", 0.3, 0.1)]
-    controls = conform(SCHEMAS["masks_controls"], pl.DataFrame(mask_rows(pl.DataFrame(twin), (*KEYS, "control"))))
+    controls = conform(MASKS_CONTROLS, pl.DataFrame(mask_rows(pl.DataFrame(twin), (*KEYS, "control"))))
     figure = prune_curves(masks, controls, value=value)
     told = [text.get_text() for text in figure.legends[0].get_texts()]
     assert told == [
@@ -197,7 +196,7 @@ def test_curves_hold_every_mask_and_its_control(value):
         "Wanda, ffn only",
         "magnitude per row",
         "intersection of types",
-        "Wanda on the random-weights twin",
+        "Wanda on random weights",
     ]
     assert "n = 80" in figure.legends[0].get_title().get_text()
 

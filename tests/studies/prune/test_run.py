@@ -11,21 +11,19 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from tests.support import factories
 
-from chiasm import api
+import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.models.fingerprint import fingerprint
 from chiasm.models.generation import generate
 from chiasm.models.loading import load, wrap
-from chiasm.models.pruning.export import load_mask
 from chiasm.models.pruning.linears import matrices
-from chiasm.models.pruning.weights import masked
+from chiasm.models.pruning.weights import load_mask, masked
 from chiasm.studies.prune import run as study
 from chiasm.studies.prune.sets import calibration_sets, gather, held_out, require_disjoint
 
 CONTRACT = ["mask", "calibration", "evaluation", "sparsity", "pattern", "score", "low", "high", "perplexity", "n"]
 TYPES = ("colour", "shape")
-QUICK = {"sparsity": (0.5,), "max_new_tokens": 3, "calibration": 9, "batch_size": 6}
+QUICK = {"sparsities": (0.5,), "max_new_tokens": 3, "calibration": 9, "batch_size": 6}
 
 
 def view_of(seed=0):
@@ -54,13 +52,13 @@ def others():
 
 @pytest.fixture(scope="module")
 def run(view, examples, others):
-    return api.prune(view, examples, calibrate_on=others, twin=view_of(1), **QUICK)
+    return chiasm.prune(view, examples, calibrate_on=others, baseline=view_of(1), **QUICK)
 
 
 def small(view, examples, others, **options):
     """A run of few masks."""
     given = QUICK | {"combine": False, "controls": False} | options
-    return api.prune(view, examples, calibrate_on=others, **given)
+    return chiasm.prune(view, examples, calibrate_on=others, **given)
 
 
 def test_masks_follow_the_contract(run):
@@ -153,7 +151,7 @@ def test_a_mask_is_scored_with_its_weights_at_zero(view, examples, others, tmp_p
 
 
 def test_the_model_is_as_it_was(run, view):
-    assert fingerprint(view) == fingerprint(view_of())
+    assert view.fingerprint() == view_of().fingerprint()
 
 
 def test_every_mask_rests_on_as_many_tokens(run, view, others):
@@ -163,7 +161,7 @@ def test_every_mask_rests_on_as_many_tokens(run, view, others):
     assert told == {"examples": {"all": 9, "colour": 9, "shape": 9}, "tokens": 16 * len(pooled), "failed": 0}
 
 
-def test_the_twin_stands_apart(run):
+def test_the_baseline_stands_beside(run):
     assert set(run.table("pruned")["mask"]) > {"wanda", "random"}
     twin = run.table("masks_controls")
     assert set(twin["control"]) == {"twin"}
@@ -182,7 +180,7 @@ def test_findings_and_figures(run):
 
 
 def test_a_report_is_written(view, examples, others, tmp_path):
-    found = small(view, examples, others, out=tmp_path / "run", controls=True, part=("ffn", "attention"))
+    found = small(view, examples, others, out=tmp_path / "run", controls=True, parts=("ffn", "attention"))
     text = (tmp_path / "run" / "report.html").read_text()
     assert "Pruning of m0" in text
     assert "--part ffn --part attention" in text
@@ -202,11 +200,11 @@ def test_an_interrupted_run_goes_on_where_it_was(view, examples, others, tmp_pat
         return own(self, columns, done)
 
     monkeypatch.setattr(study.Evaluation, "rows", stopping)
-    before = fingerprint(view)
+    before = view.fingerprint()
     with pytest.raises(KeyboardInterrupt) as stop:
         small(view, examples, others, out=tmp_path / "run", **options)
-    assert "2 of 7 masks are finished" in stop.value.__notes__[0]
-    assert fingerprint(view) == before
+    assert "20 of 70 answers are finished" in stop.value.__notes__[0]
+    assert view.fingerprint() == before
     monkeypatch.setattr(study.Evaluation, "rows", own)
     resumed = small(view, examples, others, out=tmp_path / "run", resume=True, **options)
     assert_frame_equal(resumed.table("pruned"), whole.table("pruned"))
@@ -237,14 +235,14 @@ def test_what_a_broken_example_costs(view, examples, others):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"sparsity": (0.0,)}, "leaves every weight"),
-        ({"sparsity": (0.5, 1.0)}, "leaves no weight"),
-        ({"sparsity": (0.5, 0.5)}, "given twice"),
-        ({"sparsity": (0.5,), "pattern": ("2:4",)}, "have their own"),
-        ({"sparsity": (), "pattern": ("2:5",)}, "48 inputs, which 5 does not divide"),
-        ({"pattern": ("many",)}, "neither `unstructured` nor N:M"),
-        ({"part": ("heads",)}, "--part heads"),
-        ({"part": ()}, "nothing to prune"),
+        ({"sparsities": (0.0,)}, "leaves every weight"),
+        ({"sparsities": (0.5, 1.0)}, "leaves no weight"),
+        ({"sparsities": (0.5, 0.5)}, "given twice"),
+        ({"sparsities": (0.5,), "patterns": ("2:4",)}, "have their own"),
+        ({"sparsities": (), "patterns": ("2:5",)}, "48 inputs, which 5 does not divide"),
+        ({"patterns": ("many",)}, "neither `unstructured` nor N:M"),
+        ({"parts": ("heads",)}, "--part heads"),
+        ({"parts": ()}, "nothing to prune"),
         ({"calibration": 0}, "--calibration 0"),
         ({"calibration": 1}, "calibrate on 128 tokens.*`all`: the calibration examples hold"),
         ({"tokens": 100_000}, "calibrate on 100000 tokens.*hold .* tokens"),
@@ -254,15 +252,15 @@ def test_what_a_broken_example_costs(view, examples, others):
 def test_bad_input(view, examples, others, options, told):
     with pytest.raises(ChiasmError, match=told):
         small(view, examples, others, **options)
-    assert fingerprint(view) == fingerprint(view_of())
+    assert view.fingerprint() == view_of().fingerprint()
 
 
 def test_too_few_tokens_of_one_kind_name_the_way_out(view, examples, others):
     with pytest.raises(ChiasmError, match=r"`image tokens`: the calibration examples hold 48 tokens.*or --no-combine"):
-        api.prune(view, examples, calibrate_on=others, **QUICK | {"calibration": 3})
+        chiasm.prune(view, examples, calibrate_on=others, **QUICK | {"calibration": 3})
 
 
-@pytest.mark.parametrize("options", [{"sparsity": (0.3, 0.5)}, {"part": ("ffn", "all")}])
+@pytest.mark.parametrize("options", [{"sparsities": (0.3, 0.5)}, {"parts": ("ffn", "all")}])
 def test_an_export_of_several_masks_is_refused_at_once(view, examples, others, tmp_path, options):
     with pytest.raises(ChiasmError, match=r"export to .*Name one"):
         small(view, examples, others, export=tmp_path / "x", **options)
@@ -279,7 +277,7 @@ def test_other_masks_are_exported_by_name(view, examples, others, tmp_path):
     mask = load_mask(tmp_path / "x")
     assert (mask.spec.method, mask.spec.calibrations) == ("intersection", TYPES)
     with masked(view, mask):
-        assert fingerprint(view) != mask.weights
+        assert view.fingerprint() != mask.weights
     with pytest.raises(ChiasmError, match="makes no `majority`: it has no combinations"):
         small(view, examples, others, export=tmp_path / "y", export_mask="majority")
 
@@ -334,5 +332,5 @@ def test_a_source_without_end_is_not_waited_for():
 
 def test_one_data_set_is_parted(view):
     every = [factories.example(seed=seed) for seed in range(8)]
-    found = api.prune(view, every, **QUICK | {"combine": False, "controls": False, "calibration": 4}, limit=3)
+    found = chiasm.prune(view, every, **QUICK | {"combine": False, "controls": False, "calibration": 4}, limit=3)
     assert found.directory.counts()["kept"] == 3

@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from chiasm.models.executors.jobs import Job
 from tests.support.factories import build, example, picture
 from tests.support.runs import view_of
 
@@ -15,15 +14,15 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.interventions import Variant, Window, ZeroedBranch
 from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.executors.jobs import Job
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.generation import generate
 from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.skipping.plans import identity_of, read_plan
 from chiasm.models.view import ModelView
-from chiasm.runners import local
+from chiasm.runners import driver
 from chiasm.studies.skip import run as skip_study
-from chiasm.studies.skip.contributions import contribution_job, rows_of
-from chiasm.studies.skip.price import price
+from chiasm.studies.skip.contributions import contribution_job, price, rows_of
 from chiasm.studies.skip.search import SEARCHED, as_skips, candidates, in_words
 from chiasm.studies.skip.spec import SkipSpec
 from chiasm.studies.skip.tables import NONE, PEERS, SEARCH
@@ -126,7 +125,7 @@ def test_a_verdict_is_what_the_plan_gives_when_applied() -> None:
     assert torch.equal(view().model(**inputs).logits, before)
 
 
-def test_the_run_tells_and_draws() -> None:
+def test_the_run_reports_and_draws() -> None:
     run = finished()
     assert len(run.findings) == 3
     assert any("nat" in finding for finding in run.findings)
@@ -143,7 +142,7 @@ def test_the_run_tells_and_draws() -> None:
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch) -> None:
     data, out = examples(), tmp_path / "run"
     calls = {"left": 3}
-    record = local._record
+    record = driver._shard
 
     def stopping(*args):
         calls["left"] -= 1
@@ -151,14 +150,14 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch) -> None:
             raise KeyboardInterrupt
         record(*args)
 
-    monkeypatch.setattr(local, "_record", stopping)
+    monkeypatch.setattr(driver, "_shard", stopping)
     with pytest.raises(KeyboardInterrupt):
         chiasm.skip(view(), data, **OPTIONS, out=out)
     unfinished = chiasm.open(out)
     assert set(unfinished.tables) == {"examples", "contributions", "verdicts"}
     assert "not finished" in unfinished.findings[0]
     unfinished.report()
-    monkeypatch.setattr(local, "_record", record)
+    monkeypatch.setattr(driver, "_shard", record)
     run = chiasm.skip(view(), data, **OPTIONS, out=out, resume=True)
     for name in ("contributions", "verdicts"):
         assert run.table(name).equals(finished().table(name))
@@ -198,8 +197,8 @@ def test_plans_in_words() -> None:
     assert in_words(plan) == "tokens of 50% of image tokens (least-attention) in layers 2-3"
 
 
-def test_the_price_is_said_first() -> None:
-    told: list[str] = []
+def test_the_price_is_logged_first(caplog) -> None:
+    caplog.set_level("INFO", logger="chiasm")
     spec = SkipSpec(model="m", data="d", draws=1)
     data = examples()
     found = price(spec, view(), data[:4], data[4:])
@@ -209,9 +208,9 @@ def test_the_price_is_said_first() -> None:
     assert 0 <= full.plans - everything.height <= 2  # proposals that leave out the same are one
     assert 1 < found.passes < 1 + 3 * LAYERS
     with pytest.raises(ChiasmError):
-        chiasm.skip(view(), [data[0]], say=told.append)
-    chiasm.skip(view(), data, **OPTIONS | {"peers": False, "controls": False}, say=told.append)
-    assert told[0].startswith("Price: 4 examples x 12 variants")
+        chiasm.skip(view(), [data[0]])
+    chiasm.skip(view(), data, **OPTIONS | {"peers": False, "controls": False})
+    assert caplog.messages[0].startswith("Price: 4 examples x 12 variants")
 
 
 @pytest.mark.parametrize("span", ["text", "all"])
@@ -245,7 +244,7 @@ def test_work_on_other_tokens_is_left_out(span: str) -> None:
         ({"calibration": 0}, "calibration"),
     ],
 )
-def test_bad_options_are_told(changes: dict, told: str) -> None:
+def test_bad_options_are_refused(changes: dict, told: str) -> None:
     with pytest.raises(ChiasmError, match=told):
         SkipSpec(model="m", data="d", **changes)
 
@@ -278,7 +277,7 @@ def test_an_example_that_breaks_under_one_plan_is_judged_under_none(monkeypatch)
     assert run.table("plans")["n"].unique().to_list() == [3]
 
 
-def test_what_a_model_cannot_do_is_left_out_and_told(caplog) -> None:
+def test_what_a_model_cannot_do_is_left_out_and_logged(caplog) -> None:
     run = chiasm.skip(view_of("gemma3"), examples(6), **OPTIONS | {"calibration": 2, "controls": False})
     kinds = set(run.table("plans")["kind"])
     assert "short-v" in kinds
@@ -286,16 +285,16 @@ def test_what_a_model_cannot_do_is_left_out_and_told(caplog) -> None:
     assert "`fast-v-50` is left out" in caplog.text
 
 
-def test_the_twin_stands_beside() -> None:
-    twin = ModelView(*build("llava", seed=1), name="twin")
-    run = chiasm.skip(view(), examples(), **OPTIONS | {"peers": False}, twin=twin)
+def test_the_baseline_stands_beside() -> None:
+    baseline = ModelView(*build("llava", seed=1), name="baseline")
+    run = chiasm.skip(view(), examples(), **OPTIONS | {"peers": False}, baseline=baseline)
     controls = run.table("contributions_controls")
     assert controls["control"].unique().to_list() == ["twin"]
     assert len(controls) == len(run.table("contributions"))
     assert not np.allclose(controls["kl"], run.table("contributions")["kl"])
 
 
-def test_a_bare_model_takes_a_plan() -> None:
+def test_a_model_on_its_own_takes_a_plan() -> None:
     plan = read_plan(finished().path / "plans" / "visual-ffn-all.json")
     model, processor = build("llava")
     assert chiasm.apply(model, plan) is model
@@ -307,7 +306,7 @@ def test_a_bare_model_takes_a_plan() -> None:
         chiasm.apply(view_of("qwen2_vl").model, plan)
 
 
-def test_pictures_of_one_size_are_enough() -> None:
+def test_images_of_one_size_are_enough() -> None:
     rng = np.random.default_rng(0)
     data = [replace(e, images=(picture(rng, 40, 40),), boxes=()) for e in examples(4)]
     run = chiasm.skip(view(), data, **OPTIONS | {"peers": False, "controls": False, "calibration": 2})

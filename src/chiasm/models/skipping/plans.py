@@ -5,10 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import PERCEPTUAL, ModelIdentity, SkipPlan, SkipSpan
+from chiasm.interventions.skips import PERCEPTUAL, PLAN_FILE, ModelIdentity, SkipPlan, SkipSpan
 from chiasm.models.view import ModelView
-
-PLAN_FILE = "plan.json"
 
 _log = logging.getLogger("chiasm")
 

@@ -55,8 +55,8 @@ def prune_curves(
 ) -> Figure:
     """`value` against sparsity for Wanda, its baselines and the combined masks.
 
-    Masks of one sparsity stand side by side. The grey band is the untouched model; `controls`: the twin with random
-    weights, dashed. N:M patterns are open markers at their sparsity; masks of one part alone are lines of their own.
+    Masks of one sparsity stand side by side. The grey band is the untouched model; `controls`: the random-weights
+    baseline, dashed. N:M patterns are open markers at their sparsity; masks of one part alone are lines of their own.
     """
     size = SIZES[width]
     figure = new_figure(width, 2.5 if width == "page" else 2.0)
@@ -100,13 +100,13 @@ def prune_curves(
         key = {"color": colour, "marker": marker, "markersize": size.marker, "linestyle": dash}
         handles.append(Line2D([], [], linewidth=size.line, label=label, **key))
     if controls is not None:
-        beside = _of(whole(controls), "wanda", POOLED, parts[0]).filter(pl.col("pattern") == "unstructured")
-        if beside.height:
-            beside = beside.sort("sparsity")
-            x = 100 * beside["sparsity"].to_numpy()
+        baseline = _of(whole(controls), "wanda", POOLED, parts[0]).filter(pl.col("pattern") == "unstructured")
+        if baseline.height:
+            baseline = baseline.sort("sparsity")
+            x = 100 * baseline["sparsity"].to_numpy()
             key = {"color": GREY, "linestyle": DASHES[0], "marker": "_", "markersize": size.marker}
-            axes.plot(x, read(beside)[0], linewidth=0.8 * size.line, zorder=2, **key)
-            handles.append(Line2D([], [], label="Wanda on the random-weights twin", **key))
+            axes.plot(x, read(baseline)[0], linewidth=0.8 * size.line, zorder=2, **key)
+            handles.append(Line2D([], [], label="Wanda on random weights", **key))
     # Masks of one sparsity stand side by side: what stands beside a tick has the sparsity of that tick.
     levels = sorted(set(100 * rows.filter(pl.col("mask") != DENSE)["sparsity"]))
     axes.set_xticks(levels, [f"{level:g}" for level in levels])
@@ -118,8 +118,8 @@ def prune_curves(
         axes.set_ylim(0, 103)
     label = "Right answers (%)" if value == "score" else "Perplexity of the labelled answers"
     dress(axes, size, x="Weights set to zero (%)", y=label)
-    told = "Wilson" if value == "score" else "bootstrap"
-    legend_below(figure, handles, size, f"95 % {told} interval, {counted(sorted(set(rows['n'])))}")
+    kind = "Wilson" if value == "score" else "bootstrap"
+    legend_below(figure, handles, size, f"95 % {kind} interval, {counted(sorted(set(rows['n'])))}")
     return figure
 
 
@@ -174,20 +174,13 @@ def _of(rows: pl.DataFrame, mask: str, calibration: str, part: str | None) -> pl
 
 
 def _reader(value: Value) -> Callable[[pl.DataFrame], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Mean, low and high of rows; a perplexity of one example has no interval and is its own bounds."""
+    """Mean, low and high of rows (scores in %); what one input has no interval for is its own bounds."""
+    bounds, scale = (("low", "high"), 100) if value == "score" else (("perplexity_low", "perplexity_high"), 1)
 
-    def score(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        # One input has no interval and is its own bounds.
-        return (
-            100 * rows["score"].to_numpy(),
-            100 * rows["low"].fill_null(rows["score"]).to_numpy(),
-            100 * rows["high"].fill_null(rows["score"]).to_numpy(),
-        )
-
-    def perplexity(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        mean = rows["perplexity"].to_numpy()
-        low, high = (rows[f"perplexity_{side}"].fill_null(rows["perplexity"]).to_numpy() for side in ("low", "high"))
+    def read(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        mean = rows[value].to_numpy()
+        low, high = (rows[name].fill_null(rows[value]).to_numpy() for name in bounds)
         # The ratio of all sums may lie outside the percentiles of few resamples.
-        return mean, np.minimum(low, mean), np.maximum(high, mean)
+        return scale * mean, scale * np.minimum(low, mean), scale * np.maximum(high, mean)
 
-    return score if value == "score" else perplexity
+    return read

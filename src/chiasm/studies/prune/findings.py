@@ -1,31 +1,37 @@
-"""What pruning costs, in words: every number stands in a table of the run."""
+"""What pruning costs, and whether one mask serves all, in words: every number stands in a table of the run."""
 
+from collections.abc import Sequence
+from math import factorial
+
+import numpy as np
 import polars as pl
 
-from chiasm.results.findings import Finding, right_share
-from chiasm.results.series import majority
-from chiasm.studies.prune.common_findings import ablation, common, modalities, transfer
-from chiasm.studies.prune.compare import LEVEL, Answers, Level, share_in_words
-from chiasm.studies.prune.summary import perplexity
-from chiasm.studies.prune.tables import DENSE, POOLED, UNCALIBRATED
+from chiasm.core.statistics.intervals import ALPHA, holm
+from chiasm.interventions.masks import ABLATIONS
+from chiasm.results.findings import Finding
+from chiasm.results.series import majority, right_share
+from chiasm.results.wording import estimate
+from chiasm.studies.prune.scores import LEVEL, Answers, Level, largest, perplexity, share_in_words
+from chiasm.studies.prune.tables import DENSE, IMAGE_TOKENS, MODALITIES, POOLED, TEXT_TOKENS, TYPES, UNCALIBRATED
 
 
 def prune_findings(pruned: pl.DataFrame, controls: pl.DataFrame | None = None, *, seed: int = 0) -> list[Finding]:
     """What a mask costs, against other masks, by question type and modality; strongest first."""
     answers = Answers(pruned)
     levels = answers.levels
-    found = [_cost(answers, levels, seed), _perplexity(pruned, levels), _scope(pruned, levels)]
-    for finding in (
+    found = [
+        _cost(answers, levels, seed),
+        _perplexity(pruned, levels),
+        _scope(pruned, levels),
         _baselines(answers, levels, seed),
-        transfer(answers, levels, seed),
-        common(answers, levels, seed),
-        modalities(answers, levels, seed),
+        _own_type(answers, levels, seed),
+        _combined(answers, levels, seed),
+        _modalities(answers, levels, seed),
         _centred(answers, levels, seed),
-        ablation(answers, seed),
-        _twin(controls),
-    ):
-        found += [finding] if finding is not None else []
-    return sorted(found, key=lambda finding: -finding.strength)
+        _ablation(answers, seed),
+        _random_weights(controls),
+    ]
+    return sorted((one for one in found if one is not None), key=lambda finding: -finding.strength)
 
 
 def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
@@ -37,10 +43,10 @@ def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
     ordered = sorted(compared, key=lambda one: one.level.sparsity)
     safe = []
     for one in ordered:
-        if one.significant and float(one.estimate.mean) < 0:
+        if one.significant and one.mean < 0:
             break
         safe.append(one)
-    untouched = f"untouched {answers.told(dense)}"
+    untouched = f"untouched {answers.in_words(dense)}"
     guess = majority(answers.rows.filter(pl.col("mask") == DENSE))
     if not answers.share(dense).low > guess:
         untouched += (
@@ -50,17 +56,17 @@ def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
         first = ordered[0]
         text = (
             f"Zeroing {first.level} of the weights by Wanda already costs right answers: "
-            f"{answers.told(answers.right('wanda', POOLED, first.level))}, {untouched} ({first})."
+            f"{answers.in_words(answers.right('wanda', POOLED, first.level))}, {untouched} ({first})."
         )
         return Finding(text, 100.0)
     last = safe[-1]
     text = (
         f"Wanda zeroes {last.level} of the weights without a significant loss of right answers: "
-        f"{answers.told(answers.right('wanda', POOLED, last.level))}, {untouched} ({last})."
+        f"{answers.in_words(answers.right('wanda', POOLED, last.level))}, {untouched} ({last})."
     )
     if len(safe) < len(ordered):
         worse = ordered[len(safe)]
-        text += f" At {worse.level} it is {answers.told(answers.right('wanda', POOLED, worse.level))} ({worse})."
+        text += f" At {worse.level} it is {answers.in_words(answers.right('wanda', POOLED, worse.level))} ({worse})."
     return Finding(text, 100.0)
 
 
@@ -76,13 +82,13 @@ def _baselines(answers: Answers, levels: list[Level], seed: int) -> Finding | No
         return None
     by_name = {name: compared[k * len(levels) : (k + 1) * len(levels)] for k, name in enumerate(names)}
     # Where Wanda differs most from the nearest relative: the correction covers all levels and baselines.
-    best = max(by_name[names[0]], key=lambda one: abs(float(one.estimate.mean))).level
-    told = []
+    best = largest(by_name[names[0]]).level
+    parts = []
     for name in names:
         one = next(one for one in by_name[name] if one.level == best)
         verdict = "significant" if one.significant else "not significant"
-        told.append(f"{name} {answers.told(answers.right(name, UNCALIBRATED, best))} (Wanda {one}, {verdict})")
-    text = f"At {best}, Wanda keeps {answers.told(answers.right('wanda', POOLED, best))} right; {'; '.join(told)}."
+        parts.append(f"{name} {answers.in_words(answers.right(name, UNCALIBRATED, best))} (Wanda {one}, {verdict})")
+    text = f"At {best}, Wanda keeps {answers.in_words(answers.right('wanda', POOLED, best))} right; {'; '.join(parts)}."
     return Finding(text, 90.0)
 
 
@@ -93,50 +99,141 @@ def _centred(answers: Answers, levels: list[Level], seed: int) -> Finding | None
     compared = answers.compare(pairs, seed)
     if not compared:
         return None
-    one = max(compared, key=lambda c: abs(float(c.estimate.mean)))
-    better = float(one.estimate.mean) > 0
-    verdict = ("keeps more" if better else "keeps fewer") if one.significant else "does not keep significantly more"
-    own, wanda = (answers.told(answers.right(mask, POOLED, one.level)) for mask in (name, "wanda"))
+    one = largest(compared)
+    verdict = (
+        ("keeps more" if one.mean > 0 else "keeps fewer") if one.significant else "does not keep significantly more"
+    )
+    own, wanda = (answers.in_words(answers.right(mask, POOLED, one.level)) for mask in (name, "wanda"))
     text = (
-        f"Wanda with norms about the inputs' means, in place of zero, {verdict} right answers: most apart at "
-        f"{one.level}, {own} against {wanda} ({one})."
+        f"Wanda with norms about the inputs' means, in place of zero, {verdict} right answers: the difference is "
+        f"largest at {one.level}, {own} against {wanda} ({one})."
     )
     return Finding(text, 85.0)
 
 
+def _own_type(answers: Answers, levels: Sequence[Level], seed: int) -> Finding | None:
+    """Masks of a question's own type beside those of other types: on these examples, and for this pairing of masks."""
+    if len(answers.types) < 2:
+        return None
+    compared = answers.compare([(level, *answers.own_and_others(level)) for level in levels], seed)
+    if not compared:
+        return None
+    paired = holm(np.array([answers.pairing(one.level, seed) for one in compared]))
+    one, p = max(zip(compared, paired, strict=True), key=lambda both: abs(both[0].mean))
+    count = len(answers.types)
+    chance = f"handed to the types at random, the same masks differ as much with p = {p:.2g}"
+    if 1 / factorial(count) > ALPHA:
+        chance += f" ({count} types are too few for less)"
+    side = "better" if one.mean > 0 else "worse"
+    if one.significant and p <= ALPHA:
+        text = (
+            f"Masks do not serve all {count} question types alike: at {one.level} the mask calibrated on a question's "
+            f"own type does {side} than those of other types ({one}; {chance})."
+        )
+    elif one.significant:
+        text = (
+            f"At {one.level} masks calibrated on a question's own type do {side} on these examples than those of other "
+            f"types ({one}), but {chance}: that the type matters to a mask is not shown."
+        )
+    else:
+        text = (
+            f"A mask calibrated on one of {count} question types serves the others as well as far as these examples "
+            f"show: at {one.level}, where the difference is largest, own minus others is {one}; {chance}."
+        )
+    return Finding(text, 80.0)
+
+
+def _combined(answers: Answers, levels: Sequence[Level], seed: int) -> Finding | None:
+    """The common subnetwork against the mask calibrated on all types together, at the same sparsity."""
+    named = [
+        (name, level)
+        for name in ("intersection", "majority", "mean-score")
+        if answers.right(name, TYPES, levels[0])
+        for level in levels
+        if answers.right(name, TYPES, level)
+    ]
+    pairs = [(level, answers.right(name, TYPES, level), answers.right("wanda", POOLED, level)) for name, level in named]
+    compared = answers.compare(pairs, seed)
+    if not compared:
+        return None
+    (name, _), one = max(zip(named, compared, strict=False), key=lambda both: abs(both[1].mean))
+    verdict = "differs" if one.significant else "does not differ significantly"
+    text = (
+        f"One common mask combined from the masks of all types (intersection, majority or mean score, at equal final "
+        f"sparsity) {verdict} from one calibrated on all types at once; largest for {name} at {one.level} ({one})."
+    )
+    return Finding(text, 60.0)
+
+
+def _modalities(answers: Answers, levels: Sequence[Level], seed: int) -> Finding | None:
+    """Masks calibrated on image tokens beside those calibrated on text tokens."""
+    pairs = [
+        (level, answers.right("wanda", IMAGE_TOKENS, level), answers.right("wanda", TEXT_TOKENS, level))
+        for level in levels
+    ]
+    compared = answers.compare(pairs, seed)
+    if not compared:
+        return None
+    one = largest(compared)
+    verdict = "differ" if one.significant else "do not differ significantly"
+    text = (
+        f"Masks calibrated on image tokens alone and on text tokens alone {verdict} in right answers; most at "
+        f"{one.level} (image minus text {one})."
+    )
+    return Finding(text, 70.0)
+
+
+def _ablation(answers: Answers, seed: int) -> Finding | None:
+    """Few weights zeroed where masks of image and text tokens agree, and where not, against as many at random."""
+    rows = answers.rows.filter(pl.col("mask").is_in(ABLATIONS))
+    if not rows.height:
+        return None
+    level = Level(*rows.select(LEVEL).row(0))
+    named = ("that both keep", "that only the image mask keeps", "that only the text mask keeps")
+    control = answers.right(ABLATIONS[3], MODALITIES, level)
+    compared = answers.compare(
+        [(level, answers.right(name, MODALITIES, level), control) for name in ABLATIONS[:3]], seed
+    )
+    parts = [
+        f"{words}: {answers.in_words(answers.right(name, MODALITIES, level))} "
+        f"({one}, {'significant' if one.significant else 'not significant'})"
+        for name, words, one in zip(ABLATIONS, named, compared, strict=False)
+    ]
+    text = (
+        f"At most {level} of the weights zeroed at random leave {answers.in_words(control)} right; as many "
+        f"{'; '.join(parts)}. Kept weights are larger than weights drawn at random, so the comparison between the "
+        "three says more."
+    )
+    return Finding(text, 65.0)
+
+
 def _perplexity(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
-    told = [f"{_perplexity_of(pruned.filter(pl.col('mask') == DENSE))} untouched"]
+    parts = [f"{_perplexity_of(pruned.filter(pl.col('mask') == DENSE))} untouched"]
     for level in levels:
         rows = pruned.filter(
             (pl.col("mask") == "wanda") & (pl.col("calibration") == POOLED) & (pl.col("pattern") == level.pattern),
             (pl.col("sparsity") - level.sparsity).abs() < 1e-9,
             pl.col("part") == level.part,
         )
-        told.append(f"{_perplexity_of(rows)} at {level}")
+        parts.append(f"{_perplexity_of(rows)} at {level}")
     n = pruned["example_id"].n_unique()
-    text = f"Perplexity of the labelled answers under Wanda: {', '.join(told)} (95 % bootstrap, n = {n})."
+    text = f"Perplexity of the labelled answers under Wanda: {', '.join(parts)} (n = {n})."
     return Finding(text, 50.0)
 
 
 def _perplexity_of(rows: pl.DataFrame) -> str:
     found = perplexity(rows)
-    low, high = found["perplexity_low"], found["perplexity_high"]
-    spread = "no interval" if low is None or high is None else f"{low:.3g} to {high:.3g}"
-    return f"{found['perplexity']:.3g} ({spread})"
+    return estimate(found["perplexity"], found["perplexity_low"], found["perplexity_high"], significant=3)
 
 
-def _twin(controls: pl.DataFrame | None) -> Finding | None:
+def _random_weights(controls: pl.DataFrame | None) -> Finding | None:
     if controls is None or not controls.height:
         return None
-    dense = controls.filter(pl.col("mask") == DENSE)
-    masked = controls.filter(pl.col("mask") == "wanda")
-    text = (
-        f"The twin with random weights answers {_of(dense)} right untouched and {_of(masked)} under Wanda's masks: "
-        "where nothing is known, nothing is lost."
-        if masked["correct"].sum() >= dense["correct"].sum()
-        else f"The twin with random weights answers {_of(dense)} right untouched and {_of(masked)} under Wanda's masks."
-    )
-    return Finding(text, 10.0)
+    dense, masked = (controls.filter(pl.col("mask") == mask) for mask in (DENSE, "wanda"))
+    untouched, under = (share_in_words(right_share(rows)) for rows in (dense, masked))
+    text = f"The random-weights baseline answers {untouched} right untouched and {under} under Wanda's masks"
+    lost = masked["correct"].sum() < dense["correct"].sum()
+    return Finding(f"{text}." if lost else f"{text}: where nothing is known, nothing is lost.", 10.0)
 
 
 def _scope(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
@@ -148,7 +245,3 @@ def _scope(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
         f"{100 * majority(dense):.0f} %."
     )
     return Finding(text, 20.0)
-
-
-def _of(rows: pl.DataFrame) -> str:
-    return share_in_words(right_share(rows))

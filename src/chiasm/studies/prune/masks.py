@@ -1,25 +1,32 @@
 """Masks of a pruning run: calibration sets, one after the other, then masks from their norms."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions.masks import CALIBRATED, MaskMethod, MaskPart, MaskSpec
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.fingerprint import fingerprint
-from chiasm.models.pruning.calibrate import InputNorms, calibrate, choose_tokens, span_rows
-from chiasm.models.pruning.states import calibration_batches, calibration_bytes
+from chiasm.models.pruning.calibrate import (
+    InputNorms,
+    calibrate,
+    calibration_batches,
+    calibration_bytes,
+    choose_tokens,
+    span_rows,
+)
 from chiasm.models.pruning.weights import WeightMask, make_mask
 from chiasm.models.view import ModelView
 from chiasm.studies.prune.answers import written_answers
-from chiasm.studies.prune.spec import Planned, PruneSpec
+from chiasm.studies.prune.spec import PlannedMask, PruneSpec
 from chiasm.studies.prune.tables import IMAGE_TOKENS, POOLED, TEXT_TOKENS
 
+_log = logging.getLogger("chiasm")
 _SPANS = {IMAGE_TOKENS: (POOLED, "image"), TEXT_TOKENS: (POOLED, "text")}
 
 
-class _Key(NamedTuple):
+class _NormKey(NamedTuple):
     """What norms depend on: block by block, they see what the same mask did before."""
 
     calibration: str
@@ -38,43 +45,35 @@ class MaskMaker:
     """Makes the masks of a run on one model.
 
     `sets`: calibration examples by name (`all` and question types). Their hidden states are held for one set at a
-    time; what remains of a calibration is one norm per input feature. `say` is told what is about to be held.
-    `failed`: (example, reason) of calibration examples that could not be used.
+    time; what remains of a calibration is one norm per input feature. `tokens`: how many every mask rests on. `failed`:
+    (example, reason) of calibration examples that could not be used.
     """
 
-    def __init__(
-        self,
-        spec: PruneSpec,
-        view: ModelView,
-        sets: Mapping[str, Sequence[Example]],
-        memory: int | None = None,
-        say: Callable[[str], None] | None = None,
-    ) -> None:
-        self.spec, self.view, self.sets, self.memory, self.say = spec, view, sets, memory, say
+    def __init__(self, spec: PruneSpec, view: ModelView, sets: Mapping[str, Sequence[Example]]) -> None:
+        self.spec, self.view, self.sets = spec, view, sets
         self.failed: dict[str, str] = {}
         self.tokens: int | None = None
         self._written: dict[str, dict[str, str]] = {}
-        self._norms: dict[_Key, InputNorms] = {}
-        self._weights = fingerprint(view)
+        self._norms: dict[_NormKey, InputNorms] = {}
+        self._weights = view.fingerprint()
 
-    def prepare(self, plan: Iterable[Planned]) -> None:
+    def prepare(self, plan: Iterable[PlannedMask]) -> None:
         """Measure all norms that the masks of `plan` need.
 
         **Errors:** `ChiasmError` for too few tokens, or more memory than allowed.
         """
-        wanted = {key for one in plan if one.spec is not None for key in _keys(one.spec)}
-        if not wanted:
+        by_set: dict[str, list[_NormKey]] = {}
+        for key in sorted({key for one in plan if one.spec is not None for key in _keys(one.spec)}):
+            by_set.setdefault(source(key.calibration)[0], []).append(key)
+        if not by_set:
             return
-        self.tokens = self._common_tokens({key.calibration for key in wanted})
-        for name in dict.fromkeys(source(key.calibration)[0] for key in sorted(wanted)):
+        self.tokens = self._common_tokens({key.calibration for keys in by_set.values() for key in keys})
+        for name, keys in by_set.items():
             encoded = self._encoded(name)
-            self._afford(name, encoded)
-            batches = calibration_batches(self.view, encoded, self.spec.unit)
-            for key in sorted(wanted):
-                held, span = source(key.calibration)
-                if held != name:
-                    continue
-                rows = choose_tokens(span_rows(encoded, span), self.tokens, self.spec.seed)
+            self._require_memory(name, encoded)
+            batches = calibration_batches(self.view, encoded, self.spec.batch)
+            for key in keys:
+                rows = choose_tokens(span_rows(encoded, source(key.calibration)[1]), self.tokens, self.spec.seed)
                 asked = MaskSpec(
                     method=key.method,
                     sparsity=key.sparsity,
@@ -110,7 +109,7 @@ class MaskMaker:
         """A set's examples with their answers behind the question, as the model writes them, where they have one."""
         if name not in self._written:
             labelled = [example for example in self.sets[name] if example.answer.strip()]
-            self._written[name] = written_answers(self.view, labelled, self.spec.instruction, self.spec.unit)
+            self._written[name] = written_answers(self.view, labelled, self.spec.instruction, self.spec.batch)
         found = []
         for example in self.sets[name]:
             try:
@@ -123,18 +122,17 @@ class MaskMaker:
             raise ChiasmError(f"calibrate on `{name}`", f"no example can be used ({reason})", "Give other examples")
         return found
 
-    def _afford(self, name: str, encoded: Sequence[Encoded]) -> None:
-        needed = calibration_bytes(self.view, encoded, self.spec.unit)
-        if self.memory is not None and needed > self.memory:
+    def _require_memory(self, name: str, encoded: Sequence[Encoded]) -> None:
+        needed, allowed = calibration_bytes(self.view, encoded, self.spec.batch), self.spec.memory
+        if allowed is not None and needed > int(allowed):
             raise ChiasmError(
-                f"a memory budget of {self.memory:,} bytes",
+                f"a memory budget of {int(allowed):,} bytes",
                 f"calibrating on {len(encoded)} examples holds about {needed:,} bytes of hidden states",
                 f"Give at least --memory {-(-needed // 10**6)}MB, or a smaller --calibration",
             )
-        if self.say is not None:
-            self.say(f"Calibrating on {len(encoded)} examples ({name}) holds about {needed / 1e6:.1f} MB on the CPU.")
+        _log.info("Calibrating on %d examples (%s) holds about %.1f MB on the CPU.", len(encoded), name, needed / 1e6)
 
 
-def _keys(spec: MaskSpec) -> list[_Key]:
+def _keys(spec: MaskSpec) -> list[_NormKey]:
     own: MaskMethod = spec.method if spec.method in CALIBRATED else "wanda"
-    return [_Key(name, own, spec.part, spec.within or spec.sparsity, spec.pattern) for name in spec.calibrations]
+    return [_NormKey(name, own, spec.part, spec.within or spec.sparsity, spec.pattern) for name in spec.calibrations]

@@ -1,60 +1,67 @@
-"""What a pruning run tells: findings, figures, and what it leaves open."""
+"""What a pruning run reports: findings, figures, and what it leaves open."""
 
 from functools import cached_property, partial
 from typing import final
 
 import polars as pl
+from rich.console import RenderableType
 
-from chiasm.core.spec import resolved
+from chiasm.interventions.masks import ABLATIONS
 from chiasm.results.findings import Finding
-from chiasm.results.schemas import SCHEMAS
+from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import with_inputs
 from chiasm.results.tables import conform
-from chiasm.studies.prune import charts as figures
+from chiasm.studies.prune import charts
 from chiasm.studies.prune.findings import prune_findings
+from chiasm.studies.prune.scores import KEYS, mask_rows
 from chiasm.studies.prune.spec import PruneSpec
-from chiasm.studies.prune.summary import KEYS, mask_rows
-from chiasm.studies.prune.tables import ABLATIONS, DENSE
-from chiasm.studies.reporting import Drawing, Reporter, command_line
+from chiasm.studies.prune.tables import DENSE, MASKS, MASKS_CONTROLS
 
 
 @final
-class PruneReporter(Reporter):
+class PruneReporter(Reporter[PruneSpec]):
     """The reporter of `chiasm prune`."""
 
     @property
     def title(self) -> str:
-        return f"Pruning of {self.spec['model']}"
+        return f"Pruning of {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        return prune_findings(self._pruned, self._controls, seed=self.spec["seed"])
+        return prune_findings(self._pruned, self._controls, seed=self.spec.seed)
+
+    def summary(self) -> list[RenderableType]:
+        exported = self.directory.manifest.get("given", {}).get("export")
+        return [*super().summary(), *([f"Pruned model: {exported}"] if exported else [])]
 
     def drawings(self) -> dict[str, Drawing]:
         n = f"(n = {self._pruned['example_id'].n_unique()})"
-        beside = "Random weights zeroed at the same sparsity are the control."
-        if not self.spec["controls"]:
-            beside = "No control was run."
+        control = "Random weights zeroed at the same sparsity are the control."
+        if not self.spec.controls:
+            control = "No control was run."
+        # From the answers and not from `masks`, which an unfinished run does not have yet.
+        masks = conform(MASKS, mask_rows(self._pruned))
+        baseline = self._controls
+        if baseline is not None:
+            baseline = conform(MASKS_CONTROLS, mask_rows(baseline, (*KEYS, "control")))
         drawn = {}
-        for name, value, told in (
+        for name, value, caption in (
             ("prune", "score", f"Right greedy answers by share of zeroed weights, Wilson's 95 % intervals {n}."),
             ("prune-perplexity", "perplexity", f"Perplexity of the labelled answers, 95 % bootstrap intervals {n}."),
         ):
-            draw = partial(figures.prune_curves, self._masks, self._twin, value=value)
-            drawn[name] = Drawing(draw, partial(str, f"{told} {beside} The grey band is the untouched model."))
-        calibrated = set(self._masks["calibration"])
-        if len(calibrated & set(self._masks["evaluation"])) < 2:
+            draw = partial(charts.prune_curves, masks, baseline, value=value)
+            drawn[name] = Drawing(draw, partial(str, f"{caption} {control} The grey band is the untouched model."))
+        if len(set(masks["calibration"]) & set(masks["evaluation"])) < 2:
             return drawn
         whole = ~pl.col("mask").is_in([DENSE, *ABLATIONS])
-        levels = self._masks.filter(whole).select("sparsity", "pattern").unique(maintain_order=True)
-        for sparsity, pattern in levels.rows():
+        caption = (
+            "Right answers by the question type that a mask was calibrated on (rows) and the type of the question "
+            "(columns), with half the width of Wilson's 95 % interval. Combined masks have the same final sparsity; "
+            "the random mask is the control."
+        )
+        for sparsity, pattern in masks.filter(whole).select("sparsity", "pattern").unique(maintain_order=True).rows():
             stem = f"{100 * sparsity:g}" if pattern == "unstructured" else pattern.replace(":", "-of-")
-            told = (
-                "Right answers by the question type that a mask was calibrated on (rows) and the type of the question "
-                "(columns), with half the width of Wilson's 95 % interval. Combined masks have the same final "
-                "sparsity; the random mask is the control."
-            )
-            draw = partial(figures.transfer_map, self._masks, sparsity, pattern)
-            drawn[f"transfer-{stem}"] = Drawing(draw, partial(str, told))
+            draw = partial(charts.transfer_map, masks, sparsity, pattern)
+            drawn[f"transfer-{stem}"] = Drawing(draw, partial(str, caption))
         return drawn
 
     def notes(self) -> list[str]:
@@ -62,45 +69,23 @@ class PruneReporter(Reporter):
             "Calibration and evaluation share no example and no image.",
             "Zeros in a dense matrix save no time. Only 2:4 does, on a GPU with sparse tensor cores.",
             "A difference that is not significant is not an absent one: look at its interval. Where the largest of "
-            "several is told, its p-value is corrected for having been picked and its interval is not.",
+            "several is named, its p-value is corrected for having been picked and its interval is not.",
         ]
-        told = self.directory.manifest.get("calibration")
-        if told:
-            sets = ", ".join(f"{name} {count}" for name, count in told["examples"].items())
-            found.append(f"Calibration examples: {sets}; {told['tokens']} tokens behind every mask.")
-        if not self.spec["controls"]:
+        calibration = self.directory.manifest.get("calibration")
+        if calibration:
+            sets = ", ".join(f"{name} {count}" for name, count in calibration["examples"].items())
+            found.append(f"Calibration examples: {sets}; {calibration['tokens']} tokens behind every mask.")
+        if not self.spec.controls:
             found.append("No control was run: what magnitude alone, or chance, would do is not known.")
         elif self._controls is None:
-            found.append("No model with random weights stands beside this one; --twin names one of the same shape.")
+            found.append("No model with random weights stands beside this one; --baseline names one of the same shape.")
         return found
-
-    def command(self) -> str:
-        defaults = resolved(PruneSpec(model="", data="scenes"))
-        if str(self.spec["model"]).startswith("tiny"):
-            defaults |= {"twin": "tiny-random"}
-        return command_line("prune", self.spec, defaults)
 
     @cached_property
     def _pruned(self) -> pl.DataFrame:
-        return with_inputs(self.directory.table("pruned"), self._examples)
+        return with_inputs(self.directory.table("pruned"), self.table("examples"))
 
     @cached_property
     def _controls(self) -> pl.DataFrame | None:
-        if "pruned_controls" not in self.directory.tables():
-            return None
-        return with_inputs(self.directory.table("pruned_controls"), self._examples)
-
-    @property
-    def _examples(self) -> pl.DataFrame | None:
-        return self.directory.table("examples") if "examples" in self.directory.tables() else None
-
-    @cached_property
-    def _masks(self) -> pl.DataFrame:
-        # From the answers and not from `masks`, which an unfinished run does not have yet.
-        return conform(SCHEMAS["masks"], mask_rows(self._pruned))
-
-    @property
-    def _twin(self) -> pl.DataFrame | None:
-        if self._controls is None:
-            return None
-        return conform(SCHEMAS["masks_controls"], mask_rows(self._controls, (*KEYS, "control")))
+        controls = self.table("pruned_controls")
+        return None if controls is None else with_inputs(controls, self.table("examples"))

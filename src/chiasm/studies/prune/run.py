@@ -3,35 +3,35 @@
 Sources: Sun et al. 2024, Wanda (arXiv 2306.11695); Shukor & Cord 2024, alpha-SubNet (arXiv 2405.16700).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress, TaskID
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
-from chiasm.data.scoring import correct
 from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.generation import generate
-from chiasm.models.likelihood import answer_logprobs
-from chiasm.models.pruning.weights import WeightMask, masked
+from chiasm.models.pruning.linears import matrices
+from chiasm.models.pruning.weights import WeightMask, export, masked
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.results.schemas import TWIN
+from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
-from chiasm.runners.local import progress
-from chiasm.studies.common import example_row
-from chiasm.studies.prune.answers import written_answers
+from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
+from chiasm.studies.inputs import data_facts, example_row, load_inputs, with_defaults
+from chiasm.studies.options import data_name
+from chiasm.studies.prune import STUDY
+from chiasm.studies.prune.answers import JudgedExample, answer_rows, written_answers
 from chiasm.studies.prune.masks import MaskMaker
-from chiasm.studies.prune.sets import calibration_sets, require_disjoint, types_of
-from chiasm.studies.prune.spec import Planned, PruneSpec, planned, planned_for_twin
-from chiasm.studies.prune.summary import KEYS, mask_rows
+from chiasm.studies.prune.scores import KEYS, mask_rows
+from chiasm.studies.prune.sets import calibration_sets, examples_of, require_disjoint, types_of
+from chiasm.studies.prune.spec import PlannedMask, PruneSpec, masks_for_baseline, planned_masks
+from chiasm.studies.prune.tables import POOLED, TYPES, UNCALIBRATED
 
-Say = Callable[[str], None]
-_Pair = tuple[Example, Encoded, Encoded]  # the example, its prompt, and the same with the labelled answer behind it
 _Reasons = list[tuple[str, str]]
+_Sets = Mapping[str, Sequence[Example]]
 # Encoded examples are kept for the next mask up to so many bytes; beyond, they are encoded again.
 _KEPT = 1 << 29
 _BEYOND = 4
@@ -45,56 +45,105 @@ class Evaluation:
 
     def __init__(self, spec: PruneSpec, view: ModelView, examples: Sequence[Example]) -> None:
         self.spec, self.view, self.examples = spec, view, examples
-        self._written = written_answers(view, examples, spec.instruction, spec.unit)
-        self._kept: dict[int, tuple[list[_Pair], _Reasons]] = {}
+        self._written = written_answers(view, examples, spec.instruction, spec.batch)
+        self._kept: dict[int, tuple[list[JudgedExample], _Reasons]] = {}
         self._bytes = 0
 
-    def rows(self, columns: dict[str, Any], done: Callable[[int], None]) -> tuple[list[dict[str, Any]], _Reasons]:
+    def rows(self, columns: Mapping[str, Any], advance: Callable[[int], None]) -> tuple[list[dict[str, Any]], _Reasons]:
         """The rows of one mask, and (example, reason) of those that gave none."""
         rows, failures = [], []
-        for pairs, failed in self._batches():
+        for judged, failed in self._batches():
             failures += failed
             # A badly pruned model does not stop by itself; past the longest label every answer is wrong already.
-            longest = max((len(forced.answer_tokens) for _, _, forced in pairs), default=0) + _BEYOND
-            answers = generate(self.view, [prompt for _, prompt, _ in pairs], self.spec.max_new_tokens or longest)
-            scored = answer_logprobs(self.view, [forced for _, _, forced in pairs])
-            for (example, _, _), answer, logprobs in zip(pairs, answers, scored, strict=True):
+            longest = max((len(one.forced.answer_tokens) for one in judged), default=0) + _BEYOND
+            for example, logprobs, answer in answer_rows(self.view, judged, self.spec.max_new_tokens or longest):
                 if not bool(torch.isfinite(logprobs).all()):
                     failures.append((example.id, f"{columns['mask']}: the model gives NaN or infinite logits"))
                     continue
-                rows.append(
-                    {"example_id": example.id, "type": example.type, **columns}
-                    | {
-                        "answer": example.answer,
-                        "written": self._written[example.id],
-                        "generated": answer.text,
-                        "correct": correct(answer.text, example.answer),
-                        "logprob": float(logprobs.double().sum()),
-                        "tokens": len(logprobs),
-                    }
-                )
-            done(len(pairs) + len(failed))
+                written = {"written": self._written[example.id], "tokens": len(logprobs)}
+                rows.append({**columns, **answer, **written})
+            advance(len(judged) + len(failed))
         return rows, failures
 
-    def _batches(self) -> Iterator[tuple[list[_Pair], _Reasons]]:
-        for start in range(0, len(self.examples), self.spec.unit):
+    def _batches(self) -> Iterator[tuple[list[JudgedExample], _Reasons]]:
+        for start in range(0, len(self.examples), self.spec.batch):
             if start in self._kept:
                 yield self._kept[start]
                 continue
-            pairs, failed = [], []
-            for example in self.examples[start : start + self.spec.unit]:
+            judged, failed = [], []
+            for example in self.examples[start : start + self.spec.batch]:
                 try:
                     prompt, forced = (
                         self.view.encode(example, instruction=self.spec.instruction, answer=answer)
                         for answer in (None, self._written.get(example.id, example.answer))
                     )
-                    pairs.append((example, prompt, forced))
+                    judged.append(JudgedExample(example, prompt, forced))
                 except ExampleError as error:
                     failed.append((example.id, str(error)))
-            self._bytes += sum(_size(one) for _, prompt, forced in pairs for one in (prompt, forced))
+            self._bytes += sum(_size(one.prompt) + _size(one.forced) for one in judged)
             if self._bytes <= _KEPT:
-                self._kept[start] = pairs, failed
-            yield pairs, failed
+                self._kept[start] = judged, failed
+            yield judged, failed
+
+
+class MaskWork:
+    """The masks of one model: made, put on, and answered under, one after the other.
+
+    `control`: what the model is a control of, for the tables of controls; none for the model that is asked about.
+    """
+
+    def __init__(
+        self, spec: PruneSpec, view: ModelView, examples: Sequence[Example], sets: _Sets, control: str = ""
+    ) -> None:
+        self.spec, self.view, self.examples, self.control = spec, view, examples, control
+        self.maker = MaskMaker(spec, view, sets)
+
+    def execute(
+        self, jobs: Sequence[KeyedJob[PlannedMask]], tracker: Tracker
+    ) -> Iterator[tuple[KeyedJob[PlannedMask], Computed]]:
+        """Each mask in order, the norms of all of them first."""
+        self.maker.prepare(job.payload for job in jobs)
+        evaluation = Evaluation(self.spec, self.view, self.examples)
+
+        def compute(mask: PlannedMask, tracker: Tracker) -> Computed:
+            return self._answers(evaluation, mask, tracker)
+
+        yield from one_by_one(compute)(jobs, tracker)
+
+    def _answers(self, evaluation: Evaluation, mask: PlannedMask, tracker: Tracker) -> Computed:
+        on = nullcontext() if mask.spec is None else masked(self.view, self.maker.make(mask.spec), same_weights=False)
+        table, extra = ("pruned_controls", {"control": self.control}) if self.control else ("pruned", {})
+        with on:
+            rows, failures = evaluation.rows(mask.columns | extra, tracker.advance)
+        if mask.spec is not None or self.control:
+            return Computed({table: rows}, skipped=[one for one in failures if "logits" in one[1]])
+        # Examples are counted once, with the untouched model; what fails there fails under every mask.
+        answered = {row["example_id"] for row in rows}
+        known = [example_row(example) for example in self.examples if example.id in answered]
+        return Computed({table: rows, **({"examples": known} if known else {})}, failures, kept=len(rows))
+
+
+def compute(spec: PruneSpec) -> RunDirectory:
+    """The run of `spec`: what its directory already holds is not computed again.
+
+    **Errors:** `ChiasmError` for what cannot be pruned or exported, or as in `run_prune`.
+    """
+    spec = with_defaults(spec)
+    folder = None if spec.export is None else Path(spec.export)
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ChiasmError(f"export to `{folder}`", "it is there already and not empty", "Choose another folder")
+    examples, calibrating = examples_of(spec)
+    inputs = load_inputs(spec, examples)
+    for part in spec.parts:
+        matrices(inputs.view, part)  # before anything is computed: what cannot be pruned is refused
+    calibrated = data_facts(data_name(spec.calibrate_on) or data_name(spec.data) or "", calibrating)
+    facts = inputs.facts | {"data": inputs.facts["data"] | {"calibration": calibrated}}
+    with STUDY.open(spec, facts) as directory:
+        if not directory.complete:
+            run_prune(spec, inputs.view, calibrating, examples, directory, inputs.baseline)
+    if folder is not None:
+        export(inputs.view, mask_of(spec, inputs.view, calibrating, examples), folder)
+    return directory
 
 
 def run_prune(
@@ -103,124 +152,72 @@ def run_prune(
     calibration: Sequence[Example],
     examples: Sequence[Example],
     directory: RunDirectory,
-    twin: ModelView | None = None,
-    memory: int | None = None,
-    say: Say | None = None,
+    baseline: ModelView | None = None,
 ) -> None:
     """Fill `directory` with the tables of `spec`; a mask whose answers it holds is not made again.
 
-    `calibration`: none of `examples`. `memory`: bytes for the hidden states of calibration examples. One shard holds
-    one mask.
+    `calibration`: none of `examples`. One job is one mask.
 
     **Errors:** `ChiasmError` if the two sets share an example or an image, for too few calibration tokens, or if no
     example is left.
     """
     require_disjoint(calibration, examples)
-    sets = calibration_sets(calibration, _types(spec, calibration, examples), spec.calibration)
-    done = directory.done()
-    plan = list(enumerate(_plan(spec, sets)))
-    total = len(plan) + (len(planned_for_twin(spec)) if twin is not None and spec.controls else 0)
-    try:
-        with progress() as bar:
-            task = bar.add_task("prune", total=total * len(examples), completed=len(done) * len(examples))
-            maker = MaskMaker(spec, view, sets, memory, say)
-            _fill(spec, view, examples, directory, maker, plan, "", (bar, task))
-            told = {"tokens": maker.tokens, "failed": len(maker.failed)}
-            if twin is not None and spec.controls:
-                others = MaskMaker(spec, twin, sets, memory)
-                rest = list(enumerate(planned_for_twin(spec), len(plan)))
-                _fill(spec, twin, examples, directory, others, rest, TWIN, (bar, task))
-    except KeyboardInterrupt as stop:
-        stop.add_note(
-            f"Interrupted: {len(directory.done())} of {total} masks are finished in {directory.path}.\n"
-            "Run the same command again with --resume (in Python: resume=True) to go on from there."
-        )
-        raise
+    sets = _calibration_sets(spec, calibration, examples)
+    masks = _planned(spec, sets)
+    work = MaskWork(spec, view, examples, sets)
+    drive(_jobs(masks, 0, len(examples)), work.execute, directory, "prune", noun="answers")
+    calibrated = {"tokens": work.maker.tokens, "failed": len(work.maker.failed)}
+    if baseline is not None and spec.controls:
+        control = MaskWork(spec, baseline, examples, sets, RANDOM_WEIGHTS)
+        jobs = _jobs(masks_for_baseline(spec), len(masks), len(examples))
+        drive(jobs, control.execute, directory, "prune the baseline", noun="answers")
     counted = {name: len(part) for name, part in sets.items()}
-    directory.manifest = directory.manifest | {"calibration": {"examples": counted} | told}
-    _write_masks(directory)
+    directory.manifest = directory.manifest | {"calibration": {"examples": counted} | calibrated}
+    known = directory.table("examples")
+    directory.write_table("masks", mask_rows(with_inputs(directory.table("pruned"), known)))
+    if "pruned_controls" in directory.tables():
+        rows = mask_rows(with_inputs(directory.table("pruned_controls"), known), (*KEYS, "control"))
+        directory.write_table("masks_controls", rows)
     directory.finish()
 
 
 def mask_of(
-    spec: PruneSpec,
-    view: ModelView,
-    calibration: Sequence[Example],
-    examples: Sequence[Example],
-    method: str,
-    memory: int | None = None,
+    spec: PruneSpec, view: ModelView, calibration: Sequence[Example], examples: Sequence[Example]
 ) -> WeightMask:
-    """The mask that the run of `spec` evaluates under the name `method`: calibrated on all types, or combining them.
+    """The mask to export: as the run of `spec` evaluates it, calibrated on all types, or combining them.
 
     **Errors:** `ChiasmError` if the run has none of that name, or several.
     """
-    sets = calibration_sets(calibration, _types(spec, calibration, examples), spec.calibration)
-    own = ("all", "types", "none")
-    found = [p.spec for p in _plan(spec, sets) if p.spec and p.spec.method == method and p.calibration in own]
+    sets = _calibration_sets(spec, calibration, examples)
+    own = (POOLED, TYPES, UNCALIBRATED)
+    method = spec.export_mask
+    found = [p for p in _planned(spec, sets) if p.spec and p.spec.method == method and p.calibration in own]
     if len(found) != 1:
         raise ChiasmError(
             f"export the mask `{method}`",
             f"this run makes {len(found)} of that name",
             "Name one --sparsity or --pattern, one --part, and a mask of the run such as `wanda`",
         )
-    maker = MaskMaker(spec, view, sets, memory)
-    maker.prepare([Planned(found[0], "")])
-    return maker.make(found[0])
+    maker = MaskMaker(spec, view, sets)
+    maker.prepare(found)
+    assert found[0].spec is not None
+    return maker.make(found[0].spec)
+
+
+def _jobs(masks: Sequence[PlannedMask], first: int, examples: int) -> list[KeyedJob[PlannedMask]]:
+    return [KeyedJob(key, mask, examples) for key, mask in enumerate(masks, first)]
 
 
 def _size(encoded: Encoded) -> int:
     return sum(value.nbytes for value in encoded.inputs.values())
 
 
-def _types(spec: PruneSpec, calibration: Sequence[Example], examples: Sequence[Example]) -> tuple[str, ...]:
-    """The types that masks are made for: those on both sides, where masks by type are wanted."""
-    return tuple(sorted(set(types_of(calibration)) & set(types_of(examples)))) if spec.combine else ()
+def _calibration_sets(spec: PruneSpec, calibration: Sequence[Example], examples: Sequence[Example]) -> _Sets:
+    """The pooled set, and one for every type that is on both sides, where masks by type are wanted."""
+    types = sorted(set(types_of(calibration)) & set(types_of(examples))) if spec.combine else []
+    return calibration_sets(calibration, types, spec.calibration)
 
 
-def _plan(spec: PruneSpec, sets: Any) -> tuple[Planned, ...]:
-    types = tuple(name for name in sets if name != "all")
-    pictures = any(example.images for example in sets["all"])
-    return planned(spec, types, modalities=pictures)
-
-
-def _fill(
-    spec: PruneSpec,
-    view: ModelView,
-    examples: Sequence[Example],
-    directory: RunDirectory,
-    maker: MaskMaker,
-    plan: Sequence[tuple[int, Planned]],
-    control: str,
-    shown: tuple[Progress, TaskID],
-) -> None:
-    """One shard for every mask of `plan` that is missing."""
-    missing = [(index, one) for index, one in plan if index not in directory.done()]
-    maker.prepare(one for _, one in missing)
-    evaluation = Evaluation(spec, view, examples)
-    table = "pruned_controls" if control else "pruned"
-    extra = {"control": control} if control else {}
-    bar, task = shown
-    for index, one in missing:
-        on = nullcontext() if one.spec is None else masked(view, maker.make(one.spec), same_weights=False)
-        with on:
-            rows, failures = evaluation.rows(one.columns | extra, lambda count: bar.advance(task, count))
-        # Examples are counted once, with the untouched model; what fails there fails under every mask.
-        first = index == 0
-        own = [] if first else [f for f in failures if "logits" in f[1]]
-        answered = {row["example_id"] for row in rows}
-        known = [example_row(example) for example in examples if example.id in answered] if first else []
-        directory.write_shard(
-            index,
-            {table: rows} | ({"examples": known} if known else {}),
-            failures=failures if first else (),
-            kept=len(rows) if first else 0,
-            skipped=own,
-        )
-
-
-def _write_masks(directory: RunDirectory) -> None:
-    examples = directory.table("examples")
-    directory.write_table("masks", mask_rows(with_inputs(directory.table("pruned"), examples)))
-    if "pruned_controls" in directory.tables():
-        rows = mask_rows(with_inputs(directory.table("pruned_controls"), examples), (*KEYS, "control"))
-        directory.write_table("masks_controls", rows)
+def _planned(spec: PruneSpec, sets: _Sets) -> tuple[PlannedMask, ...]:
+    types = tuple(name for name in sets if name != POOLED)
+    return planned_masks(spec, types, modalities=any(example.images for example in sets[POOLED]))

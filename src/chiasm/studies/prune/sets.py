@@ -2,16 +2,45 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.core.statistics.jackknife import priority
+from chiasm.data import examples as read
+from chiasm.studies.inputs import is_endless
+from chiasm.studies.options import Split
+from chiasm.studies.prune.spec import PruneSpec
 from chiasm.studies.prune.tables import IMAGE_TOKENS, MODALITIES, POOLED, TEXT_TOKENS, TYPES, UNCALIBRATED
 
 _RESERVED = {POOLED, IMAGE_TOKENS, TEXT_TOKENS, TYPES, MODALITIES, UNCALIBRATED}
 # An endless source that never yields some type must not be waited for.
 _PATIENCE = 20
+
+
+def examples_of(spec: PruneSpec) -> tuple[list[Example], list[Example]]:
+    """Examples to evaluate and examples to calibrate on.
+
+    **Errors:** `ChiasmError` if the data cannot be parted, or a type has nothing to calibrate on.
+    """
+    data = spec.data
+    assert data is not None
+    source = data if spec.calibrate_on is None and is_endless(data) else spec.calibrate_on
+    if source is None:
+        every = list(read(data, None, spec.seed, spec.split, spec.media))
+        types = len({example.type for example in every})
+        each = spec.calibration if spec.combine else -(-spec.calibration // types)
+        calibrating, rest = held_out(every, each, spec.seed)
+        return rest[: spec.limit], calibrating
+    chosen = list(read(data, spec.limit, spec.seed, spec.split, spec.media))
+    types = types_of(chosen) if spec.combine else ()
+    others = read(source, None, spec.seed, other_split(spec.split), spec.media)
+    return chosen, gather(others, types, spec.calibration)
+
+
+def other_split(split: Split) -> Split:
+    """The part of the data that is not `split`."""
+    return next(one for one in get_args(Split) if one != split)
 
 
 def types_of(examples: Iterable[Example]) -> tuple[str, ...]:

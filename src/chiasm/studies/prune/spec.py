@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, get_args
+from pathlib import Path
+from typing import ClassVar, Final, Literal, NamedTuple
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.options import Section, option
 from chiasm.interventions.masks import (
     ABLATIONS,
     COMBINED,
@@ -15,101 +17,158 @@ from chiasm.interventions.masks import (
     blocks,
     require_sparsity,
 )
-from chiasm.models.encoding.prompts import DEFAULT_INSTRUCTION
-from chiasm.studies.prune.tables import (
-    DENSE,
-    IMAGE_TOKENS,
-    MODALITIES,
-    POOLED,
-    TEXT_TOKENS,
-    TYPES,
-    UNCALIBRATED,
-)
+from chiasm.studies.options import ControlledSpec, Data, data_option, memory_option
+from chiasm.studies.prune.tables import DENSE, IMAGE_TOKENS, MODALITIES, POOLED, TEXT_TOKENS, TYPES, UNCALIBRATED
 
 DEFAULT_SPARSITIES: Final = (0.3, 0.5, 0.7)
 VARIANTS: Final[tuple[MaskMethod, ...]] = ("wanda-centred", "wanda-cumulative")
 BASELINES: Final[tuple[MaskMethod, ...]] = ("magnitude", "magnitude-row", "random")
+ExportedMask = Literal[
+    "wanda",
+    "wanda-centred",
+    "wanda-cumulative",
+    "intersection",
+    "majority",
+    "mean-score",
+    "magnitude",
+    "magnitude-row",
+    "random",
+]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneSpec:
-    """One run of `chiasm prune`. Equal specs ask for equal tables.
+@dataclass(frozen=True, kw_only=True)
+class PruneSpec(ControlledSpec):
+    """Which weights can be left out, at what loss, and does one mask serve all tasks?
 
-    `sparsity`: shares of zeroed weights per output row (default 0.3, 0.5, 0.7 where `pattern` has `unstructured`);
-    `pattern`: `unstructured` or `N:M`, which has its own sparsity. `part`: `all`, `ffn`, `attention`; the combinations
-    are made for the first one. `calibrate_on`: data of the calibration examples (default: `scenes` of the other split,
-    else examples kept out of the evaluation). `calibration`: examples of the pooled set and of every type. `tokens`:
-    calibration tokens of every mask (default: as many as the smallest set has). `combine`: also masks by question type
-    and by modality, and their combinations. `ablate`: also zero this share of all weights, drawn from what the masks of
-    image tokens and of text tokens (at the first sparsity from 0.5 on, else the last) both keep, or only one of them
-    keeps, and at random. `twin`: model with random weights. `max_new_tokens`: longest answer
-    (default: four tokens more than the longest label computed with it; what goes on longer is wrong). `unit`: examples
-    computed together.
+    Wanda masks on the decoder's linear layers, calibrated on all questions, on each type, on image tokens and on text
+    tokens; common masks combined from them; magnitude and random masks beside them. Scores and perplexity before and
+    after, on examples that no mask has seen. The model's weights are as they were at the end.
+
+    The embedded model, on the embedded world:
+
+        chiasm prune tiny
+
+    Your model at one sparsity, and the result as a checkpoint that plain transformers loads:
+
+        chiasm prune llava-hf/llava-1.5-7b-hf --data my.jsonl --sparsity 0.5 --export pruned/
+
+    The pattern that sparse tensor cores run, feed-forward and attention separately:
+
+        chiasm prune tiny --pattern 2:4 --part ffn --part attention
+
+    Sources: Sun et al. 2024 (Wanda, arXiv 2306.11695); Shukor & Cord 2024 (arXiv 2405.16700). The masks are those of
+    the decoder's linear layers alone.
     """
 
-    model: str
-    data: str
-    limit: int | None = None
-    split: str = "heldout"
-    sparsity: tuple[float, ...] = ()
-    pattern: tuple[str, ...] = (UNSTRUCTURED,)
-    part: tuple[MaskPart, ...] = ("all",)
-    calibrate_on: str | None = None
-    calibration: int = 128
-    tokens: int | None = None
-    combine: bool = True
-    ablate: float | None = None
-    controls: bool = True
-    twin: str | None = None
-    instruction: str = DEFAULT_INSTRUCTION
-    max_new_tokens: int | None = None
-    seed: int = 0
-    unit: int = 16
+    auto_batch_size: ClassVar[int] = 16
+
+    sparsities: Sequence[float] = option(
+        (),
+        "Share of zeroed weights per output row; repeat it. Default: 0.3, 0.5 and 0.7.",
+        common=True,
+        formerly=("sparsity",),
+    )
+    patterns: Sequence[str] = option(
+        (UNSTRUCTURED,),
+        "`unstructured`, or N:M (N of every M consecutive inputs are zeroed), which has its own sparsity.",
+        common=True,
+        formerly=("pattern",),
+    )
+    parts: Sequence[MaskPart] = option(
+        ("all",),
+        "All matrices, only feed-forward, or only attention; repeat it to compare. Masks are combined for the first.",
+        common=True,
+        formerly=("part",),
+    )
+    combine: bool = option(True, "Also masks by question type and by modality, and their combinations.", common=True)
+    ablate: float | None = option(
+        None,
+        "Also zero this share of the weights, as 0.015, where the masks of image and of text tokens (at the first "
+        "sparsity from 0.5 on, else the last) agree, and where they do not, beside as many at random.",
+    )
+    max_new_tokens: int | None = option(
+        None, "Longest answer. Default: a little more than the longest label; what goes on longer is wrong.", at_least=1
+    )
+    calibrate_on: Data | None = data_option(
+        "Examples to calibrate on. Default: the other split of `scenes`, else a part of the data, not evaluated.",
+        section=Section.EXAMPLES,
+    )
+    calibration: int = option(
+        128,
+        "Calibration examples, for all types together and for each.",
+        section=Section.EXAMPLES,
+        at_least=1,
+    )
+    tokens: int | None = option(
+        None,
+        "Calibration tokens of every mask. Default: as many as the smallest set has.",
+        section=Section.EXAMPLES,
+    )
+    memory: int | str | None = memory_option(
+        "Bytes for the hidden states of calibration examples, as 500MB. Default: no bound."
+    )
+    export: str | Path | None = option(
+        None,
+        "New folder for the pruned model. Needs one sparsity or pattern, and one part.",
+        section=Section.WRITE,
+        identity=False,
+        typed_as=Path | None,
+        common=True,
+    )
+    export_mask: ExportedMask = option("wanda", "Mask of the exported model.", section=Section.WRITE, identity=False)
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("calibration", self.calibration),
-            ("max-new-tokens", 1 if self.max_new_tokens is None else self.max_new_tokens),
-            ("batch-size", self.unit),
-        ):
-            if value < 1:
-                raise ChiasmError(f"--{name} {value}", "the least is 1", "Give a larger number")
-        for name, given in (("sparsity", self.sparsity), ("pattern", self.pattern), ("part", self.part)):
+        super().__post_init__()
+        for name, given in (("sparsity", self.sparsities), ("pattern", self.patterns), ("part", self.parts)):
             if len(set(given)) < len(given):
                 raise ChiasmError(f"--{name}", "one value is given twice", "Give every value once")
-        if not self.pattern or not self.part:
+        if not self.patterns or not self.parts:
             raise ChiasmError("a run without patterns or parts", "there is nothing to prune", "Name one of each")
-        wrong = [part for part in self.part if part not in get_args(MaskPart)]
-        if wrong:
-            raise ChiasmError(f"--part {wrong[0]}", f"there are {', '.join(get_args(Part))}", "Name one of those")
-        shaped = [pattern for pattern in self.pattern if blocks(pattern) is not None]
-        if self.sparsity and len(shaped) == len(self.pattern):
+        shaped = [pattern for pattern in self.patterns if blocks(pattern) is not None]
+        if self.sparsities and len(shaped) == len(self.patterns):
             found = f"the patterns {', '.join(shaped)} have their own"
             raise ChiasmError("--sparsity", found, f"Leave it out, or add --pattern {UNSTRUCTURED}")
         for sparsity, _ in self.levels():
             require_sparsity(sparsity)
         if self.ablate is not None:
             require_sparsity(self.ablate)
-            if not self.combine or UNSTRUCTURED not in self.pattern:
+            if not self.combine or UNSTRUCTURED not in self.patterns:
                 raise ChiasmError(
                     f"--ablate {self.ablate:g}",
                     "it needs unstructured masks by modality",
                     f"Leave out --no-combine, and name the pattern {UNSTRUCTURED}",
                 )
+        if self.export is not None:
+            self._require_exportable(Path(self.export))
 
     def levels(self) -> tuple[tuple[float, str], ...]:
         """(sparsity, pattern) pairs, in the order asked."""
         found: list[tuple[float, str]] = []
-        for pattern in self.pattern:
+        for pattern in self.patterns:
             zeroed = blocks(pattern)
             if zeroed is None:
-                found += [(sparsity, pattern) for sparsity in self.sparsity or DEFAULT_SPARSITIES]
+                found += [(sparsity, pattern) for sparsity in self.sparsities or DEFAULT_SPARSITIES]
             else:
                 found.append((zeroed[0] / zeroed[1], pattern))
         return tuple(found)
 
+    def _require_exportable(self, folder: Path) -> None:
+        """What cannot be exported is refused before the run, not behind it."""
+        asked = f"export to `{folder}`"
+        if len(self.levels()) > 1 or len(self.parts) > 1:
+            found = f"the run has {len(self.levels())} sparsities and {len(self.parts)} parts"
+            raise ChiasmError(asked, found, "Name one, as --sparsity 0.5")
+        # Two types of any name: how many there are does not change which masks combine them.
+        made = {one.spec.method for one in planned_masks(self, ("one", "other")) if one.spec is not None}
+        made -= set(ABLATIONS)
+        if self.export_mask not in made:
+            method = self.export_mask
+            lacking = "combinations" if method in COMBINED else "controls" if method in BASELINES else "such masks"
+            found = f"this run makes no `{method}`: it has no {lacking} ({', '.join(sorted(made))})"
+            raise ChiasmError(asked, found, "Name one of those, or let the run make it")
 
-class Planned(NamedTuple):
+
+class PlannedMask(NamedTuple):
     """A mask to be made and evaluated. `spec` None is the dense model; `calibration` names what it was made on."""
 
     spec: MaskSpec | None
@@ -129,17 +188,17 @@ class Planned(NamedTuple):
         }
 
 
-def planned(spec: PruneSpec, types: Sequence[str], modalities: bool = True) -> tuple[Planned, ...]:
+def planned_masks(spec: PruneSpec, types: Sequence[str], modalities: bool = True) -> tuple[PlannedMask, ...]:
     """The dense model first, then every mask of the run, level by level. `types`: those there are to calibrate on."""
-    found = [Planned(None, UNCALIBRATED)]
+    found = [PlannedMask(None, UNCALIBRATED)]
     for level in spec.levels():
-        for part in spec.part:
+        for part in spec.parts:
             found.append(_mask(spec, level, part, "wanda", (POOLED,)))
             shaped = level[1] != UNSTRUCTURED
             found += [_mask(spec, level, part, m, (POOLED,)) for m in (VARIANTS[:1] if shaped else VARIANTS)]
             if spec.controls:
                 found += [_mask(spec, level, part, method) for method in BASELINES]
-        first = spec.part[0]
+        first = spec.parts[0]
         if spec.combine and modalities:
             both = (IMAGE_TOKENS, TEXT_TOKENS)
             found += [_mask(spec, level, first, "wanda", (name,)) for name in both]
@@ -154,18 +213,18 @@ def planned(spec: PruneSpec, types: Sequence[str], modalities: bool = True) -> t
             mask = MaskSpec(
                 method=method,
                 sparsity=spec.ablate,
-                part=spec.part[0],
+                part=spec.parts[0],
                 calibrations=(IMAGE_TOKENS, TEXT_TOKENS),
                 seed=spec.seed,
                 within=within,
             )
-            found.append(Planned(mask, MODALITIES))
+            found.append(PlannedMask(mask, MODALITIES))
     return tuple(found)
 
 
-def planned_for_twin(spec: PruneSpec) -> tuple[Planned, ...]:
-    """What the twin with random weights is asked: enough to show what numbers mean where nothing is known."""
-    every = planned(spec, (), modalities=False)
+def masks_for_baseline(spec: PruneSpec) -> tuple[PlannedMask, ...]:
+    """The masks of the model with random weights: enough to show what numbers mean where nothing is known."""
+    every = planned_masks(spec, (), modalities=False)
     return tuple(one for one in every if one.spec is None or one.spec.method in ("wanda", "random"))
 
 
@@ -176,7 +235,7 @@ def _mask(
     method: MaskMethod,
     calibrations: tuple[str, ...] = (),
     named: str = "",
-) -> Planned:
+) -> PlannedMask:
     mask = MaskSpec(
         method=method,
         sparsity=level[0],
@@ -185,4 +244,4 @@ def _mask(
         calibrations=calibrations,
         seed=spec.seed,
     )
-    return Planned(mask, named or (calibrations[0] if calibrations else UNCALIBRATED))
+    return PlannedMask(mask, named or (calibrations[0] if calibrations else UNCALIBRATED))

@@ -1,6 +1,7 @@
 """The tables of `chiasm prune`."""
 
 from chiasm.core.schema import Column, TableSchema
+from chiasm.results.schemas import EXAMPLE, EXAMPLES, TYPE
 
 _MASK = (
     Column(
@@ -28,8 +29,8 @@ _CONTROL = Column("control", "string", "Control", "", "twin: a model of the same
 PRUNED = TableSchema(
     "pruned",
     (
-        Column("example_id", "string", "Example", "", "Identifier of the example in the data."),
-        Column("type", "string", "Question type", "", "Group of the example that results are averaged in."),
+        EXAMPLE,
+        TYPE,
         *_MASK,
         *_WHERE,
         Column("answer", "string", "Answer", "", "The labelled answer."),
@@ -57,7 +58,9 @@ MASKS = TableSchema(
     ),
 )
 
-PRUNE = (PRUNED, MASKS, PRUNED.plus("pruned_controls", _CONTROL), MASKS.plus("masks_controls", _CONTROL))
+PRUNED_CONTROLS = PRUNED.plus("pruned_controls", _CONTROL)
+MASKS_CONTROLS = MASKS.plus("masks_controls", _CONTROL)
+TABLES = (EXAMPLES, PRUNED, MASKS, PRUNED_CONTROLS, MASKS_CONTROLS)
 
 # What `calibration` holds beside the names of question types.
 POOLED, IMAGE_TOKENS, TEXT_TOKENS, TYPES, MODALITIES, UNCALIBRATED = (
@@ -69,5 +72,3 @@ POOLED, IMAGE_TOKENS, TEXT_TOKENS, TYPES, MODALITIES, UNCALIBRATED = (
     "none",
 )
 DENSE = "dense"
-# Few weights zeroed: of those that the masks of image and of text tokens both keep, that only one of them keeps, any.
-ABLATIONS = ("ablate-common", "ablate-first", "ablate-second", "ablate-random")

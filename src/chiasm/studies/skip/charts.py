@@ -63,7 +63,7 @@ def contributions(
 ) -> Figure:
     """Divergence of the answer when one part of one layer is left out for tokens of `span`, with 95 % intervals.
 
-    `controls`: the same in the twin with random weights, dashed.
+    `controls`: the same in the random-weights baseline, dashed.
     """
     size = SIZES[width]
     figure = new_figure(width, 2.3 if width == "page" else 1.9)
@@ -74,8 +74,8 @@ def contributions(
         own = curve(contributions.filter(pl.col("part") == part), "kl")
         handles.append(draw(axes, own, index, size, _PART[part]))
         if controls is not None and controls.height:
-            twin = curve(controls.filter(pl.col("part") == part), "kl")
-            draw_control(axes, twin, COLOURS[index % len(COLOURS)], 0, size)
+            baseline = curve(controls.filter(pl.col("part") == part), "kl")
+            draw_control(axes, baseline, COLOURS[index % len(COLOURS)], 0, size)
     if controls is not None and controls.height:
         handles.append(Line2D([], [], color=GREY, linewidth=size.line, linestyle=(0, (4, 2)), label="random weights"))
     layer_axis(axes, int(contributions["layer"].max() or 0), size.inches)
@@ -124,8 +124,8 @@ def plans(plans: pl.DataFrame, *, width: Width = "page") -> Figure:
     handles.append(
         Line2D([], [], linestyle="", marker="o", markersize=7, markerfacecolor="none", color=INK, label="recommended")
     )
-    told = "bars: 95 % paired score interval, quartiles of time; grey band: two equal calls"
-    legend_below(figure, handles, size, f"{told}; {counted(plans['n'].to_list())}")
+    bars = "bars: 95 % paired score interval, quartiles of time; grey band: two equal calls"
+    legend_below(figure, handles, size, f"{bars}; {counted(plans['n'].to_list())}")
     return figure
 
 
@@ -176,7 +176,7 @@ def recovery(recovery: pl.DataFrame, *, width: Width = "page") -> Figure:
 def _points(axes: Axes, rows: pl.DataFrame, column: str, index: int, kind: str, size: Size) -> None:
     loss = rows["loss"].to_numpy()
     low, high = (rows[name].cast(pl.Float64).to_numpy() for name in ("loss_low", "loss_high"))
-    spread = 100 * np.nan_to_num(np.stack([loss - low, high - loss]))
+    bars = 100 * np.nan_to_num(np.stack([loss - low, high - loss]))
     share, across = rows[column].to_numpy(), None
     if f"{column}_low" in rows.columns:
         across = 100 * np.stack([share - rows[f"{column}_low"].to_numpy(), rows[f"{column}_high"].to_numpy() - share])
@@ -184,7 +184,7 @@ def _points(axes: Axes, rows: pl.DataFrame, column: str, index: int, kind: str, 
         100 * share,
         100 * loss,
         xerr=across,
-        yerr=np.maximum(spread, 0),
+        yerr=np.maximum(bars, 0),
         linestyle="",
         markersize=1.4 * size.marker,
         elinewidth=0.6,

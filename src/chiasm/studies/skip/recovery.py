@@ -1,41 +1,61 @@
 """Recovery measured: the model before, under a plan, and after training with the plan or without it."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import polars as pl
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
-from chiasm.data.scoring import correct
+from chiasm.data import examples as read
 from chiasm.interventions.skips import SkipPlan, SkipSpan
-from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.generation import generate
-from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.skipping.plans import save
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
+from chiasm.results.schemas import EXAMPLES
 from chiasm.results.series import with_inputs
-from chiasm.results.storage import telling_full_disk, whole_directory
-from chiasm.runners import local
-from chiasm.studies.prune.answers import written_answers
-from chiasm.studies.prune.sets import require_disjoint
+from chiasm.results.storage import reporting_full_disk, whole_directory
+from chiasm.results.tables import conform
+from chiasm.studies.inputs import example_row
+from chiasm.studies.options import Data, ExamplesSpec
+from chiasm.studies.prune.answers import JudgedExample, answer_rows, written_answers
+from chiasm.studies.prune.sets import other_split, require_disjoint
 from chiasm.studies.skip.contributions import rows_of
+from chiasm.studies.skip.scores import recovery_rows
 from chiasm.studies.skip.spec import SkipSpec
-from chiasm.studies.skip.summary import recovery_rows
-from chiasm.studies.skip.tables import TRAINED_PLAIN, TRAINED_WITH_PLAN, UNTRAINED
-from chiasm.training.recovery import RecoverySettings, TunedModel, tuned
+from chiasm.studies.skip.tables import (
+    RECOVERED,
+    RECOVERED_FOLDER,
+    RECOVERY,
+    TRAINED_PLAIN,
+    TRAINED_WITH_PLAN,
+    UNTRAINED,
+)
+from chiasm.training.recovery import RecoveredModel, trained_while_skipping
+from chiasm.training.settings import RecoverySettings
 
-_Pair = tuple[Example, Encoded, Encoded]
-RECOVERED_FOLDER = "recovered"
-"""Where a run keeps the model that was trained with its plan."""
+_log = logging.getLogger("chiasm")
 
 
-class Recovered(NamedTuple):
+class RecoveredAnswers(NamedTuple):
     """`rows`: one per example and cell, for the table `recovered`. `losses`: of training with the plan."""
 
     rows: list[dict[str, Any]]
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What `recover` measured. `summary` and `answers` have the columns of the tables `recovery` and `recovered`;
+    `losses`: of training with the plan, nat per token and step."""
+
+    summary: pl.DataFrame
+    answers: pl.DataFrame
     losses: tuple[float, ...]
 
 
@@ -48,11 +68,10 @@ def measure_recovery(
     *,
     instruction: str,
     max_new_tokens: int,
-    unit: int,
+    batch_size: int,
     controls: bool = True,
-    done: Callable[[str], None] = lambda what: None,
-    finish: Callable[[TunedModel], None] = lambda handle: None,
-) -> Recovered:
+    finish: Callable[[RecoveredModel], None] = lambda handle: None,
+) -> RecoveredAnswers:
     """Answers to `examples` with and without `plan`: untrained, trained without the plan (control), and with it.
 
     The form in which a label is written is the untouched model's. `finish` is called while the model trained with the
@@ -62,8 +81,8 @@ def measure_recovery(
     """
     require_disjoint(training, examples)
     span = plan.skips[0].span if plan.skips else "all"
-    taught = [forced for _, _, forced in _encode(view, training, span, instruction, unit, ends=True)]
-    judged = list(_encode(view, examples, span, instruction, unit, ends=False))
+    encoded = [one.forced for one in _encode(view, training, span, instruction, batch_size, ends=True)]
+    judged = list(_encode(view, examples, span, instruction, batch_size, ends=False))
     if not judged:
         raise ChiasmError("measure recovery", "no held-out example can be used", "Give others")
 
@@ -71,81 +90,79 @@ def measure_recovery(
         rows = []
         for name, on in (("", nullcontext), (plan.name, lambda: skipping(view, plan, same_weights=False))):
             with on():
-                rows += _answers(view, judged, {"trained": trained, "plan": name}, max_new_tokens, unit)
+                for start in range(0, len(judged), batch_size):
+                    found = answer_rows(view, judged[start : start + batch_size], max_new_tokens)
+                    rows += [{"trained": trained, "plan": name, **answer} for _, _, answer in found]
         return rows
 
     rows = cells(UNTRAINED)
+    losses: tuple[float, ...] = ()
     for trained, under in ((TRAINED_PLAIN, None), (TRAINED_WITH_PLAN, plan)):
         if under is None and not controls:
             continue
-        with tuned(view, taught, settings, under) as handle:
-            done(trained)
+        _log.info("Training on %d examples, %d steps, %s.", len(encoded), settings.steps, trained.replace("-", " "))
+        with trained_while_skipping(view, encoded, settings, under) as handle:
             rows += cells(trained)
             if under is not None:
                 losses = handle.losses
                 finish(handle)
-    return Recovered(rows, losses)
+    return RecoveredAnswers(rows, losses)
 
 
 def _encode(
-    view: ModelView, examples: Sequence[Example], span: SkipSpan, instruction: str, unit: int, *, ends: bool
-) -> Iterator[_Pair]:
+    view: ModelView, examples: Sequence[Example], span: SkipSpan, instruction: str, batch_size: int, *, ends: bool
+) -> Iterator[JudgedExample]:
     """The examples that have a label, the span and room in the context; others cannot be trained or judged on."""
     labelled = [example for example in examples if example.answer.strip()]
-    written = written_answers(view, labelled, instruction, unit)
+    written = written_answers(view, labelled, instruction, batch_size)
     for example in labelled:
         answer = written.get(example.id, example.answer)
         try:
             prompt = view.encode(example, instruction=instruction)
             rows_of(prompt, span)
-            yield example, prompt, view.encode(example, instruction=instruction, answer=answer, ends=ends)
+            forced = view.encode(example, instruction=instruction, answer=answer, ends=ends)
         except ExampleError:
             continue  # the run records its reason where it verifies plans
+        yield JudgedExample(example, prompt, forced)
 
 
-def _answers(
-    view: ModelView, judged: Sequence[_Pair], columns: dict[str, Any], max_new_tokens: int, unit: int
-) -> list[dict[str, Any]]:
-    rows = []
-    for start in range(0, len(judged), unit):
-        part = judged[start : start + unit]
-        answers = generate(view, [prompt for _, prompt, _ in part], max_new_tokens)
-        scored = answer_logprobs(view, [forced for _, _, forced in part])
-        for (example, _, _), answer, logprobs in zip(part, answers, scored, strict=True):
-            rows.append(
-                {"example_id": example.id, "type": example.type, **columns}
-                | {
-                    "answer": example.answer,
-                    "generated": answer.text,
-                    "correct": correct(answer.text, example.answer),
-                    "logprob": float(logprobs.double().sum()),
-                }
-            )
-    return rows
+def recovery_tables(
+    found: RecoveredAnswers, judged: Sequence[Example], view: ModelView, plan: SkipPlan, inputs: Mapping[str, Any]
+) -> Recovery:
+    """The answers as tables. `inputs`: a typical prompt, by which operations are counted."""
+    share = prefill_operations(view, inputs, plan).total / prefill_operations(view, inputs).total
+    answers = conform(RECOVERED, found.rows)
+    known = conform(EXAMPLES, [example_row(example) for example in judged])
+    summary = conform(RECOVERY, recovery_rows(with_inputs(answers, known), share))
+    return Recovery(summary, answers, found.losses)
 
 
-def plan_to_train(plans: Sequence[dict[str, Any]], wanted: str | None, eligible: Sequence[SkipPlan]) -> SkipPlan:
-    """The plan named `wanted`; without a name, of those that are no control the one with the fewest operations.
+def training_examples(data: Data, count: int, spec: ExamplesSpec) -> list[Example]:
+    """What a model is trained on: the other split of data that are made; of others what is there."""
+    return list(read(data, count, spec.seed, other_split(spec.split), spec.media))
+
+
+def plan_to_train(plans: Sequence[dict[str, Any]], name: str | None, eligible: Sequence[SkipPlan]) -> SkipPlan:
+    """The plan called `name`; without a name, of those that are no control the one with the fewest operations.
 
     **Errors:** `ChiasmError` if there is none of that name.
     """
-    if wanted is not None:
-        return require_plan(wanted, eligible)
+    if name is not None:
+        return require_plan(name, eligible)
     by_name = {plan.name: plan for plan in eligible if plan.skips}
     shares = {row["plan"]: row["operations_share"] for row in plans if row["plan"] in by_name}
-    return by_name[min(shares, key=lambda name: shares[name])]
+    return by_name[min(shares, key=lambda plan: shares[plan])]
 
 
-def require_plan(wanted: str, eligible: Sequence[SkipPlan]) -> SkipPlan:
-    """The plan named `wanted`.
+def require_plan(name: str, eligible: Sequence[SkipPlan]) -> SkipPlan:
+    """The plan called `name`.
 
     **Errors:** `ChiasmError` if there is none of that name.
     """
     by_name = {plan.name: plan for plan in eligible if plan.skips}
-    if wanted not in by_name:
-        known = ", ".join(by_name)
-        raise ChiasmError(f"train with the plan `{wanted}`", f"this run has {known}", "Name one of those")
-    return by_name[wanted]
+    if name not in by_name:
+        raise ChiasmError(f"train with the plan `{name}`", f"this run has {', '.join(by_name)}", "Name one of those")
+    return by_name[name]
 
 
 def run_recovery(
@@ -166,27 +183,23 @@ def run_recovery(
     if {"recovered", "recovery"} <= set(directory.tables()) and folder.is_dir():
         return
 
-    def finish(handle: TunedModel) -> None:
-        with telling_full_disk("a model", folder.parent), whole_directory(folder) as partial:
+    def finish(handle: RecoveredModel) -> None:
+        with reporting_full_disk("a model", folder.parent), whole_directory(folder) as partial:
             handle.merge()
             save(view, plan, partial, same_weights=False)
 
-    with local.progress() as bar:
-        task = bar.add_task("train", total=2 if spec.controls else 1)
-        found = measure_recovery(
-            view,
-            plan,
-            training,
-            examples,
-            settings,
-            instruction=spec.instruction,
-            max_new_tokens=spec.max_new_tokens,
-            unit=spec.unit,
-            controls=spec.controls,
-            done=lambda trained: bar.advance(task),
-            finish=finish,
-        )
-    share = prefill_operations(view, inputs, plan).total / prefill_operations(view, inputs).total
-    directory.write_table("recovered", found.rows)
-    answers = with_inputs(directory.table("recovered"), directory.table("examples"))
-    directory.write_table("recovery", recovery_rows(answers, share))
+    found = measure_recovery(
+        view,
+        plan,
+        training,
+        examples,
+        settings,
+        instruction=spec.instruction,
+        max_new_tokens=spec.max_new_tokens,
+        batch_size=spec.batch,
+        controls=spec.controls,
+        finish=finish,
+    )
+    measured = recovery_tables(found, examples, view, plan, inputs)
+    directory.write_table("recovered", measured.answers)
+    directory.write_table("recovery", measured.summary)

@@ -4,59 +4,79 @@ Sources: Shukor & Cord 2024 (arXiv 2405.16700, section on skipping; arXiv 2410.0
 of the answer, as in ShortV (arXiv 2504.00502), not how little a token changes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
-from chiasm.data.scoring import correct
-from chiasm.interventions.skips import SkipPlan
+from chiasm.interventions.skips import PERCEPTUAL, PLAN_FILE, SkipPlan, SkipSpan
 from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.jobs import Executor
 from chiasm.models.generation import GeneratedAnswer, generate
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.skipping.apply import skipping
+from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.skipping.plans import identity_of
+from chiasm.models.skipping.timing import Ratio, costs
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
-from chiasm.runners import local
-from chiasm.runners.base import Computed, Work
-from chiasm.studies.common import example_row, for_preparing
-from chiasm.studies.skip.contributions import contribution_job, contribution_rows, rows_of
-from chiasm.studies.skip.plans import write_plans
-from chiasm.studies.skip.price import typical
-from chiasm.studies.skip.recovery import plan_to_train, require_plan, run_recovery
-from chiasm.studies.skip.search import Candidate, candidates
+from chiasm.results.storage import whole_file
+from chiasm.runners.driver import Computed, progress
+from chiasm.runners.examples import Work, run_examples
+from chiasm.studies.inputs import (
+    data_facts,
+    example_row,
+    executor_of,
+    for_preparing,
+    is_endless,
+    load_inputs,
+    read_examples,
+    with_defaults,
+)
+from chiasm.studies.options import data_name
+from chiasm.studies.prune.answers import answer_columns
+from chiasm.studies.prune.sets import held_out
+from chiasm.studies.skip import STUDY
+from chiasm.studies.skip.contributions import contribution_job, contribution_rows, price, rows_of, typical
+from chiasm.studies.skip.recovery import plan_to_train, require_plan, run_recovery, training_examples
+from chiasm.studies.skip.scores import mean_contributions, pareto, recommended, verdict_rows
+from chiasm.studies.skip.search import Candidate, candidates, in_words
 from chiasm.studies.skip.spec import SkipSpec
-from chiasm.studies.skip.summary import mean_contributions, verdict_rows
-from chiasm.studies.skip.tables import RANDOM_LAYERS
+from chiasm.studies.skip.tables import NONE, RANDOM_LAYERS
 
+_log = logging.getLogger("chiasm")
 _Reasons = list[tuple[str, str]]
 
 
-class Prepared(NamedTuple):
-    """An example ready to compute: its prompt, and as the twin takes it where the twin measures too."""
+class SkipExample(NamedTuple):
+    """An example ready to compute: its prompt, and as the baseline takes it where the baseline measures too."""
 
     example: Example
     calibrates: bool
     prompt: Encoded
-    twin: Encoded | None
+    baseline: Encoded | None
 
 
-class Answered(NamedTuple):
+class AnsweredExample(NamedTuple):
     """An example with the untouched model's greedy answer, and that answer teacher-forced behind the prompt."""
 
-    item: Prepared
+    item: SkipExample
     answer: GeneratedAnswer
     forced: Encoded
 
 
-class SkipWork(Work[Prepared]):
-    """First the contributions on the calibration examples, then every candidate's answers on the others."""
+class SkipWork(Work[SkipExample]):
+    """First the contributions on the calibration examples, then every candidate's answers on the others.
+
+    `calibrating`: how many of the examples, which come first, calibrate. `inputs`: a typical prompt, by which
+    operations are counted.
+    """
 
     def __init__(
         self,
@@ -65,28 +85,28 @@ class SkipWork(Work[Prepared]):
         calibrating: int,
         executor: Executor,
         directory: RunDirectory,
-        twin: ModelView | None,
+        baseline: ModelView | None,
         inputs: Mapping[str, Any],
     ) -> None:
         self.spec, self.view, self.executor, self.directory, self.inputs = spec, view, executor, directory, inputs
-        self.twin = twin if spec.controls else None
+        self.baseline = baseline if spec.controls else None
         self._calibrating = calibrating
         self._preparing = for_preparing(view)
-        self._preparing_twin = for_preparing(self.twin) if self.twin else None
+        self._preparing_baseline = for_preparing(self.baseline) if self.baseline else None
         self._candidates: list[Candidate] | None = None
 
-    def prepare(self, index: int, example: Example) -> Prepared:
+    def prepare(self, index: int, example: Example) -> SkipExample:
         instruction, calibrates = self.spec.instruction, index < self._calibrating
         prompt = self._preparing.encode(example, instruction=instruction)
-        rows_of(prompt, self.spec.span)
+        rows_of(prompt, self.spec.skipped_span)
         if not example.answer.strip():
             raise ExampleError("it has no labelled answer to be judged by")
-        twin = None
-        if self._preparing_twin is not None and calibrates:
-            twin = self._preparing_twin.encode(example, instruction=instruction)
-        return Prepared(example, calibrates, prompt, twin)
+        baseline = None
+        if self._preparing_baseline is not None and calibrates:
+            baseline = self._preparing_baseline.encode(example, instruction=instruction)
+        return SkipExample(example, calibrates, prompt, baseline)
 
-    def compute(self, prepared: Sequence[Prepared]) -> Computed:
+    def compute(self, prepared: Sequence[SkipExample]) -> Computed:
         rows: dict[str, list[dict[str, Any]]] = {"contributions": [], "contributions_controls": [], "verdicts": []}
         rows["examples"] = [example_row(item.example) for item in prepared]
         answered, failures = self._answered(self.view, prepared, [item.prompt for item in prepared])
@@ -95,10 +115,11 @@ class SkipWork(Work[Prepared]):
         if measured:
             rows["contributions"], failed = self._contributions(self.view, measured)
             failures += failed
-        with_twin = [one.item for one in measured if one.item.twin is not None]
-        if self.twin is not None and with_twin:
-            answers, _ = self._answered(self.twin, with_twin, [item.twin for item in with_twin if item.twin])
-            found, _ = self._contributions(self.twin, answers)
+        controls = [one.item for one in measured if one.item.baseline is not None]
+        if self.baseline is not None and controls:
+            prompts = [item.baseline for item in controls if item.baseline is not None]
+            answers, _ = self._answered(self.baseline, controls, prompts)
+            found, _ = self._contributions(self.baseline, answers)
             rows["contributions_controls"] = [row | {"control": RANDOM_WEIGHTS} for row in found]
         if judged:
             rows["verdicts"], failed = self._verdicts(judged)
@@ -122,26 +143,28 @@ class SkipWork(Work[Prepared]):
             identity = identity_of(self.view)
             found = candidates(self.spec, self.view, identity, mean_contributions(table), self.inputs)
             if self.spec.train_plan is not None:
-                require_plan(self.spec.train_plan, trainable(found))  # told before the answers, not behind them
+                require_plan(self.spec.train_plan, trainable(found))  # before the answers, not behind them
             self._candidates = found
         return self._candidates
 
     def _answered(
-        self, view: ModelView, items: Sequence[Prepared], prompts: Sequence[Encoded]
-    ) -> tuple[list[Answered], _Reasons]:
+        self, view: ModelView, items: Sequence[SkipExample], prompts: Sequence[Encoded]
+    ) -> tuple[list[AnsweredExample], _Reasons]:
         """What the untouched `view` answers. Its own wording is followed: a label may be written as it never would."""
-        found: list[Answered] = []
+        found: list[AnsweredExample] = []
         failures: _Reasons = []
         for item, answer in zip(items, generate(view, prompts, self.spec.max_new_tokens), strict=True):
             try:
                 forced = view.encode(item.example, instruction=self.spec.instruction, answer=answer.text)
-                found.append(Answered(item, answer, forced))
+                found.append(AnsweredExample(item, answer, forced))
             except ExampleError as error:
                 failures.append((item.example.id, f"the untouched model's answer {answer.text!r}: {error}"))
         return found, failures
 
-    def _contributions(self, view: ModelView, answered: Sequence[Answered]) -> tuple[list[dict[str, Any]], _Reasons]:
-        jobs = [contribution_job(one.forced, view.n_layers, self.spec.span) for one in answered]
+    def _contributions(
+        self, view: ModelView, answered: Sequence[AnsweredExample]
+    ) -> tuple[list[dict[str, Any]], _Reasons]:
+        jobs = [contribution_job(one.forced, view.n_layers, self.spec.skipped_span) for one in answered]
         rows: list[dict[str, Any]] = []
         failures: _Reasons = []
         for one, job, outcome in zip(answered, jobs, self.executor.run(view, jobs), strict=True):
@@ -151,7 +174,7 @@ class SkipWork(Work[Prepared]):
             rows += contribution_rows(one.item.example, job, outcome)
         return rows, failures
 
-    def _verdicts(self, answered: Sequence[Answered]) -> tuple[list[dict[str, Any]], _Reasons]:
+    def _verdicts(self, answered: Sequence[AnsweredExample]) -> tuple[list[dict[str, Any]], _Reasons]:
         rows = []
         broken: dict[str, str] = {}
         items = [one.item for one in answered]
@@ -164,18 +187,7 @@ class SkipWork(Work[Prepared]):
             for item, answer, logprobs in zip(items, answers, scored, strict=True):
                 if not bool(torch.isfinite(logprobs).all()):
                     broken.setdefault(item.example.id, f"{plan.name}: the model gives NaN or infinite logits")
-                rows.append(
-                    {
-                        "example_id": item.example.id,
-                        "type": item.example.type,
-                        "plan": plan.name,
-                        "kind": kind,
-                        "answer": item.example.answer,
-                        "generated": answer.text,
-                        "correct": correct(answer.text, item.example.answer),
-                        "logprob": float(logprobs.double().sum()),
-                    }
-                )
+                rows.append({"plan": plan.name, "kind": kind, **answer_columns(item.example, answer, logprobs)})
         # An example is judged under all plans or under none, so that all plans answer the same ones.
         return [row for row in rows if row["example_id"] not in broken], list(broken.items())
 
@@ -185,10 +197,48 @@ def trainable(found: Sequence[Candidate]) -> list[SkipPlan]:
     return [plan for plan, kind in found if kind != RANDOM_LAYERS]
 
 
-def whole_units(spec: SkipSpec, calibrating: Sequence[Example]) -> list[Example]:
-    """The calibration examples that fill whole units: no unit both measures and verifies."""
-    unit = min(spec.unit, len(calibrating))
-    return list(calibrating[: len(calibrating) // unit * unit])
+def whole_batches(spec: SkipSpec, calibrating: Sequence[Example]) -> list[Example]:
+    """The calibration examples that fill whole batches: no batch both measures and verifies."""
+    size = min(spec.batch, len(calibrating))
+    return list(calibrating[: len(calibrating) // size * size])
+
+
+def perceptual_span(examples: Sequence[Example]) -> SkipSpan:
+    """What the first example that has something besides text has."""
+    kinds = next((example.kinds for example in examples if example.kinds), ("image",))
+    return next(span for span in PERCEPTUAL if span in kinds)
+
+
+def compute(spec: SkipSpec) -> RunDirectory:
+    """The run of `spec`: what its directory already holds is not computed again, times excepted.
+
+    **Errors:** `ChiasmError` for too few examples, or as in `run_skip`.
+    """
+    spec = with_defaults(spec)
+    assert spec.data is not None
+    chosen = read_examples(spec, spec.data)
+    spec = spec.complete(span=spec.span or perceptual_span(chosen))
+    if len(chosen) < 2:
+        found = f"it has {len(chosen)} examples"
+        todo = "Give at least two, rather hundreds"
+        raise ChiasmError(f"measure and verify on `{data_name(spec.data)}`", found, todo)
+    types = len({example.type for example in chosen})
+    calibrating, rest = held_out(chosen, -(-spec.calibration // types), spec.seed)
+    calibrating = whole_batches(spec, calibrating)
+    training = []
+    if spec.train_with_plan is not None:
+        own = spec.train_on is None and not is_endless(spec.data)
+        source = spec.data if spec.train_on is None else spec.train_on
+        training = calibrating if own else training_examples(source, spec.train_examples, spec)
+    inputs = load_inputs(spec, rest)
+    calibrated = {"calibration": data_facts(data_name(spec.data) or "", calibrating)}
+    facts = inputs.facts | {"asked": len(chosen), "data": inputs.facts["data"] | calibrated}
+    _log.info("%s", price(spec, inputs.view, calibrating, rest))
+    with STUDY.open(spec, facts) as directory:
+        if not directory.complete:
+            executor = executor_of(spec.executor, spec.memory, spec.batch)
+            run_skip(spec, inputs.view, calibrating, rest, directory, executor, inputs.baseline, training)
+    return directory
 
 
 def run_skip(
@@ -198,31 +248,80 @@ def run_skip(
     examples: Sequence[Example],
     directory: RunDirectory,
     executor: Executor,
-    twin: ModelView | None = None,
-    say: Callable[[str], None] | None = None,
+    baseline: ModelView | None = None,
     training: Sequence[Example] = (),
 ) -> None:
     """Fill `directory` with the tables of `spec`, the recommended `plan.json`, and every verified plan in `plans/`.
 
-    What it already holds is not computed again, times excepted. `calibrating`: none of `examples`; a remainder that
-    fills no unit is not used. `training`: what a plan is trained with, where `spec` asks for it; none of `examples`.
+    What it already holds is not computed again, times excepted. `calibrating`: none of `examples`, in whole batches.
+    `training`: what a plan is trained with, where `spec` asks for it; none of `examples`.
 
     **Errors:** `ChiasmError` if no example is left, or none with the span.
     """
-    unit = min(spec.unit, len(calibrating))
-    calibrating = whole_units(spec, calibrating)
-    prompt = typical(view, spec, [*calibrating, *examples])
-    work = SkipWork(spec, view, len(calibrating), executor, directory, twin, prompt.inputs)
-    local.run(work, [*calibrating, *examples], directory, unit, "skip")
+    prompt = typical(view, [*calibrating, *examples], spec.skipped_span, spec.instruction)
+    work = SkipWork(spec, view, len(calibrating), executor, directory, baseline, prompt.inputs)
+    run_examples(work, [*calibrating, *examples], directory, min(spec.batch, len(calibrating)), "skip")
     if "verdicts" not in directory.tables():
         directory.finish()
         raise ChiasmError("verify plans", "no held-out example could be answered", "Give more examples")
     answers = with_inputs(directory.table("verdicts"), directory.table("examples"))
     verified = {row["plan"]: row for row in verdict_rows(answers)}
-    if say is not None:
-        say(f"Timing {len(work.candidates)} plans, {spec.repeats} repeats, taking turns.")
     rows = write_plans(spec, view, prompt, work.candidates, verified, directory)
     if spec.train_with_plan is not None:
         plan = plan_to_train(rows, spec.train_plan, trainable(work.candidates))
         run_recovery(spec, view, plan, training, examples, directory, prompt.inputs)
     directory.finish()
+
+
+def write_plans(
+    spec: SkipSpec,
+    view: ModelView,
+    prompt: Encoded,
+    proposed: Sequence[Candidate],
+    verified: Mapping[str, dict[str, Any]],
+    directory: RunDirectory,
+) -> list[dict[str, Any]]:
+    """Time the `verified` plans on `prompt`, write the table `plans`, every plan that is no control, and plan.json."""
+    _log.info("Timing %d plans, %d repeats, taking turns.", len(proposed), spec.repeats)
+    inputs = prompt.inputs
+    together, _ = view.collate([prompt] * spec.batch)
+    found = [one for one in proposed if one.plan.name in verified]
+    plain = prefill_operations(view, inputs).total
+    with view.readable_attention(), progress("steps") as bar:
+        task = bar.add_task("time", total=len(found) + spec.repeats)
+        timed = costs(view, inputs, together, [plan for plan, _ in found], spec.repeats, lambda: bar.advance(task))
+    rows = []
+    for (plan, _), cost in zip(found, timed, strict=True):
+        rows.append(
+            verified[plan.name]
+            | {
+                "skipped": in_words(plan),
+                "operations_share": prefill_operations(view, inputs, plan).total / plain,
+                "prefill_seconds": cost.prefill_seconds,
+                "prefill_spread": cost.prefill_spread,
+                **_quartiles("prefill_share", cost.prefill),
+                **_quartiles("batch_share", cost.batch),
+                "decode_seconds": cost.decode_seconds,
+                "peak_bytes": cost.peak_bytes,
+            }
+        )
+    chosen = recommended(rows, float(spec.max_loss))
+    front = pareto(rows)
+    for row in rows:
+        row["recommended"], row["pareto"] = row["plan"] == chosen, row["plan"] in front
+    directory.write_table("plans", rows)
+    (directory.path / "plans").mkdir(exist_ok=True)
+    for (plan, kind), row in zip(found, rows, strict=True):
+        if kind == RANDOM_LAYERS:
+            continue
+        measured = {k: v for k, v in row.items() if v is not None and k not in ("plan", "kind")}
+        names = [f"plans/{plan.name}.json", *([PLAN_FILE] if plan.name == chosen else [])]
+        for name in names:
+            with whole_file(directory.path / name) as file:
+                file.write(replace(plan, measured=measured).to_json().encode())
+    assert chosen == NONE or (directory.path / PLAN_FILE).exists()
+    return rows
+
+
+def _quartiles(name: str, ratio: Ratio) -> dict[str, float]:
+    return {name: ratio.median, f"{name}_low": ratio.low, f"{name}_high": ratio.high}

@@ -66,18 +66,19 @@ def candidates(
         return SkipPlan(name=name, model=identity, skips=skips)
 
     found = [Candidate(named(NONE), NONE)]
+    span = spec.skipped_span
     pieces = {piece: loss for piece, loss in contributions.items() if piece[0] in SEARCHED}
-    saved = {piece: _saved(view, named("one", *as_skips([piece], spec.span)), inputs) for piece in pieces}
+    saved = {piece: _saved(view, named("one", *as_skips([piece], span)), inputs) for piece in pieces}
     ranked = sorted(pieces, key=lambda piece: (pieces[piece] / max(saved[piece], 1), piece))
     for share in SHARES:
         own = _until(ranked, saved, share)
-        found.append(Candidate(named(f"search-{100 * share:.0f}", *as_skips(own, spec.span)), SEARCH))
+        found.append(Candidate(named(f"search-{100 * share:.0f}", *as_skips(own, span)), SEARCH))
         if spec.controls:
             for draw in range(spec.draws):
                 name = f"random-{100 * share:.0f}-{draw}"
                 rng = np.random.default_rng([spec.seed, zlib.crc32(name.encode())])
                 order = [ranked[k] for k in rng.permutation(len(ranked))]
-                found.append(Candidate(named(name, *as_skips(_until(order, saved, share), spec.span)), RANDOM_LAYERS))
+                found.append(Candidate(named(name, *as_skips(_until(order, saved, share), span)), RANDOM_LAYERS))
     seen: dict[tuple[Skip, ...], Candidate] = {}
     for one in found:
         seen.setdefault(one.plan.skips, one)
@@ -104,17 +105,18 @@ def as_skips(pieces: Iterable[Piece], span: SkipSpan = "image") -> tuple[Skip, .
 
 def in_words(plan: SkipPlan) -> str:
     """What a plan leaves out, for tables."""
-    told = []
+    parts = []
     for skip in plan.skips:
         whose = f"{skip.span} tokens" if skip.share == 1 else f"{skip.share:.0%} of {skip.span} tokens ({skip.choice})"
         form = "" if skip.form == "corrected" else " (as released)"
-        told.append(f"{skip.part}{form} of {whose} in layers {_ranges(skip.layers)}")
-    return "; ".join(told) or "nothing"
+        parts.append(f"{skip.part}{form} of {whose} in layers {_ranges(skip.layers)}")
+    return "; ".join(parts) or "nothing"
 
 
 def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, spec: SkipSpec) -> list[Candidate]:
     """The published methods. Those about perceptual tokens act on the run's span, or on images where it is another."""
-    every, span, found = range(layers), spec.span if spec.span in PERCEPTUAL else "image", list[Candidate]()
+    own, every, found = spec.skipped_span, range(layers), list[Candidate]()
+    span: SkipSpan = own if own in PERCEPTUAL else "image"
     every_second = companion_layers(layers, start=0, interval=2) if layers > 3 else ()
     both: tuple[tuple[str, SkipSpan, str], ...] = (("visual", span, VISUAL_FFN), ("text", "text", TEXT_FFN))
     for name, whose, kind in both:
@@ -130,7 +132,7 @@ def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, spec: 
             Candidate(named("parallel-blocks", parallel_blocks(layers, start=layers // 2)), COMPANION),
         ]
     frozen = sorted(every, key=lambda layer: contributions[("block", layer)])[: max(1, round(_SHORT_V_SHARE * layers))]
-    if span == spec.span:  # contributions of text do not say in which layers images can be frozen
+    if span == own:  # contributions of text do not say in which layers images can be frozen
         found.append(Candidate(named("short-v", short_v(sorted(frozen), span=span)), SHORT_V))
     for share in (0.5, 0.75):
         after = min(2, layers - 1)
@@ -147,7 +149,7 @@ def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, spec: 
 
 
 def _fits(view: ModelView, plan: SkipPlan) -> bool:
-    """Whether the model can do it; what it cannot is told and left out, as tokens dropped under sliding windows."""
+    """Whether the model can do it; what it cannot is logged and left out, as tokens dropped under sliding windows."""
     try:
         require_fitting(view, plan, same_weights=False)
     except ChiasmError as error:

@@ -1,81 +1,126 @@
 """What a skipping run was asked to do."""
 
+import re
 from dataclasses import dataclass
-from typing import get_args
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import DEFAULT_INSTRUCTION
+from chiasm.core.options import Section, option
 from chiasm.interventions.skips import SkipSpan
-from chiasm.training.settings import RecoverySettings
+from chiasm.studies.options import ControlledSpec, Data, ExecutorName, data_option, memory_option
+from chiasm.training.settings import RecoveryPart, RecoverySettings
 
 SHARES = (0.25, 0.5, 0.75, 0.9)
 """Candidates of the search: shares of what could be left out at most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SkipSpec:
-    """One run of `chiasm skip`. Equal specs ask for equal tables, times apart.
+def share(value: float | str) -> float:
+    """A share from `1%` or `0.01`.
 
-    `max_loss`: share of right answers that may be lost (0.01: one of a hundred). `span`: whose work is left out.
-    `calibration`: examples that contributions are measured on; the others verify. `peers`: also the published methods.
-    `controls`: plans with random layers, `draws` of them per candidate, and the twin's contributions. `repeats`: timed
-    calls of every plan. `unit`: examples computed together.
+    **Errors:** `ChiasmError` for anything else.
+    """
+    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", value) if isinstance(value, str) else None
+    if match:
+        return float(match[1]) / (100 if match[2] else 1)
+    if isinstance(value, str):
+        raise ChiasmError(f"--max-loss {value}", "it is no share", "Write for example 1% or 0.01")
+    return value
 
-    `train_with_plan`: `projector` or `lora`, fine-tuned for `train_steps` with `train_plan` in effect (default: the
-    plan with the fewest operations), on up to `train_examples` of `train_on` (default: the other split of data without
-    end, else the calibration examples), at `train_rate` (default: of `RecoverySettings`).
+
+@dataclass(frozen=True, kw_only=True)
+class SkipSpec(ControlledSpec):
+    """Which work on perceptual tokens can be left out, at what loss, and how much time does that save?
+
+    Measures what each layer's feed-forward and attention contribute for the tokens of a span, proposes plans, verifies
+    them on other examples beside the published methods, times them, and writes the recommended one to plan.json and
+    every verified one to `plans/`.
+
+    The embedded model, on the embedded world:
+
+        chiasm skip tiny
+
+    Your model, your data, up to two of a hundred answers:
+
+        chiasm skip llava-hf/llava-1.5-7b-hf --data my.jsonl --max-loss 2%
+
+    A cheaper plan, and the projector trained to live with it (kept in `recovered/` of the run):
+
+        chiasm skip tiny --train-with-plan projector
+
+    Then, in Python, `chiasm.apply(model, "runs/...")` gives an ordinary transformers model that skips.
+
+    Sources: Shukor & Cord 2024 (arXiv 2405.16700, 2410.09454); ShortV (arXiv 2504.00502) for the criterion.
     """
 
-    model: str
-    data: str
-    max_loss: float = 0.01
-    span: SkipSpan = "image"
-    limit: int | None = None
-    split: str = "heldout"
-    calibration: int = 32
-    peers: bool = True
-    controls: bool = True
-    twin: str | None = None
-    draws: int = 2
-    repeats: int = 7
-    instruction: str = DEFAULT_INSTRUCTION
-    max_new_tokens: int = 32
-    seed: int = 0
-    unit: int = 8
-    executor: str = "lockstep"
-    train_with_plan: str | None = None
-    train_plan: str | None = None
-    train_on: str | None = None
-    train_examples: int = 1024
-    train_steps: int = 200
-    train_rate: float | None = None
+    max_loss: float | str = option(
+        0.01,
+        "Share of right answers that may be lost, as 1% or 0.01.",
+        convert=share,
+        typed_as=str,
+        at_least=0,
+        below=1,
+        common=True,
+    )
+    span: SkipSpan | None = option(
+        None,
+        "Whose work is left out. Default: images, or whatever else the examples have besides text.",
+        common=True,
+    )
+    peers: bool = option(
+        True,
+        "Also visual and textual feed-forward skipping, ShortV, V-Skip, FastV, tokens dropped at random, and the "
+        "companion paper's blocks.",
+        common=True,
+    )
+    draws: int = option(2, "Random draws of layers per proposal.", at_least=1)
+    repeats: int = option(7, "Timed calls of every plan.", at_least=1)
+    max_new_tokens: int = option(32, "Longest answer.", at_least=1)
+    calibration: int = option(
+        32,
+        "Examples that contributions are measured on; the others verify.",
+        section=Section.EXAMPLES,
+        at_least=1,
+    )
+    train_with_plan: RecoveryPart | None = option(
+        None,
+        "Then fine-tune the projector, or LoRA, with a plan in effect: what comes back, beside training without it.",
+        common=True,
+    )
+    train_plan: str | None = option(
+        None, "Plan to train with, by its name in the table `plans`. Default: the one with the fewest operations."
+    )
+    train_on: Data | None = data_option(
+        "Examples to train on. Default: the other split of `scenes`, else the calibration examples.",
+        section=Section.EXAMPLES,
+    )
+    train_examples: int = option(1024, "At most so many of them.", section=Section.EXAMPLES, at_least=1)
+    train_steps: int = option(200, "Steps of 16 examples.", at_least=1)
+    train_rate: float | None = option(
+        None,
+        "Learning rate. Default: 1e-4 for the projector and 2e-4 for LoRA at width 4096; narrower decoders take more, "
+        "up to 5e-4 and 5e-3.",
+    )
+    memory: int | str | None = memory_option()
+    executor: ExecutorName = option(
+        "lockstep",
+        "All contributions in one walk down the layers, or one full pass each (slow, the yardstick).",
+        section=Section.COMPUTE,
+    )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_loss < 1:
-            raise ChiasmError(
-                f"--max-loss {self.max_loss:g}", "a share of answers lies in 0 <= share < 1", "Write for example 1%"
-            )
-        if self.span not in get_args(SkipSpan):
-            raise ChiasmError(f"--span {self.span}", f"there are {', '.join(get_args(SkipSpan))}", "Name one of those")
-        for name, value, least in (
-            ("calibration", self.calibration, 1),
-            ("draws", self.draws, 1),
-            ("repeats", self.repeats, 1),
-            ("max-new-tokens", self.max_new_tokens, 1),
-            ("batch-size", self.unit, 1),
-            ("train-examples", self.train_examples, 1),
-            ("train-steps", self.train_steps, 1),
-        ):
-            if value < least:
-                raise ChiasmError(f"--{name} {value}", f"the least is {least}", "Give a larger number")
+        super().__post_init__()
         self.recovery()
+
+    @property
+    def skipped_span(self) -> SkipSpan:
+        """The span whose work is left out; images until the examples have been seen."""
+        return self.span or "image"
 
     def recovery(self) -> RecoverySettings | None:
         """How a plan is trained with; None where none is."""
         if self.train_with_plan is None:
             return None
         return RecoverySettings(
-            train=self.train_with_plan,  # pyright: ignore[reportArgumentType]
+            train=self.train_with_plan,
             steps=self.train_steps,
             learning_rate=self.train_rate,
             seed=self.seed,

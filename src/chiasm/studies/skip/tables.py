@@ -1,18 +1,42 @@
 """The tables of `chiasm skip`."""
 
 from chiasm.core.schema import Column, TableSchema
+from chiasm.results.schemas import EXAMPLE, EXAMPLES, TYPE
 
-_EXAMPLE = Column("example_id", "string", "Example", "", "Identifier of the example in the data.")
-_TYPE = Column("type", "string", "Question type", "", "Group of the example that results are averaged in.")
 _PLAN = Column("plan", "string", "Plan", "", "Name of the plan; `none` leaves nothing out.")
-_KIND = Column("kind", "string", "Kind", "", "none, search, a published method, or a control; names in `skip_schemas`.")
+_KIND = Column(
+    "kind",
+    "string",
+    "Kind",
+    "",
+    "none, search, a published method, or a control; names in `chiasm.studies.skip.tables`.",
+)
 _CONTROL = Column("control", "string", "Control", "", "twin: a model of the same shape with random weights.")
+_ANSWER = (
+    Column("answer", "string", "Answer", "", "The labelled answer."),
+    Column("generated", "string", "Generated", "", "The greedy answer, under the plan if there is one."),
+    Column("correct", "bool", "Correct", "", "Equal after stripping and lower-casing."),
+)
+_OPERATIONS = Column("operations_share", "float", "Operations", "", "Of the prompt's, as a share of the plain model's.")
+_SCORE = (
+    Column("score", "float", "Score", "", "Share of right greedy answers."),
+    Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval.", nullable=True),
+    Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval.", nullable=True),
+)
+_LOSS_BOUNDS = (
+    Column("loss_low", "float", "Loss, low", "", "Lower bound, 95 % score interval of paired shares.", nullable=True),
+    Column("loss_high", "float", "Loss, high", "", "Upper bound of that interval.", nullable=True),
+)
+_LOGPROB_BOUNDS = (
+    Column("logprob_loss_low", "float", "Log-probability lost, low", "nat", "95 % bootstrap.", nullable=True),
+    Column("logprob_loss_high", "float", "Log-probability lost, high", "nat", "95 % bootstrap.", nullable=True),
+)
 
 CONTRIBUTIONS = TableSchema(
     "contributions",
     (
-        _EXAMPLE,
-        _TYPE,
+        EXAMPLE,
+        TYPE,
         Column("layer", "int", "Layer", "", "The layer whose work is left out, 0-based."),
         Column("part", "string", "Part", "", "What is left out for the span's rows: ffn, attention, or block (both)."),
         Column(
@@ -36,13 +60,11 @@ CONTRIBUTIONS = TableSchema(
 VERDICTS = TableSchema(
     "verdicts",
     (
-        _EXAMPLE,
-        _TYPE,
+        EXAMPLE,
+        TYPE,
         _PLAN,
         _KIND,
-        Column("answer", "string", "Answer", "", "The labelled answer."),
-        Column("generated", "string", "Generated", "", "The greedy answer under the plan."),
-        Column("correct", "bool", "Correct", "", "Equal after stripping and lower-casing."),
+        *_ANSWER,
         Column(
             "logprob",
             "float",
@@ -59,7 +81,7 @@ PLANS = TableSchema(
         _PLAN,
         _KIND,
         Column("skipped", "string", "Left out", "", "What the plan leaves out, in words."),
-        Column("operations_share", "float", "Operations", "", "Of the prompt's, as a share of the plain model's."),
+        _OPERATIONS,
         Column("prefill_seconds", "float", "Prefill", "s", "Median time to read one prompt, vision tower included."),
         Column("prefill_spread", "float", "Prefill, spread", "s", "Interquartile range over the repeats."),
         Column(
@@ -76,14 +98,9 @@ PLANS = TableSchema(
         Column("batch_share_high", "float", "Batch, share, high", "", "Upper quartile of these ratios."),
         Column("decode_seconds", "float", "Decoding", "s", "Median time per further token."),
         Column("peak_bytes", "int", "Peak memory", "byte", "Above the weights, while one prompt is read."),
-        Column("score", "float", "Score", "", "Share of right greedy answers."),
-        Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval.", nullable=True),
-        Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval.", nullable=True),
+        *_SCORE,
         Column("loss", "float", "Loss", "", "Score of the plain model minus this one's, on the same examples."),
-        Column(
-            "loss_low", "float", "Loss, low", "", "Lower bound, 95 % score interval of paired shares.", nullable=True
-        ),
-        Column("loss_high", "float", "Loss, high", "", "Upper bound of that interval.", nullable=True),
+        *_LOSS_BOUNDS,
         Column(
             "logprob_loss",
             "float",
@@ -91,8 +108,7 @@ PLANS = TableSchema(
             "nat",
             "Of the untouched model's own answer, mean over examples.",
         ),
-        Column("logprob_loss_low", "float", "Log-probability lost, low", "nat", "95 % bootstrap.", nullable=True),
-        Column("logprob_loss_high", "float", "Log-probability lost, high", "nat", "95 % bootstrap.", nullable=True),
+        *_LOGPROB_BOUNDS,
         Column("n", "int", "Examples", "", "Held-out examples; none of them was measured on."),
         Column(
             "pareto",
@@ -113,13 +129,11 @@ _ANSWERED_UNDER = Column("plan", "string", "Answered under", "", "The plan in ef
 RECOVERED = TableSchema(
     "recovered",
     (
-        _EXAMPLE,
-        _TYPE,
+        EXAMPLE,
+        TYPE,
         _TRAINED,
         _ANSWERED_UNDER,
-        Column("answer", "string", "Answer", "", "The labelled answer."),
-        Column("generated", "string", "Generated", "", "The greedy answer."),
-        Column("correct", "bool", "Correct", "", "Equal after stripping and lower-casing."),
+        *_ANSWER,
         Column(
             "logprob",
             "float",
@@ -135,23 +149,21 @@ RECOVERY = TableSchema(
     (
         _TRAINED,
         _ANSWERED_UNDER,
-        Column("operations_share", "float", "Operations", "", "Of the prompt's, as a share of the plain model's."),
-        Column("score", "float", "Score", "", "Share of right greedy answers."),
-        Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval.", nullable=True),
-        Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval.", nullable=True),
+        _OPERATIONS,
+        *_SCORE,
         Column("loss", "float", "Loss", "", "Score of the untrained model without a plan minus this, same examples."),
-        Column(
-            "loss_low", "float", "Loss, low", "", "Lower bound, 95 % score interval of paired shares.", nullable=True
-        ),
-        Column("loss_high", "float", "Loss, high", "", "Upper bound of that interval.", nullable=True),
+        *_LOSS_BOUNDS,
         Column("logprob_loss", "float", "Log-probability lost", "nat", "Of the label, mean over examples, as above."),
-        Column("logprob_loss_low", "float", "Log-probability lost, low", "nat", "95 % bootstrap.", nullable=True),
-        Column("logprob_loss_high", "float", "Log-probability lost, high", "nat", "95 % bootstrap.", nullable=True),
+        *_LOGPROB_BOUNDS,
         Column("n", "int", "Examples", "", "Held-out examples; none of them was trained or measured on."),
     ),
 )
 
-SKIP = (CONTRIBUTIONS, VERDICTS, PLANS, CONTRIBUTIONS.plus("contributions_controls", _CONTROL), RECOVERED, RECOVERY)
+CONTRIBUTIONS_CONTROLS = CONTRIBUTIONS.plus("contributions_controls", _CONTROL)
+TABLES = (EXAMPLES, CONTRIBUTIONS, VERDICTS, PLANS, CONTRIBUTIONS_CONTROLS, RECOVERED, RECOVERY)
+
+RECOVERED_FOLDER = "recovered"
+"""Where a run keeps the model that was trained with its plan."""
 
 # Names in the column `trained`.
 UNTRAINED, TRAINED_PLAIN, TRAINED_WITH_PLAN = "none", "without-plan", "with-plan"

@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from chiasm.results.series import with_inputs
-from chiasm.studies.skip.compare import beside, points
-from chiasm.studies.skip.summary import choice_loss, pareto, recommended, verdict_rows
+from chiasm.studies.skip.findings import compare_plans, points
+from chiasm.studies.skip.scores import choice_loss, pareto, recommended, verdict_rows
 from chiasm.studies.skip.tables import NONE, RANDOM_LAYERS, SEARCH
 
 
@@ -122,15 +122,15 @@ def test_plans_and_controls_are_paired_by_example() -> None:
         for plan, shift in ((NONE, 0.0), ("search-50", 0.01), ("random-50-0", 0.1), ("random-50-1", 0.01))
         for k in rng.permutation(60)
     ]
-    found = beside(pl.DataFrame(rows), [("search-50", "random-50-0"), ("search-50", "random-50-1")])
+    found = compare_plans(pl.DataFrame(rows), [("search-50", "random-50-0"), ("search-50", "random-50-1")])
     assert found[0].p < 0.01
     assert found[0].low < found[0].more < found[0].high
     assert found[0].more == pytest.approx(0.09, abs=0.005)
     assert found[1].p > 0.05
-    assert beside(pl.DataFrame(rows), []) == []
+    assert compare_plans(pl.DataFrame(rows), []) == []
 
 
-def test_points_are_told_without_a_minus_before_nought() -> None:
+def test_points_have_no_minus_before_nought() -> None:
     assert [points(loss) for loss in (0.01, -0.0001, -0.006, 0.463, 0.0)] == [
         "1 point",
         "0 points",

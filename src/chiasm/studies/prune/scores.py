@@ -1,29 +1,76 @@
-"""Masks compared on the same examples, corrected for the number of comparisons."""
+"""From answers under masks to the scores of masks, and masks compared on the same examples."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import permutations
 from math import factorial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
 from chiasm.core.statistics.intervals import (
+    ALPHA,
     Estimate,
     holm,
     mean_interval,
+    ratio_bounds,
     share_difference,
     share_interval,
     sign_flip_max_t,
 )
-from chiasm.results.findings import inputs_of
-from chiasm.results.series import RESAMPLES, in_order
-from chiasm.studies.flow.judgement import ALPHA
+from chiasm.results import wording
+from chiasm.results.series import RESAMPLES, in_order, inputs_of, right_share
 
+KEYS = ("mask", "calibration", "sparsity", "pattern", "part")
+LEVEL = KEYS[2:]
 _WHOLE = 7  # types of which all permutations are tried
-LEVEL = ("sparsity", "pattern", "part")
+
+
+def mask_rows(pruned: pl.DataFrame, keys: tuple[str, ...] = KEYS) -> list[dict[str, Any]]:
+    """Rows of the table `masks`: every mask on every question type, and on `all` where there are several types.
+
+    Questions on one input (column `input`, where there is one) count together.
+    """
+    rows = []
+    for values, answers in pruned.group_by(keys, maintain_order=True):
+        types = answers["type"].unique().sort().to_list()
+        groups = {name: answers.filter(pl.col("type") == name) for name in types}
+        if len(types) > 1:
+            groups["all"] = answers
+        for evaluation, rated in groups.items():
+            score = right_share(rated)
+            low, high = (None if np.isnan(bound) else float(bound) for bound in (score.low, score.high))
+            rows.append(
+                dict(zip(keys, values, strict=True))
+                | {
+                    "evaluation": evaluation,
+                    "score": float(score.mean),
+                    "low": low,
+                    "high": high,
+                    **perplexity(rated),
+                    "n": rated.height,
+                }
+            )
+    return rows
+
+
+def perplexity(rated: pl.DataFrame) -> dict[str, float | None]:
+    """exp(-sum of log-probabilities / sum of tokens); bounds from resampled inputs, none for a single one."""
+    sums = rated.select(-pl.col("logprob"), pl.col("tokens").cast(pl.Float64)).to_numpy()
+    total = sums.sum(axis=0)
+    found: dict[str, float | None] = {"perplexity": _exp(total[0] / total[1])}
+    inputs = inputs_of(rated)
+    if len(sums) == 1 or (inputs is not None and len(set(inputs)) == 1):
+        return found | {"perplexity_low": None, "perplexity_high": None}
+    low, high = ratio_bounds(sums, resamples=RESAMPLES, clusters=inputs)
+    return found | {"perplexity_low": _exp(low), "perplexity_high": _exp(high)}
+
+
+def _exp(nats: float) -> float:
+    # Past e^700 a float64 overflows; a pruned model may be that sure of the wrong.
+    return float(np.exp(min(nats, 700.0)))
 
 
 class Level(NamedTuple):
@@ -40,7 +87,7 @@ class Level(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class MaskDifference:
     """Mean difference in right answers (points of 100) between two masks on the same examples; `p` is corrected."""
 
     level: Level
@@ -48,13 +95,21 @@ class Compared:
     p: float
 
     @property
+    def mean(self) -> float:
+        return float(self.estimate.mean)
+
+    @property
     def significant(self) -> bool:
         return self.p <= ALPHA
 
     def __str__(self) -> str:
-        e = self.estimate
-        spread = "no interval" if np.isnan(e.low) else f"95 % interval {e.low:+.1f} to {e.high:+.1f}"
-        return f"{float(e.mean):+.1f} points, {spread}, n = {e.n}"
+        bounds = float(self.estimate.low), float(self.estimate.high)
+        return wording.estimate(self.mean, *bounds, self.estimate.n, unit="points", signed=True, brackets=False)
+
+
+def largest(differences: Iterable[MaskDifference]) -> MaskDifference:
+    """The one furthest from nought."""
+    return max(differences, key=lambda one: abs(one.mean))
 
 
 class Answers:
@@ -69,7 +124,7 @@ class Answers:
         """The share of right answers (of 1) with Wilson's interval; questions on one input count together."""
         return share_interval(np.array(list(right.values())) > 0, self.inputs_of(right))
 
-    def told(self, right: dict[str, float]) -> str:
+    def in_words(self, right: dict[str, float]) -> str:
         """The share of right answers in words."""
         return share_in_words(self.share(right))
 
@@ -131,7 +186,7 @@ class Answers:
         sums = np.abs(right[orders, places].sum(axis=1) - right.sum() / len(types))
         return float((sums >= sums[0] - 1e-6).mean())
 
-    def compare(self, pairs: list[tuple[Level, dict[str, float], dict[str, float]]], seed: int) -> list[Compared]:
+    def compare(self, pairs: list[tuple[Level, dict[str, float], dict[str, float]]], seed: int) -> list[MaskDifference]:
         """Each pair (first minus second) on the examples that both masks answered; p-values by sign flips, Holm."""
         differences: list[tuple[Level, Float[np.ndarray, " n"], list[str]]] = []
         for level, first, second in pairs:
@@ -144,21 +199,19 @@ class Answers:
         tested = [sign_flip_max_t(values[:, None], seed=seed, clusters=own) for _, values, own in differences]
         p = holm(np.array([float(test.p[0]) for test in tested]))
         return [
-            Compared(level, _spread(values, own, seed), float(corrected))
+            MaskDifference(level, _difference(values, own, seed), float(corrected))
             for (level, values, own), corrected in zip(differences, p, strict=True)
         ]
 
 
-def _spread(difference: Float[np.ndarray, " n"], inputs: list[str], seed: int) -> Estimate:
+def _difference(values: Float[np.ndarray, " n"], inputs: list[str], seed: int) -> Estimate:
     """Mean and interval, in points; means over several masks are no answers, and are resampled."""
-    if not set(np.unique(difference)) <= {-100.0, 0.0, 100.0}:
-        return mean_interval(difference, resamples=RESAMPLES, seed=seed, clusters=inputs)
-    found = share_difference(difference > 0, difference < 0, inputs)
+    if not set(np.unique(values)) <= {-100.0, 0.0, 100.0}:
+        return mean_interval(values, resamples=RESAMPLES, seed=seed, clusters=inputs)
+    found = share_difference(values > 0, values < 0, inputs)
     return Estimate(100 * found.mean, 100 * found.low, 100 * found.high, found.n)
 
 
-def share_in_words(share: Estimate) -> str:
-    """A share (of 1) in per cent, with its interval."""
-    if np.isnan(share.low):
-        return f"{100 * float(share.mean):.1f} % (no interval from one input)"
-    return f"{100 * share.mean:.1f} % (95 % interval {100 * share.low:.1f} to {100 * share.high:.1f})"
+def share_in_words(right: Estimate) -> str:
+    """A share (of 1) in %, with its interval."""
+    return wording.share(right, missing="no interval from one input")

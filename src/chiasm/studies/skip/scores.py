@@ -1,4 +1,4 @@
-"""From measured contributions and verdicts to the numbers of plans."""
+"""From measured contributions and verdicts to the scores of plans, and to the one that is recommended."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,8 +7,7 @@ import numpy as np
 import polars as pl
 
 from chiasm.core.statistics.intervals import Estimate, mean_interval, share_difference
-from chiasm.results.findings import inputs_of, right_share
-from chiasm.results.series import RESAMPLES
+from chiasm.results.series import RESAMPLES, inputs_of, right_share
 from chiasm.studies.skip.tables import NONE, RANDOM_LAYERS, UNTRAINED
 
 
@@ -23,23 +22,11 @@ def verdict_rows(verdicts: pl.DataFrame) -> list[dict[str, Any]]:
 
     Questions on one input (column `input`, where there is one) are resampled together.
     """
-    clean = verdicts.filter(pl.col("plan") == NONE).select(
-        "example_id", pl.col("correct").alias("clean"), pl.col("logprob").alias("clean_logprob")
-    )
-    rows = []
-    for (plan, kind), own in verdicts.group_by(["plan", "kind"], maintain_order=True):
-        paired = own.join(clean, on="example_id", how="inner", maintain_order="left")
-        rows.append(
-            {
-                "plan": plan,
-                "kind": kind,
-                **_bounded("score", right_share(paired)),
-                **_loss(plan == NONE, paired),
-                **_spread("logprob_loss", paired["clean_logprob"] - paired["logprob"], paired),
-                "n": paired.height,
-            }
-        )
-    return rows
+    clean = verdicts.filter(pl.col("plan") == NONE)
+    return [
+        {"plan": plan, "kind": kind, **_scores(own, clean, itself=plan == NONE)}
+        for (plan, kind), own in verdicts.group_by(["plan", "kind"], maintain_order=True)
+    ]
 
 
 def recovery_rows(recovered: pl.DataFrame, share: float) -> list[dict[str, Any]]:
@@ -47,24 +34,12 @@ def recovery_rows(recovered: pl.DataFrame, share: float) -> list[dict[str, Any]]
 
     `share`: of the plain model's operations, done under the plan.
     """
-    clean = recovered.filter((pl.col("trained") == UNTRAINED) & (pl.col("plan") == "")).select(
-        "example_id", pl.col("correct").alias("clean"), pl.col("logprob").alias("clean_logprob")
-    )
-    rows = []
-    for (trained, plan), own in recovered.group_by(["trained", "plan"], maintain_order=True):
-        paired = own.join(clean, on="example_id", how="inner", maintain_order="left")
-        rows.append(
-            {
-                "trained": trained,
-                "plan": plan,
-                "operations_share": share if plan else 1.0,
-                **_bounded("score", right_share(paired)),
-                **_loss(trained == UNTRAINED and not plan, paired),
-                **_spread("logprob_loss", paired["clean_logprob"] - paired["logprob"], paired),
-                "n": paired.height,
-            }
-        )
-    return rows
+    clean = recovered.filter((pl.col("trained") == UNTRAINED) & (pl.col("plan") == ""))
+    return [
+        {"trained": trained, "plan": plan, "operations_share": share if plan else 1.0}
+        | _scores(own, clean, itself=trained == UNTRAINED and not plan)
+        for (trained, plan), own in recovered.group_by(["trained", "plan"], maintain_order=True)
+    ]
 
 
 def recommended(rows: Sequence[Mapping[str, Any]], max_loss: float) -> str:
@@ -82,7 +57,7 @@ def recommended(rows: Sequence[Mapping[str, Any]], max_loss: float) -> str:
 
 
 def pareto(rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The plans, controls apart, that no other of them beats or equals in operations and log-probability lost alike."""
+    """The plans (no controls) that no other of them beats or equals both in operations and in log-probability lost."""
     own = {row["plan"]: (row["operations_share"], row["logprob_loss"]) for row in rows if row["kind"] != RANDOM_LAYERS}
     return {
         plan
@@ -133,18 +108,24 @@ def saves_time(row: Mapping[str, Any], plain: Mapping[str, Any]) -> bool:
     )
 
 
-def _loss(itself: bool, paired: pl.DataFrame) -> dict[str, float | None]:
-    if itself:
-        return {"loss": 0.0, "loss_low": 0.0, "loss_high": 0.0}
-    clean, own = (paired[name].to_numpy() for name in ("clean", "correct"))
-    return _bounded("loss", share_difference(clean, own, inputs_of(paired)))
-
-
-def _spread(name: str, values: pl.Series, paired: pl.DataFrame) -> dict[str, float | None]:
-    return _bounded(name, mean_interval(values.to_numpy(), resamples=RESAMPLES, clusters=inputs_of(paired)))
+def _scores(own: pl.DataFrame, clean: pl.DataFrame, *, itself: bool) -> dict[str, Any]:
+    """The score of answers and what they lose against those of the `clean` model; `itself`: they are the same."""
+    before = clean.select("example_id", clean="correct", clean_logprob="logprob")
+    paired = own.join(before, on="example_id", how="inner", maintain_order="left")
+    inputs = inputs_of(paired)
+    loss: dict[str, float | None] = {"loss": 0.0, "loss_low": 0.0, "loss_high": 0.0}
+    if not itself:
+        loss = _bounded("loss", share_difference(paired["clean"].to_numpy(), paired["correct"].to_numpy(), inputs))
+    lost = (paired["clean_logprob"] - paired["logprob"]).to_numpy()
+    return {
+        **_bounded("score", right_share(paired)),
+        **loss,
+        **_bounded("logprob_loss", mean_interval(lost, resamples=RESAMPLES, clusters=inputs)),
+        "n": paired.height,
+    }
 
 
 def _bounded(name: str, estimate: Estimate) -> dict[str, float | None]:
-    """A mean and its bounds; None where one input says nothing about spread."""
+    """A mean and its bounds; None where one input says nothing about them."""
     bounds = [None if np.isnan(bound) else float(bound) for bound in (estimate.low, estimate.high)]
     return {name: float(estimate.mean), f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
