@@ -6,7 +6,7 @@ import torch
 from tests.support.factories import build, example
 
 from chiasm.interventions import AttentionKnockout, BlockedAttention, Change, Variant, Window, ZeroedBranch
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Executor, Job, JobResult, Readout
 from chiasm.models.view import ModelView
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.frame import change_arguments, keep_logits, layer_arguments, layer_output
 from chiasm.models.executors.masks import allowed_rows, as_layer_mask
 from chiasm.models.view import ModelView

@@ -16,17 +16,16 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.frame import replaced_forward
 from chiasm.models.view import ModelView
 
-_FAMILIES = ("llava",)
 PIXELS = "pixel_values"
 
 
 def reusable(view: ModelView) -> bool:
     """Whether this model reads its tower's states at one layer, from one image per row."""
-    return view.family.name in _FAMILIES and isinstance(view.config.vision_feature_layer, int)
+    return view.family.reads_tower_states and isinstance(view.config.vision_feature_layer, int)
 
 
 @final

@@ -25,7 +25,7 @@ from chiasm.models.conformance.trial import (
     variants_of,
     variants_within_input,
 )
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Job, JobResult, log_probabilities
 
 

@@ -20,9 +20,9 @@ from transformers.masking_utils import sdpa_mask
 
 from chiasm.core.example import Box
 from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError, Trial, noise, noise_example
-from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.encoding.geometry import touched
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.executors.frame import record_frame
+from chiasm.models.geometry import touched
 
 MIN_SHARE = 0.9
 """Share of (token in the box, token outside) of which the first changed more. A grid that is mirrored, turned or

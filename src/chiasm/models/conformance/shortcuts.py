@@ -12,7 +12,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Component, Variant, Window, ZeroedBranch
 from chiasm.interventions.skips import ModelIdentity, Skip, SkipPart, SkipPlan
 from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError, Trial, full_logprobs, run_plain
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Job, Readout, log_probabilities
 from chiasm.models.inside.attention_rows import attention_rows
 from chiasm.models.skipping.apply import skipping

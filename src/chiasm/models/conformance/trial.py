@@ -13,7 +13,7 @@ from chiasm.core.errors import ExampleError
 from chiasm.core.example import Box, Example
 from chiasm.core.media import Clip, Sound
 from chiasm.interventions import AttentionKnockout, BlockedAttention, Variant, Window, ZeroedBranch, centred
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.jobs import Executor, Job, JobResult, Readout
 from chiasm.models.executors.lockstep import LockstepExecutor

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from chiasm.core.errors import ExampleError
 from chiasm.interventions import Variant
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.view import ModelView
 
 

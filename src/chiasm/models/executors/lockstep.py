@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import ExampleError
-from chiasm.models.encoding.encoded import ROW_INPUTS
+from chiasm.models.encoded import ROW_INPUTS
 from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities

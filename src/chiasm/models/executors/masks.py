@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.interventions import BlockedAttention, Component
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.view import ModelView
 
 

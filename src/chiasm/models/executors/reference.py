@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ExampleError
 from chiasm.interventions import BlockedAttention, Variant, ZeroedBranch
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.frame import Frame, change_arguments, keep_logits, record_frame
 from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities
 from chiasm.models.executors.masks import (

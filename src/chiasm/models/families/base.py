@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.encoding.encoded import Encoded, ImageLayout
+from chiasm.models.encoded import Encoded, ImageLayout
 
 
 class Medium(NamedTuple):
@@ -54,6 +54,8 @@ class Family:
     image_sub_spans: ClassVar[tuple[str, ...]] = ()
     # The module between tower and decoder; None where there is none.
     projector_name: ClassVar[str | None] = "multi_modal_projector"
+    # All that is read of an image are its tower's states, one image per row: they can be computed once and kept.
+    reads_tower_states: ClassVar[bool] = False
     layers_return_tuples: ClassVar[bool] = False
     # Whether another projector may stand in place of its own: its image tokens are not tied to the grid of patches.
     projector_can_be_swapped: ClassVar[bool] = False

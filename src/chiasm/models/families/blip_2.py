@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import placeless_layout
 from chiasm.models.families.templates import ASK

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium, find_module
 from chiasm.models.families.grids import grid_layout, original_canvas, processed_canvas
 from chiasm.models.families.templates import PLAIN

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from chiasm.core.errors import ExampleError
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import grid_layout
 from chiasm.models.families.templates import turns

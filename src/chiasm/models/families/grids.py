@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float
 from transformers.image_transforms import get_size_with_aspect_ratio
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.encoding.geometry import Canvas
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Medium, check_count
+from chiasm.models.geometry import Canvas
 
 Rects = Float[np.ndarray, "n 4"]
 

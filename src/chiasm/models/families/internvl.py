@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import cells, each_frame, original_canvas, tiled_layout
 from chiasm.models.families.templates import turns

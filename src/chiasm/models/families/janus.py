@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium, find_module
 from chiasm.models.families.grids import grid_layout, original_canvas
 from chiasm.models.families.templates import turns

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import cells, make_layout, original_canvas, tiles
 from chiasm.models.families.templates import chatml

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chiasm.models.encoding.encoded import Encoded, ImageLayout
+from chiasm.models.encoded import Encoded, ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import cells, make_layout, original_canvas, tiles
 from chiasm.models.families.templates import turns

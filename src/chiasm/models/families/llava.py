@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.interventions.projectors import spec_of
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import make_layout, no_places, original_canvas, processed_canvas, rows_with_breaks
 from chiasm.models.families.templates import VICUNA
-from chiasm.models.projectors.spec import spec_of
 
 
 class Llava(Family):
@@ -20,6 +20,7 @@ class Llava(Family):
     kind = "projector, causal"
     fallback_template = VICUNA
     projector_can_be_swapped = True
+    reads_tower_states = True
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         side = config.vision_config.patch_size

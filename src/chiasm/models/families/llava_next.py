@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from transformers.image_processing_utils import select_best_resolution
 
-from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.encoding.geometry import Canvas
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import make_layout, original_canvas, processed_canvas
 from chiasm.models.families.llava import with_class_token
 from chiasm.models.families.templates import VICUNA
+from chiasm.models.geometry import Canvas
 
 
 class LlavaNext(Family):

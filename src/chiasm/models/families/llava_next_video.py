@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Medium
 from chiasm.models.families.grids import each_frame, original_canvas, processed_canvas
 from chiasm.models.families.llava_next import LlavaNext

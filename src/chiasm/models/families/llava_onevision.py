@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Medium, check_count
 from chiasm.models.families.grids import make_layout, no_places, original_canvas, processed_canvas
 from chiasm.models.families.llava_next import LlavaNext, grid

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import rows_with_breaks
 from chiasm.models.families.templates import INST

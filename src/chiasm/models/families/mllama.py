@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chiasm.core.errors import ExampleError
-from chiasm.models.encoding.encoded import Encoded, ImageLayout
+from chiasm.models.encoded import Encoded, ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import placeless_layout
 from chiasm.models.families.templates import turns

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiasm.core.errors import ExampleError
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import grid_layout
 from chiasm.models.families.templates import PLAIN

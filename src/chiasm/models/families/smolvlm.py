@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiasm.core.errors import ExampleError
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Medium
 from chiasm.models.families.grids import cells, each_frame, original_canvas
 from chiasm.models.families.idefics3 import Idefics3

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 
 from torch import nn
 
-from chiasm.models.encoding.encoded import ImageLayout
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import grid_layout, original_canvas, placeless_layout, processed_canvas
 from chiasm.models.families.qwen2_vl import Qwen2VL

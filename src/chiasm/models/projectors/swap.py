@@ -14,9 +14,9 @@ from torch import nn
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from chiasm.core.errors import ChiasmError
+from chiasm.interventions.projectors import KEY, ProjectorSpec, spec_of
 from chiasm.models.families import FAMILIES
 from chiasm.models.projectors.modules import Gated, Orthogonal, Perceiver, Pooled, QFormer, Residual, mlp
-from chiasm.models.projectors.spec import KEY, ProjectorSpec, spec_of
 
 _ATTRIBUTE = "multi_modal_projector"
 
