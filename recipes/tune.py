@@ -11,7 +11,7 @@ from pathlib import Path
 
 import chiasm
 from chiasm.data.domains import domain
-from chiasm.studies.project.rows import Prepared
+from chiasm.studies.project.prepared import PreparedDomain
 from chiasm.training.loop import TuningOptions, tune
 from chiasm.training.parts import trainable
 from chiasm.training.settings import setting_of
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     view = chiasm.load(asked.model, device="cpu")
     setting = setting_of(asked.setting)
     with tempfile.TemporaryDirectory(prefix="chiasm-tune-") as scratch:
-        prepared = Prepared(view, domain(asked.domain, limit=asked.limit), Path(scratch))
+        prepared = PreparedDomain(view, domain(asked.domain, limit=asked.limit), Path(scratch))
         pixels = "tower" in setting.parts
         rows = prepared.training(asked.seed, plain=setting.plain, square=setting.square, pixels=pixels)
         options = TuningOptions(

@@ -22,7 +22,9 @@ def command(study: Study, *, every: bool = False) -> Callable[..., None]:
     parameters = [_parameter(one, every) for one in declared(study.spec)]
 
     def run(*positional: Any, **named: Any) -> None:
-        given = {p.name: value for p, value in zip(parameters, positional)}
+        first = parameters[0]
+        several = first.kind is inspect.Parameter.VAR_POSITIONAL
+        given = {first.name: positional} if several else {p.name: v for p, v in zip(parameters, positional)}
         run_command(study, given | named)
 
     run.__name__ = study.verb
@@ -34,10 +36,14 @@ def command(study: Study, *, every: bool = False) -> Callable[..., None]:
 
 def run_command(study: Study, given: dict[str, Any]) -> None:
     """Run a study with options as typed, and print what was found and where the report is."""
-    # What was not typed is left to the spec, which knows its defaults.
-    spec = study.spec(**{name: value for name, value in given.items() if value not in (None, ())})
+    # What was not typed is left to the spec, which knows its defaults, or what to say without it.
+    required = {one.name for one in declared(study.spec) if one.default is MISSING}
+    spec = study.spec(**{name: v for name, v in given.items() if v not in (None, ()) or name in required})
+    typed = {one.name: one.option.typed_default for one in declared(study.spec) if one.option.typed_default is not None}
+    filled = {name: value for name, value in typed.items() if given.get(name) is None}
     if spec.out is None:
-        spec = spec.complete(out=directory_of(study, spec.title()))
+        filled["out"] = directory_of(study, spec.title())
+    spec = spec.complete(**filled)
     # The model takes seconds to import; a mistake in the options has been said by now.
     from chiasm.studies.run import finished
 
@@ -70,21 +76,25 @@ def log_to_terminal() -> None:
 def _parameter(one: Declared, every: bool) -> inspect.Parameter:
     kind = _typed(one)
     names = [one.flag, *(flag_of(name) for name in one.option.alias)]
-    positional = one.positional and one.default is MISSING
+    positional = one.argument
     described = Parameter(
         name=None if positional else names,
         help=one.option.help,
         group=None if positional else _GROUPS[one.option.section],
         show=every or one.option.common,
         negative="" if one.default is not True else None,
-        show_default=one.default not in (None, MISSING, (), False, ""),
+        show_default=not one.repeated and _default(one) not in (None, MISSING, False, ""),
     )
     return inspect.Parameter(
         one.name,
         _place(one, positional),
-        default=inspect.Parameter.empty if positional else (() if one.repeated else one.default),
+        default=inspect.Parameter.empty if positional else (() if one.repeated else _default(one)),
         annotation=Annotated[kind, described],
     )
+
+
+def _default(one: Declared) -> Any:
+    return one.default if one.option.typed_default is None else one.option.typed_default
 
 
 def _place(one: Declared, positional: bool) -> Any:

@@ -38,7 +38,9 @@ class Option:
     `common`: among the few that `--help` shows. `identity`: runs that differ here have other rows, so it is part of
     what a run was asked (False: where and how it is computed). `validator`: one of cyclopts', called with type and
     value. `convert`: from what people write to the value (`500MB`). `recorded`: how the manifest names a value that is
-    no plain one, such as a model in memory. `typed_as`: the type on the command line, where Python takes more.
+    no plain one, such as a model in memory. `typed_as`: the type on the command line, where Python takes more;
+    `typed_default`: the default there, where it is another than in Python; `by_flag`: behind a flag there, though
+    Python takes it by its place.
     `formerly`: names it had before, which still work with a notice; `alias`: names that stay beside it.
     """
 
@@ -50,6 +52,8 @@ class Option:
     convert: Callable[[Any], Any] | None = None
     recorded: Callable[[Any], Any] | None = None
     typed_as: Any = None
+    typed_default: Any = None
+    by_flag: bool = False
     formerly: tuple[str, ...] = ()
     alias: tuple[str, ...] = ()
 
@@ -84,6 +88,11 @@ class Declared:
     def repeated(self) -> bool:
         """Whether it takes several values, each behind a flag of its own."""
         return any(get_origin(kind) in (Sequence, tuple) for kind in _alternatives(self.type))
+
+    @property
+    def argument(self) -> bool:
+        """Whether it is typed without a flag: what must be given, or one that takes any number of values."""
+        return self.positional and not self.option.by_flag and (self.default is MISSING or self.repeated)
 
     @property
     def flag(self) -> str:

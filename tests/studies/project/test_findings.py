@@ -4,9 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chiasm.studies.project.findings import verdict
-from chiasm.studies.project.richness_summary import Place, Probed, surely
-from chiasm.studies.project.scores import difference, macro_f1
+from chiasm.studies.project.scores import ProbeAnswers, ProbeSite, difference, macro_f1, sign_of
+from chiasm.studies.project.verdict import verdict
 
 CLASSES = ("a", "b", "c", "d")
 N = 160
@@ -15,8 +14,8 @@ SETTINGS = ("zero-shot", "ft-proj", "ft-e2e")
 BASE = {"domain": "d", "projector": "own"}
 
 
-def said(right, seed):
-    """Answers of which a share is right, the same pictures first."""
+def answered(right, seed):
+    """Answers of which a share is right, the same images first."""
     rng = np.random.default_rng(seed)
     order = np.random.default_rng(0).permutation(N)
     known = set(order[: round(right * N)].tolist())
@@ -31,7 +30,7 @@ def probed(shares):
     for (setting, where, probe, control), right in shares.items():
         for seed in (0, 1):
             about = BASE | {"setting": setting, "seed": seed, "where": where, "probe": probe, "control": control}
-            pairs = zip(LABELS, said(right, seed), strict=True)
+            pairs = zip(LABELS, answered(right, seed), strict=True)
             rows += [about | {"example_id": f"{k:03}", "label": y, "answer": a} for k, (y, a) in enumerate(pairs)]
     return pl.DataFrame(rows, schema_overrides={"control": pl.String})
 
@@ -54,7 +53,7 @@ def tables(post, answers, skill=1.0, states=None):
             about = BASE | {"setting": setting, "seed": seed}
             kept = 1.0 if setting == "zero-shot" else skill
             tuning.append(about | {"macro_f1": right, "skill": kept, "skill_n": 60, "projector_drift": 0.1})
-            pairs = enumerate(zip(LABELS, said(right, seed), strict=True))
+            pairs = enumerate(zip(LABELS, answered(right, seed), strict=True))
             predictions += [about | {"example_id": f"{k:03}", "label": y, "parsed": a} for k, (y, a) in pairs]
     shape = [
         BASE | {"setting": s, "seed": 0, "where": w, "against": g, "quantity": q, "mean": v}
@@ -89,14 +88,14 @@ ANSWERS = {"zero-shot": 0.3, "ft-proj": 0.4, "ft-e2e": 0.7}
 def test_the_papers_question_is_answered_either_way(tuned, answer):
     found = text({"zero-shot": (0.8, 0.7), "ft-proj": tuned, "ft-e2e": (0.8, 0.7)}, ANSWERS)
     assert f"Does FT-Proj make the projector's output richer in d{answer}" in found
-    assert "n = 160 pictures, 2 seeds; learned from shuffled labels: 0.2" in found
+    assert "n = 160 images, 2 seeds; learned from shuffled labels: 0.2" in found
 
 
 def test_the_projector_is_measured_against_its_input_and_one_that_learned_nothing():
     found = text(dict.fromkeys(SETTINGS, (0.6, 0.5)), ANSWERS)
     assert "the untouched projector loses what a line can read" in found
     assert "what it has learned costs some of that" in found
-    assert "It keeps 60 % of a picture's nearest neighbours; effective rank 9.0 before, 5.0 behind" in found
+    assert "It keeps 60 % of an image's nearest neighbours; effective rank 9.0 before, 5.0 behind" in found
     kept = text(dict.fromkeys(SETTINGS, (0.9, 0.5)), ANSWERS)
     assert "neither surely gains nor loses" in kept
 
@@ -134,14 +133,14 @@ def test_the_advice_tells_what_is_held_and_not_said():
 
 def test_pairs_are_surer_than_two_intervals():
     rows = probed({("zero-shot", "pre", "linear", None): 0.8, ("zero-shot", "post", "linear", None): 0.72})
-    of = Probed.of(rows, "d")
-    one, other = of.runs(Place("zero-shot", "pre")), of.runs(Place("zero-shot", "post"))
+    of = ProbeAnswers.of(rows, "d")
+    one, other = of.runs(ProbeSite("zero-shot", "pre")), of.runs(ProbeSite("zero-shot", "post"))
     apart = macro_f1(*one), macro_f1(*other)
     assert apart[0].low < apart[1].high
-    assert surely(difference(one, other)) == 1
-    assert surely(difference(other, one)) == -1
-    assert surely(difference(one, one)) == 0
-    with pytest.raises(ValueError, match="different pictures"):
+    assert sign_of(difference(one, other)) == 1
+    assert sign_of(difference(other, one)) == -1
+    assert sign_of(difference(one, one)) == 0
+    with pytest.raises(ValueError, match="different images"):
         difference(one, (["a"] * N, other[1]))
 
 

@@ -8,7 +8,7 @@ from tests.support.factories import build
 
 import chiasm
 from chiasm.core.errors import ChiasmError
-from chiasm.studies.project.scores import table_two
+from chiasm.studies.project.published import table_two
 
 QUICK = {"seeds": 1, "skill": 0, "train_batch": 4, "scale": 1.0}
 ENDS = ("cls", "pre", "post")
@@ -16,7 +16,7 @@ WHERE = [*ENDS, *(f"layer.{k}.{span}" for k in range(3) for span in ("image", "l
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     """Three classes of colour, which the tower shows."""
     rng, root = np.random.default_rng(0), tmp_path_factory.mktemp("data") / "colours"
     for part, count in (("train", 10), ("test", 5)):
@@ -30,12 +30,12 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(pictures, tmp_path_factory):
+def run(images, tmp_path_factory):
     model, processor = build("llava", layers=2)
     view = chiasm.load(model=model, processor=processor)
     settings = ("zero-shot", "ft-proj", "ft-lora", "ft-tower")
     out = tmp_path_factory.mktemp("run")
-    return chiasm.project(view, pictures, settings=settings, out=out, fresh=True, **QUICK)
+    return chiasm.project(view, images, settings=settings, out=out, fresh=True, **QUICK)
 
 
 def test_every_place_is_read_by_every_probe_in_every_setting(run):
@@ -95,21 +95,21 @@ def test_the_papers_second_table_is_filled_and_the_report_speaks(run):
     table = table_two(run.table("tuning"), run.table("predictions"), run.table("richness"))
     own = run.table("richness").filter(where="post", probe="mlp-paper", setting="ft-proj")["macro_f1"][0]
     assert table.filter(setting="FT-Proj")["probe F1"][0] == f"{own:.4f}"
-    said = " ".join(run.findings)
-    assert "Does FT-Proj make the projector's output richer in colours?" in said
-    assert "What to do in colours" in said
+    found = " ".join(run.findings)
+    assert "Does FT-Proj make the projector's output richer in colours?" in found
+    assert "What to do in colours" in found
     for name in ("richness", "layers", "drift"):
         assert run.figure(name).axes
 
 
-def test_it_can_be_left_out_or_cut_down(pictures, tmp_path):
+def test_it_can_be_left_out_or_cut_down(images, tmp_path):
     model, processor = build("llava", layers=2)
     view = chiasm.load(model=model, processor=processor)
     given = {"settings": ("zero-shot",), **QUICK}
-    without = chiasm.project(view, pictures, probes=(), out=tmp_path / "none", **given)
+    without = chiasm.project(view, images, probes=(), out=tmp_path / "none", **given)
     assert not {"richness", "probed"} & set(without.directory.tables())
-    one = chiasm.project(view, pictures, probes=("linear",), controls=False, out=tmp_path / "one", **given)
+    one = chiasm.project(view, images, probes=("linear",), controls=False, out=tmp_path / "one", **given)
     assert one.table("richness")["probe"].unique().to_list() == ["linear"]
     assert "richness_controls" not in one.directory.tables()
     with pytest.raises(ChiasmError, match="there are linear"):
-        chiasm.project(view, pictures, probes=("cube",), **given)
+        chiasm.project(view, images, probes=("cube",), **given)

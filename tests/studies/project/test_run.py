@@ -1,6 +1,7 @@
 """The whole comparison on a small random model: its tables, going on after a break, a model left as it was."""
 
 import json
+import logging
 import shutil
 from functools import partial
 from typing import Any
@@ -15,17 +16,16 @@ from tests.support.factories import build, example
 
 import chiasm
 import chiasm.studies.project.inside as inside
-import chiasm.studies.project.run as study
+import chiasm.studies.project.worker as worker
 from chiasm.core.errors import ChiasmError
-from chiasm.runners.processes import spread
 
 QUICK = {"seeds": 1, "skill": 0, "train_batch": 4, "scale": 1.0}
 SETTINGS = ("zero-shot", "ft-proj", "ft-proj-released", "ft-lora", "ft-tower")
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Two classes of uneven pictures, one of which cannot be read."""
+def images(tmp_path):
+    """Two classes of uneven images, one of which cannot be read."""
     rng = np.random.default_rng(0)
     for part, count in (("train", 8), ("test", 3)):
         for label in ("red", "blue square"):
@@ -42,10 +42,10 @@ def view():
     return chiasm.load(model=model, processor=processor)
 
 
-def test_every_setting_is_tuned_and_the_model_left_as_it_was(pictures, tmp_path):
+def test_every_setting_is_tuned_and_the_model_left_as_it_was(images, tmp_path):
     of = view()
     before = {name: value.clone() for name, value in of.model.state_dict().items()}
-    run = chiasm.project(of, pictures, settings=SETTINGS, out=tmp_path / "run", **QUICK)
+    run = chiasm.project(of, images, settings=SETTINGS, out=tmp_path / "run", **QUICK)
     after = of.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
@@ -66,21 +66,21 @@ def test_every_setting_is_tuned_and_the_model_left_as_it_was(pictures, tmp_path)
     assert notes["classes"] == 2
 
 
-def test_a_run_that_was_broken_off_goes_on(pictures, tmp_path, monkeypatch):
+def test_a_run_that_was_broken_off_goes_on(images, tmp_path, monkeypatch):
     settings = ("zero-shot", "ft-proj")
-    whole = chiasm.project(view(), pictures, settings=settings, out=tmp_path / "whole", **QUICK)
-    original = study.answers
+    whole = chiasm.project(view(), images, settings=settings, out=tmp_path / "whole", **QUICK)
+    original = worker.answers
 
     def stop(*args, **kwargs):
         if args[0].model.get_parameter("model.multi_modal_projector.linear_1.weight").requires_grad:
             raise KeyboardInterrupt
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(study, "answers", stop)
+    monkeypatch.setattr(worker, "answers", stop)
     with pytest.raises(KeyboardInterrupt):
-        chiasm.project(view_frozen(), pictures, settings=settings, out=tmp_path / "broken", **QUICK)
-    monkeypatch.setattr(study, "answers", original)
-    again = chiasm.project(view(), pictures, settings=settings, out=tmp_path / "broken", resume=True, **QUICK)
+        chiasm.project(view_frozen(), images, settings=settings, out=tmp_path / "broken", **QUICK)
+    monkeypatch.setattr(worker, "answers", original)
+    again = chiasm.project(view(), images, settings=settings, out=tmp_path / "broken", resume=True, **QUICK)
     for name in ("tuning", "predictions", "references"):
         assert again.table(name).equals(whole.table(name))
 
@@ -91,14 +91,14 @@ def view_frozen():
     return found
 
 
-def test_other_projectors_are_aligned_before_they_are_tuned(pictures, tmp_path):
-    told = [example(seed=k, size=(28, 28), answer="", captions=("a red circle",)) for k in range(8)]
+def test_other_projectors_are_aligned_before_they_are_tuned(images, tmp_path):
+    shown = [example(seed=k, size=(28, 28), answer="", captions=("a red circle",)) for k in range(8)]
     run = chiasm.project(
         view(),
-        pictures,
+        images,
         settings=("zero-shot", "ft-proj", "ft-proj-released"),
         projectors=("linear", "perceiver:tokens=3,depth=1"),
-        captions=[chiasm.Example(**{**_fields(e), "id": f"c{k}"}) for k, e in enumerate(told)],
+        captions=[chiasm.Example(**{**_fields(e), "id": f"c{k}"}) for k, e in enumerate(shown)],
         align_steps=2,
         out=tmp_path / "run",
         **QUICK,
@@ -122,18 +122,18 @@ def _fields(one):
 @pytest.mark.parametrize(
     "wrong", [{"settings": ("ft",)}, {"seeds": 0}, {"projectors": ("cube",)}, {"settings": ()}, {"epochs": 0}]
 )
-def test_mistakes_are_named_before_anything_is_loaded(wrong, pictures):
+def test_mistakes_are_named_before_anything_is_loaded(wrong, images):
     with pytest.raises(ChiasmError):
-        chiasm.project("no-such-model", pictures, **wrong)
+        chiasm.project("no-such-model", images, **wrong)
 
 
-def test_answers_are_traced_inside_the_model(pictures, tmp_path, monkeypatch):
+def test_answers_are_traced_inside_the_model(images, tmp_path, monkeypatch):
     quick = partial(inside.Options, methods=("integrated-gradients",), shares=False, orders=2)
     monkeypatch.setattr(inside, "Options", quick)
     monkeypatch.setattr(inside, "concept_rows", partial(inside.concept_rows, random=40))
     of = view()
     options = QUICK | {"skill": 2, "probes": (), "controls": False}
-    run = chiasm.project(of, pictures, settings=("zero-shot", "ft-lora"), inside=4, out=tmp_path / "run", **options)
+    run = chiasm.project(of, images, settings=("zero-shot", "ft-lora"), inside=4, out=tmp_path / "run", **options)
     rows = run.table("attributions")
     assert set(rows.filter(pl.col("domain") == "shapes")["setting"]) == {"zero-shot", "ft-lora"}
     assert rows.filter(domain="shapes", setting="ft-lora")["answer"].to_list()[0] in ("red", "blue square")
@@ -144,37 +144,39 @@ def test_answers_are_traced_inside_the_model(pictures, tmp_path, monkeypatch):
         run.figures
     )
     assert "Orange speaks for it" in (tmp_path / "run" / "report.html").read_text()
-    with pytest.raises(ChiasmError, match="--inside 3: the least is 4"):
-        chiasm.project(of, pictures, inside=3)
+    with pytest.raises(ChiasmError, match="--inside 3: the minimum is 4"):
+        chiasm.project(of, images, inside=3)
 
 
 @pytest.mark.parametrize("setting", ["ft-proj", "ft-lora"])
-def test_tuning_that_is_broken_off_leaves_the_model_as_it_was(setting, pictures, tmp_path, monkeypatch):
-    of, tune = view(), study.tune
+def test_tuning_that_is_broken_off_leaves_the_model_as_it_was(setting, images, tmp_path, monkeypatch):
+    of, tune = view(), worker.tune
 
     def broken_off(*args: Any) -> None:
         tune(*args)
         raise KeyboardInterrupt
 
     before = {name: value.clone() for name, value in of.model.state_dict().items()}
-    monkeypatch.setattr(study, "tune", broken_off)
+    monkeypatch.setattr(worker, "tune", broken_off)
     with pytest.raises(KeyboardInterrupt):
-        chiasm.project(of, pictures, settings=(setting,), out=tmp_path / "run", **QUICK, probes=())
+        chiasm.project(of, images, settings=(setting,), out=tmp_path / "run", **QUICK, probes=())
     after = of.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 @pytest.mark.heavy
-def test_several_processes_write_the_same_tables(pictures, tmp_path):
+def test_several_processes_write_the_same_tables(images, tmp_path, caplog):
     other = tmp_path / "other"
-    shutil.copytree(pictures, other)
+    shutil.copytree(images, other)
     asked: dict[str, Any] = QUICK | {"settings": ("ft-proj", "ft-lora"), "probes": ("linear",), "epochs": 1}
-    one = chiasm.project("tiny", [pictures, other], out=tmp_path / "one", **asked)
-    said: list[str] = []
-    two = chiasm.project("tiny", [pictures, other], out=tmp_path / "two", workers=2, say=said.append, **asked)
-    assert len(said) == 6
-    assert "min left" in said[-1]
+    one = chiasm.project("tiny", [images, other], out=tmp_path / "one", **asked)
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="chiasm"):
+        two = chiasm.project("tiny", [images, other], out=tmp_path / "two", workers=2, **asked)
+    begun = [line for line in caplog.messages if line.startswith(tuple("123456"))]
+    assert len(begun) == 6
+    assert "min left" in begun[-1]
     for name in ("references", "tuning", "predictions", "richness", "representations"):
         # Each process has the one thread that this one has: not a bit may differ.
         assert_frame_equal(one.table(name), two.table(name), check_exact=True)
@@ -182,29 +184,7 @@ def test_several_processes_write_the_same_tables(pictures, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_work_that_cannot_be_shared_is_refused(workers, pictures):
+def test_work_that_cannot_be_shared_is_refused(workers, images):
     of = view() if workers else "tiny"
     with pytest.raises(ChiasmError, match=r"processes|--workers 0"):
-        chiasm.project(of, pictures, workers=workers, **QUICK)
-
-
-def test_a_mistake_in_another_process_is_told_as_one():
-    def begun(job: str) -> None:
-        told.append(job)
-
-    told: list[str] = []
-    with pytest.raises(ChiasmError, match="three: cannot be done"):
-        list(spread(several, [["one", "two"], ["three"]], 2, begun))
-    assert "three" in told
-    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        list(spread(several, [["zero"], ["one"]], 2, begun))
-
-
-def several(number: int):
-    return length
-
-
-def length(job: str) -> int:
-    if job == "three":
-        raise ChiasmError("three", "cannot be done", "Leave it out")
-    return len(job) // (job != "zero")
+        chiasm.project(of, images, workers=workers, **QUICK)

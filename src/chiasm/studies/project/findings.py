@@ -1,170 +1,229 @@
-"""The verdict of `chiasm project`: what the projector does to what can be read, where that is, and what to do.
+"""What tuning bought, and what other projectors did, in words: every number stands in a table of the run."""
 
-Every number stands in a table of the run; pairs are compared picture by picture.
-"""
+from typing import NamedTuple
 
-from collections.abc import Iterator
-
+import numpy as np
 import polars as pl
 
+from chiasm.core.statistics.correlation import correlate
+from chiasm.core.statistics.intervals import Estimate, mean_interval, proportion_interval
 from chiasm.results.findings import Finding
-from chiasm.studies.project.advice import advice
-from chiasm.studies.project.richness_summary import LINE, MLP, POST, PRE, Place, Probed, counted, surely, told
-from chiasm.studies.project.richness_tables import BEFORE, NEIGHBOURS, RANDOM_PROJECTOR, RANK, SHUFFLED
-from chiasm.studies.project.tables import OWN, RANDOM
+from chiasm.results.series import in_order
+from chiasm.results.wording import estimate
+from chiasm.studies.project.scores import UNTUNED, answers_of, difference, score_of
+from chiasm.studies.project.tables import IMAGE_LINEAR, IMAGE_MLP, OWN, RANDOM, TOWER
 
-_BASE = "zero-shot"
-_NEAR = 0.9  # of the highest: where the last token is said to carry a class
+_FORM = 0.05  # of accuracy: by how much free answers lie below the most probable label where their form is to blame
+_WITHOUT_DECODER = (
+    (RANDOM, "chance"),
+    (TOWER, "the tower's zero-shot"),
+    (IMAGE_LINEAR, "a line on CLS"),
+    (IMAGE_MLP, "an MLP on CLS"),
+)
 
 
-def verdict(
-    tuning: pl.DataFrame,
-    predictions: pl.DataFrame,
-    references: pl.DataFrame | None,
-    probed: pl.DataFrame,
-    representations: pl.DataFrame,
-) -> list[Finding]:
-    """Per domain: is the projector's output richer after tuning, what the projector does, where classes can be read."""
-    found: list[Finding] = []
-    for domain in tuning["domain"].unique(maintain_order=True):
-        of, own = Probed.of(probed, domain), tuning.filter(domain=domain, projector=OWN)
-        shape = representations.filter(domain=domain, projector=OWN)
-        if not of.rows.height:
-            continue
-        found += [
-            *_richer(domain, of, own),
-            *_projector(domain, of, shape),
-            *_settings(domain, of, own, shape),
-            *_layers(domain, of, own),
-            *advice(domain, of, own, predictions.filter(domain=domain, projector=OWN), _chance(references, domain)),
-        ]
+def worded(score: Estimate, n: int | None = None) -> str:
+    """A macro-F1 with its interval."""
+    return estimate(float(score.mean), float(score.low), float(score.high), n, digits=3)
+
+
+def worded_gap(gap: Estimate) -> str:
+    """A difference of two with its interval."""
+    return estimate(float(gap.mean), float(gap.low), float(gap.high), digits=3, signed=True, brackets=False)
+
+
+def tuning_findings(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None) -> list[Finding]:
+    """Per domain: the best setting, whether the paper's ordering holds, format against knowledge, what it cost."""
+    found = [_ordering(tuning, predictions)]
+    own = tuning.filter(projector=OWN)
+    for domain in in_order(own, "domain"):
+        part = own.filter(domain=domain)
+        found += _best(domain, part, predictions, references)
+        found += _form(domain, part, predictions) + _cost(domain, part)
+    broken = tuning.filter(pl.col("diverged").is_not_null())
+    if broken.height:
+        names = ", ".join(f"{r['setting']} (seed {r['seed']}, {r['domain']})" for r in broken.iter_rows(named=True))
+        found.append(Finding(f"The loss was no number any more in {names}: the last good state was scored.", 90.0))
+    return sorted(found, key=lambda finding: -finding.strength)
+
+
+class Pair(NamedTuple):
+    """Macro-F1 of one setting less that of another on a domain."""
+
+    domain: str
+    better: str
+    worse: str
+    gap: Estimate
+
+
+def ordering(tuning: pl.DataFrame, predictions: pl.DataFrame) -> list[Pair]:
+    """Whether FT-E2E > FT-Proj > zero-shot in macro-F1, pair by pair, with paired intervals over images."""
+    found = []
+    for domain in in_order(tuning, "domain"):
+        for better, worse in (("ft-e2e", "ft-proj"), ("ft-proj", UNTUNED)):
+            one, other = (answers_of(predictions, domain, name) for name in (better, worse))
+            if one is not None and other is not None:
+                found.append(Pair(domain, better, worse, difference(one, other)))
     return found
 
 
-def _chance(references: pl.DataFrame | None, domain: str) -> float:
-    """Macro-F1 of uniform answers, over seeds; 0 where that was not measured."""
-    rows = None if references is None else references.filter(domain=domain, reference=RANDOM)["macro_f1"]
-    return 0.0 if rows is None or not len(rows) else float(rows.mean())  # type: ignore[arg-type]
+def _ordering(tuning: pl.DataFrame, predictions: pl.DataFrame) -> Finding:
+    pairs = ordering(tuning, predictions)
+    if not pairs:
+        return Finding("The paper's ordering was not tested: it needs zero-shot, ft-proj and ft-e2e.", 1.0)
+    holds = all(pair.gap.low > 0 for pair in pairs)
+    verdict = "holds" if holds else "does not hold in every pair, or not surely"
+    parts = "; ".join(f"{p.better} - {p.worse} = {worded_gap(p.gap)} macro-F1 on {p.domain}" for p in pairs)
+    return Finding(f"The paper's ordering FT-E2E > FT-Proj > zero-shot {verdict}: {parts}.", 100.0)
 
 
-def _richer(domain: str, of: Probed, own: pl.DataFrame) -> Iterator[Finding]:
-    """The paper's question, answered by its own probe and by a line."""
-    names = [probe for probe in (MLP, LINE) if probe in of.probes] or of.probes[:1]
-    gaps = {probe: of.gap(Place("ft-proj", POST, probe), Place(_BASE, POST, probe)) for probe in names}
-    seen = {probe: gap for probe, gap in gaps.items() if gap is not None}
-    if not seen:
-        return
-    signs = [surely(gap) for gap in seen.values()]
-    parts = []
-    for probe, gap in seen.items():
-        after, before = of.score(Place("ft-proj", POST, probe)), of.score(Place(_BASE, POST, probe))
-        assert after is not None
-        assert before is not None
-        parts.append(f"{_name(probe)} reads macro-F1 {after.mean:.3f} after and {before.mean:.3f} before ({told(gap)})")
-    n, seeds = next(iter(seen.values())).n, own.filter(setting="ft-proj").height
-    text = f"Does FT-Proj make the projector's output richer in {domain}? {_answer(signs, list(seen))}: "
-    text += f"{'; '.join(parts)}; n = {n} pictures, {counted(seeds, 'seed')}"
-    floor = of.score(Place("ft-proj", POST, names[0], SHUFFLED))
-    text += f"; learned from shuffled labels: {floor.mean:.3f}" if floor is not None else ""
-    yield Finding(f"{text}.", 98.0)
+def seed_range(tuning: pl.DataFrame, setting: str) -> str:
+    """How many seeds, and between which macro-F1 they lie: intervals are over images and do not say it."""
+    found = tuning.filter(setting=setting)["macro_f1"].to_list()
+    return "1 seed" if len(found) == 1 else f"{len(found)} seeds: {min(found):.3f} to {max(found):.3f}"
 
 
-def _answer(signs: list[int], names: list[str]) -> str:
-    if all(sign > 0 for sign in signs):
-        return "Yes"
-    if all(sign < 0 for sign in signs):
-        return "No, poorer"
-    if not any(signs):
-        return "No change is sure"
-    if 1 in signs and -1 in signs:
-        return "It depends on the probe"
-    sure = _name(names[next(k for k, sign in enumerate(signs) if sign)])
-    direction = "richer" if max(signs, key=abs) > 0 else "poorer"
-    return f"It is {direction} for {sure} alone"
+def best_setting(tuning: pl.DataFrame) -> str:
+    """The setting whose macro-F1 is highest, meaned over seeds."""
+    means = tuning.group_by("setting", maintain_order=True).agg(pl.col("macro_f1").mean()).sort("macro_f1")
+    return means["setting"][-1]
 
 
-def _projector(domain: str, of: Probed, shape: pl.DataFrame) -> Iterator[Finding]:
-    """What the untouched projector does to what a line reads, beside one that has learned nothing."""
-    gap = of.gap(Place(_BASE, POST), Place(_BASE, PRE))
-    before, after = of.score(Place(_BASE, PRE)), of.score(Place(_BASE, POST))
-    if gap is None or before is None or after is None:
-        return
-    verb = {1: "gains", 0: "neither surely gains nor loses", -1: "loses"}[surely(gap)]
-    text = f"On {domain} the untouched projector {verb} what a line can read: {before.mean:.3f} before it, "
-    text += f"{after.mean:.3f} behind ({told(gap)}, n = {gap.n})"
-    random = Place(_BASE, POST, LINE, RANDOM_PROJECTOR)
-    learned, score = of.gap(Place(_BASE, POST), random), of.score(random)
-    if learned is not None and score is not None:
-        what = {1: "adds to that", 0: "makes no sure difference to that", -1: "costs some of that"}[surely(learned)]
-        text += (
-            f"; behind a projector with its weights in random order {score.mean:.3f}, so what it has learned {what} "
-            f"({told(learned)})"
+def reference_mean(references: pl.DataFrame | None, domain: str, reference: str) -> float | None:
+    """Macro-F1 of what needs no language model, over seeds; None where it was not measured."""
+    rows = None if references is None else references.filter(domain=domain, reference=reference)["macro_f1"]
+    return None if rows is None or not len(rows) else float(rows.mean())  # type: ignore[arg-type]
+
+
+def _best(domain: str, part: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None) -> list[Finding]:
+    name = best_setting(part)
+    score, base = score_of(predictions, domain, name), score_of(predictions, domain, UNTUNED)
+    if score is None:
+        return []
+    if float(score.mean) == 0:
+        text = f"On {domain} no setting names one image right in a free answer (n = {score.n} images)."
+        return [Finding(text, 80.0)]
+    text = f"On {domain}, {name} answers best: macro-F1 {worded(score, score.n)}, {seed_range(part, name)}"
+    text += f"; {base.mean:.3f} untuned" if base is not None and name != UNTUNED else ""
+    known = [(title, reference_mean(references, domain, key)) for key, title in _WITHOUT_DECODER]
+    beside = ", ".join(f"{title} {value:.3f}" for title, value in known if value is not None)
+    text += f"; without a language model: {beside}" if beside else ""
+    return [Finding(f"{text}.", 80.0)]
+
+
+def _form(domain: str, part: pl.DataFrame, predictions: pl.DataFrame) -> list[Finding]:
+    """Where free answers are worse than the most probable label, and that is surely better than chance."""
+    means = part.group_by("setting", maintain_order=True).agg(
+        pl.col("accuracy", "constrained_accuracy", "invalid_rate").mean(), pl.col("n").first()
+    )
+    gap = means.filter(pl.col("constrained_accuracy") - pl.col("accuracy") > _FORM)
+    gap = gap.filter(pl.col("setting").is_in(_above_chance(predictions.filter(domain=domain, projector=OWN))))
+    if not gap.height:
+        return []
+    parts = ", ".join(
+        f"{r['setting']} ({r['accuracy']:.2f} free, {r['constrained_accuracy']:.2f} among the labels, "
+        f"{100 * r['invalid_rate']:.0f} % invalid)"
+        for r in gap.iter_rows(named=True)
+    )
+    text = f"On {domain} part of what is missing is form, not knowledge: {parts}; n = {gap['n'][0]}."
+    return [Finding(text, 60.0)]
+
+
+def _above_chance(predictions: pl.DataFrame) -> list[str]:
+    """The settings whose most probable label is right surely more often than a uniform draw among the labels."""
+    chance = 1 / max(1, predictions["label"].n_unique())
+    right = predictions.with_columns(right=(pl.col("constrained") == pl.col("label")).cast(pl.Float64))
+    each = right.group_by("setting", "example_id", maintain_order=True).agg(pl.col("right").mean())
+    names = in_order(each, "setting")
+    return [n for n in names if float(mean_interval(each.filter(setting=n)["right"].to_numpy()).low) > chance]
+
+
+class Skill(NamedTuple):
+    """The share of held-out scenes answered rightly in a setting: over seeds, and with the interval of one seed.
+
+    The same scenes are asked under every seed.
+    """
+
+    mean: float
+    share: Estimate
+
+
+def skills(tuning: pl.DataFrame) -> dict[str, Skill]:
+    """The general skill left in every setting; empty without the untouched model's. `tuning`: of one domain."""
+    known = tuning.filter(pl.col("skill").is_not_null() & (pl.col("skill_n") > 0))
+    means = known.group_by("setting", maintain_order=True).agg(pl.col("skill").mean())
+    if UNTUNED not in means["setting"]:
+        return {}
+    n = int(known["skill_n"][0])
+    return {name: Skill(skill, proportion_interval(round(skill * n), n)) for name, skill in means.iter_rows()}
+
+
+def _cost(domain: str, part: pl.DataFrame) -> list[Finding]:
+    shares = {name: skill.share for name, skill in skills(part).items()}
+    if len(shares) < 2:
+        return []
+    whole = shares.pop(UNTUNED)
+    sure = [name for name, share in shares.items() if share.high < whole.low]
+    text = f"Tuning on {domain} costs general skill in {', '.join(sure)}"
+    text = text if sure else f"Tuning on {domain} shows no sure cost in general skill"
+    after = ", ".join(f"{name} {_percent(share)}" for name, share in shares.items())
+    text += f": {_percent(whole)} of {whole.n} held-out scenes right before, then {after}."
+    return [Finding(text, 50.0)]
+
+
+def _percent(share: Estimate) -> str:
+    return estimate(float(share.mean), float(share.low), float(share.high), unit="%", digits=0, scale=100)
+
+
+class Capacity(NamedTuple):
+    """One projector under one setting. `parameters`: that it learns; `score`: macro-F1 of free answers."""
+
+    projector: str
+    parameters: int
+    tokens: int
+    score: Estimate
+
+
+def capacities(aligned: pl.DataFrame, predictions: pl.DataFrame, domain: str, setting: str) -> list[Capacity]:
+    """Every projector that was tuned in this setting on this domain, the smallest first."""
+    found = []
+    for name in in_order(aligned, "projector"):
+        score = score_of(predictions, domain, setting, name)
+        if score is not None:
+            own = aligned.filter(projector=name)
+            found.append(Capacity(name, own["parameters"][0], own["tokens"][0], score))
+    return sorted(found, key=lambda one: (one.parameters, one.projector))
+
+
+def swept(tuning: pl.DataFrame) -> list[tuple[str, str]]:
+    """The domains and settings in which other projectors were tuned."""
+    others = tuning.filter(pl.col("projector") != OWN)
+    return others.select("domain", "setting").unique(maintain_order=True).rows()
+
+
+def capacity_findings(tuning: pl.DataFrame, predictions: pl.DataFrame, aligned: pl.DataFrame) -> list[Finding]:
+    """Which projector gets furthest, and whether larger ones do: a sentence for every domain and setting."""
+    found = []
+    for domain, setting in swept(tuning):
+        rows = capacities(aligned, predictions, domain, setting)
+        others = [one for one in rows if one.projector != OWN]
+        best = max(others, key=lambda one: float(one.score.mean))
+        own = next((one for one in rows if one.projector == OWN), None)
+        text = (
+            f"Of {len(others)} other projectors under {setting} on {domain}, `{best.projector}` "
+            f"({best.parameters:,} parameters, {best.tokens} image tokens) gets furthest: macro-F1 {worded(best.score)}"
         )
-    kept = _value(shape.filter(setting=_BASE, where=POST, against=PRE, quantity=NEIGHBOURS))
-    ranks = [_value(shape.filter(setting=_BASE, where=where, quantity=RANK)) for where in (PRE, POST)]
-    if kept is not None and None not in ranks:
-        text += (
-            f". It keeps {100 * kept:.0f} % of a picture's nearest neighbours; effective rank {ranks[0]:.1f} before, "
-            f"{ranks[1]:.1f} behind"
-        )
-    yield Finding(f"{text}.", 75.0)
+        if own is not None:
+            text += f"; the model's own ({own.parameters:,}, {own.tokens}) gets {worded(own.score)}"
+        found.append(Finding(f"{text}{_trend(others)}; n = {best.score.n} images.", 45.0))
+    return found
 
 
-def _settings(domain: str, of: Probed, own: pl.DataFrame, shape: pl.DataFrame) -> Iterator[Finding]:
-    """How far each setting moved the projector, and what that did to its output."""
-    parts, n = [], 0
-    for name in own["setting"].unique(maintain_order=True):
-        gap = of.gap(Place(name, POST), Place(_BASE, POST)) if name != _BASE else None
-        if gap is None:
-            continue
-        moved = own.filter(setting=name)["projector_drift"].mean()
-        rank = _value(shape.filter(setting=name, where=POST, quantity=RANK))
-        kept = _value(shape.filter(setting=name, where=POST, against=BEFORE, quantity=NEIGHBOURS))
-        beside = "" if kept is None else f", {100 * kept:.0f} % of neighbours kept"
-        beside += "" if rank is None else f", effective rank {rank:.1f}"
-        parts.append(f"{name} {told(gap)} (weights moved by {moved:.2f} of their size{beside})")
-        n = gap.n
-    if parts:
-        yield Finding(
-            f"What a line reads of the projector's output in {domain}, against before tuning: {'; '.join(parts)}; "
-            f"n = {n}.",
-            65.0,
-        )
-
-
-def _layers(domain: str, of: Probed, own: pl.DataFrame) -> Iterator[Finding]:
-    """Where the class can be read, in image tokens and at the last token, before tuning and where answers are best."""
-    means = own.group_by("setting", maintain_order=True).agg(pl.col("macro_f1").mean()).sort("macro_f1")
-    states = of.states
-    if len(states) < 2 or LINE not in of.probes:
-        return
-    parts, n = [], 0
-    for name in dict.fromkeys((_BASE, means["setting"][-1])):
-        image = {k: of.score(Place(name, f"layer.{k}.image")) for k in states}
-        last = {k: of.score(Place(name, f"layer.{k}.last")) for k in states}
-        if any(score is None for score in (*image.values(), *last.values())):
-            continue
-        read = {k: float(score.mean) for k, score in image.items() if score is not None}
-        heard = {k: float(score.mean) for k, score in last.items() if score is not None}
-        top = max(heard, key=lambda k: heard[k])
-        first = next(k for k in states if heard[k] >= _NEAR * heard[top])
-        best, end = last[top], states[-1]
-        assert best is not None
-        n = best.n
-        parts.append(
-            f"{'untouched' if name == _BASE else f'after {name}'}, image tokens give {read[states[0]]:.3f} where they "
-            f"enter and {read[end]:.3f} at state {end}, the last token at most {best.mean:.3f} ({best.low:.3f} to "
-            f"{best.high:.3f}) at state {top}, and nine tenths of that from state {first} on"
-        )
-    if parts:
-        text = f"Where a line reads {domain} in the decoder (macro-F1, n = {n}): {'; '.join(parts)}."
-        yield Finding(text, 70.0)
-
-
-def _value(rows: pl.DataFrame) -> float | None:
-    """The mean over seeds."""
-    return float(rows["mean"].mean()) if rows.height else None  # type: ignore[arg-type]
-
-
-def _name(probe: str) -> str:
-    return {LINE: "a line", MLP: "the paper's MLP", "mlp-code": "the released code's MLP"}[probe]
+def _trend(others: list[Capacity]) -> str:
+    """Rank correlation of size and score; below six projectors nothing could be told from chance."""
+    sizes, means = [float(one.parameters) for one in others], [float(one.score.mean) for one in others]
+    if len(others) < 6 or len(set(sizes)) < 2 or len(set(means)) < 2:
+        return ""
+    rank = correlate(np.array(sizes), np.array(means))
+    value = estimate(rank.spearman, rank.spearman_low, rank.spearman_high, digits=2, signed=True, brackets=False)
+    return f"; rank correlation of size and macro-F1 over the {len(others)}: {value}, p = {rank.p:.2f}"

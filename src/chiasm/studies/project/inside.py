@@ -1,4 +1,4 @@
-"""`chiasm project --inside`: attribution, neurons and concepts of every setting, on some of the test pictures."""
+"""`chiasm project --inside`: attribution, neurons and concepts of every setting, on some of the test images."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,25 +7,26 @@ from typing import Any, Final, final
 from chiasm.core.errors import ExampleError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.data.domains import Domain, Item, classify
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.measures.base import RowsByTable
+from chiasm.models.encoded import Encoded
 from chiasm.models.inside.rerun import require_gradients
 from chiasm.models.likelihood import label_tokens
 from chiasm.models.view import ModelView
-from chiasm.results import images as pictures
+from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.inside.asked import asked_of, background_of, with_about
-from chiasm.studies.inside.concepts import FEWEST, concept_rows
+from chiasm.studies.inside.attribution import AttributionOptions, attribution_rows
+from chiasm.studies.inside.concepts import MIN_IMAGES, concept_rows
+from chiasm.studies.inside.explained import ExplainedAnswer, background_of, encode_image, explained_answers
 from chiasm.studies.inside.neurons import NeuronOptions, neuron_rows
-from chiasm.studies.inside.run import attributed
-from chiasm.studies.inside.spec import Asked, Frames, Options
+from chiasm.studies.inside.tables import with_about
+from chiasm.studies.project.scores import UNTUNED
 from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.project.tables import OWN
 from chiasm.training.batches import mean_colour, padded_to_square
 
 SCENES: Final = "scenes"
-_UNTUNED: Final = "zero-shot"
 _CLASSES, _SHOWN, _FOLLOWED = 4, 12, 8
-"""Concepts of a domain, pictures that each is made from, and test pictures whose answers are followed along it."""
+"""Concepts of a domain, images that each is made from, and test images whose answers are followed along it."""
 
 
 @final
@@ -33,55 +34,55 @@ class InsideStudy:
     """What is measured inside the model while a setting is in force; one seed, the model's own projector.
 
     Of a domain the label's log-probability is explained, end included; of scenes (untuned model, once) what the model
-    says where it is right.
+    answers where it is right.
     """
 
     def __init__(self, spec: ProjectSpec, domains: Sequence[Domain], scenes: Sequence[Example]) -> None:
         self.spec, self.domains = spec, domains
         self.scenes = scenes[: spec.inside]
 
-    def frames(self, view: ModelView, domain: Domain, about: dict[str, Any]) -> Frames:
+    def rows(self, view: ModelView, domain: Domain, about: dict[str, Any]) -> RowsByTable:
         """Rows of all tables for the setting that `view` is in."""
         if about["seed"] != self.spec.seed or about["projector"] != OWN:
             return {}
         require_gradients(view)
-        options = Options(seed=self.spec.seed)
+        options = AttributionOptions(seed=self.spec.seed)
         asked = self._asked(view, domain, domain.test[: self.spec.inside])
         behind = background_of(view, [one.example for one in asked])
-        frames, _ = attributed(view, asked, behind, options)
+        frames, _ = attribution_rows(view, asked, behind, options)
         groups = {one.name: self._shown(view, one.test[: self.spec.inside]) for one in self.domains}
         if self.scenes:
-            groups[SCENES] = [view.encode(replace(one, question="?", boxes=()), instruction="") for one in self.scenes]
+            groups[SCENES] = [encode_image(view, one) for one in self.scenes]
         found, _ = neuron_rows(view, asked, groups, NeuronOptions(seed=self.spec.seed), domain.name)
-        told = with_about(frames | found | {"concepts": self._concepts(view, domain)}, about)
-        if self.scenes and about["setting"] == _UNTUNED and domain.name == self.domains[0].name:
-            said, _ = asked_of(view, self.scenes, instruction=DEFAULT_INSTRUCTION, right=True)
-            if said:
-                more, _ = attributed(view, said, background_of(view, self.scenes), options)
+        merged = with_about(frames | found | {"concepts": self._concepts(view, domain)}, about)
+        if self.scenes and about["setting"] == UNTUNED and domain.name == self.domains[0].name:
+            answered, _ = explained_answers(view, self.scenes, instruction=DEFAULT_INSTRUCTION, right=True)
+            if answered:
+                more, _ = attribution_rows(view, answered, background_of(view, self.scenes), options)
                 for name, rows in with_about(more, about | {"domain": SCENES}).items():
-                    told[name] = told.get(name, []) + rows
-        return told
+                    merged[name] = merged.get(name, []) + rows
+        return merged
 
-    def keep(self, view: ModelView, directory: RunDirectory) -> None:
-        """Keep the pictures that maps are drawn over, under `domain/example`."""
+    def keep_images(self, view: ModelView, directory: RunDirectory) -> None:
+        """Keep the images that maps are drawn over, under `domain/example`."""
         shown = [
             Example(id=f"{domain.name}/{item.id}", question="?", images=(_square(view, item),))
             for domain in self.domains
             for item in domain.test[: self.spec.inside]
         ]
-        pictures.keep(directory, [*shown, *(replace(one, id=f"{SCENES}/{one.id}") for one in self.scenes)])
+        images.keep(directory, [*shown, *(replace(one, id=f"{SCENES}/{one.id}") for one in self.scenes)])
 
-    def _asked(self, view: ModelView, domain: Domain, items: Sequence[Item]) -> list[Asked]:
+    def _asked(self, view: ModelView, domain: Domain, items: Sequence[Item]) -> list[ExplainedAnswer]:
         found = []
         for item in items:
-            prompt = classify(domain.topic, domain.classes, f"{self.spec.seed}/{item.id}", self.spec.output)
+            prompt = classify(domain.topic, domain.classes, f"{self.spec.seed}/{item.id}", self.spec.released_prompt)
             shown = Example(id=item.id, question=prompt, images=(_square(view, item),), answer=item.label)
             try:
                 tokens = label_tokens(view, shown, [item.label])[0]
                 encoded = view.encode(shown, instruction="")
             except ExampleError:
                 continue  # recorded where the domain was read
-            found.append(Asked(replace(shown, type=item.label), encoded, tokens, item.label))
+            found.append(ExplainedAnswer(replace(shown, type=item.label), encoded, tokens, item.label))
         return found
 
     def _shown(self, view: ModelView, items: Sequence[Item]) -> list[Encoded]:
@@ -95,16 +96,16 @@ class InsideStudy:
         return found
 
     def _concepts(self, view: ModelView, domain: Domain) -> list[dict[str, Any]]:
-        """Each of the first classes is a concept: its training pictures against those of all classes."""
+        """Each of the first classes is a concept: its training images against those of all classes."""
         items = [item for label in domain.classes for item in _of(domain.train, label)[:_SHOWN]]
         encoded = {item.id: self._shown(view, [item]) for item in items}
         usable = [item for item in items if encoded[item.id]]
         marks: dict[str, list[int]] = {}
-        asked: dict[str, list[Asked]] = {}
+        asked: dict[str, list[ExplainedAnswer]] = {}
         for label in domain.classes:
             places = [place for place, item in enumerate(usable) if item.label == label]
             followed = self._asked(view, domain, _of(domain.test, label)[:_FOLLOWED])
-            enough = len(places) >= FEWEST and len(usable) - len(places) >= len(places)
+            enough = len(places) >= MIN_IMAGES and len(usable) - len(places) >= len(places)
             if enough and followed and len(marks) < _CLASSES:
                 marks[label], asked[label] = places, followed
         if not marks:

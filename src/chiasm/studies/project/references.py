@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from chiasm.core.media import load_image
 from chiasm.models.contrastive import label_similarity
-from chiasm.studies.project.rows import Prepared
+from chiasm.studies.project.prepared import PreparedDomain
 from chiasm.studies.project.scores import scores
 from chiasm.studies.project.tables import IMAGE_LINEAR, IMAGE_MLP, RANDOM, TOWER
 
@@ -23,7 +23,7 @@ _EPOCHS, _PATIENCE = 200, 10
 _PENALTY = 0.1
 
 
-def references(prepared: Prepared, seeds: list[int], contrastive: Path | str | None) -> list[dict[str, Any]]:
+def references(prepared: PreparedDomain, seeds: list[int], contrastive: Path | str | None) -> list[dict[str, Any]]:
     """Rows of the table `references` for one domain.
 
     The image-only MLP stands on CLS after its last norm, standardised, with two hidden layers, stopped early by the
@@ -37,10 +37,10 @@ def references(prepared: Prepared, seeds: list[int], contrastive: Path | str | N
         drawn = random.Random(f"uniform/{domain.name}/{seed}")
         rows.append(_row(domain.name, RANDOM, seed, truth, [drawn.choice(domain.classes) for _ in truth]))
     if prepared.reused:
-        known, asked = prepared.features("train").pooled.numpy(), prepared.features("test").pooled.numpy()
+        known, shown = (prepared.features(part).pooled.numpy() for part in ("train", "test"))
         labels = [item.label for item in domain.train]
         line = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=2000)).fit(known, labels)
-        rows.append(_row(domain.name, IMAGE_LINEAR, seeds[0], truth, line.predict(asked).tolist()))
+        rows.append(_row(domain.name, IMAGE_LINEAR, seeds[0], truth, line.predict(shown).tolist()))
         rows += [_row(domain.name, IMAGE_MLP, seed, truth, _mlp(prepared, seed)) for seed in seeds]
     if contrastive is not None:
         images = [load_image(item.image) for item in domain.test]
@@ -49,7 +49,7 @@ def references(prepared: Prepared, seeds: list[int], contrastive: Path | str | N
     return rows
 
 
-def _mlp(prepared: Prepared, seed: int) -> list[str]:
+def _mlp(prepared: PreparedDomain, seed: int) -> list[str]:
     """Answers to the test of the MLP after the epoch that the validation part likes best."""
     domain = prepared.domain
     scaler = StandardScaler().fit(prepared.features("train").pooled.numpy())
@@ -72,5 +72,5 @@ def _mlp(prepared: Prepared, seed: int) -> list[str]:
     return best[1].predict(shown("test")).tolist()
 
 
-def _row(domain: str, reference: str, seed: int, truth: list[str], said: list[str]) -> dict[str, Any]:
-    return {"domain": domain, "reference": reference, "seed": seed, **scores(truth, said)}
+def _row(domain: str, reference: str, seed: int, truth: list[str], answers: list[str]) -> dict[str, Any]:
+    return {"domain": domain, "reference": reference, "seed": seed, **scores(truth, answers)}

@@ -15,31 +15,30 @@ import torch
 
 from chiasm.core.statistics.intervals import Estimate, mean_interval
 from chiasm.core.statistics.jackknife import priority
-from chiasm.measures.base import bound
+from chiasm.measures.base import RowsByTable, bound
 from chiasm.measures.geometry import cka, effective_rank, neighbour_overlap, over_groups
-from chiasm.measures.probes.kinds import Probe, probe_of
-from chiasm.measures.probes.states import CLS, POST, PRE, permuted_projector, read_projected, read_states
+from chiasm.measures.probes.kinds import CLS, POST, PRE, Probe, probe_of
+from chiasm.measures.probes.states import permuted_projector, read_projected, read_states
 from chiasm.measures.probes.training import FeatureSet, Fitted, Labels, ProbeRun, information, train_probes
 from chiasm.models.view import ModelView
-from chiasm.studies.project.richness_tables import BEFORE, CKA, NEIGHBOURS, RANDOM_PROJECTOR, RANK, SHUFFLED
-from chiasm.studies.project.rows import Prepared
+from chiasm.studies.project.prepared import PreparedDomain
 from chiasm.studies.project.scores import scores
 from chiasm.studies.project.spec import ProjectSpec
+from chiasm.studies.project.tables import BEFORE, CKA, NEIGHBOURS, RANDOM_PROJECTOR, RANK, SHUFFLED
 from chiasm.training.features import frozen_tower
 from chiasm.training.settings import TuningSetting
 
-Frames = dict[str, list[dict[str, Any]]]
 _PARTS = ("train", "validation", "test")
 _POOLED = (CLS, PRE, POST)
-_MOST = 512  # pictures whose likeness is compared: the cost grows with their square
-_NEIGHBOURS, _LEAST = 10, 8
+_MAX_IMAGES = 512  # compared with each other: the cost grows with their square
+_NEIGHBOURS, _MIN_IMAGES = 10, 8
 
 
-class _Asked(NamedTuple):
-    """A probe to train: where, its cloud, and what of it is a control."""
+class _ProbeTask(NamedTuple):
+    """A probe to train: on which features, read where, and which control it is (None: the probe proper)."""
 
     where: str
-    cloud: FeatureSet
+    features: FeatureSet
     probe: Probe
     control: str | None
 
@@ -54,36 +53,38 @@ class Richness:
         self._before: dict[int, dict[str, np.ndarray]] = {}
         self._trained: dict[tuple[str, int, str, bool], Fitted] = {}
 
-    def before(self, view: ModelView, prepared: Prepared, about: dict[str, Any]) -> None:
-        """Read the untouched model's states of the test pictures, unless they are known: tuning is compared to them."""
+    def read_untuned(self, view: ModelView, prepared: PreparedDomain, about: dict[str, Any]) -> None:
+        """Read the untouched model's states of the test images, unless they are known: tuning is compared to them."""
         self._open(about)
         if about["seed"] not in self._before:
             with tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder:
                 found = self._states(view, prepared, about["seed"], "test", Path(folder), pixels=False)
                 self._before[about["seed"]] = _compared(_names(prepared), found)
 
-    def frames(self, view: ModelView, prepared: Prepared, setting: TuningSetting, about: dict[str, Any]) -> Frames:
+    def rows(
+        self, view: ModelView, prepared: PreparedDomain, setting: TuningSetting, about: dict[str, Any]
+    ) -> RowsByTable:
         """All rows of one setting. `view` is the model as it was tuned; `about`: domain, setting, seed, projector."""
         self._open(about)
         with tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder:
-            return self._frames(view, prepared, setting, about, Path(folder))
+            return self._rows(view, prepared, setting, about, Path(folder))
 
-    def _frames(
-        self, view: ModelView, prepared: Prepared, setting: TuningSetting, about: dict[str, Any], folder: Path
-    ) -> Frames:
+    def _rows(
+        self, view: ModelView, prepared: PreparedDomain, setting: TuningSetting, about: dict[str, Any], folder: Path
+    ) -> RowsByTable:
         seed, pixels = about["seed"], "tower" in setting.parts
         parts = {part: self._states(view, prepared, seed, part, folder / part, pixels=pixels) for part in _PARTS}
-        clouds = {where: FeatureSet(*(parts[part][where] for part in _PARTS)) for where in parts["train"]}
-        asked = self._probes(view, clouds)
+        feature_sets = {where: FeatureSet(*(parts[part][where] for part in _PARTS)) for where in parts["train"]}
+        tasks = self._probes(view, feature_sets)
         if not setting.tunes and self.spec.controls:
-            asked += self._random(view, prepared, seed)
-        found = self._train(asked, prepared, seed, view.device)
-        frames = self._told(asked, found, prepared, about)
+            tasks += self._random(view, prepared, seed)
+        found = self._train(tasks, prepared, seed, view.device)
+        frames = self._probe_rows(tasks, found, prepared, about)
         shown = _compared(_names(prepared), parts["test"])
         if not setting.tunes:
             self._before[seed] = shown
         before = self._before[seed] if setting.tunes else None
-        return frames | {"representations": likeness(_kept(_names(prepared)), shown, before, about)}
+        return frames | {"representations": representation_rows(_kept(_names(prepared)), shown, before, about)}
 
     def _open(self, about: dict[str, Any]) -> None:
         """What was kept for another domain or projector is of no use here."""
@@ -91,28 +92,28 @@ class Richness:
             self._domain, self._before, self._trained = (about["domain"], about["projector"]), {}, {}
 
     def _states(
-        self, view: ModelView, prepared: Prepared, seed: int, part: str, folder: Path, *, pixels: bool
+        self, view: ModelView, prepared: PreparedDomain, seed: int, part: str, folder: Path, *, pixels: bool
     ) -> dict[str, np.ndarray]:
         reused = prepared.reused and not pixels
-        rows = prepared.testing(seed, part=part, pixels=pixels, output=self.spec.output)
+        rows = prepared.testing(seed, part=part, pixels=pixels, released_prompt=self.spec.released_prompt)
         if not len(rows):
-            return _Empty()
+            return _NoFeatures()
         with frozen_tower(view) if reused else nullcontext():
-            found = read_states(view, rows, self.spec.unit, folder, together=prepared.reused)
+            found = read_states(view, rows, self.spec.batch, folder, together=prepared.reused)
         return found | {CLS: prepared.features(part).pooled.numpy()} if reused else found
 
-    def _probes(self, view: ModelView, clouds: dict[str, FeatureSet]) -> list[_Asked]:
-        asked = []
-        for name in self.spec.probes:
+    def _probes(self, view: ModelView, feature_sets: dict[str, FeatureSet]) -> list[_ProbeTask]:
+        tasks = []
+        for name in self.spec.trained_probes:
             probe = probe_of(name, view.width)
-            asked += [_Asked(where, cloud, probe, None) for where, cloud in clouds.items()]
+            tasks += [_ProbeTask(where, features, probe, None) for where, features in feature_sets.items()]
             if self.spec.controls:
-                # Of the dear ones only where the paper puts them.
-                chosen = [where for where in clouds if not probe.hidden or where in _POOLED]
-                asked += [_Asked(where, clouds[where], probe, SHUFFLED) for where in chosen]
-        return asked
+                # Of the costly ones only where the paper puts them.
+                chosen = [where for where in feature_sets if not probe.hidden or where in _POOLED]
+                tasks += [_ProbeTask(where, feature_sets[where], probe, SHUFFLED) for where in chosen]
+        return tasks
 
-    def _random(self, view: ModelView, prepared: Prepared, seed: int) -> list[_Asked]:
+    def _random(self, view: ModelView, prepared: PreparedDomain, seed: int) -> list[_ProbeTask]:
         """Probes behind a projector that has forgotten what it learned."""
         assert view.projector is not None
         if not any(p.numel() for p in view.projector.parameters()):
@@ -120,45 +121,50 @@ class Richness:
         parts = []
         with permuted_projector(view, seed), frozen_tower(view) if prepared.reused else nullcontext():
             for part in _PARTS:
-                rows = prepared.testing(seed, part=part, output=self.spec.output)
-                parts.append(read_projected(view, rows, self.spec.unit) if len(rows) else _NOTHING)
+                rows = prepared.testing(seed, part=part, released_prompt=self.spec.released_prompt)
+                parts.append(read_projected(view, rows, self.spec.batch) if len(rows) else _NO_FEATURES)
         return [
-            _Asked(POST, FeatureSet(*parts), probe_of(name, view.width), RANDOM_PROJECTOR) for name in self.spec.probes
+            _ProbeTask(POST, FeatureSet(*parts), probe_of(name, view.width), RANDOM_PROJECTOR)
+            for name in self.spec.trained_probes
         ]
 
-    def _train(self, asked: list[_Asked], prepared: Prepared, seed: int, device: torch.device) -> list[Fitted]:
+    def _train(
+        self, tasks: list[_ProbeTask], prepared: PreparedDomain, seed: int, device: torch.device
+    ) -> list[Fitted]:
         domain = prepared.domain
         number = {name: k for k, name in enumerate(domain.classes)}
         labels = Labels(
             *(torch.tensor([number[i.label] for i in getattr(domain, part)], dtype=torch.long) for part in _PARTS),
             classes=len(domain.classes),
         )
-        prints = {id(one.cloud): _print(one.cloud) for one in asked}
-        keys = [(prints[id(one.cloud)], seed, one.probe.name, one.control == SHUFFLED) for one in asked]
-        for probe in dict.fromkeys(one.probe for one in asked):
-            new: dict[tuple[str, int, str, bool], _Asked] = {}
-            for key, one in zip(keys, asked, strict=True):
+        fingerprints = {id(one.features): _fingerprint(one.features) for one in tasks}
+        keys = [(fingerprints[id(one.features)], seed, one.probe.name, one.control == SHUFFLED) for one in tasks]
+        for probe in dict.fromkeys(one.probe for one in tasks):
+            new: dict[tuple[str, int, str, bool], _ProbeTask] = {}
+            for key, one in zip(keys, tasks, strict=True):
                 if one.probe == probe and key not in self._trained:
                     new.setdefault(key, one)
-            clouds = {key[0]: one.cloud for key, one in new.items()}
-            places = {name: k for k, name in enumerate(clouds)}
-            tasks = [ProbeRun(places[key[0]], seed, key[3]) for key in new]
-            fitted = train_probes(probe, list(clouds.values()), labels, tasks, device=device)
+            feature_sets = {key[0]: one.features for key, one in new.items()}
+            places = {name: k for k, name in enumerate(feature_sets)}
+            runs = [ProbeRun(places[key[0]], seed, key[3]) for key in new]
+            fitted = train_probes(probe, list(feature_sets.values()), labels, runs, device=device)
             self._trained |= dict(zip(new, fitted, strict=True))
         return [self._trained[key] for key in keys]
 
-    def _told(self, asked: list[_Asked], found: list[Fitted], prepared: Prepared, about: dict[str, Any]) -> Frames:
+    def _probe_rows(
+        self, tasks: list[_ProbeTask], found: list[Fitted], prepared: PreparedDomain, about: dict[str, Any]
+    ) -> RowsByTable:
         domain = prepared.domain
         truth = [item.label for item in domain.test]
         number = {name: k for k, name in enumerate(domain.classes)}
         test = np.array([number[label] for label in truth])
         train = np.array([number[item.label] for item in domain.train])
-        frames: Frames = {"richness": [], "richness_controls": [], "probed": []}
-        for one, fitted in zip(asked, found, strict=True):
-            said = [domain.classes[k] for k in fitted.logprobs.argmax(axis=1)]
+        frames: RowsByTable = {"richness": [], "richness_controls": [], "probed": []}
+        for one, fitted in zip(tasks, found, strict=True):
+            answers = [domain.classes[k] for k in fitted.logprobs.argmax(axis=1)]
             gained = information(fitted.logprobs, test, train)
             place = about | {"where": one.where, "probe": one.probe.name}
-            row = place | scores(truth, said) | _bounded("information", gained)
+            row = place | scores(truth, answers) | _bounded("information", gained)
             row |= {"epochs": fitted.epochs, "train_n": len(train)}
             if one.control is None:
                 frames["richness"].append(row)
@@ -167,17 +173,17 @@ class Richness:
             if one.where in _POOLED or not one.probe.hidden:
                 frames["probed"] += [
                     place | {"control": one.control, "example_id": item.id, "label": item.label, "answer": answer}
-                    for item, answer in zip(domain.test, said, strict=True)
+                    for item, answer in zip(domain.test, answers, strict=True)
                 ]
         return {name: rows for name, rows in frames.items() if rows}
 
 
-def likeness(
+def representation_rows(
     names: list[str], now: dict[str, np.ndarray], before: dict[str, np.ndarray] | None, about: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Rows of `representations`: ranks, the projector's output against its input, every place against before tuning.
 
-    `names`: of the pictures, in the order of the clouds' rows.
+    `names`: of the images, in the order of the features' rows.
     """
     rows = []
 
@@ -191,31 +197,31 @@ def likeness(
         if k > 0 and x.std(axis=0).any() and y.std(axis=0).any():
             overlap = neighbour_overlap(x, y, k)
             add(where, against, NEIGHBOURS, mean_interval(overlap, resamples=1000), k / (len(names) - 1))
-        if len(names) >= _LEAST:
+        if len(names) >= _MIN_IMAGES:
             add(where, against, CKA, over_groups(names, [x, y], cka, 4), 0.0)
 
-    for where, cloud in now.items():
-        add(where, "", RANK, over_groups(names, [cloud], effective_rank, 2), None)
+    for where, features in now.items():
+        add(where, "", RANK, over_groups(names, [features], effective_rank, 2), None)
     if PRE in now:
         compare(POST, PRE, now[PRE], now[POST])
-    for where, cloud in now.items() if before is not None else ():
+    for where, features in now.items() if before is not None else ():
         known = None if before is None else before.get(where)
-        if known is not None and known.shape[1] == cloud.shape[1]:
-            compare(where, BEFORE, known, cloud)
+        if known is not None and known.shape[1] == features.shape[1]:
+            compare(where, BEFORE, known, features)
     return rows
 
 
-def _names(prepared: Prepared) -> list[str]:
+def _names(prepared: PreparedDomain) -> list[str]:
     return [item.id for item in prepared.domain.test]
 
 
 def _kept(names: list[str]) -> list[str]:
-    """The pictures whose likeness is compared: at random, and the same ones in every setting."""
-    return sorted(names, key=lambda name: priority(name, 0))[:_MOST]
+    """The images whose similarity is compared: at random, and the same ones in every setting."""
+    return sorted(names, key=lambda name: priority(name, 0))[:_MAX_IMAGES]
 
 
 def _compared(names: list[str], states: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The states of those pictures, in memory."""
+    """The states of those images, in memory."""
     place = {name: k for k, name in enumerate(names)}
     chosen = [place[name] for name in _kept(names)]
     return {where: np.asarray(values[chosen], dtype=np.float64) for where, values in states.items()}
@@ -225,19 +231,19 @@ def _bounded(name: str, value: Estimate) -> dict[str, float | None]:
     return {name: float(value.mean), f"{name}_low": bound(float(value.low)), f"{name}_high": bound(float(value.high))}
 
 
-def _print(cloud: FeatureSet) -> str:
+def _fingerprint(features: FeatureSet) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for part in cloud:
+    for part in features:
         digest.update(repr(part.shape).encode())
         digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()
 
 
-_NOTHING = np.empty((0, 0), dtype=np.float32)
+_NO_FEATURES = np.empty((0, 0), dtype=np.float32)
 
 
-class _Empty(dict[str, np.ndarray]):
-    """The states of a part without pictures, wherever they are asked for."""
+class _NoFeatures(dict[str, np.ndarray]):
+    """The states of a part without images, wherever they are asked for."""
 
     def __missing__(self, where: str) -> np.ndarray:
-        return _NOTHING
+        return _NO_FEATURES

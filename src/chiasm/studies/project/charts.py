@@ -1,13 +1,15 @@
-"""What probes read: by place and layer, of the projector's output by setting, and against how far it moved."""
+"""The figures of `chiasm project`: settings, projectors by size, and what probes read of the model's states."""
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from chiasm.results.series import Curve
+from chiasm.core.statistics.intervals import Estimate
+from chiasm.measures.probes.kinds import CLS, POST, PRE
+from chiasm.results.series import Curve, in_order
 from chiasm.results.theme import (
     COLOURS,
     DASHES,
@@ -22,22 +24,136 @@ from chiasm.results.theme import (
     draw,
     dress,
     legend_below,
+    marked,
     new_figure,
 )
-from chiasm.studies.project.richness_summary import CLS, LINE, POST, PRE, Place, Probed
-from chiasm.studies.project.richness_tables import RANDOM_PROJECTOR, SHUFFLED
-from chiasm.studies.project.tables import OWN
+from chiasm.studies.project.findings import capacities, reference_mean, swept
+from chiasm.studies.project.scores import LINE, UNTUNED, ProbeAnswers, ProbeSite, score_of
+from chiasm.studies.project.tables import IMAGE_MLP, OWN, RANDOM, RANDOM_PROJECTOR, SHUFFLED, TOWER
 
+_REFERENCES = ((RANDOM, "chance", ":"), (TOWER, "tower zero-shot", "--"), (IMAGE_MLP, "MLP on CLS", "-"))
 _TITLES = {LINE: "linear", "mlp-paper": "MLP, paper", "mlp-code": "MLP, code"}
-_BASE = "zero-shot"
+
+
+def tuning_bars(
+    tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None, *, width: Width = "page"
+) -> Figure:
+    """Bars: macro-F1 over seeds with a bootstrap interval; dots: single seeds; diamonds: the most probable
+    label; lines: references."""
+    size = SIZES[width]
+    own = tuning.filter(projector=OWN)
+    domains, settings = in_order(own, "domain"), in_order(own, "setting")
+    figure = new_figure(width, 0.6 + 0.28 * len(settings))
+    shown = []
+    for place, domain in enumerate(domains):
+        axes = figure.add_subplot(1, len(domains), place + 1)
+        for y, name in enumerate(settings):
+            score = score_of(predictions, domain, name)
+            if score is None:
+                continue
+            mean = float(score.mean)
+            axes.barh(y, mean, height=0.62, color=FAINT if name == UNTUNED else COLOURS[5], linewidth=0, zorder=1)
+            bar = {"color": INK, "linewidth": 0.9, "capsize": 2, "capthick": 0.9}
+            axes.errorbar(mean, y, xerr=_lengths(score), zorder=3, **bar)
+            seeds = own.filter(domain=domain, setting=name)["macro_f1"]
+            axes.plot(seeds, [y] * len(seeds), ".", color=INK, markersize=3, zorder=4)
+            most = own.filter(domain=domain, setting=name)["constrained_macro_f1"].mean()
+            axes.plot(most, y, "D", markersize=4, color="white", markeredgecolor=INK, zorder=3)
+        for key, title, dash in _REFERENCES:
+            level = reference_mean(references, domain, key)
+            if level is not None:
+                axes.axvline(level, color=COLOURS[1], linestyle=dash, linewidth=1.1, zorder=2)
+                shown.append((title, dash))
+        axes.set_yticks(range(len(settings)), settings if place == 0 else [""] * len(settings))
+        axes.set_ylim(len(settings) - 0.5, -0.5)
+        axes.set_xlim(0, 1)
+        dress(axes, size, x=f"Macro-F1, {domain}")
+    handles = [Line2D([], [], color=COLOURS[1], linestyle=dash, label=title) for title, dash in dict.fromkeys(shown)]
+    handles.append(Line2D([], [], color=INK, marker=".", linestyle="", label="one seed"))
+    handles.append(
+        Line2D([], [], marker="D", color="white", markeredgecolor=INK, markersize=4, linestyle="", label="among labels")
+    )
+    legend_below(figure, handles, size, "bars: all seeds, 95 % interval over images")
+    return figure
+
+
+def tuning_caption(tuning: pl.DataFrame, references: pl.DataFrame | None) -> str:
+    """What the figure shows, with its numbers of images and seeds."""
+    own = tuning.filter(projector=OWN)
+    counts = own.group_by("domain", maintain_order=True).agg(pl.col("n").first(), pl.col("seed").n_unique())
+    sizes = "; ".join(f"{r['domain']}: n = {r['n']} images, {r['seed']} seeds" for r in counts.iter_rows(named=True))
+    beside = "" if references is None else " Lines: what needs no language model."
+    return (
+        f"Macro-F1 of free greedy answers after tuning in each setting ({sizes}). Answers that name no class count as "
+        f"wrong. Diamonds: the most probable of all labels, mean over seeds.{beside}"
+    )
+
+
+def capacity_points(
+    tuning: pl.DataFrame,
+    predictions: pl.DataFrame,
+    aligned: pl.DataFrame,
+    references: pl.DataFrame | None,
+    *,
+    width: Width = "page",
+) -> Figure:
+    """Points: one projector each, with a bootstrap interval over images; dotted: chance. A panel per setting."""
+    size, places = SIZES[width], swept(tuning)
+    names = sorted(set(aligned["projector"]) - {OWN})
+    looks = {OWN: {"color": INK, "marker": "*", "markerfacecolor": INK}} | {n: marked(k) for k, n in enumerate(names)}
+    columns = min(len(places), 2)
+    lines = -(-len(places) // columns)
+    figure = new_figure(width, 2.1 * lines)
+    for number, (domain, setting) in enumerate(places):
+        axes = figure.add_subplot(lines, columns, number + 1)
+        for one in capacities(aligned, predictions, domain, setting):
+            bar = {"linestyle": "", "elinewidth": 0.8, "capsize": 1.5, "markersize": 7 if one.projector == OWN else 4}
+            style = bar | looks[one.projector]
+            axes.errorbar(one.parameters, float(one.score.mean), yerr=_lengths(one.score), **style)
+        chance = reference_mean(references, domain, RANDOM)
+        if chance is not None:
+            axes.axhline(chance, color=GREY, linestyle=":", linewidth=1)
+        # Below a thousand it is linear, so that a projector that learns nothing has a place.
+        axes.set_xscale("symlog", linthresh=1000)
+        axes.set_xlim(-200, 2 * max(1000, *aligned["parameters"]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+        axes.set_ylim(0, None)
+        dress(axes, size, x="Parameters of the projector", y="Macro-F1", title=f"{domain}, {setting}")
+    shown = [OWN, *names] if OWN in set(aligned["projector"]) else names
+    handles = [
+        Line2D([], [], linestyle="", markersize=5, label="the model's own" if n == OWN else n, **looks[n])
+        for n in shown
+    ]  # fmt: skip
+    legend_below(figure, handles, size, "bars: 95 % over images, all seeds; dotted: chance")
+    return figure
+
+
+def capacity_caption(tuning: pl.DataFrame, aligned: pl.DataFrame) -> str:
+    """What the figure shows, with its numbers of images, seeds and steps of alignment."""
+    others = tuning.filter(pl.col("projector") != OWN)
+    steps = aligned.filter(pl.col("steps") > 0)["steps"]
+    length = f"{steps.min()} steps of 32 captions" if len(steps) else "no step, as nothing in them is learned"
+    return (
+        f"Macro-F1 after tuning with other projectors (n = {others['n'].max()} images, "
+        f"{others['seed'].n_unique()} seeds), each aligned for {length} with tower and decoder frozen. The model's own "
+        "has seen many more images: compare the others with each other."
+    )
+
+
+def _lengths(of: Estimate) -> list[list[float]]:
+    """How far an interval reaches to both sides of its mean, as `errorbar` takes it."""
+    return [[max(0.0, float(of.mean - of.low))], [max(0.0, float(of.high - of.mean))]]
+
+
+def _short(value: float) -> str:
+    return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"
 
 
 def richness_layers(richness: pl.DataFrame, controls: pl.DataFrame | None, *, width: Width = "page") -> Figure:
     """Macro-F1 of a line by hidden state: mean image token (before it `cls` and `pre`), and last prompt token."""
     size = SIZES[width]
     own = richness.filter(projector=OWN, probe=LINE)
-    domains = own["domain"].unique(maintain_order=True).to_list()
-    settings = own["setting"].unique(maintain_order=True).to_list()
+    domains, settings = in_order(own, "domain"), in_order(own, "setting")
     figure = new_figure(width, 3.9)
     panels = figure.subplots(2, len(domains), sharey=True, squeeze=False)
     handles: list[Line2D] = []
@@ -60,7 +176,7 @@ def richness_layers(richness: pl.DataFrame, controls: pl.DataFrame | None, *, wi
             handles = handles or lines
     if controls is not None:
         handles = [*handles, *_keys(size)]
-    legend_below(figure, handles, size, f"linear probe; mean over seeds, 95 % bootstrap over pictures, {counted(ns)}")
+    legend_below(figure, handles, size, f"linear probe; mean over seeds, 95 % bootstrap over images, {counted(ns)}")
     return figure
 
 
@@ -68,30 +184,28 @@ def richness_settings(probed: pl.DataFrame, *, width: Width = "page") -> Figure:
     """Macro-F1 of every probe on the projector's output by setting, between what it is compared with."""
     size = SIZES[width]
     own = probed.filter(projector=OWN)
-    domains = own["domain"].unique(maintain_order=True).to_list()
-    settings = own["setting"].unique(maintain_order=True).to_list()
-    probes = own["probe"].unique(maintain_order=True).to_list()
-    places = [("tower's summary (cls)", _BASE, CLS, None), ("before the projector (pre)", _BASE, PRE, None)]
+    domains, settings = in_order(own, "domain"), in_order(own, "setting")
+    probes = in_order(own, "probe")
+    places = [("tower's summary (cls)", UNTUNED, CLS, None), ("before the projector (pre)", UNTUNED, PRE, None)]
     places += [(name, name, POST, None) for name in settings]
     places += [
-        ("projector, weights permuted", _BASE, POST, RANDOM_PROJECTOR),
-        ("shuffled labels", _BASE, POST, SHUFFLED),
+        ("projector, weights permuted", UNTUNED, POST, RANDOM_PROJECTOR),
+        ("shuffled labels", UNTUNED, POST, SHUFFLED),
     ]
     figure = new_figure(width, 0.5 + 0.24 * len(places))
     panels = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
     ns = []
     for column, (domain, axes) in enumerate(zip(domains, panels, strict=True)):
-        of = Probed.of(probed, domain)
+        of = ProbeAnswers.of(probed, domain)
         for y, (_, setting, where, control) in enumerate(places):
             for index, probe in enumerate(probes):
-                score = of.score(Place(setting, where, probe, control))
+                score = of.score(ProbeSite(setting, where, probe, control))
                 if score is None:
                     continue
                 ns.append(score.n)
                 at = y + 0.24 * (index - (len(probes) - 1) / 2)
-                spread = [[max(0.0, float(score.mean - score.low))], [max(0.0, float(score.high - score.mean))]]
                 style = {"color": COLOURS[index], "marker": MARKERS[index], "markersize": size.marker}
-                axes.errorbar(float(score.mean), at, xerr=spread, linewidth=0.8, capsize=1.5, **style)
+                axes.errorbar(float(score.mean), at, xerr=_lengths(score), linewidth=0.8, capsize=1.5, **style)
         for edge in (1.5, len(places) - 2.5):
             axes.axhline(edge, color=FAINT, linewidth=0.8, zorder=0)
         axes.set_yticks(range(len(places)), [title for title, *_ in places])
@@ -104,7 +218,7 @@ def richness_settings(probed: pl.DataFrame, *, width: Width = "page") -> Figure:
         Line2D([], [], color=COLOURS[k], marker=MARKERS[k], markersize=size.marker, label=_TITLES[probe])
         for k, probe in enumerate(probes)
     ]
-    legend_below(figure, handles, size, f"mean over seeds, 95 % bootstrap over pictures, {counted(ns)}")
+    legend_below(figure, handles, size, f"mean over seeds, 95 % bootstrap over images, {counted(ns)}")
     return figure
 
 
@@ -112,23 +226,22 @@ def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, *, width: Width =
     """Change in what probes read of the projector's output, against how far tuning moved the projector's weights."""
     size = SIZES[width]
     own = tuning.filter(projector=OWN)
-    domains = own["domain"].unique(maintain_order=True).to_list()
-    probes = probed["probe"].unique(maintain_order=True).to_list()
-    settings = [name for name in own["setting"].unique(maintain_order=True) if name != _BASE]
+    domains = in_order(own, "domain")
+    probes = in_order(probed, "probe")
+    settings = [name for name in in_order(own, "setting") if name != UNTUNED]
     figure = new_figure(width, 2.4)
     panels = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
     ns = []
     for column, (domain, axes) in enumerate(zip(domains, panels, strict=True)):
-        of = Probed.of(probed, domain)
+        of = ProbeAnswers.of(probed, domain)
         moved = False
         for place, setting in enumerate(settings):
             drift = own.filter(domain=domain, setting=setting)["projector_drift"]
             for index, probe in enumerate(probes):
-                gap = of.gap(Place(setting, POST, probe), Place(_BASE, POST, probe))
+                gap = of.gap(ProbeSite(setting, POST, probe), ProbeSite(UNTUNED, POST, probe))
                 if gap is None or not len(drift):
                     continue
                 ns.append(gap.n)
-                spread = [[max(0.0, float(gap.mean - gap.low))], [max(0.0, float(gap.high - gap.mean))]]
                 # Probes of one setting share its drift: a little apart, so that intervals do not hide each other.
                 moved = moved or float(drift.mean()) > 0  # type: ignore[arg-type]
                 x = float(drift.mean()) * (1 + 0.05 * (index - (len(probes) - 1) / 2))  # type: ignore[arg-type]
@@ -137,7 +250,7 @@ def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, *, width: Width =
                     "marker": MARKERS[place % len(MARKERS)],
                     "markersize": size.marker + 1,
                 }
-                axes.errorbar(x, float(gap.mean), yerr=spread, linewidth=0.8, capsize=1.5, linestyle="", **style)
+                axes.errorbar(x, float(gap.mean), yerr=_lengths(gap), linewidth=0.8, capsize=1.5, linestyle="", **style)
         if moved:
             axes.set_xscale("log", nonpositive="mask")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 4)))
@@ -161,7 +274,7 @@ def layers_caption(richness: pl.DataFrame) -> str:
     """What the figure by layer shows."""
     own = richness.filter(projector=OWN, probe=LINE)
     return (
-        f"Macro-F1 on test pictures of a linear probe ({_counts(own)}) on the mean image token (above) and on the last "
+        f"Macro-F1 on test images of a linear probe ({_counts(own)}) on the mean image token (above) and on the last "
         "prompt token (below) at every hidden state: 0 is what enters the decoder, K what leaves block K - 1. Above, "
         "left of it: the tower's summary and the mean token before the projector. Dashed: probes that have learned "
         "shuffled labels; cross: behind a projector whose weights are in random order."
@@ -171,7 +284,7 @@ def layers_caption(richness: pl.DataFrame) -> str:
 def settings_caption(probed: pl.DataFrame) -> str:
     """What the figure by setting shows."""
     return (
-        "Macro-F1 on test pictures of each probe on the mean image token behind the projector after tuning in each "
+        "Macro-F1 on test images of each probe on the mean image token behind the projector after tuning in each "
         "setting (zero-shot: untouched), beside what goes into it, and beside two controls of the untouched model "
         f"({_counts(probed.filter(projector=OWN))}). MLPs are narrower than published where the decoder is."
     )
@@ -233,4 +346,4 @@ def _counts(rows: pl.DataFrame) -> str:
     counts = rows.group_by("domain", maintain_order=True).agg(
         pl.col("seed").n_unique(), n=pl.col("n").first() if "n" in rows.columns else pl.col("example_id").n_unique()
     )
-    return "; ".join(f"{r['domain']}: n = {r['n']} pictures, seeds: {r['seed']}" for r in counts.iter_rows(named=True))
+    return "; ".join(f"{r['domain']}: n = {r['n']} images, seeds: {r['seed']}" for r in counts.iter_rows(named=True))

@@ -1,0 +1,109 @@
+"""The tables of Verma et al. 2024 in their own layout, from the tables of a run; and its confusion matrices."""
+
+import polars as pl
+
+from chiasm.measures.probes.kinds import POST
+from chiasm.results.series import in_order
+from chiasm.studies.project.scores import MLP, UNTUNED, score_of
+from chiasm.studies.project.tables import IMAGE_MLP, OWN, RANDOM, TOWER
+
+_TITLES = {
+    RANDOM: "Random (uniform)",
+    TOWER: "Tower zero-shot",
+    UNTUNED: "Zero-shot",
+    "ft-proj": "FT-Proj",
+    "ft-proj-released": "FT-Proj, as released",
+    "ft-proj-lowlr": "FT-Proj, rate of FT-E2E",
+    "ft-e2e": "FT-E2E",
+    "ft-lora": "FT-LoRA",
+    "ft-tower": "FT-Tower",
+}
+_BOUNDS = ("macro_f1", "macro_f1_low", "macro_f1_high")
+
+
+def table_one(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
+    """Verma et al. 2024, table 1: F1 and accuracy of every model by domain, means over seeds."""
+    rows = []
+    for name, title in _TITLES.items():
+        row: dict[str, str] = {"model": title}
+        for domain in in_order(tuning, "domain"):
+            beside = references.filter(domain=domain, reference=name)
+            found = score_of(predictions, domain, name)
+            if found is not None:
+                own = tuning.filter(domain=domain, setting=name, projector=OWN)
+                row[f"{domain} F1"] = _interval(found.mean, found.low, found.high)
+                row[f"{domain} Acc"] = f"{own['accuracy'].mean():.4f}"
+            elif beside.height:
+                row[f"{domain} F1"] = _interval(*(beside[c].mean() for c in _BOUNDS))
+                row[f"{domain} Acc"] = f"{beside['accuracy'].mean():.4f}"
+        if len(row) > 1:
+            rows.append(row)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def table_two(tuning: pl.DataFrame, predictions: pl.DataFrame, richness: pl.DataFrame | None) -> pl.DataFrame:
+    """Verma et al. 2024, table 2: the probe's F1 on the projector's output beside the model's F1, with changes in %.
+
+    "Original" is the untouched model. Without `richness` the probe's columns are empty.
+    """
+    names = {UNTUNED: "Original"} | {name: title for name, title in _TITLES.items() if name.startswith("ft-")}
+    rows = []
+    for domain in in_order(tuning, "domain"):
+        base: tuple[float | None, float] | None = None
+        for name, title in names.items():
+            found = score_of(predictions, domain, name)
+            if found is None:
+                continue
+            probe = _probe(richness, domain, name)
+            if base is None:
+                base = (probe, float(found.mean))
+            rows.append(
+                {
+                    "task": domain,
+                    "setting": title,
+                    "probe F1": None if probe is None else f"{probe:.4f}",
+                    "probe Δ%": _change(probe, base[0]) if title != "Original" else None,
+                    "MLLM F1": _interval(found.mean, found.low, found.high),
+                    "MLLM Δ%": _change(float(found.mean), base[1]) if title != "Original" else None,
+                }
+            )
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def table_three(references: pl.DataFrame) -> pl.DataFrame:
+    """Verma et al. 2024, table 3: an MLP on the tower's image embedding, no language model."""
+    own = references.filter(reference=IMAGE_MLP)
+    rows = []
+    for domain in in_order(own, "domain"):
+        part = own.filter(domain=domain)
+        f1 = _interval(*(part[c].mean() for c in _BOUNDS))
+        rows.append({"task": domain, "F1": f1, "Acc": f"{part['accuracy'].mean():.4f}"})
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def confusion(predictions: pl.DataFrame, domain: str, setting: str) -> pl.DataFrame:
+    """Share of each class's images (rows) that was answered as each class, or as none, over all seeds."""
+    own = predictions.filter(domain=domain, setting=setting, projector=OWN)
+    counted = own.with_columns(pl.col("parsed").fill_null("(invalid)")).group_by("label", "parsed").len()
+    wide = counted.pivot("parsed", index="label", values="len").fill_null(0).sort("label")
+    names = sorted(name for name in wide.columns if name != "label")
+    total = pl.sum_horizontal(names)
+    return wide.select("label", *[(pl.col(name) / total).alias(name) for name in names])
+
+
+def _probe(richness: pl.DataFrame | None, domain: str, setting: str) -> float | None:
+    if richness is None:
+        return None
+    own = richness.filter(domain=domain, setting=setting, where=POST, projector=OWN)
+    if not own.height:
+        return None
+    probe = MLP if MLP in own["probe"] else own["probe"][0]
+    return float(own.filter(probe=probe)["macro_f1"].mean())  # type: ignore[arg-type]
+
+
+def _change(value: float | None, base: float | None) -> str | None:
+    return None if value is None or not base else f"{100 * (value - base) / base:+.1f}"
+
+
+def _interval(value: object, low: object, high: object) -> str:
+    return f"{value:.4f} ({low:.3f}-{high:.3f})"
