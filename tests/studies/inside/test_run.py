@@ -6,11 +6,10 @@ import torch
 from matplotlib.figure import Figure
 from tests.support.factories import build, example
 
-from chiasm.api import load
 from chiasm.api.inside import attribute, concepts, neurons
 from chiasm.core.errors import ChiasmError
-from chiasm.studies.inside.findings import inside_findings
-from chiasm.studies.inside.summary import pointing
+from chiasm.studies.inputs import load
+from chiasm.studies.inside.findings import inside_findings, pointing
 
 QUICK = {"samples": 24, "orders": 3}
 
@@ -67,9 +66,9 @@ def test_curves_begin_and_end_alike_in_every_order(found):
         assert float(gone["prob"].max()) < 1e-5
 
 
-def test_what_is_found_is_told_and_drawn(found):
+def test_what_is_found_is_reported_and_drawn(found):
     assert any("adds up within 5 % in 9 of 9 maps" in text for text in found.findings)
-    assert any("cover" in text and "points over other maps" in text for text in found.findings)
+    assert any("cover" in text and "over other maps" in text for text in found.findings)
     assert {"pointing-in memory", "faithfulness-in memory", "modalities-in memory"} <= set(found.figures)
     assert all(isinstance(found.figure(name), Figure) for name in found.figures)
     with pytest.raises(ChiasmError, match="there are attributions"):
@@ -87,7 +86,7 @@ def test_one_example_stands_against_a_grey_picture(view):
     assert "map-example-as given-0" in one.figures
 
 
-def test_pointing_is_told_where_it_was_planted(view):
+def test_pointing_is_found_where_it_was_planted(view):
     rows = pl.DataFrame(
         {
             "example_id": [str(k) for k in range(12)],
@@ -107,31 +106,31 @@ def test_pointing_is_told_where_it_was_planted(view):
 
 def test_neurons_are_judged_on_examples_that_did_not_choose_them(view):
     data = shown(8)
-    told = neurons(view, data, groups={"a": shown(4), "b": shown(4, 20)}, top=5, draws=3, share=0.05, labelled=True)
-    rows = told.table("neurons")
+    found = neurons(view, data, groups={"a": shown(4), "b": shown(4, 20)}, top=5, draws=3, share=0.05, labelled=True)
+    rows = found.table("neurons")
     assert rows.filter(score="gradient").height == rows.filter(score="unembedding").height == 5
     assert rows.filter(score="gradient")["value"].is_sorted(descending=True)
     assert set(rows["n"]) == {4, 8}
-    lost = told.table("neuron_ablation")
+    lost = found.table("neuron_ablation")
     assert set(lost["example_id"]) == {one.id for one in data[1::2]}
     gradient = lost.filter(score="gradient")
     assert (gradient["change"] != gradient["change_random"]).all()
     assert set(gradient["draws"]) == {3}
-    assert told.table("specific_neurons")["draws"].item() == 3
-    assert all(isinstance(told.figure(name), Figure) for name in told.figures)
-    assert any("did not choose them" in text for text in told.findings)
+    assert found.table("specific_neurons")["draws"].item() == 3
+    assert all(isinstance(found.figure(name), Figure) for name in found.figures)
+    assert any("did not choose them" in text for text in found.findings)
 
 
 def test_concepts_are_followed_by_layer(view):
     own, others = shown(6), shown(10, 30)
-    told = concepts(view, {"dark": own}, shown(4, 50), others=others, random=60, labelled=True)
-    rows = told.table("concepts")
+    followed = concepts(view, {"dark": own}, shown(4, 50), others=others, random=60, labelled=True)
+    rows = followed.table("concepts")
     assert rows["layer"].to_list() == [0, 1]
     assert (rows["random_low"] <= rows["random_high"]).all()
     assert rows["p"].is_between(1 / 61, 1).all()
     assert set(rows["n"]) == {4}
-    assert isinstance(told.figure(told.figures[0]), Figure)
-    with pytest.raises(ChiasmError, match="3 pictures show it"):
+    assert isinstance(followed.figure(followed.figures[0]), Figure)
+    with pytest.raises(ChiasmError, match="3 images show it"):
         concepts(view, {"dark": own[:3]}, shown(4), others=others)
     with pytest.raises(ChiasmError, match="no data are given"):
         concepts(view, {"dark": own}, {"light": shown(2)}, others=others)
@@ -154,15 +153,15 @@ def test_quantised_models_are_refused():
         attribute(quantised, example(), shares=False)
 
 
-def test_an_incomplete_map_is_told(found):
+def test_an_incomplete_map_is_reported(found):
     rows = found.table("attributions").with_columns(
         error=pl.when(pl.col("method") == "integrated-gradients").then(0.2).otherwise("error")
     )
-    told = inside_findings({"attributions": rows})
-    assert any("in 0 of 9 maps" in finding.text for finding in told)
+    findings = inside_findings({"attributions": rows})
+    assert any("in 0 of 9 maps" in finding.text for finding in findings)
 
 
-def test_other_pictures_do_not_change_a_map(view):
+def test_other_images_do_not_change_a_map(view):
     torch.manual_seed(5)
     one = attribute(view, shown(1), background=shown(9, 40), shares=False, labelled=True, **QUICK).table(
         "attribution_maps"

@@ -1,4 +1,4 @@
-"""Where inside: maps over the picture, what they point at, deletion and insertion, neurons, concepts."""
+"""Where inside: maps over the image, what they point at, deletion and insertion, neurons, concepts."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
 from chiasm.core.example import Box
 from chiasm.core.statistics.intervals import Estimate
-from chiasm.results.overlays import show_image
+from chiasm.results.overlays import colour_bar, colour_patches, faded, show_image
 from chiasm.results.series import curve, in_order
 from chiasm.results.theme import (
     COLOURS,
@@ -34,16 +32,17 @@ from chiasm.results.theme import (
     legend_below,
     new_figure,
 )
-from chiasm.studies.inside.summary import RANDOM_ORDER, estimate, pointing
+from chiasm.studies.inside.findings import estimate, pointing
+from chiasm.studies.inside.tables import RANDOM_ORDER
 
-_INTERVAL = "mean and 95 % bootstrap interval over pictures"
+_INTERVAL = "mean and 95 % bootstrap interval over images"
 _FIRST = "integrated-gradients"
 
 
 def attribution_map(
     image: UInt8[np.ndarray, "h w 3"], rows: pl.DataFrame, boxes: Sequence[Box] = (), *, width: Width = "page"
 ) -> Figure:
-    """The picture beside one panel per method: what each patch adds to the answer's log-probability (nat).
+    """The image beside one panel per method: what each patch adds to the answer's log-probability (nat).
 
     `rows`: table `attribution_maps` of one example, corners in pixels of `image`.
     """
@@ -54,44 +53,36 @@ def attribution_map(
     axes = figure.subplots(1, len(methods) + 1, squeeze=False)[0]
     show_image(axes[0], image, boxes, size, "image")
     reach = max(float(rows["value"].abs().max() or 0), 1e-6)
-    grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) / 255
+    norm, under = Normalize(-reach, reach), faded(image)
     for place, method in zip(axes[1:], methods, strict=True):
-        show_image(place, 1 - 0.45 * (1 - grey), boxes, size, method)
+        show_image(place, under, boxes, size, method)
         part = rows.filter(pl.col("method") == method, pl.col("x0").is_not_null())
-        corners = part.select("x0", "y0", "x1", "y1").rows()
-        squares = [Rectangle((x0, y0), x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners]
         # The colour map's brown end is below zero: turned round, so that what speaks for the answer is orange.
-        drawn = PatchCollection(squares, cmap=f"{DIVERGING}_r", norm=Normalize(-reach, reach), alpha=0.75, linewidth=0)
-        drawn.set_array(part["value"].to_numpy())
-        place.add_collection(drawn)
-    bar = figure.colorbar(drawn, ax=list(axes), shrink=0.97, pad=0.015, aspect=18)
-    bar.solids.set_alpha(1)
-    bar.set_label("Adds to the\nlog-prob. (nat)", fontsize=size.text, color=INK)
-    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
-    bar.outline.set_linewidth(0.6)
+        drawn = colour_patches(place, part, part["value"], f"{DIVERGING}_r", norm)
+    colour_bar(figure, drawn, axes, "Adds to the\nlog-prob. (nat)", size)
     return figure
 
 
 def pointing_bars(rows: pl.DataFrame, *, width: Width = "column") -> Figure:
     """Positive attribution on the boxes by method (and setting), beside other examples' maps and the boxes' area."""
     size = SIZES[width]
-    labels, numbers = [], []
+    several = rows["setting"].n_unique() > 1
+    labels, found = [], []
     for setting in in_order(rows, "setting"):
+        own = rows.filter(setting=setting)
         for method in in_order(rows, "method"):
-            found = pointing(rows.filter(setting=setting), method)
-            if found is not None:
-                several = rows["setting"].n_unique() > 1
+            measured = pointing(own, method)
+            if measured is not None:
                 labels.append(f"{setting}, {method}" if several else method)
-                swapped = estimate(rows.filter(setting=setting, method=method), pl.col("object_swapped") * 100)
-                numbers.append((found[0], swapped, found[1]))
+                found.append((measured, estimate(own.filter(method=method), pl.col("object_swapped") * 100)))
     figure = new_figure(width, 0.5 + 0.3 * len(labels))
     axes = figure.add_subplot()
-    for y, (energy, swapped, _) in enumerate(numbers):
-        axes.barh(y, float(energy.mean), height=0.6, color=COLOURS[5], linewidth=0, zorder=1)
-        _error(axes, energy, y)
+    for y, (measured, swapped) in enumerate(found):
+        axes.barh(y, float(measured.energy.mean), height=0.6, color=COLOURS[5], linewidth=0, zorder=1)
+        _error(axes, measured.energy, y)
         if swapped is not None:
             _error(axes, swapped, y + 0.16, colour=COLOURS[1], marker="D")
-    area = float(np.mean([float(a.mean) for _, _, a in numbers]))
+    area = float(np.mean([float(measured.area.mean) for measured, _ in found]))
     handles = [
         Line2D([], [], color=COLOURS[1], marker="D", markersize=4, label="control: other examples' maps"),
         axes.axvline(area, color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)), label="area of the boxes"),
@@ -100,7 +91,7 @@ def pointing_bars(rows: pl.DataFrame, *, width: Width = "column") -> Figure:
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     dress(axes, size, x="Positive attribution on what is asked about (%)")
-    legend_below(figure, handles, size, f"bars: {_INTERVAL}, {counted([e.n for e, _, _ in numbers])}")
+    legend_below(figure, handles, size, f"bars: {_INTERVAL}, {counted([measured.energy.n for measured, _ in found])}")
     return figure
 
 
@@ -140,14 +131,13 @@ def faithfulness(curves: pl.DataFrame, domain: str, *, width: Width = "page") ->
 
 
 def modality_bars(rows: pl.DataFrame, domain: str, *, width: Width = "column") -> Figure:
-    """The image's share of the answer by setting: of two players (exact) and by Kernel SHAP; no picture beside it."""
+    """The image's share of the answer by setting: of two players (exact) and by Kernel SHAP; no image beside it."""
     size = SIZES[width]
-    own = rows.filter(domain=domain)
-    settings = in_order(own, "setting")
+    settings = in_order(rows, "setting")
     figure = new_figure(width, 0.5 + 0.32 * len(settings))
     axes, ns = figure.add_subplot(), []
     for y, setting in enumerate(settings):
-        part = own.filter(setting=setting)
+        part = rows.filter(setting=setting)
         for k, method in enumerate(("two-players", "kernel-shap")):
             share = estimate(part.filter(method=method), pl.col("share") * 100)
             if share is not None:
@@ -160,7 +150,7 @@ def modality_bars(rows: pl.DataFrame, domain: str, *, width: Width = "column") -
         Line2D([], [], color=COLOURS[k], marker=MARKERS[k], markersize=4, label=label)
         for k, label in enumerate(("two players, exact", "Kernel SHAP"))
     ]
-    handles.append(Line2D([], [], color=GREY, marker="x", markersize=4, label="Kernel SHAP, no picture"))
+    handles.append(Line2D([], [], color=GREY, marker="x", markersize=4, label="Kernel SHAP, no image"))
     axes.set_yticks(range(len(settings)), settings)
     axes.set_ylim(len(settings) - 0.4, -0.5)
     axes.set_xlim(0, 100)
@@ -172,13 +162,12 @@ def modality_bars(rows: pl.DataFrame, domain: str, *, width: Width = "column") -
 def ablation_bars(rows: pl.DataFrame, domain: str, *, width: Width = "column") -> Figure:
     """What is lost without the neurons of each score, beside as many random ones of the same layers."""
     size = SIZES[width]
-    own = rows.filter(domain=domain)
-    keys = own.select("setting", "score", "group", "own").unique(maintain_order=True).rows()
-    several = own["setting"].n_unique() > 1
+    keys = rows.select("setting", "score", "group", "own").unique(maintain_order=True).rows()
+    several = rows["setting"].n_unique() > 1
     figure = new_figure(width, 0.5 + 0.26 * len(keys))
     axes, ns = figure.add_subplot(), []
-    for y, (setting, score, group, mine) in enumerate(keys):
-        part = own.filter(setting=setting, score=score, group=group, own=mine)
+    for y, (setting, score, group, own) in enumerate(keys):
+        part = rows.filter(setting=setting, score=score, group=group, own=own)
         for value, shift, colour, marker in (
             ("change", -0.1, COLOURS[0], "o"),
             ("change_random", 0.15, COLOURS[1], "D"),
@@ -203,7 +192,7 @@ def ablation_bars(rows: pl.DataFrame, domain: str, *, width: Width = "column") -
 def concept_lines(rows: pl.DataFrame, domain: str, setting: str, *, width: Width = "column") -> Figure:
     """TCAV of every concept by layer; grey: where random concepts lie; filled markers: p of at most 0.05, corrected."""
     size = SIZES[width]
-    own = rows.filter(domain=domain, setting=setting).sort("layer")
+    own = rows.filter(setting=setting).sort("layer")
     figure = new_figure(width, 2.3)
     axes, handles = figure.add_subplot(), []
     band = own.group_by("layer", maintain_order=True).agg(pl.col("random_low").min(), pl.col("random_high").max())
@@ -230,11 +219,11 @@ def concept_lines(rows: pl.DataFrame, domain: str, setting: str, *, width: Width
 def _error(axes: Axes, found: Estimate, y: float, *, colour: str = INK, marker: str = "") -> None:
     mean = float(found.mean)
     known = not np.isnan(found.low)
-    spread = [[max(0.0, mean - float(found.low))], [max(0.0, float(found.high) - mean)]] if known else None
+    bounds = [[max(0.0, mean - float(found.low))], [max(0.0, float(found.high) - mean)]] if known else None
     axes.errorbar(
         mean,
         y,
-        xerr=spread,
+        xerr=bounds,
         color=colour,
         marker=marker,
         markersize=3.5,

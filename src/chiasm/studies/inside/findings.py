@@ -1,23 +1,39 @@
 """Where inside, in words: every number stands in a table of the run, with its control, its interval and its n."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from chiasm.core.statistics.intervals import ALPHA, Estimate, mean_interval
 from chiasm.results.findings import Finding
 from chiasm.results.series import in_order
-from chiasm.studies.inside.summary import estimate, interval, neuron_sets, parts, pointing
+from chiasm.results.wording import estimate as in_words
+from chiasm.studies.inside.tables import ENTROPY
 
-_ALPHA = 0.05
 # Of an area between 0 and 1: a model that is sure of nothing gives tiny differences that are significant all the same.
-_HARDLY = 0.01
+_MIN_AREA = 0.01
 _UNTUNED = "zero-shot"
-Tables = Mapping[str, pl.DataFrame]
+_SOONER = pl.col("deletion_random") - pl.col("deletion"), pl.col("insertion") - pl.col("insertion_random")
+"""How much sooner than in random order the answer is lost, and found: differences in area under the curves."""
 
 
-def inside_findings(tables: Tables) -> list[Finding]:
-    """What attribution, neurons and concepts tell, strongest first."""
+class Pointing(NamedTuple):
+    """Positive attribution on what is asked about, in %.
+
+    `energy` on the boxes, their `area`, `gain` (energy minus area), and `over` (energy minus that of other examples'
+    maps).
+    """
+
+    energy: Estimate
+    area: Estimate
+    gain: Estimate
+    over: Estimate
+
+
+def inside_findings(tables: Mapping[str, pl.DataFrame]) -> list[Finding]:
+    """What attribution, neurons and concepts show, strongest first."""
     found: list[Finding] = []
     if "attributions" in tables:
         rows = tables["attributions"]
@@ -27,44 +43,78 @@ def inside_findings(tables: Tables) -> list[Finding]:
     if "neuron_ablation" in tables:
         found += _neurons(tables["neurons"], tables["neuron_ablation"])
     if "specific_neurons" in tables:
-        found += _specific(tables)
+        found += [*_specific(tables["specific_neurons"]), *_kept(tables["neurons"])]
     if "concepts" in tables:
         found += _concepts(tables["concepts"])
     return sorted(found, key=lambda finding: -finding.strength)
+
+
+def estimate(rows: pl.DataFrame, value: str | pl.Expr) -> Estimate | None:
+    """The mean of `value` over the examples that have it, images resampled whole; None where none has it.
+
+    Several rows of one example (methods are filtered before) are averaged first.
+    """
+    what = pl.col(value) if isinstance(value, str) else value
+    means = rows.group_by("example_id", "input", maintain_order=True).agg(what.cast(pl.Float64).mean().alias("value"))
+    means = means.filter(pl.col("value").is_not_null() & pl.col("value").is_finite())
+    if not means.height:
+        return None
+    return mean_interval(means["value"].to_numpy(), clusters=means["input"].to_list())
+
+
+def pointing(rows: pl.DataFrame, method: str) -> Pointing | None:
+    """How far one method points at what is asked about; None where no example has boxes to point at."""
+    own = rows.filter(pl.col("method") == method, pl.col("object").is_not_null())
+    energy, area, swapped = pl.col("object"), pl.col("area"), pl.col("object_swapped")
+    found = [estimate(own, value * 100) for value in (energy, area, energy - area, energy - swapped)]
+    known = [one for one in found if one is not None]
+    return Pointing(*known) if len(known) == len(found) else None
+
+
+def _parts(frame: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    """Every domain and setting in the order of the table, and its rows."""
+    for domain in in_order(frame, "domain"):
+        rows = frame.filter(domain=domain)
+        for setting in in_order(rows, "setting"):
+            yield domain, setting, rows.filter(setting=setting)
+
+
+def _mean(of: Estimate, digits: int = 2, unit: str = "", scale: float = 1.0) -> str:
+    bounds = float(of.mean), float(of.low), float(of.high)
+    return in_words(*bounds, digits=digits, unit=unit, scale=scale, missing="no interval from one image")
 
 
 def _complete(rows: pl.DataFrame) -> Finding:
     own = rows.filter(method="integrated-gradients")
     if not own.height:
         return Finding("Integrated Gradients was not asked for, so no completeness was checked.", 1.0)
-    good = own.filter(pl.col("error") <= 0.05).height
+    complete = own.filter(pl.col("error") <= 0.05).height
     text = (
-        f"Integrated Gradients adds up within 5 % in {good} of {own.height} maps (median error "
+        f"Integrated Gradients adds up within 5 % in {complete} of {own.height} maps (median error "
         f"{100 * float(own['error'].median() or 0):.1f} %, largest {100 * float(own['error'].max() or 0):.1f} %; "
         f"{own['steps'].min()} to {own['steps'].max()} steps)."
     )
-    return Finding(text, 20.0 if good == own.height else 75.0)
+    return Finding(text, 20.0 if complete == own.height else 75.0)
 
 
 def _pointing(rows: pl.DataFrame) -> list[Finding]:
     found = []
-    for domain, setting, own in parts(rows):
-        told, area, n, strong = [], None, 0, False
+    for domain, setting, own in _parts(rows):
+        methods, area, n, strong = [], None, 0, False
         for method in in_order(own, "method"):
-            numbers = pointing(own, method)
-            if numbers is None:
+            measured = pointing(own, method)
+            if measured is None:
                 continue
-            energy, area, gain, over = numbers
-            n, sure = energy.n, bool(gain.low > 0 and over.low > 0)
+            area, n = measured.area, measured.energy.n
+            sure = bool(measured.gain.low > 0 and measured.over.low > 0)
             strong |= sure
             word = "above both controls" if sure else "not surely above both controls"
-            told.append(
-                f"{method} {interval(energy, 0, unit=' %')}, {word}: {interval(over, 0)} points over other maps"
-            )
+            over = _mean(measured.over, 0, "points")
+            methods.append(f"{method} {_mean(measured.energy, 0, '%')}, {word}: {over} over other maps")
         if area is not None:
             text = (
                 f"On {domain} ({setting}), boxes of what is asked about cover {float(area.mean):.0f} % of the image's "
-                f"tokens (n = {n}) and hold of the positive attribution: {'; '.join(told)}."
+                f"tokens (n = {n}) and hold of the positive attribution: {'; '.join(methods)}."
             )
             found.append(Finding(text, 70.0 if strong else 30.0))
     return found
@@ -72,28 +122,18 @@ def _pointing(rows: pl.DataFrame) -> list[Finding]:
 
 def _faithful(rows: pl.DataFrame) -> list[Finding]:
     found = []
-    for domain, setting, own in parts(rows):
-        told = []
+    for domain, setting, own in _parts(rows):
+        methods = []
         for method in in_order(own, "method"):
-            part = own.filter(method=method)
-            removed = estimate(part, pl.col("deletion_random") - pl.col("deletion"))
-            put = estimate(part, pl.col("insertion") - pl.col("insertion_random"))
-            if removed is not None and put is not None:
-                told.append(f"{method} {interval(removed)} and {interval(put)}")
-        n = own["example_id"].n_unique()
+            lost, gained = (estimate(own.filter(method=method), value) for value in _SOONER)
+            if lost is not None and gained is not None:
+                methods.append(f"{method} {_mean(lost)} and {_mean(gained)}")
+        better = all((e := estimate(own, value)) is not None and e.low > _MIN_AREA for value in _SOONER)
+        sooner = "is lost sooner and found sooner" if better else "is not surely lost and found sooner"
         text = (
-            f"On {domain} ({setting}), the answer is lost sooner and found sooner along the maps than in random order; "
-            f"difference in area under the deletion and the insertion curve: {'; '.join(told)} (n = {n})."
+            f"On {domain} ({setting}), the answer {sooner} along the maps than in random order; difference in area "
+            f"under the deletion and the insertion curve: {'; '.join(methods)} (n = {own['example_id'].n_unique()})."
         )
-        better = all(
-            (e := estimate(own, value)) is not None and e.low > _HARDLY
-            for value in (
-                pl.col("deletion_random") - pl.col("deletion"),
-                pl.col("insertion") - pl.col("insertion_random"),
-            )
-        )
-        if not better:
-            text = text.replace("is lost sooner and found sooner along", "is not surely lost and found sooner along")
         found.append(Finding(text, 40.0 if better else 35.0))
     return found
 
@@ -101,82 +141,90 @@ def _faithful(rows: pl.DataFrame) -> list[Finding]:
 def _modalities(rows: pl.DataFrame) -> list[Finding]:
     found = []
     for domain in in_order(rows, "domain"):
-        told, n = [], 0
-        own = rows.filter(domain=domain)
-        for setting in in_order(own, "setting"):
-            part = own.filter(setting=setting)
-            shares = [estimate(part.filter(method=m), "share") for m in ("two-players", "kernel-shap")]
-            blank = estimate(part.filter(method="kernel-shap"), "blank")
-            if None in shares or blank is None:
+        shares, n = [], 0
+        for _, setting, own in _parts(rows.filter(domain=domain)):
+            exact, kernel = (estimate(own.filter(method=m), "share") for m in ("two-players", "kernel-shap"))
+            blank = estimate(own.filter(method="kernel-shap"), "blank")
+            if exact is None or kernel is None or blank is None:
                 continue
-            exact, kernel = shares
-            n = exact.n  # type: ignore[union-attr]
-            told.append(
-                f"{setting} {interval(exact, scale=100, digits=0, unit=' %')} of two players, "  # type: ignore[arg-type]
-                f"{interval(kernel, scale=100, digits=0, unit=' %')} by Kernel SHAP "  # type: ignore[arg-type]
-                f"(with no picture {100 * float(blank.mean):.0f} %)"
+            n = exact.n
+            shares.append(
+                f"{setting} {_mean(exact, 0, '%', 100)} of two players, {_mean(kernel, 0, '%', 100)} by Kernel SHAP "
+                f"(with no image {100 * float(blank.mean):.0f} %)"
             )
-        if told:
-            text = f"On {domain} the image's share of the answer, against the question's: {'; '.join(told)}; n = {n}."
+        if shares:
+            text = f"On {domain} the image's share of the answer, against the question's: {'; '.join(shares)}; n = {n}."
             found.append(Finding(text, 25.0))
     return found
 
 
 def _neurons(neurons: pl.DataFrame, ablation: pl.DataFrame) -> list[Finding]:
     found = []
-    for domain, setting, own in parts(ablation):
-        for score in in_order(own, "score"):
-            part = own.filter(score=score)
+    for domain, setting, rows in _parts(ablation):
+        first = neurons.filter(domain=domain, setting=setting, rank=1)
+        for score in in_order(rows, "score"):
+            part = rows.filter(score=score)
             for group in in_order(part, "group"):
-                for mine in (True, False):
-                    rows = part.filter(group=group, own=mine)
-                    if rows.height:
-                        found.append(_ablated(domain, setting, score, group, mine, rows, neurons))
+                for own in (True, False):
+                    chosen = part.filter(group=group, own=own)
+                    if chosen.height:
+                        found.append(_ablated(f"On {domain} ({setting})", chosen, first))
     return found
 
 
-def _ablated(
-    domain: str, setting: str, score: str, group: str, mine: bool, rows: pl.DataFrame, neurons: pl.DataFrame
-) -> Finding:
+def _ablated(where: str, rows: pl.DataFrame, first: pl.DataFrame) -> Finding:
+    """What is lost without one set of neurons. `rows`: of one score, group, and own or other images."""
+    about = rows.row(0, named=True)
     change = estimate(rows, "change")
     beyond = estimate(rows, pl.col("change") - pl.col("change_random"))
     assert change is not None
     assert beyond is not None
     sure = bool(beyond.high < 0)
-    of = f"specific to {group}" if group else f"first by {score}"
-    where = "" if not group else " (its own pictures)" if mine else " (other pictures)"
+    of, images = f"first by {about['score']}", ""
+    if about["group"]:
+        of = f"specific to {about['group']}"
+        images = " (its own images)" if about["own"] else " (other images)"
     text = (
-        f"On {domain} ({setting}){where}, without the {rows['count'][0]} neurons {of} the answer's lead over "
-        f"the runner-up changes by {interval(change)} nat, by {interval(beyond)} more than without as many random "
-        f"neurons of the same layers (n = {rows['example_id'].n_unique()} examples that did not choose them, "
-        f"{rows['draws'][0]} draws)"
+        f"{where}{images}, without the {about['count']} neurons {of} the answer's lead over the runner-up changes by "
+        f"{_mean(change, unit='nat')}, by {_mean(beyond, unit='nat')} more than without as many random neurons of the "
+        f"same layers (n = {rows['example_id'].n_unique()} examples that did not choose them, {about['draws']} draws)"
     )
-    first = neurons.filter(domain=domain, setting=setting, score=score, rank=1)
-    if first.height and not group:
-        row = first.row(0, named=True)
+    named = first.filter(score=about["score"])
+    if named.height and not about["group"]:
+        row = named.row(0, named=True)
         text += f"; first is neuron {row['neuron']} of layer {row['layer']}, which writes: {row['words']}"
-    return Finding(f"{text}.", (45.0 if sure else 15.0) - (10.0 if not mine else 0.0))
+    return Finding(f"{text}.", (45.0 if sure else 15.0) - (0.0 if about["own"] else 10.0))
 
 
-def _specific(tables: Tables) -> list[Finding]:
+def _specific(rows: pl.DataFrame) -> list[Finding]:
     found = []
-    for row in tables["specific_neurons"].iter_rows(named=True):
+    for row in rows.iter_rows(named=True):
         sure = row["count"] > row["high_random"]
         text = (
-            f"With {row['setting']} on {row['domain']}, {row['count']} neurons tell {row['groups']} apart with an "
-            f"entropy of at most {row['edge']:.2f} nat, {'more than' if sure else 'not surely more than'} the "
-            f"{row['count_random']:.1f} ({row['low_random']:.0f} to {row['high_random']:.0f}) of shuffled groups "
-            f"(n = {row['n']} pictures, {row['draws']} shuffles)."
+            f"With {row['setting']} on {row['domain']}, {row['count']} neurons are specific to some of "
+            f"{row['groups']}, with an entropy of at most {row['edge']:.2f} nat, "
+            f"{'more than' if sure else 'not surely more than'} the {row['count_random']:.1f} "
+            f"({row['low_random']:.0f} to {row['high_random']:.0f}) of shuffled groups (n = {row['n']} images, "
+            f"{row['draws']} shuffles)."
         )
         found.append(Finding(text, 28.0 if sure else 12.0))
-    for domain in in_order(tables["neurons"], "domain"):
-        sets = neuron_sets(tables["neurons"], domain, "entropy")
-        base = sets.pop(_UNTUNED, set())
-        told = [f"{name} {len(base & own) / len(base | own):.2f}" for name, own in sets.items() if base | own]
-        if base and told:
+    return found
+
+
+def _kept(neurons: pl.DataFrame) -> list[Finding]:
+    """How many of the specific neurons are the same before and after tuning."""
+    found = []
+    for domain in in_order(neurons, "domain"):
+        sets = {
+            setting: set(rows.select("layer", "neuron").iter_rows())
+            for _, setting, rows in _parts(neurons.filter(domain=domain, score=ENTROPY))
+        }
+        before = sets.pop(_UNTUNED, set())
+        shared = [f"{name} {len(before & own) / len(before | own):.2f}" for name, own in sets.items() if before | own]
+        if before and shared:
             text = (
-                f"Neurons specific to a domain before and after tuning on {domain} (shared / all, {len(base)} before; "
-                f"one model each: no interval): {', '.join(told)}."
+                f"Neurons specific to a domain before and after tuning on {domain} (shared / all, {len(before)} "
+                f"before; one model each: no interval): {', '.join(shared)}."
             )
             found.append(Finding(text, 14.0))
     return found
@@ -184,29 +232,24 @@ def _specific(tables: Tables) -> list[Finding]:
 
 def _concepts(rows: pl.DataFrame) -> list[Finding]:
     found = []
-    for domain, setting, own in parts(rows):
+    for domain, setting, own in _parts(rows):
         used, n = [], own["n"].sum() // max(1, own["layer"].n_unique())
         for concept in in_order(own, "concept"):
-            part = own.filter(concept=concept)
-            sure = part.filter(pl.col("p") <= _ALPHA)
+            sure = own.filter((pl.col("concept") == concept) & (pl.col("p") <= ALPHA))
             if sure.height:
                 best = sure.sort("p", "layer").row(0, named=True)
                 layers = ", ".join(str(layer) for layer in sorted(sure["layer"]))
+                value = in_words(best["value"], best["low"], best["high"], digits=2, brackets=False)
                 used.append(
-                    f"{concept} at layers {layers} (layer {best['layer']}: TCAV {best['value']:.2f}, "
-                    f"{_bounds(best)}; random {best['random']:.2f}, {best['random_low']:.2f} to "
-                    f"{best['random_high']:.2f})"
+                    f"{concept} at layers {layers} (layer {best['layer']}: TCAV {value}; random {best['random']:.2f}, "
+                    f"{best['random_low']:.2f} to {best['random_high']:.2f})"
                 )
-        count = own["concept"].n_unique()
-        known = float(np.mean(own["accuracy"].to_numpy()))
         text = (
-            f"On {domain} ({setting}), of {count} concepts {len(used)} move the answer further than random concepts do "
-            f"(p ≤ {_ALPHA:g}, corrected over layers and concepts; {own['concepts'][0]} random ones; n = {n} answers)"
+            f"On {domain} ({setting}), of {own['concept'].n_unique()} concepts {len(used)} move the answer further "
+            f"than random concepts do (p ≤ {ALPHA:g}, corrected over layers and concepts; {own['concepts'][0]} random "
+            f"ones; n = {n} answers)"
         )
-        text += f": {'; '.join(used)}" if used else f", although their directions are {100 * known:.0f} % right"
+        right = 100 * float(np.mean(own["accuracy"].to_numpy()))
+        text += f": {'; '.join(used)}" if used else f", although their directions are {right:.0f} % right"
         found.append(Finding(f"{text}.", 32.0 if used else 11.0))
     return found
-
-
-def _bounds(row: dict[str, object]) -> str:
-    return "no interval" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}"

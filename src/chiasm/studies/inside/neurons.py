@@ -1,25 +1,26 @@
-"""Multimodal neurons: which carry the picture into the answer, which belong to a domain, what is lost without them."""
+"""Multimodal neurons: which carry the image into the answer, which belong to a domain, what is lost without them."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.statistics.intervals import mean_interval
+from chiasm.measures.base import RowsByTable, bound
 from chiasm.measures.neurons import as_specific, domain_specific, matched, rates_of, strongest
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.inside.neurons import Neurons
 from chiasm.models.inside.rerun import AttributionTarget, Rerun
 from chiasm.models.view import ModelView
-from chiasm.studies.inside.spec import Asked, Frames
+from chiasm.studies.inside.explained import ExplainedAnswer, Failures
+from chiasm.studies.inside.tables import ENTROPY, GRADIENT, UNEMBEDDING
 
-GRADIENT: Final = "gradient"
-UNEMBEDDING: Final = "unembedding"
-ENTROPY: Final = "entropy"
+_MIN_EXAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,42 +42,43 @@ class NeuronOptions:
 
 def neuron_rows(
     view: ModelView,
-    asked: Sequence[Asked],
+    explained: Sequence[ExplainedAnswer],
     groups: Mapping[str, Sequence[Encoded]],
     options: NeuronOptions,
     group: str = "",
-) -> tuple[Frames, list[tuple[str, str]]]:
+) -> tuple[RowsByTable, Failures]:
     """Rows of `neurons`, `neuron_ablation` and `specific_neurons`, and examples that failed.
 
-    Every other example of `asked` finds the neurons, the others tell what is lost without them: an effect is never
-    measured on the examples that chose. `groups`: pictures of each domain (or class), counted for the entropy; `group`
-    is the one that `asked` are from.
+    Every other example of `explained` finds the neurons, the others judge what is lost without them: an effect is never
+    measured on the examples that chose. `groups`: images of each domain (or class), counted for the entropy; `group`
+    is the one that `explained` are from.
 
     **Errors:** `ChiasmError` for a model whose neurons cannot be named, or fewer than four examples.
     """
-    if len(asked) < 4:
-        raise ChiasmError("find neurons", f"{len(asked)} examples are few", "Give at least 4: half find, half judge")
-    frames: Frames = defaultdict(list)
-    neurons = Neurons(view, asked[0].prompt)
-    finding, judging, failures = asked[::2], asked[1::2], []
-    found: dict[str, list[np.ndarray]] = {GRADIENT: [], UNEMBEDDING: []}
+    if len(explained) < _MIN_EXAMPLES:
+        todo = f"Give at least {_MIN_EXAMPLES}: half find, half judge"
+        raise ChiasmError("find neurons", f"{len(explained)} examples are few", todo)
+    rows: RowsByTable = defaultdict(list)
+    neurons = Neurons(view, explained[0].prompt)
+    finding, judging, failures = explained[::2], explained[1::2], []
+    scores: dict[str, list[np.ndarray]] = {GRADIENT: [], UNEMBEDDING: []}
     for one in finding:
         try:
             rerun = Rerun(view, one.prompt, one.answer, target=options.target, guard=one is finding[0])
         except ExampleError as error:
             failures.append((one.example.id, str(error)))
             continue
-        found[GRADIENT].append(neurons.by_gradient(rerun).numpy())
+        scores[GRADIENT].append(neurons.by_gradient(rerun).numpy())
         token = one.answer[0]
-        found[UNEMBEDDING].append(neurons.by_unembedding(rerun, token, released=options.released).numpy())
+        scores[UNEMBEDDING].append(neurons.by_unembedding(rerun, token, released=options.released).numpy())
     sets: dict[tuple[str, str], np.ndarray] = {}
-    for score, values in found.items():
+    for score, values in scores.items():
         if values:
             marked = strongest(np.mean(values, axis=0), options.top)
             sets[score, ""] = marked
-            frames["neurons"] += _listed(neurons, score, np.stack(values), marked)
+            rows["neurons"] += _strongest_rows(neurons, score, np.stack(values), marked)
     if len(groups) > 1:
-        sets |= _specific(frames, neurons, groups, options)
+        sets |= _add_specific(rows, neurons, groups, options)
     for one in judging:
         try:
             rerun = Rerun(view, one.prompt, one.answer, target=options.target, guard=False)
@@ -84,12 +86,12 @@ def neuron_rows(
             failures.append((one.example.id, str(error)))
             continue
         for (score, owner), marked in sets.items():
-            told = {"score": score, "group": owner, "own": owner in ("", group)}
-            frames["neuron_ablation"].append(one.row | told | _lost(neurons, rerun, marked, options))
-    return dict(frames), failures
+            about = {"score": score, "group": owner, "own": owner in ("", group)}
+            rows["neuron_ablation"].append(one.row | about | _ablated(neurons, rerun, marked, options))
+    return dict(rows), failures
 
 
-def _lost(neurons: Neurons, rerun: Rerun, marked: np.ndarray, options: NeuronOptions) -> dict[str, Any]:
+def _ablated(neurons: Neurons, rerun: Rerun, marked: Bool[np.ndarray, "L K"], options: NeuronOptions) -> dict[str, Any]:
     """What taking the neurons away changes, beside as many random ones of the same layers."""
     random = matched(marked, options.draws, options.seed)
     off = torch.from_numpy(np.concatenate([np.zeros_like(random[:1]), marked[None], random]))
@@ -102,29 +104,36 @@ def _lost(neurons: Neurons, rerun: Rerun, marked: np.ndarray, options: NeuronOpt
     }
 
 
-def _listed(neurons: Neurons, score: str, values: np.ndarray, marked: np.ndarray) -> list[dict[str, Any]]:
+def _strongest_rows(
+    neurons: Neurons, score: str, values: Float[np.ndarray, "n L K"], marked: Bool[np.ndarray, "L K"]
+) -> list[dict[str, Any]]:
+    """Rows of `neurons` for those that are `marked` by their mean score over examples."""
     estimate = mean_interval(values)
     places = sorted(np.argwhere(marked).tolist(), key=lambda place: -estimate.mean[*place])
     return [
-        {
-            "score": score,
-            "rank": rank + 1,
-            "layer": layer,
-            "neuron": neuron,
-            "value": float(estimate.mean[layer, neuron]),
-            "low": _known(estimate.low[layer, neuron]),
-            "high": _known(estimate.high[layer, neuron]),
-            "groups": "",
-            "words": " ".join(neurons.words(layer, neuron)),
-            "n": len(values),
-        }
-        for rank, (layer, neuron) in enumerate(places)
+        _listed(neurons, score, rank, place, estimate.mean)
+        | {"low": bound(estimate.low[*place]), "high": bound(estimate.high[*place]), "groups": "", "n": len(values)}
+        for rank, place in enumerate(places, start=1)
     ]
 
 
-def _specific(
-    frames: Frames, neurons: Neurons, groups: Mapping[str, Sequence[Encoded]], options: NeuronOptions
-) -> dict[tuple[str, str], np.ndarray]:
+def _listed(
+    neurons: Neurons, score: str, rank: int, place: list[int], values: Float[np.ndarray, "L K"]
+) -> dict[str, Any]:
+    layer, neuron = place
+    return {
+        "score": score,
+        "rank": rank,
+        "layer": layer,
+        "neuron": neuron,
+        "value": float(values[layer, neuron]),
+        "words": " ".join(neurons.words(layer, neuron)),
+    }
+
+
+def _add_specific(
+    rows: RowsByTable, neurons: Neurons, groups: Mapping[str, Sequence[Encoded]], options: NeuronOptions
+) -> dict[tuple[str, str], Bool[np.ndarray, "L K"]]:
     """Neurons by the entropy of their activity over groups: listed, counted beside shuffled groups, and by group."""
     names = list(groups)
     counted = [neurons.active(encoded) for name in names for encoded in groups[name]]
@@ -134,7 +143,7 @@ def _specific(
     found = domain_specific(rates_of(active, tokens, owner), share=options.share)
     rng = np.random.default_rng(options.seed)
     shuffled = [as_specific(active, tokens, rng.permutation(owner), found.edge) for _ in range(options.draws)]
-    frames["specific_neurons"].append(
+    rows["specific_neurons"].append(
         {
             "groups": ", ".join(names),
             "share": options.share,
@@ -148,23 +157,8 @@ def _specific(
         }
     )
     places = sorted(np.argwhere(found.chosen).tolist(), key=lambda place: found.entropy[*place])
-    frames["neurons"] += [
-        {
-            "score": ENTROPY,
-            "rank": rank + 1,
-            "layer": layer,
-            "neuron": neuron,
-            "value": float(found.entropy[layer, neuron]),
-            "low": None,
-            "high": None,
-            "groups": ", ".join(name for g, name in enumerate(names) if found.assigned[g, layer, neuron]),
-            "words": " ".join(neurons.words(layer, neuron)),
-            "n": len(counted),
-        }
-        for rank, (layer, neuron) in enumerate(places)
-    ]
+    for rank, place in enumerate(places, start=1):
+        owners = ", ".join(name for g, name in enumerate(names) if found.assigned[g, *place])
+        listed = _listed(neurons, ENTROPY, rank, place, found.entropy)
+        rows["neurons"].append(listed | {"low": None, "high": None, "groups": owners, "n": len(counted)})
     return {(ENTROPY, name): found.assigned[g] for g, name in enumerate(names) if found.assigned[g].any()}
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -1,4 +1,4 @@
-"""What "where inside?" tells: figures and sentences from its tables, for runs of `chiasm project` and for notebooks."""
+"""What "where inside?" says and shows, from its tables alone: for runs of `chiasm project` and for notebooks."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,33 +10,53 @@ from matplotlib.figure import Figure
 from chiasm.core.errors import ChiasmError
 from chiasm.results.findings import Finding
 from chiasm.results.images import Picture
+from chiasm.results.report import Drawing
 from chiasm.results.series import in_order
-from chiasm.studies.inside import charts as figures
+from chiasm.studies.inside import charts
 from chiasm.studies.inside.findings import inside_findings
 from chiasm.studies.inside.tables import INSIDE
-from chiasm.studies.reporting import Drawing
 
 NAMES = tuple(schema.name for schema in INSIDE)
 _MAPS = 4
+_POINTING = (
+    "Share of the positive attribution on the boxes of what is asked about. Controls: the maps of other examples in "
+    "the same boxes, and the share of tokens that the boxes cover."
+)
+_FAITHFULNESS = (
+    "Probability of the answer while the image's tokens are replaced by the baseline (deletion), or put back in "
+    "(insertion), most important first. Dashed: random orders."
+)
+_MODALITIES = (
+    "How much of the answer rests on the image, against the question: exact Shapley values of the two, and MM-SHAP by "
+    "Kernel SHAP. Crosses: what Kernel SHAP finds where there is no image."
+)
+_NEURONS = (
+    "What setting neurons to zero does to the answer, on examples that did not choose them, beside as many random "
+    "neurons of the same layers."
+)
+_CONCEPTS = (
+    "Share of answers that grow when the image's tokens move along a concept's direction. Grey: random concepts of as "
+    "many images. Filled: further out than those, corrected."
+)
 
 
 @final
 class Inside:
-    """Tables of attribution, neurons and concepts, and what they tell.
+    """Tables of attribution, neurons and concepts, and what they show.
 
-    `pictures`: what maps are drawn over, by example (in runs of several domains, by `domain/example`). `failures`:
+    `images`: what maps are drawn over, by example (in runs of several domains, by `domain/example`). `failures`:
     examples that could not be used, and why.
     """
 
     def __init__(
         self,
         tables: Mapping[str, pl.DataFrame],
-        pictures: Mapping[str, Picture],
+        images: Mapping[str, Picture],
         failures: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.failures = list(failures)
         self._tables = {name: tables[name] for name in NAMES if name in tables and tables[name].height}
-        self._pictures = dict(pictures)
+        self._images = dict(images)
 
     @property
     def tables(self) -> list[str]:
@@ -55,7 +75,7 @@ class Inside:
     @property
     def findings(self) -> list[str]:
         """What was found in words, with controls, intervals and n, strongest first."""
-        return [finding.text for finding in self.told()]
+        return [finding.text for finding in self.ranked_findings()]
 
     @property
     def figures(self) -> list[str]:
@@ -72,99 +92,51 @@ class Inside:
             raise ChiasmError(f"the figure `{name}`", f"there are {', '.join(there)}", "Name one of those")
         return there[name].draw()
 
-    def told(self) -> list[Finding]:
+    def ranked_findings(self) -> list[Finding]:
         """The findings with their strength."""
         return inside_findings(self._tables)
 
     def drawings(self) -> dict[str, Drawing]:
         """All figures with their captions."""
-        return self._attribution() | self._neurons() | self._concepts() | self._maps()
-
-    def _attribution(self) -> dict[str, Drawing]:
         drawn: dict[str, Drawing] = {}
-        if "attributions" in self._tables:
-            rows = self._tables["attributions"]
-            for domain in in_order(rows, "domain"):
-                own = rows.filter(domain=domain)
-                if own["object"].is_not_null().any():
-                    drawn[f"pointing-{domain}"] = Drawing(
-                        partial(figures.pointing_bars, own),
-                        lambda: (
-                            "Share of the positive attribution on the boxes of what is asked about. Controls: the "
-                            "maps of other examples in the same boxes, and the share of tokens that the boxes cover."
-                        ),
-                    )
-                drawn[f"faithfulness-{domain}"] = Drawing(
-                    partial(figures.faithfulness, self._tables["attribution_curves"], domain),
-                    lambda: (
-                        "Probability of the answer while the image's tokens are replaced by the baseline (deletion), "
-                        "or put back in (insertion), most important first. Dashed: random orders."
-                    ),
+        for domain, rows in self._by_domain("attributions"):
+            if rows["object"].is_not_null().any():
+                drawn[f"pointing-{domain}"] = Drawing(partial(charts.pointing_bars, rows), lambda: _POINTING)
+            curves = self._tables["attribution_curves"]
+            drawn[f"faithfulness-{domain}"] = Drawing(
+                partial(charts.faithfulness, curves, domain), lambda: _FAITHFULNESS
+            )
+        for domain, rows in self._by_domain("modalities"):
+            drawn[f"modalities-{domain}"] = Drawing(partial(charts.modality_bars, rows, domain), lambda: _MODALITIES)
+        for domain, rows in self._by_domain("neuron_ablation"):
+            drawn[f"neurons-{domain}"] = Drawing(partial(charts.ablation_bars, rows, domain), lambda: _NEURONS)
+        for domain, rows in self._by_domain("concepts"):
+            for setting in in_order(rows, "setting"):
+                drawn[f"concepts-{domain}-{setting}"] = Drawing(
+                    partial(charts.concept_lines, rows, domain, setting), lambda: _CONCEPTS
                 )
-        if "modalities" in self._tables:
-            for domain in in_order(self._tables["modalities"], "domain"):
-                drawn[f"modalities-{domain}"] = Drawing(
-                    partial(figures.modality_bars, self._tables["modalities"], domain),
-                    lambda: (
-                        "How much of the answer rests on the image, against the question: exact Shapley values of the "
-                        "two, and MM-SHAP by Kernel SHAP. Crosses: what Kernel SHAP finds where there is no picture."
-                    ),
-                )
+        for domain, rows in self._by_domain("attribution_maps"):
+            for setting in in_order(rows, "setting"):
+                drawn |= self._maps(domain, setting, rows.filter(setting=setting))
         return drawn
 
-    def _neurons(self) -> dict[str, Drawing]:
-        if "neuron_ablation" not in self._tables:
-            return {}
-        rows = self._tables["neuron_ablation"]
-        return {
-            f"neurons-{domain}": Drawing(
-                partial(figures.ablation_bars, rows, domain),
-                lambda: (
-                    "What setting neurons to zero does to the answer, on examples that did not choose them, beside as "
-                    "many random neurons of the same layers."
-                ),
-            )
-            for domain in in_order(rows, "domain")
-        }
+    def _by_domain(self, name: str) -> list[tuple[str, pl.DataFrame]]:
+        rows = self._tables.get(name)
+        return [] if rows is None else [(domain, rows.filter(domain=domain)) for domain in in_order(rows, "domain")]
 
-    def _concepts(self) -> dict[str, Drawing]:
-        if "concepts" not in self._tables:
-            return {}
-        rows = self._tables["concepts"]
-        pairs = rows.select("domain", "setting").unique(maintain_order=True).rows()
-        return {
-            f"concepts-{domain}-{setting}": Drawing(
-                partial(figures.concept_lines, rows, domain, setting),
-                lambda: (
-                    "Share of answers that grow when the image's tokens move along a concept's direction. Grey: "
-                    "random concepts of as many pictures. Filled: further out than those, corrected."
-                ),
-            )
-            for domain, setting in pairs
-        }
-
-    def _maps(self) -> dict[str, Drawing]:
+    def _maps(self, domain: str, setting: str, rows: pl.DataFrame) -> dict[str, Drawing]:
         drawn: dict[str, Drawing] = {}
-        if "attribution_maps" not in self._tables:
-            return drawn
-        rows = self._tables["attribution_maps"]
-        for domain in in_order(rows, "domain"):
-            own = rows.filter(domain=domain)
-            for setting in in_order(own, "setting"):
-                part = own.filter(setting=setting)
-                for number, example in enumerate(in_order(part, "example_id")[:_MAPS]):
-                    picture = self._pictures.get(f"{domain}/{example}", self._pictures.get(example))
-                    if picture is not None:
-                        placed = picture.placed(part.filter(example_id=example))
-                        drawn[f"map-{domain}-{setting}-{number}"] = Drawing(
-                            partial(figures.attribution_map, picture.pixels, placed, picture.boxes),
-                            partial(_map_caption, example, domain, setting, self._answer(domain, setting, example)),
-                        )
+        answers = self._tables["attributions"].filter(domain=domain, setting=setting)
+        for number, example in enumerate(in_order(rows, "example_id")[:_MAPS]):
+            image = self._images.get(f"{domain}/{example}", self._images.get(example))
+            if image is not None:
+                placed = image.placed(rows.filter(example_id=example))
+                answer = answers.filter(example_id=example)["answer"][0]
+                drawn[f"map-{domain}-{setting}-{number}"] = Drawing(
+                    partial(charts.attribution_map, image.pixels, placed, image.boxes),
+                    partial(_map_caption, example, domain, setting, answer),
+                )
         return drawn
-
-    def _answer(self, domain: str, setting: str, example: str) -> str:
-        rows = self._tables["attributions"].filter(domain=domain, setting=setting, example_id=example)
-        return rows["answer"][0]
 
 
 def _map_caption(example: str, domain: str, setting: str, answer: str) -> str:

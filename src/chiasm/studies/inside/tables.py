@@ -1,6 +1,17 @@
 """The tables of "where inside?": attribution on the projector's output, neurons, concepts."""
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from chiasm.core.schema import Column, TableSchema
+from chiasm.results.schemas import EXAMPLE, corners
+
+GRADIENT: Final = "gradient"
+UNEMBEDDING: Final = "unembedding"
+ENTROPY: Final = "entropy"
+"""How neurons are found, in the column `score`."""
+RANDOM_ORDER: Final = "random"
+"""In the column `order`: the mean over random orders."""
 
 _ABOUT = (
     Column("domain", "string", "Domain", "", "Data that the examples are from; `scenes` are of the general skill."),
@@ -9,9 +20,9 @@ _ABOUT = (
     Column("projector", "string", "Projector", "", "`own` is the model's; others were put in and aligned first."),
 )
 _EXAMPLE = (
-    Column("example_id", "string", "Example", "", "Identifier of the example in the data."),
-    Column("type", "string", "Type", "", "Question type, or class of the picture."),
-    Column("input", "string", "Input", "", "Which picture it is; questions on one picture are no independent draws."),
+    EXAMPLE,
+    Column("type", "string", "Type", "", "Question type, or class of the image."),
+    Column("input", "string", "Input", "", "Which image it is; questions on one image are no independent draws."),
 )
 _METHOD = Column("method", "string", "Method", "", "integrated-gradients, gradient-shap, kernel-shap.")
 _NULL = "Missing where the example has no box, or nothing is attributed positively."
@@ -49,15 +60,12 @@ MAPS = TableSchema(
     "attribution_maps",
     (
         *_ABOUT,
-        _EXAMPLE[0],
+        EXAMPLE,
         _METHOD,
         Column("index", "int", "Place", "", "Place of the token among those of the image, 0-based."),
         Column("value", "float", "Attribution", "nat", "What the token adds to the target."),
         Column("tile", "string", "Tile", "", "base (the whole image) or hd (a tile of higher resolution)."),
-        Column("x0", "float", "Left", "px", "Of the patch, in the original image.", nullable=True),
-        Column("y0", "float", "Top", "px", "Of the patch, in the original image.", nullable=True),
-        Column("x1", "float", "Right", "px", "Of the patch, in the original image.", nullable=True),
-        Column("y1", "float", "Bottom", "px", "Of the patch, in the original image.", nullable=True),
+        *corners(),
     ),
 )
 
@@ -65,7 +73,7 @@ CURVES = TableSchema(
     "attribution_curves",
     (
         *_ABOUT,
-        _EXAMPLE[0],
+        EXAMPLE,
         Column("order", "string", "Order", "", "The method whose order it is, or `random` (mean over draws)."),
         Column("kind", "string", "Kind", "", "deletion or insertion."),
         Column("share", "float", "Share", "", "Of the image's tokens deleted, or put in."),
@@ -131,7 +139,7 @@ SPECIFIC = TableSchema(
     "specific_neurons",
     (
         *_ABOUT,
-        Column("groups", "string", "Groups", "", "What the neurons tell apart."),
+        Column("groups", "string", "Groups", "", "What the neurons are specific to."),
         Column("share", "float", "Share", "", "Of all neurons that is chosen, lowest entropy first."),
         Column("edge", "float", "Edge", "nat", "The largest entropy among the chosen."),
         Column("count", "int", "Specific neurons", "", "With an entropy of at most the edge."),
@@ -147,22 +155,27 @@ CONCEPTS = TableSchema(
     "concepts",
     (
         *_ABOUT,
-        Column("concept", "string", "Concept", "", "What its pictures show, and the others do not."),
+        Column("concept", "string", "Concept", "", "What its images show, and the others do not."),
         Column("layer", "int", "Layer", "", "State before this block; 0 is the projector's output."),
         Column("value", "float", "TCAV", "", "Share of examples whose answer grows along the concept's direction."),
         Column("low", "float", "TCAV, low", "", "95 % bootstrap over examples.", nullable=True),
         Column("high", "float", "TCAV, high", "", "95 % bootstrap over examples.", nullable=True),
-        Column("random", "float", "TCAV, random", "", "Control: mean over random concepts of as many pictures."),
+        Column("random", "float", "TCAV, random", "", "Control: mean over random concepts of as many images."),
         Column("random_low", "float", "Random, low", "", "2.5th percentile over random concepts."),
         Column("random_high", "float", "Random, high", "", "97.5th percentile over random concepts."),
         Column("p", "float", "p", "", "Permuted marks; corrected over layers (max-T) and concepts (Bonferroni)."),
         Column("p_published", "float", "p, published", "", "Kim et al.'s t-test, uncorrected; too small (docs)."),
-        Column("accuracy", "float", "Accuracy", "", "Of the direction on pictures it was not made from; chance 0.5."),
-        Column("draws", "int", "Random sets", "", "That each concept is told from."),
+        Column("accuracy", "float", "Accuracy", "", "Of the direction on images it was not made from; chance 0.5."),
+        Column("draws", "int", "Random sets", "", "That each concept is separated from."),
         Column("concepts", "int", "Random concepts", "", "Behind random and p."),
         Column("n", "int", "Examples", "", "Whose answers were followed."),
-        Column("pictures", "int", "Pictures", "", "Of the concept."),
+        Column("pictures", "int", "Images", "", "Of the concept."),
     ),
 )
 
 INSIDE = (ATTRIBUTIONS, MAPS, CURVES, MODALITIES, NEURONS, ABLATION, SPECIFIC, CONCEPTS)
+
+
+def with_about(frames: Mapping[str, list[dict[str, Any]]], about: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of all tables with the columns that say which domain, setting, seed and projector they are of."""
+    return {name: [{**about, **row} for row in rows] for name, rows in frames.items() if rows}
