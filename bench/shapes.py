@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from chiasm.core.spans import Spans
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 
 # Text tokens of a prompt: before the image, the newline after it, the question, the instruction, the final token.
 PREFIX, BETWEEN, QUESTION, SUFFIX = 5, 1, 21, 12

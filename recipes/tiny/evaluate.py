@@ -23,7 +23,7 @@ from chiasm.data.scenes import AUDIO_TYPES, TYPES, VIDEO_TYPES, blank, render, s
 from chiasm.data.scenes.draw import BLANK
 from chiasm.data.scenes.melodies import RATE
 from chiasm.data.scenes.world import COLORS, SHAPES, stream
-from chiasm.models.projectors.spec import spec_of
+from chiasm.interventions.projectors import spec_of
 from chiasm.models.projectors.swap import swapped_class
 from chiasm.tiny.tokens import INSTRUCTION
 

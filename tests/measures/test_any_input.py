@@ -14,7 +14,7 @@ from torch import nn
 from chiasm import api
 from chiasm.core.spans import Spans
 from chiasm.measures.registry import measures
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.observe import Batch, Segment, SiteStates
 from chiasm.models.view import ModelView
 from chiasm.studies.align.measured_model import NoiseTokens

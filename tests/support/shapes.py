@@ -5,7 +5,7 @@ import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from chiasm.core.spans import Spans
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.view import ModelView
 
 

@@ -10,9 +10,9 @@ from chiasm.measures.base import Measure
 from chiasm.measures.centres import Centres, Pilot
 from chiasm.measures.overlap import matrices_of
 from chiasm.measures.registry import MeasureConfig
-from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.observe import SiteStates, observe
+from chiasm.models.encoded import Encoded
 from chiasm.models.hooks import SITES, find_blocks
+from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView
 
 

@@ -12,7 +12,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.interventions.published_skips import short_v
 from chiasm.interventions.skips import Skip, SkipPlan
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.plans import identity_of, read_plan

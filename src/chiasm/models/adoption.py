@@ -25,7 +25,7 @@ from chiasm.models.conformance.trial import (
     noise_example,
     trial_on,
 )
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.masks import allowed_rows

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.view import ModelView
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ExampleError, GuardError
 from chiasm.core.example import Example
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits, layer_arguments
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import log_probabilities

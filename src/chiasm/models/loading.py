@@ -15,9 +15,9 @@ from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from chiasm.core.errors import ChiasmError, MissingExtraError
+from chiasm.interventions.projectors import spec_of
 from chiasm.models.adoption import adopt, require_answerable
 from chiasm.models.families import answering_config, listed_family
-from chiasm.models.projectors.spec import spec_of
 from chiasm.models.projectors.swap import swapped_class
 from chiasm.models.view import ModelView
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.core.spans import Spans
+from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import append_tokens, encode, encode_batch
-from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.families import Family, family_of
 
 # Names under which decoders keep the norm before the head. The unembedding law checks the choice.

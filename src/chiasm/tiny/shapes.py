@@ -23,9 +23,9 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from chiasm.data.scenes.tones import RATE, SECONDS
+from chiasm.data.scenes.melodies import RATE, SECONDS
 from chiasm.data.scenes.world import SIDE
-from chiasm.models.projectors.spec import ProjectorSpec
+from chiasm.interventions.projectors import ProjectorSpec
 from chiasm.models.projectors.swap import swap_projector
 from chiasm.tiny.tokens import AUDIO, IMAGE, VIDEO
 from chiasm.tiny.tokens import tokenizer as closing_tokenizer

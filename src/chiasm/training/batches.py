@@ -10,8 +10,8 @@ from torch import Tensor
 from chiasm.core.example import Example
 from chiasm.core.media import load_image
 from chiasm.core.spans import Spans
+from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import append_tokens
-from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.view import ModelView
 
 IGNORED: Final = -100

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.frame import keep_logits
 from chiasm.models.view import ModelView
 from chiasm.training.batches import IGNORED, collator

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import SkipPlan
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.view import ModelView
 from chiasm.training.loop import TuningOptions, tune

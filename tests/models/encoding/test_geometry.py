@@ -24,10 +24,10 @@ from transformers import (
 from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape, unpad_image
 
 from chiasm.core.example import Box, Example
+from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import encode
-from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.encoding.geometry import Canvas, touched
 from chiasm.models.families import family_of
+from chiasm.models.geometry import Canvas, touched
 
 _SQUARE = {"size": {"shortest_edge": 28}, "crop_size": {"height": 28, "width": 28}}
 _TILES = {"image_grid_pinpoints": [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]}

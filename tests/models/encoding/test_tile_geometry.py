@@ -27,10 +27,10 @@ from transformers import (
 )
 
 from chiasm.core.example import Box, Example
+from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import encode
-from chiasm.models.encoding.encoded import Encoded
-from chiasm.models.encoding.geometry import touched
 from chiasm.models.families import family_of
+from chiasm.models.geometry import touched
 
 _IDEFICS = {"size": {"longest_edge": 84}, "max_image_size": {"longest_edge": 28}}
 _ONE = _IDEFICS | {"do_image_splitting": False}

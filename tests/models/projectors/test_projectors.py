@@ -7,8 +7,8 @@ from tests.support.factories import build, example
 
 import chiasm
 from chiasm.core.errors import ChiasmError
+from chiasm.interventions.projectors import PROJECTOR_KINDS, ProjectorSpec, parse_projector, spec_of
 from chiasm.models.likelihood import answer_logprobs
-from chiasm.models.projectors.spec import PROJECTOR_KINDS, ProjectorSpec, parse_projector, spec_of
 from chiasm.models.projectors.swap import build_projector, swap_projector
 
 VARIANTS = {

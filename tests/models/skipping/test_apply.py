@@ -12,7 +12,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.interventions import BlockedAttention, Variant, Window, ZeroedBranch
 from chiasm.interventions.published_skips import fast_v, random_drop, short_v, v_skip, visual_ffn
 from chiasm.interventions.skips import Skip, SkipPart, SkipPlan, SkipSpan, phase_of
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.skipping.apply import apply, remove, skipping

@@ -13,7 +13,7 @@ import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.interventions import Variant, Window, ZeroedBranch
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Job
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.generation import generate

@@ -16,7 +16,7 @@ from chiasm.core.example import DEFAULT_INSTRUCTION, Example, check_boxes
 from chiasm.core.media import Clip, Sound, load_image
 from chiasm.core.recordings import load_sound, load_video
 from chiasm.core.spans import Spans, concatenate
-from chiasm.models.encoding.encoded import ROW_INPUTS, Encoded
+from chiasm.models.encoded import ROW_INPUTS, Encoded
 from chiasm.models.encoding.prompts import Prompt, continuation, render
 from chiasm.models.encoding.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
 from chiasm.models.families.base import Family, Medium

@@ -20,9 +20,9 @@ from jaxtyping import Int
 
 from chiasm.core.example import Example
 from chiasm.core.spans import concatenate
-from chiasm.models.encoding.encoded import ImageLayout
-from chiasm.models.encoding.geometry import touched
+from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
+from chiasm.models.geometry import touched
 
 Offsets = Int[np.ndarray, "T 2"]  # (start, stop) characters of each token; (0, 0) for tokens added by the tokenizer
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.inside.rerun import Rerun, frozen_model
 from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView

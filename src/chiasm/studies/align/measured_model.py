@@ -13,7 +13,7 @@ from chiasm.measures.base import MeasureCost, ReadSizes, RowsByTable
 from chiasm.measures.centres import Pilot
 from chiasm.measures.overlap import Overlap, matrices_of
 from chiasm.measures.registry import MeasureConfig, measures, sampled
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.hooks import SITES, Block, find_blocks
 from chiasm.models.observe import (
     Batch,

@@ -18,7 +18,7 @@ from chiasm.core.spans import is_perceptual
 from chiasm.core.statistics.jackknife import priority
 from chiasm.measures.base import Measure, MeasureCost
 from chiasm.measures.centres import PILOT
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.observe import Batch
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory

@@ -12,7 +12,7 @@ from chiasm.core.example import DEFAULT_INSTRUCTION, Example, input_key
 from chiasm.core.media import load_image
 from chiasm.data.metrics import Answered, AnswerRatio, describes, estimate, fitting, measure, objects_for
 from chiasm.data.scoring import correct
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.generation import generate
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory

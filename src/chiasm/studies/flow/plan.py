@@ -10,7 +10,7 @@ import numpy as np
 from chiasm.core.errors import EmptySpanError, ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions import BlockedAttention, Change, Intervention, Variant, Window, ZeroedBranch
-from chiasm.models.encoding.encoded import Encoded, ImageLayout
+from chiasm.models.encoded import Encoded, ImageLayout
 from chiasm.models.executors.jobs import Job, Readout, StateReadout
 from chiasm.models.executors.masks import hidden_images
 from chiasm.models.view import LayerKind

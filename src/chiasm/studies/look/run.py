@@ -13,7 +13,7 @@ from torch import Tensor
 from chiasm.core.example import Example
 from chiasm.core.recordings import load_video
 from chiasm.core.spans import PERCEPTUAL, TOP_LEVEL
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.inside.attention_rows import attention_rows, sinks
 from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView

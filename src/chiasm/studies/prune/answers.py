@@ -9,7 +9,7 @@ from torch import Tensor
 from chiasm.core.errors import ExampleError
 from chiasm.core.example import Example
 from chiasm.data.scoring import correct
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.generation import GeneratedAnswer, generate
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.view import ModelView

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions.masks import CALIBRATED, MaskMethod, MaskPart, MaskSpec
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.pruning.calibrate import (
     InputNorms,
     calibrate,

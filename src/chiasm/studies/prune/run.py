@@ -12,7 +12,7 @@ import torch
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.pruning.linears import matrices
 from chiasm.models.pruning.weights import WeightMask, export, masked
 from chiasm.models.view import ModelView

@@ -12,7 +12,7 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.interventions import Component, Variant, Window, ZeroedBranch
 from chiasm.interventions.skips import PERCEPTUAL, SkipSpan
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Job, JobResult, Readout
 from chiasm.models.pruning.calibrate import span_rows
 from chiasm.models.skipping.operations import prefill_operations

@@ -14,7 +14,7 @@ import torch
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions.skips import PERCEPTUAL, PLAN_FILE, SkipPlan, SkipSpan
-from chiasm.models.encoding.encoded import Encoded
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Executor
 from chiasm.models.generation import GeneratedAnswer, generate
 from chiasm.models.likelihood import answer_logprobs

@@ -100,5 +100,5 @@ def parse_projector(text: str) -> ProjectorSpec:
 
 def spec_of(config: Any) -> ProjectorSpec | None:
     """The spec that a model's configuration keeps; None where the projector is transformers' own."""
-    kept = getattr(config, KEY, None)
+    kept = vars(config).get(KEY)
     return None if kept is None else ProjectorSpec(**kept)
