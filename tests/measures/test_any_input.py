@@ -11,7 +11,7 @@ from tests.support.runs import encoded, view_of
 from tests.support.states import feed, measure_config, rows_of
 from torch import nn
 
-from chiasm import api
+import chiasm
 from chiasm.core.spans import Spans
 from chiasm.measures.registry import measures
 from chiasm.models.encoded import Encoded
@@ -63,7 +63,7 @@ def test_a_decoder_without_a_final_norm():
     object.__setattr__(decoder, "norm", lambda states: states)
     view = ModelView(model, processor, name="bare")
     assert isinstance(view.final_norm, nn.Identity)
-    found = api.align(view, [example(seed=seed) for seed in range(3)], controls=False)
+    found = chiasm.align(view, [example(seed=seed) for seed in range(3)], controls=False)
     assert found.table("vocabulary").height
     states = torch.randn(2, view.width)
     torch.testing.assert_close(view.unembed(states), view.head(states))
@@ -72,7 +72,7 @@ def test_a_decoder_without_a_final_norm():
 @pytest.mark.heavy
 def test_ten_thousand_examples_need_no_more_memory_than_a_hundred():
     view = view_of("llava")
-    wish = replace(measure_config(view, [encoded(view, seed=seed) for seed in range(8)]), layers=1)
+    config = replace(measure_config(view, [encoded(view, seed=seed) for seed in range(8)]), layers=1)
     at_once, tokens = 50, 4
     states = torch.randn(2, at_once * 2 * tokens, view.width)
     block = view.layers[0]
@@ -84,7 +84,7 @@ def test_ten_thousand_examples_need_no_more_memory_than_a_hundred():
     segments = tuple(Segment(e, span, tokens * k, tokens * (k + 1)) for k, (e, span) in enumerate(places))
 
     def peak(examples: int) -> tuple[int, int]:
-        made = measures(wish)
+        made = measures(config)
         for measure in made:
             if measure.name == "geometry":
                 measure.reservoir.size = 32  # else a hundred examples would not fill it

@@ -5,7 +5,7 @@ import pytest
 
 from chiasm.measures.concepts import directions, sensitivity
 from chiasm.measures.neurons import as_specific, domain_specific, matched, rates_of, strongest
-from chiasm.studies.inside.run import energy
+from chiasm.studies.inside.attribution import energy
 
 
 def test_energy_counts_what_speaks_for_the_answer():

@@ -24,7 +24,7 @@ class MeasureCost(NamedTuple):
 
 
 class ReadSizes(NamedTuple):
-    """What costs depend on. `tokens`: of each span in a typical example; `sampled`: layers that dear measures read."""
+    """What costs depend on. `tokens`: of each span in a typical example; `sampled`: layers read by costly measures."""
 
     layers: int
     width: int

@@ -62,12 +62,12 @@ class Pilot:
         self._waiting[seen.site, seen.layer] = torch.stack([seen.means, squares]).cpu().double().numpy()
 
     def end_batch(self, batch: Batch) -> None:
-        """The batch has passed and its unsound examples are known."""
-        sound = [(k, segment.span) for k, segment in enumerate(batch.segments) if batch.is_valid(segment)]
-        self._counts.update(span for _, span in sound)
+        """The batch has passed and its invalid examples are known."""
+        valid = [(k, segment.span) for k, segment in enumerate(batch.segments) if batch.is_valid(segment)]
+        self._counts.update(span for _, span in valid)
         for key, moments in self._waiting.items():
             sums = self._sums.setdefault(key, {})
-            for k, span in sound:
+            for k, span in valid:
                 sums[span] = sums[span] + moments[:, k] if span in sums else moments[:, k]
         self._waiting = {}
 
@@ -85,7 +85,7 @@ class Pilot:
         ]
 
     def centres(self) -> Centres:
-        """The centres, in float64; at sites where no example was sound there is none."""
+        """The centres, in float64; at sites where no example was valid there is none."""
         found = {}
         for key, sums in self._sums.items():
             moments = {span: value / self._counts[span] for span, value in sums.items()}

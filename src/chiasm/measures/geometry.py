@@ -50,7 +50,7 @@ class Geometry(Measure):
     def end_batch(self, batch: Batch) -> None:
         waiting, self._waiting = self._waiting, {}
         for example, name in enumerate(batch.ids):
-            if example in batch.failures or not self.reservoir.wants(name):
+            if example in batch.failures or not self.reservoir.would_keep(name):
                 continue
             found = {
                 f"{layer}/{segment.span}": means[k]

@@ -16,7 +16,7 @@ STATISTICS = ("median", "mean", "min", "max")
 
 
 class Norms(Measure):
-    """Median, mean, least and largest Euclidean norm over the tokens of a span; then mean and spread over examples.
+    """Median, mean, smallest and largest Euclidean norm over a span's tokens; then mean and deviation over examples.
 
     The median of an even number of tokens is the mean of the middle two. `std` is the sample standard deviation.
 
@@ -189,10 +189,10 @@ class InsideBlocks(Measure):
 
     def end_batch(self, batch: Batch) -> None:
         waiting, self._waiting, self._last = self._waiting, {}, {}
-        sound = [(k, segment) for k, segment in enumerate(batch.segments) if batch.is_valid(segment)]
+        valid = [(k, segment) for k, segment in enumerate(batch.segments) if batch.is_valid(segment)]
         for key, values in waiting.items():
             found = values.cpu().double().numpy()
-            for k, segment in sound:
+            for k, segment in valid:
                 unit = [batch.units[segment.example]]
                 self.sums.add(f"{segment.span}/{key}", unit, np.array([[found[k], 1.0]]))
 

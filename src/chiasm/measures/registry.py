@@ -17,7 +17,7 @@ from chiasm.measures.token_pairs import TokenPairs
 from chiasm.measures.vocabulary import Vocabulary
 
 SAMPLED = 9
-"""Hidden states that the dear measures read: so many, evenly spread, the first and the last among them."""
+"""Hidden states that the costly measures read: so many, evenly spread, the first and the last among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class MeasureConfig:
 
     `layers`: of the model. `vocabulary_tokens`: tokens per span that are read in words (0: none). `as_released` adds
     the forms of the released code. `inside`: also read inside the blocks; `token_pairs`: all pairs of tokens there too,
-    which is dear. `task_of`: the task of an example, for masks by task (empty: none).
+    which is costly. `task_of`: the task of an example, for masks by task (empty: none).
     """
 
     spans: tuple[str, ...]
@@ -44,7 +44,7 @@ class MeasureConfig:
 
 
 def sampled(layers: int) -> tuple[int, ...]:
-    """The hidden states that dear measures read, of a model with so many layers."""
+    """The hidden states that costly measures read, of a model with so many layers."""
     return tuple(int(k) for k in np.unique(np.linspace(0, layers, SAMPLED).round()))
 
 

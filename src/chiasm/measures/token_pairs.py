@@ -75,7 +75,7 @@ class TokenPairs(Measure):
                         self._found[f"{a}/{b}/{seen.site}/{seen.layer}/{variant}", example] = statistics(
                             there[a] @ there[b].T
                         )
-                if self.reservoir.wants(name):
+                if self.reservoir.would_keep(name):
                     for span, tokens in there.items():
                         # Spans of equal length give up the same tokens, so that ranks stay comparable.
                         n = len(tokens)

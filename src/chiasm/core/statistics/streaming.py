@@ -134,7 +134,7 @@ class Reservoir(Kept):
         self.size, self.seed = size, seed
         self.kept: dict[str, dict[str, np.ndarray]] = {}
 
-    def wants(self, example_id: str) -> bool:
+    def would_keep(self, example_id: str) -> bool:
         """Whether the example would be kept now."""
         if len(self.kept) < self.size:
             return True
