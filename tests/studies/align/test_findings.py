@@ -1,4 +1,4 @@
-"""What is said follows the numbers: above, below or not apart from controls, and the reach of a fault."""
+"""Sentences follow the numbers: above, below or not apart from controls, and the reach of a fault."""
 
 import polars as pl
 
@@ -32,18 +32,18 @@ def text(**more):
     return " ".join(f.text for f in align_findings(tables(**more)))
 
 
-def test_score_is_told_beside_each_control():
-    told = text(score_controls=[score(0.2, "noise"), score(0.9, "twin")])
-    assert "cosine of 0.500 (95 % interval 0.450 to 0.550, n = 50); above random tokens" in told
-    assert "below random weights: 0.900" in told
+def test_a_score_stands_beside_each_control():
+    found = text(score_controls=[score(0.2, "noise"), score(0.9, "twin")])
+    assert "cosine of 0.500 (95 % interval 0.450 to 0.550, n = 50); above random tokens" in found
+    assert "below random weights: 0.900" in found
     assert "not clearly apart from random weights" in text(score_controls=[score(0.52, "twin")])
     assert "no control stands beside it" in text()
 
 
 def test_norms_and_change():
-    told = text()
-    assert "is 15 times that of question tokens at the embeddings (30 against 2)" in told
-    assert "image tokens change less than question tokens at 2 and more at 0 of 2 depths" in told
+    found = text()
+    assert "is 15 times that of question tokens at the embeddings (30 against 2)" in found
+    assert "image tokens change less than question tokens at 2 and more at 0 of 2 depths" in found
 
 
 def test_the_largest_fault_of_the_released_form_is_named():
@@ -51,9 +51,9 @@ def test_the_largest_fault_of_the_released_form_is_named():
         {"span": s, "layer": k, "gap": 1, "low": 0.1, "high": 0.2, "n": 50, "mean": mean, "paired": 0.9}
         for s, k, mean in (("image", 0, 0.88), ("question", 1, 0.4))
     ]
-    told = text(drift_released=rows)
-    assert "the change of question between states 1 and 2 reads 0.400" in told
-    assert "itself gives 0.900" in told
+    found = text(drift_released=rows)
+    assert "the change of question between states 1 and 2 reads 0.400" in found
+    assert "itself gives 0.900" in found
 
 
 def test_few_examples_are_called_few():
@@ -62,14 +62,14 @@ def test_few_examples_are_called_few():
     )
 
 
-def test_shared_content_is_told_beside_controls():
+def test_shared_content_stands_beside_controls():
     def row(paired, variant, mean, a="image", b="question", **more):
         kind = {"a": a, "b": b, "layer": 2, "tap": "residual", "mode": "avg", "paired": paired, "variant": variant}
         return kind | {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "n": 50} | more
 
     rows = [row(True, "raw", 0.3), row(True, "centred", 0.4), row(False, "centred", 0.0), row(False, "raw", 0.3)]
     rows += [row(False, "raw", 0.9, a=s, b=s) for s in SPANS]
-    told = text(similarity=rows, similarity_controls=[row(True, "centred", 0.6, control="twin")])
-    assert "at 1 of 1 depths image and question are each nearer to themselves" in told
-    assert "at state 2: cosine 0.400" in told
-    assert "below random weights: 0.600" in told
+    found = text(similarity=rows, similarity_controls=[row(True, "centred", 0.6, control="twin")])
+    assert "at 1 of 1 depths image and question are each nearer to themselves" in found
+    assert "at state 2: cosine 0.400" in found
+    assert "below random weights: 0.600" in found

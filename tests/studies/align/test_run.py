@@ -11,26 +11,30 @@ from polars.testing import assert_frame_equal
 from tests.support.factories import build, example
 from tests.support.runs import view_of
 
-from chiasm import api
 from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.align import subject as study
+from chiasm.studies.align import measured_model
 from chiasm.studies.align.spec import AlignSpec
+from chiasm.studies.run import run_study
 
 KEYS = ("span", "a", "b", "layer", "statistic", "gap", "name", "tap", "mode", "paired", "variant", "quantity")
 KEYS = (*KEYS, "against", "matrix", "example_id", "method")
 EXAMPLES = [example(seed=seed) for seed in range(10)]
 
 
+def align(view, examples, **options):
+    return run_study("align", model=view, data=examples, **options)
+
+
 @pytest.fixture(scope="module")
-def twin():
+def baseline():
     return ModelView(*build("llava", seed=5), name="other")
 
 
 @pytest.fixture(scope="module")
-def run(twin):
-    return api.align(view_of("llava"), EXAMPLES, twin=twin, as_released=True, batch_size=4)
+def run(baseline):
+    return align(view_of("llava"), EXAMPLES, baseline=baseline, as_released=True, batch_size=4)
 
 
 def test_tables_have_the_columns_of_the_contract(run):
@@ -79,23 +83,23 @@ def test_controls_are_drawn(run):
         figure = run.figure(name)
         texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
         texts += [axes.get_title(loc="left") for axes in figure.axes]
-        assert any("random-weights twin" in text for text in texts), name
-    bare = api.align(view_of("llava"), EXAMPLES[:3], controls=False)
-    for name in bare.figures:
-        legends = bare.figure(name).legends
-        assert not any("twin" in text.get_text() for legend in legends for text in legend.get_texts()), name
+        assert any("random-weights baseline" in text for text in texts), name
+    uncontrolled = align(view_of("llava"), EXAMPLES[:3], controls=False)
+    for name in uncontrolled.figures:
+        legends = uncontrolled.figure(name).legends
+        assert not any("baseline" in text.get_text() for legend in legends for text in legend.get_texts()), name
 
 
-def test_the_rule_for_outlier_dimensions_is_told_with_its_count(run):
+def test_the_rule_for_outlier_dimensions_is_given_with_its_count(run):
     rows = run.table("outliers")
     assert set(rows.filter(pl.col("tap") == "residual")["layer"]) == set(range(5))
     assert set(rows["n"]) == {10}
     width = rows.filter(pl.col("tap") == "residual")["dimensions"].unique().to_list()
     assert width == [view_of("llava").width]
     assert (rows["outliers"] <= rows["dimensions"]).all()
-    least, most = rows.filter(pl.col("tap") == "residual")["outliers"].min(), rows["outliers"].max()
+    fewest, most = rows.filter(pl.col("tap") == "residual")["outliers"].min(), rows["outliers"].max()
     page = run.report().read_text()
-    assert f"Outliers are {least}" in page
+    assert f"Outliers are {fewest}" in page
     assert most is not None
     assert "more than six times the median" in page
 
@@ -112,7 +116,7 @@ def test_noise_keeps_norms_and_replaces_content(run):
     assert np.abs(score.to_numpy() - other.to_numpy()).max() > 1e-3
 
 
-def test_kept_apart_differs_behind_the_embeddings_alone(run):
+def test_modality_isolation_differs_behind_the_embeddings_alone(run):
     at = (pl.col("span") == "question") & (pl.col("statistic") == "median")
     beside = run.table("norms_controls").filter(at & (pl.col("control") == "apart")).sort("layer")
     own = run.table("norms").filter(at).sort("layer")
@@ -129,11 +133,11 @@ def test_released_masks_stand_beside_the_right_ones(run):
     assert not np.allclose(released["iou"].to_numpy(), right["iou"].to_numpy(), atol=1e-3)
 
 
-def test_questions_on_one_picture_are_drawn_together():
+def test_questions_on_one_image_are_drawn_together():
     view = view_of("llava")
     shared = [replace(e, images=EXAMPLES[0].images) for e in EXAMPLES[:4]]
-    found = api.align(view, shared, controls=False, inside=False, vocabulary_tokens=0)
-    # One picture is one draw: nothing is known about spread.
+    found = align(view, shared, controls=False, inside=False, vocabulary_tokens=0)
+    # One image is one draw: nothing is known about spread.
     assert found.table("score")["low"].null_count() == found.table("score").height
     assert found.table("drift")["low"].null_count() == found.table("drift").height
     assert set(found.table("score")["n"]) == {4}
@@ -142,7 +146,7 @@ def test_questions_on_one_picture_are_drawn_together():
 def test_masks_by_task():
     view = view_of("llava")
     typed = [replace(e, type=("a", "b/c")[k % 2]) for k, e in enumerate(EXAMPLES[:6])]
-    found = api.align(view, typed, controls=False, inside=False, vocabulary_tokens=0, by_task=True)
+    found = align(view, typed, controls=False, inside=False, vocabulary_tokens=0, by_task=True)
     rows = found.table("overlap_tasks")
     assert {(r["a"], r["b"]) for r in rows.iter_rows(named=True)} == {
         ("image [a]", "image [b/c]"),
@@ -152,14 +156,14 @@ def test_masks_by_task():
     }
 
 
-def test_masks_by_task_stand_beside_those_of_random_weights(twin):
+def test_masks_by_task_stand_beside_those_of_random_weights(baseline):
     typed = [replace(e, type=("a", "b")[k % 2]) for k, e in enumerate(EXAMPLES[:6])]
-    found = api.align(view_of("llava"), typed, twin=twin, inside=False, vocabulary_tokens=0, by_task=True)
+    found = align(view_of("llava"), typed, baseline=baseline, inside=False, vocabulary_tokens=0, by_task=True)
     rows, beside = found.table("overlap_tasks"), found.table("overlap_tasks_controls")
     assert set(beside["control"]) == {"twin"}
     assert beside.select("a", "b", "layer", "matrix").equals(rows.select("a", "b", "layer", "matrix"))
     titles = [axes.get_title(loc="left") for axes in found.figure("tasks").axes]
-    assert "control: random-weights twin" in titles
+    assert "control: random-weights baseline" in titles
 
 
 def test_report_and_findings(run):
@@ -172,24 +176,24 @@ def test_report_and_findings(run):
     assert "chiasm align llava" in page
 
 
-def test_an_interrupted_run_resumed_gives_the_tables_of_a_whole_one(tmp_path, monkeypatch, run, twin):
+def test_an_interrupted_run_resumed_gives_the_tables_of_a_whole_one(tmp_path, monkeypatch, run, baseline):
     view = view_of("llava")
-    options = {"twin": twin, "as_released": True, "batch_size": 4, "out": tmp_path / "run"}
-    observe, calls = study.observe, []
+    options = {"baseline": baseline, "as_released": True, "batch_size": 4, "out": tmp_path / "run"}
+    observe, calls = measured_model.observe, []
 
     def interrupted(*args, **kwargs):
         calls.append(1)
-        # Twelve batches of the pilot passes, four of the first unit; then the second batch of the second unit.
+        # Twelve batches of the pilot passes, four of the first batch; then the second model of the second batch.
         if len(calls) == 18:
             raise KeyboardInterrupt
         return observe(*args, **kwargs)
 
     with monkeypatch.context() as patched:
-        patched.setattr(study, "observe", interrupted)
+        patched.setattr(measured_model, "observe", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            api.align(view, EXAMPLES, **options)
+            align(view, EXAMPLES, **options)
     assert RunDirectory.load(tmp_path / "run").manifest["status"] == "interrupted"
-    again = api.align(view, EXAMPLES, **options, resume=True)
+    again = align(view, EXAMPLES, **options, resume=True)
     for name in run.tables:
         whole, parts = run.table(name), again.table(name)
         for column in whole.columns:
@@ -200,7 +204,7 @@ def test_an_interrupted_run_resumed_gives_the_tables_of_a_whole_one(tmp_path, mo
 
 
 @contextmanager
-def spoilt(view, bad, where):
+def spoiled(view, bad, where):
     """In every batch, one value of one token of the example `bad` is infinite."""
     ids = view.encode(bad).inputs["input_ids"][0]
     rows = []
@@ -230,23 +234,23 @@ def spoilt(view, bad, where):
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
 @pytest.mark.parametrize("place", [0, 2])
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "reason"),
     [
         (lambda view: view.layers[2], "the output of layer 2"),
         (lambda view: view.layers[1].mlp.up_proj, "layer 1"),
     ],
 )
-def test_an_example_with_unsound_states_is_recorded_and_the_rest_goes_on(batch_size, place, where, told):
+def test_an_example_with_unsound_states_is_recorded_and_the_rest_goes_on(batch_size, place, where, reason):
     view = ModelView(*build("llava"))
-    bad, said = EXAMPLES[0], view.encode(EXAMPLES[0]).inputs["input_ids"]
-    others = [e for e in EXAMPLES if not torch.equal(view.encode(e).inputs["input_ids"], said)][:4]
+    bad, prompt = EXAMPLES[0], view.encode(EXAMPLES[0]).inputs["input_ids"]
+    others = [e for e in EXAMPLES if not torch.equal(view.encode(e).inputs["input_ids"], prompt)][:4]
     asked = [*others[:place], bad, *others[place:]]
-    clean = api.align(view, others, batch_size=batch_size, controls=False, by_task=True)
-    with spoilt(view, bad, where):
-        found = api.align(view, asked, batch_size=batch_size, controls=False, by_task=True)
+    clean = align(view, others, batch_size=batch_size, controls=False, by_task=True)
+    with spoiled(view, bad, where):
+        found = align(view, asked, batch_size=batch_size, controls=False, by_task=True)
     (failure,) = found.directory.failures()
     assert failure["example_id"] == bad.id
-    assert told in failure["reason"]
+    assert reason in failure["reason"]
     assert set(found.table("norms")["n"]) == {4}
     for name in clean.directory.tables():
         assert_frame_equal(found.table(name), clean.table(name), rel_tol=1e-3, abs_tol=1e-4)
@@ -255,7 +259,7 @@ def test_an_example_with_unsound_states_is_recorded_and_the_rest_goes_on(batch_s
 def test_spans_missing_or_of_one_token():
     view = view_of("llava")
     mixed = [*EXAMPLES[:3], example(seed=11, images=0)]
-    found = api.align(view, mixed, span=("image", "question", "last"), controls=False)
+    found = align(view, mixed, spans=("image", "question", "last"), controls=False)
     counts = dict(found.table("norms").group_by("span").agg(pl.col("n").first()).iter_rows())
     assert counts == {"image": 3, "question": 4, "last": 4}
     assert set(found.table("score")["n"]) == {3}
@@ -263,18 +267,18 @@ def test_spans_missing_or_of_one_token():
     assert single["mean"].n_unique() == 1  # of one token the median is the mean, the least and the largest
 
 
-def test_nothing_to_compare_is_told():
+def test_nothing_to_compare_is_an_error():
     view = view_of("llava")
     with pytest.raises(ChiasmError, match="no example has a perceptual"):
-        api.align(view, [example(seed=1, images=0)], controls=False)
+        align(view, [example(seed=1, images=0)], controls=False)
     with pytest.raises(ChiasmError, match="no textual span"):
-        AlignSpec(model="m", data="d", span=("image",))
+        AlignSpec(model="m", data="d", spans=("image",))
     with pytest.raises(ChiasmError, match="nonsense"):
-        api.align(view, EXAMPLES[:1], span=("image", "nonsense"), controls=False)
+        align(view, EXAMPLES[:1], spans=("image", "nonsense"), controls=False)
 
 
 def test_one_example_has_no_interval():
-    found = api.align(view_of("llava"), EXAMPLES[:1], controls=False)
+    found = align(view_of("llava"), EXAMPLES[:1], controls=False)
     assert found.table("score")["low"].null_count() == found.table("score").height
     assert found.table("norms")["std"].null_count() == found.table("norms").height
     assert len(found.findings) == 3

@@ -1,4 +1,4 @@
-"""A relation is told only where it outlives the correction for all that were looked at."""
+"""A relation is established only where it outlives the correction for all that were looked at."""
 
 import polars as pl
 import pytest
@@ -22,8 +22,8 @@ ROWS = pl.DataFrame({"model": [f"m{k}" for k in range(12)], "accuracy": [k / 12 
 
 @pytest.mark.parametrize(("least", "settled"), [(0.039, False), (0.0126, False), (0.0124, True), (0.001, True)])
 def test_four_scores_are_corrected_for(least, settled):
-    told = [finding.text for finding in compare_findings(ROWS, related(least))]
-    [chosen] = [text for text in told if text.startswith("ima_same (median token)")]
+    texts = [finding.text for finding in compare_findings(ROWS, related(least))]
+    [chosen] = [text for text in texts if text.startswith("ima_same (median token)")]
     assert ("goes against accuracy" in chosen) == settled
     assert ("is not shown to go" in chosen) != settled
     assert "corrected for 4 of them" in chosen
@@ -34,6 +34,6 @@ def test_a_score_without_spread_counts_for_nothing_in_the_correction():
         p=pl.when(pl.col("name") == "ima_0").then(None).otherwise(pl.col("p")),
         spearman=pl.when(pl.col("name") == "ima_0").then(None).otherwise(pl.col("spearman")),
     )
-    told = [finding.text for finding in compare_findings(ROWS, frame)]
-    assert any(text.startswith("ima_same (median token) goes against accuracy") for text in told)
-    assert sum("is the same for all 12 models" in text for text in told) == 2
+    texts = [finding.text for finding in compare_findings(ROWS, frame)]
+    assert any(text.startswith("ima_same (median token) goes against accuracy") for text in texts)
+    assert sum("is the same for all 12 models" in text for text in texts) == 2

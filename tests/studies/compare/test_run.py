@@ -6,14 +6,18 @@ import polars as pl
 import pytest
 from tests.support.factories import build, example
 
-from chiasm import api
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.compare import run as study
+from chiasm.studies.run import run_study
 
 EXAMPLES = [example(seed=seed) for seed in range(6)]
+
+
+def compare(views, examples, **options):
+    return run_study("compare", models=views, data=examples, **options)
 
 
 @pytest.fixture(scope="module")
@@ -22,46 +26,46 @@ def views():
 
 
 def test_tables_figures_and_findings(views, tmp_path):
-    run = api.compare(views, EXAMPLES, out=tmp_path / "run")
+    run = compare(views, EXAMPLES, out=tmp_path / "run")
     rows, related = run.table("compare"), run.table("correlation")
     assert set(rows["model"]) == {"m0", "m1", "m2", "m3"}
     assert set(rows["n"]) == {6}
     assert rows.height == 4 * 6
     assert set(related["models"]) == {4}
-    alone = api.align(views[2], EXAMPLES, controls=False).table("score")
+    alone = run_study("align", model=views[2], data=EXAMPLES, controls=False).table("score")
     assert rows.filter(rows["model"] == "m2")["value"].to_list() == pytest.approx(alone["value"].to_list(), abs=1e-9)
     assert any("n = 4 models are too few" in finding for finding in run.findings)
     for name in run.figures:
         run.figure(name)
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "chiasm align --compare m0 m1 m2 m3" in page
+    assert "chiasm compare m0 m1 m2 m3" in page
     assert not (tmp_path / "run" / "shards").exists()
 
 
 def test_a_stopped_comparison_repeats_no_finished_model(views, tmp_path, monkeypatch):
     read = []
-    align = study.run_align
+    run_align = study.run_align
 
     def counted(spec, *args):
         read.append(spec.model)
         if len(read) == 3:
             raise KeyboardInterrupt
-        align(spec, *args)
+        run_align(spec, *args)
 
     monkeypatch.setattr(study, "run_align", counted)
     with pytest.raises(KeyboardInterrupt):
-        api.compare(views, EXAMPLES, out=tmp_path / "run")
+        compare(views, EXAMPLES, out=tmp_path / "run")
     assert RunDirectory.load(tmp_path / "run").manifest["status"] == "interrupted"
-    run = api.compare(views, EXAMPLES, out=tmp_path / "run", resume=True)
+    run = compare(views, EXAMPLES, out=tmp_path / "run", resume=True)
     assert read == ["m0", "m1", "m2", "m2", "m3"]
     assert run.table("compare")["model"].n_unique() == 4
 
 
-def test_questions_on_one_picture_count_together_in_every_table(views):
-    """Six pictures asked about four times are six draws: score and outcomes must give one interval."""
+def test_questions_on_one_image_count_together_in_every_table(views):
+    """Six images asked about four times are six draws: score and outcomes must give one interval."""
     examples = [replace(e, id=f"{e.id}/{k}") for e in EXAMPLES for k in range(4)]
     examples = [replace(e, answer="yes" if k % 3 else "no") for k, e in enumerate(examples)]
-    run = api.compare(views[:2], examples)
+    run = compare(views[:2], examples)
     rows = run.table("compare").select("model", "accuracy", "accuracy_low", "accuracy_high").unique()
     outcomes = run.table("outcomes").filter((pl.col("metric") == "accuracy") & (pl.col("task") == "qa"))
     both = rows.join(outcomes, on="model")
@@ -73,21 +77,21 @@ def test_questions_on_one_picture_count_together_in_every_table(views):
 
 def test_captions_without_labels_have_no_accuracy(views, tmp_path):
     examples = [replace(e, answer="", captions=("a cat", "an owl")) for e in EXAMPLES]
-    run = api.compare(views[:2], examples, out=tmp_path / "run")
+    run = compare(views[:2], examples, out=tmp_path / "run")
     assert run.table("compare")["accuracy"].null_count() == run.table("compare").height
     assert run.table("correlation").height == 0
     assert "cider_d" in set(run.table("outcomes")["metric"])
-    told = " ".join(run.findings)
-    assert "n = 2 models cannot show a relation" in told
-    assert "no labels" in told
-    assert "Spearman" not in told
+    text = " ".join(run.findings)
+    assert "n = 2 models cannot show a relation" in text
+    assert "no labels" in text
+    assert "Spearman" not in text
     for name in run.figures:
         run.figure(name)
 
 
 def test_one_model_is_no_comparison(views):
     with pytest.raises(ChiasmError, match="two or more"):
-        api.compare(views[:1], EXAMPLES)
+        compare(views[:1], EXAMPLES)
 
 
 def test_further_tasks_give_outcomes_and_their_relations(views, tmp_path):
@@ -95,13 +99,13 @@ def test_further_tasks_give_outcomes_and_their_relations(views, tmp_path):
         replace(e, captions=(f"a {name}",), boxes=(Box(name, 1, 1, 5, 5),))
         for e, name in zip(EXAMPLES, ("cat", "dog", "owl", "cat", "fox", "dog"), strict=True)
     ]
-    run = api.compare(views[:3], examples, task=("caption", "pope-popular"), out=tmp_path / "run")
+    run = compare(views[:3], examples, tasks=("caption", "pope-popular"), out=tmp_path / "run")
     outcomes = run.table("outcomes")
     assert set(outcomes.select("task", "metric").iter_rows()) >= {
         ("qa", "accuracy"), ("caption", "cider_d"), ("caption", "chair_s"), ("pope-popular", "pope_f1"),
     }  # fmt: skip
     assert set(outcomes.filter(outcomes["metric"].str.starts_with("chair_s"))["kind"]) == {"hallucination"}
-    alone = api.evaluate(views[1], examples, task="pope-popular").table("metrics")
+    alone = run_study("eval", model=views[1], data=examples, task="pope-popular").table("metrics")
     value = alone.filter(alone["metric"] == "pope_f1")["value"][0]
     row = outcomes.filter((outcomes["metric"] == "pope_f1") & (outcomes["model"] == "m1"))
     assert row["value"].to_list() == [value]
@@ -128,7 +132,7 @@ def test_the_relation_is_of_the_measure_named():
     assert study._relations(scores, outcome.head(1), 0) == []
 
 
-@pytest.mark.parametrize("task", [("qa",), ("caption", "caption"), ("pope",)])
-def test_a_further_task_is_another_one(views, task):
+@pytest.mark.parametrize("tasks", [("qa",), ("caption", "caption"), ("pope",)])
+def test_a_further_task_is_another_one(views, tasks):
     with pytest.raises(ChiasmError, match="task"):
-        api.compare(views, EXAMPLES, task=task)
+        compare(views, EXAMPLES, tasks=tasks)

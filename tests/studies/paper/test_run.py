@@ -8,16 +8,15 @@ import pytest
 import torch
 from tests.support.factories import build, example
 
-from chiasm.api.papering import paper
-from chiasm.cli.align import align
 from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
-from chiasm.results.rundir import RunDirectory
-from chiasm.studies.paper.run import run_paper
-from chiasm.studies.paper.spec import PaperSpec, checkpoint, twins
-from chiasm.studies.paper.tables import TOGETHER, TOGETHER_TWINS
-from chiasm.studies.run import Run
-from chiasm.tiny.store import world
+from chiasm.studies.paper import STUDY
+from chiasm.studies.paper import run as study
+from chiasm.studies.paper.run import embedded, run_paper
+from chiasm.studies.paper.spec import PaperSpec, baselines_beside, checkpoint
+from chiasm.studies.paper.tables import TOGETHER, TOGETHER_BASELINES
+from chiasm.studies.run import Run, run_study
+from chiasm.tiny.registry import world
 
 MODELS = ("one", "two", "two-10", "two-20", "random", "random-charts")
 DATA = {name: [example(seed=seed + at) for seed in range(6)] for name, at in (("photos", 0), ("charts", 50))}
@@ -39,14 +38,22 @@ def views():
 
 
 SOURCES = ("photos", "charts", "charts", "charts", "photos", "charts")
-SPEC = PaperSpec(models=MODELS, data=SOURCES, twin=MODELS[4:], unit=3)
+OPTIONS = {"models": MODELS, "baselines": MODELS[4:], "batch_size": 3}
+
+
+def paper(directory, load, sources=SOURCES, examples=DATA, **options):
+    """A run whose models come from `load`, each asked about the source of its own."""
+    spec = PaperSpec(**OPTIONS | options, out=directory)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(study, "view_of", lambda model, spec: load(model))
+        with STUDY.open(spec, {}) as opened:
+            run_paper(spec, sources, examples, opened)
+    return Run(opened)
 
 
 @pytest.fixture(scope="module")
 def run(views, tmp_path_factory):
-    with RunDirectory.open(tmp_path_factory.mktemp("paper") / "run", SPEC) as directory:
-        run_paper(SPEC, views.__getitem__, DATA, directory)
-    return Run(directory)
+    return paper(tmp_path_factory.mktemp("paper") / "run", views.__getitem__)
 
 
 def test_every_model_is_read_and_answers(run):
@@ -74,9 +81,9 @@ def test_models_of_one_decoder_are_read_together(run):
     assert masks.select("a", "b").unique().height == 6
 
 
-def test_random_twins_are_read_together_too_and_stand_beside_their_data(run):
+def test_baselines_are_read_together_too_and_stand_beside_their_data(run):
     rows = run.table("paper_similarity")
-    own, beside = (rows.filter(pl.col("model") == name) for name in (TOGETHER, TOGETHER_TWINS))
+    own, beside = (rows.filter(pl.col("model") == name) for name in (TOGETHER, TOGETHER_BASELINES))
     assert beside.select("a", "b", "layer", "mode").equals(own.select("a", "b", "layer", "mode"))
     keys = {"layer": 2, "tap": "residual", "mode": "avg", "paired": True, "variant": "raw"}
     chosen = [pl.col(k) == v for k, v in keys.items()]
@@ -86,11 +93,13 @@ def test_random_twins_are_read_together_too_and_stand_beside_their_data(run):
     assert beside.filter(*chosen, *pairs[1])["mean"][0] == pytest.approx(alone)
     assert own.filter(*chosen, *pairs[1])["mean"][0] != pytest.approx(alone)
     masks = run.table("paper_overlap")
-    assert masks.filter(pl.col("model") == TOGETHER_TWINS).height == masks.filter(pl.col("model") == TOGETHER).height
+    assert (
+        masks.filter(pl.col("model") == TOGETHER_BASELINES).height == masks.filter(pl.col("model") == TOGETHER).height
+    )
     data = dict(zip(MODELS, SOURCES, strict=True))
     expected = {"one": "random", "two": "random-charts", "two-10": "random-charts", "two-20": "random-charts"}
-    assert twins(SPEC.twin, data) == expected
-    assert twins(("random",), data) == {"one": "random"}
+    assert baselines_beside(MODELS[4:], data) == expected
+    assert baselines_beside(("random",), data) == {"one": "random"}
 
 
 def test_a_control_is_drawn_in_every_figure(run):
@@ -107,8 +116,8 @@ def test_all_figures_are_drawn(run):
     for name in run.figures:
         run.figure(name)
     page = run.report().read_text()
-    assert "chiasm align --paper --compare one two two-10" in page
-    assert "--twin random --twin random-charts" in page
+    assert "chiasm paper one two two-10" in page
+    assert "--baseline random --baseline random-charts" in page
     for number in (2, 3, 7, 8, 9, 13, 22):
         assert f"Paper&#x27;s Figure {number}" in page or f"Paper's Figure {number}" in page
     assert len(run.findings) == 3
@@ -116,7 +125,7 @@ def test_all_figures_are_drawn(run):
 
 
 def test_one_model_alone_has_figures_too(views):
-    found = paper([views["one"]], DATA["photos"], limit=5)
+    found = run_study("paper", models=[views["one"]], data=DATA["photos"], limit=5)
     assert "figure-7" not in found.figures
     for name in found.figures:
         found.figure(name)
@@ -133,14 +142,13 @@ def test_a_stopped_run_goes_on_behind_the_models_that_are_finished(views, run, t
             raise KeyboardInterrupt
         return views[name]
 
-    with pytest.raises(KeyboardInterrupt), RunDirectory.open(tmp_path / "run", SPEC) as directory:
-        run_paper(SPEC, load, DATA, directory)
-    with RunDirectory.open(tmp_path / "run", SPEC, resume=True) as directory:
-        run_paper(SPEC, load, DATA, directory)
+    with pytest.raises(KeyboardInterrupt):
+        paper(tmp_path / "run", load)
+    again = paper(tmp_path / "run", load, resume=True)
     # The last ones are loaded for the weights that masks rest on.
     assert loaded == ["one", "two", "two-10", "two-10", "two-20", "random", "random-charts", "one", "random"]
     for name in run.tables:
-        whole, parts = run.table(name), directory.table(name)
+        whole, parts = run.table(name), again.table(name)
         for column in whole.columns:
             if whole[column].dtype.is_float():
                 np.testing.assert_allclose(whole[column].to_numpy(), parts[column].to_numpy(), rtol=1e-9, atol=1e-9)
@@ -155,17 +163,15 @@ def test_a_model_that_cannot_be_read_is_recorded_and_the_rest_is_drawn(views, tm
         return views[name]
 
     few = {name: found[:3] for name, found in DATA.items()}
-    spec = PaperSpec(models=("one", "two", "random"), data=("photos", "charts", "photos"), twin=("random",))
-    with RunDirectory.open(tmp_path / "run", spec) as directory:
-        run_paper(spec, load, few, directory)
-    (failure,) = directory.failures()
+    sources, options = ("photos", "charts", "photos"), {"models": ("one", "two", "random"), "baselines": ("random",)}
+    found = paper(tmp_path / "run", load, sources, few, **options)
+    (failure,) = found.directory.failures()
     assert failure["example_id"] == "two"
     assert "no known family" in failure["reason"]
-    found = Run(directory)
     for name in found.figures:
         found.figure(name)
-    with pytest.raises(ChiasmError, match="no known family"), RunDirectory.open(tmp_path / "first", spec) as directory:
-        run_paper(spec, lambda name: load("two"), few, directory)
+    with pytest.raises(ChiasmError, match="no known family"):
+        paper(tmp_path / "first", lambda name: load("two"), sources, few, **options)
 
 
 def test_names():
@@ -177,12 +183,24 @@ def test_names():
         "scenes-audio",
     ]
     with pytest.raises(ChiasmError, match="each once"):
-        PaperSpec(models=("a", "a"), data=("d", "d"))
-    with pytest.raises(ChiasmError, match="--twin"):
-        paper(["a"], twin="b")
+        PaperSpec(models=("a", "a"))
+    with pytest.raises(ChiasmError, match="--baseline"):
+        PaperSpec(models=("a",), baselines="b")
 
 
-def test_the_command_says_which_models_it_wants():
-    for given in ({"model": "other"}, {}, {"model": "tiny", "compare": ("a", "b")}):
-        with pytest.raises(ChiasmError, match="--paper"):
-            align(given.pop("model", None), paper=True, **given)
+def test_without_models_all_embedded_ones_are_meant():
+    shown = embedded()
+    assert shown[0] == "tiny"
+    assert "tiny@tower" not in shown
+    assert {name for name in shown if name.startswith("tiny-random")} == {
+        "tiny-random",
+        "tiny-random@video",
+        "tiny-random@audio",
+    }
+
+
+def test_a_run_of_the_version_before_is_understood():
+    recorded = {"models": ["a", "b"], "data": ["scenes", "scenes"], "twin": ["b"], "span": ["image", "question"]}
+    spec = PaperSpec.read(recorded | {"unit": 4})
+    assert (spec.data, spec.baseline_names, spec.spans, spec.batch) == ("scenes", ("b",), ("image", "question"), 4)
+    assert PaperSpec.read(recorded | {"data": ["scenes", "scenes-video"]}).data is None

@@ -14,7 +14,8 @@ _TAP = Column("tap", "string", "Tap", "", "Where in the block: residual, norm1, 
 _LOW = Column("low", "float", "Lower bound", "", "Of the 95 % interval; missing where there is none.", nullable=True)
 _HIGH = Column("high", "float", "Upper bound", "", "Of the 95 % interval; missing where there is none.", nullable=True)
 _N = Column("n", "int", "Examples", "", "How many examples the value rests on.")
-_MEAN = Column("mean", "float", "Mean", "", "Over examples.")
+_BOUNDS = (_LOW, _HIGH, _N)
+_ESTIMATE = (Column("mean", "float", "Mean", "", "Over examples."), *_BOUNDS)
 
 EXTENTS = TableSchema(
     "extents",
@@ -45,9 +46,7 @@ DRIFT = TableSchema(
         _STATE,
         Column("gap", "int", "Layers between", "", "The states compared are `layer` and `layer` + `gap`."),
         Column("mean", "float", "Cosine", "", "Of a token with itself `gap` layers later, mean over tokens, examples."),
-        _LOW,
-        _HIGH,
-        _N,
+        *_BOUNDS,
     ),
 )
 
@@ -68,12 +67,9 @@ SIMILARITY = TableSchema(
         _LAYER,
         _TAP,
         Column("mode", "string", "Mode", "", "avg: cosine of mean tokens; else a statistic of the token cosines."),
-        Column("paired", "bool", "Paired", "", "Both spans of one example, or of two, which may show one picture."),
+        Column("paired", "bool", "Paired", "", "Both spans of one example, or of two, which may show one image."),
         Column("variant", "string", "Variant", "", "raw, centred by each span's own mean, or no_outliers."),
-        _MEAN,
-        _LOW,
-        _HIGH,
-        _N,
+        *_ESTIMATE,
     ),
 )
 
@@ -84,10 +80,7 @@ VOCABULARY = TableSchema(
         _STATE,
         Column("quantity", "string", "Quantity", "nat", "entropy, kl, js, cosine or kl_sticky (as released)."),
         Column("against", "string", "Against", "", "The other span, or the later state; empty for entropy."),
-        _MEAN,
-        _LOW,
-        _HIGH,
-        _N,
+        *_ESTIMATE,
     ),
 )
 
@@ -98,10 +91,7 @@ INSIDE = TableSchema(
         _LAYER,
         _TAP,
         Column("quantity", "string", "Quantity", "", "norm, or change: cosine with the same token one block later."),
-        _MEAN,
-        _LOW,
-        _HIGH,
-        _N,
+        *_ESTIMATE,
     ),
 )
 
@@ -140,10 +130,7 @@ GEOMETRY = TableSchema(
         _STATE,
         Column("quantity", "string", "Quantity", "", "narrowness, effective_rank or cka."),
         Column("against", "string", "Against", "", "The other span of cka; empty otherwise."),
-        _MEAN,
-        _LOW,
-        _HIGH,
-        _N,
+        *_ESTIMATE,
     ),
 )
 
@@ -218,9 +205,7 @@ SCORE = TableSchema(
             "statistic", "string", "Statistic", "", "mean_token, median_token, or mean_token_all_pairs as published."
         ),
         Column("value", "float", "Value", "", "Cosine, mean over hidden states and examples."),
-        _LOW,
-        _HIGH,
-        _N,
+        *_BOUNDS,
         _A,
         _B,
     ),
