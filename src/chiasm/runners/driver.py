@@ -1,4 +1,4 @@
-"""The one driver of keyed jobs: what is finished is not repeated, every job is recorded whole, and a stop says how to go on.
+"""The one driver of keyed jobs: nothing finished is repeated, jobs are recorded whole, a stop says how to go on.
 
 It knows no science and no executor: `execute` may compute in this process, in several, or prepare ahead in a thread.
 """
@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from multiprocessing import parent_process
 from typing import Any, Generic, NamedTuple, TypeVar, final
 
@@ -107,10 +107,11 @@ def drive(
                 record(job.key, computed)
                 tracker.end(job)
         except KeyboardInterrupt as stop:
-            stop.add_note(
+            # A run within a run has left a note as well; the outer one is what is gone on with.
+            stop.__notes__ = [
                 f"Interrupted: {tracker.finished} of {tracker.total} {noun} are finished in {directory.path}.\n"
                 "Run the same command again with --resume (in Python: resume=True) to go on from there."
-            )
+            ]
             raise
         finally:
             found.close()
@@ -140,7 +141,7 @@ def one_by_one(compute: Callable[[P, Tracker], Computed]) -> Execute[P]:
 
 def progress(noun: str = "examples") -> Progress:
     """A bar with the time left on standard error; nothing where no one watches, or several would write."""
-    console = Console(stderr=True)
+    console = _console()
     return Progress(
         TextColumn("[progress.description]{task.description}"),
         BarColumn(),
@@ -152,6 +153,12 @@ def progress(noun: str = "examples") -> Progress:
         console=console,
         disable=not (console.is_terminal or console.is_jupyter) or parent_process() is not None,
     )
+
+
+@cache
+def _console() -> Console:
+    """One for all bars: the bar of a run within a run then stands below that of the outer one."""
+    return Console(stderr=True)
 
 
 def track(items: Sequence[P], label: str) -> Iterator[P]:
