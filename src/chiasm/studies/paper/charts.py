@@ -171,7 +171,7 @@ def figure_8(
     size = SIZES[width]
     figure = new_figure(width, 4.4)
     panels = figure.subplots(2, 3)
-    own, cross = _of_model(inside, model), between_kinds(cosines(rows, "all"))
+    own, cross = _of_model(inside, model), between_kinds(cosines(rows, inside=True))
     spans = in_order(own, "span")
     spans = [next(s for s in spans if is_perceptual(s)), next(s for s in spans if not is_perceptual(s))]
     handles: dict[str, Line2D] = {}

@@ -24,10 +24,10 @@ def paper_findings(
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def cosines(rows: pl.DataFrame, tap: str = "residual", variant: str = "raw") -> pl.DataFrame:
-    """Cosines of mean tokens of `a` and `b`, over all pairs of examples, as published."""
-    chosen = (pl.col("mode") == "avg") & (pl.col("variant") == variant) & ~pl.col("paired")
-    return rows.filter(chosen if tap == "all" else chosen & (pl.col("tap") == tap))
+def cosines(rows: pl.DataFrame, *, inside: bool = False) -> pl.DataFrame:
+    """Cosines of mean tokens of `a` and `b`, over all pairs of examples, as published. `inside`: of blocks as well."""
+    rows = rows if inside else rows.filter(pl.col("tap") == "residual")
+    return rows.filter((pl.col("mode") == "avg") & (pl.col("variant") == "raw") & ~pl.col("paired"))
 
 
 def between_kinds(rows: pl.DataFrame) -> pl.DataFrame:
