@@ -79,13 +79,11 @@ def tuning_bars(
 
 def tuning_caption(tuning: pl.DataFrame, references: pl.DataFrame | None) -> str:
     """What the figure shows, with its numbers of images and seeds."""
-    own = tuning.filter(projector=OWN)
-    counts = own.group_by("domain", maintain_order=True).agg(pl.col("n").first(), pl.col("seed").n_unique())
-    sizes = "; ".join(f"{r['domain']}: n = {r['n']} images, {r['seed']} seeds" for r in counts.iter_rows(named=True))
     beside = "" if references is None else " Lines: what needs no language model."
     return (
-        f"Macro-F1 of free greedy answers after tuning in each setting ({sizes}). Answers that name no class count as "
-        f"wrong. Diamonds: the most probable of all labels, mean over seeds.{beside}"
+        f"Macro-F1 of free greedy answers after tuning in each setting ({_counts(tuning.filter(projector=OWN))}). "
+        "Answers that name no class count as wrong. Diamonds: the most probable of all labels, mean over seeds."
+        f"{beside}"
     )
 
 
@@ -192,6 +190,7 @@ def richness_settings(probed: pl.DataFrame, *, width: Width = "page") -> Figure:
         ("projector, weights permuted", UNTUNED, POST, RANDOM_PROJECTOR),
         ("shuffled labels", UNTUNED, POST, SHUFFLED),
     ]
+    styles = [{"color": COLOURS[k], "marker": MARKERS[k], "markersize": size.marker} for k in range(len(probes))]
     figure = new_figure(width, 0.5 + 0.24 * len(places))
     panels = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
     ns = []
@@ -204,8 +203,7 @@ def richness_settings(probed: pl.DataFrame, *, width: Width = "page") -> Figure:
                     continue
                 ns.append(score.n)
                 at = y + 0.24 * (index - (len(probes) - 1) / 2)
-                style = {"color": COLOURS[index], "marker": MARKERS[index], "markersize": size.marker}
-                axes.errorbar(float(score.mean), at, xerr=_lengths(score), linewidth=0.8, capsize=1.5, **style)
+                axes.errorbar(float(score.mean), at, xerr=_lengths(score), linewidth=0.8, capsize=1.5, **styles[index])
         for edge in (1.5, len(places) - 2.5):
             axes.axhline(edge, color=FAINT, linewidth=0.8, zorder=0)
         axes.set_yticks(range(len(places)), [title for title, *_ in places])
@@ -214,10 +212,7 @@ def richness_settings(probed: pl.DataFrame, *, width: Width = "page") -> Figure:
         dress(axes, size, x=f"Macro-F1 of the probe, {domain}")
         if column:
             axes.tick_params(left=False)
-    handles = [
-        Line2D([], [], color=COLOURS[k], marker=MARKERS[k], markersize=size.marker, label=_TITLES[probe])
-        for k, probe in enumerate(probes)
-    ]
+    handles = [Line2D([], [], label=_TITLES[probe], **style) for probe, style in zip(probes, styles, strict=True)]
     legend_below(figure, handles, size, f"mean over seeds, 95 % bootstrap over images, {counted(ns)}")
     return figure
 

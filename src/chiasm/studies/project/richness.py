@@ -59,7 +59,7 @@ class Richness:
         if about["seed"] not in self._before:
             with tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder:
                 found = self._states(view, prepared, about["seed"], "test", Path(folder), pixels=False)
-                self._before[about["seed"]] = _compared(_names(prepared), found)
+                self._before[about["seed"]] = _compared(prepared, found)
 
     def rows(
         self, view: ModelView, prepared: PreparedDomain, setting: TuningSetting, about: dict[str, Any]
@@ -80,11 +80,11 @@ class Richness:
             tasks += self._random(view, prepared, seed)
         found = self._train(tasks, prepared, seed, view.device)
         frames = self._probe_rows(tasks, found, prepared, about)
-        shown = _compared(_names(prepared), parts["test"])
+        shown = _compared(prepared, parts["test"])
         if not setting.tunes:
             self._before[seed] = shown
         before = self._before[seed] if setting.tunes else None
-        return frames | {"representations": representation_rows(_kept(_names(prepared)), shown, before, about)}
+        return frames | {"representations": representation_rows(_compared_images(prepared), shown, before, about)}
 
     def _open(self, about: dict[str, Any]) -> None:
         """What was kept for another domain or projector is of no use here."""
@@ -204,26 +204,23 @@ def representation_rows(
         add(where, "", RANK, over_groups(names, [features], effective_rank, 2), None)
     if PRE in now:
         compare(POST, PRE, now[PRE], now[POST])
-    for where, features in now.items() if before is not None else ():
-        known = None if before is None else before.get(where)
+    for where, features in now.items():
+        known = (before or {}).get(where)
         if known is not None and known.shape[1] == features.shape[1]:
             compare(where, BEFORE, known, features)
     return rows
 
 
-def _names(prepared: PreparedDomain) -> list[str]:
-    return [item.id for item in prepared.domain.test]
-
-
-def _kept(names: list[str]) -> list[str]:
-    """The images whose similarity is compared: at random, and the same ones in every setting."""
+def _compared_images(prepared: PreparedDomain) -> list[str]:
+    """The images that are compared with each other: at random, and the same ones in every setting."""
+    names = (item.id for item in prepared.domain.test)
     return sorted(names, key=lambda name: priority(name, 0))[:_MAX_IMAGES]
 
 
-def _compared(names: list[str], states: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _compared(prepared: PreparedDomain, states: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The states of those images, in memory."""
-    place = {name: k for k, name in enumerate(names)}
-    chosen = [place[name] for name in _kept(names)]
+    place = {item.id: k for k, item in enumerate(prepared.domain.test)}
+    chosen = [place[name] for name in _compared_images(prepared)]
     return {where: np.asarray(values[chosen], dtype=np.float64) for where, values in states.items()}
 
 

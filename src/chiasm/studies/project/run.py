@@ -1,7 +1,7 @@
 """Does the projector learn to see? A model is adapted to domains in several ways, and asked before and after.
 
-Source: Verma et al. 2024 (ACL short, arXiv 2402.16832). The released FT-Proj never shows the question to the model,
-crops images, and runs at 50 times the rate of FT-E2E; here the fair form is the default and the released one a name.
+Source: Verma et al. 2024, "Cross-Modal Projection in Multimodal LLMs Doesn't Really Project Visual Attributes to
+Textual Space" (ACL short, arXiv 2402.16832).
 """
 
 import os

@@ -112,14 +112,6 @@ class ProjectSpec(StudySpec):
     seed: int = option(0, "The first seed.", section=Section.EXAMPLES, at_least=0)
     bf16: bool = option(False, "Train in mixed precision.", section=Section.COMPUTE)
     checkpointing: bool = option(False, "Compute activations again instead of keeping them.", section=Section.COMPUTE)
-    batch_size: int | Literal["auto"] | None = option(
-        "auto",
-        "Images answered together.",
-        section=Section.COMPUTE,
-        at_least=1,
-        formerly=("unit",),
-        typed_as=int | Literal["auto"],
-    )
     workers: int | Literal["auto"] | None = option(
         1,
         "Processes that share the work. `auto`: for an embedded model on the CPU one per core, else one. A script that "
@@ -151,7 +143,8 @@ class ProjectSpec(StudySpec):
     @property
     def sources(self) -> tuple[str, ...]:
         """The domains as they were named."""
-        return tuple(str(source) for source in self.domains)
+        named = (self.domains,) if isinstance(self.domains, str | Path) else self.domains
+        return tuple(str(source) for source in named)
 
     @property
     def trained_probes(self) -> tuple[str, ...]:

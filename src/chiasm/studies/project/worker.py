@@ -72,6 +72,7 @@ class ProjectWorker:
 
     def _tuned(self, view: ModelView, prepared: PreparedDomain, setting: TuningSetting, job: ProjectJob) -> RowsByTable:
         spec, seed = self.spec, job.seed
+        assert spec.epochs is not None
         about = {"domain": prepared.domain.name, "setting": setting.name, "seed": seed, "projector": job.projector}
         pixels = "tower" in setting.parts
         reused = prepared.reused and not pixels
@@ -87,12 +88,21 @@ class ProjectWorker:
             # Tuning too: broken off or failed, it must not leave a model that another run would take for untouched.
             if setting.tunes:
                 rows = prepared.training(seed, plain=setting.plain, square=setting.square, pixels=pixels)
-                result = tune(chosen, rows, setting, self._options(setting, seed, reused))
+                options = TuningOptions(
+                    epochs=spec.epochs,
+                    batch=spec.batch_of(setting.name),
+                    scale=spec.scale,
+                    seed=seed,
+                    bf16=spec.bf16,
+                    checkpointing=spec.checkpointing,
+                    from_features=reused,
+                )
+                result = tune(chosen, rows, setting, options)
             test = prepared.testing(seed, pixels=pixels, released_prompt=spec.released_prompt)
-            labels = labels_of(view, prepared.domain)
-            found = answers(chosen, prepared.domain, test, labels, spec.batch, reused=reused)
+            found = answers(chosen, prepared.domain, test, self._labels(view, prepared), spec.batch, reused=reused)
             skill = general_skill(chosen, self.scenes, self._encoded_scenes(view, job.projector), spec.batch)
-            drift = 0.0 if original is None else original.relative_change(only=projector_names(chosen))
+            projector = {name for name, part in parts_of(chosen).items() if part == "projector"}
+            drift = 0.0 if original is None else original.relative_change(only=projector)
             if self._richness is not None:
                 read = self._richness.rows(chosen, prepared, setting, about)
             if self._inside is not None:
@@ -119,25 +129,17 @@ class ProjectWorker:
         }
         return {"tuning": [row], "predictions": [about | one for one in found], **read}
 
-    def _options(self, setting: TuningSetting, seed: int, reused: bool) -> TuningOptions:
-        spec = self.spec
-        assert spec.epochs is not None
-        return TuningOptions(
-            epochs=spec.epochs,
-            batch=spec.batch_of(setting.name),
-            scale=spec.scale,
-            seed=seed,
-            bf16=spec.bf16,
-            checkpointing=spec.checkpointing,
-            from_features=reused,
-        )
-
     def _prepare(self, view: ModelView, job: ProjectJob) -> PreparedDomain:
         key = (job.projector, job.domain)
         if key not in self._prepared:
             where = Path(tempfile.mkdtemp(dir=self.scratch))
             self._prepared = {key: PreparedDomain(view, self.domains[job.domain], where)}
         return self._prepared[key]
+
+    def _labels(self, view: ModelView, prepared: PreparedDomain) -> LabelTokens:
+        """The tokens of the domain's classes."""
+        first = prepared.domain.test[0]
+        return label_tokens(view, Example(id=first.id, question="?", images=(first.image,)), prepared.domain.classes)
 
     def _encoded_scenes(self, view: ModelView, projector: str) -> list[Encoded]:
         if projector not in self._scenes:
@@ -163,17 +165,6 @@ class ProjectWorker:
             if job.domain == 0 and job.setting == tuned_settings(self.spec)[0]:
                 about_alignment = {"aligned": [row]}
         return self._swapped[key], about_alignment
-
-
-def projector_names(view: ModelView) -> set[str]:
-    """The names of the projector's parameters."""
-    return {name for name, part in parts_of(view).items() if part == "projector"}
-
-
-def labels_of(view: ModelView, domain: Domain) -> LabelTokens:
-    """The tokens of the domain's classes."""
-    first = domain.test[0]
-    return label_tokens(view, Example(id=first.id, question="?", images=(first.image,)), domain.classes)
 
 
 def answers(
