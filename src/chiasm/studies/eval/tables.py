@@ -5,25 +5,12 @@ from chiasm.results.schemas import EXAMPLE, EXAMPLES, TYPE
 
 METRIC = Column("metric", "string", "Measure", "", "Name of the measure, such as vqa_accuracy, cider_d, chair_i.")
 _SHOWN = Column("shown", "string", "Shown", "", "image, or blank: every image replaced by mid-grey, as a control.")
-VALUE = (
-    Column(
-        "value",
-        "float",
-        "Value",
-        "",
-        "A share of 1, or the measure's own scale; missing with nothing to divide by.",
-        nullable=True,
-    ),
-    Column(
-        "low",
-        "float",
-        "Lower",
-        "",
-        "Of the 95 % interval over inputs; missing where they are too few.",
-        nullable=True,
-    ),
-    Column("high", "float", "Upper", "", "Of the 95 % interval over inputs.", nullable=True),
-)
+_VALUES = {
+    "value": ("Value", "A share of 1, or the measure's own scale; missing with nothing to divide by."),
+    "low": ("Lower", "Of the 95 % interval over inputs; missing where they are too few."),
+    "high": ("Upper", "Of the 95 % interval over inputs."),
+}
+VALUE = tuple(Column(name, "float", title, "", text, nullable=True) for name, (title, text) in _VALUES.items())
 
 EVAL = TableSchema(
     "eval",

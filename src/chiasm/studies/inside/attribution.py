@@ -82,7 +82,7 @@ def attribution_rows(
 ) -> tuple[RowsByTable, Failures]:
     """Rows of `attributions`, `attribution_maps`, `attribution_curves` and `modalities`, and examples that failed.
 
-    `grey`: the projector's output for an image in one colour, by example, for that baseline.
+    `grey`: the projector's output for an image in one colour, by example, where that is the baseline.
     """
     rows: RowsByTable = defaultdict(list)
     failures, done, guard = [], [], True
@@ -90,7 +90,7 @@ def attribution_rows(
         try:
             rerun = Rerun(view, one.prompt, one.answer, target=options.target, guard=guard)
             guard = False
-            base = _base(rerun, one, background, options, grey)
+            base = background.mean(one, len(rerun.rows)) if grey is None else grey[one.example.id]
             maps = _maps(rerun, one, base, background, options)
             areas = _curves(rows, rerun, one, base, maps, options)
             if options.shares:
@@ -105,19 +105,6 @@ def attribution_rows(
             rows["attribution_maps"] += _places(one, each)
     _add_pointing(rows["attributions"], done)
     return dict(rows), failures
-
-
-def _base(
-    rerun: Rerun,
-    one: ExplainedAnswer,
-    background: Background,
-    options: AttributionOptions,
-    grey: Mapping[str, Tensor] | None,
-) -> Float[Tensor, "n D"]:
-    if options.baseline == "grey":
-        assert grey is not None
-        return grey[one.example.id]
-    return background.mean(one, len(rerun.rows))
 
 
 def _maps(

@@ -1,6 +1,7 @@
 """Where inside: maps over the image, what they point at, deletion and insertion, neurons, concepts."""
 
 from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -37,6 +38,7 @@ from chiasm.studies.inside.tables import RANDOM_ORDER
 
 _INTERVAL = "mean and 95 % bootstrap interval over images"
 _FIRST = "integrated-gradients"
+_ERROR_BAR: Final[dict[str, Any]] = {"markersize": 3.5, "linewidth": 0.9, "capsize": 2, "capthick": 0.9, "zorder": 3}
 
 
 def attribution_map(
@@ -87,8 +89,7 @@ def pointing_bars(rows: pl.DataFrame, *, width: Width = "column") -> Figure:
         Line2D([], [], color=COLOURS[1], marker="D", markersize=4, label="control: other examples' maps"),
         axes.axvline(area, color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)), label="area of the boxes"),
     ]
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
+    _label_rows(axes, labels)
     axes.set_xlim(0, 100)
     dress(axes, size, x="Positive attribution on what is asked about (%)")
     legend_below(figure, handles, size, f"bars: {_INTERVAL}, {counted([measured.energy.n for measured, _ in found])}")
@@ -132,60 +133,35 @@ def faithfulness(curves: pl.DataFrame, domain: str, *, width: Width = "page") ->
 
 def modality_bars(rows: pl.DataFrame, domain: str, *, width: Width = "column") -> Figure:
     """The image's share of the answer by setting: of two players (exact) and by Kernel SHAP; no image beside it."""
-    size = SIZES[width]
-    settings = in_order(rows, "setting")
-    figure = new_figure(width, 0.5 + 0.32 * len(settings))
-    axes, ns = figure.add_subplot(), []
-    for y, setting in enumerate(settings):
-        part = rows.filter(setting=setting)
-        for k, method in enumerate(("two-players", "kernel-shap")):
-            share = estimate(part.filter(method=method), pl.col("share") * 100)
-            if share is not None:
-                _error(axes, share, y - 0.12 + 0.24 * k, colour=COLOURS[k], marker=MARKERS[k])
-                ns.append(share.n)
-        blank = estimate(part.filter(method="kernel-shap"), pl.col("blank") * 100)
-        if blank is not None:
-            _error(axes, blank, y + 0.3, colour=GREY, marker="x")
-    handles = [
-        Line2D([], [], color=COLOURS[k], marker=MARKERS[k], markersize=4, label=label)
-        for k, label in enumerate(("two players, exact", "Kernel SHAP"))
-    ]
-    handles.append(Line2D([], [], color=GREY, marker="x", markersize=4, label="Kernel SHAP, no image"))
-    axes.set_yticks(range(len(settings)), settings)
-    axes.set_ylim(len(settings) - 0.4, -0.5)
+
+    def of(method: str, column: str) -> pl.Expr:
+        return pl.when(pl.col("method") == method).then(pl.col(column) * 100)
+
+    marks = (
+        _Mark("two players, exact", of("two-players", "share"), -0.12, COLOURS[0], MARKERS[0]),
+        _Mark("Kernel SHAP", of("kernel-shap", "share"), 0.12, COLOURS[1], MARKERS[1]),
+        _Mark("Kernel SHAP, no image", of("kernel-shap", "blank"), 0.3, GREY, "x"),
+    )
+    parts = [(setting, rows.filter(setting=setting)) for setting in in_order(rows, "setting")]
+    figure, axes = _marked(parts, marks, 0.32, "The image's share of the answer (%)", domain, width)
+    axes.set_ylim(len(parts) - 0.4, -0.5)
     axes.set_xlim(0, 100)
-    dress(axes, size, x="The image's share of the answer (%)", title=domain)
-    legend_below(figure, handles, size, f"{_INTERVAL}, {counted(ns)}")
     return figure
 
 
 def ablation_bars(rows: pl.DataFrame, domain: str, *, width: Width = "column") -> Figure:
     """What is lost without the neurons of each score, beside as many random ones of the same layers."""
-    size = SIZES[width]
-    keys = rows.select("setting", "score", "group", "own").unique(maintain_order=True).rows()
     several = rows["setting"].n_unique() > 1
-    figure = new_figure(width, 0.5 + 0.26 * len(keys))
-    axes, ns = figure.add_subplot(), []
-    for y, (setting, score, group, own) in enumerate(keys):
-        part = rows.filter(setting=setting, score=score, group=group, own=own)
-        for value, shift, colour, marker in (
-            ("change", -0.1, COLOURS[0], "o"),
-            ("change_random", 0.15, COLOURS[1], "D"),
-        ):
-            found = estimate(part, value)
-            if found is not None:
-                _error(axes, found, y + shift, colour=colour, marker=marker)
-                ns.append(found.n)
+    parts = []
+    for part in rows.partition_by("setting", "score", "group", "own", maintain_order=True):
+        setting, score, group = part.select("setting", "score", "group").row(0)
+        parts.append((f"{f'{setting}, ' if several else ''}{score}{f' ({group})' if group else ''}", part))
+    marks = (
+        _Mark("these neurons at zero", pl.col("change"), -0.1, COLOURS[0], "o"),
+        _Mark("random ones, same layers", pl.col("change_random"), 0.15, COLOURS[1], "D"),
+    )
+    figure, axes = _marked(parts, marks, 0.26, "Change in the answer's lead (nat)", domain, width)
     axes.axvline(0, color=INK, linewidth=0.7)
-    labels = [f"{f'{s}, ' if several else ''}{score}{f' ({group})' if group else ''}" for s, score, group, _ in keys]
-    axes.set_yticks(range(len(keys)), labels)
-    axes.set_ylim(len(keys) - 0.5, -0.5)
-    dress(axes, size, x="Change in the answer's lead (nat)", title=domain)
-    handles = [
-        Line2D([], [], color=COLOURS[0], marker="o", markersize=4, label="these neurons at zero"),
-        Line2D([], [], color=COLOURS[1], marker="D", markersize=4, label="random ones, same layers"),
-    ]
-    legend_below(figure, handles, size, f"{_INTERVAL}, {counted(ns)}")
     return figure
 
 
@@ -216,19 +192,44 @@ def concept_lines(rows: pl.DataFrame, domain: str, setting: str, *, width: Width
     return figure
 
 
+class _Mark(NamedTuple):
+    """A mean that every row shows, `shift` below the row's middle."""
+
+    label: str
+    value: pl.Expr
+    shift: float
+    colour: str
+    marker: str
+
+
+def _marked(
+    parts: Sequence[tuple[str, pl.DataFrame]], marks: Sequence[_Mark], height: float, x: str, title: str, width: Width
+) -> tuple[Figure, Axes]:
+    """A row, `height` inches high, for each part of the table, with the means that `marks` name."""
+    size = SIZES[width]
+    figure = new_figure(width, 0.5 + height * len(parts))
+    axes, ns = figure.add_subplot(), []
+    for y, (_, part) in enumerate(parts):
+        for mark in marks:
+            found = estimate(part, mark.value)
+            if found is not None:
+                _error(axes, found, y + mark.shift, colour=mark.colour, marker=mark.marker)
+                ns.append(found.n)
+    _label_rows(axes, [label for label, _ in parts])
+    dress(axes, size, x=x, title=title)
+    handles = [Line2D([], [], color=m.colour, marker=m.marker, markersize=4, label=m.label) for m in marks]
+    legend_below(figure, handles, size, f"{_INTERVAL}, {counted(ns)}")
+    return figure, axes
+
+
+def _label_rows(axes: Axes, labels: Sequence[str]) -> None:
+    """A label for each row, the first at the top."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+
+
 def _error(axes: Axes, found: Estimate, y: float, *, colour: str = INK, marker: str = "") -> None:
-    mean = float(found.mean)
-    known = not np.isnan(found.low)
-    bounds = [[max(0.0, mean - float(found.low))], [max(0.0, float(found.high) - mean)]] if known else None
-    axes.errorbar(
-        mean,
-        y,
-        xerr=bounds,
-        color=colour,
-        marker=marker,
-        markersize=3.5,
-        linewidth=0.9,
-        capsize=2,
-        capthick=0.9,
-        zorder=3,
-    )
+    """A mean with its interval, where it has one."""
+    mean, low, high = float(found.mean), float(found.low), float(found.high)
+    bounds = None if np.isnan(low) else [[max(0.0, mean - low)], [max(0.0, high - mean)]]
+    axes.errorbar(mean, y, xerr=bounds, color=colour, marker=marker, **_ERROR_BAR)

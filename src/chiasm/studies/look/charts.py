@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager, get_font
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from chiasm.core.example import Box
@@ -19,6 +20,7 @@ from chiasm.results.theme import (
     COLOURS,
     INK,
     SIZES,
+    Size,
     Width,
     control_key,
     counted,
@@ -55,13 +57,11 @@ def attention_shares(shares: pl.DataFrame, controls: pl.DataFrame | None = None,
             rows = shares.filter(query=query, span=span)
             if not rows.height:
                 continue
-            measured = curve(rows, SHARE)
-            line = draw(axes, measured, index, size, span)
-            ns.append(measured.n)
+            beside = None if controls is None else controls.filter(query=query, span=span)
+            line, n = _beside_control(axes, rows, beside, SHARE, index, size, span)
+            ns.append(n)
             if query == queries[0]:
                 handles.append(line)
-            if controls is not None and (beside := controls.filter(query=query, span=span)).height:
-                draw_control(axes, curve(beside, SHARE), COLOURS[index % len(COLOURS)], 0, size)
         axes.set_ylim(0, None)
         layer_axis(axes, int(shares["layer"].max() or 0), size.inches / len(queries))
         dress(axes, size, x="Layer", y="Share of attention (%)" if axes is panels[0] else "", title=f"from {query}")
@@ -81,11 +81,10 @@ def object_share(shares: pl.DataFrame, controls: pl.DataFrame | None = None, *, 
         rows = object_rows(shares, query)
         if not rows.height:
             continue
-        measured = curve(rows, OBJECT_SHARE)
-        handles.append(draw(axes, measured, index, size, f"attention from {query}"))
-        ns.append(measured.n)
-        if controls is not None and (beside := object_rows(controls, query)).height:
-            draw_control(axes, curve(beside, OBJECT_SHARE), COLOURS[index % len(COLOURS)], 0, size)
+        beside = None if controls is None else object_rows(controls, query)
+        line, n = _beside_control(axes, rows, beside, OBJECT_SHARE, index, size, f"attention from {query}")
+        handles.append(line)
+        ns.append(n)
     area = percent_of_tokens(rows, "area")
     handles.append(
         axes.axhline(area, color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)), label="its share of the tokens")
@@ -106,16 +105,26 @@ def caption_share(
     size = SIZES[width]
     figure = new_figure(width, 2.1)
     axes = figure.add_subplot()
-    measured = curve(lens, IN_CAPTIONS)
-    handles = [draw(axes, measured, 0, size, f"{about} tokens")]
+    line, n = _beside_control(axes, lens, controls, IN_CAPTIONS, 0, size, f"{about} tokens")
+    handles = [line]
     if controls is not None and controls.height:
-        draw_control(axes, curve(controls, IN_CAPTIONS), COLOURS[0], 0, size)
         handles.append(control_key(_BASELINE, 0, size))
     axes.set_ylim(0, None)
     layer_axis(axes, int(lens["layer"].max() or 0), size.inches)
     dress(axes, size, x="Hidden state (0: embeddings)", y="Nearest word in\na caption (%)")
-    legend_below(figure, handles, size, f"{_BAND}, {counted([measured.n])}")
+    legend_below(figure, handles, size, f"{_BAND}, {counted([n])}")
     return figure
+
+
+def _beside_control(
+    axes: Axes, rows: pl.DataFrame, controls: pl.DataFrame | None, value: pl.Expr, index: int, size: Size, label: str
+) -> tuple[Line2D, int]:
+    """The curve of `value` with its control, if it has one: its line, and over how many examples it is."""
+    measured = curve(rows, value)
+    line = draw(axes, measured, index, size, label)
+    if controls is not None and controls.height:
+        draw_control(axes, curve(controls, value), COLOURS[index % len(COLOURS)], 0, size)
+    return line, measured.n
 
 
 class ImageRows(NamedTuple):

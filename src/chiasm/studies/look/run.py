@@ -13,6 +13,7 @@ from torch import Tensor
 from chiasm.core.example import Example
 from chiasm.core.recordings import load_video
 from chiasm.core.spans import PERCEPTUAL, TOP_LEVEL
+from chiasm.measures.base import bound
 from chiasm.models.encoded import Encoded
 from chiasm.models.inside.attention_rows import attention_rows, sinks
 from chiasm.models.observe import SiteStates, observe
@@ -146,18 +147,11 @@ def _shares(spec: LookSpec, example: Example, encoded: Encoded, found: Attention
         for span in encoded.spans:
             keys = encoded.spans[span]
             if len(keys):
-                seen = float(np.mean([(keys <= target).sum() / (target + 1) for target in targets]))
+                visible = float(np.mean([(keys <= target).sum() / (target + 1) for target in targets]))
+                about = {"example_id": example.id, "type": example.type, "query": query, "span": span}
                 taken = mean[:, place, torch.as_tensor(keys)].sum(-1).tolist()
                 rows += [
-                    {
-                        "example_id": example.id,
-                        "type": example.type,
-                        "layer": layer,
-                        "query": query,
-                        "span": span,
-                        "share": share,
-                        "visible": seen,
-                    }
+                    about | {"layer": layer, "share": share, "visible": visible}
                     for layer, share in zip(found.layers, taken, strict=True)
                 ]
     return rows
@@ -171,7 +165,7 @@ def _places(encoded: Encoded) -> list[dict[str, Any]]:
     return [
         {"example_id": encoded.example_id, "span": span, "index": index[span][int(position)], "position": int(position)}
         | {"picture": name, "tile": str(tile)}
-        | {name: None if np.isnan(v) else float(v) for name, v in zip(("x0", "y0", "x1", "y1"), rect, strict=True)}
+        | {name: bound(corner) for name, corner in zip(("x0", "y0", "x1", "y1"), rect, strict=True)}
         for span, name, layout in shown
         for position, rect, tile in zip(layout.positions, layout.rects, layout.tile, strict=True)
         if int(position) in index[span]  # a newline behind the last frame belongs to no frame
