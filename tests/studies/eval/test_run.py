@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from tests.support import factories
 
+import chiasm
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.core.media import load_image
@@ -19,7 +20,6 @@ from chiasm.studies.eval import STUDY
 from chiasm.studies.eval.run import EvalWork, blanked, completed, compute
 from chiasm.studies.eval.spec import EvalSpec, MetricName
 from chiasm.studies.inputs import limit_of
-from chiasm.studies.run import run_study
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_the_names_of_metrics_are_those_there_are():
     ("task", "words"), [("qa", "answered correctly"), ("caption", "CIDEr-D"), ("pope-random", "always yes would reach")]
 )
 def test_scenes_are_described_and_asked_for_objects(task, words, tmp_path):
-    made = run_study("eval", model="tiny", limit=8, task=task, blind=True, out=tmp_path / "run")
+    made = chiasm.evaluate("tiny", limit=8, task=task, blind=True, out=tmp_path / "run")
     assert words in made.findings[0]
     assert all("95 %" in finding for finding in made.findings)
     page = (tmp_path / "run" / "report.html").read_text()

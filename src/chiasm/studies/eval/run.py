@@ -12,6 +12,7 @@ from chiasm.core.example import DEFAULT_INSTRUCTION, Example, input_key
 from chiasm.core.media import load_image
 from chiasm.data.metrics import Answered, AnswerRatio, describes, estimate, fitting, measure, objects_for
 from chiasm.data.scoring import correct
+from chiasm.measures.base import bound
 from chiasm.models.encoded import Encoded
 from chiasm.models.generation import generate
 from chiasm.models.view import ModelView
@@ -40,13 +41,14 @@ class EvalWork(Work[Question]):
     """Greedy answers of `view`, and whether they equal the label. `spec` is one that was `completed`."""
 
     def __init__(self, spec: EvalSpec, view: ModelView) -> None:
-        self.spec, self.view = spec, view
+        assert spec.instruction is not None
+        assert spec.max_new_tokens is not None
+        self.spec, self.view, self.instruction, self.max_new_tokens = spec, view, spec.instruction, spec.max_new_tokens
         self._preparing = for_preparing(view)
 
     def prepare(self, index: int, example: Example) -> Question:
-        instruction = self.spec.instruction or ""
-        seen = self._preparing.encode(example, instruction=instruction)
-        blind = self._preparing.encode(blanked(example), instruction=instruction) if self.spec.blind else None
+        seen = self._preparing.encode(example, instruction=self.instruction)
+        blind = self._preparing.encode(blanked(example), instruction=self.instruction) if self.spec.blind else None
         return Question(example, seen, blind)
 
     def compute(self, prepared: Sequence[Question]) -> Computed:
@@ -57,7 +59,7 @@ class EvalWork(Work[Question]):
         return Computed({name: rows for name, rows in frames.items() if rows}, kept=len(prepared))
 
     def _rows(self, prepared: Sequence[Question], encoded: Sequence[Encoded]) -> list[dict[str, Any]]:
-        answers = generate(self.view, encoded, self.spec.max_new_tokens or ANSWER_TOKENS)
+        answers = generate(self.view, encoded, self.max_new_tokens)
         return [
             {
                 "example_id": item.example.id,
@@ -162,5 +164,5 @@ def _by_type(found: AnswerRatio, types: pl.Series, keys: Sequence[str], seed: in
         if estimated is None:
             yield {"type": name, "value": None, "low": None, "high": None, "n": 0}
         else:
-            low, high = (None if np.isnan(bound) else float(bound) for bound in (estimated.low, estimated.high))
+            low, high = bound(estimated.low), bound(estimated.high)
             yield {"type": name, "value": float(estimated.mean), "low": low, "high": high, "n": estimated.n}

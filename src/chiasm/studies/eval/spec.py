@@ -35,7 +35,7 @@ class EvalSpec(ModelSpec):
     )
     metrics: Sequence[MetricName] = option(
         (),
-        "exact, vqa, cider, chair or pope; repeat it. Default: what fits the answers.",
+        "What is measured of the answers; repeat it for several. Default: what fits them.",
         common=True,
         formerly=("metric",),
     )
