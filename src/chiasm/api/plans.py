@@ -13,7 +13,7 @@ from chiasm.models.view import ModelView
 from chiasm.studies.inputs import is_endless, limit_of, read_examples, view_of
 from chiasm.studies.options import Data, DataType, ExamplesSpec, Model, Split, StudySpec, data_name, model_name
 from chiasm.studies.skip.contributions import typical
-from chiasm.studies.skip.recovery import Recovery, measure_recovery, recovery_tables, training_examples
+from chiasm.studies.skip.recovery import Recovery, measure_recovery, training_examples
 from chiasm.studies.skip.run import perceptual_span
 from chiasm.tiny.registry import world
 from chiasm.training.settings import RecoveryPart, RecoverySettings
@@ -115,6 +115,7 @@ def recover(
         training,
         judged,
         settings,
+        typical(view, judged, perceptual_span(judged)).inputs,
         instruction=instruction,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
@@ -123,8 +124,7 @@ def recover(
     )
     if out is not None:
         plans.save(view, found, out, same_weights=False)
-    inputs = typical(view, judged, perceptual_span(judged)).inputs
-    return recovery_tables(measured, judged, view, found, inputs)
+    return measured
 
 
 def _as_plan(plan: SkipPlan | str | Path) -> SkipPlan:

@@ -46,7 +46,7 @@ def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
         if one.significant and one.mean < 0:
             break
         safe.append(one)
-    untouched = f"untouched {answers.in_words(dense)}"
+    untouched = f"untouched {answers.in_words(DENSE, UNCALIBRATED, None)}"
     guess = majority(answers.rows.filter(pl.col("mask") == DENSE))
     if not answers.share(dense).low > guess:
         untouched += (
@@ -56,17 +56,17 @@ def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
         first = ordered[0]
         text = (
             f"Zeroing {first.level} of the weights by Wanda already costs right answers: "
-            f"{answers.in_words(answers.right('wanda', POOLED, first.level))}, {untouched} ({first})."
+            f"{answers.in_words('wanda', POOLED, first.level)}, {untouched} ({first})."
         )
         return Finding(text, 100.0)
     last = safe[-1]
     text = (
         f"Wanda zeroes {last.level} of the weights without a significant loss of right answers: "
-        f"{answers.in_words(answers.right('wanda', POOLED, last.level))}, {untouched} ({last})."
+        f"{answers.in_words('wanda', POOLED, last.level)}, {untouched} ({last})."
     )
     if len(safe) < len(ordered):
         worse = ordered[len(safe)]
-        text += f" At {worse.level} it is {answers.in_words(answers.right('wanda', POOLED, worse.level))} ({worse})."
+        text += f" At {worse.level} it is {answers.in_words('wanda', POOLED, worse.level)} ({worse})."
     return Finding(text, 100.0)
 
 
@@ -87,23 +87,22 @@ def _baselines(answers: Answers, levels: list[Level], seed: int) -> Finding | No
     for name in names:
         one = next(one for one in by_name[name] if one.level == best)
         verdict = "significant" if one.significant else "not significant"
-        parts.append(f"{name} {answers.in_words(answers.right(name, UNCALIBRATED, best))} (Wanda {one}, {verdict})")
-    text = f"At {best}, Wanda keeps {answers.in_words(answers.right('wanda', POOLED, best))} right; {'; '.join(parts)}."
+        parts.append(f"{name} {answers.in_words(name, UNCALIBRATED, best)} (Wanda {one}, {verdict})")
+    text = f"At {best}, Wanda keeps {answers.in_words('wanda', POOLED, best)} right; {'; '.join(parts)}."
     return Finding(text, 90.0)
 
 
 def _centred(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
     """Whether constant parts of the inputs mislead Wanda: its norms about zero and about the mean."""
     name = "wanda-centred"
-    pairs = [(level, answers.right(name, POOLED, level), answers.right("wanda", POOLED, level)) for level in levels]
-    compared = answers.compare(pairs, seed)
+    compared = answers.compare_masks((name, POOLED), ("wanda", POOLED), levels, seed)
     if not compared:
         return None
     one = largest(compared)
     verdict = (
         ("keeps more" if one.mean > 0 else "keeps fewer") if one.significant else "does not keep significantly more"
     )
-    own, wanda = (answers.in_words(answers.right(mask, POOLED, one.level)) for mask in (name, "wanda"))
+    own, wanda = (answers.in_words(mask, POOLED, one.level) for mask in (name, "wanda"))
     text = (
         f"Wanda with norms about the inputs' means, in place of zero, {verdict} right answers: the difference is "
         f"largest at {one.level}, {own} against {wanda} ({one})."
@@ -167,11 +166,7 @@ def _combined(answers: Answers, levels: Sequence[Level], seed: int) -> Finding |
 
 def _modalities(answers: Answers, levels: Sequence[Level], seed: int) -> Finding | None:
     """Masks calibrated on image tokens beside those calibrated on text tokens."""
-    pairs = [
-        (level, answers.right("wanda", IMAGE_TOKENS, level), answers.right("wanda", TEXT_TOKENS, level))
-        for level in levels
-    ]
-    compared = answers.compare(pairs, seed)
+    compared = answers.compare_masks(("wanda", IMAGE_TOKENS), ("wanda", TEXT_TOKENS), levels, seed)
     if not compared:
         return None
     one = largest(compared)
@@ -190,19 +185,18 @@ def _ablation(answers: Answers, seed: int) -> Finding | None:
         return None
     level = Level(*rows.select(LEVEL).row(0))
     named = ("that both keep", "that only the image mask keeps", "that only the text mask keeps")
-    control = answers.right(ABLATIONS[3], MODALITIES, level)
-    compared = answers.compare(
-        [(level, answers.right(name, MODALITIES, level), control) for name in ABLATIONS[:3]], seed
-    )
+    *names, random = ABLATIONS
+    control = answers.right(random, MODALITIES, level)
+    compared = answers.compare([(level, answers.right(name, MODALITIES, level), control) for name in names], seed)
     parts = [
-        f"{words}: {answers.in_words(answers.right(name, MODALITIES, level))} "
+        f"{words}: {answers.in_words(name, MODALITIES, level)} "
         f"({one}, {'significant' if one.significant else 'not significant'})"
-        for name, words, one in zip(ABLATIONS, named, compared, strict=False)
+        for name, words, one in zip(names, named, compared, strict=False)
     ]
     text = (
-        f"At most {level} of the weights zeroed at random leave {answers.in_words(control)} right; as many "
-        f"{'; '.join(parts)}. Kept weights are larger than weights drawn at random, so the comparison between the "
-        "three says more."
+        f"At most {level} of the weights zeroed at random leave {answers.in_words(random, MODALITIES, level)} right; "
+        f"as many {'; '.join(parts)}. Kept weights are larger than weights drawn at random, so the comparison between "
+        "the three says more."
     )
     return Finding(text, 65.0)
 

@@ -97,13 +97,13 @@ class MaskMaker:
                 if held == name:
                     counts[calibration] = sum(int(row.sum()) for row in span_rows(encoded, span))
         poorest = min(counts, key=lambda name: (counts[name], name))
-        wanted = counts[poorest] if self.spec.tokens is None else self.spec.tokens
+        count = counts[poorest] if self.spec.tokens is None else self.spec.tokens
         try:
-            choose_tokens(span_rows(self._encoded(source(poorest)[0]), source(poorest)[1]), wanted)
+            choose_tokens(span_rows(self._encoded(source(poorest)[0]), source(poorest)[1]), count)
         except ChiasmError as error:
             todo = f"{error.todo}, or --no-combine" if self.spec.combine and poorest != POOLED else error.todo
             raise ChiasmError(error.asked, f"`{poorest}`: {error.found}", todo) from error
-        return wanted
+        return count
 
     def _encoded(self, name: str) -> list[Encoded]:
         """A set's examples with their answers behind the question, as the model writes them, where they have one."""

@@ -124,9 +124,9 @@ class Answers:
         """The share of right answers (of 1) with Wilson's interval; questions on one input count together."""
         return share_interval(np.array(list(right.values())) > 0, self.inputs_of(right))
 
-    def in_words(self, right: dict[str, float]) -> str:
-        """The share of right answers in words."""
-        return share_in_words(self.share(right))
+    def in_words(self, mask: str, calibration: str, level: Level | None) -> str:
+        """The share of right answers under a mask, with its interval."""
+        return share_in_words(self.share(self.right(mask, calibration, level)))
 
     def inputs_of(self, examples: Iterable[str]) -> list[str]:
         """The input that each of the examples asks about; itself where none was recorded."""
@@ -185,6 +185,12 @@ class Answers:
             orders = np.stack([places, *(rng.permutation(places) for _ in range(factorial(_WHOLE) - 1))])
         sums = np.abs(right[orders, places].sum(axis=1) - right.sum() / len(types))
         return float((sums >= sums[0] - 1e-6).mean())
+
+    def compare_masks(
+        self, first: tuple[str, str], second: tuple[str, str], levels: Iterable[Level], seed: int
+    ) -> list[MaskDifference]:
+        """Two masks (method, calibration) at every level."""
+        return self.compare([(level, self.right(*first, level), self.right(*second, level)) for level in levels], seed)
 
     def compare(self, pairs: list[tuple[Level, dict[str, float], dict[str, float]]], seed: int) -> list[MaskDifference]:
         """Each pair (first minus second) on the examples that both masks answered; p-values by sign flips, Holm."""

@@ -53,13 +53,13 @@ def gather(source: Iterable[Example], types: Sequence[str], each: int) -> list[E
 
     **Errors:** `ChiasmError` if a type has no example.
     """
-    wanted = types or (POOLED,)
-    found: dict[str, list[Example]] = {name: [] for name in wanted}
+    names = types or (POOLED,)
+    found: dict[str, list[Example]] = {name: [] for name in names}
     for number, example in enumerate(source):
         name = example.type if types else POOLED
         if name in found and len(found[name]) < each:
             found[name].append(example)
-        if number >= _PATIENCE * each * len(wanted) or all(len(part) == each for part in found.values()):
+        if number >= _PATIENCE * each * len(names) or all(len(part) == each for part in found.values()):
             break
     empty = [name for name, part in found.items() if not part]
     if empty:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, Literal, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Section, option
@@ -23,17 +23,6 @@ from chiasm.studies.prune.tables import DENSE, IMAGE_TOKENS, MODALITIES, POOLED,
 DEFAULT_SPARSITIES: Final = (0.3, 0.5, 0.7)
 VARIANTS: Final[tuple[MaskMethod, ...]] = ("wanda-centred", "wanda-cumulative")
 BASELINES: Final[tuple[MaskMethod, ...]] = ("magnitude", "magnitude-row", "random")
-ExportedMask = Literal[
-    "wanda",
-    "wanda-centred",
-    "wanda-cumulative",
-    "intersection",
-    "majority",
-    "mean-score",
-    "magnitude",
-    "magnitude-row",
-    "random",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +31,7 @@ class PruneSpec(ControlledSpec):
 
     Wanda masks on the decoder's linear layers, calibrated on all questions, on each type, on image tokens and on text
     tokens; common masks combined from them; magnitude and random masks beside them. Scores and perplexity before and
-    after, on examples that no mask has seen. The model's weights are as they were at the end.
+    after, on examples that no mask has seen. At the end the model's weights are as they were before.
 
     The embedded model, on the embedded world:
 
@@ -115,7 +104,7 @@ class PruneSpec(ControlledSpec):
         typed_as=Path | None,
         common=True,
     )
-    export_mask: ExportedMask = option("wanda", "Mask of the exported model.", section=Section.WRITE, identity=False)
+    export_mask: MaskMethod = option("wanda", "Mask of the exported model.", section=Section.WRITE, identity=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,19 +4,13 @@ from chiasm.core.schema import Column, TableSchema
 from chiasm.results.schemas import EXAMPLE, EXAMPLES, TYPE
 
 _MASK = (
-    Column(
-        "mask",
-        "string",
-        "Mask",
-        "",
-        "dense, wanda and its variants, magnitude, magnitude-row, random, a combination of masks, or an ablation.",
-    ),
+    Column("mask", "string", "Mask", "", "dense, wanda, magnitude, random or a variant; a combination; an ablation."),
     Column(
         "calibration",
         "string",
         "Calibrated on",
         "",
-        "all, a question type, image tokens, text tokens; types or modalities where masks are combined; none.",
+        "A question type, all, image or text tokens, types, modalities, none.",
     ),
 )
 _WHERE = (
@@ -63,12 +57,7 @@ MASKS_CONTROLS = MASKS.plus("masks_controls", _CONTROL)
 TABLES = (EXAMPLES, PRUNED, MASKS, PRUNED_CONTROLS, MASKS_CONTROLS)
 
 # What `calibration` holds beside the names of question types.
-POOLED, IMAGE_TOKENS, TEXT_TOKENS, TYPES, MODALITIES, UNCALIBRATED = (
-    "all",
-    "image tokens",
-    "text tokens",
-    "types",
-    "modalities",
-    "none",
-)
+POOLED, UNCALIBRATED = "all", "none"
+IMAGE_TOKENS, TEXT_TOKENS = "image tokens", "text tokens"
+TYPES, MODALITIES = "types", "modalities"  # where masks of several are combined
 DENSE = "dense"

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
@@ -42,17 +42,13 @@ from chiasm.training.settings import RecoverySettings
 _log = logging.getLogger("chiasm")
 
 
-class RecoveredAnswers(NamedTuple):
-    """`rows`: one per example and cell, for the table `recovered`. `losses`: of training with the plan."""
-
-    rows: list[dict[str, Any]]
-    losses: tuple[float, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What `recover` measured. `summary` and `answers` have the columns of the tables `recovery` and `recovered`;
-    `losses`: of training with the plan, nat per token and step."""
+    """What training with a plan gave back.
+
+    `summary` and `answers` have the columns of the tables `recovery` and `recovered`; `losses`: of training with the
+    plan, nat per token and step.
+    """
 
     summary: pl.DataFrame
     answers: pl.DataFrame
@@ -65,17 +61,19 @@ def measure_recovery(
     training: Sequence[Example],
     examples: Sequence[Example],
     settings: RecoverySettings,
+    inputs: Mapping[str, Any],
     *,
     instruction: str,
     max_new_tokens: int,
     batch_size: int,
     controls: bool = True,
     finish: Callable[[RecoveredModel], None] = lambda handle: None,
-) -> RecoveredAnswers:
+) -> Recovery:
     """Answers to `examples` with and without `plan`: untrained, trained without the plan (control), and with it.
 
-    The form in which a label is written is the untouched model's. `finish` is called while the model trained with the
-    plan is there; the model is as it was afterwards, unless `finish` keeps it.
+    `inputs`: a typical prompt, by which operations are counted. The form in which a label is written is the untouched
+    model's. `finish` is called while the model trained with the plan is there; the model is as it was afterwards,
+    unless `finish` keeps it.
 
     **Errors:** `ChiasmError` if both sets share an example or an image, or nothing can be used.
     """
@@ -106,7 +104,10 @@ def measure_recovery(
             if under is not None:
                 losses = handle.losses
                 finish(handle)
-    return RecoveredAnswers(rows, losses)
+    share = prefill_operations(view, inputs, plan).total / prefill_operations(view, inputs).total
+    answers = conform(RECOVERED, rows)
+    known = conform(EXAMPLES, [example_row(example) for example in examples])
+    return Recovery(conform(RECOVERY, recovery_rows(with_inputs(answers, known), share)), answers, losses)
 
 
 def _encode(
@@ -124,17 +125,6 @@ def _encode(
         except ExampleError:
             continue  # the run records its reason where it verifies plans
         yield JudgedExample(example, prompt, forced)
-
-
-def recovery_tables(
-    found: RecoveredAnswers, judged: Sequence[Example], view: ModelView, plan: SkipPlan, inputs: Mapping[str, Any]
-) -> Recovery:
-    """The answers as tables. `inputs`: a typical prompt, by which operations are counted."""
-    share = prefill_operations(view, inputs, plan).total / prefill_operations(view, inputs).total
-    answers = conform(RECOVERED, found.rows)
-    known = conform(EXAMPLES, [example_row(example) for example in judged])
-    summary = conform(RECOVERY, recovery_rows(with_inputs(answers, known), share))
-    return Recovery(summary, answers, found.losses)
 
 
 def training_examples(data: Data, count: int, spec: ExamplesSpec) -> list[Example]:
@@ -194,12 +184,12 @@ def run_recovery(
         training,
         examples,
         settings,
+        inputs,
         instruction=spec.instruction,
         max_new_tokens=spec.max_new_tokens,
         batch_size=spec.batch,
         controls=spec.controls,
         finish=finish,
     )
-    measured = recovery_tables(found, examples, view, plan, inputs)
-    directory.write_table("recovered", measured.answers)
-    directory.write_table("recovery", measured.summary)
+    directory.write_table("recovered", found.answers)
+    directory.write_table("recovery", found.summary)

@@ -4,13 +4,7 @@ from chiasm.core.schema import Column, TableSchema
 from chiasm.results.schemas import EXAMPLE, EXAMPLES, TYPE
 
 _PLAN = Column("plan", "string", "Plan", "", "Name of the plan; `none` leaves nothing out.")
-_KIND = Column(
-    "kind",
-    "string",
-    "Kind",
-    "",
-    "none, search, a published method, or a control; names in `chiasm.studies.skip.tables`.",
-)
+_KIND = Column("kind", "string", "Kind", "", "none, search, a published method, or a control.")
 _CONTROL = Column("control", "string", "Control", "", "twin: a model of the same shape with random weights.")
 _ANSWER = (
     Column("answer", "string", "Answer", "", "The labelled answer."),
@@ -39,20 +33,8 @@ CONTRIBUTIONS = TableSchema(
         TYPE,
         Column("layer", "int", "Layer", "", "The layer whose work is left out, 0-based."),
         Column("part", "string", "Part", "", "What is left out for the span's rows: ffn, attention, or block (both)."),
-        Column(
-            "kl",
-            "float",
-            "Divergence",
-            "nat",
-            "KL(untouched || skipped), mean over the tokens of the untouched model's answer.",
-        ),
-        Column(
-            "logprob_clean",
-            "float",
-            "Log-probability, untouched",
-            "nat",
-            "Of the untouched model's own answer, its mean token.",
-        ),
+        Column("kl", "float", "Divergence", "nat", "KL(untouched || skipped), mean over the untouched answer."),
+        Column("logprob_clean", "float", "Log-probability, untouched", "nat", "Of the untouched answer, mean token."),
         Column("logprob_skip", "float", "Log-probability, skipped", "nat", "The same with the work left out."),
     ),
 )
@@ -65,13 +47,7 @@ VERDICTS = TableSchema(
         _PLAN,
         _KIND,
         *_ANSWER,
-        Column(
-            "logprob",
-            "float",
-            "Log-probability",
-            "nat",
-            "Of the untouched model's own answer, all of it, teacher-forced.",
-        ),
+        Column("logprob", "float", "Log-probability", "nat", "Of the untouched model's own answer, all of it."),
     ),
 )
 
@@ -85,11 +61,7 @@ PLANS = TableSchema(
         Column("prefill_seconds", "float", "Prefill", "s", "Median time to read one prompt, vision tower included."),
         Column("prefill_spread", "float", "Prefill, spread", "s", "Interquartile range over the repeats."),
         Column(
-            "prefill_share",
-            "float",
-            "Prefill, share",
-            "",
-            "Median ratio to a call of the plain model beside it; of `none`, of two equal calls.",
+            "prefill_share", "float", "Prefill, share", "", "Median ratio to a plain call; of `none`, of equal calls."
         ),
         Column("prefill_share_low", "float", "Prefill, share, low", "", "Lower quartile of these ratios."),
         Column("prefill_share_high", "float", "Prefill, share, high", "", "Upper quartile of these ratios."),
@@ -101,29 +73,17 @@ PLANS = TableSchema(
         *_SCORE,
         Column("loss", "float", "Loss", "", "Score of the plain model minus this one's, on the same examples."),
         *_LOSS_BOUNDS,
-        Column(
-            "logprob_loss",
-            "float",
-            "Log-probability lost",
-            "nat",
-            "Of the untouched model's own answer, mean over examples.",
-        ),
+        Column("logprob_loss", "float", "Log-probability lost", "nat", "Of the untouched answer, mean over examples."),
         *_LOGPROB_BOUNDS,
         Column("n", "int", "Examples", "", "Held-out examples; none of them was measured on."),
         Column(
-            "pareto",
-            "bool",
-            "Pareto",
-            "",
-            "No other plan (controls apart) has at most its operations and loses at most its log-probability.",
+            "pareto", "bool", "Pareto", "", "No other plan (no control) does as few operations and loses as little."
         ),
         Column("recommended", "bool", "Recommended", "", "The cheapest whose loss keeps the bound that was asked for."),
     ),
 )
 
-_TRAINED = Column(
-    "trained", "string", "Trained", "", "none; without-plan (the control: as many steps); with-plan: while skipping."
-)
+_TRAINED = Column("trained", "string", "Trained", "", "none; without-plan (the control: as many steps); with-plan.")
 _ANSWERED_UNDER = Column("plan", "string", "Answered under", "", "The plan in effect when answering; empty for none.")
 
 RECOVERED = TableSchema(
@@ -134,13 +94,7 @@ RECOVERED = TableSchema(
         _TRAINED,
         _ANSWERED_UNDER,
         *_ANSWER,
-        Column(
-            "logprob",
-            "float",
-            "Log-probability",
-            "nat",
-            "Of the label as the untouched model writes it, teacher-forced.",
-        ),
+        Column("logprob", "float", "Log-probability", "nat", "Of the label as the untouched model writes it."),
     ),
 )
 
