@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from typing import Generic, TypeVar
 
 import torch
@@ -57,7 +58,7 @@ def prefetched(
     """Jobs in order; while one is computed, the next is prepared in another thread."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as pool:
         waiting: Future[_Ready[P]] | None = pool.submit(_prepare, work, jobs[0].payload) if jobs else None
-        for job, following in zip(jobs, [*jobs[1:], None], strict=True):
+        for job, following in zip_longest(jobs, jobs[1:]):
             assert waiting is not None
             ready = waiting.result()
             waiting = None if following is None else pool.submit(_prepare, work, following.payload)

@@ -26,8 +26,8 @@ from chiasm.models.view import ModelView
 from chiasm.studies.options import (
     ControlledSpec,
     Data,
-    ExecutorName,
     ExamplesSpec,
+    ExecutorName,
     Model,
     ModelSpec,
     StudySpec,
@@ -139,6 +139,15 @@ def load_inputs(spec: ModelSpec, chosen: list[Example]) -> Inputs:
         baseline = view_of(spec.baseline, spec)
         facts["baseline"] = {"id": baseline.name, "weights": baseline.fingerprint()}
     return Inputs(view, baseline, chosen, facts)
+
+
+def require_same_depth(view: ModelView, baseline: ModelView | None) -> None:
+    """**Errors:** `ChiasmError` for a baseline whose layers cannot stand beside those of the model."""
+    if baseline is not None and baseline.n_layers != view.n_layers:
+        found = f"it has {baseline.n_layers} layers and {view.name} has {view.n_layers}"
+        raise ChiasmError(
+            f"{baseline.name} as the baseline", found, "Name a model of the same shape with random weights"
+        )
 
 
 def facts_of(view: ModelView, chosen: Sequence[Example], data: str, seed: int) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import torch
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, media_key
 from chiasm.data.scoring import correct
+from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import first_tokens
-from chiasm.models.encoding.encoded import Encoded
 from chiasm.models.executors.jobs import Executor, Job, JobResult
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.generation import generate
@@ -37,6 +37,7 @@ from chiasm.studies.inputs import (
     for_preparing,
     load_inputs,
     read_examples,
+    require_same_depth,
     with_defaults,
 )
 
@@ -259,11 +260,7 @@ def run_flow(
             "the first examples have no image (frames of videos are not drawn)",
             "Leave --patches out",
         )
-    if baseline is not None and baseline.n_layers != view.n_layers:
-        found = f"it has {baseline.n_layers} layers and {view.name} has {view.n_layers}"
-        raise ChiasmError(
-            f"{baseline.name} as the baseline", found, "Name a model of the same shape with random weights"
-        )
+    require_same_depth(view, baseline)
     if spec.windows == "centred" and 2 * spec.window > view.n_layers:
         advice = f"--window {max(1, view.n_layers // 2)} or less separates layers"
         _log.warning("Windows of %d layers are wide for a model of %d: %s.", spec.window, view.n_layers, advice)
