@@ -125,7 +125,7 @@ def test_the_advice_says_when_tuning_bought_nothing():
 
 def test_the_advice_tells_what_is_held_and_not_said():
     same = dict.fromkeys(SETTINGS, (0.8, 0.7))
-    assert "part of it reaches the last token and is not said there" in text(same, ANSWERS | {"ft-e2e": 0.5})
+    assert "part of it reaches the last token and not the answer" in text(same, ANSWERS | {"ft-e2e": 0.5})
     lost = text(same, ANSWERS | {"ft-e2e": 0.5}, states={0: 0.25, 1: 0.25, 2: 0.3})
     assert "it does not reach the last token" in lost
     assert "more needs a better tower" in text(same, ANSWERS | {"ft-e2e": 0.9})

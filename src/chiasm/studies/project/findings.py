@@ -27,9 +27,9 @@ def worded(score: Estimate, n: int | None = None) -> str:
     return estimate(float(score.mean), float(score.low), float(score.high), n, digits=3)
 
 
-def worded_gap(gap: Estimate) -> str:
-    """A difference of two with its interval."""
-    return estimate(float(gap.mean), float(gap.low), float(gap.high), digits=3, signed=True, brackets=False)
+def worded_gap(gap: Estimate, *, brackets: bool = True) -> str:
+    """A difference of two with its interval; without `brackets` where it stands in some."""
+    return estimate(float(gap.mean), float(gap.low), float(gap.high), digits=3, signed=True, brackets=brackets)
 
 
 def tuning_findings(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None) -> list[Finding]:
@@ -220,7 +220,7 @@ def capacity_findings(tuning: pl.DataFrame, predictions: pl.DataFrame, aligned: 
 
 
 def _trend(others: list[Capacity]) -> str:
-    """Rank correlation of size and score; below six projectors nothing could be told from chance."""
+    """Rank correlation of size and score; below six projectors nothing could be distinguished from chance."""
     sizes, means = [float(one.parameters) for one in others], [float(one.score.mean) for one in others]
     if len(others) < 6 or len(set(sizes)) < 2 or len(set(means)) < 2:
         return ""

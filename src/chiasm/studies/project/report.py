@@ -73,7 +73,7 @@ class ProjectReporter(Reporter[ProjectSpec]):
             found.append(
                 "A projector cannot add to what an image shows: richness is what a probe learns to read from as many "
                 "training images as there are, and differs between probes. Pooling to one vector hides what only "
-                "the arrangement of patches tells."
+                "the arrangement of patches shows."
             )
         if self.spec.scale is None:
             found.append(

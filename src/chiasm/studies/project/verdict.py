@@ -32,7 +32,7 @@ from chiasm.studies.project.scores import (
 )
 from chiasm.studies.project.tables import BEFORE, NEIGHBOURS, OWN, RANDOM, RANDOM_PROJECTOR, RANK, SHUFFLED
 
-_NEAR = 0.9  # of the highest: where the last token is said to carry a class
+_NEAR = 0.9  # of the highest: where the last token counts as carrying a class
 _NAMES = {LINE: "a line", MLP: "the paper's MLP", "mlp-code": "the released code's MLP"}
 # From what leaves most as it is to what leaves least.
 _LIGHTEST = ("ft-proj", "ft-proj-lowlr", "ft-proj-released", "ft-lora", "ft-e2e", "ft-tower")
@@ -73,7 +73,7 @@ def _richer(domain: str, of: ProbeAnswers, own: pl.DataFrame) -> Iterator[Findin
         if gap is None or after is None or before is None:
             continue
         signs[probe], n = sign_of(gap), gap.n
-        change = f"{after.mean:.3f} after and {before.mean:.3f} before ({worded_gap(gap)})"
+        change = f"{after.mean:.3f} after and {before.mean:.3f} before ({worded_gap(gap, brackets=False)})"
         parts.append(f"{_NAMES[probe]} reads macro-F1 {change}")
     if not signs:
         return
@@ -108,14 +108,14 @@ def _projector(domain: str, of: ProbeAnswers, shape: pl.DataFrame) -> Iterator[F
         return
     verb = {1: "gains", 0: "neither surely gains nor loses", -1: "loses"}[sign_of(gap)]
     text = f"On {domain} the untouched projector {verb} what a line can read: {before.mean:.3f} before it, "
-    text += f"{after.mean:.3f} behind ({worded_gap(gap)}, n = {gap.n})"
+    text += f"{after.mean:.3f} behind ({worded_gap(gap, brackets=False)}, n = {gap.n})"
     random = ProbeSite(UNTUNED, POST, LINE, RANDOM_PROJECTOR)
     learned, score = of.gap(ProbeSite(UNTUNED, POST), random), of.score(random)
     if learned is not None and score is not None:
         what = {1: "adds to that", 0: "makes no sure difference to that", -1: "costs some of that"}[sign_of(learned)]
         text += (
             f"; behind a projector with its weights in random order {score.mean:.3f}, so what it has learned {what} "
-            f"({worded_gap(learned)})"
+            f"({worded_gap(learned, brackets=False)})"
         )
     kept = _mean(shape.filter(setting=UNTUNED, where=POST, against=PRE, quantity=NEIGHBOURS))
     ranks = [_mean(shape.filter(setting=UNTUNED, where=where, quantity=RANK)) for where in (PRE, POST)]
@@ -139,7 +139,7 @@ def _settings(domain: str, of: ProbeAnswers, own: pl.DataFrame, shape: pl.DataFr
         kept = _mean(shape.filter(setting=name, where=POST, against=BEFORE, quantity=NEIGHBOURS))
         beside = "" if kept is None else f", {100 * kept:.0f} % of neighbours kept"
         beside += "" if rank is None else f", effective rank {rank:.1f}"
-        parts.append(f"{name} {worded_gap(gap)} (weights moved by {moved:.2f} of their size{beside})")
+        parts.append(f"{name} {worded_gap(gap, brackets=False)} (weights moved by {moved:.2f} of their size{beside})")
         n = gap.n
     if parts:
         text = f"What a line reads of the projector's output in {domain}, against before tuning: {'; '.join(parts)}"
@@ -198,7 +198,8 @@ def _advice(
     score = tuned[chosen]
     text = f"What to do in {domain}: tune by {chosen}, macro-F1 {worded(score, score.n)}, {seed_range(own, chosen)}"
     if chosen != best:
-        text += f"; {best} is higher, not surely ({worded_gap(difference(runs[best], runs[chosen]))}), and changes more"
+        more = worded_gap(difference(runs[best], runs[chosen]), brackets=False)
+        text += f"; {best} is higher, not surely ({more}), and changes more"
     text += f". {_skill_lost(own, chosen)}{_left(of, chosen, runs[chosen])}"
     yield Finding(text, 99.0)
 
@@ -223,8 +224,8 @@ def _left(of: ProbeAnswers, setting: str, answered: Runs) -> str:
     held = difference(inside, answered)
     if sign_of(held) > 0:
         text += (
-            f"part of it reaches the last token and is not said there ({worded_gap(held)}), so more steps or a higher "
-            "rate for the decoder come before another projector"
+            f"part of it reaches the last token and not the answer ({worded_gap(held, brackets=False)}), so more steps "
+            "or a higher rate for the decoder come before another projector"
         )
     else:
         text += "it does not reach the last token, so the way through the decoder is what to tune, or to tune longer"
