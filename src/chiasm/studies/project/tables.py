@@ -7,7 +7,7 @@ _DOMAIN = Column("domain", "string", "Domain", "", "Name of the classification t
 _SETTING = Column("setting", "string", "Setting", "", "What was tuned, and how: `chiasm.training.settings`.")
 _SEED = Column("seed", "int", "Seed", "", "Of training, of the order of classes in every prompt, of fresh weights.")
 _PROJECTOR = Column(
-    "projector", "string", "Projector", "", "`own` is the model's; others were put in and aligned first."
+    "projector", "string", "Projector", "", "`own` is the model's; others are put in and aligned first."
 )
 _ABOUT = (_DOMAIN, _SETTING, _SEED, _PROJECTOR)
 _SCORES = (
@@ -54,13 +54,7 @@ REFERENCES = TableSchema(
     "references",
     (
         _DOMAIN,
-        Column(
-            "reference",
-            "string",
-            "Reference",
-            "",
-            "What answers without a language model: see `chiasm.studies.project.tables`.",
-        ),
+        Column("reference", "string", "Reference", "", "What answers: chance, or the tower without a language model."),
         _SEED,
         *_SCORES,
     ),
@@ -75,12 +69,7 @@ ALIGNED = TableSchema(
         Column("tokens", "int", "Image tokens", "", "Per image."),
         Column("steps", "int", "Steps", "", "Of the alignment on captions, tower and decoder frozen."),
         Column(
-            "loss",
-            "float",
-            "Loss",
-            "nat",
-            "Per token of a caption, mean over the last fifth of the steps; missing where nothing is learned.",
-            nullable=True,
+            "loss", "float", "Loss", "nat", "Per token of a caption, over the last fifth of the steps.", nullable=True
         ),
     ),
 )
@@ -129,7 +118,7 @@ PROBED = TableSchema(
         _WHERE,
         _PROBE,
         Column(
-            "control", "string", "Control", "", "As in `richness_controls`; missing for probes proper.", nullable=True
+            "control", "string", "Control", "", "As in `richness_controls`; missing where it is none.", nullable=True
         ),
         Column("example_id", "string", "Example", "", "Identifier of the test image."),
         Column("label", "string", "Label", "", "Its class."),
@@ -142,13 +131,7 @@ REPRESENTATIONS = TableSchema(
     (
         *_ABOUT,
         _WHERE,
-        Column(
-            "against",
-            "string",
-            "Against",
-            "",
-            "`pre`: what the projector reads; `before`: the same place before tuning; empty for effective rank.",
-        ),
+        Column("against", "string", "Against", "", "`pre`; `before`: the same place before tuning; empty for a rank."),
         Column(
             "quantity",
             "string",
@@ -165,17 +148,8 @@ REPRESENTATIONS = TableSchema(
     ),
 )
 
-TABLES = (
-    TUNING,
-    PREDICTIONS,
-    REFERENCES,
-    ALIGNED,
-    RICHNESS,
-    RICHNESS_CONTROLS,
-    PROBED,
-    REPRESENTATIONS,
-    *INSIDE,
-)
+_TUNED, _READ = (TUNING, PREDICTIONS, REFERENCES, ALIGNED), (RICHNESS, RICHNESS_CONTROLS, PROBED, REPRESENTATIONS)
+TABLES = (*_TUNED, *_READ, *INSIDE)
 
 # Names in the column `reference`.
 RANDOM = "random"  # a class drawn uniformly for each image
