@@ -24,7 +24,7 @@ from chiasm.measures.similarity import Similarity
 from chiasm.measures.token_pairs import TokenPairs
 from chiasm.measures.vocabulary import Vocabulary
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits
+from chiasm.models.frame import keep_logits
 from chiasm.models.hooks import SITES, Block, find_blocks
 from chiasm.models.observe import Batch, SiteStates, observe
 from chiasm.models.view import ModelView

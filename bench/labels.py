@@ -11,7 +11,7 @@ from rich.console import Console
 from bench.measure import RESULTS, Summary, machine, seconds
 from bench.report import Sheet, write_results
 from bench.shapes import SHAPES, build, default_dtype, default_shape, prompts
-from chiasm.models.executors.frame import keep_logits
+from chiasm.models.frame import keep_logits
 from chiasm.models.likelihood import LabelScorer, score_labels_singly
 from chiasm.models.view import ModelView
 

@@ -96,7 +96,7 @@ def test_evaluate_and_its_short_name(view):
     assert isinstance(run.figure("accuracy"), Figure)
 
 
-def test_the_embedded_twin_is_loaded_by_name():
+def test_the_embedded_baseline_is_loaded_by_name():
     view = chiasm.load("tiny-random")
     assert (view.name, view.dtype) == ("tiny-random", torch.float32)
     run = chiasm.flow(view, limit=2, keep="all", window=3, patches=1, words=2)
@@ -106,13 +106,13 @@ def test_the_embedded_twin_is_loaded_by_name():
     assert "patches-0" in run.figures
 
 
-def test_the_embedded_model_brings_its_twin_along():
+def test_the_embedded_model_brings_its_baseline_along():
     """Which model stands beside another is decided by name, so any weights will do."""
     view = chiasm.load("tiny-random")
     view.name = "tiny"
     run = chiasm.flow(view, limit=2, keep="all", window=9)
     assert "twin" in set(run.table("controls")["control"])
-    assert run.directory.manifest["twin"]["id"] == "tiny-random"
+    assert run.directory.manifest["baseline"]["id"] == "tiny-random"
 
 
 def test_scenes_are_examples():
@@ -154,6 +154,6 @@ def test_a_run_of_another_study_is_refused(tmp_path, view):
     out = tmp_path / "run"
     chiasm.evaluate(view, data=chosen(1), out=out)
     manifest = (out / "manifest.json").read_text()
-    (out / "manifest.json").write_text(manifest.replace('"EvalSpec"', '"OtherSpec"'))
-    with pytest.raises(ChiasmError, match="it is of OtherSpec"):
+    (out / "manifest.json").write_text(manifest.replace('"study": "eval"', '"study": "other"'))
+    with pytest.raises(ChiasmError, match="it is of other"):
         chiasm.open(out)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _WHERE = {
     **dict.fromkeys(("Box", "Example"), "chiasm.core.example"),
     **dict.fromkeys(("ChiasmError", "ExampleError"), "chiasm.core.errors"),
-    **dict.fromkeys(("flow", "look", "align", "compare", "paper", "skip", "prune", "project", "evaluate"), "chiasm.api.verbs"),
+    **dict.fromkeys(("align", "compare", "evaluate", "flow", "look", "paper"), "chiasm.api.verbs"),
+    **dict.fromkeys(("project", "prune", "skip"), "chiasm.api.verbs"),
     **dict.fromkeys(("apply", "read_plan", "recover", "remove", "save"), "chiasm.api.plans"),
     **dict.fromkeys(("attribute", "concepts", "neurons"), "chiasm.api.inside"),
     **dict.fromkeys(("check", "load"), "chiasm.api.models"),

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from chiasm.cli.main import app
+from chiasm.cli.main import application
 
 ROOT = Path(__file__).parents[2]
 
 
 def commands() -> list[str]:
-    texts = [ROOT / "README.md", *sorted((ROOT / "src" / "chiasm" / "cli").glob("*.py"))]
+    sources = ROOT / "src" / "chiasm"
+    texts = [ROOT / "README.md", *sorted((sources / "cli").glob("*.py")), *sorted(sources.glob("studies/*/spec.py"))]
     found = [line.strip() for text in texts for line in text.read_text().splitlines()]
     return [line for line in found if re.match(r"chiasm [a-z]+( |$)", line)]
 
@@ -24,5 +25,5 @@ def test_there_are_examples_of_every_verb():
 
 @pytest.mark.parametrize("command", commands())
 def test_it_parses(command):
-    function, _, _ = app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+    function, _, _ = application().parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
     assert function.__module__.startswith("chiasm.cli.")

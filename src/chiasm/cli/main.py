@@ -16,7 +16,7 @@ from chiasm.cli.doctor import doctor
 from chiasm.cli.former import in_todays_words
 from chiasm.cli.models import models
 from chiasm.cli.report import report
-from chiasm.cli.verbs import command, log_to_terminal
+from chiasm.cli.verbs import command, logging_to_terminal
 from chiasm.core.errors import ChiasmError
 from chiasm.studies.study import study, verbs
 
@@ -29,11 +29,11 @@ Begin with the embedded model, then take your own:
 
 `chiasm VERB --help` shows examples and the options most people need, `chiasm VERB --help-all` every option.
 """
-_OTHER = (demo, report, models, check, doctor)
+_OTHER = {"demo": demo, "report": report, "models": models, "check": check, "doctor": doctor}
 
 
 def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
-    """The command line for `arguments`: of a verb that is a study only that one is made, otherwise all are."""
+    """The command line for `arguments`: where they begin with a verb only that one is made, otherwise all are."""
     app = App(
         name="chiasm",
         help=_HELP,
@@ -43,11 +43,9 @@ def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    wanted = [arguments[0]] if arguments and arguments[0] in verbs() else verbs()
-    for verb in wanted:
-        app.command(command(study(verb), every=every), name=verb)
-    for other in _OTHER:
-        app.command(other)
+    known = (*verbs(), *_OTHER)
+    for verb in [arguments[0]] if arguments and arguments[0] in known else known:
+        app.command(_OTHER[verb] if verb in _OTHER else command(study(verb), every=every), name=verb)
     return app
 
 
@@ -56,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # transformers' advice is for people who write code with it; ours is in our own words.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     signal.signal(signal.SIGTERM, _as_interrupt)
-    log_to_terminal()
     try:
         words = in_todays_words(list(sys.argv[1:] if arguments is None else arguments))
-        code = application(words, every="--help-all" in words)(words, exit_on_error=False)
+        with logging_to_terminal():
+            code = application(words, every="--help-all" in words)(words, exit_on_error=False)
     except ChiasmError as error:
         print(f"chiasm: {error}", file=sys.stderr)
         sys.exit(2)

@@ -4,7 +4,8 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -64,13 +65,22 @@ def directory_of(study: Study, words: Sequence[str]) -> Path:
     return Path("runs") / "-".join(re.sub(r"[^\w.@]+", "-", word) for word in named)
 
 
-def log_to_terminal() -> None:
+@contextmanager
+def logging_to_terminal() -> Iterator[None]:
     """What studies report while they run goes to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("chiasm")
-    logger.handlers, logger.propagate = [handler], False
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def _parameter(one: Declared, every: bool) -> inspect.Parameter:

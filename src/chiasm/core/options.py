@@ -7,6 +7,7 @@ from these declarations.
 import dataclasses
 import difflib
 import hashlib
+import inspect
 import json
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -179,7 +180,7 @@ def declared(spec: type[Options]) -> tuple[Declared, ...]:
         for one in fields(spec)
         if "option" in one.metadata
     ]
-    own = set(spec.__dict__.get("__annotations__", ()))
+    own = set(inspect.get_annotations(spec))
     return tuple(sorted(found, key=lambda one: (not one.positional, one.name not in own)))
 
 

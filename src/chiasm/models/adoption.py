@@ -26,12 +26,12 @@ from chiasm.models.conformance.trial import (
     trial_on,
 )
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.guard import TOLERANCE
-from chiasm.models.executors.masks import allowed_rows
 from chiasm.models.families import unsupported_error
 from chiasm.models.families.certificates import fingerprint
 from chiasm.models.families.unlisted import LAYOUT_RULES, GenericRules, modalities_of, unlisted_family
+from chiasm.models.frame import record_frame
+from chiasm.models.masks import allowed_rows
 from chiasm.models.view import ModelView
 
 _log: Final = logging.getLogger(__name__)

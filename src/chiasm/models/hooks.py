@@ -13,8 +13,8 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import change_arguments, keep_logits, layer_arguments, layer_output
-from chiasm.models.executors.masks import allowed_rows, as_layer_mask
+from chiasm.models.frame import change_arguments, keep_logits, layer_arguments, layer_output
+from chiasm.models.masks import allowed_rows, as_layer_mask
 from chiasm.models.view import ModelView
 
 Site = Literal["residual", "norm1", "attention", "attention_added", "norm2", "gate_up", "down"]

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from chiasm.core.errors import ExampleError, GuardError
 from chiasm.core.example import Example
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits, layer_arguments
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import log_probabilities
-from chiasm.models.executors.masks import allowed_rows, as_layer_mask
 from chiasm.models.executors.packed_batch import NOT_BY_ROW, row_axis
+from chiasm.models.frame import keep_logits, layer_arguments
+from chiasm.models.masks import allowed_rows, as_layer_mask
 from chiasm.models.view import ModelView
 
 LabelTokens = Sequence[tuple[int, ...]]

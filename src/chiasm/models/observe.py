@@ -16,7 +16,7 @@ from torch import Tensor
 
 from chiasm.core.spans import TOP_LEVEL, concatenate
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits, record_frame
+from chiasm.models.frame import keep_logits, record_frame
 from chiasm.models.hooks import Block, hook_inputs, hook_sites, isolate_modalities, replace_embeddings
 from chiasm.models.view import ModelView
 

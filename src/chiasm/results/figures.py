@@ -1,5 +1,6 @@
 """Figures as files that are the same bytes every time they are drawn from the same table."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,25 @@ _METADATA: dict[str, dict[str, Any]] = {
 def save(figure: Figure, directory: Path, stem: str) -> tuple[Path, ...]:
     """Write `stem.svg`, `stem.pdf` and `stem.png` (200 dpi); each appears whole. Returns their paths.
 
+    Where the SVG is there already with the same bytes, the other two are of this very drawing and stay.
+
     **Errors:** `FullDiskError`.
     """
-    paths = []
+    paths = {kind: directory / f"{stem}.{kind}" for kind in _METADATA}
     # matplotlib reads these only from its global settings; they are put back at once.
     with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": stem}):
-        for kind, metadata in _METADATA.items():
-            path = directory / f"{stem}.{kind}"
-            with whole_file(path) as file:
-                figure.savefig(file, format=kind, dpi=200, metadata=metadata)
-            paths.append(path)
-    return tuple(paths)
+        # Laying out takes longer than drawing: once for all three.
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+        figure.set_layout_engine("none")
+        drawn = BytesIO()
+        figure.savefig(drawn, format="svg", metadata=_METADATA["svg"])
+        if all(path.exists() for path in paths.values()) and paths["svg"].read_bytes() == drawn.getvalue():
+            return tuple(paths.values())
+        for kind in ("pdf", "png"):
+            with whole_file(paths[kind]) as file:
+                figure.savefig(file, format=kind, dpi=200, metadata=_METADATA[kind])
+        # Last, since it vouches for the others.
+        with whole_file(paths["svg"]) as file:
+            file.write(drawn.getvalue())
+    return tuple(paths.values())

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -60,6 +61,11 @@ class Reporter(ABC, Generic[S]):
     def notes(self) -> list[str]:
         """What this run cannot tell."""
 
+    @cached_property
+    def ranked(self) -> list[Finding]:
+        """The findings, computed once."""
+        return self.findings()
+
     def table(self, name: str) -> pl.DataFrame | None:
         """A table of the run, or None where it has none of that name."""
         return self.directory.table(name) if name in self.directory.tables() else None
@@ -76,7 +82,7 @@ class Reporter(ABC, Generic[S]):
         wrong = f"{counts['left_out']} answered wrongly, " if counts["left_out"] else ""
         lines.append(f"{counts['kept']} of {counts['asked']} examples kept, {wrong}{counts['failed']} failed.")
         lines += [f"  failed: {one['example_id']}: {one['reason']}" for one in self.directory.failures()[:_MAIN]]
-        lines += [f"{number}. {one.text}" for number, one in enumerate(self.findings()[:_MAIN], start=1)]
+        lines += [f"{number}. {one.text}" for number, one in enumerate(self.ranked[:_MAIN], start=1)]
         return lines
 
 
@@ -87,7 +93,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
 
     **Errors:** `ChiasmError` if a figure has not been saved; `FullDiskError`.
     """
-    findings = sorted(reporter.findings(), key=lambda finding: -finding.strength)
+    findings = sorted(reporter.ranked, key=lambda finding: -finding.strength)
     page = _template().render(
         title=reporter.title,
         css=Markup(_file("report.css")),
@@ -143,7 +149,7 @@ def _words(one: Declared, value: Any) -> list[str]:
         return []
     values = [str(item) for item in value] if isinstance(value, list) else [str(value)]
     values = [one.name.upper() if item == "in memory" else item for item in values]
-    if one.positional and one.default is MISSING:
+    if one.argument:
         return values
     if isinstance(value, bool):
         return [one.flag if value else one.flag.replace("--", "--no-", 1)]

@@ -63,7 +63,7 @@ class Run:
     @property
     def findings(self) -> list[str]:
         """The three main findings in words, with numbers and intervals."""
-        return [finding.text for finding in self.reporter.findings()[:_MAIN]]
+        return [finding.text for finding in self.reporter.ranked[:_MAIN]]
 
     def report(self) -> Path:
         """Draw all figures into `figures/` and write `report.html`, which needs no other file. Returns its path."""

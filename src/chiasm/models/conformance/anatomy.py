@@ -23,11 +23,11 @@ from chiasm.models.conformance.trial import (
     run_plain,
     variants_of,
 )
-from chiasm.models.executors.frame import keep_logits
 from chiasm.models.executors.jobs import Job, Readout, StateReadout, log_probabilities
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.executors.reuse import encoded_once
+from chiasm.models.frame import keep_logits
 from chiasm.models.hooks import find_blocks
 from chiasm.models.view import ModelView
 

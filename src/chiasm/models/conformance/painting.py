@@ -21,7 +21,7 @@ from transformers.masking_utils import sdpa_mask
 from chiasm.core.example import Box
 from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError, Trial, noise, noise_example
 from chiasm.models.encoded import ImageLayout
-from chiasm.models.executors.frame import record_frame
+from chiasm.models.frame import record_frame
 from chiasm.models.geometry import touched
 
 MIN_SHARE = 0.9

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoded import ROW_INPUTS
-from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities
 from chiasm.models.executors.memory import Sizes, memory_passes, release_memory
@@ -18,6 +17,7 @@ from chiasm.models.executors.packed_batch import PackedBatch, prefix_is_independ
 from chiasm.models.executors.reuse import encoded_once, modules_before_layers, weights_kept
 from chiasm.models.executors.variant_groups import Chunk, JobPlacement, chunked, group_variants
 from chiasm.models.executors.walk import Walk
+from chiasm.models.frame import record_frame
 from chiasm.models.view import ModelView
 
 

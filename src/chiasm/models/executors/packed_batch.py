@@ -14,8 +14,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.executors.frame import Frame
-from chiasm.models.executors.masks import allowed_rows
+from chiasm.models.frame import Frame
+from chiasm.models.masks import allowed_rows
 from chiasm.models.view import LayerKind
 
 # Layer arguments whose row axis their size alone does not show (a head of 128 beside 128 positions).

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from chiasm.core.errors import ExampleError
 from chiasm.interventions import BlockedAttention, Variant, ZeroedBranch
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import Frame, change_arguments, keep_logits, record_frame
 from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities
-from chiasm.models.executors.masks import (
+from chiasm.models.executors.reuse import encoded_once
+from chiasm.models.frame import Frame, change_arguments, keep_logits, record_frame
+from chiasm.models.hooks import hook_sites
+from chiasm.models.masks import (
     allowed_rows,
     as_layer_mask,
     hidden_images,
@@ -21,8 +23,6 @@ from chiasm.models.executors.masks import (
     require_keys,
     zeroed_branches,
 )
-from chiasm.models.executors.reuse import encoded_once
-from chiasm.models.hooks import hook_sites
 from chiasm.models.view import ModelView
 
 

@@ -14,7 +14,7 @@ import torch
 from accelerate.hooks import AlignDevicesHook, SequentialHook
 from torch import Tensor, nn
 
-from chiasm.models.executors.frame import replaced_forward
+from chiasm.models.frame import replaced_forward
 from chiasm.models.view import ModelView
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from chiasm.interventions import BlockedAttention, Change, Component, Variant, ZeroedBranch
 from chiasm.models.executors.jobs import Job
-from chiasm.models.executors.masks import hidden_images, require_keys
 from chiasm.models.executors.packed_batch import PackedBatch
+from chiasm.models.masks import hidden_images, require_keys
 
 
 class JobPlacement(NamedTuple):

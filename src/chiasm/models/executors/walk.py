@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Component
-from chiasm.models.executors.frame import layer_arguments, layer_output
-from chiasm.models.executors.masks import as_layer_mask, hide_images, zeroed_branches
 from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.reuse import keep_weights_while_called
 from chiasm.models.executors.variant_groups import Chunk
+from chiasm.models.frame import layer_arguments, layer_output
+from chiasm.models.masks import as_layer_mask, hide_images, zeroed_branches
 from chiasm.models.view import ModelView
 
 

@@ -1,65 +1,29 @@
 """Which architectures are supported, and what each does in its own way."""
 
 from difflib import SequenceMatcher
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from transformers import CONFIG_MAPPING
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.families.audioflamingo3 import AudioFlamingo3
 from chiasm.models.families.base import Family, Medium
-from chiasm.models.families.blip_2 import Blip2
-from chiasm.models.families.chameleon import Chameleon
-from chiasm.models.families.gemma3 import Gemma3
-from chiasm.models.families.glm4v_moe import Glm4vMoe
-from chiasm.models.families.idefics3 import Idefics3
-from chiasm.models.families.instructblip import InstructBlip
-from chiasm.models.families.internvl import InternVL
-from chiasm.models.families.janus import Janus
-from chiasm.models.families.lfm2_vl import Lfm2VL
-from chiasm.models.families.llama4 import Llama4
-from chiasm.models.families.llava import Llava
-from chiasm.models.families.llava_next import LlavaNext
-from chiasm.models.families.llava_next_video import LlavaNextVideo
-from chiasm.models.families.llava_onevision import LlavaOnevision
-from chiasm.models.families.mistral3 import Mistral3
-from chiasm.models.families.mllama import Mllama
-from chiasm.models.families.paligemma import PaliGemma
-from chiasm.models.families.qwen2_5_omni import Qwen25Omni
-from chiasm.models.families.qwen2_5_vl import Qwen25VL
-from chiasm.models.families.qwen2_audio import Qwen2Audio
-from chiasm.models.families.qwen2_vl import Qwen2VL
-from chiasm.models.families.qwen3_5 import Qwen35
-from chiasm.models.families.qwen3_vl import Qwen3VL
-from chiasm.models.families.smolvlm import SmolVLM
 
-FAMILIES: tuple[Family, ...] = (
-    Llava(),
-    LlavaNext(),
-    LlavaNextVideo(),
-    LlavaOnevision(),
-    Qwen2VL(),
-    Qwen25VL(),
-    Qwen3VL(),
-    Qwen35(),
-    Qwen25Omni(),
-    Qwen2Audio(),
-    AudioFlamingo3(),
-    Idefics3(),
-    SmolVLM(),
-    InternVL(),
-    Mistral3(),
-    PaliGemma(),
-    Gemma3(),
-    Glm4vMoe(),
-    Chameleon(),
-    Janus(),
-    Blip2(),
-    InstructBlip(),
-    Lfm2VL(),
-    Mllama(),
-    Llama4(),
-)
+
+def _declared() -> tuple[Family, ...]:
+    """One of each class in this package that names its `model_types`, by the names of their files."""
+    found: list[Family] = []
+    for module in iter_modules(__path__):
+        for kind in vars(import_module(f"{__name__}.{module.name}")).values():
+            own = isinstance(kind, type) and issubclass(kind, Family) and kind.__module__.endswith(f".{module.name}")
+            if own and kind.__dict__.get("model_types"):
+                found.append(kind())
+    return tuple(found)
+
+
+FAMILIES: tuple[Family, ...] = _declared()
+"""Every architecture that has a file of its own here; a new one needs nothing but its file."""
 
 
 def answering_config(config: Any) -> Any:

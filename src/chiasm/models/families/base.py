@@ -29,7 +29,7 @@ class Medium(NamedTuple):
 
 
 class Family:
-    """Exceptions of one architecture. A new family is one file with one subclass, and a line in the registry.
+    """Exceptions of one architecture. A new family is one file with one subclass.
 
     `model_types`: values of `config.model_type`. `kind`: how images enter and which way text attends. `modalities`:
     what the processor takes besides text. `fallback_template`: the chat template used when a checkpoint has none.

@@ -17,7 +17,7 @@ from transformers.masking_utils import sdpa_mask
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits
+from chiasm.models.frame import keep_logits
 from chiasm.models.view import ModelView
 
 RowsCallback = Callable[[int, int, Float[Tensor, "H Q T"]], None]

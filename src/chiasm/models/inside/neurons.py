@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits
+from chiasm.models.frame import keep_logits
 from chiasm.models.inside.rerun import Rerun, frozen_model, max_variants, projected_positions
 from chiasm.models.view import ModelView
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from chiasm.core.errors import ChiasmError, EmptySpanError, ExampleError, GuardError
 from chiasm.core.spans import concatenate
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits, layer_output, record_frame
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import log_probabilities
+from chiasm.models.frame import keep_logits, layer_output, record_frame
 from chiasm.models.view import ModelView
 
 AttributionTarget = Literal["answer", "contrast"]

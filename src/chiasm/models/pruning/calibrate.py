@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.masks import MaskSpec
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits, layer_output, record_frame
+from chiasm.models.frame import keep_logits, layer_output, record_frame
 from chiasm.models.pruning.linears import WeightMatrix, matrices
 from chiasm.models.pruning.masks import keep_by, wanda_scores
 from chiasm.models.view import ModelView

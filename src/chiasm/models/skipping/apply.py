@@ -17,7 +17,7 @@ from transformers import DynamicCache, GenerationMixin
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import Form, SkipPart, SkipPlan, SkipSpan
-from chiasm.models.executors.frame import layer_arguments, layer_output, replaced_forward
+from chiasm.models.frame import layer_arguments, layer_output, replaced_forward
 from chiasm.models.skipping.attention import (
     CachedPositions,
     attend,

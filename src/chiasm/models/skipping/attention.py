@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from chiasm.models.executors.frame import replaced_forward
-from chiasm.models.executors.masks import as_layer_mask
+from chiasm.models.frame import replaced_forward
+from chiasm.models.masks import as_layer_mask
 from chiasm.models.skipping.rows import Gathered
 
 

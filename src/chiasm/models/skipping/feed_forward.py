@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import Form, SkipPart
-from chiasm.models.executors.frame import replaced_forward
+from chiasm.models.frame import replaced_forward
 from chiasm.models.view import ModelView
 
 

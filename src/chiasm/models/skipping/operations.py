@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import SkipPlan
-from chiasm.models.executors.frame import keep_logits, record_frame, replaced_forward
 from chiasm.models.families.vision_operations import linear_weights, operations_from_shapes
+from chiasm.models.frame import keep_logits, record_frame, replaced_forward
 from chiasm.models.skipping.plans import span_tokens
 from chiasm.models.skipping.rows import Gathered, Selection
 from chiasm.models.view import ModelView

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import GenerationConfig
 
 from chiasm.interventions.skips import SkipPlan
-from chiasm.models.executors.frame import keep_logits
+from chiasm.models.frame import keep_logits
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.view import ModelView
 

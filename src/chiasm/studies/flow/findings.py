@@ -116,8 +116,8 @@ def _order(effects: pl.DataFrame, results: list[CutResult], layers: int, windows
     ]
     share = f"in at least {100 * agree:.0f} % of {RESAMPLES} resamples of the {len(shared)} examples that have all cuts"
     if agree < 0.95:
-        open = f"Which of the {len(hurting)} cuts hurts first and which last is not settled"
-        return [Finding(f"{open}: {' and '.join(extremes)}, but they are first and last only {share}.", 0.2)]
+        unsettled = f"Which of the {len(hurting)} cuts hurts first and which last is not settled"
+        return [Finding(f"{unsettled}: {' and '.join(extremes)}, but they are first and last only {share}.", 0.2)]
     text = f"Of {len(hurting)} cuts that hurt, {extremes[0]} comes first and {extremes[1]} last, each {share}."
     return [Finding(text, 0.8 * min(abs(float(r.curve.mean[r.peak])) for r in (early, late)))]
 

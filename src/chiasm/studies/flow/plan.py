@@ -12,7 +12,7 @@ from chiasm.core.example import Example
 from chiasm.interventions import BlockedAttention, Change, Intervention, Variant, Window, ZeroedBranch
 from chiasm.models.encoded import Encoded, ImageLayout
 from chiasm.models.executors.jobs import Job, Readout, StateReadout
-from chiasm.models.executors.masks import hidden_images
+from chiasm.models.masks import hidden_images
 from chiasm.models.view import LayerKind
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.tables import SIZE_MATCHED, dose

@@ -1,0 +1,138 @@
+"""A study is a descriptor: one from another package has the verb, the function, resume and report of one of ours."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from chiasm.core.errors import ChiasmError
+from chiasm.studies.study import study, verbs
+
+PACKAGE = {
+    "counting/__init__.py": """
+        from chiasm.core.schema import Column, TableSchema
+        from chiasm.results.schemas import EXAMPLE, EXAMPLES
+        from chiasm.studies.study import Study
+        from counting.spec import CountSpec
+
+        COUNTS = TableSchema("counts", (EXAMPLE, Column("words", "int", "Words", "", "In the question.")))
+        STUDY = Study(
+            "count", CountSpec, (EXAMPLES, COUNTS), compute="counting.run:compute", report="counting.report:Counts"
+        )
+    """,
+    "counting/spec.py": '''
+        from dataclasses import dataclass
+
+        from chiasm.core.options import Section, option
+        from chiasm.studies.options import ExamplesSpec, data_option
+
+
+        @dataclass(frozen=True, kw_only=True)
+        class CountSpec(ExamplesSpec):
+            """How many words has a question?"""
+
+            data: object = data_option("Examples.", section=Section.EXAMPLES, common=True)
+            longest: int = option(99, "Leave out longer questions.", at_least=1, common=True)
+    ''',
+    "counting/run.py": """
+        from chiasm.runners.driver import Computed
+        from chiasm.runners.examples import Work, run_examples
+        from chiasm.studies.inputs import data_facts, example_row, read_examples
+        from counting import STUDY
+
+
+        class Counting(Work[object]):
+            def __init__(self, spec):
+                self.spec = spec
+
+            def prepare(self, index, example):
+                return example
+
+            def compute(self, prepared):
+                kept = [one for one in prepared if len(one.question.split()) <= self.spec.longest]
+                rows = [{"example_id": one.id, "words": len(one.question.split())} for one in kept]
+                return Computed({"examples": [example_row(one) for one in kept], "counts": rows}, kept=len(kept))
+
+
+        def compute(spec):
+            chosen = read_examples(spec, spec.data)
+            with STUDY.open(spec, {"data": data_facts("d", chosen), "seed": spec.seed}) as directory:
+                if not directory.complete:
+                    run_examples(Counting(spec), chosen, directory, spec.batch, "count")
+                    directory.finish()
+            return directory
+    """,
+    "counting/report.py": """
+        from chiasm.results.findings import Finding
+        from chiasm.results.report import Reporter
+
+
+        class Counts(Reporter):
+            title = "Words of questions"
+
+            def findings(self):
+                counts = self.table("counts")["words"]
+                return [Finding(f"Questions have {counts.mean():.1f} words (n = {len(counts)}).", 1.0)]
+
+            def drawings(self):
+                return {}
+
+            def notes(self):
+                return []
+    """,
+    "counting-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: counting\nVersion: 1.0\n",
+    "counting-1.0.dist-info/entry_points.txt": "[chiasm.studies]\ncount = counting:STUDY\n",
+}
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("elsewhere")
+    for name, text in PACKAGE.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(textwrap.dedent(text))
+    return folder
+
+
+def chiasm(folder, *arguments):
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from chiasm.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, folder, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_study_of_another_package_is_one_like_ours(elsewhere, tmp_path):
+    assert "How many words has a question?" in chiasm(elsewhere, "--help").stdout
+    assert "--longest" in chiasm(elsewhere, "count", "--help").stdout
+    command = ("count", "--data", "scenes", "--limit", 12, "--out", tmp_path / "run")
+    done = chiasm(elsewhere, *command)
+    assert done.returncode == 0, done.stderr
+    assert "1. Questions have" in done.stdout
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "chiasm count" in page
+    assert "--data scenes" in page
+    assert "In the question." in page
+    assert chiasm(elsewhere, *command).returncode == 2
+    assert chiasm(elsewhere, *command, "--resume").returncode == 0
+    again = chiasm(elsewhere, "report", tmp_path / "run")
+    assert "Words of questions" in (tmp_path / "run" / "report.html").read_text()
+    assert again.returncode == 0, again.stderr
+    wrong = chiasm(elsewhere, "count", "--data", "scenes", "--longest", 0)
+    assert wrong.returncode == 2
+    assert "--longest" in wrong.stderr
+
+
+def test_a_study_that_cannot_be_loaded_is_named(elsewhere, tmp_path):
+    (tmp_path / "broken-1.0.dist-info").mkdir()
+    (tmp_path / "broken-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (tmp_path / "broken-1.0.dist-info" / "entry_points.txt").write_text("[chiasm.studies]\nbroken = broken:STUDY\n")
+    done = chiasm(tmp_path, "broken")
+    assert done.returncode == 2
+    assert "the study `broken`: broken:STUDY cannot be loaded" in done.stderr
+
+
+def test_unknown_studies_are_refused():
+    with pytest.raises(ChiasmError, match="there are flow, look"):
+        study("nothing")
+    assert all(study(verb).question.endswith("?") for verb in verbs())
