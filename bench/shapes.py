@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from chiasm.core.spans import Spans
+from chiasm.core.positions import Spans
 from chiasm.models.encoded import Encoded
 
 # Text tokens of a prompt: before the image, the newline after it, the question, the instruction, the final token.

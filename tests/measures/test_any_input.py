@@ -12,7 +12,7 @@ from tests.support.states import feed, measure_config, rows_of
 from torch import nn
 
 import chiasm
-from chiasm.core.spans import Spans
+from chiasm.core.positions import Spans
 from chiasm.measures.registry import measures
 from chiasm.models.encoded import Encoded
 from chiasm.models.observe import Batch, Segment, SiteStates

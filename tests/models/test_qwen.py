@@ -16,12 +16,12 @@ from chiasm.core.errors import ChiasmError, ExampleError, GuardError
 from chiasm.core.media import Clip
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.conformance.painting import patches_alone
-from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.executors.walk import Walk
 from chiasm.models.families import family_of
+from chiasm.models.frame import record_frame
 from chiasm.models.loading import load, wrap
 from chiasm.models.view import ModelView
 

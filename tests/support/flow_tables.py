@@ -3,8 +3,9 @@
 import numpy as np
 import polars as pl
 
-from chiasm.results.schemas import CONTROLS, EFFECTS, IMAGE_SWAP, SIZE_MATCHED, TWIN, dose
+from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.tables import conform
+from chiasm.studies.flow.tables import CONTROLS, EFFECTS, IMAGE_SWAP, SIZE_MATCHED, dose
 
 CUTS = (
     "question->last",
@@ -84,7 +85,7 @@ def controls(layers=8, cuts=CUTS[:3], examples=48, window=3, types=TYPES, seed=1
                 _rows(cut, *shape, 0.1 * planted(cut, layers), 0.02, rng, control=SIZE_MATCHED, sample=k)
                 for k in range(samples)
             ]
-        parts.append(_rows(cut, *shape, flat, 0.05, rng, control=TWIN, sample=0))
+        parts.append(_rows(cut, *shape, flat, 0.05, rng, control=RANDOM_WEIGHTS, sample=0))
     return conform(CONTROLS, pl.concat(parts))
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import LlamaModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from chiasm.core.spans import Spans
+from chiasm.core.positions import Spans
 
 
 class PlantedLlama(LlamaModel):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from chiasm.core.spans import Spans
+from chiasm.core.positions import Spans
 from chiasm.models.encoded import Encoded
 from chiasm.models.view import ModelView
 

@@ -5,11 +5,13 @@ output away from the question rows.
 """
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.spans import Spans
 from chiasm.interventions.variants import BlockedAttention, Component, Window, ZeroedBranch
+
+if TYPE_CHECKING:  # positions are arrays, which parsing needs none of
+    from chiasm.core.positions import Spans
 
 _ABLATION_PREFIX = "zero:"
 
@@ -36,7 +38,7 @@ class AttentionKnockout:
             )
         return cls(source, target, text)
 
-    def on(self, spans: Spans, window: Window) -> BlockedAttention:
+    def on(self, spans: "Spans", window: Window) -> BlockedAttention:
         """This knockout on one example's positions in the layers of `window`.
 
         **Errors:** `EmptySpanError` if a side has no positions here.
@@ -68,7 +70,7 @@ class Ablation:
             )
         return cls(component, span, text)
 
-    def on(self, spans: Spans, window: Window) -> ZeroedBranch:
+    def on(self, spans: "Spans", window: Window) -> ZeroedBranch:
         """This ablation on one example's positions in the layers of `window`.
 
         **Errors:** `EmptySpanError` if the span has no positions here.

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from chiasm.core.spans import Spans
+from chiasm.core.positions import Spans
 
 
 class ImageLayout(NamedTuple):

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from chiasm.core.spans import TOP_LEVEL, concatenate
+from chiasm.core.positions import concatenate
+from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.encoded import Encoded
 from chiasm.models.frame import keep_logits, record_frame
 from chiasm.models.hooks import Block, hook_inputs, hook_sites, isolate_modalities, replace_embeddings

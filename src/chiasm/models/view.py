@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
-from chiasm.core.spans import Spans
+from chiasm.core.positions import Spans
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import append_tokens, encode, encode_batch
 from chiasm.models.families import Family, family_of

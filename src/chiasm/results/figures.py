@@ -28,10 +28,6 @@ def save(figure: Figure, directory: Path, stem: str) -> tuple[Path, ...]:
     paths = {kind: directory / f"{stem}.{kind}" for kind in _METADATA}
     # matplotlib reads these only from its global settings; they are put back at once.
     with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": stem}):
-        # Laying out takes longer than drawing: once for all three.
-        if (engine := figure.get_layout_engine()) is not None:
-            engine.execute(figure)
-        figure.set_layout_engine("none")
         drawn = BytesIO()
         figure.savefig(drawn, format="svg", metadata=_METADATA["svg"])
         if all(path.exists() for path in paths.values()) and paths["svg"].read_bytes() == drawn.getvalue():

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
@@ -75,15 +75,15 @@ class RunDirectory:
         return run
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
-        """A run to read, finished or not; its tables say themselves what their columns mean.
+    def load(cls, path: Path | str, schemas: Callable[[str], Iterable[TableSchema]] = lambda study: ()) -> Self:
+        """A run to read, finished or not. `schemas`: what the tables of a study mean, which the files say too.
 
         **Errors:** `ChiasmError` if there is none.
         """
         manifest = manifests.read(Path(path))
         if manifest is None:
             raise ChiasmError(f"read the run in `{path}`", "there is no manifest.json", "Name the --out of a run")
-        return cls(Path(path), manifest, (), None)
+        return cls(Path(path), manifest, schemas(manifest["study"]), None)
 
     @property
     def complete(self) -> bool:
@@ -185,8 +185,9 @@ class RunDirectory:
         write(self._table(name), self._schemas[name], [rows])
 
     def schema(self, name: str) -> TableSchema:
-        """What the columns of a table mean."""
-        return self._schemas[name] if name in self._schemas else read_schema(self._files(name)[0])
+        """What the columns of a table mean, by the study that wrote it, else by the file itself."""
+        known, file = self._schemas.get(name), self._files(name)[0]
+        return known if known is not None and tuple(pl.read_parquet_schema(file)) == known.names else read_schema(file)
 
     @property
     def figures(self) -> Path:

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.schema import Column, Kind, TableSchema
 from chiasm.results.storage import whole_file
+
+if TYPE_CHECKING:  # imported by what writes and describes: reading needs polars alone
+    import pyarrow as pa
 
 Rows = pl.DataFrame | Sequence[Mapping[str, Any]]
 
@@ -20,12 +21,7 @@ _POLARS: dict[Kind, type[pl.DataType]] = {
     "float": pl.Float64,
     "bool": pl.Boolean,
 }
-_ARROW: dict[Kind, pa.DataType] = {
-    "string": pa.string(),
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "bool": pa.bool_(),
-}
+_ARROW: dict[Kind, str] = {"string": "string", "int": "int64", "float": "double", "bool": "bool"}
 # Shards may hold a handful of rows each; readers want row groups of a useful size.
 _ROWS_PER_GROUP = 1 << 17
 
@@ -77,6 +73,9 @@ def write(path: Path, schema: TableSchema, parts: Iterable[Rows]) -> int:
 
     **Errors:** `ValueError` as in `conform`; `FullDiskError`.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     arrow = _arrow_schema(schema)
     total, waiting, held = 0, [], 0
     with whole_file(path) as file, pq.ParquetWriter(file, arrow, compression="zstd") as writer:
@@ -97,7 +96,12 @@ def read(path: Path) -> pl.DataFrame:
 
     **Errors:** `ChiasmError` if it is missing or not Parquet.
     """
-    return pl.DataFrame(pl.from_arrow(_open(path, pq.read_table)))
+    try:
+        return pl.read_parquet(path, glob=False)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except pl.exceptions.PolarsError as error:
+        raise ChiasmError(f"read the table `{path}`", f"it is not Parquet ({error})", "Run it again") from error
 
 
 def read_schema(path: Path) -> TableSchema:
@@ -105,31 +109,41 @@ def read_schema(path: Path) -> TableSchema:
 
     **Errors:** `ChiasmError` if the file is missing, not Parquet, or was not written by this package.
     """
-    arrow = _open(path, pq.read_schema)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        arrow = pq.read_schema(path)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except pa.ArrowInvalid as error:
+        raise ChiasmError(f"read the table `{path}`", f"it is not Parquet ({error})", "Run it again") from error
     kinds = {dtype: kind for kind, dtype in _ARROW.items()}
-    if b"chiasm.table" not in (arrow.metadata or {}) or any(field.type not in kinds for field in arrow):
+    if b"chiasm.table" not in (arrow.metadata or {}) or any(str(field.type) not in kinds for field in arrow):
         raise ChiasmError(f"read the columns of `{path}`", "it holds no description of them", "Name a table of a run")
     columns = []
     for field in arrow:
-        told = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        meaning = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
         columns.append(
             Column(
                 field.name,
-                kinds[field.type],
-                told.get("title", field.name),
-                told.get("unit", ""),
-                told.get("description", ""),
+                kinds[str(field.type)],
+                meaning.get("title", field.name),
+                meaning.get("unit", ""),
+                meaning.get("description", ""),
                 field.nullable,
             )
         )
     return TableSchema(arrow.metadata[b"chiasm.table"].decode(), tuple(columns))
 
 
-def _arrow_schema(schema: TableSchema) -> pa.Schema:
+def _arrow_schema(schema: TableSchema) -> "pa.Schema":
+    import pyarrow as pa
+
     fields = [
         pa.field(
             c.name,
-            _ARROW[c.kind],
+            pa.type_for_alias(_ARROW[c.kind]),
             nullable=c.nullable,
             metadata={"title": c.title, "unit": c.unit, "description": c.description},
         )
@@ -138,10 +152,5 @@ def _arrow_schema(schema: TableSchema) -> pa.Schema:
     return pa.schema(fields, metadata={"chiasm.table": schema.name})
 
 
-def _open(path: Path, reader: Any) -> Any:
-    try:
-        return reader(path)
-    except FileNotFoundError:
-        raise ChiasmError(f"read the table `{path}`", "there is no such file", "Finish or resume the run") from None
-    except pa.ArrowInvalid as error:
-        raise ChiasmError(f"read the table `{path}`", f"it is not Parquet ({error})", "Run it again") from error
+def _missing(path: Path) -> ChiasmError:
+    return ChiasmError(f"read the table `{path}`", "there is no such file", "Finish or resume the run")

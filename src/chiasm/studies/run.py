@@ -86,7 +86,7 @@ def open_run(path: str | Path) -> Run:
 
     **Errors:** `ChiasmError` if there is none.
     """
-    return Run(RunDirectory.load(path))
+    return Run(RunDirectory.load(path, lambda verb: study(verb).tables if verb in verbs() else ()))
 
 
 def run_study(verb: str, **options: Any) -> Run:

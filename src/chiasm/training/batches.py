@@ -9,7 +9,7 @@ from torch import Tensor
 
 from chiasm.core.example import Example
 from chiasm.core.media import load_image
-from chiasm.core.spans import Spans
+from chiasm.core.positions import Spans
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import append_tokens
 from chiasm.models.view import ModelView

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import replaced_forward
+from chiasm.models.frame import replaced_forward
 from chiasm.models.view import ModelView
 
 PIXELS = "pixel_values"

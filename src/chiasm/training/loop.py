@@ -17,7 +17,7 @@ from transformers import Trainer, TrainingArguments
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import keep_logits
+from chiasm.models.frame import keep_logits
 from chiasm.models.view import ModelView
 from chiasm.training.batches import IGNORED, collator
 from chiasm.training.features import frozen_tower

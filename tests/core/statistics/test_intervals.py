@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import stats
+from scipy import special, stats
 
+from chiasm.core.statistics import intervals
 from chiasm.core.statistics.intervals import holm, mean_interval, proportion_interval, runs_of_true, sign_flip_max_t
 
 small = st.floats(-100, 100, allow_nan=False, width=32)
@@ -174,3 +175,7 @@ def test_what_is_not_a_number_is_refused(function, bad):
 def test_other_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_quantile_is_scipys():
+    assert float(special.ndtri(0.975)) == intervals._Z

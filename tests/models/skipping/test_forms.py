@@ -12,9 +12,9 @@ from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Variant, Window, ZeroedBranch
 from chiasm.interventions.published_skips import fast_v, parallel_blocks, parallel_sublayers
 from chiasm.interventions.skips import Skip, SkipPlan
-from chiasm.models.executors.frame import record_frame
 from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.frame import record_frame
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.plans import identity_of
 from chiasm.models.view import ModelView

@@ -7,7 +7,7 @@ from tests.support.factories import FAMILIES, build, example
 from torch.utils.flop_counter import FlopCounterMode
 
 from chiasm.interventions.published_skips import short_v, visual_ffn
-from chiasm.models.executors.frame import keep_logits
+from chiasm.models.frame import keep_logits
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.operations import prefill_operations, vision_operations
 from chiasm.models.view import ModelView

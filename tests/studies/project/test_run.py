@@ -18,6 +18,7 @@ import chiasm
 import chiasm.studies.project.inside as inside
 import chiasm.studies.project.worker as worker
 from chiasm.core.errors import ChiasmError
+from chiasm.data.domains import PROCEDURAL
 
 QUICK = {"seeds": 1, "skill": 0, "train_batch": 4, "scale": 1.0}
 SETTINGS = ("zero-shot", "ft-proj", "ft-proj-released", "ft-lora", "ft-tower")
@@ -188,3 +189,7 @@ def test_work_that_cannot_be_shared_is_refused(workers, images):
     of = view() if workers else "tiny"
     with pytest.raises(ChiasmError, match=r"processes|--workers 0"):
         chiasm.project(of, images, workers=workers, **QUICK)
+
+
+def test_the_default_domains_are_those_that_are_drawn():
+    assert ProjectSpec(model="tiny").domains == PROCEDURAL

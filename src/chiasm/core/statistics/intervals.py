@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import brentq
-from scipy.special import ndtri
 
 Clusters = Sequence[str] | Int[np.ndarray, " n"]
 # 95 %; not 2.5 exactly, which would move bounds in their last digit.
 _TAILS = 100 * np.array([(1 - 0.95) / 2, (1 + 0.95) / 2])
-_Z = float(ndtri(0.975))
+_Z = 1.959963984540054  # the 97.5th percentile of the normal distribution
 # The ends of the range of a difference, where a score statistic has no value.
 _INSIDE = 1 - 1e-9
 # Bounds the memory of one step of resampling: 2^22 weights of 8 bytes.
@@ -77,17 +76,28 @@ def bootstrap_means(
     together = _codes(clusters, len(flat))
     if together is not None:
         sizes, flat = np.bincount(together), _sums(flat, together)
-    n = len(flat)
+    return np.concatenate(
+        [
+            drawn @ flat / (len(flat) if sizes is None else (drawn @ sizes)[:, None])
+            for drawn in _draws(len(flat), resamples, seed)
+        ]
+    )
+
+
+@lru_cache(maxsize=4)
+def _draws(n: int, resamples: int, seed: int) -> tuple[Int[np.ndarray, "rows n"], ...]:
+    """How often each of `n` examples was drawn in every resample: one product then serves all columns.
+
+    Kept, since all curves of a report resample the same examples.
+    """
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS // n)
-    means = []
+    parts = []
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        # How often each example was drawn, as a matrix: one product then serves all columns.
         cells = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-        drawn = np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n)
-        means.append(drawn @ flat / (n if sizes is None else (drawn @ sizes)[:, None]))
-    return np.concatenate(means)
+        parts.append(np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n))
+    return tuple(parts)
 
 
 def ratio_bounds(
@@ -200,6 +210,7 @@ def share_difference(
 
 def _tango_bound(lost: float, gained: float, n: float, z: float) -> float:
     """The difference at which Tango's statistic is `z`; the end of the range where it never is."""
+    from scipy.optimize import brentq  # slow to import, and only paired shares need it
 
     def excess(delta: float) -> float:
         linear = (2 * n - lost + gained) * delta - lost - gained

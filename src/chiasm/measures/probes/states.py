@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from chiasm.core.errors import ChiasmError
 from chiasm.measures.probes.kinds import CLS, POST, PRE
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.frame import record_frame
+from chiasm.models.frame import record_frame
 from chiasm.models.hooks import first_tensor
 from chiasm.models.observe import SiteStates, lay_out, observe
 from chiasm.models.view import ModelView

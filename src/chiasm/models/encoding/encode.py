@@ -14,8 +14,8 @@ from transformers import MODEL_FOR_MULTIMODAL_LM_MAPPING
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example, check_boxes
 from chiasm.core.media import Clip, Sound, load_image
+from chiasm.core.positions import Spans, concatenate
 from chiasm.core.recordings import load_sound, load_video
-from chiasm.core.spans import Spans, concatenate
 from chiasm.models.encoded import ROW_INPUTS, Encoded
 from chiasm.models.encoding.prompts import Prompt, continuation, render
 from chiasm.models.encoding.spans import image_parts, overlapping, partition, question_parts, recording_parts, within

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Int
 
 from chiasm.core.example import Example
-from chiasm.core.spans import concatenate
+from chiasm.core.positions import concatenate
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.geometry import touched

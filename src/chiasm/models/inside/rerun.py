@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import ChiasmError, EmptySpanError, ExampleError, GuardError
-from chiasm.core.spans import concatenate
+from chiasm.core.positions import concatenate
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import log_probabilities

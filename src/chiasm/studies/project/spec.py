@@ -7,7 +7,6 @@ from typing import ClassVar, Literal, get_args
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Section, option
-from chiasm.data.domains import PROCEDURAL
 from chiasm.interventions.projectors import parse_projector
 from chiasm.measures.probes.kinds import PROBES
 from chiasm.studies.options import Data, Model, StudySpec, data_option, model_name
@@ -54,7 +53,7 @@ class ProjectSpec(StudySpec):
         common=True,
     )
     domains: str | Path | Sequence[str | Path] = option(
-        PROCEDURAL,
+        ("surfaces", "leaves"),
         "`surfaces`, `leaves`, a folder, a .csv or a .jsonl. Repeat it for several. Default: `surfaces` and `leaves`.",
         section=Section.EXAMPLES,
         positional=True,
