@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-all lint bench docs certify certify-lowest train-tiny clean
+.PHONY: setup demo test test-all ci lint bench docs certify certify-lowest train-tiny clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,9 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2
+
+# What continuous integration runs.
+ci: lint test
 
 lint: setup
 	$(BIN)/ruff check .

@@ -96,8 +96,8 @@ def support(families: Sequence[Supported]) -> str:
     verbs = [f"| {' | '.join(['command', *VERBS])} |", "|---" * (len(VERBS) + 1) + "|"]
     verbs += [f"| needs | {' | '.join(', '.join(names) for names in VERBS.values())} |"]
     for one, row in zip(families, rows, strict=True):
-        told = [cell(_worst(row["transformers"], names)) for names in VERBS.values()]
-        verbs.append(f"| `{one.family.name}` | {' | '.join(told)} |")
+        cells = [cell(_worst(row["transformers"], names)) for names in VERBS.values()]
+        verbs.append(f"| `{one.family.name}` | {' | '.join(cells)} |")
     rests = [f"- **{name}**: {'; '.join(laws)}" for name, laws in CAPABILITIES.items()]
     return "\n".join(
         [
