@@ -1,7 +1,7 @@
 """Tables described as data: every column has a title, a unit and a sentence, kept in the file it is written to."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 Kind = Literal["string", "int", "float", "bool"]
 
@@ -24,6 +24,11 @@ class TableSchema:
 
     name: str
     columns: tuple[Column, ...]
+
+    @classmethod
+    def of(cls, name: str, *columns: Column) -> Self:
+        """The table `name` with `columns`."""
+        return cls(name, columns)
 
     def __post_init__(self) -> None:
         if len(set(self.names)) != len(self.columns):

@@ -3,9 +3,11 @@
 from chiasm.core.schema import Column, TableSchema
 from chiasm.results.schemas import EXAMPLE, EXAMPLES, TYPE
 
-_LAYER = Column("layer", "int", "Layer", "", "Centre of the window of layers, 0-based.")
-_START = Column("start", "int", "Window start", "", "First layer of the window, 0-based.")
-_STOP = Column("stop", "int", "Window end", "", "Layer after the last one of the window (half-open).")
+_WINDOW = (
+    Column("layer", "int", "Layer", "", "Centre of the window of layers, 0-based."),
+    Column("start", "int", "Window start", "", "First layer of the window, 0-based."),
+    Column("stop", "int", "Window end", "", "Layer after the last one of the window (half-open)."),
+)
 _STATE = Column(
     "layer", "int", "Layer", "", "Hidden state: 0 is the embeddings, k the output of block k-1 before the final norm."
 )
@@ -21,24 +23,20 @@ _CHANGE = Column(
     "%",
     "(prob_cut - prob_clean) / prob_clean * 100 of one example (Zhang et al. 2025, section 3); at least -100.",
 )
-EFFECTS = TableSchema(
+EFFECTS = TableSchema.of(
     "effects",
-    (
-        EXAMPLE,
-        TYPE,
-        Column("cut", "string", "Cut", "", "SOURCE->TARGET as typed: target rows do not attend to source columns."),
-        _LAYER,
-        _START,
-        _STOP,
-        Column("target_token_id", "int", "Target token", "", "Token whose probability is followed."),
-        _LOGPROB_CLEAN,
-        _LOGPROB_CUT,
-        Column("prob_clean", "float", "Probability, untouched", "", "exp(logprob_clean)."),
-        Column("prob_cut", "float", "Probability, cut", "", "exp(logprob_cut)."),
-        _CHANGE,
-        Column("top_token_id", "int", "Top token, cut", "", "Most probable token under the cut."),
-        Column("flipped", "bool", "Flipped", "", "The most probable token is another one than without the cut."),
-    ),
+    EXAMPLE,
+    TYPE,
+    Column("cut", "string", "Cut", "", "SOURCE->TARGET as typed: target rows do not attend to source columns."),
+    *_WINDOW,
+    Column("target_token_id", "int", "Target token", "", "Token whose probability is followed."),
+    _LOGPROB_CLEAN,
+    _LOGPROB_CUT,
+    Column("prob_clean", "float", "Probability, untouched", "", "exp(logprob_clean)."),
+    Column("prob_cut", "float", "Probability, cut", "", "exp(logprob_cut)."),
+    _CHANGE,
+    Column("top_token_id", "int", "Top token, cut", "", "Most probable token under the cut."),
+    Column("flipped", "bool", "Flipped", "", "The most probable token is another one than without the cut."),
 )
 
 CONTROLS = EFFECTS.plus(
@@ -47,84 +45,68 @@ CONTROLS = EFFECTS.plus(
     Column("sample", "int", "Sample", "", "Number of the random draw, 0-based; 0 where nothing is drawn."),
 )
 
-ANSWERS = TableSchema(
+ANSWERS = TableSchema.of(
     "answers",
-    (
-        EXAMPLE,
-        TYPE,
-        _STATE,
-        Column("form", "string", "Form", "", "Written form that is followed: lower, capital, or an option's name."),
-        _TOKEN,
-        Column("prob", "float", "Probability", "", "softmax(head(norm(state))) at the last prompt position."),
-        Column(
-            "prob_raw", "float", "Probability, un-normed", "", "softmax(head(state)): as released, without the norm."
-        ),
-    ),
+    EXAMPLE,
+    TYPE,
+    _STATE,
+    Column("form", "string", "Form", "", "Written form that is followed: lower, capital, or an option's name."),
+    _TOKEN,
+    Column("prob", "float", "Probability", "", "softmax(head(norm(state))) at the last prompt position."),
+    Column("prob_raw", "float", "Probability, un-normed", "", "softmax(head(state)): as released, without the norm."),
 )
 
 ANSWERS_TWIN = TableSchema("answers_twin", ANSWERS.columns)  # the same in a model of the same shape, random weights
 
-PATCHES = TableSchema(
+PATCHES = TableSchema.of(
     "patches",
-    (
-        EXAMPLE,
-        TYPE,
-        Column("patch", "int", "Patch", "", "Number of the patch or super-patch, 0-based."),
-        Column("x0", "float", "Left", "px", "In pixels of the original image; may lie outside it where it was padded."),
-        Column("y0", "float", "Top", "px", "In pixels of the original image."),
-        Column("x1", "float", "Right", "px", "In pixels of the original image."),
-        Column("y1", "float", "Bottom", "px", "In pixels of the original image."),
-        Column("tile", "string", "Tile", "", "Which view of the image: base, or the name of a high-resolution tile."),
-        _LOGPROB_CLEAN,
-        _LOGPROB_CUT,
-        _CHANGE,
-    ),
+    EXAMPLE,
+    TYPE,
+    Column("patch", "int", "Patch", "", "Number of the patch or super-patch, 0-based."),
+    Column("x0", "float", "Left", "px", "In pixels of the original image; may lie outside it where it was padded."),
+    Column("y0", "float", "Top", "px", "In pixels of the original image."),
+    Column("x1", "float", "Right", "px", "In pixels of the original image."),
+    Column("y1", "float", "Bottom", "px", "In pixels of the original image."),
+    Column("tile", "string", "Tile", "", "Which view of the image: base, or the name of a high-resolution tile."),
+    _LOGPROB_CLEAN,
+    _LOGPROB_CUT,
+    _CHANGE,
 )
 
-WORDS = TableSchema(
+WORDS = TableSchema.of(
     "words",
-    (
-        EXAMPLE,
-        TYPE,
-        _STATE,
-        Column("position", "int", "Position", "", "Position on the sequence axis, 0-based, padding excluded."),
-        _TOKEN,
-        Column("word", "string", "Word", "", "Text of the most probable token there."),
-        Column("prob", "float", "Probability", "", "Its probability, softmax(head(norm(state)))."),
-        Column("in_captions", "bool", "In captions", "", "The word stands in a caption of the example."),
-    ),
+    EXAMPLE,
+    TYPE,
+    _STATE,
+    Column("position", "int", "Position", "", "Position on the sequence axis, 0-based, padding excluded."),
+    _TOKEN,
+    Column("word", "string", "Word", "", "Text of the most probable token there."),
+    Column("prob", "float", "Probability", "", "Its probability, softmax(head(norm(state)))."),
+    Column("in_captions", "bool", "In captions", "", "The word stands in a caption of the example."),
 )
 
-TOKENS = TableSchema(
+TOKENS = TableSchema.of(
     "tokens",
-    (
-        EXAMPLE,
-        TYPE,
-        Column("cut", "string", "Cut", "", "As in `effects`, whose rows hold the mean over the tokens."),
-        _LAYER,
-        _START,
-        _STOP,
-        Column("index", "int", "Place", "", "Place of the token in the teacher-forced answer, 0-based."),
-        _TOKEN,
-        _LOGPROB_CLEAN,
-        _LOGPROB_CUT,
-        _CHANGE,
-        Column("top_token_id", "int", "Top token, cut", "", "Most probable token there under the cut."),
-    ),
+    EXAMPLE,
+    TYPE,
+    Column("cut", "string", "Cut", "", "As in `effects`, whose rows hold the mean over the tokens."),
+    *_WINDOW,
+    Column("index", "int", "Place", "", "Place of the token in the teacher-forced answer, 0-based."),
+    _TOKEN,
+    _LOGPROB_CLEAN,
+    _LOGPROB_CUT,
+    _CHANGE,
+    Column("top_token_id", "int", "Top token, cut", "", "Most probable token there under the cut."),
 )
 
-NOISE = TableSchema(
+NOISE = TableSchema.of(
     "noise",
-    (
-        EXAMPLE,
-        TYPE,
-        _LAYER,
-        _START,
-        _STOP,
-        Column("logprob_clean", "float", "Log-probability, one no-op", "nat", "Of the target token."),
-        Column("logprob_noop", "float", "Log-probability, other no-op", "nat", "Same, from another no-op variant."),
-        Column("change_percent", "float", "Change in probability", "%", "What arithmetic alone changes."),
-    ),
+    EXAMPLE,
+    TYPE,
+    *_WINDOW,
+    Column("logprob_clean", "float", "Log-probability, one no-op", "nat", "Of the target token."),
+    Column("logprob_noop", "float", "Log-probability, other no-op", "nat", "Same, from another no-op variant."),
+    Column("change_percent", "float", "Change in probability", "%", "What arithmetic alone changes."),
 )
 
 TABLES = (EXAMPLES, EFFECTS, CONTROLS, ANSWERS, ANSWERS_TWIN, PATCHES, WORDS, TOKENS, NOISE)
