@@ -1,5 +1,6 @@
 """Tables described as data: every column has a title, a unit and a sentence, kept in the file it is written to."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -48,3 +49,14 @@ class TableSchema:
     def plus(self, name: str, *columns: Column) -> "TableSchema":
         """The same columns and `columns` after them, under another name (controls beside results)."""
         return TableSchema(name, self.columns + columns)
+
+
+def _column_of(kind: Kind) -> Callable[..., Column]:
+    def column(name: str, title: str, description: str, *, unit: str = "", nullable: bool = False) -> Column:
+        return Column(name, kind, title, unit, description, nullable)
+
+    return column
+
+
+text, integer, number, flag = (_column_of(kind) for kind in ("string", "int", "float", "bool"))
+"""Declare a column of that kind: its name, its title, what it holds, and by keyword its unit and `nullable`."""
