@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, Self, Union, final, get_args, get_origin, get_type_hints
 
@@ -72,6 +72,14 @@ def option(
     if at_least is not None or below is not None:
         more["validator"] = Number(gte=at_least, lt=below)
     return field(default=default, kw_only=not positional, metadata={"option": Option(help, **more)})
+
+
+example_option = partial(option, section=Section.EXAMPLES)
+"""An option that says which examples a study takes."""
+compute_option = partial(option, section=Section.COMPUTE, identity=False)
+"""An option that says where a study is computed, which changes no result."""
+write_option = partial(option, section=Section.WRITE, identity=False, common=True)
+"""An option that says where results go."""
 
 
 @final

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
-from chiasm.core.options import Options, Section, option
+from chiasm.core.options import MISSING, Options, Section, compute_option, example_option, option, write_option
 
 
 class Loaded(Protocol):
@@ -60,9 +60,20 @@ def model_option(help: str, **more: Any) -> Any:
 
 def memory_option(help: str = "Bytes above the clean pass, as 500MB. Default: no bound.") -> Any:
     """An option that takes a number of bytes."""
-    return option(
-        None, help, section=Section.COMPUTE, identity=False, convert=byte_count, typed_as=str | None, common=True
-    )
+    return compute_option(None, help, convert=byte_count, typed_as=str | None, common=True)
+
+
+def studied_option(
+    default: Any = MISSING, help: str = "`tiny`, a hub id, or a directory written by `save_pretrained`."
+) -> Any:
+    """An option that takes the model, or the models, that a study is about."""
+    return example_option(default, help, positional=True, recorded=model_name, typed_as=str, common=True)
+
+
+def examples_option(default: str = "`scenes`, or its kin for videos or sounds.") -> Any:
+    """An option that takes the data of a study. `default`: what help says of data that are not given."""
+    kinds = "JSON Lines or Parquet file, folder of a published data set (or NAME:FOLDER), or `scenes`."
+    return data_option(f"{kinds} Default: {default}", section=Section.EXAMPLES, positional=True, common=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +82,7 @@ class StudySpec(Options):
 
     auto_batch_size: ClassVar[int] = 8
 
-    seed: int = option(0, "Picks the scenes and the random draws of controls.", section=Section.EXAMPLES, at_least=0)
+    seed: int = example_option(0, "Picks the scenes and the random draws of controls.", at_least=0)
     batch_size: int | Literal["auto"] | None = option(
         "auto",
         "Examples computed together.",
@@ -80,42 +91,20 @@ class StudySpec(Options):
         formerly=("unit",),
         typed_as=int | Literal["auto"],
     )
-    device: str | None = option(
+    device: str | None = compute_option(
         None,
         "`cpu`, `cuda`, `cuda:1`, or `auto` to spread a large model. Default: the first GPU, else the CPU.",
-        section=Section.COMPUTE,
-        identity=False,
         common=True,
     )
-    dtype: DataType | None = option(
-        None,
-        "Arithmetic of the model. Default: as in the checkpoint.",
-        section=Section.COMPUTE,
-        identity=False,
-        common=True,
+    dtype: DataType | None = compute_option(
+        None, "Arithmetic of the model. Default: as in the checkpoint.", common=True
     )
-    trust_remote_code: bool = option(
-        False,
-        "Let a checkpoint run code of its authors. Off unless you say so.",
-        section=Section.COMPUTE,
-        identity=False,
+    trust_remote_code: bool = compute_option(False, "Let a checkpoint run code of its authors. Off unless you say so.")
+    out: str | Path | None = write_option(
+        None, "Run directory. Default: `runs/STUDY-MODEL-DATA`.", typed_as=Path | None
     )
-    out: str | Path | None = option(
-        None,
-        "Run directory. Default: `runs/STUDY-MODEL-DATA`.",
-        section=Section.WRITE,
-        identity=False,
-        typed_as=Path | None,
-        common=True,
-    )
-    resume: bool = option(
-        False,
-        "Go on with the run in --out; finished parts are not repeated.",
-        section=Section.WRITE,
-        identity=False,
-        common=True,
-    )
-    fresh: bool = option(False, "Replace the run in --out.", section=Section.WRITE, identity=False, common=True)
+    resume: bool = write_option(False, "Go on with the run in --out; finished parts are not repeated.")
+    fresh: bool = write_option(False, "Replace the run in --out.")
 
     @property
     def batch(self) -> int:
@@ -131,45 +120,22 @@ class StudySpec(Options):
 class ExamplesSpec(StudySpec):
     """What studies of examples take besides."""
 
-    media: str | Path | None = option(
-        None,
-        "Folder of the images, videos or sounds, where they are not beside the data.",
-        section=Section.EXAMPLES,
-        identity=False,
+    media: str | Path | None = example_option(
+        None, "Folder of the images, videos or sounds, where they are not beside the data.", identity=False
     )
-    split: Split = option("heldout", "Part of the data, where it has parts.", section=Section.EXAMPLES)
-    limit: int | None = option(
-        None,
-        "Use the first so many examples. Default: all (of `scenes`, which has no end: 240).",
-        section=Section.EXAMPLES,
-        common=True,
+    split: Split = example_option("heldout", "Part of the data, where it has parts.")
+    limit: int | None = example_option(
+        None, "Use the first so many examples. Default: all (of `scenes`, which has no end: 240).", common=True
     )
-    instruction: str = option(
-        DEFAULT_INSTRUCTION,
-        "Text after the question; empty for none.",
-        section=Section.EXAMPLES,
-    )
-
-
-DATA_HELP = (
-    "JSON Lines or Parquet file, folder of a published data set (or NAME:FOLDER), or `scenes`. Default: `scenes`, or "
-    "its kin for videos or sounds."
-)
+    instruction: str = example_option(DEFAULT_INSTRUCTION, "Text after the question; empty for none.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(ExamplesSpec):
     """What studies of one model on one set of examples take."""
 
-    model: Model = option(
-        help="`tiny`, a hub id, or a directory written by `save_pretrained`.",
-        section=Section.EXAMPLES,
-        positional=True,
-        recorded=model_name,
-        typed_as=str,
-        common=True,
-    )
-    data: Data | None = data_option(DATA_HELP, section=Section.EXAMPLES, positional=True, common=True)
+    model: Model = studied_option()
+    data: Data | None = examples_option()
 
     def title(self) -> tuple[str, ...]:
         return (Path(model_name(self.model) or "").name, Path(data_name(self.data) or "").stem)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.options import Section, option
+from chiasm.core.options import option
 from chiasm.data.tasks import Task
 from chiasm.studies.align.spec import check_spans, spans_option
-from chiasm.studies.options import DATA_HELP, Data, ExamplesSpec, Model, data_name, data_option, model_name
+from chiasm.studies.options import Data, ExamplesSpec, Model, data_name, examples_option, model_name, studied_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +30,10 @@ class CompareSpec(ExamplesSpec):
     checkpoints of one run and variants of one model are not.
     """
 
-    models: Sequence[Model] = option(
-        help="Two or more models: `tiny`, hub ids, or directories written by `save_pretrained`.",
-        section=Section.EXAMPLES,
-        positional=True,
-        recorded=model_name,
-        typed_as=str,
-        common=True,
+    models: Sequence[Model] = studied_option(
+        help="Two or more models: `tiny`, hub ids, or directories written by `save_pretrained`."
     )
-    data: Data | None = data_option(DATA_HELP, section=Section.EXAMPLES, positional=True, common=True)
+    data: Data | None = examples_option()
     tasks: Sequence[Task] = option(
         (),
         "Also measure this on the same data (caption: CIDEr-D and CHAIR; pope-random and so on: POPE); repeat it. The "

@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.options import Section, option
+from chiasm.core.options import example_option, option
 from chiasm.studies.align.spec import check_spans, spans_option
-from chiasm.studies.options import Data, ExamplesSpec, Model, data_name, data_option, model_name
+from chiasm.studies.options import (
+    Data,
+    ExamplesSpec,
+    Model,
+    data_name,
+    examples_option,
+    model_name,
+    studied_option,
+)
 
 _CHECKPOINT = re.compile(r"(.+)-(\d+)")
 
@@ -33,22 +41,10 @@ class PaperSpec(ExamplesSpec):
     Source: Shukor & Cord 2024 (arXiv 2405.16700). Assumption: see the notes of the report.
     """
 
-    models: Sequence[Model] | None = option(
-        None,
-        "`tiny`, hub ids, or directories written by `save_pretrained`. Default: all embedded models.",
-        section=Section.EXAMPLES,
-        positional=True,
-        recorded=model_name,
-        typed_as=str,
-        common=True,
+    models: Sequence[Model] | None = studied_option(
+        None, "`tiny`, hub ids, or directories written by `save_pretrained`. Default: all embedded models."
     )
-    data: Data | None = data_option(
-        "JSON Lines or Parquet file, folder of a published data set (or NAME:FOLDER), or `scenes`. Default: the "
-        "embedded world of each model's modality.",
-        section=Section.EXAMPLES,
-        positional=True,
-        common=True,
-    )
+    data: Data | None = examples_option("the embedded world of each model's modality.")
     baselines: Sequence[Model] | None = option(
         None,
         "Those of the models that have random weights; repeat it. The one asked about the same data stands beside a "
@@ -59,10 +55,9 @@ class PaperSpec(ExamplesSpec):
         formerly=("twin",),
         alias=("twin",),
     )
-    limit: int | None = option(
+    limit: int | None = example_option(
         None,
         "Use the first so many examples of each source. Default: all (of `scenes`, which has no end: 60).",
-        section=Section.EXAMPLES,
         common=True,
     )
     spans: Sequence[str] = spans_option()

@@ -9,7 +9,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Section, option
 from chiasm.interventions.projectors import parse_projector
 from chiasm.measures.probes.kinds import PROBES
-from chiasm.studies.options import Data, Model, StudySpec, data_option, model_name
+from chiasm.studies.options import Data, Model, StudySpec, data_option, model_name, studied_option
 from chiasm.training.settings import setting_of
 
 SettingName = Literal["zero-shot", "ft-proj", "ft-proj-released", "ft-proj-lowlr", "ft-e2e", "ft-lora", "ft-tower"]
@@ -44,14 +44,7 @@ class ProjectSpec(StudySpec):
 
     auto_batch_size: ClassVar[int] = 24
 
-    model: Model = option(
-        help="`tiny`, a hub id, or a directory written by `save_pretrained`.",
-        section=Section.EXAMPLES,
-        positional=True,
-        recorded=model_name,
-        typed_as=str,
-        common=True,
-    )
+    model: Model = studied_option()
     domains: str | Path | Sequence[str | Path] = option(
         ("surfaces", "leaves"),
         "`surfaces`, `leaves`, a folder, a .csv or a .jsonl. Repeat it for several. Default: `surfaces` and `leaves`.",
