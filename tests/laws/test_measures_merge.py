@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from tests.support.runs import encoded, view_of
-from tests.support.states import feed, measure_config
+from tests.support.states import all_measures, feed, pilot
 
 from chiasm.measures.base import Measure, ReadSizes
 from chiasm.measures.registry import measures
@@ -25,10 +25,10 @@ def items(view):
 @pytest.fixture(scope="module")
 def make(view, items):
     """Fresh measures by name."""
-    config = measure_config(view, items, SPANS)
+    centres = pilot(view, [items], SPANS)
 
     def fresh(name: str) -> Measure:
-        (found,) = [m for m in measures(config) if m.name == name]
+        (found,) = [m for m in measures(SPANS, view, centres, as_released=True) if m.name == name]
         # Smaller than the number of examples, so that something is let go.
         if name in ("geometry", "token_pairs"):
             found.reservoir.size = 8 if name == "geometry" else 4
@@ -59,7 +59,7 @@ def test_every_measure_is_registered(view, items):
     def below(kind):
         return {kind, *(d for s in kind.__subclasses__() for d in below(s))}
 
-    made = measures(measure_config(view, items))
+    made = all_measures(view, items)
     assert {type(m) for m in made} == below(Measure) - {Measure}
     assert tuple(m.name for m in made) == NAMES
 

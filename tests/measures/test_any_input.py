@@ -8,7 +8,7 @@ import torch
 from bench.measure import peak_bytes, reset_peak
 from tests.support.factories import build, example
 from tests.support.runs import encoded, view_of
-from tests.support.states import feed, measure_config, rows_of
+from tests.support.states import all_measures, feed, pilot, rows_of
 from torch import nn
 
 import chiasm
@@ -32,8 +32,8 @@ def test_all_measures_read_other_modalities_as_they_read_images(modality):
     items = [encoded(view, seed=seed) for seed in range(8)]
     others = [renamed(item, modality) for item in items]
     spans = (modality, "question")
-    images = feed(measures(measure_config(view, items)), view, [items])
-    sounds = feed(measures(measure_config(view, others, spans)), view, [others], spans)
+    images = feed(all_measures(view, items), view, [items])
+    sounds = feed(all_measures(view, others, spans), view, [others], spans)
     for one, other in zip(images, sounds, strict=True):
         if one.name in ("geometry", "vocabulary"):
             continue  # which tokens are drawn, and where t-SNE ends, depends on the name
@@ -72,7 +72,8 @@ def test_a_decoder_without_a_final_norm():
 @pytest.mark.heavy
 def test_ten_thousand_examples_need_no_more_memory_than_a_hundred():
     view = view_of("llava")
-    config = replace(measure_config(view, [encoded(view, seed=seed) for seed in range(8)]), layers=1)
+    spans = ("image", "question")
+    centres = pilot(view, [[encoded(view, seed=seed) for seed in range(8)]], spans)
     at_once, tokens = 50, 4
     states = torch.randn(2, at_once * 2 * tokens, view.width)
     block = view.layers[0]
@@ -80,11 +81,11 @@ def test_ten_thousand_examples_need_no_more_memory_than_a_hundred():
         (name,): torch.randn(states.shape[1], block.get_submodule(name).in_features)
         for name in ("self_attn.q_proj", "mlp.down_proj")
     }
-    places = [(example, span) for example in range(at_once) for span in ("image", "question")]
+    places = [(example, span) for example in range(at_once) for span in spans]
     segments = tuple(Segment(e, span, tokens * k, tokens * (k + 1)) for k, (e, span) in enumerate(places))
 
     def peak(examples: int) -> tuple[int, int]:
-        made = measures(config)
+        made = measures(spans, view, centres, as_released=True)
         for measure in made:
             if measure.name == "geometry":
                 measure.reservoir.size = 32  # else a hundred examples would not fill it

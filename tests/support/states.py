@@ -8,8 +8,7 @@ from tests.support.float64 import no_upcasts
 
 from chiasm.measures.base import Measure
 from chiasm.measures.centres import Centres, Pilot
-from chiasm.measures.overlap import matrices_of
-from chiasm.measures.registry import MeasureConfig
+from chiasm.measures.registry import measures
 from chiasm.models.encoded import Encoded
 from chiasm.models.hooks import SITES, find_blocks
 from chiasm.models.observe import SiteStates, observe
@@ -41,7 +40,8 @@ def feed(
 
     def listen(seen: SiteStates) -> None:
         for m in made:
-            m.update(seen)
+            if seen.site in m.sites():
+                m.update(seen)
 
     def listen_inputs(*read: object) -> None:
         for m in made:
@@ -66,19 +66,11 @@ def pilot(view: ModelView, batches: Sequence[Sequence[Encoded]], spans: tuple[st
     return found.centres()
 
 
-def measure_config(
+def all_measures(
     view: ModelView, items: Sequence[Encoded], spans: tuple[str, ...] = ("image", "question")
-) -> MeasureConfig:
-    """Everything that can be measured, on a view without limits."""
-    return MeasureConfig(
-        spans=spans,
-        layers=view.n_layers,
-        matrices=matrices_of(view.layers),
-        unembed=lambda states: view.unembed(states).detach(),
-        words=lambda token: view.tokenizer.decode([token]),
-        centres=pilot(view, [items], spans),
-        as_released=True,
-    )
+) -> tuple[Measure, ...]:
+    """Everything that can be measured, fresh."""
+    return measures(spans, view, pilot(view, [items], spans), as_released=True)
 
 
 def rows_of(measure: Measure, table: str) -> list[dict]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.streaming import GroupSums, Kept
+from chiasm.models.hooks import SITES
 from chiasm.models.observe import Batch, SiteStates
 
 RowsByTable = dict[str, list[dict[str, Any]]]
@@ -48,14 +49,16 @@ class Measure(ABC):
     """
 
     name: ClassVar[str]
+    # Whether it also reads the sites inside the blocks.
+    inside: bool = False
 
     def __init__(self, *kept: Kept) -> None:
         self.sums = GroupSums()
         self.kept: tuple[Kept, ...] = (self.sums, *kept)
 
     def sites(self) -> frozenset[str]:
-        """The sites whose states it needs."""
-        return frozenset({"residual"})
+        """The sites whose states it needs; `update` is called with no others."""
+        return frozenset(SITES) if self.inside else frozenset({"residual"})
 
     @property
     def needs_inputs(self) -> bool:

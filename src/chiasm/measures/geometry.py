@@ -44,7 +44,7 @@ class Geometry(Measure):
         return MeasureCost(2.0 * sizes.sampled * sizes.read * sizes.width, 4.0 * size)
 
     def update(self, seen: SiteStates) -> None:
-        if seen.site == "residual" and seen.layer in self.layers:
+        if seen.layer in self.layers:
             self._waiting[seen.layer] = seen.means.cpu().float().numpy()
 
     def end_batch(self, batch: Batch) -> None:
@@ -65,19 +65,25 @@ class Geometry(Measure):
         rows: list[dict[str, Any]] = []
         for layer in self.layers:
             for span in self.spans:
-                names = self.reservoir.names(f"{layer}/{span}")
-                if len(names) > 1:
-                    features = [self._matrix(layer, span, names)]
-                    rows.append(_row(layer, span, "effective_rank", "", names, features, effective_rank, 2))
-            for a, b in cross_pairs(self.spans):
-                names = self.reservoir.names(f"{layer}/{a}", f"{layer}/{b}")
-                if len(names) >= _MIN_CKA:
-                    features = [self._matrix(layer, s, names) for s in (a, b)]
-                    rows.append(_row(layer, a, "cka", b, names, features, cka, 4))
+                rows += self._rows(layer, effective_rank, (span,), min_examples=2, min_left=2)
+            for pair in cross_pairs(self.spans):
+                rows += self._rows(layer, cka, pair, min_examples=_MIN_CKA, min_left=4)
         return {"geometry": rows, "map": self._maps()}
 
-    def _matrix(self, layer: int, span: str, names: list[str]) -> Float[np.ndarray, "n D"]:
-        return np.stack([self.reservoir.kept[name][f"{layer}/{span}"] for name in names]).astype(np.float64)
+    def _rows(
+        self, layer: int, of: Callable[..., float], spans: tuple[str, ...], *, min_examples: int, min_left: int
+    ) -> list[dict[str, Any]]:
+        """The row of the quantity `of`, at the examples that have all of `spans`; none where they are too few."""
+        names = self.reservoir.names(*(f"{layer}/{span}" for span in spans))
+        if len(names) < min_examples:
+            return []
+        e = over_groups(names, [self._matrix(layer, [(s, n) for n in names]) for s in spans], of, min_left)
+        about = {"span": spans[0], "layer": layer, "quantity": of.__name__, "against": "".join(spans[1:])}
+        return [about | interval_columns(e)]
+
+    def _matrix(self, layer: int, points: list[tuple[str, str]]) -> Float[np.ndarray, "n D"]:
+        """The mean tokens of `points`: spans and examples."""
+        return np.stack([self.reservoir.kept[name][f"{layer}/{span}"] for span, name in points]).astype(np.float64)
 
     def _maps(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -85,7 +91,7 @@ class Geometry(Measure):
             points = [(span, name) for span in self.spans for name in self.reservoir.names(f"{layer}/{span}")]
             if len(points) < 6:
                 continue
-            data = np.stack([self.reservoir.kept[name][f"{layer}/{span}"] for span, name in points]).astype(np.float64)
+            data = self._matrix(layer, points)
             if not data.std(axis=0).any():
                 continue
             perplexity = min(30.0, (len(points) - 1) / 3)
@@ -96,20 +102,6 @@ class Geometry(Measure):
                     for (span, name), (x, y) in zip(points, places, strict=True)
                 ]
         return rows
-
-
-def _row(
-    layer: int,
-    span: str,
-    quantity: str,
-    against: str,
-    names: list[str],
-    features: list[Float[np.ndarray, "n D"]],
-    of: Callable[..., float],
-    min_left: int,
-) -> dict[str, Any]:
-    e = over_groups(names, features, of, min_left)
-    return {"span": span, "layer": layer, "quantity": quantity, "against": against} | interval_columns(e)
 
 
 def over_groups(

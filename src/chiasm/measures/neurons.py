@@ -36,10 +36,7 @@ def domain_specific(rates: Float[np.ndarray, "G L K"], *, share: float = 0.01, p
     often = rates.max(axis=0) > floor
     entropy = np.where(often, entropy, np.inf)
     count = min(int(often.sum()), max(1, round(share * entropy.size)))
-    places = np.argsort(entropy, axis=None, kind="stable")[:count]
-    chosen = np.zeros(entropy.size, dtype=bool)
-    chosen[places] = True
-    chosen = chosen.reshape(entropy.shape)
+    chosen = strongest(-entropy, count)
     edge = float(entropy[chosen].max()) if count else 0.0
     return Specific(entropy, chosen, chosen & (rates > floor), edge, floor)
 

@@ -33,8 +33,7 @@ class Norms(Measure):
         return MeasureCost(2.0 * (sizes.layers + 1) * sizes.read * sizes.width, 0.0)
 
     def update(self, seen: SiteStates) -> None:
-        if seen.site == "residual":
-            self._waiting.append(seen.norms.cpu().double().numpy())
+        self._waiting.append(seen.norms.cpu().double().numpy())
 
     def end_batch(self, batch: Batch) -> None:
         norms, self._waiting = np.stack(self._waiting), []
@@ -93,8 +92,6 @@ class Drift(Measure):
         return MeasureCost(operations, held)
 
     def update(self, seen: SiteStates) -> None:
-        if seen.site != "residual":
-            return
         for gap in self.gaps:
             if gap <= len(self._recent):
                 past = self._recent[-gap]
@@ -163,14 +160,12 @@ class InsideBlocks(Measure):
     """
 
     name: ClassVar[str] = "inside"
+    inside = True
 
     def __init__(self) -> None:
         super().__init__()
         self._last: dict[str, SiteStates] = {}
         self._waiting: dict[str, Float[Tensor, " S"]] = {}
-
-    def sites(self) -> frozenset[str]:
-        return frozenset(SITES)
 
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         widths = 6 * sizes.width + sizes.inner
@@ -200,10 +195,8 @@ class InsideBlocks(Measure):
         rows = []
         for key in sorted(self.sums.arrays, key=_order):
             span, tap, layer, quantity = key.split("/")
-            sums = self.sums[key]
-            e = group_jackknife(means_without_each(sums[:, 0], sums[:, 1]), sums[:, 1])
             about = {"span": span, "layer": int(layer), "tap": tap, "quantity": quantity}
-            rows.append(about | interval_columns(e))
+            rows.append(about | interval_columns(self.sums.means(key), (0,)))
         return {"inside": rows}
 
 

@@ -49,8 +49,6 @@ class Score(Measure):
         return MeasureCost(4.0 * states * pairs * sizes.width, held)
 
     def update(self, seen: SiteStates) -> None:
-        if seen.site != "residual":
-            return
         self._directions.append(seen.mean_directions.cpu().double().numpy())
         places = {(s.example, s.span): k for k, s in enumerate(seen.batch.segments)}
         for a, b in cross_pairs(self.spans):

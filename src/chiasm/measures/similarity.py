@@ -44,23 +44,17 @@ class Similarity(Measure):
         self.spans, self.centres, self.inside, self.token_pairs = spans, centres, inside, token_pairs
         self._waiting: dict[str, Float[np.ndarray, "S D"]] = {}
 
-    def sites(self) -> frozenset[str]:
-        return frozenset(SITES) if self.inside else frozenset({"residual"})
-
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         vectors = 6.0 * (sizes.layers + 1) * sizes.width
         operations = 5.0 * (sizes.layers + 1) * sizes.read * sizes.width
         if self.inside:
-            modes = 2 if self.token_pairs else 1
-            vectors += 3.0 * modes * sizes.layers * (5 * sizes.width + sizes.inner)
-            operations += (
-                (5.0 if self.token_pairs else 2.0) * sizes.layers * sizes.read * (5 * sizes.width + sizes.inner)
-            )
+            modes, each = (2, 5.0) if self.token_pairs else (1, 2.0)
+            widths = 5 * sizes.width + sizes.inner
+            vectors += 3.0 * modes * sizes.layers * widths
+            operations += each * sizes.layers * sizes.read * widths
         return MeasureCost(operations, GROUPS * 8.0 * len(sizes.tokens) * vectors)
 
     def update(self, seen: SiteStates) -> None:
-        if seen.site not in self.sites():
-            return
         for mode, variant, vectors in self._vectors(seen):
             key = f"{seen.site}/{seen.layer}/{mode}/{variant}"
             self._waiting[key] = vectors.cpu().double().numpy()

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
-from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
+from chiasm.core.statistics.jackknife import group_jackknife
 from chiasm.core.statistics.streaming import Reservoir, sample_without_order
 from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.measures.centres import Centres, over_tokens
-from chiasm.models.hooks import SITES
 from chiasm.models.observe import Batch, SiteStates, safe_inverse
 
 MODES = ("median", "max", "min", "max_mean", "diagonal")
@@ -52,9 +51,6 @@ class TokenPairs(Measure):
         self._found: dict[tuple[str, int], Float[Tensor, " modes"]] = {}
         self._kept: dict[int, dict[str, np.ndarray]] = {}
 
-    def sites(self) -> frozenset[str]:
-        return frozenset(SITES) if self.inside else frozenset({"residual"})
-
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         pairs = sum(sizes.tokens.get(a, 0) * sizes.tokens.get(b, 0) for a, b in cross_pairs(self.spans))
         # Widths of all sites that are read at a depth; three variants of each.
@@ -63,7 +59,7 @@ class TokenPairs(Measure):
         return MeasureCost(3 * 2.0 * sizes.sampled * pairs * width, 4.0 * self.reservoir.size * per_example)
 
     def update(self, seen: SiteStates) -> None:
-        if seen.site not in self.sites() or seen.layer not in self.layers:
+        if seen.layer not in self.layers:
             return
         places = {(s.example, s.span): slice(s.start, s.stop) for s in seen.batch.segments}
         for variant, states, size in self._variants(seen):
@@ -107,9 +103,7 @@ class TokenPairs(Measure):
         rows = []
         for key in sorted(self.sums.arrays):
             a, b, tap, layer, variant = key.split("/")
-            sums = self.sums[key]
-            e = group_jackknife(means_without_each(sums[:, :-1], sums[:, -1]), sums[:, -1])
-            rows += _rows(a, b, tap, int(layer), variant, True, e)
+            rows += _rows(a, b, tap, int(layer), variant, True, self.sums.means(key))
         kept = {key.rpartition("/")[0] for arrays in self.reservoir.kept.values() for key in arrays}
         for key in sorted(kept):
             tap, layer, variant = key.split("/")

@@ -1,15 +1,16 @@
 """What tokens mean in words: their distributions over the vocabulary, read through the output head."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from chiasm.core.spans import cross_pairs, is_perceptual
-from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
 from chiasm.core.statistics.streaming import NamedSums, sample_without_order
 from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.models.observe import Batch, SiteStates
@@ -66,7 +67,6 @@ class Vocabulary(Measure):
         self._values: list[tuple[str, int, Tensor]] = []
         self._nearest: list[tuple[str, int, Tensor]] = []
         self._past: dict[int, Tensor] = {}
-        self._entering: dict[int, Tensor] = {}
         self._first: dict[int, Tensor] = {}
 
     def cost(self, sizes: ReadSizes) -> MeasureCost:
@@ -76,7 +76,7 @@ class Vocabulary(Measure):
         return MeasureCost(operations, held)
 
     def update(self, seen: SiteStates) -> None:
-        if seen.site != "residual" or seen.layer not in self.layers:
+        if seen.layer not in self.layers:
             return
         place = self.layers.index(seen.layer)
         before = self.layers[place - 1] if place else None
@@ -99,14 +99,12 @@ class Vocabulary(Measure):
                     sticky = kl(self._first[index].to(p.device), p).mean()
                     self._values.append((f"{there}/kl_sticky/{against}", segment.example, sticky))
                 self._values += [
-                    (f"{there}/{name}/{against}", segment.example, value.mean())
-                    for name, value in (("kl", kl(past, p)), ("js", js(past, p)), ("cosine", _cosine(past, p)))
+                    (f"{there}/{name}/{against}", segment.example, compare(past, p).mean())
+                    for name, compare in (("kl", kl), ("js", js), ("cosine", cosine_similarity))
                 ]
             self._past[index] = p
             means[segment.example, segment.span] = p.mean(dim=0)
-            if place == 0:
-                self._entering[index] = means[segment.example, segment.span]
-                self._first[index] = p
+            self._first.setdefault(index, p)
         self._between(seen, means)
 
     def _between(self, seen: SiteStates, means: Mapping[tuple[int, str], Tensor]) -> None:
@@ -122,7 +120,7 @@ class Vocabulary(Measure):
                     (f"{a}/{seen.layer}/js/{b}", example, js(p, q)),
                 ]
                 if self.as_released:
-                    entering = self._entering[segments[example, a]].to(q.device)
+                    entering = self._first[segments[example, a]].mean(dim=0).to(q.device)
                     self._values.append((f"{a}/{seen.layer}/kl_sticky/{b}", example, kl(entering, q)))
 
     def _logits(self, states: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
@@ -132,7 +130,7 @@ class Vocabulary(Measure):
     def end_batch(self, batch: Batch) -> None:
         values, self._values = self._values, []
         nearest, self._nearest = self._nearest, []
-        self._past, self._entering, self._first = {}, {}, {}
+        self._past, self._first = {}, {}
         for key, example, value in values:
             if example not in batch.failures:
                 self.sums.add(key, [batch.units[example]], np.array([[float(value), 1.0]]))
@@ -146,48 +144,31 @@ class Vocabulary(Measure):
         rows = []
         for key in sorted(self.sums.arrays, key=_order):
             span, layer, quantity, against = key.split("/")
-            sums = self.sums[key]
-            e = group_jackknife(means_without_each(sums[:, 0], sums[:, 1]), sums[:, 1])
             about = {"span": span, "layer": int(layer), "quantity": quantity, "against": against}
-            rows.append(about | interval_columns(e))
-        return {"vocabulary": rows, "nearest": self._words(), "histogram": self._histogram()}
-
-    def _words(self) -> list[dict[str, Any]]:
-        rows = []
+            rows.append(about | interval_columns(self.sums.means(key), (0,)))
+        nearest, histogram = [], []
         for key in sorted(self.counts.arrays, key=_order):
             span, layer, rank = key.split("/")
             counts, n = self.counts[key][:-1], int(self.counts[key][-1])
-            # Ties in the order of the ids.
-            best = np.argsort(-counts, kind="stable")[:NEAREST]
-            rows += [
-                {
-                    "span": span,
-                    "layer": int(layer),
-                    "k": int(rank),
-                    "token_id": int(token),
-                    "word": self.words(int(token)),
-                    "share": int(rank) * float(counts[token] / counts.sum()),
-                    "n": n,
-                }
-                for token in best
-                if counts[token]
-            ]
-        return rows
-
-    def _histogram(self) -> list[dict[str, Any]]:
-        rows = []
-        for key in sorted(self.counts.arrays, key=_order):
-            span, layer, rank = key.split("/")
-            counts, n = self.counts[key][:-1], int(self.counts[key][-1])
-            edges = np.unique(np.linspace(0, len(counts), BINS + 1).round().astype(int))
-            shares = np.add.reduceat(counts, edges[:-1]) / counts.sum()
             about = {"span": span, "layer": int(layer), "k": int(rank), "n": n}
-            rows += [
-                about | {"start": int(start), "stop": int(stop), "share": float(share)}
-                for start, stop, share in zip(edges[:-1], edges[1:], shares, strict=True)
-                if share
-            ]
-        return rows
+            nearest += [about | word for word in self._words(counts, int(rank))]
+            histogram += [about | stretch for stretch in _histogram(counts)]
+        return {"vocabulary": rows, "nearest": nearest, "histogram": histogram}
+
+    def _words(self, counts: Float[np.ndarray, " V"], rank: int) -> Iterator[dict[str, Any]]:
+        # Ties in the order of the ids.
+        for token in np.argsort(-counts, kind="stable")[:NEAREST].tolist():
+            if counts[token]:
+                share = rank * float(counts[token] / counts.sum())
+                yield {"token_id": token, "word": self.words(token), "share": share}
+
+
+def _histogram(counts: Float[np.ndarray, " V"]) -> Iterator[dict[str, Any]]:
+    edges = np.unique(np.linspace(0, len(counts), BINS + 1).round().astype(int)).tolist()
+    shares = np.add.reduceat(counts, edges[:-1]) / counts.sum()
+    for (start, stop), share in zip(pairwise(edges), shares.tolist(), strict=True):
+        if share:
+            yield {"start": start, "stop": stop, "share": share}
 
 
 def entropy(p: Float[Tensor, "*n V"]) -> Float[Tensor, "*n"]:
@@ -204,10 +185,6 @@ def js(p: Float[Tensor, "*n V"], q: Float[Tensor, "*n V"]) -> Float[Tensor, "*n"
     """Jensen-Shannon divergence, in nat: at most log 2, and the same both ways."""
     middle = (p + q) / 2
     return (kl(p, middle) + kl(q, middle)) / 2
-
-
-def _cosine(p: Float[Tensor, "n V"], q: Float[Tensor, "n V"]) -> Float[Tensor, " n"]:
-    return torch.nn.functional.cosine_similarity(p, q, dim=-1)
 
 
 def _order(key: str) -> tuple[str, int, str]:

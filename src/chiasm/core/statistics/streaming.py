@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from chiasm.core.statistics.intervals import Estimate
-from chiasm.core.statistics.jackknife import GROUPS, group_of, priority
+from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of, means_without_each, priority
 
 RESAMPLES = 1000
 
@@ -80,6 +80,11 @@ class GroupSums(NamedSums):
         if key not in self.arrays:
             self.arrays[key] = np.zeros((GROUPS, *values.shape[1:]))
         np.add.at(self.arrays[key], [group_of(name) for name in ids], values)
+
+    def means(self, key: str) -> Estimate:
+        """Means over examples with their jackknife, of sums whose last column counts the examples."""
+        sums = self[key]
+        return group_jackknife(means_without_each(sums[:, :-1], sums[:, -1]), sums[:, -1])
 
 
 class PoissonBootstrap(NamedSums):

@@ -94,8 +94,6 @@ def permuted_projector(view: ModelView, seed: int) -> Iterator[None]:
 
 
 def _keep_means(seen: SiteStates, start: int, kept: "_MappedArrays") -> None:
-    if seen.site != "residual":
-        return
     means = seen.means.cpu().numpy()
     for span in _SPANS:
         _, places = seen.batch.places(span)

@@ -70,16 +70,6 @@ def standardised(features: FeatureSet, dtype: type[np.floating] = np.float32) ->
     return FeatureSet(*(((part - mean) * scale).astype(dtype) if len(part) else part for part in features))
 
 
-def _stopping_part(features: FeatureSet) -> Float[np.ndarray, "v D"]:
-    """The part whose loss stops a probe: validation, or training where there is none."""
-    return features.validation if len(features.validation) else features.train
-
-
-def _numpy_type(dtype: torch.dtype) -> type[np.floating]:
-    """float64 for float64, else float32."""
-    return np.float64 if dtype == torch.float64 else np.float32
-
-
 def train_probes(
     probe: Probe,
     feature_sets: Sequence[FeatureSet],
@@ -103,10 +93,11 @@ def train_probes(
         (c, part) for c, places in on.items() for part in _split(probe, feature_sets[c].width, places, labels, memory)
     ]
     sizes = {k: (len(places), feature_sets[features].width) for k, (features, places) in enumerate(blocks)}
+    numpy_type = np.float64 if dtype == torch.float64 else np.float32
     found: dict[int, Fitted] = {}
     for group in grouped(probe, sizes, labels, memory):
         places = [place for k in group for place in blocks[k][1]]
-        shown = [standardised(feature_sets[blocks[k][0]], _numpy_type(dtype)) for k in group]
+        shown = [standardised(feature_sets[blocks[k][0]], numpy_type) for k in group]
         fitted = _Group(probe, shown, labels, [runs[k] for k in places], torch.device(device), dtype).train()
         found |= dict(zip(places, fitted, strict=True))
     return [found[k] for k in range(len(runs))]
@@ -160,11 +151,16 @@ class _Group:
     ) -> None:
         self.probe, self.runs, self.device, self.dtype = probe, runs, device, dtype
         self.widest = max(each.width for each in feature_sets)
-        parts = zip(*((c.train, _stopping_part(c), c.test) for c in feature_sets), strict=True)
-        self.train_x, self.judge_x, self.test_x = (self._stack(part) for part in parts)
-        judged = labels.validation if len(feature_sets[0].validation) else labels.train
-        self.train_y = torch.stack([_labels(labels.train, run) for run in runs]).to(device)
-        self.judge_y = torch.stack([_labels(judged, run) for run in runs]).to(device)
+        # The part whose loss stops a probe: validation, or training where there is none.
+        judged = "validation" if len(feature_sets[0].validation) else "train"
+        parts = [each._asdict() for each in feature_sets]
+        self.train_x, self.judge_x, self.test_x = (
+            self._stack([each[name] for each in parts]) for name in ("train", judged, "test")
+        )
+        self.train_y, self.judge_y = (
+            torch.stack([shuffled(y, run.seed) if run.shuffled else y for run in runs]).to(device)
+            for y in (labels.train, labels.validation if judged == "validation" else labels.train)
+        )
         self.grid = np.arange(len(runs)).reshape(len(feature_sets), -1)
         self.start = self.grid
         widths = np.repeat([each.width for each in feature_sets], self.grid.shape[1])
@@ -293,10 +289,6 @@ def _unpacked(weights: Sequence[Tensor], count: int) -> list[Tensor]:
     """The inverse of `_packed`."""
     side = [w.view(*w.shape[:2], count, -1).transpose(1, 2).flatten(0, 1) for w in weights[:2]]
     return [*side, *weights[2:]]
-
-
-def _labels(labels: Int[Tensor, " n"], run: ProbeRun) -> Int[Tensor, " n"]:
-    return shuffled(labels, run.seed) if run.shuffled else labels
 
 
 def initial(

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from chiasm.core.spans import PERCEPTUAL
 from chiasm.core.statistics.jackknife import priority
-from chiasm.measures.base import MeasureCost, ReadSizes, RowsByTable
+from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable
 from chiasm.measures.centres import Pilot
 from chiasm.measures.overlap import Overlap, matrices_of
-from chiasm.measures.registry import MeasureConfig, measures, sampled
+from chiasm.measures.registry import measures, sampled
 from chiasm.models.encoded import Encoded
 from chiasm.models.hooks import SITES, Block, find_blocks
 from chiasm.models.observe import (
@@ -49,7 +49,7 @@ class MeasuredModel:
         self.task_of = task_of or {}
         self._pilot = Pilot()
         self._blocks: tuple[Block, ...] = ()
-        self.measures = measures(self._config())
+        self.measures = self._fresh_measures()
 
     def pilot(self, encoded: Sequence[Encoded]) -> None:
         """Find what is subtracted and left out before cosines are taken. Forgets what was measured before."""
@@ -57,14 +57,15 @@ class MeasuredModel:
         sites = frozenset(SITES) if self.spec.inside else frozenset({"residual"})
         for start in range(0, len(encoded), self.spec.batch):
             self._pilot.end_batch(self._observe(encoded[start : start + self.spec.batch], self._pilot.update, sites))
-        self.measures = measures(self._config())
+        self.measures = self._fresh_measures()
 
     def read(self, encoded: Sequence[Encoded], units: Sequence[str]) -> Batch:
         """Measure a batch. `units`: what each example is drawn with (its input)."""
 
         def update(seen: SiteStates) -> None:
             for measure in self.measures:
-                measure.update(seen)
+                if seen.site in measure.sites():
+                    measure.update(seen)
 
         sites = frozenset().union(*(measure.sites() for measure in self.measures))
         batch = self._observe(encoded, update, sites, inputs=True)
@@ -120,15 +121,12 @@ class MeasuredModel:
             isolation=ModalityIsolation(PERCEPTUAL, self.isolated_blocks) if self.isolated_blocks else None,
         )
 
-    def _config(self) -> MeasureConfig:
-        spec, view = self.spec, self.view
-        return MeasureConfig(
-            spans=tuple(spec.spans),
-            layers=view.n_layers,
-            matrices=matrices_of(view.layers),
-            unembed=self._unembed,
-            words=lambda token: view.tokenizer.decode([token]),
-            centres=self._pilot.centres(),
+    def _fresh_measures(self) -> tuple[Measure, ...]:
+        spec = self.spec
+        return measures(
+            tuple(spec.spans),
+            self.view,
+            self._pilot.centres(),
             vocabulary_tokens=spec.vocabulary_tokens,
             as_released=spec.as_released,
             inside=spec.inside,
@@ -136,10 +134,6 @@ class MeasuredModel:
             task_of=self.task_of,
             seed=spec.seed,
         )
-
-    def _unembed(self, states: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
-        with torch.no_grad():
-            return self.view.unembed(states.to(self.view.dtype))
 
 
 class NoiseTokens:
