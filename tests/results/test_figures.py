@@ -36,7 +36,6 @@ def windows(layers=4, examples=6):
 
 DRAW = {
     "flow_curves": lambda w: charts.flow_curves(made.effects(), made.controls(), noise=1.0, width=w),
-    "flow_curves_type": lambda w: charts.flow_curves(made.effects(), type="query", width=w),
     "flow_by_type": lambda w: charts.flow_by_type(made.effects(), made.controls(), noise=1.0, width=w),
     "flow_controls": lambda w: charts.flow_controls(made.effects(), made.controls(), width=w),
     "six_cuts": lambda w: charts.flow_controls(
@@ -102,7 +101,7 @@ def test_what_stands_in_the_figure():
         "mean and 95 % bootstrap interval, n = 48",
         "question → last",
         "control: as many random keys",
-        "control: random-weights twin",
+        "control: random-weights baseline",
         "noise floor, ±1 %",
         "Change in probability (%)",
         "Centre of the window (layer)",
@@ -185,9 +184,8 @@ def test_pyplot_and_torch_stay_out():
             ],
         ),
         (captions.flow(made.effects(), None), ["No control was run"]),
-        (captions.flow(made.effects(), made.controls(), type="query"), ["of type query", "n = 16"]),
         (captions.flow(made.effects(), made.controls(), panels="type"), ["One panel for each question type"]),
-        (captions.flow(made.effects(), made.controls(), panels="cut"), ["each cut", "Grey", "random-weights twin"]),
+        (captions.flow(made.effects(), made.controls(), panels="cut"), ["each cut", "Grey", "random-weights baseline"]),
         (
             captions.flow(made.effects(), made.controls().filter(pl.col("control") == IMAGE_SWAP)),
             ["Without a control, for want of as many other keys: question->last, image->last, last->last"],
@@ -196,7 +194,7 @@ def test_pyplot_and_torch_stay_out():
             captions.flow(made.effects(), made.controls().filter(pl.col("control") == IMAGE_SWAP), panels="cut"),
             ["Level line: another example's image, nothing cut"],
         ),
-        (captions.tracking(made.answers(), control=True), ["n = 48", "twin", "final norm"]),
+        (captions.tracking(made.answers(), control=True), ["n = 48", "random-weights baseline", "final norm"]),
         (captions.tracking(made.answers(), as_released=True), ["without the final norm", "No control"]),
         (captions.patches(made.patches()), ["Example q0", "64 patches", "n = 1"]),
         (captions.dose(made.effects(), made.controls()), ["100 % is the cut itself", "n = 48"]),

@@ -1,12 +1,12 @@
 """Maps: effects of image patches over the image, and effects of every window of layers."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -14,11 +14,12 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from chiasm.core.example import Box
-from chiasm.results.theme import DIVERGING, GREY, INK, SIZES, Size, Width, new_figure
+from chiasm.results.theme import DIVERGING, GREY, INK, SIZES, Size, Width, colour_bar, new_figure
 
 _BOX = "#D55E00"
 LEAST_REACH = 0.1
 """Nats at the ends of the colour scale, unless an effect is larger: less is hardly a change."""
+MAP_BAR: Final = {"shrink": 0.97, "pad": 0.015, "aspect": 18}
 _UNDER = 0.45  # how strongly the image shows through the colours
 
 
@@ -50,7 +51,7 @@ def patch_map(
         show_image(axes, under, boxes, size, name if len(views) > 1 else "effect of each patch")
         drawn = colour_patches(axes, rows, rows["logprob_cut"] - rows["logprob_clean"], DIVERGING, norm)
         _hatch_unseen(axes, rows, breadth, height)
-    colour_bar(figure, drawn, list(grid), "Change in\nlog-prob. (nat)", size)
+    colour_bar(figure, drawn, list(grid), "Change in\nlog-prob. (nat)", size, **MAP_BAR)
     return figure
 
 
@@ -87,22 +88,6 @@ def colour_patches(
     drawn.set_array(values.to_numpy())
     axes.add_collection(drawn)
     return drawn
-
-
-def colour_bar(
-    figure: Figure,
-    drawn: ScalarMappable,
-    axes: Sequence[Axes],
-    label: str,
-    size: Size,
-    aspect: float = 18,
-) -> None:
-    """The scale of the colours of `drawn`, beside `axes`."""
-    bar = figure.colorbar(drawn, ax=list(axes), shrink=0.97, pad=0.015, aspect=aspect)
-    bar.solids.set_alpha(1)
-    bar.set_label(label, fontsize=size.text, color=INK)
-    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
-    bar.outline.set_linewidth(0.6)
 
 
 def show_image(axes: Axes, image: np.ndarray, boxes: Sequence[Box], size: Size, title: str) -> None:

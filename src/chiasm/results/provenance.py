@@ -25,7 +25,7 @@ def _versions() -> dict[str, str]:
         try:
             installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            continue  # optional packages are told by their absence
+            continue  # optional packages are missing here
     return installed
 
 

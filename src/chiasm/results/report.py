@@ -23,6 +23,7 @@ from chiasm.core.options import MISSING, Declared, Options, declared
 from chiasm.results.findings import Finding
 from chiasm.results.provenance import without_machine_paths
 from chiasm.results.rundir import RunDirectory
+from chiasm.results.series import with_inputs
 from chiasm.results.storage import whole_file
 
 S = TypeVar("S", bound=Options)
@@ -69,6 +70,11 @@ class Reporter(ABC, Generic[S]):
     def table(self, name: str) -> pl.DataFrame | None:
         """A table of the run, or None where it has none of that name."""
         return self.directory.table(name) if name in self.directory.tables() else None
+
+    def with_inputs(self, name: str) -> pl.DataFrame | None:
+        """A table of the run with the input of every example, or None where it has none of that name."""
+        rows = self.table(name)
+        return None if rows is None else with_inputs(rows, self.table("examples"))
 
     def summary(self) -> list[RenderableType]:
         """What the command line prints when the run has ended: counts, failures, the main findings."""

@@ -49,6 +49,10 @@ class Curve:
         if self.inputs < 0:
             object.__setattr__(self, "inputs", self.n)
 
+    def at(self, k: int) -> Estimate:
+        """Mean and interval at the k-th place."""
+        return Estimate(self.mean[k], self.low[k], self.high[k], self.n)
+
 
 def matrix(frame: pl.DataFrame, value: str | pl.Expr = "change_percent", over: str = "layer") -> Matrix:
     """`value` by example and place; several rows of one example at one place (random draws, positions) are averaged.
@@ -111,6 +115,12 @@ def majority(eval: pl.DataFrame) -> float:
 def right_share(answers: pl.DataFrame) -> Estimate:
     """The share of right answers; questions on one input (column `input`, where there is one) count together."""
     return share_interval(answers["correct"].to_numpy(), inputs_of(answers))
+
+
+def bounded(name: str, estimate: Estimate) -> dict[str, float | None]:
+    """A mean and its bounds as the columns `name`, `name_low` and `name_high`; None where there is no interval."""
+    low, high = (None if np.isnan(bound) else float(bound) for bound in (estimate.low, estimate.high))
+    return {name: float(estimate.mean), f"{name}_low": low, f"{name}_high": high}
 
 
 def inputs_of(rows: pl.DataFrame) -> list[str] | None:

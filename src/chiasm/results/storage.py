@@ -1,4 +1,4 @@
-"""Files and directories that appear whole or not at all, and a full disk told as such.
+"""Files and directories that appear whole or not at all, and a full disk reported as such.
 
 A process may be killed between any two system calls. Whatever is visible under its final name is therefore complete
 and already on the disk (fsync before rename); everything else has a name that starts with `.partial-`.

@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from chiasm.results.series import Curve
 
@@ -44,6 +48,29 @@ def new_figure(width: Width, height: float) -> Figure:
     figure = Figure(figsize=(SIZES[width].inches, height), layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
     return figure
+
+
+def new_panel(height: float, width: Width = "page") -> tuple[Figure, Axes, Size]:
+    """A figure of one panel, that panel, and the sizes in it."""
+    figure = new_figure(width, height)
+    return figure, figure.add_subplot(), SIZES[width]
+
+
+def colour_bar(
+    figure: Figure, drawn: ScalarMappable, axes: Sequence[Axes], label: str, size: Size, **room: Any
+) -> None:
+    """The scale of the colours of `drawn`, beside `axes`; `room`: as `Figure.colorbar` takes it."""
+    bar = figure.colorbar(drawn, ax=list(axes), **room)
+    bar.solids.set_alpha(1)
+    bar.set_label(label, fontsize=size.text, color=INK)
+    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
+    bar.outline.set_linewidth(0.6)
+
+
+def bar_lengths(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> Float[np.ndarray, "2 n"]:
+    """How far intervals reach to both sides of their means, as `errorbar` takes it; nought where there is none."""
+    mean, low, high = (np.atleast_1d(np.asarray(part, dtype=np.float64)) for part in (mean, low, high))
+    return np.nan_to_num(np.maximum(np.stack([mean - low, high - mean]), 0.0))
 
 
 def dress(axes: Axes, size: Size, *, x: str = "", y: str = "", title: str = "") -> None:

@@ -1,6 +1,7 @@
 """One way to say an estimate, in sentences, captions and tables on screen: value, interval, n, unit."""
 
 import math
+from typing import Any
 
 from chiasm.core.statistics.intervals import Estimate
 
@@ -42,7 +43,11 @@ def estimate(
     return f"{shown} ({behind})" if brackets else f"{shown}, {behind}"
 
 
+def worded(of: Estimate, n: int | None = None, **options: Any) -> str:
+    """An estimate of one column with its interval; `options` as in `estimate`."""
+    return estimate(float(of.mean), float(of.low), float(of.high), n, **options)
+
+
 def share(of: Estimate, n: int | None = None, *, missing: str = "no interval") -> str:
     """A share of 1 in %, with its interval."""
-    bounds = float(of.low), float(of.high)
-    return estimate(float(of.mean), *bounds, n, unit="%", scale=100.0, missing=missing)
+    return worded(of, n, unit="%", scale=100.0, missing=missing)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import polars as pl
 
-from chiasm.results.series import in_order, of_type
+from chiasm.results.series import in_order
 from chiasm.results.theme import counted
 from chiasm.studies.flow.judgement import control_for, control_label, style_of
 from chiasm.studies.flow.tables import SIZE_MATCHED, SWAPS, dose_share
@@ -18,37 +18,35 @@ def flow(
     controls: pl.DataFrame | None,
     noise: float = 0.0,
     *,
-    type: str | None = None,
     panels: Literal["type", "cut"] | None = None,
 ) -> str:
     """For `flow_curves`, `flow_by_type` (`panels="type"`) and `flow_controls` (`panels="cut"`)."""
-    rows = of_type(effects, type)
-    width = int((rows["stop"] - rows["start"]).max() or 0)
-    of = f" of type {type}" if type else ""
     panel = {"type": " One panel for each question type.", "cut": " One panel for each cut, in colour."}
     sentences = [
-        f"Relative change in the target token's probability when attention is cut in {_windows(rows, width)}{of}."
+        f"Relative change in the target token's probability when attention is cut in {_windows(effects)}."
         f"{panel.get(panels or '', '')} "
-        f"{_BAND} ({_examples(rows)}).",
-        _controls(rows, controls) if panels != "cut" or controls is None else _every_control(controls),
+        f"{_BAND} ({_examples(effects)}).",
+        _controls(effects, controls) if panels != "cut" or controls is None else _every_control(controls),
     ]
     return " ".join([*sentences, *([f"{_FLOOR} (±{noise:.2g} %)."] if noise > 0 else [])])
 
 
-def _windows(rows: pl.DataFrame, width: int) -> str:
+def _windows(rows: pl.DataFrame) -> str:
     match style_of(rows):
         case "prefix":
             return "all layers up to one, against that one"
         case "suffix":
             return "all layers from one on, against that one"
-    return f"a window of {_layers(width)}, against the layer at the window's centre (windows are clipped at the ends)"
+    width = int((rows["stop"] - rows["start"]).max() or 0)
+    layers = "one layer" if width == 1 else f"{width} layers"
+    return f"a window of {layers}, against the layer at the window's centre (windows are clipped at the ends)"
 
 
 def tracking(answers: pl.DataFrame, control: bool = False, as_released: bool = False) -> str:
     """For `answer_tracking`."""
     how = "without the final norm, as released" if as_released else "through the final norm and the output head"
     beside = (
-        "Dashed: the random-weights twin."
+        "Dashed: the random-weights baseline."
         if control
         else "No control run stands beside it: what a model that cannot know would show is not drawn."
     )
@@ -93,10 +91,6 @@ def words(rows: pl.DataFrame) -> str:
         f"image. {_BAND} (n = {rows['example_id'].n_unique()}). State 0, before any layer, is the control: it has not "
         "seen the image."
     )
-
-
-def _layers(count: int) -> str:
-    return "one layer" if count == 1 else f"{count} layers"
 
 
 def _examples(rows: pl.DataFrame) -> str:

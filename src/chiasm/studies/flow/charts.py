@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from chiasm.core.statistics.intervals import mean_interval
-from chiasm.results.series import Curve, curve, in_order, of_type
+from chiasm.results.series import curve, in_order, of_type
 from chiasm.results.theme import (
     COLOURS,
     DIVERGING,
@@ -24,6 +24,7 @@ from chiasm.results.theme import (
     Size,
     Width,
     arrow,
+    colour_bar,
     control_key,
     counted,
     draw,
@@ -32,6 +33,7 @@ from chiasm.results.theme import (
     layer_axis,
     legend_below,
     new_figure,
+    new_panel,
     zero_line,
 )
 from chiasm.studies.flow.judgement import control_for, control_label, layers_of, style_of
@@ -50,7 +52,6 @@ def flow_curves(
     effects: pl.DataFrame,
     controls: pl.DataFrame | None = None,
     *,
-    type: str | None = None,
     noise: float = 0.0,
     width: Width = "page",
 ) -> Figure:
@@ -58,13 +59,11 @@ def flow_curves(
 
     `noise` (%) is the half-width of the floor drawn around zero. Rows: tables `effects` and `controls`.
     """
-    size = SIZES[width]
-    figure = new_figure(width, 2.5 if width == "page" else 2.0)
-    axes = figure.add_subplot()
+    figure, axes, size = new_panel(2.5 if width == "page" else 2.0, width)
     drawn = _Drawn(size, controls, noise)
-    drawn.overlay(axes, effects, type, in_order(effects, "cut"))
-    _frame(axes, effects, size, noise, size.inches, type or "")
-    dress(axes, size, x=_X[style_of(effects)], y=_Y, title=type or "")
+    drawn.overlay(axes, effects, controls)
+    _frame(axes, effects, size, noise, size.inches)
+    dress(axes, size, x=_X[style_of(effects)], y=_Y)
     drawn.scale([axes])
     legend_below(figure, drawn.keys(), size, f"{_BAND}, {counted(drawn.ns)}")
     return figure
@@ -79,7 +78,7 @@ def flow_by_type(
     drawn = _Drawn(size, controls, noise)
     for name, axes in zip(types, panels, strict=True):
         before = len(drawn.ns)
-        drawn.overlay(axes, effects, name, in_order(effects, "cut"))
+        drawn.overlay(axes, of_type(effects, name), None if controls is None else of_type(controls, name), effects)
         _frame(axes, effects, size, noise, _panel_inches(width, len(types)), f"{name} ({counted(drawn.ns[before:])})")
     drawn.scale(panels)
     legend_below(figure, drawn.keys(), size, _BAND)
@@ -107,9 +106,7 @@ def flow_controls(
 
 def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = "column") -> Figure:
     """Change in probability against the random share of a cut's own keys, where the whole cut hurts most."""
-    size = SIZES[width]
-    figure = new_figure(width, 2.1)
-    axes = figure.add_subplot()
+    figure, axes, size = new_panel(2.1, width)
     doses = controls.with_columns(
         pl.col("control").map_elements(dose_share, return_dtype=pl.Float64, skip_nulls=False).alias("share")
     ).filter(pl.col("share").is_not_null())
@@ -125,7 +122,8 @@ def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = 
         shared = [i for i, place in enumerate(measured.places) if place in set(part["layer"])]
         layer = int(measured.places[min(shared, key=lambda i: measured.mean[i])])
         columns = ["example_id", "share", "change_percent"]
-        rows = pl.concat([part.filter(pl.col("layer") == layer).select(columns), _full(whole, layer).select(columns)])
+        shares = (part, whole.with_columns(share=pl.lit(1.0)))
+        rows = pl.concat([one.filter(pl.col("layer") == layer).select(columns) for one in shares])
         response = curve(rows.with_columns(pl.col("share") * 100), over="share")
         handles.append(draw(axes, response, index, size, f"{arrow(cut)}, at layer {layer}"))
         ns.append(response.n)
@@ -134,10 +132,6 @@ def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = 
     dress(axes, size, x="Share of the cut's keys, drawn at random (%)", y=_Y)
     legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
     return figure
-
-
-def _full(whole: pl.DataFrame, layer: int) -> pl.DataFrame:
-    return whole.filter(pl.col("layer") == layer).with_columns(pl.lit(1.0).alias("share"))
 
 
 class _Drawn:
@@ -151,13 +145,14 @@ class _Drawn:
         self.ns: list[int] = []
         self.low, self.high = -noise, noise
 
-    def overlay(self, axes: Axes, effects: pl.DataFrame, type: str | None, cuts: list[str]) -> None:
-        rows = of_type(effects, type)
-        controls = None if self.controls is None else of_type(self.controls, type)
-        for index, cut in enumerate(cuts):
-            if not rows.filter(pl.col("cut") == cut).height:
+    def overlay(
+        self, axes: Axes, effects: pl.DataFrame, controls: pl.DataFrame | None, every: pl.DataFrame | None = None
+    ) -> None:
+        """The cuts of `effects` in one panel; `every`: the rows of all panels, which give a cut its colour."""
+        for index, cut in enumerate(in_order(effects if every is None else every, "cut")):
+            if not effects.filter(pl.col("cut") == cut).height:
                 continue
-            self.cut(axes, rows, cut, index)
+            self.cut(axes, effects, cut, index)
             name = control_for(controls, cut)
             if controls is not None and name is not None:
                 self.control(axes, controls, cut, name, COLOURS[index % len(COLOURS)])
@@ -166,7 +161,9 @@ class _Drawn:
         measured = curve(effects.filter(pl.col("cut") == cut))
         self.lines[cut] = draw(axes, measured, index, self.size, arrow(cut))
         self.ns.append(measured.n)
-        self.low, self.high = min(self.low, _least(measured)), max(self.high, -_least(_mirrored(measured)))
+        # A band is missing where n is 1.
+        self.low = min(self.low, float(np.nanmin([measured.mean, measured.low])))
+        self.high = max(self.high, float(np.nanmax([measured.mean, measured.high])))
 
     def control(self, axes: Axes, controls: pl.DataFrame, cut: str, name: str, colour: str) -> None:
         rows = controls.filter((pl.col("cut") == cut) & (pl.col("control") == name))
@@ -200,16 +197,7 @@ class _Drawn:
         return keys
 
 
-def _least(c: Curve) -> float:
-    """The lowest point of means and band (a band is missing where n is 1)."""
-    return float(np.nanmin([c.mean, c.low]))
-
-
-def _mirrored(c: Curve) -> Curve:
-    return Curve(c.places, -c.mean, -c.high, -c.low, c.n)
-
-
-def _frame(axes: Axes, effects: pl.DataFrame, size: Size, noise: float, inches: float, title: str) -> None:
+def _frame(axes: Axes, effects: pl.DataFrame, size: Size, noise: float, inches: float, title: str = "") -> None:
     zero_line(axes, noise)
     layer_axis(axes, layers_of(effects) - 1, inches)
     dress(axes, size, x=axes.get_xlabel(), y=axes.get_ylabel(), title=title)
@@ -249,7 +237,6 @@ def answer_tracking(
     answers: pl.DataFrame,
     control: pl.DataFrame | None = None,
     *,
-    type: str | None = None,
     as_released: bool = False,
     width: Width = "column",
 ) -> Figure:
@@ -258,11 +245,9 @@ def answer_tracking(
     `control`: the same table from a model that cannot know, such as the random-weights baseline, drawn dashed.
     `as_released` reads `prob_raw`, which leaves out the final norm as the released code of Zhang et al. 2025 does.
     """
-    size = SIZES[width]
-    figure = new_figure(width, 2.5 if width == "page" else 2.0)
-    axes = figure.add_subplot()
+    figure, axes, size = new_panel(2.5 if width == "page" else 2.0, width)
     value = 100 * pl.col("prob_raw" if as_released else "prob")
-    rows, baseline = _pooled(of_type(answers, type)), None if control is None else _pooled(of_type(control, type))
+    rows, baseline = _pooled(answers), None if control is None else _pooled(control)
     handles, ns = [], []
     for index, form in enumerate(in_order(rows, "form")):
         measured = curve(rows.filter(pl.col("form") == form), value)
@@ -272,11 +257,11 @@ def answer_tracking(
             colour = str(handles[-1].get_color())
             draw_control(axes, curve(baseline.filter(pl.col("form") == form), value), colour, 0, size)
     if baseline is not None:
-        handles.append(control_key("control: random-weights twin", 0, size))
+        handles.append(control_key("control: random-weights baseline", 0, size))
     zero_line(axes)
     layer_axis(axes, int(rows["layer"].max() or 0), size.inches)
-    dress(axes, size, x=_STATE, y="Probability (%)", title=type or "")
-    legend_below(figure, handles, size, f"mean and 95 % bootstrap interval, {counted(ns)}")
+    dress(axes, size, x=_STATE, y="Probability (%)")
+    legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
     return figure
 
 
@@ -289,9 +274,7 @@ def _pooled(answers: pl.DataFrame) -> pl.DataFrame:
 
 def caption_words(words: pl.DataFrame, *, width: Width = "column") -> Figure:
     """Share (%) of the question positions whose decoded word stands in the image's captions, per hidden state."""
-    size = SIZES[width]
-    figure = new_figure(width, 2.1)
-    axes = figure.add_subplot()
+    figure, axes, size = new_panel(2.1, width)
     handles, ns = [], []
     for index, name in enumerate(in_order(words, "type")):
         measured = curve(of_type(words, name), 100 * pl.col("in_captions").cast(pl.Float64))
@@ -301,17 +284,17 @@ def caption_words(words: pl.DataFrame, *, width: Width = "column") -> Figure:
     axes.yaxis.set_major_locator(MaxNLocator(5))
     layer_axis(axes, int(words["layer"].max() or 0), size.inches)
     dress(axes, size, x=_STATE, y="Words found in captions (%)")
-    legend_below(figure, handles, size, f"mean and 95 % bootstrap interval, {counted(ns)}")
+    legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
     return figure
 
 
-def flow_heatmap(effects: pl.DataFrame, cut: str, *, type: str | None = None, width: Width = "column") -> Figure:
+def flow_heatmap(effects: pl.DataFrame, cut: str, *, width: Width = "column") -> Figure:
     """Mean change in probability (%) for every window of layers (rows of a sweep over all windows).
 
     A dot marks windows whose 95 % bootstrap interval takes in zero.
     """
-    size = SIZES[width]
-    rows = of_type(effects, type).filter(pl.col("cut") == cut)
+    figure, axes, size = new_panel(0.88 * SIZES[width].inches, width)
+    rows = effects.filter(pl.col("cut") == cut)
     windows = rows.select("start", "stop").unique().sort("start", "stop")
     wide = rows.pivot(on=["start", "stop"], index="example_id", values="change_percent").drop("example_id")
     order = [f"{{{start},{stop}}}" for start, stop in windows.rows()]
@@ -320,29 +303,17 @@ def flow_heatmap(effects: pl.DataFrame, cut: str, *, type: str | None = None, wi
     grid = np.full((layers, layers), np.nan)
     starts, lasts = windows["start"].to_numpy(), windows["stop"].to_numpy() - 1
     grid[lasts, starts] = estimate.mean
-    figure = new_figure(width, 0.88 * size.inches)
-    axes = figure.add_subplot()
     reach = float(np.nanmax(np.abs(grid))) or 1.0
     drawn = axes.imshow(grid, origin="lower", cmap=DIVERGING, vmin=-reach, vmax=reach, interpolation="nearest")
     open_ = ~((estimate.high < 0) | (estimate.low > 0))
     dot = 10.0 * size.inches / layers
     axes.scatter(starts[open_], lasts[open_], s=dot, color=GREY, linewidth=0)
-    title = f"{arrow(cut)}{f', {type}' if type else ''} (n = {estimate.n})"
+    title = f"{arrow(cut)} (n = {estimate.n})"
     dress(axes, size, x="First layer of the window", y="Last layer of the window", title=title)
     step = next(s for s in (1, 2, 4, 5, 8, 10, 20) if layers / s <= 12)
     axes.set_xticks(range(0, layers, step))
     axes.set_yticks(range(0, layers, step))
-    axes.annotate(
-        "dot: the 95 % interval\ntakes in zero",
-        (0.98, 0.03),
-        xycoords="axes fraction",
-        ha="right",
-        va="bottom",
-        fontsize=size.text - 0.5,
-        color=INK,
-    )
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02)
-    bar.set_label("Change in probability (%)", fontsize=size.text, color=INK)
-    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
-    bar.outline.set_linewidth(0.6)
+    corner = {"ha": "right", "va": "bottom", "transform": axes.transAxes}
+    axes.text(0.98, 0.03, "dot: the 95 % interval\ntakes in zero", fontsize=size.text - 0.5, color=INK, **corner)
+    colour_bar(figure, drawn, [axes], _Y, size, shrink=0.9, pad=0.02)
     return figure

@@ -9,7 +9,8 @@ from chiasm.core.statistics.intervals import ALPHA, bootstrap_means, groups_diff
 from chiasm.results.findings import Finding
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import RESAMPLES, Curve, curve, in_order, matrix, of_type
-from chiasm.results.wording import estimate
+from chiasm.results.theme import counted
+from chiasm.results.wording import worded
 from chiasm.studies.flow.judgement import DIFFERENCE, CutResult, control_label, judge_cut, layers_of, noise_floor
 from chiasm.studies.flow.tables import SWAPS
 
@@ -44,10 +45,8 @@ def flow_findings(
 
 def _swap_effect(controls: pl.DataFrame | None, cut: str) -> str:
     """What another example's image in place of the own one does, where that was measured: the scale of such cuts."""
-    if controls is None:
-        return ""
-    rows = controls.filter((pl.col("cut") == cut) & pl.col("control").is_in(SWAPS))
-    if rows["example_id"].n_unique() < 2:
+    rows = None if controls is None else controls.filter(pl.col("cut") == cut, pl.col("control").is_in(SWAPS))
+    if rows is None or rows["example_id"].n_unique() < 2:
         return ""
     # The same at every layer, as nothing is cut.
     lost = curve(rows.filter(pl.col("layer") == pl.col("layer").min()))
@@ -62,7 +61,7 @@ def _cut_sentence(result: CutResult, layers: int, controls: pl.DataFrame | None,
     if result.control == RANDOM_WEIGHTS and controls is not None:
         # A model that never learnt the answer has little probability to lose: its own change says more than a test.
         baseline = curve(controls.filter((pl.col("cut") == result.cut) & (pl.col("control") == RANDOM_WEIGHTS)))
-        against = f"against no change; the random-weights twin's own changes by {_effect(baseline, peak)} there"
+        against = f"against no change; the random-weights baseline's own changes by {_effect(baseline, peak)} there"
     elif result.control:
         only = "" if result.tested == c.n else f", which {result.tested} of the examples have"
         against = f"beyond its control ({control_label(result.control)}{only})"
@@ -106,9 +105,8 @@ def _order(effects: pl.DataFrame, results: list[CutResult], layers: int, windows
         [np.argmin(bootstrap_means(m.values, resamples=RESAMPLES, clusters=m.inputs), axis=1) for m in values]
     )
     others = [np.delete(deepest, k, axis=0) for k in (first, last)]
-    agree = min(
-        float((deepest[first] < others[0].min(axis=0)).mean()), float((deepest[last] > others[1].max(axis=0)).mean())
-    )
+    before, behind = deepest[first] < others[0].min(axis=0), deepest[last] > others[1].max(axis=0)
+    agree = min(float(before.mean()), float(behind.mean()))
     early, late = (hurting[k] for k in (first, last))
     extremes = [
         f"{r.cut} most at {_when(r.curve, r.peak, r.peak + 1, windows)} ({_effect(r.curve, r.peak)})"
@@ -164,20 +162,15 @@ def _answer_forms(answers: pl.DataFrame, seed: int) -> list[Finding]:
         return []
     lower, capital = (curve(part.filter(pl.col("example_id").is_in(shared)), percent) for part in rows)
     best = int(np.argmax(lower.mean)), int(np.argmax(capital.mean))
-    test = sign_flip_max_t(
-        both[1].of(shared).values - both[0].of(shared).values, seed=seed, clusters=both[0].of(shared).inputs
-    )
+    first, second = (data.of(shared) for data in both)
+    test = sign_flip_max_t(second.values - first.values, seed=seed, clusters=first.inputs)
     lead = runs_of_true((test.p <= ALPHA) & (test.mean > 0))
     takes = lead[-1][0] if lead and lead[-1][1] == len(capital.mean) else None
-    overtakes = (
-        ""
-        if not takes
-        else f"; from state {takes} on the capitalised form leads (p ≤ {ALPHA:g}, corrected over states)"
-    )
+    leads = f"; from state {takes} on the capitalised form leads (p ≤ {ALPHA:g}, corrected over states)"
     text = (
         f"At the last position the lower-case answer is most probable at hidden state {int(lower.places[best[0]])} "
         f"({_effect(lower, best[0], signed=False)}), the capitalised one at {int(capital.places[best[1]])} "
-        f"({_effect(capital, best[1], signed=False)}){overtakes}. State 0 is the embeddings."
+        f"({_effect(capital, best[1], signed=False)}){leads if takes else ''}. State 0 is the embeddings."
     )
     # Beside what cuts show, or do not: below every sentence about them.
     return [Finding(text, 0.09)]
@@ -185,18 +178,12 @@ def _answer_forms(answers: pl.DataFrame, seed: int) -> list[Finding]:
 
 def _nothing(results: list[CutResult]) -> Finding:
     smallest = max(result.smallest for result in results)
-    few = (
-        f" With so few examples no p-value could be below {smallest:.2g}: more are needed to find anything."
-        if smallest > ALPHA
-        else ""
+    few = f" With so few examples no p-value could be below {smallest:.2g}: more are needed to find anything."
+    text = (
+        f"No cut changes the answer's probability significantly at any layer ({counted([r.curve.n for r in results])}, "
+        f"p > {ALPHA:g} corrected over layers and cuts).{few if smallest > ALPHA else ''}"
     )
-    ns = sorted({r.curve.n for r in results})
-    counted = f"n = {ns[0]}" if len(ns) == 1 else f"n = {ns[0]} to {ns[-1]}"
-    return Finding(
-        f"No cut changes the answer's probability significantly at any layer ({counted}, p > {ALPHA:g} corrected over "
-        f"layers and cuts).{few}",
-        1.0,
-    )
+    return Finding(text, 1.0)
 
 
 def _noise_sentence(noise: pl.DataFrame | None, floor: float) -> Finding:
@@ -223,8 +210,7 @@ def _effect(c: Curve, index: int, signed: bool = True) -> str:
     """A mean with its interval and n, or why there is no interval."""
     on = "" if c.inputs == c.n else f" on {c.inputs} input{'s' if c.inputs > 1 else ''}"
     missing = "no interval from one example" if c.n == 1 else "no interval from questions on one input"
-    values = (float(part[index]) for part in (c.mean, c.low, c.high))
-    return estimate(*values, c.n, unit="%", signed=signed, brackets=False, missing=missing) + on
+    return worded(c.at(index), c.n, unit="%", signed=signed, brackets=False, missing=missing) + on
 
 
 def _when(c: Curve, start: int, stop: int, windows: Windows) -> str:

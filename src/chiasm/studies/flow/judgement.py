@@ -103,7 +103,7 @@ def control_label(control: str) -> str:
         IMAGE_SWAP: "another example's image, nothing cut",
         VIDEO_SWAP: "another example's video, nothing cut",
         AUDIO_SWAP: "another example's sound, nothing cut",
-        RANDOM_WEIGHTS: "random-weights twin",
+        RANDOM_WEIGHTS: "random-weights baseline",
     }
     return words.get(control, control)
 
@@ -124,9 +124,6 @@ def layers_of(effects: pl.DataFrame) -> int:
 def style_of(effects: pl.DataFrame) -> str:
     """Whether windows grow from the first layer (`prefix`), end with the last (`suffix`), or move (`centred`)."""
     windows = effects.select("start", "stop").unique()
-    if windows.height > 1 and windows["stop"].n_unique() == windows.height and (windows["start"] == 0).all():
+    if windows.height > 1 and (windows["start"] == 0).all():
         return "prefix"
-    last = windows["stop"] == windows["stop"].max()
-    return (
-        "suffix" if windows.height > 1 and windows["start"].n_unique() == windows.height and last.all() else "centred"
-    )
+    return "suffix" if windows.height > 1 and windows["stop"].n_unique() == 1 else "centred"

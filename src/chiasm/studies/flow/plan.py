@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,61 +80,46 @@ def plan(
     """
     layers = len(kinds)
     windows = spec.windows_of(layers)
-    last = tuple(int(p) for p in encoded.spans.require("last"))
-    final = Window(layers - 1, layers, layers - 1)
-    planned = [_noop(final, last)]
+    last = _ints(encoded.spans.require("last"))
+    planned = [_noop(_last_layer(layers), last)]
     noops: dict[tuple[int, int], int] = {}
-    noisy = (spec.controls or half) and index < NOISE_EXAMPLES
     # In half precision every example needs them: they stand at the same places in all plans then.
     if half:
         noops = _noops(planned, windows, last)
     skipped = []
     for intervention in interventions:
         try:
-            acting = [window for window in windows if acts(intervention.on(encoded.spans, window), encoded, kinds)]
-            if len(acting) < len(windows):
+            effective = [w for w in windows if has_effect(intervention.on(encoded.spans, w), encoded, kinds)]
+            if len(effective) < len(windows):
                 skipped.append((example.id, f"{intervention.text}: {_where(kinds)}"))
-            if acting:
-                planned += _intervention_variants(spec, intervention, acting, example, encoded, causal)
+            if effective:
+                planned += _intervention_variants(spec, intervention, effective, example, encoded, causal)
         except EmptySpanError as error:
-            reason = f"{intervention.text}: {error}"
-            if (
-                "image.o" in intervention.text
-                and encoded.layouts
-                and not any(layout.has_places for layout in encoded.layouts)
-            ):
-                reason += ", since this model's image tokens look at the picture as a whole"
-            skipped.append((example.id, reason))
+            skipped.append((example.id, f"{intervention.text}: {error}{_without_places(intervention, encoded)}"))
     if not any(one.table == "effects" for one in planned):
         raise ExampleError("; ".join(dict.fromkeys(reason for _, reason in skipped)))
-    if noisy:
+    if (spec.controls or half) and index < NOISE_EXAMPLES:
         noops = noops or _noops(planned, windows, last)
         planned += _noise(windows, encoded, last)
     if index < spec.patches:
         parts = super_patches(encoded.layouts, spec.patch_size)
         planned += [_patch(part, Window(0, layers, layers // 2), encoded) for part in parts]
-    read_states = [StateReadout("last", last)]
+    states = [StateReadout("last", last)]
     if index < spec.words and not example.captions:
         skipped.append((example.id, "words at the question: it has no captions to compare them with"))
-    elif index < spec.words:
-        read_states.append(StateReadout("question", tuple(int(p) for p in encoded.spans["question"])))
-    job = Job(
-        encoded,
-        tuple(p.variant for p in planned),
-        _readout(encoded),
-        tuple(read for read in read_states if read.positions),
-    )
+    elif index < spec.words and len(encoded.spans["question"]):
+        states.append(StateReadout("question", _ints(encoded.spans["question"])))
+    job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), tuple(states))
     return ExamplePlan(job, tuple(planned), noops, half, tuple(skipped))
 
 
-def bare(encoded: Encoded, layers: int, tokens: tuple[int, ...]) -> Job:
+def clean_job(encoded: Encoded, layers: int, tokens: tuple[int, ...]) -> Job:
     """A run of `encoded` with nothing changed, scored for `tokens`."""
-    last = tuple(int(p) for p in encoded.spans.require("last"))
-    noop = _noop(Window(layers - 1, layers, layers - 1), last)
+    noop = _noop(_last_layer(layers), _ints(encoded.spans.require("last")))
     return Job(encoded, (noop.variant,), Readout(_readout(encoded).positions, tokens))
 
 
-def acts(change: Change, encoded: Encoded, kinds: Sequence[LayerKind]) -> bool:
+def has_effect(change: Change, encoded: Encoded, kinds: Sequence[LayerKind]) -> bool:
     """Whether `change` takes anything away: a window without attention would show zeros that mean nothing."""
     inside = kinds[change.window.start : change.window.stop]
     if not isinstance(change, BlockedAttention) or "attention" in inside:
@@ -142,12 +127,27 @@ def acts(change: Change, encoded: Encoded, kinds: Sequence[LayerKind]) -> bool:
     return "cross_attention" in inside and bool(hidden_images(encoded, change))
 
 
+def _without_places(intervention: Intervention, encoded: Encoded) -> str:
+    """Why no position of an object was found, where no image token has a place."""
+    if "image.o" not in intervention.text or not encoded.layouts or any(one.has_places for one in encoded.layouts):
+        return ""
+    return ", since this model's image tokens look at the picture as a whole"
+
+
 def _where(kinds: Sequence[LayerKind]) -> str:
     attending = ", ".join(str(layer) for layer, kind in enumerate(kinds) if kind == "attention")
     found = f"attention layers only: positions attend to each other in layers {attending} of {len(kinds)}"
     if "cross_attention" in kinds:
-        found += f", to the picture in {', '.join(str(i) for i, kind in enumerate(kinds) if kind == 'crossing')}"
+        found += f", to the picture in {', '.join(str(i) for i, kind in enumerate(kinds) if kind == 'cross_attention')}"
     return f"{found}; windows in which the cut takes nothing away are left out"
+
+
+def _ints(positions: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(int(p) for p in positions)
+
+
+def _last_layer(layers: int) -> Window:
+    return Window(layers - 1, layers, layers - 1)
 
 
 def _noop(window: Window, last: tuple[int, ...]) -> Planned:
@@ -167,7 +167,7 @@ def _readout(encoded: Encoded) -> Readout:
     tokens = encoded.answer_tokens
     if not tokens:
         return Readout((last,))
-    return Readout((last, *(int(p) for p in encoded.spans["answer"][:-1])), tokens)
+    return Readout((last, *_ints(encoded.spans["answer"][:-1])), tokens)
 
 
 def _intervention_variants(
@@ -197,7 +197,7 @@ def _intervention_variants(
 
 def _noise(windows: Sequence[Window], encoded: Encoded, last: tuple[int, ...]) -> Iterator[Planned]:
     """No-ops that carry as many rows as the cuts with the longest tail do."""
-    rows = tuple(int(p) for p in encoded.spans["question"]) or last
+    rows = _ints(encoded.spans["question"]) or last
     for window in windows:
         yield Planned(Variant("noise", (BlockedAttention(window, rows, ()),)), "noise", window, {})
 
@@ -208,8 +208,7 @@ def _patch(part: SuperPatch, window: Window, encoded: Encoded) -> Planned:
     All of them, since one row left open would hand on what it read: patches are many, and each says little.
     """
     behind = np.arange(part.positions[-1] + 1, encoded.length)
-    queries = tuple(int(p) for p in np.setdiff1d(behind, encoded.spans.perceptual))
-    change = BlockedAttention(window, queries, part.positions)
+    change = BlockedAttention(window, _ints(np.setdiff1d(behind, encoded.spans.perceptual)), part.positions)
     columns = dict(zip(("x0", "y0", "x1", "y1"), part.rect, strict=True)) | {"patch": part.number, "tile": part.tile}
     return Planned(Variant(f"patch {part.number}", (change,)), "patches", window, columns)
 
@@ -254,7 +253,7 @@ def _complement(change: BlockedAttention | ZeroedBranch, own: np.ndarray, length
 
 
 def _with(change: BlockedAttention | ZeroedBranch, positions: np.ndarray) -> ChangeIn:
-    chosen = tuple(sorted(int(p) for p in positions))
+    chosen = _ints(np.sort(positions))
     if isinstance(change, BlockedAttention):
         return lambda window: BlockedAttention(window, change.queries, chosen)
     return lambda window: ZeroedBranch(window, change.component, chosen)
@@ -291,7 +290,7 @@ def _blocks(layout: ImageLayout, placed: np.ndarray, tile: str, side: int) -> It
             inside = rects[members]
             rect = (*inside[:, :2].min(axis=0), *inside[:, 2:].max(axis=0))
             positions = layout.positions[chosen[members]]
-            yield SuperPatch(0, str(tile), tuple(float(v) for v in rect), tuple(int(p) for p in positions))
+            yield SuperPatch(0, str(tile), tuple(float(v) for v in rect), _ints(positions))
 
 
 def _ranks(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
-"""What a flow run tells: findings, figures, and what it leaves open."""
+"""What a flow run found: sentences, figures, and what it leaves open."""
 
+from collections import Counter
 from functools import cached_property, partial
 from typing import final
 
@@ -30,18 +31,18 @@ class FlowReporter(Reporter[FlowSpec]):
         return f"Information flow in {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        answers = self.table("answers")
         return flow_findings(
             _one_per_layer(self._effects),
             self._controls,
-            None if answers is None else with_inputs(answers, self.table("examples")),
-            self._noise,
+            self.with_inputs("answers"),
+            self.table("noise"),
             windows=self.spec.windows,
             seed=self.spec.seed,
         )
 
     def drawings(self) -> dict[str, Drawing]:
-        effects, controls, floor = _one_per_layer(self._effects), self._controls, self._floor
+        effects, controls, noise = _one_per_layer(self._effects), self._controls, self.table("noise")
+        floor = 0.0 if noise is None else noise_floor(noise)
         caption = partial(captions.flow, effects, controls, floor)
         drawn = {"flow": Drawing(partial(charts.flow_curves, effects, controls, noise=floor), caption)}
         if effects["type"].n_unique() > 1:
@@ -77,8 +78,8 @@ class FlowReporter(Reporter[FlowSpec]):
             found.append("Curves and findings rest on the windows of one layer; the maps show all windows.")
         skipped = self.directory.skipped()
         if skipped:
-            reasons = pl.Series([item["reason"] for item in skipped]).value_counts(sort=True).head(5)
-            often = "; ".join(f"{n} x {reason}" for reason, n in reasons.iter_rows())
+            reasons = Counter(item["reason"] for item in skipped).most_common(5)
+            often = "; ".join(f"{n} x {reason}" for reason, n in reasons)
             found.append(f"Parts that some examples do not have were left out of them: {often}.")
         return found
 
@@ -88,16 +89,8 @@ class FlowReporter(Reporter[FlowSpec]):
 
     @cached_property
     def _controls(self) -> pl.DataFrame | None:
-        controls = self.table("controls")
-        return None if controls is None else with_inputs(_one_per_layer(controls), self.table("examples"))
-
-    @cached_property
-    def _noise(self) -> pl.DataFrame | None:
-        return self.table("noise")
-
-    @property
-    def _floor(self) -> float:
-        return 0.0 if self._noise is None else noise_floor(self._noise)
+        controls = self.with_inputs("controls")
+        return None if controls is None else _one_per_layer(controls)
 
     def _windows(self) -> dict[str, Drawing]:
         if self.spec.windows != "all":
@@ -111,9 +104,7 @@ class FlowReporter(Reporter[FlowSpec]):
 
     def _tracking(self) -> dict[str, Drawing]:
         drawn = {}
-        examples = self.table("examples")
-        answers, baseline, words = (self.table(name) for name in ("answers", "answers_twin", "words"))
-        answers, baseline = (None if table is None else with_inputs(table, examples) for table in (answers, baseline))
+        answers, baseline, words = self.with_inputs("answers"), self.with_inputs("answers_twin"), self.table("words")
         if answers is not None:
             for name, raw in (("answers", False), ("answers-as-released", True)):
                 control = None if baseline is None else _pooled_options(baseline)
@@ -129,8 +120,7 @@ class FlowReporter(Reporter[FlowSpec]):
         patches = self.table("patches")
         if patches is None:
             return {}
-        drawn = {}
-        seen = images.kept(self.directory)
+        drawn, seen = {}, images.kept(self.directory)
         for number, example in enumerate(in_order(patches, "example_id")):
             if example in seen:
                 picture = seen[example]
@@ -173,7 +163,7 @@ class FlowReporter(Reporter[FlowSpec]):
         ]
 
     def _open_suffix(self) -> list[str]:
-        targets = [cut.partition("->")[2] for cut in self.spec.cuts if "->" in cut]
+        targets = [one.text.partition("->")[2] for one in self.spec.interventions() if "->" in one.text]
         if not targets or any("suffix" in target for target in targets):
             return []
         return [

@@ -12,6 +12,7 @@ from torch import Tensor
 from chiasm.core.errors import GuardError
 from chiasm.core.example import Example
 from chiasm.core.spans import PERCEPTUAL
+from chiasm.interventions import Window
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import JobResult
 from chiasm.models.view import ModelView
@@ -36,21 +37,10 @@ def planned_rows(rows: RowsByTable, example: Example, plan: ExamplePlan, outcome
         before = clean if noop is None else cut[noop]
         measured = _change(_mean(before), _mean(cut[index]))
         shared = {"example_id": example.id, "type": example.type}
-        placed = shared | {"layer": window.centre, "start": window.start, "stop": window.stop}
+        placed = shared | _placed(window)
         match item.table:
             case "effects" | "controls":
-                rows[item.table].append(
-                    placed
-                    | item.columns
-                    | {"target_token_id": tokens[0]}
-                    | measured
-                    | {
-                        "prob_clean": math.exp(measured["logprob_clean"]),
-                        "prob_cut": math.exp(measured["logprob_cut"]),
-                        "top_token_id": top[index][0],
-                        "flipped": top[index] != clean_top,
-                    }
-                )
+                rows[item.table].append(placed | item.columns | _effect(tokens[0], measured, top[index], clean_top))
                 if item.table == "effects" and len(tokens) > 1:
                     rows["tokens"] += [
                         placed
@@ -73,28 +63,29 @@ def swap_rows(example: Example, plan: ExamplePlan, outcome: JobResult, swapped: 
     is the same at every layer. It is a scale for the cuts of the image, of which no size-matched control exists.
     """
     clean, wrong = _mean(outcome.clean.tolist()), _mean(swapped.clean.tolist())
-    measured = _change(clean, wrong)
-    top = swapped.top[0].tolist()
+    top, clean_top = swapped.top[0].tolist(), outcome.top[0].tolist()
+    shared = {"example_id": example.id, "type": example.type, "sample": 0}
+    shared |= _effect(int(outcome.tokens[0]), _change(clean, wrong), top, clean_top)
     return [
-        {
-            "example_id": example.id,
-            "type": example.type,
-            "layer": item.window.centre,
-            "start": item.window.start,
-            "stop": item.window.stop,
-            "cut": item.columns["cut"],
-            "control": f"{sense}-swap",
-            "sample": 0,
-            "target_token_id": int(outcome.tokens[0]),
-            **measured,
-            "prob_clean": math.exp(clean),
-            "prob_cut": math.exp(wrong),
-            "top_token_id": top[0],
-            "flipped": top != outcome.top[0].tolist(),
-        }
+        shared | _placed(item.window) | {"cut": item.columns["cut"], "control": f"{sense}-swap"}
         for item in plan.planned
         if item.table == "effects" and (sense := _perceived(item.columns["cut"]))
     ]
+
+
+def _placed(window: Window) -> dict[str, int]:
+    return {"layer": window.centre, "start": window.start, "stop": window.stop}
+
+
+def _effect(target: int, measured: dict[str, float], top: list[int], clean_top: list[int]) -> dict[str, Any]:
+    return {
+        "target_token_id": target,
+        **measured,
+        "prob_clean": math.exp(measured["logprob_clean"]),
+        "prob_cut": math.exp(measured["logprob_cut"]),
+        "top_token_id": top[0],
+        "flipped": top != clean_top,
+    }
 
 
 def _perceived(text: str) -> str | None:
@@ -128,26 +119,18 @@ def forms_of(example: Example) -> dict[str, str]:
 
 
 @torch.no_grad()
-def answer_rows(
-    view: ModelView,
-    example: Example,
-    states: Float[Tensor, "S D"],
-    forms: dict[str, int],
-    target: int,
-    clean: float,
-) -> list[dict[str, Any]]:
-    """RowsByTable of the table `answers`: the probability of every form's first token at every state 0..L.
+def answer_rows(view: ModelView, example: Example, outcome: JobResult, forms: dict[str, int]) -> list[dict[str, Any]]:
+    """Rows of the table `answers`: the probability of every form's first token at every state 0..L.
 
-    `prob_raw` is as released: un-normed, except state L, which transformers hands out normed. `target`, `clean`: the
-    token whose log-probability at the model's own output is known.
+    `prob_raw` is as released: un-normed, except state L, which transformers hands out normed.
 
     **Errors:** `GuardError` if the lens does not give the model's own output where it must, at state L.
     """
-    states = states.to(view.device)
-    normed = _probabilities(view.unembed(states))
-    raw = _probabilities(view.unembed(states, normed=False))
+    states = outcome.states["last"][:, 0].to(view.device)
+    normed = _probabilities(view.unembed(states)).cpu()
+    raw = _probabilities(view.unembed(states, normed=False)).cpu()
     raw[-1] = normed[-1]
-    off = abs(float(normed[-1, target].log()) - clean)
+    off = abs(float(normed[-1, int(outcome.tokens[0])].log()) - float(outcome.clean[0]))
     # `not <=` so that NaN is a mismatch too.
     if not off <= TOLERANCE[view.dtype]:
         raise GuardError(
@@ -171,14 +154,14 @@ def answer_rows(
 
 
 def _probabilities(logits: Float[Tensor, "S N"]) -> Float[Tensor, "S N"]:
-    return torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1).cpu()
+    return torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
 
 
 @torch.no_grad()
 def word_rows(
     view: ModelView, example: Example, states: Float[Tensor, "S n D"], positions: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """RowsByTable of the table `words`: the most probable token at every state 0..L of every question position.
+    """Rows of the table `words`: the most probable token at every state 0..L of every question position.
 
     Source: Zhang et al. 2025, released code (overlap with the column `captions`). A caption's words are matched whole,
     case ignored, so a word that the tokenizer splits is not found; an example without captions has null there.
@@ -186,20 +169,10 @@ def word_rows(
     known = {word for caption in example.captions for word in re.findall(r"\w+", caption.lower())}
     rows = []
     for layer, state in enumerate(states):
-        logits = view.unembed(state.to(view.device))
-        best = torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1).max(dim=-1)
+        best = _probabilities(view.unembed(state.to(view.device))).max(dim=-1)
         for position, token, prob in zip(positions, best.indices.tolist(), best.values.tolist(), strict=True):
             word = view.tokenizer.decode([token]).strip()
-            rows.append(
-                {
-                    "example_id": example.id,
-                    "type": example.type,
-                    "layer": layer,
-                    "position": position,
-                    "token_id": token,
-                    "word": word,
-                    "prob": prob,
-                    "in_captions": word.lower() in known if known else None,
-                }
-            )
+            found = {"layer": layer, "position": position, "token_id": token, "word": word, "prob": prob}
+            found["in_captions"] = word.lower() in known if known else None
+            rows.append({"example_id": example.id, "type": example.type} | found)
     return rows

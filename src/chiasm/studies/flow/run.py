@@ -27,11 +27,12 @@ from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
-from chiasm.studies.flow.plan import ExamplePlan, bare, plan
+from chiasm.studies.flow.plan import ExamplePlan, clean_job, plan
 from chiasm.studies.flow.rows import RowsByTable, answer_rows, forms_of, planned_rows, swap_rows, word_rows
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
 from chiasm.studies.flow.tables import AUDIO_SWAP, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
+    Inputs,
     example_row,
     executor_of,
     for_preparing,
@@ -65,19 +66,12 @@ class PreparedExample(NamedTuple):
 class FlowWork(Work[PreparedExample]):
     """The rows of `spec` on `view`, a batch of examples at a time."""
 
-    def __init__(
-        self,
-        spec: FlowSpec,
-        view: ModelView,
-        examples: Sequence[Example],
-        executor: Executor,
-        baseline: ModelView | None,
-    ) -> None:
-        self.spec, self.view, self.examples, self.executor = spec, view, examples, executor
-        self.baseline = baseline if spec.controls else None
+    def __init__(self, spec: FlowSpec, inputs: Inputs, executor: Executor) -> None:
+        self.spec, self.view, self.examples, self.executor = spec, inputs.view, inputs.examples, executor
+        self.baseline = inputs.baseline if spec.controls else None
         self.interventions = spec.interventions()
         self.seconds = {"generate": 0.0, "compute": 0.0}
-        self._preparing = for_preparing(view)
+        self._preparing = for_preparing(self.view)
         self._preparing_baseline = for_preparing(self.baseline) if self.baseline else None
 
     def prepare(self, index: int, example: Example) -> PreparedExample:
@@ -108,12 +102,10 @@ class FlowWork(Work[PreparedExample]):
         decoded = time.perf_counter()
         rows: RowsByTable = defaultdict(list)
         failures, skipped, whole = [], [], 0
-        outcomes = self._run(self.view, self.executor, [item.plan for item in kept])
-        baselines = (
-            self._run(self.baseline, self.executor, [item.baseline for item in kept if item.baseline])
-            if self.baseline
-            else []
-        )
+        outcomes = self._run(self.view, [item.plan for item in kept])
+        baselines = []
+        if self.baseline is not None:
+            baselines = self._run(self.baseline, [item.baseline for item in kept if item.baseline])
         swaps = self._swaps(kept, outcomes)
         for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
             if isinstance(outcome, ExampleError):
@@ -182,14 +174,14 @@ class FlowWork(Work[PreparedExample]):
                 return replace(example, **shown, boxes=())
         raise ExampleError(f"no other example has {_NAMES[kinds[0]]} to swap in")
 
-    def _run(self, view: ModelView, executor: Executor, plans: Sequence[ExamplePlan]) -> list[JobResult | ExampleError]:
+    def _run(self, view: ModelView, plans: Sequence[ExamplePlan]) -> list[JobResult | ExampleError]:
         """The outcomes of `plans`, in order; plans of one kind are computed together."""
         found: dict[int, JobResult | ExampleError] = {}
         kinds: dict[Any, list[int]] = {}
         for place, one in enumerate(plans):
             kinds.setdefault(one.kind, []).append(place)
         for places in kinds.values():
-            found |= zip(places, executor.run(view, [plans[place].job for place in places]), strict=True)
+            found |= zip(places, self.executor.run(view, [plans[place].job for place in places]), strict=True)
         return [found[place] for place in range(len(plans))]
 
     def _swaps(
@@ -199,7 +191,7 @@ class FlowWork(Work[PreparedExample]):
         jobs: dict[int, Job] = {}
         for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
             if item.swapped is not None and isinstance(outcome, JobResult):
-                jobs[place] = bare(item.swapped, self.view.n_layers, tuple(outcome.tokens.tolist()))
+                jobs[place] = clean_job(item.swapped, self.view.n_layers, tuple(outcome.tokens.tolist()))
         results = dict(zip(jobs, self.executor.run(self.view, list(jobs.values())), strict=True)) if jobs else {}
         return [results.get(place) for place in range(len(kept))]
 
@@ -212,14 +204,11 @@ class FlowWork(Work[PreparedExample]):
         own: RowsByTable = defaultdict(list)
         planned_rows(own, item.example, planned, outcome)
         rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": 0} for row in own["effects"]]
-        states, target = outcome.states["last"][:, 0], int(outcome.tokens[0])
-        clean = float(outcome.clean[0])
-        rows["answers_twin"] += answer_rows(self.baseline, item.example, states, item.forms_baseline, target, clean)
+        rows["answers_twin"] += answer_rows(self.baseline, item.example, outcome, item.forms_baseline)
         return []
 
     def _read(self, rows: RowsByTable, item: PreparedExample, outcome: JobResult) -> None:
-        states, target = outcome.states["last"][:, 0], int(outcome.tokens[0])
-        rows["answers"] += answer_rows(self.view, item.example, states, item.forms, target, float(outcome.clean[0]))
+        rows["answers"] += answer_rows(self.view, item.example, outcome, item.forms)
         if "question" in outcome.states:
             positions = [int(p) for p in item.prompt.spans["question"]]
             rows["words"] += word_rows(self.view, item.example, outcome.states["question"], positions)
@@ -237,40 +226,27 @@ def compute(spec: FlowSpec) -> RunDirectory:
     inputs = load_inputs(spec, chosen)
     with STUDY.open(spec, inputs.facts) as directory:
         if not directory.complete:
-            executor = executor_of(spec.executor, spec.memory, spec.batch)
-            run_flow(spec, inputs.view, chosen, directory, executor, inputs.baseline)
+            _fill(directory, spec, inputs)
     return directory
 
 
-def run_flow(
-    spec: FlowSpec,
-    view: ModelView,
-    examples: Sequence[Example],
-    directory: RunDirectory,
-    executor: Executor,
-    baseline: ModelView | None = None,
-) -> None:
-    """Fill `directory` with the tables of `spec`; what it already holds is not computed again.
-
-    **Errors:** `ChiasmError` for an unknown span, a baseline of another depth, or if no example is left.
-    """
+def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
+    view, examples = inputs.view, inputs.examples
     if spec.patches and not any(example.images for example in examples[: spec.patches]):
-        raise ChiasmError(
-            "a map of patches",
-            "the first examples have no image (frames of videos are not drawn)",
-            "Leave --patches out",
-        )
-    require_same_depth(view, baseline)
+        found = "the first examples have no image (frames of videos are not drawn)"
+        raise ChiasmError("a map of patches", found, "Leave --patches out")
+    require_same_depth(view, inputs.baseline)
     if spec.windows == "centred" and 2 * spec.window > view.n_layers:
         advice = f"--window {max(1, view.n_layers // 2)} or less separates layers"
         _log.warning("Windows of %d layers are wide for a model of %d: %s.", spec.window, view.n_layers, advice)
-    work = FlowWork(spec, view, examples, executor, baseline)
+    executor = executor_of(spec.executor, spec.memory, spec.batch)
+    work = FlowWork(spec, inputs, executor)
     run_examples(work, examples, directory, spec.batch, "flow")
     facts: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
     if isinstance(executor, LockstepExecutor):
-        # The guard's own cost and the largest difference it saw are recorded apart from the sweep.
-        facts["guard"] = {"seconds": round(executor.guard.seconds, 3), "largest": executor.guard.largest}
-        facts["guard"]["allowed"] = executor.guard.allowed
+        # The guard's own cost and the largest difference it saw are no part of the sweep.
+        guard = executor.guard
+        facts["guard"] = {"seconds": round(guard.seconds, 3), "largest": guard.largest, "allowed": guard.allowed}
     directory.manifest = directory.manifest | facts
     if "patches" in directory.tables():
         mapped = set(directory.table("patches")["example_id"])

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from chiasm.core.example import Box
 from chiasm.core.statistics.intervals import Estimate
-from chiasm.results.overlays import colour_bar, colour_patches, faded, show_image
+from chiasm.results.overlays import MAP_BAR, colour_patches, faded, show_image
 from chiasm.results.series import curve, in_order
 from chiasm.results.theme import (
     COLOURS,
@@ -24,6 +24,7 @@ from chiasm.results.theme import (
     MARKERS,
     SIZES,
     Width,
+    colour_bar,
     control_key,
     counted,
     draw,
@@ -61,7 +62,7 @@ def attribution_map(
         part = rows.filter(pl.col("method") == method, pl.col("x0").is_not_null())
         # The colour map's brown end is below zero: turned round, so that what speaks for the answer is orange.
         drawn = colour_patches(place, part, part["value"], f"{DIVERGING}_r", norm)
-    colour_bar(figure, drawn, axes, "Adds to the\nlog-prob. (nat)", size)
+    colour_bar(figure, drawn, axes, "Adds to the\nlog-prob. (nat)", size, **MAP_BAR)
     return figure
 
 

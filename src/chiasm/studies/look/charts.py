@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from chiasm.core.example import Box
-from chiasm.results.overlays import colour_bar, colour_patches, faded, show_image
+from chiasm.results.overlays import MAP_BAR, colour_patches, faded, show_image
 from chiasm.results.series import curve, in_order
 from chiasm.results.theme import (
     COLOURS,
@@ -22,6 +22,7 @@ from chiasm.results.theme import (
     SIZES,
     Size,
     Width,
+    colour_bar,
     control_key,
     counted,
     draw,
@@ -158,7 +159,7 @@ def attention_map(shown: Sequence[ImageRows], *, width: Width = "page") -> Figur
                 panel.plot((x0 + x1) / 2, (y0 + y1) / 2, marker="x", color="#D55E00", markersize=4)
     _name_depths(cells, ["", *(f"layer {layer}" for layer in layers)], size.text)
     every = [axes for column in cells for axes in column]
-    colour_bar(figure, drawn, every, "Attention (%)", size, aspect=18 if len(shown) == 1 else 40)
+    colour_bar(figure, drawn, every, "Attention (%)", size, **MAP_BAR | {"aspect": 18 if len(shown) == 1 else 40})
     return figure
 
 
