@@ -31,6 +31,8 @@ def study_function(verb: str, spec: Callable[P, Options], name: str = "") -> Cal
 
     def function(*args: P.args, **kwargs: P.kwargs) -> Run:
         given: dict[str, Any] = dict(kwargs)
+        if given.pop("say", None) is not None:
+            warnings.warn("`say=` is gone: messages go to the logger `chiasm`", FutureWarning, stacklevel=2)
         for old, new in former.items():
             if old in given:
                 warnings.warn(f"`{old}=` is `{new}=` now", FutureWarning, stacklevel=2)
