@@ -1,25 +1,12 @@
 """Alignment over depth: how large tokens are, how fast they change, how near spans are to each other."""
 
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from chiasm.results.panels import Panels
 from chiasm.results.series import in_order
-from chiasm.results.theme import (
-    COLOURS,
-    INK,
-    SIZES,
-    Width,
-    control_key,
-    counted,
-    draw,
-    draw_control,
-    dress,
-    layer_axis,
-    legend_below,
-    new_figure,
-)
+from chiasm.results.theme import COLOURS, INK, zero_line
 from chiasm.studies.align.charts.panels import (
     CONTROL_LABELS,
     STATE,
@@ -38,91 +25,80 @@ _VARIANTS = {
 }
 
 
-def norm_curves(norms: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "column") -> Figure:
+def norm_curves(norms: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """Median norm over the tokens of each span, against depth; bands are one standard deviation over examples."""
     beside = None if controls is None else median_norms(controls)
-    panels = DepthPanels(median_norms(norms), beside, width, 2.5 if width == "page" else 2.0)
+    panels = DepthPanels(median_norms(norms), beside, 2.0, width="column")
     (axes,) = panels.axes
     for span in in_order(panels.rows, "span"):
-        panels.line(axes, pl.col("span") == span, span)
+        panels.line(axes, span, span=span)
     logarithmic(axes, (1, 2, 5))
-    panels.dress(axes, x=STATE, y="Norm of a token (median)")
-    panels.legend("mean and standard deviation over examples")
-    return panels.figure
+    panels.dress(axes, x=STATE, y="Norm of a token (median)", layers=panels.rows)
+    return panels.finished("mean and standard deviation over examples")
 
 
-def drift_curves(drift: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+def drift_curves(drift: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """Cosine of tokens with themselves some layers later, one panel per gap."""
     gaps = in_order(drift, "gap")
-    panels = DepthPanels(drift, controls, width, 2.2, len(gaps))
+    panels = DepthPanels(drift, controls, 2.2, len(gaps))
     for gap, axes in zip(gaps, panels.axes, strict=True):
         for span in in_order(drift, "span"):
-            panels.line(axes, (pl.col("gap") == gap) & (pl.col("span") == span), span)
+            panels.line(axes, span, gap=gap, span=span)
         y, title = "Cosine" if gap == gaps[0] else "", f"state k with state k + {gap}"
-        panels.dress(axes, x=STATE, y=y, title=title, rows=drift.filter(pl.col("gap") == gap))
-    panels.legend()
-    return panels.figure
+        panels.dress(axes, x=STATE, y=y, title=title, layers=drift.filter(gap=gap))
+    return panels.finished()
 
 
-def released_gap(rows: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+def released_gap(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """Drift of mean tokens as released (all pairs of examples, dashed) and paired by example, one layer apart.
 
     One panel for the model, one for each control.
     """
-    size = SIZES[width]
     names = control_names(controls)
-    figure = new_figure(width, 2.2)
-    panels = figure.subplots(1, 1 + len(names), sharey=True, squeeze=False)[0]
-    handles: dict[str, Line2D] = {}
-    ns = []
-    for axes, name in zip(panels, ("", *names), strict=True):
-        of_one = rows if controls is None or not name else controls.filter(pl.col("control") == name)
-        first = of_one.filter(pl.col("gap") == rows["gap"].min())
-        for index, span in enumerate(in_order(rows, "span")):
-            released = table_curve(first.filter(pl.col("span") == span))
-            paired = table_curve(first.filter(pl.col("span") == span).with_columns(mean="paired", low=None, high=None))
-            handles[span] = draw(axes, paired, index, size, f"{span}, paired")
-            draw_control(axes, released, COLOURS[index], 0, size)
-            ns.append(released.n)
-        layer_axis(axes, int(first["layer"].max() or 0), size.inches / len(panels))
+    panels = Panels(2.2, 1 + len(names), sharey=True)
+    for axes, name in zip(panels.axes, ("", *names), strict=True):
+        of_one = rows if controls is None or not name else controls.filter(control=name)
+        first = of_one.filter(gap=rows["gap"].min())
+        for span in in_order(rows, "span"):
+            own = first.filter(span=span)
+            paired = own.with_columns(mean="paired", low=None, high=None)
+            panels.curve(axes, f"{span}, paired", table_curve(paired), table_curve(own))
         # Four panels share the width: on one line the titles would run into each other.
         title = f"control:\n{CONTROL_LABELS.get(name, name)}" if name else "model"
-        dress(axes, size, x="Hidden state", y="Cosine of mean tokens" if not name else "", title=title)
-    keys = [*handles.values(), control_key("as released: all pairs of examples", 0, size)]
-    legend_below(figure, keys, size, f"bands: 95 % jackknife interval, {counted(ns)}")
-    return figure
+        y = "Cosine of mean tokens" if not name else ""
+        panels.dress(axes, x="Hidden state", y=y, title=title, layers=first)
+    return panels.legend(f"bands: 95 % jackknife interval, {panels.counted}", "as released: all pairs of examples")
 
 
-def score_bars(score: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "column") -> Figure:
+def score_bars(score: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """The alignment scores with their intervals, and the controls as open marks."""
-    size = SIZES[width]
-    kinds = list(dict.fromkeys(score.select("a", "b", "name", "statistic").iter_rows()))
-    figure = new_figure(width, 0.5 + 0.22 * len(kinds))
-    axes = figure.add_subplot()
-    several = len({kind[:2] for kind in kinds}) > 1
-    shown = [("model", score, "o")]
-    for control in control_names(controls):
-        assert controls is not None
-        label = CONTROL_LABELS.get(control, control)
-        shown.append((label, controls.filter(pl.col("control") == control), "s"))
-    for y, (a, b, name, statistic) in enumerate(kinds):
-        chosen = (pl.col("a") == a) & (pl.col("b") == b) & (pl.col("name") == name) & (pl.col("statistic") == statistic)
-        for k, (_, rows, marker) in enumerate(shown):
-            _mark(axes, rows.filter(chosen), y + 0.2 * k, COLOURS[k], marker)
-    labels = [f"{name}, {s.replace('_', ' ')}" + (f" ({a}, {b})" if several else "") for a, b, name, s in kinds]
+    kinds = score.select("a", "b", "name", "statistic").unique(maintain_order=True).to_dicts()
+    panels = Panels(0.5 + 0.22 * len(kinds), width="column")
+    (axes,) = panels.axes
+    several = score.select("a", "b").n_unique() > 1
+    shown = {"model": score}
+    if controls is not None:
+        shown |= {CONTROL_LABELS.get(one, one): controls.filter(control=one) for one in control_names(controls)}
+    styles = [
+        {"color": COLOURS[k], "marker": "s" if k else "o", "markersize": 3, "linewidth": 0.9} for k in range(len(shown))
+    ]
+    for y, kind in enumerate(kinds):
+        for k, (rows, style) in enumerate(zip(shown.values(), styles, strict=True)):
+            for row in rows.filter(**kind).iter_rows(named=True):
+                bar = None if row["low"] is None else [[row["value"] - row["low"]], [row["high"] - row["value"]]]
+                axes.errorbar(row["value"], y + 0.2 * k, xerr=bar, capsize=2, zorder=3, **style)
+    panels.handles = {label: Line2D([], [], label=label, **style) for label, style in zip(shown, styles, strict=True)}
+    labels = [f"{k['name']}, {k['statistic'].replace('_', ' ')}" for k in kinds]
+    if several:
+        labels = [f"{label} ({k['a']}, {k['b']})" for label, k in zip(labels, kinds, strict=True)]
     axes.set_yticks(range(len(kinds)), labels)
     axes.set_ylim(len(kinds) - 0.2, -0.5)
     axes.axvline(0, color=INK, linewidth=0.7, zorder=1)
-    dress(axes, size, x="Cosine of perceptual and textual tokens")
-    handles = [
-        Line2D([], [], color=COLOURS[k], marker=marker, markersize=3, linewidth=0.9, label=label)
-        for k, (label, _, marker) in enumerate(shown)
-    ]
-    legend_below(figure, handles, size, f"95 % intervals, n = {score['n'].min()}")
-    return figure
+    panels.dress(axes, x="Cosine of perceptual and textual tokens")
+    return panels.legend(f"95 % intervals, n = {score['n'].min()}")
 
 
-def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """Cosine of mean tokens against depth: spans with themselves over pairs of examples, and with each other.
 
     One panel for each variant. Dashed: the controls of the pair of different spans within examples.
@@ -130,86 +106,66 @@ def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None, 
     halves = pl.col("a").str.contains("half]", literal=True)
     chosen = (pl.col("tap") == "residual") & (pl.col("mode") == "avg") & ~halves
     rows, beside = rows.filter(chosen), None if controls is None else controls.filter(chosen)
-    kinds = list(dict.fromkeys(rows.select("a", "b", "paired").iter_rows()))
+    kinds = rows.select("a", "b", "paired").unique(maintain_order=True).to_dicts()
     variants = [v for v in _VARIANTS if v in set(rows["variant"])]
-    panels = DepthPanels(rows, beside, width, 2.4, len(variants))
+    panels = DepthPanels(rows, beside, 2.4, len(variants))
     for variant, axes in zip(variants, panels.axes, strict=True):
-        for a, b, paired in kinds:
-            same = _pair(a, b, paired) & (pl.col("variant") == variant)
-            panels.line(axes, same, _pair_label(a, b, paired), controlled=a != b and paired)
-        axes.axhline(0, color=INK, linewidth=0.7, zorder=1)
+        for kind in kinds:
+            controlled = kind["a"] != kind["b"] and kind["paired"]
+            panels.line(axes, _pair_label(**kind), controlled=controlled, variant=variant, **kind)
+        zero_line(axes)
         y = "Cosine of mean tokens" if variant == variants[0] else ""
-        panels.dress(axes, x=STATE, y=y, title=_VARIANTS[variant])
-    panels.legend()
-    return panels.figure
+        panels.dress(axes, x=STATE, y=y, title=_VARIANTS[variant], layers=rows)
+    return panels.finished()
 
 
-def inside_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+def inside_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """Cosine of the mean tokens of two different spans of one example at every tap of the block, against depth.
 
     Dashed: the random-weights baseline, else the first control, at every tap in the tap's colour.
     """
-    chosen = (pl.col("mode") == "avg") & pl.col("paired")
-    a, b = rows.filter(chosen).select("a", "b").row(0)
-    chosen &= _pair(a, b, True)
-    rows = rows.filter(chosen)
+    pair = {"mode": "avg", "paired": True}
+    pair |= rows.filter(**pair).select("a", "b").row(0, named=True)
+    rows = rows.filter(**pair)
     variants = [v for v in ("raw", "centred") if v in set(rows["variant"])]
-    panels = DepthPanels(rows, one_control(controls, chosen), width, 2.6, len(variants))
+    panels = DepthPanels(rows, one_control(controls, **pair), 2.6, len(variants))
     for variant, axes in zip(variants, panels.axes, strict=True):
         for tap in in_order(rows, "tap"):
-            panels.line(axes, (pl.col("tap") == tap) & (pl.col("variant") == variant), tap.replace("_", " "))
-        axes.axhline(0, color=INK, linewidth=0.7, zorder=1)
-        y = f"Cosine of {a} and {b}" if variant == variants[0] else ""
-        panels.dress(axes, x="Block (residual: hidden state)", y=y, title=_VARIANTS[variant])
-    panels.legend()
-    return panels.figure
+            panels.line(axes, tap.replace("_", " "), tap=tap, variant=variant)
+        zero_line(axes)
+        y = f"Cosine of {pair['a']} and {pair['b']}" if variant == variants[0] else ""
+        panels.dress(axes, x="Block (residual: hidden state)", y=y, title=_VARIANTS[variant], layers=rows)
+    return panels.finished()
 
 
-def vocabulary_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+def vocabulary_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """Entropy of each span's distributions over the vocabulary, and divergences between spans, against depth."""
-    panels = DepthPanels(rows, controls, width, 2.3, 2, sharey=False)
+    panels = DepthPanels(rows, controls, 2.3, 2, sharey=False)
     entropy, between = pl.col("quantity") == "entropy", ~pl.col("against").str.starts_with("state ")
     for axes, chosen, y in zip(
         panels.axes, (entropy, between & ~entropy), ("Entropy (nat)", "Divergence (nat)"), strict=True
     ):
-        kinds = dict.fromkeys(rows.filter(chosen).select("span", "quantity", "against").iter_rows())
-        for span, quantity, against in kinds:
-            same = (pl.col("span") == span) & (pl.col("quantity") == quantity) & (pl.col("against") == against)
-            panels.line(axes, same, _quantity_label(span, quantity, against))
-        panels.dress(axes, x=STATE, y=y)
-    panels.legend()
-    return panels.figure
+        for kind in rows.filter(chosen).select("span", "quantity", "against").unique(maintain_order=True).to_dicts():
+            panels.line(axes, _quantity_label(**kind), **kind)
+        panels.dress(axes, x=STATE, y=y, layers=rows)
+    return panels.finished()
 
 
-def shape_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+def shape_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """How narrow the cones are, how many dimensions mean tokens fill, and how alike the two spans are."""
     quantities = {
         "narrowness": "Cosine to mean direction",
         "effective_rank": "Effective rank",
         "cka": "Linear CKA (unbiased)",
     }
-    panels = DepthPanels(geometry, controls, width, 2.3, len(quantities), sharey=False)
+    panels = DepthPanels(geometry, controls, 2.3, len(quantities), sharey=False)
     for axes, (quantity, y) in zip(panels.axes, quantities.items(), strict=True):
-        rows = geometry.filter(pl.col("quantity") == quantity)
-        for span, against in dict.fromkeys(rows.select("span", "against").iter_rows()):
-            same = (pl.col("quantity") == quantity) & (pl.col("span") == span) & (pl.col("against") == against)
-            panels.line(axes, same, f"{span}, {against}" if against else span)
-        panels.dress(axes, x=STATE if quantity == "narrowness" else "Hidden state", y=y, rows=rows)
-    panels.legend()
-    return panels.figure
-
-
-def _mark(axes: Axes, rows: pl.DataFrame, y: float, colour: str, marker: str) -> None:
-    for row in rows.iter_rows(named=True):
-        low, high = row["low"], row["high"]
-        bar = None if low is None else [[row["value"] - low], [high - row["value"]]]
-        axes.errorbar(
-            row["value"], y, xerr=bar, color=colour, marker=marker, markersize=3, linewidth=0.9, capsize=2, zorder=3
-        )
-
-
-def _pair(a: str, b: str, paired: bool) -> pl.Expr:
-    return (pl.col("a") == a) & (pl.col("b") == b) & (pl.col("paired") == paired)
+        rows = geometry.filter(quantity=quantity)
+        for span, against in rows.select("span", "against").unique(maintain_order=True).iter_rows():
+            label = f"{span}, {against}" if against else span
+            panels.line(axes, label, quantity=quantity, span=span, against=against)
+        panels.dress(axes, x=STATE if quantity == "narrowness" else "Hidden state", y=y, layers=rows)
+    return panels.finished()
 
 
 def _pair_label(a: str, b: str, paired: bool) -> str:

@@ -1,29 +1,18 @@
 """Panels side by side over depth: the lines of a model, and dashed in the same colours those of its controls."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
+from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
+from chiasm.results.panels import Panels
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import Curve, in_order
-from chiasm.results.theme import (
-    COLOURS,
-    SIZES,
-    Size,
-    Width,
-    control_key,
-    counted,
-    draw,
-    draw_control,
-    dress,
-    layer_axis,
-    legend_below,
-    new_figure,
-)
+from chiasm.results.theme import Width
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
 STATE = "Hidden state (0 = embeddings)"
@@ -36,48 +25,34 @@ CONTROL_LABELS = {
 }
 
 
-class DepthPanels:
-    """One row of panels over depth for `rows`, with `controls` beside them; every label is one colour in all panels."""
+class DepthPanels(Panels):
+    """One row of panels over depth for the table `rows`, with the same of its `controls` dashed beside them."""
 
     def __init__(
         self,
         rows: pl.DataFrame,
         controls: pl.DataFrame | None,
-        width: Width,
         height: float,
-        count: int = 1,
+        columns: int = 1,
         *,
+        width: Width = "page",
         sharey: bool = True,
     ) -> None:
-        self.rows, self.controls, self.size = rows, controls, SIZES[width]
-        self.figure = new_figure(width, height)
-        self.axes: Sequence[Axes] = self.figure.subplots(1, count, sharey=sharey, squeeze=False)[0]
-        self._handles: dict[str, Line2D] = {}
-        self._ns: list[int] = []
+        super().__init__(height, columns, width=width, sharey=sharey)
+        self.rows, self.controls = rows, controls
 
-    def line(self, axes: Axes, chosen: pl.Expr, label: str, *, controlled: bool = True) -> None:
-        """The chosen rows, one for each layer, and those of the controls as far as they have any."""
-        index = list(self._handles).index(label) if label in self._handles else len(self._handles)
-        own = table_curve(self.rows.filter(chosen))
-        line = draw(axes, own, index, self.size, label)
-        self._handles.setdefault(label, line)
-        self._ns.append(own.n)
-        for dash, name in enumerate(control_names(self.controls) if controlled else ()):
+    def line(self, axes: Axes, label: str, *, controlled: bool = True, **chosen: Any) -> None:
+        """The rows whose columns are as `chosen`, one for each layer, and those of the controls that have any."""
+        beside: list[Curve | None] = []
+        for name in control_names(self.controls) if controlled else ():
             assert self.controls is not None
-            beside = self.controls.filter(chosen & (pl.col("control") == name))
-            if beside.height:
-                draw_control(axes, table_curve(beside), COLOURS[index % len(COLOURS)], dash, self.size)
+            rows = self.controls.filter(control=name, **chosen)
+            beside.append(table_curve(rows) if rows.height else None)
+        self.curve(axes, label, table_curve(self.rows.filter(**chosen)), *beside)
 
-    def dress(self, axes: Axes, *, x: str, y: str, title: str = "", rows: pl.DataFrame | None = None) -> None:
-        """Labels, and an axis as long as the deepest layer of `rows` (by default all)."""
-        deepest = int((self.rows if rows is None else rows)["layer"].max() or 0)
-        layer_axis(axes, deepest, self.size.inches / len(self.axes))
-        dress(axes, self.size, x=x, y=y, title=title)
-
-    def legend(self, title: str = INTERVAL) -> None:
-        """The legend of all panels, whose title says what lines and bands are."""
-        handles = [*self._handles.values(), *control_keys(self.controls, self.size)]
-        legend_below(self.figure, handles, self.size, f"{title}, {counted(self._ns)}")
+    def finished(self, title: str = INTERVAL) -> Figure:
+        """The figure with its legend, the controls among it."""
+        return self.legend(f"{title}, {self.counted}", *map(control_label, control_names(self.controls)))
 
 
 def control_names(controls: pl.DataFrame | None) -> list[str]:
@@ -90,12 +65,7 @@ def control_label(name: str) -> str:
     return f"control: {CONTROL_LABELS.get(name, name)}"
 
 
-def control_keys(controls: pl.DataFrame | None, size: Size) -> list[Line2D]:
-    """The legend's entries of all controls, each with a dash of its own."""
-    return [control_key(control_label(name), dash, size) for dash, name in enumerate(control_names(controls))]
-
-
-def one_control(controls: pl.DataFrame | None, chosen: pl.Expr) -> pl.DataFrame | None:
+def one_control(controls: pl.DataFrame | None, **chosen: Any) -> pl.DataFrame | None:
     """Rows of the random-weights baseline, else of the first control there is; None without any.
 
     Where there are many lines, those of all controls would hide each other.
@@ -104,7 +74,7 @@ def one_control(controls: pl.DataFrame | None, chosen: pl.Expr) -> pl.DataFrame 
     if controls is None or not names:
         return None
     name = RANDOM_WEIGHTS if RANDOM_WEIGHTS in names else names[0]
-    return controls.filter(chosen & (pl.col("control") == name))
+    return controls.filter(control=name, **chosen)
 
 
 def table_curve(rows: pl.DataFrame) -> Curve:

@@ -2,24 +2,12 @@
 
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from chiasm.results.series import in_order
-from chiasm.results.theme import (
-    COLOURS,
-    GREY,
-    INK,
-    SIZES,
-    Width,
-    control_key,
-    draw,
-    draw_control,
-    dress,
-    layer_axis,
-    legend_below,
-    new_figure,
-)
+from chiasm.results.panels import Panels
+from chiasm.results.series import Curve, in_order
+from chiasm.results.theme import COLOURS, GREY, INK, SIZES, control_key, draw_control, dress, new_figure
 from chiasm.studies.align.charts.panels import BASELINE, control_label, control_names, pooled_curve
 
 _NULLS = {"null_permuted": "shuffled norms", "null_magnitude": "magnitude alone", "null_random": "random masks"}
@@ -28,66 +16,56 @@ _NUMBERED = 8
 
 
 def overlap_curves(
-    rows: pl.DataFrame,
-    released: pl.DataFrame | None = None,
-    controls: pl.DataFrame | None = None,
-    *,
-    width: Width = "page",
+    rows: pl.DataFrame, released: pl.DataFrame | None = None, controls: pl.DataFrame | None = None
 ) -> Figure:
     """Overlap of the masks of two spans by layer, mean over matrices, with its nulls; one panel per sparsity.
 
     `controls`: the same of the random-weights baseline and of random tokens, drawn as lines of their own.
     """
-    size = SIZES[width]
     sparsities = in_order(rows, "sparsity")
-    figure = new_figure(width, 2.3)
-    panels = figure.subplots(1, len(sparsities), sharey=True, squeeze=False)[0]
-    handles: list[Line2D] = []
-    for sparsity, axes in zip(sparsities, panels, strict=True):
-        same = pl.col("sparsity") == sparsity
-        own = rows.filter(same)
-        lines = [draw(axes, pooled_curve(own, "iou"), 0, size, "masks of either span")]
+    panels = Panels(2.3, len(sparsities), sharey=True)
+
+    def dashed(axes: Axes, label: str, curve: Curve, colour: str, dash: int) -> None:
+        draw_control(axes, curve, colour, dash, panels.size)
+        panels.handles.setdefault(label, control_key(label, dash, panels.size))
+
+    for sparsity, axes in zip(sparsities, panels.axes, strict=True):
+        own = rows.filter(sparsity=sparsity)
+        panels.curve(axes, "masks of either span", pooled_curve(own, "iou"), index=0)
         for dash, (null, label) in enumerate(_NULLS.items()):
-            draw_control(axes, pooled_curve(own, null), GREY, dash, size)
-            lines.append(control_key(f"null: {label}", dash, size))
+            dashed(axes, f"null: {label}", pooled_curve(own, null), GREY, dash)
         if (known := own.drop_nulls("ceiling")).height:
-            lines.append(draw(axes, pooled_curve(known, "ceiling"), 2, size, "ceiling: halves of one span"))
+            panels.curve(axes, "ceiling: halves of one span", pooled_curve(known, "ceiling"), index=2)
         if released is not None:
-            padded = pooled_curve(released.filter(same), "iou")
-            lines.append(draw(axes, padded, 1, size, "as released: padding counted"))
+            padded = pooled_curve(released.filter(sparsity=sparsity), "iou")
+            panels.curve(axes, "as released: padding counted", padded, index=1)
         for dash, name in enumerate(control_names(controls), start=len(_NULLS)):
             assert controls is not None
-            beside = controls.filter(same & (pl.col("control") == name))
+            beside = controls.filter(sparsity=sparsity, control=name)
             if beside.height:
-                draw_control(axes, pooled_curve(beside, "iou"), COLOURS[0], dash, size)
-                lines.append(control_key(control_label(name), dash, size))
-        handles = handles or lines
+                dashed(axes, control_label(name), pooled_curve(beside, "iou"), COLOURS[0], dash)
         axes.set_ylim(0, 1)
-        layer_axis(axes, int(rows["layer"].max() or 0), size.inches / len(sparsities))
         y = "Overlap of kept weights (IoU)" if sparsity == sparsities[0] else ""
-        dress(axes, size, x="Layer", y=y, title=f"{100 * sparsity:.0f} % left out")
+        panels.dress(axes, x="Layer", y=y, title=f"{100 * sparsity:.0f} % left out", layers=rows)
     tokens = f"{rows['tokens_a'].max():,} and {rows['tokens_b'].max():,} tokens of n = {rows['n'].min()} examples"
-    legend_below(figure, handles, size, f"mean over matrices, mean bounds of 95 % intervals; norms from {tokens}")
-    return figure
+    return panels.legend(f"mean over matrices, mean bounds of 95 % intervals; norms from {tokens}")
 
 
-def overlap_matrix(
-    rows: pl.DataFrame, baseline: pl.DataFrame | None = None, sparsity: float = 0.5, *, width: Width = "page"
-) -> Figure:
-    """Overlap of masks, mean over matrices and layers, of every two spans, beside two nulls and random weights.
+def overlap_matrix(rows: pl.DataFrame, baseline: pl.DataFrame | None = None) -> Figure:
+    """Overlap of masks of half the weights, mean over matrices and layers, of every two spans, beside two nulls.
 
     `baseline`: the same table of the model with random weights; without it the last panel is what random masks give.
     Numbers stand in the cells while there are few enough spans to read them.
     """
-    size = SIZES[width]
-    rows = rows.filter(pl.col("sparsity") == sparsity)
+    size = SIZES["page"]
+    rows = rows.filter(sparsity=0.5)
     names = list(dict.fromkeys([*in_order(rows, "a"), *in_order(rows, "b")]))
     drawn = [(rows, "iou", "masks of either"), *((rows, null, f"null: {label}") for null, label in _NULLS.items())]
     if baseline is not None:
-        drawn[-1] = (baseline.filter(pl.col("sparsity") == sparsity), "iou", f"control: {BASELINE}")
+        drawn[-1] = (baseline.filter(sparsity=0.5), "iou", f"control: {BASELINE}")
     # Cells are square, so the height follows from what labels and colour bar leave of the width.
     label = 0.5 * size.text / 72 * max(len(name) for name in names)
-    figure = new_figure(width, 2 * (size.inches - label - 1.1) / 2 + 0.9 * label + 0.6)
+    figure = new_figure("page", 2 * (size.inches - label - 1.1) / 2 + 0.9 * label + 0.6)
     panels = figure.subplots(2, 2, sharex=True, sharey=True).flatten()
     image = None
     for axes, (shown, column, title) in zip(panels, drawn, strict=True):

@@ -1,28 +1,31 @@
 """Words that hidden states give through the output head, and maps of mean tokens."""
 
+from collections.abc import Mapping
+
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order
-from chiasm.results.theme import COLOURS, GREY, INK, MARKERS, SIZES, Width, counted, dress, legend_below, new_figure
+from chiasm.results.theme import COLOURS, GREY, INK, MARKERS, SIZES, counted, dress, legend_below, new_figure
 from chiasm.studies.align.charts.panels import control_label, control_names, one_control
 
 _WORDS = 6
 _TICKS = ("|", "x", "+", ".")
 
 
-def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """The words that are most often the most probable one of a span's tokens, at three states: share of tokens.
 
     One row per span; ticks: the same share in each control.
     """
-    size = SIZES[width]
+    size = SIZES["page"]
     rows = nearest.filter(pl.col("k") == 1)
     spans, states = in_order(rows, "span"), sorted(in_order(rows, "layer"))
     states = [states[0], states[len(states) // 2], states[-1]]
-    figure = new_figure(width, 0.4 + 1.35 * len(spans))
+    figure = new_figure("page", 0.4 + 1.35 * len(spans))
     panels = figure.subplots(len(spans), len(states), squeeze=False, sharex=True)
     tick = {name: _TICKS[k % len(_TICKS)] for k, name in enumerate(control_names(controls))}
     for line, span in zip(panels, spans, strict=True):
@@ -48,12 +51,12 @@ def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None = None, *
     return figure
 
 
-def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """Which stretches of the vocabulary the most probable words lie in, at the first and last state, for both k."""
-    size = SIZES[width]
+    size = SIZES["page"]
     states, ranks = sorted(in_order(histogram, "layer")), sorted(in_order(histogram, "k"))
     states = [states[0], states[-1]]
-    figure = new_figure(width, 3.2)
+    figure = new_figure("page", 3.2)
     panels = figure.subplots(len(ranks), len(states), squeeze=False, sharex=True)
     baseline = None if controls is None else controls.filter(pl.col("control") == RANDOM_WEIGHTS)
     colours = {span: COLOURS[k % len(COLOURS)] for k, span in enumerate(in_order(histogram, "span"))}
@@ -77,38 +80,43 @@ def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None = Non
     return figure
 
 
-def token_map(
-    rows: pl.DataFrame, controls: pl.DataFrame | None = None, method: str = "tsne", *, width: Width = "page"
-) -> Figure:
+def token_map(rows: pl.DataFrame, controls: pl.DataFrame | None = None, method: str = "tsne") -> Figure:
     """Mean tokens of all examples on two axes, one panel per hidden state; thin lines join spans of one example.
 
     Second row: the random-weights baseline, else the first control, in a map of its own.
     """
-    size = SIZES[width]
-    beside = one_control(controls, pl.col("method") == method)
-    drawn = [(rows.filter(pl.col("method") == method), "")]
+    size = SIZES["page"]
+    beside = one_control(controls, method=method)
+    drawn = [(rows.filter(method=method), "")]
     if beside is not None and beside.height:
         drawn.append((beside, f"{control_label(beside['control'][0])}, "))
     layers, spans = in_order(drawn[0][0], "layer"), in_order(drawn[0][0], "span")
-    figure = new_figure(width, 2.2 * len(drawn))
+    marks: list[Line2D] = []
+    figure = new_figure("page", 2.2 * len(drawn))
     panels = figure.subplots(len(drawn), len(layers), squeeze=False)
     for (found, whose), line in zip(drawn, panels, strict=True):
         for layer, axes in zip(layers, line, strict=True):
-            here = found.filter(pl.col("layer") == layer)
-            for _, own in here.group_by("example_id", maintain_order=True):
-                if own.height > 1:
-                    axes.plot(own["x"], own["y"], color=GREY, linewidth=0.25, alpha=0.5, zorder=1)
-            for k, span in enumerate(spans):
-                own = here.filter(pl.col("span") == span)
-                axes.scatter(own["x"], own["y"], s=6, color=COLOURS[k], marker=MARKERS[k], linewidths=0, zorder=3)
-            axes.set_xticks([])
-            axes.set_yticks([])
+            marks = draw_tokens(axes, found.filter(layer=layer), {span: k for k, span in enumerate(spans)}, 6)
             dress(axes, size, title=f"{whose}state {layer}")
-    marks = [
-        Line2D([], [], color=COLOURS[k], marker=MARKERS[k], markersize=3, linestyle="none", label=span)
-        for k, span in enumerate(spans)
-    ]
     ns = [found["example_id"].n_unique() for found, _ in drawn]
     title = f"{'t-SNE' if method == 'tsne' else 'PCA'} of mean tokens, {counted(ns)} examples"
     legend_below(figure, marks, size, title)
     return figure
+
+
+def draw_tokens(axes: Axes, places: pl.DataFrame, spans: Mapping[str, int], area: float) -> list[Line2D]:
+    """The mean tokens of one hidden state on two axes; thin lines join spans of one example. Gives the legend's marks.
+
+    `spans`: the number of each span's colour; `area` of a mark, in points squared.
+    """
+    for _, own in places.group_by("example_id", maintain_order=True):
+        if own.height > 1:
+            axes.plot(own["x"], own["y"], color=GREY, linewidth=0.25, alpha=0.5, zorder=1)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    marks = []
+    for (span, colour), marker in zip(spans.items(), MARKERS):
+        own, style = places.filter(span=span), {"color": COLOURS[colour % len(COLOURS)], "marker": marker}
+        axes.scatter(own["x"], own["y"], s=area, linewidths=0, zorder=3, **style)
+        marks.append(Line2D([], [], markersize=3, linestyle="none", label=span, **style))
+    return marks
