@@ -15,7 +15,7 @@ from torch import nn
 
 from chiasm.core.cache import cache_directory
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.models.conformance import Law, check
+from chiasm.models.conformance import check
 from chiasm.models.conformance.painting import painted_boxes_are_found
 from chiasm.models.conformance.trial import (
     BrokenLawError,
@@ -71,15 +71,17 @@ def adopt(model: nn.Module, processor: Any, name: str) -> ModelView:
         _log.warning(
             "`%s` is not a listed family; the suite found before that the generic rules answer it.", config.model_type
         )
-        return ModelView(model, processor, name, family=unlisted_family(config, rules))
+        return _with_rules(view, rules)
     _log.warning("`%s` is not a listed family: trying whether the generic rules answer it, once.", config.model_type)
     try:
         rules = _infer_rules(view)
     except (ChiasmError, ExampleError) as error:
         raise unsupported_error(config, f"which the generic rules do not answer ({error})") from error
-    view = ModelView(model, processor, name, family=unlisted_family(config, rules))
+    view = _with_rules(view, rules)
     laws = check(view)
-    _require_laws(config, laws)
+    for law in laws:
+        if law.ok is False:
+            raise unsupported_error(config, f"which the generic rules do not answer ({law.name}: {law.reason})")
     holds = sum(law.ok is True for law in laws)
     _log.warning(
         "`%s` is taken: %d laws hold, none is broken. Places of its image tokens: %s.",
@@ -89,13 +91,6 @@ def adopt(model: nn.Module, processor: Any, name: str) -> ModelView:
     )
     _write_cache(file, rules)
     return view
-
-
-def _require_laws(config: Any, laws: list[Law]) -> None:
-    broken = [law for law in laws if law.ok is False]
-    if broken:
-        first = broken[0]
-        raise unsupported_error(config, f"which the generic rules do not answer ({first.name}: {first.reason})")
 
 
 def _infer_rules(view: ModelView) -> GenericRules:
@@ -115,12 +110,9 @@ def _with_rules(view: ModelView, rules: GenericRules) -> ModelView:
 @torch.no_grad()
 def _returns_tuples(view: ModelView, encoded: Encoded) -> bool:
     seen: list[bool] = []
-    handle = view.layers[0].register_forward_hook(lambda layer, args, output: seen.append(isinstance(output, tuple)))
-    try:
-        with view.readable_attention():
-            view.model(**encoded.inputs, use_cache=False)
-    finally:
-        handle.remove()
+    hook = view.layers[0].register_forward_hook(lambda layer, args, output: seen.append(isinstance(output, tuple)))
+    with hook, view.readable_attention():
+        view.model(**encoded.inputs, use_cache=False)
     return any(seen)
 
 

@@ -7,6 +7,7 @@ of image features, M-RoPE, sliding windows, prefix masks) is read, not re-implem
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -80,21 +81,18 @@ def record_frame(view: ModelView, inputs: dict[str, Any]) -> Frame:
     hidden: list[Tensor] = []
     arguments: list[dict[str, Any]] = []
 
-    def recorder(layer: nn.Module) -> Callable[..., Any]:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            states, named = layer_arguments(layer, args, kwargs)
-            hidden.append(states)
-            arguments.append(named)
-            return (states,) if view.family.layers_return_tuples else states
-
-        return forward
+    def record(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        states, named = layer_arguments(layer, args, kwargs)
+        hidden.append(states)
+        arguments.append(named)
+        return (states,) if view.family.layers_return_tuples else states
 
     def no_logits(states: Tensor) -> Tensor:
         return states.new_zeros(*states.shape[:-1], view.head.weight.shape[0])
 
     with ExitStack() as stack:
         for layer in view.layers:
-            stack.enter_context(replaced_forward(layer, recorder(layer)))
+            stack.enter_context(replaced_forward(layer, partial(record, layer)))
         # Its logits would mean nothing, and its weights are many.
         stack.enter_context(replaced_forward(view.head, no_logits))
         view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False)

@@ -29,11 +29,10 @@ def generate(view: ModelView, encoded: Sequence[Encoded], max_new_tokens: int = 
         return []
     inputs, _ = view.collate(encoded)
     ends = _end_tokens(view)
+    # Filler behind answers that ended earlier; it is cut off again, so any token will do.
+    filler = next(token for token in (view.tokenizer.pad_token_id, *ends, 0) if token is not None)
     config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        eos_token_id=ends or None,
-        pad_token_id=_padding_token(view, ends),
+        max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=filler
     )
     with view.readable_attention():
         produced: Tensor = view.model.generate(**inputs, generation_config=config)
@@ -55,9 +54,3 @@ def _end_tokens(view: ModelView) -> list[int]:
     if configured is None:
         return []
     return [configured] if isinstance(configured, int) else list(configured)
-
-
-def _padding_token(view: ModelView, ends: list[int]) -> int:
-    """Filler behind answers that ended earlier; it is cut off again, so any token will do."""
-    own = view.tokenizer.pad_token_id
-    return own if own is not None else (ends[0] if ends else 0)

@@ -6,6 +6,7 @@ Sites are found by what one recorded forward hands on, not by family.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -81,20 +82,20 @@ def find_blocks(view: ModelView, encoded: Encoded) -> tuple[Block, ...]:
         for layer in view.layers:
             for name, module in layer.named_modules():
                 if name:
-                    stack.callback(module.register_forward_hook(_recorder(calls, name), with_kwargs=True).remove)
+                    record = partial(_record, calls, name)
+                    stack.enter_context(module.register_forward_hook(record, with_kwargs=True))
             stack.callback(layer.register_forward_hook(finish).remove)
         stack.enter_context(view.readable_attention())
         view.model(**encoded.inputs, **keep_logits(view, slice_to=1), use_cache=False)
     return tuple(found)
 
 
-def _recorder(calls: list[_Call], name: str) -> Any:
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        given, gave = first_tensor((*args, *kwargs.values())), first_tensor(output)
-        if given is not None and gave is not None:
-            calls.append(_Call(name, module, given, gave))
-
-    return hook
+def _record(
+    calls: list[_Call], name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+) -> None:
+    given, gave = first_tensor((*args, *kwargs.values())), first_tensor(output)
+    if given is not None and gave is not None:
+        calls.append(_Call(name, module, given, gave))
 
 
 def first_tensor(values: Any) -> Tensor | None:
@@ -158,18 +159,15 @@ def hook_sites(
 ) -> None:
     """Call `receive(layer, site, states)` at every residual state and at `sites`, for as long as `stack` is open."""
 
-    def before(index: int) -> Any:
-        def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            receive(index, "residual", layer_arguments(layer, args, kwargs)[0])
-
-        return hook
+    def before(index: int, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        receive(index, "residual", layer_arguments(layer, args, kwargs)[0])
 
     def after(layer: nn.Module, args: Any, output: Any) -> None:
         receive(len(view.layers), "residual", layer_output(output))
 
     # The residual stream is always read: it shows whether an example's states are sound.
     for index, layer in enumerate(view.layers):
-        stack.callback(layer.register_forward_pre_hook(before(index), with_kwargs=True).remove)
+        stack.enter_context(layer.register_forward_pre_hook(partial(before, index), with_kwargs=True))
     stack.callback(view.layers[-1].register_forward_hook(after).remove)
     for index, block in enumerate(blocks):
         for site in sites & block.sites.keys():

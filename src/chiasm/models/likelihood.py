@@ -135,9 +135,8 @@ class _PackedLabels:
 
     def __init__(self, view: ModelView, sizes: Sequence[int]) -> None:
         self._view, self._sizes = view, sizes
-        self._made: dict[tuple[str, int], Any] = {}
-        # The originals are kept, so that their ids stay theirs.
-        self._kept: list[Any] = []
+        # Beside what was made stands the original, so that its id stays its own.
+        self._made: dict[tuple[str, int], tuple[Any, Tensor]] = {}
         self._rows: Int[Tensor, " R"] | None = None
         self._owner: Int[Tensor, " R"] | None = None
 
@@ -163,9 +162,8 @@ class _PackedLabels:
         if axis is None:
             return value
         if (name, id(value)) not in self._made:
-            self._made[name, id(value)] = value.index_select(axis, self._rows)
-            self._kept.append(value)
-        return self._made[name, id(value)]
+            self._made[name, id(value)] = (value, value.index_select(axis, self._rows))
+        return self._made[name, id(value)][1]
 
     def _mask(self, mask: Any, hidden: Tensor) -> Tensor:
         assert self._rows is not None
@@ -175,6 +173,5 @@ class _PackedLabels:
             seen = allowed_rows(mask, self._rows, len(self._rows), len(hidden), implementation)
             own = (self._owner[:, None] == self._owner[None, :]) | (self._owner[None, :] == 0)
             packed = seen.index_select(2, self._rows) & own
-            self._made["mask", id(mask)] = as_layer_mask(packed, implementation, hidden.dtype)
-            self._kept.append(mask)
-        return self._made["mask", id(mask)]
+            self._made["mask", id(mask)] = (mask, as_layer_mask(packed, implementation, hidden.dtype))
+        return self._made["mask", id(mask)][1]

@@ -22,12 +22,7 @@ from chiasm.models.projectors.swap import swapped_class
 from chiasm.models.view import ModelView
 
 _WEIGHTS = "model.safetensors"
-_DTYPES = {
-    "float64": torch.float64,
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+_DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "bfloat16", "float16")}
 
 
 def load(

@@ -12,6 +12,7 @@ zeroed there instead; what the row's feed-forward branch does is left as it was.
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -100,18 +101,12 @@ def zeroed_branches(view: ModelView, layer: nn.Module, rows: Mapping[Component, 
     with ExitStack() as stack:
         for component, marked in rows.items():
             branch = view.mixer_of(layer) if component == "attention" else view.feed_forward_of(layer)[-1]
-            stack.callback(branch.register_forward_hook(_zeroing_hook(marked)).remove)
+            stack.enter_context(branch.register_forward_hook(partial(_zero, marked)))
         yield
 
 
-def _zeroing_hook(marked: Bool[Tensor, "B T"]) -> Any:
-    def zeroed(output: Tensor) -> Tensor:
-        # Some branches see the rows of all examples as one list.
-        return output.masked_fill(marked.reshape(output.shape[:-1])[..., None], 0)
-
-    def hook(module: nn.Module, args: Any, output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (zeroed(output[0]), *output[1:])
-        return zeroed(output)
-
-    return hook
+def _zero(marked: Bool[Tensor, "B T"], module: nn.Module, args: Any, output: Any) -> Any:
+    first, *more = output if isinstance(output, tuple) else (output,)
+    # Some branches see the rows of all examples as one list.
+    zeroed = first.masked_fill(marked.reshape(first.shape[:-1])[..., None], 0)
+    return (zeroed, *more) if isinstance(output, tuple) else zeroed

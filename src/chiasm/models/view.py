@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -136,17 +136,13 @@ class ModelView:
         Flash and flex attention pass no mask to the layers, so they give way to sdpa (eager where attention scores
         are soft-capped, which sdpa cannot do).
         """
-        training, before = self.model.training, self.attention_implementation
-        self.model.eval()
-        if before not in ("sdpa", "eager"):
-            capped = getattr(self.text_config, "attn_logit_softcapping", None) is not None
-            self.decoder.set_attn_implementation("eager" if capped else "sdpa")
-        try:
+        with ExitStack() as stack:
+            stack.callback(self.model.train, self.model.training)
+            self.model.eval()
+            if self.attention_implementation not in ("sdpa", "eager"):
+                capped = getattr(self.text_config, "attn_logit_softcapping", None) is not None
+                stack.enter_context(attending_by(self.decoder, "eager" if capped else "sdpa"))
             yield
-        finally:
-            self.model.train(training)
-            if before != self.attention_implementation:
-                self.decoder.set_attn_implementation(before)
 
     @contextmanager
     def frozen_parameters(self) -> Iterator[None]:
@@ -243,6 +239,17 @@ class ModelView:
         """
         logits = self.head(self.final_norm(states) if normed else states)
         return self.family.adjusted_logits(logits, self.text_config)
+
+
+@contextmanager
+def attending_by(module: nn.Module, implementation: str) -> Iterator[None]:
+    """Within: `module` attends by the attention function that transformers calls `implementation`."""
+    before = module.config._attn_implementation
+    module.set_attn_implementation(implementation)
+    try:
+        yield
+    finally:
+        module.set_attn_implementation(before)
 
 
 def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:

@@ -23,6 +23,7 @@ from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError, 
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.frame import record_frame
 from chiasm.models.geometry import touched
+from chiasm.models.view import attending_by
 
 MIN_SHARE = 0.9
 """Share of (token in the box, token outside) of which the first changed more. A grid that is mirrored, turned or
@@ -110,15 +111,11 @@ def patches_alone(towers: tuple[nn.Module, ...]) -> Iterator[None]:
     """Within: every patch attends to itself alone, where a tower takes its attention function from transformers."""
     AttentionInterface.register(_NAME, _own_value)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
-    taken = [tower for tower in towers if isinstance(tower, PreTrainedModel)]
-    before = [tower.config._attn_implementation for tower in taken]
-    try:
-        for tower in taken:
-            tower.set_attn_implementation(_NAME)
+    with ExitStack() as stack:
+        for tower in towers:
+            if isinstance(tower, PreTrainedModel):
+                stack.enter_context(attending_by(tower, _NAME))
         yield
-    finally:
-        for tower, kind in zip(taken, before, strict=True):
-            tower.set_attn_implementation(kind)
 
 
 def _own_value(

@@ -1,7 +1,8 @@
 """What studies compute in a shorter way equals the long one: chosen attention rows, and branches that are left out."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from chiasm.models.executors.jobs import Job, Readout, log_probabilities
 from chiasm.models.inside.attention_rows import attention_rows
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.plans import span_tokens
-from chiasm.models.view import ModelView
+from chiasm.models.view import ModelView, attending_by
 
 _BRANCHES: dict[SkipPart, tuple[Component, ...]] = {
     "ffn": ("mlp",),
@@ -59,26 +60,17 @@ def _rows_difference(view: ModelView, batch: Sequence[Encoded], modality: str) -
 def _eager(view: ModelView) -> Iterator[dict[int, Float[Tensor, "B H T T"]]]:
     """Within: the attention weights of every layer that hands them out, as the model runs."""
     whole: dict[int, Tensor] = {}
-    before = view.attention_implementation
-    hooks = []
 
-    def keeper(number: int) -> Any:
-        def keep(module: nn.Module, args: Any, output: Any) -> None:
-            if isinstance(output, tuple) and isinstance(output[1], Tensor):
-                whole[number] = output[1]
+    def keep(number: int, module: nn.Module, args: Any, output: Any) -> None:
+        if isinstance(output, tuple) and isinstance(output[1], Tensor):
+            whole[number] = output[1]
 
-        return keep
-
-    for number, (layer, kind) in enumerate(zip(view.layers, view.kinds, strict=True)):
-        if kind == "attention":
-            hooks.append(view.attention_of(layer).register_forward_hook(keeper(number)))
-    view.decoder.set_attn_implementation("eager")
-    try:
+    with ExitStack() as stack:
+        for number, (layer, kind) in enumerate(zip(view.layers, view.kinds, strict=True)):
+            if kind == "attention":
+                stack.enter_context(view.attention_of(layer).register_forward_hook(partial(keep, number)))
+        stack.enter_context(attending_by(view.decoder, "eager"))
         yield whole
-    finally:
-        view.decoder.set_attn_implementation(before)
-        for hook in hooks:
-            hook.remove()
 
 
 def feed_forward_is_left_out(trial: Trial) -> float:

@@ -120,7 +120,10 @@ def encode_batch(
         parts = [e.inputs[key] for e in encoded if key in e.inputs]
         axis = family.concatenation_axes.get(key, 0)
         if key in ROW_INPUTS:
-            parts = [_behind_padding(part, length, fill.get(key, 0)) for part in parts]
+            parts = [
+                F.pad(rows, (0, 0) * (rows.ndim - 2) + (length - rows.shape[1], 0), value=fill.get(key, 0))
+                for rows in parts
+            ]
         elif axis == 0 and key == "pixel_values_videos" and len({part.shape[1:] for part in parts}) > 1:
             # Zeros would be frames to the model.
             raise ChiasmError(
@@ -302,10 +305,6 @@ def append_tokens(inputs: Mapping[str, Any], tokens: Sequence[int], family: Fami
         return F.pad(row, (0, len(tokens)), value=family.row_value(key))
 
     return {key: longer(key, value) if key in ROW_INPUTS else value for key, value in inputs.items()}
-
-
-def _behind_padding(rows: Tensor, length: int, value: int) -> Tensor:
-    return F.pad(rows, (0, 0) * (rows.ndim - 2) + (length - rows.shape[1], 0), value=value)
 
 
 def _same_size(parts: Sequence[Tensor]) -> list[Tensor]:

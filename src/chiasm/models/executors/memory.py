@@ -54,24 +54,18 @@ class Sizes(NamedTuple):
         )
 
 
-def _kept_bytes(sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup], reads: int, chunk: int) -> int:
-    """Bytes held throughout the walk: the variants' states, the chunks' masks, the logits that are read."""
-    rows = sum(len(group.rows) for group in groups)
-    states = 2 * rows * sizes.width * sizes.item
-    masks = rows * (packed.length + chunk) * 5
+def _walk_bytes(sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup], reads: int, rows: int) -> int:
+    """Bytes of a walk with `groups` in calls of `rows` rows: what is held throughout, and what one call needs."""
+    carried, columns = sum(len(group.rows) for group in groups), packed.length + rows
+    # Held: the variants' states, the chunks' masks, the logits that are read.
+    states = 2 * carried * sizes.width * sizes.item
+    masks = carried * columns * 5
     logits = (len(groups) + 1) * reads * sizes.vocabulary * (sizes.item + 2 * 4)
-    return packed.batch * (states + masks + logits)
-
-
-def _call_bytes(sizes: Sizes, packed: PackedBatch, rows: int) -> int:
-    """Bytes that one layer call on `rows` rows needs for a moment."""
-    columns = packed.length + rows
     inside = rows * (6 * sizes.width + 3 * sizes.inner + 4 * sizes.query_width) * sizes.item
     # Keys and values: the context kept, joined with the chunk's, and repeated over query groups where sdpa asks.
     pairs = columns * (4 * sizes.key_width + 2 * sizes.query_width) * sizes.item
-    masks = rows * columns * (4 + sizes.item)
-    scores = 3 * sizes.heads * rows * columns * 4 if sizes.eager else 0
-    return packed.batch * (inside + pairs + masks + scores)
+    scores = rows * columns * (4 + sizes.item + (3 * sizes.heads * 4 if sizes.eager else 0))
+    return packed.batch * (states + masks + logits + inside + pairs + scores)
 
 
 def _rows_per_call(
@@ -80,15 +74,11 @@ def _rows_per_call(
     """The most rows per layer call, but `min_rows` at least, that keep `budget`; None if these groups do not fit."""
     min_rows = max(min_rows, max(len(group.rows) for group in groups))
     rows = max(MAX_ROWS, min_rows)
-    if budget is None:
-        return rows
-    while rows >= min_rows:
-        if _need(sizes, packed, groups, reads, rows) <= budget:
-            return rows
+    while budget is not None and _walk_bytes(sizes, packed, groups, reads, rows) > budget:
         if rows == min_rows:
-            break
+            return None
         rows = max(min_rows, rows * 3 // 4)
-    return None
+    return rows
 
 
 def memory_passes(
@@ -111,7 +101,7 @@ def memory_passes(
             fitting = [(part, n) for part, n in zip(parts, rows, strict=True) if n is not None]
             if len(fitting) == count:
                 return fitting
-    need = max(_need(sizes, packed, [group], reads, len(group.rows)) for group in groups)
+    need = max(_walk_bytes(sizes, packed, [group], reads, len(group.rows)) for group in groups)
     raise ChiasmError(
         f"a memory budget of {budget:,} bytes",
         f"one variant alone needs about {need:,} bytes beside the clean pass",
@@ -123,8 +113,3 @@ def release_memory() -> None:
     """Give freed memory back to the system between two walks: glibc keeps it, and the next walk would come on top."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _need(sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup], reads: int, rows: int) -> int:
-    """Bytes of a walk with `groups` in calls of `rows` rows."""
-    return _kept_bytes(sizes, packed, groups, reads, rows) + _call_bytes(sizes, packed, rows)

@@ -8,6 +8,7 @@ code is the model's. The last layer returns the rows that are read, and the mode
 
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -90,53 +91,47 @@ class Walk:
         """The model's logits at the read rows."""
         with ExitStack() as stack:
             for index, layer in enumerate(self.view.layers):
-                stack.callback(layer.register_forward_pre_hook(self._before(index), with_kwargs=True).remove)
-                stack.callback(layer.register_forward_hook(self._after(index)).remove)
+                stack.enter_context(layer.register_forward_pre_hook(partial(self._before, index), with_kwargs=True))
+                stack.enter_context(layer.register_forward_hook(partial(self._after, index)))
                 keep_weights_while_called(layer, stack)
             return self.view.model(**inputs, use_cache=False).logits
 
-    def _before(self, index: int) -> Any:
-        def hook(layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
-            if self._on_variants:
-                return None
-            hidden, named = layer_arguments(layer, args, kwargs)
-            self._take_clean_input(index, hidden)
-            if self.view.kinds[index] != "attention":
-                return None
-            if "past_key_values" not in named:
-                raise ChiasmError(
-                    f"walking through {type(layer).__name__}",
-                    "it does not take a cache, through which variants see the clean rows",
-                    "Use --executor reference",
-                )
-            self._cache = ContextCache()
-            return (hidden,), named | {"past_key_values": self._cache}
+    def _before(self, index: int, layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+        if self._on_variants:
+            return None
+        hidden, named = layer_arguments(layer, args, kwargs)
+        self._take_clean_input(index, hidden)
+        if self.view.kinds[index] != "attention":
+            return None
+        if "past_key_values" not in named:
+            raise ChiasmError(
+                f"walking through {type(layer).__name__}",
+                "it does not take a cache, through which variants see the clean rows",
+                "Use --executor reference",
+            )
+        self._cache = ContextCache()
+        return (hidden,), named | {"past_key_values": self._cache}
 
-        return hook
-
-    def _after(self, index: int) -> Any:
-        def hook(layer: nn.Module, args: Any, output: Any) -> Any:
-            if self._on_variants:
-                return None
-            clean = layer_output(output)
-            if self.view.kinds[index] == "attention" and not self._cache.filled:
-                raise ChiasmError(
-                    f"walking through {type(layer).__name__} (layer {index})",
-                    "it attends without the cache interface (a linear-attention or state-space layer?)",
-                    "Use --executor reference",
-                )
-            self._on_variants = True
-            try:
-                self._run_variants(index, layer)
-            finally:
-                self._on_variants = False
-            self._clean_out = clean
-            if index < len(self.view.layers) - 1:
-                return None
-            rows = self._finish(clean)
-            return (rows, *output[1:]) if isinstance(output, tuple) else rows
-
-        return hook
+    def _after(self, index: int, layer: nn.Module, args: Any, output: Any) -> Any:
+        if self._on_variants:
+            return None
+        clean = layer_output(output)
+        if self.view.kinds[index] == "attention" and not self._cache.filled:
+            raise ChiasmError(
+                f"walking through {type(layer).__name__} (layer {index})",
+                "it attends without the cache interface (a linear-attention or state-space layer?)",
+                "Use --executor reference",
+            )
+        self._on_variants = True
+        try:
+            self._run_variants(index, layer)
+        finally:
+            self._on_variants = False
+        self._clean_out = clean
+        if index < len(self.view.layers) - 1:
+            return None
+        rows = self._finish(clean)
+        return (rows, *output[1:]) if isinstance(output, tuple) else rows
 
     def _take_clean_input(self, index: int, hidden: Float[Tensor, "B S D"]) -> None:
         """Take the clean input of a layer; what the model added between two layers is added to all who follow."""
@@ -225,8 +220,7 @@ class Walk:
             named["attention_mask"] = as_layer_mask(allowed, self.packed.implementation, states.dtype)
             named["past_key_values"] = self._cache
             self._cache.set_row_positions(self.packed.rows_in_own_forward(rows))
-        output = layer(states, **named)
-        return layer_output(output)
+        return layer_output(layer(states, **named))
 
     def _finish(self, clean: Float[Tensor, "B S D"]) -> Float[Tensor, "B K D"]:
         rows = self._clean_rows(clean)

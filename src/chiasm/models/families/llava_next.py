@@ -55,19 +55,11 @@ def _tiles(whole: Canvas, steps: Any, side: int) -> np.ndarray:
     fitted = whole.fit(width, height, math.ceil)
     padded = fitted.frame(-((width - fitted.width) // 2), -((height - fitted.height) // 2), width, height)
     tile = (steps.crop_size and steps.crop_size.height) or steps.size.height or steps.size.shortest_edge
-    return np.concatenate(
-        [
-            np.concatenate(
-                [
-                    grid(processed_canvas(padded.frame(left, top, tile, tile), steps), side)
-                    for left in range(0, width, tile)
-                ],
-                axis=1,
-            )
-            for top in range(0, height, tile)
-        ],
-        axis=0,
-    )
+    tiles = [
+        [grid(processed_canvas(padded.frame(left, top, tile, tile), steps), side) for left in range(0, width, tile)]
+        for top in range(0, height, tile)
+    ]
+    return np.concatenate([np.concatenate(row, axis=1) for row in tiles])
 
 
 def _unpadded(grid: np.ndarray, width: int, height: int) -> np.ndarray:

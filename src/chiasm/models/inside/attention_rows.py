@@ -18,7 +18,7 @@ from transformers.masking_utils import sdpa_mask
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoded import Encoded
 from chiasm.models.frame import keep_logits
-from chiasm.models.view import ModelView
+from chiasm.models.view import ModelView, attending_by
 
 RowsCallback = Callable[[int, int, Float[Tensor, "H Q T"]], None]
 
@@ -114,13 +114,12 @@ def _reading_rows(view: ModelView, rows: Sequence[Int[Tensor, " Q"]], read_layer
     # A function without a mask function of the same name is called with no mask at all: padding would be lost.
     AttentionInterface.register(_NAME, attend)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
-    training, before = view.model.training, view.attention_implementation
+    training = view.model.training
     view.model.eval()
-    view.decoder.set_attn_implementation(_NAME)
     try:
-        yield
+        with attending_by(view.decoder, _NAME):
+            yield
     finally:
-        view.decoder.set_attn_implementation(before)
         view.model.train(training)
 
 

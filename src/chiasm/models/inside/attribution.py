@@ -129,7 +129,7 @@ def gradient_shap(rerun: Rerun, background: Float[Tensor, "K n D"], *, samples: 
         while left:
             count = min(left, limit)
             found = method.attribute(rerun.states[None], baselines=background, n_samples=count, stdevs=0.0)
-            total += count * _summed(found)
+            total += count * found[0].detach().double().sum(-1).cpu().numpy()
             left -= count
     tokens = total / samples
     return Attribution("gradient-shap", tokens, value, baseline, _error(tokens, value - baseline), samples)
@@ -228,10 +228,6 @@ def ranked_scores(
 def _ends(rerun: Rerun, base: Float[Tensor, "n D"]) -> tuple[float, float]:
     value, baseline = evaluate(rerun, torch.stack([rerun.states, base])).tolist()
     return value, baseline
-
-
-def _summed(found: Float[Tensor, "1 n D"]) -> Float[np.ndarray, " n"]:
-    return found[0].detach().double().sum(-1).cpu().numpy()
 
 
 def _error(tokens: Float[np.ndarray, " n"], whole: float) -> float:

@@ -4,8 +4,9 @@ A neuron is one dimension of what the branch's last projection reads: for gated 
 the activation itself. Legend: L layers, K neurons of a layer, B variants, n image tokens, D width, N vocabulary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple, final
 
 import torch
@@ -53,9 +54,7 @@ class Neurons:
 
         Source: Schwettmann et al. 2023 (ICCV workshops), section 3; there summed or maximised over patches: unknown.
         """
-        kept: list[Tensor] = []
-
-        with frozen_model(self.view), self._reading(lambda layer, states: kept.append(states)), torch.enable_grad():
+        with frozen_model(self.view), self._reading() as kept, torch.enable_grad():
             states = rerun.states[None].clone().requires_grad_(True)
             found = torch.autograd.grad(rerun(states).sum(), kept)
         rows = rerun.rows
@@ -71,8 +70,7 @@ class Neurons:
         Source: Pan et al. 2024 (arXiv 2311.07470) and its code. Assumption: what is written early is still there at
         the end, and later layers do not read it.
         """
-        kept: list[Tensor] = []
-        with frozen_model(self.view), self._reading(lambda layer, states: kept.append(states)):
+        with frozen_model(self.view), self._reading() as kept:
             rerun(rerun.states[None])
         at = rerun.first_read
         gain = 1.0 if released else _gain(self.view)
@@ -91,13 +89,11 @@ class Neurons:
         def count(module: nn.Module, args: Any, output: Tensor) -> None:
             counts.append((output[0, rows.to(output.device)] > 0).sum(0).cpu())
 
-        handles = [branch.gate.register_forward_hook(count) for branch in self._branches]
-        try:
-            with self.view.readable_attention():
-                self.view.model(**encoded.inputs, **keep_logits(self.view, slice_to=1), use_cache=False)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with ExitStack() as stack:
+            for branch in self._branches:
+                stack.enter_context(branch.gate.register_forward_hook(count))
+            stack.enter_context(self.view.readable_attention())
+            self.view.model(**encoded.inputs, **keep_logits(self.view, slice_to=1), use_cache=False)
         return torch.stack(counts), len(rows)
 
     @torch.no_grad()
@@ -120,37 +116,25 @@ class Neurons:
         return [self.view.tokenizer.decode([int(token)]).strip() for token in logits.topk(count).indices]
 
     @contextmanager
-    def _reading(self, on_states: Callable[[int, Tensor], None]) -> Iterator[None]:
-        """While open `on_states` is given each layer's number and what its last projection reads."""
-
-        def hook(layer: int) -> Any:
-            def read(module: nn.Module, args: tuple[Any, ...]) -> None:
-                on_states(layer, args[0])
-
-            return read
-
-        handles = [b.down.register_forward_pre_hook(hook(layer)) for layer, b in enumerate(self._branches)]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def _reading(self) -> Iterator[list[Tensor]]:
+        """While open, what each layer's last projection reads is put behind what is in the list."""
+        kept: list[Tensor] = []
+        with ExitStack() as stack:
+            for branch in self._branches:
+                stack.enter_context(branch.down.register_forward_pre_hook(lambda module, args: kept.append(args[0])))
+            yield kept
 
     @contextmanager
     def _silenced(self, off: Bool[Tensor, "B L K"]) -> Iterator[None]:
-        def hook(layer: int) -> Any:
-            def silence(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-                return (args[0].masked_fill(off[:, layer, None].to(args[0].device), 0), *args[1:])
-
-            return silence
-
-        chosen = [layer for layer in range(len(self._branches)) if bool(off[:, layer].any())]
-        handles = [self._branches[layer].down.register_forward_pre_hook(hook(layer)) for layer in chosen]
-        try:
+        with ExitStack() as stack:
+            for branch, own in zip(self._branches, off.unbind(dim=1), strict=True):
+                if bool(own.any()):
+                    stack.enter_context(branch.down.register_forward_pre_hook(partial(_silence, own)))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
+
+
+def _silence(off: Bool[Tensor, "B K"], module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (args[0].masked_fill(off[:, None].to(args[0].device), 0), *args[1:])
 
 
 def _columns(down: nn.Module, view: ModelView) -> Float[Tensor, "K D"]:
@@ -168,37 +152,27 @@ def _gain(view: ModelView) -> Tensor:
 
 @torch.no_grad()
 def _branches(view: ModelView, encoded: Encoded) -> tuple[_Branch, ...]:
-    last: list[tuple[nn.Module, Tensor]] = []
+    last: dict[int, tuple[nn.Module, Tensor]] = {}
     gates: dict[int, nn.Module] = {}
-    length = encoded.length
 
-    def hook(index: int) -> Any:
-        def record(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            given = args[0] if args and isinstance(args[0], Tensor) else torch.empty(0)
-            while len(last) <= index:
-                last.append((module, given))
-            last[index] = (module, given)
-            if not any(True for _ in module.parameters()):
-                gates[index] = module
+    def record(index: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        last[index] = (module, args[0] if args and isinstance(args[0], Tensor) else torch.empty(0))
+        if not any(True for _ in module.parameters()):
+            gates[index] = module
 
-        return record
-
-    branches: Sequence[nn.Module] = [view.mlp_of(layer) for layer in view.layers]
-    handles = [c.register_forward_hook(hook(k)) for k, branch in enumerate(branches) for c in branch.children()]
-    try:
-        with view.readable_attention():
-            view.model(**encoded.inputs, **keep_logits(view, slice_to=1), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
-    for index in range(len(branches)):
-        known = index < len(last) and index in gates
-        down, given = last[index] if known else (nn.Identity(), torch.empty(0))
-        plain = given.ndim == 3 and given.shape[1] == length and getattr(down, "in_features", -1) == given.shape[-1]
-        if not (known and plain):
+    with ExitStack() as stack:
+        for index, layer in enumerate(view.layers):
+            for child in view.mlp_of(layer).children():
+                stack.enter_context(child.register_forward_hook(partial(record, index)))
+        stack.enter_context(view.readable_attention())
+        view.model(**encoded.inputs, **keep_logits(view, slice_to=1), use_cache=False)
+    for index in range(view.n_layers):
+        down, given = last.get(index, (nn.Identity(), torch.empty(0)))
+        by_token = given.ndim == 3 and given.shape[1] == encoded.length
+        if index not in gates or not by_token or getattr(down, "in_features", -1) != given.shape[-1]:
             raise ChiasmError(
                 f"the neurons of {view.name}",
                 f"the feed-forward branch of layer {index} is no activation between two projections of every token",
                 "Neurons of experts are not supported: use attribution and concepts",
             )
-    return tuple(_Branch(last[k][0], gates[k]) for k in range(len(branches)))
+    return tuple(_Branch(last[k][0], gates[k]) for k in range(view.n_layers))

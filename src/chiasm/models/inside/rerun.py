@@ -133,11 +133,10 @@ class Rerun:
         own = self._frame.hidden
         return own.expand(len(states), -1, -1).index_copy(1, self.rows, states.to(own.dtype))
 
-    def through(self, hidden: Float[Tensor, "B T D"], start: int = 0) -> Iterator[Float[Tensor, "B T D"]]:
-        """The residual state behind every layer from `start` on."""
-        for layer, arguments in zip(self.view.layers[start:], self._frame.arguments[start:], strict=True):
-            output = layer(hidden, **arguments)
-            hidden = layer_output(output)
+    def through(self, hidden: Float[Tensor, "B T D"]) -> Iterator[Float[Tensor, "B T D"]]:
+        """The residual state behind every layer."""
+        for layer, arguments in zip(self.view.layers, self._frame.arguments, strict=True):
+            hidden = layer_output(layer(hidden, **arguments))
             yield hidden
 
     def score(self, last: Float[Tensor, "B T D"]) -> Float[Tensor, " B"]:

@@ -109,44 +109,29 @@ class _CrossAttentionBlock(nn.Module):
 
 
 @final
-class Perceiver(nn.Module):
-    """Perceiver resampler: keys and values are patches and queries together (Alayrac et al. 2022, section 3.1.1)."""
+class Resampler(nn.Module):
+    """Queries read the patches, block by block.
 
-    def __init__(self, vision: int, width: int, tokens: int, depth: int, inner: int) -> None:
+    Not gated: the Perceiver resampler, whose keys and values are patches and queries together (Alayrac et al. 2022,
+    section 3.1.1). `gated`: gated cross-attention, prepended; soft prompts read the patches through gates that start
+    shut. Flamingo's layers (section 3.1.2 there) stand inside the decoder and let every text token read; here they
+    stand before it, and M prompts read, so that the decoder is untouched and the projectors stay comparable. At the
+    start the decoder sees prompts that say nothing of the image.
+    """
+
+    def __init__(self, vision: int, width: int, tokens: int, depth: int, inner: int, *, gated: bool) -> None:
         super().__init__()
         inner = inner or vision
-        self.lift = nn.Identity() if inner == vision else nn.Linear(vision, inner)
+        seen = vision if gated else inner
+        self.lift = nn.Identity() if seen == vision else nn.Linear(vision, seen)
         self.queries = nn.Parameter(torch.randn(tokens, inner) / inner**0.5)
-        self.blocks = nn.ModuleList(_CrossAttentionBlock(inner, inner, gated=False) for _ in range(depth))
+        self.blocks = nn.ModuleList(_CrossAttentionBlock(inner, seen, gated) for _ in range(depth))
         self.norm, self.out = nn.LayerNorm(inner), nn.Linear(inner, width)
 
     def forward(self, patches: Float[Tensor, "B N V"]) -> Float[Tensor, "B M D"]:
         seen, queries = self.lift(patches), self.queries.expand(len(patches), -1, -1)
         for block in self.blocks:
             queries = block(queries, seen)
-        return self.out(self.norm(queries))
-
-
-@final
-class Gated(nn.Module):
-    """Gated cross-attention, prepended: soft prompts read the patches through gates that start shut.
-
-    Flamingo's layers (Alayrac et al. 2022, section 3.1.2) stand inside the decoder and let every text token read; here
-    they stand before it, and M prompts read, so that the decoder is untouched and the projectors stay comparable. At
-    the start the decoder sees prompts that say nothing of the image.
-    """
-
-    def __init__(self, vision: int, width: int, tokens: int, depth: int, inner: int) -> None:
-        super().__init__()
-        inner = inner or vision
-        self.queries = nn.Parameter(torch.randn(tokens, inner) / inner**0.5)
-        self.blocks = nn.ModuleList(_CrossAttentionBlock(inner, vision, gated=True) for _ in range(depth))
-        self.norm, self.out = nn.LayerNorm(inner), nn.Linear(inner, width)
-
-    def forward(self, patches: Float[Tensor, "B N V"]) -> Float[Tensor, "B M D"]:
-        queries = self.queries.expand(len(patches), -1, -1)
-        for block in self.blocks:
-            queries = block(queries, patches)
         return self.out(self.norm(queries))
 
 

@@ -16,7 +16,7 @@ from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.projectors import KEY, ProjectorSpec, spec_of
 from chiasm.models.families import FAMILIES
-from chiasm.models.projectors.modules import Gated, Orthogonal, Perceiver, Pooled, QFormer, Residual, mlp
+from chiasm.models.projectors.modules import Orthogonal, Pooled, QFormer, Resampler, Residual, mlp
 
 _ATTRIBUTE = "multi_modal_projector"
 
@@ -35,12 +35,10 @@ def build_projector(spec: ProjectorSpec, vision: int, width: int) -> nn.Module:
             return nn.Sequential(mlp(vision, width, spec.depth, spec.width), *blocks)
         case "pool":
             return Pooled(spec.stride, mlp(vision, width, spec.depth, spec.width))
-        case "perceiver":
-            return Perceiver(vision, width, spec.tokens, spec.depth, spec.width)
+        case "perceiver" | "gated":
+            return Resampler(vision, width, spec.tokens, spec.depth, spec.width, gated=spec.kind == "gated")
         case "qformer":
             return QFormer(vision, width, spec.tokens, spec.depth, spec.width)
-        case "gated":
-            return Gated(vision, width, spec.tokens, spec.depth, spec.width)
 
 
 def swap_projector(model: nn.Module, processor: Any, spec: ProjectorSpec, *, seed: int = 0) -> Any:

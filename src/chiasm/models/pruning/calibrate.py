@@ -7,6 +7,7 @@ its matrices from one pass; then it is run again, pruned, for the inputs of bloc
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -184,25 +185,22 @@ def _sums(
     squares: dict[str, Tensor] = {}
     current: list[Tensor] = []
 
-    def hook(name: str) -> Any:
-        def before(linear: nn.Module, args: tuple[Tensor, ...]) -> None:
-            flat = args[0].reshape(-1, args[0].shape[-1])
-            if len(flat) != current[0].numel():
-                raise ChiasmError(
-                    f"calibrate `{name}`",
-                    f"it is given {len(flat)} rows where its layer has {current[0].numel()} tokens",
-                    "It reads other rows (experts, attention across to an image): prune another part or a dense model",
-                )
-            # Masked rows are selected, not multiplied by zero: what stands at padding may be NaN.
-            own = flat[current[0].reshape(-1).to(flat.device)].double()
-            sums[name] = sums.get(name, 0) + own.sum(dim=0)
-            squares[name] = squares.get(name, 0) + own.square().sum(dim=0)
-
-        return before
+    def add(name: str, linear: nn.Module, args: tuple[Tensor, ...]) -> None:
+        flat = args[0].reshape(-1, args[0].shape[-1])
+        if len(flat) != current[0].numel():
+            raise ChiasmError(
+                f"calibrate `{name}`",
+                f"it is given {len(flat)} rows where its layer has {current[0].numel()} tokens",
+                "It reads other rows (experts, attention across to an image): prune another part or a dense model",
+            )
+        # Masked rows are selected, not multiplied by zero: what stands at padding may be NaN.
+        own = flat[current[0].reshape(-1).to(flat.device)].double()
+        sums[name] = sums.get(name, 0) + own.sum(dim=0)
+        squares[name] = squares.get(name, 0) + own.square().sum(dim=0)
 
     with ExitStack() as stack:
         for matrix in here:
-            stack.callback(matrix.linear.register_forward_pre_hook(hook(matrix.name)).remove)
+            stack.enter_context(matrix.linear.register_forward_pre_hook(partial(add, matrix.name)))
         for batch, state, mark in zip(batches, states, marked, strict=True):
             current[:] = [mark]
             _run_layer(view, layer, index, batch, state)
@@ -232,21 +230,13 @@ def _run_layer(
 ) -> Float[Tensor, "B T D"]:
     """The output of one decoder layer on a batch's states, back on the CPU."""
     device = next(layer.parameters()).device
-    output = layer(state.to(device), **_moved(batch.arguments[index], device, {}))
-    return layer_output(output).cpu()
+    return layer_output(layer(state.to(device), **_moved(batch.arguments[index], device, {}))).cpu()
 
 
 def _require_plain_walk(view: ModelView, inputs: dict[str, Any], batch: CalibrationBatch) -> None:
     last: list[Tensor] = []
-
-    def after(layer: nn.Module, args: Any, output: Any) -> None:
-        last.append(layer_output(output).cpu())
-
-    handle = view.layers[-1].register_forward_hook(after)
-    try:
+    with view.layers[-1].register_forward_hook(lambda layer, args, output: last.append(layer_output(output).cpu())):
         view.model(**inputs, **keep_logits(view, slice_to=1), use_cache=False)
-    finally:
-        handle.remove()
     state = batch.hidden
     for index, layer in enumerate(view.layers):
         state = _run_layer(view, layer, index, batch, state)

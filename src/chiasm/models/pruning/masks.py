@@ -132,13 +132,10 @@ def keep(scores: Float[Tensor, "O I"], sparsity: float, pattern: str) -> Bool[Te
 
 def keep_by(method: str, scores: Float[Tensor, "O I"], sparsity: float, pattern: str) -> Bool[Tensor, "O I"]:
     """The mask as `method` groups its weights: within the whole matrix, by cumulative share, or as `keep`."""
-    if method == "magnitude" and blocks(pattern) is None:
-        return keep_per_matrix(scores, sparsity)
-    return (
-        keep_per_matrix(cumulative(scores), sparsity)
-        if method == "wanda-cumulative"
-        else keep(scores, sparsity, pattern)
-    )
+    if method == "wanda-cumulative":
+        return keep_per_matrix(cumulative(scores), sparsity)
+    by_matrix = method == "magnitude" and blocks(pattern) is None
+    return keep_per_matrix(scores, sparsity) if by_matrix else keep(scores, sparsity, pattern)
 
 
 def keep_all_but(chosen: Bool[Tensor, "O I"], count: int, seed: Sequence[int]) -> Bool[Tensor, "O I"]:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -198,7 +197,7 @@ def load_mask(folder: str | Path) -> WeightMask:
         about = json.loads((root / ABOUT).read_text(encoding="utf-8"))
         bits = load_file(root / MASK)
         shapes = {name: (int(shape[0]), int(shape[1])) for name, shape in about["shapes"].items()}
-        spec = _spec(about["spec"])
+        spec = MaskSpec(**about["spec"] | {"calibrations": tuple(about["spec"]["calibrations"])})
         weights = str(about["weights"])
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, SafetensorError) as error:
         raise ChiasmError(asked, f"it is damaged ({error})", "Export the model again") from error
@@ -224,10 +223,6 @@ def export(view: ModelView, mask: WeightMask, folder: str | Path) -> Path:
         view.processor.save_pretrained(partial)
         save_mask(mask, partial)
     return path
-
-
-def _spec(plain: dict[str, Any]) -> MaskSpec:
-    return MaskSpec(**plain | {"calibrations": tuple(plain["calibrations"])})
 
 
 def _require_bits(asked: str, bits: dict[str, Tensor], shapes: dict[str, tuple[int, int]]) -> None:

@@ -7,6 +7,7 @@ own. Each forward finds its rows from `input_ids`, so prompts, batches and paddi
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from chiasm.models.skipping.attention import (
 from chiasm.models.skipping.feed_forward import FeedForwardSkips, replace_feed_forward
 from chiasm.models.skipping.plans import require_fitting, span_tokens
 from chiasm.models.skipping.rows import Gathered, Selection
-from chiasm.models.view import ModelView
+from chiasm.models.view import ModelView, attending_by
 
 _applied: weakref.WeakKeyDictionary[nn.Module, ExitStack] = weakref.WeakKeyDictionary()
 
@@ -98,8 +99,10 @@ class _AppliedPlan:
         model = view.model.get_base_model() if view.is_peft else view.model
         stack.callback(model.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
         self._follow_generation(model, stack)
-        if any(skip.part not in ("ffn", "parallel", "parallel-blocks") for skip in skips):
-            self._readable_masks(stack)
+        reads_masks = any(skip.part not in ("ffn", "parallel", "parallel-blocks") for skip in skips)
+        # Flash and flex attention pass no mask whose rows could be taken: sdpa stands in for them.
+        if reads_masks and view.attention_implementation not in ("sdpa", "eager"):
+            stack.enter_context(attending_by(view.decoder, "sdpa"))
         for skip in skips:
             for first in skip.layers if skip.part == "parallel-blocks" else ():
                 _pair_blocks(view.layers, first, skip.form, lambda s=skip: s.acts_in(self.selection.phase), stack)
@@ -108,22 +111,15 @@ class _AppliedPlan:
             chosen_here, chosen_next = self.choosing.get(index, []), self.choosing.get(index + 1, [])
             by_change = any(skips[k].choice == "least-change" for k in (*chosen_here, *chosen_next))
             if by_change or "parallel" in parts:
-                hook = layer.register_forward_pre_hook(self._before_layer(index), with_kwargs=True)
-                stack.callback(hook.remove)
+                hook = partial(self._before_layer, index)
+                stack.enter_context(layer.register_forward_pre_hook(hook, with_kwargs=True))
             if parts & {"ffn", "block", "tokens", "parallel"}:
                 replace_feed_forward(view, layer, self._feed_forward_skips(index), stack)
             by_attention = [k for k in chosen_next if skips[k].choice == "least-attention"]
             if by_attention or parts & {"attention", "block", "tokens"}:
                 attention = view.attention_of(layer)
-                replaced = self._attention(index, attention, attention.forward, by_attention)
+                replaced = partial(self._attention, index, attention, attention.forward, by_attention)
                 stack.enter_context(replaced_forward(attention, replaced))
-
-    def _readable_masks(self, stack: ExitStack) -> None:
-        """Flash and flex attention pass no mask whose rows could be taken: sdpa stands in for them."""
-        before = self.view.attention_implementation
-        if before not in ("sdpa", "eager"):
-            self.view.decoder.set_attn_implementation("sdpa")
-            stack.callback(self.view.decoder.set_attn_implementation, before)
 
     def _follow_generation(self, model: Any, stack: ExitStack) -> None:
         """BLIP-2 generates past its own forward, by a language model that is given embeddings."""
@@ -162,16 +158,13 @@ class _AppliedPlan:
         assert self._selection is not None
         return self._selection
 
-    def _before_layer(self, index: int) -> Callable[..., None]:
-        def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            hidden, _ = layer_arguments(layer, args, kwargs)
-            for k in self.choosing.get(index, []):
-                if self.plan.skips[k].choice == "least-change" and self.selection.phase == "prefill":
-                    before = self.layer_input[index - 1].to(hidden.device)
-                    self.selection.choose(k, 1 - F.cosine_similarity(before, hidden, dim=-1))
-            self.layer_input = {index: hidden}
-
-        return hook
+    def _before_layer(self, index: int, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hidden, _ = layer_arguments(layer, args, kwargs)
+        for k in self.choosing.get(index, []):
+            if self.plan.skips[k].choice == "least-change" and self.selection.phase == "prefill":
+                before = self.layer_input[index - 1].to(hidden.device)
+                self.selection.choose(k, 1 - F.cosine_similarity(before, hidden, dim=-1))
+        self.layer_input = {index: hidden}
 
     def _feed_forward_skips(self, index: int) -> FeedForwardSkips:
         def released(part: SkipPart) -> bool:
@@ -190,22 +183,26 @@ class _AppliedPlan:
         )
 
     def _attention(
-        self, index: int, module: nn.Module, forward: Callable[..., Any], by_attention: list[int]
-    ) -> Callable[..., Any]:
-        def replaced(*args: Any, **kwargs: Any) -> Any:
-            hidden, named = layer_arguments(module, args, kwargs)
-            named["hidden_states"] = hidden
-            cache = named.get("past_key_values")
-            if not (by_attention and self.selection.phase == "prefill"):
-                return self._attend(index, module, forward, named, cache)
-            named, recorder = record_attention(named)
-            output = self._attend(index, module, forward, named, cache)
-            score = last_row_attention(forward, module, named, recorder)
-            for k in by_attention:
-                self.selection.choose(k, score)
-            return output
-
-        return replaced
+        self,
+        index: int,
+        module: nn.Module,
+        forward: Callable[..., Any],
+        by_attention: list[int],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """What stands in place of the `forward` of an attention branch."""
+        hidden, named = layer_arguments(module, args, kwargs)
+        named["hidden_states"] = hidden
+        cache = named.get("past_key_values")
+        if not (by_attention and self.selection.phase == "prefill"):
+            return self._attend(index, module, forward, named, cache)
+        named, recorder = record_attention(named)
+        output = self._attend(index, module, forward, named, cache)
+        score = last_row_attention(forward, module, named, recorder)
+        for k in by_attention:
+            self.selection.choose(k, score)
+        return output
 
     def _attend(
         self, index: int, module: nn.Module, forward: Callable[..., Any], named: dict[str, Any], cache: Any

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions.skips import SkipPlan
+from chiasm.interventions.skips import ModelIdentity, SkipPlan
 from chiasm.models.families.vision_operations import linear_weights, operations_from_shapes
 from chiasm.models.frame import keep_logits, record_frame, replaced_forward
 from chiasm.models.skipping.plans import span_tokens
@@ -122,9 +122,8 @@ class _RowCounts:
 
     def __init__(self, view: ModelView, inputs: Mapping[str, Any], plan: SkipPlan | None) -> None:
         self.batch, self.length = inputs["input_ids"].shape
-        self._plan = plan if plan is not None and plan.skips else None
-        if self._plan is None:
-            return
+        none = ModelIdentity(model_type="", layers=view.n_layers, width=view.width, weights="")
+        self._plan = plan or SkipPlan(name="", model=none)
         self._selection = Selection(self._plan, span_tokens(view), dict(inputs))
         for index, skip in enumerate(self._plan.skips):
             if skip.is_adaptive:
@@ -133,20 +132,15 @@ class _RowCounts:
                 self._selection.choose(index, some.expand(self.batch, -1))
 
     def of_ffn(self, layer: int) -> int:
-        if self._plan is None:
-            return self.batch * self.length
         return len(self._selection.kept_flat(self._selection.acting(layer, ("ffn", "block", "tokens"))))
 
     def of_attention(self, layer: int) -> tuple[int, int, int]:
         """Rows that compute, rows that give keys and values alone (both over the batch), and columns that are read."""
-        plain = (self.batch * self.length, 0, self.length)
-        if self._plan is None:
-            return plain
         chosen = self._selection
         dropping = chosen.acting(layer, ("tokens",))
         out = chosen.left_out(dropping | chosen.acting(layer, ("attention", "block")))
         if out is None:
-            return plain
+            return self.batch * self.length, 0, self.length
         if self._plan.unread(layer):
             return 0, 0, self.length
         absent = chosen.left_out(dropping)
@@ -156,8 +150,6 @@ class _RowCounts:
 
     def scored(self, layer: int) -> int:
         """Rows computed once more to see whom they attend to."""
-        if self._plan is None:
-            return 0
         asked = any(s.choice == "least-attention" and s.layers[0] == layer + 1 for s in self._plan.skips)
         return self.batch if asked else 0
 

@@ -3,7 +3,6 @@
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +72,7 @@ def costs(
     shares = {name: np.empty((len(plans), repeats)) for name in ("one", "batch")}
     peaks = []
     for plan in plans:
-        with _under(view, plan):
+        with skipping(view, plan, same_weights=False):
             _forward(view, inputs)
             _forward(view, together)
             peaks.append(peak_bytes(view, lambda: _forward(view, inputs)))
@@ -83,7 +82,7 @@ def costs(
             first = (repeat + index) % 2 == 0
             prefill[index, repeat], shares["one"][index, repeat] = _beside(view, plan, inputs, first)
             _, shares["batch"][index, repeat] = _beside(view, plan, together, first)
-            with _under(view, plan):
+            with skipping(view, plan, same_weights=False):
                 one, more = (_seconds(view, _generating(view, inputs, n)) for n in (1, 1 + _TOKENS))
                 decode[index, repeat] = (more - one) / _TOKENS
         done()
@@ -108,13 +107,9 @@ def _beside(view: ModelView, plan: SkipPlan, inputs: Mapping[str, Any], first: b
         return _seconds(view, lambda: _forward(view, inputs))
 
     before = plain() if first else None
-    with _under(view, plan):
+    with skipping(view, plan, same_weights=False):
         seconds = _seconds(view, lambda: _forward(view, inputs))
     return seconds, seconds / (plain() if before is None else before)
-
-
-def _under(view: ModelView, plan: SkipPlan) -> AbstractContextManager[Any]:
-    return skipping(view, plan, same_weights=False) if plan.skips else nullcontext()
 
 
 def _forward(view: ModelView, inputs: Mapping[str, Any]) -> None:
