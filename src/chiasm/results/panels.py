@@ -1,5 +1,6 @@
 """Panels of curves in one figure: a label has one colour in all of them, and stands once in the legend below."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -72,3 +73,9 @@ class Panels:
         handles = [*self.handles.values(), *keys]
         legend_below(self.figure, handles, self.size, title)
         return self.figure
+
+
+def label_rows(axes: Axes, labels: Sequence[str]) -> None:
+    """A label for each row of a panel, the first at the top."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)

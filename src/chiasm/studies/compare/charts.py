@@ -6,7 +6,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from chiasm.core.answer_metrics import ANSWER_METRICS
-from chiasm.results.theme import INK, SIZES, Width, dress, legend_below, marked, new_figure
+from chiasm.results.panels import Panels
+from chiasm.results.series import in_order
+from chiasm.results.theme import marked
 from chiasm.studies.compare.findings import ENOUGH
 
 
@@ -35,26 +37,21 @@ def score_against_accuracy(
     *,
     label: str = "Right answers (%)",
     scale: float = 100,
-    width: Width = "page",
 ) -> Figure:
     """Accuracy (times `scale`) against each alignment score, with both intervals; the coefficients stand above."""
-    size = SIZES[width]
-    rows = rows.filter(pl.col("statistic") == statistic)
-    names = rows["name"].unique(maintain_order=True).to_list()
-    models = rows["model"].unique(maintain_order=True).to_list()
-    figure = new_figure(width, 2.6)
-    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
-    for name, axes in zip(names, panels, strict=True):
-        for row in rows.filter(pl.col("name") == name).iter_rows(named=True):
+    rows = rows.filter(statistic=statistic)
+    names, models = in_order(rows, "name"), in_order(rows, "model")
+    panels = Panels(2.6, len(names), sharey=True)
+    for name, axes in zip(names, panels.axes, strict=True):
+        for row in rows.filter(name=name).iter_rows(named=True):
             model_point(axes, row, models.index(row["model"]), scale)
-        chosen = (pl.col("name") == name) & (pl.col("statistic") == statistic)
-        coefficients = _coefficients(related.filter(chosen).row(0, named=True))
-        dress(axes, size, x=f"{name}, {statistic.replace('_', ' ')}", title=coefficients)
-    panels[0].set_ylabel(label, fontsize=size.text, color=INK)
-    marks = [Line2D([], [], linestyle="none", markersize=4, label=model, **marked(k)) for k, model in enumerate(models)]
+        coefficients = _coefficients(related.filter(name=name, statistic=statistic).row(0, named=True))
+        y = label if name == names[0] else ""
+        panels.dress(axes, x=f"{name}, {statistic.replace('_', ' ')}", y=y, title=coefficients)
+    for k, model in enumerate(models):
+        panels.handles[model] = Line2D([], [], linestyle="none", markersize=4, label=model, **marked(k))
     few = ": too few to establish a relation" if len(models) < ENOUGH else ""
-    legend_below(figure, marks, size, f"n = {len(models)} models{few}; bars: 95 % intervals")
-    return figure
+    return panels.legend(f"n = {len(models)} models{few}; bars: 95 % intervals")
 
 
 def model_point(axes: Axes, row: dict, k: int | None, scale: float = 100) -> None:

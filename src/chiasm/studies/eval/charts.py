@@ -1,28 +1,26 @@
 """Right answers by type beside what guessing would reach, and other measures, each beside the blind control."""
 
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from chiasm.core.answer_metrics import ANSWER_METRICS
+from chiasm.results.panels import label_rows
 from chiasm.results.series import in_order, majority, of_type, right_share
-from chiasm.results.theme import COLOURS, FAINT, INK, SIZES, Width, dress, legend_below, new_figure
+from chiasm.results.theme import COLOURS, FAINT, INK, dress, legend_below, new_panel
 
 _MAX_TYPES = 6
 _BLANKED = {"marker": "D", "markersize": 4, "color": "white", "markeredgecolor": INK}
 
 
-def accuracy(answers: pl.DataFrame, blind: pl.DataFrame | None = None, *, width: Width = "column") -> Figure:
+def accuracy(answers: pl.DataFrame, blind: pl.DataFrame | None = None) -> Figure:
     """Share of right answers by type with Wilson's 95 % interval, and the share of the type's most frequent answer.
 
     `blind`: the same table with the image blanked.
     """
-    size = SIZES[width]
     types = in_order(answers, "type")
     groups = [("all", answers), *((t, of_type(answers, t)) for t in types)] if len(types) > 1 else [(types[0], answers)]
-    figure = new_figure(width, 0.45 + 0.27 * len(groups))
-    axes = figure.add_subplot()
+    figure, axes, size = new_panel(0.45 + 0.27 * len(groups), "column")
     for y, (name, rows) in enumerate(groups):
         share = right_share(rows)
         mean, low, high = (100 * float(v) for v in (share.mean, share.low, share.high))
@@ -33,7 +31,7 @@ def accuracy(answers: pl.DataFrame, blind: pl.DataFrame | None = None, *, width:
         unseen = None if blind is None else blind if name == "all" else of_type(blind, name)
         if unseen is not None and unseen.height:
             axes.plot(100 * int(unseen["correct"].sum()) / unseen.height, y, linestyle="", zorder=4, **_BLANKED)
-    _rows(axes, [f"{name} (n = {rows.height})" for name, rows in groups])
+    label_rows(axes, [f"{name} (n = {rows.height})" for name, rows in groups])
     axes.set_xlim(0, 100)
     dress(axes, size, x="Right answers (%)")
     handles = [Line2D([], [], color=COLOURS[1], linewidth=1.6, label="always the most frequent answer")]
@@ -51,17 +49,15 @@ def accuracy_caption(answers: pl.DataFrame, blind: bool = False) -> str:
     )
 
 
-def measures(metrics: pl.DataFrame, *, percent: bool, width: Width = "column") -> Figure:
+def measures(metrics: pl.DataFrame, *, percent: bool) -> Figure:
     """Every measure that is a share (`percent`) or has a scale of its own, over all examples and by type.
 
     Diamonds: the same with every image blanked. Types are drawn where they are at most six.
     """
-    size = SIZES[width]
     rows = drawn(metrics, percent)
     scale = 100 if percent else 1
     places = list(rows.filter(shown="image").iter_rows(named=True))
-    figure = new_figure(width, 0.5 + 0.2 * len(places))
-    axes = figure.add_subplot()
+    figure, axes, size = new_panel(0.5 + 0.2 * len(places), "column")
     labels = []
     for y, row in enumerate(places):
         whole = row["type"] == "all"
@@ -73,7 +69,7 @@ def measures(metrics: pl.DataFrame, *, percent: bool, width: Width = "column") -
         axes.errorbar(value, y, xerr=bounds, fmt="o", color=colour, markersize=4, linewidth=0.9, capsize=2)
         for blank in rows.filter(metric=row["metric"], type=row["type"], shown="blank")["value"]:
             axes.plot(scale * blank, y, linestyle="", zorder=1, **_BLANKED)
-    _rows(axes, labels)
+    label_rows(axes, labels)
     axes.set_xlim(0, 100 if percent else None)
     dress(axes, size, x="Share (%)" if percent else "Value (own scale)")
     handles = [_blanked_key()] if "blank" in rows["shown"] else []
@@ -97,12 +93,6 @@ def measures_caption(metrics: pl.DataFrame) -> str:
         "Measures of the answers, over all examples and by type, with 95 % intervals; all answers on one input are "
         f"resampled together. {beside}"
     )
-
-
-def _rows(axes: Axes, labels: list[str]) -> None:
-    """A row for each label, the first at the top."""
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
 
 
 def _blanked_key() -> Line2D:

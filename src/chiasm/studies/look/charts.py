@@ -10,34 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager, get_font
-from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from chiasm.core.example import Box
 from chiasm.results.overlays import MAP_BAR, colour_patches, faded, show_image
-from chiasm.results.series import curve, in_order
-from chiasm.results.theme import (
-    COLOURS,
-    INK,
-    SIZES,
-    Size,
-    Width,
-    colour_bar,
-    control_key,
-    counted,
-    draw,
-    draw_control,
-    dress,
-    layer_axis,
-    legend_below,
-    new_figure,
-)
+from chiasm.results.panels import Panels
+from chiasm.results.series import Curve, curve, in_order
+from chiasm.results.theme import INK, SIZES, colour_bar, new_figure
 from chiasm.studies.look.findings import IN_CAPTIONS, OBJECT_SHARE, SHARE, object_rows, percent_of_tokens, top_level
 
 T = TypeVar("T")
-_BAND = "mean and 95 % bootstrap interval"
-_BASELINE = "random-weights baseline"
-
 # One hue, so that it is read without colours too; white where there is nothing, so that the image shows.
 _COLOURS = "PuBu"
 _DEPTHS = 3
@@ -46,86 +28,57 @@ MAX_IMAGES, MAX_READ = 6, 3
 """Images that are drawn side by side, and those with words."""
 
 
-def attention_shares(shares: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "page") -> Figure:
+def attention_shares(shares: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """One panel per query: the share of its attention that each part of the sequence takes; dashed: the baseline."""
-    size = SIZES[width]
     queries = in_order(shares, "query")
-    figure = new_figure(width, 2.4)
-    panels = figure.subplots(1, len(queries), sharey=True, squeeze=False)[0]
-    handles, ns = [], []
-    for query, axes in zip(queries, panels, strict=True):
+    panels = Panels(2.4, len(queries), sharey=True)
+    for query, axes in zip(queries, panels.axes, strict=True):
         for index, span in enumerate(top_level(shares)):
             rows = shares.filter(query=query, span=span)
-            if not rows.height:
-                continue
-            beside = None if controls is None else controls.filter(query=query, span=span)
-            line, n = _beside_control(axes, rows, beside, SHARE, index, size, span)
-            ns.append(n)
-            if query == queries[0]:
-                handles.append(line)
+            if rows.height:
+                beside = None if controls is None else controls.filter(query=query, span=span)
+                panels.curve(axes, span, curve(rows, SHARE), _known(beside, SHARE), index=index)
         axes.set_ylim(0, None)
-        layer_axis(axes, int(shares["layer"].max() or 0), size.inches / len(queries))
-        dress(axes, size, x="Layer", y="Share of attention (%)" if axes is panels[0] else "", title=f"from {query}")
-    if controls is not None:
-        handles.append(control_key(_BASELINE, 0, size))
-    legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
-    return figure
+        y = "Share of attention (%)" if query == queries[0] else ""
+        panels.dress(axes, x="Layer", y=y, title=f"from {query}", layers=shares)
+    return _finished(panels, controls)
 
 
-def object_share(shares: pl.DataFrame, controls: pl.DataFrame | None = None, *, width: Width = "column") -> Figure:
+def object_share(shares: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
     """How much of the image's attention falls on the object asked about, against its share of the image's tokens."""
-    size = SIZES[width]
-    figure = new_figure(width, 2.2)
-    axes = figure.add_subplot()
-    handles, ns = [], []
+    panels = Panels(2.2, width="column")
+    (axes,) = panels.axes
     for index, query in enumerate(in_order(shares, "query")):
         rows = object_rows(shares, query)
-        if not rows.height:
-            continue
-        beside = None if controls is None else object_rows(controls, query)
-        line, n = _beside_control(axes, rows, beside, OBJECT_SHARE, index, size, f"attention from {query}")
-        handles.append(line)
-        ns.append(n)
-    area = percent_of_tokens(rows, "area")
-    handles.append(
-        axes.axhline(area, color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)), label="its share of the tokens")
-    )
-    if controls is not None:
-        handles.append(control_key(_BASELINE, 0, size))
+        if rows.height:
+            beside = None if controls is None else object_rows(controls, query)
+            own = curve(rows, OBJECT_SHARE)
+            panels.curve(axes, f"attention from {query}", own, _known(beside, OBJECT_SHARE), index=index)
+    area, label = percent_of_tokens(rows, "area"), "its share of the tokens"
+    panels.handles[label] = axes.axhline(area, color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)), label=label)
     axes.set_ylim(0, None)
-    layer_axis(axes, int(shares["layer"].max() or 0), size.inches)
-    dress(axes, size, x="Layer", y="Of the image's attention,\nshare on the object (%)")
-    legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
-    return figure
+    panels.dress(axes, x="Layer", y="Of the image's attention,\nshare on the object (%)", layers=shares)
+    return _finished(panels, controls)
 
 
-def caption_share(
-    lens: pl.DataFrame, controls: pl.DataFrame | None = None, *, about: str = "image", width: Width = "column"
-) -> Figure:
+def caption_share(lens: pl.DataFrame, controls: pl.DataFrame | None = None, *, about: str = "image") -> Figure:
     """The share of tokens of what is perceived (`about`) whose nearest word is in a caption; dashed: the baseline."""
-    size = SIZES[width]
-    figure = new_figure(width, 2.1)
-    axes = figure.add_subplot()
-    line, n = _beside_control(axes, lens, controls, IN_CAPTIONS, 0, size, f"{about} tokens")
-    handles = [line]
-    if controls is not None and controls.height:
-        handles.append(control_key(_BASELINE, 0, size))
+    panels = Panels(2.1, width="column")
+    (axes,) = panels.axes
+    panels.curve(axes, f"{about} tokens", curve(lens, IN_CAPTIONS), _known(controls, IN_CAPTIONS))
     axes.set_ylim(0, None)
-    layer_axis(axes, int(lens["layer"].max() or 0), size.inches)
-    dress(axes, size, x="Hidden state (0: embeddings)", y="Nearest word in\na caption (%)")
-    legend_below(figure, handles, size, f"{_BAND}, {counted([n])}")
-    return figure
+    panels.dress(axes, x="Hidden state (0: embeddings)", y="Nearest word in\na caption (%)", layers=lens)
+    return _finished(panels, controls)
 
 
-def _beside_control(
-    axes: Axes, rows: pl.DataFrame, controls: pl.DataFrame | None, value: pl.Expr, index: int, size: Size, label: str
-) -> tuple[Line2D, int]:
-    """The curve of `value` with its control, if it has one: its line, and over how many examples it is."""
-    measured = curve(rows, value)
-    line = draw(axes, measured, index, size, label)
-    if controls is not None and controls.height:
-        draw_control(axes, curve(controls, value), COLOURS[index % len(COLOURS)], 0, size)
-    return line, measured.n
+def _known(rows: pl.DataFrame | None, value: pl.Expr) -> Curve | None:
+    """The curve of a control, where there is one."""
+    return None if rows is None or not rows.height else curve(rows, value)
+
+
+def _finished(panels: Panels, controls: pl.DataFrame | None) -> Figure:
+    beside = [] if controls is None or not controls.height else ["random-weights baseline"]
+    return panels.legend(f"mean and 95 % bootstrap interval, {panels.counted}", *beside)
 
 
 class ImageRows(NamedTuple):
@@ -137,15 +90,15 @@ class ImageRows(NamedTuple):
     rows: pl.DataFrame
 
 
-def attention_map(shown: Sequence[ImageRows], *, width: Width = "page") -> Figure:
+def attention_map(shown: Sequence[ImageRows]) -> Figure:
     """The attention (mean over heads) that patches get from one query, at three layers, over one or more images.
 
     One image stands beside its layers; several stand side by side above theirs, at most six of them. `rows`: table
     `attention` of one example and query.
     """
-    size, shown = SIZES[width], evenly(shown, MAX_IMAGES)
+    size, shown = SIZES["page"], evenly(shown, MAX_IMAGES)
     layers = evenly(sorted({layer for one in shown for layer in one.rows["layer"]}), _DEPTHS)
-    figure, cells = _cells(shown, 1 + len(layers), width)
+    figure, cells = _cells(shown, 1 + len(layers))
     peak = max(float(one.rows["weight"].max() or 0) for one in shown)
     norm = PowerNorm(0.5, 0, max(100 * peak, 1e-9))
     for one, column in zip(shown, cells, strict=True):
@@ -163,14 +116,14 @@ def attention_map(shown: Sequence[ImageRows], *, width: Width = "page") -> Figur
     return figure
 
 
-def lens_map(shown: Sequence[ImageRows], *, width: Width = "page") -> Figure:
+def lens_map(shown: Sequence[ImageRows]) -> Figure:
     """The word that each patch is closest to, at three depths; those that stand in a caption are bold.
 
     At most three images or frames. `rows`: table `lens` of one example.
     """
-    size, shown = SIZES[width], evenly(shown, MAX_READ)
+    size, shown = SIZES["page"], evenly(shown, MAX_READ)
     states = evenly(sorted({layer for one in shown for layer in one.rows["layer"] if layer > 0}), _DEPTHS)
-    figure, cells = _cells(shown, len(states), width)
+    figure, cells = _cells(shown, len(states))
     across = len(states) if len(shown) == 1 else len(shown)
     for one, column in zip(shown, cells, strict=True):
         under, pixel = faded(one.pixels, 0.35), 72 * size.inches / across / one.pixels.shape[1]
@@ -215,14 +168,14 @@ def _short(word: str, letters: int) -> str:
     return clean if len(clean) <= letters else clean[: letters - 1] + "…"
 
 
-def _cells(shown: Sequence[ImageRows], depths: int, width: Width) -> tuple[Figure, list[list[Axes]]]:
+def _cells(shown: Sequence[ImageRows], depths: int) -> tuple[Figure, list[list[Axes]]]:
     """The panels of every image, by depth: beside each other for one, below each other for several."""
-    size, one = SIZES[width], len(shown) == 1
+    size, one = SIZES["page"], len(shown) == 1
     rows, columns = (1, depths) if one else (depths, len(shown))
     panel = (size.inches - 0.75) / columns
     panel = panel if one else min(panel, _MAX_INCHES)
     shape = max(s.pixels.shape[0] / s.pixels.shape[1] for s in shown)
-    figure = new_figure(width, rows * panel * shape + (2.6 if one else 3.5) * size.text / 72)
+    figure = new_figure("page", rows * panel * shape + (2.6 if one else 3.5) * size.text / 72)
     grid = figure.subplots(rows, columns, squeeze=False)
     return figure, [list(grid[0])] if one else [list(column) for column in grid.T]
 
