@@ -1,5 +1,7 @@
 """Errors that say what was asked, what was found, and what to do."""
 
+from collections.abc import Iterable
+
 
 class ChiasmError(Exception):
     """A mistake in what was asked. The command line prints it without a traceback and exits with 2.
@@ -10,6 +12,16 @@ class ChiasmError(Exception):
     def __init__(self, asked: str, found: str, todo: str) -> None:
         super().__init__(f"{asked}: {found}. {todo}")
         self.asked, self.found, self.todo = asked, found, todo
+
+
+def require_one_of(asked: str, value: str, known: Iterable[str]) -> None:
+    """Refuse a `value` that is none of the `known` ones, which the error names.
+
+    **Errors:** `ChiasmError`.
+    """
+    known = tuple(known)
+    if value not in known:
+        raise ChiasmError(asked, f"there are {', '.join(known)}", "Name one of those")
 
 
 class ExampleError(Exception):

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import ChiasmError, require_one_of
 
 MaskPart = Literal["all", "ffn", "attention"]
 MaskMethod = Literal[
@@ -40,11 +40,8 @@ def blocks(pattern: str) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"(\d+):(\d+)", pattern)
     if not match or not 0 < int(match[1]) < int(match[2]):
-        raise ChiasmError(
-            f"the pattern `{pattern}`",
-            f"it is neither `{UNSTRUCTURED}` nor N:M with 0 < N < M",
-            "Write for example 2:4, which zeroes 2 of every 4 inputs",
-        )
+        found = f"it is neither `{UNSTRUCTURED}` nor N:M with 0 < N < M"
+        raise ChiasmError(f"the pattern `{pattern}`", found, "Write for example 2:4, which zeroes 2 of every 4 inputs")
     return int(match[1]), int(match[2])
 
 
@@ -75,11 +72,8 @@ class MaskSpec:
 
     def __post_init__(self) -> None:
         require_sparsity(self.sparsity)
-        for name, value, known in (("method", self.method, MaskMethod), ("part", self.part, MaskPart)):
-            if value not in get_args(known):
-                raise ChiasmError(
-                    f"the {name} `{value}`", f"there are {', '.join(get_args(known))}", "Name one of those"
-                )
+        require_one_of(f"the method `{self.method}`", self.method, get_args(MaskMethod))
+        require_one_of(f"the part `{self.part}`", self.part, get_args(MaskPart))
         zeroed = blocks(self.pattern)
         if zeroed and not math.isclose(self.sparsity, zeroed[0] / zeroed[1]):
             raise ChiasmError(

@@ -5,7 +5,7 @@ output away from the question rows.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.variants import BlockedAttention, Component, Window, ZeroedBranch
@@ -68,7 +68,7 @@ class Ablation:
                 "it is not of the form zero:COMPONENT@SPAN",
                 "Write for example `zero:attention@question` or `zero:mlp@question`",
             )
-        return cls(component, span, text)
+        return cls(cast(Component, component), span, text)
 
     def on(self, spans: "Spans", window: Window) -> ZeroedBranch:
         """This ablation on one example's positions in the layers of `window`.

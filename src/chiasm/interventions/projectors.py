@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, get_args
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import ChiasmError, require_one_of
 
 ProjectorKind = Literal["orthogonal", "linear", "mlp", "residual", "pool", "perceiver", "qformer", "gated"]
 PROJECTOR_KINDS: tuple[ProjectorKind, ...] = get_args(ProjectorKind)
@@ -42,10 +42,7 @@ class ProjectorSpec:
     tokens: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in PROJECTOR_KINDS:
-            raise ChiasmError(
-                f"the projector `{self.kind}`", f"there are {', '.join(PROJECTOR_KINDS)}", "Name one of those"
-            )
+        require_one_of(f"the projector `{self.kind}`", self.kind, PROJECTOR_KINDS)
         takes = _DEFAULTS[self.kind] | ({"width": 0} if self.kind in _WIDE else {})
         for field in fields(self)[1:]:
             value = getattr(self, field.name)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import ChiasmError, require_one_of
 
 SkipPart = Literal["ffn", "attention", "block", "tokens", "parallel", "parallel-blocks"]
 Form = Literal["corrected", "released"]
@@ -48,17 +48,9 @@ class Skip:
     form: Form = "corrected"
 
     def __post_init__(self) -> None:
-        for value, kind, what in (
-            (self.part, SkipPart, "part"),
-            (self.span, SkipSpan, "span"),
-            (self.choice, Choice, "choice"),
-            (self.phase, Phase, "phase"),
-            (self.form, Form, "form"),
-        ):
-            if value not in get_args(kind):
-                raise ChiasmError(
-                    f"a skip with the {what} `{value}`", f"there are {', '.join(get_args(kind))}", "Name one of those"
-                )
+        kinds = {"part": SkipPart, "span": SkipSpan, "choice": Choice, "phase": Phase, "form": Form}
+        for what, kind in kinds.items():
+            require_one_of(f"a skip with the {what} `{getattr(self, what)}`", getattr(self, what), get_args(kind))
         if not self.layers:
             raise ChiasmError("a skip without layers", "there is nothing to leave out", "Name at least one layer")
         if list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
@@ -93,22 +85,17 @@ class Skip:
         if (self.span, self.share) != ("all", 1):
             raise ChiasmError(f"{self.part} for some tokens", "they are parallel for all", "Give the span `all`")
         if self.part == "parallel-blocks" and any(b == a + 1 for a, b in pairwise(self.layers)):
-            raise ChiasmError(
-                f"parallel blocks from the layers {self.layers}",
-                "each of them takes the layer behind it along, and some are named themselves",
-                "Leave a layer between two of them, as (0, 2, 4)",
-            )
+            asked = f"parallel blocks from the layers {self.layers}"
+            found = "each of them takes the layer behind it along, and some are named themselves"
+            raise ChiasmError(asked, found, "Leave a layer between two of them, as (0, 2, 4)")
 
     def _check_released(self) -> None:
         asked = f"the released form of a skip of `{self.part}`"
         if self.part not in ("ffn", "block", "parallel", "parallel-blocks"):
             raise ChiasmError(asked, "what it computes is unknown, or not to be told apart", "Use the corrected form")
         if self.part == "block" and ((self.span, self.share) != ("all", 1) or self.layers[0] < 1):
-            raise ChiasmError(
-                asked,
-                "the layer before lends its keys and values for all tokens",
-                "Give the span `all`, from layer 1 on",
-            )
+            found = "the layer before lends its keys and values for all tokens"
+            raise ChiasmError(asked, found, "Give the span `all`, from layer 1 on")
 
     def _check_tokens(self) -> None:
         if self.span not in PERCEPTUAL or self.phase != "prefill" or self.layers[0] < 1:
@@ -157,25 +144,16 @@ class SkipPlan:
         layers = self.model.layers
         for skip in self.skips:
             if skip.layers[-1] >= layers:
-                raise ChiasmError(
-                    f"the plan `{self.name}`",
-                    f"it skips in layer {skip.layers[-1]}, and the model has layers 0 to {layers - 1}",
-                    "Make the plan for this model",
-                )
+                found = f"it skips in layer {skip.layers[-1]}, and the model has layers 0 to {layers - 1}"
+                raise self._refusal(found, "Make the plan for this model")
             if skip.part == "tokens" and skip.layers[-1] != layers - 1:
-                raise ChiasmError(
-                    f"the plan `{self.name}`",
-                    f"tokens dropped at layer {skip.layers[0]} come back at layer {skip.layers[-1] + 1}",
-                    f"Drop them to the last layer, {layers - 1}",
-                )
+                found = f"tokens dropped at layer {skip.layers[0]} come back at layer {skip.layers[-1] + 1}"
+                raise self._refusal(found, f"Drop them to the last layer, {layers - 1}")
         dropped = {layer for skip in self.skips if skip.part == "tokens" for layer in skip.layers}
         for skip in self.skips:
             if skip.is_adaptive and skip.layers[0] - 1 in dropped:
-                raise ChiasmError(
-                    f"the plan `{self.name}`",
-                    f"layer {skip.layers[0] - 1} is to choose among tokens of which some are gone by then",
-                    "Drop tokens once",
-                )
+                found = f"layer {skip.layers[0] - 1} is to choose among tokens of which some are gone by then"
+                raise self._refusal(found, "Drop tokens once")
         self._check_pairs()
         for phase in ("prefill", "decode"):
             whole = [skip for skip in self.skips if (skip.span, skip.share) == ("all", 1) and skip.acts_in(phase)]
@@ -184,29 +162,24 @@ class SkipPlan:
                 for part in ("ffn", "attention")
             )
             if len(ffn & attention) == layers:
-                raise ChiasmError(
-                    f"the plan `{self.name}`", f"it leaves no layer to compute in {phase}", "Keep at least one layer"
-                )
+                raise self._refusal(f"it leaves no layer to compute in {phase}", "Keep at least one layer")
 
     def _check_pairs(self) -> None:
         for index, skip in enumerate(self.skips):
-            paired = (
-                {k for first in skip.layers for k in (first, first + 1)} if skip.part == "parallel-blocks" else set()
-            )
-            if paired and max(paired) >= self.model.layers:
-                raise ChiasmError(
-                    f"the plan `{self.name}`",
-                    f"layer {max(paired) - 1} is the last one, with none behind it to run beside it",
-                    "Leave it out",
-                )
+            if skip.part != "parallel-blocks":
+                continue
+            paired = {k for first in skip.layers for k in (first, first + 1)}
+            if max(paired) >= self.model.layers:
+                found = f"layer {max(paired) - 1} is the last one, with none behind it to run beside it"
+                raise self._refusal(found, "Leave it out")
             others = {k for other in (*self.skips[:index], *self.skips[index + 1 :]) for k in other.layers}
             others |= {k - 1 for s in self.skips if s.is_adaptive for k in s.layers[:1]}
             if paired & others:
-                raise ChiasmError(
-                    f"the plan `{self.name}`",
-                    f"layer {min(paired & others)} runs beside another and is to skip or to choose as well",
-                    "Give every layer one of both",
-                )
+                found = f"layer {min(paired & others)} runs beside another and is to skip or to choose as well"
+                raise self._refusal(found, "Give every layer one of both")
+
+    def _refusal(self, found: str, todo: str) -> ChiasmError:
+        return ChiasmError(f"the plan `{self.name}`", found, todo)
 
     def unread(self, layer: int) -> bool:
         """Whether no row ever attends in `layer`, so that nobody reads its keys and values either."""

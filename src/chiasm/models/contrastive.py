@@ -12,6 +12,7 @@ from transformers import AutoModelForZeroShotImageClassification, AutoProcessor
 
 from chiasm.models.loading import read_pretrained
 
+_BATCH = 32
 TEMPLATE = "{}"
 """The paper compares with the label itself (appendix A.1); its released code says "This is a photo of {}."."""
 
@@ -21,8 +22,6 @@ def label_similarity(
     source: str | Path,
     images: Sequence[Image.Image],
     labels: Sequence[str],
-    template: str = TEMPLATE,
-    batch_size: int = 32,
 ) -> Float[Tensor, "n C"]:
     """The similarity of each image's embedding to each label's, in the model's own scale; argmax is the answer.
 
@@ -34,11 +33,9 @@ def label_similarity(
     local = Path(where).is_dir()
     model: Any = read_pretrained(asked, local, "it", AutoModelForZeroShotImageClassification.from_pretrained, where)
     processor: Any = read_pretrained(asked, local, "its processor", AutoProcessor.from_pretrained, where)
-    texts = [template.format(label) for label in labels]
+    texts = [TEMPLATE.format(label) for label in labels]
     found = []
-    for start in range(0, len(images), batch_size):
-        inputs = processor(
-            text=texts, images=list(images[start : start + batch_size]), padding=True, return_tensors="pt"
-        )
+    for start in range(0, len(images), _BATCH):
+        inputs = processor(text=texts, images=list(images[start : start + _BATCH]), padding=True, return_tensors="pt")
         found.append(model.eval()(**inputs).logits_per_image)
     return torch.cat(found)

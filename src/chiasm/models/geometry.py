@@ -27,12 +27,8 @@ class Canvas:
     def resize(self, width: int, height: int) -> "Canvas":
         """Stretched to `width` x `height`. Interpolation reaches further than this map, by its kernel's radius."""
         fx, fy = width / self.width, height / self.height
-        return Canvas(
-            width,
-            height,
-            (self.scale[0] * fx, self.scale[1] * fy),
-            (self.offset[0] * fx, self.offset[1] * fy),
-        )
+        scale, offset = (self.scale[0] * fx, self.scale[1] * fy), (self.offset[0] * fx, self.offset[1] * fy)
+        return Canvas(width, height, scale, offset)
 
     def fit(self, width: int, height: int, whole: Callable[[float], int]) -> "Canvas":
         """As large as `width` x `height` allows with its shape kept; `whole` makes pixels of the other side."""

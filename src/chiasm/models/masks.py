@@ -66,11 +66,8 @@ def require_keys(allowed: Bool[Tensor, "B n C"], what: str) -> None:
 
 def _unreadable(mask: Any, implementation: str) -> ChiasmError:
     shape = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
-    return ChiasmError(
-        "reading the attention mask",
-        f"the `{implementation}` implementation passes {shape} to its layers",
-        "Load the model with attn_implementation='sdpa'",
-    )
+    found = f"the `{implementation}` implementation passes {shape} to its layers"
+    return ChiasmError("reading the attention mask", found, "Load the model with attn_implementation='sdpa'")
 
 
 def hidden_images(encoded: Encoded, change: BlockedAttention) -> list[int]:

@@ -47,7 +47,7 @@ class ModelView:
         self.model = model
         self.processor = processor
         self.name = name
-        self.config = model.config
+        self.config: Any = model.config
         self.family: Family = family_of(model.config) if family is None else family
         self.decoder, self.layers = _decoder_stack(model)
         self.kinds: tuple[LayerKind, ...] = tuple(_kind(layer) for layer in self.layers)

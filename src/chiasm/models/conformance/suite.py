@@ -1,6 +1,6 @@
 """All laws by name, the run of one model through them, and the certificate that a family gets from it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import torch
@@ -105,10 +105,7 @@ def certify(view: ModelView, known: Certificate | None) -> Certificate:
         )
     mark = fingerprint(view.family)
     others = known.transformers if known is not None and known.fingerprint == mark else {}
-    runs = {**others, transformers.__version__: _verdicts(check(view, allowed=ALLOWED))}
+    laws = check(view, allowed=ALLOWED)
+    own = {law.name: HOLDS if law.ok else f"{'-' if law.ok is None else 'no'}: {law.reason}" for law in laws}
+    runs = {**others, transformers.__version__: own}
     return Certificate(mark, view.n_layers, dict(sorted(runs.items(), key=lambda run: version_numbers(run[0]))))
-
-
-def _verdicts(laws: Sequence[Law]) -> dict[str, str]:
-    """Laws in the words of certificates."""
-    return {law.name: HOLDS if law.ok else f"{'-' if law.ok is None else 'no'}: {law.reason}" for law in laws}

@@ -197,11 +197,12 @@ def run_all(executor: Executor, view: ModelView, jobs: Sequence[Job]) -> list[Jo
 
     **Errors:** the first job's `ExampleError`.
     """
-    results = executor.run(view, jobs)
-    for result in results:
+    found = []
+    for result in executor.run(view, jobs):
         if isinstance(result, ExampleError):
             raise result
-    return [result for result in results if isinstance(result, JobResult)]
+        found.append(result)
+    return found
 
 
 def full_logprobs(result: JobResult) -> Float[Tensor, "K P N"]:

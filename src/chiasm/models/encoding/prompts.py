@@ -57,22 +57,17 @@ def render(processor: Any, family: Family, media: Sequence[str], question: str, 
         sentinel += "0"
     marked = family.expanded_prompt(_conversation(processor, family, media, _user(sentinel, instruction)), processor)
     before, *rest = marked.split(sentinel)
+    asked = "to find the question in the prompt"
     if len(rest) != 1:
-        raise ChiasmError(
-            "to find the question in the prompt",
-            f"the chat template writes the user's words {len(rest)} times",
-            "Use a template that writes them once and unchanged",
-        )
+        found = f"the chat template writes the user's words {len(rest)} times"
+        raise ChiasmError(asked, found, "Use a template that writes them once and unchanged")
     start, stop = len(before), len(text) - len(rest[0])
     if not question.strip():
         # A template that strips its input takes the newline before the instruction along with an empty question.
         stop = start = min(len(before), len(text))
     elif not (start < stop and text.startswith(before) and text.endswith(rest[0])):
-        raise ChiasmError(
-            "to find the question in the prompt",
-            "the chat template writes other words around this question than around another",
-            "Use a template that does not depend on the question",
-        )
+        found = "the chat template writes other words around this question than around another"
+        raise ChiasmError(asked, found, "Use a template that does not depend on the question")
     return Prompt(text, (start, stop), media, user, family.processor_prompt(rendered, processor))
 
 

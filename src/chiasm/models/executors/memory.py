@@ -102,11 +102,8 @@ def memory_passes(
             if len(fitting) == count:
                 return fitting
     need = max(_walk_bytes(sizes, packed, [group], reads, len(group.rows)) for group in groups)
-    raise ChiasmError(
-        f"a memory budget of {budget:,} bytes",
-        f"one variant alone needs about {need:,} bytes beside the clean pass",
-        f"Give at least --memory {-(-need // 10**6)}MB",
-    )
+    found = f"one variant alone needs about {need:,} bytes beside the clean pass"
+    raise ChiasmError(f"a memory budget of {budget:,} bytes", found, f"Give at least --memory {-(-need // 10**6)}MB")
 
 
 def release_memory() -> None:

@@ -209,9 +209,6 @@ def row_axis(name: str, value: Tensor, length: int) -> int | None:
         return axis if value.ndim >= -axis and value.shape[axis] == length else None
     axes = [axis for axis, size in enumerate(value.shape) if size == length]
     if len(axes) > 1:
-        raise ChiasmError(
-            f"packing the layer argument `{name}`",
-            f"its shape {tuple(value.shape)} has {len(axes)} axes as long as the sequence",
-            "Use the reference executor for this example",
-        )
+        found = f"its shape {tuple(value.shape)} has {len(axes)} axes as long as the sequence"
+        raise ChiasmError(f"packing the layer argument `{name}`", found, "Use the reference executor for this example")
     return axes[0] if axes else None

@@ -3,9 +3,9 @@
 Legend: B examples of the batch, n rows of a chunk, C clean rows (in masks: and the chunk's own behind them), L layers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -172,22 +172,14 @@ class Chunk:
                     self._zeroed.setdefault(component, []).append((self._changed_rows(zeroing), self._layers(zeroing)))
 
     def _add_blocked(self, placed: Sequence[_PlacedChange]) -> None:
-        keys = np.zeros((self.packed.batch, len(self.groups), self.packed.length), dtype=bool)
-        for group, placement, change in placed:
-            assert isinstance(change, BlockedAttention)
-            keys[placement.batch_index, group, placement.rows[list(change.keys)]] = True
-        clean = self._by_row(keys)
+        clean = self._marked(placed, self.packed.length, lambda p: p.placement.rows[list(p.change.keys)])
         own = clean.index_select(2, self.rows) & self._same_group
         blocked = torch.cat([clean, own], dim=-1) & self._changed_rows(placed)[..., None]
         self._blocked.append((blocked, self._layers(placed)))
 
     def _add_hidden_images(self, placed: Sequence[_PlacedChange], images: int) -> None:
-        hidden = np.zeros((self.packed.batch, len(self.groups), images), dtype=bool)
-        for group, placement, change in placed:
-            assert isinstance(change, BlockedAttention)
-            hidden[placement.batch_index, group, hidden_images(placement.job.encoded, change)] = True
-        rows = self._changed_rows(placed)
-        self._hidden_images.append((self._by_row(hidden) & rows[..., None], self._layers(placed)))
+        hidden = self._marked(placed, images, lambda p: hidden_images(p.placement.job.encoded, p.change))
+        self._hidden_images.append((hidden & self._changed_rows(placed)[..., None], self._layers(placed)))
 
     def _changed_rows(self, placed: Sequence[_PlacedChange]) -> Bool[Tensor, "B n"]:
         rows = np.zeros((self.packed.batch, len(self.groups), self.packed.length), dtype=bool)
@@ -196,14 +188,16 @@ class Chunk:
         return torch.from_numpy(rows).to(self.packed.device)[:, self._owner, self.rows]
 
     def _layers(self, placed: Sequence[_PlacedChange]) -> Bool[Tensor, "B n L"]:
-        layers = np.zeros((self.packed.batch, len(self.groups), len(self.packed.kinds)), dtype=bool)
-        for group, placement, change in placed:
-            layers[placement.batch_index, group, change.window.start : change.window.stop] = True
-        return self._by_row(layers)
+        return self._marked(placed, len(self.packed.kinds), lambda p: slice(*p.change.window[:2]))
 
-    def _by_row(self, by_group: Bool[np.ndarray, "B g m"]) -> Bool[Tensor, "B n m"]:
-        """What holds of a group, for each of its rows."""
-        return torch.from_numpy(by_group).to(self.packed.device)[:, self._owner]
+    def _marked(
+        self, placed: Sequence[_PlacedChange], width: int, where: Callable[[Any], Any]
+    ) -> Bool[Tensor, "B n m"]:
+        """The entries `where` of each change of a group, out of `width`, marked at all rows of the group."""
+        marks = np.zeros((self.packed.batch, len(self.groups), width), dtype=bool)
+        for one in placed:
+            marks[one.placement.batch_index, one.group, where(one)] = True
+        return torch.from_numpy(marks).to(self.packed.device)[:, self._owner]
 
     def _require_keys(self) -> None:
         for mask_group in self.packed.attention_mask_groups():

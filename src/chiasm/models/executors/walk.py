@@ -104,11 +104,8 @@ class Walk:
         if self.view.kinds[index] != "attention":
             return None
         if "past_key_values" not in named:
-            raise ChiasmError(
-                f"walking through {type(layer).__name__}",
-                "it does not take a cache, through which variants see the clean rows",
-                "Use --executor reference",
-            )
+            found = "it does not take a cache, through which variants see the clean rows"
+            raise ChiasmError(f"walking through {type(layer).__name__}", found, "Use --executor reference")
         self._cache = ContextCache()
         return (hidden,), named | {"past_key_values": self._cache}
 

@@ -89,11 +89,8 @@ class Family:
         **Errors:** `ChiasmError`.
         """
         if not self.can_batch(encoded, config):
-            raise ChiasmError(
-                f"a batch of {len(encoded)} examples",
-                f"`{self.name}` counts rows with their padding, or numbers images by batch",
-                "Give --batch-size 1",
-            )
+            found = f"`{self.name}` counts rows with their padding, or numbers images by batch"
+            raise ChiasmError(f"a batch of {len(encoded)} examples", found, "Give --batch-size 1")
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         """Where each token of `image` looks, by what the given processor's own configuration says.

@@ -38,11 +38,8 @@ def resized(canvas: Canvas, image_processor: Any) -> Canvas:
     elif size.height and size.width:
         width, height = size.width, size.height
     else:
-        raise ChiasmError(
-            "where image patches look",
-            f"the image processor resizes to {size}",
-            "Give its `size` an edge or both sides",
-        )
+        found = f"the image processor resizes to {size}"
+        raise ChiasmError("where image patches look", found, "Give its `size` an edge or both sides")
     return canvas.resize(width, height)
 
 
@@ -118,12 +115,8 @@ def grid_layout(image: Medium, token: int, canvas: Canvas | None = None) -> Imag
     **Errors:** `ChiasmError` where they do not fill a square.
     """
     side = math.isqrt(int((image.ids == token).sum()))
-    return make_layout(
-        image,
-        {"base": cells(canvas or original_canvas(image), side, side)},
-        "a square grid over the image",
-        token=token,
-    )
+    rects = cells(canvas or original_canvas(image), side, side)
+    return make_layout(image, {"base": rects}, "a square grid over the image", token=token)
 
 
 def placeless_layout(image: Medium, token: int) -> ImageLayout:

@@ -43,11 +43,8 @@ class Qwen25Omni(Qwen2VL):
 
     def processor_prompt(self, text: str, processor: Any) -> str:
         if processor.load_audio_from_video:
-            raise ChiasmError(
-                "videos with their own sound",
-                "the processor's `load_audio_from_video` is on, which puts tokens of frames and of sound in turns",
-                "Switch it off, and give the sound as `audio`",
-            )
+            found = "the processor's `load_audio_from_video` is on, which puts tokens of frames and of sound in turns"
+            raise ChiasmError("videos with their own sound", found, "Switch it off, and give the sound as `audio`")
         return text
 
     def completed_inputs(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:

@@ -30,19 +30,11 @@ def _cropped(image: Medium, inputs: Mapping[str, Any], processor: Any, config: A
     return grid_layout(image, _token(processor, config), canvas)
 
 
-def _stretched(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-    return grid_layout(image, _token(processor, config))
-
-
-def _unknown(image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-    return placeless_layout(image, _token(processor, config))
-
-
 LAYOUT_RULES: Final[dict[str, LayoutRule]] = {
     "native grid": Qwen2VL().layout,
     "resized and cropped square": _cropped,
-    "stretched square": _stretched,
-    "unknown": _unknown,
+    "stretched square": lambda image, inputs, processor, config: grid_layout(image, _token(processor, config)),
+    "unknown": lambda image, inputs, processor, config: placeless_layout(image, _token(processor, config)),
 }
 """Where the tokens of an image may look, tried in this order by painting boxes; `unknown` leaves no object to cut."""
 

@@ -1,10 +1,10 @@
 """Operations of vision towers and projectors, counted from shapes for the families whose towers are known so well."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
 from chiasm.models.families.base import Family
@@ -43,7 +43,11 @@ def _clip(config: Any, tower: nn.Module, projector: nn.Module, inputs: Mapping[s
         return 0
     side = int(config.vision_config.patch_size)
     patches = (pixels.shape[-2] // side) * (pixels.shape[-1] // side)
-    views = _count_tiles(config, inputs) if tiles else int(pixels.shape[0])
+    views = int(pixels.shape[0])
+    if tiles:
+        # What any-resolution processors cut, without their padding.
+        pinpoints, edge = config.image_grid_pinpoints, config.vision_config.image_size
+        views = sum(image_size_to_num_patches(size, pinpoints, edge) for size in inputs["image_sizes"])
     convolutions = [m for m in tower.modules() if isinstance(m, nn.Conv2d)]
     # CLIP has a class token beside its patches, which projectors leave out by default.
     class_token = any(name.endswith("class_embedding") for name, _ in tower.named_parameters())
@@ -53,13 +57,6 @@ def _clip(config: Any, tower: nn.Module, projector: nn.Module, inputs: Mapping[s
     blocks = 2 * rows * linear_weights(tower) + depth * 2 * 2 * rows * rows * width
     projected = rows if config.vision_feature_select_strategy == "full" else patches
     return views * (embedding + blocks + 2 * projected * linear_weights(projector))
-
-
-def _count_tiles(config: Any, inputs: Mapping[str, Any]) -> int:
-    """What any-resolution processors cut, without their padding."""
-    sizes: Iterable[Tensor] = inputs["image_sizes"]
-    pinpoints, edge = config.image_grid_pinpoints, config.vision_config.image_size
-    return sum(image_size_to_num_patches(size, pinpoints, edge) for size in sizes)
 
 
 def _native_resolution(

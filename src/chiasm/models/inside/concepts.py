@@ -10,18 +10,14 @@ from torch import Tensor
 
 from chiasm.models.encoded import Encoded
 from chiasm.models.inside.rerun import Rerun, frozen_model
-from chiasm.models.observe import SiteStates, observe
+from chiasm.models.observe import observe
 from chiasm.models.view import ModelView
 
 
 def mean_states(view: ModelView, encoded: Encoded) -> Float[Tensor, "L D"]:
     """The mean over the image's tokens of the state before every block."""
     found: list[Tensor] = []
-
-    def keep_mean(seen: SiteStates) -> None:
-        found.append(seen.states.mean(0).cpu())
-
-    observe(view, (), [encoded], ["image"], keep_mean)
+    observe(view, (), [encoded], ["image"], lambda seen: found.append(seen.states.mean(0).cpu()))
     return torch.stack(found[:-1])
 
 

@@ -67,7 +67,8 @@ def swap_projector(model: nn.Module, processor: Any, spec: ProjectorSpec, *, see
     if isinstance(made, Orthogonal):
         made.scale.fill_(float(model.get_input_embeddings().weight.detach().float().square().mean().sqrt()))
     setattr(owner, _ATTRIBUTE, made.to(like.device, like.dtype).train(before.training))
-    count = spec.tokens_for(*(2 * (_side(config),)))
+    side = config.vision_config.image_size // config.vision_config.patch_size
+    count = spec.tokens_for(side, side)
     setattr(config, KEY, asdict(spec))
     config.image_seq_length = count
     return _with_tokens(processor, count)
@@ -83,9 +84,8 @@ def swapped_class(config_class: type) -> type:
             super().__init__(config, *args, **kwargs)
             spec = spec_of(config)
             assert spec is not None
-            setattr(
-                _owner(self), _ATTRIBUTE, build_projector(spec, _vision_width(config), config.text_config.hidden_size)
-            )
+            made = build_projector(spec, _vision_width(config), config.text_config.hidden_size)
+            setattr(_owner(self), _ATTRIBUTE, made)
 
     # Checkpoints name the class they were written by, and transformers renames weights by class and module: this is the
     # architecture's own, with another part in it.
@@ -108,10 +108,6 @@ def _owner(model: nn.Module) -> nn.Module:
 def _vision_width(config: Any) -> int:
     layers = config.vision_feature_layer
     return config.vision_config.hidden_size * (1 if isinstance(layers, int) else len(layers))
-
-
-def _side(config: Any) -> int:
-    return config.vision_config.image_size // config.vision_config.patch_size
 
 
 def _with_tokens(processor: Any, count: int) -> Any:

@@ -157,13 +157,9 @@ def masked(view: ModelView, mask: WeightMask, *, same_weights: bool = True) -> I
         for name, matrix in there.items():
             weight = matrix.linear.weight.data
             zeroed = ~mask.kept(name).to(weight.device)
-            stack.callback(_put_back, weight, zeroed, weight[zeroed].clone())
+            stack.callback(weight.__setitem__, zeroed, weight[zeroed].clone())
             weight.masked_fill_(zeroed, 0)
         yield there
-
-
-def _put_back(weight: Tensor, zeroed: Tensor, values: Tensor) -> None:
-    weight[zeroed] = values
 
 
 def save_mask(mask: WeightMask, folder: Path) -> None:

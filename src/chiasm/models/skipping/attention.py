@@ -56,26 +56,16 @@ class _JoinedCache:
 
 
 class _RecordingCache:
-    """Passes on to the cache, and remembers what the attention then sees."""
+    """Passes the first call on to the cache, remembers what the attention then sees, and shows it in later calls."""
 
     def __init__(self, cache: Any) -> None:
         self._cache = cache
         self.seen: tuple[Tensor, Tensor] | None = None
 
     def update(self, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        seen = (key, value) if self._cache is None else self._cache.update(key, value, *args, **kwargs)
-        self.seen = seen
-        return seen
-
-
-class _FixedCache:
-    """Shows keys and values that are known already, whatever the caller brings."""
-
-    def __init__(self, seen: tuple[Tensor, Tensor]) -> None:
-        self._seen = seen
-
-    def update(self, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        return self._seen
+        if self.seen is None:
+            self.seen = (key, value) if self._cache is None else self._cache.update(key, value, *args, **kwargs)
+        return self.seen
 
 
 class CachedPositions:
@@ -196,7 +186,7 @@ def last_row_attention(
         True,
     )
     assert recorder.seen is not None
-    own = _rows_of(named, last) | {"past_key_values": _FixedCache(recorder.seen)}
+    own = _rows_of(named, last) | {"past_key_values": recorder}
     mask = named.get("attention_mask")
     allowed = (
         torch.ones(batch, 1, recorder.seen[0].shape[2], dtype=torch.bool, device=hidden.device)

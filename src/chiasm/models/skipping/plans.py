@@ -37,18 +37,12 @@ def require_fitting(view: ModelView, plan: SkipPlan, *, same_weights: bool = Tru
     asked, made = f"apply the plan `{plan.name}` to `{view.name}`", plan.model
     shape = (view.config.model_type, view.n_layers, view.width)
     if shape != (made.model_type, made.layers, made.width):
-        raise ChiasmError(
-            asked,
-            f"it was made for a {made.model_type} of {made.layers} layers and width {made.width}, and this is a "
-            f"{shape[0]} of {shape[1]} and {shape[2]}",
-            "Make a plan for this model",
-        )
+        found = f"it was made for a {made.model_type} of {made.layers} layers and width {made.width}"
+        found += f", and this is a {shape[0]} of {shape[1]} and {shape[2]}"
+        raise ChiasmError(asked, found, "Make a plan for this model")
     if same_weights and made.weights != view.fingerprint():
-        raise ChiasmError(
-            asked,
-            "the model has other weights, or another dtype, than the one it was made for",
-            "Make a plan for this model, or pass same_weights=False to use it all the same",
-        )
+        found = "the model has other weights, or another dtype, than the one it was made for"
+        raise ChiasmError(asked, found, "Make a plan for this model, or pass same_weights=False to use it all the same")
     tokens = span_tokens(view)
     for skip in plan.skips:
         if skip.span in PERCEPTUAL and skip.span not in tokens:
@@ -62,23 +56,16 @@ def _require_layer_kinds(view: ModelView, plan: SkipPlan, asked: str) -> None:
     parts = {skip.part for skip in plan.skips}
     found = f"its layers are {', '.join(sorted(kinds))}"
     no_self_attention = any(not view.has_attention(layer) for layer in view.layers)
-    if parts & {"attention", "block", "tokens"} and (
-        no_self_attention or kinds - {"full_attention", "sliding_attention"}
-    ):
+    not_windows = no_self_attention or kinds - {"full_attention", "sliding_attention"}
+    if parts & {"attention", "block", "tokens"} and not_windows:
         if no_self_attention and len(kinds) == 1:
             found = "some of its layers attend across to the image"
-        raise ChiasmError(
-            asked,
-            f"{found}, and attention is skipped in self-attention under full and sliding windows only",
-            "Skip the feed-forward",
-        )
+        found += ", and attention is skipped in self-attention under full and sliding windows only"
+        raise ChiasmError(asked, found, "Skip the feed-forward")
     if "sliding_attention" in kinds and ("tokens" in parts or any(skip.form == "released" for skip in plan.skips)):
         # The cache of such a layer holds the last columns and not the last positions: with gaps these are not the same.
-        raise ChiasmError(
-            asked,
-            f"{found}, whose caches cannot have gaps or be lent",
-            "Freeze tokens (`block`) instead of dropping them",
-        )
+        found += ", whose caches cannot have gaps or be lent"
+        raise ChiasmError(asked, found, "Freeze tokens (`block`) instead of dropping them")
 
 
 def save(view: ModelView, plan: SkipPlan, directory: str | Path, *, same_weights: bool = True) -> Path:

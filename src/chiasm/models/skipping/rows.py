@@ -59,11 +59,8 @@ class Selection:
     def __init__(self, plan: SkipPlan, tokens: dict[SkipSpan, tuple[int, ...]], inputs: dict[str, Any]) -> None:
         ids = inputs.get("input_ids")
         if ids is None:
-            raise ChiasmError(
-                f"a forward under the plan `{plan.name}`",
-                "it brings no input_ids, by which the tokens to skip are found",
-                "Call the model with input_ids",
-            )
+            found = "it brings no input_ids, by which the tokens to skip are found"
+            raise ChiasmError(f"a forward under the plan `{plan.name}`", found, "Call the model with input_ids")
         past = inputs.get("past_key_values")
         self.past = 0 if past is None else int(past.get_seq_length())
         self.phase: Phase = "decode" if self.past and ids.shape[1] == 1 else "prefill"
