@@ -48,7 +48,7 @@ DRAW = {
     "patches": lambda w: overlays.patch_map(IMAGE, made.patches(), [Box("x", 9, 9, 9, 9)], width=w),
     "tiles": lambda w: overlays.patch_map(IMAGE, made.patches(tiles=True), width=w),
     "windows": lambda w: charts.flow_heatmap(windows(), "image->question", width=w),
-    "bars": lambda w: eval_charts.accuracy(made.evaluation(), made.evaluation(right=0.4), width=w),
+    "bars": lambda w: eval_charts.accuracy(made.evaluation(), made.evaluation(right=0.4)),
     "one_example": lambda w: charts.flow_curves(made.effects(examples=1), width=w),
 }
 

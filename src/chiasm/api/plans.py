@@ -88,23 +88,13 @@ def recover(
         data = world(model_name(model) or "")
     found = _as_plan(plan)
     if train_on is None and not is_endless(data):
-        raise ChiasmError(
-            f"train with the plan `{found.name}`",
-            f"`{data_name(data)}` is what it is judged on",
-            "Give other examples with train_on",
-        )
+        judged_on = f"`{data_name(data)}` is what it is judged on"
+        raise ChiasmError(f"train with the plan `{found.name}`", judged_on, "Give other examples with train_on")
     settings = RecoverySettings(
         train=train, steps=steps, batch_size=batch_size, learning_rate=rate, rank=rank, seed=seed
     )
-    spec = ExamplesSpec(
-        limit=limit_of(data, limit),
-        split=split,
-        media=media,
-        seed=seed,
-        instruction=instruction,
-        device=device,
-        dtype=dtype,
-    )
+    shown = {"limit": limit_of(data, limit), "split": split, "media": media, "instruction": instruction}
+    spec = ExamplesSpec(seed=seed, device=device, dtype=dtype, **shown)
     judged = read_examples(spec, data)
     training = training_examples(data if train_on is None else train_on, train_examples, spec)
     view = view_of(model, spec)

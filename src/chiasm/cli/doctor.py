@@ -7,6 +7,8 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
+from chiasm.results.provenance import installed_version
+
 _PACKAGES = ("chiasm", "torch", "transformers", "tokenizers", "safetensors", "polars", "pyarrow", "matplotlib")
 _OPTIONAL = {"torchvision": "Qwen2-VL and others need it", "peft": "models with LoRA adapters need it"}
 
@@ -22,7 +24,7 @@ def doctor() -> int:
     for package in _PACKAGES:
         print(f"{package:<13} {metadata.version(package)}")
     for package, use in _OPTIONAL.items():
-        print(f"{package:<13} {_version(package) or f'not installed ({use}: pip install {package})'}")
+        print(f"{package:<13} {installed_version(package) or f'not installed ({use}: pip install {package})'}")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)
@@ -42,13 +44,6 @@ def doctor() -> int:
         return 1
     print("writing       possible here")
     return 0
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _memory() -> str:

@@ -24,18 +24,8 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
 
     families = [one.row() for one in supported()]
     if json:
-        reason = "a model, not a family"
-        embedded = [
-            {
-                "model": name,
-                "what": NAMES[name],
-                "family": None,
-                "kind": "embedded",
-                "certified": None,
-                "reason": reason,
-            }
-            for name in names()
-        ]
+        about = {"family": None, "kind": "embedded", "certified": None, "reason": "a model, not a family"}
+        embedded = [{"model": name, "what": NAMES[name], **about} for name in names()]
         print(dumps([*families, *embedded], indent=1))
         return
     print("Families (`model_type` in config.json); certified: every law that applies holds (docs/support.md):")

@@ -115,21 +115,18 @@ def _discard(root: Path, former: dict[str, Any]) -> None:
 
 
 def _refuse_mixture(root: Path, former: dict[str, Any], new: dict[str, Any], resume: bool) -> None:
-    asked = f"write into `{root}`"
+    asked, found = f"write into `{root}`", ""
     if former["format"] != manifests.FORMAT:
         found = "it holds a run of an earlier version of chiasm, which can be opened and reported but not gone on with"
-        raise ChiasmError(asked, found, "Choose another --out, or --fresh to replace that run")
-    if former["study"] != new["study"]:
+    elif former["study"] != new["study"]:
         found = f"it holds a run of `{former['study']}`"
-        raise ChiasmError(asked, found, "Choose another --out, or --fresh to replace that run")
-    if former["spec_hash"] != new["spec_hash"]:
+    elif former["spec_hash"] != new["spec_hash"]:
         found = f"it holds another run ({manifests.difference(former['spec'], new['spec'])})"
+    if found:
         raise ChiasmError(asked, found, "Choose another --out, or --fresh to replace that run")
     if not resume:
-        state = "finished" if former["status"] == "complete" else "unfinished"
-        raise ChiasmError(
-            asked, f"it holds this run, {state}", "Give --resume to go on with it, or --fresh to replace it"
-        )
+        found = f"it holds this run, {'finished' if former['status'] == 'complete' else 'unfinished'}"
+        raise ChiasmError(asked, found, "Give --resume to go on with it, or --fresh to replace it")
     for fact in _SAME:
         if fact in former and fact in new and former[fact] != new[fact]:
             found = f"`{fact}` is not what it was ({manifests.difference(former[fact], new[fact])})"

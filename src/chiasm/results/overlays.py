@@ -35,7 +35,9 @@ def patch_map(
     if patches["example_id"].n_unique() != 1:
         raise ValueError(f"a patch map shows one example, found {patches['example_id'].n_unique()}")
     size = SIZES[width]
-    views = [(name, rows) for name, rows in _views(patches) if rows.height]
+    base = pl.col("tile") == "base"
+    views = {"whole image": patches.filter(base), "tiles": patches.filter(~base)}
+    views = {name: rows for name, rows in views.items() if rows.height}
     height, breadth = image.shape[:2]
     # Panels keep the image's shape: the height that this needs, beside 0.75 in for the colour bar.
     panel = (size.inches - 0.75) / (len(views) + 1)
@@ -47,10 +49,11 @@ def patch_map(
     norm = Normalize(-reach, reach)
     show_image(grid[0], image, boxes, size, "image")
     under = faded(image)
-    for axes, (name, rows) in zip(grid[1:], views, strict=True):
+    for axes, (name, rows) in zip(grid[1:], views.items(), strict=True):
         show_image(axes, under, boxes, size, name if len(views) > 1 else "effect of each patch")
         drawn = colour_patches(axes, rows, rows["logprob_cut"] - rows["logprob_clean"], DIVERGING, norm)
-        _hatch_unseen(axes, rows, breadth, height)
+        for x, y, w, h in unseen(rows, breadth, height):
+            axes.add_patch(Rectangle((x, y), w, h, fill=False, hatch="////", edgecolor=GREY, linewidth=0))
     colour_bar(figure, drawn, list(grid), "Change in\nlog-prob. (nat)", size, **MAP_BAR)
     return figure
 
@@ -61,16 +64,6 @@ def unseen(rows: pl.DataFrame, width: float, height: float) -> list[tuple[float,
     x1, y1 = min(width, float(rows["x1"].max() or 0)), min(height, float(rows["y1"].max() or 0))
     strips = [(0, 0, x0, height), (x1, 0, width - x1, height), (x0, 0, x1 - x0, y0), (x0, y1, x1 - x0, height - y1)]
     return [s for s in strips if s[2] > 0.01 * width and s[3] > 0.01 * height]
-
-
-def _hatch_unseen(axes: Axes, rows: pl.DataFrame, width: float, height: float) -> None:
-    for x, y, w, h in unseen(rows, width, height):
-        axes.add_patch(Rectangle((x, y), w, h, fill=False, hatch="////", edgecolor=GREY, linewidth=0))
-
-
-def _views(patches: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    base = pl.col("tile") == "base"
-    return [("whole image", patches.filter(base)), ("tiles", patches.filter(~base))]
 
 
 def faded(image: UInt8[np.ndarray, "h w 3"], strength: float = _UNDER) -> Float[np.ndarray, "h w 3"]:

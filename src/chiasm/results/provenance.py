@@ -12,21 +12,20 @@ _PACKAGES = ("chiasm", "torch", "transformers", "tokenizers", "numpy", "scipy", 
 
 def provenance() -> dict[str, Any]:
     """`versions` of what computes, `platform`, and `git` (revision and dirty flag, null for an installed package)."""
+    versions = {package: version for package in _PACKAGES if (version := installed_version(package)) is not None}
     return {
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions},
         "platform": f"{platform.system()} {platform.machine()}",
         "git": _git(),
     }
 
 
-def _versions() -> dict[str, str]:
-    installed = {}
-    for package in _PACKAGES:
-        try:
-            installed[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue  # optional packages are missing here
-    return installed
+def installed_version(package: str) -> str | None:
+    """The version of a package; None where it is not installed, as optional ones may be."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _git() -> dict[str, Any] | None:

@@ -138,9 +138,8 @@ class RunDirectory:
             self._end("failed")
             reasons = Counter(item["reason"] for item in counted["failures"] + counted["left_out"])
             often = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3)) or "there was no example"
-            raise ChiasmError(
-                f"finish the run in `{self.path}`", f"nothing is left ({often})", "Change data or options"
-            )
+            asked = f"finish the run in `{self.path}`"
+            raise ChiasmError(asked, f"nothing is left ({often})", "Change data or options")
         for name, schema in self._schemas.items():
             if files := self._parts(name):
                 write(self._table(name), schema, (read(file) for file in files))
@@ -227,12 +226,10 @@ class RunDirectory:
 
     def _counted(self) -> dict[str, Any]:
         notes = [self._shards[index] for index in sorted(self._shards)]
-        failures = [item for note in notes for item in note["failures"]]
-        left_out = [item for note in notes for item in note["left_out"]]
-        skipped = [item for note in notes for item in note["skipped"]]
-        counts = {"kept": sum(n["kept"] for n in notes), "left_out": len(left_out), "failed": len(failures)}
-        asked = self.manifest.get("asked") or sum(counts.values())
-        return {"counts": {"asked": asked, **counts}, "failures": failures, "left_out": left_out, "skipped": skipped}
+        found = {key: [one for note in notes for one in note[key]] for key in ("failures", "left_out", "skipped")}
+        counts = {"kept": sum(note["kept"] for note in notes)}
+        counts |= {"left_out": len(found["left_out"]), "failed": len(found["failures"])}
+        return {"counts": {"asked": self.manifest.get("asked") or sum(counts.values()), **counts}, **found}
 
     def _shard(self, index: int) -> Path:
         return self.path / "shards" / f"{index:06d}"

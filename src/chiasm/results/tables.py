@@ -101,7 +101,7 @@ def read(path: Path) -> pl.DataFrame:
     except FileNotFoundError:
         raise _missing(path) from None
     except pl.exceptions.PolarsError as error:
-        raise ChiasmError(f"read the table `{path}`", f"it is not Parquet ({error})", "Run it again") from error
+        raise _not_parquet(path, error) from error
 
 
 def read_schema(path: Path) -> TableSchema:
@@ -117,23 +117,16 @@ def read_schema(path: Path) -> TableSchema:
     except FileNotFoundError:
         raise _missing(path) from None
     except pa.ArrowInvalid as error:
-        raise ChiasmError(f"read the table `{path}`", f"it is not Parquet ({error})", "Run it again") from error
+        raise _not_parquet(path, error) from error
     kinds = {dtype: kind for kind, dtype in _ARROW.items()}
     if b"chiasm.table" not in (arrow.metadata or {}) or any(str(field.type) not in kinds for field in arrow):
         raise ChiasmError(f"read the columns of `{path}`", "it holds no description of them", "Name a table of a run")
     columns = []
     for field in arrow:
         meaning = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-        columns.append(
-            Column(
-                field.name,
-                kinds[str(field.type)],
-                meaning.get("title", field.name),
-                meaning.get("unit", ""),
-                meaning.get("description", ""),
-                field.nullable,
-            )
-        )
+        title = meaning.get("title", field.name)
+        unit, description = meaning.get("unit", ""), meaning.get("description", "")
+        columns.append(Column(field.name, kinds[str(field.type)], title, unit, description, field.nullable))
     return TableSchema(arrow.metadata[b"chiasm.table"].decode(), tuple(columns))
 
 
@@ -150,6 +143,10 @@ def _arrow_schema(schema: TableSchema) -> "pa.Schema":
         for c in schema.columns
     ]
     return pa.schema(fields, metadata={"chiasm.table": schema.name})
+
+
+def _not_parquet(path: Path, error: Exception) -> ChiasmError:
+    return ChiasmError(f"read the table `{path}`", f"it is not Parquet ({error})", "Run it again")
 
 
 def _missing(path: Path) -> ChiasmError:

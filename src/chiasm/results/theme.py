@@ -10,6 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
@@ -45,9 +46,8 @@ SIZES: dict[Width, Size] = {"column": Size(3.3, 7.0, 1.1, 2.6), "page": Size(7.0
 
 def new_figure(width: Width, height: float) -> Figure:
     """An empty figure of `width`, `height` inches high, that keeps labels from being cut or covered."""
-    figure = Figure(figsize=(SIZES[width].inches, height), layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
+    return Figure(figsize=(SIZES[width].inches, height), layout=layout, facecolor="white")
 
 
 def new_panel(height: float, width: Width = "page") -> tuple[Figure, Axes, Size]:
@@ -61,6 +61,7 @@ def colour_bar(
 ) -> None:
     """The scale of the colours of `drawn`, beside `axes`; `room`: as `Figure.colorbar` takes it."""
     bar = figure.colorbar(drawn, ax=list(axes), **room)
+    assert bar.solids is not None, "only bars of contour lines have no solids"
     bar.solids.set_alpha(1)
     bar.set_label(label, fontsize=size.text, color=INK)
     bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
@@ -129,6 +130,11 @@ def draw_control(axes: Axes, curve: Curve, colour: str, dash: int, size: Size) -
 def control_key(label: str, dash: int, size: Size) -> Line2D:
     """The legend entry of controls drawn with that dash, in grey since several cuts may share it."""
     return Line2D([], [], color=GREY, linewidth=0.8 * size.line, linestyle=DASHES[dash % len(DASHES)], label=label)
+
+
+def point_key(label: str, **look: Any) -> Line2D:
+    """The legend entry of points."""
+    return Line2D([], [], label=label, **{"linestyle": "", **look})
 
 
 def marked(k: int | None) -> dict[str, str]:

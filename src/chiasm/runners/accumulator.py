@@ -3,8 +3,7 @@
 import json
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, TypeVar, final
 
 import numpy as np
@@ -52,7 +51,9 @@ def accumulate(
     """
     saved = _Saved(work, directory, save_every)
 
-    def execute(jobs: Sequence[KeyedJob[Any]], tracker: Tracker) -> Iterator[tuple[KeyedJob[Any], Computed]]:
+    def execute(
+        jobs: Sequence[KeyedJob[Any]], tracker: Tracker
+    ) -> Generator[tuple[KeyedJob[Any], Computed], None, None]:
         saved.whole = False
         for done in prefetched(work, jobs, tracker):
             yield done
@@ -96,7 +97,7 @@ class _Saved:
     def add(self, key: int, computed: Computed) -> None:
         """Note a batch whose sums are in memory; save from time to time."""
         frames = {name: list(rows) for name, rows in computed.frames.items()}
-        self._pending[key] = asdict(computed) | {"frames": frames}
+        self._pending[key] = computed._asdict() | {"frames": frames}
         self.whole = True
         if time.monotonic() - self._last > self._every:
             self.save()
@@ -106,8 +107,9 @@ class _Saved:
         """Put the sums on the disk, then record the batches in them."""
         if not self._pending:
             return
+        arrays: dict[str, Any] = {_NOTES: np.array(json.dumps(self._pending)), **self.work.state()}
         with whole_file(self.path) as file:
-            np.savez(file, **{_NOTES: np.array(json.dumps(self._pending))}, **self.work.state())
+            np.savez(file, **arrays)
         self._record(self._pending)
         self._pending = {}
 

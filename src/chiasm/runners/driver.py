@@ -6,9 +6,8 @@ It knows no science and no executor: `execute` may compute in this process, in s
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, partial
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import cache
 from multiprocessing import parent_process
 from typing import Any, Generic, NamedTuple, TypeVar, final
 
@@ -22,8 +21,7 @@ P = TypeVar("P")
 _log = logging.getLogger("chiasm")
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
+class Computed(NamedTuple):
     """What a job gave: rows by table, and (example id, reason) of the examples that gave none.
 
     `failures` could not be used; `left_out` were not wanted, e.g. answered wrongly. `kept`: examples behind the rows.
@@ -33,7 +31,7 @@ class Computed:
     failures: Sequence[tuple[str, str]] = ()
     left_out: Sequence[tuple[str, str]] = ()
     kept: int = 0
-    skipped: Sequence[tuple[str, str]] = field(default=())
+    skipped: Sequence[tuple[str, str]] = ()
 
 
 class KeyedJob(NamedTuple, Generic[P]):
@@ -78,7 +76,7 @@ class Tracker:
         self._bar.update(self._task, completed=self.finished)
 
 
-Execute = Callable[[Sequence[KeyedJob[P]], Tracker], Iterator[tuple[KeyedJob[P], Computed]]]
+Execute = Callable[[Sequence[KeyedJob[P]], Tracker], Generator[tuple[KeyedJob[P], Computed], None, None]]
 Record = Callable[[int, Computed], None]
 
 
@@ -96,7 +94,6 @@ def drive(
     Jobs are fixed by their keys, so an interrupted run, resumed, gives the rows of an uninterrupted one; a kill loses
     the jobs under way. `record`: what to do with a result; by default it becomes a shard.
     """
-    record = partial(_shard, directory) if record is None else record
     done = directory.done()
     missing = [job for job in jobs if job.key not in done]
     with progress(noun) as bar:
@@ -104,7 +101,10 @@ def drive(
         found = execute(missing, tracker)
         try:
             for job, computed in found:
-                record(job.key, computed)
+                if record is None:
+                    directory.write_shard(job.key, **computed._asdict())
+                else:
+                    record(job.key, computed)
                 tracker.end(job)
         except KeyboardInterrupt as stop:
             # A run within a run has left a note as well; the outer one is what is gone on with.
@@ -117,21 +117,10 @@ def drive(
             found.close()
 
 
-def _shard(directory: RunDirectory, key: int, computed: Computed) -> None:
-    directory.write_shard(
-        key,
-        computed.frames,
-        failures=computed.failures,
-        left_out=computed.left_out,
-        kept=computed.kept,
-        skipped=computed.skipped,
-    )
-
-
 def one_by_one(compute: Callable[[P, Tracker], Computed]) -> Execute[P]:
     """Each job in this process, in order. `compute` takes what is to be done, and may move the bar meanwhile."""
 
-    def execute(jobs: Sequence[KeyedJob[P]], tracker: Tracker) -> Iterator[tuple[KeyedJob[P], Computed]]:
+    def execute(jobs: Sequence[KeyedJob[P]], tracker: Tracker) -> Generator[tuple[KeyedJob[P], Computed], None, None]:
         for job in jobs:
             tracker.begin(job)
             yield job, compute(job.payload, tracker)

@@ -1,9 +1,8 @@
 """Jobs of some examples each, the next ones being prepared in a thread while the present ones are computed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from typing import Generic, TypeVar
@@ -54,7 +53,7 @@ def batches(examples: Sequence[Example], size: int) -> list[KeyedJob[_Batch]]:
 
 def prefetched(
     work: Work[P], jobs: Sequence[KeyedJob[_Batch]], tracker: Tracker
-) -> Iterator[tuple[KeyedJob[_Batch], Computed]]:
+) -> Generator[tuple[KeyedJob[_Batch], Computed], None, None]:
     """Jobs in order; while one is computed, the next is prepared in another thread."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as pool:
         waiting: Future[_Ready[P]] | None = pool.submit(_prepare, work, jobs[0].payload) if jobs else None
@@ -90,4 +89,4 @@ def _computed(work: Work[P], ready: _Ready[P]) -> Computed:
         raise ChiasmError(
             f"compute {len(usable)} examples at once", found, "Give --memory (as 2GB) or a smaller --batch-size"
         ) from error
-    return replace(computed, failures=[*unusable, *computed.failures])
+    return computed._replace(failures=[*unusable, *computed.failures])

@@ -69,6 +69,19 @@ class Study:
         where = spec.out if path is None else path
         return RunDirectory.open(where, self.verb, spec, self.tables, resume=spec.resume, fresh=spec.fresh, facts=facts)
 
+    def completed(
+        self,
+        spec: StudySpec,
+        facts: Mapping[str, Any],
+        fill: Callable[["RunDirectory"], object],
+        path: Path | None = None,
+    ) -> "RunDirectory":
+        """The finished directory of a run, as `open` gives it; `fill` computes what it lacks."""
+        with self.open(spec, facts, path) as directory:
+            if not directory.complete:
+                fill(directory)
+        return directory
+
 
 _OWN = ("flow", "look", "align", "compare", "paper", "skip", "prune", "project", "eval")
 

@@ -224,10 +224,7 @@ def compute(spec: FlowSpec) -> RunDirectory:
     if spec.cuts is None:
         spec = spec.complete(cuts=default_cuts(kind for example in chosen for kind in example.kinds))
     inputs = load_inputs(spec, chosen)
-    with STUDY.open(spec, inputs.facts) as directory:
-        if not directory.complete:
-            _fill(directory, spec, inputs)
-    return directory
+    return STUDY.completed(spec, inputs.facts, lambda directory: _fill(directory, spec, inputs))
 
 
 def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:

@@ -16,12 +16,11 @@ from chiasm.results.theme import (
     GREY,
     INK,
     MARKERS,
-    SIZES,
-    Width,
+    colour_bar,
     counted,
     dress,
     legend_below,
-    new_figure,
+    new_panel,
 )
 from chiasm.studies.prune.tables import DENSE, POOLED, TYPES, UNCALIBRATED
 
@@ -39,6 +38,16 @@ _LINES = {
     ("mean-score", TYPES): "mean score of types",
 }
 
+# The rows of the map below those of single types: label, mask, calibration.
+_COMBINED = (
+    ("all types", "wanda", POOLED),
+    ("intersection", "intersection", TYPES),
+    ("majority", "majority", TYPES),
+    ("mean score", "mean-score", TYPES),
+    ("random mask", "random", UNCALIBRATED),
+    ("untouched", DENSE, UNCALIBRATED),
+)
+
 # Drawn also for other parts of the model than the first one asked for.
 _PARTED = ("wanda", "random")
 
@@ -50,17 +59,13 @@ def whole(masks: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def prune_curves(
-    masks: pl.DataFrame, controls: pl.DataFrame | None = None, *, value: Value = "score", width: Width = "page"
-) -> Figure:
+def prune_curves(masks: pl.DataFrame, controls: pl.DataFrame | None = None, *, value: Value = "score") -> Figure:
     """`value` against sparsity for Wanda, its baselines and the combined masks.
 
     Masks of one sparsity stand side by side. The grey band is the untouched model; `controls`: the random-weights
     baseline, dashed. N:M patterns are open markers at their sparsity; masks of one part alone are lines of their own.
     """
-    size = SIZES[width]
-    figure = new_figure(width, 2.5 if width == "page" else 2.0)
-    axes = figure.add_subplot()
+    figure, axes, size = new_panel(2.5)
     rows, read = whole(masks), _reader(value)
     dense = read(rows.filter(pl.col("mask") == DENSE))
     axes.axhspan(dense[1][0], dense[2][0], color=FAINT, linewidth=0, zorder=0)
@@ -123,33 +128,22 @@ def prune_curves(
     return figure
 
 
-def transfer_map(masks: pl.DataFrame, sparsity: float, pattern: str, *, width: Width = "page") -> Figure:
+def transfer_map(masks: pl.DataFrame, sparsity: float, pattern: str) -> Figure:
     """Right answers (%) by the mask's calibration (rows) and the question's type (columns) at one level.
 
     Each cell holds the share and half its 95 % interval; the untouched model and the random mask stand below as scale.
     """
-    size = SIZES[width]
     at = ((pl.col("sparsity") - sparsity).abs() < 1e-9) & (pl.col("pattern") == pattern)
     here = masks.filter((at & (pl.col("part") == masks.filter(at)["part"][0])) | (pl.col("mask") == DENSE))
     types = [name for name in in_order(here, "evaluation") if name != "all"]
-    lines = [(f"{name}", "wanda", name) for name in types if _of(here, "wanda", name, None).height]
-    for label, mask, calibration in (
-        ("all types", "wanda", POOLED),
-        ("intersection", "intersection", TYPES),
-        ("majority", "majority", TYPES),
-        ("mean score", "mean-score", TYPES),
-        ("random mask", "random", UNCALIBRATED),
-        ("untouched", DENSE, UNCALIBRATED),
-    ):
-        if _of(here, mask, calibration, None).height:
-            lines.append((label, mask, calibration))
-    figure = new_figure(width, 0.9 + 0.3 * len(lines))
-    axes = figure.add_subplot()
+    lines = [*((name, "wanda", name) for name in types), *_COMBINED]
+    lines = [line for line in lines if _of(here, *line[1:]).height]
+    figure, axes, size = new_panel(0.9 + 0.3 * len(lines))
     grid = np.zeros((len(lines), len(types)))
     ns = {}
     for y, (_, mask, calibration) in enumerate(lines):
         for x, name in enumerate(types):
-            row = _of(here, mask, calibration, None).filter(pl.col("evaluation") == name).row(0, named=True)
+            row = _of(here, mask, calibration).filter(pl.col("evaluation") == name).row(0, named=True)
             grid[y, x] = 100 * row["score"]
             ns[name] = row["n"]
             half = "" if row["low"] is None else f" ±{50 * (row['high'] - row['low']):.0f}"
@@ -161,16 +155,13 @@ def transfer_map(masks: pl.DataFrame, sparsity: float, pattern: str, *, width: W
     shape = "" if pattern == "unstructured" else f", {pattern}"
     title = f"{100 * sparsity:g} % of the weights zeroed{shape}"
     dress(axes, size, x="Question type", y="Mask calibrated on", title=title)
-    bar = figure.colorbar(drawn, ax=axes, pad=0.02)
-    bar.set_label("Right answers (%)", fontsize=size.text, color=INK)
-    bar.ax.tick_params(labelsize=size.text - 0.5, colors=INK, width=0.6, length=2.5)
-    bar.outline.set_linewidth(0.6)
+    colour_bar(figure, drawn, [axes], "Right answers (%)", size, pad=0.02)
     return figure
 
 
-def _of(rows: pl.DataFrame, mask: str, calibration: str, part: str | None) -> pl.DataFrame:
-    chosen = rows.filter((pl.col("mask") == mask) & (pl.col("calibration") == calibration))
-    return chosen if part is None else chosen.filter(pl.col("part") == part)
+def _of(rows: pl.DataFrame, mask: str, calibration: str, part: str | None = None) -> pl.DataFrame:
+    chosen = rows.filter(mask=mask, calibration=calibration)
+    return chosen if part is None else chosen.filter(part=part)
 
 
 def _reader(value: Value) -> Callable[[pl.DataFrame], tuple[np.ndarray, np.ndarray, np.ndarray]]:

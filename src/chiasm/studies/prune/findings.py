@@ -21,7 +21,7 @@ def prune_findings(pruned: pl.DataFrame, controls: pl.DataFrame | None = None, *
     levels = answers.levels
     found = [
         _cost(answers, levels, seed),
-        _perplexity(pruned, levels),
+        _perplexity(answers, levels),
         _scope(pruned, levels),
         _baselines(answers, levels, seed),
         _own_type(answers, levels, seed),
@@ -201,16 +201,10 @@ def _ablation(answers: Answers, seed: int) -> Finding | None:
     return Finding(text, 65.0)
 
 
-def _perplexity(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
-    parts = [f"{_perplexity_of(pruned.filter(pl.col('mask') == DENSE))} untouched"]
-    for level in levels:
-        rows = pruned.filter(
-            (pl.col("mask") == "wanda") & (pl.col("calibration") == POOLED) & (pl.col("pattern") == level.pattern),
-            (pl.col("sparsity") - level.sparsity).abs() < 1e-9,
-            pl.col("part") == level.part,
-        )
-        parts.append(f"{_perplexity_of(rows)} at {level}")
-    n = pruned["example_id"].n_unique()
+def _perplexity(answers: Answers, levels: list[Level]) -> Finding:
+    parts = [f"{_perplexity_of(answers.under(DENSE, UNCALIBRATED, None))} untouched"]
+    parts += [f"{_perplexity_of(answers.under('wanda', POOLED, level))} at {level}" for level in levels]
+    n = answers.rows["example_id"].n_unique()
     text = f"Perplexity of the labelled answers under Wanda: {', '.join(parts)} (n = {n})."
     return Finding(text, 50.0)
 

@@ -74,13 +74,8 @@ class MaskMaker:
             batches = calibration_batches(self.view, encoded, self.spec.batch)
             for key in keys:
                 rows = choose_tokens(span_rows(encoded, source(key.calibration)[1]), self.tokens, self.spec.seed)
-                asked = MaskSpec(
-                    method=key.method,
-                    sparsity=key.sparsity,
-                    pattern=key.pattern,
-                    part=key.part,
-                    calibrations=(key.calibration,),
-                )
+                shape = {"sparsity": key.sparsity, "pattern": key.pattern, "part": key.part}
+                asked = MaskSpec(method=key.method, calibrations=(key.calibration,), **shape)
                 self._norms[key] = calibrate(self.view, batches, rows, asked)
 
     def make(self, spec: MaskSpec) -> WeightMask:

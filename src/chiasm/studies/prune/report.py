@@ -35,9 +35,8 @@ class PruneReporter(Reporter[PruneSpec]):
 
     def drawings(self) -> dict[str, Drawing]:
         n = f"(n = {self._pruned['example_id'].n_unique()})"
-        control = "Random weights zeroed at the same sparsity are the control."
-        if not self.spec.controls:
-            control = "No control was run."
+        random = "Random weights zeroed at the same sparsity are the control."
+        control = random if self.spec.controls else "No control was run."
         # From the answers and not from `masks`, which an unfinished run does not have yet.
         masks = conform(MASKS, mask_rows(self._pruned))
         baseline = self._controls
@@ -87,5 +86,4 @@ class PruneReporter(Reporter[PruneSpec]):
 
     @cached_property
     def _controls(self) -> pl.DataFrame | None:
-        controls = self.table("pruned_controls")
-        return None if controls is None else with_inputs(controls, self.table("examples"))
+        return self.with_inputs("pruned_controls")

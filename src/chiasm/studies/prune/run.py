@@ -20,7 +20,7 @@ from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
-from chiasm.studies.inputs import data_facts, example_row, load_inputs, with_defaults
+from chiasm.studies.inputs import Inputs, data_facts, example_row, load_inputs, with_defaults
 from chiasm.studies.options import data_name
 from chiasm.studies.prune import STUDY
 from chiasm.studies.prune.answers import JudgedExample, answer_rows, written_answers
@@ -126,7 +126,8 @@ class MaskWork:
 def compute(spec: PruneSpec) -> RunDirectory:
     """The run of `spec`: what its directory already holds is not computed again.
 
-    **Errors:** `ChiasmError` for what cannot be pruned or exported, or as in `run_prune`.
+    **Errors:** `ChiasmError` for what cannot be pruned or exported, where both sets share an example or an image, for
+    too few calibration tokens, or if no example is left.
     """
     spec = with_defaults(spec)
     folder = None if spec.export is None else Path(spec.export)
@@ -138,33 +139,19 @@ def compute(spec: PruneSpec) -> RunDirectory:
         matrices(inputs.view, part)  # before anything is computed: what cannot be pruned is refused
     calibrated = data_facts(data_name(spec.calibrate_on) or data_name(spec.data) or "", calibrating)
     facts = inputs.facts | {"data": inputs.facts["data"] | {"calibration": calibrated}}
-    with STUDY.open(spec, facts) as directory:
-        if not directory.complete:
-            run_prune(spec, inputs.view, calibrating, examples, directory, inputs.baseline)
+    directory = STUDY.completed(spec, facts, lambda directory: _fill(directory, spec, inputs, calibrating))
     if folder is not None:
         export(inputs.view, mask_of(spec, inputs.view, calibrating, examples), folder)
     return directory
 
 
-def run_prune(
-    spec: PruneSpec,
-    view: ModelView,
-    calibration: Sequence[Example],
-    examples: Sequence[Example],
-    directory: RunDirectory,
-    baseline: ModelView | None = None,
-) -> None:
-    """Fill `directory` with the tables of `spec`; a mask whose answers it holds is not made again.
-
-    `calibration`: none of `examples`. One job is one mask.
-
-    **Errors:** `ChiasmError` if the two sets share an example or an image, for too few calibration tokens, or if no
-    example is left.
-    """
+def _fill(directory: RunDirectory, spec: PruneSpec, inputs: Inputs, calibration: Sequence[Example]) -> None:
+    """Write the tables of `spec`; a mask whose answers the run holds is not made again. One job is one mask."""
+    examples, baseline = inputs.examples, inputs.baseline
     require_disjoint(calibration, examples)
     sets = _calibration_sets(spec, calibration, examples)
     masks = _planned(spec, sets)
-    work = MaskWork(spec, view, examples, sets)
+    work = MaskWork(spec, inputs.view, examples, sets)
     drive(_jobs(masks, 0, len(examples)), work.execute, directory, "prune", noun="answers")
     calibrated = {"tokens": work.maker.tokens, "failed": len(work.maker.failed)}
     if baseline is not None and spec.controls:
@@ -193,11 +180,8 @@ def mask_of(
     method = spec.export_mask
     found = [p for p in _planned(spec, sets) if p.spec and p.spec.method == method and p.calibration in own]
     if len(found) != 1:
-        raise ChiasmError(
-            f"export the mask `{method}`",
-            f"this run makes {len(found)} of that name",
-            "Name one --sparsity or --pattern, one --part, and a mask of the run such as `wanda`",
-        )
+        todo = "Name one --sparsity or --pattern, one --part, and a mask of the run such as `wanda`"
+        raise ChiasmError(f"export the mask `{method}`", f"this run makes {len(found)} of that name", todo)
     maker = MaskMaker(spec, view, sets)
     maker.prepare(found)
     assert found[0].spec is not None

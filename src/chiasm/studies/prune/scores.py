@@ -21,7 +21,7 @@ from chiasm.core.statistics.intervals import (
     sign_flip_max_t,
 )
 from chiasm.results import wording
-from chiasm.results.series import RESAMPLES, in_order, inputs_of, right_share
+from chiasm.results.series import RESAMPLES, bounded, in_order, inputs_of, right_share
 
 KEYS = ("mask", "calibration", "sparsity", "pattern", "part")
 LEVEL = KEYS[2:]
@@ -40,19 +40,10 @@ def mask_rows(pruned: pl.DataFrame, keys: tuple[str, ...] = KEYS) -> list[dict[s
         if len(types) > 1:
             groups["all"] = answers
         for evaluation, rated in groups.items():
-            score = right_share(rated)
-            low, high = (None if np.isnan(bound) else float(bound) for bound in (score.low, score.high))
-            rows.append(
-                dict(zip(keys, values, strict=True))
-                | {
-                    "evaluation": evaluation,
-                    "score": float(score.mean),
-                    "low": low,
-                    "high": high,
-                    **perplexity(rated),
-                    "n": rated.height,
-                }
-            )
+            score = bounded("score", right_share(rated))
+            bounds = {"low": score.pop("score_low"), "high": score.pop("score_high")}
+            found = {"evaluation": evaluation, **score, **bounds, **perplexity(rated), "n": rated.height}
+            rows.append(dict(zip(keys, values, strict=True)) | found)
     return rows
 
 
@@ -103,8 +94,7 @@ class MaskDifference:
         return self.p <= ALPHA
 
     def __str__(self) -> str:
-        bounds = float(self.estimate.low), float(self.estimate.high)
-        return wording.estimate(self.mean, *bounds, self.estimate.n, unit="points", signed=True, brackets=False)
+        return wording.worded(self.estimate, self.estimate.n, unit="points", signed=True, brackets=False)
 
 
 def largest(differences: Iterable[MaskDifference]) -> MaskDifference:
@@ -132,13 +122,17 @@ class Answers:
         """The input that each of the examples asks about; itself where none was recorded."""
         return [self._inputs.get(example, example) for example in examples]
 
+    def under(self, mask: str, calibration: str, level: Level | None) -> pl.DataFrame:
+        """The answers under a mask; of the dense model where there is no level."""
+        rows = self.rows.filter(mask=mask, calibration=calibration)
+        if level is None:
+            return rows
+        same = (pl.col("sparsity") - level.sparsity).abs() < 1e-9
+        return rows.filter(same, pattern=level.pattern, part=level.part)
+
     def right(self, mask: str, calibration: str, level: Level | None) -> dict[str, float]:
         """100 or 0 for every example under a mask; of the dense model where there is no level."""
-        chosen = (pl.col("mask") == mask) & (pl.col("calibration") == calibration)
-        if level is not None:
-            chosen &= (pl.col("pattern") == level.pattern) & (pl.col("part") == level.part)
-            chosen &= (pl.col("sparsity") - level.sparsity).abs() < 1e-9
-        rows = self.rows.filter(chosen)
+        rows = self.under(mask, calibration, level)
         return dict(zip(rows["example_id"], 100.0 * rows["correct"].cast(pl.Float64), strict=True))
 
     @property

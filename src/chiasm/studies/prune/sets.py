@@ -63,11 +63,8 @@ def gather(source: Iterable[Example], types: Sequence[str], each: int) -> list[E
             break
     empty = [name for name, part in found.items() if not part]
     if empty:
-        raise ChiasmError(
-            "find calibration examples",
-            f"there is none of type `{empty[0]}`",
-            "Give --calibrate-on with all types of the data, or --no-combine",
-        )
+        todo = "Give --calibrate-on with all types of the data, or --no-combine"
+        raise ChiasmError("find calibration examples", f"there is none of type `{empty[0]}`", todo)
     return [example for part in found.values() for example in part]
 
 
@@ -86,11 +83,9 @@ def held_out(examples: Sequence[Example], each: int, seed: int) -> tuple[list[Ex
     ids, images = {example.id for example in chosen}, _images(chosen)
     rest = [one for one in examples if one.id not in ids and not images & _images([one])]
     if not chosen or not rest:
-        raise ChiasmError(
-            "calibrate and evaluate on one data set",
-            f"its {len(examples)} examples cannot be parted without a common image",
-            "Give more examples, or others with --calibrate-on",
-        )
+        found = f"its {len(examples)} examples cannot be parted without a common image"
+        todo = "Give more examples, or others with --calibrate-on"
+        raise ChiasmError("calibrate and evaluate on one data set", found, todo)
     return chosen, rest
 
 
@@ -100,9 +95,8 @@ def require_disjoint(calibration: Sequence[Example], evaluation: Sequence[Exampl
     if not common and not _images(calibration) & _images(evaluation):
         return
     what = f"share {len(common)} examples, such as `{sorted(common)[0]}`" if common else "share images"
-    raise ChiasmError(
-        "calibrate and evaluate", f"the two sets {what}", "Give other examples to --calibrate-on or --data"
-    )
+    todo = "Give other examples to --calibrate-on or --data"
+    raise ChiasmError("calibrate and evaluate", f"the two sets {what}", todo)
 
 
 def calibration_sets(examples: Sequence[Example], types: Sequence[str], each: int) -> Mapping[str, Sequence[Example]]:

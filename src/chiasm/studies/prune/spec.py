@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Final, NamedTuple
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.options import Section, option
+from chiasm.core.options import Section, example_option, option, write_option
 from chiasm.interventions.masks import (
     ABLATIONS,
     COMBINED,
@@ -82,29 +82,17 @@ class PruneSpec(ControlledSpec):
         "Examples to calibrate on. Default: the other split of `scenes`, else a part of the data, not evaluated.",
         section=Section.EXAMPLES,
     )
-    calibration: int = option(
-        128,
-        "Calibration examples, for all types together and for each.",
-        section=Section.EXAMPLES,
-        at_least=1,
-    )
-    tokens: int | None = option(
-        None,
-        "Calibration tokens of every mask. Default: as many as the smallest set has.",
-        section=Section.EXAMPLES,
+    calibration: int = example_option(128, "Calibration examples, for all types together and for each.", at_least=1)
+    tokens: int | None = example_option(
+        None, "Calibration tokens of every mask. Default: as many as the smallest set has."
     )
     memory: int | str | None = memory_option(
         "Bytes for the hidden states of calibration examples, as 500MB. Default: no bound."
     )
-    export: str | Path | None = option(
-        None,
-        "New folder for the pruned model. Needs one sparsity or pattern, and one part.",
-        section=Section.WRITE,
-        identity=False,
-        typed_as=Path | None,
-        common=True,
+    export: str | Path | None = write_option(
+        None, "New folder for the pruned model. Needs one sparsity or pattern, and one part.", typed_as=Path | None
     )
-    export_mask: MaskMethod = option("wanda", "Mask of the exported model.", section=Section.WRITE, identity=False)
+    export_mask: MaskMethod = write_option("wanda", "Mask of the exported model.", common=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,11 +110,8 @@ class PruneSpec(ControlledSpec):
         if self.ablate is not None:
             require_sparsity(self.ablate)
             if not self.combine or UNSTRUCTURED not in self.patterns:
-                raise ChiasmError(
-                    f"--ablate {self.ablate:g}",
-                    "it needs unstructured masks by modality",
-                    f"Leave out --no-combine, and name the pattern {UNSTRUCTURED}",
-                )
+                todo = f"Leave out --no-combine, and name the pattern {UNSTRUCTURED}"
+                raise ChiasmError(f"--ablate {self.ablate:g}", "it needs unstructured masks by modality", todo)
         if self.export is not None:
             self._require_exportable(Path(self.export))
 
@@ -168,13 +153,8 @@ class PlannedMask(NamedTuple):
         """What identifies the mask in tables."""
         if self.spec is None:
             return {"mask": DENSE, "calibration": self.calibration, "sparsity": 0.0, "pattern": "none", "part": "none"}
-        return {
-            "mask": self.spec.method,
-            "calibration": self.calibration,
-            "sparsity": self.spec.sparsity,
-            "pattern": self.spec.pattern,
-            "part": self.spec.part,
-        }
+        shape = {"sparsity": self.spec.sparsity, "pattern": self.spec.pattern, "part": self.spec.part}
+        return {"mask": self.spec.method, "calibration": self.calibration, **shape}
 
 
 def planned_masks(spec: PruneSpec, types: Sequence[str], modalities: bool = True) -> tuple[PlannedMask, ...]:
@@ -198,16 +178,8 @@ def planned_masks(spec: PruneSpec, types: Sequence[str], modalities: bool = True
     if spec.ablate is not None and modalities:
         levels = [sparsity for sparsity, pattern in spec.levels() if pattern == UNSTRUCTURED]
         within = next((sparsity for sparsity in levels if sparsity >= 0.5), levels[-1])
-        for method in ABLATIONS:
-            mask = MaskSpec(
-                method=method,
-                sparsity=spec.ablate,
-                part=spec.parts[0],
-                calibrations=(IMAGE_TOKENS, TEXT_TOKENS),
-                seed=spec.seed,
-                within=within,
-            )
-            found.append(PlannedMask(mask, MODALITIES))
+        level, both = (spec.ablate, UNSTRUCTURED), (IMAGE_TOKENS, TEXT_TOKENS)
+        found += [_mask(spec, level, spec.parts[0], name, both, MODALITIES, within) for name in ABLATIONS]
     return tuple(found)
 
 
@@ -224,13 +196,8 @@ def _mask(
     method: MaskMethod,
     calibrations: tuple[str, ...] = (),
     named: str = "",
+    within: float = 0.0,
 ) -> PlannedMask:
-    mask = MaskSpec(
-        method=method,
-        sparsity=level[0],
-        pattern=level[1],
-        part=part,
-        calibrations=calibrations,
-        seed=spec.seed,
-    )
+    shape = {"sparsity": level[0], "pattern": level[1], "part": part, "within": within}
+    mask = MaskSpec(method=method, calibrations=calibrations, seed=spec.seed, **shape)
     return PlannedMask(mask, named or (calibrations[0] if calibrations else UNCALIBRATED))

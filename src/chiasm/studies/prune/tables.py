@@ -1,22 +1,16 @@
 """The tables of `chiasm prune`."""
 
-from chiasm.core.schema import Column, TableSchema
+from chiasm.core.schema import TableSchema, flag, integer, number, text
 from chiasm.results.schemas import CONTROL, EXAMPLE, EXAMPLES, TYPE
 
 _MASK = (
-    Column("mask", "string", "Mask", "", "dense, wanda, magnitude, random or a variant; a combination; an ablation."),
-    Column(
-        "calibration",
-        "string",
-        "Calibrated on",
-        "",
-        "A question type, all, image or text tokens, types, modalities, none.",
-    ),
+    text("mask", "Mask", "dense, wanda, magnitude, random or a variant; a combination; an ablation."),
+    text("calibration", "Calibrated on", "A question type, all, image or text tokens, types, modalities, none."),
 )
 _WHERE = (
-    Column("sparsity", "float", "Sparsity", "", "Share of the masked matrices' weights that is zero; 0 is dense."),
-    Column("pattern", "string", "Pattern", "", "unstructured (per output row), or N:M along the inputs."),
-    Column("part", "string", "Part", "", "Which matrices are masked: all, ffn or attention."),
+    number("sparsity", "Sparsity", "Share of the masked matrices' weights that is zero; 0 is dense."),
+    text("pattern", "Pattern", "unstructured (per output row), or N:M along the inputs."),
+    text("part", "Part", "Which matrices are masked: all, ffn or attention."),
 )
 
 PRUNED = TableSchema.of(
@@ -25,26 +19,26 @@ PRUNED = TableSchema.of(
     TYPE,
     *_MASK,
     *_WHERE,
-    Column("answer", "string", "Answer", "", "The labelled answer."),
-    Column("written", "string", "As written", "", "It as given, lower or capital: most probable without a mask."),
-    Column("generated", "string", "Generated", "", "The greedy answer under the mask."),
-    Column("correct", "bool", "Correct", "", "Equal after stripping and lower-casing."),
-    Column("logprob", "float", "Log-probability", "nat", "Of the whole answer as written, teacher-forced."),
-    Column("tokens", "int", "Tokens", "", "Tokens of the answer as written."),
+    text("answer", "Answer", "The labelled answer."),
+    text("written", "As written", "It as given, lower or capital: most probable without a mask."),
+    text("generated", "Generated", "The greedy answer under the mask."),
+    flag("correct", "Correct", "Equal after stripping and lower-casing."),
+    number("logprob", "Log-probability", "Of the whole answer as written, teacher-forced.", unit="nat"),
+    integer("tokens", "Tokens", "Tokens of the answer as written."),
 )
 
 MASKS = TableSchema.of(
     "masks",
     *_MASK,
-    Column("evaluation", "string", "Evaluated on", "", "Question type of the evaluation examples, or all."),
+    text("evaluation", "Evaluated on", "Question type of the evaluation examples, or all."),
     *_WHERE,
-    Column("score", "float", "Score", "", "Share of right greedy answers."),
-    Column("low", "float", "Low", "", "Lower bound of the score's 95 % Wilson interval.", nullable=True),
-    Column("high", "float", "High", "", "Upper bound of the score's 95 % Wilson interval.", nullable=True),
-    Column("perplexity", "float", "Perplexity", "", "exp of the mean negative log-probability per answer token."),
-    Column("perplexity_low", "float", "Perplexity, low", "", "95 % bootstrap over inputs.", nullable=True),
-    Column("perplexity_high", "float", "Perplexity, high", "", "95 % bootstrap over inputs.", nullable=True),
-    Column("n", "int", "Examples", "", "Evaluation examples; none of them is a calibration example."),
+    number("score", "Score", "Share of right greedy answers."),
+    number("low", "Low", "Lower bound of the score's 95 % Wilson interval.", nullable=True),
+    number("high", "High", "Upper bound of the score's 95 % Wilson interval.", nullable=True),
+    number("perplexity", "Perplexity", "exp of the mean negative log-probability per answer token."),
+    number("perplexity_low", "Perplexity, low", "95 % bootstrap over inputs.", nullable=True),
+    number("perplexity_high", "Perplexity, high", "95 % bootstrap over inputs.", nullable=True),
+    integer("n", "Examples", "Evaluation examples; none of them is a calibration example."),
 )
 
 PRUNED_CONTROLS = PRUNED.plus("pruned_controls", CONTROL)

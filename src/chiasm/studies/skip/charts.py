@@ -10,13 +10,14 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from chiasm.results.series import curve, in_order
 from chiasm.results.theme import (
     COLOURS,
+    DASHES,
     FAINT,
     GREY,
     INK,
     MARKERS,
     SIZES,
     Size,
-    Width,
+    bar_lengths,
     counted,
     draw,
     draw_control,
@@ -24,6 +25,8 @@ from chiasm.results.theme import (
     layer_axis,
     legend_below,
     new_figure,
+    new_panel,
+    point_key,
 )
 from chiasm.studies.skip.tables import (
     NONE,
@@ -58,16 +61,12 @@ _LEFT = {
 }
 
 
-def contributions(
-    contributions: pl.DataFrame, controls: pl.DataFrame | None = None, span: str = "image", *, width: Width = "page"
-) -> Figure:
+def contributions(contributions: pl.DataFrame, controls: pl.DataFrame | None = None, span: str = "image") -> Figure:
     """Divergence of the answer when one part of one layer is left out for tokens of `span`, with 95 % intervals.
 
     `controls`: the same in the random-weights baseline, dashed.
     """
-    size = SIZES[width]
-    figure = new_figure(width, 2.3 if width == "page" else 1.9)
-    axes = figure.add_subplot()
+    figure, axes, size = new_panel(2.3)
     parts = in_order(contributions, "part")
     handles = []
     for index, part in enumerate(parts):
@@ -77,7 +76,7 @@ def contributions(
             baseline = curve(controls.filter(pl.col("part") == part), "kl")
             draw_control(axes, baseline, COLOURS[index % len(COLOURS)], 0, size)
     if controls is not None and controls.height:
-        handles.append(Line2D([], [], color=GREY, linewidth=size.line, linestyle=(0, (4, 2)), label="random weights"))
+        handles.append(Line2D([], [], color=GREY, linewidth=size.line, linestyle=DASHES[0], label="random weights"))
     layer_axis(axes, int(contributions["layer"].max() or 0), size.inches)
     # Layers differ by orders of magnitude; below a thousandth of a nat the scale is linear, so that 0 is on it.
     axes.set_yscale("symlog", linthresh=1e-3, linscale=0.5)
@@ -89,17 +88,16 @@ def contributions(
     return figure
 
 
-def plans(plans: pl.DataFrame, *, width: Width = "page") -> Figure:
+def plans(plans: pl.DataFrame) -> Figure:
     """Loss of right answers against what is left: operations, time of one prompt, of a batch, and peak memory.
 
     Bars upward: 95 % score intervals of paired shares; sideways: quartiles of time. Grey band: two equal calls of the
     plain model. The ring is the recommended plan; the control is drawn in grey. Losses beyond one point are on a
     logarithmic scale.
     """
-    size = SIZES[width]
-    side = width == "page"
-    figure = new_figure(width, 4.2 if side else 6.0)
-    panels = figure.subplots(2, 2, sharey=True).ravel() if side else figure.subplots(4, 1)
+    size = SIZES["page"]
+    figure = new_figure("page", 4.2)
+    panels = figure.subplots(2, 2, sharey=True).ravel()
     kinds = [kind for kind in (SEARCH, *PEERS, RANDOM_LAYERS) if kind in set(plans["kind"])]
     plain = plans.filter(pl.col("kind") == NONE)["peak_bytes"][0]
     plans = plans.with_columns(peak_share=pl.col("peak_bytes") / plain)
@@ -117,26 +115,20 @@ def plans(plans: pl.DataFrame, *, width: Width = "page") -> Figure:
         panel.yaxis.set_major_locator(FixedLocator([-10, -3, -1, 0, 1, 3, 10, 30, 100]))
         panel.yaxis.set_major_formatter("{x:g}")
         panel.yaxis.set_minor_locator(NullLocator())
-        dress(panel, size, x=label, y="Right answers lost (points)" if not side or number % 2 == 0 else "")
-    handles = [
-        Line2D([], [], linestyle="", markersize=4, label=_KIND[kind], **_style(k, kind)) for k, kind in enumerate(kinds)
-    ]
-    handles.append(
-        Line2D([], [], linestyle="", marker="o", markersize=7, markerfacecolor="none", color=INK, label="recommended")
-    )
+        dress(panel, size, x=label, y="Right answers lost (points)" if number % 2 == 0 else "")
+    handles = [point_key(_KIND[kind], markersize=4, **_style(k, kind)) for k, kind in enumerate(kinds)]
+    handles.append(point_key("recommended", marker="o", markersize=7, markerfacecolor="none", color=INK))
     bars = "bars: 95 % paired score interval, quartiles of time; grey band: two equal calls"
     legend_below(figure, handles, size, f"{bars}; {counted(plans['n'].to_list())}")
     return figure
 
 
-def recovery(recovery: pl.DataFrame, *, width: Width = "page") -> Figure:
+def recovery(recovery: pl.DataFrame) -> Figure:
     """Right answers before and after training with the plan, with it and without it in effect; 95 % Wilson bars.
 
     Training as long without the plan is the control.
     """
-    size = SIZES[width]
-    figure = new_figure(width, 1.9)
-    axes = figure.add_subplot()
+    figure, axes, size = new_panel(1.9)
     names = {
         UNTRAINED: "untrained",
         TRAINED_PLAIN: "trained without\nthe plan (control)",
@@ -146,26 +138,15 @@ def recovery(recovery: pl.DataFrame, *, width: Width = "page") -> Figure:
     handles = []
     plan = next(name for name in recovery["plan"] if name)
     for index, (own, label) in enumerate((("", "answering without the plan"), (plan, f"answering under {plan}"))):
-        rows = [
-            recovery.filter((pl.col("trained") == name) & (pl.col("plan") == own)).row(0, named=True) for name in there
-        ]
-        score = np.array([100 * row["score"] for row in rows])
-        low, high = (np.array([100 * row[f"score_{side}"] for row in rows]) for side in ("low", "high"))
+        rows = [recovery.filter(trained=name, plan=own).row(0, named=True) for name in there]
+        score, low, high = (
+            100 * np.array([row[name] for row in rows]) for name in ("score", "score_low", "score_high")
+        )
         places = np.arange(len(there)) + (index - 0.5) * 0.16
-        bars = np.maximum(np.stack([score - low, high - score]), 0)
-        axes.errorbar(
-            places,
-            score,
-            yerr=bars,
-            linestyle="",
-            marker=MARKERS[index],
-            markersize=1.4 * size.marker,
-            color=COLOURS[index],
-            elinewidth=0.8,
-        )
-        handles.append(
-            Line2D([], [], linestyle="", marker=MARKERS[index], color=COLOURS[index], markersize=4, label=label)
-        )
+        look = {"marker": MARKERS[index], "color": COLOURS[index], "linestyle": ""}
+        bars = bar_lengths(score, low, high)
+        axes.errorbar(places, score, yerr=bars, markersize=1.4 * size.marker, elinewidth=0.8, **look)
+        handles.append(point_key(label, markersize=4, **look))
     axes.set_xticks(range(len(there)), [names[name] for name in there])
     axes.set_xlim(-0.5, len(there) - 0.5)
     dress(axes, size, x="", y="Right answers (%)")
@@ -174,17 +155,15 @@ def recovery(recovery: pl.DataFrame, *, width: Width = "page") -> Figure:
 
 
 def _points(axes: Axes, rows: pl.DataFrame, column: str, index: int, kind: str, size: Size) -> None:
-    loss = rows["loss"].to_numpy()
-    low, high = (rows[name].cast(pl.Float64).to_numpy() for name in ("loss_low", "loss_high"))
-    bars = 100 * np.nan_to_num(np.stack([loss - low, high - loss]))
+    loss, low, high = (rows[name].cast(pl.Float64).to_numpy() for name in ("loss", "loss_low", "loss_high"))
     share, across = rows[column].to_numpy(), None
     if f"{column}_low" in rows.columns:
-        across = 100 * np.stack([share - rows[f"{column}_low"].to_numpy(), rows[f"{column}_high"].to_numpy() - share])
+        across = 100 * bar_lengths(share, rows[f"{column}_low"], rows[f"{column}_high"])
     axes.errorbar(
         100 * share,
         100 * loss,
         xerr=across,
-        yerr=np.maximum(bars, 0),
+        yerr=100 * bar_lengths(loss, low, high),
         linestyle="",
         markersize=1.4 * size.marker,
         elinewidth=0.6,

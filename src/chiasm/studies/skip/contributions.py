@@ -64,20 +64,13 @@ def contribution_rows(example: Example, job: Job, outcome: JobResult) -> list[di
     # A token that is impossible on both sides adds nothing; inf - inf would make it NaN.
     terms = torch.where(clean.isneginf(), 0.0, clean.exp() * (clean - variants))
     kl = terms.sum(-1).mean(-1)
+    untouched = float(outcome.clean.double().mean())
     rows = []
     for k, variant in enumerate(job.variants):
         part, _, layer = variant.name.partition(":")
-        rows.append(
-            {
-                "example_id": example.id,
-                "type": example.type,
-                "layer": int(layer),
-                "part": part,
-                "kl": float(kl[k]),
-                "logprob_clean": float(outcome.clean.double().mean()),
-                "logprob_skip": float(outcome.logprobs[k].double().mean()),
-            }
-        )
+        measured = {"kl": float(kl[k]), "logprob_skip": float(outcome.logprobs[k].double().mean())}
+        place = {"example_id": example.id, "type": example.type, "layer": int(layer), "part": part}
+        rows.append(place | measured | {"logprob_clean": untouched})
     return rows
 
 

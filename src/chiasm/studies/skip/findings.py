@@ -9,7 +9,7 @@ import polars as pl
 from chiasm.core.statistics.intervals import ALPHA, Estimate, mean_interval, share_difference, sign_flip_max_t
 from chiasm.results.findings import Finding
 from chiasm.results.series import RESAMPLES, Curve, curve, in_order, inputs_of, majority
-from chiasm.results.wording import estimate
+from chiasm.results.wording import estimate, worded
 from chiasm.studies.skip.scores import choice_loss
 from chiasm.studies.skip.tables import (
     FAST_V,
@@ -291,33 +291,36 @@ def percent(share: float) -> str:
 
 def _loss(row: _Row) -> str:
     """The right answers that a plan loses, with the interval and what is left."""
-    lost = _points_of(row, "points of right answers", n=row["n"], missing=_ONE_INPUT)
+    lost = _points_of(row, unit="points of right answers", n=row["n"])
     return f"{lost}, which leaves {_score(row)}"
 
 
-def _points_of(row: _Row, unit: str = "points", **written: Any) -> str:
-    return estimate(row["loss"], row["loss_low"], row["loss_high"], unit=unit, scale=100, **written)
+def _of(row: _Row, column: str, **options: Any) -> str:
+    """A column of the table `plans` with its interval."""
+    bounds = row[f"{column}_low"], row[f"{column}_high"]
+    return estimate(row[column], *bounds, **{"missing": _ONE_INPUT, **options})
 
 
-def _points(of: Estimate, **written: Any) -> str:
-    bounds = float(of.low), float(of.high)
-    return estimate(float(of.mean), *bounds, unit="points", scale=100, missing=_ONE_INPUT, **written)
+def _points_of(row: _Row, **options: Any) -> str:
+    return _of(row, "loss", **{"unit": "points", "scale": 100, **options})
+
+
+def _points(of: Estimate, **options: Any) -> str:
+    return worded(of, unit="points", scale=100, missing=_ONE_INPUT, **options)
 
 
 def _score(row: _Row) -> str:
     """The share of right answers under a plan, with its interval."""
-    return estimate(row["score"], row["score_low"], row["score_high"], unit="%", scale=100, missing=_ONE_INPUT)
+    return _of(row, "score", unit="%", scale=100)
 
 
 def _nats(row: _Row) -> str:
     """The log-probability that a plan loses, with its interval."""
-    bounds = row["logprob_loss_low"], row["logprob_loss_high"]
-    return estimate(row["logprob_loss"], *bounds, unit="nat", significant=3, missing=_ONE_INPUT)
+    return _of(row, "logprob_loss", unit="nat", significant=3)
 
 
 def _divergence(own: Curve, k: int) -> str:
-    values = (float(part[k]) for part in (own.mean, own.low, own.high))
-    return estimate(*values, unit="nat", significant=3, brackets=False, missing=_ONE_INPUT)
+    return worded(own.at(k), unit="nat", significant=3, brackets=False, missing=_ONE_INPUT)
 
 
 def _time_share(row: _Row, name: str) -> str:

@@ -133,15 +133,13 @@ def training_examples(data: Data, count: int, spec: ExamplesSpec) -> list[Exampl
 
 
 def plan_to_train(plans: Sequence[dict[str, Any]], name: str | None, eligible: Sequence[SkipPlan]) -> SkipPlan:
-    """The plan called `name`; without a name, of those that are no control the one with the fewest operations.
+    """The plan called `name`; without a name, of the `eligible` the one with the fewest operations.
 
     **Errors:** `ChiasmError` if there is none of that name.
     """
-    if name is not None:
-        return require_plan(name, eligible)
-    by_name = {plan.name: plan for plan in eligible if plan.skips}
-    shares = {row["plan"]: row["operations_share"] for row in plans if row["plan"] in by_name}
-    return by_name[min(shares, key=lambda plan: shares[plan])]
+    names = {plan.name for plan in eligible if plan.skips}
+    shares = {row["plan"]: row["operations_share"] for row in plans if row["plan"] in names}
+    return require_plan(min(shares, key=lambda plan: shares[plan]) if name is None else name, eligible)
 
 
 def require_plan(name: str, eligible: Sequence[SkipPlan]) -> SkipPlan:

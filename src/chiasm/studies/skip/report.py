@@ -29,9 +29,9 @@ class SkipReporter(Reporter[SkipSpec]):
             self._plans,
             self._contributions,
             self._controls,
-            self._with_inputs("verdicts"),
+            self.with_inputs("verdicts"),
             float(self.spec.max_loss),
-            self._with_inputs("recovered"),
+            self.with_inputs("recovered"),
             self.spec.skipped_span,
         )
 
@@ -82,10 +82,6 @@ class SkipReporter(Reporter[SkipSpec]):
             found.append("No model with random weights stands beside this one; --baseline names one of the same shape.")
         return found
 
-    def _with_inputs(self, name: str) -> pl.DataFrame | None:
-        rows = self.table(name)
-        return None if rows is None else with_inputs(rows, self.table("examples"))
-
     @cached_property
     def _plans(self) -> pl.DataFrame | None:
         return self.table("plans")
@@ -96,4 +92,4 @@ class SkipReporter(Reporter[SkipSpec]):
 
     @cached_property
     def _controls(self) -> pl.DataFrame | None:
-        return self._with_inputs("contributions_controls")
+        return self.with_inputs("contributions_controls")

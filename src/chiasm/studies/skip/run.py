@@ -15,7 +15,6 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions.skips import PERCEPTUAL, PLAN_FILE, SkipPlan, SkipSpan
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.jobs import Executor
 from chiasm.models.generation import GeneratedAnswer, generate
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.skipping.apply import skipping
@@ -30,6 +29,7 @@ from chiasm.results.storage import whole_file
 from chiasm.runners.driver import Computed, progress
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.inputs import (
+    Inputs,
     data_facts,
     example_row,
     executor_of,
@@ -74,24 +74,18 @@ class AnsweredExample(NamedTuple):
 class SkipWork(Work[SkipExample]):
     """First the contributions on the calibration examples, then every candidate's answers on the others.
 
-    `calibrating`: how many of the examples, which come first, calibrate. `inputs`: a typical prompt, by which
+    `calibrating`: how many of the examples, which come first, calibrate. `prompt`: a typical one, by which
     operations are counted.
     """
 
     def __init__(
-        self,
-        spec: SkipSpec,
-        view: ModelView,
-        calibrating: int,
-        executor: Executor,
-        directory: RunDirectory,
-        baseline: ModelView | None,
-        inputs: Mapping[str, Any],
+        self, spec: SkipSpec, inputs: Inputs, calibrating: int, directory: RunDirectory, prompt: Mapping[str, Any]
     ) -> None:
-        self.spec, self.view, self.executor, self.directory, self.inputs = spec, view, executor, directory, inputs
-        self.baseline = baseline if spec.controls else None
+        self.spec, self.view, self.directory, self.prompt = spec, inputs.view, directory, prompt
+        self.executor = executor_of(spec.executor, spec.memory, spec.batch)
+        self.baseline = inputs.baseline if spec.controls else None
         self._calibrating = calibrating
-        self._preparing = for_preparing(view)
+        self._preparing = for_preparing(self.view)
         self._preparing_baseline = for_preparing(self.baseline) if self.baseline else None
         self._candidates: list[Candidate] | None = None
 
@@ -136,12 +130,10 @@ class SkipWork(Work[SkipExample]):
         if self._candidates is None:
             if "contributions" not in self.directory.tables():
                 reasons = "; ".join(sorted({f["reason"] for f in self.directory.failures()})[:3])
-                raise ChiasmError(
-                    "propose plans", f"no calibration example could be measured ({reasons})", "Change the data"
-                )
+                found = f"no calibration example could be measured ({reasons})"
+                raise ChiasmError("propose plans", found, "Change the data")
             table = self.directory.table("contributions")
-            identity = identity_of(self.view)
-            found = candidates(self.spec, self.view, identity, mean_contributions(table), self.inputs)
+            found = candidates(self.spec, self.view, identity_of(self.view), mean_contributions(table), self.prompt)
             if self.spec.train_plan is not None:
                 require_plan(self.spec.train_plan, trainable(found))  # before the answers, not behind them
             self._candidates = found
@@ -212,16 +204,15 @@ def perceptual_span(examples: Sequence[Example]) -> SkipSpan:
 def compute(spec: SkipSpec) -> RunDirectory:
     """The run of `spec`: what its directory already holds is not computed again, times excepted.
 
-    **Errors:** `ChiasmError` for too few examples, or as in `run_skip`.
+    **Errors:** `ChiasmError` for too few examples, if none is left, or none has the span.
     """
     spec = with_defaults(spec)
     assert spec.data is not None
     chosen = read_examples(spec, spec.data)
     spec = spec.complete(span=spec.span or perceptual_span(chosen))
     if len(chosen) < 2:
-        found = f"it has {len(chosen)} examples"
-        todo = "Give at least two, rather hundreds"
-        raise ChiasmError(f"measure and verify on `{data_name(spec.data)}`", found, todo)
+        asked = f"measure and verify on `{data_name(spec.data)}`"
+        raise ChiasmError(asked, f"it has {len(chosen)} examples", "Give at least two, rather hundreds")
     types = len({example.type for example in chosen})
     calibrating, rest = held_out(chosen, -(-spec.calibration // types), spec.seed)
     calibrating = whole_batches(spec, calibrating)
@@ -234,32 +225,24 @@ def compute(spec: SkipSpec) -> RunDirectory:
     calibrated = {"calibration": data_facts(data_name(spec.data) or "", calibrating)}
     facts = inputs.facts | {"asked": len(chosen), "data": inputs.facts["data"] | calibrated}
     _log.info("%s", price(spec, inputs.view, calibrating, rest))
-    with STUDY.open(spec, facts) as directory:
-        if not directory.complete:
-            executor = executor_of(spec.executor, spec.memory, spec.batch)
-            run_skip(spec, inputs.view, calibrating, rest, directory, executor, inputs.baseline, training)
-    return directory
+    return STUDY.completed(spec, facts, lambda directory: _fill(directory, spec, inputs, calibrating, training))
 
 
-def run_skip(
-    spec: SkipSpec,
-    view: ModelView,
-    calibrating: Sequence[Example],
-    examples: Sequence[Example],
+def _fill(
     directory: RunDirectory,
-    executor: Executor,
-    baseline: ModelView | None = None,
-    training: Sequence[Example] = (),
+    spec: SkipSpec,
+    inputs: Inputs,
+    calibrating: Sequence[Example],
+    training: Sequence[Example],
 ) -> None:
-    """Fill `directory` with the tables of `spec`, the recommended `plan.json`, and every verified plan in `plans/`.
+    """Write the tables of `spec`, the recommended `plan.json`, and every verified plan in `plans/`.
 
-    What it already holds is not computed again, times excepted. `calibrating`: none of `examples`, in whole batches.
-    `training`: what a plan is trained with, where `spec` asks for it; none of `examples`.
-
-    **Errors:** `ChiasmError` if no example is left, or none with the span.
+    `calibrating`, in whole batches, and `training`, what a plan is trained with, share nothing with the inputs'
+    examples.
     """
+    view, examples = inputs.view, inputs.examples
     prompt = typical(view, [*calibrating, *examples], spec.skipped_span, spec.instruction)
-    work = SkipWork(spec, view, len(calibrating), executor, directory, baseline, prompt.inputs)
+    work = SkipWork(spec, inputs, len(calibrating), directory, prompt.inputs)
     run_examples(work, [*calibrating, *examples], directory, min(spec.batch, len(calibrating)), "skip")
     if "verdicts" not in directory.tables():
         directory.finish()
@@ -315,8 +298,7 @@ def write_plans(
         if kind == RANDOM_LAYERS:
             continue
         measured = {k: v for k, v in row.items() if v is not None and k not in ("plan", "kind")}
-        names = [f"plans/{plan.name}.json", *([PLAN_FILE] if plan.name == chosen else [])]
-        for name in names:
+        for name in (f"plans/{plan.name}.json", *([PLAN_FILE] if plan.name == chosen else [])):
             with whole_file(directory.path / name) as file:
                 file.write(replace(plan, measured=measured).to_json().encode())
     assert chosen == NONE or (directory.path / PLAN_FILE).exists()

@@ -7,8 +7,10 @@ import numpy as np
 import polars as pl
 
 from chiasm.core.statistics.intervals import Estimate, mean_interval, share_difference
-from chiasm.results.series import RESAMPLES, inputs_of, right_share
+from chiasm.results.series import RESAMPLES, bounded, inputs_of, right_share
 from chiasm.studies.skip.tables import NONE, RANDOM_LAYERS, UNTRAINED
+
+_FOLDS = 5
 
 
 def mean_contributions(contributions: pl.DataFrame) -> dict[tuple[str, int], float]:
@@ -66,14 +68,12 @@ def pareto(rows: Sequence[Mapping[str, Any]]) -> set[str]:
     }
 
 
-def choice_loss(
-    verdicts: pl.DataFrame, plans: Sequence[Mapping[str, Any]], max_loss: float, *, folds: int = 5, seed: int = 0
-) -> Estimate | None:
+def choice_loss(verdicts: pl.DataFrame, plans: Sequence[Mapping[str, Any]], max_loss: float) -> Estimate | None:
     """Right answers (of 1) lost by whichever plan is recommended, judged on inputs that did not choose it.
 
     A plan that was recommended for a small loss lost little on the very examples that chose it. So it is chosen again
-    on all inputs but one fold's and judged on those, fold by fold. Its operations and time stay as measured. None for
-    fewer inputs than folds.
+    on all inputs but one fold's (of five) and judged on those, fold by fold. Its operations and time stay as measured.
+    None for fewer inputs than folds.
 
     Assumption: a choice from (folds - 1) / folds of the inputs loses what one from all of them does.
     """
@@ -83,13 +83,13 @@ def choice_loss(
     clean = right[NONE]["correct"].to_numpy()
     inputs = np.array(inputs_of(right[NONE]) or right[NONE]["example_id"].to_list())
     names = np.unique(inputs)
-    if len(names) < folds:
+    if len(names) < _FOLDS:
         return None
-    fold_of = dict(zip(np.random.default_rng(seed).permutation(names), np.arange(len(names)) % folds, strict=True))
+    fold_of = dict(zip(np.random.default_rng(0).permutation(names), np.arange(len(names)) % _FOLDS, strict=True))
     fold = np.array([fold_of[name] for name in inputs])
     own = {plan: answers["correct"].to_numpy() for plan, answers in right.items()}
     judged = np.empty_like(clean)
-    for k in range(folds):
+    for k in range(_FOLDS):
         losses = {plan: float(np.mean(clean[fold != k] * 1.0 - found[fold != k])) for plan, found in own.items()}
         chosen = recommended([dict(row) | {"loss": losses[row["plan"]]} for row in plans], max_loss)
         judged[fold == k] = own[chosen][fold == k]
@@ -115,17 +115,11 @@ def _scores(own: pl.DataFrame, clean: pl.DataFrame, *, itself: bool) -> dict[str
     inputs = inputs_of(paired)
     loss: dict[str, float | None] = {"loss": 0.0, "loss_low": 0.0, "loss_high": 0.0}
     if not itself:
-        loss = _bounded("loss", share_difference(paired["clean"].to_numpy(), paired["correct"].to_numpy(), inputs))
+        loss = bounded("loss", share_difference(paired["clean"].to_numpy(), paired["correct"].to_numpy(), inputs))
     lost = (paired["clean_logprob"] - paired["logprob"]).to_numpy()
     return {
-        **_bounded("score", right_share(paired)),
+        **bounded("score", right_share(paired)),
         **loss,
-        **_bounded("logprob_loss", mean_interval(lost, resamples=RESAMPLES, clusters=inputs)),
+        **bounded("logprob_loss", mean_interval(lost, resamples=RESAMPLES, clusters=inputs)),
         "n": paired.height,
     }
-
-
-def _bounded(name: str, estimate: Estimate) -> dict[str, float | None]:
-    """A mean and its bounds; None where one input says nothing about them."""
-    bounds = [None if np.isnan(bound) else float(bound) for bound in (estimate.low, estimate.high)]
-    return {name: float(estimate.mean), f"{name}_low": bounds[0], f"{name}_high": bounds[1]}

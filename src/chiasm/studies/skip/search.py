@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.interventions.published_skips import (
     companion_layers,
     fast_v,
@@ -92,12 +93,7 @@ def as_skips(pieces: Iterable[Piece], span: SkipSpan = "image") -> tuple[Skip, .
     both = layers["ffn"] & layers["attention"]
     parts = {"ffn": layers["ffn"] - both, "attention": layers["attention"] - both, "block": both}
     return tuple(
-        Skip(
-            part=part,  # pyright: ignore[reportArgumentType]
-            span=span,
-            layers=tuple(sorted(where)),
-            phase=phase_of(span),
-        )
+        Skip(part=part, span=span, layers=tuple(sorted(where)), phase=phase_of(span))  # pyright: ignore[reportArgumentType]
         for part, where in parts.items()
         if where
     )
@@ -138,9 +134,8 @@ def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, spec: 
         after = min(2, layers - 1)
         if after < 1:
             break
-        found.append(
-            Candidate(named(f"fast-v-{100 * share:.0f}", fast_v(layers, after=after, share=share, span=span)), FAST_V)
-        )
+        ranked = fast_v(layers, after=after, share=share, span=span)
+        found.append(Candidate(named(f"fast-v-{100 * share:.0f}", ranked), FAST_V))
         # The places that a seed drops are the same in every example, so that one draw would be one choice of places.
         for draw in range(spec.draws if spec.controls else 1):
             dropped = random_drop(layers, after=after, share=share, seed=spec.seed + draw, span=span)
@@ -175,10 +170,5 @@ def _until(order: list[Piece], saved: Mapping[Piece, int], share: float) -> list
 
 
 def _ranges(layers: tuple[int, ...]) -> str:
-    parts, start = [], 0
-    for k in range(1, len(layers) + 1):
-        if k == len(layers) or layers[k] != layers[k - 1] + 1:
-            first, last = layers[start], layers[k - 1]
-            parts.append(str(first) if first == last else f"{first}-{last}")
-            start = k
-    return ", ".join(parts)
+    runs = runs_of_true(np.isin(np.arange(max(layers, default=-1) + 1), layers))
+    return ", ".join(str(first) if stop == first + 1 else f"{first}-{stop - 1}" for first, stop in runs)

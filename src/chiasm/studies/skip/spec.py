@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.options import Section, option
+from chiasm.core.options import Section, example_option, option
 from chiasm.interventions.skips import SkipSpan
 from chiasm.studies.options import ControlledSpec, Data, ExecutorName, data_option, memory_option
 from chiasm.training.settings import RecoveryPart, RecoverySettings
@@ -74,12 +74,7 @@ class SkipSpec(ControlledSpec):
     draws: int = option(2, "Random draws of layers per proposal.", at_least=1)
     repeats: int = option(7, "Timed calls of every plan.", at_least=1)
     max_new_tokens: int = option(32, "Longest answer.", at_least=1)
-    calibration: int = option(
-        32,
-        "Examples that contributions are measured on; the others verify.",
-        section=Section.EXAMPLES,
-        at_least=1,
-    )
+    calibration: int = example_option(32, "Examples that contributions are measured on; the others verify.", at_least=1)
     train_with_plan: RecoveryPart | None = option(
         None,
         "Then fine-tune the projector, or LoRA, with a plan in effect: what comes back, beside training without it.",
@@ -92,7 +87,7 @@ class SkipSpec(ControlledSpec):
         "Examples to train on. Default: the other split of `scenes`, else the calibration examples.",
         section=Section.EXAMPLES,
     )
-    train_examples: int = option(1024, "At most so many of them.", section=Section.EXAMPLES, at_least=1)
+    train_examples: int = example_option(1024, "At most so many of them.", at_least=1)
     train_steps: int = option(200, "Steps of 16 examples.", at_least=1)
     train_rate: float | None = option(
         None,
@@ -119,9 +114,5 @@ class SkipSpec(ControlledSpec):
         """How a plan is trained with; None where none is."""
         if self.train_with_plan is None:
             return None
-        return RecoverySettings(
-            train=self.train_with_plan,
-            steps=self.train_steps,
-            learning_rate=self.train_rate,
-            seed=self.seed,
-        )
+        trained = {"train": self.train_with_plan, "steps": self.train_steps, "learning_rate": self.train_rate}
+        return RecoverySettings(seed=self.seed, **trained)

@@ -1,39 +1,39 @@
 """The tables of `chiasm skip`."""
 
-from chiasm.core.schema import Column, TableSchema
+from chiasm.core.schema import TableSchema, flag, integer, number, text
 from chiasm.results.schemas import CONTROL, EXAMPLE, EXAMPLES, TYPE
 
-_PLAN = Column("plan", "string", "Plan", "", "Name of the plan; `none` leaves nothing out.")
-_KIND = Column("kind", "string", "Kind", "", "none, search, a published method, or a control.")
+_PLAN = text("plan", "Plan", "Name of the plan; `none` leaves nothing out.")
+_KIND = text("kind", "Kind", "none, search, a published method, or a control.")
 _ANSWER = (
-    Column("answer", "string", "Answer", "", "The labelled answer."),
-    Column("generated", "string", "Generated", "", "The greedy answer, under the plan if there is one."),
-    Column("correct", "bool", "Correct", "", "Equal after stripping and lower-casing."),
+    text("answer", "Answer", "The labelled answer."),
+    text("generated", "Generated", "The greedy answer, under the plan if there is one."),
+    flag("correct", "Correct", "Equal after stripping and lower-casing."),
 )
-_OPERATIONS = Column("operations_share", "float", "Operations", "", "Of the prompt's, as a share of the plain model's.")
+_OPERATIONS = number("operations_share", "Operations", "Of the prompt's, as a share of the plain model's.")
 _SCORE = (
-    Column("score", "float", "Score", "", "Share of right greedy answers."),
-    Column("score_low", "float", "Score, low", "", "Lower bound of its 95 % Wilson interval.", nullable=True),
-    Column("score_high", "float", "Score, high", "", "Upper bound of its 95 % Wilson interval.", nullable=True),
+    number("score", "Score", "Share of right greedy answers."),
+    number("score_low", "Score, low", "Lower bound of its 95 % Wilson interval.", nullable=True),
+    number("score_high", "Score, high", "Upper bound of its 95 % Wilson interval.", nullable=True),
 )
 _LOSS_BOUNDS = (
-    Column("loss_low", "float", "Loss, low", "", "Lower bound, 95 % score interval of paired shares.", nullable=True),
-    Column("loss_high", "float", "Loss, high", "", "Upper bound of that interval.", nullable=True),
+    number("loss_low", "Loss, low", "Lower bound, 95 % score interval of paired shares.", nullable=True),
+    number("loss_high", "Loss, high", "Upper bound of that interval.", nullable=True),
 )
 _LOGPROB_BOUNDS = (
-    Column("logprob_loss_low", "float", "Log-probability lost, low", "nat", "95 % bootstrap.", nullable=True),
-    Column("logprob_loss_high", "float", "Log-probability lost, high", "nat", "95 % bootstrap.", nullable=True),
+    number("logprob_loss_low", "Log-probability lost, low", "95 % bootstrap.", unit="nat", nullable=True),
+    number("logprob_loss_high", "Log-probability lost, high", "95 % bootstrap.", unit="nat", nullable=True),
 )
 
 CONTRIBUTIONS = TableSchema.of(
     "contributions",
     EXAMPLE,
     TYPE,
-    Column("layer", "int", "Layer", "", "The layer whose work is left out, 0-based."),
-    Column("part", "string", "Part", "", "What is left out for the span's rows: ffn, attention, or block (both)."),
-    Column("kl", "float", "Divergence", "nat", "KL(untouched || skipped), mean over the untouched answer."),
-    Column("logprob_clean", "float", "Log-probability, untouched", "nat", "Of the untouched answer, mean token."),
-    Column("logprob_skip", "float", "Log-probability, skipped", "nat", "The same with the work left out."),
+    integer("layer", "Layer", "The layer whose work is left out, 0-based."),
+    text("part", "Part", "What is left out for the span's rows: ffn, attention, or block (both)."),
+    number("kl", "Divergence", "KL(untouched || skipped), mean over the untouched answer.", unit="nat"),
+    number("logprob_clean", "Log-probability, untouched", "Of the untouched answer, mean token.", unit="nat"),
+    number("logprob_skip", "Log-probability, skipped", "The same with the work left out.", unit="nat"),
 )
 
 VERDICTS = TableSchema.of(
@@ -43,37 +43,37 @@ VERDICTS = TableSchema.of(
     _PLAN,
     _KIND,
     *_ANSWER,
-    Column("logprob", "float", "Log-probability", "nat", "Of the untouched model's own answer, all of it."),
+    number("logprob", "Log-probability", "Of the untouched model's own answer, all of it.", unit="nat"),
 )
 
 PLANS = TableSchema.of(
     "plans",
     _PLAN,
     _KIND,
-    Column("skipped", "string", "Left out", "", "What the plan leaves out, in words."),
+    text("skipped", "Left out", "What the plan leaves out, in words."),
     _OPERATIONS,
-    Column("prefill_seconds", "float", "Prefill", "s", "Median time to read one prompt, vision tower included."),
-    Column("prefill_spread", "float", "Prefill, spread", "s", "Interquartile range over the repeats."),
-    Column("prefill_share", "float", "Prefill, share", "", "Median ratio to a plain call; of `none`, of equal calls."),
-    Column("prefill_share_low", "float", "Prefill, share, low", "", "Lower quartile of these ratios."),
-    Column("prefill_share_high", "float", "Prefill, share, high", "", "Upper quartile of these ratios."),
-    Column("batch_share", "float", "Batch, share", "", "The same where `--batch-size` prompts are read together."),
-    Column("batch_share_low", "float", "Batch, share, low", "", "Lower quartile of these ratios."),
-    Column("batch_share_high", "float", "Batch, share, high", "", "Upper quartile of these ratios."),
-    Column("decode_seconds", "float", "Decoding", "s", "Median time per further token."),
-    Column("peak_bytes", "int", "Peak memory", "byte", "Above the weights, while one prompt is read."),
+    number("prefill_seconds", "Prefill", "Median time to read one prompt, vision tower included.", unit="s"),
+    number("prefill_spread", "Prefill, spread", "Interquartile range over the repeats.", unit="s"),
+    number("prefill_share", "Prefill, share", "Median ratio to a plain call; of `none`, of equal calls."),
+    number("prefill_share_low", "Prefill, share, low", "Lower quartile of these ratios."),
+    number("prefill_share_high", "Prefill, share, high", "Upper quartile of these ratios."),
+    number("batch_share", "Batch, share", "The same where `--batch-size` prompts are read together."),
+    number("batch_share_low", "Batch, share, low", "Lower quartile of these ratios."),
+    number("batch_share_high", "Batch, share, high", "Upper quartile of these ratios."),
+    number("decode_seconds", "Decoding", "Median time per further token.", unit="s"),
+    integer("peak_bytes", "Peak memory", "Above the weights, while one prompt is read.", unit="byte"),
     *_SCORE,
-    Column("loss", "float", "Loss", "", "Score of the plain model minus this one's, on the same examples."),
+    number("loss", "Loss", "Score of the plain model minus this one's, on the same examples."),
     *_LOSS_BOUNDS,
-    Column("logprob_loss", "float", "Log-probability lost", "nat", "Of the untouched answer, mean over examples."),
+    number("logprob_loss", "Log-probability lost", "Of the untouched answer, mean over examples.", unit="nat"),
     *_LOGPROB_BOUNDS,
-    Column("n", "int", "Examples", "", "Held-out examples; none of them was measured on."),
-    Column("pareto", "bool", "Pareto", "", "No other plan (no control) does as few operations and loses as little."),
-    Column("recommended", "bool", "Recommended", "", "The cheapest whose loss keeps the bound that was asked for."),
+    integer("n", "Examples", "Held-out examples; none of them was measured on."),
+    flag("pareto", "Pareto", "No other plan (no control) does as few operations and loses as little."),
+    flag("recommended", "Recommended", "The cheapest whose loss keeps the bound that was asked for."),
 )
 
-_TRAINED = Column("trained", "string", "Trained", "", "none; without-plan (the control: as many steps); with-plan.")
-_ANSWERED_UNDER = Column("plan", "string", "Answered under", "", "The plan in effect when answering; empty for none.")
+_TRAINED = text("trained", "Trained", "none; without-plan (the control: as many steps); with-plan.")
+_ANSWERED_UNDER = text("plan", "Answered under", "The plan in effect when answering; empty for none.")
 
 RECOVERED = TableSchema.of(
     "recovered",
@@ -82,7 +82,7 @@ RECOVERED = TableSchema.of(
     _TRAINED,
     _ANSWERED_UNDER,
     *_ANSWER,
-    Column("logprob", "float", "Log-probability", "nat", "Of the label as the untouched model writes it."),
+    number("logprob", "Log-probability", "Of the label as the untouched model writes it.", unit="nat"),
 )
 
 RECOVERY = TableSchema.of(
@@ -91,11 +91,11 @@ RECOVERY = TableSchema.of(
     _ANSWERED_UNDER,
     _OPERATIONS,
     *_SCORE,
-    Column("loss", "float", "Loss", "", "Score of the untrained model without a plan minus this, same examples."),
+    number("loss", "Loss", "Score of the untrained model without a plan minus this, same examples."),
     *_LOSS_BOUNDS,
-    Column("logprob_loss", "float", "Log-probability lost", "nat", "Of the label, mean over examples, as above."),
+    number("logprob_loss", "Log-probability lost", "Of the label, mean over examples, as above.", unit="nat"),
     *_LOGPROB_BOUNDS,
-    Column("n", "int", "Examples", "", "Held-out examples; none of them was trained or measured on."),
+    integer("n", "Examples", "Held-out examples; none of them was trained or measured on."),
 )
 
 CONTRIBUTIONS_CONTROLS = CONTRIBUTIONS.plus("contributions_controls", CONTROL)
