@@ -29,15 +29,15 @@ def align_findings(tables: Frames) -> list[Finding]:
 
 def _score(tables: Frames) -> list[Finding]:
     found = []
-    rows = tables["score"].filter(pl.col("statistic") == "mean_token")
+    rows = tables["score"].filter(statistic="mean_token")
     controls = tables.get("score_controls")
     for row in rows.iter_rows(named=True):
         a, b = row["a"], row["b"]
         kind = f"{a} as it enters and {b}" if row["name"] == "ima_0" else f"{a} and {b}"
         at = "at every depth" if row["name"] == "ima_0" else "at the same depth"
         text = f"The mean tokens of {kind} {at} have a cosine of {_cosine(row, 'value')}"
-        same = ((pl.col(key) == row[key]) for key in ("name", "statistic", "a", "b"))
-        text += _beside(row, "value", None if controls is None else controls.filter(*same))
+        same = {key: row[key] for key in ("name", "statistic", "a", "b")}
+        text += _beside(row, "value", None if controls is None else controls.filter(**same))
         few = f" With n = {row['n']} an interval means little." if row["n"] < _FEW else ""
         found.append(Finding(f"{text}.{few}", 90.0 if row["name"] == "ima_same" else 80.0))
     return found
@@ -45,15 +45,13 @@ def _score(tables: Frames) -> list[Finding]:
 
 def _drift(tables: Frames) -> list[Finding]:
     drift = tables["drift"]
-    rows = drift.filter(pl.col("gap") == drift["gap"].min())
-    spans = in_order(rows, "span")
-    if len(spans) < 2:
+    rows = drift.filter(gap=drift["gap"].min())
+    first, last, both = _side_by_side(rows)
+    if first == last:
         return []
-    first, last = spans[0], spans[-1]
-    both = rows.filter(pl.col("span") == first).join(rows.filter(pl.col("span") == last), on="layer", suffix="_b")
     clear = [row for row in both.iter_rows(named=True) if intervals_apart(row, _second(row))]
     slower = sum(row["mean"] > row["mean_b"] for row in clear)
-    least = {s: rows.filter(pl.col("span") == s).sort("mean").row(0, named=True) for s in (first, last)}
+    least = {s: rows.filter(span=s).sort("mean").row(0, named=True) for s in (first, last)}
     text = (
         f"From one state to the next, {first} tokens change less than {last} tokens at {slower} and more at "
         f"{len(clear) - slower} of {both.height} depths (95 % intervals apart); {first} changes most after state "
@@ -63,13 +61,17 @@ def _drift(tables: Frames) -> list[Finding]:
     return [Finding(text, 85.0)]
 
 
-def _norms(tables: Frames) -> list[Finding]:
-    rows = tables["norms"].filter(pl.col("statistic") == "median")
+def _side_by_side(rows: pl.DataFrame) -> tuple[str, str, pl.DataFrame]:
+    """The first and the last span, and the rows of both by layer, columns of the last with `_b` behind their names."""
     spans = in_order(rows, "span")
-    if len(spans) < 2:
-        return []
     a, b = spans[0], spans[-1]
-    both = rows.filter(pl.col("span") == a).join(rows.filter(pl.col("span") == b), on="layer", suffix="_b")
+    return a, b, rows.filter(span=a).join(rows.filter(span=b), on="layer", suffix="_b")
+
+
+def _norms(tables: Frames) -> list[Finding]:
+    a, b, both = _side_by_side(tables["norms"].filter(statistic="median"))
+    if a == b:
+        return []
     ratio = both.with_columns((pl.col("mean") / pl.col("mean_b")).alias("ratio")).sort("layer")
     start, end = ratio.row(0, named=True), ratio.row(-1, named=True)
     text = (
@@ -81,16 +83,12 @@ def _norms(tables: Frames) -> list[Finding]:
 
 
 def _released(rows: pl.DataFrame) -> Finding:
-    worst = (
-        rows.with_columns((pl.col("mean") - pl.col("paired")).alias("off"))
-        .sort(pl.col("off").abs())
-        .row(-1, named=True)
-    )
+    worst = rows.sort((pl.col("mean") - pl.col("paired")).abs()).row(-1, named=True)
     text = (
         f"As released, the change of {worst['span']} between states {worst['layer']} and "
         f"{worst['layer'] + worst['gap']} reads {worst['mean']:.3f} where comparing each example with itself gives "
-        f"{worst['paired']:.3f}: averaging over all pairs of "
-        f"examples takes differences between examples for change (n = {worst['n']})."
+        f"{worst['paired']:.3f}: averaging over all pairs of examples takes differences between examples for change "
+        f"(n = {worst['n']})."
     )
     return Finding(text, 75.0)
 
@@ -101,25 +99,23 @@ def _cones(tables: Frames) -> list[Finding]:
     if rows is None:
         return []
     found = []
-    rows = rows.filter((pl.col("tap") == "residual") & (pl.col("mode") == "avg"))
-    alone = rows.filter((pl.col("variant") == "raw") & (pl.col("a") == pl.col("b")))
+    rows = rows.filter(tap="residual", mode="avg")
+    alone = rows.filter(pl.col("a") == pl.col("b"), variant="raw")
     for a, b in dict.fromkeys(rows.filter(pl.col("paired")).select("a", "b").iter_rows()):
-        cross = rows.filter((pl.col("a") == a) & (pl.col("b") == b))
-        one = cross.filter(pl.col("paired") & (pl.col("variant") == "raw")).sort("layer")
+        cross = rows.filter(a=a, b=b)
+        one = cross.filter(paired=True, variant="raw").sort("layer")
         narrower = 0
         for row in one.iter_rows(named=True):
-            own = alone.filter((pl.col("layer") == row["layer"]) & pl.col("a").is_in([a, b])).to_dicts()
+            own = alone.filter(pl.col("a").is_in([a, b]), layer=row["layer"]).to_dicts()
             narrower += bool(own) and all(intervals_apart(o, row) and o["mean"] > row["mean"] for o in own)
         last = one.row(-1, named=True)
         text = (
             f"Cones: at {narrower} of {one.height} depths {a} and {b} are each nearer to themselves in other examples "
-            f"than to each other in one (95 % intervals apart); after the last block their cosine is "
-            f"{_cosine(last)}."
+            f"than to each other in one (95 % intervals apart); after the last block their cosine is {_cosine(last)}."
         )
         beside = tables.get("similarity_controls")
         if beside is not None:
-            kind = {"tap": "residual", "mode": "avg", "variant": "centred", "a": a, "b": b, "paired": True}
-            beside = beside.filter(*(pl.col(key) == value for key, value in kind.items()))
+            beside = beside.filter(tap="residual", mode="avg", variant="centred", a=a, b=b, paired=True)
         found += [Finding(text, 65.0), *_own(cross, beside, a, b)]
     return found
 
@@ -129,8 +125,8 @@ def _own(cross: pl.DataFrame, controls: pl.DataFrame | None, a: str, b: str) -> 
 
     Attention alone mixes one span into the other, with random weights too: so the controls stand beside it.
     """
-    centred = cross.filter(pl.col("variant") == "centred")
-    both = centred.filter(pl.col("paired")).join(centred.filter(~pl.col("paired")), on="layer", suffix="_b")
+    centred = cross.filter(variant="centred")
+    both = centred.filter(paired=True).join(centred.filter(paired=False), on="layer", suffix="_b")
     if not both.height:
         return []
     nearer = [r for r in both.to_dicts() if intervals_apart(r, _second(r)) and r["mean"] > r["mean_b"]]
@@ -141,7 +137,7 @@ def _own(cross: pl.DataFrame, controls: pl.DataFrame | None, a: str, b: str) -> 
         f"cosine {_cosine(best)} against {_cosine(_second(best))}"
     )
     if controls is not None:
-        text += _beside(best, "mean", controls.filter(pl.col("layer") == best["layer"]))
+        text += _beside(best, "mean", controls.filter(layer=best["layer"]))
     return [Finding(f"{text}.", 68.0)]
 
 
@@ -150,7 +146,7 @@ def _weights(tables: Frames) -> list[Finding]:
     rows = tables.get("overlap")
     if rows is None:
         return []
-    half = rows.filter((pl.col("sparsity") == 0.5) & (pl.col("a") == rows["a"][0]) & (pl.col("b") == rows["b"][0]))
+    half = rows.filter(sparsity=0.5, a=rows["a"][0], b=rows["b"][0])
     names = ("iou", "null_permuted", "null_magnitude", "null_random")
     mean = {name: float(half[name].mean() or 0.0) for name in names}
     above = half.filter(pl.col("iou") > pl.max_horizontal("null_permuted", "null_magnitude")).height
@@ -161,8 +157,7 @@ def _weights(tables: Frames) -> list[Finding]:
     over = f"{half.height} matrices"
     random = tables.get("overlap_controls")
     if random is not None:
-        same = [pl.col(key) == half[key][0] for key in ("sparsity", "a", "b")]
-        random = random.filter(*same, pl.col("control") == RANDOM_WEIGHTS)
+        random = random.filter(sparsity=0.5, a=half["a"][0], b=half["b"][0], control=RANDOM_WEIGHTS)
     beside = f"; random weights give {mean_overlap(random, over)}" if random is not None and random.height else ""
     text = (
         f"With half of the weights left out, the masks of {half['a'][0]} and {half['b'][0]} overlap by "
@@ -176,8 +171,8 @@ def _weights(tables: Frames) -> list[Finding]:
 def mean_overlap(rows: pl.DataFrame, over: str) -> str:
     """The mean overlap of rows of a table of masks; its interval is as wide as if all matrices were wrong together."""
     known = rows["low"].null_count() == 0
-    bounds = (float(rows[name].mean() or 0.0) for name in ("low", "high")) if known else (None, None)
-    value = estimate(float(rows["iou"].mean() or 0.0), *bounds, rows["n"].min(), digits=2)
+    low, high = (float(rows[name].mean() or 0.0) for name in ("low", "high")) if known else (None, None)
+    value = estimate(float(rows["iou"].mean() or 0.0), low, high, rows["n"].min(), digits=2)
     return f"{value}, mean over {over}"
 
 
@@ -186,8 +181,7 @@ def _released_masks(tables: Frames, half: pl.DataFrame) -> list[Finding]:
     rows = tables.get("overlap_released")
     if rows is None:
         return []
-    keys = ["a", "b", "layer", "matrix", "sparsity"]
-    both = half.join(rows, on=keys, suffix="_released")
+    both = half.join(rows, on=["a", "b", "layer", "matrix", "sparsity"], suffix="_released")
     if not both.height:
         return []
     right, released = float(both["iou"].mean() or 0.0), float(both["iou_released"].mean() or 0.0)
@@ -204,8 +198,8 @@ def _words(tables: Frames) -> list[Finding]:
     rows = tables.get("nearest")
     if rows is None or not rows.height:
         return []
-    rows = rows.filter(pl.col("k") == 1)
-    last = rows.filter((pl.col("layer") == rows["layer"].max()) & (pl.col("span") == rows["span"][0]))
+    rows = rows.filter(k=1)
+    last = rows.filter(layer=rows["layer"].max(), span=rows["span"][0])
     words = ", ".join(
         f"`{r['word'].strip() or r['word']}` ({r['share']:.0%})" for r in last.head(3).iter_rows(named=True)
     )

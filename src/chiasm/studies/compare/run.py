@@ -20,8 +20,7 @@ from chiasm.studies.align.run import run_align
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.compare import STUDY
 from chiasm.studies.compare.spec import CompareSpec
-from chiasm.studies.eval import STUDY as EVAL
-from chiasm.studies.eval.run import completed, run_eval
+from chiasm.studies.eval.run import answered_run
 from chiasm.studies.eval.spec import EvalSpec
 from chiasm.studies.inputs import data_facts, limit_of, read_examples, view_of
 from chiasm.studies.options import data_name
@@ -49,10 +48,7 @@ def compute(spec: CompareSpec) -> RunDirectory:
         "seed": spec.seed,
         "asked": len(chosen) * len(spec.models),
     }
-    with STUDY.open(spec, facts) as directory:
-        if not directory.complete:
-            run_compare(spec, chosen, directory, tasks)
-    return directory
+    return STUDY.completed(spec, facts, lambda directory: run_compare(spec, chosen, directory, tasks))
 
 
 def run_compare(
@@ -80,7 +76,7 @@ def run_compare(
     related: list[dict[str, Any]] = []
     chosen = outcomes.filter(pl.col("metric").is_in(RELATED))
     for about in chosen.select("task", "metric", "kind").unique(maintain_order=True).iter_rows(named=True):
-        same = _where(chosen, about).select("model", pl.col("value").alias("outcome")).drop_nulls()
+        same = chosen.filter(**about).select("model", pl.col("value").alias("outcome")).drop_nulls()
         related += [about | row for row in _relations(scores, same, spec.seed)]
     directory.write_table("outcome_correlation", related)
     directory.finish()
@@ -94,9 +90,10 @@ def _measured(spec: CompareSpec, index: int, tasks: Tasks, root: Path) -> Comput
     asked = AlignSpec(
         spans=spec.spans, inside=False, vocabulary_tokens=0, controls=False, seed=spec.seed, **_shared(spec, name)
     )
-    with ALIGN.open(asked, {"asked": len(tasks["qa"])}, root / "align") as scored:
-        if not scored.complete:
-            run_align(asked, view, tasks["qa"], scored)
+    examples = tasks["qa"]
+    scored = ALIGN.completed(
+        asked, {"asked": len(examples)}, lambda run: run_align(asked, view, examples, run), root / "align"
+    )
     metrics = {task: _answered(spec, view, name, task, tasks, root) for task in tasks}
     right = metrics["qa"].filter(pl.col("metric") == "accuracy").to_dicts()
     # Where examples have no label (captions), there is no accuracy; the measures of answers are in `outcomes`.
@@ -119,12 +116,8 @@ def _answered(spec: CompareSpec, view: ModelView, name: str, task: Task, tasks: 
     asked = EvalSpec(
         task=task, objects=spec.objects, seed=spec.seed, **_shared(spec, name) | {"instruction": instruction}
     )
-    asked = completed(asked, examples)
-    place = root / ("eval" if task == "qa" else f"eval-{task}")
-    with EVAL.open(asked, {"asked": len(examples)}, place) as answered:
-        if not answered.complete:
-            run_eval(asked, view, examples, answered)
-    return answered.table("metrics").filter((pl.col("type") == "all") & (pl.col("shown") == "image"))
+    answered = answered_run(asked, view, examples, root / ("eval" if task == "qa" else f"eval-{task}"))
+    return answered.table("metrics").filter(type="all", shown="image")
 
 
 def _shared(spec: CompareSpec, name: str) -> dict[str, Any]:
@@ -141,15 +134,11 @@ def _outcomes(model: str, task: Task, metrics: pl.DataFrame) -> Iterator[dict[st
             yield {"model": model, "task": task, "kind": kind, **measured}
 
 
-def _where(frame: pl.DataFrame, about: Mapping[str, Any]) -> pl.DataFrame:
-    return frame.filter(pl.all_horizontal(pl.col(key) == value for key, value in about.items()))
-
-
 def _relations(scores: pl.DataFrame, outcomes: pl.DataFrame, seed: int) -> list[dict[str, Any]]:
     """Every score against one outcome (columns `model`, `outcome`), over the models that have it."""
     rows = []
     for about in scores.select("name", "statistic", "a", "b").unique(maintain_order=True).iter_rows(named=True):
-        both = _where(scores, about).join(outcomes, on="model", how="inner", maintain_order="left")
+        both = scores.filter(**about).join(outcomes, on="model", how="inner", maintain_order="left")
         if both.height >= 2:
             found = correlate(both["value"].to_numpy(), both["outcome"].to_numpy(), seed=seed)
             values = {key: getattr(found, key) for key in found.__slots__ if key != "n"}

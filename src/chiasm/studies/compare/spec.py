@@ -1,7 +1,7 @@
 """What a comparison of models was asked to do."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
@@ -11,7 +11,7 @@ from chiasm.studies.align.spec import check_spans, spans_option
 from chiasm.studies.options import Data, ExamplesSpec, Model, data_name, examples_option, model_name, studied_option
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class CompareSpec(ExamplesSpec):
     """Does the alignment score of models go with how well they answer, and with what they make up?
 
@@ -34,6 +34,7 @@ class CompareSpec(ExamplesSpec):
         help="Two or more models: `tiny`, hub ids, or directories written by `save_pretrained`."
     )
     data: Data | None = examples_option()
+    _: KW_ONLY
     tasks: Sequence[Task] = option(
         (),
         "Also measure this on the same data (caption: CIDEr-D and CHAIR; pope-random and so on: POPE); repeat it. The "

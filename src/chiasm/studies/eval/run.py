@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,10 +96,7 @@ def compute(spec: EvalSpec) -> RunDirectory:
     chosen = read_examples(spec, spec.data, spec.task)
     spec = completed(spec, chosen)
     inputs = load_inputs(spec, chosen)
-    with STUDY.open(spec, inputs.facts) as directory:
-        if not directory.complete:
-            run_eval(spec, inputs.view, chosen, directory)
-    return directory
+    return STUDY.completed(spec, inputs.facts, lambda directory: run_eval(spec, inputs.view, chosen, directory))
 
 
 def completed(spec: EvalSpec, examples: Sequence[Example]) -> EvalSpec:
@@ -109,6 +107,14 @@ def completed(spec: EvalSpec, examples: Sequence[Example]) -> EvalSpec:
     if spec.max_new_tokens is None:
         filled["max_new_tokens"] = DESCRIPTION_TOKENS if describes(examples) else ANSWER_TOKENS
     return spec.complete(**filled)
+
+
+def answered_run(spec: EvalSpec, view: ModelView, examples: Sequence[Example], path: Path) -> RunDirectory:
+    """The finished run in `path` of a spec that is not `completed` yet: the part of a study of several models."""
+    spec = completed(spec, examples)
+    return STUDY.completed(
+        spec, {"asked": len(examples)}, lambda directory: run_eval(spec, view, examples, directory), path
+    )
 
 
 def run_eval(spec: EvalSpec, view: ModelView, examples: Sequence[Example], directory: RunDirectory) -> None:
@@ -160,7 +166,7 @@ def _by_type(found: AnswerRatio, types: pl.Series, keys: Sequence[str], seed: in
         groups |= {name: np.flatnonzero((types == name).to_numpy()) for name in names if name != "all"}
     for name, at in groups.items():
         part = AnswerRatio(found.name, found.parts[at], found.wholes[at])
-        estimated = estimate(part, [keys[k] for k in at], seed=seed)
+        estimated = estimate(part, [keys[k] for k in at.tolist()], seed=seed)
         if estimated is None:
             yield {"type": name, "value": None, "low": None, "high": None, "n": 0}
         else:

@@ -80,12 +80,9 @@ class LookReporter(Reporter[LookSpec]):
     @property
     def _words(self) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
         """Decoded words, of the model and of its baseline, of examples that have captions."""
-        lens, controls = (self.table(name) for name in ("lens", "lens_controls"))
-        judged = "in_captions"
-        return (
-            None if lens is None else lens.drop_nulls(judged),
-            None if controls is None else controls.drop_nulls(judged),
-        )
+        tables = (self.table(name) for name in ("lens", "lens_controls"))
+        lens, controls = (None if rows is None else rows.drop_nulls("in_captions") for rows in tables)
+        return lens, controls
 
     def _maps(self) -> dict[str, Drawing]:
         places, lens = self.table("places"), self.table("lens")

@@ -195,10 +195,9 @@ def compute(spec: LookSpec) -> RunDirectory:
     """
     spec = with_defaults(spec)
     inputs = load_inputs(spec, read_examples(spec, spec.data))
-    with STUDY.open(spec, inputs.facts) as directory:
-        if not directory.complete:
-            run_look(spec, inputs.view, inputs.examples, directory, inputs.baseline)
-    return directory
+    return STUDY.completed(
+        spec, inputs.facts, lambda directory: run_look(spec, inputs.view, inputs.examples, directory, inputs.baseline)
+    )
 
 
 def run_look(

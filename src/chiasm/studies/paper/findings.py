@@ -26,27 +26,26 @@ def paper_findings(
 
 def cosines(rows: pl.DataFrame, *, inside: bool = False) -> pl.DataFrame:
     """Cosines of mean tokens of `a` and `b`, over all pairs of examples, as published. `inside`: of blocks as well."""
-    rows = rows if inside else rows.filter(pl.col("tap") == "residual")
-    return rows.filter((pl.col("mode") == "avg") & (pl.col("variant") == "raw") & ~pl.col("paired"))
+    rows = rows if inside else rows.filter(tap="residual")
+    return rows.filter(mode="avg", variant="raw", paired=False)
 
 
 def between_kinds(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of `cosines` between a perceptual and a textual span."""
-    return rows.filter(
-        pl.col("a").map_elements(is_perceptual, pl.Boolean) & ~pl.col("b").map_elements(is_perceptual, pl.Boolean)
-    )
+    a, b = (pl.col(name).map_elements(is_perceptual, pl.Boolean) for name in ("a", "b"))
+    return rows.filter(a & ~b)
 
 
 def _relation(tables: Frames, groups: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Whether the score goes with accuracy, within each group of models."""
     found = []
     models = tables["paper_models"]
-    scores = tables["paper_score"].filter(pl.col("statistic") == "mean_token")
+    scores = tables["paper_score"].filter(statistic="mean_token")
     every: dict[tuple[str, str], Correlation] = {}
     for group, members in groups.items():
         for name in ("ima_0", "ima_same"):
-            rows = scores.filter(pl.col("name") == name).join(models, on="model", suffix="_model")
-            rows = rows.filter(pl.col("model").is_in(list(members)))
+            rows = scores.filter(pl.col("model").is_in(list(members)), name=name)
+            rows = rows.join(models, on="model", suffix="_model")
             if rows.height >= 2:
                 every[group, name] = correlate(rows["value"].to_numpy(), rows["accuracy"].to_numpy())
     tested = [key for key, related in every.items() if not np.isnan(related.p)]
@@ -75,8 +74,7 @@ def _relation(tables: Frames, groups: Mapping[str, Sequence[str]]) -> list[Findi
     text = (
         f"Accuracy reaches from {worst['accuracy']:.1%} ({worst['model']}) to {best['accuracy']:.1%} ({best['model']}"
     )
-    found.append(Finding(f"{text}; n = {worst['n']} and {best['n']} questions).", 50.0))
-    return found
+    return [*found, Finding(f"{text}; n = {worst['n']} and {best['n']} questions).", 50.0)]
 
 
 def _training(scores: pl.DataFrame, models: pl.DataFrame) -> list[Finding]:
@@ -86,7 +84,7 @@ def _training(scores: pl.DataFrame, models: pl.DataFrame) -> list[Finding]:
     for stem in rows["stem"].unique(maintain_order=True):
         parts = []
         for name in ("ima_0", "ima_same"):
-            own = rows.filter((pl.col("stem") == stem) & (pl.col("name") == name))
+            own = rows.filter(stem=stem, name=name)
             if own.height < 2:
                 continue
             first, last = own.row(0, named=True), own.row(-1, named=True)
@@ -102,7 +100,7 @@ def _training(scores: pl.DataFrame, models: pl.DataFrame) -> list[Finding]:
 def _cones(tables: Frames, main: str, baseline: str | None) -> Finding:
     """At how many depths kinds of tokens are nearer to their own kind in other data than to the other kind."""
     rows = cosines(tables["paper_similarity"]).filter(~pl.col("a").str.contains("half]", literal=True))
-    own = rows.filter(pl.col("model") == TOGETHER)
+    own = rows.filter(model=TOGETHER)
     if own.height:
         kinds = {}
         for a, b, layer, mean in own.select("a", "b", "layer", "mean").iter_rows():
@@ -123,21 +121,19 @@ def _cones(tables: Frames, main: str, baseline: str | None) -> Finding:
         )
         return Finding(text, 80.0)
     cross = between_kinds(rows).filter(pl.col("model").is_in([main, baseline or main]))
-    last = cross.filter(pl.col("layer") == cross["layer"].max())
+    last = cross.filter(layer=cross["layer"].max())
     values = ", ".join(f"{_value(row, 'mean')} in {row['model']}" for row in last.iter_rows(named=True))
     return Finding(f"After the last block the cosine of perceptual and textual mean tokens is {values}.", 60.0)
 
 
 def _weights(tables: Frames, baseline: str | None) -> Finding:
-    rows = tables["paper_overlap"].filter(pl.col("sparsity") == 0.5)
-    name = TOGETHER if TOGETHER in set(rows["model"]) else rows["model"][0]
-    rows = rows.filter(pl.col("model") == name)
+    half = tables["paper_overlap"].filter(sparsity=0.5)
+    name = TOGETHER if TOGETHER in set(half["model"]) else half["model"][0]
+    rows = half.filter(model=name)
     mean = {c: float(rows[c].mean() or 0.0) for c in ("iou", "null_magnitude", "null_permuted", "null_random")}
     pairs = rows.select("a", "b").unique().height
     over = "all matrices" if pairs == 1 else f"all matrices and {pairs} pairs of spans"
-    random = tables["paper_overlap"].filter(
-        (pl.col("sparsity") == 0.5) & (pl.col("model") == (TOGETHER_BASELINES if name == TOGETHER else baseline or ""))
-    )
+    random = half.filter(model=TOGETHER_BASELINES if name == TOGETHER else baseline or "")
     beside = f", with random weights by {mean_overlap(random, over)}" if random.height else ""
     text = (
         f"Half of the weights, kept by Wanda for each span, overlap by {mean_overlap(rows, over)}{beside}; magnitude "
@@ -151,10 +147,10 @@ def _weights(tables: Frames, baseline: str | None) -> Finding:
 
 def _change(tables: Frames, main: str, baseline: str | None) -> Finding:
     drift = tables["paper_drift"]
-    first = drift.filter((pl.col("gap") == drift["gap"].min()) & (pl.col("layer") == 0))
+    first = drift.filter(gap=drift["gap"].min(), layer=0)
     parts = []
     for model in dict.fromkeys([main, baseline or main]):
-        rows = first.filter(pl.col("model") == model)
+        rows = first.filter(model=model)
         parts.append(f"{model} " + ", ".join(f"{r['span']} {_value(r, 'mean', 2)}" for r in rows.to_dicts()))
     text = "Through the first block tokens keep a cosine with themselves of: " + "; ".join(parts)
     return Finding(f"{text} (n = {first['n'].min()}).", 55.0)

@@ -25,8 +25,7 @@ from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
 from chiasm.studies.align import STUDY as ALIGN
 from chiasm.studies.align.run import run_align
 from chiasm.studies.align.spec import AlignSpec
-from chiasm.studies.eval import STUDY as EVAL
-from chiasm.studies.eval.run import completed, run_eval
+from chiasm.studies.eval.run import answered_run
 from chiasm.studies.eval.spec import EvalSpec
 from chiasm.studies.inputs import data_facts, is_endless, limit_of, read_examples, view_of
 from chiasm.studies.options import Data, data_name
@@ -61,10 +60,7 @@ def compute(spec: PaperSpec) -> RunDirectory:
         "seed": spec.seed,
         "asked": sum(len(examples[source]) for source in sources),
     }
-    with STUDY.open(spec, facts) as directory:
-        if not directory.complete:
-            run_paper(spec, sources, examples, directory)
-    return directory
+    return STUDY.completed(spec, facts, lambda directory: run_paper(spec, sources, examples, directory))
 
 
 def embedded() -> tuple[str, ...]:
@@ -132,15 +128,12 @@ def _measured(spec: PaperSpec, index: int, source: str, examples: Sequence[Examp
     asked = AlignSpec(
         spans=spec.spans, by_task=True, controls=False, seed=spec.seed, resume=finished, fresh=not finished, **shared
     )
-    answer = completed(EvalSpec(resume=True, **shared), examples)
-    facts = {"asked": len(examples)}
-    with ALIGN.open(asked, facts, root / "align") as read:
-        if not read.complete:
-            _keep(sums, run_align(asked, view, examples, read).measures)
-    with EVAL.open(answer, facts, root / "eval") as answered:
-        if not answered.complete:
-            run_eval(answer, view, examples, answered)
-    table = answered.table("eval")
+
+    def fill(run: RunDirectory) -> None:
+        _keep(sums, run_align(asked, view, examples, run).measures)
+
+    read = ALIGN.completed(asked, {"asked": len(examples)}, fill, root / "align")
+    table = answered_run(EvalSpec(resume=True, **shared), view, examples, root / "eval").table("eval")
     accuracy = proportion_interval(int(table["correct"].sum()), table.height)
     stem, step = checkpoint(name)
     about = {

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +22,7 @@ from chiasm.studies.options import (
 _CHECKPOINT = re.compile(r"(.+)-(\d+)")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PaperSpec(ExamplesSpec):
     """The figures of the alignment paper for your models: is what it shows of large models true of yours?
 
@@ -45,6 +45,7 @@ class PaperSpec(ExamplesSpec):
         None, "`tiny`, hub ids, or directories written by `save_pretrained`. Default: all embedded models."
     )
     data: Data | None = examples_option("the embedded world of each model's modality.")
+    _: KW_ONLY
     baselines: Sequence[Model] | None = option(
         None,
         "Those of the models that have random weights; repeat it. The one asked about the same data stands beside a "

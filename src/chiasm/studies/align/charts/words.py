@@ -22,7 +22,7 @@ def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None = None) -
     One row per span; ticks: the same share in each control.
     """
     size = SIZES["page"]
-    rows = nearest.filter(pl.col("k") == 1)
+    rows = nearest.filter(k=1)
     spans, states = in_order(rows, "span"), sorted(in_order(rows, "layer"))
     states = [states[0], states[len(states) // 2], states[-1]]
     figure = new_figure("page", 0.4 + 1.35 * len(spans))
@@ -30,12 +30,11 @@ def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None = None) -
     tick = {name: _TICKS[k % len(_TICKS)] for k, name in enumerate(control_names(controls))}
     for line, span in zip(panels, spans, strict=True):
         for axes, state in zip(line, states, strict=True):
-            here = (pl.col("span") == span) & (pl.col("layer") == state)
-            own = rows.filter(here).head(_WORDS)
+            own = rows.filter(span=span, layer=state).head(_WORDS)
             axes.barh(range(own.height), 100 * own["share"], height=0.7, color=COLOURS[spans.index(span)], alpha=0.75)
             for name, marker in tick.items():
                 assert controls is not None
-                beside = controls.filter(here & (pl.col("k") == 1) & (pl.col("control") == name))
+                beside = controls.filter(span=span, layer=state, k=1, control=name)
                 shares = dict(beside.select("token_id", "share").iter_rows())
                 found = [100 * shares.get(token, 0.0) for token in own["token_id"]]
                 axes.plot(found, range(own.height), color=INK, marker=marker, markersize=3, linestyle="none")
@@ -58,17 +57,17 @@ def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None = Non
     states = [states[0], states[-1]]
     figure = new_figure("page", 3.2)
     panels = figure.subplots(len(ranks), len(states), squeeze=False, sharex=True)
-    baseline = None if controls is None else controls.filter(pl.col("control") == RANDOM_WEIGHTS)
+    baseline = None if controls is None else controls.filter(control=RANDOM_WEIGHTS)
     colours = {span: COLOURS[k % len(COLOURS)] for k, span in enumerate(in_order(histogram, "span"))}
     for line, rank in zip(panels, ranks, strict=True):
         for axes, state in zip(line, states, strict=True):
-            here = (pl.col("layer") == state) & (pl.col("k") == rank)
             for span, colour in colours.items():
-                own = histogram.filter(here & (pl.col("span") == span)).sort("start")
+                here = {"layer": state, "k": rank, "span": span}
+                own = histogram.filter(**here).sort("start")
                 middle = (own["start"] + own["stop"]) / 2
                 axes.vlines(middle, 0, 100 * own["share"], color=colour, alpha=0.7, linewidth=1.6)
                 if baseline is not None:
-                    beside = baseline.filter(here & (pl.col("span") == span)).sort("start")
+                    beside = baseline.filter(**here).sort("start")
                     places = (beside["start"] + beside["stop"]) / 2
                     axes.plot(places, 100 * beside["share"], color=colour, marker=".", markersize=2, linestyle="none")
             below = "Token id" if line is panels[-1] else ""
