@@ -39,7 +39,8 @@ def run_command(study: Study, given: dict[str, Any]) -> None:
     """Run a study with options as typed, and print what was found and where the report is."""
     # What was not typed is left to the spec, which knows its defaults, or what to say without it.
     required = {one.name for one in declared(study.spec) if one.default is MISSING}
-    spec = study.spec(**{name: v for name, v in given.items() if v not in (None, ()) or name in required})
+    chosen: dict[str, Any] = {name: v for name, v in given.items() if v not in (None, ()) or name in required}
+    spec = study.spec(**chosen)
     typed = {one.name: one.option.typed_default for one in declared(study.spec) if one.option.typed_default is not None}
     filled = {name: value for name, value in typed.items() if given.get(name) is None}
     if spec.out is None:

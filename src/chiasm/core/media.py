@@ -119,7 +119,7 @@ def _decoded(image: Image.Image) -> Image.Image:
 
 def _upright(image: Image.Image) -> Image.Image:
     # Not `ImageOps.exif_transpose`: that writes the EXIF block anew, which fails for blocks with odd other entries.
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return image if turn is None else image.transpose(turn)
 
 

@@ -126,6 +126,7 @@ def _from_animation(path: Path) -> Clip:
 def _from_container(path: Path, max_frames: int | None) -> Clip:
     try:
         import av
+        from av.error import FFmpegError
     except ImportError as error:
         raise MissingExtraError(f"read the video {path}", "av", "media") from error
     try:
@@ -136,7 +137,7 @@ def _from_container(path: Path, max_frames: int | None) -> Clip:
             fps = float(stream.average_rate or _STILL_FPS)
             numbered: Iterator[tuple[int, Any]] = zip(count(), container.decode(stream), strict=False)
             clip = _stacked(path, (frame.to_ndarray(format="rgb24") for n, frame in numbered if n in chosen), fps)
-    except (av.FFmpegError, IndexError) as error:
+    except (FFmpegError, IndexError) as error:
         found = "it has no video stream" if isinstance(error, IndexError) else f"cannot be decoded ({error})"
         raise ExampleError(f"video {path}: {found}") from error
     return Clip(clip.frames, clip.fps * len(clip.frames) / length)

@@ -68,12 +68,14 @@ def sensitivity(
     largest = (np.abs(null - centre) / usable).max(axis=1)
     reached = (largest[:, None] >= np.abs(score - centre) / usable - 1e-12).sum(axis=0)
     estimate = mean_interval(signs.mean(axis=0))
+    random_low, random_high = np.percentile(null, [2.5, 97.5], axis=0)
     return Sensitivity(
         score,
         estimate.low,
         estimate.high,
         centre,
-        *np.percentile(null, [2.5, 97.5], axis=0),
+        random_low,
+        random_high,
         (1 + reached) / (1 + concepts),
         np.array([_welch(signs.mean(axis=1)[:, k], beside[:, k]) for k in range(len(score))]),
         accuracy,

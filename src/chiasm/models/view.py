@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -77,12 +77,12 @@ class ModelView:
     @property
     def device(self) -> torch.device:
         """Where inputs go: the device of the token embeddings (offloaded weights live on `meta` between calls)."""
-        device = self.embeddings.weight.device
+        device = cast(Tensor, self.embeddings.weight).device
         return torch.device("cpu") if device.type == "meta" else device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.embeddings.weight.dtype
+        return cast(Tensor, self.embeddings.weight).dtype
 
     @property
     def is_peft(self) -> bool:
@@ -97,6 +97,7 @@ class ModelView:
     @property
     def tower_width(self) -> int:
         """The width that the vision tower computes in: that of its layers' norms, whatever its configuration says."""
+        assert self.vision_tower is not None, "asked of models with a vision tower"
         stacks = [module for module in self.vision_tower.modules() if isinstance(module, nn.ModuleList)]
         vectors = [p for stack in stacks[:1] for p in stack.parameters() if p.ndim == 1]
         return len(vectors[0]) if vectors else self.width
@@ -107,6 +108,7 @@ class ModelView:
         They get no gradient from an answer. Towers whose configuration names no layer are read to their end.
         """
         chosen = getattr(self.config, "vision_feature_layer", None)
+        assert self.vision_tower is not None, "asked of models with a vision tower"
         stacks = [module for module in self.vision_tower.modules() if isinstance(module, nn.ModuleList)]
         if chosen is None or not stacks:
             return set()

@@ -226,7 +226,9 @@ def _inline(svg: str, stem: str, label: str) -> tuple[str, float]:
     body = re.sub(r'\b((?:xlink:)?href)="#([^"]+)"', rf'\1="#{mark}-\2"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{mark}-\1)", body)
     opening, rest = body.split(">", 1)
-    width = float(re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+)', opening).group(1))
+    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+)', opening)
+    assert box is not None, "matplotlib writes a viewBox into every SVG"
+    width = float(box.group(1))
     opening = re.sub(r' (width|height|version|xmlns(:xlink)?)="[^"]*"', "", opening)
     opening += f' role="img" aria-label="{escape(label)}" style="stroke-linejoin:round;stroke-linecap:butt"'
     return f"{opening}>{rest}".strip(), width

@@ -3,7 +3,7 @@
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -24,7 +24,7 @@ Start = Callable[[int], Callable[[J], R]]
 def in_processes(start: Start[P, Computed], group: Callable[[P], Hashable], workers: int) -> Execute[P]:
     """Jobs in several processes; those of one group go to one process and in order (see `map_in_processes`)."""
 
-    def execute(jobs: Sequence[KeyedJob[P]], tracker: Tracker) -> Iterator[tuple[KeyedJob[P], Computed]]:
+    def execute(jobs: Sequence[KeyedJob[P]], tracker: Tracker) -> Generator[tuple[KeyedJob[P], Computed], None, None]:
         groups: dict[Hashable, list[KeyedJob[P]]] = {}
         for job in jobs:
             groups.setdefault(group(job.payload), []).append(job)

@@ -130,7 +130,7 @@ class ExamplesSpec(StudySpec):
     instruction: str = example_option(DEFAULT_INSTRUCTION, "Text after the question; empty for none.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ModelSpec(ExamplesSpec):
     """What studies of one model on one set of examples take."""
 

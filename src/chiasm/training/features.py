@@ -82,6 +82,7 @@ def frozen_tower(view: ModelView) -> Iterator[None]:
             pooler_output=pixel_values[:, 0],
         )
 
+    assert view.vision_tower is not None, "features are a tower's"
     with replaced_forward(view.vision_tower, forward):
         yield
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -157,7 +157,9 @@ class _Trainer(Trainer):
         if self.optimizer is None:
             group_of = rate_groups(self.view)
             groups: dict[RateGroup, list[nn.Parameter]] = {}
-            for parameter in (model or self.model).parameters():
+            model = model or self.model
+            assert model is not None, "the trainer is made with a model"
+            for parameter in model.parameters():
                 if parameter.requires_grad:
                     groups.setdefault(group_of[id(parameter)], []).append(parameter)
             given = [{"params": held, "lr": self._rate(group)} for group, held in groups.items()]
@@ -189,7 +191,7 @@ class _Trainer(Trainer):
             # A process holds only its shards of the state under FSDP: checkpoints are what is left then.
             snapshot = {} if self.is_fsdp_enabled else trained_state(self.view)
         loss = super().training_step(model, inputs, num_items_in_batch)
-        everywhere = self.accelerator.gather(loss.detach().reshape(1))
+        everywhere = cast(Tensor, self.accelerator.gather(loss.detach().reshape(1)))
         if not bool(torch.isfinite(everywhere).all()):
             raise _Diverged
         if snapshot is not None:
@@ -207,7 +209,9 @@ class _Trainer(Trainer):
         """A checkpoint holds what trains and nothing else; everything else is as it was loaded."""
         if not self.args.should_save:
             return  # where weights are shared among processes, the others have only helped to gather them
-        folder = Path(output_dir or self.args.output_dir)
+        output_dir = output_dir or self.args.output_dir
+        assert output_dir is not None, "the arguments name a directory"
+        folder = Path(output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         if state_dict is not None:
             # Gathered from all processes by the trainer.

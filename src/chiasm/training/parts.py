@@ -47,6 +47,7 @@ def rank_for(rank: int, width: int) -> int:
 def parts_of(view: ModelView) -> dict[str, ModelPart]:
     """The part of the model that each parameter belongs to; a tower's unread end belongs to none."""
     unread = view.unread_tower_parameters()
+    assert view.vision_tower is not None, "what is tuned has a tower"
     tower = {id(p) for p in view.vision_tower.parameters()} - unread
     projector = {id(p) for p in view.projector.parameters()} if view.projector is not None else set()
     found: dict[str, ModelPart] = {}

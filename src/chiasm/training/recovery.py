@@ -7,6 +7,7 @@ with the skips active. Rates and steps for other models than theirs are unknown.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,8 +84,9 @@ def _options(examples: int, settings: RecoverySettings) -> TuningOptions:
     return TuningOptions(epochs=settings.steps / steps_an_epoch, batch=batch, scale=1.0, seed=settings.seed)
 
 
-def _undo_adapters(training: ModelView, weights: list[nn.Parameter], stack: ExitStack, result: RecoveredModel) -> None:
-    wrapper, before = training.model, list[Tensor]()
+def _undo_adapters(training: ModelView, weights: Sequence[Tensor], stack: ExitStack, result: RecoveredModel) -> None:
+    wrapper: Any = training.model  # PEFT's, whose methods torch's types do not know
+    before: list[Tensor] = []
 
     def merge() -> None:
         if not before:

@@ -223,7 +223,7 @@ def _tango_bound(lost: float, gained: float, n: float, z: float) -> float:
     below, above = excess(-_INSIDE), excess(_INSIDE)
     if below <= 0:
         return -1.0
-    return 1.0 if above >= 0 else float(brentq(excess, -_INSIDE, _INSIDE))
+    return 1.0 if above >= 0 else float(np.asarray(brentq(excess, -_INSIDE, _INSIDE)))
 
 
 @dataclass(frozen=True, slots=True)

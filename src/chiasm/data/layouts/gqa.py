@@ -113,12 +113,13 @@ def _example(id: str, question: dict[str, Any], graphs: dict[str, Graph], images
             named.setdefault(object_id, word)
     for object_id in question["annotations"]["question"].values():
         named.setdefault(object_id, "_")
+    answer: str = question["answer"]
     boxes = (graph[o]._replace(name=graph[o].name if word == "_" else word) for o, word in named.items() if o in graph)
     choices = [_RELATIONS.get(choice, choice) for choice in _choices(last)]
     return Example(
         id=id,
         question=question["question"],
-        answer=_RELATIONS.get(question["answer"], question["answer"]),
+        answer=_RELATIONS.get(answer, answer),
         images=((images / f"{question['imageId']}.jpg").absolute(),),
         options=in_question_order(question["question"], *choices) if len(choices) == 2 else (),
         type=group,

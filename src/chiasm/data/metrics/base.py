@@ -121,14 +121,14 @@ def estimate(found: AnswerRatio, clusters: Sequence[str] | None = None, *, seed:
     n = int((found.wholes > 0).sum())
     groups = np.asarray(range(len(found.parts)) if clusters is None else clusters)
     inside = len(set(groups[found.wholes > 0].tolist()))
-    nothing = np.float64(np.nan)
+    nothing = np.array(np.nan)
     binary = bool(np.isin(found.parts, (0, 1)).all() and np.isin(found.wholes, (0, 1)).all())
     share = found.name not in ANSWER_METRICS or ANSWER_METRICS[found.name].percent
     if share and ((binary and inside == n) or value in (0, 1)):
         # With clusters, as many independent answers as there are clusters is the careful count.
         wilson = proportion_interval(round(value * inside), inside)
-        return Estimate(np.float64(value), wilson.low, wilson.high, n)
+        return Estimate(np.array(value), wilson.low, wilson.high, n)
     if inside < 2:
-        return Estimate(np.float64(value), nothing, nothing, n)
+        return Estimate(np.array(value), nothing, nothing, n)
     low, high = ratio_bounds(np.stack([found.parts, found.wholes], axis=1), seed=seed, clusters=groups)
-    return Estimate(np.float64(value), np.float64(low), np.float64(high), n)
+    return Estimate(np.array(value), np.array(low), np.array(high), n)

@@ -10,14 +10,14 @@ from chiasm.core.example import Example
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 # Words that end like a plural or are irregular, of the objects that captions name.
-_IRREGULAR = dict(
-    pair.split(":")
+_IRREGULAR = {
+    pair.partition(":")[0]: pair.partition(":")[2]
     for pair in """
     people:person men:man women:woman children:child mice:mouse geese:goose feet:foot teeth:tooth oxen:ox knives:knife
     wolves:wolf calves:calf loaves:loaf shelves:shelf leaves:leaf halves:half scarves:scarf buses:bus glasses:glass
     ties:tie skis:ski policemen:policeman gentlemen:gentleman
     """.split()  # noqa: SIM905
-)
+}
 # The cases of Rohrbach et al. 2018, section 3.1: a qualifier that is an object's name elsewhere.
 _ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal", "cub")
 _VEHICLES = ("jet", "train")

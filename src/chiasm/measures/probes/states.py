@@ -115,6 +115,7 @@ def _encoder_means(view: ModelView, count: int) -> Iterator[dict[str, np.ndarray
         if isinstance(summary, Tensor) and summary.ndim == 2:
             found[CLS] = _mean(summary, count)
 
+    assert view.vision_tower is not None, "a model without a tower has no tower states"
     with ExitStack() as stack:
         if view.projector is not None:
             stack.callback(view.projector.register_forward_pre_hook(into, with_kwargs=True).remove)

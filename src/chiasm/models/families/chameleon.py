@@ -28,7 +28,7 @@ class Chameleon(Family):
         return grid_layout(image, processor.image_token_id, canvas)
 
     def tower(self, model: nn.Module, modality: str) -> nn.Module:
-        return find_module(model, "vqmodel").encoder
+        return find_module(model, "vqmodel").get_submodule("encoder")
 
     def adjusted_logits(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
         # It never writes images: their tokens are closed.

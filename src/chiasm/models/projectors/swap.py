@@ -50,7 +50,7 @@ def swap_projector(model: nn.Module, processor: Any, spec: ProjectorSpec, *, see
     **Errors:** `ChiasmError` for an architecture whose projector must keep the tower's grid or is none, or a spec that
     does not fit the grid.
     """
-    config = model.config
+    config: Any = model.config
     swappable = [kind for family in FAMILIES if family.projector_can_be_swapped for kind in family.model_types]
     if config.model_type not in swappable:
         raise ChiasmError(

@@ -65,6 +65,7 @@ class _RecordingCache:
     def update(self, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if self.seen is None:
             self.seen = (key, value) if self._cache is None else self._cache.update(key, value, *args, **kwargs)
+        assert self.seen is not None
         return self.seen
 
 

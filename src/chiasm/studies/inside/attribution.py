@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import torch
@@ -199,7 +199,7 @@ def _modalities(
     features = _features(one.prompt, max(2, round(len(question) ** 0.5)))
     positions = np.concatenate([image, question])
     whole = Rerun(view, one.prompt, one.answer, positions, guard=False)
-    mean = view.embeddings.weight.detach().float().mean(0).to(base)
+    mean = cast(Tensor, view.embeddings.weight).detach().float().mean(0).to(base)
     out = torch.cat([base, mean.expand(len(question), -1)])
     blank = whole.with_states(torch.cat([base, whole.states[len(image) :]]))
     first = np.arange(len(positions)) < len(image)

@@ -69,7 +69,7 @@ def _mlp(prepared: PreparedDomain, seed: int) -> list[str]:
         elif (waited := waited + 1) == _PATIENCE:
             break
     assert best[1] is not None
-    return best[1].predict(shown("test")).tolist()
+    return np.asarray(best[1].predict(shown("test"))).tolist()
 
 
 def _row(domain: str, reference: str, seed: int, truth: list[str], answers: list[str]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """What a run of `chiasm project` was asked to do."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.options import Section, option
+from chiasm.core.options import Section, compute_option, example_option, option
 from chiasm.interventions.projectors import parse_projector
 from chiasm.measures.probes.kinds import PROBES
 from chiasm.studies.options import Data, Model, StudySpec, data_option, model_name, studied_option
@@ -18,7 +18,7 @@ _NO_PROBE = "none"
 _MIN_TRACED = 4
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ProjectSpec(StudySpec):
     """Tune the projector or the language model to a domain: what does it buy?
 
@@ -45,15 +45,15 @@ class ProjectSpec(StudySpec):
     auto_batch_size: ClassVar[int] = 24
 
     model: Model = studied_option()
-    domains: str | Path | Sequence[str | Path] = option(
+    domains: str | Path | Sequence[str | Path] = example_option(
         ("surfaces", "leaves"),
         "`surfaces`, `leaves`, a folder, a .csv or a .jsonl. Repeat it for several. Default: `surfaces` and `leaves`.",
-        section=Section.EXAMPLES,
         positional=True,
         typed_as=tuple[str, ...],
         by_flag=True,
         common=True,
     )
+    _: KW_ONLY
     settings: Sequence[SettingName] = option(
         get_args(SettingName), "What is tuned, and how. Repeat it for several. Default: all seven.", common=True
     )
@@ -98,19 +98,15 @@ class ProjectSpec(StudySpec):
         at_least=0,
         common=True,
     )
-    limit: int | None = option(
-        None, "Images per part of a domain, classes in turn.", section=Section.EXAMPLES, common=True
-    )
-    seed: int = option(0, "The first seed.", section=Section.EXAMPLES, at_least=0)
+    limit: int | None = example_option(None, "Images per part of a domain, classes in turn.", common=True)
+    seed: int = example_option(0, "The first seed.", at_least=0)
     bf16: bool = option(False, "Train in mixed precision.", section=Section.COMPUTE)
     checkpointing: bool = option(False, "Compute activations again instead of keeping them.", section=Section.COMPUTE)
-    workers: int | Literal["auto"] | None = option(
+    workers: int | Literal["auto"] | None = compute_option(
         1,
         "Processes that share the work. `auto`: for an embedded model on the CPU one per core, else one. A script that "
         'asks for several needs `if __name__ == "__main__":`.',
-        section=Section.COMPUTE,
         at_least=1,
-        identity=False,
         typed_as=int | Literal["auto"],
         typed_default="auto",
     )
