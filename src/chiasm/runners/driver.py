@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from multiprocessing import parent_process
 from typing import Any, Generic, NamedTuple, TypeVar, final
 
@@ -94,6 +94,7 @@ def drive(
     Jobs are fixed by their keys, so an interrupted run, resumed, gives the rows of an uninterrupted one; a kill loses
     the jobs under way. `record`: what to do with a result; by default it becomes a shard.
     """
+    record = partial(_shard, directory) if record is None else record
     done = directory.done()
     missing = [job for job in jobs if job.key not in done]
     with progress(noun) as bar:
@@ -101,10 +102,7 @@ def drive(
         found = execute(missing, tracker)
         try:
             for job, computed in found:
-                if record is None:
-                    directory.write_shard(job.key, **computed._asdict())
-                else:
-                    record(job.key, computed)
+                record(job.key, computed)
                 tracker.end(job)
         except KeyboardInterrupt as stop:
             # A run within a run has left a note as well; the outer one is what is gone on with.
@@ -115,6 +113,10 @@ def drive(
             raise
         finally:
             found.close()
+
+
+def _shard(directory: RunDirectory, key: int, computed: Computed) -> None:
+    directory.write_shard(key, **computed._asdict())
 
 
 def one_by_one(compute: Callable[[P, Tracker], Computed]) -> Execute[P]:

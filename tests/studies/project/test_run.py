@@ -19,6 +19,7 @@ import chiasm.studies.project.inside as inside
 import chiasm.studies.project.worker as worker
 from chiasm.core.errors import ChiasmError
 from chiasm.data.domains import PROCEDURAL
+from chiasm.studies.project.spec import ProjectSpec
 
 QUICK = {"seeds": 1, "skill": 0, "train_batch": 4, "scale": 1.0}
 SETTINGS = ("zero-shot", "ft-proj", "ft-proj-released", "ft-lora", "ft-tower")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -19,13 +20,14 @@ from chiasm.results.theme import (
     MARKERS,
     SIZES,
     Size,
-    Width,
+    bar_lengths,
     counted,
     draw,
     dress,
     legend_below,
     marked,
     new_figure,
+    point_key,
 )
 from chiasm.studies.project.findings import capacities, reference_mean, swept
 from chiasm.studies.project.scores import LINE, UNTUNED, ProbeAnswers, ProbeSite, score_of
@@ -35,15 +37,13 @@ _REFERENCES = ((RANDOM, "chance", ":"), (TOWER, "tower zero-shot", "--"), (IMAGE
 _TITLES = {LINE: "linear", "mlp-paper": "MLP, paper", "mlp-code": "MLP, code"}
 
 
-def tuning_bars(
-    tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None, *, width: Width = "page"
-) -> Figure:
+def tuning_bars(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None) -> Figure:
     """Bars: macro-F1 over seeds with a bootstrap interval; dots: single seeds; diamonds: the most probable
     label; lines: references."""
-    size = SIZES[width]
+    size = SIZES["page"]
     own = tuning.filter(projector=OWN)
     domains, settings = in_order(own, "domain"), in_order(own, "setting")
-    figure = new_figure(width, 0.6 + 0.28 * len(settings))
+    figure = new_figure("page", 0.6 + 0.28 * len(settings))
     shown = []
     for place, domain in enumerate(domains):
         axes = figure.add_subplot(1, len(domains), place + 1)
@@ -69,10 +69,8 @@ def tuning_bars(
         axes.set_xlim(0, 1)
         dress(axes, size, x=f"Macro-F1, {domain}")
     handles = [Line2D([], [], color=COLOURS[1], linestyle=dash, label=title) for title, dash in dict.fromkeys(shown)]
-    handles.append(Line2D([], [], color=INK, marker=".", linestyle="", label="one seed"))
-    handles.append(
-        Line2D([], [], marker="D", color="white", markeredgecolor=INK, markersize=4, linestyle="", label="among labels")
-    )
+    handles.append(point_key("one seed", color=INK, marker="."))
+    handles.append(point_key("among labels", marker="D", color="white", markeredgecolor=INK, markersize=4))
     legend_below(figure, handles, size, "bars: all seeds, 95 % interval over images")
     return figure
 
@@ -92,16 +90,14 @@ def capacity_points(
     predictions: pl.DataFrame,
     aligned: pl.DataFrame,
     references: pl.DataFrame | None,
-    *,
-    width: Width = "page",
 ) -> Figure:
     """Points: one projector each, with a bootstrap interval over images; dotted: chance. A panel per setting."""
-    size, places = SIZES[width], swept(tuning)
+    size, places = SIZES["page"], swept(tuning)
     names = sorted(set(aligned["projector"]) - {OWN})
     looks = {OWN: {"color": INK, "marker": "*", "markerfacecolor": INK}} | {n: marked(k) for k, n in enumerate(names)}
     columns = min(len(places), 2)
     lines = -(-len(places) // columns)
-    figure = new_figure(width, 2.1 * lines)
+    figure = new_figure("page", 2.1 * lines)
     for number, (domain, setting) in enumerate(places):
         axes = figure.add_subplot(lines, columns, number + 1)
         for one in capacities(aligned, predictions, domain, setting):
@@ -118,10 +114,7 @@ def capacity_points(
         axes.set_ylim(0, None)
         dress(axes, size, x="Parameters of the projector", y="Macro-F1", title=f"{domain}, {setting}")
     shown = [OWN, *names] if OWN in set(aligned["projector"]) else names
-    handles = [
-        Line2D([], [], linestyle="", markersize=5, label="the model's own" if n == OWN else n, **looks[n])
-        for n in shown
-    ]  # fmt: skip
+    handles = [point_key("the model's own" if n == OWN else n, markersize=5, **looks[n]) for n in shown]
     legend_below(figure, handles, size, "bars: 95 % over images, all seeds; dotted: chance")
     return figure
 
@@ -138,21 +131,20 @@ def capacity_caption(tuning: pl.DataFrame, aligned: pl.DataFrame) -> str:
     )
 
 
-def _lengths(of: Estimate) -> list[list[float]]:
-    """How far an interval reaches to both sides of its mean, as `errorbar` takes it."""
-    return [[max(0.0, float(of.mean - of.low))], [max(0.0, float(of.high - of.mean))]]
+def _lengths(of: Estimate) -> Float[np.ndarray, "2 n"]:
+    return bar_lengths(of.mean, of.low, of.high)
 
 
 def _short(value: float) -> str:
     return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"
 
 
-def richness_layers(richness: pl.DataFrame, controls: pl.DataFrame | None, *, width: Width = "page") -> Figure:
+def richness_layers(richness: pl.DataFrame, controls: pl.DataFrame | None) -> Figure:
     """Macro-F1 of a line by hidden state: mean image token (before it `cls` and `pre`), and last prompt token."""
-    size = SIZES[width]
+    size = SIZES["page"]
     own = richness.filter(projector=OWN, probe=LINE)
     domains, settings = in_order(own, "domain"), in_order(own, "setting")
-    figure = new_figure(width, 3.9)
+    figure = new_figure("page", 3.9)
     panels = figure.subplots(2, len(domains), sharey=True, squeeze=False)
     handles: list[Line2D] = []
     ns = []
@@ -178,20 +170,18 @@ def richness_layers(richness: pl.DataFrame, controls: pl.DataFrame | None, *, wi
     return figure
 
 
-def richness_settings(probed: pl.DataFrame, *, width: Width = "page") -> Figure:
+def richness_settings(probed: pl.DataFrame) -> Figure:
     """Macro-F1 of every probe on the projector's output by setting, between what it is compared with."""
-    size = SIZES[width]
+    size = SIZES["page"]
     own = probed.filter(projector=OWN)
     domains, settings = in_order(own, "domain"), in_order(own, "setting")
     probes = in_order(own, "probe")
     places = [("tower's summary (cls)", UNTUNED, CLS, None), ("before the projector (pre)", UNTUNED, PRE, None)]
     places += [(name, name, POST, None) for name in settings]
-    places += [
-        ("projector, weights permuted", UNTUNED, POST, RANDOM_PROJECTOR),
-        ("shuffled labels", UNTUNED, POST, SHUFFLED),
-    ]
+    places.append(("projector, weights permuted", UNTUNED, POST, RANDOM_PROJECTOR))
+    places.append(("shuffled labels", UNTUNED, POST, SHUFFLED))
     styles = [{"color": COLOURS[k], "marker": MARKERS[k], "markersize": size.marker} for k in range(len(probes))]
-    figure = new_figure(width, 0.5 + 0.24 * len(places))
+    figure = new_figure("page", 0.5 + 0.24 * len(places))
     panels = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
     ns = []
     for column, (domain, axes) in enumerate(zip(domains, panels, strict=True)):
@@ -217,14 +207,14 @@ def richness_settings(probed: pl.DataFrame, *, width: Width = "page") -> Figure:
     return figure
 
 
-def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, *, width: Width = "page") -> Figure:
+def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame) -> Figure:
     """Change in what probes read of the projector's output, against how far tuning moved the projector's weights."""
-    size = SIZES[width]
+    size = SIZES["page"]
     own = tuning.filter(projector=OWN)
     domains = in_order(own, "domain")
     probes = in_order(probed, "probe")
     settings = [name for name in in_order(own, "setting") if name != UNTUNED]
-    figure = new_figure(width, 2.4)
+    figure = new_figure("page", 2.4)
     panels = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
     ns = []
     for column, (domain, axes) in enumerate(zip(domains, panels, strict=True)):
@@ -240,12 +230,9 @@ def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, *, width: Width =
                 # Probes of one setting share its drift: a little apart, so that intervals do not hide each other.
                 moved = moved or float(drift.mean()) > 0  # type: ignore[arg-type]
                 x = float(drift.mean()) * (1 + 0.05 * (index - (len(probes) - 1) / 2))  # type: ignore[arg-type]
-                style = {
-                    "color": COLOURS[index],
-                    "marker": MARKERS[place % len(MARKERS)],
-                    "markersize": size.marker + 1,
-                }
-                axes.errorbar(x, float(gap.mean), yerr=_lengths(gap), linewidth=0.8, capsize=1.5, linestyle="", **style)
+                style = {"color": COLOURS[index], "marker": MARKERS[place % len(MARKERS)], "linestyle": ""}
+                size_of = {"markersize": size.marker + 1, "linewidth": 0.8, "capsize": 1.5}
+                axes.errorbar(x, float(gap.mean), yerr=_lengths(gap), **style, **size_of)
         if moved:
             axes.set_xscale("log", nonpositive="mask")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 4)))
@@ -255,12 +242,8 @@ def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, *, width: Width =
         title = "Change in macro-F1 of the probe" if column == 0 else ""
         dress(axes, size, x="Weights moved, share of their size", y=title, title=domain)
     handles = [Line2D([], [], color=COLOURS[k], linewidth=2, label=_TITLES[p]) for k, p in enumerate(probes)]
-    handles += [
-        Line2D(
-            [], [], color=INK, marker=MARKERS[k % len(MARKERS)], linestyle="", markersize=size.marker + 1, label=name
-        )
-        for k, name in enumerate(settings)
-    ]
+    look = {"color": INK, "markersize": size.marker + 1}
+    handles += [point_key(name, marker=MARKERS[k % len(MARKERS)], **look) for k, name in enumerate(settings)]
     legend_below(figure, handles, size, f"against the untouched projector; 95 % paired bootstrap, {counted(ns)}")
     return figure
 
@@ -334,7 +317,7 @@ def _controls(axes: Axes, controls: pl.DataFrame | None, span: str, size: Size) 
 
 def _keys(size: Size) -> list[Line2D]:
     dashed = Line2D([], [], color=GREY, linewidth=0.8 * size.line, linestyle=DASHES[0], label="shuffled labels")
-    return [dashed, Line2D([], [], color=INK, marker="x", linestyle="", label="projector, weights permuted")]
+    return [dashed, point_key("projector, weights permuted", color=INK, marker="x")]
 
 
 def _counts(rows: pl.DataFrame) -> str:

@@ -7,9 +7,9 @@ import polars as pl
 
 from chiasm.core.statistics.correlation import correlate
 from chiasm.core.statistics.intervals import Estimate, mean_interval, proportion_interval
+from chiasm.results import wording
 from chiasm.results.findings import Finding
 from chiasm.results.series import in_order
-from chiasm.results.wording import estimate
 from chiasm.studies.project.scores import UNTUNED, answers_of, difference, score_of
 from chiasm.studies.project.tables import IMAGE_LINEAR, IMAGE_MLP, OWN, RANDOM, TOWER
 
@@ -24,12 +24,12 @@ _WITHOUT_DECODER = (
 
 def worded(score: Estimate, n: int | None = None) -> str:
     """A macro-F1 with its interval."""
-    return estimate(float(score.mean), float(score.low), float(score.high), n, digits=3)
+    return wording.worded(score, n, digits=3)
 
 
 def worded_gap(gap: Estimate, *, brackets: bool = True) -> str:
     """A difference of two with its interval; without `brackets` where it stands in some."""
-    return estimate(float(gap.mean), float(gap.low), float(gap.high), digits=3, signed=True, brackets=brackets)
+    return wording.worded(gap, digits=3, signed=True, brackets=brackets)
 
 
 def tuning_findings(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None) -> list[Finding]:
@@ -172,7 +172,7 @@ def _cost(domain: str, part: pl.DataFrame) -> list[Finding]:
 
 
 def _percent(share: Estimate) -> str:
-    return estimate(float(share.mean), float(share.low), float(share.high), unit="%", digits=0, scale=100)
+    return wording.worded(share, unit="%", digits=0, scale=100)
 
 
 class Capacity(NamedTuple):
@@ -225,5 +225,7 @@ def _trend(others: list[Capacity]) -> str:
     if len(others) < 6 or len(set(sizes)) < 2 or len(set(means)) < 2:
         return ""
     rank = correlate(np.array(sizes), np.array(means))
-    value = estimate(rank.spearman, rank.spearman_low, rank.spearman_high, digits=2, signed=True, brackets=False)
+    value = wording.estimate(
+        rank.spearman, rank.spearman_low, rank.spearman_high, digits=2, signed=True, brackets=False
+    )
     return f"; rank correlation of size and macro-F1 over the {len(others)}: {value}, p = {rank.p:.2f}"

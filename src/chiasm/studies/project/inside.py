@@ -1,6 +1,7 @@
 """`chiasm project --inside`: attribution, neurons and concepts of every setting, on some of the test images."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, final
 
@@ -19,8 +20,8 @@ from chiasm.studies.inside.concepts import MIN_IMAGES, concept_rows
 from chiasm.studies.inside.explained import ExplainedAnswer, background_of, encode_image, explained_answers
 from chiasm.studies.inside.neurons import NeuronOptions, neuron_rows
 from chiasm.studies.inside.tables import with_about
+from chiasm.studies.project.jobs import ProjectInputs
 from chiasm.studies.project.scores import UNTUNED
-from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.project.tables import OWN
 from chiasm.training.batches import mean_colour, padded_to_square
 
@@ -37,9 +38,9 @@ class InsideStudy:
     answers where it is right.
     """
 
-    def __init__(self, spec: ProjectSpec, domains: Sequence[Domain], scenes: Sequence[Example]) -> None:
-        self.spec, self.domains = spec, domains
-        self.scenes = scenes[: spec.inside]
+    def __init__(self, inputs: ProjectInputs) -> None:
+        self.spec, self.domains = inputs.spec, inputs.domains
+        self.scenes = inputs.scenes[: inputs.spec.inside]
 
     def rows(self, view: ModelView, domain: Domain, about: dict[str, Any]) -> RowsByTable:
         """Rows of all tables for the setting that `view` is in."""
@@ -88,11 +89,9 @@ class InsideStudy:
     def _shown(self, view: ModelView, items: Sequence[Item]) -> list[Encoded]:
         found = []
         for item in items:
-            try:
+            with suppress(ExampleError):
                 shown = Example(id=item.id, question="?", images=(_square(view, item),))
                 found.append(view.encode(shown, instruction=""))
-            except ExampleError:
-                continue
         return found
 
     def _concepts(self, view: ModelView, domain: Domain) -> list[dict[str, Any]]:

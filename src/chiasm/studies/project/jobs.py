@@ -3,10 +3,20 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from chiasm.core.example import Example
 from chiasm.data.domains import Domain
 from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.project.tables import OWN
 from chiasm.training.settings import setting_of
+
+
+class ProjectInputs(NamedTuple):
+    """What a run works on. `captions`: for the alignment of other projectors. `scenes`: of the general skill."""
+
+    spec: ProjectSpec
+    domains: Sequence[Domain]
+    captions: Sequence[Example]
+    scenes: Sequence[Example]
 
 
 class ProjectJob(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 
@@ -19,12 +19,17 @@ from chiasm.training.features import PIXELS, TowerFeatures, reusable, tower_feat
 _CHUNK = 32
 
 
+class RowForm(NamedTuple):
+    """`plain`, `square`: as in `TuningSetting`; `learns`: the label stands behind the prompt as what is learned."""
+
+    plain: bool = False
+    square: bool = False
+    learns: bool = False
+
+
 @final
 class EncodedRows(Sequence[Encoded]):
-    """Encoded examples of one part, made when they are asked for; with `features` nothing is decoded twice.
-
-    `plain`, `square`: as in `TuningSetting`; `learns`: the label stands behind the prompt as what is learned.
-    """
+    """Encoded examples of one part, made when they are asked for; with `features` nothing is decoded twice."""
 
     def __init__(
         self,
@@ -32,13 +37,9 @@ class EncodedRows(Sequence[Encoded]):
         items: Sequence[Item],
         prompts: Sequence[str],
         features: TowerFeatures | None,
-        *,
-        plain: bool = False,
-        square: bool = False,
-        learns: bool = False,
+        form: RowForm,
     ) -> None:
-        self._view, self._items, self._prompts, self._features = view, items, prompts, features
-        self._plain, self._square, self._learns = plain, square, learns
+        self._view, self._items, self._prompts, self._features, self._form = view, items, prompts, features, form
         self._made: dict[int, Encoded] = {}
 
     def __len__(self) -> int:
@@ -56,10 +57,10 @@ class EncodedRows(Sequence[Encoded]):
 
     def _encode(self, index: int) -> Encoded:
         item = self._items[index]
-        image = item.image if self._square else padded_to_square(item.image, mean_colour(self._view))
+        image = item.image if self._form.square else padded_to_square(item.image, mean_colour(self._view))
         example = Example(id=item.id, question=self._prompts[index], images=(image,), answer=item.label)
-        if self._learns:
-            return encode_training(self._view, example, plain=self._plain)
+        if self._form.learns:
+            return encode_training(self._view, example, plain=self._form.plain)
         return self._view.encode(example, instruction="")
 
 
@@ -78,11 +79,11 @@ class PreparedDomain:
             raise ChiasmError(f"tune on `{domain.name}`", "no image of a part can be read", "Check the files")
         self.reused = reusable(view)
         self._features: dict[tuple[str, bool], TowerFeatures] = {}
-        self._rows: dict[tuple[str, int, bool, bool, bool, bool], EncodedRows] = {}
+        self._rows: dict[tuple[str, int, bool, RowForm], EncodedRows] = {}
 
     def training(self, seed: int, *, plain: bool = False, square: bool = False, pixels: bool = False) -> EncodedRows:
         """Training rows; `pixels`: with images, for a tower that trains."""
-        return self._part("train", seed, pixels=pixels, plain=plain, square=square, learns=True)
+        return self._part("train", seed, RowForm(plain, square, learns=True), pixels)
 
     def testing(
         self, seed: int, *, part: str = "test", pixels: bool = False, released_prompt: bool = False
@@ -91,7 +92,7 @@ class PreparedDomain:
 
         `part`: probes ask them of the other parts too.
         """
-        return self._part(part, seed, pixels=pixels, released_prompt=released_prompt)
+        return self._part(part, seed, RowForm(), pixels, released_prompt)
 
     def features(self, part: str, square: bool = False) -> TowerFeatures:
         """The tower's features of a part, computed when first asked for."""
@@ -102,25 +103,14 @@ class PreparedDomain:
             self._features[part, square] = features_of(self.view, items, path, square)
         return self._features[part, square]
 
-    def _part(
-        self,
-        part: str,
-        seed: int,
-        *,
-        pixels: bool,
-        plain: bool = False,
-        square: bool = False,
-        learns: bool = False,
-        released_prompt: bool = False,
-    ) -> EncodedRows:
-        key = (part, seed, pixels, plain, square, learns)
+    def _part(self, part: str, seed: int, form: RowForm, pixels: bool, released_prompt: bool = False) -> EncodedRows:
+        key = (part, seed, pixels, form)
         if key not in self._rows:
             domain, items = self.domain, getattr(self.domain, part)
             names = (f"{seed}/{item.id}" for item in items)
             prompts = [classify(domain.topic, domain.classes, name, released_prompt) for name in names]
-            features = self.features(part, square) if self.reused and items and not pixels else None
-            kind = {"plain": plain, "square": square, "learns": learns}
-            self._rows[key] = EncodedRows(self.view, items, prompts, features, **kind)
+            features = self.features(part, form.square) if self.reused and items and not pixels else None
+            self._rows[key] = EncodedRows(self.view, items, prompts, features, form)
         return self._rows[key]
 
     def _readable(self, items: Sequence[Item]) -> tuple[Item, ...]:
@@ -151,7 +141,9 @@ def features_of(view: ModelView, items: Sequence[Item], path: Path, square: bool
 
 def caption_rows(view: ModelView, captions: Sequence[Example], features: TowerFeatures | None) -> EncodedRows:
     """Images with their captions as answers, to align a projector on; `features`: of these images, if kept."""
-    return EncodedRows(view, caption_items(captions), [one.question for one in captions], features, learns=True)
+    return EncodedRows(
+        view, caption_items(captions), [one.question for one in captions], features, RowForm(learns=True)
+    )
 
 
 def caption_items(captions: Sequence[Example]) -> list[Item]:

@@ -60,7 +60,7 @@ class ProjectReporter(Reporter[ProjectSpec]):
         return drawn | self._inside().drawings()
 
     def _inside(self) -> Inside:
-        tables = {name: self.directory.table(name) for name in NAMES if name in self.directory.tables()}
+        tables = {name: table for name in NAMES if (table := self.table(name)) is not None}
         return Inside(tables, images.kept(self.directory))
 
     def notes(self) -> list[str]:

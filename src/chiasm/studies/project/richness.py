@@ -21,6 +21,7 @@ from chiasm.measures.probes.kinds import CLS, POST, PRE, Probe, probe_of
 from chiasm.measures.probes.states import permuted_projector, read_projected, read_states
 from chiasm.measures.probes.training import FeatureSet, Fitted, Labels, ProbeRun, information, train_probes
 from chiasm.models.view import ModelView
+from chiasm.results.series import bounded
 from chiasm.studies.project.prepared import PreparedDomain
 from chiasm.studies.project.scores import scores
 from chiasm.studies.project.spec import ProjectSpec
@@ -164,7 +165,7 @@ class Richness:
             answers = [domain.classes[k] for k in fitted.logprobs.argmax(axis=1)]
             gained = information(fitted.logprobs, test, train)
             place = about | {"where": one.where, "probe": one.probe.name}
-            row = place | scores(truth, answers) | _bounded("information", gained)
+            row = place | scores(truth, answers) | bounded("information", gained)
             row |= {"epochs": fitted.epochs, "train_n": len(train)}
             if one.control is None:
                 frames["richness"].append(row)
@@ -222,10 +223,6 @@ def _compared(prepared: PreparedDomain, states: dict[str, np.ndarray]) -> dict[s
     place = {item.id: k for k, item in enumerate(prepared.domain.test)}
     chosen = [place[name] for name in _compared_images(prepared)]
     return {where: np.asarray(values[chosen], dtype=np.float64) for where, values in states.items()}
-
-
-def _bounded(name: str, value: Estimate) -> dict[str, float | None]:
-    return {name: float(value.mean), f"{name}_low": bound(float(value.low)), f"{name}_high": bound(float(value.high))}
 
 
 def _fingerprint(features: FeatureSet) -> str:

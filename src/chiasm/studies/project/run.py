@@ -26,7 +26,7 @@ from chiasm.studies.inputs import facts_of, view_of
 from chiasm.studies.options import Data, data_name
 from chiasm.studies.project import STUDY
 from chiasm.studies.project.inside import InsideStudy
-from chiasm.studies.project.jobs import ProjectJob, description, jobs_of, shared_by
+from chiasm.studies.project.jobs import ProjectInputs, ProjectJob, description, jobs_of, shared_by
 from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.project.worker import ProjectWorker
 from chiasm.tiny import NAMES as TINY
@@ -56,55 +56,38 @@ def compute(spec: ProjectSpec) -> RunDirectory:
     workers = _workers(spec, view)
     facts = facts_of(view, _questions(domains), ", ".join(spec.sources), spec.seed)
     facts["data"] |= {"domains": {one.name: _described(one) for one in domains}, "units": len(jobs_of(spec))}
-    with STUDY.open(spec, facts) as directory:
-        if not directory.complete:
-            run_project(spec, view, domains, captions, scenes, directory, workers)
-    return directory
+    inputs = ProjectInputs(spec, domains, captions, scenes)
+    return STUDY.completed(spec, facts, lambda directory: _fill(directory, inputs, view, workers))
 
 
-def run_project(
-    spec: ProjectSpec,
-    view: ModelView,
-    domains: Sequence[Domain],
-    captions: Sequence[Example],
-    scenes: Sequence[Example],
-    directory: RunDirectory,
-    workers: int = 1,
-) -> None:
-    """Fill `directory` with the tables of `spec`; what it already holds is not computed again.
+def _fill(directory: RunDirectory, inputs: ProjectInputs, view: ModelView, workers: int) -> None:
+    """Write the tables of a run. The model is changed while a setting is trained and put back, bit by bit, behind it.
 
-    The model is changed while a setting is trained and put back, bit by bit, behind it. `captions`: what other
-    projectors are aligned on. `scenes`: questions of the general skill. `workers`: processes that share the work.
+    `workers`: processes that share the work.
     """
-    jobs = [KeyedJob(key, job, name=description(job, domains)) for key, job in enumerate(jobs_of(spec))]
+    spec = inputs.spec
+    jobs = [KeyedJob(key, job, name=description(job, inputs.domains)) for key, job in enumerate(jobs_of(spec))]
     groups = {shared_by(job.payload) for job in jobs if job.key not in directory.done()}
     with tempfile.TemporaryDirectory(prefix="chiasm-project-") as scratch:
-        inputs = (spec, domains, captions, scenes, Path(scratch))
         if min(workers, len(groups)) > 1:
             copied = partial(_copy, spec.model, view.dtype, view.model.state_dict())
-            execute = in_processes(partial(_start, copied, *inputs), shared_by, workers)
+            execute = in_processes(partial(_start, copied, inputs, Path(scratch)), shared_by, workers)
         else:
-            work = _start(lambda: view, *inputs, 0)
+            work = _start(lambda: view, inputs, Path(scratch), 0)
             execute = one_by_one(lambda job, tracker: work(job))
         drive(jobs, execute, directory, "project", noun="settings")
     if spec.inside:
-        InsideStudy(spec, domains, scenes).keep_images(view, directory)
+        InsideStudy(inputs).keep_images(view, directory)
     directory.finish()
 
 
 def _start(
-    opened: Callable[[], ModelView],
-    spec: ProjectSpec,
-    domains: Sequence[Domain],
-    captions: Sequence[Example],
-    scenes: Sequence[Example],
-    scratch: Path,
-    number: int,
+    opened: Callable[[], ModelView], inputs: ProjectInputs, scratch: Path, number: int
 ) -> Callable[[ProjectJob], Computed]:
     """What does the jobs in one process; `opened` gives it the model."""
     own = scratch / str(number)
     own.mkdir()
-    return ProjectWorker(spec, opened(), domains, captions, scenes, own).compute
+    return ProjectWorker(inputs, opened(), own).compute
 
 
 def _copy(name: str, dtype: Any, state: dict[str, Any]) -> ModelView:

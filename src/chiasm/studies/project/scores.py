@@ -9,6 +9,7 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from chiasm.core.statistics.intervals import Estimate, proportion_interval
+from chiasm.results.series import bounded
 from chiasm.studies.project.tables import OWN
 
 _RESAMPLES = 1000
@@ -33,7 +34,7 @@ def macro_f1(
     return _interval(_resampled(labels, answers, resamples, seed), len(labels))
 
 
-def difference(one: Runs, other: Runs, resamples: int = _RESAMPLES) -> Estimate:
+def difference(one: Runs, other: Runs) -> Estimate:
     """Macro-F1 of one less that of the other, each meaned over its seeds; 95 % paired bootstrap over images.
 
     Assumption: images are drawn independently; seeds are those that were run, not a sample of all.
@@ -42,7 +43,7 @@ def difference(one: Runs, other: Runs, resamples: int = _RESAMPLES) -> Estimate:
     """
     if other[0] != one[0]:
         raise ValueError("the two were asked about different images")
-    return _interval(_resampled(*one, resamples, 0) - _resampled(*other, resamples, 0), len(one[0]))
+    return _interval(_resampled(*one) - _resampled(*other), len(one[0]))
 
 
 def sign_of(gap: Estimate | None) -> int:
@@ -56,7 +57,7 @@ def _interval(values: Float[np.ndarray, " r"], n: int) -> Estimate:
 
 
 def _resampled(
-    labels: Sequence[str], answers: Sequence[Sequence[str | None]], resamples: int, seed: int
+    labels: Sequence[str], answers: Sequence[Sequence[str | None]], resamples: int = _RESAMPLES, seed: int = 0
 ) -> Float[np.ndarray, " r"]:
     """Macro-F1 over the images as they are, then over every resample of them."""
     classes = {name: k for k, name in enumerate(sorted(set(labels)))}
@@ -84,19 +85,11 @@ def _f1(
         return np.nanmean(np.where(there > 0, 2 * true / (there + given), np.nan), axis=1)
 
 
-def scores(labels: Sequence[str], answers: Sequence[str | None], seed: int = 0) -> dict[str, float | int]:
+def scores(labels: Sequence[str], answers: Sequence[str | None]) -> dict[str, float | int | None]:
     """The columns of one run's scores."""
-    f1 = macro_f1(labels, [answers], seed=seed)
+    f1 = macro_f1(labels, [answers])
     right = proportion_interval(sum(a == b for a, b in zip(labels, answers, strict=True)), len(labels))
-    return {
-        "macro_f1": float(f1.mean),
-        "macro_f1_low": float(f1.low),
-        "macro_f1_high": float(f1.high),
-        "accuracy": float(right.mean),
-        "accuracy_low": float(right.low),
-        "accuracy_high": float(right.high),
-        "n": len(labels),
-    }
+    return {**bounded("macro_f1", f1), **bounded("accuracy", right), "n": len(labels)}
 
 
 def runs_of(rows: pl.DataFrame, answer: str = "parsed") -> Runs | None:

@@ -16,12 +16,11 @@ from chiasm.models.view import ModelView
 from chiasm.runners.driver import Computed
 from chiasm.studies.project.aligned import aligned, late_loss, own_projector
 from chiasm.studies.project.inside import InsideStudy
-from chiasm.studies.project.jobs import ProjectJob, tuned_settings
+from chiasm.studies.project.jobs import ProjectInputs, ProjectJob, tuned_settings
 from chiasm.studies.project.prepared import EncodedRows, PreparedDomain, caption_items, features_of
 from chiasm.studies.project.references import references
 from chiasm.studies.project.richness import Richness, RowsByTable
 from chiasm.studies.project.scores import scores
-from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.project.tables import OWN
 from chiasm.tiny import NAMES as TINY
 from chiasm.tiny import directory
@@ -37,24 +36,16 @@ _MAX_TOKENS: Final = 32
 class ProjectWorker:
     """What does the jobs in one process, and what it keeps from one of them for the next."""
 
-    def __init__(
-        self,
-        spec: ProjectSpec,
-        view: ModelView,
-        domains: Sequence[Domain],
-        captions: Sequence[Example],
-        scenes: Sequence[Example],
-        scratch: Path,
-    ) -> None:
-        self.spec, self.view, self.domains = spec, view, domains
-        self.captions, self.scenes, self.scratch = captions, scenes, scratch
+    def __init__(self, inputs: ProjectInputs, view: ModelView, scratch: Path) -> None:
+        self.spec, self.domains, self.captions, self.scenes = inputs
+        self.view, self.scratch = view, scratch
         # Of each the one that was used last.
         self._prepared: dict[tuple[str, int], PreparedDomain] = {}
         self._swapped: dict[tuple[str, int], ModelView] = {}
         self._scenes: dict[str, list[Encoded]] = {}
         self._caption_features: TowerFeatures | None = None
-        self._richness = Richness(spec, scratch) if spec.trained_probes else None
-        self._inside = InsideStudy(spec, domains, scenes) if spec.inside else None
+        self._richness = Richness(self.spec, scratch) if self.spec.trained_probes else None
+        self._inside = InsideStudy(inputs) if self.spec.inside else None
 
     def compute(self, job: ProjectJob) -> Computed:
         """The rows of one job; the images behind them and those that failed are counted once per domain."""
@@ -111,7 +102,8 @@ class ProjectWorker:
             if original is not None:
                 original.restore()
                 if setting.rank:
-                    chosen.model.unload()
+                    wrapper: Any = chosen.model  # PEFT's, whose methods torch's types do not know
+                    wrapper.unload()
         truth = [row["label"] for row in found]
         constrained = scores(truth, [row["constrained"] for row in found])
         row = about | {
