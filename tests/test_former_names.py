@@ -23,3 +23,13 @@ def test_python_names_of_the_version_before(view):
         chiasm.look(view, chosen, controls=False, say=print)
     with pytest.raises(TypeError, match="unexpected keyword argument 'quarry'"):
         chiasm.look(view, chosen, quarry="question")
+    with pytest.raises(chiasm.ChiasmError, match="both name one option"):
+        chiasm.look(view, chosen, query="question", queries=["last"])
+    with pytest.raises(TypeError, match=r"flow\(\) got an unexpected keyword argument 'cut'; `--cut` is `cuts=` here"):
+        chiasm.flow(view, chosen, cut="image->last")
+
+
+@pytest.mark.parametrize("wrong", [{"window": "three"}, {"window": 2.5}, {"limit": "4"}, {"seed": None}, {"cuts": [3]}])
+def test_values_of_another_type_are_refused_before_anything_is_loaded(wrong):
+    with pytest.raises(chiasm.ChiasmError, match="it is a"):
+        chiasm.flow("nowhere", **wrong)

@@ -118,6 +118,11 @@ def test_a_study_of_another_package_is_one_like_ours(elsewhere, tmp_path):
     again = chiasm(elsewhere, "report", tmp_path / "run")
     assert "Words of questions" in (tmp_path / "run" / "report.html").read_text()
     assert again.returncode == 0, again.stderr
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import chiasm; print(chiasm.count(data='scenes', limit=2).tables)"
+    )
+    called = subprocess.run([sys.executable, "-c", code, elsewhere], capture_output=True, text=True, check=True)
+    assert called.stdout.strip() == "['examples', 'counts']"
     wrong = chiasm(elsewhere, "count", "--data", "scenes", "--longest", 0)
     assert wrong.returncode == 2
     assert "--longest" in wrong.stderr
@@ -130,6 +135,10 @@ def test_a_study_that_cannot_be_loaded_is_named(elsewhere, tmp_path):
     done = chiasm(tmp_path, "broken")
     assert done.returncode == 2
     assert "the study `broken`: broken:STUDY cannot be loaded" in done.stderr
+    listed = chiasm(tmp_path, "--help")
+    assert listed.returncode == 0
+    assert "flow" in listed.stdout
+    assert "broken:STUDY cannot be loaded" in listed.stderr
 
 
 def test_unknown_studies_are_refused():

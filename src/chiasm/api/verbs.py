@@ -5,7 +5,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from chiasm.core.options import MISSING, Options, Section, declared
+from chiasm.core.errors import ChiasmError
+from chiasm.core.options import MISSING, Options, Section, declared, singular
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.compare.spec import CompareSpec
 from chiasm.studies.eval.spec import EvalSpec
@@ -27,7 +28,11 @@ def study_function(verb: str, spec: Callable[P, Options], name: str = "") -> Cal
     """
     kind: Any = spec
     former = {old: one.name for one in declared(kind) for old in (*one.option.formerly, *one.option.alias)}
+    order = {one.name: place for place, one in enumerate(declared(kind))}
     signature = inspect.signature(kind)
+    parameters = sorted(signature.parameters.values(), key=lambda one: (one.kind, order[one.name]))
+    signature = signature.replace(parameters=parameters, return_annotation=Run)
+    called = name or verb
 
     def function(*args: P.args, **kwargs: P.kwargs) -> Run:
         given: dict[str, Any] = dict(kwargs)
@@ -35,13 +40,21 @@ def study_function(verb: str, spec: Callable[P, Options], name: str = "") -> Cal
             warnings.warn("`say=` is gone: messages go to the logger `chiasm`", FutureWarning, stacklevel=2)
         for old, new in former.items():
             if old in given:
+                if new in given:
+                    raise ChiasmError(f"{called}({old}=..., {new}=...)", "both name one option", f"Give {new} alone")
                 warnings.warn(f"`{old}=` is `{new}=` now", FutureWarning, stacklevel=2)
-                given.setdefault(new, given.pop(old))
-        return run_study(verb, **signature.bind(*args, **given).arguments)
+                given[new] = given.pop(old)
+        try:
+            bound = signature.bind(*args, **given)
+        except TypeError as error:
+            flags = {singular(one): one for one in order if singular(one) not in order}
+            hints = [f"; `--{wrong.replace('_', '-')}` is `{flags[wrong]}=` here" for wrong in given if wrong in flags]
+            raise TypeError(f"{called}() {error}{''.join(hints)}") from None
+        return run_study(verb, **bound.arguments)
 
-    function.__name__ = function.__qualname__ = name or verb
+    function.__name__ = function.__qualname__ = called
     function.__doc__ = described(kind)
-    vars(function)["__signature__"] = signature.replace(return_annotation=Run)
+    vars(function)["__signature__"] = signature
     return function
 
 

@@ -2,30 +2,34 @@
 
 import sys
 
-_FLAGS = {"--apart": "--isolated-blocks", "--output": "--released-prompt"}
+_FLAGS = {"align": {"--apart": "--isolated-blocks"}, "project": {"--output": "--released-prompt"}}
 
 
 def in_todays_words(arguments: list[str]) -> list[str]:
     """`align --compare A B` is `compare A B`, `align --paper` is `paper`, and some flags have other names."""
-    words = list(arguments)
-    if words[:1] == ["align"] and "--paper" in words:
-        words = [
-            "paper",
-            *(
-                w
-                for w in words[1:]
-                if w not in ("--paper", "--compare") and not (w == "tiny" and "--compare" not in words)
-            ),
-        ]
-        _notice("align --paper", "paper")
-    elif words[:1] == ["align"] and "--compare" in words:
-        words = ["compare", *(w for w in words[1:] if w != "--compare")]
-        _notice("align --compare", "compare")
-    for old, new in _FLAGS.items():
-        if old in words:
-            words = [new if word == old else word for word in words]
+    verb, words = arguments[:1], arguments[1:]
+    if verb == ["align"]:
+        several = any(_flag(word) == "--compare" for word in words)
+        for form in ("--paper", "--compare"):
+            if any(_flag(word) == form for word in words):
+                if form == "--paper" and not several and words[:1] == ["tiny"]:
+                    words = words[1:]  # it stood for all embedded models
+                verb = [form.removeprefix("--")]
+                _notice(f"align {form}", verb[0])
+                break
+        if verb != ["align"]:
+            named = [word.partition("=")[2] if _flag(word) == "--compare" else word for word in words]
+            words = [word for word in named if word and word != "--paper"]
+    former = _FLAGS.get(verb[0], {}) if verb else {}
+    for old, new in former.items():
+        if any(_flag(word) == old for word in words):
+            words = [new + word.removeprefix(old) if _flag(word) == old else word for word in words]
             _notice(old, new)
-    return words
+    return [*verb, *words]
+
+
+def _flag(word: str) -> str:
+    return word.partition("=")[0]
 
 
 def _notice(old: str, new: str) -> None:

@@ -45,7 +45,13 @@ def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
     )
     known = (*verbs(), *_OTHER)
     for verb in [arguments[0]] if arguments and arguments[0] in known else known:
-        app.command(_OTHER[verb] if verb in _OTHER else command(study(verb), every=every), name=verb)
+        try:
+            app.command(_OTHER[verb] if verb in _OTHER else command(study(verb), every=every), name=verb)
+        except ChiasmError as error:
+            # A broken study of another package must not take the others along, unless it is the one that is asked for.
+            if arguments[:1] == [verb]:
+                raise
+            print(f"chiasm: {error}", file=sys.stderr)
     return app
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from chiasm.core.options import MISSING, Declared, Section, declared, flag_of
 from chiasm.studies.study import Study
 
+_ARGUMENTS = "Arguments"  # the group that cyclopts makes for what has no flag
 _GROUPS = {section: Group.create_ordered(section) for section in Section}
 
 
@@ -91,10 +92,10 @@ def _parameter(one: Declared, every: bool) -> inspect.Parameter:
     described = Parameter(
         name=None if positional else names,
         help=one.option.help,
-        group=None if positional else _GROUPS[one.option.section],
-        show=every or one.option.common,
+        group=_ARGUMENTS if positional else _GROUPS[one.option.section],
+        show=positional or every or one.option.common,
         negative="" if one.default is not True else None,
-        show_default=not one.repeated and _default(one) not in (None, MISSING, False, ""),
+        show_default=not one.repeated and not any(_default(one) is none for none in (None, MISSING, False, "")),
     )
     return inspect.Parameter(
         one.name,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from functools import cache, partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Self, Union, final, get_args, get_origin, get_type_hints
 
@@ -96,7 +97,7 @@ class Declared:
     @property
     def repeated(self) -> bool:
         """Whether it takes several values, each behind a flag of its own."""
-        return any(get_origin(kind) in (Sequence, tuple) for kind in _alternatives(self.type))
+        return any(_is_sequence(kind) for kind in _alternatives(self.type))
 
     @property
     def argument(self) -> bool:
@@ -113,10 +114,12 @@ class Declared:
 
         **Errors:** `ChiasmError` for what is out of range or none of the choices.
         """
-        if value is None:
+        if value is None and (self.default is None or type(None) in _alternatives(self.type)):
             return None
         if self.repeated:
-            return tuple(self._one(item) for item in ((value,) if isinstance(value, str | Path) else value))
+            return tuple(
+                self._one(item) for item in ((value,) if isinstance(value, str | Path | int | float) else value)
+            )
         return self._one(value)
 
     def recorded(self, value: Any) -> Any:
@@ -127,6 +130,8 @@ class Declared:
     def _one(self, value: Any) -> Any:
         if self.option.convert is not None:
             value = self.option.convert(value)
+        if not _fits(value, self.type):
+            raise ChiasmError(f"{self.flag} {value!r}", f"it is a {type(value).__name__}", f"Give {_named(self.type)}")
         choices = _choices(self.type)
         if isinstance(value, str) and choices and value not in choices:
             near = difflib.get_close_matches(value, choices, n=1)
@@ -244,6 +249,28 @@ def _choices(kind: Any) -> tuple[str, ...]:
             return ()
         if get_origin(one) is Literal:
             found += [word for word in get_args(one) if isinstance(word, str)]
-        elif get_origin(one) in (Sequence, tuple):
+        elif _is_sequence(one):
             found += _choices(get_args(one)[0])
     return tuple(found)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether `value` is of a plain type that `kind` names, or `kind` names others too, which are not checked."""
+    found = [part for one in _alternatives(kind) for part in (get_args(one)[:1] if _is_sequence(one) else (one,))]
+    plain_types = [str if get_origin(one) is Literal else one for one in found if one is not type(None)]
+    if not all(one in (int, float, str, bool, Path) for one in plain_types):
+        return True
+    if isinstance(value, bool):
+        return bool in plain_types
+    wider = {int: Integral, float: Real}  # what arrays hold counts too
+    return isinstance(value, tuple(wider.get(one, one) for one in plain_types))
+
+
+def _named(kind: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "text", bool: "True or False", Path: "a path"}
+    found = [part for one in _alternatives(kind) for part in (get_args(one)[:1] if _is_sequence(one) else (one,))]
+    return " or ".join(dict.fromkeys(names[one] for one in found if one in names)) or "one of its choices"
+
+
+def _is_sequence(kind: Any) -> bool:
+    return get_origin(kind) in (Sequence, tuple)

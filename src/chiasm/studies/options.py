@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.core.options import MISSING, Options, Section, compute_option, example_option, option, write_option
+from chiasm.tiny.registry import world
 
 
 class Loaded(Protocol):
@@ -125,7 +126,10 @@ class ExamplesSpec(StudySpec):
     )
     split: Split = example_option("heldout", "Part of the data, where it has parts.")
     limit: int | None = example_option(
-        None, "Use the first so many examples. Default: all (of `scenes`, which has no end: 240).", common=True
+        None,
+        "Use the first so many examples. Default: all (of `scenes`, which has no end: 240).",
+        common=True,
+        at_least=1,
     )
     instruction: str = example_option(DEFAULT_INSTRUCTION, "Text after the question; empty for none.")
 
@@ -138,7 +142,8 @@ class ModelSpec(ExamplesSpec):
     data: Data | None = examples_option()
 
     def title(self) -> tuple[str, ...]:
-        return (Path(model_name(self.model) or "").name, Path(data_name(self.data) or "").stem)
+        name = model_name(self.model) or ""
+        return (Path(name).name, Path(data_name(self.data) or world(name)).stem)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,7 @@ class Study:
     """One study. `compute` and `report` are `module:name`, imported when they are needed, not before.
 
     `spec`: its options; the docstring is the help of the command and of the function. `compute`: takes a spec, and
-    returns the finished `RunDirectory`. `report`: a `Reporter`, which never needs torch. `function`: its name in
-    Python, where the verb is one of Python's own.
+    returns the finished `RunDirectory`. `report`: a `Reporter`, which never needs torch.
     """
 
     verb: str
@@ -39,7 +38,6 @@ class Study:
     tables: tuple[TableSchema, ...]
     compute: str
     report: str
-    function: str = ""
 
     @property
     def help(self) -> str:

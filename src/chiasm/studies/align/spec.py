@@ -54,6 +54,9 @@ class AlignSpec(ControlledSpec):
     Source: Shukor & Cord 2024 (arXiv 2405.16700). Nothing here is causal: a cosine says how alike directions are.
     """
 
+    controls: bool = option(
+        True, "Random tokens in place of the image, isolated modalities, and the random-weights baseline.", common=True
+    )
     spans: Sequence[str] = spans_option()
     as_released: bool = option(
         False, "Also the forms of the released code where they are not the right ones.", common=True

@@ -9,6 +9,7 @@ from chiasm.core.options import option
 from chiasm.data.tasks import Task
 from chiasm.studies.align.spec import check_spans, spans_option
 from chiasm.studies.options import Data, ExamplesSpec, Model, data_name, examples_option, model_name, studied_option
+from chiasm.tiny.registry import world
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,4 @@ class CompareSpec(ExamplesSpec):
         return tuple(model_name(model) or "" for model in self.models)
 
     def title(self) -> tuple[str, ...]:
-        return (Path(data_name(self.data) or "").stem,)
+        return (Path(data_name(self.data) or world(model_name(self.models[0]) or "")).stem,)

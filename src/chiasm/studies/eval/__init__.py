@@ -10,5 +10,4 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.eval.run:compute",
     report="chiasm.studies.eval.report:EvalReporter",
-    function="evaluate",
 )

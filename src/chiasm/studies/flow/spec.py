@@ -67,6 +67,9 @@ class FlowSpec(ControlledSpec):
     a lower bound.
     """
 
+    controls: bool = option(
+        True, "Random keys, swapped images, doses and the random-weights baseline beside every curve.", common=True
+    )
     cuts: str | Sequence[str] | None = option(
         None,
         "SOURCE->TARGET, or zero:attention@SPAN, zero:mlp@SPAN. Repeat it for several. Default: the papers' six (of a "

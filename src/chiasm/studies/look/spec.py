@@ -26,6 +26,11 @@ class LookSpec(ControlledSpec):
     Assumption: attention says where a head reads, not that what it reads matters; `chiasm flow` cuts it and sees.
     """
 
+    controls: bool = option(
+        True,
+        "The random-weights baseline beside every curve.",
+        common=True,
+    )
     queries: str | Sequence[str] = option(
         ("last",),
         "Span whose tokens attend (the mean over them); repeat it. Default: last.",

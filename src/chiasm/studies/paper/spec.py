@@ -18,6 +18,7 @@ from chiasm.studies.options import (
     model_name,
     studied_option,
 )
+from chiasm.tiny.registry import world
 
 _CHECKPOINT = re.compile(r"(.+)-(\d+)")
 
@@ -60,6 +61,7 @@ class PaperSpec(ExamplesSpec):
         None,
         "Use the first so many examples of each source. Default: all (of `scenes`, which has no end: 60).",
         common=True,
+        at_least=1,
     )
     spans: Sequence[str] = spans_option()
 
@@ -93,7 +95,7 @@ class PaperSpec(ExamplesSpec):
         return tuple(model_name(model) or "" for model in self.baselines or ())
 
     def title(self) -> tuple[str, ...]:
-        return (Path(data_name(self.data) or "").stem,)
+        return (Path(data_name(self.data) or world("tiny")).stem,)
 
 
 def baselines_beside(baselines: Sequence[str], data: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Section, example_option, option, write_option
@@ -23,6 +23,18 @@ from chiasm.studies.prune.tables import DENSE, IMAGE_TOKENS, MODALITIES, POOLED,
 DEFAULT_SPARSITIES: Final = (0.3, 0.5, 0.7)
 VARIANTS: Final[tuple[MaskMethod, ...]] = ("wanda-centred", "wanda-cumulative")
 BASELINES: Final[tuple[MaskMethod, ...]] = ("magnitude", "magnitude-row", "random")
+
+ExportMask = Literal[
+    "wanda",
+    "wanda-centred",
+    "wanda-cumulative",
+    "intersection",
+    "majority",
+    "mean-score",
+    "magnitude",
+    "magnitude-row",
+]
+"""The masks that a checkpoint may be written with: neither drawn at random nor made to be compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +61,7 @@ class PruneSpec(ControlledSpec):
     the decoder's linear layers alone.
     """
 
+    controls: bool = option(True, "Magnitude and random masks, and the random-weights baseline.", common=True)
     auto_batch_size: ClassVar[int] = 16
 
     sparsities: Sequence[float] = option(
@@ -92,7 +105,7 @@ class PruneSpec(ControlledSpec):
     export: str | Path | None = write_option(
         None, "New folder for the pruned model. Needs one sparsity or pattern, and one part.", typed_as=Path | None
     )
-    export_mask: MaskMethod = write_option("wanda", "Mask of the exported model.", common=False)
+    export_mask: ExportMask = write_option("wanda", "Mask of the exported model.", common=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,11 +19,10 @@ def share(value: float | str) -> float:
     **Errors:** `ChiasmError` for anything else.
     """
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", value) if isinstance(value, str) else None
-    if match:
-        return float(match[1]) / (100 if match[2] else 1)
-    if isinstance(value, str):
-        raise ChiasmError(f"--max-loss {value}", "it is no share", "Write for example 1% or 0.01")
-    return value
+    found = float(match[1]) / (100 if match[2] else 1) if match else value
+    if isinstance(found, str) or not 0 <= found < 1:
+        raise ChiasmError(f"--max-loss {value}", "it is no share from 0 to below 1", "Write for example 1% or 0.01")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +50,16 @@ class SkipSpec(ControlledSpec):
     Sources: Shukor & Cord 2024 (arXiv 2405.16700, 2410.09454); ShortV (arXiv 2504.00502) for the criterion.
     """
 
+    controls: bool = option(
+        True,
+        "Random layers beside every proposal, and the random-weights baseline.",
+        common=True,
+    )
     max_loss: float | str = option(
         0.01,
         "Share of right answers that may be lost, as 1% or 0.01.",
         convert=share,
         typed_as=str,
-        at_least=0,
-        below=1,
         common=True,
     )
     span: SkipSpan | None = option(
