@@ -101,15 +101,14 @@ def plan(
     if (spec.controls or half) and index < NOISE_EXAMPLES:
         noops = noops or _noops(planned, windows, last)
         planned += _noise(windows, encoded, last)
-    if index < spec.patches:
-        parts = super_patches(encoded.layouts, spec.patch_size)
-        planned += [_patch(part, Window(0, layers, layers // 2), encoded) for part in parts]
-    states = [StateReadout("last", last)]
-    if index < spec.words and not example.captions:
+    parts = super_patches(encoded.layouts, spec.patch_size) if index < spec.patches else []
+    planned += [_patch(part, Window(0, layers, layers // 2), encoded) for part in parts]
+    worded = index < spec.words
+    if worded and not example.captions:
         skipped.append((example.id, "words at the question: it has no captions to compare them with"))
-    elif index < spec.words and len(encoded.spans["question"]):
-        states.append(StateReadout("question", _ints(encoded.spans["question"])))
-    job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), tuple(states))
+    asked = _ints(encoded.spans["question"]) if worded and example.captions else ()
+    states = (StateReadout("last", last), *([StateReadout("question", asked)] if asked else []))
+    job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), states)
     return ExamplePlan(job, tuple(planned), noops, half, tuple(skipped))
 
 
