@@ -98,7 +98,7 @@ class ProjectSpec(StudySpec):
         at_least=0,
         common=True,
     )
-    limit: int | None = example_option(None, "Images per part of a domain, classes in turn.", common=True)
+    limit: int | None = example_option(None, "Images per part of a domain, classes in turn.", common=True, at_least=1)
     seed: int = example_option(0, "The first seed.", at_least=0)
     bf16: bool = option(False, "Train in mixed precision.", section=Section.COMPUTE)
     checkpointing: bool = option(False, "Compute activations again instead of keeping them.", section=Section.COMPUTE)
