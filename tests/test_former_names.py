@@ -31,5 +31,5 @@ def test_python_names_of_the_version_before(view):
 
 @pytest.mark.parametrize("wrong", [{"window": "three"}, {"window": 2.5}, {"limit": "4"}, {"seed": None}, {"cuts": [3]}])
 def test_values_of_another_type_are_refused_before_anything_is_loaded(wrong):
-    with pytest.raises(chiasm.ChiasmError, match="it is a"):
+    with pytest.raises(chiasm.ChiasmError, match=r"it is (a|no) "):
         chiasm.flow("nowhere", **wrong)

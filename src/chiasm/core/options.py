@@ -114,12 +114,13 @@ class Declared:
 
         **Errors:** `ChiasmError` for what is out of range or none of the choices.
         """
-        if value is None and (self.default is None or type(None) in _alternatives(self.type)):
+        if value is None:
+            if self.default is not None and type(None) not in _alternatives(self.type):
+                raise ChiasmError(f"{self.flag} None", "it is no value", f"Give {_named(self.type)}")
             return None
         if self.repeated:
-            return tuple(
-                self._one(item) for item in ((value,) if isinstance(value, str | Path | int | float) else value)
-            )
+            several = (value,) if isinstance(value, str | Path | int | float) else value
+            return tuple(self._one(item) for item in several)
         return self._one(value)
 
     def recorded(self, value: Any) -> Any:
