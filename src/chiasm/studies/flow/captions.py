@@ -120,7 +120,7 @@ def _every_control(controls: pl.DataFrame) -> str:
     names = [name for name in in_order(controls, "control") if dose_share(name) is None and name not in SWAPS]
     sentences = [f"Grey: every control that was run ({', '.join(map(control_label, names))})."] if names else []
     sentences += [
-        f"Level line: {control_label(swap)}, the scale of what is at stake, the same at every layer."
+        f"Level line: {control_label(swap)}, a scale for the cuts of it, the same at every layer."
         for swap in SWAPS
         if swap in controls["control"]
     ]

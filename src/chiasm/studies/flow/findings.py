@@ -52,7 +52,7 @@ def _swap_effect(controls: pl.DataFrame | None, cut: str) -> str:
     lost = curve(rows.filter(pl.col("layer") == pl.col("layer").min()))
     what = {"audio": "sound"}.get(kind := rows["control"][0].removesuffix("-swap"), kind)
     effect = _effect(lost, 0, signed=False)
-    return f" Another example's {what}, with nothing cut, changes it by {effect}: that is at stake."
+    return f" Another example's {what}, with nothing cut, changes it by {effect}: the scale to read this by."
 
 
 def _cut_sentence(result: CutResult, layers: int, controls: pl.DataFrame | None, windows: Windows) -> Finding:
