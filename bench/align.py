@@ -13,12 +13,11 @@ from rich.console import Console
 from bench.measure import RESULTS, Summary, machine, seconds
 from bench.report import Sheet, machine_lines, write_results
 from bench.shapes import SHAPES, build, default_dtype, default_shape, prompts
-from chiasm.measures.base import Measure, ReadSizes
+from chiasm.measures.base import Measure, ReadSizes, sampled
 from chiasm.measures.centres import Centres, Pilot
 from chiasm.measures.geometry import Geometry
 from chiasm.measures.norms import Drift, InsideBlocks, Norms
 from chiasm.measures.overlap import Overlap, matrices_of
-from chiasm.measures.registry import sampled
 from chiasm.measures.score import Score
 from chiasm.measures.similarity import Similarity
 from chiasm.measures.token_pairs import TokenPairs

@@ -2,9 +2,11 @@
 
 import dataclasses
 import inspect
+import itertools
 import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 from tests.support import factories
 
@@ -12,10 +14,11 @@ from chiasm.api.verbs import study_function
 from chiasm.cli.verbs import command
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import option, resolved
+from chiasm.core.schema import TableSchema, integer, text
 from chiasm.results import report
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.spec import FlowSpec
-from chiasm.studies.study import study, verbs
+from chiasm.studies.study import verbs
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,14 +74,54 @@ def test_a_family_is_a_file_and_a_maker():
     assert {family.name for family in FAMILIES} == set(factories.EVERY)
 
 
-def test_a_measure_is_a_class_a_line_and_columns():
-    from chiasm.measures import registry
-    from chiasm.measures.base import Measure
+LENGTHS = '''
+"""How many tokens spans have."""
 
-    listed = (ROOT / "src/chiasm/measures/registry.py").read_text()
-    kinds = [kind for kind in Measure.__subclasses__() if kind.__module__.startswith("chiasm.")]
-    assert len(kinds) > 5
-    assert all(re.search(rf"\b{kind.__name__}\(", listed) for kind in kinds)
-    assert registry.sampled(3) == (0, 1, 2, 3)
-    tables = {schema.name for schema in study("align").tables}
-    assert {"norms", "drift", "similarity", "vocabulary", "overlap", "score"} <= tables
+import numpy as np
+
+from chiasm.measures.base import Measure, MeasureConfig, MeasureCost
+
+
+class Lengths(Measure):
+    """Tokens of a span, over all examples."""
+
+    name = "lengths"
+
+    @classmethod
+    def for_model(cls, config: MeasureConfig):
+        return cls()
+
+    def cost(self, sizes):
+        return MeasureCost(0.0, 0.0)
+
+    def update(self, seen):
+        pass
+
+    def end_batch(self, batch):
+        for segment in batch.segments:
+            if batch.is_valid(segment):
+                self.sums.add(segment.span, [batch.units[segment.example]], np.array([[segment.stop - segment.start]]))
+
+    def tables(self):
+        return {"lengths": [{"span": span, "tokens": int(sums.sum())} for span, sums in self.sums.arrays.items()]}
+'''
+
+
+def test_a_measure_is_a_file_and_columns(monkeypatch, tmp_path):
+    import chiasm
+    import chiasm.measures
+    from chiasm.studies.align import STUDY as ALIGN
+    from chiasm.studies.align.run import run_align
+    from chiasm.studies.align.spec import AlignSpec
+
+    (tmp_path / "lengths.py").write_text(LENGTHS)
+    monkeypatch.setattr(chiasm.measures, "__path__", [*chiasm.measures.__path__, str(tmp_path)])
+    columns = TableSchema.of("lengths", text("span", "Span", "Which."), integer("tokens", "Tokens", "How many."))
+    wider = dataclasses.replace(ALIGN, tables=(*ALIGN.tables, columns))
+    spec = AlignSpec(model="tiny", controls=False, inside=False, vocabulary_tokens=0)
+    examples = list(itertools.islice(chiasm.examples("scenes"), 4))
+    with wider.open(spec, {}, tmp_path / "run") as directory:
+        work = run_align(spec, chiasm.load("tiny"), examples, directory)
+    assert [measure.name for measure in work.measures][-1] == "lengths"
+    table, extents = directory.table("lengths"), directory.table("extents")
+    assert dict(table.iter_rows()) == dict(extents.group_by("span").agg(pl.col("tokens").sum()).iter_rows())

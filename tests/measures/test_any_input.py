@@ -13,6 +13,7 @@ from torch import nn
 
 import chiasm
 from chiasm.core.positions import Spans
+from chiasm.measures.base import MeasureConfig
 from chiasm.measures.registry import measures
 from chiasm.models.encoded import Encoded
 from chiasm.models.observe import Batch, Segment, SiteStates
@@ -85,7 +86,7 @@ def test_ten_thousand_examples_need_no_more_memory_than_a_hundred():
     segments = tuple(Segment(e, span, tokens * k, tokens * (k + 1)) for k, (e, span) in enumerate(places))
 
     def peak(examples: int) -> tuple[int, int]:
-        made = measures(spans, view, centres, as_released=True)
+        made = measures(MeasureConfig(spans, view, centres, as_released=True))
         for measure in made:
             if measure.name == "geometry":
                 measure.reservoir.size = 32  # else a hundred examples would not fill it

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tests.support.float64 import no_upcasts
 
-from chiasm.measures.base import Measure
+from chiasm.measures.base import Measure, MeasureConfig
 from chiasm.measures.centres import Centres, Pilot
 from chiasm.measures.registry import measures
 from chiasm.models.encoded import Encoded
@@ -70,7 +70,7 @@ def all_measures(
     view: ModelView, items: Sequence[Encoded], spans: tuple[str, ...] = ("image", "question")
 ) -> tuple[Measure, ...]:
     """Everything that can be measured, fresh."""
-    return measures(spans, view, pilot(view, [items], spans), as_released=True)
+    return measures(MeasureConfig(spans, view, pilot(view, [items], spans), as_released=True))
 
 
 def rows_of(measure: Measure, table: str) -> list[dict]:

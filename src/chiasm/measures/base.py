@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -11,8 +12,13 @@ from torch import Tensor
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.streaming import GroupSums, Kept
+from chiasm.measures.centres import Centres
 from chiasm.models.hooks import SITES
 from chiasm.models.observe import Batch, SiteStates
+from chiasm.models.view import ModelView
+
+SAMPLED = 9
+"""Hidden states that the costly measures read: so many, evenly spread, the first and the last among them."""
 
 RowsByTable = dict[str, list[dict[str, Any]]]
 
@@ -40,6 +46,36 @@ class ReadSizes(NamedTuple):
         return sum(self.tokens.values())
 
 
+def sampled(layers: int) -> tuple[int, ...]:
+    """The hidden states that costly measures read, of a model with so many layers."""
+    return tuple(int(k) for k in np.unique(np.linspace(0, layers, SAMPLED).round()))
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureConfig:
+    """What measures are made for: spans of a model, and the options of a run.
+
+    `vocabulary_tokens`: tokens per span that are read in words (0: none). `as_released` adds the forms of the released
+    code. `inside`: also read inside the blocks; `token_pairs`: all pairs of tokens there too, which is costly.
+    `task_of`: the task of an example, for masks by task (none without).
+    """
+
+    spans: tuple[str, ...]
+    view: ModelView
+    centres: Centres
+    vocabulary_tokens: int = 16
+    as_released: bool = False
+    inside: bool = True
+    token_pairs: bool = False
+    task_of: Mapping[str, str] | None = None
+    seed: int = 0
+
+    @property
+    def sampled(self) -> tuple[int, ...]:
+        """The hidden states that costly measures read."""
+        return sampled(self.view.n_layers)
+
+
 class Measure(ABC):
     """Reads states batch by batch into sums, so that memory does not grow with the number of examples.
 
@@ -49,12 +85,19 @@ class Measure(ABC):
     """
 
     name: ClassVar[str]
+    # Its place among all measures, which is that of its rows in a table that it shares; equal ones go by their files.
+    order: ClassVar[int] = 100
     # Whether it also reads the sites inside the blocks.
     inside: bool = False
 
     def __init__(self, *kept: Kept) -> None:
         self.sums = GroupSums()
         self.kept: tuple[Kept, ...] = (self.sums, *kept)
+
+    @classmethod
+    @abstractmethod
+    def for_model(cls, config: MeasureConfig) -> Self | None:
+        """The measure as a run takes it; None where its options leave it out."""
 
     def sites(self) -> frozenset[str]:
         """The sites whose states it needs; `update` is called with no others."""

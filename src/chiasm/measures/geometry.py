@@ -1,7 +1,7 @@
 """The shape of sets of vectors, above all of mean tokens: dimension, similarity to another set, neighbours, maps."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of
 from chiasm.core.statistics.streaming import Reservoir
-from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
+from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.models.observe import Batch, SiteStates
 
 _TSNE_SEED = 42
@@ -32,11 +32,16 @@ class Geometry(Measure):
     """
 
     name: ClassVar[str] = "geometry"
+    order: ClassVar[int] = 7
 
     def __init__(self, spans: tuple[str, ...], layers: tuple[int, ...], *, examples: int = 256, seed: int = 0) -> None:
         self.spans, self.layers, self.reservoir = spans, layers, Reservoir(examples, seed)
         super().__init__(self.reservoir)
         self._waiting: dict[int, Float[np.ndarray, "S D"]] = {}
+
+    @classmethod
+    def for_model(cls, config: MeasureConfig) -> Self:
+        return cls(config.spans, config.sampled, seed=config.seed)
 
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         size = self.reservoir.size * sizes.sampled * len(sizes.tokens) * sizes.width

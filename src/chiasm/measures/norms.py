@@ -1,14 +1,14 @@
 """How large tokens are, and how much they change: between blocks and at every site inside them."""
 
 from collections import deque
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each, without_each
-from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
+from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.models.hooks import SITES
 from chiasm.models.observe import Batch, SiteStates, averaging_matrix
 
@@ -24,10 +24,15 @@ class Norms(Measure):
     """
 
     name: ClassVar[str] = "norms"
+    order: ClassVar[int] = 1
 
     def __init__(self) -> None:
         super().__init__()
         self._waiting: list[np.ndarray] = []
+
+    @classmethod
+    def for_model(cls, config: MeasureConfig) -> Self:
+        return cls()
 
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         return MeasureCost(2.0 * (sizes.layers + 1) * sizes.read * sizes.width, 0.0)
@@ -76,6 +81,7 @@ class Drift(Measure):
     """
 
     name: ClassVar[str] = "drift"
+    order: ClassVar[int] = 2
 
     def __init__(self, gaps: tuple[int, ...] = (1, 8), *, as_released: bool = False) -> None:
         super().__init__()
@@ -83,6 +89,10 @@ class Drift(Measure):
         self._recent: deque[SiteStates] = deque(maxlen=max(gaps))
         self._cosines: dict[tuple[int, int], Tensor] = {}
         self._means: list[np.ndarray] = []
+
+    @classmethod
+    def for_model(cls, config: MeasureConfig) -> Self:
+        return cls(as_released=config.as_released)
 
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         operations = 2.0 * len(self.gaps) * sizes.layers * sizes.read * sizes.width
@@ -160,12 +170,17 @@ class InsideBlocks(Measure):
     """
 
     name: ClassVar[str] = "inside"
+    order: ClassVar[int] = 8
     inside = True
 
     def __init__(self) -> None:
         super().__init__()
         self._last: dict[str, SiteStates] = {}
         self._waiting: dict[str, Float[Tensor, " S"]] = {}
+
+    @classmethod
+    def for_model(cls, config: MeasureConfig) -> Self | None:
+        return cls() if config.inside else None
 
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         widths = 6 * sizes.width + sizes.inner

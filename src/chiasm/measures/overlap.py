@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Mapping
 from itertools import combinations, product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of, without_each
 from chiasm.core.statistics.streaming import NamedSums
-from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, bound
+from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, bound
 from chiasm.models.observe import Batch, SiteStates, averaging_matrix
 from chiasm.models.pruning.masks import dropped, magnitude_scores, overlap, ranks, wanda_scores
 
@@ -45,6 +45,7 @@ class Overlap(Measure):
     """
 
     name: ClassVar[str] = "overlap"
+    order: ClassVar[int] = 6
 
     def __init__(
         self,
@@ -64,6 +65,10 @@ class Overlap(Measure):
     @property
     def needs_inputs(self) -> bool:
         return True
+
+    @classmethod
+    def for_model(cls, config: MeasureConfig) -> Self:
+        return cls(config.spans, matrices_of(config.view.layers), seed=config.seed, task_of=config.task_of)
 
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         inputs = sizes.layers * (3 * sizes.width + sizes.inner)

@@ -1,6 +1,6 @@
 """One number for how well what a model sees is aligned with what it reads."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
 from chiasm.core.statistics.streaming import RESAMPLES, PoissonBootstrap
-from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
+from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.measures.token_pairs import median
 from chiasm.models.observe import Batch, SiteStates
 
@@ -33,6 +33,7 @@ class Score(Measure):
     """
 
     name: ClassVar[str] = "score"
+    order: ClassVar[int] = 3
 
     def __init__(self, spans: tuple[str, ...], *, seed: int = 0) -> None:
         self.spans, self.bootstrap = spans, PoissonBootstrap(seed)
@@ -40,6 +41,10 @@ class Score(Measure):
         self._directions: list[np.ndarray] = []
         self._entering: dict[int, Tensor] = {}
         self._medians: dict[tuple[str, str, int], list[Tensor]] = {}
+
+    @classmethod
+    def for_model(cls, config: MeasureConfig) -> Self:
+        return cls(config.spans, seed=config.seed)
 
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         pairs = sum(sizes.tokens.get(a, 0) * sizes.tokens.get(b, 0) for a, b in cross_pairs(self.spans))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import combinations_with_replacement
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, without_each
-from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
+from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.measures.centres import Centres, over_tokens
 from chiasm.models.hooks import SITES
 from chiasm.models.observe import Batch, SiteStates, averaging_matrix, safe_inverse
@@ -36,6 +36,7 @@ class Similarity(Measure):
     """
 
     name: ClassVar[str] = "similarity"
+    order: ClassVar[int] = 4
 
     def __init__(
         self, spans: tuple[str, ...], centres: Centres, *, inside: bool = True, token_pairs: bool = False
@@ -43,6 +44,10 @@ class Similarity(Measure):
         super().__init__()
         self.spans, self.centres, self.inside, self.token_pairs = spans, centres, inside, token_pairs
         self._waiting: dict[str, Float[np.ndarray, "S D"]] = {}
+
+    @classmethod
+    def for_model(cls, config: MeasureConfig) -> Self:
+        return cls(config.spans, config.centres, inside=config.inside, token_pairs=config.token_pairs)
 
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         vectors = 6.0 * (sizes.layers + 1) * sizes.width

@@ -1,7 +1,7 @@
 """Statistics over all pairs of tokens of two spans: medians and extremes, which cannot be added up."""
 
 from itertools import combinations_with_replacement
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import group_jackknife
 from chiasm.core.statistics.streaming import Reservoir, sample_without_order
-from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
+from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.measures.centres import Centres, over_tokens
 from chiasm.models.observe import Batch, SiteStates, safe_inverse
 
@@ -32,6 +32,7 @@ class TokenPairs(Measure):
     """
 
     name: ClassVar[str] = "token_pairs"
+    order: ClassVar[int] = 5
 
     def __init__(
         self,
@@ -50,6 +51,10 @@ class TokenPairs(Measure):
         self.inside = inside
         self._found: dict[tuple[str, int], Float[Tensor, " modes"]] = {}
         self._kept: dict[int, dict[str, np.ndarray]] = {}
+
+    @classmethod
+    def for_model(cls, config: MeasureConfig) -> Self:
+        return cls(config.spans, config.sampled, config.centres, seed=config.seed, inside=config.token_pairs)
 
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         pairs = sum(sizes.tokens.get(a, 0) * sizes.tokens.get(b, 0) for a, b in cross_pairs(self.spans))

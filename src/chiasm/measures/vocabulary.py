@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity
 
 from chiasm.core.spans import cross_pairs, is_perceptual
 from chiasm.core.statistics.streaming import NamedSums, sample_without_order
-from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable, interval_columns
+from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.models.observe import Batch, SiteStates
 
 _MIN_PROBABILITY = 1e-30
@@ -47,6 +47,7 @@ class Vocabulary(Measure):
     """
 
     name: ClassVar[str] = "vocabulary"
+    order: ClassVar[int] = 9
 
     def __init__(
         self,
@@ -68,6 +69,29 @@ class Vocabulary(Measure):
         self._nearest: list[tuple[str, int, Tensor]] = []
         self._past: dict[int, Tensor] = {}
         self._first: dict[int, Tensor] = {}
+
+    @classmethod
+    def for_model(cls, config: MeasureConfig) -> Self | None:
+        if not config.vocabulary_tokens:
+            return None
+        view = config.view
+
+        def unembed(states: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
+            with torch.no_grad():
+                return view.unembed(states.to(view.dtype))
+
+        def word(token: int) -> str:
+            return view.tokenizer.decode([token])
+
+        return cls(
+            config.spans,
+            config.sampled,
+            unembed,
+            word,
+            tokens=config.vocabulary_tokens,
+            seed=config.seed,
+            as_released=config.as_released,
+        )
 
     def cost(self, sizes: ReadSizes) -> MeasureCost:
         read = sum(min(self.tokens, n) for n in sizes.tokens.values())

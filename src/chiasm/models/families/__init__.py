@@ -1,25 +1,18 @@
 """Which architectures are supported, and what each does in its own way."""
 
 from difflib import SequenceMatcher
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 from transformers import CONFIG_MAPPING
 
+from chiasm.core.discovery import classes_in
 from chiasm.core.errors import ChiasmError
 from chiasm.models.families.base import Family, Medium
 
 
 def _declared() -> tuple[Family, ...]:
     """One of each class in this package that names its `model_types`, by the names of their files."""
-    found: list[Family] = []
-    for module in iter_modules(__path__):
-        for kind in vars(import_module(f"{__name__}.{module.name}")).values():
-            own = isinstance(kind, type) and issubclass(kind, Family) and kind.__module__.endswith(f".{module.name}")
-            if own and kind.__dict__.get("model_types"):
-                found.append(kind())
-    return tuple(found)
+    return tuple(kind() for kind in classes_in(__name__, Family) if kind.__dict__.get("model_types"))
 
 
 FAMILIES: tuple[Family, ...] = _declared()

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from chiasm.core.spans import PERCEPTUAL
 from chiasm.core.statistics.jackknife import priority
-from chiasm.measures.base import Measure, MeasureCost, ReadSizes, RowsByTable
+from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, sampled
 from chiasm.measures.centres import Pilot
 from chiasm.measures.overlap import Overlap, matrices_of
-from chiasm.measures.registry import measures, sampled
+from chiasm.measures.registry import measures
 from chiasm.models.encoded import Encoded
 from chiasm.models.hooks import SITES, Block, find_blocks
 from chiasm.models.observe import (
@@ -123,7 +123,7 @@ class MeasuredModel:
 
     def _fresh_measures(self) -> tuple[Measure, ...]:
         spec = self.spec
-        return measures(
+        config = MeasureConfig(
             tuple(spec.spans),
             self.view,
             self._pilot.centres(),
@@ -134,6 +134,7 @@ class MeasuredModel:
             task_of=self.task_of,
             seed=spec.seed,
         )
+        return measures(config)
 
 
 class NoiseTokens:
