@@ -3,12 +3,15 @@
 import hashlib
 from dataclasses import astuple, dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from chiasm.core.errors import ExampleError
 
 DEFAULT_INSTRUCTION = "Answer the question using a single word or phrase."
 """Zhang et al. 2025 put it after every question; it is short-answer prompting of LLaVA-1.5 (Liu et al. 2023)."""
+
+Split = Literal["heldout", "train"]
+"""The parts of data that have parts."""
 
 
 class Box(NamedTuple):

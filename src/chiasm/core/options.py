@@ -16,11 +16,14 @@ from enum import StrEnum
 from functools import cache, partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, Self, Union, final, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, Union, final, get_args, get_origin, get_type_hints
 
 from cyclopts.validators import Number
 
 from chiasm.core.errors import ChiasmError
+
+IN_MEMORY = "in memory"
+"""What is recorded of a value that has no name of its own."""
 
 
 class Section(StrEnum):
@@ -65,13 +68,18 @@ def option(
     help: str = "",
     *,
     at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
     below: float | None = None,
     positional: bool = False,
     **more: Any,
 ) -> Any:
-    """A field of a spec. `at_least`, `below`: its range; without a default it must be given. `more`: as in `Option`."""
-    if at_least is not None or below is not None:
-        more["validator"] = Number(gte=at_least, lt=below)
+    """A field of a spec; without a default it must be given.
+
+    `at_least`, `above`, `at_most`, `below`: its range. `more`: as in `Option`.
+    """
+    if any(bound is not None for bound in (at_least, above, at_most, below)):
+        more["validator"] = Number(gte=at_least, gt=above, lte=at_most, lt=below)
     return field(default=default, kw_only=not positional, metadata={"option": Option(help, **more)})
 
 
@@ -86,13 +94,14 @@ write_option = partial(option, section=Section.WRITE, identity=False, common=Tru
 @final
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """An option as it stands in a spec class."""
+    """An option as it stands in a spec class. `typed`: whether there is a command that takes it."""
 
     name: str
     type: Any
     default: Any
     positional: bool
     option: Option
+    typed: bool = True
 
     @property
     def repeated(self) -> bool:
@@ -116,7 +125,7 @@ class Declared:
         """
         if value is None:
             if self.default is not None and type(None) not in _alternatives(self.type):
-                raise ChiasmError(f"{self.flag} None", "it is no value", f"Give {_named(self.type)}")
+                raise ChiasmError(self._asked(None), "it is no value", f"Give {_named(self.type)}")
             return None
         if self.repeated:
             several = (value,) if isinstance(value, str | Path | int | float) else value
@@ -128,28 +137,38 @@ class Declared:
         write = self.option.recorded or plain
         return [write(item) for item in value] if self.repeated and value is not None else write(value)
 
+    def _asked(self, value: Any) -> str:
+        """The option with `value`, as people write it."""
+        return f"{self.flag} {value}" if self.typed else f"{self.name}={value!r}"
+
     def _one(self, value: Any) -> Any:
         if self.option.convert is not None:
             value = self.option.convert(value)
         if not _fits(value, self.type):
-            raise ChiasmError(f"{self.flag} {value!r}", f"it is a {type(value).__name__}", f"Give {_named(self.type)}")
+            asked = self._asked(repr(value) if self.typed else value)
+            raise ChiasmError(asked, f"it is a {type(value).__name__}", f"Give {_named(self.type)}")
         choices = _choices(self.type)
         if isinstance(value, str) and choices and value not in choices:
             near = difflib.get_close_matches(value, choices, n=1)
             todo = f"Did you mean {near[0]}?" if near else "Name one of those"
-            raise ChiasmError(f"{self.flag} {value}", f"there are {', '.join(choices)}", todo)
+            raise ChiasmError(self._asked(value), f"there are {', '.join(choices)}", todo)
         if self.option.validator is not None and not isinstance(value, str):
             try:
                 self.option.validator(type(value), value)
             except ValueError as error:
                 found = f"it m{str(error).removeprefix('M').rstrip('.')}"
-                raise ChiasmError(f"{self.flag} {value}", found, "Give another number") from None
+                raise ChiasmError(self._asked(value), found, "Give another number") from None
         return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The base of all specs: a frozen value, every option checked when it is made."""
+    """The base of all specs: a frozen value, every option checked when it is made.
+
+    `has_command`: whether its options are typed somewhere, as flags; otherwise they are arguments of a function alone.
+    """
+
+    has_command: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for one in declared(type(self)):
@@ -190,7 +209,9 @@ def declared(spec: type[Options]) -> tuple[Declared, ...]:
     """The options of a spec class, its own before those that it shares with others."""
     hints = get_type_hints(spec)
     found = [
-        Declared(one.name, hints[one.name], one.default, not one.kw_only, one.metadata["option"])
+        Declared(
+            one.name, hints[one.name], one.default, not one.kw_only, one.metadata["option"], typed=spec.has_command
+        )
         for one in fields(spec)
         if "option" in one.metadata
     ]

@@ -6,16 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
+from chiasm.core.example import Example, Split
 from chiasm.data.files import read_jsonl, read_parquet, unique
 from chiasm.data.layouts import is_pope, layout_of, named, read, read_pope, recognised
 from chiasm.data.layouts.flow_csv import read_flow_csv
 from chiasm.data.tasks import IN_THE_INPUT, Task, as_task, task_of
-
-Split = Literal["heldout", "train"]
 
 _KINDS = "a .jsonl or .parquet file, or a folder of a data set as it is published"
 ENDLESS = ("scenes", "scenes-video", "scenes-audio")

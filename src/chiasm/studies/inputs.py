@@ -26,11 +26,11 @@ from chiasm.models.view import ModelView
 from chiasm.studies.options import (
     ControlledSpec,
     Data,
-    ExamplesSpec,
     ExecutorName,
+    LoadingOptions,
     Model,
     ModelSpec,
-    StudySpec,
+    ReadingOptions,
     data_name,
     model_name,
 )
@@ -77,7 +77,7 @@ def load(
     return view
 
 
-def view_of(model: Any, spec: StudySpec) -> ModelView:
+def view_of(model: Any, spec: LoadingOptions) -> ModelView:
     """A view as it is, a name loaded where and how `spec` says."""
     if isinstance(model, ModelView):
         return model
@@ -95,7 +95,7 @@ def with_defaults(spec: S) -> S:
 
 
 def limit_of(data: Data, limit: int | None, most: int = SCENES) -> int | None:
-    """The limit; data without an end have one also where none is given, which is said aloud."""
+    """The limit; data without an end have one also where none is given, which is logged."""
     if limit is not None or not is_endless(data):
         return limit
     _log.warning("The data `%s` have no end: the first %d examples are taken, as no limit was given.", data, most)
@@ -114,7 +114,7 @@ def baseline_of(model: str, baseline: Model | None) -> Model | None:
     return own_baseline(model) if model in TINY else None
 
 
-def read_examples(spec: ExamplesSpec, data: Data, task: Task = "qa") -> list[Example]:
+def read_examples(spec: ReadingOptions, data: Data, task: Task = "qa") -> list[Example]:
     """The examples that `spec` asks for."""
     return list(examples(data, spec.limit, spec.seed, spec.split, spec.media, task))
 

@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import DEFAULT_INSTRUCTION, Example
-from chiasm.core.options import MISSING, Options, Section, compute_option, example_option, option, write_option
+from chiasm.core.example import DEFAULT_INSTRUCTION, Example, Split
+from chiasm.core.options import (
+    IN_MEMORY,
+    MISSING,
+    Options,
+    Section,
+    compute_option,
+    example_option,
+    option,
+    write_option,
+)
 from chiasm.tiny.registry import world
 
 
@@ -20,11 +29,9 @@ class Loaded(Protocol):
 
 Model = str | Path | Loaded
 Data = str | Path | Iterable[Example]
-Split = Literal["heldout", "train"]
 ExecutorName = Literal["lockstep", "reference"]
 DataType = Literal["float32", "bfloat16", "float16", "float64"]
 
-IN_MEMORY = "in memory"
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -77,21 +84,22 @@ def examples_option(default: str = "`scenes`, or its kin for videos or sounds.")
     return data_option(f"{kinds} Default: {default}", section=Section.EXAMPLES, positional=True, common=True)
 
 
+def seed_option() -> Any:
+    """The option that everything drawn follows from."""
+    return example_option(0, "Picks the scenes and the random draws of controls.", at_least=0)
+
+
 @dataclass(frozen=True, kw_only=True)
-class StudySpec(Options):
-    """What every study takes: where it is computed and where its results go."""
+class FunctionOptions(Options):
+    """Options of a Python function that has no command: errors name them as arguments."""
 
-    auto_batch_size: ClassVar[int] = 8
+    has_command: ClassVar[bool] = False
 
-    seed: int = example_option(0, "Picks the scenes and the random draws of controls.", at_least=0)
-    batch_size: int | Literal["auto"] | None = option(
-        "auto",
-        "Examples computed together.",
-        section=Section.COMPUTE,
-        at_least=1,
-        formerly=("unit",),
-        typed_as=int | Literal["auto"],
-    )
+
+@dataclass(frozen=True, kw_only=True)
+class LoadingOptions(Options):
+    """How a model is loaded."""
+
     device: str | None = compute_option(
         None,
         "`cpu`, `cuda`, `cuda:1`, or `auto` to spread a large model. Default: the first GPU, else the CPU.",
@@ -101,6 +109,41 @@ class StudySpec(Options):
         None, "Arithmetic of the model. Default: as in the checkpoint.", common=True
     )
     trust_remote_code: bool = compute_option(False, "Let a checkpoint run code of its authors. Off unless you say so.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions(Options):
+    """Which examples are read, and how they are asked about."""
+
+    seed: int = seed_option()
+    media: str | Path | None = example_option(
+        None, "Folder of the images, videos or sounds, where they are not beside the data.", identity=False
+    )
+    split: Split = example_option("heldout", "Part of the data, where it has parts.")
+    limit: int | None = example_option(
+        None,
+        "Use the first so many examples. Default: all (of `scenes`, which has no end: 240).",
+        common=True,
+        at_least=1,
+    )
+    instruction: str = example_option(DEFAULT_INSTRUCTION, "Text after the question; empty for none.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec(LoadingOptions):
+    """What every study takes: where it is computed and where its results go."""
+
+    auto_batch_size: ClassVar[int] = 8
+
+    seed: int = seed_option()
+    batch_size: int | Literal["auto"] | None = option(
+        "auto",
+        "Examples computed together.",
+        section=Section.COMPUTE,
+        at_least=1,
+        formerly=("unit",),
+        typed_as=int | Literal["auto"],
+    )
     out: str | Path | None = write_option(
         None, "Run directory. Default: `runs/STUDY-MODEL-DATA`.", typed_as=Path | None
     )
@@ -118,20 +161,8 @@ class StudySpec(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExamplesSpec(StudySpec):
+class ExamplesSpec(ReadingOptions, StudySpec):
     """What studies of examples take besides."""
-
-    media: str | Path | None = example_option(
-        None, "Folder of the images, videos or sounds, where they are not beside the data.", identity=False
-    )
-    split: Split = example_option("heldout", "Part of the data, where it has parts.")
-    limit: int | None = example_option(
-        None,
-        "Use the first so many examples. Default: all (of `scenes`, which has no end: 240).",
-        common=True,
-        at_least=1,
-    )
-    instruction: str = example_option(DEFAULT_INSTRUCTION, "Text after the question; empty for none.")
 
 
 @dataclass(frozen=True)

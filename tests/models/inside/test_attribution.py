@@ -37,7 +37,7 @@ def test_integrated_gradients_adds_up_and_raises_its_steps_until_it_does(rerun, 
     found = integrated_gradients(rerun, base * 0.05, first_parts=1)
     assert found.complete
     assert found.steps > 8
-    assert found.tokens.sum() == pytest.approx(found.value - found.baseline, rel=0.05)
+    assert found.tokens.sum() == pytest.approx(found.value - found.base_value, rel=0.05)
     rough = integrated_gradients(rerun, base * 0.05, first_parts=1, max_steps=8)
     assert rough.steps == 8
     assert rough.error > 0.05
@@ -57,7 +57,7 @@ def test_gradient_shap_is_integrated_gradients_averaged_over_the_background(reru
     expected = np.mean([integrated_gradients(rerun, b).tokens for b in others], axis=0)
     found = gradient_shap(rerun, others, samples=2000, seed=1)
     assert found.tokens == pytest.approx(expected, abs=0.12 * np.abs(expected).max())
-    assert found.baseline == pytest.approx(evaluate(rerun, others).mean(), abs=1e-4)
+    assert found.base_value == pytest.approx(evaluate(rerun, others).mean(), abs=1e-4)
 
 
 def test_drawing_leaves_the_global_generators_alone(rerun, base):
@@ -88,7 +88,7 @@ def test_kernel_shap_agrees_with_all_coalitions(rerun, base):
     found = kernel_shap(rerun, base, features, samples=1500, seed=0)
     summed = np.array([found.tokens[features == k].sum() for k in range(4)])
     assert summed == pytest.approx(exact, abs=0.06 * np.abs(exact).max())
-    assert found.tokens.sum() == pytest.approx(found.value - found.baseline, rel=1e-2)
+    assert found.tokens.sum() == pytest.approx(found.value - found.base_value, rel=1e-2)
     assert np.ptp(found.tokens[:4]) == 0
 
 

@@ -136,9 +136,28 @@ def test_concepts_are_followed_by_layer(view):
         concepts(view, {"dark": own}, {"light": shown(2)}, others=others)
 
 
+def test_what_replaces_the_image_had_another_name(view):
+    options = {"replacement": "grey", "methods": ["kernel-shap"], "shares": False, "labelled": True, **QUICK}
+    now = attribute(view, shown(2), **options).table("attributions")
+    assert now["baseline"].unique().to_list() == ["grey"]
+    with pytest.warns(FutureWarning, match="`baseline=` is `replacement=` now"):
+        then = attribute(view, shown(2), baseline=options.pop("replacement"), **options).table("attributions")
+    assert then.equals(now)
+
+
+def test_help_shows_every_option():
+    assert "- `samples` (default 256): Coalitions" in attribute.__doc__
+    assert "- `limit` (default 12):" in attribute.__doc__
+    assert "out=None" not in attribute.__doc__
+
+
 def test_what_cannot_be_asked_is_refused(view):
-    with pytest.raises(ChiasmError, match="the method `lime`"):
+    with pytest.raises(ChiasmError, match=r"methods='lime': there are integrated-gradients, .*Name one of those"):
         attribute(view, shown(1), methods=("lime",), labelled=True)
+    with pytest.raises(ChiasmError, match=r"share=1.5: it must be <= 1"):
+        neurons(view, shown(4), share=1.5)
+    with pytest.raises(ChiasmError, match="random=0: it must be >= 1"):
+        concepts(view, {"dark": shown(6)}, random=0)
     with pytest.raises(ChiasmError, match="nothing is left"):
         attribute(view, [example(images=0)])
     with pytest.raises(ChiasmError, match="are few"):

@@ -7,7 +7,7 @@ Legend: B variants, n tokens that vary, D width, K images of the background, M f
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +15,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import MissingExtraError
+from chiasm.models.inside.methods import AttributionMethod
 from chiasm.models.inside.rerun import Rerun, frozen_model, max_variants
 
-AttributionMethod = Literal["integrated-gradients", "gradient-shap", "kernel-shap"]
-ATTRIBUTION_METHODS: Final[tuple[AttributionMethod, ...]] = ("integrated-gradients", "gradient-shap", "kernel-shap")
 MAX_ERROR: Final = 0.05
 """The largest completeness error (share of what is to be explained) at which Integrated Gradients counts as done."""
 
@@ -27,17 +26,17 @@ _POINTS, _FIRST_PARTS, _MAX_STEPS = 8, 4, 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution:
-    """What each token adds to the target (nat), from its baseline to what stands there.
+    """What each token adds to the target (nat), from what replaces it to what stands there.
 
-    `value` and `baseline`: the target with and without all of them. `error`: |sum of `tokens` - (value - baseline)| /
-    |value - baseline|; of Integrated Gradients the sum of this over the parts of the path, relative to the whole.
+    `value` and `base_value`: the target with and without all of them. `error`: |sum of `tokens` - (value - base_value)|
+    / |value - base_value|; of Integrated Gradients the sum of this over the parts of the path, relative to the whole.
     `steps`: points of the path, or samples.
     """
 
     method: AttributionMethod
     tokens: Float[np.ndarray, " n"]
     value: float
-    baseline: float
+    base_value: float
     error: float
     steps: int
 
@@ -58,11 +57,11 @@ def integrated_gradients(
     either way.
 
     Source: Sundararajan et al. 2017 (ICML), equation 1 and proposition 1. Assumption: the straight path leads through
-    vectors that the decoder can make sense of; the further from them the baseline, the less it does.
+    vectors that the decoder can make sense of; the further from them `base`, the less it does.
     """
     method = _captum().IntegratedGradients(rerun)
-    value, baseline = _ends(rerun, base)
-    allowed = MAX_ERROR * abs(value - baseline)
+    value, base_value = _ends(rerun, base)
+    allowed = MAX_ERROR * abs(value - base_value)
     waiting = [(k / first_parts, (k + 1) / first_parts) for k in range(first_parts)]
     parts: list[_PathPart] = []
     steps = 0
@@ -79,9 +78,9 @@ def integrated_gradients(
             halved = {part.ends for part in wrong}
             parts = [part for part in parts if part.ends not in halved]
     tokens = np.sum([part.tokens for part in parts], axis=0)
-    whole = abs(value - baseline)
+    whole = abs(value - base_value)
     error = sum(part.gap for part in parts) / whole if whole else np.inf
-    return Attribution("integrated-gradients", tokens, value, baseline, float(error), steps)
+    return Attribution("integrated-gradients", tokens, value, base_value, float(error), steps)
 
 
 class _PathPart(NamedTuple):
@@ -114,9 +113,9 @@ def _along(
 
 
 def gradient_shap(rerun: Rerun, background: Float[Tensor, "K n D"], *, samples: int = 64, seed: int = 0) -> Attribution:
-    """Expected gradients: Integrated Gradients averaged over baselines drawn from other images, one point each.
+    """Expected gradients: Integrated Gradients averaged over starts drawn from other images, one point each.
 
-    `baseline` is the mean of the target over the background; the sum agrees with it in expectation only.
+    `base_value` is the mean of the target over the background; the sum agrees with it in expectation only.
 
     Source: Lundberg & Lee 2017; Erion et al. 2021, equation 4. Assumption: the background stands for the images that
     the answer is to be explained against.
@@ -124,7 +123,7 @@ def gradient_shap(rerun: Rerun, background: Float[Tensor, "K n D"], *, samples: 
     method = _captum().GradientShap(rerun)
     with frozen_model(rerun.view), _seeded(seed):
         value = _ends(rerun, background[0])[0]
-        baseline = float(evaluate(rerun, background).mean())
+        base_value = float(evaluate(rerun, background).mean())
         total, left, limit = np.zeros(len(rerun.rows)), samples, max_variants(rerun, gradients=True)
         while left:
             count = min(left, limit)
@@ -132,7 +131,7 @@ def gradient_shap(rerun: Rerun, background: Float[Tensor, "K n D"], *, samples: 
             total += count * found[0].detach().double().sum(-1).cpu().numpy()
             left -= count
     tokens = total / samples
-    return Attribution("gradient-shap", tokens, value, baseline, _error(tokens, value - baseline), samples)
+    return Attribution("gradient-shap", tokens, value, base_value, _error(tokens, value - base_value), samples)
 
 
 def kernel_shap(
@@ -151,7 +150,7 @@ def kernel_shap(
     method = _captum().KernelShap(rerun)
     device = rerun.states.device
     mask = torch.from_numpy(features).to(device)[None, :, None].expand(1, -1, rerun.states.shape[-1])
-    value, baseline = _ends(rerun, base)
+    value, base_value = _ends(rerun, base)
     with torch.no_grad(), frozen_model(rerun.view), _seeded(seed):
         found = method.attribute(
             rerun.states[None],
@@ -162,7 +161,7 @@ def kernel_shap(
         )
     # The same number stands in every dimension of every token of a group.
     tokens = found[0, :, 0].double().cpu().numpy() / np.bincount(features)[features]
-    return Attribution("kernel-shap", tokens, value, baseline, _error(tokens, value - baseline), samples)
+    return Attribution("kernel-shap", tokens, value, base_value, _error(tokens, value - base_value), samples)
 
 
 def super_patches(rects: Float[np.ndarray, "n 4"], width: int, height: int, side: int = 6) -> Int[np.ndarray, " n"]:
@@ -226,8 +225,8 @@ def ranked_scores(
 
 
 def _ends(rerun: Rerun, base: Float[Tensor, "n D"]) -> tuple[float, float]:
-    value, baseline = evaluate(rerun, torch.stack([rerun.states, base])).tolist()
-    return value, baseline
+    value, base_value = evaluate(rerun, torch.stack([rerun.states, base])).tolist()
+    return value, base_value
 
 
 def _error(tokens: Float[np.ndarray, " n"], whole: float) -> float:

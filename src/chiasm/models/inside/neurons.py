@@ -20,7 +20,7 @@ from chiasm.models.inside.rerun import Rerun, frozen_model, max_variants, projec
 from chiasm.models.view import ModelView
 
 
-class _Branch(NamedTuple):
+class _NeuronModules(NamedTuple):
     """`down` reads the neurons; `gate` gives the activations whose sign says whether a neuron is active."""
 
     down: nn.Module
@@ -151,7 +151,7 @@ def _gain(view: ModelView) -> Tensor:
 
 
 @torch.no_grad()
-def _branches(view: ModelView, encoded: Encoded) -> tuple[_Branch, ...]:
+def _branches(view: ModelView, encoded: Encoded) -> tuple[_NeuronModules, ...]:
     last: dict[int, tuple[nn.Module, Tensor]] = {}
     gates: dict[int, nn.Module] = {}
 
@@ -175,4 +175,4 @@ def _branches(view: ModelView, encoded: Encoded) -> tuple[_Branch, ...]:
                 f"the feed-forward branch of layer {index} is no activation between two projections of every token",
                 "Neurons of experts are not supported: use attribution and concepts",
             )
-    return tuple(_Branch(last[k][0], gates[k]) for k in range(view.n_layers))
+    return tuple(_NeuronModules(last[k][0], gates[k]) for k in range(view.n_layers))

@@ -6,7 +6,7 @@ Legend: B variants, n image tokens, T positions, D width.
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, Self, final
+from typing import Self, final
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from chiasm.models.encoded import Encoded
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import log_probabilities
 from chiasm.models.frame import keep_logits, layer_output, record_frame
+from chiasm.models.inside.methods import AttributionTarget
 from chiasm.models.view import ModelView
 
-AttributionTarget = Literal["answer", "contrast"]
 _BUDGET = 4 << 30
 
 

@@ -2,22 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, cast, get_args
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.errors import ExampleError
 from chiasm.core.example import input_key
 from chiasm.measures.base import RowsByTable, bound
 from chiasm.models.encoded import Encoded
 from chiasm.models.inside.attribution import (
-    ATTRIBUTION_METHODS,
     Attribution,
-    AttributionMethod,
     gradient_shap,
     integrated_gradients,
     kernel_shap,
@@ -25,44 +22,16 @@ from chiasm.models.inside.attribution import (
     super_patches,
     two_players,
 )
-from chiasm.models.inside.rerun import AttributionTarget, Rerun, projected_positions
+from chiasm.models.inside.rerun import Rerun, projected_positions
 from chiasm.models.view import ModelView
 from chiasm.runners.driver import track
 from chiasm.studies.inside.explained import Background, ExplainedAnswer, Failures
+from chiasm.studies.inside.spec import AttributionOptions, Replacement
 from chiasm.studies.inside.tables import RANDOM_ORDER
 
-AttributionBaseline = Literal["mean", "grey"]
-_BASELINES: Final[tuple[str, ...]] = get_args(AttributionBaseline)
 _SHARES: Final = np.linspace(0, 1, 11)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttributionOptions:
-    """How attribution is computed. `orders`: random orders beside every map; `side`: super-patches per side.
-
-    `shares`: whether image and question are compared. Zeros are no baseline here: a norm makes the same of every point
-    on the way from there, and jumps at its start.
-
-    **Errors:** `ChiasmError` for an unknown method or baseline.
-    """
-
-    methods: tuple[AttributionMethod, ...] = ATTRIBUTION_METHODS
-    target: AttributionTarget = "answer"
-    baseline: AttributionBaseline = "mean"
-    samples: int = 256
-    paths: int = 64
-    orders: int = 10
-    side: int = 6
-    shares: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in self.methods:
-            if name not in ATTRIBUTION_METHODS:
-                known = ", ".join(ATTRIBUTION_METHODS)
-                raise ChiasmError(f"the method `{name}`", f"there are {known}", "Name some of those")
-        if self.baseline not in _BASELINES:
-            raise ChiasmError(f"the baseline `{self.baseline}`", f"there are {', '.join(_BASELINES)}", "Name one")
+_PATHS, _SIDE = 64, 6
+"""Paths of Gradient SHAP; super-patches per side of an image in Kernel SHAP."""
 
 
 class _Mapped(NamedTuple):
@@ -82,10 +51,12 @@ def attribution_rows(
 ) -> tuple[RowsByTable, Failures]:
     """Rows of `attributions`, `attribution_maps`, `attribution_curves` and `modalities`, and examples that failed.
 
-    `grey`: the projector's output for an image in one colour, by example, where that is the baseline.
+    `grey`: the projector's output for an image in one colour, by example, where that stands in place of the image; else
+    the mean over `background` does.
     """
     rows: RowsByTable = defaultdict(list)
     failures, done, guard = [], [], True
+    replacement: Replacement = "mean" if grey is None else "grey"
     for one in track(explained, "attribution"):
         try:
             rerun = Rerun(view, one.prompt, one.answer, target=options.target, guard=guard)
@@ -101,7 +72,7 @@ def attribution_rows(
         on_object = np.isin(projected_positions(one.prompt), one.prompt.spans["image.object"])
         done.append(_Mapped(one, maps, on_object))
         for each, area in zip(maps, areas, strict=True):
-            rows["attributions"].append(one.row | _row(each, one, options) | area)
+            rows["attributions"].append(one.row | _row(each, one, replacement) | area)
             rows["attribution_maps"] += _places(one, each)
     _add_pointing(rows["attributions"], done)
     return dict(rows), failures
@@ -119,9 +90,9 @@ def _maps(
                 others = background.like(one, len(rerun.rows))
                 # Paths that start at one image only are those of Integrated Gradients.
                 if others is not None:
-                    found.append(gradient_shap(rerun, others, samples=options.paths, seed=options.seed))
+                    found.append(gradient_shap(rerun, others, samples=_PATHS, seed=options.seed))
             case "kernel-shap":
-                features = _features(one.prompt, options.side)
+                features = _features(one.prompt, _SIDE)
                 found.append(kernel_shap(rerun, base, features, samples=options.samples, seed=options.seed))
     return found
 
@@ -187,7 +158,7 @@ def _modalities(
     """The image's share of an answer, by Kernel SHAP over super-patches and question tokens, and of two players.
 
     A question's token that is out stands at the mean of the vocabulary. `blank` repeats the measurement with the
-    image's tokens at their baseline: nothing rests on them then, and what is found all the same is noise.
+    image's tokens replaced as well: nothing rests on them then, and what is found all the same is noise.
 
     Source: Parcalabescu & Frank 2023 (MM-SHAP), equations 2 and 3; two players: Shapley 1953, exact. Assumption: sums
     of absolute values grow with the number of features, so shares compare settings and not modalities of unlike length.
@@ -226,14 +197,14 @@ def _share(image: float, text: float) -> float:
     return image / (image + text) if image + text else 0.0
 
 
-def _row(each: Attribution, one: ExplainedAnswer, options: AttributionOptions) -> dict[str, Any]:
+def _row(each: Attribution, one: ExplainedAnswer, replacement: Replacement) -> dict[str, Any]:
     return {
         "answer": one.text,
         "method": each.method,
         # Paths of GradientSHAP start at single images of the background, whatever the others start at.
-        "baseline": "mean" if each.method == "gradient-shap" else options.baseline,
+        "baseline": "mean" if each.method == "gradient-shap" else replacement,
         "value": each.value,
-        "base_value": each.baseline,
+        "base_value": each.base_value,
         "steps": each.steps,
         "error": each.error,
     }

@@ -13,6 +13,7 @@ from chiasm.models.inside.concepts import mean_states, summed_gradients
 from chiasm.models.inside.rerun import Rerun
 from chiasm.models.view import ModelView
 from chiasm.studies.inside.explained import ExplainedAnswer, Failures
+from chiasm.studies.inside.spec import ConceptOptions
 
 MIN_IMAGES = 4
 
@@ -22,10 +23,7 @@ def concept_rows(
     concepts: Mapping[str, Sequence[int]],
     images: Sequence[Encoded],
     followed: Mapping[str, Sequence[ExplainedAnswer]],
-    *,
-    draws: int = 10,
-    random: int = 500,
-    seed: int = 0,
+    options: ConceptOptions,
 ) -> tuple[list[dict[str, Any]], Failures]:
     """Rows of `concepts`, and examples that failed.
 
@@ -41,6 +39,7 @@ def concept_rows(
             raise ChiasmError(f"the concept `{name}`", found, f"Give at least {MIN_IMAGES}, and as many without it")
     states = np.stack([mean_states(view, encoded).double().numpy() for encoded in images])
     rows, failures, tests = [], [], []
+    draws, random = options.draws, options.random
     for name, shown in concepts.items():
         gradients = []
         for one in followed[name]:
@@ -54,7 +53,7 @@ def concept_rows(
             continue
         marked = np.zeros(len(images), dtype=bool)
         marked[list(shown)] = True
-        found = sensitivity(states, marked, np.stack(gradients), draws=draws, concepts=random, seed=seed)
+        found = sensitivity(states, marked, np.stack(gradients), draws=draws, concepts=random, seed=options.seed)
         tests.append(found.p)
         rows += [
             {

@@ -87,7 +87,7 @@ def encode_image(view: ModelView, example: Example) -> Encoded:
 
 
 class Background:
-    """What the projector gives for other images: the mean is the baseline, and paths start at single ones.
+    """What the projector gives for other images: the mean stands in place of an image, and paths start at single ones.
 
     `states`: per image (n x D), by the image's `input_key`.
     """
@@ -115,7 +115,7 @@ class Background:
         own = input_key(one.example)
         others = [s for key, s in self._states.items() if key != own]
         if not others:
-            raise ExampleError("there is no other image whose mean could be the baseline")
+            raise ExampleError("there is no other image whose mean could stand in its place")
         return torch.cat(others).mean(0).expand(count, -1)
 
 

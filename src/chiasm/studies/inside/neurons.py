@@ -2,8 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,29 +14,15 @@ from chiasm.measures.base import RowsByTable, bound
 from chiasm.measures.neurons import as_specific, domain_specific, matched, rates_of, strongest
 from chiasm.models.encoded import Encoded
 from chiasm.models.inside.neurons import Neurons
-from chiasm.models.inside.rerun import AttributionTarget, Rerun
+from chiasm.models.inside.rerun import Rerun
 from chiasm.models.view import ModelView
 from chiasm.studies.inside.explained import ExplainedAnswer, Failures
+from chiasm.studies.inside.spec import NeuronOptions
 from chiasm.studies.inside.tables import ENTROPY, GRADIENT, UNEMBEDDING
 
 _MIN_EXAMPLES = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NeuronOptions:
-    """`top`: neurons that are listed and taken away together. `draws`: random sets beside them, and shuffles of groups.
-
-    `share`: of all neurons that count as specific to a group (the source's is 1 %). `released`: Pan et al.'s score
-    without the final norm's gain. `target`: by default the contrast of the answer's first token with the runner-up,
-    since the log-probability of an answer that is certain does not move.
-    """
-
-    top: int = 10
-    draws: int = 20
-    share: float = 0.01
-    released: bool = False
-    target: AttributionTarget = "contrast"
-    seed: int = 0
+# The log-probability of an answer that is certain does not move: what moves is its lead over the runner-up.
+_TARGET: Final = "contrast"
 
 
 def neuron_rows(
@@ -64,7 +49,7 @@ def neuron_rows(
     scores: dict[str, list[np.ndarray]] = {GRADIENT: [], UNEMBEDDING: []}
     for one in finding:
         try:
-            rerun = Rerun(view, one.prompt, one.answer, target=options.target, guard=one is finding[0])
+            rerun = Rerun(view, one.prompt, one.answer, target=_TARGET, guard=one is finding[0])
         except ExampleError as error:
             failures.append((one.example.id, str(error)))
             continue
@@ -81,7 +66,7 @@ def neuron_rows(
         sets |= _add_specific(rows, neurons, groups, options)
     for one in judging:
         try:
-            rerun = Rerun(view, one.prompt, one.answer, target=options.target, guard=False)
+            rerun = Rerun(view, one.prompt, one.answer, target=_TARGET, guard=False)
         except ExampleError as error:
             failures.append((one.example.id, str(error)))
             continue

@@ -35,7 +35,7 @@ ATTRIBUTIONS = TableSchema.of(
     _METHOD,
     text("baseline", "Baseline", "What stands in place of the image's tokens: mean or grey."),
     number("value", "Target", "Log-probability of the answer (contrast: minus the runner-up's).", unit="nat"),
-    number("base_value", "Target, baseline", "The same with every image token at its baseline.", unit="nat"),
+    number("base_value", "Target, replaced", "The same with every image token replaced.", unit="nat"),
     integer("steps", "Steps", "Points of the path, or samples."),
     number("error", "Completeness error", "|sum of the map - (value - base_value)| / their distance."),
     number("object", "Energy", f"Positive attribution inside the boxes. {_NULL}", nullable=True),
@@ -82,7 +82,7 @@ MODALITIES = TableSchema.of(
     number("image", "Image", "Sum of absolute attributions of the image's tokens or groups.", unit="nat"),
     number("text", "Question", "Sum of absolute attributions of the question's tokens.", unit="nat"),
     number("share", "Image share", "image / (image + text)."),
-    number("blank", "Image share, blank", "Control: the image's tokens replaced by the baseline."),
+    number("blank", "Image share, blank", "Control: the image's tokens replaced as well."),
 )
 
 NEURONS = TableSchema.of(

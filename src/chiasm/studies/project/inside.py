@@ -15,10 +15,11 @@ from chiasm.models.likelihood import label_tokens
 from chiasm.models.view import ModelView
 from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.inside.attribution import AttributionOptions, attribution_rows
+from chiasm.studies.inside.attribution import attribution_rows
 from chiasm.studies.inside.concepts import MIN_IMAGES, concept_rows
 from chiasm.studies.inside.explained import ExplainedAnswer, background_of, encode_image, explained_answers
-from chiasm.studies.inside.neurons import NeuronOptions, neuron_rows
+from chiasm.studies.inside.neurons import neuron_rows
+from chiasm.studies.inside.spec import AttributionOptions, ConceptOptions, NeuronOptions
 from chiasm.studies.inside.tables import with_about
 from chiasm.studies.project.jobs import ProjectInputs
 from chiasm.studies.project.scores import UNTUNED
@@ -109,7 +110,8 @@ class InsideStudy:
                 marks[label], asked[label] = places, followed
         if not marks:
             return []
-        rows, _ = concept_rows(view, marks, [encoded[item.id][0] for item in usable], asked, seed=self.spec.seed)
+        options = ConceptOptions(seed=self.spec.seed)
+        rows, _ = concept_rows(view, marks, [encoded[item.id][0] for item in usable], asked, options)
         return rows
 
 

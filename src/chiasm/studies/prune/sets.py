@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
+from chiasm.core.example import Example, Split
 from chiasm.core.statistics.jackknife import priority
 from chiasm.data import examples as read
 from chiasm.studies.inputs import is_endless
-from chiasm.studies.options import Split
 from chiasm.studies.prune.spec import PruneSpec
 from chiasm.studies.prune.tables import IMAGE_TOKENS, MODALITIES, POOLED, TEXT_TOKENS, TYPES, UNCALIBRATED
 

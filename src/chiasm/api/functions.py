@@ -1,0 +1,66 @@
+"""Functions made from specs: signature, types and help of each are those of its options."""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.options import MISSING, Options, Section, declared, singular
+
+P = ParamSpec("P")
+S = TypeVar("S", bound=Options)
+R = TypeVar("R")
+
+
+def function_of(
+    name: str, spec: Callable[P, S], compute: Callable[[S], R], returns: type[R], note: str = ""
+) -> Callable[P, R]:
+    """The function called `name`: its parameters are the options of `spec`, its help is theirs, and `note`.
+
+    Options by a name that they had before are taken, with a warning.
+    """
+    kind: Any = spec
+    former = {old: one.name for one in declared(kind) for old in (*one.option.formerly, *one.option.alias)}
+    order = {one.name: place for place, one in enumerate(declared(kind))}
+    signature = inspect.signature(kind)
+    parameters = sorted(signature.parameters.values(), key=lambda one: (one.kind, order[one.name]))
+    signature = signature.replace(parameters=parameters, return_annotation=returns)
+
+    def function(*args: P.args, **kwargs: P.kwargs) -> R:
+        given: dict[str, Any] = dict(kwargs)
+        if given.pop("say", None) is not None:
+            warnings.warn("`say=` is gone: messages go to the logger `chiasm`", FutureWarning, stacklevel=2)
+        for old, new in former.items():
+            if old in given:
+                if new in given:
+                    raise ChiasmError(f"{name}({old}=..., {new}=...)", "both name one option", f"Give {new} alone")
+                warnings.warn(f"`{old}=` is `{new}=` now", FutureWarning, stacklevel=2)
+                given[new] = given.pop(old)
+        try:
+            bound = signature.bind(*args, **given)
+        except TypeError as error:
+            flags = {singular(one): one for one in order if singular(one) not in order}
+            hints = [f"; `--{wrong.replace('_', '-')}` is `{flags[wrong]}=` here" for wrong in given if wrong in flags]
+            raise TypeError(f"{name}() {error}{''.join(hints)}") from None
+        return compute(kind(**bound.arguments))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = "\n\n".join(part for part in (described(kind), note) if part)
+    vars(function)["__signature__"] = signature
+    return function
+
+
+def described(spec: type[Options]) -> str:
+    """The help of a spec: what is answered, and every option with its meaning."""
+    parts = [inspect.cleandoc(spec.__doc__ or "")]
+    for section in Section:
+        options = [one for one in declared(spec) if one.option.section is section]
+        if options:
+            lines = [f"- `{one.name}`{_default(one.default)}: {one.option.help}" for one in options]
+            parts.append("\n".join([f"**{section}:**", "", *lines]))
+    return "\n\n".join(parts)
+
+
+def _default(default: Any) -> str:
+    return "" if default is MISSING or default is None else f" (default {default!r})"
