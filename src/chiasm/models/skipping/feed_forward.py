@@ -34,7 +34,7 @@ class FeedForwardSkips:
     released: Callable[[SkipPart], bool]
 
 
-class _Branch(NamedTuple):
+class _BranchModules(NamedTuple):
     """Where rows enter the branch of a layer and where they leave it.
 
     `norm`: read by nobody else; None where names do not say. `entry`: the first module, the norm where there is one;
@@ -68,7 +68,7 @@ class _ReplacedBranch:
     """The forwards that stand at a branch's entry and exit, and what the one leaves for the other."""
 
     def __init__(
-        self, branch: _Branch, attention_norm: nn.Module | None, skips: FeedForwardSkips, *, is_moe: bool
+        self, branch: _BranchModules, attention_norm: nn.Module | None, skips: FeedForwardSkips, *, is_moe: bool
     ) -> None:
         self._skips, self._attention_norm = skips, attention_norm
         self._run_exit = branch.exit.forward
@@ -114,16 +114,16 @@ class _ReplacedBranch:
         return (result.view(shape), *self._extra) if self._extra else result.view(shape)
 
 
-def _branch_of(view: ModelView, layer: nn.Module) -> _Branch:
+def _branch_of(view: ModelView, layer: nn.Module) -> _BranchModules:
     """The branch of `layer`, be it a module or, as in OPT, two matrices in the layer itself."""
     children = dict(layer.named_children())
     if view.has_mlp(layer):
         norm = _norm_before(children)
-        return _Branch(norm, norm, view.mlp_of(layer))
+        return _BranchModules(norm, norm, view.mlp_of(layer))
     _, second = view.feed_forward_of(layer)
     # The smallest OPT normalises behind its branches, so that rows enter at the first matrix.
     norm = children["final_layer_norm"] if layer.do_layer_norm_before else None
-    return _Branch(norm, children["fc1"] if norm is None else norm, second)
+    return _BranchModules(norm, children["fc1"] if norm is None else norm, second)
 
 
 def _flat(hidden: Float[Tensor, "... D"]) -> Float[Tensor, "R D"]:

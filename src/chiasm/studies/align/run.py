@@ -39,7 +39,7 @@ _TASKS = 8
 """Question types, the most frequent ones, that masks are compared between."""
 
 
-class PreparedExample(NamedTuple):
+class AlignExample(NamedTuple):
     """An example ready to compute. `baseline`: the same for the control with random weights."""
 
     index: int
@@ -48,7 +48,7 @@ class PreparedExample(NamedTuple):
     baseline: Encoded | None
 
 
-class AlignWork(Accumulator[PreparedExample]):
+class AlignWork(Accumulator[AlignExample]):
     """The measures of `spec` on `view`, and on its controls, added up over examples."""
 
     def __init__(
@@ -102,14 +102,14 @@ class AlignWork(Accumulator[PreparedExample]):
                 self.both_kinds = any(_has_both(item, self.spec.spans) for item in encoded)
         return prices
 
-    def prepare(self, index: int, example: Example) -> PreparedExample:
+    def prepare(self, index: int, example: Example) -> AlignExample:
         encoded = self._preparing.encode(example, instruction=self.spec.instruction)
         baseline = None
         if self._preparing_baseline is not None and index < self.spec.control_limit:
             baseline = self._preparing_baseline.encode(example, instruction=self.spec.instruction)
-        return PreparedExample(index, example, encoded, baseline)
+        return AlignExample(index, example, encoded, baseline)
 
-    def compute(self, prepared: Sequence[PreparedExample]) -> Computed:
+    def compute(self, prepared: Sequence[AlignExample]) -> Computed:
         if not prepared:
             return Computed({})
         started = time.perf_counter()
@@ -156,7 +156,7 @@ class AlignWork(Accumulator[PreparedExample]):
         if self.released is not None:
             yield from ((_RELEASED, measure) for measure in self.released.measures)
 
-    def _controls(self, items: Sequence[PreparedExample]) -> list[tuple[str, str]]:
+    def _controls(self, items: Sequence[AlignExample]) -> list[tuple[str, str]]:
         if not items:
             return []
         skipped = []
@@ -171,7 +171,7 @@ class AlignWork(Accumulator[PreparedExample]):
         return skipped
 
 
-def _inputs(prepared: Sequence[PreparedExample]) -> tuple[str, ...]:
+def _inputs(prepared: Sequence[AlignExample]) -> tuple[str, ...]:
     """What examples are drawn with: questions on one image come together."""
     return tuple(input_key(item.example) for item in prepared)
 
@@ -247,7 +247,7 @@ def _report_prices(prices: Mapping[str, MeasureCost]) -> None:
     _log.info("Beside a plain forward: %s; in all %.0f %% more operations, and the controls.", each, 100 * whole)
 
 
-def _extents(prepared: Sequence[PreparedExample], batch: Batch) -> list[dict[str, Any]]:
+def _extents(prepared: Sequence[AlignExample], batch: Batch) -> list[dict[str, Any]]:
     return [
         {
             "example_id": batch.ids[segment.example],

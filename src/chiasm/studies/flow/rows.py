@@ -13,12 +13,11 @@ from chiasm.core.errors import GuardError
 from chiasm.core.example import Example
 from chiasm.core.spans import PERCEPTUAL
 from chiasm.interventions import Window
+from chiasm.measures.base import RowsByTable
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import JobResult
 from chiasm.models.view import ModelView
 from chiasm.studies.flow.plan import ExamplePlan
-
-RowsByTable = dict[str, list[dict[str, Any]]]
 
 
 def planned_rows(rows: RowsByTable, example: Example, plan: ExamplePlan, outcome: JobResult) -> None:
@@ -59,7 +58,7 @@ def planned_rows(rows: RowsByTable, example: Example, plan: ExamplePlan, outcome
 def swap_rows(example: Example, plan: ExamplePlan, outcome: JobResult, swapped: JobResult) -> list[dict[str, Any]]:
     """The control with another example's image (video, sound), for every window of every cut of its keys.
 
-    Nothing is cut: the row says what the answer loses when all that the image tells is about something else, and so
+    Nothing is cut: the row says what the answer loses when all that the image shows is about something else, and so
     is the same at every layer. It is a scale for the cuts of the image, of which no size-matched control exists.
     """
     clean, wrong = _mean(outcome.clean.tolist()), _mean(swapped.clean.tolist())

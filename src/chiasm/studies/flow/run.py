@@ -15,6 +15,7 @@ import torch
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, media_key
 from chiasm.data.scoring import correct
+from chiasm.measures.base import RowsByTable
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import first_tokens
 from chiasm.models.executors.jobs import Executor, Job, JobResult
@@ -28,7 +29,7 @@ from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.plan import ExamplePlan, clean_job, plan
-from chiasm.studies.flow.rows import RowsByTable, answer_rows, forms_of, planned_rows, swap_rows, word_rows
+from chiasm.studies.flow.rows import answer_rows, forms_of, planned_rows, swap_rows, word_rows
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
 from chiasm.studies.flow.tables import AUDIO_SWAP, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
@@ -47,7 +48,7 @@ _NAMES: Final = {"image": "an image", "video": "a video", "audio": "a sound"}
 _SWAPS: Final = {"image": IMAGE_SWAP, "video": VIDEO_SWAP, "audio": AUDIO_SWAP}
 
 
-class PreparedExample(NamedTuple):
+class FlowExample(NamedTuple):
     """An example ready to compute. `prompt` has no answer behind it; `swapped` shows or plays another example's input.
 
     `forms`: the first token of each written form of the answer. `skipped`: (example, what it does not have).
@@ -63,7 +64,7 @@ class PreparedExample(NamedTuple):
     skipped: tuple[tuple[str, str], ...]
 
 
-class FlowWork(Work[PreparedExample]):
+class FlowWork(Work[FlowExample]):
     """The rows of `spec` on `view`, a batch of examples at a time."""
 
     def __init__(self, spec: FlowSpec, inputs: Inputs, executor: Executor) -> None:
@@ -74,7 +75,7 @@ class FlowWork(Work[PreparedExample]):
         self._preparing = for_preparing(self.view)
         self._preparing_baseline = for_preparing(self.baseline) if self.baseline else None
 
-    def prepare(self, index: int, example: Example) -> PreparedExample:
+    def prepare(self, index: int, example: Example) -> FlowExample:
         spec, view = self.spec, self._preparing
         prompt = view.encode(example, instruction=spec.instruction)
         forms = self._forms(view, example)
@@ -94,9 +95,9 @@ class FlowWork(Work[PreparedExample]):
                 swapped = self._encode_answer(view, self._with_other_input(index, example))
             except ExampleError as error:
                 skipped.append((example.id, f"{_SWAPS[example.kinds[0]]}: {error}"))
-        return PreparedExample(example, prompt, planned, baseline, swapped, forms, forms_baseline, tuple(skipped))
+        return FlowExample(example, prompt, planned, baseline, swapped, forms, forms_baseline, tuple(skipped))
 
-    def compute(self, prepared: Sequence[PreparedExample]) -> Computed:
+    def compute(self, prepared: Sequence[FlowExample]) -> Computed:
         started = time.perf_counter()
         kept, left_out = self._kept(prepared)
         decoded = time.perf_counter()
@@ -126,7 +127,7 @@ class FlowWork(Work[PreparedExample]):
         self.seconds["compute"] += time.perf_counter() - decoded
         return Computed({name: found for name, found in rows.items() if found}, failures, left_out, whole, skipped)
 
-    def _kept(self, prepared: Sequence[PreparedExample]) -> tuple[list[PreparedExample], list[tuple[str, str]]]:
+    def _kept(self, prepared: Sequence[FlowExample]) -> tuple[list[FlowExample], list[tuple[str, str]]]:
         """The examples to follow: all, or those whose greedy answer is the labelled one (the paper's filter)."""
         if self.spec.keep == "all":
             return list(prepared), []
@@ -185,7 +186,7 @@ class FlowWork(Work[PreparedExample]):
         return [found[place] for place in range(len(plans))]
 
     def _swaps(
-        self, kept: Sequence[PreparedExample], outcomes: Sequence[JobResult | ExampleError]
+        self, kept: Sequence[FlowExample], outcomes: Sequence[JobResult | ExampleError]
     ) -> list[JobResult | ExampleError | None]:
         """Each example with another's image, scored for the tokens of its own clean run."""
         jobs: dict[int, Job] = {}
@@ -196,7 +197,7 @@ class FlowWork(Work[PreparedExample]):
         return [results.get(place) for place in range(len(kept))]
 
     def _baseline_rows(
-        self, rows: RowsByTable, item: PreparedExample, planned: ExamplePlan, outcome: JobResult | ExampleError
+        self, rows: RowsByTable, item: FlowExample, planned: ExamplePlan, outcome: JobResult | ExampleError
     ) -> list[tuple[str, str]]:
         """Append what the random-weights baseline shows as a control; returns what could not be computed."""
         if isinstance(outcome, ExampleError) or self.baseline is None:
@@ -207,7 +208,7 @@ class FlowWork(Work[PreparedExample]):
         rows["answers_twin"] += answer_rows(self.baseline, item.example, outcome, item.forms_baseline)
         return []
 
-    def _read(self, rows: RowsByTable, item: PreparedExample, outcome: JobResult) -> None:
+    def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:
         rows["answers"] += answer_rows(self.view, item.example, outcome, item.forms)
         if "question" in outcome.states:
             positions = [int(p) for p in item.prompt.spans["question"]]

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 from chiasm.core.example import Example
 from chiasm.data.domains import Domain, parsed
 from chiasm.data.scoring import correct
+from chiasm.measures.base import RowsByTable
 from chiasm.models.encoded import Encoded
 from chiasm.models.generation import generate
 from chiasm.models.likelihood import LabelScorer, LabelTokens, label_tokens
@@ -19,7 +20,7 @@ from chiasm.studies.project.inside import InsideStudy
 from chiasm.studies.project.jobs import ProjectInputs, ProjectJob, tuned_settings
 from chiasm.studies.project.prepared import EncodedRows, PreparedDomain, caption_items, features_of
 from chiasm.studies.project.references import references
-from chiasm.studies.project.richness import Richness, RowsByTable
+from chiasm.studies.project.richness import Richness
 from chiasm.studies.project.scores import scores
 from chiasm.studies.project.tables import OWN
 from chiasm.tiny import NAMES as TINY
