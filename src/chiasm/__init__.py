@@ -71,10 +71,10 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module("importlib.metadata").version("chiasm")
     if name not in _WHERE and name not in _OTHER_NAMES:
-        # A study of another package has a function too.
-        study = import_module("chiasm.studies.study")
-        if not name.startswith("_") and name in study.verbs():
-            return import_module("chiasm.api.verbs").study_function(name, study.study(name).spec)
+        # Every study that is found has a function, also one without a line in `chiasm.api.verbs`, which adds its types.
+        studies = import_module("chiasm.studies.study")
+        if not name.startswith("_") and studies.is_study(name):
+            return import_module("chiasm.api.verbs").study_function(name, studies.study(name).spec)
         raise AttributeError(f"module `chiasm` has no attribute `{name}`")
     module, attribute = _OTHER_NAMES.get(name) or (_WHERE[name], name)
     return getattr(import_module(module), attribute)

@@ -1,10 +1,12 @@
 """What a study is: its verb, its options, its tables, and where it is computed and reported; and all studies there are.
 
-A study outside this package is found through the entry point `chiasm.studies`, whose name is the verb and whose value
-points at a `Study`.
+A study of this package is a folder beside this file whose `__init__.py` holds `STUDY`; the folder's name is the verb.
+One outside is found through the entry point `chiasm.studies`, whose name is the verb and whose value points at a
+`Study`.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+import chiasm.studies
 from chiasm.core.errors import ChiasmError
 from chiasm.core.schema import TableSchema
 from chiasm.studies.options import StudySpec
@@ -30,7 +33,8 @@ class Study:
     """One study. `compute` and `report` are `module:name`, imported when they are needed, not before.
 
     `spec`: its options; the docstring is the help of the command and of the function. `compute`: takes a spec, and
-    returns the finished `RunDirectory`. `report`: a `Reporter`, which never needs torch.
+    returns the finished `RunDirectory`. `report`: a `Reporter`, which never needs torch. `order`: its place among the
+    studies of this package; equal ones go by their verbs.
     """
 
     verb: str
@@ -38,6 +42,7 @@ class Study:
     tables: tuple[TableSchema, ...]
     compute: str
     report: str
+    order: int = 100
 
     @property
     def help(self) -> str:
@@ -81,19 +86,29 @@ class Study:
         return directory
 
 
-_OWN = ("flow", "look", "align", "compare", "paper", "skip", "prune", "project", "eval")
+@cache
+def _own() -> frozenset[str]:
+    """The verbs of this package's studies, by the text of their folders: importing all takes longer than most need."""
+    files = [file for path in chiasm.studies.__path__ for file in Path(path).glob("*/__init__.py")]
+    held = re.compile(r"^STUDY\b", re.MULTILINE)
+    return frozenset(file.parent.name for file in files if held.search(file.read_text("utf-8")))
 
 
 @cache
 def _entries() -> dict[str, EntryPoint]:
-    own = {verb: EntryPoint(verb, f"chiasm.studies.{verb}:STUDY", GROUP) for verb in _OWN}
+    own = {verb: EntryPoint(verb, f"chiasm.studies.{verb}:STUDY", GROUP) for verb in _own()}
     return {one.name: one for one in entry_points(group=GROUP)} | own
 
 
+def is_study(verb: str) -> bool:
+    """Whether a study has this verb."""
+    return verb in _entries()
+
+
 def verbs() -> tuple[str, ...]:
-    """The verbs of all studies: those of this package, then those of others."""
-    others = sorted(set(_entries()) - set(_OWN))
-    return (*_OWN, *others)
+    """The verbs of all studies: those of this package in their order, then those of others."""
+    own = sorted(_own(), key=lambda verb: (study(verb).order, verb))
+    return (*own, *sorted(_entries().keys() - _own()))
 
 
 def study(verb: str) -> Study:
@@ -101,13 +116,13 @@ def study(verb: str) -> Study:
 
     **Errors:** `ChiasmError` for an unknown verb, or a package whose study cannot be imported.
     """
-    if verb not in _entries():
+    if not is_study(verb):
         raise ChiasmError(f"the study `{verb}`", f"there are {', '.join(verbs())}", "Name one of those")
     entry = _entries()[verb]
     try:
         found = entry.load()
     except (ImportError, AttributeError) as error:
-        if verb in _OWN:
+        if verb in _own():
             raise
         raise ChiasmError(
             f"the study `{verb}`", f"{entry.value} cannot be loaded ({error})", "Mend its package"

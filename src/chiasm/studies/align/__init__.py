@@ -10,4 +10,5 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.align.run:compute",
     report="chiasm.studies.align.report:AlignReporter",
+    order=3,
 )

@@ -10,4 +10,5 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.compare.run:compute",
     report="chiasm.studies.compare.report:CompareReporter",
+    order=4,
 )

@@ -10,4 +10,5 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.eval.run:compute",
     report="chiasm.studies.eval.report:EvalReporter",
+    order=9,
 )

@@ -10,4 +10,5 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.flow.run:compute",
     report="chiasm.studies.flow.report:FlowReporter",
+    order=1,
 )

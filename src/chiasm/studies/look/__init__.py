@@ -10,4 +10,5 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.look.run:compute",
     report="chiasm.studies.look.report:LookReporter",
+    order=2,
 )

@@ -10,4 +10,5 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.paper.run:compute",
     report="chiasm.studies.paper.report:PaperReporter",
+    order=5,
 )

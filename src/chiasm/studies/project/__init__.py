@@ -10,4 +10,5 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.project.run:compute",
     report="chiasm.studies.project.report:ProjectReporter",
+    order=8,
 )

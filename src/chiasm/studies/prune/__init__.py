@@ -10,4 +10,5 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.prune.run:compute",
     report="chiasm.studies.prune.report:PruneReporter",
+    order=7,
 )

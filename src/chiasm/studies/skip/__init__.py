@@ -10,4 +10,5 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.skip.run:compute",
     report="chiasm.studies.skip.report:SkipReporter",
+    order=6,
 )
