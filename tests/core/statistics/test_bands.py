@@ -1,0 +1,120 @@
+"""Means with simultaneous intervals: interval and p-value agree, clusters are drawn whole, and promises hold."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chiasm.core.statistics.bands import ALPHA, RESAMPLES, mean_bands
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(3, 40), k=st.integers(1, 5), shift=st.floats(-1, 1), clustered=st.booleans(), seed=st.integers(0, 999)
+)
+def test_an_interval_leaves_out_zero_exactly_where_p_is_at_most_five_percent(n, k, shift, clustered, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.standard_exponential((n, k)) - 1 + shift
+    clusters = rng.integers(0, max(2, n // 3), n) if clustered else None
+    bands = mean_bands(values, clusters=clusters, resamples=199, seed=seed)
+    if np.isnan(bands.p).any():
+        assert clustered
+        assert len(set(clusters)) < 2
+        return
+    excluded = (bands.low > 0) | (bands.high < 0)
+    assert (excluded == (bands.p <= ALPHA)).all()
+    there = ~np.isnan(bands.low)
+    assert (bands.low <= bands.mean)[there].all()
+    assert (bands.mean <= bands.high)[there].all()
+    assert (bands.p[~there] > ALPHA).all()
+
+
+def test_the_mean_and_error_are_those_of_the_definitions():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(50, 2))
+    bands = mean_bands(values, simultaneous=False)
+    np.testing.assert_allclose(bands.mean, values.mean(axis=0), atol=1e-12)
+    half = (bands.high - bands.low) / 2
+    error = values.std(axis=0, ddof=1) / np.sqrt(50)
+    # Student's point for 49 degrees of freedom is 2.01.
+    np.testing.assert_allclose(half / error, 2.01, atol=0.25)
+
+
+def test_simultaneous_bands_are_wider_than_single_ones_and_p_larger():
+    values = np.random.default_rng(1).normal(0.3, 1, size=(40, 12))
+    together, alone = mean_bands(values), mean_bands(values, simultaneous=False)
+    assert (together.high - together.low > alone.high - alone.low).all()
+    assert (together.p >= alone.p).all()
+
+
+def test_columns_may_be_about_different_examples():
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=(30, 2))
+    present = np.ones((30, 2), dtype=bool)
+    present[20:, 1] = False
+    values[20:, 1] = 1e6  # must not be read
+    bands = mean_bands(values, present=present)
+    np.testing.assert_allclose(bands.mean, [values[:, 0].mean(), values[:20, 1].mean()])
+    assert bands.n.tolist() == [30, 20]
+
+
+def test_a_contrast_of_columns_is_their_difference():
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(60, 2)) + np.array([0.0, 1.0])
+    contrast = mean_bands(values, contrasts=np.array([[-1.0, 1.0]]), simultaneous=False)
+    difference = mean_bands((values[:, 1] - values[:, 0])[:, None], simultaneous=False)
+    np.testing.assert_allclose(contrast.mean, difference.mean)
+    np.testing.assert_allclose(contrast.low, difference.low, atol=1e-9)
+
+
+def test_questions_on_one_image_count_as_one():
+    rng = np.random.default_rng(4)
+    image = np.repeat(rng.normal(size=12), 10)
+    values = (image + 0.01 * rng.normal(size=120))[:, None]
+    clustered = mean_bands(values, clusters=np.repeat(np.arange(12), 10))
+    apart = mean_bands(values)
+    assert (clustered.high - clustered.low) > 2 * (apart.high - apart.low)
+    assert clustered.inputs == 12
+    assert clustered.n.tolist() == [120]
+
+
+def test_one_example_and_one_cluster_give_no_interval():
+    for values, clusters in ((np.ones((1, 2)), None), (np.ones((5, 2)), ["a"] * 5)):
+        bands = mean_bands(values, clusters=clusters)
+        assert np.isnan(bands.low).all()
+        assert np.isnan(bands.p).all()
+
+
+def test_equal_values_do_not_hide_behind_a_spread_of_zero():
+    values = np.full((20, 1), 0.01)
+    assert mean_bands(values).low[0] == pytest.approx(0.01)
+    floored = mean_bands(values, smallest_error=0.01)
+    assert floored.low[0] == pytest.approx(0.01)
+    rare = np.zeros((20, 1))
+    rare[0] = 1e-6
+    assert mean_bands(rare, smallest_error=0.01).p[0] > 0.5
+
+
+def test_what_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        mean_bands(np.array([[1.0], [np.nan]]))
+    with pytest.raises(ValueError, match="no example"):
+        mean_bands(np.ones((3, 1)), present=np.zeros((3, 1), dtype=bool))
+
+
+@pytest.mark.parametrize("n", [12, 24])
+def test_intervals_cover_and_false_findings_are_rare(n):
+    """A coarse check on every run; `bench/calibration.py` measures it."""
+    rng = np.random.default_rng(5)
+    runs, covered, false = 200, 0, 0
+    for seed in range(runs):
+        values = -rng.standard_exponential((n, 6)) + 1
+        bands = mean_bands(values, resamples=199, seed=seed)
+        covered += mean_bands(values[:, :1], resamples=199, seed=seed).low[0] <= 0
+        false += bool((bands.p <= ALPHA).any())
+    assert covered >= 0.9 * runs
+    assert false <= 0.12 * runs
+
+
+def test_the_number_of_resamples_lets_p_reach_five_percent():
+    assert int((1 + RESAMPLES) * ALPHA) == (1 + RESAMPLES) * ALPHA
