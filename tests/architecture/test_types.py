@@ -22,11 +22,17 @@ def diagnostics(folder: Path, call: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "call",
-    ['flow("tiny", window=3, cuts=["image->last"])', 'compare(["tiny", "tiny-random"], "scenes", tasks=["caption"])'],
+    ("call", "given"),
+    [
+        ('flow("tiny", window=3, cuts=["image->last"])', "Run"),
+        ('compare(["tiny", "tiny-random"], "scenes", tasks=["caption"])', "Run"),
+        ('attribute("tiny", "scenes", methods=["kernel-shap"], limit=3)', "Inside"),
+        ('recover("tiny", "plan.json", steps=3)', "Recovery"),
+        ('check("tiny", device="cpu")', "list[Law]"),
+    ],
 )
-def test_a_call_of_a_study_is_accepted_and_gives_a_run(tmp_path: Path, call: str) -> None:
-    assert diagnostics(tmp_path, call) == [("", 'Type of "run" is "Run"')]
+def test_a_call_is_accepted_and_what_it_gives_is_known(tmp_path: Path, call: str, given: str) -> None:
+    assert diagnostics(tmp_path, call) == [("", f'Type of "run" is "{given}"')]
 
 
 def test_an_option_that_there_is_none_of_is_rejected(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ def run(tmp_path_factory):
         (["flow", "--help"], 0),
         (["flow", "tiny", "--windw", "3"], 2),
         (["flow", "tiny", "--window", "0"], 2),
+        (["check", "--help"], 0),
+        (["check", "tiny", "--dtype", "float3"], 2),
         (["nothing"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -56,9 +56,23 @@ def test_a_run_ends_with_findings_and_a_pruned_model(model, data, tmp_path, caps
     assert ((weight.reshape(-1, 4) == 0).sum(dim=1) == 2).all()
 
 
+def test_a_finished_run_is_exported_elsewhere(model, data, tmp_path, capsys):
+    asked = (model, data, tmp_path / "run", "--sparsity", 0.5)
+    assert quick(*asked) == 0
+    assert "Pruned model" not in capsys.readouterr().out
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        assert quick(*asked, "--resume", "--export", folder) == 0
+        assert f"Pruned model: {folder}" in capsys.readouterr().out
+        assert (folder / "config.json").exists()
+    assert chiasm("report", tmp_path / "run") == 0
+    assert f"Pruned model: {tmp_path / 'two'}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        (("--ablate", 1), "--ablate 1.0: it must be < 1"),
+        (("--tokens", 0), "--tokens 0: it must be >= 1"),
         (("--sparsity", 0), "sparsity 0: it leaves every weight"),
         (("--sparsity", 1), "sparsity 1: it leaves no weight"),
         (("--pattern", "2:5"), "48 inputs, which 5 does not divide"),

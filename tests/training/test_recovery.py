@@ -15,6 +15,7 @@ from chiasm.interventions.skips import Skip, SkipPlan
 from chiasm.models.encoded import Encoded
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.skipping.apply import skipping
+from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.skipping.plans import identity_of, read_plan
 from chiasm.models.view import ModelView
 from chiasm.training.recovery import trained_while_skipping
@@ -156,6 +157,33 @@ def test_recover_measures_beside_its_control_and_keeps_the_model(tmp_path) -> No
     again = chiasm.load(tmp_path / "trained", device="cpu")
     assert read_plan(tmp_path / "trained").model == identity_of(again) == identity_of(own)
     assert identity_of(own) != plan.model
+
+
+def test_operations_are_those_of_the_prompts_that_are_answered() -> None:
+    """A longer instruction leaves a smaller share of the work to the tokens of the image."""
+    own = view_of()
+    options = {"train_on": examples(2, first=50), "steps": 1, "batch_size": 2, "max_new_tokens": 1, "controls": False}
+    plan, judged = plan_of(own), examples(3)
+    for instruction in ("", "Answer in a single word or phrase. " * 8):
+        inputs = own.encode(judged[0], instruction=instruction).inputs
+        expected = prefill_operations(own, inputs, plan).total / prefill_operations(own, inputs).total
+        found = chiasm.recover(own, plan, judged, instruction=instruction, **options).summary
+        assert found.filter(plan="frozen")["operations_share"].unique().to_list() == pytest.approx([expected])
+        plan = plan_of(own)  # the model is another one now
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": "tower"}, "train='tower': there are projector, lora"),
+        ({"steps": 0}, "steps=0: it must be >= 1"),
+        ({"rate": 0.0}, "rate=0.0: it must be > 0"),
+        ({"split": "test"}, "split='test': there are heldout, train"),
+    ],
+)
+def test_options_of_recover_are_checked_before_anything_is_read(options: dict, message: str) -> None:
+    with pytest.raises(ChiasmError, match=message):
+        chiasm.recover("tiny", "no-such-plan.json", **options)
 
 
 def test_recovery_is_not_judged_on_what_it_was_trained_on() -> None:

@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 def function_of(
-    name: str, spec: Callable[P, S], compute: Callable[[S], R], returns: type[R], note: str = ""
+    name: str, spec: Callable[P, S], compute: Callable[[S], R], returns: Any, note: str = ""
 ) -> Callable[P, R]:
     """The function called `name`: its parameters are the options of `spec`, its help is theirs, and `note`.
 

@@ -1,4 +1,4 @@
-"""The verbs of the command line that are studies, made from their specs."""
+"""The verbs of the command line that are made from specs: studies, and `chiasm check`."""
 
 import inspect
 import logging
@@ -6,48 +6,61 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from cyclopts import Group, Parameter
 from rich.console import Console
 
-from chiasm.core.options import MISSING, Declared, Section, declared, flag_of
+from chiasm.core.options import MISSING, Declared, Options, Section, declared, flag_of
 from chiasm.studies.study import Study
+
+S = TypeVar("S", bound=Options)
 
 _ARGUMENTS = "Arguments"  # the group that cyclopts makes for what has no flag
 _GROUPS = {section: Group.create_ordered(section) for section in Section}
 
 
-def command(study: Study, *, every: bool = False) -> Callable[..., None]:
+def command(study: Study, *, every: bool = False) -> Callable[..., int | None]:
     """The command of a study. `every`: help shows all options, not only those that most people need."""
-    parameters = [_parameter(one, every) for one in declared(study.spec)]
+    return command_of(study.verb, study.spec, partial(run_command, study), every=every)
 
-    def run(*positional: Any, **named: Any) -> None:
+
+def command_of(
+    name: str, spec: type[Options], run: Callable[[dict[str, Any]], int | None], *, every: bool = True
+) -> Callable[..., int | None]:
+    """The command called `name`, whose options are those of `spec`; `run` takes them as typed, by name."""
+    parameters = [_parameter(one, every) for one in declared(spec)]
+
+    def typed(*positional: Any, **named: Any) -> int | None:
         first = parameters[0]
         several = first.kind is inspect.Parameter.VAR_POSITIONAL
         given = {first.name: positional} if several else {p.name: v for p, v in zip(parameters, positional)}
-        run_command(study, given | named)
+        return run(given | named)
 
-    run.__name__ = study.verb
-    run.__doc__ = study.help
-    vars(run)["__signature__"] = inspect.Signature(parameters)
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    return run
+    typed.__name__ = name
+    typed.__doc__ = inspect.cleandoc(spec.__doc__ or "")
+    vars(typed)["__signature__"] = inspect.Signature(parameters)
+    typed.__annotations__ = {p.name: p.annotation for p in parameters}
+    return typed
+
+
+def spec_of(kind: type[S], given: dict[str, Any]) -> S:
+    """The spec of options as typed; what was not is left to it, which knows its defaults, or what to say without."""
+    required = {one.name for one in declared(kind) if one.default is MISSING}
+    return kind(**{name: v for name, v in given.items() if v not in (None, ()) or name in required})
 
 
 def run_command(study: Study, given: dict[str, Any]) -> None:
     """Run a study with options as typed, and print what was found and where the report is."""
-    # What was not typed is left to the spec, which knows its defaults, or what to say without it.
-    required = {one.name for one in declared(study.spec) if one.default is MISSING}
-    chosen: dict[str, Any] = {name: v for name, v in given.items() if v not in (None, ()) or name in required}
-    spec = study.spec(**chosen)
+    spec = spec_of(study.spec, given)
     typed = {one.name: one.option.typed_default for one in declared(study.spec) if one.option.typed_default is not None}
     filled = {name: value for name, value in typed.items() if given.get(name) is None}
     if spec.out is None:
         filled["out"] = directory_of(study, spec.title())
     spec = spec.complete(**filled)
-    # The model takes seconds to import; a mistake in the options has been said by now.
+    # The model takes seconds to import; a mistake in the options has been reported by now.
     from chiasm.studies.run import finished
 
     print_summary(finished(study.run(spec), spec.out))

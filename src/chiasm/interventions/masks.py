@@ -96,7 +96,7 @@ class MaskSpec:
             raise ChiasmError(
                 f"a mask by `{self.method}`",
                 f"{count} calibrations were named",
-                "Name one for wanda, two or more for a combination, two for an ablation, none for the baselines",
+                "Name one for wanda, two or more for a combination, two for an ablation, none for any other",
             )
 
 

@@ -18,7 +18,7 @@ import polars as pl
 from filelock import FileLock
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.options import Options
+from chiasm.core.options import Options, plain
 from chiasm.core.schema import TableSchema
 from chiasm.results import manifest as manifests
 from chiasm.results.acquire import acquire
@@ -146,6 +146,13 @@ class RunDirectory:
         self._end("complete", tables=self.tables(), shards=sorted(self._shards), finished=manifests.now())
         remove(self.path / "shards")
         self._shards = {}
+
+    def note(self, **facts: Any) -> None:
+        """Put `facts` into the manifest at once, also of a run that is complete."""
+        noted = self.manifest | plain(facts)
+        with reporting_full_disk("a run", self.path):
+            manifests.write(self.path, noted)
+        self.manifest = noted
 
     def counts(self) -> dict[str, int]:
         """Examples `asked`, `kept`, `left_out` and `failed` so far."""

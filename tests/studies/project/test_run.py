@@ -132,7 +132,7 @@ def test_mistakes_are_named_before_anything_is_loaded(wrong, images):
 def test_answers_are_traced_inside_the_model(images, tmp_path, monkeypatch):
     quick = partial(inside.AttributionOptions, methods=("integrated-gradients",), shares=False, orders=2)
     monkeypatch.setattr(inside, "AttributionOptions", quick)
-    monkeypatch.setattr(inside, "concept_rows", partial(inside.concept_rows, random=40))
+    monkeypatch.setattr(inside, "ConceptOptions", partial(inside.ConceptOptions, random=40))
     of = view()
     options = QUICK | {"skill": 2, "probes": (), "controls": False}
     run = chiasm.project(of, images, settings=("zero-shot", "ft-lora"), inside=4, out=tmp_path / "run", **options)

@@ -259,10 +259,10 @@ def sign_flip_max_t(
     """
     difference = _finite(effects, "effects")
     if control is not None:
-        baseline = _finite(control, "control effects")
-        if baseline.shape != difference.shape:
-            raise ValueError(f"effects are {difference.shape} and control effects {baseline.shape}: they are paired")
-        difference = difference - baseline
+        beside = _finite(control, "control effects")
+        if beside.shape != difference.shape:
+            raise ValueError(f"effects are {difference.shape} and control effects {beside.shape}: they are paired")
+        difference = difference - beside
     mean = difference.mean(axis=0)
     together = _codes(clusters, len(difference))
     if together is not None:

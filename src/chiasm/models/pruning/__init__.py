@@ -1,1 +1,1 @@
-"""Weights that can be left out: Wanda and its baselines, common subnetworks, reversible masks, export."""
+"""Weights that can be left out: Wanda and what it is compared with, common subnetworks, reversible masks, export."""

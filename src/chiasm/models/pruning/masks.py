@@ -27,7 +27,7 @@ def wanda_scores(weight: Float[Tensor, "O I"], norms: Float[Tensor, " I"]) -> Fl
 
 
 def magnitude_scores(weight: Float[Tensor, "O I"]) -> Float[Tensor, "O I"]:
-    """|W_ij|, in at least float32 (the baseline of Sun et al. 2024)."""
+    """|W_ij|, in at least float32 (what Sun et al. 2024 compare with)."""
     return weight.detach().abs().to(torch.promote_types(weight.dtype, torch.float32))
 
 

@@ -23,8 +23,8 @@ _POINTING = (
     "the same boxes, and the share of tokens that the boxes cover."
 )
 _FAITHFULNESS = (
-    "Probability of the answer while the image's tokens are replaced by the baseline (deletion), or put back in "
-    "(insertion), most important first. Dashed: random orders."
+    "Probability of the answer while the image's tokens are replaced (deletion), or put back in (insertion), most "
+    "important first. Dashed: random orders."
 )
 _MODALITIES = (
     "How much of the answer rests on the image, against the question: exact Shapley values of the two, and MM-SHAP by "

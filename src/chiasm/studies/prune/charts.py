@@ -60,7 +60,7 @@ def whole(masks: pl.DataFrame) -> pl.DataFrame:
 
 
 def prune_curves(masks: pl.DataFrame, controls: pl.DataFrame | None = None, *, value: Value = "score") -> Figure:
-    """`value` against sparsity for Wanda, its baselines and the combined masks.
+    """`value` against sparsity for Wanda, what it is compared with, and the combined masks.
 
     Masks of one sparsity stand side by side. The grey band is the untouched model; `controls`: the random-weights
     baseline, dashed. N:M patterns are open markers at their sparsity; masks of one part alone are lines of their own.

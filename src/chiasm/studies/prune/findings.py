@@ -81,7 +81,7 @@ def _baselines(answers: Answers, levels: list[Level], seed: int) -> Finding | No
     if not compared:
         return None
     by_name = {name: compared[k * len(levels) : (k + 1) * len(levels)] for k, name in enumerate(names)}
-    # Where Wanda differs most from the nearest relative: the correction covers all levels and baselines.
+    # Where Wanda differs most from the nearest relative: the correction covers all levels and methods.
     best = largest(by_name[names[0]]).level
     parts = []
     for name in names:

@@ -30,7 +30,9 @@ class PruneReporter(Reporter[PruneSpec]):
         return prune_findings(self._pruned, self._controls, seed=self.spec.seed)
 
     def summary(self) -> list[RenderableType]:
-        exported = self.directory.manifest.get("given", {}).get("export")
+        manifest = self.directory.manifest
+        # Runs of earlier versions have no note of it.
+        exported = manifest.get("exported", manifest.get("given", {}).get("export"))
         return [*super().summary(), *([f"Pruned model: {exported}"] if exported else [])]
 
     def drawings(self) -> dict[str, Drawing]:

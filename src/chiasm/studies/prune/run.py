@@ -142,6 +142,7 @@ def compute(spec: PruneSpec) -> RunDirectory:
     directory = STUDY.completed(spec, facts, lambda directory: _fill(directory, spec, inputs, calibrating))
     if folder is not None:
         export(inputs.view, mask_of(spec, inputs.view, calibrating, examples), folder)
+        directory.note(exported=folder)
     return directory
 
 

@@ -22,7 +22,7 @@ from chiasm.studies.prune.tables import DENSE, IMAGE_TOKENS, MODALITIES, POOLED,
 
 DEFAULT_SPARSITIES: Final = (0.3, 0.5, 0.7)
 VARIANTS: Final[tuple[MaskMethod, ...]] = ("wanda-centred", "wanda-cumulative")
-BASELINES: Final[tuple[MaskMethod, ...]] = ("magnitude", "magnitude-row", "random")
+CONTROLS: Final[tuple[MaskMethod, ...]] = ("magnitude", "magnitude-row", "random")
 
 ExportMask = Literal[
     "wanda",
@@ -87,6 +87,8 @@ class PruneSpec(ControlledSpec):
         None,
         "Also zero this share of the weights, as 0.015, where the masks of image and of text tokens (at the first "
         "sparsity from 0.5 on, else the last) agree, and where they do not, beside as many at random.",
+        above=0,
+        below=1,
     )
     max_new_tokens: int | None = option(
         None, "Longest answer. Default: a little more than the longest label; what goes on longer is wrong.", at_least=1
@@ -97,7 +99,7 @@ class PruneSpec(ControlledSpec):
     )
     calibration: int = example_option(128, "Calibration examples, for all types together and for each.", at_least=1)
     tokens: int | None = example_option(
-        None, "Calibration tokens of every mask. Default: as many as the smallest set has."
+        None, "Calibration tokens of every mask. Default: as many as the smallest set has.", at_least=1
     )
     memory: int | str | None = memory_option(
         "Bytes for the hidden states of calibration examples, as 500MB. Default: no bound."
@@ -120,11 +122,9 @@ class PruneSpec(ControlledSpec):
             raise ChiasmError("--sparsity", found, f"Leave it out, or add --pattern {UNSTRUCTURED}")
         for sparsity, _ in self.levels():
             require_sparsity(sparsity)
-        if self.ablate is not None:
-            require_sparsity(self.ablate)
-            if not self.combine or UNSTRUCTURED not in self.patterns:
-                todo = f"Leave out --no-combine, and name the pattern {UNSTRUCTURED}"
-                raise ChiasmError(f"--ablate {self.ablate:g}", "it needs unstructured masks by modality", todo)
+        if self.ablate is not None and (not self.combine or UNSTRUCTURED not in self.patterns):
+            todo = f"Leave out --no-combine, and name the pattern {UNSTRUCTURED}"
+            raise ChiasmError(f"--ablate {self.ablate:g}", "it needs unstructured masks by modality", todo)
         if self.export is not None:
             self._require_exportable(Path(self.export))
 
@@ -150,7 +150,7 @@ class PruneSpec(ControlledSpec):
         made -= set(ABLATIONS)
         if self.export_mask not in made:
             method = self.export_mask
-            lacking = "combinations" if method in COMBINED else "controls" if method in BASELINES else "such masks"
+            lacking = "combinations" if method in COMBINED else "controls" if method in CONTROLS else "such masks"
             found = f"this run makes no `{method}`: it has no {lacking} ({', '.join(sorted(made))})"
             raise ChiasmError(asked, found, "Name one of those, or let the run make it")
 
@@ -179,7 +179,7 @@ def planned_masks(spec: PruneSpec, types: Sequence[str], modalities: bool = True
             shaped = level[1] != UNSTRUCTURED
             found += [_mask(spec, level, part, m, (POOLED,)) for m in (VARIANTS[:1] if shaped else VARIANTS)]
             if spec.controls:
-                found += [_mask(spec, level, part, method) for method in BASELINES]
+                found += [_mask(spec, level, part, method) for method in CONTROLS]
         first = spec.parts[0]
         if spec.combine and modalities:
             both = (IMAGE_TOKENS, TEXT_TOKENS)

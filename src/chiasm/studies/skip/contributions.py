@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.core.example import DEFAULT_INSTRUCTION, Example
+from chiasm.core.example import Example
 from chiasm.interventions import Component, Variant, Window, ZeroedBranch
 from chiasm.interventions.skips import PERCEPTUAL, SkipSpan
 from chiasm.models.encoded import Encoded
@@ -116,9 +116,7 @@ def price(spec: SkipSpec, view: ModelView, calibrating: Sequence[Example], examp
     )
 
 
-def typical(
-    view: ModelView, examples: Sequence[Example], span: SkipSpan, instruction: str = DEFAULT_INSTRUCTION
-) -> Encoded:
+def typical(view: ModelView, examples: Sequence[Example], span: SkipSpan, instruction: str) -> Encoded:
     """The prompt of median length among the first examples with the span.
 
     **Errors:** `ChiasmError` if there is none.

@@ -22,7 +22,7 @@ from chiasm.results.series import with_inputs
 from chiasm.results.storage import reporting_full_disk, whole_directory
 from chiasm.results.tables import conform
 from chiasm.studies.inputs import example_row
-from chiasm.studies.options import Data, ExamplesSpec
+from chiasm.studies.options import Data, ReadingOptions
 from chiasm.studies.prune.answers import JudgedExample, answer_rows, written_answers
 from chiasm.studies.prune.sets import other_split, require_disjoint
 from chiasm.studies.skip.contributions import rows_of
@@ -127,7 +127,7 @@ def _encode(
         yield JudgedExample(example, prompt, forced)
 
 
-def training_examples(data: Data, count: int, spec: ExamplesSpec) -> list[Example]:
+def training_examples(data: Data, count: int, spec: ReadingOptions) -> list[Example]:
     """What a model is trained on: the other split of data that are made; of others what is there."""
     return list(read(data, count, spec.seed, other_split(spec.split), spec.media))
 

@@ -1,12 +1,26 @@
 """What a skipping run was asked to do."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.options import Section, example_option, option
-from chiasm.interventions.skips import SkipSpan
-from chiasm.studies.options import ControlledSpec, Data, ExecutorName, data_option, memory_option
+from chiasm.core.options import MISSING, Section, example_option, option, write_option
+from chiasm.interventions.skips import SkipPlan, SkipSpan
+from chiasm.studies.options import (
+    ControlledSpec,
+    Data,
+    ExecutorName,
+    FunctionOptions,
+    LoadingOptions,
+    Model,
+    ReadingOptions,
+    data_option,
+    examples_option,
+    memory_option,
+    studied_option,
+)
 from chiasm.training.settings import RecoveryPart, RecoverySettings
 
 SHARES = (0.25, 0.5, 0.75, 0.9)
@@ -23,6 +37,23 @@ def share(value: float | str) -> float:
     if isinstance(found, str) or not 0 <= found < 1:
         raise ChiasmError(f"--max-loss {value}", "it is no share from 0 to below 1", "Write for example 1% or 0.01")
     return found
+
+
+def _train_examples_option() -> Any:
+    return example_option(1024, "At most so many of them.", at_least=1)
+
+
+def _rate_option() -> Any:
+    return option(
+        None,
+        "Learning rate. Default: 1e-4 for the projector and 2e-4 for LoRA at width 4096; narrower decoders take more, "
+        "up to 5e-4 and 5e-3.",
+        above=0,
+    )
+
+
+def _answer_length_option() -> Any:
+    return option(32, "Longest answer.", at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +106,7 @@ class SkipSpec(ControlledSpec):
     )
     draws: int = option(2, "Random draws of layers per proposal.", at_least=1)
     repeats: int = option(7, "Timed calls of every plan.", at_least=1)
-    max_new_tokens: int = option(32, "Longest answer.", at_least=1)
+    max_new_tokens: int = _answer_length_option()
     calibration: int = example_option(32, "Examples that contributions are measured on; the others verify.", at_least=1)
     train_with_plan: RecoveryPart | None = option(
         None,
@@ -89,13 +120,9 @@ class SkipSpec(ControlledSpec):
         "Examples to train on. Default: the other split of `scenes`, else the calibration examples.",
         section=Section.EXAMPLES,
     )
-    train_examples: int = example_option(1024, "At most so many of them.", at_least=1)
+    train_examples: int = _train_examples_option()
     train_steps: int = option(200, "Steps of 16 examples.", at_least=1)
-    train_rate: float | None = option(
-        None,
-        "Learning rate. Default: 1e-4 for the projector and 2e-4 for LoRA at width 4096; narrower decoders take more, "
-        "up to 5e-4 and 5e-3.",
-    )
+    train_rate: float | None = _rate_option()
     memory: int | str | None = memory_option()
     executor: ExecutorName = option(
         "lockstep",
@@ -118,3 +145,40 @@ class SkipSpec(ControlledSpec):
             return None
         trained = {"train": self.train_with_plan, "steps": self.train_steps, "learning_rate": self.train_rate}
         return RecoverySettings(seed=self.seed, **trained)
+
+
+@dataclass(frozen=True)
+class RecoverSpec(FunctionOptions, ReadingOptions, LoadingOptions):
+    """Fine-tune a model with a plan in effect, and measure on `data` what that gives back.
+
+    A model in memory is changed: it stays trained, without the plan in effect; give the same plan to `apply`, with
+    `same_weights=False`.
+
+    Source: Shukor & Cord 2024 (arXiv 2410.09454); the optimiser's settings for other models than theirs are ours.
+
+    **Errors:** `ChiasmError` for a plan of another model, or if both sets share an example or an image.
+    """
+
+    model: Model = studied_option()
+    plan: SkipPlan | str | Path = option(
+        MISSING, "A `SkipPlan`, or a path to a plan.json, a run, or a checkpoint that `save` wrote.", positional=True
+    )
+    data: Data | None = examples_option()
+    _: KW_ONLY
+    train: RecoveryPart = option("projector", "The projector, or low-rank updates of the decoder, merged at the end.")
+    train_on: Data | None = data_option(
+        "Examples to train on. Default: the other split of `scenes`; other data need them.", section=Section.EXAMPLES
+    )
+    train_examples: int = _train_examples_option()
+    steps: int = option(200, "Steps of training.", at_least=1)
+    batch_size: int = option(16, "Examples of one step, and answered together.", at_least=1)
+    rate: float | None = _rate_option()
+    rank: int = option(8, "Rank of the low-rank updates.", at_least=1)
+    controls: bool = option(True, "Also train as long without the plan, and undo it.")
+    max_new_tokens: int = _answer_length_option()
+    out: str | Path | None = write_option(None, "New folder for the trained model and its plan.")
+
+    def recovery(self) -> RecoverySettings:
+        """How the plan is trained with."""
+        shape = {"steps": self.steps, "batch_size": self.batch_size, "learning_rate": self.rate, "rank": self.rank}
+        return RecoverySettings(train=self.train, seed=self.seed, **shape)
