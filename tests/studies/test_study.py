@@ -141,6 +141,30 @@ def test_a_study_that_cannot_be_loaded_is_named(elsewhere, tmp_path):
     assert "broken:STUDY cannot be loaded" in listed.stderr
 
 
+def test_a_study_of_this_package_is_a_folder(tmp_path):
+    for name, text in PACKAGE.items():
+        folder, _, file = name.partition("/")
+        if folder == "counting":
+            (tmp_path / "count").mkdir(exist_ok=True)
+            (tmp_path / "count" / file).write_text(textwrap.dedent(text).replace("counting", "chiasm.studies.count"))
+    code = "import sys, chiasm.studies; chiasm.studies.__path__.append(sys.argv.pop(1))\n"
+
+    def python(text, *arguments):
+        called = [sys.executable, "-c", code + text, tmp_path, *map(str, arguments)]
+        return subprocess.run(called, capture_output=True, text=True, check=True).stdout
+
+    command = "from chiasm.cli.main import main; main()"
+    listed = python("from chiasm.studies.study import verbs; print(*verbs())")
+    assert listed.split() == ["flow", "look", "align", "compare", "paper", "skip", "prune", "project", "eval", "count"]
+    assert "How many words has a question?" in python(command, "--help")
+    assert "--longest" in python(command, "count", "--help")
+    done = python(command, "count", "--data", "scenes", "--limit", 12, "--out", tmp_path / "run")
+    assert "1. Questions have" in done
+    assert "chiasm count" in (tmp_path / "run" / "report.html").read_text()
+    function = "import chiasm; print(chiasm.count(data='scenes', limit=2).tables)"
+    assert python(function).strip() == "['examples', 'counts']"
+
+
 def test_unknown_studies_are_refused():
     with pytest.raises(ChiasmError, match="there are flow, look"):
         study("nothing")

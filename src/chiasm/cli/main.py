@@ -18,7 +18,7 @@ from chiasm.cli.models import models
 from chiasm.cli.report import report
 from chiasm.cli.verbs import command, logging_to_terminal
 from chiasm.core.errors import ChiasmError
-from chiasm.studies.study import study, verbs
+from chiasm.studies.study import is_study, study, verbs
 
 _HELP = """See what a multimodal LLM does with what it sees.
 
@@ -43,8 +43,8 @@ def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    known = (*verbs(), *_OTHER)
-    for verb in [arguments[0]] if arguments and arguments[0] in known else known:
+    first = arguments[0] if arguments else ""
+    for verb in [first] if first in _OTHER or is_study(first) else [*verbs(), *_OTHER]:
         try:
             app.command(_OTHER[verb] if verb in _OTHER else command(study(verb), every=every), name=verb)
         except ChiasmError as error:

@@ -8,7 +8,7 @@ import polars as pl
 from chiasm.core.errors import ChiasmError
 from chiasm.results.report import Drawing, write_report
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.study import study, verbs
+from chiasm.studies.study import is_study, study, verbs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +23,7 @@ class Run:
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
         verb = directory.manifest["study"]
-        if verb not in verbs():
+        if not is_study(verb):
             known = ", ".join(verbs())
             raise ChiasmError(f"open the run in `{directory.path}`", f"it is of {verb}", f"Known are {known}")
         self.reporter = study(verb).reporter(directory)
@@ -86,7 +86,7 @@ def open_run(path: str | Path) -> Run:
 
     **Errors:** `ChiasmError` if there is none.
     """
-    return Run(RunDirectory.load(path, lambda verb: study(verb).tables if verb in verbs() else ()))
+    return Run(RunDirectory.load(path, lambda verb: study(verb).tables if is_study(verb) else ()))
 
 
 def run_study(verb: str, **options: Any) -> Run:
