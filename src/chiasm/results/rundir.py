@@ -133,19 +133,30 @@ class RunDirectory:
         """
         if self.complete:
             return
-        counted = self._counted()
-        if not sum(note["rows"] for note in self._shards.values()):
-            self._end("failed")
-            reasons = Counter(item["reason"] for item in counted["failures"] + counted["left_out"])
-            often = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3)) or "there was no example"
-            asked = f"finish the run in `{self.path}`"
-            raise ChiasmError(asked, f"nothing is left ({often})", "Change data or options")
+        self.require_rows()
         for name, schema in self._schemas.items():
             if files := self._parts(name):
                 write(self._table(name), schema, (read(file) for file in files))
         self._end("complete", tables=self.tables(), shards=sorted(self._shards), finished=manifests.now())
         remove(self.path / "shards")
         self._shards = {}
+
+    def require_rows(self) -> None:
+        """End the run as failed where its shards have no row at all.
+
+        **Errors:** `ChiasmError` if no example is left, with the reasons.
+        """
+        if sum(note["rows"] for note in self._shards.values()):
+            return
+        self._end("failed")
+        reasons = Counter(item["reason"] for item in self.manifest["failures"] + self.manifest["left_out"])
+        often = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3)) or "there was no example"
+        asked = f"finish the run in `{self.path}`"
+        raise ChiasmError(asked, f"nothing is left ({often})", "Change data or options")
+
+    def nested(self, *names: str | int) -> Path:
+        """The directory of a run that is a part of this one: among the shards, with which it is removed."""
+        return self.path.joinpath("shards", *map(str, names))
 
     def note(self, **facts: Any) -> None:
         """Put `facts` into the manifest at once, also of a run that is complete."""

@@ -4,6 +4,7 @@ import json
 import time
 from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, final
 
 import numpy as np
@@ -72,13 +73,23 @@ def accumulate(
                 directory.write_table(name, rows)
 
 
+def saved_sums(path: Path, prefix: str = "") -> dict[str, np.ndarray]:
+    """The sums whose names begin with `prefix`, without it, of a run in `path` that is not finished."""
+    with np.load(_sums_file(path), allow_pickle=False) as file:
+        return {name.removeprefix(prefix): file[name] for name in file.files if name.startswith(prefix)}
+
+
+def _sums_file(path: Path) -> Path:
+    return path / "shards" / "sums.npz"
+
+
 @final
 class _Saved:
     """The sums on disk, and the batches that are in memory only. `whole`: no batch is in the sums by half."""
 
     def __init__(self, work: Accumulator[Any], directory: RunDirectory, every: float) -> None:
         self.work, self.directory, self.whole = work, directory, True
-        self.path = directory.path / "shards" / "sums.npz"
+        self.path = _sums_file(directory.path)
         self._every, self._last = every, time.monotonic()
         self._pending: dict[int, dict[str, Any]] = {}
         # Killed between saving the sums and recording their batches: they are in the sums.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example, Split
@@ -14,6 +14,7 @@ from chiasm.core.options import (
     Options,
     Section,
     compute_option,
+    declared,
     example_option,
     option,
     write_option,
@@ -129,6 +130,9 @@ class ReadingOptions(Options):
     instruction: str = example_option(DEFAULT_INSTRUCTION, "Text after the question; empty for none.")
 
 
+S = TypeVar("S", bound="StudySpec")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudySpec(LoadingOptions):
     """What every study takes: where it is computed and where its results go."""
@@ -158,6 +162,16 @@ class StudySpec(LoadingOptions):
     def title(self) -> tuple[str, ...]:
         """What the run is about, for the name of its directory."""
         return ()
+
+    def derive(self, spec: type[S], **own: Any) -> S:
+        """The spec of another study whose run is a part of this one's, and goes on where it was stopped.
+
+        Options that both have are passed on, but for where it is written; `own` are others, or other values.
+        """
+        known = {one.name for one in declared(spec)}
+        passed = [one.name for one in declared(type(self)) if one.option.section is not Section.WRITE]
+        shared = {name: getattr(self, name) for name in passed if name in known}
+        return spec(**{**shared, "resume": True, **own})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from tests.support.factories import build, example
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
+from chiasm.studies.align.run import AlignWork
 from chiasm.studies.paper import STUDY
 from chiasm.studies.paper import run as study
 from chiasm.studies.paper.run import embedded, run_paper
@@ -154,6 +155,33 @@ def test_a_stopped_run_goes_on_behind_the_models_that_are_finished(views, run, t
                 np.testing.assert_allclose(whole[column].to_numpy(), parts[column].to_numpy(), rtol=1e-9, atol=1e-9)
             else:
                 assert whole[column].to_list() == parts[column].to_list()
+
+
+def test_a_model_stopped_halfway_goes_on_from_its_sums(views, tmp_path, monkeypatch):
+    few = {name: found[:4] for name, found in DATA.items()}
+    sources, options = ("photos", "charts", "photos"), {"models": ("one", "two", "random"), "baselines": ("random",)}
+    whole = paper(tmp_path / "whole", views.__getitem__, sources, few, **options)
+    batches, answers = [], []
+    compute, answered_run = AlignWork.compute, study.answered_run
+
+    def counted(work, prepared):
+        batches.append(work.view.name)
+        return compute(work, prepared)
+
+    def stopped(*args):
+        answers.append(args)
+        if len(answers) == 2:
+            raise KeyboardInterrupt
+        return answered_run(*args)
+
+    monkeypatch.setattr(AlignWork, "compute", counted)
+    monkeypatch.setattr(study, "answered_run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        paper(tmp_path / "run", views.__getitem__, sources, few, **options)
+    again = paper(tmp_path / "run", views.__getitem__, sources, few, resume=True, **options)
+    assert batches == ["one", "one", "two", "two", "random", "random"]
+    for name in whole.tables:
+        assert again.table(name).equals(whole.table(name), null_equal=True), name
 
 
 def test_a_model_that_cannot_be_read_is_recorded_and_the_rest_is_drawn(views, tmp_path):

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.tables import Rows
-from chiasm.runners.accumulator import Accumulator, accumulate
+from chiasm.runners.accumulator import Accumulator, accumulate, saved_sums
 from chiasm.runners.driver import Computed
 from chiasm.studies.align import STUDY
 from chiasm.studies.align.measured_model import MeasuredModel, ReleasedMasks
@@ -205,6 +206,22 @@ def run_align(
 
     **Errors:** `ChiasmError` for an unknown span, or if no example is left or none has both kinds of span.
     """
+    work = measure_align(spec, view, examples, directory, baseline)
+    directory.finish()
+    return work
+
+
+def measure_align(
+    spec: AlignSpec,
+    view: ModelView,
+    examples: Sequence[Example],
+    directory: RunDirectory,
+    baseline: ModelView | None = None,
+) -> AlignWork:
+    """`run_align` without its end: what was added up stays in `directory` too, for `saved_state`.
+
+    **Errors:** as of `run_align`.
+    """
     work = AlignWork(spec, view, baseline, _tasks(examples) if spec.by_task else None)
     prices = work.pilot(examples)
     # All of fewer examples than a pilot has were in it, so what none of them has is known before the dear part.
@@ -214,13 +231,18 @@ def run_align(
     accumulate(work, examples, directory, spec.batch, "align")
     if directory.counts()["kept"] and "score" not in directory.tables():
         raise _one_kind(spec)
+    directory.require_rows()
     directory.manifest = directory.manifest | {
         "seconds": {"compute": round(work.seconds, 3)},
         "prices": {name: price._asdict() for name, price in prices.items()},
         "controls_left_out": work.left_out,
     }
-    directory.finish()
     return work
+
+
+def saved_state(path: Path, measure: str) -> dict[str, np.ndarray]:
+    """What a measure has read of the model itself, in the run in `path`, which is not finished."""
+    return saved_sums(path, f"{_MODEL}|{measure}|")
 
 
 def _has_both(encoded: Encoded, spans: Sequence[str]) -> bool:

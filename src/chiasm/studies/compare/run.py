@@ -65,8 +65,7 @@ def run_compare(
     """
 
     def compute_model(index: int, tracker: Tracker) -> Computed:
-        root = directory.path / "shards" / "models" / str(index)
-        return _measured(spec, index, {"qa": examples, **tasks}, root)
+        return _measured(spec, index, {"qa": examples, **tasks}, directory.nested("models", index))
 
     jobs = [KeyedJob(index, index, name=name) for index, name in enumerate(spec.names)]
     drive(jobs, one_by_one(compute_model), directory, "compare", noun="models")
@@ -85,11 +84,8 @@ def run_compare(
 def _measured(spec: CompareSpec, index: int, tasks: Tasks, root: Path) -> Computed:
     """Score, accuracy and other outcomes of one model, from runs of its own under `root`."""
     view, name = view_of(spec.models[index], spec), spec.names[index]
-    root.mkdir(parents=True, exist_ok=True)
     # The score alone: controls and dear measures belong to a run of one model.
-    asked = AlignSpec(
-        spans=spec.spans, inside=False, vocabulary_tokens=0, controls=False, seed=spec.seed, **_shared(spec, name)
-    )
+    asked = spec.derive(AlignSpec, model=name, inside=False, vocabulary_tokens=0, controls=False)
     examples = tasks["qa"]
     scored = ALIGN.completed(
         asked, {"asked": len(examples)}, lambda run: run_align(asked, view, examples, run), root / "align"
@@ -113,17 +109,9 @@ def _answered(spec: CompareSpec, view: ModelView, name: str, task: Task, tasks: 
     """What is measured of the answers of a model to a task, over all examples."""
     examples = tasks[task]
     instruction = spec.instruction if task == "qa" else None
-    asked = EvalSpec(
-        task=task, objects=spec.objects, seed=spec.seed, **_shared(spec, name) | {"instruction": instruction}
-    )
+    asked = spec.derive(EvalSpec, model=name, task=task, instruction=instruction)
     answered = answered_run(asked, view, examples, root / ("eval" if task == "qa" else f"eval-{task}"))
     return answered.table("metrics").filter(type="all", shown="image")
-
-
-def _shared(spec: CompareSpec, name: str) -> dict[str, Any]:
-    """The options that the runs of one model take from the comparison; they go on where they were stopped."""
-    passed = ("data", "limit", "split", "instruction", "batch_size")
-    return {"model": name, "resume": True, **{key: getattr(spec, key) for key in passed}}
 
 
 def _outcomes(model: str, task: Task, metrics: pl.DataFrame) -> Iterator[dict[str, Any]]:

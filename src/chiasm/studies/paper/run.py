@@ -4,26 +4,22 @@ Source: Shukor & Cord 2024 (arXiv 2405.16700), Figures 2, 3, 7, 8, 9, 13 and 22.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.core.statistics.intervals import proportion_interval
-from chiasm.measures.base import Measure, NamedState, join_states, qualified_span
+from chiasm.measures.base import MeasureConfig, join_states, qualified_span
 from chiasm.measures.geometry import Geometry
-from chiasm.measures.overlap import Overlap, matrices_of
-from chiasm.measures.registry import sampled
+from chiasm.measures.overlap import Overlap
 from chiasm.measures.similarity import Similarity
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
-from chiasm.results.storage import whole_file
 from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
 from chiasm.studies.align import STUDY as ALIGN
-from chiasm.studies.align.run import run_align
+from chiasm.studies.align.run import measure_align, saved_state
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.eval.run import answered_run
 from chiasm.studies.eval.spec import EvalSpec
@@ -37,8 +33,8 @@ from chiasm.tiny.registry import BASE, RANDOM, names, world
 _ENOUGH = 60
 """Examples of data without an end where no limit is given: every model reads them, and answers them."""
 _TOWER = f"{BASE}@tower"
-_KEPT = ("similarity", "geometry", "overlap")
-"""Measures that say something across models of one decoder: what they keep outlives the model's run."""
+_TOGETHER = (Similarity, Geometry, Overlap)
+"""Measures that say something across models of one decoder."""
 
 
 def compute(spec: PaperSpec) -> RunDirectory:
@@ -82,7 +78,7 @@ def run_paper(
 
     def compute_model(index: int, tracker: Tracker) -> Computed:
         try:
-            return _measured(spec, index, sources[index], examples[sources[index]], _place(directory, index))
+            return _measured(spec, index, sources[index], examples[sources[index]], _nested(directory, index))
         except ChiasmError as error:
             # The first one stands in every figure; without another, the rest can still be drawn.
             if index == 0:
@@ -111,29 +107,19 @@ def _view(spec: PaperSpec, index: int) -> ModelView:
     return view_of(spec.models[index], spec)
 
 
-def _place(directory: RunDirectory, index: int) -> Path:
-    return directory.path / "shards" / "models" / str(index)
+def _nested(directory: RunDirectory, index: int) -> Path:
+    return directory.nested("models", index)
 
 
 def _measured(spec: PaperSpec, index: int, source: str, examples: Sequence[Example], root: Path) -> Computed:
     """All tables of one model, and its accuracy."""
     name, view = spec.names[index], _view(spec, index)
-    sums = root / "sums.npz"
-    # What the run keeps in memory alone is on disk once it is finished; stopped before, it is done again.
-    finished = sums.exists()
-    root.mkdir(parents=True, exist_ok=True)
-    shared: dict[str, Any] = {key: getattr(spec, key) for key in ("limit", "split", "instruction", "batch_size")}
-    shared |= {"model": name, "data": source}
     # The random-weights baseline is a model of its own here, so there are no controls.
-    asked = AlignSpec(
-        spans=spec.spans, by_task=True, controls=False, seed=spec.seed, resume=finished, fresh=not finished, **shared
-    )
-
-    def fill(run: RunDirectory) -> None:
-        _keep(sums, run_align(asked, view, examples, run).measures)
-
-    read = ALIGN.completed(asked, {"asked": len(examples)}, fill, root / "align")
-    table = answered_run(EvalSpec(resume=True, **shared), view, examples, root / "eval").table("eval")
+    asked = spec.derive(AlignSpec, model=name, data=source, by_task=True, controls=False)
+    # Left unfinished, so that what it added up is there when models are put together.
+    with ALIGN.open(asked, {"asked": len(examples)}, root / "align") as read:
+        measure_align(asked, view, examples, read)
+    table = answered_run(spec.derive(EvalSpec, model=name, data=source), view, examples, root / "eval").table("eval")
     accuracy = proportion_interval(int(table["correct"].sum()), table.height)
     stem, step = checkpoint(name)
     about = {
@@ -153,12 +139,6 @@ def _measured(spec: PaperSpec, index: int, source: str, examples: Sequence[Examp
         if measured in read.tables():
             frames[schema.name] = [{"model": name} | row for row in read.table(measured).to_dicts()]
     return Computed(frames, kept=table.height)
-
-
-def _keep(path: Path, measures: Sequence[Measure]) -> None:
-    kept = {m.name: m.state() for m in measures if m.name in _KEPT}
-    with whole_file(path) as file:
-        np.savez(file, **{f"{name}|{key}": value for name, state in kept.items() for key, value in state.items()})
 
 
 def _hash(view: ModelView) -> str:
@@ -187,23 +167,14 @@ def _together(
     if not sources:
         return {}
     spans = tuple(qualified_span(span, name) for name in sources for span in spec.spans)
-    states: dict[str, list[NamedState]] = {measure: [] for measure in _KEPT}
-    for name, source in sources.items():
-        with np.load(_place(directory, spec.names.index(source)) / "sums.npz", allow_pickle=False) as file:
-            for measure in _KEPT:
-                prefix = f"{measure}|"
-                kept = {key.removeprefix(prefix): file[key] for key in file.files if key.startswith(prefix)}
-                states[measure].append((name, kept))
+    roots = {name: _nested(directory, spec.names.index(source)) / "align" for name, source in sources.items()}
     view = _view(spec, spec.names.index(next(iter(sources.values()))))
-    few, matrices = sampled(view.n_layers), matrices_of(view.layers)
-    makers: dict[str, Callable[[], Measure]] = {
-        "similarity": lambda: Similarity(spans, {}, inside=False),
-        "geometry": lambda: Geometry(spans, few, seed=spec.seed),
-        "overlap": lambda: Overlap(spans, matrices, seed=spec.seed),
-    }
+    config = MeasureConfig(spans, view, centres={}, inside=False, seed=spec.seed)
+    known = {schema.name for schema in MEASURED}
     rows: dict[str, list[dict[str, Any]]] = {}
-    for measure, make in makers.items():
-        for table, found in join_states(make, states[measure]).tables().items():
-            if f"paper_{table}" in {schema.name for schema in MEASURED}:
+    for kind in _TOGETHER:
+        states = [(name, saved_state(root, kind.name)) for name, root in roots.items()]
+        for table, found in join_states(lambda kind=kind: kind.for_model(config), states).tables().items():
+            if f"paper_{table}" in known:
                 rows.setdefault(f"paper_{table}", []).extend({"model": label} | row for row in found)
     return rows
