@@ -138,7 +138,8 @@ def test_concepts_are_followed_by_layer(view):
 
 def test_what_replaces_the_image_had_another_name(view):
     options = {"replacement": "grey", "methods": ["kernel-shap"], "shares": False, "labelled": True, **QUICK}
-    now = attribute(view, shown(2), **options).table("attributions")
+    now = attribute(view, shown(2), limit=None, **options).table("attributions")
+    assert now["example_id"].n_unique() == 2
     assert now["baseline"].unique().to_list() == ["grey"]
     with pytest.warns(FutureWarning, match="`baseline=` is `replacement=` now"):
         then = attribute(view, shown(2), baseline=options.pop("replacement"), **options).table("attributions")
@@ -156,7 +157,7 @@ def test_what_cannot_be_asked_is_refused(view):
         attribute(view, shown(1), methods=("lime",), labelled=True)
     with pytest.raises(ChiasmError, match=r"share=1.5: it must be <= 1"):
         neurons(view, shown(4), share=1.5)
-    with pytest.raises(ChiasmError, match="random=0: it must be >= 1"):
+    with pytest.raises(ChiasmError, match=r"random=0: it must be >= 1"):
         concepts(view, {"dark": shown(6)}, random=0)
     with pytest.raises(ChiasmError, match="nothing is left"):
         attribute(view, [example(images=0)])

@@ -10,7 +10,7 @@ from chiasm.models.encoded import Encoded
 from chiasm.models.view import ModelView
 from chiasm.results.images import kept_image
 from chiasm.results.tables import conform
-from chiasm.studies.inputs import limit_of, read_examples, view_of
+from chiasm.studies.inputs import limit_of, view_of
 from chiasm.studies.inside.attribution import attribution_rows
 from chiasm.studies.inside.concepts import concept_rows
 from chiasm.studies.inside.explained import (
@@ -34,9 +34,9 @@ _MIN_BACKGROUND = 8
 def attribute(spec: AttributeSpec) -> Inside:
     """Maps, their curves, and how much rests on image and question."""
     view = view_of(spec.model, spec)
-    chosen = [spec.data] if isinstance(spec.data, Example) else read_examples(spec, spec.data)
+    chosen = [spec.data] if isinstance(spec.data, Example) else _read(spec, spec.data, spec.limit)
     explained, failures = _explained(view, chosen, spec)
-    behind = background_of(view, chosen if spec.background is None else _background(spec, spec.background))
+    behind = background_of(view, chosen if spec.background is None else _read(spec, spec.background, None))
     replacement = spec.replacement or ("mean" if len(behind) >= _MIN_BACKGROUND else "grey")
     grey = grey_of(view, explained) if replacement == "grey" else None
     rows, failed = attribution_rows(view, explained, behind, spec, grey)
@@ -46,9 +46,9 @@ def attribute(spec: AttributeSpec) -> Inside:
 def neurons(spec: NeuronsSpec) -> Inside:
     """Neurons that carry images into answers, those specific to one of the groups, and what is lost without them."""
     view = view_of(spec.model, spec)
-    explained, failures = _explained(view, read_examples(spec, spec.data), spec)
+    explained, failures = _explained(view, _read(spec, spec.data, spec.limit), spec)
     groups = spec.groups or {}
-    shown = {name: [encode_image(view, one) for one in read_examples(spec, of)] for name, of in groups.items()}
+    shown = {name: [encode_image(view, one) for one in _read(spec, of, spec.limit)] for name, of in groups.items()}
     own = _name(spec.data)
     rows, failed = neuron_rows(view, explained, shown, spec, own if own in shown else "")
     return _shown(rows, own, spec.seed, failures + failed, explained)
@@ -70,10 +70,10 @@ def concepts(spec: ConceptsSpec) -> Inside:
         if missing:
             raise ChiasmError(f"follow {', '.join(missing)}", "no data are given for it", "Name data for every concept")
         for name in spec.concepts:
-            followed[name], failed = _explained(view, read_examples(spec, spec.data[name]), spec)
+            followed[name], failed = _explained(view, _read(spec, spec.data[name], spec.limit), spec)
             failures += failed
     else:
-        explained, failures = _explained(view, read_examples(spec, spec.data), spec)
+        explained, failures = _explained(view, _read(spec, spec.data, spec.limit), spec)
         followed = dict.fromkeys(spec.concepts, explained)
     rows, failed = concept_rows(view, marks, images, followed, spec)
     return _shown({"concepts": rows}, "concepts", spec.seed, failures + failed, [])
@@ -92,9 +92,9 @@ def _explained(
     return found, failures
 
 
-def _background(spec: AttributeSpec, data: Data) -> list[Example]:
-    """All of the data, whatever the limit for what is explained; of data without end, as many as studies take."""
-    return list(examples(data, limit_of(data, None), spec.seed, spec.split, spec.media))
+def _read(spec: AnswerOptions, data: Data, limit: int | None) -> list[Example]:
+    """The first `limit` examples, or all; of data without end, as many as studies take."""
+    return list(examples(data, limit_of(data, limit), spec.seed, spec.split, spec.media))
 
 
 def _name(data: Data | Example) -> str:

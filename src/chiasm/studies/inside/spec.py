@@ -26,7 +26,7 @@ Replacement = Literal["mean", "grey"]
 class AnswerOptions(ReadingOptions, LoadingOptions):
     """Whose answers are explained."""
 
-    limit: int = example_option(24, "Use the first so many examples.", at_least=1)
+    limit: int | None = example_option(24, "Use the first so many examples; None for all.", at_least=1)
     labelled: bool = example_option(False, "Explain the answers of the data, not the model's own (greedy) ones.")
 
 
@@ -64,14 +64,16 @@ class AttributeSpec(AttributionOptions, AnswerOptions):
         "One example, or what `chiasm.examples` takes.", "scenes", section=Section.EXAMPLES, positional=True
     )
     _: KW_ONLY
-    limit: int = example_option(12, "Use the first so many examples.", at_least=1)
+    limit: int | None = example_option(12, "Use the first so many examples; None for all.", at_least=1)
     replacement: Replacement | None = option(
         None,
         "What stands in place of the image: the `mean` over `background`, or the projector's output for a `grey` "
         "image. Default: the mean where there are at least 8 images.",
         formerly=("baseline",),
     )
-    background: Data | None = data_option("Examples whose images the mean is over. Default: those of `data`.")
+    background: Data | None = data_option(
+        "Examples whose images the mean is over. Default: those of `data`.", section=Section.EXAMPLES
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
