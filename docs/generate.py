@@ -33,7 +33,7 @@ in float64 (log-probabilities equal to {ALLOWED:g}), left padding and two inputs
 the numbers are computed right, not that they mean something for a trained model: run `chiasm check` on yours.
 
 Not supported: Voxtral, whose processor takes sounds only through mistral-common's chat template, and whose
-tokenizer does not tell which characters a token stands for, so that no question can be found in the prompt.
+tokenizer does not show which characters a token stands for, so that no question can be found in the prompt.
 
 A model of a family that is not listed is tried by the suite when it is loaded, and taken if the generic rules answer
 every law.
@@ -42,7 +42,7 @@ The lowest version of transformers is the one that pyproject.toml names; `make c
 on any other with `LOWEST=5.x.y`. A family that needs a later one says so when it is opened, and has no row for the
 lowest. Tried below it: on 5.19.0 five families obey every law that applies (LLaVA, LLaVA-NeXT and its video form,
 Idefics3, Qwen2-VL; others were not tried); on 5.18.0 Qwen2-VL does, while a Llama decoder in float64 stops with a mix
-of dtypes (in float32 LLaVA and LLaVA-NeXT obeyed the 17 laws of that time, to 2e-4); on 5.10.2 processors do not tell
+of dtypes (in float32 LLaVA and LLaVA-NeXT obeyed the 17 laws of that time, to 2e-4); on 5.10.2 processors do not show
 where they wrote placeholders out, so no example can be encoded.
 """
 
@@ -78,8 +78,8 @@ def support(families: Sequence[Supported]) -> str:
     """Family x capability x version of transformers, a reason below for everything that is not a yes."""
     reasons: dict[str, int] = {}
 
-    def cell(said: str) -> str:
-        mark, _, why = said.partition(": ")
+    def cell(found: str) -> str:
+        mark, _, why = found.partition(": ")
         return mark if not why else f"{mark} [{reasons.setdefault(why, len(reasons) + 1)}]"
 
     names = ["family", "takes", "transformers", *CAPABILITIES]
@@ -119,9 +119,9 @@ def support(families: Sequence[Supported]) -> str:
 
 def _worst(runs: Mapping[str, Mapping[str, str]], names: Sequence[str]) -> str:
     """`yes` where all of `names` are, on every version; else the first reason against it, a `no` before others."""
-    said = [can[name] for can in runs.values() for name in names]
-    against = sorted((one for one in said if one != HOLDS), key=lambda one: not one.startswith("no"))
-    return against[0] if against else HOLDS if said else "no: never tried"
+    found = [can[name] for can in runs.values() for name in names]
+    against = sorted((one for one in found if one != HOLDS), key=lambda one: not one.startswith("no"))
+    return against[0] if against else HOLDS if found else "no: never tried"
 
 
 def pages() -> dict[str, str]:

@@ -155,5 +155,5 @@ def test_a_run_of_another_study_is_refused(tmp_path, view):
     chiasm.evaluate(view, data=chosen(1), out=out)
     manifest = (out / "manifest.json").read_text()
     (out / "manifest.json").write_text(manifest.replace('"study": "eval"', '"study": "other"'))
-    with pytest.raises(ChiasmError, match="it is of other"):
+    with pytest.raises(ChiasmError, match="it is of other, a study that no installed package has"):
         chiasm.open(out)

@@ -211,6 +211,15 @@ def test_an_option_that_would_be_left_unused_is_refused(given, capsys):
     assert "Unknown option" in capsys.readouterr().err
 
 
+def test_an_option_of_other_verbs_names_them(capsys):
+    assert chiasm("align", "tiny", "--task", "caption") == 2
+    error = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "Unknown option: --task. `chiasm compare` and `chiasm eval` have it" in error
+    assert "`chiasm align --help-all`" in error
+    assert chiasm("align", "tiny", "--nonsense") == 2
+    assert "have it" not in capsys.readouterr().err
+
+
 def test_former_command_lines_work_with_a_notice(capsys):
     assert in_todays_words(["align", "--compare", "a", "b", "--limit", "4"]) == ["compare", "a", "b", "--limit", "4"]
     assert in_todays_words(["align", "tiny", "--paper", "--limit", "4"]) == ["paper", "--limit", "4"]

@@ -149,6 +149,20 @@ def test_it_opens_with_three_findings(run):
     assert "finding 0 <at> layers 3-4" in Page(source).text
 
 
+def test_what_was_given_in_memory_is_said_and_the_python_call_shown(run, monkeypatch):
+    given = {"model": "tiny", "data": "in memory", "cuts": ["image->last"], "resume": True}
+    monkeypatch.setitem(run.manifest, "given", given)
+    text = " ".join(Page(written(run)).text.split()).replace(" .", ".")
+    assert "The examples were given in memory, which no command can name: repeat the run in Python" in text
+    assert "with the same as data." in text
+    assert "chiasm.flow(model='tiny', cuts=['image->last'], data=data)" in text
+    assert "--data DATA" not in text
+    monkeypatch.setitem(run.manifest, "given", {"model": "in memory", "data": "scenes"})
+    text = " ".join(Page(written(run)).text.split())
+    assert "Models or examples were given in memory" in text
+    assert "chiasm.flow(model=model, data='scenes')" in text
+
+
 def test_it_says_what_was_used_and_by_what(run):
     page = Page(written(run))
     for part in (

@@ -123,6 +123,10 @@ def test_a_study_of_another_package_is_one_like_ours(elsewhere, tmp_path):
     )
     called = subprocess.run([sys.executable, "-c", code, elsewhere], capture_output=True, text=True, check=True)
     assert called.stdout.strip() == "['examples', 'counts']"
+    absent = chiasm(tmp_path, "report", tmp_path / "run")
+    assert absent.returncode == 2
+    assert "it is of count, a study that no installed package has (entry points `chiasm.studies`:" in absent.stderr
+    assert "Install the package that has count" in absent.stderr
     wrong = chiasm(elsewhere, "count", "--data", "scenes", "--longest", 0)
     assert wrong.returncode == 2
     assert "--longest" in wrong.stderr

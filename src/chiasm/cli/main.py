@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from types import FrameType
 
-from cyclopts import App
-from cyclopts.exceptions import CycloptsError
+from cyclopts import App, CycloptsPanel
+from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from chiasm.cli.check import check
 from chiasm.cli.demo import demo
@@ -18,6 +18,7 @@ from chiasm.cli.models import models
 from chiasm.cli.report import report
 from chiasm.cli.verbs import command, logging_to_terminal
 from chiasm.core.errors import ChiasmError
+from chiasm.core.options import declared
 from chiasm.studies.study import is_study, study, verbs
 
 _HELP = """See what a multimodal LLM does with what it sees.
@@ -63,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         words = in_todays_words(list(sys.argv[1:] if arguments is None else arguments))
         with logging_to_terminal():
-            code = application(words, every="--help-all" in words)(words, exit_on_error=False)
+            app = application(words, every="--help-all" in words)
+            code = app(words, exit_on_error=False, error_formatter=_explained)
     except ChiasmError as error:
         print(f"chiasm: {error}", file=sys.stderr)
         sys.exit(2)
@@ -73,6 +75,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n".join(("", *(vars(stop).get("__notes__") or ("Interrupted.",)))), file=sys.stderr)
         sys.exit(130)
     sys.exit(code or 0)
+
+
+def _explained(error: CycloptsError) -> CycloptsPanel:
+    """The library's words; of an option that only other verbs have, which those are."""
+    if isinstance(error, UnknownOptionError):
+        option = error.token.keyword or error.token.value or ""
+        others = [f"`chiasm {verb}`" for verb in verbs() if option in _flags(verb)]
+        if others:
+            have = " and ".join(others) + (" has it" if len(others) == 1 else " have it")
+            todo = " ".join(("chiasm", *(error.command_chain or ()), "--help-all"))
+            return CycloptsPanel(f"Unknown option: {option}. {have}; for what can be given here, see `{todo}`.")
+    return CycloptsPanel(error)
+
+
+def _flags(verb: str) -> set[str]:
+    try:
+        return {one.flag for one in declared(study(verb).spec)}
+    except ChiasmError:  # a broken study of another package has nothing to do with the mistake
+        return set()
 
 
 def _as_interrupt(signum: int, frame: FrameType | None) -> None:

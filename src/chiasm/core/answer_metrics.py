@@ -18,10 +18,6 @@ class AnswerMetric:
     description: str
     percent: bool = True
 
-    def format(self, value: float) -> str:
-        """The value as reports write it."""
-        return f"{100 * value:.1f} %" if self.percent else f"{value:.2f}"
-
 
 ANSWER_METRICS: Mapping[str, AnswerMetric] = MappingProxyType(
     {

@@ -92,7 +92,7 @@ class Skip:
     def _check_released(self) -> None:
         asked = f"the released form of a skip of `{self.part}`"
         if self.part not in ("ffn", "block", "parallel", "parallel-blocks"):
-            raise ChiasmError(asked, "what it computes is unknown, or not to be told apart", "Use the corrected form")
+            raise ChiasmError(asked, "what it computes is unknown, or the same", "Use the corrected form")
         if self.part == "block" and ((self.span, self.share) != ("all", 1) or self.layers[0] < 1):
             found = "the layer before lends its keys and values for all tokens"
             raise ChiasmError(asked, found, "Give the span `all`, from layer 1 on")

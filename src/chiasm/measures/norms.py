@@ -162,8 +162,8 @@ class Drift(Measure):
 
 
 class InsideBlocks(Measure):
-    """Of the tokens of a span, at every tap: `norm`, the mean Euclidean norm; `change`, the mean cosine of a token with
-    itself at the same tap one block later. Then means over examples.
+    """Of the tokens of a span, at every site: `norm`, the mean Euclidean norm; `change`, the mean cosine of a token
+    with itself at the same site one block later. Then means over examples.
 
     Source: Shukor & Cord 2024 (arXiv 2405.16700), Figure 8, there of mean tokens. Its third quantity, the cosine of
     the two spans, is in `similarity`.

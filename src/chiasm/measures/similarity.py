@@ -26,7 +26,7 @@ class Similarity(Measure):
     A span with itself, over pairs of examples, says how narrow the cone is that it lies in; the halves are the paper's
     p-p and t-t (first and second half of the examples). Pairs of examples include two questions on one image, except
     between halves: questions on one image are in one half. Variants: `raw`; `centred`, after the span's own mean
-    token in the pilot was subtracted; `no_outliers`, without the pilot's outlier dimensions. Inside the block (taps
+    token in the pilot was subtracted; `no_outliers`, without the pilot's outlier dimensions. Inside the block (sites
     norm1 to down): `avg`, and with `token_pairs` also `mean`.
 
     The same sums give the table `geometry` its `narrowness`: the mean cosine of a span's tokens to their mean

@@ -20,7 +20,7 @@ MODES = ("median", "max", "min", "max_mean", "diagonal")
 
 
 class TokenPairs(Measure):
-    """Modes of similarity over the n_a x n_b cosines between tokens, at sampled depths; with `inside` at all taps too.
+    """Modes of similarity over the n_a x n_b cosines between tokens, at sampled depths; with `inside` at all sites too.
 
     `median`, `max`, `min` over all of them; `max_mean`: mean over the tokens of `a` of the largest with any of `b`;
     `diagonal`: mean over tokens of equal rank within their spans. Paired rows use every example and all tokens, for

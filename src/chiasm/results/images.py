@@ -1,4 +1,4 @@
-"""The pictures that maps are drawn over, kept small in the run: its figures can be drawn again without the data."""
+"""The images that maps are drawn over, kept small in the run: its figures can be drawn again without the data."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -17,22 +17,22 @@ _SIDE = 512
 _INDEX = "index.json"
 
 
-class Picture(NamedTuple):
-    """A kept picture: `pixels` are `scale` times the original's size; `boxes` count its own pixels."""
+class KeptImage(NamedTuple):
+    """A kept image: `pixels` are `scale` times the original's size; `boxes` count its own pixels."""
 
     pixels: UInt8[np.ndarray, "h w 3"]
     boxes: tuple[Box, ...]
     scale: float
 
     def placed(self, patches: pl.DataFrame) -> pl.DataFrame:
-        """Rows of the table `patches` with their corners in pixels of this picture."""
+        """Rows of the table `patches` with their corners in pixels of this image."""
         return patches.with_columns(pl.col("x0", "y0", "x1", "y1") * self.scale)
 
 
-def picture_of(example: Example) -> Picture:
+def kept_image(example: Example) -> KeptImage:
     """The first image of an example as it would be kept."""
     image, scale, boxes = _small(example)
-    return Picture(np.asarray(image), boxes, scale)
+    return KeptImage(np.asarray(image), boxes, scale)
 
 
 def keep(directory: RunDirectory, examples: Iterable[Example]) -> None:
@@ -61,13 +61,13 @@ def _small(example: Example) -> tuple[Any, float, tuple[Box, ...]]:
     return image.resize((size[0], size[1])), scale, boxes
 
 
-def kept(directory: RunDirectory) -> dict[str, Picture]:
-    """The kept pictures by example; empty if there are none."""
+def kept(directory: RunDirectory) -> dict[str, KeptImage]:
+    """The kept images by example; empty if there are none."""
     folder = directory.path / "images"
     if not (folder / _INDEX).exists():
         return {}
     return {
-        example: Picture(
+        example: KeptImage(
             np.asarray(load_image(folder / kept["file"])),
             tuple(Box(*box) for box in kept["boxes"]),
             kept["scale"],

@@ -17,7 +17,7 @@ from chiasm.core.example import Box
 from chiasm.results.theme import DIVERGING, GREY, INK, SIZES, Size, Width, colour_bar, new_figure
 
 _BOX = "#D55E00"
-LEAST_REACH = 0.1
+MIN_REACH = 0.1
 """Nats at the ends of the colour scale, unless an effect is larger: less is hardly a change."""
 MAP_BAR: Final = {"shrink": 0.97, "pad": 0.015, "aspect": 18}
 _UNDER = 0.45  # how strongly the image shows through the colours
@@ -45,7 +45,7 @@ def patch_map(
     grid = figure.subplots(1, len(views) + 1, squeeze=False)[0]
     change = patches["logprob_cut"] - patches["logprob_clean"]
     # On a scale of its own a map without effects would show noise in full colours.
-    reach = max(float(change.abs().max() or 0.0), LEAST_REACH)
+    reach = max(float(change.abs().max() or 0.0), MIN_REACH)
     norm = Normalize(-reach, reach)
     show_image(grid[0], image, boxes, size, "image")
     under = faded(image)
@@ -59,7 +59,7 @@ def patch_map(
 
 
 def unseen(rows: pl.DataFrame, width: float, height: float) -> list[tuple[float, float, float, float]]:
-    """The strips (x, y, w, h) of a picture that no patch looks at, where the model's processor crops it."""
+    """The strips (x, y, w, h) of an image that no patch looks at, where the model's processor crops it."""
     x0, y0 = max(0.0, float(rows["x0"].min() or 0)), max(0.0, float(rows["y0"].min() or 0))
     x1, y1 = min(width, float(rows["x1"].max() or 0)), min(height, float(rows["y1"].max() or 0))
     strips = [(0, 0, x0, height), (x1, 0, width - x1, height), (x0, 0, x1 - x0, y0), (x0, y1, x1 - x0, height - y1)]

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from rich.console import RenderableType
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.options import MISSING, Declared, Options, declared
+from chiasm.core.options import IN_MEMORY, MISSING, Declared, Options, declared, singular
 from chiasm.results.findings import Finding
 from chiasm.results.provenance import without_machine_paths
 from chiasm.results.rundir import RunDirectory
@@ -76,6 +76,10 @@ class Reporter(ABC, Generic[S]):
         rows = self.table(name)
         return None if rows is None else with_inputs(rows, self.table("examples"))
 
+    def layouts(self) -> dict[str, pl.DataFrame]:
+        """Its tables once more in the layout of a paper, by caption; most studies have none."""
+        return {}
+
     def summary(self) -> list[RenderableType]:
         """What the command line prints when the run has ended: counts, failures, the main findings."""
         counts = self.directory.counts()
@@ -100,6 +104,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
     **Errors:** `ChiasmError` if a figure has not been saved; `FullDiskError`.
     """
     findings = sorted(reporter.ranked, key=lambda finding: -finding.strength)
+    in_memory = _in_memory(run, reporter.spec)
     page = _template().render(
         title=reporter.title,
         css=Markup(_file("report.css")),
@@ -107,12 +112,14 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         complete=run.complete,
         findings=[finding.text for finding in findings],
         figures=[_shown(run, number, *figure) for number, figure in enumerate(figures, start=1)],
+        layouts=reporter.layouts(),
         tables=[_tabled(run, name) for name in run.tables()],
         notes=reporter.notes(),
         counts=run.counts(),
         left_out=Counter(item["reason"] for item in run.left_out()).most_common(),
         failures=run.failures(),
-        command=command_line(run, reporter.spec),
+        command=python_call(run, reporter.spec) if in_memory else command_line(run, reporter.spec),
+        in_memory=in_memory,
         filled=filled_in(run, reporter.spec),
         provenance=_provenance(run),
     )
@@ -123,13 +130,30 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
 
 
 def command_line(run: RunDirectory, spec: Options) -> str:
-    """The command that repeats the run: every option that was given. What was in memory is named in capitals."""
+    """The command that repeats the run: every option that was given."""
     given = _given(run, spec)
     words = ["chiasm", run.manifest["study"]]
     for one in declared(type(spec)):
         if one.name in given and one.name not in _PER_SESSION:
             words += _words(one, given[one.name])
     return without_machine_paths(shlex.join(words))
+
+
+def python_call(run: RunDirectory, spec: Options) -> str:
+    """The call that repeats the run; what was given in memory stands there as a variable."""
+
+    def written(name: str, value: Any) -> str:
+        if isinstance(value, list):
+            return f"[{', '.join(written(singular(name), item) for item in value)}]"
+        return name if value == IN_MEMORY else repr(value)
+
+    given = _given(run, spec)
+    words = [
+        f"{one.name}={written(one.name, given[one.name])}"
+        for one in declared(type(spec))
+        if one.name in given and one.name not in _PER_SESSION
+    ]
+    return without_machine_paths(f"chiasm.{run.manifest['study']}({', '.join(words)})")
 
 
 def filled_in(run: RunDirectory, spec: Options) -> list[str]:
@@ -150,11 +174,20 @@ def _given(run: RunDirectory, spec: Options) -> dict[str, Any]:
     return run.manifest.get("given") or spec.given()
 
 
+def _in_memory(run: RunDirectory, spec: Options) -> list[str]:
+    """The options whose values no command can name."""
+    given = _given(run, spec)
+    return [name for name, value in given.items() if IN_MEMORY in _several(value)]
+
+
+def _several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _words(one: Declared, value: Any) -> list[str]:
     if value is None:
         return []
-    values = [str(item) for item in value] if isinstance(value, list) else [str(value)]
-    values = [one.name.upper() if item == "in memory" else item for item in values]
+    values = [str(item) for item in _several(value)]
     if one.argument:
         return values
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""One look for all figures: dark text on white, colours that colour-blind readers can tell apart, two paper widths."""
+"""One look for all figures: dark text on white, colours that colour-blind readers can distinguish, two paper widths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,9 +1,39 @@
-"""One way to say an estimate, in sentences, captions and tables on screen: value, interval, n, unit."""
+"""One way to write an estimate, in sentences, captions and tables on screen: value, interval, n, unit."""
 
 import math
 from typing import Any
 
+from chiasm.core.answer_metrics import AnswerMetric
+from chiasm.core.claims import Claim
 from chiasm.core.statistics.intervals import Estimate
+
+
+def number(
+    value: float,
+    *,
+    unit: str = "",
+    digits: int = 1,
+    significant: int | None = None,
+    signed: bool = False,
+    scale: float = 1.0,
+) -> str:
+    """`52.1 %`. `digits` behind the point, or so many `significant` ones where sizes differ by orders of magnitude.
+
+    `scale` multiplies (100 for a share in %); `signed` writes a plus sign.
+    """
+    sign = "+" if signed else ""
+    if significant is not None:
+        written = f"{scale * value:{sign}.{significant}g}"
+    else:
+        written = f"{round(scale * value, digits) + 0.0:{sign}.{digits}f}"  # no minus before nought
+    return f"{written} {unit}" if unit else written
+
+
+def bounds(low: float | None, high: float | None, *, unit: str = "", missing: str = "none", **options: Any) -> str:
+    """`44.0 to 60.2 %`, where a heading or the word before says what it is; `missing` where a bound is None or NaN."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return missing
+    return f"{number(low, **options)} to {number(high, unit=unit, **options)}"
 
 
 def estimate(
@@ -13,34 +43,28 @@ def estimate(
     n: int | None = None,
     *,
     unit: str = "",
-    digits: int = 1,
-    significant: int | None = None,
-    signed: bool = False,
-    scale: float = 1.0,
     brackets: bool = True,
     missing: str = "no interval",
+    **options: Any,
 ) -> str:
     """`52.1 % (95 % interval 44.0 to 60.2, n = 146)`; without `brackets`, behind commas.
 
-    `digits` behind the point, or so many `significant` ones where sizes differ by orders of magnitude. `scale`
-    multiplies all three (100 for a share in %); `signed` writes plus signs; `missing` stands where a bound is None or
-    NaN.
+    `missing` stands where a bound is None or NaN; `options` as in `number`.
     """
-
-    def written(number: float) -> str:
-        if significant is not None:
-            return f"{scale * number:{sign}.{significant}g}"
-        return f"{round(scale * number, digits) + 0.0:{sign}.{digits}f}"  # no minus before nought
-
-    sign = "+" if signed else ""
-    known = low is not None and high is not None and not (math.isnan(low) or math.isnan(high))
-    bounds = f"95 % interval {written(low or 0)} to {written(high or 0)}"
-    parts = [bounds if known else missing, *([] if n is None else [f"n = {n}"])]
-    shown = f"{written(value)}{f' {unit}' if unit else ''}"
-    behind = ", ".join(part for part in parts if part)
+    interval = bounds(low, high, missing="", **options)
+    parts = [f"95 % interval {interval}" if interval else missing, "" if n is None else f"n = {n}"]
+    shown, behind = number(value, unit=unit, **options), ", ".join(part for part in parts if part)
     if not behind:
         return shown
     return f"{shown} ({behind})" if brackets else f"{shown}, {behind}"
+
+
+def compact(
+    value: float, low: float | None, high: float | None, *, digits: int = 2, bound_digits: int | None = None
+) -> str:
+    """`0.655 (0.606 to 0.694)`, for cells and titles beside which it is said that brackets hold 95 % intervals."""
+    interval = bounds(low, high, missing="", digits=digits if bound_digits is None else bound_digits)
+    return f"{number(value, digits=digits)}{f' ({interval})' if interval else ''}"
 
 
 def worded(of: Estimate, n: int | None = None, **options: Any) -> str:
@@ -48,6 +72,34 @@ def worded(of: Estimate, n: int | None = None, **options: Any) -> str:
     return estimate(float(of.mean), float(of.low), float(of.high), n, **options)
 
 
-def share(of: Estimate, n: int | None = None, *, missing: str = "no interval") -> str:
-    """A share of 1 in %, with its interval."""
-    return worded(of, n, unit="%", scale=100.0, missing=missing)
+def share(of: Estimate, n: int | None = None, **options: Any) -> str:
+    """A share of 1 in %, with its interval; `options` as in `estimate`."""
+    return worded(of, n, unit="%", scale=100.0, **options)
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share of 1 in %, alone: one that is known exactly, or that stands beside an interval."""
+    return number(share, unit="%", scale=100.0, digits=digits)
+
+
+def quartiles(share: float, low: float, high: float) -> str:
+    """The median of a share of 1 in %, with its quartiles."""
+    return f"{percent(share)} (quartiles {bounds(low, high, digits=0, scale=100.0)})"
+
+
+def metric_format(metric: AnswerMetric) -> dict[str, Any]:
+    """How values of a measure of answers are written: the options of `number`, `bounds` and `estimate`."""
+    return {"unit": "%", "scale": 100.0} if metric.percent else {"digits": 2}
+
+
+def claimed(claim: Claim, **options: Any) -> str:
+    """`-1.32 nat (95 % interval -1.67 to -0.98, p = 0.0005, n = 175 on 150 inputs)`; `options` as in `number`."""
+    given = {"unit": "" if claim.unit == "1" else claim.unit, "signed": True, "significant": 3} | options
+    interval = bounds(claim.low, claim.high, missing="", **{k: v for k, v in given.items() if k != "unit"})
+    on = "" if claim.inputs in (None, claim.n) else f" on {claim.inputs} input{'' if claim.inputs == 1 else 's'}"
+    parts = [
+        f"95 % interval {interval}" if interval else "no interval: too few inputs",
+        *([] if claim.p is None else [f"p = {claim.p:.2g}"]),
+        f"n = {claim.n}{on}",
+    ]
+    return f"{number(claim.effect, **given)} ({', '.join(parts)})"

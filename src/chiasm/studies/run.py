@@ -8,7 +8,7 @@ import polars as pl
 from chiasm.core.errors import ChiasmError
 from chiasm.results.report import Drawing, write_report
 from chiasm.results.rundir import RunDirectory
-from chiasm.studies.study import is_study, study, verbs
+from chiasm.studies.study import GROUP, is_study, study, verbs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,8 +24,10 @@ class Run:
         self.directory = directory
         verb = directory.manifest["study"]
         if not is_study(verb):
-            known = ", ".join(verbs())
-            raise ChiasmError(f"open the run in `{directory.path}`", f"it is of {verb}", f"Known are {known}")
+            found = (
+                f"it is of {verb}, a study that no installed package has (entry points `{GROUP}`: {', '.join(verbs())})"
+            )
+            raise ChiasmError(f"open the run in `{directory.path}`", found, f"Install the package that has {verb}")
         self.reporter = study(verb).reporter(directory)
 
     @property

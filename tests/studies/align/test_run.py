@@ -173,7 +173,7 @@ def test_report_and_findings(run):
         run.figure(name)
     page = run.report().read_text()
     assert "As released" in page
-    assert "chiasm align llava" in page
+    assert "chiasm.align(model=&#39;llava&#39;" in page
 
 
 def test_an_interrupted_run_resumed_gives_the_tables_of_a_whole_one(tmp_path, monkeypatch, run, baseline):

@@ -51,4 +51,4 @@ def test_parts_of_a_picture_are_refused_where_its_tokens_look_at_all_of_it(tmp_p
     assert set(run.table("effects")["cut"]) == {"image->last"}
     reasons = {item["reason"] for item in run.directory.skipped()}
     assert len(reasons) == 2
-    assert all("look at the picture as a whole" in reason for reason in reasons)
+    assert all("look at the image as a whole" in reason for reason in reasons)

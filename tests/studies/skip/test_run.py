@@ -132,8 +132,8 @@ def test_the_run_reports_and_draws() -> None:
     for name in ("skip", "contributions"):
         assert run.figure(name).axes
     page = run.report().read_text()
-    assert "chiasm skip" in page
-    assert "--calibration 4" in page
+    assert "chiasm.skip(" in page
+    assert "calibration=4" in page
     body = json.loads((run.path / "plan.json").read_text())
     assert body["name"] == run.table("plans").filter(pl.col("recommended"))["plan"][0]
     assert not (run.path / "plans" / "random-50-0.json").exists()

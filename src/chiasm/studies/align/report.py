@@ -135,7 +135,7 @@ _CONES = (
     "each span's own mean token (of a pilot pass) was subtracted, and without outlier dimensions."
 )
 _INSIDE = (
-    "Cosine of the mean tokens of two spans of one example in the residual stream and at the taps inside each block: "
+    "Cosine of the mean tokens of two spans of one example in the residual stream and at the places inside each block: "
     "after the first norm, after attention, after its addition, after the second norm, the gated product, and the last "
     "projection."
 )

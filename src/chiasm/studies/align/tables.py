@@ -7,8 +7,8 @@ _SPAN = text("span", "Span", "Which tokens: a named part of the sequence, as ima
 _A = text("a", "First span", "Which tokens are compared.")
 _B = text("b", "Second span", "With which; [first half] and [second half] are halves of the examples.")
 _STATE = integer("layer", "Hidden state", "0 is the embeddings, k the output of block k-1 before the final norm.")
-_LAYER = integer("layer", "Layer", "Hidden state at the tap residual, else the 0-based block.")
-_TAP = text("tap", "Tap", "Where in the block: residual, norm1, attention, ..., down.")
+_LAYER = integer("layer", "Layer", "Hidden state where `tap` is residual, else the 0-based block.")
+_TAP = text("tap", "Place in the block", "Where it is read: residual, norm1, attention, ..., down.")
 _LOW = number("low", "Lower bound", "Of the 95 % interval; missing where there is none.", nullable=True)
 _HIGH = number("high", "Upper bound", "Of the 95 % interval; missing where there is none.", nullable=True)
 _N = integer("n", "Examples", "How many examples the value rests on.")
@@ -189,6 +189,6 @@ NOISE_TOKENS = "noise"
 MODALITY_ISOLATION = "apart"
 
 _CONTROL = text(
-    "control", "Control", "noise: random tokens for the image; twin: random weights; apart: no attention between them."
+    "control", "Control", "noise: random tokens as the image; twin: random weights; apart: image and text isolated."
 )
 TABLES = (EXTENTS, *MEASURED, OVERLAP_RELEASED, *(s.plus(f"{s.name}_controls", _CONTROL) for s in MEASURED))

@@ -9,6 +9,7 @@ from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.results.panels import Panels
 from chiasm.results.series import in_order
 from chiasm.results.theme import marked
+from chiasm.results.wording import compact
 from chiasm.studies.compare.findings import ENOUGH
 
 
@@ -67,5 +68,5 @@ def model_point(axes: Axes, row: dict, k: int | None, scale: float = 100) -> Non
 def _coefficients(row: dict) -> str:
     if row["spearman"] is None:
         return "no spread, no correlation"
-    bounds = "" if row["spearman_low"] is None else f" ({row['spearman_low']:.2f} to {row['spearman_high']:.2f})"
-    return f"Spearman {row['spearman']:.2f}{bounds}, p = {row['p']:.2g}"
+    found = compact(row["spearman"], row["spearman_low"], row["spearman_high"])
+    return f"Spearman {found}, p = {row['p']:.2g}"

@@ -1,6 +1,7 @@
 """Whether the alignment score goes with accuracy over models, in words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,8 +16,9 @@ ENOUGH = 8
 """With fewer models figures and sentences say that they are too few."""
 
 
-def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]:
-    """One finding per score and statistic, and what the number of models allows to say."""
+def compare_findings(rows: pl.DataFrame, related: pl.DataFrame, outcomes: pl.DataFrame | None = None) -> list[Finding]:
+    """One finding per score and statistic, and what the number of models allows to say. `outcomes` have the numbers
+    of questions."""
     models = rows["model"].n_unique()
     found = []
     for row in _corrected(related.filter(pl.col("models") >= MIN_POINTS)):
@@ -34,14 +36,22 @@ def compare_findings(rows: pl.DataFrame, related: pl.DataFrame) -> list[Finding]
             f"n = {models} models are too few to say much{least}, before any correction for what is looked at together."
         )
         found.append(Finding(text, 95.0))
-    by = rows.select("model", "accuracy").unique(maintain_order=True).drop_nulls().sort("accuracy")
+    known = rows.filter(pl.col("accuracy").is_not_null()).unique("model", keep="first", maintain_order=True)
+    by = known.sort("accuracy", maintain_order=True)
     if by.height:
         worst, best = by.row(0, named=True), by.row(-1, named=True)
-        ends = f"{worst['accuracy']:.1%} ({worst['model']}) to {best['accuracy']:.1%} ({best['model']})"
-        found.append(Finding(f"Accuracy reaches from {ends}.", 40.0))
+        answered = None if outcomes is None else outcomes.filter(task="qa", metric="accuracy")
+        n = {} if answered is None else dict(answered.select("model", "n").iter_rows())
+        low, high = (f"{accuracy_of(row, n.get(row['model']))} in {row['model']}" for row in (worst, best))
+        found.append(Finding(f"Accuracy reaches from {low} to {high}.", 40.0))
     else:
         found.append(Finding("The examples have no labels, so there is no accuracy; see the other measures.", 45.0))
     return sorted(found, key=lambda finding: -finding.strength)
+
+
+def accuracy_of(row: Mapping[str, Any], n: int | None = None) -> str:
+    """The accuracy of a model with its interval."""
+    return estimate(row["accuracy"], row["accuracy_low"], row["accuracy_high"], n, unit="%", scale=100.0)
 
 
 def outcome_findings(related: pl.DataFrame) -> list[Finding]:

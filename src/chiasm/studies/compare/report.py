@@ -19,7 +19,9 @@ class CompareReporter(Reporter[CompareSpec]):
         return f"Alignment and accuracy of {len(self.spec.models)} models"
 
     def findings(self) -> list[Finding]:
-        found = compare_findings(self.directory.table("compare"), self.directory.table("correlation"))
+        found = compare_findings(
+            self.directory.table("compare"), self.directory.table("correlation"), self.table("outcomes")
+        )
         related = self.table("outcome_correlation")
         found += [] if related is None else outcome_findings(related)
         return sorted(found, key=lambda finding: -finding.strength)

@@ -9,7 +9,7 @@ from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.core.statistics.intervals import mean_interval
 from chiasm.results.findings import Finding
 from chiasm.results.series import in_order, inputs_of, majority, of_type, right_share
-from chiasm.results.wording import estimate, share
+from chiasm.results.wording import estimate, metric_format, percent, share
 
 _ONE_INPUT = "no interval from questions on one input"
 
@@ -32,7 +32,7 @@ def eval_findings(answers: pl.DataFrame, *, seed: int = 0) -> list[Finding]:
     beats = "above" if lead.low > 0 else "not significantly above"
     text = (
         f"{share(right_share(answers), missing=_ONE_INPUT)} of {answers.height} questions are answered correctly, "
-        f"{beats} the {100 * majority(answers):.0f} % of always giving the most frequent answer of the type."
+        f"{beats} the {percent(majority(answers))} of always giving the most frequent answer of the type."
     )
     found = [Finding(text, 100.0)]
     by_type = {name: right_share(of_type(answers, name)) for name in in_order(answers, "type")}
@@ -41,7 +41,7 @@ def eval_findings(answers: pl.DataFrame, *, seed: int = 0) -> list[Finding]:
         rows = of_type(answers, name)
         text = (
             f"The model is {word} at {name}: {share(by_type[name], missing=_ONE_INPUT)} of {rows.height} right, where "
-            f"the most frequent answer would reach {100 * majority(rows):.0f} %."
+            f"the most frequent answer would reach {percent(majority(rows))}."
         )
         found.append(Finding(text, strength))
     return found
@@ -71,9 +71,8 @@ def _value(row: Mapping[str, Any]) -> str:
     """The value with its interval, or why there is none."""
     if row["value"] is None:
         return "has nothing to divide by"
-    percent = ANSWER_METRICS[row["metric"]].percent
-    written = {"unit": "%", "scale": 100.0} if percent else {"digits": 2}
-    return estimate(row["value"], row["low"], row["high"], row["n"], missing="too few for an interval", **written)
+    options = metric_format(ANSWER_METRICS[row["metric"]])
+    return estimate(row["value"], row["low"], row["high"], row["n"], missing="too few for an interval", **options)
 
 
 def _context(name: str, rows: pl.DataFrame, answers: pl.DataFrame) -> str:
@@ -81,9 +80,9 @@ def _context(name: str, rows: pl.DataFrame, answers: pl.DataFrame) -> str:
     if name == "pope_f1":
         share_of_yes = float((answers["answer"].str.to_lowercase() == "yes").mean() or 0)
         yes, unclear = (float(rows.filter(metric=other)["value"][0]) for other in ("pope_yes_share", "pope_unclear"))
-        neither = f", {100 * unclear:.1f} % say neither yes nor no and count as yes" if unclear > 0 else ""
-        best = 200 * share_of_yes / (1 + share_of_yes)
-        return f"always yes would reach {best:.1f} %, and {100 * yes:.1f} % of answers are yes{neither}"
+        neither = f", {percent(unclear, 1)} say neither yes nor no and count as yes" if unclear > 0 else ""
+        best = 2 * share_of_yes / (1 + share_of_yes)
+        return f"always yes would reach {percent(best, 1)}, and {percent(yes, 1)} of answers are yes{neither}"
     words = rows.filter(metric="caption_words")
     if name in ("chair_i", "chair_s", "cider_d") and words.height:
         return f"at {words['value'][0]:.1f} words a text"

@@ -12,6 +12,7 @@ from chiasm.data.scoring import accuracy
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import with_inputs
+from chiasm.results.wording import bounds, metric_format, number, percent
 from chiasm.studies.eval import charts
 from chiasm.studies.eval.findings import eval_findings, metric_findings
 from chiasm.studies.eval.spec import EvalSpec
@@ -88,13 +89,15 @@ class EvalReporter(Reporter[EvalSpec]):
         unseen = {} if blind is None else {one.type: one for one in accuracy(blind.select(columns).iter_rows())}
         # Of the table, where questions on one image count together.
         measured = metrics.filter(metric="accuracy", shown="image")
-        bounds = {row["type"]: (row["low"], row["high"]) for row in measured.iter_rows(named=True)}
+        intervals = {
+            row["type"]: bounds(row["low"], row["high"], **metric_format(ANSWER_METRICS["accuracy"]))
+            for row in measured.iter_rows(named=True)
+        }
         shown = _aligned("type", "n", "right", "95 % interval", "majority", *(["blind"] if unseen else []))
         for found in accuracy(self._answers.select(columns).iter_rows()):
-            low, high = bounds[found.type]
-            interval = "none" if low is None else f"{low:.1%} - {high:.1%}"
-            other = [f"{unseen[found.type].accuracy:.1%}"] if unseen else []
-            shown.add_row(found.type, str(found.n), f"{found.accuracy:.1%}", interval, f"{found.majority:.1%}", *other)
+            own = [percent(found.accuracy, 1), intervals[found.type], percent(found.majority, 1)]
+            other = [percent(unseen[found.type].accuracy, 1)] if unseen else []
+            shown.add_row(found.type, str(found.n), *own, *other)
         return shown
 
     def _measures(self, metrics: pl.DataFrame) -> Table:
@@ -103,12 +106,11 @@ class EvalReporter(Reporter[EvalSpec]):
         unseen = {(row["metric"], row["type"]): row["value"] for row in rows if row["shown"] == "blank"}
         shown = _aligned("measure", "type", "n", "value", "95 % interval", *(["blind"] if unseen else []))
         for row in (row for row in rows if row["shown"] == "image"):
-            write = ANSWER_METRICS[row["metric"]].format
-            value = "-" if row["value"] is None else write(row["value"])
-            interval = "-" if row["low"] is None else f"{write(row['low'])} - {write(row['high'])}"
+            options = metric_format(ANSWER_METRICS[row["metric"]])
+            value = "-" if row["value"] is None else number(row["value"], **options)
             other = unseen.get((row["metric"], row["type"]))
-            cells = [row["metric"], row["type"], str(row["n"]), value, interval]
-            shown.add_row(*cells, *([] if other is None else [write(other)]))
+            cells = [row["metric"], row["type"], str(row["n"]), value, bounds(row["low"], row["high"], **options)]
+            shown.add_row(*cells, *([] if other is None else [number(other, **options)]))
         return shown
 
 

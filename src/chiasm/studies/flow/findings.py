@@ -10,7 +10,7 @@ from chiasm.results.findings import Finding
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import RESAMPLES, Curve, curve, in_order, matrix, of_type
 from chiasm.results.theme import counted
-from chiasm.results.wording import worded
+from chiasm.results.wording import percent, worded
 from chiasm.studies.flow.judgement import DIFFERENCE, CutResult, control_label, judge_cut, layers_of, noise_floor
 from chiasm.studies.flow.tables import SWAPS
 
@@ -112,7 +112,7 @@ def _order(effects: pl.DataFrame, results: list[CutResult], layers: int, windows
         f"{r.cut} most at {_when(r.curve, r.peak, r.peak + 1, windows)} ({_effect(r.curve, r.peak)})"
         for r in (early, late)
     ]
-    share = f"in at least {100 * agree:.0f} % of {RESAMPLES} resamples of the {len(shared)} examples that have all cuts"
+    share = f"in at least {percent(agree)} of {RESAMPLES} resamples of the {len(shared)} examples that have all cuts"
     if agree < 0.95:
         unsettled = f"Which of the {len(hurting)} cuts hurts first and which last is not settled"
         return [Finding(f"{unsettled}: {' and '.join(extremes)}, but they are first and last only {share}.", 0.2)]
@@ -154,13 +154,13 @@ def _answer_forms(answers: pl.DataFrame, seed: int) -> list[Finding]:
     """At which depth the lower-case and the capitalised form of the answer lead."""
     if not {"lower", "capital"} <= set(answers["form"]):
         return []
-    percent = pl.col("prob") * 100
+    in_percent = pl.col("prob") * 100
     rows = [answers.filter(pl.col("form") == form) for form in ("lower", "capital")]
-    both = [matrix(part, percent) for part in rows]
+    both = [matrix(part, in_percent) for part in rows]
     shared = sorted(set(both[0].examples) & set(both[1].examples))
     if not shared:
         return []
-    lower, capital = (curve(part.filter(pl.col("example_id").is_in(shared)), percent) for part in rows)
+    lower, capital = (curve(part.filter(pl.col("example_id").is_in(shared)), in_percent) for part in rows)
     best = int(np.argmax(lower.mean)), int(np.argmax(capital.mean))
     first, second = (data.of(shared) for data in both)
     test = sign_flip_max_t(second.values - first.values, seed=seed, clusters=first.inputs)

@@ -130,14 +130,14 @@ def _without_places(intervention: Intervention, encoded: Encoded) -> str:
     """Why no position of an object was found, where no image token has a place."""
     if "image.o" not in intervention.text or not encoded.layouts or any(one.has_places for one in encoded.layouts):
         return ""
-    return ", since this model's image tokens look at the picture as a whole"
+    return ", since this model's image tokens look at the image as a whole"
 
 
 def _where(kinds: Sequence[LayerKind]) -> str:
     attending = ", ".join(str(layer) for layer, kind in enumerate(kinds) if kind == "attention")
     found = f"attention layers only: positions attend to each other in layers {attending} of {len(kinds)}"
     if "cross_attention" in kinds:
-        found += f", to the picture in {', '.join(str(i) for i, kind in enumerate(kinds) if kind == 'cross_attention')}"
+        found += f", to the image in {', '.join(str(i) for i, kind in enumerate(kinds) if kind == 'cross_attention')}"
     return f"{found}; windows in which the cut takes nothing away are left out"
 
 
@@ -258,7 +258,7 @@ def _with(change: BlockedAttention | ZeroedBranch, positions: np.ndarray) -> Cha
     return lambda window: ZeroedBranch(window, change.component, chosen)
 
 
-MOST_PATCHES = 150
+MAX_PATCHES = 150
 """Super-patches per image where no size is given: a map of about 12 x 12, some clean passes' worth of rows."""
 
 
@@ -272,7 +272,7 @@ def super_patches(layouts: Sequence[ImageLayout], side: int | None) -> list[Supe
     layout = layouts[0]
     placed = ~layout.newline & ~np.isnan(layout.rects).any(axis=1)
     count = int(placed.sum())
-    chosen = max(1, math.ceil(math.sqrt(count / MOST_PATCHES))) if side is None else side
+    chosen = max(1, math.ceil(math.sqrt(count / MAX_PATCHES))) if side is None else side
     found = [part for tile in dict.fromkeys(layout.tile[placed]) for part in _blocks(layout, placed, tile, chosen)]
     return [part._replace(number=number) for number, part in enumerate(found)]
 
@@ -280,7 +280,7 @@ def super_patches(layouts: Sequence[ImageLayout], side: int | None) -> list[Supe
 def _blocks(layout: ImageLayout, placed: np.ndarray, tile: str, side: int) -> Iterator[SuperPatch]:
     chosen = np.flatnonzero(placed & (layout.tile == tile))
     rects = layout.rects[chosen]
-    # Neighbouring patches share an edge up to rounding of the resized picture.
+    # Neighbouring patches share an edge up to rounding of the resized image.
     columns = _ranks(rects[:, 0], rects[:, 2] - rects[:, 0]) // side
     rows = _ranks(rects[:, 1], rects[:, 3] - rects[:, 1]) // side
     for row in np.unique(rows):

@@ -123,11 +123,11 @@ class FlowReporter(Reporter[FlowSpec]):
         drawn, seen = {}, images.kept(self.directory)
         for number, example in enumerate(in_order(patches, "example_id")):
             if example in seen:
-                picture = seen[example]
-                rows = picture.placed(patches.filter(pl.col("example_id") == example))
+                shown = seen[example]
+                rows = shown.placed(patches.filter(pl.col("example_id") == example))
                 drawn[f"patches-{number}"] = Drawing(
-                    partial(overlays.patch_map, picture.pixels, rows, picture.boxes),
-                    partial(captions.patches, rows, bool(unseen(rows, *picture.pixels.shape[1::-1]))),
+                    partial(overlays.patch_map, shown.pixels, rows, shown.boxes),
+                    partial(captions.patches, rows, bool(unseen(rows, *shown.pixels.shape[1::-1]))),
                 )
         return drawn
 
@@ -138,7 +138,7 @@ class FlowReporter(Reporter[FlowSpec]):
         distinct = self._effects.select("start", "stop").n_unique()
         return [
             f"Windows of {self.spec.window} layers are wide for a model of {layers}: its centres have {distinct} "
-            f"different windows that overlap in most layers, so curves cannot tell layers apart. --window "
+            f"different windows that overlap in most layers, so curves cannot distinguish layers. --window "
             f"{max(1, layers // 2)} or less does."
         ]
 

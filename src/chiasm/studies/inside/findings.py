@@ -9,6 +9,7 @@ import polars as pl
 from chiasm.core.statistics.intervals import ALPHA, Estimate, mean_interval
 from chiasm.results.findings import Finding
 from chiasm.results.series import in_order
+from chiasm.results.wording import bounds, percent, worded
 from chiasm.results.wording import estimate as in_words
 from chiasm.studies.inside.tables import ENTROPY
 
@@ -80,8 +81,7 @@ def _parts(frame: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
 
 
 def _mean(of: Estimate, digits: int = 2, unit: str = "", scale: float = 1.0) -> str:
-    bounds = float(of.mean), float(of.low), float(of.high)
-    return in_words(*bounds, digits=digits, unit=unit, scale=scale, missing="no interval from one image")
+    return worded(of, digits=digits, unit=unit, scale=scale, missing="no interval from one image")
 
 
 def _complete(rows: pl.DataFrame) -> Finding:
@@ -91,7 +91,7 @@ def _complete(rows: pl.DataFrame) -> Finding:
     complete = own.filter(pl.col("error") <= 0.05).height
     text = (
         f"Integrated Gradients adds up within 5 % in {complete} of {own.height} maps (median error "
-        f"{100 * float(own['error'].median() or 0):.1f} %, largest {100 * float(own['error'].max() or 0):.1f} %; "
+        f"{percent(float(own['error'].median() or 0), 1)}, largest {percent(float(own['error'].max() or 0), 1)}; "
         f"{own['steps'].min()} to {own['steps'].max()} steps)."
     )
     return Finding(text, 20.0 if complete == own.height else 75.0)
@@ -113,7 +113,7 @@ def _pointing(rows: pl.DataFrame) -> list[Finding]:
             methods.append(f"{method} {_mean(measured.energy, 0, '%')}, {word}: {over} over other maps")
         if area is not None:
             text = (
-                f"On {domain} ({setting}), boxes of what is asked about cover {float(area.mean):.0f} % of the image's "
+                f"On {domain} ({setting}), boxes of what is asked about cover {_mean(area, 0, '%')} of the image's "
                 f"tokens (n = {n}) and hold of the positive attribution: {'; '.join(methods)}."
             )
             found.append(Finding(text, 70.0 if strong else 30.0))
@@ -150,7 +150,7 @@ def _modalities(rows: pl.DataFrame) -> list[Finding]:
             n = exact.n
             shares.append(
                 f"{setting} {_mean(exact, 0, '%', 100)} of two players, {_mean(kernel, 0, '%', 100)} by Kernel SHAP "
-                f"(with no image {100 * float(blank.mean):.0f} %)"
+                f"(with no image {_mean(blank, 0, '%', 100)})"
             )
         if shares:
             text = f"On {domain} the image's share of the answer, against the question's: {'; '.join(shares)}; n = {n}."
@@ -204,7 +204,7 @@ def _specific(rows: pl.DataFrame) -> list[Finding]:
             f"With {row['setting']} on {row['domain']}, {row['count']} neurons are specific to some of "
             f"{row['groups']}, with an entropy of at most {row['edge']:.2f} nat, "
             f"{'more than' if sure else 'not surely more than'} the {row['count_random']:.1f} "
-            f"({row['low_random']:.0f} to {row['high_random']:.0f}) of shuffled groups (n = {row['n']} images, "
+            f"({bounds(row['low_random'], row['high_random'], digits=0)}) of shuffled groups (n = {row['n']} images, "
             f"{row['draws']} shuffles)."
         )
         found.append(Finding(text, 28.0 if sure else 12.0))
@@ -242,14 +242,14 @@ def _concepts(rows: pl.DataFrame) -> list[Finding]:
                 value = in_words(best["value"], best["low"], best["high"], digits=2, brackets=False)
                 used.append(
                     f"{concept} at layers {layers} (layer {best['layer']}: TCAV {value}; random {best['random']:.2f}, "
-                    f"{best['random_low']:.2f} to {best['random_high']:.2f})"
+                    f"{bounds(best['random_low'], best['random_high'], digits=2)})"
                 )
         text = (
             f"On {domain} ({setting}), of {own['concept'].n_unique()} concepts {len(used)} move the answer further "
             f"than random concepts do (p ≤ {ALPHA:g}, corrected over layers and concepts; {own['concepts'][0]} random "
             f"ones; n = {n} answers)"
         )
-        right = 100 * float(np.mean(own["accuracy"].to_numpy()))
-        text += f": {'; '.join(used)}" if used else f", although their directions are {right:.0f} % right"
+        right = percent(float(np.mean(own["accuracy"].to_numpy())))
+        text += f": {'; '.join(used)}" if used else f", although their directions are {right} right"
         found.append(Finding(f"{text}.", 32.0 if used else 11.0))
     return found

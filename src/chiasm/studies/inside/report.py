@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from chiasm.core.errors import ChiasmError
 from chiasm.results.findings import Finding
-from chiasm.results.images import Picture
+from chiasm.results.images import KeptImage
 from chiasm.results.report import Drawing
 from chiasm.results.series import in_order
 from chiasm.studies.inside import charts
@@ -51,7 +51,7 @@ class Inside:
     def __init__(
         self,
         tables: Mapping[str, pl.DataFrame],
-        images: Mapping[str, Picture],
+        images: Mapping[str, KeptImage],
         failures: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.failures = list(failures)

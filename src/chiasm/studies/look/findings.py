@@ -7,7 +7,7 @@ from chiasm.core.spans import PERCEPTUAL
 from chiasm.core.statistics.intervals import ALPHA, runs_of_true, sign_flip_max_t
 from chiasm.results.findings import Finding
 from chiasm.results.series import Curve, curve, in_order, matrix
-from chiasm.results.wording import estimate
+from chiasm.results.wording import estimate, percent
 
 SHARE = pl.col("share") * 100
 """Of a query's attention, what a span takes (%)."""
@@ -129,7 +129,7 @@ def _most_attended(shares: pl.DataFrame) -> Finding:
     rows = shares.filter(pl.col("span").is_in(top_level(shares)))
     means = rows.group_by("query", "span").agg(pl.col("share").mean()).sort("share", descending=True)
     query, span, share = means.rows()[0]
-    text = f"Over all layers, {query} looks most at {span} ({100 * share:.0f} % of its attention on average)."
+    text = f"Over all layers, {query} looks most at {span} ({percent(share)} of its attention on average)."
     return Finding(text, 0.5)
 
 

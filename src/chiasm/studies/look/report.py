@@ -8,7 +8,7 @@ import polars as pl
 
 from chiasm.results import images
 from chiasm.results.findings import Finding
-from chiasm.results.images import Picture
+from chiasm.results.images import KeptImage
 from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.look import charts
@@ -17,7 +17,7 @@ from chiasm.studies.look.findings import look_findings, object_rows, perceived
 from chiasm.studies.look.spec import LookSpec
 
 _BAND = "Lines are means over examples, bands 95 % bootstrap intervals"
-_Grids = dict[str, tuple[Picture, pl.DataFrame]]
+_Grids = dict[str, tuple[KeptImage, pl.DataFrame]]
 
 
 @final
@@ -111,7 +111,7 @@ class LookReporter(Reporter[LookSpec]):
         return {name: (seen, seen.placed(places.filter(picture=name))) for name, seen in named}
 
     @cached_property
-    def _images(self) -> dict[str, Picture]:
+    def _images(self) -> dict[str, KeptImage]:
         return images.kept(self.directory)
 
 

@@ -37,7 +37,7 @@ PLACES = TableSchema.of(
     text("span", "Span", "Top-level span of the token."),
     _INDEX,
     _POSITION,
-    text("picture", "Picture", "image[k], or video.frame[k], counted through all videos."),
+    text("picture", "Image", "image[k], or video.frame[k], counted through all videos."),
     text("tile", "Tile", "base (the whole image) or hd (a tile of higher resolution)."),
     *corners("image or frame"),
 )

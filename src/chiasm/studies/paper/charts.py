@@ -132,7 +132,7 @@ def figure_7(rows: pl.DataFrame, score: pl.DataFrame, steps: Sequence[tuple[str,
 
 
 def figure_8(inside: pl.DataFrame, rows: pl.DataFrame, model: str, baseline: str | None) -> Figure:
-    """Inside the blocks: norms and change of either span, and their cosine, by tap; last panel: random weights."""
+    """Inside the blocks: norms and change of either span, and their cosine, at every place; random weights last."""
     panels = Panels(4.4, 3, 2)
     own, cross = _of_model(inside, model), between_kinds(cosines(rows, inside=True))
     spans = in_order(own, "span")

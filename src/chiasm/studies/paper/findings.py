@@ -11,7 +11,7 @@ from chiasm.core.statistics.intervals import holm
 from chiasm.results.findings import Finding
 from chiasm.results.wording import estimate
 from chiasm.studies.align.findings import Frames, intervals_apart, mean_overlap
-from chiasm.studies.compare.findings import ENOUGH
+from chiasm.studies.compare.findings import ENOUGH, accuracy_of
 from chiasm.studies.paper.tables import TOGETHER, TOGETHER_BASELINES
 
 
@@ -71,10 +71,8 @@ def _relation(tables: Frames, groups: Mapping[str, Sequence[str]]) -> list[Findi
     found += _training(scores, models)
     best = models.sort("accuracy", descending=True).row(0, named=True)
     worst = models.sort("accuracy").row(0, named=True)
-    text = (
-        f"Accuracy reaches from {worst['accuracy']:.1%} ({worst['model']}) to {best['accuracy']:.1%} ({best['model']}"
-    )
-    return [*found, Finding(f"{text}; n = {worst['n']} and {best['n']} questions).", 50.0)]
+    low, high = (f"{accuracy_of(row, row['n'])} in {row['model']}" for row in (worst, best))
+    return [*found, Finding(f"Accuracy reaches from {low} to {high}.", 50.0)]
 
 
 def _training(scores: pl.DataFrame, models: pl.DataFrame) -> list[Finding]:

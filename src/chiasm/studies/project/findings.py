@@ -80,7 +80,7 @@ def _ordering(tuning: pl.DataFrame, predictions: pl.DataFrame) -> Finding:
 def seed_range(tuning: pl.DataFrame, setting: str) -> str:
     """How many seeds, and between which macro-F1 they lie: intervals are over images and do not say it."""
     found = tuning.filter(setting=setting)["macro_f1"].to_list()
-    return "1 seed" if len(found) == 1 else f"{len(found)} seeds: {min(found):.3f} to {max(found):.3f}"
+    return "1 seed" if len(found) == 1 else f"{len(found)} seeds: {wording.bounds(min(found), max(found), digits=3)}"
 
 
 def best_setting(tuning: pl.DataFrame) -> str:
@@ -122,7 +122,7 @@ def _form(domain: str, part: pl.DataFrame, predictions: pl.DataFrame) -> list[Fi
         return []
     parts = ", ".join(
         f"{r['setting']} ({r['accuracy']:.2f} free, {r['constrained_accuracy']:.2f} among the labels, "
-        f"{100 * r['invalid_rate']:.0f} % invalid)"
+        f"{wording.percent(r['invalid_rate'])} invalid)"
         for r in gap.iter_rows(named=True)
     )
     text = f"On {domain} part of what is missing is form, not knowledge: {parts}; n = {gap['n'][0]}."
@@ -172,7 +172,7 @@ def _cost(domain: str, part: pl.DataFrame) -> list[Finding]:
 
 
 def _percent(share: Estimate) -> str:
-    return wording.worded(share, unit="%", digits=0, scale=100)
+    return wording.share(share, digits=0)
 
 
 class Capacity(NamedTuple):

@@ -1,9 +1,12 @@
 """The tables of Verma et al. 2024 in their own layout, from the tables of a run; and its confusion matrices."""
 
+from typing import Any
+
 import polars as pl
 
 from chiasm.measures.probes.kinds import POST
 from chiasm.results.series import in_order
+from chiasm.results.wording import compact, number
 from chiasm.studies.project.scores import MLP, UNTUNED, score_of
 from chiasm.studies.project.tables import IMAGE_MLP, OWN, RANDOM, TOWER
 
@@ -31,11 +34,11 @@ def table_one(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.Da
             found = score_of(predictions, domain, name)
             if found is not None:
                 own = tuning.filter(domain=domain, setting=name, projector=OWN)
-                row[f"{domain} F1"] = _interval(found.mean, found.low, found.high)
-                row[f"{domain} Acc"] = f"{own['accuracy'].mean():.4f}"
+                row[f"{domain} F1"] = _score(found.mean, found.low, found.high)
+                row[f"{domain} Acc"] = _plain(own["accuracy"].mean())
             elif beside.height:
-                row[f"{domain} F1"] = _interval(*(beside[c].mean() for c in _BOUNDS))
-                row[f"{domain} Acc"] = f"{beside['accuracy'].mean():.4f}"
+                row[f"{domain} F1"] = _score(*(beside[c].mean() for c in _BOUNDS))
+                row[f"{domain} Acc"] = _plain(beside["accuracy"].mean())
         if len(row) > 1:
             rows.append(row)
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -61,9 +64,9 @@ def table_two(tuning: pl.DataFrame, predictions: pl.DataFrame, richness: pl.Data
                 {
                     "task": domain,
                     "setting": title,
-                    "probe F1": None if probe is None else f"{probe:.4f}",
+                    "probe F1": None if probe is None else _plain(probe),
                     "probe Δ%": _change(probe, base[0]) if title != "Original" else None,
-                    "MLLM F1": _interval(found.mean, found.low, found.high),
+                    "MLLM F1": _score(found.mean, found.low, found.high),
                     "MLLM Δ%": _change(float(found.mean), base[1]) if title != "Original" else None,
                 }
             )
@@ -76,8 +79,8 @@ def table_three(references: pl.DataFrame) -> pl.DataFrame:
     rows = []
     for domain in in_order(own, "domain"):
         part = own.filter(domain=domain)
-        f1 = _interval(*(part[c].mean() for c in _BOUNDS))
-        rows.append({"task": domain, "F1": f1, "Acc": f"{part['accuracy'].mean():.4f}"})
+        f1 = _score(*(part[c].mean() for c in _BOUNDS))
+        rows.append({"task": domain, "F1": f1, "Acc": _plain(part["accuracy"].mean())})
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
@@ -102,8 +105,12 @@ def _probe(richness: pl.DataFrame | None, domain: str, setting: str) -> float | 
 
 
 def _change(value: float | None, base: float | None) -> str | None:
-    return None if value is None or not base else f"{100 * (value - base) / base:+.1f}"
+    return None if value is None or not base else number((value - base) / base, scale=100.0, signed=True)
 
 
-def _interval(value: object, low: object, high: object) -> str:
-    return f"{value:.4f} ({low:.3f}-{high:.3f})"
+def _score(value: Any, low: Any, high: Any) -> str:
+    return compact(float(value), float(low), float(high), digits=4, bound_digits=3)
+
+
+def _plain(value: Any) -> str:
+    return number(float(value), digits=4)

@@ -3,14 +3,18 @@
 from functools import partial
 from typing import final
 
+import polars as pl
+
 from chiasm.results import images
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
+from chiasm.results.series import in_order
 from chiasm.studies.inside.report import NAMES, Inside
-from chiasm.studies.project import charts
-from chiasm.studies.project.findings import capacity_findings, swept, tuning_findings
+from chiasm.studies.project import charts, published
+from chiasm.studies.project.findings import best_setting, capacity_findings, swept, tuning_findings
 from chiasm.studies.project.scores import LINE, UNTUNED
 from chiasm.studies.project.spec import ProjectSpec
+from chiasm.studies.project.tables import OWN
 from chiasm.studies.project.verdict import verdict
 from chiasm.training.settings import MAX_RATE
 
@@ -58,6 +62,26 @@ class ProjectReporter(Reporter[ProjectSpec]):
             points = partial(charts.capacity_points, tuning, predictions, aligned, references)
             drawn["capacity"] = Drawing(points, partial(charts.capacity_caption, tuning, aligned))
         return drawn | self._inside().drawings()
+
+    def layouts(self) -> dict[str, pl.DataFrame]:
+        tuning, predictions, references = (self.table(name) for name in ("tuning", "predictions", "references"))
+        if tuning is None or predictions is None or references is None:
+            return {}
+        brackets = "in brackets 95 % intervals over images"
+        found = {
+            f"Table 1: macro-F1 ({brackets}) and accuracy": published.table_one(tuning, predictions, references),
+            f"Table 2: macro-F1 of the probe on the projector's output and of the model ({brackets}), with changes "
+            "in %": published.table_two(tuning, predictions, self.table("richness")),
+            f"Table 3: an MLP on the tower's image embedding ({brackets})": published.table_three(references),
+        }
+        own = tuning.filter(projector=OWN)
+        for domain in in_order(own, "domain"):
+            best = best_setting(own.filter(domain=domain))
+            caption = (
+                f"Confusion on {domain} under {best}: share of each class's images (rows) that is answered as each"
+            )
+            found[caption] = published.confusion(predictions, domain, best)
+        return {caption: table for caption, table in found.items() if table.height}
 
     def _inside(self) -> Inside:
         tables = {name: table for name in NAMES if (table := self.table(name)) is not None}

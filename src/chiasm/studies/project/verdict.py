@@ -10,7 +10,9 @@ import polars as pl
 from chiasm.measures.probes.kinds import CLS, POST, PRE
 from chiasm.results.findings import Finding
 from chiasm.results.series import in_order
+from chiasm.results.wording import estimate, percent
 from chiasm.studies.project.findings import (
+    Skill,
     best_setting,
     reference_mean,
     seed_range,
@@ -121,7 +123,7 @@ def _projector(domain: str, of: ProbeAnswers, shape: pl.DataFrame) -> Iterator[F
     ranks = [_mean(shape.filter(setting=UNTUNED, where=where, quantity=RANK)) for where in (PRE, POST)]
     if kept is not None and None not in ranks:
         text += (
-            f". It keeps {100 * kept:.0f} % of an image's nearest neighbours; effective rank {ranks[0]:.1f} before, "
+            f". It keeps {percent(kept)} of an image's nearest neighbours; effective rank {ranks[0]:.1f} before, "
             f"{ranks[1]:.1f} behind"
         )
     yield Finding(f"{text}.", 75.0)
@@ -137,7 +139,7 @@ def _settings(domain: str, of: ProbeAnswers, own: pl.DataFrame, shape: pl.DataFr
         moved = own.filter(setting=name)["projector_drift"].mean()
         rank = _mean(shape.filter(setting=name, where=POST, quantity=RANK))
         kept = _mean(shape.filter(setting=name, where=POST, against=BEFORE, quantity=NEIGHBOURS))
-        beside = "" if kept is None else f", {100 * kept:.0f} % of neighbours kept"
+        beside = "" if kept is None else f", {percent(kept)} of neighbours kept"
         beside += "" if rank is None else f", effective rank {rank:.1f}"
         parts.append(f"{name} {worded_gap(gap, brackets=False)} (weights moved by {moved:.2f} of their size{beside})")
         n = gap.n
@@ -239,11 +241,15 @@ def _skill_lost(own: pl.DataFrame, chosen: str) -> str:
         return ""
     before, after = left.pop(UNTUNED), left[chosen]
     most = min(left, key=lambda name: (-left[name].mean, name))
-    beside = f"; {most} keeps most ({100 * left[most].mean:.0f} %)" if most != chosen else ""
+    beside = f"; {most} keeps most, {_skill(left[most])}" if most != chosen else ""
     return (
-        f"It costs general skill: {100 * before.mean:.0f} % of {before.share.n} scenes right before, "
-        f"{100 * after.mean:.0f} % after{beside}. "
+        f"It costs general skill: {_skill(before)} of {before.share.n} scenes right before, "
+        f"{_skill(after)} after{beside}. "
     )
+
+
+def _skill(of: Skill) -> str:
+    return estimate(of.mean, float(of.share.low), float(of.share.high), unit="%", digits=0, scale=100.0)
 
 
 def _mean(rows: pl.DataFrame) -> float | None:

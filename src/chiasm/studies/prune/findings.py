@@ -10,7 +10,7 @@ from chiasm.core.statistics.intervals import ALPHA, holm
 from chiasm.interventions.masks import ABLATIONS
 from chiasm.results.findings import Finding
 from chiasm.results.series import majority, right_share
-from chiasm.results.wording import estimate
+from chiasm.results.wording import estimate, percent
 from chiasm.studies.prune.scores import LEVEL, Answers, Level, largest, perplexity, share_in_words
 from chiasm.studies.prune.tables import DENSE, IMAGE_TOKENS, MODALITIES, POOLED, TEXT_TOKENS, TYPES, UNCALIBRATED
 
@@ -49,9 +49,7 @@ def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
     untouched = f"untouched {answers.in_words(DENSE, UNCALIBRATED, None)}"
     guess = majority(answers.rows.filter(pl.col("mask") == DENSE))
     if not answers.share(dense).low > guess:
-        untouched += (
-            f", which is not above the {100 * guess:.0f} % of the most frequent answer: there is little to lose"
-        )
+        untouched += f", which is not above the {percent(guess)} of the most frequent answer: there is little to lose"
     if not safe:
         first = ordered[0]
         text = (
@@ -230,6 +228,6 @@ def _scope(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
         f"{pruned.select('mask', 'calibration', *LEVEL).n_unique() - 1} masks at {len(levels)} "
         f"level{'' if len(levels) == 1 else 's'} of sparsity were tried on "
         f"{dense.height} examples; always giving the most frequent answer of the type reaches "
-        f"{100 * majority(dense):.0f} %."
+        f"{percent(majority(dense))}."
     )
     return Finding(text, 20.0)

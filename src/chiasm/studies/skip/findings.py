@@ -8,8 +8,8 @@ import polars as pl
 
 from chiasm.core.statistics.intervals import ALPHA, Estimate, mean_interval, share_difference, sign_flip_max_t
 from chiasm.results.findings import Finding
-from chiasm.results.series import RESAMPLES, Curve, curve, in_order, inputs_of, majority
-from chiasm.results.wording import estimate, worded
+from chiasm.results.series import RESAMPLES, Curve, curve, in_order, inputs_of, majority, right_share
+from chiasm.results.wording import estimate, percent, quartiles, share, worded
 from chiasm.studies.skip.scores import choice_loss
 from chiasm.studies.skip.tables import (
     FAST_V,
@@ -140,7 +140,7 @@ def _recommended(plans: pl.DataFrame, verdicts: pl.DataFrame, max_loss: float) -
     if plain["score_low"] is None or plain["score_low"] <= guess:
         text += (
             f" The untouched model itself is right in {_score(plain)}, not clearly more than always the most "
-            f"frequent answer ({100 * guess:.0f} %): there is little that could be lost."
+            f"frequent answer ({percent(guess)}): there is little that could be lost."
         )
     return Finding(text, 100.0)
 
@@ -255,38 +255,31 @@ def _recovery(recovered: pl.DataFrame) -> Finding:
         for (trained, plan), own in recovered.group_by(["trained", "plan"])
     }
     right = {cell: own["correct"].to_numpy() for cell, own in cells.items()}
+    shares = {cell: share(right_share(own), missing=_ONE_INPUT, brackets=False) for cell, own in cells.items()}
     inputs = inputs_of(cells[UNTRAINED, False])
     plan = next(name for name in recovered["plan"] if name)
-    before, under = right[UNTRAINED, False], right[UNTRAINED, True]
     after = right[TRAINED_WITH_PLAN, True]
-    gained = share_difference(after, under, inputs)
+    gained = share_difference(after, right[UNTRAINED, True], inputs)
     verdict = "gives back" if float(gained.low) > 0 else "does not clearly give back"
     text = (
-        f"Under `{plan}` the untrained model is right in {100 * under.mean():.1f} % (untouched "
-        f"{100 * before.mean():.1f} %). Training with the plan in effect {verdict} answers: {100 * after.mean():.1f} % "
-        f"({_points(gained, signed=True, brackets=False)})"
+        f"Under `{plan}` the untrained model is right in {shares[UNTRAINED, True]} (untouched "
+        f"{shares[UNTRAINED, False]}). Training with the plan in effect {verdict} answers: "
+        f"{shares[TRAINED_WITH_PLAN, True]} ({_points(gained, signed=True, brackets=False)})"
     )
     if (TRAINED_PLAIN, True) in right:
-        control = right[TRAINED_PLAIN, True]
-        beyond = share_difference(after, control, inputs)
+        beyond = share_difference(after, right[TRAINED_PLAIN, True], inputs)
         compared = "more than" if float(beyond.low) > 0 else "not clearly more than"
         text += (
-            f", {compared} as much training without the plan: {100 * control.mean():.1f} % under the plan "
-            f"({_points(beyond, signed=True, brackets=False)}), {100 * right[TRAINED_PLAIN, False].mean():.1f} % "
-            "without it"
+            f", {compared} as much training without the plan: {shares[TRAINED_PLAIN, True]} under the plan "
+            f"({_points(beyond, signed=True, brackets=False)}), {shares[TRAINED_PLAIN, False]} without it"
         )
-    return Finding(f"{text} (n = {len(before)}).", 90.0)
+    return Finding(f"{text} (n = {len(after)}).", 90.0)
 
 
 def points(loss: float) -> str:
     """A share of right answers in points of a hundred."""
     value = round(100 * loss, 1) + 0.0  # no minus before nought
     return f"{value:g} point{'' if abs(value) == 1 else 's'}"
-
-
-def percent(share: float) -> str:
-    """A share in whole per cent."""
-    return f"{100 * share:.0f} %"
 
 
 def _loss(row: _Row) -> str:
@@ -325,4 +318,4 @@ def _divergence(own: Curve, k: int) -> str:
 
 def _time_share(row: _Row, name: str) -> str:
     """A share of the plain model's time, with its quartiles."""
-    return f"{percent(row[name])} (quartiles {100 * row[f'{name}_low']:.0f} to {100 * row[f'{name}_high']:.0f})"
+    return quartiles(row[name], row[f"{name}_low"], row[f"{name}_high"])

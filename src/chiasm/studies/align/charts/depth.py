@@ -120,9 +120,9 @@ def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) 
 
 
 def inside_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
-    """Cosine of the mean tokens of two different spans of one example at every tap of the block, against depth.
+    """Cosine of the mean tokens of two different spans of one example at every place in the block, against depth.
 
-    Dashed: the random-weights baseline, else the first control, at every tap in the tap's colour.
+    Dashed: the random-weights baseline, else the first control, at every place in that place's colour.
     """
     pair = {"mode": "avg", "paired": True}
     pair |= rows.filter(**pair).select("a", "b").row(0, named=True)
