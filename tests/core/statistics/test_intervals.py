@@ -49,10 +49,13 @@ def test_interval_lies_within_the_data_and_follows_scale(data, seed):
 def test_chunks_give_what_one_step_gives(monkeypatch):
     data = np.random.default_rng(0).normal(size=(50, 4))
     whole = mean_interval(data, seed=1), sign_flip_max_t(data, seed=1)
-    monkeypatch.setattr("chiasm.core.statistics.intervals._CELLS", 1000)
+    for module in ("bands", "intervals"):
+        monkeypatch.setattr(f"chiasm.core.statistics.{module}._CELLS", 1000)
+    intervals._draws.cache_clear()
     parts = mean_interval(data, seed=1), sign_flip_max_t(data, seed=1)
     np.testing.assert_allclose(whole[0].low, parts[0].low, rtol=1e-12)
     np.testing.assert_array_equal(whole[1].p, parts[1].p)
+    assert len(intervals._draws(50, 2000, 1)) == 100
 
 
 def test_coverage_of_the_mean():

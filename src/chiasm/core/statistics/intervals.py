@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-Clusters = Sequence[str] | Int[np.ndarray, " n"]
+from chiasm.core.statistics.bands import Clusters, cluster_codes, cluster_sums, draws, finite
+
 # 95 %; not 2.5 exactly, which would move bounds in their last digit.
 _TAILS = 100 * np.array([(1 - 0.95) / 2, (1 + 0.95) / 2])
 _Z = 1.959963984540054  # the 97.5th percentile of the normal distribution
@@ -50,10 +51,10 @@ def mean_interval(
 
     **Errors:** `ValueError` for NaN, infinite values or no example.
     """
-    data = _finite(values, "values to average")
+    data = finite(values, "values to average")
     n = len(data)
     mean = data.mean(axis=0)
-    together = _codes(clusters, n)
+    together = cluster_codes(clusters, n)
     if n == 1 or (together is not None and together.max() == 0):
         return Estimate(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), n)
     flat = data.reshape(n, -1)
@@ -71,11 +72,11 @@ def bootstrap_means(
 
     **Errors:** `ValueError` for NaN, infinite values or no example.
     """
-    flat = _finite(values, "values to average")
+    flat = finite(values, "values to average")
     sizes = None
-    together = _codes(clusters, len(flat))
+    together = cluster_codes(clusters, len(flat))
     if together is not None:
-        sizes, flat = np.bincount(together), _sums(flat, together)
+        sizes, flat = np.bincount(together), cluster_sums(flat, together)
     return np.concatenate(
         [
             drawn @ flat / (len(flat) if sizes is None else (drawn @ sizes)[:, None])
@@ -85,19 +86,9 @@ def bootstrap_means(
 
 
 @lru_cache(maxsize=4)
-def _draws(n: int, resamples: int, seed: int) -> tuple[Int[np.ndarray, "rows n"], ...]:
-    """How often each of `n` examples was drawn in every resample: one product then serves all columns.
-
-    Kept, since all curves of a report resample the same examples.
-    """
-    rng = np.random.default_rng(seed)
-    step = max(1, _CELLS // n)
-    parts = []
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        cells = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-        parts.append(np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n))
-    return tuple(parts)
+def _draws(n: int, resamples: int, seed: int) -> tuple[Float[np.ndarray, "rows n"], ...]:
+    """`draws`, kept, since all curves of a report resample the same examples."""
+    return tuple(draws(n, resamples, seed))
 
 
 def ratio_bounds(
@@ -142,9 +133,9 @@ def share_interval(right: Bool[np.ndarray, " n"], clusters: Clusters | None = No
 
     **Errors:** `ValueError` for no value.
     """
-    data = _finite(np.asarray(right, dtype=np.float64), "answers")
+    data = finite(np.asarray(right, dtype=np.float64), "answers")
     n, share = len(data), float(data.mean())
-    together = _codes(clusters, n)
+    together = cluster_codes(clusters, n)
     if together is None or share in (0.0, 1.0):
         # All alike shows no spread between clusters: as many draws as there are clusters is the careful count.
         count = n if together is None else int(together.max()) + 1
@@ -176,7 +167,7 @@ def _independent_draws(
     if not variance:
         # All alike shows no spread between clusters: as many draws as there are clusters is the careful count.
         return float(count)
-    residuals = _sums((values - values.mean())[:, None], together)
+    residuals = cluster_sums((values - values.mean())[:, None], together)
     between = float((residuals**2).sum()) * count / (count - 1) / n**2
     return n / max(1.0, between / (variance / n))
 
@@ -199,7 +190,7 @@ def share_difference(
         raise ValueError(f"{len(first)} and {len(second)} answers are no pairs")
     difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     n, mean = len(difference), float(difference.mean())
-    draws = _independent_draws(difference, float(difference.var()), _codes(clusters, n))
+    draws = _independent_draws(difference, float(difference.var()), cluster_codes(clusters, n))
     if draws is None:
         return Estimate(np.array(mean), np.array(np.nan), np.array(np.nan), n)
     lost, gained = ((difference == side).mean() * draws for side in (1, -1))
@@ -257,16 +248,16 @@ def sign_flip_max_t(
 
     **Errors:** `ValueError` for NaN, infinite values, no example or shapes that differ.
     """
-    difference = _finite(effects, "effects")
+    difference = finite(effects, "effects")
     if control is not None:
-        beside = _finite(control, "control effects")
+        beside = finite(control, "control effects")
         if beside.shape != difference.shape:
             raise ValueError(f"effects are {difference.shape} and control effects {beside.shape}: they are paired")
         difference = difference - beside
     mean = difference.mean(axis=0)
-    together = _codes(clusters, len(difference))
+    together = cluster_codes(clusters, len(difference))
     if together is not None:
-        difference = _sums(difference, together)
+        difference = cluster_sums(difference, together)
     n = len(difference)
     norm = np.sqrt((difference**2).sum(axis=0))
     # |sum| / norm orders sign patterns as Student's t does, since flips keep the norm.
@@ -285,22 +276,6 @@ def sign_flip_max_t(
         reached += (largest[:, None] >= observed * (1 - 1e-12) - 1e-15).sum(axis=0)
     p = reached / total if exact else (1 + reached) / (1 + total)
     return MaxT(p, mean, 1 / total if exact else 1 / (1 + total))
-
-
-def _codes(clusters: Clusters | None, n: int) -> Int[np.ndarray, " n"] | None:
-    """The clusters as 0, 1, ...; None where every example is its own."""
-    if clusters is None:
-        return None
-    if len(clusters) != n:
-        raise ValueError(f"{len(clusters)} cluster names were given for {n} examples")
-    names, codes = np.unique(np.asarray(clusters), return_inverse=True)
-    return None if len(names) == n else codes
-
-
-def _sums(values: Float[np.ndarray, "n k"], together: Int[np.ndarray, " n"]) -> Float[np.ndarray, "c k"]:
-    total = np.zeros((int(together.max()) + 1, *values.shape[1:]))
-    np.add.at(total, together, values)
-    return total
 
 
 def _patterns(start: int, rows: int, n: int) -> Float[np.ndarray, "rows n"]:
@@ -329,7 +304,7 @@ def holm(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
 
     Source: Holm 1979. Assumption: none about how the tests depend on each other.
     """
-    values = _finite(p, "p-values")
+    values = finite(p, "p-values")
     if ((values < 0) | (values > 1)).any():
         raise ValueError("p-values lie between 0 and 1")
     order = np.argsort(values, kind="stable")
@@ -344,13 +319,3 @@ def runs_of_true(mask: Bool[np.ndarray, " layers"]) -> list[tuple[int, int]]:
     padded = np.concatenate([[False], np.asarray(mask, dtype=bool), [False]])
     edges: Int[np.ndarray, " edges"] = np.flatnonzero(padded[1:] != padded[:-1])
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
-
-
-def _finite(values: np.ndarray, what: str) -> Float[np.ndarray, "..."]:
-    data = np.asarray(values, dtype=np.float64)
-    if data.ndim == 0 or len(data) == 0:
-        raise ValueError(f"there are no {what}")
-    wrong = int((~np.isfinite(data)).sum())
-    if wrong:
-        raise ValueError(f"{wrong} of {data.size} {what} are NaN or infinite; leave those examples out and say so")
-    return data
