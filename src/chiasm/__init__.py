@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chiasm.core.errors import ChiasmError, ExampleError
     from chiasm.core.example import Box, Example
     from chiasm.data import examples
-    from chiasm.studies.run import Run
+    from chiasm.studies.run import Run, claims
     from chiasm.studies.run import open_run as open  # noqa: A004 (used as `chiasm.open`)
 
 # Names appear when they are first used: `import chiasm` alone loads neither torch nor transformers.
@@ -32,7 +32,7 @@ _WHERE = {
     **dict.fromkeys(("apply", "read_plan", "recover", "remove", "save"), "chiasm.api.plans"),
     **dict.fromkeys(("attribute", "concepts", "neurons"), "chiasm.api.inside"),
     **dict.fromkeys(("check", "load"), "chiasm.api.models"),
-    "Run": "chiasm.studies.run",
+    **dict.fromkeys(("Run", "claims"), "chiasm.studies.run"),
     "examples": "chiasm.data",
 }
 _OTHER_NAMES = {"eval": ("chiasm.api.verbs", "evaluate"), "open": ("chiasm.studies.run", "open_run")}
@@ -48,6 +48,7 @@ __all__ = [
     "apply",
     "attribute",
     "check",
+    "claims",
     "compare",
     "concepts",
     "evaluate",

@@ -18,13 +18,17 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.console import RenderableType
 
+from chiasm.core.claims import Claim
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import IN_MEMORY, MISSING, Declared, Options, declared, singular
+from chiasm.results.claims import read_claims
 from chiasm.results.findings import Finding
 from chiasm.results.provenance import without_machine_paths
 from chiasm.results.rundir import RunDirectory
+from chiasm.results.schemas import CLAIMS
 from chiasm.results.series import with_inputs
 from chiasm.results.storage import whole_file
+from chiasm.results.tables import conform
 
 S = TypeVar("S", bound=Options)
 _MAIN = 3
@@ -37,6 +41,15 @@ class Drawing:
 
     draw: Callable[[], Figure]
     caption: Callable[[], str]
+
+
+def control_notes(controls: bool, baseline: bool, unknown: str) -> list[str]:
+    """What a run lacks: `controls`, or a `baseline` with random weights. `unknown`: what controls would have shown."""
+    if not controls:
+        return [f"No control was run: {unknown} is not known."]
+    if not baseline:
+        return ["No model with random weights stands beside this one; --baseline names one of the same shape."]
+    return []
 
 
 class Reporter(ABC, Generic[S]):
@@ -61,6 +74,22 @@ class Reporter(ABC, Generic[S]):
     @abstractmethod
     def notes(self) -> list[str]:
         """What this run cannot tell."""
+
+    @cached_property
+    def claims(self) -> pl.DataFrame:
+        """The table `claims`: kept, or made from the other tables where a run has none."""
+        kept = self.table(CLAIMS.name)
+        if kept is not None:
+            return kept
+        derived = {} if self.directory.derive is None else self.directory.derive(self.directory)
+        if CLAIMS.name not in derived:
+            raise ChiasmError(f"the claims of `{self.directory.path}`", "its study makes none", "Read its tables")
+        return conform(CLAIMS, derived[CLAIMS.name])
+
+    @cached_property
+    def claimed(self) -> list[Claim]:
+        """The same as values."""
+        return read_claims(self.claims)
 
     @cached_property
     def ranked(self) -> list[Finding]:

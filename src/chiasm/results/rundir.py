@@ -44,6 +44,8 @@ class RunDirectory:
         self._schemas = {schema.name: schema for schema in schemas}
         self._lock = lock
         self._shards = dict(_shards(path / "shards"))
+        self.derive: Callable[[RunDirectory], Mapping[str, Rows]] | None = None
+        """Tables made from all the others when the run is finished, by name."""
 
     @classmethod
     def open(
@@ -137,6 +139,8 @@ class RunDirectory:
         for name, schema in self._schemas.items():
             if files := self._parts(name):
                 write(self._table(name), schema, (read(file) for file in files))
+        for name, rows in ({} if self.derive is None else self.derive(self)).items():
+            self.write_table(name, rows)
         self._end("complete", tables=self.tables(), shards=sorted(self._shards), finished=manifests.now())
         remove(self.path / "shards")
         self._shards = {}
@@ -194,6 +198,11 @@ class RunDirectory:
         **Errors:** `ChiasmError` naming the tables there are.
         """
         return pl.concat([read(file) for file in self._files(name)])
+
+    @property
+    def frames(self) -> Mapping[str, pl.DataFrame]:
+        """All tables by name, each read when it is asked for."""
+        return _Frames(self)
 
     def write_table(self, name: str, rows: Rows) -> None:
         """Write a table that belongs to the run as a whole, not to shards."""
@@ -267,6 +276,23 @@ class RunDirectory:
 
     def _table(self, name: str) -> Path:
         return self.path / "tables" / f"{name}.parquet"
+
+
+@final
+class _Frames(Mapping[str, pl.DataFrame]):
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+
+    def __getitem__(self, name: str) -> pl.DataFrame:
+        if name not in self._run.tables():
+            raise KeyError(name)
+        return self._run.table(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._run.tables())
+
+    def __len__(self) -> int:
+        return len(self._run.tables())
 
 
 def _noted(reasons: Reasons) -> list[dict[str, str]]:

@@ -21,9 +21,11 @@ from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.loading import load as load_checkpoint
 from chiasm.models.loading import wrap
+from chiasm.models.redraw import redrawn
 from chiasm.models.skipping.plans import log_stored_plan
 from chiasm.models.view import ModelView
 from chiasm.studies.options import (
+    RANDOM_BASELINE,
     ControlledSpec,
     Data,
     ExecutorName,
@@ -37,7 +39,7 @@ from chiasm.studies.options import (
 from chiasm.tiny import NAMES as TINY
 from chiasm.tiny import directory
 from chiasm.tiny.registry import baseline as own_baseline
-from chiasm.tiny.registry import world
+from chiasm.tiny.registry import untrained, world
 
 S = TypeVar("S", bound=ModelSpec)
 
@@ -109,14 +111,19 @@ def is_endless(data: Data | None) -> bool:
 
 def baseline_of(model: str, baseline: Model | None) -> Model | None:
     """The control with random weights: the given one, or on the embedded models their own."""
-    if baseline is not None:
+    if baseline is not None or model not in TINY:
         return baseline
-    return own_baseline(model) if model in TINY else None
+    # Beside a model that is random itself stand others that are.
+    return RANDOM_BASELINE if untrained(model) else own_baseline(model)
 
 
 def read_examples(spec: ReadingOptions, data: Data, task: Task = "qa") -> list[Example]:
     """The examples that `spec` asks for."""
     return list(examples(data, spec.limit, spec.seed, spec.split, spec.media, task))
+
+
+_FIRST_DRAW = 7001
+_RANDOM_BYTES = 2 << 30
 
 
 @final
@@ -136,9 +143,27 @@ def load_inputs(spec: ModelSpec, chosen: list[Example]) -> Inputs:
     facts = facts_of(view, chosen, data_name(spec.data) or "", spec.seed)
     baseline = None
     if isinstance(spec, ControlledSpec) and spec.baseline is not None:
-        baseline = view_of(spec.baseline, spec)
+        # A seed that no user's own draw of a model is likely to have.
+        drawn = spec.baseline == RANDOM_BASELINE
+        baseline = redrawn(view, _FIRST_DRAW) if drawn else view_of(spec.baseline, spec)
         facts["baseline"] = {"id": baseline.name, "weights": baseline.fingerprint()}
     return Inputs(view, baseline, chosen, facts)
+
+
+def random_models(baseline: ModelView, named: Model | None, count: int) -> list[ModelView]:
+    """The models with random weights that the examples are shared among: `baseline`, and more drawn like it.
+
+    Several show how far such models differ. Only what is known to be random is drawn again: `--baseline random`, and
+    the embedded ones. Fewer where `count` of them would not fit beside each other in 2 GiB.
+    """
+    if not (isinstance(named, str) and (named == RANDOM_BASELINE or (named in TINY and untrained(named)))):
+        return [baseline]
+    size = sum(tensor.nbytes for tensor in baseline.model.state_dict().values())
+    chosen = max(1, min(count, _RANDOM_BYTES // max(1, size)))
+    if chosen < count:
+        found = "one model with random weights" if chosen == 1 else f"{chosen} models with random weights"
+        _log.warning("%s in place of %d: more would take over 2 GiB.", found.capitalize(), count)
+    return [baseline, *(redrawn(baseline, _FIRST_DRAW + number) for number in range(1, chosen))]
 
 
 def require_same_depth(view: ModelView, baseline: ModelView | None) -> None:

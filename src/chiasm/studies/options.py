@@ -30,6 +30,9 @@ class Loaded(Protocol):
 
 Model = str | Path | Loaded
 Data = str | Path | Iterable[Example]
+RANDOM_BASELINE = "random"
+"""As the baseline: a model of the same class and shape whose weights are drawn at random."""
+
 ExecutorName = Literal["lockstep", "reference"]
 DataType = Literal["float32", "bfloat16", "float16", "float64"]
 
@@ -159,6 +162,11 @@ class StudySpec(LoadingOptions):
         """Examples computed together, as a number."""
         return self.batch_size if isinstance(self.batch_size, int) else self.auto_batch_size
 
+    @property
+    def smallest(self) -> float | None:
+        """The smallest effect worth naming; None: that of the study."""
+        return None
+
     def title(self) -> tuple[str, ...]:
         """What the run is about, for the name of its directory."""
         return ()
@@ -197,7 +205,8 @@ class ControlledSpec(ModelSpec):
 
     controls: bool = option(True, "Controls, and the random-weights baseline, beside every result.", common=True)
     baseline: Model | None = model_option(
-        "Model with random weights and the same shape. Default: `tiny-random` for the embedded models, else none.",
+        "Model with random weights and the same shape, or `random` to draw the weights of such a model (which takes "
+        "the model's memory once more). Default: `tiny-random` for the embedded models, else none.",
         formerly=("twin",),
         alias=("twin",),
     )

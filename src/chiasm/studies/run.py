@@ -1,5 +1,6 @@
 """A run on disk as an object: tables, figures, findings and report."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -48,6 +49,14 @@ class Run:
         return self.directory.table(name)
 
     @property
+    def claims(self) -> pl.DataFrame:
+        """What the run says, one row for each estimate: effect, interval, p, control, n, verdict.
+
+        Of a run that is not finished, or of a version that kept none, they are made from its tables now.
+        """
+        return self.reporter.claims
+
+    @property
     def figures(self) -> list[str]:
         """The names of the figures that can be drawn from its tables."""
         return list(self.reporter.drawings())
@@ -88,7 +97,7 @@ def open_run(path: str | Path) -> Run:
 
     **Errors:** `ChiasmError` if there is none.
     """
-    return Run(RunDirectory.load(path, lambda verb: study(verb).tables if is_study(verb) else ()))
+    return Run(RunDirectory.load(path, lambda verb: study(verb).schemas if is_study(verb) else ()))
 
 
 def run_study(verb: str, **options: Any) -> Run:
@@ -103,3 +112,13 @@ def finished(directory: RunDirectory, out: str | Path | None) -> Run:
     if out is not None:
         run.report()
     return run
+
+
+def claims(study_verb: str, tables: Mapping[str, pl.DataFrame], *, seed: int = 0) -> pl.DataFrame:
+    """What a study says of its tables: the frame `claims`, from Polars frames by name alone.
+
+    Anyone can try the inference on data of their own: `chiasm.claims("flow", {"effects": frame, "controls": frame})`.
+
+    **Errors:** `ChiasmError` for an unknown study, or a table that is needed and not there.
+    """
+    return study(study_verb).claims_of(tables, seed=seed)

@@ -7,7 +7,7 @@ One outside is found through the entry point `chiasm.studies`, whose name is the
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING, Any, final
 import chiasm.studies
 from chiasm.core.errors import ChiasmError
 from chiasm.core.schema import TableSchema
+from chiasm.results.schemas import CLAIMS, MissingTable
 from chiasm.studies.options import StudySpec
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from chiasm.core.claims import Claim
     from chiasm.results.report import Reporter
     from chiasm.results.rundir import RunDirectory
 
@@ -33,8 +37,9 @@ class Study:
     """One study. `compute` and `report` are `module:name`, imported when they are needed, not before.
 
     `spec`: its options; the docstring is the help of the command and of the function. `compute`: takes a spec, and
-    returns the finished `RunDirectory`. `report`: a `Reporter`, which never needs torch. `order`: its place among the
-    studies of this package; equal ones go by their verbs.
+    returns the finished `RunDirectory`. `report`: a `Reporter`, which never needs torch. `claims`: from tables by name,
+    `seed` and `smallest` to the `Claim`s of a run; empty where a study makes none. `order`: its place among the studies
+    of this package; equal ones go by their verbs.
     """
 
     verb: str
@@ -42,6 +47,7 @@ class Study:
     tables: tuple[TableSchema, ...]
     compute: str
     report: str
+    claims: str = ""
     order: int = 100
 
     @property
@@ -62,7 +68,9 @@ class Study:
     def reporter(self, directory: "RunDirectory") -> "Reporter[Any]":
         """What says in words and figures what the tables of a run hold."""
         kind: type[Reporter[Any]] = _named(self.report)
-        return kind(directory, self.spec.read(directory.manifest["spec"]))
+        spec = self.spec.read(directory.manifest["spec"])
+        self._let_derive(directory, spec)
+        return kind(directory, spec)
 
     def open(self, spec: StudySpec, facts: Mapping[str, Any], path: Path | None = None) -> "RunDirectory":
         """The directory of a run of this study, to write into: at `path`, else where `spec` says."""
@@ -70,7 +78,42 @@ class Study:
         from chiasm.results.rundir import RunDirectory
 
         where = spec.out if path is None else path
-        return RunDirectory.open(where, self.verb, spec, self.tables, resume=spec.resume, fresh=spec.fresh, facts=facts)
+        directory = RunDirectory.open(
+            where, self.verb, spec, self.schemas, resume=spec.resume, fresh=spec.fresh, facts=facts
+        )
+        self._let_derive(directory, spec)
+        return directory
+
+    def _let_derive(self, directory: "RunDirectory", spec: StudySpec) -> None:
+        if self.claims:
+            directory.derive = lambda run: {
+                CLAIMS.name: self.claims_of(run.frames, seed=spec.seed, smallest=spec.smallest)
+            }
+
+    @property
+    def schemas(self) -> tuple[TableSchema, ...]:
+        """Its own tables, and that of its claims."""
+        return (*self.tables, CLAIMS) if self.claims else self.tables
+
+    def claims_of(
+        self, tables: "Mapping[str, pl.DataFrame]", *, seed: int = 0, smallest: float | None = None
+    ) -> "pl.DataFrame":
+        """The table `claims` of a run that has these tables: a pure function of frames.
+
+        `smallest`: the smallest effect worth naming, in the unit that the study's options say; None is its default.
+
+        **Errors:** `ChiasmError` for a study that makes no claims, or a table that it needs and that is not there.
+        """
+        from chiasm.results.claims import Required, claims_frame
+
+        if not self.claims:
+            raise ChiasmError(f"the claims of {self.verb}", "this study makes none", "Read its tables")
+        make: Callable[..., Sequence[Claim]] = _named(self.claims)
+        try:
+            return claims_frame(make(Required(tables), seed=seed, smallest=smallest))
+        except MissingTable as error:
+            found = f"it needs the table `{error.args[0]}`, and there is {', '.join(tables) or 'none'}"
+            raise ChiasmError(f"the claims of {self.verb}", found, "Give the tables of a run") from None
 
     def completed(
         self,

@@ -10,5 +10,6 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.flow.run:compute",
     report="chiasm.studies.flow.report:FlowReporter",
+    claims="chiasm.studies.flow.claims:claims",
     order=1,
 )

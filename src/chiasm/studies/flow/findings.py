@@ -1,227 +1,176 @@
-"""Findings of `chiasm flow` in words: every number in a sentence stands in a table of the run."""
+"""Findings of `chiasm flow` in words, made from its claims: a sentence says nothing that no row of `claims` holds."""
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-import polars as pl
-
-from chiasm.core.statistics.intervals import ALPHA, bootstrap_means, groups_differ, holm, runs_of_true, sign_flip_max_t
+from chiasm.core.claims import Claim, of_kind
+from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
-from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.results.series import RESAMPLES, Curve, curve, in_order, matrix, of_type
-from chiasm.results.theme import counted
-from chiasm.results.wording import percent, worded
-from chiasm.studies.flow.judgement import DIFFERENCE, CutResult, control_label, judge_cut, layers_of, noise_floor
-from chiasm.studies.flow.tables import SWAPS
+from chiasm.results.wording import claimed, number
+from chiasm.studies.flow.claims import peak
+from chiasm.studies.flow.judgement import control_label
 
 Windows = Literal["centred", "all", "prefix", "suffix"]
+_WHAT = "the answer's log-probability"
 
 
-def flow_findings(
-    effects: pl.DataFrame,
-    controls: pl.DataFrame | None = None,
-    answers: pl.DataFrame | None = None,
-    noise: pl.DataFrame | None = None,
-    *,
-    windows: Windows = "centred",
-    seed: int = 0,
-) -> list[Finding]:
-    """At least three findings, strongest first: what each cut does and where, how cuts relate, what was not found."""
-    layers = layers_of(effects)
-    floor = 0.0 if noise is None else noise_floor(noise)
-    cuts = in_order(effects, "cut")
-    results = [judge_cut(effects, controls, cut, noise=floor, cuts=len(cuts), seed=seed) for cut in cuts]
-    found = [_cut_sentence(result, layers, controls, windows) for result in results]
-    if not any(result.found for result in results):
-        found.insert(0, _nothing(results))
-    found += _order(effects, results, layers, windows) + _types(effects, results, windows, seed)
-    if answers is not None:
-        found += _answer_forms(answers, seed)
-    found.append(_noise_sentence(noise, floor))
-    if len(found) < 3:
-        found.append(_scope(effects, results))
+def flow_findings(claims: Sequence[Claim], *, layers: int, windows: Windows = "centred") -> list[Finding]:
+    """Findings, strongest first: what each cut does and where, how cuts relate, what is practically nothing.
+
+    `layers`: how many the model has.
+    """
+    effects = of_kind(claims, "effect")
+    by_cut = {cut: of_kind(effects, "effect", cut) for cut in dict.fromkeys(one.about for one in effects)}
+    scales = {one.about.partition(", ")[0]: one for one in of_kind(claims, "scale")}
+    found = [_cut(of_cut, scales, layers, windows) for of_cut in by_cut.values()]
+    if not any(one.found for one in effects):
+        found.insert(0, _nothing(effects))
+    found += [_order(one, windows) for one in of_kind(claims, "order")]
+    found += _types(of_kind(claims, "type"), of_kind(claims, "types"), windows)
+    found += _forms(of_kind(claims, "form"))
+    found += [_noise(one) for one in of_kind(claims, "noise")]
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def _swap_effect(controls: pl.DataFrame | None, cut: str) -> str:
-    """What another example's image in place of the own one does, where that was measured: the scale of such cuts."""
-    rows = None if controls is None else controls.filter(pl.col("cut") == cut, pl.col("control").is_in(SWAPS))
-    if rows is None or rows["example_id"].n_unique() < 2:
-        return ""
-    # The same at every layer, as nothing is cut.
-    lost = curve(rows.filter(pl.col("layer") == pl.col("layer").min()))
-    what = {"audio": "sound"}.get(kind := rows["control"][0].removesuffix("-swap"), kind)
-    effect = _effect(lost, 0, signed=False)
-    return f" Another example's {what}, with nothing cut, changes it by {effect}: the scale to read this by."
-
-
-def _cut_sentence(result: CutResult, layers: int, controls: pl.DataFrame | None, windows: Windows) -> Finding:
-    c, peak = result.curve, result.peak
-    against = "against no change (there is no control)"
-    if result.control == RANDOM_WEIGHTS and controls is not None:
-        # A model that never learnt the answer has little probability to lose: its own change says more than a test.
-        baseline = curve(controls.filter((pl.col("cut") == result.cut) & (pl.col("control") == RANDOM_WEIGHTS)))
-        against = f"against no change; the random-weights baseline's own changes by {_effect(baseline, peak)} there"
-    elif result.control:
-        only = "" if result.tested == c.n else f", which {result.tested} of the examples have"
-        against = f"beyond its control ({control_label(result.control)}{only})"
-    largest = f"{_when(c, peak, peak + 1, windows)} ({_effect(c, peak)})"
-    if not result.found:
+def _cut(of_cut: Sequence[Claim], scales: dict[str, Claim], layers: int, windows: Windows) -> Finding:
+    top = peak(of_cut)
+    cut, where = top.about, _where(top.where, windows)
+    if not any(one.found for one in of_cut):
+        nothing = [one.verdict == "practically none" for one in of_cut]
+        if all(nothing):
+            text = (
+                f"Cutting {cut} changes {_WHAT} by practically nothing at any layer: all 95 % intervals lie inside "
+                f"the smallest effect worth naming; the largest mean, at {where}, is {claimed(top)}."
+            )
+            return Finding(text, 0.12)
+        also = f" Practically nothing at {_stretches(of_cut, nothing, windows)}." if any(nothing) else ""
+        beside = "" if top.control is None else f", where its control ({_label(top)}) has {_nat(top.control_effect)}"
         text = (
-            f"Cutting {result.cut} changes the answer's probability at no layer significantly {against}; the "
-            f"largest mean change is at {largest}."
+            f"Cutting {cut}: no effect is established at any layer; the largest mean change of {_WHAT}, at {where}, "
+            f"is {claimed(top)}{beside}.{also}"
         )
         return Finding(text, 0.1)
     parts = []
-    for direction, verb in ((-1, "lowers"), (1, "raises")):
-        inside = [(a, b) for a, b in result.ranges if result.sign[a] == direction]
-        if inside:
-            spans = _and([_when(c, a, b, windows) for a, b in inside])
-            centres = " (window centres)" if windows in ("centred", "all") else ""
-            parts.append(f"{verb} the answer's probability at {spans} of {layers}{centres}")
-    text = (
-        f"Cutting {result.cut} {' and '.join(parts)}; most at {largest}. Significant {against}; p ≤ {ALPHA:g}, "
-        f"corrected over layers and cuts.{_swap_effect(controls, result.cut)}"
-    )
-    return Finding(text, float(abs(c.mean[peak])))
+    for sign, verb in ((-1, "lowers"), (1, "raises")):
+        inside = [one.found and math.copysign(1, one.effect) == sign for one in of_cut]
+        if any(inside):
+            parts.append(f"{verb} {_WHAT if not parts else 'it'} at {_stretches(of_cut, inside, windows)}")
+    centres = " (window centres)" if windows == "centred" else ""
+    left = ""
+    if top.effect < 0:
+        left = f", which leaves {number(100 * math.exp(top.effect), unit='%', significant=2)} of the probability"
+    text = f"Cutting {cut} {' and '.join(parts)} of {layers}{centres}, most at {where}: {claimed(top)}{left}. "
+    if top.verdict == "uncontrolled":
+        text += "It is uncontrolled: no control of the same kind stands beside it."
+    else:
+        text += f"The control that comes nearest there ({_label(top)}) changes it by {_nat(top.control_effect)}."
+    scale = scales.get(cut)
+    if scale is not None:
+        text += f" The scale: {scale.about.partition(', ')[2]} changes it by {claimed(scale)}."
+    return Finding(text, _strength(top))
 
 
-def _order(effects: pl.DataFrame, results: list[CutResult], layers: int, windows: Windows) -> list[Finding]:
-    """Which cut hurts first and which last, by the layer of its largest loss, if resampling the examples agrees.
-
-    Both are picked among all cuts that hurt, so every resample picks among all of them too; ties count against.
-    """
-    hurting = [result for result in results if result.found and result.sign[result.peak] < 0]
-    if len(hurting) < 2:
-        return []
-    values = [matrix(effects.filter(pl.col("cut") == result.cut)) for result in hurting]
-    shared = sorted(set.intersection(*(set(m.examples) for m in values)))
-    places = np.array([result.curve.places[result.peak] for result in hurting])
-    first, last = int(np.argmin(places)), int(np.argmax(places))
-    if places[first] == places[last] or not shared:
-        return []
-    values = [m.of(shared) for m in values]
-    deepest = np.stack(
-        [np.argmin(bootstrap_means(m.values, resamples=RESAMPLES, clusters=m.inputs), axis=1) for m in values]
-    )
-    others = [np.delete(deepest, k, axis=0) for k in (first, last)]
-    before, behind = deepest[first] < others[0].min(axis=0), deepest[last] > others[1].max(axis=0)
-    agree = min(float(before.mean()), float(behind.mean()))
-    early, late = (hurting[k] for k in (first, last))
-    extremes = [
-        f"{r.cut} most at {_when(r.curve, r.peak, r.peak + 1, windows)} ({_effect(r.curve, r.peak)})"
-        for r in (early, late)
-    ]
-    share = f"in at least {percent(agree)} of {RESAMPLES} resamples of the {len(shared)} examples that have all cuts"
-    if agree < 0.95:
-        unsettled = f"Which of the {len(hurting)} cuts hurts first and which last is not settled"
-        return [Finding(f"{unsettled}: {' and '.join(extremes)}, but they are first and last only {share}.", 0.2)]
-    text = f"Of {len(hurting)} cuts that hurt, {extremes[0]} comes first and {extremes[1]} last, each {share}."
-    return [Finding(text, 0.8 * min(abs(float(r.curve.mean[r.peak])) for r in (early, late)))]
-
-
-def _types(effects: pl.DataFrame, results: list[CutResult], windows: Windows, seed: int) -> list[Finding]:
-    """Whether the strongest cut matters for every question type, and whether it matters alike."""
-    types = in_order(effects, "type")
-    strongest = max((r for r in results if r.found), key=lambda r: abs(r.curve.mean[r.peak]), default=None)
-    if strongest is None or len(types) < 2:
-        return []
-    rows = effects.filter(pl.col("cut") == strongest.cut)
-    change = {t: matrix(of_type(rows, t), DIFFERENCE) for t in types}
-    tests = {t: sign_flip_max_t(m.values, seed=seed, clusters=m.inputs) for t, m in change.items()}
-    # A type with a handful of examples could not be found to differ from zero whatever they were.
-    tests = {t: test for t, test in tests.items() if test.smallest * len(types) <= ALPHA}
-    if len(tests) < 2:
-        return []
-    p = holm(np.array([float(test.p.min()) for test in tests.values()]))
-    layer = int(strongest.curve.places[strongest.peak])
-    at = rows.filter(pl.col("layer") == layer)
-    data = {t: curve(of_type(at, t)) for t in tests}
-    ranked = sorted(data, key=lambda t: abs(data[t].mean[0]))
-    weak, strong = ranked[0], ranked[-1]
-    differs = groups_differ([of_type(at, t).select(DIFFERENCE).to_series().to_numpy() for t in tests], seed)
-    where = _when(strongest.curve, strongest.peak, strongest.peak + 1, windows)
-    text = (
-        f"Cutting {strongest.cut} has an effect in {int((p <= ALPHA).sum())} of {len(data)} question types (p ≤ "
-        f"{ALPHA:g}, corrected over layers and types). At {where}, where it does most over all types, the means reach "
-        f"from {_effect(data[weak], 0)} for {weak} to {_effect(data[strong], 0)} for {strong}; that types differ there "
-        f"has p = {differs:.2g} (types permuted)."
-    )
-    return [Finding(text, 0.6 * float(abs(data[strong].mean[0])))]
-
-
-def _answer_forms(answers: pl.DataFrame, seed: int) -> list[Finding]:
-    """At which depth the lower-case and the capitalised form of the answer lead."""
-    if not {"lower", "capital"} <= set(answers["form"]):
-        return []
-    in_percent = pl.col("prob") * 100
-    rows = [answers.filter(pl.col("form") == form) for form in ("lower", "capital")]
-    both = [matrix(part, in_percent) for part in rows]
-    shared = sorted(set(both[0].examples) & set(both[1].examples))
-    if not shared:
-        return []
-    lower, capital = (curve(part.filter(pl.col("example_id").is_in(shared)), in_percent) for part in rows)
-    best = int(np.argmax(lower.mean)), int(np.argmax(capital.mean))
-    first, second = (data.of(shared) for data in both)
-    test = sign_flip_max_t(second.values - first.values, seed=seed, clusters=first.inputs)
-    lead = runs_of_true((test.p <= ALPHA) & (test.mean > 0))
-    takes = lead[-1][0] if lead and lead[-1][1] == len(capital.mean) else None
-    leads = f"; from state {takes} on the capitalised form leads (p ≤ {ALPHA:g}, corrected over states)"
-    text = (
-        f"At the last position the lower-case answer is most probable at hidden state {int(lower.places[best[0]])} "
-        f"({_effect(lower, best[0], signed=False)}), the capitalised one at {int(capital.places[best[1]])} "
-        f"({_effect(capital, best[1], signed=False)}){leads if takes else ''}. State 0 is the embeddings."
-    )
-    # Beside what cuts show, or do not: below every sentence about them.
-    return [Finding(text, 0.09)]
-
-
-def _nothing(results: list[CutResult]) -> Finding:
-    smallest = max(result.smallest for result in results)
-    few = f" With so few examples no p-value could be below {smallest:.2g}: more are needed to find anything."
-    text = (
-        f"No cut changes the answer's probability significantly at any layer ({counted([r.curve.n for r in results])}, "
-        f"p > {ALPHA:g} corrected over layers and cuts).{few if smallest > ALPHA else ''}"
-    )
+def _nothing(effects: Sequence[Claim]) -> Finding:
+    few = max(one.inputs or one.n for one in effects)
+    more = f" {few} inputs are few: more are needed to find anything." if few < 12 else ""
+    ns = sorted({one.n for one in effects})
+    n = f"n = {ns[0]}" if len(ns) == 1 else f"n = {ns[0]} to {ns[-1]}"
+    text = f"No cut has an established effect on {_WHAT} at any layer ({n}; corrected over layers and cuts).{more}"
     return Finding(text, 1.0)
 
 
-def _noise_sentence(noise: pl.DataFrame | None, floor: float) -> Finding:
-    if noise is None or not noise.height:
-        return Finding("The noise floor was not measured in this run.", 0.0)
-    n = noise["example_id"].n_unique()
-    if floor == 0:
-        return Finding(f"Two runs without any cut agree exactly: the noise floor is 0 % (n = {n}).", 0.05)
-    text = f"Arithmetic alone changes the answer's probability by up to {floor:.2g} % (95th percentile, n = {n})"
+def _order(one: Claim, windows: Windows) -> Finding:
+    first, last = one.about.split(" before ")
+    at = [_where(part, windows) for part in one.where.split(" and ")]
+    shown = f"{first} costs most at {at[0]} and {last} at {at[1]}"
+    if one.established:
+        text = f"{first} comes first and {last} last: {shown}; the difference is {claimed(one, signed=False)}."
+        return Finding(text, 0.3)
+    return Finding(f"Which cut comes first is not established: {shown}, a difference of {claimed(one)}.", 0.08)
+
+
+def _types(each: Sequence[Claim], differ: Sequence[Claim], windows: Windows) -> list[Finding]:
+    if not each:
+        return []
+    cut = each[0].about.rpartition(", ")[0]
+    held = sum(one.established for one in each)
+    weak, strong = (pick(each, key=lambda one: abs(one.effect)) for pick in (min, max))
+    text = (
+        f"Cutting {cut} at {_where(each[0].where, windows)} has an established effect in {held} of {len(each)} "
+        f"question types: from {claimed(weak)} for {weak.about.rpartition(', ')[2]} to {claimed(strong)} for "
+        f"{strong.about.rpartition(', ')[2]}."
+    )
+    for one in differ:
+        pair = one.about.rpartition(", ")[2].replace(" against ", " and ")
+        how = "differ by" if one.established else "are not established to differ; the difference is"
+        text += f" {pair} {how} {claimed(one)}."
+    return [Finding(text, 0.25)]
+
+
+def _forms(each: Sequence[Claim]) -> list[Finding]:
+    if not each:
+        return []
+    leads = [one.found and one.effect > 0 for one in each]
+    last = each[-1]
+    if not leads[-1]:
+        if not any(one.found for one in each):
+            return []
+        text = f"At the last hidden state the capitalised form less the lower-case one is {claimed(last)}."
+        return [Finding(text, 0.06)]
+    start = runs_of_true(leads)[-1][0]
+    unsure = " (uncontrolled)" if last.verdict == "uncontrolled" else ""
+    text = (
+        f"At the last position the capitalised answer leads over the lower-case one from hidden state "
+        f"{each[start].where} on{unsure}; there the difference of probabilities is {claimed(each[start])}, in the last "
+        f"state {claimed(last)}. State 0 is the embeddings."
+    )
+    return [Finding(text, 0.09)]
+
+
+def _noise(one: Claim) -> Finding:
+    if one.effect == 0:
+        return Finding(f"Two runs without any cut agree exactly (n = {one.n}).", 0.05)
+    size = number(one.effect, unit=one.unit, significant=2)
+    text = f"Arithmetic alone changes {_WHAT} by up to {size} (95th percentile, n = {one.n})"
     return Finding(f"{text}; smaller effects are not named.", 0.05)
 
 
-def _scope(effects: pl.DataFrame, results: list[CutResult]) -> Finding:
-    width = int((effects["stop"] - effects["start"]).max() or 0)
-    controlled = sum(result.control is not None for result in results)
-    text = (
-        f"{len(results)} cuts were swept over {layers_of(effects)} layers in windows of {width}, "
-        f"{controlled} of them beside a control."
-    )
-    return Finding(text, 0.02)
+def _strength(top: Claim) -> float:
+    """Between 0.3 and 1: uncontrolled effects stand behind established ones."""
+    size = 1 - math.exp(-abs(top.effect))
+    return 0.3 + (0.7 if top.established else 0.3) * size
 
 
-def _effect(c: Curve, index: int, signed: bool = True) -> str:
-    """A mean with its interval and n, or why there is no interval."""
-    on = "" if c.inputs == c.n else f" on {c.inputs} input{'s' if c.inputs > 1 else ''}"
-    missing = "no interval from one example" if c.n == 1 else "no interval from questions on one input"
-    return worded(c.at(index), c.n, unit="%", signed=signed, brackets=False, missing=missing) + on
+def _label(one: Claim) -> str:
+    return control_label(one.control or "")
 
 
-def _when(c: Curve, start: int, stop: int, windows: Windows) -> str:
-    """The layers of a stretch of windows: their centres, or how far growing windows reach."""
-    first, last = int(c.places[start]), int(c.places[stop - 1])
+def _nat(effect: float | None) -> str:
+    return "an unknown amount" if effect is None else number(effect, unit="nat", signed=True, significant=2)
+
+
+def _stretches(of_cut: Sequence[Claim], inside: Sequence[bool], windows: Windows) -> str:
+    """The layers where `inside` holds, neighbours as ranges; of all windows, how many."""
+    if windows == "all":
+        return f"{sum(inside)} of {len(inside)} windows"
+    return _and([_range(of_cut[a].where, of_cut[b - 1].where, windows) for a, b in runs_of_true(inside)])
+
+
+def _range(first: str, last: str, windows: Windows) -> str:
+    reach = first if first == last else f"{first}-{last}"
     if windows == "prefix":
-        return f"cuts of layers 0 to {first}" if first == last else f"cuts of layers 0 to {first}-{last}"
+        return f"cuts of layers 0 to {reach}"
     if windows == "suffix":
-        return f"cuts from layer {first} on" if first == last else f"cuts from layers {first}-{last} on"
-    return f"layer {first}" if first == last else f"layers {first}-{last}"
+        return f"cuts from layer{'' if first == last else 's'} {reach} on"
+    return f"layer{'' if first == last else 's'} {reach}"
 
 
-def _and(parts: list[str]) -> str:
+def _where(where: str, windows: Windows) -> str:
+    if windows == "all":
+        return f"layers {where}" if "-" in where else f"layer {where}"
+    return _range(where, where, windows)
+
+
+def _and(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

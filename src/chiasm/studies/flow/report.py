@@ -9,7 +9,7 @@ import polars as pl
 from chiasm.results import images, overlays
 from chiasm.results.findings import Finding
 from chiasm.results.overlays import unseen
-from chiasm.results.report import Drawing, Reporter
+from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.flow import captions, charts
@@ -31,14 +31,7 @@ class FlowReporter(Reporter[FlowSpec]):
         return f"Information flow in {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        return flow_findings(
-            _one_per_layer(self._effects),
-            self._controls,
-            self.with_inputs("answers"),
-            self.table("noise"),
-            windows=self.spec.windows,
-            seed=self.spec.seed,
-        )
+        return flow_findings(self.claimed, layers=layers_of(self._effects), windows=self.spec.windows)
 
     def drawings(self) -> dict[str, Drawing]:
         effects, controls, noise = _one_per_layer(self._effects), self._controls, self.table("noise")
@@ -63,7 +56,8 @@ class FlowReporter(Reporter[FlowSpec]):
             "A cut closes one route while others stay open, and a model can make up for what it lost (self-repair): "
             "an effect is a lower bound, and no effect does not show that a route is unused.",
             "Where a sentence names the layer at which a cut does most, that layer was picked on these examples: the "
-            "mean given for it is on the large side. The corrected p-values allow for the picking, intervals do not.",
+            "mean given for it is on the large side. Its interval and p-value hold for all cuts and layers at once, so "
+            "they allow for the picking.",
         ]
         if self.spec.keep == "correct":
             found.append("Only questions that the model answers correctly were followed; --keep all takes the others.")
@@ -75,7 +69,7 @@ class FlowReporter(Reporter[FlowSpec]):
             )
         found += self._wide_windows() + self._shared_inputs() + self._guard()
         if self.spec.windows == "all":
-            found.append("Curves and findings rest on the windows of one layer; the maps show all windows.")
+            found.append("Curves show the windows of one layer, the maps all windows; findings rest on all of them.")
         skipped = self.directory.skipped()
         if skipped:
             reasons = Counter(item["reason"] for item in skipped).most_common(5)
@@ -180,9 +174,12 @@ class FlowReporter(Reporter[FlowSpec]):
         return {(cut, control): n for cut, control, n in counted.iter_rows()}
 
     def _missing_controls(self) -> list[str]:
-        if not self.spec.controls:
-            return ["No control was run: whether cutting anything else would do the same is not known."]
         there = self._beside()
+        baseline = any(control == RANDOM_WEIGHTS for _, control in there)
+        unknown = "whether cutting anything else would do the same"
+        lacking = control_notes(self.spec.controls, baseline, unknown)
+        if not self.spec.controls:
+            return lacking
         found = []
         for cut in in_order(self._effects, "cut"):
             n = self._effects.filter(pl.col("cut") == cut)["example_id"].n_unique()
@@ -199,9 +196,7 @@ class FlowReporter(Reporter[FlowSpec]):
                 f"{cut}: no size-matched control in {n - matched} of {n} examples, since fewer other keys are visible "
                 f"to the target rows than the cut takes; {instead}."
             )
-        if not any(control == RANDOM_WEIGHTS for _, control in there):
-            found.append("No model with random weights stands beside this one; --baseline names one of the same shape.")
-        return found
+        return found + lacking
 
 
 def _one_per_layer(rows: pl.DataFrame) -> pl.DataFrame:

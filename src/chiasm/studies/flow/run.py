@@ -14,6 +14,7 @@ import torch
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, media_key
+from chiasm.core.statistics.jackknife import priority
 from chiasm.data.scoring import correct
 from chiasm.measures.base import RowsByTable
 from chiasm.models.encoded import Encoded
@@ -38,6 +39,7 @@ from chiasm.studies.inputs import (
     executor_of,
     for_preparing,
     load_inputs,
+    random_models,
     read_examples,
     require_same_depth,
     with_defaults,
@@ -69,11 +71,12 @@ class FlowWork(Work[FlowExample]):
 
     def __init__(self, spec: FlowSpec, inputs: Inputs, executor: Executor) -> None:
         self.spec, self.view, self.examples, self.executor = spec, inputs.view, inputs.examples, executor
-        self.baseline = inputs.baseline if spec.controls else None
+        baseline = inputs.baseline if spec.controls else None
+        self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self.interventions = spec.interventions()
         self.seconds = {"generate": 0.0, "compute": 0.0}
         self._preparing = for_preparing(self.view)
-        self._preparing_baseline = for_preparing(self.baseline) if self.baseline else None
+        self._preparing_baseline = for_preparing(baseline) if baseline else None
 
     def prepare(self, index: int, example: Example) -> FlowExample:
         spec, view = self.spec, self._preparing
@@ -104,9 +107,7 @@ class FlowWork(Work[FlowExample]):
         rows: RowsByTable = defaultdict(list)
         failures, skipped, whole = [], [], 0
         outcomes = self._run(self.view, [item.plan for item in kept])
-        baselines = []
-        if self.baseline is not None:
-            baselines = self._run(self.baseline, [item.baseline for item in kept if item.baseline])
+        baselines = self._baseline_outcomes(kept)
         swaps = self._swaps(kept, outcomes)
         for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
             if isinstance(outcome, ExampleError):
@@ -196,16 +197,33 @@ class FlowWork(Work[FlowExample]):
         results = dict(zip(jobs, self.executor.run(self.view, list(jobs.values())), strict=True)) if jobs else {}
         return [results.get(place) for place in range(len(kept))]
 
+    def _sample(self, example: Example) -> int:
+        """Which of the random-weights models an example is given to; it depends on the example and the seed alone."""
+        return priority(example.id, self.spec.seed) % len(self.baselines)
+
+    def _baseline_outcomes(self, kept: Sequence[FlowExample]) -> dict[int, JobResult | ExampleError]:
+        """What the random-weights models show, by the place of the example; each example is run on one of them."""
+        found: dict[int, JobResult | ExampleError] = {}
+        for sample, view in enumerate(self.baselines):
+            plans = {
+                place: item.baseline
+                for place, item in enumerate(kept)
+                if item.baseline is not None and self._sample(item.example) == sample
+            }
+            found |= zip(plans, self._run(view, list(plans.values())), strict=True)
+        return found
+
     def _baseline_rows(
         self, rows: RowsByTable, item: FlowExample, planned: ExamplePlan, outcome: JobResult | ExampleError
     ) -> list[tuple[str, str]]:
-        """Append what the random-weights baseline shows as a control; returns what could not be computed."""
-        if isinstance(outcome, ExampleError) or self.baseline is None:
+        """Append what its random-weights model shows as a control; returns what could not be computed."""
+        if isinstance(outcome, ExampleError):
             return [(item.example.id, f"{RANDOM_WEIGHTS}: {outcome}")]
         own: RowsByTable = defaultdict(list)
+        sample = self._sample(item.example)
         planned_rows(own, item.example, planned, outcome)
-        rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": 0} for row in own["effects"]]
-        rows["answers_twin"] += answer_rows(self.baseline, item.example, outcome, item.forms_baseline)
+        rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["effects"]]
+        rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, outcome, item.forms_baseline)
         return []
 
     def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:

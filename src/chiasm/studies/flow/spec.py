@@ -16,6 +16,7 @@ from chiasm.interventions import (
     prefixes,
     suffixes,
 )
+from chiasm.studies.flow.tables import SMALLEST
 from chiasm.studies.options import ControlledSpec, ExecutorName, memory_option
 
 PAPER_CUTS: Final = (
@@ -87,6 +88,12 @@ class FlowSpec(ControlledSpec):
         "first", "Follow the first token of the model's answer, or every token of the labelled answer."
     )
     draws: int = option(1, "Random draws per control.", at_least=1)
+    random_models: int = option(
+        5, "Models with random weights that share the examples, so that their differences are seen.", at_least=1
+    )
+    smallest_effect: float = option(
+        SMALLEST, "Smallest change of a log-probability worth naming, in nat; 0.05 is about 5 %.", below=10
+    )
     patches: int = option(0, "For the first so many examples, cut every patch on its own.", at_least=0, common=True)
     patch_size: int | None = option(
         None, "Patches per side of a super-patch. Default: at most 150 per image.", at_least=1
@@ -113,6 +120,10 @@ class FlowSpec(ControlledSpec):
             raise ChiasmError("these cuts", f"`{repeated[0]}` is given twice", "Give every cut once")
         for text in cuts:
             parse_intervention(text)
+
+    @property
+    def smallest(self) -> float | None:
+        return self.smallest_effect
 
     def interventions(self) -> tuple[Intervention, ...]:
         """The cuts and ablations, parsed."""

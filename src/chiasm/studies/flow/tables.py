@@ -113,6 +113,8 @@ TABLES = (EXAMPLES, EFFECTS, CONTROLS, ANSWERS, ANSWERS_TWIN, PATCHES, WORDS, TO
 # Names in the column `control`.
 # As many keys as the cut has, drawn from the complement without the first position, the usual attention sink.
 SIZE_MATCHED = "size-matched"
+# Keys drawn outside the cut until they carry as much attention as its keys do, as near to the target rows.
+MASS_MATCHED = "mass-matched"
 # No cut, another example's image (video, sound) in place: all there is to lose; the same at every layer.
 IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP = "image-swap", "video-swap", "audio-swap"
 SWAPS = (IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP)
@@ -127,3 +129,7 @@ def dose(share: float) -> str:
 def dose_share(control: str) -> float | None:
     """The share that `dose` put into a name; None for other controls."""
     return float(control.removeprefix(_DOSE)) if control.startswith(_DOSE) else None
+
+
+SMALLEST = 0.05
+"""Smallest change of a log-probability worth naming, in nat: about 5 % of a probability."""

@@ -1,0 +1,51 @@
+"""The table `claims`: what a run says, one row for each estimate."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, final
+
+import polars as pl
+
+from chiasm.core.claims import Claim
+from chiasm.results.schemas import CLAIMS, MissingTable
+from chiasm.results.tables import conform
+
+
+@final
+class Required(Mapping[str, pl.DataFrame]):
+    """Tables by name; asking for one that is not there is a `MissingTable`."""
+
+    def __init__(self, tables: Mapping[str, pl.DataFrame]) -> None:
+        self._tables = tables
+
+    def __getitem__(self, name: str) -> pl.DataFrame:
+        if name not in self._tables:
+            raise MissingTable(name)
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+
+def claims_frame(claims: Sequence[Claim]) -> pl.DataFrame:
+    """The table of `claims`, each named by its kind and a number."""
+    seen: Counter[str] = Counter()
+    rows: list[dict[str, Any]] = []
+    for one in claims:
+        seen[one.kind] += 1
+        values = {field.name: getattr(one, field.name) for field in fields(one) if field.name != "kind"}
+        rows.append({"claim": f"{one.kind}-{seen[one.kind]}", **values})
+    return conform(CLAIMS, rows)
+
+
+def read_claims(frame: pl.DataFrame) -> list[Claim]:
+    """The claims of a table."""
+    found = []
+    for row in frame.iter_rows(named=True):
+        kind = row.pop("claim").rpartition("-")[0]
+        found.append(Claim(kind=kind, **row))
+    return found

@@ -1,0 +1,450 @@
+"""What an information-flow run says: the effect of every cut at every layer beside its controls, and what follows.
+
+Everything is about differences of log-probabilities. The published relative change (Zhang et al. 2025, section 3) has
+no upper bound: one example whose clean probability was tiny can decide its mean.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float
+from scipy.stats import t as student
+
+from chiasm.core.claims import Claim, judged, known
+from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, cluster_codes, draws, mean_bands
+from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.results.series import in_order, with_inputs
+from chiasm.studies.flow.tables import MASS_MATCHED, SIZE_MATCHED, SMALLEST, SWAPS
+
+LOGPROB = pl.col("logprob_cut") - pl.col("logprob_clean")
+_UNIT = "nat"
+_QUANTITY = "change of the answer's log-probability"
+# A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
+_ERROR_SHARE = 0.2
+_NULLS = (SIZE_MATCHED, MASS_MATCHED, RANDOM_WEIGHTS)
+# A question type of fewer inputs says nothing.
+_MIN_INPUTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One value per example and column; a column is a cut in a window. `present`: which examples have it."""
+
+    examples: tuple[str, ...]
+    inputs: tuple[str, ...]
+    types: tuple[str, ...]
+    columns: tuple[tuple[str, int, int, int], ...]
+    values: Float[np.ndarray, "n k"]
+    present: Bool[np.ndarray, "n k"]
+
+    def of_cut(self, cut: str) -> list[int]:
+        """The columns of one cut, by layer."""
+        return [k for k, column in enumerate(self.columns) if column[0] == cut]
+
+    def where(self, k: int) -> str:
+        """The layer of a column; where several windows share one, the window's layers."""
+        cut, layer, start, stop = self.columns[k]
+        alone = sum(other[:2] == (cut, layer) for other in self.columns) == 1
+        return str(layer) if alone else f"{start}-{stop - 1}" if stop - start > 1 else str(start)
+
+
+def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
+    """The claims of `chiasm flow`, from its tables alone: `effects`, and of `controls`, `examples`, `answers`,
+    `answers_twin` and `noise` what there is.
+
+    An effect is established where its simultaneous interval over all cuts and layers leaves out 0, it is at least
+    `smallest` (nat), and it goes beyond every control that stands beside it.
+    """
+    examples = tables.get("examples")
+    effects = with_inputs(tables["effects"], examples)
+    controls = tables.get("controls")
+    noise = tables.get("noise")
+    floor = _floor(noise)
+    least = max(SMALLEST if smallest is None else smallest, floor)
+    data = sweep(effects)
+    found = _effects(data, None if controls is None else with_inputs(controls, examples), least, seed)
+    if controls is not None:
+        found += _scales(with_inputs(controls, examples), data, least, seed)
+    found += _order(data, found, seed) + _types(data, found, least, seed)
+    if "answers" in tables:
+        found += _forms(with_inputs(tables["answers"], examples), tables.get("answers_twin"), seed)
+    if noise is not None and noise.height:
+        n = noise["example_id"].n_unique()
+        verdict = judged(floor, -floor, floor, smallest=least + 1e-12)
+        quantity = "difference between two runs without any cut, 95th percentile"
+        found.append(
+            Claim(kind="noise", about="no cut", quantity=quantity, unit=_UNIT, effect=floor, n=n, verdict=verdict)
+        )
+    return found
+
+
+def sweep(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]] | None = None) -> Sweep:
+    """The differences of log-probabilities in `rows` (several draws of one example are averaged)."""
+    key = ("cut", "layer", "start", "stop")
+    value = LOGPROB.mean().alias("value")
+    inputs = pl.coalesce("input", "example_id") if "input" in rows.columns else pl.col("example_id")
+    means = rows.group_by("example_id", *key).agg(value, inputs.first().alias("of_input"), pl.col("type").first())
+    who = means.group_by("example_id").agg(pl.col("of_input").first(), pl.col("type").first()).sort("example_id")
+    if columns is None:
+        order = {cut: place for place, cut in enumerate(in_order(rows, "cut"))}
+        found = means.select(key).unique().rows()
+        columns = sorted(found, key=lambda one: (order[one[0]], *one[1:]))
+    place = {column: k for k, column in enumerate(columns)}
+    row = {example: i for i, example in enumerate(who["example_id"])}
+    values = np.zeros((len(row), len(columns)))
+    present = np.zeros((len(row), len(columns)), dtype=bool)
+    for example, *column, number in means.select("example_id", *key, "value").iter_rows():
+        k = place.get((column[0], column[1], column[2], column[3]))
+        if k is not None:
+            values[row[example], k], present[row[example], k] = number, True
+    return Sweep(tuple(row), tuple(who["of_input"]), tuple(who["type"]), tuple(columns), values, present)
+
+
+def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int) -> list[Claim]:
+    error = _ERROR_SHARE * least
+    bands = mean_bands(data.values, clusters=data.inputs, present=data.present, smallest_error=error, seed=seed)
+    beside = [] if controls is None else [_beside(data, controls, name, error, seed) for name in _NULLS]
+    found = []
+    for k, (cut, *_) in enumerate(data.columns):
+        effect, low, high = (float(values[k]) for values in (bands.mean, bands.low, bands.high))
+        nulls = [one.at(k, effect) for one in beside if one.counts(k, int(bands.n[k]))]
+        # The control that leaves the least of the effect is the one that counts.
+        worst = max(nulls, key=lambda one: (not one.beyond, one.p, abs(one.effect)), default=None)
+        p = known(float(bands.p[k]))
+        if p is not None and worst is not None:
+            p = max(p, worst.p)
+        controlled = None if worst is None else all(one.beyond for one in nulls)
+        found.append(
+            Claim(
+                kind="effect",
+                about=cut,
+                where=data.where(k),
+                quantity=_QUANTITY,
+                unit=_UNIT,
+                effect=effect,
+                low=known(low),
+                high=known(high),
+                p=p,
+                control=None if worst is None else worst.name,
+                control_effect=None if worst is None else worst.effect,
+                n=int(bands.n[k]),
+                inputs=len(set(np.array(data.inputs)[data.present[:, k]])),
+                verdict=judged(effect, low, high, smallest=least, p=known(float(bands.p[k])), controlled=controlled),
+            )
+        )
+    return found
+
+
+def _scales(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> list[Claim]:
+    """What another example's image (video, sound) in place of the own one changes, nothing cut: the scale of a cut."""
+    found = []
+    for cut in dict.fromkeys(column[0] for column in data.columns):
+        rows = controls.filter(pl.col("cut") == cut, pl.col("control").is_in(SWAPS))
+        if not rows.height:
+            continue
+        one = sweep(rows)
+        # The same in every window, as nothing is cut.
+        values = (one.values * one.present).sum(axis=1) / one.present.sum(axis=1)
+        bands = mean_bands(values[:, None], clusters=one.inputs, smallest_error=_ERROR_SHARE * least, seed=seed)
+        effect, low, high, p = (float(x[0]) for x in (bands.mean, bands.low, bands.high, bands.p))
+        sense = rows["control"][0].removesuffix("-swap").replace("audio", "sound")
+        found.append(
+            Claim(
+                kind="scale",
+                about=f"{cut}, another example's {sense} with nothing cut",
+                quantity=_QUANTITY,
+                unit=_UNIT,
+                effect=effect,
+                low=known(low),
+                high=known(high),
+                p=known(p),
+                n=int(bands.n[0]),
+                inputs=bands.inputs,
+                verdict=judged(effect, low, high, smallest=least, p=p, controlled=None),
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Null:
+    """What one control says about one effect."""
+
+    name: str
+    effect: float
+    p: float
+    beyond: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """One control of all columns: its mean effect, the paired difference to the cut, and the range of random models.
+
+    `reach`: how far another model with random weights may go, by the 95 % prediction interval over those there are.
+    """
+
+    name: str
+    mean: Float[np.ndarray, " k"]
+    difference: Bands | None
+    order: Mapping[int, int]
+    n: Float[np.ndarray, " k"]
+    reach: Float[np.ndarray, " k"]
+
+    def counts(self, k: int, n: int) -> bool:
+        """Whether it stands beside at least half of the examples: which have a control is no accident."""
+        return k in self.order and 2 * self.n[k] >= n
+
+    def at(self, k: int, effect: float) -> _Null:
+        assert self.difference is not None
+        j = self.order[k]
+        difference, p = float(self.difference.mean[j]), float(self.difference.p[j])
+        beyond = p <= ALPHA and np.sign(difference) == np.sign(effect) and abs(effect) > self.reach[k]
+        return _Null(self.name, float(self.mean[k]), 1.0 if np.isnan(p) else p, bool(beyond))
+
+
+def _beside(data: Sweep, controls: pl.DataFrame, name: str, error: float, seed: int) -> _Beside:
+    rows = controls.filter(pl.col("control") == name)
+    k = len(data.columns)
+    other = sweep(rows, data.columns)
+    row = {example: i for i, example in enumerate(other.examples)}
+    values, present = np.zeros_like(data.values), np.zeros_like(data.present)
+    for i, example in enumerate(data.examples):
+        if example in row:
+            values[i], present[i] = other.values[row[example]], other.present[row[example]]
+    present &= data.present
+    n = present.sum(axis=0)
+    mean = np.where(n > 0, np.where(present, values, 0).sum(axis=0) / np.maximum(n, 1), 0.0)
+    chosen = np.flatnonzero(n > 0)
+    if not len(chosen):
+        return _Beside(name, mean, None, {}, n, np.zeros(k))
+    bands = mean_bands(
+        np.where(present, data.values - values, 0)[:, chosen],
+        clusters=data.inputs,
+        present=present[:, chosen],
+        smallest_error=error,
+        seed=seed,
+    )
+    reach = np.abs(mean)
+    if name == RANDOM_WEIGHTS and rows["sample"].n_unique() > 1:
+        reach = _reach(rows, data.columns)
+    return _Beside(name, mean, bands, {int(c): j for j, c in enumerate(chosen)}, n, reach)
+
+
+def _reach(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]]) -> Float[np.ndarray, " k"]:
+    """How far the mean effect in one more model with random weights may lie from 0: a 95 % prediction interval.
+
+    Every such model was run on other examples, so their spread includes that of examples.
+    """
+    models = []
+    for sample in sorted(rows["sample"].unique()):
+        one = sweep(rows.filter(pl.col("sample") == sample), columns)
+        n = one.present.sum(axis=0)
+        models.append(np.where(n > 0, one.values.sum(axis=0) / np.maximum(n, 1), np.nan))
+    means = np.array(models)
+    count = (~np.isnan(means)).sum(axis=0)
+    enough = count > 1
+    filled = np.where(np.isnan(means), 0.0, means)
+    mean = filled.sum(axis=0) / np.maximum(count, 1)
+    squares = np.where(np.isnan(means), 0.0, (filled - mean) ** 2).sum(axis=0)
+    deviation = np.sqrt(squares / np.maximum(count - 1, 1))
+    width = student.ppf(1 - ALPHA / 2, np.maximum(count - 1, 1)) * deviation * np.sqrt(1 + 1 / np.maximum(count, 1))
+    return np.abs(mean) + np.where(enough, width, 0.0)
+
+
+def peak(of_cut: Sequence[Claim]) -> Claim:
+    """Where a cut does most: among its established layers if there are any, else uncontrolled ones, else all."""
+    for verdict in ("established", "uncontrolled"):
+        inside = [one for one in of_cut if one.verdict == verdict]
+        if inside:
+            return max(inside, key=lambda one: abs(one.effect))
+    return max(of_cut, key=lambda one: abs(one.effect))
+
+
+def _order(data: Sweep, effects: Sequence[Claim], seed: int) -> list[Claim]:
+    """Which cut costs most at the earliest layer and which at the latest, with the interval of the difference.
+
+    Every resample of whole inputs picks the layers of all cuts anew.
+    """
+    cuts = list(dict.fromkeys(one.about for one in effects))
+    by_cut = {cut: [one for one in effects if one.about == cut] for cut in cuts}
+    costly = [cut for cut in cuts if peak(by_cut[cut]).established and peak(by_cut[cut]).effect < 0]
+    columns = {cut: data.of_cut(cut) for cut in costly}
+    layers = {cut: np.array([data.columns[k][1] for k in columns[cut]]) for cut in costly}
+    if len(costly) < 2 or any(len(set(found)) < len(found) for found in layers.values()):
+        return []
+    at = {cut: int(peak(by_cut[cut]).where) for cut in costly}
+    first, last = min(costly, key=at.__getitem__), max(costly, key=at.__getitem__)
+    rows = np.flatnonzero(data.present[:, [k for cut in costly for k in columns[cut]]].all(axis=1))
+    if at[first] == at[last] or not len(rows):
+        return []
+    inputs = np.array(data.inputs)[rows]
+    codes = cluster_codes(inputs, len(rows))
+    codes = np.arange(len(rows)) if codes is None else codes
+    weights = np.concatenate(list(draws(int(codes.max()) + 1, RESAMPLES, seed)))[:, codes]
+    deepest = {cut: layers[cut][np.argmin(weights @ data.values[rows][:, columns[cut]], axis=1)] for cut in costly}
+    earliest = np.min([deepest[cut] for cut in costly if cut != first], axis=0)
+    latest = np.max([deepest[cut] for cut in costly if cut != last], axis=0)
+    agree = float(min((deepest[first] < earliest).mean(), (deepest[last] > latest).mean()))
+    low, high = (float(x) for x in np.percentile(deepest[last] - deepest[first], (2.5, 97.5)))
+    p = min(1.0, 2 * (1 - agree))
+    return [
+        Claim(
+            kind="order",
+            about=f"{first} before {last}",
+            where=f"{at[first]} and {at[last]}",
+            quantity="difference between the layers where they cost most",
+            unit="layers",
+            effect=float(at[last] - at[first]),
+            low=low,
+            high=high,
+            p=p,
+            control=last,
+            control_effect=0.0,
+            n=len(rows),
+            inputs=len(set(inputs)),
+            verdict="established" if p <= ALPHA and low > 0 else "not established",
+        )
+    ]
+
+
+def _types(data: Sweep, effects: Sequence[Claim], least: float, seed: int) -> list[Claim]:
+    """The strongest cut by question type at its peak, and whether types differ there; whole inputs are drawn."""
+    strongest = max((one for one in effects if one.established), key=lambda one: abs(one.effect), default=None)
+    if strongest is None:
+        return []
+    k = next(j for j in data.of_cut(strongest.about) if data.where(j) == strongest.where)
+    here = data.present[:, k]
+    types, inputs = np.array(data.types), np.array(data.inputs)
+    names = [name for name in dict.fromkeys(data.types) if len(set(inputs[here & (types == name)])) >= _MIN_INPUTS]
+    if len(names) < 2:
+        return []
+    rows = np.flatnonzero(here & np.isin(types, names))
+    present = np.stack([types[rows] == name for name in names], axis=1)
+    values = np.repeat(data.values[rows, k][:, None], len(names), axis=1)
+    clusters = list(inputs[rows])
+    error = _ERROR_SHARE * least
+    means = mean_bands(values, clusters=clusters, present=present, smallest_error=error, seed=seed)
+    found = []
+    for j, name in enumerate(names):
+        effect, low, high, p = (float(x[j]) for x in (means.mean, means.low, means.high, means.p))
+        found.append(
+            Claim(
+                kind="type",
+                about=f"{strongest.about}, {name}",
+                where=strongest.where,
+                quantity=_QUANTITY,
+                unit=_UNIT,
+                effect=effect,
+                low=known(low),
+                high=known(high),
+                p=known(p),
+                control=strongest.control,
+                control_effect=strongest.control_effect,
+                n=int(means.n[j]),
+                inputs=len(set(inputs[rows][present[:, j]])),
+                # The cut is controlled where all types are taken together.
+                verdict=judged(effect, low, high, smallest=least, p=p),
+            )
+        )
+    pairs = list(combinations(range(len(names)), 2))
+    contrasts = np.zeros((len(pairs), len(names)))
+    for q, (a, b) in enumerate(pairs):
+        contrasts[q, a], contrasts[q, b] = 1, -1
+    differ = mean_bands(
+        values, clusters=clusters, present=present, contrasts=contrasts, smallest_error=error, seed=seed
+    )
+    # The pair that is told apart best; the interval allows for having picked it among all pairs.
+    q = int(np.argmin(np.where(np.isnan(differ.p), 1.0, differ.p) - 1e-9 * np.abs(differ.mean)))
+    a, b = pairs[q]
+    if abs(means.mean[a]) < abs(means.mean[b]):
+        a, b = b, a
+    sign = 1.0 if (a, b) == pairs[q] else -1.0
+    low, high = sorted((sign * float(differ.low[q]), sign * float(differ.high[q])))
+    effect, p = sign * float(differ.mean[q]), float(differ.p[q])
+    found.append(
+        Claim(
+            kind="types",
+            about=f"{strongest.about}, {names[a]} against {names[b]}",
+            where=strongest.where,
+            quantity=f"difference of the {_QUANTITY}",
+            unit=_UNIT,
+            effect=effect,
+            low=known(low),
+            high=known(high),
+            p=known(p),
+            control=names[b],
+            control_effect=float(means.mean[b]),
+            n=len(rows),
+            inputs=len(set(clusters)),
+            verdict=judged(effect, low, high, smallest=least, p=p),
+        )
+    )
+    return found
+
+
+_FORM = 0.05  # smallest difference of probabilities worth naming
+
+
+def _forms(answers: pl.DataFrame, baseline: pl.DataFrame | None, seed: int) -> list[Claim]:
+    """Where, in depth, the capitalised form of the answer leads over the lower-case one."""
+    difference = _form_difference(answers)
+    if difference is None:
+        return []
+    states, values, inputs = difference
+    other = None if baseline is None else _form_difference(baseline)
+    control = None
+    if other is not None and other[0] == states:
+        control = other[1].mean(axis=0)
+    bands = mean_bands(values, clusters=inputs, smallest_error=_ERROR_SHARE * _FORM, seed=seed)
+    found = []
+    for k, state in enumerate(states):
+        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
+        beyond = None if control is None else bool(abs(effect) > abs(control[k]))
+        found.append(
+            Claim(
+                kind="form",
+                about="capitalised less lower-case answer",
+                where=str(state),
+                quantity="difference of probabilities at the last position",
+                unit="1",
+                effect=effect,
+                low=known(low),
+                high=known(high),
+                p=known(p),
+                control=None if control is None else RANDOM_WEIGHTS,
+                control_effect=None if control is None else float(control[k]),
+                n=int(bands.n[k]),
+                inputs=bands.inputs,
+                verdict=judged(effect, low, high, smallest=_FORM, p=p, controlled=beyond),
+            )
+        )
+    return found
+
+
+def _form_difference(answers: pl.DataFrame) -> tuple[list[int], Float[np.ndarray, "n k"], list[str]] | None:
+    both = answers.filter(pl.col("form").is_in(["lower", "capital"]))
+    wide = both.pivot(on="form", index=["example_id", "layer"], values="prob", aggregate_function="mean")
+    if not {"lower", "capital"} <= set(wide.columns):
+        return None
+    wide = wide.drop_nulls(["lower", "capital"]).with_columns(value=pl.col("capital") - pl.col("lower"))
+    table = wide.pivot(on="layer", index="example_id", values="value").drop_nulls().sort("example_id")
+    if not table.height:
+        return None
+    states = sorted(int(name) for name in table.columns if name != "example_id")
+    examples = table["example_id"].to_list()
+    inputs = examples
+    if "input" in answers.columns:
+        known_inputs = dict(answers.select("example_id", pl.coalesce("input", "example_id")).unique().iter_rows())
+        inputs = [known_inputs[example] for example in examples]
+    return states, table.select(str(state) for state in states).to_numpy(), inputs
+
+
+def _floor(noise: pl.DataFrame | None) -> float:
+    """The 95th percentile of |difference| between two no-ops (nat): what arithmetic alone does to an example."""
+    if noise is None or not noise.height:
+        return 0.0
+    change = noise.select((pl.col("logprob_noop") - pl.col("logprob_clean")).abs()).to_series()
+    return float(change.quantile(0.95, "linear") or 0.0)
