@@ -23,7 +23,7 @@ def prune_findings(pruned: pl.DataFrame, controls: pl.DataFrame | None = None, *
         _cost(answers, levels, seed),
         _perplexity(answers, levels),
         _scope(pruned, levels),
-        _baselines(answers, levels, seed),
+        _other_methods(answers, levels, seed),
         _own_type(answers, levels, seed),
         _combined(answers, levels, seed),
         _modalities(answers, levels, seed),
@@ -68,7 +68,7 @@ def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
     return Finding(text, 100.0)
 
 
-def _baselines(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
+def _other_methods(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
     names = [name for name in ("magnitude-row", "magnitude", "random") if name in set(answers.rows["mask"])]
     pairs = [
         (level, answers.right("wanda", POOLED, level), answers.right(name, UNCALIBRATED, level))
