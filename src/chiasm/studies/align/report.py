@@ -8,7 +8,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from chiasm.results.findings import Finding
-from chiasm.results.report import Drawing, Reporter
+from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.align.charts import depth, weights, words
 from chiasm.studies.align.findings import align_findings
@@ -76,11 +76,10 @@ class AlignReporter(Reporter[AlignSpec]):
             "`TokenPairs`); all other means over pairs are exact.",
             "Words at early depths are read by a head that was never trained on them.",
         ]
-        if not self.spec.controls:
-            found.append("No control was run: what random tokens or random weights would show is not known.")
-        elif RANDOM_WEIGHTS not in set(self._tables["score_controls"]["control"]):
-            found.append("No model with random weights stands beside this one; --baseline names one of the same shape.")
-        return found
+        beside = self.table("score_controls")
+        baseline = beside is not None and RANDOM_WEIGHTS in set(beside["control"])
+        unknown = "what random tokens or random weights would show"
+        return [*found, *control_notes(self.spec.controls, baseline, unknown)]
 
     @cached_property
     def _tables(self) -> dict[str, pl.DataFrame]:

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 
 from chiasm.interventions.masks import ABLATIONS
 from chiasm.results.findings import Finding
-from chiasm.results.report import Drawing, Reporter
+from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.series import with_inputs
 from chiasm.results.tables import conform
 from chiasm.studies.prune import charts
@@ -76,11 +76,8 @@ class PruneReporter(Reporter[PruneSpec]):
         if calibration:
             sets = ", ".join(f"{name} {count}" for name, count in calibration["examples"].items())
             found.append(f"Calibration examples: {sets}; {calibration['tokens']} tokens behind every mask.")
-        if not self.spec.controls:
-            found.append("No control was run: what magnitude alone, or chance, would do is not known.")
-        elif self._controls is None:
-            found.append("No model with random weights stands beside this one; --baseline names one of the same shape.")
-        return found
+        baseline = self._controls is not None
+        return [*found, *control_notes(self.spec.controls, baseline, "what magnitude alone, or chance, would do")]
 
     @cached_property
     def _pruned(self) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 
 from chiasm.interventions.skips import PLAN_FILE
 from chiasm.results.findings import Finding
-from chiasm.results.report import Drawing, Reporter
+from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.series import with_inputs
 from chiasm.studies.skip import charts
 from chiasm.studies.skip.findings import skip_findings
@@ -76,11 +76,8 @@ class SkipReporter(Reporter[SkipSpec]):
             f"Seconds are of this machine and of one prompt; shares of time also of {self.spec.batch} prompts read "
             "together, which is what saves time where a prompt is short. Peak memory on a CPU counts tensors alone.",
         ]
-        if not self.spec.controls:
-            found.append("No control was run: what skipping random layers would cost is not known.")
-        elif self._controls is None:
-            found.append("No model with random weights stands beside this one; --baseline names one of the same shape.")
-        return found
+        baseline = self._controls is not None
+        return [*found, *control_notes(self.spec.controls, baseline, "what skipping random layers would cost")]
 
     @cached_property
     def _plans(self) -> pl.DataFrame | None:
