@@ -52,15 +52,6 @@ def control_notes(controls: bool, baseline: bool, unknown: str) -> list[str]:
     return []
 
 
-def control_notes(controls: bool, baseline: bool, unknown: str) -> list[str]:
-    """What a run lacks: `controls`, or a `baseline` with random weights. `unknown`: what controls would have shown."""
-    if not controls:
-        return [f"No control was run: {unknown} is not known."]
-    if not baseline:
-        return ["No model with random weights stands beside this one; --baseline names one of the same shape."]
-    return []
-
-
 class Reporter(ABC, Generic[S]):
     """Findings, figures and notes of a run, from its tables and its spec alone; never needs torch."""
 

@@ -31,14 +31,7 @@ class FlowReporter(Reporter[FlowSpec]):
         return f"Information flow in {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        return flow_findings(
-            _one_per_layer(self._effects),
-            self._controls,
-            self.with_inputs("answers"),
-            self.table("noise"),
-            windows=self.spec.windows,
-            seed=self.spec.seed,
-        )
+        return flow_findings(self.claimed, layers=layers_of(self._effects), windows=self.spec.windows)
 
     def drawings(self) -> dict[str, Drawing]:
         effects, controls, noise = _one_per_layer(self._effects), self._controls, self.table("noise")
@@ -63,7 +56,8 @@ class FlowReporter(Reporter[FlowSpec]):
             "A cut closes one route while others stay open, and a model can make up for what it lost (self-repair): "
             "an effect is a lower bound, and no effect does not show that a route is unused.",
             "Where a sentence names the layer at which a cut does most, that layer was picked on these examples: the "
-            "mean given for it is on the large side. The corrected p-values allow for the picking, intervals do not.",
+            "mean given for it is on the large side. Its interval and p-value hold for all cuts and layers at once, so "
+            "they allow for the picking.",
         ]
         if self.spec.keep == "correct":
             found.append("Only questions that the model answers correctly were followed; --keep all takes the others.")
@@ -75,7 +69,7 @@ class FlowReporter(Reporter[FlowSpec]):
             )
         found += self._wide_windows() + self._shared_inputs() + self._guard()
         if self.spec.windows == "all":
-            found.append("Curves and findings rest on the windows of one layer; the maps show all windows.")
+            found.append("Curves show the windows of one layer, the maps all windows; findings rest on all of them.")
         skipped = self.directory.skipped()
         if skipped:
             reasons = Counter(item["reason"] for item in skipped).most_common(5)
