@@ -29,7 +29,7 @@ NOTE: Final = (
     "time with the learning rate of the longer plan, and the mix was given more moving scenes, sounds and random "
     "words at steps 560 and 640, and notes on them at step 1000. The recipe holds the final mix from the start, "
     "so running it gives other weights. The recall stage was run from nothing as the recipe has it, and is listed"
-    " above, but its decoder is not the one shipped: at its end it named, of three to six objects told in a "
+    " above, but its decoder is not the one shipped: at its end it named, of three to six objects described in a "
     "caption, the colour of 100 %, the size of 89 % and the row of 60 %, on training scenes. Everything else was "
     "made by the recipe on top of that text decoder."
 )
