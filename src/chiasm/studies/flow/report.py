@@ -77,6 +77,10 @@ class FlowReporter(Reporter[FlowSpec]):
             found.append(f"Parts that some examples do not have were left out of them: {often}.")
         return found
 
+    @property
+    def present(self) -> set[str]:
+        return super().present | set(in_order(self._effects, "cut"))
+
     @cached_property
     def _effects(self) -> pl.DataFrame:
         return with_inputs(self.directory.table("effects"), self.table("examples"))

@@ -1,0 +1,228 @@
+"""What a flow run claims: planted effects are found, noise is not, and controls and clusters can take a claim away."""
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.support import flow_tables as made
+
+import chiasm
+from chiasm.core.claims import of_kind
+from chiasm.core.errors import ChiasmError
+from chiasm.results.claims import claims_frame, read_claims
+from chiasm.results.schemas import CLAIMS, RANDOM_WEIGHTS
+from chiasm.studies.flow.claims import claims, peak
+from chiasm.studies.flow.tables import IMAGE_SWAP, SIZE_MATCHED
+
+CUT = "question->last"
+
+
+def _of(found, cut):
+    return of_kind(found, "effect", cut)
+
+
+def _established(found, cut):
+    return [int(one.where) for one in _of(found, cut) if one.established]
+
+
+def test_planted_layers_are_found_and_others_are_not():
+    found = claims(
+        {"effects": made.effects(32, made.CUTS, window=9), "controls": made.controls(32, made.CUTS, window=9)}
+    )
+    layers = _established(found, "image.object->question")
+    assert {13, 14, 15} <= set(layers) <= set(range(10, 20))
+    assert all(one.verdict == "practically none" for one in _of(found, "last->last"))
+    top = peak(_of(found, "image.object->question"))
+    assert 13 <= int(top.where) <= 15
+    assert top.low < -0.55 < top.high  # what was planted
+    assert top.control == SIZE_MATCHED or top.control == RANDOM_WEIGHTS
+
+
+def test_the_frame_has_the_contracts_columns_and_reads_back():
+    tables = {"effects": made.effects(), "controls": made.controls(), "answers": made.answers()}
+    frame = chiasm.claims("flow", tables)
+    assert tuple(frame.columns) == CLAIMS.names
+    assert frame["claim"].is_unique().all()
+    assert set(frame["verdict"]) <= {"established", "practically none", "not established", "uncontrolled"}
+    assert claims_frame(read_claims(frame)).equals(frame)
+    assert frame.equals(chiasm.claims("flow", tables)), "the same tables and seed give the same claims"
+
+
+def test_frames_alone_suffice_and_what_is_missing_is_named():
+    found = claims({"effects": made.effects(8, (CUT,))})
+    assert _of(found, CUT)[5].verdict == "uncontrolled"
+    with pytest.raises(ChiasmError, match="needs the table `effects`"):
+        chiasm.claims("flow", {"controls": made.controls()})
+    with pytest.raises(ChiasmError, match="the study `flo`"):
+        chiasm.claims("flo", {})
+
+
+def test_interval_p_and_verdict_agree():
+    found = claims({"effects": made.effects(), "controls": made.controls()})
+    for one in found:
+        if one.established:
+            assert one.p <= 0.05
+            assert one.low > 0 or one.high < 0
+
+
+def test_noise_is_seldom_claimed():
+    named = 0
+    for seed in range(40):
+        tables = {
+            "effects": made.effects(8, examples=24, seed=seed, strength=0),
+            "controls": made.controls(8, examples=24, seed=100 + seed),
+        }
+        named += any(one.found for one in claims(tables, seed=seed, smallest=1e-6) if one.kind == "effect")
+    assert named <= 6  # 5 % of 40, and three standard deviations
+
+
+def test_a_control_that_does_as_much_takes_the_claim_away():
+    effects = made.effects(8, (CUT,))
+    alike = effects.with_columns(control=pl.lit(SIZE_MATCHED), sample=pl.lit(0))
+    assert not _established(claims({"effects": effects, "controls": alike}), CUT)
+    hurting = made.effects(8, (CUT,), strength=0, seed=5)
+    assert not _established(claims({"effects": hurting, "controls": alike}), CUT)
+    none = made.effects(8, (CUT,), strength=0, seed=6).with_columns(control=pl.lit(SIZE_MATCHED), sample=pl.lit(0))
+    assert _established(claims({"effects": effects, "controls": none}), CUT)
+
+
+def test_every_control_must_be_surpassed():
+    effects, controls = made.effects(8, (CUT,)), made.controls(8, (CUT,))
+    alike = effects.with_columns(control=pl.lit(RANDOM_WEIGHTS), sample=pl.lit(0, pl.Int64))
+    both = pl.concat([controls.filter(pl.col("control") == SIZE_MATCHED), alike.select(controls.columns)])
+    found = claims({"effects": effects, "controls": both})
+    assert not _established(found, CUT)
+    assert {one.control for one in _of(found, CUT) if abs(one.effect) > 0.3} == {RANDOM_WEIGHTS}
+
+
+def test_an_effect_within_the_range_of_random_models_is_not_established():
+    effects = made.effects(8, (CUT,), examples=60)
+    base = made.effects(8, (CUT,), examples=60, strength=0, seed=3)
+    model = pl.col("example_id").str.slice(-1).cast(pl.Int64) % 5
+    for size, held in ((0.02, True), (0.9, False)):
+        # Models of one shape that differ by `size`, as models with random weights do.
+        offset = (model - 2) * size
+        controls = base.with_columns(
+            logprob_cut=pl.col("logprob_cut") + offset, control=pl.lit(RANDOM_WEIGHTS), sample=model
+        )
+        assert bool(_established(claims({"effects": effects, "controls": controls}), CUT)) is held
+
+
+def test_a_control_that_few_examples_have_is_passed_over():
+    effects, controls = made.effects(8), made.controls(8)
+    few = controls.filter((pl.col("control") != SIZE_MATCHED) | (pl.col("example_id") < "q0010"))
+    assert {one.control for one in _of(claims({"effects": effects, "controls": few}), CUT)} == {RANDOM_WEIGHTS}
+    foreign = controls.with_columns(example_id="other" + pl.col("example_id"))
+    assert {one.control for one in _of(claims({"effects": effects, "controls": foreign}), CUT)} == {None}
+    swapped = controls.with_columns(control=pl.lit(IMAGE_SWAP))
+    assert {one.control for one in _of(claims({"effects": effects, "controls": swapped}), CUT)} == {None}
+
+
+def test_questions_on_one_image_count_as_one():
+    """Examples of one image share most of their change: taken as independent they would claim what is not there."""
+    rng = np.random.default_rng(0)
+    named = {"clustered": 0, "independent": 0}
+    for seed in range(40):
+        image = rng.normal(0, 0.5, 12)
+        change = np.repeat(image, 5) + rng.normal(0, 0.05, 60)
+        effects = made.effects(1, (CUT,), examples=60, strength=0)
+        effects = effects.with_columns(logprob_cut=pl.col("logprob_clean") + pl.Series(change))
+        examples = pl.DataFrame({"example_id": effects["example_id"], "input": [f"image {k // 5}" for k in range(60)]})
+        named["clustered"] += claims({"effects": effects, "examples": examples}, seed=seed)[0].found
+        named["independent"] += claims({"effects": effects}, seed=seed)[0].found
+    assert named["clustered"] <= 6
+    assert named["independent"] >= 10
+
+
+def _typed(images, per, nested, seed, shift=0.0):
+    """Changes without any difference between types (but `shift` of one), several questions on every image."""
+    rng = np.random.default_rng(seed)
+    n = images * per
+    kinds = np.repeat(rng.integers(0, 4, images), per) if nested else rng.integers(0, 4, n)
+    change = -3 + np.repeat(rng.normal(size=images), per) + 0.5 * rng.normal(size=n) + shift * (kinds == 0)
+    effects = (
+        made.effects(1, (CUT,), examples=n)
+        .sort("example_id")
+        .with_columns(
+            logprob_cut=pl.col("logprob_clean") + pl.Series(change), type=pl.Series([f"type {k}" for k in kinds])
+        )
+    )
+    inputs = pl.DataFrame({"example_id": effects["example_id"], "input": [f"i{k // per}" for k in range(n)]})
+    control = effects.with_columns(
+        logprob_cut=pl.col("logprob_clean") + pl.Series(rng.normal(0, 0.01, n)),
+        control=pl.lit(SIZE_MATCHED),
+        sample=pl.lit(0),
+    )
+    return {"effects": effects, "examples": inputs, "controls": control}
+
+
+@pytest.mark.parametrize(("images", "per", "nested"), [(60, 1, False), (40, 3, False), (40, 3, True), (40, 8, True)])
+def test_types_that_do_not_differ_are_seldom_said_to(images, per, nested):
+    """Types of one per image: shuffling questions, as if they were independent, claims a difference in 38 to 83 %."""
+    runs = 40
+    said = sum(
+        one.established
+        for seed in range(runs)
+        for one in of_kind(claims(_typed(images, per, nested, seed), seed=seed), "types")
+    )
+    assert said <= 7  # 5 % of 40, and three standard deviations
+
+
+def test_types_that_differ_are_said_to():
+    found = of_kind(claims(_typed(60, 3, False, seed=1, shift=2.0)), "types")
+    assert found[0].established
+    assert "type 0" in found[0].about
+
+
+def test_one_example_cannot_decide_by_a_tiny_probability():
+    """A relative change has no upper bound: with a clean probability of 1e-4 one example reached +281,322 %."""
+    effects = made.effects(8, (CUT,), strength=0)
+    lifted = pl.col("example_id") == "q0000"
+    effects = effects.with_columns(
+        logprob_clean=pl.when(lifted).then(-9.0).otherwise("logprob_clean"),
+        logprob_cut=pl.when(lifted).then(-1.0).otherwise("logprob_cut"),
+    ).with_columns(change_percent=100 * ((pl.col("logprob_cut") - pl.col("logprob_clean")).exp() - 1))
+    assert effects["change_percent"].max() > 100_000
+    found = claims({"effects": effects})
+    assert not any(one.found for one in found if one.kind == "effect")
+    assert max(abs(one.effect) for one in found if one.kind == "effect") < 1
+
+
+def test_effects_within_the_noise_floor_are_not_named():
+    effects = made.effects(8)
+    noise = effects.filter(pl.col("cut") == "last->last").select(
+        "example_id", "logprob_clean", logprob_noop=pl.col("logprob_clean") + 0.2
+    )
+    found = claims({"effects": effects, "noise": noise})
+    assert not any(one.found for one in _of(found, "image->last"))  # -0.08 at its largest
+    assert any(one.found for one in _of(found, CUT))
+    assert of_kind(found, "noise")[0].effect == pytest.approx(0.2)
+
+
+def test_the_order_of_cuts_is_established_where_resamples_agree():
+    cuts = ("image->question", CUT)
+    effects = made.effects(32, cuts, window=9)
+    control = made.effects(32, cuts, window=9, strength=0, seed=9)
+    control = control.with_columns(control=pl.lit(SIZE_MATCHED), sample=pl.lit(0))
+    (order,) = of_kind(claims({"effects": effects, "controls": control}), "order")
+    assert order.about == f"image->question before {CUT}"
+    assert order.established
+    assert order.low > 0
+    close = ("image->question", "image.other->question")  # both planted at a tenth of the depth
+    effects = made.effects(32, close, window=9)
+    control = made.effects(32, close, window=9, strength=0, seed=9)
+    control = control.with_columns(control=pl.lit(SIZE_MATCHED), sample=pl.lit(0))
+    assert not any(one.established for one in of_kind(claims({"effects": effects, "controls": control}), "order"))
+
+
+def test_one_example_establishes_nothing_and_gives_no_nan():
+    frame = claims_frame(claims({"effects": made.effects(8, (CUT,), examples=1)}))
+    assert set(frame["verdict"]) == {"not established"}
+    assert frame["low"].null_count() == frame.height
+
+
+def test_windows_that_share_a_layer_are_kept_apart():
+    effects = made.effects(4, (CUT,))
+    wider = effects.filter(pl.col("layer") == 2).with_columns(start=pl.lit(0, pl.Int64), stop=pl.lit(4, pl.Int64))
+    found = claims({"effects": pl.concat([effects, wider])})
+    assert "0-3" in {one.where for one in _of(found, CUT)}
+    assert len({one.where for one in _of(found, CUT)}) == len(_of(found, CUT))
