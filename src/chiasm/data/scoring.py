@@ -1,8 +1,8 @@
 """Whether an answer is right, how often, and how often the best blind guess would be."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 
 def correct(generated: str, answer: str, relaxed: bool = False) -> bool:
@@ -24,8 +24,8 @@ def _plain(text: str, relaxed: bool) -> str:
 class Accuracy:
     """Accuracy in one group of questions, as shares of 1.
 
-    `low`, `high`: 95 % Wilson interval, which assumes independent questions. `majority`: the share of the group's most
-    frequent label, which is what a model that never sees the image can reach.
+    `low`, `high`: 95 % interval of `share_interval`. `majority`: the share of the group's most frequent label, which is
+    what a model that never sees the image can reach.
     """
 
     type: str
@@ -38,32 +38,30 @@ class Accuracy:
     majority: float
 
 
-def accuracy(rows: Iterable[tuple[str, str, bool]]) -> tuple[Accuracy, ...]:
+def accuracy(rows: Iterable[tuple[str, str, bool]], inputs: Sequence[str] | None = None) -> tuple[Accuracy, ...]:
     """One entry per type in alphabetical order, then `all`, from rows (type, labelled answer, correct).
 
-    The blind guess of `all` may differ by type, so its `majority` is the mean over questions and it has no one
-    `majority_answer`.
+    `inputs`: the image (video, sound) of every row; questions on one count together. The blind guess of `all` may
+    differ by type, so its `majority` is the mean over questions and it has no one `majority_answer`.
     """
-    groups: dict[str, list[tuple[str, bool]]] = {}
-    for group, answer, right in rows:
-        groups.setdefault(group, []).append((answer.strip().lower(), right))
+    groups: dict[str, list[tuple[str, bool, str]]] = {}
+    for number, (group, answer, right) in enumerate(rows):
+        about = str(number) if inputs is None else inputs[number]
+        groups.setdefault(group, []).append((answer.strip().lower(), right, about))
     by_type = tuple(_accuracy(group, scored) for group, scored in sorted(groups.items()))
     if len(by_type) < 2:
         return by_type
-    n, right = sum(part.n for part in by_type), sum(part.right for part in by_type)
-    majority = sum(part.majority * part.n for part in by_type) / n
-    return (*by_type, Accuracy("all", n, right, right / n, *_wilson(right, n), "", majority))
+    every = _accuracy("all", [row for scored in groups.values() for row in scored])
+    guessed = sum(part.majority * part.n for part in by_type) / every.n
+    return (*by_type, replace(every, majority_answer="", majority=guessed))
 
 
-def _accuracy(type: str, rows: list[tuple[str, bool]]) -> Accuracy:
-    n, right = len(rows), sum(right for _, right in rows)
-    answer, count = Counter(answer for answer, _ in rows).most_common(1)[0]
-    return Accuracy(type, n, right, right / n, *_wilson(right, n), answer, count / n)
+def _accuracy(type: str, rows: list[tuple[str, bool, str]]) -> Accuracy:
+    # Slow to import (numpy), and reading files does not need it.
+    from chiasm.core.statistics.intervals import share_interval
 
-
-def _wilson(right: int, n: int) -> tuple[float, float]:
-    # Slow to import (scipy), and reading files does not need it.
-    from chiasm.core.statistics.intervals import proportion_interval
-
-    interval = proportion_interval(right, n)
-    return float(interval.low), float(interval.high)
+    labels, right, inputs = zip(*rows, strict=True)
+    found = share_interval(right, inputs)
+    answer, count = Counter(labels).most_common(1)[0]
+    share, low, high = float(found.mean), float(found.low), float(found.high)
+    return Accuracy(type, len(rows), sum(right), share, low, high, answer, count / len(rows))

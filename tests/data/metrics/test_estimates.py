@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chiasm.core.statistics.intervals import proportion_interval
+from chiasm.core.statistics.intervals import proportion_interval, share_interval
 from chiasm.data.metrics import AnswerRatio, estimate
 
 
@@ -33,13 +33,61 @@ def test_questions_on_one_picture_make_the_interval_wider():
     assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
-def test_the_bootstrap_covers():
-    rng, inside = np.random.default_rng(1), 0
-    for seed in range(200):
-        wholes = rng.poisson(3, 60).astype(float)
-        found = estimate(AnswerRatio("m", rng.binomial(wholes.astype(int), 0.2).astype(float), wholes), seed=seed)
-        inside += bool(found.low <= 0.2 <= found.high)
-    assert 180 <= inside <= 199
+def chair(rng, n):
+    """Objects named in a text, and those that are not there: texts differ in how much they make up."""
+    wholes = rng.poisson(3, n).astype(float)
+    return rng.binomial(wholes.astype(int), rng.beta(0.8, 3.2, n)).astype(float), wholes
+
+
+def f1(rng, n):
+    there = rng.random(n) < 0.5
+    said = np.where(there, rng.random(n) < 0.85, rng.random(n) < 0.2)
+    return 2.0 * (there & said), there.astype(float) + said
+
+
+def precision(rng, n):
+    said = rng.random(n) < 0.5
+    return (said & (rng.random(n) < 0.8)).astype(float), said.astype(float)
+
+
+def annotators(rng, n):
+    return rng.choice([0, 0.3, 0.6, 0.9, 1], n, p=[0.3, 0.1, 0.1, 0.1, 0.4]), np.ones(n)
+
+
+def cider(rng, n):
+    return np.minimum(rng.gamma(0.8, 1.2, n), 10), np.ones(n)
+
+
+@pytest.mark.parametrize("n", [12, 24, 100])
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        ("chair_i", chair),
+        ("pope_f1", f1),
+        ("pope_precision", precision),
+        ("vqa_accuracy", annotators),
+        ("cider_d", cider),
+    ],
+)
+def test_intervals_hold_the_truth_as_often_as_they_say(name, drawn, n):
+    """Of percentiles of resamples 85 % with 12 inputs, and 72 % of rare events."""
+    parts, wholes = drawn(np.random.default_rng(0), 1_000_000)
+    truth, rng, inside, runs = parts.sum() / wholes.sum(), np.random.default_rng(1), 0, 300
+    for seed in range(runs):
+        found = estimate(AnswerRatio(name, *drawn(rng, n)), seed=seed)
+        inside += bool(found.low <= truth <= found.high)
+    assert inside >= (0.88 if name == "cider_d" and n < 50 else 0.92) * runs
+
+
+def test_questions_on_one_image_do_not_make_intervals_too_short():
+    rng, inside = np.random.default_rng(2), 0
+    images = np.repeat(np.arange(12), 5)
+    for _ in range(400):
+        right = rng.random(60) < np.repeat(rng.beta(2.1, 0.24, 12), 5)  # 90 % right, alike on one image
+        found = estimate(AnswerRatio.of("accuracy", right.astype(float)), images)
+        assert (found.low, found.high) == (share_interval(right, images).low, share_interval(right, images).high)
+        inside += bool(found.low <= 2.1 / 2.34 <= found.high)
+    assert inside >= 0.93 * 400
 
 
 def test_all_alike_is_not_certainty():
@@ -64,4 +112,5 @@ def test_nothing_to_divide_by():
     assert float(few.mean) == 0.5
     assert np.isnan(few.low)
     rare = estimate(AnswerRatio.of("m", [1, 2, 0, 0], [3, 3, 0, 0]))
-    assert np.isnan(rare.low)
+    assert rare.high - rare.low > 0.9  # two texts
+    assert np.isnan(estimate(AnswerRatio.of("caption_words", [3.0])).low)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.core.statistics.intervals import Estimate, proportion_interval, ratio_bounds
+from chiasm.core.statistics.intervals import Estimate, ratio_bounds, share_interval
 from chiasm.data.metrics.objects import Objects
 
 
@@ -106,29 +106,25 @@ def fitting(examples: Sequence[Example]) -> tuple[str, ...]:
 def estimate(found: AnswerRatio, clusters: Sequence[str] | None = None, *, seed: int = 0) -> Estimate | None:
     """The value with its 95 % interval; None where there is nothing to divide by.
 
-    `clusters`: which answers belong together (questions on one image); whole clusters are resampled. Answers that
-    share nothing and are right or wrong get Wilson's interval instead, as does a sample in which all are the same: a
-    resample could never differ from it. Low and high are NaN where one cluster is all there is, and where a resample
-    had nothing to divide by: the data are then too few.
+    `clusters`: which answers belong together (questions on one image); they count together. Shares get the interval of
+    `share_interval`, as everywhere; measures with a scale of their own (CIDEr-D, words) that of `ratio_bounds`. Low
+    and high are NaN where one cluster is all there is. Between 12 and 100 inputs both hold the truth in 93 to 98 % of
+    samples (`tests/data/metrics/test_estimates.py`), except means of very skewed values of 12 inputs (91 %).
 
-    Source: percentile bootstrap of a ratio (Davison & Hinkley 1997, section 5.3). Assumption: clusters are independent
-    draws from one population; CIDEr-D's weights, which come from all references, are held fixed.
+    Assumption: clusters are independent draws from one population; CIDEr-D's weights, which come from all references,
+    are held fixed.
     """
     total = float(found.wholes.sum())
     if total == 0:
         return None
-    value = float(found.parts.sum()) / total
+    groups = None if clusters is None else np.asarray(clusters)
+    if is_share(found):
+        return share_interval(found.parts, groups, wholes=found.wholes)
     n = int((found.wholes > 0).sum())
-    groups = np.asarray(range(len(found.parts)) if clusters is None else clusters)
-    inside = len(set(groups[found.wholes > 0].tolist()))
-    nothing = np.array(np.nan)
-    binary = bool(np.isin(found.parts, (0, 1)).all() and np.isin(found.wholes, (0, 1)).all())
-    share = found.name not in ANSWER_METRICS or ANSWER_METRICS[found.name].percent
-    if share and ((binary and inside == n) or value in (0, 1)):
-        # With clusters, as many independent answers as there are clusters is the careful count.
-        wilson = proportion_interval(round(value * inside), inside)
-        return Estimate(np.array(value), wilson.low, wilson.high, n)
-    if inside < 2:
-        return Estimate(np.array(value), nothing, nothing, n)
     low, high = ratio_bounds(np.stack([found.parts, found.wholes], axis=1), seed=seed, clusters=groups)
-    return Estimate(np.array(value), np.array(low), np.array(high), n)
+    return Estimate(np.array(float(found.parts.sum()) / total), np.array(low), np.array(high), n)
+
+
+def is_share(found: AnswerRatio) -> bool:
+    """Whether a measure is a share of 1; others have a scale of their own."""
+    return found.name not in ANSWER_METRICS or ANSWER_METRICS[found.name].percent
