@@ -183,6 +183,23 @@ def test_it_says_what_was_used_and_by_what(run):
         assert part in page.text.replace("parquet, ", "parquet , "), part
 
 
+def test_what_was_published_stands_beside_the_run_and_not_on_the_command_line(run):
+    reporter = Fixed(run, ASKED)
+    found = {entry.id for entry in reporter.published}
+    assert {"flow-window-plots", "flow-lower-case-first"} <= found, "for all runs; for those with the table `answers`"
+    assert "flow-image-indirect" not in found, "of a cut that this reporter does not name"
+    page = Page(written(run))
+    unverified = sum(entry.status == "unverified" for entry in reporter.published)
+    assert f"{len(found)} published claims and numbers: {unverified} unverified" in page.text
+    assert "plots of LLaVA-1.5-13B 9 layers, plots of LLaVA-1.5-7B 7 layers" in page.text
+    assert not any("published" in str(line) for line in reporter.summary())
+
+
+def test_a_study_without_published_claims_has_no_such_section(run, monkeypatch):
+    monkeypatch.setitem(run.manifest, "study", "counting")
+    assert "What was published" not in written(run)
+
+
 def test_a_finished_run_is_not_called_unfinished(tmp_path):
     with open_flow(tmp_path) as run:
         run.write_shard(0, {"eval": made.evaluation(examples=6)})

@@ -23,6 +23,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.options import IN_MEMORY, MISSING, Declared, Options, declared, singular
 from chiasm.results.claims import read_claims
 from chiasm.results.findings import Finding
+from chiasm.results.ledger import Entry, ledger
 from chiasm.results.provenance import without_machine_paths
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import CLAIMS
@@ -109,6 +110,16 @@ class Reporter(ABC, Generic[S]):
         """Its tables once more in the layout of a paper, by caption; most studies have none."""
         return {}
 
+    @property
+    def present(self) -> set[str]:
+        """What the run has that a published claim may be about: the names of its tables; studies add theirs."""
+        return set(self.directory.tables())
+
+    @property
+    def published(self) -> list[Entry]:
+        """What was published about what this run touches."""
+        return ledger().concerning(self.directory.manifest["study"], self.present)
+
     def summary(self) -> list[RenderableType]:
         """What the command line prints when the run has ended: counts, failures, the main findings."""
         counts = self.directory.counts()
@@ -142,6 +153,8 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         findings=[finding.text for finding in findings],
         figures=[_shown(run, number, *figure) for number, figure in enumerate(figures, start=1)],
         layouts=reporter.layouts(),
+        published=reporter.published,
+        standings=Counter(entry.status for entry in reporter.published).most_common(),
         tables=[_tabled(run, name) for name in run.tables()],
         notes=reporter.notes(),
         counts=run.counts(),

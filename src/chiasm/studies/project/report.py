@@ -83,6 +83,11 @@ class ProjectReporter(Reporter[ProjectSpec]):
             found[caption] = published.confusion(predictions, domain, best)
         return {caption: table for caption, table in found.items() if table.height}
 
+    @property
+    def present(self) -> set[str]:
+        tuning = self.table("tuning")
+        return super().present | (set() if tuning is None else set(tuning["domain"]))
+
     def _inside(self) -> Inside:
         tables = {name: table for name in NAMES if (table := self.table(name)) is not None}
         return Inside(tables, images.kept(self.directory))
