@@ -80,12 +80,17 @@ def test_released_inputs_equal_a_plain_padded_forward():
         m.register_forward_pre_hook(lambda module, args, n=name: expected.setdefault(n, args[0].reshape(PADDED, -1)))
         for name, m in matrices_of(view.layers).items()
     ]
-    cos, sin = view.decoder.rotary_emb(padded, torch.arange(PADDED)[None])
+    n = len(rows)
+    # Of the released code: positions and mask are zero, and those of the real rows are copied into them.
+    positions = torch.zeros(1, PADDED, dtype=torch.long)
+    positions[0, :n] = torch.arange(n)
+    cos, sin = view.decoder.rotary_emb(padded, positions)
     hidden = padded
     with torch.no_grad():
         for layer in view.layers:
-            # A mask of zeros added to scores hides nothing; nor does one that is all true.
+            # What a mask of zeros leaves visible is true here.
             mask = torch.ones(1, 1, PADDED, PADDED, dtype=torch.bool)
+            mask[..., :n, :n] = torch.ones(n, n, dtype=torch.bool).tril()
             out = layer(hidden, attention_mask=mask, position_embeddings=(cos, sin))
             hidden = out[0] if isinstance(out, tuple) else out
     for handle in handles:

@@ -236,12 +236,13 @@ def observe_padded(
     embeddings: Float[Tensor, "n D"],
     on_inputs: InputsCallback,
 ) -> Batch:
-    """Run `embeddings` alone, filled up with zeros to `PADDED` rows, all of which see each other and are handed on.
+    """Run `embeddings` alone, filled up with zeros to `PADDED` rows, all of which are handed on.
 
-    For comparison with published numbers only: Wanda's inputs as one released code reads them.
+    For comparison with published numbers only: Wanda's inputs as one released code reads them. Its mask is one of
+    zeros, which hides nothing, into which the causal mask of the real rows is copied: a real row sees the real rows
+    before it and all padding, a padding row sees everything. Every padding row has position 0.
 
-    Source: the code released with Shukor & Cord 2024, `wanda_mm.py`, lines 129-160. The mask there is all zeros, which
-    added to attention scores hides nothing: neither padding from tokens nor the future from the past.
+    Source: the code released with Shukor & Cord 2024, `wanda_mm.py`, lines 129-160.
     """
     n, width = embeddings.shape
     rows = torch.zeros(1, max(PADDED, n), width, dtype=embeddings.dtype, device=embeddings.device)
@@ -256,7 +257,10 @@ def observe_padded(
         hook_inputs(blocks, read_inputs, stack)
         stack.enter_context(view.readable_attention())
         mask = torch.zeros(1, 1, length, length, dtype=rows.dtype, device=rows.device)
-        view.decoder(inputs_embeds=rows, attention_mask=mask, use_cache=False)
+        mask[..., :n, :n] = torch.full_like(mask[..., :n, :n], torch.finfo(rows.dtype).min).triu(1)
+        positions = torch.zeros(1, length, dtype=torch.long, device=rows.device)
+        positions[0, :n] = torch.arange(n)
+        view.decoder(inputs_embeds=rows, attention_mask=mask, position_ids=positions, use_cache=False)
     return batch
 
 

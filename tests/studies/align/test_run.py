@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import polars as pl
@@ -11,10 +12,12 @@ from polars.testing import assert_frame_equal
 from tests.support.factories import build, example
 from tests.support.runs import view_of
 
+from chiasm import examples, load
 from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.align import measured_model
+from chiasm.studies.align.measured_model import ReleasedMasks
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.run import run_study
 
@@ -284,3 +287,15 @@ def test_one_example_has_no_interval():
     assert len(found.findings) == 3
     for name in found.figures:
         found.figure(name)
+
+
+def test_released_masks_are_those_of_the_released_code():
+    """Positions, mask and the token that begins a sequence: each changes the overlap in the third digit."""
+    view = load("tiny")
+    spec = AlignSpec(model="tiny", as_released=True, spans=("image", "question"))
+    chosen = list(islice(examples("scenes"), 48))
+    released = ReleasedMasks(spec, view)
+    released.read([view.encode(one) for one in chosen], [one.id for one in chosen])
+    rows = released.measures[0].tables()["overlap"]
+    half = [row["iou"] for row in rows if row["sparsity"] == 0.5]
+    assert np.mean(half) == pytest.approx(0.7674, abs=1e-3)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiasm.core.spans import PERCEPTUAL
+from chiasm.core.spans import PERCEPTUAL, is_perceptual
 from chiasm.core.statistics.jackknife import priority
 from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, sampled
 from chiasm.measures.centres import Pilot
@@ -166,6 +166,8 @@ class NoiseTokens:
 class ReleasedMasks:
     """The released form of the table `overlap`: perceptual tokens and text never meet, and both rest on padding.
 
+    The token that begins a sequence stands behind perceptual tokens and before text, as in the released prompts.
+
     Source: code of Shukor & Cord 2024, `wanda_mm.py`, lines 129-160, and the calibration modes `only_prompt` and
     `only_text`. Assumption: the decoder takes embeddings as they enter its first block (Llama, OPT and their like).
     """
@@ -184,7 +186,8 @@ class ReleasedMasks:
             for span in self.spec.spans:
                 if span in item.spans and len(item.spans[span]):
                     at = torch.from_numpy(item.spans[span]).to(hidden.device)
-                    rows = torch.cat([hidden[at], first.to(hidden)])
+                    parts = (hidden[at], first.to(hidden))
+                    rows = torch.cat(parts if is_perceptual(span) else parts[::-1])
                     batch = observe_padded(self.view, self._blocks, item.example_id, span, rows, self._update)
                     batch.units = (unit,)
                     measure.end_batch(batch)
