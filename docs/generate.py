@@ -1,11 +1,12 @@
 """Writes the reference pages that are made from the code: `make docs`.
 
 docs/reference/commands.md from the command line's own help, docs/reference/tables.md from the schemas of the tables,
-docs/support.md from what the conformance suite found of every family. A test compares them with what this file would
-write, so that no page can fall behind.
+docs/support.md from what the conformance suite found of every family, docs/published.md from the ledger. A test
+compares them with what this file would write, so that no page can fall behind.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from chiasm.core.schema import TableSchema
 from chiasm.models.conformance.suite import ALLOWED, CAPABILITIES, MIN_LAYERS
 from chiasm.models.families.certificates import HOLDS
 from chiasm.models.support import VERBS, Supported, supported
+from chiasm.results.ledger import Entry, Ledger, ledger
 from chiasm.studies.study import study, verbs
 
 DOCS = Path(__file__).parent
@@ -44,6 +46,17 @@ lowest. Tried below it: on 5.19.0 five families obey every law that applies (LLa
 Idefics3, Qwen2-VL; others were not tried); on 5.18.0 Qwen2-VL does, while a Llama decoder in float64 stops with a mix
 of dtypes (in float32 LLaVA and LLaVA-NeXT obeyed the 17 laws of that time, to 2e-4); on 5.10.2 processors do not show
 where they wrote placeholders out, so no example can be encoded.
+"""
+
+_PUBLISHED = """# What was published, and what has been measured of it
+
+Made by `make docs` from `src/chiasm/results/published/`, which ships with the package: every headline number and every
+figure claim of the papers that chiasm rests on, in words of our own. A run's report shows those that it touches.
+
+**Unverified**: not measured here on the paper's own model and data. **Reproduced**, **contradicted**: measured on them,
+with value, interval, n and command. What the embedded model `tiny` shows of a claim stands beside it; that is another
+model on other data, so it changes no status. What a paper leaves open, or what of it could not be read, is "unknown".
+*Read in*: "secondary notes" are notes by others that were not checked against the paper.
 """
 
 
@@ -124,12 +137,43 @@ def _worst(runs: Mapping[str, Mapping[str, str]], names: Sequence[str]) -> str:
     return against[0] if against else HOLDS if found else "no: never tried"
 
 
+def published(found: Ledger) -> str:
+    """The ledger: counts, then paper by paper its entries, and what the embedded model shows of them."""
+    tiny = Counter(entry.tiny.shows if entry.tiny else "not measured" for entry in found.entries)
+    lines = [_PUBLISHED, "| status | entries |", "|---|---|"]
+    lines += [f"| {status} | {n} |" for status, n in found.counts().items()]
+    lines += ["", "| on `tiny` | entries |", "|---|---|", *(f"| {shows} | {n} |" for shows, n in sorted(tiny.items()))]
+    for paper in found.papers:
+        own = [entry for entry in found.entries if entry.paper == paper.arxiv]
+        address = f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})"
+        lines += ["", f"## {paper.title}", "", f"{paper.authors}. {paper.venue}. {address}", ""]
+        names = ("entry", "published", "values", "model", "data", "read in", "runs", "status", "`tiny`")
+        lines += [f"| {' | '.join(names)} |", "|---" * len(names) + "|", *(_entry(entry) for entry in own)]
+        shown = [f"- `{entry.id}`: {_on_tiny(entry)}" for entry in own if entry.tiny]
+        lines += ["", "What `tiny` shows:", "", *shown] if shown else []
+    return "\n".join(lines) + "\n"
+
+
+def _entry(entry: Entry) -> str:
+    claim = entry.claim if entry.note is None else f"{entry.claim} {entry.note}"
+    runs = ", ".join(f"`{verb}`" for verb in entry.studies)
+    cells = [f"`{entry.id}`", claim, entry.published, entry.model, entry.data, entry.read_in, runs, entry.standing]
+    return f"| {' | '.join([*cells, entry.tiny.shows if entry.tiny else ''])} |"
+
+
+def _on_tiny(entry: Entry) -> str:
+    assert entry.tiny is not None
+    measured, note = entry.tiny.measured, f" {entry.tiny.note}" if entry.tiny.note else ""
+    return f"{entry.tiny.shows}.{note} {measured} (`{measured.command}`, {measured.date})."
+
+
 def pages() -> dict[str, str]:
     """Every generated page by its path under docs/."""
     return {
         "reference/commands.md": commands(),
         "reference/tables.md": tables(),
         "support.md": support(supported()),
+        "published.md": published(ledger()),
     }
 
 

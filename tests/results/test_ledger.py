@@ -55,7 +55,8 @@ def test_an_entry_is_read_and_worded():
 def test_a_status_says_what_it_rests_on():
     (entry,) = read(ENTRY.replace("unverified", "reproduced"), OURS).entries
     assert entry.standing == (
-        "reproduced: image->last at 3, change: -1.25 nat (95 % interval -1.5 to -1, p = 0.0005, n = 40 on 30 inputs)"
+        "reproduced: image->last at 3, change: -1.25 nat (95 % interval -1.5 to -1, p = 0.0005, n = 40 on 30 inputs), "
+        "established"
     )
 
 

@@ -70,7 +70,11 @@ class Measurement:
             raise ValueError(f"`{self.command}`: a value without an interval, or none at all")
 
     def __str__(self) -> str:
-        return "; ".join(_claim(claim) for claim in self.claims)
+        said, parts = "", []
+        for claim in self.claims:
+            parts.append(_claim(claim, quantity=claim.quantity != said))
+            said = claim.quantity
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +126,11 @@ class Entry:
     def published(self) -> str:
         """The published values in words."""
         return ", ".join(map(str, self.values))
+
+    @property
+    def read_in(self) -> str:
+        """Where it stands, and what we have read it from."""
+        return self.where if self.where == self.source else f"{self.where} ({self.source})"
 
     @property
     def standing(self) -> str:
@@ -180,10 +189,11 @@ def read_ledger(texts: Iterable[str]) -> Ledger:
     return Ledger(tuple(papers), tuple(entries))
 
 
-def _claim(claim: Claim) -> str:
+def _claim(claim: Claim, *, quantity: bool) -> str:
     where = "" if claim.where == "all" else f" at {claim.where}"
-    beside = "" if claim.control_effect is None else f", control {claim.control}: {claim.control_effect:+.2g}"
-    return f"{claim.about}{where}, {claim.quantity}: {claimed(claim)}{beside}"
+    what = f", {claim.quantity}" if quantity else ""
+    beside = "" if claim.control_effect is None else f", control {claim.control} {claim.control_effect:+.2g}"
+    return f"{claim.about}{where}{what}: {claimed(claim)}{beside}, {claim.verdict}"
 
 
 _hints = cache(get_type_hints)

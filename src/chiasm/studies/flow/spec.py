@@ -77,7 +77,13 @@ class FlowSpec(ControlledSpec):
         "video or a sound, those four that name no object).",
         common=True,
     )
-    window: int = option(9, "Layers per window.", at_least=1, common=True)
+    window: int = option(
+        9,
+        "Layers per window. The released code sweeps 9; its plots read 9 for LLaVA-1.5-13B and 7 for the three other "
+        "models (vil/merge_lineplot.py, commit beac96c).",
+        at_least=1,
+        common=True,
+    )
     windows: WindowStyle = option(
         "centred", "Around every layer, every range of layers, or all ranges from the first or to the last layer."
     )
