@@ -26,7 +26,7 @@ def windows(layers=4, examples=6):
     return pl.DataFrame(
         [
             {"example_id": f"{i}", "type": "t", "cut": "image->question", "layer": (a + b - 1) // 2}
-            | {"start": a, "stop": b, "change_percent": float(-10 * (b - a) + rng.normal())}
+            | {"start": a, "stop": b, "logprob_clean": -0.1, "logprob_cut": float(-0.1 * (b - a) + 0.01 * rng.normal())}
             for a in range(layers)
             for b in range(a + 1, layers + 1)
             for i in range(examples)
@@ -35,8 +35,8 @@ def windows(layers=4, examples=6):
 
 
 DRAW = {
-    "flow_curves": lambda w: charts.flow_curves(made.effects(), made.controls(), noise=1.0, width=w),
-    "flow_by_type": lambda w: charts.flow_by_type(made.effects(), made.controls(), noise=1.0, width=w),
+    "flow_curves": lambda w: charts.flow_curves(made.effects(), made.controls(), noise=0.01, width=w),
+    "flow_by_type": lambda w: charts.flow_by_type(made.effects(), made.controls(), noise=0.01, width=w),
     "flow_controls": lambda w: charts.flow_controls(made.effects(), made.controls(), width=w),
     "six_cuts": lambda w: charts.flow_controls(
         made.effects(32, made.CUTS, 12), made.controls(32, made.CUTS, 12), width=w
@@ -95,38 +95,41 @@ def _overlap(a, b):
 
 
 def test_what_stands_in_the_figure():
-    figure = charts.flow_curves(made.effects(), made.controls(), noise=1.0)
+    figure = charts.flow_curves(made.effects(), made.controls(), noise=0.01)
     words = " | ".join(t.get_text() for t in texts(figure))
     for part in (
-        "mean and 95 % bootstrap interval, n = 48",
+        "geometric mean and 95 % interval over all layers at once, n = 48",
         "question → last",
         "control: as many random keys",
         "control: random-weights baseline",
-        "noise floor, ±1 %",
-        "Change in probability (%)",
+        "noise floor, ±0.01 nat",
+        "Probability left (%)",
+        "Change in log-probability (nat)",
         "Centre of the window (layer)",
     ):
         assert part in words
     (axes,) = figure.axes
     line = next(h for h in axes.get_lines() if h.get_label() == "question → last")
-    expected = made.effects().filter(pl.col("cut") == "question->last").group_by("layer").agg(pl.mean("change_percent"))
-    np.testing.assert_allclose(line.get_ydata(), expected.sort("layer")["change_percent"])
+    change = (pl.col("logprob_cut") - pl.col("logprob_clean")).mean().alias("change")
+    expected = made.effects().filter(pl.col("cut") == "question->last").group_by("layer").agg(change)
+    np.testing.assert_allclose(line.get_ydata(), 100 * np.exp(expected.sort("layer")["change"]))
 
 
 def test_a_control_beyond_the_scale_does_not_flatten_the_cut():
     wild = made.controls().with_columns(
-        change_percent=pl.when(pl.col("control") == IMAGE_SWAP).then(4000.0).otherwise("change_percent")
+        logprob_cut=pl.when(pl.col("control") == IMAGE_SWAP).then(pl.col("logprob_clean") + 4).otherwise("logprob_cut")
     )
     figure = charts.flow_controls(made.effects(), wild)
-    assert figure.axes[0].get_ylim()[1] < 20
-    assert any("leaves the scale (to +4000 %)" in t.get_text() for t in texts(figure))
+    assert figure.axes[0].get_ylim()[1] < 130
+    assert any("leaves the scale (to 5.46e+03 %)" in t.get_text() for t in texts(figure))
 
 
 def test_maps_hold_the_numbers_of_the_table():
     rows = windows()
     axes = charts.flow_heatmap(rows, "image->question").axes[0]
     grid = np.ma.filled(axes.get_images()[0].get_array(), np.nan)
-    mean = rows.filter((pl.col("start") == 1) & (pl.col("stop") == 4))["change_percent"].mean()
+    change = pl.col("logprob_cut") - pl.col("logprob_clean")
+    mean = rows.filter((pl.col("start") == 1) & (pl.col("stop") == 4)).select(change.mean()).item()
     assert grid[3, 1] == pytest.approx(mean)
     assert np.isnan(grid[0, 1])
     drawn = overlays.patch_map(IMAGE, made.patches()).axes[1].collections[0]
@@ -180,7 +183,7 @@ def test_pyplot_and_torch_stay_out():
                 "n = 48",
                 "95 %",
                 "as many random keys (question->last, last->last; n = 48)",
-                "±1.5 %",
+                "±1.5 nat",
             ],
         ),
         (captions.flow(made.effects(), None), ["No control was run"]),
@@ -198,7 +201,7 @@ def test_pyplot_and_torch_stay_out():
         (captions.tracking(made.answers(), as_released=True), ["without the final norm", "No control"]),
         (captions.patches(made.patches()), ["Example q0", "64 patches", "n = 1"]),
         (captions.dose(made.effects(), made.controls()), ["100 % is the cut itself", "n = 48"]),
-        (captions.windows(windows()), ["n = 6", "not corrected"]),
+        (captions.windows(windows()), ["n = 6", "holds for all windows at once"]),
         (eval_charts.accuracy_caption(made.evaluation(), blind=True), ["n = 240", "Wilson", "blanked"]),
         (captions.words(made.words()), ["n = 20", "control"]),
     ],

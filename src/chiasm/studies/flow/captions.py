@@ -9,7 +9,8 @@ from chiasm.results.theme import counted
 from chiasm.studies.flow.judgement import control_for, control_label, style_of
 from chiasm.studies.flow.tables import SIZE_MATCHED, SWAPS, dose_share
 
-_BAND = "Lines are means over examples, bands 95 % bootstrap intervals"
+_BAND = "Lines are geometric means over examples, bands 95 % intervals that hold for all layers of a line at once"
+_MEANS = "Lines are means over examples, bands 95 % intervals that hold for all of a line at once"
 _FLOOR = "The grey band is the noise floor: what arithmetic alone changes"
 
 
@@ -23,12 +24,12 @@ def flow(
     """For `flow_curves`, `flow_by_type` (`panels="type"`) and `flow_controls` (`panels="cut"`)."""
     panel = {"type": " One panel for each question type.", "cut": " One panel for each cut, in colour."}
     sentences = [
-        f"Relative change in the target token's probability when attention is cut in {_windows(effects)}."
+        f"What is left of the target token's probability when attention is cut in {_windows(effects)}."
         f"{panel.get(panels or '', '')} "
         f"{_BAND} ({_examples(effects)}).",
         _controls(effects, controls) if panels != "cut" or controls is None else _every_control(controls),
     ]
-    return " ".join([*sentences, *([f"{_FLOOR} (±{noise:.2g} %)."] if noise > 0 else [])])
+    return " ".join([*sentences, *([f"{_FLOOR} (±{noise:.2g} nat)."] if noise > 0 else [])])
 
 
 def _windows(rows: pl.DataFrame) -> str:
@@ -51,7 +52,7 @@ def tracking(answers: pl.DataFrame, control: bool = False, as_released: bool = F
         else "No control run stands beside it: what a model that cannot know would show is not drawn."
     )
     return (
-        f"Probability of each written form at the last prompt position, every hidden state read {how}. {_BAND} "
+        f"Probability of each written form at the last prompt position, every hidden state read {how}. {_MEANS} "
         f"(n = {answers['example_id'].n_unique()}). {beside} A form is followed by its first token."
     )
 
@@ -70,17 +71,17 @@ def patches(rows: pl.DataFrame, cropped: bool = False) -> str:
 def dose(effects: pl.DataFrame, controls: pl.DataFrame) -> str:
     """For `dose_curve`."""
     return (
-        "Change in probability when only a random share of a cut's own keys is cut, at the layer where the whole cut "
-        f"hurts most; 100 % is the cut itself, 0 % is no change by definition. {_BAND} ({_examples(effects)})."
+        "What is left of the probability when only a random share of a cut's own keys is cut, at the layer where the "
+        f"whole cut costs most; 100 % is the cut itself. {_BAND} ({_examples(effects)})."
     )
 
 
 def windows(effects: pl.DataFrame) -> str:
     """For `flow_heatmap`."""
     return (
-        "Mean relative change in the target token's probability for every contiguous window of layers "
-        f"({_examples(effects)}). A dot marks windows whose 95 % bootstrap interval takes in zero; no control is "
-        "drawn, and windows are not corrected for their number."
+        "Mean change in the target token's log-probability for every contiguous window of layers "
+        f"({_examples(effects)}). A dot marks windows whose 95 % interval, which holds for all windows at once, "
+        "takes in zero; no control is drawn."
     )
 
 
@@ -88,7 +89,7 @@ def words(rows: pl.DataFrame) -> str:
     """For `caption_words`."""
     return (
         "Share of question positions whose most probable word, read from each hidden state, stands in a caption of the "
-        f"image. {_BAND} (n = {rows['example_id'].n_unique()}). State 0, before any layer, is the control: it has not "
+        f"image. {_MEANS} (n = {rows['example_id'].n_unique()}). State 0, before any layer, is the control: it has not "
         "seen the image."
     )
 

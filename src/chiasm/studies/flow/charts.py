@@ -2,6 +2,8 @@
 
 import math
 import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from chiasm.core.statistics.intervals import mean_interval
-from chiasm.results.series import curve, in_order, of_type
+from chiasm.core.statistics.bands import mean_bands
+from chiasm.results.series import Curve, curve, in_order, inputs_of, of_type
 from chiasm.results.theme import (
     COLOURS,
     DIVERGING,
@@ -36,6 +38,7 @@ from chiasm.results.theme import (
     new_panel,
     zero_line,
 )
+from chiasm.studies.flow.claims import LOGPROB
 from chiasm.studies.flow.judgement import control_for, control_label, layers_of, style_of
 from chiasm.studies.flow.tables import SWAPS, dose_share
 
@@ -44,8 +47,13 @@ _X = {
     "prefix": "Last layer cut (all from 0 on)",
     "suffix": "First layer cut (all to the end)",
 }
-_Y = "Change in probability (%)"
-_BAND = "mean and 95 % bootstrap interval"
+_Y = "Probability left (%)"
+_NAT = "Change in log-probability (nat)"
+_BAND = "geometric mean and 95 % interval over all layers at once"
+# Changes of a log-probability that are marked on the right.
+_MARKS = (0, *(sign * size for size in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4) for sign in (-1, 1)))
+# Of the probability; beyond it curves leave the scale, so that one that gains does not flatten the others.
+_TOP = 250.0
 
 
 def flow_curves(
@@ -57,14 +65,14 @@ def flow_curves(
 ) -> Figure:
     """One line per cut, and dashed in its colour the control it is judged against.
 
-    `noise` (%) is the half-width of the floor drawn around zero. Rows: tables `effects` and `controls`.
+    `noise` (nat) is the half-width of the floor drawn around zero. Rows: tables `effects` and `controls`.
     """
     figure, axes, size = new_panel(2.5 if width == "page" else 2.0, width)
     drawn = _Drawn(size, controls, noise)
     drawn.overlay(axes, effects, controls)
     _frame(axes, effects, size, noise, size.inches)
     dress(axes, size, x=_X[style_of(effects)], y=_Y)
-    drawn.scale([axes])
+    drawn.scale([axes], [axes])
     legend_below(figure, drawn.keys(), size, f"{_BAND}, {counted(drawn.ns)}")
     return figure
 
@@ -105,7 +113,7 @@ def flow_controls(
 
 
 def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = "column") -> Figure:
-    """Change in probability against the random share of a cut's own keys, where the whole cut hurts most."""
+    """The probability left against the random share of a cut's own keys, where the whole cut hurts most."""
     figure, axes, size = new_panel(2.1, width)
     doses = controls.with_columns(
         pl.col("control").map_elements(dose_share, return_dtype=pl.Float64, skip_nulls=False).alias("share")
@@ -118,20 +126,30 @@ def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = 
         # Doses stand beside a cut only in examples that have no size-matched control.
         dosed = pl.col("example_id").is_in(part["example_id"].unique().to_list())
         whole = effects.filter(pl.col("cut") == cut).filter(dosed)
-        measured = curve(whole)
+        measured = left(whole)
         shared = [i for i, place in enumerate(measured.places) if place in set(part["layer"])]
         layer = int(measured.places[min(shared, key=lambda i: measured.mean[i])])
-        columns = ["example_id", "share", "change_percent"]
+        columns = ["example_id", "share", "logprob_clean", "logprob_cut"]
         shares = (part, whole.with_columns(share=pl.lit(1.0)))
         rows = pl.concat([one.filter(pl.col("layer") == layer).select(columns) for one in shares])
-        response = curve(rows.with_columns(pl.col("share") * 100), over="share")
+        response = left(rows.with_columns(pl.col("share") * 100), over="share")
         handles.append(draw(axes, response, index, size, f"{arrow(cut)}, at layer {layer}"))
         ns.append(response.n)
-    zero_line(axes)
+    axes.axhline(100, color=INK, linewidth=0.7, zorder=1)
     axes.set_xlim(0, 103)
     dress(axes, size, x="Share of the cut's keys, drawn at random (%)", y=_Y)
     legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
     return figure
+
+
+def left(rows: pl.DataFrame, over: str = "layer") -> Curve:
+    """What is left of the clean probability (%), as the geometric mean over examples: never below 0.
+
+    The interval is that of the mean difference of log-probabilities, put on this scale.
+    """
+    found = curve(rows, LOGPROB, over=over)
+    mean, low, high = (100 * np.exp(part) for part in (found.mean, found.low, found.high))
+    return replace(found, mean=mean, low=low, high=high)
 
 
 class _Drawn:
@@ -143,7 +161,7 @@ class _Drawn:
         self.lines: dict[str, Line2D] = {}
         self.highest_of: dict[str, float] = {}
         self.ns: list[int] = []
-        self.low, self.high = -noise, noise
+        self.low, self.high = 100 * math.exp(-noise), 100 * math.exp(noise)
 
     def overlay(
         self, axes: Axes, effects: pl.DataFrame, controls: pl.DataFrame | None, every: pl.DataFrame | None = None
@@ -158,7 +176,7 @@ class _Drawn:
                 self.control(axes, controls, cut, name, COLOURS[index % len(COLOURS)])
 
     def cut(self, axes: Axes, effects: pl.DataFrame, cut: str, index: int) -> None:
-        measured = curve(effects.filter(pl.col("cut") == cut))
+        measured = left(effects.filter(pl.col("cut") == cut))
         self.lines[cut] = draw(axes, measured, index, self.size, arrow(cut))
         self.ns.append(measured.n)
         # A band is missing where n is 1.
@@ -168,20 +186,22 @@ class _Drawn:
     def control(self, axes: Axes, controls: pl.DataFrame, cut: str, name: str, colour: str) -> None:
         rows = controls.filter((pl.col("cut") == cut) & (pl.col("control") == name))
         if rows.height:
-            measured = curve(rows)
+            measured = left(rows)
             draw_control(axes, measured, colour, self.names.index(name), self.size)
             self.highest_of[name] = max(self.highest_of.get(name, 0.0), float(measured.mean.max()))
             self.low = min(self.low, float(measured.mean.min()))
 
     @property
     def top(self) -> float:
-        # Losses end at -100 %. Gains do not (a tiny probability can grow a hundredfold), and a control that gains
-        # must not flatten the curves it stands beside.
-        return max(1.15 * self.high, -0.25 * self.low, 0.5)
+        return min(_TOP, max(self.high + 0.15 * (self.high - self.low), 100.5))
 
-    def scale(self, panels: list[Axes]) -> None:
+    def scale(self, panels: list[Axes], marked: Sequence[Axes] = ()) -> None:
+        """One scale for all panels; `marked` ones say the change of the log-probability on the right."""
+        low = max(0.0, min(self.low - 0.06 * (self.high - self.low), 99.5))
         for axes in panels:
-            axes.set_ylim(min(1.06 * self.low, -0.5), self.top)
+            axes.set_ylim(low, self.top)
+        for axes in marked:
+            _mark_nats(axes, self.size, low, self.top)
 
     def keys(self, one_cut: bool = False) -> list[Artist]:
         """Legend entries; with `one_cut` all cuts share one, since every panel names its own."""
@@ -189,18 +209,34 @@ class _Drawn:
         marked.set_label("the cut")
         keys: list[Artist] = [marked] if one_cut else list(self.lines.values())
         for name, highest in self.highest_of.items():
-            beyond = f", leaves the scale (to +{highest:.0f} %)" if highest > self.top else ""
+            beyond = f", leaves the scale (to {highest:.3g} %)" if highest > self.top else ""
             role = "scale" if name in SWAPS else "control"
             keys.append(control_key(f"{role}: {control_label(name)}{beyond}", self.names.index(name), self.size))
         if self.noise > 0:
-            keys.append(Patch(color=FAINT, label=f"noise floor, ±{self.noise:.2g} %"))
+            keys.append(Patch(color=FAINT, label=f"noise floor, ±{self.noise:.2g} nat"))
         return keys
 
 
 def _frame(axes: Axes, effects: pl.DataFrame, size: Size, noise: float, inches: float, title: str = "") -> None:
-    zero_line(axes, noise)
+    axes.axhline(100, color=INK, linewidth=0.7, zorder=1)
+    if noise > 0:
+        axes.axhspan(100 * math.exp(-noise), 100 * math.exp(noise), color=FAINT, linewidth=0, zorder=0)
     layer_axis(axes, layers_of(effects) - 1, inches)
     dress(axes, size, x=axes.get_xlabel(), y=axes.get_ylabel(), title=title)
+
+
+def _mark_nats(axes: Axes, size: Size, low: float, high: float) -> None:
+    """A scale on the right: the change of the log-probability."""
+    room, marks = (high - low) / 12, dict[float, float]()
+    for change in _MARKS:
+        place = 100 * math.exp(change)
+        if low <= place <= high and all(abs(place - other) >= room for other in marks.values()):
+            marks[change] = place
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(list(marks.values()), [f"{change:+g}" if change else "0" for change in marks])
+    right.set_ylabel(_NAT, fontsize=size.text, color=INK)
+    right.tick_params(labelsize=size.text - 0.5, colors=INK, length=2.5, width=0.6)
+    right.spines["right"].set_visible(False)
 
 
 def _columns(width: Width, count: int) -> int:
@@ -289,16 +325,17 @@ def caption_words(words: pl.DataFrame, *, width: Width = "column") -> Figure:
 
 
 def flow_heatmap(effects: pl.DataFrame, cut: str, *, width: Width = "column") -> Figure:
-    """Mean change in probability (%) for every window of layers (rows of a sweep over all windows).
+    """Mean change in log-probability (nat) for every window of layers (rows of a sweep over all windows).
 
-    A dot marks windows whose 95 % bootstrap interval takes in zero.
+    A dot marks windows whose 95 % interval, which holds for all windows at once, takes in zero.
     """
     figure, axes, size = new_panel(0.88 * SIZES[width].inches, width)
     rows = effects.filter(pl.col("cut") == cut)
     windows = rows.select("start", "stop").unique().sort("start", "stop")
-    wide = rows.pivot(on=["start", "stop"], index="example_id", values="change_percent").drop("example_id")
+    index = [name for name in ("example_id", "input") if name in rows.columns]
+    wide = rows.with_columns(change=LOGPROB).pivot(on=["start", "stop"], index=index, values="change")
     order = [f"{{{start},{stop}}}" for start, stop in windows.rows()]
-    estimate = mean_interval(wide.select(order).to_numpy())
+    estimate = mean_bands(wide.select(order).to_numpy(), clusters=inputs_of(wide))
     layers = int(windows["stop"].max() or 0)
     grid = np.full((layers, layers), np.nan)
     starts, lasts = windows["start"].to_numpy(), windows["stop"].to_numpy() - 1
@@ -308,12 +345,12 @@ def flow_heatmap(effects: pl.DataFrame, cut: str, *, width: Width = "column") ->
     open_ = ~((estimate.high < 0) | (estimate.low > 0))
     dot = 10.0 * size.inches / layers
     axes.scatter(starts[open_], lasts[open_], s=dot, color=GREY, linewidth=0)
-    title = f"{arrow(cut)} (n = {estimate.n})"
+    title = f"{arrow(cut)} (n = {int(estimate.n.min())})"
     dress(axes, size, x="First layer of the window", y="Last layer of the window", title=title)
     step = next(s for s in (1, 2, 4, 5, 8, 10, 20) if layers / s <= 12)
     axes.set_xticks(range(0, layers, step))
     axes.set_yticks(range(0, layers, step))
     corner = {"ha": "right", "va": "bottom", "transform": axes.transAxes}
     axes.text(0.98, 0.03, "dot: the 95 % interval\ntakes in zero", fontsize=size.text - 0.5, color=INK, **corner)
-    colour_bar(figure, drawn, [axes], _Y, size, shrink=0.9, pad=0.02)
+    colour_bar(figure, drawn, [axes], _NAT, size, shrink=0.9, pad=0.02)
     return figure

@@ -17,6 +17,7 @@ from chiasm.core.claims import Claim, judged, known
 from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, cluster_codes, draws, mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
+from chiasm.studies.flow.judgement import noise_floor
 from chiasm.studies.flow.tables import MASS_MATCHED, SIZE_MATCHED, SMALLEST, SWAPS
 
 LOGPROB = pl.col("logprob_cut") - pl.col("logprob_clean")
@@ -62,7 +63,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     effects = with_inputs(tables["effects"], examples)
     controls = tables.get("controls")
     noise = tables.get("noise")
-    floor = _floor(noise)
+    floor = noise_floor(noise)
     least = max(SMALLEST if smallest is None else smallest, floor)
     data = sweep(effects)
     found = _effects(data, None if controls is None else with_inputs(controls, examples), least, seed)
@@ -440,11 +441,3 @@ def _form_difference(answers: pl.DataFrame) -> tuple[list[int], Float[np.ndarray
         known_inputs = dict(answers.select("example_id", pl.coalesce("input", "example_id")).unique().iter_rows())
         inputs = [known_inputs[example] for example in examples]
     return states, table.select(str(state) for state in states).to_numpy(), inputs
-
-
-def _floor(noise: pl.DataFrame | None) -> float:
-    """The 95th percentile of |difference| between two no-ops (nat): what arithmetic alone does to an example."""
-    if noise is None or not noise.height:
-        return 0.0
-    change = noise.select((pl.col("logprob_noop") - pl.col("logprob_clean")).abs()).to_series()
-    return float(change.quantile(0.95, "linear") or 0.0)

@@ -30,6 +30,7 @@ def flow_findings(claims: Sequence[Claim], *, layers: int, windows: Windows = "c
     found += _types(of_kind(claims, "type"), of_kind(claims, "types"), windows)
     found += _forms(of_kind(claims, "form"))
     found += [_noise(one) for one in of_kind(claims, "noise")]
+    found.append(_scope(by_cut))
     return sorted(found, key=lambda finding: -finding.strength)
 
 
@@ -134,6 +135,14 @@ def _noise(one: Claim) -> Finding:
     size = number(one.effect, unit=one.unit, significant=2)
     text = f"Arithmetic alone changes {_WHAT} by up to {size} (95th percentile, n = {one.n})"
     return Finding(f"{text}; smaller effects are not named.", 0.05)
+
+
+def _scope(by_cut: dict[str, list[Claim]]) -> Finding:
+    """What was looked at: how many cuts are paid for by the correction, and which of them have no control."""
+    without = [cut for cut, of_cut in by_cut.items() if all(one.control is None for one in of_cut)]
+    windows = sum(len(of_cut) for of_cut in by_cut.values())
+    text = f"Intervals and p-values hold for {len(by_cut)} cuts in {windows} windows of layers at once"
+    return Finding(f"{text}; {f'no control stands beside {_and(without)}' if without else 'each has a control'}.", 0.02)
 
 
 def _strength(top: Claim) -> float:

@@ -37,12 +37,15 @@ def control_label(control: str) -> str:
     return words.get(control, control)
 
 
-def noise_floor(noise: pl.DataFrame) -> float:
-    """The 95th percentile of |change in probability| (%) between two no-ops: what arithmetic alone does to an example.
+def noise_floor(noise: pl.DataFrame | None) -> float:
+    """The 95th percentile of |difference in log-probability| (nat) between two no-ops: what arithmetic alone does.
 
     A mean over examples is known better than that; a curve inside the floor says nothing all the same.
     """
-    return float(noise["change_percent"].abs().quantile(0.95, "linear") or 0.0) if noise.height else 0.0
+    if noise is None or not noise.height:
+        return 0.0
+    change = noise.select((pl.col("logprob_noop") - pl.col("logprob_clean")).abs()).to_series()
+    return float(change.quantile(0.95, "linear") or 0.0)
 
 
 def layers_of(effects: pl.DataFrame) -> int:

@@ -35,7 +35,7 @@ class FlowReporter(Reporter[FlowSpec]):
 
     def drawings(self) -> dict[str, Drawing]:
         effects, controls, noise = _one_per_layer(self._effects), self._controls, self.table("noise")
-        floor = 0.0 if noise is None else noise_floor(noise)
+        floor = noise_floor(noise)
         caption = partial(captions.flow, effects, controls, floor)
         drawn = {"flow": Drawing(partial(charts.flow_curves, effects, controls, noise=floor), caption)}
         if effects["type"].n_unique() > 1:
