@@ -7,6 +7,9 @@ from typing import Literal
 
 from chiasm.core.statistics.bands import ALPHA
 
+MIN_INPUTS = 8
+"""Fewer different inputs establish nothing: how far single ones can lie off is not seen in them."""
+
 Verdict = Literal["established", "practically none", "not established", "uncontrolled"]
 
 
@@ -53,14 +56,17 @@ def judged(
     smallest: float,
     p: float | None = None,
     controlled: bool | None = True,
+    inputs: int | None = None,
 ) -> Verdict:
     """What an estimate of a difference from 0 allows to say.
 
     `smallest`: the smallest effect worth naming, in the unit of `effect`. An interval inside it says that there is
     practically nothing; an effect at least so large whose interval leaves out 0 is there. `p`: corrected; above 0.05
     nothing is established. `controlled`: whether the effect goes beyond its control (None: there is no control).
+    `inputs`: different inputs behind it; fewer than `MIN_INPUTS` establish nothing.
     """
-    if low is None or high is None or math.isnan(low) or math.isnan(high):
+    few = inputs is not None and inputs < MIN_INPUTS
+    if few or low is None or high is None or math.isnan(low) or math.isnan(high):
         return "not established"
     if -smallest < low and high < smallest:
         return "practically none"

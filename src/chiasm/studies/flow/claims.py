@@ -13,7 +13,7 @@ import polars as pl
 from jaxtyping import Bool, Float
 from scipy.stats import t as student
 
-from chiasm.core.claims import Claim, judged, known
+from chiasm.core.claims import MIN_INPUTS, Claim, judged, known
 from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, cluster_codes, draws, mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
@@ -26,8 +26,6 @@ _QUANTITY = "change of the answer's log-probability"
 # A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
 _ERROR_SHARE = 0.2
 _NULLS = (SIZE_MATCHED, MASS_MATCHED, RANDOM_WEIGHTS)
-# A question type of fewer inputs says nothing.
-_MIN_INPUTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +111,7 @@ def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int
         effect, low, high = (float(values[k]) for values in (bands.mean, bands.low, bands.high))
         nulls = [one.at(k, effect) for one in beside if one.counts(k, int(bands.n[k]))]
         # The control that leaves the least of the effect is the one that counts.
+        behind = len(set(np.array(data.inputs)[data.present[:, k]]))
         worst = max(nulls, key=lambda one: (not one.beyond, one.p, abs(one.effect)), default=None)
         p = known(float(bands.p[k]))
         if p is not None and worst is not None:
@@ -132,8 +131,16 @@ def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int
                 control=None if worst is None else worst.name,
                 control_effect=None if worst is None else worst.effect,
                 n=int(bands.n[k]),
-                inputs=len(set(np.array(data.inputs)[data.present[:, k]])),
-                verdict=judged(effect, low, high, smallest=least, p=known(float(bands.p[k])), controlled=controlled),
+                inputs=behind,
+                verdict=judged(
+                    effect,
+                    low,
+                    high,
+                    smallest=least,
+                    p=known(float(bands.p[k])),
+                    controlled=controlled,
+                    inputs=behind,
+                ),
             )
         )
     return found
@@ -164,7 +171,7 @@ def _scales(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> lis
                 p=known(p),
                 n=int(bands.n[0]),
                 inputs=bands.inputs,
-                verdict=judged(effect, low, high, smallest=least, p=p, controlled=None),
+                verdict=judged(effect, low, high, smallest=least, p=p, controlled=None, inputs=bands.inputs),
             )
         )
     return found
@@ -319,7 +326,7 @@ def _types(data: Sweep, effects: Sequence[Claim], least: float, seed: int) -> li
     k = next(j for j in data.of_cut(strongest.about) if data.where(j) == strongest.where)
     here = data.present[:, k]
     types, inputs = np.array(data.types), np.array(data.inputs)
-    names = [name for name in dict.fromkeys(data.types) if len(set(inputs[here & (types == name)])) >= _MIN_INPUTS]
+    names = [name for name in dict.fromkeys(data.types) if len(set(inputs[here & (types == name)])) >= MIN_INPUTS]
     if len(names) < 2:
         return []
     rows = np.flatnonzero(here & np.isin(types, names))
@@ -419,7 +426,7 @@ def _forms(answers: pl.DataFrame, baseline: pl.DataFrame | None, seed: int) -> l
                 control_effect=None if control is None else float(control[k]),
                 n=int(bands.n[k]),
                 inputs=bands.inputs,
-                verdict=judged(effect, low, high, smallest=_FORM, p=p, controlled=beyond),
+                verdict=judged(effect, low, high, smallest=_FORM, p=p, controlled=beyond, inputs=bands.inputs),
             )
         )
     return found
