@@ -57,11 +57,13 @@ def accuracy(rows: Iterable[tuple[str, str, bool]], inputs: Sequence[str] | None
 
 
 def _accuracy(type: str, rows: list[tuple[str, bool, str]]) -> Accuracy:
-    # Slow to import (numpy), and reading files does not need it.
+    # Slow to import, and reading files does not need it.
+    import numpy as np
+
     from chiasm.core.statistics.intervals import share_interval
 
     labels, right, inputs = zip(*rows, strict=True)
-    found = share_interval(right, inputs)
+    found = share_interval(np.array(right), inputs)
     answer, count = Counter(labels).most_common(1)[0]
     share, low, high = float(found.mean), float(found.low), float(found.high)
     return Accuracy(type, len(rows), sum(right), share, low, high, answer, count / len(rows))

@@ -125,7 +125,7 @@ def ratio_bounds(
     return float(ratio + bands.low[0] - bands.mean[0]), float(ratio + bands.high[0] - bands.mean[0])
 
 
-def proportion_interval(successes: int, n: int, *, tests: int = 1) -> Estimate:
+def proportion_interval(successes: int, n: int, *, tests: float = 1) -> Estimate:
     """A proportion with Wilson's 95 % score interval, which keeps inside 0..1 and holds for few examples.
 
     `tests`: over so many intervals at once (Bonferroni).
@@ -146,7 +146,7 @@ def share_interval(
     clusters: Clusters | None = None,
     *,
     wholes: Float[np.ndarray, " n"] | None = None,
-    tests: int = 1,
+    tests: float = 1,
 ) -> Estimate:
     """The share of true values with Wilson's 95 % interval; several of one cluster count for less than so many draws.
 
@@ -185,16 +185,16 @@ def share_interval(
     return _wilson(share, draws * (z / critical(tests, count)) ** 2, n, z)
 
 
-def critical(tests: int = 1, clusters: int | None = None, alpha: float = ALPHA) -> float:
+def critical(tests: float = 1, clusters: int | None = None) -> float:
     """How many standard errors an interval reaches to either side, so that `tests` of them hold at once (Bonferroni).
 
     By the normal distribution, or by Student's t where the error is estimated from so many `clusters`.
     """
     if clusters is None:
-        return _Z if tests == 1 and alpha == ALPHA else NormalDist().inv_cdf(1 - alpha / 2 / tests)
+        return _Z if tests == 1 else NormalDist().inv_cdf(1 - ALPHA / 2 / tests)
     from scipy.special import stdtrit  # slow to import, and only clustered shares need it
 
-    return float(stdtrit(clusters - 1, 1 - alpha / 2 / tests))
+    return float(stdtrit(clusters - 1, 1 - ALPHA / 2 / tests))
 
 
 def _wilson(share: float, draws: float, n: int, z: float = _Z) -> Estimate:
@@ -228,7 +228,7 @@ def share_difference(
     second: Bool[np.ndarray, " n"],
     clusters: Clusters | None = None,
     *,
-    tests: int = 1,
+    tests: float = 1,
 ) -> Estimate:
     """The share of true values in `first` minus that in `second`, which are paired, with a 95 % score interval.
 
@@ -260,7 +260,7 @@ def shares_differ(
     second: Bool[np.ndarray, " n"],
     clusters: Clusters | None = None,
     *,
-    tests: int = 1,
+    tests: float = 1,
 ) -> float:
     """The two-sided p-value of no difference between two paired shares, times `tests`; NaN where all is one cluster.
 

@@ -10,5 +10,6 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.eval.run:compute",
     report="chiasm.studies.eval.report:EvalReporter",
+    claims="chiasm.studies.eval.claims:claims",
     order=9,
 )

@@ -8,11 +8,11 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from chiasm.core.answer_metrics import ANSWER_METRICS
-from chiasm.data.scoring import accuracy
+from chiasm.core.claims import of_kind
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
-from chiasm.results.series import with_inputs
-from chiasm.results.wording import bounds, metric_format, number, percent
+from chiasm.results.series import in_order, with_inputs
+from chiasm.results.wording import bounds, metric_format, number
 from chiasm.studies.eval import charts
 from chiasm.studies.eval.findings import eval_findings, metric_findings
 from chiasm.studies.eval.spec import EvalSpec
@@ -27,10 +27,7 @@ class EvalReporter(Reporter[EvalSpec]):
         return f"Answers of {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        right = eval_findings(self._answers, seed=self.spec.seed) if "accuracy" in self._measured else []
-        if self._metrics is None or self._measured == ["accuracy"]:
-            return right
-        other = metric_findings(self._metrics, self._answers)
+        right, other = eval_findings(self.claimed), metric_findings(self.claimed)
         return [*right, *other] if self._measured[0] == "accuracy" else [*other, *right]
 
     def drawings(self) -> dict[str, Drawing]:
@@ -65,7 +62,7 @@ class EvalReporter(Reporter[EvalSpec]):
         if self._metrics is not None:
             # Where something else fits the data better, accuracy stands among the measures only, with their intervals.
             first = self._measured[0] == "accuracy"
-            tables += [self._right_answers(self._metrics), ""] if first else []
+            tables += [self._right_answers(), ""] if first else []
             if not first or set(self._measured) - {"accuracy", "exact_match"}:
                 tables += [self._measures(self._metrics), ""]
         return [*tables, *super().summary()]
@@ -83,21 +80,17 @@ class EvalReporter(Reporter[EvalSpec]):
     def _answers(self) -> pl.DataFrame:
         return with_inputs(self.directory.table("eval"), self.table("examples"))
 
-    def _right_answers(self, metrics: pl.DataFrame) -> Table:
-        """Right answers by type."""
-        blind, columns = self.table("blind"), ("type", "answer", "correct")
-        unseen = {} if blind is None else {one.type: one for one in accuracy(blind.select(columns).iter_rows())}
-        # Of the table, where questions on one image count together.
-        measured = metrics.filter(metric="accuracy", shown="image")
-        intervals = {
-            row["type"]: bounds(row["low"], row["high"], **metric_format(ANSWER_METRICS["accuracy"]))
-            for row in measured.iter_rows(named=True)
-        }
-        shown = _aligned("type", "n", "right", "95 % interval", "majority", *(["blind"] if unseen else []))
-        for found in accuracy(self._answers.select(columns).iter_rows()):
-            own = [percent(found.accuracy, 1), intervals[found.type], percent(found.majority, 1)]
-            other = [percent(unseen[found.type].accuracy, 1)] if unseen else []
-            shown.add_row(found.type, str(found.n), *own, *other)
+    def _right_answers(self) -> Table:
+        """Right answers by type in alphabetical order, then over all where there are several."""
+        right, unseen = of_kind(self.claimed, "right"), of_kind(self.claimed, "unseen")
+        blind = {id(one): beside for one, beside in zip(right, unseen, strict=False)} if unseen else {}
+        shown = _aligned("type", "n", "right", "95 % interval", "majority", *(["blind"] if blind else []))
+        single = in_order(self._answers, "type")[0]
+        for one in [*sorted(right[1:], key=lambda one: one.about), right[0]]:
+            name = one.about if len(right) > 1 else single
+            cells = [name, str(one.n), number(one.effect, unit="%"), bounds(one.low, one.high, unit="%")]
+            cells.append(number(one.control_effect or 0.0, unit="%"))
+            shown.add_row(*cells, *([number(blind[id(one)].effect, unit="%")] if blind else []))
         return shown
 
     def _measures(self, metrics: pl.DataFrame) -> Table:

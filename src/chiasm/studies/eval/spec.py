@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from chiasm.core.options import Section, option
 from chiasm.data.tasks import Task
+from chiasm.studies.eval.tables import SMALLEST
 from chiasm.studies.options import ModelSpec
 
 MetricName = Literal["exact", "vqa", "cider", "pope", "chair"]
@@ -48,6 +49,9 @@ class EvalSpec(ModelSpec):
     blind: bool = option(
         False, "Also answer with every image replaced by mid-grey of its size, as a control.", common=True
     )
+    smallest_effect: float = option(
+        SMALLEST, "Smallest difference worth naming, in points; of CIDEr-D in tenths.", at_least=0, below=100
+    )
     relaxed: bool = option(False, "Forgive a full stop at the end of an answer, in the column `correct`.")
     instruction: str | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
         None,
@@ -57,6 +61,10 @@ class EvalSpec(ModelSpec):
     max_new_tokens: int | None = option(
         None, "Longest answer, in tokens. Default: 32, for descriptions 128.", at_least=1, common=True
     )
+
+    @property
+    def smallest(self) -> float | None:
+        return self.smallest_effect
 
     def title(self) -> tuple[str, ...]:
         return (*(() if self.task == "qa" else (self.task,)), *super().title())

@@ -3,6 +3,9 @@
 from chiasm.core.schema import TableSchema, flag, integer, number, text
 from chiasm.results.schemas import EXAMPLE, EXAMPLES, TYPE
 
+SMALLEST = 2.0
+"""The smallest difference worth naming: points of accuracy, or hundredths of the range of a measure."""
+
 METRIC = text("metric", "Measure", "Name of the measure, such as vqa_accuracy, cider_d, chair_i.")
 _SHOWN = text("shown", "Shown", "image, or blank: every image replaced by mid-grey, as a control.")
 _VALUES = {
