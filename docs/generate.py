@@ -56,7 +56,8 @@ figure claim of the papers that chiasm rests on, in words of our own. A run's re
 **Unverified**: not measured here on the paper's own model and data. **Reproduced**, **contradicted**: measured on them,
 with value, interval, n and command. What the embedded model `tiny` shows of a claim stands beside it; that is another
 model on other data, so it changes no status. What a paper leaves open, or what of it could not be read, is "unknown".
-*Read in*: "secondary notes" are notes by others that were not checked against the paper.
+*Read in*: a "caption" was quoted, or described, by others; "secondary notes" are notes by others. Neither was checked
+against the paper.
 """
 
 

@@ -177,7 +177,7 @@ def test_it_says_what_was_used_and_by_what(run):
         "0a1b",
         "figures/answers.{svg,pdf,png}",
         "tables/effects.parquet , 144 rows",
-        "Relative change in the target token's probability",
+        "What is left of the target token's probability when attention is cut",
         "This run is not finished",
     ):
         assert part in page.text.replace("parquet, ", "parquet , "), part
