@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from chiasm.results.ledger import ledger
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -23,3 +25,10 @@ def test_no_column_is_left_unexplained() -> None:
     rows = [line for line in (DOCS / "reference" / "tables.md").read_text().splitlines() if line.startswith("| `")]
     assert rows
     assert all(line.split("|")[4].strip() for line in rows)
+
+
+def test_the_ledger_is_counted_at_the_top_and_whole_below():
+    page = (DOCS / "published.md").read_text()
+    top = page.partition("\n## ")[0]
+    assert all(f"| {status} | {n} |\n" in top for status, n in ledger().counts().items())
+    assert all(page.count(f"| `{entry.id}` |") == 1 for entry in ledger().entries)
