@@ -4,15 +4,17 @@ import copy
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, final
 
 import torch
+from PIL import Image
 from torch import nn
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, input_key
+from chiasm.core.media import load_image
 from chiasm.data import examples
 from chiasm.data.sources import ENDLESS
 from chiasm.data.tasks import Task
@@ -123,6 +125,7 @@ def read_examples(spec: ReadingOptions, data: Data, task: Task = "qa") -> list[E
 
 
 _FIRST_DRAW = 7001
+_GREY = (128, 128, 128)
 _RANDOM_BYTES = 2 << 30
 
 
@@ -207,6 +210,17 @@ def for_preparing(view: ModelView) -> ModelView:
     other = copy.copy(view)
     other.processor = copy.deepcopy(view.processor)
     return other
+
+
+def blanked(example: Example) -> Example:
+    """The example with mid-grey in place of every image; sizes stay, so the tokens are as many.
+
+    **Errors:** `ExampleError` for an image that cannot be read, or an example that shows or plays something else.
+    """
+    if example.videos or example.audios:
+        raise ExampleError("only images can be blanked")
+    sizes = [load_image(image).size for image in example.images]
+    return replace(example, images=tuple(Image.new("RGB", size, _GREY) for size in sizes))
 
 
 def example_row(example: Example) -> dict[str, str]:

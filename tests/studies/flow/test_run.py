@@ -19,6 +19,7 @@ from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.generation import generate
 from chiasm.models.loading import wrap
 from chiasm.studies.flow.spec import PAPER_CUTS
+from chiasm.studies.inputs import blanked
 
 CONTRACT = [
     "example_id",
@@ -100,7 +101,7 @@ def test_controls_stand_apart_with_the_same_columns(run):
     doses = ["dose-0.25", "dose-0.5", "dose-0.75"]
     assert by_cut["question->last"] == ["size-matched", "twin"]
     # Before the question there are fewer other tokens than image tokens.
-    assert by_cut["image->question"] == [*doses, "image-swap", "twin"]
+    assert by_cut["image->question"] == ["blank", *doses, "image-swap", "twin"]
     # Objects are a part of the image, the rest of which can be cut in their place.
     assert "size-matched" in by_cut["image.object->question"]
     assert controls.filter(control="twin").height == run.table("effects").height
@@ -115,6 +116,43 @@ def test_the_swapped_image_is_a_run_of_its_own(run, view):
     with torch.no_grad():
         logprobs = torch.log_softmax(view.model(**other.inputs).logits[0, -1], dim=-1)
     assert rows["logprob_cut"][0] == pytest.approx(float(logprobs[rows["target_token_id"][0]]), abs=1e-5)
+
+
+def test_the_blank_control_is_the_same_cut_where_there_is_nothing_to_see(run, view):
+    """Its rows are those of a run on blank images, for the token that the own image made most probable."""
+    example = flow_runs.examples()[1]
+    rows = run.table("controls").filter(control="blank", example_id=example.id).sort("cut", "layer")
+    assert set(rows["cut"]) == {cut for cut in PAPER_CUTS if cut.startswith("image")}
+    own = flow_runs.run(view, [blanked(example)], controls=False).table("effects")
+    same = rows.join(own, on=["cut", "layer", "target_token_id"], suffix="_alone")
+    if same.height:  # where the blank image has the same answer
+        assert (same["logprob_cut"] - same["logprob_cut_alone"]).abs().max() < 1e-9
+    encoded = view.encode(blanked(example))
+    with torch.no_grad():
+        logprobs = torch.log_softmax(view.model(**encoded.inputs).logits[0, -1], dim=-1)
+    target = rows["target_token_id"][0]
+    assert target == run.table("effects").filter(example_id=example.id)["target_token_id"][0]
+    assert rows["logprob_clean"].to_list() == pytest.approx([float(logprobs[target])] * rows.height, abs=1e-9)
+
+
+def test_random_models_share_the_examples_and_differ(view):
+    examples = flow_runs.examples(12)
+    found = flow_runs.run(view, examples, cuts=["question->last"], baseline="random", random_models=3)
+    rows = found.table("controls").filter(control="twin")
+    by_model = dict(rows.group_by("sample").agg(pl.col("example_id").n_unique()).iter_rows())
+    assert set(by_model) == {0, 1, 2}
+    assert sum(by_model.values()) == 12
+    again = flow_runs.run(view, examples[::-1], cuts=["question->last"], baseline="random", random_models=3)
+    other = again.table("controls").filter(control="twin").sort("example_id", "layer")
+    assert other["sample"].equals(rows.sort("example_id", "layer")["sample"]), (
+        "which model depends on the example alone"
+    )
+    assert (other["logprob_cut"] - rows.sort("example_id", "layer")["logprob_cut"]).abs().max() < 1e-9
+
+
+def test_a_named_baseline_is_never_drawn_anew(view):
+    found = flow_runs.run(view, flow_runs.examples(4), cuts=["question->last"], baseline=flow_runs.view_of(seed=1))
+    assert set(found.table("controls").filter(control="twin")["sample"]) == {0}
 
 
 def test_without_other_images_the_swap_is_skipped_and_told(view):

@@ -1,16 +1,13 @@
 """How many questions a model answers, how many without seeing anything, and what metrics say of its answers."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from PIL import Image
 
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example, input_key
-from chiasm.core.media import load_image
 from chiasm.data.metrics import Answered, AnswerRatio, describes, estimate, fitting, measure, objects_for
 from chiasm.data.scoring import correct
 from chiasm.measures.base import bound
@@ -22,10 +19,17 @@ from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.eval import STUDY
 from chiasm.studies.eval.spec import EvalSpec
-from chiasm.studies.inputs import example_row, for_preparing, is_endless, load_inputs, read_examples, with_defaults
+from chiasm.studies.inputs import (
+    blanked,
+    example_row,
+    for_preparing,
+    is_endless,
+    load_inputs,
+    read_examples,
+    with_defaults,
+)
 
 ANSWER_TOKENS, DESCRIPTION_TOKENS = 32, 128
-_GREY = (128, 128, 128)
 _SHOWN = {"eval": "image", "blind": "blank"}
 """What stood before the question, by the table of the answers."""
 
@@ -76,15 +80,6 @@ class EvalWork(Work[Question]):
 def label_of(example: Example) -> str:
     """The labelled answer, or the first of the captions where a description is asked for."""
     return example.answer or next(iter(example.captions), "")
-
-
-def blanked(example: Example) -> Example:
-    """The example with mid-grey in place of every image; sizes stay, so the tokens are as many.
-
-    **Errors:** `ExampleError` for an image that cannot be read.
-    """
-    sizes = [load_image(image).size for image in example.images]
-    return replace(example, images=tuple(Image.new("RGB", size, _GREY) for size in sizes))
 
 
 def compute(spec: EvalSpec) -> RunDirectory:

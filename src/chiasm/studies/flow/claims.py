@@ -18,14 +18,14 @@ from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, cluster_codes,
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.flow.judgement import noise_floor
-from chiasm.studies.flow.tables import MASS_MATCHED, SIZE_MATCHED, SMALLEST, SWAPS
+from chiasm.studies.flow.tables import BLANK, SIZE_MATCHED, SMALLEST, SWAPS
 
 LOGPROB = pl.col("logprob_cut") - pl.col("logprob_clean")
 _UNIT = "nat"
 _QUANTITY = "change of the answer's log-probability"
 # A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
 _ERROR_SHARE = 0.2
-_NULLS = (SIZE_MATCHED, MASS_MATCHED, RANDOM_WEIGHTS)
+_NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,12 @@ def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int
     for k, (cut, *_) in enumerate(data.columns):
         effect, low, high = (float(values[k]) for values in (bands.mean, bands.low, bands.high))
         nulls = [one.at(k, effect) for one in beside if one.counts(k, int(bands.n[k]))]
-        # The control that leaves the least of the effect is the one that counts.
         behind = len(set(np.array(data.inputs)[data.present[:, k]]))
-        worst = max(nulls, key=lambda one: (not one.beyond, one.p, abs(one.effect)), default=None)
+        # The control that comes nearest to the effect, on its side of 0.
+        worst = max(nulls, key=lambda one: (not one.beyond, np.sign(effect) * one.effect), default=None)
         p = known(float(bands.p[k]))
         if p is not None and worst is not None:
-            p = max(p, worst.p)
+            p = max(p, *(one.p for one in nulls))
         controlled = None if worst is None else all(one.beyond for one in nulls)
         found.append(
             Claim(

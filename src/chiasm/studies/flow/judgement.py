@@ -3,13 +3,16 @@
 import polars as pl
 
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.studies.flow.tables import AUDIO_SWAP, IMAGE_SWAP, SIZE_MATCHED, VIDEO_SWAP, dose_share
+from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, SIZE_MATCHED, VIDEO_SWAP, dose_share
+
+_NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
 
 def control_for(controls: pl.DataFrame | None, cut: str) -> str | None:
     """The control that a cut is judged against: the strictest there is, or None.
 
-    As many random keys come first; where none can be drawn (whole-image cuts), the random-weights baseline. A dose is a
+    As many random keys come first; where none can be drawn (whole-image cuts), the same cut on a blank image, then
+    the random-weights baseline. A dose is a
     part of the cut itself, and another example's image is all there is to lose: a scale, not what nothing looks like.
     Whether enough other keys exist differs between examples: a control that stands beside less than half as many as
     another one does is passed over.
@@ -17,9 +20,9 @@ def control_for(controls: pl.DataFrame | None, cut: str) -> str | None:
     if controls is None:
         return None
     counted = controls.filter(pl.col("cut") == cut).group_by("control").agg(pl.col("example_id").n_unique())
-    beside = {name: n for name, n in counted.rows() if name in (SIZE_MATCHED, RANDOM_WEIGHTS)}
+    beside = {name: n for name, n in counted.rows() if name in _NULLS}
     enough = max(beside.values(), default=0) / 2
-    return next((name for name in (SIZE_MATCHED, RANDOM_WEIGHTS) if beside.get(name, -1) >= enough), None)
+    return next((name for name in _NULLS if beside.get(name, -1) >= enough), None)
 
 
 def control_label(control: str) -> str:
@@ -29,6 +32,7 @@ def control_label(control: str) -> str:
         return f"{100 * share:g} % of the cut's keys, random"
     words = {
         SIZE_MATCHED: "as many random keys",
+        BLANK: "the same cut on a blank image",
         IMAGE_SWAP: "another example's image, nothing cut",
         VIDEO_SWAP: "another example's video, nothing cut",
         AUDIO_SWAP: "another example's sound, nothing cut",

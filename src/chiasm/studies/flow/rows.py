@@ -68,7 +68,7 @@ def swap_rows(example: Example, plan: ExamplePlan, outcome: JobResult, swapped: 
     return [
         shared | _placed(item.window) | {"cut": item.columns["cut"], "control": f"{sense}-swap"}
         for item in plan.planned
-        if item.table == "effects" and (sense := _perceived(item.columns["cut"]))
+        if item.table == "effects" and (sense := perceived(item.columns["cut"]))
     ]
 
 
@@ -87,7 +87,7 @@ def _effect(target: int, measured: dict[str, float], top: list[int], clean_top: 
     }
 
 
-def _perceived(text: str) -> str | None:
+def perceived(text: str) -> str | None:
     """What the source of a cut is of, if an encoder perceived any of it: `image`, `video` or `audio`."""
     source, arrow, _ = text.partition("->")
     parts = [part.strip() for part in source.split("+")] if arrow else []

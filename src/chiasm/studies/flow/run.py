@@ -16,6 +16,7 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, media_key
 from chiasm.core.statistics.jackknife import priority
 from chiasm.data.scoring import correct
+from chiasm.interventions import Intervention
 from chiasm.measures.base import RowsByTable
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import first_tokens
@@ -30,11 +31,12 @@ from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.plan import ExamplePlan, clean_job, plan
-from chiasm.studies.flow.rows import answer_rows, forms_of, planned_rows, swap_rows, word_rows
+from chiasm.studies.flow.rows import answer_rows, forms_of, perceived, planned_rows, swap_rows, word_rows
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
-from chiasm.studies.flow.tables import AUDIO_SWAP, IMAGE_SWAP, VIDEO_SWAP
+from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
     Inputs,
+    blanked,
     example_row,
     executor_of,
     for_preparing,
@@ -53,7 +55,8 @@ _SWAPS: Final = {"image": IMAGE_SWAP, "video": VIDEO_SWAP, "audio": AUDIO_SWAP}
 class FlowExample(NamedTuple):
     """An example ready to compute. `prompt` has no answer behind it; `swapped` shows or plays another example's input.
 
-    `forms`: the first token of each written form of the answer. `skipped`: (example, what it does not have).
+    `blank`: the cuts of what is perceived, on a blank image. `forms`: the first token of each written form of the
+    answer. `skipped`: (example, what it does not have).
     """
 
     example: Example
@@ -61,6 +64,7 @@ class FlowExample(NamedTuple):
     plan: ExamplePlan
     baseline: ExamplePlan | None
     swapped: Encoded | None
+    blank: ExamplePlan | None
     forms: dict[str, int]
     forms_baseline: dict[str, int]
     skipped: tuple[tuple[str, str], ...]
@@ -98,7 +102,8 @@ class FlowWork(Work[FlowExample]):
                 swapped = self._encode_answer(view, self._with_other_input(index, example))
             except ExampleError as error:
                 skipped.append((example.id, f"{_SWAPS[example.kinds[0]]}: {error}"))
-        return FlowExample(example, prompt, planned, baseline, swapped, forms, forms_baseline, tuple(skipped))
+        blank = self._blank(index, example, skipped) if spec.controls and example.images else None
+        return FlowExample(example, prompt, planned, baseline, swapped, blank, forms, forms_baseline, tuple(skipped))
 
     def compute(self, prepared: Sequence[FlowExample]) -> Computed:
         started = time.perf_counter()
@@ -109,6 +114,7 @@ class FlowWork(Work[FlowExample]):
         outcomes = self._run(self.view, [item.plan for item in kept])
         baselines = self._baseline_outcomes(kept)
         swaps = self._swaps(kept, outcomes)
+        blanks = self._blanks(kept, outcomes)
         for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
             if isinstance(outcome, ExampleError):
                 failures.append((item.example.id, str(outcome)))
@@ -124,6 +130,8 @@ class FlowWork(Work[FlowExample]):
                 rows["controls"] += swap_rows(item.example, item.plan, outcome, swaps[place])
             elif isinstance(swaps[place], ExampleError):
                 skipped.append((item.example.id, f"{_SWAPS[item.example.kinds[0]]}: {swaps[place]}"))
+            if item.blank is not None:
+                skipped += self._blank_rows(rows, item, item.blank, blanks[place])
         self.seconds["generate"] += decoded - started
         self.seconds["compute"] += time.perf_counter() - decoded
         return Computed({name: found for name, found in rows.items() if found}, failures, left_out, whole, skipped)
@@ -142,13 +150,32 @@ class FlowWork(Work[FlowExample]):
         return kept, left_out
 
     def _plan(
-        self, view: ModelView, index: int, example: Example, prompt: Encoded, spec: FlowSpec | None = None
+        self,
+        view: ModelView,
+        index: int,
+        example: Example,
+        prompt: Encoded,
+        spec: FlowSpec | None = None,
+        cuts: Sequence[Intervention] | None = None,
     ) -> ExamplePlan:
-        spec = self.spec if spec is None else spec
+        spec, cuts = self.spec if spec is None else spec, self.interventions if cuts is None else cuts
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
         half = view.dtype in (torch.bfloat16, torch.float16)
         causal = view.family.causal
-        return plan(spec, self.interventions, view.kinds, index, example, encoded, half=half, causal=causal)
+        return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal)
+
+    def _blank(self, index: int, example: Example, skipped: list[tuple[str, str]]) -> ExamplePlan | None:
+        """The cuts of what is perceived on a blank image of the same size, where there is nothing to see."""
+        cuts = [one for one in self.interventions if perceived(one.text)]
+        if not cuts:
+            return None
+        without = replace(self.spec, controls=False, patches=0, words=0)
+        try:
+            encoded = self._encode_answer(self._preparing, blanked(example))
+            return self._plan(self._preparing, index, example, encoded, without, cuts)
+        except ExampleError as error:
+            skipped.append((example.id, f"{BLANK}: {error}"))
+            return None
 
     def _forms(self, view: ModelView, example: Example) -> dict[str, int]:
         """The first token of every written form of the answer that has one."""
@@ -196,6 +223,29 @@ class FlowWork(Work[FlowExample]):
                 jobs[place] = clean_job(item.swapped, self.view.n_layers, tuple(outcome.tokens.tolist()))
         results = dict(zip(jobs, self.executor.run(self.view, list(jobs.values())), strict=True)) if jobs else {}
         return [results.get(place) for place in range(len(kept))]
+
+    def _blanks(
+        self, kept: Sequence[FlowExample], outcomes: Sequence[JobResult | ExampleError]
+    ) -> dict[int, JobResult | ExampleError]:
+        """The cuts on a blank image, by the place of the example, scored for the tokens of its own clean run."""
+        plans: dict[int, ExamplePlan] = {}
+        for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
+            if item.blank is not None and isinstance(outcome, JobResult):
+                job = item.blank.job
+                readout = replace(job.readout, tokens=tuple(outcome.tokens.tolist()))
+                plans[place] = item.blank._replace(job=replace(job, readout=readout, states=()))
+        return dict(zip(plans, self._run(self.view, list(plans.values())), strict=True))
+
+    def _blank_rows(
+        self, rows: RowsByTable, item: FlowExample, planned: ExamplePlan, outcome: JobResult | ExampleError
+    ) -> list[tuple[str, str]]:
+        """Append what the cuts do on a blank image as a control; returns what could not be computed."""
+        if isinstance(outcome, ExampleError):
+            return [(item.example.id, f"{BLANK}: {outcome}")]
+        own: RowsByTable = defaultdict(list)
+        planned_rows(own, item.example, planned, outcome)
+        rows["controls"] += [row | {"control": BLANK, "sample": 0} for row in own["effects"]]
+        return []
 
     def _sample(self, example: Example) -> int:
         """Which of the random-weights models an example is given to; it depends on the example and the seed alone."""

@@ -113,8 +113,8 @@ TABLES = (EXAMPLES, EFFECTS, CONTROLS, ANSWERS, ANSWERS_TWIN, PATCHES, WORDS, TO
 # Names in the column `control`.
 # As many keys as the cut has, drawn from the complement without the first position, the usual attention sink.
 SIZE_MATCHED = "size-matched"
-# Keys drawn outside the cut until they carry as much attention as its keys do, as near to the target rows.
-MASS_MATCHED = "mass-matched"
+# The same cut where every image is mid-grey: what closing the route does where there is nothing to see.
+BLANK = "blank"
 # No cut, another example's image (video, sound) in place: all there is to lose; the same at every layer.
 IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP = "image-swap", "video-swap", "audio-swap"
 SWAPS = (IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP)
