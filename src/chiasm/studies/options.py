@@ -33,6 +33,9 @@ Data = str | Path | Iterable[Example]
 RANDOM_BASELINE = "random"
 """As the baseline: a model of the same class and shape whose weights are drawn at random."""
 
+MAX_LOSS = 0.01
+"""Share of right answers that may be lost, where nothing else is asked."""
+
 ExecutorName = Literal["lockstep", "reference"]
 DataType = Literal["float32", "bfloat16", "float16", "float64"]
 
@@ -58,6 +61,30 @@ def byte_count(value: int | str) -> int:
     if not match or match[2].upper() not in _UNITS:
         raise ChiasmError(f"--memory {value}", "it is no number of bytes", "Write for example 500MB or 2GiB")
     return round(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def share(value: float | str) -> float:
+    """A share from `1%` or `0.01`.
+
+    **Errors:** `ChiasmError` for anything else.
+    """
+    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", value) if isinstance(value, str) else None
+    found = float(match[1]) / (100 if match[2] else 1) if match else value
+    if isinstance(found, str) or not 0 <= found < 1:
+        raise ChiasmError(f"--max-loss {value}", "it is no share from 0 to below 1", "Write for example 1% or 0.01")
+    return found
+
+
+def loss_option() -> Any:
+    """The option that says how many right answers a recommendation may cost."""
+    return option(
+        MAX_LOSS,
+        "Share of right answers that may be lost, as 1% or 0.01: what is recommended keeps within it by the bound of "
+        "its interval.",
+        convert=share,
+        typed_as=str,
+        common=True,
+    )
 
 
 def data_option(help: str, default: Any = None, **more: Any) -> Any:

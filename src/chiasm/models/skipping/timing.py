@@ -4,7 +4,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,10 +36,18 @@ class Ratio:
         return cls(median, low, high)
 
 
+class Repeat(NamedTuple):
+    """One repeat: seconds to read a prompt, and times as shares of the plain model's call beside it."""
+
+    prefill_seconds: float
+    prefill_share: float
+    batch_share: float
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Medians over the repeats. `prefill_spread`: interquartile range (s). `prefill`: one prompt beside the plain
-    model's; `batch`: several prompts read together."""
+    model's; `batch`: several prompts read together. `repeats`: what they are made of."""
 
     prefill_seconds: float
     prefill_spread: float
@@ -47,6 +55,7 @@ class Cost:
     batch: Ratio
     decode_seconds: float
     peak_bytes: int
+    repeats: tuple[Repeat, ...] = ()
 
 
 @torch.no_grad()
@@ -95,6 +104,10 @@ def costs(
             batch=Ratio.of(shares["batch"][k]),
             decode_seconds=float(np.median(decode[k])),
             peak_bytes=peaks[k],
+            repeats=tuple(
+                Repeat(*(float(x) for x in one))
+                for one in zip(prefill[k], shares["one"][k], shares["batch"][k], strict=True)
+            ),
         )
         for k in range(len(plans))
     ]

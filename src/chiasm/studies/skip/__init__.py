@@ -10,5 +10,6 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.skip.run:compute",
     report="chiasm.studies.skip.report:SkipReporter",
+    claims="chiasm.studies.skip.claims:claims",
     order=6,
 )

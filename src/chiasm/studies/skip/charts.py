@@ -109,6 +109,8 @@ def plans(plans: pl.DataFrame) -> Figure:
             panel.axvspan(100 * none[f"{column}_low"], 100 * none[f"{column}_high"], color=FAINT, alpha=0.5, lw=0)
         for index, kind in enumerate(kinds):
             _points(panel, plans.filter(pl.col("kind") == kind), column, index, kind, size)
+        if "max_loss" in plans.columns and plans["max_loss"][0] is not None:
+            panel.axhline(100 * plans["max_loss"][0], color=GREY, linewidth=0.8, linestyle=":", zorder=1)
         for share, loss in plans.filter(pl.col("recommended")).select(column, "loss").iter_rows():
             panel.plot(100 * share, 100 * loss, "o", markersize=9, markerfacecolor="none", markeredgecolor=INK)
         panel.set_yscale("symlog", linthresh=1, linscale=0.6)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
@@ -17,7 +18,7 @@ from chiasm.models.executors.jobs import Job, JobResult, Readout
 from chiasm.models.pruning.calibrate import span_rows
 from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.view import ModelView
-from chiasm.studies.skip.spec import SHARES, SkipSpec
+from chiasm.studies.skip.spec import SkipSpec
 
 _PARTS: dict[str, tuple[Component, ...]] = {
     "ffn": ("mlp",),
@@ -59,11 +60,7 @@ def contribution_job(forced: Encoded, layers: int, span: SkipSpan = "image") -> 
 
 def contribution_rows(example: Example, job: Job, outcome: JobResult) -> list[dict[str, Any]]:
     """Divergence and log-probabilities of every variant, as means over the answer's tokens."""
-    assert outcome.full is not None
-    clean, variants = outcome.full[0].double(), outcome.full[1:].double()
-    # A token that is impossible on both sides adds nothing; inf - inf would make it NaN.
-    terms = torch.where(clean.isneginf(), 0.0, clean.exp() * (clean - variants))
-    kl = terms.sum(-1).mean(-1)
+    kl = divergences(outcome)
     untouched = float(outcome.clean.double().mean())
     rows = []
     for k, variant in enumerate(job.variants):
@@ -72,6 +69,15 @@ def contribution_rows(example: Example, job: Job, outcome: JobResult) -> list[di
         place = {"example_id": example.id, "type": example.type, "layer": int(layer), "part": part}
         rows.append(place | measured | {"logprob_clean": untouched})
     return rows
+
+
+def divergences(outcome: JobResult) -> Float[torch.Tensor, " V"]:
+    """KL(untouched || variant) of every variant, mean over the positions read (nat)."""
+    assert outcome.full is not None
+    clean, variants = outcome.full[0].double(), outcome.full[1:].double()
+    # A token that is impossible on both sides adds nothing; inf - inf would make it NaN.
+    terms = torch.where(clean.isneginf(), 0.0, clean.exp() * (clean - variants))
+    return terms.sum(-1).mean(-1)
 
 
 class Price(NamedTuple):
@@ -105,7 +111,7 @@ def price(spec: SkipSpec, view: ModelView, calibrating: Sequence[Example], examp
     layers = view.n_layers
     passes = 1 + len(_PARTS) * rows / encoded.length * sum(layers - layer for layer in range(layers)) / layers
     draws = spec.draws if spec.controls else 0
-    plans = 1 + (1 + draws) * len(SHARES) + (_PEERS + _RANDOM_DROPS * max(draws, 1) if spec.peers else 0)
+    plans = 1 + (1 + draws) * spec.proposals + (_PEERS + _RANDOM_DROPS * max(draws, 1) if spec.peers else 0)
     return Price(
         variants=len(_PARTS) * layers,
         passes=passes * (2 if spec.controls and spec.baseline is not None else 1),

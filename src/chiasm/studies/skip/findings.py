@@ -1,279 +1,43 @@
-"""What skipping costs and saves, in words: every number stands in a table of the run."""
+"""What skipping costs and saves, in words, made from a run's claims: a sentence says nothing that no row holds."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-import polars as pl
 
-from chiasm.core.statistics.intervals import ALPHA, Estimate, mean_interval, share_difference, sign_flip_max_t
+from chiasm.core.claims import Claim, of_kind
+from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
-from chiasm.results.series import RESAMPLES, Curve, curve, in_order, inputs_of, majority, right_share
-from chiasm.results.wording import estimate, percent, quartiles, share, worded
-from chiasm.studies.skip.scores import choice_loss
-from chiasm.studies.skip.tables import (
-    FAST_V,
-    NONE,
-    PEERS,
-    RANDOM_DROP,
-    RANDOM_LAYERS,
-    SEARCH,
-    TRAINED_PLAIN,
-    TRAINED_WITH_PLAN,
-    UNTRAINED,
-)
+from chiasm.results.wording import bounds, claimed, number, percent
+from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, saves_time
+from chiasm.studies.skip.tables import NONE, TRAINED_PLAIN, TRAINED_WITH_PLAN, UNTRAINED
 
-_ONE_INPUT = "no interval from one input"
-_Row = Mapping[str, Any]
+_PARTS = {"ffn": "the feed-forward", "attention": "the attention"}
 
 
-def skip_findings(
-    plans: pl.DataFrame | None,
-    contributions: pl.DataFrame,
-    controls: pl.DataFrame | None,
-    verdicts: pl.DataFrame | None,
-    max_loss: float,
-    recovered: pl.DataFrame | None = None,
-    span: str = "image",
-) -> list[Finding]:
-    """The recommended plan, the search against chance and against the published methods, where the work matters.
+def skip_findings(claims: Sequence[Claim], span: str = "image") -> list[Finding]:
+    """The recommended plan, what plans lose, the search and FastV against chance, tokens of images against text, times,
+    where the work matters, and what training gives back; strongest first.
 
-    `span`: the tokens whose work is left out. Questions on one input (column `input`) count together.
+    `span`: the tokens whose work is left out.
     """
-    where = _where(contributions, controls, span)
-    if plans is None or verdicts is None:
-        return [Finding("No plan has been verified yet: the run is not finished.", 100.0), where]
-    found = [
-        where,
-        _recommended(plans, verdicts, max_loss),
-        _search(plans, verdicts),
-        _peers(plans),
-        _dropped_tokens(plans, verdicts),
-        _modalities(plans, verdicts),
-        _time(plans),
-        _front(plans),
-        None if recovered is None else _recovery(recovered),
-    ]
+    where = _where(of_kind(claims, "contribution"), span)
+    if not of_kind(claims, "recommended"):
+        found = [Finding("No plan has been verified yet: the run is not finished.", 100.0), where]
+    else:
+        found = [
+            where,
+            _recommended(claims),
+            _losses(of_kind(claims, "loss")),
+            _against_chance(claims, "search", "Random layers at about as many operations", "the search's plan", 80.0),
+            _against_chance(claims, "drop", "As many tokens dropped at random", "dropping by attention (FastV)", 50.0),
+            _logprobs(of_kind(claims, "logprob")),
+            _modalities(of_kind(claims, "modality"), of_kind(claims, "modality-span")),
+            _times(of_kind(claims, "operations"), of_kind(claims, "time")),
+            _beaten(of_kind(claims, "beaten")),
+            _recovery(claims),
+        ]
     return sorted((one for one in found if one is not None), key=lambda finding: -finding.strength)
-
-
-class PlanComparison(NamedTuple):
-    """A plan and its control on the same examples. `more`: log-probability (nat) that the control loses more, mean
-    with 95 % bootstrap bounds; `p`: two-sided, corrected for all pairs that were compared together."""
-
-    plan: str
-    control: str
-    more: float
-    low: float
-    high: float
-    p: float
-
-
-def compare_plans(verdicts: pl.DataFrame, pairs: Sequence[tuple[str, str]]) -> list[PlanComparison]:
-    """Each plan beside its control, paired by example; questions on one input count together (sign flips, max-T)."""
-    if not pairs:
-        return []
-    rows = {plan: own.sort("example_id") for (plan,), own in verdicts.group_by("plan")}
-    logprob = {plan: own["logprob"].to_numpy() for plan, own in rows.items()}
-    inputs = inputs_of(rows[NONE])
-    more = np.stack([logprob[plan] - logprob[control] for plan, control in pairs], axis=1)
-    test = sign_flip_max_t(more, clusters=inputs)
-    mean = mean_interval(more, resamples=RESAMPLES, clusters=inputs)
-    return [
-        PlanComparison(*pair, *(float(values[k]) for values in (mean.mean, mean.low, mean.high, test.p)))
-        for k, pair in enumerate(pairs)
-    ]
-
-
-def _where(contributions: pl.DataFrame, controls: pl.DataFrame | None, span: str) -> Finding:
-    parts = []
-    for part, name in (("ffn", "the feed-forward"), ("attention", "the attention")):
-        rows = contributions.filter(pl.col("part") == part)
-        if rows.height:
-            own = curve(rows, "kl")
-            most, least = int(own.mean.argmax()), int(own.mean.argmin())
-            parts.append(
-                f"{name} of {span} tokens matters most in layer {own.places[most]:.0f} ({_divergence(own, most)}) and "
-                f"least in layer {own.places[least]:.0f} ({_divergence(own, least)})"
-            )
-    n = contributions["example_id"].n_unique()
-    baseline = ""
-    if controls is not None and controls.height:
-        curves = [curve(controls.filter(pl.col("part") == part), "kl") for part in in_order(controls, "part")]
-        own = max(curves, key=lambda one: float(one.mean.max()))
-        baseline = f" With random weights no layer reaches more than {_divergence(own, int(own.mean.argmax()))}."
-    return Finding(f"Alone, {'; '.join(parts)} (KL of the answer, n = {n}).{baseline}", 70.0)
-
-
-def _recommended(plans: pl.DataFrame, verdicts: pl.DataFrame, max_loss: float) -> Finding:
-    row = plans.filter(pl.col("recommended")).row(0, named=True)
-    bound = points(max_loss)
-    if row["kind"] == NONE:
-        tried = plans.filter(~pl.col("kind").is_in([NONE, RANDOM_LAYERS]))
-        kept = tried.filter(pl.col("loss") <= max_loss)
-        text = (
-            f"No plan is recommended: of {tried.height} tried, {kept.height} stay within a loss of {bound} of right "
-            f"answers, and none of these takes clearly less time than the plain model, on one prompt or on a batch "
-            f"(n = {row['n']}; untouched {_score(row)} right). Two equal calls of it differ by "
-            f"{_time_share(row, 'prefill_share')} and {_time_share(row, 'batch_share')}: on a quieter machine, "
-            "or with more --repeats, smaller differences can be shown."
-        )
-        return Finding(text, 100.0)
-    text = (
-        f"`{row['plan']}` is the cheapest plan that keeps a loss of {bound} and saves time: it leaves out "
-        f"{row['skipped']}, does {percent(row['operations_share'])} of the operations in "
-        f"{_time_share(row, 'prefill_share')} of the time of one prompt ({1000 * row['prefill_seconds']:.3g} ms) "
-        f"and {_time_share(row, 'batch_share')} of that of a batch, and loses {_loss(row)}."
-    )
-    if row["prefill_share_high"] >= 1:
-        text += " One prompt alone is not clearly faster: it saves time where prompts are read together."
-    again = choice_loss(verdicts, plans.to_dicts(), max_loss)
-    if again is not None:
-        text += (
-            " Chosen on four fifths of the inputs and judged on the last, five times over, the choice loses "
-            f"{_points(again)}."
-        )
-    if row["loss_high"] is not None and row["loss_high"] > max_loss:
-        text += f" The interval reaches beyond {bound}: more examples would settle it."
-    untouched = verdicts.filter(pl.col("plan") == NONE)
-    guess, plain = majority(untouched), plans.filter(pl.col("kind") == NONE).row(0, named=True)
-    if plain["score_low"] is None or plain["score_low"] <= guess:
-        text += (
-            f" The untouched model itself is right in {_score(plain)}, not clearly more than always the most "
-            f"frequent answer ({percent(guess)}): there is little that could be lost."
-        )
-    return Finding(text, 100.0)
-
-
-def _search(plans: pl.DataFrame, verdicts: pl.DataFrame) -> Finding | None:
-    """The search beside random layers at as many operations: all draws at all shares."""
-    pairs = _drawn(plans, SEARCH, RANDOM_LAYERS, "random")
-    opening = "Random layers at as many operations lose"
-    return _against_draws(plans, compare_plans(verdicts, pairs), opening, "the search's plan", 80.0)
-
-
-def _dropped_tokens(plans: pl.DataFrame, verdicts: pl.DataFrame) -> Finding | None:
-    """Whether choosing tokens by attention beats dropping at random, where both drop as many."""
-    pairs = _drawn(plans, FAST_V, RANDOM_DROP, RANDOM_DROP)
-    opening = "As many tokens dropped at random lose"
-    return _against_draws(plans, compare_plans(verdicts, pairs), opening, "dropping by attention (FastV)", 50.0)
-
-
-def _drawn(plans: pl.DataFrame, kind: str, control: str, prefix: str) -> list[tuple[str, str]]:
-    """The plans of a kind, each with every random draw beside it, whose name begins with `prefix` in its place."""
-    named = {name: plans.filter(pl.col("kind") == name)["plan"].to_list() for name in (kind, control)}
-    return [
-        (plan, draw)
-        for plan in named[kind]
-        for draw in named[control]
-        if draw.startswith(plan.replace(kind, prefix, 1) + "-")
-    ]
-
-
-def _against_draws(
-    plans: pl.DataFrame, found: Sequence[PlanComparison], opening: str, plan: str, strength: float
-) -> Finding | None:
-    if not found:
-        return None
-    more = sum(one.p <= ALPHA and one.more > 0 for one in found)
-    less = sum(one.p <= ALPHA and one.more < 0 for one in found)
-    widest = max(found, key=lambda one: abs(one.more))
-    own, control = (plans.filter(pl.col("plan") == name).row(0, named=True) for name in (widest.plan, widest.control))
-    nats = estimate(widest.more, widest.low, widest.high, unit="nat", significant=3, missing=_ONE_INPUT)
-    text = (
-        f"{opening} clearly more of the answer's log-probability than {plan} in {more} of {len(found)} draws, and "
-        f"clearly less in {less}. `{widest.control}` and `{widest.plan}` differ most, by {nats}: "
-        f"{_loss(control)} at {percent(control['operations_share'])} of operations against "
-        f"{_loss(own)} at {percent(own['operations_share'])}."
-    )
-    return Finding(text, strength)
-
-
-def _peers(plans: pl.DataFrame) -> Finding | None:
-    """The published methods by what they lose, each with its operations."""
-    rows = plans.filter(pl.col("kind").is_in(PEERS)).sort("logprob_loss")
-    if not rows.height:
-        return None
-    parts = [
-        f"{row['plan']} {_points_of(row, missing='')} at {percent(row['operations_share'])} of operations and "
-        f"{percent(row['prefill_share'])} of time ({percent(row['batch_share'])} in a batch)"
-        for row in rows.iter_rows(named=True)
-    ]
-    text = f"Published ways to skip, by the log-probability they lose: {'; '.join(parts)} (n = {rows['n'][0]})."
-    return Finding(text, 60.0)
-
-
-def _modalities(plans: pl.DataFrame, verdicts: pl.DataFrame) -> Finding | None:
-    """Perceptual against textual tokens: feed-forward left out in the same layers (arXiv 2405.16700, figure 11)."""
-    rows = {row["plan"]: row for row in plans.iter_rows(named=True)}
-    pairs = [
-        (f"visual-ffn-{where}", f"text-ffn-{where}")
-        for where in ("half", "all")
-        if {f"visual-ffn-{where}", f"text-ffn-{where}"} <= set(rows)
-    ]
-    if not pairs:
-        return None
-    found = compare_plans(verdicts, pairs)[0]
-    visual, textual = rows[found.plan], rows[found.control]
-    differ = found.p <= ALPHA and found.more > 0
-    layers = "half of the layers" if found.plan.endswith("half") else "all layers"
-    text = (
-        f"Feed-forward left out in {layers} costs {'less' if differ else 'not clearly less'} for perceptual than for "
-        f"text tokens: {_nats(visual)} and {_loss(visual)} against {_nats(textual)} and {_loss(textual)}."
-    )
-    return Finding(text, 75.0)
-
-
-def _time(plans: pl.DataFrame) -> Finding:
-    """How much of what is left out in operations is saved in seconds, for the plan that leaves out most."""
-    row = plans.filter(~pl.col("kind").is_in([NONE, RANDOM_LAYERS])).sort("operations_share").row(0, named=True)
-    plain = plans.filter(pl.col("kind") == NONE).row(0, named=True)
-    text = (
-        f"`{row['plan']}` leaves out most: it does {percent(row['operations_share'])} of the operations in "
-        f"{_time_share(row, 'prefill_share')} of the time of one prompt and {_time_share(row, 'batch_share')} of "
-        f"that of a batch (medians and quartiles of ratios to the plain model's call beside it). Two equal calls "
-        f"differ by as much as {_time_share(plain, 'prefill_share')} and {_time_share(plain, 'batch_share')}."
-    )
-    return Finding(text, 40.0)
-
-
-def _front(plans: pl.DataFrame) -> Finding:
-    """The plans that none of the others beats both in operations and in what is lost."""
-    rows = plans.filter("pareto").sort("operations_share")
-    parts = [f"{row['plan']}, {percent(row['operations_share'])}, {_nats(row)}" for row in rows.iter_rows(named=True)]
-    text = (
-        f"By their means no other plan does fewer operations and loses less than {'; '.join(parts)} "
-        f"(n = {plans['n'][0]})."
-    )
-    return Finding(text, 55.0)
-
-
-def _recovery(recovered: pl.DataFrame) -> Finding:
-    """What training with the plan gives back, beside as much training without it."""
-    cells = {
-        (trained, plan != ""): own.sort("example_id")
-        for (trained, plan), own in recovered.group_by(["trained", "plan"])
-    }
-    right = {cell: own["correct"].to_numpy() for cell, own in cells.items()}
-    shares = {cell: share(right_share(own), missing=_ONE_INPUT, brackets=False) for cell, own in cells.items()}
-    inputs = inputs_of(cells[UNTRAINED, False])
-    plan = next(name for name in recovered["plan"] if name)
-    after = right[TRAINED_WITH_PLAN, True]
-    gained = share_difference(after, right[UNTRAINED, True], inputs)
-    verdict = "gives back" if float(gained.low) > 0 else "does not clearly give back"
-    text = (
-        f"Under `{plan}` the untrained model is right in {shares[UNTRAINED, True]} (untouched "
-        f"{shares[UNTRAINED, False]}). Training with the plan in effect {verdict} answers: "
-        f"{shares[TRAINED_WITH_PLAN, True]} ({_points(gained, signed=True, brackets=False)})"
-    )
-    if (TRAINED_PLAIN, True) in right:
-        beyond = share_difference(after, right[TRAINED_PLAIN, True], inputs)
-        compared = "more than" if float(beyond.low) > 0 else "not clearly more than"
-        text += (
-            f", {compared} as much training without the plan: {shares[TRAINED_PLAIN, True]} under the plan "
-            f"({_points(beyond, signed=True, brackets=False)}), {shares[TRAINED_PLAIN, False]} without it"
-        )
-    return Finding(f"{text} (n = {len(after)}).", 90.0)
 
 
 def points(loss: float) -> str:
@@ -282,40 +46,331 @@ def points(loss: float) -> str:
     return f"{value:g} point{'' if abs(value) == 1 else 's'}"
 
 
-def _loss(row: _Row) -> str:
-    """The right answers that a plan loses, with the interval and what is left."""
-    lost = _points_of(row, unit="points of right answers", n=row["n"])
-    return f"{lost}, which leaves {_score(row)}"
+def lost(claim: Claim) -> str:
+    """What a plan does to right answers, in the word that its interval allows: a negative loss is a gain."""
+    if claim.low is None or claim.high is None:
+        return f"what it loses is not known ({_brackets(claim)})"
+    if claim.low > 0:
+        return f"it loses {_amount(claim.effect)} ({_brackets(claim)})"
+    if claim.high < 0:
+        return f"it gains {_amount(-claim.effect)} ({_brackets(_flipped(claim))})"
+    return f"no loss is established, at most {_amount(claim.high)} ({_brackets(claim)})"
 
 
-def _of(row: _Row, column: str, **options: Any) -> str:
-    """A column of the table `plans` with its interval."""
-    bounds = row[f"{column}_low"], row[f"{column}_high"]
-    return estimate(row[column], *bounds, **{"missing": _ONE_INPUT, **options})
+def _recommended(claims: Sequence[Claim]) -> Finding | None:
+    chosen = of_kind(claims, "recommended")
+    if not chosen:
+        return None
+    one, kept = chosen[0], of_kind(claims, "kept")
+    allowed = _allowed(one)
+    plain = _plain(of_kind(claims, "score")[0])
+    if one.about != NONE:
+        [loss] = of_kind(claims, "loss", one.about)
+        text = (
+            f"`{one.about}` is recommended: of the plans that are established to keep within a loss of {allowed} of "
+            f"right answers and to save time it takes the fewest operations, {_share(claims, one.about)} of the "
+            f"plain model's. It leaves out {one.where}; {lost(loss)}. {_time(claims, one.about)} Bounds hold for all "
+            f"{len(kept)} plans that could have been chosen.{plain}"
+        )
+        return Finding(text, 100.0)
+    if not kept:
+        return Finding(f"No plan is recommended: none leaves out operations.{plain}", 100.0)
+    held = [claim for claim in kept if claim.established]
+    if not held:
+        nearest = min(kept, key=lambda claim: (claim.high is None, claim.high))
+        [loss] = of_kind(claims, "loss", nearest.about)
+        text = (
+            f"No plan is recommended: of {len(kept)} that leave out operations none is established to keep within a "
+            f"loss of {allowed} of right answers. Under `{nearest.about}`, which has the lowest bound, {lost(loss)}."
+        )
+        needed = of_kind(claims, "needed")
+        if needed and (needed[0].inputs or 0) < needed[0].effect:
+            text += (
+                f" A plan under which no answer changes at all is known to keep it on {needed[0].effect:.0f} inputs "
+                f"or more (here {needed[0].inputs}): more examples, or a larger --max-loss, can show it."
+            )
+        return Finding(text + plain, 100.0)
+    text = (
+        f"No plan is recommended: {len(held)} of {len(kept)} plans that leave out operations are established to keep "
+        f"within a loss of {allowed} of right answers ({_names(held)}), and none of these is established to save "
+        f"time. "
+    )
+    share = {claim.about: claim.effect for claim in of_kind(claims, "operations")}
+    fewest = min(held, key=lambda claim: share.get(claim.about, 100.0))
+    text += f"`{fewest.about}` takes the fewest operations of these, {_share(claims, fewest.about)}. "
+    text += _time(claims, fewest.about) or "No times were taken."
+    return Finding(f"{text} A quieter machine or more --repeats narrow the intervals.{plain}", 100.0)
 
 
-def _points_of(row: _Row, **options: Any) -> str:
-    return _of(row, "loss", **{"unit": "points", "scale": 100, **options})
+def _allowed(claim: Claim) -> str:
+    return points((claim.control_effect or 0.0) / 100)
 
 
-def _points(of: Estimate, **options: Any) -> str:
-    return worded(of, unit="points", scale=100, missing=_ONE_INPUT, **options)
+def _plain(score: Claim) -> str:
+    """A warning where there is little to lose."""
+    if score.established:
+        return ""
+    return (
+        f" The plain model itself is right in {_level(score)}, which is not established to be more than always the "
+        f"most frequent answer ({percent((score.control_effect or 0.0) / 100)}): there is little that could be lost."
+    )
 
 
-def _score(row: _Row) -> str:
-    """The share of right answers under a plan, with its interval."""
-    return _of(row, "score", unit="%", scale=100)
+def _losses(losses: Sequence[Claim]) -> Finding | None:
+    """All plans by what is established about the right answers they lose."""
+    if not losses:
+        return None
+    lose, gain, open_ = [], [], []
+    for one in losses:
+        if one.low is not None and one.low > 0:
+            lose.append(one)
+        elif one.high is not None and one.high < 0:
+            gain.append(one)
+        else:
+            open_.append(one)
+    parts = []
+    if lose:
+        parts.append("Right answers are lost under " + _listed(lose))
+    if gain:
+        parts.append("Right answers are gained under " + _listed([_flipped(one) for one in gain]))
+    if open_:
+        known = [one.high for one in open_ if one.high is not None]
+        most = f", at most {_amount(max(known))} under any of them" if known else ""
+        parts.append(f"No loss of right answers is established under {_names(open_)}{most} (n = {open_[0].n})")
+    return Finding(". ".join(parts) + f". Intervals hold for all {len(losses)} plans at once.", 60.0)
 
 
-def _nats(row: _Row) -> str:
-    """The log-probability that a plan loses, with its interval."""
-    return _of(row, "logprob_loss", unit="nat", significant=3)
+def _logprobs(logprobs: Sequence[Claim]) -> Finding | None:
+    """All plans by the log-probability of the untouched answer."""
+    if not logprobs:
+        return None
+    by = {name: [one for one in logprobs if one.verdict == name] for name in ("established", "practically none")}
+    rest = [one for one in logprobs if not one.established and one.verdict != "practically none"]
+    lose, gain = ([one for one in by["established"] if sign * one.effect > 0] for sign in (1, -1))
+    parts = []
+    if lose:
+        parts.append("The untouched answer loses log-probability under " + _listed(lose))
+    if gain:
+        parts.append("it gains under " + _listed(gain))
+    if by["practically none"]:
+        parts.append(f"practically none is lost under {_names(by['practically none'])} (n = {logprobs[0].n})")
+    if rest:
+        parts.append("not established: " + _listed(rest))
+    text = "; ".join(parts)
+    return Finding(f"{text[0].upper()}{text[1:]}. Each is compared with the plain model.", 45.0)
 
 
-def _divergence(own: Curve, k: int) -> str:
-    return worded(own.at(k), unit="nat", significant=3, brackets=False, missing=_ONE_INPUT)
+def _against_chance(claims: Sequence[Claim], kind: str, control: str, plan: str, strength: float) -> Finding | None:
+    pairs = of_kind(claims, kind)
+    if not pairs:
+        return None
+    [draws] = of_kind(claims, f"{kind}-draws")
+    worse = [one for one in pairs if one.established and one.effect > 0]
+    better = [one for one in pairs if one.established and one.effect < 0]
+    same = [one for one in pairs if one.verdict == "practically none"]
+    counts = (
+        f"{control} lose more of the answer's log-probability than {plan} in {len(worse)} of these {len(pairs)} draws, "
+        f"less in {len(better)}, practically as much in {len(same)}; elsewhere it is not established."
+    )
+    widest = max(worse + better or pairs, key=lambda one: abs(one.effect))
+    text = (
+        f"{counts} The largest difference is that between `{widest.where}` and `{widest.about}`, {claimed(widest)}. "
+        f"So much for these draws; of draws in general an estimated {number(draws.effect, digits=0)} % lose more to be "
+        f"seen on so many examples ({_interval(draws, digits=0)}, n = {draws.n} draws)."
+    )
+    if not draws.established:
+        text += f" That {plan} loses less than most draws is not established."
+    return Finding(text, strength)
 
 
-def _time_share(row: _Row, name: str) -> str:
-    """A share of the plain model's time, with its quartiles."""
-    return quartiles(row[name], row[f"{name}_low"], row[f"{name}_high"])
+def _modalities(differ: Sequence[Claim], arms: Sequence[Claim]) -> Finding | None:
+    """Perceptual against as many text tokens: feed-forward left out in the same layers (2405.16700, figure 11)."""
+    if not differ:
+        return None
+    parts = []
+    for one in differ:
+        span = one.about.rpartition(" ")[2]
+        own, text = (
+            next(arm for arm in arms if arm.about == name and arm.where == one.where) for name in (span, "text")
+        )
+        layers = "half of the layers" if one.where == "half" else "all layers"
+        if one.established:
+            verb = f"costs {'less' if one.effect > 0 else 'more'} for {span} than for text tokens"
+        elif one.verdict == "practically none":
+            verb = f"costs practically as much for {span} as for text tokens"
+        else:
+            verb = f"is not established to cost less for {span} than for text tokens, nor more"
+        parts.append(f"in {layers} it {verb}: {claimed(own)} against {claimed(text)}; the difference is {claimed(one)}")
+    text = (
+        "Feed-forward left out for as many tokens of both kinds, the last token of the prompt never among them: "
+        f"{'; '.join(parts)}."
+    )
+    return Finding(text, 75.0)
+
+
+def _times(operations: Sequence[Claim], times: Sequence[Claim]) -> Finding | None:
+    """What the fewest operations save in seconds, and which plans save time at all."""
+    timed = [one for one in operations if of_kind(times, "time", one.about)]
+    if not timed:
+        return None
+    fewest = min(timed, key=lambda one: one.effect)
+    text = (
+        f"`{fewest.about}` takes the fewest operations, {percent(fewest.effect / 100)} of the plain model's. "
+        f"{_time(times, fewest.about)}"
+    )
+    saving = [one for one in timed if saves_time(times, one.about)]
+    trading = [one for one in timed if one not in saving and _faster(times, one.about, BATCH)]
+    if saving:
+        text += f" Established to save time: {_names(saving)}."
+    if trading:
+        text += f" Faster for a batch and slower for one prompt, which is no saving: {_names(trading)}."
+    if not saving:
+        text += " No plan is established to save time."
+    return Finding(text, 40.0)
+
+
+def _faster(times: Sequence[Claim], plan: str, place: str) -> bool:
+    return any(one.where == place and one.established and one.effect < 0 for one in of_kind(times, "time", plan))
+
+
+def _time(claims: Sequence[Claim], plan: str) -> str:
+    """What is established about a plan's time, alone and in a batch."""
+    parts = []
+    for place, name in ((ONE_PROMPT, "one prompt alone"), (BATCH, "a batch of prompts")):
+        for one in of_kind(claims, "time", plan):
+            if one.where != place:
+                continue
+            change = claimed(one, significant=None, digits=0)
+            if one.established:
+                parts.append(f"{name} is read {'faster' if one.effect < 0 else 'slower'}, by {change}")
+            elif one.verdict == "practically none":
+                parts.append(f"{name} takes practically as long, {change}")
+            else:
+                slower = one.low is not None and one.low > 0
+                how = "no saving, rather slower" if slower else "no saving is established"
+                parts.append(f"{name}: {how}, {change}")
+            parts[-1] += (
+                f" (two equal calls differ by {number(one.control_effect or 0.0, unit='%', digits=0, signed=True)})"
+            )
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _beaten(beaten: Sequence[Claim]) -> Finding | None:
+    """Plans that another beats in operations and in log-probability."""
+    held = [one for one in beaten if one.established and one.effect > 0]
+    if not held:
+        return None
+    parts = [f"`{one.about}` by `{one.control}` ({claimed(one)})" for one in held]
+    text = (
+        f"Established to lose more log-probability than a plan that takes no more operations: {', '.join(parts)}. "
+        "Of the other plans this is not established."
+    )
+    return Finding(text, 35.0)
+
+
+def _where(contributions: Sequence[Claim], span: str) -> Finding:
+    parts = []
+    for part, name in _PARTS.items():
+        own = of_kind(contributions, "contribution", part)
+        if not own:
+            continue
+        found = [one for one in own if one.found]
+        nothing = [one for one in own if one.verdict == "practically none"]
+        top = max(found or own, key=lambda one: one.effect)
+        largest = f"{claimed(top)}{_beside(top)}"
+        if found:
+            said = f"leaving out {name} of {span} tokens changes the answer in {_layers([top])}: {largest}"
+            also = [one for one in found if one is not top]
+            said += f"; in {_layers(also)} by less" if also else ""
+            said += f"; practically not in {_layers(nothing)}" if nothing else ""
+        elif len(nothing) == len(own):
+            said = f"leaving out {name} of {span} tokens changes the answer practically not at all in any layer (the "
+            said += f"largest mean, in {_layers([top])}, is {largest})"
+        else:
+            said = f"leaving out {name} of {span} tokens has no established effect on the answer in any layer (the "
+            said += f"largest mean, in {_layers([top])}, is {largest})"
+            said += f", practically none in {_layers(nothing)}" if nothing else ""
+        parts.append(said)
+    return Finding(f"One at a time, {'; '.join(parts)}. Changes are divergences, KL(untouched || left out).", 70.0)
+
+
+def _beside(one: Claim) -> str:
+    if one.control is None:
+        return "; uncontrolled: no model with random weights stands beside it"
+    return f"; with random weights {number(one.control_effect or 0.0, unit=one.unit, significant=2)}"
+
+
+def _layers(of: Sequence[Claim]) -> str:
+    at = sorted(int(one.where) for one in of)
+    runs = runs_of_true(np.isin(np.arange(at[-1] + 1), at))
+    named = (str(first) if stop == first + 1 else f"{first}-{stop - 1}" for first, stop in runs)
+    return f"layer{'' if len(at) == 1 else 's'} {', '.join(named)}"
+
+
+def _recovery(claims: Sequence[Claim]) -> Finding | None:
+    """What training with the plan gives back, beside as much training without it."""
+    found = of_kind(claims, "recovery")
+    if not found:
+        return None
+    one, beyond = found[0], of_kind(claims, "recovery-beyond")
+    level = {(score.about, score.where): score for score in of_kind(claims, "recovery-score")}
+
+    def cell(trained: str, where: str) -> str:
+        return _level(level[f"trained {trained}", where])
+
+    plain = "without the plan"
+    gains = one.low is not None and one.low > 0
+    verb = "gives back right answers" if gains else "is not established to give back right answers"
+    text = (
+        f"Under `{one.about}` the untrained model is right in {cell(UNTRAINED, one.about)} (untouched "
+        f"{cell(UNTRAINED, plain)}). Training with the plan in effect {verb}: {cell(TRAINED_WITH_PLAN, one.about)}, "
+        f"{claimed(one)}"
+    )
+    if not beyond:
+        return Finding(f"{text}; uncontrolled: as much training without the plan was not run.", 90.0)
+    more = beyond[0].low is not None and beyond[0].low > 0
+    compared = "more than" if more else "not established to be more than"
+    text += (
+        f"; that is {compared} as much training without the plan, which leaves {cell(TRAINED_PLAIN, one.about)} "
+        f"under it: {claimed(beyond[0])}. Every training ran once: other seeds may differ."
+    )
+    return Finding(text, 90.0)
+
+
+def _share(claims: Sequence[Claim], plan: str) -> str:
+    shares = of_kind(claims, "operations", plan)
+    return percent(shares[0].effect / 100) if shares else "an unknown share"
+
+
+def _listed(of: Sequence[Claim]) -> str:
+    return ", ".join(f"`{one.about}` ({claimed(one)})" for one in of)
+
+
+def _flipped(claim: Claim) -> Claim:
+    """The same as a gain."""
+    low, high = (None if bound is None else -bound for bound in (claim.high, claim.low))
+    return replace(claim, effect=-claim.effect, low=low, high=high)
+
+
+def _names(of: Sequence[Claim]) -> str:
+    return ", ".join(f"`{one.about}`" for one in of)
+
+
+def _amount(value: float) -> str:
+    return points(value / 100)
+
+
+def _level(score: Claim) -> str:
+    return f"{number(score.effect)} % ({_interval(score)}, n = {score.n})"
+
+
+def _interval(one: Claim, digits: int = 1) -> str:
+    interval = bounds(one.low, one.high, missing="", digits=digits)
+    return f"95 % interval {interval}" if interval else "no interval: too few inputs"
+
+
+def _brackets(one: Claim) -> str:
+    p = "" if one.p is None else f", p = {one.p:.2g}"
+    on = "" if one.inputs in (None, one.n) else f" on {one.inputs} inputs"
+    return f"{_interval(one)}{p}, n = {one.n}{on}"

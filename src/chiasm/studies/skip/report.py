@@ -13,7 +13,7 @@ from chiasm.results.series import with_inputs
 from chiasm.studies.skip import charts
 from chiasm.studies.skip.findings import skip_findings
 from chiasm.studies.skip.spec import SkipSpec
-from chiasm.studies.skip.tables import RECOVERED_FOLDER
+from chiasm.studies.skip.tables import NONE, RECOVERED_FOLDER
 
 
 @final
@@ -25,18 +25,12 @@ class SkipReporter(Reporter[SkipSpec]):
         return f"Skipped work on {self.spec.skipped_span} tokens in {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        return skip_findings(
-            self._plans,
-            self._contributions,
-            self._controls,
-            self.with_inputs("verdicts"),
-            float(self.spec.max_loss),
-            self.with_inputs("recovered"),
-            self.spec.skipped_span,
-        )
+        return skip_findings(self.claimed, self.spec.skipped_span)
 
     def summary(self) -> list[RenderableType]:
-        written = {"Plan": PLAN_FILE, "Trained model": RECOVERED_FOLDER}
+        written = {"Plan": PLAN_FILE, "All verified plans": "plans", "Trained model": RECOVERED_FOLDER}
+        if self._plans is not None and self._plans.filter(pl.col("recommended"))["kind"].to_list() == [NONE]:
+            del written["Plan"]  # the file holds a plan that leaves out nothing
         there = [(name, self.directory.path / file) for name, file in written.items()]
         return [*super().summary(), *(f"{name}: {path}" for name, path in there if path.exists())]
 
@@ -45,7 +39,8 @@ class SkipReporter(Reporter[SkipSpec]):
         if self._plans is not None:
             caption = (
                 f"Right answers lost against operations, peak memory and measured time left: 95 % score intervals of "
-                f"paired shares, quartiles of time (n = {self._plans['n'][0]}). Grey band: two equal calls. "
+                f"paired shares, each plan on its own, quartiles of time (n = {self._plans['n'][0]}). Grey band: two "
+                f"equal calls; dotted: the loss allowed. "
             )
             caption += "Random layers at as many operations are the control." if self.spec.controls else "No control."
             drawn["skip"] = Drawing(partial(charts.plans, self._plans), partial(str, caption))
@@ -70,8 +65,8 @@ class SkipReporter(Reporter[SkipSpec]):
     def notes(self) -> list[str]:
         found = [
             "Contributions are measured one at a time; plans add them up, and verification says what that is worth.",
-            "The recommended plan was chosen among several on the examples it is verified on, which flatters it; what "
-            "the choice loses on inputs that did not choose it stands beside it.",
+            "A plan is recommended only by bounds: the upper one of its loss lies within the loss allowed, its time is "
+            "established to be shorter, and both hold for all plans that could have been chosen at once.",
             "A loss is a difference in right answers; answers that stay wrong may still change.",
             f"Seconds are of this machine and of one prompt; shares of time also of {self.spec.batch} prompts read "
             "together, which is what saves time where a prompt is short. Peak memory on a CPU counts tensors alone.",

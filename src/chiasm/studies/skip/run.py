@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import polars as pl
 import torch
 
 from chiasm.core.errors import ChiasmError, ExampleError
@@ -44,8 +45,10 @@ from chiasm.studies.prune.answers import answer_columns
 from chiasm.studies.prune.sets import held_out
 from chiasm.studies.skip import STUDY
 from chiasm.studies.skip.contributions import contribution_job, contribution_rows, price, rows_of, typical
+from chiasm.studies.skip.decision import decide
+from chiasm.studies.skip.modalities import modality_job, modality_rows
 from chiasm.studies.skip.recovery import plan_to_train, require_plan, run_recovery, training_examples
-from chiasm.studies.skip.scores import mean_contributions, pareto, recommended, verdict_rows
+from chiasm.studies.skip.scores import mean_contributions, pareto, verdict_rows
 from chiasm.studies.skip.search import Candidate, candidates, in_words
 from chiasm.studies.skip.spec import SkipSpec
 from chiasm.studies.skip.tables import NONE, RANDOM_LAYERS
@@ -101,7 +104,8 @@ class SkipWork(Work[SkipExample]):
         return SkipExample(example, calibrates, prompt, baseline)
 
     def compute(self, prepared: Sequence[SkipExample]) -> Computed:
-        rows: dict[str, list[dict[str, Any]]] = {"contributions": [], "contributions_controls": [], "verdicts": []}
+        names = ("contributions", "contributions_controls", "verdicts", "modalities")
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         rows["examples"] = [example_row(item.example) for item in prepared]
         answered, failures = self._answered(self.view, prepared, [item.prompt for item in prepared])
         measured = [one for one in answered if one.item.calibrates]
@@ -118,6 +122,9 @@ class SkipWork(Work[SkipExample]):
         if judged:
             rows["verdicts"], failed = self._verdicts(judged)
             failures += failed
+            if self.spec.peers:
+                broken = {example for example, _ in failed}
+                rows["modalities"] = self._modalities([one for one in judged if one.item.example.id not in broken])
         kept = len(prepared) - len({example for example, _ in failures})
         return Computed({name: part for name, part in rows.items() if part}, failures, kept=kept)
 
@@ -165,6 +172,20 @@ class SkipWork(Work[SkipExample]):
                 continue
             rows += contribution_rows(one.item.example, job, outcome)
         return rows, failures
+
+    def _modalities(self, answered: Sequence[AnsweredExample]) -> list[dict[str, Any]]:
+        """The feed-forward of perceptual and of as many text tokens left out; what breaks there is left out of both."""
+        own, layers = self.spec.skipped_span, self.view.n_layers
+        span = own if own in PERCEPTUAL else "image"
+        jobs = [modality_job(one.forced, layers, span, self.spec.seed) for one in answered]
+        there = [(one, job) for one, job in zip(answered, jobs, strict=True) if job is not None]
+        outcomes = self.executor.run(self.view, [job for _, job in there])
+        return [
+            row
+            for (one, job), outcome in zip(there, outcomes, strict=True)
+            if not isinstance(outcome, ExampleError)
+            for row in modality_rows(one.item.example, job, outcome)
+        ]
 
     def _verdicts(self, answered: Sequence[AnsweredExample]) -> tuple[list[dict[str, Any]], _Reasons]:
         rows = []
@@ -249,7 +270,7 @@ def _fill(
         raise ChiasmError("verify plans", "no held-out example could be answered", "Give more examples")
     answers = with_inputs(directory.table("verdicts"), directory.table("examples"))
     verified = {row["plan"]: row for row in verdict_rows(answers)}
-    rows = write_plans(spec, view, prompt, work.candidates, verified, directory)
+    rows = write_plans(spec, view, prompt, work.candidates, verified, answers, directory)
     if spec.train_with_plan is not None:
         plan = plan_to_train(rows, spec.train_plan, trainable(work.candidates))
         run_recovery(spec, view, plan, training, examples, directory, prompt.inputs)
@@ -262,9 +283,13 @@ def write_plans(
     prompt: Encoded,
     proposed: Sequence[Candidate],
     verified: Mapping[str, dict[str, Any]],
+    answers: pl.DataFrame,
     directory: RunDirectory,
 ) -> list[dict[str, Any]]:
-    """Time the `verified` plans on `prompt`, write the table `plans`, every plan that is no control, and plan.json."""
+    """Time the `verified` plans on `prompt`; write the tables `timings` and `plans`, every plan, and plan.json.
+
+    `answers`: the table `verdicts` with the input of every example. No plan is written that is a control.
+    """
     _log.info("Timing %d plans, %d repeats, taking turns.", len(proposed), spec.repeats)
     inputs = prompt.inputs
     together, _ = view.collate([prompt] * spec.batch)
@@ -273,7 +298,7 @@ def write_plans(
     with view.readable_attention(), progress("steps") as bar:
         task = bar.add_task("time", total=len(found) + spec.repeats)
         timed = costs(view, inputs, together, [plan for plan, _ in found], spec.repeats, lambda: bar.advance(task))
-    rows = []
+    rows, timings = [], []
     for (plan, _), cost in zip(found, timed, strict=True):
         rows.append(
             verified[plan.name]
@@ -286,12 +311,16 @@ def write_plans(
                 **_quartiles("batch_share", cost.batch),
                 "decode_seconds": cost.decode_seconds,
                 "peak_bytes": cost.peak_bytes,
+                "max_loss": float(spec.max_loss),
             }
         )
-    chosen = recommended(rows, float(spec.max_loss))
-    front = pareto(rows)
+        timings += [{"plan": plan.name, "repeat": k, **one._asdict()} for k, one in enumerate(cost.repeats)]
+    decision = decide(answers, pl.DataFrame(rows, infer_schema_length=None), pl.DataFrame(timings))
+    chosen, front = decision.recommended, pareto(rows)
     for row in rows:
         row["recommended"], row["pareto"] = row["plan"] == chosen, row["plan"] in front
+        row["loss_bound"] = decision.bounds.get(row["plan"])
+    directory.write_table("timings", timings)
     directory.write_table("plans", rows)
     (directory.path / "plans").mkdir(exist_ok=True)
     for (plan, kind), row in zip(found, rows, strict=True):

@@ -23,7 +23,7 @@ from chiasm.interventions.skips import PERCEPTUAL, ModelIdentity, Skip, SkipPlan
 from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.skipping.plans import require_fitting
 from chiasm.models.view import ModelView
-from chiasm.studies.skip.spec import SHARES, SkipSpec
+from chiasm.studies.skip.spec import STEPS, SkipSpec
 from chiasm.studies.skip.tables import (
     COMPANION,
     FAST_V,
@@ -60,7 +60,8 @@ def candidates(
     """The plain model first, then the search's proposals with their random controls, then the published methods.
 
     `contributions`: loss (nat) of leaving out one part of one layer; `inputs`: a typical prompt, by which operations
-    are counted. Proposals that leave out the same are one; a published method stands beside an equal proposal.
+    are counted. Proposals that leave out the same are one; a published method stands beside an equal proposal, and so
+    does a random draw: without those that happen to be alike, draws would not stand for draws in general.
     """
 
     def named(name: str, *skips: Skip) -> SkipPlan:
@@ -71,20 +72,21 @@ def candidates(
     pieces = {piece: loss for piece, loss in contributions.items() if piece[0] in SEARCHED}
     saved = {piece: _saved(view, named("one", *as_skips([piece], span)), inputs) for piece in pieces}
     ranked = sorted(pieces, key=lambda piece: (pieces[piece] / max(saved[piece], 1), piece))
-    for share in SHARES:
-        own = _until(ranked, saved, share)
-        found.append(Candidate(named(f"search-{100 * share:.0f}", *as_skips(own, span)), SEARCH))
+    plain = prefill_operations(view, inputs).total
+    for own in _proposals(spec, ranked, pieces, saved, plain):
+        left_out = sum(saved[piece] for piece in own)
+        share = f"{100 * left_out / max(sum(saved.values()), 1):.0f}"
+        if any(one.plan.name == f"{SEARCH}-{share}" for one in found):
+            continue
+        found.append(Candidate(named(f"{SEARCH}-{share}", *as_skips(own, span)), SEARCH))
         if spec.controls:
             for draw in range(spec.draws):
-                name = f"random-{100 * share:.0f}-{draw}"
+                name = f"random-{share}-{draw}"
                 rng = np.random.default_rng([spec.seed, zlib.crc32(name.encode())])
                 order = [ranked[k] for k in rng.permutation(len(ranked))]
-                found.append(Candidate(named(name, *as_skips(_until(order, saved, share), span)), RANDOM_LAYERS))
-    seen: dict[tuple[Skip, ...], Candidate] = {}
-    for one in found:
-        seen.setdefault(one.plan.skips, one)
+                found.append(Candidate(named(name, *as_skips(_until(order, saved, left_out), span)), RANDOM_LAYERS))
     peers = _peers(view.n_layers, contributions, named, spec) if spec.peers else []
-    return [*seen.values(), *(one for one in peers if _fits(view, one.plan))]
+    return [*found, *(one for one in peers if _fits(view, one.plan))]
 
 
 def as_skips(pieces: Iterable[Piece], span: SkipSpan = "image") -> tuple[Skip, ...]:
@@ -130,15 +132,18 @@ def _peers(layers: int, contributions: Mapping[Piece, float], named: Any, spec: 
     frozen = sorted(every, key=lambda layer: contributions[("block", layer)])[: max(1, round(_SHORT_V_SHARE * layers))]
     if span == own:  # contributions of text do not say in which layers images can be frozen
         found.append(Candidate(named("short-v", short_v(sorted(frozen), span=span)), SHORT_V))
-    for share in (0.5, 0.75):
+    draws = spec.draws if spec.controls else 1
+    for index, share in enumerate((0.5, 0.75)):
         after = min(2, layers - 1)
         if after < 1:
             break
         ranked = fast_v(layers, after=after, share=share, span=span)
         found.append(Candidate(named(f"fast-v-{100 * share:.0f}", ranked), FAST_V))
         # The places that a seed drops are the same in every example, so that one draw would be one choice of places.
-        for draw in range(spec.draws if spec.controls else 1):
-            dropped = random_drop(layers, after=after, share=share, seed=spec.seed + draw, span=span)
+        # Other places at every share, so that all draws are independent.
+        for draw in range(draws):
+            seed = spec.seed + index * draws + draw
+            dropped = random_drop(layers, after=after, share=share, seed=seed, span=span)
             found.append(Candidate(named(f"random-drop-{100 * share:.0f}-{draw}", dropped), RANDOM_DROP))
     return found
 
@@ -157,9 +162,31 @@ def _saved(view: ModelView, plan: SkipPlan, inputs: Mapping[str, Any]) -> int:
     return prefill_operations(view, inputs).total - prefill_operations(view, inputs, plan).total
 
 
-def _until(order: list[Piece], saved: Mapping[Piece, int], share: float) -> list[Piece]:
-    """The first pieces of `order` that together save `share` of all that could be saved."""
-    target, total, taken = share * sum(saved.values()), 0, []
+def _proposals(
+    spec: SkipSpec, ranked: list[Piece], losses: Mapping[Piece, float], saved: Mapping[Piece, int], plain: int
+) -> list[list[Piece]]:
+    """The first pieces of `ranked` that meet every budget of operations, or cost what the loss allowed foretells."""
+    if spec.budgets:
+        found = []
+        for budget in sorted(spec.budgets, reverse=True):
+            found.append(_reaching(ranked, saved, (1 - budget) * plain))
+            if plain - sum(saved[piece] for piece in found[-1]) > budget * plain:
+                _log.warning("Leaving out all of the span's work takes more than %g of the operations.", budget)
+        return found
+    total = np.cumsum([max(losses[piece], 0.0) for piece in ranked])
+    counts = [int((total <= step * float(spec.max_loss)).sum()) for step in STEPS]
+    return [ranked[: max(count, 1)] for count in counts]
+
+
+def _reaching(order: list[Piece], saved: Mapping[Piece, int], target: float) -> list[Piece]:
+    """The fewest first pieces of `order` that together save `target` operations; all where all save less."""
+    total = np.cumsum([saved[piece] for piece in order])
+    return order[: int(np.searchsorted(total, target)) + 1]
+
+
+def _until(order: list[Piece], saved: Mapping[Piece, int], target: float) -> list[Piece]:
+    """The first pieces of `order` that together save about `target` operations."""
+    total, taken = 0, []
     for piece in order:
         # Rather a little less than asked than a piece beyond it.
         if taken and total + saved[piece] / 2 > target:

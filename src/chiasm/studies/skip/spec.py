@@ -1,11 +1,10 @@
 """What a skipping run was asked to do."""
 
-import re
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
-from chiasm.core.errors import ChiasmError
 from chiasm.core.options import MISSING, Section, example_option, option, write_option
 from chiasm.interventions.skips import SkipPlan, SkipSpan
 from chiasm.studies.options import (
@@ -18,25 +17,19 @@ from chiasm.studies.options import (
     ReadingOptions,
     data_option,
     examples_option,
+    loss_option,
     memory_option,
     studied_option,
 )
+from chiasm.studies.skip.tables import SMALLEST
 from chiasm.training.settings import RecoveryPart, RecoverySettings
 
-SHARES = (0.25, 0.5, 0.75, 0.9)
-"""Candidates of the search: shares of what could be left out at most."""
+STEPS = (0.25, 0.5, 1.0, 2.0)
+"""Without budgets of operations: the divergences that the search's proposals are foretold to cost, in the loss allowed.
 
-
-def share(value: float | str) -> float:
-    """A share from `1%` or `0.01`.
-
-    **Errors:** `ChiasmError` for anything else.
-    """
-    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", value) if isinstance(value, str) else None
-    found = float(match[1]) / (100 if match[2] else 1) if match else value
-    if isinstance(found, str) or not 0 <= found < 1:
-        raise ChiasmError(f"--max-loss {value}", "it is no share from 0 to below 1", "Write for example 1% or 0.01")
-    return found
+Contributions are nat, and 0.01 nat is about 1 % of the answer's probability. What they add up to is not known before it
+is verified, so there are proposals on both sides.
+"""
 
 
 def _train_examples_option() -> Any:
@@ -86,12 +79,21 @@ class SkipSpec(ControlledSpec):
         "Random layers beside every proposal, and the random-weights baseline.",
         common=True,
     )
-    max_loss: float | str = option(
-        0.01,
-        "Share of right answers that may be lost, as 1% or 0.01.",
-        convert=share,
-        typed_as=str,
+    max_loss: float | str = loss_option()
+    budgets: Sequence[float] = option(
+        (),
+        "Share of the prompt's operations that a plan may take, as 0.6; repeat it for several. Default: as few as the "
+        "contributions allow for --max-loss, with milder and bolder plans beside it.",
+        above=0,
+        below=1,
         common=True,
+    )
+    smallest_effect: float = option(
+        SMALLEST,
+        "Smallest change of the answer's log-probability worth naming, in nat; 0.05 is about 5 %. Of right answers "
+        "it is --max-loss.",
+        above=0,
+        below=10,
     )
     span: SkipSpan | None = option(
         None,
@@ -104,7 +106,7 @@ class SkipSpec(ControlledSpec):
         "companion paper's blocks.",
         common=True,
     )
-    draws: int = option(2, "Random draws of layers per proposal.", at_least=1)
+    draws: int = option(2, "Random draws of layers per proposal, and of tokens per share.", at_least=1)
     repeats: int = option(7, "Timed calls of every plan.", at_least=1)
     max_new_tokens: int = _answer_length_option()
     calibration: int = example_option(32, "Examples that contributions are measured on; the others verify.", at_least=1)
@@ -133,6 +135,15 @@ class SkipSpec(ControlledSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.recovery()
+
+    @property
+    def smallest(self) -> float | None:
+        return self.smallest_effect
+
+    @property
+    def proposals(self) -> int:
+        """How many plans the search proposes at most."""
+        return len(self.budgets or STEPS)
 
     @property
     def skipped_span(self) -> SkipSpan:

@@ -36,6 +36,27 @@ CONTRIBUTIONS = TableSchema.of(
     number("logprob_skip", "Log-probability, skipped", "The same with the work left out.", unit="nat"),
 )
 
+MODALITIES = TableSchema.of(
+    "modalities",
+    EXAMPLE,
+    TYPE,
+    text("layers", "Layers", "half (every second one) or all."),
+    text("span", "Span", "Whose feed-forward is left out: the perceptual tokens, or text."),
+    integer("tokens", "Tokens", "As many of either span, at random; of text never the last of the prompt."),
+    number("kl", "Divergence", "KL(untouched || skipped), mean over the untouched answer.", unit="nat"),
+    number("logprob_clean", "Log-probability, untouched", "Of the untouched answer, all of it.", unit="nat"),
+    number("logprob_skip", "Log-probability, skipped", "The same with the feed-forward left out.", unit="nat"),
+)
+
+TIMINGS = TableSchema.of(
+    "timings",
+    _PLAN,
+    integer("repeat", "Repeat", "All plans take their turn in every repeat."),
+    number("prefill_seconds", "Prefill", "Time to read one prompt, vision tower included.", unit="s"),
+    number("prefill_share", "Prefill, share", "Its ratio to the plain model's call beside it; of `none`, equal calls."),
+    number("batch_share", "Batch, share", "The same where `--batch-size` prompts are read together."),
+)
+
 VERDICTS = TableSchema.of(
     "verdicts",
     EXAMPLE,
@@ -69,7 +90,9 @@ PLANS = TableSchema.of(
     *_LOGPROB_BOUNDS,
     integer("n", "Examples", "Held-out examples; none of them was measured on."),
     flag("pareto", "Pareto", "No other plan (no control) does as few operations and loses as little."),
-    flag("recommended", "Recommended", "The cheapest whose loss keeps the bound that was asked for."),
+    flag("recommended", "Recommended", "The cheapest that is established to keep the loss allowed and to save time."),
+    number("max_loss", "Loss allowed", "Share of right answers that may be lost.", nullable=True),
+    number("loss_bound", "Loss, bound", "Upper bound, over all plans that may be recommended at once.", nullable=True),
 )
 
 _TRAINED = text("trained", "Trained", "none; without-plan (the control: as many steps); with-plan.")
@@ -99,7 +122,20 @@ RECOVERY = TableSchema.of(
 )
 
 CONTRIBUTIONS_CONTROLS = CONTRIBUTIONS.plus("contributions_controls", CONTROL)
-TABLES = (EXAMPLES, CONTRIBUTIONS, VERDICTS, PLANS, CONTRIBUTIONS_CONTROLS, RECOVERED, RECOVERY)
+TABLES = (
+    EXAMPLES,
+    CONTRIBUTIONS,
+    VERDICTS,
+    PLANS,
+    CONTRIBUTIONS_CONTROLS,
+    RECOVERED,
+    RECOVERY,
+    MODALITIES,
+    TIMINGS,
+)
+
+SMALLEST = 0.05
+"""Smallest change of the answer's log-probability worth naming (nat): about 5 % of its probability."""
 
 RECOVERED_FOLDER = "recovered"
 """Where a run keeps the model that was trained with its plan."""
@@ -114,4 +150,6 @@ RANDOM_LAYERS = "random-layers"  # the control of `search`: as many operations l
 VISUAL_FFN, SHORT_V, V_SKIP, FAST_V, RANDOM_DROP = "visual-ffn", "short-v", "v-skip", "fast-v", "random-drop"
 TEXT_FFN = "text-ffn"  # what `visual-ffn` is compared with in arXiv 2405.16700
 COMPANION = "companion"  # of all tokens: blocks left out, sub-layers or blocks in parallel
+CONTROLS = (RANDOM_LAYERS, RANDOM_DROP, TEXT_FFN)
+"""Kinds that others are compared with: never recommended."""
 PEERS = (VISUAL_FFN, TEXT_FFN, SHORT_V, V_SKIP, FAST_V, RANDOM_DROP, COMPANION)

@@ -1,0 +1,251 @@
+"""What a skipping run claims: planted losses and savings are found, noise is not, and a choice is made by bounds."""
+
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.support import skip_tables as made
+
+import chiasm
+from chiasm.core.claims import of_kind
+from chiasm.core.errors import ChiasmError
+from chiasm.core.statistics.intervals import share_difference
+from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.studies.skip.claims import claims
+from chiasm.studies.skip.decision import decide, saves_time
+from chiasm.studies.skip.findings import lost, skip_findings
+from chiasm.studies.skip.tables import FAST_V, NONE, RANDOM_DROP
+
+FAST = {"safe": (0.8, 0.8), "cheap": (0.7, 0.7), "lossy": (0.5, 0.5)}
+SHARES = {"safe": 0.8, "cheap": 0.7, "lossy": 0.5}
+
+
+def decided(losses, n=600, shares=None, ratios=None, max_loss=0.02, **more):
+    verdicts = made.verdicts(losses, n=n, **more)
+    return decide(verdicts, made.plans(shares or SHARES, max_loss), made.timings(ratios or FAST))
+
+
+def one_of(found, kind, about=None):
+    [one] = of_kind(found, kind, about)
+    return one
+
+
+def texts(tables, **more):
+    return [finding.text for finding in skip_findings(claims(tables, **more))]
+
+
+def test_only_what_keeps_the_loss_by_its_bound_is_recommended():
+    losses = {"safe": 0.0, "cheap": 0.0, "lossy": 0.1}
+    found = decided(losses)
+    assert found.recommended == "cheap"
+    assert found.bounds["cheap"] <= 0.02 < found.bounds["lossy"]
+    # On few inputs nothing is known to keep it, though nothing was lost.
+    few = decided(losses, n=100)
+    assert few.recommended == NONE
+    assert one_of(few.claims, "loss", "cheap").effect == 0
+    assert one_of(few.claims, "recommended").verdict == "not established"
+    needed = one_of(few.claims, "needed").effect
+    assert decided(losses, n=int(needed) + 10).recommended == "cheap"
+    assert decided(losses, n=int(needed) - 10).recommended == NONE
+
+
+def test_a_plan_that_loses_more_than_allowed_is_seldom_recommended():
+    """Ten plans that each lose 4 points where 2 may be lost: the luckiest of them must not pass."""
+    names = [f"p{k}" for k in range(10)]
+    wrong = 0
+    for seed in range(30):
+        ratios = dict.fromkeys(names, (0.5, 0.5))
+        found = decided(dict.fromkeys(names, 0.04), 400, dict.fromkeys(names, 0.5), ratios, seed=seed)
+        wrong += found.recommended != NONE
+    assert wrong <= 3
+
+
+def test_bounds_hold_for_all_plans_that_could_be_chosen():
+    alone = decided({"safe": 0.0}, shares={"safe": 0.8}).bounds["safe"]
+    assert decided({"safe": 0.0, "cheap": 0.0, "lossy": 0.1}).bounds["safe"] > alone
+    controls = {"safe": 0.0, "random-80-0": 0.0, "random-80-1": 0.0}
+    assert decided(controls, shares=dict.fromkeys(controls, 0.8)).bounds == {"safe": alone}
+    right = np.arange(600) % 10 > 0
+    assert alone == pytest.approx(float(share_difference(right, right).high))
+
+
+def test_questions_on_one_image_count_as_one():
+    losses = {"safe": 0.0, "cheap": 0.0, "lossy": 0.1}
+    verdicts = made.verdicts(losses, n=600, per=5)
+    together = pl.DataFrame(
+        {"example_id": [f"e{k:04}" for k in range(600)], "input": [f"i{k // 5}" for k in range(600)]}
+    )
+    plans, times = made.plans(SHARES), made.timings(FAST)
+    tables = {"verdicts": verdicts, "plans": plans, "timings": times, "examples": together}
+    assert one_of(claims(tables), "recommended").about == NONE
+    del tables["examples"]
+    assert one_of(claims(tables), "recommended").about == "cheap"
+    wide, narrow = (one_of(claims(tables | more), "loss", "lossy") for more in ({"examples": together}, {}))
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+    assert wide.inputs == 120
+
+
+def test_what_is_slower_for_one_prompt_is_no_saving():
+    losses = {"safe": 0.0, "cheap": 0.0, "lossy": 0.1}
+    trade = FAST | {"cheap": (1.3, 0.7)}
+    found = decided(losses, ratios=trade)
+    assert found.recommended == "safe"
+    assert not saves_time(found.claims, "cheap")
+    tables = {"verdicts": made.verdicts(losses, n=600), "plans": made.plans(SHARES), "timings": made.timings(trade)}
+    [text] = [text for text in texts(tables) if "Established to save time" in text]
+    assert "Established to save time: `safe`, `lossy`" in text
+    assert "slower for one prompt, which is no saving: `cheap`" in text
+    # What is only faster for a batch, and no slower alone, saves time.
+    assert decided(losses, ratios=FAST | {"cheap": (1.0, 0.7)}).recommended == "cheap"
+
+
+def test_times_within_the_noise_of_equal_calls_save_nothing():
+    losses = {"safe": 0.0, "cheap": 0.0, "lossy": 0.0}
+    assert decided(losses, ratios=FAST | {NONE: (0.7, 0.7), "lossy": (0.7, 0.7)}).recommended == NONE
+    verdicts, plans = made.verdicts(losses, n=600), made.plans(SHARES)
+    assert decide(verdicts, plans, made.timings(FAST, noise=1.0)).recommended == NONE
+    assert decide(verdicts, plans, made.timings(FAST, repeats=1)).recommended == NONE
+    assert decide(verdicts, plans, None).recommended == NONE
+
+
+def test_a_negative_loss_is_a_gain_only_if_it_is_established():
+    found = claims({"verdicts": made.verdicts({"better": -0.9, "same": 0.0, "worse": 0.2}, n=300)})
+    better, same, worse = (one_of(found, "loss", name) for name in ("better", "same", "worse"))
+    assert lost(better).startswith("it gains 9.7 points (95 % interval 6.3 to 14.5, p = ")
+    assert re.match(r"no loss is established, at most \d", lost(same))
+    assert lost(worse).startswith("it loses ")
+    assert better.verdict == worse.verdict == "established"
+
+
+def test_p_and_interval_of_a_loss_agree():
+    for seed in range(20):
+        for one in of_kind(claims({"verdicts": made.verdicts({"a": 0.02, "b": 0.04}, n=150, seed=seed)}), "loss"):
+            assert (one.p <= 0.05) == (one.low > 0 or one.high < 0)
+
+
+def test_noise_is_seldom_claimed():
+    named = 0
+    for seed in range(40):
+        names = ("search-50", "random-50-0", "random-50-1")
+        verdicts = made.verdicts(dict.fromkeys(names, 0.03), n=60, seed=seed)
+        verdicts = verdicts.with_columns(logprob=pl.Series(np.random.default_rng(seed).normal(-1, 1, verdicts.height)))
+        found = claims({"verdicts": verdicts, "modalities": made.modalities(60, 0.1, 0.1, seed=seed)}, smallest=1e-6)
+        named += any(one.established for kind in ("search", "modality") for one in of_kind(found, kind))
+    assert named <= 8  # two families at 5 % of 40, and three standard deviations
+
+
+def test_the_search_is_compared_with_every_draw_and_with_draws_in_general():
+    shift = {f"random-50-{k}": 0.5 * (k < 3) for k in range(4)}
+    tables = {"verdicts": made.verdicts({"search-50": 0.0, **dict.fromkeys(shift, 0.0)}, n=80, shift=shift)}
+    found = claims(tables)
+    assert [one.established for one in of_kind(found, "search")] == [True, True, True, False]
+    draws = one_of(found, "search-draws")
+    assert (draws.effect, draws.n) == (75.0, 4)
+    assert draws.low < 50 < draws.high, "four draws do not stand for most"
+    assert draws.verdict == "not established"
+    many = {f"random-50-{k}": 0.5 for k in range(9)}
+    tables = {"verdicts": made.verdicts({"search-50": 0.0, **dict.fromkeys(many, 0.0)}, n=80, shift=many)}
+    assert one_of(claims(tables), "search-draws").established
+
+
+def test_dropping_by_attention_stands_beside_dropping_at_random():
+    kinds = {"fast-v-50": FAST_V, "random-drop-50-0": RANDOM_DROP}
+    shift = {"random-drop-50-0": 0.4}
+    tables = {"verdicts": made.verdicts(dict.fromkeys(kinds, 0.0), n=80, kinds=kinds, shift=shift)}
+    drop = one_of(claims(tables), "drop")
+    assert drop.established
+    assert drop.control_effect == pytest.approx(0.41, abs=0.01)
+    alike = {"verdicts": made.verdicts(dict.fromkeys(kinds, 0.0), n=80, kinds=kinds)}
+    assert one_of(claims(alike), "drop").verdict == "practically none"
+
+
+def test_plans_that_others_beat():
+    losses, shift = {"a": 0.0, "b": 0.0, "c": 0.0}, {"b": 0.5}
+    tables = {"verdicts": made.verdicts(losses, n=80, shift=shift), "plans": made.plans({"a": 0.5, "b": 0.6, "c": 0.7})}
+    beaten = {one.about: one for one in of_kind(claims(tables), "beaten")}
+    assert set(beaten) == {"b", "c"}, "what takes the fewest operations cannot be beaten"
+    assert beaten["b"].established
+    assert beaten["b"].control == "a"
+    assert beaten["c"].verdict == "practically none"
+
+
+def test_image_against_text_tokens():
+    planted = of_kind(claims({"verdicts": made.verdicts({"a": 0.0}), "modalities": made.modalities()}), "modality")
+    assert [one.established for one in planted] == [True, True]
+    assert all(one.low < 0.19 < one.high for one in planted)
+    assert all(one.control == "image tokens" for one in planted)
+    noise = made.modalities(image=0.1, text=0.1, spread=0.05)
+    none = of_kind(claims({"verdicts": made.verdicts({"a": 0.0}), "modalities": noise}), "modality")
+    assert {one.verdict for one in none} == {"practically none"}
+    wide = made.modalities(image=0.1, text=0.1, spread=2.0)
+    assert not any(
+        one.found for one in of_kind(claims({"verdicts": made.verdicts({"a": 0.0}), "modalities": wide}), "modality")
+    )
+
+
+def test_where_the_work_matters_needs_its_control():
+    own = made.contributions()
+    alone = claims({"contributions": own})
+    first = next(one for one in alone if one.about == "ffn" and one.where == "0")
+    assert first.verdict == "uncontrolled"
+    assert any("uncontrolled" in finding.text for finding in skip_findings(alone))
+    weak, strong = (
+        made.contributions(losses=((size, 0.001), (0.002, 0.001)), seed=1).with_columns(control=pl.lit(RANDOM_WEIGHTS))
+        for size in (0.01, 1.5)
+    )
+    for controls, verdict in ((weak, "established"), (strong, "not established")):
+        found = claims({"contributions": own, "contributions_controls": controls})
+        assert next(one for one in found if one.about == "ffn" and one.where == "0").verdict == verdict
+        others = [one for one in found if (one.about, one.where) != ("ffn", "0")]
+        assert {one.verdict for one in others} == {"practically none"}
+
+
+@pytest.mark.parametrize(
+    ("plain", "trained", "controls", "verdict"),
+    [
+        (0.7, 0.9, True, "established"),
+        (0.9, 0.9, True, "not established"),
+        (0.7, 0.7, True, "not established"),
+        (0.7, 0.9, False, "uncontrolled"),
+    ],
+)
+def test_recovery_must_go_beyond_as_much_training(plain, trained, controls, verdict):
+    tables = {
+        "verdicts": made.verdicts({"half": 0.0}),
+        "recovered": made.recovered(0.7, plain, trained, controls=controls),
+    }
+    found = claims(tables)
+    one = one_of(found, "recovery")
+    assert one.verdict == verdict
+    tables["plans"] = made.plans({"half": 0.5})
+    [text] = [text for text in texts(tables) if "untrained" in text]
+    assert ("uncontrolled" in text) is (not controls)
+    assert ("is not established to give back" in text) is (trained == 0.7)
+
+
+def test_numbers_of_sentences_stand_in_rows():
+    losses = {"search-50": 0.0, "random-50-0": 0.3, "lossy": 0.1}
+    tables = {
+        "verdicts": made.verdicts(losses, n=600, shift={"random-50-0": 1.0}),
+        "plans": made.plans({"search-50": 0.7, "lossy": 0.5}),
+        "timings": made.timings({"search-50": (0.7, 0.7), "lossy": (0.5, 0.5)}),
+        "modalities": made.modalities(),
+        "contributions": made.contributions(),
+    }
+    found = claims(tables)
+    held = [x for one in found for x in (one.effect, one.low, one.high, one.p, one.control_effect) if x is not None]
+    counts = {one.n for one in found} | {one.inputs for one in found} | {95, 0, 1, 2, 3}
+    for text in texts(tables):
+        plain = re.sub(r"`[^`]*`|layers? [\d, -]+|work of \S+", "", text)
+        for written in re.findall(r"[-+]?\d+\.?\d*(?:e[-+]\d+)?", plain):
+            value = abs(float(written))
+            shown = any(abs(abs(x) - value) <= 0.51 * 10 ** -len(written.partition(".")[2]) for x in held)
+            assert shown or value in counts or any(np.isclose(abs(x), value, rtol=6e-3) for x in held), (written, text)
+
+
+def test_frames_alone_suffice_and_what_is_missing_is_named():
+    frame = chiasm.claims("skip", {"verdicts": made.verdicts({"a": 0.0})}, seed=1)
+    assert frame.equals(chiasm.claims("skip", {"verdicts": made.verdicts({"a": 0.0})}, seed=1))
+    with pytest.raises(ChiasmError, match="needs the table `verdicts`"):
+        chiasm.claims("skip", {"plans": made.plans({"a": 0.5})})
