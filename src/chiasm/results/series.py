@@ -7,10 +7,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from chiasm.core.statistics.intervals import Estimate, mean_interval, share_interval
+from chiasm.core.statistics.bands import mean_bands
+from chiasm.core.statistics.intervals import Estimate, share_interval
 
 # Resamples behind every drawn band and every interval in a sentence.
-RESAMPLES = 2000
+RESAMPLES = 1999
+# Of the largest standard error of a curve, what that of any of its places counts as at least: less is not seen.
+_SEEN = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,10 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Mean over `n` examples at every place, with the bounds of the 95 % bootstrap interval.
+    """Mean over `n` examples at every place, with the bounds of 95 % intervals that hold for all places at once.
 
-    `inputs`: on how many different inputs (images, ...) the examples are; bounds are NaN where it is one.
+    So any place may be picked, the highest too. `inputs`: on how many different inputs (images, ...) the examples are;
+    bounds are NaN where it is one.
     """
 
     places: Float[np.ndarray, " k"]
@@ -90,10 +94,22 @@ def with_inputs(frame: pl.DataFrame, examples: pl.DataFrame | None) -> pl.DataFr
 
 
 def curve(frame: pl.DataFrame, value: str | pl.Expr = "change_percent", over: str = "layer") -> Curve:
-    """Mean and interval of `value` against `over`, over the examples in `frame` (see `matrix`)."""
+    """Mean of `value` against `over` with intervals that hold for all of it at once, over the examples in `frame`.
+
+    Where `value` is one of 0 and one other number, as right and wrong, the intervals are those of shares (Bonferroni
+    over places). See `matrix` for what is averaged, `mean_bands` and `share_interval` for the intervals.
+    """
     data = matrix(frame, value, over)
-    estimate = mean_interval(data.values, resamples=RESAMPLES, clusters=data.inputs)
-    return Curve(data.places, estimate.mean, estimate.low, estimate.high, estimate.n, len(set(data.inputs)))
+    examples, inputs = len(data.examples), len(set(data.inputs))
+    size = float(np.abs(data.values).max())
+    if size and np.isin(data.values, (0, size)).all():
+        right = data.values == size
+        shares = [share_interval(column, data.inputs, tests=len(data.places)) for column in right.T]
+        mean, low, high = (size * np.array([getattr(one, name) for one in shares]) for name in ("mean", "low", "high"))
+        return Curve(data.places, mean, low, high, examples, inputs)
+    least = _SEEN * float(data.values.std(axis=0).max()) / np.sqrt(inputs)
+    bands = mean_bands(data.values, clusters=data.inputs, smallest_error=least, resamples=RESAMPLES)
+    return Curve(data.places, bands.mean, bands.low, bands.high, examples, inputs)
 
 
 def of_type(frame: pl.DataFrame, type: str | None) -> pl.DataFrame:

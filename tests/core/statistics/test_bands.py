@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from chiasm.core.statistics.bands import ALPHA, RESAMPLES, mean_bands
 
@@ -88,11 +89,52 @@ def test_one_example_and_one_cluster_give_no_interval():
 def test_equal_values_do_not_hide_behind_a_spread_of_zero():
     values = np.full((20, 1), 0.01)
     assert mean_bands(values).low[0] == pytest.approx(0.01)
+    # Student's point for 19 degrees of freedom is 2.093: an error of 0.01 reaches so far, however alike the sample is.
     floored = mean_bands(values, smallest_error=0.01)
-    assert floored.low[0] == pytest.approx(0.01)
+    assert floored.low[0] == pytest.approx(0.01 - 2.093024 * 0.01)
+    assert floored.p[0] == pytest.approx(2 * stats.t.sf(1, 19))
     rare = np.zeros((20, 1))
     rare[0] = 1e-6
     assert mean_bands(rare, smallest_error=0.01).p[0] > 0.5
+
+
+@pytest.mark.parametrize("n", [8, 12, 60])
+def test_no_interval_is_narrower_than_students(n):
+    values = np.random.default_rng(n).standard_exponential((n, 8))
+    alone = mean_bands(values, simultaneous=False)
+    student = stats.t.interval(0.95, n - 1, values.mean(axis=0), stats.sem(values))
+    assert (alone.low <= student[0] + 1e-9).all()
+    assert (alone.high >= student[1] - 1e-9).all()
+    assert (alone.p >= stats.ttest_1samp(values, 0).pvalue - 1e-12).all()
+
+
+def test_a_sample_without_its_rare_values_does_not_pass_for_a_certain_one():
+    """Nearly all values within 0.001, one in fifty at 0.5: samples of 24 without any must still take in the mean."""
+    rng = np.random.default_rng(6)
+    covered = 0
+    for seed in range(100):
+        values = np.where(rng.random(24) < 0.02, 0.5, -0.01) + 0.001 * rng.normal(size=24)
+        bands = mean_bands(values[:, None], smallest_error=0.01, simultaneous=False, resamples=199, seed=seed)
+        covered += bands.low[0] <= 0.0002 <= bands.high[0]
+    assert covered >= 93
+
+
+def test_a_column_without_an_interval_leaves_the_others_theirs():
+    values = np.random.default_rng(7).normal(size=(24, 3))
+    values[:, 1] = 0.0
+    values[0, 1] = 1.0  # one example differs: more than a third of resamples lack it
+    bands, rest = mean_bands(values), mean_bands(values[:, [0, 2]])
+    assert np.isnan(bands.low).tolist() == [False, True, False]
+    assert bands.p[1] > ALPHA
+    np.testing.assert_allclose(bands.low[[0, 2]], rest.low)
+
+
+def test_a_column_of_one_cluster_has_no_interval():
+    values, present = np.random.default_rng(8).normal(5, 1, size=(20, 2)), np.ones((20, 2), dtype=bool)
+    present[5:, 1] = False
+    bands = mean_bands(values, present=present, clusters=np.repeat(np.arange(4), 5))
+    assert np.isnan([bands.low[1], bands.high[1], bands.p[1]]).all()
+    assert not np.isnan(bands.low[0])
 
 
 def test_what_is_not_finite_is_refused():

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chiasm.core.statistics.intervals import (
-    bootstrap_means,
     mean_interval,
     proportion_interval,
     share_interval,
@@ -45,19 +44,21 @@ def test_signs_of_a_cluster_flip_together(data):
 
 
 def test_clusters_of_different_size_weigh_by_their_examples():
-    values = np.array([[0.0], [1.0], [1.0], [1.0]])
-    means = bootstrap_means(values, clusters=["a", "b", "b", "b"], resamples=4000)
-    shares = {float(v): float((means == v).mean()) for v in np.unique(means)}
-    # Two draws of two clusters: a twice, b twice, or one of each (which is three ones among four).
-    assert set(shares) == {0.0, 0.75, 1.0}
-    assert shares[0.75] == pytest.approx(0.5, abs=0.03)
+    """By hand: clusters of 1 and 3 about the mean 0.75 leave residuals of -0.75 and 0.75."""
+    values, clusters = np.array([[0.0], [1.0], [1.0], [1.0]]), ["a", "b", "b", "b"]
+    assert mean_interval(values, clusters=clusters).mean == 0.75
+    names = [f"{name}{k}" for k in range(40) for name in ("a", "b", "b", "b")]
+    many = mean_interval(np.tile(values[:, 0], 40), clusters=names)
+    error = np.sqrt(80 * 0.75**2 * 80 / 79) / 160
+    # Student's point for 79 degrees of freedom is 1.99.
+    assert float(many.high - many.low) / 2 == pytest.approx(1.99 * error, rel=0.1)
 
 
 @given(st.permutations(range(8)))
 def test_names_of_clusters_do_not_matter_where_each_is_alone(order):
     values = np.arange(16.0).reshape(8, 2)
-    names = [f"c{k}" for k in order]
-    np.testing.assert_array_equal(bootstrap_means(values, clusters=names), bootstrap_means(values))
+    named, plain = mean_interval(values, clusters=[f"c{k}" for k in order]), mean_interval(values)
+    np.testing.assert_array_equal(named.low, plain.low)
 
 
 def test_one_cluster_has_no_interval():

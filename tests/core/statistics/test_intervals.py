@@ -7,20 +7,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import special, stats
 
-from chiasm.core.statistics import intervals
+from chiasm.core.statistics import bands, intervals
 from chiasm.core.statistics.intervals import holm, mean_interval, proportion_interval, runs_of_true, sign_flip_max_t
 
 small = st.floats(-100, 100, allow_nan=False, width=32)
 
 
-def test_bootstrap_equals_scipy():
-    data = np.random.default_rng(1).exponential(2, 40)
-    ours = mean_interval(data, resamples=999, seed=7)
-    theirs = stats.bootstrap((data,), np.mean, n_resamples=999, method="percentile", rng=np.random.default_rng(7))
-    assert ours.low == pytest.approx(theirs.confidence_interval.low, rel=1e-12)
-    assert ours.high == pytest.approx(theirs.confidence_interval.high, rel=1e-12)
+def test_mean_and_interval_of_normal_values_are_students():
+    data = np.random.default_rng(1).normal(2, 1, 200)
+    ours = mean_interval(data)
+    student = stats.t.interval(0.95, 199, data.mean(), stats.sem(data))
+    assert (ours.low, ours.high) == (pytest.approx(student[0], abs=0.02), pytest.approx(student[1], abs=0.02))
     assert ours.mean == data.mean()
-    assert ours.n == 40
+    assert ours.n == 200
 
 
 def test_columns_are_treated_alike():
@@ -35,13 +34,14 @@ def test_columns_are_treated_alike():
 
 @given(arrays(np.float64, st.tuples(st.integers(2, 12), st.integers(1, 3)), elements=small), st.integers(0, 9))
 @settings(max_examples=50)
-def test_interval_lies_within_the_data_and_follows_scale(data, seed):
-    estimate = mean_interval(data, seed=seed, resamples=200)
-    assert (estimate.low <= estimate.high).all()
-    assert (estimate.low >= data.min(axis=0) - 1e-9).all()
-    assert (estimate.high <= data.max(axis=0) + 1e-9).all()
-    doubled = mean_interval(2 * data + 1, seed=seed, resamples=200)
-    np.testing.assert_allclose(doubled.low, 2 * estimate.low + 1, atol=1e-9)
+def test_interval_takes_in_the_mean_and_follows_scale(data, seed):
+    estimate = mean_interval(data, seed=seed, resamples=199)
+    there = ~np.isnan(estimate.low)
+    assert (estimate.low <= estimate.mean + 1e-9)[there].all()
+    assert (estimate.mean <= estimate.high + 1e-9)[there].all()
+    doubled = mean_interval(2 * data + 1, seed=seed, resamples=199)
+    spread = there & (estimate.high - estimate.low > 1e-6)
+    np.testing.assert_allclose(doubled.low[spread], 2 * estimate.low[spread] + 1, atol=1e-6)
     constant = mean_interval(np.full(5, 3.25))
     assert (constant.low, constant.high) == (3.25, 3.25)
 
@@ -51,21 +51,21 @@ def test_chunks_give_what_one_step_gives(monkeypatch):
     whole = mean_interval(data, seed=1), sign_flip_max_t(data, seed=1)
     for module in ("bands", "intervals"):
         monkeypatch.setattr(f"chiasm.core.statistics.{module}._CELLS", 1000)
-    intervals._draws.cache_clear()
     parts = mean_interval(data, seed=1), sign_flip_max_t(data, seed=1)
     np.testing.assert_allclose(whole[0].low, parts[0].low, rtol=1e-12)
     np.testing.assert_array_equal(whole[1].p, parts[1].p)
-    assert len(intervals._draws(50, 2000, 1)) == 100
+    assert len(list(bands.draws(50, 2000, 1))) == 100
 
 
-def test_coverage_of_the_mean():
-    # Skewed data, 600 repetitions as columns of different samples; nominal 95 %, binomial sd 0.9 points.
+@pytest.mark.parametrize("n", [24, 60])
+def test_coverage_of_the_mean(n):
+    # Skewed data, 400 repetitions; nominal 95 %, binomial sd 1.1 points. Percentiles cover 86 % with 12.
     rng = np.random.default_rng(5)
     hit = 0
-    for _ in range(600):
-        estimate = mean_interval(rng.exponential(1, 60), resamples=400, seed=int(rng.integers(1 << 30)))
+    for seed in range(400):
+        estimate = mean_interval(rng.exponential(1, n), resamples=399, seed=seed)
         hit += bool(estimate.low <= 1 <= estimate.high)
-    assert 0.91 <= hit / 600 <= 0.98
+    assert 0.91 <= hit / 400 <= 0.98
 
 
 def test_one_example_has_no_interval():

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -14,13 +13,10 @@ from chiasm.core.statistics.bands import (
     Clusters,
     cluster_codes,
     cluster_sums,
-    draws,
     finite,
     mean_bands,
 )
 
-# 95 %; not 2.5 exactly, which would move bounds in their last digit.
-_TAILS = 100 * np.array([(1 - 0.95) / 2, (1 + 0.95) / 2])
 _Z = 1.959963984540054  # the 97.5th percentile of the normal distribution
 # The ends of the range of a difference, where a score statistic has no value.
 _INSIDE = 1 - 1e-9
@@ -32,7 +28,7 @@ _CELLS = 1 << 22
 class Estimate:
     """A mean with an interval, per column (0-d arrays where there is one column).
 
-    `low` and `high` are NaN where `n` is 1: one example says nothing about spread.
+    `low` and `high` are NaN where there is no interval: one example says nothing about spread.
     """
 
     mean: Float[np.ndarray, "*columns"]
@@ -44,58 +40,25 @@ class Estimate:
 def mean_interval(
     values: Float[np.ndarray, "n *columns"],
     *,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
     clusters: Clusters | None = None,
 ) -> Estimate:
-    """Mean over the first axis with a 95 % bootstrap interval; all columns share the same resamples.
+    """Mean over the first axis with a 95 % interval, for each column on its own; all share the same resamples.
 
-    `clusters`: which examples belong together (questions on one image); whole clusters are then resampled.
+    `clusters`: which examples belong together (questions on one image); whole clusters are then resampled. NaN bounds
+    where there is one, or where the values are so nearly all alike that resamples have no spread; right and wrong
+    answers are for `share_interval`. Intervals that hold for all columns at once: `mean_bands`.
 
-    Source: Efron & Tibshirani 1993, chapter 13 (percentiles); for clusters Davison & Hinkley 1997,
-    section 3.8 (first strategy). Assumption: the clusters (the examples, where there are none) are drawn
-    independently from one population, and are enough (some tens) for their spread to stand for its.
+    Source, assumption: as `mean_bands`, the studentised bootstrap. Percentiles, which stood here before, covered 84 to
+    92 % with 12 examples.
 
     **Errors:** `ValueError` for NaN, infinite values or no example.
     """
     data = finite(values, "values to average")
-    n = len(data)
-    mean = data.mean(axis=0)
-    together = cluster_codes(clusters, n)
-    if n == 1 or (together is not None and together.max() == 0):
-        return Estimate(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), n)
-    flat = data.reshape(n, -1)
-    means = bootstrap_means(flat, resamples=resamples, seed=seed, clusters=clusters)
-    low, high = np.percentile(means, _TAILS, axis=0)
-    return Estimate(mean, low.reshape(mean.shape), high.reshape(mean.shape), n)
-
-
-def bootstrap_means(
-    values: Float[np.ndarray, "n k"], *, resamples: int = 2000, seed: int = 0, clusters: Clusters | None = None
-) -> Float[np.ndarray, "resamples k"]:
-    """Means of resamples of the examples, or of whole `clusters` of them (see `mean_interval`).
-
-    Matrices with the same clusters and `seed` are resampled alike (paired).
-
-    **Errors:** `ValueError` for NaN, infinite values or no example.
-    """
-    flat = finite(values, "values to average")
-    sizes = None
-    together = cluster_codes(clusters, len(flat))
-    if together is not None:
-        sizes, flat = np.bincount(together), cluster_sums(flat, together)
-    return np.concatenate(
-        [
-            drawn @ flat / (len(flat) if sizes is None else (drawn @ sizes)[:, None])
-            for drawn in _draws(len(flat), resamples, seed)
-        ]
-    )
-
-
-@lru_cache(maxsize=4)
-def _draws(n: int, resamples: int, seed: int) -> tuple[Float[np.ndarray, "rows n"], ...]:
-    """`draws`, kept, since all curves of a report resample the same examples."""
-    return tuple(draws(n, resamples, seed))
+    n, shape = len(data), data.shape[1:]
+    bands = mean_bands(data.reshape(n, -1), clusters=clusters, simultaneous=False, resamples=resamples, seed=seed)
+    return Estimate(data.mean(axis=0), bands.low.reshape(shape), bands.high.reshape(shape), n)
 
 
 def ratio_bounds(
