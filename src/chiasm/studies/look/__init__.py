@@ -10,5 +10,6 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.look.run:compute",
     report="chiasm.studies.look.report:LookReporter",
+    claims="chiasm.studies.look.claims:claims",
     order=2,
 )

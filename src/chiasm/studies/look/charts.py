@@ -17,7 +17,7 @@ from chiasm.results.overlays import MAP_BAR, colour_patches, faded, show_image
 from chiasm.results.panels import Panels
 from chiasm.results.series import Curve, curve, in_order
 from chiasm.results.theme import INK, SIZES, colour_bar, new_figure
-from chiasm.studies.look.findings import IN_CAPTIONS, OBJECT_SHARE, SHARE, object_rows, percent_of_tokens, top_level
+from chiasm.studies.look.shares import IN_CAPTIONS, OBJECT_SHARE, SHARE, object_rows, percent_of_tokens, top_level
 
 T = TypeVar("T")
 # One hue, so that it is read without colours too; white where there is nothing, so that the image shows.

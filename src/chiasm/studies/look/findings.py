@@ -1,147 +1,135 @@
-"""What the attention and the words of a run say, every number from its tables; what figures compute as well."""
+"""What the attention and the words of a run say, made from its claims: nothing that no row of `claims` holds."""
+
+from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 
-from chiasm.core.spans import PERCEPTUAL
-from chiasm.core.statistics.intervals import ALPHA, runs_of_true, sign_flip_max_t
+from chiasm.core.claims import Claim, of_kind, strongest
+from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
-from chiasm.results.series import Curve, curve, in_order, matrix
-from chiasm.results.wording import estimate, percent
+from chiasm.results.wording import claimed, number
 
-SHARE = pl.col("share") * 100
-"""Of a query's attention, what a span takes (%)."""
-OBJECT_SHARE = pl.col("object") * 100
-"""Of the attention that falls on the image, the part on the object asked about (%)."""
-IN_CAPTIONS = pl.col("in_captions").cast(pl.Float64) * 100
-"""Of tokens, those whose nearest word stands in a caption (%)."""
-_BASELINE = "in the random-weights baseline"
+_BASELINE = "the random-weights baseline"
 
 
-def top_level(shares: pl.DataFrame) -> list[str]:
-    """The top-level spans that were attended to, in reading order; sub-spans carry a dot, single images a bracket."""
-    return [span for span in in_order(shares, "span") if "." not in span and "[" not in span]
-
-
-def perceived(shares: pl.DataFrame) -> list[str]:
-    """What the examples show and play."""
-    return [span for span in PERCEPTUAL if span in in_order(shares, "span")]
-
-
-def object_rows(shares: pl.DataFrame, query: str) -> pl.DataFrame:
-    """One row per example and layer: `object` of the image's attention on the object, `area` of its tokens."""
-    rows = shares.filter(query=query)
-    keys = ["example_id", "layer"]
-    whole = rows.filter(span="image").select(*keys, "share", "visible")
-    part = rows.filter(span="image.object").select(*keys, part="share", tokens="visible")
-    both = whole.join(part, on=keys, maintain_order="left").filter(pl.col("share") > 0)
-    inputs = ["input"] if "input" in rows.columns else []
-    known = rows.select("example_id", *inputs).unique("example_id", maintain_order=True)
-    return both.with_columns(object=pl.col("part") / pl.col("share"), area=pl.col("tokens") / pl.col("visible")).join(
-        known, on="example_id", maintain_order="left"
-    )
-
-
-def percent_of_tokens(rows: pl.DataFrame, column: str) -> float:
-    """The mean over examples of a share of tokens that is the same at every layer, in %."""
-    return 100 * float(rows.unique("example_id")[column].mean() or 0)
-
-
-def look_findings(
-    shares: pl.DataFrame,
-    controls: pl.DataFrame | None,
-    lens: pl.DataFrame | None,
-    lens_controls: pl.DataFrame | None,
-    *,
-    seed: int = 0,
-) -> list[Finding]:
+def look_findings(claims: Sequence[Claim]) -> list[Finding]:
     """How much goes to the image and at which layer, whether the object asked about gets more than its part, words."""
-    found = []
-    for query in in_order(shares, "query"):
-        found += [_taken(shares, controls, query, span) for span in perceived(shares)]
-        found += _object(shares, controls, query, seed)
-    if lens is not None and lens.height:
-        found.append(_words(lens, lens_controls, " or ".join(perceived(shares))))
-    found.append(_most_attended(shares))
+    found = [_taken(of_kind(claims, "share", about)) for about in _abouts(claims, "share")]
+    found += [_object(of_kind(claims, "object", about)) for about in _abouts(claims, "object")]
+    found += [_words(of_kind(claims, "words", about)) for about in _abouts(claims, "words")]
+    heads = of_kind(claims, "head")
+    for about in dict.fromkeys(one.about.partition(", ")[0] for one in heads):
+        found.append(_heads(about, [one for one in heads if one.about.partition(", ")[0] == about]))
+    found += [_spans(one) for one in of_kind(claims, "spans")]
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def _taken(shares: pl.DataFrame, controls: pl.DataFrame | None, query: str, span: str) -> Finding:
-    rows = shares.filter(query=query, span=span)
-    measured = curve(rows, SHARE)
-    top, low = int(np.argmax(measured.mean)), int(np.argmin(measured.mean))
-    beside = ""
-    if controls is not None and (control := controls.filter(query=query, span=span)).height:
-        beside = f"; {_BASELINE} it is {_value(curve(control, SHARE), top)} there"
-    text = (
-        f"The {span} takes most of the attention of {query} at layer {_layer(measured, top)} "
-        f"({_value(measured, top)}) and least at layer {_layer(measured, low)} ({_value(measured, low)}), where it "
-        f"is {percent_of_tokens(rows, 'visible'):.0f} % of the visible tokens (n = {measured.n}){beside}."
-    )
-    return Finding(text, 2.0)
+def _taken(by_layer: Sequence[Claim]) -> Finding:
+    query, span = by_layer[0].about.split(" to ")
+    than = f"of the attention of {query} than its share of the visible tokens"
+    found = _layers(f"The {span}", "takes", than, by_layer)
+    return Finding(found, 2.0 if any(one.found for one in by_layer) else 0.8)
 
 
-def _object(shares: pl.DataFrame, controls: pl.DataFrame | None, query: str, seed: int) -> list[Finding]:
-    rows = object_rows(shares, query)
-    if rows["example_id"].n_unique() < 2:
-        return []
-    gained = matrix(rows, pl.col("object") - pl.col("area"))
-    test = sign_flip_max_t(gained.values, seed=seed, clusters=gained.inputs)
-    measured = curve(rows, OBJECT_SHARE)
-    area = percent_of_tokens(rows, "area")
-    layers = runs_of_true((test.p <= ALPHA) & (test.mean > 0))
-    top = int(np.argmax(measured.mean))
-    most = f"most at layer {_layer(measured, top)}"
-    beside = ""
-    if controls is not None and (other := object_rows(controls, query)).height:
-        beside = f" In the random-weights baseline it is {_value(curve(other, OBJECT_SHARE), top)}."
-    if not layers:
+def _object(by_layer: Sequence[Claim]) -> Finding:
+    than = "of the image's attention than its share of the image's tokens"
+    found = _layers(f"From {by_layer[0].about}, the object asked about", "gets", than, by_layer)
+    return Finding(found, 3.0 if any(one.found and one.effect > 0 for one in by_layer) else 1.0)
+
+
+def _layers(subject: str, verb: str, than: str, by_layer: Sequence[Claim]) -> str:
+    """Where it takes more and where less than equal attention would give, and the peak with its control."""
+    top = strongest(by_layer)
+    assert top is not None
+    if not any(one.found for one in by_layer):
+        where = f"the largest difference, at layer {top.where}, is {claimed(top)}{_beside(top)}"
+        if all(one.verdict == "practically none" for one in by_layer):
+            return f"{subject} {verb} practically neither more nor less {than}, at every layer: {where}."
+        return f"That {_lower(subject)} {verb} more or less {than} is not established at any layer: {where}."
+    parts = []
+    for sign, word in ((1, "more"), (-1, "less")):
+        inside = [one.found and one.effect * sign > 0 for one in by_layer]
+        if any(inside):
+            parts.append(f"{word} {than if not parts else ''} at {_stretches(by_layer, inside)}".replace("  ", " "))
+    text = f"{subject} {verb} {' and '.join(parts)} of {len(by_layer)}; the largest difference, at layer {top.where}, "
+    return f"{text}is {claimed(top)}{_beside(top)}."
+
+
+def _words(by_state: Sequence[Claim]) -> Finding:
+    top = strongest(by_state)
+    assert top is not None
+    what = "The nearest word of a token of what is shown or played stands in a caption"
+    value = claimed(top, signed=top.control is not None)
+    if top.control is None:
+        text = f"{what} most often at hidden state {top.where}: {value}{_beside(top)}."
+        return Finding(text, 0.9)
+    there = f"hidden state {top.where}: {value}, where that has {number(top.control_effect or 0.0, unit='%')}"
+    if top.established:
+        inside = [one.established and one.effect > 0 for one in by_state]
+        where = f"at hidden states {_ranges(by_state, inside)}" if any(inside) else "at no hidden state"
+        text = f"{what} more often than in {_BASELINE} {where}; the largest difference, at {there}."
+    elif all(one.verdict == "practically none" for one in by_state):
+        text = f"{what} practically as often as in {_BASELINE}; the largest difference, at {there}."
+    else:
+        text = f"That {_lower(what)} more often than in {_BASELINE} is not established at any hidden state"
+        text = f"{text}; the largest difference, at {there}."
+    return Finding(text, 1.5 if top.established else 0.6)
+
+
+def _heads(about: str, heads: Sequence[Claim]) -> Finding:
+    query, span = about.split(" to ")
+    held = [one for one in heads if one.established and one.effect > 0]
+    top = (held or list(heads))[0]
+    name = f"head {top.about.rpartition(' ')[2]} of layer {top.where}"
+    level = f"{number(top.control_effect or 0.0, unit='%')}, the mean of its layer"
+    chosen = f"{len(heads)} heads that look most from {query} at the {span} on half of the inputs"
+    if held:
+        text = f"Of the {chosen}, {len(held)} do so on the other half too, beyond the mean of their layer; the largest "
+        return Finding(f"{text}difference, of {name}, is {claimed(top)} beyond {level}.", 1.8)
+    text = f"None of the {chosen} is established to do so on the other half beyond the mean of its layer; the largest "
+    return Finding(f"{text}difference, of {name}, is {claimed(top)} beyond {level}.", 0.7)
+
+
+def _spans(one: Claim) -> Finding:
+    query, spans = one.about.split(" to ")
+    first, second = spans.split(" against ")
+    text = f"Over all layers {query} attends most to {first}, "
+    if one.established:
+        text += f"beyond the {number(one.control_effect or 0.0, unit='%')} of {second}, the next: {claimed(one)}."
+    else:
         text = (
-            f"From {query}, the object asked about gets no more of the image's attention than its part of the image "
-            f"({area:.0f} %) at any layer (p > {ALPHA:g} corrected over layers; {most}: {_value(measured, top)}, "
-            f"n = {measured.n}).{beside}"
+            f"Which span {query} attends to most over all layers is not established: {first} lies before {second} "
+            f"({number(one.control_effect or 0.0, unit='%')}) by {claimed(one)}."
         )
-        return [Finding(text, 1.0)]
-    where = " and ".join(_layers(measured, start, stop) for start, stop in layers)
-    text = (
-        f"From {query}, the object asked about gets more of the image's attention than its part of the image "
-        f"({area:.0f} %) at {where}: {most} ({_value(measured, top)}, n = {measured.n}; "
-        f"p ≤ {ALPHA:g} corrected over layers).{beside}"
-    )
-    return [Finding(text, 3.0)]
-
-
-def _words(lens: pl.DataFrame, controls: pl.DataFrame | None, about: str) -> Finding:
-    measured = curve(lens, IN_CAPTIONS)
-    top = int(np.argmax(measured.mean))
-    beside = ""
-    if controls is not None and controls.height:
-        beside = f"; {_BASELINE} {_value(curve(controls, IN_CAPTIONS), top)}"
-    text = (
-        f"The nearest word of a token of the {about} stands in a caption most often at hidden state "
-        f"{_layer(measured, top)}: {_value(measured, top)} of the tokens (n = {measured.n}){beside}."
-    )
-    return Finding(text, 1.5)
-
-
-def _most_attended(shares: pl.DataFrame) -> Finding:
-    """The span that takes most over all layers."""
-    rows = shares.filter(pl.col("span").is_in(top_level(shares)))
-    means = rows.group_by("query", "span").agg(pl.col("share").mean()).sort("share", descending=True)
-    query, span, share = means.rows()[0]
-    text = f"Over all layers, {query} looks most at {span} ({percent(share)} of its attention on average)."
     return Finding(text, 0.5)
 
 
-def _value(of: Curve, index: int) -> str:
-    value = of.mean[index], of.low[index], of.high[index]
-    return estimate(*value, unit="%", brackets=False, missing="no interval from one example")
+def _beside(one: Claim) -> str:
+    if one.control_effect is None:
+        return "; uncontrolled, as no model with random weights stands beside it"
+    return f"; in {_BASELINE} {_points(one.control_effect)}"
 
 
-def _layer(of: Curve, index: int) -> int:
-    return int(of.places[index])
+def _points(effect: float | None) -> str:
+    return number(effect or 0.0, unit="points", signed=True, significant=3)
 
 
-def _layers(of: Curve, start: int, stop: int) -> str:
-    first, last = _layer(of, start), _layer(of, stop - 1)
-    return f"layer {first}" if first == last else f"layers {first}-{last}"
+def _stretches(by_layer: Sequence[Claim], inside: Sequence[bool]) -> str:
+    """The layers where `inside` holds, neighbours as ranges; layers that do not attend have no claim."""
+    return f"layer{'' if sum(inside) == 1 else 's'} {_ranges(by_layer, inside)}"
+
+
+def _ranges(claims: Sequence[Claim], inside: Sequence[bool]) -> str:
+    parts = []
+    for start, stop in runs_of_true(np.array(inside)):
+        first, last = claims[start].where, claims[stop - 1].where
+        parts.append(first if first == last else f"{first}-{last}")
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _abouts(claims: Sequence[Claim], kind: str) -> list[str]:
+    return list(dict.fromkeys(one.about for one in of_kind(claims, kind)))
+
+
+def _lower(text: str) -> str:
+    return text[0].lower() + text[1:]

@@ -6,6 +6,7 @@ from typing import final
 
 import polars as pl
 
+from chiasm.core.claims import of_kind
 from chiasm.results import images
 from chiasm.results.findings import Finding
 from chiasm.results.images import KeptImage
@@ -13,10 +14,12 @@ from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.look import charts
 from chiasm.studies.look.charts import ImageRows
-from chiasm.studies.look.findings import look_findings, object_rows, perceived
+from chiasm.studies.look.claims import MIN_HEADS
+from chiasm.studies.look.findings import look_findings
+from chiasm.studies.look.shares import object_rows, perceived
 from chiasm.studies.look.spec import LookSpec
 
-_BAND = "Lines are means over examples, bands 95 % bootstrap intervals"
+_BAND = "Lines are means over examples, bands 95 % bootstrap intervals of every layer on its own"
 _Grids = dict[str, tuple[KeptImage, pl.DataFrame]]
 
 
@@ -29,7 +32,7 @@ class LookReporter(Reporter[LookSpec]):
         return f"Where {self.spec.model} looks"
 
     def findings(self) -> list[Finding]:
-        return look_findings(self._shares, self.table("shares_controls"), *self._words, seed=self.spec.seed)
+        return look_findings(self.claimed)
 
     def drawings(self) -> dict[str, Drawing]:
         shares, controls = self._shares, self.table("shares_controls")
@@ -59,9 +62,15 @@ class LookReporter(Reporter[LookSpec]):
         found = [
             "Attention says where a head reads, not that what it reads matters for the answer: cuts say that "
             "(`chiasm flow`).",
-            "The share of visible tokens counts tokens up to the query, as in a causal decoder.",
+            "The share of visible tokens counts tokens up to the query, as in a causal decoder: what equal attention "
+            "to all of them would give. Intervals and p-values in sentences hold over all queries and layers at once.",
         ]
         attention = self.directory.table("attention")
+        if self.spec.heads and not of_kind(self.claimed, "head"):
+            found.append(
+                f"Heads are in the table, and nothing is said of them: of fewer than {MIN_HEADS} inputs one half does "
+                "not choose and the other judge."
+            )
         marked = attention.filter("sink").unique(["example_id", "span", "index"])
         if not marked.height:
             return [*found, "No token takes 0.3 of the attention in half of the layers: there is no attention sink."]

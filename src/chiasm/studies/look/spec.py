@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import option
+from chiasm.studies.look.tables import SMALLEST
 from chiasm.studies.options import ControlledSpec
 
 
@@ -38,12 +39,22 @@ class LookSpec(ControlledSpec):
         formerly=("query",),
     )
     heads: bool = option(False, "Keep every head in the table, not only their mean.", common=True)
+    smallest_effect: float = option(
+        SMALLEST,
+        "Smallest difference of attention worth naming, in points (a share of 0.02 is 2).",
+        at_least=0,
+        below=100,
+    )
     maps: int = option(
         4,
         "Draw the first so many examples, and decode the words of their image tokens.",
         at_least=0,
         common=True,
     )
+
+    @property
+    def smallest(self) -> float | None:
+        return self.smallest_effect
 
     def __post_init__(self) -> None:
         super().__post_init__()

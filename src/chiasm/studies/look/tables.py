@@ -3,6 +3,9 @@
 from chiasm.core.schema import TableSchema, flag, integer, number, text
 from chiasm.results.schemas import CONTROL, EXAMPLE, EXAMPLES, TYPE, corners
 
+SMALLEST = 2.0
+"""The smallest difference of attention worth naming, in points: a share of 0.02."""
+
 _LAYER = integer("layer", "Layer", "The layer whose attention it is, 0-based.")
 _QUERY = text("query", "Query", "Span whose tokens attend; the mean over its tokens.")
 _INDEX = integer("index", "Place", "Place of the token in its span, 0-based.")
