@@ -154,7 +154,7 @@ def test_findings_and_figures(found):
 def test_without_controls_or_pictures(view):
     blind = [replace(e, images=(), boxes=()) for e in flow_runs.examples(2)]
     seen = run(view, blind, controls=False)
-    assert seen.tables() == ["examples", "attention", "shares"]
+    assert seen.tables() == ["examples", "attention", "shares", "claims"]
     assert Run(seen).figures == ["attention"]
     assert Run(seen).findings
 
