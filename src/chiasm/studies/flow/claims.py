@@ -11,7 +11,6 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
-from scipy.stats import t as student
 
 from chiasm.core.claims import MIN_INPUTS, Claim, judged, known
 from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, cluster_codes, draws, mean_bands
@@ -246,6 +245,8 @@ def _reach(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]]) -> 
 
     Every such model was run on other examples, so their spread includes that of examples.
     """
+    from scipy.special import stdtrit  # slow to import, and what only words claims does without
+
     models = []
     for sample in sorted(rows["sample"].unique()):
         one = sweep(rows.filter(pl.col("sample") == sample), columns)
@@ -258,7 +259,7 @@ def _reach(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]]) -> 
     mean = filled.sum(axis=0) / np.maximum(count, 1)
     squares = np.where(np.isnan(means), 0.0, (filled - mean) ** 2).sum(axis=0)
     deviation = np.sqrt(squares / np.maximum(count - 1, 1))
-    width = student.ppf(1 - ALPHA / 2, np.maximum(count - 1, 1)) * deviation * np.sqrt(1 + 1 / np.maximum(count, 1))
+    width = stdtrit(np.maximum(count - 1, 1), 1 - ALPHA / 2) * deviation * np.sqrt(1 + 1 / np.maximum(count, 1))
     return np.abs(mean) + np.where(enough, width, 0.0)
 
 
