@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of, priority, without_each
 
@@ -52,6 +53,18 @@ def test_equal_groups_give_the_standard_error_of_the_mean():
     assert found.mean == pytest.approx(values.mean())
     standard_error = values.std(ddof=1) / np.sqrt(GROUPS)
     assert (found.high - found.low) / 2 == pytest.approx(2.093024 * standard_error, rel=1e-5)
+
+
+def test_groups_of_different_size_count_as_fewer():
+    """Two groups hold nearly all: the interval is that of hardly more than two groups."""
+    counts = np.array([50.0, 50.0, 1.0, 1.0] + [0.0] * (GROUPS - 4))
+    sums = counts * np.array([1.0, -1.0, 0.5, -0.5] + [0.0] * (GROUPS - 4))
+    found = group_jackknife(without_each(sums) / without_each(counts), counts)
+    h = 102 / counts[:4]
+    left = (0 - sums[:4]) / (102 - counts[:4])
+    error = np.sqrt((((h - 1) * left) ** 2 / (h - 1)).mean())
+    alike = 102**2 / (2 * 50**2 + 2)
+    assert float(found.high) == pytest.approx(stats.t.ppf(0.975, alike - 1) * error, rel=0.01)
 
 
 def test_one_group_has_no_interval():

@@ -45,9 +45,10 @@ def group_jackknife(values: Float[np.ndarray, "K *columns"], counts: Float[np.nd
     `counts`: examples per group. Low and high are NaN where fewer than two groups hold an example.
 
     Source: the delete-m_j jackknife of Busing, Meijer & van der Leeden 1999 (Statistics and Computing 9), equations 2
-    and 6, which allows groups of different size; Student's t with one degree of freedom less than there are groups.
-    Assumption: examples are independent, and the quantity is a smooth function of means over examples (a mean, a
-    ratio, a cosine of means; not a maximum). With fewer than about ten examples the interval is too narrow.
+    and 6, which allows groups of different size; Student's t with one degree of freedom less than the number of equal
+    groups that would be worth as much (n^2 over the sum of squared counts; Kish 1965). Assumption: examples are
+    independent, and the quantity is a smooth function of means over examples (a mean, a ratio, a cosine of means; not a
+    maximum). Of skewed values with 12 examples the interval covers 91 % (docs/calibration.md).
 
     **Errors:** `ValueError` for NaN or infinite values.
     """
@@ -63,5 +64,6 @@ def group_jackknife(values: Float[np.ndarray, "K *columns"], counts: Float[np.nd
     centre = len(present) * whole - ((1 - 1 / h) * left_out).sum(axis=0)
     pseudo = h * whole - (h - 1) * left_out
     variance = ((pseudo - centre) ** 2 / (h - 1)).mean(axis=0)
-    half = student.ppf(0.975, len(present) - 1) * np.sqrt(variance)
+    alike = n**2 / float((counts[present] ** 2).sum())
+    half = student.ppf(0.975, max(alike - 1, 1)) * np.sqrt(variance)
     return Estimate(whole, whole - half, whole + half, n)

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from chiasm.core.statistics.intervals import Estimate
+from chiasm.core.statistics.bands import cluster_sums
+from chiasm.core.statistics.intervals import Estimate, ratio_bounds
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of, means_without_each, priority
 
 RESAMPLES = 1000
+UNITS = 256
+"""Units (images) whose sums are kept one by one."""
+_UNITS = "/units"
 
 
 class Kept(ABC):
@@ -88,13 +92,15 @@ class GroupSums(NamedSums):
 
 
 class PoissonBootstrap(NamedSums):
-    """Resampled means of a stream.
+    """Means of a stream with 95 % intervals; questions on one image come and go together.
 
-    In every resample an example counts Poisson(1) times, drawn by the name of what it is drawn with, so that questions
-    on one image come and go together. Percentiles of the resampled means.
+    The sums of up to 256 units (images) are kept one by one, and while there are no more, the interval is the
+    studentised bootstrap of `ratio_bounds`. Beyond that every unit counts Poisson(1) times in every resample, drawn by
+    its name, and the interval is where the middle 95 % of the resampled means lie.
 
-    Source: the Poisson bootstrap of Hanley & MacGibbon 2006 (Computer Methods and Programs in Biomedicine 83);
-    percentiles: Efron & Tibshirani 1993, chapter 13. Assumption: units are drawn independently, and are some tens.
+    Source: `mean_bands`; the Poisson bootstrap of Hanley & MacGibbon 2006 (Computer Methods and Programs in Biomedicine
+    83); percentiles: Efron & Tibshirani 1993, chapter 13. Assumption: units are drawn independently. With 12 to 50
+    units percentiles cover 84 to 93 %, which is why they wait until there are many.
     """
 
     def __init__(self, seed: int) -> None:
@@ -104,24 +110,36 @@ class PoissonBootstrap(NamedSums):
     def add(self, key: str, units: Sequence[str], values: Float[np.ndarray, "n *columns"]) -> None:
         """Add one value per example."""
         flat = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
-        # Beside the columns: how many examples, and the same of their units' names, which show whether there are two.
-        marks = np.array([priority(unit, 0) % 2**40 for unit in units], dtype=np.float64)
         columns = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
         drawn = np.stack([poisson_weights(unit, self.seed) for unit in units], axis=1)
-        whole = np.concatenate([columns.sum(axis=0), [marks.sum(), (marks**2).sum()]])
-        self.add_array(key, np.concatenate([whole[None], np.pad(drawn @ columns, ((0, 0), (0, 2)))]))
+        self.add_array(key, np.concatenate([columns.sum(axis=0)[None], drawn @ columns]))
+        # A float64 holds whole numbers below 2^53 exactly.
+        marks = np.array([[priority(unit, self.seed) % 2**53] for unit in units], dtype=np.float64)
+        self._keep(key + _UNITS, np.concatenate([marks, columns], axis=1))
+
+    def merge(self, other: "PoissonBootstrap") -> None:
+        for key, values in other.arrays.items():
+            if key.endswith(_UNITS):
+                self._keep(key, values)
+            else:
+                self.add_array(key, values)
+
+    def _keep(self, key: str, rows: Float[np.ndarray, "u columns"]) -> None:
+        """Add sums to those of the same units; of too many units the ones whose mark is least stay, with one more."""
+        both = np.concatenate([self.arrays[key], rows]) if key in self.arrays else rows
+        marks, at = np.unique(both[:, 0], return_inverse=True)
+        self.arrays[key] = np.concatenate([marks[:, None], cluster_sums(both[:, 1:], at)], axis=1)[: UNITS + 1]
 
     def estimate(self, key: str, shape: tuple[int, ...]) -> Estimate:
         """Mean, 95 % interval and n of the values of `shape`; NaN bounds where all examples are of one unit."""
-        sums = self[key]
-        n = int(sums[0, -3])
-        mean = (sums[0, :-3] / n).reshape(shape)
-        counts = sums[1:, -3]
-        # Marks that do not vary: one unit. The tolerance is far below what two different names give.
-        if n * sums[0, -1] - sums[0, -2] ** 2 <= 1e-9 * sums[0, -2] ** 2 or n == 1:
-            return Estimate(mean, np.full(shape, np.nan), np.full(shape, np.nan), n)
-        drawn = sums[1:][counts > 0]
-        low, high = np.percentile(drawn[:, :-3] / drawn[:, -3:-2], [2.5, 97.5], axis=0)
+        sums, units = self[key], self[key + _UNITS]
+        n = int(sums[0, -1])
+        mean = (sums[0, :-1] / n).reshape(shape)
+        if len(units) <= UNITS:
+            bounds = [ratio_bounds(units[:, [column, -1]], seed=self.seed) for column in range(1, units.shape[1] - 1)]
+            low, high = np.array(bounds).T
+        else:
+            low, high = np.percentile(sums[1:, :-1] / sums[1:, -1:], [2.5, 97.5], axis=0)
         return Estimate(mean, low.reshape(shape), high.reshape(shape), n)
 
 
