@@ -63,7 +63,7 @@ class MeasureConfig:
     spans: tuple[str, ...]
     view: ModelView
     centres: Centres
-    vocabulary_tokens: int = 16
+    vocabulary_tokens: int = 64
     as_released: bool = False
     inside: bool = True
     token_pairs: bool = False

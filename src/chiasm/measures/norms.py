@@ -9,6 +9,7 @@ from torch import Tensor
 
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each, without_each
 from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, interval_columns
+from chiasm.measures.parts import PARTS, part_rows
 from chiasm.models.hooks import SITES
 from chiasm.models.observe import Batch, SiteStates, averaging_matrix
 
@@ -50,8 +51,13 @@ class Norms(Measure):
                 self.sums.add(segment.span, [batch.units[segment.example]], moments[None])
 
     def tables(self) -> RowsByTable:
-        rows = []
+        rows, parts = [], []
         for span in sorted(self.sums.arrays):
+            counts = self.sums[span][:, 0, 0, 0]
+            medians = means_without_each(self.sums[span][:, 1, STATISTICS.index("median")], counts)
+            for layer, values in enumerate(medians.T):
+                if (values > 0).all():
+                    parts += part_rows("log_norm", np.log(values), counts, a=span, layer=layer)
             n, total, squares = self.sums[span].sum(axis=0)
             mean = total / n
             std = np.sqrt(np.maximum(squares - n * mean**2, 0) / np.maximum(n - 1, 1))
@@ -67,7 +73,7 @@ class Norms(Measure):
                 for layer in range(mean.shape[1])
                 for k, statistic in enumerate(STATISTICS)
             ]
-        return {"norms": rows}
+        return {"norms": rows, PARTS: parts}
 
 
 class Drift(Measure):
@@ -133,7 +139,7 @@ class Drift(Measure):
                 self.sums.add(f"{segment.span}/directions", name, means[index][None])
 
     def tables(self) -> RowsByTable:
-        found: RowsByTable = {"drift": []}
+        found: RowsByTable = {"drift": [], PARTS: []}
         if self.as_released:
             found["drift_released"] = []
         for span in sorted({key.partition("/")[0] for key in self.sums.arrays}):
@@ -141,10 +147,16 @@ class Drift(Measure):
             for gap in self.gaps:
                 values = means_without_each(self.sums[f"{span}/token/{gap}"], counts)
                 found["drift"] += self._rows(span, gap, values, counts)
+                if gap == min(self.gaps):
+                    found[PARTS] += _drift_parts("drift", span, values, counts)
                 if self.as_released:
-                    paired = means_without_each(self.sums[f"{span}/paired/{gap}"], counts).T
-                    released = self._rows(span, gap, self._all_pairs(span, gap, counts), counts)
-                    found["drift_released"] += [row | {"paired": float(paired[row["layer"], 0])} for row in released]
+                    paired = means_without_each(self.sums[f"{span}/paired/{gap}"], counts)
+                    released = self._all_pairs(span, gap, counts)
+                    rows = self._rows(span, gap, released, counts)
+                    found["drift_released"] += [row | {"paired": float(paired[0, row["layer"]])} for row in rows]
+                    if gap == min(self.gaps):
+                        found[PARTS] += _drift_parts("drift_released", span, released, counts)
+                        found[PARTS] += _drift_parts("drift_of_means", span, paired, counts)
         return found
 
     def _all_pairs(self, span: str, gap: int, counts: np.ndarray) -> Float[np.ndarray, "K layers"]:
@@ -159,6 +171,13 @@ class Drift(Measure):
             {"span": span, "layer": layer, "gap": gap} | interval_columns(e, (layer,))
             for layer in range(values.shape[1])
         ]
+
+
+def _drift_parts(
+    quantity: str, span: str, values: Float[np.ndarray, "K layers"], counts: Float[np.ndarray, " G"]
+) -> list[dict[str, Any]]:
+    found = [part_rows(quantity, of_layer, counts, a=span, layer=layer) for layer, of_layer in enumerate(values.T)]
+    return [row for rows in found for row in rows]
 
 
 class InsideBlocks(Measure):

@@ -1,7 +1,7 @@
 """Whether what is seen and what is read need the same weights: masks of either, and chance beside them."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any, ClassVar, Self
 from urllib.parse import quote, unquote
@@ -15,10 +15,12 @@ from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of, without_each
 from chiasm.core.statistics.streaming import NamedSums
 from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, bound
+from chiasm.measures.parts import PARTS, part_rows
 from chiasm.models.observe import Batch, SiteStates, averaging_matrix
 from chiasm.models.pruning.masks import dropped, magnitude_scores, overlap, ranks, wanda_scores
 
 SPARSITIES = (0.3, 0.5, 0.7)
+_HALF = SPARSITIES.index(0.5)
 SHUFFLES = 4
 """How many seeded shuffles of the second span's norms `null_permuted` is the mean of."""
 FOLDS = 10
@@ -103,18 +105,35 @@ class Overlap(Measure):
             span, fold, name, task = key.split("/")
             parts.setdefault(name, {})[span, fold, unquote(task[1:])] = value
         whole, by_task = [], []
+        means: dict[tuple[str, str], list[Float[np.ndarray, "3 K"] | None]] = {}
+        counts: dict[tuple[str, str], Float[np.ndarray, " folds"]] = {}
         for name in [name for name in self.matrices if name in parts]:
             found, masks = parts[name], _Masks(name, self.matrices[name], self.rows, self.seed)
             spans = [span for span in self.spans if any(key[0] == span for key in found)]
             for a, b in combinations(spans, 2):
-                whole += masks.rows(a, b, *(_folds(found, span, None) for span in (a, b)))
+                of_a, of_b = (_folds(found, span, None) for span in (a, b))
+                whole += masks.rows(a, b, of_a, of_b)
+                means.setdefault((a, b), []).append(masks.without_each_fold(a, b, of_a, of_b))
+                counts[a, b] = np.maximum(of_a[:, -1], of_b[:, -1])
             tasks = sorted({task for _, _, task in found if task})
             for a, b in combinations(product(spans, tasks), 2):
                 if (a[0] == b[0]) != (a[1] == b[1]):
                     of_a, of_b = (_folds(found, *each) for each in (a, b))
                     if of_a.any() and of_b.any():
                         by_task += masks.rows(f"{a[0]} [{a[1]}]", f"{b[0]} [{b[1]}]", of_a, of_b)
-        return {"overlap": whole, "overlap_tasks": by_task} if by_task else {"overlap": whole}
+        rows = [row for pair, found in means.items() for row in _parts(*pair, found, counts[pair])]
+        tables = {"overlap": whole, PARTS: rows}
+        return tables | {"overlap_tasks": by_task} if by_task else tables
+
+
+def _parts(
+    a: str, b: str, found: Sequence[Float[np.ndarray, "3 K"] | None], counts: Float[np.ndarray, " folds"]
+) -> Iterator[dict[str, Any]]:
+    """At half of the weights, means over all matrices: whole inputs are left out of all of them at once."""
+    known = [values for values in found if values is not None]
+    if len(known) == len(found):
+        for quantity, values in zip(("iou", "iou_permuted", "iou_magnitude"), np.mean(known, axis=0), strict=True):
+            yield from part_rows(quantity, values, counts, a=a, b=b)
 
 
 def _folds(
@@ -187,6 +206,36 @@ class _Masks:
             return group_jackknife(values, counts)
         nothing = np.full(len(SPARSITIES), np.nan)
         return Estimate(values[0], nothing, nothing, int(counts.sum()))
+
+    def without_each_fold(
+        self, a: str, b: str, of_a: Float[np.ndarray, "folds I2"], of_b: Float[np.ndarray, "folds I2"]
+    ) -> Float[np.ndarray, "3 K"] | None:
+        """At half of the weights: overlap, that with shuffled norms and with magnitude, on all folds and without each.
+
+        What a fold changes in the overlap with shuffled norms is taken from the first shuffle. None where one fold
+        holds all of a span. Called after `rows`.
+        """
+        sums_a, sums_b = without_each(of_a), without_each(of_b)
+        parts = [0, *(1 + np.flatnonzero(of_a[:, -1] + of_b[:, -1]))]
+        if not ((sums_a[parts, -1] > 0).all() and (sums_b[parts, -1] > 0).all()):
+            return None
+        values = np.zeros((3, 1 + FOLDS))
+        shuffle = self.shuffles[0]
+        for part in parts:
+            suffix = f"/without/{part}" if part else ""
+            mine, theirs = self._of(a + suffix, sums_a[part])[_HALF], self._of(b + suffix, sums_b[part])[_HALF]
+            moved = np.append(sums_b[part, :-2][shuffle], sums_b[part, -2:])
+            shuffled = self._of(f"{b}/shuffled/0{suffix}", moved)[_HALF]
+            magnitude = self.magnitude[_HALF]
+            values[:, part] = (
+                overlap(mine, theirs),
+                overlap(mine, shuffled),
+                (overlap(mine, magnitude) + overlap(theirs, magnitude)) / 2,
+            )
+        others = [self._known[f"{b}/shuffled/{draw}"][_HALF] for draw in range(SHUFFLES)]
+        values[1] += np.mean([overlap(self._of(a, sums_a[0])[_HALF], other) for other in others]) - values[1, 0]
+        values[:, [k for k in range(1 + FOLDS) if k not in parts]] = values[:, :1]
+        return values
 
     def _ceiling(self, name: str, folds: Float[np.ndarray, "folds I2"]) -> list[float]:
         halves = folds.reshape(2, FOLDS // 2, -1).sum(axis=1)

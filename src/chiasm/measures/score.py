@@ -12,6 +12,7 @@ from chiasm.core.statistics.intervals import Estimate
 from chiasm.core.statistics.jackknife import group_jackknife, means_without_each
 from chiasm.core.statistics.streaming import RESAMPLES, PoissonBootstrap
 from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, interval_columns
+from chiasm.measures.parts import PARTS, part_rows
 from chiasm.measures.token_pairs import median
 from chiasm.models.observe import Batch, SiteStates
 
@@ -86,9 +87,11 @@ class Score(Measure):
                     for k, own in enumerate(means)
                 ]
                 self.bootstrap.add(f"{a}/{b}", [batch.units[example]], np.array(found)[None])
+                means_alone = [row[_PAIRED.index("mean_token")] for row in found]
+                self.sums.add(f"{a}/{b}/mean_token", [batch.units[example]], np.array([[*means_alone, 1.0]]))
 
     def tables(self) -> RowsByTable:
-        rows = []
+        rows, parts = [], []
         for a, b in cross_pairs(self.spans):
             if f"{a}/{b}" not in self.bootstrap:
                 continue
@@ -98,7 +101,11 @@ class Score(Measure):
                 for j, statistic in enumerate(_PAIRED):
                     rows.append(_row(name, statistic, a, b, paired, (k, j)))
                 rows.append(_row(name, "mean_token_all_pairs", a, b, everyone, (k,)))
-        return {"score": rows}
+            sums = self.sums[f"{a}/{b}/mean_token"]
+            values = means_without_each(sums[:, :-1], sums[:, -1])
+            for k, name in enumerate(("ima_0", "ima_same")):
+                parts += part_rows(name, values[:, k], sums[:, -1], a=a, b=b)
+        return {"score": rows, PARTS: parts}
 
     def _all_pairs(self, a: str, b: str) -> Float[np.ndarray, "K 2"]:
         of_a, of_b = (means_without_each(self.sums[f"{s}/directions"], self.sums[f"{s}/n"]) for s in (a, b))

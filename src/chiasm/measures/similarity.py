@@ -9,10 +9,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
-from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, without_each
+from chiasm.core.statistics.jackknife import (
+    GROUPS,
+    group_jackknife,
+    means_without_each,
+    pairs_across,
+    without_each,
+)
 from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.measures.centres import Centres, over_tokens
+from chiasm.measures.parts import PARTS, part_rows
 from chiasm.models.hooks import SITES
 from chiasm.models.observe import Batch, SiteStates, averaging_matrix, safe_inverse
 
@@ -109,16 +117,33 @@ class Similarity(Measure):
     def tables(self) -> RowsByTable:
         keys = [k.rpartition("/")[0] for k in self.sums.arrays if not k.startswith("n/") and k.count("/") == 4]
         rows: list[dict[str, Any]] = []
-        cones = []
+        cones, parts = [], []
         for key in sorted(dict.fromkeys(keys), key=_order):
             tap, layer, mode, variant = key.split("/")
             about = {"layer": int(layer), "tap": tap, "mode": mode, "variant": variant}
             for a, b in self._pairs():
                 if f"{key}/{a}" in self.sums and f"{key}/{b}" in self.sums:
                     rows += [about | row for row in self._rows(key, a, b)]
+            if (tap, mode) == ("residual", "avg") and variant in ("raw", "centred"):
+                parts += self._parts(key, int(layer), variant)
             if (tap, mode, variant) == ("residual", "mean", "raw"):
                 cones += [self._narrowness(key, int(layer), s) for s in self.spans if f"{key}/{s}" in self.sums]
-        return {"similarity": rows, "geometry": cones}
+        return {"similarity": rows, "geometry": cones, PARTS: parts}
+
+    def _parts(self, key: str, layer: int, variant: str) -> list[dict[str, Any]]:
+        """Cosines of two spans of one example (`paired_...`), and of spans of different inputs (`others_...`)."""
+        parts = []
+        crossed = cross_pairs(self.spans)
+        for a, b in self._pairs():
+            if f"{key}/{a}/{b}" in self.sums and (a, b) in crossed:
+                counts = self.sums[f"n/{a}/{b}"]
+                values = means_without_each(self.sums[f"{key}/{a}/{b}"], counts)
+                parts += part_rows(f"paired_{variant}", values, counts, a=a, b=b, layer=layer)
+            if f"{key}/{a}" in self.sums and f"{key}/{b}" in self.sums:
+                n_a, n_b = self.sums[f"n/{a}"], self.sums[f"n/{b}"]
+                others = pairs_across(self.sums[f"{key}/{a}"], self.sums[f"{key}/{b}"], n_a, n_b)
+                parts += part_rows(f"others_{variant}", others, np.maximum(n_a, n_b), a=a, b=b, layer=layer)
+        return parts
 
     def _rows(self, key: str, a: str, b: str) -> Iterator[dict[str, Any]]:
         of_a, of_b = without_each(self.sums[f"{key}/{a}"]), without_each(self.sums[f"{key}/{b}"])

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from chiasm.core.spans import cross_pairs, is_perceptual
+from chiasm.core.statistics.jackknife import means_without_each, priority
 from chiasm.core.statistics.streaming import NamedSums, sample_without_order
 from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, interval_columns
+from chiasm.measures.parts import PARTS, part_rows
 from chiasm.models.observe import Batch, SiteStates
 
 _MIN_PROBABILITY = 1e-30
@@ -28,15 +30,35 @@ BINS = 120
 """Stretches of the vocabulary in the table `histogram`, as many as published."""
 
 
+SPLITS = 4
+"""Random splits of every span that its null is the mean of."""
+
+_NULL = "null-"
+
+
+class ReadTokens(NamedTuple):
+    """The distributions of k tokens that were read of the `n` of a span, and random orders of them."""
+
+    p: Float[Tensor, "k V"]
+    n: int
+    orders: Int[Tensor, "splits k"]
+
+
 class Vocabulary(Measure):
     """Entropy of tokens' distributions, divergences between spans and between depths, and the nearest words.
 
     At sampled states, softmax(head(norm(state))) of at most `tokens` tokens per span, drawn by a seed. `entropy`: mean
     over tokens. Against another span, `kl` (of this span from that one) and `js` compare the spans' mean distributions
-    within each example. Against a later state (`state k`), they are of each token with itself, averaged, and so is the
-    `cosine` of the two distributions. `kl_sticky`, with `as_released`: the perceptual span stays at the embeddings,
-    as the released code has it by a variable that is never reset (the right form, `kl`, is at the same depth); against
+    within each example; where a span has more tokens than are read, `corrected` for that. Against a later state
+    (`state k`), they are of each token with itself, averaged, and so is the `cosine` of the two distributions.
+    `kl_sticky`, with `as_released`: the perceptual span stays at the embeddings, as the released code has it by a
+    variable that is never reset (the right form, `kl`, is at the same depth); against
     a later state it is each perceptual token at the embeddings with itself there.
+
+    Means of few tokens differ, also where the spans do not: the table `vocabulary_null` holds both divergences between
+    k tokens of either span (half of what the smaller one has), beside those between k tokens of a span and k others of
+    the same (mean of both spans and of four random splits). Their difference, `mean`, is 0 on average where tokens of
+    both spans are alike: then all sets of k tokens can change places.
 
     Histograms: how often each word is among a token's 1 and 5 most probable ones.
 
@@ -56,7 +78,7 @@ class Vocabulary(Measure):
         unembed: Callable[[Tensor], Tensor],
         words: Callable[[int], str],
         *,
-        tokens: int = 16,
+        tokens: int = 64,
         seed: int = 0,
         as_released: bool = False,
     ) -> None:
@@ -66,6 +88,7 @@ class Vocabulary(Measure):
         self.tokens, self.seed, self.as_released = tokens, seed, as_released
         self._size = 0
         self._values: list[tuple[str, int, Tensor]] = []
+        self._nulls: list[tuple[str, int, tuple[float, float, int]]] = []
         self._nearest: list[tuple[str, int, Tensor]] = []
         self._past: dict[int, Tensor] = {}
         self._first: dict[int, Tensor] = {}
@@ -104,7 +127,7 @@ class Vocabulary(Measure):
             return
         place = self.layers.index(seen.layer)
         before = self.layers[place - 1] if place else None
-        means: dict[tuple[int, str], Tensor] = {}
+        read: dict[tuple[int, str], ReadTokens] = {}
         for index, segment in enumerate(seen.batch.segments):
             name = f"{segment.span}:{seen.batch.ids[segment.example]}"
             chosen = sample_without_order(segment.stop - segment.start, self.tokens, name, self.seed)
@@ -127,25 +150,30 @@ class Vocabulary(Measure):
                     for name, compare in (("kl", kl), ("js", js), ("cosine", cosine_similarity))
                 ]
             self._past[index] = p
-            means[segment.example, segment.span] = p.mean(dim=0)
+            orders = torch.from_numpy(_orders(len(p), name, self.seed)).to(p.device)
+            read[segment.example, segment.span] = ReadTokens(p, segment.stop - segment.start, orders)
             self._first.setdefault(index, p)
-        self._between(seen, means)
+        self._between(seen, read)
 
-    def _between(self, seen: SiteStates, means: Mapping[tuple[int, str], Tensor]) -> None:
+    def _between(self, seen: SiteStates, read: Mapping[tuple[int, str], ReadTokens]) -> None:
         segments = {(s.example, s.span): k for k, s in enumerate(seen.batch.segments)}
         for a, b in cross_pairs(self.spans):
             for example in range(len(seen.batch.ids)):
-                if (example, a) not in means or (example, b) not in means:
+                if (example, a) not in read or (example, b) not in read:
                     continue
-                p, q = means[example, a], means[example, b]
-                self._values += [
-                    (f"{a}/{seen.layer}/kl/{b}", example, kl(p, q)),
-                    (f"{b}/{seen.layer}/kl/{a}", example, kl(q, p)),
-                    (f"{a}/{seen.layer}/js/{b}", example, js(p, q)),
-                ]
+                p, q = read[example, a], read[example, b]
+                for name, one, two, compare, mine, theirs in (
+                    ("kl", a, b, kl, p, q), ("kl", b, a, kl, q, p), ("js", a, b, js, p, q),
+                ):  # fmt: skip
+                    self._values.append((f"{one}/{seen.layer}/{name}/{two}", example, corrected(compare, mine, theirs)))
+                    k = min(len(mine.p), len(theirs.p)) // 2
+                    if k:
+                        found = matched(compare, mine, theirs)
+                        self._nulls.append((f"{one}/{seen.layer}/{_NULL}{name}/{two}", example, (*found, k)))
                 if self.as_released:
-                    entering = self._first[segments[example, a]].mean(dim=0).to(q.device)
-                    self._values.append((f"{a}/{seen.layer}/kl_sticky/{b}", example, kl(entering, q)))
+                    text = q.p.mean(dim=0)
+                    entering = self._first[segments[example, a]].mean(dim=0).to(text.device)
+                    self._values.append((f"{a}/{seen.layer}/kl_sticky/{b}", example, kl(entering, text)))
 
     def _logits(self, states: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
         logits = self.unembed(states)
@@ -153,11 +181,16 @@ class Vocabulary(Measure):
 
     def end_batch(self, batch: Batch) -> None:
         values, self._values = self._values, []
+        nulls, self._nulls = self._nulls, []
         nearest, self._nearest = self._nearest, []
         self._past, self._first = {}, {}
         for key, example, value in values:
             if example not in batch.failures:
                 self.sums.add(key, [batch.units[example]], np.array([[float(value), 1.0]]))
+        for key, example, (between, within, k) in nulls:
+            if example not in batch.failures:
+                row = np.array([[between - within, between, within, k, 1.0]])
+                self.sums.add(key, [batch.units[example]], row)
         for key, example, ids in nearest:
             if example not in batch.failures:
                 # The last cell counts the examples.
@@ -165,11 +198,22 @@ class Vocabulary(Measure):
                 self.counts.add_array(key, np.bincount(cells, minlength=self._size + 1).astype(np.float64))
 
     def tables(self) -> RowsByTable:
-        rows = []
+        rows, nulls, parts = [], [], []
         for key in sorted(self.sums.arrays, key=_order):
             span, layer, quantity, against = key.split("/")
-            about = {"span": span, "layer": int(layer), "quantity": quantity, "against": against}
-            rows.append(about | interval_columns(self.sums.means(key), (0,)))
+            name = quantity.removeprefix(_NULL)
+            about = {"span": span, "layer": int(layer), "quantity": name, "against": against}
+            means = self.sums.means(key)
+            if name == quantity:
+                rows.append(about | interval_columns(means, (0,)))
+                continue
+            _, between, within, k = means.mean.tolist()
+            about |= {"tokens": k, "matched": between, "null": within}
+            nulls.append(about | interval_columns(means, (0,)))
+            counts = self.sums[key][:, -1]
+            values = means_without_each(self.sums[key][:, :-1], counts)
+            parts += part_rows(name, values[:, 0], counts, a=span, b=against, layer=int(layer))
+            parts += part_rows(f"{name}_null", values[:, 2], counts, a=span, b=against, layer=int(layer))
         nearest, histogram = [], []
         for key in sorted(self.counts.arrays, key=_order):
             span, layer, rank = key.split("/")
@@ -177,7 +221,8 @@ class Vocabulary(Measure):
             about = {"span": span, "layer": int(layer), "k": int(rank), "n": n}
             nearest += [about | word for word in self._words(counts, int(rank))]
             histogram += [about | stretch for stretch in _histogram(counts)]
-        return {"vocabulary": rows, "nearest": nearest, "histogram": histogram}
+        found = {"vocabulary": rows, "vocabulary_null": nulls, "nearest": nearest, "histogram": histogram, PARTS: parts}
+        return {name: table for name, table in found.items() if table or name not in ("vocabulary_null", PARTS)}
 
     def _words(self, counts: Float[np.ndarray, " V"], rank: int) -> Iterator[dict[str, Any]]:
         # Ties in the order of the ids.
@@ -209,6 +254,53 @@ def js(p: Float[Tensor, "*n V"], q: Float[Tensor, "*n V"]) -> Float[Tensor, "*n"
     """Jensen-Shannon divergence, in nat: at most log 2, and the same both ways."""
     middle = (p + q) / 2
     return (kl(p, middle) + kl(q, middle)) / 2
+
+
+Divergence = Callable[[Float[Tensor, "*n V"], Float[Tensor, "*n V"]], Float[Tensor, "*n"]]
+
+
+def corrected(compare: Divergence, one: ReadTokens, two: ReadTokens) -> Float[Tensor, ""]:
+    """The divergence of two spans' mean distributions, corrected for tokens that were not read.
+
+    A divergence of means of k tokens out of n is too large by c (1 / k - 1 / n) and terms of higher order. That of
+    either half of the k tokens is so by c (2 / k - 1 / n), which gives c, for either span alone. Nothing is changed
+    where all tokens were read. Source: second-order bias of plug-in estimates; Quenouille 1956 (Biometrika 43).
+    Assumption: tokens are drawn without replacement, and enough that higher orders are small.
+    """
+    p, q = one.p.mean(dim=0), two.p.mean(dim=0)
+    found = whole = compare(p, q)
+    for read, halved in (
+        (one, lambda half: compare(half, q)),
+        (two, lambda half: compare(p, half)),
+    ):
+        k = len(read.p)
+        if 1 < k < read.n:
+            halves = [read.p[part].mean(dim=1) for part in read.orders.tensor_split(2, dim=1)]
+            grown = sum(halved(half).mean() for half in halves) / 2 - whole
+            per_token = grown / ((1 / (k - k // 2) + 1 / (k // 2)) / 2 - 1 / k)
+            found = found - per_token * (1 / k - 1 / read.n)
+    return found
+
+
+def matched(compare: Divergence, one: ReadTokens, two: ReadTokens) -> tuple[float, float]:
+    """The divergence between k tokens of either span, and between k and k others of the same span.
+
+    k is half of what the smaller span has. Means over the splits, and over both spans and directions.
+    """
+    k = min(len(one.p), len(two.p)) // 2
+    p1, p2, q1, q2 = (
+        read.p.to(one.p.device)[read.orders.to(one.p.device)[:, start : start + k]].mean(dim=1)
+        for read in (one, two)
+        for start in (0, k)
+    )
+    between = (compare(p1, q1) + compare(p2, q2)) / 2
+    within = (compare(p1, p2) + compare(p2, p1) + compare(q1, q2) + compare(q2, q1)) / 4
+    return float(between.mean()), float(within.mean())
+
+
+def _orders(n: int, name: str, seed: int) -> Int[np.ndarray, "splits n"]:
+    rng = np.random.default_rng([seed, priority(name, seed)])
+    return np.stack([rng.permutation(n) for _ in range(SPLITS)])
 
 
 def _order(key: str) -> tuple[str, int, str]:

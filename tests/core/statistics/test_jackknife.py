@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from chiasm.core.statistics.jackknife import GROUPS, group_jackknife, group_of, priority, without_each
+from chiasm.core.statistics.jackknife import (
+    GROUPS,
+    changes,
+    group_jackknife,
+    group_of,
+    pairs_across,
+    priority,
+    without_each,
+)
 
 
 def sums_of(values, groups):
@@ -89,3 +97,35 @@ def test_groups_are_even_and_depend_on_the_identifier_only():
     assert counts.max() < 1100
     assert priority("a", 0) != priority("a", 1)
     assert priority("a", 0) == priority("a", 0)
+
+
+def test_changes_of_parts_give_the_interval_of_a_difference():
+    """Two means over the same inputs: the difference of their changes knows what they share."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal(200)
+    data = np.stack([common + 0.1 * rng.standard_normal(200), common + 0.1 * rng.standard_normal(200)], axis=1)
+    groups = np.array([group_of(str(k)) for k in range(200)])
+    counts = np.bincount(groups, minlength=GROUPS).astype(float)
+    values = without_each(sums_of(data, groups)) / without_each(counts)[:, None]
+    added = changes(values, counts)
+    np.testing.assert_allclose(added.sum(axis=0), 0, atol=1e-12)
+    expected = sums_of(data - data.mean(axis=0), groups) / 200
+    np.testing.assert_allclose(added, expected, atol=1e-12)
+    error = np.sqrt((added[:, 0] - added[:, 1]) @ (added[:, 0] - added[:, 1]) * GROUPS / (GROUPS - 1))
+    assert error == pytest.approx(np.std(data[:, 0] - data[:, 1], ddof=1) / np.sqrt(200), rel=0.4)
+
+
+def test_pairs_across_are_of_different_groups():
+    rng = np.random.default_rng(0)
+    groups = np.array([0, 0, 1, 2, 2, 2, 5])
+    a, b = rng.standard_normal((2, 7, 3))
+    counts = np.bincount(groups, minlength=GROUPS).astype(float)
+    found = pairs_across(sums_of(a, groups), sums_of(b, groups), counts, counts)
+    assert found is not None
+    for left, value in zip((None, 0, 1, 5), found[[0, 1, 2, 6]], strict=True):
+        products = [a[i] @ b[j] for i in range(7) for j in range(7) if groups[i] != groups[j]
+                    and left not in (groups[i], groups[j])]  # fmt: skip
+        assert value == pytest.approx(np.mean(products))
+    one = np.zeros(7, dtype=int)
+    counts = np.bincount(one, minlength=GROUPS).astype(float)
+    assert pairs_across(sums_of(a, one), sums_of(b, one), counts, counts) is None

@@ -39,6 +39,39 @@ def means_without_each(
     return totals / np.maximum(n, 1).reshape(-1, *[1] * (totals.ndim - 1))
 
 
+def changes(
+    values: Float[np.ndarray, "K *columns"], counts: Float[np.ndarray, " G"]
+) -> Float[np.ndarray, "G *columns"]:
+    """What each group adds to a quantity, from its values on all groups and without each one: near 0 in sum.
+
+    Of a mean it is the group's deviation from it, summed and divided by all examples. Such changes add up: that of a
+    difference of two quantities is the difference of theirs, so a contrast has an interval of its own.
+
+    Source: the infinitesimal jackknife of a group, with the weights of the delete-m_j jackknife (Busing, Meijer & van
+    der Leeden 1999, Statistics and Computing 9). Assumption: as of `group_jackknife`.
+    """
+    n = counts.sum()
+    rest = ((n - counts) / n).reshape(-1, *[1] * (values.ndim - 1))
+    return (values[0] - values[1:]) * rest
+
+
+def pairs_across(
+    of_a: Float[np.ndarray, "G D"],
+    of_b: Float[np.ndarray, "G D"],
+    n_a: Float[np.ndarray, " G"],
+    n_b: Float[np.ndarray, " G"],
+) -> Float[np.ndarray, " K"] | None:
+    """Mean product of vectors over pairs of examples of different groups, on all groups and without each one.
+
+    From sums by group; examples of one input share a group, so such pairs are of different inputs. None where leaving
+    out one group leaves no pair.
+    """
+    own, both = (of_a * of_b).sum(axis=1), n_a * n_b
+    products = (without_each(of_a) * without_each(of_b)).sum(axis=1) - without_each(own)
+    pairs = without_each(n_a) * without_each(n_b) - without_each(both)
+    return products / pairs if (pairs > 0).all() else None
+
+
 def group_jackknife(values: Float[np.ndarray, "K *columns"], counts: Float[np.ndarray, " G"]) -> Estimate:
     """A quantity with its 95 % interval, from its values on all groups and without each one (`without_each`).
 

@@ -10,5 +10,6 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.align.run:compute",
     report="chiasm.studies.align.report:AlignReporter",
+    claims="chiasm.studies.align.claims:claims",
     order=3,
 )

@@ -1,235 +1,245 @@
-"""Findings of an alignment run in words: every number in a sentence stands in a table of the run."""
+"""Findings of an alignment run in words, made from its claims: a sentence says nothing that no row of them holds."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import exp
 
 import polars as pl
 
+from chiasm.core.claims import Claim, of_kind, strongest
+from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.results.series import in_order
-from chiasm.results.wording import estimate
+from chiasm.results.wording import claimed, number
+from chiasm.studies.align.claims import ITSELF, MAGNITUDE, PAIRED, SHUFFLED
+from chiasm.studies.align.contrasts import by_depth
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
 Frames = Mapping[str, pl.DataFrame]
-_FEW = 20
 _CONTROLS = {
     NOISE_TOKENS: "random tokens in place of what is perceived",
     RANDOM_WEIGHTS: "random weights",
-    MODALITY_ISOLATION: "the same model without attention between them in the first blocks",
+    MODALITY_ISOLATION: "no attention between them in the first blocks",
+    ITSELF: "one span's own tokens",
+    PAIRED: "each example with itself",
+    SHUFFLED: "shuffled norms",
+    MAGNITUDE: "the weights' magnitude alone",
 }
 
 
-def align_findings(tables: Frames) -> list[Finding]:
-    """What is found, strongest first; always at least three."""
-    found = [*_score(tables), *_drift(tables), *_norms(tables), *_cones(tables), *_weights(tables), *_words(tables)]
-    if "drift_released" in tables:
-        found.append(_released(tables["drift_released"]))
+def align_findings(claims: Sequence[Claim]) -> list[Finding]:
+    """What is found, strongest first."""
+    found = [*_scores(claims), *change(claims), *_norms(claims), *cones(claims), *_shared(claims)]
+    found += [*masks(claims), *_words(claims), *_released(claims)]
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def _score(tables: Frames) -> list[Finding]:
+def control_in_words(claim: Claim) -> str:
+    """What a claim is compared with."""
+    return _CONTROLS.get(claim.control or "", claim.control or "")
+
+
+def beside(claim: Claim) -> str:
+    """What its control shows, or that it has none; begins with a comma or a semicolon."""
+    if claim.control is None:
+        return "; it is uncontrolled"
+    shown = "" if claim.control_effect is None else f" gives {_value(claim, claim.control_effect)}"
+    return f"; the control that comes nearest, {control_in_words(claim)},{shown}"
+
+
+def _value(claim: Claim, value: float) -> str:
+    unit = "" if claim.unit == "1" else claim.unit
+    return number(value, unit=unit, significant=3, signed=True)
+
+
+def depths(claims: Sequence[Claim], inside: Callable[[Claim], bool]) -> str:
+    """The hidden states at which something holds, neighbours as ranges; empty for none."""
+    runs = runs_of_true([inside(one) for one in claims])
+    parts = [claims[a].where if b - a == 1 else f"{claims[a].where}-{claims[b - 1].where}" for a, b in runs]
+    if not parts:
+        return ""
+    plural = "s" if len(parts) > 1 or "-" in parts[0] else ""
+    shown = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"state{plural} {shown}"
+
+
+def over_depths(claims: Sequence[Claim], more: str, less: str) -> str:
+    """Where `more` holds (an effect above 0) and where `less`, and where neither is established."""
     found = []
-    rows = tables["score"].filter(statistic="mean_token")
-    controls = tables.get("score_controls")
-    for row in rows.iter_rows(named=True):
-        a, b = row["a"], row["b"]
-        kind = f"{a} as it enters and {b}" if row["name"] == "ima_0" else f"{a} and {b}"
-        at = "at every depth" if row["name"] == "ima_0" else "at the same depth"
-        text = f"The mean tokens of {kind} {at} have a cosine of {_cosine(row, 'value')}"
-        same = {key: row[key] for key in ("name", "statistic", "a", "b")}
-        text += _beside(row, "value", None if controls is None else controls.filter(**same))
-        few = f" With n = {row['n']} an interval means little." if row["n"] < _FEW else ""
-        found.append(Finding(f"{text}.{few}", 90.0 if row["name"] == "ima_same" else 80.0))
+    for verdict, how in (("established", ""), ("uncontrolled", " (uncontrolled)")):
+        for sign, words in ((1, more), (-1, less)):
+            at = depths(claims, lambda one, v=verdict, s=sign: one.verdict == v and one.effect * s > 0)
+            if at:
+                found.append(f"{words} at {at}{how}")
+    nothing = depths(claims, lambda one: one.verdict == "practically none")
+    if nothing:
+        found.append(f"practically no difference at {nothing}")
+    rest = depths(claims, lambda one: one.verdict == "not established")
+    if rest:
+        found.append(f"not established at {rest}")
+    return "; ".join(found)
+
+
+def top(claims: Sequence[Claim]) -> Claim:
+    """The strongest of claims of one kind."""
+    found = strongest(claims)
+    assert found is not None
     return found
 
 
-def _drift(tables: Frames) -> list[Finding]:
-    drift = tables["drift"]
-    rows = drift.filter(gap=drift["gap"].min())
-    first, last, both = _side_by_side(rows)
-    if first == last:
-        return []
-    clear = [row for row in both.iter_rows(named=True) if intervals_apart(row, _second(row))]
-    slower = sum(row["mean"] > row["mean_b"] for row in clear)
-    least = {s: rows.filter(span=s).sort("mean").row(0, named=True) for s in (first, last)}
-    text = (
-        f"From one state to the next, {first} tokens change less than {last} tokens at {slower} and more at "
-        f"{len(clear) - slower} of {both.height} depths (95 % intervals apart); {first} changes most after state "
-        f"{least[first]['layer']} (cosine {_cosine(least[first])}), {last} after state {least[last]['layer']} "
-        f"(cosine {_cosine(least[last])})."
-    )
-    return [Finding(text, 85.0)]
+def rank(claim: Claim, most: float) -> float:
+    """Established effects come first, then uncontrolled ones, then what was not found."""
+    return most + {"established": 100.0, "uncontrolled": 50.0}.get(claim.verdict, 0.0)
 
 
-def _side_by_side(rows: pl.DataFrame) -> tuple[str, str, pl.DataFrame]:
-    """The first and the last span, and the rows of both by layer, columns of the last with `_b` behind their names."""
-    spans = in_order(rows, "span")
-    a, b = spans[0], spans[-1]
-    return a, b, rows.filter(span=a).join(rows.filter(span=b), on="layer", suffix="_b")
-
-
-def _norms(tables: Frames) -> list[Finding]:
-    a, b, both = _side_by_side(tables["norms"].filter(statistic="median"))
-    if a == b:
-        return []
-    ratio = both.with_columns((pl.col("mean") / pl.col("mean_b")).alias("ratio")).sort("layer")
-    start, end = ratio.row(0, named=True), ratio.row(-1, named=True)
-    text = (
-        f"The median norm of {a} tokens is {start['ratio']:.2g} times that of {b} tokens at the embeddings "
-        f"({start['mean']:.3g} against {start['mean_b']:.3g}) and {end['ratio']:.2g} times after the last block "
-        f"({end['mean']:.3g} against {end['mean_b']:.3g}; n = {start['n']} and {start['n_b']})."
-    )
-    return [Finding(text, 70.0)]
-
-
-def _released(rows: pl.DataFrame) -> Finding:
-    worst = rows.sort((pl.col("mean") - pl.col("paired")).abs()).row(-1, named=True)
-    text = (
-        f"As released, the change of {worst['span']} between states {worst['layer']} and "
-        f"{worst['layer'] + worst['gap']} reads {worst['mean']:.3f} where comparing each example with itself gives "
-        f"{worst['paired']:.3f}: averaging over all pairs of examples takes differences between examples for change "
-        f"(n = {worst['n']})."
-    )
-    return Finding(text, 75.0)
-
-
-def _cones(tables: Frames) -> list[Finding]:
-    """Whether a span is nearer to itself in other examples than to the other span of its own example."""
-    rows = tables.get("similarity")
-    if rows is None:
-        return []
+def _scores(claims: Sequence[Claim]) -> list[Finding]:
     found = []
-    rows = rows.filter(tap="residual", mode="avg")
-    alone = rows.filter(pl.col("a") == pl.col("b"), variant="raw")
-    for a, b in dict.fromkeys(rows.filter(pl.col("paired")).select("a", "b").iter_rows()):
-        cross = rows.filter(a=a, b=b)
-        one = cross.filter(paired=True, variant="raw").sort("layer")
-        narrower = 0
-        for row in one.iter_rows(named=True):
-            own = alone.filter(pl.col("a").is_in([a, b]), layer=row["layer"]).to_dicts()
-            narrower += bool(own) and all(intervals_apart(o, row) and o["mean"] > row["mean"] for o in own)
-        last = one.row(-1, named=True)
-        text = (
-            f"Cones: at {narrower} of {one.height} depths {a} and {b} are each nearer to themselves in other examples "
-            f"than to each other in one (95 % intervals apart); after the last block their cosine is {_cosine(last)}."
+    for one in of_kind(claims, "score"):
+        name, _, spans = one.about.partition(" of ")
+        at = (
+            "as what is perceived enters the decoder, against text at every depth"
+            if name == "ima_0"
+            else ("at the same depth")
         )
-        beside = tables.get("similarity_controls")
-        if beside is not None:
-            beside = beside.filter(tap="residual", mode="avg", variant="centred", a=a, b=b, paired=True)
-        found += [Finding(text, 65.0), *_own(cross, beside, a, b)]
+        text = f"The mean tokens of {spans}, {at}, have a cosine ({name}) of {claimed(one, signed=False)}"
+        against = of_kind(claims, "score-control", one.about)
+        parts = []
+        for other in against:
+            how = "above that" if other.effect > 0 else "below that"
+            if other.verdict != "established":
+                how = (
+                    "practically that" if other.verdict == "practically none" else "not established to differ from that"
+                )
+            parts.append(f"{how} with {control_in_words(other)}, a difference of {claimed(other)}")
+        text += f". That is {'; '.join(parts)}." if parts else beside(one) + "."
+        if one.verdict == "not established" and one.control is not None:
+            text += " A score that a control reaches as well is no sign of alignment that was learnt."
+        found.append(Finding(text, rank(one, 30.0 if name == "ima_same" else 25.0)))
     return found
 
 
-def _own(cross: pl.DataFrame, controls: pl.DataFrame | None, a: str, b: str) -> list[Finding]:
-    """Whether, beyond what all examples share, two spans of one example are nearer than those of two examples.
-
-    Attention alone mixes one span into the other, with random weights too: so the controls stand beside it.
-    """
-    centred = cross.filter(variant="centred")
-    both = centred.filter(paired=True).join(centred.filter(paired=False), on="layer", suffix="_b")
-    if not both.height:
-        return []
-    nearer = [r for r in both.to_dicts() if intervals_apart(r, _second(r)) and r["mean"] > r["mean_b"]]
-    best = both.with_columns((pl.col("mean") - pl.col("mean_b")).alias("gap")).sort("gap").row(-1, named=True)
-    text = (
-        f"Beyond what all examples share (each span's mean subtracted), {a} and {b} of one example are nearer than "
-        f"those of two at {len(nearer)} of {both.height} depths (95 % intervals apart), most at state {best['layer']}: "
-        f"cosine {_cosine(best)} against {_cosine(_second(best))}"
-    )
-    if controls is not None:
-        text += _beside(best, "mean", controls.filter(layer=best["layer"]))
-    return [Finding(f"{text}.", 68.0)]
-
-
-def _weights(tables: Frames) -> list[Finding]:
-    """Overlap at half the weights, against the null that it must beat to say anything."""
-    rows = tables.get("overlap")
-    if rows is None:
-        return []
-    half = rows.filter(sparsity=0.5, a=rows["a"][0], b=rows["b"][0])
-    names = ("iou", "null_permuted", "null_magnitude", "null_random")
-    mean = {name: float(half[name].mean() or 0.0) for name in names}
-    above = half.filter(pl.col("iou") > pl.max_horizontal("null_permuted", "null_magnitude")).height
-    fewest = int(min(half["tokens_a"].min() or 0, half["tokens_b"].min() or 0))
-    few = f" The norms rest on as few as {fewest} tokens, which makes masks differ by chance." if fewest < 500 else ""
-    ceiling = half["ceiling"].drop_nulls()
-    own = f", one span's own halves by {float(ceiling.mean() or 0.0):.2f}" if len(ceiling) else ""
-    over = f"{half.height} matrices"
-    random = tables.get("overlap_controls")
-    if random is not None:
-        random = random.filter(sparsity=0.5, a=half["a"][0], b=half["b"][0], control=RANDOM_WEIGHTS)
-    beside = f"; random weights give {mean_overlap(random, over)}" if random is not None and random.height else ""
-    text = (
-        f"With half of the weights left out, the masks of {half['a'][0]} and {half['b'][0]} overlap by "
-        f"{mean_overlap(half, over)}, where the weights' magnitude alone accounts for "
-        f"{mean['null_magnitude']:.2f}, shuffled norms give {mean['null_permuted']:.2f} and chance "
-        f"{mean['null_random']:.2f}{own}; it exceeds the first two in {above} matrices{beside}.{few}"
-    )
-    return [Finding(text, 60.0), *_released_masks(tables, half)]
-
-
-def mean_overlap(rows: pl.DataFrame, over: str) -> str:
-    """The mean overlap of rows of a table of masks; its interval is as wide as if all matrices were wrong together."""
-    known = rows["low"].null_count() == 0
-    low, high = (float(rows[name].mean() or 0.0) for name in ("low", "high")) if known else (None, None)
-    value = estimate(float(rows["iou"].mean() or 0.0), low, high, rows["n"].min(), digits=2)
-    return f"{value}, mean over {over}"
-
-
-def _released_masks(tables: Frames, half: pl.DataFrame) -> list[Finding]:
-    """How far the released form of Wanda's inputs is off."""
-    rows = tables.get("overlap_released")
-    if rows is None:
-        return []
-    both = half.join(rows, on=["a", "b", "layer", "matrix", "sparsity"], suffix="_released")
-    if not both.height:
-        return []
-    right, released = float(both["iou"].mean() or 0.0), float(both["iou_released"].mean() or 0.0)
-    text = (
-        f"As released, with padding seen and counted and either span without the other, the same masks overlap by "
-        f"{released:.2f} instead of {right:.2f} (mean over {both.height} matrices; shuffled norms "
-        f"{float(both['null_permuted_released'].mean() or 0.0):.2f})."
-    )
-    return [Finding(text, 58.0)]
-
-
-def _words(tables: Frames) -> list[Finding]:
-    """The nearest words of perceptual tokens after the last block."""
-    rows = tables.get("nearest")
-    if rows is None or not rows.height:
-        return []
-    rows = rows.filter(k=1)
-    last = rows.filter(layer=rows["layer"].max(), span=rows["span"][0])
-    words = ", ".join(
-        f"`{r['word'].strip() or r['word']}` ({r['share']:.0%})" for r in last.head(3).iter_rows(named=True)
-    )
-    text = f"After the last block the most probable words at {last['span'][0]} tokens are {words} (n = {last['n'][0]})."
-    return [Finding(text, 30.0)]
-
-
-def _beside(row: Mapping, column: str, controls: pl.DataFrame | None) -> str:
-    """How `row` compares with the same row of each control."""
-    if controls is None or not controls.height:
-        return "; no control stands beside it"
+def change(claims: Sequence[Claim]) -> list[Finding]:
+    """How much one span changes against another."""
     found = []
-    for other in controls.iter_rows(named=True):
-        how = "not clearly apart from"
-        if intervals_apart(row, other):
-            how = "above" if row[column] > other[column] else "below"
-        found.append(f"{how} {_CONTROLS.get(other['control'], other['control'])}: {_cosine(other, column)}")
-    return f"; {', '.join(found)}"
+    for about, rows in by_depth(of_kind(claims, "change")):
+        a, _, b = about.partition(" less ")
+        most = top(rows)
+        text = (
+            f"How much {a} tokens change from one state to the next, against {b} tokens: "
+            f"{over_depths(rows, 'less', 'more')}. The "
+            f"difference of their cosines with themselves is largest after state {most.where}: "
+            f"{claimed(most)}{beside(most)}."
+        )
+        found.append(Finding(text, rank(most, 20.0)))
+    return found
 
 
-def _cosine(row: Mapping, column: str = "mean") -> str:
-    return estimate(row[column], row["low"], row["high"], row["n"], digits=3)
+def _norms(claims: Sequence[Claim]) -> list[Finding]:
+    found = []
+    for about, rows in by_depth(of_kind(claims, "norms")):
+        a, _, b = about.partition(" to ")
+        parts = [
+            f"{exp(row.effect):.2g} times {place} (log ratio {claimed(row)}, {_verdict(row)}{beside(row)})"
+            for row, place in ((rows[0], "at the embeddings"), (rows[-1], "after the last block"))
+        ]
+        text = f"The median norm of {a} tokens is, of that of {b} tokens, {' and '.join(parts)}."
+        found.append(Finding(text, rank(rows[0], 10.0)))
+    return found
 
 
-def intervals_apart(one: Mapping, other: Mapping) -> bool:
-    """Whether the intervals (`low`, `high`) of two rows are known and share nothing."""
-    known = None not in (one["low"], other["low"])
-    return known and (one["low"] > other["high"] or one["high"] < other["low"])
+def _verdict(claim: Claim) -> str:
+    return {"uncontrolled": "found"}.get(claim.verdict, claim.verdict)
 
 
-def _second(row: Mapping) -> dict:
-    """Of a row of two joined tables the columns of the second one."""
-    return {key: row[f"{key}_b"] for key in ("mean", "low", "high", "n")}
+def cones(claims: Sequence[Claim]) -> list[Finding]:
+    """Whether each span is nearer to itself in other inputs than to the other span."""
+    found = []
+    for about, rows in by_depth(of_kind(claims, "cone")):
+        span, _, pair = about.partition(", of ")
+        other = next((one for one in pair.split(" and ") if one != span), pair)
+        most = top(rows)
+        text = (
+            f"Cones: {span} tokens nearer to {span} of other inputs than to {other} of their own example: "
+            f"{over_depths(rows, 'so', 'the reverse')}. "
+            f"The difference of cosines is largest at state {most.where}: {claimed(most)}{beside(most)}."
+        )
+        found.append(Finding(text, rank(most, 8.0)))
+    return found
+
+
+def _shared(claims: Sequence[Claim]) -> list[Finding]:
+    found = []
+    for about, rows in by_depth(of_kind(claims, "shared")):
+        most = top(rows)
+        text = (
+            f"Beyond what all examples share (each span's mean subtracted), {about} of one example against those of "
+            f"two: {over_depths(rows, 'nearer', 'farther')}. The difference of cosines is largest at "
+            f"state {most.where}: {claimed(most)}{beside(most)}."
+        )
+        cut = [one for one in of_kind(claims, "shared-attention", about) if one.where == most.where]
+        for one in cut:
+            how = "changes" if one.established else "is not established to change"
+            text += f" Attention between them in the first blocks {how} it there, by {claimed(one)}."
+        found.append(Finding(text, rank(most, 15.0)))
+    return found
+
+
+def masks(claims: Sequence[Claim]) -> list[Finding]:
+    """Overlap of masks at half of the weights, against what needs no span at all."""
+    found = []
+    for one in of_kind(claims, "overlap"):
+        text = f"Half of the weights, kept by Wanda for {one.about}, overlap by {claimed(one, signed=False)}"
+        parts = []
+        rows = [row for row in of_kind(claims, "masks") if row.about.startswith(f"{one.about} beyond ")]
+        for row in rows:
+            name = _CONTROLS.get(row.about.rpartition(" beyond ")[2], row.about)
+            parts.append(f"beyond {name} by {claimed(row)}, {_verdict(row)}{_nearest(row, name)}")
+        found.append(Finding(f"{text}; {'; '.join(parts)}.", rank(top(rows or [one]), 12.0)))
+    return found
+
+
+def _nearest(claim: Claim, name: str) -> str:
+    """The control of a contrast, where it is not what the contrast is with."""
+    own = control_in_words(claim)
+    if claim.control_effect is None:
+        return ""
+    if own == name:
+        return f" (which gives {_value(claim, claim.control_effect)})"
+    return f" (with {own} {_value(claim, claim.control_effect)})"
+
+
+def _words(claims: Sequence[Claim]) -> list[Finding]:
+    found = []
+    for about, rows in by_depth(of_kind(claims, "words-js")):
+        a, _, b = about.partition(" from ")
+        most = top(rows)
+        text = (
+            f"Words that hidden states give through the output head, those of {a} and {b} against those of tokens of "
+            f"one span: {over_depths(rows, 'they differ more', 'they differ less')}. The Jensen-Shannon divergence "
+            f"beyond that is largest at state {most.where}: {claimed(most)}{beside(most)}."
+        )
+        found.append(Finding(text, rank(most, 5.0)))
+    return found
+
+
+def _released(claims: Sequence[Claim]) -> list[Finding]:
+    found = []
+    rows = of_kind(claims, "released-change")
+    if rows:
+        worst = max(rows, key=lambda one: (one.found, abs(one.effect)))
+        off = "reads lower" if worst.effect < 0 else "reads higher"
+        how = f"{off} than" if worst.established else "is not established to differ from"
+        text = (
+            f"As released, the cosine of {worst.about} between states {worst.where} and {int(worst.where) + 1} {how} "
+            f"that of each example with itself ({_value(worst, worst.control_effect or 0.0)}), by {claimed(worst)}: "
+            "averaging over all pairs of examples takes differences between examples for change."
+        )
+        found.append(Finding(text, rank(worst, -20.0)))
+    for one in of_kind(claims, "released-masks"):
+        how = "differ" if one.established else "are not established to differ"
+        text = (
+            f"As released, with padding seen and counted and either span without the other, masks of {one.about} {how} "
+            f"in their overlap from those of the prompt's own tokens ({_value(one, one.control_effect or 0.0)}), by "
+            f"{claimed(one)}."
+        )
+        found.append(Finding(text, rank(one, -25.0)))
+    return found

@@ -59,25 +59,40 @@ class MeasuredModel:
             self._pilot.end_batch(self._observe(encoded[start : start + self.spec.batch], self._pilot.update, sites))
         self.measures = self._fresh_measures()
 
-    def read(self, encoded: Sequence[Encoded], units: Sequence[str]) -> Batch:
-        """Measure a batch. `units`: what each example is drawn with (its input)."""
+    def read(
+        self, encoded: Sequence[Encoded], units: Sequence[str], measures: Sequence[Measure] | None = None
+    ) -> Batch:
+        """Measure a batch. `units`: what each example is drawn with (its input). `measures`: where not its own."""
+        reading = self.measures if measures is None else measures
 
         def update(seen: SiteStates) -> None:
-            for measure in self.measures:
+            for measure in reading:
                 if seen.site in measure.sites():
                     measure.update(seen)
 
-        sites = frozenset().union(*(measure.sites() for measure in self.measures))
-        batch = self._observe(encoded, update, sites, inputs=True)
+        sites = frozenset().union(*(measure.sites() for measure in reading))
+        batch = self._observe(encoded, update, sites, reading)
         batch.units = tuple(units)
-        for measure in self.measures:
+        for measure in reading:
             measure.end_batch(batch)
         return batch
 
-    def tables(self) -> RowsByTable:
+    def fresh(self) -> tuple[Measure, ...]:
+        """Measures like its own, which have read nothing yet."""
+        return self._fresh_measures()
+
+    def joined(self, measures: Sequence[Measure]) -> tuple[Measure, ...]:
+        """Measures like its own, which have read what they and `measures` have."""
+        joined = self.fresh()
+        for measure, own, more in zip(joined, self.measures, measures, strict=True):
+            measure.restore(own.state())
+            measure.merge(more)
+        return joined
+
+    def tables(self, measures: Sequence[Measure] | None = None) -> RowsByTable:
         """All that was measured, and which dimensions the variant without outliers leaves out."""
         found: dict[str, list[dict[str, Any]]] = {"outliers": self._pilot.rows()}
-        for measure in self.measures:
+        for measure in self.measures if measures is None else measures:
             for table, rows in measure.tables().items():
                 found.setdefault(table, []).extend(rows)
         return found
@@ -100,10 +115,14 @@ class MeasuredModel:
         return found | {measure.name: measure.cost(sizes) for measure in self.measures}
 
     def _observe(
-        self, encoded: Sequence[Encoded], on_states: StatesCallback, sites: frozenset[str], inputs: bool = False
+        self,
+        encoded: Sequence[Encoded],
+        on_states: StatesCallback,
+        sites: frozenset[str],
+        measures: Sequence[Measure] = (),
     ) -> Batch:
         self._blocks = self._blocks or find_blocks(self.view, encoded[0])
-        reading = [measure for measure in self.measures if inputs and measure.needs_inputs]
+        reading = [measure for measure in measures if measure.needs_inputs]
 
         def update_inputs(layer: int, names: tuple[str, ...], batch: Batch, x: Float[Tensor, "N I"]) -> None:
             for measure in reading:

@@ -24,7 +24,7 @@ class AlignReporter(Reporter[AlignSpec]):
         return f"Alignment in {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        return align_findings(self._tables)
+        return align_findings(self.claimed)
 
     def drawings(self) -> dict[str, Drawing]:
         drawn: dict[str, Drawing] = {}
@@ -75,6 +75,10 @@ class AlignReporter(Reporter[AlignSpec]):
             "Medians and extremes over pairs of examples come from a sample of examples and tokens (docstring of "
             "`TokenPairs`); all other means over pairs are exact.",
             "Words at early depths are read by a head that was never trained on them.",
+            "One model with random weights stands for all: how much such models differ among themselves is not known "
+            "here.",
+            "Where a sentence names the state at which something is largest, its interval and p-value hold for all "
+            "states at once, so they allow for the picking; the mean given for it is on the large side all the same.",
         ]
         beside = self.table("score_controls")
         baseline = beside is not None and RANDOM_WEIGHTS in set(beside["control"])

@@ -19,6 +19,7 @@ from chiasm.core.spans import is_perceptual
 from chiasm.core.statistics.jackknife import priority
 from chiasm.measures.base import Measure, MeasureCost
 from chiasm.measures.centres import PILOT
+from chiasm.measures.parts import PARTS
 from chiasm.models.encoded import Encoded
 from chiasm.models.observe import Batch
 from chiasm.models.view import ModelView
@@ -30,12 +31,13 @@ from chiasm.runners.driver import Computed
 from chiasm.studies.align import STUDY
 from chiasm.studies.align.measured_model import MeasuredModel, ReleasedMasks
 from chiasm.studies.align.spec import AlignSpec
-from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
+from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS, SAME_EXAMPLES
 from chiasm.studies.inputs import for_preparing, load_inputs, read_examples, with_defaults
 
 _log = logging.getLogger("chiasm")
 _MODEL = "model"
 _RELEASED = "released"
+_SAME = "same"
 _TASKS = 8
 """Question types, the most frequent ones, that masks are compared between."""
 
@@ -73,6 +75,8 @@ class AlignWork(Accumulator[AlignExample]):
                 self.models[MODALITY_ISOLATION] = MeasuredModel(spec, view, isolated_blocks=blocks)
         if self.baseline is not None:
             self.models[RANDOM_WEIGHTS] = MeasuredModel(spec, self.baseline, task_of=task_of)
+        # What the model shows on the examples of its controls is kept apart: contrasts compare the same examples.
+        self.same: tuple[Measure, ...] = ()
         self._preparing = for_preparing(view)
         self._preparing_baseline = for_preparing(self.baseline) if self.baseline else None
 
@@ -101,6 +105,7 @@ class AlignWork(Accumulator[AlignExample]):
             if kind == _MODEL and encoded:
                 prices = model.prices(encoded[0])
                 self.both_kinds = any(_has_both(item, self.spec.spans) for item in encoded)
+        self.same = self.models[_MODEL].fresh() if len(self.models) > 1 or self.released is not None else ()
         return prices
 
     def prepare(self, index: int, example: Example) -> AlignExample:
@@ -114,13 +119,19 @@ class AlignWork(Accumulator[AlignExample]):
         if not prepared:
             return Computed({})
         started = time.perf_counter()
-        encoded = [item.encoded for item in prepared]
-        batch = self.models[_MODEL].read(encoded, _inputs(prepared))
-        skipped = self._controls([item for item in prepared if item.index < self.spec.control_limit])
+        extents: list[dict[str, Any]] = []
+        failures: list[tuple[str, str]] = []
+        controlled = [item for item in prepared if self.same and item.index < self.spec.control_limit]
+        rest = [item for item in prepared if item not in controlled]
+        for items, measures in ((controlled, self.same), (rest, None)):
+            if items:
+                batch = self.models[_MODEL].read([item.encoded for item in items], _inputs(items), measures)
+                failures += [(batch.ids[index], reason) for index, reason in sorted(batch.failures.items())]
+                extents += _extents(items, batch, measures is not None)
+        skipped = self._controls(controlled)
         self.seconds += time.perf_counter() - started
-        failures = [(batch.ids[index], reason) for index, reason in sorted(batch.failures.items())]
         kept = len(prepared) - len(failures)
-        return Computed({"extents": _extents(prepared, batch)} if kept else {}, failures, kept=kept, skipped=skipped)
+        return Computed({"extents": extents} if kept else {}, failures, kept=kept, skipped=skipped)
 
     def state(self) -> Mapping[str, np.ndarray]:
         return {
@@ -137,11 +148,14 @@ class AlignWork(Accumulator[AlignExample]):
     def tables(self) -> Mapping[str, Rows]:
         found: dict[str, list[dict[str, Any]]] = {}
         for kind, model in self.models.items():
-            for table, rows in model.tables().items():
+            for table, rows in model.tables(self.measures if kind == _MODEL else None).items():
                 if kind == _MODEL:
                     found[table] = list(rows)
                 else:
                     found.setdefault(f"{table}_controls", []).extend(row | {"control": kind} for row in rows)
+        for measure in self.same:
+            rows = [row | {"control": SAME_EXAMPLES} for row in measure.tables().get(PARTS, ())]
+            found.setdefault(f"{PARTS}_controls", []).extend(rows)
         for measure in self.released.measures if self.released else ():
             found |= {f"{table}_released": list(rows) for table, rows in measure.tables().items()}
         return found
@@ -149,11 +163,13 @@ class AlignWork(Accumulator[AlignExample]):
     @property
     def measures(self) -> Sequence[Measure]:
         """What was measured on the model itself."""
-        return self.models[_MODEL].measures
+        model = self.models[_MODEL]
+        return model.joined(self.same) if self.same else model.measures
 
     def _measures(self) -> Iterator[tuple[str, Measure]]:
         for kind, model in self.models.items():
             yield from ((kind, measure) for measure in model.measures)
+        yield from ((_SAME, measure) for measure in self.same)
         if self.released is not None:
             yield from ((_RELEASED, measure) for measure in self.released.measures)
 
@@ -269,13 +285,15 @@ def _report_prices(prices: Mapping[str, MeasureCost]) -> None:
     _log.info("Beside a plain forward: %s; in all %.0f %% more operations, and the controls.", each, 100 * whole)
 
 
-def _extents(prepared: Sequence[AlignExample], batch: Batch) -> list[dict[str, Any]]:
+def _extents(prepared: Sequence[AlignExample], batch: Batch, controlled: bool) -> list[dict[str, Any]]:
     return [
         {
             "example_id": batch.ids[segment.example],
             "type": prepared[segment.example].example.type,
             "span": segment.span,
             "tokens": segment.stop - segment.start,
+            "input": batch.units[segment.example],
+            "controlled": controlled,
         }
         for segment in batch.segments
         if batch.is_valid(segment)

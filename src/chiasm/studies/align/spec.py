@@ -7,6 +7,7 @@ from typing import Any, Final
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import option
 from chiasm.core.spans import PERCEPTUAL, is_perceptual
+from chiasm.studies.align.tables import SMALLEST
 from chiasm.studies.options import ControlledSpec
 
 DEFAULT_SPANS: Final = (*PERCEPTUAL, "question")
@@ -67,10 +68,15 @@ class AlignSpec(ControlledSpec):
     )
     by_task: bool = option(False, "Also compare the weights that question types need.", common=True)
     vocabulary_tokens: int = option(
-        16,
-        "Tokens per span and example that are read in words, at nine depths; 0 for none. Costs most of all.",
+        64,
+        "At most so many tokens per span and example are read in words, at nine depths; 0 for none. Costs most of all.",
         at_least=0,
         common=True,
+    )
+    smallest_effect: float = option(
+        SMALLEST,
+        "Smallest difference of cosines or overlaps worth naming; divergences count from so many nat, norms from 10 %.",
+        below=1,
     )
     control_limit: int = option(64, "Run controls on the first so many examples.", at_least=1, common=True)
     isolated_blocks: int | None = option(
@@ -79,6 +85,10 @@ class AlignSpec(ControlledSpec):
         at_least=0,
         formerly=("apart",),
     )
+
+    @property
+    def smallest(self) -> float | None:
+        return self.smallest_effect
 
     def __post_init__(self) -> None:
         super().__post_init__()

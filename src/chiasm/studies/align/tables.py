@@ -21,6 +21,10 @@ EXTENTS = TableSchema.of(
     text("type", "Question type", "Group of the example."),
     _SPAN,
     integer("tokens", "Tokens", "How many tokens the span has in this example."),
+    text(
+        "input", "Input", "Which image (video, sound) the example asks about; those with the same are drawn together."
+    ),
+    flag("controlled", "With controls", "Whether the controls were run on this example."),
 )
 
 NORMS = TableSchema.of(
@@ -69,6 +73,38 @@ VOCABULARY = TableSchema.of(
     text("against", "Against", "The other span, or the later state; empty for entropy."),
     *_ESTIMATE,
 )
+
+VOCABULARY_NULL = TableSchema.of(
+    "vocabulary_null",
+    _SPAN,
+    _STATE,
+    text("quantity", "Quantity", "kl or js.", unit="nat"),
+    text("against", "Against", "The other span."),
+    number("tokens", "Tokens", "Of either mean distribution: half of what the smaller span has, mean over examples."),
+    number("matched", "Between spans", "Between so many tokens of either span.", unit="nat"),
+    number("null", "Within a span", "Between so many tokens of a span and so many others of the same.", unit="nat"),
+    number("mean", "Beyond the null", "`matched` less `null`: 0 on average where the spans' tokens are alike."),
+    *_BOUNDS,
+)
+
+PARTS = TableSchema.of(
+    "parts",
+    text(
+        "quantity",
+        "Quantity",
+        "ima_0, ima_same; drift; log_norm (of median norms); paired_raw, paired_centred (two spans of one example), "
+        "others_raw, others_centred (spans of different inputs); iou, iou_permuted, iou_magnitude (half of the "
+        "weights, mean over matrices); js, kl (beyond the null), js_null, kl_null.",
+    ),
+    _A,
+    text("b", "Second span", "Empty where there is one span."),
+    integer("layer", "Hidden state", "Missing where the quantity is of all.", nullable=True),
+    integer("part", "Part", "A group of whole inputs, by their names; the same group in all rows."),
+    number("value", "Value", "Of the quantity, over all examples; the same in all its parts."),
+    number("change", "Change", "What this part adds to the value: sums to about 0 over the parts."),
+    integer("n", "Examples", "Of this part."),
+)
+PARTS_RELEASED = TableSchema("parts_released", PARTS.columns)
 
 INSIDE = TableSchema.of(
     "inside",
@@ -174,6 +210,7 @@ MEASURED = (
     SIMILARITY,
     INSIDE,
     VOCABULARY,
+    VOCABULARY_NULL,
     NEAREST,
     HISTOGRAM,
     GEOMETRY,
@@ -182,13 +219,29 @@ MEASURED = (
     OVERLAP,
     OVERLAP_TASKS,
     SCORE,
+    PARTS,
 )
 
 # Values of the column `control`, beside that of `RANDOM_WEIGHTS`.
 NOISE_TOKENS = "noise"
 MODALITY_ISOLATION = "apart"
+SAME_EXAMPLES = "model"
+"""In `parts_controls`: the model itself, on the examples that its controls were run on."""
+
+SMALLEST = 0.02
+"""Smallest difference of cosines or overlaps worth naming: a hundredth of a cosine's range, and about as well as the
+score of some 50 examples is known."""
 
 _CONTROL = text(
-    "control", "Control", "noise: random tokens as the image; twin: random weights; apart: image and text isolated."
+    "control",
+    "Control",
+    "noise: random tokens as the image; twin: random weights; apart: image and text isolated; model (in parts alone): "
+    "the model itself on the same examples.",
 )
-TABLES = (EXTENTS, *MEASURED, OVERLAP_RELEASED, *(s.plus(f"{s.name}_controls", _CONTROL) for s in MEASURED))
+TABLES = (
+    EXTENTS,
+    *MEASURED,
+    OVERLAP_RELEASED,
+    PARTS_RELEASED,
+    *(s.plus(f"{s.name}_controls", _CONTROL) for s in MEASURED),
+)

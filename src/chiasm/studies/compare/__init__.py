@@ -10,5 +10,6 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.compare.run:compute",
     report="chiasm.studies.compare.report:CompareReporter",
+    claims="chiasm.studies.compare.claims:claims",
     order=4,
 )

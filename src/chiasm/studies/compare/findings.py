@@ -1,93 +1,87 @@
-"""Whether the alignment score goes with accuracy over models, in words."""
+"""Whether the alignment score goes with how well models answer, in words made from claims alone."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-import numpy as np
-import polars as pl
+from collections.abc import Sequence
 
 from chiasm.core.answer_metrics import ANSWER_METRICS
+from chiasm.core.claims import Claim, of_kind
 from chiasm.core.statistics.correlation import MIN_POINTS
-from chiasm.core.statistics.intervals import holm
 from chiasm.results.findings import Finding
-from chiasm.results.wording import estimate
+from chiasm.results.wording import claimed, number
+from chiasm.studies.compare.claims import ACCURACY
 
 ENOUGH = 8
 """With fewer models figures and sentences say that they are too few."""
 
 
-def compare_findings(rows: pl.DataFrame, related: pl.DataFrame, outcomes: pl.DataFrame | None = None) -> list[Finding]:
-    """One finding per score and statistic, and what the number of models allows to say. `outcomes` have the numbers
-    of questions."""
-    models = rows["model"].n_unique()
-    found = []
-    for row in _corrected(related.filter(pl.col("models") >= MIN_POINTS)):
-        name = f"{row['name']} ({row['statistic'].replace('_', ' ')})"
-        if row["spearman"] is None:
-            found.append(Finding(f"{name} or accuracy is the same for all {models} models.", 10.0))
-            continue
-        found.append(_relation(row, name, "accuracy", 18.0 if row["statistic"] == "mean_token" else 0.0))
-    if models < MIN_POINTS:
-        found.append(Finding(f"n = {models} models cannot show a relation; {MIN_POINTS} give an interval.", 95.0))
-    elif models < ENOUGH:
-        smallest = related["smallest"].drop_nulls()
-        least = f": the least p-value that they can give is {smallest.min():.2g}" if len(smallest) else ""
-        text = (
-            f"n = {models} models are too few to say much{least}, before any correction for what is looked at together."
-        )
-        found.append(Finding(text, 95.0))
-    known = rows.filter(pl.col("accuracy").is_not_null()).unique("model", keep="first", maintain_order=True)
-    by = known.sort("accuracy", maintain_order=True)
-    if by.height:
-        worst, best = by.row(0, named=True), by.row(-1, named=True)
-        answered = None if outcomes is None else outcomes.filter(task="qa", metric="accuracy")
-        n = {} if answered is None else dict(answered.select("model", "n").iter_rows())
-        low, high = (f"{accuracy_of(row, n.get(row['model']))} in {row['model']}" for row in (worst, best))
-        found.append(Finding(f"Accuracy reaches from {low} to {high}.", 40.0))
-    else:
-        found.append(Finding("The examples have no labels, so there is no accuracy; see the other measures.", 45.0))
+def compare_findings(claims: Sequence[Claim]) -> list[Finding]:
+    """One finding for each score against accuracy and other outcomes, and what so few models allow to say."""
+    related, outcomes = of_kind(claims, "relation"), of_kind(claims, "outcome")
+    models = max((one.n for one in (*related, *outcomes)), default=0)
+    found = [_few(models, of_kind(claims, "power"))] if 0 < models < ENOUGH else []
+    found += relation_findings(related, "accuracy") + relation_findings(outcomes, "other outcomes")
+    found += [accuracies(of_kind(claims, ACCURACY)), *_scores(of_kind(claims, "score"))]
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def accuracy_of(row: Mapping[str, Any], n: int | None = None) -> str:
-    """The accuracy of a model with its interval."""
-    return estimate(row["accuracy"], row["accuracy_low"], row["accuracy_high"], n, unit="%", scale=100.0)
+def _few(models: int, power: Sequence[Claim]) -> Finding:
+    if models < MIN_POINTS:
+        return Finding(f"n = {models} models cannot show a relation; {MIN_POINTS} give an interval.", 95.0)
+    least = "".join(
+        f": the least p-value that they can give is {number(one.effect, significant=2)}" for one in power[:1]
+    )
+    return Finding(f"n = {models} models are too few to say much{least}.", 95.0)
 
 
-def outcome_findings(related: pl.DataFrame) -> list[Finding]:
-    """Whether the score (mean token) goes with each other outcome, above all with what models make up."""
-    found = []
-    enough = (pl.col("statistic") == "mean_token") & (pl.col("models") >= MIN_POINTS)
-    for row in _corrected(related.filter(enough)):
-        metric = ANSWER_METRICS[row["metric"]]
-        direction = "more is better" if metric.more_is_better else "less is better"
-        what = f"{metric.title} ({row['task']}; {direction})"
-        if row["spearman"] is None:
-            found.append(Finding(f"{row['name']} or {what} is the same for all {row['models']} models.", 9.0))
-            continue
-        found.append(_relation(row, row["name"], what, 15.0 if row["kind"] == "hallucination" else 0.0))
+def relation_findings(related: Sequence[Claim], over: str) -> list[Finding]:
+    """Whether scores go with an outcome; those that are not established share a sentence."""
+    tested = [one for one in related if one.p is not None]
+    found = [_relation(one) for one in tested if one.found]
+    others = [one for one in tested if not one.found]
+    if others:
+        each = "; ".join(f"{_named(one)}, {claimed(one)}" for one in others)
+        text = f"Not established over models (Spearman; corrected for all of them): {each}."
+        found.append(Finding(text, 50.0))
+    without = [one for one in related if one.quantity.endswith("no spread")]
+    if without:
+        each = "; ".join(_named(one) for one in without)
+        found.append(Finding(f"Nothing to relate, since one of the two is the same for all models: {each}.", 10.0))
     return found
 
 
-def _corrected(related: pl.DataFrame) -> Iterator[dict]:
-    """Every row with `p_holm`, corrected for all `tests` that are looked at together."""
-    p = related["p"].to_numpy()
-    tests = int(np.isfinite(p).sum())
-    corrected = np.full(len(p), np.nan)
-    corrected[np.isfinite(p)] = holm(p[np.isfinite(p)]) if tests else []
-    for row, value in zip(related.iter_rows(named=True), corrected, strict=True):
-        yield row | {"p_holm": float(value), "tests": tests}
+def _named(one: Claim) -> str:
+    """A relation with the outcome in words."""
+    score, _, outcome = one.about.rpartition(" with ")
+    metric, _, task = outcome.partition(" (")
+    known = ANSWER_METRICS.get(metric)
+    if known is None or not task:
+        return one.about
+    direction = "more is better" if known.more_is_better else "less is better"
+    return f"{score} with {known.title} ({task.rstrip(')')}; {direction})"
 
 
-def _relation(row: dict, name: str, what: str, weight: float) -> Finding:
-    """Whether `name` goes with `what`; `weight` is added to the strength."""
-    settled = row["p_holm"] <= 0.05
-    how = "goes with" if row["spearman"] > 0 else "goes against"
-    relation = how if settled else f"is not shown to go with or against (its sign: {how})"
-    bounds, missing = (row["pearson_low"], row["pearson_high"]), "no interval: in perfect order"
+def _relation(one: Claim) -> Finding:
+    how = "rises" if one.effect > 0 else "falls"
     text = (
-        f"{name} {relation} {what} over n = {row['models']} models: Spearman {row['spearman']:.2f} "
-        f"(p = {row['p']:.2g}; {row['p_holm']:.2g} corrected for {row['tests']} of them), Pearson "
-        f"{estimate(row['pearson'], *bounds, digits=2, missing=missing)}."
+        f"Over models the score {how} with the outcome: {_named(one)}, Spearman {claimed(one)}. It is uncontrolled: "
+        "models that differ in score differ in more; those that share weights or training are no independent points."
     )
-    return Finding(text, 50.0 + 30.0 * settled + 5.0 * abs(row["spearman"]) + weight)
+    return Finding(text, 80.0 + 5.0 * abs(one.effect))
+
+
+def _scores(each: Sequence[Claim]) -> list[Finding]:
+    """The scores of all models; no control stands beside them."""
+    found = []
+    for name in dict.fromkeys(one.about.rpartition(" in ")[0] for one in each):
+        own = [one for one in each if one.about.rpartition(" in ")[0] == name]
+        shown = "; ".join(f"{one.about.rpartition(' in ')[2]} {claimed(one, signed=False)}" for one in own)
+        text = f"Scores, {name} (mean token), uncontrolled and each with an interval of its own: {shown}."
+        found.append(Finding(text, 30.0))
+    return found
+
+
+def accuracies(each: Sequence[Claim]) -> Finding:
+    """How well every model answers."""
+    if not each:
+        return Finding("The examples have no labels, so there is no accuracy; see the other measures.", 45.0)
+    shown = "; ".join(f"{one.about} {claimed(one, signed=False, significant=None)}" for one in each)
+    return Finding(f"Right answers, each with an interval of its own: {shown}.", 40.0)

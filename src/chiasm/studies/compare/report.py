@@ -6,7 +6,7 @@ from typing import final
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
 from chiasm.studies.compare.charts import score_against_accuracy, score_against_outcome
-from chiasm.studies.compare.findings import compare_findings, outcome_findings
+from chiasm.studies.compare.findings import compare_findings
 from chiasm.studies.compare.spec import CompareSpec
 
 
@@ -19,12 +19,7 @@ class CompareReporter(Reporter[CompareSpec]):
         return f"Alignment and accuracy of {len(self.spec.models)} models"
 
     def findings(self) -> list[Finding]:
-        found = compare_findings(
-            self.directory.table("compare"), self.directory.table("correlation"), self.table("outcomes")
-        )
-        related = self.table("outcome_correlation")
-        found += [] if related is None else outcome_findings(related)
-        return sorted(found, key=lambda finding: -finding.strength)
+        return compare_findings(self.claimed)
 
     def drawings(self) -> dict[str, Drawing]:
         rows, related = self.table("compare"), self.table("correlation")

@@ -20,6 +20,7 @@ from chiasm.studies.align.run import run_align
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.compare import STUDY
 from chiasm.studies.compare.spec import CompareSpec
+from chiasm.studies.compare.tables import RELATED
 from chiasm.studies.eval.run import answered_run
 from chiasm.studies.eval.spec import EvalSpec
 from chiasm.studies.inputs import data_facts, limit_of, read_examples, view_of
@@ -27,9 +28,6 @@ from chiasm.studies.options import data_name
 from chiasm.tiny.registry import world
 
 Tasks = Mapping[Task, Sequence[Example]]
-
-RELATED = ("vqa_accuracy", "cider_d", "pope_f1", "chair_i", "chair_s")
-"""The measures that are related to the score, fixed beforehand: with each more, one is likelier to fit by chance."""
 
 
 def compute(spec: CompareSpec) -> RunDirectory:

@@ -8,6 +8,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.options import option
 from chiasm.data.tasks import Task
 from chiasm.studies.align.spec import check_spans, spans_option
+from chiasm.studies.compare.tables import SMALLEST
 from chiasm.studies.options import Data, ExamplesSpec, Model, data_name, examples_option, model_name, studied_option
 from chiasm.tiny.registry import world
 
@@ -49,6 +50,7 @@ class CompareSpec(ExamplesSpec):
         typed_as=str | None,
     )
     spans: Sequence[str] = spans_option()
+    smallest_effect: float = option(SMALLEST, "Smallest correlation over models worth naming.", below=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,6 +62,10 @@ class CompareSpec(ExamplesSpec):
             if task == "qa" or self.tasks.count(task) > 1:
                 raise ChiasmError(f"--task {task}", "it is measured already", "Name each further task once")
         check_spans(self.spans)
+
+    @property
+    def smallest(self) -> float | None:
+        return self.smallest_effect
 
     @property
     def names(self) -> tuple[str, ...]:

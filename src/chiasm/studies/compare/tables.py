@@ -4,6 +4,12 @@ from chiasm.core.schema import Column, TableSchema, integer, number, text
 from chiasm.studies.align.tables import SCORE
 from chiasm.studies.eval.tables import METRIC, VALUE
 
+RELATED = ("vqa_accuracy", "cider_d", "pope_f1", "chair_i", "chair_s")
+"""The measures that are related to the score, fixed beforehand: with each more, one is likelier to fit by chance."""
+
+SMALLEST = 0.1
+"""Smallest correlation over models worth naming: one that explains 1 % of the variance of ranks."""
+
 _MODEL = text("model", "Model", "Name of the model, checkpoint or variant.")
 _TASK = text("task", "Task", "What was asked: qa, caption, or pope-MODE.")
 _KIND = text("kind", "Kind", "performance, or hallucination.")

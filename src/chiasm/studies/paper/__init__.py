@@ -10,5 +10,6 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.paper.run:compute",
     report="chiasm.studies.paper.report:PaperReporter",
+    claims="chiasm.studies.paper.claims:claims",
     order=5,
 )

@@ -12,6 +12,7 @@ from chiasm.results.report import Drawing, Reporter
 from chiasm.results.theme import COLOURS
 from chiasm.studies.align.charts.weights import overlap_matrix
 from chiasm.studies.paper import charts
+from chiasm.studies.paper.claims import VARIANTS, groups
 from chiasm.studies.paper.findings import paper_findings
 from chiasm.studies.paper.spec import PaperSpec, baselines_beside
 from chiasm.studies.paper.tables import TOGETHER, TOGETHER_BASELINES
@@ -29,7 +30,7 @@ class PaperReporter(Reporter[PaperSpec]):
         return f"The figures of the alignment paper for {self._main} and its kin"
 
     def findings(self) -> list[Finding]:
-        return paper_findings(self._tables, self._main, self._baselines.get(self._main), self._groups())
+        return paper_findings(self.claimed, self._main)
 
     def drawings(self) -> dict[str, Drawing]:
         there, main, baselines = self._tables, self._main, self._baselines
@@ -53,7 +54,7 @@ class PaperReporter(Reporter[PaperSpec]):
         figure = partial(charts.figure_8, there["paper_inside"], similar, main, baseline)
         drawn["figure-8"] = (figure, f"{_FIGURE_8} {main}.")
         drawn["figure-9"] = (partial(charts.figure_9, models, score, groups, baselines), _FIGURE_9)
-        variants, rest = groups[_VARIANTS][: len(COLOURS)], groups[_VARIANTS][len(COLOURS) :]
+        variants, rest = groups[VARIANTS][: len(COLOURS)], groups[VARIANTS][len(COLOURS) :]
         left_out = f" Not drawn, for want of colours: {', '.join(rest)}." if rest else ""
         drawn["figure-13"] = (partial(charts.figure_13, there, variants, baseline), f"{_FIGURE_13}{left_out}")
         masks = self._masks("paper_overlap", together, control)
@@ -120,14 +121,9 @@ class PaperReporter(Reporter[PaperSpec]):
 
     def _groups(self) -> dict[str, list[str]]:
         """Models that are put side by side: checkpoints of one run, and variants asked about what the main one was."""
-        rows = self._tables["paper_models"]
-        data = rows.filter(pl.col("model") == self._main)["data"][0]
-        chosen = (pl.col("data") == data) & pl.col("step").is_null() & self._trained
-        steps = {f"checkpoints of {stem}": [m for m, _ in steps] for stem, steps in self._steps().items()}
-        return steps | {_VARIANTS: rows.filter(chosen)["model"].to_list()}
+        return groups(self._tables["paper_models"])
 
 
-_VARIANTS = "variants"
 _BESIDE = "Dashed, a cross or a last panel: the random-weights baseline, on the same examples."
 _TOGETHER = "Models that share one frozen decoder, each with its own data, stand together."
 _ALONE = "Of {} alone: no other kind of data meets the same decoder."

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
-from chiasm.core.statistics.intervals import proportion_interval
-from chiasm.measures.base import MeasureConfig, join_states, qualified_span
+from chiasm.core.example import Example, input_key
+from chiasm.core.statistics.intervals import share_interval
+from chiasm.measures.base import MeasureConfig, bound, join_states, qualified_span
 from chiasm.measures.geometry import Geometry
 from chiasm.measures.overlap import Overlap
 from chiasm.measures.similarity import Similarity
@@ -120,7 +120,10 @@ def _measured(spec: PaperSpec, index: int, source: str, examples: Sequence[Examp
     with ALIGN.open(asked, {"asked": len(examples)}, root / "align") as read:
         measure_align(asked, view, examples, read)
     table = answered_run(spec.derive(EvalSpec, model=name, data=source), view, examples, root / "eval").table("eval")
-    accuracy = proportion_interval(int(table["correct"].sum()), table.height)
+    of_input = {example.id: input_key(example) for example in examples}
+    accuracy = share_interval(
+        table["correct"].to_numpy().astype(float), clusters=[of_input[one] for one in table["example_id"]]
+    )
     stem, step = checkpoint(name)
     about = {
         "model": name,
@@ -129,9 +132,10 @@ def _measured(spec: PaperSpec, index: int, source: str, examples: Sequence[Examp
         "stem": stem,
         "step": step,
         "accuracy": float(accuracy.mean),
-        "accuracy_low": float(accuracy.low),
-        "accuracy_high": float(accuracy.high),
+        "accuracy_low": bound(accuracy.low),
+        "accuracy_high": bound(accuracy.high),
         "n": table.height,
+        "baseline": name in spec.baseline_names,
     }
     frames = {"paper_models": [about]}
     for schema in (*MEASURED, TASKS):

@@ -9,6 +9,7 @@ from typing import Any, Self
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import example_option, option
 from chiasm.studies.align.spec import check_spans, spans_option
+from chiasm.studies.align.tables import SMALLEST
 from chiasm.studies.options import (
     Data,
     ExamplesSpec,
@@ -64,6 +65,7 @@ class PaperSpec(ExamplesSpec):
         at_least=1,
     )
     spans: Sequence[str] = spans_option()
+    smallest_effect: float = option(SMALLEST, "Smallest difference of cosines or overlaps worth naming.", below=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,6 +85,10 @@ class PaperSpec(ExamplesSpec):
             # The version before recorded one source for each model.
             recorded = {**recorded, "data": data[0] if len(set(data)) == 1 else None}
         return super().read(recorded)
+
+    @property
+    def smallest(self) -> float | None:
+        return self.smallest_effect
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,0 +1,271 @@
+"""Contrasts of measured quantities, from the table `parts`: one interval and one test for all of a kind at once."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import polars as pl
+
+from chiasm.core.claims import Claim, judged, known
+from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
+
+# A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
+_ERROR_SHARE = 0.1
+
+Key = tuple[str, str, str, int | None]
+"""Quantity, first span, second span, layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A quantity, or a sum of several: its value, what each part adds to it, and the fewest examples behind it."""
+
+    value: float
+    changes: Mapping[int, float]
+    n: int
+
+    def plus(self, other: "Measured", factor: float = 1.0) -> "Measured":
+        """Itself and `factor` times another, part by part."""
+        parts = dict.fromkeys([*self.changes, *other.changes])
+        changes = {g: self.changes.get(g, 0.0) + factor * other.changes.get(g, 0.0) for g in parts}
+        return Measured(self.value + factor * other.value, changes, min(self.n, other.n))
+
+
+class Parts:
+    """The quantities of one model on one set of examples."""
+
+    def __init__(self, known: Mapping[Key, Measured]) -> None:
+        self.known = known
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame | None, **chosen: str) -> Self | None:
+        """Those of a table `parts`, or of the rows in it that are `chosen`; None where there are none."""
+        if frame is None:
+            return None
+        rows = frame.filter(**chosen) if chosen else frame
+        found: dict[Key, Measured] = {}
+        for (quantity, a, b, layer), own in rows.group_by(["quantity", "a", "b", "layer"], maintain_order=True):
+            changes = dict(own.select("part", "change").iter_rows())
+            found[str(quantity), str(a), str(b), layer] = Measured(own["value"][0], changes, int(own["n"].sum()))
+        return cls(found) if found else None
+
+    def layers(self, quantity: str, a: str, b: str = "") -> list[int]:
+        """The layers at which a quantity was measured."""
+        return sorted(k[3] for k in self.known if k[:3] == (quantity, a, b) and k[3] is not None)
+
+    def pairs(self, quantity: str) -> list[tuple[str, str]]:
+        """The spans of which a quantity was measured."""
+        return list(dict.fromkeys((a, b) for name, a, b, _ in self.known if name == quantity))
+
+    def sum(self, terms: "Terms") -> Measured | None:
+        """A weighted sum of quantities; None where one of them is not there."""
+        total = Measured(0.0, {}, 2**62)
+        for factor, key in terms:
+            if key not in self.known:
+                return None
+            total = total.plus(self.known[key], factor)
+        return total
+
+
+Terms = tuple[tuple[float, Key], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """What one claim is about. `terms`: the quantities that are added up, each with its factor.
+
+    `control`, `control_terms`: what the contrast itself compares with, where that is a control (shuffled norms).
+    """
+
+    about: str
+    where: str
+    terms: Terms
+    control: str | None = None
+    control_terms: Terms = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """How contrasts are judged: those of `own` beyond the same of every one of `nulls`, on the examples of both.
+
+    `same`: the quantities of `own` on the examples that the nulls were run on. `inputs`: how many different inputs
+    examples ask about: of all of them, or of those with controls.
+    """
+
+    own: Parts
+    same: Parts | None
+    nulls: Mapping[str, Parts]
+    inputs: Callable[[bool], int | None]
+    seed: int = 0
+
+    def claims(
+        self,
+        kind: str,
+        contrasts: Sequence[Contrast],
+        *,
+        quantity: str,
+        unit: str,
+        smallest: float,
+        without: Sequence[str] = (),
+    ) -> list[Claim]:
+        """One claim for each contrast whose quantities were measured; intervals and p-values hold for all at once.
+
+        `without`: nulls that keep what is measured, and so are none here.
+        """
+        found = [(c, measured) for c in contrasts if (measured := self.own.sum(c.terms)) is not None]
+        if not found:
+            return []
+        error = _ERROR_SHARE * smallest
+        bands = bands_of([measured for _, measured in found], smallest_error=error, seed=self.seed)
+        beside = [
+            one
+            for name, null in self.nulls.items()
+            if name not in without
+            for one in [self._beside(name, null, [c for c, _ in found], error)]
+            if one is not None
+        ]
+        return [
+            self._claim(kind, quantity, unit, smallest, c, bands.columns([k]), [one[k] for one in beside])
+            for k, (c, _) in enumerate(found)
+        ]
+
+    def against(
+        self,
+        kind: str,
+        contrasts: Sequence[Contrast],
+        names: Sequence[str],
+        *,
+        quantity: str,
+        unit: str,
+        smallest: float,
+    ) -> list[Claim]:
+        """How far each contrast differs from the same of the controls `names`, on the same examples."""
+        columns: list[tuple[Contrast, str, float, Measured]] = []
+        for c in contrasts:
+            mine = None if self.same is None else self.same.sum(c.terms)
+            for name in names:
+                other = self.nulls[name].sum(c.terms) if name in self.nulls else None
+                if mine is not None and other is not None:
+                    columns.append((c, name, other.value, mine.plus(other, -1.0)))
+        if not columns:
+            return []
+        bands = bands_of([one[-1] for one in columns], smallest_error=_ERROR_SHARE * smallest, seed=self.seed)
+        return [
+            _claim(
+                kind, c.about, c.where, quantity, unit, bands.columns([k]), smallest, self.inputs(True),
+                control=name, control_effect=value, controlled=True,
+            )
+            for k, (c, name, value, _) in enumerate(columns)
+        ]  # fmt: skip
+
+    def _beside(
+        self, name: str, null: Parts, contrasts: Sequence[Contrast], error: float
+    ) -> "list[_Null | None] | None":
+        if self.same is None:
+            return None
+        both = [(self.same.sum(c.terms), null.sum(c.terms)) for c in contrasts]
+        there = [k for k, (mine, other) in enumerate(both) if mine is not None and other is not None]
+        if not there:
+            return None
+        differences = [mine.plus(other, -1.0) for mine, other in both if mine is not None and other is not None]
+        bands = bands_of(differences, smallest_error=error, seed=self.seed)
+        found: list[_Null | None] = [None] * len(both)
+        for j, k in enumerate(there):
+            other = both[k][1]
+            assert other is not None
+            p = float(bands.p[j])
+            found[k] = _Null(name, other.value, float(bands.mean[j]), 1.0 if np.isnan(p) else p)
+        return found
+
+    def _claim(
+        self, kind: str, quantity: str, unit: str, smallest: float, c: Contrast, bands: Bands,
+        nulls: "Sequence[_Null | None]",
+    ) -> Claim:  # fmt: skip
+        effect = float(bands.mean[0])
+        beside = [null for null in nulls if null is not None]
+        # The control that leaves the least of the effect is the one that counts.
+        worst = max(beside, key=lambda null: (not null.passed_by(effect), null.p, abs(null.effect)), default=None)
+        control, control_effect, controlled, p = c.control, None, None if c.control is None else True, None
+        if c.control is not None:
+            value = self.own.sum(c.control_terms)
+            control_effect = None if value is None else value.value
+        if worst is not None:
+            control, control_effect, p = worst.name, worst.effect, worst.p
+            controlled = all(null.passed_by(effect) for null in beside)
+        return _claim(
+            kind, c.about, c.where, quantity, unit, bands, smallest, self.inputs(False),
+            control=control, control_effect=control_effect, controlled=controlled, least_p=p,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Null:
+    """A contrast in a control: its size, and how much more the model shows on the same examples."""
+
+    name: str
+    effect: float
+    difference: float
+    p: float
+
+    def passed_by(self, effect: float) -> bool:
+        """Whether the model's effect goes beyond it, in its own direction."""
+        return self.p <= ALPHA and np.sign(self.difference) == np.sign(effect)
+
+
+def bands_of(quantities: Sequence[Measured], *, smallest_error: float, seed: int) -> Bands:
+    """Values with intervals that hold for all of them at once; parts, which are groups of whole inputs, are drawn.
+
+    `n` are examples. Assumption: parts are independent and alike in size; a quantity is close to linear in what a
+    part adds to it.
+    """
+    parts = sorted({g for one in quantities for g in one.changes})
+    changes = np.array([[one.changes.get(g, 0.0) for one in quantities] for g in parts]).reshape(len(parts), -1)
+    values = np.array([one.value for one in quantities])
+    # As many values as parts, whose mean is the quantity and whose deviations are what the parts add.
+    spread = len(parts) * (changes - changes.mean(axis=0)) if parts else np.zeros((1, len(values)))
+    bands = mean_bands(values + spread, smallest_error=smallest_error, seed=seed)
+    return replace(bands, mean=values, n=np.array([one.n for one in quantities]))
+
+
+def _claim(
+    kind: str,
+    about: str,
+    where: str,
+    quantity: str,
+    unit: str,
+    bands: Bands,
+    smallest: float,
+    inputs: int | None,
+    *,
+    control: str | None,
+    control_effect: float | None,
+    controlled: bool | None,
+    least_p: float | None = None,
+) -> Claim:
+    effect, low, high, p = (float(x[0]) for x in (bands.mean, bands.low, bands.high, bands.p))
+    reported = known(p)
+    if reported is not None and least_p is not None:
+        reported = max(reported, least_p)
+    return Claim(
+        kind=kind,
+        about=about,
+        where=where,
+        quantity=quantity,
+        unit=unit,
+        effect=effect,
+        low=known(low),
+        high=known(high),
+        p=reported,
+        control=control,
+        control_effect=control_effect,
+        n=int(bands.n[0]),
+        inputs=inputs,
+        verdict=judged(effect, low, high, smallest=smallest, p=known(p), controlled=controlled),
+    )
+
+
+def by_depth(claims: Sequence[Claim]) -> Iterator[tuple[str, list[Claim]]]:
+    """The claims of one kind by what they are about, in their order."""
+    for about in dict.fromkeys(claim.about for claim in claims):
+        yield about, [claim for claim in claims if claim.about == about]

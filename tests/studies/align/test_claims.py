@@ -1,0 +1,136 @@
+"""What an alignment run claims: effects that are there, and nothing else, from frames alone."""
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.studies.align.parts import parts, under
+
+import chiasm
+from chiasm.core.claims import Claim, of_kind
+from chiasm.core.errors import ChiasmError
+from chiasm.results.claims import read_claims
+from chiasm.studies.align.findings import align_findings
+
+LAYERS = range(5)
+SCORE = pl.DataFrame(
+    [
+        {"name": "ima_same", "statistic": "mean_token", "value": 0.5, "low": 0.4, "high": 0.6, "n": 50}
+        | {"a": "image", "b": "question"}
+    ]
+)
+
+
+def claimed(**tables: pl.DataFrame) -> list[Claim]:
+    return read_claims(chiasm.claims("align", {"score": SCORE, **tables}))
+
+
+def drift(effect: float, n: int = 60, seed: int = 0, at: int | None = None):
+    """Image and question tokens at every depth; the image is `effect` above, everywhere or `at` one depth."""
+    rng = np.random.default_rng(seed)
+    found = {("paired_raw", "image", "question", 0): rng.normal(size=n)}
+    for layer in LAYERS:
+        common = 0.5 + 0.05 * rng.normal(size=n)
+        there = effect if at in (None, layer) else 0.0
+        found["drift", "image", "", layer] = common + there + 0.05 * rng.normal(size=n)
+        found["drift", "question", "", layer] = common + 0.05 * rng.normal(size=n)
+    return found
+
+
+def test_a_planted_difference_is_found_at_its_depth_and_said_to_be_uncontrolled():
+    found = of_kind(claimed(parts=parts(drift(0.1, at=3))), "change")
+    assert [one.verdict for one in found if one.where != "3"].count("uncontrolled") == 0
+    [planted] = [one for one in found if one.where == "3"]
+    assert planted.verdict == "uncontrolled"
+    assert planted.effect == pytest.approx(0.1, abs=0.03)
+    assert planted.low is not None
+    assert planted.low > 0
+    text = next(f.text for f in align_findings(found) if f.text.startswith("How much image"))
+    assert "less at state 3 (uncontrolled)" in text
+    assert "it is uncontrolled" in text
+
+
+def test_noise_is_claimed_in_few_runs():
+    wrong = sum(
+        any(one.found for one in of_kind(claimed(parts=parts(drift(0.0, n=40, seed=seed))), "change"))
+        for seed in range(40)
+    )
+    assert wrong <= 5  # 95 % of runs of 40 with 5 % each have at most 5
+
+
+def controlled(own: float, control: float, n: int = 60):
+    tables = {"parts": parts(drift(own, n, seed=1))}
+    beside = [under("model", drift(own, n, seed=1)), under("twin", drift(control, n, seed=2))]
+    return of_kind(claimed(**tables, parts_controls=pl.concat(beside)), "change")
+
+
+def test_a_control_that_shows_the_same_blocks_a_claim():
+    assert {one.verdict for one in controlled(0.1, 0.0)} == {"established"}
+    blocked = controlled(0.1, 0.1)
+    assert {one.verdict for one in blocked} == {"not established"}
+    assert {one.control for one in blocked} == {"twin"}
+    assert blocked[0].control_effect == pytest.approx(0.1, abs=0.03)
+    assert {one.verdict for one in controlled(0.1, 0.2)} == {"not established"}
+
+
+def test_questions_on_one_image_widen_intervals():
+    rng = np.random.default_rng(0)
+    of_image = rng.normal(size=12)
+    values = {("ima_same", "image", "question", None): 0.5 + 0.1 * np.repeat(of_image, 8)}
+    together = [f"image {k}" for k in np.repeat(np.arange(12), 8)]
+    apart, whole = (of_kind(claimed(parts=parts(values, inputs)), "score")[0] for inputs in (None, together))
+    assert (whole.high or 0) - (whole.low or 0) > 2 * ((apart.high or 0) - (apart.low or 0))
+
+
+def test_an_interval_leaves_out_nothing_exactly_where_p_says_so():
+    for seed in range(20):
+        for one in of_kind(claimed(parts=parts(drift(0.02, seed=seed))), "change"):
+            assert one.low is not None
+            assert one.high is not None
+            assert (one.low > 0 or one.high < 0) == (one.p is not None and one.p <= 0.05)
+
+
+def test_scores_alone_suffice_and_nothing_is_controlled():
+    [one] = claimed()
+    assert (one.kind, one.verdict, one.p, one.control) == ("score", "uncontrolled", None, None)
+    [finding] = align_findings([one])
+    assert "uncontrolled" in finding.text
+    with pytest.raises(ChiasmError, match="it needs the table `score`"):
+        chiasm.claims("align", {"parts": parts(drift(0.1))})
+
+
+def test_a_score_below_its_control_is_no_sign_of_alignment():
+    rng = np.random.default_rng(0)
+    key = ("ima_same", "image", "question", None)
+    own, random = {key: 0.5 + 0.05 * rng.normal(size=60)}, {key: 0.7 + 0.05 * rng.normal(size=60)}
+    found = claimed(parts=parts(own), parts_controls=pl.concat([under("model", own), under("twin", random)]))
+    [score], [against] = (of_kind(found, kind) for kind in ("score", "score-control"))
+    assert score.verdict == "not established"
+    assert (against.verdict, against.control) == ("established", "twin")
+    assert against.effect == pytest.approx(-0.2, abs=0.03)
+    text = align_findings(found)[0].text
+    assert "below that with random weights" in text
+    assert "no sign of alignment that was learnt" in text
+
+
+def test_masks_beyond_magnitude_by_little_are_practically_nothing():
+    rng = np.random.default_rng(0)
+    masks = {
+        ("iou", "image", "question", None): 0.8 + 0.01 * rng.normal(size=60),
+        ("iou_magnitude", "image", "question", None): 0.795 + 0.01 * rng.normal(size=60),
+        ("iou_permuted", "image", "question", None): 0.7 + 0.01 * rng.normal(size=60),
+    }
+    shuffled, magnitude = of_kind(claimed(parts=parts(masks)), "masks")
+    assert (shuffled.verdict, shuffled.control) == ("established", "shuffled norms")
+    assert shuffled.control_effect == pytest.approx(0.7, abs=0.01)
+    assert (magnitude.verdict, magnitude.control) == ("practically none", "magnitude alone")
+
+
+def test_sentences_hold_no_number_that_no_claim_holds():
+    values = drift(0.1) | {
+        ("log_norm", s, "", k): np.full(60, 1.0 + (s == "image")) for s in ("image", "question") for k in LAYERS
+    }
+    beside = pl.concat([under("model", values), under("twin", drift(0.0, seed=3))])
+    for finding in align_findings(claimed(parts=parts(values), parts_controls=beside)):
+        assert "95 % interval" in finding.text
+        assert "n = 60" in finding.text
+        assert "control" in finding.text
