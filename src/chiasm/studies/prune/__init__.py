@@ -10,5 +10,6 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.prune.run:compute",
     report="chiasm.studies.prune.report:PruneReporter",
+    claims="chiasm.studies.prune.claims:claims",
     order=7,
 )

@@ -1,233 +1,249 @@
-"""What pruning costs, and whether one mask serves all, in words: every number stands in a table of the run."""
+"""What pruning costs, and whether one mask serves all, in words, made from a run's claims: no sentence says more."""
 
 from collections.abc import Sequence
-from math import factorial
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-import polars as pl
-
-from chiasm.core.statistics.intervals import ALPHA, holm
-from chiasm.interventions.masks import ABLATIONS
+from chiasm.core.claims import Claim, of_kind
+from chiasm.core.statistics.bands import ALPHA
 from chiasm.results.findings import Finding
-from chiasm.results.series import majority, right_share
-from chiasm.results.wording import estimate, percent
-from chiasm.studies.prune.scores import LEVEL, Answers, Level, largest, perplexity, share_in_words
-from chiasm.studies.prune.tables import DENSE, IMAGE_TOKENS, MODALITIES, POOLED, TEXT_TOKENS, TYPES, UNCALIBRATED
+from chiasm.results.wording import bounds, claimed, number, percent
+from chiasm.studies.prune.claims import least_pairing
+from chiasm.studies.prune.tables import DENSE, IMAGE_TOKENS, TEXT_TOKENS
+
+_SIGNED: dict[str, Any] = {"significant": None, "digits": 1}
+_POINTS = _SIGNED | {"signed": False}
+_KEPT_BY = {
+    "ablate-common": "weights that both masks keep",
+    "ablate-first": "weights that only the image mask keeps",
+    "ablate-second": "weights that only the text mask keeps",
+    "ablate-random": "as many at random",
+}
 
 
-def prune_findings(pruned: pl.DataFrame, controls: pl.DataFrame | None = None, *, seed: int = 0) -> list[Finding]:
-    """What a mask costs, against other masks, by question type and modality; strongest first."""
-    answers = Answers(pruned)
-    levels = answers.levels
+def prune_findings(claims: Sequence[Claim], *, types: int = 0) -> list[Finding]:
+    """What is recommended, what masks cost, against other masks, by question type and modality; strongest first.
+
+    `types`: question types that a mask was calibrated on.
+    """
     found = [
-        _cost(answers, levels, seed),
-        _perplexity(answers, levels),
-        _scope(pruned, levels),
-        _other_methods(answers, levels, seed),
-        _own_type(answers, levels, seed),
-        _combined(answers, levels, seed),
-        _modalities(answers, levels, seed),
-        _centred(answers, levels, seed),
-        _ablation(answers, seed),
-        _random_weights(controls),
+        _recommended(claims),
+        _losses(of_kind(claims, "loss")),
+        _methods(of_kind(claims, "method")),
+        _variants(of_kind(claims, "variant")),
+        _own_type(of_kind(claims, "own-type"), types),
+        _modalities(of_kind(claims, "modality")),
+        _ablation(of_kind(claims, "ablation")),
+        _combined(of_kind(claims, "combined")),
+        _random_weights(of_kind(claims, "baseline")),
     ]
     return sorted((one for one in found if one is not None), key=lambda finding: -finding.strength)
 
 
-def _cost(answers: Answers, levels: list[Level], seed: int) -> Finding:
-    """The highest sparsity (of the first pattern and part) at which the pooled mask loses nothing significantly, with
-    all lower ones."""
-    dense = answers.right(DENSE, UNCALIBRATED, None)
-    levels = [level for level in levels if level[1:] == levels[0][1:]]
-    compared = answers.compare([(level, answers.right("wanda", POOLED, level), dense) for level in levels], seed)
-    ordered = sorted(compared, key=lambda one: one.level.sparsity)
-    safe = []
-    for one in ordered:
-        if one.significant and one.mean < 0:
-            break
-        safe.append(one)
-    untouched = f"untouched {answers.in_words(DENSE, UNCALIBRATED, None)}"
-    guess = majority(answers.rows.filter(pl.col("mask") == DENSE))
-    if not answers.share(dense).low > guess:
-        untouched += f", which is not above the {percent(guess)} of the most frequent answer: there is little to lose"
-    if not safe:
-        first = ordered[0]
+def lost(claim: Claim) -> str:
+    """What a mask does to right answers, in the word that its interval allows: a negative loss is a gain."""
+    if claim.low is None or claim.high is None:
+        return f"what it loses is not known ({claimed(claim, **_POINTS)})"
+    if claim.low > 0:
+        return f"it loses {claimed(claim, **_POINTS)}"
+    if claim.high < 0:
+        gain = replace(claim, effect=-claim.effect, low=-claim.high, high=-claim.low)
+        return f"it gains {claimed(gain, **_POINTS)}"
+    return f"no loss is established, at most {number(claim.high, unit='points')} ({_rest(claim)})"
+
+
+def _recommended(claims: Sequence[Claim]) -> Finding | None:
+    """The highest sparsity that is established to keep the loss allowed."""
+    [score] = of_kind(claims, "score")
+    untouched = f"Untouched, the model is right in {_level(score)}"
+    if not score.established:
+        guess = percent((score.control_effect or 0.0) / 100)
+        untouched += f", which is not established to be more than the {guess} of the most frequent answer: there is "
+        untouched += "little to lose"
+    chosen, kept = of_kind(claims, "recommended"), of_kind(claims, "kept")
+    if not chosen:
+        return Finding(f"{untouched}.", 100.0)
+    losses = {one.where: one for one in of_kind(claims, "loss")}
+    allowed = number(kept[0].control_effect or 0.0, unit="points", significant=3)
+    allowed = allowed.removesuffix("s") if kept[0].control_effect == 1 else allowed
+    if chosen[0].about != DENSE:
         text = (
-            f"Zeroing {first.level} of the weights by Wanda already costs right answers: "
-            f"{answers.in_words('wanda', POOLED, first.level)}, {untouched} ({first})."
+            f"Wanda at {chosen[0].where} of the weights is recommended, the most that is established to keep within a "
+            f"loss of {allowed} of right answers: {lost(losses[chosen[0].where])}."
         )
-        return Finding(text, 100.0)
-    last = safe[-1]
+        if len(kept) > 1:
+            text += f" Bounds hold for all {len(kept)} levels that could have been chosen."
+        return Finding(f"{text} {untouched}.", 100.0)
+    least = min(losses.values(), key=lambda one: (one.high is None, one.high))
     text = (
-        f"Wanda zeroes {last.level} of the weights without a significant loss of right answers: "
-        f"{answers.in_words('wanda', POOLED, last.level)}, {untouched} ({last})."
+        f"No mask is recommended: at none of {len(kept)} level{'' if len(kept) == 1 else 's'} is Wanda established to "
+        f"keep within a loss of {allowed} of right answers. The lowest bound is that at {least.where}: {lost(least)}."
     )
-    if len(safe) < len(ordered):
-        worse = ordered[len(safe)]
-        text += f" At {worse.level} it is {answers.in_words('wanda', POOLED, worse.level)} ({worse})."
-    return Finding(text, 100.0)
+    needed = of_kind(claims, "needed")
+    if needed and (needed[0].inputs or 0) < needed[0].effect:
+        text += (
+            f" A mask under which no answer changes at all is known to keep it on {needed[0].effect:.0f} inputs or "
+            f"more (here {needed[0].inputs}): more examples, or a larger --max-loss, can show it."
+        )
+    return Finding(f"{text} {untouched}.", 100.0)
 
 
-def _other_methods(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
-    names = [name for name in ("magnitude-row", "magnitude", "random") if name in set(answers.rows["mask"])]
-    pairs = [
-        (level, answers.right("wanda", POOLED, level), answers.right(name, UNCALIBRATED, level))
-        for name in names
-        for level in levels
-    ]
-    compared = answers.compare(pairs, seed)
-    if not compared:
+def _losses(losses: Sequence[Claim]) -> Finding | None:
+    if not losses:
         return None
-    by_name = {name: compared[k * len(levels) : (k + 1) * len(levels)] for k, name in enumerate(names)}
-    # Where Wanda differs most from the nearest relative: the correction covers all levels and methods.
-    best = largest(by_name[names[0]]).level
+    text = "; ".join(f"at {one.where} {lost(one)}" for one in losses)
+    return Finding(f"Wanda's masks, calibrated on all types, against the untouched model: {text}.", 95.0)
+
+
+def _methods(methods: Sequence[Claim]) -> Finding | None:
+    if not methods:
+        return None
     parts = []
-    for name in names:
-        one = next(one for one in by_name[name] if one.level == best)
-        verdict = "significant" if one.significant else "not significant"
-        parts.append(f"{name} {answers.in_words(name, UNCALIBRATED, best)} (Wanda {one}, {verdict})")
-    text = f"At {best}, Wanda keeps {answers.in_words('wanda', POOLED, best)} right; {'; '.join(parts)}."
-    return Finding(text, 90.0)
+    for control, name in (
+        ("magnitude-row", "magnitude per row"),
+        ("magnitude", "magnitude per matrix"),
+        ("random", "weights at random (one draw)"),
+    ):
+        own = [one for one in methods if one.control == control]
+        if own:
+            parts.append(f"{_against(own, 'Wanda', name)}")
+    return Finding(f"Against other masks at the same sparsity, {'; '.join(parts)}.", 90.0)
 
 
-def _centred(answers: Answers, levels: list[Level], seed: int) -> Finding | None:
+def _variants(variants: Sequence[Claim]) -> Finding | None:
     """Whether constant parts of the inputs mislead Wanda: its norms about zero and about the mean."""
-    name = "wanda-centred"
-    compared = answers.compare_masks((name, POOLED), ("wanda", POOLED), levels, seed)
-    if not compared:
+    if not variants:
         return None
-    one = largest(compared)
-    verdict = (
-        ("keeps more" if one.mean > 0 else "keeps fewer") if one.significant else "does not keep significantly more"
-    )
-    own, wanda = (answers.in_words(mask, POOLED, one.level) for mask in (name, "wanda"))
-    text = (
-        f"Wanda with norms about the inputs' means, in place of zero, {verdict} right answers: the difference is "
-        f"largest at {one.level}, {own} against {wanda} ({one})."
-    )
-    return Finding(text, 85.0)
+    text = _against(variants, "Wanda with norms about the inputs' means", "Wanda with norms about zero")
+    return Finding(f"{text[0].upper()}{text[1:]}.", 85.0)
 
 
-def _own_type(answers: Answers, levels: Sequence[Level], seed: int) -> Finding | None:
+def _own_type(own: Sequence[Claim], types: int) -> Finding | None:
     """Masks of a question's own type beside those of other types: on these examples, and for this pairing of masks."""
-    if len(answers.types) < 2:
+    if not own:
         return None
-    compared = answers.compare([(level, *answers.own_and_others(level)) for level in levels], seed)
-    if not compared:
-        return None
-    paired = holm(np.array([answers.pairing(one.level, seed) for one in compared]))
-    one, p = max(zip(compared, paired, strict=True), key=lambda both: abs(both[0].mean))
-    count = len(answers.types)
-    chance = f"handed to the types at random, the same masks differ as much with p = {p:.2g}"
-    if 1 / factorial(count) > ALPHA:
-        chance += f" ({count} types are too few for less)"
-    side = "better" if one.mean > 0 else "worse"
-    if one.significant and p <= ALPHA:
+    held = [one for one in own if one.established]
+    one = _widest(own)
+    about = one.about
+    if held:
+        parts = [f"at {one.where} {'better' if one.effect > 0 else 'worse'}, by {claimed(one)}" for one in held]
         text = (
-            f"Masks do not serve all {count} question types alike: at {one.level} the mask calibrated on a question's "
-            f"own type does {side} than those of other types ({one}; {chance})."
+            f"Masks do not serve all question types alike ({about}): the mask of a question's own type does "
+            f"{'; '.join(parts)}. {_chance(_widest(held))}"
         )
-    elif one.significant:
-        text = (
-            f"At {one.level} masks calibrated on a question's own type do {side} on these examples than those of other "
-            f"types ({one}), but {chance}: that the type matters to a mask is not shown."
+        return Finding(text, 80.0)
+    if all(one.verdict == "practically none" for one in own):
+        return Finding(
+            f"A mask calibrated on one question type serves the others practically as well ({about}): at {one.where}, "
+            f"where the mean difference is largest, own less others is {claimed(one)}.",
+            80.0,
         )
-    else:
-        text = (
-            f"A mask calibrated on one of {count} question types serves the others as well as far as these examples "
-            f"show: at {one.level}, where the difference is largest, own minus others is {one}; {chance}."
-        )
+    text = (
+        f"That the type that a mask is calibrated on matters is not established ({about}): at {one.where}, where the "
+        f"mean difference is largest, own less others is {claimed(one)}. {_chance(one)}"
+    )
+    if types and least_pairing(types) > ALPHA:
+        text += " So few masks cannot show more."
     return Finding(text, 80.0)
 
 
-def _combined(answers: Answers, levels: Sequence[Level], seed: int) -> Finding | None:
-    """The common subnetwork against the mask calibrated on all types together, at the same sparsity."""
-    named = [
-        (name, level)
-        for name in ("intersection", "majority", "mean-score")
-        if answers.right(name, TYPES, levels[0])
-        for level in levels
-        if answers.right(name, TYPES, level)
-    ]
-    pairs = [(level, answers.right(name, TYPES, level), answers.right("wanda", POOLED, level)) for name, level in named]
-    compared = answers.compare(pairs, seed)
-    if not compared:
+def _chance(one: Claim) -> str:
+    reach = number(one.control_effect or 0.0, unit="points")
+    chance = f"Handed to the types at random, 95 % of pairings of these masks differ by up to {reach}"
+    return f"{chance}; p is the larger of both."
+
+
+def _combined(combined: Sequence[Claim]) -> Finding | None:
+    if not combined:
         return None
-    (name, _), one = max(zip(named, compared, strict=False), key=lambda both: abs(both[1].mean))
-    verdict = "differs" if one.significant else "does not differ significantly"
-    text = (
-        f"One common mask combined from the masks of all types (intersection, majority or mean score, at equal final "
-        f"sparsity) {verdict} from one calibrated on all types at once; largest for {name} at {one.level} ({one})."
-    )
+    names = {"mean-score": "mean score"}
+    parts = [
+        _against(
+            [one for one in combined if one.about == name], f"the {names.get(name, name)}", "one mask of all types"
+        )
+        for name in dict.fromkeys(one.about for one in combined)
+    ]
+    text = f"Of masks combined from those of all types, at equal sparsity, {'; '.join(parts)}."
     return Finding(text, 60.0)
 
 
-def _modalities(answers: Answers, levels: Sequence[Level], seed: int) -> Finding | None:
-    """Masks calibrated on image tokens beside those calibrated on text tokens."""
-    compared = answers.compare_masks(("wanda", IMAGE_TOKENS), ("wanda", TEXT_TOKENS), levels, seed)
-    if not compared:
+def _modalities(modalities: Sequence[Claim]) -> Finding | None:
+    if not modalities:
         return None
-    one = largest(compared)
-    verdict = "differ" if one.significant else "do not differ significantly"
-    text = (
-        f"Masks calibrated on image tokens alone and on text tokens alone {verdict} in right answers; most at "
-        f"{one.level} (image minus text {one})."
+    text = _against(
+        modalities, f"masks calibrated on {IMAGE_TOKENS} alone", f"those on as many {TEXT_TOKENS}", plural=True
     )
-    return Finding(text, 70.0)
+    return Finding(f"{text[0].upper()}{text[1:]}.", 70.0)
 
 
-def _ablation(answers: Answers, seed: int) -> Finding | None:
-    """Few weights zeroed where masks of image and text tokens agree, and where not, against as many at random."""
-    rows = answers.rows.filter(pl.col("mask").is_in(ABLATIONS))
-    if not rows.height:
+def _ablation(ablation: Sequence[Claim]) -> Finding | None:
+    """Few weights zeroed where masks of image and text tokens agree, and where not."""
+    if not ablation:
         return None
-    level = Level(*rows.select(LEVEL).row(0))
-    named = ("that both keep", "that only the image mask keeps", "that only the text mask keeps")
-    *names, random = ABLATIONS
-    control = answers.right(random, MODALITIES, level)
-    compared = answers.compare([(level, answers.right(name, MODALITIES, level), control) for name in names], seed)
-    parts = [
-        f"{words}: {answers.in_words(name, MODALITIES, level)} "
-        f"({one}, {'significant' if one.significant else 'not significant'})"
-        for name, words, one in zip(names, named, compared, strict=False)
-    ]
+    parts = []
+    for one in ablation:
+        how = _difference(one)
+        parts.append(
+            f"{_KEPT_BY[one.about]} leave {how} right answers than {_KEPT_BY[one.control or '']}: {claimed(one)}"
+        )
     text = (
-        f"At most {level} of the weights zeroed at random leave {answers.in_words(random, MODALITIES, level)} right; "
-        f"as many {'; '.join(parts)}. Kept weights are larger than weights drawn at random, so the comparison between "
-        "the three says more."
+        f"With {ablation[0].where} of the weights zeroed, {'; '.join(parts)}. Kept weights are larger than weights "
+        "drawn at random, which are a weak control: the kept ones against each other say more."
     )
     return Finding(text, 65.0)
 
 
-def _perplexity(answers: Answers, levels: list[Level]) -> Finding:
-    parts = [f"{_perplexity_of(answers.under(DENSE, UNCALIBRATED, None))} untouched"]
-    parts += [f"{_perplexity_of(answers.under('wanda', POOLED, level))} at {level}" for level in levels]
-    n = answers.rows["example_id"].n_unique()
-    text = f"Perplexity of the labelled answers under Wanda: {', '.join(parts)} (n = {n})."
-    return Finding(text, 50.0)
-
-
-def _perplexity_of(rows: pl.DataFrame) -> str:
-    found = perplexity(rows)
-    return estimate(found["perplexity"], found["perplexity_low"], found["perplexity_high"], significant=3)
-
-
-def _random_weights(controls: pl.DataFrame | None) -> Finding | None:
-    if controls is None or not controls.height:
+def _random_weights(baseline: Sequence[Claim]) -> Finding | None:
+    if not baseline:
         return None
-    dense, masked = (controls.filter(pl.col("mask") == mask) for mask in (DENSE, "wanda"))
-    untouched, under = (share_in_words(right_share(rows)) for rows in (dense, masked))
-    text = f"The random-weights baseline answers {untouched} right untouched and {under} under Wanda's masks"
-    lost = masked["correct"].sum() < dense["correct"].sum()
-    return Finding(f"{text}." if lost else f"{text}: where nothing is known, nothing is lost.", 10.0)
-
-
-def _scope(pruned: pl.DataFrame, levels: list[Level]) -> Finding:
-    dense = pruned.filter(pl.col("mask") == DENSE)
+    one = _widest(baseline)
+    known = [claim for claim in baseline if claim.verdict == "established"]
+    how = "loses" if known else "has no established loss of right answers"
     text = (
-        f"{pruned.select('mask', 'calibration', *LEVEL).n_unique() - 1} masks at {len(levels)} "
-        f"level{'' if len(levels) == 1 else 's'} of sparsity were tried on "
-        f"{dense.height} examples; always giving the most frequent answer of the type reaches "
-        f"{percent(majority(dense))}."
+        f"A model with random weights, right in {percent((one.control_effect or 0.0) / 100, 1)} untouched, {how} under "
+        f"Wanda's masks: {claimed(one, **_POINTS)} at {one.where}, the largest difference."
     )
-    return Finding(text, 20.0)
+    return Finding(text, 10.0)
+
+
+def _against(own: Sequence[Claim], first: str, second: str, *, plural: bool = False) -> str:
+    """Where `first` keeps more right answers than `second`, and where fewer; the largest difference of any."""
+    verb = "keep" if plural else "keeps"
+    more = [one for one in own if one.established and one.effect > 0]
+    fewer = [one for one in own if one.established and one.effect < 0]
+    if more or fewer:
+        than = f" right answers than {second}"
+        parts = []
+        for held, word in ((more, "more"), (fewer, "fewer")):
+            if held:
+                at = ", ".join(f"{one.where} ({claimed(one, **_SIGNED)})" for one in held)
+                parts.append(f"{word}{than} at {at}")
+                than = ""
+        return f"{first} {verb} {', and '.join(parts)}"
+    one = _widest(own)
+    if all(claim.verdict == "practically none" for claim in own):
+        how = f"{verb} practically as many right answers as {second}"
+    else:
+        are = "are" if plural else "is"
+        how = f"{are} not established to keep more or fewer right answers than {second}"
+    return f"{first} {how} (largest at {one.where}: {claimed(one, **_SIGNED)})"
+
+
+def _difference(one: Claim) -> str:
+    if one.established:
+        return "more" if one.effect > 0 else "fewer"
+    return "practically as many" if one.verdict == "practically none" else "not established more or fewer"
+
+
+def _widest(of: Sequence[Claim]) -> Claim:
+    return max(of, key=lambda one: abs(one.effect))
+
+
+def _level(score: Claim) -> str:
+    interval = bounds(score.low, score.high, missing="", digits=1)
+    shown = f"95 % interval {interval}" if interval else "no interval: too few inputs"
+    return f"{number(score.effect)} % ({shown}, n = {score.n})"
+
+
+def _rest(claim: Claim) -> str:
+    return claimed(claim, **_POINTS).partition(" (")[2].removesuffix(")")

@@ -27,7 +27,8 @@ class PruneReporter(Reporter[PruneSpec]):
         return f"Pruning of {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        return prune_findings(self._pruned, self._controls, seed=self.spec.seed)
+        calibrated = set(self._pruned["calibration"])
+        return prune_findings(self.claimed, types=len(calibrated & set(self._pruned["type"])))
 
     def summary(self) -> list[RenderableType]:
         manifest = self.directory.manifest
@@ -69,8 +70,9 @@ class PruneReporter(Reporter[PruneSpec]):
         found = [
             "Calibration and evaluation share no example and no image.",
             "Zeros in a dense matrix save no time. Only 2:4 does, on a GPU with sparse tensor cores.",
-            "A difference that is not significant is not an absent one: look at its interval. Where the largest of "
-            "several is named, its p-value is corrected for having been picked and its interval is not.",
+            "A difference that is not established is not an absent one: look at its interval. Intervals and p-values "
+            "hold for all levels and masks of one comparison at once, so that the largest may be picked.",
+            "Random masks are one draw; other draws may differ.",
         ]
         calibration = self.directory.manifest.get("calibration")
         if calibration:

@@ -162,7 +162,9 @@ def _fill(directory: RunDirectory, spec: PruneSpec, inputs: Inputs, calibration:
     counted = {name: len(part) for name, part in sets.items()}
     directory.manifest = directory.manifest | {"calibration": {"examples": counted} | calibrated}
     known = directory.table("examples")
-    directory.write_table("masks", mask_rows(with_inputs(directory.table("pruned"), known)))
+    directory.write_table(
+        "masks", mask_rows(with_inputs(directory.table("pruned"), known), max_loss=float(spec.max_loss))
+    )
     if "pruned_controls" in directory.tables():
         rows = mask_rows(with_inputs(directory.table("pruned_controls"), known), (*KEYS, "control"))
         directory.write_table("masks_controls", rows)

@@ -1,37 +1,27 @@
 """From answers under masks to the scores of masks, and masks compared on the same examples."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import permutations
 from math import factorial
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float
 
-from chiasm.core.statistics.intervals import (
-    ALPHA,
-    Estimate,
-    holm,
-    mean_interval,
-    ratio_bounds,
-    share_difference,
-    share_interval,
-    sign_flip_max_t,
-)
-from chiasm.results import wording
-from chiasm.results.series import RESAMPLES, bounded, in_order, inputs_of, right_share
+from chiasm.core.statistics.intervals import ratio_bounds
+from chiasm.results.series import bounded, in_order, inputs_of, right_share
 
 KEYS = ("mask", "calibration", "sparsity", "pattern", "part")
 LEVEL = KEYS[2:]
 _WHOLE = 7  # types of which all permutations are tried
 
 
-def mask_rows(pruned: pl.DataFrame, keys: tuple[str, ...] = KEYS) -> list[dict[str, Any]]:
+def mask_rows(
+    pruned: pl.DataFrame, keys: tuple[str, ...] = KEYS, max_loss: float | None = None
+) -> list[dict[str, Any]]:
     """Rows of the table `masks`: every mask on every question type, and on `all` where there are several types.
 
-    Questions on one input (column `input`, where there is one) count together.
+    Questions on one input (column `input`, where there is one) count together. `max_loss`: the loss allowed (of 1).
     """
     rows = []
     for values, answers in pruned.group_by(keys, maintain_order=True):
@@ -43,6 +33,7 @@ def mask_rows(pruned: pl.DataFrame, keys: tuple[str, ...] = KEYS) -> list[dict[s
             score = bounded("score", right_share(rated))
             bounds = {"low": score.pop("score_low"), "high": score.pop("score_high")}
             found = {"evaluation": evaluation, **score, **bounds, **perplexity(rated), "n": rated.height}
+            found["max_loss"] = max_loss
             rows.append(dict(zip(keys, values, strict=True)) | found)
     return rows
 
@@ -55,11 +46,13 @@ def perplexity(rated: pl.DataFrame) -> dict[str, float | None]:
     inputs = inputs_of(rated)
     if len(sums) == 1 or (inputs is not None and len(set(inputs)) == 1):
         return found | {"perplexity_low": None, "perplexity_high": None}
-    low, high = ratio_bounds(sums, resamples=RESAMPLES, clusters=inputs)
+    low, high = ratio_bounds(sums, clusters=inputs)
     return found | {"perplexity_low": _exp(low), "perplexity_high": _exp(high)}
 
 
-def _exp(nats: float) -> float:
+def _exp(nats: float) -> float | None:
+    if np.isnan(nats):
+        return None  # so few inputs that too many resamples have no spread
     # Past e^700 a float64 overflows; a pruned model may be that sure of the wrong.
     return float(np.exp(min(nats, 700.0)))
 
@@ -77,31 +70,6 @@ class Level(NamedTuple):
         return f"{100 * self.sparsity:g} %{where}{shape}"
 
 
-@dataclass(frozen=True, slots=True)
-class MaskDifference:
-    """Mean difference in right answers (points of 100) between two masks on the same examples; `p` is corrected."""
-
-    level: Level
-    estimate: Estimate
-    p: float
-
-    @property
-    def mean(self) -> float:
-        return float(self.estimate.mean)
-
-    @property
-    def significant(self) -> bool:
-        return self.p <= ALPHA
-
-    def __str__(self) -> str:
-        return wording.worded(self.estimate, self.estimate.n, unit="points", signed=True, brackets=False)
-
-
-def largest(differences: Iterable[MaskDifference]) -> MaskDifference:
-    """The one furthest from nought."""
-    return max(differences, key=lambda one: abs(one.mean))
-
-
 class Answers:
     """Right answers by mask, aligned over examples."""
 
@@ -109,14 +77,6 @@ class Answers:
         self.rows = pruned
         inputs = inputs_of(pruned)
         self._inputs = dict(zip(pruned["example_id"], inputs, strict=True)) if inputs else {}
-
-    def share(self, right: dict[str, float]) -> Estimate:
-        """The share of right answers (of 1) with Wilson's interval; questions on one input count together."""
-        return share_interval(np.array(list(right.values())) > 0, self.inputs_of(right))
-
-    def in_words(self, mask: str, calibration: str, level: Level | None) -> str:
-        """The share of right answers under a mask, with its interval."""
-        return share_in_words(self.share(self.right(mask, calibration, level)))
 
     def inputs_of(self, examples: Iterable[str]) -> list[str]:
         """The input that each of the examples asks about; itself where none was recorded."""
@@ -158,60 +118,34 @@ class Answers:
                 others[example] = float(np.mean([right[example] for n, right in by_mask.items() if n != name]))
         return own, others
 
-    def pairing(self, level: Level, seed: int) -> float:
-        """How often the masks of types, handed to the types at random, differ as much from each other's as they do now.
+    def pairing(self, level: Level, seed: int) -> "Pairing":
+        """The masks of types, handed to the types at random: do they differ as much from each other's as they do now?
 
-        The share of permutations of the masks whose sum of right answers lies at least as far from the mean over all
-        of them: all where there are at most 5040, else as many drawn. Examples say whether these masks differ, this
-        whether what they were calibrated on is why. Assumption: were it not, any mask could be any type's.
+        All permutations of the masks where there are at most 5040, else as many drawn. Examples say whether these masks
+        differ, this whether what they were calibrated on is why. Assumption: were it not, any mask could be any type's.
         """
         types = self.types
         by_mask = {name: self.right("wanda", name, level) for name in types}
-        right = np.zeros((len(types), len(types)))
+        right, n = np.zeros((len(types), len(types))), 0
         for example, name in self.rows.select("example_id", "type").unique().iter_rows():
             if name in by_mask and all(example in own for own in by_mask.values()):
                 right[:, types.index(name)] += [by_mask[mask][example] for mask in types]
+                n += 1
         places = np.arange(len(types))
         if len(types) <= _WHOLE:
             orders = np.array(list(permutations(places)))
         else:
             rng = np.random.default_rng(seed)
             orders = np.stack([places, *(rng.permutation(places) for _ in range(factorial(_WHOLE) - 1))])
-        sums = np.abs(right[orders, places].sum(axis=1) - right.sum() / len(types))
-        return float((sums >= sums[0] - 1e-6).mean())
-
-    def compare_masks(
-        self, first: tuple[str, str], second: tuple[str, str], levels: Iterable[Level], seed: int
-    ) -> list[MaskDifference]:
-        """Two masks (method, calibration) at every level."""
-        return self.compare([(level, self.right(*first, level), self.right(*second, level)) for level in levels], seed)
-
-    def compare(self, pairs: list[tuple[Level, dict[str, float], dict[str, float]]], seed: int) -> list[MaskDifference]:
-        """Each pair (first minus second) on the examples that both masks answered; p-values by sign flips, Holm."""
-        differences: list[tuple[Level, Float[np.ndarray, " n"], list[str]]] = []
-        for level, first, second in pairs:
-            shared = [example for example in first if example in second]
-            if shared:
-                values = np.array([first[e] - second[e] for e in shared])
-                differences.append((level, values, self.inputs_of(shared)))
-        if not differences:
-            return []
-        tested = [sign_flip_max_t(values[:, None], seed=seed, clusters=own) for _, values, own in differences]
-        p = holm(np.array([float(test.p[0]) for test in tested]))
-        return [
-            MaskDifference(level, _difference(values, own, seed), float(corrected))
-            for (level, values, own), corrected in zip(differences, p, strict=True)
-        ]
+        own = right[orders, places].sum(axis=1)
+        # Own answers, less the mean of the other masks'.
+        differences = np.abs(own - (right.sum() - own) / (len(types) - 1)) / max(n, 1)
+        p = float((differences >= differences[0] - 1e-9).mean())
+        return Pairing(p, float(np.quantile(differences, 0.95)))
 
 
-def _difference(values: Float[np.ndarray, " n"], inputs: list[str], seed: int) -> Estimate:
-    """Mean and interval, in points; means over several masks are no answers, and are resampled."""
-    if not set(np.unique(values)) <= {-100.0, 0.0, 100.0}:
-        return mean_interval(values, resamples=RESAMPLES, seed=seed, clusters=inputs)
-    found = share_difference(values > 0, values < 0, inputs)
-    return Estimate(100 * found.mean, 100 * found.low, 100 * found.high, found.n)
+class Pairing(NamedTuple):
+    """`p`: the share of pairings that differ as much as the real one. `reach`: what 95 % keep within, in points."""
 
-
-def share_in_words(right: Estimate) -> str:
-    """A share (of 1) in %, with its interval."""
-    return wording.share(right, missing="no interval from one input")
+    p: float
+    reach: float

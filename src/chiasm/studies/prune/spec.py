@@ -17,8 +17,17 @@ from chiasm.interventions.masks import (
     blocks,
     require_sparsity,
 )
-from chiasm.studies.options import ControlledSpec, Data, data_option, memory_option
-from chiasm.studies.prune.tables import DENSE, IMAGE_TOKENS, MODALITIES, POOLED, TEXT_TOKENS, TYPES, UNCALIBRATED
+from chiasm.studies.options import ControlledSpec, Data, data_option, loss_option, memory_option
+from chiasm.studies.prune.tables import (
+    DENSE,
+    IMAGE_TOKENS,
+    MODALITIES,
+    POOLED,
+    SMALLEST,
+    TEXT_TOKENS,
+    TYPES,
+    UNCALIBRATED,
+)
 
 DEFAULT_SPARSITIES: Final = (0.3, 0.5, 0.7)
 VARIANTS: Final[tuple[MaskMethod, ...]] = ("wanda-centred", "wanda-cumulative")
@@ -64,6 +73,13 @@ class PruneSpec(ControlledSpec):
     controls: bool = option(True, "Magnitude and random masks, and the random-weights baseline.", common=True)
     auto_batch_size: ClassVar[int] = 16
 
+    max_loss: float | str = loss_option()
+    smallest_effect: float = option(
+        SMALLEST,
+        "Smallest difference of right answers worth naming, in points; of what a mask loses it is --max-loss.",
+        above=0,
+        below=100,
+    )
     sparsities: Sequence[float] = option(
         (),
         "Share of zeroed weights per output row; repeat it. Default: 0.3, 0.5 and 0.7.",
@@ -127,6 +143,10 @@ class PruneSpec(ControlledSpec):
             raise ChiasmError(f"--ablate {self.ablate:g}", "it needs unstructured masks by modality", todo)
         if self.export is not None:
             self._require_exportable(Path(self.export))
+
+    @property
+    def smallest(self) -> float | None:
+        return self.smallest_effect
 
     def levels(self) -> tuple[tuple[float, str], ...]:
         """(sparsity, pattern) pairs, in the order asked."""

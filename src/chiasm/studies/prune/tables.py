@@ -39,6 +39,7 @@ MASKS = TableSchema.of(
     number("perplexity_low", "Perplexity, low", "95 % bootstrap over inputs.", nullable=True),
     number("perplexity_high", "Perplexity, high", "95 % bootstrap over inputs.", nullable=True),
     integer("n", "Examples", "Evaluation examples; none of them is a calibration example."),
+    number("max_loss", "Loss allowed", "Share of right answers that may be lost.", nullable=True),
 )
 
 PRUNED_CONTROLS = PRUNED.plus("pruned_controls", CONTROL)
@@ -50,3 +51,6 @@ POOLED, UNCALIBRATED = "all", "none"
 IMAGE_TOKENS, TEXT_TOKENS = "image tokens", "text tokens"
 TYPES, MODALITIES = "types", "modalities"  # where masks of several are combined
 DENSE = "dense"
+
+SMALLEST = 1.0
+"""Smallest difference of right answers worth naming, in points."""

@@ -19,6 +19,7 @@ from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, inputs_of, majority, right_share, with_inputs
 from chiasm.studies.skip.decision import Answers, allowed_loss, decide, eligible
 from chiasm.studies.skip.tables import (
+    ERROR_SHARE,
     FAST_V,
     NONE,
     RANDOM_DROP,
@@ -31,8 +32,6 @@ from chiasm.studies.skip.tables import (
 )
 
 _UNIT = "nat"
-# A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
-_ERROR_SHARE = 0.2
 
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
@@ -90,7 +89,7 @@ def _contributions(rows: pl.DataFrame, controls: pl.DataFrame | None, least: flo
     columns = list(rows.select("part", "layer").unique(maintain_order=True).sort("part", "layer", maintain_order=True))
     places = list(zip(*(column.to_list() for column in columns), strict=True))
     who, inputs, values = _wide(rows, places)
-    error = _ERROR_SHARE * least
+    error = ERROR_SHARE * least
     bands = mean_bands(values, clusters=inputs, smallest_error=error, seed=seed)
     mean, beyond = None, None
     if controls is not None:
@@ -166,7 +165,7 @@ def _logprobs(verdicts: pl.DataFrame, least: float, seed: int) -> list[Claim]:
     if not names:
         return []
     lost = np.stack([answers.logprob[NONE] - answers.logprob[name] for name in names], axis=1)
-    bands = mean_bands(lost, clusters=answers.inputs, smallest_error=_ERROR_SHARE * least, seed=seed)
+    bands = mean_bands(lost, clusters=answers.inputs, smallest_error=ERROR_SHARE * least, seed=seed)
     return _columns(
         bands,
         lambda k: {
@@ -191,7 +190,7 @@ def _beaten(verdicts: pl.DataFrame, plans: pl.DataFrame | None, least: float, se
     if not pairs:
         return []
     more = np.stack([answers.logprob[a] - answers.logprob[b] for a, b in pairs], axis=1)
-    bands = mean_bands(more, clusters=answers.inputs, smallest_error=_ERROR_SHARE * least, seed=seed)
+    bands = mean_bands(more, clusters=answers.inputs, smallest_error=ERROR_SHARE * least, seed=seed)
     every = _columns(
         bands,
         lambda k: {
@@ -227,7 +226,7 @@ def _against_chance(
         return []
     answers = Answers.of(verdicts)
     more = np.stack([answers.logprob[plan] - answers.logprob[draw] for plan, draw in pairs], axis=1)
-    bands = mean_bands(more, clusters=answers.inputs, smallest_error=_ERROR_SHARE * least, seed=seed)
+    bands = mean_bands(more, clusters=answers.inputs, smallest_error=ERROR_SHARE * least, seed=seed)
     found = _columns(
         bands,
         lambda k: {
@@ -272,7 +271,7 @@ def _modalities(rows: pl.DataFrame, least: float, seed: int) -> list[Claim]:
     known_inputs = dict(zip(rows["example_id"], inputs_of(rows) or rows["example_id"], strict=True))
     inputs = [known_inputs[name] for name in table["example_id"]]
     values = table.select(f"{layers}:{whose}" for layers, whose in places).to_numpy()
-    error = _ERROR_SHARE * least
+    error = ERROR_SHARE * least
     arms = mean_bands(values, clusters=inputs, smallest_error=error, seed=seed)
     differ = mean_bands(values[:, 1::2] - values[:, ::2], clusters=inputs, smallest_error=error, seed=seed)
     quantity = "log-probability lost where the feed-forward is left out"

@@ -29,10 +29,11 @@ class SkipReporter(Reporter[SkipSpec]):
 
     def summary(self) -> list[RenderableType]:
         written = {"Plan": PLAN_FILE, "All verified plans": "plans", "Trained model": RECOVERED_FOLDER}
+        there = {name: self.directory.path / file for name, file in written.items()}
+        lines = {name: f"{name}: {path}" for name, path in there.items() if path.exists()}
         if self._plans is not None and self._plans.filter(pl.col("recommended"))["kind"].to_list() == [NONE]:
-            del written["Plan"]  # the file holds a plan that leaves out nothing
-        there = [(name, self.directory.path / file) for name, file in written.items()]
-        return [*super().summary(), *(f"{name}: {path}" for name, path in there if path.exists())]
+            lines["Plan"] = f"{lines['Plan']} (it leaves out nothing, as none is recommended)"
+        return [*super().summary(), *lines.values()]
 
     def drawings(self) -> dict[str, Drawing]:
         drawn = {}

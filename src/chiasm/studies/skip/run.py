@@ -236,7 +236,9 @@ def compute(spec: SkipSpec) -> RunDirectory:
         raise ChiasmError(asked, f"it has {len(chosen)} examples", "Give at least two, rather hundreds")
     types = len({example.type for example in chosen})
     calibrating, rest = held_out(chosen, -(-spec.calibration // types), spec.seed)
+    unused = _unused(chosen, calibrating, rest)
     calibrating = whole_batches(spec, calibrating)
+    unused += [(one.id, "it fills no whole batch of calibration") for one in _others(chosen, calibrating, rest, unused)]
     training = []
     if spec.train_with_plan is not None:
         own = spec.train_on is None and not is_endless(spec.data)
@@ -244,7 +246,7 @@ def compute(spec: SkipSpec) -> RunDirectory:
         training = calibrating if own else training_examples(source, spec.train_examples, spec)
     inputs = load_inputs(spec, rest)
     calibrated = {"calibration": data_facts(data_name(spec.data) or "", calibrating)}
-    facts = inputs.facts | {"asked": len(chosen), "data": inputs.facts["data"] | calibrated}
+    facts = inputs.facts | {"asked": len(chosen), "unused": noted(unused), "data": inputs.facts["data"] | calibrated}
     _log.info("%s", price(spec, inputs.view, calibrating, rest))
     return STUDY.completed(spec, facts, lambda directory: _fill(directory, spec, inputs, calibrating, training))
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from chiasm.core.statistics.intervals import mean_interval, share_difference
-from chiasm.results.series import RESAMPLES, bounded, inputs_of, right_share
-from chiasm.studies.skip.tables import NONE, RANDOM_LAYERS, UNTRAINED
+from chiasm.core.statistics.bands import mean_bands
+from chiasm.core.statistics.intervals import Estimate, share_difference
+from chiasm.results.series import bounded, inputs_of, right_share
+from chiasm.studies.skip.tables import ERROR_SHARE, NONE, RANDOM_LAYERS, SMALLEST, UNTRAINED
 
 
 def mean_contributions(contributions: pl.DataFrame) -> dict[tuple[str, int], float]:
@@ -60,9 +61,11 @@ def _scores(own: pl.DataFrame, clean: pl.DataFrame, *, itself: bool) -> dict[str
     if not itself:
         loss = bounded("loss", share_difference(paired["clean"].to_numpy(), paired["correct"].to_numpy(), inputs))
     lost = (paired["clean_logprob"] - paired["logprob"]).to_numpy()
+    least = 0.0 if itself else ERROR_SHARE * SMALLEST
+    bands = mean_bands(lost[:, None], clusters=inputs, smallest_error=least)
     return {
         **bounded("score", right_share(paired)),
         **loss,
-        **bounded("logprob_loss", mean_interval(lost, resamples=RESAMPLES, clusters=inputs)),
+        **bounded("logprob_loss", Estimate(bands.mean[0], bands.low[0], bands.high[0], len(lost))),
         "n": paired.height,
     }

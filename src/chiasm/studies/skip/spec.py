@@ -21,6 +21,7 @@ from chiasm.studies.options import (
     memory_option,
     studied_option,
 )
+from chiasm.studies.options import share as share
 from chiasm.studies.skip.tables import SMALLEST
 from chiasm.training.settings import RecoveryPart, RecoverySettings
 

@@ -136,6 +136,8 @@ TABLES = (
 
 SMALLEST = 0.05
 """Smallest change of the answer's log-probability worth naming (nat): about 5 % of its probability."""
+ERROR_SHARE = 0.2
+"""A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`)."""
 
 RECOVERED_FOLDER = "recovered"
 """Where a run keeps the model that was trained with its plan."""
