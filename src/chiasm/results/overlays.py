@@ -1,12 +1,14 @@
 """Maps: effects of image patches over the image, and effects of every window of layers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Final
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -32,29 +34,92 @@ def patch_map(
 
     **Errors:** `ValueError` for rows of several examples or none.
     """
-    if patches["example_id"].n_unique() != 1:
-        raise ValueError(f"a patch map shows one example, found {patches['example_id'].n_unique()}")
-    size = SIZES[width]
+    _require_one(patches)
+    change = patches.with_columns(shown=pl.col("logprob_cut") - pl.col("logprob_clean"))
+    views = _views(change, "effect of each patch", alone=True)
+    return _maps(image, views, boxes, (), (DIVERGING, "Change in\nlog-prob. (nat)"), width)
+
+
+def patch_maps(
+    image: UInt8[np.ndarray, "h w 3"],
+    maps: Mapping[str, pl.DataFrame],
+    boxes: Sequence[Box] = (),
+    *,
+    heading: Sequence[str] = (),
+    width: Width = "page",
+) -> Figure:
+    """The image beside what each of its patches adds (nats) in every method, all on one scale of colours.
+
+    `maps`: by title, the rows of one example in table `patches` with the column `value` of one method. `heading`: lines
+    above, for the question and its answer.
+
+    **Errors:** `ValueError` for rows of several examples or none, or without any method.
+    """
+    if not maps:
+        raise ValueError("a patch map shows at least one method")
+    for rows in maps.values():
+        _require_one(rows)
+    views = {
+        title: rows
+        for method, found in maps.items()
+        for title, rows in _views(found.with_columns(shown="value"), method).items()
+    }
+    return _maps(image, views, boxes, heading, (f"{DIVERGING}_r", "Adds to the\nlog-prob. (nat)"), width)
+
+
+def _require_one(rows: pl.DataFrame) -> None:
+    if rows["example_id"].n_unique() != 1:
+        raise ValueError(f"a patch map shows one example, found {rows['example_id'].n_unique()}")
+
+
+def _views(rows: pl.DataFrame, name: str, alone: bool = False) -> dict[str, pl.DataFrame]:
+    """The panels of one method by title: the whole image, and tiles where there are any. `alone`: of one method."""
     base = pl.col("tile") == "base"
-    views = {"whole image": patches.filter(base), "tiles": patches.filter(~base)}
-    views = {name: rows for name, rows in views.items() if rows.height}
+    views = {"whole image": rows.filter(base), "tiles": rows.filter(~base)}
+    views = {view: found for view, found in views.items() if found.height}
+    if len(views) == 1:
+        return {name: rows}
+    return views if alone else {f"{name}, {view}": found for view, found in views.items()}
+
+
+def _maps(
+    image: UInt8[np.ndarray, "h w 3"],
+    views: Mapping[str, pl.DataFrame],
+    boxes: Sequence[Box],
+    heading: Sequence[str],
+    scale: tuple[str, str],
+    width: Width,
+) -> Figure:
+    """The image and one panel for each of `views`, in the colours of their column `shown`; `scale`: colours, label."""
+    size = SIZES[width]
     height, breadth = image.shape[:2]
+    # In a column two panels abreast, or nothing in them could be told apart.
+    columns = min(len(views) + 1, 2 if width == "column" and len(views) > 1 else 4)
+    rows = -(-(len(views) + 1) // columns)
     # Panels keep the image's shape: the height that this needs, beside 0.75 in for the colour bar.
-    panel = (size.inches - 0.75) / (len(views) + 1)
-    figure = new_figure(width, panel * height / breadth + 2.6 * size.text / 72)
-    grid = figure.subplots(1, len(views) + 1, squeeze=False)[0]
-    change = patches["logprob_cut"] - patches["logprob_clean"]
+    panel = (size.inches - 0.75) / columns
+    lines = [part for line in heading for part in wrap(line, int(size.inches * 72 / (0.52 * size.text)))]
+    above = len(lines) * 1.35 * size.text / 72
+    figure = new_figure(width, rows * (panel * height / breadth + 2.6 * size.text / 72) + above)
+    if lines:
+        title = figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=size.text, color=INK)
+        title.set_linespacing(1.25)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     # On a scale of its own a map without effects would show noise in full colours.
-    reach = max(float(change.abs().max() or 0.0), MIN_REACH)
-    norm = Normalize(-reach, reach)
+    largest = max(float(found["shown"].abs().max() or 0.0) for found in views.values())
+    norm = Normalize(-max(largest, MIN_REACH), max(largest, MIN_REACH))
+    colours, label = scale
+    drawn = ScalarMappable(norm, colours)
     show_image(grid[0], image, boxes, size, "image")
     under = faded(image)
-    for axes, (name, rows) in zip(grid[1:], views.items(), strict=True):
-        show_image(axes, under, boxes, size, name if len(views) > 1 else "effect of each patch")
-        drawn = colour_patches(axes, rows, rows["logprob_cut"] - rows["logprob_clean"], DIVERGING, norm)
-        for x, y, w, h in unseen(rows, breadth, height):
+    for axes, (name, found) in zip(grid[1:], views.items(), strict=False):
+        show_image(axes, under, boxes, size, name)
+        colour_patches(axes, found, found["shown"], colours, norm)
+        for x, y, w, h in unseen(found, breadth, height):
             axes.add_patch(Rectangle((x, y), w, h, fill=False, hatch="////", edgecolor=GREY, linewidth=0))
-    colour_bar(figure, drawn, list(grid), "Change in\nlog-prob. (nat)", size, **MAP_BAR)
+    for axes in grid[len(views) + 1 :]:
+        axes.set_axis_off()
+    colour_bar(figure, drawn, grid, label, size, **MAP_BAR)
     return figure
 
 
@@ -87,9 +152,12 @@ def show_image(axes: Axes, image: np.ndarray, boxes: Sequence[Box], size: Size, 
     """The image in its own pixels, boxes around what was asked about, no ticks."""
     height, width = image.shape[:2]
     axes.imshow(image, extent=(0, width, height, 0), interpolation="nearest", aspect="equal")
+    clear = 0.02 * max(width, height)
     for box in boxes:
-        outline = Rectangle((box.x, box.y), box.w, box.h, fill=False, edgecolor=_BOX, linewidth=1.2, zorder=5)
-        outline.set_path_effects([withStroke(linewidth=2.6, foreground="white")])
+        # Clear of what it surrounds, which may be a few pixels wide.
+        corner, sides = (box.x - clear, box.y - clear), (box.w + 2 * clear, box.h + 2 * clear)
+        outline = Rectangle(corner, *sides, fill=False, edgecolor=_BOX, linewidth=1.0, zorder=5)
+        outline.set_path_effects([withStroke(linewidth=2.0, foreground="white")])
         axes.add_patch(outline)
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)

@@ -34,14 +34,16 @@ from chiasm.results.tables import conform
 S = TypeVar("S", bound=Options)
 _MAIN = 3
 _PER_SESSION = ("resume", "fresh")
+WRONG = "answered wrongly"
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure that can be drawn, and its caption."""
+    """A figure that can be drawn, and its caption. `reported`: it stands in the report."""
 
     draw: Callable[[], Figure]
     caption: Callable[[], str]
+    reported: bool = True
 
 
 def control_notes(controls: bool, baseline: bool, unknown: str) -> list[str]:
@@ -128,12 +130,17 @@ class Reporter(ABC, Generic[S]):
             lines.append(
                 "This run is not finished; what follows rests on what there is. The same command with --resume goes on."
             )
-        # Only studies of right answers leave examples out.
-        wrong = f"{counts['left_out']} answered wrongly, " if counts["left_out"] else ""
-        lines.append(f"{counts['kept']} of {counts['asked']} examples kept, {wrong}{counts['failed']} failed.")
+        reasons = Counter(_reason(item["reason"]) for item in self.directory.left_out())
+        without = "".join(f"{count} {reason}, " for reason, count in reasons.most_common())
+        lines.append(f"{counts['kept']} of {counts['asked']} examples kept, {without}{counts['failed']} failed.")
         lines += [f"  failed: {one['example_id']}: {one['reason']}" for one in self.directory.failures()[:_MAIN]]
         lines += [f"{number}. {one.text}" for number, one in enumerate(self.ranked[:_MAIN], start=1)]
         return lines
+
+
+def _reason(reason: str) -> str:
+    """Why examples were left out, without what differs between them."""
+    return WRONG if reason.startswith("answered ") else f"left out ({reason})"
 
 
 def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[tuple[str, str]]) -> Path:

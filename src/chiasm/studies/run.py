@@ -77,11 +77,12 @@ class Run:
         return [finding.text for finding in self.reporter.ranked[:_MAIN]]
 
     def report(self) -> Path:
-        """Draw all figures into `figures/` and write `report.html`, which needs no other file. Returns its path."""
+        """Draw what the report shows into `figures/` and write `report.html`, one file. Returns its path."""
         # Drawing takes matplotlib, which reading tables does not need.
         from chiasm.results.figures import save
 
-        drawings: dict[str, Drawing] = self.reporter.drawings()
+        there: dict[str, Drawing] = self.reporter.drawings()
+        drawings = {name: drawing for name, drawing in there.items() if drawing.reported}
         for name, drawing in drawings.items():
             save(drawing.draw(), self.directory.figures, name)
         shown = [(name, drawing.caption()) for name, drawing in drawings.items()]

@@ -1,5 +1,7 @@
 """Captions computed from the tables that the figures show: what is drawn, over how many examples, beside what."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import polars as pl
@@ -7,7 +9,7 @@ import polars as pl
 from chiasm.results.series import in_order
 from chiasm.results.theme import counted
 from chiasm.studies.flow.judgement import control_for, control_label, style_of
-from chiasm.studies.flow.tables import SIZE_MATCHED, SWAPS, dose_share
+from chiasm.studies.flow.tables import KEEP_ONE, LEAVE_ONE_OUT, SHAPLEY, SIZE_MATCHED, SWAPS, dose_share
 
 _BAND = "Lines are geometric means over examples, bands 95 % intervals that hold for all layers of a line at once"
 _MEANS = "Lines are means over examples, bands 95 % intervals that hold for all of a line at once"
@@ -57,15 +59,45 @@ def tracking(answers: pl.DataFrame, control: bool = False, as_released: bool = F
     )
 
 
-def patches(rows: pl.DataFrame, cropped: bool = False) -> str:
-    """For `patch_map`. `cropped`: parts of the image are hatched."""
-    largest = float((rows["logprob_cut"] - rows["logprob_clean"]).abs().max() or 0)
+def patches(
+    rows: pl.DataFrame,
+    cropped: bool = False,
+    methods: Mapping[str, pl.DataFrame] = MappingProxyType({}),
+    rank: tuple[int, int, int] | None = None,
+) -> str:
+    """For `patch_map`, and `patch_maps` of `methods`. `cropped`: parts of the image are hatched.
+
+    `rank`: the map's place by strength, of how many, and how many of these stand in the report.
+    """
     hatched = " Hatched: cropped away by the processor, never seen by the model." if cropped else ""
+    if not methods:
+        largest = float((rows["logprob_cut"] - rows["logprob_clean"]).abs().max() or 0)
+        return (
+            f"Example {rows['example_id'][0]}: change in the log-probability of the target token when each of "
+            f"{rows.height} patches alone is hidden from the rows behind the image. n = 1 example: no interval; "
+            f"white is no effect, the largest here is {largest:.2g} nat.{hatched}"
+        )
+    largest = "; ".join(f"{name} {float(found['value'].abs().max() or 0):.2g}" for name, found in methods.items())
+    what = ". ".join(_METHODS[name] for name in methods if name in _METHODS)
+    chosen = ""
+    if rank is not None:
+        place, of, shown = rank
+        chosen = (
+            f" Number {place} of {of} maps from the weakest to the strongest (largest value with one patch hidden), of "
+            f"which {shown} at even steps are shown."
+        )
     return (
-        f"Example {rows['example_id'][0]}: change in the log-probability of the target token when each of "
-        f"{rows.height} patches alone is hidden from the rows behind the image. n = 1 example: no interval; "
-        f"white is no effect, the largest here is {largest:.2g} nat.{hatched}"
+        f"Example {rows['example_id'][0]}: what each of {rows.height} patches adds to the log-probability of the token "
+        f"that is followed. {what}. n = 1 example: no interval; white is no effect, the largest values are {largest} "
+        f"nat.{chosen}{hatched}"
     )
+
+
+_METHODS = {
+    LEAVE_ONE_OUT: "Leave-one-out: what is lost when the patch alone is hidden from the rows behind the image",
+    KEEP_ONE: "Keep-one: what it brings when all other patches are hidden from them",
+    SHAPLEY: "Shapley: the mean over random orders in which patches appear",
+}
 
 
 def dose(effects: pl.DataFrame, controls: pl.DataFrame) -> str:

@@ -17,6 +17,7 @@ from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, cluster_codes,
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.flow.judgement import noise_floor
+from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
 from chiasm.studies.flow.tables import BLANK, SIZE_MATCHED, SMALLEST, SWAPS
 
 LOGPROB = pl.col("logprob_cut") - pl.col("logprob_clean")
@@ -51,7 +52,7 @@ class Sweep:
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
     """The claims of `chiasm flow`, from its tables alone: `effects`, and of `controls`, `examples`, `answers`,
-    `answers_twin` and `noise` what there is.
+    `answers_twin`, `patch_values`, `patch_values_controls` and `noise` what there is.
 
     An effect is established where its simultaneous interval over all cuts and layers leaves out 0, it is at least
     `smallest` (nat), and it goes beyond every control that stands beside it.
@@ -61,7 +62,8 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     controls = tables.get("controls")
     noise = tables.get("noise")
     floor = noise_floor(noise)
-    least = max(SMALLEST if smallest is None else smallest, floor)
+    smallest = SMALLEST if smallest is None else smallest
+    least = max(smallest, floor)
     data = sweep(effects)
     found = _effects(data, None if controls is None else with_inputs(controls, examples), least, seed)
     if controls is not None:
@@ -69,6 +71,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     found += _order(data, found, seed) + _types(data, found, least, seed)
     if "answers" in tables:
         found += _forms(with_inputs(tables["answers"], examples), tables.get("answers_twin"), seed)
+    found += map_claims(tables, smallest=max(MAP_FACTOR * smallest, floor), seed=seed)
     if noise is not None and noise.height:
         n = noise["example_id"].n_unique()
         verdict = judged(floor, -floor, floor, smallest=least + 1e-12)

@@ -10,6 +10,7 @@ from chiasm.results.findings import Finding
 from chiasm.results.wording import claimed, number
 from chiasm.studies.flow.claims import peak
 from chiasm.studies.flow.judgement import control_label
+from chiasm.studies.flow.map_findings import map_findings
 
 Windows = Literal["centred", "all", "prefix", "suffix"]
 _WHAT = "the answer's log-probability"
@@ -28,7 +29,7 @@ def flow_findings(claims: Sequence[Claim], *, layers: int, windows: Windows = "c
         found.insert(0, _nothing(effects))
     found += [_order(one, windows) for one in of_kind(claims, "order")]
     found += _types(of_kind(claims, "type"), of_kind(claims, "types"), windows)
-    found += _forms(of_kind(claims, "form"))
+    found += _forms(of_kind(claims, "form")) + map_findings(claims)
     found += [_noise(one) for one in of_kind(claims, "noise")]
     found.append(_scope(by_cut))
     return sorted(found, key=lambda finding: -finding.strength)

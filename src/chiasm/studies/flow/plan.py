@@ -1,6 +1,5 @@
 """The variants of one example with their controls and patches, and which rows of which table each of them becomes."""
 
-import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,24 +9,16 @@ import numpy as np
 from chiasm.core.errors import EmptySpanError, ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions import BlockedAttention, Change, Intervention, Variant, Window, ZeroedBranch
-from chiasm.models.encoded import Encoded, ImageLayout
+from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Job, Readout, StateReadout
 from chiasm.models.masks import hidden_images
 from chiasm.models.view import LayerKind
+from chiasm.studies.flow.coalitions import Coalitions, coalitions, super_patches
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.tables import SIZE_MATCHED, dose
 
 NOISE_EXAMPLES = 16
 """Examples whose noise floor is measured: no-ops of two sizes in every window, beside the cuts."""
-
-
-class SuperPatch(NamedTuple):
-    """Neighbouring patches cut together: their positions, and their rectangle in pixels of the original image."""
-
-    number: int
-    tile: str
-    rect: tuple[float, float, float, float]
-    positions: tuple[int, ...]
 
 
 class Planned(NamedTuple):
@@ -42,7 +33,8 @@ class Planned(NamedTuple):
 class ExamplePlan(NamedTuple):
     """All variants of one example. `noops`: where the no-op of a window stands among them, by (start, stop).
 
-    `paired`: effects are differences to the no-op of their window, instead of to the clean run.
+    `paired`: effects are differences to the no-op of their window, instead of to the clean run. `mapped`: the
+    coalitions of the patches, if there is a map; their variants stand behind each other from `first_mapped` on.
     """
 
     job: Job
@@ -50,12 +42,16 @@ class ExamplePlan(NamedTuple):
     noops: dict[tuple[int, int], int]
     paired: bool
     skipped: tuple[tuple[str, str], ...]
+    mapped: Coalitions | None = None
+    first_mapped: int = 0
 
     @property
     def kind(self) -> tuple[tuple[str, str], ...]:
         """Plans of one kind have the same sequence of cuts and controls, so that they fit into one batch."""
         named = (
-            (str(p.columns.get("cut")), str(p.columns.get("control"))) for p in self.planned if p.table != "patches"
+            (str(p.columns.get("cut")), str(p.columns.get("control")))
+            for p in self.planned
+            if p.table not in ("patches", "coalitions")
         )
         return tuple(dict.fromkeys(named))
 
@@ -101,15 +97,16 @@ def plan(
     if (spec.controls or half) and index < NOISE_EXAMPLES:
         noops = noops or _noops(planned, windows, last)
         planned += _noise(windows, encoded, last)
-    parts = super_patches(encoded.layouts, spec.patch_size) if index < spec.patches else []
-    planned += [_patch(part, Window(0, layers, layers // 2), encoded) for part in parts]
+    mapped, first = _map(spec, index, example, encoded, layers), len(planned)
+    if mapped is not None:
+        planned += _coalition_variants(mapped, Window(0, layers, layers // 2))
     worded = index < spec.words
     if worded and not example.captions:
         skipped.append((example.id, "words at the question: it has no captions to compare them with"))
     asked = _ints(encoded.spans["question"]) if worded and example.captions else ()
     states = (StateReadout("last", last), *([StateReadout("question", asked)] if asked else []))
     job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), states)
-    return ExamplePlan(job, tuple(planned), noops, half, tuple(skipped))
+    return ExamplePlan(job, tuple(planned), noops, half, tuple(skipped), mapped, first)
 
 
 def clean_job(encoded: Encoded, layers: int, tokens: tuple[int, ...]) -> Job:
@@ -201,15 +198,21 @@ def _noise(windows: Sequence[Window], encoded: Encoded, last: tuple[int, ...]) -
         yield Planned(Variant("noise", (BlockedAttention(window, rows, ()),)), "noise", window, {})
 
 
-def _patch(part: SuperPatch, window: Window, encoded: Encoded) -> Planned:
-    """The patch hidden in all layers from every row behind it that is not itself of what was perceived.
+def _map(spec: FlowSpec, index: int, example: Example, encoded: Encoded, layers: int) -> Coalitions | None:
+    """The coalitions of the patches of one of the first images; None behind them, and without an image."""
+    parts = super_patches(encoded.layouts, spec.patch_size) if index < spec.patches else []
+    if not parts:
+        return None
+    key, window = (spec.seed, example.id), Window(0, layers, layers // 2)
+    return coalitions(parts, encoded, window, permutations=spec.shapley, key=key, boxes=bool(example.boxes))
 
-    All of them, since one row left open would hand on what it read: patches are many, and each says little.
-    """
-    behind = np.arange(part.positions[-1] + 1, encoded.length)
-    change = BlockedAttention(window, _ints(np.setdiff1d(behind, encoded.spans.perceptual)), part.positions)
-    columns = dict(zip(("x0", "y0", "x1", "y1"), part.rect, strict=True)) | {"patch": part.number, "tile": part.tile}
-    return Planned(Variant(f"patch {part.number}", (change,)), "patches", window, columns)
+
+def _coalition_variants(found: Coalitions, window: Window) -> Iterator[Planned]:
+    """Each patch hidden alone has rows in the table `patches`; all values are read together (`Coalitions.values`)."""
+    for number, variant in enumerate(found.variants):
+        alone = number < len(found.parts)
+        columns = found.parts[number].columns if alone else {}
+        yield Planned(variant, "patches" if alone else "coalitions", window, columns)
 
 
 DOSES = (0.25, 0.5, 0.75)
@@ -256,46 +259,3 @@ def _with(change: BlockedAttention | ZeroedBranch, positions: np.ndarray) -> Cha
     if isinstance(change, BlockedAttention):
         return lambda window: BlockedAttention(window, change.queries, chosen)
     return lambda window: ZeroedBranch(window, change.component, chosen)
-
-
-MAX_PATCHES = 150
-"""Super-patches per image where no size is given: a map of about 12 x 12, some clean passes' worth of rows."""
-
-
-def super_patches(layouts: Sequence[ImageLayout], side: int | None) -> list[SuperPatch]:
-    """The patches of the first image in blocks of `side` x `side`, tile by tile, in reading order.
-
-    Tokens that look at no place (newlines, a class token) are left out.
-    """
-    if not layouts:
-        return []
-    layout = layouts[0]
-    placed = ~layout.newline & ~np.isnan(layout.rects).any(axis=1)
-    count = int(placed.sum())
-    chosen = max(1, math.ceil(math.sqrt(count / MAX_PATCHES))) if side is None else side
-    found = [part for tile in dict.fromkeys(layout.tile[placed]) for part in _blocks(layout, placed, tile, chosen)]
-    return [part._replace(number=number) for number, part in enumerate(found)]
-
-
-def _blocks(layout: ImageLayout, placed: np.ndarray, tile: str, side: int) -> Iterator[SuperPatch]:
-    chosen = np.flatnonzero(placed & (layout.tile == tile))
-    rects = layout.rects[chosen]
-    # Neighbouring patches share an edge up to rounding of the resized image.
-    columns = _ranks(rects[:, 0], rects[:, 2] - rects[:, 0]) // side
-    rows = _ranks(rects[:, 1], rects[:, 3] - rects[:, 1]) // side
-    for row in np.unique(rows):
-        for column in np.unique(columns[rows == row]):
-            members = (rows == row) & (columns == column)
-            inside = rects[members]
-            rect = (*inside[:, :2].min(axis=0), *inside[:, 2:].max(axis=0))
-            positions = layout.positions[chosen[members]]
-            yield SuperPatch(0, str(tile), tuple(float(v) for v in rect), _ints(positions))
-
-
-def _ranks(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The place of each start in the grid, counted from 0; starts less than half a patch apart are one place."""
-    order = np.argsort(starts, kind="stable")
-    steps = np.diff(starts[order]) > float(np.median(sizes)) / 2
-    ranks = np.empty(len(starts), dtype=np.int64)
-    ranks[order] = np.concatenate([[0], np.cumsum(steps)])
-    return ranks

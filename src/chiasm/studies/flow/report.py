@@ -6,15 +6,15 @@ from typing import final
 
 import polars as pl
 
-from chiasm.results import images, overlays
+from chiasm.results import images
 from chiasm.results.findings import Finding
-from chiasm.results.overlays import unseen
 from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.flow import captions, charts
 from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
+from chiasm.studies.flow.map_drawings import map_drawings
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.tables import SIZE_MATCHED, dose_share
 
@@ -118,16 +118,7 @@ class FlowReporter(Reporter[FlowSpec]):
         patches = self.table("patches")
         if patches is None:
             return {}
-        drawn, seen = {}, images.kept(self.directory)
-        for number, example in enumerate(in_order(patches, "example_id")):
-            if example in seen:
-                shown = seen[example]
-                rows = shown.placed(patches.filter(pl.col("example_id") == example))
-                drawn[f"patches-{number}"] = Drawing(
-                    partial(overlays.patch_map, shown.pixels, rows, shown.boxes),
-                    partial(captions.patches, rows, bool(unseen(rows, *shown.pixels.shape[1::-1]))),
-                )
-        return drawn
+        return map_drawings(images.kept(self.directory), patches, self.table("patch_values"), self.table("examples"))
 
     def _wide_windows(self) -> list[str]:
         layers = layers_of(self._effects)

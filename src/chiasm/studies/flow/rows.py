@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from chiasm.core.claims import known
 from chiasm.core.errors import GuardError
 from chiasm.core.example import Example
 from chiasm.core.spans import PERCEPTUAL
@@ -53,6 +54,29 @@ def planned_rows(rows: RowsByTable, example: Example, plan: ExamplePlan, outcome
             case "noise":
                 other = measured.pop("logprob_cut")
                 rows["noise"].append(placed | measured | {"logprob_noop": other})
+
+
+def map_rows(example: Example, plan: ExamplePlan, outcome: JobResult, answer: str) -> list[dict[str, Any]]:
+    """Rows of the table `patch_values`: what each patch adds to the log-probability of `answer`, in every method.
+
+    Empty where the plan has no map.
+    """
+    mapped = plan.mapped
+    if mapped is None:
+        return []
+    logprobs = outcome.logprobs.tolist()
+    window = plan.planned[plan.first_mapped].window
+    noop = plan.noops.get((window.start, window.stop)) if plan.paired else None
+    clean = _mean(outcome.clean.tolist() if noop is None else logprobs[noop])
+    measured = [_mean(one) for one in logprobs[plan.first_mapped :]]
+    shared = {"example_id": example.id, "type": example.type, "answer": answer}
+    return [
+        shared
+        | {"patch": patch, "method": method, "value": value, "n": n}
+        | {"low": known(low), "high": known(high)}
+        | {"in_object": None if mapped.in_object is None else mapped.in_object[patch]}
+        for method, patch, value, low, high, n in mapped.values(clean, measured)
+    ]
 
 
 def swap_rows(example: Example, plan: ExamplePlan, outcome: JobResult, swapped: JobResult) -> list[dict[str, Any]]:

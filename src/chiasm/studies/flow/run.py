@@ -31,7 +31,7 @@ from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.plan import ExamplePlan, clean_job, plan
-from chiasm.studies.flow.rows import answer_rows, forms_of, perceived, planned_rows, swap_rows, word_rows
+from chiasm.studies.flow.rows import answer_rows, forms_of, map_rows, perceived, planned_rows, swap_rows, word_rows
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
 from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
@@ -94,7 +94,7 @@ class FlowWork(Work[FlowExample]):
         if self._preparing_baseline is not None:
             forms_baseline = self._forms(self._preparing_baseline, example)
             encoded = self._preparing_baseline.encode(example, instruction=spec.instruction)
-            without = replace(spec, controls=False, patches=0, words=0)
+            without = replace(spec, controls=False, words=0)
             baseline = self._plan(self._preparing_baseline, index, example, encoded, without)
         swapped = None
         if spec.controls and example.media:
@@ -123,6 +123,7 @@ class FlowWork(Work[FlowExample]):
             rows["examples"].append(example_row(item.example))
             skipped += item.skipped
             planned_rows(rows, item.example, item.plan, outcome)
+            rows["patch_values"] += map_rows(item.example, item.plan, outcome, _text(self.view, outcome))
             self._read(rows, item, outcome)
             if item.baseline is not None:
                 skipped += self._baseline_rows(rows, item, item.baseline, baselines[place])
@@ -273,6 +274,8 @@ class FlowWork(Work[FlowExample]):
         sample = self._sample(item.example)
         planned_rows(own, item.example, planned, outcome)
         rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["effects"]]
+        valued = map_rows(item.example, planned, outcome, _text(self.baselines[sample], outcome))
+        rows["patch_values_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in valued]
         rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, outcome, item.forms_baseline)
         return []
 
@@ -281,6 +284,11 @@ class FlowWork(Work[FlowExample]):
         if "question" in outcome.states:
             positions = [int(p) for p in item.prompt.spans["question"]]
             rows["words"] += word_rows(self.view, item.example, outcome.states["question"], positions)
+
+
+def _text(view: ModelView, outcome: JobResult) -> str:
+    """The tokens that are followed, as text."""
+    return str(view.tokenizer.decode(outcome.tokens.tolist())).strip()
 
 
 def compute(spec: FlowSpec) -> RunDirectory:

@@ -1,7 +1,7 @@
 """The tables of `chiasm flow`, and the names of its controls."""
 
 from chiasm.core.schema import TableSchema, flag, integer, number, text
-from chiasm.results.schemas import EXAMPLE, EXAMPLES, TYPE
+from chiasm.results.schemas import CONTROL, EXAMPLE, EXAMPLES, TYPE
 
 _WINDOW = (
     integer("layer", "Layer", "Centre of the window of layers, 0-based."),
@@ -72,6 +72,40 @@ PATCHES = TableSchema.of(
     _CHANGE,
 )
 
+PATCH_VALUES = TableSchema.of(
+    "patch_values",
+    EXAMPLE,
+    TYPE,
+    integer("patch", "Patch", "Number of the patch or super-patch, as in `patches`, which says where it lies."),
+    text(
+        "method",
+        "Method",
+        "leave-one-out: all patches visible less all but this one; keep-one: this one alone visible less none; "
+        "shapley: the mean over random orders of what the patch adds when patches appear one by one.",
+    ),
+    number(
+        "value",
+        "What the patch adds",
+        "What the patch adds to the log-probability of the target token; positive where it speaks for it.",
+        unit="nat",
+    ),
+    number(
+        "low",
+        "Low",
+        "Lower end of the 95 % interval over orders; missing without two of them.",
+        unit="nat",
+        nullable=True,
+    ),
+    number("high", "High", "Upper end of the 95 % interval over orders.", unit="nat", nullable=True),
+    integer("n", "n", "Orders of the patches; 1 where nothing is drawn."),
+    flag("in_object", "On an object", "It lies under a box of the example; missing where it has none.", nullable=True),
+    text("answer", "Answer", "Text of the target tokens."),
+)
+
+PATCH_VALUES_CONTROLS = PATCH_VALUES.plus(
+    "patch_values_controls", CONTROL, integer("sample", "Sample", "Number of the model with random weights, 0-based.")
+)
+
 WORDS = TableSchema.of(
     "words",
     EXAMPLE,
@@ -108,7 +142,23 @@ NOISE = TableSchema.of(
     number("change_percent", "Change in probability", "What arithmetic alone changes.", unit="%"),
 )
 
-TABLES = (EXAMPLES, EFFECTS, CONTROLS, ANSWERS, ANSWERS_TWIN, PATCHES, WORDS, TOKENS, NOISE)
+TABLES = (
+    EXAMPLES,
+    EFFECTS,
+    CONTROLS,
+    ANSWERS,
+    ANSWERS_TWIN,
+    PATCHES,
+    PATCH_VALUES,
+    PATCH_VALUES_CONTROLS,
+    WORDS,
+    TOKENS,
+    NOISE,
+)
+
+# Names in the column `method`.
+LEAVE_ONE_OUT, KEEP_ONE, SHAPLEY = "leave-one-out", "keep-one", "shapley"
+METHODS = (LEAVE_ONE_OUT, KEEP_ONE, SHAPLEY)
 
 # Names in the column `control`.
 # As many keys as the cut has, drawn from the complement without the first position, the usual attention sink.
