@@ -44,7 +44,7 @@ _KIND = {
     SEARCH: "search",
     RANDOM_LAYERS: "random layers (control)",
     "visual-ffn": "visual feed-forward",
-    "text-ffn": "textual feed-forward",
+    "text-ffn": "textual feed-forward, the last token's too",
     "short-v": "ShortV",
     "v-skip": "V-Skip",
     "fast-v": "FastV",
@@ -92,8 +92,8 @@ def plans(plans: pl.DataFrame) -> Figure:
     """Loss of right answers against what is left: operations, time of one prompt, of a batch, and peak memory.
 
     Bars upward: 95 % score intervals of paired shares; sideways: quartiles of time. Grey band: two equal calls of the
-    plain model. The ring is the recommended plan; the control is drawn in grey. Losses beyond one point are on a
-    logarithmic scale.
+    plain model; dotted: the loss allowed. The ring is the recommended plan, if there is one; the control is grey. Losses
+    beyond one point are on a logarithmic scale.
     """
     size = SIZES["page"]
     figure = new_figure("page", 4.2)
@@ -101,6 +101,7 @@ def plans(plans: pl.DataFrame) -> Figure:
     kinds = [kind for kind in (SEARCH, *PEERS, RANDOM_LAYERS) if kind in set(plans["kind"])]
     plain = plans.filter(pl.col("kind") == NONE)["peak_bytes"][0]
     plans = plans.with_columns(peak_share=pl.col("peak_bytes") / plain)
+    chosen = plans.filter(pl.col("recommended"), pl.col("kind") != NONE)
     for number, (panel, (column, label)) in enumerate(zip(panels, _LEFT.items(), strict=True)):
         panel.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
         panel.axvline(100, color=FAINT, linewidth=0.8, zorder=0)
@@ -111,7 +112,7 @@ def plans(plans: pl.DataFrame) -> Figure:
             _points(panel, plans.filter(pl.col("kind") == kind), column, index, kind, size)
         if "max_loss" in plans.columns and plans["max_loss"][0] is not None:
             panel.axhline(100 * plans["max_loss"][0], color=GREY, linewidth=0.8, linestyle=":", zorder=1)
-        for share, loss in plans.filter(pl.col("recommended")).select(column, "loss").iter_rows():
+        for share, loss in chosen.select(column, "loss").iter_rows():
             panel.plot(100 * share, 100 * loss, "o", markersize=9, markerfacecolor="none", markeredgecolor=INK)
         panel.set_yscale("symlog", linthresh=1, linscale=0.6)
         panel.yaxis.set_major_locator(FixedLocator([-10, -3, -1, 0, 1, 3, 10, 30, 100]))
@@ -119,8 +120,9 @@ def plans(plans: pl.DataFrame) -> Figure:
         panel.yaxis.set_minor_locator(NullLocator())
         dress(panel, size, x=label, y="Right answers lost (points)" if number % 2 == 0 else "")
     handles = [point_key(_KIND[kind], markersize=4, **_style(k, kind)) for k, kind in enumerate(kinds)]
-    handles.append(point_key("recommended", marker="o", markersize=7, markerfacecolor="none", color=INK))
-    bars = "bars: 95 % paired score interval, quartiles of time; grey band: two equal calls"
+    if chosen.height:
+        handles.append(point_key("recommended", marker="o", markersize=7, markerfacecolor="none", color=INK))
+    bars = "bars: 95 % paired score interval, quartiles of time; grey band: two equal calls; dotted: loss allowed"
     legend_below(figure, handles, size, f"{bars}; {counted(plans['n'].to_list())}")
     return figure
 

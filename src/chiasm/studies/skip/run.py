@@ -23,7 +23,7 @@ from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.skipping.plans import identity_of
 from chiasm.models.skipping.timing import Ratio, costs
 from chiasm.models.view import ModelView
-from chiasm.results.rundir import RunDirectory
+from chiasm.results.rundir import RunDirectory, noted
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.results.storage import whole_file
@@ -216,6 +216,13 @@ def whole_batches(spec: SkipSpec, calibrating: Sequence[Example]) -> list[Exampl
     return list(calibrating[: len(calibrating) // size * size])
 
 
+def _unused(chosen: Sequence[Example], held: Sequence[Example], used: Sequence[Example]) -> _Reasons:
+    """The chosen examples that neither calibrate nor judge, and why. `held`: those kept for calibration."""
+    there, calibrating = {one.id for one in used}, {one.id for one in held}
+    reasons = "shares an image with a calibration example", "fills no whole batch of calibration"
+    return [(one.id, reasons[one.id in calibrating]) for one in chosen if one.id not in there]
+
+
 def perceptual_span(examples: Sequence[Example]) -> SkipSpan:
     """What the first example that has something besides text has."""
     kinds = next((example.kinds for example in examples if example.kinds), ("image",))
@@ -235,10 +242,9 @@ def compute(spec: SkipSpec) -> RunDirectory:
         asked = f"measure and verify on `{data_name(spec.data)}`"
         raise ChiasmError(asked, f"it has {len(chosen)} examples", "Give at least two, rather hundreds")
     types = len({example.type for example in chosen})
-    calibrating, rest = held_out(chosen, -(-spec.calibration // types), spec.seed)
-    unused = _unused(chosen, calibrating, rest)
-    calibrating = whole_batches(spec, calibrating)
-    unused += [(one.id, "it fills no whole batch of calibration") for one in _others(chosen, calibrating, rest, unused)]
+    held, rest = held_out(chosen, -(-spec.calibration // types), spec.seed)
+    calibrating = whole_batches(spec, held)
+    unused = noted(_unused(chosen, held, [*calibrating, *rest]))
     training = []
     if spec.train_with_plan is not None:
         own = spec.train_on is None and not is_endless(spec.data)
@@ -246,7 +252,7 @@ def compute(spec: SkipSpec) -> RunDirectory:
         training = calibrating if own else training_examples(source, spec.train_examples, spec)
     inputs = load_inputs(spec, rest)
     calibrated = {"calibration": data_facts(data_name(spec.data) or "", calibrating)}
-    facts = inputs.facts | {"asked": len(chosen), "unused": noted(unused), "data": inputs.facts["data"] | calibrated}
+    facts = inputs.facts | {"asked": len(chosen), "unused": unused, "data": inputs.facts["data"] | calibrated}
     _log.info("%s", price(spec, inputs.view, calibrating, rest))
     return STUDY.completed(spec, facts, lambda directory: _fill(directory, spec, inputs, calibrating, training))
 
