@@ -62,7 +62,8 @@ class RunDirectory:
 
         `study`: its verb; `schemas`: the tables that it writes.
         `facts` go into the manifest as they are (model, data, seed, device, dtype, asked); on resuming, `model`,
-        `data`, `dtype` and `seed` must be those of the first session.
+        `data`, `dtype` and `seed` must be those of the first session. `unused` among them: `noted` examples that were
+        asked for and are in no shard, and why; they count as left out.
 
         **Errors:** `ChiasmError` if the directory holds something else, another spec's run, this spec's run without
         `resume`, or is in use. `fresh` removes a former run, and only what a run consists of.
@@ -118,9 +119,9 @@ class RunDirectory:
         note = {
             "kept": _distinct_examples(conformed.values()) if kept is None else kept,
             "rows": sum(frame.height for frame in conformed.values()),
-            "failures": _noted(failures),
-            "left_out": _noted(left_out),
-            "skipped": _noted(skipped),
+            "failures": noted(failures),
+            "left_out": noted(left_out),
+            "skipped": noted(skipped),
         }
         with whole_directory(self._shard(index)) as partial:
             for name, frame in conformed.items():
@@ -254,6 +255,7 @@ class RunDirectory:
     def _counted(self) -> dict[str, Any]:
         notes = [self._shards[index] for index in sorted(self._shards)]
         found = {key: [one for note in notes for one in note[key]] for key in ("failures", "left_out", "skipped")}
+        found["left_out"] = [*self.manifest.get("unused", ()), *found["left_out"]]
         counts = {"kept": sum(note["kept"] for note in notes)}
         counts |= {"left_out": len(found["left_out"]), "failed": len(found["failures"])}
         return {"counts": {"asked": self.manifest.get("asked") or sum(counts.values()), **counts}, **found}
@@ -295,7 +297,14 @@ class _Frames(Mapping[str, pl.DataFrame]):
         return len(self._run.tables())
 
 
-def _noted(reasons: Reasons) -> list[dict[str, str]]:
+def failed_in(model: str, *runs: RunDirectory) -> list[tuple[str, str]]:
+    """Examples that failed in any run of one model, each once, named so that several models can be told apart."""
+    found = {one["example_id"]: one["reason"] for run in runs for one in run.failures()}
+    return [(f"{model}/{example}", reason) for example, reason in found.items()]
+
+
+def noted(reasons: Reasons) -> list[dict[str, str]]:
+    """Examples and reasons as the manifest holds them."""
     return [{"example_id": example, "reason": without_machine_paths(reason)} for example, reason in reasons]
 
 

@@ -170,3 +170,11 @@ def test_the_smallest_effect_is_an_option():
     small, large = (read_claims(study("eval").claims_of(tables, smallest=s)) for s in (1.0, 60.0))
     assert one(small, "gain").verdict != "practically none"
     assert one(large, "gain").verdict == "practically none"
+
+
+def test_a_type_may_be_called_all():
+    right = np.ravel(np.stack([drawn(80, 0.95), drawn(80, 0.4, 4)], axis=1))
+    found = claimed(right, drawn(160, 0.5, 9), types=("all", "b"))
+    assert one(found, "right").n == 160
+    assert one(found, "type-right").n == 80
+    assert "all (" in eval_findings(found)[2].text

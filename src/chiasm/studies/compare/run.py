@@ -13,7 +13,7 @@ from chiasm.core.example import Example
 from chiasm.core.statistics.correlation import correlate
 from chiasm.data.tasks import Task
 from chiasm.models.view import ModelView
-from chiasm.results.rundir import RunDirectory
+from chiasm.results.rundir import RunDirectory, failed_in
 from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
 from chiasm.studies.align import STUDY as ALIGN
 from chiasm.studies.align.run import run_align
@@ -88,7 +88,8 @@ def _measured(spec: CompareSpec, index: int, tasks: Tasks, root: Path) -> Comput
     scored = ALIGN.completed(
         asked, {"asked": len(examples)}, lambda run: run_align(asked, view, examples, run), root / "align"
     )
-    metrics = {task: _answered(spec, view, name, task, tasks, root) for task in tasks}
+    answers = {task: _answered(spec, view, name, task, tasks, root) for task in tasks}
+    metrics = {task: run.table("metrics").filter(type="all", shown="image") for task, run in answers.items()}
     right = metrics["qa"].filter(pl.col("metric") == "accuracy").to_dicts()
     # Where examples have no label (captions), there is no accuracy; the measures of answers are in `outcomes`.
     accuracy = right[0] if right else {"value": None, "low": None, "high": None}
@@ -100,16 +101,16 @@ def _measured(spec: CompareSpec, index: int, tasks: Tasks, root: Path) -> Comput
     }
     scores = [row | about for row in scored.table("score").iter_rows(named=True)]
     outcomes = [row for task, rows in metrics.items() for row in _outcomes(name, task, rows)]
-    return Computed({"compare": scores, "outcomes": outcomes}, kept=max(row["n"] for row in scores))
+    failures = failed_in(name, scored, answers["qa"])
+    return Computed({"compare": scores, "outcomes": outcomes}, failures, kept=len(examples) - len(failures))
 
 
-def _answered(spec: CompareSpec, view: ModelView, name: str, task: Task, tasks: Tasks, root: Path) -> pl.DataFrame:
-    """What is measured of the answers of a model to a task, over all examples."""
+def _answered(spec: CompareSpec, view: ModelView, name: str, task: Task, tasks: Tasks, root: Path) -> RunDirectory:
+    """The run in which a model answers a task."""
     examples = tasks[task]
     instruction = spec.instruction if task == "qa" else None
     asked = spec.derive(EvalSpec, model=name, task=task, instruction=instruction)
-    answered = answered_run(asked, view, examples, root / ("eval" if task == "qa" else f"eval-{task}"))
-    return answered.table("metrics").filter(type="all", shown="image")
+    return answered_run(asked, view, examples, root / ("eval" if task == "qa" else f"eval-{task}"))
 
 
 def _outcomes(model: str, task: Task, metrics: pl.DataFrame) -> Iterator[dict[str, Any]]:

@@ -55,23 +55,22 @@ def _accuracy(answers: pl.DataFrame, blind: pl.DataFrame | None, least: float) -
         unseen = blind.select("example_id", unseen="correct").unique("example_id")
         rows = rows.join(unseen, on="example_id", how="left", maintain_order="left")
     types = in_order(rows, "type")
-    # A type may be called `all` itself.
-    groups = [(ALL, rows), *((name, rows.filter(type=name)) for name in types if name != ALL and len(types) > 1)]
-    found = []
-    for place, (name, own) in enumerate(groups):
-        found += _of_group(name, own, least, 1 if place == 0 else len(types))
+    found = _of_group("", ALL, rows, least, 1)
     if len(types) > 1:
+        # Kinds of their own, since a type may be called `all`.
+        for name in types:
+            found += _of_group("type-", name, rows.filter(type=name), least, len(types))
         found += _types(rows, types, least)
     return found
 
 
-def _of_group(name: str, rows: pl.DataFrame, least: float, tests: int) -> list[Claim]:
-    gain = _difference("gain", name, rows, "guess", GUESS, least, tests)
-    found = [_level("right", name, rows, "correct", gain, least), gain]
+def _of_group(prefix: str, name: str, rows: pl.DataFrame, least: float, tests: int) -> list[Claim]:
+    gain = _difference(f"{prefix}gain", name, rows, "guess", GUESS, least, tests)
+    found = [_level(f"{prefix}right", name, rows, "correct", gain, least), gain]
     if "unseen" in rows.columns and (both := rows.drop_nulls("unseen")).height:
-        beyond = _difference("unseen-gain", name, both, "guess", GUESS, least, tests, of="unseen")
-        found.append(_difference("seen", name, both, "unseen", BLANKED, least, tests))
-        found.append(_level("unseen", name, both, "unseen", beyond, least))
+        beyond = _difference(f"{prefix}unseen-gain", name, both, "guess", GUESS, least, tests, of="unseen")
+        found.append(_difference(f"{prefix}seen", name, both, "unseen", BLANKED, least, tests))
+        found.append(_level(f"{prefix}unseen", name, both, "unseen", beyond, least))
         found.append(beyond)
     return found
 
@@ -84,7 +83,7 @@ def _level(kind: str, name: str, rows: pl.DataFrame, column: str, against: Claim
     return Claim(
         kind=kind,
         about=name,
-        quantity=_RIGHT[kind],
+        quantity=_RIGHT[column],
         unit="%",
         effect=value,
         low=known(low),
@@ -97,7 +96,7 @@ def _level(kind: str, name: str, rows: pl.DataFrame, column: str, against: Claim
     )
 
 
-_RIGHT = {"right": "right answers", "unseen": "right answers with the image blanked"}
+_RIGHT = {"correct": "right answers", "unseen": "right answers with the image blanked"}
 
 
 def _difference(
@@ -114,7 +113,7 @@ def _difference(
     return Claim(
         kind=kind,
         about=name,
-        quantity=f"{'right answers' if of == 'correct' else _RIGHT[of]}, less those of the control",
+        quantity=f"{_RIGHT[of]}, less those of the control",
         unit=_POINTS,
         effect=effect,
         low=known(low),

@@ -72,7 +72,7 @@ def _seen(seen: Claim, unseen: Claim) -> Finding:
 
 def _types(claims: Sequence[Claim], types: Claim) -> Finding:
     """Type by type against guessing, and the best against the worst."""
-    gains = of_kind(claims, "gain")[1:]
+    gains = of_kind(claims, "type-gain")
     above = [one.about for one in gains if one.established and one.effect > 0]
     others = [one.about for one in gains if one.about not in above]
     text = (
@@ -80,7 +80,7 @@ def _types(claims: Sequence[Claim], types: Claim) -> Finding:
         f"(corrected over types){f'; not established in {_and(others)}' if others and above else ''}. "
     )
     best, worst = types.about.split(" against ")
-    levels = {one.about: one for one in of_kind(claims, "right")[1:]}
+    levels = {one.about: one for one in of_kind(claims, "type-right")}
     if levels[best].effect == levels[worst].effect:
         share = number(levels[best].effect, unit="%")
         text += f"All types have the same share of right answers, {share}: two of them differ by {_points(types)}."

@@ -14,6 +14,7 @@ from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import in_order, with_inputs
 from chiasm.results.wording import bounds, metric_format, number
 from chiasm.studies.eval import charts
+from chiasm.studies.eval.claims import ALL
 from chiasm.studies.eval.findings import eval_findings, metric_findings
 from chiasm.studies.eval.spec import EvalSpec
 
@@ -82,15 +83,17 @@ class EvalReporter(Reporter[EvalSpec]):
 
     def _right_answers(self) -> Table:
         """Right answers by type in alphabetical order, then over all where there are several."""
-        right, unseen = of_kind(self.claimed, "right"), of_kind(self.claimed, "unseen")
-        blind = {id(one): beside for one, beside in zip(right, unseen, strict=False)} if unseen else {}
+        rows = [(one.about, one, "type-unseen") for one in of_kind(self.claimed, "type-right")]
+        rows.sort(key=lambda row: row[0])
+        single = ALL if rows else in_order(self._answers, "type")[0]
+        rows += [(single, one, "unseen") for one in of_kind(self.claimed, "right")]
+        blind = self.table("blind") is not None
         shown = _aligned("type", "n", "right", "95 % interval", "majority", *(["blind"] if blind else []))
-        single = in_order(self._answers, "type")[0]
-        for one in [*sorted(right[1:], key=lambda one: one.about), right[0]]:
-            name = one.about if len(right) > 1 else single
+        for name, one, kind in rows:
             cells = [name, str(one.n), number(one.effect, unit="%"), bounds(one.low, one.high, unit="%")]
             cells.append(number(one.control_effect or 0.0, unit="%"))
-            shown.add_row(*cells, *([number(blind[id(one)].effect, unit="%")] if blind else []))
+            cells += [number(unseen.effect, unit="%") for unseen in of_kind(self.claimed, kind, one.about)]
+            shown.add_row(*cells)
         return shown
 
     def _measures(self, metrics: pl.DataFrame) -> Table:

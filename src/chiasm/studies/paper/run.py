@@ -16,7 +16,7 @@ from chiasm.measures.geometry import Geometry
 from chiasm.measures.overlap import Overlap
 from chiasm.measures.similarity import Similarity
 from chiasm.models.view import ModelView
-from chiasm.results.rundir import RunDirectory
+from chiasm.results.rundir import RunDirectory, failed_in
 from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
 from chiasm.studies.align import STUDY as ALIGN
 from chiasm.studies.align.run import measure_align, saved_state
@@ -119,7 +119,8 @@ def _measured(spec: PaperSpec, index: int, source: str, examples: Sequence[Examp
     # Left unfinished, so that what it added up is there when models are put together.
     with ALIGN.open(asked, {"asked": len(examples)}, root / "align") as read:
         measure_align(asked, view, examples, read)
-    table = answered_run(spec.derive(EvalSpec, model=name, data=source), view, examples, root / "eval").table("eval")
+    answered = answered_run(spec.derive(EvalSpec, model=name, data=source), view, examples, root / "eval")
+    table = answered.table("eval")
     of_input = {example.id: input_key(example) for example in examples}
     accuracy = share_interval(
         table["correct"].to_numpy().astype(float), clusters=[of_input[one] for one in table["example_id"]]
@@ -142,7 +143,8 @@ def _measured(spec: PaperSpec, index: int, source: str, examples: Sequence[Examp
         measured = schema.name.removeprefix("paper_")
         if measured in read.tables():
             frames[schema.name] = [{"model": name} | row for row in read.table(measured).to_dicts()]
-    return Computed(frames, kept=table.height)
+    failures = failed_in(name, read, answered)
+    return Computed(frames, failures, kept=len(examples) - len(failures))
 
 
 def _hash(view: ModelView) -> str:
