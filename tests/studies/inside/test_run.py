@@ -9,7 +9,7 @@ from tests.support.factories import build, example
 from chiasm.api.inside import attribute, concepts, neurons
 from chiasm.core.errors import ChiasmError
 from chiasm.studies.inputs import load
-from chiasm.studies.inside.findings import inside_findings, pointing
+from chiasm.studies.inside.findings import inside_findings
 
 QUICK = {"samples": 24, "orders": 3}
 
@@ -67,8 +67,8 @@ def test_curves_begin_and_end_alike_in_every_order(found):
 
 
 def test_what_is_found_is_reported_and_drawn(found):
-    assert any("adds up within 5 % in 9 of 9 maps" in text for text in found.findings)
-    assert any("cover" in text and "over other maps" in text for text in found.findings)
+    assert any("integrated-gradients in 9 of 9 maps" in text for text in found.findings)
+    assert any("boxes cover" in text and "other examples' maps in the same boxes" in text for text in found.findings)
     assert {"pointing-in memory", "faithfulness-in memory", "modalities-in memory"} <= set(found.figures)
     assert all(isinstance(found.figure(name), Figure) for name in found.figures)
     with pytest.raises(ChiasmError, match="there are attributions"):
@@ -84,24 +84,6 @@ def test_one_example_stands_against_a_grey_picture(view):
     assert rows["answer"].unique().to_list() == ["red"]
     assert rows["object_swapped"].is_null().all()
     assert "map-example-as given-0" in one.figures
-
-
-def test_pointing_is_found_where_it_was_planted(view):
-    rows = pl.DataFrame(
-        {
-            "example_id": [str(k) for k in range(12)],
-            "input": [str(k) for k in range(12)],
-            "method": "kernel-shap",
-            "object": [0.6 + 0.01 * k for k in range(12)],
-            "area": 0.1,
-            "object_swapped": 0.1,
-        }
-    )
-    energy, area, gain, over = pointing(rows, "kernel-shap")
-    assert (energy.n, float(area.mean)) == (12, pytest.approx(10))
-    assert gain.low > 40
-    assert over.low > 40
-    assert pointing(rows, "gradient-shap") is None
 
 
 def test_neurons_are_judged_on_examples_that_did_not_choose_them(view):

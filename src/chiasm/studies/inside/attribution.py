@@ -30,8 +30,8 @@ from chiasm.studies.inside.spec import AttributionOptions, Replacement
 from chiasm.studies.inside.tables import RANDOM_ORDER
 
 _SHARES: Final = np.linspace(0, 1, 11)
-_PATHS, _SIDE = 64, 6
-"""Paths of Gradient SHAP; super-patches per side of an image in Kernel SHAP."""
+_SIDE = 6
+"""Super-patches per side of an image in Kernel SHAP."""
 
 
 class _Mapped(NamedTuple):
@@ -73,7 +73,8 @@ def attribution_rows(
         done.append(_Mapped(one, maps, on_object))
         for each, area in zip(maps, areas, strict=True):
             rows["attributions"].append(one.row | _row(each, one, replacement) | area)
-            rows["attribution_maps"] += _places(one, each)
+            # What does not add up to the answer is no map of it.
+            rows["attribution_maps"] += _places(one, each) if each.complete else []
     _add_pointing(rows["attributions"], done)
     return dict(rows), failures
 
@@ -90,7 +91,7 @@ def _maps(
                 others = background.like(one, len(rerun.rows))
                 # Paths that start at one image only are those of Integrated Gradients.
                 if others is not None:
-                    found.append(gradient_shap(rerun, others, samples=_PATHS, seed=options.seed))
+                    found.append(gradient_shap(rerun, others, seed=options.seed))
             case "kernel-shap":
                 features = _features(one.prompt, _SIDE)
                 found.append(kernel_shap(rerun, base, features, samples=options.samples, seed=options.seed))
@@ -231,15 +232,19 @@ def _places(one: ExplainedAnswer, each: Attribution) -> list[dict[str, Any]]:
 
 def _add_pointing(rows: Sequence[dict[str, Any]], done: Sequence[_Mapped]) -> None:
     """Adds how much of every map lies on the object, and how much of other examples' maps lies there."""
-    maps = {(d.one.example.id, a.method): a.tokens for d in done for a in d.maps}
+    maps = {(d.one.example.id, a.method): a.tokens for d in done for a in d.maps if a.complete}
     inputs = {d.one.example.id: input_key(d.one.example) for d in done}
     objects = {d.one.example.id: d.object for d in done}
     for row in rows:
         own, method = row["example_id"], row["method"]
         box = objects[own]
         row |= {"object": None, "area": None, "object_swapped": None}
-        # A box over everything or nothing cannot be pointed at.
-        if not 0 < box.sum() < len(box) or (share := energy(maps[own, method], box)) is None:
+        # A box over everything or nothing cannot be pointed at, and what does not add up does not point.
+        if (
+            (own, method) not in maps
+            or not 0 < box.sum() < len(box)
+            or (share := energy(maps[own, method], box)) is None
+        ):
             continue
         others = [
             swapped

@@ -32,7 +32,7 @@ from chiasm.results.theme import (
     new_figure,
     new_panel,
 )
-from chiasm.studies.inside.findings import estimate, pointing
+from chiasm.studies.inside.means import complete, estimate, pointing
 from chiasm.studies.inside.tables import RANDOM_ORDER
 
 _INTERVAL = "mean and 95 % bootstrap interval over images"
@@ -72,7 +72,7 @@ def pointing_bars(rows: pl.DataFrame) -> Figure:
             measured = pointing(own, method)
             if measured is not None:
                 labels.append(f"{setting}, {method}" if several else method)
-                found.append((measured, estimate(own.filter(method=method), pl.col("object_swapped") * 100)))
+                found.append((measured, estimate(complete(own).filter(method=method), pl.col("object_swapped") * 100)))
     figure, axes, size = new_panel(0.5 + 0.3 * len(labels), "column")
     for y, (measured, swapped) in enumerate(found):
         axes.barh(y, float(measured.energy.mean), height=0.6, color=COLOURS[5], linewidth=0, zorder=1)

@@ -1,19 +1,23 @@
 """What "where inside?" says and shows, from its tables alone: for runs of `chiasm project` and for notebooks."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import final
 
 import polars as pl
 from matplotlib.figure import Figure
 
+from chiasm.core.claims import Claim
 from chiasm.core.errors import ChiasmError
+from chiasm.results.claims import claims_frame
 from chiasm.results.findings import Finding
 from chiasm.results.images import KeptImage
 from chiasm.results.report import Drawing
 from chiasm.results.series import in_order
 from chiasm.studies.inside import charts
-from chiasm.studies.inside.findings import inside_findings
+from chiasm.studies.inside.claims import claims
+from chiasm.studies.inside.findings import findings_of
+from chiasm.studies.inside.means import complete
 from chiasm.studies.inside.tables import INSIDE
 
 NAMES = tuple(schema.name for schema in INSIDE)
@@ -72,6 +76,15 @@ class Inside:
             raise ChiasmError(f"table `{name}`", f"there are {', '.join(self._tables)}", "Name one of those")
         return self._tables[name]
 
+    @cached_property
+    def _claimed(self) -> list[Claim]:
+        return claims(self._tables)
+
+    @property
+    def claims(self) -> pl.DataFrame:
+        """What is said, one row for each estimate: effect, interval, p, control, n, verdict."""
+        return claims_frame(self._claimed)
+
     @property
     def findings(self) -> list[str]:
         """What was found in words, with controls, intervals and n, strongest first."""
@@ -94,13 +107,13 @@ class Inside:
 
     def ranked_findings(self) -> list[Finding]:
         """The findings with their strength."""
-        return inside_findings(self._tables)
+        return findings_of(self._claimed)
 
     def drawings(self) -> dict[str, Drawing]:
         """All figures with their captions."""
         drawn: dict[str, Drawing] = {}
         for domain, rows in self._by_domain("attributions"):
-            if rows["object"].is_not_null().any():
+            if complete(rows)["object"].is_not_null().any():
                 drawn[f"pointing-{domain}"] = Drawing(partial(charts.pointing_bars, rows), lambda: _POINTING)
             curves = self._tables["attribution_curves"]
             drawn[f"faithfulness-{domain}"] = Drawing(
@@ -142,5 +155,6 @@ class Inside:
 def _map_caption(example: str, domain: str, setting: str, answer: str) -> str:
     return (
         f"Example {example} of {domain} ({setting}), answer \u201c{answer}\u201d: what each patch adds to its "
-        "log-probability. Orange speaks for it, purple against. n = 1 example: no interval."
+        "log-probability. Orange speaks for it, purple against. Maps that do not add up to the answer within 5 % are "
+        "withheld. n = 1 example: no interval."
     )

@@ -25,7 +25,7 @@ _EXAMPLE = (
     text("input", "Input", "Which image it is; questions on one image are no independent draws."),
 )
 _METHOD = text("method", "Method", "integrated-gradients, gradient-shap, kernel-shap.")
-_NULL = "Missing where the example has no box, or nothing is attributed positively."
+_NULL = "Missing where the example has no box, nothing is attributed positively, or the map does not add up."
 
 ATTRIBUTIONS = TableSchema.of(
     "attributions",
@@ -37,7 +37,12 @@ ATTRIBUTIONS = TableSchema.of(
     number("value", "Target", "Log-probability of the answer (contrast: minus the runner-up's).", unit="nat"),
     number("base_value", "Target, replaced", "The same with every image token replaced.", unit="nat"),
     integer("steps", "Steps", "Points of the path, or samples."),
-    number("error", "Completeness error", "|sum of the map - (value - base_value)| / their distance."),
+    number(
+        "error",
+        "Completeness error",
+        "|sum of the map - (value - base_value)| / their distance; of methods along paths the sum over parts of the "
+        "paths. A map above 0.05 is withheld.",
+    ),
     number("object", "Energy", f"Positive attribution inside the boxes. {_NULL}", nullable=True),
     number("area", "Area", f"Share of the tokens inside the boxes. {_NULL}", nullable=True),
     number(
