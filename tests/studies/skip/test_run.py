@@ -142,6 +142,22 @@ def test_the_run_reports_and_draws() -> None:
     assert (run.path / "plans" / "short-v.json").exists()
 
 
+def test_claims_and_plans_say_the_same() -> None:
+    run = finished()
+    tables = {name: run.table(name) for name in run.tables if name != "claims"}
+    claims = chiasm.claims("skip", tables, seed=0)
+    assert claims.equals(run.claims)
+    plans = run.table("plans")
+    own = claims.filter(pl.col("claim").str.starts_with("recommended"))
+    assert own["about"].to_list() == plans.filter(pl.col("recommended"))["plan"].to_list()
+    bounds = dict(claims.filter(pl.col("claim").str.starts_with("kept")).select("about", "high").iter_rows())
+    known = dict(plans.drop_nulls("loss_bound").select("plan", "loss_bound").iter_rows())
+    assert known == {name: pytest.approx(high / 100) for name, high in bounds.items()}
+    timings = run.table("timings")
+    assert set(timings["plan"]) == set(plans["plan"])
+    assert run.table("modalities")["tokens"].min() > 0
+
+
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch) -> None:
     data, out = examples(), tmp_path / "run"
     calls = {"left": 3}

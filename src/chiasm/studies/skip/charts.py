@@ -92,8 +92,8 @@ def plans(plans: pl.DataFrame) -> Figure:
     """Loss of right answers against what is left: operations, time of one prompt, of a batch, and peak memory.
 
     Bars upward: 95 % score intervals of paired shares; sideways: quartiles of time. Grey band: two equal calls of the
-    plain model; dotted: the loss allowed. The ring is the recommended plan, if there is one; the control is grey. Losses
-    beyond one point are on a logarithmic scale.
+    plain model; dotted: the loss allowed. The ring is the recommended plan, if there is one; the control is grey.
+    Losses beyond one point are on a logarithmic scale.
     """
     size = SIZES["page"]
     figure = new_figure("page", 4.2)
