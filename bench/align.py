@@ -122,7 +122,8 @@ def _sets(view: ModelView, centres: Centres) -> dict[str, Callable[[], Sequence[
             TokenPairs(SPANS, few, centres, inside=True)
         ],
         "overlap (Wanda statistics)": lambda: [Overlap(SPANS, matrices)],
-        "vocabulary, 16 tokens per span, 9 states": words,
+        "vocabulary, 64 tokens per span, 9 states": words,
+        "vocabulary, 16 tokens per span, 9 states": lambda: [Vocabulary(SPANS, few, view.unembed, str, tokens=16)],
         "geometry, 9 states": lambda: [Geometry(SPANS, few)],
         "everything that is on by default": lambda: [
             Norms(),

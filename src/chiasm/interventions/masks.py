@@ -18,6 +18,7 @@ MaskMethod = Literal[
     "intersection",
     "majority",
     "mean-score",
+    "intersection-released",
     "ablate-common",
     "ablate-first",
     "ablate-second",
@@ -26,6 +27,7 @@ MaskMethod = Literal[
 UNSTRUCTURED = "unstructured"
 CALIBRATED = ("wanda", "wanda-cumulative", "wanda-centred")
 COMBINED = ("intersection", "majority", "mean-score")
+RELEASED_INTERSECTION = "intersection-released"
 ABLATIONS = ("ablate-common", "ablate-first", "ablate-second", "ablate-random")
 
 
@@ -51,10 +53,12 @@ class MaskSpec:
 
     `wanda` needs the name of one calibration; `intersection`, `majority` and `mean-score` combine two or more (the
     alpha-SubNet of Shukor & Cord 2024); `magnitude` ranks within a whole matrix, `magnitude-row` and all others
-    within an output row; `random` draws from `seed` alone. Under `N:M` every method ranks within M consecutive inputs
-    of a row and `sparsity` is N / M. `wanda-cumulative` zeroes, in every row, the lowest scores up to one share of the
-    row's sum, the same for a whole matrix (a variant in the code of Sun et al.); `wanda-centred` takes the norm of
-    inputs about their mean. The ablations zero few weights, `sparsity` of all: drawn from those that the Wanda masks of
+    within an output row; `intersection-released` keeps what the Wanda masks of all calibrations at `sparsity` keep, as
+    the released code of the alpha-SubNet does, so that more is zeroed than `sparsity` says; `random` draws from `seed`
+    alone. Under `N:M` every method ranks within M consecutive inputs of a row and `sparsity` is N / M.
+    `wanda-cumulative` zeroes, in every row, the lowest scores up to one share of the row's sum, the same for a whole
+    matrix (a variant in the code of Sun et al.); `wanda-centred` takes the norm of inputs about their mean. The
+    ablations zero few weights, `sparsity` of all: drawn from those that the Wanda masks of
     two calibrations at the sparsity `within` both keep, that only the first or only the second keeps, or at random.
     `part`: only feed-forward or only attention matrices, or both.
 
@@ -91,7 +95,8 @@ class MaskSpec:
             require_sparsity(self.within)
         count = len(self.calibrations)
         fits = count == 1 if self.method in CALIBRATED else not count
-        fits = count > 1 if self.method in COMBINED else count == 2 if self.method in ABLATIONS else fits
+        several = (*COMBINED, RELEASED_INTERSECTION)
+        fits = count > 1 if self.method in several else count == 2 if self.method in ABLATIONS else fits
         if not fits:
             raise ChiasmError(
                 f"a mask by `{self.method}`",

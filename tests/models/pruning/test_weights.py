@@ -180,6 +180,18 @@ def test_combinations_keep_their_sparsity(method):
             assert bool((~common | mask.kept(name)).all())
 
 
+def test_the_released_intersection_is_the_plain_and_of_masks():
+    view = view_of()
+    norms = [norms_of(view, seed) for seed in range(4)]
+    made = make_mask(
+        view, MaskSpec(method="intersection-released", sparsity=0.5, calibrations=("a", "b", "c", "d")), norms
+    )
+    each = [make_mask(view, MaskSpec(method="wanda", sparsity=0.5, calibrations=("x",)), [one]) for one in norms]
+    for name in made.bits:
+        assert torch.equal(made.kept(name), torch.stack([one.kept(name) for one in each]).all(dim=0))
+    assert 0.5 < made.sparsity < 1
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

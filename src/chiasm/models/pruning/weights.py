@@ -18,7 +18,7 @@ from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import plain
-from chiasm.interventions.masks import ABLATIONS, MaskSpec, blocks
+from chiasm.interventions.masks import ABLATIONS, RELEASED_INTERSECTION, MaskSpec, blocks
 from chiasm.models.pruning.calibrate import InputNorms
 from chiasm.models.pruning.linears import WeightMatrix, matrices
 from chiasm.models.pruning.masks import (
@@ -86,6 +86,10 @@ def make_mask(
 def _kept(matrix: WeightMatrix, spec: MaskSpec, norms: Sequence[InputNorms]) -> Bool[Tensor, "O I"]:
     if spec.method in ABLATIONS:
         return _ablated(matrix, spec, norms)
+    if spec.method == RELEASED_INTERSECTION:
+        weight = matrix.linear.weight
+        each = [keep(wanda_scores(weight, one.inputs[matrix.name]), spec.sparsity, spec.pattern) for one in norms]
+        return torch.stack(each).all(dim=0)
     return keep_by(spec.method, _scores(matrix, spec, norms), spec.sparsity, spec.pattern)
 
 
