@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -155,7 +156,7 @@ def _logprobs(logprobs: Sequence[Claim]) -> Finding | None:
     if by["practically none"]:
         parts.append(f"practically none is lost under {_names(by['practically none'])} (n = {logprobs[0].n})")
     if rest:
-        parts.append("not established: " + _listed(rest))
+        parts.append("too small or too unsure to be named: " + _listed(rest))
     text = "; ".join(parts)
     return Finding(f"{text[0].upper()}{text[1:]}. Each is compared with the plain model.", 45.0)
 
@@ -170,13 +171,14 @@ def _against_chance(claims: Sequence[Claim], kind: str, control: str, plan: str,
     same = [one for one in pairs if one.verdict == "practically none"]
     counts = (
         f"{control} lose more of the answer's log-probability than {plan} in {len(worse)} of these {len(pairs)} draws, "
-        f"less in {len(better)}, practically as much in {len(same)}; elsewhere it is not established."
+        f"less in {len(better)}, practically as much in {len(same)}"
     )
+    counts += "." if len(worse + better + same) == len(pairs) else "; elsewhere it is not established."
     widest = max(worse + better or pairs, key=lambda one: abs(one.effect))
     text = (
         f"{counts} The largest difference is that between `{widest.where}` and `{widest.about}`, {claimed(widest)}. "
-        f"So much for these draws; of draws in general an estimated {number(draws.effect, digits=0)} % lose more to be "
-        f"seen on so many examples ({_interval(draws, digits=0)}, n = {draws.n} draws)."
+        f"So much for these draws; of draws in general an estimated {number(draws.effect, digits=0)} % lose so much "
+        f"more that it shows on as many examples ({_interval(draws, digits=0)}, n = {draws.n} draws)."
     )
     if not draws.established:
         text += f" That {plan} loses less than most draws is not established."
@@ -344,7 +346,8 @@ def _share(claims: Sequence[Claim], plan: str) -> str:
 
 
 def _listed(of: Sequence[Claim]) -> str:
-    return ", ".join(f"`{one.about}` ({claimed(one)})" for one in of)
+    how: dict[str, Any] = {"significant": None, "digits": 1, "signed": False} if of[0].unit == "points" else {}
+    return ", ".join(f"`{one.about}` ({claimed(one, **how)})" for one in of)
 
 
 def _flipped(claim: Claim) -> Claim:
