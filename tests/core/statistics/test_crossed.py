@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from chiasm.core.statistics.crossed import (
+    Crossed,
+    Family,
     difference_interval,
+    family,
     guessing,
     macro_f1_difference,
     macro_f1_interval,
     macro_f1_parts,
     score_interval,
     share_parts,
+    unpaired_interval,
 )
 from chiasm.core.statistics.intervals import proportion_interval
 
@@ -104,9 +108,9 @@ def test_interval_and_p_agree(comparisons):
     for level in np.linspace(-3, 0.5, 30):
         labels, answers = drawn(rng, 40, 4, level, 3, 0.3)
         score = macro_f1_parts(labels, answers)
-        found = score_interval(score, 0.25, comparisons=comparisons)
+        found = score_interval(score, 0.25, of=Family(comparisons))
         assert (found.p <= 0.05) == (not found.low <= 0.25 <= found.high)
-        gap = difference_interval(score - macro_f1_parts(labels, [["0"] * 40] * 3), comparisons=comparisons)
+        gap = difference_interval(score - macro_f1_parts(labels, [["0"] * 40] * 3), of=Family(comparisons))
         assert (gap.p <= 0.05) == (not gap.low <= 0 <= gap.high)
 
 
@@ -136,3 +140,30 @@ def test_guessing_is_what_all_guesses_give_on_average():
     assert guessing([60] * 4, 4) == pytest.approx(0.25, abs=1e-3)
     with pytest.raises(ValueError, match="images of 1 classes"):
         guessing([3, 3], 1)
+
+
+@pytest.mark.parametrize("spreads", [[0.05] * 6, [0.01] * 5 + [0.2], [0.0] * 6])
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_a_family_seldom_finds_anything_in_nothing(spreads, seeds):
+    rng, wrong = np.random.default_rng(0), []
+    for _ in range(300):
+        members = []
+        for spread in spreads:
+            parts = rng.normal(0, 0.2 / 60, (60, 1)) + rng.normal(0, 0.1 / 60, (60, seeds))
+            moved = parts.sum(axis=0) + rng.normal(0, spread, seeds)
+            members.append(Crossed(moved, parts - parts.mean(axis=0)))
+        of = family(members)
+        wrong.append(any(difference_interval(one, of=of).p <= 0.05 for one in members))
+    assert np.mean(wrong) <= 0.075
+
+
+def test_unpaired_scores_differ_where_they_are_far_apart():
+    def share(k, n=60, seeds=2):
+        return share_parts(np.repeat((np.arange(n) < k).astype(float)[:, None], seeds, axis=1))
+
+    far, near = unpaired_interval(share(30), share(59)), unpaired_interval(share(57), share(59))
+    assert far.high < 0
+    assert far.p < 0.001
+    assert near.low < 0 < near.high
+    assert near.p > 0.05
+    assert unpaired_interval(share(59), share(59)).p == 1

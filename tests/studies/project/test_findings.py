@@ -1,153 +1,241 @@
-"""The verdict says what tables hold: planted gains, losses and nothing at all, pair by pair."""
+"""Claims and sentences of a project run: what was planted is found, nothing is not, controls block, frames suffice."""
 
 import numpy as np
 import polars as pl
 import pytest
+from tests.studies.project.made import CLASSES, N, made, probes
 
-from chiasm.studies.project.scores import ProbeAnswers, ProbeSite, difference, macro_f1, sign_of
+import chiasm
+from chiasm.core.claims import Claim
+from chiasm.core.errors import ChiasmError
+from chiasm.core.statistics.crossed import guessing
+from chiasm.results.claims import read_claims
+from chiasm.results.tables import conform
+from chiasm.studies.project.choice import choice, learnt, named
+from chiasm.studies.project.findings import capacity_findings, tuning_findings
+from chiasm.studies.project.tables import ALIGNED, SMALLEST
 from chiasm.studies.project.verdict import verdict
 
-CLASSES = ("a", "b", "c", "d")
-N = 160
-LABELS = [CLASSES[k % 4] for k in range(N)]
 SETTINGS = ("zero-shot", "ft-proj", "ft-e2e")
-BASE = {"domain": "d", "projector": "own"}
+ANSWERS = {"zero-shot": 0.3, "ft-proj": 0.6, "ft-e2e": 0.9}
 
 
-def answered(right, seed):
-    """Answers of which a share is right, the same images first."""
-    rng = np.random.default_rng(seed)
-    order = np.random.default_rng(0).permutation(N)
-    known = set(order[: round(right * N)].tolist())
-    return [
-        y if k in known else CLASSES[(CLASSES.index(y) + int(rng.integers(1, 4))) % 4] for k, y in enumerate(LABELS)
-    ]
+def claimed(tables) -> list[Claim]:
+    return read_claims(chiasm.claims("project", tables))
 
 
-def probed(shares):
-    """`shares`: {(setting, where, probe, control): share of right answers}."""
-    rows = []
-    for (setting, where, probe, control), right in shares.items():
-        for seed in (0, 1):
-            about = BASE | {"setting": setting, "seed": seed, "where": where, "probe": probe, "control": control}
-            pairs = zip(LABELS, answered(right, seed), strict=True)
-            rows += [about | {"example_id": f"{k:03}", "label": y, "answer": a} for k, (y, a) in enumerate(pairs)]
-    return pl.DataFrame(rows, schema_overrides={"control": pl.String})
+def said(tables):
+    found = claimed(tables)
+    every = tuning_findings(found, SMALLEST) + verdict(found, SMALLEST) + capacity_findings(found)
+    return " ".join(one.text for one in sorted(every, key=lambda one: -one.strength))
 
 
-def tables(post, answers, skill=1.0, states=None):
-    """`post`: {setting: (line, MLP)} behind the projector; `answers`: {setting: share of right ones}."""
-    shares = {}
-    for setting, (line, mlp) in post.items():
-        shares |= {(setting, "post", "linear", None): line, (setting, "post", "mlp-paper", None): mlp}
-        shares |= {(setting, where, "linear", None): 0.9 for where in ("cls", "pre")}
-        held = states or {0: 0.25, 1: 0.5, 2: 0.8}
-        for state, value in held.items():
-            shares |= {(setting, f"layer.{state}.image", "linear", None): line - 0.1 * state}
-            shares |= {(setting, f"layer.{state}.last", "linear", None): value}
-    shares["zero-shot", "post", "linear", "random-projector"] = 0.85
-    shares["ft-proj", "post", "mlp-paper", "shuffled"] = 0.25
-    tuning, predictions = [], []
-    for setting, right in answers.items():
-        for seed in (0, 1):
-            about = BASE | {"setting": setting, "seed": seed}
-            kept = 1.0 if setting == "zero-shot" else skill
-            tuning.append(about | {"macro_f1": right, "skill": kept, "skill_n": 60, "projector_drift": 0.1})
-            pairs = enumerate(zip(LABELS, answered(right, seed), strict=True))
-            predictions += [about | {"example_id": f"{k:03}", "label": y, "parsed": a} for k, (y, a) in pairs]
-    shape = [
-        BASE | {"setting": s, "seed": 0, "where": w, "against": g, "quantity": q, "mean": v}
-        for s in post
-        for w, g, q, v in (
-            ("pre", "", "effective_rank", 9.0),
-            ("post", "", "effective_rank", 5.0),
-            ("post", "pre", "neighbours", 0.6),
-        )
-    ]
-    references = pl.DataFrame([{"domain": "d", "reference": "random", "macro_f1": 0.25}])
-    return pl.DataFrame(tuning), pl.DataFrame(predictions), references, probed(shares), pl.DataFrame(shape)
+def run(post=None, answers=ANSWERS, **options):
+    """Tables of three settings; `post`: what a line and the MLP read behind the projector."""
+    return made(answers, probes(dict.fromkeys(SETTINGS, (0.8, 0.7)) | (post or {})), **options)
 
 
-def text(*given, **options):
-    return " ".join(finding.text for finding in verdict(*tables(*given, **options)))
-
-
-ANSWERS = {"zero-shot": 0.3, "ft-proj": 0.4, "ft-e2e": 0.7}
+def test_what_settings_learnt_is_beside_the_expectation_of_guessing():
+    found = claimed(run())
+    score = named(found, "score", "d", "ft-e2e")
+    assert score.control == "uniform guessing"
+    assert score.control_effect == pytest.approx(guessing([N // 4] * 4, 4))
+    assert score.established
+    assert (score.n, score.inputs) == (2 * N, N)
+    assert named(found, "labels", "d", "ft-e2e").control_effect == 0.25
+    assert [learnt(found, "d", name) for name in ("ft-proj", "ft-e2e")] == [True, True]
+    gain = named(found, "gain", "d", "ft-proj")
+    assert (gain.control, gain.established) == ("zero-shot", True)
+    assert gain.effect == pytest.approx(0.3, abs=0.02)
 
 
 @pytest.mark.parametrize(
     ("tuned", "answer"),
     [
-        ((0.95, 0.9), "? Yes: "),
-        ((0.5, 0.4), "? No, poorer: "),
-        ((0.8, 0.7), "? No change is sure: "),
-        ((0.8, 0.4), "? It is poorer for the paper's MLP alone: "),
-        ((0.95, 0.4), "? It depends on the probe: "),
+        ((0.95, 0.9), "? Yes ("),
+        ((0.5, 0.4), "? No, poorer ("),
+        ((0.8, 0.7), "? Practically unchanged ("),
+        ((0.8, 0.4), "? It is poorer for the paper's MLP alone ("),
+        ((0.95, 0.4), "? It depends on the probe ("),
     ],
 )
 def test_the_papers_question_is_answered_either_way(tuned, answer):
-    found = text({"zero-shot": (0.8, 0.7), "ft-proj": tuned, "ft-e2e": (0.8, 0.7)}, ANSWERS)
+    found = said(run({"ft-proj": tuned}))
     assert f"Does FT-Proj make the projector's output richer in d{answer}" in found
-    assert "n = 160 images, 2 seeds; learned from shuffled labels: 0.2" in found
+    assert "under shuffled labels by" in found
+    assert "above a projector with its weights in random order" in found
+
+
+@pytest.mark.parametrize("control", ["shuffled", "permuted"])
+def test_a_control_as_good_blocks_richness(control):
+    level = {"shuffled": 0.94, "permuted": 0.8}
+    tables = made(ANSWERS, probes({"zero-shot": (0.8, 0.7), "ft-proj": (0.95, 0.95)}, **{control: level[control]}))
+    each = [one for one in claimed(tables) if one.kind == "richness"]
+    assert each
+    assert not any(one.found for one in each)
+    assert "? Yes" not in said(tables)
+
+
+def test_shuffled_labels_that_change_as_much_block_richness():
+    shares = probes({"zero-shot": (0.6, 0.6), "ft-proj": (0.8, 0.8)})
+    shares |= {("ft-proj", "post", name, "shuffled"): 0.45 for name in ("linear", "mlp-paper")}
+    each = [one for one in claimed(made(ANSWERS, shares)) if one.kind == "richness"]
+    assert {one.verdict for one in each} == {"not established"}
+    assert {round(one.control_effect, 1) for one in each} == {0.2}
+
+
+def test_without_controls_it_is_said_to_be_uncontrolled():
+    tables = made(ANSWERS, probes({"zero-shot": (0.6, 0.6), "ft-proj": (0.9, 0.9)}, controls=False))
+    found = said(tables)
+    assert "? Yes, uncontrolled (" in found
+    assert "No control stands beside these probes." in found
+
+
+def test_what_learnt_nothing_is_named_first_and_concludes_nothing():
+    tables = run(
+        {"ft-proj": (0.5, 0.4)}, {"zero-shot": 0.0, "ft-proj": 0.02, "ft-e2e": 0.9}, invalid=0.97, among=ANSWERS
+    )
+    found = claimed(tables)
+    assert not learnt(found, "d", "ft-proj")
+    first = tuning_findings(found, SMALLEST)[0].text
+    assert first.startswith(
+        "On d, ft-proj is not shown to have learnt anything (2 seeds), so nothing is concluded from it"
+    )
+    assert "of its answers name no class" in first
+    assert "No conclusion: it is not shown to have learnt anything here" in said(tables)
+    assert not any(one.found for one in found if one.kind == "richness" and ", ft-proj, " in one.about)
+
+
+def test_above_guessing_is_not_enough_where_tuning_gained_nothing():
+    same = dict.fromkeys(SETTINGS, 0.6)
+    found = claimed(run(answers=same))
+    assert not learnt(found, "d", "ft-proj")
+    assert choice(found, "d", SMALLEST) is None
+    assert "no setting is recommended" in said(run(answers=same))
 
 
 def test_the_projector_is_measured_against_its_input_and_one_that_learned_nothing():
-    found = text(dict.fromkeys(SETTINGS, (0.6, 0.5)), ANSWERS)
-    assert "the untouched projector loses what a line can read" in found
-    assert "what it has learned costs some of that" in found
-    assert "It keeps 60 % of an image's nearest neighbours; effective rank 9.0 before, 5.0 behind" in found
-    kept = text(dict.fromkeys(SETTINGS, (0.9, 0.5)), ANSWERS)
-    assert "neither surely gains nor loses" in kept
+    lost = run(dict.fromkeys(SETTINGS, (0.5, 0.4)))
+    assert "the untouched projector is not established to change" in said(lost)  # a permuted one loses as much, or more
+    shares = probes(dict.fromkeys(SETTINGS, (0.5, 0.4)), permuted=0.85)
+    assert "the untouched projector lowers what a line can read" in said(made(ANSWERS, shares))
+    kept = run(dict.fromkeys(SETTINGS, (0.9, 0.5)))
+    assert "changes by practically nothing what a line can read" in said(kept)
 
 
-def test_where_classes_are_read_is_told_by_state():
-    found = text(dict.fromkeys(SETTINGS, (0.8, 0.7)), ANSWERS)
-    assert "at state 2, and nine tenths of that from state 2 on" in found
+def test_where_classes_are_read_is_said_by_state():
+    found = said(run())
+    assert "the last token in states 1-2, most in state 2" in found
+    assert "image tokens in states 0-2, most in state 0" in found
+    assert "above shuffled labels" in found
 
 
-def test_the_advice_takes_the_lightest_setting_that_is_as_good():
-    same = dict.fromkeys(SETTINGS, (0.8, 0.7))
-    assert "tune by ft-e2e" in text(same, ANSWERS)
-    close = text(same, {"zero-shot": 0.3, "ft-proj": 0.69, "ft-e2e": 0.7})
-    assert "tune by ft-proj" in close
-    assert "ft-e2e is higher, not surely" in close
-    before, after = "100 % (95 % interval 94 to 100)", "50 % (95 % interval 38 to 62)"
-    cost = f"It costs general skill: {before} of 60 scenes right before, {after} after"
-    assert cost in text(same, ANSWERS, skill=0.5)
-    assert "general skill" not in text(same, ANSWERS, skill=0.99)
+def test_the_advice_takes_the_lightest_setting_that_loses_too_little_to_name():
+    assert "tune by ft-e2e" in said(run())
+    close = {"zero-shot": 0.3, "ft-proj": 0.89, "ft-e2e": 0.9}
+    tables = run(answers=close)
+    picked = choice(claimed(tables), "d", SMALLEST)
+    assert (picked.best, picked.chosen) == ("ft-e2e", "ft-proj")
+    assert picked.between.high < SMALLEST
+    assert "tune by ft-proj" in said(tables)
+    assert "by the bound of that interval less than 0.050 is lost" in said(tables)
+    # So few images leave open whether more is lost.
+    few = run(answers=close, n=24)
+    assert choice(claimed(few), "d", SMALLEST).chosen == "ft-e2e"
 
 
-def test_the_advice_says_when_tuning_bought_nothing():
-    same = dict.fromkeys(SETTINGS, (0.8, 0.7))
-    nothing = text(same, {"zero-shot": 0.5, "ft-proj": 0.5, "ft-e2e": 0.5})
-    assert "no setting answers surely better than the untouched model" in nothing
-    chance = text(same, {"zero-shot": 0.02, "ft-proj": 0.1, "ft-e2e": 0.27})
-    assert "no setting answers surely better than chance (0.250)" in chance
+def test_costs_in_general_skill():
+    lost = said(run(skill={"ft-proj": 1.0, "ft-e2e": 0.5}, seeds=1))
+    assert "tuning on d lowers that in ft-e2e" in lost
+    assert "It costs general skill: -0.500" in lost
+    assert "that tuning on d costs any is not established" in said(run(skill={"ft-proj": 0.98}, seeds=1))
 
 
-def test_the_advice_tells_what_is_held_and_not_said():
-    same = dict.fromkeys(SETTINGS, (0.8, 0.7))
-    assert "part of it reaches the last token and not the answer" in text(same, ANSWERS | {"ft-e2e": 0.5})
-    lost = text(same, ANSWERS | {"ft-e2e": 0.5}, states={0: 0.25, 1: 0.25, 2: 0.3})
-    assert "it does not reach the last token" in lost
-    assert "more needs a better tower" in text(same, ANSWERS | {"ft-e2e": 0.9})
+def test_the_advice_says_what_is_held_and_not_said():
+    assert "part of it reaches the last token and not the answer" in said(run(answers=ANSWERS | {"ft-e2e": 0.65}))
+    shares = probes(dict.fromkeys(SETTINGS, (0.8, 0.7)), last=(0.25, 0.25, 0.3))
+    assert "reaches the last token" not in said(made(ANSWERS, shares))
+    assert "That a line reads more of the tower's states than ft-e2e says is not established" in said(run())
 
 
-def test_pairs_are_surer_than_two_intervals():
-    rows = probed({("zero-shot", "pre", "linear", None): 0.8, ("zero-shot", "post", "linear", None): 0.72})
-    of = ProbeAnswers.of(rows, "d")
-    one, other = of.runs(ProbeSite("zero-shot", "pre")), of.runs(ProbeSite("zero-shot", "post"))
-    apart = macro_f1(*one), macro_f1(*other)
-    assert apart[0].low < apart[1].high
-    assert sign_of(difference(one, other)) == 1
-    assert sign_of(difference(other, one)) == -1
-    assert sign_of(difference(one, one)) == 0
-    with pytest.raises(ValueError, match="different images"):
-        difference(one, (["a"] * N, other[1]))
+@pytest.mark.parametrize(
+    ("answers", "word"), [(ANSWERS, "holds"), (ANSWERS | {"ft-proj": 0.95, "ft-e2e": 0.5}, "is contradicted")]
+)
+def test_the_papers_ordering(answers, word):
+    assert f"The paper's ordering FT-E2E > FT-Proj > zero-shot {word}" in said(run(answers=answers))
+    same = run(answers=ANSWERS | {"ft-proj": 0.9})
+    assert "zero-shot is not established in every pair" in said(same)
+    assert "was not tested" in said(made({"zero-shot": 0.3, "ft-lora": 0.6}))
 
 
-def test_nothing_is_said_of_what_was_not_probed():
-    tuning, predictions, references, rows, shape = tables(dict.fromkeys(SETTINGS, (0.8, 0.7)), ANSWERS)
-    assert verdict(tuning, predictions, references, rows.clear(), shape) == []
-    only = verdict(tuning, predictions, None, rows.filter(pl.col("setting") != "ft-proj"), shape)
-    assert not any("Does FT-Proj" in finding.text for finding in only)
+def test_form_is_told_from_knowledge_only_above_chance():
+    answers = {"zero-shot": 0.1, "ft-proj": 0.1}
+    assert "part of what is missing is form" in said(made(answers, among={"zero-shot": 0.1, "ft-proj": 0.9}))
+    assert "part of what is missing is form" not in said(made(answers, among={"zero-shot": 0.1, "ft-proj": 0.25}))
+
+
+def test_pure_noise_is_seldom_a_finding():
+    wrong = []
+    for start in range(40):
+        rng = np.random.default_rng(start)
+        tables = made(
+            dict.fromkeys(SETTINGS, 0.0), probes(dict.fromkeys(SETTINGS, (0.0, 0.0)), last=(0.0,), pre=0.0), n=48
+        )
+        guess = {"parsed": "predictions", "constrained": "predictions", "answer": "probed"}
+        for column, name in guess.items():
+            drawn = pl.Series(column, rng.choice(CLASSES, tables[name].height))
+            tables[name] = tables[name].with_columns(drawn)
+        found = [one for one in claimed(tables) if one.found and one.kind not in ("invalid", "skill")]
+        wrong.append(bool(found))
+    assert np.mean(wrong) <= 0.15  # ten kinds, each at 5 % at most
+
+
+def test_images_of_one_input_and_seeds_that_differ_widen_intervals():
+    tables = run(seeds=3)
+    examples = pl.DataFrame(
+        {"example_id": [f"{k:03}" for k in range(N)], "type": "t", "input": [str(k // 8) for k in range(N)]}
+    )
+    plain, whole = (named(claimed(one), "gain", "d", "ft-proj") for one in (tables, tables | {"examples": examples}))
+    assert (plain.inputs, whole.inputs) == (N, N // 8)
+    apart = named(claimed(run(seeds=3, noise=0.1)), "gain", "d", "ft-proj")
+    assert apart.high - apart.low > 1.5 * (plain.high - plain.low)
+    one = named(claimed(run(seeds=1)), "gain", "d", "ft-proj")
+    assert one.quantity.endswith("1 seed (interval over images alone)")
+
+
+def test_frames_alone_suffice_and_missing_ones_are_named():
+    tables = run()
+    few = {name: tables[name] for name in ("tuning", "predictions")}
+    kinds = {one.kind for one in claimed(few)}
+    assert {"score", "gain", "pair"} <= kinds
+    assert not {"read", "richness", "held"} & kinds
+    with pytest.raises(ChiasmError, match="needs the table `predictions`"):
+        chiasm.claims("project", {"tuning": tables["tuning"]})
+
+
+def test_other_projectors_stand_beside_guessing_and_each_other():
+    tables = made(ANSWERS)
+    own = tables["predictions"]
+    names = [f"mlp:width={k},depth=2" for k in (8, 16, 32, 64, 128, 256)]
+    rights = made({f"s{k}": 0.3 + 0.1 * k for k in range(6)})["predictions"]
+    others = [
+        rights.filter(setting=f"s{k}").with_columns(setting=pl.lit("ft-proj"), projector=pl.lit(name))
+        for k, name in enumerate(names)
+    ]
+    tables["predictions"] = pl.concat([own, *others])
+    rows = [
+        {"projector": name, "seed": 0, "parameters": 100 * 2**k, "tokens": 4, "steps": 1, "loss": 1.0}
+        for k, name in enumerate(["own", *names])
+    ]
+    tables["aligned"] = conform(ALIGNED, rows)
+    found = said(tables)
+    assert "Of 6 other projectors under ft-proj on d, `mlp:width=256,depth=2` has the highest macro-F1" in found
+    assert "is established against 5 of the 5 others" in found
+    assert "rank correlation of a projector's parameters and its macro-F1 +1.000" in found
+
+
+def test_a_loss_that_was_no_number_is_named():
+    tables = made(ANSWERS)
+    broken = pl.when(pl.col("setting") == "ft-e2e").then(7).otherwise(None)
+    tables["tuning"] = tables["tuning"].with_columns(diverged=broken.cast(pl.Int64))
+    assert "the last good state was scored: d, ft-e2e, seed 0, projector own: step 7" in said(tables)

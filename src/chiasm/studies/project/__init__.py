@@ -10,5 +10,6 @@ STUDY = Study(
     TABLES,
     compute="chiasm.studies.project.run:compute",
     report="chiasm.studies.project.report:ProjectReporter",
+    claims="chiasm.studies.project.claims:claims",
     order=8,
 )

@@ -29,16 +29,17 @@ from chiasm.results.theme import (
     new_figure,
     point_key,
 )
-from chiasm.studies.project.findings import capacities, reference_mean, swept
+from chiasm.studies.project.levels import capacities, reference_mean, swept
 from chiasm.studies.project.scores import LINE, UNTUNED, ProbeAnswers, ProbeSite, score_of
 from chiasm.studies.project.tables import IMAGE_MLP, OWN, RANDOM, RANDOM_PROJECTOR, SHUFFLED, TOWER
 
-_REFERENCES = ((RANDOM, "chance", ":"), (TOWER, "tower zero-shot", "--"), (IMAGE_MLP, "MLP on CLS", "-"))
+_REFERENCES = ((RANDOM, "uniform guessing", ":"), (TOWER, "tower zero-shot", "--"), (IMAGE_MLP, "MLP on CLS", "-"))
+_OVER = "95 % over images and seeds"
 _TITLES = {LINE: "linear", "mlp-paper": "MLP, paper", "mlp-code": "MLP, code"}
 
 
 def tuning_bars(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None) -> Figure:
-    """Bars: macro-F1 over seeds with a bootstrap interval; dots: single seeds; diamonds: the most probable
+    """Bars: macro-F1 over seeds with an interval over images and seeds; dots: single seeds; diamonds: the most probable
     label; lines: references."""
     size = SIZES["page"]
     own = tuning.filter(projector=OWN)
@@ -71,16 +72,17 @@ def tuning_bars(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.
     handles = [Line2D([], [], color=COLOURS[1], linestyle=dash, label=title) for title, dash in dict.fromkeys(shown)]
     handles.append(point_key("one seed", color=INK, marker="."))
     handles.append(point_key("among labels", marker="D", color="white", markeredgecolor=INK, markersize=4))
-    legend_below(figure, handles, size, "bars: all seeds, 95 % interval over images")
+    legend_below(figure, handles, size, f"bars: mean over seeds, {_OVER}")
     return figure
 
 
 def tuning_caption(tuning: pl.DataFrame, references: pl.DataFrame | None) -> str:
     """What the figure shows, with its numbers of images and seeds."""
-    beside = "" if references is None else " Lines: what needs no language model."
+    beside = "" if references is None else " Lines: what needs no language model (of guessing, its expectation)."
     return (
         f"Macro-F1 of free greedy answers after tuning in each setting ({_counts(tuning.filter(projector=OWN))}). "
-        "Answers that name no class count as wrong. Diamonds: the most probable of all labels, mean over seeds."
+        "Answers that name no class count as wrong. Diamonds: the most probable of all labels, mean over seeds. With "
+        "one seed intervals are over images alone."
         f"{beside}"
     )
 
@@ -91,7 +93,7 @@ def capacity_points(
     aligned: pl.DataFrame,
     references: pl.DataFrame | None,
 ) -> Figure:
-    """Points: one projector each, with a bootstrap interval over images; dotted: chance. A panel per setting."""
+    """Points: one projector each, with an interval; dotted: uniform guessing. A panel per setting."""
     size, places = SIZES["page"], swept(tuning)
     names = sorted(set(aligned["projector"]) - {OWN})
     looks = {OWN: {"color": INK, "marker": "*", "markerfacecolor": INK}} | {n: marked(k) for k, n in enumerate(names)}
@@ -115,7 +117,7 @@ def capacity_points(
         dress(axes, size, x="Parameters of the projector", y="Macro-F1", title=f"{domain}, {setting}")
     shown = [OWN, *names] if OWN in set(aligned["projector"]) else names
     handles = [point_key("the model's own" if n == OWN else n, markersize=5, **looks[n]) for n in shown]
-    legend_below(figure, handles, size, "bars: 95 % over images, all seeds; dotted: chance")
+    legend_below(figure, handles, size, f"bars: {_OVER}; dotted: guessing")
     return figure
 
 
@@ -139,34 +141,33 @@ def _short(value: float) -> str:
     return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"
 
 
-def richness_layers(richness: pl.DataFrame, controls: pl.DataFrame | None) -> Figure:
+def richness_layers(probed: pl.DataFrame) -> Figure:
     """Macro-F1 of a line by hidden state: mean image token (before it `cls` and `pre`), and last prompt token."""
     size = SIZES["page"]
-    own = richness.filter(projector=OWN, probe=LINE)
+    own = probed.filter(projector=OWN, probe=LINE)
     domains, settings = in_order(own, "domain"), in_order(own, "setting")
     figure = new_figure("page", 3.9)
     panels = figure.subplots(2, len(domains), sharey=True, squeeze=False)
     handles: list[Line2D] = []
     ns = []
     for column, domain in enumerate(domains):
-        rows = own.filter(domain=domain)
-        beside = None if controls is None else controls.filter(domain=domain, projector=OWN, probe=LINE)
+        of = ProbeAnswers.of(own, domain)
         for row, span in enumerate(("image", "last")):
             axes, lines = panels[row][column], []
             for index, setting in enumerate(settings):
-                curve = _by_state(rows.filter(setting=setting), span)
+                curve = _by_state(of, setting, span)
                 if curve is not None:
                     lines.append(draw(axes, curve, index, size, setting))
                     ns.append(curve.n)
-            _controls(axes, beside, span, size)
-            _places(axes, rows, span)
+            _controls(axes, of, span, size)
+            _places(axes, of.rows, span)
             axes.set_ylim(0, 1)
             named = "mean image token" if span == "image" else "last prompt token"
             dress(axes, size, x="Hidden state", y="Macro-F1" if column == 0 else "", title=f"{domain}, {named}")
             handles = handles or lines
-    if controls is not None:
+    if own["control"].is_not_null().any():
         handles = [*handles, *_keys(size)]
-    legend_below(figure, handles, size, f"linear probe; mean over seeds, 95 % bootstrap over images, {counted(ns)}")
+    legend_below(figure, handles, size, f"linear probe; mean over seeds, {_OVER}, {counted(ns)}")
     return figure
 
 
@@ -203,7 +204,7 @@ def richness_settings(probed: pl.DataFrame) -> Figure:
         if column:
             axes.tick_params(left=False)
     handles = [Line2D([], [], label=_TITLES[probe], **style) for probe, style in zip(probes, styles, strict=True)]
-    legend_below(figure, handles, size, f"mean over seeds, 95 % bootstrap over images, {counted(ns)}")
+    legend_below(figure, handles, size, f"mean over seeds, {_OVER}, {counted(ns)}")
     return figure
 
 
@@ -244,18 +245,19 @@ def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame) -> Figure:
     handles = [Line2D([], [], color=COLOURS[k], linewidth=2, label=_TITLES[p]) for k, p in enumerate(probes)]
     look = {"color": INK, "markersize": size.marker + 1}
     handles += [point_key(name, marker=MARKERS[k % len(MARKERS)], **look) for k, name in enumerate(settings)]
-    legend_below(figure, handles, size, f"against the untouched projector; 95 % paired bootstrap, {counted(ns)}")
+    legend_below(figure, handles, size, f"against the untouched projector, paired; {_OVER}, {counted(ns)}")
     return figure
 
 
-def layers_caption(richness: pl.DataFrame) -> str:
+def layers_caption(probed: pl.DataFrame) -> str:
     """What the figure by layer shows."""
-    own = richness.filter(projector=OWN, probe=LINE)
+    own = probed.filter(projector=OWN, probe=LINE)
     return (
         f"Macro-F1 on test images of a linear probe ({_counts(own)}) on the mean image token (above) and on the last "
         "prompt token (below) at every hidden state: 0 is what enters the decoder, K what leaves block K - 1. Above, "
-        "left of it: the tower's summary and the mean token before the projector. Dashed: probes that have learned "
-        "shuffled labels; cross: behind a projector whose weights are in random order."
+        "left of it: the tower's summary and the mean token before the projector. Dashed: the untouched model with probes "
+        "that have learned shuffled labels; cross: behind a projector whose weights are in random order. With one seed "
+        "intervals are over images alone."
     )
 
 
@@ -277,15 +279,15 @@ def drift_caption(probed: pl.DataFrame) -> str:
     )
 
 
-def _by_state(rows: pl.DataFrame, span: str) -> Curve | None:
-    """Means over seeds, of the bounds too: `pre` stands at -1, `cls` at -2."""
-    found = rows.with_columns(place=_place(span)).filter(pl.col("place").is_not_null())
-    if not found.height:
+def _by_state(of: ProbeAnswers, setting: str, span: str, control: str | None = None) -> Curve | None:
+    """What a line reads, with intervals over images and seeds: `pre` stands at -1, `cls` at -2."""
+    sites = of.rows.select("where", place=_place(span)).drop_nulls().unique().sort("place").rows()
+    scored = [(place, of.score(ProbeSite(setting, where, LINE, control))) for where, place in sites]
+    found = [(float(place), score) for place, score in scored if score is not None]
+    if not found:
         return None
-    meant = found.group_by("place").agg(pl.col("macro_f1", "macro_f1_low", "macro_f1_high").mean(), pl.col("n").first())
-    meant = meant.sort("place")
-    values = (meant[name].to_numpy() for name in ("place", "macro_f1", "macro_f1_low", "macro_f1_high"))
-    return Curve(*(np.asarray(v, dtype=np.float64) for v in values), n=int(meant["n"][0]))
+    values = [[place, float(s.mean), float(s.low), float(s.high)] for place, s in found]
+    return Curve(*np.array(values).T, n=found[0][1].n)
 
 
 def _place(span: str) -> pl.Expr:
@@ -303,16 +305,16 @@ def _places(axes: Axes, rows: pl.DataFrame, span: str) -> None:
     axes.set_xticks(shown, [{-1: PRE, -2: CLS}.get(place, f"{place}") for place in shown])
 
 
-def _controls(axes: Axes, controls: pl.DataFrame | None, span: str, size: Size) -> None:
-    if controls is None:
-        return
-    chance = _by_state(controls.filter(control=SHUFFLED), span)
+def _controls(axes: Axes, of: ProbeAnswers, span: str, size: Size) -> None:
+    """Of the untouched model, or of the first setting there is."""
+    settings = in_order(of.rows, "setting")
+    chance = _by_state(of, UNTUNED if UNTUNED in settings else settings[0], span, SHUFFLED)
     if chance is not None:
         axes.fill_between(chance.places, chance.low, chance.high, color=GREY, alpha=0.15, linewidth=0, zorder=1)
         axes.plot(chance.places, chance.mean, color=GREY, linewidth=0.8 * size.line, linestyle=DASHES[0], zorder=2)
-    random = controls.filter(control=RANDOM_PROJECTOR)
-    if span == "image" and random.height:
-        axes.plot([0], [random["macro_f1"].mean()], "x", color=INK, markersize=5, zorder=5)
+    random = of.score(ProbeSite(UNTUNED, POST, LINE, RANDOM_PROJECTOR))
+    if span == "image" and random is not None:
+        axes.errorbar(0, float(random.mean), yerr=_lengths(random), fmt="x", color=INK, markersize=5, zorder=5)
 
 
 def _keys(size: Size) -> list[Line2D]:

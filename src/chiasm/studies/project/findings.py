@@ -1,231 +1,202 @@
-"""What tuning bought, and what other projectors did, in words: every number stands in a table of the run."""
+"""What tuning bought, and what other projectors did, in words, made from the claims of a run and from nothing else."""
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-import polars as pl
-
-from chiasm.core.statistics.correlation import correlate
-from chiasm.core.statistics.intervals import Estimate, mean_interval, proportion_interval
+from chiasm.core.claims import Claim, of_kind
 from chiasm.results import wording
 from chiasm.results.findings import Finding
-from chiasm.results.series import in_order
-from chiasm.studies.project.scores import UNTUNED, answers_of, difference, score_of
-from chiasm.studies.project.tables import IMAGE_LINEAR, IMAGE_MLP, OWN, RANDOM, TOWER
+from chiasm.studies.project.choice import choice, learnt, named, settings_of
+from chiasm.studies.project.scores import UNTUNED
+from chiasm.studies.project.tables import IMAGE_LINEAR, IMAGE_MLP, OWN, TOWER
 
-_FORM = 0.05  # of accuracy: by how much free answers lie below the most probable label where their form is to blame
-_WITHOUT_DECODER = (
-    (RANDOM, "chance"),
-    (TOWER, "the tower's zero-shot"),
-    (IMAGE_LINEAR, "a line on CLS"),
-    (IMAGE_MLP, "an MLP on CLS"),
-)
+_REFERENCES = {TOWER: "the tower's zero-shot", IMAGE_LINEAR: "a line on CLS", IMAGE_MLP: "an MLP on CLS"}
+NOT_LEARNT = "is not shown to have learnt anything"
 
 
-def worded(score: Estimate, n: int | None = None) -> str:
-    """A macro-F1 with its interval."""
-    return wording.worded(score, n, digits=3)
+def worded(claim: Claim) -> str:
+    """A level with interval, p and n."""
+    return wording.claimed(claim, signed=False, significant=None, digits=3)
 
 
-def worded_gap(gap: Estimate, *, brackets: bool = True) -> str:
-    """A difference of two with its interval; without `brackets` where it stands in some."""
-    return wording.worded(gap, digits=3, signed=True, brackets=brackets)
+def worded_gap(claim: Claim) -> str:
+    """A difference with interval, p and n."""
+    return wording.claimed(claim, significant=None, digits=3)
 
 
-def tuning_findings(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None) -> list[Finding]:
-    """Per domain: the best setting, whether the paper's ordering holds, format against knowledge, what it cost."""
-    found = [_ordering(tuning, predictions)]
-    own = tuning.filter(projector=OWN)
-    for domain in in_order(own, "domain"):
-        part = own.filter(domain=domain)
-        found += _best(domain, part, predictions, references)
-        found += _form(domain, part, predictions) + _cost(domain, part)
-    broken = tuning.filter(pl.col("diverged").is_not_null())
-    if broken.height:
-        names = ", ".join(f"{r['setting']} (seed {r['seed']}, {r['domain']})" for r in broken.iter_rows(named=True))
-        found.append(Finding(f"The loss was no number any more in {names}: the last good state was scored.", 90.0))
+def plain(value: float | None) -> str:
+    """A level that stands beside another: that of a control."""
+    return "unknown" if value is None else wording.number(value, digits=3)
+
+
+def seeds_of(claim: Claim) -> str:
+    """`3 seeds`, or that there is one and the interval says nothing of others."""
+    return claim.quantity.rpartition(", ")[2]
+
+
+def domains_of(claims: Sequence[Claim]) -> list[str]:
+    """The domains of a run, in its order."""
+    return list(dict.fromkeys(one.about.rpartition(", ")[0] for one in of_kind(claims, "score")))
+
+
+def tuning_findings(claims: Sequence[Claim], smallest: float) -> list[Finding]:
+    """What learnt nothing, first; the paper's ordering; per domain the best setting, form against knowledge, costs."""
+    found = []
+    for domain in domains_of(claims):
+        found += [*_nothing(domain, claims), *_best(domain, claims, smallest)]
+        found += [*_form(domain, claims), *_cost(domain, claims)]
+    found.append(_ordering(claims))
+    broken = of_kind(claims, "diverged")
+    if broken:
+        names = "; ".join(f"{one.about}: step {one.effect:.0f}" for one in broken)
+        found.append(Finding(f"The loss was no number any more, and the last good state was scored: {names}.", 90.0))
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-class Pair(NamedTuple):
-    """Macro-F1 of one setting less that of another on a domain."""
+def _nothing(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
+    """The settings that learnt nothing, and that nothing follows from them on richness."""
+    parts, seeds = [], ""
+    for name in settings_of(claims, domain):
+        score, gain = named(claims, "score", domain, name), named(claims, "gain", domain, name)
+        if name == UNTUNED or score is None or learnt(claims, domain, name):
+            continue
+        invalid, among = named(claims, "invalid", domain, name), named(claims, "labels", domain, name)
+        text = f"{name} has macro-F1 {worded(score)}, uniform guessing {plain(score.control_effect)}"
+        above = score.established and score.effect > (score.control_effect or 0)
+        if above and gain is not None:
+            text += f"; against the untouched model {worded_gap(gain)}"
+        if invalid is not None and invalid.established:
+            text += f", and {wording.percent(invalid.effect)} of its answers name no class"
+        if among is not None:
+            text += (
+                f"; among the labels alone it is right in {worded(among)}, guessing in {plain(among.control_effect)}"
+            )
+        parts.append((name, text))
+        seeds = seeds_of(score)
+    if not parts:
+        return
+    names = _and([name for name, _ in parts])
+    be = "is" if len(parts) == 1 else "are"
+    text = (
+        f"On {domain}, {names} {be} not shown to have learnt anything ({seeds}), so nothing is concluded from "
+        f"{'it' if len(parts) == 1 else 'them'} on richness: {'. '.join(text for _, text in parts)}."
+    )
+    yield Finding(text, 110.0)
 
-    domain: str
-    better: str
-    worse: str
-    gap: Estimate
 
-
-def ordering(tuning: pl.DataFrame, predictions: pl.DataFrame) -> list[Pair]:
-    """Whether FT-E2E > FT-Proj > zero-shot in macro-F1, pair by pair, with paired intervals over images."""
-    found = []
-    for domain in in_order(tuning, "domain"):
-        for better, worse in (("ft-e2e", "ft-proj"), ("ft-proj", UNTUNED)):
-            one, other = (answers_of(predictions, domain, name) for name in (better, worse))
-            if one is not None and other is not None:
-                found.append(Pair(domain, better, worse, difference(one, other)))
-    return found
-
-
-def _ordering(tuning: pl.DataFrame, predictions: pl.DataFrame) -> Finding:
-    pairs = ordering(tuning, predictions)
-    if not pairs:
+def _ordering(claims: Sequence[Claim]) -> Finding:
+    pairs: list[tuple[Claim, bool]] = []
+    for domain in domains_of(claims):
+        gain = named(claims, "gain", domain, "ft-proj")
+        for better, worse in (("ft-e2e", "ft-proj"), ("ft-proj", "ft-e2e")):
+            pair = named(claims, "pair", domain, f"{better} against {worse}")
+            if pair is not None:
+                pairs.append((pair, better == "ft-e2e"))
+        if gain is not None:
+            pairs.append((gain, True))
+    whole = all(
+        any(one.kind == kind and one.about.startswith(f"{domain}, ") for one, _ in pairs)
+        for domain in domains_of(claims)
+        for kind in ("gain", "pair")
+    )
+    if not pairs or not whole:
         return Finding("The paper's ordering was not tested: it needs zero-shot, ft-proj and ft-e2e.", 1.0)
-    holds = all(pair.gap.low > 0 for pair in pairs)
-    verdict = "holds" if holds else "does not hold in every pair, or not surely"
-    parts = "; ".join(f"{p.better} - {p.worse} = {worded_gap(p.gap)} macro-F1 on {p.domain}" for p in pairs)
-    return Finding(f"The paper's ordering FT-E2E > FT-Proj > zero-shot {verdict}: {parts}.", 100.0)
+    right = [one.established and (one.effect > 0) == way for one, way in pairs]
+    wrong = [one.established and (one.effect > 0) != way for one, way in pairs]
+    verdict = "holds" if all(right) else "is contradicted" if any(wrong) else "is not established in every pair"
+    parts = "; ".join(f"{_pair(one)}: {worded_gap(one)} macro-F1" for one, _ in pairs)
+    text = f"The paper's ordering FT-E2E > FT-Proj > zero-shot {verdict} ({seeds_of(pairs[0][0])}): {parts}."
+    return Finding(text, 100.0)
 
 
-def seed_range(tuning: pl.DataFrame, setting: str) -> str:
-    """How many seeds, and between which macro-F1 they lie: intervals are over images and do not say it."""
-    found = tuning.filter(setting=setting)["macro_f1"].to_list()
-    return "1 seed" if len(found) == 1 else f"{len(found)} seeds: {wording.bounds(min(found), max(found), digits=3)}"
+def _pair(one: Claim) -> str:
+    return f"{one.about} against {one.control}" if one.kind == "gain" else one.about
 
 
-def best_setting(tuning: pl.DataFrame) -> str:
-    """The setting whose macro-F1 is highest, meaned over seeds."""
-    means = tuning.group_by("setting", maintain_order=True).agg(pl.col("macro_f1").mean()).sort("macro_f1")
-    return means["setting"][-1]
+def _best(domain: str, claims: Sequence[Claim], smallest: float) -> Iterator[Finding]:
+    best = choice(claims, domain, smallest)
+    beside = [one for one in of_kind(claims, "reference") if one.about.rpartition(", ")[0] == domain]
+    without = ", ".join(f"{_REFERENCES[name]} {worded(one)}" for one in beside if (name := _last(one)) in _REFERENCES)
+    without = f" Without a language model: {without}." if without else ""
+    if best is None:
+        if without:
+            yield Finding(f"On {domain} no setting is established to have learnt anything.{without}", 80.0)
+        return
+    score, gain = named(claims, "score", domain, best.best), named(claims, "gain", domain, best.best)
+    assert score is not None
+    text = f"On {domain}, {best.best} has the highest macro-F1 of the settings that learnt ({seeds_of(score)}): "
+    text += f"{worded(score)}, uniform guessing {plain(score.control_effect)}"
+    if gain is not None:
+        text += f"; {worded_gap(gain)} against the untouched model"
+    yield Finding(f"{text}.{without}", 80.0)
 
 
-def reference_mean(references: pl.DataFrame | None, domain: str, reference: str) -> float | None:
-    """Macro-F1 of what needs no language model, over seeds; None where it was not measured."""
-    rows = None if references is None else references.filter(domain=domain, reference=reference)["macro_f1"]
-    return None if rows is None or not len(rows) else float(rows.mean())  # type: ignore[arg-type]
+def _form(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
+    """Where free answers are worse than the most probable label, and that is established to be better than chance."""
+    parts = []
+    for name in settings_of(claims, domain):
+        form, among = named(claims, "form", domain, name), named(claims, "labels", domain, name)
+        if form is None or among is None or not form.established or form.effect <= 0:
+            continue
+        if among.established and among.effect > (among.control_effect or 0):
+            parts.append(
+                f"{name} is right in {plain(form.control_effect)} of the images in free answers and in {worded(among)} "
+                f"among the labels, {worded_gap(form)} more"
+            )
+    if parts:
+        yield Finding(f"On {domain} part of what is missing is form, not knowledge: {'; '.join(parts)}.", 60.0)
 
 
-def _best(domain: str, part: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None) -> list[Finding]:
-    name = best_setting(part)
-    score, base = score_of(predictions, domain, name), score_of(predictions, domain, UNTUNED)
-    if score is None:
-        return []
-    if float(score.mean) == 0:
-        text = f"On {domain} no setting names one image right in a free answer (n = {score.n} images)."
-        return [Finding(text, 80.0)]
-    text = f"On {domain}, {name} answers best: macro-F1 {worded(score, score.n)}, {seed_range(part, name)}"
-    text += f"; {base.mean:.3f} untuned" if base is not None and name != UNTUNED else ""
-    known = [(title, reference_mean(references, domain, key)) for key, title in _WITHOUT_DECODER]
-    beside = ", ".join(f"{title} {value:.3f}" for title, value in known if value is not None)
-    text += f"; without a language model: {beside}" if beside else ""
-    return [Finding(f"{text}.", 80.0)]
-
-
-def _form(domain: str, part: pl.DataFrame, predictions: pl.DataFrame) -> list[Finding]:
-    """Where free answers are worse than the most probable label, and that is surely better than chance."""
-    means = part.group_by("setting", maintain_order=True).agg(
-        pl.col("accuracy", "constrained_accuracy", "invalid_rate").mean(), pl.col("n").first()
+def _cost(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
+    of = {name: one for name in settings_of(claims, domain) if (one := named(claims, "skill", domain, name))}
+    if not of:
+        return
+    first = next(iter(of.values()))
+    lost = [name for name, one in of.items() if one.established and one.effect < 0]
+    kept = [name for name, one in of.items() if one.verdict == "practically none"]
+    text = f"Of the held-out scenes the untouched model answers {wording.percent(first.control_effect or 0)} right; "
+    text += (
+        f"tuning on {domain} lowers that in {_and(lost)}"
+        if lost
+        else f"that tuning on {domain} costs any is not established"
     )
-    gap = means.filter(pl.col("constrained_accuracy") - pl.col("accuracy") > _FORM)
-    gap = gap.filter(pl.col("setting").is_in(_above_chance(predictions.filter(domain=domain, projector=OWN))))
-    if not gap.height:
-        return []
-    parts = ", ".join(
-        f"{r['setting']} ({r['accuracy']:.2f} free, {r['constrained_accuracy']:.2f} among the labels, "
-        f"{wording.percent(r['invalid_rate'])} invalid)"
-        for r in gap.iter_rows(named=True)
-    )
-    text = f"On {domain} part of what is missing is form, not knowledge: {parts}; n = {gap['n'][0]}."
-    return [Finding(text, 60.0)]
+    text += f", and changes it by practically nothing in {_and(kept)}" if kept else ""
+    after = "; ".join(f"{name} {worded_gap(one)}" for name, one in of.items())
+    yield Finding(f"{text}: {after} ({seeds_of(first)}).", 50.0)
 
 
-def _above_chance(predictions: pl.DataFrame) -> list[str]:
-    """The settings whose most probable label is right surely more often than a uniform draw among the labels."""
-    chance = 1 / max(1, predictions["label"].n_unique())
-    right = predictions.with_columns(right=(pl.col("constrained") == pl.col("label")).cast(pl.Float64))
-    each = right.group_by("setting", "example_id", maintain_order=True).agg(pl.col("right").mean())
-    names = in_order(each, "setting")
-    return [n for n in names if float(mean_interval(each.filter(setting=n)["right"].to_numpy()).low) > chance]
-
-
-class Skill(NamedTuple):
-    """The share of held-out scenes answered rightly in a setting: over seeds, and with the interval of one seed.
-
-    The same scenes are asked under every seed.
-    """
-
-    mean: float
-    share: Estimate
-
-
-def skills(tuning: pl.DataFrame) -> dict[str, Skill]:
-    """The general skill left in every setting; empty without the untouched model's. `tuning`: of one domain."""
-    known = tuning.filter(pl.col("skill").is_not_null() & (pl.col("skill_n") > 0))
-    means = known.group_by("setting", maintain_order=True).agg(pl.col("skill").mean())
-    if UNTUNED not in means["setting"]:
-        return {}
-    n = int(known["skill_n"][0])
-    return {name: Skill(skill, proportion_interval(round(skill * n), n)) for name, skill in means.iter_rows()}
-
-
-def _cost(domain: str, part: pl.DataFrame) -> list[Finding]:
-    shares = {name: skill.share for name, skill in skills(part).items()}
-    if len(shares) < 2:
-        return []
-    whole = shares.pop(UNTUNED)
-    sure = [name for name, share in shares.items() if share.high < whole.low]
-    text = f"Tuning on {domain} costs general skill in {', '.join(sure)}"
-    text = text if sure else f"Tuning on {domain} shows no sure cost in general skill"
-    after = ", ".join(f"{name} {_percent(share)}" for name, share in shares.items())
-    text += f": {_percent(whole)} of {whole.n} held-out scenes right before, then {after}."
-    return [Finding(text, 50.0)]
-
-
-def _percent(share: Estimate) -> str:
-    return wording.share(share, digits=0)
-
-
-class Capacity(NamedTuple):
-    """One projector under one setting. `parameters`: that it learns; `score`: macro-F1 of free answers."""
-
-    projector: str
-    parameters: int
-    tokens: int
-    score: Estimate
-
-
-def capacities(aligned: pl.DataFrame, predictions: pl.DataFrame, domain: str, setting: str) -> list[Capacity]:
-    """Every projector that was tuned in this setting on this domain, the smallest first."""
+def capacity_findings(claims: Sequence[Claim]) -> list[Finding]:
+    """Which projectors get furthest, and whether larger ones do: a sentence for every domain and setting."""
     found = []
-    for name in in_order(aligned, "projector"):
-        score = score_of(predictions, domain, setting, name)
-        if score is not None:
-            own = aligned.filter(projector=name)
-            found.append(Capacity(name, own["parameters"][0], own["tokens"][0], score))
-    return sorted(found, key=lambda one: (one.parameters, one.projector))
-
-
-def swept(tuning: pl.DataFrame) -> list[tuple[str, str]]:
-    """The domains and settings in which other projectors were tuned."""
-    others = tuning.filter(pl.col("projector") != OWN)
-    return others.select("domain", "setting").unique(maintain_order=True).rows()
-
-
-def capacity_findings(tuning: pl.DataFrame, predictions: pl.DataFrame, aligned: pl.DataFrame) -> list[Finding]:
-    """Which projector gets furthest, and whether larger ones do: a sentence for every domain and setting."""
-    found = []
-    for domain, setting in swept(tuning):
-        rows = capacities(aligned, predictions, domain, setting)
-        others = [one for one in rows if one.projector != OWN]
-        best = max(others, key=lambda one: float(one.score.mean))
-        own = next((one for one in rows if one.projector == OWN), None)
+    levels = of_kind(claims, "capacity")
+    for where in dict.fromkeys(one.about.rpartition(", ")[0] for one in levels):
+        here = {_last(one): one for one in levels if one.about.rpartition(", ")[0] == where}
+        own = here.pop(OWN, None)
+        if not here:
+            continue
+        domain, _, setting = where.rpartition(", ")
+        best = max(here, key=lambda name: here[name].effect)
+        worse = [
+            name
+            for name in here
+            if (p := named(claims, "capacities", where, f"{best} against {name}")) and p.established
+        ]
         text = (
-            f"Of {len(others)} other projectors under {setting} on {domain}, `{best.projector}` "
-            f"({best.parameters:,} parameters, {best.tokens} image tokens) gets furthest: macro-F1 {worded(best.score)}"
+            f"Of {len(here)} other projectors under {setting} on {domain}, `{best}` has the highest macro-F1, "
+            f"{worded(here[best])}, uniform guessing {plain(here[best].control_effect)} ({seeds_of(here[best])})"
         )
-        if own is not None:
-            text += f"; the model's own ({own.parameters:,}, {own.tokens}) gets {worded(own.score)}"
-        found.append(Finding(f"{text}{_trend(others)}; n = {best.score.n} images.", 45.0))
+        if len(here) > 1:
+            text += f"; that it is better is established against {len(worse)} of the {len(here) - 1} others"
+        text += f"; the model's own, which has seen many more images, gets {worded(own)}" if own is not None else ""
+        for trend in of_kind(claims, "trend", where):
+            verb = "" if trend.found else ", not established"
+            text += f"; {trend.quantity.partition(', ')[0]} {worded_gap(trend)}{verb} (uncontrolled)"
+        found.append(Finding(f"{text}.", 45.0))
     return found
 
 
-def _trend(others: list[Capacity]) -> str:
-    """Rank correlation of size and score; below six projectors nothing could be distinguished from chance."""
-    sizes, means = [float(one.parameters) for one in others], [float(one.score.mean) for one in others]
-    if len(others) < 6 or len(set(sizes)) < 2 or len(set(means)) < 2:
-        return ""
-    rank = correlate(np.array(sizes), np.array(means))
-    value = wording.estimate(
-        rank.spearman, rank.spearman_low, rank.spearman_high, digits=2, signed=True, brackets=False
-    )
-    return f"; rank correlation of size and macro-F1 over the {len(others)}: {value}, p = {rank.p:.2f}"
+def _last(one: Claim) -> str:
+    return one.about.rpartition(", ")[2]
+
+
+def _and(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,7 +1,7 @@
 """The rows that need no language model: chance, the tower's own zero-shot answers, classifiers on its CLS."""
 
 import copy
-import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from chiasm.core.media import load_image
+from chiasm.core.statistics.crossed import guessing, macro_f1_parts
 from chiasm.models.contrastive import label_similarity
 from chiasm.studies.project.prepared import PreparedDomain
 from chiasm.studies.project.scores import scores
@@ -21,6 +22,7 @@ from chiasm.studies.project.tables import IMAGE_LINEAR, IMAGE_MLP, RANDOM, TOWER
 _HIDDEN = (512, 256)
 _EPOCHS, _PATIENCE = 200, 10
 _PENALTY = 0.1
+_DRAWS, _BOUNDS = 1000, (2.5, 97.5)
 
 
 def references(prepared: PreparedDomain, seeds: list[int], contrastive: Path | str | None) -> list[dict[str, Any]]:
@@ -32,10 +34,9 @@ def references(prepared: PreparedDomain, seeds: list[int], contrastive: Path | s
     """
     domain = prepared.domain
     truth = [item.label for item in domain.test]
-    rows = []
-    for seed in seeds:
-        drawn = random.Random(f"uniform/{domain.name}/{seed}")
-        rows.append(_row(domain.name, RANDOM, seed, truth, [drawn.choice(domain.classes) for _ in truth]))
+    rows: list[dict[str, Any]] = []
+    chance = uniform_guessing(truth, domain.classes)
+    rows += [{"domain": domain.name, "reference": RANDOM, "seed": seed, **chance} for seed in seeds]
     if prepared.reused:
         known, shown = (prepared.features(part).pooled.numpy() for part in ("train", "test"))
         labels = [item.label for item in domain.train]
@@ -47,6 +48,23 @@ def references(prepared: PreparedDomain, seeds: list[int], contrastive: Path | s
         best = label_similarity(contrastive, images, domain.classes).argmax(-1).tolist()
         rows.append(_row(domain.name, TOWER, seeds[0], truth, [domain.classes[place] for place in best]))
     return rows
+
+
+def uniform_guessing(truth: list[str], classes: Sequence[str]) -> dict[str, float | int]:
+    """The scores of answers drawn uniformly from `classes`: their expectation, and where 95 % of such draws lie."""
+    known, n = [truth.count(name) for name in dict.fromkeys(truth)], len(truth)
+    draws = np.random.default_rng(0).choice(list(classes), (_DRAWS, n))
+    f1 = np.percentile([macro_f1_parts(truth, [list(drawn)]).mean for drawn in draws], _BOUNDS)
+    right = np.percentile((draws == np.array(truth)).mean(axis=1), _BOUNDS)
+    return {
+        "macro_f1": guessing(known, len(classes)),
+        "macro_f1_low": float(f1[0]),
+        "macro_f1_high": float(f1[1]),
+        "accuracy": 1 / len(classes),
+        "accuracy_low": float(right[0]),
+        "accuracy_high": float(right[1]),
+        "n": n,
+    }
 
 
 def _mlp(prepared: PreparedDomain, seed: int) -> list[str]:

@@ -11,7 +11,8 @@ from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import in_order
 from chiasm.studies.inside.report import NAMES, Inside
 from chiasm.studies.project import charts, published
-from chiasm.studies.project.findings import best_setting, capacity_findings, swept, tuning_findings
+from chiasm.studies.project.findings import capacity_findings, tuning_findings
+from chiasm.studies.project.levels import best_setting, swept
 from chiasm.studies.project.scores import LINE, UNTUNED
 from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.project.tables import OWN
@@ -31,13 +32,9 @@ class ProjectReporter(Reporter[ProjectSpec]):
         tuning, predictions = self.table("tuning"), self.table("predictions")
         if tuning is None or predictions is None:
             return [Finding("No setting has been tuned yet: the run is not finished.", 100.0)]
-        references, aligned = self.table("references"), self.table("aligned")
-        found = tuning_findings(tuning, predictions, references)
-        probed, shape = self.table("probed"), self.table("representations")
-        if probed is not None and shape is not None:
-            found += verdict(tuning, predictions, references, probed, shape)
-        if aligned is not None:
-            found += capacity_findings(tuning, predictions, aligned)
+        smallest = self.spec.smallest_effect
+        found = tuning_findings(self.claimed, smallest) + verdict(self.claimed, smallest)
+        found += capacity_findings(self.claimed)
         found += self._inside().ranked_findings()
         return sorted(found, key=lambda finding: -finding.strength)
 
@@ -53,8 +50,8 @@ class ProjectReporter(Reporter[ProjectSpec]):
             settings = partial(charts.richness_settings, probed)
             drawn["richness"] = Drawing(settings, partial(charts.settings_caption, probed))
             if LINE in self.spec.probes:
-                layers = partial(charts.richness_layers, richness, self.table("richness_controls"))
-                drawn["layers"] = Drawing(layers, partial(charts.layers_caption, richness))
+                layers = partial(charts.richness_layers, probed)
+                drawn["layers"] = Drawing(layers, partial(charts.layers_caption, probed))
             if UNTUNED in self.spec.settings and len(self.spec.settings) > 1:
                 drift = partial(charts.richness_drift, tuning, probed)
                 drawn["drift"] = Drawing(drift, partial(charts.drift_caption, probed))
@@ -67,7 +64,7 @@ class ProjectReporter(Reporter[ProjectSpec]):
         tuning, predictions, references = (self.table(name) for name in ("tuning", "predictions", "references"))
         if tuning is None or predictions is None or references is None:
             return {}
-        brackets = "in brackets 95 % intervals over images"
+        brackets = "in brackets 95 % intervals over images and seeds; of uniform guessing, where 95 % of draws lie"
         found = {
             f"Table 1: macro-F1 ({brackets}) and accuracy": published.table_one(tuning, predictions, references),
             f"Table 2: macro-F1 of the probe on the projector's output and of the model ({brackets}), with changes "
@@ -78,7 +75,8 @@ class ProjectReporter(Reporter[ProjectSpec]):
         for domain in in_order(own, "domain"):
             best = best_setting(own.filter(domain=domain))
             caption = (
-                f"Confusion on {domain} under {best}: share of each class's images (rows) that is answered as each"
+                f"Confusion on {domain} under {best}, the highest macro-F1: share of each class's images (rows) "
+                "that is answered as each"
             )
             found[caption] = published.confusion(predictions, domain, best)
         return {caption: table for caption, table in found.items() if table.height}

@@ -10,6 +10,7 @@ from chiasm.core.options import Section, compute_option, example_option, option
 from chiasm.interventions.projectors import parse_projector
 from chiasm.measures.probes.kinds import PROBES
 from chiasm.studies.options import Data, Model, StudySpec, data_option, model_name, studied_option
+from chiasm.studies.project.tables import SMALLEST
 from chiasm.training.settings import setting_of
 
 SettingName = Literal["zero-shot", "ft-proj", "ft-proj-released", "ft-proj-lowlr", "ft-e2e", "ft-lora", "ft-tower"]
@@ -92,6 +93,9 @@ class ProjectSpec(StudySpec):
     controls: bool = option(
         True, "Probes on shuffled labels and behind a projector with permuted weights.", common=True
     )
+    smallest_effect: float = option(
+        SMALLEST, "Smallest difference of macro-F1, or of a share, worth naming.", at_least=0, below=1
+    )
     inside: int = option(
         0,
         "Trace the answers to so many test images inside the model: attribution, neurons, concepts (at least 4).",
@@ -138,6 +142,10 @@ class ProjectSpec(StudySpec):
     def trained_probes(self) -> tuple[str, ...]:
         """The probes that are trained on the model's states; empty where that part is left out."""
         return tuple(name for name in self.probes if name != _NO_PROBE)
+
+    @property
+    def smallest(self) -> float | None:
+        return self.smallest_effect
 
     @property
     def all_seeds(self) -> range:

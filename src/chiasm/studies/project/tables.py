@@ -3,6 +3,9 @@
 from chiasm.core.schema import TableSchema, integer, number, text
 from chiasm.studies.inside.tables import INSIDE
 
+SMALLEST = 0.05
+"""The smallest effect worth naming: of macro-F1, of accuracy, of shares."""
+
 _DOMAIN = text("domain", "Domain", "Name of the classification task.")
 _SETTING = text("setting", "Setting", "What was tuned, and how: `chiasm.training.settings`.")
 _SEED = integer("seed", "Seed", "Of training, of the order of classes in every prompt, of fresh weights.")
@@ -10,8 +13,8 @@ _PROJECTOR = text("projector", "Projector", "`own` is the model's; others are pu
 _ABOUT = (_DOMAIN, _SETTING, _SEED, _PROJECTOR)
 _SCORES = (
     number("macro_f1", "Macro-F1", "Mean over the classes that the test has; an invalid answer is none."),
-    number("macro_f1_low", "Macro-F1, low", "95 % bootstrap over test images."),
-    number("macro_f1_high", "Macro-F1, high", "95 % bootstrap over test images."),
+    number("macro_f1_low", "Macro-F1, low", "95 % score interval over test images."),
+    number("macro_f1_high", "Macro-F1, high", "95 % score interval over test images."),
     number("accuracy", "Accuracy", "Share of right answers; an invalid answer is wrong."),
     number("accuracy_low", "Accuracy, low", "95 % Wilson interval."),
     number("accuracy_high", "Accuracy, high", "95 % Wilson interval."),
@@ -47,7 +50,12 @@ PREDICTIONS = TableSchema.of(
 REFERENCES = TableSchema.of(
     "references",
     _DOMAIN,
-    text("reference", "Reference", "What answers: chance, or the tower without a language model."),
+    text(
+        "reference",
+        "Reference",
+        "What answers without a language model. `random`: uniform guessing, its expectation over all guesses (not one "
+        "draw), and bounds between which 95 % of draws lie; else the tower, or a classifier on it.",
+    ),
     _SEED,
     *_SCORES,
 )
@@ -126,7 +134,7 @@ _TUNED, _READ = (TUNING, PREDICTIONS, REFERENCES, ALIGNED), (RICHNESS, RICHNESS_
 TABLES = (*_TUNED, *_READ, *INSIDE)
 
 # Names in the column `reference`.
-RANDOM = "random"  # a class drawn uniformly for each image
+RANDOM = "random"  # uniform guessing: what it gives on average
 TOWER = "tower-zero-shot"  # the label whose contrastive text embedding is nearest
 IMAGE_MLP = "image-mlp"  # an MLP on the tower's CLS
 IMAGE_LINEAR = "image-linear"  # logistic regression on the tower's CLS

@@ -1,257 +1,223 @@
-"""What the projector does to what can be read, where that is, and what to do: the sentences behind the probes.
+"""What the projector does to what can be read, where that is, and what to do: sentences from claims alone."""
 
-Every number stands in a table of the run; pairs are compared image by image.
-"""
+from collections.abc import Iterator, Sequence
 
-from collections.abc import Iterator
-
-import polars as pl
-
-from chiasm.measures.probes.kinds import CLS, POST, PRE
+from chiasm.core.claims import Claim, of_kind
+from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
-from chiasm.results.series import in_order
-from chiasm.results.wording import estimate, percent
-from chiasm.studies.project.findings import (
-    Skill,
-    best_setting,
-    reference_mean,
-    seed_range,
-    skills,
-    worded,
-    worded_gap,
-)
-from chiasm.studies.project.scores import (
-    LINE,
-    MLP,
-    UNTUNED,
-    ProbeAnswers,
-    ProbeSite,
-    Runs,
-    difference,
-    macro_f1,
-    runs_of,
-    sign_of,
-)
-from chiasm.studies.project.tables import BEFORE, NEIGHBOURS, OWN, RANDOM, RANDOM_PROJECTOR, RANK, SHUFFLED
+from chiasm.studies.project.choice import Choice, choice, learnt, named
+from chiasm.studies.project.findings import domains_of, plain, seeds_of, worded, worded_gap
+from chiasm.studies.project.scores import LINE, MLP, UNTUNED
+from chiasm.studies.project.tables import RANDOM_PROJECTOR, SHUFFLED
 
-_NEAR = 0.9  # of the highest: where the last token counts as carrying a class
 _NAMES = {LINE: "a line", MLP: "the paper's MLP", "mlp-code": "the released code's MLP"}
-# From what leaves most as it is to what leaves least.
-_LIGHTEST = ("ft-proj", "ft-proj-lowlr", "ft-proj-released", "ft-lora", "ft-e2e", "ft-tower")
+_CONTROLS = {SHUFFLED: "shuffled labels", RANDOM_PROJECTOR: "a projector with its weights in random order"}
+PRIMARY = "ft-proj"
 
 
-def verdict(
-    tuning: pl.DataFrame,
-    predictions: pl.DataFrame,
-    references: pl.DataFrame | None,
-    probed: pl.DataFrame,
-    representations: pl.DataFrame,
-) -> list[Finding]:
+def verdict(claims: Sequence[Claim], smallest: float) -> list[Finding]:
     """Per domain: is the projector's output richer after tuning, what the projector does, where classes can be read."""
     found: list[Finding] = []
-    for domain in in_order(tuning, "domain"):
-        of, own = ProbeAnswers.of(probed, domain), tuning.filter(domain=domain, projector=OWN)
-        shape = representations.filter(domain=domain, projector=OWN)
-        if not of.rows.height:
-            continue
-        chance = reference_mean(references, domain, RANDOM) or 0.0
+    for domain in domains_of(claims):
         found += [
-            *_richer(domain, of, own),
-            *_projector(domain, of, shape),
-            *_settings(domain, of, own, shape),
-            *_layers(domain, of, own),
-            *_advice(domain, of, own, predictions.filter(domain=domain, projector=OWN), chance),
+            *_richer(domain, claims),
+            *_projector(domain, claims),
+            *_settings(domain, claims),
+            *_layers(domain, claims),
+            *_advice(domain, claims, smallest),
         ]
     return found
 
 
-def _richer(domain: str, of: ProbeAnswers, own: pl.DataFrame) -> Iterator[Finding]:
+def _of(claims: Sequence[Claim], kind: str, domain: str, setting: str) -> list[Claim]:
+    start = f"{domain}, {setting}, "
+    return [one for one in of_kind(claims, kind) if one.about.startswith(start)]
+
+
+def _probe(claim: Claim) -> str:
+    name = claim.about.rpartition(", ")[2]
+    return _NAMES.get(name, name)
+
+
+def _richer(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
     """The paper's question, answered by its own probe and by a line."""
-    names = [probe for probe in (MLP, LINE) if probe in of.probes] or of.probes[:1]
-    signs, parts, n = {}, [], 0
-    for probe in names:
-        sites = ProbeSite("ft-proj", POST, probe), ProbeSite(UNTUNED, POST, probe)
-        gap, after, before = of.gap(*sites), of.score(sites[0]), of.score(sites[1])
-        if gap is None or after is None or before is None:
-            continue
-        signs[probe], n = sign_of(gap), gap.n
-        change = f"{after.mean:.3f} after and {before.mean:.3f} before ({worded_gap(gap, brackets=False)})"
-        parts.append(f"{_NAMES[probe]} reads macro-F1 {change}")
-    if not signs:
+    each = _of(claims, "richness", domain, PRIMARY)
+    if not each:
         return
-    seeds = own.filter(setting="ft-proj").height
-    text = f"Does FT-Proj make the projector's output richer in {domain}? {_answer(signs)}: {'; '.join(parts)}; "
-    text += f"n = {n} images, {seeds} {'seed' if seeds == 1 else 'seeds'}"
-    floor = of.score(ProbeSite("ft-proj", POST, names[0], SHUFFLED))
-    text += f"; learned from shuffled labels: {floor.mean:.3f}" if floor is not None else ""
-    yield Finding(f"{text}.", 98.0)
+    text = f"Does FT-Proj make the projector's output richer in {domain}? "
+    if not learnt(claims, domain, PRIMARY):
+        text += "No conclusion: it is not shown to have learnt anything here"
+    elif any(one.effect <= 0 or not one.established for one in _of(claims, "learned", domain, UNTUNED)):
+        text += f"{_answer(each)}; the untouched output is not established to be read above that of permuted weights"
+    else:
+        text += _answer(each)
+    parts = []
+    for one in each:
+        part = f"what {_probe(one)} reads changes by {worded_gap(one)} macro-F1"
+        part += " (uncontrolled)" if one.control is None else f", under shuffled labels by {plain(one.control_effect)}"
+        parts.append(part)
+    text += f" ({seeds_of(each[0])}): {'; '.join(parts)}."
+    yield Finding(f"{text}{_controls(domain, claims)}", 98.0)
 
 
-def _answer(signs: dict[str, int]) -> str:
-    """`signs`: of the change, by probe."""
+def _answer(each: Sequence[Claim]) -> str:
+    """`each`: the changes, by probe."""
+    signs = {_probe(one): (1 if one.effect > 0 else -1) if one.found else 0 for one in each}
+    unsure = ", uncontrolled" if any(one.verdict == "uncontrolled" for one in each) else ""
     match sorted(set(signs.values())):
         case [1]:
-            return "Yes"
+            return f"Yes{unsure}"
         case [-1]:
-            return "No, poorer"
+            return f"No, poorer{unsure}"
         case [0]:
-            return "No change is sure"
+            if all(one.verdict == "practically none" for one in each):
+                return "Practically unchanged"
+            return "No change is established"
         case [-1, *_, 1]:
-            return "It depends on the probe"
+            return f"It depends on the probe{unsure}"
     probe, sign = next((probe, sign) for probe, sign in signs.items() if sign)
-    return f"It is {'richer' if sign > 0 else 'poorer'} for {_NAMES[probe]} alone"
+    return f"It is {'richer' if sign > 0 else 'poorer'} for {probe} alone{unsure}"
 
 
-def _projector(domain: str, of: ProbeAnswers, shape: pl.DataFrame) -> Iterator[Finding]:
+def _controls(domain: str, claims: Sequence[Claim]) -> str:
+    """What the untouched projector's output is read above: without that there is nothing to grow richer or poorer."""
+    parts = []
+    for one in (*_of(claims, "read", domain, UNTUNED), *_of(claims, "learned", domain, UNTUNED)):
+        if one.where != "post" or one.control is None:
+            continue
+        parts.append(f"{_probe(one)} above {_CONTROLS[one.control]} {worded_gap(one)}, {_word(one)}")
+    return f" Of the untouched output: {'; '.join(parts)}." if parts else " No control stands beside these probes."
+
+
+def _word(one: Claim) -> str:
+    return one.verdict if one.effect > 0 or not one.established else "established to be below"
+
+
+def _projector(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
     """What the untouched projector does to what a line reads, beside one that has learned nothing."""
-    gap = of.gap(ProbeSite(UNTUNED, POST), ProbeSite(UNTUNED, PRE))
-    before, after = of.score(ProbeSite(UNTUNED, PRE)), of.score(ProbeSite(UNTUNED, POST))
-    if gap is None or before is None or after is None:
+    gap = named(claims, "projector", domain, UNTUNED, LINE)
+    if gap is None:
         return
-    verb = {1: "gains", 0: "neither surely gains nor loses", -1: "loses"}[sign_of(gap)]
-    text = f"On {domain} the untouched projector {verb} what a line can read: {before.mean:.3f} before it, "
-    text += f"{after.mean:.3f} behind ({worded_gap(gap, brackets=False)}, n = {gap.n})"
-    random = ProbeSite(UNTUNED, POST, LINE, RANDOM_PROJECTOR)
-    learned, score = of.gap(ProbeSite(UNTUNED, POST), random), of.score(random)
-    if learned is not None and score is not None:
-        what = {1: "adds to that", 0: "makes no sure difference to that", -1: "costs some of that"}[sign_of(learned)]
-        text += (
-            f"; behind a projector with its weights in random order {score.mean:.3f}, so what it has learned {what} "
-            f"({worded_gap(learned, brackets=False)})"
-        )
-    kept = _mean(shape.filter(setting=UNTUNED, where=POST, against=PRE, quantity=NEIGHBOURS))
-    ranks = [_mean(shape.filter(setting=UNTUNED, where=where, quantity=RANK)) for where in (PRE, POST)]
-    if kept is not None and None not in ranks:
-        text += (
-            f". It keeps {percent(kept)} of an image's nearest neighbours; effective rank {ranks[0]:.1f} before, "
-            f"{ranks[1]:.1f} behind"
-        )
+    verbs = {"practically none": "changes by practically nothing", "not established": "is not established to change"}
+    verb = verbs.get(gap.verdict, "raises" if gap.effect > 0 else "lowers")
+    text = f"On {domain} the untouched projector {verb} what a line can read ({seeds_of(gap)}): behind it less before "
+    text += f"it {worded_gap(gap)} macro-F1"
+    if gap.control is None:
+        text += "; uncontrolled, as no projector with its weights in random order was probed"
+    else:
+        text += f"; one with its weights in random order changes it by {plain(gap.control_effect)}"
+    learned = named(claims, "learned", domain, UNTUNED, LINE)
+    if learned is not None:
+        text += f", and the learned one less that one is {worded_gap(learned)}, {_word(learned)}"
     yield Finding(f"{text}.", 75.0)
 
 
-def _settings(domain: str, of: ProbeAnswers, own: pl.DataFrame, shape: pl.DataFrame) -> Iterator[Finding]:
-    """How far each setting moved the projector, and what that did to its output."""
-    parts, n = [], 0
-    for name in in_order(own, "setting"):
-        gap = of.gap(ProbeSite(name, POST), ProbeSite(UNTUNED, POST)) if name != UNTUNED else None
-        if gap is None:
+def _settings(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
+    """What each setting that learnt did to what a line reads of the projector's output."""
+    prefix = f"{domain}, "
+    parts, seeds = [], ""
+    for one in of_kind(claims, "richness"):
+        if not one.about.startswith(prefix) or not one.about.endswith(f", {LINE}"):
             continue
-        moved = own.filter(setting=name)["projector_drift"].mean()
-        rank = _mean(shape.filter(setting=name, where=POST, quantity=RANK))
-        kept = _mean(shape.filter(setting=name, where=POST, against=BEFORE, quantity=NEIGHBOURS))
-        beside = "" if kept is None else f", {percent(kept)} of neighbours kept"
-        beside += "" if rank is None else f", effective rank {rank:.1f}"
-        parts.append(f"{name} {worded_gap(gap, brackets=False)} (weights moved by {moved:.2f} of their size{beside})")
-        n = gap.n
+        setting = one.about.removeprefix(prefix).removesuffix(f", {LINE}")
+        if setting != PRIMARY and learnt(claims, domain, setting):
+            beside = "uncontrolled" if one.control is None else f"shuffled labels {plain(one.control_effect)}"
+            word = "" if one.verdict == "uncontrolled" else f", {one.verdict}"
+            parts.append(f"{setting} {worded_gap(one)} ({beside}){word}")
+            seeds = seeds_of(one)
     if parts:
-        text = f"What a line reads of the projector's output in {domain}, against before tuning: {'; '.join(parts)}"
-        yield Finding(f"{text}; n = {n}.", 65.0)
+        text = f"What a line reads of the projector's output in {domain}, after tuning less before ({seeds}): "
+        yield Finding(f"{text}{'; '.join(parts)}.", 65.0)
 
 
-def _layers(domain: str, of: ProbeAnswers, own: pl.DataFrame) -> Iterator[Finding]:
-    """Where the class can be read, in image tokens and at the last token, before tuning and where answers are best."""
-    states = of.states
-    if len(states) < 2 or LINE not in of.probes:
-        return
-    parts, n = [], 0
-    for name in dict.fromkeys((UNTUNED, best_setting(own))):
-        image, last = (
-            {k: score for k in states if (score := of.score(ProbeSite(name, f"layer.{k}.{span}"))) is not None}
-            for span in ("image", "last")
-        )
-        if len(image) < len(states) or len(last) < len(states):
-            continue
-        top = max(states, key=lambda k: float(last[k].mean))
-        best, end, n = last[top], states[-1], last[top].n
-        first = next(k for k in states if last[k].mean >= _NEAR * best.mean)
-        parts.append(
-            f"{'untouched' if name == UNTUNED else f'after {name}'}, image tokens give {image[states[0]].mean:.3f} "
-            f"where they enter and {image[end].mean:.3f} at state {end}, the last token at most {worded(best)} at "
-            f"state {top}, and nine tenths of that from state {first} on"
-        )
+def _layers(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
+    """In which states the class can be read above shuffled labels: untouched, and where answers are best."""
+    parts, control = [], True
+    prefix = f"{domain}, "
+    every = [one for one in of_kind(claims, "state") if one.about.startswith(prefix)]
+    for setting in dict.fromkeys(one.about.removeprefix(prefix).rpartition(", ")[0] for one in every):
+        shown = []
+        for span, name in (("image", "image tokens"), ("last", "the last token")):
+            of = [one for one in _of(every, "state", domain, setting) if one.where.endswith(f".{span}")]
+            if not of:
+                continue
+            control = control and all(one.control is not None for one in of)
+            there = [one.found and one.effect > 0 for one in of]
+            top = max(of, key=lambda one: one.effect)
+            where = _states(of, there) if any(there) else "no state"
+            shown.append(f"{name} in {where}, most in state {_state(top)}, {worded_gap(top)}")
+        parts.append(f"{'untouched' if setting == UNTUNED else f'after {setting}'}: {'; '.join(shown)}")
     if parts:
-        text = f"Where a line reads {domain} in the decoder (macro-F1, n = {n}): {'; '.join(parts)}."
+        above = "above shuffled labels" if control else "above uniform guessing, uncontrolled"
+        text = f"Where a line reads {domain} in the decoder, {above} ({seeds_of(every[0])}). {'. '.join(parts)}."
         yield Finding(text, 70.0)
 
 
-def _advice(
-    domain: str, of: ProbeAnswers, own: pl.DataFrame, predictions: pl.DataFrame, chance: float
-) -> Iterator[Finding]:
-    """Which setting to take, what is left in the model's states, and where to look for more.
+def _states(of: Sequence[Claim], there: Sequence[bool]) -> str:
+    stretches = [(_state(of[a]), _state(of[b - 1])) for a, b in runs_of_true(there)]
+    shown = [a if a == b else f"{a}-{b}" for a, b in stretches]
+    return f"state{'' if len(shown) == 1 and '-' not in shown[0] else 's'} {', '.join(shown)}"
 
-    The setting: of those that are not surely worse than the best (paired over images), the one that changes least;
-    none where the best is neither surely above the untouched model nor above `chance` (macro-F1 of uniform answers).
-    """
-    found = {name: runs_of(predictions.filter(setting=name)) for name in in_order(own, "setting")}
-    runs = {name: run for name, run in found.items() if run is not None}
-    tuned = {name: macro_f1(*run) for name, run in runs.items() if name != UNTUNED}
-    if not tuned or UNTUNED not in runs:
+
+def _state(one: Claim) -> str:
+    return one.where.split(".")[1]
+
+
+def _advice(domain: str, claims: Sequence[Claim], smallest: float) -> Iterator[Finding]:
+    """Which setting to take, what that costs, and what is left in the model's states."""
+    if not any(one.about.startswith(f"{domain}, ") for one in of_kind(claims, "gain")):
         return
-    best = max(tuned, key=lambda name: float(tuned[name].mean))
-    bought = difference(runs[best], runs[UNTUNED])
-    if sign_of(bought) < 1 or tuned[best].low <= chance:
-        what = "the untouched model" if sign_of(bought) < 1 else f"chance ({chance:.3f})"
-        text = f"What to do in {domain}: no setting answers surely better than {what}; {best} reaches macro-F1 "
-        text += f"{worded(tuned[best])}, {worded_gap(bought)} against the untouched model, n = {bought.n}. "
-        yield Finding(f"{text}{_left(of, best, runs[best])}", 99.0)
+    best = choice(claims, domain, smallest)
+    if best is None:
+        text = (
+            f"What to do in {domain}: no setting is recommended, as none is established to answer better than uniform "
+        )
+        yield Finding(f"{text}guessing and than the untouched model.{_left(domain, UNTUNED, claims)}", 99.0)
         return
-    equal = [name for name in tuned if sign_of(difference(runs[name], runs[best])) >= 0]
-    chosen = min(equal, key=lambda name: _LIGHTEST.index(name) if name in _LIGHTEST else len(_LIGHTEST))
-    score = tuned[chosen]
-    text = f"What to do in {domain}: tune by {chosen}, macro-F1 {worded(score, score.n)}, {seed_range(own, chosen)}"
-    if chosen != best:
-        more = worded_gap(difference(runs[best], runs[chosen]), brackets=False)
-        text += f"; {best} is higher, not surely ({more}), and changes more"
-    text += f". {_skill_lost(own, chosen)}{_left(of, chosen, runs[chosen])}"
+    score = named(claims, "score", domain, best.chosen)
+    assert score is not None
+    text = f"What to do in {domain}: tune by {best.chosen}, macro-F1 {worded(score)}, uniform guessing "
+    text += f"{plain(score.control_effect)} ({seeds_of(score)}).{_instead(best, smallest)}"
+    text += f"{_skill_lost(domain, best.chosen, claims)}{_left(domain, best.chosen, claims)}"
     yield Finding(text, 99.0)
 
 
-def _left(of: ProbeAnswers, setting: str, answered: Runs) -> str:
-    """What a line reads of the tower, and of the last token, that the model does not say."""
-    shown = {where: of.score(ProbeSite(setting, where)) for where in (CLS, PRE)}
-    seen = {where: score for where, score in shown.items() if score is not None}
-    if not seen:
-        return "What its states hold was not probed."
-    where = max(seen, key=lambda name: float(seen[name].mean))
-    tower, states = of.runs(ProbeSite(setting, where)), of.states
-    assert tower is not None
-    more = difference(tower, answered)
-    if sign_of(more) < 1:
-        return f"It says about what a line reads of its tower ({worded(seen[where])}): more needs a better tower."
-    text = f"A line on its tower's states ({where}) reads {worded(seen[where])}, {worded_gap(more)} against the "
-    text += "answers: "
-    inside = of.runs(ProbeSite(setting, f"layer.{states[-1]}.last")) if states else None
-    if inside is None:
-        return f"{text}for labels alone, that is the better model."
-    held = difference(inside, answered)
-    if sign_of(held) > 0:
-        text += (
-            f"part of it reaches the last token and not the answer ({worded_gap(held, brackets=False)}), so more steps "
-            "or a higher rate for the decoder come before another projector"
-        )
-    else:
-        text += "it does not reach the last token, so the way through the decoder is what to tune, or to tune longer"
-    return f"{text}; for labels alone, that line is the better model."
-
-
-def _skill_lost(own: pl.DataFrame, chosen: str) -> str:
-    """What the chosen setting surely costs in general skill, and which one costs least."""
-    left = skills(own)
-    if chosen not in left or left[chosen].share.high >= left[UNTUNED].share.low:
+def _instead(best: Choice, smallest: float) -> str:
+    if best.between is None:
         return ""
-    before, after = left.pop(UNTUNED), left[chosen]
-    most = min(left, key=lambda name: (-left[name].mean, name))
-    beside = f"; {most} keeps most, {_skill(left[most])}" if most != chosen else ""
     return (
-        f"It costs general skill: {_skill(before)} of {before.share.n} scenes right before, "
-        f"{_skill(after)} after{beside}. "
+        f" {best.best} is higher by {worded_gap(best.between)} and changes more; by the bound of that interval "
+        f"less than {plain(smallest)} is lost."
     )
 
 
-def _skill(of: Skill) -> str:
-    return estimate(of.mean, float(of.share.low), float(of.share.high), unit="%", digits=0, scale=100.0)
+def _skill_lost(domain: str, chosen: str, claims: Sequence[Claim]) -> str:
+    lost = named(claims, "skill", domain, chosen)
+    if lost is None or lost.verdict == "practically none":
+        return ""
+    if lost.established and lost.effect < 0:
+        return f" It costs general skill: {worded_gap(lost)} of {plain(lost.control_effect)} of held-out scenes."
+    return f" Whether it costs general skill is not established: {worded_gap(lost)} of held-out scenes."
 
 
-def _mean(rows: pl.DataFrame) -> float | None:
-    """The mean over seeds."""
-    return float(rows["mean"].mean()) if rows.height else None  # type: ignore[arg-type]
+def _left(domain: str, setting: str, claims: Sequence[Claim]) -> str:
+    """What a line reads of the tower, and of the last token, that the model does not say."""
+    held = _of(claims, "held", domain, setting)
+    if not held:
+        return " What its states hold was not probed."
+    tower = [one for one in held if not one.where.startswith("layer.")]
+    inside = next((one for one in held if one.where.startswith("layer.")), None)
+    more = [one for one in tower if one.found and one.effect > 0]
+    whose = "the untouched model" if setting == UNTUNED else setting
+    if not more:
+        shown = "; ".join(f"{one.where} {worded_gap(one)}" for one in tower)
+        return f" That a line reads more of the tower's states than {whose} says is not established: {shown}."
+    top = max(more, key=lambda one: one.effect)
+    unsure = ", uncontrolled" if top.verdict == "uncontrolled" else ""
+    text = f" A line on the tower's states ({top.where}) reads {worded_gap(top)} macro-F1 more than {whose} answers "
+    text += f"({plain(top.control_effect)}{unsure})"
+    if inside is not None:
+        text += f"; of the last token in the last state the difference is {worded_gap(inside)}, {inside.verdict}"
+        if inside.established and inside.effect > 0:
+            text += ": part of it reaches the last token and not the answer"
+    return f"{text}. For labels alone, that line is the better model." if top.established else f"{text}."

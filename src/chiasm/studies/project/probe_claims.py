@@ -1,0 +1,185 @@
+"""What probes read of a model's states, before and after tuning, beside shuffled labels and permuted projectors."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from chiasm.core.claims import Claim
+from chiasm.core.statistics.bands import ALPHA
+from chiasm.core.statistics.crossed import Crossed, Judged, difference_interval
+from chiasm.measures.probes.kinds import CLS, POST, PRE
+from chiasm.results.series import in_order
+from chiasm.studies.project.choice import choice, learnt, named, settings_of
+from chiasm.studies.project.judging import FREE, Gap, class_count, gap_claims, guessed
+from chiasm.studies.project.scores import LINE, MLP, UNTUNED, ProbeAnswers, ProbeSite, Runs, paired
+from chiasm.studies.project.tables import RANDOM_PROJECTOR, SHUFFLED
+
+_READ = "macro-F1 of the probe above one that learned shuffled labels"
+_READ_ALONE = "macro-F1 of the probe above uniform guessing"
+_CHANGE = "difference in macro-F1 of the probe"
+
+
+def main_probes(probes: Sequence[str]) -> list[str]:
+    """The probes that sentences go by: the paper's MLP and a line; the first there is where neither was trained."""
+    return [name for name in (MLP, LINE) if name in probes] or list(probes[:1])
+
+
+def probe_claims(probed: pl.DataFrame, own: pl.DataFrame, found: Sequence[Claim], least: float) -> list[Claim]:
+    """What is read of the projector's output and in the decoder, what tuning did to it, and what answers leave out.
+
+    `probed`, `own`: the probes' and the model's answers, of the model's own projector; `found`: the claims about the
+    latter. A setting that learnt nothing, by its answers, changes nothing here that could be a conclusion on richness.
+    """
+    domains = [_Domain(name, ProbeAnswers.of(probed, name), own, found) for name in in_order(probed, "domain")]
+    reads = gap_claims([gap for one in domains for gap in one.reads()], least)
+    learned = gap_claims([gap for one in domains for gap in one.learned()], least)
+    beside = [*reads, *learned]
+    made = beside + gap_claims([gap for one in domains for gap in one.richer(beside)], least)
+    made += gap_claims([gap for one in domains for gap in one.projector()], least)
+    made += gap_claims([gap for one in domains for gap in one.states(least)], least)
+    return made + gap_claims([gap for one in domains for gap in one.held(least)], least)
+
+
+class _Domain(NamedTuple):
+    name: str
+    of: ProbeAnswers
+    own: pl.DataFrame
+    found: Sequence[Claim]
+
+    def reads(self) -> list[Gap]:
+        """At the projector's output in every setting, and at what the untouched model sees before it."""
+        sites = [ProbeSite(setting, POST, probe) for setting in self.settings for probe in main_probes(self.of.probes)]
+        sites += [ProbeSite(UNTUNED, where) for where in (CLS, PRE)]
+        return [gap for site in sites if (gap := self._read("read", site)) is not None]
+
+    def learned(self) -> list[Gap]:
+        """The untouched projector against one whose weights are in random order."""
+        gaps = []
+        for probe in main_probes(self.of.probes):
+            one, other = (self.of.runs(ProbeSite(UNTUNED, POST, probe, name)) for name in (None, RANDOM_PROJECTOR))
+            if one is not None and other is not None:
+                level = other.macro_f1.mean
+                about = f"{self.name}, {UNTUNED}, {probe}"
+                gaps.append(Gap("learned", about, _CHANGE, paired(one, other), RANDOM_PROJECTOR, level, POST))
+        return gaps
+
+    def richer(self, beside: Sequence[Claim]) -> list[Gap]:
+        """Every setting's output against the untouched one's.
+
+        The change must go beyond that of probes which learned shuffled labels; the richer of the two outputs must be
+        read above shuffled labels, the untouched one above a permuted projector; and the setting must have learnt.
+        """
+        gaps = []
+        for setting in self.settings:
+            for probe in main_probes(self.of.probes) if setting != UNTUNED else ():
+                after, before = (self.of.runs(ProbeSite(name, POST, probe)) for name in (setting, UNTUNED))
+                if after is None or before is None:
+                    continue
+                sites = (ProbeSite(name, POST, probe, SHUFFLED) for name in (setting, UNTUNED))
+                shuffled = [self.of.runs(site) for site in sites]
+                change, control = paired(after, before), None
+                if shuffled[0] is not None and shuffled[1] is not None:
+                    control = paired(shuffled[0], shuffled[1])
+                rests = self._rests(beside, setting, probe, change.mean > 0)
+                gaps.append(
+                    Gap(
+                        "richness",
+                        f"{self.name}, {setting}, {probe}",
+                        f"{_CHANGE}, after tuning less before",
+                        change,
+                        None if control is None or rests is None else SHUFFLED,
+                        None if control is None or rests is None else control.mean,
+                        POST,
+                        _beyond(change, control, allowed=bool(rests) and learnt(self.found, self.name, setting)),
+                    )
+                )
+        return gaps
+
+    def _rests(self, beside: Sequence[Claim], setting: str, probe: str, richer: bool) -> bool | None:
+        """Whether the controls say that there is something to be richer or poorer in; None without such controls."""
+        read = named(beside, "read", self.name, setting if richer else UNTUNED, probe)
+        learned = named(beside, "learned", self.name, UNTUNED, probe)
+        if read is None or learned is None or read.control != SHUFFLED:
+            return None
+        return all(one.established and one.effect > 0 for one in (read, learned))
+
+    def projector(self) -> list[Gap]:
+        """What a line reads behind the untouched projector less before it, beyond what a permuted one does."""
+        sites = {where: self.of.runs(ProbeSite(UNTUNED, where)) for where in (PRE, POST)}
+        before, after = sites[PRE], sites[POST]
+        permuted = self.of.runs(ProbeSite(UNTUNED, POST, LINE, RANDOM_PROJECTOR))
+        if before is None or after is None:
+            return []
+        change = paired(after, before)
+        control = None if permuted is None else paired(permuted, before)
+        about, quantity = f"{self.name}, {UNTUNED}, {LINE}", f"{_CHANGE}, behind the projector less before it"
+        name, level = (None, None) if control is None else (RANDOM_PROJECTOR, control.mean)
+        return [
+            Gap("projector", about, quantity, change, name, level, f"{POST} against {PRE}", _beyond(change, control))
+        ]
+
+    def states(self, least: float) -> list[Gap]:
+        """In every hidden state, image tokens and last token, of the untouched model and of the best setting."""
+        best = choice(self.found, self.name, least)
+        gaps = []
+        for setting in (UNTUNED, *(() if best is None else dict.fromkeys((best.best, best.chosen)))):
+            for state in self.of.states:
+                for span in ("image", "last"):
+                    gap = self._read("state", ProbeSite(setting, f"layer.{state}.{span}"))
+                    gaps += [] if gap is None else [gap]
+        return gaps
+
+    def held(self, least: float) -> list[Gap]:
+        """What a line reads of the tower's states, and of the last token, above what the model answers.
+
+        Any of the sites may be picked: the intervals hold for all.
+        """
+        states, best = self.of.states, choice(self.found, self.name, least)
+        last = [f"layer.{states[-1]}.last"] if states else []
+        gaps = []
+        for setting in (UNTUNED,) if best is None else dict.fromkeys((best.best, best.chosen)):
+            answers = Runs.of(self.own.filter(domain=self.name, setting=setting))
+            for where in (CLS, PRE, *last):
+                probe, shuffled = (self.of.runs(ProbeSite(setting, where, LINE, name)) for name in (None, SHUFFLED))
+                if probe is None or answers is None:
+                    continue
+                more = paired(probe, answers)
+                control = None if shuffled is None else paired(shuffled, answers)
+                about = f"{self.name}, {setting}, {LINE}"
+                quantity = f"macro-F1 of the probe less that of {FREE}"
+                # The answers are what it is compared with; it must be more than what shuffled labels give, too.
+                level = None if control is None else answers.macro_f1.mean
+                name = None if control is None else FREE
+                gaps.append(Gap("held", about, quantity, more, name, level, where, _beyond(more, control)))
+        return gaps
+
+    @property
+    def settings(self) -> list[str]:
+        return settings_of(self.found, self.name)
+
+    def _read(self, kind: str, site: ProbeSite) -> Gap | None:
+        runs = self.of.runs(site)
+        if runs is None:
+            return None
+        about = f"{self.name}, {site.setting}, {site.probe}"
+        shuffled = self.of.runs(ProbeSite(site.setting, site.where, site.probe, SHUFFLED))
+        if shuffled is not None:
+            level = shuffled.macro_f1.mean
+            return Gap(kind, about, _READ, paired(runs, shuffled), SHUFFLED, level, site.where)
+        chance = guessed(runs, class_count(self.of.rows, "answer"))
+        score = runs.macro_f1
+        above = Crossed(score.values - chance, score.parts, score.clusters)
+        return Gap(kind, about, _READ_ALONE, above, None, None, site.where)
+
+
+def _beyond(change: Crossed, control: Crossed | None, *, allowed: bool = True):  # noqa: ANN202
+    """Whether a change goes beyond its control's, by the interval of the difference between the two."""
+
+    def beyond(_: Judged) -> bool | None:
+        if control is None:
+            return None
+        more = difference_interval(change - control)
+        return allowed and more.p <= ALPHA and (more.mean > 0) == (change.mean > 0)
+
+    return beyond
