@@ -137,12 +137,12 @@ def _norms(claims: Sequence[Claim]) -> list[Finding]:
     found = []
     for about, rows in by_depth(of_kind(claims, "norms")):
         a, _, b = about.partition(" to ")
-        parts = [
-            f"{exp(row.effect):.2g} times {place} (log ratio {claimed(row)}, {_verdict(row)}{beside(row)})"
+        first, last = (
+            f"{exp(row.effect):.2g} times that of {b} tokens {place} (log ratio {claimed(row)}, "
+            f"{_verdict(row)}{beside(row)})"
             for row, place in ((rows[0], "at the embeddings"), (rows[-1], "after the last block"))
-        ]
-        text = f"The median norm of {a} tokens is, of that of {b} tokens, {' and '.join(parts)}."
-        found.append(Finding(text, rank(rows[0], 10.0)))
+        )
+        found.append(Finding(f"The median norm of {a} tokens is {first} and {last}.", rank(rows[0], 10.0)))
     return found
 
 

@@ -149,7 +149,8 @@ _OVERLAP = (
     "dashes: the controls. Spans:"
 )
 _VOCABULARY = (
-    "What hidden states give through the output head: entropy of single tokens, divergence of mean distributions."
+    "What hidden states give through the output head: entropy of single tokens, divergence of mean distributions. "
+    "How far tokens of one span diverge from each other by chance is in the table `vocabulary_null`."
 )
 _NEAREST = (
     "Words that are most often the most probable one of a span's tokens, at the first, a middle and the last state."

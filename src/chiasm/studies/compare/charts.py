@@ -69,4 +69,4 @@ def _coefficients(row: dict) -> str:
     if row["spearman"] is None:
         return "no spread, no correlation"
     found = compact(row["spearman"], row["spearman_low"], row["spearman_high"])
-    return f"Spearman {found}, p = {row['p']:.2g}"
+    return f"Spearman {found}, p = {row['p']:.2g}, uncorrected"

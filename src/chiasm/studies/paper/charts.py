@@ -287,7 +287,7 @@ def _correlation(rows: pl.DataFrame) -> str:
     found = correlate(rows["value"].to_numpy(), rows["accuracy"].to_numpy())
     if np.isnan(found.spearman):
         return f"n = {n}, no spread"
-    return f"n = {n}{few};\nSpearman {found.spearman:.2f}, p = {found.p:.2g}"
+    return f"n = {n}{few};\nSpearman {found.spearman:.2f}, p = {found.p:.2g}, uncorrected"
 
 
 def _known(rows: pl.DataFrame, curve: Callable[[pl.DataFrame], Curve] = table_curve) -> Curve | None:
