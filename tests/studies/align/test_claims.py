@@ -120,9 +120,15 @@ def test_masks_beyond_magnitude_by_little_are_practically_nothing():
         ("iou_permuted", "image", "question", None): 0.7 + 0.01 * rng.normal(size=60),
     }
     shuffled, magnitude = of_kind(claimed(parts=parts(masks)), "masks")
-    assert (shuffled.verdict, shuffled.control) == ("established", "shuffled norms")
+    assert (shuffled.verdict, shuffled.control) == ("uncontrolled", "shuffled norms")
     assert shuffled.control_effect == pytest.approx(0.7, abs=0.01)
     assert (magnitude.verdict, magnitude.control) == ("practically none", "magnitude alone")
+    key = ("iou_magnitude", "image", "question", None)
+    random = masks | {key: masks["iou", "image", "question", None] + 0.001 * rng.normal(size=60)}
+    beside = pl.concat([under("model", masks), under("twin", random)])
+    both = of_kind(claimed(parts=parts(masks), parts_controls=beside), "masks")
+    assert [one.control for one in both] == ["twin", "twin"]
+    assert both[0].verdict == "not established"  # random weights go as far beyond shuffled norms
 
 
 def test_sentences_hold_no_number_that_no_claim_holds():

@@ -163,6 +163,8 @@ def masks(judge: Judge, least: float) -> list[Claim]:
             ((1.0, ("iou", a, b, None)), (-1.0, (null, a, b, None))),
             name,
             ((1.0, (null, a, b, None)),),
+            # Masks of any weights overlap beyond these: only another model, or other tokens, can show the same.
+            suffices=False,
         )
         for a, b in pairs
         for name, null in nulls

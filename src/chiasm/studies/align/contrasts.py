@@ -76,6 +76,7 @@ class Contrast:
     """What one claim is about. `terms`: the quantities that are added up, each with its factor.
 
     `control`, `control_terms`: what the contrast itself compares with, where that is a control (shuffled norms).
+    `suffices`: whether that could show the same, so that no other control is needed.
     """
 
     about: str
@@ -83,6 +84,7 @@ class Contrast:
     terms: Terms
     control: str | None = None
     control_terms: Terms = ()
+    suffices: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,12 @@ class Judge:
         beside = [null for null in nulls if null is not None]
         # The control that leaves the least of the effect is the one that counts.
         worst = max(beside, key=lambda null: (not null.passed_by(effect), null.p, abs(null.effect)), default=None)
-        control, control_effect, controlled, p = c.control, None, None if c.control is None else True, None
+        control, control_effect, controlled, p = (
+            c.control,
+            None,
+            True if c.control is not None and c.suffices else None,
+            None,
+        )
         if c.control is not None:
             value = self.own.sum(c.control_terms)
             control_effect = None if value is None else value.value

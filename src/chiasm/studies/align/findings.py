@@ -147,7 +147,7 @@ def _norms(claims: Sequence[Claim]) -> list[Finding]:
 
 
 def _verdict(claim: Claim) -> str:
-    return {"uncontrolled": "found"}.get(claim.verdict, claim.verdict)
+    return claim.verdict
 
 
 def cones(claims: Sequence[Claim]) -> list[Finding]:
