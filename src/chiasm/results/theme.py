@@ -181,4 +181,6 @@ def arrow(cut: str) -> str:
 
 def counted(ns: Sequence[int]) -> str:
     """`n = 50`, or the range where curves rest on different examples."""
-    return f"n = {min(ns)}" if len(set(ns)) <= 1 else f"n = {min(ns)} to {max(ns)}"
+    if not ns:
+        return "n = 0"
+    return f"n = {min(ns)}" if len(set(ns)) == 1 else f"n = {min(ns)} to {max(ns)}"

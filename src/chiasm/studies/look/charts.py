@@ -78,7 +78,7 @@ def _known(rows: pl.DataFrame | None, value: pl.Expr) -> Curve | None:
 
 def _finished(panels: Panels, controls: pl.DataFrame | None) -> Figure:
     beside = [] if controls is None or not controls.height else ["random-weights baseline"]
-    return panels.legend(f"mean and 95 % bootstrap interval, {panels.counted}", *beside)
+    return panels.legend(f"mean and 95 % interval over all layers at once, {panels.counted}", *beside)
 
 
 class ImageRows(NamedTuple):
@@ -122,7 +122,8 @@ def lens_map(shown: Sequence[ImageRows]) -> Figure:
     At most three images or frames. `rows`: table `lens` of one example.
     """
     size, shown = SIZES["page"], evenly(shown, MAX_READ)
-    states = evenly(sorted({layer for one in shown for layer in one.rows["layer"] if layer > 0}), _DEPTHS)
+    known = sorted({layer for one in shown for layer in one.rows["layer"]})
+    states = evenly([state for state in known if state > 0] or known, _DEPTHS)
     figure, cells = _cells(shown, len(states))
     across = len(states) if len(shown) == 1 else len(shown)
     for one, column in zip(shown, cells, strict=True):

@@ -308,6 +308,7 @@ def _heads(shares: pl.DataFrame, attention: pl.DataFrame, least: float, seed: in
     known_inputs = ["input"] if "input" in shares.columns else []
     kept = shares.select("example_id", of_input=pl.coalesce(*known_inputs, "example_id"))
     inputs = dict(kept.unique("example_id").iter_rows())
+    rows = rows.filter(pl.col("example_id").is_in(list(inputs)))
     places = {
         name: place % 2 for place, name in enumerate(sorted({inputs[one] for one in rows["example_id"].unique()}))
     }

@@ -19,7 +19,7 @@ from chiasm.studies.look.findings import look_findings
 from chiasm.studies.look.shares import object_rows, perceived
 from chiasm.studies.look.spec import LookSpec
 
-_BAND = "Lines are means over examples, bands 95 % bootstrap intervals of every layer on its own"
+_BAND = "Lines are means over examples, bands 95 % intervals that hold for all layers of a line at once"
 _Grids = dict[str, tuple[KeptImage, pl.DataFrame]]
 
 
