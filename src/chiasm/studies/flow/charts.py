@@ -38,8 +38,8 @@ from chiasm.results.theme import (
     new_panel,
     zero_line,
 )
-from chiasm.studies.flow.claims import LOGPROB
 from chiasm.studies.flow.judgement import control_for, control_label, layers_of, style_of
+from chiasm.studies.flow.sweep import LOGPROB
 from chiasm.studies.flow.tables import SWAPS, dose_share
 
 _X = {

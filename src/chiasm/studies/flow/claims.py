@@ -5,49 +5,27 @@ no upper bound: one example whose clean probability was tiny can decide its mean
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from chiasm.core.claims import MIN_INPUTS, Claim, judged, known
-from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, cluster_codes, draws, mean_bands
+from chiasm.core.statistics.bands import ALPHA, RESAMPLES, cluster_codes, draws, mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.results.series import in_order, with_inputs
+from chiasm.results.series import with_inputs
+from chiasm.studies.flow.control_effects import control_effects
 from chiasm.studies.flow.judgement import noise_floor
 from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
+from chiasm.studies.flow.sweep import Sweep, sweep
 from chiasm.studies.flow.tables import BLANK, SIZE_MATCHED, SMALLEST, SWAPS
 
-LOGPROB = pl.col("logprob_cut") - pl.col("logprob_clean")
 _UNIT = "nat"
 _QUANTITY = "change of the answer's log-probability"
 # A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
 _ERROR_SHARE = 0.2
 _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """One value per example and column; a column is a cut in a window. `present`: which examples have it."""
-
-    examples: tuple[str, ...]
-    inputs: tuple[str, ...]
-    types: tuple[str, ...]
-    columns: tuple[tuple[str, int, int, int], ...]
-    values: Float[np.ndarray, "n k"]
-    present: Bool[np.ndarray, "n k"]
-
-    def of_cut(self, cut: str) -> list[int]:
-        """The columns of one cut, by layer."""
-        return [k for k, column in enumerate(self.columns) if column[0] == cut]
-
-    def where(self, k: int) -> str:
-        """The layer of a column; where several windows share one, the window's layers."""
-        cut, layer, start, stop = self.columns[k]
-        alone = sum(other[:2] == (cut, layer) for other in self.columns) == 1
-        return str(layer) if alone else f"{start}-{stop - 1}" if stop - start > 1 else str(start)
 
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
@@ -82,32 +60,10 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     return found
 
 
-def sweep(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]] | None = None) -> Sweep:
-    """The differences of log-probabilities in `rows` (several draws of one example are averaged)."""
-    key = ("cut", "layer", "start", "stop")
-    value = LOGPROB.mean().alias("value")
-    inputs = pl.coalesce("input", "example_id") if "input" in rows.columns else pl.col("example_id")
-    means = rows.group_by("example_id", *key).agg(value, inputs.first().alias("of_input"), pl.col("type").first())
-    who = means.group_by("example_id").agg(pl.col("of_input").first(), pl.col("type").first()).sort("example_id")
-    if columns is None:
-        order = {cut: place for place, cut in enumerate(in_order(rows, "cut"))}
-        found = means.select(key).unique().rows()
-        columns = sorted(found, key=lambda one: (order[one[0]], *one[1:]))
-    place = {column: k for k, column in enumerate(columns)}
-    row = {example: i for i, example in enumerate(who["example_id"])}
-    values = np.zeros((len(row), len(columns)))
-    present = np.zeros((len(row), len(columns)), dtype=bool)
-    for example, *column, number in means.select("example_id", *key, "value").iter_rows():
-        k = place.get((column[0], column[1], column[2], column[3]))
-        if k is not None:
-            values[row[example], k], present[row[example], k] = number, True
-    return Sweep(tuple(row), tuple(who["of_input"]), tuple(who["type"]), tuple(columns), values, present)
-
-
 def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int) -> list[Claim]:
     error = _ERROR_SHARE * least
     bands = mean_bands(data.values, clusters=data.inputs, present=data.present, smallest_error=error, seed=seed)
-    beside = [] if controls is None else [_beside(data, controls, name, error, seed) for name in _NULLS]
+    beside = [] if controls is None else [control_effects(data, controls, name, error, seed) for name in _NULLS]
     found = []
     for k, (cut, *_) in enumerate(data.columns):
         effect, low, high = (float(values[k]) for values in (bands.mean, bands.low, bands.high))
@@ -177,93 +133,6 @@ def _scales(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> lis
             )
         )
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Null:
-    """What one control says about one effect."""
-
-    name: str
-    effect: float
-    p: float
-    beyond: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Beside:
-    """One control of all columns: its mean effect, the paired difference to the cut, and the range of random models.
-
-    `reach`: how far another model with random weights may go, by the 95 % prediction interval over those there are.
-    """
-
-    name: str
-    mean: Float[np.ndarray, " k"]
-    difference: Bands | None
-    order: Mapping[int, int]
-    n: Float[np.ndarray, " k"]
-    reach: Float[np.ndarray, " k"]
-
-    def counts(self, k: int, n: int) -> bool:
-        """Whether it stands beside at least half of the examples: which have a control is no accident."""
-        return k in self.order and 2 * self.n[k] >= n
-
-    def at(self, k: int, effect: float) -> _Null:
-        assert self.difference is not None
-        j = self.order[k]
-        difference, p = float(self.difference.mean[j]), float(self.difference.p[j])
-        beyond = p <= ALPHA and np.sign(difference) == np.sign(effect) and abs(effect) > self.reach[k]
-        return _Null(self.name, float(self.mean[k]), 1.0 if np.isnan(p) else p, bool(beyond))
-
-
-def _beside(data: Sweep, controls: pl.DataFrame, name: str, error: float, seed: int) -> _Beside:
-    rows = controls.filter(pl.col("control") == name)
-    k = len(data.columns)
-    other = sweep(rows, data.columns)
-    row = {example: i for i, example in enumerate(other.examples)}
-    values, present = np.zeros_like(data.values), np.zeros_like(data.present)
-    for i, example in enumerate(data.examples):
-        if example in row:
-            values[i], present[i] = other.values[row[example]], other.present[row[example]]
-    present &= data.present
-    n = present.sum(axis=0)
-    mean = np.where(n > 0, np.where(present, values, 0).sum(axis=0) / np.maximum(n, 1), 0.0)
-    chosen = np.flatnonzero(n > 0)
-    if not len(chosen):
-        return _Beside(name, mean, None, {}, n, np.zeros(k))
-    bands = mean_bands(
-        np.where(present, data.values - values, 0)[:, chosen],
-        clusters=data.inputs,
-        present=present[:, chosen],
-        smallest_error=error,
-        seed=seed,
-    )
-    reach = np.abs(mean)
-    if name == RANDOM_WEIGHTS and rows["sample"].n_unique() > 1:
-        reach = _reach(rows, data.columns)
-    return _Beside(name, mean, bands, {int(c): j for j, c in enumerate(chosen)}, n, reach)
-
-
-def _reach(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]]) -> Float[np.ndarray, " k"]:
-    """How far the mean effect in one more model with random weights may lie from 0: a 95 % prediction interval.
-
-    Every such model was run on other examples, so their spread includes that of examples.
-    """
-    from scipy.special import stdtrit  # slow to import, and what only words claims does without
-
-    models = []
-    for sample in sorted(rows["sample"].unique()):
-        one = sweep(rows.filter(pl.col("sample") == sample), columns)
-        n = one.present.sum(axis=0)
-        models.append(np.where(n > 0, one.values.sum(axis=0) / np.maximum(n, 1), np.nan))
-    means = np.array(models)
-    count = (~np.isnan(means)).sum(axis=0)
-    enough = count > 1
-    filled = np.where(np.isnan(means), 0.0, means)
-    mean = filled.sum(axis=0) / np.maximum(count, 1)
-    squares = np.where(np.isnan(means), 0.0, (filled - mean) ** 2).sum(axis=0)
-    deviation = np.sqrt(squares / np.maximum(count - 1, 1))
-    width = stdtrit(np.maximum(count - 1, 1), 1 - ALPHA / 2) * deviation * np.sqrt(1 + 1 / np.maximum(count, 1))
-    return np.abs(mean) + np.where(enough, width, 0.0)
 
 
 def peak(of_cut: Sequence[Claim]) -> Claim:

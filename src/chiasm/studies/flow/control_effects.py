@@ -1,0 +1,99 @@
+"""What a control shows beside every effect of a sweep, and whether the effect goes beyond it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
+from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.studies.flow.sweep import Sweep, sweep
+
+
+@dataclass(frozen=True, slots=True)
+class NullEffect:
+    """What one control says about one effect."""
+
+    name: str
+    effect: float
+    p: float
+    beyond: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ControlEffects:
+    """One control of all columns: its mean effect, the paired difference to the cut, and the range of random models.
+
+    `reach`: how far another model with random weights may go, by the 95 % prediction interval over those there are.
+    """
+
+    name: str
+    mean: Float[np.ndarray, " k"]
+    difference: Bands | None
+    order: Mapping[int, int]
+    n: Float[np.ndarray, " k"]
+    reach: Float[np.ndarray, " k"]
+
+    def counts(self, k: int, n: int) -> bool:
+        """Whether it stands beside at least half of the examples: which have a control is no accident."""
+        return k in self.order and 2 * self.n[k] >= n
+
+    def at(self, k: int, effect: float) -> NullEffect:
+        assert self.difference is not None
+        j = self.order[k]
+        difference, p = float(self.difference.mean[j]), float(self.difference.p[j])
+        beyond = p <= ALPHA and np.sign(difference) == np.sign(effect) and abs(effect) > self.reach[k]
+        return NullEffect(self.name, float(self.mean[k]), 1.0 if np.isnan(p) else p, bool(beyond))
+
+
+def control_effects(data: Sweep, controls: pl.DataFrame, name: str, error: float, seed: int) -> ControlEffects:
+    rows = controls.filter(pl.col("control") == name)
+    k = len(data.columns)
+    other = sweep(rows, data.columns)
+    row = {example: i for i, example in enumerate(other.examples)}
+    values, present = np.zeros_like(data.values), np.zeros_like(data.present)
+    for i, example in enumerate(data.examples):
+        if example in row:
+            values[i], present[i] = other.values[row[example]], other.present[row[example]]
+    present &= data.present
+    n = present.sum(axis=0)
+    mean = np.where(n > 0, np.where(present, values, 0).sum(axis=0) / np.maximum(n, 1), 0.0)
+    chosen = np.flatnonzero(n > 0)
+    if not len(chosen):
+        return ControlEffects(name, mean, None, {}, n, np.zeros(k))
+    bands = mean_bands(
+        np.where(present, data.values - values, 0)[:, chosen],
+        clusters=data.inputs,
+        present=present[:, chosen],
+        smallest_error=error,
+        seed=seed,
+    )
+    reach = np.abs(mean)
+    if name == RANDOM_WEIGHTS and rows["sample"].n_unique() > 1:
+        reach = _reach(rows, data.columns)
+    return ControlEffects(name, mean, bands, {int(c): j for j, c in enumerate(chosen)}, n, reach)
+
+
+def _reach(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]]) -> Float[np.ndarray, " k"]:
+    """How far the mean effect in one more model with random weights may lie from 0: a 95 % prediction interval.
+
+    Every such model was run on other examples, so their spread includes that of examples.
+    """
+    from scipy.special import stdtrit  # slow to import, and what only words claims does without
+
+    models = []
+    for sample in sorted(rows["sample"].unique()):
+        one = sweep(rows.filter(pl.col("sample") == sample), columns)
+        n = one.present.sum(axis=0)
+        models.append(np.where(n > 0, one.values.sum(axis=0) / np.maximum(n, 1), np.nan))
+    means = np.array(models)
+    count = (~np.isnan(means)).sum(axis=0)
+    enough = count > 1
+    filled = np.where(np.isnan(means), 0.0, means)
+    mean = filled.sum(axis=0) / np.maximum(count, 1)
+    squares = np.where(np.isnan(means), 0.0, (filled - mean) ** 2).sum(axis=0)
+    deviation = np.sqrt(squares / np.maximum(count - 1, 1))
+    width = stdtrit(np.maximum(count - 1, 1), 1 - ALPHA / 2) * deviation * np.sqrt(1 + 1 / np.maximum(count, 1))
+    return np.abs(mean) + np.where(enough, width, 0.0)
