@@ -1,0 +1,108 @@
+"""Reports of every study on tables that lack what pages expect: one type, one example, one layer, all right, ..."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import polars as pl
+import pytest
+
+import chiasm
+from chiasm.results.tables import read, read_schema, write
+from chiasm.studies.run import Run, open_run
+
+CUTS = ("image->last", "question->last")
+RUNS = {
+    "eval": {"blind": True},
+    "look": {"maps": 1, "heads": True, "queries": ("last", "question")},
+    "flow": {"cuts": CUTS, "window": 3, "keep": "all", "random_models": 1, "words": 2},
+    "align": {"vocabulary_tokens": 40, "control_limit": 4},
+    "skip": {"calibration": 6, "batch_size": 3, "repeats": 1, "draws": 1},
+    "prune": {"calibration": 6, "sparsities": (0.5,), "combine": False},
+    "compare": {"models": ("tiny", "tiny-random"), "tasks": ()},
+}
+Change = Callable[[str, pl.DataFrame], pl.DataFrame | None]
+
+
+def first(column: str, *also: str) -> Change:
+    """The rows of the first value of a column (and of `also`)."""
+
+    def change(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+        if column not in frame.columns or not frame.height:
+            return frame
+        known = [value for value in frame[column].unique(maintain_order=True) if value not in also]
+        return frame.filter(pl.col(column).is_in([*known[:1], *also]))
+
+    return change
+
+
+def marked(right: bool) -> Change:
+    def change(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(correct=pl.lit(right)) if "correct" in frame.columns else frame
+
+    return change
+
+
+def alone(name: str, frame: pl.DataFrame) -> pl.DataFrame | None:
+    """Without anything that a result is compared with."""
+    beside = ("controls", "_twin", "noise", "blind", "words", "lens", "attention")
+    if any(part in name for part in beside) and name != "attention":
+        return None
+    return frame.filter(pl.col("shown") != "blank") if "shown" in frame.columns else frame
+
+
+CHANGES: dict[str, Change] = {
+    "as it is": lambda name, frame: frame,
+    "one type": first("type", "all"),
+    "one example": first("example_id"),
+    "one layer": first("layer"),
+    "one cut": first("cut"),
+    "one model": first("model"),
+    "all right": marked(True),
+    "all wrong": marked(False),
+    "no controls": alone,
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """One run per study, computed when it is first asked for."""
+    known: dict[str, Path] = {}
+
+    def run(verb: str) -> Path:
+        if verb not in known:
+            path = tmp_path_factory.mktemp("run") / verb
+            options = dict(RUNS[verb])
+            call = chiasm.evaluate if verb == "eval" else getattr(chiasm, verb)
+            call(options.pop("models", "tiny"), limit=12, out=path, **options)
+            known[verb] = path
+        return known[verb]
+
+    return run
+
+
+def changed(source: Path, target: Path, change: Change) -> Run:
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("figures", "report.html"))
+    for file in (target / "tables").glob("*.parquet"):
+        schema, frame = read_schema(file), None if file.stem == "claims" else change(file.stem, read(file))
+        file.unlink()
+        if frame is not None and frame.height:
+            write(file, schema, [frame])
+    return open_run(target)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("verb", RUNS)
+def test_a_report_needs_no_row_that_may_be_missing(verb, change, made, tmp_path):
+    run = changed(made(verb), tmp_path / "run", CHANGES[change])
+    assert run.claims.height or verb == "compare"
+    texts = [finding.text for finding in run.reporter.ranked]
+    assert texts
+    assert not [text for text in texts if "nan" in text.lower().split() or "None" in text]
+    for drawing in run.reporter.drawings().values():
+        assert drawing.caption()
+        plt.close(drawing.draw())
+    assert run.reporter.notes() is not None
+    assert run.reporter.summary()
+    assert run.reporter.layouts() is not None
