@@ -43,6 +43,11 @@ def test_all_right_and_none_changed_stay_honest() -> None:
     assert np.isnan([one.low, one.high, one.p]).all()
 
 
+def test_a_p_value_is_never_0() -> None:
+    first, second = np.ones((500, 1), dtype=bool), np.zeros((500, 1), dtype=bool)
+    assert 0 < share_bands(first, second).p[0] < 1e-12
+
+
 def test_columns_may_be_about_other_examples() -> None:
     first, second = answers(60, 2, 0.2, 1)
     present = np.ones((60, 2), dtype=bool)

@@ -9,6 +9,7 @@ from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError
 from chiasm.results.tables import conform
 from chiasm.studies.prune.claims import claims
+from chiasm.studies.prune.findings import prune_findings
 from chiasm.studies.prune.tables import IMAGE_TOKENS, PRUNED, TEXT_TOKENS
 
 TYPES = tuple("abcdef")
@@ -128,3 +129,14 @@ def test_frames_alone_suffice_and_what_is_missing_is_named():
     assert frame.equals(chiasm.claims("prune", {"pruned": pruned({("wanda", "all"): 0.1})}, seed=3))
     with pytest.raises(ChiasmError, match="needs the table `pruned`"):
         chiasm.claims("prune", {})
+
+
+def test_ablations_are_compared_with_chance_and_with_each_other():
+    names = ("ablate-common", "ablate-first", "ablate-second", "ablate-random")
+    table = pruned({("wanda", "all"): 0.0, **{(name, "modalities"): 0.4 * (name == names[0]) for name in names}})
+    found = claims({"pruned": table})
+    held = {(one.about, one.control) for one in of_kind(found, "ablation") if one.established}
+    assert held == {(names[0], names[3]), (names[0], names[1]), (names[0], names[2])}
+    [text] = [one.text for one in prune_findings(found) if "Kept weights" in one.text]
+    assert "weights that both masks keep leave fewer right answers than as many at random, by -" in text
+    assert "any other difference" in text

@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float
 from chiasm.core.statistics.bands import Bands, Clusters, finite
 from chiasm.core.statistics.intervals import critical, share_difference, shares_differ
 
+_LEAST_P = 1e-15
+
 
 def share_bands(
     first: Bool[np.ndarray, "n k"],
@@ -42,7 +44,9 @@ def share_bands(
         rows = there[:, k]
         pair, own = (first[rows, k], second[rows, k]), names[rows]
         of = share_difference(*pair, own, tests=tests)
-        found[:, k] = float(of.mean), float(of.low), float(of.high), shares_differ(*pair, own, tests=tests)
+        p = shares_differ(*pair, own, tests=tests)
+        # Below the resolution of the distribution function it is not known to be less, and never 0.
+        found[:, k] = float(of.mean), float(of.low), float(of.high), p if np.isnan(p) else max(p, _LEAST_P)
     mean, low, high, p = found
     return Bands(mean, low, high, p, there.sum(axis=0), len(set(names.tolist())))
 

@@ -126,7 +126,7 @@ def _own_type(own: Sequence[Claim], types: int) -> Finding | None:
     one = _widest(own)
     about = one.about
     if held:
-        parts = [f"at {one.where} {'better' if one.effect > 0 else 'worse'}, by {claimed(one)}" for one in held]
+        parts = [f"{'better' if one.effect > 0 else 'worse'} at {one.where}, by {claimed(one)}" for one in held]
         text = (
             f"Masks do not serve all question types alike ({about}): the mask of a question's own type does "
             f"{'; '.join(parts)}. {_chance(_widest(held))}"
@@ -182,9 +182,20 @@ def _ablation(ablation: Sequence[Claim]) -> Finding | None:
         return None
     parts = []
     for one in ablation:
-        how = _difference(one)
+        if one.established:
+            more = "more" if one.effect > 0 else "fewer"
+            names = _KEPT_BY[one.about], _KEPT_BY[one.control or ""]
+            parts.append(f"{names[0]} leave {more} right answers than {names[1]}, by {claimed(one, **_SIGNED)}")
+    rest = [one for one in ablation if not one.established]
+    if rest:
+        one = _widest(rest)
+        alike = all(claim.verdict == "practically none" for claim in rest)
+        how = "is practically none" if alike else "is not established"
+        others = "other difference" if parts else "difference"
         parts.append(
-            f"{_KEPT_BY[one.about]} leave {how} right answers than {_KEPT_BY[one.control or '']}: {claimed(one)}"
+            f"any {others} between weights that both masks keep, that only the image or only the text mask keeps, and "
+            f"as many at random {how} (the largest, {_KEPT_BY[one.about]} less {_KEPT_BY[one.control or '']}: "
+            f"{claimed(one, **_SIGNED)})"
         )
     text = (
         f"With {ablation[0].where} of the weights zeroed, {'; '.join(parts)}. Kept weights are larger than weights "
@@ -227,12 +238,6 @@ def _against(own: Sequence[Claim], first: str, second: str, *, plural: bool = Fa
         are = "are" if plural else "is"
         how = f"{are} not established to keep more or fewer right answers than {second}"
     return f"{first} {how} (largest at {one.where}: {claimed(one, **_SIGNED)})"
-
-
-def _difference(one: Claim) -> str:
-    if one.established:
-        return "more" if one.effect > 0 else "fewer"
-    return "practically as many" if one.verdict == "practically none" else "not established more or fewer"
 
 
 def _widest(of: Sequence[Claim]) -> Claim:
