@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-all ci lint bench docs certify certify-lowest train-tiny clean
+.PHONY: setup demo test test-all ci lint bench docs pictures certify certify-lowest train-tiny clean
 
 setup: $(STAMP)
 
@@ -42,6 +42,10 @@ bench: setup
 
 docs: setup
 	$(BIN)/python docs/generate.py
+
+# The map of patches in the README, chosen by the rule that docs/pictures.py states.
+pictures: setup
+	$(BIN)/python docs/pictures.py
 
 # What the suite finds on every family goes to src/chiasm/models/families/certified.json, and from there into the docs.
 certify: setup

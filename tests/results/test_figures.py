@@ -34,6 +34,18 @@ def windows(layers=4, examples=6):
     )
 
 
+ASKED = (
+    "Is there a small blue square to the left of the large red triangle that stands at the bottom of the picture?",
+    "Label: yes. Followed: Yes.",
+)
+
+
+def maps(*methods, tiles=False):
+    rows = made.patches(tiles=tiles)
+    change = pl.col("logprob_cut") - pl.col("logprob_clean")
+    return {method: rows.with_columns(value=-(k + 1) * change) for k, method in enumerate(methods)}
+
+
 DRAW = {
     "flow_curves": lambda w: charts.flow_curves(made.effects(), made.controls(), noise=0.01, width=w),
     "flow_by_type": lambda w: charts.flow_by_type(made.effects(), made.controls(), noise=0.01, width=w),
@@ -47,6 +59,11 @@ DRAW = {
     "words": lambda w: charts.caption_words(made.words(), width=w),
     "patches": lambda w: overlays.patch_map(IMAGE, made.patches(), [Box("x", 9, 9, 9, 9)], width=w),
     "tiles": lambda w: overlays.patch_map(IMAGE, made.patches(tiles=True), width=w),
+    "two_methods": lambda w: overlays.patch_maps(IMAGE, maps("leave-one-out", "keep-one"), heading=ASKED, width=w),
+    "three_methods": lambda w: overlays.patch_maps(
+        IMAGE, maps("leave-one-out", "keep-one", "shapley"), [Box("x", 9, 9, 9, 9)], heading=ASKED, width=w
+    ),
+    "methods_on_tiles": lambda w: overlays.patch_maps(IMAGE, maps("leave-one-out", "keep-one", tiles=True), width=w),
     "windows": lambda w: charts.flow_heatmap(windows(), "image->question", width=w),
     "bars": lambda w: eval_charts.accuracy(made.evaluation(), made.evaluation(right=0.4)),
     "one_example": lambda w: charts.flow_curves(made.effects(examples=1), width=w),
@@ -143,7 +160,32 @@ def test_majority_counts_every_type_by_itself():
     assert series.majority(table) == pytest.approx(4 / 6)
 
 
+def test_methods_share_one_scale_and_stand_under_the_question():
+    figure = overlays.patch_maps(IMAGE, maps("leave-one-out", "keep-one"), heading=ASKED)
+    panels = [axes for axes in figure.axes if axes.collections and axes.get_title(loc="left")]
+    assert [axes.get_title(loc="left") for axes in panels] == ["leave-one-out", "keep-one"]
+    first, second = (axes.collections[0] for axes in panels)
+    change = made.patches().select(pl.col("logprob_cut") - pl.col("logprob_clean")).to_series()
+    np.testing.assert_allclose(first.get_array(), -change)
+    np.testing.assert_allclose(second.get_array(), -2 * change)
+    assert first.norm is second.norm
+    assert second.norm.vmax == -second.norm.vmin == pytest.approx(2 * change.abs().max())
+    words = " ".join(figure.get_suptitle().split())
+    assert words == " ".join(ASKED)
+    # What a patch takes from the answer has the colour that hiding one that supports it has in the older maps.
+    assert first.get_cmap().name == "PuOr_r"
+    strange = overlays.patch_maps(IMAGE, maps("keep-one"), heading=("costs $5 or $6\x16?", "Label: \u8d64."))
+    assert strange.get_suptitle() == "costs \\$5 or \\$6·?\nLabel: ·."
+    blank = overlays.patch_maps(IMAGE, {"keep-one": maps("keep-one")["keep-one"].with_columns(value=pl.lit(1e-5))})
+    assert blank.axes[1].collections[0].norm.vmax == overlays.MIN_REACH
+
+
 def test_a_patch_map_is_of_one_example():
+    with pytest.raises(ValueError, match="at least one method"):
+        overlays.patch_maps(IMAGE, {})
+    two = pl.concat([made.patches(), made.patches().with_columns(example_id=pl.lit("b"))])
+    with pytest.raises(ValueError, match="found 2"):
+        overlays.patch_maps(IMAGE, {"keep-one": two.with_columns(value=pl.lit(0.0))})
     with pytest.raises(ValueError, match="found 2"):
         overlays.patch_map(IMAGE, pl.concat([made.patches(), made.patches().with_columns(example_id=pl.lit("b"))]))
 
@@ -200,6 +242,10 @@ def test_pyplot_and_torch_stay_out():
         (captions.tracking(made.answers(), control=True), ["n = 48", "random-weights baseline", "final norm"]),
         (captions.tracking(made.answers(), as_released=True), ["without the final norm", "No control"]),
         (captions.patches(made.patches()), ["Example q0", "64 patches", "n = 1"]),
+        (
+            captions.patches(made.patches(), methods=maps("leave-one-out", "keep-one"), rank=(3, 60, 6)),
+            ["64 patches", "n = 1", "keep-one 2.3 nat", "Number 3 of 60 maps", "6 at even steps"],
+        ),
         (captions.dose(made.effects(), made.controls()), ["100 % is the cut itself", "n = 48"]),
         (captions.windows(windows()), ["n = 6", "holds for all windows at once"]),
         (eval_charts.accuracy_caption(made.evaluation(), blind=True), ["n = 240", "Wilson", "blanked"]),

@@ -7,6 +7,8 @@ from cyclopts import Parameter
 
 EXAMPLES = 180
 """Thirty of each of the six types: enough for an interval, and done in a minute on two cores."""
+MAPS = 24
+"""Maps of patches: enough to say in how many images one shows anything; six of them are drawn."""
 
 
 def demo(*, out: Path = Path("runs/demo"), resume: Annotated[bool, Parameter(negative="")] = False) -> None:
@@ -29,5 +31,5 @@ def demo(*, out: Path = Path("runs/demo"), resume: Annotated[bool, Parameter(neg
     # Products of matrices this small gain nothing from a second thread, and lose much where cores are shared: 40 s of
     # processor time with one thread, 181 s with two, on a busy machine. The next examples use the other core.
     torch.set_num_threads(1)
-    options = {"model": "tiny", "limit": EXAMPLES, "window": 3, "patches": 6, "patch_size": 2, "words": EXAMPLES}
+    options = {"model": "tiny", "limit": EXAMPLES, "window": 3, "patches": MAPS, "words": EXAMPLES}
     run_command(study("flow"), options | {"out": out, "resume": resume, "fresh": not resume})

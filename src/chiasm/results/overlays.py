@@ -12,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
@@ -79,7 +80,7 @@ def _views(rows: pl.DataFrame, name: str, alone: bool = False) -> dict[str, pl.D
     views = {view: found for view, found in views.items() if found.height}
     if len(views) == 1:
         return {name: rows}
-    return views if alone else {f"{name}, {view}": found for view, found in views.items()}
+    return views if alone else {name: views["whole image"], f"{name}, tiles": views["tiles"]}
 
 
 def _maps(
@@ -98,7 +99,7 @@ def _maps(
     rows = -(-(len(views) + 1) // columns)
     # Panels keep the image's shape: the height that this needs, beside 0.75 in for the colour bar.
     panel = (size.inches - 0.75) / columns
-    lines = [part for line in heading for part in wrap(line, int(size.inches * 72 / (0.52 * size.text)))]
+    lines = [part for line in heading for part in wrap(writable(line), int(size.inches * 72 / (0.52 * size.text)))]
     above = len(lines) * 1.35 * size.text / 72
     figure = new_figure(width, rows * (panel * height / breadth + 2.6 * size.text / 72) + above)
     if lines:
@@ -121,6 +122,13 @@ def _maps(
         axes.set_axis_off()
     colour_bar(figure, drawn, grid, label, size, **MAP_BAR)
     return figure
+
+
+def writable(text: str) -> str:
+    """The text as figures can write it: no mathematics, a dot for what the font lacks."""
+    known = get_font(fontManager.findfont("DejaVu Sans"))
+    clean = "".join(c if c.isprintable() and known.get_char_index(ord(c)) else "·" for c in text)
+    return clean.replace("$", r"\$")
 
 
 def unseen(rows: pl.DataFrame, width: float, height: float) -> list[tuple[float, float, float, float]]:

@@ -67,7 +67,8 @@ def _objects(each: Sequence[Claim], boxes: Claim) -> Finding:
         elif one.verdict == "practically none":
             how = f"as often as a patch drawn at random does, {said}"
         else:
-            how = f"not established to do so more often than a patch drawn at random, {said}"
+            others = "a patch drawn at random" if one.control is None else "a patch drawn at random and random weights"
+            how = f"not established to do so more often than {others}, {said}"
         beside = "" if one.control_effect is None else f" (with random weights {_points(one.control_effect)})"
         parts.append(f"{one.about}: {how}{beside}")
     text = (

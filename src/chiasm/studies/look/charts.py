@@ -9,11 +9,10 @@ from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager, get_font
 from matplotlib.patheffects import withStroke
 
 from chiasm.core.example import Box
-from chiasm.results.overlays import MAP_BAR, colour_patches, faded, show_image
+from chiasm.results.overlays import MAP_BAR, colour_patches, faded, show_image, writable
 from chiasm.results.panels import Panels
 from chiasm.results.series import Curve, curve, in_order
 from chiasm.results.theme import INK, SIZES, colour_bar, new_figure
@@ -164,8 +163,7 @@ def _write(panel: Axes, rows: pl.DataFrame, points: float) -> None:
 
 def _short(word: str, letters: int) -> str:
     """The word as it can be written: no mathematics, at most so many `letters`, a dot for what the font lacks."""
-    known = get_font(fontManager.findfont("DejaVu Sans"))
-    clean = "".join(c if c.isprintable() and known.get_char_index(ord(c)) else "·" for c in word).replace("$", r"\$")
+    clean = writable(word)
     return clean if len(clean) <= letters else clean[: letters - 1] + "…"
 
 

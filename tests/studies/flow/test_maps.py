@@ -1,0 +1,205 @@
+"""What is said of maps over many images: a planted share is found, noise and blank maps are not named."""
+
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.support import flow_tables as made
+
+import chiasm
+from chiasm.core.claims import of_kind
+from chiasm.core.schema import TableSchema
+from chiasm.results.tables import conform
+from chiasm.studies.flow.claims import claims
+from chiasm.studies.flow.map_findings import map_findings
+from chiasm.studies.flow.maps import by_strength, map_claims, spread, summarised, typical
+from chiasm.studies.flow.tables import METHODS, PATCH_VALUES, PATCH_VALUES_CONTROLS
+
+PATCHES, COVERED = 20, 4
+
+
+def values(
+    shown=None, images=40, noise=0.01, on_object=1.0, methods=METHODS, boxes=True, seed=0, size=1.0, half=0.0
+) -> pl.DataFrame:
+    """Maps of which a share `shown` (by method) has one patch of `size` nat, under a box in a share `on_object`.
+
+    `half`: how far the intervals of Shapley values reach.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for method in methods:
+        part = (shown or {}).get(method, 0.0)
+        for image in range(images):
+            worth = rng.normal(0, noise, PATCHES).clip(-3 * noise, 3 * noise)
+            if image < round(part * images):
+                under = image < round(part * images * on_object)
+                worth[rng.integers(0, COVERED) if under else rng.integers(COVERED, PATCHES)] = -size
+            for patch, value in enumerate(worth):
+                drawn = method == "shapley"
+                rows.append(
+                    {"example_id": f"q{image:03d}", "type": "query", "patch": patch, "method": method}
+                    | {"value": value, "n": 8 if drawn else 1, "answer": "red"}
+                    | {"low": value - half if drawn else None, "high": value + half if drawn else None}
+                    | {"in_object": patch < COVERED if boxes else None}
+                )
+    return conform(PATCH_VALUES, rows)
+
+
+def controls(**given) -> pl.DataFrame:
+    given = {"seed": 9} | given
+    return as_controls(values(**given))
+
+
+def as_controls(frame: pl.DataFrame, schema: TableSchema = PATCH_VALUES_CONTROLS) -> pl.DataFrame:
+    return conform(schema, frame.with_columns(control=pl.lit("twin"), sample=pl.lit(0)))
+
+
+def said_of(frame, beside=None, examples=None, smallest=0.1):
+    tables = {"patch_values": frame} | ({} if beside is None else {"patch_values_controls": beside})
+    return map_claims(tables | ({} if examples is None else {"examples": examples}), smallest=smallest)
+
+
+def only(found, kind, about):
+    (one,) = of_kind(found, kind, about)
+    return one
+
+
+SHOWN = {"leave-one-out": 0.2, "keep-one": 0.9, "shapley": 0.5}
+
+
+def test_the_share_of_maps_that_show_anything_is_what_was_planted():
+    found = said_of(values(SHOWN), controls())
+    for method, share in SHOWN.items():
+        one = only(found, "map", method)
+        assert one.effect == pytest.approx(share)
+        assert one.low < share < one.high
+        assert (one.n, one.inputs, one.unit) == (40, 40, "1")
+        assert one.quantity.endswith("by more than 0.1 nat")
+        assert one.control == "twin"
+        assert one.control_effect == 0
+        assert one.verdict == "established"
+        assert one.p <= 0.05
+    contrast = only(found, "map-methods", "keep-one less leave-one-out")
+    assert contrast.effect == pytest.approx(0.7)
+    assert contrast.established
+    assert contrast.control_effect == pytest.approx(0.2)
+
+
+def test_noise_below_the_smallest_effect_shows_nothing():
+    found = said_of(values(images=120), controls(images=120))
+    assert {one.verdict for one in of_kind(found, "map")} == {"practically none"}
+    assert all(one.effect == 0 for one in of_kind(found, "map"))
+    assert only(said_of(values(SHOWN), smallest=2.0), "map", "keep-one").effect == 0
+
+
+def test_random_weights_that_reach_as_far_take_the_claim_away():
+    strong = controls(shown={"keep-one": 0.05}, size=3.0)
+    found = said_of(values(SHOWN), strong)
+    kept = only(found, "map", "keep-one")
+    assert kept.quantity.endswith("by more than 3 nat")
+    assert kept.effect == 0
+    assert not kept.found
+    assert only(found, "map-reach", "keep-one, twin").effect == pytest.approx(3.0)
+    assert only(found, "map", "leave-one-out").established, "each method has its own controls"
+    alike = said_of(values(SHOWN, seed=1), as_controls(values(SHOWN, seed=2)))
+    assert not any(one.found for one in of_kind(alike, "map"))
+
+
+def test_without_random_weights_a_share_is_uncontrolled():
+    found = said_of(values(SHOWN))
+    assert {one.verdict for one in of_kind(found, "map")} == {"uncontrolled"}
+    assert {one.verdict for one in of_kind(found, "map-object")} <= {"uncontrolled", "not established"}
+    text = " ".join(one.text for one in map_findings(found))
+    assert "uncontrolled: no model with random weights stands beside it" in text
+
+
+def test_few_images_establish_nothing():
+    found = said_of(values({"keep-one": 1.0}, images=6), controls(images=6))
+    assert not any(one.found for one in found)
+
+
+def test_a_shapley_value_whose_interval_takes_in_nothing_is_not_shown():
+    sure = only(said_of(values(SHOWN, half=0.5), controls()), "map", "shapley")
+    unsure = only(said_of(values(SHOWN, half=1.5), controls()), "map", "shapley")
+    assert sure.effect == pytest.approx(0.5)
+    assert unsure.effect == 0
+    single = values(SHOWN).with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64))
+    assert only(said_of(single, controls()), "map", "shapley").effect == 0
+
+
+def test_questions_on_one_image_count_for_less():
+    frame, beside = values({"keep-one": 0.5}, methods=("keep-one",)), controls(methods=("keep-one",))
+    ids = frame["example_id"].unique().sort()
+    examples = pl.DataFrame({"example_id": ids, "type": "query", "input": [f"image-{k // 4}" for k in range(len(ids))]})
+    alone, together = (only(said_of(frame, beside, given), "map", "keep-one") for given in (None, examples))
+    assert (alone.inputs, together.inputs) == (40, 10)
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
+    assert together.effect == alone.effect
+
+
+def test_the_strongest_patch_against_the_share_of_patches_under_boxes():
+    found = said_of(values({"keep-one": 1.0}, on_object=0.75), controls())
+    one = only(found, "map-object", "keep-one")
+    assert one.effect == pytest.approx(0.75 - COVERED / PATCHES)
+    assert one.low < one.effect < one.high
+    assert one.established
+    assert one.control == "twin"
+    boxes = only(found, "map-boxes", "boxes of the objects asked about")
+    assert boxes.effect == pytest.approx(COVERED / PATCHES)
+    by_chance = said_of(values({"keep-one": 1.0}, on_object=COVERED / PATCHES), controls())
+    assert not only(by_chance, "map-object", "keep-one").found
+    # Random weights whose strongest patch lies under the boxes as often: their places alone explain it.
+    alike = controls(shown={"keep-one": 1.0}, on_object=0.75, size=0.05)
+    assert not only(said_of(values({"keep-one": 1.0}, on_object=0.75), alike), "map-object", "keep-one").found
+
+
+def test_of_equally_strong_patches_the_share_under_boxes_counts():
+    flat = values(noise=0.0, images=10)
+    maps = summarised(flat)
+    assert maps["hit"].to_list() == pytest.approx([COVERED / PATCHES] * maps.height)
+    assert all(one.effect == pytest.approx(0) for one in of_kind(said_of(flat), "map-object"))
+
+
+def test_without_boxes_nothing_is_said_of_objects():
+    found = said_of(values(SHOWN, boxes=False), controls(boxes=False))
+    assert {one.kind for one in found} == {"map", "map-reach", "map-methods"}
+    assert not any("box" in one.text for one in map_findings(found))
+
+
+def test_maps_are_no_part_of_the_claims_of_a_run_without_them():
+    assert map_claims({}, smallest=0.1) == []
+    assert map_findings([]) == []
+    plain = claims({"effects": made.effects()})
+    assert not any(one.kind.startswith("map") for one in plain)
+    tables = {"effects": made.effects(), "patch_values": values(SHOWN), "patch_values_controls": controls()}
+    frame = chiasm.claims("flow", tables)
+    assert frame.filter(pl.col("claim").str.starts_with("map-methods")).height == 1
+    # A patch must exceed twice the smallest effect worth naming: it has no mean over examples.
+    doubled = of_kind(claims(tables, smallest=0.3), "map")
+    assert all(one.quantity.endswith("by more than 0.6 nat") for one in doubled)
+
+
+def test_numbers_in_sentences_are_numbers_of_claims():
+    found = said_of(values(SHOWN, on_object=0.8), controls())
+    shares = {one.effect for one in found} | {one.control_effect for one in found} | {one.p for one in found}
+    shares |= {one.low for one in found} | {one.high for one in found}
+    known = {0.1, 95.0} | {float(one.n) for one in found}
+    for one in shares - {None}:
+        known |= {round(100 * one), round(abs(100 * one)), float(f"{one:.2g}"), float(f"{abs(one):.2g}")}
+    for finding in map_findings(found):
+        for number in re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?", finding.text):
+            assert float(number) in known, (number, finding.text)
+
+
+def test_the_typical_map_is_the_median_and_reports_step_evenly():
+    frame = values(images=9, methods=("keep-one", "leave-one-out"))
+    scale = pl.col("example_id").str.slice(1).cast(pl.Float64)
+    # The later the example, the weaker where one is hidden and the stronger where one is kept.
+    factor = pl.when(pl.col("method") == "leave-one-out").then(10 - scale).otherwise(scale)
+    ranked = frame.with_columns(value=factor * (pl.col("patch") == 3))
+    assert by_strength(ranked) == [f"q{k:03d}" for k in reversed(range(9))]
+    assert typical(ranked) == "q004"
+    assert typical(ranked.filter(pl.col("example_id") < "q008")) == "q004", "of two in the middle the weaker"
+    assert spread(ranked, 3) == ["q008", "q004", "q000"]
+    assert spread(ranked, 20) == by_strength(ranked)
