@@ -200,7 +200,7 @@ def test_images_of_one_input_and_seeds_that_differ_widen_intervals():
     apart = named(claimed(run(seeds=3, noise=0.1)), "gain", "d", "ft-proj")
     assert apart.high - apart.low > 1.5 * (plain.high - plain.low)
     one = named(claimed(run(seeds=1)), "gain", "d", "ft-proj")
-    assert one.quantity.endswith("1 seed (interval over images alone)")
+    assert one.quantity.endswith("1 seed: interval over images alone")
 
 
 def test_frames_alone_suffice_and_missing_ones_are_named():

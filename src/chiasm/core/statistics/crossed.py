@@ -67,12 +67,17 @@ class Crossed:
         are independent draws; the score is smooth enough in the images to be linearised.
         """
         of = family or Family()
-        images, alone = self.variances
+        images, _ = self.variances
         square = _student(level / of.comparisons, self.inputs - 1) ** 2 * (images + least)
-        seeds = max(alone, of.seeds)
-        if seeds > 0 and self.seeds > 1:
-            square += _student(level / of.comparisons, of.df or self.seeds - 1) ** 2 * seeds
-        return math.sqrt(square)
+        return math.sqrt(square + self.reach_of_seeds(of, level) ** 2)
+
+    def reach_of_seeds(self, family: "Family | None" = None, level: float = ALPHA) -> float:
+        """The part of `reach` that is due to seeds; 0 for one seed."""
+        of = family or Family()
+        seeds = max(self.variances[1], of.seeds)
+        if self.seeds == 1 or not seeds > 0:
+            return 0.0
+        return _student(level / of.comparisons, of.df or self.seeds - 1) * math.sqrt(seeds)
 
     @cached_property
     def variances(self) -> tuple[float, float]:
@@ -135,9 +140,10 @@ class Judged:
 def score_interval(score: Crossed, against: float | None = None, *, of: Family | None = None) -> Judged:
     """A score between 0 and 1 with an interval over images and seeds that stays in there; p of its being `against`.
 
-    Wilson's score interval with as many independent draws as the score's variance is worth, never more than there are
-    answers, and as many as there are clusters where all or no answers are right. The interval and p hold for a whole
-    family if they are `of` one, and agree: the interval leaves `against` out where p is at most 0.05.
+    Images: Wilson's score interval with as many independent draws as the score's variance is worth, never more than
+    there are answers, and as many as there are clusters where all or no answers are right. Seeds: as `Crossed.reach`;
+    the squares of both distances add up on either side. The interval and p hold for a whole family if they are `of`
+    one, and agree: the interval leaves `against` out where p is at most 0.05.
 
     Source: Wilson 1927; effective draws as Korn & Graubard 1998 (Survey Methodology 24) take them for surveys.
     """
@@ -145,24 +151,24 @@ def score_interval(score: Crossed, against: float | None = None, *, of: Family |
     comparisons = 1.0 if of is None else of.comparisons
     if score.inputs < 2:
         return Judged(mean, math.nan, math.nan, math.nan)
-    spread = mean * (1 - mean)
+    spread, (images, _) = mean * (1 - mean), score.variances
     # All alike says nothing about spread: then as many draws as there are clusters.
-    alike = not score.reach() > 0 or not spread
+    alike = not images > 0 or not spread
     most = score.inputs * (1 if alike else score.seeds)
 
-    def per_draw(level: float) -> float:
-        """The square of the quantile over the draws."""
-        at_most = _student(level / comparisons, score.inputs - 1) ** 2 / most
-        if alike:
-            return at_most
-        return max(score.reach(of, level) ** 2 / spread, at_most)
+    def reach(level: float) -> tuple[float, float]:
+        """How far it goes below and above the mean."""
+        square = _student(level / comparisons, score.inputs - 1) ** 2
+        k = square / most if alike else max(square * images / spread, square / most)
+        centre, half = (mean + k / 2) / (1 + k), math.sqrt(spread * k + k**2 / 4) / (1 + k)
+        seeds = score.reach_of_seeds(of, level)
+        return math.hypot(mean - centre + half, seeds), math.hypot(centre + half - mean, seeds)
 
-    k = per_draw(ALPHA)
-    centre, half = (mean + k / 2) / (1 + k), math.sqrt(spread * k + k**2 / 4) / (1 + k)
-    low, high = (0.0 if mean == 0 else max(centre - half, 0.0)), (1.0 if mean == 1 else min(centre + half, 1.0))
+    below, above = reach(ALPHA)
+    low, high = (0.0 if mean == 0 else max(mean - below, 0.0)), (1.0 if mean == 1 else min(mean + above, 1.0))
     p = math.nan
     if against is not None and 0 < against < 1:
-        p = _level(per_draw, (mean - against) ** 2 / (against * (1 - against)))
+        p = _level(lambda level: reach(level)[0 if against < mean else 1], abs(mean - against))
     return Judged(mean, low, high, p)
 
 
@@ -244,8 +250,8 @@ def macro_f1_parts(labels: Sequence[str], answers: Sequence[Answers], clusters: 
         f1 = 2 * (of & named).sum(axis=0) / size
         values.append(f1.mean())
         parts.append(((2.0 * (of & named) - f1 * (of.astype(float) + named)) / size).mean(axis=1))
-    # Every class's own score was taken from its few images: what a regression's n / (n - p) corrects, measured here.
-    wider = math.sqrt(len(labels) / (len(labels) - len(names) / 2))
+    # Every class's own score was taken from its few images: n / (n - classes), as the variance in a regression.
+    wider = math.sqrt(len(labels) / (len(labels) - min(len(names), len(labels) / 2)))
     return Crossed(np.array(values), wider * np.stack(parts, axis=1), clusters)
 
 

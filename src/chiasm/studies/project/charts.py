@@ -255,7 +255,7 @@ def layers_caption(probed: pl.DataFrame) -> str:
     return (
         f"Macro-F1 on test images of a linear probe ({_counts(own)}) on the mean image token (above) and on the last "
         "prompt token (below) at every hidden state: 0 is what enters the decoder, K what leaves block K - 1. Above, "
-        "left of it: the tower's summary and the mean token before the projector. Dashed: the untouched model with probes "
+        "left of it: the tower's summary and the mean token before the projector. Dashed: untouched, with probes "
         "that have learned shuffled labels; cross: behind a projector whose weights are in random order. With one seed "
         "intervals are over images alone."
     )

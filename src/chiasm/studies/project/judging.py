@@ -65,7 +65,7 @@ def gap_claims(gaps: Sequence[Gap], least: float) -> list[Claim]:
 
 def over_seeds(what: str, seeds: int) -> str:
     """What is estimated, and over what its interval is: one seed says nothing about others."""
-    return f"{what}, {seeds} seeds" if seeds > 1 else f"{what}, 1 seed (interval over images alone)"
+    return f"{what}, {seeds} seeds" if seeds > 1 else f"{what}, 1 seed: interval over images alone"
 
 
 def guessed(runs: Runs, classes: int) -> float:

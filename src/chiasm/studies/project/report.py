@@ -95,6 +95,8 @@ class ProjectReporter(Reporter[ProjectSpec]):
             "Which prompt words stood for the task of three of the paper's domains, its answer parser, its seeds, and "
             "whether its FT-Proj was trained without the question are unknown; the released code is a setting here.",
             "An answer that names no class, or several, counts as wrong and is never left out.",
+            "All settings see the training images equally often, not until they stop learning, and FT-Proj in half the "
+            "steps of FT-E2E, as published: one that learnt nothing may need more (--epochs).",
         ]
         if self.spec.trained_probes:
             found.append(
