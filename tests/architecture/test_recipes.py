@@ -50,7 +50,7 @@ def test_an_option_is_one_line(tmp_path):
 
 
 def test_an_example_line_of_the_page_is_the_line_of_the_code():
-    [line] = re.findall(r"```python\n(window: .*)\n```", (ROOT / "CONTRIBUTING.md").read_text())
+    [line] = re.findall(r"```python\n(draws: .*)\n```", (ROOT / "CONTRIBUTING.md").read_text())
     assert line in (ROOT / "src/chiasm/studies/flow/spec.py").read_text()
 
 

@@ -18,8 +18,9 @@ def test_repeated_questions_on_an_image_do_not_narrow_the_interval():
     single, repeated = (
         curve(with_inputs(r.table("effects"), r.table("examples")).filter(cut="image->last")) for r in runs
     )
-    np.testing.assert_allclose(repeated.low, single.low, atol=1e-9)
-    np.testing.assert_allclose(repeated.high, single.high, atol=1e-9)
+    np.testing.assert_allclose(repeated.mean, single.mean, atol=1e-9)
+    # Inputs are drawn in another order: the same but for the chance of resampling.
+    np.testing.assert_allclose(repeated.high - repeated.low, single.high - single.low, rtol=0.2)
     notes = " ".join(Run(runs[1]).reporter.notes())
     assert "12 questions ask about 4 different inputs" in notes
     assert "different inputs" not in " ".join(Run(runs[0]).reporter.notes())

@@ -49,6 +49,10 @@ class ControlEffects:
 
 
 def control_effects(data: Sweep, controls: pl.DataFrame, name: str, error: float, seed: int) -> ControlEffects:
+    """What the control called `name` shows in every column of `data`, and the paired difference to each of its effects.
+
+    `error`: the smallest standard error that counts (nat), see `mean_bands`.
+    """
     rows = controls.filter(pl.col("control") == name)
     k = len(data.columns)
     other = sweep(rows, data.columns)
