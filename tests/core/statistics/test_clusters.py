@@ -1,4 +1,4 @@
-"""Examples that belong together (questions on one image) are resampled and flipped together."""
+"""Examples that belong together (questions on one image) are resampled together."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from chiasm.core.statistics.intervals import (
     mean_interval,
     proportion_interval,
     share_interval,
-    sign_flip_max_t,
 )
 
 REPEATS = 4
@@ -33,14 +32,6 @@ def test_repeating_every_example_teaches_nothing(data):
     np.testing.assert_allclose(together.high, alone.high)
     assert (naive.high - naive.low < 0.7 * (alone.high - alone.low)).all()
     assert (alone.n, together.n) == (30, 30 * REPEATS)
-
-
-def test_signs_of_a_cluster_flip_together(data):
-    once, repeated, clusters = data
-    alone, together = sign_flip_max_t(once), sign_flip_max_t(repeated, clusters=clusters)
-    np.testing.assert_array_equal(alone.p, together.p)
-    np.testing.assert_allclose(alone.mean, together.mean)
-    assert sign_flip_max_t(repeated).p.min() < alone.p.min()
 
 
 def test_clusters_of_different_size_weigh_by_their_examples():

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import special, stats
 
 from chiasm.core.statistics import bands, intervals
-from chiasm.core.statistics.intervals import holm, mean_interval, proportion_interval, runs_of_true, sign_flip_max_t
+from chiasm.core.statistics.intervals import holm, mean_interval, proportion_interval, runs_of_true
 
 small = st.floats(-100, 100, allow_nan=False, width=32)
 
@@ -48,12 +48,9 @@ def test_interval_takes_in_the_mean_and_follows_scale(data, seed):
 
 def test_chunks_give_what_one_step_gives(monkeypatch):
     data = np.random.default_rng(0).normal(size=(50, 4))
-    whole = mean_interval(data, seed=1), sign_flip_max_t(data, seed=1)
-    for module in ("bands", "intervals"):
-        monkeypatch.setattr(f"chiasm.core.statistics.{module}._CELLS", 1000)
-    parts = mean_interval(data, seed=1), sign_flip_max_t(data, seed=1)
-    np.testing.assert_allclose(whole[0].low, parts[0].low, rtol=1e-12)
-    np.testing.assert_array_equal(whole[1].p, parts[1].p)
+    whole = mean_interval(data, seed=1)
+    monkeypatch.setattr("chiasm.core.statistics.bands._CELLS", 1000)
+    np.testing.assert_allclose(whole.low, mean_interval(data, seed=1).low, rtol=1e-12)
     assert len(list(bands.draws(50, 2000, 1))) == 100
 
 
@@ -85,57 +82,6 @@ def test_wilson_equals_scipy(case):
     assert 0 <= ours.low <= ours.mean <= ours.high <= 1
 
 
-@given(st.integers(3, 9), st.integers(0, 1000))
-@settings(max_examples=30)
-def test_one_column_equals_scipys_paired_permutation_test(n, seed):
-    a, b = np.random.default_rng(seed).normal(size=(2, n))
-    ours = sign_flip_max_t(a[:, None], b[:, None])
-    theirs = stats.permutation_test(
-        (a, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
-    )
-    assert ours.p[0] == pytest.approx(theirs.pvalue, abs=1e-12)
-    assert ours.smallest == pytest.approx(1 / 2 ** (n - 1))
-
-
-def test_sampled_patterns_agree_with_all_patterns():
-    data = np.random.default_rng(3).normal(0.4, 1, (13, 5))
-    every, some = sign_flip_max_t(data), sign_flip_max_t(data, permutations=4000)
-    assert every.smallest == 1 / 4096
-    assert some.smallest == 1 / 4001
-    np.testing.assert_allclose(every.p, some.p, atol=0.04)
-
-
-def test_family_wise_error_is_kept_for_dependent_skew_free_layers():
-    # 400 families of 8 correlated layers without an effect: at most 5 % + 3 binomial sd may name a layer.
-    rng = np.random.default_rng(11)
-    named = 0
-    for _ in range(400):
-        data = rng.standard_t(3, (24, 1)) + rng.standard_t(3, (24, 8))
-        named += bool((sign_flip_max_t(data, permutations=400, seed=int(rng.integers(1 << 30))).p <= 0.05).any())
-    assert 0.05 - 3.3 * 0.011 <= named / 400 <= 0.05 + 3 * 0.011
-
-
-def test_correction_is_real_and_power_too():
-    rng = np.random.default_rng(4)
-    control = rng.normal(size=(60, 10))
-    effects = control + rng.normal(size=(60, 10))
-    effects[:, 3] -= 1
-    result = sign_flip_max_t(effects, control)
-    assert np.flatnonzero(result.p <= 0.05).tolist() == [3]
-    assert result.mean[3] == pytest.approx((effects - control)[:, 3].mean())
-    single = sign_flip_max_t(effects[:, :1], control[:, :1])
-    assert single.p[0] <= result.p[0]
-
-
-@given(arrays(np.float64, st.tuples(st.integers(1, 7), st.integers(1, 4)), elements=small))
-@settings(max_examples=60)
-def test_max_t_ignores_sign_and_scale_of_layers(data):
-    p = sign_flip_max_t(data).p
-    assert ((p > 0) & (p <= 1)).all()
-    np.testing.assert_allclose(sign_flip_max_t(-4 * data).p, p)
-    assert (p[(data == 0).all(axis=0)] == 1).all()
-
-
 @given(arrays(np.float64, st.integers(1, 8), elements=st.floats(0, 1)))
 def test_holm_by_its_definition(p):
     adjusted = holm(p)
@@ -154,9 +100,7 @@ def test_runs_cover_exactly_what_is_true(mask):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize(
-    "function", [mean_interval, sign_flip_max_t, holm, lambda x: sign_flip_max_t(np.zeros_like(x), x)]
-)
+@pytest.mark.parametrize("function", [mean_interval, holm])
 def test_what_is_not_a_number_is_refused(function, bad):
     data = np.full((4, 2) if function is not holm else 4, 0.5)
     data.flat[1] = bad
@@ -168,8 +112,6 @@ def test_what_is_not_a_number_is_refused(function, bad):
     ("call", "message"),
     [
         (lambda: mean_interval(np.zeros((0, 3))), "there are no values"),
-        (lambda: sign_flip_max_t(np.zeros((0, 3))), "there are no effects"),
-        (lambda: sign_flip_max_t(np.zeros((2, 3)), np.zeros((2, 2))), "paired"),
         (lambda: proportion_interval(3, 2), "no proportion"),
         (lambda: proportion_interval(0, 0), "no proportion"),
         (lambda: holm(np.array([1.5])), "between 0 and 1"),

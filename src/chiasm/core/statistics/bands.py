@@ -63,17 +63,20 @@ def mean_bands(
     digits, the few that do not are seen too rarely for their spread to be known. `simultaneous=False`: each column
     on its own.
 
-    The statistic is |mean - truth| / standard error; its 95 % point over resamples (of its maximum over columns) gives
-    symmetric intervals, and the share of resamples beyond what was observed the p-value. Neither is ever narrower
-    (smaller) than Student's: a sample whose rare values are missing looks calmer than the truth. A column that no
-    interval can be given for (NaN: more than one resample in twenty is without its rare values and so without any
-    spread) is left out of the maximum. Single-step, so that both agree: the step-down of Westfall & Young rejects a
-    little more, but has no intervals of its own.
+    The statistic is (mean - truth) / standard error, over resamples (of its extremes over columns). An interval is the
+    symmetric one, by the 95 % point of its size, widened on either side to the equal-tailed one, by its 97.5 % points,
+    and to Student's; the p-value is the largest of the three. Of means of skewed values each alone misses more: the
+    symmetric one where the long tail is barely in the sample, the equal-tailed one of heavy tails, Student's in
+    general; and a sample without its rare values looks calmer than the truth. A column that no interval can be given
+    for (NaN: too many resamples are without its rare values and so without any spread) is left out of the extremes.
+    Single-step, so that interval and p-value agree: the step-down of Westfall & Young rejects a little more, but has
+    no intervals of its own.
 
-    Source: symmetric bootstrap-t, Hall 1988 (Journal of the Royal Statistical Society B 50); maxima over columns,
-    Romano & Wolf 2005 (JASA 100); whole clusters, Cameron, Gelbach & Miller 2008 (Review of Economics and Statistics
-    90); sampled p-values, Phipson & Smyth 2010. Assumption: clusters are drawn independently from one population,
-    whose tails the sample has seen; how often this fails is measured in `docs/calibration.md`.
+    Source: bootstrap-t, symmetric and equal-tailed, Hall 1988 (Annals of Statistics 16; Journal of the Royal
+    Statistical Society B 50); extremes over columns, Romano & Wolf 2005 (JASA 100); whole clusters, Cameron, Gelbach &
+    Miller 2008 (Review of Economics and Statistics 90); sampled p-values, Phipson & Smyth 2010. Assumption: clusters
+    are drawn independently from one population, whose tails the sample has seen; how often this fails is measured in
+    `docs/calibration.md`.
 
     **Errors:** `ValueError` for NaN, infinite values, no example, or a column without any.
     """
@@ -105,7 +108,7 @@ def mean_bands(
         return Bands(mean, nothing, nothing.copy(), nothing.copy(), examples, inputs)
     error = np.maximum(_error((sums / total) @ combine.T, inputs), smallest_error)
     observed = _studentised(mean, error)
-    reached = np.zeros((resamples, len(mean)))
+    moves = np.zeros((resamples, len(mean)))
     place = 0
     plain = contrasts is None
     for drawn in draws(inputs, resamples, seed):
@@ -124,22 +127,32 @@ def mean_bands(
             residual = rest @ combine.T
             deviation = np.sqrt(np.einsum("rg,rgq->rq", drawn, residual**2) * inputs / (inputs - 1))
             change = np.where((seen[:, None, :] | ~asked[None]).all(axis=2), moved @ combine.T, np.inf)
-        reached[place : place + len(drawn)] = np.abs(_studentised(change, np.maximum(deviation, smallest_error)))
+        moves[place : place + len(drawn)] = _studentised(change, np.maximum(deviation, smallest_error))
         place += len(drawn)
-    known = np.isfinite(_point(reached)) & (within > 1)
+    sizes = np.abs(moves)
+    points = _point(sizes, ALPHA), _point(moves, ALPHA / 2), _point(-moves, ALPHA / 2)
+    known = np.isfinite(points).all(axis=0) & (within > 1)
+    ups, downs = moves, -moves
     if simultaneous and known.any():
-        reached = np.maximum(reached, reached[:, known].max(axis=1, keepdims=True))
-    needed = np.maximum(_point(reached), stdtrit(np.maximum(within - 1, 1), 1 - ALPHA / 2))
+        sizes, ups, downs = (np.maximum(x, x[:, known].max(axis=1, keepdims=True)) for x in (sizes, ups, downs))
+    freedom = np.maximum(within - 1, 1)
+    both = np.maximum(_point(sizes, ALPHA), stdtrit(freedom, 1 - ALPHA / 2))
+    below, above = (np.maximum(both, _point(x, ALPHA / 2)) for x in (ups, downs))
     # Rounding must not decide where all resamples are alike.
-    beyond = (reached >= np.abs(observed) * (1 - 1e-12)).sum(axis=0)
-    p = np.maximum((1 + beyond) / (1 + resamples), 2 * stdtr(np.maximum(within - 1, 1), -np.abs(observed)))
-    half = np.where(known, np.where(known & (error > 0), needed, 0.0) * error, math.nan)
-    return Bands(mean, mean - half, mean + half, np.where(within > 1, p, math.nan), examples, inputs)
+    reach = np.abs(observed) * (1 - 1e-12)
+    beyond, tail = (sizes >= reach).sum(axis=0), (np.where(observed > 0, ups, downs) >= reach).sum(axis=0)
+    p = np.maximum((1 + beyond) / (1 + resamples), 2 * (1 + tail) / (1 + resamples))
+    p = np.minimum(np.maximum(p, 2 * stdtr(freedom, -np.abs(observed))), 1.0)
+    low, high = (
+        np.where(known, mean + side * np.where(known & (error > 0), needed, 0.0) * error, math.nan)
+        for side, needed in ((-1, below), (1, above))
+    )
+    return Bands(mean, low, high, np.where(within > 1, p, math.nan), examples, inputs)
 
 
-def _point(reached: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " k"]:
-    """The 95 % point of every column."""
-    return np.sort(reached, axis=0)[math.ceil((1 - ALPHA) * (len(reached) + 1)) - 1]
+def _point(values: Float[np.ndarray, "r k"], above: float) -> Float[np.ndarray, " k"]:
+    """The value of every column that a share `above` of resamples exceeds."""
+    return np.sort(values, axis=0)[math.ceil((1 - above) * (len(values) + 1) - 1e-9) - 1]
 
 
 def draws(n: int, resamples: int, seed: int) -> Iterator[Float[np.ndarray, "rows n"]]:

@@ -1,6 +1,5 @@
 """Intervals and tests for means over examples. Every function refuses NaN: a mean over what is there would hide it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
@@ -20,8 +19,6 @@ from chiasm.core.statistics.bands import (
 _Z = 1.959963984540054  # the 97.5th percentile of the normal distribution
 # The ends of the range of a difference, where a score statistic has no value.
 _INSIDE = 1 - 1e-9
-# Bounds the memory of one step of resampling: 2^22 weights of 8 bytes.
-_CELLS = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,88 +272,6 @@ def _tango_bound(lost: float, gained: float, n: float, z: float) -> float:
     if below <= 0:
         return -1.0
     return 1.0 if above >= 0 else float(np.asarray(brentq(excess, -_INSIDE, _INSIDE)))
-
-
-@dataclass(frozen=True, slots=True)
-class MaxT:
-    """Corrected p-values per layer, and the smallest p-value that this number of examples can give."""
-
-    p: Float[np.ndarray, " layers"]
-    mean: Float[np.ndarray, " layers"]
-    smallest: float
-
-
-def sign_flip_max_t(
-    effects: Float[np.ndarray, "n layers"],
-    control: Float[np.ndarray, "n layers"] | None = None,
-    *,
-    permutations: int = 10_000,
-    seed: int = 0,
-    clusters: Clusters | None = None,
-) -> MaxT:
-    """Is the mean effect (minus the control's, paired by example) other than zero, and at which layers? Two-sided.
-
-    `clusters`: which examples belong together (questions on one image); their signs are then flipped together.
-
-    The chance of naming any layer wrongly, over the whole family of layers, is at most the threshold put on `p`.
-    All 2^n sign patterns are used where they are no more than `permutations`.
-
-    Source: single-step max-T of Westfall & Young 1993, by sign flips as in Nichols & Holmes 2002; sampled p-values
-    count the observed pattern (Phipson & Smyth 2010). Assumption: without an effect, an example's whole row of
-    differences (a cluster's summed rows) is as likely as its negative, and examples (clusters) are independent; layers
-    may depend on each other.
-
-    **Errors:** `ValueError` for NaN, infinite values, no example or shapes that differ.
-    """
-    difference = finite(effects, "effects")
-    if control is not None:
-        beside = finite(control, "control effects")
-        if beside.shape != difference.shape:
-            raise ValueError(f"effects are {difference.shape} and control effects {beside.shape}: they are paired")
-        difference = difference - beside
-    mean = difference.mean(axis=0)
-    together = cluster_codes(clusters, len(difference))
-    if together is not None:
-        difference = cluster_sums(difference, together)
-    n = len(difference)
-    norm = np.sqrt((difference**2).sum(axis=0))
-    # |sum| / norm orders sign patterns as Student's t does, since flips keep the norm.
-    scaled = difference / np.where(norm > 0, norm, 1)
-    observed = np.abs(scaled.sum(axis=0))
-    exact = n <= 62 and 2 ** (n - 1) <= permutations
-    # A pattern and its opposite give one statistic: half of them stand for all.
-    total = 2 ** (n - 1) if exact else permutations
-    reached = np.zeros(scaled.shape[1], dtype=np.int64)
-    rng = np.random.default_rng(seed)
-    step = max(1, _CELLS // n)
-    for start in range(0, total, step):
-        rows = min(step, total - start)
-        signs = _patterns(start, rows, n) if exact else rng.choice(np.array([-1.0, 1.0]), (rows, n))
-        largest = np.abs(signs @ scaled).max(axis=1)
-        reached += (largest[:, None] >= observed * (1 - 1e-12) - 1e-15).sum(axis=0)
-    p = reached / total if exact else (1 + reached) / (1 + total)
-    return MaxT(p, mean, 1 / total if exact else 1 / (1 + total))
-
-
-def _patterns(start: int, rows: int, n: int) -> Float[np.ndarray, "rows n"]:
-    bits = (np.arange(start, start + rows)[:, None] >> np.arange(n)) & 1
-    return 1.0 - 2.0 * bits
-
-
-def groups_differ(groups: Sequence[Float[np.ndarray, " n"]], seed: int, *, permutations: int = 2000) -> float:
-    """The p-value of differences between group means: how far they lie apart, against permuted groups.
-
-    Assumption: without a difference any example could have been of any group; examples are independent.
-    """
-    values = np.concatenate(groups)
-    edges = np.cumsum([len(group) for group in groups])[:-1]
-
-    def between(x: np.ndarray) -> float:
-        return float(sum(len(part) * (part.mean() - values.mean()) ** 2 for part in np.split(x, edges)))
-
-    rng, observed = np.random.default_rng(seed), between(values)
-    reached = sum(between(rng.permutation(values)) >= observed * (1 - 1e-12) for _ in range(permutations))
-    return (1 + reached) / (1 + permutations)
 
 
 def holm(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
