@@ -84,7 +84,7 @@ def contributions(contributions: pl.DataFrame, controls: pl.DataFrame | None = N
     axes.yaxis.set_minor_locator(NullLocator())
     dress(axes, size, x="Layer", y="KL of the answer (nat)")
     n = counted([contributions.filter(pl.col("part") == part)["example_id"].n_unique() for part in parts])
-    legend_below(figure, handles, size, f"left out for {span} tokens; bands: 95 % bootstrap, {n}")
+    legend_below(figure, handles, size, f"left out for {span} tokens; bands: 95 % over all layers at once, {n}")
     return figure
 
 
