@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsPanel
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
@@ -20,6 +21,9 @@ from chiasm.cli.verbs import command, logging_to_terminal
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import declared
 from chiasm.studies.study import is_study, study, verbs
+
+if TYPE_CHECKING:
+    from rich.panel import Panel
 
 _HELP = """See what a multimodal LLM does with what it sees.
 
@@ -77,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code or 0)
 
 
-def _explained(error: CycloptsError) -> CycloptsPanel:
+def _explained(error: CycloptsError) -> "Panel":
     """The library's words; of an option that only other verbs have, which those are."""
     if isinstance(error, UnknownOptionError):
         option = error.token.keyword or error.token.value or ""

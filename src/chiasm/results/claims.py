@@ -8,20 +8,20 @@ from typing import Any, final
 import polars as pl
 
 from chiasm.core.claims import Claim
-from chiasm.results.schemas import CLAIMS, MissingTable
+from chiasm.results.schemas import CLAIMS, MissingTableError
 from chiasm.results.tables import conform
 
 
 @final
 class Required(Mapping[str, pl.DataFrame]):
-    """Tables by name; asking for one that is not there is a `MissingTable`."""
+    """Tables by name; asking for one that is not there is a `MissingTableError`."""
 
     def __init__(self, tables: Mapping[str, pl.DataFrame]) -> None:
         self._tables = tables
 
     def __getitem__(self, name: str) -> pl.DataFrame:
         if name not in self._tables:
-            raise MissingTable(name)
+            raise MissingTableError(name)
         return self._tables[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -28,7 +28,8 @@ def corners(shown: str = "image") -> tuple[Column, ...]:
     where = f"Of the patch, in the original {shown}."
     return tuple(number(name, title, where, unit="px", nullable=True) for name, title in names.items())
 
-class MissingTable(KeyError):
+
+class MissingTableError(KeyError):
     """A table without which nothing can be said is not there; its name is the argument."""
 
 

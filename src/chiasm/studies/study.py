@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, final
 import chiasm.studies
 from chiasm.core.errors import ChiasmError
 from chiasm.core.schema import TableSchema
-from chiasm.results.schemas import CLAIMS, MissingTable
+from chiasm.results.schemas import CLAIMS, MissingTableError
 from chiasm.studies.options import StudySpec
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Study:
         make: Callable[..., Sequence[Claim]] = _named(self.claims)
         try:
             return claims_frame(make(Required(tables), seed=seed, smallest=smallest))
-        except MissingTable as error:
+        except MissingTableError as error:
             found = f"it needs the table `{error.args[0]}`, and there is {', '.join(tables) or 'none'}"
             raise ChiasmError(f"the claims of {self.verb}", found, "Give the tables of a run") from None
 
