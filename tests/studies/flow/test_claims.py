@@ -107,6 +107,20 @@ def test_an_effect_within_the_range_of_random_models_is_not_established():
         assert bool(_established(claims({"effects": effects, "controls": controls}), CUT)) is held
 
 
+def test_what_random_models_do_at_one_layer_counts_at_all_layers_of_a_cut():
+    """The layer is picked by its effect: what random models do at most is what any layer is held against."""
+    effects = made.effects(8, (CUT,), examples=60)
+    quiet = made.effects(8, (CUT,), examples=60, strength=0, seed=3)
+    model = pl.col("example_id").str.slice(-1).cast(pl.Int64) % 5
+    peak_layer = int(peak(_of(claims({"effects": effects}), CUT)).where)
+    for elsewhere, held in ((0.0, True), (0.5, False)):
+        does = pl.when(pl.col("layer") == (peak_layer + 3) % 8).then(-elsewhere * (1 + model)).otherwise(0.0)
+        controls = quiet.with_columns(
+            logprob_cut=pl.col("logprob_cut") + does, control=pl.lit(RANDOM_WEIGHTS), sample=model
+        )
+        assert bool(_established(claims({"effects": effects, "controls": controls}), CUT)) is held
+
+
 def test_a_control_that_few_examples_have_is_passed_over():
     effects, controls = made.effects(8), made.controls(8)
     few = controls.filter((pl.col("control") != SIZE_MATCHED) | (pl.col("example_id") < "q0010"))

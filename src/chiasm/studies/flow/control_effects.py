@@ -26,7 +26,8 @@ class NullEffect:
 class ControlEffects:
     """One control of all columns: its mean effect, the paired difference to the cut, and the range of random models.
 
-    `reach`: how far another model with random weights may go, by the 95 % prediction interval over those there are.
+    `reach`: how far another model with random weights may go at any layer of the cut, by the 95 % prediction interval
+    over those there are.
     """
 
     name: str
@@ -81,9 +82,11 @@ def control_effects(data: Sweep, controls: pl.DataFrame, name: str, error: float
 
 
 def _reach(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]]) -> Float[np.ndarray, " k"]:
-    """How far the mean effect in one more model with random weights may lie from 0: a 95 % prediction interval.
+    """How far the mean effect of a cut in one more model with random weights may lie from 0, at whichever layer.
 
-    Every such model was run on other examples, so their spread includes that of examples.
+    A 95 % prediction interval of the largest mean effect over a cut's layers, over the models there are: layers are
+    picked by their effect, and in which one a random model does most differs from model to model. Every model was run
+    on other examples, so their spread includes that of examples.
     """
     from scipy.special import stdtrit  # slow to import, and what only words claims does without
 
@@ -91,13 +94,13 @@ def _reach(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]]) -> 
     for sample in sorted(rows["sample"].unique()):
         one = sweep(rows.filter(pl.col("sample") == sample), columns)
         n = one.present.sum(axis=0)
-        models.append(np.where(n > 0, one.values.sum(axis=0) / np.maximum(n, 1), np.nan))
-    means = np.array(models)
-    count = (~np.isnan(means)).sum(axis=0)
-    enough = count > 1
-    filled = np.where(np.isnan(means), 0.0, means)
-    mean = filled.sum(axis=0) / np.maximum(count, 1)
-    squares = np.where(np.isnan(means), 0.0, (filled - mean) ** 2).sum(axis=0)
-    deviation = np.sqrt(squares / np.maximum(count - 1, 1))
-    width = stdtrit(np.maximum(count - 1, 1), 1 - ALPHA / 2) * deviation * np.sqrt(1 + 1 / np.maximum(count, 1))
-    return np.abs(mean) + np.where(enough, width, 0.0)
+        models.append(np.where(n > 0, np.abs(one.values.sum(axis=0)) / np.maximum(n, 1), np.nan))
+    means, reach = np.array(models), np.zeros(len(columns))
+    cuts = np.array([cut for cut, *_ in columns])
+    for cut in dict.fromkeys(cuts):
+        own = means[:, cuts == cut]
+        largest = np.nanmax(own[~np.isnan(own).all(axis=1)], axis=1, initial=0.0)
+        count = len(largest)
+        wider = stdtrit(count - 1, 1 - ALPHA / 2) * largest.std(ddof=1) * np.sqrt(1 + 1 / count) if count > 1 else 0.0
+        reach[cuts == cut] = (largest.mean() if count else 0.0) + wider
+    return reach
