@@ -45,7 +45,13 @@ CLAIMS = TableSchema.of(
         "low", "Low", "Lower end of the 95 % interval; over all claims with one corrected p at once.", nullable=True
     ),
     number("high", "High", "Upper end of the 95 % interval.", nullable=True),
-    number("p", "p", "Two-sided, corrected over the claims of its kind; missing where none was tested.", nullable=True),
+    number(
+        "p",
+        "p",
+        "Against 0 and, where there is a control, against going no further than it, whichever is larger; corrected over "
+        "the claims of its kind; missing where none was tested.",
+        nullable=True,
+    ),
     text("control", "Control", "What the effect must go beyond; missing where there is none.", nullable=True),
     number("control_effect", "Effect of the control", "The same quantity of the control.", nullable=True),
     integer("n", "n", "Examples."),

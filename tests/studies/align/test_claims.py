@@ -21,7 +21,7 @@ SCORE = pl.DataFrame(
 
 
 def claimed(**tables: pl.DataFrame) -> list[Claim]:
-    return read_claims(chiasm.claims("align", {"score": SCORE, **tables}))
+    return read_claims(chiasm.claims("align", {"score": SCORE} | tables))
 
 
 def drift(effect: float, n: int = 60, seed: int = 0, at: int | None = None):
@@ -70,6 +70,47 @@ def test_a_control_that_shows_the_same_blocks_a_claim():
     assert {one.control for one in blocked} == {"twin"}
     assert blocked[0].control_effect == pytest.approx(0.1, abs=0.03)
     assert {one.verdict for one in controlled(0.1, 0.2)} == {"not established"}
+
+
+def test_p_is_one_where_the_control_shows_more():
+    for one in controlled(0.1, 0.2):
+        assert one.low is not None
+        assert one.low > 0  # it differs from 0
+        assert one.p == 1.0
+    tested = [one.p for one in controlled(0.1, 0.0)]
+    assert max(p for p in tested if p is not None) <= 0.05
+
+
+def test_the_control_that_is_named_leaves_the_least_and_each_has_a_row_of_its_own():
+    own = drift(0.2, seed=1)
+    beside = [
+        under(name, drift(of, seed=seed))
+        for name, of, seed in (("noise", -0.1, 2), ("twin", 0.05, 3), ("apart", 0.2, 4))
+    ]
+    found = claimed(parts=parts(own), parts_controls=pl.concat([under("model", own), *beside]))
+    assert {one.control for one in of_kind(found, "change")} == {"twin"}
+    rows = of_kind(found, "change-control")
+    assert [one.control for one in rows[:2]] == ["noise", "twin"]  # isolation is no control of chance
+    assert [one.effect for one in rows[:2]] == pytest.approx([0.3, 0.15], abs=0.04)
+    for one in of_kind(found, "change"):
+        against = [row.p for row in rows if row.where == one.where]
+        assert one.p == max(p for p in against if p is not None)
+
+
+def test_few_inputs_establish_nothing():
+    assert {one.verdict for one in controlled(0.3, 0.0, n=60)} == {"established"}
+    extents = pl.DataFrame({"input": [f"image {k}" for k in range(5)], "controlled": True})
+    found = of_kind(claimed(parts=parts(drift(0.3)), extents=extents), "change")
+    assert {one.verdict for one in found} == {"not established"}
+
+
+def test_a_score_has_the_interval_of_its_table():
+    values = np.random.default_rng(0).normal(0.5, 0.05, size=60)
+    own = {("ima_same", "image", "question", None): values}
+    table = SCORE.with_columns(value=pl.lit(values.mean()), low=pl.lit(0.48), high=pl.lit(0.52))
+    [one] = of_kind(claimed(score=table, parts=parts(own)), "score")
+    assert (one.low, one.high) == (0.48, 0.52)
+    assert one.verdict == "uncontrolled"
 
 
 def test_questions_on_one_image_widen_intervals():

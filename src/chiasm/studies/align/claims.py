@@ -4,11 +4,12 @@ Source: Shukor & Cord 2024 (arXiv 2405.16700), whose figures these are; controls
 """
 
 from collections.abc import Iterator, Mapping
-from math import log
+from dataclasses import replace
+from math import isclose, log
 
 import polars as pl
 
-from chiasm.core.claims import Claim, judged
+from chiasm.core.claims import Claim, judged, of_kind
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.align.contrasts import Contrast, Judge, Parts, Terms
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS, SAME_EXAMPLES, SMALLEST
@@ -41,7 +42,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     same = Parts.of(beside, control=SAME_EXAMPLES)
     judge = Judge(own, same, nulls, counts.get, seed)
     each = Judge(own, same, controls, counts.get, seed)
-    found = [*_score(judge, each, least), *change(judge, least), *_norms(judge), *cones(judge, least)]
+    found = [*_score(judge, each, score, least), *change(judge, least), *_norms(judge), *cones(judge, least)]
     found += [*_shared(judge, each, least), *masks(judge, least), *_words(judge, least)]
     return found + list(_released(tables, own, same, counts, least, seed))
 
@@ -72,8 +73,8 @@ def _scores_alone(score: pl.DataFrame, least: float) -> list[Claim]:
     ]
 
 
-def _score(judge: Judge, each: Judge, least: float) -> list[Claim]:
-    """The scores, and how far they lie from those of each control."""
+def _score(judge: Judge, each: Judge, score: pl.DataFrame, least: float) -> list[Claim]:
+    """The scores, with the intervals of the table `score`, and how far they lie from those of each control."""
     contrasts = [
         Contrast(f"{name} of {a} and {b}", "all", ((1.0, (name, a, b, None)),))
         for name in ("ima_0", "ima_same")
@@ -81,10 +82,25 @@ def _score(judge: Judge, each: Judge, least: float) -> list[Claim]:
     ]
     about = {"quantity": "alignment score", "unit": "1", "smallest": least}
     names = tuple(each.nulls)
+    own = of_kind(judge.claims("score", contrasts, **about), "score")
     return [
-        *judge.claims("score", contrasts, **about),
+        *(_as_in_table(one, score, least) for one in own),
         *each.against("score-control", contrasts, names, **about | {"quantity": "difference of alignment scores"}),
     ]
+
+
+def _as_in_table(one: Claim, score: pl.DataFrame, least: float) -> Claim:
+    """A score with the interval that the table and the figure give it, so that one number has one interval."""
+    name, _, spans = one.about.partition(" of ")
+    a, _, b = spans.partition(" and ")
+    for row in score.filter(name=name, a=a, b=b, statistic="mean_token").iter_rows(named=True):
+        if row["low"] is not None and isclose(row["value"], one.effect, rel_tol=1e-4, abs_tol=1e-6):
+            controlled = None if one.verdict == "uncontrolled" or one.control is None else one.established
+            verdict = judged(
+                one.effect, row["low"], row["high"], smallest=least, p=one.p, controlled=controlled, inputs=one.inputs
+            )
+            return replace(one, low=row["low"], high=row["high"], verdict=verdict)
+    return one
 
 
 def crossed(parts: Parts) -> list[tuple[str, str]]:

@@ -113,7 +113,9 @@ class Judge:
     ) -> list[Claim]:
         """One claim for each contrast whose quantities were measured; intervals and p-values hold for all at once.
 
-        `without`: nulls that keep what is measured, and so are none here.
+        Behind them, of the kind `...-control`, how far each differs from the same of each null on the same examples;
+        intervals and p-values hold for all contrasts with one null at once. `without`: nulls that keep what is
+        measured, and so are none here.
         """
         found = [(c, measured) for c in contrasts if (measured := self.own.sum(c.terms)) is not None]
         if not found:
@@ -127,10 +129,19 @@ class Judge:
             for one in [self._beside(name, null, [c for c, _ in found], error)]
             if one is not None
         ]
-        return [
+        claims = [
             self._claim(kind, quantity, unit, smallest, c, bands.columns([k]), [one[k] for one in beside])
             for k, (c, _) in enumerate(found)
         ]
+        return claims + [
+            _claim(
+                f"{kind}-control", c.about, c.where, f"{quantity}, less that of the control", unit, null.bands,
+                smallest, self.inputs(True), control=null.name, control_effect=null.effect, controlled=True,
+            )
+            for k, (c, _) in enumerate(found)
+            for one in beside
+            if (null := one[k]) is not None
+        ]  # fmt: skip
 
     def against(
         self,
@@ -176,8 +187,7 @@ class Judge:
         for j, k in enumerate(there):
             other = both[k][1]
             assert other is not None
-            p = float(bands.p[j])
-            found[k] = _Null(name, other.value, float(bands.mean[j]), 1.0 if np.isnan(p) else p)
+            found[k] = _Null(name, other.value, bands.columns([j]))
         return found
 
     def _claim(
@@ -186,8 +196,8 @@ class Judge:
     ) -> Claim:  # fmt: skip
         effect = float(bands.mean[0])
         beside = [null for null in nulls if null is not None]
-        # The control that leaves the least of the effect is the one that counts.
-        worst = max(beside, key=lambda null: (not null.passed_by(effect), null.p, abs(null.effect)), default=None)
+        # The control that leaves the least of the effect is the one that counts, and one that is not passed before all.
+        worst = min(beside, key=lambda null: (null.passed_by(effect), null.left_of(effect)), default=None)
         control, control_effect, controlled, p = (
             c.control,
             None,
@@ -198,7 +208,8 @@ class Judge:
             value = self.own.sum(c.control_terms)
             control_effect = None if value is None else value.value
         if worst is not None:
-            control, control_effect, p = worst.name, worst.effect, worst.p
+            control, control_effect = worst.name, worst.effect
+            p = max(null.p_beyond(effect) for null in beside)
             controlled = all(null.passed_by(effect) for null in beside)
         return _claim(
             kind, c.about, c.where, quantity, unit, bands, smallest, self.inputs(False),
@@ -208,16 +219,24 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class _Null:
-    """A contrast in a control: its size, and how much more the model shows on the same examples."""
+    """A contrast in a control: its size, and how much more the model shows on the same examples (one column)."""
 
     name: str
     effect: float
-    difference: float
-    p: float
+    bands: Bands
+
+    def left_of(self, effect: float) -> float:
+        """How much of the model's effect lies beyond it, in the effect's own direction; below 0 where it shows more."""
+        return float(self.bands.mean[0] * np.sign(effect))
+
+    def p_beyond(self, effect: float) -> float:
+        """Of going beyond it in the effect's own direction: 1 where it shows as much or more, or nothing was tested."""
+        p = float(self.bands.p[0])
+        return p if self.left_of(effect) > 0 and not np.isnan(p) else 1.0
 
     def passed_by(self, effect: float) -> bool:
         """Whether the model's effect goes beyond it, in its own direction."""
-        return self.p <= ALPHA and np.sign(self.difference) == np.sign(effect)
+        return self.p_beyond(effect) <= ALPHA
 
 
 def bands_of(quantities: Sequence[Measured], *, smallest_error: float, seed: int) -> Bands:
@@ -268,7 +287,7 @@ def _claim(
         control_effect=control_effect,
         n=int(bands.n[0]),
         inputs=inputs,
-        verdict=judged(effect, low, high, smallest=smallest, p=known(p), controlled=controlled),
+        verdict=judged(effect, low, high, smallest=smallest, p=known(p), controlled=controlled, inputs=inputs),
     )
 
 
