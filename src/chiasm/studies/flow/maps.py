@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
+from jaxtyping import Bool
 
 from chiasm.core.claims import Claim, judged, known
-from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
+from chiasm.core.statistics.bands import ALPHA, mean_bands
 from chiasm.core.statistics.intervals import share_difference, share_interval, shares_differ
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
@@ -22,7 +23,7 @@ SMALLEST_SHARE = 0.05
 """Smallest share of images, or difference of shares, worth naming."""
 
 _ERROR_SHARE = 0.2  # as in `claims`
-_HIT = "the strongest patch lies under a box of the objects asked about, less the share of patches under boxes"
+_HIT = "the patch that adds most to the answer lies in a box of the objects asked about"
 
 
 def summarised(values: pl.DataFrame) -> pl.DataFrame:
@@ -30,16 +31,18 @@ def summarised(values: pl.DataFrame) -> pl.DataFrame:
 
     `strongest`: the largest |value| (nat); `clear`: the same among patches whose interval, where orders were drawn,
     leaves out 0; `answer`. Where boxes are known, else null: `covered`, the share of the patches that lies under them,
-    and `hit`, whether the strongest patch does (of equally strong ones, which share does).
+    and `hit`, whether the patch that adds most to the answer does (of equal ones, which share does), null where no
+    patch speaks for it.
     """
     size = pl.col("value").abs()
+    value = pl.col("value")
     certain = (pl.col("method") != SHAPLEY) | (pl.col("low") > 0) | (pl.col("high") < 0)
     inputs = pl.coalesce("input", "example_id") if "input" in values.columns else pl.col("example_id")
     return values.group_by("example_id", "method", maintain_order=True).agg(
         size.max().alias("strongest"),
         size.filter(certain.fill_null(False)).max().fill_null(0.0).alias("clear"),
         pl.col("in_object").mean().alias("covered"),
-        pl.col("in_object").filter(size == size.max()).mean().alias("hit"),
+        pl.col("in_object").filter((value == value.max()) & (value > 0)).mean().alias("hit"),
         inputs.first().alias("of_input"),
     )
 
@@ -131,7 +134,7 @@ def _shown(own: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[str
                 kind="map",
                 about=method,
                 quantity=f"share of images with a patch that changes the answer's log-probability by more than "
-                f"{level:.2g} nat",
+                f"{level:.3g} nat",
                 unit="1",
                 effect=effect,
                 low=known(low),
@@ -161,11 +164,17 @@ def _shown(own: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[str
 
 
 def _instead(own: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[str], smallest: float) -> list[Claim]:
-    """How many more images show something where one patch is kept than where one is hidden."""
+    """How many more images show something where one patch is kept than where one is hidden, at one threshold."""
     if not {LEAVE_ONE_OUT, KEEP_ONE} <= set(methods):
         return []
-    kept, hidden = (_beyond(own, beside, method, smallest)[0] for method in (KEEP_ONE, LEAVE_ONE_OUT))
-    both = kept.join(hidden.select("example_id", hidden="shows"), on="example_id", maintain_order="left")
+    level = max(_threshold(beside, method, smallest)[0] for method in (KEEP_ONE, LEAVE_ONE_OUT))
+    kept, hidden = (
+        own.filter(pl.col("method") == method).select("example_id", "of_input", shows=pl.col("clear") > level)
+        for method in (KEEP_ONE, LEAVE_ONE_OUT)
+    )
+    both = kept.join(hidden.select("example_id", hidden="shows"), on="example_id", maintain_order="left").drop_nulls()
+    if not both.height:
+        return []
     inputs = both["of_input"].to_list()
     pair = (both["shows"].to_numpy(), both["hidden"].to_numpy(), inputs)
     of, p = share_difference(*pair), known(shares_differ(*pair))
@@ -175,7 +184,8 @@ def _instead(own: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[s
         Claim(
             kind="map-methods",
             about=f"{KEEP_ONE} less {LEAVE_ONE_OUT}",
-            quantity="difference of the shares of images whose map shows anything",
+            quantity="difference of the shares of images with a patch that changes the answer's log-probability by "
+            f"more than {level:.3g} nat",
             unit="1",
             effect=effect,
             low=known(low),
@@ -191,86 +201,120 @@ def _instead(own: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[s
 
 
 def _on_objects(own: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[str], seed: int) -> list[Claim]:
-    """How much more often the strongest patch lies under a box than a patch does; whole images are drawn."""
-    own = own.drop_nulls("covered").with_columns(gain=pl.col("hit") - pl.col("covered"))
+    """In how many images the patch that adds most lies in a box, and how much more often than a patch does.
+
+    Intervals and tests are those of shares: a hit is yes or no, once an image. The share of patches in boxes is taken
+    as known, for these images. Bonferroni over methods.
+
+    Source: Wilson 1927, Tango 1998. Assumption: as `share_interval` and `share_difference`.
+    """
+    own = own.drop_nulls("covered")
     if not own.height:
         return []
-    wide = own.pivot(on="method", index=["example_id", "of_input"], values="gain").drop_nulls(methods)
-    inputs = wide["of_input"].to_list()
-    error = _ERROR_SHARE * SMALLEST_SHARE
-    gains = wide.select(methods).to_numpy()
-    bands = mean_bands(gains, clusters=inputs, smallest_error=error, seed=seed)
     covered = own.filter(pl.col("method") == methods[0])
     share = mean_bands(
-        covered["covered"].to_numpy()[:, None], clusters=covered["of_input"].to_list(), smallest_error=error, seed=seed
+        covered["covered"].to_numpy()[:, None],
+        clusters=covered["of_input"].to_list(),
+        smallest_error=_ERROR_SHARE * SMALLEST_SHARE,
+        seed=seed,
     )
-    low, high = float(share.low[0]), float(share.high[0])
     found = [
-        Claim(
-            kind="map-boxes",
-            about="boxes of the objects asked about",
-            quantity="share of an image's patches",
-            unit="1",
-            effect=float(share.mean[0]),
-            low=known(low),
-            high=known(high),
-            n=covered.height,
-            inputs=share.inputs,
-            verdict=judged(
-                float(share.mean[0]), low, high, smallest=SMALLEST_SHARE, controlled=None, inputs=share.inputs
-            ),
+        _share_claim(
+            "map-boxes",
+            "boxes of the objects asked about",
+            "share of an image's patches",
+            float(share.mean[0]),
+            max(0.0, float(share.low[0])),
+            min(1.0, float(share.high[0])),
+            covered["of_input"].to_list(),
         )
     ]
-    control, difference = _random_gain(wide, beside, methods, error, seed)
-    for k, method in enumerate(methods):
-        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
-        controlled, least = None, known(p)
-        if difference is not None:
-            other = float(difference.p[k])
-            controlled = other <= ALPHA and float(difference.mean[k]) * effect > 0
-            least = None if least is None else max(least, 1.0 if np.isnan(other) else other)
-        found.append(
-            Claim(
-                kind="map-object",
-                about=method,
-                quantity=_HIT,
-                unit="1",
-                effect=effect,
-                low=known(low),
-                high=known(high),
-                p=least,
-                control=None if control is None else RANDOM_WEIGHTS,
-                control_effect=None if control is None else control[k],
-                n=int(bands.n[k]),
-                inputs=bands.inputs,
-                verdict=judged(
-                    effect,
-                    low,
-                    high,
-                    smallest=SMALLEST_SHARE,
-                    p=known(p),
-                    controlled=controlled,
-                    inputs=bands.inputs,
-                ),
-            )
-        )
+    for method in methods:
+        found += _hits(own.filter(pl.col("method") == method), beside, method, len(methods))
     return found
 
 
-def _random_gain(
-    wide: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[str], error: float, seed: int
-) -> tuple[list[float] | None, Bands | None]:
-    """The same of the random-weights models on the same images, and the paired difference to it."""
-    if beside is None:
-        return None, None
-    gain = beside.drop_nulls("covered").with_columns(gain=pl.col("hit") - pl.col("covered"))
-    others = gain.pivot(on="method", index="example_id", values="gain")
-    if not set(methods) <= set(others.columns):
-        return None, None
-    both = wide.join(others.drop_nulls(methods), on="example_id", suffix=" control", maintain_order="left")
-    if 2 * both.height < wide.height:
-        return None, None
-    random = both.select(f"{method} control" for method in methods).to_numpy()
-    difference = both.select(methods).to_numpy() - random
-    bands = mean_bands(difference, clusters=both["of_input"].to_list(), smallest_error=error, seed=seed)
-    return random.mean(axis=0).tolist(), bands
+def _hits(maps: pl.DataFrame, beside: pl.DataFrame | None, method: str, tests: int) -> list[Claim]:
+    """One method's hits: their share, that of random weights on the same images, and the share less that of patches."""
+    maps = maps.drop_nulls("hit").with_columns(hit=pl.col("hit") > 0.5)
+    if not maps.height:
+        return []
+    inputs, hits = maps["of_input"].to_list(), maps["hit"].to_numpy()
+    of = share_interval(hits, inputs, tests=tests)
+    share, low, high = float(of.mean), float(of.low), float(of.high)
+    found = [_share_claim("map-hit", method, f"share of images where {_HIT}", share, low, high, inputs)]
+    chance = float(np.mean(maps["covered"].to_numpy()))
+    p = _share_p(hits, inputs, chance, tests)
+    control, controlled, least = None, None, p
+    if beside is not None:
+        others = beside.filter(pl.col("method") == method).drop_nulls(["covered", "hit"])
+        others = others.select("example_id", other=pl.col("hit") > 0.5)
+        both = maps.join(others, on="example_id", maintain_order="left")
+        if both.height and 2 * both.height >= maps.height:
+            at = both["of_input"].to_list()
+            random = share_interval(both["other"].to_numpy(), at, tests=tests)
+            bounds = (float(random.mean), float(random.low), float(random.high))
+            found.append(
+                _share_claim("map-hit", f"{method}, {RANDOM_WEIGHTS}", f"share of images where {_HIT}", *bounds, at)
+            )
+            pair = (both["hit"].to_numpy(), both["other"].to_numpy(), at)
+            difference, other = share_difference(*pair, tests=tests), known(shares_differ(*pair, tests=tests))
+            controlled = bool(difference.low > 0 if share > chance else difference.high < 0)
+            control = bounds[0] - float(np.mean(both["covered"].to_numpy()))
+            least = None if p is None else max(p, 1.0 if other is None else other)
+    effect, low, high, behind = share - chance, low - chance, high - chance, len(set(inputs))
+    found.append(
+        Claim(
+            kind="map-object",
+            about=method,
+            quantity=f"{_HIT}, less the share of patches in boxes",
+            unit="1",
+            effect=effect,
+            low=known(low),
+            high=known(high),
+            p=least,
+            control=None if control is None else RANDOM_WEIGHTS,
+            control_effect=control,
+            n=maps.height,
+            inputs=behind,
+            verdict=judged(effect, low, high, smallest=SMALLEST_SHARE, p=p, controlled=controlled, inputs=behind),
+        )
+    )
+    return found
+
+
+def _share_claim(
+    kind: str, about: str, quantity: str, share: float, low: float, high: float, inputs: Sequence[str]
+) -> Claim:
+    """A share that stands for itself: nothing is held against it."""
+    behind = len(set(inputs))
+    return Claim(
+        kind=kind,
+        about=about,
+        quantity=quantity,
+        unit="1",
+        effect=share,
+        low=known(low),
+        high=known(high),
+        n=len(inputs),
+        inputs=behind,
+        verdict=judged(share, low, high, smallest=SMALLEST_SHARE, controlled=None, inputs=behind),
+    )
+
+
+def _share_p(hits: Bool[np.ndarray, " n"], inputs: Sequence[str], chance: float, tests: int) -> float | None:
+    """The two-sided p-value of a share of `chance`, times `tests`: at most 0.05 where `share_interval` leaves it out.
+
+    Found as the widest interval that does so. None where all is from one input.
+    """
+    if len(set(inputs)) < 2:
+        return None
+    inside, outside = 1e12, 1.001 * ALPHA  # in tests: the widest interval and nearly the point itself
+    for _ in range(60):
+        middle = float(np.sqrt(inside * outside))
+        of = share_interval(hits, inputs, tests=middle)
+        if float(of.low) <= chance <= float(of.high):
+            inside = middle
+        else:
+            outside = middle
+    return min(1.0, tests * ALPHA / inside)
