@@ -109,7 +109,9 @@ def test_the_interval_of_an_overlap_leaves_out_groups_of_examples(case):
         centre = len(present) * row["iou"] - ((1 - 1 / share) * left).sum()
         pseudo = share * row["iou"] - (share - 1) * left
         error = np.sqrt(((pseudo - centre) ** 2 / (share - 1)).mean())
-        half = student.ppf(0.975, len(present) - 1) * error
+        # As many equal groups as these are worth (Kish).
+        worth = len(items) ** 2 / ((len(items) / share) ** 2).sum()
+        half = student.ppf(0.975, worth - 1) * error
         assert row["high"] - row["low"] == pytest.approx(2 * half, rel=1e-6)
         assert row["n"] == len(items)
     (alone,) = feed([Overlap(SPANS, matrices)], view, [[i for i, f in zip(items, folds, strict=True) if f == folds[0]]])

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import t as student
 
-from chiasm.core.statistics.intervals import mean_interval
+from chiasm.core.statistics.intervals import share_interval
 
 _RIDGE = 1.0
 
@@ -18,7 +18,8 @@ class Sensitivity(NamedTuple):
     """TCAV of one concept by layer, and what random concepts give.
 
     `score`: share of class examples whose answer grows along the concept, mean over random sets, with the 95 %
-    bootstrap interval over examples. `random`, `random_low`, `random_high`: mean and central 95 % over random concepts.
+    interval of a share over examples. `random`, `random_low`, `random_high`: mean and central 95 % over random
+    concepts.
     `p`: that a random concept is as far out at any layer (corrected over layers). `published`: the uncorrected t-test
     of Kim et al. `accuracy`: of the direction on images that it was not made from (chance 0.5).
     """
@@ -67,12 +68,14 @@ def sensitivity(
     usable = np.where(spread > 0, spread, 1)
     largest = (np.abs(null - centre) / usable).max(axis=1)
     reached = (largest[:, None] >= np.abs(score - centre) / usable - 1e-12).sum(axis=0)
-    estimate = mean_interval(signs.mean(axis=0))
+    # Signs are answers of yes or no: most of a found concept's agree, and a bootstrap would see no spread in them.
+    agree, tried = signs.sum(axis=0), np.full(signs.shape[1], float(len(signs)))
+    shares = [share_interval(agree[:, k], wholes=tried) for k in range(agree.shape[1])]
     random_low, random_high = np.percentile(null, [2.5, 97.5], axis=0)
     return Sensitivity(
         score,
-        estimate.low,
-        estimate.high,
+        np.array([float(one.low) for one in shares]),
+        np.array([float(one.high) for one in shares]),
         centre,
         random_low,
         random_high,
