@@ -48,8 +48,8 @@ CLAIMS = TableSchema.of(
     number(
         "p",
         "p",
-        "Against 0 and, where there is a control, against going no further than it, whichever is larger; corrected over "
-        "the claims of its kind; missing where none was tested.",
+        "Against 0 and, where it was tested against a control, against that, whichever is larger; corrected over the "
+        "claims of its kind; missing where none was tested.",
         nullable=True,
     ),
     text("control", "Control", "What the effect must go beyond; missing where there is none.", nullable=True),

@@ -181,3 +181,89 @@ def test_sentences_hold_no_number_that_no_claim_holds():
         assert "95 % interval" in finding.text
         assert "n = 60" in finding.text
         assert "control" in finding.text
+
+
+def sentence(found: list[Claim], start: str) -> str:
+    return next(one.text for one in align_findings(found, 3) if one.text.startswith(start))
+
+
+def against(own: dict, twin: dict, noise: dict) -> list[Claim]:
+    beside = [under("model", own), under("twin", twin), under("noise", noise)]
+    return claimed(parts=parts(own), parts_controls=pl.concat(beside))
+
+
+def test_the_largest_established_state_is_not_called_the_largest():
+    rng = np.random.default_rng(0)
+
+    def drifts(of: dict[int, float]) -> dict:
+        found = {("paired_raw", "image", "question", 0): rng.normal(size=60)}
+        for layer, effect in of.items():
+            found["drift", "image", "", layer] = 0.5 + effect + 0.005 * rng.normal(size=60)
+            found["drift", "question", "", layer] = 0.5 + 0.005 * rng.normal(size=60)
+        return found
+
+    found = against(
+        drifts({0: 0.45, 1: 0.25, 2: -0.15}), drifts({0: 0.55, 1: 0.0, 2: -0.25}), drifts({0: 0.0, 1: 0.15, 2: 0.0})
+    )
+    text = sentence(found, "How much")
+    assert "largest of the established states after state 1: +0.2" in text
+    assert "After state 0 it is larger, +0.4" in text
+    assert "not established; random weights give +0.5" in text
+    assert "After state 2 the sign is the other one: -0.1" in text
+    assert "The control that leaves least of it: random perceptual tokens give +0.1" in text
+    assert "Random weights give" in text
+
+
+def test_a_control_of_which_there_is_one_is_not_called_the_nearest():
+    values = {("paired_raw", "image", "question", 0): np.zeros(60)}
+    rng = np.random.default_rng(0)
+
+    def norms(of: float) -> dict:
+        return values | {
+            ("log_norm", span, "", 0): (span == "image") * of + 0.1 * rng.normal(size=60)
+            for span in ("image", "question")
+        }
+
+    text = sentence(against(norms(3.0), norms(1.0), norms(3.0)), "At the embeddings")
+    assert "The control: random weights give +" in text
+    assert "random perceptual" not in text  # they have the norms of those that they replace
+
+
+def test_an_overlap_says_its_verdict_and_every_control():
+    rng = np.random.default_rng(0)
+    own, twin, noise = (
+        {("iou", "image", "question", None): of + 0.01 * rng.normal(size=60)} for of in (0.815, 0.715, 0.865)
+    )
+    text = sentence(against(own, twin, noise), "The halves")
+    assert "not established beyond its controls" in text
+    assert "p = 1," in text
+    assert "A control shows as much or more: random perceptual tokens give +0.86" in text
+    assert "Random weights give +0.71" in text
+
+
+def test_attention_is_named_over_all_states_and_its_blocks_are_counted():
+    rng = np.random.default_rng(0)
+
+    def near(of: float) -> dict:
+        return {
+            (f"{kind}_centred", "image", "question", layer): (kind == "paired") * of + 0.05 * rng.normal(size=60)
+            for kind in ("paired", "others")
+            for layer in (0, 1)
+        }
+
+    own = near(0.4)
+    beside = [under("model", own), under("twin", near(0.65)), under("noise", near(0.3)), under("apart", near(0.1))]
+    text = sentence(claimed(parts=parts(own), parts_controls=pl.concat(beside)), "Beyond what all")
+    assert "not established at states 0-1" in text
+    assert "random weights give +0.6" in text
+    assert "Attention between them in the first 3 blocks: it raises the difference at states 0-1; most at" in text
+
+
+def test_divergences_that_disagree_are_named():
+    rng = np.random.default_rng(0)
+    pair = ("image", "question", 0)
+    own = {("js", *pair): 0.2 + 0.01 * rng.normal(size=60), ("kl", *pair): 0.001 * rng.normal(size=60)}
+    null = {(f"{name}_null", *pair): 0.1 + 0.01 * rng.normal(size=60) for name in ("js", "kl")}
+    text = sentence(claimed(parts=parts(own | null)), "Words that hidden")
+    assert "Kullback-Leibler divergences have the same verdicts but for these: at state 0 that of image from" in text
+    assert "practically none" in text

@@ -16,9 +16,9 @@ from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
 Frames = Mapping[str, pl.DataFrame]
 _CONTROLS = {
-    NOISE_TOKENS: "random tokens in place of what is perceived",
+    NOISE_TOKENS: "random perceptual tokens",
     RANDOM_WEIGHTS: "random weights",
-    MODALITY_ISOLATION: "no attention between them in the first blocks",
+    MODALITY_ISOLATION: "no attention between them",
     ITSELF: "one span's own tokens",
     PAIRED: "each example with itself",
     SHUFFLED: "shuffled norms",
@@ -26,9 +26,12 @@ _CONTROLS = {
 }
 
 
-def align_findings(claims: Sequence[Claim]) -> list[Finding]:
-    """What is found, strongest first."""
-    found = [*_scores(claims), *change(claims), *_norms(claims), *cones(claims), *_shared(claims)]
+def align_findings(claims: Sequence[Claim], isolated: int | None = None) -> list[Finding]:
+    """What is found, strongest first. `isolated`: how many first blocks have no attention between the two kinds in the
+    control that cuts it, where that is known.
+    """
+    blocks = f"the first {isolated} block{'' if isolated == 1 else 's'}" if isolated else "the first blocks"
+    found = [*_scores(claims, blocks), *change(claims), *_norms(claims), *cones(claims), *_shared(claims, blocks)]
     found += [*masks(claims), *_words(claims), *_released(claims)]
     return sorted(found, key=lambda finding: -finding.strength)
 
@@ -38,12 +41,29 @@ def control_in_words(claim: Claim) -> str:
     return _CONTROLS.get(claim.control or "", claim.control or "")
 
 
-def beside(claim: Claim) -> str:
-    """What its control shows, or that it has none; begins with a comma or a semicolon."""
-    if claim.control is None:
-        return "; it is uncontrolled"
-    shown = "" if claim.control_effect is None else f" gives {_value(claim, claim.control_effect)}"
-    return f"; the control that comes nearest, {control_in_words(claim)},{shown}"
+def beside(claim: Claim, claims: Sequence[Claim], of: str = "it") -> str:
+    """Sentences on every control that a claim was tested against, or that there is none; begins with a space.
+
+    The first is of the control that leaves the least of it. `of`: what the claim is called.
+    """
+    tested = [one for one in of_kind(claims, f"{claim.kind}-control", claim.about) if one.where == claim.where]
+    first = next((one for one in tested if one.control == claim.control), None)
+    if claim.verdict == "uncontrolled" or claim.control is None:
+        return f" Without a control, {of} is uncontrolled."
+    if first is None:
+        shown = "" if claim.control_effect is None else f", which gives {_value(claim, claim.control_effect)}"
+        return f" The control is {control_in_words(claim)}{shown}."
+    shown = f"{control_in_words(first)} give {_value(claim, first.control_effect or 0.0)}"
+    if (first.effect > 0) != (claim.effect > 0):
+        text = f" A control shows as much or more: {shown}, a difference of {claimed(first)}."
+    else:
+        least = "The control that leaves least of it" if len(tested) > 1 else "The control"
+        text = f" {least}: {shown}, a difference of {claimed(first)}."
+    for one in tested:
+        if one is not first:
+            name = control_in_words(one)
+            text += f" {name[0].upper()}{name[1:]} give {_value(claim, one.control_effect or 0.0)}."
+    return text
 
 
 def _value(claim: Claim, value: float) -> str:
@@ -91,26 +111,59 @@ def rank(claim: Claim, most: float) -> float:
     return most + {"established": 100.0, "uncontrolled": 50.0}.get(claim.verdict, 0.0)
 
 
-def _scores(claims: Sequence[Claim]) -> list[Finding]:
+def largest(claims: Sequence[Claim], rows: Sequence[Claim], what: str, at: str = "at") -> str:
+    """Where `rows` are largest: of those established, with all controls; and what is larger but is not established.
+
+    `what`: the effect, in words with which a sentence begins; `at`: how the state is introduced.
+    """
+    most, size = top(rows), max(rows, key=lambda one: abs(one.effect))
+    of = {"established": " of the established states", "uncontrolled": " of the states where it is there"}
+    among = of.get(most.verdict, "")
+    text = f"{what} is largest{among} {at} state {most.where}: {claimed(most)}{_not(most)}.{beside(most, claims)}"
+    begin = f" {at.capitalize()} state"
+    if size is not most:
+        there = size.control is not None and size.control_effect is not None
+        where = f"; {control_in_words(size)} give {_value(size, size.control_effect or 0.0)} there" if there else ""
+        text += f"{begin} {size.where} it is larger, {claimed(size)}, but {size.verdict}{where}."
+    for one in rows:
+        outside = one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
+        if outside and one.effect * most.effect < 0 and one.verdict == "not established" and one is not size:
+            text += f"{begin} {one.where} the sign is the other one: {claimed(one)}, {one.verdict}."
+    return text
+
+
+def _not(claim: Claim) -> str:
+    return "" if claim.found else f", {claim.verdict}"
+
+
+def _scores(claims: Sequence[Claim], blocks: str) -> list[Finding]:
     found = []
     for one in of_kind(claims, "score"):
         name, _, spans = one.about.partition(" of ")
-        at = (
-            "as what is perceived enters the decoder, against text at every depth"
+        a, _, b = spans.partition(" and ")
+        where = (
+            f"{a} tokens as they enter the decoder and the mean of {b} tokens at every depth"
             if name == "ima_0"
-            else ("at the same depth")
+            else f"{a} tokens and the mean of {b} tokens at the same depth"
         )
-        text = f"The mean tokens of {spans}, {at}, have a cosine ({name}) of {claimed(one, signed=False)}"
         against = of_kind(claims, "score-control", one.about)
-        parts = []
+        # Attention cut in the model itself is no control of chance, and does not decide the verdict.
+        names = [control_in_words(other) for other in against if other.control != MODALITY_ISOLATION]
+        beyond = f" beyond {' and '.join(names)}" if names else ""
+        text = (
+            f"The alignment score {name}, the cosine between the mean of {where}, is "
+            f"{claimed(one, signed=False)}: {one.verdict}{beyond}."
+        )
         for other in against:
-            how = "above that" if other.effect > 0 else "below that"
+            how = "It is above" if other.effect > 0 else "It is below"
             if other.verdict != "established":
                 how = (
-                    "practically that" if other.verdict == "practically none" else "not established to differ from that"
+                    "It is practically"
+                    if other.verdict == "practically none"
+                    else "It is not established to differ from"
                 )
-            parts.append(f"{how} with {control_in_words(other)}, a difference of {claimed(other)}")
-        text += f". That is {'; '.join(parts)}." if parts else beside(one) + "."
+            cut = f" in {blocks}" if other.control == MODALITY_ISOLATION else ""
+            text += f" {how} that with {control_in_words(other)}{cut}: a difference of {claimed(other)}."
         if one.verdict == "not established" and one.control is not None:
             text += " A score that a control reaches as well is no sign of alignment that was learnt."
         found.append(Finding(text, rank(one, 30.0 if name == "ima_same" else 25.0)))
@@ -118,18 +171,16 @@ def _scores(claims: Sequence[Claim]) -> list[Finding]:
 
 
 def change(claims: Sequence[Claim]) -> list[Finding]:
-    """How much one span changes against another."""
+    """How much more one span's tokens change than another's, and where."""
     found = []
     for about, rows in by_depth(of_kind(claims, "change")):
         a, _, b = about.partition(" less ")
-        most = top(rows)
         text = (
             f"How much {a} tokens change from one state to the next, against {b} tokens: "
-            f"{over_depths(rows, 'less', 'more')}. The "
-            f"difference of their cosines with themselves is largest after state {most.where}: "
-            f"{claimed(most)}{beside(most)}."
+            f"{over_depths(rows, 'less', 'more')}. "
+            f"{largest(claims, rows, 'The difference of their cosines with themselves', 'after')}"
         )
-        found.append(Finding(text, rank(most, 20.0)))
+        found.append(Finding(text, rank(top(rows), 20.0)))
     return found
 
 
@@ -138,16 +189,12 @@ def _norms(claims: Sequence[Claim]) -> list[Finding]:
     for about, rows in by_depth(of_kind(claims, "norms")):
         a, _, b = about.partition(" to ")
         first, last = (
-            f"{exp(row.effect):.2g} times that of {b} tokens {place} (log ratio {claimed(row)}, "
-            f"{_verdict(row)}{beside(row)})"
-            for row, place in ((rows[0], "at the embeddings"), (rows[-1], "after the last block"))
+            f"{place} the median norm of {a} tokens is {exp(row.effect):.2g} times that of {b} tokens: log ratio "
+            f"{claimed(row)}, {row.verdict}.{beside(row, claims)}"
+            for row, place in ((rows[0], "At the embeddings"), (rows[-1], "After the last block"))
         )
-        found.append(Finding(f"The median norm of {a} tokens is {first} and {last}.", rank(rows[0], 10.0)))
+        found.append(Finding(f"{first} {last}", rank(rows[0], 10.0)))
     return found
-
-
-def _verdict(claim: Claim) -> str:
-    return claim.verdict
 
 
 def cones(claims: Sequence[Claim]) -> list[Finding]:
@@ -156,30 +203,33 @@ def cones(claims: Sequence[Claim]) -> list[Finding]:
     for about, rows in by_depth(of_kind(claims, "cone")):
         span, _, pair = about.partition(", of ")
         other = next((one for one in pair.split(" and ") if one != span), pair)
-        most = top(rows)
         text = (
-            f"Cones: {span} tokens nearer to {span} of other inputs than to {other} of their own example: "
-            f"{over_depths(rows, 'so', 'the reverse')}. "
-            f"The difference of cosines is largest at state {most.where}: {claimed(most)}{beside(most)}."
+            f"{_CONES} {span} tokens nearer to {span} tokens of other inputs than to {other} tokens of their own "
+            f"example: {over_depths(rows, 'so', 'the reverse')}. "
+            f"{largest(claims, rows, 'The difference of cosines')}"
         )
-        found.append(Finding(text, rank(most, 8.0)))
+        found.append(Finding(text, rank(top(rows), 8.0)))
     return found
 
 
-def _shared(claims: Sequence[Claim]) -> list[Finding]:
+_CONES = "Cones (tokens of one kind share a direction, whatever the input):"
+
+
+def _shared(claims: Sequence[Claim], blocks: str) -> list[Finding]:
     found = []
     for about, rows in by_depth(of_kind(claims, "shared")):
-        most = top(rows)
         text = (
             f"Beyond what all examples share (each span's mean subtracted), {about} of one example against those of "
-            f"two: {over_depths(rows, 'nearer', 'farther')}. The difference of cosines is largest at "
-            f"state {most.where}: {claimed(most)}{beside(most)}."
+            f"two: {over_depths(rows, 'nearer', 'farther')}. {largest(claims, rows, 'The difference of cosines')}"
         )
-        cut = [one for one in of_kind(claims, "shared-attention", about) if one.where == most.where]
-        for one in cut:
-            how = "changes" if one.established else "is not established to change"
-            text += f" Attention between them in the first blocks {how} it there, by {claimed(one)}."
-        found.append(Finding(text, rank(most, 15.0)))
+        cut = of_kind(claims, "shared-attention", about)
+        if cut:
+            most = top(cut)
+            text += (
+                f" Attention between them in {blocks}: {over_depths(cut, 'it raises the difference', 'it lowers it')}; "
+                f"most at state {most.where}, by {claimed(most)}."
+            )
+        found.append(Finding(text, rank(top(rows), 15.0)))
     return found
 
 
@@ -187,38 +237,49 @@ def masks(claims: Sequence[Claim]) -> list[Finding]:
     """Overlap of masks at half of the weights, against what needs no span at all."""
     found = []
     for one in of_kind(claims, "overlap"):
-        text = f"Half of the weights, kept by Wanda for {one.about}, overlap by {claimed(one, signed=False)}"
-        parts = []
+        text = (
+            f"The halves of the weights that Wanda keeps for {one.about} overlap (intersection over union) by "
+            f"{claimed(one, signed=False)}: {one.verdict}{'' if one.control is None else ' beyond its controls'}."
+            f"{beside(one, claims)}"
+        )
         rows = [row for row in of_kind(claims, "masks") if row.about.startswith(f"{one.about} beyond ")]
         for row in rows:
             name = _CONTROLS.get(row.about.rpartition(" beyond ")[2], row.about)
-            parts.append(f"beyond {name} by {claimed(row)}, {_verdict(row)}{_nearest(row, name)}")
-        found.append(Finding(f"{text}; {'; '.join(parts)}.", rank(top(rows or [one]), 12.0)))
+            own = control_in_words(row) == name and row.control_effect is not None
+            gives = f", which gives {_value(row, row.control_effect or 0.0)}" if own else ""
+            text += f" Beyond {name}{gives}: {claimed(row)}, {row.verdict}.{'' if own else beside(row, claims)}"
+        found.append(Finding(text, rank(top(rows or [one]), 12.0)))
     return found
-
-
-def _nearest(claim: Claim, name: str) -> str:
-    """The control of a contrast, where it is not what the contrast is with."""
-    own = control_in_words(claim)
-    if claim.control_effect is None:
-        return ""
-    if own == name:
-        return f" (which gives {_value(claim, claim.control_effect)})"
-    return f" (with {own} {_value(claim, claim.control_effect)})"
 
 
 def _words(claims: Sequence[Claim]) -> list[Finding]:
     found = []
     for about, rows in by_depth(of_kind(claims, "words-js")):
         a, _, b = about.partition(" from ")
-        most = top(rows)
         text = (
             f"Words that hidden states give through the output head, those of {a} and {b} against those of tokens of "
-            f"one span: {over_depths(rows, 'they differ more', 'they differ less')}. The Jensen-Shannon divergence "
-            f"beyond that is largest at state {most.where}: {claimed(most)}{beside(most)}."
+            f"one span: {over_depths(rows, 'they differ more', 'they differ less')}. "
+            f"{largest(claims, rows, 'The Jensen-Shannon divergence beyond that')}"
+            f"{_other_divergence(claims, rows, a, b)}"
         )
-        found.append(Finding(text, rank(most, 5.0)))
+        found.append(Finding(text, rank(top(rows), 5.0)))
     return found
+
+
+def _other_divergence(claims: Sequence[Claim], rows: Sequence[Claim], a: str, b: str) -> str:
+    """Where the Kullback-Leibler divergences have another verdict than the Jensen-Shannon divergences `rows`."""
+    kinds = {one.where: one.verdict for one in rows}
+    both = [one for about in (f"{a} from {b}", f"{b} from {a}") for one in of_kind(claims, "words-kl", about)]
+    if not both:
+        return ""
+    others = [one for one in both if one.verdict != kinds.get(one.where)]
+    if not others:
+        return " The Kullback-Leibler divergences have the same verdicts."
+    shown = "; ".join(
+        f"at state {one.where} that of {one.about} is {claimed(one)}, {one.verdict}" for one in others[:2]
+    )
+    more = f"; and {len(others) - 2} more in the table of claims" if len(others) > 2 else ""
+    return f" Kullback-Leibler divergences have the same verdicts but for these: {shown}{more}."
 
 
 def _released(claims: Sequence[Claim]) -> list[Finding]:

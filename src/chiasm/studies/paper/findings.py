@@ -61,11 +61,10 @@ def _training(claims: Sequence[Claim]) -> list[Finding]:
 def _cones_together(claims: Sequence[Claim]) -> list[Finding]:
     found = []
     for about, rows in by_depth(of_kind(claims, "cone-together")):
-        most = align.top(rows)
         text = (
             f"Cones over models of one decoder: {about}, nearer to the same kind in other data than to the other kind "
-            f"in their own: {align.over_depths(rows, 'so', 'the reverse')}. The difference of cosines is largest at "
-            f"state {most.where}: {claimed(most)}{align.beside(most)}."
+            f"in their own: {align.over_depths(rows, 'so', 'the reverse')}. "
+            f"{align.largest(claims, rows, 'The difference of cosines')}"
         )
-        found.append(Finding(text, align.rank(most, 30.0)))
+        found.append(Finding(text, align.rank(align.top(rows), 30.0)))
     return found
