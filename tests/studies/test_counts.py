@@ -53,7 +53,7 @@ def test_what_was_asked_for_is_accounted_for(verb, data):
     assert counts["failed"] <= 1
     if verb == "skip":
         assert {one["reason"] for one in run.directory.left_out()} <= {
-            "fills no whole batch of calibration",
+            "left over, as the examples that choose layers are taken in whole batches",
             "shares an image with a calibration example",
         }
         assert counts["left_out"]

@@ -12,9 +12,11 @@ from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError
 from chiasm.core.statistics.intervals import share_difference
 from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.studies.skip import charts
 from chiasm.studies.skip.claims import claims
 from chiasm.studies.skip.decision import decide, saves_time
-from chiasm.studies.skip.findings import lost, skip_findings
+from chiasm.studies.skip.findings import lost, skip_findings, too_noisy
+from chiasm.studies.skip.overview import plans_table
 from chiasm.studies.skip.tables import FAST_V, NONE, RANDOM_DROP
 
 FAST = {"safe": (0.8, 0.8), "cheap": (0.7, 0.7), "lossy": (0.5, 0.5)}
@@ -113,9 +115,66 @@ def test_a_negative_loss_is_a_gain_only_if_it_is_established():
     found = claims({"verdicts": made.verdicts({"better": -0.9, "same": 0.0, "worse": 0.2}, n=300)})
     better, same, worse = (one_of(found, "loss", name) for name in ("better", "same", "worse"))
     assert lost(better).startswith("it gains 9.7 points (95 % interval 6.3 to 14.5, p = ")
-    assert re.match(r"no loss is established, at most \d", lost(same))
+    assert lost(same).startswith("whether it loses right answers is not established: the loss is +0.0 points (95 % int")
     assert lost(worse).startswith("it loses ")
     assert better.verdict == worse.verdict == "established"
+
+
+def test_what_is_not_established_is_said_with_its_estimate_and_sign():
+    tables = {"verdicts": made.verdicts({"a": -0.05, "b": 0.0}, n=100), "plans": made.plans({"a": 0.5, "b": 0.6})}
+    tables["timings"] = made.timings({"a": (0.9, 0.9), "b": (0.9, 0.9), NONE: (0.8, 1.2)}, noise=0.3)
+    found = " ".join(texts(tables))
+    assert "Whether right answers are lost is not established under `a`, `b`: estimates of the loss from " in found
+    assert "no loss" not in found.lower()
+    assert "no saving" not in found.lower()
+
+
+def test_times_that_two_equal_calls_exceed_are_not_written():
+    tables = {"verdicts": made.verdicts({"a": 0.0}, n=100), "plans": made.plans({"a": 0.5})}
+    tables["timings"] = made.timings({"a": (0.9, 1.02), NONE: (0.7, 1.6)}, noise=0.3)
+    [text] = [text for text in texts(tables) if "No plan is established to save time" in text]
+    assert "times are too noisy to tell: two equal calls of the plain model differ by more" in text
+    for one in of_kind(claims(tables), "time"):
+        assert too_noisy(one)
+        assert f"{one.effect:+.0f} %" not in text
+
+
+def test_the_plain_model_stands_beside_the_most_frequent_answer():
+    found = texts({"verdicts": made.verdicts({"a": 0.0}), "plans": made.plans({"a": 0.5})})
+    [text] = [text for text in found if text.startswith("The plain model is right in 90.0 %")]
+    assert "most frequent answer of each question type would be right in" in text
+
+
+def test_divergences_are_never_below_zero_and_are_drawn_as_said():
+    own = made.contributions()
+    found = of_kind(claims({"contributions": own}), "contribution")
+    assert min(one.low for one in found) == 0.0
+    assert all((one.p <= 0.05) == (one.low > 0) for one in found)
+    axes = charts.contributions(own, claims=found).axes[0]
+    drawn = np.concatenate([c.get_paths()[0].vertices[:, 1] for c in axes.collections if len(c.get_paths())])
+    for one in found:
+        assert np.isclose(drawn, one.high).any()
+
+
+def test_every_plan_is_a_row_and_every_interval_is_that_of_the_claims():
+    losses, rest = {"search-50": 0.02, "random-50-0": 0.3}, {"score": 0.9, "loss": 0.02, "loss_low": 0.01}
+    tables = {"verdicts": made.verdicts(losses), "plans": made.plans(dict.fromkeys(losses, 0.5))}
+    more = [pl.lit(value).alias(name) for name, value in (rest | {"loss_high": 0.05, "recommended": False}).items()]
+    table = plans_table(tables["plans"].with_columns(more), claims(tables))
+    assert set(table["plan"]) == {NONE, *losses}
+    one = one_of(claims(tables), "loss", "search-50")
+    cell = table.filter(plan="search-50")["right answers lost (points)"][0]
+    assert f"({one.low:.1f} to {one.high:.1f})" in cell
+    assert "(1.0 to 5.0)" in table.filter(plan="random-50-0")["right answers lost (points)"][0]
+
+
+def test_sentences_are_short():
+    losses = {f"search-{k}": 0.0 for k in range(3)} | {"random-1-0": 0.3, "random-1-1": 0.3}
+    tables = {"verdicts": made.verdicts(losses, n=60), "plans": made.plans(dict.fromkeys(list(losses)[:3], 0.5))}
+    tables |= {"modalities": made.modalities(), "contributions": made.contributions()}
+    for text in texts(tables):
+        for sentence in re.split(r"[.:;] (?=[A-Z])", text):
+            assert len(re.sub(r"\([^()]*\)", "", sentence).split()) <= 60, sentence
 
 
 def test_p_and_interval_of_a_loss_agree():
@@ -140,6 +199,8 @@ def test_the_search_is_compared_with_every_draw_and_with_draws_in_general():
     tables = {"verdicts": made.verdicts({"search-50": 0.0, **dict.fromkeys(shift, 0.0)}, n=80, shift=shift)}
     found = claims(tables)
     assert [one.established for one in of_kind(found, "search")] == [True, True, True, False]
+    few = next(text for text in texts(tables | {"plans": made.plans({"search-50": 0.5})}) if "Random layers" in text)
+    assert few.endswith("4 draws are too few to say anything of other draws.")
     draws = one_of(found, "search-draws")
     assert (draws.effect, draws.n) == (75.0, 4)
     assert draws.low < 50 < draws.high, "four draws do not stand for most"

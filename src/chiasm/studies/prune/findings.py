@@ -49,7 +49,7 @@ def lost(claim: Claim) -> str:
     if claim.high < 0:
         gain = replace(claim, effect=-claim.effect, low=-claim.high, high=-claim.low)
         return f"it gains {claimed(gain, **_POINTS)}"
-    return f"no loss is established, at most {number(claim.high, unit='points')} ({_rest(claim)})"
+    return f"whether right answers are lost is not established, the loss is {claimed(claim, **_SIGNED)}"
 
 
 def _recommended(claims: Sequence[Claim]) -> Finding | None:
@@ -82,8 +82,8 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
     needed = of_kind(claims, "needed")
     if needed and (needed[0].inputs or 0) < needed[0].effect:
         text += (
-            f" A mask under which no answer changes at all is known to keep it on {needed[0].effect:.0f} inputs or "
-            f"more (here {needed[0].inputs}): more examples, or a larger --max-loss, can show it."
+            f" Even of a mask that changes no answer this is known only from {needed[0].effect:.0f} inputs on (here "
+            f"{needed[0].inputs}): take more examples, or a larger --max-loss."
         )
     return Finding(f"{text} {untouched}.", 100.0)
 
@@ -248,7 +248,3 @@ def _level(score: Claim) -> str:
     interval = bounds(score.low, score.high, missing="", digits=1)
     shown = f"95 % interval {interval}" if interval else "no interval: too few inputs"
     return f"{number(score.effect)} % ({shown}, n = {score.n})"
-
-
-def _rest(claim: Claim) -> str:
-    return claimed(claim, **_POINTS).partition(" (")[2].removesuffix(")")

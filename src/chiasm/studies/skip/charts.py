@@ -1,13 +1,16 @@
 """What skipping costs and saves: each layer's contribution, and loss against operations and against seconds."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from chiasm.results.series import curve, in_order
+from chiasm.core.claims import Claim, of_kind
+from chiasm.results.series import Curve, curve, in_order
 from chiasm.results.theme import (
     COLOURS,
     DASHES,
@@ -16,7 +19,6 @@ from chiasm.results.theme import (
     INK,
     MARKERS,
     SIZES,
-    Size,
     bar_lengths,
     counted,
     draw,
@@ -28,10 +30,10 @@ from chiasm.results.theme import (
     new_panel,
     point_key,
 )
+from chiasm.studies.skip.decision import BATCH, ONE_PROMPT
 from chiasm.studies.skip.tables import (
     NONE,
     PEERS,
-    RANDOM_DROP,
     RANDOM_LAYERS,
     SEARCH,
     TRAINED_PLAIN,
@@ -53,24 +55,31 @@ _KIND = {
 }
 
 
-_LEFT = {
-    "operations_share": "Operations left (%)",
-    "peak_share": "Peak memory left (%)",
-    "prefill_share": "Time left, one prompt (%)",
-    "batch_share": "Time left, a batch (%)",
-}
+_PANELS = (
+    "Right answers lost\n(points)",
+    "Operations\nleft (%)",
+    "Peak memory\nleft (%)",
+    "Time left (%),\none prompt",
+    "Time left (%),\na batch",
+)
 
 
-def contributions(contributions: pl.DataFrame, controls: pl.DataFrame | None = None, span: str = "image") -> Figure:
+def contributions(
+    contributions: pl.DataFrame,
+    controls: pl.DataFrame | None = None,
+    span: str = "image",
+    claims: Sequence[Claim] = (),
+) -> Figure:
     """Divergence of the answer when one part of one layer is left out for tokens of `span`, with 95 % intervals.
 
-    `controls`: the same in the random-weights baseline, dashed.
+    `controls`: the same in the random-weights baseline, dashed. `claims`: of the run, whose intervals are drawn.
     """
     figure, axes, size = new_panel(2.3)
     parts = in_order(contributions, "part")
     handles = []
     for index, part in enumerate(parts):
-        own = curve(contributions.filter(pl.col("part") == part), "kl")
+        claimed = of_kind(claims, "contribution", part)
+        own = _claimed(claimed) if claimed else curve(contributions.filter(pl.col("part") == part), "kl")
         handles.append(draw(axes, own, index, size, _PART[part]))
         if controls is not None and controls.height:
             baseline = curve(controls.filter(pl.col("part") == part), "kl")
@@ -84,47 +93,76 @@ def contributions(contributions: pl.DataFrame, controls: pl.DataFrame | None = N
     axes.yaxis.set_minor_locator(NullLocator())
     dress(axes, size, x="Layer", y="KL of the answer (nat)")
     n = counted([contributions.filter(pl.col("part") == part)["example_id"].n_unique() for part in parts])
-    legend_below(figure, handles, size, f"left out for {span} tokens; bands: 95 % over all layers at once, {n}")
+    legend_below(figure, handles, size, f"left out for {span} tokens; bands: 95 % over layers and parts at once, {n}")
     return figure
 
 
-def plans(plans: pl.DataFrame) -> Figure:
-    """Loss of right answers against what is left: operations, time of one prompt, of a batch, and peak memory.
+def _claimed(claims: Sequence[Claim]) -> Curve:
+    """The claims about one part, by layer."""
+    rows = sorted((int(one.where), one.effect, *_bounds(one)) for one in claims)
+    return Curve(*np.array(rows, dtype=np.float64).T, n=claims[0].n)
 
-    Bars upward: 95 % score intervals of paired shares; sideways: quartiles of time. Grey band: two equal calls of the
-    plain model; dotted: the loss allowed. The ring is the recommended plan, if there is one; the control is grey.
-    Losses beyond one point are on a logarithmic scale.
+
+def _bounds(one: Claim) -> tuple[float, float]:
+    return (math.nan if one.low is None else one.low, math.nan if one.high is None else one.high)
+
+
+def plans(plans: pl.DataFrame, claims: Sequence[Claim] = ()) -> Figure:
+    """A line for every plan, by operations: right answers lost, operations and peak memory left, and time left.
+
+    Losses with 95 % intervals: those of `claims`, over all plans that could be chosen at once; of controls each on its
+    own; beyond one point on a logarithmic scale. Times are those of `claims`: controls have none. Dotted: the loss
+    allowed, and two equal calls of the plain model. The name of the recommended plan is in bold.
     """
     size = SIZES["page"]
-    figure = new_figure("page", 4.2)
-    panels = figure.subplots(2, 2, sharey=True).ravel()
-    kinds = [kind for kind in (SEARCH, *PEERS, RANDOM_LAYERS) if kind in set(plans["kind"])]
     plain = plans.filter(pl.col("kind") == NONE)["peak_bytes"][0]
-    plans = plans.with_columns(peak_share=pl.col("peak_bytes") / plain)
-    chosen = plans.filter(pl.col("recommended"), pl.col("kind") != NONE)
-    for number, (panel, (column, label)) in enumerate(zip(panels, _LEFT.items(), strict=True)):
-        panel.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
-        panel.axvline(100, color=FAINT, linewidth=0.8, zorder=0)
-        if f"{column}_low" in plans.columns:
-            none = plans.filter(pl.col("kind") == NONE).row(0, named=True)
-            panel.axvspan(100 * none[f"{column}_low"], 100 * none[f"{column}_high"], color=FAINT, alpha=0.5, lw=0)
-        for index, kind in enumerate(kinds):
-            _points(panel, plans.filter(pl.col("kind") == kind), column, index, kind, size)
-        if "max_loss" in plans.columns and plans["max_loss"][0] is not None:
-            panel.axhline(100 * plans["max_loss"][0], color=GREY, linewidth=0.8, linestyle=":", zorder=1)
-        for share, loss in chosen.select(column, "loss").iter_rows():
-            panel.plot(100 * share, 100 * loss, "o", markersize=9, markerfacecolor="none", markeredgecolor=INK)
-        panel.set_yscale("symlog", linthresh=1, linscale=0.6)
-        panel.yaxis.set_major_locator(FixedLocator([-10, -3, -1, 0, 1, 3, 10, 30, 100]))
-        panel.yaxis.set_major_formatter("{x:g}")
-        panel.yaxis.set_minor_locator(NullLocator())
-        dress(panel, size, x=label, y="Right answers lost (points)" if number % 2 == 0 else "")
+    rows = plans.filter(pl.col("kind") != NONE).sort("operations_share", descending=False, maintain_order=True)
+    kinds = [kind for kind in (SEARCH, *PEERS, RANDOM_LAYERS) if kind in set(rows["kind"])]
+    figure = new_figure("page", 0.7 + 0.19 * rows.height)
+    panels = figure.subplots(1, 5, sharey=True, width_ratios=(1.5, 1, 1, 1, 1)).ravel()
+    for y, row in enumerate(rows.iter_rows(named=True)):
+        look = {"linestyle": "", "markersize": 1.4 * size.marker, "elinewidth": 0.8}
+        look |= _style(kinds.index(row["kind"]), row["kind"])
+        loss = [one for one in of_kind(claims, "loss", row["plan"]) if one.low is not None]
+        low, high = _bounds(loss[0]) if loss else (_percent(row["loss_low"]), _percent(row["loss_high"]))
+        panels[0].errorbar(100 * row["loss"], y, xerr=bar_lengths(100 * row["loss"], low, high), **look)
+        panels[1].errorbar(100 * row["operations_share"], y, **look)
+        panels[2].errorbar(100 * row["peak_bytes"] / plain, y, **look)
+        for panel, place in zip(panels[3:], (ONE_PROMPT, BATCH), strict=True):
+            for one in (one for one in of_kind(claims, "time", row["plan"]) if one.where == place):
+                panel.errorbar(100 + one.effect, y, xerr=bar_lengths(one.effect, *_bounds(one)), **look)
+    for panel, label in zip(panels, _PANELS, strict=True):
+        panel.axvline(0 if panel is panels[0] else 100, color=FAINT, linewidth=0.8, zorder=0)
+        dress(panel, size, x=label)
+    for panel, place in zip(panels[3:], (ONE_PROMPT, BATCH), strict=True):
+        equal = {one.control_effect or 0.0 for one in of_kind(claims, "time") if one.where == place}
+        for noise in equal:
+            panel.axvline(100 + noise, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
+        panel.set_xscale("log")
+        panel.set_xlim(22, 450)
+        panel.xaxis.set_major_locator(FixedLocator([25, 50, 100, 200, 400]))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_locator(NullLocator())
+    if "max_loss" in plans.columns and plans["max_loss"][0] is not None:
+        panels[0].axvline(100 * plans["max_loss"][0], color=GREY, linewidth=0.8, linestyle=":", zorder=1)
+    panels[0].set_xscale("symlog", linthresh=1, linscale=0.6)
+    panels[0].xaxis.set_major_locator(FixedLocator([-10, -1, 0, 1, 10, 100]))
+    panels[0].xaxis.set_major_formatter("{x:g}")
+    panels[0].xaxis.set_minor_locator(NullLocator())
+    panels[0].set_yticks(range(rows.height), rows["plan"].to_list())
+    panels[0].set_ylim(rows.height - 0.5, -0.5)
+    for text, chosen in zip(panels[0].get_yticklabels(), rows["recommended"], strict=True):
+        text.set_fontweight("bold" if chosen else "normal")
+    for panel in panels[1:]:
+        panel.tick_params(left=False)
     handles = [point_key(_KIND[kind], markersize=4, **_style(k, kind)) for k, kind in enumerate(kinds)]
-    if chosen.height:
-        handles.append(point_key("recommended", marker="o", markersize=7, markerfacecolor="none", color=INK))
-    bars = "bars: 95 % paired score interval, quartiles of time; grey band: two equal calls; dotted: loss allowed"
+    bars = "bars: 95 % intervals; dotted: loss allowed, two equal calls"
     legend_below(figure, handles, size, f"{bars}; {counted(plans['n'].to_list())}")
     return figure
+
+
+def _percent(share: float | None) -> float:
+    return math.nan if share is None else 100 * share
 
 
 def recovery(recovery: pl.DataFrame) -> Figure:
@@ -156,24 +194,6 @@ def recovery(recovery: pl.DataFrame) -> Figure:
     dress(axes, size, x="", y="Right answers (%)")
     legend_below(figure, handles, size, f"bars: 95 % Wilson, {counted(recovery['n'].to_list())}")
     return figure
-
-
-def _points(axes: Axes, rows: pl.DataFrame, column: str, index: int, kind: str, size: Size) -> None:
-    loss, low, high = (rows[name].cast(pl.Float64).to_numpy() for name in ("loss", "loss_low", "loss_high"))
-    share, across = rows[column].to_numpy(), None
-    if f"{column}_low" in rows.columns:
-        across = 100 * bar_lengths(share, rows[f"{column}_low"], rows[f"{column}_high"])
-    axes.errorbar(
-        100 * share,
-        100 * loss,
-        xerr=across,
-        yerr=100 * bar_lengths(loss, low, high),
-        linestyle="",
-        markersize=1.4 * size.marker,
-        elinewidth=0.6,
-        **_style(index, kind),
-        zorder=2 if kind in (RANDOM_LAYERS, RANDOM_DROP) else 3,
-    )
 
 
 def _style(index: int, kind: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ general.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -101,6 +102,8 @@ def _contributions(rows: pl.DataFrame, controls: pl.DataFrame | None, least: flo
             mean = beside.mean(axis=0)
             own = [inputs[k] for k in shared]
             beyond = mean_bands(values[shared] - beside, clusters=own, smallest_error=error, seed=seed)
+    # A divergence is never below 0.
+    bands = replace(bands, low=np.maximum(bands.low, 0.0))
     return _columns(
         bands,
         lambda k: {

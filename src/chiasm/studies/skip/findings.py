@@ -13,12 +13,15 @@ from chiasm.results.wording import bounds, claimed, number, percent
 from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, saves_time
 from chiasm.studies.skip.tables import NONE, TRAINED_PLAIN, TRAINED_WITH_PLAN, UNTRAINED
 
+_POINTS: dict[str, Any] = {"significant": None, "digits": 1}
+_WHOLE: dict[str, Any] = {"significant": None, "digits": 0}
+_FEW_DRAWS = 8
 _PARTS = {"ffn": "the feed-forward", "attention": "the attention"}
 
 
 def skip_findings(claims: Sequence[Claim], span: str = "image") -> list[Finding]:
-    """The recommended plan, what plans lose, the search and FastV against chance, tokens of images against text, times,
-    where the work matters, and what training gives back; strongest first.
+    """The recommended plan, how good the plain model is, what plans lose, the search and FastV against chance, tokens
+    of images against text, times, where the work matters, and what training gives back; strongest first.
 
     `span`: the tokens whose work is left out.
     """
@@ -29,6 +32,7 @@ def skip_findings(claims: Sequence[Claim], span: str = "image") -> list[Finding]
         found = [
             where,
             _recommended(claims),
+            _untouched(of_kind(claims, "score")),
             _losses(of_kind(claims, "loss")),
             _against_chance(claims, "search", "Random layers at about as many operations", "the search's plan", 80.0),
             _against_chance(claims, "drop", "As many tokens dropped at random", "dropping by attention (FastV)", 50.0),
@@ -55,7 +59,7 @@ def lost(claim: Claim) -> str:
         return f"it loses {_amount(claim.effect)} ({_brackets(claim)})"
     if claim.high < 0:
         return f"it gains {_amount(-claim.effect)} ({_brackets(_flipped(claim))})"
-    return f"no loss is established, at most {_amount(claim.high)} ({_brackets(claim)})"
+    return f"whether it loses right answers is not established: the loss is {claimed(claim, **_POINTS)}"
 
 
 def _recommended(claims: Sequence[Claim]) -> Finding | None:
@@ -87,8 +91,8 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
         needed = of_kind(claims, "needed")
         if needed and (needed[0].inputs or 0) < needed[0].effect:
             text += (
-                f" A plan under which no answer changes at all is known to keep it on {needed[0].effect:.0f} inputs "
-                f"or more (here {needed[0].inputs}): more examples, or a larger --max-loss, can show it."
+                f" Even of a plan that changes no answer this is known only from {needed[0].effect:.0f} inputs on "
+                f"(here {needed[0].inputs}): take more examples, or a larger --max-loss."
             )
         return Finding(text + plain, 100.0)
     text = (
@@ -117,6 +121,17 @@ def _plain(score: Claim) -> str:
     )
 
 
+def _untouched(scores: Sequence[Claim]) -> Finding | None:
+    """How good the plain model is, beside the most frequent answer; where it is no better, `_plain` says so."""
+    if not scores or not scores[0].established:
+        return None
+    text = (
+        f"The plain model is right in {_level(scores[0])}; always giving the most frequent answer of each question "
+        f"type would be right in {percent((scores[0].control_effect or 0.0) / 100)}."
+    )
+    return Finding(text, 78.0)
+
+
 def _losses(losses: Sequence[Claim]) -> Finding | None:
     """All plans by what is established about the right answers they lose."""
     if not losses:
@@ -135,10 +150,21 @@ def _losses(losses: Sequence[Claim]) -> Finding | None:
     if gain:
         parts.append("Right answers are gained under " + _listed([_flipped(one) for one in gain]))
     if open_:
-        known = [one.high for one in open_ if one.high is not None]
-        most = f", at most {_amount(max(known))} under any of them" if known else ""
-        parts.append(f"No loss of right answers is established under {_names(open_)}{most} (n = {open_[0].n})")
+        parts.append(f"Whether right answers are lost is not established under {_names(open_)}: {_range(open_)}")
     return Finding(". ".join(parts) + f". Intervals hold for all {len(losses)} plans at once.", 60.0)
+
+
+def _range(of: Sequence[Claim]) -> str:
+    """Of several claims the smallest and largest estimate, and how far any interval reaches; of one, all of it."""
+    if len(of) == 1:
+        return claimed(of[0], **(_POINTS if of[0].unit == "points" else {}))
+    how: dict[str, Any] = {"signed": True} | (_POINTS if of[0].unit == "points" else {"significant": 3})
+    low, high = (side(one.effect for one in of) for side in (min, max))
+    text = f"estimates of the loss from {bounds(low, high, unit=of[0].unit, **how)}"
+    lows, highs = ([x for one in of if (x := getattr(one, side)) is not None] for side in ("low", "high"))
+    if lows and highs:
+        text += f", intervals from {bounds(min(lows), max(highs), **how)}"
+    return f"{text} (n = {of[0].n})"
 
 
 def _logprobs(logprobs: Sequence[Claim]) -> Finding | None:
@@ -150,15 +176,14 @@ def _logprobs(logprobs: Sequence[Claim]) -> Finding | None:
     lose, gain = ([one for one in by["established"] if sign * one.effect > 0] for sign in (1, -1))
     parts = []
     if lose:
-        parts.append("The untouched answer loses log-probability under " + _listed(lose))
+        parts.append("The plain model's answer loses log-probability under " + _listed(lose))
     if gain:
-        parts.append("it gains under " + _listed(gain))
+        parts.append("It gains log-probability under " + _listed(gain))
     if by["practically none"]:
-        parts.append(f"practically none is lost under {_names(by['practically none'])} (n = {logprobs[0].n})")
+        parts.append(f"Practically none is lost under {_names(by['practically none'])} (n = {logprobs[0].n})")
     if rest:
-        parts.append("too small or too unsure to be named: " + _listed(rest))
-    text = "; ".join(parts)
-    return Finding(f"{text[0].upper()}{text[1:]}. Each is compared with the plain model.", 45.0)
+        parts.append(f"Whether any worth naming is lost is not established under {_names(rest)}: {_range(rest)}")
+    return Finding(f"{'. '.join(parts)}. Each is compared with the plain model.", 45.0)
 
 
 def _against_chance(claims: Sequence[Claim], kind: str, control: str, plan: str, strength: float) -> Finding | None:
@@ -175,10 +200,13 @@ def _against_chance(claims: Sequence[Claim], kind: str, control: str, plan: str,
     )
     counts += "." if len(worse + better + same) == len(pairs) else "; elsewhere it is not established."
     widest = max(worse + better or pairs, key=lambda one: abs(one.effect))
-    text = (
-        f"{counts} The largest difference is that between `{widest.where}` and `{widest.about}`, {claimed(widest)}. "
-        f"So much for these draws; of draws in general an estimated {number(draws.effect, digits=0)} % lose so much "
-        f"more that it shows on as many examples ({_interval(draws, digits=0)}, n = {draws.n} draws)."
+    text = f"{counts} The largest difference is that between `{widest.where}` and `{widest.about}`, {claimed(widest)}."
+    if draws.n < _FEW_DRAWS:
+        text += f" {draws.n} draws are too few to say anything of other draws."
+        return Finding(text, strength)
+    text += (
+        f" Of draws in general an estimated {number(draws.effect, digits=0)} % lose so much more that it shows on as "
+        f"many examples ({_interval(draws, digits=0)}, n = {draws.n} draws)."
     )
     if not draws.established:
         text += f" That {plan} loses less than most draws is not established."
@@ -196,16 +224,20 @@ def _modalities(differ: Sequence[Claim], arms: Sequence[Claim]) -> Finding | Non
             next(arm for arm in arms if arm.about == name and arm.where == one.where) for name in (span, "text")
         )
         layers = "half of the layers" if one.where == "half" else "all layers"
+        where = f"Left out in {layers}, it"
         if one.established:
             verb = f"costs {'less' if one.effect > 0 else 'more'} for {span} than for text tokens"
         elif one.verdict == "practically none":
             verb = f"costs practically as much for {span} as for text tokens"
         else:
-            verb = f"is not established to cost less for {span} than for text tokens, nor more"
-        parts.append(f"in {layers} it {verb}: {claimed(own)} against {claimed(text)}; the difference is {claimed(one)}")
+            where, verb = f"Left out in {layers},", f"whether it costs less for {span} tokens is not established"
+        parts.append(
+            f"{where} {verb}: text less {span} {claimed(one)}. Alone, {span} tokens cost {_alone(own)} and text tokens "
+            f"{_alone(text)}."
+        )
     text = (
-        "Feed-forward left out for as many tokens of both kinds, the last token of the prompt never among them: "
-        f"{'; '.join(parts)}."
+        "Feed-forward left out for as many tokens of both kinds, of text never the last one of the prompt, in "
+        f"log-probability lost. {' '.join(parts)}"
     )
     return Finding(text, 75.0)
 
@@ -231,31 +263,48 @@ def _times(operations: Sequence[Claim], times: Sequence[Claim]) -> Finding | Non
     return Finding(text, 40.0)
 
 
+def _alone(one: Claim) -> str:
+    """A loss that stands beside another: without p and n, which are those of the difference."""
+    interval = bounds(one.low, one.high, missing="no interval", significant=3, signed=True)
+    return f"{number(one.effect, unit=one.unit, significant=3, signed=True)} ({interval})"
+
+
 def _faster(times: Sequence[Claim], plan: str, place: str) -> bool:
     return any(one.where == place and one.established and one.effect < 0 for one in of_kind(times, "time", plan))
 
 
 def _time(claims: Sequence[Claim], plan: str) -> str:
     """What is established about a plan's time, alone and in a batch."""
-    parts = []
+    parts, noisy = [], []
     for place, name in ((ONE_PROMPT, "one prompt alone"), (BATCH, "a batch of prompts")):
         for one in of_kind(claims, "time", plan):
             if one.where != place:
                 continue
-            change = claimed(one, significant=None, digits=0)
+            change, noise = claimed(one, **_WHOLE), one.control_effect or 0.0
+            shown = number(noise, unit="%", digits=0, signed=True)
             if one.established:
-                parts.append(f"{name} is read {'faster' if one.effect < 0 else 'slower'}, by {change}")
+                text = f"{name} is read {'faster' if one.effect < 0 else 'slower'}: {change}"
             elif one.verdict == "practically none":
-                parts.append(f"{name} takes practically as long, {change}")
+                text = f"{name} takes practically as long: {change}"
+            elif one.low is not None and one.low > 0:
+                text = f"{name} is rather read slower: {change}"
+            elif too_noisy(one):
+                noisy.append(f"{name} ({shown})")
+                continue
             else:
-                slower = one.low is not None and one.low > 0
-                how = "no saving, rather slower" if slower else "no saving is established"
-                parts.append(f"{name}: {how}, {change}")
-            parts[-1] += (
-                f" (two equal calls differ by {number(one.control_effect or 0.0, unit='%', digits=0, signed=True)})"
-            )
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+                text = f"whether it saves time for {name} is not established: {change}"
+            parts.append(f"{text[0].upper()}{text[1:]}; two equal calls differ by {shown}.")
+    if noisy:
+        parts.append(
+            f"For {' and '.join(noisy)} times are too noisy to tell: two equal calls of the plain model differ by more "
+            "(in brackets) than what would be saved."
+        )
+    return " ".join(parts)
+
+
+def too_noisy(one: Claim) -> bool:
+    """Whether two equal calls differ by more than what a plan saves, and nothing is established."""
+    return one.verdict == "not established" and abs(one.control_effect or 0.0) >= -one.effect
 
 
 def _beaten(beaten: Sequence[Claim]) -> Finding | None:
@@ -280,21 +329,22 @@ def _where(contributions: Sequence[Claim], span: str) -> Finding:
         found = [one for one in own if one.found]
         nothing = [one for one in own if one.verdict == "practically none"]
         top = max(found or own, key=lambda one: one.effect)
-        largest = f"{claimed(top)}{_beside(top)}"
+        largest = f"{claimed(top, signed=False)}{_beside(top)}"
+        said = f"Leaving out {name} of {span} tokens"
         if found:
-            said = f"leaving out {name} of {span} tokens changes the answer in {_layers([top])}: {largest}"
+            said += f" changes the answer in {_layers([top])}: {largest}."
             also = [one for one in found if one is not top]
-            said += f"; in {_layers(also)} by less" if also else ""
-            said += f"; practically not in {_layers(nothing)}" if nothing else ""
+            said += f" In {_layers(also)} it does so by less." if also else ""
+            said += f" In {_layers(nothing)} it changes it practically not at all." if nothing else ""
         elif len(nothing) == len(own):
-            said = f"leaving out {name} of {span} tokens changes the answer practically not at all in any layer (the "
-            said += f"largest mean, in {_layers([top])}, is {largest})"
+            said += " changes the answer practically not at all in any layer."
+            said += f" The largest mean, in {_layers([top])}, is {largest}."
         else:
-            said = f"leaving out {name} of {span} tokens has no established effect on the answer in any layer (the "
-            said += f"largest mean, in {_layers([top])}, is {largest})"
-            said += f", practically none in {_layers(nothing)}" if nothing else ""
+            said += " has no established effect on the answer in any layer."
+            said += f" The largest mean, in {_layers([top])}, is {largest}."
+            said += f" In {_layers(nothing)} it changes it practically not at all." if nothing else ""
         parts.append(said)
-    return Finding(f"One at a time, {'; '.join(parts)}. Changes are divergences, KL(untouched || left out).", 70.0)
+    return Finding(f"{' '.join(parts)} One part of one layer at a time; KL(untouched || left out).", 70.0)
 
 
 def _beside(one: Claim) -> str:

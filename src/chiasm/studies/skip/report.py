@@ -12,8 +12,9 @@ from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.series import with_inputs
 from chiasm.studies.skip import charts
 from chiasm.studies.skip.findings import skip_findings
+from chiasm.studies.skip.overview import plans_table
 from chiasm.studies.skip.spec import SkipSpec
-from chiasm.studies.skip.tables import NONE, RECOVERED_FOLDER
+from chiasm.studies.skip.tables import ERROR_SHARE, NO_BATCH, NONE, RECOVERED_FOLDER
 
 
 @final
@@ -39,12 +40,13 @@ class SkipReporter(Reporter[SkipSpec]):
         drawn = {}
         if self._plans is not None:
             caption = (
-                f"Right answers lost against operations, peak memory and measured time left: 95 % score intervals of "
-                f"paired shares, each plan on its own, quartiles of time (n = {self._plans['n'][0]}). Grey band: two "
-                f"equal calls; dotted: the loss allowed. "
+                "Every plan by its operations: right answers lost, operations and peak memory left, and time left "
+                f"(geometric mean of its ratios to plain calls), n = {self._plans['n'][0]}. Intervals of losses and "
+                "times hold for all plans that could be chosen at once, those of controls' losses each on its own; "
+                "some times reach beyond the axis. Dotted: the loss allowed; two equal calls. "
             )
             caption += "Random layers at as many operations are the control." if self.spec.controls else "No control."
-            drawn["skip"] = Drawing(partial(charts.plans, self._plans), partial(str, caption))
+            drawn["skip"] = Drawing(partial(charts.plans, self._plans, self.claimed), partial(str, caption))
         recovery = self.table("recovery")
         if recovery is not None:
             what = "the projector" if self.spec.train_with_plan == "projector" else "low-rank updates of the decoder"
@@ -60,11 +62,26 @@ class SkipReporter(Reporter[SkipSpec]):
         )
         if self._controls is not None:
             caption += " Dashed: a model of the same shape with random weights."
-        draw = partial(charts.contributions, self._contributions, self._controls, self.spec.skipped_span)
+        draw = partial(charts.contributions, self._contributions, self._controls, self.spec.skipped_span, self.claimed)
         return drawn | {"contributions": Drawing(draw, partial(str, caption))}
 
+    def layouts(self) -> dict[str, pl.DataFrame]:
+        if self._plans is None:
+            return {}
+        caption = (
+            "All plans, by operations (in brackets 95 % intervals over all plans that could be chosen at once; of "
+            "controls' losses each on its own). Times: geometric mean of ratios to plain calls; "
+            "too noisy: two equal calls differ by more than what would be saved"
+        )
+        return {caption: plans_table(self._plans, self.claimed)}
+
     def notes(self) -> list[str]:
+        floor = ERROR_SHARE * self.spec.smallest_effect
         found = [
+            *self._counts(),
+            "Many intervals are equally wide: where nearly all answers agree, those that would differ are seen too "
+            f"rarely for their spread to be known. So a standard error below {floor:g} nat counts as so much, and "
+            "losses without any changed answer have the interval that their number allows.",
             "Contributions are measured one at a time; plans add them up, and verification says what that is worth.",
             "A plan is recommended only by bounds: the upper one of its loss lies within the loss allowed, its time is "
             "established to be shorter, and both hold for all plans that could have been chosen at once.",
@@ -74,6 +91,18 @@ class SkipReporter(Reporter[SkipSpec]):
         ]
         baseline = self._controls is not None
         return [*found, *control_notes(self.spec.controls, baseline, "what skipping random layers would cost")]
+
+    def _counts(self) -> list[str]:
+        """How many examples chose, judged, and were left out."""
+        chose = self._contributions["example_id"].n_unique()
+        if self._plans is None:
+            return []
+        reasons = [item["reason"] for item in self.directory.left_out()]
+        text = f"{chose} examples measured contributions and chose the layers; {self._plans['n'][0]} others judged"
+        rest = reasons.count(NO_BATCH)
+        if rest:
+            text += f"; {rest} did neither, as examples that choose are taken in whole batches"
+        return [f"{text}."]
 
     @cached_property
     def _plans(self) -> pl.DataFrame | None:

@@ -51,7 +51,7 @@ from chiasm.studies.skip.recovery import plan_to_train, require_plan, run_recove
 from chiasm.studies.skip.scores import mean_contributions, pareto, verdict_rows
 from chiasm.studies.skip.search import Candidate, candidates, in_words
 from chiasm.studies.skip.spec import SkipSpec
-from chiasm.studies.skip.tables import NONE, RANDOM_LAYERS
+from chiasm.studies.skip.tables import NO_BATCH, NONE, RANDOM_LAYERS
 
 _log = logging.getLogger("chiasm")
 _Reasons = list[tuple[str, str]]
@@ -219,7 +219,7 @@ def whole_batches(spec: SkipSpec, calibrating: Sequence[Example]) -> list[Exampl
 def _unused(chosen: Sequence[Example], held: Sequence[Example], used: Sequence[Example]) -> _Reasons:
     """The chosen examples that neither calibrate nor judge, and why. `held`: those kept for calibration."""
     there, calibrating = {one.id for one in used}, {one.id for one in held}
-    reasons = "shares an image with a calibration example", "fills no whole batch of calibration"
+    reasons = "shares an image with a calibration example", NO_BATCH
     return [(one.id, reasons[one.id in calibrating]) for one in chosen if one.id not in there]
 
 

@@ -139,6 +139,9 @@ SMALLEST = 0.05
 ERROR_SHARE = 0.2
 """A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`)."""
 
+NO_BATCH = "left over, as the examples that choose layers are taken in whole batches"
+"""Why an example neither measures contributions nor judges plans."""
+
 RECOVERED_FOLDER = "recovered"
 """Where a run keeps the model that was trained with its plan."""
 
