@@ -5,7 +5,10 @@ from typing import Any
 
 from chiasm.core.answer_metrics import AnswerMetric
 from chiasm.core.claims import Claim
+from chiasm.core.statistics.bands import RESAMPLES
 from chiasm.core.statistics.intervals import Estimate
+
+_LEAST = 2 / (1 + RESAMPLES)  # the smallest two-sided p-value of `mean_bands`
 
 
 def number(
@@ -92,14 +95,19 @@ def metric_format(metric: AnswerMetric) -> dict[str, Any]:
     return {"unit": "%", "scale": 100.0} if metric.percent else {"digits": 2}
 
 
+def probability(p: float) -> str:
+    """`p = 0.031`; `p ≤ 0.001` for the least that resampling can give, which says no more than that."""
+    return f"p {'≤' if math.isclose(p, _LEAST) else '='} {p:.2g}"
+
+
 def claimed(claim: Claim, **options: Any) -> str:
-    """`-1.32 nat (95 % interval -1.67 to -0.98, p = 0.0005, n = 175 on 150 inputs)`; `options` as in `number`."""
+    """`-1.32 nat (95 % interval -1.67 to -0.98, p ≤ 0.001, n = 175 on 150 inputs)`; `options` as in `number`."""
     given = {"unit": "" if claim.unit == "1" else claim.unit, "signed": True, "significant": 3} | options
     interval = bounds(claim.low, claim.high, missing="", **{k: v for k, v in given.items() if k != "unit"})
     on = "" if claim.inputs in (None, claim.n) else f" on {claim.inputs} input{'' if claim.inputs == 1 else 's'}"
     parts = [
         f"95 % interval {interval}" if interval else "no interval: too few inputs",
-        *([] if claim.p is None else [f"p = {claim.p:.2g}"]),
+        *([] if claim.p is None else [probability(claim.p)]),
         f"n = {claim.n}{on}",
     ]
     return f"{number(claim.effect, **given)} ({', '.join(parts)})"

@@ -187,6 +187,63 @@ def test_types_that_differ_are_said_to():
     assert "type 0" in found[0].about
 
 
+def test_a_contrast_of_types_counts_the_two_that_it_compares():
+    tables = _typed(60, 3, False, seed=1, shift=2.0)
+    found = claims(tables)
+    (one,) = of_kind(found, "types")
+    pair = one.about.rpartition(", ")[2].split(" against ")
+    of_pair = tables["effects"].filter(pl.col("type").is_in(pair)).join(tables["examples"], on="example_id")
+    assert one.n == of_pair.height < 180
+    assert one.inputs == of_pair["input"].n_unique()
+
+
+def test_each_type_stands_beside_its_own_control():
+    tables = _typed(60, 3, False, seed=1)
+    moved = pl.col("logprob_cut") - 0.3 * (pl.col("type") == "type 2")
+    tables["controls"] = tables["controls"].with_columns(logprob_cut=moved)
+    beside = {one.about.rpartition(", ")[2]: one.control_effect for one in of_kind(claims(tables), "type")}
+    for name, effect in beside.items():
+        assert effect == pytest.approx(-0.3 if name == "type 2" else 0.0, abs=0.01)
+    # A control that does as much in one type takes that type away, and only that.
+    as_much = pl.col("logprob_cut") - 6 * (pl.col("type") == "type 2")
+    tables["controls"] = tables["controls"].with_columns(logprob_cut=as_much)
+    held = {one.about.rpartition(", ")[2]: one.established for one in of_kind(claims(tables), "type")}
+    assert not held or held == {name: name != "type 2" for name in held}
+
+
+def test_the_published_measure_stands_beside_with_its_interval():
+    effects = made.effects(8)
+    found = claims({"effects": effects, "controls": made.controls(8)})
+    for one in of_kind(found, "published"):
+        rows = effects.filter(pl.col("cut") == one.about, pl.col("layer") == int(one.where))
+        assert one.effect == pytest.approx(rows["change_percent"].mean())
+        assert -100 <= one.low <= one.effect <= one.high
+        assert (one.unit, one.n) == ("%", rows.height)
+    assert len(of_kind(found, "published")) == len(of_kind(found, "effect"))
+    assert not of_kind(claims({"effects": effects.drop("change_percent")}), "published")
+
+
+def test_the_smallest_effect_worth_naming_is_a_row():
+    (one,) = of_kind(claims({"effects": made.effects(4)}, smallest=0.07), "smallest")
+    assert (one.effect, one.unit) == (0.07, "nat")
+
+
+def test_differences_of_probabilities_stay_within_one():
+    answers = made.answers(8).with_columns(prob=pl.when(pl.col("form") == "capital").then(0.98).otherwise(0.01))
+    few = (pl.col("form") == "capital") & (pl.col("example_id") == "q0000")
+    forms = of_kind(
+        claims(
+            {
+                "effects": made.effects(8),
+                "answers": answers.with_columns(prob=pl.when(few).then(0.0).otherwise("prob")),
+            }
+        ),
+        "form",
+    )
+    assert forms
+    assert all(-1 <= one.low <= one.high <= 1 for one in forms)
+
+
 def test_one_example_cannot_decide_by_a_tiny_probability():
     """A relative change has no upper bound: with a clean probability of 1e-4 one example reached +281,322 %."""
     effects = made.effects(8, (CUT,), strength=0)
@@ -221,6 +278,7 @@ def test_the_order_of_cuts_is_established_where_resamples_agree():
     assert order.about == f"image->question before {CUT}"
     assert order.established
     assert order.low > 0
+    assert order.p >= 0.001  # no more than resampling can tell
     close = ("image->question", "image.other->question")  # both planted at a tenth of the depth
     effects = made.effects(32, close, window=9)
     control = made.effects(32, close, window=9, strength=0, seed=9)

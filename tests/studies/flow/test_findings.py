@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from tests.support import flow_tables as made
 
+from chiasm.results.wording import probability
 from chiasm.studies.flow.claims import claims
 from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.tables import SIZE_MATCHED
@@ -33,9 +34,9 @@ def test_planted_ranges_are_said_with_their_numbers():
     assert a == 0
     assert b < 10 <= c <= 13
     assert 15 <= d <= 20
-    assert "The scale: another example's image with nothing cut changes it by -1.45 nat (" in text
+    assert "For reference, no control: another example's image with nothing cut changes it by -1.45 nat (" in text
     top = next(one for one in claims(tables) if one.about == "image->question" and one.where == "3")
-    assert f"most at layer 3: {top.effect:.3g} nat (95 % interval {top.low:.3g} to {top.high:.3g}, p = " in text
+    assert f"most at layer 3: {top.effect:.3g} nat (95 % interval {top.low:.3g} to {top.high:.3g}, p ≤ 0.001, " in text
     assert "n = 48)" in text
     assert "practically nothing at any layer" in _about(findings, "last->last")
     assert [f.strength for f in findings] == sorted((f.strength for f in findings), reverse=True)
@@ -53,7 +54,7 @@ def test_every_number_of_a_sentence_stands_in_a_row():
     for finding in flow_findings(rows, layers=8):
         if finding.text.startswith("Intervals and p-values hold for"):
             continue  # counts of rows
-        said = r"95 % interval|State 0|which leaves \S+ % of the probability|\d+ of \d+ question types"
+        said = r"95 % interval|State 0|which leaves \S+ % of the probability|\d+ of \d+ question types|In 95 %"
         text = re.sub(said, "", finding.text)
         text = re.sub(r"layers? [\d, and-]*\d of 8|corrected over layers", "", text)
         for number in re.findall(r"(?<![\w.>])[-+]?(\d+(?:\.\d+)?(?:e-?\d+)?)", text):
@@ -103,3 +104,42 @@ def test_questions_on_one_input_have_no_interval():
         text = " ".join(f.text for f in _said({"effects": effects.with_columns(input=inputs)}))
         assert said in text
         assert "nan" not in text
+
+
+def test_the_smallest_effect_and_what_was_looked_at_are_said_in_numbers():
+    findings = _said({"effects": made.effects(8), "controls": made.controls(8)})
+    assert "all 95 % intervals lie within ±0.05 nat, the smallest effect" in _about(findings, "last->last")
+    scope = next(f.text for f in findings if f.text.startswith("Intervals and p-values hold"))
+    assert "3 cuts x 8 windows of layers at once" in scope
+
+
+def test_noise_is_told_by_its_percentile_and_what_is_not_named_by_the_threshold():
+    effects = made.effects(8)
+    noise = effects.select("example_id", "logprob_clean", logprob_noop=pl.col("logprob_clean") + 0.002)
+    text = next(f.text for f in _said({"effects": effects, "noise": noise}) if "arithmetic" in f.text)
+    assert "In 95 % of examples" in text
+    assert "no more than 0.002 nat (n = 48); effects below 0.05 nat" in text
+    assert "up to" not in text
+
+
+def test_a_geometric_mean_is_called_one_beside_the_published_measure():
+    effects = made.effects(8, ("question->last",))
+    text = _about(_said(_controlled(effects)), "question->last")
+    said = r"leaves \d+ % of the probability \(geometric mean; the published measure, the mean relative change: "
+    assert re.search(said + r"-\d[\d.]* %, 95 % interval -\d[\d.]* to -\d", text)
+    tiny = pl.col("example_id").is_in(["q0000", "q0001"])
+    wild = effects.with_columns(change_percent=pl.when(tiny).then(281_322.0).otherwise("change_percent"))
+    assert "to above +1000)" in _about(_said(_controlled(wild)), "question->last")
+
+
+def test_types_are_told_with_their_own_controls_and_that_the_pair_was_picked():
+    tables = {"effects": made.effects(32, made.CUTS, window=9), "controls": made.controls(32, made.CUTS, window=9)}
+    text = next(f.text for f in _said(tables, layers=32) if "question types" in f.text)
+    assert "Type by type, the control (" in text
+    assert "the pair was picked, and p allows for it" in text
+
+
+def test_the_least_p_that_resampling_can_give_is_a_bound():
+    assert probability(0.001) == "p ≤ 0.001"
+    assert probability(0.0011) == "p = 0.0011"
+    assert probability(1.0) == "p = 1"

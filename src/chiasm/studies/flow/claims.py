@@ -5,26 +5,26 @@ no upper bound: one example whose clean probability was tiny can decide its mean
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from chiasm.core.claims import MIN_INPUTS, Claim, judged, known
+from chiasm.core.claims import Claim, judged, known
 from chiasm.core.statistics.bands import ALPHA, RESAMPLES, cluster_codes, draws, mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.studies.flow.control_effects import control_effects
 from chiasm.studies.flow.judgement import noise_floor
 from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
-from chiasm.studies.flow.sweep import Sweep, sweep
+from chiasm.studies.flow.published import published
+from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
 from chiasm.studies.flow.tables import BLANK, SIZE_MATCHED, SMALLEST, SWAPS
+from chiasm.studies.flow.type_claims import type_claims
 
 _UNIT = "nat"
-_QUANTITY = "change of the answer's log-probability"
 # A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
-_ERROR_SHARE = 0.2
+ERROR_SHARE = 0.2
 _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
 
@@ -37,16 +37,17 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     """
     examples = tables.get("examples")
     effects = with_inputs(tables["effects"], examples)
-    controls = tables.get("controls")
+    controls = None if tables.get("controls") is None else with_inputs(tables["controls"], examples)
     noise = tables.get("noise")
     floor = noise_floor(noise)
     smallest = SMALLEST if smallest is None else smallest
     least = max(smallest, floor)
     data = sweep(effects)
-    found = _effects(data, None if controls is None else with_inputs(controls, examples), least, seed)
+    found = _effects(data, controls, least, seed)
     if controls is not None:
-        found += _scales(with_inputs(controls, examples), data, least, seed)
-    found += _order(data, found, seed) + _types(data, found, least, seed)
+        found += _scales(controls, data, least, seed)
+    found += _order(data, found, seed) + type_claims(data, found, controls, least, ERROR_SHARE * least, seed)
+    found += published(effects, data, least, seed)
     if "answers" in tables:
         found += _forms(with_inputs(tables["answers"], examples), tables.get("answers_twin"), seed)
     found += map_claims(tables, smallest=max(MAP_FACTOR * smallest, floor), seed=seed)
@@ -57,11 +58,26 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
         found.append(
             Claim(kind="noise", about="no cut", quantity=quantity, unit=_UNIT, effect=floor, n=n, verdict=verdict)
         )
+    found.append(_smallest(data, least))
     return found
 
 
+def _smallest(data: Sweep, least: float) -> Claim:
+    """The smallest effect worth naming, as sentences give it: a choice, and no estimate."""
+    return Claim(
+        kind="smallest",
+        about="all cuts",
+        quantity=f"smallest {QUANTITY} worth naming",
+        unit=_UNIT,
+        effect=least,
+        n=len(data.examples),
+        inputs=len(set(data.inputs)),
+        verdict="not established",
+    )
+
+
 def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int) -> list[Claim]:
-    error = _ERROR_SHARE * least
+    error = ERROR_SHARE * least
     bands = mean_bands(data.values, clusters=data.inputs, present=data.present, smallest_error=error, seed=seed)
     beside = [] if controls is None else [control_effects(data, controls, name, error, seed) for name in _NULLS]
     found = []
@@ -80,7 +96,7 @@ def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int
                 kind="effect",
                 about=cut,
                 where=data.where(k),
-                quantity=_QUANTITY,
+                quantity=QUANTITY,
                 unit=_UNIT,
                 effect=effect,
                 low=known(low),
@@ -114,14 +130,14 @@ def _scales(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> lis
         one = sweep(rows)
         # The same in every window, as nothing is cut.
         values = (one.values * one.present).sum(axis=1) / one.present.sum(axis=1)
-        bands = mean_bands(values[:, None], clusters=one.inputs, smallest_error=_ERROR_SHARE * least, seed=seed)
+        bands = mean_bands(values[:, None], clusters=one.inputs, smallest_error=ERROR_SHARE * least, seed=seed)
         effect, low, high, p = (float(x[0]) for x in (bands.mean, bands.low, bands.high, bands.p))
         sense = rows["control"][0].removesuffix("-swap").replace("audio", "sound")
         found.append(
             Claim(
                 kind="scale",
                 about=f"{cut}, another example's {sense} with nothing cut",
-                quantity=_QUANTITY,
+                quantity=QUANTITY,
                 unit=_UNIT,
                 effect=effect,
                 low=known(low),
@@ -170,7 +186,7 @@ def _order(data: Sweep, effects: Sequence[Claim], seed: int) -> list[Claim]:
     latest = np.max([deepest[cut] for cut in costly if cut != last], axis=0)
     agree = float(min((deepest[first] < earliest).mean(), (deepest[last] > latest).mean()))
     low, high = (float(x) for x in np.percentile(deepest[last] - deepest[first], (2.5, 97.5)))
-    p = min(1.0, 2 * (1 - agree))
+    p = min(1.0, 2 * (1 + (1 - agree) * RESAMPLES) / (1 + RESAMPLES))
     return [
         Claim(
             kind="order",
@@ -191,81 +207,6 @@ def _order(data: Sweep, effects: Sequence[Claim], seed: int) -> list[Claim]:
     ]
 
 
-def _types(data: Sweep, effects: Sequence[Claim], least: float, seed: int) -> list[Claim]:
-    """The strongest cut by question type at its peak, and whether types differ there; whole inputs are drawn."""
-    strongest = max((one for one in effects if one.established), key=lambda one: abs(one.effect), default=None)
-    if strongest is None:
-        return []
-    k = next(j for j in data.of_cut(strongest.about) if data.where(j) == strongest.where)
-    here = data.present[:, k]
-    types, inputs = np.array(data.types), np.array(data.inputs)
-    names = [name for name in dict.fromkeys(data.types) if len(set(inputs[here & (types == name)])) >= MIN_INPUTS]
-    if len(names) < 2:
-        return []
-    rows = np.flatnonzero(here & np.isin(types, names))
-    present = np.stack([types[rows] == name for name in names], axis=1)
-    values = np.repeat(data.values[rows, k][:, None], len(names), axis=1)
-    clusters = list(inputs[rows])
-    error = _ERROR_SHARE * least
-    means = mean_bands(values, clusters=clusters, present=present, smallest_error=error, seed=seed)
-    found = []
-    for j, name in enumerate(names):
-        effect, low, high, p = (float(x[j]) for x in (means.mean, means.low, means.high, means.p))
-        found.append(
-            Claim(
-                kind="type",
-                about=f"{strongest.about}, {name}",
-                where=strongest.where,
-                quantity=_QUANTITY,
-                unit=_UNIT,
-                effect=effect,
-                low=known(low),
-                high=known(high),
-                p=known(p),
-                control=strongest.control,
-                control_effect=strongest.control_effect,
-                n=int(means.n[j]),
-                inputs=len(set(inputs[rows][present[:, j]])),
-                # The cut is controlled where all types are taken together.
-                verdict=judged(effect, low, high, smallest=least, p=p),
-            )
-        )
-    pairs = list(combinations(range(len(names)), 2))
-    contrasts = np.zeros((len(pairs), len(names)))
-    for q, (a, b) in enumerate(pairs):
-        contrasts[q, a], contrasts[q, b] = 1, -1
-    differ = mean_bands(
-        values, clusters=clusters, present=present, contrasts=contrasts, smallest_error=error, seed=seed
-    )
-    # The pair that is told apart best; the interval allows for having picked it among all pairs.
-    q = int(np.argmin(np.where(np.isnan(differ.p), 1.0, differ.p) - 1e-9 * np.abs(differ.mean)))
-    a, b = pairs[q]
-    if abs(means.mean[a]) < abs(means.mean[b]):
-        a, b = b, a
-    sign = 1.0 if (a, b) == pairs[q] else -1.0
-    low, high = sorted((sign * float(differ.low[q]), sign * float(differ.high[q])))
-    effect, p = sign * float(differ.mean[q]), float(differ.p[q])
-    found.append(
-        Claim(
-            kind="types",
-            about=f"{strongest.about}, {names[a]} against {names[b]}",
-            where=strongest.where,
-            quantity=f"difference of the {_QUANTITY}",
-            unit=_UNIT,
-            effect=effect,
-            low=known(low),
-            high=known(high),
-            p=known(p),
-            control=names[b],
-            control_effect=float(means.mean[b]),
-            n=len(rows),
-            inputs=len(set(clusters)),
-            verdict=judged(effect, low, high, smallest=least, p=p),
-        )
-    )
-    return found
-
-
 _FORM = 0.05  # smallest difference of probabilities worth naming
 
 
@@ -279,7 +220,7 @@ def _forms(answers: pl.DataFrame, baseline: pl.DataFrame | None, seed: int) -> l
     control = None
     if other is not None and other[0] == states:
         control = other[1].mean(axis=0)
-    bands = mean_bands(values, clusters=inputs, smallest_error=_ERROR_SHARE * _FORM, seed=seed)
+    bands = mean_bands(values, clusters=inputs, smallest_error=ERROR_SHARE * _FORM, seed=seed)
     found = []
     for k, state in enumerate(states):
         effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
@@ -292,8 +233,8 @@ def _forms(answers: pl.DataFrame, baseline: pl.DataFrame | None, seed: int) -> l
                 quantity="difference of probabilities at the last position",
                 unit="1",
                 effect=effect,
-                low=known(low),
-                high=known(high),
+                low=known(max(low, -1.0)),
+                high=known(min(high, 1.0)),
                 p=known(p),
                 control=None if control is None else RANDOM_WEIGHTS,
                 control_effect=None if control is None else float(control[k]),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from chiasm.core.claims import Claim, of_kind
 from chiasm.core.statistics.intervals import runs_of_true
@@ -14,6 +14,8 @@ from chiasm.studies.flow.map_findings import map_findings
 
 Windows = Literal["centred", "all", "prefix", "suffix"]
 _WHAT = "the answer's log-probability"
+_CHANGE: dict[str, Any] = {"signed": True, "significant": 3}
+_MOST = 1000  # %: upper bounds of a relative change beyond it rest on examples whose clean probability is tiny
 
 
 def flow_findings(claims: Sequence[Claim], *, layers: int, windows: Windows = "centred") -> list[Finding]:
@@ -24,29 +26,40 @@ def flow_findings(claims: Sequence[Claim], *, layers: int, windows: Windows = "c
     effects = of_kind(claims, "effect")
     by_cut = {cut: of_kind(effects, "effect", cut) for cut in dict.fromkeys(one.about for one in effects)}
     scales = {one.about.partition(", ")[0]: one for one in of_kind(claims, "scale")}
-    found = [_cut(of_cut, scales, layers, windows) for of_cut in by_cut.values()]
+    least = next((one for one in of_kind(claims, "smallest")), None)
+    paper = {(one.about, one.where): one for one in of_kind(claims, "published")}
+    found = [_cut(of_cut, scales, paper, least, layers, windows) for of_cut in by_cut.values()]
     if not any(one.found for one in effects):
         found.insert(0, _nothing(effects))
     found += [_order(one, windows) for one in of_kind(claims, "order")]
     found += _types(of_kind(claims, "type"), of_kind(claims, "types"), windows)
     found += _forms(of_kind(claims, "form")) + map_findings(claims)
-    found += [_noise(one) for one in of_kind(claims, "noise")]
-    found.append(_scope(by_cut))
+    found += [_noise(one, least) for one in of_kind(claims, "noise")]
+    found.append(_scope(by_cut, least))
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def _cut(of_cut: Sequence[Claim], scales: dict[str, Claim], layers: int, windows: Windows) -> Finding:
+def _cut(
+    of_cut: Sequence[Claim],
+    scales: dict[str, Claim],
+    paper: dict[tuple[str, str], Claim],
+    least: Claim | None,
+    layers: int,
+    windows: Windows,
+) -> Finding:
     top = peak(of_cut)
     cut, where = top.about, _where(top.where, windows)
     if not any(one.found for one in of_cut):
         nothing = [one.verdict == "practically none" for one in of_cut]
         if all(nothing):
             text = (
-                f"Cutting {cut} changes {_WHAT} by practically nothing at any layer: all 95 % intervals lie inside "
-                f"the smallest effect worth naming; the largest mean, at {where}, is {claimed(top)}."
+                f"Cutting {cut} changes {_WHAT} by practically nothing at any layer: all 95 % intervals lie within "
+                f"{_least(least)}; the largest mean, at {where}, is {claimed(top)}."
             )
             return Finding(text, 0.12)
-        also = f" Practically nothing at {_stretches(of_cut, nothing, windows)}." if any(nothing) else ""
+        also = ""
+        if any(nothing):
+            also = f" Practically nothing at {_stretches(of_cut, nothing, windows)}: within {_least(least)}."
         beside = "" if top.control is None else f", where its control ({_label(top)}) has {_nat(top.control_effect)}"
         text = (
             f"Cutting {cut}: no effect is established at any layer; the largest mean change of {_WHAT}, at {where}, "
@@ -61,7 +74,8 @@ def _cut(of_cut: Sequence[Claim], scales: dict[str, Claim], layers: int, windows
     centres = " (window centres)" if windows == "centred" else ""
     left = ""
     if top.effect < 0:
-        left = f", which leaves {number(100 * math.exp(top.effect), unit='%', significant=2)} of the probability"
+        left = number(100 * math.exp(top.effect), unit="%", significant=2)
+        left = f", which leaves {left} of the probability (geometric mean{_published(paper.get((cut, top.where)))})"
     text = f"Cutting {cut} {' and '.join(parts)} of {layers}{centres}, most at {where}: {claimed(top)}{left}. "
     if top.verdict == "uncontrolled":
         text += "It is uncontrolled: no control of the same kind stands beside it."
@@ -69,8 +83,28 @@ def _cut(of_cut: Sequence[Claim], scales: dict[str, Claim], layers: int, windows
         text += f"The control that comes nearest there ({_label(top)}) changes it by {_nat(top.control_effect)}."
     scale = scales.get(cut)
     if scale is not None:
-        text += f" The scale: {scale.about.partition(', ')[2]} changes it by {claimed(scale)}."
+        text += f" For reference, no control: {scale.about.partition(', ')[2]} changes it by {claimed(scale)}."
     return Finding(text, _strength(top))
+
+
+def _least(least: Claim | None) -> str:
+    """The smallest effect worth naming, as an interval lies in it."""
+    return "the smallest effect worth naming" if least is None else f"±{_size(least)}, the smallest effect worth naming"
+
+
+def _size(least: Claim) -> str:
+    return number(least.effect, unit=least.unit, significant=2)
+
+
+def _published(one: Claim | None) -> str:
+    """The paper's own measure beside a geometric mean, with an upper bound only where it is one to read."""
+    if one is None:
+        return ""
+    text = f"; the published measure, the mean relative change: {number(one.effect, **_CHANGE, unit='%')}"
+    if one.low is None or one.high is None:
+        return text
+    high = f"above {_MOST:+d}" if one.high > _MOST else number(one.high, **_CHANGE)
+    return f"{text}, 95 % interval {number(one.low, **_CHANGE)} to {high}"
 
 
 def _nothing(effects: Sequence[Claim]) -> Finding:
@@ -86,10 +120,12 @@ def _order(one: Claim, windows: Windows) -> Finding:
     first, last = one.about.split(" before ")
     at = [_where(part, windows) for part in one.where.split(" and ")]
     shown = f"{first} costs most at {at[0]} and {last} at {at[1]}"
+    said = claimed(one, signed=False, unit="layer" if abs(one.effect) == 1 else "layers")
     if one.established:
-        text = f"{first} comes first and {last} last: {shown}; the difference is {claimed(one, signed=False)}."
-        return Finding(text, 0.3)
-    return Finding(f"Which cut comes first is not established: {shown}, a difference of {claimed(one)}.", 0.08)
+        of = "the difference, in the examples that have all of these cuts, is"
+        return Finding(f"{first} comes first and {last} last: {shown}; {of} {said}.", 0.3)
+    of = "a difference, in the examples that have all of these cuts, of"
+    return Finding(f"Which cut comes first is not established: {shown}, {of} {said}.", 0.08)
 
 
 def _types(each: Sequence[Claim], differ: Sequence[Claim], windows: Windows) -> list[Finding]:
@@ -103,10 +139,16 @@ def _types(each: Sequence[Claim], differ: Sequence[Claim], windows: Windows) -> 
         f"question types: from {claimed(weak)} for {weak.about.rpartition(', ')[2]} to {claimed(strong)} for "
         f"{strong.about.rpartition(', ')[2]}."
     )
+    nulls = [one.control_effect for one in each if one.control_effect is not None]
+    if nulls:
+        reach = f"{_nat(min(nulls))} to {_nat(max(nulls))}"
+        text += f" Type by type, the control ({_label(next(one for one in each if one.control))}) has {reach}."
+    else:
+        text += " They are uncontrolled: no control stands beside single types."
     for one in differ:
         pair = one.about.rpartition(", ")[2].replace(" against ", " and ")
         how = "differ by" if one.established else "are not established to differ; the difference is"
-        text += f" {pair} {how} {claimed(one)}."
+        text += f" {pair} {how} {claimed(one)}; the pair was picked, and p allows for it."
     return [Finding(text, 0.25)]
 
 
@@ -130,20 +172,27 @@ def _forms(each: Sequence[Claim]) -> list[Finding]:
     return [Finding(text, 0.09)]
 
 
-def _noise(one: Claim) -> Finding:
+def _noise(one: Claim, least: Claim | None) -> Finding:
     if one.effect == 0:
         return Finding(f"Two runs without any cut agree exactly (n = {one.n}).", 0.05)
     size = number(one.effect, unit=one.unit, significant=2)
-    text = f"Arithmetic alone changes {_WHAT} by up to {size} (95th percentile, n = {one.n})"
-    return Finding(f"{text}; smaller effects are not named.", 0.05)
+    text = f"In 95 % of examples arithmetic alone changes {_WHAT} by no more than {size} (n = {one.n})"
+    if least is not None:
+        text += f"; effects below {_size(least)}, the smallest effect worth naming, are not named"
+    return Finding(f"{text}.", 0.05)
 
 
-def _scope(by_cut: dict[str, list[Claim]]) -> Finding:
+def _scope(by_cut: dict[str, list[Claim]], least: Claim | None) -> Finding:
     """What was looked at: how many cuts are paid for by the correction, and which of them have no control."""
     without = [cut for cut, of_cut in by_cut.items() if all(one.control is None for one in of_cut)]
-    windows = sum(len(of_cut) for of_cut in by_cut.values())
-    text = f"Intervals and p-values hold for {len(by_cut)} cuts in {windows} windows of layers at once"
-    return Finding(f"{text}; {f'no control stands beside {_and(without)}' if without else 'each has a control'}.", 0.02)
+    each = sorted({len(of_cut) for of_cut in by_cut.values()})
+    windows = " to ".join(str(count) for count in dict.fromkeys((each[0], each[-1])))
+    cuts = f"{len(by_cut)} cut{'' if len(by_cut) == 1 else 's'}"
+    text = f"Intervals and p-values hold for {cuts} x {windows} window{'' if each[-1] == 1 else 's'} of layers at once"
+    text += f"; {f'no control stands beside {_and(without)}' if without else 'each has a control'}"
+    if least is not None:
+        text += f"; the smallest effect worth naming is {_size(least)}"
+    return Finding(f"{text}.", 0.02)
 
 
 def _strength(top: Claim) -> float:

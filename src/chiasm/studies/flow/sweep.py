@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from chiasm.results.series import in_order
 
+QUANTITY = "change of the answer's log-probability"
 LOGPROB = pl.col("logprob_cut") - pl.col("logprob_clean")
 
 
@@ -34,10 +35,12 @@ class Sweep:
         return str(layer) if alone else f"{start}-{stop - 1}" if stop - start > 1 else str(start)
 
 
-def sweep(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]] | None = None) -> Sweep:
-    """The differences of log-probabilities in `rows` (several draws of one example are averaged)."""
+def sweep(
+    rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]] | None = None, of: pl.Expr = LOGPROB
+) -> Sweep:
+    """The differences of log-probabilities, or `of`, in `rows` (several draws of one example are averaged)."""
     key = ("cut", "layer", "start", "stop")
-    value = LOGPROB.mean().alias("value")
+    value = of.mean().alias("value")
     inputs = pl.coalesce("input", "example_id") if "input" in rows.columns else pl.col("example_id")
     means = rows.group_by("example_id", *key).agg(value, inputs.first().alias("of_input"), pl.col("type").first())
     who = means.group_by("example_id").agg(pl.col("of_input").first(), pl.col("type").first()).sort("example_id")
