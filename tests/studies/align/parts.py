@@ -1,6 +1,7 @@
 """A table `parts` made from one value per input, as a run makes it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,8 @@ import polars as pl
 from chiasm.core.statistics.jackknife import GROUPS, group_of, means_without_each
 from chiasm.measures.parts import part_rows
 
-Values = Mapping[tuple[str, str, str, int | None], np.ndarray]
+Values = Mapping[Any, np.ndarray]
+"""By quantity, spans and layer (None where it is of all)."""
 
 
 def parts(values: Values, inputs: Sequence[str] | None = None) -> pl.DataFrame:

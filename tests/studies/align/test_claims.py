@@ -3,12 +3,13 @@
 import numpy as np
 import polars as pl
 import pytest
-from tests.studies.align.parts import parts, under
+from tests.studies.align.parts import Values, parts, under
 
 import chiasm
 from chiasm.core.claims import Claim, of_kind
 from chiasm.core.errors import ChiasmError
 from chiasm.results.claims import read_claims
+from chiasm.studies.align.contrasts import Key
 from chiasm.studies.align.findings import align_findings
 
 LAYERS = range(5)
@@ -27,7 +28,7 @@ def claimed(**tables: pl.DataFrame) -> list[Claim]:
 def drift(effect: float, n: int = 60, seed: int = 0, at: int | None = None):
     """Image and question tokens at every depth; the image is `effect` above, everywhere or `at` one depth."""
     rng = np.random.default_rng(seed)
-    found = {("paired_raw", "image", "question", 0): rng.normal(size=n)}
+    found: dict[Key, np.ndarray] = {("paired_raw", "image", "question", 0): rng.normal(size=n)}
     for layer in LAYERS:
         common = 0.5 + 0.05 * rng.normal(size=n)
         there = effect if at in (None, layer) else 0.0
@@ -116,7 +117,7 @@ def test_a_score_has_the_interval_of_its_table():
 def test_questions_on_one_image_widen_intervals():
     rng = np.random.default_rng(0)
     of_image = rng.normal(size=12)
-    values = {("ima_same", "image", "question", None): 0.5 + 0.1 * np.repeat(of_image, 8)}
+    values: dict[Key, np.ndarray] = {("ima_same", "image", "question", None): 0.5 + 0.1 * np.repeat(of_image, 8)}
     together = [f"image {k}" for k in np.repeat(np.arange(12), 8)]
     apart, whole = (of_kind(claimed(parts=parts(values, inputs)), "score")[0] for inputs in (None, together))
     assert (whole.high or 0) - (whole.low or 0) > 2 * ((apart.high or 0) - (apart.low or 0))
@@ -187,7 +188,7 @@ def sentence(found: list[Claim], start: str) -> str:
     return next(one.text for one in align_findings(found, 3) if one.text.startswith(start))
 
 
-def against(own: dict, twin: dict, noise: dict) -> list[Claim]:
+def against(own: Values, twin: Values, noise: Values) -> list[Claim]:
     beside = [under("model", own), under("twin", twin), under("noise", noise)]
     return claimed(parts=parts(own), parts_controls=pl.concat(beside))
 
@@ -195,8 +196,8 @@ def against(own: dict, twin: dict, noise: dict) -> list[Claim]:
 def test_the_largest_established_state_is_not_called_the_largest():
     rng = np.random.default_rng(0)
 
-    def drifts(of: dict[int, float]) -> dict:
-        found = {("paired_raw", "image", "question", 0): rng.normal(size=60)}
+    def drifts(of: dict[int, float]) -> Values:
+        found: dict[Key, np.ndarray] = {("paired_raw", "image", "question", 0): rng.normal(size=60)}
         for layer, effect in of.items():
             found["drift", "image", "", layer] = 0.5 + effect + 0.005 * rng.normal(size=60)
             found["drift", "question", "", layer] = 0.5 + 0.005 * rng.normal(size=60)
@@ -215,10 +216,10 @@ def test_the_largest_established_state_is_not_called_the_largest():
 
 
 def test_a_control_of_which_there_is_one_is_not_called_the_nearest():
-    values = {("paired_raw", "image", "question", 0): np.zeros(60)}
+    values: dict[Key, np.ndarray] = {("paired_raw", "image", "question", 0): np.zeros(60)}
     rng = np.random.default_rng(0)
 
-    def norms(of: float) -> dict:
+    def norms(of: float) -> Values:
         return values | {
             ("log_norm", span, "", 0): (span == "image") * of + 0.1 * rng.normal(size=60)
             for span in ("image", "question")
@@ -244,7 +245,7 @@ def test_an_overlap_says_its_verdict_and_every_control():
 def test_attention_is_named_over_all_states_and_its_blocks_are_counted():
     rng = np.random.default_rng(0)
 
-    def near(of: float) -> dict:
+    def near(of: float) -> Values:
         return {
             (f"{kind}_centred", "image", "question", layer): (kind == "paired") * of + 0.05 * rng.normal(size=60)
             for kind in ("paired", "others")
@@ -262,8 +263,11 @@ def test_attention_is_named_over_all_states_and_its_blocks_are_counted():
 def test_divergences_that_disagree_are_named():
     rng = np.random.default_rng(0)
     pair = ("image", "question", 0)
-    own = {("js", *pair): 0.2 + 0.01 * rng.normal(size=60), ("kl", *pair): 0.001 * rng.normal(size=60)}
-    null = {(f"{name}_null", *pair): 0.1 + 0.01 * rng.normal(size=60) for name in ("js", "kl")}
+    own: dict[Key, np.ndarray] = {
+        ("js", *pair): 0.2 + 0.01 * rng.normal(size=60),
+        ("kl", *pair): 0.001 * rng.normal(size=60),
+    }
+    null: dict[Key, np.ndarray] = {(f"{name}_null", *pair): 0.1 + 0.01 * rng.normal(size=60) for name in ("js", "kl")}
     text = sentence(claimed(parts=parts(own | null)), "Words that hidden")
     assert "Kullback-Leibler divergences have the same verdicts but for these: at state 0 that of image from" in text
     assert "practically none" in text

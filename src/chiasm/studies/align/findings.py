@@ -10,7 +10,7 @@ from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.wording import claimed, number
-from chiasm.studies.align.claims import ITSELF, MAGNITUDE, PAIRED, SHUFFLED
+from chiasm.studies.align.claims import ITSELF, MAGNITUDE, PAIRED, SHUFFLED, SMALLEST_NORM
 from chiasm.studies.align.contrasts import by_depth
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
@@ -34,6 +34,18 @@ def align_findings(claims: Sequence[Claim], isolated: int | None = None) -> list
     found = [*_scores(claims, blocks), *change(claims), *_norms(claims), *cones(claims), *_shared(claims, blocks)]
     found += [*masks(claims), *_words(claims), *_released(claims)]
     return sorted(found, key=lambda finding: -finding.strength)
+
+
+def judging_notes(smallest: float) -> list[str]:
+    """How verdicts and p-values are to be read; `smallest`: the smallest difference of cosines worth naming."""
+    return [
+        f"The smallest effect worth naming is {smallest:g} in cosines, scores and overlaps, {smallest:g} nat in "
+        f"divergences, and 10 % in norms (log ratio {SMALLEST_NORM:.3f}): 'practically no difference' means that the "
+        "whole interval lies inside it, even where p is small.",
+        "p is that against 0 or that of going beyond a control in the effect's own direction, whichever is larger; it "
+        "is 1 where a control shows as much or more. The interval beside an effect is the effect's, against 0; that of "
+        "the difference from a control stands beside that difference, with its own p.",
+    ]
 
 
 def control_in_words(claim: Claim) -> str:

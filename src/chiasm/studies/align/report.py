@@ -11,7 +11,7 @@ from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.align.charts import depth, weights, words
-from chiasm.studies.align.findings import align_findings
+from chiasm.studies.align.findings import align_findings, judging_notes
 from chiasm.studies.align.spec import AlignSpec
 
 
@@ -24,7 +24,7 @@ class AlignReporter(Reporter[AlignSpec]):
         return f"Alignment in {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        return align_findings(self.claimed)
+        return align_findings(self.claimed, self._isolated())
 
     def drawings(self) -> dict[str, Drawing]:
         drawn: dict[str, Drawing] = {}
@@ -42,12 +42,12 @@ class AlignReporter(Reporter[AlignSpec]):
             ns = self._tables[table]["n"]
             return f"n = {ns.min()}." if ns.min() == ns.max() else f"n = {ns.min()} to {ns.max()}."
 
-        for name, draw, caption in (
-            ("norms", depth.norm_curves, "Median Euclidean norm over the tokens of each span."),
-            ("drift", depth.drift_curves, "Cosine of each token with itself some layers later."),
-            ("score", depth.score_bars, "Alignment scores, mean over hidden states."),
+        for name, draw, caption, with_ in (
+            ("norms", depth.norm_curves, "Median Euclidean norm over the tokens of each span.", _DASHES),
+            ("drift", depth.drift_curves, "Cosine of each token with itself some layers later.", _DASHES),
+            ("score", depth.score_bars, "Alignment scores, mean over hidden states.", _SQUARES),
         ):
-            add(name, name, draw, f"{caption} {counted(name)}", _CONTROLLED, _NO_CONTROL)
+            add(name, name, draw, f"{caption} {counted(name)}", with_, _NO_CONTROL)
         released = f"{_RELEASED} {counted('drift_released')}"
         add("drift-as-released", "drift_released", depth.released_gap, released, _PANELS, _NO_CONTROL)
         cones = f"{_CONES}{self._outliers()} {counted('similarity')}"
@@ -55,13 +55,13 @@ class AlignReporter(Reporter[AlignSpec]):
         if self.spec.inside and "similarity" in self._tables and self._tables["similarity"]["paired"].any():
             add("inside", "similarity", depth.inside_curves, _INSIDE, _ONE_DASHED, _NO_CONTROL)
         drawn |= self._overlaps()
-        for name, table, draw, caption in (
-            ("vocabulary", "vocabulary", depth.vocabulary_curves, _VOCABULARY),
-            ("words", "nearest", words.nearest_words, _NEAREST),
-            ("histogram", "histogram", words.word_histograms, _HISTOGRAM),
-            ("geometry", "geometry", depth.shape_curves, _SHAPE),
+        for name, table, draw, caption, with_ in (
+            ("vocabulary", "vocabulary", depth.vocabulary_curves, _VOCABULARY, _DASHES),
+            ("words", "nearest", words.nearest_words, _NEAREST, _TICKS),
+            ("histogram", "histogram", words.word_histograms, _HISTOGRAM, _DOTS),
+            ("geometry", "geometry", depth.shape_curves, _SHAPE, _DASHES),
         ):
-            add(name, table, draw, f"{caption} {counted(table)}", _CONTROLLED, _NO_CONTROL)
+            add(name, table, draw, f"{caption} {counted(table)}", with_, _NO_CONTROL)
         add("tasks", "overlap_tasks", weights.overlap_matrix, _TASKS, _BASELINE_PANEL, _NO_BASELINE)
         for method, caption in _MAPS.items():
             add(method, "map", partial(words.token_map, method=method), caption, _BELOW, _NO_CONTROL)
@@ -77,6 +77,8 @@ class AlignReporter(Reporter[AlignSpec]):
             "Words at early depths are read by a head that was never trained on them.",
             "One model with random weights stands for all: how much such models differ among themselves is not known "
             "here.",
+            *judging_notes(self.spec.smallest_effect),
+            *([_WHICH] if self.spec.controls else []),
             "Where a sentence names the state at which something is largest, its interval and p-value hold for all "
             "states at once, so they allow for the picking; the mean given for it is on the large side all the same.",
         ]
@@ -84,6 +86,13 @@ class AlignReporter(Reporter[AlignSpec]):
         baseline = beside is not None and RANDOM_WEIGHTS in set(beside["control"])
         unknown = "what random tokens or random weights would show"
         return [*found, *control_notes(self.spec.controls, baseline, unknown)]
+
+    def _isolated(self) -> int | None:
+        """How many first blocks have no attention between the kinds in the control that cuts it, where known."""
+        if self.spec.isolated_blocks is not None:
+            return self.spec.isolated_blocks
+        states = self.table("norms")
+        return None if states is None or not states.height else int(states["layer"].max()) // 2 or None
 
     @cached_property
     def _tables(self) -> dict[str, pl.DataFrame]:
@@ -108,6 +117,11 @@ class AlignReporter(Reporter[AlignSpec]):
         if here is None or not here.height:
             return ""
         fewest, most = here["outliers"].min(), here["outliers"].max()
+        if not most:
+            return (
+                f" None of {here['dimensions'][0]} dimensions is an outlier (root mean square more than six times "
+                f"the median dimension's, n = {here['n'][0]} in the pilot), so that panel is left out."
+            )
         many = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         return (
             f" Outliers are {many} of {here['dimensions'][0]} dimensions, by depth: those whose root mean square is "
@@ -115,11 +129,20 @@ class AlignReporter(Reporter[AlignSpec]):
         )
 
 
-# What stands beside the model in a figure.
-_CONTROLLED = (
-    "Dashed or square: the controls, random tokens in place of what is perceived, no attention between it and text in "
-    "the first blocks, and, where there is one, random weights."
+_WHICH = (
+    "What the controls are: random perceptual tokens take the place of the image (video, sound) with the same norms, "
+    "so norms are held against random weights alone. A model without attention between the two kinds keeps its trained "
+    "weights and its tokens, and is itself at the embeddings: it shows what that attention does, not what comes by "
+    "chance, and decides no verdict. Scores have the interval of the table `score`."
 )
+
+# What stands beside the model in a figure.
+_THREE = (
+    "the controls, random tokens in place of the image (video, sound), no attention between it and text in the first "
+    "blocks, and, where there is one, random weights."
+)
+_DASHES, _SQUARES, _TICKS = f"Dashed: {_THREE}", f"Squares: {_THREE}", f"Ticks and crosses: {_THREE}"
+_DOTS = "Dots: random weights, where there are any."
 _NO_CONTROL = "No control was run."
 _PANELS = "Beside it the same of each control."
 _BELOW = "Second row: random weights, or else the first control, in a map of its own."

@@ -11,6 +11,7 @@ from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
 from chiasm.results.theme import COLOURS
 from chiasm.studies.align.charts.weights import overlap_matrix
+from chiasm.studies.align.findings import judging_notes
 from chiasm.studies.paper import charts
 from chiasm.studies.paper.claims import VARIANTS, groups
 from chiasm.studies.paper.findings import paper_findings
@@ -74,6 +75,7 @@ class PaperReporter(Reporter[PaperSpec]):
             "Variants and checkpoints share weights and training: they are not independent points.",
             "Between models of one decoder, every pair of tokens is of two different examples.",
         ]
+        found += judging_notes(self.spec.smallest_effect)
         if not self._steps():
             found.append("Figure 7 needs checkpoints of one model, named `NAME-STEPS`; none was given.")
         if TOGETHER not in set(self._tables["paper_similarity"]["model"]):

@@ -94,7 +94,7 @@ def score_bars(score: pl.DataFrame, controls: pl.DataFrame | None = None) -> Fig
     axes.set_yticks(range(len(kinds)), labels)
     axes.set_ylim(len(kinds) - 0.2, -0.5)
     axes.axvline(0, color=INK, linewidth=0.7, zorder=1)
-    panels.dress(axes, x="Cosine of perceptual and textual tokens")
+    panels.dress(axes, x="Cosine")
     return panels.legend(f"95 % intervals, n = {score['n'].min()}")
 
 
@@ -108,6 +108,8 @@ def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) 
     rows, beside = rows.filter(chosen), None if controls is None else controls.filter(chosen)
     kinds = rows.select("a", "b", "paired").unique(maintain_order=True).to_dicts()
     variants = [v for v in _VARIANTS if v in set(rows["variant"])]
+    if _same(rows, "raw", "no_outliers"):  # There were none: the panel would repeat the first.
+        variants.remove("no_outliers")
     panels = DepthPanels(rows, beside, 2.4, len(variants))
     for variant, axes in zip(variants, panels.axes, strict=True):
         for kind in kinds:
@@ -117,6 +119,14 @@ def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) 
         y = "Cosine of mean tokens" if variant == variants[0] else ""
         panels.dress(axes, x=STATE, y=y, title=_VARIANTS[variant], layers=rows)
     return panels.finished()
+
+
+def _same(rows: pl.DataFrame, one: str, other: str) -> bool:
+    """Whether two variants hold the same values, so that nothing tells them apart."""
+    keys = ["a", "b", "layer", "paired"]
+    sides = [rows.filter(variant=name).select(*keys, pl.col("mean").alias(name)) for name in (one, other)]
+    joined = sides[0].join(sides[1], on=keys)
+    return joined.height > 0 and bool(((joined[one] - joined[other]).abs() <= 1e-9).all())
 
 
 def inside_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:

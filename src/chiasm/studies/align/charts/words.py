@@ -39,7 +39,7 @@ def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None = None) -
                 found = [100 * shares.get(token, 0.0) for token in own["token_id"]]
                 axes.plot(found, range(own.height), color=INK, marker=marker, markersize=3, linestyle="none")
             # Spaces within words are shown, so that a word differs from its like without one.
-            axes.set_yticks(range(own.height), [repr(w)[1:-1].replace("$", r"\$") for w in own["word"]])
+            axes.set_yticks(range(own.height), [_shown(word) for word in own["word"]])
             axes.invert_yaxis()
             dress(axes, size, title=f"{span}, state {state}", x="Tokens (%)" if line is panels[-1] else "")
     marks = [
@@ -48,6 +48,13 @@ def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None = None) -
     ]
     legend_below(figure, marks, size, f"words that are most often the most probable, {counted(rows['n'].to_list())}")
     return figure
+
+
+def _shown(word: str) -> str:
+    """A word as a label: spaces and marks written out; bytes that are no character alone have a placeholder."""
+    if "\ufffd" in word:
+        return "(part of a character)"
+    return repr(word)[1:-1].replace("$", r"\$")
 
 
 def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
@@ -88,7 +95,7 @@ def token_map(rows: pl.DataFrame, controls: pl.DataFrame | None = None, method: 
     beside = one_control(controls, method=method)
     drawn = [(rows.filter(method=method), "")]
     if beside is not None and beside.height:
-        drawn.append((beside, f"{control_label(beside['control'][0])}, "))
+        drawn.append((beside, f"{control_label(beside['control'][0])},\n"))
     layers, spans = in_order(drawn[0][0], "layer"), in_order(drawn[0][0], "span")
     marks: list[Line2D] = []
     figure = new_figure("page", 2.2 * len(drawn))
