@@ -244,7 +244,7 @@ def test_pyplot_and_torch_stay_out():
         (captions.patches(made.patches()), ["Example q0", "64 patches", "n = 1"]),
         (
             captions.patches(made.patches(), methods=maps("leave-one-out", "keep-one"), rank=(3, 60, 6)),
-            ["64 patches", "n = 1", "keep-one 2.3 nat", "Number 3 of 60 maps", "6 at even steps"],
+            ["64 patches", "n = 1", "keep-one +2.3 nat", "Number 3 of 60 maps", "6 at even steps"],
         ),
         (captions.dose(made.effects(), made.controls()), ["100 % is the cut itself", "n = 48"]),
         (captions.windows(windows()), ["n = 6", "holds for all windows at once"]),

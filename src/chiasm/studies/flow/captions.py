@@ -1,6 +1,6 @@
 """Captions computed from the tables that the figures show: what is drawn, over how many examples, beside what."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
@@ -12,6 +12,11 @@ from chiasm.studies.flow.judgement import control_for, control_label, style_of
 from chiasm.studies.flow.tables import KEEP_ONE, LEAVE_ONE_OUT, SHAPLEY, SIZE_MATCHED, SWAPS, dose_share
 
 _BAND = "Lines are geometric means over examples, bands 95 % intervals that hold for all layers of a line at once"
+_CLAIMED = (
+    "Lines are geometric means over examples; bands of cuts are the 95 % intervals of the findings, which hold for all "
+    "cuts and layers at once, those of controls hold for all layers of a line"
+)
+_DOSED = "Lines are geometric means over examples, bands 95 % intervals that hold for all shares of a line at once"
 _MEANS = "Lines are means over examples, bands 95 % intervals that hold for all of a line at once"
 _FLOOR = "The grey band is the noise floor: what arithmetic alone changes"
 
@@ -22,13 +27,17 @@ def flow(
     noise: float = 0.0,
     *,
     panels: Literal["type", "cut"] | None = None,
+    claimed: bool = False,
 ) -> str:
-    """For `flow_curves`, `flow_by_type` (`panels="type"`) and `flow_controls` (`panels="cut"`)."""
+    """For `flow_curves`, `flow_by_type` (`panels="type"`) and `flow_controls` (`panels="cut"`).
+
+    `claimed`: bands of cuts are intervals of claims.
+    """
     panel = {"type": " One panel for each question type.", "cut": " One panel for each cut, in colour."}
     sentences = [
         f"What is left of the target token's probability when attention is cut in {_windows(effects)}."
         f"{panel.get(panels or '', '')} "
-        f"{_BAND} ({_examples(effects)}).",
+        f"{_CLAIMED if claimed else _BAND} ({_examples(effects)}).",
         _controls(effects, controls) if panels != "cut" or controls is None else _every_control(controls),
     ]
     return " ".join([*sentences, *([f"{_FLOOR} (±{noise:.2g} nat)."] if noise > 0 else [])])
@@ -71,13 +80,13 @@ def patches(
     """
     hatched = " Hatched: cropped away by the processor, never seen by the model." if cropped else ""
     if not methods:
-        largest = float((rows["logprob_cut"] - rows["logprob_clean"]).abs().max() or 0)
+        largest = _largest(rows["logprob_cut"] - rows["logprob_clean"])
         return (
             f"Example {rows['example_id'][0]}: change in the log-probability of the target token when each of "
             f"{rows.height} patches alone is hidden from the rows behind the image. n = 1 example: no interval; "
-            f"white is no effect, the largest here is {largest:.2g} nat.{hatched}"
+            f"white is no effect, the largest here is {largest} nat.{hatched}"
         )
-    largest = "; ".join(f"{name} {float(found['value'].abs().max() or 0):.2g}" for name, found in methods.items())
+    largest = "; ".join(f"{name} {_largest(found['value'])}" for name, found in methods.items())
     what = ". ".join(_METHODS[name] for name in methods if name in _METHODS)
     chosen = ""
     if rank is not None:
@@ -88,8 +97,8 @@ def patches(
         )
     return (
         f"Example {rows['example_id'][0]}: what each of {rows.height} patches adds to the log-probability of the token "
-        f"that is followed. {what}. n = 1 example: no interval; white is no effect, the largest values are {largest} "
-        f"nat.{chosen}{hatched}"
+        f"that is followed. {what}. n = 1 example: no interval; white is no effect, the largest values either way are "
+        f"{largest} nat (above 0: it speaks for that token).{chosen}{hatched}"
     )
 
 
@@ -100,11 +109,23 @@ _METHODS = {
 }
 
 
-def dose(effects: pl.DataFrame, controls: pl.DataFrame) -> str:
-    """For `dose_curve`."""
+def _largest(values: pl.Series) -> str:
+    """The value that is farthest from 0, with its sign."""
+    return f"{float(values[values.abs().arg_max() or 0]):+.2g}"
+
+
+def dose(effects: pl.DataFrame, controls: pl.DataFrame, cuts: Sequence[str] | None = None) -> str:
+    """For `dose_curve` of `cuts`, of all that have doses by default."""
+    doses = [name for name in in_order(controls, "control") if dose_share(name) is not None]
+    dosed = controls.filter(pl.col("control").is_in(doses))
+    left_out = ""
+    if cuts is not None:
+        without = [cut for cut in in_order(dosed, "cut") if cut not in cuts]
+        dosed = dosed.filter(pl.col("cut").is_in(list(cuts)))
+        left_out = f" Not drawn, since they change practically nothing: {', '.join(without)}." if without else ""
     return (
         "What is left of the probability when only a random share of a cut's own keys is cut, at the layer where the "
-        f"whole cut costs most; 100 % is the cut itself. {_BAND} ({_examples(effects)})."
+        f"whole cut costs most; 100 % is the cut itself. {_DOSED} ({_examples(dosed)}).{left_out}"
     )
 
 

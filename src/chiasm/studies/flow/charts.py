@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from chiasm.core.claims import Claim, of_kind
 from chiasm.core.statistics.bands import mean_bands
 from chiasm.results.series import Curve, curve, in_order, inputs_of, of_type
 from chiasm.results.theme import (
@@ -50,10 +51,14 @@ _X = {
 _Y = "Probability left (%)"
 _NAT = "Change in log-probability (nat)"
 _BAND = "geometric mean and 95 % interval over all layers at once"
+_CLAIMED = "geometric mean and 95 % interval over all cuts and layers at once (controls: over all layers)"
+_DOSED = "geometric mean and 95 % interval over all shares at once"
+_TRACKED = "mean and 95 % interval over all states at once"
 # Changes of a log-probability that are marked on the right.
 _MARKS = (0, *(sign * size for size in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4) for sign in (-1, 1)))
 # Of the probability; beyond it curves leave the scale, so that one that gains does not flatten the others.
 _TOP = 250.0
+_FITS = 150.0
 
 
 def flow_curves(
@@ -61,19 +66,21 @@ def flow_curves(
     controls: pl.DataFrame | None = None,
     *,
     noise: float = 0.0,
+    claims: Sequence[Claim] = (),
     width: Width = "page",
 ) -> Figure:
     """One line per cut, and dashed in its colour the control it is judged against.
 
-    `noise` (nat) is the half-width of the floor drawn around zero. Rows: tables `effects` and `controls`.
+    `noise` (nat) is the half-width of the floor drawn around zero. Rows: tables `effects` and `controls`. `claims`:
+    those of kind `effect`; bands of cuts are then their intervals, else those of each line on its own.
     """
     figure, axes, size = new_panel(2.5 if width == "page" else 2.0, width)
-    drawn = _Drawn(size, controls, noise)
+    drawn = _Drawn(size, controls, noise, claims)
     drawn.overlay(axes, effects, controls)
     _frame(axes, effects, size, noise, size.inches)
     dress(axes, size, x=_X[style_of(effects)], y=_Y)
     drawn.scale([axes], [axes])
-    legend_below(figure, drawn.keys(), size, f"{_BAND}, {counted(drawn.ns)}")
+    legend_below(figure, drawn.keys(), size, _title(f"{_CLAIMED if claims else _BAND}, {counted(drawn.ns)}", size))
     return figure
 
 
@@ -94,12 +101,20 @@ def flow_by_type(
 
 
 def flow_controls(
-    effects: pl.DataFrame, controls: pl.DataFrame, *, noise: float = 0.0, width: Width = "page"
+    effects: pl.DataFrame,
+    controls: pl.DataFrame,
+    *,
+    noise: float = 0.0,
+    claims: Sequence[Claim] = (),
+    width: Width = "page",
 ) -> Figure:
-    """One panel per cut, beside all of its controls in grey, on one scale (doses have a figure of their own)."""
+    """One panel per cut, beside all of its controls in grey, on one scale (doses have a figure of their own).
+
+    `claims` as in `flow_curves`.
+    """
     cuts = in_order(effects, "cut")
     size, panels, figure = _grid(len(cuts), width)
-    drawn = _Drawn(size, controls, noise)
+    drawn = _Drawn(size, controls, noise, claims)
     for index, (cut, axes) in enumerate(zip(cuts, panels, strict=True)):
         drawn.cut(axes, effects, cut, index)
         for name in in_order(controls, "control"):
@@ -108,12 +123,19 @@ def flow_controls(
         inches = _panel_inches(width, len(cuts))
         _frame(axes, effects, size, noise, inches, "\n".join(textwrap.wrap(arrow(cut), int(15 * inches))))
     drawn.scale(panels)
-    legend_below(figure, drawn.keys(one_cut=True), size, f"{_BAND}, {counted(drawn.ns)}")
+    legend_below(
+        figure, drawn.keys(one_cut=True), size, _title(f"{_CLAIMED if claims else _BAND}, {counted(drawn.ns)}", size)
+    )
     return figure
 
 
-def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = "column") -> Figure:
-    """The probability left against the random share of a cut's own keys, where the whole cut hurts most."""
+def dose_curve(
+    effects: pl.DataFrame, controls: pl.DataFrame, *, cuts: Sequence[str] | None = None, width: Width = "column"
+) -> Figure:
+    """The probability left against the random share of a cut's own keys, where the whole cut hurts most.
+
+    `cuts`: which to draw; all that have doses by default.
+    """
     figure, axes, size = new_panel(2.1, width)
     doses = controls.with_columns(
         pl.col("control").map_elements(dose_share, return_dtype=pl.Float64, skip_nulls=False).alias("share")
@@ -121,7 +143,7 @@ def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = 
     handles, ns = [], []
     for index, cut in enumerate(in_order(effects, "cut")):
         part = doses.filter(pl.col("cut") == cut)
-        if not part.height:
+        if not part.height or (cuts is not None and cut not in cuts):
             continue
         # Doses stand beside a cut only in examples that have no size-matched control.
         dosed = pl.col("example_id").is_in(part["example_id"].unique().to_list())
@@ -138,8 +160,18 @@ def dose_curve(effects: pl.DataFrame, controls: pl.DataFrame, *, width: Width = 
     axes.axhline(100, color=INK, linewidth=0.7, zorder=1)
     axes.set_xlim(0, 103)
     dress(axes, size, x="Share of the cut's keys, drawn at random (%)", y=_Y)
-    legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
+    legend_below(figure, handles, size, _title(f"{_DOSED}, {counted(ns)}", size))
     return figure
+
+
+def _title(text: str, size: Size) -> str:
+    """The title of a legend in lines that fit."""
+    return "\n".join(textwrap.wrap(text, int(size.inches * 72 / (0.54 * size.text))))
+
+
+def _within(found: Curve, highest: float = 100.0) -> Curve:
+    """Means of what lies between 0 and `highest`: their intervals do too."""
+    return replace(found, low=np.clip(found.low, 0.0, highest), high=np.clip(found.high, 0.0, highest))
 
 
 def left(rows: pl.DataFrame, over: str = "layer") -> Curve:
@@ -155,8 +187,9 @@ def left(rows: pl.DataFrame, over: str = "layer") -> Curve:
 class _Drawn:
     """What has been drawn so far in one figure, for its legend and its scale."""
 
-    def __init__(self, size: Size, controls: pl.DataFrame | None, noise: float) -> None:
+    def __init__(self, size: Size, controls: pl.DataFrame | None, noise: float, claims: Sequence[Claim] = ()) -> None:
         self.size, self.controls, self.noise = size, controls, noise
+        self.claimed = {(one.about, one.where): one for one in of_kind(claims, "effect")}
         self.names = [] if controls is None else in_order(controls, "control")
         self.lines: dict[str, Line2D] = {}
         self.highest_of: dict[str, float] = {}
@@ -176,12 +209,23 @@ class _Drawn:
                 self.control(axes, controls, cut, name, COLOURS[index % len(COLOURS)])
 
     def cut(self, axes: Axes, effects: pl.DataFrame, cut: str, index: int) -> None:
-        measured = left(effects.filter(pl.col("cut") == cut))
+        measured = self._as_claimed(left(effects.filter(pl.col("cut") == cut)), cut)
         self.lines[cut] = draw(axes, measured, index, self.size, arrow(cut))
         self.ns.append(measured.n)
         # A band is missing where n is 1.
         self.low = min(self.low, float(np.nanmin([measured.mean, measured.low])))
         self.high = max(self.high, float(np.nanmax([measured.mean, measured.high])))
+
+    def _as_claimed(self, measured: Curve, cut: str) -> Curve:
+        """With the intervals of the claims, so that one quantity has one interval."""
+        of = [self.claimed.get((cut, str(int(place)))) for place in measured.places]
+        if not all(of):
+            return measured
+        low, high = (
+            np.array([math.nan if x is None else 100 * math.exp(x) for x in side])
+            for side in ([one and one.low for one in of], [one and one.high for one in of])
+        )
+        return replace(measured, low=low, high=high)
 
     def control(self, axes: Axes, controls: pl.DataFrame, cut: str, name: str, colour: str) -> None:
         rows = controls.filter((pl.col("cut") == cut) & (pl.col("control") == name))
@@ -189,7 +233,10 @@ class _Drawn:
             measured = left(rows)
             draw_control(axes, measured, colour, self.names.index(name), self.size)
             self.highest_of[name] = max(self.highest_of.get(name, 0.0), float(measured.mean.max()))
-            self.low = min(self.low, float(measured.mean.min()))
+            self.low = float(np.nanmin([self.low, measured.mean.min(), *measured.low]))
+            # A band that is not far above the line for nothing fits in; what gains more leaves the scale.
+            highest = np.nanmax([measured.mean.max(), *measured.high])
+            self.high = max(self.high, float(highest)) if highest <= _FITS else self.high
 
     @property
     def top(self) -> float:
@@ -286,18 +333,19 @@ def answer_tracking(
     rows, baseline = _pooled(answers), None if control is None else _pooled(control)
     handles, ns = [], []
     for index, form in enumerate(in_order(rows, "form")):
-        measured = curve(rows.filter(pl.col("form") == form), value)
+        measured = _within(curve(rows.filter(pl.col("form") == form), value))
         handles.append(draw(axes, measured, index, size, _NAMES.get(form, form)))
         ns.append(measured.n)
         if baseline is not None and baseline.filter(pl.col("form") == form).height:
             colour = str(handles[-1].get_color())
-            draw_control(axes, curve(baseline.filter(pl.col("form") == form), value), colour, 0, size)
+            other = _within(curve(baseline.filter(pl.col("form") == form), value))
+            draw_control(axes, other, colour, 0, size)
     if baseline is not None:
         handles.append(control_key("control: random-weights baseline", 0, size))
     zero_line(axes)
     layer_axis(axes, int(rows["layer"].max() or 0), size.inches)
     dress(axes, size, x=_STATE, y="Probability (%)")
-    legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
+    legend_below(figure, handles, size, _title(f"{_TRACKED}, {counted(ns)}", size))
     return figure
 
 
@@ -313,14 +361,14 @@ def caption_words(words: pl.DataFrame, *, width: Width = "column") -> Figure:
     figure, axes, size = new_panel(2.1, width)
     handles, ns = [], []
     for index, name in enumerate(in_order(words, "type")):
-        measured = curve(of_type(words, name), 100 * pl.col("in_captions").cast(pl.Float64))
+        measured = _within(curve(of_type(words, name), 100 * pl.col("in_captions").cast(pl.Float64)))
         handles.append(draw(axes, measured, index, size, name))
         ns.append(measured.n)
     zero_line(axes)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     layer_axis(axes, int(words["layer"].max() or 0), size.inches)
     dress(axes, size, x=_STATE, y="Words found in captions (%)")
-    legend_below(figure, handles, size, f"{_BAND}, {counted(ns)}")
+    legend_below(figure, handles, size, _title(f"{_TRACKED}, {counted(ns)}", size))
     return figure
 
 

@@ -6,12 +6,15 @@ from typing import final
 
 import polars as pl
 
+from chiasm.core.claims import of_kind
 from chiasm.results import images
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
+from chiasm.results.wording import number
 from chiasm.studies.flow import captions, charts
+from chiasm.studies.flow.claims import ERROR_SHARE
 from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
@@ -37,18 +40,24 @@ class FlowReporter(Reporter[FlowSpec]):
         effects, controls, noise = _one_per_layer(self._effects), self._controls, self.table("noise")
         floor = noise_floor(noise)
         caption = partial(captions.flow, effects, controls, floor)
-        drawn = {"flow": Drawing(partial(charts.flow_curves, effects, controls, noise=floor), caption)}
+        of_cuts = of_kind(self.claimed, "effect")
+        curves = partial(charts.flow_curves, effects, controls, noise=floor, claims=of_cuts)
+        drawn = {"flow": Drawing(curves, partial(caption, claimed=bool(of_cuts)))}
         if effects["type"].n_unique() > 1:
             drawn["flow-by-type"] = Drawing(
                 partial(charts.flow_by_type, effects, controls, noise=floor), partial(caption, panels="type")
             )
         if controls is not None:
             drawn["flow-controls"] = Drawing(
-                partial(charts.flow_controls, effects, controls, noise=floor), partial(caption, panels="cut")
+                partial(charts.flow_controls, effects, controls, noise=floor, claims=of_cuts),
+                partial(caption, panels="cut", claimed=bool(of_cuts)),
             )
-            if any(dose_share(name) is not None for name in set(controls["control"])):
-                dose = partial(charts.dose_curve, effects, controls)
-                drawn["dose"] = Drawing(dose, partial(captions.dose, effects, controls))
+            dosed = [cut for cut, name in self._beside() if dose_share(name) is not None]
+            something = {one.about for one in of_cuts if one.verdict != "practically none"}
+            cuts = [cut for cut in dict.fromkeys(dosed) if not of_cuts or cut in something]
+            if cuts:
+                dose = partial(charts.dose_curve, effects, controls, cuts=cuts)
+                drawn["dose"] = Drawing(dose, partial(captions.dose, effects, controls, cuts))
         return drawn | self._windows() | self._tracking() | self._maps()
 
     def notes(self) -> list[str]:
@@ -57,8 +66,10 @@ class FlowReporter(Reporter[FlowSpec]):
             "an effect is a lower bound, and no effect does not show that a route is unused.",
             "Where a sentence names the layer at which a cut does most, that layer was picked on these examples: the "
             "mean given for it is on the large side. Its interval and p-value hold for all cuts and layers at once, so "
-            "they allow for the picking.",
+            "they allow for the picking. An effect's p is the largest of its own and those of its paired differences "
+            "to every control.",
         ]
+        found += self._least_error()
         if self.spec.keep == "correct":
             found.append("Only questions that the model answers correctly were followed; --keep all takes the others.")
         found += self._open_suffix() + self._missing_controls()
@@ -142,6 +153,22 @@ class FlowReporter(Reporter[FlowSpec]):
             f"since questions on one image are no independent examples.{few}"
         ]
 
+    def _least_error(self) -> list[str]:
+        found = []
+        for one in of_kind(self.claimed, "smallest"):
+            least, share = (number(x * one.effect, unit=one.unit, significant=2) for x in (1, ERROR_SHARE))
+            found.append(
+                f"A standard error below {share} counts as {share} (a fifth of the smallest effect worth naming, "
+                f"{least}): where nearly all examples agree, the few that do not are seen too rarely for their spread "
+                "to be known. Intervals of little effects are therefore equally wide."
+            )
+        if self._controls is not None and RANDOM_WEIGHTS in set(self._controls["control"]):
+            found.append(
+                "A model with random weights gives the answer little probability to lose: that a cut changes nothing "
+                "there says less than that another control changes nothing."
+            )
+        return found
+
     def _guard(self) -> list[str]:
         guard = self.directory.manifest.get("guard")
         if not guard or not guard.get("allowed"):
@@ -175,7 +202,7 @@ class FlowReporter(Reporter[FlowSpec]):
         lacking = control_notes(self.spec.controls, baseline, unknown)
         if not self.spec.controls:
             return lacking
-        found = []
+        alike: dict[str, list[str]] = {}
         for cut in in_order(self._effects, "cut"):
             n = self._effects.filter(pl.col("cut") == cut)["example_id"].n_unique()
             matched = there.get((cut, SIZE_MATCHED), 0)
@@ -187,10 +214,12 @@ class FlowReporter(Reporter[FlowSpec]):
                 if of == cut and name not in (SIZE_MATCHED, RANDOM_WEIGHTS)
             ]
             instead = f"beside it stand {', '.join(others)}" if others else "nothing of the kind stands beside it"
-            found.append(
-                f"{cut}: no size-matched control in {n - matched} of {n} examples, since fewer other keys are visible "
-                f"to the target rows than the cut takes; {instead}."
+            text = (
+                f"no size-matched control in {n - matched} of {n} examples, since fewer other keys are visible to the "
+                f"target rows than the cut takes; {instead}."
             )
+            alike.setdefault(text, []).append(cut)
+        found = [f"{', '.join(cuts)}: {text}" for text, cuts in alike.items()]
         return found + lacking
 
 
