@@ -16,7 +16,8 @@ from matplotlib.ticker import MaxNLocator
 
 from chiasm.core.claims import Claim, of_kind
 from chiasm.core.statistics.bands import mean_bands
-from chiasm.results.series import Curve, curve, in_order, inputs_of, of_type
+from chiasm.results import series
+from chiasm.results.series import Curve, curve, in_order, inputs_of, matrix, of_type
 from chiasm.results.theme import (
     COLOURS,
     DIVERGING,
@@ -41,7 +42,7 @@ from chiasm.results.theme import (
 )
 from chiasm.studies.flow.judgement import control_for, control_label, layers_of, style_of
 from chiasm.studies.flow.sweep import LOGPROB
-from chiasm.studies.flow.tables import SWAPS, dose_share
+from chiasm.studies.flow.tables import ERROR_SHARE, SMALLEST, SWAPS, dose_share
 
 _X = {
     "centred": "Centre of the window (layer)",
@@ -52,13 +53,14 @@ _Y = "Probability left (%)"
 _NAT = "Change in log-probability (nat)"
 _BAND = "geometric mean and 95 % interval over all layers at once"
 _CLAIMED = "geometric mean and 95 % interval over all cuts and layers at once (controls: over all layers)"
-_DOSED = "geometric mean and 95 % interval over all shares at once"
+_DOSED = "geometric mean, 95 % interval over all shares"
 _TRACKED = "mean and 95 % interval over all states at once"
 # Changes of a log-probability that are marked on the right.
 _MARKS = (0, *(sign * size for size in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4) for sign in (-1, 1)))
 # Of the probability; beyond it curves leave the scale, so that one that gains does not flatten the others.
 _TOP = 250.0
 _FITS = 150.0
+_ERROR = ERROR_SHARE * SMALLEST  # nat
 
 
 def flow_curves(
@@ -166,7 +168,9 @@ def dose_curve(
 
 def _title(text: str, size: Size) -> str:
     """The title of a legend in lines that fit."""
-    return "\n".join(textwrap.wrap(text, int(size.inches * 72 / (0.54 * size.text))))
+    kept = text.replace(" = ", "\u00a0=\u00a0")  # no line ends within `n = 48`
+    lines = textwrap.wrap(kept, int(size.inches * 72 / (0.54 * size.text)))
+    return "\n".join(lines).replace("\u00a0", " ")
 
 
 def _within(found: Curve, highest: float = 100.0) -> Curve:
@@ -177,11 +181,13 @@ def _within(found: Curve, highest: float = 100.0) -> Curve:
 def left(rows: pl.DataFrame, over: str = "layer") -> Curve:
     """What is left of the clean probability (%), as the geometric mean over examples: never below 0.
 
-    The interval is that of the mean difference of log-probabilities, put on this scale.
+    The interval is that of the mean difference of log-probabilities, put on this scale; a standard error counts as at
+    least so much as in the claims.
     """
-    found = curve(rows, LOGPROB, over=over)
-    mean, low, high = (100 * np.exp(part) for part in (found.mean, found.low, found.high))
-    return replace(found, mean=mean, low=low, high=high)
+    data = matrix(rows, LOGPROB, over)
+    bands = mean_bands(data.values, clusters=data.inputs, smallest_error=_ERROR, resamples=series.RESAMPLES)
+    mean, low, high = (100 * np.exp(part) for part in (bands.mean, bands.low, bands.high))
+    return Curve(data.places, mean, low, high, len(data.examples), len(set(data.inputs)))
 
 
 class _Drawn:

@@ -19,12 +19,10 @@ from chiasm.studies.flow.judgement import noise_floor
 from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
 from chiasm.studies.flow.published import published
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
-from chiasm.studies.flow.tables import BLANK, SIZE_MATCHED, SMALLEST, SWAPS
+from chiasm.studies.flow.tables import BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST, SWAPS
 from chiasm.studies.flow.type_claims import type_claims
 
 _UNIT = "nat"
-# A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
-ERROR_SHARE = 0.2
 _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
 

@@ -6,6 +6,7 @@ import polars as pl
 from chiasm.core.claims import Claim, judged, known
 from chiasm.core.statistics.bands import mean_bands
 from chiasm.studies.flow.sweep import Sweep, sweep
+from chiasm.studies.flow.tables import ERROR_SHARE
 
 _LOWEST = -100.0  # %: nothing is left
 
@@ -25,7 +26,9 @@ def published(effects: pl.DataFrame, data: Sweep, least: float, seed: int) -> li
         return []
     # A standard error counts as at least so much, as that of differences of log-probabilities does.
     smallest = -100 * float(np.expm1(-least))
-    bands = mean_bands(own.values, clusters=own.inputs, present=own.present, smallest_error=0.2 * smallest, seed=seed)
+    bands = mean_bands(
+        own.values, clusters=own.inputs, present=own.present, smallest_error=ERROR_SHARE * smallest, seed=seed
+    )
     found = []
     for k, (cut, *_) in enumerate(data.columns):
         effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))

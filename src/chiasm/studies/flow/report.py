@@ -14,12 +14,11 @@ from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
 from chiasm.results.wording import number
 from chiasm.studies.flow import captions, charts
-from chiasm.studies.flow.claims import ERROR_SHARE
 from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
 from chiasm.studies.flow.spec import FlowSpec
-from chiasm.studies.flow.tables import SIZE_MATCHED, dose_share
+from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, dose_share
 
 # Intervals from fewer draws than this are too narrow to be relied on.
 _FEW = 10

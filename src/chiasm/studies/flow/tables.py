@@ -183,3 +183,6 @@ def dose_share(control: str) -> float | None:
 
 SMALLEST = 0.05
 """Smallest change of a log-probability worth naming, in nat: about 5 % of a probability."""
+
+ERROR_SHARE = 0.2
+"""A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`)."""
