@@ -117,15 +117,11 @@ class AlignReporter(Reporter[AlignSpec]):
         if here is None or not here.height:
             return ""
         fewest, most = here["outliers"].min(), here["outliers"].max()
-        if not most:
-            return (
-                f" None of {here['dimensions'][0]} dimensions is an outlier (root mean square more than six times "
-                f"the median dimension's, n = {here['n'][0]} in the pilot), so that panel is left out."
-            )
+        none = "" if most else " As there are none, that panel is left out."
         many = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         return (
             f" Outliers are {many} of {here['dimensions'][0]} dimensions, by depth: those whose root mean square is "
-            f"more than six times the median dimension's (n = {here['n'][0]} in the pilot)."
+            f"more than six times the median dimension's (n = {here['n'][0]} in the pilot).{none}"
         )
 
 
