@@ -57,3 +57,9 @@ def test_captions_of_maps_keep_the_sign():
     assert "keep-one -8.4 nat" in captions.patches(rows, methods={KEEP_ONE: against})
     largest = (rows["logprob_cut"] - rows["logprob_clean"]).min()
     assert f"the largest here is {largest:+.2g} nat" in captions.patches(rows)
+
+
+def test_the_caption_counts_the_examples_of_every_line():
+    answers = made.answers()
+    fewer = answers.filter((pl.col("form") == "lower") | (pl.col("example_id") < "q0040"))
+    assert "(n = 40 to 48)" in captions.tracking(fewer)

@@ -64,7 +64,7 @@ def tracking(answers: pl.DataFrame, control: bool = False, as_released: bool = F
     )
     return (
         f"Probability of each written form at the last prompt position, every hidden state read {how}. {_MEANS} "
-        f"(n = {answers['example_id'].n_unique()}). {beside} A form is followed by its first token."
+        f"({_examples(answers, 'form')}). {beside} A form is followed by its first token."
     )
 
 
@@ -147,8 +147,8 @@ def words(rows: pl.DataFrame) -> str:
     )
 
 
-def _examples(rows: pl.DataFrame) -> str:
-    return counted(rows.group_by("cut").agg(pl.col("example_id").n_unique().alias("n"))["n"].to_list())
+def _examples(rows: pl.DataFrame, line: str = "cut") -> str:
+    return counted(rows.group_by(line).agg(pl.col("example_id").n_unique().alias("n"))["n"].to_list())
 
 
 def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:

@@ -114,11 +114,12 @@ class FlowReporter(Reporter[FlowSpec]):
         drawn = {}
         answers, baseline, words = self.with_inputs("answers"), self.with_inputs("answers_twin"), self.table("words")
         if answers is not None:
+            drawable = _pooled_options(answers)
             for name, raw in (("answers", False), ("answers-as-released", True)):
                 control = None if baseline is None else _pooled_options(baseline)
                 drawn[name] = Drawing(
-                    partial(charts.answer_tracking, _pooled_options(answers), control, as_released=raw),
-                    partial(captions.tracking, answers, baseline is not None, raw),
+                    partial(charts.answer_tracking, drawable, control, as_released=raw),
+                    partial(captions.tracking, drawable, baseline is not None, raw),
                 )
         if words is not None:
             drawn["words"] = Drawing(partial(charts.caption_words, words), partial(captions.words, words))
