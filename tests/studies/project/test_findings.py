@@ -1,5 +1,7 @@
 """Claims and sentences of a project run: what was planted is found, nothing is not, controls block, frames suffice."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,9 +13,11 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.statistics.crossed import guessing
 from chiasm.results.claims import read_claims
 from chiasm.results.tables import conform
+from chiasm.studies.project.charts import richness_drift
 from chiasm.studies.project.choice import choice, learnt, named
 from chiasm.studies.project.findings import capacity_findings, tuning_findings
-from chiasm.studies.project.tables import ALIGNED, SMALLEST
+from chiasm.studies.project.published import richness_table, table_one, table_two
+from chiasm.studies.project.tables import ALIGNED, REFERENCES, SMALLEST
 from chiasm.studies.project.verdict import verdict
 
 SETTINGS = ("zero-shot", "ft-proj", "ft-e2e")
@@ -61,9 +65,9 @@ def test_what_settings_learnt_is_beside_the_expectation_of_guessing():
 )
 def test_the_papers_question_is_answered_either_way(tuned, answer):
     found = said(run({"ft-proj": tuned}))
-    assert f"Does FT-Proj make the projector's output richer in d{answer}" in found
+    assert f"Does ft-proj make the projector's output richer in d{answer}" in found
     assert "under shuffled labels by" in found
-    assert "above a projector with its weights in random order" in found
+    assert "lies above a projector with its weights in random order by" in found
 
 
 @pytest.mark.parametrize("control", ["shuffled", "permuted"])
@@ -118,15 +122,18 @@ def test_the_projector_is_measured_against_its_input_and_one_that_learned_nothin
     lost = run(dict.fromkeys(SETTINGS, (0.5, 0.4)))
     assert "the untouched projector is not established to change" in said(lost)  # a permuted one loses as much, or more
     shares = probes(dict.fromkeys(SETTINGS, (0.5, 0.4)), permuted=0.85)
-    assert "the untouched projector lowers what a line can read" in said(made(ANSWERS, shares))
+    assert "the untouched projector lowers what a linear probe reads" in said(made(ANSWERS, shares))
     kept = run(dict.fromkeys(SETTINGS, (0.9, 0.5)))
-    assert "changes by practically nothing what a line can read" in said(kept)
+    assert "changes by practically nothing what a linear probe reads" in said(kept)
 
 
 def test_where_classes_are_read_is_said_by_state():
     found = said(run())
-    assert "the last token in states 1-2, most in state 2" in found
-    assert "image tokens in states 0-2, most in state 0" in found
+    assert "the last token, in states 1-2; the largest estimate, in state 2, is " in found
+    assert "image tokens, in states 0-2; the largest estimate, in state 0 (about the same in states 0-1), is " in found
+    assert "Intervals hold for all states at once" in found
+    flat = probes(dict.fromkeys(SETTINGS, (0.8, 0.7)), last=(0.78, 0.8, 0.79))
+    assert "in state 1 (about the same in states 0-2), is " in said(made(ANSWERS, flat))
     assert "above shuffled labels" in found
 
 
@@ -146,26 +153,79 @@ def test_the_advice_takes_the_lightest_setting_that_loses_too_little_to_name():
 
 def test_costs_in_general_skill():
     lost = said(run(skill={"ft-proj": 1.0, "ft-e2e": 0.5}, seeds=1))
-    assert "tuning on d lowers that in ft-e2e" in lost
+    assert "Tuning on d lowers that in ft-e2e" in lost
     assert "It costs general skill: -0.500" in lost
-    assert "that tuning on d costs any is not established" in said(run(skill={"ft-proj": 0.98}, seeds=1))
+    assert "Whether tuning on d costs any is not established" in said(run(skill={"ft-proj": 0.98}, seeds=1))
 
 
 def test_the_advice_says_what_is_held_and_not_said():
     assert "part of it reaches the last token and not the answer" in said(run(answers=ANSWERS | {"ft-e2e": 0.65}))
     shares = probes(dict.fromkeys(SETTINGS, (0.8, 0.7)), last=(0.25, 0.25, 0.3))
     assert "reaches the last token" not in said(made(ANSWERS, shares))
-    assert "That a line reads more of the tower's states than ft-e2e says is not established" in said(run())
+    assert "Whether a linear probe reads more of the tower's states than ft-e2e says is not established" in said(run())
 
 
 @pytest.mark.parametrize(
     ("answers", "word"), [(ANSWERS, "holds"), (ANSWERS | {"ft-proj": 0.95, "ft-e2e": 0.5}, "is contradicted")]
 )
 def test_the_papers_ordering(answers, word):
-    assert f"The paper's ordering FT-E2E > FT-Proj > zero-shot {word}" in said(run(answers=answers))
+    assert f"The paper's ordering ft-e2e > ft-proj > zero-shot {word}" in said(run(answers=answers))
     same = run(answers=ANSWERS | {"ft-proj": 0.9})
-    assert "zero-shot is not established in every pair" in said(same)
+    assert "zero-shot is established in 1 of 2 pairs" in said(same)
+    assert "zero-shot is established in neither pair" in said(run(answers=dict.fromkeys(SETTINGS, 0.6)))
     assert "was not tested" in said(made({"zero-shot": 0.3, "ft-lora": 0.6}))
+
+
+def test_what_no_answer_names_is_no_control_of_what_probes_hold():
+    """Answers that are all wrong are below any probe, so a probe must go beyond shuffled labels too."""
+    shares = probes(dict.fromkeys(SETTINGS, (0.8, 0.7)), last=(0.25, 0.25, 0.3), shuffled=0.27)
+    found = claimed(made(dict.fromkeys(SETTINGS, 0.0), shares, invalid=1.0))
+    held = {one.where: one for one in found if one.kind == "held"}
+    assert held["layer.2.last"].low > 0
+    assert held["layer.2.last"].verdict == "not established"
+    assert held["pre"].established
+    above = {one.where: one for one in found if one.kind == "held-shuffled"}
+    assert set(above) == set(held)
+    assert above["pre"].control == "shuffled"
+
+
+def test_intervals_that_say_nothing_are_not_written():
+    shares = probes({"zero-shot": (0.6, 0.6), "ft-proj": (0.6, 0.6)})
+    tables = made({"zero-shot": 0.3, "ft-proj": 0.6}, shares, noise=0.0)
+    wide = pl.when(pl.col("seed") == 0).then(pl.lit("a")).otherwise(pl.col("label"))
+    place = (pl.col("setting") == "ft-proj") & (pl.col("where") == "post") & pl.col("control").is_null()
+    tables["probed"] = tables["probed"].with_columns(answer=pl.when(place).then(wide).otherwise("answer"))
+    one = named(claimed(tables), "richness", "d", "ft-proj", "linear")
+    assert (one.low, one.high) == (-1, 1)
+    assert f"{one.effect:+.3f} (two seeds give no usable interval, n = 320 on 160 inputs)" in said(tables)
+    assert "-1.000 to +1.000" not in said(tables)
+    row = richness_table([one]).row(0, named=True)
+    assert (row["change"], row["p"]) == (f"{one.effect:+.3f}", "-")
+
+
+def test_tables_and_figures_have_the_intervals_of_the_claims():
+    tables = run()
+    found = claimed(tables)
+    one = table_one(tables["tuning"], tables["predictions"], conform(REFERENCES, []), found)
+    score = named(found, "score", "d", "ft-proj")
+    assert f"({score.low:.3f} to {score.high:.3f})" in one.filter(model="FT-Proj")["d F1"][0]
+    two = table_two(tables["tuning"], tables["predictions"], None, found)
+    assert two.filter(setting="FT-Proj")["MLLM Δ%"][0].startswith("+")
+    same = run(answers=dict.fromkeys(SETTINGS, 0.6))
+    dash = table_two(same["tuning"], same["predictions"], None, claimed(same))
+    assert dash["MLLM Δ%"].to_list() == [None, "-", "-"]
+    assert richness_table(found)["setting"].to_list() == ["ft-proj", "ft-proj", "ft-e2e", "ft-e2e"]
+    axes = richness_drift(tables["tuning"], tables["probed"], found).axes[0]
+    ends = np.concatenate([np.array(c.get_segments())[..., 1].ravel() for c in axes.collections])
+    change = named(found, "richness", "d", "ft-e2e", "linear")
+    assert np.isclose(ends, change.low).any()
+    assert np.isclose(ends, change.high).any()
+
+
+def test_sentences_are_short():
+    for tables in (run(), run(answers=dict.fromkeys(SETTINGS, 0.02), invalid=0.9)):
+        for sentence in re.split(r"[.:;?] (?=\S)", said(tables)):
+            assert len(re.sub(r"\([^()]*\)", "", sentence).split()) <= 60, sentence
 
 
 def test_form_is_told_from_knowledge_only_above_chance():
@@ -231,7 +291,7 @@ def test_other_projectors_stand_beside_guessing_and_each_other():
     found = said(tables)
     assert "Of 6 other projectors under ft-proj on d, `mlp:width=256,depth=2` has the highest macro-F1" in found
     assert "is established against 5 of the 5 others" in found
-    assert "rank correlation of a projector's parameters and its macro-F1 +1.000" in found
+    assert "Rank correlation of a projector's parameters and its macro-F1: +1.000" in found
 
 
 def test_a_loss_that_was_no_number_is_named():

@@ -96,7 +96,7 @@ def test_the_papers_second_table_is_filled_and_the_report_speaks(run):
     own = run.table("richness").filter(where="post", probe="mlp-paper", setting="ft-proj")["macro_f1"][0]
     assert table.filter(setting="FT-Proj")["probe F1"][0] == f"{own:.4f}"
     found = " ".join(run.findings)
-    assert "Does FT-Proj make the projector's output richer in colours?" in found
+    assert "Does ft-proj make the projector's output richer in colours?" in found
     assert "What to do in colours" in found
     for name in ("richness", "layers", "drift"):
         assert run.figure(name).axes

@@ -83,7 +83,7 @@ def test_the_sparsity_that_keeps_the_loss_allowed_is_recommended():
     first, second, *_ = texts(table(untouched, *wanda), max_loss=0.02)
     assert first.startswith(
         "Wanda at 50 % of the weights is recommended, the most that is established to keep within a loss of 2 points "
-        "of right answers: whether right answers are lost is not established, the loss is +0.0 points (95 % interval -1.4 "
+        "of right answers: whether right answers are lost is not established, the loss is +0.0 points (95 % interval "
     )
     assert "Untouched, the model is right in 95.0 %" in first
     assert "Bounds hold for all 3 levels" in first

@@ -1,13 +1,16 @@
 """The figures of `chiasm project`: settings, projectors by size, and what probes read of the model's states."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FormatStrFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, FuncFormatter, NullLocator
 
+from chiasm.core.claims import Claim, of_kind
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.measures.probes.kinds import CLS, POST, PRE
 from chiasm.results.series import Curve, in_order
@@ -29,8 +32,10 @@ from chiasm.results.theme import (
     new_figure,
     point_key,
 )
-from chiasm.studies.project.levels import capacities, reference_mean, swept
-from chiasm.studies.project.scores import LINE, UNTUNED, ProbeAnswers, ProbeSite, score_of
+from chiasm.studies.project.choice import named
+from chiasm.studies.project.findings import unusable
+from chiasm.studies.project.levels import capacities, claimed, reference_mean, shown_score, swept
+from chiasm.studies.project.scores import LINE, UNTUNED, ProbeAnswers, ProbeSite
 from chiasm.studies.project.tables import IMAGE_MLP, OWN, RANDOM, RANDOM_PROJECTOR, SHUFFLED, TOWER
 
 _REFERENCES = ((RANDOM, "uniform guessing", ":"), (TOWER, "tower zero-shot", "--"), (IMAGE_MLP, "MLP on CLS", "-"))
@@ -38,7 +43,9 @@ _OVER = "95 % over images and seeds"
 _TITLES = {LINE: "linear", "mlp-paper": "MLP, paper", "mlp-code": "MLP, code"}
 
 
-def tuning_bars(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None) -> Figure:
+def tuning_bars(
+    tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None, claims: Sequence[Claim] = ()
+) -> Figure:
     """Bars: macro-F1 over seeds with an interval over images and seeds; dots: single seeds; diamonds: the most probable
     label; lines: references."""
     size = SIZES["page"]
@@ -49,7 +56,7 @@ def tuning_bars(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.
     for place, domain in enumerate(domains):
         axes = figure.add_subplot(1, len(domains), place + 1)
         for y, name in enumerate(settings):
-            score = score_of(predictions, domain, name)
+            score = shown_score(claims, predictions, domain, name)
             if score is None:
                 continue
             mean = float(score.mean)
@@ -92,6 +99,7 @@ def capacity_points(
     predictions: pl.DataFrame,
     aligned: pl.DataFrame,
     references: pl.DataFrame | None,
+    claims: Sequence[Claim] = (),
 ) -> Figure:
     """Points: one projector each, with an interval; dotted: uniform guessing. A panel per setting."""
     size, places = SIZES["page"], swept(tuning)
@@ -102,7 +110,7 @@ def capacity_points(
     figure = new_figure("page", 2.1 * lines)
     for number, (domain, setting) in enumerate(places):
         axes = figure.add_subplot(lines, columns, number + 1)
-        for one in capacities(aligned, predictions, domain, setting):
+        for one in capacities(aligned, predictions, domain, setting, claims):
             bar = {"linestyle": "", "elinewidth": 0.8, "capsize": 1.5, "markersize": 7 if one.projector == OWN else 4}
             style = bar | looks[one.projector]
             axes.errorbar(one.parameters, float(one.score.mean), yerr=_lengths(one.score), **style)
@@ -142,7 +150,7 @@ def _short(value: float) -> str:
 
 
 def richness_layers(probed: pl.DataFrame) -> Figure:
-    """Macro-F1 of a line by hidden state: mean image token (before it `cls` and `pre`), and last prompt token."""
+    """Macro-F1 of a linear probe by hidden state: mean image token (before it `cls`, `pre`), and last prompt token."""
     size = SIZES["page"]
     own = probed.filter(projector=OWN, probe=LINE)
     domains, settings = in_order(own, "domain"), in_order(own, "setting")
@@ -208,36 +216,47 @@ def richness_settings(probed: pl.DataFrame) -> Figure:
     return figure
 
 
-def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame) -> Figure:
-    """Change in what probes read of the projector's output, against how far tuning moved the projector's weights."""
+def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, claims: Sequence[Claim] = ()) -> Figure:
+    """Change in what probes read of the projector's output, against how far tuning moved the projector's weights.
+
+    With `claims`: theirs, with their intervals; open where the interval is all that a change can be.
+    """
     size = SIZES["page"]
     own = tuning.filter(projector=OWN)
     domains = in_order(own, "domain")
-    probes = in_order(probed, "probe")
+    probes = [name for name in in_order(probed, "probe") if not claims or _changes(claims, name)]
     settings = [name for name in in_order(own, "setting") if name != UNTUNED]
     figure = new_figure("page", 2.4)
     panels = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
     ns = []
     for column, (domain, axes) in enumerate(zip(domains, panels, strict=True)):
         of = ProbeAnswers.of(probed, domain)
-        moved = False
+        places = []
         for place, setting in enumerate(settings):
             drift = own.filter(domain=domain, setting=setting)["projector_drift"]
             for index, probe in enumerate(probes):
-                gap = of.gap(ProbeSite(setting, POST, probe), ProbeSite(UNTUNED, POST, probe))
+                one = named(claims, "richness", domain, setting, probe)
+                gap = claimed(claims, "richness", domain, setting, probe)
+                if not claims:
+                    gap = of.gap(ProbeSite(setting, POST, probe), ProbeSite(UNTUNED, POST, probe))
                 if gap is None or not len(drift):
                     continue
-                ns.append(gap.n)
+                none = one is not None and unusable(one)
+                ns.append(gap.n if one is None else one.inputs or one.n)
                 # Probes of one setting share its drift: a little apart, so that intervals do not hide each other.
-                moved = moved or float(drift.mean()) > 0  # type: ignore[arg-type]
                 x = float(drift.mean()) * (1 + 0.05 * (index - (len(probes) - 1) / 2))  # type: ignore[arg-type]
+                places.append(x)
                 style = {"color": COLOURS[index], "marker": MARKERS[place % len(MARKERS)], "linestyle": ""}
                 size_of = {"markersize": size.marker + 1, "linewidth": 0.8, "capsize": 1.5}
-                axes.errorbar(x, float(gap.mean), yerr=_lengths(gap), **style, **size_of)
+                size_of |= {"markerfacecolor": "white" if none else COLOURS[index]}
+                bars = None if none else _lengths(gap)
+                axes.errorbar(x, float(gap.mean), yerr=bars, **style, **size_of)
+        moved = [x for x in places if x > 0]
         if moved:
             axes.set_xscale("log", nonpositive="mask")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 4)))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlim(min(moved) / 1.15, max(moved) * 1.15)
+            axes.xaxis.set_major_locator(FixedLocator(_ticks(min(moved) / 1.15, max(moved) * 1.15)))
+            axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.axhline(0, color=INK, linewidth=0.7, zorder=0)
         title = "Change in macro-F1 of the probe" if column == 0 else ""
@@ -247,6 +266,18 @@ def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame) -> Figure:
     handles += [point_key(name, marker=MARKERS[k % len(MARKERS)], **look) for k, name in enumerate(settings)]
     legend_below(figure, handles, size, f"against the untouched projector, paired; {_OVER}, {counted(ns)}")
     return figure
+
+
+def _changes(claims: Sequence[Claim], probe: str) -> bool:
+    return any(one.about.endswith(f", {probe}") for one in of_kind(claims, "richness"))
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Up to seven round numbers between two, evenly on a logarithmic scale."""
+    found: set[float] = set()
+    for count in range(2, 8):
+        found = {float(f"{x:.2g}") for x in np.geomspace(low * 1.02, high / 1.02, count)}
+    return sorted(x for x in found if low <= x <= high)
 
 
 def layers_caption(probed: pl.DataFrame) -> str:
@@ -274,13 +305,13 @@ def drift_caption(probed: pl.DataFrame) -> str:
     """What the figure of drift shows."""
     return (
         "How what probes read of the projector's output changed, against ||after - before|| / ||before|| of its "
-        f"weights ({_counts(probed.filter(projector=OWN))}); means over seeds. Below 0: tuning made it poorer for that "
-        "probe."
+        f"weights ({_counts(probed.filter(projector=OWN))}); means over seeds. Intervals hold for all changes shown; "
+        "open: the seeds give no usable interval."
     )
 
 
 def _by_state(of: ProbeAnswers, setting: str, span: str, control: str | None = None) -> Curve | None:
-    """What a line reads, with intervals over images and seeds: `pre` stands at -1, `cls` at -2."""
+    """What a linear probe reads, with intervals over images and seeds: `pre` stands at -1, `cls` at -2."""
     sites = of.rows.select("where", place=_place(span)).drop_nulls().unique().sort("place").rows()
     scored = [(place, of.score(ProbeSite(setting, where, LINE, control))) for where, place in sites]
     found = [(float(place), score) for place, score in scored if score is not None]

@@ -9,18 +9,37 @@ from chiasm.studies.project.choice import choice, learnt, named, settings_of
 from chiasm.studies.project.scores import UNTUNED
 from chiasm.studies.project.tables import IMAGE_LINEAR, IMAGE_MLP, OWN, TOWER
 
-_REFERENCES = {TOWER: "the tower's zero-shot", IMAGE_LINEAR: "a line on CLS", IMAGE_MLP: "an MLP on CLS"}
+_REFERENCES = {
+    TOWER: "the tower's zero-shot",
+    IMAGE_LINEAR: "a linear classifier on CLS",
+    IMAGE_MLP: "an MLP on CLS",
+}
 NOT_LEARNT = "is not shown to have learnt anything"
 
 
 def worded(claim: Claim) -> str:
     """A level with interval, p and n."""
-    return wording.claimed(claim, signed=False, significant=None, digits=3)
+    return _usable(claim, 0.0) or wording.claimed(claim, signed=False, significant=None, digits=3)
 
 
 def worded_gap(claim: Claim) -> str:
     """A difference with interval, p and n."""
-    return wording.claimed(claim, significant=None, digits=3)
+    return _usable(claim, -1.0) or wording.claimed(claim, significant=None, digits=3)
+
+
+def unusable(claim: Claim, least: float = -1.0) -> bool:
+    """Whether the interval is all that a value can be, from `least` to 1."""
+    return claim.low is not None and claim.high is not None and claim.low <= least and claim.high >= 1
+
+
+def _usable(claim: Claim, least: float) -> str:
+    """How a claim is written whose interval says nothing; else no text."""
+    if not unusable(claim, least):
+        return ""
+    count = seeds_of(claim).partition(" ")[0]
+    who = "two seeds give" if count == "2" else f"{count} seed{' gives' if count == '1' else 's give'}"
+    on = "" if claim.inputs in (None, claim.n) else f" on {claim.inputs} inputs"
+    return f"{wording.number(claim.effect, digits=3, signed=least < 0)} ({who} no usable interval, n = {claim.n}{on})"
 
 
 def plain(value: float | None) -> str:
@@ -60,25 +79,25 @@ def _nothing(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
         if name == UNTUNED or score is None or learnt(claims, domain, name):
             continue
         invalid, among = named(claims, "invalid", domain, name), named(claims, "labels", domain, name)
-        text = f"{name} has macro-F1 {worded(score)}, uniform guessing {plain(score.control_effect)}"
+        text = f"{name} has macro-F1 {worded(score)}, uniform guessing {plain(score.control_effect)}."
         above = score.established and score.effect > (score.control_effect or 0)
         if above and gain is not None:
-            text += f"; against the untouched model {worded_gap(gain)}"
+            text += f" Against the untouched model it is {worded_gap(gain)}."
         if invalid is not None and invalid.established:
-            text += f", and {wording.percent(invalid.effect)} of its answers name no class"
+            text += f" {wording.percent(invalid.effect)} of its answers name no class."
         if among is not None:
             text += (
-                f"; among the labels alone it is right in {worded(among)}, guessing in {plain(among.control_effect)}"
+                f" Among the labels alone it is right in {worded(among)}, guessing in {plain(among.control_effect)}."
             )
         parts.append((name, text))
         seeds = seeds_of(score)
     if not parts:
         return
     names = _and([name for name, _ in parts])
-    be = "is" if len(parts) == 1 else "are"
+    be, it = ("is", "it") if len(parts) == 1 else ("are", "them")
     text = (
-        f"On {domain}, {names} {be} not shown to have learnt anything ({seeds}), so nothing is concluded from "
-        f"{'it' if len(parts) == 1 else 'them'} on richness: {'. '.join(text for _, text in parts)}."
+        f"On {domain}, {names} {be} not shown to have learnt anything ({seeds}), so nothing is concluded from {it} on "
+        f"richness. {' '.join(text for _, text in parts)}"
     )
     yield Finding(text, 110.0)
 
@@ -102,10 +121,19 @@ def _ordering(claims: Sequence[Claim]) -> Finding:
         return Finding("The paper's ordering was not tested: it needs zero-shot, ft-proj and ft-e2e.", 1.0)
     right = [one.established and (one.effect > 0) == way for one, way in pairs]
     wrong = [one.established and (one.effect > 0) != way for one, way in pairs]
-    verdict = "holds" if all(right) else "is contradicted" if any(wrong) else "is not established in every pair"
-    parts = "; ".join(f"{_pair(one)}: {worded_gap(one)} macro-F1" for one, _ in pairs)
-    text = f"The paper's ordering FT-E2E > FT-Proj > zero-shot {verdict} ({seeds_of(pairs[0][0])}): {parts}."
+    verdict = "holds" if all(right) else "is contradicted" if any(wrong) else f"is established in {_some(right)}"
+    parts = " ".join(f"{_pair(one)}: {worded_gap(one)}." for one, _ in pairs)
+    text = (
+        f"The paper's ordering ft-e2e > ft-proj > zero-shot {verdict} ({seeds_of(pairs[0][0])}). In macro-F1: {parts}"
+    )
     return Finding(text, 100.0)
+
+
+def _some(right: Sequence[bool]) -> str:
+    """In how many pairs something is established: none of them, or some."""
+    if any(right):
+        return f"{sum(right)} of {len(right)} pairs"
+    return "neither pair" if len(right) == 2 else "none of the pairs"
 
 
 def _pair(one: Claim) -> str:
@@ -116,7 +144,7 @@ def _best(domain: str, claims: Sequence[Claim], smallest: float) -> Iterator[Fin
     best = choice(claims, domain, smallest)
     beside = [one for one in of_kind(claims, "reference") if one.about.rpartition(", ")[0] == domain]
     without = ", ".join(f"{_REFERENCES[name]} {worded(one)}" for one in beside if (name := _last(one)) in _REFERENCES)
-    without = f" Without a language model: {without}." if without else ""
+    without = f" Without a language model: {without} macro-F1." if without else ""
     if best is None:
         if without:
             yield Finding(f"On {domain} no setting is established to have learnt anything.{without}", 80.0)
@@ -126,7 +154,7 @@ def _best(domain: str, claims: Sequence[Claim], smallest: float) -> Iterator[Fin
     text = f"On {domain}, {best.best} has the highest macro-F1 of the settings that learnt ({seeds_of(score)}): "
     text += f"{worded(score)}, uniform guessing {plain(score.control_effect)}"
     if gain is not None:
-        text += f"; {worded_gap(gain)} against the untouched model"
+        text += f". Against the untouched model that is {worded_gap(gain)}"
     yield Finding(f"{text}.{without}", 80.0)
 
 
@@ -153,11 +181,11 @@ def _cost(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
     first = next(iter(of.values()))
     lost = [name for name, one in of.items() if one.established and one.effect < 0]
     kept = [name for name, one in of.items() if one.verdict == "practically none"]
-    text = f"Of the held-out scenes the untouched model answers {wording.percent(first.control_effect or 0)} right; "
+    text = f"Of the held-out scenes the untouched model answers {wording.percent(first.control_effect or 0)} right."
     text += (
-        f"tuning on {domain} lowers that in {_and(lost)}"
+        f" Tuning on {domain} lowers that in {_and(lost)}"
         if lost
-        else f"that tuning on {domain} costs any is not established"
+        else f" Whether tuning on {domain} costs any is not established"
     )
     text += f", and changes it by practically nothing in {_and(kept)}" if kept else ""
     after = "; ".join(f"{name} {worded_gap(one)}" for name, one in of.items())
@@ -185,11 +213,12 @@ def capacity_findings(claims: Sequence[Claim]) -> list[Finding]:
             f"{worded(here[best])}, uniform guessing {plain(here[best].control_effect)} ({seeds_of(here[best])})"
         )
         if len(here) > 1:
-            text += f"; that it is better is established against {len(worse)} of the {len(here) - 1} others"
-        text += f"; the model's own, which has seen many more images, gets {worded(own)}" if own is not None else ""
+            text += f". That it is better is established against {len(worse)} of the {len(here) - 1} others"
+        text += f". The model's own, which has seen many more images, gets {worded(own)}" if own is not None else ""
         for trend in of_kind(claims, "trend", where):
             verb = "" if trend.found else ", not established"
-            text += f"; {trend.quantity.partition(', ')[0]} {worded_gap(trend)}{verb} (uncontrolled)"
+            name = trend.quantity.partition(", ")[0]
+            text += f". {name[0].upper()}{name[1:]}: {worded_gap(trend)}{verb} (uncontrolled)"
         found.append(Finding(f"{text}.", 45.0))
     return found
 

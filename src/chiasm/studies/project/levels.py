@@ -1,11 +1,16 @@
 """What figures and tables show of settings, references and projectors: levels with intervals over images and seeds."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
+from chiasm.core.claims import Claim
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.results.series import in_order
+from chiasm.studies.project.choice import named
 from chiasm.studies.project.scores import score_of
 from chiasm.studies.project.tables import OWN
 
@@ -22,6 +27,20 @@ def reference_mean(references: pl.DataFrame | None, domain: str, reference: str)
     return None if rows is None or not len(rows) else float(rows.mean())  # type: ignore[arg-type]
 
 
+def claimed(claims: Sequence[Claim], kind: str, *about: str) -> Estimate | None:
+    """What a claim says, as figures and tables draw it; None where there is no such claim."""
+    one = named(claims, kind, *about)
+    if one is None:
+        return None
+    low, high = (math.nan if bound is None else bound for bound in (one.low, one.high))
+    return Estimate(np.array(one.effect), np.array(low), np.array(high), one.n)
+
+
+def shown_score(claims: Sequence[Claim], predictions: pl.DataFrame, domain: str, setting: str) -> Estimate | None:
+    """Macro-F1 of a setting with the interval of its claim; without claims with one of its own."""
+    return claimed(claims, "score", domain, setting) or score_of(predictions, domain, setting)
+
+
 class Capacity(NamedTuple):
     """One projector under one setting. `parameters`: that it learns; `score`: macro-F1 of free answers."""
 
@@ -31,11 +50,13 @@ class Capacity(NamedTuple):
     score: Estimate
 
 
-def capacities(aligned: pl.DataFrame, predictions: pl.DataFrame, domain: str, setting: str) -> list[Capacity]:
+def capacities(
+    aligned: pl.DataFrame, predictions: pl.DataFrame, domain: str, setting: str, claims: Sequence[Claim] = ()
+) -> list[Capacity]:
     """Every projector that was tuned in this setting on this domain, the smallest first."""
     found = []
     for name in in_order(aligned, "projector"):
-        score = score_of(predictions, domain, setting, name)
+        score = claimed(claims, "capacity", domain, setting, name) or score_of(predictions, domain, setting, name)
         if score is not None:
             own = aligned.filter(projector=name)
             found.append(Capacity(name, own["parameters"][0], own["tokens"][0], score))

@@ -1,6 +1,6 @@
 """What probes read of a model's states, before and after tuning, beside shuffled labels and permuted projectors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -38,7 +38,8 @@ def probe_claims(probed: pl.DataFrame, own: pl.DataFrame, found: Sequence[Claim]
     made = beside + gap_claims([gap for one in domains for gap in one.richer(beside)], least)
     made += gap_claims([gap for one in domains for gap in one.projector()], least)
     made += gap_claims([gap for one in domains for gap in one.states(least)], least)
-    return made + gap_claims([gap for one in domains for gap in one.held(least)], least)
+    above = gap_claims([gap for one in domains for gap in one.held_above(least)], least)
+    return made + above + gap_claims([gap for one in domains for gap in one.held(least, above)], least)
 
 
 class _Domain(NamedTuple):
@@ -105,7 +106,7 @@ class _Domain(NamedTuple):
         return all(one.established and one.effect > 0 for one in (read, learned))
 
     def projector(self) -> list[Gap]:
-        """What a line reads behind the untouched projector less before it, beyond what a permuted one does."""
+        """What a linear probe reads behind the untouched projector less before it, beyond what a permuted one does."""
         sites = {where: self.of.runs(ProbeSite(UNTUNED, where)) for where in (PRE, POST)}
         before, after = sites[PRE], sites[POST]
         permuted = self.of.runs(ProbeSite(UNTUNED, POST, LINE, RANDOM_PROJECTOR))
@@ -130,29 +131,35 @@ class _Domain(NamedTuple):
                     gaps += [] if gap is None else [gap]
         return gaps
 
-    def held(self, least: float) -> list[Gap]:
-        """What a line reads of the tower's states, and of the last token, above what the model answers.
+    def held_above(self, least: float) -> list[Gap]:
+        """What is read at the sites of `held` above shuffled labels: answers that name no class are above nothing."""
+        gaps = (self._read("held-shuffled", site) for site in self._held_sites(least))
+        return [gap for gap in gaps if gap is not None and gap.control == SHUFFLED]
 
-        Any of the sites may be picked: the intervals hold for all.
+    def held(self, least: float, above: Sequence[Claim]) -> list[Gap]:
+        """What a linear probe reads of the tower's states, and of the last token, above what the model answers.
+
+        Any of the sites may be picked: the intervals hold for all. It must be read `above` shuffled labels, too, which
+        is judged over all sites as well: answers may all be wrong, and then are a control that cannot fail.
         """
+        gaps = []
+        for site in self._held_sites(least):
+            answers = Runs.of(self.own.filter(domain=self.name, setting=site.setting))
+            probe = self.of.runs(site)
+            if probe is None or answers is None:
+                continue
+            about = f"{self.name}, {site.setting}, {LINE}"
+            beside = next((one for one in above if one.about == about and one.where == site.where), None)
+            more, quantity = paired(probe, answers), f"macro-F1 of the probe less that of {FREE}"
+            level, name = (None, None) if beside is None else (answers.macro_f1.mean, FREE)
+            gaps.append(Gap("held", about, quantity, more, name, level, site.where, _read_at_all(beside)))
+        return gaps
+
+    def _held_sites(self, least: float) -> list[ProbeSite]:
         states, best = self.of.states, choice(self.found, self.name, least)
         last = [f"layer.{states[-1]}.last"] if states else []
-        gaps = []
-        for setting in (UNTUNED,) if best is None else dict.fromkeys((best.best, best.chosen)):
-            answers = Runs.of(self.own.filter(domain=self.name, setting=setting))
-            for where in (CLS, PRE, *last):
-                probe, shuffled = (self.of.runs(ProbeSite(setting, where, LINE, name)) for name in (None, SHUFFLED))
-                if probe is None or answers is None:
-                    continue
-                more = paired(probe, answers)
-                control = None if shuffled is None else paired(shuffled, answers)
-                about = f"{self.name}, {setting}, {LINE}"
-                quantity = f"macro-F1 of the probe less that of {FREE}"
-                # The answers are what it is compared with; it must be more than what shuffled labels give, too.
-                level = None if control is None else answers.macro_f1.mean
-                name = None if control is None else FREE
-                gaps.append(Gap("held", about, quantity, more, name, level, where, _beyond(more, control)))
-        return gaps
+        settings = (UNTUNED,) if best is None else dict.fromkeys((best.best, best.chosen))
+        return [ProbeSite(setting, where) for setting in settings for where in (CLS, PRE, *last)]
 
     @property
     def settings(self) -> list[str]:
@@ -171,6 +178,15 @@ class _Domain(NamedTuple):
         score = runs.macro_f1
         above = Crossed(score.values - chance, score.parts, score.clusters)
         return Gap(kind, about, _READ_ALONE, above, None, None, site.where)
+
+
+def _read_at_all(beside: Claim | None) -> Callable[[Judged], bool | None]:
+    """Whether a probe is established to read more than one of shuffled labels, or no such probe says."""
+
+    def beyond(at: Judged) -> bool | None:
+        return None if beside is None else at.mean < 0 or (beside.established and beside.effect > 0)
+
+    return beyond
 
 
 def _beyond(change: Crossed, control: Crossed | None, *, allowed: bool = True):  # noqa: ANN202

@@ -1,13 +1,18 @@
 """The tables of Verma et al. 2024 in their own layout, from the tables of a run; and its confusion matrices."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
+from chiasm.core.claims import Claim, of_kind
 from chiasm.measures.probes.kinds import POST
 from chiasm.results.series import in_order
 from chiasm.results.wording import compact, number
-from chiasm.studies.project.scores import MLP, UNTUNED, score_of
+from chiasm.studies.project.choice import named
+from chiasm.studies.project.findings import unusable
+from chiasm.studies.project.levels import claimed, shown_score
+from chiasm.studies.project.scores import MLP, UNTUNED
 from chiasm.studies.project.tables import IMAGE_MLP, OWN, RANDOM, TOWER
 
 _TITLES = {
@@ -24,74 +29,127 @@ _TITLES = {
 _BOUNDS = ("macro_f1", "macro_f1_low", "macro_f1_high")
 
 
-def table_one(tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
-    """Verma et al. 2024, table 1: F1 and accuracy of every model by domain, means over seeds."""
+def table_one(
+    tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame, claims: Sequence[Claim] = ()
+) -> pl.DataFrame:
+    """Verma et al. 2024, table 1: F1 and accuracy of every model by domain, means over seeds; intervals of `claims`."""
     rows = []
     for name, title in _TITLES.items():
         row: dict[str, str] = {"model": title}
         for domain in in_order(tuning, "domain"):
             beside = references.filter(domain=domain, reference=name)
-            found = score_of(predictions, domain, name)
+            found = shown_score(claims, predictions, domain, name)
             if found is not None:
                 own = tuning.filter(domain=domain, setting=name, projector=OWN)
                 row[f"{domain} F1"] = _score(found.mean, found.low, found.high)
                 row[f"{domain} Acc"] = _plain(own["accuracy"].mean())
             elif beside.height:
-                row[f"{domain} F1"] = _score(*(beside[c].mean() for c in _BOUNDS))
+                row[f"{domain} F1"] = _reference(beside, claims, domain, name)
                 row[f"{domain} Acc"] = _plain(beside["accuracy"].mean())
         if len(row) > 1:
             rows.append(row)
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def table_two(tuning: pl.DataFrame, predictions: pl.DataFrame, richness: pl.DataFrame | None) -> pl.DataFrame:
+def table_two(
+    tuning: pl.DataFrame,
+    predictions: pl.DataFrame,
+    richness: pl.DataFrame | None,
+    claims: Sequence[Claim] | None = None,
+) -> pl.DataFrame:
     """Verma et al. 2024, table 2: the probe's F1 on the projector's output beside the model's F1, with changes in %.
 
-    "Original" is the untouched model. Without `richness` the probe's columns are empty.
+    "Original" is the untouched model. Without `richness` the probe's columns are empty. With `claims` a change that is
+    not established is a dash.
     """
     names = {UNTUNED: "Original"} | {name: title for name, title in _TITLES.items() if name.startswith("ft-")}
     rows = []
     for domain in in_order(tuning, "domain"):
         base: tuple[float | None, float] | None = None
         for name, title in names.items():
-            found = score_of(predictions, domain, name)
+            found = shown_score(claims or (), predictions, domain, name)
             if found is None:
                 continue
             probe = _probe(richness, domain, name)
             if base is None:
                 base = (probe, float(found.mean))
+            changes = (
+                _known(claims, "richness", domain, name, MLP, text=_change(probe, base[0])),
+                _known(claims, "gain", domain, name, text=_change(float(found.mean), base[1])),
+            )
             rows.append(
                 {
                     "task": domain,
                     "setting": title,
                     "probe F1": None if probe is None else _plain(probe),
-                    "probe Δ%": _change(probe, base[0]) if title != "Original" else None,
+                    "probe Δ%": None if name == UNTUNED else changes[0],
                     "MLLM F1": _score(found.mean, found.low, found.high),
-                    "MLLM Δ%": _change(float(found.mean), base[1]) if title != "Original" else None,
+                    "MLLM Δ%": None if name == UNTUNED else changes[1],
                 }
             )
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def table_three(references: pl.DataFrame) -> pl.DataFrame:
+def table_three(references: pl.DataFrame, claims: Sequence[Claim] = ()) -> pl.DataFrame:
     """Verma et al. 2024, table 3: an MLP on the tower's image embedding, no language model."""
     own = references.filter(reference=IMAGE_MLP)
     rows = []
     for domain in in_order(own, "domain"):
         part = own.filter(domain=domain)
-        f1 = _score(*(part[c].mean() for c in _BOUNDS))
+        f1 = _reference(part, claims, domain, IMAGE_MLP)
         rows.append({"task": domain, "F1": f1, "Acc": _plain(part["accuracy"].mean())})
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def confusion(predictions: pl.DataFrame, domain: str, setting: str) -> pl.DataFrame:
-    """Share of each class's images (rows) that was answered as each class, or as none, over all seeds."""
+    """Share of each class's images (rows) that was answered as each class, or as none, over all seeds.
+
+    `n`: answers to images of the class. Classes that nothing was answered as have no column.
+    """
     own = predictions.filter(domain=domain, setting=setting, projector=OWN)
     counted = own.with_columns(pl.col("parsed").fill_null("(invalid)")).group_by("label", "parsed").len()
     wide = counted.pivot("parsed", index="label", values="len").fill_null(0).sort("label")
     names = sorted(name for name in wide.columns if name != "label")
     total = pl.sum_horizontal(names)
-    return wide.select("label", *[(pl.col(name) / total).alias(name) for name in names])
+    shares = [(pl.col(name) / total).round(2).alias(name) for name in names]
+    return wide.select("label", total.alias("n"), *shares)
+
+
+def richness_table(claims: Sequence[Claim]) -> pl.DataFrame:
+    """What probes read of the projector's output after tuning less before: a line for every setting and probe."""
+    rows = []
+    for one in of_kind(claims, "richness"):
+        domain, setting, probe = one.about.split(", ")
+        rows.append(
+            {
+                "task": domain,
+                "setting": setting,
+                "probe": probe,
+                "change": _signed(one.effect) if unusable(one) else compact(one.effect, one.low, one.high, digits=3),
+                "p": "-" if one.p is None or unusable(one) else f"{one.p:.2g}",
+                "shuffled labels": "-" if one.control_effect is None else _signed(one.control_effect),
+                "verdict": one.verdict,
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def _signed(value: float) -> str:
+    return number(value, digits=3, signed=True)
+
+
+def _reference(rows: pl.DataFrame, claims: Sequence[Claim], domain: str, name: str) -> str:
+    """Macro-F1 of what needs no language model: with the interval of its claim, else of the table."""
+    one = claimed(claims, "reference", domain, name)
+    return _score(*(rows[c].mean() for c in _BOUNDS)) if one is None else _score(one.mean, one.low, one.high)
+
+
+def _known(claims: Sequence[Claim] | None, kind: str, *about: str, text: str | None) -> str | None:
+    """A change, or a dash where it is not established."""
+    if claims is None:
+        return text
+    one = named(claims, kind, *about)
+    return text if one is not None and one.established else "-"
 
 
 def _probe(richness: pl.DataFrame | None, domain: str, setting: str) -> float | None:

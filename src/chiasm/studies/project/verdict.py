@@ -10,7 +10,7 @@ from chiasm.studies.project.findings import domains_of, plain, seeds_of, worded,
 from chiasm.studies.project.scores import LINE, MLP, UNTUNED
 from chiasm.studies.project.tables import RANDOM_PROJECTOR, SHUFFLED
 
-_NAMES = {LINE: "a line", MLP: "the paper's MLP", "mlp-code": "the released code's MLP"}
+_NAMES = {LINE: "a linear probe", MLP: "the paper's MLP", "mlp-code": "the released code's MLP"}
 _CONTROLS = {SHUFFLED: "shuffled labels", RANDOM_PROJECTOR: "a projector with its weights in random order"}
 PRIMARY = "ft-proj"
 
@@ -40,23 +40,23 @@ def _probe(claim: Claim) -> str:
 
 
 def _richer(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
-    """The paper's question, answered by its own probe and by a line."""
+    """The paper's question, answered by its own probe and by a linear one."""
     each = _of(claims, "richness", domain, PRIMARY)
     if not each:
         return
-    text = f"Does FT-Proj make the projector's output richer in {domain}? "
+    text = f"Does ft-proj make the projector's output richer in {domain}? "
     if not learnt(claims, domain, PRIMARY):
         text += "No conclusion: it is not shown to have learnt anything here"
     elif any(one.effect <= 0 or not one.established for one in _of(claims, "learned", domain, UNTUNED)):
         text += f"{_answer(each)}; the untouched output is not established to be read above that of permuted weights"
     else:
         text += _answer(each)
-    parts = []
+    text += f" ({seeds_of(each[0])})."
     for one in each:
-        part = f"what {_probe(one)} reads changes by {worded_gap(one)} macro-F1"
-        part += " (uncontrolled)" if one.control is None else f", under shuffled labels by {plain(one.control_effect)}"
-        parts.append(part)
-    text += f" ({seeds_of(each[0])}): {'; '.join(parts)}."
+        text += f" What {_probe(one)} reads changes by {worded_gap(one)} macro-F1"
+        text += (
+            " (uncontrolled)." if one.control is None else f"; under shuffled labels by {plain(one.control_effect)}."
+        )
     yield Finding(f"{text}{_controls(domain, claims)}", 98.0)
 
 
@@ -85,8 +85,10 @@ def _controls(domain: str, claims: Sequence[Claim]) -> str:
     for one in (*_of(claims, "read", domain, UNTUNED), *_of(claims, "learned", domain, UNTUNED)):
         if one.where != "post" or one.control is None:
             continue
-        parts.append(f"{_probe(one)} above {_CONTROLS[one.control]} {worded_gap(one)}, {_word(one)}")
-    return f" Of the untouched output: {'; '.join(parts)}." if parts else " No control stands beside these probes."
+        parts.append(
+            f"Untouched, {_probe(one)} lies above {_CONTROLS[one.control]} by {worded_gap(one)}, {_word(one)}."
+        )
+    return f" {' '.join(parts)}" if parts else " No control stands beside these probes."
 
 
 def _word(one: Claim) -> str:
@@ -94,26 +96,26 @@ def _word(one: Claim) -> str:
 
 
 def _projector(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
-    """What the untouched projector does to what a line reads, beside one that has learned nothing."""
+    """What the untouched projector does to what a linear probe reads, beside one that has learned nothing."""
     gap = named(claims, "projector", domain, UNTUNED, LINE)
     if gap is None:
         return
     verbs = {"practically none": "changes by practically nothing", "not established": "is not established to change"}
     verb = verbs.get(gap.verdict, "raises" if gap.effect > 0 else "lowers")
-    text = f"On {domain} the untouched projector {verb} what a line can read ({seeds_of(gap)}): behind it less before "
-    text += f"it {worded_gap(gap)} macro-F1"
+    text = f"On {domain} the untouched projector {verb} what a linear probe reads ({seeds_of(gap)}): behind it less "
+    text += f"before it {worded_gap(gap)} macro-F1"
     if gap.control is None:
         text += "; uncontrolled, as no projector with its weights in random order was probed"
     else:
-        text += f"; one with its weights in random order changes it by {plain(gap.control_effect)}"
+        text += f". One with its weights in random order changes it by {plain(gap.control_effect)}"
     learned = named(claims, "learned", domain, UNTUNED, LINE)
     if learned is not None:
-        text += f", and the learned one less that one is {worded_gap(learned)}, {_word(learned)}"
+        text += f". The learned one less that one is {worded_gap(learned)}, {_word(learned)}"
     yield Finding(f"{text}.", 75.0)
 
 
 def _settings(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
-    """What each setting that learnt did to what a line reads of the projector's output."""
+    """What each setting that learnt did to what a linear probe reads of the projector's output."""
     prefix = f"{domain}, "
     parts, seeds = [], ""
     for one in of_kind(claims, "richness"):
@@ -126,7 +128,7 @@ def _settings(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
             parts.append(f"{setting} {worded_gap(one)} ({beside}){word}")
             seeds = seeds_of(one)
     if parts:
-        text = f"What a line reads of the projector's output in {domain}, after tuning less before ({seeds}): "
+        text = f"What a linear probe reads of the projector's output in {domain}, after tuning less before ({seeds}): "
         yield Finding(f"{text}{'; '.join(parts)}.", 65.0)
 
 
@@ -145,12 +147,22 @@ def _layers(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
             there = [one.found and one.effect > 0 for one in of]
             top = max(of, key=lambda one: one.effect)
             where = _states(of, there) if any(there) else "no state"
-            shown.append(f"{name} in {where}, most in state {_state(top)}, {worded_gap(top)}")
-        parts.append(f"{'untouched' if setting == UNTUNED else f'after {setting}'}: {'; '.join(shown)}")
+            shown.append(f"{name}, in {where}; the largest estimate, in {_peak(of, top)}, is {worded_gap(top)}.")
+        parts.append(f"{'Untouched' if setting == UNTUNED else f'After {setting}'}, of {' Of '.join(shown)}")
     if parts:
         above = "above shuffled labels" if control else "above uniform guessing, uncontrolled"
-        text = f"Where a line reads {domain} in the decoder, {above} ({seeds_of(every[0])}). {'. '.join(parts)}."
+        text = (
+            f"Where a linear probe reads {domain} in the decoder, {above} ({seeds_of(every[0])}). {' '.join(parts)} "
+            "Intervals hold for all states at once; one state was not tested against another."
+        )
         yield Finding(text, 70.0)
+
+
+def _peak(of: Sequence[Claim], top: Claim) -> str:
+    """The state of the largest estimate, and in brackets those that its interval cannot tell from it."""
+    alike = [one.high is not None and one.high >= top.effect and one.effect >= (top.low or 0.0) for one in of]
+    where = f"state {_state(top)}"
+    return f"{where} (about the same in {_states(of, alike)})" if sum(alike) > 1 else where
 
 
 def _states(of: Sequence[Claim], there: Sequence[bool]) -> str:
@@ -201,7 +213,7 @@ def _skill_lost(domain: str, chosen: str, claims: Sequence[Claim]) -> str:
 
 
 def _left(domain: str, setting: str, claims: Sequence[Claim]) -> str:
-    """What a line reads of the tower, and of the last token, that the model does not say."""
+    """What a linear probe reads of the tower, and of the last token, that the model does not say."""
     held = _of(claims, "held", domain, setting)
     if not held:
         return " What its states hold was not probed."
@@ -211,13 +223,15 @@ def _left(domain: str, setting: str, claims: Sequence[Claim]) -> str:
     whose = "the untouched model" if setting == UNTUNED else setting
     if not more:
         shown = "; ".join(f"{one.where} {worded_gap(one)}" for one in tower)
-        return f" That a line reads more of the tower's states than {whose} says is not established: {shown}."
+        return (
+            f" Whether a linear probe reads more of the tower's states than {whose} says is not established: {shown}."
+        )
     top = max(more, key=lambda one: one.effect)
     unsure = ", uncontrolled" if top.verdict == "uncontrolled" else ""
-    text = f" A line on the tower's states ({top.where}) reads {worded_gap(top)} macro-F1 more than {whose} answers "
-    text += f"({plain(top.control_effect)}{unsure})"
+    text = f" A linear probe on the tower's states ({top.where}) reads {worded_gap(top)} macro-F1 more than {whose} "
+    text += f"answers ({plain(top.control_effect)}{unsure})."
     if inside is not None:
-        text += f"; of the last token in the last state the difference is {worded_gap(inside)}, {inside.verdict}"
-        if inside.established and inside.effect > 0:
-            text += ": part of it reaches the last token and not the answer"
-    return f"{text}. For labels alone, that line is the better model." if top.established else f"{text}."
+        text += f" Of the last token in the last state the difference is {worded_gap(inside)}, {inside.verdict}"
+        reaches = inside.established and inside.effect > 0
+        text += ": part of it reaches the last token and not the answer." if reaches else "."
+    return f"{text} For labels alone, that probe is the better model." if top.established else text
