@@ -85,6 +85,15 @@ def test_a_control_that_does_as_much_takes_the_claim_away():
     assert _established(claims({"effects": effects, "controls": none}), CUT)
 
 
+def test_a_control_that_does_more_gives_no_small_p():
+    """However surely the two differ: the difference does not speak for the effect."""
+    effects = made.effects(8, (CUT,), strength=0.5)
+    more = made.effects(8, (CUT,)).with_columns(control=pl.lit(SIZE_MATCHED), sample=pl.lit(0))
+    for one in _of(claims({"effects": effects, "controls": more}), CUT):
+        assert one.p > 0.05
+        assert not one.established
+
+
 def test_every_control_must_be_surpassed():
     effects, controls = made.effects(8, (CUT,)), made.controls(8, (CUT,))
     alike = effects.with_columns(control=pl.lit(RANDOM_WEIGHTS), sample=pl.lit(0, pl.Int64))

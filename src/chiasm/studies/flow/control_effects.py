@@ -45,8 +45,10 @@ class ControlEffects:
         assert self.difference is not None
         j = self.order[k]
         difference, p = float(self.difference.mean[j]), float(self.difference.p[j])
-        beyond = p <= ALPHA and np.sign(difference) == np.sign(effect) and abs(effect) > self.reach[k]
-        return NullEffect(self.name, float(self.mean[k]), 1.0 if np.isnan(p) else p, bool(beyond))
+        # A control that shows as much or more speaks for no difference in the effect's direction, however sure it is.
+        further = np.sign(difference) == np.sign(effect) and abs(effect) > self.reach[k]
+        p = p if further and not np.isnan(p) else 1.0
+        return NullEffect(self.name, float(self.mean[k]), p, p <= ALPHA)
 
 
 def control_effects(data: Sweep, controls: pl.DataFrame, name: str, error: float, seed: int) -> ControlEffects:
