@@ -168,6 +168,29 @@ def test_every_plan_is_a_row_and_every_interval_is_that_of_the_claims():
     assert "(1.0 to 5.0)" in table.filter(plan="random-50-0")["right answers lost (points)"][0]
 
 
+def test_the_figure_names_every_plan_and_draws_the_claims():
+    rows = {"search-50": (0.5, "search"), "random-50-0": (0.5, "random-layers"), NONE: (1.0, NONE)}
+    table = pl.DataFrame(
+        [
+            {"plan": plan, "kind": kind, "operations_share": share, "peak_bytes": 100, "loss": 0.02, "loss_low": 0.01}
+            | {"loss_high": 0.05, "n": 200, "recommended": False, "max_loss": 0.02}
+            for plan, (share, kind) in rows.items()
+        ]
+    )
+    tables = {
+        "verdicts": made.verdicts({"search-50": 0.02, "random-50-0": 0.3}),
+        "plans": made.plans({"search-50": 0.5}),
+    }
+    found = claims(tables | {"timings": made.timings({"search-50": (0.7, 0.6)})})
+    figure = charts.plans(table, found)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["search-50", "random-50-0"]
+    ends = [np.array(part.get_segments())[..., 0].ravel() for axes in figure.axes for part in axes.collections]
+    drawn, one = np.concatenate(ends), one_of(found, "loss", "search-50")
+    times = [100 + one.high for one in of_kind(found, "time", "search-50")]
+    # From the estimate of the table, here another, as far as the interval of the claim.
+    assert all(np.isclose(drawn, end).any() for end in (one.low, one.high, 1.0, 5.0, *times))
+
+
 def test_sentences_are_short():
     losses = {f"search-{k}": 0.0 for k in range(3)} | {"random-1-0": 0.3, "random-1-1": 0.3}
     tables = {"verdicts": made.verdicts(losses, n=60), "plans": made.plans(dict.fromkeys(list(losses)[:3], 0.5))}

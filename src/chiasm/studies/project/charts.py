@@ -88,7 +88,8 @@ def tuning_caption(tuning: pl.DataFrame, references: pl.DataFrame | None) -> str
     beside = "" if references is None else " Lines: what needs no language model (of guessing, its expectation)."
     return (
         f"Macro-F1 of free greedy answers after tuning in each setting ({_counts(tuning.filter(projector=OWN))}). "
-        "Answers that name no class count as wrong. Diamonds: the most probable of all labels, mean over seeds. With "
+        "Answers that name no class count as wrong. Intervals hold for all settings at once. "
+        "Diamonds: the most probable of all labels, mean over seeds. With "
         "one seed intervals are over images alone."
         f"{beside}"
     )

@@ -8,7 +8,7 @@ import polars as pl
 from chiasm.core.claims import Claim, of_kind
 from chiasm.measures.probes.kinds import POST
 from chiasm.results.series import in_order
-from chiasm.results.wording import compact, number
+from chiasm.results.wording import compact, number, probability
 from chiasm.studies.project.choice import named
 from chiasm.studies.project.findings import unusable
 from chiasm.studies.project.levels import claimed, shown_score
@@ -126,7 +126,9 @@ def richness_table(claims: Sequence[Claim]) -> pl.DataFrame:
                 "setting": setting,
                 "probe": probe,
                 "change": _signed(one.effect) if unusable(one) else compact(one.effect, one.low, one.high, digits=3),
-                "p": "-" if one.p is None or unusable(one) else f"{one.p:.2g}",
+                "p": "-"
+                if one.p is None or unusable(one)
+                else probability(one.p).removeprefix("p = ").removeprefix("p "),
                 "shuffled labels": "-" if one.control_effect is None else _signed(one.control_effect),
                 "verdict": one.verdict,
             }

@@ -9,7 +9,7 @@ import numpy as np
 from chiasm.core.claims import Claim, of_kind
 from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
-from chiasm.results.wording import bounds, claimed, number, percent
+from chiasm.results.wording import bounds, claimed, number, percent, probability
 from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, saves_time
 from chiasm.studies.skip.tables import NONE, TRAINED_PLAIN, TRAINED_WITH_PLAN, UNTRAINED
 
@@ -424,6 +424,6 @@ def _interval(one: Claim, digits: int = 1) -> str:
 
 
 def _brackets(one: Claim) -> str:
-    p = "" if one.p is None else f", p = {one.p:.2g}"
+    p = "" if one.p is None else f", {probability(one.p)}"
     on = "" if one.inputs in (None, one.n) else f" on {one.inputs} inputs"
     return f"{_interval(one)}{p}, n = {one.n}{on}"
