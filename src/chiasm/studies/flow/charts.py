@@ -59,6 +59,8 @@ _TRACKED = "mean and 95 % interval over all states at once"
 _MARKS = (0, *(sign * size for size in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4) for sign in (-1, 1)))
 # Of the probability; beyond it curves leave the scale, so that one that gains does not flatten the others.
 _TOP = 250.0
+# A noise floor (nat) below it is thinner than a line.
+_SEEN = 1e-3
 _FITS = 150.0
 _ERROR = ERROR_SHARE * SMALLEST  # nat
 
@@ -196,7 +198,9 @@ class _Drawn:
     def __init__(self, size: Size, controls: pl.DataFrame | None, noise: float, claims: Sequence[Claim] = ()) -> None:
         self.size, self.controls, self.noise = size, controls, noise
         self.claimed = {(one.about, one.where): one for one in of_kind(claims, "effect")}
-        self.names = [] if controls is None else in_order(controls, "control")
+        drawn = [] if controls is None else in_order(controls, "control")
+        # Doses have a figure of their own: each of the others gets a dash of its own.
+        self.names = [name for name in drawn if dose_share(name) is None]
         self.lines: dict[str, Line2D] = {}
         self.highest_of: dict[str, float] = {}
         self.ns: list[int] = []
@@ -265,7 +269,7 @@ class _Drawn:
             beyond = f", leaves the scale (to {highest:.3g} %)" if highest > self.top else ""
             role = "scale" if name in SWAPS else "control"
             keys.append(control_key(f"{role}: {control_label(name)}{beyond}", self.names.index(name), self.size))
-        if self.noise > 0:
+        if self.noise > _SEEN:
             keys.append(Patch(color=FAINT, label=f"noise floor, ±{self.noise:.2g} nat"))
         return keys
 
