@@ -8,7 +8,7 @@ import polars as pl
 
 from chiasm.results.series import in_order
 from chiasm.results.theme import counted
-from chiasm.studies.flow.judgement import control_for, control_label, style_of
+from chiasm.studies.flow.judgement import SEEN, control_for, control_label, style_of
 from chiasm.studies.flow.tables import KEEP_ONE, LEAVE_ONE_OUT, SHAPLEY, SIZE_MATCHED, SWAPS, dose_share
 
 _BAND = "Lines are geometric means over examples, bands 95 % intervals that hold for all layers of a line at once"
@@ -40,7 +40,7 @@ def flow(
         f"{_CLAIMED if claimed else _BAND} ({_examples(effects)}).",
         _controls(effects, controls) if panels != "cut" or controls is None else _every_control(controls),
     ]
-    return " ".join([*sentences, *([f"{_FLOOR} (±{noise:.2g} nat)."] if noise > 0 else [])])
+    return " ".join([*sentences, *([f"{_FLOOR} (±{noise:.2g} nat)."] if noise > SEEN else [])])
 
 
 def _windows(rows: pl.DataFrame) -> str:

@@ -40,7 +40,7 @@ from chiasm.results.theme import (
     new_panel,
     zero_line,
 )
-from chiasm.studies.flow.judgement import control_for, control_label, layers_of, style_of
+from chiasm.studies.flow.judgement import SEEN, control_for, control_label, layers_of, style_of
 from chiasm.studies.flow.sweep import LOGPROB
 from chiasm.studies.flow.tables import ERROR_SHARE, SMALLEST, SWAPS, dose_share
 
@@ -59,8 +59,6 @@ _TRACKED = "mean and 95 % interval over all states at once"
 _MARKS = (0, *(sign * size for size in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4) for sign in (-1, 1)))
 # Of the probability; beyond it curves leave the scale, so that one that gains does not flatten the others.
 _TOP = 250.0
-# A noise floor (nat) below it is thinner than a line.
-_SEEN = 1e-3
 _FITS = 150.0
 _ERROR = ERROR_SHARE * SMALLEST  # nat
 
@@ -269,7 +267,7 @@ class _Drawn:
             beyond = f", leaves the scale (to {highest:.3g} %)" if highest > self.top else ""
             role = "scale" if name in SWAPS else "control"
             keys.append(control_key(f"{role}: {control_label(name)}{beyond}", self.names.index(name), self.size))
-        if self.noise > _SEEN:
+        if self.noise > SEEN:
             keys.append(Patch(color=FAINT, label=f"noise floor, ±{self.noise:.2g} nat"))
         return keys
 

@@ -41,6 +41,10 @@ def control_label(control: str) -> str:
     return words.get(control, control)
 
 
+SEEN = 1e-3
+"""A noise floor (nat) below it is thinner than a line, and not drawn."""
+
+
 def noise_floor(noise: pl.DataFrame | None) -> float:
     """The 95th percentile of |difference in log-probability| (nat) between two no-ops: what arithmetic alone does.
 
