@@ -59,6 +59,8 @@ _TRACKED = "mean and 95 % interval over all states at once"
 _MARKS = (0, *(sign * size for size in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4) for sign in (-1, 1)))
 # Of the probability; beyond it curves leave the scale, so that one that gains does not flatten the others.
 _TOP = 250.0
+# Changes (nat) above it are drawn as it: far above the scale, as bounds from a few examples can be.
+_HIGHEST = 20.0
 _FITS = 150.0
 _ERROR = ERROR_SHARE * SMALLEST  # nat
 
@@ -186,7 +188,7 @@ def left(rows: pl.DataFrame, over: str = "layer") -> Curve:
     """
     data = matrix(rows, LOGPROB, over)
     bands = mean_bands(data.values, clusters=data.inputs, smallest_error=_ERROR, resamples=series.RESAMPLES)
-    mean, low, high = (100 * np.exp(part) for part in (bands.mean, bands.low, bands.high))
+    mean, low, high = (100 * np.exp(np.minimum(part, _HIGHEST)) for part in (bands.mean, bands.low, bands.high))
     return Curve(data.places, mean, low, high, len(data.examples), len(set(data.inputs)))
 
 
@@ -230,7 +232,7 @@ class _Drawn:
         if not all(of):
             return measured
         low, high = (
-            np.array([math.nan if x is None else 100 * math.exp(x) for x in side])
+            np.array([math.nan if x is None else 100 * math.exp(min(x, _HIGHEST)) for x in side])
             for side in ([one and one.low for one in of], [one and one.high for one in of])
         )
         return replace(measured, low=low, high=high)
