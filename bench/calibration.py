@@ -217,21 +217,25 @@ def _power(cache: Path, examples: int, runs: int) -> list[dict[str, Any]]:
     rng = np.random.default_rng(11)
     rows = []
     for shift in SHIFTS:
-        named = dict.fromkeys(spread, 0)
-        there = dict.fromkeys(spread, 0)
+        found = []
         for run in range(runs):
             drawn = null_data.resampled(null_data.shifted(tables, -shift), POWER_SIZE, rng)
             claims = chiasm.claims("flow", drawn, seed=run).filter(_kind("effect"))
-            for cut, verdicts in claims.group_by("about").agg("verdict").iter_rows():
-                named[cut] += "established" in verdicts
-                there[cut] += bool({"established", "uncontrolled"} & set(verdicts))
+            named = claims.group_by("about").agg((pl.col("verdict") == "established").sum().alias("layers"), pl.len())
+            found.append(named)
+        each = (
+            pl.concat(found)
+            .group_by("about")
+            .agg((pl.col("layers") > 0).sum().alias("any"), (pl.col("layers") / pl.col("len")).mean().alias("layers"))
+        )
+        by_cut = {cut: (any_layer, layers) for cut, any_layer, layers in each.iter_rows()}
         rows += [
             {
                 "cut": cut,
                 "sd": spread[cut],
                 "shift": shift,
-                "established": named[cut],
-                "found": there[cut],
+                "any": by_cut[cut][0],
+                "layers": by_cut[cut][1],
                 "runs": runs,
             }
             for cut in spread
@@ -282,15 +286,18 @@ def sheets(body: dict[str, Any]) -> list[Sheet]:
         table = [
             (
                 row["cut"],
-                f"{row['sd']:.2f}",
+                f"{row['sd'][0]:.2g} to {row['sd'][1]:.2g}",
                 f"{row['shift']}",
-                _share(row["established"], row["runs"]),
-                _share(row["found"], row["runs"]),
+                _share(row["any"], row["runs"]),
+                f"{100 * row['layers']:.0f}",
             )
             for row in body["power"]
         ]
-        titles = ("cut", "sd, nat", "planted, nat", "established, % of runs", "or uncontrolled, %")
-        note = f"n = {POWER_SIZE}; at every layer of every cut, with its real spread and controls."
+        titles = ("cut", "sd by layer, nat", "planted, nat", "established at any layer, % of runs", "layers, %")
+        note = (
+            f"n = {POWER_SIZE}; planted at every layer of every cut, with its real spread and controls. Layers: the "
+            "share of a cut's layers that are established, in the mean over runs."
+        )
         found.append(Sheet("Power: planted effects that are found", titles, table, [note]))
     return found
 

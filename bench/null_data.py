@@ -59,11 +59,11 @@ def flow_run(cache: Path, limit: int) -> Path:
     return where
 
 
-def centred(directory: Path) -> tuple[dict[str, pl.DataFrame], dict[str, float]]:
+def centred(directory: Path) -> tuple[dict[str, pl.DataFrame], dict[str, tuple[float, float]]]:
     """The tables of a run with every mean difference of log-probabilities moved to 0, and the deviation by cut.
 
     Each cut and each control is centred at each layer over all examples; models with random weights together, so that
-    they still differ from each other. The deviation is the largest over a cut's layers (nat).
+    they still differ from each other. The deviations are the least and the largest over a cut's layers (nat).
     """
     read = {name: pl.read_parquet(directory / "tables" / f"{name}.parquet") for name in ("effects", "controls")}
     # Doses and swapped inputs are scales, and stand beside no claim as a control.
@@ -77,9 +77,10 @@ def centred(directory: Path) -> tuple[dict[str, pl.DataFrame], dict[str, float]]
 
     effects = moved(read["effects"], list(_WINDOW_KEYS)).select(columns)
     spread = effects.group_by("cut", "layer").agg(pl.col("logprob_cut").std().alias("sd"))
-    largest = dict(spread.group_by("cut").agg(pl.col("sd").max()).iter_rows())
+    ends = spread.group_by("cut").agg(pl.col("sd").min().alias("least"), pl.col("sd").max().alias("most"))
+    deviations = {cut: (least, most) for cut, least, most in ends.iter_rows()}
     beside = moved(controls, by).select(*columns, "control", "sample")
-    return {"effects": effects, "controls": beside}, {cut: largest[cut] for cut in in_order(effects, "cut")}
+    return {"effects": effects, "controls": beside}, {cut: deviations[cut] for cut in in_order(effects, "cut")}
 
 
 def save_sample(tables: Tables, where: Path, examples: int = 240) -> None:
