@@ -315,8 +315,11 @@ def _coverage_sheets(rows: Sequence[Covered]) -> list[Sheet]:
         wrong = [row.size for row in own if row.kept is False]
         kept = "limit" if all(row.target is None for row in own) else "yes" if not wrong else f"not {', '.join(wrong)}"
         table.append((interval, data, "; ".join(each), ", ".join(targets), kept))
-    error = max(row.error for row in rows)
-    note = f"Standard errors are at most {100 * error:.1f} points; a target counts as kept within two of them."
+    error, runs = max(row.error for row in rows), sorted({row.runs for row in rows}, reverse=True)
+    note = (
+        f"{' or '.join(map(str, runs))} data sets per size (the fewest for correlations). Standard errors are at most "
+        f"{100 * error:.1f} points; a target counts as kept within two of them."
+    )
     return [Sheet("Coverage of 95 % intervals", columns, table, [note])]
 
 
