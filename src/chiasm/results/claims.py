@@ -7,8 +7,9 @@ from typing import Any, final
 
 import polars as pl
 
-from chiasm.core.claims import Claim
+from chiasm.core.claims import Claim, known
 from chiasm.results.schemas import CLAIMS, MissingTableError
+from chiasm.results.series import inputs_of, majority, right_share
 from chiasm.results.tables import conform
 
 
@@ -49,3 +50,26 @@ def read_claims(frame: pl.DataFrame) -> list[Claim]:
         kind = row.pop("claim").rpartition("-")[0]
         found.append(Claim(kind=kind, **row))
     return found
+
+
+def untouched_score(rows: pl.DataFrame, about: str, model: str) -> Claim:
+    """What there is to lose: right answers of the untouched `model` beside the most frequent answer of each type.
+
+    `rows`: its answers (`correct`, `answer`, `type`), with the column `input` where inputs are known.
+    """
+    right, guess = right_share(rows), majority(rows)
+    low = known(float(right.low))
+    return Claim(
+        kind="score",
+        about=about,
+        quantity=f"right answers of the {model} model",
+        unit="%",
+        effect=100 * float(right.mean),
+        low=None if low is None else 100 * low,
+        high=None if low is None else 100 * float(right.high),
+        control="the most frequent answer of each type",
+        control_effect=100 * guess,
+        n=right.n,
+        inputs=len(set(inputs_of(rows) or rows["example_id"])),
+        verdict="established" if low is not None and low > guess else "not established",
+    )

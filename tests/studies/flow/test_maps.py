@@ -13,7 +13,7 @@ from chiasm.core.schema import TableSchema
 from chiasm.results.tables import conform
 from chiasm.studies.flow.claims import claims
 from chiasm.studies.flow.map_findings import map_findings
-from chiasm.studies.flow.maps import by_strength, map_claims, spread, summarised, typical
+from chiasm.studies.flow.maps import at_even_steps, by_strength, map_claims, summarised, typical
 from chiasm.studies.flow.tables import METHODS, PATCH_VALUES, PATCH_VALUES_CONTROLS
 
 PATCHES, COVERED = 20, 4
@@ -244,5 +244,5 @@ def test_the_typical_map_is_the_median_and_reports_step_evenly():
     assert by_strength(ranked) == [f"q{k:03d}" for k in reversed(range(9))]
     assert typical(ranked) == "q004"
     assert typical(ranked.filter(pl.col("example_id") < "q008")) == "q004", "of two in the middle the weaker"
-    assert spread(ranked, 3) == ["q008", "q004", "q000"]
-    assert spread(ranked, 20) == by_strength(ranked)
+    assert at_even_steps(ranked, 3) == ["q008", "q004", "q000"]
+    assert at_even_steps(ranked, 20) == by_strength(ranked)

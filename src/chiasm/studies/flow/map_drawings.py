@@ -40,7 +40,7 @@ def map_drawings(
     drawn = {}
     asked = in_order(patches, "example_id")
     ranked = asked if values is None else maps.by_strength(values)
-    shown = asked if values is None else maps.spread(values, REPORTED)
+    shown = asked if values is None else maps.at_even_steps(values, REPORTED)
     for number, example in enumerate(asked):
         if example in kept:
             place = partial(_map, kept[example], patches, values, examples, example)

@@ -59,7 +59,7 @@ def typical(values: pl.DataFrame) -> str:
     return ranked[(len(ranked) - 1) // 2]
 
 
-def spread(values: pl.DataFrame, count: int) -> list[str]:
+def at_even_steps(values: pl.DataFrame, count: int) -> list[str]:
     """`count` examples at even steps from the weakest map to the strongest; all of them where there are no more."""
     ranked = by_strength(values)
     if len(ranked) <= count:

@@ -72,7 +72,7 @@ def type_claims(
     differ = mean_bands(
         values, clusters=clusters, present=present, contrasts=contrasts, smallest_error=error, seed=seed
     )
-    # The pair that is told apart best; the interval allows for having picked it among all pairs.
+    # The pair whose difference is clearest; the interval allows for having picked it among all pairs.
     q = int(np.argmin(np.where(np.isnan(differ.p), 1.0, differ.p) - 1e-9 * np.abs(differ.mean)))
     a, b = pairs[q]
     if abs(means.mean[a]) < abs(means.mean[b]):

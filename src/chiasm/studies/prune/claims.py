@@ -17,7 +17,8 @@ from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
 from chiasm.core.statistics.intervals import critical, holm
 from chiasm.core.statistics.shares import share_bands
 from chiasm.interventions.masks import ABLATIONS
-from chiasm.results.series import inputs_of, majority, right_share, with_inputs
+from chiasm.results.claims import untouched_score
+from chiasm.results.series import with_inputs
 from chiasm.studies.options import MAX_LOSS
 from chiasm.studies.prune.scores import LEVEL, Answers, Level
 from chiasm.studies.prune.tables import (
@@ -57,7 +58,10 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     """
     least, examples = SMALLEST if smallest is None else smallest, tables.get("examples")
     answers = Answers(with_inputs(tables["pruned"], examples))
-    found = [_untouched(answers.rows), *_losses(answers, _allowed(tables.get("masks")))]
+    found = [
+        untouched_score(answers.rows.filter(pl.col("mask") == DENSE), DENSE, "untouched"),
+        *_losses(answers, _allowed(tables.get("masks"))),
+    ]
     for kind, pairs in (
         ("method", _methods(answers)),
         ("variant", _variants(answers)),
@@ -76,27 +80,6 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
 def _allowed(masks: pl.DataFrame | None) -> float:
     given = [] if masks is None or "max_loss" not in masks.columns else masks["max_loss"].drop_nulls().to_list()
     return float(given[0]) if given else MAX_LOSS
-
-
-def _untouched(rows: pl.DataFrame) -> Claim:
-    """What there is to lose: right answers of the untouched model beside the most frequent answer."""
-    dense = rows.filter(pl.col("mask") == DENSE)
-    right, guess = right_share(dense), majority(dense)
-    low = known(float(right.low))
-    return Claim(
-        kind="score",
-        about=DENSE,
-        quantity="right answers of the untouched model",
-        unit="%",
-        effect=100 * float(right.mean),
-        low=None if low is None else 100 * low,
-        high=None if low is None else 100 * float(right.high),
-        control="the most frequent answer of each type",
-        control_effect=100 * guess,
-        n=right.n,
-        inputs=len(set(inputs_of(dense) or dense["example_id"])),
-        verdict="established" if low is not None and low > guess else "not established",
-    )
 
 
 def _losses(answers: Answers, allowed: float) -> list[Claim]:

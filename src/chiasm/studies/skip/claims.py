@@ -16,8 +16,9 @@ from chiasm.core.claims import Claim, judged, known, of_kind
 from chiasm.core.statistics.bands import Bands, mean_bands
 from chiasm.core.statistics.intervals import share_interval
 from chiasm.core.statistics.shares import share_bands
+from chiasm.results.claims import untouched_score
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.results.series import in_order, inputs_of, majority, right_share, with_inputs
+from chiasm.results.series import in_order, inputs_of, right_share, with_inputs
 from chiasm.studies.skip.decision import Answers, allowed_loss, decide, eligible
 from chiasm.studies.skip.tables import (
     ERROR_SHARE,
@@ -59,7 +60,10 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     else:
         verdicts = with_inputs(tables["verdicts"], examples)
     if verdicts is not None:
-        found += [_untouched(verdicts), *decide(verdicts, plans, tables.get("timings")).claims]
+        found += [
+            untouched_score(verdicts.filter(pl.col("plan") == NONE), NONE, "plain"),
+            *decide(verdicts, plans, tables.get("timings")).claims,
+        ]
         found += _logprobs(verdicts, least, seed) + _beaten(verdicts, plans, least, seed)
         found += _against_chance(verdicts, "search", SEARCH, RANDOM_LAYERS, "random", least, seed)
         found += _against_chance(verdicts, "drop", FAST_V, RANDOM_DROP, RANDOM_DROP, least, seed)
@@ -132,27 +136,6 @@ def _wide(
         who,
         [known_inputs[name] for name in who],
         table.select(f"{part}:{layer}" for part, layer in places).to_numpy(),
-    )
-
-
-def _untouched(verdicts: pl.DataFrame) -> Claim:
-    """What there is to lose: right answers of the plain model beside always giving the most frequent answer."""
-    plain = verdicts.filter(pl.col("plan") == NONE)
-    right, guess = right_share(plain), majority(plain)
-    low = known(float(right.low))
-    return Claim(
-        kind="score",
-        about=NONE,
-        quantity="right answers of the plain model",
-        unit="%",
-        effect=100 * float(right.mean),
-        low=None if low is None else 100 * low,
-        high=None if low is None else 100 * float(right.high),
-        control="the most frequent answer of each type",
-        control_effect=100 * guess,
-        n=right.n,
-        inputs=_inputs(plain),
-        verdict="established" if low is not None and low > guess else "not established",
     )
 
 
