@@ -61,6 +61,8 @@ _MARKS = (0, *(sign * size for size in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4
 _TOP = 250.0
 # Changes (nat) above it are drawn as it: far above the scale, as bounds from a few examples can be.
 _HIGHEST = 20.0
+# Behind bands that no claim rests on (controls, types, doses): a page has dozens, and should be there in seconds.
+_RESAMPLES = 499
 _FITS = 150.0
 _ERROR = ERROR_SHARE * SMALLEST  # nat
 
@@ -187,7 +189,9 @@ def left(rows: pl.DataFrame, over: str = "layer") -> Curve:
     least so much as in the claims.
     """
     data = matrix(rows, LOGPROB, over)
-    bands = mean_bands(data.values, clusters=data.inputs, smallest_error=_ERROR, resamples=series.RESAMPLES)
+    bands = mean_bands(
+        data.values, clusters=data.inputs, smallest_error=_ERROR, resamples=min(_RESAMPLES, series.RESAMPLES)
+    )
     mean, low, high = (100 * np.exp(np.minimum(part, _HIGHEST)) for part in (bands.mean, bands.low, bands.high))
     return Curve(data.places, mean, low, high, len(data.examples), len(set(data.inputs)))
 
