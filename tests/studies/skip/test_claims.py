@@ -342,3 +342,12 @@ def test_a_plan_that_reads_slower_is_not_called_too_noisy():
     slower = [one for one in of_kind(claims(tables), "time") if one.about == "a" and one.effect > 5]
     assert slower
     assert not any(too_noisy(one) for one in slower)
+
+
+def test_repeats_are_advised_only_where_they_can_decide():
+    """A plan that is surely slower stays so, however often it is timed."""
+    for ratios, advised in (((1.6, 1.7), False), ((0.97, 1.03), True)):
+        tables = {"verdicts": made.verdicts({"a": 0.0}, n=400), "plans": made.plans({"a": 0.5})}
+        tables["timings"] = made.timings({"a": ratios}, noise=0.02 if not advised else 0.3)
+        [text] = [text for text in texts(tables) if text.startswith("No plan is recommended")]
+        assert ("More --repeats" in text) == advised, text

@@ -104,8 +104,9 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
     fewest = min(held, key=lambda claim: share.get(claim.about, 100.0))
     text += f"`{fewest.about}` takes the fewest operations of these, {_share(claims, fewest.about)}. "
     text += _time(claims, fewest.about) or "No times were taken."
-    undecided = [one for one in of_kind(claims, "time") if one.about == fewest.about and not one.established]
-    if undecided:
+    times = [one for one in of_kind(claims, "time") if one.about == fewest.about]
+    # Narrower intervals would only confirm a time that lies above 0 as a whole.
+    if not times or any(one.verdict == "not established" and not (one.low or 0.0) > 0 for one in times):
         text += " More --repeats, on a quieter machine, narrow the intervals of times that are not established."
     return Finding(f"{text}{plain}", 100.0)
 
