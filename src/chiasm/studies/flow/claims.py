@@ -18,6 +18,7 @@ from chiasm.results.series import with_inputs
 from chiasm.studies.flow.control_effects import NullEffect, control_effects
 from chiasm.studies.flow.judgement import noise_floor
 from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
+from chiasm.studies.flow.parts import part_claims
 from chiasm.studies.flow.peaks import order_claims, peak_claims
 from chiasm.studies.flow.published import published
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
@@ -48,6 +49,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     if controls is not None:
         found += _scales(controls, data, least, seed) + _averaged(controls, data, least, seed)
     found += peak_claims(data, own, seed) + order_claims(data, own, seed)
+    found += part_claims(data, own, least, ERROR_SHARE * least, seed)
     found += type_claims(data, own, controls, least, ERROR_SHARE * least, seed)
     found += published(effects, data, least, seed)
     if "answers" in tables:

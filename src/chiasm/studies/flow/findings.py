@@ -78,6 +78,9 @@ def _cut(of_cut: Sequence[Claim], beside: _Beside, layers: int, windows: Windows
         text += "It is uncontrolled: no control of the same kind stands beside it."
     else:
         text += f"{_compared(top, beside)}."
+    part = beside.row("part", top)
+    if part is not None:
+        text += _part(part)
     mean = beside.row("averaged", top)
     if mean is not None:
         text += (
@@ -88,6 +91,16 @@ def _cut(of_cut: Sequence[Claim], beside: _Beside, layers: int, windows: Windows
     if scale is not None:
         text += f" For reference, no control: {scale.about.partition(', ')[2]} changes it by {claimed(scale)}."
     return Finding(text, _strength(top))
+
+
+def _part(one: Claim) -> str:
+    """A cut beside the one that it is a part of."""
+    whole = f"cutting {one.control} changes it by {_nat(one.control_effect)}"
+    if one.established:
+        more = "more" if one.effect < 0 else "less"
+        return f" In the same examples {whole} there: the part costs {more}, the difference is {claimed(one)}."
+    how = "practically the same" if one.verdict == "practically none" else "not established to differ"
+    return f" In the same examples {whole} there, which is {how}: the difference is {claimed(one)}."
 
 
 def _most(top: Claim, most: Claim | None, windows: Windows) -> str:

@@ -62,6 +62,13 @@ def lost(claim: Claim) -> str:
     return f"whether it loses right answers is not established: the loss is {claimed(claim, **_POINTS)}"
 
 
+def _within(loss: Claim) -> str:
+    """What a plan loses that is established to keep within the loss allowed."""
+    if loss.low is not None and loss.high is not None and loss.low <= 0 <= loss.high:
+        return f"its loss, which may be none, is {claimed(loss, **_POINTS)}"
+    return lost(loss)
+
+
 def _recommended(claims: Sequence[Claim]) -> Finding | None:
     chosen = of_kind(claims, "recommended")
     if not chosen:
@@ -74,7 +81,7 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
         text = (
             f"`{one.about}` is recommended: of the plans that are established to keep within a loss of {allowed} of "
             f"right answers and to save time it takes the fewest operations, {_share(claims, one.about)} of the "
-            f"plain model's. It leaves out {one.where}; {lost(loss)}. {time_words(claims, one.about)} Bounds "
+            f"plain model's. It leaves out {one.where}; {_within(loss)}. {time_words(claims, one.about)} Bounds "
             f"hold for all {len(kept)} plans that could have been chosen.{plain}"
         )
         return Finding(text, 100.0)
@@ -86,7 +93,8 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
         [loss] = of_kind(claims, "loss", nearest.about)
         text = (
             f"No plan is recommended: of {len(kept)} that leave out operations none is established to keep within a "
-            f"loss of {allowed} of right answers. Under `{nearest.about}`, which has the lowest bound, {lost(loss)}."
+            f"loss of {allowed} of right answers. Under `{nearest.about}` ({_share(claims, nearest.about)} of the "
+            f"plain model's operations), which has the lowest bound, {lost(loss)}."
         )
         text += _more_examples(of_kind(claims, "needed"), of_kind(claims, "needed-limit"))
         if not any(saves_time(claims, claim.about) for claim in kept):
