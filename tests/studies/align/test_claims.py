@@ -331,3 +331,35 @@ def test_a_score_that_is_higher_without_attention_between_the_modalities_says_so
     text = sentence(claimed(parts=parts(own), parts_controls=pl.concat(beside)), "The alignment score")
     first = text.partition(". It")[0]
     assert "established beyond random weights, though the model shows more with no attention between" in first
+
+
+def several(own: float, random: list[float]) -> list[Claim]:
+    """The image's change beside that of several models with random weights."""
+    beside = [under("model", drift(own, seed=1)), under("twin", drift(random[0], seed=2))]
+    further = [parts(drift(of, seed=2 + k)).with_columns(sample=pl.lit(k)) for k, of in enumerate(random) if k]
+    tables = {"parts": parts(drift(own, seed=1)), "parts_controls": pl.concat(beside)}
+    return claimed(**tables, **({"parts_random": pl.concat(further)} if further else {}))
+
+
+def test_random_models_that_differ_block_what_one_of_them_does_not():
+    alone, alike, apart = (several(0.1, of) for of in ([0.0], [0.0] * 4, [0.0, 0.08, -0.05, 0.1]))
+    assert {one.verdict for one in of_kind(alone, "change")} == {"established"}
+    assert {one.verdict for one in of_kind(alike, "change")} == {"established"}
+    assert {one.verdict for one in of_kind(apart, "change")} == {"not established"}
+    for one in of_kind(apart, "change-control"):
+        assert one.control_effect == pytest.approx(0.13 / 4, abs=0.03)  # the mean of the four
+        assert one.low is not None
+        assert one.high is not None
+        assert one.p is not None
+        assert one.low < 0 < one.high
+        assert one.p > 0.05
+
+
+def test_several_random_models_have_one_interval_that_agrees_with_its_p():
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        for one in of_kind(several(0.08, list(rng.normal(0, 0.02, 4))), "change-control"):
+            assert one.low is not None
+            assert one.high is not None
+            assert one.p is not None
+            assert (one.low > 0 or one.high < 0) == (one.p <= 0.05)

@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from tests.support.factories import build, example
 from tests.support.runs import view_of
 
+import chiasm
 from chiasm import examples, load
 from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
@@ -299,3 +300,21 @@ def test_released_masks_are_those_of_the_released_code():
     rows = released.measures[0].tables()["overlap"]
     half = [row["iou"] for row in rows if row["sparsity"] == 0.5]
     assert np.mean(half) == pytest.approx(0.7674, abs=1e-3)
+
+
+def test_several_models_with_random_weights_are_read_without_words():
+    found = chiasm.align("tiny", limit=9, inside=False, vocabulary_tokens=0, random_models=3)
+    further = found.table("parts_random")
+    assert set(further["sample"]) == {1, 2}
+    assert {"ima_0", "drift", "log_norm", "paired_raw", "iou"} <= set(further["quantity"])
+    first = found.table("parts_controls").filter(control="twin")
+    where = {"quantity": "ima_same", "part": first["part"][0]}
+    values = {rows.filter(**where)["value"][0] for rows in (first, *further.partition_by("sample"))}
+    assert len(values) == 3
+    [claim] = found.claims.filter(
+        pl.col("claim").str.starts_with("score-control-"), control="twin", about="ima_same of image and question"
+    ).to_dicts()
+    assert claim["control_effect"] == pytest.approx(np.mean(list(values)))
+    assert (
+        "parts_random" not in chiasm.align("tiny", limit=9, inside=False, vocabulary_tokens=0, random_models=1).tables
+    )

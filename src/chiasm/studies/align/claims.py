@@ -3,7 +3,7 @@
 Source: Shukor & Cord 2024 (arXiv 2405.16700), whose figures these are; controls and intervals are not theirs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isclose, log
 
@@ -22,7 +22,7 @@ SHUFFLED, MAGNITUDE, ITSELF, PAIRED = "shuffled norms", "magnitude alone", "a sp
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
     """The claims of `chiasm align`, from its tables alone: `score`, and of `parts`, `parts_controls`,
-    `parts_released` and `extents` what there is.
+    `parts_released`, `parts_random` and `extents` what there is.
 
     `smallest`: the smallest difference of cosines or overlaps worth naming, and of divergences in nat. Contrasts of
     one kind hold at once, over all spans and depths. Without `parts` there are the scores alone, uncontrolled.
@@ -37,14 +37,23 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
         for name in (NOISE_TOKENS, RANDOM_WEIGHTS, MODALITY_ISOLATION)
         if (parts := Parts.of(beside, control=name)) is not None
     }
+    further = _further(tables.get("parts_random"))
     nulls = {name: parts for name, parts in controls.items() if name != MODALITY_ISOLATION}
     counts = _inputs(tables.get("extents"))
     same = Parts.of(beside, control=SAME_EXAMPLES)
-    judge = Judge(own, same, nulls, counts.get, seed)
-    each = Judge(own, same, controls, counts.get, seed)
+    judge = Judge(own, same, nulls, counts.get, seed, further)
+    each = Judge(own, same, controls, counts.get, seed, further)
     found = [*_score(judge, each, score, least), *change(judge, least), *_norms(judge), *cones(judge, least)]
     found += [*_shared(judge, each, least), *masks(judge, least), *_words(judge, least)]
     return found + list(_released(tables, own, same, counts, least, seed))
+
+
+def _further(frame: pl.DataFrame | None) -> Mapping[str, Sequence[Parts]]:
+    """The same quantities of further models with random weights."""
+    if frame is None or not frame.height:
+        return {}
+    found = [Parts.of(frame.filter(sample=k).drop("sample")) for k in sorted(frame["sample"].unique())]
+    return {RANDOM_WEIGHTS: [parts for parts in found if parts is not None]}
 
 
 def _inputs(extents: pl.DataFrame | None) -> dict[bool, int | None]:

@@ -1,14 +1,14 @@
 """Contrasts of measured quantities, from the table `parts`: one interval and one test for all of a kind at once."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 import polars as pl
 
 from chiasm.core.claims import Claim, judged, known
-from chiasm.core.statistics.bands import Bands, mean_bands
+from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
 
 # A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
 _ERROR_SHARE = 0.1
@@ -92,7 +92,9 @@ class Judge:
     """How contrasts are judged: those of `own` beyond the same of every one of `nulls`, on the examples of both.
 
     `same`: the quantities of `own` on the examples that the nulls were run on. `inputs`: how many different inputs
-    examples ask about: of all of them, or of those with controls.
+    examples ask about: of all of them, or of those with controls. `further`: more models of the kind of a null: what
+    the null shows is then their mean, and the difference from it has the wider of two intervals, over inputs, and over
+    one more such model (a 95 % prediction interval), and the larger of their p-values.
     """
 
     own: Parts
@@ -100,6 +102,7 @@ class Judge:
     nulls: Mapping[str, Parts]
     inputs: Callable[[bool], int | None]
     seed: int = 0
+    further: Mapping[str, Sequence[Parts]] = field(default_factory=dict)
 
     def claims(
         self,
@@ -125,11 +128,7 @@ class Judge:
         bands = bands_of([measured for _, measured in found], smallest_error=error, seed=self.seed)
         chosen, less = [c for c, _ in found], f"{quantity}, less that of the control"
         shared = {"quantity": less, "unit": unit, "smallest": smallest}
-        beside = [
-            self._beside(f"{kind}-control", name, null, chosen, **shared)
-            for name, null in self.nulls.items()
-            if name not in without
-        ]
+        beside = [self._beside(f"{kind}-control", name, chosen, **shared) for name in self.nulls if name not in without]
         claims = [
             self._claim(kind, quantity, unit, smallest, c, bands.columns([k]), [of[c] for of in beside if c in of])
             for k, c in enumerate(chosen)
@@ -147,43 +146,69 @@ class Judge:
         smallest: float,
     ) -> list[Claim]:
         """How far each contrast differs from the same of the controls `names`, on the same examples."""
-        columns: list[tuple[Contrast, str, float, Measured]] = []
+        columns: list[tuple[Contrast, str, Measured, float, Measured]] = []
         for c in contrasts:
             mine = None if self.same is None else self.same.sum(c.terms)
             for name in names:
-                other = self.nulls[name].sum(c.terms) if name in self.nulls else None
-                if mine is not None and other is not None:
-                    columns.append((c, name, other.value, mine.plus(other, -1.0)))
+                null = self._null(name, c.terms)
+                if mine is not None and null is not None:
+                    columns.append((c, name, *null, mine.plus(null[0], -1.0)))
         if not columns:
             return []
         bands = bands_of([one[-1] for one in columns], smallest_error=_ERROR_SHARE * smallest, seed=self.seed)
         return [
             _claim(
-                kind, c.about, c.where, quantity, unit, bands.columns([k]), smallest, self.inputs(True),
-                control=name, control_effect=value, controlled=True,
+                kind, c.about, c.where, quantity, unit, self._wider(name, bands.columns([k]), spread), smallest,
+                self.inputs(True), control=name, control_effect=value.value, controlled=True,
             )
-            for k, (c, name, value, _) in enumerate(columns)
+            for k, (c, name, value, spread, _) in enumerate(columns)
         ]  # fmt: skip
 
+    def _null(self, name: str, terms: Terms) -> tuple[Measured, float] | None:
+        """A contrast in a control, and what such models differ by (standard deviation; 0 where there is one)."""
+        first = self.nulls[name].sum(terms) if name in self.nulls else None
+        if first is None:
+            return None
+        each = [first, *(one for parts in self.further.get(name, ()) if (one := parts.sum(terms)) is not None)]
+        if len(each) == 1:
+            return first, 0.0
+        total = each[0]
+        for one in each[1:]:
+            total = total.plus(one)
+        mean = Measured(total.value / len(each), {g: x / len(each) for g, x in total.changes.items()}, total.n)
+        return mean, float(np.std([one.value for one in each], ddof=1))
+
+    def _wider(self, name: str, bands: Bands, spread: float) -> Bands:
+        """One column with the interval and the p-value that allow for one more model of that kind."""
+        from scipy.special import stdtr, stdtrit  # slow to import, and what only words claims does without
+
+        models = 1 + len(self.further.get(name, ()))
+        if models == 1 or not spread > 0:
+            return bands
+        error = spread * np.sqrt(1 + 1 / models)
+        half = stdtrit(models - 1, 1 - ALPHA / 2) * error
+        p = 2 * stdtr(models - 1, -np.abs(bands.mean) / error)
+        low, high = np.fmin(bands.low, bands.mean - half), np.fmax(bands.high, bands.mean + half)
+        return replace(bands, low=low, high=high, p=np.fmax(bands.p, p))
+
     def _beside(
-        self, kind: str, name: str, null: Parts, contrasts: Sequence[Contrast], *, quantity: str, unit: str,
-        smallest: float,
+        self, kind: str, name: str, contrasts: Sequence[Contrast], *, quantity: str, unit: str, smallest: float,
     ) -> dict[Contrast, Claim]:  # fmt: skip
         """How much more the model shows of each contrast than one null, as far as both have it."""
-        found: list[tuple[Contrast, float, Measured]] = []
+        found: list[tuple[Contrast, Measured, float, Measured]] = []
         for c in contrasts:
-            mine, other = None if self.same is None else self.same.sum(c.terms), null.sum(c.terms)
-            if mine is not None and other is not None:
-                found.append((c, other.value, mine.plus(other, -1.0)))
+            mine, null = None if self.same is None else self.same.sum(c.terms), self._null(name, c.terms)
+            if mine is not None and null is not None:
+                found.append((c, *null, mine.plus(null[0], -1.0)))
         if not found:
             return {}
         bands = bands_of([one[-1] for one in found], smallest_error=_ERROR_SHARE * smallest, seed=self.seed)
         return {
             c: _claim(
-                kind, c.about, c.where, quantity, unit, bands.columns([k]), smallest, self.inputs(True),
-                control=name, control_effect=value, controlled=True,
+                kind, c.about, c.where, quantity, unit, self._wider(name, bands.columns([k]), spread), smallest,
+                self.inputs(True), control=name, control_effect=value.value, controlled=True,
             )
-            for k, (c, value, _) in enumerate(found)
+            for k, (c, value, spread, _) in enumerate(found)
         }  # fmt: skip
 
     def _claim(

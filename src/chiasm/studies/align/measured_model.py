@@ -1,6 +1,6 @@
 """One model that an alignment run reads, with everything that is measured on it, and masks as released."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,8 @@ class MeasuredModel:
     """The model, or a control of it, and its measures.
 
     `noise`: random tokens stand where the image's were. `isolated_blocks`: so many first blocks have no attention
-    between the modalities. `task_of`: the task of an example, where masks are asked for by task.
+    between the modalities. `task_of`: the task of an example, where masks are asked for by task. `only`: the names of
+    the measures that are read; None: all.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class MeasuredModel:
         noise: bool = False,
         isolated_blocks: int = 0,
         task_of: Mapping[str, str] | None = None,
+        only: Collection[str] | None = None,
     ) -> None:
+        self.only = only
         self.spec, self.view, self.noise, self.isolated_blocks = spec, view, noise, isolated_blocks
         self.task_of = task_of or {}
         self._pilot = Pilot()
@@ -153,7 +156,8 @@ class MeasuredModel:
             task_of=self.task_of,
             seed=spec.seed,
         )
-        return measures(config)
+        found = measures(config)
+        return found if self.only is None else tuple(one for one in found if one.name in self.only)
 
 
 class NoiseTokens:

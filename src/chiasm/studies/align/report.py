@@ -78,8 +78,7 @@ class AlignReporter(Reporter[AlignSpec]):
             "Medians and extremes over pairs of examples come from a sample of examples and tokens (docstring of "
             "`TokenPairs`); all other means over pairs are exact.",
             "Words at early depths are read by a head that was never trained on them.",
-            "One model with random weights stands for all: how much such models differ among themselves is not known "
-            "here.",
+            self._random(),
             *judging_notes(self.spec.smallest_effect),
             *([_WHICH] if self.spec.controls else []),
             "Where a sentence names the state at which something is largest, its interval and p-value hold for all "
@@ -89,6 +88,19 @@ class AlignReporter(Reporter[AlignSpec]):
         baseline = beside is not None and RANDOM_WEIGHTS in set(beside["control"])
         unknown = "what random tokens or random weights would show"
         return [*found, *control_notes(self.spec.controls, baseline, unknown)]
+
+    def _random(self) -> str:
+        """How many models with random weights the control is."""
+        further = self.table("parts_random")
+        if further is None or not further.height:
+            return (
+                "One model with random weights stands for all: how much such models differ among themselves is not "
+                "known here."
+            )
+        return (
+            f"Random weights are the mean of {1 + further['sample'].n_unique()} models: a difference from it has the "
+            "wider of two intervals, over inputs, and over one more such model; words and figures rest on the first."
+        )
 
     def _isolated(self) -> int | None:
         """How many first blocks have no attention between the kinds in the control that cuts it, where known."""

@@ -32,12 +32,14 @@ from chiasm.studies.align import STUDY
 from chiasm.studies.align.measured_model import MeasuredModel, ReleasedMasks
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS, SAME_EXAMPLES
-from chiasm.studies.inputs import for_preparing, load_inputs, read_examples, with_defaults
+from chiasm.studies.inputs import for_preparing, load_inputs, random_models, read_examples, with_defaults
 
 _log = logging.getLogger("chiasm")
 _MODEL = "model"
 _RELEASED = "released"
 _SAME = "same"
+_CHEAP = ("norms", "drift", "score", "similarity", "overlap")
+"""What is read of further models with random weights: all contrasts but those of words, at a third of the price."""
 _TASKS = 8
 """Question types, the most frequent ones, that masks are compared between."""
 
@@ -75,6 +77,9 @@ class AlignWork(Accumulator[AlignExample]):
                 self.models[MODALITY_ISOLATION] = MeasuredModel(spec, view, isolated_blocks=blocks)
         if self.baseline is not None:
             self.models[RANDOM_WEIGHTS] = MeasuredModel(spec, self.baseline, task_of=task_of)
+            further = random_models(self.baseline, spec.baseline, spec.random_models)[1:]
+            for number, one in enumerate(further, 1):
+                self.models[_further(number)] = MeasuredModel(spec, one, only=_CHEAP)
         # What the model shows on the examples of its controls is kept apart: contrasts compare the same examples.
         self.same: tuple[Measure, ...] = ()
         self._preparing = for_preparing(view)
@@ -151,6 +156,10 @@ class AlignWork(Accumulator[AlignExample]):
             for table, rows in model.tables(self.measures if kind == _MODEL else None).items():
                 if kind == _MODEL:
                     found[table] = list(rows)
+                elif _is_further(kind):
+                    sample = {"sample": int(kind.rpartition(" ")[2])}
+                    if table == PARTS:
+                        found.setdefault(f"{PARTS}_random", []).extend(row | sample for row in rows)
                 else:
                     found.setdefault(f"{table}_controls", []).extend(row | {"control": kind} for row in rows)
         for measure in self.same:
@@ -181,11 +190,25 @@ class AlignWork(Accumulator[AlignExample]):
         baseline = [item.encoded if item.baseline is None else item.baseline for item in items]
         for kind, model in self.models.items():
             if kind != _MODEL:
-                batch = model.read(baseline if kind == RANDOM_WEIGHTS else own, _inputs(items))
-                skipped += [(batch.ids[k], f"{kind}: {reason}") for k, reason in batch.failures.items()]
+                random = kind == RANDOM_WEIGHTS or _is_further(kind)
+                batch = model.read(baseline if random else own, _inputs(items))
+                skipped += (
+                    []
+                    if _is_further(kind)
+                    else [(batch.ids[k], f"{kind}: {reason}") for k, reason in batch.failures.items()]
+                )
         if self.released is not None:
             self.released.read(own, _inputs(items))
         return skipped
+
+
+def _further(number: int) -> str:
+    return f"{RANDOM_WEIGHTS} {number}"
+
+
+def _is_further(kind: str) -> bool:
+    """Whether it is one more model with random weights beside the first."""
+    return kind.startswith(f"{RANDOM_WEIGHTS} ")
 
 
 def _inputs(prepared: Sequence[AlignExample]) -> tuple[str, ...]:

@@ -79,6 +79,12 @@ class AlignSpec(ControlledSpec):
         below=1,
     )
     control_limit: int = option(64, "Run controls on the first so many examples.", at_least=1, common=True)
+    random_models: int = option(
+        4,
+        "Models with random weights that contrasts are held against, so that their differences are seen. All but the "
+        "first are read without words and the other dear measures.",
+        at_least=1,
+    )
     isolated_blocks: int | None = option(
         None,
         "First blocks without attention between the modalities in one of the controls; 0 for none. Default: half.",

@@ -105,6 +105,9 @@ PARTS = TableSchema.of(
     integer("n", "Examples", "Of this part."),
 )
 PARTS_RELEASED = TableSchema("parts_released", PARTS.columns)
+PARTS_RANDOM = PARTS.plus(
+    "parts_random", integer("sample", "Model", "Which further model with random weights, from 1; as in parts_controls.")
+)
 
 INSIDE = TableSchema.of(
     "inside",
@@ -243,5 +246,6 @@ TABLES = (
     *MEASURED,
     OVERLAP_RELEASED,
     PARTS_RELEASED,
+    PARTS_RANDOM,
     *(s.plus(f"{s.name}_controls", _CONTROL) for s in MEASURED),
 )
