@@ -273,10 +273,11 @@ def _facts(run: RunDirectory) -> list[str]:
     model = manifest.get("model")
     name = model.get("id", "") if isinstance(model, dict) else model
     kept = f"{counts['kept']} of {counts['asked']} examples"
+    precision = manifest.get("precision") or manifest.get("dtype")
     return [
         *([f"model {name}"] if name else []),
         kept,
-        *(str(manifest[k]) for k in ("dtype", "device") if manifest.get(k)),
+        *(str(fact) for fact in (precision, manifest.get("device")) if fact),
     ]
 
 
@@ -334,7 +335,11 @@ def _provenance(run: RunDirectory) -> list[tuple[str, str]]:
     if isinstance(manifest.get("model"), dict):
         rows += [(f"model {key}", value) for key, value in manifest["model"].items()]
     rows += [(f"data {key}", value) for key, value in manifest.get("data", {}).items() if not isinstance(value, dict)]
-    rows += [(key, manifest[key]) for key in ("seed", "dtype", "device", "platform") if manifest.get(key) is not None]
+    rows += [
+        (key, manifest[key])
+        for key in ("seed", "dtype", "precision", "device", "platform")
+        if manifest.get(key) is not None
+    ]
     if manifest.get("git"):
         dirty = " with uncommitted changes" if manifest["git"]["dirty"] else ""
         rows.append(("git", f"{manifest['git']['revision']}{dirty}"))

@@ -23,6 +23,7 @@ from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.loading import load as load_checkpoint
 from chiasm.models.loading import wrap
+from chiasm.models.precision import dtype_name
 from chiasm.models.redraw import redrawn
 from chiasm.models.skipping.plans import log_stored_plan
 from chiasm.models.view import ModelView
@@ -63,14 +64,15 @@ def load(
     """A model for studies: `tiny`, a hub id, a directory of `save_pretrained`, or what is already in memory.
 
     `model` and `processor` may be fine-tuned or wrapped by PEFT; they are used as they are. `dtype`: None keeps the
-    checkpoint's. `device`: None takes the first GPU, or the CPU.
+    checkpoint's weights and computes in float32 at least; a half-precision type computes as the model is served.
+    `device`: None takes the first GPU, or the CPU.
 
     **Errors:** `ChiasmError` that says what was found and what to do.
     """
     if model is not None:
         if source is not None:
             raise ChiasmError("load a model", "both a source and a model were given", "Give one of them")
-        return wrap(model, processor)
+        return wrap(model, processor, dtype=dtype)
     if source is None:
         raise ChiasmError("load a model", "none was named", "Name `tiny`, a hub id, a directory, or pass model=")
     name = str(source)
@@ -185,7 +187,8 @@ def facts_of(view: ModelView, chosen: Sequence[Example], data: str, seed: int) -
         "data": data_facts(data, chosen),
         "seed": seed,
         "device": str(view.device),
-        "dtype": str(view.dtype).removeprefix("torch."),
+        "dtype": dtype_name(view.precision.weights),
+        "precision": str(view.precision),
         "asked": len(chosen),
     }
 

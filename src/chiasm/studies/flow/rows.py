@@ -15,8 +15,8 @@ from chiasm.core.example import Example
 from chiasm.core.spans import PERCEPTUAL
 from chiasm.interventions import Window
 from chiasm.measures.base import RowsByTable
-from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import JobResult
+from chiasm.models.executors.rounding import allowance
 from chiasm.models.view import ModelView
 from chiasm.studies.flow.plan import ExamplePlan
 
@@ -155,7 +155,7 @@ def answer_rows(view: ModelView, example: Example, outcome: JobResult, forms: di
     raw[-1] = normed[-1]
     off = abs(float(normed[-1, int(outcome.tokens[0])].log()) - float(outcome.clean[0]))
     # `not <=` so that NaN is a mismatch too.
-    if not off <= TOLERANCE[view.dtype]:
+    if not off <= allowance(view):
         raise GuardError(
             f"reading states of {view.name} through its head",
             f"at the last layer the log-probability is off by {off:.2g} from the model's own",
@@ -191,8 +191,9 @@ def word_rows(
     """
     known = {word for caption in example.captions for word in re.findall(r"\w+", caption.lower())}
     rows = []
-    for layer, state in enumerate(states):
-        best = _probabilities(view.unembed(state.to(view.device))).max(dim=-1)
+    with view.raised(view.head, view.final_norm):
+        bests = [_probabilities(view.unembed(state.to(view.device))).max(dim=-1) for state in states]
+    for layer, best in enumerate(bests):
         for position, token, prob in zip(positions, best.indices.tolist(), best.values.tolist(), strict=True):
             word = view.tokenizer.decode([token]).strip()
             found = {"layer": layer, "position": position, "token_id": token, "word": word, "prob": prob}

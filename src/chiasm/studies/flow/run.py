@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-import torch
-
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, media_key
 from chiasm.core.statistics.jackknife import priority
@@ -161,8 +159,7 @@ class FlowWork(Work[FlowExample]):
     ) -> ExamplePlan:
         spec, cuts = self.spec if spec is None else spec, self.interventions if cuts is None else cuts
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
-        half = view.dtype in (torch.bfloat16, torch.float16)
-        causal = view.family.causal
+        half, causal = view.precision.half, view.family.causal
         return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal)
 
     def _blank(self, index: int, example: Example, skipped: list[tuple[str, str]]) -> ExamplePlan | None:
