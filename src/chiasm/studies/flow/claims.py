@@ -19,7 +19,7 @@ from chiasm.studies.flow.judgement import noise_floor
 from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
 from chiasm.studies.flow.published import published
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
-from chiasm.studies.flow.tables import BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST, SWAPS
+from chiasm.studies.flow.tables import AVERAGED, BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST, SWAPS
 from chiasm.studies.flow.type_claims import type_claims
 
 _UNIT = "nat"
@@ -43,7 +43,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     data = sweep(effects)
     found = _effects(data, controls, least, seed)
     if controls is not None:
-        found += _scales(controls, data, least, seed)
+        found += _scales(controls, data, least, seed) + _averaged(controls, data, least, seed)
     found += _order(data, found, seed) + type_claims(data, found, controls, least, ERROR_SHARE * least, seed)
     found += published(effects, data, least, seed)
     if "answers" in tables:
@@ -144,6 +144,39 @@ def _scales(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> lis
                 n=int(bands.n[0]),
                 inputs=bands.inputs,
                 verdict=judged(effect, low, high, smallest=least, p=p, controlled=None, inputs=bands.inputs),
+            )
+        )
+    return found
+
+
+def _averaged(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> list[Claim]:
+    """What a cut's keys lose when all of them hold their mean state and nothing is blocked, at every layer."""
+    rows = controls.filter(pl.col("control") == AVERAGED)
+    if not rows.height:
+        return []
+    one = sweep(rows, [column for column in data.columns if column[0] in set(rows["cut"])])
+    bands = mean_bands(
+        one.values, clusters=one.inputs, present=one.present, smallest_error=ERROR_SHARE * least, seed=seed
+    )
+    found = []
+    for k, (cut, *_) in enumerate(one.columns):
+        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
+        behind = len(set(np.array(one.inputs)[one.present[:, k]]))
+        verdict = judged(effect, low, high, smallest=least, p=known(p), controlled=None, inputs=behind)
+        found.append(
+            Claim(
+                kind="averaged",
+                about=cut,
+                where=one.where(k),
+                quantity=QUANTITY,
+                unit=_UNIT,
+                effect=effect,
+                low=known(low),
+                high=known(high),
+                p=known(p),
+                n=int(bands.n[k]),
+                inputs=behind,
+                verdict=verdict,
             )
         )
     return found

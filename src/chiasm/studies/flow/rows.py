@@ -113,7 +113,7 @@ def _effect(target: int, measured: dict[str, float], top: list[int], clean_top: 
 
 def perceived(text: str) -> str | None:
     """What the source of a cut is of, if an encoder perceived any of it: `image`, `video` or `audio`."""
-    source, arrow, _ = text.partition("->")
+    source, arrow, _ = text.removeprefix("mean:").partition("->")
     parts = [part.strip() for part in source.split("+")] if arrow else []
     return next((kind for kind in PERCEPTUAL for part in parts if part.startswith(kind)), None)
 
