@@ -36,8 +36,8 @@ class FlowReporter(Reporter[FlowSpec]):
         return flow_findings(self.claimed, layers=layers_of(self._effects), windows=self.spec.windows)
 
     def drawings(self) -> dict[str, Drawing]:
-        effects, controls, noise = _one_per_layer(self._effects), self._controls, self.table("noise")
-        floor = noise_floor(noise)
+        effects, controls = _one_per_layer(self._effects), self._controls
+        floor = noise_floor(self.table("noise"), self.table("rounding"))
         caption = partial(captions.flow, effects, controls, floor)
         of_cuts = of_kind(self.claimed, "effect")
         curves = partial(charts.flow_curves, effects, controls, noise=floor, claims=of_cuts)

@@ -96,6 +96,19 @@ def swap_rows(example: Example, plan: ExamplePlan, outcome: JobResult, swapped: 
     ]
 
 
+def rounding_rows(served: Sequence[dict[str, Any]], raised: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the table `rounding`, from those of the same cuts as `effects`: as served, and in float32."""
+    keys = ("example_id", "type", "cut", "layer", "start", "stop")
+    return [
+        {key: one[key] for key in keys}
+        | {
+            f"change_{name}": row["logprob_cut"] - row["logprob_clean"]
+            for name, row in (("served", one), ("raised", other))
+        }
+        for one, other in zip(served, raised, strict=True)
+    ]
+
+
 def _placed(window: Window) -> dict[str, int]:
     return {"layer": window.centre, "start": window.start, "stop": window.stop}
 

@@ -21,6 +21,7 @@ from chiasm.models.encoding.encode import first_tokens
 from chiasm.models.executors.jobs import Executor, Job, JobResult
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.generation import generate
+from chiasm.models.precision import Precision
 from chiasm.models.view import ModelView
 from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
@@ -28,8 +29,17 @@ from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
-from chiasm.studies.flow.plan import ExamplePlan, clean_job, plan
-from chiasm.studies.flow.rows import answer_rows, forms_of, map_rows, perceived, planned_rows, swap_rows, word_rows
+from chiasm.studies.flow.plan import ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
+from chiasm.studies.flow.rows import (
+    answer_rows,
+    forms_of,
+    map_rows,
+    perceived,
+    planned_rows,
+    rounding_rows,
+    swap_rows,
+    word_rows,
+)
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
 from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
@@ -54,7 +64,8 @@ class FlowExample(NamedTuple):
     """An example ready to compute. `prompt` has no answer behind it; `swapped` shows or plays another example's input.
 
     `blank`: the cuts of what is perceived, on a blank image. `forms`: the first token of each written form of the
-    answer. `skipped`: (example, what it does not have).
+    answer. `skipped`: (example, what it does not have). `raised`: encoded to be computed in float32, where rounding is
+    measured.
     """
 
     example: Example
@@ -66,6 +77,7 @@ class FlowExample(NamedTuple):
     forms: dict[str, int]
     forms_baseline: dict[str, int]
     skipped: tuple[tuple[str, str], ...]
+    raised: Encoded | None = None
 
 
 class FlowWork(Work[FlowExample]):
@@ -76,6 +88,8 @@ class FlowWork(Work[FlowExample]):
         baseline = inputs.baseline if spec.controls else None
         self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self.interventions = spec.interventions()
+        raised = self.view.in_precision(Precision.of(self.view.model))
+        self.raised = raised if self.view.precision.half and not raised.precision.half else None
         self.seconds = {"generate": 0.0, "compute": 0.0}
         self._preparing = for_preparing(self.view)
         self._preparing_baseline = for_preparing(baseline) if baseline else None
@@ -101,7 +115,11 @@ class FlowWork(Work[FlowExample]):
             except ExampleError as error:
                 skipped.append((example.id, f"{_SWAPS[example.kinds[0]]}: {error}"))
         blank = self._blank(index, example, skipped) if spec.controls and example.images else None
-        return FlowExample(example, prompt, planned, baseline, swapped, blank, forms, forms_baseline, tuple(skipped))
+        raised = None
+        if self.raised is not None and index < ROUNDING_EXAMPLES:
+            raised = self._encode_answer(self._preparing.in_precision(self.raised.precision), example)
+        controlled = (baseline, swapped, blank, forms, forms_baseline)
+        return FlowExample(example, prompt, planned, *controlled, tuple(skipped), raised)
 
     def compute(self, prepared: Sequence[FlowExample]) -> Computed:
         started = time.perf_counter()
@@ -123,6 +141,7 @@ class FlowWork(Work[FlowExample]):
             planned_rows(rows, item.example, item.plan, outcome)
             rows["patch_values"] += map_rows(item.example, item.plan, outcome, _text(self.view, outcome))
             self._read(rows, item, outcome)
+            skipped += self._rounding(rows, item, outcome)
             if item.baseline is not None:
                 skipped += self._baseline_rows(rows, item, item.baseline, baselines[place])
             if isinstance(swaps[place], JobResult):
@@ -276,6 +295,20 @@ class FlowWork(Work[FlowExample]):
         rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, outcome, item.forms_baseline)
         return []
 
+    def _rounding(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> list[tuple[str, str]]:
+        """Append the same effects computed in float32; returns what could not be computed."""
+        if self.raised is None or item.raised is None:
+            return []
+        planned = item.plan.effects_alone(item.raised, tuple(outcome.tokens.tolist()))
+        (exact,) = self.executor.run(self.raised, [planned.job])
+        if isinstance(exact, ExampleError):
+            return [(item.example.id, f"rounding: {exact}")]
+        served, raised = defaultdict(list), defaultdict(list)
+        planned_rows(served, item.example, item.plan, outcome)
+        planned_rows(raised, item.example, planned, exact)
+        rows["rounding"] += rounding_rows(served["effects"], raised["effects"])
+        return []
+
     def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:
         rows["answers"] += answer_rows(self.view, item.example, outcome, item.forms)
         if "question" in outcome.states:
@@ -318,6 +351,7 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
         # The guard's own cost and the largest difference it saw are no part of the sweep.
         guard = executor.guard
         facts["guard"] = {"seconds": round(guard.seconds, 3), "largest": guard.largest, "allowed": guard.allowed}
+        facts["guard"]["reused"] = guard.reused
     directory.manifest = directory.manifest | facts
     if "patches" in directory.tables():
         mapped = set(directory.table("patches")["example_id"])
