@@ -13,7 +13,7 @@ from tests.support.runs import cut, difference, encoded, job, outcomes
 from chiasm.core.errors import ChiasmError
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
-from chiasm.models.executors.rounding import TOLERANCE, allowance
+from chiasm.models.executors.rounding import TOLERANCE, Distance, allowance, with_tf32
 from chiasm.models.generation import generate
 from chiasm.models.inside.rerun import Rerun
 from chiasm.models.likelihood import answer_logprobs
@@ -170,6 +170,32 @@ def test_the_guard_notices_what_changed(change):
     again = Guard()
     LockstepExecutor(guard=again).run(view, work)
     assert again.reused == 0
+
+
+@pytest.mark.parametrize(
+    ("mean", "quantile", "taken"), [(1e-4, 1e-3, True), (5e-4, 5e-3, True), (6e-4, 1e-3, False), (1e-4, 6e-3, False)]
+)
+def test_tf32_is_taken_where_its_error_allows(mean, quantile, taken):
+    view, _ = pair()
+    found, off = with_tf32(view, {}, measured=lambda *given: Distance(mean, quantile))
+    assert off == Distance(mean, quantile)
+    assert found.precision.tf32 == taken
+    assert not view.precision.tf32
+    assert str(found.precision) == str(view.precision), "a run may go on with the other"
+    assert allowance(found) == pytest.approx(TOLERANCE[torch.float32] + (1e-2 if taken else 0))
+
+
+def test_tf32_is_set_within_and_put_back():
+    view, _ = pair()
+    fast, off = with_tf32(view, view.encode(example()).inputs)
+    assert off == Distance(0, 0), "there is no TF32 on a CPU, where nothing is rounded"
+    seen = []
+    view.layers[0].register_forward_hook(lambda *given: seen.append(torch.backends.cuda.matmul.allow_tf32))
+    for one in (fast, view):
+        with one.readable_attention():
+            view.model(**view.encode(example()).inputs)
+    assert seen == [True, False]
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_what_is_allowed_follows_what_was_measured():

@@ -21,6 +21,7 @@ from chiasm.data.tasks import Task
 from chiasm.models.executors.jobs import Executor
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.executors.rounding import with_tf32
 from chiasm.models.loading import load as load_checkpoint
 from chiasm.models.loading import wrap
 from chiasm.models.precision import dtype_name
@@ -129,6 +130,7 @@ def read_examples(spec: ReadingOptions, data: Data, task: Task = "qa") -> list[E
 _FIRST_DRAW = 7001
 _GREY = (128, 128, 128)
 _RANDOM_BYTES = 2 << 30
+_TRIED = 8
 
 
 @final
@@ -144,8 +146,8 @@ class Inputs:
 
 def load_inputs(spec: ModelSpec, chosen: list[Example]) -> Inputs:
     """The models that `spec` names, beside the `chosen` examples."""
-    view = view_of(spec.model, spec)
-    facts = facts_of(view, chosen, data_name(spec.data) or "", spec.seed)
+    view, tf32 = _with_fast_products(view_of(spec.model, spec), chosen)
+    facts = facts_of(view, chosen, data_name(spec.data) or "", spec.seed) | tf32
     baseline = None
     if isinstance(spec, ControlledSpec) and spec.baseline is not None:
         # A seed that no user's own draw of a model is likely to have.
@@ -153,6 +155,20 @@ def load_inputs(spec: ModelSpec, chosen: list[Example]) -> Inputs:
         baseline = redrawn(view, _FIRST_DRAW) if drawn else view_of(spec.baseline, spec)
         facts["baseline"] = {"id": baseline.name, "weights": baseline.fingerprint()}
     return Inputs(view, baseline, chosen, facts)
+
+
+def _with_fast_products(view: ModelView, chosen: Sequence[Example]) -> tuple[ModelView, dict[str, Any]]:
+    """With TF32 products on a GPU where raised weights meet them and the first example shows that they are accurate."""
+    if view.device.type != "cuda" or not view.precision.raised or view.precision.tf32:
+        return view, {}
+    for example in chosen[:_TRIED]:
+        try:
+            prompt = view.encode(example)
+        except ExampleError:
+            continue
+        view, off = with_tf32(view, prompt.inputs)
+        return view, {"tf32": {"used": view.precision.tf32, **off._asdict()}}
+    return view, {}
 
 
 def random_models(baseline: ModelView, named: Model | None, count: int) -> list[ModelView]:

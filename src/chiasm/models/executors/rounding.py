@@ -1,7 +1,7 @@
 """How far rounding alone moves log-probabilities, and so how far two ways to one number may lie apart."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,8 @@ TOLERANCE: Final = {torch.float64: 1e-5, torch.float32: 2e-4, torch.float16: 6e-
 """Largest difference in log-probability that rounding explains. float64 models still compute norms and rotary
 embeddings in float32. Those of half precision stand in for a measurement where none can be made (quantised weights)."""
 
-_TF32 = 2e-2
+# Half of what effects in float32 may be off by (1e-3 nat on average, 1e-2 at most): an effect is a difference of two.
+_TF32_MEAN, _TF32_QUANTILE = 5e-4, 5e-3
 _MARGIN = 2.0  # both ways round: of normal errors, one comparison in millions is beyond it
 _POSITIONS = 64
 _QUANTILE = 0.99
@@ -31,7 +32,7 @@ def allowance(view: ModelView, inputs: Mapping[str, Any] | None = None) -> float
     Without `inputs`, what was measured before holds.
     """
     if not view.precision.half:
-        return _TF32 if view.precision.tf32 else TOLERANCE[view.dtype]
+        return TOLERANCE[view.dtype] + (_MARGIN * _TF32_QUANTILE if view.precision.tf32 else 0.0)
     question = ("rounding", view.precision)
     known = view.remembered.get(question)
     if known is None and inputs is not None and Precision.of(view.model).raised:
@@ -40,16 +41,46 @@ def allowance(view: ModelView, inputs: Mapping[str, Any] | None = None) -> float
     return TOLERANCE[view.dtype] if known is None else known
 
 
-@torch.no_grad()
 def rounding(view: ModelView, inputs: Mapping[str, Any]) -> float:
     """The 99th percentile of |difference in log-probability| (nat) between `view` as it is and raised to float32.
 
     Over the whole vocabulary, at the last 64 positions: an answer that a cut has made improbable rounds like any
     other improbable token.
     """
-    raised = view.in_precision(Precision.of(view.model))
-    off = (_logprobs(view, inputs) - _logprobs(raised, inputs)).abs().flatten()
-    return float(off[:: -(-len(off) // _MOST)].float().quantile(_QUANTILE))
+    return _distance(view, view.in_precision(Precision.of(view.model)), inputs).quantile
+
+
+class Distance(NamedTuple):
+    """How far log-probabilities (nat) of two ways to compute lie apart: on average, and the 99th percentile."""
+
+    mean: float
+    quantile: float
+
+
+def tf32_distance(view: ModelView, inputs: Mapping[str, Any]) -> Distance:
+    """What rounding the factors of matrix products to TF32 changes on a GPU."""
+    return _distance(view.in_precision(view.precision.with_tf32()), view, inputs)
+
+
+def with_tf32(
+    view: ModelView,
+    inputs: Mapping[str, Any],
+    *,
+    measured: Callable[[ModelView, Mapping[str, Any]], Distance] = tf32_distance,
+) -> tuple[ModelView, Distance]:
+    """`view` with TF32 products if they are `measured` to be accurate enough on `inputs`, else as it is.
+
+    Half-precision weights are TF32 numbers already: of each product only the activations are rounded.
+    """
+    off = measured(view, inputs)
+    exact = off.mean <= _TF32_MEAN and off.quantile <= _TF32_QUANTILE
+    return (view.in_precision(view.precision.with_tf32()) if exact else view), off
+
+
+@torch.no_grad()
+def _distance(one: ModelView, other: ModelView, inputs: Mapping[str, Any]) -> Distance:
+    off = (_logprobs(one, inputs) - _logprobs(other, inputs)).abs().flatten()
+    return Distance(float(off.mean()), float(off[:: -(-len(off) // _MOST)].float().quantile(_QUANTILE)))
 
 
 def _logprobs(view: ModelView, inputs: Mapping[str, Any]) -> Float[Tensor, "T N"]:
