@@ -6,7 +6,8 @@ Source: Zhang et al. 2025, "Cross-modal Information Flow in Multimodal Large Lan
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +31,7 @@ from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.plan import ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
+from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, ROUNDED, SWAPPED, Price, price
 from chiasm.studies.flow.rows import (
     answer_rows,
     forms_of,
@@ -57,6 +59,7 @@ from chiasm.studies.inputs import (
 
 _log = logging.getLogger("chiasm")
 _NAMES: Final = {"image": "an image", "video": "a video", "audio": "a sound"}
+_TRIED: Final = 8
 _SWAPS: Final = {"image": IMAGE_SWAP, "video": VIDEO_SWAP, "audio": AUDIO_SWAP}
 
 
@@ -91,6 +94,7 @@ class FlowWork(Work[FlowExample]):
         raised = self.view.in_precision(Precision.of(self.view.model))
         self.raised = raised if self.view.precision.half and not raised.precision.half else None
         self.seconds = {"generate": 0.0, "compute": 0.0}
+        self.parts: dict[str, float] = {}
         self._preparing = for_preparing(self.view)
         self._preparing_baseline = for_preparing(baseline) if baseline else None
 
@@ -127,10 +131,14 @@ class FlowWork(Work[FlowExample]):
         decoded = time.perf_counter()
         rows: RowsByTable = defaultdict(list)
         failures, skipped, whole = [], [], 0
-        outcomes = self._run(self.view, [item.plan for item in kept])
-        baselines = self._baseline_outcomes(kept)
-        swaps = self._swaps(kept, outcomes)
-        blanks = self._blanks(kept, outcomes)
+        with self._timed(CUTS):
+            outcomes = self._run(self.view, [item.plan for item in kept])
+        with self._timed(BASELINE):
+            baselines = self._baseline_outcomes(kept)
+        with self._timed(SWAPPED):
+            swaps = self._swaps(kept, outcomes)
+        with self._timed(BLANKED):
+            blanks = self._blanks(kept, outcomes)
         for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
             if isinstance(outcome, ExampleError):
                 failures.append((item.example.id, str(outcome)))
@@ -153,6 +161,34 @@ class FlowWork(Work[FlowExample]):
         self.seconds["generate"] += decoded - started
         self.seconds["compute"] += time.perf_counter() - decoded
         return Computed({name: found for name, found in rows.items() if found}, failures, left_out, whole, skipped)
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.parts[part] = self.parts.get(part, 0.0) + time.perf_counter() - started
+
+    def price(self) -> Price | None:
+        """The work ahead, from the first example that can be planned; None if none of the first can."""
+        for index, example in enumerate(self.examples[:_TRIED]):
+            try:
+                item = self.prepare(index, example)
+            except ExampleError:
+                continue
+            beside = [(BLANKED, item.blank), (BASELINE, item.baseline)]
+            if item.raised is not None:
+                beside.append((ROUNDED, item.plan.effects_alone(item.raised, ())))
+            return price(
+                item.plan,
+                self.view.n_layers,
+                len(self.examples),
+                decoding=self.spec.keep == "correct",
+                beside=[(name, one) for name, one in beside if one is not None],
+                swapped=item.swapped is not None,
+            )
+        return None
 
     def _kept(self, prepared: Sequence[FlowExample]) -> tuple[list[FlowExample], list[tuple[str, str]]]:
         """The examples to follow: all, or those whose greedy answer is the labelled one (the paper's filter)."""
@@ -300,7 +336,8 @@ class FlowWork(Work[FlowExample]):
         if self.raised is None or item.raised is None:
             return []
         planned = item.plan.effects_alone(item.raised, tuple(outcome.tokens.tolist()))
-        (exact,) = self.executor.run(self.raised, [planned.job])
+        with self._timed(ROUNDED):
+            (exact,) = self.executor.run(self.raised, [planned.job])
         if isinstance(exact, ExampleError):
             return [(item.example.id, f"rounding: {exact}")]
         served, raised = defaultdict(list), defaultdict(list)
@@ -310,7 +347,8 @@ class FlowWork(Work[FlowExample]):
         return []
 
     def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:
-        rows["answers"] += answer_rows(self.view, item.example, outcome, item.forms)
+        with self._timed(LENS):
+            rows["answers"] += answer_rows(self.view, item.example, outcome, item.forms)
         if "question" in outcome.states:
             positions = [int(p) for p in item.prompt.spans["question"]]
             rows["words"] += word_rows(self.view, item.example, outcome.states["question"], positions)
@@ -345,8 +383,11 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
         _log.warning("Windows of %d layers are wide for a model of %d: %s.", spec.window, view.n_layers, advice)
     executor = executor_of(spec.executor, spec.memory, spec.batch)
     work = FlowWork(spec, inputs, executor)
+    if (ahead := work.price()) is not None:
+        _log.info("%s", ahead)
     run_examples(work, examples, directory, spec.batch, "flow")
     facts: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
+    facts["parts"] = {name: round(value, 3) for name, value in work.parts.items()}
     if isinstance(executor, LockstepExecutor):
         # The guard's own cost and the largest difference it saw are no part of the sweep.
         guard = executor.guard
