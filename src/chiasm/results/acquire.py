@@ -128,7 +128,8 @@ def _refuse_mixture(root: Path, former: dict[str, Any], new: dict[str, Any], res
         found = f"it holds this run, {'finished' if former['status'] == 'complete' else 'unfinished'}"
         raise ChiasmError(asked, found, "Give --resume to go on with it, or --fresh to replace it")
     # Runs of before there was a choice were computed as the model was served.
-    former = {"precision": f"computed in {former.get('dtype')}"} | former
+    if "dtype" in former:
+        former = {"precision": f"computed in {former['dtype']}"} | former
     for fact in _SAME:
         if fact in former and fact in new and former[fact] != new[fact]:
             found = f"`{fact}` is not what it was ({manifests.difference(former[fact], new[fact])})"
