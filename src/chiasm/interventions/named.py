@@ -49,8 +49,9 @@ class AttentionKnockout:
 class MeanAblation:
     """What one span reads of another, averaged: every source state is replaced by the mean over the source.
 
-    Attention can go where it went; what tells the source's positions from each other is gone. Beside the knockout of
-    the same pair it shows how much of a loss is what the source held, and how much that attention had to go elsewhere.
+    All source positions can still be attended to, and only their places distinguish them. What is lost so is lost
+    although nothing was blocked; what only the knockout of the same pair loses may be what the mean still holds, or
+    the blocking itself.
     """
 
     source: str
@@ -60,7 +61,7 @@ class MeanAblation:
     @classmethod
     def parse(cls, text: str) -> "MeanAblation":
         """From `mean:SOURCE->TARGET`."""
-        source, target = _sides(text.removeprefix(_MEAN_PREFIX), text, "mean ablation", "mean:SOURCE->TARGET")
+        source, target = _sides(pair_of(text), text, "mean ablation", "mean:SOURCE->TARGET")
         return cls(source, target, text)
 
     def on(self, spans: "Spans", window: Window) -> AveragedKeys:
@@ -122,6 +123,11 @@ def parse_intervention(text: str) -> Intervention:
     if text.startswith(_ABLATION_PREFIX):
         return Ablation.parse(text)
     return MeanAblation.parse(text) if text.startswith(_MEAN_PREFIX) else AttentionKnockout.parse(text)
+
+
+def pair_of(text: str) -> str:
+    """`SOURCE->TARGET` of a knockout or a mean ablation; an ablation's text as it is."""
+    return text.removeprefix(_MEAN_PREFIX)
 
 
 def _sides(pair: str, text: str, what: str, form: str) -> tuple[str, str]:

@@ -79,10 +79,10 @@ class ZeroedBranch:
 class AveragedKeys:
     """In the layers of `window` the rows `queries` read, at each of `keys`, what the mean state of `keys` would give.
 
-    The mean is the clean run's residual stream over `keys`, at the layer's input; each key keeps its position. So
-    attention goes where it went, and nothing is there that tells one key from another. `keys` themselves go on
-    unchanged, and so does what other rows read. Where a layer mixes tokens without attention, it is given the mean in
-    place of `keys`, and its output at `queries` counts.
+    The mean is the clean run's residual stream over `keys`, at the layer's input; each key keeps its position. All
+    keys can still be attended to (how much each gets may change, since the keys' vectors are averaged too), and only
+    their positions distinguish them. `keys` themselves go on unchanged, and so does what other rows read. Where a layer
+    mixes tokens without attention, it is given the mean in place of `keys`, and its output at `queries` counts.
     """
 
     window: Window

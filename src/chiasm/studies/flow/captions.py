@@ -181,7 +181,7 @@ def _every_control(controls: pl.DataFrame) -> str:
     ]
     if AVERAGED in controls["control"]:
         sentences.append(
-            "Keys averaged: each key of the cut holds the mean state of all of them, so attention can go where it went "
-            "and only what tells one key from another is gone."
+            "Keys averaged: nothing is blocked, but each key of the cut holds the mean state of all of them, so that "
+            "only their places distinguish them."
         )
     return " ".join(sentences)

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float
 
 from chiasm.core.claims import Claim, judged, known
-from chiasm.core.statistics.bands import ALPHA, RESAMPLES, cluster_codes, draws, mean_bands
+from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, cluster_codes, draws, mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.studies.flow.control_effects import control_effects
@@ -154,23 +154,9 @@ def _scales(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> lis
         # The same in every window, as nothing is cut.
         values = (one.values * one.present).sum(axis=1) / one.present.sum(axis=1)
         bands = mean_bands(values[:, None], clusters=one.inputs, smallest_error=ERROR_SHARE * least, seed=seed)
-        effect, low, high, p = (float(x[0]) for x in (bands.mean, bands.low, bands.high, bands.p))
         sense = rows["control"][0].removesuffix("-swap").replace("audio", "sound")
-        found.append(
-            Claim(
-                kind="scale",
-                about=f"{cut}, another example's {sense} with nothing cut",
-                quantity=QUANTITY,
-                unit=_UNIT,
-                effect=effect,
-                low=known(low),
-                high=known(high),
-                p=known(p),
-                n=int(bands.n[0]),
-                inputs=bands.inputs,
-                verdict=judged(effect, low, high, smallest=least, p=p, controlled=None, inputs=bands.inputs),
-            )
-        )
+        about = f"{cut}, another example's {sense} with nothing cut"
+        found.append(_beside("scale", about, "", bands, 0, bands.inputs, least))
     return found
 
 
@@ -185,26 +171,28 @@ def _averaged(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> l
     )
     found = []
     for k, (cut, *_) in enumerate(one.columns):
-        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
         behind = len(set(np.array(one.inputs)[one.present[:, k]]))
-        verdict = judged(effect, low, high, smallest=least, p=known(p), controlled=None, inputs=behind)
-        found.append(
-            Claim(
-                kind="averaged",
-                about=cut,
-                where=one.where(k),
-                quantity=QUANTITY,
-                unit=_UNIT,
-                effect=effect,
-                low=known(low),
-                high=known(high),
-                p=known(p),
-                n=int(bands.n[k]),
-                inputs=behind,
-                verdict=verdict,
-            )
-        )
+        found.append(_beside("averaged", cut, one.where(k), bands, k, behind, least))
     return found
+
+
+def _beside(kind: str, about: str, where: str, bands: Bands, k: int, inputs: int, least: float) -> Claim:
+    """What a change that judges no cut does, beside which no control stands: column `k` of `bands`."""
+    effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
+    return Claim(
+        kind=kind,
+        about=about,
+        where=where,
+        quantity=QUANTITY,
+        unit=_UNIT,
+        effect=effect,
+        low=known(low),
+        high=known(high),
+        p=known(p),
+        n=int(bands.n[k]),
+        inputs=inputs,
+        verdict=judged(effect, low, high, smallest=least, p=known(p), controlled=None, inputs=inputs),
+    )
 
 
 def peak(of_cut: Sequence[Claim]) -> Claim:

@@ -8,7 +8,16 @@ import numpy as np
 
 from chiasm.core.errors import EmptySpanError, ExampleError
 from chiasm.core.example import Example
-from chiasm.interventions import AveragedKeys, BlockedAttention, Change, Intervention, Variant, Window, ZeroedBranch
+from chiasm.interventions import (
+    AveragedKeys,
+    BlockedAttention,
+    Change,
+    Intervention,
+    Variant,
+    Window,
+    ZeroedBranch,
+    pair_of,
+)
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Job, Readout, StateReadout
 from chiasm.models.masks import hidden_images
@@ -191,7 +200,7 @@ def _intervention_variants(
     changes = [intervention.on(encoded.spans, window) for window in windows]
     if causal and not isinstance(changes[0], ZeroedBranch) and min(changes[0].keys) > max(changes[0].queries):
         # Nothing would change, which reads like a connection that does not matter.
-        source, _, target = intervention.text.removeprefix("mean:").partition("->")
+        source, _, target = pair_of(intervention.text).partition("->")
         raise EmptySpanError(f"{source} stands behind {target}, which cannot see it; did you mean {target}->{source}?")
     for window, change in zip(windows, changes, strict=True):
         yield Planned(Variant(intervention.text, (change,)), "effects", window, {"cut": intervention.text})
@@ -257,7 +266,9 @@ def random_controls(
             yield SIZE_MATCHED, sample, _with(change, rng.choice(complement, len(own), replace=False))
             continue
         order = rng.permutation(own)
-        for share in DOSES if len(own) >= _FEWEST else ():
+        # One key is its own mean.
+        doses = [share for share in DOSES if not isinstance(change, AveragedKeys) or round(share * len(own)) > 1]
+        for share in doses if len(own) >= _FEWEST else ():
             yield dose(share), sample, _with(change, order[: round(share * len(own))])
     if isinstance(change, BlockedAttention) and len(complement) < len(own) and _can_be_averaged(change):
         yield AVERAGED, 0, lambda window: AveragedKeys(window, change.queries, change.keys)

@@ -55,7 +55,7 @@ class FlowSpec(ControlledSpec):
 
         chiasm flow tiny --cut "image->question+suffix+last" --cut zero:mlp@question
 
-    Is it what the image shows, or that it is attended to? Average the image's states until layer l, for every l:
+    Is as much lost with nothing blocked, but the image's states averaged until layer l, for every l?
 
         chiasm flow tiny --cut "mean:image->question+suffix+last" --windows prefix
 
