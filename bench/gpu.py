@@ -8,7 +8,6 @@ and what reading states for `align` costs. Every part is written as soon as it i
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from rich.console import Console
 from bench.align import priced
 from bench.bound import flops_bound, flops_clean, flops_sweep, rows_bound
 from bench.measure import RESULTS, Summary, machine, matmul_rate, seconds
-from bench.precision import flat, variants_of
+from bench.precision import encoded_for, flat, variants_of
 from bench.report import Sheet, machine_lines, write_results
 from bench.shapes import SHAPES, Shape, build, prompts, spans_of
 from bench.skip import measure as measure_skip
@@ -33,7 +32,6 @@ from chiasm.models.executors.rounding import with_tf32
 from chiasm.models.frame import keep_logits
 from chiasm.models.skipping.timing import peak_bytes
 from chiasm.models.view import ModelView
-from chiasm.models.weights import tf32_products
 
 app = App(name="bench.gpu", help=__doc__, help_format="plaintext")
 SERVED, RAISED, TF32 = "bfloat16, as served", "raised", "raised, TF32"
@@ -63,7 +61,7 @@ def sweep(
     view: ModelView, shape: Shape, encoded: Encoded, expected: list[torch.Tensor], device: str, repeats: int
 ) -> Sweep:
     """Clean passes and sweeps by turns. `expected`: the effects of the first call, which the others are beside."""
-    own = Encoded(**{**vars(encoded), "inputs": view.cast(encoded.inputs)})
+    own = encoded_for(view, encoded)
     variants, guard = variants_of(own.spans, view.n_layers), Guard()
     # Of random weights any token says as much; the same one for all.
     job = Job(own, variants, Readout(tokens=(7,)))
@@ -84,10 +82,9 @@ def sweep(
     times = [(seconds(clean, device), seconds(run, device)) for _ in range(repeats)]
     effects = flat(results)
     expected.append(effects)
-    dtype = view.dtype
     # Each in the type that the layers multiply in.
-    with tf32_products() if view.precision.tf32 else nullcontext():
-        products = matmul_rate(shape.length, shape.width, shape.inner, device, dtype)
+    with float32_products(tf32=view.precision.tf32):
+        products = matmul_rate(shape.length, shape.width, shape.inner, device, view.dtype)
     taken = Summary.of([s for _, s in times])
     return Sweep(
         clean=Summary.of([c for c, _ in times]),
@@ -156,8 +153,7 @@ def _skips(view: ModelView, encoded: Encoded, device: str, repeats: int) -> dict
 
 
 def _align(view: ModelView, encoded: Encoded, device: str, repeats: int) -> dict[str, Any]:
-    own = Encoded(**{**vars(encoded), "inputs": view.cast(encoded.inputs)})
-    _, ratios = priced(view, own, READ, repeats, device)
+    _, ratios = priced(view, encoded_for(view, encoded), READ, repeats, device)
     return {name: asdict(ratio) for name, ratio in ratios.items()}
 
 

@@ -6,7 +6,7 @@ bfloat16 weights, as the model is served, raised (the default), and copied to fl
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from chiasm.data import examples
 from chiasm.interventions import AttentionKnockout, Variant, centred
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.guard import Guard
-from chiasm.models.executors.jobs import Job, JobResult
+from chiasm.models.executors.jobs import Job, JobResult, Readout
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.precision import dtype_name
 from chiasm.models.skipping.timing import peak_bytes
@@ -79,7 +79,7 @@ def effects_of(
     """Every cut of every prompt; `tokens`: those scored, the clean run's own where None."""
     jobs = [Job(one, variants_of(one.spans, view.n_layers)) for one in encoded]
     if tokens is not None:
-        jobs = [Job(j.encoded, j.variants, type(j.readout)(tokens=t)) for j, t in zip(jobs, tokens, strict=True)]
+        jobs = [replace(job, readout=Readout(tokens=given)) for job, given in zip(jobs, tokens, strict=True)]
     found = []
     for result in LockstepExecutor(guard=Guard(enabled=False)).run(view, jobs):
         if not isinstance(result, JobResult):
@@ -97,7 +97,7 @@ def compare(name: str, view: ModelView, encoded: Sequence[Encoded], repeats: int
     """`view` holds half-precision weights, and is raised; `encoded` for it."""
     wide = ModelView(copy.deepcopy(view.model).float(), view.processor, view.name, family=view.family)
     views = dict(zip(MODES, (view.as_served(), view, wide), strict=True))
-    given = {mode: [_as(one, v) for one in encoded] for mode, v in views.items()}
+    given = {mode: [encoded_for(v, one) for one in encoded] for mode, v in views.items()}
     exact = effects_of(wide, given["float32 copy"], None)
     tokens = [tuple(one.tokens.tolist()) for one in exact]
     expected = flat(exact)
@@ -124,8 +124,9 @@ def compare(name: str, view: ModelView, encoded: Sequence[Encoded], repeats: int
     return Compared(name=name, dtype=dtype, effects=len(expected), size=float(expected.abs().mean()), costs=costs)
 
 
-def _as(encoded: Encoded, view: ModelView) -> Encoded:
-    return Encoded(**{**vars(encoded), "inputs": view.cast(encoded.inputs)})
+def encoded_for(view: ModelView, encoded: Encoded) -> Encoded:
+    """`encoded` for another precision of the same model, as `view` takes it."""
+    return replace(encoded, inputs=view.cast(encoded.inputs))
 
 
 def sheet_of(one: Compared) -> Sheet:

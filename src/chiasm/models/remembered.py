@@ -32,6 +32,7 @@ class Remembered:
 
     def put(self, question: Any, answer: Any) -> None:
         """Keep `answer` until a weight changes."""
+        self._signature = self._signature or weights_signature(self._model)
         self._answers[question] = answer
 
 

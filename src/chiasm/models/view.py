@@ -3,7 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Literal, Self, cast
 
@@ -19,7 +19,7 @@ from chiasm.models.encoding.encode import append_tokens, encode, encode_batch
 from chiasm.models.families import Family, family_of
 from chiasm.models.precision import Precision
 from chiasm.models.remembered import Remembered
-from chiasm.models.weights import raised, raised_model, tf32_products
+from chiasm.models.weights import float32_products, raised_model, ready
 
 # Names under which decoders keep the norm before the head. The unembedding law checks the choice.
 _FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "embedding_norm")
@@ -177,15 +177,14 @@ class ModelView:
                 stack.enter_context(attending_by(self.decoder, "eager" if capped else "sdpa"))
             if self.precision.raised:
                 stack.enter_context(raised_model(self.model, self.layers, self.head, self.embeddings))
-            if self.precision.tf32:
-                stack.enter_context(tf32_products())
+                stack.enter_context(float32_products(tf32=self.precision.tf32))
             yield
 
     @contextmanager
     def raised(self, *modules: nn.Module) -> Iterator[None]:
         """The weights of `modules` in the view's precision, for calling them on their own."""
         within = [inner for module in modules for inner in module.modules()]
-        with raised(within) if self.precision.raised else nullcontext():
+        with ready(within, raise_weights=self.precision.raised):
             yield
 
     @contextmanager

@@ -6,7 +6,7 @@ Everything is put back, to the very tensors that were there, also behind an exce
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -42,8 +42,7 @@ def raised_model(
     in_turn = [*layers, head, *([embeddings] if type(embeddings) is nn.Embedding else [])]
     others = _all_but(model, in_turn)
     with ExitStack() as stack:
-        stack.enter_context(weights_kept(others))
-        stack.enter_context(raised(others))
+        stack.enter_context(ready(others, raise_weights=True))
         for part in in_turn:
             forward = part.forward
             computed = _raised_output(forward) if part is embeddings else _raised_call(part, forward)
@@ -68,14 +67,21 @@ def _raised_call(part: nn.Module, forward: Callable[..., Any]) -> Callable[..., 
     own = list(part.modules())
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        with weights_kept(own), raised(own):
+        with ready(own, raise_weights=True):
             return forward(*args, **kwargs)
 
     return call
 
 
 @contextmanager
-def raised(modules: Iterable[nn.Module]) -> Iterator[None]:
+def ready(modules: Sequence[nn.Module], *, raise_weights: bool) -> Iterator[None]:
+    """Within: the weights that `modules` themselves own are in memory, and in float32 at least if they are raised."""
+    with weights_kept(modules), _raised(modules) if raise_weights else nullcontext():
+        yield
+
+
+@contextmanager
+def _raised(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Within: the half-precision weights that `modules` themselves own are replaced by float32 copies.
 
     Gradients flow through: what autograd keeps of a copy is the weight itself, which is raised again behind it.
@@ -155,15 +161,27 @@ def weights_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def tf32_products() -> Iterator[None]:
-    """Within: matrix products on a GPU may round their factors to TF32 (10 bits of mantissa)."""
-    matmul = torch.backends.cuda.matmul
-    before = matmul.allow_tf32
-    matmul.allow_tf32 = True
+def float32_products(*, tf32: bool) -> Iterator[None]:
+    """Within: products of float32 numbers are float32's, whatever the process has set; `tf32`: on a GPU their factors
+    are rounded to TF32 (10 bits of mantissa).
+    """
+    cuda, cudnn, cpu = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
+    settings: list[tuple[Any, str, Any]]
+    if hasattr(cuda, "fp32_precision"):
+        # The former switches cannot be read once a user has written to these; these always can.
+        on_gpu = "tf32" if tf32 else "ieee"
+        settings = [(one, "fp32_precision", on_gpu) for one in (cuda, cudnn.conv)]
+        settings += [(one, "fp32_precision", "ieee") for one in (cpu.matmul, cpu.conv)]
+    else:  # torch before 2.9
+        settings = [(one, "allow_tf32", tf32) for one in (cuda, cudnn)]
+    before = [(one, name, getattr(one, name)) for one, name, _ in settings]
     try:
+        for one, name, value in settings:
+            setattr(one, name, value)
         yield
     finally:
-        matmul.allow_tf32 = before
+        for one, name, value in before:
+            setattr(one, name, value)
 
 
 def ready_while_called(layer: nn.Module, stack: ExitStack, *, raise_weights: bool) -> None:
@@ -178,9 +196,7 @@ def ready_while_called(layer: nn.Module, stack: ExitStack, *, raise_weights: boo
         call = ExitStack()
         # The calls within find nothing left to read, nor to raise.
         if not open_calls:
-            call.enter_context(weights_kept(own))
-            if raise_weights:
-                call.enter_context(raised(own))
+            call.enter_context(ready(own, raise_weights=raise_weights))
         open_calls.append(call)
 
     def give(module: nn.Module, args: Any, output: Any) -> None:

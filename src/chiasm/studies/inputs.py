@@ -3,7 +3,8 @@
 import copy
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -46,6 +47,7 @@ from chiasm.tiny.registry import baseline as own_baseline
 from chiasm.tiny.registry import untrained, world
 
 S = TypeVar("S", bound=ModelSpec)
+P = TypeVar("P")
 
 SCENES = 240
 """Examples taken from `scenes` and its kin, which have no end, where no limit is given."""
@@ -161,14 +163,19 @@ def _with_fast_products(view: ModelView, chosen: Sequence[Example]) -> tuple[Mod
     """With TF32 products on a GPU where raised weights meet them and the first example shows that they are accurate."""
     if view.device.type != "cuda" or not view.precision.raised or view.precision.tf32:
         return view, {}
-    for example in chosen[:_TRIED]:
-        try:
-            prompt = view.encode(example)
-        except ExampleError:
-            continue
-        view, off = with_tf32(view, prompt.inputs)
-        return view, {"tf32": {"used": view.precision.tf32, **off._asdict()}}
-    return view, {}
+    prompt = first_prepared(chosen, lambda index, example: view.encode(example))
+    if prompt is None:
+        return view, {}
+    view, off = with_tf32(view, prompt.inputs)
+    return view, {"tf32": {"used": view.precision.tf32, **off._asdict()}}
+
+
+def first_prepared(chosen: Sequence[Example], prepare: Callable[[int, Example], P]) -> P | None:
+    """The first example that can be prepared, to measure or to price by; None if none of the first few can."""
+    for index, example in enumerate(chosen[:_TRIED]):
+        with suppress(ExampleError):
+            return prepare(index, example)
+    return None
 
 
 def random_models(baseline: ModelView, named: Model | None, count: int) -> list[ModelView]:

@@ -6,7 +6,7 @@ import pytest
 from tests.studies.flow import flow_runs
 
 from chiasm.studies.flow.plan import plan
-from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, SWAPPED, price
+from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, MAPS, NOOPS, SWAPPED, price
 from chiasm.studies.flow.report import FlowReporter
 from chiasm.studies.flow.spec import FlowSpec
 
@@ -23,20 +23,28 @@ def test_variants_cost_the_rows_that_they_carry_in_the_layers_that_they_pass():
     length = found.job.encoded.length
     cuts = 1 + (4 + 3 + 2 + 1) / (4 * length)
     noop = 1 / (4 * length)
-    assert price(found, view.n_layers, 7, decoding=False).parts == pytest.approx({CUTS: cuts, "no-ops": noop})
+    assert price(found, view.n_layers, 7, decoding=False).parts == pytest.approx({CUTS: cuts, NOOPS: noop})
 
 
 def test_what_stands_beside_is_named_with_its_price():
     found, view = planned(cuts=("image->question",))
     bare, _ = planned(cuts=("image->question",), controls=False)
     said = price(found, view.n_layers, 7, decoding=True, beside=[(BLANKED, bare)], swapped=True)
-    assert set(said.parts) == {CUTS, "no-ops", "controls in their walk", BLANKED, SWAPPED}
+    assert set(said.parts) == {CUTS, NOOPS, "controls in their walk", BLANKED, SWAPPED}
     assert said.parts[BLANKED] == pytest.approx(sum(price(bare, view.n_layers, 7, decoding=False).parts.values()))
     assert said.parts[SWAPPED] == 1
     text = str(said)
     assert text.startswith(f"Price: 7 examples, about {sum(said.parts.values()):.1f} clean passes each: the cuts ")
     assert "answered first" in text
     assert "answered first" not in str(said._replace(decoding=False))
+
+
+def test_what_only_the_first_examples_have_is_shared_among_all():
+    found, view = planned(cuts=("question->last",), controls=False)
+    whole, tenth = (
+        price(found, view.n_layers, 80, decoding=False, firsts=firsts).parts for firsts in ({}, {NOOPS: 8, MAPS: 3})
+    )
+    assert tenth == pytest.approx(whole | {NOOPS: whole[NOOPS] / 10})
 
 
 def test_a_run_says_both(caplog: pytest.LogCaptureFixture):

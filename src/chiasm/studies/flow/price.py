@@ -1,6 +1,6 @@
 """What a flow run takes, part by part, before it is run: the cuts asked for, and what stands beside them by default."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from chiasm.interventions import Change
@@ -8,23 +8,25 @@ from chiasm.studies.flow.plan import ExamplePlan
 
 CUTS, BLANKED, SWAPPED = "the cuts", "the cuts on a blank image", "another example's input"
 BASELINE, ROUNDED, LENS = "the cuts on random weights", "the cuts in float32", "the answer read at every layer"
+NOOPS, MAPS = "no-ops", "maps of patches"
 """Parts of a run, as prices and times name them. All other variants of an example share the walk of the cuts, and its
 time."""
 
 _PARTS: Final = {
     "effects": CUTS,
     "controls": "controls in their walk",
-    "noise": "no-ops",
-    "": "no-ops",
-    "patches": "maps of patches",
-    "coalitions": "maps of patches",
+    "noise": NOOPS,
+    "": NOOPS,
+    "patches": MAPS,
+    "coalitions": MAPS,
 }
 
 
 class Price(NamedTuple):
     """Clean passes of one example, by part, at the least: rows that variants carry times layers they pass.
 
-    The pass that the cuts begin with is one of theirs. `examples`: how many there are. `decoding`: whether each is
+    Means over the examples, as some parts are those of the first ones alone. The pass that the cuts begin with is one
+    of theirs. `examples`: how many there are. `decoding`: whether each is
     answered before, which takes a pass and one step for every token.
     """
 
@@ -47,9 +49,11 @@ def price(
     decoding: bool,
     beside: Sequence[tuple[str, ExamplePlan]] = (),
     swapped: bool = False,
+    firsts: Mapping[str, int] | None = None,
 ) -> Price:
-    """The work ahead, from the plan of a typical example. `beside`: other walks of each example, by what they are for;
-    `swapped`: one of them is a plain pass with another example's image.
+    """The work ahead, from the plan of the first example. `beside`: other walks of each example, by what they are for;
+    `swapped`: one of them is a plain pass with another example's image; `firsts`: of how many examples a part is, where
+    not of all.
     """
     parts = {CUTS: 1.0}
     for one in plan.planned:
@@ -60,6 +64,9 @@ def price(
         parts[name] = 1 + sum(_passes(one.variant.changes, length, layers) for one in other.planned)
     if swapped:
         parts[SWAPPED] = 1.0
+    for name, count in (firsts or {}).items():
+        if name in parts:
+            parts[name] *= min(1.0, count / examples)
     return Price(parts, examples, decoding)
 
 

@@ -155,7 +155,9 @@ def forms_of(example: Example) -> dict[str, str]:
 
 
 @torch.no_grad()
-def answer_rows(view: ModelView, example: Example, outcome: JobResult, forms: dict[str, int]) -> list[dict[str, Any]]:
+def answer_rows(
+    view: ModelView, example: Example, plan: ExamplePlan, outcome: JobResult, forms: dict[str, int]
+) -> list[dict[str, Any]]:
     """Rows of the table `answers`: the probability of every form's first token at every state 0..L.
 
     `prob_raw` is as released: un-normed, except state L, which transformers hands out normed.
@@ -168,7 +170,7 @@ def answer_rows(view: ModelView, example: Example, outcome: JobResult, forms: di
     raw[-1] = normed[-1]
     off = abs(float(normed[-1, int(outcome.tokens[0])].log()) - float(outcome.clean[0]))
     # `not <=` so that NaN is a mismatch too.
-    if not off <= allowance(view):
+    if not off <= allowance(view, plan.job.encoded.inputs):
         raise GuardError(
             f"reading states of {view.name} through its head",
             f"at the last layer the log-probability is off by {off:.2g} from the model's own",

@@ -30,8 +30,8 @@ from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
-from chiasm.studies.flow.plan import ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
-from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, ROUNDED, SWAPPED, Price, price
+from chiasm.studies.flow.plan import NOISE_EXAMPLES, ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
+from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, MAPS, NOOPS, ROUNDED, SWAPPED, Price, price
 from chiasm.studies.flow.rows import (
     answer_rows,
     forms_of,
@@ -49,6 +49,7 @@ from chiasm.studies.inputs import (
     blanked,
     example_row,
     executor_of,
+    first_prepared,
     for_preparing,
     load_inputs,
     random_models,
@@ -59,7 +60,6 @@ from chiasm.studies.inputs import (
 
 _log = logging.getLogger("chiasm")
 _NAMES: Final = {"image": "an image", "video": "a video", "audio": "a sound"}
-_TRIED: Final = 8
 _SWAPS: Final = {"image": IMAGE_SWAP, "video": VIDEO_SWAP, "audio": AUDIO_SWAP}
 
 
@@ -172,23 +172,24 @@ class FlowWork(Work[FlowExample]):
 
     def price(self) -> Price | None:
         """The work ahead, from the first example that can be planned; None if none of the first can."""
-        for index, example in enumerate(self.examples[:_TRIED]):
-            try:
-                item = self.prepare(index, example)
-            except ExampleError:
-                continue
-            beside = [(BLANKED, item.blank), (BASELINE, item.baseline)]
-            if item.raised is not None:
-                beside.append((ROUNDED, item.plan.effects_alone(item.raised, ())))
-            return price(
-                item.plan,
-                self.view.n_layers,
-                len(self.examples),
-                decoding=self.spec.keep == "correct",
-                beside=[(name, one) for name, one in beside if one is not None],
-                swapped=item.swapped is not None,
-            )
-        return None
+        item = first_prepared(self.examples, self.prepare)
+        if item is None:
+            return None
+        beside = [(BLANKED, item.blank), (BASELINE, item.baseline)]
+        if item.raised is not None:
+            beside.append((ROUNDED, item.plan.effects_alone(item.raised, ())))
+        firsts = {MAPS: self.spec.patches, ROUNDED: ROUNDING_EXAMPLES}
+        # In half precision every example has a no-op for every window.
+        firsts |= {} if self.view.precision.half else {NOOPS: NOISE_EXAMPLES}
+        return price(
+            item.plan,
+            self.view.n_layers,
+            len(self.examples),
+            decoding=self.spec.keep == "correct",
+            beside=[(name, one) for name, one in beside if one is not None],
+            swapped=item.swapped is not None,
+            firsts=firsts,
+        )
 
     def _kept(self, prepared: Sequence[FlowExample]) -> tuple[list[FlowExample], list[tuple[str, str]]]:
         """The examples to follow: all, or those whose greedy answer is the labelled one (the paper's filter)."""
@@ -328,7 +329,7 @@ class FlowWork(Work[FlowExample]):
         rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["effects"]]
         valued = map_rows(item.example, planned, outcome, _text(self.baselines[sample], outcome))
         rows["patch_values_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in valued]
-        rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, outcome, item.forms_baseline)
+        rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, planned, outcome, item.forms_baseline)
         return []
 
     def _rounding(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> list[tuple[str, str]]:
@@ -348,7 +349,7 @@ class FlowWork(Work[FlowExample]):
 
     def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:
         with self._timed(LENS):
-            rows["answers"] += answer_rows(self.view, item.example, outcome, item.forms)
+            rows["answers"] += answer_rows(self.view, item.example, item.plan, outcome, item.forms)
         if "question" in outcome.states:
             positions = [int(p) for p in item.prompt.spans["question"]]
             rows["words"] += word_rows(self.view, item.example, outcome.states["question"], positions)
