@@ -32,6 +32,7 @@ from chiasm.models.executors.rounding import with_tf32
 from chiasm.models.frame import keep_logits
 from chiasm.models.skipping.timing import peak_bytes
 from chiasm.models.view import ModelView
+from chiasm.models.weights import float32_products
 
 app = App(name="bench.gpu", help=__doc__, help_format="plaintext")
 SERVED, RAISED, TF32 = "bfloat16, as served", "raised", "raised, TF32"
