@@ -71,6 +71,14 @@ def is_half(tensor: Tensor) -> bool:
     return tensor.dtype in HALF
 
 
+def is_rounded(value: Any) -> bool:
+    """Whether an input of a model is in the type that it computes in.
+
+    One number for a clip is a time: rounded, it would move the clip's positions.
+    """
+    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 1
+
+
 def _half_type(model: nn.Module) -> torch.dtype | None:
     """The half-precision type that weights are in; matrices before vectors, which some classes keep in float32."""
     return next((p.dtype for p in model.parameters() if p.ndim > 1 and p.dtype in HALF), None)

@@ -17,7 +17,7 @@ from chiasm.core.positions import Spans
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import append_tokens, encode, encode_batch
 from chiasm.models.families import Family, family_of
-from chiasm.models.precision import Precision
+from chiasm.models.precision import Precision, is_rounded
 from chiasm.models.remembered import Remembered
 from chiasm.models.weights import float32_products, raised_model, ready
 
@@ -95,7 +95,7 @@ class ModelView:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type that it computes in, and takes its inputs in."""
+        """The type that it computes in."""
         return self.precision.compute
 
     def in_precision(self, precision: Precision) -> Self:
@@ -109,11 +109,8 @@ class ModelView:
         return self.in_precision(Precision.served(self.model))
 
     def cast(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """`inputs`, encoded for another precision of the same model, as this one takes them."""
-        return {
-            name: value.to(self.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
-            for name, value in inputs.items()
-        }
+        """`inputs`, encoded for another precision of the same model, in the type that this one computes in."""
+        return {name: value.to(self.dtype) if is_rounded(value) else value for name, value in inputs.items()}
 
     @property
     def is_peft(self) -> bool:
@@ -176,7 +173,8 @@ class ModelView:
                 capped = getattr(self.text_config, "attn_logit_softcapping", None) is not None
                 stack.enter_context(attending_by(self.decoder, "eager" if capped else "sdpa"))
             if self.precision.raised:
-                stack.enter_context(raised_model(self.model, self.layers, self.head, self.embeddings))
+                models = (self.model, self.model.get_base_model()) if self.is_peft else (self.model,)
+                stack.enter_context(raised_model(models, self.layers, self.head, self.embeddings))
                 stack.enter_context(float32_products(tf32=self.precision.tf32))
             yield
 
@@ -248,7 +246,7 @@ class ModelView:
             answer=answer,
             ends=ends,
             device=self.device,
-            dtype=self.dtype,
+            dtype=self.dtype if self.family.casts_inputs else self.precision.weights,
         )
 
     def append_tokens(self, encoded: Encoded, tokens: Sequence[int]) -> Encoded:

@@ -7,13 +7,14 @@ Everything is put back, to the very tensors that were there, also behind an exce
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import wraps
 from typing import Any
 
 import torch
 from accelerate.hooks import AlignDevicesHook, SequentialHook
 from torch import Tensor, nn
 
-from chiasm.models.precision import is_half
+from chiasm.models.precision import is_half, is_rounded
 
 
 @contextmanager
@@ -33,26 +34,39 @@ def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator
 
 @contextmanager
 def raised_model(
-    model: nn.Module, layers: Iterable[nn.Module], head: nn.Module, embeddings: nn.Module
+    models: Sequence[nn.Module], layers: Iterable[nn.Module], head: nn.Module, embeddings: nn.Module
 ) -> Iterator[None]:
-    """Within: `model` computes in float32 with its half-precision weights; `layers` and `head` are raised in turn.
+    """Within: a model computes in float32 with its half-precision weights; `layers` and `head` are raised in turn.
 
-    A table of embeddings is never copied: raising the vectors that it gives is the same.
+    `models`: the whole model, and what a wrapper around it wraps; their inputs are raised too. A table of embeddings is
+    never copied: raising the vectors that it gives is the same.
     """
     in_turn = [*layers, head, *([embeddings] if type(embeddings) is nn.Embedding else [])]
-    others = _all_but(model, in_turn)
+    others = _all_but(models[0], in_turn)
     with ExitStack() as stack:
         stack.enter_context(ready(others, raise_weights=True))
         for part in in_turn:
             forward = part.forward
             computed = _raised_output(forward) if part is embeddings else _raised_call(part, forward)
             stack.enter_context(replaced_forward(part, computed))
+        for model in models:
+            stack.enter_context(replaced_forward(model, _raised_inputs(model.forward)))
         yield
 
 
 def _all_but(model: nn.Module, parts: Iterable[nn.Module]) -> list[nn.Module]:
     inside = {id(module) for part in parts for module in part.modules()}
     return [module for module in model.modules() if id(module) not in inside]
+
+
+def _raised_inputs(forward: Callable[..., Any]) -> Callable[..., Any]:
+    # Generation reads the signature.
+    @wraps(forward)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        raised = {name: value.float() for name, value in kwargs.items() if is_rounded(value) and is_half(value)}
+        return forward(*args, **(kwargs | raised))
+
+    return call
 
 
 def _raised_output(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -19,8 +19,7 @@ embeddings in float32. Those of half precision stand in for a measurement where 
 
 # Half of what effects in float32 may be off by (1e-3 nat on average, 1e-2 at most): an effect is a difference of two.
 _TF32_MEAN, _TF32_QUANTILE = 5e-4, 5e-3
-# Two ways that both round lie apart by 2 ** 0.5 of what each is off; of normal errors one in ten millions is beyond.
-_MARGIN = 3.0
+_MARGIN = 2.0  # of two ways that both round, each is off by as much
 _POSITIONS = 64
 _QUANTILE = 0.99
 _MOST = 1 << 20  # numbers that a quantile is taken of
@@ -40,7 +39,7 @@ def allowance(view: ModelView, inputs: Mapping[str, Any]) -> float:
     """Largest difference in log-probability (nat) that rounding explains on this model.
 
     Where it rounds more than float32 does (half precision as it is served, TF32), that depends on the model: it is
-    three times the 99th percentile of what was measured on `inputs`, once for its weights.
+    twice the 99th percentile of what was measured on `inputs`, once for its weights.
     """
     exact = Precision.of(view.model)
     if view.precision == exact or exact.half:
