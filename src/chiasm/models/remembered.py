@@ -60,5 +60,8 @@ def _hooked(module: nn.Module) -> tuple[type, int, int]:
 
 
 def _sampled(tensor: Tensor) -> Tensor:
+    # Of a class of a package's own (quantised, sharded) not every operation is there: their writes count alone.
+    if type(tensor.data) is not Tensor:
+        return torch.zeros((), dtype=torch.float64, device=tensor.device)
     flat = tensor.detach().reshape(-1)
     return flat[:: max(1, len(flat) // _SAMPLES)].double().sum()

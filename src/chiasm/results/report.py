@@ -163,7 +163,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         published=reporter.published,
         standings=Counter(entry.status for entry in reporter.published).most_common(),
         tables=[_tabled(run, name) for name in run.tables()],
-        notes=reporter.notes(),
+        notes=[*reporter.notes(), *_rounding_notes(run)],
         counts=run.counts(),
         left_out=Counter(item["reason"] for item in run.left_out()).most_common(),
         failures=run.failures(),
@@ -279,6 +279,14 @@ def _facts(run: RunDirectory) -> list[str]:
         kept,
         *(str(fact) for fact in (precision, manifest.get("device")) if fact),
     ]
+
+
+def _rounding_notes(run: RunDirectory) -> list[str]:
+    """What a run computed in half precision cannot tell."""
+    precision = str(run.manifest.get("precision", ""))
+    if precision not in ("computed in bfloat16", "computed in float16"):
+        return []
+    return [f"It was {precision}, as the model is served: rounding to half precision is in every number above."]
 
 
 def _unbroken(text: str) -> Markup:

@@ -142,6 +142,18 @@ def test_the_run_reports_and_draws() -> None:
     assert (run.path / "plans" / "short-v.json").exists()
 
 
+def test_half_precision_is_timed_as_served_and_judged_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    half, timed, plain = ModelView(*build("llava", dtype=torch.bfloat16), name="half"), [], skip_study.costs
+    monkeypatch.setattr(
+        skip_study, "costs", lambda view, *given: (timed.append(view.precision), plain(view, *given))[1]
+    )
+    run = chiasm.skip(half, examples(), **OPTIONS)
+    assert timed == [half.as_served().precision]
+    page = run.report().read_text()
+    assert "Times and memory are of the model as it is served, in bfloat16; losses are computed in float32." in page
+    assert "rounding to half precision is in every number" not in page
+
+
 def test_claims_and_plans_say_the_same() -> None:
     run = finished()
     tables = {name: run.table(name) for name in run.tables if name != "claims"}
