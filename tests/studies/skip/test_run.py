@@ -144,9 +144,12 @@ def test_the_run_reports_and_draws() -> None:
 
 def test_half_precision_is_timed_as_served_and_judged_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     half, timed, plain = ModelView(*build("llava", dtype=torch.bfloat16), name="half"), [], skip_study.costs
-    monkeypatch.setattr(
-        skip_study, "costs", lambda view, *given: (timed.append(view.precision), plain(view, *given))[1]
-    )
+
+    def costs(view, *given):
+        timed.append(view.precision)
+        return plain(view, *given)
+
+    monkeypatch.setattr(skip_study, "costs", costs)
     run = chiasm.skip(half, examples(), **OPTIONS)
     assert timed == [half.as_served().precision]
     page = run.report().read_text()

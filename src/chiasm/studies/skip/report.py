@@ -90,10 +90,8 @@ class SkipReporter(Reporter[SkipSpec]):
             "together, which is what saves time where a prompt is short. Peak memory on a CPU counts tensors alone.",
         ]
         if str(self.directory.manifest.get("precision", "")).startswith("weights in"):
-            dtype = self.directory.manifest["dtype"]
-            found.append(
-                f"Times and memory are of the model as it is served, in {dtype}; losses are computed in float32."
-            )
+            served = f"as it is served, in {self.directory.manifest['dtype']}"
+            found.append(f"Times and memory are of the model {served}; losses are computed in float32.")
         baseline = self._controls is not None
         return [*found, *control_notes(self.spec.controls, baseline, "what skipping random layers would cost")]
 
