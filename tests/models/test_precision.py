@@ -14,6 +14,7 @@ from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.rounding import TOLERANCE, Distance, allowance, rounding, with_tf32
 from chiasm.models.generation import generate
+from chiasm.models.inside.attention_rows import attention_rows
 from chiasm.models.inside.rerun import Rerun
 from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.loading import wrap
@@ -75,8 +76,11 @@ def test_all_that_is_read_is_as_in_float32():
         rerun = Rerun(one, prompt, (5, 6))
         given = rerun.states[None].clone().requires_grad_(True)
         (gradient,) = torch.autograd.grad(rerun(given).sum(), given)
-        lens = one.unembed(states[1])
-        found.append((torch.stack(states), answer_logprobs(one, [forced])[0], gradient, lens.detach()))
+        lens, rows = one.unembed(states[1]), []
+        queries = [[0, prompt.length - 1]]
+        attention_rows(one, [prompt], queries, lambda layer, index, weights, into=rows: into.append(weights))
+        read = (torch.stack(states), torch.stack(rows), gradient, lens.detach())
+        found.append((*read, answer_logprobs(one, [forced])[0]))
         assert generate(one, [prompt], 4)[0].tokens == generate(wide, [wide.encode(example())], 4)[0].tokens
     for raised, expected in zip(*found, strict=True):
         assert raised.dtype == torch.float32
