@@ -56,9 +56,8 @@ def align(
     """
     torch.set_num_threads(threads)
     chosen, dtype = SHAPES[shape or default_shape(device)], default_dtype(device)
-    view = ModelView(build(chosen, device, dtype), None, "bench")
+    view = ModelView(build(chosen, device, dtype), None, "bench").as_served()
     (encoded,) = prompts(chosen, 1, device, dtype)
-    blocks = find_blocks(view, encoded)
     kept = out / "align.json"
     # Rows that are not measured now stay as they were measured.
     results = json.loads(kept.read_text())["results"] if only and kept.exists() else {}
@@ -71,12 +70,7 @@ def align(
         tokens={span: len(encoded.spans[span]) for span in SPANS},
         sampled=len(sampled(chosen.layers)),
     )
-    plain = _plain(view, encoded)
-    plain()
-    sets = {k: v for k, v in _sets(view, _centres(view, blocks, encoded)).items() if not only or k in only}
-    ratios = _ratios(
-        plain, {name: _reading(view, blocks, encoded, make) for name, make in sets.items()}, repeats, device
-    )
+    sets, ratios = priced(view, encoded, only, repeats, device)
     for name, ratio in ratios.items():
         prices = [measure.cost(sizes) for measure in sets[name]()]
         bound = BOUNDS.get(name)
@@ -96,6 +90,17 @@ def align(
     write_results(out, "align", {"machine": facts, "results": results}, text)
 
 
+def priced(
+    view: ModelView, encoded: Encoded, only: Sequence[str], repeats: int, device: str
+) -> tuple[dict[str, Callable[[], Sequence[Measure]]], dict[str, Summary]]:
+    """The sets of measures called `only` (all, if none is), and what reading them takes, in plain forwards."""
+    blocks, plain = find_blocks(view, encoded), _plain(view, encoded)
+    plain()
+    sets = {k: v for k, v in _sets(view, _centres(view, blocks, encoded)).items() if not only or k in only}
+    readings = {name: _reading(view, blocks, encoded, make) for name, make in sets.items()}
+    return sets, _ratios(plain, readings, repeats, device)
+
+
 def _row(name: str, found: dict) -> tuple[str, ...]:
     ratio, bound = found["ratio"], found["bound"]
     spread = f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
@@ -104,8 +109,9 @@ def _row(name: str, found: dict) -> tuple[str, ...]:
 
 def _sets(view: ModelView, centres: Centres) -> dict[str, Callable[[], Sequence[Measure]]]:
     few, matrices = sampled(view.n_layers), matrices_of(view.layers)
+    unembed = lambda states: view.unembed(states.to(view.dtype))  # noqa: E731
     cheap = lambda: [Norms(), Drift(), Similarity(SPANS, centres, inside=False)]  # noqa: E731
-    words = lambda: [Vocabulary(SPANS, few, view.unembed, str)]  # noqa: E731
+    words = lambda: [Vocabulary(SPANS, few, unembed, str)]  # noqa: E731
     pairs = lambda: [TokenPairs(SPANS, few, centres)]  # noqa: E731
     return {
         "nothing but hooks and the check for NaN": list,
@@ -123,7 +129,7 @@ def _sets(view: ModelView, centres: Centres) -> dict[str, Callable[[], Sequence[
         ],
         "overlap (Wanda statistics)": lambda: [Overlap(SPANS, matrices)],
         "vocabulary, 64 tokens per span, 9 states": words,
-        "vocabulary, 16 tokens per span, 9 states": lambda: [Vocabulary(SPANS, few, view.unembed, str, tokens=16)],
+        "vocabulary, 16 tokens per span, 9 states": lambda: [Vocabulary(SPANS, few, unembed, str, tokens=16)],
         "geometry, 9 states": lambda: [Geometry(SPANS, few)],
         "everything that is on by default": lambda: [
             Norms(),
@@ -156,7 +162,8 @@ def _reading(
 
     def listen(seen: SiteStates) -> None:
         for measure in made:
-            measure.update(seen)
+            if seen.site in measure.sites():
+                measure.update(seen)
 
     def listen_inputs(layer: int, names: tuple[str, ...], batch: Batch, x: torch.Tensor) -> None:
         for measure in listening:

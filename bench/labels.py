@@ -44,7 +44,7 @@ def labels(
     """
     torch.set_num_threads(threads)
     chosen, dtype = SHAPES[shape or default_shape(device)], default_dtype(device)
-    view = ModelView(build(chosen, device, dtype), None)
+    view = ModelView(build(chosen, device, dtype), None).as_served()
     (prompt,) = prompts(chosen, 1, device, dtype)
     generator = torch.Generator().manual_seed(2)
     drawn = [torch.randint(5, chosen.vocabulary - 5, (3 + k % 3,), generator=generator) for k in range(count)]

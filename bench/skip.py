@@ -138,7 +138,7 @@ def skip(
         A run of `chiasm skip`: its plans, with what they lose, become a second table.
     """
     torch.set_num_threads(threads)
-    view = ModelView(build(SHAPES[shape], device, getattr(torch, dtype)), None, shape)
+    view = ModelView(build(SHAPES[shape], device, getattr(torch, dtype)), None, shape).as_served()
     inputs = prompts(SHAPES[shape], 1, device, view.dtype)[0].inputs
     found, enough = {}, True
     for name, one in plans_of(view.n_layers).items():

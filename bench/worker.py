@@ -100,7 +100,7 @@ def measure(request: Request) -> Measurement:
     """Clean, sweep, clean, sweep, ..., clean: what drifts between them cancels in their ratio."""
     torch.set_num_threads(request.threads)
     shape, device = SHAPES[request.shape], request.device
-    view = ModelView(_model(request, shape), None)
+    view = ModelView(_model(request, shape), None).as_served()
     encoded = prompts(shape, request.questions, device, view.dtype)
     variants = variants_of(request, shape)
     shared = int(spans_of(shape)["question"][0])

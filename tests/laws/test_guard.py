@@ -68,15 +68,25 @@ def test_fires_on_a_dropped_mask():
         LockstepExecutor().run(view, [work])
 
 
+@pytest.mark.parametrize("served", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_fires_on_cuts_dropped_in_any_precision(dtype):
+def test_fires_on_cuts_dropped_in_any_precision(dtype, served):
     """As a study lays them out: no-ops stand first, in half precision one per window, and all cuts end at `last`."""
     view = ModelView(*build("llava", dtype=dtype))
+    view = view.as_served() if served else view
     found = encoded(view)
     last = [found.length - 1]
     noops = [Variant(f"no-op {k}", (knock_out(k, k + 1, last, []),)) for k in range(4)]
-    work = job(found, *noops, cut(found, "image->last", 0, 4), cut(found, "question->last", 1, 3))
+    work = job(
+        found,
+        *noops,
+        cut(found, "image->last", 0, 4),
+        cut(found, "question->last", 1, 3),
+        cut(found, "image+question->last", 0, 4),
+    )
     LockstepExecutor().run(view, [work])
+    # What passed is kept with the view.
+    view = ModelView(view.model, view.processor, precision=view.precision)
     with patch.object(Chunk, "_add_blocked", lambda *given: None), pytest.raises(GuardError):
         LockstepExecutor().run(view, [work])
 

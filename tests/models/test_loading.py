@@ -24,7 +24,8 @@ def copied(saved, tmp_path):
 
 def test_a_saved_model_comes_back_with_its_dtype(saved):
     view = load(saved)
-    assert view.dtype == torch.bfloat16
+    assert next(view.model.parameters()).dtype == torch.bfloat16
+    assert (view.precision.weights, view.dtype) == (torch.bfloat16, torch.float32)
     assert view.attention_implementation == "sdpa"
     assert not view.model.training
     example = factories.example()

@@ -92,7 +92,7 @@ def test_a_box_painted_into_a_frame_is_found_at_its_tokens(family):
 def test_times_of_frames_reach_the_model_as_they_are():
     third = torch.tensor([2 / 1.7])
     for family, key in (("qwen2_5_vl", "second_per_grid_ts"), ("qwen2_5_omni", "video_second_per_grid")):
-        view = ModelView(*build(family, dtype=torch.bfloat16))
+        view = ModelView(*build(family, dtype=torch.bfloat16)).as_served()
         found, _ = encode_video(view, fps=1.7)
         assert torch.equal(found.inputs[key].float(), third), family
         assert found.inputs["pixel_values_videos"].dtype == torch.bfloat16
@@ -147,7 +147,7 @@ def test_the_guard_fires_where_states_added_behind_a_layer_are_dropped():
     work = [job(found, cut(found, "image->image", 0, 1), cut(found, "image->question", 0, 1))]
     LockstepExecutor().run(view, work)
     with patch.object(Walk, "_take_clean_input", without_added), pytest.raises(GuardError):
-        LockstepExecutor().run(view, work)
+        LockstepExecutor().run(ModelView(view.model, view.processor), work)
 
 
 @pytest.mark.parametrize("model_type", SPARSE_MAKERS)

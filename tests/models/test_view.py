@@ -72,7 +72,7 @@ def test_eager_attention_is_given_float_masks():
 
 def test_half_precision_stays_within_the_guards_tolerance():
     model, processor = build("llava", dtype=torch.bfloat16)
-    view = ModelView(model, processor)
+    view = ModelView(model, processor).as_served()
     assert packed(view).full.dtype == torch.float32
     # These weights are an order of magnitude above real ones, and so is the rounding they amplify.
     assert difference(packed(view), plain(view)) < 1.5

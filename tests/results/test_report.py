@@ -183,6 +183,22 @@ def test_it_says_what_was_used_and_by_what(run):
         assert part in page.text.replace("parquet, ", "parquet , "), part
 
 
+@pytest.mark.parametrize(
+    ("precision", "said"),
+    [
+        ("computed in bfloat16", True),
+        ("computed in float16", True),
+        ("computed in float32", False),
+        ("weights in bfloat16, computed in float32", False),
+    ],
+)
+def test_rounding_in_every_number_is_said(run, monkeypatch, precision, said):
+    monkeypatch.setitem(run.manifest, "precision", precision)
+    text = Page(written(run)).text
+    assert precision in text
+    assert ("rounding to half precision is in every number above" in text) == said
+
+
 def test_what_was_published_stands_beside_the_run_and_not_on_the_command_line(run):
     reporter = Fixed(run, ASKED)
     found = {entry.id for entry in reporter.published}

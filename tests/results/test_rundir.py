@@ -88,7 +88,18 @@ def test_the_same_spec_needs_a_word(tmp_path, quick):
     assert again.done() == {3}
 
 
-@pytest.mark.parametrize("fact", ["model", "data", "dtype", "seed"])
+def test_a_run_of_before_goes_on_only_as_it_was_computed(tmp_path, quick):
+    """Manifests did not say the precision when there was none to choose: it was that of the weights."""
+    with open_directory(tmp_path, Spec(), facts={"dtype": "bfloat16"}):
+        pass
+    raised = {"dtype": "bfloat16", "precision": "weights in bfloat16, computed in float32"}
+    with pytest.raises(ChiasmError, match="`precision` is not what it was"):
+        open_directory(tmp_path, Spec(), facts=raised, resume=True)
+    with open_directory(tmp_path, Spec(), facts=raised | {"precision": "computed in bfloat16"}, resume=True):
+        pass
+
+
+@pytest.mark.parametrize("fact", ["model", "data", "dtype", "precision", "seed"])
 def test_rows_of_two_kinds_are_not_mixed(tmp_path, quick, fact):
     with open_directory(tmp_path, Spec(), facts={fact: {"weights": "a"}}):
         pass

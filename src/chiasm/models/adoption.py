@@ -26,12 +26,13 @@ from chiasm.models.conformance.trial import (
     trial_on,
 )
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.guard import TOLERANCE
+from chiasm.models.executors.rounding import TOLERANCE
 from chiasm.models.families import unsupported_error
 from chiasm.models.families.certificates import fingerprint
 from chiasm.models.families.unlisted import LAYOUT_RULES, GenericRules, modalities_of, unlisted_family
 from chiasm.models.frame import record_frame
 from chiasm.models.masks import allowed_rows
+from chiasm.models.precision import Precision
 from chiasm.models.view import ModelView
 
 _log: Final = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def require_answerable(config: Any) -> None:
         raise unsupported_error(config, "an encoder and a decoder, where the rules know one stack of layers")
 
 
-def adopt(model: nn.Module, processor: Any, name: str) -> ModelView:
+def adopt(model: nn.Module, processor: Any, name: str, precision: Precision | None = None) -> ModelView:
     """A view of a model that is not listed, by generic rules that the suite has found to hold.
 
     The suite runs once for every configuration, dtype and version; what it found is kept in the cache directory
@@ -64,7 +65,7 @@ def adopt(model: nn.Module, processor: Any, name: str) -> ModelView:
     require_answerable(config)
     if not processor.chat_template:
         raise unsupported_error(config, "and its processor has no chat template")
-    view = ModelView(model, processor, name, family=unlisted_family(config, GenericRules()))
+    view = ModelView(model, processor, name, family=unlisted_family(config, GenericRules()), precision=precision)
     file = _cache_file(view)
     if file.is_file():
         rules = GenericRules(**json.loads(file.read_text()))
@@ -104,7 +105,8 @@ def _infer_rules(view: ModelView) -> GenericRules:
 
 
 def _with_rules(view: ModelView, rules: GenericRules) -> ModelView:
-    return ModelView(view.model, view.processor, view.name, family=unlisted_family(view.config, rules))
+    family = unlisted_family(view.config, rules)
+    return ModelView(view.model, view.processor, view.name, family=family, precision=view.precision)
 
 
 @torch.no_grad()

@@ -5,8 +5,8 @@ of image features, M-RoPE, sliding windows, prefix masks) is read, not re-implem
 """
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chiasm.models.view import ModelView
+from chiasm.models.weights import replaced_forward
 
 
 class Frame(NamedTuple):
@@ -58,21 +59,6 @@ def change_arguments(
         return (hidden,), named
 
     stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True, prepend=first).remove)
-
-
-@contextmanager
-def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Let `module` run `forward` instead of its own; hooks around it (offloading among them) stay in force."""
-    # accelerate keeps its own wrapper in the instance dictionary: put back exactly what was there.
-    before = module.__dict__.get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if before is None:
-            del module.forward
-        else:
-            module.forward = before
 
 
 @torch.no_grad()

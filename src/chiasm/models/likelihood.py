@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from chiasm.core.errors import ExampleError, GuardError
 from chiasm.core.example import Example
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import log_probabilities
 from chiasm.models.executors.packed_batch import NOT_BY_ROW, row_axis
+from chiasm.models.executors.rounding import allowance
 from chiasm.models.frame import keep_logits, layer_arguments
 from chiasm.models.masks import allowed_rows, as_layer_mask
 from chiasm.models.view import ModelView
@@ -108,7 +108,7 @@ class LabelScorer:
     def _check(self, prompt: Encoded, packed: float) -> None:
         plain = score_labels_singly(self.view, prompt, self.labels[:1])
         difference = abs(float(plain[0]) - packed)
-        allowed = TOLERANCE[self.view.dtype] * len(self.labels[0])
+        allowed = allowance(self.view, prompt.inputs) * len(self.labels[0])
         if not difference <= allowed:
             raise GuardError(
                 f"scoring labels of {self.view.name} in one pass",

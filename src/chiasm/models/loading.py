@@ -18,6 +18,7 @@ from chiasm.core.errors import ChiasmError, MissingExtraError
 from chiasm.interventions.projectors import spec_of
 from chiasm.models.adoption import adopt, require_answerable
 from chiasm.models.families import answering_config, listed_family
+from chiasm.models.precision import HALF, Precision, dtype_name
 from chiasm.models.projectors.swap import swapped_class
 from chiasm.models.view import ModelView
 
@@ -35,10 +36,11 @@ def load(
 ) -> ModelView:
     """The checkpoint `source` (a hub id, or a directory written by `save_pretrained`) ready for studies.
 
-    `dtype`: None keeps the checkpoint's. `device`: None takes the first GPU, or the CPU; "auto" spreads the model over
-    all devices. The architecture is judged from the configuration, before any weight is read; one that is not listed is
-    tried by the conformance suite, once (`adoption.adopt`). Of a model that also speaks (Qwen2.5-Omni) only the part
-    that perceives and answers is loaded.
+    `dtype`: None keeps the checkpoint's weights, and raises those in half precision to float32 while they are used; a
+    half-precision type computes in it, as the model is served. `device`: None takes the first GPU, or the CPU; "auto"
+    spreads the model over all devices. The architecture is judged from the configuration, before any weight is read;
+    one that is not listed is tried by the conformance suite, once (`adoption.adopt`). Of a model that also speaks
+    (Qwen2.5-Omni) only the part that perceives and answers is loaded.
 
     **Errors:** `ChiasmError` for a missing path, a directory that is no model, an architecture without a family,
     damaged weights, a missing processor, or a hub id that cannot be reached.
@@ -82,16 +84,44 @@ def load(
     )
     if device != "auto":
         model = model.to(placed)
-    return adopt(model.eval(), processor, name) if known is None else ModelView(model.eval(), processor, name)
+    # A half-precision type that was asked for is the one to compute in.
+    asked_type = as_dtype(dtype)
+    return _view(model.eval(), processor, name, Precision.served(model) if asked_type in HALF else None)
 
 
-def wrap(model: nn.Module, processor: Any, name: str = "in memory") -> ModelView:
+def wrap(
+    model: nn.Module, processor: Any, name: str = "in memory", *, dtype: str | torch.dtype | None = None
+) -> ModelView:
     """A model that is already in memory, fine-tuned, or wrapped by PEFT. It is used as it is and never changed.
 
-    **Errors:** `ChiasmError` if the processor is missing or the architecture has no family.
+    `dtype`: the half-precision type of its weights computes as the model is served; None raises them (`Precision`).
+
+    **Errors:** `ChiasmError` if the processor is missing, the architecture has no family, or `dtype` is another type
+    than can be computed in without changing the model.
     """
     _require_processor("wrap a model in memory", processor)
-    return adopt(model, processor, name) if listed_family(model.config) is None else ModelView(model, processor, name)
+    return _view(model, processor, name, _precision_of(model, as_dtype(dtype)))
+
+
+def _view(model: nn.Module, processor: Any, name: str, precision: Precision | None) -> ModelView:
+    if listed_family(model.config) is None:
+        return adopt(model, processor, name, precision)
+    return ModelView(model, processor, name, precision=precision)
+
+
+def _precision_of(model: nn.Module, dtype: torch.dtype | None) -> Precision | None:
+    if dtype is None:
+        return None
+    there = (Precision.of(model), Precision.served(model))
+    found = next((one for one in there if one.compute == dtype), None)
+    if found is None:
+        ways = " or ".join(dict.fromkeys(dtype_name(one.compute) for one in there))
+        raise ChiasmError(
+            f"compute in {dtype_name(dtype)} with a model in memory",
+            f"its weights are in {dtype_name(there[1].weights)}",
+            f"Give {ways}, or cast the model before",
+        )
+    return found
 
 
 def as_dtype(name: str | torch.dtype | None) -> torch.dtype | None:

@@ -224,7 +224,7 @@ def bos_embedding(view: ModelView) -> Float[Tensor, "n D"]:
     """The embedding of the token that begins a sequence; nothing (n = 0) where the tokenizer has none."""
     token = view.tokenizer.bos_token_id
     ids = torch.tensor([] if token is None else [token], dtype=torch.long, device=view.device)
-    return view.embeddings(ids)
+    return view.embeddings(ids).to(view.dtype)
 
 
 @torch.no_grad()

@@ -29,7 +29,8 @@ def redrawn(view: ModelView, seed: int) -> ModelView:
         _forget_drawn(model)
         model.initialize_weights()  # type: ignore[operator]  # of every PreTrainedModel
     model.eval()
-    return ModelView(model, view.processor, f"{view.name}, weights drawn from seed {seed}", family=view.family)
+    name = f"{view.name}, weights drawn from seed {seed}"
+    return ModelView(model, view.processor, name, family=view.family, precision=view.precision)
 
 
 def _forget_drawn(model: nn.Module) -> None:

@@ -1,10 +1,11 @@
 """One vocabulary over an untouched transformers model: its parts by name, and examples as its inputs."""
 
+import copy
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,9 @@ from chiasm.core.positions import Spans
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import append_tokens, encode, encode_batch
 from chiasm.models.families import Family, family_of
+from chiasm.models.precision import Precision, is_rounded
+from chiasm.models.remembered import Remembered
+from chiasm.models.weights import float32_products, raised_model, ready
 
 # Names under which decoders keep the norm before the head. The unembedding law checks the choice.
 _FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "embedding_norm")
@@ -36,13 +40,20 @@ class ModelView:
     `model` is never changed: hooks live as long as one call. `decoder`, `layers`, `final_norm`, `head`, `embeddings`,
     `vision_tower` (None where there is none), `towers` (all that perceives) and `projector` are the model's own
     modules, found through transformers' accessors; what a family does differently stands in its family file. `family`:
-    for an architecture that is not listed (`adoption.adopt`).
+    for an architecture that is not listed (`adoption.adopt`). `precision`: half-precision weights are raised to float32
+    while they are used, unless it is `Precision.served`. `remembered`: what was measured of it, and need not be again.
 
     **Errors:** `ChiasmError` for an architecture without a family, with the nearest one named.
     """
 
     def __init__(
-        self, model: nn.Module, processor: Any, name: str = "in memory", *, family: Family | None = None
+        self,
+        model: nn.Module,
+        processor: Any,
+        name: str = "in memory",
+        *,
+        family: Family | None = None,
+        precision: Precision | None = None,
     ) -> None:
         self.model = model
         self.processor = processor
@@ -57,6 +68,8 @@ class ModelView:
         self.vision_tower: nn.Module | None = self.family.vision_tower(model)
         self.towers: tuple[nn.Module, ...] = self.family.towers(model)
         self.projector: nn.Module | None = self.family.projector(model)
+        self.precision = Precision.of(model) if precision is None else precision
+        self.remembered = Remembered(model)
 
     @property
     def text_config(self) -> Any:
@@ -82,7 +95,22 @@ class ModelView:
 
     @property
     def dtype(self) -> torch.dtype:
-        return cast(Tensor, self.embeddings.weight).dtype
+        """The type that it computes in."""
+        return self.precision.compute
+
+    def in_precision(self, precision: Precision) -> Self:
+        """The same model, computing as `precision` says; its weights are shared."""
+        other = copy.copy(self)
+        other.precision = precision
+        return other
+
+    def as_served(self) -> Self:
+        """The same model, computing as transformers runs it: what is timed, and what is trained."""
+        return self.in_precision(Precision.served(self.model))
+
+    def cast(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """`inputs`, encoded for another precision of the same model, in the type that this one computes in."""
+        return {name: value.to(self.dtype) if is_rounded(value) else value for name, value in inputs.items()}
 
     @property
     def is_peft(self) -> bool:
@@ -133,10 +161,10 @@ class ModelView:
 
     @contextmanager
     def readable_attention(self) -> Iterator[None]:
-        """Evaluation mode and an attention implementation whose masks can be read; both are put back at the end.
+        """Evaluation mode, the view's precision, and an attention implementation whose masks can be read.
 
-        Flash and flex attention pass no mask to the layers, so they give way to sdpa (eager where attention scores
-        are soft-capped, which sdpa cannot do).
+        Every forward of a study runs inside; all is put back at the end. Flash and flex attention pass no mask to the
+        layers, so they give way to sdpa (eager where attention scores are soft-capped, which sdpa cannot do).
         """
         with ExitStack() as stack:
             stack.callback(self.model.train, self.model.training)
@@ -144,6 +172,17 @@ class ModelView:
             if self.attention_implementation not in ("sdpa", "eager"):
                 capped = getattr(self.text_config, "attn_logit_softcapping", None) is not None
                 stack.enter_context(attending_by(self.decoder, "eager" if capped else "sdpa"))
+            if self.precision.raised:
+                models = (self.model, self.model.get_base_model()) if self.is_peft else (self.model,)
+                stack.enter_context(raised_model(models, self.layers, self.head, self.embeddings))
+                stack.enter_context(float32_products(tf32=self.precision.tf32))
+            yield
+
+    @contextmanager
+    def raised(self, *modules: nn.Module) -> Iterator[None]:
+        """The weights of `modules` in the view's precision, for calling them on their own."""
+        within = [inner for module in modules for inner in module.modules()]
+        with ready(within, raise_weights=self.precision.raised):
             yield
 
     @contextmanager
@@ -207,7 +246,7 @@ class ModelView:
             answer=answer,
             ends=ends,
             device=self.device,
-            dtype=self.dtype,
+            dtype=self.dtype if self.family.casts_inputs else self.precision.weights,
         )
 
     def append_tokens(self, encoded: Encoded, tokens: Sequence[int]) -> Encoded:
@@ -239,7 +278,8 @@ class ModelView:
         `normed` applies the final norm first, as the model does; without it this is the form released by Zhang et al.
         2025. Soft-capping is applied as the model applies it.
         """
-        logits = self.head(self.final_norm(states) if normed else states)
+        with self.raised(self.head, self.final_norm):
+            logits = self.head(self.final_norm(states) if normed else states)
         return self.family.adjusted_logits(logits, self.text_config)
 
 

@@ -13,7 +13,7 @@ from chiasm.results.provenance import provenance
 from chiasm.results.storage import PARTIAL, remove, reporting_full_disk
 
 # Sessions of one run must agree in these, or its rows would not be of one kind.
-_SAME = ("model", "data", "dtype", "seed")
+_SAME = ("model", "data", "dtype", "precision", "seed")
 _LOCK = ".lock"
 
 
@@ -127,6 +127,9 @@ def _refuse_mixture(root: Path, former: dict[str, Any], new: dict[str, Any], res
     if not resume:
         found = f"it holds this run, {'finished' if former['status'] == 'complete' else 'unfinished'}"
         raise ChiasmError(asked, found, "Give --resume to go on with it, or --fresh to replace it")
+    # Runs of before there was a choice were computed as the model was served.
+    if "dtype" in former:
+        former = {"precision": f"computed in {former['dtype']}"} | former
     for fact in _SAME:
         if fact in former and fact in new and former[fact] != new[fact]:
             found = f"`{fact}` is not what it was ({manifests.difference(former[fact], new[fact])})"

@@ -163,7 +163,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         published=reporter.published,
         standings=Counter(entry.status for entry in reporter.published).most_common(),
         tables=[_tabled(run, name) for name in run.tables()],
-        notes=reporter.notes(),
+        notes=[*reporter.notes(), *_rounding_notes(run)],
         counts=run.counts(),
         left_out=Counter(item["reason"] for item in run.left_out()).most_common(),
         failures=run.failures(),
@@ -273,11 +273,20 @@ def _facts(run: RunDirectory) -> list[str]:
     model = manifest.get("model")
     name = model.get("id", "") if isinstance(model, dict) else model
     kept = f"{counts['kept']} of {counts['asked']} examples"
+    precision = manifest.get("precision") or manifest.get("dtype")
     return [
         *([f"model {name}"] if name else []),
         kept,
-        *(str(manifest[k]) for k in ("dtype", "device") if manifest.get(k)),
+        *(str(fact) for fact in (precision, manifest.get("device")) if fact),
     ]
+
+
+def _rounding_notes(run: RunDirectory) -> list[str]:
+    """What a run computed in half precision cannot tell."""
+    precision = str(run.manifest.get("precision", ""))
+    if precision not in ("computed in bfloat16", "computed in float16"):
+        return []
+    return [f"It was {precision}, as the model is served: rounding to half precision is in every number above."]
 
 
 def _unbroken(text: str) -> Markup:
@@ -334,7 +343,11 @@ def _provenance(run: RunDirectory) -> list[tuple[str, str]]:
     if isinstance(manifest.get("model"), dict):
         rows += [(f"model {key}", value) for key, value in manifest["model"].items()]
     rows += [(f"data {key}", value) for key, value in manifest.get("data", {}).items() if not isinstance(value, dict)]
-    rows += [(key, manifest[key]) for key in ("seed", "dtype", "device", "platform") if manifest.get(key) is not None]
+    rows += [
+        (key, manifest[key])
+        for key in ("seed", "dtype", "precision", "device", "platform")
+        if manifest.get(key) is not None
+    ]
     if manifest.get("git"):
         dirty = " with uncommitted changes" if manifest["git"]["dirty"] else ""
         rows.append(("git", f"{manifest['git']['revision']}{dirty}"))

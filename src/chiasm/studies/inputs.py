@@ -3,7 +3,8 @@
 import copy
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -21,8 +22,10 @@ from chiasm.data.tasks import Task
 from chiasm.models.executors.jobs import Executor
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.executors.rounding import with_tf32
 from chiasm.models.loading import load as load_checkpoint
 from chiasm.models.loading import wrap
+from chiasm.models.precision import dtype_name
 from chiasm.models.redraw import redrawn
 from chiasm.models.skipping.plans import log_stored_plan
 from chiasm.models.view import ModelView
@@ -44,6 +47,7 @@ from chiasm.tiny.registry import baseline as own_baseline
 from chiasm.tiny.registry import untrained, world
 
 S = TypeVar("S", bound=ModelSpec)
+P = TypeVar("P")
 
 SCENES = 240
 """Examples taken from `scenes` and its kin, which have no end, where no limit is given."""
@@ -63,14 +67,15 @@ def load(
     """A model for studies: `tiny`, a hub id, a directory of `save_pretrained`, or what is already in memory.
 
     `model` and `processor` may be fine-tuned or wrapped by PEFT; they are used as they are. `dtype`: None keeps the
-    checkpoint's. `device`: None takes the first GPU, or the CPU.
+    checkpoint's weights and computes in float32 at least; a half-precision type computes as the model is served.
+    `device`: None takes the first GPU, or the CPU.
 
     **Errors:** `ChiasmError` that says what was found and what to do.
     """
     if model is not None:
         if source is not None:
             raise ChiasmError("load a model", "both a source and a model were given", "Give one of them")
-        return wrap(model, processor)
+        return wrap(model, processor, dtype=dtype)
     if source is None:
         raise ChiasmError("load a model", "none was named", "Name `tiny`, a hub id, a directory, or pass model=")
     name = str(source)
@@ -127,6 +132,7 @@ def read_examples(spec: ReadingOptions, data: Data, task: Task = "qa") -> list[E
 _FIRST_DRAW = 7001
 _GREY = (128, 128, 128)
 _RANDOM_BYTES = 2 << 30
+_TRIED = 8
 
 
 @final
@@ -142,8 +148,8 @@ class Inputs:
 
 def load_inputs(spec: ModelSpec, chosen: list[Example]) -> Inputs:
     """The models that `spec` names, beside the `chosen` examples."""
-    view = view_of(spec.model, spec)
-    facts = facts_of(view, chosen, data_name(spec.data) or "", spec.seed)
+    view, tf32 = _with_fast_products(view_of(spec.model, spec), chosen)
+    facts = facts_of(view, chosen, data_name(spec.data) or "", spec.seed) | tf32
     baseline = None
     if isinstance(spec, ControlledSpec) and spec.baseline is not None:
         # A seed that no user's own draw of a model is likely to have.
@@ -151,6 +157,25 @@ def load_inputs(spec: ModelSpec, chosen: list[Example]) -> Inputs:
         baseline = redrawn(view, _FIRST_DRAW) if drawn else view_of(spec.baseline, spec)
         facts["baseline"] = {"id": baseline.name, "weights": baseline.fingerprint()}
     return Inputs(view, baseline, chosen, facts)
+
+
+def _with_fast_products(view: ModelView, chosen: Sequence[Example]) -> tuple[ModelView, dict[str, Any]]:
+    """With TF32 products on a GPU where raised weights meet them and the first example shows that they are accurate."""
+    if view.device.type != "cuda" or not view.precision.raised or view.precision.tf32:
+        return view, {}
+    prompt = first_prepared(chosen, lambda index, example: view.encode(example))
+    if prompt is None:
+        return view, {}
+    view, off = with_tf32(view, prompt.inputs)
+    return view, {"tf32": {"used": view.precision.tf32, **off._asdict()}}
+
+
+def first_prepared(chosen: Sequence[Example], prepare: Callable[[int, Example], P]) -> P | None:
+    """The first example that can be prepared, to measure or to price by; None if none of the first few can."""
+    for index, example in enumerate(chosen[:_TRIED]):
+        with suppress(ExampleError):
+            return prepare(index, example)
+    return None
 
 
 def random_models(baseline: ModelView, named: Model | None, count: int) -> list[ModelView]:
@@ -185,7 +210,8 @@ def facts_of(view: ModelView, chosen: Sequence[Example], data: str, seed: int) -
         "data": data_facts(data, chosen),
         "seed": seed,
         "device": str(view.device),
-        "dtype": str(view.dtype).removeprefix("torch."),
+        "dtype": dtype_name(view.precision.weights),
+        "precision": str(view.precision),
         "asked": len(chosen),
     }
 

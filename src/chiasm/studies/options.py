@@ -137,7 +137,11 @@ class LoadingOptions(Options):
         common=True,
     )
     dtype: DataType | None = compute_option(
-        None, "Arithmetic of the model. Default: as in the checkpoint.", common=True
+        None,
+        "Arithmetic of the model. Default: float32 at least, from the checkpoint's weights as they are kept: those in "
+        "half precision are raised while they are used. `bfloat16` and `float16` compute as the model is served, and "
+        "carry rounding into every result.",
+        common=True,
     )
     trust_remote_code: bool = compute_option(False, "Let a checkpoint run code of its authors. Off unless you say so.")
 

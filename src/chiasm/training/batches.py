@@ -63,9 +63,10 @@ def mean_colour(view: ModelView) -> tuple[int, int, int]:
 
 def collator(view: ModelView) -> Callable[[Sequence[Encoded]], dict[str, Tensor]]:
     """Left-padded batches with `labels`: the tokens of each answer, and `IGNORED` everywhere else."""
+    served = view.as_served()
 
     def collate(rows: Sequence[Encoded]) -> dict[str, Tensor]:
-        inputs, _ = view.collate(rows)
+        inputs = served.cast(view.collate(rows)[0])
         if "position_ids" not in inputs and view.family.positions_from_mask:
             inputs["position_ids"] = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         labels = torch.full_like(inputs["input_ids"], IGNORED)

@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from chiasm.models.encoded import Encoded
-from chiasm.models.frame import replaced_forward
 from chiasm.models.view import ModelView
+from chiasm.models.weights import replaced_forward
 
 PIXELS = "pixel_values"
 

@@ -116,8 +116,9 @@ def _require_trainable(view: ModelView, encoded: Sequence[Encoded], settings: Re
         raise ChiasmError(asked, "it is wrapped by PEFT", "Merge the adapter first (`merge_and_unload`)")
     # Adapters are kept in single precision whatever they stand beside.
     trainable_dtypes = (torch.float32, torch.float64) + ((torch.bfloat16,) if settings.train == "lora" else ())
-    if view.dtype not in trainable_dtypes:
-        raise ChiasmError(asked, f"its weights are {view.dtype}, which small steps do not move", "Load it in float32")
+    kept = view.precision.weights
+    if kept not in trainable_dtypes:
+        raise ChiasmError(asked, f"its weights are {kept}, which small steps do not move", "Load it in float32")
     if any(p.device.type == "meta" or not p.is_floating_point() for p in view.model.parameters()):
         raise ChiasmError(asked, "some of its weights are offloaded or quantised", "Load it whole and unquantised")
     if not encoded or any(not one.answer_tokens for one in encoded):

@@ -1,5 +1,7 @@
 """Attention rows of chosen queries, against what eager attention gives out."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from tests.support.factories import FAMILIES
@@ -150,6 +152,9 @@ class Bare:
     @property
     def attention_implementation(self):
         return self.model.config._attn_implementation
+
+    def readable_attention(self):
+        return nullcontext()
 
     def attention_of(self, layer):
         return layer.self_attn

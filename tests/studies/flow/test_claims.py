@@ -11,6 +11,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.results.claims import claims_frame, read_claims
 from chiasm.results.schemas import CLAIMS, RANDOM_WEIGHTS
 from chiasm.studies.flow.claims import claims
+from chiasm.studies.flow.judgement import rounding_of_means
 from chiasm.studies.flow.peaks import peak
 from chiasm.studies.flow.tables import AVERAGED, IMAGE_SWAP, SIZE_MATCHED
 
@@ -298,6 +299,39 @@ def test_one_example_cannot_decide_by_a_tiny_probability():
     found = claims({"effects": effects})
     assert not any(one.found for one in found if one.kind == "effect")
     assert max(abs(one.effect) for one in found if one.kind == "effect") < 1
+
+
+def rounded(effects, *, bias, spread, examples=8):
+    """The table `rounding`: what computing as served adds to each effect of the first examples."""
+    rng = np.random.default_rng(5)
+    first = effects["example_id"].unique(maintain_order=True)[:examples]
+    rows = effects.filter(pl.col("example_id").is_in(first.to_list()))
+    off = bias + spread * rng.standard_normal(rows.height)
+    return rows.select(
+        "example_id",
+        *("type", "cut", "layer", "start", "stop"),
+        change_served=pl.col("logprob_cut") - pl.col("logprob_clean") + off,
+        change_raised=pl.col("logprob_cut") - pl.col("logprob_clean"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("bias", "spread", "low", "high"), [(0.0, 0.0, 0.0, 1e-9), (0.2, 0.0, 0.399, 0.401), (0.0, 0.2, 0.09, 0.2)]
+)
+def test_rounding_of_means_is_what_is_shared_and_what_averaging_leaves(bias, spread, low, high):
+    found = rounding_of_means(rounded(made.effects(), bias=bias, spread=spread))
+    assert low <= found <= high
+
+
+def test_nothing_below_what_rounding_may_do_to_a_mean_is_established():
+    effects = made.effects()
+    without = {one.about for one in of_kind(claims({"effects": effects}), "effect") if one.found}
+    assert without
+    largest = max(abs(one.effect) for one in of_kind(claims({"effects": effects}), "effect"))
+    found = claims({"effects": effects, "rounding": rounded(effects, bias=0.6 * largest, spread=0.0)})
+    assert not any(one.found for one in of_kind(found, "effect"))
+    assert [one.effect for one in of_kind(found, "rounding")] == pytest.approx([0.6 * largest, 1.2 * largest])
+    assert of_kind(found, "smallest")[0].effect == pytest.approx(1.2 * largest)
 
 
 def test_effects_within_the_noise_floor_are_not_named():

@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 from tests.studies.flow import flow_runs
 from tests.support import factories
 
+from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError, GuardError
 from chiasm.core.example import Example
 from chiasm.interventions import AttentionKnockout, BlockedAttention, Variant, Window, centred
@@ -18,6 +19,7 @@ from chiasm.models.executors.jobs import Job
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.generation import generate
 from chiasm.models.loading import wrap
+from chiasm.results.claims import read_claims
 from chiasm.studies.flow.spec import PAPER_CUTS
 from chiasm.studies.inputs import blanked
 
@@ -320,13 +322,47 @@ def test_executors_give_the_same_tables(view):
 
 
 def test_half_precision_is_measured_against_a_no_op(view):
-    half = flow_runs.view_of(dtype=torch.bfloat16)
+    half = flow_runs.view_of(dtype=torch.bfloat16).as_served()
     found = flow_runs.run(half, flow_runs.examples(2), controls=False)
     noise = found.table("noise")
     assert noise.height == 2 * flow_runs.LAYERS
     assert noise["change_percent"].abs().max() < 30
     pairs = found.table("effects").join(noise, on=["example_id", "start", "stop"], suffix="_noise")
     assert (pairs["logprob_clean"] == pairs["logprob_clean_noise"]).all()
+
+
+def test_half_precision_is_computed_in_float32_unless_asked(view):
+    """The same numbers as of the same weights in float32, and no noise to measure; as served they are off, by so much
+    as the table `rounding` says."""
+    half, wide = flow_runs.view_of(dtype=torch.bfloat16), flow_runs.view_of(dtype=torch.bfloat16)
+    wide = wrap(wide.model.float(), wide.processor)
+    asked = {"controls": False, "cuts": ("image->last", "question->last")}
+    raised, exact = (flow_runs.run(one, flow_runs.examples(2), **asked) for one in (half, wide))
+    assert_frame_equal(raised.table("effects"), exact.table("effects"), abs_tol=1e-6)
+    assert {"noise", "rounding"}.isdisjoint(raised.tables())
+    assert raised.manifest["precision"] == "weights in bfloat16, computed in float32"
+    served = flow_runs.run(half.as_served(), flow_runs.examples(2), **asked)
+    rounding = served.table("rounding")
+    key = ["example_id", "cut", "start", "stop"]
+    change = pl.col("logprob_cut") - pl.col("logprob_clean")
+    for table, column in ((served, "change_served"), (exact, "change_raised")):
+        beside = table.table("effects").select(*key, change=change).join(rounding, on=key)
+        assert beside.height == rounding.height == 2 * 2 * flow_runs.LAYERS
+        assert (beside["change"] - beside[column]).abs().max() < 1e-5
+    found = read_claims(served.table("claims"))
+    sizes = of_kind(found, "rounding")
+    assert [one.n for one in sizes] == [2, 2]
+    assert min(one.effect for one in sizes) > 1e-3
+    assert of_kind(found, "smallest")[0].effect == pytest.approx(max(0.05, sizes[1].effect))
+
+
+def test_another_run_on_a_view_does_not_pay_for_the_guard(view):
+    view = flow_runs.view_of()
+    first, second = (flow_runs.run(view, flow_runs.examples(2)).manifest["guard"] for _ in range(2))
+    assert first["seconds"] > 0
+    assert second["seconds"] == 0
+    assert second["largest"] == first["largest"]
+    assert second["reused"] > 0
 
 
 def test_an_unknown_span_names_the_known_ones(view):

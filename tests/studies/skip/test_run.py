@@ -142,6 +142,21 @@ def test_the_run_reports_and_draws() -> None:
     assert (run.path / "plans" / "short-v.json").exists()
 
 
+def test_half_precision_is_timed_as_served_and_judged_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    half, timed, plain = ModelView(*build("llava", dtype=torch.bfloat16), name="half"), [], skip_study.costs
+
+    def costs(view, *given):
+        timed.append(view.precision)
+        return plain(view, *given)
+
+    monkeypatch.setattr(skip_study, "costs", costs)
+    run = chiasm.skip(half, examples(), **OPTIONS)
+    assert timed == [half.as_served().precision]
+    page = run.report().read_text()
+    assert "Times and memory are of the model as it is served, in bfloat16; losses are computed in float32." in page
+    assert "rounding to half precision is in every number" not in page
+
+
 def test_claims_and_plans_say_the_same() -> None:
     run = finished()
     tables = {name: run.table(name) for name in run.tables if name != "claims"}

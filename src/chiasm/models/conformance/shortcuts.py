@@ -69,6 +69,7 @@ def _eager(view: ModelView) -> Iterator[dict[int, Float[Tensor, "B H T T"]]]:
         for number, (layer, kind) in enumerate(zip(view.layers, view.kinds, strict=True)):
             if kind == "attention":
                 stack.enter_context(view.attention_of(layer).register_forward_hook(partial(keep, number)))
+        stack.enter_context(view.readable_attention())
         stack.enter_context(attending_by(view.decoder, "eager"))
         yield whole
 

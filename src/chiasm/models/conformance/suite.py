@@ -9,7 +9,7 @@ import transformers
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.models.conformance import agreement, anatomy, painting, shortcuts
 from chiasm.models.conformance.trial import BrokenLawError, Law, NotApplicableError, Trial, modalities, trial_on
-from chiasm.models.executors.guard import TOLERANCE
+from chiasm.models.executors.rounding import TOLERANCE
 from chiasm.models.families.base import version_numbers
 from chiasm.models.families.certificates import HOLDS, Certificate, fingerprint
 from chiasm.models.view import ModelView

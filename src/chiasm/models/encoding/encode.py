@@ -20,6 +20,7 @@ from chiasm.models.encoded import ROW_INPUTS, Encoded
 from chiasm.models.encoding.prompts import Prompt, continuation, render
 from chiasm.models.encoding.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
 from chiasm.models.families.base import Family, Medium
+from chiasm.models.precision import is_rounded
 
 MAX_ASPECT = 200
 """Longest side over shortest. Qwen2-VL's processor refuses more; CLIP's would first stretch such an image to
@@ -92,9 +93,7 @@ def encode(
     context = config.get_text_config(decoder=True).max_position_embeddings
     if length > context:
         raise ExampleError(f"{length} tokens do not fit the context of {context}")
-    # Not every tower brings what it is given into its own type. One number for a clip is a time: rounded, it would
-    # move the clip's positions.
-    inputs = {k: v.to(device, dtype if v.is_floating_point() and v.ndim > 1 else None) for k, v in inputs.items()}
+    inputs = {k: v.to(device, dtype if is_rounded(v) else None) for k, v in inputs.items()}
     return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames)
 
 

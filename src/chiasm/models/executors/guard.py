@@ -6,6 +6,7 @@ did not see. Clean rows stay right in all of these cases, so variants are what i
 
 import time
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
@@ -14,20 +15,26 @@ from chiasm.interventions import BlockedAttention, Change, Variant, ZeroedBranch
 from chiasm.models.executors.jobs import Job, JobResult, Readout
 from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.executors.rounding import allowance
 from chiasm.models.executors.variant_groups import VariantGroup
+from chiasm.models.precision import dtype_name
 from chiasm.models.view import ModelView
 
-# Largest difference in log-probability that rounding explains. float64 models still compute norms and rotary
-# embeddings in float32. In half precision the shape of a batch alone moves log-probabilities by up to 6e-2, and one
-# step of a bfloat16 logit between 16 and 32 is 0.125.
-TOLERANCE = {torch.float64: 1e-5, torch.float32: 2e-4, torch.float16: 6e-2, torch.bfloat16: 0.25}
+
+class _Passed(NamedTuple):
+    """What was seen of one kind of walk: the largest difference, and what rounding explains."""
+
+    largest: float
+    allowed: float
 
 
 class Guard:
-    """Compares one variant per suffix length with the reference, once per view and kind of walk.
+    """Compares one variant per suffix length with the reference, once per model, precision and kind of walk.
 
-    `seconds` is the time spent so far, `largest` the largest difference seen and `allowed` what rounding explains (0
-    where nothing was compared yet): they belong in the report.
+    What has passed is kept with the view as long as the weights stay what they are, so that another run on it pays
+    nothing. `seconds` is the time spent so far, `largest` the largest difference seen and `allowed` what rounding
+    explains (0 where nothing was compared yet): they belong in the report. `reused`: kinds of walks that had passed
+    before.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
@@ -35,7 +42,9 @@ class Guard:
         self.allowed = 0.0
         self.seconds = 0.0
         self.largest = 0.0
+        self.reused = 0
         self._passed: set[tuple[object, ...]] = set()
+        self._refreshed: set[int] = set()
 
     def check(
         self, view: ModelView, packed: PackedBatch, job: Job, result: JobResult, groups: list[VariantGroup], index: int
@@ -48,8 +57,8 @@ class Guard:
         # Suffix lengths differ with every question: the number of different ones makes a kind of walk, not each length.
         layout = tuple(kinds for _, kinds in sorted(chosen))
         walk = (packed.batch > 1, index > 0, bool(packed.suffixes), len(packed.mask_groups_from(0)))
-        key = (id(view.model), view.dtype, *walk, layout)
-        if not chosen or key in self._passed:
+        key = (id(view.model), view.precision, *walk, layout)
+        if not chosen or key in self._passed or self._passed_before(view, key):
             return
         started = time.perf_counter()
         variants = tuple(job.variants[v] for v in chosen.values())
@@ -63,16 +72,30 @@ class Guard:
         difference = float((ours - plain).abs().max())
         self.seconds += time.perf_counter() - started
         self.largest = max(self.largest, difference)
-        self.allowed = TOLERANCE[view.dtype]
+        self.allowed = allowance(view, job.encoded.inputs)
         # `not <=` so that NaN is a mismatch too.
-        if not difference <= TOLERANCE[view.dtype]:
+        if not difference <= self.allowed:
             raise GuardError(
                 f"computing cuts of {view.name} in one walk",
                 f"log-probabilities differ from a plain masked forward by {difference:.2g} "
-                f"(allowed {TOLERANCE[view.dtype]:.2g} in {view.dtype})",
+                f"(allowed {self.allowed:.2g} in {dtype_name(view.dtype)})",
                 "Use --executor reference, and report the model: its layers mix rows in a way chiasm does not know",
             )
         self._passed.add(key)
+        view.remembered.put(key, _Passed(difference, self.allowed))
+
+    def _passed_before(self, view: ModelView, key: tuple[object, ...]) -> bool:
+        """Whether this kind of walk passed in an earlier run, with the weights that there are now."""
+        if id(view.remembered) not in self._refreshed:
+            view.remembered.refresh()
+            self._refreshed.add(id(view.remembered))
+        before = view.remembered.get(key)
+        if before is None:
+            return False
+        self.largest, self.allowed = max(self.largest, before.largest), before.allowed
+        self.reused += 1
+        self._passed.add(key)
+        return True
 
 
 def _representatives(job: Job, groups: list[VariantGroup], index: int) -> dict[tuple[int, tuple[str, ...]], int]:

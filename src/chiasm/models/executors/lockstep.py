@@ -14,11 +14,12 @@ from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities
 from chiasm.models.executors.memory import Sizes, memory_passes, release_memory
 from chiasm.models.executors.packed_batch import PackedBatch, prefix_is_independent
-from chiasm.models.executors.reuse import encoded_once, modules_before_layers, weights_kept
+from chiasm.models.executors.reuse import encoded_once, modules_before_layers
 from chiasm.models.executors.variant_groups import Chunk, JobPlacement, averages_of, chunked, group_variants
 from chiasm.models.executors.walk import Walk
 from chiasm.models.frame import record_frame
 from chiasm.models.view import ModelView
+from chiasm.models.weights import weights_kept
 
 
 class _JobGroup(NamedTuple):

@@ -18,6 +18,9 @@ from chiasm.models.view import ModelView
 MAX_ROWS = 320
 # Below this many, matrix products lose speed (measured there too).
 MIN_ROWS = 128
+# Of short sequences rows of other variants would soon be more than the clean ones, and most scores in vain: no call
+# holds more rows than this times the clean ones (measured there too).
+_ROWS_PER_CLEAN = 2
 # Freed memory goes back to the system late and in pieces: resident memory was up to 1.36 times the estimate below
 # (bench/results, four questions under 100MB).
 MARGIN = 1.5
@@ -74,6 +77,11 @@ def _walk_bytes(
     return packed.batch * (states + masks + logits + inside + pairs + scores)
 
 
+def max_rows(length: int) -> int:
+    """The most rows of one layer call beside `length` clean rows: more take longer, each."""
+    return min(MAX_ROWS, max(MIN_ROWS, _ROWS_PER_CLEAN * length))
+
+
 def _rows_per_call(
     sizes: Sizes,
     packed: PackedBatch,
@@ -85,7 +93,7 @@ def _rows_per_call(
 ) -> int | None:
     """The most rows per layer call, but `min_rows` at least, that keep `budget`; None if these groups do not fit."""
     min_rows = max(min_rows, max(len(group.rows) for group in groups))
-    rows = max(MAX_ROWS, min_rows)
+    rows = max(max_rows(packed.length), min_rows)
     while budget is not None and _walk_bytes(sizes, packed, groups, reads, rows, averaged) > budget:
         if rows == min_rows:
             return None

@@ -21,11 +21,11 @@ from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Component
 from chiasm.models.executors.averages import Average
 from chiasm.models.executors.packed_batch import PackedBatch
-from chiasm.models.executors.reuse import keep_weights_while_called
 from chiasm.models.executors.variant_groups import Chunk
 from chiasm.models.frame import layer_arguments, layer_output
 from chiasm.models.masks import as_layer_mask, hide_images, zeroed_branches
 from chiasm.models.view import ModelView
+from chiasm.models.weights import ready_while_called
 
 
 class ContextCache:
@@ -94,7 +94,7 @@ class Walk:
             for index, layer in enumerate(self.view.layers):
                 stack.enter_context(layer.register_forward_pre_hook(partial(self._before, index), with_kwargs=True))
                 stack.enter_context(layer.register_forward_hook(partial(self._after, index)))
-                keep_weights_while_called(layer, stack)
+                ready_while_called(layer, stack, raise_weights=self.view.precision.raised)
             return self.view.model(**inputs, use_cache=False).logits
 
     def _before(self, index: int, layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:

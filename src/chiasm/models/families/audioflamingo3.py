@@ -12,6 +12,7 @@ class AudioFlamingo3(Family):
     name = "audioflamingo3"
     model_types = ("audioflamingo3",)
     kind = "audio projector, windows, causal"
+    casts_inputs = False
     fallback_template = chatml("'<sound>'")
     modalities = frozenset({"audio"})
 

@@ -44,6 +44,8 @@ class Family:
     min_transformers: ClassVar[str | None] = None
     # So many frames, evenly spaced, are taken from a video.
     max_frames: ClassVar[int] = 8
+    # Its towers bring what they are given into their own type; where they do not, inputs are encoded in that type.
+    casts_inputs: ClassVar[bool] = True
     # How many images a prompt may hold; None is any number.
     max_images: ClassVar[int | None] = None
     # The processor is given all images and videos as those of one prompt, since it treats several otherwise than one.

@@ -22,6 +22,7 @@ class Chameleon(Family):
     fallback_template = PLAIN
     layers_return_tuples = True
     projector_name = None
+    casts_inputs = False
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         canvas = processed_canvas(original_canvas(image), processor.image_processor)

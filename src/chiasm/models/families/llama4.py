@@ -16,6 +16,7 @@ class Llama4(Family):
     name = "llama4"
     model_types = ("llama4",)
     kind = "projector, tiles, causal, mixture of experts, attention in chunks"
+    casts_inputs = False
     fallback_template = turns(
         "<|header_start|>ROLE<|header_end|>\n\n", "<|eot|>", "'<|image|>'", before="<|begin_of_text|>"
     )

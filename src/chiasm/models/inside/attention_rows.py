@@ -114,13 +114,8 @@ def _reading_rows(view: ModelView, rows: Sequence[Int[Tensor, " Q"]], read_layer
     # A function without a mask function of the same name is called with no mask at all: padding would be lost.
     AttentionInterface.register(_NAME, attend)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
-    training = view.model.training
-    view.model.eval()
-    try:
-        with attending_by(view.decoder, _NAME):
-            yield
-    finally:
-        view.model.train(training)
+    with view.readable_attention(), attending_by(view.decoder, _NAME):
+        yield
 
 
 def _weights(

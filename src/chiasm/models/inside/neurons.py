@@ -140,14 +140,17 @@ def _silence(off: Bool[Tensor, "B K"], module: nn.Module, args: tuple[Any, ...])
 def _columns(down: nn.Module, view: ModelView) -> Float[Tensor, "K D"]:
     """What each neuron writes into the residual stream when it is 1, in float32 at least."""
     ones = torch.eye(down.in_features, dtype=view.dtype, device=next(down.parameters()).device)
-    nothing = down(torch.zeros_like(ones[:1]))
-    return (down(ones) - nothing).to(torch.promote_types(view.dtype, torch.float32)).to(view.device)
+    with view.raised(down):
+        nothing = down(torch.zeros_like(ones[:1]))
+        written = down(ones) - nothing
+    return written.to(torch.promote_types(view.dtype, torch.float32)).to(view.device)
 
 
 def _gain(view: ModelView) -> Tensor:
     """The final norm's factor per dimension: of RMS norms, what they make of a vector of ones."""
     ones = torch.ones(1, view.width, dtype=view.dtype, device=view.head.weight.device)
-    return view.final_norm(ones)[0]
+    with view.raised(view.final_norm):
+        return view.final_norm(ones)[0]
 
 
 @torch.no_grad()

@@ -16,8 +16,8 @@ from torch import Tensor
 from chiasm.core.errors import ChiasmError, EmptySpanError, ExampleError, GuardError
 from chiasm.core.positions import concatenate
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import log_probabilities
+from chiasm.models.executors.rounding import allowance
 from chiasm.models.frame import keep_logits, layer_output, record_frame
 from chiasm.models.inside.methods import AttributionTarget
 from chiasm.models.view import ModelView
@@ -111,11 +111,11 @@ class Rerun:
 
     def __call__(self, states: Float[Tensor, "B n D"]) -> Float[Tensor, " B"]:
         """The target for every variant; gradients reach `states`. Keep `frozen_model` open around many calls."""
-        return self._target_value(self._logits(self.hidden(states)), self.target)
+        return self._value(states, self.target)
 
     def logprob(self, states: Float[Tensor, "B n D"]) -> Float[Tensor, " B"]:
         """The log-probability (nat) of the whole answer for every variant, whatever the target is."""
-        return self._target_value(self._logits(self.hidden(states)), "answer")
+        return self._value(states, "answer")
 
     def with_states(self, states: Float[Tensor, "n D"]) -> Self:
         """The same prompt, explained as if `states` had stood at the rows that vary."""
@@ -142,6 +142,10 @@ class Rerun:
     def score(self, last: Float[Tensor, "B T D"]) -> Float[Tensor, " B"]:
         """The target, from the residual state behind the last layer."""
         return self._target_value(self.view.unembed(last[:, self._reads.to(last.device)]), self.target)
+
+    def _value(self, states: Float[Tensor, "B n D"], target: AttributionTarget) -> Float[Tensor, " B"]:
+        with self.view.readable_attention():
+            return self._target_value(self._logits(self.hidden(states)), target)
 
     def _logits(self, hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B A N"]:
         for state in self.through(hidden):
@@ -174,7 +178,7 @@ class Rerun:
             plain = self.view.model(**inputs, **keep, use_cache=False).logits[0, -len(clean) :]
         gaps = (log_probabilities(plain) - log_probabilities(clean)).gather(-1, self._tokens[:, None])
         difference = float(gaps.abs().max())
-        allowed = TOLERANCE[self.view.dtype]
+        allowed = allowance(self.view, inputs)
         if not difference <= allowed:
             raise GuardError(
                 f"running the decoder of {self.view.name} alone",

@@ -18,7 +18,7 @@ from transformers import DynamicCache, GenerationMixin
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import Form, SkipPart, SkipPlan, SkipSpan
-from chiasm.models.frame import layer_arguments, layer_output, replaced_forward
+from chiasm.models.frame import layer_arguments, layer_output
 from chiasm.models.skipping.attention import (
     CachedPositions,
     attend,
@@ -31,6 +31,7 @@ from chiasm.models.skipping.feed_forward import FeedForwardSkips, replace_feed_f
 from chiasm.models.skipping.plans import require_fitting, span_tokens
 from chiasm.models.skipping.rows import Gathered, Selection
 from chiasm.models.view import ModelView, attending_by
+from chiasm.models.weights import replaced_forward
 
 _applied: weakref.WeakKeyDictionary[nn.Module, ExitStack] = weakref.WeakKeyDictionary()
 

@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from chiasm.models.frame import replaced_forward
 from chiasm.models.masks import as_layer_mask
 from chiasm.models.skipping.rows import Gathered
+from chiasm.models.weights import replaced_forward
 
 
 class _KeysCapturedError(Exception):

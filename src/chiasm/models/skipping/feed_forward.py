@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import Form, SkipPart
-from chiasm.models.frame import replaced_forward
 from chiasm.models.view import ModelView
+from chiasm.models.weights import replaced_forward
 
 
 @final

@@ -18,10 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import ModelIdentity, SkipPlan
 from chiasm.models.families.vision_operations import linear_weights, operations_from_shapes
-from chiasm.models.frame import keep_logits, record_frame, replaced_forward
+from chiasm.models.frame import keep_logits, record_frame
 from chiasm.models.skipping.plans import span_tokens
 from chiasm.models.skipping.rows import Gathered, Selection
 from chiasm.models.view import ModelView
+from chiasm.models.weights import replaced_forward
 
 _known: weakref.WeakKeyDictionary[nn.Module, dict[Any, int]] = weakref.WeakKeyDictionary()
 
@@ -97,6 +98,7 @@ def _counted(view: ModelView, inputs: Mapping[str, Any]) -> int:
         with (
             # The counter looks for the gradient functions of parameters that a model passes on as states (BLIP-2).
             view.frozen_parameters(),
+            view.readable_attention(),
             replaced_forward(view.head, lambda states: states.new_zeros(*states.shape[:-1], len(view.head.weight))),
             sdpa_kernel(SDPBackend.MATH),
             FlopCounterMode(display=False) as counter,

@@ -16,7 +16,7 @@ from chiasm.core.statistics.bands import Bands, mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.studies.flow.control_effects import NullEffect, control_effects
-from chiasm.studies.flow.judgement import noise_floor
+from chiasm.studies.flow.judgement import noise_floor, rounding_of_effects
 from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
 from chiasm.studies.flow.parts import part_claims
 from chiasm.studies.flow.peaks import order_claims, peak_claims
@@ -31,7 +31,7 @@ _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
     """The claims of `chiasm flow`, from its tables alone: `effects`, and of `controls`, `examples`, `answers`,
-    `answers_twin`, `patch_values`, `patch_values_controls` and `noise` what there is.
+    `answers_twin`, `patch_values`, `patch_values_controls`, `noise` and `rounding` what there is.
 
     An effect is established where its simultaneous interval over all cuts and layers leaves out 0, it is at least
     `smallest` (nat), and it goes beyond every control that stands beside it.
@@ -40,7 +40,8 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     effects = with_inputs(tables["effects"], examples)
     controls = None if tables.get("controls") is None else with_inputs(tables["controls"], examples)
     noise = tables.get("noise")
-    floor = noise_floor(noise)
+    rounding = tables.get("rounding")
+    floor = noise_floor(noise, rounding)
     smallest = SMALLEST if smallest is None else smallest
     least = max(smallest, floor)
     data = sweep(effects)
@@ -57,13 +58,37 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     found += map_claims(tables, smallest=max(MAP_FACTOR * smallest, floor), seed=seed)
     if noise is not None and noise.height:
         n = noise["example_id"].n_unique()
-        verdict = judged(floor, -floor, floor, smallest=least + 1e-12)
+        between = noise_floor(noise)
+        verdict = judged(between, -between, between, smallest=max(least, between) + 1e-12)
         quantity = "difference between two runs without any cut, 95th percentile"
         found.append(
-            Claim(kind="noise", about="no cut", quantity=quantity, unit=_UNIT, effect=floor, n=n, verdict=verdict)
+            Claim(kind="noise", about="no cut", quantity=quantity, unit=_UNIT, effect=between, n=n, verdict=verdict)
         )
+    if rounding is not None and rounding.height:
+        found += _rounding(rounding, floor)
     found.append(_smallest(data, least))
     return found
+
+
+def _rounding(rounding: pl.DataFrame, floor: float) -> list[Claim]:
+    """What computing in half precision does to one effect, and to a mean: nothing below it is established."""
+    n = rounding["example_id"].n_unique()
+    sizes = {
+        "99th percentile over single effects": rounding_of_effects(rounding),
+        "twice the root mean square over mean effects": floor,
+    }
+    return [
+        Claim(
+            kind="rounding",
+            about="computing as served",
+            quantity=f"|effect as served less effect in float32|, {statistic}",
+            unit=_UNIT,
+            effect=size,
+            n=n,
+            verdict="not established",
+        )
+        for statistic, size in sizes.items()
+    ]
 
 
 def _smallest(data: Sweep, least: float) -> Claim:

@@ -46,15 +46,39 @@ SEEN = 1e-3
 """A noise floor (nat) below it is thinner than a line, and not drawn."""
 
 
-def noise_floor(noise: pl.DataFrame | None) -> float:
-    """The 95th percentile of |difference in log-probability| (nat) between two no-ops: what arithmetic alone does.
+def noise_floor(noise: pl.DataFrame | None, rounding: pl.DataFrame | None = None) -> float:
+    """What arithmetic alone does to an effect (nat); a curve inside the floor says nothing.
 
-    A mean over examples is known better than that; a curve inside the floor says nothing all the same.
+    Where rounding was measured (`rounding`), what it does to a mean effect. Else the 95th percentile of |difference in
+    log-probability| between two no-ops; a mean over examples is known better than that.
     """
+    if rounding is not None and rounding.height:
+        return rounding_of_means(rounding)
     if noise is None or not noise.height:
         return 0.0
     change = noise.select((pl.col("logprob_noop") - pl.col("logprob_clean")).abs()).to_series()
     return float(change.quantile(0.95, "linear") or 0.0)
+
+
+_ROUNDED = pl.col("change_served") - pl.col("change_raised")
+
+
+def rounding_of_effects(rounding: pl.DataFrame) -> float:
+    """The 99th percentile of |effect as served less the same effect in float32| (nat), over examples, cuts, windows."""
+    return float(rounding.select(_ROUNDED.abs()).to_series().quantile(0.99, "linear") or 0.0)
+
+
+def rounding_of_means(rounding: pl.DataFrame) -> float:
+    """How far rounding may move a mean effect (nat): twice the root mean square of what it moves those measured.
+
+    The mean over the examples of what rounding changes is taken for every window of a cut, its root mean square over
+    the windows, and the largest of these over the cuts. It holds what all examples share (a bias) and what is left of
+    the rest after averaging over the examples measured: at most as many as any effect that may be established has, so
+    what is left in those is less. The rest is in their intervals as well, since it differs from example to example.
+    """
+    windows = rounding.group_by("cut", "layer", "start", "stop").agg(_ROUNDED.mean().alias("moved"))
+    cuts = windows.group_by("cut").agg(pl.col("moved").pow(2).mean().sqrt())
+    return 2 * float(cuts["moved"].max() or 0.0)  # type: ignore[arg-type]  # a column of numbers
 
 
 def layers_of(effects: pl.DataFrame) -> int:

@@ -30,6 +30,11 @@ NOISE_EXAMPLES = 16
 """Examples whose noise floor is measured: no-ops of two sizes in every window, beside the cuts."""
 
 
+ROUNDING_EXAMPLES = 8
+"""Examples whose effects are computed in float32 as well, where the model is computed in half precision. As many
+inputs as the fewest that establish anything (`core.claims.MIN_INPUTS`)."""
+
+
 class Planned(NamedTuple):
     """One variant and the columns that its rows have besides what comes out. `table` "" is a no-op for comparison."""
 
@@ -53,6 +58,13 @@ class ExamplePlan(NamedTuple):
     skipped: tuple[tuple[str, str], ...]
     mapped: Coalitions | None = None
     first_mapped: int = 0
+
+    def effects_alone(self, encoded: Encoded, tokens: tuple[int, ...]) -> "ExamplePlan":
+        """The cuts without all that stands beside them, on `encoded` and scored for `tokens`: from the clean run."""
+        planned = tuple(one for one in self.planned if one.table == "effects")
+        readout = Readout(self.job.readout.positions, tokens)
+        job = Job(encoded, tuple(one.variant for one in planned), readout)
+        return ExamplePlan(job, planned, {}, False, ())
 
     @property
     def kind(self) -> tuple[tuple[str, str], ...]:

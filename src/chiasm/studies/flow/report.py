@@ -38,8 +38,8 @@ class FlowReporter(Reporter[FlowSpec]):
         return flow_findings(self.claimed, layers=layers, windows=self.spec.windows, different=different)
 
     def drawings(self) -> dict[str, Drawing]:
-        effects, controls, noise = _one_per_layer(self._effects), self._controls, self.table("noise")
-        floor = noise_floor(noise)
+        effects, controls = _one_per_layer(self._effects), self._controls
+        floor = noise_floor(self.table("noise"), self.table("rounding"))
         caption = partial(captions.flow, effects, controls, floor)
         of_cuts = of_kind(self.claimed, "effect")
         curves = partial(charts.flow_curves, effects, controls, noise=floor, claims=of_cuts)
@@ -79,7 +79,7 @@ class FlowReporter(Reporter[FlowSpec]):
                 "The first token of the model's own greedy answer was followed; --target answer follows every token "
                 "of the labelled answer."
             )
-        found += self._wide_windows() + self._shared_inputs() + self._guard()
+        found += self._wide_windows() + self._shared_inputs() + self._guard() + self._times()
         if self.spec.windows == "all":
             found.append("Curves show the windows of one layer, the maps all windows; findings rest on all of them.")
         skipped = self.directory.skipped()
@@ -179,6 +179,15 @@ class FlowReporter(Reporter[FlowSpec]):
             "Cuts were computed in one walk down the layers; where they were compared with plain masked forwards, "
             f"log-probabilities differed by at most {guard['largest']:.2g} nat (allowed {guard['allowed']:.2g})."
         ]
+
+    def _times(self) -> list[str]:
+        seconds, parts = self.directory.manifest.get("seconds"), self.directory.manifest.get("parts")
+        if not seconds or not parts:
+            return []
+        taken = {"decoding answers": seconds["generate"]} | parts
+        rest = seconds["compute"] - sum(parts.values())
+        each = "; ".join(f"{name} {value:.3g} s" for name, value in [*taken.items(), ("the rest", rest)] if value > 0)
+        return [f"Time of the last session: {each}."]
 
     def _open_suffix(self) -> list[str]:
         targets = [one.text.partition("->")[2] for one in self.spec.interventions() if "->" in one.text]

@@ -15,8 +15,8 @@ from chiasm.core.example import Example
 from chiasm.core.spans import PERCEPTUAL
 from chiasm.interventions import Window, pair_of
 from chiasm.measures.base import RowsByTable
-from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import JobResult
+from chiasm.models.executors.rounding import allowance
 from chiasm.models.view import ModelView
 from chiasm.studies.flow.plan import ExamplePlan
 
@@ -96,6 +96,19 @@ def swap_rows(example: Example, plan: ExamplePlan, outcome: JobResult, swapped: 
     ]
 
 
+def rounding_rows(served: Sequence[dict[str, Any]], raised: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the table `rounding`, from those of the same cuts as `effects`: as served, and in float32."""
+    keys = ("example_id", "type", "cut", "layer", "start", "stop")
+    return [
+        {key: one[key] for key in keys}
+        | {
+            f"change_{name}": row["logprob_cut"] - row["logprob_clean"]
+            for name, row in (("served", one), ("raised", other))
+        }
+        for one, other in zip(served, raised, strict=True)
+    ]
+
+
 def _placed(window: Window) -> dict[str, int]:
     return {"layer": window.centre, "start": window.start, "stop": window.stop}
 
@@ -142,7 +155,9 @@ def forms_of(example: Example) -> dict[str, str]:
 
 
 @torch.no_grad()
-def answer_rows(view: ModelView, example: Example, outcome: JobResult, forms: dict[str, int]) -> list[dict[str, Any]]:
+def answer_rows(
+    view: ModelView, example: Example, plan: ExamplePlan, outcome: JobResult, forms: dict[str, int]
+) -> list[dict[str, Any]]:
     """Rows of the table `answers`: the probability of every form's first token at every state 0..L.
 
     `prob_raw` is as released: un-normed, except state L, which transformers hands out normed.
@@ -155,7 +170,7 @@ def answer_rows(view: ModelView, example: Example, outcome: JobResult, forms: di
     raw[-1] = normed[-1]
     off = abs(float(normed[-1, int(outcome.tokens[0])].log()) - float(outcome.clean[0]))
     # `not <=` so that NaN is a mismatch too.
-    if not off <= TOLERANCE[view.dtype]:
+    if not off <= allowance(view, plan.job.encoded.inputs):
         raise GuardError(
             f"reading states of {view.name} through its head",
             f"at the last layer the log-probability is off by {off:.2g} from the model's own",
@@ -191,8 +206,9 @@ def word_rows(
     """
     known = {word for caption in example.captions for word in re.findall(r"\w+", caption.lower())}
     rows = []
-    for layer, state in enumerate(states):
-        best = _probabilities(view.unembed(state.to(view.device))).max(dim=-1)
+    with view.raised(view.head, view.final_norm):
+        bests = [_probabilities(view.unembed(state.to(view.device))).max(dim=-1) for state in states]
+    for layer, best in enumerate(bests):
         for position, token, prob in zip(positions, best.indices.tolist(), best.values.tolist(), strict=True):
             word = view.tokenizer.decode([token]).strip()
             found = {"layer": layer, "position": position, "token_id": token, "word": word, "prob": prob}

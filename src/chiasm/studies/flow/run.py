@@ -6,11 +6,10 @@ Source: Zhang et al. 2025, "Cross-modal Information Flow in Multimodal Large Lan
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
-
-import torch
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, media_key
@@ -23,6 +22,7 @@ from chiasm.models.encoding.encode import first_tokens
 from chiasm.models.executors.jobs import Executor, Job, JobResult
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.generation import generate
+from chiasm.models.precision import Precision
 from chiasm.models.view import ModelView
 from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
@@ -30,8 +30,18 @@ from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
-from chiasm.studies.flow.plan import ExamplePlan, clean_job, plan
-from chiasm.studies.flow.rows import answer_rows, forms_of, map_rows, perceived, planned_rows, swap_rows, word_rows
+from chiasm.studies.flow.plan import NOISE_EXAMPLES, ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
+from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, MAPS, NOOPS, ROUNDED, SWAPPED, Price, price
+from chiasm.studies.flow.rows import (
+    answer_rows,
+    forms_of,
+    map_rows,
+    perceived,
+    planned_rows,
+    rounding_rows,
+    swap_rows,
+    word_rows,
+)
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
 from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
@@ -39,6 +49,7 @@ from chiasm.studies.inputs import (
     blanked,
     example_row,
     executor_of,
+    first_prepared,
     for_preparing,
     load_inputs,
     random_models,
@@ -56,7 +67,8 @@ class FlowExample(NamedTuple):
     """An example ready to compute. `prompt` has no answer behind it; `swapped` shows or plays another example's input.
 
     `blank`: the cuts of what is perceived, on a blank image. `forms`: the first token of each written form of the
-    answer. `skipped`: (example, what it does not have).
+    answer. `skipped`: (example, what it does not have). `raised`: encoded to be computed in float32, where rounding is
+    measured.
     """
 
     example: Example
@@ -68,6 +80,7 @@ class FlowExample(NamedTuple):
     forms: dict[str, int]
     forms_baseline: dict[str, int]
     skipped: tuple[tuple[str, str], ...]
+    raised: Encoded | None = None
 
 
 class FlowWork(Work[FlowExample]):
@@ -78,7 +91,10 @@ class FlowWork(Work[FlowExample]):
         baseline = inputs.baseline if spec.controls else None
         self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self.interventions = spec.interventions()
+        raised = self.view.in_precision(Precision.of(self.view.model))
+        self.raised = raised if self.view.precision.half and not raised.precision.half else None
         self.seconds = {"generate": 0.0, "compute": 0.0}
+        self.parts: dict[str, float] = {}
         self._preparing = for_preparing(self.view)
         self._preparing_baseline = for_preparing(baseline) if baseline else None
 
@@ -103,7 +119,11 @@ class FlowWork(Work[FlowExample]):
             except ExampleError as error:
                 skipped.append((example.id, f"{_SWAPS[example.kinds[0]]}: {error}"))
         blank = self._blank(index, example, skipped) if spec.controls and example.images else None
-        return FlowExample(example, prompt, planned, baseline, swapped, blank, forms, forms_baseline, tuple(skipped))
+        raised = None
+        if self.raised is not None and index < ROUNDING_EXAMPLES:
+            raised = self._encode_answer(self._preparing.in_precision(self.raised.precision), example)
+        controlled = (baseline, swapped, blank, forms, forms_baseline)
+        return FlowExample(example, prompt, planned, *controlled, tuple(skipped), raised)
 
     def compute(self, prepared: Sequence[FlowExample]) -> Computed:
         started = time.perf_counter()
@@ -111,10 +131,14 @@ class FlowWork(Work[FlowExample]):
         decoded = time.perf_counter()
         rows: RowsByTable = defaultdict(list)
         failures, skipped, whole = [], [], 0
-        outcomes = self._run(self.view, [item.plan for item in kept])
-        baselines = self._baseline_outcomes(kept)
-        swaps = self._swaps(kept, outcomes)
-        blanks = self._blanks(kept, outcomes)
+        with self._timed(CUTS):
+            outcomes = self._run(self.view, [item.plan for item in kept])
+        with self._timed(BASELINE):
+            baselines = self._baseline_outcomes(kept)
+        with self._timed(SWAPPED):
+            swaps = self._swaps(kept, outcomes)
+        with self._timed(BLANKED):
+            blanks = self._blanks(kept, outcomes)
         for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
             if isinstance(outcome, ExampleError):
                 failures.append((item.example.id, str(outcome)))
@@ -125,6 +149,7 @@ class FlowWork(Work[FlowExample]):
             planned_rows(rows, item.example, item.plan, outcome)
             rows["patch_values"] += map_rows(item.example, item.plan, outcome, _text(self.view, outcome))
             self._read(rows, item, outcome)
+            skipped += self._rounding(rows, item, outcome)
             if item.baseline is not None:
                 skipped += self._baseline_rows(rows, item, item.baseline, baselines[place])
             if isinstance(swaps[place], JobResult):
@@ -136,6 +161,35 @@ class FlowWork(Work[FlowExample]):
         self.seconds["generate"] += decoded - started
         self.seconds["compute"] += time.perf_counter() - decoded
         return Computed({name: found for name, found in rows.items() if found}, failures, left_out, whole, skipped)
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.parts[part] = self.parts.get(part, 0.0) + time.perf_counter() - started
+
+    def price(self) -> Price | None:
+        """The work ahead, from the first example that can be planned; None if none of the first can."""
+        item = first_prepared(self.examples, self.prepare)
+        if item is None:
+            return None
+        beside = [(BLANKED, item.blank), (BASELINE, item.baseline)]
+        if item.raised is not None:
+            beside.append((ROUNDED, item.plan.effects_alone(item.raised, ())))
+        firsts = {MAPS: self.spec.patches, ROUNDED: ROUNDING_EXAMPLES}
+        # In half precision every example has a no-op for every window.
+        firsts |= {} if self.view.precision.half else {NOOPS: NOISE_EXAMPLES}
+        return price(
+            item.plan,
+            self.view.n_layers,
+            len(self.examples),
+            decoding=self.spec.keep == "correct",
+            beside=[(name, one) for name, one in beside if one is not None],
+            swapped=item.swapped is not None,
+            firsts=firsts,
+        )
 
     def _kept(self, prepared: Sequence[FlowExample]) -> tuple[list[FlowExample], list[tuple[str, str]]]:
         """The examples to follow: all, or those whose greedy answer is the labelled one (the paper's filter)."""
@@ -161,8 +215,7 @@ class FlowWork(Work[FlowExample]):
     ) -> ExamplePlan:
         spec, cuts = self.spec if spec is None else spec, self.interventions if cuts is None else cuts
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
-        half = view.dtype in (torch.bfloat16, torch.float16)
-        causal = view.family.causal
+        half, causal = view.precision.half, view.family.causal
         return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal)
 
     def _blank(self, index: int, example: Example, skipped: list[tuple[str, str]]) -> ExamplePlan | None:
@@ -276,11 +329,27 @@ class FlowWork(Work[FlowExample]):
         rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["effects"]]
         valued = map_rows(item.example, planned, outcome, _text(self.baselines[sample], outcome))
         rows["patch_values_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in valued]
-        rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, outcome, item.forms_baseline)
+        rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, planned, outcome, item.forms_baseline)
+        return []
+
+    def _rounding(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> list[tuple[str, str]]:
+        """Append the same effects computed in float32; returns what could not be computed."""
+        if self.raised is None or item.raised is None:
+            return []
+        planned = item.plan.effects_alone(item.raised, tuple(outcome.tokens.tolist()))
+        with self._timed(ROUNDED):
+            (exact,) = self.executor.run(self.raised, [planned.job])
+        if isinstance(exact, ExampleError):
+            return [(item.example.id, f"rounding: {exact}")]
+        served, raised = defaultdict(list), defaultdict(list)
+        planned_rows(served, item.example, item.plan, outcome)
+        planned_rows(raised, item.example, planned, exact)
+        rows["rounding"] += rounding_rows(served["effects"], raised["effects"])
         return []
 
     def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:
-        rows["answers"] += answer_rows(self.view, item.example, outcome, item.forms)
+        with self._timed(LENS):
+            rows["answers"] += answer_rows(self.view, item.example, item.plan, outcome, item.forms)
         if "question" in outcome.states:
             positions = [int(p) for p in item.prompt.spans["question"]]
             rows["words"] += word_rows(self.view, item.example, outcome.states["question"], positions)
@@ -315,12 +384,16 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
         _log.warning("Windows of %d layers are wide for a model of %d: %s.", spec.window, view.n_layers, advice)
     executor = executor_of(spec.executor, spec.memory, spec.batch)
     work = FlowWork(spec, inputs, executor)
+    if (ahead := work.price()) is not None:
+        _log.info("%s", ahead)
     run_examples(work, examples, directory, spec.batch, "flow")
     facts: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
+    facts["parts"] = {name: round(value, 3) for name, value in work.parts.items()}
     if isinstance(executor, LockstepExecutor):
         # The guard's own cost and the largest difference it saw are no part of the sweep.
         guard = executor.guard
         facts["guard"] = {"seconds": round(guard.seconds, 3), "largest": guard.largest, "allowed": guard.allowed}
+        facts["guard"]["reused"] = guard.reused
     directory.manifest = directory.manifest | facts
     if "patches" in directory.tables():
         mapped = set(directory.table("patches")["example_id"])

@@ -142,6 +142,21 @@ NOISE = TableSchema.of(
     number("change_percent", "Change in probability", "What arithmetic alone changes.", unit="%"),
 )
 
+ROUNDING = TableSchema.of(
+    "rounding",
+    EXAMPLE,
+    TYPE,
+    text("cut", "Cut", "As in `effects`."),
+    *_WINDOW,
+    number(
+        "change_served",
+        "Change as served",
+        "Of the target token's log-probability, computed in half precision as the model is served.",
+        unit="nat",
+    ),
+    number("change_raised", "Change in float32", "The same, computed in float32 with the same weights.", unit="nat"),
+)
+
 TABLES = (
     EXAMPLES,
     EFFECTS,
@@ -154,6 +169,7 @@ TABLES = (
     WORDS,
     TOKENS,
     NOISE,
+    ROUNDING,
 )
 
 # Names in the column `method`.

@@ -33,7 +33,8 @@ def aligned(
     """
     made = parse_projector(projector)
     model = copy.deepcopy(view.model)
-    other = ModelView(model, swap_projector(model, view.processor, made, seed=seed), view.name)
+    processor = swap_projector(model, view.processor, made, seed=seed)
+    other = ModelView(model, processor, view.name, precision=view.precision)
     result = TuningResult(0, (), 0.0, None)
     if _parameters(other):
         setting = setting_of("ft-proj")

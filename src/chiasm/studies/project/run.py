@@ -49,7 +49,8 @@ def compute(spec: ProjectSpec) -> RunDirectory:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ChiasmError("compare domains", f"two are called {', '.join(repeated)}", "Rename one of the folders")
-    view = view_of(spec.model, spec)
+    # What is trained computes as it is served, and what it learnt is asked for in the same way.
+    view = view_of(spec.model, spec).as_served()
     captions = _captions(spec.captions, spec.seed) if spec.projectors else []
     scenes = list(examples("scenes", spec.skill, spec.seed)) if spec.skill else []
     spec = _completed(spec, view)

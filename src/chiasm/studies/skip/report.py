@@ -89,6 +89,9 @@ class SkipReporter(Reporter[SkipSpec]):
             f"Seconds are of this machine and of one prompt; shares of time also of {self.spec.batch} prompts read "
             "together, which is what saves time where a prompt is short. Peak memory on a CPU counts tensors alone.",
         ]
+        if str(self.directory.manifest.get("precision", "")).startswith("weights in"):
+            served = f"as it is served, in {self.directory.manifest['dtype']}"
+            found.append(f"Times and memory are of the model {served}; losses are computed in float32.")
         baseline = self._controls is not None
         return [*found, *control_notes(self.spec.controls, baseline, "what skipping random layers would cost")]
 

@@ -301,11 +301,14 @@ def write_plans(
     _log.info("Timing %d plans, %d repeats, taking turns.", len(proposed), spec.repeats)
     inputs = prompt.inputs
     together, _ = view.collate([prompt] * spec.batch)
+    # What a user gains is what the model gains as it is served.
+    served = view.as_served()
     found = [one for one in proposed if one.plan.name in verified]
     plain = prefill_operations(view, inputs).total
-    with view.readable_attention(), progress("steps") as bar:
+    with served.readable_attention(), progress("steps") as bar:
         task = bar.add_task("time", total=len(found) + spec.repeats)
-        timed = costs(view, inputs, together, [plan for plan, _ in found], spec.repeats, lambda: bar.advance(task))
+        given = (served.cast(inputs), served.cast(together), [plan for plan, _ in found], spec.repeats)
+        timed = costs(served, *given, lambda: bar.advance(task))
     rows, timings = [], []
     for (plan, _), cost in zip(found, timed, strict=True):
         rows.append(

@@ -1,0 +1,77 @@
+"""What a flow run takes, part by part, before it is run: the cuts asked for, and what stands beside them by default."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from chiasm.interventions import Change
+from chiasm.studies.flow.plan import ExamplePlan
+
+CUTS, BLANKED, SWAPPED = "the cuts", "the cuts on a blank image", "another example's input"
+BASELINE, ROUNDED, LENS = "the cuts on random weights", "the cuts in float32", "the answer read at every layer"
+NOOPS, MAPS = "no-ops", "maps of patches"
+"""Parts of a run, as prices and times name them. All other variants of an example share the walk of the cuts, and its
+time."""
+
+_PARTS: Final = {
+    "effects": CUTS,
+    "controls": "controls in their walk",
+    "noise": NOOPS,
+    "": NOOPS,
+    "patches": MAPS,
+    "coalitions": MAPS,
+}
+
+
+class Price(NamedTuple):
+    """Clean passes of one example, by part, at the least: rows that variants carry times layers they pass.
+
+    Means over the examples, as some parts are those of the first ones alone. The pass that the cuts begin with is one
+    of theirs. `examples`: how many there are. `decoding`: whether each is
+    answered before, which takes a pass and one step for every token.
+    """
+
+    parts: dict[str, float]
+    examples: int
+    decoding: bool
+
+    def __str__(self) -> str:
+        each = ", ".join(f"{name} {passes:.1f}" for name, passes in self.parts.items())
+        decoding = "; each is answered first, which takes a pass and a step for every token" if self.decoding else ""
+        passes = sum(self.parts.values())
+        return f"Price: {self.examples} examples, about {passes:.1f} clean passes each: {each}{decoding}."
+
+
+def price(
+    plan: ExamplePlan,
+    layers: int,
+    examples: int,
+    *,
+    decoding: bool,
+    beside: Sequence[tuple[str, ExamplePlan]] = (),
+    swapped: bool = False,
+    firsts: Mapping[str, int] | None = None,
+) -> Price:
+    """The work ahead, from the plan of the first example. `beside`: other walks of each example, by what they are for;
+    `swapped`: one of them is a plain pass with another example's image; `firsts`: of how many examples a part is, where
+    not of all.
+    """
+    parts = {CUTS: 1.0}
+    for one in plan.planned:
+        name = _PARTS[one.table]
+        parts[name] = parts.get(name, 0.0) + _passes(one.variant.changes, plan.job.encoded.length, layers)
+    for name, other in beside:
+        length = other.job.encoded.length
+        parts[name] = 1 + sum(_passes(one.variant.changes, length, layers) for one in other.planned)
+    if swapped:
+        parts[SWAPPED] = 1.0
+    for name, count in (firsts or {}).items():
+        if name in parts:
+            parts[name] *= min(1.0, count / examples)
+    return Price(parts, examples, decoding)
+
+
+def _passes(changes: Sequence[Change], length: int, layers: int) -> float:
+    """A variant brings the rows from its first changed one on, from its first layer on, as in a causal decoder."""
+    rows = length - min(min(change.rows) for change in changes)
+    start = min(change.window.start for change in changes)
+    return rows * (layers - start) / (length * layers)
