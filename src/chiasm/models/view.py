@@ -16,6 +16,7 @@ from chiasm.core.positions import Spans
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import append_tokens, encode, encode_batch
 from chiasm.models.families import Family, family_of
+from chiasm.models.origin import Origin
 
 # Names under which decoders keep the norm before the head. The unembedding law checks the choice.
 _FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "embedding_norm")
@@ -47,6 +48,7 @@ class ModelView:
         self.model = model
         self.processor = processor
         self.name = name
+        self.origin = Origin()
         self.config: Any = model.config
         self.family: Family = family_of(model.config) if family is None else family
         self.decoder, self.layers = _decoder_stack(model)
