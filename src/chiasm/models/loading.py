@@ -14,7 +14,14 @@ from chiasm.models.adoption import adopt, require_answerable
 from chiasm.models.checkpoint.adapters import NO_ADAPTER, AdapterUse, apply_adapter, describe_adapters, require_choice
 from chiasm.models.checkpoint.calling import bars_on_terminal as bars_on_terminal
 from chiasm.models.checkpoint.calling import failing_as, read_pretrained, without_reports
-from chiasm.models.checkpoint.configuration import deepest, require_depth, require_head, require_numbers, require_size
+from chiasm.models.checkpoint.configuration import (
+    deepest,
+    require_depth,
+    require_head,
+    require_numbers,
+    require_plausible,
+    require_size,
+)
 from chiasm.models.checkpoint.files import ADAPTER, ADAPTER_WEIGHTS, CheckpointFiles, read_json
 from chiasm.models.checkpoint.formats import original_llava
 from chiasm.models.checkpoint.place import CONFIG, Place, placed
@@ -30,6 +37,7 @@ from chiasm.models.checkpoint.weights import (
     stored_dtype,
 )
 from chiasm.models.families import answering_config, listed_family
+from chiasm.models.first_input import require_takes_input
 from chiasm.models.origin import Origin
 from chiasm.models.projectors.swap import swapped_class
 from chiasm.models.view import ModelView
@@ -105,7 +113,11 @@ def load(
     _require_sound(asked, model, processor, files)
     if device != "auto":
         model = model.to(first)
-    view = adopt(model.eval(), processor, name) if known is None else ModelView(model.eval(), processor, name)
+    if known is None:
+        view = adopt(model.eval(), processor, name)
+    else:
+        view = ModelView(model.eval(), processor, name)
+        require_takes_input(asked, view)
     stored = stored_dtype(files)
     view.origin = Origin("" if stored is None else str(stored).removeprefix("torch."), is_own(place.folder))
     return view
@@ -169,6 +181,7 @@ def _configuration(asked: str, place: Place) -> Any:
     if original is not None:
         raise ChiasmError(asked, original.found, original.todo)
     require_numbers(asked, raw)
+    require_plausible(asked, raw)
     if deepest(raw) > _MANY_LAYERS:
         # Reading a configuration makes lists as long as it has layers.
         require_depth(asked, raw, place.files(asked, raw.get(_NAMED_WEIGHTS)))

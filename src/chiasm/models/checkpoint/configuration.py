@@ -17,6 +17,11 @@ _DEPTHS: Final = frozenset(
 )
 _EXCESS: Final = 2
 """So many times what the files hold may a configuration describe: weights that are tied are stored once."""
+_MAX_EPSILON: Final = 0.01
+_SIZES: Final = frozenset(
+    {"hidden_size", "embed_dim", "vocab_size", "num_attention_heads", "num_heads", "num_channels", "image_size"}
+    | {"patch_size", "temporal_patch_size", "spatial_merge_size", "mrope_section", "max_position_embeddings"}
+)
 _SAME: Final = "Take config.json and weights from the same checkpoint"
 
 
@@ -40,6 +45,19 @@ def require_numbers(asked: str, values: Mapping[str, Any], file: str = "config.j
     for place, value in entries(values):
         if isinstance(value, float) and (math.isnan(value) or (math.isinf(value) and not infinite)):
             raise ChiasmError(asked, f"`{place}` in its {file} is {value}", "Copy the model again")
+
+
+def require_plausible(asked: str, config: Mapping[str, Any]) -> None:
+    """Refuse values that no model has: sizes below 1, a rotary base of 1 or less, an epsilon above 0.01.
+
+    Another plausible value of what no tensor's shape depends on (rotary base, epsilon, activation, number of heads) is
+    another model, and nothing in a checkpoint contradicts it.
+
+    **Errors:** `ChiasmError` with the place of the value.
+    """
+    for place, value in entries(config):
+        if isinstance(value, int | float) and not isinstance(value, bool) and not _is_plausible(place, value):
+            raise ChiasmError(asked, f"`{place}` in its config.json is {value}", "Copy the model again")
 
 
 def deepest(config: Mapping[str, Any]) -> int:
@@ -81,6 +99,15 @@ def require_head(asked: str, model: Any) -> None:
     if model.get_output_embeddings() is None:
         found = f"{type(model).__name__} has no output head, so it gives no word"
         raise ChiasmError(asked, found, "Load it as the class that generates text (`...ForConditionalGeneration`)")
+
+
+def _is_plausible(place: str, value: float) -> bool:
+    name = place.rpartition(".")[2].partition("[")[0]
+    if name.endswith(("_eps", "_epsilon")):
+        return 0 < value <= _MAX_EPSILON
+    if name == "rope_theta":
+        return 1 < value < math.inf
+    return name not in _SIZES or value >= 1
 
 
 def _is_depth(place: str, value: Any) -> bool:
