@@ -1,14 +1,18 @@
 """What was loaded, in one line and as plain values for the manifest."""
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 from torch import nn
 
 from chiasm.models.checkpoint.adapters import describe_adapters
-from chiasm.models.checkpoint.processors import backend, seen_as
+from chiasm.models.checkpoint.processors import backend, parts_of, seen_as
 from chiasm.models.checkpoint.weights import unnamed_rows
 from chiasm.models.view import ModelView
+
+_OF_THIS_COPY: Final = frozenset({"transformers_version", "dtype", "architectures"})
 
 
 @final
@@ -18,6 +22,7 @@ class LoadedModel:
 
     `image_processor`: what computes on pixels, which differs in the last bits; `sized`: how images are brought to
     size. `unnamed_rows`: rows of the output head that belong to no token. `adapter`: empty where there is none.
+    `settings`: hash of configuration and processor, in which an entry that contradicts no weight shows (a rotary base).
     """
 
     model: str
@@ -30,6 +35,7 @@ class LoadedModel:
     sized: str
     adapter: str
     unnamed_rows: int
+    settings: str
 
     def __str__(self) -> str:
         images = f"images {self.image_processor}: {self.sized}" if self.image_processor else ""
@@ -65,7 +71,22 @@ def describe(view: ModelView) -> LoadedModel:
         sized=seen_as(view.processor),
         adapter=describe_adapters(view.model),
         unnamed_rows=unnamed_rows(view.model, view.tokenizer),
+        settings=_settings(view),
     )
+
+
+def _settings(view: ModelView) -> str:
+    """SHA-256 (first 16 hex digits) of every entry of configuration and processor, less what names this copy of it."""
+    parts = [view.config, *(part for part, _ in parts_of(view.processor))]
+    held = [_named(json.loads(part.to_json_string())) for part in parts]
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _named(entries: Any) -> Any:
+    if isinstance(entries, dict):
+        kept = {key: value for key, value in entries.items() if key not in _OF_THIS_COPY and not key.startswith("_")}
+        return {key: _named(value) for key, value in kept.items()}
+    return [_named(value) for value in entries] if isinstance(entries, list) else entries
 
 
 def _base(view: ModelView) -> nn.Module:

@@ -21,7 +21,7 @@ from chiasm.core.errors import ChiasmError, MissingExtraError
 _FAILURES: Final = (
     *(OSError, ValueError, LookupError, SafetensorError, HFValidationError, StrictDataclassError, ImportError),
     # What a file of a checkpoint holds is used as it is, so a wrong value shows wherever it is first computed with.
-    *(TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError, MemoryError),
+    *(TypeError, AttributeError, NameError, ArithmeticError, AssertionError, RuntimeError, MemoryError),
 )
 
 

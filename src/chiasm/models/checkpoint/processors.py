@@ -41,7 +41,7 @@ def require_usable(asked: str, processor: Any, config: Any) -> None:
         if name in own and own[name] is None:
             found = f"`{name}` is missing in its processor_config.json"
             raise ChiasmError(asked, found, f"Write it there: config.json has {_by_config(name, config)}")
-    for part, file in _parts(processor):
+    for part, file in parts_of(processor):
         settings = {key: value for key, value in part.to_dict().items() if key != "mel_filters"}
         require_numbers(asked, settings, file, infinite=False)
         for name in ("image_std", "rescale_factor"):
@@ -51,6 +51,14 @@ def require_usable(asked: str, processor: Any, config: Any) -> None:
                 raise ChiasmError(asked, f"`{name}` in its {file} is {values}", "Copy the processor's files again")
     _require_same_token(asked, processor, config)
     _require_same_selection(asked, processor, config)
+
+
+def parts_of(processor: Any) -> Iterator[tuple[Any, str]]:
+    """What makes inputs of images, videos and sounds, each with the file that holds its settings."""
+    files = {"video_processor": "video_preprocessor_config.json"}
+    for name in _OPTIONAL:
+        if vars(processor).get(name) is not None:
+            yield vars(processor)[name], files.get(name, "preprocessor_config.json")
 
 
 def seen_as(processor: Any) -> str:
@@ -76,13 +84,6 @@ def backend(processor: Any) -> str:
         return ""
     name = str(getattr(part, "backend", "") or "")
     return {"torchvision": "torchvision (fast)", "pil": "pil (slow)"}.get(name, name or type(part).__name__)
-
-
-def _parts(processor: Any) -> Iterator[tuple[Any, str]]:
-    files = {"video_processor": "video_preprocessor_config.json"}
-    for name in _OPTIONAL:
-        if vars(processor).get(name) is not None:
-            yield vars(processor)[name], files.get(name, "preprocessor_config.json")
 
 
 def _by_config(name: str, config: Any) -> str:

@@ -116,7 +116,13 @@ class JobReader:
         self._found: dict[int, _ReadRun] = {}
 
     def take(self, variant: int, rows: Float[Tensor, "P N"]) -> None:
-        """The log-probabilities of the job's variant number `variant`."""
+        """The log-probabilities of the job's variant number `variant`.
+
+        **Errors:** `ExampleError` if they hold NaN: half precision can overflow in a variant alone.
+        """
+        if bool(torch.isnan(rows).any()):
+            name = self._job.variants[variant].name
+            raise ExampleError(f"the model gives NaN or infinite logits for this example under `{name}`")
         self._found[variant] = self._read(rows)
 
     def result(self, states: dict[str, Tensor]) -> JobResult:
