@@ -119,7 +119,7 @@ def load(
         view = ModelView(model.eval(), processor, name)
         require_takes_input(asked, view)
     stored = stored_dtype(files)
-    view.origin = Origin("" if stored is None else str(stored).removeprefix("torch."), is_own(place.folder))
+    view.origin = Origin("" if stored is None else str(stored).removeprefix("torch."), is_own(asked, place.folder))
     return view
 
 

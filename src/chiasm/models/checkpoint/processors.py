@@ -8,6 +8,7 @@ from typing import Any, Final
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.projectors import spec_of
 from chiasm.models.checkpoint.configuration import require_numbers
+from chiasm.models.checkpoint.files import read_json
 
 _TOKENS: Final = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "spiece.model")
 _PARTS: Final = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
@@ -22,9 +23,11 @@ def absent_files(folder: Path) -> str:
     return "; ".join(f"no file for {what} ({' or '.join(names[:2])})" for what, names in lacking)
 
 
-def is_own(folder: Path) -> bool:
+def is_own(asked: str, folder: Path) -> bool:
     """Whether the checkpoint says itself what its processor is; else transformers puts one together from the parts."""
-    return any((folder / name).is_file() for name in _PARTS[:2])
+    told = [folder / name for name in (*_PARTS[1:], "tokenizer_config.json")]
+    named = any("processor_class" in read_json(asked, path) for path in told if path.is_file())
+    return named or (folder / _PARTS[0]).is_file()
 
 
 def require_usable(asked: str, processor: Any, config: Any) -> None:
