@@ -41,6 +41,8 @@ def test_a_size_that_no_machine_holds(copied):
         ("text_config", {"rms_norm_eps": 0.0}, "text_config.rms_norm_eps"),
         ("vision_config", {"patch_size": 0}, "vision_config.patch_size"),
         ("text_config", {"num_attention_heads": -4}, "text_config.num_attention_heads"),
+        ("text_config", {"rope_theta": 0.5}, "text_config.rope_theta"),
+        ("", {"deepstack_visual_indexes": [0, 10**9]}, r"deepstack_visual_indexes\[1\]"),
     ],
 )
 def test_values_that_no_model_has(copied, part, entries, place):

@@ -18,6 +18,7 @@ _DEPTHS: Final = frozenset(
 _EXCESS: Final = 2
 """So many times what the files hold may a configuration describe: weights that are tied are stored once."""
 _MAX_EPSILON: Final = 0.01
+_MAX_INDEX: Final = 1000
 _SIZES: Final = frozenset(
     {"hidden_size", "embed_dim", "vocab_size", "num_attention_heads", "num_heads", "num_channels", "image_size"}
     | {"patch_size", "temporal_patch_size", "spatial_merge_size", "mrope_section", "max_position_embeddings"}
@@ -48,7 +49,7 @@ def require_numbers(asked: str, values: Mapping[str, Any], file: str = "config.j
 
 
 def require_plausible(asked: str, config: Mapping[str, Any]) -> None:
-    """Refuse values that no model has: sizes below 1, a rotary base of 1 or less, an epsilon above 0.01.
+    """Refuse values that no model has: sizes below 1, a rotary base of 1 or less, an epsilon above 0.01, layer 1000.
 
     Another plausible value of what no tensor's shape depends on (rotary base, epsilon, activation, number of heads) is
     another model, and nothing in a checkpoint contradicts it.
@@ -107,6 +108,8 @@ def _is_plausible(place: str, value: float) -> bool:
         return 0 < value <= _MAX_EPSILON
     if name == "rope_theta":
         return 1 < value < math.inf
+    if place.endswith("]") and name.endswith(("_layers", "_indexes", "_indices")):
+        return abs(value) < _MAX_INDEX
     return name not in _SIZES or value >= 1
 
 
