@@ -116,13 +116,7 @@ class JobReader:
         self._found: dict[int, _ReadRun] = {}
 
     def take(self, variant: int, rows: Float[Tensor, "P N"]) -> None:
-        """The log-probabilities of the job's variant number `variant`.
-
-        **Errors:** `ExampleError` if they hold NaN: half precision can overflow in a variant alone.
-        """
-        if bool(torch.isnan(rows).any()):
-            name = self._job.variants[variant].name
-            raise ExampleError(f"the model gives NaN or infinite logits for this example under `{name}`")
+        """The log-probabilities of the job's variant number `variant`."""
         self._found[variant] = self._read(rows)
 
     def result(self, states: dict[str, Tensor]) -> JobResult:
@@ -144,6 +138,17 @@ class JobReader:
     def _read(self, rows: Float[Tensor, "P N"]) -> "_ReadRun":
         scored = rows.gather(-1, self._tokens[:, None]).squeeze(-1)
         return _ReadRun(scored, rows.argmax(dim=-1), rows.cpu() if self._job.readout.full else None)
+
+
+def require_numbers(job: Job, result: JobResult) -> None:
+    """Refuse an example that overflows under a variant alone, as half precision can.
+
+    **Errors:** `ExampleError` with the variant's name.
+    """
+    spoiled = torch.isnan(result.logprobs).any(dim=-1).nonzero()
+    if len(spoiled):
+        name = job.variants[int(spoiled[0])].name
+        raise ExampleError(f"the model gives NaN or infinite logits for this example under `{name}`")
 
 
 class _ReadRun(NamedTuple):
