@@ -44,7 +44,7 @@ def test_a_run_ends_with_findings_and_a_plan(model, data, tmp_path, capsys):
     assert "--max-loss 1" in capsys.readouterr().err
     assert chiasm("skip", model, "--data", data, "--out", out, *options[:-1], "5 %") == 0
     printed = capsys.readouterr()
-    assert printed.err.startswith("Price: 2 examples x 12 variants")
+    assert "\nPrice: 2 examples x 12 variants" in printed.err
     assert "6 of 6 examples kept" in printed.out
     assert "3. " in printed.out
     assert f"Plan: {out / 'plan.json'}" in printed.out

@@ -47,10 +47,12 @@ def require_answerable(config: Any) -> None:
 
     **Errors:** `ChiasmError` with the nearest supported family.
     """
+    if config.is_encoder_decoder:
+        raise unsupported_error(
+            config, "an encoder-decoder: an encoder and a decoder, where the rules know one stack of layers"
+        )
     if not modalities_of(config):
         raise unsupported_error(config)
-    if config.is_encoder_decoder:
-        raise unsupported_error(config, "an encoder and a decoder, where the rules know one stack of layers")
 
 
 def adopt(model: nn.Module, processor: Any, name: str, precision: Precision | None = None) -> ModelView:

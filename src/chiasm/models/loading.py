@@ -1,29 +1,52 @@
 """From a hub id, a directory, or a model in memory to a `ModelView`; weights come from safetensors only."""
 
-import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
-from huggingface_hub.errors import HFValidationError
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
-from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
-from chiasm.core.errors import ChiasmError, MissingExtraError
+from chiasm.core.errors import ChiasmError
 from chiasm.interventions.projectors import spec_of
 from chiasm.models.adoption import adopt, require_answerable
+from chiasm.models.checkpoint.adapters import NO_ADAPTER, AdapterUse, apply_adapter, describe_adapters, require_choice
+from chiasm.models.checkpoint.calling import bars_on_terminal as bars_on_terminal
+from chiasm.models.checkpoint.calling import failing_as, read_pretrained, without_reports
+from chiasm.models.checkpoint.configuration import (
+    deepest,
+    require_depth,
+    require_head,
+    require_numbers,
+    require_plausible,
+    require_size,
+)
+from chiasm.models.checkpoint.files import ADAPTER, ADAPTER_WEIGHTS, CheckpointFiles, read_json
+from chiasm.models.checkpoint.formats import original_llava
+from chiasm.models.checkpoint.place import CONFIG, Place, placed
+from chiasm.models.checkpoint.place import looks_like_path as looks_like_path
+from chiasm.models.checkpoint.processors import absent_files, is_own, require_usable
+from chiasm.models.checkpoint.quantised import quantisation, require_quantiser
+from chiasm.models.checkpoint.weights import (
+    require_complete,
+    require_rows,
+    require_unrounded,
+    require_values,
+    rounds,
+    stored_dtype,
+)
 from chiasm.models.families import answering_config, listed_family
+from chiasm.models.first_input import require_takes_input
+from chiasm.models.origin import Origin
 from chiasm.models.precision import HALF, Precision, dtype_name
 from chiasm.models.projectors.swap import swapped_class
 from chiasm.models.view import ModelView
 
-_WEIGHTS = "model.safetensors"
 _DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "bfloat16", "float16")}
+_MANY_LAYERS: Final = 1000
+_NAMED_WEIGHTS: Final = "transformers_weights"
+_log: Final = logging.getLogger(__name__)
 
 
 def load(
@@ -33,60 +56,73 @@ def load(
     device: str | torch.device | None = None,
     trust_remote_code: bool = False,
     revision: str | None = None,
+    adapter: AdapterUse | None = None,
 ) -> ModelView:
     """The checkpoint `source` (a hub id, or a directory written by `save_pretrained`) ready for studies.
 
-    `dtype`: None keeps the checkpoint's weights, and raises those in half precision to float32 while they are used; a
-    half-precision type computes in it, as the model is served. `device`: None takes the first GPU, or the CPU; "auto"
-    spreads the model over all devices. The architecture is judged from the configuration, before any weight is read;
-    one that is not listed is tried by the conformance suite, once (`adoption.adopt`). Of a model that also speaks
-    (Qwen2.5-Omni) only the part that perceives and answers is loaded.
+    `dtype`: None keeps the stored weights (or brings them into a wider type that config.json names), and raises those
+    in half precision to float32 while they are used; a half-precision type computes in it, as the model is served.
+    `device`: None takes the first GPU, or the CPU; "auto" spreads the model over all devices. The architecture is
+    judged from the configuration, before any weight is read; one that is not listed is tried by the conformance suite,
+    once (`adoption.adopt`). Of a model that also speaks (Qwen2.5-Omni) only the part that perceives and answers is
+    loaded. `adapter`: what to do with one that lies beside a full model.
+
+    Files, configuration, processor and weights must agree, and every weight must be there and finite: what transformers
+    would draw at random, cast or leave out is an error here (`checkpoint`).
 
     **Errors:** `ChiasmError` for a missing path, a directory that is no model, an architecture without a family,
     damaged weights, a missing processor, or a hub id that cannot be reached.
     """
     name = str(source)
     asked = f"load the model `{name}`"
-    folder = Path(source).expanduser()
-    local = folder.is_dir()
-    if local:
-        _require_model(asked, folder)
-    elif folder.exists():
-        raise ChiasmError(asked, "it is a file", "Name the directory that holds its config.json")
-    elif looks_like_path(name):
-        raise ChiasmError(asked, "there is no such directory", "Name a directory, a hub id, or `tiny`")
-    where = str(folder) if local else name
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision or "main"}
-    placed = as_device(device)
-    config = answering_config(
-        read_pretrained(asked, local, "its config.json", AutoConfig.from_pretrained, where, **options)
-    )
+    place = placed(asked, source, trust_remote_code, revision)
+    first = as_device(device)
+    config = _configuration(asked, place)
     known = listed_family(config)
     if known is None:
         require_answerable(config)
-    processor = read_pretrained(asked, local, "its processor", AutoProcessor.from_pretrained, where, **options)
-    _require_processor(asked, processor)
-    if local:
-        _require_whole(asked, folder)
-    architecture = AutoModelForMultimodalLM if spec_of(config) is None else swapped_class(type(config))
-    model = read_pretrained(
-        asked,
-        local,
-        "its weights",
-        architecture.from_pretrained,
-        where,
-        config=config,
-        dtype=as_dtype(dtype) or "auto",
-        use_safetensors=True,
-        attn_implementation="sdpa",
-        device_map="auto" if device == "auto" else None,
-        **options,
-    )
+    quantised = quantisation(config)
+    if quantised is not None:
+        require_quantiser(asked, quantised)
+    processor = _processor(asked, place, config)
+    swapped = None if spec_of(config) is None else swapped_class(type(config))
+
+    def build(config: Any) -> nn.Module:
+        if swapped is not None:
+            return swapped(config)
+        return AutoModelForMultimodalLM.from_config(config, trust_remote_code=trust_remote_code)
+
+    files = _files(asked, place, config, build, adapter, quantised is not None)
+    with failing_as(asked, place.local, "its weights cannot be read"), without_reports():
+        model, info = (swapped or AutoModelForMultimodalLM).from_pretrained(
+            place.where,
+            config=config,
+            dtype=as_dtype(dtype) or ("auto" if quantised is not None else _dtype(asked, config, files)),
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            device_map="auto" if device == "auto" else None,
+            output_loading_info=True,
+            # Shapes that disagree are reported with all the rest, in one sentence.
+            ignore_mismatched_sizes=True,
+            adapter_kwargs=dict(NO_ADAPTER),
+            **place.options,
+        )
+    require_complete(asked, info, files)
+    if quantised is None:
+        require_unrounded(asked, files, model)
+    if adapter == "apply" and (place.folder / ADAPTER).is_file():
+        apply_adapter(asked, model, place.folder)
+    _require_sound(asked, model, processor, files)
     if device != "auto":
-        model = model.to(placed)
+        model = model.to(first)
     # A half-precision type that was asked for is the one to compute in.
     asked_type = as_dtype(dtype)
-    return _view(model.eval(), processor, name, Precision.served(model) if asked_type in HALF else None)
+    view = _view(model.eval(), processor, name, Precision.served(model) if asked_type in HALF else None)
+    if known is not None:
+        require_takes_input(asked, view)
+    stored = stored_dtype(files)
+    view.origin = Origin("" if stored is None else str(stored).removeprefix("torch."), is_own(asked, place.folder))
+    return view
 
 
 def wrap(
@@ -94,12 +130,21 @@ def wrap(
 ) -> ModelView:
     """A model that is already in memory, fine-tuned, or wrapped by PEFT. It is used as it is and never changed.
 
-    `dtype`: the half-precision type of its weights computes as the model is served; None raises them (`Precision`).
+    `dtype`: the half-precision type of its weights computes as the model is served; None raises them (`Precision`). An
+    adapter that changes nothing is logged: it may be untrained, or its tensors may have found no module.
 
-    **Errors:** `ChiasmError` if the processor is missing, the architecture has no family, or `dtype` is another type
-    than can be computed in without changing the model.
+    **Errors:** `ChiasmError` if the processor is missing or unfit, the architecture has no family, `dtype` is another
+    type than can be computed in without changing the model, or the model has no head, no values, or values that are not
+    finite.
     """
-    _require_processor("wrap a model in memory", processor)
+    asked = f"use the model {name}"
+    _require_processor(asked, processor)
+    if listed_family(model.config) is None:
+        require_answerable(model.config)
+    require_usable(asked, processor, model.config)
+    _require_sound(asked, model, processor)
+    if "changes nothing" in (described := describe_adapters(model)):
+        _log.warning("The adapter of the model %s (%s): its answers are those of the base model.", name, described)
     return _view(model, processor, name, _precision_of(model, as_dtype(dtype)))
 
 
@@ -155,45 +200,64 @@ def as_device(name: str | torch.device | None) -> torch.device:
     return device
 
 
-def looks_like_path(name: str) -> bool:
-    """Whether `name` can only be meant as a directory: hub ids are `name` or `owner/name`."""
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+def _configuration(asked: str, place: Place) -> Any:
+    """The configuration, after what its JSON alone shows."""
+    raw = read_json(asked, place.folder / CONFIG)
+    original = original_llava(place.folder if place.local else None, raw)
+    if original is not None:
+        raise ChiasmError(asked, original.found, original.todo)
+    require_numbers(asked, raw)
+    require_plausible(asked, raw)
+    if deepest(raw) > _MANY_LAYERS:
+        # Reading a configuration makes lists as long as it has layers.
+        require_depth(asked, raw, place.files(asked, raw.get(_NAMED_WEIGHTS)))
+    config = read_pretrained(
+        asked, place.local, f"its {CONFIG}", AutoConfig.from_pretrained, place.where, **place.options
+    )
+    return answering_config(config)
 
 
-def _require_model(asked: str, folder: Path) -> None:
-    if (folder / "config.json").is_file():
-        return
-    if (folder / "adapter_config.json").is_file():
-        raise ChiasmError(
-            asked,
-            "it holds only an adapter",
-            "Load its base model, wrap it with `peft.PeftModel`, and call `chiasm.load(model=..., processor=...)`",
-        )
-    raise ChiasmError(asked, "it is not a model: it holds no config.json", "Name a directory of `save_pretrained`")
+def _processor(asked: str, place: Place, config: Any) -> Any:
+    absent = absent_files(place.folder) if place.local else ""
+    what = f"its processor (beside the model is {absent})" if absent else "its processor"
+    processor = read_pretrained(asked, place.local, what, AutoProcessor.from_pretrained, place.where, **place.options)
+    _require_processor(asked, processor)
+    require_usable(asked, processor, config)
+    return processor
 
 
-def _require_whole(asked: str, folder: Path) -> None:
-    """Weights are there, in safetensors, and every file is as long as its header says."""
-    index = folder / f"{_WEIGHTS}.index.json"
-    names = [_WEIGHTS]
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
-            raise ChiasmError(asked, f"`{index.name}` cannot be read ({error})", "Copy the model again") from error
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        found = f"{', '.join(missing[:3])} is not there"
-        if any(folder.glob("*.bin")):
-            found += ", only pickled weights, which could run programs"
-        raise ChiasmError(asked, found, "Save the model with `save_pretrained`, which writes safetensors")
-    for name in names:
-        try:
-            # Opening reads the header and compares it with the length of the file.
-            with safe_open(folder / name, framework="pt"):
-                continue
-        except SafetensorError as error:
-            raise ChiasmError(asked, f"`{name}` is damaged ({error})", "Copy the model again") from error
+def _files(asked: str, place: Place, config: Any, build: Any, adapter: AdapterUse | None, quantised: bool) -> Any:
+    """The files of weights, as far as headers and configuration show that they belong together."""
+    with failing_as(asked, place.local, "its files cannot be read"):
+        beside = place.fetch(ADAPTER) is not None
+    raw = read_json(asked, place.folder / CONFIG)
+    files = place.files(asked, raw.get(_NAMED_WEIGHTS))
+    if beside:
+        require_choice(asked, adapter)
+        if adapter == "apply":
+            place.fetch(ADAPTER_WEIGHTS)
+    elif adapter == "apply":
+        _log.warning("No adapter lies beside `%s`: it is used as it is.", place.where)
+    require_depth(asked, raw, files)
+    if not quantised:
+        with failing_as(asked, place.local, "no model can be made by its config.json"):
+            require_size(asked, files, build, config)
+    return files
+
+
+def _dtype(asked: str, config: Any, files: CheckpointFiles) -> torch.dtype | str:
+    """What a model is computed in where nothing was asked: as config.json says, unless that would round its weights."""
+    stored, named = stored_dtype(files), config.dtype
+    if stored is None or not isinstance(named, torch.dtype) or not named.is_floating_point or not rounds(stored, named):
+        return "auto"
+    _log.warning("%s: its weights are stored in %s and stay so, though config.json says %s.", asked, stored, named)
+    return stored
+
+
+def _require_sound(asked: str, model: Any, processor: Any, files: CheckpointFiles | None = None) -> None:
+    require_head(asked, model)
+    require_values(asked, model, files)
+    require_rows(asked, model, processor.tokenizer)
 
 
 def _require_processor(asked: str, processor: Any) -> None:
@@ -202,36 +266,3 @@ def _require_processor(asked: str, processor: Any) -> None:
     if getattr(processor, "tokenizer", None) is None:
         found = f"its processor is a {type(processor).__name__}, which has no tokenizer"
         raise ChiasmError(asked, found, "Save the whole processor beside the model (`save_pretrained`)")
-
-
-@contextmanager
-def bars_on_terminal() -> Iterator[None]:
-    """transformers' progress bars only where someone watches standard error."""
-    if not is_progress_bar_enabled() or sys.stderr.isatty():
-        yield
-        return
-    disable_progress_bar()
-    try:
-        yield
-    finally:
-        enable_progress_bar()
-
-
-def read_pretrained(asked: str, local: bool, what: str, reader: Any, where: str, **options: Any) -> Any:
-    """One call into transformers, its failures as `ChiasmError`."""
-    try:
-        with bars_on_terminal():
-            return reader(where, **options)
-    except ImportError as error:
-        if "torchvision" in str(error):
-            raise MissingExtraError(asked, "torchvision", "torchvision") from error
-        raise
-    except (OSError, ValueError, KeyError, SafetensorError, HFValidationError) as error:
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")
-        if "trust_remote_code" in str(error):
-            todo = "If you trust its authors, give --trust-remote-code, which runs their code"
-        elif local:
-            todo = "Save model and processor with `save_pretrained`"
-        else:
-            todo = "Check the name and the network, or name a local directory"
-        raise ChiasmError(asked, f"{what} cannot be read ({first})", todo) from error

@@ -17,6 +17,7 @@ from chiasm.core.positions import Spans
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import append_tokens, encode, encode_batch
 from chiasm.models.families import Family, family_of
+from chiasm.models.origin import Origin
 from chiasm.models.precision import Precision, is_rounded
 from chiasm.models.remembered import Remembered
 from chiasm.models.weights import float32_products, raised_model, ready
@@ -58,6 +59,7 @@ class ModelView:
         self.model = model
         self.processor = processor
         self.name = name
+        self.origin = Origin()
         self.config: Any = model.config
         self.family: Family = family_of(model.config) if family is None else family
         self.decoder, self.layers = _decoder_stack(model)

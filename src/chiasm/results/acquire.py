@@ -13,7 +13,7 @@ from chiasm.results.provenance import provenance
 from chiasm.results.storage import PARTIAL, remove, reporting_full_disk
 
 # Sessions of one run must agree in these, or its rows would not be of one kind.
-_SAME = ("model", "data", "dtype", "precision", "seed")
+_SAME = ("model", "loaded", "data", "dtype", "precision", "seed")
 _LOCK = ".lock"
 
 

@@ -274,10 +274,12 @@ def _facts(run: RunDirectory) -> list[str]:
     name = model.get("id", "") if isinstance(model, dict) else model
     kept = f"{counts['kept']} of {counts['asked']} examples"
     precision = manifest.get("precision") or manifest.get("dtype")
+    template = manifest.get("loaded", {}).get("template", "own")
     return [
         *([f"model {name}"] if name else []),
         kept,
         *(str(fact) for fact in (precision, manifest.get("device")) if fact),
+        *([] if template == "own" else [f"chat template {template}"]),
     ]
 
 
@@ -342,6 +344,8 @@ def _provenance(run: RunDirectory) -> list[tuple[str, str]]:
     rows = [("spec", manifest["spec_hash"]), ("started", manifest["started"]), *manifest["versions"].items()]
     if isinstance(manifest.get("model"), dict):
         rows += [(f"model {key}", value) for key, value in manifest["model"].items()]
+    loaded = {key: value for key, value in manifest.get("loaded", {}).items() if value not in ("", 0)}
+    rows += [(f"loaded {key.replace('_', ' ')}", value) for key, value in loaded.items()]
     rows += [(f"data {key}", value) for key, value in manifest.get("data", {}).items() if not isinstance(value, dict)]
     rows += [
         (key, manifest[key])

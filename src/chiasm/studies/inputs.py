@@ -19,6 +19,8 @@ from chiasm.core.media import load_image
 from chiasm.data import examples
 from chiasm.data.sources import ENDLESS
 from chiasm.data.tasks import Task
+from chiasm.models.checkpoint.adapters import AdapterUse
+from chiasm.models.description import describe
 from chiasm.models.executors.jobs import Executor
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -63,34 +65,49 @@ def load(
     device: str | torch.device | None = None,
     trust_remote_code: bool = False,
     revision: str | None = None,
+    adapter: AdapterUse | None = None,
 ) -> ModelView:
     """A model for studies: `tiny`, a hub id, a directory of `save_pretrained`, or what is already in memory.
 
     `model` and `processor` may be fine-tuned or wrapped by PEFT; they are used as they are. `dtype`: None keeps the
     checkpoint's weights and computes in float32 at least; a half-precision type computes as the model is served.
-    `device`: None takes the first GPU, or the CPU.
+    `device`: None takes the first GPU, or the CPU. `adapter`: what to do with one that lies beside a full model,
+    `apply` or `ignore`. What was loaded is reported in one line.
 
     **Errors:** `ChiasmError` that says what was found and what to do.
     """
     if model is not None:
         if source is not None:
             raise ChiasmError("load a model", "both a source and a model were given", "Give one of them")
-        return wrap(model, processor, dtype=dtype)
+        return _reported(wrap(model, processor, dtype=dtype))
     if source is None:
         raise ChiasmError("load a model", "none was named", "Name `tiny`, a hub id, a directory, or pass model=")
     name = str(source)
     where = _embedded(name) if name in TINY else source
-    view = load_checkpoint(where, dtype=dtype, device=device, trust_remote_code=trust_remote_code, revision=revision)
+    view = load_checkpoint(
+        where,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        revision=revision,
+        adapter=adapter,
+    )
     view.name = name
     log_stored_plan(where)
-    return view
+    return _reported(view)
 
 
 def view_of(model: Any, spec: LoadingOptions) -> ModelView:
     """A view as it is, a name loaded where and how `spec` says."""
     if isinstance(model, ModelView):
         return model
-    return load(model, device=spec.device, dtype=spec.dtype, trust_remote_code=spec.trust_remote_code)
+    return load(
+        model,
+        device=spec.device,
+        dtype=spec.dtype,
+        trust_remote_code=spec.trust_remote_code,
+        adapter=spec.adapter,
+    )
 
 
 def with_defaults(spec: S) -> S:
@@ -207,6 +224,7 @@ def facts_of(view: ModelView, chosen: Sequence[Example], data: str, seed: int) -
     """What the manifest says about model and data, with hashes: a resumed run must have the same."""
     return {
         "model": {"id": view.name, "weights": view.fingerprint()},
+        "loaded": describe(view).facts(),
         "data": data_facts(data, chosen),
         "seed": seed,
         "device": str(view.device),
@@ -258,6 +276,11 @@ def example_row(example: Example) -> dict[str, str]:
         "answer": example.answer,
         "input": input_key(example),
     }
+
+
+def _reported(view: ModelView) -> ModelView:
+    _log.info("Loaded %s: %s.", view.name, describe(view))
+    return view
 
 
 def _embedded(name: str) -> Path:

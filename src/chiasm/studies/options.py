@@ -38,6 +38,7 @@ MAX_LOSS = 0.01
 
 ExecutorName = Literal["lockstep", "reference"]
 DataType = Literal["float32", "bfloat16", "float16", "float64"]
+AdapterUse = Literal["apply", "ignore"]
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -144,6 +145,11 @@ class LoadingOptions(Options):
         common=True,
     )
     trust_remote_code: bool = compute_option(False, "Let a checkpoint run code of its authors. Off unless you say so.")
+    adapter: AdapterUse | None = compute_option(
+        None,
+        "An adapter that lies beside a full model: `apply` it, or `ignore` it where the weights hold it already. "
+        "Default: such a model is refused.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

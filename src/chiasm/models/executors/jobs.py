@@ -140,6 +140,17 @@ class JobReader:
         return _ReadRun(scored, rows.argmax(dim=-1), rows.cpu() if self._job.readout.full else None)
 
 
+def require_numbers(job: Job, result: JobResult) -> None:
+    """Refuse an example that overflows under a variant alone, as half precision can.
+
+    **Errors:** `ExampleError` with the variant's name.
+    """
+    spoiled = torch.isnan(result.logprobs).any(dim=-1).nonzero()
+    if len(spoiled):
+        name = job.variants[int(spoiled[0])].name
+        raise ExampleError(f"the model gives NaN or infinite logits for this example under `{name}`")
+
+
 class _ReadRun(NamedTuple):
     """What is kept of one run."""
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoded import ROW_INPUTS
 from chiasm.models.executors.guard import Guard
-from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities
+from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities, require_numbers
 from chiasm.models.executors.memory import Sizes, memory_passes, release_memory
 from chiasm.models.executors.packed_batch import PackedBatch, prefix_is_independent
 from chiasm.models.executors.reuse import encoded_once, modules_before_layers
@@ -136,7 +136,9 @@ class LockstepExecutor(Executor):
                 at = [order[int(row)] for row in placement.rows[list(read.positions)]]
                 read_states[read.name] = torch.stack([state[placement.batch_index, at] for state in states])
             result = readers[j].result(read_states)
+            # First the guard: numbers that a plain forward has and the packed one has not are a fault of ours.
             self.guard.check(view, packed, placement.job, result, groups, j)
+            require_numbers(placement.job, result)
             yield result
 
     def _walk(

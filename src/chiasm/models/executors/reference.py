@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from chiasm.core.errors import ExampleError
 from chiasm.interventions import AveragedKeys, BlockedAttention, Variant, ZeroedBranch
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities
+from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities, require_numbers
 from chiasm.models.executors.reuse import encoded_once
 from chiasm.models.frame import Frame, change_arguments, keep_logits, layer_arguments, layer_output, record_frame
 from chiasm.models.hooks import hook_sites
@@ -61,7 +61,9 @@ class ReferenceExecutor(Executor):
                 with ExitStack() as stack:
                     _apply_variant(view, job.encoded, frame, variant, layer_inputs, stack)
                     reader.take(index, log_probabilities(self._logits(view, inputs, positions)))
-        return reader.result({name: torch.stack(found) for name, found in states.items()})
+        result = reader.result({name: torch.stack(found) for name, found in states.items()})
+        require_numbers(job, result)
+        return result
 
     def _logits(self, view: ModelView, inputs: dict[str, Any], positions: Tensor) -> Float[Tensor, "P N"]:
         keep = keep_logits(view, slice_to=positions.to(view.device))
