@@ -18,6 +18,7 @@ from chiasm.core.positions import Spans, concatenate
 from chiasm.core.recordings import load_sound, load_video
 from chiasm.models.encoded import ROW_INPUTS, Encoded
 from chiasm.models.encoding.prompts import Prompt, continuation, render
+from chiasm.models.encoding.sizes import with_read_sizes
 from chiasm.models.encoding.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
 from chiasm.models.families.base import Family, Medium
 
@@ -57,6 +58,7 @@ def encode(
     an answer without tokens, more tokens than the context holds; `ChiasmError` for a template or processor that does
     not fit.
     """
+    processor = with_read_sizes(processor)
     _check_media(example, family)
     media = _load_media(example, processor, family)
     if media.images:

@@ -138,7 +138,10 @@ class Family:
         return 1 if key == "attention_mask" else 0
 
     def adjusted_logits(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
-        """What the model does to its head's output before it hands it out: soft-capping where the config names it."""
+        """What the model does to its head's output before it hands it out: soft-capping where the config names it.
+
+        Some classes that wrap a decoder leave that out: the view asks the model (`ModelView.changes_logits`).
+        """
         cap = getattr(text_config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
