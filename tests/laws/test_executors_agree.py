@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.factories import FAMILIES, KINDS
 from tests.support.float64 import no_upcasts
-from tests.support.runs import cut, difference, encoded, job, knock_out, outcomes, view_of, zero
+from tests.support.runs import average, cut, difference, encoded, job, knock_out, outcomes, view_of, zero
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.interventions import Variant
@@ -55,7 +55,20 @@ def all_kinds(found, layers):
     ]
     variants += [Variant(f"{c}{w}", (zero(*w, c, rows),)) for c in ("attention", "mlp") for w in windows]
     both = (knock_out(0, 2, rows, [0]), zero(2, 3, "mlp", rows), knock_out(2, 4, [found.length - 1], rows))
-    return [*variants, Variant("three changes at once", both)]
+    return [*variants, Variant("three changes at once", both), *_averages(found, windows)]
+
+
+def _averages(found, windows):
+    """What two spans read of others as means, alone and with keys blocked beside; a sense of one token has no mean."""
+    sense = next(k for k in ("video", "audio", "image") if k in found.spans and len(found.spans[k]))
+    texts = ["mean:question->suffix+last"]
+    if len(found.spans[sense]) > 1:
+        texts += [f"mean:{sense}->question", f"mean:{sense}->last"]
+    variants = [cut(found, text, *w) for text in texts for w in windows]
+    question, last = [int(p) for p in found.spans["question"]], found.length - 1
+    keys = [int(p) for p in found.spans["prefix"]][1:] + question
+    mixed = (average(1, 3, [last], keys), average(1, 4, [last - 1], question[:2]), knock_out(1, 4, [last], keys[::2]))
+    return [*variants, Variant("averages with blocked keys", mixed)]
 
 
 def _perceiving(text, found):
@@ -82,7 +95,30 @@ def every_kind_of_change(family, dtype, allowed):
         jobs = [job(found, *all_kinds(found, view.n_layers))]
         assert largest(view, jobs) <= allowed
         effect = plain(view, jobs)[0]
-    assert float((effect.full[1:] - effect.full[0]).abs().max()) > 0.1, "cuts must matter, or equality is empty"
+    effects = (effect.full[1:] - effect.full[0]).abs().amax(dim=(1, 2))
+    kinds = [str(one.name).partition(":")[0] for one in jobs[0].variants]
+    assert float(effects.max()) > 0.1, "cuts must matter, or equality is empty"
+    means = [float(e) for e, kind in zip(effects, kinds, strict=True) if kind == "mean"]
+    assert max(means) > 0.01, "averages must matter, or equality is empty"
+
+
+def test_the_mean_of_equal_states_changes_nothing():
+    """At the first layer equal words have equal states wherever they stand (their places come in by rotation)."""
+    view = view_of("llava", torch.float64)
+    found = encoded(view, question="red red red red red red is it?")
+    ids, question = found.input_ids[0], found.spans["question"]
+    words = [int(p) for p in question if int((ids[question] == ids[p]).sum()) > 2]
+    assert len(words) > 2
+    last = [found.length - 1]
+    for first, same in ((0, True), (1, False)):
+        variant = Variant("mean", (average(first, first + 1, last, words),))
+        for executor in (plain, packed):
+            result = executor(view, [job(found, variant)])[0]
+            assert (difference_to_clean(result) < 1e-9) == same
+
+
+def difference_to_clean(result):
+    return float((result.full[1:] - result.full[0]).abs().max())
 
 
 @pytest.mark.parametrize("family", EVERY)
@@ -176,7 +212,7 @@ def random_cuts(data, families):
         assert largest(view, [job(e, *drawn_variants(data, e.length)) for e in found]) <= 1e-9
 
 
-@pytest.mark.parametrize("budget", [1_000_000, 1_500_000, 5_000_000])
+@pytest.mark.parametrize("budget", [1_100_000, 1_500_000, 5_000_000])
 def test_chunks_and_memory_passes_do_not_change_results(budget):
     view = view_of("llava", torch.float64)
     found = encoded(view)
@@ -187,7 +223,7 @@ def test_chunks_and_memory_passes_do_not_change_results(budget):
 def test_a_budget_below_one_variant_is_refused_with_what_it_takes():
     view = view_of("llava", torch.float64)
     found = encoded(view)
-    with pytest.raises(ChiasmError, match="at least --memory 1MB"):
+    with pytest.raises(ChiasmError, match="at least --memory 2MB"):
         LockstepExecutor(memory=100_000).run(view, [job(found, *all_kinds(found, 4))])
 
 

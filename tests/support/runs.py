@@ -5,7 +5,15 @@ from functools import lru_cache
 import torch
 from tests.support.factories import build, example
 
-from chiasm.interventions import AttentionKnockout, BlockedAttention, Change, Variant, Window, ZeroedBranch
+from chiasm.interventions import (
+    AveragedKeys,
+    BlockedAttention,
+    Change,
+    Variant,
+    Window,
+    ZeroedBranch,
+    parse_intervention,
+)
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Executor, Job, JobResult, Readout
 from chiasm.models.view import ModelView
@@ -38,9 +46,7 @@ def difference(a: JobResult, b: JobResult) -> float:
 
 
 def cut(found: Encoded, text: str, start: int, stop: int) -> Variant:
-    return Variant(
-        f"{text}@{start}:{stop}", (AttentionKnockout.parse(text).on(found.spans, Window(start, stop, start)),)
-    )
+    return Variant(f"{text}@{start}:{stop}", (parse_intervention(text).on(found.spans, Window(start, stop, start)),))
 
 
 def job(found: Encoded, *variants: Variant, **readout: object) -> Job:
@@ -53,3 +59,7 @@ def knock_out(start: int, stop: int, queries: list[int], keys: list[int]) -> Cha
 
 def zero(start: int, stop: int, component: str, positions: list[int]) -> Change:
     return ZeroedBranch(Window(start, stop, start), component, tuple(positions))
+
+
+def average(start: int, stop: int, queries: list[int], keys: list[int]) -> Change:
+    return AveragedKeys(Window(start, stop, start), tuple(queries), tuple(keys))

@@ -1,7 +1,15 @@
 """What changes, as frozen values. How it is computed is the executors' business (`chiasm.models.executors`)."""
 
-from chiasm.interventions.named import Ablation, AttentionKnockout, Intervention, parse_intervention
+from chiasm.interventions.named import (
+    Ablation,
+    AttentionKnockout,
+    Intervention,
+    MeanAblation,
+    pair_of,
+    parse_intervention,
+)
 from chiasm.interventions.variants import (
+    AveragedKeys,
     BlockedAttention,
     Change,
     Component,

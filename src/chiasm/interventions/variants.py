@@ -75,7 +75,30 @@ class ZeroedBranch:
         return self.positions
 
 
-Change = BlockedAttention | ZeroedBranch
+@dataclass(frozen=True, slots=True)
+class AveragedKeys:
+    """In the layers of `window` the rows `queries` read, at each of `keys`, what the mean state of `keys` would give.
+
+    The mean is the clean run's residual stream over `keys`, at the layer's input; each key keeps its position. All
+    keys can still be attended to (how much each gets may change, since the keys' vectors are averaged too), and only
+    their positions distinguish them. `keys` themselves go on unchanged, and so does what other rows read. Where a layer
+    mixes tokens without attention, it is given the mean in place of `keys`, and its output at `queries` counts.
+    """
+
+    window: Window
+    queries: tuple[int, ...]
+    keys: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not set(self.queries).isdisjoint(self.keys):
+            raise ValueError("a row cannot read the mean of positions that it is one of")
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return self.queries
+
+
+Change = BlockedAttention | ZeroedBranch | AveragedKeys
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,18 @@ def test_images_of_one_input_widen_the_interval():
     assert np.isnan([alone.low, alone.high, alone.p]).all()
 
 
-@pytest.mark.parametrize("comparisons", [1, 6])
+def test_p_of_a_large_family_is_no_accident_of_rounding():
+    """A score of 0 whose interval holds what it is compared with: p came out as 1e-30 in families of about 14."""
+    labels = [str(i % 5) for i in range(60)]
+    score = macro_f1_parts(labels, [[None] * 60])
+    for comparisons in (1, 8, 14, 40, 1000):
+        found = score_interval(score, 0.079, of=Family(comparisons))
+        assert (found.p <= 0.05) == (found.high < 0.079)
+        if comparisons >= 14:
+            assert found.p > 0.05
+
+
+@pytest.mark.parametrize("comparisons", [1, 6, 14, 100])
 def test_interval_and_p_agree(comparisons):
     rng = np.random.default_rng(5)
     for level in np.linspace(-3, 0.5, 30):

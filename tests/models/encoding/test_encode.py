@@ -1,6 +1,7 @@
 """Examples as model inputs: the spans partition the prompt, and batches say what single examples say."""
 
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -286,3 +287,12 @@ def test_a_processor_of_another_model_is_refused():
     processor.patch_size = 14
     with pytest.raises(ChiasmError, match="processor belongs to this model"):
         encode(processor, family_of(model.config), model.config, example())
+
+
+def test_without_boxes_no_part_of_the_image_is_the_rest():
+    """Else the rest would be the whole image, and a cut of it the same as a cut of that."""
+    for boxes in (True, False):
+        shown = example("llava", seed=0)
+        spans = _encode("llava", shown if boxes else replace(shown, boxes=())).spans
+        assert bool(len(spans["image.other"])) == boxes
+        assert bool(len(spans["image.object"])) == boxes

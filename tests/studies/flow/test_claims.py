@@ -11,7 +11,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.results.claims import claims_frame, read_claims
 from chiasm.results.schemas import CLAIMS, RANDOM_WEIGHTS
 from chiasm.studies.flow.claims import claims, peak
-from chiasm.studies.flow.tables import IMAGE_SWAP, SIZE_MATCHED
+from chiasm.studies.flow.tables import AVERAGED, IMAGE_SWAP, SIZE_MATCHED
 
 CUT = "question->last"
 
@@ -92,6 +92,21 @@ def test_a_control_that_does_more_gives_no_small_p():
     for one in _of(claims({"effects": effects, "controls": more}), CUT):
         assert one.p > 0.05
         assert not one.established
+
+
+def test_averaged_keys_have_claims_of_their_own_and_judge_nothing():
+    """They are a part of what the cut does: as large an effect takes no claim away."""
+    effects = made.effects(8, (CUT,))
+    still = made.effects(8, (CUT,), strength=0, seed=6).with_columns(control=pl.lit(SIZE_MATCHED), sample=pl.lit(0))
+    averaged = effects.with_columns(control=pl.lit(AVERAGED), sample=pl.lit(0))
+    found = claims({"effects": effects, "controls": pl.concat([still, averaged])})
+    assert _established(found, CUT)
+    both = {one.where: [one.effect] for one in found if one.kind == "effect"}
+    for one in found:
+        if one.kind == "averaged":
+            both[one.where].append(one.effect)
+            assert one.verdict in ("uncontrolled", "not established", "practically none")
+    assert all(cut == pytest.approx(mean) for cut, mean in both.values())
 
 
 def test_every_control_must_be_surpassed():

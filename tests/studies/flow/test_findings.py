@@ -9,7 +9,7 @@ from tests.support import flow_tables as made
 from chiasm.results.wording import probability
 from chiasm.studies.flow.claims import claims
 from chiasm.studies.flow.findings import flow_findings
-from chiasm.studies.flow.tables import SIZE_MATCHED
+from chiasm.studies.flow.tables import AVERAGED, SIZE_MATCHED
 
 
 def _said(tables, layers=8, windows="centred"):
@@ -43,6 +43,16 @@ def test_planted_ranges_are_said_with_their_numbers():
     assert any("has an established effect in 3 of 3 question types" in f.text for f in findings)
     forms = next(f.text for f in findings if "capitalised answer leads" in f.text)
     assert re.search(r"from hidden state 2[3-7] on \(uncontrolled\)", forms)
+
+
+def test_averaged_keys_are_named_beside_the_cut():
+    effects = made.effects(8, ("image->question",))
+    tables = _controlled(effects)
+    averaged = effects.with_columns(control=pl.lit(AVERAGED), sample=pl.lit(0))
+    tables["controls"] = pl.concat([tables["controls"], averaged])
+    text = _about(_said(tables), "image->question")
+    assert "every key holding the mean state of all of them, it changes by -" in text
+    assert "(uncontrolled)" in text
 
 
 def test_every_number_of_a_sentence_stands_in_a_row():

@@ -101,7 +101,7 @@ def test_controls_stand_apart_with_the_same_columns(run):
     doses = ["dose-0.25", "dose-0.5", "dose-0.75"]
     assert by_cut["question->last"] == ["size-matched", "twin"]
     # Before the question there are fewer other tokens than image tokens.
-    assert by_cut["image->question"] == ["blank", *doses, "image-swap", "twin"]
+    assert by_cut["image->question"] == ["averaged", "blank", *doses, "image-swap", "twin"]
     # Objects are a part of the image, the rest of which can be cut in their place.
     assert "size-matched" in by_cut["image.object->question"]
     assert controls.filter(control="twin").height == run.table("effects").height
@@ -294,6 +294,19 @@ def test_ablations_zero_a_branch(view):
     assert set(found.table("controls")["control"]) == {"size-matched"}
 
 
+def test_what_averages_do_is_a_cut_and_a_control(view):
+    """The control of a knockout is the cut `mean:` of the same pair."""
+    cuts = ("image->question", "mean:image->question")
+    found = flow_runs.run(view, flow_runs.examples(3), cuts=cuts, window=1)
+    key = ["example_id", "start", "stop"]
+    beside = found.table("controls").filter(cut="image->question", control="averaged").sort(key)
+    cut = found.table("effects").filter(cut="mean:image->question").sort(key)
+    assert_frame_equal(beside.select(cut.columns).drop("cut"), cut.drop("cut"), abs_tol=1e-5)
+    assert cut["logprob_cut"].to_list() != cut["logprob_clean"].to_list()
+    names = set(found.table("controls").filter(cut="mean:image->question")["control"])
+    assert names == {"blank", "dose-0.25", "dose-0.5", "dose-0.75", "image-swap"}
+
+
 @pytest.mark.parametrize(("windows", "count"), [("all", 10), ("prefix", 4), ("suffix", 4)])
 def test_other_styles_of_windows(view, windows, count):
     found = flow_runs.run(view, flow_runs.examples(1), windows=windows, cuts=("image->last",), controls=False)
@@ -321,10 +334,15 @@ def test_an_unknown_span_names_the_known_ones(view):
         flow_runs.run(view, flow_runs.examples(1), cuts=("picture->last",))
 
 
-@pytest.mark.parametrize("cut", ["image-last", "->last", "image->", "zero:mlp", "zero:heart@question"])
+@pytest.mark.parametrize("cut", ["image-last", "->last", "image->", "zero:mlp", "zero:heart@question", "mean:image"])
 def test_a_cut_that_is_none(view, cut):
     with pytest.raises(ChiasmError, match="not of the form"):
         flow_runs.run(view, flow_runs.examples(1), cuts=(cut,))
+
+
+def test_a_mean_over_oneself(view):
+    with pytest.raises(ChiasmError, match="share positions"):
+        flow_runs.run(view, flow_runs.examples(1), cuts=("mean:question->question",))
 
 
 def test_an_empty_span_is_a_recorded_skip(view):

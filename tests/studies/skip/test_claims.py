@@ -333,3 +333,21 @@ def test_frames_alone_suffice_and_what_is_missing_is_named():
     assert frame.equals(chiasm.claims("skip", {"verdicts": made.verdicts({"a": 0.0})}, seed=1))
     with pytest.raises(ChiasmError, match="needs the table `verdicts`"):
         chiasm.claims("skip", {"plans": made.plans({"a": 0.5})})
+
+
+def test_a_plan_that_reads_slower_is_not_called_too_noisy():
+    """Equal calls that differ by less than the plan slows down hide nothing."""
+    tables = {"verdicts": made.verdicts({"a": 0.0}, n=100), "plans": made.plans({"a": 0.5})}
+    tables["timings"] = made.timings({"a": (1.3, 1.9), NONE: (0.98, 1.02)}, noise=0.05)
+    slower = [one for one in of_kind(claims(tables), "time") if one.about == "a" and one.effect > 5]
+    assert slower
+    assert not any(too_noisy(one) for one in slower)
+
+
+def test_repeats_are_advised_only_where_they_can_decide():
+    """A plan that is surely slower stays so, however often it is timed."""
+    for ratios, advised in (((1.6, 1.7), False), ((0.97, 1.03), True)):
+        tables = {"verdicts": made.verdicts({"a": 0.0}, n=400), "plans": made.plans({"a": 0.5})}
+        tables["timings"] = made.timings({"a": ratios}, noise=0.02 if not advised else 0.3)
+        [text] = [text for text in texts(tables) if text.startswith("No plan is recommended")]
+        assert ("More --repeats" in text) == advised, text

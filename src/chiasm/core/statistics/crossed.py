@@ -214,7 +214,8 @@ def unpaired_interval(one: Crossed, other: Crossed, *, of: Family | None = None)
 def _student(level: float, df: float) -> float:
     from scipy.stats import t as student  # slow to import
 
-    return float(student.ppf(1 - level / 2, df))
+    # From the upper tail: 1 - level / 2 is 1 in floating point long before a level is 0.
+    return float(student.isf(level / 2, df))
 
 
 def _level(reach: Callable[[float], float], size: float) -> float:

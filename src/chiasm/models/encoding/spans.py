@@ -68,7 +68,8 @@ def image_parts(
 ) -> dict[str, np.ndarray]:
     """Sub-spans of `image`: each image, the objects asked about (on the first image), and the family's own parts.
 
-    `image.base`, `image.hd` and `image.newline` are disjoint; `image.other` is all that is neither object nor newline.
+    `image.base`, `image.hd` and `image.newline` are disjoint; `image.other` is all that is neither object nor newline,
+    and empty where no object has a box.
     """
     if "image" not in family.modalities:
         return {}
@@ -85,7 +86,8 @@ def image_parts(
     return {
         **{f"image[{i}]": layout.positions for i, layout in enumerate(layouts)},
         "image.object": positions[under],
-        "image.other": positions[~under & ~newline & placed],
+        # Without boxes no object is known, and so no rest: all of the image would pass for the rest.
+        "image.other": positions[~under & ~newline & placed & bool(example.boxes)],
         **{f"image.{name}": positions[own[name]] for name in family.image_sub_spans},
     }
 

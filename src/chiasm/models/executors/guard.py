@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from chiasm.core.errors import GuardError
-from chiasm.interventions import BlockedAttention, Change, Variant
+from chiasm.interventions import BlockedAttention, Change, Variant, ZeroedBranch
 from chiasm.models.executors.jobs import Job, JobResult, Readout
 from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -97,6 +97,6 @@ def _size(variant: Variant) -> int:
     """How much a variant changes: pairs of rows and keys (rows, where a branch is zeroed) times layers."""
     return sum(
         (c.window.stop - c.window.start)
-        * (len(c.queries) * len(c.keys) if isinstance(c, BlockedAttention) else len(c.positions))
+        * (len(c.positions) if isinstance(c, ZeroedBranch) else len(c.queries) * len(c.keys))
         for c in variant.changes
     )

@@ -15,7 +15,7 @@ from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, lo
 from chiasm.models.executors.memory import Sizes, memory_passes, release_memory
 from chiasm.models.executors.packed_batch import PackedBatch, prefix_is_independent
 from chiasm.models.executors.reuse import encoded_once, modules_before_layers, weights_kept
-from chiasm.models.executors.variant_groups import Chunk, JobPlacement, chunked, group_variants
+from chiasm.models.executors.variant_groups import Chunk, JobPlacement, averages_of, chunked, group_variants
 from chiasm.models.executors.walk import Walk
 from chiasm.models.frame import record_frame, takes_other_lengths
 from chiasm.models.view import ModelView
@@ -118,11 +118,12 @@ class LockstepExecutor(Executor):
         self, view: ModelView, packed: PackedBatch, inputs: dict[str, Any], placements: Sequence[JobPlacement]
     ) -> Iterator[JobResult]:
         groups = group_variants(packed, placements)
+        averages = averages_of(packed, placements, groups)
         reads = max(len(placement.reads) for placement in placements)
         readers: list[JobReader] = []
         states: list[Tensor] = []
-        for part, rows in memory_passes(Sizes.of(view), packed, groups, reads, self.memory):
-            chunks = [Chunk(packed, placements, chunk) for chunk in chunked(part, rows)]
+        for part, rows in memory_passes(Sizes.of(view), packed, groups, reads, self.memory, averages.columns):
+            chunks = [Chunk(packed, placements, chunk, averages) for chunk in chunked(part, rows)]
             states = self._walk(view, packed, inputs, placements, chunks, readers)
             # The next pass's masks must not meet this one's.
             del chunks

@@ -54,9 +54,15 @@ class Sizes(NamedTuple):
         )
 
 
-def _walk_bytes(sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup], reads: int, rows: int) -> int:
-    """Bytes of a walk with `groups` in calls of `rows` rows: what is held throughout, and what one call needs."""
-    carried, columns = sum(len(group.rows) for group in groups), packed.length + rows
+def _walk_bytes(
+    sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup], reads: int, rows: int, averaged: int
+) -> int:
+    """Bytes of a walk with `groups` in calls of `rows` rows: what is held throughout, and what one call needs.
+
+    `averaged`: rows that stand for averaged keys, in a call of their own.
+    """
+    carried, columns = sum(len(group.rows) for group in groups), packed.length + averaged + rows
+    rows = max(rows, averaged)
     # Held: the variants' states, the chunks' masks, the logits that are read.
     states = 2 * carried * sizes.width * sizes.item
     masks = carried * columns * 5
@@ -69,12 +75,18 @@ def _walk_bytes(sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup
 
 
 def _rows_per_call(
-    sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup], reads: int, budget: int | None, min_rows: int
+    sizes: Sizes,
+    packed: PackedBatch,
+    groups: Sequence[VariantGroup],
+    reads: int,
+    budget: int | None,
+    min_rows: int,
+    averaged: int,
 ) -> int | None:
     """The most rows per layer call, but `min_rows` at least, that keep `budget`; None if these groups do not fit."""
     min_rows = max(min_rows, max(len(group.rows) for group in groups))
     rows = max(MAX_ROWS, min_rows)
-    while budget is not None and _walk_bytes(sizes, packed, groups, reads, rows) > budget:
+    while budget is not None and _walk_bytes(sizes, packed, groups, reads, rows, averaged) > budget:
         if rows == min_rows:
             return None
         rows = max(min_rows, rows * 3 // 4)
@@ -82,9 +94,16 @@ def _rows_per_call(
 
 
 def memory_passes(
-    sizes: Sizes, packed: PackedBatch, groups: Sequence[VariantGroup], reads: int, budget: int | None
+    sizes: Sizes,
+    packed: PackedBatch,
+    groups: Sequence[VariantGroup],
+    reads: int,
+    budget: int | None,
+    averaged: int = 0,
 ) -> list[tuple[list[VariantGroup], int]]:
     """Groups split into as few walks as the budget allows, each with its rows per call.
+
+    `averaged`: how many rows stand for averaged keys, in every walk.
 
     **Errors:** `ChiasmError` if a single variant does not fit.
     """
@@ -97,11 +116,11 @@ def memory_passes(
         for count in range(1, len(groups) + 1):
             ends = [len(groups) * k // count for k in range(count + 1)]
             parts = [list(groups[a:b]) for a, b in pairwise(ends)]
-            rows = [_rows_per_call(sizes, packed, part, reads, limit, min_rows) for part in parts]
+            rows = [_rows_per_call(sizes, packed, part, reads, limit, min_rows, averaged) for part in parts]
             fitting = [(part, n) for part, n in zip(parts, rows, strict=True) if n is not None]
             if len(fitting) == count:
                 return fitting
-    need = max(_walk_bytes(sizes, packed, [group], reads, len(group.rows)) for group in groups)
+    need = max(_walk_bytes(sizes, packed, [group], reads, len(group.rows), averaged) for group in groups)
     found = f"one variant alone needs about {need:,} bytes beside the clean pass"
     raise ChiasmError(f"a memory budget of {budget:,} bytes", found, f"Give at least --memory {-(-need // 10**6)}MB")
 

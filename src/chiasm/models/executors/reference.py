@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from chiasm.core.errors import ExampleError
-from chiasm.interventions import BlockedAttention, Variant, ZeroedBranch
+from chiasm.interventions import AveragedKeys, BlockedAttention, Variant, ZeroedBranch
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities
 from chiasm.models.executors.reuse import encoded_once
-from chiasm.models.frame import Frame, change_arguments, keep_logits, record_frame
+from chiasm.models.frame import Frame, change_arguments, keep_logits, layer_arguments, layer_output, record_frame
 from chiasm.models.hooks import hook_sites
 from chiasm.models.masks import (
     allowed_rows,
@@ -55,10 +55,11 @@ class ReferenceExecutor(Executor):
                 states: dict[str, list[Tensor]] = {read.name: [] for read in job.states}
                 for read in job.states:
                     hook_sites(view, (), frozenset(), _recorder(states[read.name], list(read.positions)), stack)
+                layer_inputs = _recorded_inputs(view, job.variants, stack)
                 reader = JobReader(job, log_probabilities(self._logits(view, inputs, positions)))
             for index, variant in enumerate(job.variants):
                 with ExitStack() as stack:
-                    _apply_variant(view, job.encoded, frame, variant, stack)
+                    _apply_variant(view, job.encoded, frame, variant, layer_inputs, stack)
                     reader.take(index, log_probabilities(self._logits(view, inputs, positions)))
         return reader.result({name: torch.stack(found) for name, found in states.items()})
 
@@ -68,7 +69,14 @@ class ReferenceExecutor(Executor):
         return logits if keep else logits.index_select(0, positions.to(logits.device))
 
 
-def _apply_variant(view: ModelView, encoded: Encoded, frame: Frame, variant: Variant, stack: ExitStack) -> None:
+def _apply_variant(
+    view: ModelView,
+    encoded: Encoded,
+    frame: Frame,
+    variant: Variant,
+    layer_inputs: Sequence[Tensor],
+    stack: ExitStack,
+) -> None:
     """Hook the changes of `variant` into the model for as long as `stack` is open."""
     for index, layer in enumerate(view.layers):
         blocked = [c for c in variant.changes if isinstance(c, BlockedAttention) and index in c.window]
@@ -82,6 +90,8 @@ def _apply_variant(view: ModelView, encoded: Encoded, frame: Frame, variant: Var
             require_keys(allowed, f"variant `{variant.name}`")
             mask = as_layer_mask(allowed, view.attention_implementation, frame.hidden.dtype)
             change_arguments(layer, _replace("attention_mask", mask), stack)
+        for change in (c for c in variant.changes if isinstance(c, AveragedKeys) and index in c.window):
+            _read_average(layer, change, layer_inputs[index], stack)
         for change in zeroed:
             marked = torch.zeros(frame.hidden.shape[:2], dtype=torch.bool, device=frame.hidden.device)
             marked[:, list(change.positions)] = True
@@ -122,6 +132,39 @@ def _hide_images(
     mask, emptied = hide_images(frame.arguments[index]["cross_attention_mask"], hidden)
     change_arguments(layer, _replace("cross_attention_mask", mask), stack)
     stack.enter_context(zeroed_branches(view, layer, {"attention": emptied}))
+
+
+def _recorded_inputs(view: ModelView, variants: Sequence[Variant], stack: ExitStack) -> list[Tensor]:
+    """The clean states that go into every layer, filled by the next forward; empty where no variant averages any."""
+    states: list[Tensor] = []
+    if any(isinstance(change, AveragedKeys) for variant in variants for change in variant.changes):
+        for layer in view.layers:
+            change_arguments(layer, lambda hidden, named: (states.append(hidden) or hidden, named), stack)
+    return states
+
+
+def _read_average(layer: nn.Module, change: AveragedKeys, clean: Float[Tensor, "B T D"], stack: ExitStack) -> None:
+    """Call `layer` again on states with the clean mean at the keys; the queries' rows of that are its output."""
+    keys, queries = list(change.keys), list(change.queries)
+    mean = clean[:, keys].mean(dim=1, keepdim=True)
+    again = [False]
+
+    def replaced(layer: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+        if again[0]:
+            return None
+        hidden, named = layer_arguments(layer, args, kwargs)
+        hidden = hidden.clone()
+        hidden[:, keys] = mean
+        again[0] = True
+        try:
+            second = layer_output(layer(hidden, **named))
+        finally:
+            again[0] = False
+        states = layer_output(output).clone()
+        states[:, queries] = second[:, queries]
+        return (states, *output[1:]) if isinstance(output, tuple) else states
+
+    stack.enter_context(layer.register_forward_hook(replaced, with_kwargs=True))
 
 
 def _replace(name: str, value: Tensor) -> Any:

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from chiasm.interventions import BlockedAttention, Change, Component, Variant, ZeroedBranch
+from chiasm.interventions import AveragedKeys, BlockedAttention, Change, Component, Variant, ZeroedBranch
+from chiasm.models.executors.averages import AverageKey, Averages, average_key
 from chiasm.models.executors.jobs import Job
 from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.masks import hidden_images, require_keys
@@ -72,6 +73,21 @@ def group_variants(packed: PackedBatch, placements: Sequence[JobPlacement]) -> l
     return sorted(groups, key=lambda group: (group.start, len(group.rows)))
 
 
+def averages_of(packed: PackedBatch, placements: Sequence[JobPlacement], groups: Sequence[VariantGroup]) -> Averages:
+    """The averaged rows that any variant of `groups` reads."""
+    return Averages(packed, [key for group in groups for key in _average_keys(placements, group).values()])
+
+
+def _average_keys(placements: Sequence[JobPlacement], group: VariantGroup) -> dict[int, AverageKey]:
+    """By number of the change in its variant: what is averaged in all examples of the group."""
+    found: dict[int, dict[int, np.ndarray]] = {}
+    for batch_index, (j, v) in group.members.items():
+        for k, change in enumerate(placements[j].job.variants[v].changes):
+            if isinstance(change, AveragedKeys):
+                found.setdefault(k, {})[batch_index] = placements[j].rows[list(change.keys)]
+    return {k: average_key(keys) for k, keys in found.items()}
+
+
 def _reaches(packed: PackedBatch, placement: JobPlacement, variant: Variant) -> bool:
     """Whether `variant` can touch what is read: rows it changes, and rows that read those in later layers.
 
@@ -97,8 +113,15 @@ class Chunk:
     `states` are those of the rows that have joined so far; None before the first.
     """
 
-    def __init__(self, packed: PackedBatch, placements: Sequence[JobPlacement], groups: Sequence[VariantGroup]) -> None:
-        self.packed, self.groups = packed, list(groups)
+    def __init__(
+        self,
+        packed: PackedBatch,
+        placements: Sequence[JobPlacement],
+        groups: Sequence[VariantGroup],
+        averages: Averages,
+    ) -> None:
+        self.packed, self.groups, self.averages = packed, list(groups), averages
+        self._placements = placements
         device = packed.device
         sizes = [len(group.rows) for group in groups]
         self.rows: Int[Tensor, " n"] = torch.from_numpy(np.concatenate([g.rows for g in groups])).to(device)
@@ -115,6 +138,8 @@ class Chunk:
         self._blocked: list[tuple[Bool[Tensor, "B n C"], Tensor]] = []
         self._zeroed: dict[Component, list[tuple[Bool[Tensor, "B n"], Tensor]]] = {}
         self._hidden_images: list[tuple[Bool[Tensor, "B n I"], Tensor]] = []
+        # By number of the average: at which rows it is read, and in which layers (B x n x L).
+        self._averaged: list[tuple[int, Bool[Tensor, "B n"], Tensor]] = []
         self._read_changes(placements)
         self._require_keys()
 
@@ -122,13 +147,37 @@ class Chunk:
         """How many rows have joined by `layer`."""
         return int(self.offsets[sum(group.start <= layer for group in self.groups)])
 
-    def allowed(self, layer: int, live: int) -> Bool[Tensor, "B n C"]:
-        """Columns for the live rows: all clean rows, then the chunk's own live rows."""
+    def allowed(self, layer: int, live: int, *, averaged: bool) -> Bool[Tensor, "B n C"]:
+        """Columns for the live rows: all clean rows, the averages' if they are computed, the chunk's own live rows."""
         columns = self.packed.length + live
         mask = self._clean_mask(self.packed.mask_group(layer))[:, :live, :columns]
         for blocked, layers in self._blocked:
             mask = mask & ~(blocked[:, :live, :columns] & layers[:, :live, layer][..., None])
-        return mask
+        return self._with_averages(mask, layer, live) if averaged else mask
+
+    def reads_averages(self, layer: int) -> bool:
+        """Whether any row that has joined by `layer` reads an average in it."""
+        return bool(self.averaged(layer, self.live(layer)))
+
+    def averaged(self, layer: int, live: int) -> list[tuple[int, Bool[Tensor, "B n"]]]:
+        """Which averages (by number) are read in this layer, and by which live rows."""
+        active = [(number, (rows & layers[..., layer])[:, :live]) for number, rows, layers in self._averaged]
+        return [(number, rows) for number, rows in active if bool(rows.any())]
+
+    def _with_averages(self, mask: Bool[Tensor, "B n C"], layer: int, live: int) -> Bool[Tensor, "B n C"]:
+        """`mask` with the averages' columns: where one is read, in place of the columns that it is the mean of."""
+        clean, own = mask[..., : self.packed.length].clone(), mask[..., self.packed.length :].clone()
+        instead = clean.new_zeros(*clean.shape[:2], self.averages.columns)
+        for number, readers in self.averaged(layer, live):
+            average, offsets = self.averages.all[number], self.averages.offsets[number : number + 2]
+            read = readers[..., None] & average.own[:, None]
+            # A key that the group itself carries is read among the chunk's own rows.
+            same = self.rows[:live, None] == average.rows[None, :]
+            carried = (own.float() @ same.float()) > 0
+            instead[..., slice(*offsets)] |= (clean[..., average.rows] | carried) & read
+            clean[..., average.rows] &= ~read
+            own &= ~(read.float() @ same.T.float() > 0)
+        return torch.cat([clean, instead, own], dim=-1)
 
     def zeroed(self, layer: int, live: int) -> dict[Component, Bool[Tensor, "B n"]]:
         """Live rows whose branch output is zeroed in this layer, by branch; empty if none."""
@@ -166,6 +215,9 @@ class Chunk:
                 self._add_blocked(blocking)
                 if "cross_attention" in self.packed.kinds and images:
                     self._add_hidden_images(blocking, images)
+            averaging = [p for p in placed if isinstance(p.change, AveragedKeys)]
+            if averaging:
+                self._add_averaged(averaging, k)
             for component in ("attention", "mlp"):
                 zeroing = [p for p in placed if isinstance(p.change, ZeroedBranch) and p.change.component == component]
                 if zeroing:
@@ -176,6 +228,13 @@ class Chunk:
         own = clean.index_select(2, self.rows) & self._same_group
         blocked = torch.cat([clean, own], dim=-1) & self._changed_rows(placed)[..., None]
         self._blocked.append((blocked, self._layers(placed)))
+
+    def _add_averaged(self, placed: Sequence[_PlacedChange], change: int) -> None:
+        rows, layers = self._changed_rows(placed), self._layers(placed)
+        keys = {group: _average_keys(self._placements, self.groups[group])[change] for group, *_ in placed}
+        for key in dict.fromkeys(keys.values()):
+            same = torch.tensor([keys.get(group) == key for group in range(len(self.groups))], device=rows.device)
+            self._averaged.append((self.averages.keys.index(key), rows & same[self._owner], layers))
 
     def _add_hidden_images(self, placed: Sequence[_PlacedChange], images: int) -> None:
         hidden = self._marked(placed, images, lambda p: hidden_images(p.placement.job.encoded, p.change))

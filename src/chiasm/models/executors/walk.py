@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Component
+from chiasm.models.executors.averages import Average
 from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.reuse import keep_weights_while_called
 from chiasm.models.executors.variant_groups import Chunk
@@ -166,6 +167,13 @@ class Walk:
             rows = torch.arange(self.packed.main.length, self.packed.length, device=self.packed.device)
             allowed = self.packed.allowed(self.packed.mask_group(index), rows)
             self._suffix_states = self._call(index, layer, clean_in.index_select(1, rows), rows, allowed)
+        attends = self.view.kinds[index] == "attention"
+        averaged = attends and any(chunk.reads_averages(index) for chunk in self.chunks)
+        if averaged:
+            # Only their keys and values are used: in the cache they follow the clean rows'.
+            averages = self.chunks[0].averages
+            allowed = averages.allowed(self.packed.length, self.packed.batch)
+            self._call(index, layer, averages.states(clean_in), averages.rows, allowed)
         self._cache.extending = False
         for chunk in self.chunks:
             live = chunk.live(index)
@@ -177,7 +185,12 @@ class Walk:
             states = joining if chunk.states is None else torch.cat([chunk.states, joining], dim=1)
             marked = chunk.zeroed(index, live)
             if self.view.kinds[index] == "token_mixer":
-                chunk.states = self._unpacked(index, layer, chunk, states, marked)
+                plain = self._unpacked(index, layer, chunk, states, marked)
+                for number, readers in chunk.averaged(index, live):
+                    average = chunk.averages.all[number]
+                    averaged = self._unpacked(index, layer, chunk, states, marked, average)
+                    plain = torch.where(readers[..., None], averaged, plain)
+                chunk.states = plain
                 continue
             named: dict[str, Any] = {}
             hidden = chunk.hidden_images(index, live) if self.view.kinds[index] == "cross_attention" else None
@@ -186,7 +199,9 @@ class Walk:
                 named["cross_attention_mask"], emptied = hide_images(mask, hidden)
                 marked = marked | {"attention": emptied | marked.get("attention", torch.zeros_like(emptied))}
             with zeroed_branches(self.view, layer, marked) if marked else nullcontext():
-                chunk.states = self._call(index, layer, states, rows, chunk.allowed(index, live), named)
+                chunk.states = self._call(
+                    index, layer, states, rows, chunk.allowed(index, live, averaged=averaged), named
+                )
 
     def _unpacked(
         self,
@@ -195,8 +210,12 @@ class Walk:
         chunk: Chunk,
         states: Float[Tensor, "B n D"],
         marked: dict[Component, Bool[Tensor, "B n"]],
+        average: Average | None = None,
     ) -> Float[Tensor, "B n D"]:
-        """Every variant alone, as a whole sequence: this layer mixes tokens in their order, not by a mask."""
+        """Every variant alone, as a whole sequence: this layer mixes tokens in their order, not by a mask.
+
+        With the mean of `average` in place of its keys, if there is one.
+        """
         assert self._clean_in is not None
         results = []
         for start, stop in pairwise(int(o) for o in chunk.offsets):
@@ -205,6 +224,8 @@ class Walk:
             rows = chunk.rows[start:stop]
             whole = self._clean_in.clone()
             whole[:, rows] = states[:, start:stop]
+            if average is not None:
+                whole = average.in_place(whole, self._clean_in)
             zeroed = {}
             for component, of_chunk in marked.items():
                 zeroed[component] = torch.zeros(whole.shape[:2], dtype=torch.bool, device=whole.device)

@@ -9,7 +9,7 @@ import polars as pl
 from chiasm.results.series import in_order
 from chiasm.results.theme import counted
 from chiasm.studies.flow.judgement import SEEN, control_for, control_label, style_of
-from chiasm.studies.flow.tables import KEEP_ONE, LEAVE_ONE_OUT, SHAPLEY, SIZE_MATCHED, SWAPS, dose_share
+from chiasm.studies.flow.tables import AVERAGED, KEEP_ONE, LEAVE_ONE_OUT, SHAPLEY, SIZE_MATCHED, SWAPS, dose_share
 
 _BAND = "Lines are geometric means over examples, bands 95 % intervals that hold for all layers of a line at once"
 _CLAIMED = (
@@ -171,11 +171,17 @@ def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:
 
 
 def _every_control(controls: pl.DataFrame) -> str:
-    names = [name for name in in_order(controls, "control") if dose_share(name) is None and name not in SWAPS]
+    scales = (*SWAPS, AVERAGED)
+    names = [name for name in in_order(controls, "control") if dose_share(name) is None and name not in scales]
     sentences = [f"Grey: every control that was run ({', '.join(map(control_label, names))})."] if names else []
     sentences += [
         f"Level line: {control_label(swap)}, a scale for the cuts of it, the same at every layer."
         for swap in SWAPS
         if swap in controls["control"]
     ]
+    if AVERAGED in controls["control"]:
+        sentences.append(
+            "Keys averaged: nothing is blocked, but each key of the cut holds the mean state of all of them, so that "
+            "only their places distinguish them."
+        )
     return " ".join(sentences)

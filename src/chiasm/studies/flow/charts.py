@@ -42,7 +42,7 @@ from chiasm.results.theme import (
 )
 from chiasm.studies.flow.judgement import SEEN, control_for, control_label, layers_of, style_of
 from chiasm.studies.flow.sweep import LOGPROB
-from chiasm.studies.flow.tables import ERROR_SHARE, SMALLEST, SWAPS, dose_share
+from chiasm.studies.flow.tables import AVERAGED, ERROR_SHARE, SMALLEST, SWAPS, dose_share
 
 _X = {
     "centred": "Centre of the window (layer)",
@@ -271,7 +271,7 @@ class _Drawn:
         keys: list[Artist] = [marked] if one_cut else list(self.lines.values())
         for name, highest in self.highest_of.items():
             beyond = f", leaves the scale (to {highest:.3g} %)" if highest > self.top else ""
-            role = "scale" if name in SWAPS else "control"
+            role = "scale" if name in (*SWAPS, AVERAGED) else "control"
             keys.append(control_key(f"{role}: {control_label(name)}{beyond}", self.names.index(name), self.size))
         if self.noise > SEEN:
             keys.append(Patch(color=FAINT, label=f"noise floor, ±{self.noise:.2g} nat"))

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float
 
 from chiasm.core.claims import Claim, judged, known
-from chiasm.core.statistics.bands import ALPHA, RESAMPLES, cluster_codes, draws, mean_bands
+from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, cluster_codes, draws, mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.studies.flow.control_effects import control_effects
@@ -19,7 +19,7 @@ from chiasm.studies.flow.judgement import noise_floor
 from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
 from chiasm.studies.flow.published import published
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
-from chiasm.studies.flow.tables import BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST, SWAPS
+from chiasm.studies.flow.tables import AVERAGED, BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST, SWAPS
 from chiasm.studies.flow.type_claims import type_claims
 
 _UNIT = "nat"
@@ -43,7 +43,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     data = sweep(effects)
     found = _effects(data, controls, least, seed)
     if controls is not None:
-        found += _scales(controls, data, least, seed)
+        found += _scales(controls, data, least, seed) + _averaged(controls, data, least, seed)
     found += _order(data, found, seed) + type_claims(data, found, controls, least, ERROR_SHARE * least, seed)
     found += published(effects, data, least, seed)
     if "answers" in tables:
@@ -129,24 +129,45 @@ def _scales(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> lis
         # The same in every window, as nothing is cut.
         values = (one.values * one.present).sum(axis=1) / one.present.sum(axis=1)
         bands = mean_bands(values[:, None], clusters=one.inputs, smallest_error=ERROR_SHARE * least, seed=seed)
-        effect, low, high, p = (float(x[0]) for x in (bands.mean, bands.low, bands.high, bands.p))
         sense = rows["control"][0].removesuffix("-swap").replace("audio", "sound")
-        found.append(
-            Claim(
-                kind="scale",
-                about=f"{cut}, another example's {sense} with nothing cut",
-                quantity=QUANTITY,
-                unit=_UNIT,
-                effect=effect,
-                low=known(low),
-                high=known(high),
-                p=known(p),
-                n=int(bands.n[0]),
-                inputs=bands.inputs,
-                verdict=judged(effect, low, high, smallest=least, p=p, controlled=None, inputs=bands.inputs),
-            )
-        )
+        about = f"{cut}, another example's {sense} with nothing cut"
+        found.append(_beside("scale", about, "", bands, 0, bands.inputs, least))
     return found
+
+
+def _averaged(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> list[Claim]:
+    """What a cut's keys lose when all of them hold their mean state and nothing is blocked, at every layer."""
+    rows = controls.filter(pl.col("control") == AVERAGED)
+    if not rows.height:
+        return []
+    one = sweep(rows, [column for column in data.columns if column[0] in set(rows["cut"])])
+    bands = mean_bands(
+        one.values, clusters=one.inputs, present=one.present, smallest_error=ERROR_SHARE * least, seed=seed
+    )
+    found = []
+    for k, (cut, *_) in enumerate(one.columns):
+        behind = len(set(np.array(one.inputs)[one.present[:, k]]))
+        found.append(_beside("averaged", cut, one.where(k), bands, k, behind, least))
+    return found
+
+
+def _beside(kind: str, about: str, where: str, bands: Bands, k: int, inputs: int, least: float) -> Claim:
+    """What a change that judges no cut does, beside which no control stands: column `k` of `bands`."""
+    effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
+    return Claim(
+        kind=kind,
+        about=about,
+        where=where,
+        quantity=QUANTITY,
+        unit=_UNIT,
+        effect=effect,
+        low=known(low),
+        high=known(high),
+        p=known(p),
+        n=int(bands.n[k]),
+        inputs=inputs,
+        verdict=judged(effect, low, high, smallest=least, p=known(p), controlled=None, inputs=inputs),
+    )
 
 
 def peak(of_cut: Sequence[Claim]) -> Claim:

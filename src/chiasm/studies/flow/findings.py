@@ -26,9 +26,10 @@ def flow_findings(claims: Sequence[Claim], *, layers: int, windows: Windows = "c
     effects = of_kind(claims, "effect")
     by_cut = {cut: of_kind(effects, "effect", cut) for cut in dict.fromkeys(one.about for one in effects)}
     scales = {one.about.partition(", ")[0]: one for one in of_kind(claims, "scale")}
+    averaged = {(one.about, one.where): one for one in of_kind(claims, "averaged")}
     least = next((one for one in of_kind(claims, "smallest")), None)
     paper = {(one.about, one.where): one for one in of_kind(claims, "published")}
-    found = [_cut(of_cut, scales, paper, least, layers, windows) for of_cut in by_cut.values()]
+    found = [_cut(of_cut, scales, averaged, paper, least, layers, windows) for of_cut in by_cut.values()]
     if not any(one.found for one in effects):
         found.insert(0, _nothing(effects))
     found += [_order(one, windows) for one in of_kind(claims, "order")]
@@ -42,6 +43,7 @@ def flow_findings(claims: Sequence[Claim], *, layers: int, windows: Windows = "c
 def _cut(
     of_cut: Sequence[Claim],
     scales: dict[str, Claim],
+    averaged: dict[tuple[str, str], Claim],
     paper: dict[tuple[str, str], Claim],
     least: Claim | None,
     layers: int,
@@ -81,6 +83,12 @@ def _cut(
         text += "It is uncontrolled: no control of the same kind stands beside it."
     else:
         text += f"The control that comes nearest there ({_label(top)}) changes it by {_nat(top.control_effect)}."
+    mean = averaged.get((cut, top.where))
+    if mean is not None:
+        text += (
+            f" With nothing blocked but every key holding the mean state of all of them, it changes by {claimed(mean)} "
+            "(uncontrolled)."
+        )
     scale = scales.get(cut)
     if scale is not None:
         text += f" For reference, no control: {scale.about.partition(', ')[2]} changes it by {claimed(scale)}."

@@ -3,7 +3,7 @@
 import polars as pl
 
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, SIZE_MATCHED, VIDEO_SWAP, dose_share
+from chiasm.studies.flow.tables import AUDIO_SWAP, AVERAGED, BLANK, IMAGE_SWAP, SIZE_MATCHED, VIDEO_SWAP, dose_share
 
 _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
@@ -33,6 +33,7 @@ def control_label(control: str) -> str:
     words = {
         SIZE_MATCHED: "as many random keys",
         BLANK: "the same cut on a blank image",
+        AVERAGED: "nothing cut, its keys averaged",
         IMAGE_SWAP: "another example's image, nothing cut",
         VIDEO_SWAP: "another example's video, nothing cut",
         AUDIO_SWAP: "another example's sound, nothing cut",

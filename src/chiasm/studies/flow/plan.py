@@ -8,14 +8,23 @@ import numpy as np
 
 from chiasm.core.errors import EmptySpanError, ExampleError
 from chiasm.core.example import Example
-from chiasm.interventions import BlockedAttention, Change, Intervention, Variant, Window, ZeroedBranch
+from chiasm.interventions import (
+    AveragedKeys,
+    BlockedAttention,
+    Change,
+    Intervention,
+    Variant,
+    Window,
+    ZeroedBranch,
+    pair_of,
+)
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Job, Readout, StateReadout
 from chiasm.models.masks import hidden_images
 from chiasm.models.view import LayerKind
 from chiasm.studies.flow.coalitions import Coalitions, coalitions, super_patches
 from chiasm.studies.flow.spec import FlowSpec
-from chiasm.studies.flow.tables import SIZE_MATCHED, dose
+from chiasm.studies.flow.tables import AVERAGED, SIZE_MATCHED, dose
 
 NOISE_EXAMPLES = 16
 """Examples whose noise floor is measured: no-ops of two sizes in every window, beside the cuts."""
@@ -118,6 +127,8 @@ def clean_job(encoded: Encoded, layers: int, tokens: tuple[int, ...]) -> Job:
 def has_effect(change: Change, encoded: Encoded, kinds: Sequence[LayerKind]) -> bool:
     """Whether `change` takes anything away: a window without attention would show zeros that mean nothing."""
     inside = kinds[change.window.start : change.window.stop]
+    if isinstance(change, AveragedKeys):
+        return any(kind != "cross_attention" for kind in inside)
     if not isinstance(change, BlockedAttention) or "attention" in inside:
         return True
     return "cross_attention" in inside and bool(hidden_images(encoded, change))
@@ -175,9 +186,9 @@ def _intervention_variants(
     causal: bool,
 ) -> Iterator[Planned]:
     changes = [intervention.on(encoded.spans, window) for window in windows]
-    if causal and isinstance(changes[0], BlockedAttention) and min(changes[0].keys) > max(changes[0].queries):
+    if causal and not isinstance(changes[0], ZeroedBranch) and min(changes[0].keys) > max(changes[0].queries):
         # Nothing would change, which reads like a connection that does not matter.
-        source, _, target = intervention.text.partition("->")
+        source, _, target = pair_of(intervention.text).partition("->")
         raise EmptySpanError(f"{source} stands behind {target}, which cannot see it; did you mean {target}->{source}?")
     for window, change in zip(windows, changes, strict=True):
         yield Planned(Variant(intervention.text, (change,)), "effects", window, {"cut": intervention.text})
@@ -219,22 +230,23 @@ DOSES = (0.25, 0.5, 0.75)
 # Of fewer keys a quarter is none, or three quarters are all.
 _FEWEST = 4
 
-ChangeIn = Callable[[Window], BlockedAttention | ZeroedBranch]
+ChangeIn = Callable[[Window], Change]
 
 
 def random_controls(
-    change: BlockedAttention | ZeroedBranch, length: int, draws: int, key: tuple[int, str, str]
+    change: Change, length: int, draws: int, key: tuple[int, str, str]
 ) -> Iterator[tuple[str, int, ChangeIn]]:
     """(control, sample, change in a window) beside `change`, the same positions for every window.
 
     Where the complement holds as many keys, the size-matched control draws from it; the complement is what every
     target row can see, without the cut's own keys, the target rows, and the first position, which models use as an
     attention sink. Where it is too small no size-matched control exists, and the dose control cuts a growing random
-    share of the cut's own keys instead, each share containing the smaller ones.
+    share of the cut's own keys instead, each share containing the smaller ones. Beside a knockout without a
+    size-matched control its keys are also averaged, which is not random.
 
     `key`: (seed, example, cut), so that the draw depends on nothing else.
     """
-    own = np.array(change.keys if isinstance(change, BlockedAttention) else change.positions)
+    own = np.array(change.positions if isinstance(change, ZeroedBranch) else change.keys)
     complement = _complement(change, own, length)
     for sample in range(draws):
         rng = np.random.default_rng([key[0], zlib.crc32(key[1].encode()), zlib.crc32(key[2].encode()), sample])
@@ -242,20 +254,28 @@ def random_controls(
             yield SIZE_MATCHED, sample, _with(change, rng.choice(complement, len(own), replace=False))
             continue
         order = rng.permutation(own)
-        for share in DOSES if len(own) >= _FEWEST else ():
+        # One key is its own mean.
+        doses = [share for share in DOSES if not isinstance(change, AveragedKeys) or round(share * len(own)) > 1]
+        for share in doses if len(own) >= _FEWEST else ():
             yield dose(share), sample, _with(change, order[: round(share * len(own))])
+    if isinstance(change, BlockedAttention) and len(complement) < len(own) and _can_be_averaged(change):
+        yield AVERAGED, 0, lambda window: AveragedKeys(window, change.queries, change.keys)
 
 
-def _complement(change: BlockedAttention | ZeroedBranch, own: np.ndarray, length: int) -> np.ndarray:
+def _can_be_averaged(change: BlockedAttention) -> bool:
+    return len(change.keys) > 1 and set(change.keys).isdisjoint(change.queries)
+
+
+def _complement(change: Change, own: np.ndarray, length: int) -> np.ndarray:
     """Positions that could be changed in place of `own`, ascending."""
-    if isinstance(change, BlockedAttention):
+    if not isinstance(change, ZeroedBranch):
         # A key after the first target row is hidden from that row, so cutting it would be a smaller change.
         return np.setdiff1d(np.arange(1, min(change.queries)), own)
     return np.setdiff1d(np.arange(1, length - 1), own)
 
 
-def _with(change: BlockedAttention | ZeroedBranch, positions: np.ndarray) -> ChangeIn:
+def _with(change: Change, positions: np.ndarray) -> ChangeIn:
     chosen = _ints(np.sort(positions))
-    if isinstance(change, BlockedAttention):
-        return lambda window: BlockedAttention(window, change.queries, chosen)
-    return lambda window: ZeroedBranch(window, change.component, chosen)
+    if isinstance(change, ZeroedBranch):
+        return lambda window: ZeroedBranch(window, change.component, chosen)
+    return lambda window: type(change)(window, change.queries, chosen)

@@ -13,7 +13,7 @@ from chiasm.core.claims import known
 from chiasm.core.errors import GuardError
 from chiasm.core.example import Example
 from chiasm.core.spans import PERCEPTUAL
-from chiasm.interventions import Window
+from chiasm.interventions import Window, pair_of
 from chiasm.measures.base import RowsByTable
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import JobResult
@@ -113,7 +113,7 @@ def _effect(target: int, measured: dict[str, float], top: list[int], clean_top: 
 
 def perceived(text: str) -> str | None:
     """What the source of a cut is of, if an encoder perceived any of it: `image`, `video` or `audio`."""
-    source, arrow, _ = text.partition("->")
+    source, arrow, _ = pair_of(text).partition("->")
     parts = [part.strip() for part in source.split("+")] if arrow else []
     return next((kind for kind in PERCEPTUAL for part in parts if part.startswith(kind)), None)
 

@@ -55,6 +55,10 @@ class FlowSpec(ControlledSpec):
 
         chiasm flow tiny --cut "image->question+suffix+last" --cut zero:mlp@question
 
+    Is as much lost with nothing blocked, but the image's states averaged until layer l, for every l?
+
+        chiasm flow tiny --cut "mean:image->question+suffix+last" --windows prefix
+
     Which patches matter, drawn over the first six images:
 
         chiasm flow tiny --patches 6 --shapley 8
@@ -73,7 +77,8 @@ class FlowSpec(ControlledSpec):
     )
     cuts: str | Sequence[str] | None = option(
         None,
-        "SOURCE->TARGET, or zero:attention@SPAN, zero:mlp@SPAN. Repeat it for several. Default: the papers' six (of a "
+        "SOURCE->TARGET, mean:SOURCE->TARGET (attend to the source's mean state), zero:attention@SPAN or "
+        "zero:mlp@SPAN. Repeat it for several. Default: the papers' six (of a "
         "video or a sound, those four that name no object).",
         common=True,
     )

@@ -168,6 +168,9 @@ BLANK = "blank"
 # No cut, another example's image (video, sound) in place: all there is to lose; the same at every layer.
 IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP = "image-swap", "video-swap", "audio-swap"
 SWAPS = (IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP)
+# Nothing blocked: every key of the cut holds the mean state of all of them, and only their places distinguish them. A
+# milder change than the cut, as doses are, and no null.
+AVERAGED = "averaged"
 _DOSE = "dose-"  # a random share of the cut's own keys
 
 

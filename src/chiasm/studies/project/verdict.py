@@ -85,9 +85,9 @@ def _controls(domain: str, claims: Sequence[Claim]) -> str:
     for one in (*_of(claims, "read", domain, UNTUNED), *_of(claims, "learned", domain, UNTUNED)):
         if one.where != "post" or one.control is None:
             continue
-        parts.append(
-            f"Untouched, {_probe(one)} lies above {_CONTROLS[one.control]} by {worded_gap(one)}, {_word(one)}."
-        )
+        control, gap = _CONTROLS[one.control], worded_gap(one)
+        between = f"lies above {control} by {gap}" if one.effect >= 0 else f"less {control} is {gap}"
+        parts.append(f"Untouched, {_probe(one)} {between}, {_word(one)}.")
     return f" {' '.join(parts)}" if parts else " No control stands beside these probes."
 
 

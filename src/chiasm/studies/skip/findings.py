@@ -104,7 +104,11 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
     fewest = min(held, key=lambda claim: share.get(claim.about, 100.0))
     text += f"`{fewest.about}` takes the fewest operations of these, {_share(claims, fewest.about)}. "
     text += _time(claims, fewest.about) or "No times were taken."
-    return Finding(f"{text} A quieter machine or more --repeats narrow the intervals.{plain}", 100.0)
+    times = [one for one in of_kind(claims, "time") if one.about == fewest.about]
+    # Narrower intervals would only confirm a time that lies above 0 as a whole.
+    if not times or any(one.verdict == "not established" and not (one.low or 0.0) > 0 for one in times):
+        text += " More --repeats, on a quieter machine, narrow the intervals of times that are not established."
+    return Finding(f"{text}{plain}", 100.0)
 
 
 def _allowed(claim: Claim) -> str:
@@ -297,14 +301,14 @@ def _time(claims: Sequence[Claim], plan: str) -> str:
     if noisy:
         parts.append(
             f"For {' and '.join(noisy)} times are too noisy to tell: two equal calls of the plain model differ by more "
-            "(in brackets) than what would be saved."
+            "(in brackets) than under the plan."
         )
     return " ".join(parts)
 
 
 def too_noisy(one: Claim) -> bool:
-    """Whether two equal calls differ by more than what a plan saves, and nothing is established."""
-    return one.verdict == "not established" and abs(one.control_effect or 0.0) >= -one.effect
+    """Whether two equal calls differ by more than a plan changes, in either direction, and nothing is established."""
+    return one.verdict == "not established" and abs(one.control_effect or 0.0) >= abs(one.effect)
 
 
 def _beaten(beaten: Sequence[Claim]) -> Finding | None:
