@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
-
 
 _CACHES: Final = ("past_key_values", "layer_past")
 
@@ -136,7 +136,14 @@ def _dry_walk(
         for layer in view.layers:
             stack.enter_context(replaced_forward(layer, partial(record, layer)))
         keep = keep_logits(view, slice_to=1) if last is None else {}
-        logits = view.model(**inputs, **keep, use_cache=False).logits
+        try:
+            logits = view.model(**inputs, **keep, use_cache=False).logits
+        except ValueError as error:
+            if "to unpack" not in str(error):
+                raise
+            found = "its layers return more than their states, and how much more is not known"
+            todo = "Use another checkpoint: nothing that is computed layer by layer can be asked of this one"
+            raise ChiasmError(f"walking through {type(view.decoder).__name__}", found, todo) from error
     return Frame(hidden[0], tuple(arguments)), logits
 
 

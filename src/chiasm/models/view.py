@@ -166,6 +166,10 @@ class ModelView:
         """Whether the layer's token mixer is self-attention."""
         return any(_has(layer, name) for name in _ATTENTION)
 
+    def mixes_beside_attention(self, layer: nn.Module) -> bool:
+        """Whether a layer with self-attention moves information between positions in a second way as well."""
+        return self.has_attention(layer) and any(_has(layer, name) for name in _TOKEN_MIXER)
+
     def attention_of(self, layer: nn.Module) -> nn.Module:
         """The attention branch of a decoder layer."""
         return _child(layer, _ATTENTION, "attention branch")

@@ -144,13 +144,15 @@ class PackedBatch:
                 return found
             found = more
 
-    def row_arguments(self, layer: int, rows: Int[Tensor, " n"], read: int = 0) -> dict[str, Any]:
+    def row_arguments(
+        self, layer: int, rows: Int[Tensor, " n"], read: Int[Tensor, " k"] | None = None
+    ) -> dict[str, Any]:
         """The layer's arguments for the clean rows `rows`: per-row tensors gathered, all others as they are.
 
-        `read`: so many clean rows, from the first on, are keys before the rows' own.
+        `read`: the clean rows at whose places the keys before the rows' own stand.
         """
         named = [frame.arguments[layer] for frame in self._frames]
-        keys = torch.cat([torch.arange(read, device=rows.device), rows])
+        keys = rows if read is None else torch.cat([read, rows])
         return {
             name: value
             if name in NOT_BY_ROW

@@ -119,6 +119,9 @@ class Walk:
         if name is None:
             found = "it does not take a cache, through which variants see the clean rows"
             raise ChiasmError(f"walking through {type(layer).__name__}", found, "Use --executor reference")
+        if self.view.mixes_beside_attention(layer):
+            found = "a state space or convolution mixes its tokens beside attention"
+            raise ChiasmError(f"walking through {type(layer).__name__}", found, "Use --executor reference")
         self._cache, self._cache_name = ContextCache(), name
         return (hidden,), named | {name: self._cache}
 
@@ -163,10 +166,12 @@ class Walk:
         """The layer on the rows of the suffixes, then on the live rows of every chunk."""
         assert self._clean_in is not None
         clean_in = self._clean_rows(self._clean_in)
+        self._key_rows = torch.arange(self.packed.main.length, device=self.packed.device)
         if self.packed.suffixes:
             rows = torch.arange(self.packed.main.length, self.packed.length, device=self.packed.device)
             allowed = self.packed.allowed(self.packed.mask_group(index), rows)
             self._suffix_states = self._call(index, layer, clean_in.index_select(1, rows), rows, allowed)
+            self._key_rows = torch.cat([self._key_rows, rows])
         attends = self.view.kinds[index] == "attention"
         averaged = attends and any(chunk.reads_averages(index) for chunk in self.chunks)
         if averaged:
@@ -174,6 +179,7 @@ class Walk:
             averages = self.chunks[0].averages
             allowed = averages.allowed(self.packed.length, self.packed.batch)
             self._call(index, layer, averages.states(clean_in), averages.rows, allowed)
+            self._key_rows = torch.cat([self._key_rows, averages.rows])
         self._cache.extending = False
         for chunk in self.chunks:
             live = chunk.live(index)
@@ -245,8 +251,7 @@ class Walk:
         overrides: dict[str, Any] | None = None,
     ) -> Float[Tensor, "B n D"]:
         """The layer on `states`, which stand at the clean rows `rows`, with `overrides` in place of their arguments."""
-        read = self.packed.main.length if self._cache.extending else self.packed.length
-        named = self.packed.row_arguments(index, rows, read) | (overrides or {})
+        named = self.packed.row_arguments(index, rows, self._key_rows) | (overrides or {})
         if self.view.kinds[index] == "attention":
             named["attention_mask"] = as_layer_mask(allowed, self.packed.implementation, states.dtype)
             named[self._cache_name] = self._cache
