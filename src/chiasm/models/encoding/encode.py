@@ -2,8 +2,9 @@
 
 import functools
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from chiasm.models.encoding.prompts import Prompt, continuation, render
 from chiasm.models.encoding.sizes import with_read_sizes
 from chiasm.models.encoding.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
 from chiasm.models.families.base import Family, Medium
+
+_log: Final = logging.getLogger(__name__)
 
 MAX_ASPECT = 200
 """Longest side over shortest. Qwen2-VL's processor refuses more; CLIP's would first stretch such an image to
@@ -70,6 +73,7 @@ def encode(
     placed, shift = _locate_media(raw, offsets, prompt, media)
     layouts = tuple(family.layout(image, raw, processor, config) for image in placed["image"])
     frames = tuple(frame for clip in placed["video"] for frame in family.frames(clip, raw, processor, config))
+    _say_shared_times(family, media.clips, config)
     accepted = accepted_inputs(type(config))
     inputs = {key: value for key, value in raw.items() if accepted is None or key in accepted}
     perceived = {
@@ -181,14 +185,36 @@ def _load_media(example: Example, processor: Any, family: Family) -> DecodedMedi
     return DecodedMedia(images, clips, sounds)
 
 
+def _say_shared_times(family: Family, clips: Sequence[Clip], config: Any) -> None:
+    """Say of frames that the model takes for frames of one moment; once for each family."""
+    for clip in clips:
+        told = family.told_times(clip.shown_at, clip.fps, config)
+        if len(set(told)) < len(told):
+            _warn_once(
+                f"`{family.name}` is told too little of when frames are shown to tell all of them apart: of a video's "
+                f"{len(told)} frames (as it merges them) {len(told) - len(set(told))} have the time of another. Their "
+                "order stays. Videos with fewer frames to the second keep them apart."
+            )
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    _log.warning(text)
+
+
 def _process(processor: Any, family: Family, prompt: Prompt, media: DecodedMedia) -> dict[str, Any]:
     bos = processor.tokenizer.bos_token
     images = list(media.images)
     given: dict[str, Any] = {"images": ([images] if family.one_prompt else images) if images else None}
     if media.clips:
-        # Frames are chosen already; when they were shown is written into prompts or positions by some.
+        # Frames are chosen already; when they were shown is written into prompts or positions by some, who divide
+        # indices by the rate.
         times = [
-            {"total_num_frames": len(clip.frames), "fps": clip.fps, "frames_indices": list(range(len(clip.frames)))}
+            {
+                "total_num_frames": len(clip.frames),
+                "fps": clip.fps,
+                "frames_indices": (clip.shown_at * clip.fps).round(6).tolist(),
+            }
             for clip in media.clips
         ]
         clips = [clip.frames for clip in media.clips]

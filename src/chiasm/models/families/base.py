@@ -103,6 +103,13 @@ class Family:
         """The same for every frame of `video`, in order; frames that the model merges are one."""
         raise self._without_rule("video")
 
+    def told_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> Sequence[float | str]:
+        """What the decoder is told of when each of a video's `frames` is shown; empty where it is told nothing.
+
+        `shown_at`: seconds of all T frames that the processor is given, `fps` of them to the second.
+        """
+        return ()
+
     def max_audio_seconds(self, processor: Any) -> float | None:
         """Seconds of a sound that the model hears; None: however long it is."""
         return None
