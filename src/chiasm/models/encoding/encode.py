@@ -17,10 +17,19 @@ from chiasm.core.example import DEFAULT_INSTRUCTION, Example, check_boxes
 from chiasm.core.media import Clip, Sound, load_image
 from chiasm.core.positions import Spans, concatenate
 from chiasm.core.recordings import load_sound, load_video
-from chiasm.models.encoded import ROW_INPUTS, Encoded
+from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
 from chiasm.models.encoding.prompts import Prompt, continuation, render
 from chiasm.models.encoding.sizes import with_read_sizes
-from chiasm.models.encoding.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
+from chiasm.models.encoding.spans import (
+    end_tokens,
+    image_ends,
+    image_parts,
+    overlapping,
+    partition,
+    question_parts,
+    recording_parts,
+    within,
+)
 from chiasm.models.families.base import Family, Medium
 
 _log: Final = logging.getLogger(__name__)
@@ -85,6 +94,7 @@ def encode(
     spans = {
         **top,
         **image_parts(family, layouts, example, overlap),
+        **_ends(family, layouts, raw, processor, config),
         **recording_parts(family, placed, frames),
         **question_parts(top["question"], offsets, asked, prompt.asked, example),
     }
@@ -183,6 +193,14 @@ def _load_media(example: Example, processor: Any, family: Family) -> DecodedMedi
         if limit is not None and seconds > limit:
             raise ExampleError(f"the sound lasts {seconds:.1f} s, of which `{family.name}` hears {limit:g} s")
     return DecodedMedia(images, clips, sounds)
+
+
+def _ends(
+    family: Family, layouts: Sequence[ImageLayout], raw: Mapping[str, Any], processor: Any, config: Any
+) -> dict[str, np.ndarray]:
+    if "image" not in family.modalities:
+        return {}
+    return image_ends(layouts, raw["input_ids"][0].numpy(), end_tokens(processor, config))
 
 
 def _say_shared_times(family: Family, clips: Sequence[Clip], config: Any) -> None:
