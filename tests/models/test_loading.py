@@ -31,6 +31,15 @@ def test_a_saved_model_comes_back_with_its_dtype(saved):
     assert view.model(**view.encode(example).inputs).logits.isfinite().all()
 
 
+def test_a_model_that_only_an_older_automatic_class_maps(tmp_path):
+    view = load(factories.save("audioflamingo3", tmp_path, dtype=torch.float32))
+    assert type(view.model).__name__ == "AudioFlamingo3ForConditionalGeneration"
+    assert view.fingerprint() == wrap(*factories.build("audioflamingo3")).fingerprint()
+    found = view.encode(factories.example("audioflamingo3"))
+    assert view.model(**found.inputs).logits.isfinite().all()
+    assert len(found.spans["audio"])
+
+
 def test_dtype_is_changed_on_request(saved):
     assert load(saved, dtype="float64").dtype == torch.float64
 

@@ -11,12 +11,13 @@ import torch
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
+from transformers import AutoConfig, AutoProcessor
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from chiasm.core.errors import ChiasmError, MissingExtraError
 from chiasm.interventions.projectors import spec_of
 from chiasm.models.adoption import adopt, require_answerable
+from chiasm.models.architecture import automatic_class
 from chiasm.models.families import answering_config, listed_family
 from chiasm.models.projectors.swap import swapped_class
 from chiasm.models.view import ModelView
@@ -66,7 +67,7 @@ def load(
     _require_processor(asked, processor)
     if local:
         _require_whole(asked, folder)
-    architecture = AutoModelForMultimodalLM if spec_of(config) is None else swapped_class(type(config))
+    architecture = automatic_class(config) if spec_of(config) is None else swapped_class(type(config))
     model = read_pretrained(
         asked,
         local,

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import MODEL_FOR_MULTIMODAL_LM_MAPPING
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example, check_boxes
 from chiasm.core.media import Clip, Sound, load_image
 from chiasm.core.positions import Spans, concatenate
 from chiasm.core.recordings import load_sound, load_video
+from chiasm.models.architecture import model_class
 from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
 from chiasm.models.encoding.prompts import Prompt, continuation, render
 from chiasm.models.encoding.sizes import with_read_sizes
@@ -162,11 +162,11 @@ def accepted_inputs(config_class: type) -> frozenset[str] | None:
 
     Anything else would travel through `**kwargs` down to the layers.
     """
-    if config_class not in MODEL_FOR_MULTIMODAL_LM_MAPPING:
+    known = model_class(config_class)
+    if known is None:
         return None
-    forward = MODEL_FOR_MULTIMODAL_LM_MAPPING[config_class].forward
     # Some processors write labels, which only training wants.
-    return frozenset(inspect.signature(forward).parameters) - {"labels"}
+    return frozenset(inspect.signature(known.forward).parameters) - {"labels"}
 
 
 def _check_media(example: Example, family: Family) -> None:
