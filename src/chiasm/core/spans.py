@@ -11,9 +11,8 @@ TOP_LEVEL = ("prefix", *PERCEPTUAL, "between", "question", "suffix", "last")
 
 def is_perceptual(span: str) -> bool:
     """Whether a span (or every part of a union) is made of what an encoder produced."""
-    parts = [part.strip() for part in span.split("+")]
-    roots = [part.partition("[")[0].partition(".")[0] for part in parts]
-    return all(root in PERCEPTUAL and part != "image.end" for root, part in zip(roots, parts, strict=True))
+    names = [part.partition("[")[0].strip() for part in span.split("+")]
+    return all(name.partition(".")[0] in PERCEPTUAL and name != "image.end" for name in names)
 
 
 def cross_pairs(spans: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -104,7 +104,7 @@ class Vocabulary(Measure):
                 return view.unembed(states.to(view.dtype))
 
         def word(token: int) -> str:
-            return view.tokenizer.decode([token])
+            return view.text_of([token])
 
         return cls(
             config.spans,

@@ -43,7 +43,7 @@ def generate(view: ModelView, encoded: Sequence[Encoded], max_new_tokens: int = 
 def _answer(view: ModelView, row: list[int], ends: list[int]) -> GeneratedAnswer:
     stop = next((k for k, token in enumerate(row) if token in ends), len(row))
     tokens = tuple(row[:stop])
-    return GeneratedAnswer(view.tokenizer.decode(tokens, skip_special_tokens=True).strip(), tokens)
+    return GeneratedAnswer(view.text_of(tokens, special=False).strip(), tokens)
 
 
 def _end_tokens(view: ModelView) -> list[int]:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, Literal, cast
 
 import torch
@@ -77,6 +78,20 @@ class ModelView:
     @property
     def tokenizer(self) -> Any:
         return self.processor.tokenizer
+
+    def text_of(self, tokens: Sequence[int], *, special: bool = True) -> str:
+        """`tokens` as text, without special ones unless `special`.
+
+        Heads are often padded to more rows than the tokenizer has tokens: such a row is written `<id N>`.
+        """
+        parts = []
+        for known, run in groupby(
+            tokens, key=lambda token: self.tokenizer.convert_ids_to_tokens(int(token)) is not None
+        ):
+            ids = [int(token) for token in run]
+            text = self.tokenizer.decode(ids, skip_special_tokens=not special) if known else ""
+            parts.append(text if known else "".join(f"<id {number}>" for number in ids))
+        return "".join(parts)
 
     @property
     def device(self) -> torch.device:

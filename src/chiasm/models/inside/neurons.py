@@ -113,7 +113,7 @@ class Neurons:
         Source: Schwettmann et al. 2023.
         """
         logits = self.view.unembed(self.columns[layer, neuron][None].to(self.view.dtype))[0]
-        return [self.view.tokenizer.decode([int(token)]).strip() for token in logits.topk(count).indices]
+        return [self.view.text_of([int(token)]).strip() for token in logits.topk(count).indices]
 
     @contextmanager
     def _reading(self) -> Iterator[list[Tensor]]:

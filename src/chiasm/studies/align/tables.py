@@ -69,7 +69,12 @@ VOCABULARY = TableSchema.of(
     "vocabulary",
     _SPAN,
     _STATE,
-    text("quantity", "Quantity", "entropy, kl, js, cosine or kl_sticky (as released).", unit="nat"),
+    text(
+        "quantity",
+        "Quantity",
+        "entropy, kl, js, cosine or kl_sticky (as released); over all rows of the head, those without a token included.",
+        unit="nat",
+    ),
     text("against", "Against", "The other span, or the later state; empty for entropy."),
     *_ESTIMATE,
 )

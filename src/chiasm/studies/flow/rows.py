@@ -194,7 +194,7 @@ def word_rows(
     for layer, state in enumerate(states):
         best = _probabilities(view.unembed(state.to(view.device))).max(dim=-1)
         for position, token, prob in zip(positions, best.indices.tolist(), best.values.tolist(), strict=True):
-            word = view.tokenizer.decode([token]).strip()
+            word = view.text_of([token]).strip()
             found = {"layer": layer, "position": position, "token_id": token, "word": word, "prob": prob}
             found["in_captions"] = word.lower() in known if known else None
             rows.append({"example_id": example.id, "type": example.type} | found)

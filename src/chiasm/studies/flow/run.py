@@ -288,7 +288,7 @@ class FlowWork(Work[FlowExample]):
 
 def _text(view: ModelView, outcome: JobResult) -> str:
     """The tokens that are followed, as text."""
-    return str(view.tokenizer.decode(outcome.tokens.tolist())).strip()
+    return view.text_of(outcome.tokens.tolist()).strip()
 
 
 def compute(spec: FlowSpec) -> RunDirectory:
