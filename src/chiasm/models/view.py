@@ -84,11 +84,9 @@ class ModelView:
 
         Heads are often padded to more rows than the tokenizer has tokens: such a row is written `<id N>`.
         """
-        parts = []
-        for known, run in groupby(
-            tokens, key=lambda token: self.tokenizer.convert_ids_to_tokens(int(token)) is not None
-        ):
-            ids = [int(token) for token in run]
+        parts, names = [], self.tokenizer.convert_ids_to_tokens
+        for known, run in groupby(map(int, tokens), key=lambda token: names(token) is not None):
+            ids = list(run)
             text = self.tokenizer.decode(ids, skip_special_tokens=not special) if known else ""
             parts.append(text if known else "".join(f"<id {number}>" for number in ids))
         return "".join(parts)
