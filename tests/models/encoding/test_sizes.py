@@ -8,6 +8,7 @@ from tests.support.factories import build, example
 from transformers.image_utils import SizeDict
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.example import Box
 from chiasm.models.encoding.encode import encode
 from chiasm.models.encoding.sizes import with_read_sizes
 from chiasm.models.families import family_of
@@ -63,3 +64,16 @@ def test_what_is_no_size_is_said():
     written.image_processor.size = {"edge": 28}
     with pytest.raises(ChiasmError, match=r"read the sizes of the image processor.*edge.*shortest_edge"):
         with_read_sizes(written)
+
+
+def test_an_object_that_is_cropped_away_is_named():
+    """Of 640 x 160 pixels a centre crop leaves the middle 160: what stands at the left edge is not seen."""
+    model, processor = build("llava")
+    left, middle = Box("left", 0, 20, 60, 60), Box("middle", 300, 20, 60, 60)
+    for boxes, unseen in (((left,), ("left",)), ((middle,), ()), ((left, middle), ("left",))):
+        found = encode(processor, family_of(model.config), model.config, example(size=(640, 160), boxes=boxes))
+        assert found.unseen == unseen
+        assert bool(len(found.spans["image.object"])) == (middle in boxes)
+    padded = deepcopy(processor)
+    padded.image_processor.do_pad = True
+    assert encode(padded, family_of(model.config), model.config, example(size=(640, 160), boxes=(left,))).unseen == ()

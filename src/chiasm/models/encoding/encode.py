@@ -28,6 +28,7 @@ from chiasm.models.encoding.spans import (
     partition,
     question_parts,
     recording_parts,
+    unseen_objects,
     within,
 )
 from chiasm.models.families.base import Family, Medium
@@ -111,7 +112,8 @@ def encode(
     # Not every tower brings what it is given into its own type. One number for a clip is a time: rounded, it would
     # move the clip's positions.
     inputs = {k: v.to(device, dtype if v.is_floating_point() and v.ndim > 1 else None) for k, v in inputs.items()}
-    return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames)
+    unseen = unseen_objects(layouts, example)
+    return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames, unseen)
 
 
 def encode_batch(

@@ -101,6 +101,15 @@ def image_parts(
     }
 
 
+def unseen_objects(layouts: Sequence[ImageLayout], example: Example) -> tuple[str, ...]:
+    """Names of the objects that lie outside what the tokens of the first image see; none where these have no places."""
+    if not layouts or not layouts[0].has_places:
+        return ()
+    first = layouts[0]
+    boxes = [box for box in example.boxes if not touched(first.rects, (box,), first.width, first.height).any()]
+    return tuple(dict.fromkeys(box.name for box in boxes))
+
+
 def end_tokens(processor: Any, config: Any) -> frozenset[int]:
     """Ids of the tokens that end an image, under the names that processors, tokenizers and configurations have."""
     texts = [getattr(owner, name, None) for owner in (processor, processor.tokenizer) for name in _END_TOKENS]
