@@ -77,3 +77,13 @@ def test_an_object_that_is_cropped_away_is_named():
     padded = deepcopy(processor)
     padded.image_processor.do_pad = True
     assert encode(padded, family_of(model.config), model.config, example(size=(640, 160), boxes=(left,))).unseen == ()
+
+
+def test_a_patch_size_that_is_missing_is_named():
+    model, processor = build("llava")
+    written = deepcopy(processor)
+    written.patch_size = None
+    with pytest.raises(ChiasmError, match=r"`patch_size` is missing.*processor_config\.json.*config\.json has 7"):
+        encoded(model, written)
+    text = encode(written, family_of(model.config), model.config, example(images=0, boxes=()))
+    assert len(text.spans["question"]), "text alone needs none"

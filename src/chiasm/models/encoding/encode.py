@@ -19,7 +19,7 @@ from chiasm.core.recordings import load_sound, load_video
 from chiasm.models.architecture import model_class
 from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
 from chiasm.models.encoding.prompts import Prompt, continuation, render
-from chiasm.models.encoding.sizes import with_read_sizes
+from chiasm.models.encoding.sizes import require_patch_size, with_read_sizes
 from chiasm.models.encoding.spans import (
     end_tokens,
     image_ends,
@@ -75,12 +75,14 @@ def encode(
     _check_media(example, family)
     media = _load_media(example, processor, family)
     if media.images:
+        require_patch_size(processor, config)
         example = check_boxes(example, *media.images[0].size)
     prompt = render(processor, family, example.kinds, example.question, instruction)
     raw = family.completed_inputs(_process(processor, family, prompt, media), prompt.text, processor, config)
     raw.pop("video_metadata", None)
     offsets = np.asarray(raw.pop("offset_mapping"))[0]
-    placed, shift = _locate_media(raw, offsets, prompt, media)
+    lead = _written_before(raw["input_ids"][0].numpy(), offsets, prompt, processor.tokenizer)
+    placed, shift = _locate_media(raw, offsets, prompt, media, lead)
     layouts = tuple(family.layout(image, raw, processor, config) for image in placed["image"])
     frames = tuple(frame for clip in placed["video"] for frame in family.frames(clip, raw, processor, config))
     _say_shared_times(family, media.clips, config)
@@ -264,10 +266,14 @@ def _process(processor: Any, family: Family, prompt: Prompt, media: DecodedMedia
 
 
 def _locate_media(
-    raw: dict[str, Any], offsets: np.ndarray, prompt: Prompt, media: DecodedMedia
+    raw: dict[str, Any], offsets: np.ndarray, prompt: Prompt, media: DecodedMedia, lead: int
 ) -> tuple[dict[str, list[Medium]], int]:
-    """The tokens of each input by kind, and how far the question moved when placeholders were written out."""
-    ids, shift = raw["input_ids"][0].numpy(), 0
+    """The tokens of each input by kind, and how far the question moved when placeholders were written out.
+
+    `lead`: characters that the processor wrote before the prompt.
+    """
+    ids = raw["input_ids"][0].numpy()
+    shift = lead
     placed: dict[str, list[Medium]] = {"image": [], "video": [], "audio": []}
     # Of a prompt that shows and plays nothing, some processors make an empty tensor.
     replaced = raw.pop("text_replacement_offsets", [[]])
@@ -276,8 +282,8 @@ def _locate_media(
         positions = within(offsets, start, stop)
         kind = placed[place["type"]]
         kind.append(Medium(len(kind), positions, ids[positions], *_size(media, place["type"], len(kind))))
-        if place["span"][1] <= prompt.question[0]:
-            shift = stop - place["span"][1]
+        if place["span"][1] <= prompt.question[0] + lead:
+            shift = lead + stop - place["span"][1]
     found = tuple(len(kind) for kind in placed.values())
     if found != tuple(map(len, media)):
         raise ChiasmError(
@@ -286,6 +292,17 @@ def _locate_media(
             "Check that the chat template belongs to this processor",
         )
     return placed, shift
+
+
+def _written_before(ids: np.ndarray, offsets: np.ndarray, prompt: Prompt, tokenizer: Any) -> int:
+    """Characters that the processor itself wrote before the prompt: those of the first token, where it adds that.
+
+    What the tokenizer adds stands for no character.
+    """
+    start, first = tokenizer.bos_token, int(np.argmax(offsets[:, 1] > offsets[:, 0]))
+    if start is None or prompt.text.startswith(start) or int(ids[first]) != tokenizer.bos_token_id:
+        return 0
+    return len(start) if offsets[first].tolist() == [0, len(start)] else 0
 
 
 def _size(media: DecodedMedia, kind: str, index: int) -> tuple[int, ...]:

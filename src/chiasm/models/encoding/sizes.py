@@ -30,6 +30,24 @@ def with_read_sizes(processor: Any) -> Any:
     return found
 
 
+def require_patch_size(processor: Any, config: Any) -> None:
+    """Refuse a processor that counts an image's tokens by a patch size that it lacks, as those saved before 2025 do.
+
+    **Errors:** `ChiasmError` with the file that holds it, and the value that the model's own configuration has.
+    """
+    own = vars(processor)
+    if "patch_size" not in own or own["patch_size"] is not None:
+        return
+    vision = config.to_dict().get("vision_config") or {}
+    known = vision.get("patch_size")
+    raise ChiasmError(
+        "count the tokens of an image",
+        "`patch_size` is missing in the processor (processor_config.json)",
+        "Set `processor.patch_size` and save the processor again"
+        + ("" if known is None else f"; the model's config.json has {known}"),
+    )
+
+
 def _read(name: str, part: BaseImageProcessor) -> BaseImageProcessor:
     given = {key: getattr(part, key, None) for key in part.valid_kwargs.__annotations__}
     try:
