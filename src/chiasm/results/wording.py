@@ -1,6 +1,7 @@
 """One way to write an estimate, in sentences, captions and tables on screen: value, interval, n, unit."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from chiasm.core.answer_metrics import AnswerMetric
@@ -9,6 +10,7 @@ from chiasm.core.statistics.bands import RESAMPLES
 from chiasm.core.statistics.intervals import Estimate
 
 _LEAST = 2 / (1 + RESAMPLES)  # the smallest two-sided p-value of `mean_bands`
+_TINY = 0.0001
 
 
 def number(
@@ -96,7 +98,9 @@ def metric_format(metric: AnswerMetric) -> dict[str, Any]:
 
 
 def probability(p: float) -> str:
-    """`p = 0.031`; `p ≤ 0.001` for the least that resampling can give, which says no more than that."""
+    """`p = 0.031`; `p ≤ 0.001` for the least that resampling can give, `p < 0.0001` for what no table tells apart."""
+    if p < _TINY:
+        return f"p < {_TINY:g}"
     return f"p {'≤' if math.isclose(p, _LEAST) else '='} {p:.2g}"
 
 
@@ -111,3 +115,15 @@ def claimed(claim: Claim, **options: Any) -> str:
         f"n = {claim.n}{on}",
     ]
     return f"{number(claim.effect, **given)} ({', '.join(parts)})"
+
+
+def alone(claim: Claim, **options: Any) -> str:
+    """An estimate that stands beside another: without p and n, which are those of the other."""
+    how = {"significant": 3, "signed": True} | options
+    interval = bounds(claim.low, claim.high, missing="no interval", **how)
+    return f"{number(claim.effect, unit=claim.unit, **how)} ({interval})"
+
+
+def named(claims: Sequence[Claim]) -> str:
+    """What claims are about, as a list of names."""
+    return ", ".join(f"`{one.about}`" for one in claims)

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from chiasm.studies.align.charts.depth import score_bars, similarity_curves
-from chiasm.studies.align.charts.words import nearest_words, token_map
+from chiasm.studies.align.charts.words import nearest_words, token_map, word_histograms
 from chiasm.studies.align.findings import judging_notes
 
 BOUNDS = {"low": None, "high": None, "n": 20}
@@ -82,4 +82,25 @@ def test_notes_say_what_p_and_practically_nothing_mean():
     least, p = judging_notes(0.02)
     assert "0.02 in cosines" in least
     assert "0.095" in least
-    assert "1 where a control shows as much or more" in p
+    assert "is an effect that a control shows as well" in p
+
+
+def test_axes_of_words_say_what_they_count():
+    rows = pl.DataFrame(
+        [
+            {"span": span, "layer": layer, "k": k, "token_id": 1, "word": "a", "share": 0.5, "n": 20}
+            | {"start": 0, "stop": 2}
+            for span in ("image", "question")
+            for layer in range(3)
+            for k in (1, 5)
+        ]
+    )
+    labels = [axes.get_xlabel() for axes in nearest_words(rows).axes]
+    assert labels == [""] * 3 + ["Tokens (%)"] * 3
+    labels = [axes.get_xlabel() for axes in word_histograms(rows).axes]
+    assert labels == [""] * 2 + ["Index of the word in the vocabulary"] * 2
+
+
+def test_one_input_is_said_to_have_no_interval():
+    title = similarity_curves(similarity(0.0)).legends[0].get_title().get_text()
+    assert title == "no interval: too few inputs, n = 20"

@@ -1,5 +1,8 @@
 """What an alignment run claims: effects that are there, and nothing else, from frames alone."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +13,7 @@ from chiasm.core.claims import Claim, of_kind
 from chiasm.core.errors import ChiasmError
 from chiasm.results.claims import read_claims
 from chiasm.studies.align.contrasts import Key
-from chiasm.studies.align.findings import align_findings
+from chiasm.studies.align.findings import align_findings, rank
 
 LAYERS = range(5)
 SCORE = pl.DataFrame(
@@ -73,13 +76,48 @@ def test_a_control_that_shows_the_same_blocks_a_claim():
     assert {one.verdict for one in controlled(0.1, 0.2)} == {"not established"}
 
 
-def test_p_is_one_where_the_control_shows_more():
-    for one in controlled(0.1, 0.2):
+def test_interval_and_p_answer_one_question():
+    """Of the effect against 0; what a control leaves of it is a row of its own, with interval and p of that."""
+    for own, control in ((0.1, 0.2), (0.1, 0.1), (0.1, 0.0)):
+        for one in controlled(own, control):
+            assert one.low is not None
+            assert one.p is not None
+            assert one.low > 0
+            assert one.p <= 0.05
+    beside = pl.concat([under("model", drift(0.1, seed=1)), under("twin", drift(0.1, seed=2))])
+    found = claimed(parts=parts(drift(0.1, seed=1)), parts_controls=beside)
+    for one in of_kind(found, "change-control"):
         assert one.low is not None
-        assert one.low > 0  # it differs from 0
-        assert one.p == 1.0
-    tested = [one.p for one in controlled(0.1, 0.0)]
-    assert max(p for p in tested if p is not None) <= 0.05
+        assert one.high is not None
+        assert one.p is not None
+        assert one.p > 0.05
+        assert one.low < 0 < one.high
+    for finding in align_findings(found):
+        for said in re.findall(r"95 % interval ([-+.\d]+) to ([-+.\d]+), p [=≤<] ([\d.]+)", finding.text):
+            low, high, p = map(float, said)
+            assert (low > 0 or high < 0) == (p <= 0.05), finding.text
+
+
+def test_what_lies_practically_no_further_than_its_control_is_not_established():
+    """The table must not call established what its own row on the control calls practically none."""
+    rng = np.random.default_rng(0)
+
+    def steady(of: float) -> Values:
+        found: dict[Key, np.ndarray] = {("paired_raw", "image", "question", 0): rng.normal(size=60)}
+        found["drift", "image", "", 0] = 0.5 + of + 0.002 * rng.normal(size=60)
+        found["drift", "question", "", 0] = 0.5 + 0.002 * rng.normal(size=60)
+        return found
+
+    found = against(steady(0.05), steady(0.04), steady(0.0))
+    [effect] = of_kind(found, "change")
+    near, _ = sorted(of_kind(found, "change-control"), key=lambda one: one.effect)
+    assert near.verdict == "practically none"
+    assert near.low is not None
+    assert near.low > 0
+    assert (effect.verdict, effect.control) == ("not established", "twin")
+    text = sentence(found, "How much")
+    assert "less at state 0" not in text
+    assert "It is not established to go beyond a control: random weights give +0.0" in text
 
 
 def test_the_control_that_is_named_leaves_the_least_and_each_has_a_row_of_its_own():
@@ -93,9 +131,9 @@ def test_the_control_that_is_named_leaves_the_least_and_each_has_a_row_of_its_ow
     rows = of_kind(found, "change-control")
     assert [one.control for one in rows[:2]] == ["noise", "twin"]  # isolation is no control of chance
     assert [one.effect for one in rows[:2]] == pytest.approx([0.3, 0.15], abs=0.04)
-    for one in of_kind(found, "change"):
-        against = [row.p for row in rows if row.where == one.where]
-        assert one.p == max(p for p in against if p is not None)
+    text = sentence(found, "How much")
+    assert "Random perceptual tokens give -0.1" in text
+    assert text.count("a difference of +0.") == 2  # every control with the interval of its difference
 
 
 def test_few_inputs_establish_nothing():
@@ -209,7 +247,7 @@ def test_the_largest_established_state_is_not_called_the_largest():
     text = sentence(found, "How much")
     assert "largest of the established states after state 1: +0.2" in text
     assert "After state 0 it is larger, +0.4" in text
-    assert "not established; random weights give +0.5" in text
+    assert "but not established; there random weights give +0.5" in text
     assert "After state 2 the sign is the other one: -0.1" in text
     assert "The control that leaves least of it: random perceptual tokens give +0.1" in text
     assert "Random weights give" in text
@@ -237,7 +275,6 @@ def test_an_overlap_says_its_verdict_and_every_control():
     )
     text = sentence(against(own, twin, noise), "The halves")
     assert "not established beyond its controls" in text
-    assert "p = 1," in text
     assert "A control shows as much or more: random perceptual tokens give +0.86" in text
     assert "Random weights give +0.71" in text
 
@@ -271,3 +308,26 @@ def test_divergences_that_disagree_are_named():
     text = sentence(claimed(parts=parts(own | null)), "Words that hidden")
     assert "Kullback-Leibler divergences have the same verdicts but for these: at state 0 that of image from" in text
     assert "practically none" in text
+
+
+def test_what_was_not_found_is_ordered_by_its_size():
+    small, large = (
+        Claim(kind="change", about="a", quantity="q", unit="1", effect=effect, n=60, verdict="not established")
+        for effect in (0.01, 0.3)
+    )
+    assert rank(small, 30.0) < rank(large, 5.0) < rank(replace(small, verdict="uncontrolled"), 5.0)
+    assert rank(small, 5.0) == rank(small, 5.0) < rank(small, 6.0)
+
+
+def test_a_score_that_is_higher_without_attention_between_the_modalities_says_so_at_once():
+    rng = np.random.default_rng(0)
+    key = ("ima_0", "image", "question", None)
+
+    def scores(of: float) -> Values:
+        return {key: of + 0.02 * rng.normal(size=60)}
+
+    own = scores(0.5)
+    beside = [under("model", own), under("twin", scores(0.2)), under("apart", scores(0.8))]
+    text = sentence(claimed(parts=parts(own), parts_controls=pl.concat(beside)), "The alignment score")
+    first = text.partition(". It")[0]
+    assert "established beyond random weights, though the model shows more with no attention between" in first

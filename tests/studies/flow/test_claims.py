@@ -10,7 +10,8 @@ from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError
 from chiasm.results.claims import claims_frame, read_claims
 from chiasm.results.schemas import CLAIMS, RANDOM_WEIGHTS
-from chiasm.studies.flow.claims import claims, peak
+from chiasm.studies.flow.claims import claims
+from chiasm.studies.flow.peaks import peak
 from chiasm.studies.flow.tables import AVERAGED, IMAGE_SWAP, SIZE_MATCHED
 
 CUT = "question->last"
@@ -85,13 +86,30 @@ def test_a_control_that_does_as_much_takes_the_claim_away():
     assert _established(claims({"effects": effects, "controls": none}), CUT)
 
 
-def test_a_control_that_does_more_gives_no_small_p():
-    """However surely the two differ: the difference does not speak for the effect."""
+def test_a_control_that_does_more_establishes_nothing():
+    """However surely the two differ: the difference does not speak for the effect, and its row shows why."""
     effects = made.effects(8, (CUT,), strength=0.5)
     more = made.effects(8, (CUT,)).with_columns(control=pl.lit(SIZE_MATCHED), sample=pl.lit(0))
-    for one in _of(claims({"effects": effects, "controls": more}), CUT):
-        assert one.p > 0.05
-        assert not one.established
+    found = claims({"effects": effects, "controls": more})
+    beyond = {one.where: one for one in of_kind(found, "beyond", CUT)}
+    top = min(_of(found, CUT), key=lambda one: one.effect)
+    assert top.p <= 0.05
+    assert beyond[top.where].low > 0
+    assert not any(one.established for one in [*_of(found, CUT), *beyond.values()])
+
+
+def test_the_difference_to_the_control_is_a_row():
+    """Paired by example: with a control that is the cut less 0.2 nat it is exactly that."""
+    effects = made.effects(8, (CUT,))
+    less = effects.with_columns(pl.col("logprob_cut") + 0.2, control=pl.lit(SIZE_MATCHED), sample=pl.lit(0))
+    found = claims({"effects": effects, "controls": less})
+    for one in of_kind(found, "beyond", CUT):
+        own = next(other for other in _of(found, CUT) if other.where == one.where)
+        assert one.effect == pytest.approx(-0.2)
+        assert one.effect == pytest.approx(own.effect - own.control_effect)
+        assert one.control == own.control == SIZE_MATCHED
+        assert one.established == own.established
+    assert any(one.established for one in of_kind(found, "beyond", CUT))
 
 
 def test_averaged_keys_have_claims_of_their_own_and_judge_nothing():

@@ -79,7 +79,11 @@ def test_the_share_of_maps_that_show_anything_is_what_was_planted():
         assert one.control == "twin"
         assert one.control_effect == 0
         assert one.verdict == "established"
-        assert one.p <= 0.05
+        beyond = only(found, "map-beyond", method)
+        assert beyond.effect == pytest.approx(share)
+        assert beyond.p <= 0.05
+        assert beyond.low > 0
+        assert beyond.established
     contrast = only(found, "map-methods", "keep-one less leave-one-out")
     assert contrast.effect == pytest.approx(0.7)
     assert contrast.established
@@ -111,7 +115,7 @@ def test_without_random_weights_a_share_is_uncontrolled():
     assert {one.verdict for one in of_kind(found, "map")} == {"uncontrolled"}
     assert {one.verdict for one in of_kind(found, "map-object")} <= {"uncontrolled", "not established"}
     text = " ".join(one.text for one in map_findings(found))
-    assert "uncontrolled: no model with random weights stands beside it" in text
+    assert "uncontrolled: no maps of random-weights models, or a single one, stand beside it" in text
 
 
 def test_few_images_establish_nothing():
@@ -188,7 +192,17 @@ def test_hits_are_told_as_so_many_of_so_many_images():
     assert "The patch that adds most to the answer (the largest value above 0) lies in a box" in text
     assert "where boxes cover 20 % of the patches" in text
     assert re.search(r"keep-one in 18 of 20 images \(90 %, 95 % interval \d+ to \d+\)", text)
-    assert f"in random-weights models in {round(20 * random.effect)} of 20 images: more often than" in text
+    assert f"in random-weights models in {round(20 * random.effect)} of 20 images, a difference of " in text
+    assert "more often than a patch drawn at random" in text
+
+
+def test_a_single_map_of_a_random_model_is_no_control():
+    """Held against all others it would always stand out: there are no others."""
+    found = said_of(values(SHOWN, images=12), controls(images=1))
+    assert {one.control for one in of_kind(found, "map")} == {None}
+    assert {one.verdict for one in of_kind(found, "map")} <= {"uncontrolled", "not established"}
+    assert not of_kind(found, "map-beyond")
+    assert "uncontrolled" in map_findings(found)[0].text
 
 
 def test_methods_are_compared_at_one_threshold_which_is_said():
@@ -205,7 +219,7 @@ def test_methods_are_compared_at_one_threshold_which_is_said():
 
 def test_without_boxes_nothing_is_said_of_objects():
     found = said_of(values(SHOWN, boxes=False), controls(boxes=False))
-    assert {one.kind for one in found} == {"map", "map-reach", "map-methods"}
+    assert {one.kind for one in found} == {"map", "map-beyond", "map-reach", "map-methods"}
     assert not any("box" in one.text for one in map_findings(found))
 
 
@@ -226,7 +240,7 @@ def test_numbers_in_sentences_are_numbers_of_claims():
     found = said_of(values(SHOWN, on_object=0.8), controls())
     shares = {one.effect for one in found} | {one.control_effect for one in found} | {one.p for one in found}
     shares |= {one.low for one in found} | {one.high for one in found}
-    known = {0.0, 0.1, 95.0} | {float(one.n) for one in found}
+    known = {0.0, 0.1, 95.0, 0.0001} | {float(one.n) for one in found}
     known |= {float(round(one.effect * one.n)) for one in found if one.kind in ("map", "map-hit")}
     for one in shares - {None}:
         known |= {round(100 * one), round(abs(100 * one)), float(f"{one:.2g}"), float(f"{abs(one):.2g}")}

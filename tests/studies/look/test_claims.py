@@ -66,6 +66,19 @@ def test_a_control_that_does_the_same_blocks_it():
     assert "uncontrolled" in look_findings(alone)[0].text
 
 
+def test_the_difference_to_random_weights_is_a_row_and_in_the_sentence():
+    found = claimed(shares(PLANTED), shares(0 * PLANTED, seed=1))
+    own, beyond = of(found, "share"), of(found, "share-beyond")
+    assert len(own) == len(beyond)
+    for one, more in zip(own, beyond, strict=True):
+        assert (one.about, one.where) == (more.about, more.where)
+        assert more.effect == pytest.approx(one.effect - one.control_effect)
+        assert (more.p <= 0.05) == (more.low > 0 or more.high < 0)
+        assert (one.p <= 0.05) == (one.low > 0 or one.high < 0)
+    assert any(one.established for one in beyond)
+    assert ", a difference of -" in look_findings(found)[0].text
+
+
 def test_small_shares_are_practically_none():
     found = of(claimed(shares(0 * PLANTED, spread=0.01)), "share")
     assert {c.verdict for c in found} == {"practically none"}

@@ -11,7 +11,7 @@ from chiasm.studies.prune.charts import prune_curves, transfer_map
 from chiasm.studies.prune.claims import claims
 from chiasm.studies.prune.findings import prune_findings
 from chiasm.studies.prune.scores import KEYS, Answers, Level, mask_rows
-from chiasm.studies.prune.tables import MASKS, MASKS_CONTROLS, PRUNED, PRUNED_CONTROLS
+from chiasm.studies.prune.tables import MASKS, MASKS_CONTROLS, PRUNED, PRUNED_CONTROLS, SIZES
 
 TYPES = ("colour", "shape")
 N = 80
@@ -163,8 +163,15 @@ def test_masks_of_types_are_handed_to_the_types_at_random():
     [one] = of_kind(claims({"pruned": unlucky}), "own-type")
     assert one.high < 0, "the examples say that these masks differ"
     assert one.verdict == "not established"
-    assert one.p == pytest.approx(1 / 3)
+    assert one.p <= 0.05  # of the interval beside it
     assert one.control_effect == pytest.approx(pairing.reach)
+    [handed] = of_kind(claims({"pruned": unlucky}), "own-type-control")
+    assert handed.p == pytest.approx(1 / 3)
+    assert handed.low < 0 <= handed.high
+    assert handed.verdict == "not established"
+    [handed] = of_kind(claims({"pruned": fitting}), "own-type-control")
+    assert handed.p <= 0.05
+    assert handed.low > 0
     [told] = [text for text in texts(unlucky) if "own less others" in text]
     assert told.startswith("That the type that a mask is calibrated on matters is not established")
 
@@ -178,8 +185,44 @@ def test_the_twin():
     control = [row | {"control": "twin"} for row in [*dense(0.05), *rows("wanda", "all", 0.5, 0.05)]]
     found = texts(table(dense(), *level(0.5)), conform(PRUNED_CONTROLS, pl.DataFrame(control)))
     assert any(
-        "A model with random weights, right in 5.0 % untouched, has no established loss" in text for text in found
+        "A model with random weights, right in 5.0 % (95 % interval " in text and "has no established loss" in text
+        for text in found
     )
+
+
+def test_a_control_that_cannot_lose_is_none():
+    control = [row | {"control": "twin"} for row in [*dense(0.0), *rows("wanda", "all", 0.5, 0.0)]]
+    tables = {"pruned": table(dense(), *level(0.5)), "pruned_controls": conform(PRUNED_CONTROLS, pl.DataFrame(control))}
+    found = claims(tables)
+    assert not of_kind(found, "baseline")
+    assert any("has nothing to lose under a mask, and so is no control" in one.text for one in prune_findings(found))
+
+
+def test_a_mask_that_zeroes_nothing_is_the_model_itself():
+    found = claims({"pruned": table(dense(), rows("wanda", "all", 0.0, 0.95), *level(0.5))})
+    assert {one.where for one in of_kind(found, "loss")} == {"50 %"}
+
+
+def test_the_first_finding_says_what_a_mask_leaves_out():
+    n = 400
+    untouched = rows("dense", "none", 0.0, 0.95, part="none", pattern="none", n=n)
+    sizes = {"sparsity": 0.5, "pattern": "unstructured", "part": "all", "weights": 1000, "zeroed": 500}
+    sizes |= {"parameters": 2000, "bytes": 8000, "bytes_saved": 1875, "operations_share": 0.45}
+    tables = {"pruned": table(untouched, alike("wanda", "all", 0.5, n)), "sizes": conform(SIZES, [sizes])}
+    found = claims(tables | {"masks": pl.DataFrame({"max_loss": [0.02]})})
+    first = prune_findings(found)[0].text
+    assert "A mask there zeroes 500 of the model's 2,000 weights: 23 % fewer bytes (of 8,000)" in first
+    assert "45 % of a token's products with the decoder's weights are with 0" in first
+    assert {one.unit for one in found if one.kind.startswith("saved")} == {"weights", "bytes", "%"}
+
+
+def test_what_is_not_established_comes_last_by_its_size():
+    pruned = table(dense(), *level(0.5, magnitude=0.95, random=0.95))
+    ranked = prune_findings(claims({"pruned": pruned}), types=len(TYPES))
+    against = next(one for one in ranked if one.text.startswith("Against other masks"))
+    assert against.strength < 10
+    assert ranked[0].strength == 100
+    assert [one.strength for one in ranked] == sorted((one.strength for one in ranked), reverse=True)
 
 
 def test_a_bare_run_still_has_findings():

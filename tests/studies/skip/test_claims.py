@@ -14,10 +14,11 @@ from chiasm.core.statistics.intervals import share_difference
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.skip import charts
 from chiasm.studies.skip.claims import claims
-from chiasm.studies.skip.decision import decide, saves_time
-from chiasm.studies.skip.findings import lost, skip_findings, too_noisy
+from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, decide, saves_time
+from chiasm.studies.skip.findings import lost, skip_findings
 from chiasm.studies.skip.overview import plans_table
 from chiasm.studies.skip.tables import FAST_V, NONE, RANDOM_DROP
+from chiasm.studies.skip.time_findings import too_noisy
 
 FAST = {"safe": (0.8, 0.8), "cheap": (0.7, 0.7), "lossy": (0.5, 0.5)}
 SHARES = {"safe": 0.8, "cheap": 0.7, "lossy": 0.5}
@@ -97,7 +98,7 @@ def test_what_is_slower_for_one_prompt_is_no_saving():
     tables = {"verdicts": made.verdicts(losses, n=600), "plans": made.plans(SHARES), "timings": made.timings(trade)}
     [text] = [text for text in texts(tables) if "Established to save time" in text]
     assert "Established to save time: `safe`, `lossy`" in text
-    assert "slower for one prompt, which is no saving: `cheap`" in text
+    assert "slower for one prompt, and so not counted as saving: `cheap`" in text
     # What is only faster for a batch, and no slower alone, saves time.
     assert decided(losses, ratios=FAST | {"cheap": (1.0, 0.7)}).recommended == "cheap"
 
@@ -114,7 +115,7 @@ def test_times_within_the_noise_of_equal_calls_save_nothing():
 def test_a_negative_loss_is_a_gain_only_if_it_is_established():
     found = claims({"verdicts": made.verdicts({"better": -0.9, "same": 0.0, "worse": 0.2}, n=300)})
     better, same, worse = (one_of(found, "loss", name) for name in ("better", "same", "worse"))
-    assert lost(better).startswith("it gains 9.7 points (95 % interval 6.3 to 14.5, p = ")
+    assert lost(better).startswith("it gains 9.7 points (95 % interval 6.3 to 14.5, p < 0.0001, n = 300)")
     assert lost(same).startswith("whether it loses right answers is not established: the loss is +0.0 points (95 % int")
     assert lost(worse).startswith("it loses ")
     assert better.verdict == worse.verdict == "established"
@@ -321,7 +322,7 @@ def test_numbers_of_sentences_stand_in_rows():
     held = [x for one in found for x in (one.effect, one.low, one.high, one.p, one.control_effect) if x is not None]
     counts = {one.n for one in found} | {one.inputs for one in found} | {95, 0, 1, 2, 3}
     for text in texts(tables):
-        plain = re.sub(r"`[^`]*`|layers? [\d, -]+|work of \S+", "", text)
+        plain = re.sub(r"`[^`]*`|layers? [\d, -]+|work of \S+|p < 0.0001", "", text)
         for written in re.findall(r"[-+]?\d+\.?\d*(?:e[-+]\d+)?", plain):
             value = abs(float(written))
             shown = any(abs(abs(x) - value) <= 0.51 * 10 ** -len(written.partition(".")[2]) for x in held)
@@ -333,6 +334,33 @@ def test_frames_alone_suffice_and_what_is_missing_is_named():
     assert frame.equals(chiasm.claims("skip", {"verdicts": made.verdicts({"a": 0.0})}, seed=1))
     with pytest.raises(ChiasmError, match="needs the table `verdicts`"):
         chiasm.claims("skip", {"plans": made.plans({"a": 0.5})})
+
+
+def test_a_time_stands_beside_what_goes_beyond_two_equal_calls():
+    """Faster by as much as equal calls differ is not faster: a row and a sentence say so."""
+    tables = {"verdicts": made.verdicts({"a": 0.0}, n=600), "plans": made.plans({"a": 0.5})}
+    tables["timings"] = made.timings({"a": (0.6, 0.9), NONE: (0.9, 0.9)})
+    found = claims(tables)
+    times, beyond = ({one.where: one for one in of_kind(found, kind)} for kind in ("time", "time-beyond"))
+    assert [round(times[place].effect) for place in (ONE_PROMPT, BATCH)] == [-40, -10]
+    assert [round(beyond[place].effect) for place in (ONE_PROMPT, BATCH)] == [-33, 0]
+    assert times[ONE_PROMPT].established
+    assert beyond[ONE_PROMPT].high < 0
+    assert not times[BATCH].established
+    assert not beyond[BATCH].established
+    [text] = [text for text in texts(tables) if "`a` is recommended" in text]
+    assert "Two equal calls differ by -10 %; beyond that it is -33 % (" in text
+
+
+def test_too_few_examples_say_how_many_to_ask_for_and_what_else_is_missing():
+    tables = {"verdicts": made.verdicts({"a": 0.0}, n=100), "plans": made.plans({"a": 0.5})}
+    tables |= {"contributions": made.contributions(), "timings": made.timings({"a": (1.2, 1.2), NONE: (1.0, 1.0)})}
+    found = claims(tables)
+    [needed], [limit] = (of_kind(found, kind) for kind in ("needed", "needed-limit"))
+    assert limit.effect == needed.effect + tables["contributions"]["example_id"].n_unique()
+    [text] = [text for text in texts(tables) if text.startswith("No plan is recommended")]
+    assert f"ask for --limit {limit.effect:.0f} or more, or allow more with --max-loss" in text
+    assert "would also have to be established that a plan saves time" in text
 
 
 def test_a_plan_that_reads_slower_is_not_called_too_noisy():

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from chiasm.core.claims import Claim, judged, known
-from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
+from chiasm.core.statistics.bands import Bands, mean_bands
 
 # A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
 _ERROR_SHARE = 0.1
@@ -113,35 +113,28 @@ class Judge:
     ) -> list[Claim]:
         """One claim for each contrast whose quantities were measured; intervals and p-values hold for all at once.
 
-        Behind them, of the kind `...-control`, how far each differs from the same of each null on the same examples;
-        intervals and p-values hold for all contrasts with one null at once. `without`: nulls that keep what is
-        measured, and so are none here.
+        Interval and p are of the contrast against 0. Behind them, of the kind `...-control`, how far each differs from
+        the same of each null on the same examples, with interval and p of that difference, for all contrasts with one
+        null at once; a contrast goes beyond a null where that is established in its direction. `without`: nulls that
+        keep what is measured, and so are none here.
         """
         found = [(c, measured) for c in contrasts if (measured := self.own.sum(c.terms)) is not None]
         if not found:
             return []
         error = _ERROR_SHARE * smallest
         bands = bands_of([measured for _, measured in found], smallest_error=error, seed=self.seed)
+        chosen, less = [c for c, _ in found], f"{quantity}, less that of the control"
+        shared = {"quantity": less, "unit": unit, "smallest": smallest}
         beside = [
-            one
+            self._beside(f"{kind}-control", name, null, chosen, **shared)
             for name, null in self.nulls.items()
             if name not in without
-            for one in [self._beside(name, null, [c for c, _ in found], error)]
-            if one is not None
         ]
         claims = [
-            self._claim(kind, quantity, unit, smallest, c, bands.columns([k]), [one[k] for one in beside])
-            for k, (c, _) in enumerate(found)
+            self._claim(kind, quantity, unit, smallest, c, bands.columns([k]), [of[c] for of in beside if c in of])
+            for k, c in enumerate(chosen)
         ]
-        return claims + [
-            _claim(
-                f"{kind}-control", c.about, c.where, f"{quantity}, less that of the control", unit, null.bands,
-                smallest, self.inputs(True), control=null.name, control_effect=null.effect, controlled=True,
-            )
-            for k, (c, _) in enumerate(found)
-            for one in beside
-            if (null := one[k]) is not None
-        ]  # fmt: skip
+        return claims + [of[c] for c in chosen for of in beside if c in of]
 
     def against(
         self,
@@ -173,70 +166,50 @@ class Judge:
         ]  # fmt: skip
 
     def _beside(
-        self, name: str, null: Parts, contrasts: Sequence[Contrast], error: float
-    ) -> "list[_Null | None] | None":
-        if self.same is None:
-            return None
-        both = [(self.same.sum(c.terms), null.sum(c.terms)) for c in contrasts]
-        there = [k for k, (mine, other) in enumerate(both) if mine is not None and other is not None]
-        if not there:
-            return None
-        differences = [mine.plus(other, -1.0) for mine, other in both if mine is not None and other is not None]
-        bands = bands_of(differences, smallest_error=error, seed=self.seed)
-        found: list[_Null | None] = [None] * len(both)
-        for j, k in enumerate(there):
-            other = both[k][1]
-            assert other is not None
-            found[k] = _Null(name, other.value, bands.columns([j]))
-        return found
+        self, kind: str, name: str, null: Parts, contrasts: Sequence[Contrast], *, quantity: str, unit: str,
+        smallest: float,
+    ) -> dict[Contrast, Claim]:  # fmt: skip
+        """How much more the model shows of each contrast than one null, as far as both have it."""
+        found: list[tuple[Contrast, float, Measured]] = []
+        for c in contrasts:
+            mine, other = None if self.same is None else self.same.sum(c.terms), null.sum(c.terms)
+            if mine is not None and other is not None:
+                found.append((c, other.value, mine.plus(other, -1.0)))
+        if not found:
+            return {}
+        bands = bands_of([one[-1] for one in found], smallest_error=_ERROR_SHARE * smallest, seed=self.seed)
+        return {
+            c: _claim(
+                kind, c.about, c.where, quantity, unit, bands.columns([k]), smallest, self.inputs(True),
+                control=name, control_effect=value, controlled=True,
+            )
+            for k, (c, value, _) in enumerate(found)
+        }  # fmt: skip
 
     def _claim(
-        self, kind: str, quantity: str, unit: str, smallest: float, c: Contrast, bands: Bands,
-        nulls: "Sequence[_Null | None]",
+        self, kind: str, quantity: str, unit: str, smallest: float, c: Contrast, bands: Bands, beside: Sequence[Claim],
     ) -> Claim:  # fmt: skip
+        """`beside`: the differences from each null, with whose verdicts this one must agree."""
         effect = float(bands.mean[0])
-        beside = [null for null in nulls if null is not None]
-        # The control that leaves the least of the effect is the one that counts, and one that is not passed before all.
-        worst = min(beside, key=lambda null: (null.passed_by(effect), null.left_of(effect)), default=None)
-        control, control_effect, controlled, p = (
-            c.control,
-            None,
-            True if c.control is not None and c.suffices else None,
-            None,
-        )
+        control, control_effect = c.control, None
+        controlled = True if c.control is not None and c.suffices else None
         if c.control is not None:
             value = self.own.sum(c.control_terms)
             control_effect = None if value is None else value.value
-        if worst is not None:
-            control, control_effect = worst.name, worst.effect
-            p = max(null.p_beyond(effect) for null in beside)
-            controlled = all(null.passed_by(effect) for null in beside)
+        if beside:
+            # The control that leaves the least of the effect counts, and one that is not passed before all.
+            worst = min(beside, key=lambda one: (passes(effect, one), one.effect * np.sign(effect)))
+            control, control_effect = worst.control, worst.control_effect
+            controlled = all(passes(effect, one) for one in beside)
         return _claim(
             kind, c.about, c.where, quantity, unit, bands, smallest, self.inputs(False),
-            control=control, control_effect=control_effect, controlled=controlled, least_p=p,
+            control=control, control_effect=control_effect, controlled=controlled,
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Null:
-    """A contrast in a control: its size, and how much more the model shows on the same examples (one column)."""
-
-    name: str
-    effect: float
-    bands: Bands
-
-    def left_of(self, effect: float) -> float:
-        """How much of the model's effect lies beyond it, in the effect's own direction; below 0 where it shows more."""
-        return float(self.bands.mean[0] * np.sign(effect))
-
-    def p_beyond(self, effect: float) -> float:
-        """Of going beyond it in the effect's own direction: 1 where it shows as much or more, or nothing was tested."""
-        p = float(self.bands.p[0])
-        return p if self.left_of(effect) > 0 and not np.isnan(p) else 1.0
-
-    def passed_by(self, effect: float) -> bool:
-        """Whether the model's effect goes beyond it, in its own direction."""
-        return self.p_beyond(effect) <= ALPHA
+def passes(effect: float, less: Claim) -> bool:
+    """Whether an effect goes beyond a control in its own direction. `less`: the claim about it less that control."""
+    return less.established and less.effect * effect > 0
 
 
 def bands_of(quantities: Sequence[Measured], *, smallest_error: float, seed: int) -> Bands:
@@ -267,12 +240,8 @@ def _claim(
     control: str | None,
     control_effect: float | None,
     controlled: bool | None,
-    least_p: float | None = None,
 ) -> Claim:
     effect, low, high, p = (float(x[0]) for x in (bands.mean, bands.low, bands.high, bands.p))
-    reported = known(p)
-    if reported is not None and least_p is not None:
-        reported = max(reported, least_p)
     return Claim(
         kind=kind,
         about=about,
@@ -282,7 +251,7 @@ def _claim(
         effect=effect,
         low=known(low),
         high=known(high),
-        p=reported,
+        p=known(p),
         control=control,
         control_effect=control_effect,
         n=int(bands.n[0]),

@@ -11,8 +11,8 @@ from chiasm.results.findings import Finding
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.wording import claimed, number
 from chiasm.studies.align.claims import ITSELF, MAGNITUDE, PAIRED, SHUFFLED, SMALLEST_NORM
-from chiasm.studies.align.contrasts import by_depth
-from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
+from chiasm.studies.align.contrasts import by_depth, passes
+from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS, SMALLEST
 
 Frames = Mapping[str, pl.DataFrame]
 _CONTROLS = {
@@ -42,9 +42,10 @@ def judging_notes(smallest: float) -> list[str]:
         f"The smallest effect worth naming is {smallest:g} in cosines, scores and overlaps, {smallest:g} nat in "
         f"divergences, and 10 % in norms (log ratio {SMALLEST_NORM:.3f}): 'practically no difference' means that the "
         "whole interval lies inside it, even where p is small.",
-        "p is that against 0 or that of going beyond a control in the effect's own direction, whichever is larger; it "
-        "is 1 where a control shows as much or more. The interval beside an effect is the effect's, against 0; that of "
-        "the difference from a control stands beside that difference, with its own p.",
+        "Interval and p beside an effect are those of the effect against 0; those of its difference from a control "
+        "stand beside that difference. An effect is established where it is there and its difference from every "
+        "control is established too, in the same direction: 'not established' with a small p is an effect that a "
+        "control shows as well.",
     ]
 
 
@@ -58,24 +59,34 @@ def beside(claim: Claim, claims: Sequence[Claim], of: str = "it") -> str:
 
     The first is of the control that leaves the least of it. `of`: what the claim is called.
     """
-    tested = [one for one in of_kind(claims, f"{claim.kind}-control", claim.about) if one.where == claim.where]
+    tested = _tested(claim, claims)
     first = next((one for one in tested if one.control == claim.control), None)
     if claim.verdict == "uncontrolled" or claim.control is None:
         return f" Without a control, {of} is uncontrolled."
     if first is None:
         shown = "" if claim.control_effect is None else f", which gives {_value(claim, claim.control_effect)}"
         return f" The control is {control_in_words(claim)}{shown}."
-    shown = f"{control_in_words(first)} give {_value(claim, first.control_effect or 0.0)}"
-    if (first.effect > 0) != (claim.effect > 0):
-        text = f" A control shows as much or more: {shown}, a difference of {claimed(first)}."
+    if not passes(claim.effect, first):
+        as_much = (first.effect > 0) != (claim.effect > 0)
+        least = "A control shows as much or more" if as_much else "It is not established to go beyond a control"
     else:
         least = "The control that leaves least of it" if len(tested) > 1 else "The control"
-        text = f" {least}: {shown}, a difference of {claimed(first)}."
+    text = f" {least}: {_difference(first)}."
     for one in tested:
         if one is not first:
-            name = control_in_words(one)
-            text += f" {name[0].upper()}{name[1:]} give {_value(claim, one.control_effect or 0.0)}."
+            shown = _difference(one)
+            text += f" {shown[0].upper()}{shown[1:]}."
     return text
+
+
+def _tested(claim: Claim, claims: Sequence[Claim]) -> list[Claim]:
+    """The claims about what a claim leaves beyond each of its controls."""
+    return [one for one in of_kind(claims, f"{claim.kind}-control", claim.about) if one.where == claim.where]
+
+
+def _difference(less: Claim) -> str:
+    """What a control gives, and the difference from it, with its interval and its p."""
+    return f"{control_in_words(less)} give {_value(less, less.control_effect or 0.0)}, a difference of {claimed(less)}"
 
 
 def _value(claim: Claim, value: float) -> str:
@@ -119,8 +130,13 @@ def top(claims: Sequence[Claim]) -> Claim:
 
 
 def rank(claim: Claim, most: float) -> float:
-    """Established effects come first, then uncontrolled ones, then what was not found."""
-    return most + {"established": 100.0, "uncontrolled": 50.0}.get(claim.verdict, 0.0)
+    """Established effects come first, then uncontrolled ones, each by `most`; then what was not found, by its size in
+    smallest effects worth naming.
+    """
+    if claim.found:
+        return most + (100.0 if claim.established else 50.0)
+    size = abs(claim.effect) / (SMALLEST_NORM if claim.kind == "norms" else SMALLEST)
+    return 10.0 * size / (1 + size) + 1e-6 * most
 
 
 def largest(claims: Sequence[Claim], rows: Sequence[Claim], what: str, at: str = "at") -> str:
@@ -134,14 +150,20 @@ def largest(claims: Sequence[Claim], rows: Sequence[Claim], what: str, at: str =
     text = f"{what} is largest{among} {at} state {most.where}: {claimed(most)}{_not(most)}.{beside(most, claims)}"
     begin = f" {at.capitalize()} state"
     if size is not most:
-        there = size.control is not None and size.control_effect is not None
-        where = f"; {control_in_words(size)} give {_value(size, size.control_effect or 0.0)} there" if there else ""
-        text += f"{begin} {size.where} it is larger, {claimed(size)}, but {size.verdict}{where}."
+        text += f"{begin} {size.where} it is larger, {claimed(size)}, but {size.verdict}{_since(size, claims)}."
     for one in rows:
         outside = one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
         if outside and one.effect * most.effect < 0 and one.verdict == "not established" and one is not size:
-            text += f"{begin} {one.where} the sign is the other one: {claimed(one)}, {one.verdict}."
+            text += (
+                f"{begin} {one.where} the sign is the other one: {claimed(one)}, {one.verdict}{_since(one, claims)}."
+            )
     return text
+
+
+def _since(claim: Claim, claims: Sequence[Claim]) -> str:
+    """The control for which an effect that is there is not established; begins with a semicolon."""
+    first = next((one for one in _tested(claim, claims) if one.control == claim.control), None)
+    return "" if first is None or passes(claim.effect, first) else f"; there {_difference(first)}"
 
 
 def _not(claim: Claim) -> str:
@@ -162,6 +184,9 @@ def _scores(claims: Sequence[Claim], blocks: str) -> list[Finding]:
         # Attention cut in the model itself is no control of chance, and does not decide the verdict.
         names = [control_in_words(other) for other in against if other.control != MODALITY_ISOLATION]
         beyond = f" beyond {' and '.join(names)}" if names else ""
+        cut = next((other for other in against if other.control == MODALITY_ISOLATION), None)
+        if one.established and cut is not None and cut.established and cut.effect < 0:
+            beyond += f", though the model shows more with no attention between {a} and {b} in {blocks}"
         text = (
             f"The alignment score {name}, the cosine between the mean of {where}, is "
             f"{claimed(one, signed=False)}: {one.verdict}{beyond}."
@@ -174,8 +199,8 @@ def _scores(claims: Sequence[Claim], blocks: str) -> list[Finding]:
                     if other.verdict == "practically none"
                     else "It is not established to differ from"
                 )
-            cut = f" in {blocks}" if other.control == MODALITY_ISOLATION else ""
-            text += f" {how} that with {control_in_words(other)}{cut}: a difference of {claimed(other)}."
+            where = f" in {blocks}" if other.control == MODALITY_ISOLATION else ""
+            text += f" {how} that with {control_in_words(other)}{where}: a difference of {claimed(other)}."
         if one.verdict == "not established" and one.control is not None:
             text += " A score that a control reaches as well is no sign of alignment that was learnt."
         found.append(Finding(text, rank(one, 30.0 if name == "ima_same" else 25.0)))

@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.results.series import in_order
 from chiasm.studies.align.charts import depth, weights, words
 from chiasm.studies.align.findings import align_findings, judging_notes
 from chiasm.studies.align.spec import AlignSpec
+from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
 
 @final
@@ -33,18 +35,19 @@ class AlignReporter(Reporter[AlignSpec]):
             """The figure of a table and its controls, whose caption says whether it has any."""
             if table in self._tables:
                 rows, controls = self._tables[table], self._tables.get(f"{table}_controls")
-                beside = without if controls is None else with_
+                beside = without if controls is None else with_.format(_named(controls))
                 drawn[name] = Drawing(partial(draw, rows, controls), partial(str, f"{caption} {beside}"))
 
         def counted(table: str) -> str:
             if table not in self._tables:
                 return ""
-            ns = self._tables[table]["n"]
+            rows = self._tables[table]
+            ns = (rows.filter(tap="residual", mode="avg") if table == "similarity" else rows)["n"]
             return f"n = {ns.min()}." if ns.min() == ns.max() else f"n = {ns.min()} to {ns.max()}."
 
         for name, draw, caption, with_ in (
             ("norms", depth.norm_curves, "Median Euclidean norm over the tokens of each span.", _DASHES),
-            ("drift", depth.drift_curves, "Cosine of each token with itself some layers later.", _DASHES),
+            ("drift", depth.drift_curves, self._later(), _DASHES),
             ("score", depth.score_bars, "Alignment scores, mean over hidden states.", _SQUARES),
         ):
             add(name, name, draw, f"{caption} {counted(name)}", with_, _NO_CONTROL)
@@ -110,6 +113,13 @@ class AlignReporter(Reporter[AlignSpec]):
             drawn[name] = Drawing(partial(weights.overlap_curves, *own), partial(str, f"{_OVERLAP} {a} and {b}."))
         return drawn
 
+    def _later(self) -> str:
+        """How many states later the figure of change compares tokens with themselves."""
+        rows = self._tables.get("drift")
+        gaps = [] if rows is None else in_order(rows, "gap")
+        later = " and ".join("one state" if gap == 1 else f"{gap} states" for gap in gaps)
+        return f"Cosine of each token with itself {later} later."
+
     def _outliers(self) -> str:
         """How many dimensions the variant without outliers leaves out of the residual stream."""
         rows = self._tables.get("outliers")
@@ -125,6 +135,13 @@ class AlignReporter(Reporter[AlignSpec]):
         )
 
 
+def _named(controls: pl.DataFrame) -> str:
+    """The controls that stand beside a figure, in words."""
+    names = [_IN_WORDS.get(name, name) for name in in_order(controls, "control")]
+    shown = names[0] if len(names) == 1 else f"{', '.join(names[:-1])}, and {names[-1]}"
+    return f"the control{'' if len(names) == 1 else 's'}, {shown}"
+
+
 _WHICH = (
     "What the controls are: random perceptual tokens take the place of the image (video, sound) with the same norms, "
     "so norms are held against random weights alone. A model without attention between the two kinds keeps its trained "
@@ -133,11 +150,12 @@ _WHICH = (
 )
 
 # What stands beside the model in a figure.
-_THREE = (
-    "the controls, random tokens in place of the image (video, sound), no attention between it and text in the first "
-    "blocks, and, where there is one, random weights."
-)
-_DASHES, _SQUARES, _TICKS = f"Dashed: {_THREE}", f"Squares: {_THREE}", f"Ticks and crosses: {_THREE}"
+_IN_WORDS = {
+    NOISE_TOKENS: "random tokens in place of the image (video, sound)",
+    MODALITY_ISOLATION: "no attention between it and text in the first blocks",
+    RANDOM_WEIGHTS: "random weights",
+}
+_DASHES, _SQUARES, _TICKS = "Dashed: {}.", "Squares: {}.", "Ticks and crosses: {}."
 _DOTS = "Dots: random weights, where there are any."
 _NO_CONTROL = "No control was run."
 _PANELS = "Beside it the same of each control."
@@ -157,9 +175,8 @@ _CONES = (
     "each span's own mean token (of a pilot pass) was subtracted, and without outlier dimensions."
 )
 _INSIDE = (
-    "Cosine of the mean tokens of two spans of one example in the residual stream and at the places inside each block: "
-    "after the first norm, after attention, after its addition, after the second norm, the gated product, and the last "
-    "projection."
+    "Cosine of the mean tokens of two spans of one example in the residual stream and at the places inside each block, "
+    "in the order of the legend."
 )
 _OVERLAP = (
     "Intersection over union of the weights that Wanda keeps for either span, by layer, mean over matrices; the band "

@@ -4,19 +4,22 @@ Everything is about differences of log-probabilities. The published relative cha
 no upper bound: one example whose clean probability was tiny can decide its mean.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
 from chiasm.core.claims import Claim, judged, known
-from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, cluster_codes, draws, mean_bands
+from chiasm.core.statistics.bands import Bands, mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
-from chiasm.studies.flow.control_effects import control_effects
+from chiasm.studies.flow.control_effects import NullEffect, control_effects
 from chiasm.studies.flow.judgement import noise_floor
 from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
+from chiasm.studies.flow.parts import part_claims
+from chiasm.studies.flow.peaks import order_claims, peak_claims
 from chiasm.studies.flow.published import published
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
 from chiasm.studies.flow.tables import AVERAGED, BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST, SWAPS
@@ -41,10 +44,13 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     smallest = SMALLEST if smallest is None else smallest
     least = max(smallest, floor)
     data = sweep(effects)
-    found = _effects(data, controls, least, seed)
+    own, beyond = _effects(data, controls, least, seed)
+    found = [*own, *beyond]
     if controls is not None:
         found += _scales(controls, data, least, seed) + _averaged(controls, data, least, seed)
-    found += _order(data, found, seed) + type_claims(data, found, controls, least, ERROR_SHARE * least, seed)
+    found += peak_claims(data, own, seed) + order_claims(data, own, seed)
+    found += part_claims(data, own, least, ERROR_SHARE * least, seed)
+    found += type_claims(data, own, controls, least, ERROR_SHARE * least, seed)
     found += published(effects, data, least, seed)
     if "answers" in tables:
         found += _forms(with_inputs(tables["answers"], examples), tables.get("answers_twin"), seed)
@@ -74,20 +80,18 @@ def _smallest(data: Sweep, least: float) -> Claim:
     )
 
 
-def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int) -> list[Claim]:
+def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int) -> tuple[list[Claim], list[Claim]]:
+    """The effect of every cut in every window, and the difference of each to the control that comes nearest."""
     error = ERROR_SHARE * least
     bands = mean_bands(data.values, clusters=data.inputs, present=data.present, smallest_error=error, seed=seed)
     beside = [] if controls is None else [control_effects(data, controls, name, error, seed) for name in _NULLS]
-    found = []
+    found, beyond = [], []
     for k, (cut, *_) in enumerate(data.columns):
-        effect, low, high = (float(values[k]) for values in (bands.mean, bands.low, bands.high))
+        effect, low, high, p = (float(values[k]) for values in (bands.mean, bands.low, bands.high, bands.p))
         nulls = [one.at(k, effect) for one in beside if one.counts(k, int(bands.n[k]))]
         behind = len(set(np.array(data.inputs)[data.present[:, k]]))
         # The control that comes nearest to the effect, on its side of 0.
         worst = max(nulls, key=lambda one: (not one.beyond, np.sign(effect) * one.effect), default=None)
-        p = known(float(bands.p[k]))
-        if p is not None and worst is not None:
-            p = max(p, *(one.p for one in nulls))
         controlled = None if worst is None else all(one.beyond for one in nulls)
         found.append(
             Claim(
@@ -99,23 +103,50 @@ def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int
                 effect=effect,
                 low=known(low),
                 high=known(high),
-                p=p,
+                p=known(p),
                 control=None if worst is None else worst.name,
                 control_effect=None if worst is None else worst.effect,
                 n=int(bands.n[k]),
                 inputs=behind,
-                verdict=judged(
-                    effect,
-                    low,
-                    high,
-                    smallest=least,
-                    p=known(float(bands.p[k])),
-                    controlled=controlled,
-                    inputs=behind,
-                ),
+                verdict=judged(effect, low, high, smallest=least, p=known(p), controlled=controlled, inputs=behind),
             )
         )
-    return found
+        if worst is not None:
+            beyond += _beyond(found[-1], worst)
+    return found, beyond
+
+
+def _beyond(effect: Claim, control: NullEffect) -> list[Claim]:
+    """The difference of an effect to its control, and how far one more random model may go, where that is the control.
+
+    Both are conditions of the effect: it is the effect that is established or not.
+    """
+    difference = replace(
+        effect,
+        kind="beyond",
+        quantity=f"{QUANTITY}, less that of the control",
+        effect=control.difference,
+        low=known(control.low),
+        high=known(control.high),
+        p=known(control.p),
+        n=control.n,
+        verdict="established" if effect.established else "not established",
+    )
+    if control.reach is None:
+        return [difference]
+    reach = replace(
+        difference,
+        kind="reach",
+        quantity="size of the largest change at any layer that one more random model may show, 95 % bound",
+        effect=control.reach,
+        low=None,
+        high=None,
+        p=None,
+        n=control.models,
+        inputs=None,
+        verdict="not established",
+    )
+    return [difference, reach]
 
 
 def _scales(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> list[Claim]:
@@ -168,62 +199,6 @@ def _beside(kind: str, about: str, where: str, bands: Bands, k: int, inputs: int
         inputs=inputs,
         verdict=judged(effect, low, high, smallest=least, p=known(p), controlled=None, inputs=inputs),
     )
-
-
-def peak(of_cut: Sequence[Claim]) -> Claim:
-    """Where a cut does most: among its established layers if there are any, else uncontrolled ones, else all."""
-    for verdict in ("established", "uncontrolled"):
-        inside = [one for one in of_cut if one.verdict == verdict]
-        if inside:
-            return max(inside, key=lambda one: abs(one.effect))
-    return max(of_cut, key=lambda one: abs(one.effect))
-
-
-def _order(data: Sweep, effects: Sequence[Claim], seed: int) -> list[Claim]:
-    """Which cut costs most at the earliest layer and which at the latest, with the interval of the difference.
-
-    Every resample of whole inputs picks the layers of all cuts anew.
-    """
-    cuts = list(dict.fromkeys(one.about for one in effects))
-    by_cut = {cut: [one for one in effects if one.about == cut] for cut in cuts}
-    costly = [cut for cut in cuts if peak(by_cut[cut]).established and peak(by_cut[cut]).effect < 0]
-    columns = {cut: data.of_cut(cut) for cut in costly}
-    layers = {cut: np.array([data.columns[k][1] for k in columns[cut]]) for cut in costly}
-    if len(costly) < 2 or any(len(set(found)) < len(found) for found in layers.values()):
-        return []
-    at = {cut: int(peak(by_cut[cut]).where) for cut in costly}
-    first, last = min(costly, key=at.__getitem__), max(costly, key=at.__getitem__)
-    rows = np.flatnonzero(data.present[:, [k for cut in costly for k in columns[cut]]].all(axis=1))
-    if at[first] == at[last] or not len(rows):
-        return []
-    inputs = np.array(data.inputs)[rows]
-    codes = cluster_codes(inputs, len(rows))
-    codes = np.arange(len(rows)) if codes is None else codes
-    weights = np.concatenate(list(draws(int(codes.max()) + 1, RESAMPLES, seed)))[:, codes]
-    deepest = {cut: layers[cut][np.argmin(weights @ data.values[rows][:, columns[cut]], axis=1)] for cut in costly}
-    earliest = np.min([deepest[cut] for cut in costly if cut != first], axis=0)
-    latest = np.max([deepest[cut] for cut in costly if cut != last], axis=0)
-    agree = float(min((deepest[first] < earliest).mean(), (deepest[last] > latest).mean()))
-    low, high = (float(x) for x in np.percentile(deepest[last] - deepest[first], (2.5, 97.5)))
-    p = min(1.0, 2 * (1 + (1 - agree) * RESAMPLES) / (1 + RESAMPLES))
-    return [
-        Claim(
-            kind="order",
-            about=f"{first} before {last}",
-            where=f"{at[first]} and {at[last]}",
-            quantity="difference between the layers where they cost most",
-            unit="layers",
-            effect=float(at[last] - at[first]),
-            low=low,
-            high=high,
-            p=p,
-            control=last,
-            control_effect=0.0,
-            n=len(rows),
-            inputs=len(set(inputs)),
-            verdict="established" if p <= ALPHA and low > 0 else "not established",
-        )
-    ]
 
 
 _FORM = 0.05  # smallest difference of probabilities worth naming

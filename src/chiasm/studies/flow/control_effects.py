@@ -14,12 +14,22 @@ from chiasm.studies.flow.sweep import Sweep, sweep
 
 @dataclass(frozen=True, slots=True)
 class NullEffect:
-    """What one control says about one effect."""
+    """What one control says about one effect: its own, and the paired difference to it on `n` examples.
+
+    `reach`: how far one more model with random weights may go, by `models` of them; None for other controls.
+    `beyond`: whether the effect goes beyond all of it.
+    """
 
     name: str
     effect: float
+    difference: float
+    low: float
+    high: float
     p: float
+    n: int
     beyond: bool
+    reach: float | None
+    models: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +37,7 @@ class ControlEffects:
     """One control of all columns: its mean effect, the paired difference to the cut, and the range of random models.
 
     `reach`: how far another model with random weights may go at any layer of the cut, by the 95 % prediction interval
-    over those there are.
+    over the `models` there are; None for other controls.
     """
 
     name: str
@@ -35,7 +45,8 @@ class ControlEffects:
     difference: Bands | None
     order: Mapping[int, int]
     n: Float[np.ndarray, " k"]
-    reach: Float[np.ndarray, " k"]
+    reach: Float[np.ndarray, " k"] | None = None
+    models: int = 0
 
     def counts(self, k: int, n: int) -> bool:
         """Whether it stands beside at least half of the examples: which have a control is no accident."""
@@ -44,11 +55,14 @@ class ControlEffects:
     def at(self, k: int, effect: float) -> NullEffect:
         assert self.difference is not None
         j = self.order[k]
-        difference, p = float(self.difference.mean[j]), float(self.difference.p[j])
+        of = self.difference
+        difference, low, high, p = (float(x[j]) for x in (of.mean, of.low, of.high, of.p))
+        reach = None if self.reach is None else float(self.reach[k])
+        mean = float(self.mean[k])
         # A control that shows as much or more speaks for no difference in the effect's direction, however sure it is.
-        further = np.sign(difference) == np.sign(effect) and abs(effect) > self.reach[k]
-        p = p if further and not np.isnan(p) else 1.0
-        return NullEffect(self.name, float(self.mean[k]), p, p <= ALPHA)
+        further = np.sign(difference) == np.sign(effect) and abs(effect) > (abs(mean) if reach is None else reach)
+        beyond = bool(further) and not np.isnan(p) and p <= ALPHA
+        return NullEffect(self.name, mean, difference, low, high, p, int(of.n[j]), beyond, reach, self.models)
 
 
 def control_effects(data: Sweep, controls: pl.DataFrame, name: str, error: float, seed: int) -> ControlEffects:
@@ -57,7 +71,6 @@ def control_effects(data: Sweep, controls: pl.DataFrame, name: str, error: float
     `error`: the smallest standard error that counts (nat), see `mean_bands`.
     """
     rows = controls.filter(pl.col("control") == name)
-    k = len(data.columns)
     other = sweep(rows, data.columns)
     row = {example: i for i, example in enumerate(other.examples)}
     values, present = np.zeros_like(data.values), np.zeros_like(data.present)
@@ -69,7 +82,7 @@ def control_effects(data: Sweep, controls: pl.DataFrame, name: str, error: float
     mean = np.where(n > 0, np.where(present, values, 0).sum(axis=0) / np.maximum(n, 1), 0.0)
     chosen = np.flatnonzero(n > 0)
     if not len(chosen):
-        return ControlEffects(name, mean, None, {}, n, np.zeros(k))
+        return ControlEffects(name, mean, None, {}, n)
     bands = mean_bands(
         np.where(present, data.values - values, 0)[:, chosen],
         clusters=data.inputs,
@@ -77,10 +90,10 @@ def control_effects(data: Sweep, controls: pl.DataFrame, name: str, error: float
         smallest_error=error,
         seed=seed,
     )
-    reach = np.abs(mean)
-    if name == RANDOM_WEIGHTS and rows["sample"].n_unique() > 1:
-        reach = _reach(rows, data.columns)
-    return ControlEffects(name, mean, bands, {int(c): j for j, c in enumerate(chosen)}, n, reach)
+    order = {int(c): j for j, c in enumerate(chosen)}
+    models = rows["sample"].n_unique() if name == RANDOM_WEIGHTS else 0
+    reach = _reach(rows, data.columns) if models > 1 else None
+    return ControlEffects(name, mean, bands, order, n, reach, models)
 
 
 def _reach(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]]) -> Float[np.ndarray, " k"]:

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from chiasm.core.claims import Claim, of_kind
 from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
 from chiasm.results.wording import claimed, number
-from chiasm.studies.flow.claims import peak
 from chiasm.studies.flow.judgement import control_label
 from chiasm.studies.flow.map_findings import map_findings
+from chiasm.studies.flow.peaks import peak
 
 Windows = Literal["centred", "all", "prefix", "suffix"]
 _WHAT = "the answer's log-probability"
@@ -18,81 +18,135 @@ _CHANGE: dict[str, Any] = {"signed": True, "significant": 3}
 _MOST = 1000  # %: upper bounds of a relative change beyond it rest on examples whose clean probability is tiny
 
 
-def flow_findings(claims: Sequence[Claim], *, layers: int, windows: Windows = "centred") -> list[Finding]:
+def flow_findings(
+    claims: Sequence[Claim], *, layers: int, windows: Windows = "centred", different: int | None = None
+) -> list[Finding]:
     """Findings, strongest first: what each cut does and where, how cuts relate, what is practically nothing.
 
-    `layers`: how many the model has.
+    `layers`: how many the model has. `different`: of how many different windows a sweep consists, where several are the
+    same.
     """
     effects = of_kind(claims, "effect")
     by_cut = {cut: of_kind(effects, "effect", cut) for cut in dict.fromkeys(one.about for one in effects)}
-    scales = {one.about.partition(", ")[0]: one for one in of_kind(claims, "scale")}
-    averaged = {(one.about, one.where): one for one in of_kind(claims, "averaged")}
     least = next((one for one in of_kind(claims, "smallest")), None)
-    paper = {(one.about, one.where): one for one in of_kind(claims, "published")}
-    found = [_cut(of_cut, scales, averaged, paper, least, layers, windows) for of_cut in by_cut.values()]
+    beside = _Beside(
+        {(one.kind, one.about, one.where): one for one in claims},
+        {one.about.partition(", ")[0]: one for one in of_kind(claims, "scale")},
+        {one.about: one for one in of_kind(claims, "peak")},
+        least,
+    )
+    found = [_cut(of_cut, beside, layers, windows) for of_cut in by_cut.values()]
     if not any(one.found for one in effects):
         found.insert(0, _nothing(effects))
     found += [_order(one, windows) for one in of_kind(claims, "order")]
     found += _types(of_kind(claims, "type"), of_kind(claims, "types"), windows)
     found += _forms(of_kind(claims, "form")) + map_findings(claims)
     found += [_noise(one, least) for one in of_kind(claims, "noise")]
-    found.append(_scope(by_cut, least))
+    found.append(_scope(by_cut, least, different))
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def _cut(
-    of_cut: Sequence[Claim],
-    scales: dict[str, Claim],
-    averaged: dict[tuple[str, str], Claim],
-    paper: dict[tuple[str, str], Claim],
-    least: Claim | None,
-    layers: int,
-    windows: Windows,
-) -> Finding:
+class _Beside(NamedTuple):
+    """What is said beside an effect: rows by kind, cut and layer, scales and peaks by cut, the smallest effect."""
+
+    rows: dict[tuple[str, str, str], Claim]
+    scales: dict[str, Claim]
+    peaks: dict[str, Claim]
+    least: Claim | None
+
+    def row(self, kind: str, of: Claim) -> Claim | None:
+        return self.rows.get((kind, of.about, of.where))
+
+
+def _cut(of_cut: Sequence[Claim], beside: _Beside, layers: int, windows: Windows) -> Finding:
     top = peak(of_cut)
-    cut, where = top.about, _where(top.where, windows)
+    cut = top.about
     if not any(one.found for one in of_cut):
-        nothing = [one.verdict == "practically none" for one in of_cut]
-        if all(nothing):
-            text = (
-                f"Cutting {cut} changes {_WHAT} by practically nothing at any layer: all 95 % intervals lie within "
-                f"{_least(least)}; the largest mean, at {where}, is {claimed(top)}."
-            )
-            return Finding(text, 0.12)
-        also = ""
-        if any(nothing):
-            also = f" Practically nothing at {_stretches(of_cut, nothing, windows)}: within {_least(least)}."
-        beside = "" if top.control is None else f", where its control ({_label(top)}) has {_nat(top.control_effect)}"
-        text = (
-            f"Cutting {cut}: no effect is established at any layer; the largest mean change of {_WHAT}, at {where}, "
-            f"is {claimed(top)}{beside}.{also}"
-        )
-        return Finding(text, 0.1)
+        return _no_effect(of_cut, beside, windows)
     parts = []
     for sign, verb in ((-1, "lowers"), (1, "raises")):
         inside = [one.found and math.copysign(1, one.effect) == sign for one in of_cut]
         if any(inside):
             parts.append(f"{verb} {_WHAT if not parts else 'it'} at {_stretches(of_cut, inside, windows)}")
     centres = " (window centres)" if windows == "centred" else ""
-    left = ""
+    most, left = _most(top, beside.peaks.get(cut), windows), ""
     if top.effect < 0:
         left = number(100 * math.exp(top.effect), unit="%", significant=2)
-        left = f", which leaves {left} of the probability (geometric mean{_published(paper.get((cut, top.where)))})"
-    text = f"Cutting {cut} {' and '.join(parts)} of {layers}{centres}, most at {where}: {claimed(top)}{left}. "
+        left = f", which leaves {left} of the probability (geometric mean{_published(beside.row('published', top))})"
+    text = f"Cutting {cut} {' and '.join(parts)} of {layers}{centres}, most at {most}: {claimed(top)}{left}. "
     if top.verdict == "uncontrolled":
         text += "It is uncontrolled: no control of the same kind stands beside it."
     else:
-        text += f"The control that comes nearest there ({_label(top)}) changes it by {_nat(top.control_effect)}."
-    mean = averaged.get((cut, top.where))
+        text += f"{_compared(top, beside)}."
+    part = beside.row("part", top)
+    if part is not None:
+        text += _part(part)
+    mean = beside.row("averaged", top)
     if mean is not None:
         text += (
             f" With nothing blocked but every key holding the mean state of all of them, it changes by {claimed(mean)} "
             "(uncontrolled)."
         )
-    scale = scales.get(cut)
+    scale = beside.scales.get(cut)
     if scale is not None:
         text += f" For reference, no control: {scale.about.partition(', ')[2]} changes it by {claimed(scale)}."
     return Finding(text, _strength(top))
+
+
+def _part(one: Claim) -> str:
+    """A cut beside the one that it is a part of."""
+    whole = f"cutting {one.control} changes it by {_nat(one.control_effect)}"
+    if one.established:
+        more = "more" if one.effect < 0 else "less"
+        return f" In the same examples {whole} there: the part costs {more}, the difference is {claimed(one)}."
+    how = "practically the same" if one.verdict == "practically none" else "not established to differ"
+    return f" In the same examples {whole} there, which is {how}: the difference is {claimed(one)}."
+
+
+def _most(top: Claim, most: Claim | None, windows: Windows) -> str:
+    """Around which layers a cut does most, and where this may be as well."""
+    if most is None:
+        return _where(top.where, windows)
+    first, _, last = most.where.partition("-")
+    text = _range(first, last or first, windows) + (", whose windows are the same" if last else "")
+    if most.found or most.low is None or most.high is None:
+        return text
+    return f"{text} (in 95 % of resamples at {_range(f'{most.low:.0f}', f'{most.high:.0f}', windows)})"
+
+
+def _no_effect(of_cut: Sequence[Claim], beside: _Beside, windows: Windows) -> Finding:
+    """A cut without an effect at any layer; the larger what may be there, the further in front."""
+    top, least = peak(of_cut), beside.least
+    cut, where = top.about, _where(top.where, windows)
+    nothing = [one.verdict == "practically none" for one in of_cut]
+    if all(nothing):
+        text = (
+            f"Cutting {cut} changes {_WHAT} by practically nothing at any layer: all 95 % intervals lie within "
+            f"{_least(least)}; the largest mean, at {where}, is {claimed(top)}."
+        )
+        return Finding(text, 0.12)
+    also = (
+        f" Practically nothing at {_stretches(of_cut, nothing, windows)}: within {_least(least)}."
+        if any(nothing)
+        else ""
+    )
+    control = "" if top.control is None else f" {_compared(top, beside)}."
+    text = (
+        f"Cutting {cut}: no effect is established at any layer; the largest mean change of {_WHAT}, at {where}, "
+        f"is {claimed(top)}.{control}{also}"
+    )
+    return Finding(text, 0.1 + 0.02 * (1 - math.exp(-abs(top.effect))))
+
+
+def _compared(top: Claim, beside: _Beside) -> str:
+    """An effect beside the control that comes nearest to it: the control's own, the difference, what it may reach."""
+    text = f"The control that comes nearest there ({_label(top)}) changes it by {_nat(top.control_effect)}"
+    difference, reach = beside.row("beyond", top), beside.row("reach", top)
+    if difference is not None:
+        text += f"; the difference is {claimed(difference)}"
+    if reach is not None and not top.established:
+        text += f"; one more random model may show up to {_nat(reach.effect)} at some layer, by {reach.n} of them"
+    return text
 
 
 def _least(least: Claim | None) -> str:
@@ -126,7 +180,8 @@ def _nothing(effects: Sequence[Claim]) -> Finding:
 
 def _order(one: Claim, windows: Windows) -> Finding:
     first, last = one.about.split(" before ")
-    at = [_where(part, windows) for part in one.where.split(" and ")]
+    parts = [part.partition("-") for part in one.where.split(" and ")]
+    at = [_range(first, last or first, windows) for first, _, last in parts]
     shown = f"{first} costs most at {at[0]} and {last} at {at[1]}"
     said = claimed(one, signed=False, unit="layer" if abs(one.effect) == 1 else "layers")
     if one.established:
@@ -190,13 +245,15 @@ def _noise(one: Claim, least: Claim | None) -> Finding:
     return Finding(f"{text}.", 0.05)
 
 
-def _scope(by_cut: dict[str, list[Claim]], least: Claim | None) -> Finding:
+def _scope(by_cut: dict[str, list[Claim]], least: Claim | None, different: int | None) -> Finding:
     """What was looked at: how many cuts are paid for by the correction, and which of them have no control."""
     without = [cut for cut, of_cut in by_cut.items() if all(one.control is None for one in of_cut)]
     each = sorted({len(of_cut) for of_cut in by_cut.values()})
     windows = " to ".join(str(count) for count in dict.fromkeys((each[0], each[-1])))
     cuts = f"{len(by_cut)} cut{'' if len(by_cut) == 1 else 's'}"
-    text = f"Intervals and p-values hold for {cuts} x {windows} window{'' if each[-1] == 1 else 's'} of layers at once"
+    same = f" ({different} different)" if different is not None and different < each[-1] else ""
+    plural = "" if each[-1] == 1 else "s"
+    text = f"Intervals and p-values hold for {cuts} x {windows} window{plural} of layers{same} at once"
     text += f"; {f'no control stands beside {_and(without)}' if without else 'each has a control'}"
     if least is not None:
         text += f"; the smallest effect worth naming is {_size(least)}"

@@ -16,7 +16,8 @@ def map_findings(claims: Sequence[Claim]) -> list[Finding]:
     each = of_kind(claims, "map")
     if each:
         reach = {one.about.partition(", ")[0]: one for one in of_kind(claims, "map-reach")}
-        shown = " ".join(_shown(one, reach.get(one.about)) for one in each)
+        beyond = {one.about: one for one in of_kind(claims, "map-beyond")}
+        shown = " ".join(_shown(one, reach.get(one.about), beyond.get(one.about)) for one in each)
         found.append(Finding(f"Whether a map shows a patch that changes the answer's log-probability. {shown}", 0.24))
     found += [_methods(one) for one in of_kind(claims, "map-methods")]
     boxes = of_kind(claims, "map-boxes")
@@ -25,14 +26,17 @@ def map_findings(claims: Sequence[Claim]) -> list[Finding]:
     return found
 
 
-def _shown(one: Claim, reach: Claim | None) -> str:
+def _shown(one: Claim, reach: Claim | None, beyond: Claim | None) -> str:
     """One method with its own threshold, and where the threshold comes from."""
     level = _level(one)
     said = claimed(one, signed=False, **_SHARE)
     text = f"{one.about.capitalize()}: by more than {level}{_why(level, reach)}, in {_images(one)}, {said}"
-    if one.control_effect is None:
-        return f"{text}; uncontrolled: no model with random weights stands beside it."
-    beside = f"of the maps of random-weights models, each held against all others, {percent(one.control_effect)}"
+    if one.control_effect is None or beyond is None:
+        return f"{text}; uncontrolled: no maps of random-weights models, or a single one, stand beside it."
+    beside = (
+        f"of the maps of random-weights models, each held against all others, {percent(one.control_effect)}, a "
+        f"difference of {claimed(beyond, **_SHARE | {'unit': 'points'})}"
+    )
     if one.established:
         return f"{text}; {beside}."
     if one.verdict == "practically none":
@@ -71,6 +75,7 @@ def _methods(one: Claim) -> Finding:
 
 def _objects(claims: Sequence[Claim], boxes: Claim) -> Finding:
     hits = {one.about: one for one in of_kind(claims, "map-hit")}
+    beyond = {one.about: one for one in of_kind(claims, "map-object-beyond")}
     parts = []
     for one in of_kind(claims, "map-object"):
         own, random = hits[one.about], hits.get(f"{one.about}, {RANDOM_WEIGHTS}")
@@ -78,6 +83,8 @@ def _objects(claims: Sequence[Claim], boxes: Claim) -> Finding:
         text = f"{one.about} in {_images(own)} ({percent(own.effect)}, 95 % interval {inside})"
         if random is not None:
             text += f", in random-weights models in {_images(random)}"
+        if one.about in beyond:
+            text += f", a difference of {claimed(beyond[one.about], **_SHARE | {'unit': 'points'})}"
         parts.append(f"{text}: {_than_chance(one)}, {claimed(one, **_SHARE | {'unit': 'points'})}")
     text = (
         "The patch that adds most to the answer (the largest value above 0) lies in a box of the objects asked about, "

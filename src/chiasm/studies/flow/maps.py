@@ -123,11 +123,13 @@ def _shown(own: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[str
         share = share_interval(maps["shows"].to_numpy(), inputs, tests=len(methods))
         effect, low, high = float(share.mean), float(share.low), float(share.high)
         paired = maps.drop_nulls("control")
-        p, control, controlled = None, None, None
-        if paired.height:
+        control, controlled, beyond = None, None, []
+        # Every control is held against all others: a single one has none.
+        if paired.height > 1:
             pair = (paired["shows"].to_numpy(), paired["control"].to_numpy(), paired["of_input"].to_list())
-            p, control = known(shares_differ(*pair, tests=len(methods))), float(np.mean(pair[1]))
-            controlled = bool(float(share_difference(*pair, tests=len(methods)).low) > 0)
+            control, more = float(np.mean(pair[1])), f"share of images with such a patch, less that of {RANDOM_WEIGHTS}"
+            [of] = beyond = [_against_random("map-beyond", method, more, pair, len(methods))]
+            controlled = of.established and of.effect > 0
         behind = len(set(inputs))
         found.append(
             Claim(
@@ -139,14 +141,14 @@ def _shown(own: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[str
                 effect=effect,
                 low=known(low),
                 high=known(high),
-                p=p,
                 control=None if control is None else RANDOM_WEIGHTS,
                 control_effect=control,
                 n=maps.height,
                 inputs=behind,
-                verdict=judged(effect, low, high, smallest=SMALLEST_SHARE, p=p, controlled=controlled, inputs=behind),
+                verdict=judged(effect, low, high, smallest=SMALLEST_SHARE, controlled=controlled, inputs=behind),
             )
         )
+        found += beyond
         if reach is not None:
             found.append(
                 Claim(
@@ -245,7 +247,7 @@ def _hits(maps: pl.DataFrame, beside: pl.DataFrame | None, method: str, tests: i
     found = [_share_claim("map-hit", method, f"share of images where {_HIT}", share, low, high, inputs)]
     chance = float(np.mean(maps["covered"].to_numpy()))
     p = _share_p(hits, inputs, chance, tests)
-    control, controlled, least = None, None, p
+    control, controlled = None, None
     if beside is not None:
         others = beside.filter(pl.col("method") == method).drop_nulls(["covered", "hit"])
         others = others.select("example_id", other=pl.col("hit") > 0.5)
@@ -258,10 +260,11 @@ def _hits(maps: pl.DataFrame, beside: pl.DataFrame | None, method: str, tests: i
                 _share_claim("map-hit", f"{method}, {RANDOM_WEIGHTS}", f"share of images where {_HIT}", *bounds, at)
             )
             pair = (both["hit"].to_numpy(), both["other"].to_numpy(), at)
-            difference, other = share_difference(*pair, tests=tests), known(shares_differ(*pair, tests=tests))
-            controlled = bool(difference.low > 0 if share > chance else difference.high < 0)
+            more = f"share of images where {_HIT}, less that of {RANDOM_WEIGHTS}"
+            of = _against_random("map-object-beyond", method, more, pair, tests)
+            controlled = of.established and (of.effect > 0) == (share > chance)
             control = bounds[0] - float(np.mean(both["covered"].to_numpy()))
-            least = None if p is None else max(p, 1.0 if other is None else other)
+            found.append(of)
     effect, low, high, behind = share - chance, low - chance, high - chance, len(set(inputs))
     found.append(
         Claim(
@@ -272,7 +275,7 @@ def _hits(maps: pl.DataFrame, beside: pl.DataFrame | None, method: str, tests: i
             effect=effect,
             low=known(low),
             high=known(high),
-            p=least,
+            p=p,
             control=None if control is None else RANDOM_WEIGHTS,
             control_effect=control,
             n=maps.height,
@@ -281,6 +284,34 @@ def _hits(maps: pl.DataFrame, beside: pl.DataFrame | None, method: str, tests: i
         )
     )
     return found
+
+
+def _against_random(
+    kind: str,
+    method: str,
+    quantity: str,
+    pair: tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"], Sequence[str]],
+    tests: int,
+) -> Claim:
+    """A share less that of random-weights models on the same images."""
+    of, p, inputs = share_difference(*pair, tests=tests), known(shares_differ(*pair, tests=tests)), pair[2]
+    effect, low, high = float(of.mean), float(of.low), float(of.high)
+    behind = len(set(inputs))
+    return Claim(
+        kind=kind,
+        about=method,
+        quantity=quantity,
+        unit="1",
+        effect=effect,
+        low=known(low),
+        high=known(high),
+        p=p,
+        control=RANDOM_WEIGHTS,
+        control_effect=float(np.mean(pair[1])),
+        n=len(inputs),
+        inputs=behind,
+        verdict=judged(effect, low, high, smallest=0.0, p=p, inputs=behind),
+    )
 
 
 def _share_claim(

@@ -33,7 +33,9 @@ class FlowReporter(Reporter[FlowSpec]):
         return f"Information flow in {self.spec.model}"
 
     def findings(self) -> list[Finding]:
-        return flow_findings(self.claimed, layers=layers_of(self._effects), windows=self.spec.windows)
+        different = self._effects.select("start", "stop").n_unique()
+        layers = layers_of(self._effects)
+        return flow_findings(self.claimed, layers=layers, windows=self.spec.windows, different=different)
 
     def drawings(self) -> dict[str, Drawing]:
         effects, controls, noise = _one_per_layer(self._effects), self._controls, self.table("noise")

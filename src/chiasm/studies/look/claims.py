@@ -6,12 +6,13 @@ All shares are in points of attention. Intervals and p-values hold over all quer
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
-from chiasm.core.claims import Claim, judged, known
+from chiasm.core.claims import Claim, Verdict, judged, known
 from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
 from chiasm.core.statistics.intervals import share_interval
 from chiasm.results.schemas import RANDOM_WEIGHTS
@@ -86,11 +87,21 @@ def _values(rows: pl.DataFrame) -> _Values:
     return _Values(tuple(who["example_id"]), tuple(names), tuple(columns), values, present)
 
 
-def _beside(
-    own: _Values, control: pl.DataFrame | None, least: float, seed: int
-) -> list[tuple[float, bool, float] | None]:
-    """Per column: the control's mean, whether the effect goes beyond it (paired), and the p-value of that."""
-    nothing: list[tuple[float, bool, float] | None] = [None] * len(own.columns)
+class _Null(NamedTuple):
+    """What a control says of one column: its mean, and the paired difference with what bands say of it."""
+
+    mean: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    n: int
+    beyond: bool
+
+
+def _beside(own: _Values, control: pl.DataFrame | None, least: float, seed: int) -> list[_Null | None]:
+    """Per column what the control shows, and whether the effect goes beyond it; None where few examples have it."""
+    nothing: list[_Null | None] = [None] * len(own.columns)
     if control is None or not control.height:
         return nothing
     other = _values(control)
@@ -115,16 +126,16 @@ def _beside(
     bands = difference.bands(least, seed)
     for j, k in enumerate(chosen):
         effect, mean = own.values[own.present[:, k], k].mean(), values[present[:, k], k].mean()
-        p = 1.0 if np.isnan(bands.p[j]) else float(bands.p[j])
-        beyond = bool(p <= ALPHA and np.sign(bands.mean[j]) == np.sign(effect) and abs(effect) > abs(mean))
-        nothing[k] = float(mean), beyond, p
+        more, low, high, p = (float(x[j]) for x in (bands.mean, bands.low, bands.high, bands.p))
+        beyond = bool(p <= ALPHA and np.sign(more) == np.sign(effect) and abs(effect) > abs(mean))
+        nothing[k] = _Null(float(mean), more, low, high, p, int(bands.n[j]), beyond)
     return nothing
 
 
 def _against(
     kind: str, quantity: str, rows: pl.DataFrame, control: pl.DataFrame | None, least: float, seed: int
 ) -> list[Claim]:
-    """A claim per column, against 0 and against the control."""
+    """A claim per column, against 0; and one of its kind with `-beyond`, against the control."""
     if not rows.height:
         return []
     own = _values(rows)
@@ -133,7 +144,9 @@ def _against(
     for k, (about, where) in enumerate(own.columns):
         effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
         null = beside[k]
-        verdict = judged(effect, low, high, smallest=least, p=known(p), controlled=None if null is None else null[1])
+        verdict = judged(
+            effect, low, high, smallest=least, p=known(p), controlled=None if null is None else null.beyond
+        )
         found.append(
             Claim(
                 kind=kind,
@@ -144,14 +157,19 @@ def _against(
                 effect=effect,
                 low=known(low),
                 high=known(high),
-                p=known(p) if null is None or np.isnan(p) else max(p, null[2]),
+                p=known(p),
                 control=None if null is None else RANDOM_WEIGHTS,
-                control_effect=None if null is None else null[0],
+                control_effect=None if null is None else null.mean,
                 n=int(bands.n[k]),
                 inputs=own.inputs_of(k),
                 verdict=verdict,
             )
         )
+        if null is not None:
+            differs = {"effect": null.difference, "low": known(null.low), "high": known(null.high), "p": known(null.p)}
+            held: Verdict = "established" if verdict == "established" else "not established"
+            more = {"kind": f"{kind}-beyond", "quantity": f"{quantity}; less that with random weights", "n": null.n}
+            found.append(replace(found[-1], **more, **differs, verdict=held))
     return found
 
 

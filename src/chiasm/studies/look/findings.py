@@ -1,6 +1,6 @@
 """What the attention and the words of a run say, made from its claims: nothing that no row of `claims` holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,12 +10,14 @@ from chiasm.results.findings import Finding
 from chiasm.results.wording import claimed, number
 
 _BASELINE = "the random-weights baseline"
+_Beyond = Mapping[tuple[str, str, str], Claim]
 
 
 def look_findings(claims: Sequence[Claim]) -> list[Finding]:
     """How much goes to the image and at which layer, whether the object asked about gets more than its part, words."""
-    found = [_taken(of_kind(claims, "share", about)) for about in _abouts(claims, "share")]
-    found += [_object(of_kind(claims, "object", about)) for about in _abouts(claims, "object")]
+    beyond = {(one.kind, one.about, one.where): one for one in claims if one.kind.endswith("-beyond")}
+    found = [_taken(of_kind(claims, "share", about), beyond) for about in _abouts(claims, "share")]
+    found += [_object(of_kind(claims, "object", about), beyond) for about in _abouts(claims, "object")]
     found += [_words(of_kind(claims, "words", about)) for about in _abouts(claims, "words")]
     heads = of_kind(claims, "head")
     for about in dict.fromkeys(one.about.partition(", ")[0] for one in heads):
@@ -24,25 +26,26 @@ def look_findings(claims: Sequence[Claim]) -> list[Finding]:
     return sorted(found, key=lambda finding: -finding.strength)
 
 
-def _taken(by_layer: Sequence[Claim]) -> Finding:
+def _taken(by_layer: Sequence[Claim], beyond: _Beyond) -> Finding:
     query, span = by_layer[0].about.split(" to ")
     than = f"of the attention of {query} than its share of the visible tokens"
-    found = _layers(f"The {span}", "takes", than, by_layer)
+    found = _layers(f"The {span}", "takes", than, by_layer, beyond)
     return Finding(found, 2.0 if any(one.found for one in by_layer) else 0.8)
 
 
-def _object(by_layer: Sequence[Claim]) -> Finding:
+def _object(by_layer: Sequence[Claim], beyond: _Beyond) -> Finding:
     than = "of the image's attention than its share of the image's tokens"
-    found = _layers(f"From {by_layer[0].about}, the object asked about", "gets", than, by_layer)
+    found = _layers(f"From {by_layer[0].about}, the object asked about", "gets", than, by_layer, beyond)
     return Finding(found, 3.0 if any(one.found and one.effect > 0 for one in by_layer) else 1.0)
 
 
-def _layers(subject: str, verb: str, than: str, by_layer: Sequence[Claim]) -> str:
+def _layers(subject: str, verb: str, than: str, by_layer: Sequence[Claim], beyond: _Beyond) -> str:
     """Where it takes more and where less than equal attention would give, and the peak with its control."""
     top = strongest(by_layer)
     assert top is not None
+    beside = _beside(top, beyond.get((f"{top.kind}-beyond", top.about, top.where)))
     if not any(one.found for one in by_layer):
-        where = f"the largest difference, at layer {top.where}, is {claimed(top)}{_beside(top)}"
+        where = f"the largest difference, at layer {top.where}, is {claimed(top)}{beside}"
         if all(one.verdict == "practically none" for one in by_layer):
             return f"{subject} {verb} practically neither more nor less {than}, at every layer: {where}."
         return f"That {_lower(subject)} {verb} more or less {than} is not established at any layer: {where}."
@@ -52,7 +55,7 @@ def _layers(subject: str, verb: str, than: str, by_layer: Sequence[Claim]) -> st
         if any(inside):
             parts.append(f"{word} {than if not parts else ''} at {_stretches(by_layer, inside)}".replace("  ", " "))
     text = f"{subject} {verb} {' and '.join(parts)} of {len(by_layer)}; the largest difference, at layer {top.where}, "
-    return f"{text}is {claimed(top)}{_beside(top)}."
+    return f"{text}is {claimed(top)}{beside}."
 
 
 def _words(by_state: Sequence[Claim]) -> Finding:
@@ -61,7 +64,7 @@ def _words(by_state: Sequence[Claim]) -> Finding:
     what = "The nearest word of a token of what is shown or played stands in a caption"
     value = claimed(top, signed=top.control is not None)
     if top.control is None:
-        text = f"{what} most often at hidden state {top.where}: {value}{_beside(top)}."
+        text = f"{what} most often at hidden state {top.where}: {value}{_beside(top, None)}."
         return Finding(text, 0.9)
     there = f"hidden state {top.where}: {value}, where that has {number(top.control_effect or 0.0, unit='%')}"
     if top.established:
@@ -104,10 +107,10 @@ def _spans(one: Claim) -> Finding:
     return Finding(text, 0.5)
 
 
-def _beside(one: Claim) -> str:
-    if one.control_effect is None:
+def _beside(one: Claim, beyond: Claim | None) -> str:
+    if one.control_effect is None or beyond is None:
         return "; uncontrolled, as no model with random weights stands beside it"
-    return f"; in {_BASELINE} {_points(one.control_effect)}"
+    return f"; in {_BASELINE} it is {_points(one.control_effect)}, a difference of {claimed(beyond)}"
 
 
 def _points(effect: float | None) -> str:

@@ -39,7 +39,7 @@ from chiasm.studies.project.scores import LINE, UNTUNED, ProbeAnswers, ProbeSite
 from chiasm.studies.project.tables import IMAGE_MLP, OWN, RANDOM, RANDOM_PROJECTOR, SHUFFLED, TOWER
 
 _REFERENCES = ((RANDOM, "uniform guessing", ":"), (TOWER, "tower zero-shot", "--"), (IMAGE_MLP, "MLP on CLS", "-"))
-_OVER = "95 % over images and seeds"
+_SINGLE = "one seed, 95 % over images alone"
 _TITLES = {LINE: "linear", "mlp-paper": "MLP, paper", "mlp-code": "MLP, code"}
 
 
@@ -64,7 +64,8 @@ def tuning_bars(
             bar = {"color": INK, "linewidth": 0.9, "capsize": 2, "capthick": 0.9}
             axes.errorbar(mean, y, xerr=_lengths(score), zorder=3, **bar)
             seeds = own.filter(domain=domain, setting=name)["macro_f1"]
-            axes.plot(seeds, [y] * len(seeds), ".", color=INK, markersize=3, zorder=4)
+            if len(seeds) > 1:
+                axes.plot(seeds, [y + 0.22] * len(seeds), ".", color=INK, markersize=3, zorder=4)
             most = own.filter(domain=domain, setting=name)["constrained_macro_f1"].mean()
             axes.plot(most, y, "D", markersize=4, color="white", markeredgecolor=INK, zorder=3)
         for key, title, dash in _REFERENCES:
@@ -77,9 +78,10 @@ def tuning_bars(
         axes.set_xlim(0, 1)
         dress(axes, size, x=f"Macro-F1, {domain}")
     handles = [Line2D([], [], color=COLOURS[1], linestyle=dash, label=title) for title, dash in dict.fromkeys(shown)]
-    handles.append(point_key("one seed", color=INK, marker="."))
+    if own["seed"].n_unique() > 1:
+        handles.append(point_key("one seed", color=INK, marker="."))
     handles.append(point_key("among labels", marker="D", color="white", markeredgecolor=INK, markersize=4))
-    legend_below(figure, handles, size, f"bars: mean over seeds, {_OVER}")
+    legend_below(figure, handles, size, f"bars: {_over(own)}")
     return figure
 
 
@@ -89,8 +91,7 @@ def tuning_caption(tuning: pl.DataFrame, references: pl.DataFrame | None) -> str
     return (
         f"Macro-F1 of free greedy answers after tuning in each setting ({_counts(tuning.filter(projector=OWN))}). "
         "Answers that name no class count as wrong. Intervals hold for all settings at once. "
-        "Diamonds: the most probable of all labels, mean over seeds. With "
-        "one seed intervals are over images alone."
+        "Diamonds: the most probable of all labels; dots below a bar: single seeds, where there are several."
         f"{beside}"
     )
 
@@ -126,7 +127,7 @@ def capacity_points(
         dress(axes, size, x="Parameters of the projector", y="Macro-F1", title=f"{domain}, {setting}")
     shown = [OWN, *names] if OWN in set(aligned["projector"]) else names
     handles = [point_key("the model's own" if n == OWN else n, markersize=5, **looks[n]) for n in shown]
-    legend_below(figure, handles, size, f"bars: {_OVER}; dotted: guessing")
+    legend_below(figure, handles, size, f"{_over(tuning)}; dotted: guessing")
     return figure
 
 
@@ -176,7 +177,7 @@ def richness_layers(probed: pl.DataFrame) -> Figure:
             handles = handles or lines
     if own["control"].is_not_null().any():
         handles = [*handles, *_keys(size)]
-    legend_below(figure, handles, size, f"linear probe; mean over seeds, {_OVER}, {counted(ns)}")
+    legend_below(figure, handles, size, f"linear probe; {_over(own)}, {counted(ns)}")
     return figure
 
 
@@ -213,7 +214,7 @@ def richness_settings(probed: pl.DataFrame) -> Figure:
         if column:
             axes.tick_params(left=False)
     handles = [Line2D([], [], label=_TITLES[probe], **style) for probe, style in zip(probes, styles, strict=True)]
-    legend_below(figure, handles, size, f"mean over seeds, {_OVER}, {counted(ns)}")
+    legend_below(figure, handles, size, f"{_over(own)}, {counted(ns)}")
     return figure
 
 
@@ -265,8 +266,13 @@ def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, claims: Sequence[
     handles = [Line2D([], [], color=COLOURS[k], linewidth=2, label=_TITLES[p]) for k, p in enumerate(probes)]
     look = {"color": INK, "markersize": size.marker + 1}
     handles += [point_key(name, marker=MARKERS[k % len(MARKERS)], **look) for k, name in enumerate(settings)]
-    legend_below(figure, handles, size, f"against the untouched projector, paired; {_OVER}, {counted(ns)}")
+    legend_below(figure, handles, size, f"against the untouched projector, paired; {_over(own)}, {counted(ns)}")
     return figure
+
+
+def _over(rows: pl.DataFrame) -> str:
+    """Over what means and intervals are."""
+    return "mean over seeds, 95 % over images and seeds" if rows["seed"].n_unique() > 1 else _SINGLE
 
 
 def _changes(claims: Sequence[Claim], probe: str) -> bool:
@@ -274,11 +280,21 @@ def _changes(claims: Sequence[Claim], probe: str) -> bool:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Up to seven round numbers between two, evenly on a logarithmic scale."""
-    found: set[float] = set()
-    for count in range(2, 8):
-        found = {float(f"{x:.2g}") for x in np.geomspace(low * 1.02, high / 1.02, count)}
-    return sorted(x for x in found if low <= x <= high)
+    """Up to seven round numbers between two, about evenly on a logarithmic scale."""
+    power = np.floor(np.log10(low))
+    for steps in (
+        (1,),
+        (1, 3),
+        (1, 2, 5),
+        (1, 1.5, 2, 3, 4, 6, 8),
+        np.arange(10, 100, 5) / 10,
+        np.arange(100, 1000) / 100,
+    ):
+        found = [float(f"{step * 10**k:.3g}") for k in (power, power + 1, power + 2) for step in steps]
+        found = sorted(x for x in set(found) if low <= x <= high)
+        if len(found) > 2:
+            return found[:: -(-len(found) // 7)]
+    return found
 
 
 def layers_caption(probed: pl.DataFrame) -> str:
@@ -288,8 +304,8 @@ def layers_caption(probed: pl.DataFrame) -> str:
         f"Macro-F1 on test images of a linear probe ({_counts(own)}) on the mean image token (above) and on the last "
         "prompt token (below) at every hidden state: 0 is what enters the decoder, K what leaves block K - 1. Above, "
         "left of it: the tower's summary and the mean token before the projector. Dashed: untouched, with probes "
-        "that have learned shuffled labels; cross: behind a projector whose weights are in random order. With one seed "
-        "intervals are over images alone."
+        "that have learned shuffled labels; cross: behind a projector whose weights are in random order. Each "
+        "interval holds on its own; differences with intervals for all at once are in the claims."
     )
 
 

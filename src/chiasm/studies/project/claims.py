@@ -28,14 +28,14 @@ from chiasm.studies.project.judging import (
     level_claims,
     over_seeds,
 )
-from chiasm.studies.project.probe_claims import probe_claims
+from chiasm.studies.project.probe_claims import probe_claims, trained_on
 from chiasm.studies.project.scores import UNTUNED, Runs, paired
 from chiasm.studies.project.tables import OWN, RANDOM, SMALLEST
 
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
-    """The claims of `chiasm project`, from its tables alone: `tuning`, `predictions`, and of `references`, `probed`,
-    `aligned` and `examples` what there is.
+    """The claims of `chiasm project`, from its tables alone: `tuning`, `predictions`, and of `skills`, `references`,
+    `probed`, `richness`, `aligned` and `examples` what there is.
 
     `smallest`: of macro-F1, and of shares. Chance is the exact expectation of uniform guessing for these labels.
     """
@@ -43,12 +43,17 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     examples = tables.get("examples")
     tuning, predictions = tables["tuning"], with_inputs(tables["predictions"], examples)
     own = predictions.filter(projector=OWN)
-    found = _answers(own, least) + _costs(tuning.filter(projector=OWN), least)
+    scenes = tables.get("skills")
+    scenes = None if scenes is None else scenes.filter(projector=OWN)
+    found = _answers(own, least) + _costs(tuning.filter(projector=OWN), scenes, least)
     references, probed, aligned = (tables.get(name) for name in ("references", "probed", "aligned"))
     if references is not None:
         found += _references(references, own, least)
     if probed is not None:
         found += probe_claims(with_inputs(probed.filter(projector=OWN), examples), own, found, least)
+    richness = tables.get("richness")
+    if richness is not None and "train_n" in richness.columns:
+        found += trained_on(richness.filter(projector=OWN))
     if aligned is not None:
         found += capacity_claims(aligned, predictions, least, seed)
     return found + _diverged(tuning)
@@ -96,11 +101,42 @@ def _invalid(runs: Runs) -> Crossed:
     return share_parts(none.T, runs.inputs)
 
 
-def _costs(own: pl.DataFrame, least: float) -> list[Claim]:
+def _costs(own: pl.DataFrame, scenes: pl.DataFrame | None, least: float) -> list[Claim]:
     """What tuning did to answers that have nothing to do with the domain: scenes right after less before.
 
-    Which scenes were right is not kept, only how many: the two are taken as independent, which makes intervals wide.
+    Every setting is asked about the same `scenes`, so the two are paired by scene and seed. Runs of before this table
+    was kept say only how many were right: there the two are taken as independent, which makes intervals wide.
     """
+    what = "difference in the share of held-out scenes that are right"
+    if scenes is None or not scenes.height:
+        return _unpaired_costs(own, what, least)
+    gaps = []
+    for domain in in_order(scenes, "domain"):
+        rows = scenes.filter(domain=domain)
+        runs = {name: run for name in in_order(rows, "setting") if (run := _scene_runs(rows.filter(setting=name)))}
+        before = runs.pop(UNTUNED, None)
+        if before is not None:
+            gaps += [
+                Gap(
+                    "skill",
+                    f"{domain}, {name}",
+                    what,
+                    paired(after, before, "accuracy"),
+                    UNTUNED,
+                    before.accuracy.mean,
+                )
+                for name, after in runs.items()
+            ]
+    return gap_claims(gaps, least)
+
+
+def _scene_runs(rows: pl.DataFrame) -> Runs | None:
+    """Scenes as answers to be scored: what is right names the label."""
+    named = rows.with_columns(label=pl.lit("right"), given=pl.when("correct").then(pl.lit("right")))
+    return Runs.of(named, "given")
+
+
+def _unpaired_costs(own: pl.DataFrame, what: str, least: float) -> list[Claim]:
     found: list[tuple[str, Crossed, Crossed]] = []
     known_skill = own.filter(pl.col("skill").is_not_null() & (pl.col("skill_n") > 0))
     for domain in in_order(known_skill, "domain"):
@@ -118,7 +154,7 @@ def _costs(own: pl.DataFrame, least: float) -> list[Claim]:
             Claim(
                 kind="skill",
                 about=about,
-                quantity=over_seeds("difference in the share of held-out scenes that are right", after.seeds),
+                quantity=over_seeds(what, after.seeds),
                 unit="1",
                 effect=at.mean,
                 low=known(at.low),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from chiasm.core.claims import Claim, of_kind
+from chiasm.core.claims import MIN_INPUTS, Claim, of_kind
 from chiasm.results import wording
 from chiasm.results.findings import Finding
 from chiasm.studies.project.choice import choice, learnt, named, settings_of
@@ -72,34 +72,56 @@ def tuning_findings(claims: Sequence[Claim], smallest: float) -> list[Finding]:
 
 
 def _nothing(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
-    """The settings that learnt nothing, and that nothing follows from them on richness."""
-    parts, seeds = [], ""
+    """The settings that learnt nothing, and that nothing follows from them on richness; more is in a table."""
+    parts, names, score = [], [], None
     for name in settings_of(claims, domain):
-        score, gain = named(claims, "score", domain, name), named(claims, "gain", domain, name)
+        score = named(claims, "score", domain, name)
         if name == UNTUNED or score is None or learnt(claims, domain, name):
             continue
-        invalid, among = named(claims, "invalid", domain, name), named(claims, "labels", domain, name)
-        text = f"{name} has macro-F1 {worded(score)}, uniform guessing {plain(score.control_effect)}."
-        above = score.established and score.effect > (score.control_effect or 0)
-        if above and gain is not None:
-            text += f" Against the untouched model it is {worded_gap(gain)}."
+        below = ", below guessing" if score.established and score.effect < (score.control_effect or 0) else ""
+        text = f"{name} {worded(score)}{below}{_untaught(domain, name, claims)}"
+        invalid = named(claims, "invalid", domain, name)
         if invalid is not None and invalid.established:
-            text += f" {wording.percent(invalid.effect)} of its answers name no class."
-        if among is not None:
-            text += (
-                f" Among the labels alone it is right in {worded(among)}, guessing in {plain(among.control_effect)}."
-            )
-        parts.append((name, text))
-        seeds = seeds_of(score)
-    if not parts:
+            text += f"; {wording.percent(invalid.effect)} of its answers name no class"
+        parts.append(text)
+        names.append(name)
+    if not parts or score is None:
         return
-    names = _and([name for name, _ in parts])
     be, it = ("is", "it") if len(parts) == 1 else ("are", "them")
     text = (
-        f"On {domain}, {names} {be} not shown to have learnt anything ({seeds}), so nothing is concluded from {it} on "
-        f"richness. {' '.join(text for _, text in parts)}"
+        f"On {domain}, {_and(names)} {be} not shown to have learnt anything ({seeds_of(score)}), so nothing is "
+        f"concluded from {it} on richness. Macro-F1, where uniform guessing gives {plain(score.control_effect)}: "
+        f"{'. '.join(parts)}."
     )
     yield Finding(text, 110.0)
+
+
+def _untaught(domain: str, name: str, claims: Sequence[Claim]) -> str:
+    """Where a setting is above guessing and has learnt nothing all the same: its gain over the untouched model."""
+    score, gain = named(claims, "score", domain, name), named(claims, "gain", domain, name)
+    if score is None or gain is None or not (score.established and score.effect > (score.control_effect or 0)):
+        return ""
+    return f", against the untouched model {worded_gap(gain)}"
+
+
+def reason(claim: Claim, smallest: float, *, untaught: bool = False) -> str:
+    """Why a claim about a difference is not established, in a few words; empty where it is.
+
+    `untaught`: it is about a setting that is not shown to have learnt anything.
+    """
+    if claim.verdict != "not established":
+        return ""
+    if claim.low is None or claim.high is None or (claim.inputs is not None and claim.inputs < MIN_INPUTS):
+        return f"too few images ({claim.n if claim.inputs is None else claim.inputs})"
+    if unusable(claim):
+        return f"{seeds_of(claim)} give no usable interval"
+    if claim.low <= 0 <= claim.high:
+        return "the interval holds 0"
+    if abs(claim.effect) < smallest:
+        return f"smaller than {wording.number(smallest, significant=2)}"
+    if untaught:
+        return "the setting is not shown to have learnt anything"
+    return "not beyond its controls"
 
 
 def _ordering(claims: Sequence[Claim]) -> Finding:
@@ -147,7 +169,10 @@ def _best(domain: str, claims: Sequence[Claim], smallest: float) -> Iterator[Fin
     without = f" Without a language model: {without} macro-F1." if without else ""
     if best is None:
         if without:
-            yield Finding(f"On {domain} no setting is established to have learnt anything.{without}", 80.0)
+            yield Finding(
+                f"On {domain} no setting is established to have learnt anything{highest(domain, claims)}.{without}",
+                80.0,
+            )
         return
     score, gain = named(claims, "score", domain, best.best), named(claims, "gain", domain, best.best)
     assert score is not None
@@ -156,6 +181,17 @@ def _best(domain: str, claims: Sequence[Claim], smallest: float) -> Iterator[Fin
     if gain is not None:
         text += f". Against the untouched model that is {worded_gap(gain)}"
     yield Finding(f"{text}.{without}", 80.0)
+
+
+def highest(domain: str, claims: Sequence[Claim]) -> str:
+    """Of what was tuned and learnt nothing, the highest macro-F1 and what it lacks; begins with a colon."""
+    tuned = [name for name in settings_of(claims, domain) if name != UNTUNED]
+    scores = [(one, name) for name in tuned if (one := named(claims, "score", domain, name))]
+    if not scores:
+        return ""
+    top, name = max(scores, key=lambda pair: pair[0].effect)
+    text = f": the highest, {name}, has macro-F1 {worded(top)}, uniform guessing {plain(top.control_effect)}"
+    return f"{text}{_untaught(domain, name, claims)}"
 
 
 def _form(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:

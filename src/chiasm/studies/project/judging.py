@@ -6,11 +6,20 @@ from typing import NamedTuple
 import polars as pl
 
 from chiasm.core.claims import Claim, Verdict, judged, known
-from chiasm.core.statistics.crossed import Crossed, Judged, difference_interval, family, guessing, score_interval
+from chiasm.core.statistics.crossed import (
+    Crossed,
+    Family,
+    Judged,
+    difference_interval,
+    family,
+    guessing,
+    score_interval,
+)
 from chiasm.studies.project.scores import Runs
 
 GUESSING = "uniform guessing"
 FREE = "free answers"
+LABELS = "the most probable label"
 MACRO, MACRO_LESS = f"macro-F1 of {FREE}", f"difference in macro-F1 of {FREE}"
 
 
@@ -50,9 +59,9 @@ def level_claims(levels: Sequence[Level], least: float) -> list[Claim]:
     return found
 
 
-def gap_claims(gaps: Sequence[Gap], least: float) -> list[Claim]:
-    """The claims of one kind about differences."""
-    of = family([one.score for one in gaps])
+def gap_claims(gaps: Sequence[Gap], least: float, of: Family | None = None) -> list[Claim]:
+    """The claims of one kind about differences. `of`: the family that their intervals hold in; by default their own."""
+    of = family([one.score for one in gaps]) if of is None else of
     found = []
     for one in gaps:
         at = difference_interval(one.score, of=of)

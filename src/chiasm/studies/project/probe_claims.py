@@ -6,12 +6,11 @@ from typing import NamedTuple
 import polars as pl
 
 from chiasm.core.claims import Claim
-from chiasm.core.statistics.bands import ALPHA
-from chiasm.core.statistics.crossed import Crossed, Judged, difference_interval
+from chiasm.core.statistics.crossed import Crossed, Judged, family
 from chiasm.measures.probes.kinds import CLS, POST, PRE
 from chiasm.results.series import in_order
 from chiasm.studies.project.choice import choice, learnt, named, settings_of
-from chiasm.studies.project.judging import FREE, Gap, class_count, gap_claims, guessed
+from chiasm.studies.project.judging import FREE, LABELS, Gap, class_count, gap_claims, guessed
 from chiasm.studies.project.scores import LINE, MLP, UNTUNED, ProbeAnswers, ProbeSite, Runs, paired
 from chiasm.studies.project.tables import RANDOM_PROJECTOR, SHUFFLED
 
@@ -32,14 +31,42 @@ def probe_claims(probed: pl.DataFrame, own: pl.DataFrame, found: Sequence[Claim]
     latter. A setting that learnt nothing, by its answers, changes nothing here that could be a conclusion on richness.
     """
     domains = [_Domain(name, ProbeAnswers.of(probed, name), own, found) for name in in_order(probed, "domain")]
-    reads = gap_claims([gap for one in domains for gap in one.reads()], least)
+    above = {
+        "read": [gap for one in domains for gap in one.reads()],
+        "state": [gap for one in domains for gap in one.states(least)],
+        "held-shuffled": [gap for one in domains for gap in one.held_above(least)],
+    }
+    # What a probe reads at one site is one number, whichever kinds name it: so it has one interval, in one family.
+    sites = {(gap.about, gap.where): gap.score for gaps in above.values() for gap in gaps}
+    of = family(list(sites.values()))
+    reads, states, shuffled = (gap_claims(gaps, least, of) for gaps in above.values())
     learned = gap_claims([gap for one in domains for gap in one.learned()], least)
     beside = [*reads, *learned]
-    made = beside + gap_claims([gap for one in domains for gap in one.richer(beside)], least)
-    made += gap_claims([gap for one in domains for gap in one.projector()], least)
-    made += gap_claims([gap for one in domains for gap in one.states(least)], least)
-    above = gap_claims([gap for one in domains for gap in one.held_above(least)], least)
-    return made + above + gap_claims([gap for one in domains for gap in one.held(least, above)], least)
+    less = gap_claims([gap for one in domains for gap in one.beyond_shuffled()], least)
+    made = beside + gap_claims([gap for one in domains for gap in one.richer([*beside, *less])], least) + less
+    made += gap_claims([gap for one in domains for gap in one.projector(learned)], least) + states + shuffled
+    for kind, control, answer in (("held", FREE, "parsed"), ("held-labels", LABELS, "constrained")):
+        made += gap_claims([gap for one in domains for gap in one.held(kind, control, answer, least, shuffled)], least)
+    return made
+
+
+def trained_on(richness: pl.DataFrame) -> list[Claim]:
+    """How many images of each domain probes were trained on."""
+    counts = richness.group_by("domain", maintain_order=True).agg(pl.col("train_n").max(), pl.col("n").max())
+    return [
+        Claim(
+            kind="trained",
+            about=row["domain"],
+            quantity="images that each probe is trained on",
+            unit="images",
+            effect=float(row["train_n"]),
+            low=float(row["train_n"]),
+            high=float(row["train_n"]),
+            n=row["n"],
+            verdict="established",
+        )
+        for row in counts.iter_rows(named=True)
+    ]
 
 
 class _Domain(NamedTuple):
@@ -68,20 +95,17 @@ class _Domain(NamedTuple):
     def richer(self, beside: Sequence[Claim]) -> list[Gap]:
         """Every setting's output against the untouched one's.
 
-        The change must go beyond that of probes which learned shuffled labels; the richer of the two outputs must be
-        read above shuffled labels, the untouched one above a permuted projector; and the setting must have learnt.
+        The change less that of probes which learned shuffled labels must be established in its direction; the richer of
+        the two outputs must be read above shuffled labels, the untouched one above a permuted projector; and the
+        setting must have learnt.
         """
         gaps = []
         for setting in self.settings:
             for probe in main_probes(self.of.probes) if setting != UNTUNED else ():
-                after, before = (self.of.runs(ProbeSite(name, POST, probe)) for name in (setting, UNTUNED))
-                if after is None or before is None:
+                change, control = self._change(setting, probe, None), self._change(setting, probe, SHUFFLED)
+                if change is None:
                     continue
-                sites = (ProbeSite(name, POST, probe, SHUFFLED) for name in (setting, UNTUNED))
-                shuffled = [self.of.runs(site) for site in sites]
-                change, control = paired(after, before), None
-                if shuffled[0] is not None and shuffled[1] is not None:
-                    control = paired(shuffled[0], shuffled[1])
+                less = named(beside, "richness-control", self.name, setting, probe)
                 rests = self._rests(beside, setting, probe, change.mean > 0)
                 gaps.append(
                     Gap(
@@ -92,10 +116,28 @@ class _Domain(NamedTuple):
                         None if control is None or rests is None else SHUFFLED,
                         None if control is None or rests is None else control.mean,
                         POST,
-                        _beyond(change, control, allowed=bool(rests) and learnt(self.found, self.name, setting)),
+                        _beyond(change, less, allowed=bool(rests) and learnt(self.found, self.name, setting)),
                     )
                 )
         return gaps
+
+    def beyond_shuffled(self) -> list[Gap]:
+        """How much more what is read changes under a setting than what probes of shuffled labels read."""
+        gaps = []
+        for setting in self.settings:
+            for probe in main_probes(self.of.probes) if setting != UNTUNED else ():
+                change, control = self._change(setting, probe, None), self._change(setting, probe, SHUFFLED)
+                if change is not None and control is not None:
+                    about, quantity = f"{self.name}, {setting}, {probe}", f"{_CHANGE}, less that under shuffled labels"
+                    gaps.append(
+                        Gap("richness-control", about, quantity, change - control, SHUFFLED, control.mean, POST)
+                    )
+        return gaps
+
+    def _change(self, setting: str, probe: str, control: str | None) -> Crossed | None:
+        """What a probe (or one that is a control) reads of the output after tuning less before."""
+        after, before = (self.of.runs(ProbeSite(name, POST, probe, control)) for name in (setting, UNTUNED))
+        return None if after is None or before is None else paired(after, before)
 
     def _rests(self, beside: Sequence[Claim], setting: str, probe: str, richer: bool) -> bool | None:
         """Whether the controls say that there is something to be richer or poorer in; None without such controls."""
@@ -105,8 +147,11 @@ class _Domain(NamedTuple):
             return None
         return all(one.established and one.effect > 0 for one in (read, learned))
 
-    def projector(self) -> list[Gap]:
-        """What a linear probe reads behind the untouched projector less before it, beyond what a permuted one does."""
+    def projector(self, learned: Sequence[Claim]) -> list[Gap]:
+        """What a linear probe reads behind the untouched projector less before it, beyond what a permuted one does.
+
+        The difference between the two changes is that between the learned and the permuted projector: `learned`.
+        """
         sites = {where: self.of.runs(ProbeSite(UNTUNED, where)) for where in (PRE, POST)}
         before, after = sites[PRE], sites[POST]
         permuted = self.of.runs(ProbeSite(UNTUNED, POST, LINE, RANDOM_PROJECTOR))
@@ -116,9 +161,8 @@ class _Domain(NamedTuple):
         control = None if permuted is None else paired(permuted, before)
         about, quantity = f"{self.name}, {UNTUNED}, {LINE}", f"{_CHANGE}, behind the projector less before it"
         name, level = (None, None) if control is None else (RANDOM_PROJECTOR, control.mean)
-        return [
-            Gap("projector", about, quantity, change, name, level, f"{POST} against {PRE}", _beyond(change, control))
-        ]
+        less = named(learned, "learned", self.name, UNTUNED, LINE)
+        return [Gap("projector", about, quantity, change, name, level, f"{POST} against {PRE}", _beyond(change, less))]
 
     def states(self, least: float) -> list[Gap]:
         """In every hidden state, image tokens and last token, of the untouched model and of the best setting."""
@@ -136,23 +180,24 @@ class _Domain(NamedTuple):
         gaps = (self._read("held-shuffled", site) for site in self._held_sites(least))
         return [gap for gap in gaps if gap is not None and gap.control == SHUFFLED]
 
-    def held(self, least: float, above: Sequence[Claim]) -> list[Gap]:
-        """What a linear probe reads of the tower's states, and of the last token, above what the model answers.
+    def held(self, kind: str, control: str, answer: str, least: float, above: Sequence[Claim]) -> list[Gap]:
+        """What a linear probe reads of the tower's states, and of the last token, above what the model answers (the
+        column `answer`: freely, or the most probable label).
 
         Any of the sites may be picked: the intervals hold for all. It must be read `above` shuffled labels, too, which
         is judged over all sites as well: answers may all be wrong, and then are a control that cannot fail.
         """
         gaps = []
         for site in self._held_sites(least):
-            answers = Runs.of(self.own.filter(domain=self.name, setting=site.setting))
+            answers = Runs.of(self.own.filter(domain=self.name, setting=site.setting), answer)
             probe = self.of.runs(site)
             if probe is None or answers is None:
                 continue
             about = f"{self.name}, {site.setting}, {LINE}"
             beside = next((one for one in above if one.about == about and one.where == site.where), None)
-            more, quantity = paired(probe, answers), f"macro-F1 of the probe less that of {FREE}"
-            level, name = (None, None) if beside is None else (answers.macro_f1.mean, FREE)
-            gaps.append(Gap("held", about, quantity, more, name, level, site.where, _read_at_all(beside)))
+            more, quantity = paired(probe, answers), f"macro-F1 of the probe less that of {control}"
+            level, name = (None, None) if beside is None else (answers.macro_f1.mean, control)
+            gaps.append(Gap(kind, about, quantity, more, name, level, site.where, _read_at_all(beside)))
         return gaps
 
     def _held_sites(self, least: float) -> list[ProbeSite]:
@@ -189,13 +234,10 @@ def _read_at_all(beside: Claim | None) -> Callable[[Judged], bool | None]:
     return beyond
 
 
-def _beyond(change: Crossed, control: Crossed | None, *, allowed: bool = True):  # noqa: ANN202
-    """Whether a change goes beyond its control's, by the interval of the difference between the two."""
+def _beyond(change: Crossed, less: Claim | None, *, allowed: bool = True) -> Callable[[Judged], bool | None]:
+    """Whether a change goes beyond its control's in its own direction. `less`: the claim about their difference."""
 
     def beyond(_: Judged) -> bool | None:
-        if control is None:
-            return None
-        more = difference_interval(change - control)
-        return allowed and more.p <= ALPHA and (more.mean > 0) == (change.mean > 0)
+        return None if less is None else allowed and less.established and less.effect * change.mean > 0
 
     return beyond

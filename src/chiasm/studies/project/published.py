@@ -8,12 +8,12 @@ import polars as pl
 from chiasm.core.claims import Claim, of_kind
 from chiasm.measures.probes.kinds import POST
 from chiasm.results.series import in_order
-from chiasm.results.wording import compact, number, probability
-from chiasm.studies.project.choice import named
-from chiasm.studies.project.findings import unusable
+from chiasm.results.wording import compact, number, percent, probability
+from chiasm.studies.project.choice import learnt, named
+from chiasm.studies.project.findings import reason, unusable
 from chiasm.studies.project.levels import claimed, shown_score
 from chiasm.studies.project.scores import MLP, UNTUNED
-from chiasm.studies.project.tables import IMAGE_MLP, OWN, RANDOM, TOWER
+from chiasm.studies.project.tables import IMAGE_MLP, OWN, RANDOM, SMALLEST, TOWER
 
 _TITLES = {
     RANDOM: "Random (uniform)",
@@ -115,25 +115,69 @@ def confusion(predictions: pl.DataFrame, domain: str, setting: str) -> pl.DataFr
     return wide.select("label", total.alias("n"), *shares)
 
 
-def richness_table(claims: Sequence[Claim]) -> pl.DataFrame:
-    """What probes read of the projector's output after tuning less before: a line for every setting and probe."""
+def learnt_table(claims: Sequence[Claim]) -> pl.DataFrame:
+    """What each setting learnt, and what it lacks where that is not established: a line for every setting."""
+    rows = []
+    for one in of_kind(claims, "score"):
+        domain, _, setting = one.about.rpartition(", ")
+        gain, invalid, among = (named(claims, kind, domain, setting) for kind in ("gain", "invalid", "labels"))
+        above = one.established and one.effect > (one.control_effect or 0.0)
+        why = "" if above else "below guessing" if one.established else "not above guessing"
+        if above and gain is not None and not (gain.established and gain.effect > 0):
+            why = "not above the untouched model"
+        rows.append(
+            {
+                "task": domain,
+                "setting": setting,
+                "macro-F1": _level(one),
+                "guessing": number(one.control_effect or 0.0, digits=3),
+                "p": _p(one),
+                "less untouched": "" if gain is None else _change_of(gain),
+                "p of that": "" if gain is None else _p(gain),
+                "name no class": "" if invalid is None else percent(invalid.effect),
+                "right among labels": "" if among is None else _level(among),
+                "learnt": "" if setting == UNTUNED else f"not shown: {why}" if why else "yes",
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def richness_table(claims: Sequence[Claim], smallest: float = SMALLEST) -> pl.DataFrame:
+    """What probes read of the projector's output after tuning less before: a line for every setting and probe.
+
+    The last column says why a change is not established, where it is not.
+    """
     rows = []
     for one in of_kind(claims, "richness"):
-        domain, setting, probe = one.about.split(", ")
+        domain, setting, probe = one.about.rsplit(", ", 2)
+        less = named(claims, "richness-control", domain, setting, probe)
         rows.append(
             {
                 "task": domain,
                 "setting": setting,
                 "probe": probe,
-                "change": _signed(one.effect) if unusable(one) else compact(one.effect, one.low, one.high, digits=3),
-                "p": "-"
-                if one.p is None or unusable(one)
-                else probability(one.p).removeprefix("p = ").removeprefix("p "),
+                "change": _change_of(one),
+                "p": _p(one),
                 "shuffled labels": "-" if one.control_effect is None else _signed(one.control_effect),
+                "less shuffled labels": "-" if less is None else _change_of(less),
+                "p of that": "-" if less is None else _p(less),
                 "verdict": one.verdict,
+                "why not": reason(one, smallest, untaught=not learnt(claims, domain, setting)),
             }
         )
     return pl.DataFrame(rows)
+
+
+def _change_of(one: Claim) -> str:
+    return _signed(one.effect) if unusable(one) else compact(one.effect, one.low, one.high, digits=3)
+
+
+def _level(one: Claim) -> str:
+    return number(one.effect, digits=3) if unusable(one, 0.0) else compact(one.effect, one.low, one.high, digits=3)
+
+
+def _p(one: Claim) -> str:
+    return "-" if one.p is None or unusable(one) else probability(one.p).removeprefix("p = ").removeprefix("p ")
 
 
 def _signed(value: float) -> str:
@@ -151,7 +195,7 @@ def _known(claims: Sequence[Claim] | None, kind: str, *about: str, text: str | N
     if claims is None:
         return text
     one = named(claims, kind, *about)
-    return text if one is not None and one.established else "-"
+    return text if one is not None and one.established else "-"  # not established: why is in the other tables
 
 
 def _probe(richness: pl.DataFrame | None, domain: str, setting: str) -> float | None:
@@ -165,7 +209,9 @@ def _probe(richness: pl.DataFrame | None, domain: str, setting: str) -> float | 
 
 
 def _change(value: float | None, base: float | None) -> str | None:
-    return None if value is None or not base else number((value - base) / base, scale=100.0, signed=True)
+    if value is None or base is None:
+        return None
+    return ("0" if value == base else "from 0") if not base else number((value - base) / base, scale=100.0, signed=True)
 
 
 def _score(value: Any, low: Any, high: Any) -> str:

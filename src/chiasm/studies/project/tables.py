@@ -1,6 +1,6 @@
 """The tables of `chiasm project`: from tuning and answering, then from probes on the model's states."""
 
-from chiasm.core.schema import TableSchema, integer, number, text
+from chiasm.core.schema import TableSchema, flag, integer, number, text
 from chiasm.studies.inside.tables import INSIDE
 
 SMALLEST = 0.05
@@ -45,6 +45,16 @@ PREDICTIONS = TableSchema.of(
     text("generated", "Generated", "The greedy answer."),
     text("parsed", "Answer", "The class that the answer names; missing if invalid.", nullable=True),
     text("constrained", "Most probable", "The most probable of all class labels."),
+)
+
+SKILLS = TableSchema.of(
+    "skills",
+    *_ABOUT,
+    text("example_id", "Scene", "Identifier of the held-out scene: the same ones in every setting."),
+    text("input", "Input", "Which image it asks about."),
+    text("answer", "Answer", "The labelled one."),
+    text("generated", "Generated", "The greedy answer."),
+    flag("correct", "Correct", "Equal after stripping and lower-casing."),
 )
 
 REFERENCES = TableSchema.of(
@@ -130,7 +140,10 @@ REPRESENTATIONS = TableSchema.of(
     integer("n", "Images", "Test images."),
 )
 
-_TUNED, _READ = (TUNING, PREDICTIONS, REFERENCES, ALIGNED), (RICHNESS, RICHNESS_CONTROLS, PROBED, REPRESENTATIONS)
+_TUNED, _READ = (
+    (TUNING, PREDICTIONS, SKILLS, REFERENCES, ALIGNED),
+    (RICHNESS, RICHNESS_CONTROLS, PROBED, REPRESENTATIONS),
+)
 TABLES = (*_TUNED, *_READ, *INSIDE)
 
 # Names in the column `reference`.

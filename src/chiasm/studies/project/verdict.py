@@ -6,7 +6,7 @@ from chiasm.core.claims import Claim, of_kind
 from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
 from chiasm.studies.project.choice import Choice, choice, learnt, named
-from chiasm.studies.project.findings import domains_of, plain, seeds_of, worded, worded_gap
+from chiasm.studies.project.findings import domains_of, highest, plain, seeds_of, worded, worded_gap
 from chiasm.studies.project.scores import LINE, MLP, UNTUNED
 from chiasm.studies.project.tables import RANDOM_PROJECTOR, SHUFFLED
 
@@ -35,8 +35,11 @@ def _of(claims: Sequence[Claim], kind: str, domain: str, setting: str) -> list[C
 
 
 def _probe(claim: Claim) -> str:
-    name = claim.about.rpartition(", ")[2]
-    return _NAMES.get(name, name)
+    return _NAMES.get(_last(claim), _last(claim))
+
+
+def _last(claim: Claim) -> str:
+    return claim.about.rpartition(", ")[2]
 
 
 def _richer(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
@@ -45,18 +48,26 @@ def _richer(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
     if not each:
         return
     text = f"Does ft-proj make the projector's output richer in {domain}? "
-    if not learnt(claims, domain, PRIMARY):
-        text += "No conclusion: it is not shown to have learnt anything here"
-    elif any(one.effect <= 0 or not one.established for one in _of(claims, "learned", domain, UNTUNED)):
+    score = named(claims, "score", domain, PRIMARY)
+    if score is not None and not learnt(claims, domain, PRIMARY):
+        text += "No conclusion: it is not shown to have learnt anything here, "
+        text += f"macro-F1 {worded(score)}, uniform guessing {plain(score.control_effect)} ({seeds_of(score)}). What "
+        yield Finding(f"{text}probes read all the same is in the table of changes.", 98.0)
+        return
+    if any(one.effect <= 0 or not one.established for one in _of(claims, "learned", domain, UNTUNED)):
         text += f"{_answer(each)}; the untouched output is not established to be read above that of permuted weights"
     else:
         text += _answer(each)
     text += f" ({seeds_of(each[0])})."
     for one in each:
         text += f" What {_probe(one)} reads changes by {worded_gap(one)} macro-F1"
-        text += (
-            " (uncontrolled)." if one.control is None else f"; under shuffled labels by {plain(one.control_effect)}."
-        )
+        less = named(claims, "richness-control", domain, PRIMARY, _last(one))
+        if one.control is None:
+            text += " (uncontrolled)."
+        elif less is None:
+            text += f"; under shuffled labels by {plain(one.control_effect)}."
+        else:
+            text += f"; less the change under shuffled labels ({plain(one.control_effect)}) that is {worded_gap(less)}."
     yield Finding(f"{text}{_controls(domain, claims)}", 98.0)
 
 
@@ -183,13 +194,14 @@ def _advice(domain: str, claims: Sequence[Claim], smallest: float) -> Iterator[F
     if best is None:
         text = (
             f"What to do in {domain}: no setting is recommended, as none is established to answer better than uniform "
+            f"guessing and than the untouched model{highest(domain, claims)}."
         )
-        yield Finding(f"{text}guessing and than the untouched model.{_left(domain, UNTUNED, claims)}", 99.0)
+        yield Finding(f"{text}{_left(domain, UNTUNED, claims)}", 99.0)
         return
     score = named(claims, "score", domain, best.chosen)
     assert score is not None
-    text = f"What to do in {domain}: tune by {best.chosen}, macro-F1 {worded(score)}, uniform guessing "
-    text += f"{plain(score.control_effect)} ({seeds_of(score)}).{_instead(best, smallest)}"
+    text = f"What to do in {domain}: tune by {best.chosen} ({seeds_of(score)}). It has macro-F1 {worded(score)}, "
+    text += f"uniform guessing {plain(score.control_effect)}.{_instead(best, smallest)}"
     text += f"{_skill_lost(domain, best.chosen, claims)}{_left(domain, best.chosen, claims)}"
     yield Finding(text, 99.0)
 
@@ -234,4 +246,21 @@ def _left(domain: str, setting: str, claims: Sequence[Claim]) -> str:
         text += f" Of the last token in the last state the difference is {worded_gap(inside)}, {inside.verdict}"
         reaches = inside.established and inside.effect > 0
         text += ": part of it reaches the last token and not the answer." if reaches else "."
-    return f"{text} For labels alone, that probe is the better model." if top.established else text
+    return f"{text}{_labels_alone(domain, setting, top, claims)}"
+
+
+def _labels_alone(domain: str, setting: str, top: Claim, claims: Sequence[Claim]) -> str:
+    """A probe on one site beside the model where it, too, may only name a label, and what either was trained on."""
+    forced = [one for one in _of(claims, "held-labels", domain, setting) if one.where == top.where]
+    trained = next(iter(of_kind(claims, "trained", domain)), None)
+    if not forced:
+        return ""
+    one, model = forced[0], "the untouched model" if setting == UNTUNED else setting
+    text = f" What the probe on {top.where} reads less the most probable label of {model} is {worded_gap(one)}, "
+    text += one.verdict
+    if trained is not None:
+        same = "the model on none of them" if setting == UNTUNED else "the model on the same"
+        text += f"; the probe was trained on {trained.effect:.0f} images of {domain}, {same}"
+    if setting != UNTUNED and one.established and one.effect > 0:
+        return f"{text}. For labels alone, that probe is the better model."
+    return f"{text}."

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final, final
 
-from chiasm.core.example import Example
+from chiasm.core.example import Example, input_key
 from chiasm.data.domains import Domain, parsed
 from chiasm.data.scoring import correct
 from chiasm.measures.base import RowsByTable
@@ -92,7 +92,7 @@ class ProjectWorker:
                 result = tune(chosen, rows, setting, options)
             test = prepared.testing(seed, pixels=pixels, released_prompt=spec.released_prompt)
             found = answers(chosen, prepared.domain, test, self._labels(view, prepared), spec.batch, reused=reused)
-            skill = general_skill(chosen, self.scenes, self._encoded_scenes(view, job.projector), spec.batch)
+            asked = scene_answers(chosen, self.scenes, self._encoded_scenes(view, job.projector), spec.batch)
             projector = {name for name, part in parts_of(chosen).items() if part == "projector"}
             drift = 0.0 if original is None else original.relative_change(only=projector)
             if self._richness is not None:
@@ -113,14 +113,15 @@ class ProjectWorker:
             "invalid_rate": sum(row["parsed"] is None for row in found) / len(found),
             "constrained_macro_f1": constrained["macro_f1"],
             "constrained_accuracy": constrained["accuracy"],
-            "skill": skill,
+            "skill": sum(row["correct"] for row in asked) / len(asked) if asked else None,
             "skill_n": len(self.scenes),
             "steps": result.steps,
             "loss": late_loss(result.losses),
             "projector_drift": drift,
             "diverged": result.diverged,
         }
-        return {"tuning": [row], "predictions": [about | one for one in found], **read}
+        scenes: RowsByTable = {"skills": [about | one for one in asked]} if asked else {}
+        return {"tuning": [row], "predictions": [about | one for one in found], **scenes, **read}
 
     def _prepare(self, view: ModelView, job: ProjectJob) -> PreparedDomain:
         key = (job.projector, job.domain)
@@ -187,13 +188,15 @@ def answers(
     return found
 
 
-def general_skill(
+def scene_answers(
     view: ModelView, scenes: Sequence[Example], encoded: Sequence[Encoded], batch_size: int
-) -> float | None:
-    """Share of right answers to questions that have nothing to do with the domain; None without any."""
-    right = 0
+) -> list[dict[str, Any]]:
+    """Answers to questions that have nothing to do with the domain, and whether they are right."""
+    found = []
     for start in range(0, len(scenes), batch_size):
         generated = generate(view, encoded[start : start + batch_size], 8)
-        pairs = zip(scenes[start : start + batch_size], generated, strict=True)
-        right += sum(correct(answer.text, example.answer) for example, answer in pairs)
-    return right / len(scenes) if scenes else None
+        for answer, example in zip(generated, scenes[start : start + batch_size], strict=True):
+            right = correct(answer.text, example.answer)
+            shown = {"example_id": example.id, "input": input_key(example), "answer": example.answer}
+            found.append(shown | {"generated": answer.text, "correct": right})
+    return found

@@ -5,6 +5,7 @@ over all levels, so that the largest may be picked.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil, factorial
 from typing import NamedTuple
 
@@ -13,8 +14,8 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from chiasm.core.claims import Claim, judged, known
-from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
-from chiasm.core.statistics.intervals import critical, holm
+from chiasm.core.statistics.bands import Bands, mean_bands
+from chiasm.core.statistics.intervals import critical
 from chiasm.core.statistics.shares import share_bands
 from chiasm.interventions.masks import ABLATIONS
 from chiasm.results.claims import untouched_score
@@ -50,8 +51,8 @@ class Pair(NamedTuple):
 
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
-    """The claims of `chiasm prune`, from its tables alone: `pruned`, and of `pruned_controls`, `examples` and `masks`
-    what there is.
+    """The claims of `chiasm prune`, from its tables alone: `pruned`, and of `pruned_controls`, `examples`, `masks` and
+    `sizes` what there is.
 
     `smallest`: the smallest difference of right answers worth naming (points). Of what a mask loses against the
     untouched model it is the loss allowed, which stands in the table `masks`.
@@ -61,6 +62,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     found = [
         untouched_score(answers.rows.filter(pl.col("mask") == DENSE), DENSE, "untouched"),
         *_losses(answers, _allowed(tables.get("masks"))),
+        *_savings(answers, tables.get("sizes")),
     ]
     for kind, pairs in (
         ("method", _methods(answers)),
@@ -153,6 +155,36 @@ def _losses(answers: Answers, allowed: float) -> list[Claim]:
                 verdict="established",
             )
         )
+    return found
+
+
+def _savings(answers: Answers, sizes: pl.DataFrame | None) -> list[Claim]:
+    """What masks of every level leave out, counted: weights, bytes, products."""
+    found = []
+    for row in [] if sizes is None else sizes.iter_rows(named=True):
+        level = str(Level(*(row[name] for name in LEVEL)))
+        for kind, quantity, unit, value, whole in (
+            ("saved-weights", "weights zeroed, of control_effect in the model", "weights", row["zeroed"], "parameters"),
+            ("saved-bytes", "bytes less where zeros are not stored", "bytes", row["bytes_saved"], "bytes"),
+            ("saved-operations", "products of a token with the decoder's weights that are 0", "%", None, None),
+        ):
+            effect = float(100 * row["operations_share"] if value is None else value)
+            found.append(
+                Claim(
+                    kind=kind,
+                    about="every mask",
+                    where=level,
+                    quantity=quantity,
+                    unit=unit,
+                    effect=effect,
+                    low=effect,
+                    high=effect,
+                    control=None if whole is None else UNTOUCHED,
+                    control_effect=None if whole is None else float(row[whole]),
+                    n=answers.rows["example_id"].n_unique(),
+                    verdict="established",
+                )
+            )
     return found
 
 
@@ -271,29 +303,29 @@ def _own_type(answers: Answers, least: float, seed: int) -> list[Claim]:
         [[own[name] - others[name] for own, others in columns] for name in examples]
     )
     bands = mean_bands(values, clusters=answers.inputs_of(examples), smallest_error=_ERROR_SHARE * least, seed=seed)
-    pairings = [answers.pairing(level, seed) for level in levels]
-    handed = holm(np.array([one.p for one in pairings]))
-    found = []
+    found, beyond = [], []
     for k, level in enumerate(levels):
-        own = _values(bands, k, scale=1.0)
-        p = known(float(bands.p[k]))
+        own, pairing = _values(bands, k, scale=1.0), answers.pairing(level, seed, len(levels))
+        effect, p = float(bands.mean[k]), known(float(bands.p[k]))
+        shared = {"about": f"masks of {len(answers.types)} question types", "where": str(level), "unit": "points"}
+        shared |= {"control": AT_RANDOM, "control_effect": pairing.reach}
+        # With this pairing held to be one of all: what it differs by, less what any would.
+        around = own | {"low": effect - pairing.reach, "high": effect + pairing.reach, "p": pairing.p}
+        handed = judged(effect, around["low"], around["high"], smallest=least, p=pairing.p, inputs=bands.inputs)
+        quantity = "right answers more under the mask of a question's own type than under those of others"
         verdict = judged(
-            own["effect"], own["low"], own["high"], smallest=least, p=p, controlled=bool(handed[k] <= ALPHA)
+            effect,
+            own["low"],
+            own["high"],
+            smallest=least,
+            p=p,
+            controlled=handed == "established",
+            inputs=bands.inputs,
         )
-        found.append(
-            Claim(
-                kind="own-type",
-                about=f"masks of {len(answers.types)} question types",
-                where=str(level),
-                quantity="right answers more under the mask of a question's own type than under those of others",
-                unit="points",
-                control=AT_RANDOM,
-                control_effect=pairings[k].reach,
-                verdict=verdict,
-                **(own | {"p": None if p is None else max(p, float(handed[k]))}),
-            )
-        )
-    return found
+        found.append(Claim(kind="own-type", quantity=quantity, verdict=verdict, **shared, **own))
+        what = f"{quantity}, interval over pairings of these masks with the types"
+        beyond.append(Claim(kind="own-type-control", quantity=what, verdict=handed, **shared, **around))
+    return found + beyond
 
 
 def least_pairing(types: int) -> float:
@@ -311,9 +343,12 @@ def _random_weights(answers: Answers, least: float) -> list[Claim]:
     pairs = [pair for pair in pairs if pair.first.keys() & pair.second.keys()]
     if not pairs:
         return []
-    bands = _bands(answers, pairs)
     share = float(np.mean(list(dense.values())))
-    found = []
+    found = [untouched_score(answers.under(DENSE, UNCALIBRATED, None), "random weights", "random-weights")]
+    found = [replace(found[0], kind="baseline-score")]
+    if share < least:
+        return found  # what is never right cannot lose
+    bands = _bands(answers, pairs)
     for k, pair in enumerate(pairs):
         values = _values(bands, k)
         found.append(

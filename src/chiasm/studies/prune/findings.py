@@ -9,7 +9,7 @@ from chiasm.core.statistics.bands import ALPHA
 from chiasm.results.findings import Finding
 from chiasm.results.wording import bounds, claimed, number, percent
 from chiasm.studies.prune.claims import least_pairing
-from chiasm.studies.prune.tables import DENSE, IMAGE_TOKENS, TEXT_TOKENS
+from chiasm.studies.prune.tables import DENSE, IMAGE_TOKENS, SMALLEST, TEXT_TOKENS
 
 _SIGNED: dict[str, Any] = {"significant": None, "digits": 1}
 _POINTS = _SIGNED | {"signed": False}
@@ -31,11 +31,11 @@ def prune_findings(claims: Sequence[Claim], *, types: int = 0) -> list[Finding]:
         _losses(of_kind(claims, "loss")),
         _methods(of_kind(claims, "method")),
         _variants(of_kind(claims, "variant")),
-        _own_type(of_kind(claims, "own-type"), types),
+        _own_type(of_kind(claims, "own-type"), of_kind(claims, "own-type-control"), types),
         _modalities(of_kind(claims, "modality")),
         _ablation(of_kind(claims, "ablation")),
         _combined(of_kind(claims, "combined")),
-        _random_weights(of_kind(claims, "baseline")),
+        _random_weights(of_kind(claims, "baseline"), of_kind(claims, "baseline-score")),
     ]
     return sorted((one for one in found if one is not None), key=lambda finding: -finding.strength)
 
@@ -71,6 +71,7 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
             f"Wanda at {chosen[0].where} of the weights is recommended, the most that is established to keep within a "
             f"loss of {allowed} of right answers: {lost(losses[chosen[0].where])}."
         )
+        text += _saved(chosen[0].where, claims)
         if len(kept) > 1:
             text += f" Bounds hold for all {len(kept)} levels that could have been chosen."
         return Finding(f"{text} {untouched}.", 100.0)
@@ -79,6 +80,7 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
         f"No mask is recommended: at none of {len(kept)} level{'' if len(kept) == 1 else 's'} is Wanda established to "
         f"keep within a loss of {allowed} of right answers. The lowest bound is that at {least.where}: {lost(least)}."
     )
+    text += _saved(least.where, claims)
     needed = of_kind(claims, "needed")
     if needed and (needed[0].inputs or 0) < needed[0].effect:
         text += (
@@ -86,6 +88,24 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
             f"{needed[0].inputs}): take more examples, or a larger --max-loss."
         )
     return Finding(f"{text} {untouched}.", 100.0)
+
+
+def _saved(where: str, claims: Sequence[Claim]) -> str:
+    """What masks of a level leave out: weights, bytes, products; begins with a space."""
+    by_kind = {kind: [one for one in of_kind(claims, kind) if one.where == where] for kind in _SAVED}
+    if not all(by_kind.values()):
+        return ""
+    weights, stored, products = (by_kind[kind][0] for kind in _SAVED)
+    whole, dense = weights.control_effect or 0.0, stored.control_effect or 1.0
+    change = f"{number(100 * abs(stored.effect) / dense, digits=0)} % {'fewer' if stored.effect >= 0 else 'more'} bytes"
+    return (
+        f" A mask there zeroes {weights.effect:,.0f} of the model's {whole:,.0f} weights: {change} (of {dense:,.0f}) "
+        f"where zeros are not stored, and {number(products.effect, digits=0)} % of a token's products with the "
+        "decoder's weights are with 0, which no dense kernel leaves out."
+    )
+
+
+_SAVED = ("saved-weights", "saved-bytes", "saved-operations")
 
 
 def _losses(losses: Sequence[Claim]) -> Finding | None:
@@ -107,7 +127,7 @@ def _methods(methods: Sequence[Claim]) -> Finding | None:
         own = [one for one in methods if one.control == control]
         if own:
             parts.append(f"{_against(own, 'Wanda', name)}")
-    return Finding(f"Against other masks at the same sparsity, {'; '.join(parts)}.", 90.0)
+    return Finding(f"Against other masks at the same sparsity, {'; '.join(parts)}.", _strength(methods, 90.0))
 
 
 def _variants(variants: Sequence[Claim]) -> Finding | None:
@@ -115,10 +135,10 @@ def _variants(variants: Sequence[Claim]) -> Finding | None:
     if not variants:
         return None
     text = _against(variants, "Wanda with norms about the inputs' means", "Wanda with norms about zero")
-    return Finding(f"{text[0].upper()}{text[1:]}.", 85.0)
+    return Finding(f"{text[0].upper()}{text[1:]}.", _strength(variants, 85.0))
 
 
-def _own_type(own: Sequence[Claim], types: int) -> Finding | None:
+def _own_type(own: Sequence[Claim], beyond: Sequence[Claim], types: int) -> Finding | None:
     """Masks of a question's own type beside those of other types: on these examples, and for this pairing of masks."""
     if not own:
         return None
@@ -129,28 +149,40 @@ def _own_type(own: Sequence[Claim], types: int) -> Finding | None:
         parts = [f"{'better' if one.effect > 0 else 'worse'} at {one.where}, by {claimed(one)}" for one in held]
         text = (
             f"Masks do not serve all question types alike ({about}): the mask of a question's own type does "
-            f"{'; '.join(parts)}. {_chance(_widest(held))}"
+            f"{'; '.join(parts)}. {_chance(_widest(held), beyond)}"
         )
         return Finding(text, 80.0)
     if all(one.verdict == "practically none" for one in own):
-        return Finding(
+        text = (
             f"A mask calibrated on one question type serves the others practically as well ({about}): at {one.where}, "
-            f"where the mean difference is largest, own less others is {claimed(one)}.",
-            80.0,
+            f"where the mean difference is largest, own less others is {claimed(one)}."
         )
+        return Finding(text, _null(own))
     text = (
         f"That the type that a mask is calibrated on matters is not established ({about}): at {one.where}, where the "
-        f"mean difference is largest, own less others is {claimed(one)}. {_chance(one)}"
+        f"mean difference is largest, own less others is {claimed(one)}. {_chance(one, beyond)}"
     )
     if types and least_pairing(types) > ALPHA:
         text += " So few masks cannot show more."
-    return Finding(text, 80.0)
+    return Finding(text, _null(own))
 
 
-def _chance(one: Claim) -> str:
+def _chance(one: Claim, beyond: Sequence[Claim]) -> str:
     reach = number(one.control_effect or 0.0, unit="points")
-    chance = f"Handed to the types at random, 95 % of pairings of these masks differ by up to {reach}"
-    return f"{chance}; p is the larger of both."
+    text = f"Handed to the types at random, these masks differ by up to {reach}"
+    less = next((other for other in beyond if other.where == one.where), None)
+    return f"{text}: held against that it is {claimed(less)}, {less.verdict}." if less is not None else f"{text}."
+
+
+def _strength(claims: Sequence[Claim], found: float) -> float:
+    """`found` where any of them is established."""
+    return found if any(one.established for one in claims) else _null(claims)
+
+
+def _null(claims: Sequence[Claim]) -> float:
+    """The strength of what is not established: below all that is, by its size in smallest effects worth naming."""
+    size = max(abs(one.effect) for one in claims) / SMALLEST
+    return 9.0 * size / (1.0 + size)
 
 
 def _combined(combined: Sequence[Claim]) -> Finding | None:
@@ -164,7 +196,7 @@ def _combined(combined: Sequence[Claim]) -> Finding | None:
         for name in dict.fromkeys(one.about for one in combined)
     ]
     text = f"Of masks combined from those of all types, at equal sparsity, {'; '.join(parts)}."
-    return Finding(text, 60.0)
+    return Finding(text, _strength(combined, 60.0))
 
 
 def _modalities(modalities: Sequence[Claim]) -> Finding | None:
@@ -173,7 +205,7 @@ def _modalities(modalities: Sequence[Claim]) -> Finding | None:
     text = _against(
         modalities, f"masks calibrated on {IMAGE_TOKENS} alone", f"those on as many {TEXT_TOKENS}", plural=True
     )
-    return Finding(f"{text[0].upper()}{text[1:]}.", 70.0)
+    return Finding(f"{text[0].upper()}{text[1:]}.", _strength(modalities, 70.0))
 
 
 def _ablation(ablation: Sequence[Claim]) -> Finding | None:
@@ -201,20 +233,19 @@ def _ablation(ablation: Sequence[Claim]) -> Finding | None:
         f"With {ablation[0].where} of the weights zeroed, {'; '.join(parts)}. Kept weights are larger than weights "
         "drawn at random, which are a weak control: the kept ones against each other say more."
     )
-    return Finding(text, 65.0)
+    return Finding(text, _strength(ablation, 65.0))
 
 
-def _random_weights(baseline: Sequence[Claim]) -> Finding | None:
-    if not baseline:
+def _random_weights(baseline: Sequence[Claim], scores: Sequence[Claim]) -> Finding | None:
+    if not scores:
         return None
+    right = f"A model with random weights, right in {_level(scores[0])} untouched,"
+    if not baseline:
+        return Finding(f"{right} has nothing to lose under a mask, and so is no control of what is lost.", 0.5)
     one = _widest(baseline)
-    known = [claim for claim in baseline if claim.verdict == "established"]
-    how = "loses" if known else "has no established loss of right answers"
-    text = (
-        f"A model with random weights, right in {percent((one.control_effect or 0.0) / 100, 1)} untouched, {how} under "
-        f"Wanda's masks: {claimed(one, **_POINTS)} at {one.where}, the largest difference."
-    )
-    return Finding(text, 10.0)
+    how = "loses" if any(claim.established for claim in baseline) else "has no established loss of right answers"
+    text = f"{right} {how} under Wanda's masks: {claimed(one, **_POINTS)} at {one.where}, the largest difference."
+    return Finding(text, _strength(baseline, 10.0))
 
 
 def _against(own: Sequence[Claim], first: str, second: str, *, plural: bool = False) -> str:

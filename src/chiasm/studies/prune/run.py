@@ -27,6 +27,7 @@ from chiasm.studies.prune.answers import JudgedExample, answer_rows, written_ans
 from chiasm.studies.prune.masks import MaskMaker
 from chiasm.studies.prune.scores import KEYS, mask_rows
 from chiasm.studies.prune.sets import calibration_sets, examples_of, require_disjoint, types_of
+from chiasm.studies.prune.sizes import size_rows
 from chiasm.studies.prune.spec import PlannedMask, PruneSpec, masks_for_baseline, planned_masks
 from chiasm.studies.prune.tables import POOLED, TYPES, UNCALIBRATED
 
@@ -165,6 +166,7 @@ def _fill(directory: RunDirectory, spec: PruneSpec, inputs: Inputs, calibration:
     directory.write_table(
         "masks", mask_rows(with_inputs(directory.table("pruned"), known), max_loss=float(spec.max_loss))
     )
+    directory.write_table("sizes", size_rows(spec, inputs.view))
     if "pruned_controls" in directory.tables():
         rows = mask_rows(with_inputs(directory.table("pruned_controls"), known), (*KEYS, "control"))
         directory.write_table("masks_controls", rows)

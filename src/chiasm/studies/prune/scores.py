@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from chiasm.core.statistics.bands import ALPHA
 from chiasm.core.statistics.intervals import ratio_bounds
 from chiasm.results.series import bounded, in_order, inputs_of, right_share
 
@@ -97,8 +98,8 @@ class Answers:
 
     @property
     def levels(self) -> list[Level]:
-        """Where there is a Wanda mask, in the order asked."""
-        wanda = self.rows.filter(pl.col("mask") == "wanda")
+        """Where there is a Wanda mask, in the order asked; a mask that zeroes nothing is the untouched model itself."""
+        wanda = self.rows.filter(pl.col("mask") == "wanda", pl.col("sparsity") > 0)
         return [Level(*row) for row in wanda.select(LEVEL).unique(maintain_order=True).rows()]
 
     @property
@@ -118,11 +119,12 @@ class Answers:
                 others[example] = float(np.mean([right[example] for n, right in by_mask.items() if n != name]))
         return own, others
 
-    def pairing(self, level: Level, seed: int) -> "Pairing":
+    def pairing(self, level: Level, seed: int, tests: int = 1) -> "Pairing":
         """The masks of types, handed to the types at random: do they differ as much from each other's as they do now?
 
         All permutations of the masks where there are at most 5040, else as many drawn. Examples say whether these masks
-        differ, this whether what they were calibrated on is why. Assumption: were it not, any mask could be any type's.
+        differ, this whether what they were calibrated on is why. `tests`: so many levels are asked about (Bonferroni).
+        Assumption: were it not, any mask could be any type's.
         """
         types = self.types
         by_mask = {name: self.right("wanda", name, level) for name in types}
@@ -140,12 +142,17 @@ class Answers:
         own = right[orders, places].sum(axis=1)
         # Own answers, less the mean of the other masks'.
         differences = np.abs(own - (right.sum() - own) / (len(types) - 1)) / max(n, 1)
-        p = float((differences >= differences[0] - 1e-9).mean())
-        return Pairing(p, float(np.quantile(differences, 0.95)))
+        differences = np.round(differences, 9)
+        tail = (differences[None] >= np.unique(differences)[:, None]).mean(axis=1)
+        reach = np.unique(differences)[tests * tail > ALPHA].max()
+        return Pairing(min(1.0, tests * float((differences >= differences[0]).mean())), float(reach))
 
 
 class Pairing(NamedTuple):
-    """`p`: the share of pairings that differ as much as the real one. `reach`: what 95 % keep within, in points."""
+    """`p`: the share of pairings that differ as much as the real one, corrected. `reach`: what they differ by in points
+
+    as long as p is above 0.05.
+    """
 
     p: float
     reach: float

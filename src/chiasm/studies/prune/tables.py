@@ -42,9 +42,24 @@ MASKS = TableSchema.of(
     number("max_loss", "Loss allowed", "Share of right answers that may be lost.", nullable=True),
 )
 
+SIZES = TableSchema.of(
+    "sizes",
+    *_WHERE,
+    integer("weights", "Weights", "In the matrices that are masked."),
+    integer("zeroed", "Zeroed", "Of these, by every mask of the level."),
+    integer("parameters", "Parameters", "Of the whole model, embeddings and tower included."),
+    integer("bytes", "Bytes", "That these take as they are loaded."),
+    integer(
+        "bytes_saved", "Bytes saved", "Where zeros are not stored, and places take one bit a weight; below 0: more."
+    ),
+    number(
+        "operations_share", "Operations", "Share of a token's products with the decoder layers' weights that are 0."
+    ),
+)
+
 PRUNED_CONTROLS = PRUNED.plus("pruned_controls", CONTROL)
 MASKS_CONTROLS = MASKS.plus("masks_controls", CONTROL)
-TABLES = (EXAMPLES, PRUNED, MASKS, PRUNED_CONTROLS, MASKS_CONTROLS)
+TABLES = (EXAMPLES, PRUNED, MASKS, SIZES, PRUNED_CONTROLS, MASKS_CONTROLS)
 
 # What `calibration` holds beside the names of question types.
 POOLED, UNCALIBRATED = "all", "none"

@@ -52,8 +52,9 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
         return None if rows is None or not rows.height else with_inputs(rows, examples)
 
     found: list[Claim] = []
-    verdicts, plans = of("verdicts"), tables.get("plans")
+    verdicts, plans, chose = of("verdicts"), tables.get("plans"), None
     if "contributions" in tables:
+        chose = tables["contributions"]["example_id"].n_unique()
         found += _contributions(
             with_inputs(tables["contributions"], examples), of("contributions_controls"), least, seed
         )
@@ -62,7 +63,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     if verdicts is not None:
         found += [
             untouched_score(verdicts.filter(pl.col("plan") == NONE), NONE, "plain"),
-            *decide(verdicts, plans, tables.get("timings")).claims,
+            *decide(verdicts, plans, tables.get("timings"), chose).claims,
         ]
         found += _logprobs(verdicts, least, seed) + _beaten(verdicts, plans, least, seed)
         found += _against_chance(verdicts, "search", SEARCH, RANDOM_LAYERS, "random", least, seed)

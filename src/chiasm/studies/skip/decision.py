@@ -5,6 +5,7 @@ Bounds hold for all plans that could have been chosen at once, so that the choic
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from chiasm.core.claims import Claim, judged, known, of_kind
+from chiasm.core.statistics.bands import Bands
 from chiasm.core.statistics.intervals import critical
 from chiasm.core.statistics.shares import share_bands, student_bands
 from chiasm.results.series import in_order, inputs_of
@@ -53,10 +55,13 @@ class Answers(NamedTuple):
         )
 
 
-def decide(verdicts: pl.DataFrame, plans: pl.DataFrame | None, timings: pl.DataFrame | None) -> Decision:
+def decide(
+    verdicts: pl.DataFrame, plans: pl.DataFrame | None, timings: pl.DataFrame | None, chose: int | None = None
+) -> Decision:
     """The plan to recommend, with the claims that it rests on: losses, what keeps within the loss allowed, times.
 
     `verdicts`: with the column `input`, where questions share one. Without `timings` nothing is known to save time.
+    `chose`: examples that chose layers and so cannot judge plans; None where that is not known.
     """
     names, allowed, answers = eligible(verdicts, plans), allowed_loss(plans), Answers.of(verdicts)
     if not names:
@@ -67,7 +72,7 @@ def decide(verdicts: pl.DataFrame, plans: pl.DataFrame | None, timings: pl.DataF
     times = [] if timings is None else _times(timings, names)
     chosen = _cheapest(kept, operations, times)
     bounds = {one.about: one.high / 100 for one in losses if one.high is not None}
-    found = [*losses, *kept, *_needed(answers, len(names), allowed), *operations, *times]
+    found = [*losses, *kept, *_needed(answers, len(names), allowed, chose), *operations, *times]
     if plans is None:
         return Decision(chosen, bounds, found)
     words = dict(plans.select("plan", "skipped").iter_rows()) if "skipped" in plans.columns else {}
@@ -141,13 +146,14 @@ def _kept(loss: Claim, allowed: float) -> Claim:
     )
 
 
-def _needed(answers: Answers, plans: int, allowed: float) -> list[Claim]:
-    """On how many inputs a plan under which no answer changes is known to keep the loss allowed."""
+def _needed(answers: Answers, plans: int, allowed: float, chose: int | None) -> list[Claim]:
+    """On how many inputs a plan under which no answer changes is known to keep the loss allowed, and how many examples
+    to ask for so that as many judge."""
     if not allowed:
         return []
     z = critical(plans)
-    inputs = len(set(answers.inputs))
-    return [
+    inputs, n = len(set(answers.inputs)), len(answers.inputs)
+    found = [
         Claim(
             kind="needed",
             about="a plan under which no answer changes",
@@ -156,11 +162,17 @@ def _needed(answers: Answers, plans: int, allowed: float) -> list[Claim]:
             effect=float(math.ceil(z**2 * (1 - allowed) / allowed)),
             control="inputs that there are",
             control_effect=float(inputs),
-            n=len(answers.inputs),
+            n=n,
             inputs=inputs,
             verdict="established",
         )
     ]
+    if chose is not None:
+        more = {"kind": "needed-limit", "quantity": "examples to ask for, so that as many inputs judge", "unit": ""}
+        asked = float(math.ceil(found[0].effect * n / inputs) + chose)
+        more |= {"effect": asked, "control": "examples that there are", "control_effect": float(n + chose)}
+        found.append(replace(found[0], **more))
+    return found
 
 
 def _operations(plans: pl.DataFrame, names: Sequence[str]) -> list[Claim]:
@@ -185,7 +197,10 @@ def _operations(plans: pl.DataFrame, names: Sequence[str]) -> list[Claim]:
 
 
 def _times(timings: pl.DataFrame, names: Sequence[str]) -> list[Claim]:
-    """How much longer a plan takes than the plain model's call beside it, and than two equal calls differ."""
+    """How much longer a plan takes than the plain call beside it, and how much of that goes beyond two equal calls.
+
+    A time is established only where both are.
+    """
     timed = [name for name in (NONE, *names) if name in set(timings["plan"])]
     if NONE not in timed or len(timed) < 2:
         return []
@@ -201,28 +216,31 @@ def _times(timings: pl.DataFrame, names: Sequence[str]) -> list[Claim]:
     columns = [(name, place) for place in logs for name in timed[1:]]
     found = []
     for k, (name, place) in enumerate(columns):
-        effect, noise = (100 * math.expm1(float(x)) for x in (bands.mean[k], equal[:, k].mean()))
-        low, high = _percent(bands.low[k]), _percent(bands.high[k])
-        p = known(float(bands.p[k]))
-        same_way = beyond.high[k] < 0 if effect < 0 else beyond.low[k] > 0
-        found.append(
-            Claim(
-                kind="time",
-                about=name,
-                where=place,
-                quantity="change of the time to read it, over timed calls",
-                unit="%",
-                effect=effect,
-                low=low,
-                high=high,
-                p=p,
-                control=EQUAL_CALLS,
-                control_effect=noise,
-                n=int(bands.n[k]),
-                verdict=judged(effect, low, high, smallest=_LEAST_TIME, p=p, controlled=bool(same_way)),
-            )
-        )
+        noise = 100 * math.expm1(float(equal[:, k].mean()))
+        more = _change(beyond, k, "time-beyond", "change of the time to read it, less that of two equal calls")
+        same_way = more.effect * float(bands.mean[k]) > 0 and more.verdict == "established"
+        own = _change(bands, k, "time", "change of the time to read it, over timed calls", controlled=same_way)
+        of = {"about": name, "where": place, "control": EQUAL_CALLS, "control_effect": noise}
+        found += [replace(own, **of), replace(more, **of)]
     return found
+
+
+def _change(bands: Bands, k: int, kind: str, quantity: str, *, controlled: bool = True) -> Claim:
+    """Column `k` of bands over logarithms of ratios, as a change in %."""
+    effect, low, high = 100 * math.expm1(float(bands.mean[k])), _percent(bands.low[k]), _percent(bands.high[k])
+    p = known(float(bands.p[k]))
+    return Claim(
+        kind=kind,
+        about="",
+        quantity=quantity,
+        unit="%",
+        effect=effect,
+        low=low,
+        high=high,
+        p=p,
+        n=int(bands.n[k]),
+        verdict=judged(effect, low, high, smallest=_LEAST_TIME, p=p, controlled=controlled),
+    )
 
 
 def _percent(log_ratio: float) -> float | None:

@@ -9,12 +9,12 @@ import numpy as np
 from chiasm.core.claims import Claim, of_kind
 from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
-from chiasm.results.wording import bounds, claimed, number, percent, probability
-from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, saves_time
+from chiasm.results.wording import alone, bounds, claimed, named, number, percent, probability
+from chiasm.studies.skip.decision import saves_time
 from chiasm.studies.skip.tables import NONE, TRAINED_PLAIN, TRAINED_WITH_PLAN, UNTRAINED
+from chiasm.studies.skip.time_findings import time_words, times
 
 _POINTS: dict[str, Any] = {"significant": None, "digits": 1}
-_WHOLE: dict[str, Any] = {"significant": None, "digits": 0}
 _FEW_DRAWS = 8
 _PARTS = {"ffn": "the feed-forward", "attention": "the attention"}
 
@@ -38,7 +38,7 @@ def skip_findings(claims: Sequence[Claim], span: str = "image") -> list[Finding]
             _against_chance(claims, "drop", "As many tokens dropped at random", "dropping by attention (FastV)", 50.0),
             _logprobs(of_kind(claims, "logprob")),
             _modalities(of_kind(claims, "modality"), of_kind(claims, "modality-span")),
-            _times(of_kind(claims, "operations"), of_kind(claims, "time")),
+            times(claims),
             _beaten(of_kind(claims, "beaten")),
             _recovery(claims),
         ]
@@ -62,6 +62,13 @@ def lost(claim: Claim) -> str:
     return f"whether it loses right answers is not established: the loss is {claimed(claim, **_POINTS)}"
 
 
+def _within(loss: Claim) -> str:
+    """What a plan loses that is established to keep within the loss allowed."""
+    if loss.low is not None and loss.high is not None and loss.low <= 0 <= loss.high:
+        return f"its loss, which may be none, is {claimed(loss, **_POINTS)}"
+    return lost(loss)
+
+
 def _recommended(claims: Sequence[Claim]) -> Finding | None:
     chosen = of_kind(claims, "recommended")
     if not chosen:
@@ -74,8 +81,8 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
         text = (
             f"`{one.about}` is recommended: of the plans that are established to keep within a loss of {allowed} of "
             f"right answers and to save time it takes the fewest operations, {_share(claims, one.about)} of the "
-            f"plain model's. It leaves out {one.where}; {lost(loss)}. {_time(claims, one.about)} Bounds hold for all "
-            f"{len(kept)} plans that could have been chosen.{plain}"
+            f"plain model's. It leaves out {one.where}; {_within(loss)}. {time_words(claims, one.about)} Bounds "
+            f"hold for all {len(kept)} plans that could have been chosen.{plain}"
         )
         return Finding(text, 100.0)
     if not kept:
@@ -86,29 +93,38 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
         [loss] = of_kind(claims, "loss", nearest.about)
         text = (
             f"No plan is recommended: of {len(kept)} that leave out operations none is established to keep within a "
-            f"loss of {allowed} of right answers. Under `{nearest.about}`, which has the lowest bound, {lost(loss)}."
+            f"loss of {allowed} of right answers. Under `{nearest.about}` ({_share(claims, nearest.about)} of the "
+            f"plain model's operations), which has the lowest bound, {lost(loss)}."
         )
-        needed = of_kind(claims, "needed")
-        if needed and (needed[0].inputs or 0) < needed[0].effect:
-            text += (
-                f" Even of a plan that changes no answer this is known only from {needed[0].effect:.0f} inputs on "
-                f"(here {needed[0].inputs}): take more examples, or a larger --max-loss."
-            )
+        text += _more_examples(of_kind(claims, "needed"), of_kind(claims, "needed-limit"))
+        if not any(saves_time(claims, claim.about) for claim in kept):
+            text += " It would also have to be established that a plan saves time, which none is so far."
         return Finding(text + plain, 100.0)
     text = (
         f"No plan is recommended: {len(held)} of {len(kept)} plans that leave out operations are established to keep "
-        f"within a loss of {allowed} of right answers ({_names(held)}), and none of these is established to save "
+        f"within a loss of {allowed} of right answers ({named(held)}), and none of these is established to save "
         f"time. "
     )
     share = {claim.about: claim.effect for claim in of_kind(claims, "operations")}
     fewest = min(held, key=lambda claim: share.get(claim.about, 100.0))
     text += f"`{fewest.about}` takes the fewest operations of these, {_share(claims, fewest.about)}. "
-    text += _time(claims, fewest.about) or "No times were taken."
+    text += time_words(claims, fewest.about) or "No times were taken."
     times = [one for one in of_kind(claims, "time") if one.about == fewest.about]
     # Narrower intervals would only confirm a time that lies above 0 as a whole.
     if not times or any(one.verdict == "not established" and not (one.low or 0.0) > 0 for one in times):
         text += " More --repeats, on a quieter machine, narrow the intervals of times that are not established."
     return Finding(f"{text}{plain}", 100.0)
+
+
+def _more_examples(needed: Sequence[Claim], limits: Sequence[Claim]) -> str:
+    """How many examples it takes at least, where there are too few to recommend even a plan that changes no answer."""
+    if not needed or (needed[0].inputs or 0) >= needed[0].effect:
+        return ""
+    ask = f"--limit {limits[0].effect:.0f} or more" if limits else "more examples"
+    return (
+        f" Even of a plan that changes no answer this is known only from {needed[0].effect:.0f} inputs on (here "
+        f"{needed[0].inputs}): ask for {ask}, or allow more with --max-loss."
+    )
 
 
 def _allowed(claim: Claim) -> str:
@@ -154,7 +170,7 @@ def _losses(losses: Sequence[Claim]) -> Finding | None:
     if gain:
         parts.append("Right answers are gained under " + _listed([_flipped(one) for one in gain]))
     if open_:
-        parts.append(f"Whether right answers are lost is not established under {_names(open_)}: {_range(open_)}")
+        parts.append(f"Whether right answers are lost is not established under {named(open_)}: {_range(open_)}")
     return Finding(". ".join(parts) + f". Intervals hold for all {len(losses)} plans at once.", 60.0)
 
 
@@ -184,9 +200,9 @@ def _logprobs(logprobs: Sequence[Claim]) -> Finding | None:
     if gain:
         parts.append("It gains log-probability under " + _listed(gain))
     if by["practically none"]:
-        parts.append(f"Practically none is lost under {_names(by['practically none'])} (n = {logprobs[0].n})")
+        parts.append(f"Practically none is lost under {named(by['practically none'])} (n = {logprobs[0].n})")
     if rest:
-        parts.append(f"Whether any worth naming is lost is not established under {_names(rest)}: {_range(rest)}")
+        parts.append(f"Whether any worth naming is lost is not established under {named(rest)}: {_range(rest)}")
     return Finding(f"{'. '.join(parts)}. Each is compared with the plain model.", 45.0)
 
 
@@ -236,79 +252,14 @@ def _modalities(differ: Sequence[Claim], arms: Sequence[Claim]) -> Finding | Non
         else:
             where, verb = f"Left out in {layers},", f"whether it costs less for {span} tokens is not established"
         parts.append(
-            f"{where} {verb}: text less {span} {claimed(one)}. Alone, {span} tokens cost {_alone(own)} and text tokens "
-            f"{_alone(text)}."
+            f"{where} {verb}: text less {span} {claimed(one)}. Alone, {span} tokens cost {alone(own)} and text tokens "
+            f"{alone(text)}."
         )
     text = (
         "Feed-forward left out for as many tokens of both kinds, of text never the last one of the prompt, in "
         f"log-probability lost. {' '.join(parts)}"
     )
     return Finding(text, 75.0)
-
-
-def _times(operations: Sequence[Claim], times: Sequence[Claim]) -> Finding | None:
-    """What the fewest operations save in seconds, and which plans save time at all."""
-    timed = [one for one in operations if of_kind(times, "time", one.about)]
-    if not timed:
-        return None
-    fewest = min(timed, key=lambda one: one.effect)
-    text = (
-        f"`{fewest.about}` takes the fewest operations, {percent(fewest.effect / 100)} of the plain model's. "
-        f"{_time(times, fewest.about)}"
-    )
-    saving = [one for one in timed if saves_time(times, one.about)]
-    trading = [one for one in timed if one not in saving and _faster(times, one.about, BATCH)]
-    if saving:
-        text += f" Established to save time: {_names(saving)}."
-    if trading:
-        text += f" Faster for a batch and slower for one prompt, which is no saving: {_names(trading)}."
-    if not saving:
-        text += " No plan is established to save time."
-    return Finding(text, 40.0)
-
-
-def _alone(one: Claim) -> str:
-    """A loss that stands beside another: without p and n, which are those of the difference."""
-    interval = bounds(one.low, one.high, missing="no interval", significant=3, signed=True)
-    return f"{number(one.effect, unit=one.unit, significant=3, signed=True)} ({interval})"
-
-
-def _faster(times: Sequence[Claim], plan: str, place: str) -> bool:
-    return any(one.where == place and one.established and one.effect < 0 for one in of_kind(times, "time", plan))
-
-
-def _time(claims: Sequence[Claim], plan: str) -> str:
-    """What is established about a plan's time, alone and in a batch."""
-    parts, noisy = [], []
-    for place, name in ((ONE_PROMPT, "one prompt alone"), (BATCH, "a batch of prompts")):
-        for one in of_kind(claims, "time", plan):
-            if one.where != place:
-                continue
-            change, noise = claimed(one, **_WHOLE), one.control_effect or 0.0
-            shown = number(noise, unit="%", digits=0, signed=True)
-            if one.established:
-                text = f"{name} is read {'faster' if one.effect < 0 else 'slower'}: {change}"
-            elif one.verdict == "practically none":
-                text = f"{name} takes practically as long: {change}"
-            elif one.low is not None and one.low > 0:
-                text = f"{name} is rather read slower: {change}"
-            elif too_noisy(one):
-                noisy.append(f"{name} ({shown})")
-                continue
-            else:
-                text = f"whether it saves time for {name} is not established: {change}"
-            parts.append(f"{text[0].upper()}{text[1:]}; two equal calls differ by {shown}.")
-    if noisy:
-        parts.append(
-            f"For {' and '.join(noisy)} times are too noisy to tell: two equal calls of the plain model differ by more "
-            "(in brackets) than under the plan."
-        )
-    return " ".join(parts)
-
-
-def too_noisy(one: Claim) -> bool:
-    """Whether two equal calls differ by more than a plan changes, in either direction, and nothing is established."""
-    return one.verdict == "not established" and abs(one.control_effect or 0.0) >= abs(one.effect)
 
 
 def _beaten(beaten: Sequence[Claim]) -> Finding | None:
@@ -408,10 +359,6 @@ def _flipped(claim: Claim) -> Claim:
     """The same as a gain."""
     low, high = (None if bound is None else -bound for bound in (claim.high, claim.low))
     return replace(claim, effect=-claim.effect, low=low, high=high)
-
-
-def _names(of: Sequence[Claim]) -> str:
-    return ", ".join(f"`{one.about}`" for one in of)
 
 
 def _amount(value: float) -> str:

@@ -5,8 +5,8 @@ import polars as pl
 from chiasm.core.claims import Claim, of_kind
 from chiasm.results.wording import compact, number
 from chiasm.studies.skip.decision import BATCH, ONE_PROMPT
-from chiasm.studies.skip.findings import too_noisy
 from chiasm.studies.skip.tables import NONE
+from chiasm.studies.skip.time_findings import TOO_NOISY, time_verdict
 
 _MISSING = "-"
 
@@ -45,7 +45,10 @@ def _cell(one: Claim | None, digits: int) -> str:
 
 
 def _time(one: Claim | None) -> str:
-    return "too noisy" if one is not None and too_noisy(one) else _cell(one, 0)
+    if one is None:
+        return _MISSING
+    said = time_verdict(one)
+    return said if said == TOO_NOISY else f"{_cell(one, 0)}: {said}"
 
 
 def _percent(share: float | None) -> float | None:

@@ -8,16 +8,28 @@ from chiasm.results.panels import Panels
 from chiasm.results.series import in_order
 from chiasm.results.theme import COLOURS, INK, zero_line
 from chiasm.studies.align.charts.panels import (
+    BANDS,
     CONTROL_LABELS,
+    NO_INTERVAL,
     STATE,
     DepthPanels,
     control_names,
+    has_intervals,
     logarithmic,
     median_norms,
     one_control,
     table_curve,
 )
 
+_PLACES = {
+    "residual": "residual stream",
+    "norm1": "after the first norm",
+    "attention": "output of attention",
+    "attention_added": "attention added",
+    "norm2": "after the second norm",
+    "gate_up": "gated product",
+    "down": "last projection",
+}
 _VARIANTS = {
     "raw": "as they are",
     "centred": "each span's mean subtracted",
@@ -34,7 +46,8 @@ def norm_curves(norms: pl.DataFrame, controls: pl.DataFrame | None = None) -> Fi
         panels.line(axes, span, span=span)
     logarithmic(axes, (1, 2, 5))
     panels.dress(axes, x=STATE, y="Norm of a token (median)", layers=panels.rows)
-    return panels.finished("mean and standard deviation over examples")
+    several = norms["std"].is_not_null().any()
+    return panels.finished("mean and standard deviation over examples" if several else NO_INTERVAL)
 
 
 def drift_curves(drift: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
@@ -44,7 +57,7 @@ def drift_curves(drift: pl.DataFrame, controls: pl.DataFrame | None = None) -> F
     for gap, axes in zip(gaps, panels.axes, strict=True):
         for span in in_order(drift, "span"):
             panels.line(axes, span, gap=gap, span=span)
-        y, title = "Cosine" if gap == gaps[0] else "", f"state k with state k + {gap}"
+        y, title = "Cosine with itself" if gap == gaps[0] else "", f"state k with state k + {gap}"
         panels.dress(axes, x=STATE, y=y, title=title, layers=drift.filter(gap=gap))
     return panels.finished()
 
@@ -67,7 +80,8 @@ def released_gap(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Fi
         title = f"control:\n{CONTROL_LABELS.get(name, name)}" if name else "model"
         y = "Cosine of mean tokens" if not name else ""
         panels.dress(axes, x="Hidden state", y=y, title=title, layers=first)
-    return panels.legend(f"bands: 95 % jackknife interval, {panels.counted}", "as released: all pairs of examples")
+    bands = f"bands: {BANDS}" if has_intervals(rows) else NO_INTERVAL
+    return panels.legend(f"{bands}, {panels.counted}", "as released: all pairs of examples")
 
 
 def score_bars(score: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
@@ -86,16 +100,19 @@ def score_bars(score: pl.DataFrame, controls: pl.DataFrame | None = None) -> Fig
         for k, (rows, style) in enumerate(zip(shown.values(), styles, strict=True)):
             for row in rows.filter(**kind).iter_rows(named=True):
                 bar = None if row["low"] is None else [[row["value"] - row["low"]], [row["high"] - row["value"]]]
-                axes.errorbar(row["value"], y + 0.2 * k, xerr=bar, capsize=2, zorder=3, **style)
+                axes.errorbar(
+                    row["value"], y + 0.18 * (k - (len(shown) - 1) / 2), xerr=bar, capsize=2, zorder=3, **style
+                )
     panels.handles = {label: Line2D([], [], label=label, **style) for label, style in zip(shown, styles, strict=True)}
     labels = [f"{k['name']}, {k['statistic'].replace('_', ' ')}" for k in kinds]
     if several:
         labels = [f"{label} ({k['a']}, {k['b']})" for label, k in zip(labels, kinds, strict=True)]
     axes.set_yticks(range(len(kinds)), labels)
-    axes.set_ylim(len(kinds) - 0.2, -0.5)
+    axes.set_ylim(len(kinds) - 0.5, -0.5)
     axes.axvline(0, color=INK, linewidth=0.7, zorder=1)
     panels.dress(axes, x="Cosine")
-    return panels.legend(f"95 % intervals, n = {score['n'].min()}")
+    title = "95 % intervals" if score["low"].is_not_null().any() else NO_INTERVAL
+    return panels.legend(f"{title}, n = {score['n'].min()}")
 
 
 def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
@@ -141,10 +158,10 @@ def inside_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> F
     panels = DepthPanels(rows, one_control(controls, **pair), 2.6, len(variants))
     for variant, axes in zip(variants, panels.axes, strict=True):
         for tap in in_order(rows, "tap"):
-            panels.line(axes, tap.replace("_", " "), tap=tap, variant=variant)
+            panels.line(axes, _PLACES.get(tap, tap.replace("_", " ")), tap=tap, variant=variant)
         zero_line(axes)
         y = f"Cosine of {pair['a']} and {pair['b']}" if variant == variants[0] else ""
-        panels.dress(axes, x="Block (residual: hidden state)", y=y, title=_VARIANTS[variant], layers=rows)
+        panels.dress(axes, x="Block (of the residual stream: hidden state)", y=y, title=_VARIANTS[variant], layers=rows)
     return panels.finished()
 
 
@@ -153,7 +170,10 @@ def vocabulary_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) 
     panels = DepthPanels(rows, controls, 2.3, 2, sharey=False)
     entropy, between = pl.col("quantity") == "entropy", ~pl.col("against").str.starts_with("state ")
     for axes, chosen, y in zip(
-        panels.axes, (entropy, between & ~entropy), ("Entropy (nat)", "Divergence (nat)"), strict=True
+        panels.axes,
+        (entropy, between & ~entropy),
+        ("Entropy of a token's words (nat)", "Divergence of words (nat)"),
+        strict=True,
     ):
         for kind in rows.filter(chosen).select("span", "quantity", "against").unique(maintain_order=True).to_dicts():
             panels.line(axes, _quantity_label(**kind), **kind)
@@ -172,7 +192,7 @@ def shape_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None = None) -
     for axes, (quantity, y) in zip(panels.axes, quantities.items(), strict=True):
         rows = geometry.filter(quantity=quantity)
         for span, against in rows.select("span", "against").unique(maintain_order=True).iter_rows():
-            label = f"{span}, {against}" if against else span
+            label = f"CKA of {span} and {against}" if against else span
             panels.line(axes, label, quantity=quantity, span=span, against=against)
         panels.dress(axes, x=STATE if quantity == "narrowness" else "Hidden state", y=y, layers=rows)
     return panels.finished()

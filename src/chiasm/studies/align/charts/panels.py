@@ -16,7 +16,9 @@ from chiasm.results.theme import Width
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
 STATE = "Hidden state (0 = embeddings)"
-INTERVAL = "mean and 95 % jackknife interval"
+BANDS = "95 % jackknife interval"
+INTERVAL = f"mean and {BANDS}"
+NO_INTERVAL = "no interval: too few inputs"
 BASELINE = "random-weights baseline"
 CONTROL_LABELS = {
     NOISE_TOKENS: "random perceptual tokens",
@@ -50,9 +52,15 @@ class DepthPanels(Panels):
             beside.append(table_curve(rows) if rows.height else None)
         self.curve(axes, label, table_curve(self.rows.filter(**chosen)), *beside)
 
-    def finished(self, title: str = INTERVAL) -> Figure:
-        """The figure with its legend, the controls among it."""
+    def finished(self, title: str = "") -> Figure:
+        """The figure with its legend, the controls among it. `title`: what bands are, where not the usual intervals."""
+        title = title or (INTERVAL if has_intervals(self.rows) else NO_INTERVAL)
         return self.legend(f"{title}, {self.counted}", *map(control_label, control_names(self.controls)))
+
+
+def has_intervals(rows: pl.DataFrame) -> bool:
+    """Whether a table gives any interval: of one input there is none."""
+    return bool((rows["low"].is_not_null() & rows["low"].is_not_nan()).any())
 
 
 def control_names(controls: pl.DataFrame | None) -> list[str]:

@@ -8,7 +8,14 @@ from matplotlib.figure import Figure
 from chiasm.results.panels import Panels
 from chiasm.results.series import Curve, in_order
 from chiasm.results.theme import COLOURS, GREY, INK, SIZES, control_key, draw_control, dress, new_figure
-from chiasm.studies.align.charts.panels import BASELINE, control_label, control_names, pooled_curve
+from chiasm.studies.align.charts.panels import (
+    BASELINE,
+    NO_INTERVAL,
+    control_label,
+    control_names,
+    has_intervals,
+    pooled_curve,
+)
 
 _NULLS = {"null_permuted": "shuffled norms", "null_magnitude": "magnitude alone", "null_random": "random masks"}
 _NUMBERED = 8
@@ -27,7 +34,9 @@ def overlap_curves(
 
     def dashed(axes: Axes, label: str, curve: Curve, colour: str, dash: int) -> None:
         draw_control(axes, curve, colour, dash, panels.size)
-        panels.handles.setdefault(label, control_key(label, dash, panels.size))
+        key = control_key(label, dash, panels.size)
+        key.set_color(colour)
+        panels.handles.setdefault(label, key)
 
     for sparsity, axes in zip(sparsities, panels.axes, strict=True):
         own = rows.filter(sparsity=sparsity)
@@ -46,9 +55,10 @@ def overlap_curves(
                 dashed(axes, control_label(name), pooled_curve(beside, "iou"), COLOURS[0], dash)
         axes.set_ylim(0, 1)
         y = "Overlap of kept weights (IoU)" if sparsity == sparsities[0] else ""
-        panels.dress(axes, x="Layer", y=y, title=f"{100 * sparsity:.0f} % left out", layers=rows)
+        panels.dress(axes, x="Block", y=y, title=f"{100 * sparsity:.0f} % left out", layers=rows)
     tokens = f"{rows['tokens_a'].max():,} and {rows['tokens_b'].max():,} tokens of n = {rows['n'].min()} examples"
-    return panels.legend(f"mean over matrices, mean bounds of 95 % intervals; norms from {tokens}")
+    bounds = "mean bounds of 95 % intervals" if has_intervals(rows) else NO_INTERVAL
+    return panels.legend(f"mean over matrices, {bounds}; norms from {tokens}")
 
 
 def overlap_matrix(rows: pl.DataFrame, baseline: pl.DataFrame | None = None) -> Figure:

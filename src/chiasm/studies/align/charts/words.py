@@ -28,7 +28,7 @@ def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None = None) -
     figure = new_figure("page", 0.4 + 1.35 * len(spans))
     panels = figure.subplots(len(spans), len(states), squeeze=False, sharex=True)
     tick = {name: _TICKS[k % len(_TICKS)] for k, name in enumerate(control_names(controls))}
-    for line, span in zip(panels, spans, strict=True):
+    for place, (line, span) in enumerate(zip(panels, spans, strict=True), 1):
         for axes, state in zip(line, states, strict=True):
             own = rows.filter(span=span, layer=state).head(_WORDS)
             axes.barh(range(own.height), 100 * own["share"], height=0.7, color=COLOURS[spans.index(span)], alpha=0.75)
@@ -41,7 +41,7 @@ def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None = None) -
             # Spaces within words are shown, so that a word differs from its like without one.
             axes.set_yticks(range(own.height), [_shown(word) for word in own["word"]])
             axes.invert_yaxis()
-            dress(axes, size, title=f"{span}, state {state}", x="Tokens (%)" if line is panels[-1] else "")
+            dress(axes, size, title=f"{span}, state {state}", x="Tokens (%)" if place == len(spans) else "")
     marks = [
         Line2D([], [], color=INK, marker=marker, markersize=3, linestyle="none", label=control_label(name))
         for name, marker in tick.items()
@@ -66,7 +66,7 @@ def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None = Non
     panels = figure.subplots(len(ranks), len(states), squeeze=False, sharex=True)
     baseline = None if controls is None else controls.filter(control=RANDOM_WEIGHTS)
     colours = {span: COLOURS[k % len(COLOURS)] for k, span in enumerate(in_order(histogram, "span"))}
-    for line, rank in zip(panels, ranks, strict=True):
+    for place, (line, rank) in enumerate(zip(panels, ranks, strict=True), 1):
         for axes, state in zip(line, states, strict=True):
             for span, colour in colours.items():
                 here = {"layer": state, "k": rank, "span": span}
@@ -77,13 +77,17 @@ def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None = Non
                     beside = baseline.filter(**here).sort("start")
                     places = (beside["start"] + beside["stop"]) / 2
                     axes.plot(places, 100 * beside["share"], color=colour, marker=".", markersize=2, linestyle="none")
-            below = "Token id" if line is panels[-1] else ""
-            dress(axes, size, title=f"state {state}, k = {rank}", y="Words (%)", x=below)
+            below = "Index of the word in the vocabulary" if place == len(ranks) else ""
+            dress(axes, size, title=f"state {state}, {_ranked(rank)}", y="Words (%)", x=below)
     marks = [Line2D([], [], color=colour, linewidth=1.6, label=span) for span, colour in colours.items()]
     if baseline is not None and baseline.height:
         marks.append(Line2D([], [], color=INK, marker=".", linestyle="none", label=control_label(RANDOM_WEIGHTS)))
-    legend_below(figure, marks, size, f"words among the k most probable ones, {counted(histogram['n'].to_list())}")
+    legend_below(figure, marks, size, f"share of all words that are counted, {counted(histogram['n'].to_list())}")
     return figure
+
+
+def _ranked(rank: int) -> str:
+    return "most probable word" if rank == 1 else f"{rank} most probable words"
 
 
 def token_map(rows: pl.DataFrame, controls: pl.DataFrame | None = None, method: str = "tsne") -> Figure:
