@@ -16,6 +16,7 @@ from chiasm.core.statistics.streaming import NamedSums, sample_without_order
 from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, interval_columns
 from chiasm.measures.parts import PARTS, part_rows
 from chiasm.models.observe import Batch, SiteStates
+from chiasm.models.words import text_of
 
 _MIN_PROBABILITY = 1e-30
 """Probabilities are not taken for smaller than this, so that no divergence is infinite."""
@@ -104,7 +105,7 @@ class Vocabulary(Measure):
                 return view.unembed(states.to(view.dtype))
 
         def word(token: int) -> str:
-            return view.text_of([token])
+            return text_of(view.tokenizer, [token])
 
         return cls(
             config.spans,

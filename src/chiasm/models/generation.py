@@ -9,6 +9,7 @@ from transformers import GenerationConfig
 
 from chiasm.models.encoded import Encoded
 from chiasm.models.view import ModelView
+from chiasm.models.words import text_of
 
 
 class GeneratedAnswer(NamedTuple):
@@ -43,7 +44,7 @@ def generate(view: ModelView, encoded: Sequence[Encoded], max_new_tokens: int = 
 def _answer(view: ModelView, row: list[int], ends: list[int]) -> GeneratedAnswer:
     stop = next((k for k, token in enumerate(row) if token in ends), len(row))
     tokens = tuple(row[:stop])
-    return GeneratedAnswer(view.text_of(tokens, special=False).strip(), tokens)
+    return GeneratedAnswer(text_of(view.tokenizer, tokens, skip_special_tokens=True).strip(), tokens)
 
 
 def _end_tokens(view: ModelView) -> list[int]:

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import groupby
 from typing import Any, Literal, cast
 
 import torch
@@ -78,18 +77,6 @@ class ModelView:
     @property
     def tokenizer(self) -> Any:
         return self.processor.tokenizer
-
-    def text_of(self, tokens: Sequence[int], *, special: bool = True) -> str:
-        """`tokens` as text, without special ones unless `special`.
-
-        Heads are often padded to more rows than the tokenizer has tokens: such a row is written `<id N>`.
-        """
-        parts, names = [], self.tokenizer.convert_ids_to_tokens
-        for known, run in groupby(map(int, tokens), key=lambda token: names(token) is not None):
-            ids = list(run)
-            text = self.tokenizer.decode(ids, skip_special_tokens=not special) if known else ""
-            parts.append(text if known else "".join(f"<id {number}>" for number in ids))
-        return "".join(parts)
 
     @property
     def device(self) -> torch.device:

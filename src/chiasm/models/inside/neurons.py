@@ -18,6 +18,7 @@ from chiasm.models.encoded import Encoded
 from chiasm.models.frame import keep_logits
 from chiasm.models.inside.rerun import Rerun, frozen_model, max_variants, projected_positions
 from chiasm.models.view import ModelView
+from chiasm.models.words import text_of
 
 
 class _NeuronModules(NamedTuple):
@@ -113,7 +114,7 @@ class Neurons:
         Source: Schwettmann et al. 2023.
         """
         logits = self.view.unembed(self.columns[layer, neuron][None].to(self.view.dtype))[0]
-        return [self.view.text_of([int(token)]).strip() for token in logits.topk(count).indices]
+        return [text_of(self.view.tokenizer, [token]).strip() for token in logits.topk(count).indices.tolist()]
 
     @contextmanager
     def _reading(self) -> Iterator[list[Tensor]]:

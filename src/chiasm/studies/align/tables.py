@@ -72,7 +72,7 @@ VOCABULARY = TableSchema.of(
     text(
         "quantity",
         "Quantity",
-        "entropy, kl, js, cosine or kl_sticky (as released); over all rows of the head, also those without a token.",
+        "entropy, kl, js, cosine or kl_sticky (as released), over all rows of the head, also those without a token.",
         unit="nat",
     ),
     text("against", "Against", "The other span, or the later state; empty for entropy."),

@@ -18,6 +18,7 @@ from chiasm.measures.base import RowsByTable
 from chiasm.models.executors.guard import TOLERANCE
 from chiasm.models.executors.jobs import JobResult
 from chiasm.models.view import ModelView
+from chiasm.models.words import text_of
 from chiasm.studies.flow.plan import ExamplePlan
 
 
@@ -194,7 +195,7 @@ def word_rows(
     for layer, state in enumerate(states):
         best = _probabilities(view.unembed(state.to(view.device))).max(dim=-1)
         for position, token, prob in zip(positions, best.indices.tolist(), best.values.tolist(), strict=True):
-            word = view.text_of([token]).strip()
+            word = text_of(view.tokenizer, [token]).strip()
             found = {"layer": layer, "position": position, "token_id": token, "word": word, "prob": prob}
             found["in_captions"] = word.lower() in known if known else None
             rows.append({"example_id": example.id, "type": example.type} | found)

@@ -24,6 +24,7 @@ from chiasm.models.executors.jobs import Executor, Job, JobResult
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.generation import generate
 from chiasm.models.view import ModelView
+from chiasm.models.words import text_of
 from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
@@ -288,7 +289,7 @@ class FlowWork(Work[FlowExample]):
 
 def _text(view: ModelView, outcome: JobResult) -> str:
     """The tokens that are followed, as text."""
-    return view.text_of(outcome.tokens.tolist()).strip()
+    return text_of(view.tokenizer, outcome.tokens.tolist()).strip()
 
 
 def compute(spec: FlowSpec) -> RunDirectory:
