@@ -1,6 +1,8 @@
 """Videos and sounds from files and from memory: what comes out, and why something is refused."""
 
+import struct
 import sys
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -65,6 +67,90 @@ def test_a_file_a_folder_an_animation_and_memory_show_the_same(tmp_path, contain
     assert np.allclose(shades(decoded), SHADES, atol=4)  # the codec is not exact
     assert load_video(tmp_path / "clip.gif").fps == pytest.approx(4.0)
     assert shades(load_video(memory, 2)) == [SHADES[1], SHADES[3]]
+
+
+TURNS = {
+    "as it is": ((1, 0, 0, 1), lambda seen: seen),
+    "a quarter clockwise": ((0, 1, -1, 0), lambda seen: np.rot90(seen, -1)),
+    "a half": ((-1, 0, 0, -1), lambda seen: np.rot90(seen, 2)),
+    "three quarters clockwise": ((0, -1, 1, 0), lambda seen: np.rot90(seen, 1)),
+    "mirrored": ((-1, 0, 0, 1), lambda seen: seen[:, ::-1]),
+    "upside down": ((1, 0, 0, -1), lambda seen: seen[::-1]),
+    "mirrored along its diagonal": ((0, 1, 1, 0), lambda seen: seen.transpose(1, 0, 2)),
+}
+
+
+def with_display_matrix(path, matrix):
+    """The matrix of the track's header (`tkhd`, version 0) is written anew: a b u, c d v, x y w in fixed point."""
+    raw = bytearray(path.read_bytes())
+    a, b, c, d = (entry << 16 for entry in matrix)
+    start = raw.index(b"tkhd") + 44
+    raw[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_video_is_shown_upright(tmp_path, turn):
+    """As the display matrix of a phone's video says, so that boxes count pixels of what is shown."""
+    matrix, expected = TURNS[turn]
+    stored = np.zeros((32, 64, 3), dtype=np.uint8)
+    stored[:16, :32] = 240
+    stored[16:, :32] = 120
+    path = tmp_path / "phone.mp4"
+    write_video(path, [stored] * 3)
+    with_display_matrix(path, matrix)
+    found = load_video(path).frames[1]
+    assert found.shape == expected(stored).shape
+    assert float(np.abs(found.astype(int) - expected(stored)).mean()) < 4
+
+
+def write_video(path, frames, rate=6, times=None):
+    """An MP4 of `frames`; `times`: when each is shown, in steps of 1/1000 of a second."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=rate)
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[number], Fraction(1, 1000)
+            for packet in stream.encode(frame):
+                file.mux(packet)
+        for packet in stream.encode():
+            file.mux(packet)
+
+
+def test_frames_keep_their_times(tmp_path, container):
+    """What is left of nine frames at 5 to the second stands where it stood: the fifth, at 0.8 s, is left out."""
+    nine = Clip(np.zeros((9, 4, 4, 3), np.uint8), 5.0)
+    thinned = load_video(nine, 8)
+    assert thinned.shown_at == pytest.approx([0.0, 0.2, 0.4, 0.6, 1.0, 1.2, 1.4, 1.6])
+    assert thinned.fps == pytest.approx(5.0 * 8 / 9)
+    sixty = Clip(np.zeros((60, 4, 4, 3), np.uint8), 5.0)
+    assert load_video(sixty, 8).shown_at == pytest.approx((np.arange(8) * 7.5 + 3.75).astype(int) / 5)
+    # Thinned again, they are still those of the whole video.
+    assert load_video(load_video(sixty, 30), 2).shown_at == pytest.approx([3.0, 9.0])
+    assert load_video(container, 4).shown_at == pytest.approx(np.array([1, 4, 7, 10]) / 6)
+    for number in range(4):
+        grey(SHADES[number]).save(tmp_path / f"{number}.png")
+    container.unlink()
+    assert load_video(tmp_path, 2).shown_at.tolist() == [1.0, 3.0]
+
+
+def test_uneven_times_are_the_files_own(tmp_path):
+    black = np.zeros((16, 32, 3), np.uint8)
+    write_video(tmp_path / "uneven.mp4", [black] * 4, rate=1000, times=[0, 100, 700, 800])
+    assert load_video(tmp_path / "uneven.mp4").shown_at == pytest.approx([0.0, 0.1, 0.7, 0.8])
+    first, *rest = (grey(shade) for shade in SHADES)
+    first.save(tmp_path / "uneven.gif", save_all=True, append_images=rest, duration=[100, 500, 200, 100])
+    assert load_video(tmp_path / "uneven.gif").shown_at == pytest.approx([0.0, 0.1, 0.6, 0.8])
+
+
+@pytest.mark.parametrize("times", [(0.0,), (0.0, float("nan")), (1.0, 0.0)])
+def test_times_that_are_none_are_refused(times):
+    with pytest.raises(ExampleError, match="as many times in order"):
+        load_video(Clip(np.zeros((2, 4, 4, 3), np.uint8), 1.0, times))
 
 
 @pytest.mark.parametrize(

@@ -50,3 +50,19 @@ def test_an_answer_ends_at_the_end_token():
 
 def test_nothing_asked_nothing_answered():
     assert generate(wrap(*factories.build("llava")), []) == []
+
+
+@torch.no_grad()
+def test_a_row_without_a_token_is_named_by_its_number():
+    """Vocabularies are padded to round numbers; what such a row says must not pass for an empty answer."""
+    model, processor = factories.build("llava")
+    padded = model.get_output_embeddings().weight.shape[0]
+    model.resize_token_embeddings(padded + 64)
+    view = wrap(model, processor)
+    encoded = view.encode(factories.example())
+    states = []
+    with view.final_norm.register_forward_hook(lambda norm, args, output: states.append(output[0, -1])):
+        view.model(**encoded.inputs)
+    view.head.weight[padded + 7] = 10 * states[0]
+    answer = generate(view, [encoded], max_new_tokens=1)[0]
+    assert (answer.tokens, answer.text) == ((padded + 7,), f"<id {padded + 7}>")

@@ -1,5 +1,7 @@
 """The Qwen family: frames in pairs, their times, states added behind the first layers, and all senses at once."""
 
+import re
+from itertools import combinations
 from unittest.mock import patch
 
 import numpy as np
@@ -16,6 +18,7 @@ from chiasm.core.errors import ChiasmError, ExampleError, GuardError
 from chiasm.core.media import Clip
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.conformance.painting import patches_alone
+from chiasm.models.encoding.encode import _warn_once
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -125,6 +128,41 @@ def test_times_are_written_between_frames_and_are_no_part_of_them(family):
     before, behind = (view.tokenizer.decode(found.input_ids[0, found.spans[name]]) for name in ("prefix", "between"))
     assert before.endswith("<0.1 seconds><|vision_start|>")
     assert behind.startswith("<|vision_end|><0.6 seconds><|vision_start|>")
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_5"])
+def test_written_times_are_those_of_the_whole_video(family):
+    """Sixty frames at 5 to the second, thinned to eight: pairs stand between the middles of their parts."""
+    view = view_of(family)
+    sixty = Clip(np.random.default_rng(0).integers(0, 256, (60, SIDE, SIDE, 3), dtype=np.uint8), 5.0)
+    found = view.encode(example(images=0, videos=(sixty,)))
+    written = re.findall(r"<([\d.]+) seconds>", view.tokenizer.decode(found.input_ids[0]))
+    kept = ((np.arange(8) + 0.5) * 7.5).astype(int) / 5
+    assert written == [f"{pair.mean():.1f}" for pair in kept.reshape(4, 2)]
+    told = view.family.told_times(kept, 8 / 12, view.config)
+    assert list(told) == written
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen2_5_omni"])
+@pytest.mark.parametrize("fps", [2.0, 20.0, 80.0])
+def test_told_times_are_the_positions_in_time(family, fps):
+    view = view_of(family)
+    found, shown = encode_video(view, fps=fps, frames=8)
+    rope = record_frame(view, found.inputs).arguments[0]["position_embeddings"][0][0]
+    firsts = [rope[int(found.spans[f"video.frame[{k}]"][0])] for k in range(4)]
+    told = view.family.told_times(Clip(shown.frames, fps).shown_at, fps, view.config)
+    for one, two in combinations(range(4), 2):
+        assert torch.equal(firsts[one], firsts[two]) == (told[one] == told[two])
+
+
+def test_frames_that_share_a_time_are_said(caplog):
+    view = view_of("qwen2_5_vl")
+    _warn_once.cache_clear()
+    quick = 4 * view.config.vision_config.tokens_per_second
+    for fps, said in ((0.5, 0), (quick, 1), (quick, 1)):
+        encode_video(view, fps=float(fps), frames=8)
+        assert len([r for r in caplog.records if "have the time of another" in r.message]) == said
+    assert "4 frames (as it merges them) 2 have the time of another" in caplog.text
 
 
 def test_one_frame_is_refused_where_the_processor_wants_two():

@@ -33,10 +33,19 @@ _TURNS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """A video in memory: `frames` (T, H, W, 3) of uint8, RGB, shown `fps` to the second."""
+    """A video in memory: `frames` (T, H, W, 3) of uint8, RGB, upright, shown `fps` to the second.
+
+    `times` (T): seconds from the video's start at which each frame is shown; None: at even steps from 0.
+    """
 
     frames: np.ndarray
     fps: float
+    times: tuple[float, ...] | None = None
+
+    @property
+    def shown_at(self) -> np.ndarray:
+        """Seconds (T) from the video's start at which each frame is shown."""
+        return np.arange(len(self.frames)) / self.fps if self.times is None else np.asarray(self.times, dtype=float)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,7 @@
 """From what an example holds to one video or one sound in memory, or a reason why not."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ def load_video(source: str | Path | Clip, max_frames: int | None = None) -> Clip
     """The video as frames in memory, RGB.
 
     `source`: a `Clip`, a folder of images (in the order of their names), an animated image, or a file that PyAV
-    decodes. `max_frames`: so many at most, from the middles of equal parts of the video; `fps` then counts the kept
-    ones.
+    decodes, turned upright as its display matrix says. `max_frames`: so many at most, from the middles of equal parts
+    of the video; `fps` then counts the kept ones, and `times` are those of the frames in the whole video.
 
     **Errors:** `ExampleError` with what was found; `MissingExtraError` without PyAV where a file needs it.
     """
@@ -75,7 +76,9 @@ def chosen_frames(count: int, max_frames: int | None) -> np.ndarray:
 
 def _thinned(clip: Clip, max_frames: int | None) -> Clip:
     kept = chosen_frames(len(clip.frames), max_frames)
-    return Clip(clip.frames[kept], clip.fps * len(kept) / len(clip.frames))
+    if len(kept) == len(clip.frames):
+        return clip
+    return Clip(clip.frames[kept], clip.fps * len(kept) / len(clip.frames), tuple(clip.shown_at[kept].tolist()))
 
 
 def _checked(clip: Clip) -> Clip:
@@ -83,7 +86,12 @@ def _checked(clip: Clip) -> Clip:
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
         found = f"{' x '.join(map(str, frames.shape))} of {frames.dtype}"
         raise ExampleError(f"a video is frames x H x W x 3 of uint8, found {found}")
-    return Clip(frames, clip.fps)
+    times = clip.times
+    if not clip.fps > 0 or not np.isfinite(clip.fps):
+        raise ExampleError(f"a video shows some frames to the second, found {clip.fps}")
+    if times is not None and (len(times) != len(frames) or not np.isfinite(times).all() or (np.diff(times) < 0).any()):
+        raise ExampleError(f"a video of {len(frames)} frames has as many times in order, found {len(times)}")
+    return Clip(frames, clip.fps, times)
 
 
 def _require_file(path: Path, kind: str) -> None:
@@ -93,20 +101,20 @@ def _require_file(path: Path, kind: str) -> None:
         raise ExampleError(f"{kind} {path}: the file is empty (0 bytes)")
 
 
-def _stacked(name: Path, frames: Iterable[Any], fps: float) -> Clip:
+def _stacked(name: Path, frames: Iterable[Any], fps: float, times: Sequence[float] | None = None) -> Clip:
     images = [np.asarray(frame) for frame in frames]
     sizes = sorted({image.shape for image in images})
     if len(sizes) != 1:
         found = f"frames of {len(sizes)} sizes" if sizes else "no frame"
         raise ExampleError(f"video {name}: it has {found}")
-    return Clip(np.stack(images), fps)
+    return Clip(np.stack(images), fps, None if times is None else tuple(times))
 
 
 def _from_images(folder: Path, max_frames: int | None) -> Clip:
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
     kept = chosen_frames(len(files), max_frames)
-    clip = _stacked(folder, (load_image(files[place]) for place in kept), _STILL_FPS)
-    return Clip(clip.frames, _STILL_FPS * len(kept) / len(files))
+    frames = (load_image(files[place]) for place in kept)
+    return _stacked(folder, frames, _STILL_FPS * len(kept) / max(len(files), 1), (kept / _STILL_FPS).tolist())
 
 
 def _from_animation(path: Path) -> Clip:
@@ -118,9 +126,9 @@ def _from_animation(path: Path) -> Clip:
                 durations.append(frame.info.get("duration", 0))
     except (OSError, SyntaxError, ValueError) as error:
         raise ExampleError(f"video {path}: cannot be decoded ({error})") from error
-    shown = float(np.mean(durations))
     # Browsers show frames without a duration for a tenth of a second.
-    return _stacked(path, frames, 1000 / (shown or 100))
+    seconds = np.array([duration or 100 for duration in durations]) / 1000
+    return _stacked(path, frames, 1 / float(np.mean(seconds)), (np.cumsum(seconds) - seconds).tolist())
 
 
 def _from_container(path: Path, max_frames: int | None) -> Clip:
@@ -136,11 +144,28 @@ def _from_container(path: Path, max_frames: int | None) -> Clip:
             stream = container.streams.video[0]
             fps = float(stream.average_rate or _STILL_FPS)
             numbered: Iterator[tuple[int, Any]] = zip(count(), container.decode(stream), strict=False)
-            clip = _stacked(path, (frame.to_ndarray(format="rgb24") for n, frame in numbered if n in chosen), fps)
+            shown = [(n, frame.time, _upright(frame)) for n, frame in numbered if n == 0 or n in chosen]
     except (FFmpegError, IndexError) as error:
         found = "it has no video stream" if isinstance(error, IndexError) else f"cannot be decoded ({error})"
         raise ExampleError(f"video {path}: {found}") from error
-    return Clip(clip.frames, clip.fps * len(clip.frames) / length)
+    # From the first frame on; a frame without a time of its own stands at an even step.
+    start = (shown[0][1] or 0.0) if shown else 0.0
+    kept = [(n / fps if time is None else time - start, frame) for n, time, frame in shown if n in chosen]
+    times = np.maximum.accumulate([time for time, _ in kept])
+    return _stacked(path, (frame for _, frame in kept), fps * len(kept) / length, times.tolist())
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """A decoded frame as RGB, turned and mirrored as its display matrix says: phones store what the sensor saw."""
+    stored = frame.to_ndarray(format="rgb24")
+    matrix = next((np.frombuffer(bytes(d), np.int32) for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return stored
+    # To the right, and down, go the unit vectors (a, b) and (c, d): ISO/IEC 14496-12, 6.2.2.
+    a, b, c, d = (int(matrix[place]) for place in (0, 1, 3, 4))
+    if a * d < b * c:
+        stored, a, b = stored[:, ::-1], -a, -b
+    return np.ascontiguousarray(np.rot90(stored, -round(math.degrees(math.atan2(b, a)) / 90)))
 
 
 def _length(av: Any, path: Path) -> int:

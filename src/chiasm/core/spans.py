@@ -1,7 +1,8 @@
 """The names of spans: parts of the sequence.
 
 The top-level spans partition the sequence in reading order; sub-spans carry a dot (`image.object`) and lie inside
-one top-level span; `a+b` is the union of `a` and `b`. Their positions in an example are in `core.positions`.
+one top-level span (`image.end`, the token that ends an image, is text and lies in `between`, in `suffix` where the
+image comes last); `a+b` is the union of `a` and `b`. Their positions in an example are in `core.positions`.
 """
 
 PERCEPTUAL = ("image", "video", "audio")
@@ -10,8 +11,8 @@ TOP_LEVEL = ("prefix", *PERCEPTUAL, "between", "question", "suffix", "last")
 
 def is_perceptual(span: str) -> bool:
     """Whether a span (or every part of a union) is made of what an encoder produced."""
-    roots = [part.partition("[")[0].strip().partition(".")[0] for part in span.split("+")]
-    return all(root in PERCEPTUAL for root in roots)
+    names = [part.partition("[")[0].strip() for part in span.split("+")]
+    return all(name.partition(".")[0] in PERCEPTUAL and name != "image.end" for name in names)
 
 
 def cross_pairs(spans: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -43,6 +43,7 @@ class Encoded:
     `text` is the rendered prompt, `images` the decoded images in order; both allow encoding several examples together.
     `layouts`: the places of the tokens of each image; `frames`: the same for the frames of the videos, in order.
     `answer_tokens`: token ids teacher-forced after the prompt (empty unless asked for); their positions follow `last`.
+    `unseen`: names of the objects of which no token sees anything, since the processor crops the image.
     """
 
     example_id: str
@@ -53,6 +54,7 @@ class Encoded:
     layouts: tuple[ImageLayout, ...] = ()
     answer_tokens: tuple[int, ...] = field(default=())
     frames: tuple[ImageLayout, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     @property
     def length(self) -> int:

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
+from transformers import AutoConfig, AutoProcessor
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.projectors import spec_of
 from chiasm.models.adoption import adopt, require_answerable
+from chiasm.models.architecture import automatic_class
 from chiasm.models.checkpoint.adapters import NO_ADAPTER, AdapterUse, apply_adapter, describe_adapters, require_choice
 from chiasm.models.checkpoint.calling import bars_on_terminal as bars_on_terminal
 from chiasm.models.checkpoint.calling import failing_as, read_pretrained, without_reports
@@ -85,16 +86,17 @@ def load(
     if quantised is not None:
         require_quantiser(asked, quantised)
     processor = _processor(asked, place, config)
+    opener = automatic_class(config)
     swapped = None if spec_of(config) is None else swapped_class(type(config))
 
     def build(config: Any) -> nn.Module:
         if swapped is not None:
             return swapped(config)
-        return AutoModelForMultimodalLM.from_config(config, trust_remote_code=trust_remote_code)
+        return opener.from_config(config, trust_remote_code=trust_remote_code)
 
     files = _files(asked, place, config, build, adapter, quantised is not None)
     with failing_as(asked, place.local, "its weights cannot be read"), without_reports():
-        model, info = (swapped or AutoModelForMultimodalLM).from_pretrained(
+        model, info = (swapped or opener).from_pretrained(
             place.where,
             config=config,
             dtype=as_dtype(dtype) or ("auto" if quantised is not None else _dtype(asked, config, files)),

@@ -37,10 +37,16 @@ def allowed_rows(
     if not isinstance(mask, Tensor) or mask.ndim != 4 or mask.shape[-2:] != (length, length):
         raise _unreadable(mask, implementation)
     if mask.shape[1] != 1:
-        raise ChiasmError("reading the attention mask", "its heads differ", "Such a model is not supported")
+        raise _biased("holds a bias of each head on the scores (ALiBi)")
     picked = mask[:, 0].index_select(1, rows)
-    if picked.dtype != torch.bool:
-        picked = picked > torch.finfo(picked.dtype).min / 2
+    if picked.dtype == torch.bool:
+        if implementation != "sdpa":
+            raise _biased("marks what is hidden")
+    else:
+        blocked = picked < torch.finfo(picked.dtype).min / 2
+        if bool(((picked != 0) & ~blocked).any()):
+            raise _biased("holds a bias on the scores (ALiBi)")
+        picked = ~blocked
     return picked.expand(batch, -1, -1)
 
 
@@ -62,6 +68,11 @@ def require_keys(allowed: Bool[Tensor, "B n C"], what: str) -> None:
     """
     if not bool(allowed.any(-1).all()):
         raise ExampleError(f"{what} leaves a position nothing to attend to; cut fewer source spans")
+
+
+def _biased(found: str) -> ChiasmError:
+    todo = "Nothing that changes attention (flow, patch, isolation) can be asked of this model; its states can be read"
+    return ChiasmError("closing attention between tokens", f"the mask that its layers are given {found}", todo)
 
 
 def _unreadable(mask: Any, implementation: str) -> ChiasmError:

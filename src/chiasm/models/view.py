@@ -23,8 +23,11 @@ from chiasm.models.remembered import Remembered
 from chiasm.models.weights import float32_products, raised_model, ready
 
 # Names under which decoders keep the norm before the head. The unembedding law checks the choice.
-_FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "embedding_norm")
-_ATTENTION = ("self_attn", "attention", "attn")
+_FINAL_NORMS = (
+    *("norm", "final_layernorm", "final_layer_norm", "ln_f"),
+    *("embedding_norm", "norm_f", "layer_norm", "layernorm"),
+)
+_ATTENTION = ("self_attn", "attention", "attn", "self_attention", "multi_head_attention")
 _CROSS_ATTENTION = ("cross_attn",)
 _TOKEN_MIXER = ("conv", "linear_attn", "mamba")
 _MLP = ("mlp", "feed_forward", "block_sparse_moe", "ffn")
@@ -72,6 +75,7 @@ class ModelView:
         self.projector: nn.Module | None = self.family.projector(model)
         self.precision = Precision.of(model) if precision is None else precision
         self.remembered = Remembered(model)
+        self.changes_logits = _changes_logits(self)
 
     @property
     def text_config(self) -> Any:
@@ -203,6 +207,10 @@ class ModelView:
         """Whether the layer's token mixer is self-attention."""
         return any(_has(layer, name) for name in _ATTENTION)
 
+    def mixes_beside_attention(self, layer: nn.Module) -> bool:
+        """Whether a layer with self-attention moves information between positions in a second way as well."""
+        return self.has_attention(layer) and any(_has(layer, name) for name in _TOKEN_MIXER)
+
     def attention_of(self, layer: nn.Module) -> nn.Module:
         """The attention branch of a decoder layer."""
         return _child(layer, _ATTENTION, "attention branch")
@@ -282,7 +290,7 @@ class ModelView:
         """
         with self.raised(self.head, self.final_norm):
             logits = self.head(self.final_norm(states) if normed else states)
-        return self.family.adjusted_logits(logits, self.text_config)
+        return self.family.adjusted_logits(logits, self.text_config) if self.changes_logits else logits
 
 
 @contextmanager
@@ -294,6 +302,23 @@ def attending_by(module: nn.Module, implementation: str) -> Iterator[None]:
         yield
     finally:
         module.set_attn_implementation(before)
+
+
+@torch.no_grad()
+def _changes_logits(view: ModelView) -> bool:
+    """Whether the model changes its head's output as its configuration says: asked of the model, on a few words.
+
+    Classes that wrap a decoder need not do what the decoder's own class does (LLaVA around Gemma 2 caps no logits).
+    """
+    declared = getattr(view.text_config, "final_logit_softcapping", None) is not None
+    if not declared or type(view.family).adjusted_logits is not Family.adjusted_logits:
+        return True
+    own: list[Tensor] = []
+    words = view.tokenizer("What is this?", add_special_tokens=False, return_tensors="pt").to(view.device)
+    given = {"input_ids": words["input_ids"], "attention_mask": words["attention_mask"]}
+    with view.readable_attention(), view.head.register_forward_hook(lambda head, args, output: own.append(output)):
+        logits = view.model(**given, use_cache=False).logits
+    return not torch.equal(own[-1].to(logits.dtype).reshape(logits.shape), logits)
 
 
 def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:

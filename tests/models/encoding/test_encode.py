@@ -51,7 +51,8 @@ def _assert_partition(encoded):
     assert np.array_equal(np.sort(np.concatenate(top)), np.arange(prompt))
     assert spans["last"].tolist() == [prompt - 1]
     for name in spans:
-        parent = name.split(".")[0].split("[")[0]
+        # The token that ends an image is text.
+        parent = "between+suffix+last" if name == "image.end" else name.split(".")[0].split("[")[0]
         assert np.isin(spans[name], spans[parent]).all(), name
 
 

@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from tests.support.factories import KINDS, example, save
+from tests.support.factories import KINDS, build, example, save
 
 import chiasm
+from chiasm.core.example import Box
 
 # Those that take pictures, of which the first two say most about the engine.
 SHOWN = [k for k in KINDS if example(k).images]
@@ -52,3 +53,25 @@ def test_parts_of_a_picture_are_refused_where_its_tokens_look_at_all_of_it(tmp_p
     reasons = {item["reason"] for item in run.directory.skipped()}
     assert len(reasons) == 2
     assert all("look at the image as a whole" in reason for reason in reasons)
+
+
+def test_an_object_outside_what_the_model_sees_is_said(tmp_path):
+    """A centre crop leaves the middle of a wide picture; the ball stands at its left edge."""
+    ball = (Box("ball", 0, 20, 60, 60),)
+    shown = [example("llava", seed=seed, size=(640, 160), boxes=ball) for seed in range(2)]
+    cuts = ["image.object->last", "image.other->last"]
+    model, processor = build("llava")
+    run = chiasm.flow(
+        chiasm.load(model=model, processor=processor),
+        data=shown,
+        cuts=cuts,
+        window=2,
+        keep="all",
+        controls=False,
+        out=None,
+    )
+    assert set(run.table("effects")["cut"]) == {"image.other->last"}
+    reasons = [item["reason"] for item in run.directory.skipped()]
+    assert len(reasons) == 4
+    assert sum(reason == "outside what the model sees of the image: ball" for reason in reasons) == 2
+    assert sum("since the object (ball) lies outside what the model sees" in reason for reason in reasons) == 2

@@ -78,8 +78,10 @@ def scaled_logits_are_followed(trial: Trial) -> float:
     values = []
     for name in known:
         with _setting(config, name, _SCALINGS[name]):
+            # What the model does with it is found when a view is made.
+            view = ModelView(trial.view.model, trial.view.processor, trial.view.name, family=trial.view.family)
             state, own = _last_state(trial)
-            difference = _lens_error(trial.view, state, own)
+            difference = _lens_error(view, state, own)
         if not difference <= trial.allowed:
             raise BrokenLawError(f"with `{name}` switched on the lens differs by {difference:.2g}", difference)
         values.append(difference)

@@ -2,25 +2,39 @@
 
 import functools
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import MODEL_FOR_MULTIMODAL_LM_MAPPING
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example, check_boxes
 from chiasm.core.media import Clip, Sound, load_image
 from chiasm.core.positions import Spans, concatenate
 from chiasm.core.recordings import load_sound, load_video
-from chiasm.models.encoded import ROW_INPUTS, Encoded
+from chiasm.models.architecture import model_class
+from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
 from chiasm.models.encoding.prompts import Prompt, continuation, render
-from chiasm.models.encoding.spans import image_parts, overlapping, partition, question_parts, recording_parts, within
+from chiasm.models.encoding.sizes import require_patch_size, with_read_sizes
+from chiasm.models.encoding.spans import (
+    end_tokens,
+    image_ends,
+    image_parts,
+    overlapping,
+    partition,
+    question_parts,
+    recording_parts,
+    unseen_objects,
+    within,
+)
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.precision import is_rounded
+
+_log: Final = logging.getLogger(__name__)
 
 MAX_ASPECT = 200
 """Longest side over shortest. Qwen2-VL's processor refuses more; CLIP's would first stretch such an image to
@@ -58,17 +72,21 @@ def encode(
     an answer without tokens, more tokens than the context holds; `ChiasmError` for a template or processor that does
     not fit.
     """
+    processor = with_read_sizes(processor)
     _check_media(example, family)
     media = _load_media(example, processor, family)
     if media.images:
+        require_patch_size(processor, config)
         example = check_boxes(example, *media.images[0].size)
     prompt = render(processor, family, example.kinds, example.question, instruction)
     raw = family.completed_inputs(_process(processor, family, prompt, media), prompt.text, processor, config)
     raw.pop("video_metadata", None)
     offsets = np.asarray(raw.pop("offset_mapping"))[0]
-    placed, shift = _locate_media(raw, offsets, prompt, media)
+    lead = _written_before(raw["input_ids"][0].numpy(), offsets, prompt, processor.tokenizer)
+    placed, shift = _locate_media(raw, offsets, prompt, media, lead)
     layouts = tuple(family.layout(image, raw, processor, config) for image in placed["image"])
     frames = tuple(frame for clip in placed["video"] for frame in family.frames(clip, raw, processor, config))
+    _say_shared_times(family, media.clips, config)
     accepted = accepted_inputs(type(config))
     inputs = {key: value for key, value in raw.items() if accepted is None or key in accepted}
     perceived = {
@@ -80,6 +98,7 @@ def encode(
     spans = {
         **top,
         **image_parts(family, layouts, example, overlap),
+        **_ends(family, layouts, raw, processor, config),
         **recording_parts(family, placed, frames),
         **question_parts(top["question"], offsets, asked, prompt.asked, example),
     }
@@ -94,7 +113,8 @@ def encode(
     if length > context:
         raise ExampleError(f"{length} tokens do not fit the context of {context}")
     inputs = {k: v.to(device, dtype if is_rounded(v) else None) for k, v in inputs.items()}
-    return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames)
+    unseen = unseen_objects(layouts, example)
+    return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames, unseen)
 
 
 def encode_batch(
@@ -145,11 +165,11 @@ def accepted_inputs(config_class: type) -> frozenset[str] | None:
 
     Anything else would travel through `**kwargs` down to the layers.
     """
-    if config_class not in MODEL_FOR_MULTIMODAL_LM_MAPPING:
+    known = model_class(config_class)
+    if known is None:
         return None
-    forward = MODEL_FOR_MULTIMODAL_LM_MAPPING[config_class].forward
     # Some processors write labels, which only training wants.
-    return frozenset(inspect.signature(forward).parameters) - {"labels"}
+    return frozenset(inspect.signature(known.forward).parameters) - {"labels"}
 
 
 def _check_media(example: Example, family: Family) -> None:
@@ -178,14 +198,44 @@ def _load_media(example: Example, processor: Any, family: Family) -> DecodedMedi
     return DecodedMedia(images, clips, sounds)
 
 
+def _ends(
+    family: Family, layouts: Sequence[ImageLayout], raw: Mapping[str, Any], processor: Any, config: Any
+) -> dict[str, np.ndarray]:
+    if "image" not in family.modalities:
+        return {}
+    return image_ends(layouts, raw["input_ids"][0].numpy(), end_tokens(processor, config))
+
+
+def _say_shared_times(family: Family, clips: Sequence[Clip], config: Any) -> None:
+    """Say of frames that the model takes for frames of one moment; once for each family."""
+    for clip in clips:
+        told = family.told_times(clip.shown_at, clip.fps, config)
+        if len(set(told)) < len(told):
+            _warn_once(
+                f"`{family.name}` is told too little of when frames are shown to tell all of them apart: of a video's "
+                f"{len(told)} frames (as it merges them) {len(told) - len(set(told))} have the time of another. Their "
+                "order stays. Videos with fewer frames to the second keep them apart."
+            )
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    _log.warning(text)
+
+
 def _process(processor: Any, family: Family, prompt: Prompt, media: DecodedMedia) -> dict[str, Any]:
     bos = processor.tokenizer.bos_token
     images = list(media.images)
     given: dict[str, Any] = {"images": ([images] if family.one_prompt else images) if images else None}
     if media.clips:
-        # Frames are chosen already; when they were shown is written into prompts or positions by some.
+        # Frames are chosen already; when they were shown is written into prompts or positions by some, who divide
+        # indices by the rate.
         times = [
-            {"total_num_frames": len(clip.frames), "fps": clip.fps, "frames_indices": list(range(len(clip.frames)))}
+            {
+                "total_num_frames": len(clip.frames),
+                "fps": clip.fps,
+                "frames_indices": (clip.shown_at * clip.fps).round(6).tolist(),
+            }
             for clip in media.clips
         ]
         clips = [clip.frames for clip in media.clips]
@@ -215,10 +265,14 @@ def _process(processor: Any, family: Family, prompt: Prompt, media: DecodedMedia
 
 
 def _locate_media(
-    raw: dict[str, Any], offsets: np.ndarray, prompt: Prompt, media: DecodedMedia
+    raw: dict[str, Any], offsets: np.ndarray, prompt: Prompt, media: DecodedMedia, lead: int
 ) -> tuple[dict[str, list[Medium]], int]:
-    """The tokens of each input by kind, and how far the question moved when placeholders were written out."""
-    ids, shift = raw["input_ids"][0].numpy(), 0
+    """The tokens of each input by kind, and how far the question moved when placeholders were written out.
+
+    `lead`: characters that the processor wrote before the prompt.
+    """
+    ids = raw["input_ids"][0].numpy()
+    shift = lead
     placed: dict[str, list[Medium]] = {"image": [], "video": [], "audio": []}
     # Of a prompt that shows and plays nothing, some processors make an empty tensor.
     replaced = raw.pop("text_replacement_offsets", [[]])
@@ -227,8 +281,8 @@ def _locate_media(
         positions = within(offsets, start, stop)
         kind = placed[place["type"]]
         kind.append(Medium(len(kind), positions, ids[positions], *_size(media, place["type"], len(kind))))
-        if place["span"][1] <= prompt.question[0]:
-            shift = stop - place["span"][1]
+        if place["span"][1] <= prompt.question[0] + lead:
+            shift = lead + stop - place["span"][1]
     found = tuple(len(kind) for kind in placed.values())
     if found != tuple(map(len, media)):
         raise ChiasmError(
@@ -237,6 +291,17 @@ def _locate_media(
             "Check that the chat template belongs to this processor",
         )
     return placed, shift
+
+
+def _written_before(ids: np.ndarray, offsets: np.ndarray, prompt: Prompt, tokenizer: Any) -> int:
+    """Characters that the processor itself wrote before the prompt: those of the first token, where it adds that.
+
+    What the tokenizer adds stands for no character.
+    """
+    start, first = tokenizer.bos_token, int(np.argmax(offsets[:, 1] > offsets[:, 0]))
+    if start is None or prompt.text.startswith(start) or int(ids[first]) != tokenizer.bos_token_id:
+        return 0
+    return len(start) if offsets[first].tolist() == [0, len(start)] else 0
 
 
 def _size(media: DecodedMedia, kind: str, index: int) -> tuple[int, ...]:

@@ -9,11 +9,13 @@ The rules, which the results of a study depend on:
   the start of the model's. What lies between (newlines, role tokens, marks around images, text between two images) is
   `between`. `last` is the final prompt token, whatever it is.
 - `image` holds every token that stands for an image, newline tokens included; `video` and `audio` likewise. Marks
-  around them (`<|vision_start|>`, time stamps between frames) are not part of them.
+  around them (`<|vision_start|>`, time stamps between frames) are not part of them; the one that ends an image is
+  `image.end`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Int
@@ -23,6 +25,13 @@ from chiasm.core.positions import concatenate
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.geometry import touched
+
+# Names that processors and tokenizers have for the token behind an image, and configurations for its id.
+_END_TOKENS: Final = (
+    *("image_end_token", "end_image_token", "end_of_img_token", "eoi_token"),
+    *("vision_end_token", "vision_eos_token", "fake_image_token"),
+)
+_END_IDS: Final = ("image_end_token_id", "vision_end_token_id", "eoi_token_index")
 
 Offsets = Int[np.ndarray, "T 2"]  # (start, stop) characters of each token; (0, 0) for tokens added by the tokenizer
 
@@ -90,6 +99,40 @@ def image_parts(
         "image.other": positions[~under & ~newline & placed & bool(example.boxes)],
         **{f"image.{name}": positions[own[name]] for name in family.image_sub_spans},
     }
+
+
+def unseen_objects(layouts: Sequence[ImageLayout], example: Example) -> tuple[str, ...]:
+    """Names of the objects that lie outside what the tokens of the first image see; none where these have no places."""
+    if not layouts or not layouts[0].has_places:
+        return ()
+    first = layouts[0]
+    boxes = [box for box in example.boxes if not touched(first.rects, (box,), first.width, first.height).any()]
+    return tuple(dict.fromkeys(box.name for box in boxes))
+
+
+def end_tokens(processor: Any, config: Any) -> frozenset[int]:
+    """Ids of the tokens that end an image, under the names that processors, tokenizers and configurations have."""
+    texts = [getattr(owner, name, None) for owner in (processor, processor.tokenizer) for name in _END_TOKENS]
+    named = [getattr(config, name, None) for name in _END_IDS]
+    known = processor.tokenizer.get_vocab()
+    return frozenset(known[str(text)] for text in texts if str(text) in known) | {
+        i for i in named if isinstance(i, int)
+    }
+
+
+def image_ends(
+    layouts: Sequence[ImageLayout], ids: Int[np.ndarray, " T"], ends: frozenset[int]
+) -> dict[str, np.ndarray]:
+    """The span `image.end`: the token that ends each image; no such span where the model has none.
+
+    It is text to the model, and part of `between` or `suffix` (of `image` where it is the break of the last row, as
+    Pixtral's): through it alone image reaches text in some models that read and write images (Serra et al. 2024).
+    """
+    if not ends:
+        return {}
+    lasts = [int(layout.positions[-1]) for layout in layouts if len(layout.positions)]
+    behind = [next((p for p in (last, last + 1) if p < len(ids) and int(ids[p]) in ends), None) for last in lasts]
+    return {"image.end": np.array([p for p in behind if p is not None], dtype=np.int64)}
 
 
 def recording_parts(

@@ -17,7 +17,7 @@ from chiasm.models.executors.packed_batch import PackedBatch, prefix_is_independ
 from chiasm.models.executors.reuse import encoded_once, modules_before_layers
 from chiasm.models.executors.variant_groups import Chunk, JobPlacement, averages_of, chunked, group_variants
 from chiasm.models.executors.walk import Walk
-from chiasm.models.frame import record_frame
+from chiasm.models.frame import record_frame, takes_other_lengths
 from chiasm.models.view import ModelView
 from chiasm.models.weights import weights_kept
 
@@ -48,6 +48,7 @@ class LockstepExecutor(Executor):
         self.memory, self.batch_size = memory, batch_size
         self.guard = Guard() if guard is None else guard
         self.repeated = 0
+        self._any_length: dict[type, bool] = {}
 
     @torch.no_grad()
     def run(self, view: ModelView, jobs: Sequence[Job]) -> list[JobResult | ExampleError]:
@@ -155,7 +156,10 @@ class LockstepExecutor(Executor):
         A call of its own, so that nothing of a walk outlives it.
         """
         index, read_rows = _read_index(packed, chunks, placements)
-        walk = Walk(view, packed, chunks, index, _state_rows(placements))
+        kind = type(view.decoder)
+        if kind not in self._any_length:
+            self._any_length[kind] = takes_other_lengths(view, inputs)
+        walk = Walk(view, packed, chunks, index, _state_rows(placements), self._any_length[kind])
         logits = log_probabilities(walk.logits(inputs))
         if not readers:
             readers += [

@@ -27,7 +27,9 @@ _ROW_AXIS = {
     "cross_attention_mask": -2,
     "full_text_row_masked_out_mask": -2,
 }
-NOT_BY_ROW = {"attention_mask", "past_key_values", "cross_attention_states"}
+NOT_BY_ROW = {"attention_mask", "past_key_values", "layer_past", "cross_attention_states"}
+# One entry for each key, added to the scores (ALiBi): those of the rows that are read, then the caller's own.
+_BY_KEY = {"alibi"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +144,19 @@ class PackedBatch:
                 return found
             found = more
 
-    def row_arguments(self, layer: int, rows: Int[Tensor, " n"]) -> dict[str, Any]:
-        """The layer's arguments for the clean rows `rows`: per-row tensors gathered, all others as they are."""
+    def row_arguments(
+        self, layer: int, rows: Int[Tensor, " n"], read: Int[Tensor, " k"] | None = None
+    ) -> dict[str, Any]:
+        """The layer's arguments for the clean rows `rows`: per-row tensors gathered, all others as they are.
+
+        `read`: the clean rows at whose places the keys before the rows' own stand.
+        """
         named = [frame.arguments[layer] for frame in self._frames]
+        keys = rows if read is None else torch.cat([read, rows])
         return {
-            name: value if name in NOT_BY_ROW else self._gather(name, [n.get(name) for n in named], rows)
+            name: value
+            if name in NOT_BY_ROW
+            else self._gather(name, [n.get(name) for n in named], keys if name in _BY_KEY else rows)
             for name, value in named[0].items()
         }
 

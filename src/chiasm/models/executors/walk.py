@@ -22,7 +22,7 @@ from chiasm.interventions import Component
 from chiasm.models.executors.averages import Average
 from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.variant_groups import Chunk
-from chiasm.models.frame import layer_arguments, layer_output
+from chiasm.models.frame import cache_name, layer_arguments, layer_output, logits_of
 from chiasm.models.masks import as_layer_mask, hide_images, zeroed_branches
 from chiasm.models.view import ModelView
 from chiasm.models.weights import ready_while_called
@@ -64,7 +64,8 @@ class ContextCache:
 class Walk:
     """Runs one model forward with `chunks` beside it; `reads` (B x K) indexes clean rows, then the chunks' rows.
 
-    The clean rows `state_rows` are kept at every depth in `states`.
+    The clean rows `state_rows` are kept at every depth in `states`. `any_length`: the model goes on with
+    any number of rows from its last layer (`frame.takes_other_lengths`); others are given those that are read in parts.
     """
 
     def __init__(
@@ -74,7 +75,11 @@ class Walk:
         chunks: Sequence[Chunk],
         reads: Int[Tensor, "B K"],
         state_rows: np.ndarray,
+        any_length: bool = True,
     ) -> None:
+        self._any_length = any_length
+        self._read: Tensor | None = None
+        self._cache_name = "past_key_values"
         self.view, self.packed, self.chunks = view, packed, list(chunks)
         self._reads = reads
         self._state_rows = torch.from_numpy(state_rows).to(packed.device)
@@ -95,7 +100,13 @@ class Walk:
                 stack.enter_context(layer.register_forward_pre_hook(partial(self._before, index), with_kwargs=True))
                 stack.enter_context(layer.register_forward_hook(partial(self._after, index)))
                 ready_while_called(layer, stack, raise_weights=self.view.precision.raised)
-            return self.view.model(**inputs, use_cache=False).logits
+            logits = self.view.model(**inputs, use_cache=False).logits
+        if self._any_length:
+            return logits
+        assert self._read is not None
+        length = self.packed.main.length
+        more = [logits_of(self.view, inputs, part) for part in self._read.split(length, dim=1)[1:]]
+        return torch.cat([logits, *more], dim=1)[:, : self._reads.shape[1]]
 
     def _before(self, index: int, layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
         if self._on_variants:
@@ -104,11 +115,15 @@ class Walk:
         self._take_clean_input(index, hidden)
         if self.view.kinds[index] != "attention":
             return None
-        if "past_key_values" not in named:
+        name = cache_name(named)
+        if name is None:
             found = "it does not take a cache, through which variants see the clean rows"
             raise ChiasmError(f"walking through {type(layer).__name__}", found, "Use --executor reference")
-        self._cache = ContextCache()
-        return (hidden,), named | {"past_key_values": self._cache}
+        if self.view.mixes_beside_attention(layer):
+            found = "a state space or convolution mixes its tokens beside attention"
+            raise ChiasmError(f"walking through {type(layer).__name__}", found, "Use --executor reference")
+        self._cache, self._cache_name = ContextCache(), name
+        return (hidden,), named | {name: self._cache}
 
     def _after(self, index: int, layer: nn.Module, args: Any, output: Any) -> Any:
         if self._on_variants:
@@ -151,10 +166,12 @@ class Walk:
         """The layer on the rows of the suffixes, then on the live rows of every chunk."""
         assert self._clean_in is not None
         clean_in = self._clean_rows(self._clean_in)
+        self._key_rows = torch.arange(self.packed.main.length, device=self.packed.device)
         if self.packed.suffixes:
             rows = torch.arange(self.packed.main.length, self.packed.length, device=self.packed.device)
             allowed = self.packed.allowed(self.packed.mask_group(index), rows)
             self._suffix_states = self._call(index, layer, clean_in.index_select(1, rows), rows, allowed)
+            self._key_rows = torch.cat([self._key_rows, rows])
         attends = self.view.kinds[index] == "attention"
         averaged = attends and any(chunk.reads_averages(index) for chunk in self.chunks)
         if averaged:
@@ -162,6 +179,7 @@ class Walk:
             averages = self.chunks[0].averages
             allowed = averages.allowed(self.packed.length, self.packed.batch)
             self._call(index, layer, averages.states(clean_in), averages.rows, allowed)
+            self._key_rows = torch.cat([self._key_rows, averages.rows])
         self._cache.extending = False
         for chunk in self.chunks:
             live = chunk.live(index)
@@ -233,10 +251,10 @@ class Walk:
         overrides: dict[str, Any] | None = None,
     ) -> Float[Tensor, "B n D"]:
         """The layer on `states`, which stand at the clean rows `rows`, with `overrides` in place of their arguments."""
-        named = self.packed.row_arguments(index, rows) | (overrides or {})
+        named = self.packed.row_arguments(index, rows, self._key_rows) | (overrides or {})
         if self.view.kinds[index] == "attention":
             named["attention_mask"] = as_layer_mask(allowed, self.packed.implementation, states.dtype)
-            named["past_key_values"] = self._cache
+            named[self._cache_name] = self._cache
             self._cache.set_row_positions(self.packed.rows_in_own_forward(rows))
         return layer_output(layer(states, **named))
 
@@ -245,4 +263,9 @@ class Walk:
         self.states.append(rows.index_select(1, self._state_rows).cpu())
         everything = torch.cat([rows, *(chunk.states for chunk in self.chunks if chunk.states is not None)], dim=1)
         index = self._reads[..., None].expand(-1, -1, everything.shape[-1])
-        return everything.gather(1, index)
+        read = everything.gather(1, index)
+        if self._any_length:
+            return read
+        length = clean.shape[1]
+        self._read = nn.functional.pad(read, (0, 0, 0, -read.shape[1] % length))
+        return self._read[:, :length]

@@ -105,6 +105,13 @@ class Family:
         """The same for every frame of `video`, in order; frames that the model merges are one."""
         raise self._without_rule("video")
 
+    def told_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> Sequence[float | str]:
+        """What the decoder is told of when each of a video's `frames` is shown; empty where it is told nothing.
+
+        `shown_at`: seconds of all T frames that the processor is given, `fps` of them to the second.
+        """
+        return ()
+
     def max_audio_seconds(self, processor: Any) -> float | None:
         """Seconds of a sound that the model hears; None: however long it is."""
         return None
@@ -140,7 +147,10 @@ class Family:
         return 1 if key == "attention_mask" else 0
 
     def adjusted_logits(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
-        """What the model does to its head's output before it hands it out: soft-capping where the config names it."""
+        """What the model does to its head's output before it hands it out: soft-capping where the config names it.
+
+        Some classes that wrap a decoder leave that out: the view asks the model (`ModelView.changes_logits`).
+        """
         cap = getattr(text_config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from chiasm.core.errors import ChiasmError
+from chiasm.models.families.qwen2_5_vl import whole_steps
 from chiasm.models.families.qwen2_vl import Qwen2VL
 from chiasm.models.families.templates import chatml
 
@@ -46,6 +49,10 @@ class Qwen25Omni(Qwen2VL):
             found = "the processor's `load_audio_from_video` is on, which puts tokens of frames and of sound in turns"
             raise ChiasmError("videos with their own sound", found, "Switch it off, and give the sound as `audio`")
         return text
+
+    def told_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[float]:
+        merged = config.vision_config.temporal_patch_size
+        return whole_steps(len(shown_at), merged, fps, config.position_id_per_seconds)
 
     def completed_inputs(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
         """Its processor takes one rate for all clips of a prompt (2 where none is named), whatever they say."""

@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Medium
@@ -25,6 +28,9 @@ class SmolVLM(Idefics3):
     def frames(self, video: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
         side = math.isqrt(processor.image_seq_len)
         return each_frame(video, cells(original_canvas(video), side, side), "frames", token=config.image_token_id)
+
+    def told_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[float]:
+        return [float(int(second)) for second in shown_at]
 
     def completed_inputs(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
         if str(processor.image_token) in text and str(processor.video_token) in text:

@@ -167,6 +167,10 @@ def _capped(
         own = None if mask is None else mask[index : index + 1]
         for block in every.split(256):
             (weights,) = _weights(query[index : index + 1], key[index : index + 1], own, [block], options)
+            if own is not None and own.dtype == torch.bool:
+                # A row of padding has no key. As sdpa does it: what it attends to is zero, not a number that spreads.
+                seen = own[0, :, block, : key.shape[2]].any(dim=-1, keepdim=True)
+                weights = weights.masked_fill(~seen, 0)
             found[index, block] = (weights.to(wide.dtype) @ wide).transpose(0, 1)
     return found
 

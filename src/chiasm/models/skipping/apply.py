@@ -18,13 +18,14 @@ from transformers import DynamicCache, GenerationMixin
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import Form, SkipPart, SkipPlan, SkipSpan
-from chiasm.models.frame import layer_arguments, layer_output
+from chiasm.models.frame import cache_name, layer_arguments, layer_output
 from chiasm.models.skipping.attention import (
     CachedPositions,
     attend,
     compute_nothing,
     last_row_attention,
     record_attention,
+    require_rows,
     reuse_keys_and_values,
 )
 from chiasm.models.skipping.feed_forward import FeedForwardSkips, replace_feed_forward
@@ -119,6 +120,7 @@ class _AppliedPlan:
             by_attention = [k for k in chosen_next if skips[k].choice == "least-attention"]
             if by_attention or parts & {"attention", "block", "tokens"}:
                 attention = view.attention_of(layer)
+                require_rows(attention)
                 replaced = partial(self._attention, index, attention, attention.forward, by_attention)
                 stack.enter_context(replaced_forward(attention, replaced))
 
@@ -195,7 +197,7 @@ class _AppliedPlan:
         """What stands in place of the `forward` of an attention branch."""
         hidden, named = layer_arguments(module, args, kwargs)
         named["hidden_states"] = hidden
-        cache = named.get("past_key_values")
+        cache = named.get(cache_name(named) or "")
         if not (by_attention and self.selection.phase == "prefill"):
             return self._attend(index, module, forward, named, cache)
         named, recorder = record_attention(named)
@@ -281,7 +283,7 @@ def _pair_blocks(
         start, first_state = shared_input[0].to(second.device), first_output[0]
         joined = (first_state + second) / 2 if form == "released" else first_state + second - start
         if form == "released":
-            _average_caches(kwargs.get("past_key_values"), first, start.shape[1])
+            _average_caches(kwargs.get(cache_name(kwargs) or ""), first, start.shape[1])
         shared_input.clear()
         return (joined, *output[1:]) if isinstance(output, tuple) else joined
 

@@ -8,6 +8,7 @@ Shape legend: B examples, T rows of the forward, P rows cached before, n rows th
 H key-value heads, E their width.
 """
 
+import inspect
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -17,6 +18,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from chiasm.core.errors import ChiasmError
+from chiasm.models.frame import cache_name
 from chiasm.models.masks import as_layer_mask
 from chiasm.models.skipping.rows import Gathered
 from chiasm.models.weights import replaced_forward
@@ -97,6 +100,26 @@ class CachedPositions:
         return as_layer_mask(allowed, implementation, dtype)
 
 
+# What is added to its scores or to its output by row in a way that is not followed here.
+_NOT_FOLLOWED = frozenset({"alibi", "position_bias", "residual"})
+
+
+def require_rows(module: nn.Module) -> None:
+    """Refuse an attention branch that cannot be called on some of its rows.
+
+    **Errors:** `ChiasmError`.
+    """
+    names = list(inspect.signature(type(module).forward).parameters)[1:]
+    unknown = sorted(_NOT_FOLLOWED.intersection(names))
+    if unknown or "hidden_states" not in names:
+        found = f"it takes {', '.join(unknown)}" if unknown else f"it takes {', '.join(names)} and no hidden states"
+        raise ChiasmError(f"leaving rows out of {type(module).__name__}", found, "Skip feed-forward branches instead")
+
+
+def _cache_name(named: Mapping[str, Any]) -> str:
+    return cache_name(named) or "past_key_values"
+
+
 def attend(
     forward: Callable[..., Any],
     module: nn.Module,
@@ -110,7 +133,8 @@ def attend(
 
     `read_only` are the rows that are read and do not compute (None: there are none).
     """
-    hidden, cache = named["hidden_states"], named.get("past_key_values")
+    hidden, name = named["hidden_states"], _cache_name(named)
+    cache = named.get(name)
     length = hidden.shape[1]
     captured = None if read_only is None else keys_and_values(forward, module, named, read_only)
     if not kept.rows.shape[1]:
@@ -120,7 +144,7 @@ def attend(
     own = _rows_of(named, kept)
     own["attention_mask"] = _mask(named.get("attention_mask"), length, kept, read, implementation, hidden.dtype)
     if captured is not None and read_only is not None:
-        own["past_key_values"] = _JoinedCache(cache, captured, _order(kept, read_only, read, length))
+        own[name] = _JoinedCache(cache, captured, _order(kept, read_only, read, length))
     return kept.put(forward(**own)[0], length)
 
 
@@ -160,7 +184,7 @@ def keys_and_values(
 
             stack.enter_context(replaced_forward(query, nothing))
         try:
-            forward(**_rows_of(named, rows) | {"past_key_values": capture, "attention_mask": None})
+            forward(**_rows_of(named, rows) | {_cache_name(named): capture, "attention_mask": None})
         except _KeysCapturedError:
             return capture
     raise RuntimeError(f"{type(module).__name__} does not use the cache interface")
@@ -168,8 +192,9 @@ def keys_and_values(
 
 def record_attention(named: Mapping[str, Any]) -> tuple[dict[str, Any], _RecordingCache]:
     """The arguments of the same call, with a cache that records the keys and values which the attention sees."""
-    recorder = _RecordingCache(named.get("past_key_values"))
-    return dict(named) | {"past_key_values": recorder}, recorder
+    name = _cache_name(named)
+    recorder = _RecordingCache(named.get(name))
+    return dict(named) | {name: recorder}, recorder
 
 
 def last_row_attention(
@@ -187,7 +212,7 @@ def last_row_attention(
         True,
     )
     assert recorder.seen is not None
-    own = _rows_of(named, last) | {"past_key_values": recorder}
+    own = _rows_of(named, last) | {_cache_name(named): recorder}
     mask = named.get("attention_mask")
     allowed = (
         torch.ones(batch, 1, recorder.seen[0].shape[2], dtype=torch.bool, device=hidden.device)

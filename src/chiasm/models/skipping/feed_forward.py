@@ -3,6 +3,7 @@
 Shape legend: B examples, T rows of the forward, K rows that compute (of R = B x T), D width.
 """
 
+import inspect
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -53,6 +54,10 @@ def replace_feed_forward(view: ModelView, layer: nn.Module, skips: FeedForwardSk
     """
     children = dict(layer.named_children())
     branch, attention_norm = _branch_of(view, layer), children.get("input_layernorm")
+    given = list(inspect.signature(type(branch.exit).forward).parameters)[1:]
+    if "residual" in given:
+        found = f"it takes {' and '.join(given)}, and adds the second itself"
+        raise ChiasmError(f"leaving rows out of {type(branch.exit).__name__}", found, "Skip attention branches instead")
     needs_norm = ("ffn", "released") in skips.parts or any(part == "parallel" for part, _ in skips.parts)
     if (branch.norm is None and needs_norm) or (attention_norm is None and ("parallel", "released") in skips.parts):
         found = f"the norms around its branches are not found among {', '.join(children)}"
@@ -122,7 +127,8 @@ def _branch_of(view: ModelView, layer: nn.Module) -> _BranchModules:
         return _BranchModules(norm, norm, view.mlp_of(layer))
     _, second = view.feed_forward_of(layer)
     # The smallest OPT normalises behind its branches, so that rows enter at the first matrix.
-    norm = children["final_layer_norm"] if layer.do_layer_norm_before else None
+    before = getattr(layer, "do_layer_norm_before", True)
+    norm = children["final_layer_norm"] if before else None
     return _BranchModules(norm, children["fc1"] if norm is None else norm, second)
 
 

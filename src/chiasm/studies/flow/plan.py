@@ -104,6 +104,8 @@ def plan(
     if half:
         noops = _noops(planned, windows, last)
     skipped = []
+    if encoded.unseen and any("image.o" in intervention.text for intervention in interventions):
+        skipped.append((example.id, f"outside what the model sees of the image: {', '.join(encoded.unseen)}"))
     for intervention in interventions:
         try:
             effective = [w for w in windows if has_effect(intervention.on(encoded.spans, w), encoded, kinds)]
@@ -147,8 +149,12 @@ def has_effect(change: Change, encoded: Encoded, kinds: Sequence[LayerKind]) -> 
 
 
 def _without_places(intervention: Intervention, encoded: Encoded) -> str:
-    """Why no position of an object was found, where no image token has a place."""
-    if "image.o" not in intervention.text or not encoded.layouts or any(one.has_places for one in encoded.layouts):
+    """Why no position of an object was found, where no image token has a place, or the object is cropped away."""
+    if "image.o" not in intervention.text or not encoded.layouts:
+        return ""
+    if encoded.unseen:
+        return f", since the object ({', '.join(encoded.unseen)}) lies outside what the model sees"
+    if any(one.has_places for one in encoded.layouts):
         return ""
     return ", since this model's image tokens look at the image as a whole"
 

@@ -64,8 +64,9 @@ class FlowSpec(ControlledSpec):
         chiasm flow tiny --patches 6 --shapley 8
 
     Spans: prefix, image, video, audio, between, question, suffix, last; image.object, image.other, image[0],
-    image.newline, image.base, image.hd; video[0], video.frame[0]; audio[0]; question.options, question.option.true,
-    question.option.false, question.objects; answer (with --target answer). `a+b` is the union of two.
+    image.newline, image.base, image.hd, image.end; video[0], video.frame[0]; audio[0]; question.options,
+    question.option.true, question.option.false, question.objects; answer (with --target answer). `a+b` is the union of
+    two.
 
     Source: Zhang et al. 2025 (arXiv 2411.18620), section 3. A cut shows what the model loses without a route while
     others stay open (the instruction after the question is one, unless `suffix` is cut as well); self-repair makes it
