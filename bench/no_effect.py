@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
+from bench.no_effect_models import align, align_beside, project, project_learnt
 from bench.null_data import Tables
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.skip.tables import NONE, SEARCH
@@ -41,6 +42,13 @@ def studies() -> Iterator[tuple[str, str, Family, Drawing]]:
         Family("skip", "logprob", "plans that lose as much as they gain", _skip),
         Family("prune", "loss", "masks as good as the untouched model", _prune),
         Family("prune", "method", "masks as good as each other", _prune),
+        Family("align", "change", "spans that change alike, without any control", align),
+        Family("align", "change", "spans that differ as in random weights", align_beside),
+        Family("project", "gain", "settings that answer as before", project),
+        Family("project", "pair", "settings that answer alike", project),
+        Family("project", "richness", "probes that read as before, of settings that learnt", project_learnt),
+        Family("project", "held", "probes that read what is answered", project_learnt),
+        Family("project", "skill", "scenes as often right as before", project),
         Family("look", "share", "attention by what is visible", _look),
         Family("look", "object", "attention within the image by what is visible", _look),
     )
