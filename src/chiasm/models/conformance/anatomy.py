@@ -79,7 +79,13 @@ def scaled_logits_are_followed(trial: Trial) -> float:
     for name in known:
         with _setting(config, name, _SCALINGS[name]):
             # What the model does with it is found when a view is made.
-            view = ModelView(trial.view.model, trial.view.processor, trial.view.name, family=trial.view.family)
+            view = ModelView(
+                trial.view.model,
+                trial.view.processor,
+                trial.view.name,
+                family=trial.view.family,
+                precision=trial.view.precision,
+            )
             state, own = _last_state(trial)
             difference = _lens_error(view, state, own)
         if not difference <= trial.allowed:
