@@ -42,6 +42,7 @@ def test_a_size_that_no_machine_holds(copied):
         ("vision_config", {"patch_size": 0}, "vision_config.patch_size"),
         ("text_config", {"num_attention_heads": -4}, "text_config.num_attention_heads"),
         ("text_config", {"rope_theta": 0.5}, "text_config.rope_theta"),
+        ("text_config", {"initializer_range": float("nan")}, "text_config.initializer_range"),
         ("", {"deepstack_visual_indexes": [0, 10**9]}, r"deepstack_visual_indexes\[1\]"),
     ],
 )
