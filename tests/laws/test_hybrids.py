@@ -5,7 +5,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from tests.support.float64 import no_upcasts
-from tests.support.runs import cut, encoded, job, knock_out, outcomes, view_of
+from tests.support.runs import cut, encoded, job, knock_out, outcomes, unseen, view_of
 
 from chiasm.core.errors import ChiasmError, GuardError
 from chiasm.interventions import Variant
@@ -43,7 +43,7 @@ def test_the_guard_fires_where_a_token_mixer_is_packed(family):
     work = [job(found, cut(found, "image->question", 1, 2), cut(found, "image->last", 1, 2))]
     LockstepExecutor().run(view, work)
     with patch.object(Walk, "_unpacked", packed), pytest.raises(GuardError):
-        LockstepExecutor().run(view, work)
+        LockstepExecutor().run(unseen(view), work)
 
 
 def test_the_guard_fires_where_rows_are_counted_in_the_call():
@@ -52,7 +52,7 @@ def test_the_guard_fires_where_rows_are_counted_in_the_call():
     work = [job(found, cut(found, "image->question", 0, 2), cut(found, "image->last", 0, 2))]
     LockstepExecutor().run(view, work)
     with patch.object(ContextCache, "set_row_positions", lambda *given: None), pytest.raises(GuardError):
-        LockstepExecutor().run(view, work)
+        LockstepExecutor().run(unseen(view), work)
 
 
 def test_rows_that_are_counted_with_their_padding_are_not_batched():

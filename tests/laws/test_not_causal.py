@@ -5,7 +5,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from tests.support.float64 import no_upcasts
-from tests.support.runs import cut, difference, encoded, job, knock_out, outcomes, view_of
+from tests.support.runs import cut, difference, encoded, job, knock_out, outcomes, unseen, view_of
 
 from chiasm.core.errors import GuardError
 from chiasm.interventions import Variant
@@ -77,7 +77,7 @@ def test_the_guard_fires_where_rows_before_the_targets_are_not_carried():
     work = [job(found, cut(found, "image->question", 0, 2))]
     LockstepExecutor().run(view, work)
     with patch.object(PackedBatch, "affected", suffix_only), pytest.raises(GuardError):
-        LockstepExecutor().run(view, work)
+        LockstepExecutor().run(unseen(view), work)
 
 
 def test_the_guard_fires_where_questions_share_rows_that_see_them():
@@ -86,4 +86,4 @@ def test_the_guard_fires_where_questions_share_rows_that_see_them():
     work = [job(e, cut(e, "image->question", 0, 2)) for e in asked]
     LockstepExecutor().run(view, work)
     with patch.object(lockstep, "prefix_is_independent", lambda *given: True), pytest.raises(GuardError):
-        LockstepExecutor().run(view, work)
+        LockstepExecutor().run(unseen(view), work)

@@ -25,6 +25,11 @@ def view_of(family: str, dtype: torch.dtype = torch.float32, layers: int = 4) ->
     return ModelView(*build(family, dtype=dtype, layers=layers), name=family)
 
 
+def unseen(view: ModelView) -> ModelView:
+    """The same model in a view that remembers nothing of what guards found before."""
+    return ModelView(view.model, view.processor, name=view.name, family=view.family)
+
+
 def encoded(view: ModelView, seed: int = 0, answer: str | None = None, **options: object) -> Encoded:
     return view.encode(example(view.family.name, seed=seed, **options), answer=answer)
 

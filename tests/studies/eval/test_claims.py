@@ -60,7 +60,7 @@ def test_planted_right_answers_beat_guessing_and_not_seeing():
     assert one(found, "unseen").verdict == "not established"
     texts = [finding.text for finding in eval_findings(found)]
     assert texts[1].startswith("Seeing the image adds +")
-    assert all("p = " in text for text in texts)
+    assert all("p = " in text or "p < " in text for text in texts)
 
 
 def test_a_control_that_equals_the_answers_blocks_them():
