@@ -41,8 +41,8 @@ A model of a family that is not listed is tried by the suite when it is loaded, 
 every law.
 
 LLaVA's tower and projector may stand before other decoders than Llama. Of 50 kinds tried with random weights (GPT-2 to
-Qwen3-MoE, `tests/laws/test_other_decoders.py`) 45 give the effects of plain masked forwards; GPT-Neo and Falcon-H1 do so
-with `--executor reference` only; and MPT, Falcon with ALiBi and Bamba are refused by what cannot be done.
+Qwen3-MoE, `tests/laws/test_other_decoders.py`) 45 give the effects of plain masked forwards; GPT-Neo and Falcon-H1 do
+so with `--executor reference` only; and MPT, Falcon with ALiBi and Bamba are refused by what cannot be done.
 
 The lowest version of transformers is the one that pyproject.toml names; `make certify-lowest` runs the suite on it, and
 on any other with `LOWEST=5.x.y`. A family that needs a later one says so when it is opened, and has no row for the
