@@ -48,8 +48,8 @@ CLAIMS = TableSchema.of(
     number(
         "p",
         "p",
-        "Against 0 and, where it was tested against a control, against that, whichever is larger; corrected over the "
-        "claims of its kind; missing where none was tested.",
+        "That of the interval beside it, mostly against 0; corrected over the claims of its kind; missing where none "
+        "was tested. Differences to controls are rows of their own, and a verdict may rest on both.",
         nullable=True,
     ),
     text("control", "Control", "What the effect must go beyond; missing where there is none.", nullable=True),

@@ -153,3 +153,18 @@ def test_the_least_p_that_resampling_can_give_is_a_bound():
     assert probability(0.001) == "p ≤ 0.001"
     assert probability(0.0011) == "p = 0.0011"
     assert probability(1.0) == "p = 1"
+
+
+def test_layers_that_only_a_control_holds_back_are_said():
+    """At every layer the control does as much: the effect differs from 0 there, and no sentence may hide that."""
+    tables = _controlled(made.effects(8, ("question->last",), window=1))
+    first = pl.col("layer") < 4
+    own = tables["effects"].with_columns(control=pl.lit(SIZE_MATCHED), sample=pl.lit(0)).filter(first)
+    rest = tables["controls"].filter(~first).select(own.columns)
+    effects = tables["effects"].with_columns(logprob_cut=pl.col("logprob_clean") - 0.5)
+    own = own.with_columns(logprob_cut=pl.col("logprob_clean") - 0.5)
+    spread = 0.1 * (pl.int_range(pl.len()) % 3 - 1)
+    effects = effects.with_columns(logprob_cut=pl.col("logprob_cut") + spread)
+    text = _about(_said({"effects": effects, "controls": pl.concat([own, rest])}), "question->last")
+    assert "at layers 4-7 of 8" in text
+    assert "At layers 0-3 it differs from 0, but not established from its control." in text

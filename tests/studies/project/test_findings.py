@@ -130,10 +130,11 @@ def test_the_projector_is_measured_against_its_input_and_one_that_learned_nothin
 def test_where_classes_are_read_is_said_by_state():
     found = said(run())
     assert "the last token, in states 1-2; the largest estimate, in state 2, is " in found
-    assert "image tokens, in states 0-2; the largest estimate, in state 0 (about the same in states 0-1), is " in found
+    assert "image tokens, in states 0-2; the largest estimate, in state 0, is " in found
+    assert "about the same" not in found  # states are not tested against each other
     assert "Intervals hold for all states at once" in found
     flat = probes(dict.fromkeys(SETTINGS, (0.8, 0.7)), last=(0.78, 0.8, 0.79))
-    assert "in state 1 (about the same in states 0-2), is " in said(made(ANSWERS, flat))
+    assert "in state 1, is " in said(made(ANSWERS, flat))
     assert "above shuffled labels" in found
 
 

@@ -157,6 +157,21 @@ def test_divergences_are_never_below_zero_and_are_drawn_as_said():
         assert np.isclose(drawn, one.high).any()
 
 
+def test_the_difference_to_random_weights_is_a_row_and_a_sentence():
+    own = made.contributions()
+    still = own.with_columns(kl=pl.col("kl") * 0.1, control=pl.lit("twin"))
+    found = claims({"contributions": own, "contributions_controls": still})
+    beyond = {(one.about, one.where): one for one in of_kind(found, "contribution-beyond")}
+    for one in of_kind(found, "contribution"):
+        more = beyond[one.about, one.where]
+        assert np.isclose(more.effect, 0.9 * one.effect)
+        assert (more.p <= 0.05) == (more.low > 0 or more.high < 0)
+        assert more.established <= one.established
+    [text] = [text for text in texts({"contributions": own, "contributions_controls": still}) if "Leaving out" in text]
+    assert "; with random weights (one model) " in text
+    assert ", a difference of +" in text
+
+
 def test_every_plan_is_a_row_and_every_interval_is_that_of_the_claims():
     losses, rest = {"search-50": 0.02, "random-50-0": 0.3}, {"score": 0.9, "loss": 0.02, "loss_low": 0.01}
     tables = {"verdicts": made.verdicts(losses), "plans": made.plans(dict.fromkeys(losses, 0.5))}

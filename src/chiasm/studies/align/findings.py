@@ -182,7 +182,10 @@ def _scores(claims: Sequence[Claim], blocks: str) -> list[Finding]:
         )
         against = of_kind(claims, "score-control", one.about)
         # Attention cut in the model itself is no control of chance, and does not decide the verdict.
-        names = [control_in_words(other) for other in against if other.control != MODALITY_ISOLATION]
+        deciding = [other for other in against if other.control != MODALITY_ISOLATION]
+        # Of a score that is not established those are named that it does not surpass.
+        failing = [other for other in deciding if not (other.established and other.effect > 0)]
+        names = [control_in_words(other) for other in (deciding if one.established or not failing else failing)]
         beyond = f" beyond {' and '.join(names)}" if names else ""
         cut = next((other for other in against if other.control == MODALITY_ISOLATION), None)
         if one.established and cut is not None and cut.established and cut.effect < 0:
@@ -201,7 +204,7 @@ def _scores(claims: Sequence[Claim], blocks: str) -> list[Finding]:
                 )
             where = f" in {blocks}" if other.control == MODALITY_ISOLATION else ""
             text += f" {how} that with {control_in_words(other)}{where}: a difference of {claimed(other)}."
-        if one.verdict == "not established" and one.control is not None:
+        if any(other.effect <= 0 for other in deciding):
             text += " A score that a control reaches as well is no sign of alignment that was learnt."
         found.append(Finding(text, rank(one, 30.0 if name == "ima_same" else 25.0)))
     return found

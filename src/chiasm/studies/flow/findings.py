@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from chiasm.core.claims import Claim, of_kind
+from chiasm.core.claims import MIN_INPUTS, Claim, of_kind
 from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
 from chiasm.results.wording import claimed, number
@@ -79,6 +79,9 @@ def _cut(of_cut: Sequence[Claim], beside: _Beside, layers: int, windows: Windows
         text += "It is uncontrolled: no control of the same kind stands beside it."
     else:
         text += f"{_compared(top, beside)}."
+    held_back = [_held_back(one, beside.least) for one in of_cut]
+    if any(held_back):
+        text += f" At {_stretches(of_cut, held_back, windows)} it differs from 0, but not established from its control."
     part = beside.row("part", top)
     if part is not None:
         text += _part(part)
@@ -92,6 +95,14 @@ def _cut(of_cut: Sequence[Claim], beside: _Beside, layers: int, windows: Windows
     if scale is not None:
         text += f" For reference, no control: {scale.about.partition(', ')[2]} changes it by {claimed(scale)}."
     return Finding(text, _strength(top))
+
+
+def _held_back(one: Claim, least: Claim | None) -> bool:
+    """Whether an effect is there but for its control."""
+    if one.verdict != "not established" or one.control is None or one.low is None or one.high is None:
+        return False
+    large = least is None or abs(one.effect) >= least.effect
+    return large and (one.low > 0 or one.high < 0) and (one.inputs or one.n) >= MIN_INPUTS
 
 
 def _part(one: Claim) -> str:
@@ -206,7 +217,8 @@ def _types(each: Sequence[Claim], differ: Sequence[Claim], windows: Windows) -> 
     nulls = [one.control_effect for one in each if one.control_effect is not None]
     if nulls:
         reach = f"{_nat(min(nulls))} to {_nat(max(nulls))}"
-        text += f" Type by type, the control ({_label(next(one for one in each if one.control))}) has {reach}."
+        label = _label(next(one for one in each if one.control))
+        text += f" Type by type, the control ({label}) has {reach}; it was tested over all types together."
     else:
         text += " They are uncontrolled: no control stands beside single types."
     for one in differ:

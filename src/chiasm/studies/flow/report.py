@@ -67,8 +67,8 @@ class FlowReporter(Reporter[FlowSpec]):
             "an effect is a lower bound, and no effect does not show that a route is unused.",
             "Where a sentence names the layer at which a cut does most, that layer was picked on these examples: the "
             "mean given for it is on the large side. Its interval and p-value hold for all cuts and layers at once, so "
-            "they allow for the picking. An effect's p is the largest of its own and those of its paired differences "
-            "to every control.",
+            "they allow for the picking. An effect's p is against 0, as its interval is; the paired difference to the "
+            "nearest control has its own (claims `beyond`), and an effect is established only where both hold.",
         ]
         found += self._least_error()
         if self.spec.keep == "correct":

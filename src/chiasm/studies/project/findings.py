@@ -82,7 +82,7 @@ def _nothing(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
         text = f"{name} {worded(score)}{below}{_untaught(domain, name, claims)}"
         invalid = named(claims, "invalid", domain, name)
         if invalid is not None and invalid.established:
-            text += f"; {wording.percent(invalid.effect)} of its answers name no class"
+            text += f"; {wording.percent(invalid.effect, 1)} of its answers name no class"
         parts.append(text)
         names.append(name)
     if not parts or score is None:

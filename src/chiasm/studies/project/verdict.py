@@ -158,7 +158,7 @@ def _layers(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
             there = [one.found and one.effect > 0 for one in of]
             top = max(of, key=lambda one: one.effect)
             where = _states(of, there) if any(there) else "no state"
-            shown.append(f"{name}, in {where}; the largest estimate, in {_peak(of, top)}, is {worded_gap(top)}.")
+            shown.append(f"{name}, in {where}; the largest estimate, in state {_state(top)}, is {worded_gap(top)}.")
         parts.append(f"{'Untouched' if setting == UNTUNED else f'After {setting}'}, of {' Of '.join(shown)}")
     if parts:
         above = "above shuffled labels" if control else "above uniform guessing, uncontrolled"
@@ -167,13 +167,6 @@ def _layers(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
             "Intervals hold for all states at once; one state was not tested against another."
         )
         yield Finding(text, 70.0)
-
-
-def _peak(of: Sequence[Claim], top: Claim) -> str:
-    """The state of the largest estimate, and in brackets those that its interval cannot tell from it."""
-    alike = [one.high is not None and one.high >= top.effect and one.effect >= (top.low or 0.0) for one in of]
-    where = f"state {_state(top)}"
-    return f"{where} (about the same in {_states(of, alike)})" if sum(alike) > 1 else where
 
 
 def _states(of: Sequence[Claim], there: Sequence[bool]) -> str:

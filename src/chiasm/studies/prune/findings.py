@@ -151,6 +151,10 @@ def _own_type(own: Sequence[Claim], beyond: Sequence[Claim], types: int) -> Find
             f"Masks do not serve all question types alike ({about}): the mask of a question's own type does "
             f"{'; '.join(parts)}. {_chance(_widest(held), beyond)}"
         )
+        open_ = [one for one in own if one not in held]
+        if open_:
+            rest = "; ".join(f"at {one.where} {claimed(one)}" for one in open_)
+            text += f" Elsewhere that is not established: {rest}."
         return Finding(text, 80.0)
     if all(one.verdict == "practically none" for one in own):
         text = (

@@ -48,7 +48,7 @@ def perplexity(rated: pl.DataFrame) -> dict[str, float | None]:
     if len(sums) == 1 or (inputs is not None and len(set(inputs)) == 1):
         return found | {"perplexity_low": None, "perplexity_high": None}
     low, high = ratio_bounds(sums, clusters=inputs)
-    return found | {"perplexity_low": _exp(low), "perplexity_high": _exp(high)}
+    return found | {"perplexity_low": _exp(np.maximum(low, 0.0)), "perplexity_high": _exp(high)}
 
 
 def _exp(nats: float) -> float | None:

@@ -109,7 +109,7 @@ def _contributions(rows: pl.DataFrame, controls: pl.DataFrame | None, least: flo
             beyond = mean_bands(values[shared] - beside, clusters=own, smallest_error=error, seed=seed)
     # A divergence is never below 0.
     bands = replace(bands, low=np.maximum(bands.low, 0.0))
-    return _columns(
+    found = _columns(
         bands,
         lambda k: {
             "kind": "contribution",
@@ -121,6 +121,21 @@ def _contributions(rows: pl.DataFrame, controls: pl.DataFrame | None, least: flo
         },
         least,
         lambda k: None if beyond is None else bool(beyond.low[k] > 0),
+    )
+    if beyond is None:
+        return found
+    return found + _columns(
+        beyond,
+        lambda k: {
+            "kind": "contribution-beyond",
+            "about": places[k][0],
+            "where": str(places[k][1]),
+            "quantity": f"divergence of the answer where it is left out, less that of {RANDOM_WEIGHTS}",
+            "control": RANDOM_WEIGHTS,
+            "control_effect": None if mean is None else float(mean[k]),
+        },
+        least,
+        lambda k: found[k].established,
     )
 
 

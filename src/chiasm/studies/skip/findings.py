@@ -25,7 +25,7 @@ def skip_findings(claims: Sequence[Claim], span: str = "image") -> list[Finding]
 
     `span`: the tokens whose work is left out.
     """
-    where = _where(of_kind(claims, "contribution"), span)
+    where = _where(claims, span)
     if not of_kind(claims, "recommended"):
         found = [Finding("No plan has been verified yet: the run is not finished.", 100.0), where]
     else:
@@ -110,6 +110,8 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
     text += f"`{fewest.about}` takes the fewest operations of these, {_share(claims, fewest.about)}. "
     text += time_words(claims, fewest.about) or "No times were taken."
     times = [one for one in of_kind(claims, "time") if one.about == fewest.about]
+    if any(one.established and one.effect < 0 for one in times):
+        text += " What is slower for one prompt is not counted as saving."
     # Narrower intervals would only confirm a time that lies above 0 as a whole.
     if not times or any(one.verdict == "not established" and not (one.low or 0.0) > 0 for one in times):
         text += " More --repeats, on a quieter machine, narrow the intervals of times that are not established."
@@ -275,16 +277,17 @@ def _beaten(beaten: Sequence[Claim]) -> Finding | None:
     return Finding(text, 35.0)
 
 
-def _where(contributions: Sequence[Claim], span: str) -> Finding:
+def _where(claims: Sequence[Claim], span: str) -> Finding:
     parts = []
+    beyond = {(one.about, one.where): one for one in of_kind(claims, "contribution-beyond")}
     for part, name in _PARTS.items():
-        own = of_kind(contributions, "contribution", part)
+        own = of_kind(claims, "contribution", part)
         if not own:
             continue
         found = [one for one in own if one.found]
         nothing = [one for one in own if one.verdict == "practically none"]
         top = max(found or own, key=lambda one: one.effect)
-        largest = f"{claimed(top, signed=False)}{_beside(top)}"
+        largest = f"{claimed(top, signed=False)}{_beside(top, beyond.get((top.about, top.where)))}"
         said = f"Leaving out {name} of {span} tokens"
         if found:
             said += f" changes the answer in {_layers([top])}: {largest}."
@@ -302,10 +305,11 @@ def _where(contributions: Sequence[Claim], span: str) -> Finding:
     return Finding(f"{' '.join(parts)} One part of one layer at a time; KL(untouched || left out).", 70.0)
 
 
-def _beside(one: Claim) -> str:
-    if one.control is None:
+def _beside(one: Claim, beyond: Claim | None) -> str:
+    if one.control is None or beyond is None:
         return "; uncontrolled: no model with random weights stands beside it"
-    return f"; with random weights {number(one.control_effect or 0.0, unit=one.unit, significant=2)}"
+    level = number(one.control_effect or 0.0, unit=one.unit, significant=2)
+    return f"; with random weights (one model) {level}, a difference of {claimed(beyond)}"
 
 
 def _layers(of: Sequence[Claim]) -> str:
