@@ -156,6 +156,13 @@ def lens(n, share, seed=0):
     return pl.DataFrame(rows)
 
 
+def test_words_of_few_examples_say_how_to_decode_more():
+    few, many = (claimed(shares(PLANTED), lens=lens(n, 0.6), lens_controls=lens(n, 0.2, 1)) for n in (4, 20))
+    said = [" ".join(one.text for one in look_findings(found)) for found in (few, many)]
+    assert "Words were decoded of 4 examples; --maps takes more." in said[0]
+    assert "--maps" not in said[1]
+
+
 def test_words_are_judged_against_random_weights():
     own = shares(0 * PLANTED)
     found = of(claimed(own, lens=lens(20, 0.6), lens_controls=lens(20, 0.2, 1)), "words")

@@ -150,7 +150,8 @@ def largest(claims: Sequence[Claim], rows: Sequence[Claim], what: str, at: str =
     text = f"{what} is largest{among} {at} state {most.where}: {claimed(most)}{_not(most)}.{beside(most, claims)}"
     begin = f" {at.capitalize()} state"
     if size is not most:
-        text += f"{begin} {size.where} it is larger, {claimed(size)}, but {size.verdict}{_since(size, claims)}."
+        sign = " and of the other sign" if size.effect * most.effect < 0 else ""
+        text += f"{begin} {size.where} it is larger{sign}, {claimed(size)}, but {size.verdict}{_since(size, claims)}."
     for one in rows:
         outside = one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
         if outside and one.effect * most.effect < 0 and one.verdict == "not established" and one is not size:

@@ -10,6 +10,7 @@ from chiasm.results.findings import Finding
 from chiasm.results.wording import claimed, number
 
 _BASELINE = "the random-weights baseline"
+_FEW = 10
 _Beyond = Mapping[tuple[str, str, str], Claim]
 
 
@@ -76,6 +77,8 @@ def _words(by_state: Sequence[Claim]) -> Finding:
     else:
         text = f"That {_lower(what)} more often than in {_BASELINE} is not established at any hidden state"
         text = f"{text}; the largest difference, at {there}."
+    if top.n < _FEW:
+        text += f" Words were decoded of {top.n} example{'' if top.n == 1 else 's'}; --maps takes more."
     return Finding(text, 1.5 if top.established else 0.6)
 
 

@@ -65,8 +65,8 @@ class ProjectReporter(Reporter[ProjectSpec]):
         if tuning is None or predictions is None or references is None:
             return {}
         brackets = (
-            "in brackets 95 % intervals over images and seeds, over all settings at once; of uniform guessing, where "
-            "95 % of draws lie"
+            "in brackets 95 % intervals over images and seeds, over all settings at once; of references, which have "
+            "one seed, over images and each on its own; of uniform guessing, where 95 % of draws lie"
         )
         found = {
             f"Table 1: macro-F1 ({brackets}) and accuracy": published.table_one(

@@ -122,6 +122,9 @@ def _projector(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
     learned = named(claims, "learned", domain, UNTUNED, LINE)
     if learned is not None:
         text += f". The learned one less that one is {worded_gap(learned)}, {_word(learned)}"
+    for other in _of(claims, "learned", domain, UNTUNED):
+        if other is not learned and other.established:
+            text += f". What {_probe(other)} reads of the two differs by {worded_gap(other)}, {_word(other)}"
     yield Finding(f"{text}.", 75.0)
 
 
