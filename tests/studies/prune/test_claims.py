@@ -38,6 +38,17 @@ def pruned(lost, n=240, sparsity=0.5, seed=0, per=1):
     return conform(PRUNED, pl.DataFrame(rows))
 
 
+def test_the_released_combination_is_compared_with_that_of_the_sparsity_named():
+    lost = {("wanda", "all"): 0.0, ("intersection", "types"): 0.0, ("intersection-released", "types"): 0.3}
+    found = claims({"pruned": pruned(lost)})
+    [one] = of_kind(found, "released")
+    assert (one.about, one.control) == ("intersection-released", "intersection")
+    assert one.established
+    assert one.low < -27 < one.high
+    assert any("as released" in finding.text and "zeroes more" in finding.text for finding in prune_findings(found))
+    assert not of_kind(claims({"pruned": pruned({("wanda", "all"): 0.0, ("intersection", "types"): 0.0})}), "released")
+
+
 def test_planted_differences_are_found():
     lost = {
         ("wanda", "all"): 0.0,

@@ -17,7 +17,7 @@ from chiasm.core.claims import Claim, judged, known
 from chiasm.core.statistics.bands import Bands, mean_bands
 from chiasm.core.statistics.intervals import critical
 from chiasm.core.statistics.shares import share_bands
-from chiasm.interventions.masks import ABLATIONS
+from chiasm.interventions.masks import ABLATIONS, RELEASED_INTERSECTION
 from chiasm.results.claims import untouched_score
 from chiasm.results.series import with_inputs
 from chiasm.studies.options import MAX_LOSS
@@ -68,6 +68,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
         ("method", _methods(answers)),
         ("variant", _variants(answers)),
         ("combined", _combined(answers)),
+        ("released", _released(answers)),
         ("modality", _modalities(answers)),
         ("ablation", _ablations(answers)),
     ):
@@ -265,6 +266,15 @@ def _combined(answers: Answers) -> list[Pair]:
     return [
         Pair(name, level, "wanda", answers.right(name, TYPES, level), answers.right("wanda", POOLED, level))
         for name in ("intersection", "majority", "mean-score")
+        for level in answers.levels
+    ]
+
+
+def _released(answers: Answers) -> list[Pair]:
+    """What all masks keep, as the released code has it, against the same at the sparsity that it is named by."""
+    first, second = RELEASED_INTERSECTION, "intersection"
+    return [
+        Pair(first, level, second, *(answers.right(name, TYPES, level) for name in (first, second)))
         for level in answers.levels
     ]
 

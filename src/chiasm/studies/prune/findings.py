@@ -35,6 +35,7 @@ def prune_findings(claims: Sequence[Claim], *, types: int = 0) -> list[Finding]:
         _modalities(of_kind(claims, "modality")),
         _ablation(of_kind(claims, "ablation")),
         _combined(of_kind(claims, "combined")),
+        _released(of_kind(claims, "released")),
         _random_weights(of_kind(claims, "baseline"), of_kind(claims, "baseline-score")),
     ]
     return sorted((one for one in found if one is not None), key=lambda finding: -finding.strength)
@@ -201,6 +202,14 @@ def _combined(combined: Sequence[Claim]) -> Finding | None:
     ]
     text = f"Of masks combined from those of all types, at equal sparsity, {'; '.join(parts)}."
     return Finding(text, _strength(combined, 60.0))
+
+
+def _released(released: Sequence[Claim]) -> Finding | None:
+    if not released:
+        return None
+    text = _against(released, "the alpha-SubNet as released", "the intersection at the sparsity named")
+    text = f"{text[0].upper()}{text[1:]}. It keeps what the masks of all types keep, and so zeroes more than is named."
+    return Finding(text, _strength(released, 55.0))
 
 
 def _modalities(modalities: Sequence[Claim]) -> Finding | None:

@@ -10,6 +10,7 @@ from chiasm.core.options import Section, example_option, option, write_option
 from chiasm.interventions.masks import (
     ABLATIONS,
     COMBINED,
+    RELEASED_INTERSECTION,
     UNSTRUCTURED,
     MaskMethod,
     MaskPart,
@@ -99,6 +100,11 @@ class PruneSpec(ControlledSpec):
         formerly=("part",),
     )
     combine: bool = option(True, "Also masks by question type and by modality, and their combinations.", common=True)
+    as_released: bool = option(
+        False,
+        "Also the combined mask as the released code of the alpha-SubNet builds it: the weights that the masks of all "
+        "types keep, so that more are zeroed than the sparsity says.",
+    )
     ablate: float | None = option(
         None,
         "Also zero this share of the weights, as 0.015, where the masks of image and of text tokens (at the first "
@@ -138,6 +144,8 @@ class PruneSpec(ControlledSpec):
             raise ChiasmError("--sparsity", found, f"Leave it out, or add --pattern {UNSTRUCTURED}")
         for sparsity, _ in self.levels():
             require_sparsity(sparsity)
+        if self.as_released and not self.combine:
+            raise ChiasmError("--as-released", "it combines the masks of question types", "Leave out --no-combine")
         if self.ablate is not None and (not self.combine or UNSTRUCTURED not in self.patterns):
             todo = f"Leave out --no-combine, and name the pattern {UNSTRUCTURED}"
             raise ChiasmError(f"--ablate {self.ablate:g}", "it needs unstructured masks by modality", todo)
@@ -207,7 +215,8 @@ def planned_masks(spec: PruneSpec, types: Sequence[str], modalities: bool = True
             found.append(_mask(spec, level, first, "intersection", both, MODALITIES))
         if spec.combine and len(types) > 1:
             found += [_mask(spec, level, first, "wanda", (name,)) for name in types]
-            found += [_mask(spec, level, first, method, tuple(types), TYPES) for method in COMBINED]
+            combined = (*COMBINED, RELEASED_INTERSECTION) if spec.as_released else COMBINED
+            found += [_mask(spec, level, first, method, tuple(types), TYPES) for method in combined]
     if spec.ablate is not None and modalities:
         levels = [sparsity for sparsity, pattern in spec.levels() if pattern == UNSTRUCTURED]
         within = next((sparsity for sparsity in levels if sparsity >= 0.5), levels[-1])
