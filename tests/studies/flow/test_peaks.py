@@ -18,6 +18,10 @@ def _still(effects):
     return still.with_columns(control=pl.lit(SIZE_MATCHED), sample=pl.lit(0))
 
 
+def _as_control(rows):
+    return rows.with_columns(control=pl.lit(SIZE_MATCHED), sample=pl.lit(0))
+
+
 def _same_windows(effects, first, last):
     """The windows around layers `first` to `last` made one, as clipping does, with what the strongest changes."""
     columns, inside = effects.columns, pl.col("layer").is_between(first, last)
@@ -90,3 +94,16 @@ def test_windows_that_grow_or_are_all_there_keep_their_names():
     found = claims({"effects": two, "controls": _still(two)})
     assert not of_kind(found, "peak")
     assert not of_kind(found, "order")
+
+
+def test_a_peak_lies_in_its_interval_where_a_larger_change_is_not_established():
+    """At the last layer the control does as much as the cut: it is no place where the effect is largest."""
+    effects = made.effects(8, CUTS[1:], window=1)
+    last = pl.col("layer") == 7
+    larger = effects.with_columns(logprob_cut=pl.when(last).then(pl.col("logprob_clean") - 5).otherwise("logprob_cut"))
+    controls = pl.concat([_still(larger).filter(~last), larger.filter(last).pipe(_as_control)])
+    found = claims({"effects": larger, "controls": controls})
+    (one,) = of_kind(found, "peak")
+    assert max(of_kind(found, "effect"), key=lambda own: abs(own.effect)).where == "7"
+    assert one.where != "7"
+    assert one.low <= one.effect <= one.high < 7

@@ -4,7 +4,7 @@ Clipped at the ends, windows around several layers can be one and the same: thes
 resample of whole inputs picks layers anew, so that their intervals allow for the picking.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,11 @@ class _Windows:
         first, last = (np.array([side(around) for around in layers.values()]) for side in (min, max))
         return cls(list(columns.values()), first, last)
 
+    def around(self, layers: Collection[int]) -> "_Windows":
+        """Those of them that lie around any of `layers`."""
+        kept = [w for w in range(len(self.columns)) if any(self.first[w] <= x <= self.last[w] for x in layers)]
+        return _Windows([self.columns[w] for w in kept], self.first[kept], self.last[kept])
+
     @property
     def middle(self) -> Float[np.ndarray, " w"]:
         return (self.first + self.last) / 2
@@ -69,6 +74,8 @@ def peak_claims(data: Sweep, effects: Sequence[Claim], seed: int) -> list[Claim]
         windows = _Windows.of(data, cut)
         if windows is None or not top.found:
             continue
+        # A layer is named where the effect is there as surely as at the peak: elsewhere it would not be.
+        windows = windows.around({int(one.where) for one in effects if (one.about, one.verdict) == (cut, top.verdict)})
         rows = np.flatnonzero(data.present[:, windows.columns].all(axis=1))
         if not len(rows):
             continue

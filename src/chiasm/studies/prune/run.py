@@ -209,4 +209,7 @@ def _calibration_sets(spec: PruneSpec, calibration: Sequence[Example], examples:
 
 def _planned(spec: PruneSpec, sets: _Sets) -> tuple[PlannedMask, ...]:
     types = tuple(name for name in sets if name != POOLED)
+    if spec.as_released and len(types) < 2:
+        found = "the examples have no two question types to calibrate on"
+        raise ChiasmError("--as-released", found, "Give examples of several types, or leave it out")
     return planned_masks(spec, types, modalities=any(example.images for example in sets[POOLED]))
