@@ -139,18 +139,18 @@ def test_written_times_are_those_of_the_whole_video(family):
     written = re.findall(r"<([\d.]+) seconds>", view.tokenizer.decode(found.input_ids[0]))
     kept = ((np.arange(8) + 0.5) * 7.5).astype(int) / 5
     assert written == [f"{pair.mean():.1f}" for pair in kept.reshape(4, 2)]
-    told = view.family.told_times(kept, 8 / 12, view.config)
+    told = view.family.frame_times(kept, 8 / 12, view.config)
     assert list(told) == written
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen2_5_omni"])
 @pytest.mark.parametrize("fps", [2.0, 20.0, 80.0])
-def test_told_times_are_the_positions_in_time(family, fps):
+def test_frame_times_are_the_positions_in_time(family, fps):
     view = view_of(family)
     found, shown = encode_video(view, fps=fps, frames=8)
     rope = record_frame(view, found.inputs).arguments[0]["position_embeddings"][0][0]
     firsts = [rope[int(found.spans[f"video.frame[{k}]"][0])] for k in range(4)]
-    told = view.family.told_times(Clip(shown.frames, fps).shown_at, fps, view.config)
+    told = view.family.frame_times(Clip(shown.frames, fps).shown_at, fps, view.config)
     for one, two in combinations(range(4), 2):
         assert torch.equal(firsts[one], firsts[two]) == (told[one] == told[two])
 

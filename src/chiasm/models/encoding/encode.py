@@ -209,12 +209,12 @@ def _ends(
 def _say_shared_times(family: Family, clips: Sequence[Clip], config: Any) -> None:
     """Say of frames that the model takes for frames of one moment; once for each family."""
     for clip in clips:
-        told = family.told_times(clip.shown_at, clip.fps, config)
-        if len(set(told)) < len(told):
+        times = family.frame_times(clip.shown_at, clip.fps, config)
+        if len(set(times)) < len(times):
             _warn_once(
                 f"`{family.name}` is told too little of when frames are shown to tell all of them apart: of a video's "
-                f"{len(told)} frames (as it merges them) {len(told) - len(set(told))} have the time of another. Their "
-                "order stays. Videos with fewer frames to the second keep them apart."
+                f"{len(times)} frames (as it merges them) {len(times) - len(set(times))} have the time of another. "
+                "Their order stays. Videos with fewer frames to the second keep them apart."
             )
 
 

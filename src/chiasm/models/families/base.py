@@ -105,8 +105,8 @@ class Family:
         """The same for every frame of `video`, in order; frames that the model merges are one."""
         raise self._without_rule("video")
 
-    def told_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> Sequence[float | str]:
-        """What the decoder is told of when each of a video's `frames` is shown; empty where it is told nothing.
+    def frame_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> Sequence[float | str]:
+        """What the decoder knows of when each of a video's `frames` is shown; empty where it knows nothing.
 
         `shown_at`: seconds of all T frames that the processor is given, `fps` of them to the second.
         """

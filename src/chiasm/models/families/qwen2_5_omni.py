@@ -50,7 +50,7 @@ class Qwen25Omni(Qwen2VL):
             raise ChiasmError("videos with their own sound", found, "Switch it off, and give the sound as `audio`")
         return text
 
-    def told_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[float]:
+    def frame_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[float]:
         merged = config.vision_config.temporal_patch_size
         return whole_steps(len(shown_at), merged, fps, config.position_id_per_seconds)
 

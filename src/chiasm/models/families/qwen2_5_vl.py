@@ -15,7 +15,7 @@ class Qwen25VL(Qwen2VL):
     name = "qwen2_5_vl"
     model_types = ("qwen2_5_vl",)
 
-    def told_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[float]:
+    def frame_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[float]:
         vision = config.vision_config
         return whole_steps(len(shown_at), vision.temporal_patch_size, fps, vision.tokens_per_second)
 

@@ -19,5 +19,5 @@ class Qwen35(Qwen2VL):
     model_types = ("qwen3_5", "qwen3_5_moe")
     kind = "projector, native resolution, frames in pairs, hybrid of linear attention and attention, M-RoPE"
 
-    def told_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[str]:
+    def frame_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[str]:
         return written_times(shown_at, config.vision_config.temporal_patch_size)

@@ -19,7 +19,7 @@ class Qwen3VL(Qwen2VL):
     model_types = ("qwen3_vl", "qwen3_vl_moe")
     kind = "projector and DeepStack, native resolution, frames in pairs, causal, M-RoPE"
 
-    def told_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[str]:
+    def frame_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[str]:
         return written_times(shown_at, config.vision_config.temporal_patch_size)
 
 

@@ -29,7 +29,7 @@ class SmolVLM(Idefics3):
         side = math.isqrt(processor.image_seq_len)
         return each_frame(video, cells(original_canvas(video), side, side), "frames", token=config.image_token_id)
 
-    def told_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[float]:
+    def frame_times(self, shown_at: Float[np.ndarray, " T"], fps: float, config: Any) -> list[float]:
         return [float(int(second)) for second in shown_at]
 
     def completed_inputs(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _PARTS: Final = {
 }
 
 
-class Price(NamedTuple):
+class RunPrice(NamedTuple):
     """Clean passes of one example, by part, at the least: rows that variants carry times layers they pass.
 
     Means over the examples, as some parts are those of the first ones alone. The pass that the cuts begin with is one
@@ -50,7 +50,7 @@ def price(
     beside: Sequence[tuple[str, ExamplePlan]] = (),
     swapped: bool = False,
     firsts: Mapping[str, int] | None = None,
-) -> Price:
+) -> RunPrice:
     """The work ahead, from the plan of the first example. `beside`: other walks of each example, by what they are for;
     `swapped`: one of them is a plain pass with another example's image; `firsts`: of how many examples a part is, where
     not of all.
@@ -67,7 +67,7 @@ def price(
     for name, count in (firsts or {}).items():
         if name in parts:
             parts[name] *= min(1.0, count / examples)
-    return Price(parts, examples, decoding)
+    return RunPrice(parts, examples, decoding)
 
 
 def _passes(changes: Sequence[Change], length: int, layers: int) -> float:

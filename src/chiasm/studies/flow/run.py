@@ -32,7 +32,7 @@ from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.plan import NOISE_EXAMPLES, ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
-from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, MAPS, NOOPS, ROUNDED, SWAPPED, Price, price
+from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, MAPS, NOOPS, ROUNDED, SWAPPED, RunPrice, price
 from chiasm.studies.flow.rows import (
     answer_rows,
     forms_of,
@@ -171,7 +171,7 @@ class FlowWork(Work[FlowExample]):
         finally:
             self.parts[part] = self.parts.get(part, 0.0) + time.perf_counter() - started
 
-    def price(self) -> Price | None:
+    def price(self) -> RunPrice | None:
         """The work ahead, from the first example that can be planned; None if none of the first can."""
         item = first_prepared(self.examples, self.prepare)
         if item is None:
