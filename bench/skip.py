@@ -223,8 +223,8 @@ def lost_by(run: Path) -> Sheet:
         [],
         [
             f"{plans['n'][0]} held-out examples; 95 % intervals: of paired shares by score, of nats by bootstrap.",
-            f"Time: median and quartiles of ratios to a plain call beside it, {manifest['spec']['repeats']} of them, "
-            "wall; `none`: of two plain calls.",
+            f"Time: geometric mean of {manifest['spec']['repeats']} ratios to a plain call beside it (wall), 95 % for "
+            "all plans that may be recommended at once; `none`: of two plain calls.",
             "`random-K-*` are the control of `search-K`: as many operations left out in layers drawn at random.",
             "Front: no other plan (controls apart) has at most its operations and at most its mean loss in nats.",
         ],
@@ -236,13 +236,19 @@ def lost_by(run: Path) -> Sheet:
                 f"{row['operations_share']:.1%}",
                 f"{100 * row['loss']:.1f} ({100 * row['loss_low']:.1f} to {100 * row['loss_high']:.1f})",
                 f"{row['logprob_loss']:.3f} ({row['logprob_loss_low']:.3f} to {row['logprob_loss_high']:.3f})",
-                "{prefill_share:.2f} ({prefill_share_low:.2f} to {prefill_share_high:.2f})".format_map(row),
-                "{batch_share:.2f} ({batch_share_low:.2f} to {batch_share_high:.2f})".format_map(row),
+                _time(row, "prefill_share"),
+                _time(row, "batch_share"),
                 f"{row['peak_bytes'] / 1e6:.1f}",
                 "yes" if row["pareto"] else "",
             )
         )
     return sheet
+
+
+def _time(row: dict[str, Any], name: str) -> str:
+    bounds = [row[f"{name}_{end}"] for end in ("low", "high")]
+    between = "" if None in bounds else " ({:.2f} to {:.2f})".format(*bounds)
+    return f"{row[name]:.2f}{between}"
 
 
 if __name__ == "__main__":

@@ -55,6 +55,19 @@ def control_notes(controls: bool, baseline: bool, unknown: str) -> list[str]:
     return []
 
 
+def shared_models_note(controls: pl.DataFrame | None) -> list[str]:
+    """How many models with random weights share the examples of a table of controls, and what intervals allow for."""
+    if controls is None or not controls.height:
+        return []
+    models = controls["sample"].n_unique() if "sample" in controls.columns else 1
+    if models == 1:
+        return ["One model with random weights stands for all: how far others differ from it is not known here."]
+    return [
+        f"{models} models with random weights share the examples: a difference from them has the wider of two "
+        "intervals, over inputs, and over one more such model."
+    ]
+
+
 class Reporter(ABC, Generic[S]):
     """Findings, figures and notes of a run, from its tables and its spec alone; never needs torch."""
 

@@ -16,6 +16,7 @@ from torch import nn
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, input_key
 from chiasm.core.media import load_image
+from chiasm.core.statistics.jackknife import priority
 from chiasm.data import examples
 from chiasm.data.sources import ENDLESS
 from chiasm.data.tasks import Task
@@ -209,6 +210,11 @@ def random_models(baseline: ModelView, named: Model | None, count: int) -> list[
         found = "one model with random weights" if chosen == 1 else f"{chosen} models with random weights"
         _log.warning("%s in place of %d: more would take over 2 GiB.", found.capitalize(), count)
     return [baseline, *(redrawn(baseline, _FIRST_DRAW + number) for number in range(1, chosen))]
+
+
+def model_of(example_id: str, seed: int, models: int) -> int:
+    """Which of several models with random weights an example is given to; other examples change nothing about it."""
+    return priority(example_id, seed) % models
 
 
 def require_same_depth(view: ModelView, baseline: ModelView | None) -> None:

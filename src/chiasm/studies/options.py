@@ -116,6 +116,13 @@ def examples_option(default: str = "`scenes`, or its kin for videos or sounds.")
     return data_option(f"{kinds} Default: {default}", section=Section.EXAMPLES, positional=True, common=True)
 
 
+def random_models_option(default: int, use: str, more: str = "") -> Any:
+    """The option that says how many models with random weights stand beside the one studied. `use`: for what."""
+    return option(
+        default, f"Models with random weights that {use}, so that their differences are seen.{more}", at_least=1
+    )
+
+
 def seed_option() -> Any:
     """The option that everything drawn follows from."""
     return example_option(0, "Picks the scenes and the random draws of controls.", at_least=0)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from chiasm.core.statistics.bands import ALPHA, RESAMPLES, mean_bands
+from chiasm.core.statistics.bands import ALPHA, RESAMPLES, mean_bands, means_by_model, over_models
 
 
 @settings(max_examples=40, deadline=None)
@@ -160,3 +160,39 @@ def test_intervals_cover_and_false_findings_are_rare(n):
 
 def test_the_number_of_resamples_lets_p_reach_five_percent():
     assert int((1 + RESAMPLES) * ALPHA) == (1 + RESAMPLES) * ALPHA
+
+
+def test_a_difference_holds_beside_one_more_model_of_the_control():
+    rng = np.random.default_rng(0)
+    covered = wrong = 0
+    for k in range(400):
+        # Four models with random weights share 40 examples; the truth differs from model to model.
+        true, models = rng.normal(0, 0.5, 5), np.arange(40) % 4
+        values = (1.0 - true[models] + 0.1 * rng.normal(size=40))[:, None]
+        bands = mean_bands(values, resamples=199, seed=k)
+        wider = over_models(bands, means_by_model(values, np.ones_like(values, dtype=bool), models))
+        covered += bool(wider.low[0] <= 1.0 - true[4] <= wider.high[0])
+        wrong += bool(bands.low[0] <= 1.0 - true[4] <= bands.high[0])
+        assert wider.low[0] <= bands.low[0]
+        assert wider.high[0] >= bands.high[0]
+        assert wider.p[0] >= bands.p[0]
+        assert (wider.p[0] <= 0.05) == (not wider.low[0] <= 0 <= wider.high[0])
+    assert 0.92 < covered / 400 < 0.98
+    assert wrong / 400 < 0.5  # what the interval over examples alone would claim
+
+
+def test_a_model_that_was_given_no_example_changes_nothing():
+    values = np.random.default_rng(0).normal(size=(20, 2))
+    values[::2, 0] += 3
+    present = np.ones((20, 2), dtype=bool)
+    present[1::2, 1] = False
+    each = means_by_model(values, present, [0, 1] * 10)
+    assert np.allclose(each[:, 0], [values[::2, 0].mean(), values[1::2, 0].mean()])
+    assert np.isclose(each[0, 1], values[::2, 1].mean())
+    assert np.isnan(each[1, 1])
+    bands = mean_bands(values, present=present, resamples=199)
+    wider = over_models(bands, each)
+    assert wider.low[1] == bands.low[1]
+    assert wider.p[1] == bands.p[1]
+    assert wider.high[0] > bands.high[0]
+    assert wider.low[0] < bands.low[0]

@@ -18,6 +18,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.align import measured_model
+from chiasm.studies.align.contrasts import scores_of_models
 from chiasm.studies.align.measured_model import ReleasedMasks
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.run import run_study
@@ -315,6 +316,13 @@ def test_several_models_with_random_weights_are_read_without_words():
         pl.col("claim").str.starts_with("score-control-"), control="twin", about="ima_same of image and question"
     ).to_dicts()
     assert claim["control_effect"] == pytest.approx(np.mean(list(values)))
+    # The figure of the scores shows what the claims hold the model against, and how far one more model may lie.
+    chosen = {"name": "ima_same", "statistic": "mean_token", "control": "twin"}
+    drawn = scores_of_models(found.table("score_controls"), further).filter(**chosen).row(0, named=True)
+    assert drawn["value"] == pytest.approx(claim["control_effect"])
+    half = 4.303 * np.std(list(values), ddof=1) * (1 + 1 / 3) ** 0.5
+    assert drawn["low"] <= drawn["value"] - half * 0.999
+    assert drawn["high"] >= drawn["value"] + half * 0.999
     assert (
         "parts_random" not in chiasm.align("tiny", limit=9, inside=False, vocabulary_tokens=0, random_models=1).tables
     )

@@ -180,3 +180,17 @@ def test_few_examples_claim_nothing(n):
     found = claimed(shares(PLANTED[:n]), shares(PLANTED[:n], seed=1), lens=lens(n, 0.5), lens_controls=lens(n, 0.5))
     assert not any(c.established for c in found)
     assert look_findings(found)
+
+
+def test_a_share_goes_beyond_one_more_random_model_or_is_not_established():
+    sample = pl.col("example_id").str.slice(1).cast(pl.Int64) % 4
+
+    def judged(levels):
+        beside = shares(np.array([[levels[k % 4], 0, 0, 0] for k in range(40)]), seed=1).with_columns(sample=sample)
+        found = claimed(shares(PLANTED), beside)
+        return of(found, "share")[0], of(found, "share-beyond")[0]
+
+    alike, far = judged([0.025] * 4), judged([-0.1, -0.1, -0.1, 0.4])
+    assert alike[0].control_effect == pytest.approx(far[0].control_effect, abs=1)
+    assert [one.verdict for one in alike] == ["established"] * 2
+    assert [one.verdict for one in far] == ["not established"] * 2

@@ -14,7 +14,7 @@ from chiasm.core.statistics.intervals import share_difference
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.skip import charts
 from chiasm.studies.skip.claims import claims
-from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, decide, saves_time
+from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, decide, saves_time, time_shares
 from chiasm.studies.skip.findings import lost, skip_findings
 from chiasm.studies.skip.overview import plans_table
 from chiasm.studies.skip.tables import FAST_V, NONE, RANDOM_DROP
@@ -103,6 +103,22 @@ def test_what_is_slower_for_one_prompt_is_no_saving():
     assert decided(losses, ratios=FAST | {"cheap": (1.0, 0.7)}).recommended == "cheap"
 
 
+def test_a_table_of_plans_holds_the_times_that_the_claims_state():
+    found, times = decided({"cheap": 0.0, "safe": 0.0, "lossy": 0.2}), made.timings(FAST)
+    shares = time_shares(times, found.claims)
+    for plan, (one, batch) in FAST.items():
+        for name, true in (("prefill_share", one), ("batch_share", batch)):
+            assert shares[plan][f"{name}_low"] < true < shares[plan][f"{name}_high"]
+            assert shares[plan][name] == pytest.approx(true, rel=0.01)
+    for claim in of_kind(found.claims, "time"):
+        name = "prefill_share" if claim.where == ONE_PROMPT else "batch_share"
+        held = [100 * (shares[claim.about][name + end] - 1) for end in ("", "_low", "_high")]
+        assert held == pytest.approx([claim.effect, claim.low, claim.high])
+    # Equal calls and controls are no plans to choose: their mean is shown, without a bound.
+    assert shares[NONE]["prefill_share"] == pytest.approx(1, abs=0.02)
+    assert shares[NONE]["prefill_share_low"] is None
+
+
 def test_times_within_the_noise_of_equal_calls_save_nothing():
     losses = {"safe": 0.0, "cheap": 0.0, "lossy": 0.0}
     assert decided(losses, ratios=FAST | {NONE: (0.7, 0.7), "lossy": (0.7, 0.7)}).recommended == NONE
@@ -168,7 +184,7 @@ def test_the_difference_to_random_weights_is_a_row_and_a_sentence():
         assert (more.p <= 0.05) == (more.low > 0 or more.high < 0)
         assert more.established <= one.established
     [text] = [text for text in texts({"contributions": own, "contributions_controls": still}) if "Leaving out" in text]
-    assert "; with random weights (one model) " in text
+    assert "; with random weights " in text
     assert ", a difference of +" in text
 
 
@@ -299,6 +315,28 @@ def test_where_the_work_matters_needs_its_control():
         assert next(one for one in found if one.about == "ffn" and one.where == "0").verdict == verdict
         others = [one for one in found if (one.about, one.where) != ("ffn", "0")]
         assert {one.verdict for one in others} == {"practically none"}
+
+
+def test_a_contribution_goes_beyond_one_more_random_model_or_is_not_established():
+    own, few = made.contributions(), made.contributions(losses=((0.02, 0.001), (0.002, 0.001)), seed=1)
+    number = pl.col("example_id").str.slice(1).cast(pl.Int64) % 4
+
+    def judged(levels):
+        spread = few.with_columns(sample=number, control=pl.lit(RANDOM_WEIGHTS)).with_columns(
+            kl=pl.col("kl") + pl.col("sample").replace_strict(dict(enumerate(levels)), return_dtype=pl.Float64)
+        )
+        found = claims({"contributions": own, "contributions_controls": spread})
+        place = next(one for one in found if one.kind == "contribution" and (one.about, one.where) == ("ffn", "0"))
+        beyond = next(
+            one for one in found if one.kind == "contribution-beyond" and (one.about, one.where) == ("ffn", "0")
+        )
+        return place, beyond
+
+    alike, far = judged((0.5, 0.5, 0.5, 0.5)), judged((0.0, 0.0, 0.0, 2.0))
+    assert np.isclose(alike[1].effect, far[1].effect)
+    assert [one.verdict for one in alike] == ["established"] * 2
+    assert [one.verdict for one in far] == ["not established"] * 2
+    assert far[1].low < 0 < alike[1].low
 
 
 @pytest.mark.parametrize(

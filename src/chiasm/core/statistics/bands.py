@@ -150,6 +150,42 @@ def mean_bands(
     return Bands(mean, low, high, np.where(within > 1, p, math.nan), examples, inputs)
 
 
+def over_models(bands: Bands, each: Float[np.ndarray, "m k"]) -> Bands:
+    """The same differences from the mean of a few models, so that they hold beside one more model of that kind.
+
+    `each`: by model, its own mean of what is subtracted; NaN where it was not read. An interval becomes the wider of
+    the given one, over inputs, and of a 95 % prediction interval over one more model; p the larger of the two. With
+    one model nothing is known of others, and nothing is changed.
+
+    Assumption: models differ as draws from one normal distribution.
+    """
+    from scipy.special import stdtr, stdtrit  # slow to import, and what only words claims does without
+
+    models = (~np.isnan(each)).sum(axis=0)
+    several, freedom = models > 1, np.maximum(models - 1, 1)
+    centre = np.nansum(each, axis=0) / np.maximum(models, 1)
+    squares = np.nansum((each - centre) ** 2, axis=0) / freedom
+    error = np.where(several, np.sqrt(squares * (1 + 1 / np.maximum(models, 1))), 0.0)
+    half = stdtrit(freedom, 1 - ALPHA / 2) * error
+    p = np.where(error > 0, 2 * stdtr(freedom, -np.abs(_studentised(bands.mean, error))), 0.0)
+    # A bound that is not known stays so.
+    low, high = np.minimum(bands.low, bands.mean - half), np.maximum(bands.high, bands.mean + half)
+    return replace(bands, low=low, high=high, p=np.maximum(bands.p, p))
+
+
+def means_by_model(
+    values: Float[np.ndarray, "n k"], present: Bool[np.ndarray, "n k"], models: Sequence[int]
+) -> Float[np.ndarray, "m k"]:
+    """Column means over the examples that each of several `models` was given; NaN where a model has none."""
+    which = np.asarray(models)
+    found = np.full((len(set(models)), values.shape[1]), math.nan)
+    for row, model in enumerate(sorted(set(models))):
+        own = present & (which == model)[:, None]
+        n = own.sum(axis=0)
+        found[row, n > 0] = np.where(own, values, 0.0).sum(axis=0)[n > 0] / n[n > 0]
+    return found
+
+
 def _point(values: Float[np.ndarray, "r k"], above: float) -> Float[np.ndarray, " k"]:
     """The value of every column that a share `above` of resamples exceeds."""
     return np.sort(values, axis=0)[math.ceil((1 - above) * (len(values) + 1) - 1e-9) - 1]

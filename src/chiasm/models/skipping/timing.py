@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import GenerationConfig
@@ -22,20 +21,6 @@ _TOKENS = 8
 _TRIES, _SHORT = 3, 0.1  # calls, seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """How long calls took, each as a share of the plain model's call beside it: median and quartiles over repeats."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, shares: Float[np.ndarray, " repeats"]) -> "Ratio":
-        low, median, high = (float(share) for share in np.percentile(shares, [25, 50, 75]))
-        return cls(median, low, high)
-
-
 class Repeat(NamedTuple):
     """One repeat: seconds to read a prompt, and times as shares of the plain model's call beside it."""
 
@@ -46,13 +31,10 @@ class Repeat(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Medians over the repeats. `prefill_spread`: interquartile range (s). `prefill`: one prompt beside the plain
-    model's; `batch`: several prompts read together. `repeats`: what they are made of."""
+    """Medians over the repeats, and the `repeats` themselves. `prefill_spread`: interquartile range (s)."""
 
     prefill_seconds: float
     prefill_spread: float
-    prefill: Ratio
-    batch: Ratio
     decode_seconds: float
     peak_bytes: int
     repeats: tuple[Repeat, ...] = ()
@@ -100,8 +82,6 @@ def costs(
         Cost(
             prefill_seconds=float(np.median(prefill[k])),
             prefill_spread=float(quartiles[1, k] - quartiles[0, k]),
-            prefill=Ratio.of(shares["one"][k]),
-            batch=Ratio.of(shares["batch"][k]),
             decode_seconds=float(np.median(decode[k])),
             peak_bytes=peaks[k],
             repeats=tuple(

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from chiasm.core.claims import Claim, judged, known
-from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
+from chiasm.core.statistics.bands import Bands, mean_bands, over_models
+from chiasm.results.schemas import RANDOM_WEIGHTS
 
 # A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
 _ERROR_SHARE = 0.1
@@ -128,7 +129,11 @@ class Judge:
         bands = bands_of([measured for _, measured in found], smallest_error=error, seed=self.seed)
         chosen, less = [c for c, _ in found], f"{quantity}, less that of the control"
         shared = {"quantity": less, "unit": unit, "smallest": smallest}
-        beside = [self._beside(f"{kind}-control", name, chosen, **shared) for name in self.nulls if name not in without]
+        beside = [
+            dict(self._differences(f"{kind}-control", chosen, [name], **shared))
+            for name in self.nulls
+            if name not in without
+        ]
         claims = [
             self._claim(kind, quantity, unit, smallest, c, bands.columns([k]), [of[c] for of in beside if c in of])
             for k, c in enumerate(chosen)
@@ -146,70 +151,42 @@ class Judge:
         smallest: float,
     ) -> list[Claim]:
         """How far each contrast differs from the same of the controls `names`, on the same examples."""
-        columns: list[tuple[Contrast, str, Measured, float, Measured]] = []
+        shared = {"quantity": quantity, "unit": unit, "smallest": smallest}
+        return [claim for _, claim in self._differences(kind, contrasts, names, **shared)]
+
+    def _differences(
+        self, kind: str, contrasts: Sequence[Contrast], names: Sequence[str], *, quantity: str, unit: str,
+        smallest: float,
+    ) -> list[tuple[Contrast, Claim]]:  # fmt: skip
+        found = []
         for c in contrasts:
             mine = None if self.same is None else self.same.sum(c.terms)
             for name in names:
-                null = self._null(name, c.terms)
-                if mine is not None and null is not None:
-                    columns.append((c, name, *null, mine.plus(null[0], -1.0)))
-        if not columns:
+                models = self._models(name, c.terms)
+                if mine is not None and models:
+                    null = mean_of(models)
+                    found.append((c, name, null.value, mine.plus(null, -1.0), [x.value for x in models]))
+        if not found:
             return []
-        bands = bands_of([one[-1] for one in columns], smallest_error=_ERROR_SHARE * smallest, seed=self.seed)
+        bands = bands_of([one[-2] for one in found], smallest_error=_ERROR_SHARE * smallest, seed=self.seed)
+        each = np.full((max(len(one[-1]) for one in found), len(found)), np.nan)
+        for k, (*_, values) in enumerate(found):
+            each[: len(values), k] = values
+        bands = over_models(bands, each)
         return [
-            _claim(
-                kind, c.about, c.where, quantity, unit, self._wider(name, bands.columns([k]), spread), smallest,
-                self.inputs(True), control=name, control_effect=value.value, controlled=True,
-            )
-            for k, (c, name, value, spread, _) in enumerate(columns)
+            (c, _claim(
+                kind, c.about, c.where, quantity, unit, bands.columns([k]), smallest,
+                self.inputs(True), control=name, control_effect=value, controlled=True,
+            ))
+            for k, (c, name, value, *_) in enumerate(found)
         ]  # fmt: skip
 
-    def _null(self, name: str, terms: Terms) -> tuple[Measured, float] | None:
-        """A contrast in a control, and what such models differ by (standard deviation; 0 where there is one)."""
+    def _models(self, name: str, terms: Terms) -> list[Measured]:
+        """A contrast in each model of a control."""
         first = self.nulls[name].sum(terms) if name in self.nulls else None
         if first is None:
-            return None
-        each = [first, *(one for parts in self.further.get(name, ()) if (one := parts.sum(terms)) is not None)]
-        if len(each) == 1:
-            return first, 0.0
-        total = each[0]
-        for one in each[1:]:
-            total = total.plus(one)
-        mean = Measured(total.value / len(each), {g: x / len(each) for g, x in total.changes.items()}, total.n)
-        return mean, float(np.std([one.value for one in each], ddof=1))
-
-    def _wider(self, name: str, bands: Bands, spread: float) -> Bands:
-        """One column with the interval and the p-value that allow for one more model of that kind."""
-        from scipy.special import stdtr, stdtrit  # slow to import, and what only words claims does without
-
-        models = 1 + len(self.further.get(name, ()))
-        if models == 1 or not spread > 0:
-            return bands
-        error = spread * np.sqrt(1 + 1 / models)
-        half = stdtrit(models - 1, 1 - ALPHA / 2) * error
-        p = 2 * stdtr(models - 1, -np.abs(bands.mean) / error)
-        low, high = np.fmin(bands.low, bands.mean - half), np.fmax(bands.high, bands.mean + half)
-        return replace(bands, low=low, high=high, p=np.fmax(bands.p, p))
-
-    def _beside(
-        self, kind: str, name: str, contrasts: Sequence[Contrast], *, quantity: str, unit: str, smallest: float,
-    ) -> dict[Contrast, Claim]:  # fmt: skip
-        """How much more the model shows of each contrast than one null, as far as both have it."""
-        found: list[tuple[Contrast, Measured, float, Measured]] = []
-        for c in contrasts:
-            mine, null = None if self.same is None else self.same.sum(c.terms), self._null(name, c.terms)
-            if mine is not None and null is not None:
-                found.append((c, *null, mine.plus(null[0], -1.0)))
-        if not found:
-            return {}
-        bands = bands_of([one[-1] for one in found], smallest_error=_ERROR_SHARE * smallest, seed=self.seed)
-        return {
-            c: _claim(
-                kind, c.about, c.where, quantity, unit, self._wider(name, bands.columns([k]), spread), smallest,
-                self.inputs(True), control=name, control_effect=value.value, controlled=True,
-            )
-            for k, (c, value, spread, _) in enumerate(found)
-        }  # fmt: skip
+            return []
+        return [first, *(one for parts in self.further.get(name, ()) if (one := parts.sum(terms)) is not None)]
 
     def _claim(
         self, kind: str, quantity: str, unit: str, smallest: float, c: Contrast, bands: Bands, beside: Sequence[Claim],
@@ -230,6 +207,34 @@ class Judge:
             kind, c.about, c.where, quantity, unit, bands, smallest, self.inputs(False),
             control=control, control_effect=control_effect, controlled=controlled,
         )  # fmt: skip
+
+
+def mean_of(models: Sequence[Measured]) -> Measured:
+    """The mean of the same quantity in several models."""
+    total = models[0]
+    for one in models[1:]:
+        total = total.plus(one)
+    return Measured(total.value / len(models), {g: x / len(models) for g, x in total.changes.items()}, total.n)
+
+
+def scores_of_models(controls: pl.DataFrame, further: pl.DataFrame) -> pl.DataFrame:
+    """The table `score_controls` with random weights as the mean over all such models, where `further` were read.
+
+    Bounds reach over one more such model, as in the claims. Statistics that `further` lacks stay those of the first.
+    """
+    rows = []
+    for row in controls.iter_rows(named=True):
+        chosen = {"quantity": row["name"], "a": row["a"], "b": row["b"]}
+        others = further.filter(**chosen).unique("sample")["value"].to_list()
+        if row["control"] == RANDOM_WEIGHTS and row["statistic"] == "mean_token" and others and row["low"] is not None:
+            each = np.array([row["value"], *others])
+            mean, zero = each.mean(keepdims=True), np.zeros(1)
+            below, above = row["value"] - row["low"], row["high"] - row["value"]
+            first = Bands(mean, mean - below, mean + above, zero, zero.astype(int), 0)
+            wider = over_models(first, each[:, None])
+            row |= {"value": float(mean[0]), "low": float(wider.low[0]), "high": float(wider.high[0])}
+        rows.append(row)
+    return pl.DataFrame(rows, schema=controls.schema)
 
 
 def passes(effect: float, less: Claim) -> bool:

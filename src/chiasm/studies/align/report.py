@@ -12,6 +12,7 @@ from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order
 from chiasm.studies.align.charts import depth, weights, words
+from chiasm.studies.align.contrasts import scores_of_models
 from chiasm.studies.align.findings import align_findings, judging_notes
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
@@ -35,6 +36,8 @@ class AlignReporter(Reporter[AlignSpec]):
             """The figure of a table and its controls, whose caption says whether it has any."""
             if table in self._tables:
                 rows, controls = self._tables[table], self._tables.get(f"{table}_controls")
+                if name == "score" and controls is not None and (further := self.table("parts_random")) is not None:
+                    controls = scores_of_models(controls, further)
                 beside = without if controls is None else with_.format(_named(controls))
                 drawn[name] = Drawing(partial(draw, rows, controls), partial(str, f"{caption} {beside}"))
 
@@ -99,7 +102,8 @@ class AlignReporter(Reporter[AlignSpec]):
             )
         return (
             f"Random weights are the mean of {1 + further['sample'].n_unique()} models: a difference from it has the "
-            "wider of two intervals, over inputs, and over one more such model; words and figures rest on the first."
+            "wider of two intervals, over inputs, and over one more such model. So has the figure of the scores, "
+            "for means over tokens; its other bars, the other figures and words rest on the first."
         )
 
     def _isolated(self) -> int | None:

@@ -8,7 +8,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.options import option
 from chiasm.core.spans import PERCEPTUAL, is_perceptual
 from chiasm.studies.align.tables import SMALLEST
-from chiasm.studies.options import ControlledSpec
+from chiasm.studies.options import ControlledSpec, random_models_option
 
 DEFAULT_SPANS: Final = (*PERCEPTUAL, "question")
 
@@ -79,11 +79,10 @@ class AlignSpec(ControlledSpec):
         below=1,
     )
     control_limit: int = option(64, "Run controls on the first so many examples.", at_least=1, common=True)
-    random_models: int = option(
+    random_models: int = random_models_option(
         4,
-        "Models with random weights that contrasts are held against, so that their differences are seen. All but the "
-        "first are read without words and the other dear measures.",
-        at_least=1,
+        "contrasts are held against",
+        " All but the first are read without words and the other dear measures.",
     )
     isolated_blocks: int | None = option(
         None,

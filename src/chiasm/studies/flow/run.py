@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, media_key
-from chiasm.core.statistics.jackknife import priority
 from chiasm.data.scoring import correct
 from chiasm.interventions import Intervention
 from chiasm.measures.base import RowsByTable
@@ -53,6 +52,7 @@ from chiasm.studies.inputs import (
     first_prepared,
     for_preparing,
     load_inputs,
+    model_of,
     random_models,
     read_examples,
     require_same_depth,
@@ -304,7 +304,7 @@ class FlowWork(Work[FlowExample]):
 
     def _sample(self, example: Example) -> int:
         """Which of the random-weights models an example is given to; it depends on the example and the seed alone."""
-        return priority(example.id, self.spec.seed) % len(self.baselines)
+        return model_of(example.id, self.spec.seed, len(self.baselines))
 
     def _baseline_outcomes(self, kept: Sequence[FlowExample]) -> dict[int, JobResult | ExampleError]:
         """What the random-weights models show, by the place of the example; each example is run on one of them."""

@@ -17,7 +17,7 @@ from chiasm.interventions import (
     suffixes,
 )
 from chiasm.studies.flow.tables import SMALLEST
-from chiasm.studies.options import ControlledSpec, ExecutorName, memory_option
+from chiasm.studies.options import ControlledSpec, ExecutorName, memory_option, random_models_option
 
 PAPER_CUTS: Final = (
     "question->last",
@@ -100,9 +100,7 @@ class FlowSpec(ControlledSpec):
         "first", "Follow the first token of the model's answer, or every token of the labelled answer."
     )
     draws: int = option(1, "Random draws per control.", at_least=1)
-    random_models: int = option(
-        5, "Models with random weights that share the examples, so that their differences are seen.", at_least=1
-    )
+    random_models: int = random_models_option(5, "share the examples")
     smallest_effect: float = option(
         SMALLEST, "Smallest change of a log-probability worth naming, in nat; 0.05 is about 5 %.", below=10
     )

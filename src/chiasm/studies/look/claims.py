@@ -13,7 +13,7 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from chiasm.core.claims import Claim, Verdict, judged, known
-from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
+from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands, means_by_model, over_models
 from chiasm.core.statistics.intervals import share_interval
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
@@ -61,6 +61,11 @@ class _Values:
         return _inside(
             mean_bands(self.values, clusters=self.inputs, present=self.present, smallest_error=error, seed=seed)
         )
+
+    def by_model(self, rows: pl.DataFrame) -> Float[np.ndarray, "m k"]:
+        """Means of controls by the model that an example was given to: column `sample` of `rows`, else one model."""
+        which = dict(rows.select("example_id", "sample").iter_rows()) if "sample" in rows.columns else {}
+        return means_by_model(self.values, self.present, [which.get(example, 0) for example in self.examples])
 
     def inputs_of(self, k: int) -> int:
         return len(set(np.array(self.inputs)[self.present[:, k]]))
@@ -123,7 +128,8 @@ def _beside(own: _Values, control: pl.DataFrame | None, least: float, seed: int)
         np.where(present, own.values - values, 0.0)[:, chosen],
         present[:, chosen],
     )
-    bands = difference.bands(least, seed)
+    level = replace(difference, values=values[:, chosen])
+    bands = _inside(over_models(difference.bands(least, seed), level.by_model(control)))
     for j, k in enumerate(chosen):
         effect, mean = own.values[own.present[:, k], k].mean(), values[present[:, k], k].mean()
         more, low, high, p = (float(x[j]) for x in (bands.mean, bands.low, bands.high, bands.p))
@@ -175,6 +181,7 @@ def _against(
 
 def _long(rows: pl.DataFrame, about: pl.Expr, value: pl.Expr) -> pl.DataFrame:
     kept = ["input"] if "input" in rows.columns else []
+    kept += ["sample"] if "sample" in rows.columns else []
     return rows.select(
         "example_id", *kept, about=about.cast(pl.String), where=pl.col("layer"), value=(100 * value).cast(pl.Float64)
     )
@@ -219,7 +226,7 @@ def _words(lens: pl.DataFrame, controls: pl.DataFrame | None, least: float, seed
     both = means.join(beside.rename({"in_captions": "control"}), on=keys).join(kept, on="example_id")
     values = _values(_long(both.sort(*keys), about, pl.col("in_captions") - pl.col("control")))
     level = _values(_long(both.sort(*keys), about, pl.col("control")))
-    bands, found = values.bands(least, seed), []
+    bands, found = _inside(over_models(values.bands(least, seed), level.by_model(other))), []
     for k, (name, state) in enumerate(values.columns):
         effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
         found.append(

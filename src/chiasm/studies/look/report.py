@@ -10,7 +10,7 @@ from chiasm.core.claims import of_kind
 from chiasm.results import images
 from chiasm.results.findings import Finding
 from chiasm.results.images import KeptImage
-from chiasm.results.report import Drawing, Reporter
+from chiasm.results.report import Drawing, Reporter, shared_models_note
 from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.look import charts
 from chiasm.studies.look.charts import ImageRows
@@ -65,6 +65,7 @@ class LookReporter(Reporter[LookSpec]):
             "The share of visible tokens counts tokens up to the query, as in a causal decoder: what equal attention "
             "to all of them would give. Intervals and p-values in sentences hold over all queries and layers at once.",
         ]
+        found += shared_models_note(self.table("shares_controls"))
         attention = self.directory.table("attention")
         if self.spec.heads and not of_kind(self.claimed, "head"):
             found.append(

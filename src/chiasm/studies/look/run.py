@@ -28,6 +28,8 @@ from chiasm.studies.inputs import (
     example_row,
     for_preparing,
     load_inputs,
+    model_of,
+    random_models,
     read_examples,
     require_same_depth,
     with_defaults,
@@ -53,10 +55,11 @@ class AttentionRows(NamedTuple):
 
 
 class LookWork(Work[LookExample]):
-    """The rows of `spec` on `view`, beside the same shares in `baseline`."""
+    """The rows of `spec` on `view`, beside the same shares in the random-weights models of `baseline`'s kind."""
 
     def __init__(self, spec: LookSpec, view: ModelView, baseline: ModelView | None) -> None:
-        self.spec, self.view, self.baseline = spec, view, baseline
+        self.spec, self.view = spec, view
+        self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self._preparing = for_preparing(view)
         self._preparing_baseline = None if baseline is None else for_preparing(baseline)
 
@@ -80,14 +83,21 @@ class LookWork(Work[LookExample]):
             if item.drawn:
                 frames["places"] += _places(item.encoded)
                 frames["lens"] += _lens(self.view, item.example, item.encoded)
-        if self.baseline is not None:
-            encoded = [item.baseline for item in prepared if item.baseline is not None]
-            rows, control = self._rows(self.baseline, encoded), {"control": RANDOM_WEIGHTS}
-            for item, own, found in zip(prepared, encoded, rows, strict=True):
-                shares = _shares(self.spec, item.example, own, found)
+        for sample, baseline in enumerate(self.baselines):
+            own = [
+                (item, item.baseline)
+                for item in prepared
+                if item.baseline is not None
+                and model_of(item.example.id, self.spec.seed, len(self.baselines)) == sample
+            ]
+            if not own:
+                continue
+            control = {"control": RANDOM_WEIGHTS, "sample": sample}
+            for (item, encoded), found in zip(own, self._rows(baseline, [one for _, one in own]), strict=True):
+                shares = _shares(self.spec, item.example, encoded, found)
                 frames["shares_controls"] += [row | control for row in shares]
                 if item.drawn:
-                    frames["lens_controls"] += [row | control for row in _lens(self.baseline, item.example, own)]
+                    frames["lens_controls"] += [row | control for row in _lens(baseline, item.example, encoded)]
         attention = {"attention": pl.concat(frames.pop("attention"))}
         return Computed(attention | {name: found for name, found in frames.items() if found}, kept=len(prepared))
 

@@ -30,8 +30,8 @@ def object_rows(shares: pl.DataFrame, query: str) -> pl.DataFrame:
     whole = rows.filter(span="image").select(*keys, "share", "visible")
     part = rows.filter(span="image.object").select(*keys, part="share", tokens="visible")
     both = whole.join(part, on=keys, maintain_order="left").filter(pl.col("share") > 0)
-    inputs = ["input"] if "input" in rows.columns else []
-    known = rows.select("example_id", *inputs).unique("example_id", maintain_order=True)
+    kept = [name for name in ("input", "sample") if name in rows.columns]
+    known = rows.select("example_id", *kept).unique("example_id", maintain_order=True)
     return both.with_columns(object=pl.col("part") / pl.col("share"), area=pl.col("tokens") / pl.col("visible")).join(
         known, on="example_id", maintain_order="left"
     )

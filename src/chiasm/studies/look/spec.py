@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import option
 from chiasm.studies.look.tables import SMALLEST
-from chiasm.studies.options import ControlledSpec
+from chiasm.studies.options import ControlledSpec, random_models_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,7 @@ class LookSpec(ControlledSpec):
         at_least=0,
         below=100,
     )
+    random_models: int = random_models_option(4, "share the examples")
     maps: int = option(
         4,
         "Draw the first so many examples, and decode the words of their image tokens.",

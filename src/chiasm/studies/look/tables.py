@@ -62,12 +62,14 @@ LENS = TableSchema.of(
     ),
 )
 
+_SAMPLE = integer("sample", "Model", "Which of the models with random weights that share the examples, from 0.")
+
 TABLES = (
     EXAMPLES,
     ATTENTION,
     SHARES,
-    SHARES.plus("shares_controls", CONTROL),
+    SHARES.plus("shares_controls", CONTROL, _SAMPLE),
     PLACES,
     LENS,
-    LENS.plus("lens_controls", CONTROL),
+    LENS.plus("lens_controls", CONTROL, _SAMPLE),
 )

@@ -13,7 +13,7 @@ import polars as pl
 from jaxtyping import Float
 
 from chiasm.core.claims import Claim, judged, known, of_kind
-from chiasm.core.statistics.bands import Bands, mean_bands
+from chiasm.core.statistics.bands import Bands, mean_bands, means_by_model, over_models
 from chiasm.core.statistics.intervals import share_interval
 from chiasm.core.statistics.shares import share_bands
 from chiasm.results.claims import untouched_score
@@ -106,7 +106,11 @@ def _contributions(rows: pl.DataFrame, controls: pl.DataFrame | None, least: flo
             beside = beside[[at[who[k]] for k in shared]]
             mean = beside.mean(axis=0)
             own = [inputs[k] for k in shared]
-            beyond = mean_bands(values[shared] - beside, clusters=own, smallest_error=error, seed=seed)
+            sample = dict(controls.select("example_id", "sample").iter_rows()) if "sample" in controls.columns else {}
+            each = means_by_model(beside, np.ones_like(beside, dtype=bool), [sample.get(who[k], 0) for k in shared])
+            beyond = over_models(
+                mean_bands(values[shared] - beside, clusters=own, smallest_error=error, seed=seed), each
+            )
     # A divergence is never below 0.
     bands = replace(bands, low=np.maximum(bands.low, 0.0))
     found = _columns(

@@ -225,6 +225,20 @@ def _times(timings: pl.DataFrame, names: Sequence[str]) -> list[Claim]:
     return found
 
 
+def time_shares(timings: pl.DataFrame, claims: Sequence[Claim]) -> dict[str, dict[str, float | None]]:
+    """Per plan, the columns of times in `plans`: the same means and bounds as those of the claims on its time."""
+    found: dict[str, dict[str, float | None]] = {}
+    for (plan,), own in timings.group_by("plan"):
+        columns = found[str(plan)] = {}
+        for place, name in _PLACES.items():
+            one = next((one for one in of_kind(claims, "time", str(plan)) if one.where == place), None)
+            bounds = (None, None) if one is None else (one.low, one.high)
+            low, high = (None if bound is None else 1 + bound / 100 for bound in bounds)
+            mean = math.exp(float(own[name].log().to_numpy().mean()))
+            columns |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
 def _change(bands: Bands, k: int, kind: str, quantity: str, *, controlled: bool = True) -> Claim:
     """Column `k` of bands over logarithms of ratios, as a change in %."""
     effect, low, high = 100 * math.expm1(float(bands.mean[k])), _percent(bands.low[k]), _percent(bands.high[k])

@@ -309,7 +309,7 @@ def _beside(one: Claim, beyond: Claim | None) -> str:
     if one.control is None or beyond is None:
         return "; uncontrolled: no model with random weights stands beside it"
     level = number(one.control_effect or 0.0, unit=one.unit, significant=2)
-    return f"; with random weights (one model) {level}, a difference of {claimed(beyond)}"
+    return f"; with random weights {level}, a difference of {claimed(beyond)}"
 
 
 def _layers(of: Sequence[Claim]) -> str:

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 
 from chiasm.interventions.skips import PLAN_FILE
 from chiasm.results.findings import Finding
-from chiasm.results.report import Drawing, Reporter, control_notes
+from chiasm.results.report import Drawing, Reporter, control_notes, shared_models_note
 from chiasm.results.series import with_inputs
 from chiasm.studies.skip import charts
 from chiasm.studies.skip.findings import skip_findings
@@ -93,6 +93,7 @@ class SkipReporter(Reporter[SkipSpec]):
             served = f"as it is served, in {self.directory.manifest['dtype']}"
             found.append(f"Times and memory are of the model {served}; losses are computed in float32.")
         baseline = self._controls is not None
+        found += shared_models_note(self._controls)
         return [*found, *control_notes(self.spec.controls, baseline, "what skipping random layers would cost")]
 
     def _counts(self) -> list[str]:

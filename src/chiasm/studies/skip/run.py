@@ -21,7 +21,7 @@ from chiasm.models.likelihood import answer_logprobs
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.skipping.plans import identity_of
-from chiasm.models.skipping.timing import Ratio, costs
+from chiasm.models.skipping.timing import costs
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory, noted
 from chiasm.results.schemas import RANDOM_WEIGHTS
@@ -37,6 +37,8 @@ from chiasm.studies.inputs import (
     for_preparing,
     is_endless,
     load_inputs,
+    model_of,
+    random_models,
     read_examples,
     with_defaults,
 )
@@ -45,7 +47,7 @@ from chiasm.studies.prune.answers import answer_columns
 from chiasm.studies.prune.sets import held_out
 from chiasm.studies.skip import STUDY
 from chiasm.studies.skip.contributions import contribution_job, contribution_rows, price, rows_of, typical
-from chiasm.studies.skip.decision import decide
+from chiasm.studies.skip.decision import decide, time_shares
 from chiasm.studies.skip.modalities import modality_job, modality_rows
 from chiasm.studies.skip.recovery import plan_to_train, require_plan, run_recovery, training_examples
 from chiasm.studies.skip.scores import mean_contributions, pareto, verdict_rows
@@ -86,10 +88,11 @@ class SkipWork(Work[SkipExample]):
     ) -> None:
         self.spec, self.view, self.directory, self.prompt = spec, inputs.view, directory, prompt
         self.executor = executor_of(spec.executor, spec.memory, spec.batch)
-        self.baseline = inputs.baseline if spec.controls else None
+        baseline = inputs.baseline if spec.controls else None
+        self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self._calibrating = calibrating
         self._preparing = for_preparing(self.view)
-        self._preparing_baseline = for_preparing(self.baseline) if self.baseline else None
+        self._preparing_baseline = for_preparing(baseline) if baseline else None
         self._candidates: list[Candidate] | None = None
 
     def prepare(self, index: int, example: Example) -> SkipExample:
@@ -113,12 +116,18 @@ class SkipWork(Work[SkipExample]):
         if measured:
             rows["contributions"], failed = self._contributions(self.view, measured)
             failures += failed
-        controls = [one.item for one in measured if one.item.baseline is not None]
-        if self.baseline is not None and controls:
-            prompts = [item.baseline for item in controls if item.baseline is not None]
-            answers, _ = self._answered(self.baseline, controls, prompts)
-            found, _ = self._contributions(self.baseline, answers)
-            rows["contributions_controls"] = [row | {"control": RANDOM_WEIGHTS} for row in found]
+        for sample, model in enumerate(self.baselines):
+            controls = [
+                (one.item, one.item.baseline)
+                for one in measured
+                if one.item.baseline is not None
+                and model_of(one.item.example.id, self.spec.seed, len(self.baselines)) == sample
+            ]
+            if controls:
+                answers, _ = self._answered(model, [item for item, _ in controls], [own for _, own in controls])
+                found, _ = self._contributions(model, answers)
+                control = {"control": RANDOM_WEIGHTS, "sample": sample}
+                rows["contributions_controls"] += [row | control for row in found]
         if judged:
             rows["verdicts"], failed = self._verdicts(judged)
             failures += failed
@@ -318,17 +327,17 @@ def write_plans(
                 "operations_share": prefill_operations(view, inputs, plan).total / plain,
                 "prefill_seconds": cost.prefill_seconds,
                 "prefill_spread": cost.prefill_spread,
-                **_quartiles("prefill_share", cost.prefill),
-                **_quartiles("batch_share", cost.batch),
                 "decode_seconds": cost.decode_seconds,
                 "peak_bytes": cost.peak_bytes,
                 "max_loss": float(spec.max_loss),
             }
         )
         timings += [{"plan": plan.name, "repeat": k, **one._asdict()} for k, one in enumerate(cost.repeats)]
-    decision = decide(answers, pl.DataFrame(rows, infer_schema_length=None), pl.DataFrame(timings))
-    chosen, front = decision.recommended, pareto(rows)
+    times = pl.DataFrame(timings)
+    decision = decide(answers, pl.DataFrame(rows, infer_schema_length=None), times)
+    chosen, front, shares = decision.recommended, pareto(rows), time_shares(times, decision.claims)
     for row in rows:
+        row |= shares[row["plan"]]
         row["recommended"], row["pareto"] = row["plan"] == chosen, row["plan"] in front
         row["loss_bound"] = decision.bounds.get(row["plan"])
     directory.write_table("timings", timings)
@@ -343,7 +352,3 @@ def write_plans(
                 file.write(replace(plan, measured=measured).to_json().encode())
     assert chosen == NONE or (directory.path / PLAN_FILE).exists()
     return rows
-
-
-def _quartiles(name: str, ratio: Ratio) -> dict[str, float]:
-    return {name: ratio.median, f"{name}_low": ratio.low, f"{name}_high": ratio.high}

@@ -19,6 +19,7 @@ from chiasm.studies.options import (
     examples_option,
     loss_option,
     memory_option,
+    random_models_option,
     studied_option,
 )
 from chiasm.studies.options import share as share
@@ -96,6 +97,7 @@ class SkipSpec(ControlledSpec):
         above=0,
         below=10,
     )
+    random_models: int = random_models_option(4, "share the examples of the contributions")
     span: SkipSpan | None = option(
         None,
         "Whose work is left out. Default: images, or whatever else the examples have besides text.",

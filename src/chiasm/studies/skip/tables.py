@@ -67,6 +67,8 @@ VERDICTS = TableSchema.of(
     number("logprob", "Log-probability", "Of the untouched model's own answer, all of it.", unit="nat"),
 )
 
+_TIME_BOUND = "Bound of 95 %, for all plans that may be recommended at once; empty for the others."
+
 PLANS = TableSchema.of(
     "plans",
     _PLAN,
@@ -75,12 +77,14 @@ PLANS = TableSchema.of(
     _OPERATIONS,
     number("prefill_seconds", "Prefill", "Median time to read one prompt, vision tower included.", unit="s"),
     number("prefill_spread", "Prefill, spread", "Interquartile range over the repeats.", unit="s"),
-    number("prefill_share", "Prefill, share", "Median ratio to a plain call; of `none`, of equal calls."),
-    number("prefill_share_low", "Prefill, share, low", "Lower quartile of these ratios."),
-    number("prefill_share_high", "Prefill, share, high", "Upper quartile of these ratios."),
+    number(
+        "prefill_share", "Prefill, share", "Geometric mean of its ratios to a plain call; of `none`, of equal calls."
+    ),
+    number("prefill_share_low", "Prefill, share, low", _TIME_BOUND, nullable=True),
+    number("prefill_share_high", "Prefill, share, high", _TIME_BOUND, nullable=True),
     number("batch_share", "Batch, share", "The same where `--batch-size` prompts are read together."),
-    number("batch_share_low", "Batch, share, low", "Lower quartile of these ratios."),
-    number("batch_share_high", "Batch, share, high", "Upper quartile of these ratios."),
+    number("batch_share_low", "Batch, share, low", _TIME_BOUND, nullable=True),
+    number("batch_share_high", "Batch, share, high", _TIME_BOUND, nullable=True),
     number("decode_seconds", "Decoding", "Median time per further token.", unit="s"),
     integer("peak_bytes", "Peak memory", "Above the weights, while one prompt is read.", unit="byte"),
     *_SCORE,
@@ -121,7 +125,11 @@ RECOVERY = TableSchema.of(
     integer("n", "Examples", "Held-out examples; none of them was trained or measured on."),
 )
 
-CONTRIBUTIONS_CONTROLS = CONTRIBUTIONS.plus("contributions_controls", CONTROL)
+CONTRIBUTIONS_CONTROLS = CONTRIBUTIONS.plus(
+    "contributions_controls",
+    CONTROL,
+    integer("sample", "Model", "Which of the models with random weights that share the examples, from 0."),
+)
 TABLES = (
     EXAMPLES,
     CONTRIBUTIONS,
