@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from chiasm.interventions import Change
-from chiasm.studies.flow.plan import ExamplePlan
+from chiasm.studies.flow.plan import ExamplePlan, Planned
 
 CUTS, BLANKED, SWAPPED = "the cuts", "the cuts on a blank image", "another example's input"
 BASELINE, ROUNDED, LENS = "the cuts on random weights", "the cuts in float32", "the answer read at every layer"
@@ -55,18 +55,20 @@ def price(
     `swapped`: one of them is a plain pass with another example's image; `firsts`: of how many examples a part is, where
     not of all.
     """
+    share = {name: min(1.0, count / examples) for name, count in (firsts or {}).items()}
+
+    def passes(one: Planned, length: int) -> float:
+        return share.get(_PARTS[one.table], 1.0) * _passes(one.variant.changes, length, layers)
+
     parts = {CUTS: 1.0}
     for one in plan.planned:
         name = _PARTS[one.table]
-        parts[name] = parts.get(name, 0.0) + _passes(one.variant.changes, plan.job.encoded.length, layers)
+        parts[name] = parts.get(name, 0.0) + passes(one, plan.job.encoded.length)
     for name, other in beside:
-        length = other.job.encoded.length
-        parts[name] = 1 + sum(_passes(one.variant.changes, length, layers) for one in other.planned)
+        walk = 1 + sum(passes(one, other.job.encoded.length) for one in other.planned)
+        parts[name] = share.get(name, 1.0) * walk
     if swapped:
         parts[SWAPPED] = 1.0
-    for name, count in (firsts or {}).items():
-        if name in parts:
-            parts[name] *= min(1.0, count / examples)
     return RunPrice(parts, examples, decoding)
 
 
