@@ -1,6 +1,7 @@
 """From a spec to what a study computes on: examples, models, and what the manifest says of both."""
 
 import copy
+import difflib
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -143,8 +144,23 @@ def baseline_of(model: str, baseline: Model | None) -> Model | None:
 
 
 def read_examples(spec: ReadingOptions, data: Data, task: Task = "qa") -> list[Example]:
-    """The examples that `spec` asks for."""
-    return list(examples(data, spec.limit, spec.seed, spec.split, spec.media, task))
+    """The examples that `spec` asks for.
+
+    **Errors:** `ChiasmError` for an id that none of them has.
+    """
+    found = list(examples(data, spec.limit, spec.seed, spec.split, spec.media, task))
+    if not spec.ids:
+        return found
+    known = {example.id: example for example in found}
+    for wanted in spec.ids:
+        if wanted not in known:
+            near = difflib.get_close_matches(wanted, known, n=1)
+            todo = f"Did you mean {near[0]}?" if near else "Name one of those, or raise --limit"
+            among = (
+                f"none of the {len(found)} examples has it; the first is {found[0].id}" if found else "there are none"
+            )
+            raise ChiasmError(f"--id {wanted}", among, todo)
+    return [known[name] for name in dict.fromkeys(spec.ids)]
 
 
 _FIRST_DRAW = 7001

@@ -1,7 +1,7 @@
 """The options that studies share, each declared once."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
@@ -173,6 +173,9 @@ class ReadingOptions(Options):
         "Use the first so many examples. Default: all (of `scenes`, which has no end: 240).",
         common=True,
         at_least=1,
+    )
+    ids: Sequence[str] = example_option(
+        (), "Use the example of this id alone, of those up to --limit; repeat it for several. Tables name the ids."
     )
     instruction: str = example_option(DEFAULT_INSTRUCTION, "Text after the question; empty for none.")
 
