@@ -17,7 +17,7 @@ def test_examples_are_chosen_by_their_ids_in_the_order_asked_for():
 
 def test_an_id_that_no_example_has_is_answered_with_the_nearest():
     spec = FlowSpec(model="tiny", data="scenes", limit=3, ids=["scenes-heldout-0-00001"])
-    with pytest.raises(ChiasmError, match="none of the 3 examples has it.*Did you mean scenes-heldout-0-000001"):
+    with pytest.raises(ChiasmError, match=r"none of the 3 examples has it.*Did you mean scenes-heldout-0-000001"):
         read_examples(spec, "scenes")
     with pytest.raises(ChiasmError, match="raise --limit"):
         read_examples(FlowSpec(model="tiny", data="scenes", limit=3, ids=["nothing like it"]), "scenes")
