@@ -54,16 +54,17 @@ def judged(
     high: float | None,
     *,
     smallest: float,
+    inputs: int | None,
     p: float | None = None,
     controlled: bool | None = True,
-    inputs: int | None = None,
 ) -> Verdict:
     """What an estimate of a difference from 0 allows to say.
 
     `smallest`: the smallest effect worth naming, in the unit of `effect`. An interval inside it says that there is
     practically nothing; an effect at least so large whose interval leaves out 0 is there. `p`: corrected; above 0.05
     nothing is established. `controlled`: whether the effect goes beyond its control (None: there is no control).
-    `inputs`: different inputs behind it; fewer than `MIN_INPUTS` establish nothing.
+    `inputs`: different inputs behind it; fewer than `MIN_INPUTS` establish nothing. None where it rests on something
+    else (models, repeats of a timing, shuffles).
     """
     few = inputs is not None and inputs < MIN_INPUTS
     if few or low is None or high is None or math.isnan(low) or math.isnan(high):

@@ -63,8 +63,8 @@ def shared_models_note(controls: pl.DataFrame | None) -> list[str]:
     if models == 1:
         return ["One model with random weights stands for all: how far others differ from it is not known here."]
     return [
-        f"{models} models with random weights share the examples: a difference from them has the wider of two "
-        "intervals, over inputs, and over one more such model."
+        f"{models} models with random weights share the examples: the interval of a difference from them holds "
+        "over inputs and over one more such model."
     ]
 
 

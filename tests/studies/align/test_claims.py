@@ -342,7 +342,7 @@ def several(own: float, random: list[float]) -> list[Claim]:
 
 
 def test_random_models_that_differ_block_what_one_of_them_does_not():
-    alone, alike, apart = (several(0.1, of) for of in ([0.0], [0.0] * 4, [0.0, 0.08, -0.05, 0.1]))
+    alone, alike, apart = (several(0.2, of) for of in ([0.0], [0.0] * 4, [0.0, 0.08, -0.05, 0.1]))
     assert {one.verdict for one in of_kind(alone, "change")} == {"established"}
     assert {one.verdict for one in of_kind(alike, "change")} == {"established"}
     assert {one.verdict for one in of_kind(apart, "change")} == {"not established"}

@@ -109,11 +109,9 @@ def test_the_object_is_judged_by_its_part_of_the_image():
     assert {c.established for c in of(claimed(shares(flat), shares(flat, seed=1)), "object")} == {False}
 
 
-def test_the_span_that_takes_most_is_named_beside_the_next():
-    found = of(claimed(shares(0.2 + 0 * PLANTED)), "spans")
-    assert [(c.about, c.verdict) for c in found] == [("last to image against question", "established")]
-    assert found[0].effect + found[0].control_effect == pytest.approx(70, abs=2)
-    assert "not established" in look_findings(of(claimed(shares(0 * PLANTED, spread=0.2)), "spans"))[0].text
+def test_few_inputs_establish_nothing():
+    found = claimed(shares(PLANTED[:7], spread=0.001), shares(0 * PLANTED[:7], seed=1))
+    assert not any(c.established for c in found)
 
 
 def attention(n, gain, seed=0):

@@ -19,6 +19,9 @@ ALPHA = 0.05
 RESAMPLES = 1999
 """Resamples of a bootstrap: with one less than 2,000 the 95 % point is a resample, and p = 0.05 can be reached."""
 
+# Of the smallest effect worth naming: the least by which models of one kind count as different.
+_MODEL_SHARE = 0.1
+
 # Bounds the memory of one step of resampling: 2^22 numbers of 8 bytes.
 _CELLS = 1 << 22
 
@@ -150,40 +153,69 @@ def mean_bands(
     return Bands(mean, low, high, np.where(within > 1, p, math.nan), examples, inputs)
 
 
-def over_models(bands: Bands, each: Float[np.ndarray, "m k"]) -> Bands:
+def over_models(
+    bands: Bands,
+    each: Float[np.ndarray, "m k"],
+    given: Float[np.ndarray, "m k"] | None = None,
+    *,
+    smallest: float = 0.0,
+) -> Bands:
     """The same differences from the mean of a few models, so that they hold beside one more model of that kind.
 
-    `each`: by model, its own mean of what is subtracted; NaN where it was not read. An interval becomes the wider of
-    the given one, over inputs, and of a 95 % prediction interval over one more model; p the larger of the two. With
-    one model nothing is known of others, and nothing is changed.
+    `each`: by model, its own mean of what is subtracted; NaN where it was not read. `given`: how many examples each
+    mean is of, where models share them; alike by default. `smallest`: the smallest effect worth naming; models differ
+    by a tenth of it at least, since few that agree do not show that others would.
 
-    Assumption: models differ as draws from one normal distribution.
+    The half-widths of two intervals are added in squares: the given one, over inputs, and a 95 % prediction interval
+    (Student's, corrected over the columns) over one more model. p is moved with the interval, so that it is at most
+    0.05 where the interval leaves out 0. Where there is one model nothing is known of others and nothing is changed.
+
+    Source: half-widths in squares, Zou & Donner 2008 (Statistics in Medicine 27). Assumption: models differ as draws
+    from one normal distribution.
     """
-    from scipy.special import stdtr, stdtrit  # slow to import, and what only words claims does without
+    from scipy.special import ndtr, ndtri, stdtrit  # slow to import, and what only words claims does without
 
-    models = (~np.isnan(each)).sum(axis=0)
-    several, freedom = models > 1, np.maximum(models - 1, 1)
+    if len(each) < 2:
+        return bands
+    read = ~np.isnan(each)
+    weights = np.where(read, 1.0 if given is None else given, 0.0)
+    weights /= np.maximum(weights.sum(axis=0), 1e-300)
+    models = read.sum(axis=0)
+    freedom = np.maximum(models - 1, 1)
     centre = np.nansum(each, axis=0) / np.maximum(models, 1)
-    squares = np.nansum((each - centre) ** 2, axis=0) / freedom
-    error = np.where(several, np.sqrt(squares * (1 + 1 / np.maximum(models, 1))), 0.0)
-    half = stdtrit(freedom, 1 - ALPHA / 2) * error
-    p = np.where(error > 0, 2 * stdtr(freedom, -np.abs(_studentised(bands.mean, error))), 0.0)
-    # A bound that is not known stays so.
-    low, high = np.minimum(bands.low, bands.mean - half), np.maximum(bands.high, bands.mean + half)
-    return replace(bands, low=low, high=high, p=np.maximum(bands.p, p))
+    spread = np.sqrt(np.where(read, (each - centre) ** 2, 0.0).sum(axis=0) / freedom)
+    error = np.maximum(spread, _MODEL_SHARE * smallest) * np.sqrt(1 + (weights**2).sum(axis=0))
+    several = models > 1
+    needed = stdtrit(freedom, 1 - ALPHA / 2 / max(1, int(several.sum())))
+    model = np.where(several, needed * error, 0.0)
+    below, above = (np.hypot(side, model) for side in (bands.mean - bands.low, bands.high - bands.mean))
+    near = np.where(bands.mean > 0, below, above)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2 * ndtr(-ndtri(1 - ALPHA / 2) * np.where(near > 0, np.abs(bands.mean) / near, np.inf))
+    p = np.where(np.isnan(near), math.nan, np.maximum(bands.p, p))
+    return replace(bands, low=bands.mean - below, high=bands.mean + above, p=p)
 
 
-def means_by_model(
-    values: Float[np.ndarray, "n k"], present: Bool[np.ndarray, "n k"], models: Sequence[int]
-) -> Float[np.ndarray, "m k"]:
-    """Column means over the examples that each of several `models` was given; NaN where a model has none."""
-    which = np.asarray(models)
-    found = np.full((len(set(models)), values.shape[1]), math.nan)
-    for row, model in enumerate(sorted(set(models))):
-        own = present & (which == model)[:, None]
-        n = own.sum(axis=0)
-        found[row, n > 0] = np.where(own, values, 0.0).sum(axis=0)[n > 0] / n[n > 0]
-    return found
+def over_shared_models(
+    bands: Bands,
+    control: Float[np.ndarray, "n k"],
+    present: Bool[np.ndarray, "n k"],
+    models: Sequence[int],
+    *,
+    smallest: float = 0.0,
+) -> Bands:
+    """`over_models` where several models share the examples: what the `control` shows, and which model showed it.
+
+    A column that one alone of several models was read of has no interval.
+    """
+    which, names = np.asarray(models), sorted(set(models))
+    given = np.stack([(present & (which == name)[:, None]).sum(axis=0) for name in names]).astype(np.float64)
+    sums = np.stack([np.where(present & (which == name)[:, None], control, 0.0).sum(axis=0) for name in names])
+    each = np.where(given > 0, sums / np.maximum(given, 1), math.nan)
+    found = over_models(bands, each, given, smallest=smallest)
+    alone = (given > 0).sum(axis=0) < min(2, len(names))
+    low, high, p = (np.where(alone, math.nan, x) for x in (found.low, found.high, found.p))
+    return replace(found, low=low, high=high, p=p) if alone.any() else found
 
 
 def _point(values: Float[np.ndarray, "r k"], above: float) -> Float[np.ndarray, " k"]:

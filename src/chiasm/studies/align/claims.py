@@ -76,7 +76,7 @@ def _scores_alone(score: pl.DataFrame, least: float) -> list[Claim]:
             low=row["low"],
             high=row["high"],
             n=row["n"],
-            verdict=judged(row["value"], row["low"], row["high"], smallest=least, controlled=None),
+            verdict=judged(row["value"], row["low"], row["high"], smallest=least, inputs=row["n"], controlled=None),
         )
         for row in rows.iter_rows(named=True)
     ]

@@ -172,7 +172,7 @@ class Judge:
         each = np.full((max(len(one[-1]) for one in found), len(found)), np.nan)
         for k, (*_, values) in enumerate(found):
             each[: len(values), k] = values
-        bands = over_models(bands, each)
+        bands = over_models(bands, each, smallest=smallest)
         return [
             (c, _claim(
                 kind, c.about, c.where, quantity, unit, bands.columns([k]), smallest,
@@ -220,13 +220,15 @@ def mean_of(models: Sequence[Measured]) -> Measured:
 def scores_of_models(controls: pl.DataFrame, further: pl.DataFrame) -> pl.DataFrame:
     """The table `score_controls` with random weights as the mean over all such models, where `further` were read.
 
-    Bounds reach over one more such model, as in the claims. Statistics that `further` lacks stay those of the first.
+    Bounds reach over one more such model, as in the claims. Statistics that `further` lacks are left out.
     """
     rows = []
     for row in controls.iter_rows(named=True):
         chosen = {"quantity": row["name"], "a": row["a"], "b": row["b"]}
         others = further.filter(**chosen).unique("sample")["value"].to_list()
-        if row["control"] == RANDOM_WEIGHTS and row["statistic"] == "mean_token" and others and row["low"] is not None:
+        if row["control"] == RANDOM_WEIGHTS and row["statistic"] != "mean_token":
+            continue
+        if row["control"] == RANDOM_WEIGHTS and others and row["low"] is not None:
             each = np.array([row["value"], *others])
             mean, zero = each.mean(keepdims=True), np.zeros(1)
             below, above = row["value"] - row["low"], row["high"] - row["value"]

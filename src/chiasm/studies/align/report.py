@@ -101,9 +101,9 @@ class AlignReporter(Reporter[AlignSpec]):
                 "known here."
             )
         return (
-            f"Random weights are the mean of {1 + further['sample'].n_unique()} models: a difference from it has the "
-            "wider of two intervals, over inputs, and over one more such model. So has the figure of the scores, "
-            "for means over tokens; its other bars, the other figures and words rest on the first."
+            f"Random weights are the mean of {1 + further['sample'].n_unique()} models: the interval of a "
+            "difference from it holds over inputs and over one more such model. So has the figure of the scores; "
+            "the other figures, and words, show the first of them alone."
         )
 
     def _isolated(self) -> int | None:

@@ -80,7 +80,7 @@ class AlignSpec(ControlledSpec):
     )
     control_limit: int = option(64, "Run controls on the first so many examples.", at_least=1, common=True)
     random_models: int = random_models_option(
-        4,
+        6,
         "contrasts are held against",
         " All but the first are read without words and the other dear measures.",
     )

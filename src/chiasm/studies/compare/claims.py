@@ -55,7 +55,9 @@ def accuracy_claim(row: Mapping, model: str, n: int | None) -> Claim:
         low=None if low is None else 100 * low,
         high=None if high is None else 100 * high,
         n=row["n"] if n is None else n,
-        verdict=judged(100 * row["accuracy"], low, high, smallest=0.0, controlled=None),
+        verdict=judged(
+            100 * row["accuracy"], low, high, smallest=0.0, inputs=row["n"] if n is None else n, controlled=None
+        ),
     )
 
 
@@ -70,7 +72,7 @@ def _score(row: Mapping) -> Claim:
         low=row["low"],
         high=row["high"],
         n=row["n"],
-        verdict=judged(row["value"], row["low"], row["high"], smallest=0.0, controlled=None),
+        verdict=judged(row["value"], row["low"], row["high"], smallest=0.0, inputs=row["n"], controlled=None),
     )
 
 
@@ -109,7 +111,7 @@ def relation_claim(kind: str, about: str, one: Relation, least: float) -> Claim:
         high=known(one.high),
         p=p,
         n=one.n,
-        verdict=judged(value, one.low, one.high, smallest=least, p=p, controlled=None),
+        verdict=judged(value, one.low, one.high, smallest=least, inputs=None, p=p, controlled=None),
     )
 
 

@@ -92,7 +92,7 @@ def _level(kind: str, name: str, rows: pl.DataFrame, column: str, against: Claim
         control_effect=against.control_effect,
         n=rows.height,
         inputs=len(set(inputs)),
-        verdict=judged(value, low, high, smallest=least, controlled=controlled),
+        verdict=judged(value, low, high, smallest=least, inputs=len(set(inputs)), controlled=controlled),
     )
 
 
@@ -107,7 +107,7 @@ def _difference(
     found, p = (make(own, beside, inputs, tests=tests) for make in (share_difference, shares_differ))
     assert isinstance(found, Estimate)
     effect, low, high = (100 * float(bound) for bound in (found.mean, found.low, found.high))
-    verdict = judged(effect, low, high, smallest=least, p=known(float(p)))
+    verdict = judged(effect, low, high, smallest=least, inputs=len(set(inputs)), p=known(float(p)))
     if control == GUESS and effect < 0 and verdict == "established":
         verdict = "not established"  # the guess is picked on these labels, so that it may lie too high
     return Claim(
@@ -154,7 +154,10 @@ def _types(rows: pl.DataFrame, types: Sequence[str], least: float) -> list[Claim
             control_effect=100 * shares[worst],
             n=sum(side.height for side in sides),
             inputs=len({one for side in sides for one in _inputs(side)}),
-            verdict=judged(effect, low, high, smallest=least, p=known(p)),
+            # The smaller of the two sides decides how well their difference is known.
+            verdict=judged(
+                effect, low, high, smallest=least, inputs=min(len(set(_inputs(side))) for side in sides), p=known(p)
+            ),
         )
     ]
 
@@ -191,7 +194,9 @@ def _measures(
                 control_effect=None if beside is None else beside.control_effect,
                 n=row["n"],
                 inputs=len(set(_inputs(answers))) if row["n"] == answers.height else None,
-                verdict=judged(scale * row["value"], *bounds, smallest=_least(name, least), controlled=better),
+                verdict=judged(
+                    scale * row["value"], *bounds, smallest=_least(name, least), inputs=row["n"], controlled=better
+                ),
             )
         )
         if beside is not None:
@@ -291,7 +296,7 @@ def _measured(
         control_effect=of.scale * float(of.parts_beside.sum() / of.wholes_beside.sum()),
         n=int((of.wholes > 0).sum()),
         inputs=inputs,
-        verdict=judged(effect, low, high, smallest=smallest, p=known(p)),
+        verdict=judged(effect, low, high, smallest=smallest, inputs=inputs, p=known(p)),
     )
 
 

@@ -146,7 +146,7 @@ def dose_curve(
     doses = controls.with_columns(
         pl.col("control").map_elements(dose_share, return_dtype=pl.Float64, skip_nulls=False).alias("share")
     ).filter(pl.col("share").is_not_null())
-    handles, ns = [], []
+    chosen, handles, ns = [], [], []
     for index, cut in enumerate(in_order(effects, "cut")):
         part = doses.filter(pl.col("cut") == cut)
         if not part.height or (cuts is not None and cut not in cuts):
@@ -155,8 +155,11 @@ def dose_curve(
         dosed = pl.col("example_id").is_in(part["example_id"].unique().to_list())
         whole = effects.filter(pl.col("cut") == cut).filter(dosed)
         measured = left(whole)
-        shared = [i for i, place in enumerate(measured.places) if place in set(part["layer"])]
-        layer = int(measured.places[min(shared, key=lambda i: measured.mean[i])])
+        most = min((i for i, x in enumerate(measured.places) if x in set(part["layer"])), key=measured.mean.__getitem__)
+        chosen.append((index, cut, part, whole, int(measured.places[most]), float(measured.mean[most])))
+    # Of a cut that costs nothing at any layer no dose costs anything: drawn only where all are such.
+    costly = [one for one in chosen if one[-1] < 100] or chosen
+    for index, cut, part, whole, layer, _ in costly:
         columns = ["example_id", "share", "logprob_clean", "logprob_cut"]
         shares = (part, whole.with_columns(share=pl.lit(1.0)))
         rows = pl.concat([one.filter(pl.col("layer") == layer).select(columns) for one in shares])

@@ -12,7 +12,7 @@ import polars as pl
 from jaxtyping import Float
 
 from chiasm.core.claims import Claim, judged, known
-from chiasm.core.statistics.bands import Bands, mean_bands
+from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands, over_shared_models
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.studies.flow.control_effects import NullEffect, control_effects
@@ -54,12 +54,12 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     found += type_claims(data, own, controls, least, ERROR_SHARE * least, seed)
     found += published(effects, data, least, seed)
     if "answers" in tables:
-        found += _forms(with_inputs(tables["answers"], examples), tables.get("answers_twin"), seed)
+        found += _forms(with_inputs(tables["answers"], examples), tables.get("answers_twin"), controls, seed)
     found += map_claims(tables, smallest=max(MAP_FACTOR * smallest, floor), seed=seed)
     if noise is not None and noise.height:
         n = noise["example_id"].n_unique()
         between = noise_floor(noise)
-        verdict = judged(between, -between, between, smallest=max(least, between) + 1e-12)
+        verdict = judged(between, -between, between, smallest=max(least, between) + 1e-12, inputs=None)
         quantity = "difference between two runs without any cut, 95th percentile"
         found.append(
             Claim(kind="noise", about="no cut", quantity=quantity, unit=_UNIT, effect=between, n=n, verdict=verdict)
@@ -229,21 +229,35 @@ def _beside(kind: str, about: str, where: str, bands: Bands, k: int, inputs: int
 _FORM = 0.05  # smallest difference of probabilities worth naming
 
 
-def _forms(answers: pl.DataFrame, baseline: pl.DataFrame | None, seed: int) -> list[Claim]:
-    """Where, in depth, the capitalised form of the answer leads over the lower-case one."""
+def _forms(
+    answers: pl.DataFrame, baseline: pl.DataFrame | None, controls: pl.DataFrame | None, seed: int
+) -> list[Claim]:
+    """Where, in depth, the capitalised form of the answer leads over the lower-case one, and by how much more than in
+    models with random weights. `controls`: says which of these an example was given to.
+    """
     difference = _form_difference(answers)
     if difference is None:
         return []
-    states, values, inputs = difference
+    states, values, inputs, examples = difference
+    error, found, beyond_rows = ERROR_SHARE * _FORM, [], []
+    bands = mean_bands(values, clusters=inputs, smallest_error=error, seed=seed)
+    control, less = None, None
     other = None if baseline is None else _form_difference(baseline)
-    control = None
     if other is not None and other[0] == states:
-        control = other[1].mean(axis=0)
-    bands = mean_bands(values, clusters=inputs, smallest_error=ERROR_SHARE * _FORM, seed=seed)
-    found = []
+        at = {name: i for i, name in enumerate(other[3])}
+        both = [i for i, name in enumerate(examples) if name in at]
+        # Beside less than half of the examples it says little: which have a control is no accident.
+        if 2 * len(both) >= len(examples):
+            beside = other[1][[at[examples[i]] for i in both]]
+            control = beside.mean(axis=0)
+            own = [inputs[i] for i in both]
+            less = mean_bands(values[both] - beside, clusters=own, smallest_error=error, seed=seed)
+            which = _samples(controls)
+            models = [which.get(examples[i], 0) for i in both]
+            less = over_shared_models(less, beside, np.ones_like(beside, dtype=bool), models, smallest=_FORM)
     for k, state in enumerate(states):
         effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
-        beyond = None if control is None else bool(abs(effect) > abs(control[k]))
+        beyond = None if less is None else bool(less.p[k] <= ALPHA and less.mean[k] * effect > 0)
         found.append(
             Claim(
                 kind="form",
@@ -262,10 +276,26 @@ def _forms(answers: pl.DataFrame, baseline: pl.DataFrame | None, seed: int) -> l
                 verdict=judged(effect, low, high, smallest=_FORM, p=p, controlled=beyond, inputs=bands.inputs),
             )
         )
-    return found
+        if less is not None:
+            more, low, high, p = (float(x[k]) for x in (less.mean, less.low, less.high, less.p))
+            verdict = judged(more, low, high, smallest=_FORM, p=p, inputs=less.inputs)
+            named = {"kind": "form-beyond", "quantity": f"{found[-1].quantity}, less that with random weights"}
+            named |= {"effect": more, "low": known(low), "high": known(high), "p": known(p)}
+            beyond_rows.append(replace(found[-1], n=int(less.n[k]), inputs=less.inputs, verdict=verdict, **named))
+    return found + beyond_rows
 
 
-def _form_difference(answers: pl.DataFrame) -> tuple[list[int], Float[np.ndarray, "n k"], list[str]] | None:
+def _samples(controls: pl.DataFrame | None) -> dict[str, int]:
+    """Which of the models with random weights each example was given to."""
+    if controls is None or "sample" not in controls.columns:
+        return {}
+    return dict(controls.filter(control=RANDOM_WEIGHTS).select("example_id", "sample").unique().iter_rows())
+
+
+def _form_difference(
+    answers: pl.DataFrame,
+) -> tuple[list[int], Float[np.ndarray, "n k"], list[str], list[str]] | None:
+    """States, the difference by example and state, the inputs, the examples."""
     both = answers.filter(pl.col("form").is_in(["lower", "capital"]))
     wide = both.pivot(on="form", index=["example_id", "layer"], values="prob", aggregate_function="mean")
     if not {"lower", "capital"} <= set(wide.columns):
@@ -280,4 +310,4 @@ def _form_difference(answers: pl.DataFrame) -> tuple[list[int], Float[np.ndarray
     if "input" in answers.columns:
         known_inputs = dict(answers.select("example_id", pl.coalesce("input", "example_id")).unique().iter_rows())
         inputs = [known_inputs[example] for example in examples]
-    return states, table.select(str(state) for state in states).to_numpy(), inputs
+    return states, table.select(str(state) for state in states).to_numpy(), inputs, examples

@@ -121,6 +121,9 @@ def _most(top: Claim, most: Claim | None, windows: Windows) -> str:
         return _where(top.where, windows)
     first, _, last = most.where.partition("-")
     text = _range(first, last or first, windows) + (", whose windows are the same" if last else "")
+    if not int(first) <= int(top.where) <= int(last or first):
+        # The largest mean is one of those that are not established.
+        text = f"{_where(top.where, windows)} of these (the largest mean change is that at {text}, not established)"
     if most.found or most.low is None or most.high is None:
         return text
     return f"{text} (in 95 % of resamples at {_range(f'{most.low:.0f}', f'{most.high:.0f}', windows)})"
@@ -157,7 +160,7 @@ def _compared(top: Claim, beside: _Beside) -> str:
     if difference is not None:
         text += f"; the difference is {claimed(difference)}"
     if reach is not None and not top.established:
-        text += f"; one more random model may show up to {_nat(reach.effect)} at some layer, by {reach.n} of them"
+        text += f"; one more random model may change it by up to {_size(reach)} at some layer, by {reach.n} of them"
     return text
 
 
@@ -198,7 +201,7 @@ def _order(one: Claim, windows: Windows) -> Finding:
     said = claimed(one, signed=False, unit="layer" if abs(one.effect) == 1 else "layers")
     if one.established:
         of = "the difference, in the examples that have all of these cuts, is"
-        return Finding(f"{first} comes first and {last} last: {shown}; {of} {said}.", 0.3)
+        return Finding(f"{first} comes before {last}: {shown}; {of} {said}.", 0.3)
     of = "a difference, in the examples that have all of these cuts, of"
     return Finding(f"Which cut comes first is not established: {shown}, {of} {said}.", 0.08)
 

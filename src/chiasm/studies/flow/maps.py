@@ -159,7 +159,7 @@ def _shown(own: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[str
                     effect=reach,
                     n=paired.height,
                     inputs=paired["of_input"].n_unique(),
-                    verdict=judged(reach, -reach, reach, smallest=smallest * (1 + 1e-9)),
+                    verdict=judged(reach, -reach, reach, smallest=smallest * (1 + 1e-9), inputs=None),
                 )
             )
     return found

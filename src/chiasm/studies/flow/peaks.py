@@ -4,7 +4,7 @@ Clipped at the ends, windows around several layers can be one and the same: thes
 resample of whole inputs picks layers anew, so that their intervals allow for the picking.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,11 +49,6 @@ class _Windows:
         first, last = (np.array([side(around) for around in layers.values()]) for side in (min, max))
         return cls(list(columns.values()), first, last)
 
-    def around(self, layers: Collection[int]) -> "_Windows":
-        """Those of them that lie around any of `layers`."""
-        kept = [w for w in range(len(self.columns)) if any(self.first[w] <= x <= self.last[w] for x in layers)]
-        return _Windows([self.columns[w] for w in kept], self.first[kept], self.last[kept])
-
     @property
     def middle(self) -> Float[np.ndarray, " w"]:
         return (self.first + self.last) / 2
@@ -68,19 +63,24 @@ class _Windows:
 
 
 def peak_claims(data: Sweep, effects: Sequence[Claim], seed: int) -> list[Claim]:
-    """Around which layers every cut that has an effect does most, and where its peak lies in 95 % of resamples."""
+    """Around which layers every cut that has an effect does most, and where its peak lies in 95 % of resamples.
+
+    All of its layers are looked at, those without an established effect too.
+    """
     found = []
     for cut, top in _peaks(effects).items():
         windows = _Windows.of(data, cut)
         if windows is None or not top.found:
             continue
-        # A layer is named where the effect is there as surely as at the peak: elsewhere it would not be.
-        windows = windows.around({int(one.where) for one in effects if (one.about, one.verdict) == (cut, top.verdict)})
         rows = np.flatnonzero(data.present[:, windows.columns].all(axis=1))
         if not len(rows):
             continue
         drawn = _argmax(data, rows, windows, np.sign(top.effect), _weights(data, rows, seed))
-        own = windows.at(int(top.where))
+        sign = np.sign(top.effect)
+        means = data.values[rows][:, windows.columns].mean(axis=0)
+        # Where several windows are as far, the one that is named as the peak of what is established.
+        named = windows.at(int(top.where))
+        own = named if sign * means[named] >= (sign * means).max() else int((sign * means).argmax())
         low = float(np.percentile(windows.first[drawn], _OUTSIDE[0], method="nearest"))
         high = float(np.percentile(windows.last[drawn], _OUTSIDE[1], method="nearest"))
         elsewhere = float((drawn != own).sum())

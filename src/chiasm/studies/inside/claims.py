@@ -104,7 +104,7 @@ def _contrast(
         control_effect=beside,
         n=found.n,
         inputs=found.inputs,
-        verdict=judged(found.mean, found.low, found.high, smallest=least, p=known(found.p)),
+        verdict=judged(found.mean, found.low, found.high, smallest=least, inputs=found.inputs, p=known(found.p)),
     )
 
 
@@ -162,7 +162,7 @@ def _pointing(rows: pl.DataFrame, least: float, seed: int) -> list[Claim]:
                 control_effect=None if past is None else beside[about].mean,
                 n=one.n,
                 inputs=one.inputs,
-                verdict=judged(one.mean, one.low, one.high, smallest=least, p=p, controlled=beyond),
+                verdict=judged(one.mean, one.low, one.high, smallest=least, inputs=one.inputs, p=p, controlled=beyond),
             )
         )
     return found
@@ -226,7 +226,7 @@ def _specific(rows: pl.DataFrame) -> list[Claim]:
                 control="shuffled groups",
                 control_effect=row["count_random"],
                 n=row["n"],
-                verdict=judged(effect, low, high, smallest=1.0),
+                verdict=judged(effect, low, high, smallest=1.0, inputs=None),
             )
         )
     return found
@@ -267,7 +267,7 @@ def _concepts(rows: pl.DataFrame, least: float) -> list[Claim]:
             half = _half(row["value"], row["n"], own.height)
             effect = 100 * (row["value"] - row["random"])
             low, high = (None, None) if half is None else (effect - half[0], effect + half[1])
-            verdict = judged(effect, low, high, smallest=least, p=row["p"])
+            verdict = judged(effect, low, high, smallest=least, inputs=row["n"], p=row["p"])
             found.append(
                 Claim(
                     kind="concept",

@@ -1,6 +1,7 @@
 """Shares of attention by layer, how often tokens say what is there, and both over images and frames."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -36,7 +37,7 @@ def attention_shares(shares: pl.DataFrame, controls: pl.DataFrame | None = None)
             rows = shares.filter(query=query, span=span)
             if rows.height:
                 beside = None if controls is None else controls.filter(query=query, span=span)
-                panels.curve(axes, span, curve(rows, SHARE), _known(beside, SHARE), index=index)
+                panels.curve(axes, span, _percent_curve(rows, SHARE), _known(beside, SHARE), index=index)
         axes.set_ylim(0, None)
         y = "Share of attention (%)" if query == queries[0] else ""
         panels.dress(axes, x="Layer", y=y, title=f"from {query}", layers=shares)
@@ -51,7 +52,7 @@ def object_share(shares: pl.DataFrame, controls: pl.DataFrame | None = None) -> 
         rows = object_rows(shares, query)
         if rows.height:
             beside = None if controls is None else object_rows(controls, query)
-            own = curve(rows, OBJECT_SHARE)
+            own = _percent_curve(rows, OBJECT_SHARE)
             panels.curve(axes, f"attention from {query}", own, _known(beside, OBJECT_SHARE), index=index)
     area, label = percent_of_tokens(rows, "area"), "its share of the tokens"
     panels.handles[label] = axes.axhline(area, color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)), label=label)
@@ -64,7 +65,7 @@ def caption_share(lens: pl.DataFrame, controls: pl.DataFrame | None = None, *, a
     """The share of tokens of what is perceived (`about`) whose nearest word is in a caption; dashed: the baseline."""
     panels = Panels(2.1, width="column")
     (axes,) = panels.axes
-    panels.curve(axes, f"{about} tokens", curve(lens, IN_CAPTIONS), _known(controls, IN_CAPTIONS))
+    panels.curve(axes, f"{about} tokens", _percent_curve(lens, IN_CAPTIONS), _known(controls, IN_CAPTIONS))
     axes.set_ylim(0, None)
     panels.dress(axes, x="Hidden state (0: embeddings)", y="Nearest word in\na caption (%)", layers=lens)
     return _finished(panels, controls)
@@ -72,7 +73,13 @@ def caption_share(lens: pl.DataFrame, controls: pl.DataFrame | None = None, *, a
 
 def _known(rows: pl.DataFrame | None, value: pl.Expr) -> Curve | None:
     """The curve of a control, where there is one."""
-    return None if rows is None or not rows.height else curve(rows, value)
+    return None if rows is None or not rows.height else _percent_curve(rows, value)
+
+
+def _percent_curve(rows: pl.DataFrame, value: pl.Expr) -> Curve:
+    """Of a share in %, whose interval lies within 0 and 100 whatever the spread of a few inputs says."""
+    found = curve(rows, value)
+    return replace(found, low=np.clip(found.low, 0, 100), high=np.clip(found.high, 0, 100))
 
 
 def _finished(panels: Panels, controls: pl.DataFrame | None) -> Figure:

@@ -5,7 +5,6 @@ All shares are in points of attention. Intervals and p-values hold over all quer
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +12,11 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from chiasm.core.claims import Claim, Verdict, judged, known
-from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands, means_by_model, over_models
+from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands, over_shared_models
 from chiasm.core.statistics.intervals import share_interval
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
-from chiasm.studies.look.shares import object_rows, perceived, top_level
+from chiasm.studies.look.shares import object_rows, perceived
 from chiasm.studies.look.tables import SMALLEST
 
 _POINTS = "points"
@@ -38,7 +37,6 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     shares = with_inputs(tables["shares"], examples)
     controls = tables.get("shares_controls")
     found = _shares(shares, controls, least, seed) + _objects(shares, controls, least, seed)
-    found += _spans(shares, least, seed)
     if "lens" in tables:
         found += _words(with_inputs(tables["lens"], examples), tables.get("lens_controls"), least, seed)
     if "attention" in tables:
@@ -62,10 +60,11 @@ class _Values:
             mean_bands(self.values, clusters=self.inputs, present=self.present, smallest_error=error, seed=seed)
         )
 
-    def by_model(self, rows: pl.DataFrame) -> Float[np.ndarray, "m k"]:
-        """Means of controls by the model that an example was given to: column `sample` of `rows`, else one model."""
+    def over_models(self, bands: Bands, rows: pl.DataFrame, least: float) -> Bands:
+        """Differences from these controls, beside one more model; column `sample` of `rows` says whose they are."""
         which = dict(rows.select("example_id", "sample").iter_rows()) if "sample" in rows.columns else {}
-        return means_by_model(self.values, self.present, [which.get(example, 0) for example in self.examples])
+        models = [which.get(example, 0) for example in self.examples]
+        return _inside(over_shared_models(bands, self.values, self.present, models, smallest=least))
 
     def inputs_of(self, k: int) -> int:
         return len(set(np.array(self.inputs)[self.present[:, k]]))
@@ -129,7 +128,7 @@ def _beside(own: _Values, control: pl.DataFrame | None, least: float, seed: int)
         present[:, chosen],
     )
     level = replace(difference, values=values[:, chosen])
-    bands = _inside(over_models(difference.bands(least, seed), level.by_model(control)))
+    bands = level.over_models(difference.bands(least, seed), control, least)
     for j, k in enumerate(chosen):
         effect, mean = own.values[own.present[:, k], k].mean(), values[present[:, k], k].mean()
         more, low, high, p = (float(x[j]) for x in (bands.mean, bands.low, bands.high, bands.p))
@@ -150,9 +149,8 @@ def _against(
     for k, (about, where) in enumerate(own.columns):
         effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
         null = beside[k]
-        verdict = judged(
-            effect, low, high, smallest=least, p=known(p), controlled=None if null is None else null.beyond
-        )
+        inputs, beyond = own.inputs_of(k), None if null is None else null.beyond
+        verdict = judged(effect, low, high, smallest=least, inputs=inputs, p=known(p), controlled=beyond)
         found.append(
             Claim(
                 kind=kind,
@@ -167,7 +165,7 @@ def _against(
                 control=None if null is None else RANDOM_WEIGHTS,
                 control_effect=None if null is None else null.mean,
                 n=int(bands.n[k]),
-                inputs=own.inputs_of(k),
+                inputs=inputs,
                 verdict=verdict,
             )
         )
@@ -226,7 +224,7 @@ def _words(lens: pl.DataFrame, controls: pl.DataFrame | None, least: float, seed
     both = means.join(beside.rename({"in_captions": "control"}), on=keys).join(kept, on="example_id")
     values = _values(_long(both.sort(*keys), about, pl.col("in_captions") - pl.col("control")))
     level = _values(_long(both.sort(*keys), about, pl.col("control")))
-    bands, found = _inside(over_models(values.bands(least, seed), level.by_model(other))), []
+    bands, found = level.over_models(values.bands(least, seed), other, least), []
     for k, (name, state) in enumerate(values.columns):
         effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
         found.append(
@@ -244,7 +242,7 @@ def _words(lens: pl.DataFrame, controls: pl.DataFrame | None, least: float, seed
                 control_effect=float(level.values[level.present[:, k], k].mean()),
                 n=int(bands.n[k]),
                 inputs=values.inputs_of(k),
-                verdict=judged(effect, low, high, smallest=least, p=known(p)),
+                verdict=judged(effect, low, high, smallest=least, inputs=values.inputs_of(k), p=known(p)),
             )
         )
     return found
@@ -270,55 +268,7 @@ def _uncontrolled_words(lens: pl.DataFrame, quantity: str, least: float) -> list
                 high=known(high),
                 n=rows["example_id"].n_unique(),
                 inputs=inputs.n_unique(),
-                verdict=judged(effect, low, high, smallest=least, controlled=None),
-            )
-        )
-    return found
-
-
-def _spans(shares: pl.DataFrame, least: float, seed: int) -> list[Claim]:
-    """By query, the span that takes most over all layers against the next; the interval allows for the choice."""
-    found = []
-    rows = shares.filter(pl.col("span").is_in(top_level(shares)))
-    for query in in_order(shares, "query"):
-        # A span that an example lacks takes nothing of its attention.
-        own = rows.filter(query=query)
-        means = own.group_by("example_id", "span").agg(pl.col("share").mean())
-        wide = means.pivot(on="span", index="example_id", values="share").fill_null(0.0)
-        spans = in_order(own, "span")
-        if len(spans) < 2:
-            continue
-        inputs = own.unique("example_id", keep="first").select(
-            "example_id", clusters=pl.coalesce("input", "example_id") if "input" in own.columns else "example_id"
-        )
-        both = wide.join(inputs, on="example_id").sort("example_id")
-        values = 100 * both.select(spans).to_numpy()
-        pairs = list(combinations(range(len(spans)), 2))
-        contrasts = np.zeros((len(pairs), len(spans)))
-        for q, (a, b) in enumerate(pairs):
-            contrasts[q, a], contrasts[q, b] = 1, -1
-        clusters, error = both["clusters"].to_list(), _ERROR_SHARE * least
-        bands = _inside(mean_bands(values, clusters=clusters, contrasts=contrasts, smallest_error=error, seed=seed))
-        first, second = np.argsort(-values.mean(axis=0), kind="stable")[:2]
-        q = pairs.index((min(first, second), max(first, second)))
-        sign = 1.0 if pairs[q] == (first, second) else -1.0
-        low, high = sorted((sign * float(bands.low[q]), sign * float(bands.high[q])))
-        effect, p = sign * float(bands.mean[q]), float(bands.p[q])
-        found.append(
-            Claim(
-                kind="spans",
-                about=f"{query} to {spans[first]} against {spans[second]}",
-                quantity="difference between shares of attention, mean over layers",
-                unit=_POINTS,
-                effect=effect,
-                low=known(low),
-                high=known(high),
-                p=known(p),
-                control=spans[second],
-                control_effect=float(values[:, second].mean()),
-                n=both.height,
-                inputs=bands.inputs,
-                verdict=judged(effect, low, high, smallest=least, p=known(p)),
+                verdict=judged(effect, low, high, smallest=least, inputs=inputs.n_unique(), controlled=None),
             )
         )
     return found
@@ -381,7 +331,7 @@ def _confirmed(
                 control_effect=100 * float(levels[name, layer].mean()),
                 n=int(bands.n[k]),
                 inputs=values.inputs_of(k),
-                verdict=judged(effect, low, high, smallest=least, p=known(p)),
+                verdict=judged(effect, low, high, smallest=least, inputs=values.inputs_of(k), p=known(p)),
             )
         )
     return sorted(found, key=lambda one: -one.effect)

@@ -23,7 +23,8 @@ def look_findings(claims: Sequence[Claim]) -> list[Finding]:
     heads = of_kind(claims, "head")
     for about in dict.fromkeys(one.about.partition(", ")[0] for one in heads):
         found.append(_heads(about, [one for one in heads if one.about.partition(", ")[0] == about]))
-    found += [_spans(one) for one in of_kind(claims, "spans")]
+    if not found:
+        return [Finding("Nothing is shown or played, so nothing is said of attention to it.", 0.1)]
     return sorted(found, key=lambda finding: -finding.strength)
 
 
@@ -70,7 +71,8 @@ def _words(by_state: Sequence[Claim]) -> Finding:
     there = f"hidden state {top.where}: {value}, where that has {number(top.control_effect or 0.0, unit='%')}"
     if top.established:
         inside = [one.established and one.effect > 0 for one in by_state]
-        where = f"at hidden states {_ranges(by_state, inside)}" if any(inside) else "at no hidden state"
+        states = f"hidden state{'' if sum(inside) == 1 else 's'} {_ranges(by_state, inside)}" if any(inside) else ""
+        where = f"at {states}" if states else "at no hidden state"
         text = f"{what} more often than in {_BASELINE} {where}; the largest difference, at {there}."
     elif all(one.verdict == "practically none" for one in by_state):
         text = f"{what} practically as often as in {_BASELINE}; the largest difference, at {there}."
@@ -94,20 +96,6 @@ def _heads(about: str, heads: Sequence[Claim]) -> Finding:
         return Finding(f"{text}difference, of {name}, is {claimed(top)} beyond {level}.", 1.8)
     text = f"None of the {chosen} is established to do so on the other half beyond the mean of its layer; the largest "
     return Finding(f"{text}difference, of {name}, is {claimed(top)} beyond {level}.", 0.7)
-
-
-def _spans(one: Claim) -> Finding:
-    query, spans = one.about.split(" to ")
-    first, second = spans.split(" against ")
-    text = f"Over all layers {query} attends most to {first}, "
-    if one.established:
-        text += f"beyond the {number(one.control_effect or 0.0, unit='%')} of {second}, the next: {claimed(one)}."
-    else:
-        text = (
-            f"Which span {query} attends to most over all layers is not established: {first} lies before {second} "
-            f"({number(one.control_effect or 0.0, unit='%')}) by {claimed(one)}."
-        )
-    return Finding(text, 0.5)
 
 
 def _beside(one: Claim, beyond: Claim | None) -> str:

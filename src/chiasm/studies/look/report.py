@@ -19,7 +19,7 @@ from chiasm.studies.look.findings import look_findings
 from chiasm.studies.look.shares import object_rows, perceived
 from chiasm.studies.look.spec import LookSpec
 
-_BAND = "Lines are means over examples, bands 95 % intervals that hold for all layers of a line at once"
+_BAND = "Lines are means over examples, bands 95 % intervals over inputs that hold for all layers of a line at once"
 _Grids = dict[str, tuple[KeptImage, pl.DataFrame]]
 
 
@@ -45,7 +45,8 @@ class LookReporter(Reporter[LookSpec]):
         if any(object_rows(shares, query).height for query in in_order(shares, "query")):
             on_object = (
                 "Of the attention that falls on the image, the part on the object asked about, against the part "
-                f"of the image's tokens that the object covers. {_BAND}.{beside}"
+                f"of the image's tokens that the object covers. {_BAND}.{beside} Sentences rest on the "
+                "difference of the two in each example, which is known better than either."
             )
             drawn["object"] = Drawing(partial(charts.object_share, shares, controls), lambda: on_object)
         lens, lens_controls = self._words

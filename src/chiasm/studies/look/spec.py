@@ -45,7 +45,7 @@ class LookSpec(ControlledSpec):
         at_least=0,
         below=100,
     )
-    random_models: int = random_models_option(4, "share the examples")
+    random_models: int = random_models_option(8, "share the examples")
     maps: int = option(
         4,
         "Draw the first so many examples, and decode the words of their image tokens.",

@@ -105,7 +105,14 @@ def _losses(answers: Answers, allowed: float) -> list[Claim]:
             quantity="right answers lost",
             control=UNTOUCHED,
             control_effect=0.0,
-            verdict=judged(values["effect"], values["low"], values["high"], smallest=100 * allowed, p=values["p"]),
+            verdict=judged(
+                values["effect"],
+                values["low"],
+                values["high"],
+                smallest=100 * allowed,
+                inputs=bands.inputs,
+                p=values["p"],
+            ),
             **shared,
         )
         within = loss.high is not None and loss.high <= 100 * allowed + 1e-9
@@ -210,7 +217,9 @@ def _compared(kind: str, answers: Answers, pairs: Sequence[Pair], least: float) 
                 unit="points",
                 control=pair.control,
                 control_effect=lost,
-                verdict=judged(values["effect"], values["low"], values["high"], smallest=least, p=values["p"]),
+                verdict=judged(
+                    values["effect"], values["low"], values["high"], smallest=least, inputs=bands.inputs, p=values["p"]
+                ),
                 **values,
             )
         )
@@ -370,7 +379,9 @@ def _random_weights(answers: Answers, least: float) -> list[Claim]:
                 unit="points",
                 control="it untouched",
                 control_effect=share,
-                verdict=judged(values["effect"], values["low"], values["high"], smallest=least, p=values["p"]),
+                verdict=judged(
+                    values["effect"], values["low"], values["high"], smallest=least, inputs=bands.inputs, p=values["p"]
+                ),
                 **values,
             )
         )

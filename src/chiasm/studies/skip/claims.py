@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from chiasm.core.claims import Claim, judged, known, of_kind
-from chiasm.core.statistics.bands import Bands, mean_bands, means_by_model, over_models
+from chiasm.core.claims import MIN_INPUTS, Claim, judged, known, of_kind
+from chiasm.core.statistics.bands import Bands, mean_bands, over_shared_models
 from chiasm.core.statistics.intervals import share_interval
 from chiasm.core.statistics.shares import share_bands
 from chiasm.results.claims import untouched_score
@@ -84,7 +84,7 @@ def _columns(
     for k in range(len(bands.mean)):
         effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
         measured = {"unit": _UNIT, "effect": effect, "low": known(low), "high": known(high), "p": known(p)}
-        verdict = judged(effect, low, high, smallest=least, p=known(p), controlled=controlled(k))
+        verdict = judged(effect, low, high, smallest=least, inputs=bands.inputs, p=known(p), controlled=controlled(k))
         n = {"n": int(bands.n[k]), "inputs": bands.inputs, "verdict": verdict}
         found.append(Claim(**{**measured, **n, **make(k)}))  # pyright: ignore[reportArgumentType]
     return found
@@ -107,10 +107,9 @@ def _contributions(rows: pl.DataFrame, controls: pl.DataFrame | None, least: flo
             mean = beside.mean(axis=0)
             own = [inputs[k] for k in shared]
             sample = dict(controls.select("example_id", "sample").iter_rows()) if "sample" in controls.columns else {}
-            each = means_by_model(beside, np.ones_like(beside, dtype=bool), [sample.get(who[k], 0) for k in shared])
-            beyond = over_models(
-                mean_bands(values[shared] - beside, clusters=own, smallest_error=error, seed=seed), each
-            )
+            less = mean_bands(values[shared] - beside, clusters=own, smallest_error=error, seed=seed)
+            models, there = [sample.get(who[k], 0) for k in shared], np.ones_like(beside, dtype=bool)
+            beyond = over_shared_models(less, beside, there, models, smallest=least)
     # A divergence is never below 0.
     bands = replace(bands, low=np.maximum(bands.low, 0.0))
     found = _columns(
@@ -261,7 +260,8 @@ def _against_chance(
             control="half of the draws",
             control_effect=50.0,
             n=len(worse),
-            verdict="established" if float(share.low) > 0.5 else "not established",
+            # Draws are what is counted here: of few of them even all that lose more say nothing of others.
+            verdict="established" if float(share.low) > 0.5 and len(worse) >= MIN_INPUTS else "not established",
         ),
     ]
 
@@ -362,7 +362,7 @@ def _recovery(recovered: pl.DataFrame, allowed: float) -> list[Claim]:
                 control_effect=gained,
                 n=int(bands.n[k]),
                 inputs=bands.inputs,
-                verdict=judged(effect, low, high, smallest=100 * allowed, p=p, controlled=beyond),
+                verdict=judged(effect, low, high, smallest=100 * allowed, inputs=bands.inputs, p=p, controlled=beyond),
             )
         )
     return found

@@ -121,7 +121,7 @@ def _losses(answers: Answers, names: Sequence[str], allowed: float) -> list[Clai
                 control_effect=0.0,
                 n=int(bands.n[k]),
                 inputs=bands.inputs,
-                verdict=judged(effect, low, high, smallest=100 * allowed, p=p),
+                verdict=judged(effect, low, high, smallest=100 * allowed, inputs=bands.inputs, p=p),
             )
         )
     return found
@@ -225,6 +225,15 @@ def _times(timings: pl.DataFrame, names: Sequence[str]) -> list[Claim]:
     return found
 
 
+def loss_bounds(claims: Sequence[Claim]) -> dict[str, dict[str, float | None]]:
+    """Per plan that could be recommended, the columns of losses in `plans`: the bounds that its claims state."""
+    found: dict[str, dict[str, float | None]] = {}
+    for one in of_kind(claims, "loss"):
+        low, high = (None if bound is None else bound / 100 for bound in (one.low, one.high))
+        found[one.about] = {"loss": one.effect / 100, "loss_low": low, "loss_high": high}
+    return found
+
+
 def time_shares(timings: pl.DataFrame, claims: Sequence[Claim]) -> dict[str, dict[str, float | None]]:
     """Per plan, the columns of times in `plans`: the same means and bounds as those of the claims on its time."""
     found: dict[str, dict[str, float | None]] = {}
@@ -253,7 +262,7 @@ def _change(bands: Bands, k: int, kind: str, quantity: str, *, controlled: bool 
         high=high,
         p=p,
         n=int(bands.n[k]),
-        verdict=judged(effect, low, high, smallest=_LEAST_TIME, p=p, controlled=controlled),
+        verdict=judged(effect, low, high, smallest=_LEAST_TIME, inputs=None, p=p, controlled=controlled),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chiasm.core.claims import Claim, of_kind
+from chiasm.core.claims import MIN_INPUTS, Claim, of_kind
 from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
 from chiasm.results.wording import alone, bounds, claimed, named, number, percent, probability
@@ -15,7 +15,6 @@ from chiasm.studies.skip.tables import NONE, TRAINED_PLAIN, TRAINED_WITH_PLAN, U
 from chiasm.studies.skip.time_findings import time_words, times
 
 _POINTS: dict[str, Any] = {"significant": None, "digits": 1}
-_FEW_DRAWS = 8
 _PARTS = {"ffn": "the feed-forward", "attention": "the attention"}
 
 
@@ -89,7 +88,8 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
         return Finding(f"No plan is recommended: none leaves out operations.{plain}", 100.0)
     held = [claim for claim in kept if claim.established]
     if not held:
-        nearest = min(kept, key=lambda claim: (claim.high is None, claim.high))
+        operations = {one.about: one.effect for one in of_kind(claims, "operations")}
+        nearest = min(kept, key=lambda one: (one.high is None, one.high, operations.get(one.about, 100.0)))
         [loss] = of_kind(claims, "loss", nearest.about)
         text = (
             f"No plan is recommended: of {len(kept)} that leave out operations none is established to keep within a "
@@ -223,7 +223,7 @@ def _against_chance(claims: Sequence[Claim], kind: str, control: str, plan: str,
     counts += "." if len(worse + better + same) == len(pairs) else "; elsewhere it is not established."
     widest = max(worse + better or pairs, key=lambda one: abs(one.effect))
     text = f"{counts} The largest difference is that between `{widest.where}` and `{widest.about}`, {claimed(widest)}."
-    if draws.n < _FEW_DRAWS:
+    if draws.n < MIN_INPUTS:
         text += f" {draws.n} draws are too few to say anything of other draws."
         return Finding(text, strength)
     text += (

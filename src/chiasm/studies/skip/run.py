@@ -47,7 +47,7 @@ from chiasm.studies.prune.answers import answer_columns
 from chiasm.studies.prune.sets import held_out
 from chiasm.studies.skip import STUDY
 from chiasm.studies.skip.contributions import contribution_job, contribution_rows, price, rows_of, typical
-from chiasm.studies.skip.decision import decide, time_shares
+from chiasm.studies.skip.decision import decide, loss_bounds, time_shares
 from chiasm.studies.skip.modalities import modality_job, modality_rows
 from chiasm.studies.skip.recovery import plan_to_train, require_plan, run_recovery, training_examples
 from chiasm.studies.skip.scores import mean_contributions, pareto, verdict_rows
@@ -336,8 +336,9 @@ def write_plans(
     times = pl.DataFrame(timings)
     decision = decide(answers, pl.DataFrame(rows, infer_schema_length=None), times)
     chosen, front, shares = decision.recommended, pareto(rows), time_shares(times, decision.claims)
+    losses = loss_bounds(decision.claims)
     for row in rows:
-        row |= shares[row["plan"]]
+        row |= shares[row["plan"]] | losses.get(row["plan"], {})
         row["recommended"], row["pareto"] = row["plan"] == chosen, row["plan"] in front
         row["loss_bound"] = decision.bounds.get(row["plan"])
     directory.write_table("timings", timings)

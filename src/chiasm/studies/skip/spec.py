@@ -97,7 +97,7 @@ class SkipSpec(ControlledSpec):
         above=0,
         below=10,
     )
-    random_models: int = random_models_option(4, "share the examples of the contributions")
+    random_models: int = random_models_option(8, "share the examples of the contributions")
     span: SkipSpan | None = option(
         None,
         "Whose work is left out. Default: images, or whatever else the examples have besides text.",

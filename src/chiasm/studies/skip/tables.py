@@ -16,13 +16,15 @@ _SCORE = (
     number("score_low", "Score, low", "Lower bound of its 95 % Wilson interval.", nullable=True),
     number("score_high", "Score, high", "Upper bound of its 95 % Wilson interval.", nullable=True),
 )
+_PAIRED = "95 % score interval of paired shares; in `plans` for all that may be recommended at once."
 _LOSS_BOUNDS = (
-    number("loss_low", "Loss, low", "Lower bound, 95 % score interval of paired shares.", nullable=True),
+    number("loss_low", "Loss, low", f"Lower bound, {_PAIRED}", nullable=True),
     number("loss_high", "Loss, high", "Upper bound of that interval.", nullable=True),
 )
+_ALONE = "95 % bootstrap, of it alone."
 _LOGPROB_BOUNDS = (
-    number("logprob_loss_low", "Log-probability lost, low", "95 % bootstrap.", unit="nat", nullable=True),
-    number("logprob_loss_high", "Log-probability lost, high", "95 % bootstrap.", unit="nat", nullable=True),
+    number("logprob_loss_low", "Log-probability lost, low", _ALONE, unit="nat", nullable=True),
+    number("logprob_loss_high", "Log-probability lost, high", _ALONE, unit="nat", nullable=True),
 )
 
 CONTRIBUTIONS = TableSchema.of(
