@@ -54,7 +54,10 @@ def test_a_flow_run_in_a_notebook(view):
     assert not (run.path / "report.html").exists()
     assert not list(run.path.glob("figures/*"))
     assert run.figures == ["flow", "answers", "answers-as-released"]
-    assert isinstance(run.figure("flow"), Figure)
+    assert run.figure("flow").to_dict() == run.chart("flow").to_dict()
+    assert run.chart("flow", width="3.3in", cuts=["image->last"]).to_dict()["title"]["text"]
+    with pytest.raises(ChiasmError, match="this run has flow"):
+        run.chart("answers")
     assert run.report() == run.path / "report.html"
     assert "complete, 3 examples" in repr(run)
     with pytest.raises(ChiasmError, match="this run has examples, effects, answers"):

@@ -47,12 +47,6 @@ def maps(*methods, tiles=False):
 
 
 DRAW = {
-    "flow_curves": lambda w: charts.flow_curves(made.effects(), made.controls(), noise=0.01, width=w),
-    "flow_by_type": lambda w: charts.flow_by_type(made.effects(), made.controls(), noise=0.01, width=w),
-    "flow_controls": lambda w: charts.flow_controls(made.effects(), made.controls(), width=w),
-    "six_cuts": lambda w: charts.flow_controls(
-        made.effects(32, made.CUTS, 12), made.controls(32, made.CUTS, 12), width=w
-    ),
     "dose": lambda w: charts.dose_curve(made.effects(), made.controls(), width=w),
     "tracking": lambda w: charts.answer_tracking(made.answers(), made.answers(seed=8), width=w),
     "released": lambda w: charts.answer_tracking(made.answers(), as_released=True, width=w),
@@ -66,7 +60,6 @@ DRAW = {
     "methods_on_tiles": lambda w: overlays.patch_maps(IMAGE, maps("leave-one-out", "keep-one", tiles=True), width=w),
     "windows": lambda w: charts.flow_heatmap(windows(), "image->question", width=w),
     "bars": lambda w: eval_charts.accuracy(made.evaluation(), made.evaluation(right=0.4)),
-    "one_example": lambda w: charts.flow_curves(made.effects(examples=1), width=w),
 }
 
 
@@ -109,36 +102,6 @@ def test_nothing_is_clipped_covered_or_too_small(name, width, monkeypatch):
 
 def _overlap(a, b):
     return min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
-
-
-def test_what_stands_in_the_figure():
-    figure = charts.flow_curves(made.effects(), made.controls(), noise=0.01)
-    words = " | ".join(t.get_text() for t in texts(figure))
-    for part in (
-        "geometric mean and 95 % interval over all layers at once, n = 48",
-        "question → last",
-        "control: as many random keys",
-        "control: random-weights baseline",
-        "noise floor, ±0.01 nat",
-        "Probability left (%)",
-        "Change in log-probability (nat)",
-        "Centre of the window (layer)",
-    ):
-        assert part in words
-    (axes,) = figure.axes
-    line = next(h for h in axes.get_lines() if h.get_label() == "question → last")
-    change = (pl.col("logprob_cut") - pl.col("logprob_clean")).mean().alias("change")
-    expected = made.effects().filter(pl.col("cut") == "question->last").group_by("layer").agg(change)
-    np.testing.assert_allclose(line.get_ydata(), 100 * np.exp(expected.sort("layer")["change"]))
-
-
-def test_a_control_beyond_the_scale_does_not_flatten_the_cut():
-    wild = made.controls().with_columns(
-        logprob_cut=pl.when(pl.col("control") == IMAGE_SWAP).then(pl.col("logprob_clean") + 4).otherwise("logprob_cut")
-    )
-    figure = charts.flow_controls(made.effects(), wild)
-    assert figure.axes[0].get_ylim()[1] < 130
-    assert any("leaves the scale (to 5.46e+03 %)" in t.get_text() for t in texts(figure))
 
 
 def test_maps_hold_the_numbers_of_the_table():
@@ -195,14 +158,14 @@ def test_files_are_the_same_bytes_every_time_and_text_stays_text(tmp_path):
     kept = {}
     for place in ("a", "b"):
         (tmp_path / place).mkdir()
-        paths = figures.save(charts.flow_curves(made.effects(), made.controls()), tmp_path / place, "flow")
-        assert [p.name for p in paths] == ["flow.svg", "flow.pdf", "flow.png"]
+        paths = figures.save(charts.answer_tracking(made.answers()), tmp_path / place, "answers")
+        assert [p.name for p in paths] == ["answers.svg", "answers.pdf", "answers.png"]
         kept[place] = [p.read_bytes() for p in paths]
     assert kept["a"] == kept["b"]
     assert dict(matplotlib.rcParams) == before
     svg = kept["a"][0].decode()
     ET.fromstring(svg)
-    assert "question → last" in svg
+    assert "answer, capitalised" in svg
     assert "<dc:date>" not in svg
     assert b"/CreationDate" not in kept["a"][1]
 

@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Sequence
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -11,10 +12,14 @@ from tests.support.rundirs import ANSWERS as EVAL
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Options, option
 from chiasm.results import figures
+from chiasm.results.charts import files
+from chiasm.results.charts import page as page_scripts
+from chiasm.results.charts.theme import SCREEN
 from chiasm.results.findings import Finding
 from chiasm.results.report import Reporter, write_report
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.flow import captions, charts
+from chiasm.studies.flow.curves import flow_chart
 from chiasm.studies.flow.tables import ANSWERS, CONTROLS, EFFECTS
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -96,7 +101,7 @@ def run(tmp_path_factory):
             failures=[("a&b", "`<x>.png` is no image")],
             left_out=[("c", "answered wrongly"), ("d", "answered wrongly")],
         )
-    figures.save(charts.flow_curves(effects), run.figures, "flow curves")
+    files.save(flow_chart(effects, None, SCREEN), run.figures, "flow curves")
     figures.save(charts.answer_tracking(answers), run.figures, "answers")
     return run
 
@@ -115,8 +120,16 @@ def written(run, figures=FIGURES, remarks=Fixed.remarks):
     return path.read_text(encoding="utf-8")
 
 
+def without_libraries(source):
+    """The page without the two scripts that draw its charts."""
+    for script in (page_scripts.libraries(), page_scripts.starter()):
+        assert source.count(script) == 1
+        source = source.replace(script, "")
+    return source
+
+
 def test_one_sound_page(run):
-    source = written(run)
+    source = without_libraries(written(run))
     page = Page(source)
     assert source.startswith("<!DOCTYPE html>")
     assert page.all("html") == [{"lang": "en"}]
@@ -136,7 +149,16 @@ def test_one_sound_page(run):
 
 def test_nothing_is_fetched(run):
     source = written(run)
-    assert not re.search(r"https?:|//[a-z]|@import|<script|<link|src=", source)
+    rest = without_libraries(source)
+    assert not re.search(r"https?:|//[a-z]|@import|<link|src=", rest)
+    # Nothing but the libraries and the charts' data is a script, and the policy lets nothing else run.
+    assert re.findall(r"<script[^>]*>", rest) == [
+        '<script type="application/json" id="spec-flow curves">',
+        *2 * ["<script>"],
+    ]
+    policy = unescape(re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', source).group(1))
+    assert policy == page_scripts.policy()
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert len(re.findall(r"<style", source)) == 1
 
 

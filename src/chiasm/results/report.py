@@ -1,5 +1,6 @@
 """One page about a run that can be sent, printed and read anywhere: findings, figures, limits, how to repeat it."""
 
+import json
 import re
 import shlex
 from abc import ABC, abstractmethod
@@ -15,12 +16,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import polars as pl
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 from rich.console import RenderableType
 
 from chiasm.core.claims import Claim
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import IN_MEMORY, MISSING, Declared, Options, declared, singular
+from chiasm.results.charts.page import as_json, libraries, policy, starter
 from chiasm.results.claims import read_claims
 from chiasm.results.findings import Finding
 from chiasm.results.ledger import Entry, ledger
@@ -39,11 +40,15 @@ WRONG = "answered wrongly"
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure that can be drawn, and its caption. `reported`: it stands in the report."""
+    """A figure that can be drawn, and its caption. `reported`: it stands in the report.
 
-    draw: Callable[[], Figure]
+    `draw` takes the size of a chart that is interactive where it can be; `flat` figures are drawn once, as they are.
+    """
+
+    draw: Callable[..., Any]
     caption: Callable[[], str]
     reported: bool = True
+    flat: bool = True
 
 
 def control_notes(controls: bool, baseline: bool, unknown: str) -> list[str]:
@@ -165,13 +170,17 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
     """
     findings = sorted(reporter.ranked, key=lambda finding: -finding.strength)
     in_memory = _in_memory(run, reporter.spec)
+    shown = [_shown(run, number, *figure) for number, figure in enumerate(figures, start=1)]
+    interactive = any(figure.spec for figure in shown)
     page = _template().render(
         title=reporter.title,
+        policy=policy() if interactive else None,
+        scripts=[Markup(script) for script in (libraries(), starter())] if interactive else [],
         css=Markup(_file("report.css")),
         facts=_facts(run),
         complete=run.complete,
         findings=[finding.text for finding in findings],
-        figures=[_shown(run, number, *figure) for number, figure in enumerate(figures, start=1)],
+        figures=shown,
         layouts=reporter.layouts(),
         published=reporter.published,
         standings=Counter(entry.status for entry in reporter.published).most_common(),
@@ -262,6 +271,8 @@ class _Shown(NamedTuple):
     caption: str
     svg: str
     narrow: bool
+    label: str
+    spec: str | None
 
 
 class _Tabled(NamedTuple):
@@ -315,7 +326,9 @@ def _shown(run: RunDirectory, number: int, stem: str, caption: str) -> _Shown:
         raise ChiasmError(f"show the figure `{stem}`", "it has not been saved", "Save it before the report")
     label = f"Figure {number}: {caption.partition('. ')[0]}"
     svg, points = _inline(path.read_text(encoding="utf-8"), stem, label)
-    return _Shown(stem, caption, svg, points < 300)
+    spec = path.with_name(f"{stem}.vl.json")
+    interactive = as_json(json.loads(spec.read_text(encoding="utf-8"))) if spec.exists() else None
+    return _Shown(stem, caption, svg, points < 300, label, interactive)
 
 
 def _inline(svg: str, stem: str, label: str) -> tuple[str, float]:

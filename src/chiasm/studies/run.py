@@ -14,6 +14,8 @@ from chiasm.studies.study import GROUP, is_study, study, verbs
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from chiasm.results.charts.lines import Chart
+
 _MAIN = 3
 
 
@@ -61,15 +63,29 @@ class Run:
         """The names of the figures that can be drawn from its tables."""
         return list(self.reporter.drawings())
 
-    def figure(self, name: str) -> "Figure":
-        """A figure, drawn from the tables; a notebook shows it.
+    def figure(self, name: str) -> "Figure | Chart":
+        """A figure, drawn from the tables at the screen's size; a notebook shows it.
 
         **Errors:** `ChiasmError` naming the figures there are.
         """
         there = self.reporter.drawings()
         if name not in there:
             raise ChiasmError(f"the figure `{name}`", f"this run has {', '.join(there)}", "Name one of those")
-        return there[name].draw()
+        return there[name].draw() if there[name].flat else self.chart(name)
+
+    def chart(self, name: str, width: str | None = None, **chosen: Any) -> "Chart":
+        """A chart, drawn from the tables: interactive in a notebook, to be saved as SVG, PDF or PNG.
+
+        `width`: on paper, as `3.3in` or `17cm`; None is the screen's. `chosen`: what is drawn, as `cuts=[...]`.
+
+        **Errors:** `ChiasmError` naming the charts there are, or for a width that is none.
+        """
+        from chiasm.results.charts.theme import size_of
+
+        there = {key: drawing for key, drawing in self.reporter.drawings().items() if not drawing.flat}
+        if name not in there:
+            raise ChiasmError(f"the chart `{name}`", f"this run has {', '.join(there) or 'none'}", "Name one of those")
+        return there[name].draw(size_of(width), **chosen)
 
     @property
     def findings(self) -> list[str]:
@@ -79,12 +95,17 @@ class Run:
     def report(self) -> Path:
         """Draw what the report shows into `figures/` and write `report.html`, one file. Returns its path."""
         # Drawing takes matplotlib, which reading tables does not need.
+        from chiasm.results.charts.files import save as save_chart
+        from chiasm.results.charts.theme import SCREEN
         from chiasm.results.figures import save
 
         there: dict[str, Drawing] = self.reporter.drawings()
         drawings = {name: drawing for name, drawing in there.items() if drawing.reported}
         for name, drawing in drawings.items():
-            save(drawing.draw(), self.directory.figures, name)
+            if drawing.flat:
+                save(drawing.draw(), self.directory.figures, name)
+            else:
+                save_chart(drawing.draw(SCREEN), self.directory.figures, name)
         shown = [(name, drawing.caption()) for name, drawing in drawings.items()]
         return write_report(self.directory, self.reporter, shown)
 

@@ -1,34 +1,14 @@
 """Figures of a flow run: what is drawn is what is claimed, and possible."""
 
-import numpy as np
 import polars as pl
-import pytest
 from tests.support import flow_tables as made
 
-from chiasm.core.claims import of_kind
 from chiasm.studies.flow import captions, charts
-from chiasm.studies.flow.claims import claims
 from chiasm.studies.flow.tables import KEEP_ONE
 
 
 def _bands(axes):
     return [band.get_paths()[0].vertices for band in axes.collections]
-
-
-@pytest.mark.parametrize("draw", [charts.flow_curves, charts.flow_controls])
-def test_bands_of_cuts_are_the_intervals_of_the_claims(draw):
-    effects, controls = made.effects(), made.controls()
-    found = of_kind(claims({"effects": effects, "controls": controls}), "effect")
-    figure = draw(effects, controls, claims=found)
-    first = [one for one in found if one.about == "question->last"]
-    band = _bands(figure.axes[0])[0]
-    for one in first:
-        at = np.sort(band[band[:, 0] == int(one.where), 1])
-        assert at[0] == pytest.approx(100 * np.exp(one.low))
-        assert at[-1] == pytest.approx(100 * np.exp(one.high))
-    title = " ".join(figure.legends[0].get_title().get_text().split())
-    assert title.startswith("geometric mean and 95 % interval over all cuts and layers at once")
-    assert "intervals of the findings" in captions.flow(effects, controls, claimed=True)
 
 
 def test_bands_of_shares_stay_between_0_and_100():

@@ -29,7 +29,7 @@ def flow(
     panels: Literal["type", "cut"] | None = None,
     claimed: bool = False,
 ) -> str:
-    """For `flow_curves`, `flow_by_type` (`panels="type"`) and `flow_controls` (`panels="cut"`).
+    """For `flow_chart`, `types_chart` (`panels="type"`) and `controls_chart` (`panels="cut"`).
 
     `claimed`: bands of cuts are intervals of claims.
     """

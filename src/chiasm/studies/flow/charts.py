@@ -1,27 +1,18 @@
 """Curves of a sweep by cut, type and control; windows; answers and words tracked through the layers."""
 
-import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from chiasm.core.claims import Claim, of_kind
 from chiasm.core.statistics.bands import mean_bands
-from chiasm.results import series
-from chiasm.results.series import Curve, curve, in_order, inputs_of, matrix, of_type
+from chiasm.results.series import Curve, curve, in_order, inputs_of, of_type
 from chiasm.results.theme import (
-    COLOURS,
     DIVERGING,
-    FAINT,
     GREY,
     INK,
     SIZES,
@@ -36,13 +27,12 @@ from chiasm.results.theme import (
     dress,
     layer_axis,
     legend_below,
-    new_figure,
     new_panel,
     zero_line,
 )
-from chiasm.studies.flow.judgement import SEEN, control_for, control_label, layers_of, style_of
+from chiasm.studies.flow.curves import left
 from chiasm.studies.flow.sweep import LOGPROB
-from chiasm.studies.flow.tables import AVERAGED, ERROR_SHARE, SMALLEST, SWAPS, dose_share
+from chiasm.studies.flow.tables import ERROR_SHARE, SMALLEST, dose_share
 
 _X = {
     "centred": "Centre of the window (layer)",
@@ -65,74 +55,6 @@ _HIGHEST = 20.0
 _RESAMPLES = 499
 _FITS = 150.0
 _ERROR = ERROR_SHARE * SMALLEST  # nat
-
-
-def flow_curves(
-    effects: pl.DataFrame,
-    controls: pl.DataFrame | None = None,
-    *,
-    noise: float = 0.0,
-    claims: Sequence[Claim] = (),
-    width: Width = "page",
-) -> Figure:
-    """One line per cut, and dashed in its colour the control it is judged against.
-
-    `noise` (nat) is the half-width of the floor drawn around zero. Rows: tables `effects` and `controls`. `claims`:
-    those of kind `effect`; bands of cuts are then their intervals, else those of each line on its own.
-    """
-    figure, axes, size = new_panel(2.5 if width == "page" else 2.0, width)
-    drawn = _Drawn(size, controls, noise, claims)
-    drawn.overlay(axes, effects, controls)
-    _frame(axes, effects, size, noise, size.inches)
-    dress(axes, size, x=_X[style_of(effects)], y=_Y)
-    drawn.scale([axes], [axes])
-    legend_below(figure, drawn.keys(), size, _title(f"{_CLAIMED if claims else _BAND}, {counted(drawn.ns)}", size))
-    return figure
-
-
-def flow_by_type(
-    effects: pl.DataFrame, controls: pl.DataFrame | None = None, *, noise: float = 0.0, width: Width = "page"
-) -> Figure:
-    """`flow_curves` as small multiples, one panel for each question type, on one scale."""
-    types = in_order(effects, "type")
-    size, panels, figure = _grid(len(types), width)
-    drawn = _Drawn(size, controls, noise)
-    for name, axes in zip(types, panels, strict=True):
-        before = len(drawn.ns)
-        drawn.overlay(axes, of_type(effects, name), None if controls is None else of_type(controls, name), effects)
-        _frame(axes, effects, size, noise, _panel_inches(width, len(types)), f"{name} ({counted(drawn.ns[before:])})")
-    drawn.scale(panels)
-    legend_below(figure, drawn.keys(), size, _BAND)
-    return figure
-
-
-def flow_controls(
-    effects: pl.DataFrame,
-    controls: pl.DataFrame,
-    *,
-    noise: float = 0.0,
-    claims: Sequence[Claim] = (),
-    width: Width = "page",
-) -> Figure:
-    """One panel per cut, beside all of its controls in grey, on one scale (doses have a figure of their own).
-
-    `claims` as in `flow_curves`.
-    """
-    cuts = in_order(effects, "cut")
-    size, panels, figure = _grid(len(cuts), width)
-    drawn = _Drawn(size, controls, noise, claims)
-    for index, (cut, axes) in enumerate(zip(cuts, panels, strict=True)):
-        drawn.cut(axes, effects, cut, index)
-        for name in in_order(controls, "control"):
-            if dose_share(name) is None:
-                drawn.control(axes, controls, cut, name, GREY)
-        inches = _panel_inches(width, len(cuts))
-        _frame(axes, effects, size, noise, inches, "\n".join(textwrap.wrap(arrow(cut), int(15 * inches))))
-    drawn.scale(panels)
-    legend_below(
-        figure, drawn.keys(one_cut=True), size, _title(f"{_CLAIMED if claims else _BAND}, {counted(drawn.ns)}", size)
-    )
-    return figure
 
 
 def dose_curve(
@@ -183,148 +105,6 @@ def _title(text: str, size: Size) -> str:
 def _within(found: Curve, highest: float = 100.0) -> Curve:
     """Means of what lies between 0 and `highest`: their intervals do too."""
     return replace(found, low=np.clip(found.low, 0.0, highest), high=np.clip(found.high, 0.0, highest))
-
-
-def left(rows: pl.DataFrame, over: str = "layer") -> Curve:
-    """What is left of the clean probability (%), as the geometric mean over examples: never below 0.
-
-    The interval is that of the mean difference of log-probabilities, put on this scale; a standard error counts as at
-    least so much as in the claims.
-    """
-    data = matrix(rows, LOGPROB, over)
-    bands = mean_bands(
-        data.values, clusters=data.inputs, smallest_error=_ERROR, resamples=min(_RESAMPLES, series.RESAMPLES)
-    )
-    mean, low, high = (100 * np.exp(np.minimum(part, _HIGHEST)) for part in (bands.mean, bands.low, bands.high))
-    return Curve(data.places, mean, low, high, len(data.examples), len(set(data.inputs)))
-
-
-class _Drawn:
-    """What has been drawn so far in one figure, for its legend and its scale."""
-
-    def __init__(self, size: Size, controls: pl.DataFrame | None, noise: float, claims: Sequence[Claim] = ()) -> None:
-        self.size, self.controls, self.noise = size, controls, noise
-        self.claimed = {(one.about, one.where): one for one in of_kind(claims, "effect")}
-        drawn = [] if controls is None else in_order(controls, "control")
-        # Doses have a figure of their own: each of the others gets a dash of its own.
-        self.names = [name for name in drawn if dose_share(name) is None]
-        self.lines: dict[str, Line2D] = {}
-        self.highest_of: dict[str, float] = {}
-        self.ns: list[int] = []
-        self.low, self.high = 100 * math.exp(-noise), 100 * math.exp(noise)
-
-    def overlay(
-        self, axes: Axes, effects: pl.DataFrame, controls: pl.DataFrame | None, every: pl.DataFrame | None = None
-    ) -> None:
-        """The cuts of `effects` in one panel; `every`: the rows of all panels, which give a cut its colour."""
-        for index, cut in enumerate(in_order(effects if every is None else every, "cut")):
-            if not effects.filter(pl.col("cut") == cut).height:
-                continue
-            self.cut(axes, effects, cut, index)
-            name = control_for(controls, cut)
-            if controls is not None and name is not None:
-                self.control(axes, controls, cut, name, COLOURS[index % len(COLOURS)])
-
-    def cut(self, axes: Axes, effects: pl.DataFrame, cut: str, index: int) -> None:
-        measured = self._as_claimed(left(effects.filter(pl.col("cut") == cut)), cut)
-        self.lines[cut] = draw(axes, measured, index, self.size, arrow(cut))
-        self.ns.append(measured.n)
-        # A band is missing where n is 1.
-        self.low = min(self.low, float(np.nanmin([measured.mean, measured.low])))
-        self.high = max(self.high, float(np.nanmax([measured.mean, measured.high])))
-
-    def _as_claimed(self, measured: Curve, cut: str) -> Curve:
-        """With the intervals of the claims, so that one quantity has one interval."""
-        of = [self.claimed.get((cut, str(int(place)))) for place in measured.places]
-        if not all(of):
-            return measured
-        low, high = (
-            np.array([math.nan if x is None else 100 * math.exp(min(x, _HIGHEST)) for x in side])
-            for side in ([one and one.low for one in of], [one and one.high for one in of])
-        )
-        return replace(measured, low=low, high=high)
-
-    def control(self, axes: Axes, controls: pl.DataFrame, cut: str, name: str, colour: str) -> None:
-        rows = controls.filter((pl.col("cut") == cut) & (pl.col("control") == name))
-        if rows.height:
-            measured = left(rows)
-            draw_control(axes, measured, colour, self.names.index(name), self.size)
-            self.highest_of[name] = max(self.highest_of.get(name, 0.0), float(measured.mean.max()))
-            self.low = float(np.nanmin([self.low, measured.mean.min(), *measured.low]))
-            # A band that is not far above the line for nothing fits in; what gains more leaves the scale.
-            highest = np.nanmax([measured.mean.max(), *measured.high])
-            self.high = max(self.high, float(highest)) if highest <= _FITS else self.high
-
-    @property
-    def top(self) -> float:
-        return min(_TOP, max(self.high + 0.15 * (self.high - self.low), 100.5))
-
-    def scale(self, panels: list[Axes], marked: Sequence[Axes] = ()) -> None:
-        """One scale for all panels; `marked` ones say the change of the log-probability on the right."""
-        low = max(0.0, min(self.low - 0.06 * (self.high - self.low), 99.5))
-        for axes in panels:
-            axes.set_ylim(low, self.top)
-        for axes in marked:
-            _mark_nats(axes, self.size, low, self.top)
-
-    def keys(self, one_cut: bool = False) -> list[Artist]:
-        """Legend entries; with `one_cut` all cuts share one, since every panel names its own."""
-        marked = Line2D([], [], color=COLOURS[0], linewidth=self.size.line, marker="o", markersize=self.size.marker)
-        marked.set_label("the cut")
-        keys: list[Artist] = [marked] if one_cut else list(self.lines.values())
-        for name, highest in self.highest_of.items():
-            beyond = f", leaves the scale (to {highest:.3g} %)" if highest > self.top else ""
-            role = "scale" if name in (*SWAPS, AVERAGED) else "control"
-            keys.append(control_key(f"{role}: {control_label(name)}{beyond}", self.names.index(name), self.size))
-        if self.noise > SEEN:
-            keys.append(Patch(color=FAINT, label=f"noise floor, ±{self.noise:.2g} nat"))
-        return keys
-
-
-def _frame(axes: Axes, effects: pl.DataFrame, size: Size, noise: float, inches: float, title: str = "") -> None:
-    axes.axhline(100, color=INK, linewidth=0.7, zorder=1)
-    if noise > 0:
-        axes.axhspan(100 * math.exp(-noise), 100 * math.exp(noise), color=FAINT, linewidth=0, zorder=0)
-    layer_axis(axes, layers_of(effects) - 1, inches)
-    dress(axes, size, x=axes.get_xlabel(), y=axes.get_ylabel(), title=title)
-
-
-def _mark_nats(axes: Axes, size: Size, low: float, high: float) -> None:
-    """A scale on the right: the change of the log-probability."""
-    room, marks = (high - low) / 12, dict[float, float]()
-    for change in _MARKS:
-        place = 100 * math.exp(change)
-        if low <= place <= high and all(abs(place - other) >= room for other in marks.values()):
-            marks[change] = place
-    right = axes.secondary_yaxis("right")
-    right.set_yticks(list(marks.values()), [f"{change:+g}" if change else "0" for change in marks])
-    right.set_ylabel(_NAT, fontsize=size.text, color=INK)
-    right.tick_params(labelsize=size.text - 0.5, colors=INK, length=2.5, width=0.6)
-    right.spines["right"].set_visible(False)
-
-
-def _columns(width: Width, count: int) -> int:
-    return min(count, 2 if width == "column" or count == 4 else 3)
-
-
-def _panel_inches(width: Width, count: int) -> float:
-    return (SIZES[width].inches - 0.6) / _columns(width, count)
-
-
-def _grid(count: int, width: Width) -> tuple[Size, list[Axes], Figure]:
-    columns = _columns(width, count)
-    lines = math.ceil(count / columns)
-    figure = new_figure(width, 0.35 + (1.6 if width == "page" else 1.25) * lines)
-    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    panels = [axes for row in grid for axes in row]
-    for axes in panels[count:]:
-        axes.set_visible(False)
-    for axes in panels[max(0, count - columns) : count]:
-        axes.set_xlabel("Centre layer")
-        axes.tick_params(labelbottom=True)  # also where the panel below is missing
-    for axes in panels[:count:columns]:
-        axes.set_ylabel(_Y if lines < 2 else _Y.replace(" (", "\n("))
-    return SIZES[width], panels[:count], figure
 
 
 _STATE = "Hidden state (0 = embeddings)"

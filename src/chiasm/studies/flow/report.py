@@ -13,7 +13,7 @@ from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
 from chiasm.results.wording import number
-from chiasm.studies.flow import captions, charts
+from chiasm.studies.flow import captions, charts, curves
 from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
@@ -42,16 +42,28 @@ class FlowReporter(Reporter[FlowSpec]):
         floor = noise_floor(self.table("noise"), self.table("rounding"))
         caption = partial(captions.flow, effects, controls, floor)
         of_cuts = of_kind(self.claimed, "effect")
-        curves = partial(charts.flow_curves, effects, controls, noise=floor, claims=of_cuts)
-        drawn = {"flow": Drawing(curves, partial(caption, claimed=bool(of_cuts)))}
+        drawn = {
+            "flow": Drawing(
+                lambda size, **chosen: curves.flow_chart(
+                    effects, controls, size, noise=floor, claims=of_cuts, **chosen
+                ),
+                partial(caption, claimed=bool(of_cuts)),
+                flat=False,
+            )
+        }
         if effects["type"].n_unique() > 1:
             drawn["flow-by-type"] = Drawing(
-                partial(charts.flow_by_type, effects, controls, noise=floor), partial(caption, panels="type")
+                lambda size, **chosen: curves.types_chart(effects, controls, size, noise=floor, **chosen),
+                partial(caption, panels="type"),
+                flat=False,
             )
         if controls is not None:
             drawn["flow-controls"] = Drawing(
-                partial(charts.flow_controls, effects, controls, noise=floor, claims=of_cuts),
+                lambda size, **chosen: curves.controls_chart(
+                    effects, controls, size, noise=floor, claims=of_cuts, **chosen
+                ),
                 partial(caption, panels="cut", claimed=bool(of_cuts)),
+                flat=False,
             )
             dosed = [cut for cut, name in self._beside() if dose_share(name) is not None]
             something = {one.about for one in of_cuts if one.verdict != "practically none"}

@@ -1,0 +1,52 @@
+"""Charts as files, drawn without a browser: SVG for pages, PDF with its fonts and PNG for papers and talks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+
+from chiasm.results.charts.lines import Chart
+from chiasm.results.storage import whole_file
+
+VERSION = "6.4"
+"""Of Vega-Lite, in files and in pages."""
+_DPI = 200
+
+
+def specification(chart: Chart) -> dict[str, Any]:
+    """The chart as a Vega-Lite specification."""
+    return json.loads(chart.to_json(indent=None))
+
+
+def svg(spec: dict[str, Any]) -> str:
+    """The drawing as text that stays text."""
+    # Without a description on every mark, which would be most of the file.
+    plain = spec | {"config": spec.get("config", {}) | {"aria": False}}
+    return vl_convert.vegalite_to_svg(plain, vl_version=VERSION)
+
+
+def save(chart: Chart, directory: Path, stem: str) -> tuple[Path, ...]:
+    """Write `stem.svg`, `stem.pdf`, `stem.png` (200 dpi) and `stem.vl.json`; each appears whole. Returns their paths.
+
+    Where the specification is there already with the same bytes, the drawings are of it and stay.
+
+    **Errors:** `FullDiskError`.
+    """
+    kinds = ("svg", "pdf", "png", "vl.json")
+    paths = {kind: directory / f"{stem}.{kind}" for kind in kinds}
+    spec = specification(chart)
+    written = json.dumps(spec, separators=(",", ":"), sort_keys=True).encode()
+    if all(path.exists() for path in paths.values()) and paths["vl.json"].read_bytes() == written:
+        return tuple(paths.values())
+    drawn = {
+        "svg": svg(spec).encode(),
+        "pdf": vl_convert.vegalite_to_pdf(spec, vl_version=VERSION),
+        "png": vl_convert.vegalite_to_png(spec, vl_version=VERSION, scale=_DPI / 72, ppi=72),
+        # Last, since it vouches for the others.
+        "vl.json": written,
+    }
+    for kind, data in drawn.items():
+        with whole_file(paths[kind]) as file:
+            file.write(data)
+    return tuple(paths.values())

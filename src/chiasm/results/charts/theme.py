@@ -1,0 +1,137 @@
+"""One look for all charts: colours that colour-blind readers can distinguish, one per thing, and the sizes of slots."""
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from chiasm.core.errors import ChiasmError
+
+INK: Final = "#1a1a1a"
+GREY: Final = "#767676"
+FAINT: Final = "#e4e4e4"
+# Okabe & Ito 2008 without its yellow, which is too light for lines on white.
+PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+SHAPES: Final = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
+# Long dashes for the control that an effect is judged against first; every control has its own everywhere.
+DASHES: Final = ([5, 3], [1.5, 2], [6, 2, 1.5, 2], [3, 3], [9, 3], [1.5, 4])
+FONT: Final = "Helvetica, Arial, sans-serif"
+
+# The published span pairs, by what is cut; other kinds of input take the place of the image.
+_OF_CUTS: Final = {
+    "question->last": 0,
+    "image->last": 1,
+    "image->question": 2,
+    "image.object->question": 3,
+    "image.other->question": 4,
+    "last->last": 6,
+}
+_KINDS = re.compile(r"\b(video|audio)\b")
+
+
+def cut_style(cut: str) -> int:
+    """The number of colour and shape that a cut has in every chart of every run."""
+    known = _OF_CUTS.get(_KINDS.sub("image", cut))
+    return zlib.crc32(cut.encode()) % len(PALETTE) if known is None else known
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Widths in pixels of the drawing, of which 72 are an inch on paper; sizes of text and lines."""
+
+    width: float
+    text: float
+    line: float
+    point: float
+
+
+SCREEN: Final = Size(640, 12, 2.0, 45)
+_INCHES = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(in|cm|mm|pt)\s*")
+_PER_INCH: Final = {"in": 1.0, "cm": 2.54, "mm": 25.4, "pt": 72.0}
+
+
+def size_of(width: str | None) -> Size:
+    """The size for a width on paper, as `3.3in`, `8.4cm` or `240pt`; None is the screen's.
+
+    **Errors:** `ChiasmError` for anything else.
+    """
+    if width is None:
+        return SCREEN
+    found = _INCHES.fullmatch(width)
+    inches = float(found[1]) / _PER_INCH[found[2]] if found else 0.0
+    if not 1 <= inches <= 30:
+        raise ChiasmError(f"a chart {width} wide", "it is no width on paper from 1 to 30 inches", "Write 3.3in or 17cm")
+    # Text on paper is 7 to 8 points whatever the width, as journals ask.
+    return Size(72 * inches, 7 if inches < 5 else 8, 1.1 if inches < 5 else 1.4, 12 if inches < 5 else 18)
+
+
+def config(size: Size) -> dict[str, Any]:
+    """Vega-Lite's `config` in this look."""
+    text = size.text
+    return {
+        "font": FONT,
+        "background": "transparent" if size is SCREEN else "white",
+        "view": {"stroke": None},
+        "axis": {
+            "labelFontSize": text - 0.5,
+            "titleFontSize": text,
+            "titleFontWeight": "normal",
+            "domainWidth": 0.7,
+            "tickWidth": 0.7,
+            "tickSize": 3,
+            "grid": False,
+            "titlePadding": 5,
+            "labelFlush": False,
+        },
+        "axisY": {"grid": True, "gridOpacity": 0.35, "gridWidth": 0.5},
+        "legend": {
+            "labelFontSize": text - 0.5,
+            "titleFontSize": text - 0.5,
+            "titleFontWeight": "normal",
+            "symbolSize": 4 * size.point,
+            "symbolOpacity": 1,
+            "symbolStrokeWidth": size.line,
+            "labelLimit": 400,
+            "titleLimit": size.width,
+            "orient": "bottom",
+            "direction": "horizontal",
+            "columnPadding": 14,
+            "rowPadding": 3,
+            "offset": 10,
+        },
+        "title": {
+            "anchor": "start",
+            "fontSize": text + 1,
+            "fontWeight": "bold",
+            "subtitleFontSize": text - 0.5,
+            "subtitlePadding": 4,
+            "offset": 8,
+        },
+        "header": {"labelFontSize": text, "titleFontSize": text, "labelFontWeight": "bold", "labelAnchor": "start"},
+        "line": {"strokeWidth": size.line, "strokeCap": "butt"},
+        "point": {"size": size.point, "filled": True},
+    }
+
+
+def wrapped(text: str, size: Size) -> list[str]:
+    """The text in lines that fit a chart's width."""
+    room, lines = size.width / (0.52 * size.text), [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def arrow(cut: str) -> str:
+    """A cut as it is printed."""
+    return cut.replace("->", " → ")
+
+
+def counted(ns: Sequence[int]) -> str:
+    """`n = 50`, or the range where curves rest on different examples."""
+    if not ns:
+        return "n = 0"
+    return f"n = {min(ns)}" if len(set(ns)) == 1 else f"n = {min(ns)} to {max(ns)}"
