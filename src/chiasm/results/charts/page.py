@@ -40,7 +40,9 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", window.chi
 @cache
 def libraries() -> str:
     """Vega, Vega-Lite and vega-embed as one script; it sets `vegaEmbed`."""
-    return vl_convert.javascript_bundle(vl_version=VERSION).replace("</script", "<\\/script")
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VERSION).replace(
+        "</script", "<\\/script"
+    )
 
 
 def starter() -> str:
