@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-all ci lint bench docs pictures certify certify-lowest train-tiny clean
+.PHONY: setup demo test test-all ci lint bench docs pictures certify certify-lowest train-tiny site wheel-smoke clean
 
 setup: $(STAMP)
 
@@ -42,6 +42,19 @@ bench: setup
 
 docs: setup
 	$(BIN)/python docs/generate.py
+
+# The site, without a warning, in build/site: index.html opens from disk. It asks for nothing from a network.
+SITE_STAMP := $(VENV)/.installed-site
+site: $(SITE_STAMP)
+	$(BIN)/python -m mkdocs build --strict --clean
+
+$(SITE_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs
+	touch $(SITE_STAMP)
+
+# The wheel alone, in an empty environment outside the repository.
+wheel-smoke:
+	.ci/wheel_smoke.sh $(PYTHON)
 
 # The map of patches in the README, chosen by the rule that docs/pictures.py states.
 pictures: setup
