@@ -43,14 +43,17 @@ bench: setup
 docs: setup
 	$(BIN)/python docs/generate.py
 
-# The site, without a warning, in build/site: index.html opens from disk. It asks for nothing from a network.
-SITE_STAMP := $(VENV)/.installed-site
-site: $(SITE_STAMP)
-	$(BIN)/python -m mkdocs build --strict --clean
+# The site, with warnings as errors, in build/site: index.html opens from disk. It takes Sphinx alone, and no network.
+SITE := .venv-site
+site: $(SITE)/.installed
+	$(SITE)/bin/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet \
+	  --doctree-dir build/doctrees docs build/site
 
-$(SITE_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs
-	touch $(SITE_STAMP)
+$(SITE)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(SITE)/bin/python -m pip install --quiet --group docs
+	touch $@
 
 # The wheel alone, in an empty environment outside the repository.
 wheel-smoke:
@@ -76,4 +79,4 @@ train-tiny: setup
 	$(BIN)/python -m recipes.tiny
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) $(SITE) dist build
