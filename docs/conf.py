@@ -33,6 +33,8 @@ html_title = "chiasm"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+# Summaries of what was found are fetched, which a browser refuses for files on a disk.
+html_show_search_summary = False
 html_show_sphinx = False
 
 PAGES = {

@@ -40,7 +40,8 @@ _NAMES = {
     "Plans": ("apply", "remove", "save", "read_plan", "recover"),
     "Errors": ("ChiasmError", "ExampleError"),
 }
-_MODULES = re.compile(r"\b(?:\w+\.)+(?=\w)")
+# But not of `torch.dtype` and `torch.device`, which would read as names of parameters.
+_MODULES = re.compile(r"\b(?!torch\.d)(?:\w+\.)+(?=\w)")
 
 _TABLES = """# Tables
 
