@@ -9,7 +9,6 @@ from chiasm.cli.main import main
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.heavy
 def test_the_quoted_evaluation_is_printed(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "400")
     monkeypatch.chdir(tmp_path)
