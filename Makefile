@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-all ci lint bench docs pictures certify certify-lowest train-tiny clean
+.PHONY: setup demo test test-all ci lint bench docs pictures certify certify-lowest train-tiny site wheel-smoke clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,22 @@ bench: setup
 docs: setup
 	$(BIN)/python docs/generate.py
 
+# The site, with warnings as errors, in build/site: index.html opens from disk. It takes Sphinx alone, and no network.
+SITE := .venv-site
+site: $(SITE)/.installed
+	$(SITE)/bin/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet \
+	  --doctree-dir build/doctrees docs build/site
+
+$(SITE)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(SITE)/bin/python -m pip install --quiet --group docs
+	touch $@
+
+# The wheel alone, in an empty environment outside the repository.
+wheel-smoke:
+	.ci/wheel_smoke.sh $(PYTHON)
+
 # The map of patches in the README, chosen by the rule that docs/pictures.py states.
 pictures: setup
 	$(BIN)/python docs/pictures.py
@@ -63,4 +79,4 @@ train-tiny: setup
 	$(BIN)/python -m recipes.tiny
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) $(SITE) dist build

@@ -1,15 +1,21 @@
 """Writes the reference pages that are made from the code: `make docs`.
 
-docs/reference/commands.md from the command line's own help, docs/reference/tables.md from the schemas of the tables,
-docs/support.md from what the conformance suite found of every family, docs/published.md from the ledger. A test
-compares them with what this file would write, so that no page can fall behind.
+docs/reference/commands.md from the command line's own help, docs/reference/python.md from signatures and docstrings,
+docs/reference/tables.md from the schemas of the tables, docs/support.md from what the conformance suite found of every
+family, docs/published.md from the ledger. A test compares them with what this file would write, so that no page can
+fall behind.
 """
 
+import inspect
+import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
+import chiasm
 from chiasm.cli.main import application
 from chiasm.core.schema import TableSchema
 from chiasm.models.conformance.suite import ALLOWED, CAPABILITIES, MIN_LAYERS
@@ -20,6 +26,23 @@ from chiasm.studies.study import study, verbs
 
 DOCS = Path(__file__).parent
 _COMMANDS = "# Commands\n\nMade from `chiasm --help` by `make docs`.\n\n"
+_PYTHON = """# Python, name by name
+
+Every public name of `chiasm`. [Python in examples](../python.md) shows them at work. Names appear when they are first
+used: `import chiasm` alone loads neither torch nor transformers. A command is a function whose parameters are its
+options, plural where a flag is repeated. Made from signatures and docstrings by `make docs`.
+"""
+_NAMES = {
+    "Studies": ("flow", "look", "align", "compare", "paper", "skip", "prune", "project", "evaluate"),
+    "Models and data": ("load", "check", "examples", "Example", "Box"),
+    "Runs": ("Run", "open", "claims"),
+    "Inside the model": ("attribute", "neurons", "concepts"),
+    "Plans": ("apply", "remove", "save", "read_plan", "recover"),
+    "Errors": ("ChiasmError", "ExampleError"),
+}
+# But not of `torch.dtype` and `torch.device`, which would read as names of parameters.
+_MODULES = re.compile(r"\b(?!torch\.d)(?:\w+\.)+(?=\w)")
+
 _TABLES = """# Tables
 
 Every run writes Parquet files under `tables/`. Titles, units and descriptions below are kept in the files' metadata
@@ -69,6 +92,72 @@ def commands() -> str:
     """The page of commands: what `--help` says, verb after verb."""
     page = application(every=True).generate_docs()
     return _COMMANDS + page[page.index("\n## chiasm ") + 1 :].rstrip() + "\n"
+
+
+def python() -> str:
+    """The page of public names, by what they are for."""
+    known = {name for names in _NAMES.values() for name in names}
+    assert known == {*chiasm.__all__, "open"}, f"not in one of the groups: {known ^ {*chiasm.__all__, 'open'}}"
+    parts = [_PYTHON]
+    for title, names in _NAMES.items():
+        parts.append(f"\n## {title}\n")
+        parts += [_name(name, getattr(chiasm, name)) for name in names]
+    return "".join(parts)
+
+
+def _name(name: str, value: Any) -> str:
+    """Heading, signature and docstring of a function; of a class those of its public methods and properties too."""
+    lines = [f"\n### chiasm.{name}\n", *_signature(name, value), _docstring(value)]
+    if inspect.isclass(value):
+        for of, member in vars(value).items():
+            if of.startswith("_") or not member.__doc__ or not (inspect.isfunction(member) or _is_property(member)):
+                continue
+            lines.append(f"\n#### {name}.{of}\n")
+            lines += [*([] if _is_property(member) else _signature(of, member)), _docstring(member)]
+    return "\n".join(lines) + "\n"
+
+
+def _is_property(member: Any) -> bool:
+    return isinstance(member, property)
+
+
+def _docstring(value: Any) -> str:
+    text = inspect.getdoc(value) or ""
+    # Of named tuples and exceptions the text of their fields and parents says nothing.
+    return text if "Alias for field" not in text else ""
+
+
+def _signature(name: str, value: Callable[..., Any]) -> list[str]:
+    """As it would be written, a parameter a line where one line is too short."""
+    try:
+        signature = inspect.signature(value)
+    except ValueError:
+        return []
+    shown, starred = [], False
+    for one in signature.parameters.values():
+        if one.name == "self":
+            continue
+        if one.kind is one.KEYWORD_ONLY and not starred:
+            shown.append("*")
+            starred = True
+        default = "" if one.default is one.empty else f" = {one.default!r}"
+        shown.append(f"{one.name}: {_type(one.annotation)}{default}")
+    returns = signature.return_annotation
+    arrow = "" if returns is signature.empty or inspect.isclass(value) else f" -> {_type(returns)}"
+    short = f"{name}({', '.join(shown)}){arrow}"
+    body = short if len(short) <= 100 else "\n".join([f"{name}(", *(f"    {one}," for one in shown), f"){arrow}"])
+    return ["```python", body, "```", ""]
+
+
+def _type(annotation: Any) -> str:
+    """A type as it is written in the source, without the modules of its names, on every version of Python alike."""
+    if isinstance(annotation, str):
+        return annotation
+    if annotation is NoneType:
+        return "None"
+    if get_origin(annotation) in (Union, UnionType):
+        return " | ".join(map(_type, get_args(annotation)))
+    return _MODULES.sub("", inspect.formatannotation(annotation))
 
 
 def tables() -> str:
@@ -176,6 +265,7 @@ def pages() -> dict[str, str]:
     """Every generated page by its path under docs/."""
     return {
         "reference/commands.md": commands(),
+        "reference/python.md": python(),
         "reference/tables.md": tables(),
         "support.md": support(supported()),
         "published.md": published(ledger()),
