@@ -166,7 +166,8 @@ def test_doctor_says_where_writing_fails(capsys, monkeypatch, tmp_path):
     ("wrong", "said"),
     [
         (("flow", "/nowhere/at/all"), "there is no such directory"),
-        (("flow", "tiny@nothing"), "cannot be read"),
+        (("flow", "tiny@nothing"), "Did you mean tiny@noalign?"),
+        (("flow", "nobody/nothing-like-it"), "cannot be read"),
         (("flow", "MODEL", "--data", "nowhere.jsonl"), "there is no such file"),
         (("flow", "MODEL", "--data", "DATA", "--cut", "picture->last"), "span `picture`"),
         (("flow", "MODEL", "--data", "DATA", "--cut", "image"), "not of the form SOURCE->TARGET"),
@@ -351,3 +352,12 @@ def assert_same_tables(first: Path, second: Path) -> None:
         assert_frame_equal(one.table(name), two.table(name))
     for key in ("counts", "failures", "left_out", "skipped"):
         assert one.manifest[key] == two.manifest[key]
+
+
+def test_output_that_is_not_read_to_its_end_ends_quietly():
+    models = "from chiasm.cli.main import main; main(['models'])"
+    command = f'{sys.executable} -c "{models}" | head -n 1; echo ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert done.stdout.splitlines()[-1] in ("0", "141")

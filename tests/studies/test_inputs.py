@@ -4,7 +4,7 @@ import pytest
 
 from chiasm.core.errors import ChiasmError
 from chiasm.studies.flow.spec import FlowSpec
-from chiasm.studies.inputs import read_examples
+from chiasm.studies.inputs import load, read_examples
 
 
 def test_examples_are_chosen_by_their_ids_in_the_order_asked_for():
@@ -21,3 +21,11 @@ def test_an_id_that_no_example_has_is_answered_with_the_nearest():
         read_examples(spec, "scenes")
     with pytest.raises(ChiasmError, match="raise --limit"):
         read_examples(FlowSpec(model="tiny", data="scenes", limit=3, ids=["nothing like it"]), "scenes")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("tinny", "tiny"), ("tiny-randm", "tiny-random"), ("tiny@frozn", "tiny@frozen")]
+)
+def test_a_slip_in_a_model_name_is_answered_at_once(name, meant):
+    with pytest.raises(ChiasmError, match=rf"Did you mean {meant}\?"):
+        load(name)

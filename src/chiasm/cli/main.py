@@ -70,11 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with logging_to_terminal():
             app = application(words, every="--help-all" in words)
             code = app(words, exit_on_error=False, error_formatter=_explained)
+        sys.stdout.flush()
     except ChiasmError as error:
         print(f"chiasm: {error}", file=sys.stderr)
         sys.exit(2)
     except CycloptsError:  # printed by the library
         sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read the output has read enough, as `head` does; what is left must not fail again on the way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt as stop:
         print("\n".join(("", *(vars(stop).get("__notes__") or ("Interrupted.",)))), file=sys.stderr)
         sys.exit(130)

@@ -48,6 +48,7 @@ from chiasm.studies.options import (
 from chiasm.tiny import NAMES as TINY
 from chiasm.tiny import directory
 from chiasm.tiny.registry import baseline as own_baseline
+from chiasm.tiny.registry import names as embedded_names
 from chiasm.tiny.registry import untrained, world
 
 S = TypeVar("S", bound=ModelSpec)
@@ -85,6 +86,8 @@ def load(
     if source is None:
         raise ChiasmError("load a model", "none was named", "Name `tiny`, a hub id, a directory, or pass model=")
     name = str(source)
+    if name not in TINY:
+        _refuse_slip(name)
     where = _embedded(name) if name in TINY else source
     view = load_checkpoint(
         where,
@@ -97,6 +100,16 @@ def load(
     view.name = name
     log_stored_plan(where)
     return _reported(view)
+
+
+def _refuse_slip(name: str) -> None:
+    """**Errors:** `ChiasmError` for a word close to an embedded model's name: no network is asked for a slip."""
+    if "/" in name or Path(name).exists():
+        return
+    near = difflib.get_close_matches(name, embedded_names(), n=1)
+    if near:
+        found = "no embedded model has that name, no directory is called so, and a hub id reads OWNER/NAME"
+        raise ChiasmError(f"load the model `{name}`", found, f"Did you mean {near[0]}? `chiasm models` lists them")
 
 
 def view_of(model: Any, spec: LoadingOptions) -> ModelView:
