@@ -20,7 +20,7 @@ from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.generation import generate
 from chiasm.models.loading import wrap
 from chiasm.results.claims import read_claims
-from chiasm.studies.flow.spec import PAPER_CUTS
+from chiasm.studies.flow.spec import PAPER_CUTS, FlowSpec
 from chiasm.studies.inputs import blanked
 
 CONTRACT = [
@@ -311,8 +311,29 @@ def test_what_averages_do_is_a_cut_and_a_control(view):
 
 @pytest.mark.parametrize(("windows", "count"), [("all", 10), ("prefix", 4), ("suffix", 4)])
 def test_other_styles_of_windows(view, windows, count):
-    found = flow_runs.run(view, flow_runs.examples(1), windows=windows, cuts=("image->last",), controls=False)
+    options = {"windows": windows, "cuts": ("image->last",), "controls": False}
+    found = flow_runs.run(view, flow_runs.examples(1), window=None, **options)
     assert found.table("effects").select("start", "stop").unique().height == count
+    with pytest.raises(ChiasmError, match=rf"--windows {windows} --window 3: .* Leave --window out"):
+        flow_runs.run(view, flow_runs.examples(1), window=3, **options)
+
+
+WIDTHS = [(2, 1), (6, 1), (12, 3), (16, 5), (24, 7), (26, 7), (27, 9), (32, 9), (80, 9)]
+
+
+@pytest.mark.parametrize(("layers", "width"), WIDTHS)
+def test_the_default_window_is_odd_and_leaves_centres_apart(layers, width):
+    spec = FlowSpec(model="tiny")
+    assert spec.width_of(layers) == width
+    assert len(spec.windows_of(layers)) == layers
+    assert FlowSpec(model="tiny", window=4).width_of(layers) == 4
+
+
+def test_a_run_records_the_window_that_it_took(view):
+    found = flow_runs.run(view, flow_runs.examples(1), window=None, cuts=("image->last",), controls=False)
+    assert found.manifest["spec"]["window"] == 1
+    rows = found.table("effects")
+    assert set((rows["stop"] - rows["start"]).to_list()) == {1}
 
 
 def test_executors_give_the_same_tables(view):

@@ -147,11 +147,12 @@ class FlowReporter(Reporter[FlowSpec]):
 
     def _wide_windows(self) -> list[str]:
         layers = layers_of(self._effects)
-        if self.spec.windows != "centred" or 2 * self.spec.window <= layers:
+        width = self.spec.width_of(layers)
+        if self.spec.windows != "centred" or 2 * width <= layers:
             return []
         distinct = self._effects.select("start", "stop").n_unique()
         return [
-            f"Windows of {self.spec.window} layers are wide for a model of {layers}: its centres have {distinct} "
+            f"Windows of {width} layers are wide for a model of {layers}: its centres have {distinct} "
             f"different windows that overlap in most layers, so curves cannot distinguish layers. --window "
             f"{max(1, layers // 2)} or less does."
         ]

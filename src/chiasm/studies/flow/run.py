@@ -371,6 +371,8 @@ def compute(spec: FlowSpec) -> RunDirectory:
     if spec.cuts is None:
         spec = spec.complete(cuts=default_cuts(kind for example in chosen for kind in example.kinds))
     inputs = load_inputs(spec, chosen)
+    if spec.windows == "centred":
+        spec = spec.complete(window=spec.width_of(inputs.view.n_layers))
     return STUDY.completed(spec, inputs.facts, lambda directory: _fill(directory, spec, inputs))
 
 
@@ -380,9 +382,10 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
         found = "the first examples have no image (frames of videos are not drawn)"
         raise ChiasmError("a map of patches", found, "Leave --patches out")
     require_same_depth(view, inputs.baseline)
-    if spec.windows == "centred" and 2 * spec.window > view.n_layers:
+    width = spec.width_of(view.n_layers)
+    if spec.windows == "centred" and 2 * width > view.n_layers:
         advice = f"--window {max(1, view.n_layers // 2)} or less separates layers"
-        _log.warning("Windows of %d layers are wide for a model of %d: %s.", spec.window, view.n_layers, advice)
+        _log.warning("Windows of %d layers are wide for a model of %d: %s.", width, view.n_layers, advice)
     executor = executor_of(spec.executor, spec.memory, spec.batch)
     work = FlowWork(spec, inputs, executor)
     if (ahead := work.price()) is not None:

@@ -83,10 +83,11 @@ class FlowSpec(ControlledSpec):
         "video or a sound, those four that name no object).",
         common=True,
     )
-    window: int = option(
-        9,
-        "Layers per window. The released code sweeps 9; its plots read 9 for LLaVA-1.5-13B and 7 for the three other "
-        "models (vil/merge_lineplot.py, commit beac96c).",
+    window: int | None = option(
+        None,
+        "Layers per window. Default: 9 for 27 layers and more, below that the largest odd number up to a third of "
+        "them, so that centres differ. The released code sweeps 9; its plots read 9 for LLaVA-1.5-13B and 7 for the "
+        "three other models (vil/merge_lineplot.py, commit beac96c).",
         at_least=1,
         common=True,
     )
@@ -145,6 +146,9 @@ class FlowSpec(ControlledSpec):
             raise ChiasmError("these cuts", f"`{repeated[0]}` is given twice", "Give every cut once")
         for text in cuts:
             parse_intervention(text)
+        if self.windows != "centred" and self.window is not None:
+            found = "windows of all widths are cut there" if self.windows == "all" else "these ranges have no width"
+            raise ChiasmError(f"--windows {self.windows} --window {self.window}", found, "Leave --window out")
 
     @property
     def smallest(self) -> float | None:
@@ -154,11 +158,15 @@ class FlowSpec(ControlledSpec):
         """The cuts and ablations, parsed."""
         return tuple(parse_intervention(text) for text in self.cuts or PAPER_CUTS)
 
+    def width_of(self, layers: int) -> int:
+        """Layers per window in a decoder of `layers` layers."""
+        return self.window or max(1, min(9, (layers // 3 - 1) // 2 * 2 + 1))
+
     def windows_of(self, layers: int) -> tuple[Window, ...]:
         """The windows over a decoder of `layers` layers."""
         match self.windows:
             case "centred":
-                return centred(layers, self.window)
+                return centred(layers, self.width_of(layers))
             case "all":
                 return all_windows(layers)
             case "prefix":
