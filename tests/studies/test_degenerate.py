@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import chiasm
+from chiasm.results.charts.files import specification, svg
 from chiasm.results.tables import read, read_schema, write
 from chiasm.studies.run import Run, open_run
 
@@ -100,9 +101,13 @@ def test_a_report_needs_no_row_that_may_be_missing(verb, change, made, tmp_path)
     texts = [finding.text for finding in run.reporter.ranked]
     assert texts
     assert not [text for text in texts if "nan" in text.lower().split() or "None" in text]
-    for drawing in run.reporter.drawings().values():
+    for name, drawing in run.reporter.drawings().items():
         assert drawing.caption()
-        plt.close(drawing.draw())
+        shown = run.figure(name)
+        if drawing.flat:
+            plt.close(shown)
+        else:
+            assert svg(specification(shown)).startswith("<svg")
     assert run.reporter.notes() is not None
     assert run.reporter.summary()
     assert run.reporter.layouts() is not None
