@@ -14,7 +14,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
 SOURCES = [path.read_text() for path in sorted((ROOT / "src" / "chiasm").rglob("*.py"))]
 # transformers imports it, for the processors that need it; chiasm names it in its errors and in `doctor`.
-BY_TRANSFORMERS = {"torchvision"}
+BY_TRANSFORMERS = {"torchvision", "gguf"}
 
 
 def imported(package: str) -> bool:

@@ -19,13 +19,15 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
     """
     from json import dumps
 
+    from chiasm import smollm2
     from chiasm.models.support import supported
     from chiasm.tiny import NAMES, names
 
+    known = {name: NAMES[name] for name in names()} | smollm2.NAMES
     families = [one.row() for one in supported()]
     if json:
         about = {"family": None, "kind": "embedded", "certified": None, "reason": "a model, not a family"}
-        embedded = [{"model": name, "what": NAMES[name], **about} for name in names()]
+        embedded = [{"model": name, "what": what, **about} for name, what in known.items()]
         print(dumps([*families, *embedded], indent=1))
         return
     print("Families (`model_type` in config.json); certified: every law that applies holds (docs/support.md):")
@@ -34,5 +36,5 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
         mark = "certified" if row["certified"] else "not certified: " + row["reason"]
         print(f"  {row['family']:<{name}}  {row['kind']:<{kind}}  {', '.join(row['model_types'])}; {mark}")
     print("Embedded:")
-    for one in names():
-        print(f"  {one:<{name}}  {NAMES[one]}")
+    for model, what in known.items():
+        print(f"  {model:<{name}}  {what}")

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from chiasm import smollm2
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, input_key
 from chiasm.core.media import load_image
@@ -86,9 +87,10 @@ def load(
     if source is None:
         raise ChiasmError("load a model", "none was named", "Name `tiny`, a hub id, a directory, or pass model=")
     name = str(source)
-    if name not in TINY:
+    known = name in TINY or name in smollm2.NAMES
+    if not known:
         _refuse_slip(name)
-    where = _embedded(name) if name in TINY else source
+    where = _embedded(name) if known else source
     view = load_checkpoint(
         where,
         dtype=dtype,
@@ -106,7 +108,7 @@ def _refuse_slip(name: str) -> None:
     """**Errors:** `ChiasmError` for a word close to an embedded model's name: no network is asked for a slip."""
     if "/" in name or Path(name).exists():
         return
-    near = difflib.get_close_matches(name, embedded_names(), n=1)
+    near = difflib.get_close_matches(name, [*embedded_names(), *smollm2.NAMES], n=1)
     if near:
         found = "no embedded model has that name, no directory is called so, and a hub id reads OWNER/NAME"
         raise ChiasmError(f"load the model `{name}`", found, f"Did you mean {near[0]}? `chiasm models` lists them")
@@ -150,6 +152,8 @@ def is_endless(data: Data | None) -> bool:
 
 def baseline_of(model: str, baseline: Model | None) -> Model | None:
     """The control with random weights: the given one, or on the embedded models their own."""
+    if baseline is None and model in smollm2.NAMES:
+        return RANDOM_BASELINE
     if baseline is not None or model not in TINY:
         return baseline
     # Beside a model that is random itself stand others that are.
@@ -319,6 +323,8 @@ def _reported(view: ModelView) -> ModelView:
 
 
 def _embedded(name: str) -> Path:
+    if name in smollm2.NAMES:
+        return smollm2.directory(name)
     try:
         return directory(name)
     except ValueError as error:

@@ -22,9 +22,14 @@ def directory(name: str = BASE) -> Path:
     """
     if name not in MODELS or not (untrained(name) or weights_file(name).exists()):
         raise ValueError(f"no embedded model is called {name!r}; there are {', '.join(names())}")
-    target = cache_directory() / "tiny" / f"{name}-{_fingerprint(name)}"
+    return kept("tiny", f"{name}-{_fingerprint(name)}", lambda scratch: _write(name, scratch))
+
+
+def kept(folder: str, name: str, fill: Callable[[Path], None]) -> Path:
+    """The directory `name` in a folder of the cache, filled on first use: wholly or not at all."""
+    target = cache_directory() / folder / name
     if not (target / "config.json").exists():
-        _write_atomically(target, lambda scratch: _write(name, scratch))
+        _write_atomically(target, fill)
     return target
 
 
