@@ -15,6 +15,8 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from chiasm.results.charts.theme import arrow as arrow
+from chiasm.results.charts.theme import counted as counted
 from chiasm.results.series import Curve
 
 Width = Literal["column", "page"]
@@ -172,15 +174,3 @@ def legend_below(figure: Figure, handles: Sequence[Artist], size: Size, title: s
     )
     legend.get_title().set_color(INK)
     return legend
-
-
-def arrow(cut: str) -> str:
-    """A cut as it is printed."""
-    return cut.replace("->", " → ")
-
-
-def counted(ns: Sequence[int]) -> str:
-    """`n = 50`, or the range where curves rest on different examples."""
-    if not ns:
-        return "n = 0"
-    return f"n = {min(ns)}" if len(set(ns)) == 1 else f"n = {min(ns)} to {max(ns)}"

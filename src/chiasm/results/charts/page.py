@@ -8,7 +8,9 @@ from typing import Any
 
 import vl_convert
 
+from chiasm.core.cache import cache_directory
 from chiasm.results.charts.files import VERSION
+from chiasm.results.storage import whole_file
 
 # Draws every chart of a page into the place that holds its static drawing. Expressions are interpreted (`ast`): the
 # page's policy forbids `eval`. Colours of text and axes follow the page's, so that charts can be read in the dark.
@@ -39,7 +41,17 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", window.chi
 
 @cache
 def libraries() -> str:
-    """Vega, Vega-Lite and vega-embed as one script; it sets `vegaEmbed`."""
+    """Vega, Vega-Lite and vega-embed as one script; it sets `vegaEmbed`. Bundling takes seconds, so it is kept."""
+    kept = cache_directory() / f"vega-{VERSION}-{vl_convert.__version__}.js"
+    if kept.exists():
+        return kept.read_text(encoding="utf-8")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(kept) as file:
+        file.write(_bundled().encode())
+    return kept.read_text(encoding="utf-8")
+
+
+def _bundled() -> str:
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VERSION).replace(
         "</script", "<\\/script"
     )

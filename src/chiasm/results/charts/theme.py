@@ -14,7 +14,7 @@ FAINT: Final = "#e4e4e4"
 # Okabe & Ito 2008 without its yellow, which is too light for lines on white.
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SHAPES: Final = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
-# Long dashes for the control that an effect is judged against first; every control has its own everywhere.
+# In the order in which a chart names its controls: the same control may have another dash in another chart.
 DASHES: Final = ([5, 3], [1.5, 2], [6, 2, 1.5, 2], [3, 3], [9, 3], [1.5, 4])
 FONT: Final = "Helvetica, Arial, sans-serif"
 
