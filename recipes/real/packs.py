@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from jaxtyping import Bool, Float, Int
 from recipes.tiny.curriculum import train_scene
+from recipes.tiny.packing import RememberedIds
 from recipes.tiny.questions import LOOKUPS, question_about
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -113,21 +114,12 @@ class Batch:
         return (seen & torch.ones(before + width, before + width, dtype=torch.bool).tril())[:, None]
 
 
-class Packer:
+class Packer(RememberedIds):
     """Turns blocks into batches, by the decoder's tokenizer. `start` is the position of a block's first token."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, start: int) -> None:
-        self._tokenizer, self._start = tokenizer, start
-        self._known: dict[str, list[int]] = {}
-
-    def ids(self, text: str) -> list[int]:
-        """Token ids without any added ones. Questions repeat, so they are remembered."""
-        found = self._known.get(text)
-        if found is None:
-            found = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-            if len(self._known) < 200_000:
-                self._known[text] = found
-        return found
+        super().__init__(tokenizer)
+        self._start = start
 
     def pack(self, packs: Sequence[Sequence[Block]], caption_weight: float) -> Batch:
         """One row per image, padded on the right."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from recipes.tiny.questions import Content
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
 Block = tuple[str, str]
@@ -61,21 +62,26 @@ class PackedBatch:
         return {kind: sum(values) / len(values) for kind, values in totals.items()}
 
 
-class Packer:
-    """Turns prefixes and blocks of text into batches, by a tokenizer."""
+class RememberedIds:
+    """A tokenizer's ids of texts that come again and again."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         self._known: dict[str, list[int]] = {}
 
     def ids(self, text: str) -> list[int]:
-        """Token ids without `<s>`. Questions repeat, so they are remembered."""
+        """Token ids without any added ones. Questions repeat, so they are remembered."""
         found = self._known.get(text)
         if found is None:
             found = self._tokenizer(text, add_special_tokens=False)["input_ids"]
             if len(self._known) < 200_000:
                 self._known[text] = found
         return found
+
+
+@final
+class Packer(RememberedIds):
+    """Turns prefixes and blocks of text into batches, by a tokenizer."""
 
     def pack(self, packs: Sequence[Pack]) -> PackedBatch:
         """One row per pack, padded on the right."""
