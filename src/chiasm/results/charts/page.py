@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 import vl_convert
@@ -42,7 +43,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", window.chi
 @cache
 def libraries() -> str:
     """Vega, Vega-Lite and vega-embed as one script; it sets `vegaEmbed`. Bundling takes seconds, so it is kept."""
-    kept = cache_directory() / f"vega-{VERSION}-{vl_convert.__version__}.js"
+    kept = cache_directory() / f"vega-{VERSION}-{version('vl-convert-python')}.js"
     if kept.exists():
         return kept.read_text(encoding="utf-8")
     kept.parent.mkdir(parents=True, exist_ok=True)
