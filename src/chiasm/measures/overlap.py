@@ -17,7 +17,7 @@ from chiasm.core.statistics.streaming import NamedSums
 from chiasm.measures.base import Measure, MeasureConfig, MeasureCost, ReadSizes, RowsByTable, bound
 from chiasm.measures.parts import PARTS, part_rows
 from chiasm.models.observe import Batch, SiteStates, averaging_matrix
-from chiasm.models.pruning.masks import dropped, magnitude_scores, overlap, ranks, wanda_scores
+from chiasm.models.pruning.masks import dropped, kept_but, magnitude_scores, overlap, wanda_scores
 
 SPARSITIES = (0.3, 0.5, 0.7)
 _HALF = SPARSITIES.index(0.5)
@@ -253,8 +253,7 @@ class _Masks:
 
 
 def _masks(scores: Float[Tensor, "O I"]) -> list[Bool[Tensor, "O I"]]:
-    order = ranks(scores)
-    return [order >= dropped(scores.shape[1], sparsity) for sparsity in SPARSITIES]
+    return kept_but(scores, [dropped(scores.shape[1], sparsity) for sparsity in SPARSITIES])
 
 
 def random_overlap(mask: Bool[Tensor, "O I"]) -> float:

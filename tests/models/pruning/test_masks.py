@@ -16,6 +16,7 @@ from chiasm.models.pruning.masks import (
     keep_n_of_m,
     keep_per_matrix,
     keep_per_row,
+    kept_but,
     mean_scores,
     overlap,
     pack,
@@ -33,6 +34,14 @@ shares = st.floats(0.01, 0.99)
 def drawn(shape, seed=0, levels=None):
     scores = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return scores if levels is None else (scores * levels).floor()
+
+
+@given(shapes, st.data(), st.sampled_from([None, 1, 2, 5]), st.integers(0, 99))
+def test_masks_of_thresholds_are_those_of_ranks_whatever_is_equal(shape, data, levels, seed):
+    counts = data.draw(st.lists(st.integers(0, shape[1]), max_size=4))
+    scores = drawn(shape, seed, levels)
+    expected = [ranks(scores) >= count for count in counts]
+    assert all(torch.equal(a, b) for a, b in zip(kept_but(scores, counts), expected, strict=True))
 
 
 @given(shapes, shares, st.integers(0, 99))
