@@ -1,6 +1,7 @@
 """Charts as files, drawn without a browser: SVG for pages, PDF with its fonts and PNG for papers and talks."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from chiasm.results.storage import whole_file
 VERSION = "6.4"
 """Of Vega-Lite, in files and in pages."""
 _DPI = 200
+_PLACES = re.compile(r' (?:d|transform|x|y|width|height|x1|x2|y1|y2)="[^"]*"')
+_LONG = re.compile(r"(\.\d\d)\d+")
 
 
 def specification(chart: Chart) -> dict[str, Any]:
@@ -23,7 +26,9 @@ def svg(spec: dict[str, Any]) -> str:
     """The drawing as text that stays text."""
     # Without a description on every mark, which would be most of the file.
     plain = spec | {"config": spec.get("config", {}) | {"aria": False}}
-    return vl_convert.vegalite_to_svg(plain, vl_version=VERSION)
+    drawn = vl_convert.vegalite_to_svg(plain, vl_version=VERSION)
+    # A hundredth of a pixel is not seen; further digits would be half of the file.
+    return _PLACES.sub(lambda found: _LONG.sub(r"\1", found[0]), drawn)
 
 
 def save(chart: Chart, directory: Path, stem: str) -> tuple[Path, ...]:

@@ -1,0 +1,52 @@
+"""What a chart draws, read from its specification."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from chiasm.results.charts.files import specification
+
+
+def datasets(chart: Any) -> list[pl.DataFrame]:
+    """All the data of a chart, in the order of their use."""
+    return [pl.DataFrame(rows, infer_schema_length=None) for rows in specification(chart)["datasets"].values()]
+
+
+def rows(chart: Any, *columns: str) -> pl.DataFrame:
+    """The one data set of a chart that has these columns; of a chart of lines by default."""
+    wanted = set(columns or ("role", "x", "y"))
+    [found] = [frame for frame in datasets(chart) if wanted <= set(frame.columns)]
+    return found
+
+
+def found(chart: Any, key: str) -> Iterator[Any]:
+    """Every value that stands under `key` in the specification, outermost first."""
+
+    def walk(part: Any) -> Iterator[Any]:
+        if isinstance(part, dict):
+            if key in part:
+                yield part[key]
+            for name, inner in part.items():
+                if name != "datasets":
+                    yield from walk(inner)
+        elif isinstance(part, list):
+            for inner in part:
+                yield from walk(inner)
+
+    yield from walk(specification(chart))
+
+
+def titles(chart: Any) -> list[str]:
+    """Every title in a chart: its own, of axes, legends, and what hovering says."""
+    texts = []
+    for one in found(chart, "title"):
+        text = one.get("text") if isinstance(one, dict) else one
+        texts += [" ".join(text)] if isinstance(text, list) else [text] if text else []
+    return texts
+
+
+def dashes(chart: Any) -> dict[str, list[float]]:
+    """The dash of every control that a chart of lines shows."""
+    scale = next(one["scale"] for one in found(chart, "strokeDash") if "scale" in one)
+    return dict(zip(scale["domain"], scale["range"], strict=True))
