@@ -50,7 +50,10 @@ class Scale:
 
     def axis(self) -> alt.Axis:
         """The same of its axis."""
-        given = {} if self.ticks is None else {"values": list(self.ticks)}
+        given: dict[str, Any] = {}
+        if self.ticks is not None:
+            low, high = self.limits or (min(self.ticks), max(self.ticks))
+            given["values"] = [tick for tick in self.ticks if low <= tick <= high]
         # Vega gives a format the precision of the ticks, which is none for those of a logarithm.
         return alt.Axis(**given, labelExpr=f"format(datum.value, '{self.written}')", labelOverlap=True, tickCount=5)
 
@@ -86,9 +89,9 @@ class Legend:
     def bars(self, base: alt.Chart, kept: alt.Parameter, **encoded: Any) -> alt.Chart:
         """Their intervals."""
         hollow = alt.FieldOneOfPredicate("mark", [mark.label for mark in self.marks if mark.control])
-        made = base.mark_rule(strokeWidth=0.7 * self.size.line)
+        made = base.mark_rule(strokeWidth=0.7 * self.size.line, clip=True)
         dash = alt.when(hollow).then(alt.value(_DASH)).otherwise(alt.value([1, 0]))
-        return made.encode(**encoded, stroke=self._channel("stroke"), strokeDash=dash, opacity=_seen(kept))
+        return made.encode(**encoded, stroke=self._channel("stroke"), strokeDash=dash, opacity=_seen(kept, 0.6))
 
     def _channel(self, name: str) -> Any:
         # The same title and entries in all channels: Vega-Lite makes one legend of them.
@@ -118,5 +121,5 @@ def colour_of(mark: Mark) -> str:
     return GREY if mark.style is None else PALETTE[mark.style % len(PALETTE)]
 
 
-def _seen(kept: alt.Parameter) -> Any:
-    return alt.when(kept).then(alt.value(1)).otherwise(alt.value(0.12))
+def _seen(kept: alt.Parameter, opacity: float = 1.0) -> Any:
+    return alt.when(kept).then(alt.value(opacity)).otherwise(alt.value(0.12))
