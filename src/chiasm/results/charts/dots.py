@@ -19,7 +19,7 @@ _NARROWEST = 12
 @dataclass(frozen=True, slots=True)
 class Dot:
     """One estimate. `row`: of which thing; `mark`: label of its `Mark`; `low`, `high`: 95 % interval, NaN where
-    there is none; `panel`: title of the `Scale` that it is on; `facts`: what hovering says besides."""
+    there is none; `panel`: name of the `Scale` that it is on; `facts`: what hovering says besides."""
 
     row: str
     value: float
@@ -51,7 +51,7 @@ def dots_chart(
     places = [(dot.row, dot.panel) for dot in dots]
     beside = max(map(places.count, set(places)), default=1)
     limit = 0.42 * size.width
-    labels = min(room_for(down, size.text), limit) + (2.0 * size.text if rows_title else 8)
+    labels = min(room_for(down, size.text), limit) + (2.8 if rows_title else 1.0) * size.text
     side = max(1, min(len(scales), int((size.width - labels) / (_NARROWEST * size.text))))
     width = (size.width - labels) / side - (16 if side > 1 else 8)
     step = max(1.7, 0.9 * beside + 0.5) * size.text
@@ -70,7 +70,7 @@ def dots_chart(
                 *(alt.Tooltip(name, title=name) for name in facts),
                 *([alt.Tooltip("n:Q", title="n")] if data["n"].count() else []),
             ]
-            bare = {"domain": False, "ticks": False, "grid": True}
+            bare = {"domain": False, "ticks": False, "grid": True, "labelPadding": 0.8 * size.text}
             across: dict[str, Any] = {
                 "y": y.axis(**bare, labelLimit=limit) if place == 0 else y.axis(**bare, labels=False, title=None),
                 "tooltip": hover,
@@ -79,7 +79,7 @@ def dots_chart(
                 across["yOffset"] = alt.YOffset("mark:N", sort=[mark.label for mark in marks])
             base = alt.Chart(data)
             if len(scales) > 1:
-                base = base.transform_filter(alt.FieldEqualPredicate(scale.title, "panel"))
+                base = base.transform_filter(alt.FieldEqualPredicate(scale.name, "panel"))
             x = {"title": scale.titled(width, size), "scale": scale.drawn(), "axis": scale.axis()}
             marked = alt.Chart(alt.Data(values=[{}])).mark_rule(strokeWidth=0.8, clip=True)
             layers: list[Any] = [
@@ -89,7 +89,8 @@ def dots_chart(
             layers.append(legend.bars(base, kept, x=alt.X("low:Q", **x), x2="high:Q", **across))
             layers.append(legend.points(base, kept, x=alt.X("value:Q", **x), **across))
             high = alt.Step(step, **{"for": "position"}) if beside > 1 else alt.Step(step)
-            panel = alt.layer(*layers).properties(width=width, height=high)
+            named = {"title": alt.TitleParams(scale.panel, fontSize=size.text)} if scale.panel else {}
+            panel = alt.layer(*layers).properties(width=width, height=high, **named)
             # One selection for all panels, which share their legend.
             panels.append(panel if lines or panels else panel.add_params(kept))
         lines.append(alt.hconcat(*panels, spacing=16) if len(scales) > 1 else panels[0])

@@ -27,11 +27,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """An axis of values. `title`: with the unit, and the name of its panel; `reference`: the value of no effect;
-    `dotted`: other values to be marked; `ticks`: where numbers stand; `constant`: of a symmetrical logarithm, which is
-    linear so far from 0; `format`: of values when hovering, `written`: at ticks."""
+    """An axis of values. `title`: with the unit; `panel`: what stands above, where several stand side by side;
+    `reference`: the value of no effect; `dotted`: other values to be marked; `ticks`: where numbers stand; `constant`: of
+    a symmetrical logarithm, which is linear so far from 0; `format`: of values when hovering, `written`: at ticks."""
 
     title: str
+    panel: str = ""
     kind: Literal["linear", "log", "symlog"] = "linear"
     reference: float | None = None
     dotted: Sequence[float] = ()
@@ -39,7 +40,12 @@ class Scale:
     ticks: Sequence[float] | None = None
     constant: float = 1.0
     format: str = ".3~g"
-    written: str = ".4~g"
+    written: str = ".6~g"
+
+    @property
+    def name(self) -> str:
+        """Of its panel."""
+        return self.panel or self.title
 
     def drawn(self) -> alt.Scale:
         """As Vega-Lite takes it."""

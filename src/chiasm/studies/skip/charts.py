@@ -59,12 +59,12 @@ def plans_chart(plans: pl.DataFrame, size: Size, *, claims: Sequence[Claim] = ()
     made = [_point(row, plain, place, claims) for place in _PLANES for row in rows]
     allowed = plain.get("max_loss")
     dotted = () if allowed is None else (100 * allowed,)
-    loss = Scale("Right answers lost (points)", "symlog", 0.0, dotted, _reach(made), _TICKS)
+    loss = Scale("Right answers lost (points)", "", "symlog", 0.0, dotted, _reach(made), _TICKS)
     # Times that are hardly known have bounds far beyond all points.
     times = [*(point.x for point in made), 100.0]
     limits = (0.9 * min(times), 1.1 * max(times))
     planes = [
-        Plane(place, Scale("Time left (%)", "log", 100.0, _equal_calls(claims, place), limits), loss)
+        Plane(place, Scale("Time left (%)", "", "log", 100.0, _equal_calls(claims, place), limits), loss)
         for place in _PLANES
     ]
     best = plans.filter(pl.col("recommended"))["plan"].to_list()
