@@ -1,5 +1,6 @@
 """Names stand at the ends of lines where they fit, and never cover each other."""
 
+import itertools
 import math
 
 import pytest
@@ -19,7 +20,7 @@ def placed(ends=ENDS, size=SCREEN, **more):
 def test_names_that_would_touch_are_moved_apart_and_no_further():
     names = placed()
     pixels = sorted(260 * y / 100 for y in names.rows["y"])
-    gaps = [b - a for a, b in zip(pixels, pixels[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(pixels)]
     assert min(gaps) >= 1.15 * SCREEN.text - 0.1
     at = dict(names.rows.select("label", "y").iter_rows())
     assert at["last"] == pytest.approx(90)

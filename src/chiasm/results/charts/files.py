@@ -44,10 +44,12 @@ def save(chart: Chart, directory: Path, stem: str) -> tuple[Path, ...]:
     written = json.dumps(spec, separators=(",", ":"), sort_keys=True).encode()
     if all(path.exists() for path in paths.values()) and paths["vl.json"].read_bytes() == written:
         return tuple(paths.values())
+    # A page has a ground of its own, which may be dark; slides and papers have this one.
+    on_white = spec | {"config": spec["config"] | {"background": "white"}}
     drawn = {
         "svg": svg(spec).encode(),
-        "pdf": vl_convert.vegalite_to_pdf(spec, vl_version=VERSION),
-        "png": vl_convert.vegalite_to_png(spec, vl_version=VERSION, scale=_DPI / 72, ppi=72),
+        "pdf": vl_convert.vegalite_to_pdf(on_white, vl_version=VERSION),
+        "png": vl_convert.vegalite_to_png(on_white, vl_version=VERSION, scale=_DPI / 72, ppi=72),
         # Last, since it vouches for the others.
         "vl.json": written,
     }

@@ -1,13 +1,14 @@
 """Lines with bands, in one panel or in several: what was measured, and dashed what its controls show."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import altair as alt
 import numpy as np
 import polars as pl
 
+from chiasm.results.charts.data import fitting, heading, plain
 from chiasm.results.charts.labels import beside
 from chiasm.results.charts.theme import FAINT, GREY, INK, PALETTE, SHAPES, Size, config, dash_of, wrapped
 from chiasm.results.series import Curve
@@ -89,12 +90,15 @@ def line_chart(
     lines name panels; `legend`: what it is headed. Names stand at the ends of lines where there is room, else in a
     legend.
     """
-    data = rows_of(lines)
-    panels = list(dict.fromkeys(line.panel for line in lines))
-    several = panels != [""]
+    several = any(line.panel for line in lines)
     room = size.width - 4.5 * size.text
-    columns = max(1, min(columns, len(panels), int(room // _NARROWEST)))
+    columns = max(1, min(columns, len({line.panel for line in lines}), int(room // _NARROWEST)))
     width = (room - (columns - 1) * 18) / columns if several else room
+    slot = replace(size, width=width)
+    lines = [
+        replace(line, label=plain(line.label), panel="\n".join(wrapped(plain(line.panel), slot, 1.1))) for line in lines
+    ]
+    data, panels = rows_of(lines), list(dict.fromkeys(line.panel for line in lines))
     height = height or (0.62 * width if several and columns > 1 else min(0.48 * room, 300))
     limits = axes.limits or _limits(lines, log=axes.log)
     ends = {line.label: (line.curve.places[-1], line.curve.mean[-1]) for line in lines if line.role == MEASURED}
@@ -118,18 +122,14 @@ def line_chart(
         own = {"x": "independent", **({"y": "independent"} if axes.own_scales else {})}
         chart = chart.facet(facet=facet, columns=columns, spacing=14).resolve_axis(**own)
         chart = chart.resolve_scale(y="independent") if axes.own_scales else chart
-    return finished(chart, size, title, subtitle)
-
-
-def finished(chart: Any, size: Size, title: str, subtitle: str) -> Chart:
-    """The chart with its title and subtitle, in the common look."""
-    asked = [title] if len(title) * 0.58 * (size.text + 1) < size.width else wrapped(title, size, 1.15)
-    said = alt.TitleParams(asked if len(asked) > 1 else asked[0], subtitle=wrapped(subtitle, size))
-    return chart.properties(title=said).configure(**config(size))
+    return chart.properties(title=heading(title, subtitle, size)).configure(**config(size))
 
 
 class _Drawing:
-    """The layers of a chart of lines: marks, what they encode, what selects them. `keyed`: it has a legend; `ticks`: about how many on y."""
+    """The layers of a chart of lines: marks, what they encode, what selects them.
+
+    `keyed`: it has a legend; `ticks`: about how many on y.
+    """
 
     def __init__(self, lines: Sequence[Line], axes: Axes, size: Size, legend: str, keyed: bool, ticks: int) -> None:
         self.axes, self.size, self.ticks = axes, size, ticks
@@ -141,7 +141,7 @@ class _Drawing:
         hover: dict[str, Any] = {"nearest": True, "on": "pointerover", "clear": "pointerout", "empty": False}
         self.near = alt.selection_point(name="near", fields=["x"], **hover)
         # One legend for colour and shape: Vega-Lite joins what has the same title and entries.
-        entries = alt.Legend(columns=columns_of(labels, size)) if keyed else None
+        entries = alt.Legend(columns=fitting(labels, size)) if keyed else None
         self.colour, self.shape = (
             kind("label:N", title=legend or None, sort=None, legend=entries).scale(
                 domain=labels, range=[known[styles[one] % len(known)] for one in labels]
@@ -152,7 +152,7 @@ class _Drawing:
             domain=roles, range=[[1, 0], *(dash_of(role) for role in roles[1:])]
         )
         # Above the panel: two legends below it would stand side by side and widen the chart.
-        shown: dict[str, Any] = {"columns": columns_of(roles, size), "orient": "top"}
+        shown: dict[str, Any] = {"columns": fitting(roles, size), "orient": "top"}
         # Long enough to tell dashes from each other.
         shown |= {"symbolStrokeColor": GREY, "symbolType": "stroke", "symbolSize": (2.6 * size.text) ** 2}
         self.dash = dash.legend(None) if len(roles) == 1 else dash.legend(**shown)
@@ -209,12 +209,6 @@ class _Drawing:
         faded = alt.when(self.kept).then(alt.value(1)).otherwise(alt.value(0.3))
         shown = {"x": self.x, "y": y, "text": "label:N", "color": self.colour, "opacity": faded}
         return text.encode(**shown).add_params(self.kept)
-
-
-def columns_of(labels: Sequence[str], size: Size) -> int:
-    """How many entries of a legend fit side by side."""
-    widest = max(map(len, labels), default=1)
-    return max(1, min(len(labels), int(size.width / (0.52 * size.text) // (widest + 7))))
 
 
 def _limits(lines: Sequence[Line], *, log: bool) -> tuple[float, float]:

@@ -156,21 +156,19 @@ def config(size: Size) -> dict[str, Any]:
     }
 
 
+# Numbers keep together with what they are of.
+_APART = re.compile(r"(?<!=) +(?![=%])")
+
+
 def wrapped(text: str, size: Size, larger: float = 1.0) -> list[str]:
     """The text in lines that fit a chart's width; `larger`: than the size of its text, as titles are."""
     room, lines = size.width / (0.52 * larger * size.text), [""]
-    for word in text.split():
+    for word in _APART.split(text.strip()):
         if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
             lines.append(word)
         else:
             lines[-1] = f"{lines[-1]} {word}".strip()
     return lines
-
-
-def plain(text: str) -> str:
-    """A user's text as charts show it: on one line, without characters that steer (terminals, direction of writing)."""
-    # The two joiners shape words of many scripts.
-    return "".join(c for c in " ".join(text.split()) if c.isprintable() or c in "\u200c\u200d")
 
 
 def arrow(cut: str) -> str:
