@@ -18,6 +18,8 @@ from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.theme import GREY, INK, PALETTE, Size, config, wrapped
 
 _BOX: Final = PALETTE[1]
+# One hue, so that it is read without colours too; white where there is nothing, so that the image shows.
+_SHADES: Final = ("#ffffff", "#92c5de", "#0072B2", "#08306b")
 _UNDER = 0.45  # how strongly the image shows through the colours
 _SIDE = 320
 """Pixels of an image in a chart, at most: as many as a panel shows."""
@@ -111,15 +113,20 @@ def picture_chart(
     subtitle: str,
     tint: Tint | None = None,
     choices: Sequence[Choice] = (),
+    wide: bool = False,
+    together: int = 1,
 ) -> Chart:
     """Rows of images, each with what its patches do; hovering gives exact values.
 
     `title` asks the question; `subtitle` says what is drawn. `tint`: of colours; without it patches have words.
     `choices`: by which the list of each patch is chosen from, the last one changing fastest.
+    `wide`: panels fill the width, as words need. `together`: so many panels stand on one line, if they can.
     """
     shown = Shown(choices)
-    across = max(1, min(_MOST, max(len(row.panels) for row in rows), int(size.width // _NARROWEST)))
-    width = min((size.width - 10 * (across - 1)) / across - 2, _WIDEST)
+    least = (1.6 if wide else 1.0) * _NARROWEST
+    across = max(1, min(_MOST, max(len(row.panels) for row in rows), int(size.width // least)))
+    across -= across % together if together < across else 0
+    width = min((size.width - 10 * (across - 1)) / across - 2, 2 * _WIDEST if wide else _WIDEST)
     beside = size.width - across * (width + 10) >= _BESIDE
     every = None if tint is None else _reach(rows, tint)
     drawn = []
@@ -185,7 +192,7 @@ def _colour(tint: Tint, reach: float, beside: bool, size: Size) -> alt.Color:
     if tint.diverging:
         scale = alt.Scale(scheme="purpleorange", domain=[-reach, reach])
     else:
-        scale = alt.Scale(scheme="purplebluegreen", type="sqrt", domain=[0, reach])
+        scale = alt.Scale(range=list(_SHADES), interpolate="rgb", type="sqrt", domain=[0, reach])
     ends = [-reach, 0, reach] if tint.diverging else [0, reach]
     look: dict[str, Any] = {"gradientLength": 90, "gradientThickness": 8, "values": ends, "format": ".2~g"}
     if beside:
@@ -221,7 +228,9 @@ def _panel(panel: Panel, shown: Shown, colour: alt.Color | None, width: float, s
 def _lean(patches: pl.DataFrame) -> pl.DataFrame:
     """What is drawn, with no more digits than are seen."""
     numbers = patches["shown"].dtype == pl.List(pl.Float64)
-    shown = pl.col("shown").list.eval(pl.element().round_sig_figs(_DIGITS)) if numbers else pl.col("shown")
+    # What is plain in a table must be plain in a page: words are a user's and a model's.
+    seen = pl.element().round_sig_figs(_DIGITS) if numbers else pl.element().map_elements(plain, return_dtype=pl.String)
+    shown = pl.col("shown").list.eval(seen)
     others = [name for name in patches.columns if name not in _CORNERS and patches[name].dtype.is_float()]
     return patches.with_columns(pl.col(*_CORNERS).round(1), shown, pl.col(others).round_sig_figs(_DIGITS))
 

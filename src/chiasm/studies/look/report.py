@@ -12,10 +12,10 @@ from chiasm.results.findings import Finding
 from chiasm.results.images import KeptImage
 from chiasm.results.report import Drawing, Reporter, shared_models_note
 from chiasm.results.series import in_order, with_inputs
-from chiasm.studies.look import charts
-from chiasm.studies.look.charts import ImageRows
+from chiasm.studies.look import charts, maps
 from chiasm.studies.look.claims import MIN_HEADS
 from chiasm.studies.look.findings import look_findings
+from chiasm.studies.look.maps import Asked, ImageRows
 from chiasm.studies.look.shares import object_rows, perceived
 from chiasm.studies.look.spec import LookSpec
 
@@ -41,14 +41,16 @@ class LookReporter(Reporter[LookSpec]):
         attention = (
             f"Share of the attention (mean over heads) that each part of the sequence takes. {_BAND} (n = {n}).{beside}"
         )
-        drawn = {"attention": Drawing(partial(charts.attention_shares, shares, controls), lambda: attention)}
+        drawn = {
+            "attention": Drawing(partial(charts.attention_shares, shares, controls), lambda: attention, flat=False)
+        }
         if any(object_rows(shares, query).height for query in in_order(shares, "query")):
             on_object = (
                 "Of the attention that falls on the image, the part on the object asked about, against the part "
                 f"of the image's tokens that the object covers. {_BAND}.{beside} Sentences rest on the "
                 "difference of the two in each example, which is known better than either."
             )
-            drawn["object"] = Drawing(partial(charts.object_share, shares, controls), lambda: on_object)
+            drawn["object"] = Drawing(partial(charts.object_share, shares, controls), lambda: on_object, flat=False)
         lens, lens_controls = self._words
         if lens is not None and lens.height:
             about = " and ".join(perceived(shares))
@@ -56,7 +58,9 @@ class LookReporter(Reporter[LookSpec]):
                 f"How often the word nearest to a token of {about} (final norm, output head) stands in a caption of "
                 f"the example. {_BAND} (n = {lens['example_id'].n_unique()}).{beside}"
             )
-            drawn["words"] = Drawing(partial(charts.caption_share, lens, lens_controls, about=about), lambda: words)
+            drawn["words"] = Drawing(
+                partial(charts.caption_share, lens, lens_controls, about=about), lambda: words, flat=False
+            )
         return drawn | self._maps()
 
     def notes(self) -> list[str]:
@@ -99,22 +103,28 @@ class LookReporter(Reporter[LookSpec]):
         places, lens = self.table("places"), self.table("lens")
         if places is None:
             return {}
-        attention = self.directory.table("attention").filter(head="mean")
-        drawn = {}
+        attention, drawn = self.directory.table("attention"), {}
         for number, example in enumerate(in_order(places, "example_id")):
             grids = self._grids(example, places.filter(example_id=example))
-            about = attention.filter(example_id=example)
-            for query in in_order(about, "query"):
-                drawn[f"map-{number}-{query}"] = Drawing(
-                    partial(charts.attention_map, _shown(grids, about.filter(query=query), ["span", "index"])),
-                    partial(_map_caption, example, query, len(grids)),
-                )
+            about = _shown(grids, attention.filter(example_id=example), ["span", "index"])
+            drawn[f"map-{number}"] = Drawing(
+                partial(maps.attention_map, about, asked=self._asked(example)),
+                partial(_map_caption, example, len(grids)),
+                flat=False,
+            )
             if lens is not None and (rows := lens.filter(example_id=example)).height:
+                read = _shown(grids, rows, ["position"])
                 drawn[f"words-{number}"] = Drawing(
-                    partial(charts.lens_map, _shown(grids, rows, ["position"])),
+                    partial(maps.lens_map, read, asked=self._asked(example)),
                     partial(_lens_caption, example, len(grids)),
+                    flat=False,
                 )
         return drawn
+
+    def _asked(self, example: str) -> Asked:
+        asked = self.table("examples")
+        found = None if asked is None else asked.filter(example_id=example)
+        return Asked() if found is None or not found.height else Asked(*found.select("question", "answer").row(0))
 
     def _grids(self, example: str, places: pl.DataFrame) -> _Grids:
         """Every kept image of the example, and the places on it in its own pixels."""
@@ -142,16 +152,16 @@ def _shown(grids: _Grids, rows: pl.DataFrame, keys: Sequence[str]) -> list[Image
     return found
 
 
-def _map_caption(example: str, query: str, count: int) -> str:
+def _map_caption(example: str, count: int) -> str:
     return (
-        f"Example {example}: attention of {query} on every patch, mean over heads, one scale for all layers"
-        f"{_of(count, charts.MAX_IMAGES)} (its colours follow the square root). n = 1 example: no interval."
+        f"Example {example}: attention on every patch by layer, one scale for all layers"
+        f"{_of(count, maps.MAX_IMAGES)} (its colours follow the square root). n = 1 example: no interval."
     )
 
 
 def _lens_caption(example: str, count: int) -> str:
     return (
-        f"Example {example}: the word nearest to every patch (final norm, output head){_of(count, charts.MAX_READ)}. "
+        f"Example {example}: the word nearest to every patch (final norm, output head){_of(count, maps.MAX_READ)}. "
         "Bold: the word stands in a caption. n = 1 example."
     )
 
