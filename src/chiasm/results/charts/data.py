@@ -36,6 +36,11 @@ def _known(value: Any) -> Any:
     return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
 
 
+def lean(data: pl.DataFrame) -> pl.DataFrame:
+    """The columns that hold anything: what is null for all is nothing to send along."""
+    return data.select([name for name in data.columns if data[name].count()])
+
+
 def room_for(texts: Iterable[str], text: float) -> float:
     """How many pixels the longest of some texts takes, at most, in letters of size `text`."""
     return 0.56 * text * max(map(len, texts), default=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from chiasm.results.charts.data import heading, in_order, room_for, rows, value_tips
+from chiasm.results.charts.data import heading, in_order, lean, room_for, rows, value_tips
 from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.marks import Legend, Mark, Scale
 from chiasm.results.charts.theme import Size, config
@@ -57,7 +57,6 @@ def dots_chart(
     step = max(1.7, 0.9 * beside + 0.5) * size.text
     legend = Legend(marks, size, size.width - labels)
     kept = legend.kept
-    y = alt.Y("row:N", title=rows_title or None, sort=down)
     tips = [alt.Tooltip("row:N", title=rows_title or "row"), alt.Tooltip("mark:N", title="shows")]
     facts = list(dict.fromkeys(name for dot in dots for name in dot.facts))
     lines = []
@@ -70,14 +69,17 @@ def dots_chart(
                 *(alt.Tooltip(name, title=name) for name in facts),
                 *([alt.Tooltip("n:Q", title="n")] if data["n"].count() else []),
             ]
+            # Panels side by side have the same rows, whatever each has dots in.
+            own = in_order(dot.row for dot in dots if dot.panel == scale.name or len(scales) == 1)
+            y = alt.Y("row:N", title=rows_title or None).scale(domain=down if side > 1 else own)
             bare = {"domain": False, "ticks": False, "grid": True, "labelPadding": 0.8 * size.text}
             across: dict[str, Any] = {
                 "y": y.axis(**bare, labelLimit=limit) if place == 0 else y.axis(**bare, labels=False, title=None),
                 "tooltip": hover,
             }
             if beside > 1:
-                across["yOffset"] = alt.YOffset("mark:N", sort=[mark.label for mark in marks])
-            base = alt.Chart(data)
+                across["yOffset"] = alt.YOffset("mark:N").scale(domain=[mark.label for mark in marks])
+            base = alt.Chart(lean(data))
             if len(scales) > 1:
                 base = base.transform_filter(alt.FieldEqualPredicate(scale.name, "panel"))
             x = {"title": scale.titled(width, size), "scale": scale.drawn(), "axis": scale.axis()}

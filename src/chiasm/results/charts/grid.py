@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from chiasm.results.charts.data import heading, in_order, room_for, rows, value_tips
+from chiasm.results.charts.data import heading, in_order, lean, room_for, rows, value_tips
 from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.theme import INK, Size, config
 
@@ -98,7 +98,7 @@ def grid_chart(
         *(alt.Tooltip(name, title=name) for name in dict.fromkeys(name for cell in cells for name in cell.facts)),
         *([alt.Tooltip("n:Q", title="n")] if data["n"].count() else []),
     ]
-    base = alt.Chart(data).encode(x=x, y=y, tooltip=tips)
+    base = alt.Chart(lean(data)).encode(x=x, y=y, tooltip=tips)
     layers = [base.mark_rect(stroke="white", strokeWidth=0.5 if wide > 4 else 0).encode(color=colour)]
     if data["text"].count():
         written = base.mark_text(fontSize=_letters(size))

@@ -29,7 +29,8 @@ class Mark:
 class Scale:
     """An axis of values. `title`: with the unit; `panel`: what stands above, where several stand side by side;
     `reference`: the value of no effect; `dotted`: other values to be marked; `ticks`: where numbers stand; `constant`:
-    of a symmetrical logarithm, which is linear so far from 0; `format`: of values when hovering, `written`: at ticks."""
+    of a symmetrical logarithm, which is linear so far from 0; `format`: of values when hovering; `written`: at
+    ticks."""
 
     title: str
     panel: str = ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from chiasm.results.charts.data import heading, rows, value_tips
+from chiasm.results.charts.data import heading, lean, rows, value_tips
 from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.marks import Legend, Mark, Scale
 from chiasm.results.charts.theme import INK, Size, config
@@ -81,7 +81,7 @@ def points_chart(
                 *(alt.Tooltip(name, title=name) for name in facts),
                 *([alt.Tooltip("n:Q", title="n")] if data["n"].count() else []),
             ]
-            base = alt.Chart(data)
+            base = alt.Chart(lean(data))
             if len(planes) > 1:
                 base = base.transform_filter(alt.FieldEqualPredicate(plane.name, "panel"))
             x = {"title": plane.x.titled(width, size), "scale": plane.x.drawn(), "axis": plane.x.axis()}
