@@ -1,5 +1,6 @@
 """Lines with bands, in one panel or in several: what was measured, and dashed what its controls show."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -132,7 +133,11 @@ class _Drawing:
     """
 
     def __init__(self, lines: Sequence[Line], axes: Axes, size: Size, legend: str, keyed: bool, ticks: int) -> None:
-        self.axes, self.size, self.ticks = axes, size, ticks
+        self.axes, self.size = axes, size
+        # Of a logarithmic scale every digit would have its line.
+        self.y_axis = (
+            alt.Axis(values=_powers(axes.limits or _limits(lines, log=True))) if axes.log else alt.Axis(tickCount=ticks)
+        )
         labels = list(dict.fromkeys(line.label for line in lines))
         styles = {line.label: line.style for line in lines}
         roles = [MEASURED, *(role for role in dict.fromkeys(line.role for line in lines) if role != MEASURED)]
@@ -177,14 +182,14 @@ class _Drawing:
     def layers(self, base: alt.Chart, scale: alt.Scale) -> list[alt.Chart]:
         """Floor, reference, bands, lines, points, and what hovering shows."""
         axes, size, measured = self.axes, self.size, alt.datum.role == MEASURED
-        y = alt.Y("y:Q", title=axes.y, scale=scale).axis(tickCount=self.ticks)
+        y = alt.Y("y:Q", title=axes.y, scale=scale, axis=self.y_axis)
         seen = alt.when(self.kept)
         layers: list[alt.Chart] = []
         if axes.floor is not None:
             layers.append(base.mark_rect(color=FAINT).encode(y=alt.datum(axes.floor[0]), y2=alt.datum(axes.floor[1])))
         if axes.reference is not None:
             layers.append(base.mark_rule(color=INK, strokeWidth=0.7).encode(y=alt.datum(axes.reference)))
-        band = {"x": self.x, "y": alt.Y("low:Q", title=axes.y, scale=scale).axis(tickCount=self.ticks), "y2": "high:Q"}
+        band = {"x": self.x, "y": alt.Y("low:Q", title=axes.y, scale=scale, axis=self.y_axis), "y2": "high:Q"}
         band |= {"color": self.colour, "detail": "line:N"}
         for role, opacity in ((measured, 0.2), (alt.datum.role != MEASURED, 0.1)):
             own = base.transform_filter(role).mark_area(clip=True, line=False)
@@ -205,7 +210,7 @@ class _Drawing:
     def names(self, rows: pl.DataFrame, scale: alt.Scale) -> alt.Chart:
         """The lines' names behind their ends; a click on one keeps its line alone."""
         text = alt.Chart(rows).mark_text(align="left", dx=7, fontSize=self.size.text - 0.5, cursor="pointer")
-        y = alt.Y("y:Q", title=self.axes.y, scale=scale).axis(tickCount=self.ticks)
+        y = alt.Y("y:Q", title=self.axes.y, scale=scale, axis=self.y_axis)
         faded = alt.when(self.kept).then(alt.value(1)).otherwise(alt.value(0.3))
         shown = {"x": self.x, "y": y, "text": "label:N", "color": self.colour, "opacity": faded}
         return text.encode(**shown).add_params(self.kept)
@@ -217,6 +222,13 @@ def _limits(lines: Sequence[Line], *, log: bool) -> tuple[float, float]:
     if log:
         return (low / 1.1, high * 1.1)
     return between(low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _powers(limits: tuple[float, float]) -> list[float]:
+    """Ticks of a logarithmic scale: powers of ten, with 2 and 5 between them where they are few."""
+    within = range(math.floor(math.log10(limits[0])), math.ceil(math.log10(limits[1])) + 1)
+    ticks = [step * 10.0**k for k in within for step in ((1,) if len(within) > 3 else (1, 2, 5))]
+    return [tick for tick in ticks if limits[0] <= tick <= limits[1]]
 
 
 def between(low: float, high: float, room: float = 0.05) -> tuple[float, float]:

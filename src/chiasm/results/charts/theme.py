@@ -42,6 +42,7 @@ _OF_CONTROLS: Final = {
     "magnitude alone": 4,
     "nothing cut, its keys averaged": 5,
     "random masks": 5,
+    "all pairs of examples, as released": 3,
     "share of the tokens": 5,
 }
 
