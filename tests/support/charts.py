@@ -9,7 +9,7 @@ from chiasm.results.charts.files import specification
 
 
 def datasets(chart: Any) -> list[pl.DataFrame]:
-    """All the data of a chart, in the order of their use."""
+    """All the data of a chart."""
     return [pl.DataFrame(rows, infer_schema_length=None) for rows in specification(chart)["datasets"].values()]
 
 
@@ -35,6 +35,34 @@ def found(chart: Any, key: str) -> Iterator[Any]:
                 yield from walk(inner)
 
     yield from walk(specification(chart))
+
+
+def pictured(chart: Any) -> list[tuple[str, list[pl.DataFrame]]]:
+    """The panels of a chart of images: the title of each, and the data of its layers."""
+    data = specification(chart)["datasets"]
+    panels = []
+
+    def walk(part: Any) -> None:
+        if isinstance(part, dict) and "layer" in part:
+            layers = [pl.DataFrame(data[one["data"]["name"]], infer_schema_length=None) for one in part["layer"]]
+            panels.append((part["title"]["text"], layers))
+        elif isinstance(part, dict):
+            for name in ("vconcat", "hconcat"):
+                for inner in part.get(name, []):
+                    walk(inner)
+
+    walk(specification(chart))
+    return panels
+
+
+def shown(chart: Any) -> dict[str, list[float]]:
+    """What patches are said to do, by the title of their panel, for the first of what may be chosen."""
+    return {
+        title: [values[0] for values in frame["shown"]]
+        for title, layers in pictured(chart)
+        for frame in layers
+        if "shown" in frame.columns
+    }
 
 
 def titles(chart: Any) -> list[str]:
