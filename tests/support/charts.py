@@ -44,7 +44,9 @@ def pictured(chart: Any) -> list[tuple[str, list[pl.DataFrame]]]:
 
     def walk(part: Any) -> None:
         if isinstance(part, dict) and "layer" in part:
-            layers = [pl.DataFrame(data[one["data"]["name"]], infer_schema_length=None) for one in part["layer"]]
+            # What all layers share stands above them.
+            names = [one.get("data", part.get("data"))["name"] for one in part["layer"]]
+            layers = [pl.DataFrame(data[name], infer_schema_length=None) for name in names]
             panels.append((part["title"]["text"], layers))
         elif isinstance(part, dict):
             for name in ("vconcat", "hconcat"):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from tests.support.charts import dashes, titles
 from tests.support.charts import rows as rows_of
+from tests.support.charts import shown as patches_of
 from tests.support.factories import build, example
 
 from chiasm.api.inside import attribute, concepts, neurons
