@@ -37,7 +37,7 @@ def test_tables_figures_and_findings(views, tmp_path):
     assert rows.filter(rows["model"] == "m2")["value"].to_list() == pytest.approx(alone["value"].to_list(), abs=1e-9)
     assert any("n = 4 models are too few" in finding for finding in run.findings)
     for name in run.figures:
-        run.figure(name)
+        run.chart(name)
     page = unescape((tmp_path / "run" / "report.html").read_text())
     assert "chiasm.compare(models=['m0', 'm1', 'm2', 'm3'], " in page
     assert not (tmp_path / "run" / "shards").exists()
@@ -87,7 +87,7 @@ def test_captions_without_labels_have_no_accuracy(views, tmp_path):
     assert "no labels" in text
     assert "Spearman" not in text
     for name in run.figures:
-        run.figure(name)
+        run.chart(name)
 
 
 def test_one_model_is_no_comparison(views):
@@ -116,7 +116,7 @@ def test_further_tasks_give_outcomes_and_their_relations(views, tmp_path):
     drawn = [name for name in run.figures if name.startswith(("compare-caption", "compare-pope"))]
     assert drawn
     for name in drawn:
-        run.figure(name)
+        run.chart(name)
     assert "tasks=['caption', 'pope-popular']" in unescape((tmp_path / "run" / "report.html").read_text())
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import altair as alt
 
-from chiasm.results.charts.data import heading, in_order, lean, room_for, rows, value_tips
+from chiasm.results.charts.data import heading, in_order, lean, plain, room_for, rows, value_tips
 from chiasm.results.charts.lines import Chart
-from chiasm.results.charts.marks import Legend, Mark, Scale
+from chiasm.results.charts.marks import Legend, Mark, Scale, panel_title
 from chiasm.results.charts.theme import Size, config
 
 # Of a panel's width in letters: where it would be narrower, it stands below the others.
@@ -57,7 +57,7 @@ def dots_chart(
     step = max(1.7, 0.9 * beside + 0.5) * size.text
     legend = Legend(marks, size, size.width - labels)
     kept = legend.kept
-    tips = [alt.Tooltip("row:N", title=rows_title or "row"), alt.Tooltip("mark:N", title="shows")]
+    tips = [alt.Tooltip("row:N", title=rows_title or "of"), alt.Tooltip("mark:N", title="shows")]
     facts = list(dict.fromkeys(name for dot in dots for name in dot.facts))
     lines = []
     for start in range(0, len(scales), side):
@@ -78,10 +78,10 @@ def dots_chart(
                 "tooltip": hover,
             }
             if beside > 1:
-                across["yOffset"] = alt.YOffset("mark:N").scale(domain=[mark.label for mark in marks])
+                across["yOffset"] = alt.YOffset("mark:N").scale(domain=[plain(mark.label) for mark in marks])
             base = alt.Chart(lean(data))
             if len(scales) > 1:
-                base = base.transform_filter(alt.FieldEqualPredicate(scale.name, "panel"))
+                base = base.transform_filter(alt.FieldEqualPredicate(plain(scale.name), "panel"))
             x = {"title": scale.titled(width, size), "scale": scale.drawn(), "axis": scale.axis()}
             marked = alt.Chart(alt.Data(values=[{}])).mark_rule(strokeWidth=0.8, clip=True)
             layers: list[Any] = [
@@ -91,7 +91,7 @@ def dots_chart(
             layers.append(legend.bars(base, kept, x=alt.X("low:Q", **x), x2="high:Q", **across))
             layers.append(legend.points(base, kept, x=alt.X("value:Q", **x), **across))
             high = alt.Step(step, **{"for": "position"}) if beside > 1 else alt.Step(step)
-            named = {"title": alt.TitleParams(scale.panel, fontSize=size.text)} if scale.panel else {}
+            named = {"title": panel_title(scale.panel, width, size)} if scale.panel else {}
             panel = alt.layer(*layers).properties(width=width, height=high, **named)
             # One selection for all panels, which share their legend.
             panels.append(panel if lines or panels else panel.add_params(kept))

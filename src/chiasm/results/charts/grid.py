@@ -4,13 +4,13 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from chiasm.results.charts.data import heading, in_order, lean, room_for, rows, value_tips
+from chiasm.results.charts.data import heading, in_order, lean, plain, room_for, rows, value_tips
 from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.theme import INK, Size, config
 
@@ -71,6 +71,7 @@ def grid_chart(
     `title` asks the question; `subtitle` says what a cell is and n. `columns`: panels side by side, where cells name
     panels; panels whose rows or columns differ have those that they need.
     """
+    cells = [replace(cell, panel=plain(cell.panel)) for cell in cells]
     panels = in_order(cell.panel for cell in cells)
     columns = max(1, min(columns, len(panels)))
     down, across = in_order(cell.row for cell in cells), in_order(cell.column for cell in cells)

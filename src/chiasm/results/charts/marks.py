@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from chiasm.results.charts.data import fitting
+from chiasm.results.charts.data import fitting, plain
 from chiasm.results.charts.theme import GREY, INK, PALETTE, SHAPES, Size, wrapped
 
 KEPT = "kept"
@@ -71,7 +71,7 @@ class Scale:
 
     def titled(self, width: float, size: Size) -> list[str]:
         """Its title in lines of `width`."""
-        return wrapped(self.title, replace(size, width=width))
+        return wrapped(plain(self.title), replace(size, width=width))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Legend:
 
     def bars(self, base: alt.Chart, kept: alt.Parameter, **encoded: Any) -> alt.Chart:
         """Their intervals."""
-        hollow = alt.FieldOneOfPredicate("mark", [mark.label for mark in self.marks if mark.control])
+        hollow = alt.FieldOneOfPredicate("mark", [plain(mark.label) for mark in self.marks if mark.control])
         made = base.mark_rule(strokeWidth=0.7 * self.size.line, clip=True)
         dash = alt.when(hollow).then(alt.value(_DASH)).otherwise(alt.value([1, 0]))
         return made.encode(**encoded, stroke=self._channel("stroke"), strokeDash=dash, opacity=_seen(kept, 0.6))
@@ -104,7 +104,7 @@ class Legend:
         # The same title and entries in all channels: Vega-Lite makes one legend of them.
         kinds = {"stroke": alt.Stroke, "fill": alt.Fill, "shape": alt.Shape}
         hidden = {"legend": None} if len(self.marks) < 2 else {"legend": alt.Legend(columns=self._columns)}
-        scale = alt.Scale(domain=[mark.label for mark in self.marks], range=self._range(name))
+        scale = alt.Scale(domain=[plain(mark.label) for mark in self.marks], range=self._range(name))
         return kinds[name]("mark:N", title=None, sort=None, scale=scale, **hidden)
 
     def _range(self, name: str) -> list[Any]:
@@ -112,7 +112,7 @@ class Legend:
             case "shape":
                 hollow = [mark.label for mark in self.marks if mark.control]
                 shapes = {label: _HOLLOW[k % len(_HOLLOW)] for k, label in enumerate(hollow)}
-                return [shapes.get(one.label, SHAPES[(one.style or 0) % len(SHAPES)]) for one in self.marks]
+                return [shapes.get(one.label, shape_of(one.style or 0)) for one in self.marks]
             case "fill":
                 return ["transparent" if one.control else colour_of(one) for one in self.marks]
             case _:
@@ -121,6 +121,16 @@ class Legend:
     @property
     def _columns(self) -> int:
         return fitting([mark.label for mark in self.marks], replace(self.size, width=self.room))
+
+
+def panel_title(name: str, width: float, size: Size) -> alt.TitleParams:
+    """What stands above a panel, in lines of `width`."""
+    return alt.TitleParams(wrapped(plain(name), replace(size, width=width), 1.1), fontSize=size.text)
+
+
+def shape_of(style: int) -> str:
+    """The shape of a style: where colours come round again, they come with other shapes."""
+    return SHAPES[(style + style // len(PALETTE)) % len(SHAPES)]
 
 
 def colour_of(mark: Mark) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 import altair as alt
 
-from chiasm.results.charts.data import heading, lean, rows, value_tips
+from chiasm.results.charts.data import heading, lean, plain, rows, value_tips
 from chiasm.results.charts.lines import Chart
-from chiasm.results.charts.marks import Legend, Mark, Scale
+from chiasm.results.charts.marks import Legend, Mark, Scale, panel_title
 from chiasm.results.charts.theme import INK, Size, config
 
 # Of a panel's width in letters: where it would be narrower, it stands below the others.
@@ -83,7 +83,7 @@ def points_chart(
             ]
             base = alt.Chart(lean(data))
             if len(planes) > 1:
-                base = base.transform_filter(alt.FieldEqualPredicate(plane.name, "panel"))
+                base = base.transform_filter(alt.FieldEqualPredicate(plain(plane.name), "panel"))
             x = {"title": plane.x.titled(width, size), "scale": plane.x.drawn(), "axis": plane.x.axis()}
             y = {"title": plane.y.titled(high, size), "scale": plane.y.drawn(), "axis": plane.y.axis()}
             across, up = alt.X("x:Q", **x), alt.Y("y:Q", **y)
@@ -100,7 +100,7 @@ def points_chart(
             if any(point.chosen and point.panel == plane.name for point in points):
                 ring = base.transform_filter(alt.datum.chosen).mark_point(shape="circle", size=9 * size.point)
                 layers.append(ring.encode(x=across, y=up, stroke=alt.value(INK), fill=alt.value("transparent")))
-            named = {"title": alt.TitleParams(plane.name, fontSize=size.text)} if plane.name else {}
+            named = {"title": panel_title(plane.name, width + labels, size)} if plane.name else {}
             panel = alt.layer(*layers).properties(width=width, height=high, **named)
             # One selection for all panels, which share their legend.
             panels.append(panel if lines or panels else panel.add_params(kept))
