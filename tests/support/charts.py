@@ -76,6 +76,11 @@ def titles(chart: Any) -> list[str]:
     return texts
 
 
+def subtitles(chart: Any) -> list[str]:
+    """Every subtitle in a chart."""
+    return [" ".join(one) for one in found(chart, "subtitle") if one]
+
+
 def dashes(chart: Any) -> dict[str, list[float]]:
     """The dash of every control that a chart of lines shows."""
     scale = next(one["scale"] for one in found(chart, "strokeDash") if "scale" in one)
