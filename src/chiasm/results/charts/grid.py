@@ -12,6 +12,7 @@ import polars as pl
 
 from chiasm.results.charts.data import heading, in_order, lean, plain, room_for, rows, value_tips
 from chiasm.results.charts.lines import Chart
+from chiasm.results.charts.marks import panel_title
 from chiasm.results.charts.theme import INK, Size, config
 
 # Both can be told apart by the colour-blind, and in grey; the diverging one is white at its middle.
@@ -72,46 +73,56 @@ def grid_chart(
     panels; panels whose rows or columns differ have those that they need.
     """
     cells = [replace(cell, panel=plain(cell.panel)) for cell in cells]
-    panels = in_order(cell.panel for cell in cells)
+    panels = {name: [cell for cell in cells if cell.panel == name] for name in in_order(cell.panel for cell in cells)}
     columns = max(1, min(columns, len(panels)))
-    down, across = in_order(cell.row for cell in cells), in_order(cell.column for cell in cells)
-    own = any(in_order(cell.row for cell in cells if cell.panel == panel) != down for panel in panels)
-    limit = 0.4 * size.width
-    labels = min(room_for(down, size.text), limit) + (2.2 * size.text if sides.rows else 8)
+    down = {name: in_order(cell.row for cell in own) for name, own in panels.items()}
+    across = {name: in_order(cell.column for cell in own) for name, own in panels.items()}
     # Panels with rows of their own have labels of their own; others share those at the left.
-    room = size.width / columns - labels - 14 if own else (size.width - labels) / columns - 14
-    most = max(len(in_order(cell.column for cell in cells if cell.panel == panel)) for panel in panels)
-    wide = max(room / most, 1.0)
+    shared = len({tuple(names) for names in down.values()}) == 1
+    limit = 0.4 * size.width
+    widest = room_for((name for names in down.values() for name in names), size.text)
+    labels = min(widest, limit) + (2.2 * size.text if sides.rows else 8)
+    room = (size.width - labels) / columns - 14 if shared else size.width / columns - labels - 14
+    wide = max(room / max(map(len, across.values())), 1.0)
     high = wide if sides.square else min(wide, 2.2 * size.text)
     data = _data(cells, shades, wide, high, size)
-    x = alt.X("column:N", title=sides.columns or None, sort=across, axis=_across(across, wide, size))
-    y = alt.Y("row:N", title=sides.rows or None, sort=down)
-    y = y.axis(labelLimit=limit, labelOverlap=high < size.text, grid=False, domain=False, ticks=False)
-    colour = alt.Color("value:Q", title=shades.title).scale(
-        scheme=SEQUENTIAL if shades.middle is None else DIVERGING, domain=list(_limits(cells, shades)), clamp=True
-    )
-    colour = colour.legend(gradientLength=min(0.6 * size.width, 220), gradientThickness=0.8 * size.text)
     tips = [
-        *([alt.Tooltip("panel:N", title="in")] if panels != [""] else []),
+        *([alt.Tooltip("panel:N", title="in")] if len(panels) > 1 else []),
         alt.Tooltip("row:N", title=sides.rows or "row"),
         alt.Tooltip("column:N", title=sides.columns or "column"),
         *value_tips(data, "value", shades.title, shades.format),
         *(alt.Tooltip(name, title=name) for name in dict.fromkeys(name for cell in cells for name in cell.facts)),
         *([alt.Tooltip("n:Q", title="n")] if data["n"].count() else []),
     ]
-    base = alt.Chart(lean(data)).encode(x=x, y=y, tooltip=tips)
-    layers = [base.mark_rect(stroke="white", strokeWidth=0.5 if wide > 4 else 0).encode(color=colour)]
-    if data["text"].count():
-        written = base.mark_text(fontSize=_letters(size))
-        ink = alt.when(alt.datum.dark).then(alt.value("white")).otherwise(alt.value(INK))
-        layers.append(written.encode(text="text:N", color=ink))
-    chart: Any = alt.layer(*layers).properties(width=alt.Step(wide), height=alt.Step(high))
-    if panels != [""]:
-        header = alt.Header(labelLimit=room)
-        facet = alt.Facet("panel:N", title=None, sort=panels, header=header)
-        chart = chart.facet(facet=facet, columns=columns, spacing=14)
-        chart = chart.resolve_scale(x="independent", y="independent" if own else "shared")
+    colour = _colour(cells, shades, size)
+    bare = {"domain": False, "ticks": False, "grid": False}
+    drawn = []
+    for place, name in enumerate(panels):
+        x = alt.X("column:N", title=sides.columns or None, axis=_across(across[name], wide, size))
+        y = alt.Y("row:N", title=sides.rows or None).scale(domain=down[name])
+        y = y.axis(**bare, labelLimit=limit, labelOverlap=high < size.text)
+        if shared and place % columns:
+            y = y.axis(**bare, labels=False, title=None)
+        base = alt.Chart(lean(data)).encode(x=x.scale(domain=across[name]), y=y, tooltip=tips)
+        if len(panels) > 1:
+            base = base.transform_filter(alt.FieldEqualPredicate(name, "panel"))
+        layers = [base.mark_rect(stroke="white", strokeWidth=0.5 if wide > 4 else 0).encode(color=colour)]
+        if data["text"].count():
+            written = base.mark_text(fontSize=_letters(size))
+            ink = alt.when(alt.datum.dark).then(alt.value("white")).otherwise(alt.value(INK))
+            layers.append(written.encode(text="text:N", color=ink))
+        sized = {"width": round(wide * len(across[name]), 1), "height": round(high * len(down[name]), 1)}
+        named = {"title": panel_title(name, sized["width"], size)} if name else {}
+        drawn.append(alt.layer(*layers).properties(**sized, **named))
+    chart: Any = drawn[0] if len(panels) == 1 else alt.concat(*drawn, columns=columns, spacing=14)
     return chart.properties(title=heading(title, subtitle, size)).configure(**config(size))
+
+
+def _colour(cells: Sequence[Cell], shades: Shades, size: Size) -> alt.Color:
+    scheme = SEQUENTIAL if shades.middle is None else DIVERGING
+    colour = alt.Color("value:Q", title=shades.title)
+    colour = colour.scale(scheme=scheme, domain=list(_limits(cells, shades)), clamp=True)
+    return colour.legend(gradientLength=min(0.6 * size.width, 220), gradientThickness=0.8 * size.text)
 
 
 def _data(cells: Sequence[Cell], shades: Shades, wide: float, high: float, size: Size) -> pl.DataFrame:

@@ -50,7 +50,8 @@ class Scale:
 
     def drawn(self) -> alt.Scale:
         """As Vega-Lite takes it."""
-        given: dict[str, Any] = {"type": self.kind, "zero": False, "nice": self.limits is None}
+        given: dict[str, Any] = {"type": self.kind, "nice": self.limits is None}
+        given |= {} if self.kind == "log" else {"zero": False}
         if self.limits is not None:
             given |= {"domain": list(self.limits), "clamp": True}
         return alt.Scale(**given, **({"constant": self.constant} if self.kind == "symlog" else {}))
