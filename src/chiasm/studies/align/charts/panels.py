@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from chiasm.results.charts.lines import MEASURED, Line
 from chiasm.results.charts.theme import PALETTE, counted
@@ -109,12 +106,3 @@ def median_norms(norms: pl.DataFrame) -> pl.DataFrame:
     mean, std = pl.col("mean"), pl.col("std").fill_null(0.0)
     norms = norms.filter(pl.col("statistic") == "median")
     return norms.with_columns(pl.max_horizontal(mean - std, mean / 100).alias("low"), (mean + std).alias("high"))
-
-
-def logarithmic(axes: Axes, steps: Sequence[float] = ()) -> None:
-    """A logarithmic scale whose ticks are plain numbers. `steps`: which multiples of powers of ten have one."""
-    axes.set_yscale("log")
-    if steps:
-        axes.yaxis.set_major_locator(LogLocator(subs=np.asarray(steps)))
-    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
