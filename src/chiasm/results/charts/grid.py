@@ -84,6 +84,7 @@ def grid_chart(
     labels = min(widest, limit) + (2.2 * size.text if sides.rows else 8)
     room = (size.width - labels) / columns - 14 if shared else size.width / columns - labels - 14
     wide = max(room / max(map(len, across.values())), 1.0)
+    wide = min(wide, 7 * size.text) if sides.square else wide
     high = wide if sides.square else min(wide, 2.2 * size.text)
     data = _data(cells, shades, wide, high, size)
     tips = [
@@ -108,7 +109,8 @@ def grid_chart(
             base = base.transform_filter(alt.FieldEqualPredicate(name, "panel"))
         layers = [base.mark_rect(stroke="white", strokeWidth=0.5 if wide > 4 else 0).encode(color=colour)]
         if data["text"].count():
-            written = base.mark_text(fontSize=_letters(size))
+            # What has no text would be written as `null`.
+            written = base.transform_filter("isValid(datum.text)").mark_text(fontSize=_letters(size))
             ink = alt.when(alt.datum.dark).then(alt.value("white")).otherwise(alt.value(INK))
             layers.append(written.encode(text="text:N", color=ink))
         sized = {"width": round(wide * len(across[name]), 1), "height": round(high * len(down[name]), 1)}

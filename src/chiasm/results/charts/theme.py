@@ -158,7 +158,7 @@ def config(size: Size) -> dict[str, Any]:
 
 
 # Numbers keep together with what they are of.
-_APART = re.compile(r"(?<!=) +(?![=%])")
+_APART = re.compile(r"(?<![=±]) +(?![=%])")
 
 
 def wrapped(text: str, size: Size, larger: float = 1.0) -> list[str]:

@@ -44,7 +44,7 @@ def pairs_chart(rows: pl.DataFrame, size: Size, *, model: str, baseline: str | N
         Axes(STATE, "Cosine of mean tokens", reference=0.0),
         size,
         title="Are tokens nearer to their own kind than to the other?",
-        subtitle=f"P: perceptual, T: text; {INTERVAL} (of several pairs: mean bounds); {_n(lines)}.",
+        subtitle=f"P: perceptual, T: text; lines: {INTERVAL} (of several pairs: mean bounds); {_n(lines)}.",
         legend="pairs",
     )
 
@@ -68,7 +68,7 @@ def drift_chart(drift: pl.DataFrame, size: Size, *, models: Sequence[str], basel
     """
     lines = _by_span(drift.filter(gap=drift["gap"].min()), models, baselines)
     axes = Axes(STATE, "Cosine with itself, one block later")
-    title, said = "How much does each block change the tokens?", f"{INTERVAL}; {_n(lines)}."
+    title, said = "How much does each block change the tokens?", f"Lines: {INTERVAL}; {_n(lines)}."
     return line_chart(lines, axes, size, title=title, subtitle=said, columns=2, legend="tokens")
 
 
@@ -102,7 +102,7 @@ def steps_chart(rows: pl.DataFrame, size: Size, *, steps: Sequence[tuple[str, in
     beside = _of_model(rows, baseline)
     lines += [Line(lines[0].label, table_curve(beside), 0, BASELINE)] if beside.height else []
     a, b = rows.select("a", "b").row(0)
-    title, said = "Do both kinds come nearer in training?", f"{INTERVAL}; {_n(lines)}."
+    title, said = "Do both kinds come nearer in training?", f"Lines: {INTERVAL}; {_n(lines)}."
     axes = Axes(STATE, f"Cosine of {a} and {b}")
     return line_chart(lines, axes, size, title=title, subtitle=said, legend="trained")
 
@@ -141,7 +141,7 @@ def inside_chart(inside: pl.DataFrame, rows: pl.DataFrame, size: Size, *, model:
     panels.append((f"both kinds, {model}", _of_model(cross, model)))
     panels.append((f"both kinds, control: {BASELINE}", _of_model(cross, baseline)))
     lines = _by_place(own, panels)
-    said = f"{INTERVAL}; {_n(lines)}; residual: at the hidden state before the block."
+    said = f"Lines: {INTERVAL}; {_n(lines)}; residual: at the hidden state before the block."
     axes = Axes("Block", "Cosine", reference=0.0)
     title = "Where in a block do tokens change and meet?"
     return line_chart(lines, axes, size, title=title, subtitle=said, columns=2, legend="place")
@@ -152,7 +152,7 @@ def inside_norms_chart(inside: pl.DataFrame, size: Size, *, model: str) -> Chart
     own = _of_model(inside, model)
     lines = _by_place(own, [(span, own.filter(span=span, quantity="norm")) for span in _both(own)])
     axes = Axes("Block", "Norm of a token", log=True)
-    title, said = "Where in a block do norms grow?", f"{INTERVAL}; {_n(lines)}."
+    title, said = "Where in a block do norms grow?", f"Lines: {INTERVAL}; {_n(lines)}."
     return line_chart(lines, axes, size, title=title, subtitle=said, columns=2, legend="place")
 
 
@@ -232,7 +232,7 @@ def variants_chart(
             lines += [Line(model, table_curve(own), style, panel=panel)] if own.height else []
         beside = _of_model(rows, baseline)
         lines += [Line(models[0], table_curve(beside), 0, BASELINE, panel)] if beside.height else []
-    said = f"{INTERVAL} (norms: standard deviation); {_n(lines)}."
+    said = f"Lines: {INTERVAL} (norms: standard deviation); {_n(lines)}."
     title = "How do variants differ?"
     axes = Axes("Hidden state", "", own_scales=True)
     return line_chart(lines, axes, size, title=title, subtitle=said, columns=2, legend="model")

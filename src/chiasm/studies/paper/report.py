@@ -70,7 +70,8 @@ class PaperReporter(Reporter[PaperSpec]):
         draw = partial(charts.variants_chart, there, models=variants, baseline=baseline)
         drawn["figure-13"] = (draw, f"{_FIGURE_13}{left_out}")
         masks = self._masks("paper_overlap", together, control)
-        drawn["figure-22"] = (partial(overlap_matrix, *masks), f"{_FIGURE_22} {whose} {_NULL}")
+        draw = partial(overlap_matrix, *masks, title="Do both kinds of tokens use the same weights?")
+        drawn["figure-22"] = (draw, f"{_FIGURE_22} {whose} {_NULL}")
         drawn["figure-22-layers"] = (partial(charts.overlap_chart, *masks), f"{_FIGURE_22_LAYERS} {whose} {_NULLS}")
         if "paper_overlap_tasks" in there:
             masks = self._masks("paper_overlap_tasks", main, baseline)

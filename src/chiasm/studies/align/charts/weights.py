@@ -16,6 +16,7 @@ from chiasm.studies.align.charts.panels import (
 )
 
 _NULLS = {"null_permuted": "shuffled norms", "null_magnitude": "magnitude alone", "null_random": "random masks"}
+_BY_TASK = "Do question types, and the kinds within them, use the same weights?"
 _MASKS = "masks of the two spans"
 
 
@@ -49,7 +50,7 @@ def overlap_curves(
     return line_chart(lines, axes, size, title=title, subtitle=said, columns=3)
 
 
-def overlap_matrix(rows: pl.DataFrame, baseline: pl.DataFrame | None, size: Size) -> Chart:
+def overlap_matrix(rows: pl.DataFrame, baseline: pl.DataFrame | None, size: Size, *, title: str = _BY_TASK) -> Chart:
     """Overlap of masks of half the weights, mean over matrices and layers, of every two spans, beside two nulls.
 
     `baseline`: the same table of the model with random weights; without it the last panel is what random masks give.
@@ -63,7 +64,6 @@ def overlap_matrix(rows: pl.DataFrame, baseline: pl.DataFrame | None, size: Size
     matrices = rows.select("layer", "matrix").n_unique()
     said = f"Cells: overlap of the half of the weights that is kept, mean over {matrices} matrices; {_rests_on(rows)}."
     shades = Shades("overlap (IoU)", limits=(0.33, 1.0), written=".2f")
-    title = "Do question types, and the kinds within them, use the same weights?"
     return grid_chart(cells, shades, Sides("", "", square=True), size, title=title, subtitle=said, columns=2)
 
 
