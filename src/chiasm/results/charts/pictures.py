@@ -214,13 +214,17 @@ def _panel(panel: Panel, shown: Shown, colour: alt.Color | None, width: float, s
         width=width, height=high, aspect=False, align="left", baseline="top", smooth=smooth
     )
     layers: list[Any] = [image.encode(x=alt.value(0), y=alt.value(0), url="url:N")]
-    if panel.patches is not None:
+    boxes = _outlines(panel.boxes, 0.02 * max(breadth, height), x, y)
+    if panel.patches is None:
+        layers += boxes
+    else:
         base = alt.Chart(_lean(panel.patches)).transform_calculate(shown=f"datum.shown[{shown.index()}]")
-        layers += (
-            _words(base, panel, x, y, width, size, shown) if colour is None else _colours(base, panel, colour, x, y)
-        )
+        # Boxes around colours can be seen, and words on boxes can be read.
+        if colour is None:
+            layers += [*boxes, *_words(base, panel, x, y, width, size, shown)]
+        else:
+            layers += [*_colours(base, panel, colour, x, y), *boxes]
         layers += _strips(panel.patches, breadth, height, x, y)
-    layers += _outlines(panel.boxes, 0.02 * max(breadth, height), x, y)
     title = alt.TitleParams(plain(panel.title), fontSize=size.text - 0.5, fontWeight="normal", offset=3, anchor="start")
     return alt.layer(*layers).properties(width=round(width, 1), height=round(high, 1), title=title)
 
