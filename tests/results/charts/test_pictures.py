@@ -80,6 +80,18 @@ def test_a_choice_picks_the_value_of_its_layer_and_head(layer, head, index):
     assert f"value: {71 + index}" in vl_convert.vegalite_to_svg(spec, vl_version=VERSION)
 
 
+@pytest.mark.parametrize("tint", [TINT, None])
+def test_what_is_computed_when_a_reader_chooses_overwrites_nothing_that_it_is_computed_from(tint):
+    values = [["a" if tint is None else 1.0] * 2] * 8
+    words = tint is None
+    rows = patches(values, **({"strong": [[True, False]] * 8} if words else {"sink": [True] * 8}))
+    named = {"strong": "strong"} if words else {"crossed": "sink"}
+    chart = drawn([Row([Panel("p", PIXELS, (), rows, **named)])], tint=tint, choices=[Choice("layer", "Layer", [0, 1])])
+    made = [one["as"] for part in found(chart, "transform") for one in part if "calculate" in one]
+    assert {"chosen", "across", "down"} <= set(made)
+    assert not set(made) & set(rows.columns)
+
+
 @pytest.mark.parametrize(("options", "kind"), [([0, 1, 2], "range"), ([1, 3], "select"), (["mean", "0"], "select")])
 def test_options_that_count_up_have_a_slider_and_others_a_list(options, kind):
     [one] = specification(drawn([Row([panel()])], choices=[Choice("layer", "Layer", options)]))["params"]

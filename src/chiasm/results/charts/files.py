@@ -2,6 +2,7 @@
 
 import json
 import re
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from chiasm.results.storage import whole_file
 VERSION = "6.4"
 """Of Vega-Lite, in files and in pages."""
 _DPI = 200
+_NAMES = re.compile(r"\b(?:clip|gradient_)\d+\b")
 _PLACES = re.compile(r' (?:d|transform|x|y|width|height|x1|x2|y1|y2)="[^"]*"')
+_COLOUR = re.compile(r'\b(fill|stroke)="rgb\((\d+), (\d+), (\d+)\)"')
 _LONG = re.compile(r"(\.\d\d)\d+")
 
 
@@ -28,7 +31,10 @@ def svg(spec: dict[str, Any]) -> str:
     plain = spec | {"config": spec.get("config", {}) | {"aria": False}}
     drawn = vl_convert.vegalite_to_svg(plain, vl_version=VERSION)
     # A hundredth of a pixel is not seen; further digits would be half of the file.
-    return _PLACES.sub(lambda found: _LONG.sub(r"\1", found[0]), drawn)
+    short = _PLACES.sub(lambda found: _LONG.sub(r"\1", found[0]), drawn)
+    return _COLOUR.sub(
+        lambda found: f'{found[1]}="#{"".join(f"{int(part):02x}" for part in found.groups()[1:])}"', short
+    )
 
 
 def save(chart: Chart, directory: Path, stem: str) -> tuple[Path, ...]:

@@ -30,6 +30,8 @@ _BESIDE = 110
 _MOST = 4
 _DIGITS = 3
 _CORNERS = ("x0", "y0", "x1", "y1")
+# What is computed has names of its own: it is computed again from the same rows whenever a reader chooses.
+_MIDDLE: Final = {"across": "(datum.x0 + datum.x1) / 2", "down": "(datum.y0 + datum.y1) / 2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,14 +200,13 @@ def _colour(tint: Tint, reach: float, beside: bool, size: Size) -> alt.Color:
     if beside:
         look |= {"orient": "right", "direction": "vertical"}
     title = wrapped(tint.title, replace(size, width=_BESIDE)) if beside else tint.title
-    return alt.Color("shown:Q", title=title, scale=scale).legend(**look)
+    return alt.Color("chosen:Q", title=title, scale=scale).legend(**look)
 
 
 def _panel(panel: Panel, shown: Shown, colour: alt.Color | None, width: float, size: Size) -> Any:
     height, breadth = panel.pixels.shape[:2]
     high = width * height / breadth
-    x = alt.X("x0:Q", axis=None).scale(domain=[0, breadth], nice=False)
-    y = alt.Y("y0:Q", axis=None).scale(domain=[0, height], nice=False, reverse=True)
+    x, y = _place("x0", "y0", breadth, height)
     words = panel.patches is not None and colour is None
     under = panel.pixels if panel.patches is None else faded(panel.pixels, 0.35 if words else _UNDER)
     # Squares stay squares where an image is smaller than its panel.
@@ -218,15 +219,21 @@ def _panel(panel: Panel, shown: Shown, colour: alt.Color | None, width: float, s
     if panel.patches is None:
         layers += boxes
     else:
-        base = alt.Chart(_lean(panel.patches)).transform_calculate(shown=f"datum.shown[{shown.index()}]")
+        base = alt.Chart(_lean(panel.patches)).transform_calculate(chosen=f"datum.shown[{shown.index()}]")
         # Boxes around colours can be seen, and words on boxes can be read.
         if colour is None:
-            layers += [*boxes, *_words(base, panel, x, y, width, size, shown)]
+            layers += [*boxes, *_words(base, panel, width, size, shown)]
         else:
             layers += [*_colours(base, panel, colour, x, y), *boxes]
         layers += _strips(panel.patches, breadth, height, x, y)
     title = alt.TitleParams(plain(panel.title), fontSize=size.text - 0.5, fontWeight="normal", offset=3, anchor="start")
     return alt.layer(*layers).properties(width=round(width, 1), height=round(high, 1), title=title)
+
+
+def _place(across: str, down: str, breadth: float, height: float) -> tuple[alt.X, alt.Y]:
+    """Places in pixels of an image, as two columns hold them."""
+    x = alt.X(f"{across}:Q", axis=None).scale(domain=[0, breadth], nice=False)
+    return x, alt.Y(f"{down}:Q", axis=None).scale(domain=[0, height], nice=False, reverse=True)
 
 
 def _lean(patches: pl.DataFrame) -> pl.DataFrame:
@@ -242,42 +249,41 @@ def _lean(patches: pl.DataFrame) -> pl.DataFrame:
 def _colours(base: alt.Chart, panel: Panel, colour: alt.Color, x: alt.X, y: alt.Y) -> list[Any]:
     assert panel.patches is not None
     said = [name for name in panel.patches.columns if name not in (*_CORNERS, "shown", panel.crossed)]
-    tips = [alt.Tooltip("shown:Q", title="value", format=".3~g"), *(alt.Tooltip(name, title=name) for name in said)]
+    tips = [alt.Tooltip("chosen:Q", title="value", format=".3~g"), *(alt.Tooltip(name, title=name) for name in said)]
     place = {"x": x, "y": y, "x2": "x1:Q", "y2": "y1:Q"}
     layers: list[Any] = [base.mark_rect(opacity=0.75, clip=True).encode(**place, color=colour, tooltip=tips)]
     if panel.crossed and panel.patches[panel.crossed].any():
-        middle = base.transform_filter(f"datum.{panel.crossed}").transform_calculate(
-            x0="(datum.x0 + datum.x1) / 2", y0="(datum.y0 + datum.y1) / 2"
-        )
-        layers.append(middle.mark_point(shape="cross", angle=45, color=_BOX, size=30).encode(x=x, y=y))
+        middle = base.transform_filter(f"datum.{panel.crossed}").transform_calculate(**_MIDDLE)
+        across, down = _place("across", "down", *panel.pixels.shape[1::-1])
+        layers.append(middle.mark_point(shape="cross", angle=45, color=_BOX, size=30).encode(x=across, y=down))
     return layers
 
 
-def _words(base: alt.Chart, panel: Panel, x: alt.X, y: alt.Y, width: float, size: Size, shown: Shown) -> list[Any]:
+def _words(base: alt.Chart, panel: Panel, width: float, size: Size, shown: Shown) -> list[Any]:
     """Every word in the middle of its patch, cut to what fits; hovering says it whole."""
     assert panel.patches is not None
+    across, down = _place("across", "down", *panel.pixels.shape[1::-1])
     sides = (panel.patches["x1"] - panel.patches["x0"]).to_numpy()
     wide = width / panel.pixels.shape[1] * float(np.median(sides))
     # A bold letter is about 0.6 of the font's size wide.
     text = float(np.clip(wide / (0.6 * 6), 3.0, size.text - 1.5))
     letters = max(2, int(wide / (0.6 * text)))
-    short = f"length(datum.shown) > {letters} ? slice(datum.shown, 0, {letters - 1}) + '…' : datum.shown"
+    short = f"length(datum.chosen) > {letters} ? slice(datum.chosen, 0, {letters - 1}) + '…' : datum.chosen"
     middle = base.transform_calculate(
-        strong=f"datum.{panel.strong}[{shown.index()}]",
+        bold=f"datum.{panel.strong}[{shown.index()}]",
         short=short,
-        x0="(datum.x0 + datum.x1) / 2",
-        y0="(datum.y0 + datum.y1) / 2",
+        **_MIDDLE,
     )
-    tips = [alt.Tooltip("shown:N", title="nearest word"), alt.Tooltip("strong:N", title="in a caption")]
+    tips = [alt.Tooltip("chosen:N", title="nearest word"), alt.Tooltip("bold:N", title="in a caption")]
     layers: list[Any] = []
     for strong in (False, True):
-        part = middle.transform_filter("datum.strong" if strong else "!datum.strong")
+        part = middle.transform_filter("datum.bold" if strong else "!datum.bold")
         weight = "bold" if strong else "normal"
         looks: dict[str, Any] = {"fontSize": text, "fontWeight": weight, "baseline": "middle", "clip": True}
         for halo in (True, False):
             own = {"stroke": "white", "strokeWidth": 1.6} if halo else {}
             mark = part.mark_text(color=INK, **looks, **own)
-            layers.append(mark.encode(x=x, y=y, text="short:N", tooltip=tips))
+            layers.append(mark.encode(x=across, y=down, text="short:N", tooltip=tips))
     return layers
 
 
