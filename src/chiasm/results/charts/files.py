@@ -2,7 +2,6 @@
 
 import json
 import re
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from chiasm.results.storage import whole_file
 VERSION = "6.4"
 """Of Vega-Lite, in files and in pages."""
 _DPI = 200
-_NAMES = re.compile(r"\b(?:clip|gradient_)\d+\b")
+_NAMES = re.compile(r'(\bid="|url\(#)(clip|gradient_)(\d+)')
 _PLACES = re.compile(r' (?:d|transform|x|y|width|height|x1|x2|y1|y2)="[^"]*"')
 _COLOUR = re.compile(r'\b(fill|stroke)="rgb\((\d+), (\d+), (\d+)\)"')
 _LONG = re.compile(r"(\.\d\d)\d+")
@@ -30,6 +29,9 @@ def svg(spec: dict[str, Any]) -> str:
     # Without a description on every mark, which would be most of the file.
     plain = spec | {"config": spec.get("config", {}) | {"aria": False}}
     drawn = vl_convert.vegalite_to_svg(plain, vl_version=VERSION)
+    # Vega counts the names of all that one process draws; here they count those of this drawing.
+    order = {name: str(k) for k, name in enumerate(dict.fromkeys(found[3] for found in _NAMES.finditer(drawn)))}
+    drawn = _NAMES.sub(lambda found: f"{found[1]}{found[2]}{order[found[3]]}", drawn)
     # A hundredth of a pixel is not seen; further digits would be half of the file.
     short = _PLACES.sub(lambda found: _LONG.sub(r"\1", found[0]), drawn)
     return _COLOUR.sub(
