@@ -107,14 +107,14 @@ def test_baselines_are_read_together_too_and_stand_beside_their_data(run):
 
 
 def test_a_control_is_drawn_in_every_figure(run):
-    for name in set(run.figures) - {"figure-2-map", "figure-8-norms"}:
+    for name in set(run.charts) - {"figure-2-map", "figure-8-norms"}:
         assert "random" in json.dumps(specification(run.chart(name))), name
 
 
 def test_all_figures_are_drawn(run):
     numbers = ("2", "2-map", "3", "3-norms", "7", "7-scores", "8", "8-norms", "9", "13", "22", "22-layers")
-    assert run.figures == [f"figure-{number}" for number in numbers]
-    for name in run.figures:
+    assert run.charts == [f"figure-{number}" for number in numbers]
+    for name in run.charts:
         assert svg(specification(run.chart(name, width="3.3in"))).startswith("<svg")
     page = run.report().read_text()
     assert "chiasm paper one two two-10" in page
@@ -140,8 +140,8 @@ def test_figures_hold_the_numbers_of_the_tables(run):
 
 def test_one_model_alone_has_figures_too(views):
     found = run_study("paper", models=[views["one"]], data=DATA["photos"], limit=5)
-    assert "figure-7" not in found.figures
-    for name in found.figures:
+    assert "figure-7" not in found.charts
+    for name in found.charts:
         found.chart(name)
     assert len(found.findings) == 3
     assert found.table("paper_models")["n"].to_list() == [5]
@@ -209,7 +209,7 @@ def test_a_model_that_cannot_be_read_is_recorded_and_the_rest_is_drawn(views, tm
     (failure,) = found.directory.failures()
     assert failure["example_id"] == "two"
     assert "no known family" in failure["reason"]
-    for name in found.figures:
+    for name in found.charts:
         found.chart(name)
     with pytest.raises(ChiasmError, match="no known family"):
         paper(tmp_path / "first", lambda name: load("two"), sources, few, **options)

@@ -146,7 +146,7 @@ def test_answers_are_traced_inside_the_model(images, tmp_path, monkeypatch):
     assert {"neurons", "neuron_ablation", "specific_neurons", "attribution_maps", "concepts"} <= set(run.tables)
     assert set(run.table("concepts")["concept"]) == {"red", "blue square"}
     assert {"faithfulness-shapes", "neurons-shapes", "concepts-shapes-ft-lora", "map-shapes-zero-shot-0"} <= set(
-        run.figures
+        run.charts
     )
     assert "Orange speaks for it" in (tmp_path / "run" / "report.html").read_text()
     with pytest.raises(ChiasmError, match="--inside 3: the minimum is 4"):

@@ -175,8 +175,8 @@ def test_the_baseline_stands_beside(run):
 
 def test_findings_and_figures(run):
     assert len(run.findings) == 3
-    assert run.figures == ["transfer-50", "prune", "prune-perplexity"]
-    for name in run.figures:
+    assert run.charts == ["transfer-50", "prune", "prune-perplexity"]
+    for name in run.charts:
         assert svg(specification(run.chart(name))).startswith("<svg")
 
 

@@ -73,7 +73,7 @@ def span_style(span: str) -> int:
     return zlib.crc32(span.encode()) % len(PALETTE) if known is None else known
 
 
-def dash_of(control: str) -> list[float]:
+def dash_of(control: str) -> Sequence[float]:
     """The dash that a control has in every chart of every run, by what it is called there."""
     known = _OF_CONTROLS.get(control)
     return DASHES[zlib.crc32(control.encode()) % len(DASHES) if known is None else known]

@@ -47,7 +47,6 @@ class AlignReporter(Reporter[AlignSpec]):
                     partial(draw, rows, controls),
                     partial(str, f"{caption} {beside}"),
                     reported=name in _REPORTED,
-                    flat=False,
                 )
 
         def counted(table: str) -> str:
@@ -142,7 +141,6 @@ class AlignReporter(Reporter[AlignSpec]):
                 partial(weights.overlap_curves, *own),
                 partial(str, f"{_OVERLAP} {a} and {b}."),
                 reported=name in _REPORTED,
-                flat=False,
             )
         return drawn
 

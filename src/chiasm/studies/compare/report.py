@@ -36,7 +36,6 @@ class CompareReporter(Reporter[CompareSpec]):
                 partial(accuracy_chart, rows, related, statistic=statistic),
                 partial(str, caption),
                 reported=statistic == MEAN_TOKEN,
-                flat=False,
             )
             for statistic in statistics  # none without labels, which give no accuracy
         }
@@ -49,7 +48,7 @@ class CompareReporter(Reporter[CompareSpec]):
         )
         for task, metric in related.select("task", "metric").unique(maintain_order=True).iter_rows():
             draw = partial(outcome_chart, rows, outcomes, related, task=task, metric=metric)
-            drawn[f"compare-{task}-{metric.replace('_', '-')}"] = Drawing(draw, partial(str, caption), flat=False)
+            drawn[f"compare-{task}-{metric.replace('_', '-')}"] = Drawing(draw, partial(str, caption))
         return drawn
 
     def notes(self) -> list[str]:

@@ -38,7 +38,6 @@ class EvalReporter(Reporter[EvalSpec]):
             drawings["accuracy"] = Drawing(
                 partial(charts.accuracy_chart, self._answers, blind),
                 partial(charts.accuracy_caption, self._answers, blind is not None),
-                flat=False,
             )
         if self._metrics is not None and self._measured != ["accuracy"]:
             caption = partial(charts.measures_caption, self._metrics)
@@ -47,7 +46,7 @@ class EvalReporter(Reporter[EvalSpec]):
             for name, percent in (("measures", True), ("scales", False)):
                 if charts.drawn(self._metrics, percent).height:
                     draw = partial(charts.measures_chart, self._metrics, percent=percent)
-                    drawings[name] = Drawing(draw, caption, reported=more, flat=False)
+                    drawings[name] = Drawing(draw, caption, reported=more)
         return drawings
 
     def notes(self) -> list[str]:

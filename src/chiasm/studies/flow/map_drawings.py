@@ -61,7 +61,6 @@ def _drawing(rows: Sequence[Callable[[], MapOfOne]], some: str = "", *, reported
         lambda size: patch_maps([row() for row in rows], size),
         lambda: captions.patches([row().methods for row in rows], any(_cropped(row()) for row in rows), some),
         reported=reported,
-        flat=False,
     )
 
 

@@ -48,14 +48,12 @@ class FlowReporter(Reporter[FlowSpec]):
                     effects, controls, size, noise=floor, claims=of_cuts, **chosen
                 ),
                 partial(caption, claimed=bool(of_cuts)),
-                flat=False,
             )
         }
         if effects["type"].n_unique() > 1:
             drawn["flow-by-type"] = Drawing(
                 lambda size, **chosen: curves.types_chart(effects, controls, size, noise=floor, **chosen),
                 partial(caption, panels="type"),
-                flat=False,
             )
         if controls is not None:
             drawn["flow-controls"] = Drawing(
@@ -63,7 +61,6 @@ class FlowReporter(Reporter[FlowSpec]):
                     effects, controls, size, noise=floor, claims=of_cuts, **chosen
                 ),
                 partial(caption, panels="cut", claimed=bool(of_cuts)),
-                flat=False,
             )
             dosed = [cut for cut, name in self._beside() if dose_share(name) is not None]
             something = {one.about for one in of_cuts if one.verdict != "practically none"}
@@ -72,7 +69,6 @@ class FlowReporter(Reporter[FlowSpec]):
                 drawn["dose"] = Drawing(
                     lambda size, cuts=tuple(cuts): charts.dose_curve(effects, controls, size, cuts=cuts),
                     partial(captions.dose, effects, controls, cuts),
-                    flat=False,
                 )
         return drawn | self._windows() | self._tracking() | self._maps()
 
@@ -124,7 +120,6 @@ class FlowReporter(Reporter[FlowSpec]):
             "windows": Drawing(
                 lambda size, **chosen: charts.window_maps(self._effects, size, **chosen),
                 partial(captions.windows, self._effects),
-                flat=False,
             )
         }
 
@@ -139,10 +134,9 @@ class FlowReporter(Reporter[FlowSpec]):
                     partial(charts.answer_tracking, drawable, control, as_released=raw),
                     partial(captions.tracking, drawable, baseline is not None, raw),
                     reported=not raw,
-                    flat=False,
                 )
         if words is not None:
-            drawn["words"] = Drawing(partial(charts.caption_words, words), partial(captions.words, words), flat=False)
+            drawn["words"] = Drawing(partial(charts.caption_words, words), partial(captions.words, words))
         return drawn
 
     def _maps(self) -> dict[str, Drawing]:

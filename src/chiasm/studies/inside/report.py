@@ -116,7 +116,7 @@ class Inside:
         drawn: dict[str, Drawing] = {}
 
         def add(name: str, draw: Callable[..., Chart], caption: str) -> None:
-            drawn[name] = Drawing(draw, partial(str, caption), flat=False)
+            drawn[name] = Drawing(draw, partial(str, caption))
 
         for domain, rows in self._by_domain("attributions"):
             if complete(rows)["object"].is_not_null().any():

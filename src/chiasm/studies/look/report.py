@@ -41,16 +41,14 @@ class LookReporter(Reporter[LookSpec]):
         attention = (
             f"Share of the attention (mean over heads) that each part of the sequence takes. {_BAND} (n = {n}).{beside}"
         )
-        drawn = {
-            "attention": Drawing(partial(charts.attention_shares, shares, controls), lambda: attention, flat=False)
-        }
+        drawn = {"attention": Drawing(partial(charts.attention_shares, shares, controls), lambda: attention)}
         if any(object_rows(shares, query).height for query in in_order(shares, "query")):
             on_object = (
                 "Of the attention that falls on the image, the part on the object asked about, against the part "
                 f"of the image's tokens that the object covers. {_BAND}.{beside} Sentences rest on the "
                 "difference of the two in each example, which is known better than either."
             )
-            drawn["object"] = Drawing(partial(charts.object_share, shares, controls), lambda: on_object, flat=False)
+            drawn["object"] = Drawing(partial(charts.object_share, shares, controls), lambda: on_object)
         lens, lens_controls = self._words
         if lens is not None and lens.height:
             about = " and ".join(perceived(shares))
@@ -58,9 +56,7 @@ class LookReporter(Reporter[LookSpec]):
                 f"How often the word nearest to a token of {about} (final norm, output head) stands in a caption of "
                 f"the example. {_BAND} (n = {lens['example_id'].n_unique()}).{beside}"
             )
-            drawn["words"] = Drawing(
-                partial(charts.caption_share, lens, lens_controls, about=about), lambda: words, flat=False
-            )
+            drawn["words"] = Drawing(partial(charts.caption_share, lens, lens_controls, about=about), lambda: words)
         return drawn | self._maps()
 
     def notes(self) -> list[str]:
@@ -110,14 +106,12 @@ class LookReporter(Reporter[LookSpec]):
             drawn[f"map-{number}"] = Drawing(
                 partial(maps.attention_map, about, asked=self._asked(example)),
                 partial(_map_caption, example, len(grids)),
-                flat=False,
             )
             if lens is not None and (rows := lens.filter(example_id=example)).height:
                 read = _shown(grids, rows, ["position"])
                 drawn[f"words-{number}"] = Drawing(
                     partial(maps.lens_map, read, asked=self._asked(example)),
                     partial(_lens_caption, example, len(grids)),
-                    flat=False,
                 )
         return drawn
 

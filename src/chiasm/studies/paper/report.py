@@ -77,7 +77,7 @@ class PaperReporter(Reporter[PaperSpec]):
             masks = self._masks("paper_overlap_tasks", main, baseline)
             drawn["figure-22-tasks"] = (partial(overlap_matrix, *masks), f"{_FIGURE_22_TASKS} {main}. {_NULL}")
         said = _BESIDE if baselines else "No control was run."
-        return {k: Drawing(draw, partial(str, f"{caption} {said}"), flat=False) for k, (draw, caption) in drawn.items()}
+        return {k: Drawing(draw, partial(str, f"{caption} {said}")) for k, (draw, caption) in drawn.items()}
 
     def notes(self) -> list[str]:
         found = [

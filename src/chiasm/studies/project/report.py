@@ -48,24 +48,24 @@ class ProjectReporter(Reporter[ProjectSpec]):
         read = richness is not None and probed is not None
         if read and LINE in self.spec.probes:
             draw = partial(charts.verdict_chart, tuning, predictions, probed, references, claims=claims)
-            drawn["verdict"] = Drawing(draw, partial(charts.verdict_caption, tuning), flat=False)
+            drawn["verdict"] = Drawing(draw, partial(charts.verdict_caption, tuning))
         draw = partial(charts.tuning_chart, tuning, predictions, references, claims=claims)
-        drawn["tuning"] = Drawing(draw, partial(charts.tuning_caption, tuning, references), flat=False)
+        drawn["tuning"] = Drawing(draw, partial(charts.tuning_caption, tuning, references))
         draw = partial(charts.confusion_chart, tuning, predictions)
-        drawn["confusion"] = Drawing(draw, partial(charts.confusion_caption, tuning), flat=False)
+        drawn["confusion"] = Drawing(draw, partial(charts.confusion_caption, tuning))
         if read:
             draw = partial(probe_charts.richness_chart, probed)
-            drawn["richness"] = Drawing(draw, partial(probe_charts.richness_caption, probed), flat=False)
+            drawn["richness"] = Drawing(draw, partial(probe_charts.richness_caption, probed))
             if LINE in self.spec.probes:
                 draw = partial(probe_charts.layers_chart, probed)
-                drawn["layers"] = Drawing(draw, partial(probe_charts.layers_caption, probed), flat=False)
+                drawn["layers"] = Drawing(draw, partial(probe_charts.layers_caption, probed))
             if UNTUNED in self.spec.settings and len(self.spec.settings) > 1:
                 draw = partial(probe_charts.drift_chart, tuning, probed, claims=claims)
                 caption = partial(probe_charts.drift_caption, probed)
-                drawn["drift"] = Drawing(draw, caption, reported=False, flat=False)
+                drawn["drift"] = Drawing(draw, caption, reported=False)
         if aligned is not None and swept(tuning):
             draw = partial(charts.capacity_chart, tuning, predictions, aligned, references, claims=claims)
-            drawn["capacity"] = Drawing(draw, partial(charts.capacity_caption, tuning, aligned), flat=False)
+            drawn["capacity"] = Drawing(draw, partial(charts.capacity_caption, tuning, aligned))
         return drawn | self._inside().drawings()
 
     def layouts(self) -> dict[str, pl.DataFrame]:

@@ -52,7 +52,7 @@ class PruneReporter(Reporter[PruneSpec]):
         ):
             draw = partial(charts.masks_chart, masks, baseline, value=value)
             caption = partial(str, f"{caption} {control} The line is the untouched model.")
-            drawn[name] = Drawing(draw, caption, reported=value == "score", flat=False)
+            drawn[name] = Drawing(draw, caption, reported=value == "score")
         return drawn
 
     def _transfer(self, masks: pl.DataFrame) -> dict[str, Drawing]:
@@ -72,7 +72,7 @@ class PruneReporter(Reporter[PruneSpec]):
             stem = f"{100 * sparsity:g}" if pattern == "unstructured" else pattern.replace(":", "-of-")
             draw = partial(charts.transfer_chart, masks, sparsity=sparsity, pattern=pattern)
             reported = (sparsity, pattern) == shown
-            drawn[f"transfer-{stem}"] = Drawing(draw, partial(str, caption), reported=reported, flat=False)
+            drawn[f"transfer-{stem}"] = Drawing(draw, partial(str, caption), reported=reported)
         return drawn
 
     def notes(self) -> list[str]:

@@ -47,7 +47,7 @@ class SkipReporter(Reporter[SkipSpec]):
             )
             caption += "Random layers at as many operations are the control." if self.spec.controls else "No control."
             draw = partial(charts.plans_chart, self._plans, claims=self.claimed)
-            drawn["skip"] = Drawing(draw, partial(str, caption), flat=False)
+            drawn["skip"] = Drawing(draw, partial(str, caption))
         recovery = self.table("recovery")
         if recovery is not None:
             what = "the projector" if self.spec.train_with_plan == "projector" else "low-rank updates of the decoder"
@@ -56,7 +56,7 @@ class SkipReporter(Reporter[SkipSpec]):
                 f"95 % intervals (n = {recovery['n'][0]}). The same steps without the plan are the control."
             )
             draw = partial(charts.recovery_chart, recovery)
-            drawn["recovery"] = Drawing(draw, partial(str, caption), flat=False)
+            drawn["recovery"] = Drawing(draw, partial(str, caption))
         n = self._contributions["example_id"].n_unique()
         caption = (
             f"Divergence of the answer when one part of one layer is left out for {self.spec.skipped_span} tokens "
@@ -71,7 +71,7 @@ class SkipReporter(Reporter[SkipSpec]):
             span=self.spec.skipped_span,
             claims=self.claimed,
         )
-        return drawn | {"contributions": Drawing(draw, partial(str, caption), flat=False)}
+        return drawn | {"contributions": Drawing(draw, partial(str, caption))}
 
     def layouts(self) -> dict[str, pl.DataFrame]:
         if self._plans is None:
