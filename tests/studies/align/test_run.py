@@ -87,10 +87,10 @@ def test_controls_stand_beside_every_table(run):
 
 def test_controls_are_drawn(run):
     """In every chart: as a line or a mark of its own, or as a panel of its own."""
-    for name in run.reporter.drawings():
+    for name in run.charts:
         assert "random-weights baseline" in json.dumps(specification(run.chart(name))), name
     uncontrolled = align(view_of("llava"), EXAMPLES[:3], controls=False)
-    for name in uncontrolled.reporter.drawings():
+    for name in uncontrolled.charts:
         assert "random-weights baseline" not in json.dumps(specification(uncontrolled.chart(name))), name
 
 
@@ -295,7 +295,7 @@ def test_one_example_has_no_interval():
     assert found.table("score")["low"].null_count() == found.table("score").height
     assert found.table("norms")["std"].null_count() == found.table("norms").height
     assert len(found.findings) == 3
-    for name in found.reporter.drawings():
+    for name in found.charts:
         assert svg(specification(found.chart(name))).startswith("<svg")
 
 

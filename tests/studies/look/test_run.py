@@ -126,8 +126,8 @@ def test_rows_of_a_hybrid_keep_the_numbers_of_its_layers():
 def test_queries_over_the_whole_picture_are_read_and_not_drawn():
     seen = run(flow_runs.view_of("blip_2"), flow_runs.examples(1))
     assert "places" not in seen.tables()
-    assert "attention" in Run(seen).reporter.drawings()
-    assert not any(name.startswith("map") for name in Run(seen).reporter.drawings())
+    assert "attention" in Run(seen).charts
+    assert not any(name.startswith("map") for name in Run(seen).charts)
     assert Run(seen).report().exists()
 
 
@@ -147,7 +147,7 @@ def test_findings_and_figures(found):
     told = Run(found)
     assert any("attention of last" in text for text in told.findings)
     names = ["attention", "object", "words", "map-0", "words-0"]
-    assert list(told.reporter.drawings()) == names
+    assert told.charts == names
     for name in names:
         assert " ".join(titles(told.chart(name, width="3.3in"))[:1]).endswith("?")
     assert told.report().exists()
@@ -184,7 +184,7 @@ def test_without_controls_or_pictures(view):
     blind = [replace(e, images=(), boxes=()) for e in flow_runs.examples(2)]
     seen = run(view, blind, controls=False)
     assert seen.tables() == ["examples", "attention", "shares", "claims"]
-    assert list(Run(seen).reporter.drawings()) == ["attention"]
+    assert Run(seen).charts == ["attention"]
     assert Run(seen).findings
 
 
@@ -216,6 +216,6 @@ def test_without_captions_words_are_drawn_and_not_judged(view):
     seen = run(view, flow_runs.examples(2), controls=False)
     assert seen.table("lens")["in_captions"].null_count() == seen.table("lens").height
     told = Run(seen)
-    assert "words-0" in told.reporter.drawings()
-    assert "words" not in told.reporter.drawings()
+    assert "words-0" in told.charts
+    assert "words" not in told.charts
     assert not any("caption" in text for text in told.findings)

@@ -11,7 +11,7 @@ import polars as pl
 
 from chiasm.results.charts.data import fitting, heading, plain
 from chiasm.results.charts.labels import beside
-from chiasm.results.charts.theme import FAINT, GREY, INK, PALETTE, SHAPES, Size, config, dash_of, wrapped
+from chiasm.results.charts.theme import BLACK, FAINT, GREY, PALETTE, SHAPES, Size, config, dash_of, wrapped
 from chiasm.results.series import Curve
 
 MEASURED = "measured"
@@ -188,7 +188,7 @@ class _Drawing:
         if axes.floor is not None:
             layers.append(base.mark_rect(color=FAINT).encode(y=alt.datum(axes.floor[0]), y2=alt.datum(axes.floor[1])))
         if axes.reference is not None:
-            layers.append(base.mark_rule(color=INK, strokeWidth=0.7).encode(y=alt.datum(axes.reference)))
+            layers.append(base.mark_rule(color=BLACK, strokeWidth=0.7).encode(y=alt.datum(axes.reference)))
         band = {"x": self.x, "y": alt.Y("low:Q", title=axes.y, scale=scale, axis=self.y_axis), "y2": "high:Q"}
         band |= {"color": self.colour, "detail": "line:N"}
         for role, opacity in ((measured, 0.2), (alt.datum.role != MEASURED, 0.1)):

@@ -8,11 +8,14 @@ from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError
 
+# Over images and colours, whatever a page's ground is.
 INK: Final = "#1a1a1a"
+# In a page it becomes the page's ink, so that it is seen in the dark.
+BLACK: Final = "#000000"
 GREY: Final = "#767676"
 FAINT: Final = "#e4e4e4"
 # Okabe & Ito 2008 without its yellow, which is too light for lines on white.
-PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
 SHAPES: Final = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
 DASHES: Final = ([5, 3], [1.5, 2], [6, 2, 1.5, 2], [9, 3], [3, 1.5], [1.5, 4])
 FONT: Final = "Helvetica, Arial, sans-serif"

@@ -7,7 +7,7 @@ import polars as pl
 
 from chiasm.results.charts.data import fitting, heading, plain
 from chiasm.results.charts.lines import Chart
-from chiasm.results.charts.theme import INK, PALETTE, Size, config, counted, span_style
+from chiasm.results.charts.theme import BLACK, PALETTE, Size, config, counted, span_style
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order
 from chiasm.studies.align.charts.panels import BASELINE, apart, control_label, control_names
@@ -61,10 +61,10 @@ def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None, size: Si
         shape = alt.Shape("of:N", title=None, sort=None).scale(
             domain=others, range=[_SHAPES[k % len(_SHAPES)] for k in range(len(others))]
         )
-        shape = shape.legend(columns=fitting(others, size), symbolStrokeColor=INK)
-        marks = base.transform_filter(alt.datum.of != _MODEL).mark_point(color=INK, size=size.point, filled=False)
+        shape = shape.legend(columns=fitting(others, size), symbolStrokeColor=BLACK)
+        marks = base.transform_filter(alt.datum.of != _MODEL).mark_point(color=BLACK, size=size.point, filled=False)
         layers.append(marks.encode(x=x, y=y, shape=shape, tooltip=tips))
-    written = base.transform_filter(model).mark_text(align="right", color=INK, fontSize=size.text - 1)
+    written = base.transform_filter(model).mark_text(align="right", color=BLACK, fontSize=size.text - 1)
     layers.append(written.encode(x=alt.value(width), y=y, text="word:N"))
     chart: Any = alt.layer(*layers).properties(width=round(width, 1), height=alt.Step(1.6 * size.text))
     facet = alt.Facet("panel:N", title=None, sort=in_order(data, "panel")).header(labelLimit=width)
