@@ -14,7 +14,7 @@ from chiasm.results.charts.files import VERSION
 from chiasm.results.storage import whole_file
 
 # Draws every chart of a page into the place that holds its static drawing. Expressions are interpreted (`ast`): the
-# page's policy forbids `eval`. Colours of text and axes, and black, are the page's, so that charts can be read in the dark.
+# page's policy forbids `eval`. Text, axes and black have the page's colours, so that charts can be read in the dark.
 _START = """
 window.chiasmCharts = async function () {
   const style = getComputedStyle(document.documentElement);
