@@ -35,7 +35,7 @@ def test_dots_hold_values_bounds_and_facts_and_none_where_there_are_none():
         ("c", 72.0, 60.0, 80.0),
     ]
     assert data.filter(mark="blind")["high"].null_count() == 3
-    assert {"Type", "shows", "Right", "95 % from", "to", "seeds", "n", "Right (%)"} <= set(titles(made))
+    assert {"Type", "shows", "Right", "Right, 95 % from", "Right, to", "seeds", "n", "Right (%)"} <= set(titles(made))
 
 
 def test_every_kind_has_its_colour_and_controls_are_hollow_and_dashed():
@@ -52,18 +52,24 @@ def test_every_kind_has_its_colour_and_controls_are_hollow_and_dashed():
     assert list(found(made, "oneOf")) == [["blind", "guessing"]]
 
 
-def test_a_click_keeps_one_kind_in_all_panels():
-    spec = specification(chart([*dots(), *dots("time")], (SHARE, TIME)))
-    assert [one["bind"] for one in spec["params"] if one["name"] == "kept"] == ["legend"]
+def test_a_click_on_a_name_below_keeps_one_kind_in_all_panels():
+    chart_of = chart([*dots(), *dots("time")], (SHARE, TIME))
+    [kept] = [one for one in specification(chart_of)["params"] if one["name"] == "kept"]
+    assert kept["select"] == {"type": "point", "fields": ["mark"], "on": "click"}
+    [entries] = [one for one in datasets(chart_of) if set(one.columns) == {"mark", "x", "y"}]
+    assert entries["mark"].to_list() == [mark.label for mark in MARKS]
+    assert entries["x"].max() < SCREEN.width
+    kept_in = [one["condition"][0]["param"] for one in found(chart_of, "opacity") if isinstance(one, dict)]
+    assert kept_in == ["kept"] * 6
 
 
 def test_panels_side_by_side_have_the_same_rows_and_stand_below_each_other_where_it_is_narrow():
     made = [*dots(names=("a", "b")), *dots("time", ("b", "c"))]
-    wide = specification(chart(made, (SHARE, TIME)))
+    wide = specification(chart(made, (SHARE, TIME)))["vconcat"][0]
     assert len(wide["hconcat"]) == 2
     assert list(_rows_of(wide["hconcat"])) == [["a", "b", "c"]] * 2
     long = [replace(dot, row=f"{dot.row}, whose name leaves little room for panels") for dot in made]
-    narrow = specification(chart(long, (SHARE, TIME), size_of("3.3in")))
+    narrow = specification(chart(long, (SHARE, TIME), size_of("3.3in")))["vconcat"][0]
     there = [[name[0] for name in domain] for line in narrow["vconcat"] for domain in _rows_of(line["hconcat"])]
     assert there == [["a", "b"], ["b", "c"]]
     assert len([one for one in datasets(chart(made, (SHARE, TIME))) if "row" in one.columns]) == 1

@@ -24,7 +24,9 @@ def test_cells_hold_the_values_and_hovering_says_them_exactly():
     data = rows(made, "row", "column")
     assert data.select("row", "column", "value").rows() == [(c.row, c.column, c.value) for c in cells()]
     assert data["text"].to_list() == ["0", "1", "10", "11", "20", "21"]
-    assert {"Mask", "Question type", "Right answers", "95 % from", "to", "n"} <= set(titles(made))
+    assert {"Mask", "Question type", "Right answers", "Right answers, 95 % from", "Right answers, to", "n"} <= set(
+        titles(made)
+    )
 
 
 def test_what_is_asked_for_stands_in_the_cells_where_it_fits_else_the_number_else_nothing():

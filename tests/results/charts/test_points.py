@@ -31,7 +31,17 @@ def test_points_hold_both_values_with_their_bounds():
     }  # fmt: skip
     assert data.row(1, named=True)["x_low"] is None
     said = set(titles(chart(points())))
-    assert {"plan", "kind", "Time left", "Loss", "95 % from", "to", "memory (%)", "n", "Loss (points)"} <= said
+    assert {
+        "plan",
+        "kind",
+        "Time left",
+        "Loss",
+        "Time left, 95 % from",
+        "Loss, to",
+        "memory (%)",
+        "n",
+        "Loss (points)",
+    } <= said
 
 
 def test_a_ring_is_around_what_is_chosen_and_around_nothing_else():

@@ -60,10 +60,12 @@ def value_tips(
     data: pl.DataFrame, name: str, title: str, format: str, low: str = "low", high: str = "high"
 ) -> list[alt.Tooltip]:
     """What hovering says of the column `name`, with its 95 % interval where there is any. `title`: with its unit."""
-    shown = [alt.Tooltip(f"{name}:Q", title=title.partition(" (")[0], format=format)]
+    what = title.partition(" (")[0]
+    shown = [alt.Tooltip(f"{name}:Q", title=what, format=format)]
     if data[low].count():
-        shown.append(alt.Tooltip(f"{low}:Q", title="95 % from", format=format))
-        shown.append(alt.Tooltip(f"{high}:Q", title="to", format=format))
+        # With its name: a line of the same name would take the place of the former.
+        shown.append(alt.Tooltip(f"{low}:Q", title=f"{what}, 95 % from", format=format))
+        shown.append(alt.Tooltip(f"{high}:Q", title=f"{what}, to", format=format))
     return shown
 
 

@@ -56,7 +56,6 @@ def dots_chart(
     width = (size.width - labels) / side - (16 if side > 1 else 8)
     step = max(1.7, 0.9 * beside + 0.5) * size.text
     legend = Legend(marks, size, size.width - labels)
-    kept = legend.kept
     tips = [alt.Tooltip("row:N", title=rows_title or "of"), alt.Tooltip("mark:N", title="shows")]
     facts = list(dict.fromkeys(name for dot in dots for name in dot.facts))
     lines = []
@@ -88,15 +87,15 @@ def dots_chart(
                 marked.encode(x=alt.X(datum=value, **x), color=alt.value(colour), strokeDash=alt.value(dash))
                 for value, colour, dash in scale.rules()
             ]
-            layers.append(legend.bars(base, kept, x=alt.X("low:Q", **x), x2="high:Q", **across))
-            layers.append(legend.points(base, kept, x=alt.X("value:Q", **x), **across))
+            layers.append(legend.bars(base, x=alt.X("low:Q", **x), x2="high:Q", **across))
+            layers.append(legend.points(base, x=alt.X("value:Q", **x), **across))
             high = alt.Step(step, **{"for": "position"}) if beside > 1 else alt.Step(step)
             named = {"title": panel_title(scale.panel, width, size)} if scale.panel else {}
             panel = alt.layer(*layers).properties(width=width, height=high, **named)
-            # One selection for all panels, which share their legend.
-            panels.append(panel if lines or panels else panel.add_params(kept))
+            panels.append(panel)
         lines.append(alt.hconcat(*panels, spacing=16) if len(scales) > 1 else panels[0])
     chart: Any = alt.vconcat(*lines, spacing=10) if len(lines) > 1 else lines[0]
+    chart = legend.below(chart)
     return chart.properties(title=heading(title, subtitle, size)).configure(**config(size))
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from chiasm.results.charts.data import fitting, plain
+from chiasm.results.charts.data import fitting, plain, rows
 from chiasm.results.charts.theme import GREY, INK, PALETTE, SHAPES, Size, wrapped
 
 KEPT = "kept"
@@ -77,36 +77,59 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """The kinds of points of a chart, in one legend `room` pixels wide; a click keeps one alone."""
+    """The kinds of points of a chart, in one legend `room` pixels wide; a click on one keeps it alone.
+
+    It is drawn from marks: a click on Vega-Lite's own reaches no other panel than one.
+    """
 
     marks: Sequence[Mark]
     size: Size
     room: float
 
-    @property
-    def kept(self) -> alt.Parameter:
-        """What a click on the legend selects."""
-        return alt.selection_point(name=KEPT, fields=["mark"], bind="legend")
+    def below(self, chart: Any) -> Any:
+        """The chart with its legend below it; as it is where there is but one kind."""
+        return chart if len(self.marks) < 2 else alt.vconcat(chart, self._entries(), spacing=12)
 
-    def points(self, base: alt.Chart, kept: alt.Parameter, **encoded: Any) -> alt.Chart:
+    def points(self, base: alt.Chart, **encoded: Any) -> alt.Chart:
         """The points themselves."""
         made = base.mark_point(size=1.4 * self.size.point, strokeWidth=max(1.0, 0.7 * self.size.line), opacity=1)
         channels = {name: self._channel(name) for name in ("stroke", "fill", "shape")}
-        return made.encode(**encoded, **channels, opacity=_seen(kept))
+        return made.encode(**encoded, **channels, opacity=self._seen(1.0))
 
-    def bars(self, base: alt.Chart, kept: alt.Parameter, **encoded: Any) -> alt.Chart:
+    def bars(self, base: alt.Chart, **encoded: Any) -> alt.Chart:
         """Their intervals."""
         hollow = alt.FieldOneOfPredicate("mark", [plain(mark.label) for mark in self.marks if mark.control])
         made = base.mark_rule(strokeWidth=0.7 * self.size.line, clip=True)
         dash = alt.when(hollow).then(alt.value(_DASH)).otherwise(alt.value([1, 0]))
-        return made.encode(**encoded, stroke=self._channel("stroke"), strokeDash=dash, opacity=_seen(kept, 0.6))
+        return made.encode(**encoded, stroke=self._channel("stroke"), strokeDash=dash, opacity=self._seen(0.6))
+
+    def _entries(self) -> Any:
+        """A point and its name for every kind, in columns."""
+        columns = fitting([mark.label for mark in self.marks], replace(self.size, width=self.room))
+        wide, high = self.room / columns, 1.7 * self.size.text
+        data = rows(
+            {"mark": mark.label, "x": (k % columns) * wide, "y": (k // columns) * high}
+            for k, mark in enumerate(self.marks)
+        )
+        height = high * (-(-len(self.marks) // columns) - 1) + 1
+        x = alt.X("x:Q", axis=None).scale(domain=[0, self.room], nice=False)
+        y = alt.Y("y:Q", axis=None).scale(domain=[0, height], nice=False, reverse=True)
+        # Without something to say, what is not the first layer would not hear a click.
+        base = alt.Chart(data).encode(x=x, y=y, tooltip=alt.value("click: this alone; double click: all"))
+        name = base.mark_text(align="left", dx=0.9 * self.size.text, fontSize=self.size.text - 0.5, cursor="pointer")
+        kept = alt.selection_point(name=KEPT, fields=["mark"], on="click")
+        layers = (self.points(base), name.encode(text="mark:N", opacity=self._seen(1.0)))
+        return alt.layer(*layers).add_params(kept).properties(width=self.room, height=height)
+
+    def _seen(self, opacity: float) -> Any:
+        if len(self.marks) < 2:
+            return alt.value(opacity)
+        return alt.when(alt.param(name=KEPT)).then(alt.value(opacity)).otherwise(alt.value(0.12))
 
     def _channel(self, name: str) -> Any:
-        # The same title and entries in all channels: Vega-Lite makes one legend of them.
         kinds = {"stroke": alt.Stroke, "fill": alt.Fill, "shape": alt.Shape}
-        hidden = {"legend": None} if len(self.marks) < 2 else {"legend": alt.Legend(columns=self._columns)}
         scale = alt.Scale(domain=[plain(mark.label) for mark in self.marks], range=self._range(name))
-        return kinds[name]("mark:N", title=None, sort=None, scale=scale, **hidden)
+        return kinds[name]("mark:N", sort=None, scale=scale, legend=None)
 
     def _range(self, name: str) -> list[Any]:
         match name:
@@ -118,10 +141,6 @@ class Legend:
                 return ["transparent" if one.control else colour_of(one) for one in self.marks]
             case _:
                 return [colour_of(one) for one in self.marks]
-
-    @property
-    def _columns(self) -> int:
-        return fitting([mark.label for mark in self.marks], replace(self.size, width=self.room))
 
 
 def panel_title(name: str, width: float, size: Size) -> alt.TitleParams:
@@ -137,7 +156,3 @@ def shape_of(style: int) -> str:
 def colour_of(mark: Mark) -> str:
     """The colour of a kind of points."""
     return GREY if mark.style is None else PALETTE[mark.style % len(PALETTE)]
-
-
-def _seen(kept: alt.Parameter, opacity: float = 1.0) -> Any:
-    return alt.when(kept).then(alt.value(opacity)).otherwise(alt.value(0.12))

@@ -67,7 +67,6 @@ def points_chart(
     high = min(0.75 * width, 300) if side > 1 else min(0.6 * width, 320)
     data = rows(_row(point) for point in points)
     legend = Legend(marks, size, size.width - labels)
-    kept = legend.kept
     facts = list(dict.fromkeys(name for point in points for name in point.facts))
     lines = []
     for start in range(0, len(planes), side):
@@ -94,18 +93,18 @@ def points_chart(
                 for value, colour, dash in scale.rules():
                     looks = {"color": alt.value(colour), "strokeDash": alt.value(dash)}
                     layers.append(rule.encode(**{way: channel(datum=value, **drawn)}, **looks))
-            layers.append(legend.bars(base, kept, x=alt.X("x_low:Q", **x), x2="x_high:Q", y=up))
-            layers.append(legend.bars(base, kept, x=across, y=alt.Y("y_low:Q", **y), y2="y_high:Q"))
-            layers.append(legend.points(base, kept, x=across, y=up, tooltip=tips))
+            layers.append(legend.bars(base, x=alt.X("x_low:Q", **x), x2="x_high:Q", y=up))
+            layers.append(legend.bars(base, x=across, y=alt.Y("y_low:Q", **y), y2="y_high:Q"))
+            layers.append(legend.points(base, x=across, y=up, tooltip=tips))
             if any(point.chosen and point.panel == plane.name for point in points):
                 ring = base.transform_filter(alt.datum.chosen).mark_point(shape="circle", size=9 * size.point)
                 layers.append(ring.encode(x=across, y=up, stroke=alt.value(INK), fill=alt.value("transparent")))
             named = {"title": panel_title(plane.name, width + labels, size)} if plane.name else {}
             panel = alt.layer(*layers).properties(width=width, height=high, **named)
-            # One selection for all panels, which share their legend.
-            panels.append(panel if lines or panels else panel.add_params(kept))
+            panels.append(panel)
         lines.append(alt.hconcat(*panels, spacing=14) if len(planes) > 1 else panels[0])
     chart: Any = alt.vconcat(*lines, spacing=10) if len(lines) > 1 else lines[0]
+    chart = legend.below(chart)
     return chart.properties(title=heading(title, subtitle, size)).configure(**config(size))
 
 
