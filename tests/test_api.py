@@ -54,8 +54,6 @@ def test_a_flow_run_in_a_notebook(view):
     assert not list(run.path.glob("figures/*"))
     assert run.charts == ["flow", "answers", "answers-as-released"]
     assert run.chart("flow", width="3.3in", cuts=["image->last"]).to_dict()["title"]["text"]
-    with pytest.raises(ChiasmError, match="this run has flow"):
-        run.chart("answers")
     assert run.report() == run.path / "report.html"
     assert "complete, 3 examples" in repr(run)
     with pytest.raises(ChiasmError, match="this run has examples, effects, answers"):
@@ -85,7 +83,8 @@ def test_a_finished_run_is_opened_again(view, tmp_path):
 def test_a_sweep_over_all_windows_is_drawn_as_maps(view):
     options = {"windows": "all", "keep": "all", "controls": False}
     run = chiasm.flow(view, data=chosen(), cuts=["image->last", "question->last"], **options)
-    assert {"windows-0", "windows-1"} <= set(run.charts)
+    assert "windows" in run.charts
+    assert len(run.chart("windows").to_dict()["concat"]) == 2
     run.report()
     assert "windows of one layer" in (run.path / "report.html").read_text()
 
