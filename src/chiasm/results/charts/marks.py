@@ -7,7 +7,7 @@ from typing import Any, Literal
 import altair as alt
 
 from chiasm.results.charts.data import fitting, plain, rows
-from chiasm.results.charts.theme import GREY, INK, PALETTE, SHAPES, Size, wrapped
+from chiasm.results.charts.theme import BLACK, GREY, PALETTE, SHAPES, Size, wrapped
 
 KEPT = "kept"
 # Controls are hollow, with dashed intervals, whatever they are controls of.
@@ -67,7 +67,7 @@ class Scale:
 
     def rules(self) -> list[tuple[float, str, Sequence[float]]]:
         """Values that are marked right across, each with its colour and dash."""
-        solid = [] if self.reference is None else [(self.reference, INK, [1, 0])]
+        solid = [] if self.reference is None else [(self.reference, BLACK, [1, 0])]
         return [*solid, *((value, GREY, [1.5, 2]) for value in self.dotted)]
 
     def titled(self, width: float, size: Size) -> list[str]:
@@ -116,7 +116,9 @@ class Legend:
         y = alt.Y("y:Q", axis=None).scale(domain=[0, height], nice=False, reverse=True)
         # Without something to say, what is not the first layer would not hear a click.
         base = alt.Chart(data).encode(x=x, y=y, tooltip=alt.value("click: this alone; double click: all"))
-        name = base.mark_text(align="left", dx=0.9 * self.size.text, fontSize=self.size.text - 0.5, cursor="pointer")
+        name = base.mark_text(
+            align="left", dx=0.9 * self.size.text, fontSize=self.size.text - 0.5, cursor="pointer", color=BLACK
+        )
         kept = alt.selection_point(name=KEPT, fields=["mark"], on="click")
         layers = (self.points(base), name.encode(text="mark:N", opacity=self._seen(1.0)))
         return alt.layer(*layers).add_params(kept).properties(width=self.room, height=height)

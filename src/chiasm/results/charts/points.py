@@ -10,7 +10,7 @@ import altair as alt
 from chiasm.results.charts.data import heading, lean, plain, rows, value_tips
 from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.marks import Legend, Mark, Scale, panel_title
-from chiasm.results.charts.theme import INK, Size, config
+from chiasm.results.charts.theme import BLACK, Size, config
 
 # Of a panel's width in letters: where it would be narrower, it stands below the others.
 _NARROWEST = 14
@@ -98,7 +98,7 @@ def points_chart(
             layers.append(legend.points(base, x=across, y=up, tooltip=tips))
             if any(point.chosen and point.panel == plane.name for point in points):
                 ring = base.transform_filter(alt.datum.chosen).mark_point(shape="circle", size=9 * size.point)
-                layers.append(ring.encode(x=across, y=up, stroke=alt.value(INK), fill=alt.value("transparent")))
+                layers.append(ring.encode(x=across, y=up, stroke=alt.value(BLACK), fill=alt.value("transparent")))
             named = {"title": panel_title(plane.name, width + labels, size)} if plane.name else {}
             panel = alt.layer(*layers).properties(width=width, height=high, **named)
             panels.append(panel)
