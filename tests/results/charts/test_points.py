@@ -6,7 +6,7 @@ from tests.support.charts import found, rows, titles
 from chiasm.results.charts.files import specification, svg
 from chiasm.results.charts.marks import Mark, Scale
 from chiasm.results.charts.points import Plane, Point, points_chart
-from chiasm.results.charts.theme import INK, PALETTE, SCREEN, size_of
+from chiasm.results.charts.theme import BLACK, PALETTE, SCREEN, size_of
 
 MARKS = [Mark("one", 0), Mark("other", 1)]
 TIME = Plane("alone", Scale("Time left (%)", kind="log", reference=100.0, dotted=(95.0,)), Scale("Loss (points)"))
@@ -45,10 +45,10 @@ def test_points_hold_both_values_with_their_bounds():
 
 
 def test_a_ring_is_around_what_is_chosen_and_around_nothing_else():
-    ring = [one for one in found(chart(points()), "stroke") if one == {"value": INK}]
+    ring = [one for one in found(chart(points()), "stroke") if one == {"value": BLACK}]
     assert len(ring) == 1
     bare = [Point("q", 90.0, 2.0, mark="other", panel="alone")]
-    assert not [one for one in found(chart(bare), "stroke") if one == {"value": INK}]
+    assert not [one for one in found(chart(bare), "stroke") if one == {"value": BLACK}]
 
 
 def test_references_go_right_across():
