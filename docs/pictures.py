@@ -22,7 +22,7 @@ def main() -> None:
     )
     chosen = typical(run.table("patch_values"))
     number = run.table("patches")["example_id"].unique(maintain_order=True).to_list().index(chosen)
-    run.figure(f"patches-{number}").savefig(IMAGES / "patches.png", dpi=200, metadata={"Software": None})
+    run.chart(f"patches-{number}", width="6.5in").save(IMAGES / "patches.png", scale_factor=2)
     print(f"{chosen}, number {number}: {IMAGES / 'patches.png'}")
     for finding in run.reporter.ranked:
         print(f"- {finding.text}")

@@ -2,10 +2,11 @@
 
 import numpy as np
 import polars as pl
+import pytest
 
 from chiasm.core.statistics.bands import mean_bands
 from chiasm.core.statistics.intervals import share_interval
-from chiasm.results.series import curve
+from chiasm.results.series import curve, majority
 
 
 def _frame(values, inputs=None):
@@ -72,3 +73,8 @@ def test_a_place_where_one_example_differs_leaves_the_others_their_band():
 def test_one_input_has_no_band():
     found = curve(_frame(np.arange(6.0).reshape(3, 2), ["i"] * 3), "value")
     assert np.isnan(found.low).all()
+
+
+def test_majority_counts_every_type_by_itself():
+    table = pl.DataFrame({"type": ["a"] * 4 + ["b"] * 2, "answer": ["x", "x", "x", "y", "z", "w"]})
+    assert majority(table) == pytest.approx(4 / 6)

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import pytest
 import torch
+from tests.support.charts import rows
 from tests.support.factories import build, example
 
 import chiasm
@@ -205,8 +206,8 @@ def test_a_skipping_run_trains_with_a_plan(tmp_path) -> None:
     assert run.table("recovery").height == 6
     assert set(run.table("recovered")["plan"]) == {"", "visual-ffn-all"}
     assert any("Training with the plan in effect" in str(finding) for finding in run.findings)
-    assert "recovery" in run.figures
-    assert run.figure("recovery").axes
+    assert "recovery" in run.charts
+    assert rows(run.chart("recovery"), "row", "mark").height == 6
     assert read_plan(out / "recovered").model == identity_of(chiasm.load(out / "recovered", device="cpu"))
     assert identity_of(own) == before
     with pytest.raises(ChiasmError, match="this run has"):

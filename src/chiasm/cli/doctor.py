@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chiasm.results.provenance import installed_version
 
-_PACKAGES = ("chiasm", "torch", "transformers", "tokenizers", "safetensors", "polars", "pyarrow", "matplotlib")
+_PACKAGES = ("chiasm", "torch", "transformers", "tokenizers", "safetensors", "polars", "pyarrow", "altair")
 _OPTIONAL = {"torchvision": "Qwen2-VL and others need it", "peft": "models with LoRA adapters need it"}
 
 

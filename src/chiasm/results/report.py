@@ -40,15 +40,11 @@ WRONG = "answered wrongly"
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure that can be drawn, and its caption. `reported`: it stands in the report.
-
-    `draw` takes the size of a chart that is interactive where it can be; `flat` figures are drawn once, as they are.
-    """
+    """A chart that can be drawn, and its caption. `draw` takes the size; `reported`: it stands in the report."""
 
     draw: Callable[..., Any]
     caption: Callable[[], str]
     reported: bool = True
-    flat: bool = True
 
 
 def control_notes(controls: bool, baseline: bool, unknown: str) -> list[str]:
@@ -74,7 +70,7 @@ def shared_models_note(controls: pl.DataFrame | None) -> list[str]:
 
 
 class Reporter(ABC, Generic[S]):
-    """Findings, figures and notes of a run, from its tables and its spec alone; never needs torch."""
+    """Findings, charts and notes of a run, from its tables and its spec alone; never needs torch."""
 
     def __init__(self, directory: RunDirectory, spec: S) -> None:
         self.directory, self.spec = directory, spec
@@ -90,7 +86,7 @@ class Reporter(ABC, Generic[S]):
 
     @abstractmethod
     def drawings(self) -> dict[str, Drawing]:
-        """The figures by name, in the order of the report."""
+        """The charts by name, in the order of the report."""
 
     @abstractmethod
     def notes(self) -> list[str]:
@@ -164,18 +160,17 @@ def _reason(reason: str) -> str:
 def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[tuple[str, str]]) -> Path:
     """Write `report.html` into the run and return its path. The file needs no network and no other file.
 
-    `figures`: stems of saved figures (`figures.save`) with their captions, in order.
+    `figures`: stems of saved charts (`charts.files.save`) with their captions, in order.
 
     **Errors:** `ChiasmError` if a figure has not been saved; `FullDiskError`.
     """
     findings = sorted(reporter.ranked, key=lambda finding: -finding.strength)
     in_memory = _in_memory(run, reporter.spec)
     shown = [_shown(run, number, *figure) for number, figure in enumerate(figures, start=1)]
-    interactive = any(figure.spec for figure in shown)
     page = _template().render(
         title=reporter.title,
-        policy=policy() if interactive else None,
-        scripts=[Markup(script) for script in (libraries(), starter())] if interactive else [],
+        policy=policy() if shown else None,
+        scripts=[Markup(script) for script in (libraries(), starter())] if shown else [],
         css=Markup(_file("report.css")),
         facts=_facts(run),
         complete=run.complete,
@@ -272,7 +267,7 @@ class _Shown(NamedTuple):
     svg: str
     narrow: bool
     label: str
-    spec: str | None
+    spec: str
 
 
 class _Tabled(NamedTuple):
@@ -326,30 +321,26 @@ def _shown(run: RunDirectory, number: int, stem: str, caption: str) -> _Shown:
         raise ChiasmError(f"show the figure `{stem}`", "it has not been saved", "Save it before the report")
     label = f"Figure {number}: {caption.partition('. ')[0]}"
     svg, points = _inline(path.read_text(encoding="utf-8"), stem, label)
-    spec = path.with_name(f"{stem}.vl.json")
-    interactive = as_json(json.loads(spec.read_text(encoding="utf-8"))) if spec.exists() else None
-    return _Shown(stem, caption, svg, points < 300, label, interactive)
+    spec = json.loads(path.with_name(f"{stem}.vl.json").read_text(encoding="utf-8"))
+    return _Shown(stem, caption, svg, points < 300, label, as_json(spec))
 
 
 def _inline(svg: str, stem: str, label: str) -> tuple[str, float]:
     """The drawing as an element of the page, and its width in points.
 
-    Names inside a drawing are unique only there, and its style rules would reach the whole page: names get the stem in
-    front, rules become attributes of the drawing.
+    Names inside a drawing are unique only there: they get the stem in front.
     """
     body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
-    body = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>\s*", "", body, flags=re.DOTALL)
     mark = re.sub(r"[^A-Za-z0-9_-]", "-", stem)
     body = re.sub(r'\bid="([^"]+)"', rf'id="{mark}-\1"', body)
     body = re.sub(r'\b((?:xlink:)?href)="#([^"]+)"', rf'\1="#{mark}-\2"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{mark}-\1)", body)
     opening, rest = body.split(">", 1)
     box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+)', opening)
-    assert box is not None, "matplotlib writes a viewBox into every SVG"
+    assert box is not None, "Vega writes a viewBox into every SVG"
     width = float(box.group(1))
     opening = re.sub(r' (width|height|version|xmlns(:xlink)?)="[^"]*"', "", opening)
-    opening += f' role="img" aria-label="{escape(label)}" style="stroke-linejoin:round;stroke-linecap:butt"'
+    opening += f' role="img" aria-label="{escape(label)}"'
     return f"{opening}>{rest}".strip(), width
 
 

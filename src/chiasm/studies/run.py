@@ -1,4 +1,4 @@
-"""A run on disk as an object: tables, figures, findings and report."""
+"""A run on disk as an object: tables, charts, findings and report."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +12,6 @@ from chiasm.results.rundir import RunDirectory
 from chiasm.studies.study import GROUP, is_study, study, verbs
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from chiasm.results.charts.lines import Chart
 
 _MAIN = 3
@@ -59,19 +57,9 @@ class Run:
         return self.reporter.claims
 
     @property
-    def figures(self) -> list[str]:
-        """The names of the figures that can be drawn from its tables."""
+    def charts(self) -> list[str]:
+        """The names of the charts that can be drawn from its tables."""
         return list(self.reporter.drawings())
-
-    def figure(self, name: str) -> "Figure | Chart":
-        """A figure, drawn from the tables at the screen's size; a notebook shows it.
-
-        **Errors:** `ChiasmError` naming the figures there are.
-        """
-        there = self.reporter.drawings()
-        if name not in there:
-            raise ChiasmError(f"the figure `{name}`", f"this run has {', '.join(there)}", "Name one of those")
-        return there[name].draw() if there[name].flat else self.chart(name)
 
     def chart(self, name: str, width: str | None = None, **chosen: Any) -> "Chart":
         """A chart, drawn from the tables: interactive in a notebook, to be saved as SVG, PDF or PNG.
@@ -82,7 +70,7 @@ class Run:
         """
         from chiasm.results.charts.theme import size_of
 
-        there = {key: drawing for key, drawing in self.reporter.drawings().items() if not drawing.flat}
+        there = self.reporter.drawings()
         if name not in there:
             raise ChiasmError(f"the chart `{name}`", f"this run has {', '.join(there) or 'none'}", "Name one of those")
         return there[name].draw(size_of(width), **chosen)
@@ -94,18 +82,15 @@ class Run:
 
     def report(self) -> Path:
         """Draw what the report shows into `figures/` and write `report.html`, one file. Returns its path."""
-        # Drawing takes matplotlib, which reading tables does not need.
-        from chiasm.results.charts.files import save as save_chart
+        # Drawing takes what reading tables does not need.
+        from chiasm.results.charts.files import save
         from chiasm.results.charts.theme import SCREEN
-        from chiasm.results.figures import save
 
-        there: dict[str, Drawing] = self.reporter.drawings()
-        drawings = {name: drawing for name, drawing in there.items() if drawing.reported}
+        drawings: dict[str, Drawing] = {
+            name: drawing for name, drawing in self.reporter.drawings().items() if drawing.reported
+        }
         for name, drawing in drawings.items():
-            if drawing.flat:
-                save(drawing.draw(), self.directory.figures, name)
-            else:
-                save_chart(drawing.draw(SCREEN), self.directory.figures, name)
+            save(drawing.draw(SCREEN), self.directory.figures, name)
         shown = [(name, drawing.caption()) for name, drawing in drawings.items()]
         return write_report(self.directory, self.reporter, shown)
 

@@ -1,5 +1,6 @@
 """The alignment study: its tables, its controls, stops and restarts, and inputs that are not as they should be."""
 
+import json
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 from polars.testing import assert_frame_equal
+from tests.support.charts import datasets
 from tests.support.factories import build, example
 from tests.support.runs import view_of
 
@@ -16,6 +18,7 @@ import chiasm
 from chiasm import examples, load
 from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
+from chiasm.results.charts.files import specification, svg
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.align import measured_model
 from chiasm.studies.align.contrasts import scores_of_models
@@ -83,16 +86,22 @@ def test_controls_stand_beside_every_table(run):
 
 
 def test_controls_are_drawn(run):
-    """In every figure: as a line or a mark of its own in the legend, or as a panel of its own."""
-    for name in run.figures:
-        figure = run.figure(name)
-        texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-        texts += [axes.get_title(loc="left") for axes in figure.axes]
-        assert any("random-weights baseline" in text for text in texts), name
+    """In every chart: as a line or a mark of its own, or as a panel of its own."""
+    for name in run.charts:
+        assert "random-weights baseline" in json.dumps(specification(run.chart(name))), name
     uncontrolled = align(view_of("llava"), EXAMPLES[:3], controls=False)
-    for name in uncontrolled.figures:
-        legends = uncontrolled.figure(name).legends
-        assert not any("baseline" in text.get_text() for legend in legends for text in legend.get_texts()), name
+    for name in uncontrolled.charts:
+        assert "random-weights baseline" not in json.dumps(specification(uncontrolled.chart(name))), name
+
+
+def test_four_charts_stand_in_the_report_and_all_can_be_drawn(run):
+    drawn = run.reporter.drawings()
+    assert [name for name, one in drawn.items() if one.reported] == ["score", "similarity", "drift", "overlap"]
+    notes = " ".join(run.reporter.notes())
+    for name in ("norms", "inside", "vocabulary", "words", "histogram", "geometry", "tsne", "pca"):
+        assert name in drawn
+        assert name in notes
+        assert svg(specification(run.chart(name, width="3.3in"))).startswith("<svg")
 
 
 def test_the_rule_for_outlier_dimensions_is_given_with_its_count(run):
@@ -167,15 +176,14 @@ def test_masks_by_task_stand_beside_those_of_random_weights(baseline):
     rows, beside = found.table("overlap_tasks"), found.table("overlap_tasks_controls")
     assert set(beside["control"]) == {"twin"}
     assert beside.select("a", "b", "layer", "matrix").equals(rows.select("a", "b", "layer", "matrix"))
-    titles = [axes.get_title(loc="left") for axes in found.figure("tasks").axes]
-    assert "control: random-weights baseline" in titles
+    [cells] = datasets(found.chart("tasks"))
+    assert "control: random-weights baseline" in set(cells["panel"])
+    assert found.reporter.drawings()["tasks"].reported
 
 
 def test_report_and_findings(run):
     assert len(run.findings) == 3
     assert "n = 10" in run.findings[0]
-    for name in run.figures:
-        run.figure(name)
     page = run.report().read_text()
     assert "As released" in page
     assert "chiasm.align(model=&#39;llava&#39;" in page
@@ -287,8 +295,8 @@ def test_one_example_has_no_interval():
     assert found.table("score")["low"].null_count() == found.table("score").height
     assert found.table("norms")["std"].null_count() == found.table("norms").height
     assert len(found.findings) == 3
-    for name in found.figures:
-        found.figure(name)
+    for name in found.charts:
+        assert svg(specification(found.chart(name))).startswith("<svg")
 
 
 def test_released_masks_are_those_of_the_released_code():

@@ -36,8 +36,8 @@ def test_tables_figures_and_findings(views, tmp_path):
     alone = run_study("align", model=views[2], data=EXAMPLES, controls=False).table("score")
     assert rows.filter(rows["model"] == "m2")["value"].to_list() == pytest.approx(alone["value"].to_list(), abs=1e-9)
     assert any("n = 4 models are too few" in finding for finding in run.findings)
-    for name in run.figures:
-        run.figure(name)
+    for name in run.charts:
+        run.chart(name)
     page = unescape((tmp_path / "run" / "report.html").read_text())
     assert "chiasm.compare(models=['m0', 'm1', 'm2', 'm3'], " in page
     assert not (tmp_path / "run" / "shards").exists()
@@ -86,8 +86,8 @@ def test_captions_without_labels_have_no_accuracy(views, tmp_path):
     assert "n = 2 models cannot show a relation" in text
     assert "no labels" in text
     assert "Spearman" not in text
-    for name in run.figures:
-        run.figure(name)
+    for name in run.charts:
+        run.chart(name)
 
 
 def test_one_model_is_no_comparison(views):
@@ -113,10 +113,10 @@ def test_further_tasks_give_outcomes_and_their_relations(views, tmp_path):
     related = run.table("outcome_correlation")
     assert set(related["metric"]) <= set(study.RELATED)
     assert related.height
-    drawn = [name for name in run.figures if name.startswith(("compare-caption", "compare-pope"))]
+    drawn = [name for name in run.charts if name.startswith(("compare-caption", "compare-pope"))]
     assert drawn
     for name in drawn:
-        run.figure(name)
+        run.chart(name)
     assert "tasks=['caption', 'pope-popular']" in unescape((tmp_path / "run" / "report.html").read_text())
 
 

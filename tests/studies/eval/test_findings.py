@@ -2,11 +2,13 @@
 
 import polars as pl
 from tests.support import flow_tables as made
+from tests.support.charts import rows
 
 import chiasm
+from chiasm.results.charts.theme import SCREEN
 from chiasm.results.claims import read_claims
 from chiasm.results.tables import conform
-from chiasm.studies.eval.charts import drawn, measures, measures_caption
+from chiasm.studies.eval.charts import drawn, measures_caption, measures_chart
 from chiasm.studies.eval.findings import eval_findings, metric_findings
 from chiasm.studies.eval.tables import METRICS
 
@@ -70,9 +72,9 @@ def test_descriptions_are_told_with_their_length():
 def test_figures_draw_what_has_a_value():
     assert drawn(POPE, True)["metric"].to_list().count("pope_precision") == 0
     assert drawn(POPE, False).height == 0
-    labels = [label.get_text() for label in measures(POPE, percent=True).axes[0].get_yticklabels()]
-    assert labels == ["POPE F1 (n = 3)", "  random (n = 3)", "POPE share of yes (n = 4)", "POPE unclear (n = 4)"]
-    assert "Diamonds" not in measures_caption(POPE.filter(pl.col("shown") == "image"))
+    labels = rows(measures_chart(POPE, SCREEN, percent=True), "row")["row"].unique(maintain_order=True).to_list()
+    assert labels == ["POPE F1 (n = 3)", "POPE F1, random", "POPE share of yes (n = 4)", "POPE unclear (n = 4)"]
+    assert "Hollow" not in measures_caption(POPE.filter(pl.col("shown") == "image"))
     assert "--blind" in measures_caption(POPE.filter(pl.col("shown") == "image"))
     many = table(*(("vqa_accuracy", f"t{k}", "image", 0.5, 0.4, 0.6, 9) for k in range(7)))
     assert drawn(many, True).height == 0

@@ -4,11 +4,13 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.support import flow_tables as made
+from tests.support.charts import dashes, rows
 
 from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError
 from chiasm.results.charts.files import specification
-from chiasm.results.charts.theme import SCREEN, size_of
+from chiasm.results.charts.theme import SCREEN, dash_of, size_of
+from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.flow.claims import claims
 from chiasm.studies.flow.curves import controls_chart, flow_chart, types_chart
 from chiasm.studies.flow.tables import IMAGE_SWAP
@@ -19,11 +21,6 @@ def _few_resamples(monkeypatch):
     monkeypatch.setattr("chiasm.results.series.RESAMPLES", 100)
 
 
-def rows(chart):
-    [values] = specification(chart)["datasets"].values()
-    return pl.DataFrame(values, infer_schema_length=None)
-
-
 @pytest.mark.parametrize("draw", [flow_chart, controls_chart])
 def test_bands_of_cuts_are_the_intervals_of_the_claims(draw):
     effects, controls = made.effects(), made.controls()
@@ -31,9 +28,9 @@ def test_bands_of_cuts_are_the_intervals_of_the_claims(draw):
     drawn = rows(draw(effects, controls, SCREEN, claims=found)).filter(role="measured", label="question → last")
     for one in of_kind(found, "effect", "question->last"):
         row = drawn.filter(x=int(one.where)).row(0, named=True)
-        assert row["low"] == pytest.approx(100 * np.exp(one.low))
-        assert row["high"] == pytest.approx(100 * np.exp(one.high))
-        assert row["y"] == pytest.approx(100 * np.exp(one.effect))
+        assert row["low"] == pytest.approx(100 * np.exp(one.low), rel=1e-4)
+        assert row["high"] == pytest.approx(100 * np.exp(one.high), rel=1e-4)
+        assert row["y"] == pytest.approx(100 * np.exp(one.effect), rel=1e-4)
         assert row["verdict"] == one.verdict
         assert row["change (nat)"] == pytest.approx(one.effect, abs=1e-3)
 
@@ -43,6 +40,14 @@ def test_each_cut_stands_beside_the_control_it_is_judged_against():
     shown = set(drawn.filter(pl.col("role") != "measured").select("label", "role").unique().rows())
     assert ("question → last", "as many random keys") in shown
     assert all(role != "another example's image, nothing cut" for _, role in shown)
+
+
+def test_a_control_has_one_dash_whatever_stands_beside_it():
+    every = dashes(controls_chart(made.effects(), made.controls(), SCREEN))
+    some = made.controls().filter(pl.col("control").is_in([RANDOM_WEIGHTS]))
+    alone = dashes(controls_chart(made.effects(), some, SCREEN))
+    assert alone["random-weights baseline"] == every["random-weights baseline"] == dash_of("random-weights baseline")
+    assert len({tuple(dash) for dash in every.values()}) == len(every)
 
 
 def test_colours_are_those_of_the_cut_whichever_cuts_are_drawn():

@@ -3,7 +3,9 @@
 import polars as pl
 import pytest
 import torch
-from matplotlib.figure import Figure
+from tests.support.charts import dashes, titles
+from tests.support.charts import rows as rows_of
+from tests.support.charts import shown as patches_of
 from tests.support.factories import build, example
 
 from chiasm.api.inside import attribute, concepts, neurons
@@ -69,8 +71,10 @@ def test_curves_begin_and_end_alike_in_every_order(found):
 def test_what_is_found_is_reported_and_drawn(found):
     assert any("integrated-gradients in 9 of 9 maps" in text for text in found.findings)
     assert any("boxes cover" in text and "other examples' maps in the same boxes" in text for text in found.findings)
-    assert {"pointing-in memory", "faithfulness-in memory", "modalities-in memory"} <= set(found.figures)
-    assert all(isinstance(found.figure(name), Figure) for name in found.figures)
+    assert {"pointing-in memory", "faithfulness-in memory", "modalities-in memory"} <= set(found.charts)
+    drawn = titles(found.chart("pointing-in memory"))
+    assert "Positive attribution on what is asked about (%)" in drawn
+    assert "random order" in dashes(found.chart("faithfulness-in memory", width="3.3in"))
     with pytest.raises(ChiasmError, match="there are attributions"):
         found.table("nothing")
 
@@ -83,7 +87,10 @@ def test_one_example_stands_against_a_grey_picture(view):
     assert rows["baseline"].unique().to_list() == ["grey"]
     assert rows["answer"].unique().to_list() == ["red"]
     assert rows["object_swapped"].is_null().all()
-    assert "map-example-as given-0" in one.figures
+    drawn = patches_of(one.chart("map-example-as given"))
+    assert set(drawn) == {"integrated-gradients", "kernel-shap"}
+    values = one.table("attribution_maps").filter(method="integrated-gradients")["value"]
+    assert drawn["integrated-gradients"] == pytest.approx(values.to_list(), rel=1e-2)
 
 
 def test_neurons_are_judged_on_examples_that_did_not_choose_them(view):
@@ -99,7 +106,11 @@ def test_neurons_are_judged_on_examples_that_did_not_choose_them(view):
     assert (gradient["change"] != gradient["change_random"]).all()
     assert set(gradient["draws"]) == {3}
     assert found.table("specific_neurons")["draws"].item() == 3
-    assert all(isinstance(found.figure(name), Figure) for name in found.figures)
+    dots = rows_of(found.chart("neurons-in memory"), "row", "mark", "value")
+    assert set(dots["mark"]) == {"these neurons at zero", "random ones, same layers"}
+    change = gradient["change"].mean()
+    drawn = dots.filter(row="gradient", mark="these neurons at zero")["value"].item()
+    assert drawn == pytest.approx(change, rel=1e-4)
     assert any("did not choose them" in text for text in found.findings)
 
 
@@ -111,7 +122,11 @@ def test_concepts_are_followed_by_layer(view):
     assert (rows["random_low"] <= rows["random_high"]).all()
     assert rows["p"].is_between(1 / 61, 1).all()
     assert set(rows["n"]) == {4}
-    assert isinstance(followed.figure(followed.figures[0]), Figure)
+    drawn = rows_of(followed.chart(followed.charts[0])).filter(label="dark")
+    assert drawn.filter(role="measured")["y"].to_list() == pytest.approx(rows["value"].to_list(), rel=1e-3)
+    assert drawn.filter(role="random concepts")["high"].to_list() == pytest.approx(
+        rows["random_high"].to_list(), rel=1e-3
+    )
     with pytest.raises(ChiasmError, match="3 images show it"):
         concepts(view, {"dark": own[:3]}, shown(4), others=others)
     with pytest.raises(ChiasmError, match="no data are given"):

@@ -8,6 +8,8 @@ import pytest
 import torch
 from tests.studies.flow import flow_runs
 from tests.support import factories, factories_senses
+from tests.support.charts import found as found_in
+from tests.support.charts import pictured, rows, titles
 
 from chiasm.core.errors import ChiasmError
 from chiasm.runners.examples import run_examples
@@ -95,14 +97,13 @@ def test_every_frame_is_drawn_with_its_own_attention(family):
         assert seen_at
     told = Run(seen)
     assert any("the video takes" in text.lower() for text in told.findings)
-    # Above each frame's column its name; beside the first one the layers.
-    panels = [axes for axes in told.figure("map-1-last").axes if axes.get_images()]
-    assert len(panels) == 4 * len(frames)
-    assert panels[len(frames) - 1].get_title(loc="left") == f"frame {len(frames) - 1}"
-    weights = seen.table("attention").filter(example_id=chosen[1].id, layer=3, span="video")
-    drawn = np.concatenate([panel.collections[0].get_array() for panel in panels[-len(frames) :]])
+    # Each frame by its name, and beside it what its patches get at the chosen layer.
+    panels = pictured(told.chart("map-1"))
+    assert [title for title, _ in panels] == [part for k in range(len(frames)) for part in (f"frame {k}", "from last")]
+    weights = seen.table("attention").filter(example_id=chosen[1].id, layer=3, span="video", head="mean")
+    drawn = [values[3] for _, layers in panels for one in layers if "shown" in one.columns for values in one["shown"]]
     there = places.filter(pl.col("x0").is_not_null())["index"].to_list()
-    assert np.asarray(drawn).tolist() == pytest.approx((100 * weights["weight"].to_numpy())[there].tolist())
+    assert drawn == pytest.approx((100 * weights["weight"].to_numpy())[there].tolist(), rel=1e-2, abs=1e-9)
 
 
 def test_several_pictures_are_all_drawn(view):
@@ -110,8 +111,8 @@ def test_several_pictures_are_all_drawn(view):
     both = replace(one, images=one.images + two.images)
     seen = run(view, [both])
     assert seen.table("places")["picture"].unique(maintain_order=True).to_list() == ["image[0]", "image[1]"]
-    outlined = [bool(axes.patches) for axes in Run(seen).figure("map-0-last").axes if axes.get_images()]
-    assert outlined == [True, False] * 4  # boxes belong to the first picture
+    outlined = [any("object" in one.columns for one in layers) for _, layers in pictured(Run(seen).chart("map-0"))]
+    assert outlined == [True, True, False, False]  # boxes belong to the first picture
 
 
 def test_rows_of_a_hybrid_keep_the_numbers_of_its_layers():
@@ -125,8 +126,8 @@ def test_rows_of_a_hybrid_keep_the_numbers_of_its_layers():
 def test_queries_over_the_whole_picture_are_read_and_not_drawn():
     seen = run(flow_runs.view_of("blip_2"), flow_runs.examples(1))
     assert "places" not in seen.tables()
-    assert set(Run(seen).figures) >= {"attention"}
-    assert not any(name.startswith("map") for name in Run(seen).figures)
+    assert "attention" in Run(seen).charts
+    assert not any(name.startswith("map") for name in Run(seen).charts)
     assert Run(seen).report().exists()
 
 
@@ -145,17 +146,45 @@ def test_words_are_read_at_every_image_token_of_the_first_examples(view, chosen,
 def test_findings_and_figures(found):
     told = Run(found)
     assert any("attention of last" in text for text in told.findings)
-    assert {"attention", "object", "words", "map-0-last", "map-0-question", "words-0"} == set(told.figures)
-    for name in told.figures:
-        assert told.figure(name).axes
+    names = ["attention", "object", "words", "map-0", "words-0"]
+    assert told.charts == names
+    for name in names:
+        assert " ".join(titles(told.chart(name, width="3.3in"))[:1]).endswith("?")
     assert told.report().exists()
+
+
+def test_curves_are_the_means_of_the_table_beside_the_baseline(found):
+    told = Run(found)
+    drawn = rows(told.chart("attention")).filter(panel="from last", label="question", x=1)
+    mean = found.table("shares").filter(query="last", span="question", layer=1)["share"].mean()
+    assert drawn.filter(role="measured")["y"].item() == pytest.approx(100 * mean, rel=1e-4)
+    assert set(drawn["role"]) == {"measured", "random-weights baseline"}
+    onto = rows(told.chart("object"))
+    assert set(onto["role"]) == {"measured", "random-weights baseline", "share of the tokens"}
+    assert onto["high"].drop_nulls().is_between(0, 100).all()
+
+
+def test_a_reader_chooses_layer_and_head_and_paper_shows_some_layers(view, chosen):
+    seen = run(view, chosen[:1], heads=True, maps=1, controls=False)
+    chart = Run(seen).chart("map-0")
+    bound = {one["name"]: one["bind"] for params in found_in(chart, "params") for one in params if "bind" in one}
+    assert bound["layer"]["max"] == view.n_layers - 1
+    heads = bound["head"]["options"]
+    assert heads == ["mean", *map(str, range(len(heads) - 1))]
+    [values] = [one["shown"] for _, layers in pictured(chart) for one in layers if "shown" in one.columns]
+    weight = seen.table("attention").filter(layer=2, head="1", span="image", index=5, query="last")["weight"].item()
+    assert values[5][2 * len(heads) + 2] == pytest.approx(100 * weight, rel=1e-2)
+    paper = Run(seen).chart("map-0", width="7in", layers=[1, 3])
+    flat = [title for title, _ in pictured(paper)]
+    assert flat == ["image", "from last, layer 1", "from last, layer 3"]
+    assert not any("bind" in one for params in found_in(paper, "params") for one in params)
 
 
 def test_without_controls_or_pictures(view):
     blind = [replace(e, images=(), boxes=()) for e in flow_runs.examples(2)]
     seen = run(view, blind, controls=False)
     assert seen.tables() == ["examples", "attention", "shares", "claims"]
-    assert Run(seen).figures == ["attention"]
+    assert Run(seen).charts == ["attention"]
     assert Run(seen).findings
 
 
@@ -187,6 +216,6 @@ def test_without_captions_words_are_drawn_and_not_judged(view):
     seen = run(view, flow_runs.examples(2), controls=False)
     assert seen.table("lens")["in_captions"].null_count() == seen.table("lens").height
     told = Run(seen)
-    assert "words-0" in told.figures
-    assert "words" not in told.figures
+    assert "words-0" in told.charts
+    assert "words" not in told.charts
     assert not any("caption" in text for text in told.findings)

@@ -6,16 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.studies.project.made import CLASSES, N, made, probes
+from tests.support.charts import rows
 
 import chiasm
 from chiasm.core.claims import Claim
 from chiasm.core.errors import ChiasmError
 from chiasm.core.statistics.crossed import guessing
+from chiasm.results.charts.files import specification
+from chiasm.results.charts.theme import SCREEN
 from chiasm.results.claims import read_claims
 from chiasm.results.tables import conform
-from chiasm.studies.project.charts import richness_drift
 from chiasm.studies.project.choice import choice, learnt, named
 from chiasm.studies.project.findings import capacity_findings, tuning_findings
+from chiasm.studies.project.probe_charts import drift_chart
 from chiasm.studies.project.published import learnt_table, richness_table, table_one, table_two
 from chiasm.studies.project.tables import ALIGNED, REFERENCES, SKILLS, SMALLEST
 from chiasm.studies.project.verdict import verdict
@@ -218,11 +221,10 @@ def test_tables_and_figures_have_the_intervals_of_the_claims():
     dash = table_two(same["tuning"], same["predictions"], None, claimed(same))
     assert dash["MLLM Δ%"].to_list() == [None, "-", "-"]
     assert richness_table(found)["setting"].to_list() == ["ft-proj", "ft-proj", "ft-e2e", "ft-e2e"]
-    axes = richness_drift(tables["tuning"], tables["probed"], found).axes[0]
-    ends = np.concatenate([np.array(c.get_segments())[..., 1].ravel() for c in axes.collections])
+    chart = drift_chart(tables["tuning"], tables["probed"], SCREEN, claims=found)
+    point = rows(chart, "name").filter(name="ft-e2e", panel="d, linear probe").row(0, named=True)
     change = named(found, "richness", "d", "ft-e2e", "linear")
-    assert np.isclose(ends, change.low).any()
-    assert np.isclose(ends, change.high).any()
+    assert (point["y_low"], point["y_high"]) == pytest.approx((change.low, change.high), rel=1e-6)
 
 
 def test_sentences_are_short():
@@ -395,8 +397,8 @@ def test_the_change_of_a_control_has_an_interval_and_decides():
             assert beside.effect * one.effect > 0
 
 
-def test_legends_of_one_seed_do_not_speak_of_seeds():
+def test_charts_of_one_seed_do_not_speak_of_seeds():
     for seeds, text in ((1, "one seed, 95 % over images alone"), (2, "mean over seeds, 95 % over images and seeds")):
         tables = run(seeds=seeds)
-        figure = richness_drift(tables["tuning"], tables["probed"], claimed(tables))
-        assert text in figure.legends[0].get_title().get_text()
+        chart = drift_chart(tables["tuning"], tables["probed"], SCREEN, claims=claimed(tables))
+        assert text in " ".join(specification(chart)["title"]["subtitle"])

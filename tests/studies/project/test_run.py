@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from polars.testing import assert_frame_equal
+from tests.support.charts import rows
 from tests.support.factories import build, example
 
 import chiasm
@@ -110,7 +111,9 @@ def test_other_projectors_are_aligned_before_they_are_tuned(images, tmp_path):
     assert aligned["tokens"].to_list() == [16, 16, 3]
     assert aligned["steps"].to_list() == [0, 2, 2]
     assert aligned["parameters"].min() > 0
-    assert run.figure("capacity").axes[0].get_title(loc="left") == "shapes, ft-proj"
+    drawn = rows(run.chart("capacity"), "name")
+    assert set(drawn["panel"]) == {"shapes, ft-proj"}
+    assert set(drawn["name"]) == {"linear", "perceiver:tokens=3,depth=1"}
     report = (tmp_path / "run" / "report.html").read_text()
     assert "Of 2 other projectors under ft-proj on shapes" in report
     others = run.table("tuning").filter(pl.col("projector") != "own")
@@ -143,7 +146,7 @@ def test_answers_are_traced_inside_the_model(images, tmp_path, monkeypatch):
     assert {"neurons", "neuron_ablation", "specific_neurons", "attribution_maps", "concepts"} <= set(run.tables)
     assert set(run.table("concepts")["concept"]) == {"red", "blue square"}
     assert {"faithfulness-shapes", "neurons-shapes", "concepts-shapes-ft-lora", "map-shapes-zero-shot-0"} <= set(
-        run.figures
+        run.charts
     )
     assert "Orange speaks for it" in (tmp_path / "run" / "report.html").read_text()
     with pytest.raises(ChiasmError, match="--inside 3: the minimum is 4"):

@@ -3,11 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
+from tests.support import charts
 
 from chiasm.core.claims import of_kind
+from chiasm.results.charts.files import specification
+from chiasm.results.charts.theme import SCREEN
 from chiasm.results.series import with_inputs
 from chiasm.results.tables import conform
-from chiasm.studies.prune.charts import prune_curves, transfer_map
+from chiasm.studies.prune.charts import masks_chart, transfer_chart
 from chiasm.studies.prune.claims import claims
 from chiasm.studies.prune.findings import prune_findings
 from chiasm.studies.prune.scores import KEYS, Answers, Level, mask_rows
@@ -176,11 +179,6 @@ def test_masks_of_types_are_handed_to_the_types_at_random():
     assert told.startswith("That the type that a mask is calibrated on matters is not established")
 
 
-def test_a_figure_of_one_sparsity_marks_no_other():
-    figure = prune_curves(masks_of(dense(), *level(0.5)))
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["50"]
-
-
 def test_the_twin():
     control = [row | {"control": "twin"} for row in [*dense(0.05), *rows("wanda", "all", 0.5, 0.05)]]
     found = texts(table(dense(), *level(0.5)), conform(PRUNED_CONTROLS, pl.DataFrame(control)))
@@ -256,34 +254,34 @@ def test_curves_hold_every_mask_and_its_control(value):
     masks = masks_of(dense(), *level(0.3), *level(0.7), ffn, shaped)
     twin = [row | {"control": "twin"} for row in rows("wanda", "all", 0.3, 0.1)]
     controls = conform(MASKS_CONTROLS, pl.DataFrame(mask_rows(pl.DataFrame(twin), (*KEYS, "control"))))
-    figure = prune_curves(masks, controls, value=value)
-    told = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert told == [
+    chart = masks_chart(masks, controls, SCREEN, value=value)
+    drawn = charts.rows(chart, "row", "mark")
+    assert drawn["panel"].unique(maintain_order=True).to_list() == ["30 % zeroed", "2:4 zeroed", "70 % zeroed"]
+    assert drawn.filter(panel="30 % zeroed")["row"].to_list() == [
         "untouched",
-        "random weights zeroed",
         "Wanda",
         "Wanda, ffn only",
         "magnitude per row",
         "intersection of types",
+        "random weights zeroed",
         "Wanda on random weights",
     ]
-    assert "n = 80" in figure.legends[0].get_title().get_text()
+    assert "n = 80" in specification(chart)["title"]["subtitle"][0]
 
 
 def test_the_map_has_a_cell_for_every_mask_and_type():
-    figure = transfer_map(masks_of(dense(), *level(0.3), *level(0.5, own=1.0, other=0.5)), 0.5, "unstructured")
-    axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
+    masks = masks_of(dense(), *level(0.3), *level(0.5, own=1.0, other=0.5))
+    cells = charts.rows(transfer_chart(masks, SCREEN, sparsity=0.5, pattern="unstructured"), "row", "column")
+    assert cells["row"].unique(maintain_order=True).to_list() == [
         "colour",
         "shape",
         "all types",
         "intersection",
-        "random mask",
+        "random mask (control)",
         "untouched",
     ]
-    cells = [text.get_text() for text in axes.texts]
-    assert len(cells) == 12
-    assert [cell.split()[0] for cell in cells[:4]] == ["100", "50", "50", "100"]
+    assert cells.height == 12
+    assert cells["value"].to_list()[:4] == [100, 50, 50, 100]
 
 
 def test_questions_on_one_image_are_fewer_draws():

@@ -18,6 +18,7 @@ from chiasm.models.generation import generate
 from chiasm.models.loading import load, wrap
 from chiasm.models.pruning.linears import matrices
 from chiasm.models.pruning.weights import load_mask, masked
+from chiasm.results.charts.files import specification, svg
 from chiasm.studies.prune import run as study
 from chiasm.studies.prune.sets import calibration_sets, gather, held_out, require_disjoint
 
@@ -174,9 +175,9 @@ def test_the_baseline_stands_beside(run):
 
 def test_findings_and_figures(run):
     assert len(run.findings) == 3
-    assert run.figures == ["prune", "prune-perplexity", "transfer-50"]
-    for name in run.figures:
-        assert run.figure(name).axes
+    assert run.charts == ["transfer-50", "prune", "prune-perplexity"]
+    for name in run.charts:
+        assert svg(specification(run.chart(name))).startswith("<svg")
 
 
 def test_a_report_is_written(view, examples, others, tmp_path):

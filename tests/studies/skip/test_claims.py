@@ -6,11 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.support import skip_tables as made
+from tests.support.charts import found, rows, titles
 
 import chiasm
 from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError
 from chiasm.core.statistics.intervals import share_difference
+from chiasm.results.charts.files import specification
+from chiasm.results.charts.theme import SCREEN, size_of
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.skip import charts
 from chiasm.studies.skip.claims import claims
@@ -167,10 +170,12 @@ def test_divergences_are_never_below_zero_and_are_drawn_as_said():
     found = of_kind(claims({"contributions": own}), "contribution")
     assert min(one.low for one in found) == 0.0
     assert all((one.p <= 0.05) == (one.low > 0) for one in found)
-    axes = charts.contributions(own, claims=found).axes[0]
-    drawn = np.concatenate([c.get_paths()[0].vertices[:, 1] for c in axes.collections if len(c.get_paths())])
+    drawn = rows(charts.contributions_chart(own, None, SCREEN, claims=found))
     for one in found:
-        assert np.isclose(drawn, one.high).any()
+        [row] = drawn.filter(
+            label={"ffn": "feed-forward", "block": "both"}.get(one.about, one.about), x=int(one.where)
+        ).rows(named=True)
+        assert (row["y"], row["low"], row["high"]) == pytest.approx((one.effect, one.low, one.high), rel=1e-4)
 
 
 def test_the_difference_to_random_weights_is_a_row_and_a_sentence():
@@ -200,27 +205,62 @@ def test_every_plan_is_a_row_and_every_interval_is_that_of_the_claims():
     assert "(1.0 to 5.0)" in table.filter(plan="random-50-0")["right answers lost (points)"][0]
 
 
-def test_the_figure_names_every_plan_and_draws_the_claims():
-    rows = {"search-50": (0.5, "search"), "random-50-0": (0.5, "random-layers"), NONE: (1.0, NONE)}
+def test_every_plan_is_drawn_with_the_intervals_of_the_claims_and_the_recommended_one_has_a_ring():
+    kinds = {"search-50": (0.5, "search"), "random-50-0": (0.5, "random-layers"), NONE: (1.0, NONE)}
     table = pl.DataFrame(
         [
             {"plan": plan, "kind": kind, "operations_share": share, "peak_bytes": 100, "loss": 0.02, "loss_low": 0.01}
-            | {"loss_high": 0.05, "n": 200, "recommended": False, "max_loss": 0.02}
-            for plan, (share, kind) in rows.items()
+            | {"loss_high": 0.05, "n": 200, "recommended": plan == "search-50", "max_loss": 0.02, "skipped": "ffn"}
+            | {"score": 0.9, "prefill_share": 0.8, "batch_share": 0.7}
+            for plan, (share, kind) in kinds.items()
         ]
     )
     tables = {
         "verdicts": made.verdicts({"search-50": 0.02, "random-50-0": 0.3}),
         "plans": made.plans({"search-50": 0.5}),
     }
-    found = claims(tables | {"timings": made.timings({"search-50": (0.7, 0.6)})})
-    figure = charts.plans(table, found)
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["search-50", "random-50-0"]
-    ends = [np.array(part.get_segments())[..., 0].ravel() for axes in figure.axes for part in axes.collections]
-    drawn, one = np.concatenate(ends), one_of(found, "loss", "search-50")
-    times = [100 + one.high for one in of_kind(found, "time", "search-50")]
-    # From the estimate of the table, here another, as far as the interval of the claim.
-    assert all(np.isclose(drawn, end).any() for end in (one.low, one.high, 1.0, 5.0, *times))
+    said = claims(tables | {"timings": made.timings({"search-50": (0.7, 0.6)})})
+    chart = charts.plans_chart(table, SCREEN, claims=said)
+    loss = one_of(said, "loss", "search-50")
+    for one in of_kind(said, "time", "search-50"):
+        [row] = rows(chart, "name").filter(name="search-50", panel=one.where).rows(named=True)
+        drawn = (row["x"], row["x_low"], row["x_high"], row["y_low"], row["y_high"])
+        assert drawn == pytest.approx((100 + one.effect, 100 + one.low, 100 + one.high, loss.low, loss.high), rel=1e-5)
+        assert row["operations left (%)"] == 50
+        assert row["chosen"]
+    # What no claim is about has the bounds of the table, and no interval of its time.
+    control = rows(chart, "name").filter(name="random-50-0").row(0, named=True)
+    assert (control["x"], control["x_low"], control["y_low"], control["y_high"]) == (80.0, None, 1.0, 5.0)
+    assert rows(chart, "name").filter(name=NONE)["chosen"].to_list() == [None, None]
+    words = " ".join([*titles(chart), *specification(chart)["title"]["subtitle"]])
+    for part in ("Right answers lost (points)", "Time left (%)", "n = 200", "95 %", "search-50 is recommended"):
+        assert part in words
+    nothing = table.with_columns(recommended=pl.col("plan") == NONE)
+    said = specification(charts.plans_chart(nothing, SCREEN))["title"]["subtitle"]
+    assert "nothing is recommended" in " ".join(said)
+
+
+@pytest.mark.parametrize("width", [None, "3.3in"])
+def test_training_with_a_plan_stands_beside_training_without(width):
+    shares = [("none", "", 0.9), ("none", "p", 0.5), ("without-plan", "", 0.8), ("with-plan", "p", 0.85)]
+    names = ("trained", "plan", "score")
+    table = pl.DataFrame(
+        [dict(zip(names, row, strict=True)) | {"score_low": 0.4, "score_high": 0.95, "n": 20} for row in shares]
+    )
+    chart = charts.recovery_chart(table, size_of(width))
+    drawn = rows(chart, "row", "mark").select("row", "mark", "value")
+    assert ("trained without the plan (control)", "answering without the plan", 80.0) in drawn.rows()
+    assert ("trained with the plan", "answering under p", 85.0) in drawn.rows()
+    assert "Right answers (%)" in titles(chart)
+
+
+def test_layers_that_the_answer_does_not_need_have_a_place_on_the_scale():
+    own = made.contributions().with_columns(kl=pl.when(pl.col("layer") > 0).then(0.0).otherwise("kl"))
+    chart = charts.contributions_chart(own, own.with_columns(control=pl.lit("twin")), SCREEN)
+    [scale] = {str(one) for one in found(chart, "scale") if one.get("type") == "log"}
+    assert "'clamp': True" in scale
+    assert rows(chart).filter(x=1)["y"].to_list() == [0.0] * rows(chart).filter(x=1).height
+    assert set(rows(chart)["role"]) == {"measured", "random-weights baseline"}
 
 
 def test_sentences_are_short():

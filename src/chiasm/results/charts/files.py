@@ -1,6 +1,7 @@
 """Charts as files, drawn without a browser: SVG for pages, PDF with its fonts and PNG for papers and talks."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from chiasm.results.storage import whole_file
 VERSION = "6.4"
 """Of Vega-Lite, in files and in pages."""
 _DPI = 200
+_NAMES = re.compile(r'(\bid="|url\(#)(clip|gradient_)(\d+)')
+_PLACES = re.compile(r' (?:d|transform|x|y|width|height|x1|x2|y1|y2)="[^"]*"')
+_COLOUR = re.compile(r'\b(fill|stroke)="rgb\((\d+), (\d+), (\d+)\)"')
+_LONG = re.compile(r"(\.\d\d)\d+")
 
 
 def specification(chart: Chart) -> dict[str, Any]:
@@ -23,7 +28,15 @@ def svg(spec: dict[str, Any]) -> str:
     """The drawing as text that stays text."""
     # Without a description on every mark, which would be most of the file.
     plain = spec | {"config": spec.get("config", {}) | {"aria": False}}
-    return vl_convert.vegalite_to_svg(plain, vl_version=VERSION)
+    drawn = vl_convert.vegalite_to_svg(plain, vl_version=VERSION)
+    # Vega counts the names of all that one process draws; here they count those of this drawing.
+    order = {name: str(k) for k, name in enumerate(dict.fromkeys(found[3] for found in _NAMES.finditer(drawn)))}
+    drawn = _NAMES.sub(lambda found: f"{found[1]}{found[2]}{order[found[3]]}", drawn)
+    # A hundredth of a pixel is not seen; further digits would be half of the file.
+    short = _PLACES.sub(lambda found: _LONG.sub(r"\1", found[0]), drawn)
+    return _COLOUR.sub(
+        lambda found: f'{found[1]}="#{"".join(f"{int(part):02x}" for part in found.groups()[1:])}"', short
+    )
 
 
 def save(chart: Chart, directory: Path, stem: str) -> tuple[Path, ...]:
@@ -39,10 +52,12 @@ def save(chart: Chart, directory: Path, stem: str) -> tuple[Path, ...]:
     written = json.dumps(spec, separators=(",", ":"), sort_keys=True).encode()
     if all(path.exists() for path in paths.values()) and paths["vl.json"].read_bytes() == written:
         return tuple(paths.values())
+    # A page has a ground of its own, which may be dark; slides and papers have this one.
+    on_white = spec | {"config": spec["config"] | {"background": "white"}}
     drawn = {
         "svg": svg(spec).encode(),
-        "pdf": vl_convert.vegalite_to_pdf(spec, vl_version=VERSION),
-        "png": vl_convert.vegalite_to_png(spec, vl_version=VERSION, scale=_DPI / 72, ppi=72),
+        "pdf": vl_convert.vegalite_to_pdf(on_white, vl_version=VERSION),
+        "png": vl_convert.vegalite_to_png(on_white, vl_version=VERSION, scale=_DPI / 72, ppi=72),
         # Last, since it vouches for the others.
         "vl.json": written,
     }

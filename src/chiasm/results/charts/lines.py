@@ -1,18 +1,25 @@
 """Lines with bands, in one panel or in several: what was measured, and dashed what its controls show."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import altair as alt
 import numpy as np
 import polars as pl
 
-from chiasm.results.charts.theme import DASHES, FAINT, GREY, INK, PALETTE, SHAPES, Size, config, wrapped
+from chiasm.results.charts.data import fitting, heading, plain
+from chiasm.results.charts.labels import beside
+from chiasm.results.charts.theme import BLACK, FAINT, GREY, PALETTE, SHAPES, Size, config, dash_of, wrapped
 from chiasm.results.series import Curve
 
 MEASURED = "measured"
-Chart = alt.LayerChart | alt.FacetChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.ConcatChart | alt.HConcatChart | alt.VConcatChart
+_DIGITS = 5
+"""Significant digits of what is drawn; tables hold every number whole."""
+_NARROWEST = 90
+"""Pixels of a panel with several beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,8 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Axes:
     """What a chart's axes say. `x`, `y`: titles with units; `reference`: the value of no effect; `floor`: the range of
-    values that arithmetic alone reaches; `limits`: of y; `format`: of values when hovering."""
+    values that arithmetic alone reaches; `limits`: of y; `format`: of values when hovering; `bounds`: what bands are;
+    `log`: y is logarithmic; `own_scales`: panels differ in what y is, which their names say."""
 
     x: str
     y: str
@@ -39,6 +47,9 @@ class Axes:
     floor: tuple[float, float] | None = None
     limits: tuple[float, float] | None = None
     format: str = ".3~g"
+    bounds: str = "95 %"
+    log: bool = False
+    own_scales: bool = False
 
 
 def rows_of(lines: Sequence[Line]) -> pl.DataFrame:
@@ -57,7 +68,8 @@ def rows_of(lines: Sequence[Line]) -> pl.DataFrame:
             "high": own.high.astype(float),
             "n": own.n,
         }
-        made = pl.DataFrame(frame).with_columns(pl.col("low", "high").fill_nan(None))
+        numbers = pl.col("x", "y", "low", "high").fill_nan(None).round_sig_figs(_DIGITS)
+        made = pl.DataFrame(frame).with_columns(numbers)
         frames.append(made.with_columns(**{name: pl.Series(list(values)) for name, values in line.facts.items()}))
     return pl.concat(frames, how="diagonal")
 
@@ -73,106 +85,150 @@ def line_chart(
     columns: int = 1,
     legend: str = "",
 ) -> Chart:
-    """A chart of lines. Clicking a legend entry keeps it alone; hovering gives exact values.
+    """A chart of lines. Clicking a line's name keeps it alone; hovering gives exact values.
 
     `title` asks the question; `subtitle` says what lines and bands are and n. `columns`: panels side by side, where
-    lines name panels; `legend`: what it is headed.
+    lines name panels; `legend`: what it is headed. Names stand at the ends of lines where there is room, else in a
+    legend.
     """
-    data = rows_of(lines)
-    labels = list(dict.fromkeys(line.label for line in lines))
-    styles = {line.label: line.style for line in lines}
-    roles = [MEASURED, *(role for role in dict.fromkeys(line.role for line in lines) if role != MEASURED)]
-    panels = list(dict.fromkeys(line.panel for line in lines))
-    kept = alt.selection_point(name="kept", fields=["label"], bind="legend")
-    hover: dict[str, Any] = {"nearest": True, "on": "pointerover", "clear": "pointerout", "empty": False}
-    near = alt.selection_point(name="near", fields=["x"], **hover)
-    colour = alt.Color("label:N", title=legend or None, sort=None).scale(
-        domain=labels, range=[PALETTE[styles[one] % len(PALETTE)] for one in labels]
-    )
-    # One legend for both: Vega-Lite joins what has the same title and entries.
-    entries = {"columns": _columns(labels, size)}
-    colour = colour.legend(**entries)
-    shape = alt.Shape("label:N", title=legend or None, sort=None).scale(
-        domain=labels, range=[SHAPES[styles[one] % len(SHAPES)] for one in labels]
-    )
-    shape = shape.legend(**entries)
-    dash = alt.StrokeDash("role:N", title=None, sort=None).scale(
-        domain=roles, range=[[1, 0], *(DASHES[k % len(DASHES)] for k in range(len(roles) - 1))]
-    )
-    # Above the panel: two legends below it would stand side by side and widen the chart.
-    shown = {"columns": _columns(roles, size), "symbolStrokeColor": GREY, "symbolType": "stroke", "orient": "top"}
-    dash = dash.legend(None) if len(roles) == 1 else dash.legend(**shown)
-    places = sorted({float(x) for line in lines for x in line.curve.places})
-    whole = all(place == int(place) for place in places)
-    x = alt.X("x:Q", title=axes.x).scale(domain=[places[0], places[-1]], padding=6, nice=False)
-    x = x.axis(tickMinStep=1, format="d") if whole else x
-    scale = alt.Scale(zero=False)
-    if axes.limits is not None:
-        scale = alt.Scale(domain=list(axes.limits), nice=False, clamp=True)
-    y = alt.Y("y:Q", title=axes.y, scale=scale)
-    measured = alt.datum.role == MEASURED
-    seen = alt.when(kept)
-    base = alt.Chart(data)
-    tips = [
-        alt.Tooltip("label:N", title=legend or "line"),
-        alt.Tooltip("role:N", title="shows"),
-        alt.Tooltip("x:Q", title=axes.x.partition(" (")[0]),
-        alt.Tooltip("y:Q", title=axes.y.partition(" (")[0], format=axes.format),
-        alt.Tooltip("low:Q", title="95 % from", format=axes.format),
-        alt.Tooltip("high:Q", title="to", format=axes.format),
-        *(alt.Tooltip(f"{name}", title=name) for name in dict.fromkeys(k for line in lines for k in line.facts)),
-        alt.Tooltip("n:Q", title="n"),
-    ]
-    layers: list[alt.Chart] = []
-    if axes.floor is not None:
-        layers.append(base.mark_rect(color=FAINT).encode(y=alt.datum(axes.floor[0]), y2=alt.datum(axes.floor[1])))
-    if axes.reference is not None:
-        layers.append(base.mark_rule(color=INK, strokeWidth=0.7).encode(y=alt.datum(axes.reference)))
-    band = {"x": x, "y": alt.Y("low:Q", title=axes.y, scale=scale), "y2": "high:Q", "color": colour, "detail": "line:N"}
-    for role, opacity in ((measured, 0.2), (alt.datum.role != MEASURED, 0.1)):
-        own = base.transform_filter(role).mark_area(clip=True, line=False)
-        layers.append(own.encode(**band, opacity=seen.then(alt.value(opacity)).otherwise(alt.value(0.02))))
-    faded = seen.then(alt.value(1)).otherwise(alt.value(0.1))
-    layers.append(
-        base.mark_line(clip=True).encode(
-            x=x,
-            y=y,
-            color=colour,
-            strokeDash=dash,
-            detail="line:N",
-            opacity=faded,
-            strokeWidth=alt.when(measured).then(alt.value(size.line)).otherwise(alt.value(0.8 * size.line)),
-        )
-    )
-    layers.append(
-        base.transform_filter(measured)
-        .mark_point(filled=True, opacity=1)
-        .encode(x=x, y=y, color=colour, shape=shape, opacity=faded, tooltip=tips)
-    )
-    # Hovering takes the nearest place: a point is hard to hit.
-    layers.append(
-        base.mark_rule(color=GREY, strokeWidth=0.6)
-        .encode(x=x, opacity=alt.when(near).then(alt.value(0.8)).otherwise(alt.value(0)), tooltip=tips)
-        .add_params(near)
-    )
-    chart: Any = alt.layer(*layers).add_params(kept)
-    several = panels != [""]
-    columns = max(1, min(columns, len(panels)))
+    several = any(line.panel for line in lines)
     room = size.width - 4.5 * size.text
+    columns = max(1, min(columns, len({line.panel for line in lines}), int(room // _NARROWEST)))
     width = (room - (columns - 1) * 18) / columns if several else room
-    chart = chart.properties(width=width, height=height or (0.62 * width if several else min(0.48 * room, 300)))
+    slot = replace(size, width=width)
+    lines = [
+        replace(line, label=plain(line.label), panel="\n".join(wrapped(plain(line.panel), slot, 1.1))) for line in lines
+    ]
+    data, panels = rows_of(lines), list(dict.fromkeys(line.panel for line in lines))
+    height = height or (0.62 * width if several and columns > 1 else min(0.48 * room, 300))
+    limits = axes.limits or _limits(lines, log=axes.log)
+    ends = {line.label: (line.curve.places[-1], line.curve.mean[-1]) for line in lines if line.role == MEASURED}
+    named = None if several else beside(ends, limits, width, height, size, log=axes.log)
+    if named is not None:
+        width -= named.width
+    drawing = _Drawing(lines, axes, size, legend, named is None, max(3, int(height // 40)))
+    scale = alt.Scale(zero=False) if axes.own_scales else alt.Scale(domain=list(limits), nice=False, clamp=True)
+    if axes.log:
+        scale = alt.Scale(type="log", domain=list(limits), nice=False, clamp=True)
+    layers = drawing.layers(alt.Chart(data), scale)
+    if named is not None:
+        layers.append(drawing.names(named.rows, scale))
+    chart: Any = alt.layer(*layers)
+    if named is None:
+        chart = chart.add_params(drawing.kept)
+    chart = chart.properties(width=round(width, 1), height=round(height, 1))
     if several:
-        chart = chart.facet(
-            facet=alt.Facet("panel:N", title=None, sort=panels).header(labelLimit=width), columns=columns, spacing=14
-        ).resolve_axis(x="independent")
-    said = alt.TitleParams(title if len(title) < 60 else wrapped(title, size), subtitle=wrapped(subtitle, size))
-    return chart.properties(title=said).configure(**config(size))
+        header = {"labelLimit": 2 * width, "labelExpr": r"split(datum.label, '\n')"}
+        facet = alt.Facet("panel:N", title=None, sort=panels).header(**header)
+        own = {"x": "independent", **({"y": "independent"} if axes.own_scales else {})}
+        chart = chart.facet(facet=facet, columns=columns, spacing=14).resolve_axis(**own)
+        chart = chart.resolve_scale(y="independent") if axes.own_scales else chart
+    return chart.properties(title=heading(title, subtitle, size)).configure(**config(size))
 
 
-def _columns(labels: Sequence[str], size: Size) -> int:
-    """How many entries of a legend fit side by side."""
-    widest = max(map(len, labels), default=1)
-    return max(1, min(len(labels), int(size.width / (0.52 * size.text) // (widest + 7))))
+class _Drawing:
+    """The layers of a chart of lines: marks, what they encode, what selects them.
+
+    `keyed`: it has a legend; `ticks`: about how many on y.
+    """
+
+    def __init__(self, lines: Sequence[Line], axes: Axes, size: Size, legend: str, keyed: bool, ticks: int) -> None:
+        self.axes, self.size = axes, size
+        # Of a logarithmic scale every digit would have its line.
+        self.y_axis = (
+            alt.Axis(values=_powers(axes.limits or _limits(lines, log=True))) if axes.log else alt.Axis(tickCount=ticks)
+        )
+        labels = list(dict.fromkeys(line.label for line in lines))
+        styles = {line.label: line.style for line in lines}
+        roles = [MEASURED, *(role for role in dict.fromkeys(line.role for line in lines) if role != MEASURED)]
+        bind: dict[str, Any] = {"bind": "legend"} if keyed else {"on": "click"}
+        self.kept = alt.selection_point(name="kept", fields=["label"], **bind)
+        hover: dict[str, Any] = {"nearest": True, "on": "pointerover", "clear": "pointerout", "empty": False}
+        self.near = alt.selection_point(name="near", fields=["x"], **hover)
+        # One legend for colour and shape: Vega-Lite joins what has the same title and entries.
+        entries = alt.Legend(columns=fitting(labels, size)) if keyed else None
+        self.colour, self.shape = (
+            kind("label:N", title=legend or None, sort=None, legend=entries).scale(
+                domain=labels, range=[known[styles[one] % len(known)] for one in labels]
+            )
+            for kind, known in ((alt.Color, PALETTE), (alt.Shape, SHAPES))
+        )
+        dash = alt.StrokeDash("role:N", title=None, sort=None).scale(
+            domain=roles, range=[[1, 0], *(dash_of(role) for role in roles[1:])]
+        )
+        # Above the panel: two legends below it would stand side by side and widen the chart.
+        shown: dict[str, Any] = {"columns": fitting(roles, size), "orient": "top"}
+        # Long enough to tell dashes from each other.
+        shown |= {"symbolStrokeColor": GREY, "symbolType": "stroke", "symbolSize": (2.6 * size.text) ** 2}
+        self.dash = dash.legend(None) if len(roles) == 1 else dash.legend(**shown)
+        places = sorted({float(x) for line in lines for x in line.curve.places})
+        x = alt.X("x:Q", title=axes.x).scale(domain=[places[0], places[-1]], padding=6, nice=False)
+        whole = all(place == int(place) for place in places)
+        self.x = x.axis(tickMinStep=1, format="d") if whole else x
+        facts = dict.fromkeys(name for line in lines for name in line.facts)
+        value = axes.y.partition(" (")[0] or "value"
+        self.tips = [
+            *([alt.Tooltip("panel:N", title="panel")] if axes.own_scales else []),
+            alt.Tooltip("label:N", title=legend or "line"),
+            alt.Tooltip("role:N", title="shows"),
+            alt.Tooltip("x:Q", title=axes.x.partition(" (")[0]),
+            alt.Tooltip("y:Q", title=value, format=axes.format),
+            alt.Tooltip("low:Q", title=f"{axes.bounds} from", format=axes.format),
+            alt.Tooltip("high:Q", title="to", format=axes.format),
+            *(alt.Tooltip(name, title=name) for name in facts),
+            alt.Tooltip("n:Q", title="n"),
+        ]
+
+    def layers(self, base: alt.Chart, scale: alt.Scale) -> list[alt.Chart]:
+        """Floor, reference, bands, lines, points, and what hovering shows."""
+        axes, size, measured = self.axes, self.size, alt.datum.role == MEASURED
+        y = alt.Y("y:Q", title=axes.y, scale=scale, axis=self.y_axis)
+        seen = alt.when(self.kept)
+        layers: list[alt.Chart] = []
+        if axes.floor is not None:
+            layers.append(base.mark_rect(color=FAINT).encode(y=alt.datum(axes.floor[0]), y2=alt.datum(axes.floor[1])))
+        if axes.reference is not None:
+            layers.append(base.mark_rule(color=BLACK, strokeWidth=0.7).encode(y=alt.datum(axes.reference)))
+        band = {"x": self.x, "y": alt.Y("low:Q", title=axes.y, scale=scale, axis=self.y_axis), "y2": "high:Q"}
+        band |= {"color": self.colour, "detail": "line:N"}
+        for role, opacity in ((measured, 0.2), (alt.datum.role != MEASURED, 0.1)):
+            own = base.transform_filter(role).mark_area(clip=True, line=False)
+            layers.append(own.encode(**band, opacity=seen.then(alt.value(opacity)).otherwise(alt.value(0.02))))
+        faded = seen.then(alt.value(1)).otherwise(alt.value(0.1))
+        wide = alt.when(measured).then(alt.value(size.line)).otherwise(alt.value(0.8 * size.line))
+        line = {"x": self.x, "y": y, "color": self.colour, "strokeDash": self.dash, "detail": "line:N"}
+        layers.append(base.mark_line(clip=True).encode(**line, opacity=faded, strokeWidth=wide))
+        point = {"x": self.x, "y": y, "color": self.colour, "shape": self.shape}
+        marks = base.transform_filter(measured).mark_point(filled=True, opacity=1)
+        layers.append(marks.encode(**point, opacity=faded, tooltip=self.tips))
+        # Hovering takes the nearest place: a point is hard to hit.
+        rule = base.mark_rule(color=GREY, strokeWidth=0.6)
+        shown = alt.when(self.near).then(alt.value(0.8)).otherwise(alt.value(0))
+        layers.append(rule.encode(x=self.x, opacity=shown, tooltip=self.tips).add_params(self.near))
+        return layers
+
+    def names(self, rows: pl.DataFrame, scale: alt.Scale) -> alt.Chart:
+        """The lines' names behind their ends; a click on one keeps its line alone."""
+        text = alt.Chart(rows).mark_text(align="left", dx=7, fontSize=self.size.text - 0.5, cursor="pointer")
+        y = alt.Y("y:Q", title=self.axes.y, scale=scale, axis=self.y_axis)
+        faded = alt.when(self.kept).then(alt.value(1)).otherwise(alt.value(0.3))
+        shown = {"x": self.x, "y": y, "text": "label:N", "color": self.colour, "opacity": faded}
+        return text.encode(**shown).add_params(self.kept)
+
+
+def _limits(lines: Sequence[Line], *, log: bool) -> tuple[float, float]:
+    """A scale that everything fits on."""
+    low, high = spread(lines)
+    if log:
+        return (low / 1.1, high * 1.1)
+    return between(low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _powers(limits: tuple[float, float]) -> list[float]:
+    """Ticks of a logarithmic scale: powers of ten, with 2 and 5 between them where they are few."""
+    within = range(math.floor(math.log10(limits[0])), math.ceil(math.log10(limits[1])) + 1)
+    ticks = [step * 10.0**k for k in within for step in ((1,) if len(within) > 3 else (1, 2, 5))]
+    return [tick for tick in ticks if limits[0] <= tick <= limits[1]]
 
 
 def between(low: float, high: float, room: float = 0.05) -> tuple[float, float]:

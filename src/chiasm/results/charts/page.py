@@ -14,7 +14,7 @@ from chiasm.results.charts.files import VERSION
 from chiasm.results.storage import whole_file
 
 # Draws every chart of a page into the place that holds its static drawing. Expressions are interpreted (`ast`): the
-# page's policy forbids `eval`. Colours of text and axes follow the page's, so that charts can be read in the dark.
+# page's policy forbids `eval`. Text, axes and black have the page's colours, so that charts can be read in the dark.
 _START = """
 window.chiasmCharts = async function () {
   const style = getComputedStyle(document.documentElement);
@@ -25,7 +25,8 @@ window.chiasmCharts = async function () {
     title: {color: ink, subtitleColor: ink}
   };
   for (const place of document.querySelectorAll("[data-chart]")) {
-    const spec = JSON.parse(document.getElementById(place.dataset.chart).textContent);
+    const text = document.getElementById(place.dataset.chart).textContent;
+    const spec = JSON.parse(text.replaceAll('"#000000"', JSON.stringify(ink)));
     const options = {mode: "vega-lite", ast: true, actions: false, renderer: "svg", config, tooltip: {theme: "custom"}};
     const drawn = document.createElement("div");
     try {

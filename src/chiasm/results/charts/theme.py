@@ -8,14 +8,16 @@ from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError
 
+# Over images and colours, whatever a page's ground is.
 INK: Final = "#1a1a1a"
+# In a page it becomes the page's ink, so that it is seen in the dark.
+BLACK: Final = "#000000"
 GREY: Final = "#767676"
 FAINT: Final = "#e4e4e4"
 # Okabe & Ito 2008 without its yellow, which is too light for lines on white.
-PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
 SHAPES: Final = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
-# In the order in which a chart names its controls: the same control may have another dash in another chart.
-DASHES: Final = ([5, 3], [1.5, 2], [6, 2, 1.5, 2], [3, 3], [9, 3], [1.5, 4])
+DASHES: Final = ([5, 3], [1.5, 2], [6, 2, 1.5, 2], [9, 3], [3, 1.5], [1.5, 4])
 FONT: Final = "Helvetica, Arial, sans-serif"
 
 # The published span pairs, by what is cut; other kinds of input take the place of the image.
@@ -28,12 +30,56 @@ _OF_CUTS: Final = {
     "last->last": 6,
 }
 _KINDS = re.compile(r"\b(video|audio)\b")
+# What a chart says of its controls, by dash: no two that stand in one chart share one.
+_OF_CONTROLS: Final = {
+    "random-weights baseline": 0,
+    "as many random keys": 1,
+    "random perceptual tokens": 1,
+    "random order": 1,
+    "the same cut on a blank image": 2,
+    "modality isolation": 2,
+    "another example's image, nothing cut": 3,
+    "another example's video, nothing cut": 3,
+    "another example's sound, nothing cut": 3,
+    "shuffled norms": 3,
+    "magnitude alone": 4,
+    "nothing cut, its keys averaged": 5,
+    "random masks": 5,
+    "all pairs of examples, as released": 3,
+    "share of the tokens": 5,
+}
 
 
 def cut_style(cut: str) -> int:
     """The number of colour and shape that a cut has in every chart of every run."""
     known = _OF_CUTS.get(_KINDS.sub("image", cut))
     return zlib.crc32(cut.encode()) % len(PALETTE) if known is None else known
+
+
+# The parts of a sequence, by what they are called; the colour of the image is that of the cuts from it to the answer.
+_OF_SPANS: Final = {
+    "question": 0,
+    "image": 1,
+    "between": 2,
+    "video": 2,
+    "prefix": 3,
+    "audio": 3,
+    "suffix": 4,
+    "last": 6,
+    "answer": 6,
+}
+
+
+def span_style(span: str) -> int:
+    """The number of colour and shape that a part of the sequence has in every chart of every run."""
+    known = _OF_SPANS.get(span)
+    return zlib.crc32(span.encode()) % len(PALETTE) if known is None else known
+
+
+def dash_of(control: str) -> Sequence[float]:
+    """The dash that a control has in every chart of every run, by what it is called there."""
+    known = _OF_CONTROLS.get(control)
+    return DASHES[zlib.crc32(control.encode()) % len(DASHES) if known is None else known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +160,14 @@ def config(size: Size) -> dict[str, Any]:
     }
 
 
-def wrapped(text: str, size: Size) -> list[str]:
-    """The text in lines that fit a chart's width."""
-    room, lines = size.width / (0.52 * size.text), [""]
-    for word in text.split():
+# Numbers keep together with what they are of.
+_APART = re.compile(r"(?<![=±]) +(?![=%])")
+
+
+def wrapped(text: str, size: Size, larger: float = 1.0) -> list[str]:
+    """The text in lines that fit a chart's width; `larger`: than the size of its text, as titles are."""
+    room, lines = size.width / (0.52 * larger * size.text), [""]
+    for word in _APART.split(text.strip()):
         if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
             lines.append(word)
         else:

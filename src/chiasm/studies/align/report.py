@@ -5,17 +5,21 @@ from functools import cached_property, partial
 from typing import final
 
 import polars as pl
-from matplotlib.figure import Figure
 
+from chiasm.results.charts.lines import Chart
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order
-from chiasm.studies.align.charts import depth, weights, words
+from chiasm.studies.align.charts import depth, tokens, weights, words
 from chiasm.studies.align.contrasts import scores_of_models
 from chiasm.studies.align.findings import align_findings, judging_notes
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
+
+_REPORTED = ("score", "similarity", "drift", "overlap", "tasks")
+"""What stands in the report: how well the kinds are aligned, where, how fast tokens change, whether weights are shared.
+The others can be drawn."""
 
 
 @final
@@ -32,14 +36,18 @@ class AlignReporter(Reporter[AlignSpec]):
     def drawings(self) -> dict[str, Drawing]:
         drawn: dict[str, Drawing] = {}
 
-        def add(name: str, table: str, draw: Callable[..., Figure], caption: str, with_: str, without: str) -> None:
-            """The figure of a table and its controls, whose caption says whether it has any."""
+        def add(name: str, table: str, draw: Callable[..., Chart], caption: str, with_: str, without: str) -> None:
+            """The chart of a table and its controls, whose caption says whether it has any."""
             if table in self._tables:
                 rows, controls = self._tables[table], self._tables.get(f"{table}_controls")
                 if name == "score" and controls is not None and (further := self.table("parts_random")) is not None:
                     controls = scores_of_models(controls, further)
                 beside = without if controls is None else with_.format(_named(controls))
-                drawn[name] = Drawing(partial(draw, rows, controls), partial(str, f"{caption} {beside}"))
+                drawn[name] = Drawing(
+                    partial(draw, rows, controls),
+                    partial(str, f"{caption} {beside}"),
+                    reported=name in _REPORTED,
+                )
 
         def counted(table: str) -> str:
             if table not in self._tables:
@@ -48,29 +56,28 @@ class AlignReporter(Reporter[AlignSpec]):
             ns = (rows.filter(tap="residual", mode="avg") if table == "similarity" else rows)["n"]
             return f"n = {ns.min()}." if ns.min() == ns.max() else f"n = {ns.min()} to {ns.max()}."
 
-        for name, draw, caption, with_ in (
-            ("norms", depth.norm_curves, "Median Euclidean norm over the tokens of each span.", _DASHES),
-            ("drift", depth.drift_curves, self._later(), _DASHES),
-            ("score", depth.score_bars, "Alignment scores, mean over hidden states.", _SQUARES),
-        ):
-            add(name, name, draw, f"{caption} {counted(name)}", with_, _NO_CONTROL)
-        released = f"{_RELEASED} {counted('drift_released')}"
-        add("drift-as-released", "drift_released", depth.released_gap, released, _PANELS, _NO_CONTROL)
+        scores = f"Alignment scores, mean over hidden states. {counted('score')}"
+        add("score", "score", depth.score_dots, scores, _OPEN, _NO_CONTROL)
         cones = f"{_CONES}{self._outliers()} {counted('similarity')}"
         add("similarity", "similarity", depth.similarity_curves, cones, _DASHED, _NO_CONTROL)
+        add("drift", "drift", depth.drift_curves, f"{self._later()} {counted('drift')}", _DASHES, _NO_CONTROL)
+        drawn |= self._overlaps()
+        add("tasks", "overlap_tasks", weights.overlap_matrix, _TASKS, _BASELINE_PANEL, _NO_BASELINE)
+        norms = f"Median Euclidean norm over the tokens of each span. {counted('norms')}"
+        add("norms", "norms", depth.norm_curves, norms, _DASHES, _NO_CONTROL)
+        released = f"{_RELEASED} {counted('drift_released')}"
+        add("drift-as-released", "drift_released", depth.released_gap, released, _PANELS, _NO_CONTROL)
         if self.spec.inside and "similarity" in self._tables and self._tables["similarity"]["paired"].any():
             add("inside", "similarity", depth.inside_curves, _INSIDE, _ONE_DASHED, _NO_CONTROL)
-        drawn |= self._overlaps()
         for name, table, draw, caption, with_ in (
             ("vocabulary", "vocabulary", depth.vocabulary_curves, _VOCABULARY, _DASHES),
-            ("words", "nearest", words.nearest_words, _NEAREST, _TICKS),
+            ("words", "nearest", words.nearest_words, _NEAREST, _MARKS),
             ("histogram", "histogram", words.word_histograms, _HISTOGRAM, _DOTS),
             ("geometry", "geometry", depth.shape_curves, _SHAPE, _DASHES),
         ):
             add(name, table, draw, f"{caption} {counted(table)}", with_, _NO_CONTROL)
-        add("tasks", "overlap_tasks", weights.overlap_matrix, _TASKS, _BASELINE_PANEL, _NO_BASELINE)
         for method, caption in _MAPS.items():
-            add(method, "map", partial(words.token_map, method=method), caption, _BELOW, _NO_CONTROL)
+            add(method, "map", partial(tokens.token_map, method=method), caption, _BELOW, _NO_CONTROL)
         return drawn
 
     def notes(self) -> list[str]:
@@ -87,6 +94,10 @@ class AlignReporter(Reporter[AlignSpec]):
             "Where a sentence names the state at which something is largest, its interval and p-value hold for all "
             "states at once, so they allow for the picking; the mean given for it is on the large side all the same.",
         ]
+        if others := [name for name, drawing in self.drawings().items() if not drawing.reported]:
+            found.append(
+                f'Further charts can be drawn from the tables, as `run.chart("{others[0]}")`: {", ".join(others)}.'
+            )
         beside = self.table("score_controls")
         baseline = beside is not None and RANDOM_WEIGHTS in set(beside["control"])
         unknown = "what random tokens or random weights would show"
@@ -126,7 +137,11 @@ class AlignReporter(Reporter[AlignSpec]):
             pair = (pl.col("a") == a) & (pl.col("b") == b)
             own = [None if table is None else table.filter(pair) for table in tables]
             name = f"overlap-{a}-{b}" if drawn else "overlap"
-            drawn[name] = Drawing(partial(weights.overlap_curves, *own), partial(str, f"{_OVERLAP} {a} and {b}."))
+            drawn[name] = Drawing(
+                partial(weights.overlap_curves, *own),
+                partial(str, f"{_OVERLAP} {a} and {b}."),
+                reported=name in _REPORTED,
+            )
         return drawn
 
     def _later(self) -> str:
@@ -171,7 +186,7 @@ _IN_WORDS = {
     MODALITY_ISOLATION: "no attention between it and text in the first blocks",
     RANDOM_WEIGHTS: "random weights",
 }
-_DASHES, _SQUARES, _TICKS = "Dashed: {}.", "Squares: {}.", "Ticks and crosses: {}."
+_DASHES, _OPEN, _MARKS = "Dashed: {}.", "Open marks: {}.", "Marks: {}."
 _DOTS = "Dots: random weights, where there are any."
 _NO_CONTROL = "No control was run."
 _PANELS = "Beside it the same of each control."
@@ -197,8 +212,8 @@ _INSIDE = (
 _OVERLAP = (
     "Intersection over union of the weights that Wanda keeps for either span, by layer, mean over matrices; the band "
     "is as wide as if all matrices were wrong together. Dashed: what magnitude alone, shuffled input norms and random "
-    "masks give; the ceiling is one span with itself, norms from halves of the examples, and may be exceeded. Blue "
-    "dashes: the controls. Spans:"
+    "masks give, and the controls; the ceiling is one span with itself, norms from halves of the examples, and may be "
+    "exceeded. Spans:"
 )
 _VOCABULARY = (
     "What hidden states give through the output head: entropy of single tokens, divergence of mean distributions. "

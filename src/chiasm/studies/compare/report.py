@@ -5,7 +5,8 @@ from typing import final
 
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
-from chiasm.studies.compare.charts import score_against_accuracy, score_against_outcome
+from chiasm.studies.compare.charts import accuracy_chart, outcome_chart
+from chiasm.studies.compare.claims import MEAN_TOKEN
 from chiasm.studies.compare.findings import compare_findings
 from chiasm.studies.compare.spec import CompareSpec
 
@@ -29,12 +30,14 @@ class CompareReporter(Reporter[CompareSpec]):
             "Accuracy against alignment score, one point per model on the same examples. Intervals are over examples; "
             f"the correlation is over n = {len(self.spec.models)} models. No control is drawn."
         )
+        statistics = rows["statistic"].unique(maintain_order=True).to_list() if related.height else []
         drawn = {
             f"compare-{statistic.replace('_', '-')}": Drawing(
-                partial(score_against_accuracy, rows, related, statistic), partial(str, caption)
+                partial(accuracy_chart, rows, related, statistic=statistic),
+                partial(str, caption),
+                reported=statistic == MEAN_TOKEN,
             )
-            for statistic in rows["statistic"].unique(maintain_order=True)
-            if related.height  # no labels, no accuracy
+            for statistic in statistics  # none without labels, which give no accuracy
         }
         outcomes, related = self.table("outcomes"), self.table("outcome_correlation")
         if outcomes is None or related is None:
@@ -44,7 +47,7 @@ class CompareReporter(Reporter[CompareSpec]):
             "over examples, the correlation over models. No control is drawn."
         )
         for task, metric in related.select("task", "metric").unique(maintain_order=True).iter_rows():
-            draw = partial(score_against_outcome, rows, outcomes, related, task, metric)
+            draw = partial(outcome_chart, rows, outcomes, related, task=task, metric=metric)
             drawn[f"compare-{task}-{metric.replace('_', '-')}"] = Drawing(draw, partial(str, caption))
         return drawn
 

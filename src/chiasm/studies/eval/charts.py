@@ -1,84 +1,98 @@
 """Right answers by type beside what guessing would reach, and other measures, each beside the blind control."""
 
+import math
+from typing import Final
+
 import polars as pl
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from chiasm.core.answer_metrics import ANSWER_METRICS
-from chiasm.results.panels import label_rows
+from chiasm.results.charts.dots import Dot, dots_chart
+from chiasm.results.charts.lines import Chart
+from chiasm.results.charts.marks import Mark, Scale
+from chiasm.results.charts.theme import Size
 from chiasm.results.series import in_order, majority, of_type, right_share
-from chiasm.results.theme import COLOURS, FAINT, INK, dress, legend_below, new_panel
 
 _MAX_TYPES = 6
-_BLANKED = {"marker": "D", "markersize": 4, "color": "white", "markeredgecolor": INK}
+_SEEING: Final = Mark("with the image", 0)
+_BLIND: Final = Mark("image blanked (control)", 0, control=True)
+_GUESSING: Final = Mark("always the most frequent answer", None, control=True)
 
 
-def accuracy(answers: pl.DataFrame, blind: pl.DataFrame | None = None) -> Figure:
-    """Share of right answers by type with Wilson's 95 % interval, and the share of the type's most frequent answer.
+def accuracy_chart(answers: pl.DataFrame, blind: pl.DataFrame | None, size: Size) -> Chart:
+    """Share of right answers over all and by type, and the share of the type's most frequent answer.
 
     `blind`: the same table with the image blanked.
     """
     types = in_order(answers, "type")
-    groups = [("all", answers), *((t, of_type(answers, t)) for t in types)] if len(types) > 1 else [(types[0], answers)]
-    figure, axes, size = new_panel(0.45 + 0.27 * len(groups), "column")
-    for y, (name, rows) in enumerate(groups):
-        share = right_share(rows)
-        mean, low, high = (100 * float(v) for v in (share.mean, share.low, share.high))
-        axes.barh(y, mean, height=0.62, color=FAINT if name == "all" else COLOURS[5], linewidth=0, zorder=1)
-        bounds = [[mean - low], [high - mean]]
-        axes.errorbar(mean, y, xerr=bounds, color=INK, linewidth=0.9, capsize=2, capthick=0.9, zorder=3)
-        axes.plot([100 * majority(rows)] * 2, [y - 0.31, y + 0.31], color=COLOURS[1], linewidth=1.6, zorder=2)
-        unseen = None if blind is None else blind if name == "all" else of_type(blind, name)
+    groups = [("all", None), *((name, name) for name in types)] if len(types) > 1 else [(types[0], None)]
+    dots = []
+    for name, chosen in groups:
+        rows = of_type(answers, chosen)
+        row = f"{name} (n = {rows.height})"
+        dots.append(_share(row, rows, _SEEING))
+        unseen = None if blind is None else of_type(blind, chosen)
         if unseen is not None and unseen.height:
-            axes.plot(100 * int(unseen["correct"].sum()) / unseen.height, y, linestyle="", zorder=4, **_BLANKED)
-    label_rows(axes, [f"{name} (n = {rows.height})" for name, rows in groups])
-    axes.set_xlim(0, 100)
-    dress(axes, size, x="Right answers (%)")
-    handles = [Line2D([], [], color=COLOURS[1], linewidth=1.6, label="always the most frequent answer")]
-    handles += [] if blind is None else [_blanked_key()]
-    legend_below(figure, handles, size, "bars: accuracy, 95 % Wilson interval")
-    return figure
-
-
-def accuracy_caption(answers: pl.DataFrame, blind: bool = False) -> str:
-    """For `accuracy`."""
-    return (
-        f"Right answers by question type with Wilson's 95 % intervals (n = {answers.height} in all). The upright mark "
-        "is the share of the most frequent answer of the type, which needs no image"
-        + ("; the diamond is the same model with the image blanked." if blind else ".")
+            dots.append(_share(row, unseen, _BLIND))
+        dots.append(Dot(row, 100 * majority(rows), n=rows.height, mark=_GUESSING.label))
+    marks = [_SEEING, *([] if blind is None else [_BLIND]), _GUESSING]
+    return dots_chart(
+        dots,
+        [Scale("Right answers (%)", limits=(0, 100))],
+        marks,
+        size,
+        title="How often is it right, and does it need the image?" if blind is not None else "How often is it right?",
+        subtitle=f"Dots: shares; bars: 95 % Wilson intervals; n = {answers.height} in all.",
+        rows_title="Question type",
     )
 
 
-def measures(metrics: pl.DataFrame, *, percent: bool) -> Figure:
+def _share(row: str, answers: pl.DataFrame, mark: Mark) -> Dot:
+    share = right_share(answers)
+    mean, low, high = (100 * float(part) for part in (share.mean, share.low, share.high))
+    return Dot(row, mean, low, high, answers.height, mark.label)
+
+
+def accuracy_caption(answers: pl.DataFrame, blind: bool = False) -> str:
+    """For `accuracy_chart`."""
+    return (
+        f"Right answers by question type with Wilson's 95 % intervals (n = {answers.height} in all), beside the share "
+        "of the most frequent answer of the type, which needs no image"
+        + (", and beside the same model with the image blanked." if blind else ".")
+    )
+
+
+def measures_chart(metrics: pl.DataFrame, size: Size, *, percent: bool) -> Chart:
     """Every measure that is a share (`percent`) or has a scale of its own, over all examples and by type.
 
-    Diamonds: the same with every image blanked. Types are drawn where they are at most six.
+    Beside each: the same with every image blanked. Types are drawn where they are at most six.
     """
     rows = drawn(metrics, percent)
     scale = 100 if percent else 1
-    places = list(rows.filter(shown="image").iter_rows(named=True))
-    figure, axes, size = new_panel(0.5 + 0.2 * len(places), "column")
-    labels = []
-    for y, row in enumerate(places):
-        whole = row["type"] == "all"
+    dots = []
+    for row in rows.filter(shown="image").iter_rows(named=True):
         title = ANSWER_METRICS[row["metric"]].title
-        labels.append(f"{title if whole else '  ' + row['type']} (n = {row['n']})")
-        value = scale * row["value"]
-        bounds = None if row["low"] is None else [[value - scale * row["low"]], [scale * row["high"] - value]]
-        colour = INK if whole else COLOURS[5]
-        axes.errorbar(value, y, xerr=bounds, fmt="o", color=colour, markersize=4, linewidth=0.9, capsize=2)
-        for blank in rows.filter(metric=row["metric"], type=row["type"], shown="blank")["value"]:
-            axes.plot(scale * blank, y, linestyle="", zorder=1, **_BLANKED)
-    label_rows(axes, labels)
-    axes.set_xlim(0, 100 if percent else None)
-    dress(axes, size, x="Share (%)" if percent else "Value (own scale)")
-    handles = [_blanked_key()] if "blank" in rows["shown"] else []
-    legend_below(figure, handles, size, "dots: value, 95 % interval over inputs")
-    return figure
+        name = f"{title} (n = {row['n']})" if row["type"] == "all" else f"{title}, {row['type']}"
+        dots.append(_measured(name, row, scale, _SEEING))
+        blanked = rows.filter(metric=row["metric"], type=row["type"], shown="blank")
+        dots += [_measured(name, blank, scale, _BLIND) for blank in blanked.iter_rows(named=True)]
+    marks = [_SEEING, *([_BLIND] if "blank" in rows["shown"] else [])]
+    return dots_chart(
+        dots,
+        [Scale("Share (%)" if percent else "Value (own scale)", limits=(0, 100) if percent else None)],
+        marks,
+        size,
+        title="How good are the answers by every measure?",
+        subtitle="Dots: values; bars: 95 % intervals over inputs; n beside each; of types in the table.",
+    )
+
+
+def _measured(name: str, row: dict, scale: float, mark: Mark) -> Dot:
+    low, high = (math.nan if row[bound] is None else scale * row[bound] for bound in ("low", "high"))
+    return Dot(name, scale * row["value"], low, high, row["n"], mark.label)
 
 
 def drawn(metrics: pl.DataFrame, percent: bool) -> pl.DataFrame:
-    """The rows that `measures` draws: those with a value, of one kind of scale, types only where they are few."""
+    """The rows that `measures_chart` draws: those with a value, of one kind of scale, types only where they are few."""
     names = [name for name, metric in ANSWER_METRICS.items() if metric.percent == percent and name != "accuracy"]
     rows = metrics.filter(pl.col("metric").is_in(names) & pl.col("value").is_not_null())
     types = rows.filter(pl.col("type") != "all")["type"].n_unique()
@@ -86,14 +100,10 @@ def drawn(metrics: pl.DataFrame, percent: bool) -> pl.DataFrame:
 
 
 def measures_caption(metrics: pl.DataFrame) -> str:
-    """For `measures`."""
+    """For `measures_chart`."""
     blind = "blank" in metrics["shown"]
-    beside = "Diamonds: the same questions with every image blanked." if blind else "No control was run (--blind)."
+    beside = "Hollow: the same questions with every image blanked." if blind else "No control was run (--blind)."
     return (
         "Measures of the answers, over all examples and by type, with 95 % intervals; all answers on one input are "
         f"resampled together. {beside}"
     )
-
-
-def _blanked_key() -> Line2D:
-    return Line2D([], [], label="image blanked", **_BLANKED)

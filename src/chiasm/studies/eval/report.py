@@ -36,14 +36,17 @@ class EvalReporter(Reporter[EvalSpec]):
         if "accuracy" in self._measured:
             blind = self.table("blind")
             drawings["accuracy"] = Drawing(
-                partial(charts.accuracy, self._answers, blind),
+                partial(charts.accuracy_chart, self._answers, blind),
                 partial(charts.accuracy_caption, self._answers, blind is not None),
             )
         if self._metrics is not None and self._measured != ["accuracy"]:
             caption = partial(charts.measures_caption, self._metrics)
+            # Exact match alone is accuracy once more.
+            more = bool(set(self._measured) - {"accuracy", "exact_match"})
             for name, percent in (("measures", True), ("scales", False)):
                 if charts.drawn(self._metrics, percent).height:
-                    drawings[name] = Drawing(partial(charts.measures, self._metrics, percent=percent), caption)
+                    draw = partial(charts.measures_chart, self._metrics, percent=percent)
+                    drawings[name] = Drawing(draw, caption, reported=more)
         return drawings
 
     def notes(self) -> list[str]:

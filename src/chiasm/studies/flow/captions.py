@@ -1,13 +1,12 @@
 """Captions computed from the tables that the figures show: what is drawn, over how many examples, beside what."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Literal
 
 import polars as pl
 
+from chiasm.results.charts.theme import counted
 from chiasm.results.series import in_order
-from chiasm.results.theme import counted
 from chiasm.studies.flow.judgement import SEEN, control_for, control_label, style_of
 from chiasm.studies.flow.tables import AVERAGED, KEEP_ONE, LEAVE_ONE_OUT, SHAPLEY, SIZE_MATCHED, SWAPS, dose_share
 
@@ -68,37 +67,25 @@ def tracking(answers: pl.DataFrame, control: bool = False, as_released: bool = F
     )
 
 
-def patches(
-    rows: pl.DataFrame,
-    cropped: bool = False,
-    methods: Mapping[str, pl.DataFrame] = MappingProxyType({}),
-    rank: tuple[int, int, int] | None = None,
-) -> str:
-    """For `patch_map`, and `patch_maps` of `methods`. `cropped`: parts of the image are hatched.
+def patches(methods: Sequence[Mapping[str, pl.DataFrame]], cropped: bool = False, some: str = "") -> str:
+    """For `patch_maps`; `methods`: of every example. `cropped`: parts of an image are grey.
 
-    `rank`: the map's place by strength, of how many, and how many of these stand in the report.
+    `some`: how many of all maps these are, where they are chosen by strength.
     """
-    hatched = " Hatched: cropped away by the processor, never seen by the model." if cropped else ""
-    if not methods:
-        largest = _largest(rows["logprob_cut"] - rows["logprob_clean"])
-        return (
-            f"Example {rows['example_id'][0]}: change in the log-probability of the target token when each of "
-            f"{rows.height} patches alone is hidden from the rows behind the image. n = 1 example: no interval; "
-            f"white is no effect, the largest here is {largest} nat.{hatched}"
-        )
-    largest = "; ".join(f"{name} {_largest(found['value'])}" for name, found in methods.items())
-    what = ". ".join(_METHODS[name] for name in methods if name in _METHODS)
-    chosen = ""
-    if rank is not None:
-        place, of, shown = rank
-        chosen = (
-            f" Number {place} of {of} maps from the weakest to the strongest (largest value with one patch hidden), of "
-            f"which {shown} at even steps are shown."
-        )
+    first = next(iter(methods[0].values()))
+    named = list(dict.fromkeys(name for one in methods for name in one))
+    largest = "; ".join(
+        f"{name} {_largest(pl.concat([one[name]['value'] for one in methods if name in one]))}" for name in named
+    )
+    what = ". ".join(_METHODS[name] for name in named if name in _METHODS)
+    about = f"Example {first['example_id'][0]}" if len(methods) == 1 else f"{len(methods)} examples"
+    order = "at even steps from the weakest to the strongest (largest value with one patch hidden)"
+    chosen = f" These are {some} maps, {order}." if some else ""
+    hidden = " Grey: cropped away by the processor, never seen by the model." if cropped else ""
     return (
-        f"Example {rows['example_id'][0]}: what each of {rows.height} patches adds to the log-probability of the token "
-        f"that is followed. {what}. n = 1 example: no interval; white is no effect, the largest values either way are "
-        f"{largest} nat (above 0: it speaks for that token).{chosen}{hatched}"
+        f"{about}: what each of {first.height} patches adds to the log-probability of the token that is followed. "
+        f"{what}. n = 1 example: no interval; white is no effect, the largest values either way are {largest} nat "
+        f"(above 0: it speaks for that token).{chosen}{hidden}"
     )
 
 
@@ -130,7 +117,7 @@ def dose(effects: pl.DataFrame, controls: pl.DataFrame, cuts: Sequence[str] | No
 
 
 def windows(effects: pl.DataFrame) -> str:
-    """For `flow_heatmap`."""
+    """For `window_maps`."""
     return (
         "Mean change in the target token's log-probability for every contiguous window of layers "
         f"({_examples(effects)}). A dot marks windows whose 95 % interval, which holds for all windows at once, "

@@ -67,7 +67,7 @@ def flow_chart(
     Rows: tables `effects` and `controls`. `noise` (nat): half-width of the floor around no effect. `claims`: those of
     kind `effect`, whose intervals are then the bands. `cuts`: which to draw; all by default.
     """
-    lines = _overlay(effects, controls, claims, _chosen(effects, cuts))
+    lines = _overlay(effects, controls, claims, chosen_cuts(effects, cuts))
     said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}."
     return line_chart(lines, _axes(effects, lines, noise), size, title=_QUESTION, subtitle=said, legend="route cut")
 
@@ -76,7 +76,7 @@ def types_chart(
     effects: pl.DataFrame, controls: pl.DataFrame | None, size: Size, *, noise: float = 0.0, cuts: Sequence[str] = ()
 ) -> Chart:
     """`flow_chart` as small multiples, one panel for each question type, on one scale."""
-    lines, cuts = [], _chosen(effects, cuts)
+    lines, cuts = [], chosen_cuts(effects, cuts)
     for name in in_order(effects, "type"):
         beside = None if controls is None else of_type(controls, name)
         own = _overlay(of_type(effects, name), beside, (), cuts)
@@ -99,7 +99,7 @@ def controls_chart(
 ) -> Chart:
     """One panel per cut, beside all of its controls (doses have a figure of their own)."""
     lines = []
-    for cut in _chosen(effects, cuts):
+    for cut in chosen_cuts(effects, cuts):
         own = _measured(effects, cut, claims)
         lines.append(replace(own, panel=own.label))
         for name in in_order(controls, "control"):
@@ -130,8 +130,11 @@ def _overlay(
     return lines
 
 
-def _chosen(effects: pl.DataFrame, cuts: Sequence[str]) -> list[str]:
-    """**Errors:** `ChiasmError` for a cut that the run has not."""
+def chosen_cuts(effects: pl.DataFrame, cuts: Sequence[str]) -> list[str]:
+    """The cuts to draw, in their order; all where none are named.
+
+    **Errors:** `ChiasmError` for a cut that the run has not.
+    """
     there = in_order(effects, "cut")
     unknown = [cut for cut in cuts if cut not in there]
     if unknown:

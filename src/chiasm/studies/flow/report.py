@@ -48,14 +48,12 @@ class FlowReporter(Reporter[FlowSpec]):
                     effects, controls, size, noise=floor, claims=of_cuts, **chosen
                 ),
                 partial(caption, claimed=bool(of_cuts)),
-                flat=False,
             )
         }
         if effects["type"].n_unique() > 1:
             drawn["flow-by-type"] = Drawing(
                 lambda size, **chosen: curves.types_chart(effects, controls, size, noise=floor, **chosen),
                 partial(caption, panels="type"),
-                flat=False,
             )
         if controls is not None:
             drawn["flow-controls"] = Drawing(
@@ -63,14 +61,15 @@ class FlowReporter(Reporter[FlowSpec]):
                     effects, controls, size, noise=floor, claims=of_cuts, **chosen
                 ),
                 partial(caption, panels="cut", claimed=bool(of_cuts)),
-                flat=False,
             )
             dosed = [cut for cut, name in self._beside() if dose_share(name) is not None]
             something = {one.about for one in of_cuts if one.verdict != "practically none"}
             cuts = [cut for cut in dict.fromkeys(dosed) if not of_cuts or cut in something]
             if cuts:
-                dose = partial(charts.dose_curve, effects, controls, cuts=cuts)
-                drawn["dose"] = Drawing(dose, partial(captions.dose, effects, controls, cuts))
+                drawn["dose"] = Drawing(
+                    lambda size, cuts=tuple(cuts): charts.dose_curve(effects, controls, size, cuts=cuts),
+                    partial(captions.dose, effects, controls, cuts),
+                )
         return drawn | self._windows() | self._tracking() | self._maps()
 
     def notes(self) -> list[str]:
@@ -118,10 +117,10 @@ class FlowReporter(Reporter[FlowSpec]):
         if self.spec.windows != "all":
             return {}
         return {
-            f"windows-{number}": Drawing(
-                partial(charts.flow_heatmap, self._effects, cut), partial(captions.windows, self._effects)
+            "windows": Drawing(
+                lambda size, **chosen: charts.window_maps(self._effects, size, **chosen),
+                partial(captions.windows, self._effects),
             )
-            for number, cut in enumerate(in_order(self._effects, "cut"))
         }
 
     def _tracking(self) -> dict[str, Drawing]:
@@ -129,11 +128,12 @@ class FlowReporter(Reporter[FlowSpec]):
         answers, baseline, words = self.with_inputs("answers"), self.with_inputs("answers_twin"), self.table("words")
         if answers is not None:
             drawable = _pooled_options(answers)
+            control = None if baseline is None else _pooled_options(baseline)
             for name, raw in (("answers", False), ("answers-as-released", True)):
-                control = None if baseline is None else _pooled_options(baseline)
                 drawn[name] = Drawing(
                     partial(charts.answer_tracking, drawable, control, as_released=raw),
                     partial(captions.tracking, drawable, baseline is not None, raw),
+                    reported=not raw,
                 )
         if words is not None:
             drawn["words"] = Drawing(partial(charts.caption_words, words), partial(captions.words, words))

@@ -1,20 +1,22 @@
 """What "where inside?" says and shows, from its tables alone: for runs of `chiasm project` and for notebooks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import final
 
 import polars as pl
-from matplotlib.figure import Figure
 
 from chiasm.core.claims import Claim
 from chiasm.core.errors import ChiasmError
+from chiasm.results.charts.lines import Chart
+from chiasm.results.charts.theme import size_of
 from chiasm.results.claims import claims_frame
 from chiasm.results.findings import Finding
 from chiasm.results.images import KeptImage
 from chiasm.results.report import Drawing
 from chiasm.results.series import in_order
 from chiasm.studies.inside import charts
+from chiasm.studies.inside.charts import MapOfOne
 from chiasm.studies.inside.claims import claims
 from chiasm.studies.inside.findings import findings_of
 from chiasm.studies.inside.means import complete
@@ -32,15 +34,15 @@ _FAITHFULNESS = (
 )
 _MODALITIES = (
     "How much of the answer rests on the image, against the question: exact Shapley values of the two, and MM-SHAP by "
-    "Kernel SHAP. Crosses: what Kernel SHAP finds where there is no image."
+    "Kernel SHAP. Open marks: what Kernel SHAP finds where there is no image."
 )
 _NEURONS = (
     "What setting neurons to zero does to the answer, on examples that did not choose them, beside as many random "
     "neurons of the same layers."
 )
 _CONCEPTS = (
-    "Share of answers that grow when the image's tokens move along a concept's direction. Grey: random concepts of as "
-    "many images. Filled: further out than those, corrected."
+    "Share of answers that grow when the image's tokens move along a concept's direction. Dashed: random concepts of "
+    "as many images."
 )
 
 
@@ -91,70 +93,71 @@ class Inside:
         return [finding.text for finding in self.ranked_findings()]
 
     @property
-    def figures(self) -> list[str]:
-        """The names of the figures that can be drawn."""
+    def charts(self) -> list[str]:
+        """The names of the charts that can be drawn."""
         return list(self.drawings())
 
-    def figure(self, name: str) -> Figure:
-        """A figure, drawn from the tables; a notebook shows it.
+    def chart(self, name: str, width: str | None = None) -> Chart:
+        """A chart, drawn from the tables; a notebook shows it. `width`: on paper, as `3.3in`.
 
-        **Errors:** `ChiasmError` naming the figures there are.
+        **Errors:** `ChiasmError` naming the charts there are, or for a width that is none.
         """
         there = self.drawings()
         if name not in there:
-            raise ChiasmError(f"the figure `{name}`", f"there are {', '.join(there)}", "Name one of those")
-        return there[name].draw()
+            raise ChiasmError(f"the chart `{name}`", f"there are {', '.join(there)}", "Name one of those")
+        return there[name].draw(size_of(width))
 
     def ranked_findings(self) -> list[Finding]:
         """The findings with their strength."""
         return findings_of(self._claimed)
 
     def drawings(self) -> dict[str, Drawing]:
-        """All figures with their captions."""
+        """All charts with their captions."""
         drawn: dict[str, Drawing] = {}
+
+        def add(name: str, draw: Callable[..., Chart], caption: str) -> None:
+            drawn[name] = Drawing(draw, partial(str, caption))
+
         for domain, rows in self._by_domain("attributions"):
             if complete(rows)["object"].is_not_null().any():
-                drawn[f"pointing-{domain}"] = Drawing(partial(charts.pointing_bars, rows), lambda: _POINTING)
+                add(f"pointing-{domain}", partial(charts.pointing_dots, rows), _POINTING)
             curves = self._tables["attribution_curves"]
-            drawn[f"faithfulness-{domain}"] = Drawing(
-                partial(charts.faithfulness, curves, domain), lambda: _FAITHFULNESS
-            )
+            add(f"faithfulness-{domain}", partial(charts.faithfulness, curves, domain), _FAITHFULNESS)
         for domain, rows in self._by_domain("modalities"):
-            drawn[f"modalities-{domain}"] = Drawing(partial(charts.modality_bars, rows, domain), lambda: _MODALITIES)
+            add(f"modalities-{domain}", partial(charts.modality_dots, rows, domain), _MODALITIES)
         for domain, rows in self._by_domain("neuron_ablation"):
-            drawn[f"neurons-{domain}"] = Drawing(partial(charts.ablation_bars, rows, domain), lambda: _NEURONS)
+            add(f"neurons-{domain}", partial(charts.ablation_dots, rows, domain), _NEURONS)
         for domain, rows in self._by_domain("concepts"):
             for setting in in_order(rows, "setting"):
-                drawn[f"concepts-{domain}-{setting}"] = Drawing(
-                    partial(charts.concept_lines, rows, domain, setting), lambda: _CONCEPTS
-                )
+                draw = partial(charts.concept_lines, rows, domain, setting)
+                add(f"concepts-{domain}-{setting}", draw, _CONCEPTS)
         for domain, rows in self._by_domain("attribution_maps"):
             for setting in in_order(rows, "setting"):
-                drawn |= self._maps(domain, setting, rows.filter(setting=setting))
+                maps = self._maps(domain, setting, rows.filter(setting=setting))
+                if maps:
+                    draw = partial(charts.attribution_maps, maps)
+                    add(f"map-{domain}-{setting}", draw, _map_caption(list(maps), domain, setting))
         return drawn
 
     def _by_domain(self, name: str) -> list[tuple[str, pl.DataFrame]]:
         rows = self._tables.get(name)
         return [] if rows is None else [(domain, rows.filter(domain=domain)) for domain in in_order(rows, "domain")]
 
-    def _maps(self, domain: str, setting: str, rows: pl.DataFrame) -> dict[str, Drawing]:
-        drawn: dict[str, Drawing] = {}
+    def _maps(self, domain: str, setting: str, rows: pl.DataFrame) -> dict[str, MapOfOne]:
+        """The first examples that have an image."""
+        found: dict[str, MapOfOne] = {}
         answers = self._tables["attributions"].filter(domain=domain, setting=setting)
-        for number, example in enumerate(in_order(rows, "example_id")[:_MAPS]):
+        for example in in_order(rows, "example_id")[:_MAPS]:
             image = self._images.get(f"{domain}/{example}", self._images.get(example))
             if image is not None:
-                placed = image.placed(rows.filter(example_id=example))
                 answer = answers.filter(example_id=example)["answer"][0]
-                drawn[f"map-{domain}-{setting}-{number}"] = Drawing(
-                    partial(charts.attribution_map, image.pixels, placed, image.boxes),
-                    partial(_map_caption, example, domain, setting, answer),
-                )
-        return drawn
+                found[example] = MapOfOne(image, image.placed(rows.filter(example_id=example)), answer)
+        return found
 
 
-def _map_caption(example: str, domain: str, setting: str, answer: str) -> str:
+def _map_caption(examples: Sequence[str], domain: str, setting: str) -> str:
     return (
-        f"Example {example} of {domain} ({setting}), answer \u201c{answer}\u201d: what each patch adds to its "
-        "log-probability. Orange speaks for it, purple against. Maps that do not add up to the answer within 5 % are "
-        "withheld. n = 1 example: no interval."
+        f"Examples {', '.join(examples)} of {domain} ({setting}): what each patch adds to the log-probability of the "
+        "answer. Orange speaks for it, purple against. Maps that do not add up to the answer within 5 % are withheld. "
+        "n = 1 example each: no interval."
     )

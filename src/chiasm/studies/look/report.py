@@ -12,10 +12,10 @@ from chiasm.results.findings import Finding
 from chiasm.results.images import KeptImage
 from chiasm.results.report import Drawing, Reporter, shared_models_note
 from chiasm.results.series import in_order, with_inputs
-from chiasm.studies.look import charts
-from chiasm.studies.look.charts import ImageRows
+from chiasm.studies.look import charts, maps
 from chiasm.studies.look.claims import MIN_HEADS
 from chiasm.studies.look.findings import look_findings
+from chiasm.studies.look.maps import Asked, ImageRows
 from chiasm.studies.look.shares import object_rows, perceived
 from chiasm.studies.look.spec import LookSpec
 
@@ -99,22 +99,26 @@ class LookReporter(Reporter[LookSpec]):
         places, lens = self.table("places"), self.table("lens")
         if places is None:
             return {}
-        attention = self.directory.table("attention").filter(head="mean")
-        drawn = {}
+        attention, drawn = self.directory.table("attention"), {}
         for number, example in enumerate(in_order(places, "example_id")):
             grids = self._grids(example, places.filter(example_id=example))
-            about = attention.filter(example_id=example)
-            for query in in_order(about, "query"):
-                drawn[f"map-{number}-{query}"] = Drawing(
-                    partial(charts.attention_map, _shown(grids, about.filter(query=query), ["span", "index"])),
-                    partial(_map_caption, example, query, len(grids)),
-                )
+            about = _shown(grids, attention.filter(example_id=example), ["span", "index"])
+            drawn[f"map-{number}"] = Drawing(
+                partial(maps.attention_map, about, asked=self._asked(example)),
+                partial(_map_caption, example, len(grids)),
+            )
             if lens is not None and (rows := lens.filter(example_id=example)).height:
+                read = _shown(grids, rows, ["position"])
                 drawn[f"words-{number}"] = Drawing(
-                    partial(charts.lens_map, _shown(grids, rows, ["position"])),
+                    partial(maps.lens_map, read, asked=self._asked(example)),
                     partial(_lens_caption, example, len(grids)),
                 )
         return drawn
+
+    def _asked(self, example: str) -> Asked:
+        asked = self.table("examples")
+        found = None if asked is None else asked.filter(example_id=example)
+        return Asked() if found is None or not found.height else Asked(*found.select("question", "answer").row(0))
 
     def _grids(self, example: str, places: pl.DataFrame) -> _Grids:
         """Every kept image of the example, and the places on it in its own pixels."""
@@ -142,16 +146,16 @@ def _shown(grids: _Grids, rows: pl.DataFrame, keys: Sequence[str]) -> list[Image
     return found
 
 
-def _map_caption(example: str, query: str, count: int) -> str:
+def _map_caption(example: str, count: int) -> str:
     return (
-        f"Example {example}: attention of {query} on every patch, mean over heads, one scale for all layers"
-        f"{_of(count, charts.MAX_IMAGES)} (its colours follow the square root). n = 1 example: no interval."
+        f"Example {example}: attention on every patch by layer, one scale for all layers"
+        f"{_of(count, maps.MAX_IMAGES)} (its colours follow the square root). n = 1 example: no interval."
     )
 
 
 def _lens_caption(example: str, count: int) -> str:
     return (
-        f"Example {example}: the word nearest to every patch (final norm, output head){_of(count, charts.MAX_READ)}. "
+        f"Example {example}: the word nearest to every patch (final norm, output head){_of(count, maps.MAX_READ)}. "
         "Bold: the word stands in a caption. n = 1 example."
     )
 

@@ -1,51 +1,24 @@
-"""The alignment paper's figures for one's own models, in its layout. Numbers in names are the paper's."""
+"""The alignment paper's figures for one's own models. Numbers in names are the paper's."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from chiasm.core.spans import is_perceptual
 from chiasm.core.statistics.correlation import correlate
-from chiasm.results.panels import Panels
+from chiasm.results.charts.lines import MEASURED, Axes, Chart, Line, line_chart
+from chiasm.results.charts.marks import Mark, Scale
+from chiasm.results.charts.points import Plane, points_chart
+from chiasm.results.charts.theme import Size, counted, span_style
 from chiasm.results.series import Curve, in_order
-from chiasm.results.theme import (
-    COLOURS,
-    DASHES,
-    GREY,
-    MARKERS,
-    SIZES,
-    Size,
-    counted,
-    draw_control,
-    dress,
-    layer_axis,
-    legend_below,
-    marked,
-    new_figure,
-    zero_line,
-)
-from chiasm.studies.align.charts.panels import (
-    BASELINE,
-    INTERVAL,
-    STATE,
-    logarithmic,
-    median_norms,
-    pooled_curve,
-    table_curve,
-)
-from chiasm.studies.align.charts.words import draw_tokens
-from chiasm.studies.compare.charts import model_point
+from chiasm.studies.align.charts.panels import BASELINE, INTERVAL, STATE, median_norms, pooled_curve, table_curve
+from chiasm.studies.align.charts.tokens import scatter
+from chiasm.studies.compare.charts import heights, model_point
 from chiasm.studies.compare.findings import ENOUGH
 from chiasm.studies.paper.findings import between_kinds, cosines
 
-_SPANS = ("image", "question", "video", "audio")
-"""In the order of their colours."""
 _PAIRS = (
     ("P vs P: other data", "PP"),
     ("T vs T: other data", "TT"),
@@ -54,192 +27,242 @@ _PAIRS = (
     ("t vs t: halves", "tt"),
 )
 _HALF = " [first half]"
+_NULLS = {"null_permuted": "shuffled norms", "null_magnitude": "magnitude alone", "null_random": "random masks"}
+_COUNTED = Mark(f"control, not counted: {BASELINE}", None, control=True)
 
 
-def figure_2(rows: pl.DataFrame, places: pl.DataFrame, model: str, baseline: str | None) -> Figure:
-    """How near kinds of tokens are to their own kind and to others, over pairs of examples (left); t-SNE (right)."""
-    panels = Panels(2.7, 2, width_ratios=(3, 2))
-    left, right = panels.axes
-    rows = cosines(rows)
-    for index, (label, kind) in enumerate(_PAIRS):
+def pairs_chart(rows: pl.DataFrame, size: Size, *, model: str, baseline: str | None) -> Chart:
+    """Figure 2, left: how near kinds of tokens are to their own kind and to others, over pairs of examples."""
+    rows, lines = cosines(rows), []
+    for style, (label, kind) in enumerate(_PAIRS):
         own, beside = (_of_kind(_of_model(rows, name), kind) for name in (model, baseline))
         if own.height:
-            panels.curve(left, label, pooled_curve(own), _known(beside, pooled_curve), index=index)
-    zero_line(left)
-    layer_axis(left, int(rows["layer"].max() or 0), 0.6 * panels.size.inches)
-    panels.dress(left, x=STATE, y="Cosine of mean tokens")
-    marks = _token_map(right, places.filter(model=model, method="tsne"), panels.size)
-    panels.handles |= {str(mark.get_label()): mark for mark in marks}
-    return panels.legend(f"{INTERVAL} (of several pairs: mean bounds), {panels.counted}", *_control(baseline))
+            lines.append(Line(label, pooled_curve(own), style))
+            lines += [Line(label, pooled_curve(beside), style, BASELINE)] if beside.height else []
+    return line_chart(
+        lines,
+        Axes(STATE, "Cosine of mean tokens", reference=0.0),
+        size,
+        title="Are tokens nearer to their own kind than to the other?",
+        subtitle=f"P: perceptual, T: text; lines: {INTERVAL} (of several pairs: mean bounds); {_n(lines)}.",
+        legend="pairs",
+    )
 
 
-def figure_3(norms: pl.DataFrame, drift: pl.DataFrame, models: Sequence[str], baselines: Mapping[str, str]) -> Figure:
-    """Norms (above) and change from one state to the next (below) of both kinds of tokens, one column per model.
+def map_chart(places: pl.DataFrame, size: Size, *, model: str) -> Chart:
+    """Figure 2, right: t-SNE of mean tokens at the depth next to three quarters."""
+    places = places.filter(model=model, method="tsne")
+    layers = sorted(in_order(places, "layer"))
+    layer = layers[len(layers) // 2]
+    here = places.filter(layer=layer)
+    said = "Points: mean tokens of one example, by t-SNE; thin lines join those of one example; "
+    said += f"n = {here['example_id'].n_unique()}. Distances between groups mean nothing."
+    title = "Do kinds of tokens lie apart?"
+    return scatter({f"state {layer}": here}, size, title=title, subtitle=said, columns=2)
+
+
+def drift_chart(drift: pl.DataFrame, size: Size, *, models: Sequence[str], baselines: Mapping[str, str]) -> Chart:
+    """Figure 3, below: change of both kinds of tokens from one state to the next, a panel for each model.
 
     `baselines`: the model with random weights that stands beside a model, where there is one.
     """
-    panels = Panels(3.6, len(models), 2, sharex=True, sharey="row")
-    drift = drift.filter(gap=drift["gap"].min())
-    x = STATE if len(models) < 3 else "Hidden state"
-    for column, model in enumerate(models):
-        for line, (rows, y) in enumerate(((median_norms(norms), "Norm (median)"), (drift, "Cosine, one block later"))):
-            axes = panels.grid[line, column]
-            for span in in_order(_of_model(rows, model), "span"):
-                root = span.partition("[")[0].strip().partition(".")[0]
-                index = _SPANS.index(root) if root in _SPANS else 1
-                own, beside = (_of_model(rows.filter(span=span), name) for name in (model, baselines.get(model)))
-                panels.curve(axes, span, table_curve(own), _known(beside), index=index)
-            above, first = line == 0, column == 0
-            panels.dress(axes, x="" if above else x, y=y if first else "", title=model if above else "", layers=rows)
-    logarithmic(panels.axes[0])
-    title = f"norms: standard deviation over examples; else {INTERVAL}, {panels.counted}"
-    return panels.legend(title, *_control(next(iter(baselines.values()), None)))
+    lines = _by_span(drift.filter(gap=drift["gap"].min()), models, baselines)
+    axes = Axes(STATE, "Cosine with itself, one block later")
+    title, said = "How much does each block change the tokens?", f"Lines: {INTERVAL}; {_n(lines)}."
+    return line_chart(lines, axes, size, title=title, subtitle=said, columns=2, legend="tokens")
 
 
-def figure_7(rows: pl.DataFrame, score: pl.DataFrame, steps: Sequence[tuple[str, int]], baseline: str | None) -> Figure:
-    """Cosine of perceptual and textual tokens by depth at several training steps (left), and its mean (right)."""
-    panels = Panels(2.4, 2)
-    left, right = panels.axes
-    size = panels.size
+def norms_chart(norms: pl.DataFrame, size: Size, *, models: Sequence[str], baselines: Mapping[str, str]) -> Chart:
+    """Figure 3, above: norms of both kinds of tokens, a panel for each model."""
+    lines = _by_span(median_norms(norms), models, baselines)
+    said = f"Medians over tokens, mean and standard deviation over examples; {_n(lines)}."
+    axes = Axes(STATE, "Norm of a token (median)", bounds="one standard deviation", log=True)
+    title = "Do both kinds of tokens have the same norms?"
+    return line_chart(lines, axes, size, title=title, subtitle=said, columns=2, legend="tokens")
+
+
+def _by_span(rows: pl.DataFrame, models: Sequence[str], baselines: Mapping[str, str]) -> list[Line]:
+    lines = []
+    for model in models:
+        own = _of_model(rows, model)
+        for span in in_order(own, "span"):
+            beside = _of_model(rows, baselines.get(model)).filter(span=span)
+            style = span_style(span.partition("[")[0].strip())
+            lines.append(Line(span, table_curve(own.filter(span=span)), style, panel=model))
+            lines += [Line(span, table_curve(beside), style, BASELINE, model)] if beside.height else []
+    return lines
+
+
+def steps_chart(rows: pl.DataFrame, size: Size, *, steps: Sequence[tuple[str, int]], baseline: str | None) -> Chart:
+    """Figure 7, left: cosine of perceptual and textual tokens by depth at several training steps."""
     rows = between_kinds(cosines(rows))
-    ramp = colormaps["viridis"]
-
-    def line(axes: Axes, label: str, index: int, own: Curve, colour: Any, alpha: float) -> None:
-        axes.fill_between(own.places, own.low, own.high, color=colour, alpha=alpha, linewidth=0)
-        style = {"linewidth": size.line, "marker": MARKERS[index % len(MARKERS)], "markersize": size.marker}
-        (panels.handles[label],) = axes.plot(own.places, own.mean, color=colour, label=label, **style)
-
-    for index, (model, step) in enumerate(steps):
-        own = table_curve(_of_model(rows, model))
-        line(left, f"step {step}", index, own, ramp(0.9 * index / max(1, len(steps) - 1)), 0.15)
-        panels.ns.append(own.n)
-    _draw_baseline(left, _of_model(rows, baseline), size)
+    lines = [
+        Line(f"step {step}", table_curve(_of_model(rows, model)), style) for style, (model, step) in enumerate(steps)
+    ]
+    beside = _of_model(rows, baseline)
+    lines += [Line(lines[0].label, table_curve(beside), 0, BASELINE)] if beside.height else []
     a, b = rows.select("a", "b").row(0)
-    panels.dress(left, x=STATE, y=f"Cosine of {a} and {b}", layers=rows)
+    title, said = "Do both kinds come nearer in training?", f"Lines: {INTERVAL}; {_n(lines)}."
+    axes = Axes(STATE, f"Cosine of {a} and {b}")
+    return line_chart(lines, axes, size, title=title, subtitle=said, legend="trained")
+
+
+def step_scores_chart(
+    score: pl.DataFrame, size: Size, *, steps: Sequence[tuple[str, int]], baseline: str | None
+) -> Chart:
+    """Figure 7, right: the alignment scores by training step."""
     score = score.filter(statistic="mean_token")
-    places = np.array([step for _, step in steps])
-    for index, name in enumerate(in_order(score, "name")):
+    places = np.array([float(step) for _, step in steps])
+    lines = []
+    for style, name in enumerate(in_order(score, "name")):
         own = score.filter(name=name)
         found = [_of_model(own, model).row(0, named=True) for model, _ in steps]
-        mean, low, high = (
-            np.array([row["value"] if row[k] is None else row[k] for row in found]) for k in ("value", "low", "high")
-        )
-        line(right, name, index, Curve(places, mean, low, high, found[0]["n"]), COLOURS[index], 0.2)
-        for value in _of_model(own, baseline)["value"]:
-            right.axhline(value, color=COLOURS[index], linewidth=0.8 * size.line, linestyle=DASHES[0])
-    panels.dress(right, x="Training step", y="Alignment score")
-    return panels.legend(f"mean and 95 % interval, {panels.counted}", *_control(baseline))
+        lines.append(Line(name, _level(places, found), style))
+        random = _of_model(own, baseline)
+        if random.height:
+            lines.append(Line(name, _level(places, [random.row(0, named=True)] * len(steps)), style, BASELINE))
+    title, said = "Does the alignment score grow in training?", f"Means and 95 % intervals; {_n(lines)}."
+    return line_chart(lines, Axes("Training step", "Alignment score"), size, title=title, subtitle=said, legend="score")
 
 
-def figure_8(inside: pl.DataFrame, rows: pl.DataFrame, model: str, baseline: str | None) -> Figure:
-    """Inside the blocks: norms and change of either span, and their cosine, at every place; random weights last."""
-    panels = Panels(4.4, 3, 2)
+def _level(places: np.ndarray, rows: Sequence[Mapping]) -> Curve:
+    mean, low, high = (
+        np.array([math.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
+        for name in ("value", "low", "high")
+    )
+    return Curve(places, mean, low, high, rows[0]["n"])
+
+
+def inside_chart(inside: pl.DataFrame, rows: pl.DataFrame, size: Size, *, model: str, baseline: str | None) -> Chart:
+    """Figure 8: cosines inside the blocks, at every place: of tokens with themselves, and of both kinds; random weights
+    last."""
     own, cross = _of_model(inside, model), between_kinds(cosines(rows, inside=True))
-    spans = in_order(own, "span")
-    spans = [next(s for s in spans if is_perceptual(s)), next(s for s in spans if not is_perceptual(s))]
+    panels = [(f"{span}, one block later", own.filter(span=span, quantity="change")) for span in _both(own)]
+    panels.append((f"both kinds, {model}", _of_model(cross, model)))
+    panels.append((f"both kinds, control: {BASELINE}", _of_model(cross, baseline)))
+    lines = _by_place(own, panels)
+    said = f"Lines: {INTERVAL}; {_n(lines)}; residual: at the hidden state before the block."
+    axes = Axes("Block", "Cosine", reference=0.0)
+    title = "Where in a block do tokens change and meet?"
+    return line_chart(lines, axes, size, title=title, subtitle=said, columns=2, legend="place")
 
-    def curves(axes: Axes, rows: pl.DataFrame, title: str, y: str) -> None:
-        for index, tap in enumerate(in_order(own, "tap")):
+
+def inside_norms_chart(inside: pl.DataFrame, size: Size, *, model: str) -> Chart:
+    """Figure 8, norms: of either kind of token at every place inside the blocks."""
+    own = _of_model(inside, model)
+    lines = _by_place(own, [(span, own.filter(span=span, quantity="norm")) for span in _both(own)])
+    axes = Axes("Block", "Norm of a token", log=True)
+    title, said = "Where in a block do norms grow?", f"Lines: {INTERVAL}; {_n(lines)}."
+    return line_chart(lines, axes, size, title=title, subtitle=said, columns=2, legend="place")
+
+
+def _both(own: pl.DataFrame) -> list[str]:
+    """The first perceptual and the first textual span."""
+    spans = in_order(own, "span")
+    return [next(s for s in spans if is_perceptual(s)), next(s for s in spans if not is_perceptual(s))]
+
+
+def _by_place(own: pl.DataFrame, panels: Sequence[tuple[str, pl.DataFrame]]) -> list[Line]:
+    lines = []
+    for panel, rows in panels:
+        for style, tap in enumerate(in_order(own, "tap")):
             found = rows.filter(tap=tap)
             if found.height:
-                panels.curve(axes, tap.replace("_", " "), table_curve(found), index=index)
-        panels.dress(axes, x="Block", y=y, title=title, layers=own if rows.height else None)
-
-    for line, span in zip(panels.grid, spans, strict=True):
-        of_span = own.filter(span=span)
-        curves(line[0], of_span.filter(quantity="norm"), span, "Norm of a token")
-        curves(line[1], of_span.filter(quantity="change"), span, "Cosine, one block later")
-        logarithmic(line[0])
-    control = f"control: {baseline}" if baseline else "no baseline"
-    for axes, name, title in zip(panels.grid[:, 2], (model, baseline), (model, control), strict=True):
-        curves(axes, _of_model(cross, name), title, "Cosine of both")
-        zero_line(axes)
-    panels.grid[0, 2].sharey(panels.grid[1, 2])
-    return panels.legend(f"{INTERVAL}, {panels.counted}; residual: at the hidden state before the block")
+                lines.append(Line(tap.replace("_", " "), table_curve(found), style, panel=panel))
+    return lines
 
 
-def figure_9(
-    models: pl.DataFrame, score: pl.DataFrame, groups: Mapping[str, Sequence[str]], baselines: Mapping[str, str]
-) -> Figure:
-    """Accuracy against both scores: a row for each group of models (checkpoints of one run, variants)."""
-    size = SIZES["page"]
-    names = in_order(score, "name")
-    figure = new_figure("page", 2.2 * len(groups))
-    panels = figure.subplots(len(groups), len(names), squeeze=False, sharey="row")
+def scores_chart(
+    models: pl.DataFrame,
+    score: pl.DataFrame,
+    size: Size,
+    *,
+    groups: Mapping[str, Sequence[str]],
+    baselines: Mapping[str, str],
+) -> Chart:
+    """Figure 9: accuracy against both scores, panels for each group of models (checkpoints of one run, variants)."""
     score = score.filter(pl.col("statistic") == "mean_token").join(models, on="model", suffix="_model")
-    shown = list(dict.fromkeys(m for members in groups.values() for m in members))
-    for line, (group, members) in zip(panels, groups.items(), strict=True):
+    score = score.filter(pl.col("accuracy").is_not_null())
+    shown = list(dict.fromkeys(model for members in groups.values() for model in members))
+    points, panels = [], {}
+    for group, members in groups.items():
         beside = {baselines[model] for model in members if model in baselines}
-        for axes, name in zip(line, names, strict=True):
+        for name in in_order(score, "name"):
             own = score.filter((pl.col("name") == name) & pl.col("model").is_in([*members, *beside]))
-            for row in own.iter_rows(named=True):
-                model_point(axes, row, shown.index(row["model"]) if row["model"] in shown else None)
             inside = own.filter(pl.col("model").is_in(list(members)))
-            title = f"{group}: {_correlation(inside)}"
-            dress(axes, size, x=name, y="Right answers (%)" if name == names[0] else "", title=title)
-    marks = [Line2D([], [], markersize=4, linestyle="none", label=model, **marked(k)) for k, model in enumerate(shown)]
-    if baselines:
-        label = f"control, not counted: {BASELINE}"
-        marks.append(Line2D([], [], color=GREY, marker="x", linestyle="none", label=label))
-    legend_below(figure, marks, size, f"bars: 95 % intervals over examples, {counted(models['n'].to_list())}")
-    return figure
+            panel = f"{name}, {group}: {_correlation(inside)}"
+            panels[panel] = Scale(name)
+            points += [
+                model_point(row, row["model"] if row["model"] in shown else _COUNTED.label, panel, 100)
+                for row in own.iter_rows(named=True)
+            ]
+    y = Scale("Right answers (%)", limits=heights(points))
+    there = {point.mark for point in points}
+    marks = [*(Mark(model, style) for style, model in enumerate(shown)), _COUNTED]
+    return points_chart(
+        points,
+        [Plane(panel, x, y) for panel, x in panels.items()],
+        [mark for mark in marks if mark.label in there],
+        size,
+        title="Do models that align better answer better?",
+        subtitle=f"Points: models; bars: 95 % intervals over examples, {counted(models['n'].to_list())}.",
+        things="model",
+    )
 
 
-def figure_13(tables: Mapping[str, pl.DataFrame], models: Sequence[str], baseline: str | None) -> Figure:
-    """Variants side by side: cosine of both kinds, change, norms, divergence and change of words."""
+def variants_chart(
+    tables: Mapping[str, pl.DataFrame], size: Size, *, models: Sequence[str], baseline: str | None
+) -> Chart:
+    """Figure 13: variants side by side: cosine of both kinds, change, norms, divergence and change of words."""
     words = tables["paper_vocabulary"]
     seen = pl.col("span").map_elements(is_perceptual, pl.Boolean)
     later = pl.col("against").str.starts_with("state ")
     drift, norms = tables["paper_drift"], tables["paper_norms"]
-    drawn = [
-        ("Cosine of both kinds", between_kinds(cosines(tables["paper_similarity"]))),
-        ("Perceptual, one block later", drift.filter(seen, gap=drift["gap"].min())),
-        ("Norm, perceptual (median)", median_norms(norms).filter(seen)),
-        ("KL from text (nat)", words.filter(seen, ~later, quantity="kl")),
-        ("Cosine of words, next read state", words.filter(seen, later, quantity="cosine")),
-    ]
-    panels = Panels(4.2, 3, 2)
-    for axes, (y, rows) in zip(panels.axes, drawn, strict=False):
-        for index, model in enumerate(models):
-            panels.curve(axes, model, table_curve(_of_model(rows, model)), index=index)
-        _draw_baseline(axes, _of_model(rows, baseline), panels.size)
-        panels.dress(axes, x="Hidden state", y=y, layers=rows)
-    logarithmic(panels.axes[2])
-    panels.axes[-1].set_axis_off()
-    return panels.legend(f"{INTERVAL} (norms: standard deviation), {panels.counted}", *_control(baseline))
+    drawn = {
+        "cosine of both kinds": between_kinds(cosines(tables["paper_similarity"])),
+        "cosine of perceptual tokens, one block later": drift.filter(seen, gap=drift["gap"].min()),
+        "norm of perceptual tokens (median)": median_norms(norms).filter(seen),
+        "KL from text (nat)": words.filter(seen, ~later, quantity="kl"),
+        "cosine of words, next read state": words.filter(seen, later, quantity="cosine"),
+    }
+    lines = []
+    for panel, rows in drawn.items():
+        for style, model in enumerate(models):
+            own = _of_model(rows, model)
+            lines += [Line(model, table_curve(own), style, panel=panel)] if own.height else []
+        beside = _of_model(rows, baseline)
+        lines += [Line(models[0], table_curve(beside), 0, BASELINE, panel)] if beside.height else []
+    said = f"Lines: {INTERVAL} (norms: standard deviation); {_n(lines)}."
+    title = "How do variants differ?"
+    axes = Axes("Hidden state", "", own_scales=True)
+    return line_chart(lines, axes, size, title=title, subtitle=said, columns=2, legend="model")
 
 
-def figure_22_layers(rows: pl.DataFrame, baseline: pl.DataFrame | None = None) -> Figure:
-    """Overlap of masks by layer, one panel per kind of matrix, between nulls and ceiling; dashed: random weights."""
+def overlap_chart(rows: pl.DataFrame, baseline: pl.DataFrame | None, size: Size) -> Chart:
+    """Figure 22 by layer: overlap of masks, one panel per kind of matrix, between nulls and ceiling."""
     rows = rows.filter(sparsity=0.5)
-    kinds = in_order(rows, "matrix")
-    columns = min(4, len(kinds))
-    lines = -(-len(kinds) // columns)
-    panels = Panels(1.5 * lines, columns, lines, sharex=True, sharey=True)
-    drawn = (
-        ("iou", 0, "masks of either"),
-        ("ceiling", 2, "ceiling: halves of one span"),
-        ("null_permuted", 1, "null: shuffled norms"),
-        ("null_magnitude", 4, "null: magnitude"),
-        ("null_random", 6, "null: random"),
-    )
-    for place, (axes, kind) in enumerate(zip(panels.axes, kinds, strict=False)):
-        own = rows.filter(matrix=kind)
-        for column, index, label in drawn:
-            # A model read on few examples has no ceiling; an empty line would still stand in the legend.
-            if own[column].null_count() < own.height:
-                panels.curve(axes, label, pooled_curve(own, column), index=index)
+    label, lines = "masks of either", []
+    for kind in in_order(rows, "matrix"):
+        own, panel = rows.filter(matrix=kind), kind.rpartition(".")[2]
+        lines.append(Line(label, pooled_curve(own, "iou"), 0, panel=panel))
+        lines += [Line(label, pooled_curve(own, null), 0, name, panel) for null, name in _NULLS.items()]
         if baseline is not None:
             beside = baseline.filter(sparsity=0.5, matrix=kind)
-            draw_control(axes, pooled_curve(beside, "iou"), COLOURS[0], 0, panels.size)
-        x, y = "Layer" if place >= len(panels.axes) - columns else "", "IoU" if place % columns == 0 else ""
-        panels.dress(axes, x=x, y=y, title=kind.rpartition(".")[2], layers=rows)
-    for axes in panels.axes[len(kinds) :]:
-        axes.set_axis_off()
+            lines.append(Line(label, pooled_curve(beside, "iou"), 0, BASELINE, panel))
+        # A model read on few examples has no ceiling.
+        known = own.drop_nulls("ceiling")
+        if known.height:
+            lines.append(Line("ceiling: halves of one span", pooled_curve(known, "ceiling"), 2, panel=panel))
     pairs = rows.select("a", "b").unique().height
-    about = f"50 % left out; mean over {pairs} pair{'s' * (pairs > 1)} of spans"
-    title = f"{about}; mean bounds of 95 % intervals, n = {rows['n'].min()} examples"
-    return panels.legend(title, *_control(None if baseline is None else BASELINE))
+    said = f"50 % left out; means over {pairs} pair{'s' * (pairs > 1)} of spans; mean bounds of 95 % intervals, "
+    said += f"n = {rows['n'].min()} examples."
+    axes = Axes("Layer", "Overlap (IoU)", limits=(0.0, 1.0))
+    title = "In which matrices do both kinds use the same weights?"
+    return line_chart(lines, axes, size, title=title, subtitle=said, columns=3)
+
+
+def _n(lines: Sequence[Line]) -> str:
+    return counted([line.curve.n for line in lines if line.role == MEASURED])
 
 
 def _of_model(rows: pl.DataFrame, model: str | None) -> pl.DataFrame:
@@ -262,22 +285,6 @@ def _of_kind(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
     return rows.filter(pl.struct("a", "b").map_elements(fits, pl.Boolean))
 
 
-def _token_map(axes: Axes, places: pl.DataFrame, size: Size) -> list[Line2D]:
-    """The map at the depth next to three quarters; thin lines join the spans of one example."""
-    layers = sorted(in_order(places, "layer"))
-    marks: list[Line2D] = []
-    if layers:
-        layer = layers[len(layers) // 2]
-        here = places.filter(layer=layer)
-        spans = {span: k for k, span in enumerate(in_order(here, "span"), start=5)}
-        marks = draw_tokens(axes, here, spans, 7)
-        n = here["example_id"].n_unique()
-        dress(axes, size, title=f"t-SNE at state {layer}, n = {n} examples")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    return marks
-
-
 def _correlation(rows: pl.DataFrame) -> str:
     """How many models there are, and how their score goes with their accuracy."""
     n = rows.height
@@ -287,19 +294,4 @@ def _correlation(rows: pl.DataFrame) -> str:
     found = correlate(rows["value"].to_numpy(), rows["accuracy"].to_numpy())
     if np.isnan(found.spearman):
         return f"n = {n}, no spread"
-    return f"n = {n}{few};\nSpearman {found.spearman:.2f}, p = {found.p:.2g}, uncorrected"
-
-
-def _known(rows: pl.DataFrame, curve: Callable[[pl.DataFrame], Curve] = table_curve) -> Curve | None:
-    """The curve of rows, where there are any."""
-    return curve(rows) if rows.height else None
-
-
-def _draw_baseline(axes: Axes, rows: pl.DataFrame, size: Size) -> None:
-    if rows.height:
-        draw_control(axes, table_curve(rows), GREY, 0, size)
-
-
-def _control(baseline: str | None) -> tuple[str, ...]:
-    """What the legend calls the baseline, where there is one."""
-    return () if baseline is None else (f"control: {BASELINE}",)
+    return f"n = {n}{few}; Spearman {found.spearman:.2f}, p = {found.p:.2g}, uncorrected"

@@ -1,15 +1,15 @@
-"""The report of a run over several models, in the layout of the alignment paper."""
+"""The report of a run over several models: the figures of the alignment paper."""
 
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import final
 
 import polars as pl
-from matplotlib.figure import Figure
 
+from chiasm.results.charts.lines import Chart
+from chiasm.results.charts.theme import PALETTE
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
-from chiasm.results.theme import COLOURS
 from chiasm.studies.align.charts.weights import overlap_matrix
 from chiasm.studies.align.findings import judging_notes
 from chiasm.studies.paper import charts
@@ -37,40 +37,51 @@ class PaperReporter(Reporter[PaperSpec]):
         there, main, baselines = self._tables, self._main, self._baselines
         baseline = baselines.get(main)
         similar, score, models = there["paper_similarity"], there["paper_score"], there["paper_models"]
-        drawn: dict[str, tuple[Callable[[], Figure], str]] = {}
+        drawn: dict[str, tuple[Callable[..., Chart], str]] = {}
         together, whose, control = main, _ALONE.format(main), baseline
         if TOGETHER in set(similar["model"]):
             together, whose = TOGETHER, _TOGETHER
             control = TOGETHER_BASELINES if TOGETHER_BASELINES in set(similar["model"]) else baseline
-        figure = partial(charts.figure_2, similar, there["paper_map"], together, control)
-        drawn["figure-2"] = (figure, f"{_FIGURE_2} {whose}")
+        draw = partial(charts.pairs_chart, similar, model=together, baseline=control)
+        drawn["figure-2"] = (draw, f"{_FIGURE_2} {whose}")
+        if there["paper_map"].filter(model=together, method="tsne").height:
+            drawn["figure-2-map"] = (partial(charts.map_chart, there["paper_map"], model=together), _FIGURE_2_MAP)
         columns = [main, *(m for m in self._columns() if m != main)][:_COLUMNS]
-        figure = partial(charts.figure_3, there["paper_norms"], there["paper_drift"], columns, baselines)
-        drawn["figure-3"] = (figure, _FIGURE_3)
+        beside = {"models": columns, "baselines": baselines}
+        drawn["figure-3"] = (partial(charts.drift_chart, there["paper_drift"], **beside), _FIGURE_3)
+        drawn["figure-3-norms"] = (partial(charts.norms_chart, there["paper_norms"], **beside), _FIGURE_3_NORMS)
         groups = self._groups()
         for stem, steps in self._steps().items():
             name = "figure-7" if "figure-7" not in drawn else f"figure-7-{stem}"
-            figure = partial(charts.figure_7, similar, score, steps, baselines.get(steps[0][0]))
-            drawn[name] = (figure, f"{_FIGURE_7} {stem}.")
-        figure = partial(charts.figure_8, there["paper_inside"], similar, main, baseline)
-        drawn["figure-8"] = (figure, f"{_FIGURE_8} {main}.")
-        drawn["figure-9"] = (partial(charts.figure_9, models, score, groups, baselines), _FIGURE_9)
-        variants, rest = groups[VARIANTS][: len(COLOURS)], groups[VARIANTS][len(COLOURS) :]
+            trained = {"steps": steps, "baseline": baselines.get(steps[0][0])}
+            drawn[name] = (partial(charts.steps_chart, similar, **trained), f"{_FIGURE_7} {stem}.")
+            drawn[f"{name}-scores"] = (
+                partial(charts.step_scores_chart, score, **trained),
+                f"{_FIGURE_7_SCORES} {stem}.",
+            )
+        inside = there["paper_inside"]
+        draw = partial(charts.inside_chart, inside, similar, model=main, baseline=baseline)
+        drawn["figure-8"] = (draw, f"{_FIGURE_8} {main}.")
+        drawn["figure-8-norms"] = (partial(charts.inside_norms_chart, inside, model=main), f"{_FIGURE_8_NORMS} {main}.")
+        draw = partial(charts.scores_chart, models, score, groups=groups, baselines=baselines)
+        drawn["figure-9"] = (draw, _FIGURE_9)
+        variants, rest = groups[VARIANTS][: len(PALETTE)], groups[VARIANTS][len(PALETTE) :]
         left_out = f" Not drawn, for want of colours: {', '.join(rest)}." if rest else ""
-        drawn["figure-13"] = (partial(charts.figure_13, there, variants, baseline), f"{_FIGURE_13}{left_out}")
+        draw = partial(charts.variants_chart, there, models=variants, baseline=baseline)
+        drawn["figure-13"] = (draw, f"{_FIGURE_13}{left_out}")
         masks = self._masks("paper_overlap", together, control)
-        drawn["figure-22"] = (partial(overlap_matrix, *masks), f"{_FIGURE_22} {whose} {_NULL}")
-        layers = partial(charts.figure_22_layers, *masks)
-        drawn["figure-22-layers"] = (layers, f"{_FIGURE_22_LAYERS} {whose} {_NULLS}")
+        draw = partial(overlap_matrix, *masks, title="Do both kinds of tokens use the same weights?")
+        drawn["figure-22"] = (draw, f"{_FIGURE_22} {whose} {_NULL}")
+        drawn["figure-22-layers"] = (partial(charts.overlap_chart, *masks), f"{_FIGURE_22_LAYERS} {whose} {_NULLS}")
         if "paper_overlap_tasks" in there:
             masks = self._masks("paper_overlap_tasks", main, baseline)
             drawn["figure-22-tasks"] = (partial(overlap_matrix, *masks), f"{_FIGURE_22_TASKS} {main}. {_NULL}")
-        beside = _BESIDE if baselines else "No control was run."
-        return {k: Drawing(draw, partial(str, f"{caption} {beside}")) for k, (draw, caption) in drawn.items()}
+        said = _BESIDE if baselines else "No control was run."
+        return {k: Drawing(draw, partial(str, f"{caption} {said}")) for k, (draw, caption) in drawn.items()}
 
     def notes(self) -> list[str]:
         found = [
-            "The figures have the published layout; values say nothing about the published models.",
+            "The figures show what the published ones do; values say nothing about the published models.",
             "Cosines over all pairs of examples, as published, mix what examples share with what one example shares.",
             "Variants and checkpoints share weights and training: they are not independent points.",
             "Between models of one decoder, every pair of tokens is of two different examples.",
@@ -126,24 +137,27 @@ class PaperReporter(Reporter[PaperSpec]):
         return groups(self._tables["paper_models"])
 
 
-_BESIDE = "Dashed, a cross or a last panel: the random-weights baseline, on the same examples."
+_BESIDE = "Dashed, hollow or a last panel: the random-weights baseline, on the same examples."
 _TOGETHER = "Models that share one frozen decoder, each with its own data, stand together."
 _ALONE = "Of {} alone: no other kind of data meets the same decoder."
 _FIGURE_2 = (
-    "Paper's Figure 2. Left: cosine of mean tokens over pairs of different examples, of one kind (P perceptual, T "
-    "text) between data sets and between halves of one, and of both kinds within a data set. Right: t-SNE of mean "
-    "tokens, where distances between clusters mean nothing; lines join the tokens of one example."
+    "Paper's Figure 2, left: cosine of mean tokens over pairs of different examples, of one kind (P perceptual, T "
+    "text) between data sets and between halves of one, and of both kinds within a data set."
 )
-_FIGURE_3 = "Paper's Figure 3. Norms of tokens (above) and cosine of each token with itself one block later (below)."
+_FIGURE_2_MAP = "Paper's Figure 2, right: t-SNE of mean tokens, where distances between clusters mean nothing."
+_FIGURE_3 = "Paper's Figure 3, below: cosine of each token with itself one block later."
+_FIGURE_3_NORMS = "Paper's Figure 3, above: norms of tokens."
 _FIGURE_7 = (
-    "Paper's Figure 7. Left: cosine of mean perceptual and textual tokens over all pairs of examples, at training "
-    "steps. Right: the scores. Of"
+    "Paper's Figure 7, left: cosine of mean perceptual and textual tokens over all pairs of examples, at training "
+    "steps, of"
 )
+_FIGURE_7_SCORES = "Paper's Figure 7, right: the alignment scores at training steps, of"
 _FIGURE_8 = (
-    "Paper's Figure 8. Norm of tokens, cosine of each token with itself at the same place one block later, and cosine "
-    "of mean perceptual and textual tokens over all pairs of examples, at every place inside the blocks. The last "
-    "panel below is the random-weights baseline. Of"
+    "Paper's Figure 8: cosine of each token with itself at the same place one block later, and of mean perceptual and "
+    "textual tokens over all pairs of examples, at every place inside the blocks. The last panel is the random-weights "
+    "baseline. Of"
 )
+_FIGURE_8_NORMS = "Paper's Figure 8, norms: of tokens at every place inside the blocks, of"
 _FIGURE_9 = "Paper's Figure 9. Share of right answers against the alignment score."
 _FIGURE_13 = (
     "Paper's Figure 13. Variants on the same examples: cosine of mean tokens over all pairs of examples, change and "

@@ -1,138 +1,260 @@
-"""The figures of `chiasm project`: settings, projectors by size, and what probes read of the model's states."""
+"""What a project run shows of answers: where the class is lost on its way, settings, confusions, projectors by size."""
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-import numpy as np
 import polars as pl
-from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, FuncFormatter, NullLocator
 
-from chiasm.core.claims import Claim, of_kind
+from chiasm.core.claims import Claim
 from chiasm.core.statistics.intervals import Estimate
 from chiasm.measures.probes.kinds import CLS, POST, PRE
-from chiasm.results.series import Curve, in_order
-from chiasm.results.theme import (
-    COLOURS,
-    DASHES,
-    FAINT,
-    GREY,
-    INK,
-    MARKERS,
-    SIZES,
-    Size,
-    bar_lengths,
-    counted,
-    draw,
-    dress,
-    legend_below,
-    marked,
-    new_figure,
-    point_key,
+from chiasm.results.charts.dots import Dot, dots_chart
+from chiasm.results.charts.grid import Cell, Shades, Sides, grid_chart
+from chiasm.results.charts.lines import Chart
+from chiasm.results.charts.marks import Mark, Scale
+from chiasm.results.charts.points import Plane, Point, points_chart
+from chiasm.results.charts.theme import PALETTE, Size, counted
+from chiasm.results.series import in_order
+from chiasm.studies.project.levels import (
+    best_setting,
+    capacities,
+    claimed,
+    reference_mean,
+    shown_score,
+    swept,
 )
-from chiasm.studies.project.choice import named
-from chiasm.studies.project.findings import unusable
-from chiasm.studies.project.levels import capacities, claimed, reference_mean, shown_score, swept
-from chiasm.studies.project.scores import LINE, UNTUNED, ProbeAnswers, ProbeSite
-from chiasm.studies.project.tables import IMAGE_MLP, OWN, RANDOM, RANDOM_PROJECTOR, SHUFFLED, TOWER
+from chiasm.studies.project.scores import LINE, UNTUNED, ProbeAnswers, ProbeSite, Runs, scored
+from chiasm.studies.project.tables import IMAGE_MLP, OWN, RANDOM, SHUFFLED, TOWER
+from chiasm.studies.project.verdict import PRIMARY
 
-_REFERENCES = ((RANDOM, "uniform guessing", ":"), (TOWER, "tower zero-shot", "--"), (IMAGE_MLP, "MLP on CLS", "-"))
 _SINGLE = "one seed, 95 % over images alone"
-_TITLES = {LINE: "linear", "mlp-paper": "MLP, paper", "mlp-code": "MLP, code"}
+UNIT: Final = "Macro-F1"
+_STYLES: Final = {
+    UNTUNED: 6,
+    PRIMARY: 0,
+    "ft-e2e": 1,
+    "ft-proj-lowlr": 2,
+    "ft-lora": 3,
+    "ft-tower": 4,
+    "ft-proj-released": 5,
+}
+_REFERENCES: Final = {
+    RANDOM: "uniform guessing (control)",
+    TOWER: "tower zero-shot",
+    IMAGE_MLP: "MLP on the tower",
+}
+_FREE, _AMONG = Mark("free answer", 0), Mark("most probable label", 4)
+_REFERENCE = Mark("no language model", None, control=True)
+SHUFFLED_LABELS: Final = Mark("shuffled labels (control)", 6, control=True)
+_NO_CLASS: Final = "no class"
 
 
-def tuning_bars(
-    tuning: pl.DataFrame, predictions: pl.DataFrame, references: pl.DataFrame | None, claims: Sequence[Claim] = ()
-) -> Figure:
-    """Bars: macro-F1 over seeds with an interval over images and seeds; dots: single seeds; diamonds: the most probable
-    label; lines: references."""
-    size = SIZES["page"]
+def setting_mark(setting: str) -> Mark:
+    """How a setting looks in every chart of every run."""
+    known = _STYLES.get(setting)
+    return Mark(setting, zlib.crc32(setting.encode()) % len(PALETTE) if known is None else known)
+
+
+def verdict_chart(
+    tuning: pl.DataFrame,
+    predictions: pl.DataFrame,
+    probed: pl.DataFrame,
+    references: pl.DataFrame | None,
+    size: Size,
+    *,
+    claims: Sequence[Claim] = (),
+) -> Chart:
+    """What can be read of the class on its way from the tower to the answer: linear probes, then answers.
+
+    Of the untouched model, of the paper's setting, and of the one that answers best; a panel for each domain.
+    """
     own = tuning.filter(projector=OWN)
-    domains, settings = in_order(own, "domain"), in_order(own, "setting")
-    figure = new_figure("page", 0.6 + 0.28 * len(settings))
-    shown = []
-    for place, domain in enumerate(domains):
-        axes = figure.add_subplot(1, len(domains), place + 1)
-        for y, name in enumerate(settings):
-            score = shown_score(claims, predictions, domain, name)
-            if score is None:
-                continue
-            mean = float(score.mean)
-            axes.barh(y, mean, height=0.62, color=FAINT if name == UNTUNED else COLOURS[5], linewidth=0, zorder=1)
-            bar = {"color": INK, "linewidth": 0.9, "capsize": 2, "capthick": 0.9}
-            axes.errorbar(mean, y, xerr=_lengths(score), zorder=3, **bar)
-            seeds = own.filter(domain=domain, setting=name)["macro_f1"]
-            if len(seeds) > 1:
-                axes.plot(seeds, [y + 0.22] * len(seeds), ".", color=INK, markersize=3, zorder=4)
-            most = own.filter(domain=domain, setting=name)["constrained_macro_f1"].mean()
-            axes.plot(most, y, "D", markersize=4, color="white", markeredgecolor=INK, zorder=3)
-        for key, title, dash in _REFERENCES:
-            level = reference_mean(references, domain, key)
-            if level is not None:
-                axes.axvline(level, color=COLOURS[1], linestyle=dash, linewidth=1.1, zorder=2)
-                shown.append((title, dash))
-        axes.set_yticks(range(len(settings)), settings if place == 0 else [""] * len(settings))
-        axes.set_ylim(len(settings) - 0.5, -0.5)
-        axes.set_xlim(0, 1)
-        dress(axes, size, x=f"Macro-F1, {domain}")
-    handles = [Line2D([], [], color=COLOURS[1], linestyle=dash, label=title) for title, dash in dict.fromkeys(shown)]
-    if own["seed"].n_unique() > 1:
-        handles.append(point_key("one seed", color=INK, marker="."))
-    handles.append(point_key("among labels", marker="D", color="white", markeredgecolor=INK, markersize=4))
-    legend_below(figure, handles, size, f"bars: {_over(own)}")
-    return figure
-
-
-def tuning_caption(tuning: pl.DataFrame, references: pl.DataFrame | None) -> str:
-    """What the figure shows, with its numbers of images and seeds."""
-    beside = "" if references is None else " Lines: what needs no language model (of guessing, its expectation)."
-    return (
-        f"Macro-F1 of free greedy answers after tuning in each setting ({_counts(tuning.filter(projector=OWN))}). "
-        "Answers that name no class count as wrong. Intervals hold for all settings at once. "
-        "Diamonds: the most probable of all labels; dots below a bar: single seeds, where there are several."
-        f"{beside}"
+    dots, shown = [], []
+    for domain in in_order(own, "domain"):
+        rows, of = own.filter(domain=domain), ProbeAnswers.of(probed, domain)
+        last = f"layer.{max(of.states, default=0)}.last"
+        sites = {
+            "tower's summary": CLS,
+            "before the projector": PRE,
+            "behind the projector": POST,
+            "last token, last state": last,
+        }
+        there = [name for name in (UNTUNED, PRIMARY, best_setting(rows)) if name in set(rows["setting"])]
+        for stage, where in sites.items():
+            read = {name: of.score(ProbeSite(name, where)) for name in dict.fromkeys(there)}
+            # What tuning leaves as it is is drawn once.
+            read = {
+                name: score for name, score in read.items() if name == UNTUNED or not _same(score, read.get(UNTUNED))
+            }
+            read[SHUFFLED_LABELS.label] = of.score(ProbeSite(UNTUNED, where, LINE, SHUFFLED))
+            dots += [dot(stage, score, mark, domain) for mark, score in read.items() if score is not None]
+        for setting in dict.fromkeys(there):
+            shown.append(setting)
+            chosen = Runs.of(predictions.filter(domain=domain, setting=setting, projector=OWN), "constrained")
+            answered = {
+                "most probable label": None if chosen is None else scored(chosen),
+                "free answer": shown_score(claims, predictions, domain, setting),
+            }
+            dots += [dot(stage, score, setting, domain) for stage, score in answered.items() if score is not None]
+    order = ["tower's summary", "before the projector", "behind the projector", "last token, last state"]
+    order += ["most probable label", "free answer"]
+    marks = [setting_mark(name) for name in dict.fromkeys(shown)]
+    marks += [SHUFFLED_LABELS] if any(one.mark == SHUFFLED_LABELS.label for one in dots) else []
+    return dots_chart(
+        sorted(dots, key=lambda one: order.index(one.row)),
+        _domains(own, references),
+        marks,
+        size,
+        title="Where is what the tower sees lost on its way to the answer?",
+        subtitle=f"First four rows: linear probes; last two: answers; {over(own)}; dotted: guessing; {_images(own)}.",
     )
 
 
-def capacity_points(
+def _same(one: Estimate | None, other: Estimate | None) -> bool:
+    return (
+        one is not None and other is not None and (one.mean, one.low, one.high) == (other.mean, other.low, other.high)
+    )
+
+
+def verdict_caption(tuning: pl.DataFrame) -> str:
+    """For `verdict_chart`."""
+    return (
+        "Macro-F1 of linear probes on what goes into the projector, on what comes out of it, and on the last prompt "
+        f"token, and of the model's own answers ({counts(tuning.filter(projector=OWN))}). Where it falls from a row "
+        "to the next, what could be read is no longer read, or no longer said. Each interval holds on its own, those "
+        "of free answers for all settings at once; differences are in the claims. What goes into the projector is "
+        "the same for all settings that leave the tower as it is."
+    )
+
+
+def tuning_chart(
+    tuning: pl.DataFrame,
+    predictions: pl.DataFrame,
+    references: pl.DataFrame | None,
+    size: Size,
+    *,
+    claims: Sequence[Claim] = (),
+) -> Chart:
+    """Macro-F1 of every setting: of free answers, and of the most probable label; below: what needs no language model.
+
+    Hovering says what single seeds have.
+    """
+    own = tuning.filter(projector=OWN)
+    domains, dots = in_order(own, "domain"), []
+    for domain in domains:
+        for setting in in_order(own, "setting"):
+            score = shown_score(claims, predictions, domain, setting)
+            if score is None:
+                continue
+            each = own.filter(domain=domain, setting=setting)
+            seeds = ", ".join(f"{value:.3f}" for value in each["macro_f1"])
+            dots.append(dot(setting, score, _FREE.label, domain, {"single seeds": seeds}))
+            among = float(each["constrained_macro_f1"].mean())  # type: ignore[arg-type]
+            dots.append(Dot(setting, among, n=score.n, mark=_AMONG.label, panel=domain))
+    for domain in domains:
+        for name, label in _REFERENCES.items():
+            level, score = reference_mean(references, domain, name), claimed(claims, "reference", domain, name)
+            if score is not None:
+                dots.append(dot(label, score, _REFERENCE.label, domain))
+            elif level is not None:
+                dots.append(Dot(label, level, mark=_REFERENCE.label, panel=domain))
+    marks = [_FREE, _AMONG, *([_REFERENCE] if any(one.mark == _REFERENCE.label for one in dots) else [])]
+    return dots_chart(
+        dots,
+        _domains(own, references),
+        marks,
+        size,
+        title="Which setting learns the domain?",
+        subtitle=f"Dots: {over(own)}, for all settings at once; dotted: guessing; {_images(own)}.",
+    )
+
+
+def tuning_caption(tuning: pl.DataFrame, references: pl.DataFrame | None) -> str:
+    """For `tuning_chart`."""
+    beside = "" if references is None else " Below: what needs no language model (of guessing, its expectation)."
+    return (
+        f"Macro-F1 of free greedy answers after tuning in each setting ({counts(tuning.filter(projector=OWN))}), and "
+        "of the most probable of all labels. Answers that name no class count as wrong. Intervals hold for all "
+        f"settings at once.{beside}"
+    )
+
+
+def confusion_chart(tuning: pl.DataFrame, predictions: pl.DataFrame, size: Size) -> Chart:
+    """Share of each class's images (rows) that is answered as each class or as none, where macro-F1 is highest."""
+    own = tuning.filter(projector=OWN)
+    cells = []
+    for domain in in_order(own, "domain"):
+        best = best_setting(own.filter(domain=domain))
+        rows = predictions.filter(domain=domain, setting=best, projector=OWN)
+        classes = sorted(set(rows["label"]))
+        found = {(label, answer): count for label, answer, count in rows.group_by("label", "parsed").len().iter_rows()}
+        for label in classes:
+            n = rows.filter(label=label).height
+            for answer in (*classes, None):
+                share = 100 * found.get((label, answer), 0) / n
+                cells.append(Cell(label, answer or _NO_CLASS, share, n=n, panel=f"{domain}, {best}"))
+    cells.sort(key=lambda cell: cell.column == _NO_CLASS)
+    return grid_chart(
+        cells,
+        Shades("Answered so (%)", limits=(0, 100), written=".0f"),
+        Sides("Class", "Answer"),
+        size,
+        title="What is taken for what?",
+        subtitle=f"Cells: share of a class's answers, over all seeds; right ones on the diagonal; {_images(own)}.",
+    )
+
+
+def confusion_caption(tuning: pl.DataFrame) -> str:
+    """For `confusion_chart`."""
+    return (
+        "Share of each class's images (rows) that the model answers as each class, or as none, under the setting with "
+        f"the highest macro-F1 ({counts(tuning.filter(projector=OWN))}); no intervals are drawn."
+    )
+
+
+def capacity_chart(
     tuning: pl.DataFrame,
     predictions: pl.DataFrame,
     aligned: pl.DataFrame,
     references: pl.DataFrame | None,
+    size: Size,
+    *,
     claims: Sequence[Claim] = (),
-) -> Figure:
-    """Points: one projector each, with an interval; dotted: uniform guessing. A panel per setting."""
-    size, places = SIZES["page"], swept(tuning)
+) -> Chart:
+    """One projector a point, by the parameters that it learns; dotted: uniform guessing. A panel for each setting."""
     names = sorted(set(aligned["projector"]) - {OWN})
-    looks = {OWN: {"color": INK, "marker": "*", "markerfacecolor": INK}} | {n: marked(k) for k, n in enumerate(names)}
-    columns = min(len(places), 2)
-    lines = -(-len(places) // columns)
-    figure = new_figure("page", 2.1 * lines)
-    for number, (domain, setting) in enumerate(places):
-        axes = figure.add_subplot(lines, columns, number + 1)
+    marks = [Mark("the model's own", 6), *(Mark(name, style) for style, name in enumerate(names))]
+    labels = {OWN: marks[0].label} | {name: name for name in names}
+    points, planes = [], []
+    for domain, setting in swept(tuning):
+        panel = f"{domain}, {setting}"
         for one in capacities(aligned, predictions, domain, setting, claims):
-            bar = {"linestyle": "", "elinewidth": 0.8, "capsize": 1.5, "markersize": 7 if one.projector == OWN else 4}
-            style = bar | looks[one.projector]
-            axes.errorbar(one.parameters, float(one.score.mean), yerr=_lengths(one.score), **style)
+            mean, low, high = (float(part) for part in (one.score.mean, one.score.low, one.score.high))
+            bounds = {"y_low": low, "y_high": high, "n": one.score.n, "facts": {"tokens": one.tokens}}
+            mark = labels[one.projector]
+            points.append(Point(mark, one.parameters, mean, mark=mark, panel=panel, **bounds))
         chance = reference_mean(references, domain, RANDOM)
-        if chance is not None:
-            axes.axhline(chance, color=GREY, linestyle=":", linewidth=1)
         # Below a thousand it is linear, so that a projector that learns nothing has a place.
-        axes.set_xscale("symlog", linthresh=1000)
-        axes.set_xlim(-200, 2 * max(1000, *aligned["parameters"]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-        axes.set_ylim(0, None)
-        dress(axes, size, x="Parameters of the projector", y="Macro-F1", title=f"{domain}, {setting}")
-    shown = [OWN, *names] if OWN in set(aligned["projector"]) else names
-    handles = [point_key("the model's own" if n == OWN else n, markersize=5, **looks[n]) for n in shown]
-    legend_below(figure, handles, size, f"{_over(tuning)}; dotted: guessing")
-    return figure
+        most = 2.0 * max(1000, *aligned["parameters"])
+        ticks = [0.0, *(10.0**k for k in range(3, 10))]
+        x = Scale("Parameters of the projector", "", "symlog", None, (), (-100, most), ticks, 1000, ".3~s", ".3~s")
+        y = Scale(UNIT, limits=(0, 1), dotted=() if chance is None else (chance,))
+        planes.append(Plane(panel, x, y))
+    there = {point.mark for point in points}
+    return points_chart(
+        points,
+        planes,
+        [mark for mark in marks if mark.label in there],
+        size,
+        title="Does a larger projector learn more?",
+        subtitle=f"Bars: {over(tuning)}; dotted: guessing; {_images(tuning)}.",
+        things="projector",
+    )
 
 
 def capacity_caption(tuning: pl.DataFrame, aligned: pl.DataFrame) -> str:
-    """What the figure shows, with its numbers of images, seeds and steps of alignment."""
+    """For `capacity_chart`."""
     others = tuning.filter(pl.col("projector") != OWN)
     steps = aligned.filter(pl.col("steps") > 0)["steps"]
     length = f"{steps.min()} steps of 32 captions" if len(steps) else "no step, as nothing in them is learned"
@@ -143,234 +265,32 @@ def capacity_caption(tuning: pl.DataFrame, aligned: pl.DataFrame) -> str:
     )
 
 
-def _lengths(of: Estimate) -> Float[np.ndarray, "2 n"]:
-    return bar_lengths(of.mean, of.low, of.high)
+def _domains(own: pl.DataFrame, references: pl.DataFrame | None) -> list[Scale]:
+    """An axis for each domain, where uniform guessing is dotted."""
+    chances = {domain: reference_mean(references, domain, RANDOM) for domain in in_order(own, "domain")}
+    return [
+        Scale(UNIT, domain, limits=(0, 1), dotted=() if chance is None else (chance,))
+        for domain, chance in chances.items()
+    ]
 
 
-def _short(value: float) -> str:
-    return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"
+def dot(row: str, score: Estimate, mark: str, panel: str, facts: Mapping[str, str] | None = None) -> Dot:
+    """A score as it is drawn."""
+    mean, low, high = (float(part) for part in (score.mean, score.low, score.high))
+    return Dot(row, mean, low, high, score.n, mark, panel, facts or {})
 
 
-def richness_layers(probed: pl.DataFrame) -> Figure:
-    """Macro-F1 of a linear probe by hidden state: mean image token (before it `cls`, `pre`), and last prompt token."""
-    size = SIZES["page"]
-    own = probed.filter(projector=OWN, probe=LINE)
-    domains, settings = in_order(own, "domain"), in_order(own, "setting")
-    figure = new_figure("page", 3.9)
-    panels = figure.subplots(2, len(domains), sharey=True, squeeze=False)
-    handles: list[Line2D] = []
-    ns = []
-    for column, domain in enumerate(domains):
-        of = ProbeAnswers.of(own, domain)
-        for row, span in enumerate(("image", "last")):
-            axes, lines = panels[row][column], []
-            for index, setting in enumerate(settings):
-                curve = _by_state(of, setting, span)
-                if curve is not None:
-                    lines.append(draw(axes, curve, index, size, setting))
-                    ns.append(curve.n)
-            _controls(axes, of, span, size)
-            _places(axes, of.rows, span)
-            axes.set_ylim(0, 1)
-            named = "mean image token" if span == "image" else "last prompt token"
-            dress(axes, size, x="Hidden state", y="Macro-F1" if column == 0 else "", title=f"{domain}, {named}")
-            handles = handles or lines
-    if own["control"].is_not_null().any():
-        handles = [*handles, *_keys(size)]
-    legend_below(figure, handles, size, f"linear probe; {_over(own)}, {counted(ns)}")
-    return figure
-
-
-def richness_settings(probed: pl.DataFrame) -> Figure:
-    """Macro-F1 of every probe on the projector's output by setting, between what it is compared with."""
-    size = SIZES["page"]
-    own = probed.filter(projector=OWN)
-    domains, settings = in_order(own, "domain"), in_order(own, "setting")
-    probes = in_order(own, "probe")
-    places = [("tower's summary (cls)", UNTUNED, CLS, None), ("before the projector (pre)", UNTUNED, PRE, None)]
-    places += [(name, name, POST, None) for name in settings]
-    places.append(("projector, weights permuted", UNTUNED, POST, RANDOM_PROJECTOR))
-    places.append(("shuffled labels", UNTUNED, POST, SHUFFLED))
-    styles = [{"color": COLOURS[k], "marker": MARKERS[k], "markersize": size.marker} for k in range(len(probes))]
-    figure = new_figure("page", 0.5 + 0.24 * len(places))
-    panels = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
-    ns = []
-    for column, (domain, axes) in enumerate(zip(domains, panels, strict=True)):
-        of = ProbeAnswers.of(probed, domain)
-        for y, (_, setting, where, control) in enumerate(places):
-            for index, probe in enumerate(probes):
-                score = of.score(ProbeSite(setting, where, probe, control))
-                if score is None:
-                    continue
-                ns.append(score.n)
-                at = y + 0.24 * (index - (len(probes) - 1) / 2)
-                axes.errorbar(float(score.mean), at, xerr=_lengths(score), linewidth=0.8, capsize=1.5, **styles[index])
-        for edge in (1.5, len(places) - 2.5):
-            axes.axhline(edge, color=FAINT, linewidth=0.8, zorder=0)
-        axes.set_yticks(range(len(places)), [title for title, *_ in places])
-        axes.set_ylim(len(places) - 0.5, -0.5)
-        axes.set_xlim(0, 1)
-        dress(axes, size, x=f"Macro-F1 of the probe, {domain}")
-        if column:
-            axes.tick_params(left=False)
-    handles = [Line2D([], [], label=_TITLES[probe], **style) for probe, style in zip(probes, styles, strict=True)]
-    legend_below(figure, handles, size, f"{_over(own)}, {counted(ns)}")
-    return figure
-
-
-def richness_drift(tuning: pl.DataFrame, probed: pl.DataFrame, claims: Sequence[Claim] = ()) -> Figure:
-    """Change in what probes read of the projector's output, against how far tuning moved the projector's weights.
-
-    With `claims`: theirs, with their intervals; open where the interval is all that a change can be.
-    """
-    size = SIZES["page"]
-    own = tuning.filter(projector=OWN)
-    domains = in_order(own, "domain")
-    probes = [name for name in in_order(probed, "probe") if not claims or _changes(claims, name)]
-    settings = [name for name in in_order(own, "setting") if name != UNTUNED]
-    figure = new_figure("page", 2.4)
-    panels = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
-    ns = []
-    for column, (domain, axes) in enumerate(zip(domains, panels, strict=True)):
-        of = ProbeAnswers.of(probed, domain)
-        places = []
-        for place, setting in enumerate(settings):
-            drift = own.filter(domain=domain, setting=setting)["projector_drift"]
-            for index, probe in enumerate(probes):
-                one = named(claims, "richness", domain, setting, probe)
-                gap = claimed(claims, "richness", domain, setting, probe)
-                if not claims:
-                    gap = of.gap(ProbeSite(setting, POST, probe), ProbeSite(UNTUNED, POST, probe))
-                if gap is None or not len(drift):
-                    continue
-                none = one is not None and unusable(one)
-                ns.append(gap.n if one is None else one.inputs or one.n)
-                # Probes of one setting share its drift: a little apart, so that intervals do not hide each other.
-                x = float(drift.mean()) * (1 + 0.05 * (index - (len(probes) - 1) / 2))  # type: ignore[arg-type]
-                places.append(x)
-                style = {"color": COLOURS[index], "marker": MARKERS[place % len(MARKERS)], "linestyle": ""}
-                size_of = {"markersize": size.marker + 1, "linewidth": 0.8, "capsize": 1.5}
-                size_of |= {"markerfacecolor": "white" if none else COLOURS[index]}
-                bars = None if none else _lengths(gap)
-                axes.errorbar(x, float(gap.mean), yerr=bars, **style, **size_of)
-        moved = [x for x in places if x > 0]
-        if moved:
-            axes.set_xscale("log", nonpositive="mask")
-            axes.set_xlim(min(moved) / 1.15, max(moved) * 1.15)
-            axes.xaxis.set_major_locator(FixedLocator(_ticks(min(moved) / 1.15, max(moved) * 1.15)))
-            axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-        axes.axhline(0, color=INK, linewidth=0.7, zorder=0)
-        title = "Change in macro-F1 of the probe" if column == 0 else ""
-        dress(axes, size, x="Weights moved, share of their size", y=title, title=domain)
-    handles = [Line2D([], [], color=COLOURS[k], linewidth=2, label=_TITLES[p]) for k, p in enumerate(probes)]
-    look = {"color": INK, "markersize": size.marker + 1}
-    handles += [point_key(name, marker=MARKERS[k % len(MARKERS)], **look) for k, name in enumerate(settings)]
-    legend_below(figure, handles, size, f"against the untouched projector, paired; {_over(own)}, {counted(ns)}")
-    return figure
-
-
-def _over(rows: pl.DataFrame) -> str:
-    """Over what means and intervals are."""
+def over(rows: pl.DataFrame) -> str:
+    """What dots and bars are."""
     return "mean over seeds, 95 % over images and seeds" if rows["seed"].n_unique() > 1 else _SINGLE
 
 
-def _changes(claims: Sequence[Claim], probe: str) -> bool:
-    return any(one.about.endswith(f", {probe}") for one in of_kind(claims, "richness"))
+def _images(rows: pl.DataFrame) -> str:
+    return counted([int(n) for n in rows["n"]])
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Up to seven round numbers between two, about evenly on a logarithmic scale."""
-    power = np.floor(np.log10(low))
-    for steps in (
-        (1,),
-        (1, 3),
-        (1, 2, 5),
-        (1, 1.5, 2, 3, 4, 6, 8),
-        np.arange(10, 100, 5) / 10,
-        np.arange(100, 1000) / 100,
-    ):
-        found = [float(f"{step * 10**k:.3g}") for k in (power, power + 1, power + 2) for step in steps]
-        found = sorted(x for x in set(found) if low <= x <= high)
-        if len(found) > 2:
-            return found[:: -(-len(found) // 7)]
-    return found
-
-
-def layers_caption(probed: pl.DataFrame) -> str:
-    """What the figure by layer shows."""
-    own = probed.filter(projector=OWN, probe=LINE)
-    return (
-        f"Macro-F1 on test images of a linear probe ({_counts(own)}) on the mean image token (above) and on the last "
-        "prompt token (below) at every hidden state: 0 is what enters the decoder, K what leaves block K - 1. Above, "
-        "left of it: the tower's summary and the mean token before the projector. Dashed: untouched, with probes "
-        "that have learned shuffled labels; cross: behind a projector whose weights are in random order. Each "
-        "interval holds on its own; differences with intervals for all at once are in the claims."
-    )
-
-
-def settings_caption(probed: pl.DataFrame) -> str:
-    """What the figure by setting shows."""
-    return (
-        "Macro-F1 on test images of each probe on the mean image token behind the projector after tuning in each "
-        "setting (zero-shot: untouched), beside what goes into it, and beside two controls of the untouched model "
-        f"({_counts(probed.filter(projector=OWN))}). MLPs are narrower than published where the decoder is."
-    )
-
-
-def drift_caption(probed: pl.DataFrame) -> str:
-    """What the figure of drift shows."""
-    return (
-        "How what probes read of the projector's output changed, against ||after - before|| / ||before|| of its "
-        f"weights ({_counts(probed.filter(projector=OWN))}); means over seeds. Intervals hold for all changes shown; "
-        "open: the seeds give no usable interval."
-    )
-
-
-def _by_state(of: ProbeAnswers, setting: str, span: str, control: str | None = None) -> Curve | None:
-    """What a linear probe reads, with intervals over images and seeds: `pre` stands at -1, `cls` at -2."""
-    sites = of.rows.select("where", place=_place(span)).drop_nulls().unique().sort("place").rows()
-    scored = [(place, of.score(ProbeSite(setting, where, LINE, control))) for where, place in sites]
-    found = [(float(place), score) for place, score in scored if score is not None]
-    if not found:
-        return None
-    values = [[place, float(s.mean), float(s.low), float(s.high)] for place, s in found]
-    return Curve(*np.array(values).T, n=found[0][1].n)
-
-
-def _place(span: str) -> pl.Expr:
-    state = pl.col("where").str.extract(rf"^layer\.(\d+)\.{span}$", 1).cast(pl.Int64)
-    if span == "last":
-        return state
-    return pl.when(pl.col("where") == PRE).then(-1).when(pl.col("where") == CLS).then(-2).otherwise(state)
-
-
-def _places(axes: Axes, rows: pl.DataFrame, span: str) -> None:
-    found = sorted(set(rows.select(place=_place(span))["place"].drop_nulls()))
-    states = [place for place in found if place >= 0]
-    step = max(1, len(states) // 9)
-    shown = [place for place in found if place < 0 or place % step == 0]
-    axes.set_xticks(shown, [{-1: PRE, -2: CLS}.get(place, f"{place}") for place in shown])
-
-
-def _controls(axes: Axes, of: ProbeAnswers, span: str, size: Size) -> None:
-    """Of the untouched model, or of the first setting there is."""
-    settings = in_order(of.rows, "setting")
-    chance = _by_state(of, UNTUNED if UNTUNED in settings else settings[0], span, SHUFFLED)
-    if chance is not None:
-        axes.fill_between(chance.places, chance.low, chance.high, color=GREY, alpha=0.15, linewidth=0, zorder=1)
-        axes.plot(chance.places, chance.mean, color=GREY, linewidth=0.8 * size.line, linestyle=DASHES[0], zorder=2)
-    random = of.score(ProbeSite(UNTUNED, POST, LINE, RANDOM_PROJECTOR))
-    if span == "image" and random is not None:
-        axes.errorbar(0, float(random.mean), yerr=_lengths(random), fmt="x", color=INK, markersize=5, zorder=5)
-
-
-def _keys(size: Size) -> list[Line2D]:
-    dashed = Line2D([], [], color=GREY, linewidth=0.8 * size.line, linestyle=DASHES[0], label="shuffled labels")
-    return [dashed, point_key("projector, weights permuted", color=INK, marker="x")]
-
-
-def _counts(rows: pl.DataFrame) -> str:
+def counts(rows: pl.DataFrame) -> str:
+    """How many images and seeds there are, by domain."""
     counts = rows.group_by("domain", maintain_order=True).agg(
         pl.col("seed").n_unique(), n=pl.col("n").first() if "n" in rows.columns else pl.col("example_id").n_unique()
     )

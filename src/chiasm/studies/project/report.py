@@ -10,7 +10,7 @@ from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import in_order
 from chiasm.studies.inside.report import NAMES, Inside
-from chiasm.studies.project import charts, published
+from chiasm.studies.project import charts, probe_charts, published
 from chiasm.studies.project.findings import capacity_findings, tuning_findings
 from chiasm.studies.project.levels import best_setting, swept
 from chiasm.studies.project.scores import LINE, UNTUNED
@@ -43,21 +43,29 @@ class ProjectReporter(Reporter[ProjectSpec]):
         if tuning is None or predictions is None:
             return {}
         references, aligned = self.table("references"), self.table("aligned")
-        bars = partial(charts.tuning_bars, tuning, predictions, references, self.claimed)
-        drawn = {"tuning": Drawing(bars, partial(charts.tuning_caption, tuning, references))}
+        drawn, claims = {}, self.claimed
         richness, probed = self.table("richness"), self.table("probed")
-        if richness is not None and probed is not None:
-            settings = partial(charts.richness_settings, probed)
-            drawn["richness"] = Drawing(settings, partial(charts.settings_caption, probed))
+        read = richness is not None and probed is not None
+        if read and LINE in self.spec.probes:
+            draw = partial(charts.verdict_chart, tuning, predictions, probed, references, claims=claims)
+            drawn["verdict"] = Drawing(draw, partial(charts.verdict_caption, tuning))
+        draw = partial(charts.tuning_chart, tuning, predictions, references, claims=claims)
+        drawn["tuning"] = Drawing(draw, partial(charts.tuning_caption, tuning, references))
+        draw = partial(charts.confusion_chart, tuning, predictions)
+        drawn["confusion"] = Drawing(draw, partial(charts.confusion_caption, tuning))
+        if read:
+            draw = partial(probe_charts.richness_chart, probed)
+            drawn["richness"] = Drawing(draw, partial(probe_charts.richness_caption, probed))
             if LINE in self.spec.probes:
-                layers = partial(charts.richness_layers, probed)
-                drawn["layers"] = Drawing(layers, partial(charts.layers_caption, probed))
+                draw = partial(probe_charts.layers_chart, probed)
+                drawn["layers"] = Drawing(draw, partial(probe_charts.layers_caption, probed))
             if UNTUNED in self.spec.settings and len(self.spec.settings) > 1:
-                drift = partial(charts.richness_drift, tuning, probed, self.claimed)
-                drawn["drift"] = Drawing(drift, partial(charts.drift_caption, probed))
+                draw = partial(probe_charts.drift_chart, tuning, probed, claims=claims)
+                caption = partial(probe_charts.drift_caption, probed)
+                drawn["drift"] = Drawing(draw, caption, reported=False)
         if aligned is not None and swept(tuning):
-            points = partial(charts.capacity_points, tuning, predictions, aligned, references, self.claimed)
-            drawn["capacity"] = Drawing(points, partial(charts.capacity_caption, tuning, aligned))
+            draw = partial(charts.capacity_chart, tuning, predictions, aligned, references, claims=claims)
+            drawn["capacity"] = Drawing(draw, partial(charts.capacity_caption, tuning, aligned))
         return drawn | self._inside().drawings()
 
     def layouts(self) -> dict[str, pl.DataFrame]:

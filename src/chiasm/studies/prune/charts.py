@@ -1,55 +1,47 @@
-"""Right answers and perplexity against sparsity, and which mask serves which question type."""
+"""Which mask serves which question type, and right answers and perplexity under every mask."""
 
-from collections.abc import Callable
-from typing import Literal
+import math
+from typing import Any, Final, Literal
 
-import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from chiasm.results.charts.dots import Dot, dots_chart
+from chiasm.results.charts.grid import Cell, Shades, Sides, grid_chart
+from chiasm.results.charts.lines import Chart
+from chiasm.results.charts.marks import Mark, Scale
+from chiasm.results.charts.theme import Size, counted
 from chiasm.results.series import in_order
-from chiasm.results.theme import (
-    COLOURS,
-    DASHES,
-    FAINT,
-    GREY,
-    INK,
-    MARKERS,
-    colour_bar,
-    counted,
-    dress,
-    legend_below,
-    new_panel,
-)
 from chiasm.studies.prune.tables import DENSE, POOLED, TYPES, UNCALIBRATED
 
 Value = Literal["score", "perplexity"]
 
-# (mask, calibration) drawn against sparsity, the control (in grey) first; the rest is in the table and the map.
-_LINES = {
-    ("random", UNCALIBRATED): "random weights zeroed",
-    ("wanda", POOLED): "Wanda",
-    ("wanda-centred", POOLED): "Wanda, norms about the mean",
-    ("magnitude-row", UNCALIBRATED): "magnitude per row",
-    ("magnitude", UNCALIBRATED): "magnitude per matrix",
-    ("intersection", TYPES): "intersection of types",
-    ("majority", TYPES): "majority of types",
-    ("mean-score", TYPES): "mean score of types",
+_UNTOUCHED = Mark("untouched", 6)
+_SINGLE = Mark("a mask", 0)
+_COMBINED_MARK = Mark("combined from types", 2)
+_CHANCE = Mark("random weights zeroed (control)", None, control=True)
+_RANDOM_MODEL = Mark("Wanda on random weights (control)", None, control=True)
+
+# (mask, calibration) in the order of their rows, the control last; the rest is in the table and the map.
+_ROWS: Final = {
+    ("wanda", POOLED): ("Wanda", _SINGLE),
+    ("wanda-centred", POOLED): ("Wanda, norms about the mean", _SINGLE),
+    ("magnitude-row", UNCALIBRATED): ("magnitude per row", _SINGLE),
+    ("magnitude", UNCALIBRATED): ("magnitude per matrix", _SINGLE),
+    ("intersection", TYPES): ("intersection of types", _COMBINED_MARK),
+    ("majority", TYPES): ("majority of types", _COMBINED_MARK),
+    ("mean-score", TYPES): ("mean score of types", _COMBINED_MARK),
+    ("random", UNCALIBRATED): ("random weights zeroed", _CHANCE),
 }
 
 # The rows of the map below those of single types: label, mask, calibration.
-_COMBINED = (
+_COMBINED: Final = (
     ("all types", "wanda", POOLED),
     ("intersection", "intersection", TYPES),
     ("majority", "majority", TYPES),
     ("mean score", "mean-score", TYPES),
-    ("random mask", "random", UNCALIBRATED),
+    ("random mask (control)", "random", UNCALIBRATED),
     ("untouched", DENSE, UNCALIBRATED),
 )
-
-# Drawn also for other parts of the model than the first one asked for.
-_PARTED = ("wanda", "random")
 
 
 def whole(masks: pl.DataFrame) -> pl.DataFrame:
@@ -59,119 +51,98 @@ def whole(masks: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def prune_curves(masks: pl.DataFrame, controls: pl.DataFrame | None = None, *, value: Value = "score") -> Figure:
-    """`value` against sparsity for Wanda, what it is compared with, and the combined masks.
+def masks_chart(masks: pl.DataFrame, controls: pl.DataFrame | None, size: Size, *, value: Value = "score") -> Chart:
+    """`value` under every mask, a panel for each level of sparsity; the line is the untouched model.
 
-    Masks of one sparsity stand side by side. The grey band is the untouched model; `controls`: the random-weights
-    baseline, dashed. N:M patterns are open markers at their sparsity; masks of one part alone are lines of their own.
+    `controls`: the same masks in a model with random weights. Masks of one part alone have rows of their own.
     """
-    figure, axes, size = new_panel(2.5)
-    rows, read = whole(masks), _reader(value)
-    dense = read(rows.filter(pl.col("mask") == DENSE))
-    axes.axhspan(dense[1][0], dense[2][0], color=FAINT, linewidth=0, zorder=0)
-    axes.axhline(dense[0][0], color=GREY, linewidth=0.8, zorder=1)
-    handles = [Line2D([], [], color=GREY, linewidth=0.8, label="untouched")]
-    parts = in_order(rows.filter(pl.col("mask") != DENSE), "part")
-    lines = [
-        (number, style, f"{label}{'' if part == 'all' else f', {part} only'}", chosen)
-        for number, ((mask, calibration), label) in enumerate(_LINES.items(), -1)
-        for style, part in enumerate(parts)
-        if (chosen := _of(rows, mask, calibration, part)).height and (not style or mask in _PARTED)
-    ]
-    for place, (number, style, label, chosen) in enumerate(lines):
-        # Colour and marker say which mask, dashes which part of the model.
-        chance = label.startswith(_LINES["random", UNCALIBRATED])
-        colour, marker = (GREY, "x") if chance else (COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
-        dash = "-" if not style else DASHES[(style - 1) % len(DASHES)]
-        dodge = 0.5 * (place - (len(lines) - 1) / 2)
-        for pattern in in_order(chosen, "pattern"):
-            part = chosen.filter(pl.col("pattern") == pattern).sort("sparsity")
-            mean, low, high = read(part)
-            plain = pattern == "unstructured"
-            axes.errorbar(
-                100 * part["sparsity"].to_numpy() + dodge,
-                mean,
-                yerr=[mean - low, high - mean],
-                color=colour,
-                marker=marker,
-                markersize=size.marker,
-                markerfacecolor=colour if plain else "white",
-                linestyle=dash if plain else "none",
-                linewidth=size.line,
-                elinewidth=0.7,
-                capsize=1.5,
-                zorder=3,
-            )
-        key = {"color": colour, "marker": marker, "markersize": size.marker, "linestyle": dash}
-        handles.append(Line2D([], [], linewidth=size.line, label=label, **key))
-    if controls is not None:
-        baseline = _of(whole(controls), "wanda", POOLED, parts[0]).filter(pl.col("pattern") == "unstructured")
-        if baseline.height:
-            baseline = baseline.sort("sparsity")
-            x = 100 * baseline["sparsity"].to_numpy()
-            key = {"color": GREY, "linestyle": DASHES[0], "marker": "_", "markersize": size.marker}
-            axes.plot(x, read(baseline)[0], linewidth=0.8 * size.line, zorder=2, **key)
-            handles.append(Line2D([], [], label="Wanda on random weights", **key))
-    # Masks of one sparsity stand side by side: what stands beside a tick has the sparsity of that tick.
-    levels = sorted(set(100 * rows.filter(pl.col("mask") != DENSE)["sparsity"]))
-    axes.set_xticks(levels, [f"{level:g}" for level in levels])
-    if len(levels) == 1:
-        axes.set_xlim(levels[0] - 5, levels[0] + 5)
-    if value == "perplexity":
-        axes.set_yscale("log")
-    else:
-        axes.set_ylim(0, 103)
-    label = "Right answers (%)" if value == "score" else "Perplexity of the labelled answers"
-    dress(axes, size, x="Weights set to zero (%)", y=label)
-    kind = "Wilson" if value == "score" else "bootstrap"
-    legend_below(figure, handles, size, f"95 % {kind} interval, {counted(sorted(set(rows['n'])))}")
-    return figure
+    rows = whole(masks)
+    dense = rows.filter(mask=DENSE).row(0, named=True)
+    pruned = rows.filter(pl.col("mask") != DENSE)
+    parts = in_order(pruned, "part")
+    levels = pruned.select("sparsity", "pattern").unique(maintain_order=True).sort("sparsity", maintain_order=True)
+    percent = value == "score"
+    dots: list[Dot] = []
+    scales: list[Scale] = []
+    for sparsity, pattern in levels.iter_rows():
+        title = level_words(sparsity, pattern)
+        level = pruned.filter(sparsity=sparsity, pattern=pattern)
+        beside = None if controls is None else whole(controls).filter(sparsity=sparsity, pattern=pattern, part=parts[0])
+        dots.append(_dot("untouched", dense, title, _UNTOUCHED, value))
+        dots += [
+            _dot(label if part == "all" else f"{label}, {part} only", row, title, mark, value)
+            for (mask_name, calibration), (label, mark) in _ROWS.items()
+            for part in parts
+            for row in level.filter(mask=mask_name, calibration=calibration, part=part).iter_rows(named=True)
+        ]
+        if beside is not None:
+            found = beside.filter(mask="wanda", calibration=POOLED).iter_rows(named=True)
+            dots += [_dot("Wanda on random weights", row, title, _RANDOM_MODEL, value) for row in found]
+        reference = (100 if percent else 1) * dense[value]
+        scales.append(
+            Scale("Right answers (%)", title, reference=reference, limits=(0, 100))
+            if percent
+            else Scale("Perplexity of the labels", title, "log", reference, ticks=[10.0**k for k in range(7)])
+        )
+    marks = [_UNTOUCHED, _SINGLE, _COMBINED_MARK, _CHANCE, _RANDOM_MODEL]
+    drawn = {dot.mark for dot in dots}
+    kind = "Wilson" if percent else "bootstrap"
+    subtitle = f"Dots: {'shares' if percent else 'values'}; bars: 95 % {kind} intervals; line: untouched; "
+    subtitle += f"{counted(sorted(set(rows['n'])))}."
+    asked = "right answers" if percent else "labelled answers likely"
+    return dots_chart(
+        dots,
+        scales,
+        [mark for mark in marks if mark.label in drawn],
+        size,
+        title=f"Which mask keeps the {asked}?",
+        subtitle=subtitle,
+    )
 
 
-def transfer_map(masks: pl.DataFrame, sparsity: float, pattern: str) -> Figure:
+def level_words(sparsity: float, pattern: str) -> str:
+    """A level of sparsity in words."""
+    return f"{100 * sparsity:g} % zeroed" if pattern == "unstructured" else f"{pattern} zeroed"
+
+
+def _dot(label: str, row: dict[str, Any], panel: str, mark: Mark, value: Value) -> Dot:
+    low, high, scale = ("low", "high", 100) if value == "score" else ("perplexity_low", "perplexity_high", 1)
+    bounds = (math.nan if row[name] is None else scale * row[name] for name in (low, high))
+    return Dot(label, scale * row[value], *bounds, n=row["n"], mark=mark.label, panel=panel)
+
+
+def transfer_chart(masks: pl.DataFrame, size: Size, *, sparsity: float, pattern: str) -> Chart:
     """Right answers (%) by the mask's calibration (rows) and the question's type (columns) at one level.
 
-    Each cell holds the share and half its 95 % interval; the untouched model and the random mask stand below as scale.
+    Each cell holds the share and half its 95 % interval; the random mask and the untouched model stand below as scale.
     """
     at = ((pl.col("sparsity") - sparsity).abs() < 1e-9) & (pl.col("pattern") == pattern)
     here = masks.filter((at & (pl.col("part") == masks.filter(at)["part"][0])) | (pl.col("mask") == DENSE))
     types = [name for name in in_order(here, "evaluation") if name != "all"]
     lines = [*((name, "wanda", name) for name in types), *_COMBINED]
-    lines = [line for line in lines if _of(here, *line[1:]).height]
-    figure, axes, size = new_panel(0.9 + 0.3 * len(lines))
-    grid = np.zeros((len(lines), len(types)))
-    ns = {}
-    for y, (_, mask, calibration) in enumerate(lines):
-        for x, name in enumerate(types):
-            row = _of(here, mask, calibration).filter(pl.col("evaluation") == name).row(0, named=True)
-            grid[y, x] = 100 * row["score"]
-            ns[name] = row["n"]
-            half = "" if row["low"] is None else f" ±{50 * (row['high'] - row['low']):.0f}"
-            ink = "white" if grid[y, x] < 55 else INK
-            axes.text(x, y, f"{grid[y, x]:.0f}{half}", ha="center", va="center", fontsize=size.text - 1, color=ink)
-    drawn = axes.imshow(grid, cmap="cividis", vmin=0, vmax=100, aspect="auto")
-    axes.set_xticks(range(len(types)), [f"{name}\n(n = {ns[name]})" for name in types])
-    axes.set_yticks(range(len(lines)), [label for label, _, _ in lines])
-    shape = "" if pattern == "unstructured" else f", {pattern}"
-    title = f"{100 * sparsity:g} % of the weights zeroed{shape}"
-    dress(axes, size, x="Question type", y="Mask calibrated on", title=title)
-    colour_bar(figure, drawn, [axes], "Right answers (%)", size, pad=0.02)
-    return figure
+    cells = [
+        _cell(label, row)
+        for label, mask, calibration in lines
+        for name in types
+        for row in here.filter(mask=mask, calibration=calibration, evaluation=name).iter_rows(named=True)
+    ]
+    subtitle = (
+        f"{level_words(sparsity, pattern)}. Cells: right answers and half the width of their 95 % Wilson interval; "
+        f"{counted([cell.n for cell in cells if cell.n is not None])} a type."
+    )
+    return grid_chart(
+        cells,
+        Shades("Right answers (%)", limits=(0, 100), written=".0f"),
+        Sides("Mask calibrated on", "Question type"),
+        size,
+        title="Does a mask serve the types that it was not calibrated on?",
+        subtitle=subtitle,
+    )
 
 
-def _of(rows: pl.DataFrame, mask: str, calibration: str, part: str | None = None) -> pl.DataFrame:
-    chosen = rows.filter(mask=mask, calibration=calibration)
-    return chosen if part is None else chosen.filter(part=part)
-
-
-def _reader(value: Value) -> Callable[[pl.DataFrame], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Mean, low and high of rows (scores in %); what one input has no interval for is its own bounds."""
-    bounds, scale = (("low", "high"), 100) if value == "score" else (("perplexity_low", "perplexity_high"), 1)
-
-    def read(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        mean = rows[value].to_numpy()
-        low, high = (rows[name].fill_null(rows[value]).to_numpy() for name in bounds)
-        # The ratio of all sums may lie outside the percentiles of few resamples.
-        return scale * mean, scale * np.minimum(low, mean), scale * np.maximum(high, mean)
-
-    return read
+def _cell(label: str, row: dict[str, Any]) -> Cell:
+    share = 100 * row["score"]
+    low, high = (math.nan if row[name] is None else 100 * row[name] for name in ("low", "high"))
+    half = "" if math.isnan(low) else f" ±{(high - low) / 2:.0f}"
+    column = f"{row['evaluation']} (n = {row['n']})"
+    return Cell(label, column, share, low, high, row["n"], text=f"{share:.0f}{half}")

@@ -45,25 +45,34 @@ class PruneReporter(Reporter[PruneSpec]):
         baseline = self._controls
         if baseline is not None:
             baseline = conform(MASKS_CONTROLS, mask_rows(baseline, (*KEYS, "control")))
-        drawn = {}
+        drawn = self._transfer(masks)
         for name, value, caption in (
-            ("prune", "score", f"Right greedy answers by share of zeroed weights, Wilson's 95 % intervals {n}."),
+            ("prune", "score", f"Right greedy answers under every mask, Wilson's 95 % intervals {n}."),
             ("prune-perplexity", "perplexity", f"Perplexity of the labelled answers, 95 % bootstrap intervals {n}."),
         ):
-            draw = partial(charts.prune_curves, masks, baseline, value=value)
-            drawn[name] = Drawing(draw, partial(str, f"{caption} {control} The grey band is the untouched model."))
+            draw = partial(charts.masks_chart, masks, baseline, value=value)
+            caption = partial(str, f"{caption} {control} The line is the untouched model.")
+            drawn[name] = Drawing(draw, caption, reported=value == "score")
+        return drawn
+
+    def _transfer(self, masks: pl.DataFrame) -> dict[str, Drawing]:
+        """A map for each level, where there are several types; that nearest to half the weights is reported."""
         if len(set(masks["calibration"]) & set(masks["evaluation"])) < 2:
-            return drawn
+            return {}
         whole = ~pl.col("mask").is_in([DENSE, *ABLATIONS])
         caption = (
             "Right answers by the question type that a mask was calibrated on (rows) and the type of the question "
             "(columns), with half the width of Wilson's 95 % interval. Combined masks have the same final sparsity; "
             "the random mask is the control."
         )
-        for sparsity, pattern in masks.filter(whole).select("sparsity", "pattern").unique(maintain_order=True).rows():
+        levels = masks.filter(whole).select("sparsity", "pattern").unique(maintain_order=True).rows()
+        shown = min(levels, key=lambda level: abs(level[0] - 0.5))
+        drawn = {}
+        for sparsity, pattern in sorted(levels, key=lambda level: level != shown):
             stem = f"{100 * sparsity:g}" if pattern == "unstructured" else pattern.replace(":", "-of-")
-            draw = partial(charts.transfer_map, masks, sparsity, pattern)
-            drawn[f"transfer-{stem}"] = Drawing(draw, partial(str, caption))
+            draw = partial(charts.transfer_chart, masks, sparsity=sparsity, pattern=pattern)
+            reported = (sparsity, pattern) == shown
+            drawn[f"transfer-{stem}"] = Drawing(draw, partial(str, caption), reported=reported)
         return drawn
 
     def notes(self) -> list[str]:

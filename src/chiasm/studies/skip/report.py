@@ -40,13 +40,14 @@ class SkipReporter(Reporter[SkipSpec]):
         drawn = {}
         if self._plans is not None:
             caption = (
-                "Every plan by its operations: right answers lost, operations and peak memory left, and time left "
-                f"(geometric mean of its ratios to plain calls), n = {self._plans['n'][0]}. Intervals of losses and "
-                "times hold for all plans that could be chosen at once, those of controls' losses each on its own; "
-                "some times reach beyond the axis. Dotted: the loss allowed; two equal calls. "
+                "Every plan by the time that it leaves (geometric mean of its ratios to plain calls) and the right "
+                f"answers that it loses, n = {self._plans['n'][0]}. Intervals of losses and times hold for all plans "
+                "that could be chosen at once, those of controls' losses each on its own; some times reach beyond the "
+                "axis. Dotted: the loss allowed; two equal calls. Operations and memory are in the table. "
             )
             caption += "Random layers at as many operations are the control." if self.spec.controls else "No control."
-            drawn["skip"] = Drawing(partial(charts.plans, self._plans, self.claimed), partial(str, caption))
+            draw = partial(charts.plans_chart, self._plans, claims=self.claimed)
+            drawn["skip"] = Drawing(draw, partial(str, caption))
         recovery = self.table("recovery")
         if recovery is not None:
             what = "the projector" if self.spec.train_with_plan == "projector" else "low-rank updates of the decoder"
@@ -54,7 +55,8 @@ class SkipReporter(Reporter[SkipSpec]):
                 f"Right answers before and after {self.spec.train_steps} steps of training {what}, with Wilson's "
                 f"95 % intervals (n = {recovery['n'][0]}). The same steps without the plan are the control."
             )
-            drawn["recovery"] = Drawing(partial(charts.recovery, recovery), partial(str, caption))
+            draw = partial(charts.recovery_chart, recovery)
+            drawn["recovery"] = Drawing(draw, partial(str, caption))
         n = self._contributions["example_id"].n_unique()
         caption = (
             f"Divergence of the answer when one part of one layer is left out for {self.spec.skipped_span} tokens "
@@ -62,7 +64,13 @@ class SkipReporter(Reporter[SkipSpec]):
         )
         if self._controls is not None:
             caption += " Dashed: a model of the same shape with random weights."
-        draw = partial(charts.contributions, self._contributions, self._controls, self.spec.skipped_span, self.claimed)
+        draw = partial(
+            charts.contributions_chart,
+            self._contributions,
+            self._controls,
+            span=self.spec.skipped_span,
+            claims=self.claimed,
+        )
         return drawn | {"contributions": Drawing(draw, partial(str, caption))}
 
     def layouts(self) -> dict[str, pl.DataFrame]:

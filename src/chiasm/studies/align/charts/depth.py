@@ -1,23 +1,25 @@
 """Alignment over depth: how large tokens are, how fast they change, how near spans are to each other."""
 
-import polars as pl
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from typing import Final
 
-from chiasm.results.panels import Panels
+import numpy as np
+import polars as pl
+
+from chiasm.results.charts.dots import Dot, dots_chart
+from chiasm.results.charts.lines import Axes, Chart, Line, line_chart
+from chiasm.results.charts.marks import Mark, Scale
+from chiasm.results.charts.theme import Size, counted, cut_style, span_style
 from chiasm.results.series import in_order
-from chiasm.results.theme import COLOURS, INK, zero_line
 from chiasm.studies.align.charts.panels import (
-    BANDS,
-    CONTROL_LABELS,
     NO_INTERVAL,
     STATE,
-    DepthPanels,
+    apart,
+    control_label,
     control_names,
-    has_intervals,
-    logarithmic,
+    depth_lines,
     median_norms,
     one_control,
+    said,
     table_curve,
 )
 
@@ -35,87 +37,83 @@ _VARIANTS = {
     "centred": "each span's mean subtracted",
     "no_outliers": "without outlier dimensions",
 }
+_QUANTITIES = {
+    "narrowness": "cosine to the mean direction",
+    "effective_rank": "effective rank (dimensions)",
+    "cka": "linear CKA (unbiased)",
+}
+AS_RELEASED: Final = "all pairs of examples, as released"
 
 
-def norm_curves(norms: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
+def norm_curves(norms: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
     """Median norm over the tokens of each span, against depth; bands are one standard deviation over examples."""
-    beside = None if controls is None else median_norms(controls)
-    panels = DepthPanels(median_norms(norms), beside, 2.0, width="column")
-    (axes,) = panels.axes
-    for span in in_order(panels.rows, "span"):
-        panels.line(axes, span, span=span)
-    logarithmic(axes, (1, 2, 5))
-    panels.dress(axes, x=STATE, y="Norm of a token (median)", layers=panels.rows)
-    several = norms["std"].is_not_null().any()
-    return panels.finished("mean and standard deviation over examples" if several else NO_INTERVAL)
+    rows, beside = median_norms(norms), None if controls is None else median_norms(controls)
+    lines = [
+        one for span in in_order(rows, "span") for one in depth_lines(span, span_style(span), rows, beside, span=span)
+    ]
+    axes = Axes(STATE, "Median norm of a token", log=True, bounds="± 1 SD")
+    spread = "bands: one standard deviation over examples" if norms["std"].is_not_null().any() else NO_INTERVAL
+    title = "Are tokens of the kinds equally large?"
+    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows, spread), legend="tokens of")
 
 
-def drift_curves(drift: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
+def drift_curves(drift: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
     """Cosine of tokens with themselves some layers later, one panel per gap."""
-    gaps = in_order(drift, "gap")
-    panels = DepthPanels(drift, controls, 2.2, len(gaps))
-    for gap, axes in zip(gaps, panels.axes, strict=True):
-        for span in in_order(drift, "span"):
-            panels.line(axes, span, gap=gap, span=span)
-        y, title = "Cosine with itself" if gap == gaps[0] else "", f"state k with state k + {gap}"
-        panels.dress(axes, x=STATE, y=y, title=title, layers=drift.filter(gap=gap))
-    return panels.finished()
+    lines = [
+        line
+        for gap in in_order(drift, "gap")
+        for span in in_order(drift, "span")
+        for line in depth_lines(
+            span, span_style(span), drift, controls, f"state k with state k + {gap}", gap=gap, span=span
+        )
+    ]
+    axes, title = Axes(STATE, "Cosine with itself"), "How fast do tokens change from state to state?"
+    return line_chart(lines, axes, size, title=title, subtitle=said(lines, drift), legend="tokens of", columns=2)
 
 
-def released_gap(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
+def released_gap(rows: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
     """Drift of mean tokens as released (all pairs of examples, dashed) and paired by example, one layer apart.
 
     One panel for the model, one for each control.
     """
-    names = control_names(controls)
-    panels = Panels(2.2, 1 + len(names), sharey=True)
-    for axes, name in zip(panels.axes, ("", *names), strict=True):
+    lines = []
+    for name in ("", *control_names(controls)):
         of_one = rows if controls is None or not name else controls.filter(control=name)
         first = of_one.filter(gap=rows["gap"].min())
+        panel = f"control: {control_label(name)}" if name else "model"
         for span in in_order(rows, "span"):
             own = first.filter(span=span)
             paired = own.with_columns(mean="paired", low=None, high=None)
-            panels.curve(axes, f"{span}, paired", table_curve(paired), table_curve(own))
-        # Four panels share the width: on one line the titles would run into each other.
-        title = f"control:\n{CONTROL_LABELS.get(name, name)}" if name else "model"
-        y = "Cosine of mean tokens" if not name else ""
-        panels.dress(axes, x="Hidden state", y=y, title=title, layers=first)
-    bands = f"bands: {BANDS}" if has_intervals(rows) else NO_INTERVAL
-    return panels.legend(f"{bands}, {panels.counted}", "as released: all pairs of examples")
+            lines.append(Line(span, table_curve(paired), span_style(span), panel=panel))
+            lines.append(Line(span, table_curve(own), span_style(span), AS_RELEASED, panel))
+    axes, title = Axes("Hidden state", "Cosine of mean tokens"), "Does averaging over all pairs hide how tokens change?"
+    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows), legend="tokens of", columns=2)
 
 
-def score_bars(score: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
-    """The alignment scores with their intervals, and the controls as open marks."""
-    kinds = score.select("a", "b", "name", "statistic").unique(maintain_order=True).to_dicts()
-    panels = Panels(0.5 + 0.22 * len(kinds), width="column")
-    (axes,) = panels.axes
-    several = score.select("a", "b").n_unique() > 1
+def score_dots(score: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
+    """The alignment scores with their intervals, and those of the controls."""
     shown = {"model": score}
-    if controls is not None:
-        shown |= {CONTROL_LABELS.get(one, one): controls.filter(control=one) for one in control_names(controls)}
-    styles = [
-        {"color": COLOURS[k], "marker": "s" if k else "o", "markersize": 3, "linewidth": 0.9} for k in range(len(shown))
-    ]
-    for y, kind in enumerate(kinds):
-        for k, (rows, style) in enumerate(zip(shown.values(), styles, strict=True)):
-            for row in rows.filter(**kind).iter_rows(named=True):
-                bar = None if row["low"] is None else [[row["value"] - row["low"]], [row["high"] - row["value"]]]
-                axes.errorbar(
-                    row["value"], y + 0.18 * (k - (len(shown) - 1) / 2), xerr=bar, capsize=2, zorder=3, **style
-                )
-    panels.handles = {label: Line2D([], [], label=label, **style) for label, style in zip(shown, styles, strict=True)}
-    labels = [f"{k['name']}, {k['statistic'].replace('_', ' ')}" for k in kinds]
-    if several:
-        labels = [f"{label} ({k['a']}, {k['b']})" for label, k in zip(labels, kinds, strict=True)]
-    axes.set_yticks(range(len(kinds)), labels)
-    axes.set_ylim(len(kinds) - 0.5, -0.5)
-    axes.axvline(0, color=INK, linewidth=0.7, zorder=1)
-    panels.dress(axes, x="Cosine")
-    title = "95 % intervals" if score["low"].is_not_null().any() else NO_INTERVAL
-    return panels.legend(f"{title}, n = {score['n'].min()}")
+    for name in control_names(controls):
+        assert controls is not None
+        shown[control_label(name)] = controls.filter(control=name)
+    several = score.select("a", "b").n_unique() > 1
+    dots = []
+    for kind in score.select("a", "b", "name", "statistic").unique(maintain_order=True).to_dicts():
+        row = f"{kind['name']}, {kind['statistic'].replace('_', ' ')}"
+        row += f" ({kind['a']}, {kind['b']})" if several else ""
+        for label, rows in shown.items():
+            for one in rows.filter(**kind).iter_rows(named=True):
+                low, high = (np.nan if one[side] is None else one[side] for side in ("low", "high"))
+                dots.append(Dot(row, one["value"], low, high, one["n"], label))
+    marks = [Mark(label, style=0 if k == 0 else None, control=k > 0) for k, label in enumerate(shown)]
+    bars = "bars: 95 % intervals" if score["low"].is_not_null().any() else NO_INTERVAL
+    spans = " and ".join(dict.fromkeys(score.select("a", "b").row(0))) if not several else "the spans"
+    text = f"Cosines of tokens of {spans}, mean over hidden states; {bars}; {counted(score['n'].to_list())}."
+    scale = Scale("Cosine", reference=0.0)
+    return dots_chart(dots, [scale], marks, size, title="How well are the kinds aligned?", subtitle=text)
 
 
-def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
+def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
     """Cosine of mean tokens against depth: spans with themselves over pairs of examples, and with each other.
 
     One panel for each variant. Dashed: the controls of the pair of different spans within examples.
@@ -123,19 +121,21 @@ def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) 
     halves = pl.col("a").str.contains("half]", literal=True)
     chosen = (pl.col("tap") == "residual") & (pl.col("mode") == "avg") & ~halves
     rows, beside = rows.filter(chosen), None if controls is None else controls.filter(chosen)
-    kinds = rows.select("a", "b", "paired").unique(maintain_order=True).to_dicts()
+    kinds = {
+        _pair_label(**kind): kind for kind in rows.select("a", "b", "paired").unique(maintain_order=True).to_dicts()
+    }
+    styles = apart({label: _pair_style(**kind) for label, kind in kinds.items()})
     variants = [v for v in _VARIANTS if v in set(rows["variant"])]
     if _same(rows, "raw", "no_outliers"):  # There were none: the panel would repeat the first.
         variants.remove("no_outliers")
-    panels = DepthPanels(rows, beside, 2.4, len(variants))
-    for variant, axes in zip(variants, panels.axes, strict=True):
-        for kind in kinds:
-            controlled = kind["a"] != kind["b"] and kind["paired"]
-            panels.line(axes, _pair_label(**kind), controlled=controlled, variant=variant, **kind)
-        zero_line(axes)
-        y = "Cosine of mean tokens" if variant == variants[0] else ""
-        panels.dress(axes, x=STATE, y=y, title=_VARIANTS[variant], layers=rows)
-    return panels.finished()
+    lines = []
+    for variant in variants:
+        for label, kind in kinds.items():
+            controlled = beside if kind["a"] != kind["b"] and kind["paired"] else None
+            lines += depth_lines(label, styles[label], rows, controlled, _VARIANTS[variant], variant=variant, **kind)
+    axes = Axes(STATE, "Cosine of mean tokens", reference=0.0)
+    title = "At which depth do tokens of the kinds point the same way?"
+    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows), legend="mean tokens of", columns=3)
 
 
 def _same(rows: pl.DataFrame, one: str, other: str) -> bool:
@@ -146,62 +146,64 @@ def _same(rows: pl.DataFrame, one: str, other: str) -> bool:
     return joined.height > 0 and bool(((joined[one] - joined[other]).abs() <= 1e-9).all())
 
 
-def inside_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
+def inside_curves(rows: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
     """Cosine of the mean tokens of two different spans of one example at every place in the block, against depth.
 
     Dashed: the random-weights baseline, else the first control, at every place in that place's colour.
     """
     pair = {"mode": "avg", "paired": True}
     pair |= rows.filter(**pair).select("a", "b").row(0, named=True)
-    rows = rows.filter(**pair)
-    variants = [v for v in ("raw", "centred") if v in set(rows["variant"])]
-    panels = DepthPanels(rows, one_control(controls, **pair), 2.6, len(variants))
-    for variant, axes in zip(variants, panels.axes, strict=True):
-        for tap in in_order(rows, "tap"):
-            panels.line(axes, _PLACES.get(tap, tap.replace("_", " ")), tap=tap, variant=variant)
-        zero_line(axes)
-        y = f"Cosine of {pair['a']} and {pair['b']}" if variant == variants[0] else ""
-        panels.dress(axes, x="Block (of the residual stream: hidden state)", y=y, title=_VARIANTS[variant], layers=rows)
-    return panels.finished()
+    rows, beside, lines = rows.filter(**pair), one_control(controls, **pair), []
+    for variant in [v for v in ("raw", "centred") if v in set(rows["variant"])]:
+        for number, tap in enumerate(in_order(rows, "tap")):
+            label = _PLACES.get(tap, tap.replace("_", " "))
+            lines += depth_lines(label, number, rows, beside, _VARIANTS[variant], tap=tap, variant=variant)
+    axes = Axes("Block (of the residual stream: hidden state)", f"Cosine of {pair['a']} and {pair['b']}", reference=0.0)
+    title = "Where inside the blocks do tokens of the kinds come together?"
+    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows), columns=2)
 
 
-def vocabulary_curves(rows: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
+def vocabulary_curves(rows: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
     """Entropy of each span's distributions over the vocabulary, and divergences between spans, against depth."""
-    panels = DepthPanels(rows, controls, 2.3, 2, sharey=False)
     entropy, between = pl.col("quantity") == "entropy", ~pl.col("against").str.starts_with("state ")
-    for axes, chosen, y in zip(
-        panels.axes,
-        (entropy, between & ~entropy),
-        ("Entropy of a token's words (nat)", "Divergence of words (nat)"),
-        strict=True,
+    lines = []
+    for chosen, panel in (
+        (entropy, "entropy of a token's words (nat)"),
+        (between & ~entropy, "divergence of mean distributions (nat)"),
     ):
-        for kind in rows.filter(chosen).select("span", "quantity", "against").unique(maintain_order=True).to_dicts():
-            panels.line(axes, _quantity_label(**kind), **kind)
-        panels.dress(axes, x=STATE, y=y, layers=rows)
-    return panels.finished()
+        kinds = rows.filter(chosen).select("span", "quantity", "against").unique(maintain_order=True).to_dicts()
+        styles = apart({_quantity_label(**kind): span_style(kind["span"]) for kind in kinds})
+        for kind in kinds:
+            label = _quantity_label(**kind)
+            lines += depth_lines(label, styles[label], rows, controls, panel, **kind)
+    axes = Axes(STATE, "", own_scales=True)
+    title = "How sure are tokens of their words, and do the kinds say the same ones?"
+    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows), columns=2)
 
 
-def shape_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
+def shape_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
     """How narrow the cones are, how many dimensions mean tokens fill, and how alike the two spans are."""
-    quantities = {
-        "narrowness": "Cosine to mean direction",
-        "effective_rank": "Effective rank",
-        "cka": "Linear CKA (unbiased)",
-    }
-    panels = DepthPanels(geometry, controls, 2.3, len(quantities), sharey=False)
-    for axes, (quantity, y) in zip(panels.axes, quantities.items(), strict=True):
-        rows = geometry.filter(quantity=quantity)
-        for span, against in rows.select("span", "against").unique(maintain_order=True).iter_rows():
+    lines = []
+    for quantity, panel in _QUANTITIES.items():
+        kinds = geometry.filter(quantity=quantity).select("span", "against").unique(maintain_order=True)
+        for span, against in kinds.iter_rows():
             label = f"CKA of {span} and {against}" if against else span
-            panels.line(axes, label, quantity=quantity, span=span, against=against)
-        panels.dress(axes, x=STATE if quantity == "narrowness" else "Hidden state", y=y, layers=rows)
-    return panels.finished()
+            style = cut_style(f"{span}->{against}") if against else span_style(span)
+            lines += depth_lines(label, style, geometry, controls, panel, quantity=quantity, span=span, against=against)
+    title = "How narrow are the cones that tokens lie in, and how alike their shapes?"
+    axes = Axes(STATE, "", own_scales=True)
+    return line_chart(lines, axes, size, title=title, subtitle=said(lines, geometry), legend="tokens of", columns=3)
 
 
 def _pair_label(a: str, b: str, paired: bool) -> str:
     if paired:
         return f"{a}, {b} of one example"
     return f"{a} of two examples" if a == b else f"{a}, {b} of two examples"
+
+
+def _pair_style(a: str, b: str, paired: bool) -> int:
+    """One span with itself has its colour, two spans of one example that of the cut between them."""
+    return span_style(a) if a == b else cut_style(f"{a}->{b}") + (0 if paired else 1)
 
 
 def _quantity_label(span: str, quantity: str, against: str) -> str:

@@ -1,18 +1,14 @@
-"""Panels side by side over depth: the lines of a model, and dashed in the same colours those of its controls."""
+"""Lines over depth: those of a model, and dashed in the same colours those of its controls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from chiasm.results.panels import Panels
+from chiasm.results.charts.lines import MEASURED, Line
+from chiasm.results.charts.theme import PALETTE, counted
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import Curve, in_order
-from chiasm.results.theme import Width
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
 STATE = "Hidden state (0 = embeddings)"
@@ -27,35 +23,37 @@ CONTROL_LABELS = {
 }
 
 
-class DepthPanels(Panels):
-    """One row of panels over depth for the table `rows`, with the same of its `controls` dashed beside them."""
+def depth_lines(
+    label: str,
+    style: int,
+    rows: pl.DataFrame,
+    controls: pl.DataFrame | None = None,
+    panel: str = "",
+    **chosen: Any,
+) -> list[Line]:
+    """The rows whose columns are as `chosen`, one for each state, and those of every control that has any."""
+    lines = [Line(label, table_curve(rows.filter(**chosen)), style, panel=panel)]
+    for name in control_names(controls):
+        assert controls is not None
+        beside = controls.filter(control=name, **chosen)
+        if beside.height:
+            lines.append(Line(label, table_curve(beside), style, control_label(name), panel))
+    return lines
 
-    def __init__(
-        self,
-        rows: pl.DataFrame,
-        controls: pl.DataFrame | None,
-        height: float,
-        columns: int = 1,
-        *,
-        width: Width = "page",
-        sharey: bool = True,
-    ) -> None:
-        super().__init__(height, columns, width=width, sharey=sharey)
-        self.rows, self.controls = rows, controls
 
-    def line(self, axes: Axes, label: str, *, controlled: bool = True, **chosen: Any) -> None:
-        """The rows whose columns are as `chosen`, one for each layer, and those of the controls that have any."""
-        beside: list[Curve | None] = []
-        for name in control_names(self.controls) if controlled else ():
-            assert self.controls is not None
-            rows = self.controls.filter(control=name, **chosen)
-            beside.append(table_curve(rows) if rows.height else None)
-        self.curve(axes, label, table_curve(self.rows.filter(**chosen)), *beside)
+def said(lines: Sequence[Line], rows: pl.DataFrame, bands: str = f"bands: {BANDS}s") -> str:
+    """What lines and bands are, over how many examples."""
+    known = bands if has_intervals(rows) else NO_INTERVAL
+    return f"Lines: means over examples; {known}; {counted([one.curve.n for one in lines if one.role == MEASURED])}."
 
-    def finished(self, title: str = "") -> Figure:
-        """The figure with its legend, the controls among it. `title`: what bands are, where not the usual intervals."""
-        title = title or (INTERVAL if has_intervals(self.rows) else NO_INTERVAL)
-        return self.legend(f"{title}, {self.counted}", *map(control_label, control_names(self.controls)))
+
+def apart(wanted: Mapping[str, int]) -> dict[str, int]:
+    """Numbers of colours as `wanted`, but no two alike while there are others."""
+    found: dict[str, int] = {}
+    for label, style in wanted.items():
+        free = [k for k in range(len(PALETTE)) if k not in found.values()]
+        found[label] = style if style in free or not free else free[0]
+    return found
 
 
 def has_intervals(rows: pl.DataFrame) -> bool:
@@ -69,8 +67,8 @@ def control_names(controls: pl.DataFrame | None) -> list[str]:
 
 
 def control_label(name: str) -> str:
-    """What a legend calls a control."""
-    return f"control: {CONTROL_LABELS.get(name, name)}"
+    """What charts call a control."""
+    return CONTROL_LABELS.get(name, name)
 
 
 def one_control(controls: pl.DataFrame | None, **chosen: Any) -> pl.DataFrame | None:
@@ -108,12 +106,3 @@ def median_norms(norms: pl.DataFrame) -> pl.DataFrame:
     mean, std = pl.col("mean"), pl.col("std").fill_null(0.0)
     norms = norms.filter(pl.col("statistic") == "median")
     return norms.with_columns(pl.max_horizontal(mean - std, mean / 100).alias("low"), (mean + std).alias("high"))
-
-
-def logarithmic(axes: Axes, steps: Sequence[float] = ()) -> None:
-    """A logarithmic scale whose ticks are plain numbers. `steps`: which multiples of powers of ten have one."""
-    axes.set_yscale("log")
-    if steps:
-        axes.yaxis.set_major_locator(LogLocator(subs=np.asarray(steps)))
-    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axes.yaxis.set_minor_formatter(NullFormatter())

@@ -1,132 +1,133 @@
-"""Words that hidden states give through the output head, and maps of mean tokens."""
+"""Words that hidden states give through the output head."""
 
-from collections.abc import Mapping
+from typing import Any
 
+import altair as alt
 import polars as pl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from chiasm.results.charts.data import fitting, heading, plain
+from chiasm.results.charts.lines import Chart
+from chiasm.results.charts.theme import BLACK, PALETTE, Size, config, counted, span_style
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order
-from chiasm.results.theme import COLOURS, GREY, INK, MARKERS, SIZES, counted, dress, legend_below, new_figure
-from chiasm.studies.align.charts.panels import control_label, control_names, one_control
+from chiasm.studies.align.charts.panels import BASELINE, apart, control_label, control_names
 
 _WORDS = 6
-_TICKS = ("|", "x", "+", ".")
+_MODEL = "the model"
+_SHAPES = ("circle", "diamond", "cross", "triangle-up")
 
 
-def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
+def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
     """The words that are most often the most probable one of a span's tokens, at three states: share of tokens.
 
-    One row per span; ticks: the same share in each control.
+    One row of panels per span; marks: the same share in each control.
     """
-    size = SIZES["page"]
     rows = nearest.filter(k=1)
     spans, states = in_order(rows, "span"), sorted(in_order(rows, "layer"))
-    states = [states[0], states[len(states) // 2], states[-1]]
-    figure = new_figure("page", 0.4 + 1.35 * len(spans))
-    panels = figure.subplots(len(spans), len(states), squeeze=False, sharex=True)
-    tick = {name: _TICKS[k % len(_TICKS)] for k, name in enumerate(control_names(controls))}
-    for place, (line, span) in enumerate(zip(panels, spans, strict=True), 1):
-        for axes, state in zip(line, states, strict=True):
+    states = list(dict.fromkeys([states[0], states[len(states) // 2], states[-1]]))
+    found: list[dict[str, Any]] = []
+    for span in spans:
+        for state in states:
             own = rows.filter(span=span, layer=state).head(_WORDS)
-            axes.barh(range(own.height), 100 * own["share"], height=0.7, color=COLOURS[spans.index(span)], alpha=0.75)
-            for name, marker in tick.items():
-                assert controls is not None
-                beside = controls.filter(span=span, layer=state, k=1, control=name)
-                shares = dict(beside.select("token_id", "share").iter_rows())
-                found = [100 * shares.get(token, 0.0) for token in own["token_id"]]
-                axes.plot(found, range(own.height), color=INK, marker=marker, markersize=3, linestyle="none")
-            # Spaces within words are shown, so that a word differs from its like without one.
-            axes.set_yticks(range(own.height), [_shown(word) for word in own["word"]])
-            axes.invert_yaxis()
-            dress(axes, size, title=f"{span}, state {state}", x="Tokens (%)" if place == len(spans) else "")
-    marks = [
-        Line2D([], [], color=INK, marker=marker, markersize=3, linestyle="none", label=control_label(name))
-        for name, marker in tick.items()
+            beside = None if controls is None else controls.filter(span=span, layer=state, k=1)
+            for place, (token, word, share) in enumerate(own.select("token_id", "word", "share").iter_rows()):
+                at = {"panel": f"{span}, state {state}", "span": span, "place": place, "word": shown(word)}
+                found.append({**at, "of": _MODEL, "share": 100 * share})
+                for name in control_names(beside):
+                    assert beside is not None
+                    shares = dict(beside.filter(control=name).select("token_id", "share").iter_rows())
+                    found.append({**at, "of": control_label(name), "share": 100 * shares.get(token, 0.0)})
+    data = pl.DataFrame(found).with_columns(pl.col("share").round_sig_figs(4))
+    columns = min(len(states), max(1, int(size.width // 100)))
+    width = size.width / columns - 16
+    colour = alt.Color("span:N", legend=None).scale(
+        domain=spans, range=[PALETTE[k] for k in apart({span: span_style(span) for span in spans}).values()]
+    )
+    others = [name for name in in_order(data, "of") if name != _MODEL]
+    base, model = alt.Chart(data), alt.datum.of == _MODEL
+    y = alt.Y("place:O", axis=None)
+    # Words stand at the right, where bars seldom reach.
+    most = 1.35 * float(data["share"].max() or 1.0)  # pyright: ignore[reportArgumentType]
+    x = alt.X("share:Q", title="Tokens (%)").scale(domain=[0, most], nice=False).axis(tickCount=4)
+    tips = [
+        alt.Tooltip("word:N", title="word"),
+        alt.Tooltip("of:N", title="in"),
+        alt.Tooltip("share:Q", title="tokens (%)", format=".3~g"),
     ]
-    legend_below(figure, marks, size, f"words that are most often the most probable, {counted(rows['n'].to_list())}")
-    return figure
+    layers: list[Any] = [
+        base.transform_filter(model).mark_bar(opacity=0.45).encode(x=x, y=y, color=colour, tooltip=tips)
+    ]
+    if others:
+        shape = alt.Shape("of:N", title=None, sort=None).scale(
+            domain=others, range=[_SHAPES[k % len(_SHAPES)] for k in range(len(others))]
+        )
+        shape = shape.legend(columns=fitting(others, size), symbolStrokeColor=BLACK)
+        marks = base.transform_filter(alt.datum.of != _MODEL).mark_point(color=BLACK, size=size.point, filled=False)
+        layers.append(marks.encode(x=x, y=y, shape=shape, tooltip=tips))
+    written = base.transform_filter(model).mark_text(align="right", color=BLACK, fontSize=size.text - 1)
+    layers.append(written.encode(x=alt.value(width), y=y, text="word:N"))
+    chart: Any = alt.layer(*layers).properties(width=round(width, 1), height=alt.Step(1.6 * size.text))
+    facet = alt.Facet("panel:N", title=None, sort=in_order(data, "panel")).header(labelLimit=width)
+    chart = chart.facet(facet=facet, columns=columns, spacing=12).resolve_axis(x="independent")
+    text = "Bars: share of a span's tokens whose most probable word it is"
+    said = f"{text}; marks: the same in controls; {counted(rows['n'].to_list())}; no interval."
+    title = "Which words do tokens give at early, middle and late states?"
+    return chart.properties(title=heading(title, said, size)).configure(**config(size))
 
 
-def _shown(word: str) -> str:
+def shown(word: str) -> str:
     """A word as a label: spaces and marks written out; bytes that are no character alone have a placeholder."""
-    if "\ufffd" in word:
-        return "(part of a character)"
-    return repr(word)[1:-1].replace("$", r"\$")
+    # Spaces within words are shown, so that a word differs from its like without one.
+    return "(part of a character)" if "\ufffd" in word else plain(repr(word)[1:-1].replace(" ", "\u2423"))
 
 
-def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None = None) -> Figure:
+def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
     """Which stretches of the vocabulary the most probable words lie in, at the first and last state, for both k."""
-    size = SIZES["page"]
     states, ranks = sorted(in_order(histogram, "layer")), sorted(in_order(histogram, "k"))
-    states = [states[0], states[-1]]
-    figure = new_figure("page", 3.2)
-    panels = figure.subplots(len(ranks), len(states), squeeze=False, sharex=True)
+    states = list(dict.fromkeys([states[0], states[-1]]))
     baseline = None if controls is None else controls.filter(control=RANDOM_WEIGHTS)
-    colours = {span: COLOURS[k % len(COLOURS)] for k, span in enumerate(in_order(histogram, "span"))}
-    for place, (line, rank) in enumerate(zip(panels, ranks, strict=True), 1):
-        for axes, state in zip(line, states, strict=True):
-            for span, colour in colours.items():
-                here = {"layer": state, "k": rank, "span": span}
-                own = histogram.filter(**here).sort("start")
-                middle = (own["start"] + own["stop"]) / 2
-                axes.vlines(middle, 0, 100 * own["share"], color=colour, alpha=0.7, linewidth=1.6)
-                if baseline is not None:
-                    beside = baseline.filter(**here).sort("start")
-                    places = (beside["start"] + beside["stop"]) / 2
-                    axes.plot(places, 100 * beside["share"], color=colour, marker=".", markersize=2, linestyle="none")
-            below = "Index of the word in the vocabulary" if place == len(ranks) else ""
-            dress(axes, size, title=f"state {state}, {_ranked(rank)}", y="Words (%)", x=below)
-    marks = [Line2D([], [], color=colour, linewidth=1.6, label=span) for span, colour in colours.items()]
-    if baseline is not None and baseline.height:
-        marks.append(Line2D([], [], color=INK, marker=".", linestyle="none", label=control_label(RANDOM_WEIGHTS)))
-    legend_below(figure, marks, size, f"share of all words that are counted, {counted(histogram['n'].to_list())}")
-    return figure
+    parts = [(histogram, _MODEL), *([(baseline, BASELINE)] if baseline is not None and baseline.height else [])]
+    middle = ((pl.col("start") + pl.col("stop")) / 2).alias("middle")
+    frames = []
+    for rank in ranks:
+        for state in states:
+            panel = f"state {state}, {_ranked(rank)}"
+            for rows, of in parts:
+                own = rows.filter(layer=state, k=rank)
+                share = (100 * pl.col("share")).round_sig_figs(4).alias("share")
+                frames.append(own.select("span", middle, "start", "stop", share, of=pl.lit(of), panel=pl.lit(panel)))
+    data = pl.concat(frames)
+    spans = in_order(histogram, "span")
+    columns = min(len(states), max(1, int(size.width // 150)))
+    width = size.width / columns - 4.5 * size.text
+    kept = alt.selection_point(name="kept", fields=["span"], bind="legend")
+    colour = alt.Color("span:N", title="tokens of", sort=None).scale(
+        domain=spans, range=[PALETTE[k] for k in apart({span: span_style(span) for span in spans}).values()]
+    )
+    seen = alt.when(kept).then(alt.value(0.7)).otherwise(alt.value(0.05))
+    x = alt.X("middle:Q", title="Index of the word in the vocabulary").axis(tickCount=4)
+    y = alt.Y("share:Q", title="Words (%)")
+    tips = [
+        alt.Tooltip("span:N", title="tokens of"),
+        alt.Tooltip("of:N", title="in"),
+        alt.Tooltip("start:Q", title="from index"),
+        alt.Tooltip("stop:Q", title="up to"),
+        alt.Tooltip("share:Q", title="words (%)", format=".3~g"),
+    ]
+    base = alt.Chart(data)
+    own, beside = (base.transform_filter(test) for test in (alt.datum.of == _MODEL, alt.datum.of != _MODEL))
+    looks = {"x": x, "y": y, "color": colour, "opacity": seen, "tooltip": tips}
+    layers: list[Any] = [own.mark_rule(strokeWidth=1.6).encode(**looks, y2=alt.datum(0))]
+    if len(parts) > 1:
+        layers.append(beside.mark_point(size=0.3 * size.point, filled=True).encode(**looks))
+    chart: Any = alt.layer(*layers).add_params(kept).properties(width=round(width, 1), height=round(0.45 * width, 1))
+    facet = alt.Facet("panel:N", title=None, sort=in_order(data, "panel")).header(labelLimit=width)
+    chart = chart.facet(facet=facet, columns=columns, spacing=12).resolve_axis(x="independent")
+    dots = f"; dots: {BASELINE}" if len(parts) > 1 else ""
+    said = f"Bars: share of all words that are counted{dots}; {counted(histogram['n'].to_list())}; no interval."
+    title = "Where in the vocabulary do the words of tokens lie?"
+    return chart.properties(title=heading(title, said, size)).configure(**config(size))
 
 
 def _ranked(rank: int) -> str:
     return "most probable word" if rank == 1 else f"{rank} most probable words"
-
-
-def token_map(rows: pl.DataFrame, controls: pl.DataFrame | None = None, method: str = "tsne") -> Figure:
-    """Mean tokens of all examples on two axes, one panel per hidden state; thin lines join spans of one example.
-
-    Second row: the random-weights baseline, else the first control, in a map of its own.
-    """
-    size = SIZES["page"]
-    beside = one_control(controls, method=method)
-    drawn = [(rows.filter(method=method), "")]
-    if beside is not None and beside.height:
-        drawn.append((beside, f"{control_label(beside['control'][0])},\n"))
-    layers, spans = in_order(drawn[0][0], "layer"), in_order(drawn[0][0], "span")
-    marks: list[Line2D] = []
-    figure = new_figure("page", 2.2 * len(drawn))
-    panels = figure.subplots(len(drawn), len(layers), squeeze=False)
-    for (found, whose), line in zip(drawn, panels, strict=True):
-        for layer, axes in zip(layers, line, strict=True):
-            marks = draw_tokens(axes, found.filter(layer=layer), {span: k for k, span in enumerate(spans)}, 6)
-            dress(axes, size, title=f"{whose}state {layer}")
-    ns = [found["example_id"].n_unique() for found, _ in drawn]
-    title = f"{'t-SNE' if method == 'tsne' else 'PCA'} of mean tokens, {counted(ns)} examples"
-    legend_below(figure, marks, size, title)
-    return figure
-
-
-def draw_tokens(axes: Axes, places: pl.DataFrame, spans: Mapping[str, int], area: float) -> list[Line2D]:
-    """The mean tokens of one hidden state on two axes; thin lines join spans of one example. Gives the legend's marks.
-
-    `spans`: the number of each span's colour; `area` of a mark, in points squared.
-    """
-    for _, own in places.group_by("example_id", maintain_order=True):
-        if own.height > 1:
-            axes.plot(own["x"], own["y"], color=GREY, linewidth=0.25, alpha=0.5, zorder=1)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    marks = []
-    for (span, colour), marker in zip(spans.items(), MARKERS):
-        own, style = places.filter(span=span), {"color": COLOURS[colour % len(COLOURS)], "marker": marker}
-        axes.scatter(own["x"], own["y"], s=area, linewidths=0, zorder=3, **style)
-        marks.append(Line2D([], [], markersize=3, linestyle="none", label=span, **style))
-    return marks
