@@ -5,13 +5,13 @@ import re
 import shlex
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import polars as pl
 from jinja2 import Environment, StrictUndefined
@@ -25,6 +25,7 @@ from chiasm.results.charts.page import as_json, libraries, policy, starter
 from chiasm.results.claims import read_claims
 from chiasm.results.findings import Finding
 from chiasm.results.ledger import Entry, ledger
+from chiasm.results.numbers import NumberTable, number_tables
 from chiasm.results.provenance import without_machine_paths
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import CLAIMS
@@ -74,7 +75,12 @@ def shared_models_note(controls: pl.DataFrame | None) -> list[str]:
 
 
 class Reporter(ABC, Generic[S]):
-    """Findings, figures and notes of a run, from its tables and its spec alone; never needs torch."""
+    """Findings, figures and notes of a run, from its tables and its spec alone; never needs torch.
+
+    `questions`: the question that each kind of claim answers, in the order of the report's tables.
+    """
+
+    questions: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, directory: RunDirectory, spec: S) -> None:
         self.directory, self.spec = directory, spec
@@ -116,6 +122,11 @@ class Reporter(ABC, Generic[S]):
     def ranked(self) -> list[Finding]:
         """The findings, computed once."""
         return self.findings()
+
+    @cached_property
+    def numbers(self) -> list[NumberTable]:
+        """What was found as tables, one for each question."""
+        return number_tables(self.claimed, self.questions)
 
     def table(self, name: str) -> pl.DataFrame | None:
         """A table of the run, or None where it has none of that name."""

@@ -14,6 +14,7 @@ from chiasm.results.series import in_order
 from chiasm.studies.align.charts import depth, weights, words
 from chiasm.studies.align.contrasts import scores_of_models
 from chiasm.studies.align.findings import align_findings, judging_notes
+from chiasm.studies.align.questions import QUESTIONS
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
@@ -21,6 +22,8 @@ from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 @final
 class AlignReporter(Reporter[AlignSpec]):
     """The reporter of `chiasm align`."""
+
+    questions = QUESTIONS
 
     @property
     def title(self) -> str:

@@ -7,12 +7,15 @@ from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
 from chiasm.studies.compare.charts import score_against_accuracy, score_against_outcome
 from chiasm.studies.compare.findings import compare_findings
+from chiasm.studies.compare.questions import QUESTIONS
 from chiasm.studies.compare.spec import CompareSpec
 
 
 @final
 class CompareReporter(Reporter[CompareSpec]):
     """The reporter of `chiasm compare`."""
+
+    questions = QUESTIONS
 
     @property
     def title(self) -> str:

@@ -16,12 +16,15 @@ from chiasm.results.wording import bounds, metric_format, number
 from chiasm.studies.eval import charts
 from chiasm.studies.eval.claims import ALL
 from chiasm.studies.eval.findings import eval_findings, metric_findings
+from chiasm.studies.eval.questions import QUESTIONS
 from chiasm.studies.eval.spec import EvalSpec
 
 
 @final
 class EvalReporter(Reporter[EvalSpec]):
     """The reporter of `chiasm eval`."""
+
+    questions = QUESTIONS
 
     @property
     def title(self) -> str:

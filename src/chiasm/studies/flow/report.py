@@ -17,6 +17,7 @@ from chiasm.studies.flow import captions, charts, curves
 from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
+from chiasm.studies.flow.questions import QUESTIONS
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, dose_share
 
@@ -27,6 +28,8 @@ _FEW = 10
 @final
 class FlowReporter(Reporter[FlowSpec]):
     """The reporter of `chiasm flow`. Curves of a sweep over all windows use the windows of one layer."""
+
+    questions = QUESTIONS
 
     @property
     def title(self) -> str:

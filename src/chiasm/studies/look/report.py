@@ -16,6 +16,7 @@ from chiasm.studies.look import charts
 from chiasm.studies.look.charts import ImageRows
 from chiasm.studies.look.claims import MIN_HEADS
 from chiasm.studies.look.findings import look_findings
+from chiasm.studies.look.questions import QUESTIONS
 from chiasm.studies.look.shares import object_rows, perceived
 from chiasm.studies.look.spec import LookSpec
 
@@ -26,6 +27,8 @@ _Grids = dict[str, tuple[KeptImage, pl.DataFrame]]
 @final
 class LookReporter(Reporter[LookSpec]):
     """The reporter of `chiasm look`."""
+
+    questions = QUESTIONS
 
     @property
     def title(self) -> str:

@@ -15,6 +15,7 @@ from chiasm.studies.align.findings import judging_notes
 from chiasm.studies.paper import charts
 from chiasm.studies.paper.claims import VARIANTS, groups
 from chiasm.studies.paper.findings import paper_findings
+from chiasm.studies.paper.questions import QUESTIONS
 from chiasm.studies.paper.spec import PaperSpec, baselines_beside
 from chiasm.studies.paper.tables import TOGETHER, TOGETHER_BASELINES
 
@@ -25,6 +26,8 @@ _COLUMNS = 4
 @final
 class PaperReporter(Reporter[PaperSpec]):
     """The reporter of `chiasm paper`."""
+
+    questions = QUESTIONS
 
     @property
     def title(self) -> str:

@@ -13,6 +13,7 @@ from chiasm.studies.inside.report import NAMES, Inside
 from chiasm.studies.project import charts, published
 from chiasm.studies.project.findings import capacity_findings, tuning_findings
 from chiasm.studies.project.levels import best_setting, swept
+from chiasm.studies.project.questions import QUESTIONS
 from chiasm.studies.project.scores import LINE, UNTUNED
 from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.project.tables import OWN
@@ -23,6 +24,8 @@ from chiasm.training.settings import MAX_RATE
 @final
 class ProjectReporter(Reporter[ProjectSpec]):
     """The reporter of `chiasm project`."""
+
+    questions = QUESTIONS
 
     @property
     def title(self) -> str:

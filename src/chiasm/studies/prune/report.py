@@ -13,6 +13,7 @@ from chiasm.results.series import with_inputs
 from chiasm.results.tables import conform
 from chiasm.studies.prune import charts
 from chiasm.studies.prune.findings import prune_findings
+from chiasm.studies.prune.questions import QUESTIONS
 from chiasm.studies.prune.scores import KEYS, mask_rows
 from chiasm.studies.prune.spec import PruneSpec
 from chiasm.studies.prune.tables import DENSE, MASKS, MASKS_CONTROLS
@@ -21,6 +22,8 @@ from chiasm.studies.prune.tables import DENSE, MASKS, MASKS_CONTROLS
 @final
 class PruneReporter(Reporter[PruneSpec]):
     """The reporter of `chiasm prune`."""
+
+    questions = QUESTIONS
 
     @property
     def title(self) -> str:

@@ -13,6 +13,7 @@ from chiasm.results.series import with_inputs
 from chiasm.studies.skip import charts
 from chiasm.studies.skip.findings import skip_findings
 from chiasm.studies.skip.overview import plans_table
+from chiasm.studies.skip.questions import QUESTIONS
 from chiasm.studies.skip.spec import SkipSpec
 from chiasm.studies.skip.tables import ERROR_SHARE, NO_BATCH, NONE, RECOVERED_FOLDER
 
@@ -20,6 +21,8 @@ from chiasm.studies.skip.tables import ERROR_SHARE, NO_BATCH, NONE, RECOVERED_FO
 @final
 class SkipReporter(Reporter[SkipSpec]):
     """The reporter of `chiasm skip`."""
+
+    questions = QUESTIONS
 
     @property
     def title(self) -> str:
