@@ -64,4 +64,8 @@ def test_what_is_not_there_is_not_made_up():
 
 
 def test_large_numbers_are_written_out():
-    assert cells(of(effect=1234567.0, unit="bytes"))[2] == "1234567 bytes"
+    assert cells(of(effect=1234567.0, unit="bytes"))[2] == "1,234,567 bytes"
+
+
+def test_what_is_counted_has_no_interval_and_a_layer_is_named():
+    assert cells(of(effect=2.0, low=2.0, high=2.0, unit="layer"))[2:4] == ("layer 2", "counted")

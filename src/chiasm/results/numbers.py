@@ -91,26 +91,35 @@ def _sorted(claims: Sequence[Claim]) -> list[Claim]:
 
 def cells(claim: Claim) -> tuple[str, ...]:
     """One row as texts, under `HEADS`."""
-    unit = "" if claim.unit == "1" else claim.unit
-    how = {"significant": 3, "signed": claim.low is None or claim.low < 0 or claim.effect < 0}
-    # Counts and shares that are large have no use for an exponent.
-    if abs(claim.effect) >= 1000:
-        how = {"digits": 0, "signed": False}
     inputs = "" if claim.inputs in (None, claim.n) else f" ({claim.inputs} inputs)"
+    counted = claim.low is not None and claim.low == claim.high
     return (
         claim.about.replace("->", " → "),
         claim.where,
-        number(claim.effect, unit=unit, **how),
-        bounds(claim.low, claim.high, missing="none", **how),
+        _written(claim.effect, claim.unit),
+        "counted" if counted else bounds(claim.low, claim.high, missing="none", **_digits(claim.effect)),
         f"{claim.n}{inputs}",
-        _control(claim, unit, how),
+        _control(claim),
         "" if claim.p is None else probability(claim.p).removeprefix("p ").removeprefix("= "),
         claim.verdict,
     )
 
 
-def _control(claim: Claim, unit: str, how: Mapping[str, bool | int]) -> str:
+def _digits(size: float) -> dict[str, int]:
+    # Counts and shares that are large have no use for an exponent.
+    return {"digits": 0} if abs(size) >= 1000 else {"significant": 3}
+
+
+def _written(value: float, unit: str) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f} {unit}".strip()
+    if unit == "layer":
+        return f"layer {value:g}"
+    return number(value, unit="" if unit == "1" else unit, **_digits(value))
+
+
+def _control(claim: Claim) -> str:
     if claim.control is None:
         return "none"
     name = _CONTROLS.get(claim.control, claim.control).replace("->", " → ")
-    return name if claim.control_effect is None else f"{name}: {number(claim.control_effect, unit=unit, **how)}"  # pyright: ignore[reportArgumentType]
+    return name if claim.control_effect is None else f"{name}: {_written(claim.control_effect, claim.unit)}"
