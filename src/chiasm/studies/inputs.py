@@ -34,6 +34,8 @@ from chiasm.models.precision import dtype_name
 from chiasm.models.redraw import redrawn
 from chiasm.models.skipping.plans import log_stored_plan
 from chiasm.models.view import ModelView
+from chiasm.results import images
+from chiasm.results.rundir import RunDirectory
 from chiasm.studies.options import (
     RANDOM_BASELINE,
     ControlledSpec,
@@ -315,6 +317,15 @@ def example_row(example: Example) -> dict[str, str]:
         "answer": example.answer,
         "input": input_key(example),
     }
+
+
+def keep_thumbnails(directory: RunDirectory, examples: Sequence[Example]) -> None:
+    """Keep small pictures of the examples that a run used, for its page.
+
+    **Errors:** `FullDiskError`.
+    """
+    used = set(directory.table("examples")["example_id"]) if "examples" in directory.tables() else set()
+    images.keep_thumbnails(directory, [example for example in examples if example.id in used])
 
 
 def _reported(view: ModelView) -> ModelView:

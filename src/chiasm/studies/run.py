@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, final
 import polars as pl
 
 from chiasm.core.errors import ChiasmError
-from chiasm.results.report import Drawing, write_report
+from chiasm.results.page.write import write_report
+from chiasm.results.report import Drawing
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.study import GROUP, is_study, study, verbs
 

@@ -25,3 +25,14 @@ QUESTIONS: Final = {
     "released-change": "How far is the released form of the change of tokens off?",
     "released-masks": "How far is the released form of the masks off?",
 }
+
+CHARTS: Final = {
+    "score": "How well are image and text aligned, beside the controls?",
+    "similarity": "At which depth are image and text alike?",
+    "norms": "Are image tokens longer than text tokens?",
+    "drift": "Do image tokens change less than text tokens from layer to layer?",
+    "overlap": "Do image and text use the same weights?",
+    "vocabulary": "Do image and text tokens predict the same words?",
+    "geometry": "How narrow are the cones of image and text?",
+}
+"""The question that each figure answers, the main one first."""

@@ -9,3 +9,8 @@ QUESTIONS: Final = {
     "score": "How well aligned is each model?",
     "power": "How small a p-value can so many models give at all?",
 }
+
+CHARTS: Final = {
+    "compare-": "Do models with higher alignment scores answer better?",
+}
+"""The question that each figure answers, the main one first."""

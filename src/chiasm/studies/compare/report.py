@@ -7,7 +7,8 @@ from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
 from chiasm.studies.compare.charts import score_against_accuracy, score_against_outcome
 from chiasm.studies.compare.findings import compare_findings
-from chiasm.studies.compare.questions import QUESTIONS
+from chiasm.studies.compare.headline import compare_headline
+from chiasm.studies.compare.questions import CHARTS, QUESTIONS
 from chiasm.studies.compare.spec import CompareSpec
 
 
@@ -16,10 +17,14 @@ class CompareReporter(Reporter[CompareSpec]):
     """The reporter of `chiasm compare`."""
 
     questions = QUESTIONS
+    charts = CHARTS
 
     @property
     def title(self) -> str:
         return f"Alignment and accuracy of {len(self.spec.models)} models"
+
+    def headline(self) -> str:
+        return compare_headline(self.claimed)
 
     def findings(self) -> list[Finding]:
         return compare_findings(self.claimed)

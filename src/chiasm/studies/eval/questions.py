@@ -18,3 +18,10 @@ QUESTIONS: Final = {
     "measure-seen": "By those measures, does the image help?",
     "context": "What describes the answers beside those measures?",
 }
+
+CHARTS: Final = {
+    "accuracy": "How many answers are right in each type, and how many without the image?",
+    "measures": "How good are the answers by the measures that fit the data?",
+    "scales": "How good are they on measures with scales of their own?",
+}
+"""The question that each figure answers, the main one first."""

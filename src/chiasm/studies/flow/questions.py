@@ -28,3 +28,17 @@ QUESTIONS: Final = {
     "rounding": "How much may rounding move an effect?",
     "smallest": "How small an effect is still worth naming here?",
 }
+
+CHARTS: Final = {
+    "flow": "At which layers does each route carry the answer?",
+    "flow-by-type": "Does it hold for every type of question?",
+    "flow-controls": "Is it more than any control shows?",
+    "answers": "At which layer is the answer there?",
+    "dose": "How much of a route must be cut?",
+    "patches-": "Which patches of this picture does the answer rest on?",
+    "patches": "Which patches of the pictures does the answer rest on?",
+    "windows-": "Which ranges of layers carry the route?",
+    "words": "From which layer on does the question name what is shown?",
+    "answers-as-released": "At which layer is the answer there, as released?",
+}
+"""The question that each figure answers, the main one first."""

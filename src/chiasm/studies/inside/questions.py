@@ -14,3 +14,13 @@ QUESTIONS: Final = {
     "complete": "How many maps add up to the answer?",
     "error": "How far do maps miss the answer?",
 }
+
+CHARTS: Final = {
+    "pointing-": "Do attribution maps point at the object asked about?",
+    "faithfulness-": "Does the answer rest on the patches that a map ranks first?",
+    "modalities-": "How much of the answer rests on the image?",
+    "neurons-": "Do the chosen neurons matter more than random ones?",
+    "concepts-": "Do answers grow along the direction of a concept?",
+    "map-": "Which patches speak for the answer?",
+}
+"""The question that each figure answers, the main one first."""

@@ -10,3 +10,13 @@ QUESTIONS: Final = {
     "head": "Which heads look there more than the other heads of their layer?",
     "words": "Do image tokens lie near words of the captions?",
 }
+
+CHARTS: Final = {
+    "attention": "Which part of the sequence takes the attention, layer by layer?",
+    "object": "Is the attention on the object asked about?",
+    "map-": "Where does it look in this picture?",
+    "maps": "Where does it look in these pictures?",
+    "words": "Do image tokens lie near words of the captions?",
+    "words-": "Which word is nearest to each patch?",
+}
+"""The question that each figure answers, the main one first."""

@@ -19,3 +19,8 @@ QUESTIONS: Final = {
     "accuracy": "How often is each model right?",
     "power": "How small a p-value can so many models give at all?",
 }
+
+CHARTS: Final = {
+    "figure-9": "Do alignment scores go with right answers?",
+}
+"""The question that each figure answers, the main one first."""

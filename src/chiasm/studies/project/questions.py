@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from chiasm.studies.inside.questions import QUESTIONS as INSIDE
+from chiasm.studies.inside import questions as inside
 
 QUESTIONS: Final = {
     "score": "How well does each setting answer: macro-F1?",
@@ -27,5 +27,15 @@ QUESTIONS: Final = {
     "trend": "Does the score grow with the size of the projector?",
     "diverged": "Which settings broke off, and when?",
     "trained": "On how many images is each probe trained?",
-    **INSIDE,
+    **inside.QUESTIONS,
 }
+
+CHARTS: Final = {
+    "tuning": "Which setting learns the domain?",
+    "richness": "Is the projector's output richer after tuning?",
+    "layers": "Where in the model can the classes be read?",
+    "drift": "Does what probes read change with how far the weights move?",
+    "capacity": "Is a larger projector better?",
+    **inside.CHARTS,
+}
+"""The question that each figure answers, the main one first."""

@@ -22,3 +22,11 @@ QUESTIONS: Final = {
     "score": "What is there to lose: how many answers of the untouched model are right?",
     "needed": "How many inputs would show that a mask keeps the loss allowed?",
 }
+
+CHARTS: Final = {
+    "transfer-": "Does a mask made on one question type serve the others?",
+    "transfer": "Does a mask made on one question type serve the others?",
+    "prune": "How many weights can be zero before answers go wrong?",
+    "prune-perplexity": "When does the answer become less probable?",
+}
+"""The question that each figure answers, the main one first."""

@@ -26,3 +26,10 @@ QUESTIONS: Final = {
     "needed": "How many inputs would show that a plan keeps the loss allowed?",
     "needed-limit": "How many examples to ask for, so that as many inputs judge?",
 }
+
+CHARTS: Final = {
+    "skip": "What does each plan cost, and what does it save?",
+    "recovery": "Does training with the plan give right answers back?",
+    "contributions": "Which layers does the answer need?",
+}
+"""The question that each figure answers, the main one first."""

@@ -1,0 +1,74 @@
+"""A saved figure as an element of the page: its drawing, the question it answers, and what makes it interactive."""
+
+import json
+import re
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from chiasm.core.errors import ChiasmError
+from chiasm.results.charts.page import as_json
+from chiasm.results.rundir import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFigure:
+    """One figure. `titled`: its drawing says the question itself; `spec`: what draws it in the browser."""
+
+    stem: str
+    question: str
+    caption: str
+    svg: str
+    narrow: bool
+    titled: bool
+    spec: str | None
+
+
+def shown_figure(run: RunDirectory, stem: str, caption: str, question: str) -> ShownFigure:
+    """A figure that `files.save` or `figures.save` has written into the run.
+
+    `question`: what it answers, where its specification has no title; else the first sentence of its caption does.
+
+    **Errors:** `ChiasmError` if it has not been saved.
+    """
+    path = run.path / "figures" / f"{stem}.svg"
+    if not path.exists():
+        raise ChiasmError(f"show the figure `{stem}`", "it has not been saved", "Save it before the report")
+    file = path.with_name(f"{stem}.vl.json")
+    spec = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    title = _title(spec)
+    asked = title or question or caption.partition(". ")[0].rstrip(".")
+    svg, points = _inline(path.read_text(encoding="utf-8"), stem, asked)
+    interactive = None if spec is None else as_json(spec)
+    return ShownFigure(stem, asked, caption, svg, points < 300, bool(title), interactive)
+
+
+def _title(spec: dict[str, Any] | None) -> str:
+    """The title of a chart, on one line."""
+    given = (spec or {}).get("title", "")
+    text = given.get("text", "") if isinstance(given, dict) else given
+    return " ".join(text) if isinstance(text, list) else str(text)
+
+
+def _inline(svg: str, stem: str, label: str) -> tuple[str, float]:
+    """The drawing as an element of the page, and its width in points.
+
+    Names inside a drawing are unique only there, and its style rules would reach the whole page: names get the stem in
+    front, rules become attributes of the drawing.
+    """
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
+    body = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>\s*", "", body, flags=re.DOTALL)
+    # The drawing has one name; its parts have none.
+    body = re.sub(r' (role|aria-[a-z]+)="[^"]*"', "", body)
+    mark = re.sub(r"[^A-Za-z0-9_-]", "-", stem)
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{mark}-\1"', body)
+    body = re.sub(r'\b((?:xlink:)?href)="#([^"]+)"', rf'\1="#{mark}-\2"', body)
+    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{mark}-\1)", body)
+    opening, rest = body.split(">", 1)
+    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+)', opening)
+    assert box is not None, "a drawing has a viewBox"
+    width = float(box.group(1))
+    opening = re.sub(r' (width|height|version|xmlns(:xlink)?)="[^"]*"', "", opening)
+    opening += f' role="img" aria-label="{escape(label)}" style="stroke-linejoin:round;stroke-linecap:butt"'
+    return f"{opening}>{rest}".strip(), width
