@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, final
 
 import polars as pl
 from rich.console import RenderableType
@@ -172,6 +172,41 @@ class Reporter(ABC, Generic[S]):
         lines += [f"  failed: {one['example_id']}: {one['reason']}" for one in self.directory.failures()[:_MAIN]]
         lines += [f"{number}. {one.text}" for number, one in enumerate(self.ranked[:_MAIN], start=1)]
         return lines
+
+
+@final
+class NothingYet(Reporter[Options]):
+    """Of a run that has no row: how many examples there were, and what became of them."""
+
+    def __init__(self, directory: RunDirectory, spec: Options, title: str) -> None:
+        super().__init__(directory, spec)
+        self._title = title
+
+    @property
+    def title(self) -> str:
+        return self._title
+
+    def headline(self) -> str:
+        counts = self.directory.counts()
+        if not counts["failed"] and not counts["left_out"]:
+            return "Nothing has been computed yet."
+        return (
+            f"Nothing can be said: of {counts['asked']} examples {counts['failed']} could not be used and "
+            f"{counts['left_out']} were left out on purpose."
+        )
+
+    def findings(self) -> list[Finding]:
+        return [Finding(self.headline(), 0.0)]
+
+    def drawings(self) -> dict[str, Drawing]:
+        return {}
+
+    def notes(self) -> list[str]:
+        return []
+
+    @cached_property
+    def numbers(self) -> list[NumberTable]:
+        return []
 
 
 def _reason(reason: str) -> str:

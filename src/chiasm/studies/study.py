@@ -70,7 +70,12 @@ class Study:
         kind: type[Reporter[Any]] = _named(self.report)
         spec = self.spec.read(directory.manifest["spec"])
         self._let_derive(directory, spec)
-        return kind(directory, spec)
+        found = kind(directory, spec)
+        if directory.tables():
+            return found
+        from chiasm.results.report import NothingYet
+
+        return NothingYet(directory, spec, found.title)
 
     def open(self, spec: StudySpec, facts: Mapping[str, Any], path: Path | None = None) -> "RunDirectory":
         """The directory of a run of this study, to write into: at `path`, else where `spec` says."""

@@ -171,7 +171,8 @@
     const text = (at, up, anchor, words) => draw("text", {x: at, y: up, "text-anchor": anchor, "font-size": 11, fill: "currentColor"}, words);
     const svg = draw("svg", {viewBox: `0 0 ${W} ${H}`, class: "curves", role: "img", "aria-label": `${data.axes[1]} by ${data.axes[0]} in this example; the same numbers are in the table`});
     svg.append(draw("line", {x1: left, x2: W - right, y1: y(0), y2: y(0), stroke: "currentColor", "stroke-opacity": 0.5}));
-    for (const value of new Set([low, 0, high])) svg.append(text(left - 5, y(value) + 4, "end", written(value)));
+    const labelled = [0, ...[low, high].filter((value) => Math.abs(y(value) - y(0)) > 12)];
+    for (const value of labelled) svg.append(text(left - 5, y(value) + 4, "end", written(value)));
     const step = Math.max(1, Math.ceil(data.places.length / 12));
     data.places.forEach((name, k) => { if (k % step === 0) svg.append(text(x(k), H - bottom + 15, "middle", String(name))); });
     svg.append(text((left + W - right) / 2, H - 4, "middle", data.axes[0]));

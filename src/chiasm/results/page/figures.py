@@ -59,6 +59,8 @@ def _inline(svg: str, stem: str, label: str) -> tuple[str, float]:
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
     body = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>\s*", "", body, flags=re.DOTALL)
+    # Hundredths of a pixel are enough for places; scales, which are small numbers, keep all their digits.
+    body = re.sub(r"(?<=\d\d\.\d\d)\d+", "", body)
     # The drawing has one name; its parts have none.
     body = re.sub(r' (role|aria-[a-z]+)="[^"]*"', "", body)
     mark = re.sub(r"[^A-Za-z0-9_-]", "-", stem)
