@@ -42,11 +42,13 @@ class ProjectReporter(Reporter[ProjectSpec]):
         return f"Does the projector of {self.spec.model} learn to see?"
 
     def headline(self) -> str:
+        if self.table("tuning") is None:
+            return "No setting has been tuned yet."
         return project_headline(self.claimed, self.spec.smallest_effect)
 
     def overview(self) -> dict[str, pl.DataFrame]:
-        found = overview(self.claimed, self.spec.smallest_effect)
-        return {_OVERVIEW: found} if found.height else {}
+        found = None if self.table("tuning") is None else overview(self.claimed, self.spec.smallest_effect)
+        return {} if found is None or not found.height else {_OVERVIEW: found}
 
     def findings(self) -> list[Finding]:
         tuning, predictions = self.table("tuning"), self.table("predictions")
