@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsPanel
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from chiasm.cli.check import check
+from chiasm.cli.completion import completion
 from chiasm.cli.demo import demo
 from chiasm.cli.doctor import doctor
 from chiasm.cli.former import in_todays_words
@@ -34,7 +35,14 @@ Begin with the embedded model, then take your own:
 
 `chiasm VERB --help` shows examples and the options most people need, `chiasm VERB --help-all` every option.
 """
-_OTHER = {"demo": demo, "report": report, "models": models, "check": check, "doctor": doctor}
+_OTHER = {
+    "demo": demo,
+    "report": report,
+    "models": models,
+    "check": check,
+    "doctor": doctor,
+    "completion": completion,
+}
 
 
 def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:

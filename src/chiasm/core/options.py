@@ -5,7 +5,6 @@ from these declarations.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import inspect
 import json
@@ -20,7 +19,7 @@ from typing import Any, ClassVar, Literal, Self, Union, final, get_args, get_ori
 
 from cyclopts.validators import Number
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import ChiasmError, nearest
 
 IN_MEMORY = "in memory"
 """What is recorded of a value that has no name of its own."""
@@ -149,8 +148,7 @@ class Declared:
             raise ChiasmError(asked, f"it is a {type(value).__name__}", f"Give {_named(self.type)}")
         choices = _choices(self.type)
         if isinstance(value, str) and choices and value not in choices:
-            near = difflib.get_close_matches(value, choices, n=1)
-            todo = f"Did you mean {near[0]}?" if near else "Name one of those"
+            todo = nearest(value, choices) or "Name one of those"
             raise ChiasmError(self._asked(value), f"there are {', '.join(choices)}", todo)
         if self.option.validator is not None and not isinstance(value, str):
             try:
