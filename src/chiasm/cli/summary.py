@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
+from rich.table import Table
 
+from chiasm.cli.tables import result_tables
 from chiasm.studies.study import study
 
 AS_JSON = (
@@ -18,12 +20,16 @@ JsonFlag = Annotated[bool, Parameter(help=AS_JSON, negative="", show_default=Fal
 
 
 def print_run(run: Any, json: bool = False) -> None:
-    """What a run found, in words, and where the report is; or all of it as one JSON object."""
+    """What a run found, in words and in tables, and where the report is; or all of it as one JSON object."""
     if json:
         print_json(run_object(run))
         return
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    for part in run.reporter.summary():
+    parts = run.reporter.summary()
+    # A study that prints a table of its own needs no other.
+    if study(run.directory.manifest["study"]).claims and not any(isinstance(part, Table) for part in parts):
+        parts += result_tables(run.reporter.numbers)
+    for part in parts:
         console.print(part)
     console.print(f"Report: {run.path / 'report.html'}")
 
