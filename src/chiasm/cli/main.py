@@ -14,6 +14,7 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError
 from chiasm.cli.check import check
 from chiasm.cli.completion import completion
 from chiasm.cli.demo import demo
+from chiasm.cli.diff import diff
 from chiasm.cli.doctor import doctor
 from chiasm.cli.former import in_todays_words
 from chiasm.cli.models import models
@@ -38,6 +39,7 @@ Begin with the embedded model, then take your own:
 _OTHER = {
     "demo": demo,
     "report": report,
+    "diff": diff,
     "models": models,
     "check": check,
     "doctor": doctor,

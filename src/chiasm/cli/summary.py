@@ -5,10 +5,7 @@ from json import dumps
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
-from chiasm.cli.tables import result_tables
 from chiasm.studies.study import study
 
 AS_JSON = (
@@ -24,6 +21,12 @@ def print_run(run: Any, json: bool = False) -> None:
     if json:
         print_json(run_object(run))
         return
+    # Tables take polars, which help and mistakes do without.
+    from rich.console import Console
+    from rich.table import Table
+
+    from chiasm.cli.tables import result_tables
+
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     parts = run.reporter.summary()
     # A study that prints a table of its own needs no other.

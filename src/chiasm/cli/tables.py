@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
+import polars as pl
 from rich.console import RenderableType
 from rich.table import Table
 
 from chiasm.core.claims import Claim
 from chiasm.results.numbers import HEADS, NumberTable, cells
+from chiasm.results.wording import bounds, number
 
 _TABLES: Final = 2
 _ROWS: Final = 6
@@ -45,3 +47,24 @@ def _table(claims: Sequence[Claim]) -> Table:
         texts = dict(zip(HEADS, cells(one), strict=True)) | {"n": str(one.n)}
         shown.add_row(*(texts[head] for head in heads))
     return shown
+
+
+def difference_table(differences: pl.DataFrame, labels: Sequence[str]) -> list[RenderableType]:
+    """The largest differences, the established first; nothing where there are none."""
+    rows = list(differences.drop_nulls("difference").iter_rows(named=True))
+    rows.sort(key=lambda row: (row["verdict"] != "established", -abs(row["difference"])))
+    several = len(labels) > 2
+    heads = [*(["Run"] if several else []), "About", "Where", "First", "Difference", "95 % interval", "Verdict"]
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for head in heads:
+        numeric = head in ("First", "Difference", "95 % interval")
+        shown.add_column(head, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    for row in rows[:_ROWS]:
+        how = {"significant": 3}
+        first = number(row["first"], **how)
+        less = number(row["difference"], unit=row["unit"], signed=True, **how)
+        within = bounds(row["low"], row["high"], **how)
+        cells = (row["about"].replace("->", " → "), row["where"], first, less, within, row["verdict"])
+        shown.add_row(*([row["run"]] if several else []), *cells)
+    more = [f"and {len(rows) - _ROWS} more differences."] if len(rows) > _ROWS else []
+    return ["", shown, *more] if rows else []
