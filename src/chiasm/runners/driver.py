@@ -193,7 +193,7 @@ class ProgressBar(Progress):
         task = next(one for one in self.tasks if one.id == task_id)
         start, before = self._begun[task_id]
         said = f"{task.description}: {task.completed:.0f} of {task.total or 0:.0f} {self._noun}"
-        if task.completed > before and task.total is not None:
+        if task.total is not None and before < task.completed < task.total:
             left = (now - start) * (task.total - task.completed) / (task.completed - before)
             said += f", {time_left(left)}"
         if self._in_notebook:

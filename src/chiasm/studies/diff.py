@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from chiasm.results.charts.lines import Chart
 
 _NOT_TYPED: Final = ("out", "resume", "fresh", "given")
+# What hardly anyone compares runs by: they are called by these only where nothing else differs.
+_MINOR: Final = ("controls", "baseline", "random_models", "limit", "smallest_effect", "draws", "words", "patches")
 _MAIN: Final = 3
 
 
@@ -50,7 +52,7 @@ class Comparison:
     def labels(self) -> tuple[str, ...]:
         """What each run is called: by what was typed otherwise, else by its folder."""
         typed = {name for run in self.runs for name in run.directory.manifest.get("given", {})} - set(_NOT_TYPED)
-        names = [name for name in self._differing if name in typed]
+        names = sorted((name for name in self._differing if name in typed), key=_MINOR.__contains__)
         for chosen in (names[:1], names[:2]):
             bare = chosen[:1] in (["model"], ["data"])
             words = [
@@ -174,7 +176,9 @@ class Comparison:
         # Drawing takes Altair, which reading differences does not need.
         from chiasm.results.charts.theme import size_of
         from chiasm.results.diff import charts
+        from chiasm.results.notebook import offer_charts
 
+        offer_charts()
         if not self.charts:
             raise ChiasmError(f"the chart `{name}`", self._why_none, "Read `differences`")
         require_one_of(f"the chart `{name}`", name, self.charts)
@@ -201,6 +205,16 @@ class Comparison:
             notes=self.notes,
             paths=[(label, str(run.path)) for label, run in zip(self.labels, self.runs, strict=True)],
         )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: what differs, the chart of differences, and what else there is."""
+        from chiasm.results.charts.files import specification
+        from chiasm.results.notebook import page_of
+
+        facts = [f"chiasm diff of {self.verb}", *self.labels]
+        spec = specification(self.chart()) if self.charts else None
+        page = page_of(self.findings[0], facts, None, spec, {"rows": "found.differences", "options": "found.options"})
+        return {"text/plain": "\n".join([repr(self), *self.findings]), "text/html": page}
 
     def __repr__(self) -> str:
         return f"Comparison({self.verb}: {', '.join(self.labels)})"

@@ -82,7 +82,9 @@ class Run:
         **Errors:** `ChiasmError` naming the charts there are, or for a width that is none.
         """
         from chiasm.results.charts.theme import size_of
+        from chiasm.results.notebook import offer_charts
 
+        offer_charts()
         there = {key: drawing for key, drawing in self.reporter.drawings().items() if not drawing.flat}
         if name not in there:
             raise ChiasmError(f"the chart `{name}`", f"this run has {', '.join(there) or 'none'}", "Name one of those")
@@ -109,6 +111,22 @@ class Run:
                 save_chart(drawing.draw(SCREEN), self.directory.figures, name)
         shown = [(name, drawing.caption()) for name, drawing in drawings.items()]
         return write_report(self.directory, self.reporter, shown)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the main finding, its numbers, the main chart, and what else there is."""
+        from chiasm.results.charts.files import specification
+        from chiasm.results.notebook import page_of
+
+        findings = self.findings or ["Nothing was found."]
+        manifest, counts = self.directory.manifest, self.directory.counts()
+        facts = (f"chiasm {manifest['study']}", manifest["status"], f"{counts['kept']} of {counts['asked']} examples")
+        tables = self.reporter.numbers if study(manifest["study"]).claims else []
+        charts = [name for name, drawing in self.reporter.drawings().items() if not drawing.flat]
+        hint = {"in words": "run.findings", "numbers": "run.claims", "rows": f'run.table("{(self.tables or [""])[0]}")'}
+        hint |= {"drawn": f'run.chart("{charts[0]}")'} if charts else {}
+        spec = specification(self.chart(charts[0])) if charts else None
+        page = page_of(findings[0], facts, tables[0] if tables else None, spec, hint)
+        return {"text/plain": f"{self!r}\n{findings[0]}", "text/html": page}
 
     def __repr__(self) -> str:
         kept = self.directory.counts()["kept"]
