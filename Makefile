@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test browser test-all ci lint bench docs pictures certify certify-lowest train-tiny site wheel-smoke clean
+.PHONY: setup demo test browser test-all tutorials ci lint bench docs pictures certify certify-lowest train-tiny site wheel-smoke clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,10 @@ browser: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2
+
+# The notebooks of docs/tutorials, cell by cell, in a kernel.
+tutorials: setup
+	$(BIN)/python -m pytest tests/docs/test_tutorials.py
 
 # What continuous integration runs.
 ci: lint test

@@ -124,7 +124,9 @@ def test_right_answers_are_paired_question_by_question(tmp_path):
     assert rows["all"]["difference"] == pytest.approx(gained)
     assert rows["all"]["verdict"] == "established"
     assert rows["all"]["low"] > 0
-    assert rows["all"]["unit"] == "points"
+    assert rows["all"]["unit"] == "%"
+    assert found.findings[0].startswith("all: right answers, ")
+    assert " points (95 % interval" in found.findings[0]
 
 
 def test_studies_without_values_stand_side_by_side(tmp_path, monkeypatch, runs):

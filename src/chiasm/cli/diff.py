@@ -32,7 +32,7 @@ def diff(
         Print one object for programs in place of words: `study`, `runs` (label and path), `options` that differ,
         `examples`, `headline`, `findings`, `differences` (rows of the table), `notes`, `report`.
     """
-    announce(f"chiasm diff of {' and '.join(map(str, runs)) or 'no run'}.")
+    announce(f"chiasm diff of {', '.join(map(str, runs)) or 'no run'}.")
     from chiasm.studies.diff import diff as compare
 
     made = compare(*runs)

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from chiasm.core.claims import Claim
+from chiasm.results.diff.differences import strongest_first, unit_of_difference
 from chiasm.results.numbers import HEADS, NumberTable, cells
 from chiasm.results.wording import bounds, number
 
@@ -51,10 +52,11 @@ def _table(claims: Sequence[Claim]) -> Table:
 
 def difference_table(differences: pl.DataFrame, labels: Sequence[str]) -> list[RenderableType]:
     """The largest differences, the established first; nothing where there are none."""
-    rows = list(differences.drop_nulls("difference").iter_rows(named=True))
-    rows.sort(key=lambda row: (row["verdict"] != "established", -abs(row["difference"])))
+    rows = strongest_first(differences).to_dicts()
     several = len(labels) > 2
-    heads = [*(["Run"] if several else []), "About", "Where", "First", "Difference", "95 % interval", "Verdict"]
+    everywhere = all(row["where"] == "all" for row in rows)
+    heads = ["Run", "About", "Where", "First", "Difference", "95 % interval", "Verdict"]
+    heads = [one for one in heads if (several or one != "Run") and not (everywhere and one == "Where")]
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for head in heads:
         numeric = head in ("First", "Difference", "95 % interval")
@@ -62,9 +64,13 @@ def difference_table(differences: pl.DataFrame, labels: Sequence[str]) -> list[R
     for row in rows[:_ROWS]:
         how = {"significant": 3}
         first = number(row["first"], **how)
-        less = number(row["difference"], unit=row["unit"], signed=True, **how)
+        less = number(row["difference"], unit=unit_of_difference(row["unit"]), signed=True, **how)
         within = bounds(row["low"], row["high"], **how)
-        cells = (row["about"].replace("->", " → "), row["where"], first, less, within, row["verdict"])
-        shown.add_row(*([row["run"]] if several else []), *cells)
+        about = row["about"].replace("->", " → ")
+        cells = (row["run"], about, row["where"], first, less, within, row["verdict"])
+        texts = dict(
+            zip(("Run", "About", "Where", "First", "Difference", "95 % interval", "Verdict"), cells, strict=True)
+        )
+        shown.add_row(*(texts[head] for head in heads))
     more = [f"and {len(rows) - _ROWS} more differences."] if len(rows) > _ROWS else []
     return ["", shown, *more] if rows else []

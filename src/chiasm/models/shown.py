@@ -1,6 +1,8 @@
 """A loaded model as a notebook shows it: what was loaded, which parts have names, what can be done with it."""
 
+import sys
 from html import escape
+from typing import Any
 
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.description import describe
@@ -9,9 +11,21 @@ from chiasm.models.support import against
 from chiasm.models.view import ModelView
 
 
+def offer_views() -> None:
+    """Let IPython, where it runs, show views so.
+
+    It is told, and the class is not: certificates rest on every line of the class.
+    """
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        shown: Any = shell.display_formatter.formatters
+        shown["text/html"].for_type(ModelView, in_html)
+        shown["text/plain"].for_type(ModelView, lambda view, printer, cycle: printer.text(in_words(view)))
+
+
 def in_words(view: ModelView) -> str:
     """What was loaded, in one line."""
-    return f"{view.name}: {describe(view)}"
+    return f"ModelView({view.name}: {describe(view)})"
 
 
 def in_html(view: ModelView) -> str:

@@ -77,17 +77,6 @@ class ModelView:
         self.remembered = Remembered(model)
         self.changes_logits = _changes_logits(self)
 
-    def __repr__(self) -> str:
-        from chiasm.models.shown import in_words  # it reads a view
-
-        return f"ModelView({in_words(self)})"
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """What a notebook shows: what was loaded, and what can be done with it."""
-        from chiasm.models.shown import in_html
-
-        return {"text/plain": repr(self), "text/html": in_html(self)}
-
     @property
     def text_config(self) -> Any:
         return self.config.get_text_config(decoder=True)

@@ -9,7 +9,15 @@ import polars as pl
 
 from chiasm.core.errors import ChiasmError, require_one_of
 from chiasm.core.options import declared
-from chiasm.results.diff.differences import DIFFERENCES, Pair, Side, differences_frame, pairs_of
+from chiasm.results.diff.differences import (
+    DIFFERENCES,
+    Pair,
+    Side,
+    differences_frame,
+    pairs_of,
+    strongest_first,
+    unit_of_difference,
+)
 from chiasm.results.tables import write
 from chiasm.results.wording import bounds, number, probability
 from chiasm.studies.run import Run, open_run
@@ -19,8 +27,19 @@ if TYPE_CHECKING:
     from chiasm.results.charts.lines import Chart
 
 _NOT_TYPED: Final = ("out", "resume", "fresh", "given")
-# What hardly anyone compares runs by: they are called by these only where nothing else differs.
-_MINOR: Final = ("controls", "baseline", "random_models", "limit", "smallest_effect", "draws", "words", "patches")
+# What runs are called by, where it differs; what comes behind all other options.
+_MAJOR: Final = ("model", "data", "seed", "window")
+_MINOR: Final = (
+    "controls",
+    "baseline",
+    "random_models",
+    "limit",
+    "smallest_effect",
+    "draws",
+    "words",
+    "patches",
+    "blind",
+)
 _MAIN: Final = 3
 
 
@@ -52,7 +71,9 @@ class Comparison:
     def labels(self) -> tuple[str, ...]:
         """What each run is called: by what was typed otherwise, else by its folder."""
         typed = {name for run in self.runs for name in run.directory.manifest.get("given", {})} - set(_NOT_TYPED)
-        names = sorted((name for name in self._differing if name in typed), key=_MINOR.__contains__)
+        order = {name: place for place, name in enumerate(_MAJOR)} | dict.fromkeys(_MINOR, len(_MAJOR) + 1)
+        typed &= self._differing.keys()
+        names = sorted(sorted(typed), key=lambda name: order.get(name, len(_MAJOR)))
         for chosen in (names[:1], names[:2]):
             bare = chosen[:1] in (["model"], ["data"])
             words = [
@@ -84,7 +105,7 @@ class Comparison:
         return {name: values for name, values in found.items() if len(set(values)) > 1}
 
     @cached_property
-    def sides(self) -> tuple[Side, ...]:
+    def _sides(self) -> tuple[Side, ...]:
         """The runs as far as they are compared."""
         found = study(self.verb)
         return tuple(
@@ -93,9 +114,9 @@ class Comparison:
         )
 
     @cached_property
-    def pairs(self) -> list[Pair]:
+    def _pairs(self) -> list[Pair]:
         """Every other run beside the first: what both measured, and on which examples."""
-        return pairs_of(self.sides[0], self.sides[1:])
+        return pairs_of(self._sides[0], self._sides[1:])
 
     @cached_property
     def differences(self) -> pl.DataFrame:
@@ -104,16 +125,16 @@ class Comparison:
         Intervals and p hold over all differences at once. Where the runs share at least half of the smaller one's
         examples, these are compared one by one; otherwise the runs are two samples.
         """
-        return differences_frame(self.sides[0], self.pairs)
+        return differences_frame(self._sides[0], self._pairs)
 
     @cached_property
     def examples(self) -> pl.DataFrame:
         """By run: `examples` measured, `shared` with the first (same id, input and question), and whether `paired`."""
         rows = []
-        for k, side in enumerate(self.sides):
+        for k, side in enumerate(self._sides):
             known = len(side.identities) if side.values is None else len(side.values.examples)
-            shared = None if k == 0 else len(self.sides[0].shared_with(side))
-            paired = None if k == 0 or self.pairs[k - 1].samples is None else bool(self.pairs[k - 1].paired)
+            shared = None if k == 0 else len(self._sides[0].shared_with(side))
+            paired = None if k == 0 or self._pairs[k - 1].samples is None else bool(self._pairs[k - 1].paired)
             rows.append({"run": side.label, "examples": known, "shared": shared, "paired": paired})
         return pl.DataFrame(
             rows, schema={"run": pl.String, "examples": pl.Int64, "shared": pl.Int64, "paired": pl.Boolean}
@@ -126,7 +147,7 @@ class Comparison:
         if not rows.height:
             return [f"No difference is given: {self._why_none}."]
         found = []
-        for pair in self.pairs:
+        for pair in self._pairs:
             own = rows.filter(run=pair.second.label)
             if own.height:
                 found += _sentences(own, self.labels[0])
@@ -142,14 +163,16 @@ class Comparison:
     def notes(self) -> list[str]:
         """What this comparison cannot tell."""
         found = [f"`{run.path}` is not finished." for run in self.runs if not run.directory.complete]
-        for pair in self.pairs:
+        for pair in self._pairs:
             if pair.samples is not None and not pair.paired:
                 found.append(
                     f"{pair.second.label} and {self.labels[0]} are not compared example by example, since they share "
                     "less than half of their examples: their difference may be one of the examples."
                 )
             elif pair.paired:
-                counts = [len(side.values.examples) for side in (self.sides[0], pair.second) if side.values is not None]
+                counts = [
+                    len(side.values.examples) for side in (self._sides[0], pair.second) if side.values is not None
+                ]
                 if min(counts) > len(pair.paired) or counts[0] != counts[1]:
                     found.append(
                         f"Only the {len(pair.paired)} examples that {self.labels[0]} and {pair.second.label} both "
@@ -157,7 +180,7 @@ class Comparison:
                     )
         if not self.differences["difference"].null_count():
             return found
-        if any(pair.columns for pair in self.pairs):
+        if any(pair.columns for pair in self._pairs):
             found.append("Claims without a difference stand side by side: they are not single values of examples.")
         return found
 
@@ -183,7 +206,7 @@ class Comparison:
             raise ChiasmError(f"the chart `{name}`", self._why_none, "Read `differences`")
         require_one_of(f"the chart `{name}`", name, self.charts)
         if name == "runs":
-            return charts.runs_chart(self.differences, self.sides, size_of(width))
+            return charts.runs_chart(self.differences, self._sides, size_of(width))
         return charts.difference_chart(self.differences, self.labels[0], size_of(width))
 
     def report(self, out: str | Path) -> Path:
@@ -195,7 +218,7 @@ class Comparison:
         write(folder / "differences.parquet", DIFFERENCES, [self.differences])
         return write_page(
             folder / "report.html",
-            title=f"{self.verb}: {' beside '.join(self.labels)}",
+            title=f"chiasm {self.verb}, side by side: {' · '.join(self.labels)}",
             findings=self.findings,
             charts=[self.chart(name) for name in self.charts],
             options=self.options,
@@ -245,8 +268,7 @@ def _identities(run: Run) -> dict[str, tuple[str, ...]]:
 
 def _sentences(rows: pl.DataFrame, first: str) -> list[str]:
     """The largest established differences of one run from the first, or what else its rows allow to say."""
-    size = pl.col("difference").abs()
-    held = rows.filter(verdict="established").sort(size, descending=True)
+    held = strongest_first(rows.filter(verdict="established"))
     run, kind = rows["run"][0], "the same examples" if rows["paired"][0] else "other examples"
     if not held.height:
         alike = rows.filter(verdict="practically none").height
@@ -259,11 +281,12 @@ def _sentences(rows: pl.DataFrame, first: str) -> list[str]:
         where = "" if row["where"] == "all" else f" at layer {row['where']}"
         how = {"significant": 3, "signed": True}
         interval = bounds(row["low"], row["high"], **how)
+        unit = "" if row["unit"] == "1" else row["unit"]
+        there, here = (number(row[side], unit=unit, significant=3) for side in ("second", "first"))
+        less = number(row["difference"], unit=unit_of_difference(unit), **how)
         said.append(
-            f"{row['about']}{where}: {row['quantity']} is {number(row['second'], significant=3)} in {run} and "
-            f"{number(row['first'], unit=row['unit'], significant=3)} in {first}, a difference of "
-            f"{number(row['difference'], unit=row['unit'], **how)} (95 % interval {interval}, {probability(row['p'])}, "
-            f"n = {row['n']}, on {kind})."
+            f"{row['about']}{where}: {row['quantity']}, {there} in {run} and {here} in {first}: a difference of {less} "
+            f"(95 % interval {interval}, {probability(row['p'])}, n = {row['n']}, on {kind})."
         )
     more = held.height - len(said)
     return [*said, f"{more} more of {rows.height} differences from {first} are established in {run}."] if more else said

@@ -32,6 +32,7 @@ from chiasm.models.loading import load as load_checkpoint
 from chiasm.models.loading import wrap
 from chiasm.models.precision import dtype_name
 from chiasm.models.redraw import redrawn
+from chiasm.models.shown import offer_views
 from chiasm.models.skipping.plans import log_stored_plan
 from chiasm.models.view import ModelView
 from chiasm.results import images
@@ -329,6 +330,7 @@ def keep_thumbnails(directory: RunDirectory, examples: Sequence[Example]) -> Non
 
 
 def _reported(view: ModelView) -> ModelView:
+    offer_views()
     _log.info("Loaded %s: %s.", view.name, describe(view))
     return view
 

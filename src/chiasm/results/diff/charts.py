@@ -1,7 +1,7 @@
 """Runs side by side as charts: what each shows, on one scale, and how the others differ from the first."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import altair as alt
@@ -10,7 +10,7 @@ import polars as pl
 from chiasm.core.claims import Claim
 from chiasm.results.charts.lines import Axes, Chart, Line, line_chart
 from chiasm.results.charts.theme import INK, PALETTE, Size, arrow, config, cut_style, wrapped
-from chiasm.results.diff.differences import Side
+from chiasm.results.diff.differences import Side, unit_of_difference
 from chiasm.results.series import Curve, in_order
 
 _BARS: Final = "Dots: estimates; bars: 95 % intervals"
@@ -22,12 +22,14 @@ def difference_chart(differences: pl.DataFrame, first: str, size: Size) -> Chart
     """How every other run differs from the `first`: lines over layers, or dots where nothing has a layer."""
     rows = differences.drop_nulls("difference")
     runs = in_order(rows, "run")
-    quantity, unit = rows["quantity"][0], rows["unit"][0]
+    quantity, unit = rows["quantity"][0], unit_of_difference(rows["unit"][0])
     kind = "the same examples in both" if rows["paired"].all() else "some of them on other examples"
     said = f"Above 0: more than in {first}. 95 % intervals, over all differences at once; {kind}."
     title = f"How does {runs[0]} differ from {first}?" if len(runs) == 1 else f"How do the others differ from {first}?"
     if not _layered(rows):
-        return _dots(rows, runs, size, f"Difference of {quantity} ({unit})", title, said)
+        # As in the chart of the runs themselves, where the first one has the first colour.
+        styles = {run: k for k, run in enumerate(runs, start=1)}
+        return _dots(rows, styles, size, f"Difference of {quantity} ({unit})", title, said)
     lines = []
     for run in runs:
         for about in _drawn(rows):
@@ -46,7 +48,8 @@ def runs_chart(differences: pl.DataFrame, sides: Sequence[Side], size: Size) -> 
     claimed = [(side.label, one) for side in sides for one in side.claims if one.kind in kinds]
     frame = _claimed(claimed)
     if not _layered(rows):
-        return _dots(frame, [side.label for side in sides], size, f"{quantity} ({unit})", title, f"{said}.")
+        styles = {side.label: k for k, side in enumerate(sides)}
+        return _dots(frame, styles, size, f"{quantity} ({unit})", title, f"{said}.")
     lines = []
     for side in sides:
         for about in _drawn(rows):
@@ -90,17 +93,20 @@ def _line(own: pl.DataFrame, about: str, panel: str, of: tuple[str, str, str], n
     return Line(arrow(about), Curve(own["where"].to_numpy().astype(float), mean, low, high, int(n)), style, panel=panel)
 
 
-def _dots(rows: pl.DataFrame, runs: Sequence[str], size: Size, x: str, title: str, said: str) -> Chart:
-    """Estimates with their intervals, a line for each thing, a colour for each run."""
+def _dots(rows: pl.DataFrame, styles: Mapping[str, int], size: Size, x: str, title: str, said: str) -> Chart:
+    """Estimates with their intervals, a line for each thing, a colour for each run (its number in `styles`)."""
+    runs = list(styles)
     shown = rows.select(
         "run", about=pl.format("{}{}", pl.col("about"), _layer()), value="difference", low="low", high="high", n="n"
     )
     names = shown["about"].unique(maintain_order=True).to_list()
-    colour = alt.Color("run:N", title=None, sort=None).scale(domain=list(runs), range=list(PALETTE[: len(runs)]))
+    colour = alt.Color("run:N", title=None, sort=None).scale(
+        domain=runs, range=[PALETTE[k % len(PALETTE)] for k in styles.values()]
+    )
     colour = colour.legend(None) if len(runs) == 1 else colour
     base = alt.Chart(shown)
     y = alt.Y("about:N", title=None, sort=names).axis(labelLimit=size.width / 3, grid=True)
-    offset = alt.YOffset("run:N", sort=list(runs)).scale(domain=list(runs))
+    offset = alt.YOffset("run:N", sort=runs).scale(domain=runs)
     tips = [
         alt.Tooltip("run:N"),
         alt.Tooltip("about:N"),
@@ -119,8 +125,7 @@ def _dots(rows: pl.DataFrame, runs: Sequence[str], size: Size, x: str, title: st
     chart = alt.layer(*layers, bars, dots.encode(x=value, y=y, yOffset=offset, color=colour, tooltip=tips))
     height = max(3, len(names)) * (1.2 + 0.9 * len(runs)) * size.text
     titled = alt.TitleParams(title, subtitle=wrapped(f"{_BARS}. {said}", size))
-    room = size.width * (1 if len(names) == 0 else 0.72)
-    return chart.properties(width=room, height=height, title=titled).configure(**config(size))
+    return chart.properties(width=0.72 * size.width, height=height, title=titled).configure(**config(size))
 
 
 def _layer() -> pl.Expr:

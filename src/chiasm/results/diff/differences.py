@@ -30,7 +30,7 @@ DIFFERENCES: Final = TableSchema.of(
     text("about", "About", "The cut, span, plan, setting ... that is meant."),
     text("where", "Where", "Layers, or `all`."),
     text("quantity", "Quantity", "What was estimated."),
-    text("unit", "Unit", "Of effects, difference, low and high."),
+    text("unit", "Unit", "Of the effects; a difference of % is in points."),
     number("first", "First", "The effect in the first run, over the examples compared.", nullable=True),
     number("second", "Second", "The effect in the other run, over the examples compared.", nullable=True),
     number("difference", "Difference", "Second less first; missing where examples allow none.", nullable=True),
@@ -177,8 +177,6 @@ def _compared(first: Side, pair: Pair, found: dict[tuple[str, str], _Estimate]) 
     second = pair.second.values
     smallest = max(values.smallest, values.smallest if second is None else second.smallest)
     claimed = [_verdicts(side.claims, values.kinds) for side in (first, pair.second)]
-    # Differences of shares in % are points.
-    unit = "points" if values.unit == "%" else values.unit
     for k, (about, where) in enumerate(pair.columns):
         one = found[about, where]
         behind = behinds[k]
@@ -188,7 +186,7 @@ def _compared(first: Side, pair: Pair, found: dict[tuple[str, str], _Estimate]) 
             "about": about,
             "where": where,
             "quantity": values.quantity,
-            "unit": unit,
+            "unit": values.unit,
             "first": float(samples.first.mean[k]),
             "second": float(samples.second.mean[k]),
             "difference": one.difference,
@@ -202,6 +200,18 @@ def _compared(first: Side, pair: Pair, found: dict[tuple[str, str], _Estimate]) 
             "first_verdict": claimed[0].get((about, where)),
             "second_verdict": claimed[1].get((about, where)),
         }
+
+
+def strongest_first(differences: pl.DataFrame) -> pl.DataFrame:
+    """The rows that have a difference: the established first, then the surest, then the largest."""
+    rows = differences.drop_nulls("difference")
+    rank = pl.col("verdict").replace_strict({"established": 0, "practically none": 2}, default=1)
+    return rows.sort(rank, "p", pl.col("difference").abs(), descending=[False, False, True], nulls_last=True)
+
+
+def unit_of_difference(unit: str) -> str:
+    """Shares in % differ by points."""
+    return {"%": "points", "1": ""}.get(unit, unit)
 
 
 def _verdicts(claims: Sequence[Claim], kinds: Sequence[str]) -> dict[tuple[str, str], str]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from chiasm.results.charts.files import specification, svg
 from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.page import as_json, libraries, policy, starter
+from chiasm.results.diff.differences import strongest_first, unit_of_difference
 from chiasm.results.storage import whole_file
 from chiasm.results.wording import bounds, number, probability
 
@@ -52,7 +53,7 @@ def write_page(
         charts=[_shown(chart) for chart in charts],
         options=options,
         examples=[[*row, {None: "", True: "yes", False: "no"}[paired]] for *row, paired in examples.rows()],
-        compared=[_cells(row)[drop:] for row in _sorted(differences.drop_nulls("difference"))],
+        compared=[_cells(row)[drop:] for row in strongest_first(differences).iter_rows(named=True)],
         beside=[_side_by_side(row)[drop:] for row in alone.iter_rows(named=True)],
         heads=["Run", "About", "Where", *sides, "Difference", "95 % interval", "p", "n", "Verdict"][drop:],
         numbers=[place - drop for place in range(3, 9)],
@@ -76,13 +77,6 @@ def _shown(chart: Chart) -> _Shown:
     return _Shown(spec["title"]["text"], f"data:image/svg+xml;base64,{drawn}", as_json(spec))
 
 
-def _sorted(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """The established first, then by size."""
-    order = {"established": 0, "practically none": 1}
-    found = list(rows.iter_rows(named=True))
-    return sorted(found, key=lambda row: (order.get(row["verdict"], 2), -abs(row["difference"])))
-
-
 def _cells(row: dict[str, Any]) -> list[str]:
     """A difference as texts: run, about, where, first, second, difference, interval, p, n, verdict."""
     how = {"significant": 3}
@@ -91,9 +85,9 @@ def _cells(row: dict[str, Any]) -> list[str]:
         row["run"],
         row["about"].replace("->", " → "),
         row["where"],
-        number(row["first"], **how),
-        number(row["second"], **how),
-        number(row["difference"], unit=row["unit"], signed=True, **how),
+        number(row["first"], unit=_unit(row), **how),
+        number(row["second"], unit=_unit(row), **how),
+        number(row["difference"], unit=unit_of_difference(row["unit"]), signed=True, **how),
         bounds(row["low"], row["high"], signed=True, **how),
         "" if row["p"] is None else probability(row["p"]).removeprefix("p ").removeprefix("= "),
         f"{row['n']}{inputs}{'' if row['paired'] else ', unpaired'}",
@@ -106,6 +100,10 @@ def _side_by_side(row: dict[str, Any]) -> list[str]:
     cells = [row["run"], row["quantity"], row["about"].replace("->", " → "), row["where"]]
     for side in ("first", "second"):
         effect, verdict = row[side], row[f"{side}_verdict"]
-        unit = "" if row["unit"] == "1" else row["unit"]
-        cells.append("not claimed" if effect is None else f"{number(effect, unit=unit, significant=3)}, {verdict}")
+        written = "" if effect is None else number(effect, unit=_unit(row), significant=3)
+        cells.append(f"{written}, {verdict}" if written else "not claimed")
     return cells
+
+
+def _unit(row: dict[str, Any]) -> str:
+    return "" if row["unit"] == "1" else row["unit"]
