@@ -54,7 +54,8 @@ def test_json_is_all_that_stands_on_standard_output(run, capsys):
     opened = chiasm.open(run)
     assert (found["study"], found["status"], found["path"]) == ("eval", "complete", str(run))
     assert found["counts"]["kept"] == 3
-    assert found["headline"] == found["findings"][0] == opened.findings[0]
+    assert found["headline"] == opened.reporter.headline()
+    assert found["findings"][0] == opened.findings[0]
     assert found["claims"] == opened.claims.to_dicts()
 
 

@@ -71,6 +71,8 @@ def test_a_planted_difference_is_found_where_it_is_and_nowhere_else(runs):
     assert (row["paired"], row["n"], row["inputs"]) == (True, EXAMPLES, EXAMPLES)
     assert set(rows.filter(pl.col("verdict") != "established")["verdict"]) == {"practically none"}
     assert "image->last at layer 2" in found.findings[0]
+    at = "in 1 of 18 places, most surely in image → last at layer 2: -0.4 nat."
+    assert found.headline == f"window 5 differs from window 3 {at}"
     assert "-0.4 nat" in found.findings[0]
     assert found.options.filter(option="window").row(0) == ("window", "3", "5")
     assert found.examples["shared"].to_list() == [None, EXAMPLES]

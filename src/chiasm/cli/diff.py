@@ -51,7 +51,7 @@ def diff(
         console.print(part)
     for note in made.notes:
         console.print(note)
-    console.print(f"Report: {page}")
+    console.print(f"\n{made.headline}\nReport: {page}")
 
 
 def _folder(runs: tuple[Path, ...]) -> Path:
@@ -66,7 +66,7 @@ def _object(made: Any, page: Path) -> dict[str, Any]:
         "runs": [{"label": label, "path": str(run.path)} for label, run in zip(made.labels, made.runs, strict=True)],
         "options": made.options.to_dicts(),
         "examples": made.examples.to_dicts(),
-        "headline": made.findings[0],
+        "headline": made.headline,
         "findings": made.findings,
         "differences": made.differences.to_dicts(),
         "notes": made.notes,

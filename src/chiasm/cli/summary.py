@@ -30,11 +30,11 @@ def print_run(run: Any, json: bool = False) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     parts = run.reporter.summary()
     # A study that prints a table of its own needs no other.
-    if study(run.directory.manifest["study"]).claims and not any(isinstance(part, Table) for part in parts):
+    if not any(isinstance(part, Table) for part in parts):
         parts += result_tables(run.reporter.numbers)
     for part in parts:
         console.print(part)
-    console.print(f"Report: {run.path / 'report.html'}")
+    console.print(f"\n{run.reporter.headline()}\nReport: {run.path / 'report.html'}")
 
 
 def run_object(run: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def run_object(run: Any) -> dict[str, Any]:
         "path": str(run.path),
         "status": manifest["status"],
         "counts": run.directory.counts(),
-        "headline": findings[0] if findings else None,
+        "headline": run.reporter.headline(),
         "findings": findings,
         "claims": run.claims.to_dicts() if study(manifest["study"]).claims else [],
         "report": str(run.path / "report.html"),

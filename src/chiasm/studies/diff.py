@@ -141,6 +141,15 @@ class Comparison:
         )
 
     @property
+    def headline(self) -> str:
+        """In how many places each run differs from the first, and where most, in a sentence."""
+        rows = self.differences.drop_nulls("difference")
+        if not rows.height:
+            return f"No difference is given: {self._why_none}."
+        own = [rows.filter(run=pair.second.label) for pair in self._pairs if pair.columns]
+        return " ".join(_in_short(one, self.labels[0]) for one in own)
+
+    @property
     def findings(self) -> list[str]:
         """What differs most between the runs, in words; what was found not to differ; or that nothing is known."""
         rows = self.differences.drop_nulls("difference")
@@ -218,6 +227,7 @@ class Comparison:
         write(folder / "differences.parquet", DIFFERENCES, [self.differences])
         return write_page(
             folder / "report.html",
+            headline=self.headline,
             title=f"chiasm {self.verb}, side by side: {' · '.join(self.labels)}",
             findings=self.findings,
             charts=[self.chart(name) for name in self.charts],
@@ -236,7 +246,7 @@ class Comparison:
 
         facts = [f"chiasm diff of {self.verb}", *self.labels]
         spec = specification(self.chart()) if self.charts else None
-        page = page_of(self.findings[0], facts, None, spec, {"rows": "found.differences", "options": "found.options"})
+        page = page_of(self.headline, facts, None, spec, {"rows": "found.differences", "options": "found.options"})
         return {"text/plain": "\n".join([repr(self), *self.findings]), "text/html": page}
 
     def __repr__(self) -> str:
@@ -264,6 +274,21 @@ def _identities(run: Run) -> dict[str, tuple[str, ...]]:
     return {
         one: tuple(map(str, rest)) for one, *rest in rows.select("example_id", "input", "question", "answer").rows()
     }
+
+
+def _in_short(rows: pl.DataFrame, first: str) -> str:
+    """One run beside the first, in a sentence."""
+    run, held = rows["run"][0], strongest_first(rows.filter(verdict="established"))
+    if not held.height:
+        alike = (rows["verdict"] == "practically none").all()
+        return f"No difference between {run} and {first} is established{': all are practically none' if alike else ''}."
+    most = held.row(0, named=True)
+    where = "" if most["where"] == "all" else f" at layer {most['where']}"
+    less = number(most["difference"], unit=unit_of_difference(most["unit"]), signed=True, significant=3)
+    about = most["about"].replace("->", " → ")
+    return (
+        f"{run} differs from {first} in {held.height} of {rows.height} places, most surely in {about}{where}: {less}."
+    )
 
 
 def _sentences(rows: pl.DataFrame, first: str) -> list[str]:

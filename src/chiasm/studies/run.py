@@ -117,16 +117,20 @@ class Run:
         from chiasm.results.charts.files import specification
         from chiasm.results.notebook import page_of
 
-        findings = self.findings or ["Nothing was found."]
+        headline = self.reporter.headline()
         manifest, counts = self.directory.manifest, self.directory.counts()
         facts = (f"chiasm {manifest['study']}", manifest["status"], f"{counts['kept']} of {counts['asked']} examples")
-        tables = self.reporter.numbers if study(manifest["study"]).claims else []
+        tables = self.reporter.numbers
         charts = [name for name, drawing in self.reporter.drawings().items() if not drawing.flat]
+        # The main chart is the one whose question comes first.
+        charts.sort(
+            key=lambda name: next((k for k, one in enumerate(self.reporter.charts) if name.startswith(one)), 99)
+        )
         hint = {"in words": "run.findings", "numbers": "run.claims", "rows": f'run.table("{(self.tables or [""])[0]}")'}
         hint |= {"drawn": f'run.chart("{charts[0]}")'} if charts else {}
         spec = specification(self.chart(charts[0])) if charts else None
-        page = page_of(findings[0], facts, tables[0] if tables else None, spec, hint)
-        return {"text/plain": f"{self!r}\n{findings[0]}", "text/html": page}
+        page = page_of(headline, facts, tables[0] if tables else None, spec, hint)
+        return {"text/plain": f"{self!r}\n{headline}", "text/html": page}
 
     def __repr__(self) -> str:
         kept = self.directory.counts()["kept"]

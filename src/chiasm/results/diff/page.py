@@ -30,6 +30,7 @@ def write_page(
     path: Path,
     *,
     title: str,
+    headline: str,
     findings: Sequence[str],
     charts: Sequence[Chart],
     options: pl.DataFrame,
@@ -43,12 +44,14 @@ def write_page(
     # Of two runs every row is about the second.
     drop, sides = (1, labels) if len(labels) == 2 else (0, (labels[0], "there"))
     alone = differences.filter(pl.col("difference").is_null())
+    scripts = [*([libraries(), starter()] if charts else []), _file("chiasm.results.page", "page.js")]
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     page = environment.from_string(_file("chiasm.results.diff", "diff.html.j2")).render(
         title=title,
-        css=Markup(_file("chiasm.results", "report.css")),
-        policy=policy() if charts else None,
-        scripts=[Markup(script) for script in (libraries(), starter())] if charts else [],
+        headline=headline,
+        css=Markup(_file("chiasm.results.page", "page.css")),
+        policy=policy(scripts),
+        scripts=[Markup(script) for script in scripts],
         findings=findings,
         charts=[_shown(chart) for chart in charts],
         options=options,
@@ -74,7 +77,9 @@ def _file(package: str, name: str) -> str:
 def _shown(chart: Chart) -> _Shown:
     spec = specification(chart)
     drawn = base64.b64encode(svg(spec).encode()).decode()
-    return _Shown(spec["title"]["text"], f"data:image/svg+xml;base64,{drawn}", as_json(spec))
+    title = spec["title"]["text"]
+    title = " ".join(title) if isinstance(title, list) else title
+    return _Shown(title, f"data:image/svg+xml;base64,{drawn}", as_json(spec))
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
