@@ -15,6 +15,7 @@ from chiasm.results.wording import bounds, number
 _TABLES: Final = 2
 _ROWS: Final = 6
 _SHOWN: Final = ("About", "Where", "Effect", "95 % interval", "n", "Verdict")
+_COMPARED: Final[tuple[str, ...]] = ("Run", "About", "Where", "First", "Difference", "95 % interval", "Verdict")
 
 
 def result_tables(tables: Sequence[NumberTable]) -> list[RenderableType]:
@@ -55,22 +56,18 @@ def difference_table(differences: pl.DataFrame, labels: Sequence[str]) -> list[R
     rows = strongest_first(differences).to_dicts()
     several = len(labels) > 2
     everywhere = all(row["where"] == "all" for row in rows)
-    heads = ["Run", "About", "Where", "First", "Difference", "95 % interval", "Verdict"]
-    heads = [one for one in heads if (several or one != "Run") and not (everywhere and one == "Where")]
+    heads = [one for one in _COMPARED if (several or one != "Run") and not (everywhere and one == "Where")]
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for head in heads:
         numeric = head in ("First", "Difference", "95 % interval")
         shown.add_column(head, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in rows[:_ROWS]:
-        how = {"significant": 3}
-        first = number(row["first"], **how)
-        less = number(row["difference"], unit=unit_of_difference(row["unit"]), signed=True, **how)
-        within = bounds(row["low"], row["high"], **how)
+        first = number(row["first"], significant=3)
+        less = number(row["difference"], unit=unit_of_difference(row["unit"]), signed=True, significant=3)
+        within = bounds(row["low"], row["high"], significant=3)
         about = row["about"].replace("->", " → ")
         cells = (row["run"], about, row["where"], first, less, within, row["verdict"])
-        texts = dict(
-            zip(("Run", "About", "Where", "First", "Difference", "95 % interval", "Verdict"), cells, strict=True)
-        )
+        texts: dict[str, str] = dict(zip(_COMPARED, cells, strict=True))
         shown.add_row(*(texts[head] for head in heads))
     more = [f"and {len(rows) - _ROWS} more differences."] if len(rows) > _ROWS else []
     return ["", shown, *more] if rows else []

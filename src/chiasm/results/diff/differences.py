@@ -165,7 +165,8 @@ def _of_shares(
             one, other = there[:, k], there_too[:, k]
             names = list(np.array(second.inputs)[other]), list(np.array(first.inputs)[one])
             found, p = unpaired_difference(beside[other, k] > 0, own[one, k] > 0, *names, tests=tests)
-        yield column, _Estimate(*(100 * float(bound) for bound in (found.mean, found.low, found.high)), float(p))
+        mean, low, high = (100 * float(bound) for bound in (found.mean, found.low, found.high))
+        yield column, _Estimate(mean, low, high, float(p))
 
 
 def _compared(first: Side, pair: Pair, found: dict[tuple[str, str], _Estimate]) -> Iterator[dict[str, Any]]:
