@@ -113,6 +113,11 @@ class Declared:
         return self.positional and not self.option.by_flag and (self.default is MISSING or self.repeated)
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that it takes; none where it takes any."""
+        return _choices(self.type)
+
+    @property
     def flag(self) -> str:
         """Its name on the command line: `window` is `--window`, and several `cuts` are given by `--cut`."""
         return flag_of(singular(self.name) if self.repeated else self.name)
@@ -146,10 +151,9 @@ class Declared:
         if not _fits(value, self.type):
             asked = self._asked(repr(value) if self.typed else value)
             raise ChiasmError(asked, f"it is a {type(value).__name__}", f"Give {_named(self.type)}")
-        choices = _choices(self.type)
-        if isinstance(value, str) and choices and value not in choices:
-            todo = nearest(value, choices) or "Name one of those"
-            raise ChiasmError(self._asked(value), f"there are {', '.join(choices)}", todo)
+        if isinstance(value, str) and self.choices and value not in self.choices:
+            todo = nearest(value, self.choices) or "Name one of those"
+            raise ChiasmError(self._asked(value), f"there are {', '.join(self.choices)}", todo)
         if self.option.validator is not None and not isinstance(value, str):
             try:
                 self.option.validator(type(value), value)
