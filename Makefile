@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-all ci lint bench docs pictures certify certify-lowest train-tiny site wheel-smoke clean
+.PHONY: setup demo test browser test-all tutorials ci lint bench docs pictures certify certify-lowest train-tiny site wheel-smoke clean
 
 setup: $(STAMP)
 
@@ -25,8 +25,18 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m "not heavy" -n 2
 
+# The page of a run in Chromium (CHIASM_CHROMIUM), with axe-core where npm is there.
+browser: setup
+	$(BIN)/python -m pip install --quiet --group browser
+	if command -v npm > /dev/null; then npm install --silent --no-save axe-core@4.14.1; fi
+	$(BIN)/python -m pytest -m browser -n 0 tests/browser
+
 test-all: setup
 	$(BIN)/python -m pytest -n 2
+
+# The notebooks of docs/tutorials, cell by cell, in a kernel.
+tutorials: setup
+	$(BIN)/python -m pytest tests/docs/test_tutorials.py
 
 # What continuous integration runs.
 ci: lint test

@@ -11,6 +11,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -35,7 +36,7 @@ options, plural where a flag is repeated. Made from signatures and docstrings by
 _NAMES = {
     "Studies": ("flow", "look", "align", "compare", "paper", "skip", "prune", "project", "evaluate"),
     "Models and data": ("load", "check", "examples", "Example", "Box"),
-    "Runs": ("Run", "open", "claims"),
+    "Runs": ("Run", "open", "claims", "diff", "Comparison"),
     "Inside the model": ("attribute", "neurons", "concepts"),
     "Plans": ("apply", "remove", "save", "read_plan", "recover"),
     "Errors": ("ChiasmError", "ExampleError"),
@@ -118,7 +119,7 @@ def _name(name: str, value: Any) -> str:
 
 
 def _is_property(member: Any) -> bool:
-    return isinstance(member, property)
+    return isinstance(member, property | cached_property)
 
 
 def _docstring(value: Any) -> str:
@@ -141,7 +142,9 @@ def _signature(name: str, value: Callable[..., Any]) -> list[str]:
             shown.append("*")
             starred = True
         default = "" if one.default is one.empty else f" = {one.default!r}"
-        shown.append(f"{one.name}: {_type(one.annotation)}{default}")
+        several = "*" if one.kind is one.VAR_POSITIONAL else ""
+        starred = starred or bool(several)
+        shown.append(f"{several}{one.name}: {_type(one.annotation)}{default}")
     returns = signature.return_annotation
     arrow = "" if returns is signature.empty or inspect.isclass(value) else f" -> {_type(returns)}"
     short = f"{name}({', '.join(shown)}){arrow}"

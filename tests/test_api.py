@@ -1,5 +1,6 @@
 """What a notebook does with `import chiasm`."""
 
+import inspect
 import subprocess
 import sys
 import weakref
@@ -12,6 +13,8 @@ from tests.support import factories
 
 import chiasm
 from chiasm.core.errors import ChiasmError
+from chiasm.core.options import declared
+from chiasm.studies.study import study, verbs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -157,3 +160,12 @@ def test_a_run_of_another_study_is_refused(tmp_path, view):
     (out / "manifest.json").write_text(manifest.replace('"study": "eval"', '"study": "other"'))
     with pytest.raises(ChiasmError, match="it is of other, a study that no installed package has"):
         chiasm.open(out)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in verbs() if verb != "eval"])
+def test_help_explains_every_option_and_names_the_words_that_it_takes(verb):
+    explained = inspect.getdoc(getattr(chiasm, verb)) or ""
+    for one in declared(study(verb).spec):
+        [line] = [line for line in explained.splitlines() if line.startswith(f"- `{one.name}`")]
+        assert one.option.help in line
+        assert all(repr(word) in line for word in one.choices)

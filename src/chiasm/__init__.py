@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chiasm.core.errors import ChiasmError, ExampleError
     from chiasm.core.example import Box, Example
     from chiasm.data import examples
+    from chiasm.studies.diff import Comparison, diff
     from chiasm.studies.run import Run, claims
     from chiasm.studies.run import open_run as open  # noqa: A004 (used as `chiasm.open`)
 
@@ -33,6 +34,7 @@ _WHERE = {
     **dict.fromkeys(("attribute", "concepts", "neurons"), "chiasm.api.inside"),
     **dict.fromkeys(("check", "load"), "chiasm.api.models"),
     **dict.fromkeys(("Run", "claims"), "chiasm.studies.run"),
+    **dict.fromkeys(("Comparison", "diff"), "chiasm.studies.diff"),
     "examples": "chiasm.data",
 }
 _OTHER_NAMES = {"eval": ("chiasm.api.verbs", "evaluate"), "open": ("chiasm.studies.run", "open_run")}
@@ -41,6 +43,7 @@ _OTHER_NAMES = {"eval": ("chiasm.api.verbs", "evaluate"), "open": ("chiasm.studi
 __all__ = [
     "Box",
     "ChiasmError",
+    "Comparison",
     "Example",
     "ExampleError",
     "Run",
@@ -51,6 +54,7 @@ __all__ = [
     "claims",
     "compare",
     "concepts",
+    "diff",
     "evaluate",
     "examples",
     "flow",

@@ -15,7 +15,7 @@ from chiasm.cli.verbs import command
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import option, resolved
 from chiasm.core.schema import TableSchema, integer, text
-from chiasm.results import report
+from chiasm.results.page import reproduce
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.study import verbs
@@ -45,7 +45,7 @@ def test_an_option_is_one_line(tmp_path):
     with pytest.raises(ChiasmError, match="--strength 2"):
         Wider(model="tiny", strength=2)
     with wider.open(spec, {}, tmp_path / "run") as directory:
-        line = report.command_line(directory, spec)
+        line = reproduce.command_line(directory, spec)
     assert line == "chiasm flow tiny --strength 0.5 --layer 3 --layer 4"
 
 

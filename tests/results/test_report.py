@@ -15,7 +15,8 @@ from chiasm.results.charts import files
 from chiasm.results.charts import page as page_scripts
 from chiasm.results.charts.theme import SCREEN
 from chiasm.results.findings import Finding
-from chiasm.results.report import Reporter, write_report
+from chiasm.results.page.write import write_report
+from chiasm.results.report import Reporter
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.flow import captions, charts
 from chiasm.studies.flow.curves import flow_chart
@@ -119,16 +120,16 @@ def written(run, figures=FIGURES, remarks=Fixed.remarks):
     return path.read_text(encoding="utf-8")
 
 
-def without_libraries(source):
-    """The page without the two scripts that draw its charts."""
-    for script in (page_scripts.libraries(), page_scripts.starter()):
-        assert source.count(script) == 1
+def scripts_of(source):
+    """The scripts of the page that run, in order, and the page without them."""
+    found = re.findall(r"<script>(.*?)</script>", source, re.DOTALL)
+    for script in found:
         source = source.replace(script, "")
-    return source
+    return found, source
 
 
 def test_one_sound_page(run):
-    source = without_libraries(written(run))
+    _, source = scripts_of(written(run))
     page = Page(source)
     assert source.startswith("<!DOCTYPE html>")
     assert page.all("html") == [{"lang": "en"}]
@@ -143,32 +144,42 @@ def test_one_sound_page(run):
     assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
     drawings = page.all("svg")
     assert len(drawings) == 2
-    assert all(d["role"] == "img" and d["aria-label"].startswith("Figure ") for d in drawings)
+    assert all(d["role"] == "img" and d["aria-label"] for d in drawings)
 
 
-def test_nothing_is_fetched(run):
+def test_nothing_is_fetched_and_only_its_own_scripts_run(run):
     source = written(run)
-    rest = without_libraries(source)
+    scripts, rest = scripts_of(source)
+    assert scripts[:2] == [page_scripts.libraries(), page_scripts.starter()]
     assert not re.search(r"https?:|//[a-z]|@import|<link|src=", rest)
-    # Nothing but the libraries and the charts' data is a script, and the policy lets nothing else run.
+    # Nothing but the scripts and the charts' data is a script, and the policy lets nothing else run.
     assert re.findall(r"<script[^>]*>", rest) == [
         '<script type="application/json" id="spec-flow curves">',
         '<script type="application/json" id="spec-answers">',
-        *2 * ["<script>"],
+        *len(scripts) * ["<script>"],
     ]
     policy = unescape(re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', source).group(1))
-    assert policy == page_scripts.policy()
+    assert policy == page_scripts.policy(scripts)
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert len(re.findall(r"<style", source)) == 1
 
 
-def test_it_opens_with_three_findings(run):
+def test_it_opens_with_the_headline_and_the_main_chart(run):
     source = written(run)
+    places = [source.index(part) for part in ("finding 4", "<figure", "<h2>The findings in full", "open route")]
+    assert places == sorted(places)
+    assert source.index("open route") < source.index("<h2>How it was made")
     first = re.search(r'<ol class="findings">(.*?)</ol>', source, re.DOTALL).group(1)
-    assert [int(i) for i in re.findall(r"finding (\d)", first)] == [4, 3, 2]
-    assert source.index("finding 4") < source.index("<figure") < source.index("open route")
-    assert source.index("open route") < source.index("How to reproduce")
+    assert [int(i) for i in re.findall(r"finding (\d)", first)] == [4, 3, 2, 1, 0]
     assert "finding 0 <at> layers 3-4" in Page(source).text
+
+
+def test_every_link_of_the_contents_leads_somewhere(run):
+    page = Page(scripts_of(written(run))[1])
+    ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    links = [attrs["href"] for attrs in page.all("a")]
+    assert len(links) > 5
+    assert all(link.startswith("#") and link[1:] in ids for link in links)
 
 
 def test_what_was_given_in_memory_is_said_and_the_python_call_shown(run, monkeypatch):

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +10,7 @@ import pytest
 
 import chiasm
 from chiasm.results.charts.files import specification, svg
+from chiasm.results.page.write import write_report
 from chiasm.results.tables import read, read_schema, write
 from chiasm.studies.run import Run, open_run
 
@@ -106,3 +108,9 @@ def test_a_report_needs_no_row_that_may_be_missing(verb, change, made, tmp_path)
     assert run.reporter.notes() is not None
     assert run.reporter.summary()
     assert run.reporter.layouts() is not None
+    assert {one.kind for one in run.reporter.claimed} <= set(run.reporter.questions)
+    headline = run.reporter.headline()
+    assert headline.endswith((".", "?"))
+    assert not {"nan", "none", "inf"} & set(headline.lower().replace(".", "").split()) or "none is" in headline
+    page = write_report(run.directory, run.reporter, []).read_text("utf-8")
+    assert escape(headline.split(";")[0].split("->")[0], quote=False).strip() in page

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.options import MISSING, Options, Section, declared, singular
+from chiasm.core.options import MISSING, Declared, Options, Section, declared, singular
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Options)
@@ -57,10 +57,14 @@ def described(spec: type[Options]) -> str:
     for section in Section:
         options = [one for one in declared(spec) if one.option.section is section]
         if options:
-            lines = [f"- `{one.name}`{_default(one.default)}: {one.option.help}" for one in options]
+            lines = [f"- `{one.name}`{_taken(one)}: {one.option.help}" for one in options]
             parts.append("\n".join([f"**{section}:**", "", *lines]))
     return "\n\n".join(parts)
 
 
-def _default(default: Any) -> str:
-    return "" if default is MISSING or default is None else f" (default {default!r})"
+def _taken(one: Declared) -> str:
+    """In brackets the words that an option takes, and its default, as far as there are any."""
+    words = " or ".join(map(repr, one.choices))
+    default = "" if one.default is MISSING or one.default is None else f"default {one.default!r}"
+    found = "; ".join(part for part in (words, default) if part)
+    return f" ({found})" if found else ""

@@ -1,12 +1,11 @@
 """`chiasm check`."""
 
-from dataclasses import KW_ONLY, dataclass
-from json import dumps
+from dataclasses import dataclass
 from typing import Any
 
-from chiasm.cli.verbs import command_of, spec_of
-from chiasm.core.options import write_option
-from chiasm.studies.options import LoadingOptions, Model, studied_option
+from chiasm.cli.summary import print_json
+from chiasm.cli.verbs import announce, command_of, spec_of
+from chiasm.studies.options import LoadingOptions, Model, model_name, studied_option
 
 
 @dataclass(frozen=True)
@@ -20,26 +19,27 @@ class CheckSpec(LoadingOptions):
     """
 
     model: Model = studied_option()
-    _: KW_ONLY
-    json: bool = write_option(
-        False,
-        "Print one object, for programs: `model`, `family`, and `laws`, each with `name`, `ok` (null where it does not "
-        "apply), `value`, `reason`.",
-    )
+
+
+_AS_JSON = (
+    "Print one object, for programs: `model`, `family`, and `laws`, each with `name`, `ok` (null where it does not "
+    "apply), `value`, `reason`."
+)
 
 
 def _run(given: dict[str, Any]) -> int:
+    json = given.pop("json", False)
     spec = spec_of(CheckSpec, given)
-    # The model takes seconds to import; a mistake in the options has been reported by now.
+    announce(f"chiasm check of {model_name(spec.model)}: every law that a model must obey, which takes some seconds.")
     from chiasm.models.conformance import check as check_laws
     from chiasm.studies.inputs import view_of
 
     view = view_of(spec.model, spec)
     laws = check_laws(view)
     broken = sum(law.ok is False for law in laws)
-    if spec.json:
+    if json:
         listed = [law._asdict() for law in laws]
-        print(dumps({"model": view.name, "family": view.family.name, "laws": listed}, indent=1))
+        print_json({"model": view.name, "family": view.family.name, "laws": listed})
         return 1 if broken else 0
     width = max(len(law.name) for law in laws)
     marks = {True: "ok", False: "NO", None: "-"}
@@ -51,4 +51,4 @@ def _run(given: dict[str, Any]) -> int:
     return 1 if broken else 0
 
 
-check = command_of("check", CheckSpec, _run)
+check = command_of("check", CheckSpec, _run, json=_AS_JSON)

@@ -12,7 +12,9 @@ from cyclopts import App, CycloptsPanel
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from chiasm.cli.check import check
+from chiasm.cli.completion import completion
 from chiasm.cli.demo import demo
+from chiasm.cli.diff import diff
 from chiasm.cli.doctor import doctor
 from chiasm.cli.former import in_todays_words
 from chiasm.cli.models import models
@@ -34,7 +36,15 @@ Begin with the embedded model, then take your own:
 
 `chiasm VERB --help` shows examples and the options most people need, `chiasm VERB --help-all` every option.
 """
-_OTHER = {"demo": demo, "report": report, "models": models, "check": check, "doctor": doctor}
+_OTHER = {
+    "demo": demo,
+    "report": report,
+    "diff": diff,
+    "models": models,
+    "check": check,
+    "doctor": doctor,
+    "completion": completion,
+}
 
 
 def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:

@@ -4,6 +4,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from chiasm.cli.summary import print_json
+from chiasm.cli.verbs import announce
+
 
 def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Which families of models are supported, what the conformance suite found of each, and which are embedded.
@@ -17,8 +20,7 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
         Print a list of objects, for programs: families first (`family`, `kind`, `certified`, `reason`, ...), then the
         embedded models (`model`, `what`).
     """
-    from json import dumps
-
+    announce("chiasm models: what is supported; the list takes seconds to load.")
     from chiasm import smollm2
     from chiasm.models.support import supported
     from chiasm.tiny import NAMES, names
@@ -28,7 +30,7 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
     if json:
         about = {"family": None, "kind": "embedded", "certified": None, "reason": "a model, not a family"}
         embedded = [{"model": name, "what": what, **about} for name, what in known.items()]
-        print(dumps([*families, *embedded], indent=1))
+        print_json([*families, *embedded])
         return
     print("Families (`model_type` in config.json); certified: every law that applies holds (docs/support.md):")
     name, kind = (max(len(row[key]) for row in families) for key in ("family", "kind"))

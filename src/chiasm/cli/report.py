@@ -4,8 +4,10 @@ import gc
 import os
 from pathlib import Path
 
+from chiasm.cli.summary import JsonFlag, print_run
 
-def report(run: Path, /) -> None:
+
+def report(run: Path, /, *, json: JsonFlag = False) -> None:
     """Draw the figures of a run anew and write its report.html; works on an unfinished run as well.
 
         chiasm report runs/demo
@@ -21,11 +23,10 @@ def report(run: Path, /) -> None:
     # Nothing that is drawn becomes garbage before the end: looking for some takes an eighth of the time.
     gc.disable()
     try:
-        from chiasm.cli.verbs import print_summary
         from chiasm.studies.run import open_run
 
         opened = open_run(run)
         opened.report()
-        print_summary(opened)
+        print_run(opened, json)
     finally:
         gc.enable()

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from cyclopts import Group, Parameter
-from rich.console import Console
 
+from chiasm.cli.summary import AS_JSON, print_run
 from chiasm.core.options import MISSING, Declared, Options, Section, declared, flag_of
 from chiasm.studies.study import Study
 
@@ -20,18 +20,22 @@ S = TypeVar("S", bound=Options)
 
 _ARGUMENTS = "Arguments"  # the group that cyclopts makes for what has no flag
 _GROUPS = {section: Group.create_ordered(section) for section in Section}
+_log = logging.getLogger("chiasm")
 
 
 def command(study: Study, *, every: bool = False) -> Callable[..., int | None]:
     """The command of a study. `every`: help shows all options, not only those that most people need."""
-    return command_of(study.verb, study.spec, partial(run_command, study), every=every)
+    return command_of(study.verb, study.spec, partial(run_command, study), json=AS_JSON, every=every)
 
 
 def command_of(
-    name: str, spec: type[Options], run: Callable[[dict[str, Any]], int | None], *, every: bool = True
+    name: str, spec: type[Options], run: Callable[[dict[str, Any]], int | None], *, json: str, every: bool = True
 ) -> Callable[..., int | None]:
-    """The command called `name`, whose options are those of `spec`; `run` takes them as typed, by name."""
-    parameters = [_parameter(one, every) for one in declared(spec)]
+    """The command called `name`, whose options are those of `spec`; `run` takes them as typed, by name.
+
+    `json`: what is printed with `--json`, an option that every command has and no function in Python.
+    """
+    parameters = [*(_parameter(one, every) for one in declared(spec)), _json_parameter(json)]
 
     def typed(*positional: Any, **named: Any) -> int | None:
         first = parameters[0]
@@ -54,24 +58,25 @@ def spec_of(kind: type[S], given: dict[str, Any]) -> S:
 
 def run_command(study: Study, given: dict[str, Any]) -> None:
     """Run a study with options as typed, and print what was found and where the report is."""
+    json = given.pop("json", False)
     spec = spec_of(study.spec, given)
     typed = {one.name: one.option.typed_default for one in declared(study.spec) if one.option.typed_default is not None}
     filled = {name: value for name, value in typed.items() if given.get(name) is None}
     if spec.out is None:
         filled["out"] = directory_of(study, spec.title())
     spec = spec.complete(**filled)
-    # The model takes seconds to import; a mistake in the options has been reported by now.
+    about = " on ".join(word for word in spec.title() if word)
+    announce(f"chiasm {study.verb}{f' of {about}' if about else ''}, into {spec.out}. The model is loaded first.")
     from chiasm.studies.run import finished
 
-    print_summary(finished(study.run(spec), spec.out))
+    directory = study.run(spec)
+    _log.info("Computed; drawing the report.")
+    print_run(finished(directory, spec.out), json)
 
 
-def print_summary(run: Any) -> None:
-    """What a run found, in words, and where the report is."""
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    for part in run.reporter.summary():
-        console.print(part)
-    console.print(f"Report: {run.path / 'report.html'}")
+def announce(text: str) -> None:
+    """Say what is about to happen, before what takes seconds to import: mistakes in options were reported by now."""
+    _log.info(text)
 
 
 def directory_of(study: Study, words: Sequence[str]) -> Path:
@@ -115,6 +120,13 @@ def _parameter(one: Declared, every: bool) -> inspect.Parameter:
         _place(one, positional),
         default=inspect.Parameter.empty if positional else (() if one.repeated else _default(one)),
         annotation=Annotated[kind, described],
+    )
+
+
+def _json_parameter(help: str) -> inspect.Parameter:
+    described = Parameter(name="--json", help=help, group=_GROUPS[Section.WRITE], negative="", show_default=False)
+    return inspect.Parameter(
+        "json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, described]
     )
 
 

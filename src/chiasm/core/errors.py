@@ -1,5 +1,6 @@
 """Errors that say what was asked, what was found, and what to do."""
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -21,7 +22,14 @@ def require_one_of(asked: str, value: str, known: Iterable[str]) -> None:
     """
     known = tuple(known)
     if value not in known:
-        raise ChiasmError(asked, f"there are {', '.join(known)}", "Name one of those")
+        todo = nearest(value, known) or "Name one of those"
+        raise ChiasmError(asked, f"there are {', '.join(known)}", todo)
+
+
+def nearest(value: str, known: Iterable[str]) -> str:
+    """`Did you mean X?` for the known word that is most like `value`; empty where none is."""
+    near = difflib.get_close_matches(value, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else ""
 
 
 class ExampleError(Exception):

@@ -5,7 +5,6 @@ from these declarations.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import inspect
 import json
@@ -20,7 +19,7 @@ from typing import Any, ClassVar, Literal, Self, Union, final, get_args, get_ori
 
 from cyclopts.validators import Number
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import ChiasmError, nearest
 
 IN_MEMORY = "in memory"
 """What is recorded of a value that has no name of its own."""
@@ -114,6 +113,11 @@ class Declared:
         return self.positional and not self.option.by_flag and (self.default is MISSING or self.repeated)
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that it takes; none where it takes any."""
+        return _choices(self.type)
+
+    @property
     def flag(self) -> str:
         """Its name on the command line: `window` is `--window`, and several `cuts` are given by `--cut`."""
         return flag_of(singular(self.name) if self.repeated else self.name)
@@ -147,11 +151,9 @@ class Declared:
         if not _fits(value, self.type):
             asked = self._asked(repr(value) if self.typed else value)
             raise ChiasmError(asked, f"it is a {type(value).__name__}", f"Give {_named(self.type)}")
-        choices = _choices(self.type)
-        if isinstance(value, str) and choices and value not in choices:
-            near = difflib.get_close_matches(value, choices, n=1)
-            todo = f"Did you mean {near[0]}?" if near else "Name one of those"
-            raise ChiasmError(self._asked(value), f"there are {', '.join(choices)}", todo)
+        if isinstance(value, str) and self.choices and value not in self.choices:
+            todo = nearest(value, self.choices) or "Name one of those"
+            raise ChiasmError(self._asked(value), f"there are {', '.join(self.choices)}", todo)
         if self.option.validator is not None and not isinstance(value, str):
             try:
                 self.option.validator(type(value), value)

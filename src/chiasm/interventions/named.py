@@ -36,6 +36,11 @@ class AttentionKnockout:
         source, target = _sides(text, text, "cut", "SOURCE->TARGET")
         return cls(source, target, text)
 
+    @property
+    def spans(self) -> tuple[str, ...]:
+        """The spans that it names."""
+        return self.source, self.target
+
     def on(self, spans: "Spans", window: Window) -> BlockedAttention:
         """This knockout on one example's positions in the layers of `window`.
 
@@ -63,6 +68,11 @@ class MeanAblation:
         """From `mean:SOURCE->TARGET`."""
         source, target = _sides(pair_of(text), text, "mean ablation", "mean:SOURCE->TARGET")
         return cls(source, target, text)
+
+    @property
+    def spans(self) -> tuple[str, ...]:
+        """The spans that it names."""
+        return self.source, self.target
 
     def on(self, spans: "Spans", window: Window) -> AveragedKeys:
         """This ablation on one example's positions in the layers of `window`.
@@ -103,6 +113,11 @@ class Ablation:
                 "Write for example `zero:attention@question` or `zero:mlp@question`",
             )
         return cls(cast(Component, component), span, text)
+
+    @property
+    def spans(self) -> tuple[str, ...]:
+        """The spans that it names."""
+        return (self.span,)
 
     def on(self, spans: "Spans", window: Window) -> ZeroedBranch:
         """This ablation on one example's positions in the layers of `window`.

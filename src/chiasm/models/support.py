@@ -47,6 +47,18 @@ def supported() -> list[Supported]:
     return [Supported(family, *certified(family, found), found.get(family.name)) for family in FAMILIES]
 
 
+def against(family: Family) -> dict[str, str] | None:
+    """What every command in `VERBS` can do with a family: `yes`, or the first reason against it.
+
+    None for one that no certificate names: a model of an architecture that is not listed was tried when it was loaded.
+    """
+    certificate = certificates().get(family.name)
+    if certificate is None:
+        return None
+    runs = [_capabilities(laws) for laws in certificate.transformers.values()]
+    return {verb: _first([one[name] for one in runs for name in needed]) for verb, needed in VERBS.items()}
+
+
 def _capabilities(laws: dict[str, str]) -> dict[str, str]:
     """`yes`, or the first reason against it, by capability. A law that was not tried is no `yes`."""
     return {name: _first([laws.get(law, "no: not tried") for law in needed]) for name, needed in CAPABILITIES.items()}

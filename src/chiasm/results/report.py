@@ -1,40 +1,30 @@
-"""One page about a run that can be sent, printed and read anywhere: findings, figures, limits, how to repeat it."""
+"""What a study says of its run: headline, findings, numbers, figures, examples, limits. The page is made from these."""
 
-import json
-import re
-import shlex
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, final
 
 import polars as pl
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from rich.console import RenderableType
 
 from chiasm.core.claims import Claim
 from chiasm.core.errors import ChiasmError
-from chiasm.core.options import IN_MEMORY, MISSING, Declared, Options, declared, singular
-from chiasm.results.charts.page import as_json, libraries, policy, starter
+from chiasm.core.options import Options
 from chiasm.results.claims import read_claims
+from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
 from chiasm.results.ledger import Entry, ledger
-from chiasm.results.provenance import without_machine_paths
+from chiasm.results.numbers import NumberTable, number_tables
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import CLAIMS
 from chiasm.results.series import with_inputs
-from chiasm.results.storage import whole_file
 from chiasm.results.tables import conform
 
 S = TypeVar("S", bound=Options)
 _MAIN = 3
-_PER_SESSION = ("resume", "fresh")
 WRONG = "answered wrongly"
 
 
@@ -70,7 +60,15 @@ def shared_models_note(controls: pl.DataFrame | None) -> list[str]:
 
 
 class Reporter(ABC, Generic[S]):
-    """Findings, charts and notes of a run, from its tables and its spec alone; never needs torch."""
+    """Findings, figures and notes of a run, from its tables and its spec alone; never needs torch.
+
+    `questions`: the question that each kind of claim answers, in the order of the report's tables. `charts`: the
+    question that each figure answers, by the beginning of its name, in the order of the report; the first is the main
+    one.
+    """
+
+    questions: ClassVar[Mapping[str, str]] = {}
+    charts: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, directory: RunDirectory, spec: S) -> None:
         self.directory, self.spec = directory, spec
@@ -92,6 +90,19 @@ class Reporter(ABC, Generic[S]):
     def notes(self) -> list[str]:
         """What this run cannot tell."""
 
+    def headline(self) -> str:
+        """The answer in a sentence or two that need no manual; never more than what is established."""
+        strongest = max(self.ranked, key=lambda finding: finding.strength, default=None)
+        return "Nothing is established." if strongest is None else strongest.text
+
+    def overview(self) -> dict[str, pl.DataFrame]:
+        """Tables that stand before all others, by caption; most studies have none."""
+        return {}
+
+    def examples(self) -> Browsed | None:
+        """Single examples to look at, or None where the run keeps nothing of them."""
+        return None
+
     @cached_property
     def claims(self) -> pl.DataFrame:
         """The table `claims`: kept, or made from the other tables where a run has none."""
@@ -112,6 +123,18 @@ class Reporter(ABC, Generic[S]):
     def ranked(self) -> list[Finding]:
         """The findings, computed once."""
         return self.findings()
+
+    @cached_property
+    def numbers(self) -> list[NumberTable]:
+        """What was found as tables, one for each question; none of a study that makes no claims."""
+        if self.directory.derive is None and self.table(CLAIMS.name) is None:
+            return []
+        try:
+            return number_tables(self.claimed, self.questions)
+        except ChiasmError:
+            if self.directory.complete:
+                raise
+            return []  # the tables that claims are made from are not there yet
 
     def table(self, name: str) -> pl.DataFrame | None:
         """A table of the run, or None where it has none of that name."""
@@ -152,226 +175,41 @@ class Reporter(ABC, Generic[S]):
         return lines
 
 
+@final
+class NothingYet(Reporter[Options]):
+    """Of a run that has no row: how many examples there were, and what became of them."""
+
+    def __init__(self, directory: RunDirectory, spec: Options, title: str) -> None:
+        super().__init__(directory, spec)
+        self._title = title
+
+    @property
+    def title(self) -> str:
+        return self._title
+
+    def headline(self) -> str:
+        counts = self.directory.counts()
+        if not counts["failed"] and not counts["left_out"]:
+            return "Nothing has been computed yet."
+        return (
+            f"Nothing can be said: of {counts['asked']} examples {counts['failed']} could not be used and "
+            f"{counts['left_out']} were left out on purpose."
+        )
+
+    def findings(self) -> list[Finding]:
+        return [Finding(self.headline(), 0.0)]
+
+    def drawings(self) -> dict[str, Drawing]:
+        return {}
+
+    def notes(self) -> list[str]:
+        return []
+
+    @cached_property
+    def numbers(self) -> list[NumberTable]:
+        return []
+
+
 def _reason(reason: str) -> str:
     """Why examples were left out, without what differs between them."""
     return WRONG if reason.startswith("answered ") else f"left out ({reason})"
-
-
-def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[tuple[str, str]]) -> Path:
-    """Write `report.html` into the run and return its path. The file needs no network and no other file.
-
-    `figures`: stems of saved charts (`charts.files.save`) with their captions, in order.
-
-    **Errors:** `ChiasmError` if a figure has not been saved; `FullDiskError`.
-    """
-    findings = sorted(reporter.ranked, key=lambda finding: -finding.strength)
-    in_memory = _in_memory(run, reporter.spec)
-    shown = [_shown(run, number, *figure) for number, figure in enumerate(figures, start=1)]
-    page = _template().render(
-        title=reporter.title,
-        policy=policy() if shown else None,
-        scripts=[Markup(script) for script in (libraries(), starter())] if shown else [],
-        css=Markup(_file("report.css")),
-        facts=_facts(run),
-        complete=run.complete,
-        findings=[finding.text for finding in findings],
-        figures=shown,
-        layouts=reporter.layouts(),
-        published=reporter.published,
-        standings=Counter(entry.status for entry in reporter.published).most_common(),
-        tables=[_tabled(run, name) for name in run.tables()],
-        notes=[*reporter.notes(), *_rounding_notes(run)],
-        counts=run.counts(),
-        left_out=Counter(item["reason"] for item in run.left_out()).most_common(),
-        failures=run.failures(),
-        command=python_call(run, reporter.spec) if in_memory else command_line(run, reporter.spec),
-        in_memory=in_memory,
-        filled=filled_in(run, reporter.spec),
-        provenance=_provenance(run),
-    )
-    path = run.path / "report.html"
-    with whole_file(path) as file:
-        file.write(page.encode())
-    return path
-
-
-def command_line(run: RunDirectory, spec: Options) -> str:
-    """The command that repeats the run: every option that was given."""
-    given = _given(run, spec)
-    words = ["chiasm", run.manifest["study"]]
-    for one in declared(type(spec)):
-        if one.name in given and one.name not in _PER_SESSION:
-            words += _words(one, given[one.name])
-    return without_machine_paths(shlex.join(words))
-
-
-def python_call(run: RunDirectory, spec: Options) -> str:
-    """The call that repeats the run; what was given in memory stands there as a variable."""
-
-    def written(name: str, value: Any) -> str:
-        if isinstance(value, list):
-            return f"[{', '.join(written(singular(name), item) for item in value)}]"
-        return name if value == IN_MEMORY else repr(value)
-
-    given = _given(run, spec)
-    words = [
-        f"{one.name}={written(one.name, given[one.name])}"
-        for one in declared(type(spec))
-        if one.name in given and one.name not in _PER_SESSION
-    ]
-    return without_machine_paths(f"chiasm.{run.manifest['study']}({', '.join(words)})")
-
-
-def filled_in(run: RunDirectory, spec: Options) -> list[str]:
-    """What was not given and not at its declared default either, as `--data scenes`."""
-    given = _given(run, spec)
-    words = [
-        shlex.join(_words(one, one.recorded(value)))
-        for one in declared(type(spec))
-        if one.option.identity and one.name not in given and one.default is not MISSING
-        for value in [getattr(spec, one.name)]
-        if value != one.checked(one.default)
-    ]
-    return [without_machine_paths(word) for word in words]
-
-
-def _given(run: RunDirectory, spec: Options) -> dict[str, Any]:
-    # Runs of the version before kept only what decides about their rows.
-    return run.manifest.get("given") or spec.given()
-
-
-def _in_memory(run: RunDirectory, spec: Options) -> list[str]:
-    """The options whose values no command can name."""
-    given = _given(run, spec)
-    return [name for name, value in given.items() if IN_MEMORY in _several(value)]
-
-
-def _several(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _words(one: Declared, value: Any) -> list[str]:
-    if value is None:
-        return []
-    values = [str(item) for item in _several(value)]
-    if one.argument:
-        return values
-    if isinstance(value, bool):
-        return [one.flag if value else one.flag.replace("--", "--no-", 1)]
-    return [word for item in values for word in (one.flag, item)]
-
-
-class _Shown(NamedTuple):
-    stem: str
-    caption: str
-    svg: str
-    narrow: bool
-    label: str
-    spec: str
-
-
-class _Tabled(NamedTuple):
-    name: str
-    frame: pl.DataFrame
-    schema: Any
-    classes: list[str]
-
-
-def _template() -> Any:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    environment.filters |= {"unbroken": _unbroken, "cell": _cell}
-    return environment.from_string(_file("report.html.j2"))
-
-
-def _file(name: str) -> str:
-    return files("chiasm.results").joinpath(name).read_text(encoding="utf-8")
-
-
-def _facts(run: RunDirectory) -> list[str]:
-    manifest, counts = run.manifest, run.counts()
-    model = manifest.get("model")
-    name = model.get("id", "") if isinstance(model, dict) else model
-    kept = f"{counts['kept']} of {counts['asked']} examples"
-    precision = manifest.get("precision") or manifest.get("dtype")
-    template = manifest.get("loaded", {}).get("template", "own")
-    return [
-        *([f"model {name}"] if name else []),
-        kept,
-        *(str(fact) for fact in (precision, manifest.get("device")) if fact),
-        *([] if template == "own" else [f"chat template {template}"]),
-    ]
-
-
-def _rounding_notes(run: RunDirectory) -> list[str]:
-    """What a run computed in half precision cannot tell."""
-    precision = str(run.manifest.get("precision", ""))
-    if precision not in ("computed in bfloat16", "computed in float16"):
-        return []
-    return [f"It was {precision}, as the model is served: rounding to half precision is in every number above."]
-
-
-def _unbroken(text: str) -> Markup:
-    """Layer ranges keep together at the end of a line."""
-    return Markup(re.sub(r"\d+-\d+", r'<span class="range">\g<0></span>', escape(text)))
-
-
-def _shown(run: RunDirectory, number: int, stem: str, caption: str) -> _Shown:
-    path = run.path / "figures" / f"{stem}.svg"
-    if not path.exists():
-        raise ChiasmError(f"show the figure `{stem}`", "it has not been saved", "Save it before the report")
-    label = f"Figure {number}: {caption.partition('. ')[0]}"
-    svg, points = _inline(path.read_text(encoding="utf-8"), stem, label)
-    spec = json.loads(path.with_name(f"{stem}.vl.json").read_text(encoding="utf-8"))
-    return _Shown(stem, caption, svg, points < 300, label, as_json(spec))
-
-
-def _inline(svg: str, stem: str, label: str) -> tuple[str, float]:
-    """The drawing as an element of the page, and its width in points.
-
-    Names inside a drawing are unique only there: they get the stem in front.
-    """
-    body = svg[svg.index("<svg") :]
-    mark = re.sub(r"[^A-Za-z0-9_-]", "-", stem)
-    body = re.sub(r'\bid="([^"]+)"', rf'id="{mark}-\1"', body)
-    body = re.sub(r'\b((?:xlink:)?href)="#([^"]+)"', rf'\1="#{mark}-\2"', body)
-    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{mark}-\1)", body)
-    opening, rest = body.split(">", 1)
-    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+)', opening)
-    assert box is not None, "Vega writes a viewBox into every SVG"
-    width = float(box.group(1))
-    opening = re.sub(r' (width|height|version|xmlns(:xlink)?)="[^"]*"', "", opening)
-    opening += f' role="img" aria-label="{escape(label)}"'
-    return f"{opening}>{rest}".strip(), width
-
-
-def _tabled(run: RunDirectory, name: str) -> _Tabled:
-    frame = run.table(name)
-    classes = [' class="number"' if dtype.is_numeric() else "" for dtype in frame.dtypes]
-    return _Tabled(name, frame, run.schema(name), classes)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "missing"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _provenance(run: RunDirectory) -> list[tuple[str, str]]:
-    manifest = run.manifest
-    rows = [("spec", manifest["spec_hash"]), ("started", manifest["started"]), *manifest["versions"].items()]
-    if isinstance(manifest.get("model"), dict):
-        rows += [(f"model {key}", value) for key, value in manifest["model"].items()]
-    loaded = {key: value for key, value in manifest.get("loaded", {}).items() if value not in ("", 0)}
-    rows += [(f"loaded {key.replace('_', ' ')}", value) for key, value in loaded.items()]
-    rows += [(f"data {key}", value) for key, value in manifest.get("data", {}).items() if not isinstance(value, dict)]
-    rows += [
-        (key, manifest[key])
-        for key in ("seed", "dtype", "precision", "device", "platform")
-        if manifest.get(key) is not None
-    ]
-    if manifest.get("git"):
-        dirty = " with uncommitted changes" if manifest["git"]["dirty"] else ""
-        rows.append(("git", f"{manifest['git']['revision']}{dirty}"))
-    if manifest["resumed"]:
-        rows.append(("resumed", f"{len(manifest['resumed'])} times"))
-    return [(str(key), str(value)) for key, value in rows]

@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from chiasm.core.answer_metrics import AnswerMetric
 from chiasm.core.claims import Claim
 from chiasm.core.statistics.bands import RESAMPLES
-from chiasm.core.statistics.intervals import Estimate
+from chiasm.core.statistics.intervals import Estimate, runs_of_true
 
 _LEAST = 2 / (1 + RESAMPLES)  # the smallest two-sided p-value of `mean_bands`
 _TINY = 0.0001
@@ -127,3 +129,31 @@ def alone(claim: Claim, **options: Any) -> str:
 def named(claims: Sequence[Claim]) -> str:
     """What claims are about, as a list of names."""
     return ", ".join(f"`{one.about}`" for one in claims)
+
+
+def places(claims: Sequence[Claim], inside: Sequence[bool], name: str = "layer") -> str:
+    """Where something holds, in the order of depth: `layers 0 to 2 and 5`, `layer 1`; empty for nowhere."""
+    parts = []
+    for start, stop in runs_of_true(np.array(inside, dtype=bool)):
+        first, last = claims[start].where, claims[stop - 1].where
+        parts.append(first if first == last else f"{first} to {last}")
+    if not parts:
+        return ""
+    plural = "s" if sum(inside) > 1 else ""
+    return f"{name}{plural} {listed(parts)}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def lowered(text: str) -> str:
+    """A text as it goes on within a sentence."""
+    return f"{text[:1].lower()}{text[1:]}"
+
+
+def sentence(*parts: str) -> str:
+    """Parts that are there as one sentence, behind semicolons."""
+    text = "; ".join(part for part in parts if part)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

@@ -32,8 +32,11 @@ from chiasm.models.loading import load as load_checkpoint
 from chiasm.models.loading import wrap
 from chiasm.models.precision import dtype_name
 from chiasm.models.redraw import redrawn
+from chiasm.models.shown import offer_views
 from chiasm.models.skipping.plans import log_stored_plan
 from chiasm.models.view import ModelView
+from chiasm.results import images
+from chiasm.results.rundir import RunDirectory
 from chiasm.studies.options import (
     RANDOM_BASELINE,
     ControlledSpec,
@@ -317,7 +320,17 @@ def example_row(example: Example) -> dict[str, str]:
     }
 
 
+def keep_thumbnails(directory: RunDirectory, examples: Sequence[Example]) -> None:
+    """Keep small pictures of the examples that a run used, for its page.
+
+    **Errors:** `FullDiskError`.
+    """
+    used = set(directory.table("examples")["example_id"]) if "examples" in directory.tables() else set()
+    images.keep_thumbnails(directory, [example for example in examples if example.id in used])
+
+
 def _reported(view: ModelView) -> ModelView:
+    offer_views()
     _log.info("Loaded %s: %s.", view.name, describe(view))
     return view
 

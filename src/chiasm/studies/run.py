@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, final
 import polars as pl
 
 from chiasm.core.errors import ChiasmError
-from chiasm.results.report import Drawing, write_report
+from chiasm.results.page.write import write_report
+from chiasm.results.report import Drawing
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.study import GROUP, is_study, study, verbs
 
@@ -69,7 +70,9 @@ class Run:
         **Errors:** `ChiasmError` naming the charts there are, or for a width that is none.
         """
         from chiasm.results.charts.theme import size_of
+        from chiasm.results.notebook import offer_charts
 
+        offer_charts()
         there = self.reporter.drawings()
         if name not in there:
             raise ChiasmError(f"the chart `{name}`", f"this run has {', '.join(there) or 'none'}", "Name one of those")
@@ -93,6 +96,26 @@ class Run:
             save(drawing.draw(SCREEN), self.directory.figures, name)
         shown = [(name, drawing.caption()) for name, drawing in drawings.items()]
         return write_report(self.directory, self.reporter, shown)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the main finding, its numbers, the main chart, and what else there is."""
+        from chiasm.results.charts.files import specification
+        from chiasm.results.notebook import page_of
+
+        headline = self.reporter.headline()
+        manifest, counts = self.directory.manifest, self.directory.counts()
+        facts = (f"chiasm {manifest['study']}", manifest["status"], f"{counts['kept']} of {counts['asked']} examples")
+        tables = self.reporter.numbers
+        charts = self.charts
+        # The main chart is the one whose question comes first.
+        charts.sort(
+            key=lambda name: next((k for k, one in enumerate(self.reporter.charts) if name.startswith(one)), 99)
+        )
+        hint = {"in words": "run.findings", "numbers": "run.claims", "rows": f'run.table("{(self.tables or [""])[0]}")'}
+        hint |= {"drawn": f'run.chart("{charts[0]}")'} if charts else {}
+        spec = specification(self.chart(charts[0])) if charts else None
+        page = page_of(headline, facts, tables[0] if tables else None, spec, hint)
+        return {"text/plain": f"{self!r}\n{headline}", "text/html": page}
 
     def __repr__(self) -> str:
         kept = self.directory.counts()["kept"]

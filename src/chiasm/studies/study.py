@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from chiasm.core.claims import Claim
     from chiasm.results.report import Reporter
     from chiasm.results.rundir import RunDirectory
+    from chiasm.results.values import ExampleValues
 
 GROUP = "chiasm.studies"
 
@@ -38,8 +39,9 @@ class Study:
 
     `spec`: its options; the docstring is the help of the command and of the function. `compute`: takes a spec, and
     returns the finished `RunDirectory`. `report`: a `Reporter`, which never needs torch. `claims`: from tables by name,
-    `seed` and `smallest` to the `Claim`s of a run; empty where a study makes none. `order`: its place among the studies
-    of this package; equal ones go by their verbs.
+    `seed` and `smallest` to the `Claim`s of a run; empty where a study makes none. `values`: from tables by name and
+    `smallest` to the `ExampleValues` that runs of it are compared by; empty where they only stand side by side.
+    `order`: its place among the studies of this package; equal ones go by their verbs.
     """
 
     verb: str
@@ -48,6 +50,7 @@ class Study:
     compute: str
     report: str
     claims: str = ""
+    values: str = ""
     order: int = 100
 
     @property
@@ -70,7 +73,12 @@ class Study:
         kind: type[Reporter[Any]] = _named(self.report)
         spec = self.spec.read(directory.manifest["spec"])
         self._let_derive(directory, spec)
-        return kind(directory, spec)
+        found = kind(directory, spec)
+        if directory.tables():
+            return found
+        from chiasm.results.report import NothingYet
+
+        return NothingYet(directory, spec, found.title)
 
     def open(self, spec: StudySpec, facts: Mapping[str, Any], path: Path | None = None) -> "RunDirectory":
         """The directory of a run of this study, to write into: at `path`, else where `spec` says."""
@@ -114,6 +122,13 @@ class Study:
         except MissingTableError as error:
             found = f"it needs the table `{error.args[0]}`, and there is {', '.join(tables) or 'none'}"
             raise ChiasmError(f"the claims of {self.verb}", found, "Give the tables of a run") from None
+
+    def values_of(self, directory: "RunDirectory") -> "ExampleValues | None":
+        """What a run is compared with another of this study by, example by example; None where nothing is."""
+        if not self.values:
+            return None
+        make: Callable[..., ExampleValues] = _named(self.values)
+        return make(directory.frames, smallest=self.spec.read(directory.manifest["spec"]).smallest)
 
     def completed(
         self,

@@ -166,7 +166,7 @@ def test_without_other_images_the_swap_is_skipped_and_told(view):
 
 def test_controls_can_be_left_out(view):
     found = flow_runs.run(view, flow_runs.examples(2), controls=False, baseline=flow_runs.view_of(seed=1))
-    assert found.tables() == ["examples", "effects", "answers", "claims"]
+    assert found.tables() == ["examples", "followed", "effects", "answers", "claims"]
 
 
 def test_a_baseline_of_another_depth_is_refused(view):
@@ -286,7 +286,7 @@ def test_an_answer_without_tokens_fails_that_example_only(view):
 
 def test_an_example_without_answer_is_still_followed_by_what_the_model_says(view):
     found = flow_runs.run(view, [replace(flow_runs.examples(1)[0], answer="", options=())], controls=False)
-    assert found.tables() == ["examples", "effects", "claims"]
+    assert found.tables() == ["examples", "followed", "effects", "claims"]
 
 
 def test_ablations_zero_a_branch(view):

@@ -196,9 +196,10 @@ def test_the_difference_to_random_weights_is_a_row_and_a_sentence():
 def test_every_plan_is_a_row_and_every_interval_is_that_of_the_claims():
     losses, rest = {"search-50": 0.02, "random-50-0": 0.3}, {"score": 0.9, "loss": 0.02, "loss_low": 0.01}
     tables = {"verdicts": made.verdicts(losses), "plans": made.plans(dict.fromkeys(losses, 0.5))}
-    more = [pl.lit(value).alias(name) for name, value in (rest | {"loss_high": 0.05, "recommended": False}).items()]
+    rest |= {"loss_high": 0.05, "recommended": False, "kind": "search"}
+    more = [pl.lit(value).alias(name) for name, value in rest.items()]
     table = plans_table(tables["plans"].with_columns(more), claims(tables))
-    assert set(table["plan"]) == {NONE, *losses}
+    assert set(table["plan"]) == {"none: the plain model", *losses}
     one = one_of(claims(tables), "loss", "search-50")
     cell = table.filter(plan="search-50")["right answers lost (points)"][0]
     assert f"({one.low:.1f} to {one.high:.1f})" in cell

@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from typing import Any
 
 import vl_convert
@@ -12,33 +14,6 @@ import vl_convert
 from chiasm.core.cache import cache_directory
 from chiasm.results.charts.files import VERSION
 from chiasm.results.storage import whole_file
-
-# Draws every chart of a page into the place that holds its static drawing. Expressions are interpreted (`ast`): the
-# page's policy forbids `eval`. Text, axes and black have the page's colours, so that charts can be read in the dark.
-_START = """
-window.chiasmCharts = async function () {
-  const style = getComputedStyle(document.documentElement);
-  const ink = style.getPropertyValue("--ink").trim(), line = style.getPropertyValue("--line").trim();
-  const config = {
-    axis: {labelColor: ink, titleColor: ink, domainColor: line, tickColor: line, gridColor: line},
-    legend: {labelColor: ink, titleColor: ink}, header: {labelColor: ink, titleColor: ink},
-    title: {color: ink, subtitleColor: ink}
-  };
-  for (const place of document.querySelectorAll("[data-chart]")) {
-    const text = document.getElementById(place.dataset.chart).textContent;
-    const spec = JSON.parse(text.replaceAll('"#000000"', JSON.stringify(ink)));
-    const options = {mode: "vega-lite", ast: true, actions: false, renderer: "svg", config, tooltip: {theme: "custom"}};
-    const drawn = document.createElement("div");
-    try {
-      await vegaEmbed(drawn, spec, options);
-      drawn.querySelector("svg").setAttribute("aria-label", place.getAttribute("aria-label"));
-      place.replaceChildren(drawn);
-    } catch (error) { console.error("chart", place.dataset.chart, error); }
-  }
-};
-window.chiasmCharts();
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", window.chiasmCharts);
-"""
 
 
 @cache
@@ -61,14 +36,13 @@ def _bundled() -> str:
 
 def starter() -> str:
     """The script that draws the page's charts."""
-    return _START
+    return files("chiasm.results.charts").joinpath("page.js").read_text(encoding="utf-8")
 
 
-def policy() -> str:
-    """A content security policy under which these two scripts alone run, and nothing is requested."""
+def policy(scripts: Iterable[str]) -> str:
+    """A content security policy under which these scripts alone run, and nothing is requested."""
     hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-        for script in (libraries(), starter())
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
     )
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
 

@@ -14,6 +14,8 @@ from chiasm.results.series import in_order
 from chiasm.studies.align.charts import depth, tokens, weights, words
 from chiasm.studies.align.contrasts import scores_of_models
 from chiasm.studies.align.findings import align_findings, judging_notes
+from chiasm.studies.align.headline import align_headline
+from chiasm.studies.align.questions import CHARTS, QUESTIONS
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
@@ -26,9 +28,15 @@ The others can be drawn."""
 class AlignReporter(Reporter[AlignSpec]):
     """The reporter of `chiasm align`."""
 
+    questions = QUESTIONS
+    charts = CHARTS
+
     @property
     def title(self) -> str:
         return f"Alignment in {self.spec.model}"
+
+    def headline(self) -> str:
+        return align_headline(self.claimed)
 
     def findings(self) -> list[Finding]:
         return align_findings(self.claimed, self._isolated())

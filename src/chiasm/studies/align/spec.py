@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import option
-from chiasm.core.spans import PERCEPTUAL, is_perceptual
+from chiasm.core.spans import PERCEPTUAL, is_perceptual, require_known
 from chiasm.studies.align.tables import SMALLEST
 from chiasm.studies.options import ControlledSpec, random_models_option
 
@@ -28,6 +28,8 @@ def check_spans(spans: Sequence[str]) -> None:
 
     **Errors:** `ChiasmError` otherwise.
     """
+    for span in spans:
+        require_known(f"--span {span}", span)
     if len(set(spans)) < len(spans):
         raise ChiasmError("these spans", "one is given twice", "Give every span once")
     kinds = {is_perceptual(span) for span in spans}

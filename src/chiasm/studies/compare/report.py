@@ -8,6 +8,8 @@ from chiasm.results.report import Drawing, Reporter
 from chiasm.studies.compare.charts import accuracy_chart, outcome_chart
 from chiasm.studies.compare.claims import MEAN_TOKEN
 from chiasm.studies.compare.findings import compare_findings
+from chiasm.studies.compare.headline import compare_headline
+from chiasm.studies.compare.questions import CHARTS, QUESTIONS
 from chiasm.studies.compare.spec import CompareSpec
 
 
@@ -15,9 +17,15 @@ from chiasm.studies.compare.spec import CompareSpec
 class CompareReporter(Reporter[CompareSpec]):
     """The reporter of `chiasm compare`."""
 
+    questions = QUESTIONS
+    charts = CHARTS
+
     @property
     def title(self) -> str:
         return f"Alignment and accuracy of {len(self.spec.models)} models"
+
+    def headline(self) -> str:
+        return compare_headline(self.claimed)
 
     def findings(self) -> list[Finding]:
         return compare_findings(self.claimed)

@@ -11,5 +11,6 @@ STUDY = Study(
     compute="chiasm.studies.eval.run:compute",
     report="chiasm.studies.eval.report:EvalReporter",
     claims="chiasm.studies.eval.claims:claims",
+    values="chiasm.studies.eval.values:values",
     order=9,
 )

@@ -9,23 +9,39 @@ from rich.table import Table
 
 from chiasm.core.answer_metrics import ANSWER_METRICS
 from chiasm.core.claims import of_kind
+from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import in_order, with_inputs
 from chiasm.results.wording import bounds, metric_format, number
 from chiasm.studies.eval import charts
+from chiasm.studies.eval.browse import browsed
 from chiasm.studies.eval.claims import ALL
 from chiasm.studies.eval.findings import eval_findings, metric_findings
+from chiasm.studies.eval.headline import eval_headline
+from chiasm.studies.eval.overview import overview
+from chiasm.studies.eval.questions import CHARTS, QUESTIONS
 from chiasm.studies.eval.spec import EvalSpec
+
+_OVERVIEW = (
+    "How many answers are right, type by type? In brackets 95 % intervals; differences to the control, corrected over "
+    "types, are in the tables below."
+)
 
 
 @final
 class EvalReporter(Reporter[EvalSpec]):
     """The reporter of `chiasm eval`."""
 
+    questions = QUESTIONS
+    charts = CHARTS
+
     @property
     def title(self) -> str:
         return f"Answers of {self.spec.model}"
+
+    def headline(self) -> str:
+        return eval_headline(self.claimed)
 
     def findings(self) -> list[Finding]:
         right, other = eval_findings(self.claimed), metric_findings(self.claimed)
@@ -49,6 +65,11 @@ class EvalReporter(Reporter[EvalSpec]):
                     drawings[name] = Drawing(draw, caption, reported=more)
         return drawings
 
+    def examples(self) -> Browsed | None:
+        known = self.table("examples")
+        scored = "accuracy" in self._measured
+        return None if known is None else browsed(self._answers, known, self.table("blind"), scored=scored)
+
     def notes(self) -> list[str]:
         found = []
         if "accuracy" in self._measured:
@@ -60,6 +81,9 @@ class EvalReporter(Reporter[EvalSpec]):
         if not self.spec.blind:
             found.append("What the questions give away without the image was not measured; --blind does.")
         return found
+
+    def overview(self) -> dict[str, pl.DataFrame]:
+        return {_OVERVIEW: overview(self.claimed)} if of_kind(self.claimed, "right") else {}
 
     def summary(self) -> list[RenderableType]:
         tables: list[RenderableType] = []

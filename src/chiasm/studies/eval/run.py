@@ -24,6 +24,7 @@ from chiasm.studies.inputs import (
     example_row,
     for_preparing,
     is_endless,
+    keep_thumbnails,
     load_inputs,
     read_examples,
     with_defaults,
@@ -91,7 +92,12 @@ def compute(spec: EvalSpec) -> RunDirectory:
     chosen = read_examples(spec, spec.data, spec.task)
     spec = completed(spec, chosen)
     inputs = load_inputs(spec, chosen)
-    return STUDY.completed(spec, inputs.facts, lambda directory: run_eval(spec, inputs.view, chosen, directory))
+
+    def fill(directory: RunDirectory) -> None:
+        run_eval(spec, inputs.view, chosen, directory)
+        keep_thumbnails(directory, chosen)
+
+    return STUDY.completed(spec, inputs.facts, fill)
 
 
 def completed(spec: EvalSpec, examples: Sequence[Example]) -> EvalSpec:

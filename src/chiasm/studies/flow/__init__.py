@@ -11,5 +11,6 @@ STUDY = Study(
     compute="chiasm.studies.flow.run:compute",
     report="chiasm.studies.flow.report:FlowReporter",
     claims="chiasm.studies.flow.claims:claims",
+    values="chiasm.studies.flow.values:values",
     order=1,
 )

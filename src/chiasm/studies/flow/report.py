@@ -8,15 +8,19 @@ import polars as pl
 
 from chiasm.core.claims import of_kind
 from chiasm.results import images
+from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
 from chiasm.results.wording import number
 from chiasm.studies.flow import captions, charts, curves
+from chiasm.studies.flow.browse import browsed
 from chiasm.studies.flow.findings import flow_findings
+from chiasm.studies.flow.headline import flow_headline
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
+from chiasm.studies.flow.questions import CHARTS, QUESTIONS
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, dose_share
 
@@ -28,9 +32,17 @@ _FEW = 10
 class FlowReporter(Reporter[FlowSpec]):
     """The reporter of `chiasm flow`. Curves of a sweep over all windows use the windows of one layer."""
 
+    questions = QUESTIONS
+    charts = CHARTS
+
     @property
     def title(self) -> str:
         return f"Information flow in {self.spec.model}"
+
+    def headline(self) -> str:
+        return flow_headline(
+            self.claimed, windows=self.spec.windows, width=self.spec.width_of(layers_of(self._effects))
+        )
 
     def findings(self) -> list[Finding]:
         different = self._effects.select("start", "stop").n_unique()
@@ -71,6 +83,14 @@ class FlowReporter(Reporter[FlowSpec]):
                     partial(captions.dose, effects, controls, cuts),
                 )
         return drawn | self._windows() | self._tracking() | self._maps()
+
+    def examples(self) -> Browsed | None:
+        known = self.table("examples")
+        if known is None:
+            return None
+        maps = {"values": self.table("patch_values"), "patches": self.table("patches")}
+        followed = self.table("followed")
+        return browsed(_one_per_layer(self._effects), known, kept=self.spec.keep, followed=followed, **maps)
 
     def notes(self) -> list[str]:
         found = [

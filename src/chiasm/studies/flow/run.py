@@ -51,6 +51,7 @@ from chiasm.studies.inputs import (
     executor_of,
     first_prepared,
     for_preparing,
+    keep_thumbnails,
     load_inputs,
     model_of,
     random_models,
@@ -146,6 +147,7 @@ class FlowWork(Work[FlowExample]):
                 continue
             whole += 1
             rows["examples"].append(example_row(item.example))
+            rows["followed"].append(self._followed(item, outcome))
             skipped += item.skipped
             planned_rows(rows, item.example, item.plan, outcome)
             rows["patch_values"] += map_rows(item.example, item.plan, outcome, _text(self.view, outcome))
@@ -348,6 +350,11 @@ class FlowWork(Work[FlowExample]):
         rows["rounding"] += rounding_rows(served["effects"], raised["effects"])
         return []
 
+    def _followed(self, item: FlowExample, outcome: JobResult) -> dict[str, Any]:
+        first = int(outcome.tokens[0]) if len(outcome.tokens) else None
+        right = self.spec.target == "answer" or first in item.forms.values()
+        return {"example_id": item.example.id, "text": _text(self.view, outcome), "right": right}
+
     def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:
         with self._timed(LENS):
             rows["answers"] += answer_rows(self.view, item.example, item.plan, outcome, item.forms)
@@ -402,4 +409,5 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
     if "patches" in directory.tables():
         mapped = set(directory.table("patches")["example_id"])
         images.keep(directory, [example for example in examples[: spec.patches] if example.id in mapped])
+    keep_thumbnails(directory, examples)
     directory.finish()

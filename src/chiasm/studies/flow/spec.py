@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Section, option
-from chiasm.core.spans import PERCEPTUAL
+from chiasm.core.spans import PERCEPTUAL, require_known
 from chiasm.interventions import (
     Intervention,
     Window,
@@ -145,7 +145,8 @@ class FlowSpec(ControlledSpec):
         if repeated:
             raise ChiasmError("these cuts", f"`{repeated[0]}` is given twice", "Give every cut once")
         for text in cuts:
-            parse_intervention(text)
+            for span in parse_intervention(text).spans:
+                require_known(f"--cut {text}", span)
         if self.windows != "centred" and self.window is not None:
             found = "windows of all widths are cut there" if self.windows == "all" else "these ranges have no width"
             raise ChiasmError(f"--windows {self.windows} --window {self.window}", found, "Leave --window out")

@@ -157,8 +157,16 @@ ROUNDING = TableSchema.of(
     number("change_raised", "Change in float32", "The same, computed in float32 with the same weights.", unit="nat"),
 )
 
+FOLLOWED = TableSchema.of(
+    "followed",
+    EXAMPLE,
+    text("text", "Followed", "The tokens whose probability is followed, as text: what the model says, or the label."),
+    flag("right", "Right", "Whether it begins as a written form of the labelled answer does."),
+)
+
 TABLES = (
     EXAMPLES,
+    FOLLOWED,
     EFFECTS,
     CONTROLS,
     ANSWERS,

@@ -11,5 +11,6 @@ STUDY = Study(
     compute="chiasm.studies.look.run:compute",
     report="chiasm.studies.look.report:LookReporter",
     claims="chiasm.studies.look.claims:claims",
+    values="chiasm.studies.look.values:values",
     order=2,
 )

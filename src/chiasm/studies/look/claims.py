@@ -19,9 +19,9 @@ from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.look.shares import object_rows, perceived
 from chiasm.studies.look.tables import SMALLEST
 
-_POINTS = "points"
+POINTS = "points"
 # A standard error below this share of the smallest effect worth naming counts as so much (see `mean_bands`).
-_ERROR_SHARE = 0.2
+ERROR_SHARE = 0.2
 # Heads that are chosen on one half of the inputs.
 _HEADS = 5
 MIN_HEADS = 16
@@ -55,7 +55,7 @@ class _Values:
     present: Bool[np.ndarray, "n k"]
 
     def bands(self, least: float, seed: int) -> Bands:
-        error = _ERROR_SHARE * least
+        error = ERROR_SHARE * least
         return _inside(
             mean_bands(self.values, clusters=self.inputs, present=self.present, smallest_error=error, seed=seed)
         )
@@ -157,7 +157,7 @@ def _against(
                 about=about,
                 where=str(where),
                 quantity=quantity,
-                unit=_POINTS,
+                unit=POINTS,
                 effect=effect,
                 low=known(low),
                 high=known(high),
@@ -188,13 +188,21 @@ def _long(rows: pl.DataFrame, about: pl.Expr, value: pl.Expr) -> pl.DataFrame:
 def _shares(shares: pl.DataFrame, controls: pl.DataFrame | None, least: float, seed: int) -> list[Claim]:
     """What is shown or played, by query and layer: the attention it takes less its share of the visible tokens."""
 
-    def of(rows: pl.DataFrame) -> pl.DataFrame:
-        rows = rows.filter(pl.col("span").is_in(perceived(shares)))
-        about = pl.format("{} to {}", "query", "span")
-        return _long(rows, about, pl.col("share") - pl.col("visible"))
+    # What counts as perceived is read from the run's own rows.
+    seen = perceived(shares)
+    beside = None if controls is None else share_rows(controls, seen)
+    return _against("share", SHARE, share_rows(shares, seen), beside, least, seed)
 
-    quantity = "share of attention, less the share of the visible tokens"
-    return _against("share", quantity, of(shares), None if controls is None else of(controls), least, seed)
+
+SHARE = "share of attention, less the share of the visible tokens"
+
+
+def share_rows(shares: pl.DataFrame, spans: Sequence[str] | None = None) -> pl.DataFrame:
+    """The attention that perceptual `spans` (all of them by default) take less their share of the visible tokens, in
+    points, by query and layer.
+    """
+    rows = shares.filter(pl.col("span").is_in(perceived(shares) if spans is None else spans))
+    return _long(rows, pl.format("{} to {}", "query", "span"), pl.col("share") - pl.col("visible"))
 
 
 def _objects(shares: pl.DataFrame, controls: pl.DataFrame | None, least: float, seed: int) -> list[Claim]:
@@ -233,7 +241,7 @@ def _words(lens: pl.DataFrame, controls: pl.DataFrame | None, least: float, seed
                 about=name,
                 where=str(state),
                 quantity=f"{quantity}, less that of the control",
-                unit=_POINTS,
+                unit=POINTS,
                 effect=effect,
                 low=known(low),
                 high=known(high),
@@ -322,7 +330,7 @@ def _confirmed(
                 about=name,
                 where=str(layer),
                 quantity="share of attention, less the mean over the layer's heads, on inputs that did not choose it",
-                unit=_POINTS,
+                unit=POINTS,
                 effect=effect,
                 low=known(low),
                 high=known(high),

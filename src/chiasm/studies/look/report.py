@@ -8,14 +8,18 @@ import polars as pl
 
 from chiasm.core.claims import of_kind
 from chiasm.results import images
+from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
 from chiasm.results.images import KeptImage
 from chiasm.results.report import Drawing, Reporter, shared_models_note
 from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.look import charts, maps
+from chiasm.studies.look.browse import browsed
 from chiasm.studies.look.claims import MIN_HEADS
 from chiasm.studies.look.findings import look_findings
+from chiasm.studies.look.headline import look_headline
 from chiasm.studies.look.maps import Asked, ImageRows
+from chiasm.studies.look.questions import CHARTS, QUESTIONS
 from chiasm.studies.look.shares import object_rows, perceived
 from chiasm.studies.look.spec import LookSpec
 
@@ -27,9 +31,15 @@ _Grids = dict[str, tuple[KeptImage, pl.DataFrame]]
 class LookReporter(Reporter[LookSpec]):
     """The reporter of `chiasm look`."""
 
+    questions = QUESTIONS
+    charts = CHARTS
+
     @property
     def title(self) -> str:
         return f"Where {self.spec.model} looks"
+
+    def headline(self) -> str:
+        return look_headline(self.claimed)
 
     def findings(self) -> list[Finding]:
         return look_findings(self.claimed)
@@ -58,6 +68,12 @@ class LookReporter(Reporter[LookSpec]):
             )
             drawn["words"] = Drawing(partial(charts.caption_share, lens, lens_controls, about=about), lambda: words)
         return drawn | self._maps()
+
+    def examples(self) -> Browsed | None:
+        known = self.table("examples")
+        if known is None:
+            return None
+        return browsed(self._shares, known, self.directory.table("attention"), self.table("places"))
 
     def notes(self) -> list[str]:
         found = [

@@ -27,6 +27,7 @@ from chiasm.studies.flow.rows import word_rows
 from chiasm.studies.inputs import (
     example_row,
     for_preparing,
+    keep_thumbnails,
     load_inputs,
     model_of,
     random_models,
@@ -229,6 +230,7 @@ def run_look(
         chosen = [example for example in examples[: spec.maps] if example.id in drawn]
         frames = view.family.max_frames
         images.keep(directory, [one for e in chosen for one in _images(e, drawn[e.id], frames)])
+    keep_thumbnails(directory, examples)
     directory.finish()
 
 

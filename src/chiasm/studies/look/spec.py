@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import option
+from chiasm.core.spans import require_known
 from chiasm.studies.look.tables import SMALLEST
 from chiasm.studies.options import ControlledSpec, random_models_option
 
@@ -61,6 +62,8 @@ class LookSpec(ControlledSpec):
         super().__post_init__()
         if not self.queries:
             raise ChiasmError("attention without a query", "no span was named", "Name one, as `last` or `question`")
+        for query in self.queries:
+            require_known(f"--query {query}", query)
         repeated = sorted({query for query in self.queries if self.queries.count(query) > 1})
         if repeated:
             raise ChiasmError("these queries", f"`{repeated[0]}` is given twice", "Give every span once")

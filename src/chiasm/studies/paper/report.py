@@ -15,6 +15,8 @@ from chiasm.studies.align.findings import judging_notes
 from chiasm.studies.paper import charts
 from chiasm.studies.paper.claims import VARIANTS, groups
 from chiasm.studies.paper.findings import paper_findings
+from chiasm.studies.paper.headline import paper_headline
+from chiasm.studies.paper.questions import CHARTS, QUESTIONS
 from chiasm.studies.paper.spec import PaperSpec, baselines_beside
 from chiasm.studies.paper.tables import TOGETHER, TOGETHER_BASELINES
 
@@ -26,9 +28,15 @@ _COLUMNS = 4
 class PaperReporter(Reporter[PaperSpec]):
     """The reporter of `chiasm paper`."""
 
+    questions = QUESTIONS
+    charts = CHARTS
+
     @property
     def title(self) -> str:
         return f"The figures of the alignment paper for {self._main} and its kin"
+
+    def headline(self) -> str:
+        return paper_headline(self.claimed)
 
     def findings(self) -> list[Finding]:
         return paper_findings(self.claimed, self._main)

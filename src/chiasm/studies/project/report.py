@@ -6,27 +6,49 @@ from typing import final
 import polars as pl
 
 from chiasm.results import images
+from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import in_order
 from chiasm.studies.inside.report import NAMES, Inside
 from chiasm.studies.project import charts, probe_charts, published
+from chiasm.studies.project.browse import browsed
 from chiasm.studies.project.findings import capacity_findings, tuning_findings
+from chiasm.studies.project.headline import project_headline
 from chiasm.studies.project.levels import best_setting, swept
+from chiasm.studies.project.overview import overview
+from chiasm.studies.project.questions import CHARTS, QUESTIONS
 from chiasm.studies.project.scores import LINE, UNTUNED
 from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.project.tables import OWN
 from chiasm.studies.project.verdict import verdict
 from chiasm.training.settings import MAX_RATE
 
+_OVERVIEW = (
+    "What to do in each domain? The setting that changes least of those that come near the best; in brackets 95 % "
+    "intervals over all settings at once."
+)
+
 
 @final
 class ProjectReporter(Reporter[ProjectSpec]):
     """The reporter of `chiasm project`."""
 
+    questions = QUESTIONS
+    charts = CHARTS
+
     @property
     def title(self) -> str:
         return f"Does the projector of {self.spec.model} learn to see?"
+
+    def headline(self) -> str:
+        if self.table("tuning") is None:
+            return "No setting has been tuned yet."
+        return project_headline(self.claimed, self.spec.smallest_effect)
+
+    def overview(self) -> dict[str, pl.DataFrame]:
+        found = None if self.table("tuning") is None else overview(self.claimed, self.spec.smallest_effect)
+        return {} if found is None or not found.height else {_OVERVIEW: found}
 
     def findings(self) -> list[Finding]:
         tuning, predictions = self.table("tuning"), self.table("predictions")
@@ -114,6 +136,14 @@ class ProjectReporter(Reporter[ProjectSpec]):
     def _inside(self) -> Inside:
         tables = {name: table for name in NAMES if (table := self.table(name)) is not None}
         return Inside(tables, images.kept(self.directory))
+
+    def examples(self) -> Browsed | None:
+        tuning, predictions = self.table("tuning"), self.table("predictions")
+        if tuning is None or predictions is None:
+            return None
+        own = tuning.filter(projector=OWN)
+        best = {domain: best_setting(own.filter(domain=domain)) for domain in in_order(own, "domain")}
+        return browsed(predictions, best)
 
     def notes(self) -> list[str]:
         found = [

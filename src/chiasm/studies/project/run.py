@@ -19,6 +19,7 @@ from chiasm.data.domains import Domain, domain
 from chiasm.data.layouts import DESCRIBE
 from chiasm.models.loading import load
 from chiasm.models.view import ModelView
+from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
 from chiasm.runners.driver import Computed, KeyedJob, drive, one_by_one
 from chiasm.runners.processes import in_processes
@@ -79,6 +80,8 @@ def _fill(directory: RunDirectory, inputs: ProjectInputs, view: ModelView, worke
         drive(jobs, execute, directory, "project", noun="settings")
     if spec.inside:
         InsideStudy(inputs).keep_images(view, directory)
+    shown = [(f"{domain.name}/{item.id}", item.image) for domain in inputs.domains for item in domain.test]
+    images.keep_thumbnails(directory, [Example(id=name, question="?", images=(image,)) for name, image in shown])
     directory.finish()
 
 

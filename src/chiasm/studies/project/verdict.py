@@ -29,7 +29,8 @@ def verdict(claims: Sequence[Claim], smallest: float) -> list[Finding]:
     return found
 
 
-def _of(claims: Sequence[Claim], kind: str, domain: str, setting: str) -> list[Claim]:
+def of_setting(claims: Sequence[Claim], kind: str, domain: str, setting: str) -> list[Claim]:
+    """The claims of a kind about one setting in one domain, whatever the probe."""
     start = f"{domain}, {setting}, "
     return [one for one in of_kind(claims, kind) if one.about.startswith(start)]
 
@@ -44,7 +45,7 @@ def _last(claim: Claim) -> str:
 
 def _richer(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
     """The paper's question, answered by its own probe and by a linear one."""
-    each = _of(claims, "richness", domain, PRIMARY)
+    each = of_setting(claims, "richness", domain, PRIMARY)
     if not each:
         return
     text = f"Does ft-proj make the projector's output richer in {domain}? "
@@ -54,10 +55,10 @@ def _richer(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
         text += f"macro-F1 {worded(score)}, uniform guessing {plain(score.control_effect)} ({seeds_of(score)}). What "
         yield Finding(f"{text}probes read all the same is in the table of changes.", 98.0)
         return
-    if any(one.effect <= 0 or not one.established for one in _of(claims, "learned", domain, UNTUNED)):
-        text += f"{_answer(each)}; the untouched output is not established to be read above that of permuted weights"
+    if any(one.effect <= 0 or not one.established for one in of_setting(claims, "learned", domain, UNTUNED)):
+        text += f"{answer(each)}; the untouched output is not established to be read above that of permuted weights"
     else:
-        text += _answer(each)
+        text += answer(each)
     text += f" ({seeds_of(each[0])})."
     for one in each:
         text += f" What {_probe(one)} reads changes by {worded_gap(one)} macro-F1"
@@ -71,7 +72,7 @@ def _richer(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
     yield Finding(f"{text}{_controls(domain, claims)}", 98.0)
 
 
-def _answer(each: Sequence[Claim]) -> str:
+def answer(each: Sequence[Claim]) -> str:
     """`each`: the changes, by probe."""
     signs = {_probe(one): (1 if one.effect > 0 else -1) if one.found else 0 for one in each}
     unsure = ", uncontrolled" if any(one.verdict == "uncontrolled" for one in each) else ""
@@ -93,7 +94,7 @@ def _answer(each: Sequence[Claim]) -> str:
 def _controls(domain: str, claims: Sequence[Claim]) -> str:
     """What the untouched projector's output is read above: without that there is nothing to grow richer or poorer."""
     parts = []
-    for one in (*_of(claims, "read", domain, UNTUNED), *_of(claims, "learned", domain, UNTUNED)):
+    for one in (*of_setting(claims, "read", domain, UNTUNED), *of_setting(claims, "learned", domain, UNTUNED)):
         if one.where != "post" or one.control is None:
             continue
         control, gap = _CONTROLS[one.control], worded_gap(one)
@@ -122,7 +123,7 @@ def _projector(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
     learned = named(claims, "learned", domain, UNTUNED, LINE)
     if learned is not None:
         text += f". The learned one less that one is {worded_gap(learned)}, {_word(learned)}"
-    for other in _of(claims, "learned", domain, UNTUNED):
+    for other in of_setting(claims, "learned", domain, UNTUNED):
         if other is not learned and other.established:
             text += f". What {_probe(other)} reads of the two differs by {worded_gap(other)}, {_word(other)}"
     yield Finding(f"{text}.", 75.0)
@@ -154,7 +155,7 @@ def _layers(domain: str, claims: Sequence[Claim]) -> Iterator[Finding]:
     for setting in dict.fromkeys(one.about.removeprefix(prefix).rpartition(", ")[0] for one in every):
         shown = []
         for span, name in (("image", "image tokens"), ("last", "the last token")):
-            of = [one for one in _of(every, "state", domain, setting) if one.where.endswith(f".{span}")]
+            of = [one for one in of_setting(every, "state", domain, setting) if one.where.endswith(f".{span}")]
             if not of:
                 continue
             control = control and all(one.control is not None for one in of)
@@ -222,7 +223,7 @@ def _skill_lost(domain: str, chosen: str, claims: Sequence[Claim]) -> str:
 
 def _left(domain: str, setting: str, claims: Sequence[Claim]) -> str:
     """What a linear probe reads of the tower, and of the last token, that the model does not say."""
-    held = _of(claims, "held", domain, setting)
+    held = of_setting(claims, "held", domain, setting)
     if not held:
         return " What its states hold was not probed."
     tower = [one for one in held if not one.where.startswith("layer.")]
@@ -247,7 +248,7 @@ def _left(domain: str, setting: str, claims: Sequence[Claim]) -> str:
 
 def _labels_alone(domain: str, setting: str, top: Claim, claims: Sequence[Claim]) -> str:
     """A probe on one site beside the model where it, too, may only name a label, and what either was trained on."""
-    forced = [one for one in _of(claims, "held-labels", domain, setting) if one.where == top.where]
+    forced = [one for one in of_setting(claims, "held-labels", domain, setting) if one.where == top.where]
     trained = next(iter(of_kind(claims, "trained", domain)), None)
     if not forced:
         return ""

@@ -7,24 +7,45 @@ import polars as pl
 from rich.console import RenderableType
 
 from chiasm.interventions.masks import ABLATIONS
+from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.series import with_inputs
 from chiasm.results.tables import conform
 from chiasm.studies.prune import charts
+from chiasm.studies.prune.browse import browsed
 from chiasm.studies.prune.findings import prune_findings
+from chiasm.studies.prune.headline import prune_headline
+from chiasm.studies.prune.overview import overview
+from chiasm.studies.prune.questions import CHARTS, QUESTIONS
 from chiasm.studies.prune.scores import KEYS, mask_rows
 from chiasm.studies.prune.spec import PruneSpec
 from chiasm.studies.prune.tables import DENSE, MASKS, MASKS_CONTROLS
+
+_OVERVIEW = (
+    "What does each level cost, and what does it save? Wanda on all types; in brackets 95 % intervals over all levels "
+    "at once. Masks are zeros in dense matrices: neither the file nor the time of a call grows less by them, unless "
+    "zeros are stored as such or a kernel leaves them out (2:4 on a GPU with sparse tensor cores)."
+)
 
 
 @final
 class PruneReporter(Reporter[PruneSpec]):
     """The reporter of `chiasm prune`."""
 
+    questions = QUESTIONS
+    charts = CHARTS
+
     @property
     def title(self) -> str:
         return f"Pruning of {self.spec.model}"
+
+    def headline(self) -> str:
+        return prune_headline(self.claimed)
+
+    def overview(self) -> dict[str, pl.DataFrame]:
+        found = overview(self.claimed)
+        return {_OVERVIEW: found} if found.height else {}
 
     def findings(self) -> list[Finding]:
         calibrated = set(self._pruned["calibration"])
@@ -74,6 +95,10 @@ class PruneReporter(Reporter[PruneSpec]):
             reported = (sparsity, pattern) == shown
             drawn[f"transfer-{stem}"] = Drawing(draw, partial(str, caption), reported=reported)
         return drawn
+
+    def examples(self) -> Browsed | None:
+        known = self.table("examples")
+        return None if known is None else browsed(self._pruned, known)
 
     def notes(self) -> list[str]:
         found = [

@@ -20,7 +20,7 @@ from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
-from chiasm.studies.inputs import Inputs, data_facts, example_row, load_inputs, with_defaults
+from chiasm.studies.inputs import Inputs, data_facts, example_row, keep_thumbnails, load_inputs, with_defaults
 from chiasm.studies.options import data_name
 from chiasm.studies.prune import STUDY
 from chiasm.studies.prune.answers import JudgedExample, answer_rows, written_answers
@@ -170,6 +170,7 @@ def _fill(directory: RunDirectory, spec: PruneSpec, inputs: Inputs, calibration:
     if "pruned_controls" in directory.tables():
         rows = mask_rows(with_inputs(directory.table("pruned_controls"), known), (*KEYS, "control"))
         directory.write_table("masks_controls", rows)
+    keep_thumbnails(directory, examples)
     directory.finish()
 
 

@@ -1,23 +1,27 @@
 """All plans in one table for the page, from the table `plans` and the claims."""
 
+from typing import Any
+
 import polars as pl
 
 from chiasm.core.claims import Claim, of_kind
 from chiasm.results.wording import compact, number
 from chiasm.studies.skip.decision import BATCH, ONE_PROMPT
-from chiasm.studies.skip.tables import NONE
+from chiasm.studies.skip.tables import CONTROLS, NONE
 from chiasm.studies.skip.time_findings import TOO_NOISY, time_verdict
 
 _MISSING = "-"
 
 
 def plans_table(plans: pl.DataFrame, claims: list[Claim]) -> pl.DataFrame:
-    """A line for every plan, the fewest operations first: losses and times with the intervals of the claims.
+    """A line for every plan, the fewest operations first, controls last: losses and times with the claims' intervals.
 
     Losses of controls, which no claim is about, have the interval of the table; what was not compared has a dash.
     """
+    whole = _peak(plans)
     rows = []
-    for row in plans.sort("operations_share", maintain_order=True).iter_rows(named=True):
+    control = pl.col("kind").is_in(CONTROLS)
+    for row in plans.sort(control, "operations_share", maintain_order=True).iter_rows(named=True):
         name = row["plan"]
         loss = next(iter(of_kind(claims, "loss", name)), None)
         bounds = (loss.low, loss.high) if loss else (_percent(row["loss_low"]), _percent(row["loss_high"]))
@@ -26,18 +30,30 @@ def plans_table(plans: pl.DataFrame, claims: list[Claim]) -> pl.DataFrame:
         times = {one.where: one for one in of_kind(claims, "time", name)}
         rows.append(
             {
-                "plan": name,
-                "left out": row["skipped"],
+                "plan": _named(row),
                 "operations (%)": number(100 * row["operations_share"]),
                 "right (%)": number(100 * row["score"]),
                 "right answers lost (points)": lost,
                 "log-probability lost (nat)": _cell(logprob, 3),
                 "change of time, one prompt (%)": _time(times.get(ONE_PROMPT)),
                 "change of time, a batch (%)": _time(times.get(BATCH)),
-                "recommended": "yes" if row["recommended"] else "",
+                "peak memory (%)": _MISSING if not whole else number(100 * row["peak_bytes"] / whole, digits=0),
+                "left out": row["skipped"],
             }
         )
     return pl.DataFrame(rows)
+
+
+def _peak(plans: pl.DataFrame) -> int | None:
+    """The plain model's peak memory, where it was measured."""
+    known = plans.filter(plan=NONE)["peak_bytes"].to_list() if "peak_bytes" in plans.columns else []
+    return known[0] if known else None
+
+
+def _named(row: dict[str, Any]) -> str:
+    name = "none: the plain model" if row["plan"] == NONE else row["plan"]
+    how = "recommended" if row["recommended"] else "control" if row["kind"] in CONTROLS else ""
+    return f"{name} ({how})" if how else name
 
 
 def _cell(one: Claim | None, digits: int) -> str:

@@ -7,12 +7,16 @@ import polars as pl
 from rich.console import RenderableType
 
 from chiasm.interventions.skips import PLAN_FILE
+from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter, control_notes, shared_models_note
 from chiasm.results.series import with_inputs
 from chiasm.studies.skip import charts
+from chiasm.studies.skip.browse import browsed
 from chiasm.studies.skip.findings import skip_findings
+from chiasm.studies.skip.headline import skip_headline
 from chiasm.studies.skip.overview import plans_table
+from chiasm.studies.skip.questions import CHARTS, QUESTIONS
 from chiasm.studies.skip.spec import SkipSpec
 from chiasm.studies.skip.tables import ERROR_SHARE, NO_BATCH, NONE, RECOVERED_FOLDER
 
@@ -21,9 +25,15 @@ from chiasm.studies.skip.tables import ERROR_SHARE, NO_BATCH, NONE, RECOVERED_FO
 class SkipReporter(Reporter[SkipSpec]):
     """The reporter of `chiasm skip`."""
 
+    questions = QUESTIONS
+    charts = CHARTS
+
     @property
     def title(self) -> str:
         return f"Skipped work on {self.spec.skipped_span} tokens in {self.spec.model}"
+
+    def headline(self) -> str:
+        return skip_headline(self.claimed)
 
     def findings(self) -> list[Finding]:
         return skip_findings(self.claimed, self.spec.skipped_span)
@@ -73,15 +83,19 @@ class SkipReporter(Reporter[SkipSpec]):
         )
         return drawn | {"contributions": Drawing(draw, partial(str, caption))}
 
-    def layouts(self) -> dict[str, pl.DataFrame]:
+    def overview(self) -> dict[str, pl.DataFrame]:
         if self._plans is None:
             return {}
         caption = (
-            "All plans, by operations (in brackets 95 % intervals over all plans that could be chosen at once; of "
-            "controls' losses each on its own). Times: geometric mean of ratios to plain calls; "
-            "too noisy: two equal calls differ by more than what would be saved"
+            "What does each plan cost, and what does it save? The fewest operations first; in brackets 95 % intervals "
+            "over all plans that could be chosen at once (of controls' losses each on its own). Times: geometric mean "
+            "of ratios to plain calls; too noisy: two equal calls differ by more than what would be saved."
         )
         return {caption: plans_table(self._plans, self.claimed)}
+
+    def examples(self) -> Browsed | None:
+        verdicts, known = self.table("verdicts"), self.table("examples")
+        return None if verdicts is None or known is None else browsed(verdicts, known)
 
     def notes(self) -> list[str]:
         floor = ERROR_SHARE * self.spec.smallest_effect

@@ -36,6 +36,7 @@ from chiasm.studies.inputs import (
     executor_of,
     for_preparing,
     is_endless,
+    keep_thumbnails,
     load_inputs,
     model_of,
     random_models,
@@ -288,6 +289,7 @@ def _fill(
     answers = with_inputs(directory.table("verdicts"), directory.table("examples"))
     verified = {row["plan"]: row for row in verdict_rows(answers)}
     rows = write_plans(spec, view, prompt, work.candidates, verified, answers, directory)
+    keep_thumbnails(directory, examples)
     if spec.train_with_plan is not None:
         plan = plan_to_train(rows, spec.train_plan, trainable(work.candidates))
         run_recovery(spec, view, plan, training, examples, directory, prompt.inputs)

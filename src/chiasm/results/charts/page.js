@@ -1,0 +1,78 @@
+"use strict";
+// Draws every chart of the page over its static drawing when it comes near the window. Expressions are interpreted
+// (`ast`): the page's policy forbids `eval`. Black and the faintest grey follow the page's, so that charts can be read in the dark;
+// on paper the static drawings stand.
+(() => {
+  const NARROW = 600;
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const places = [...document.querySelectorAll("[data-chart]")];
+  const drawn = new Set();
+
+  const colours = () => {
+    const style = getComputedStyle(document.documentElement);
+    const [ink, line, faint] = ["--ink", "--line", "--faint"].map((name) => style.getPropertyValue(name).trim());
+    // White, and the ink of words over pictures and colours, stay as they are.
+    return {ink, line, inks: {"#000000": ink, "#e4e4e4": faint}};
+  };
+
+  const fitted = (spec, room) => {
+    // Titles of charts are written for their full width; on narrow screens the page's own heading stands instead.
+    if (room >= NARROW) return spec;
+    delete spec.title;
+    if (typeof spec.width === "number") spec.width = Math.max(200, Math.min(spec.width, room - 70));
+    if (spec.facet && spec.spec && typeof spec.spec.width === "number") {
+      spec.columns = 1;
+      spec.spec.width = Math.max(200, room - 80);
+    }
+    for (const part of [spec, spec.spec || {}]) {
+      for (const layer of part.layer || []) {
+        for (const channel of Object.values(layer.encoding || {})) {
+          if (channel.legend && channel.legend.columns) channel.legend.columns = 1;
+        }
+      }
+    }
+    return spec;
+  };
+
+  const draw = async (place) => {
+    drawn.add(place);
+    const {ink, line, inks} = colours();
+    let text = document.getElementById(place.dataset.chart).textContent;
+    if (dark.matches) {
+      for (const [from, to] of Object.entries(inks)) text = text.replaceAll(`"${from}"`, `"${to}"`);
+    }
+    const config = {
+      // One name for the drawing; its marks have none.
+      aria: false,
+      axis: {labelColor: ink, titleColor: ink, domainColor: line, tickColor: line, gridColor: line},
+      legend: {labelColor: ink, titleColor: ink, labelLimit: 230}, header: {labelColor: ink, titleColor: ink},
+      title: {color: ink, subtitleColor: ink}
+    };
+    const options = {mode: "vega-lite", ast: true, actions: false, renderer: "svg", config, tooltip: {theme: "custom"}};
+    const drawing = document.createElement("div");
+    drawing.className = "drawing";
+    try {
+      await vegaEmbed(drawing, fitted(JSON.parse(text), place.clientWidth), options);
+      const svg = drawing.querySelector("svg");
+      for (const part of svg.querySelectorAll("[role]")) {
+        for (const name of ["role", "aria-label", "aria-roledescription"]) part.removeAttribute(name);
+      }
+      svg.setAttribute("role", "img");
+      svg.setAttribute("aria-label", place.dataset.label);
+      for (const old of place.querySelectorAll(":scope > .drawing")) old.remove();
+      place.append(drawing);
+      place.classList.add("drawn");
+      place.dispatchEvent(new Event("drawn", {bubbles: true}));
+    } catch (error) { console.error("chart", place.dataset.chart, error); }
+  };
+
+  const near = new IntersectionObserver((seen) => {
+    for (const one of seen) {
+      if (!one.isIntersecting) continue;
+      near.unobserve(one.target);
+      draw(one.target);
+    }
+  }, {rootMargin: "600px"});
+  for (const place of places) near.observe(place);
+  dark.addEventListener("change", () => { for (const place of drawn) draw(place); });
+})();

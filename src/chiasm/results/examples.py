@@ -1,0 +1,64 @@
+"""Single examples of a run as its page shows them: what was asked and answered, effects by layer, maps on pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Answered(NamedTuple):
+    """An answer. `by`: who gave it, or under what; `right`: None where that is not known."""
+
+    by: str
+    text: str
+    right: bool | None
+
+
+class Series(NamedTuple):
+    """A curve's name, as it is shown, and its colour."""
+
+    name: str
+    label: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatchMap:
+    """Values on the patches of an example. `choice`: what tells it from the example's other maps, as `("layer 3",)`.
+
+    `corners`: left, top, right, bottom of each patch, in pixels of the original picture.
+    """
+
+    choice: tuple[str, ...]
+    corners: Sequence[tuple[float, float, float, float]]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownExample:
+    """One example. `answers`: the model's own first. `effect`: what examples are sorted by. `curves`: by series."""
+
+    id: str
+    type: str
+    question: str
+    label: str
+    answers: tuple[Answered, ...] = ()
+    effect: float | None = None
+    curves: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    maps: tuple[PatchMap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Browsed:
+    """The examples of a run. `effect`, `unit`: what they are sorted by; empty where nothing is. `places`: of curves.
+
+    `axes`: titles of a curve's x and y. `maps`: what the values of maps are. Examples with curves are sorted by the
+    largest value of those; others by their own effect.
+    """
+
+    examples: Sequence[ShownExample]
+    effect: str = ""
+    unit: str = ""
+    places: Sequence[int] = ()
+    axes: tuple[str, str] = ("", "")
+    series: tuple[Series, ...] = ()
+    maps: str = ""

@@ -1,0 +1,214 @@
+"use strict";
+// The example browser: a list that is filtered and sorted, and beside it one example with its picture and its numbers.
+// Every text of the data is set as text, never as markup.
+(() => {
+  const place = document.getElementById("browser");
+  const data = JSON.parse(document.getElementById("examples").textContent);
+  const PAGE = 200, SVG = "http://www.w3.org/2000/svg";
+  const rows = data.rows.map((row, number) => ({...row, number}));
+  const curved = rows.some((row) => row.c);
+  const known = {right: rows.some((row) => row.a && row.a[0][2] >= 0), effect: curved || rows.some((row) => row.e !== undefined)};
+  let shown = rows, current = rows[0], room = PAGE, chosen = [];
+
+  const make = (name, properties = {}, ...children) => {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(properties)) {
+      if (key === "text") element.textContent = value;
+      else if (key in element) element[key] = value;
+      else element.setAttribute(key, value);
+    }
+    element.append(...children);
+    return element;
+  };
+  const draw = (name, attributes, ...children) => {
+    const element = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+  };
+  const written = (value) => Number(value.toPrecision(3)).toString().replace("-", "\u2212");
+  const mark = (right) => right < 0 ? ["", ""] : right ? ["right", "✓"] : ["wrong", "✗"];
+  const select = (label, options) => {
+    const chooser = make("select", {}, ...options.map(([value, text]) => make("option", {value, text})));
+    return [chooser, make("label", {}, label, chooser)];
+  };
+
+  const orders = [["data", "as in the data"]];
+  if (known.effect) orders.push(["low", "lowest first"], ["high", "highest first"]);
+  const [type, typeLabel] = select("Type", [["", "all"], ...data.types.map((name, k) => [k, name])]);
+  const [answered, answeredLabel] = select("Answer", [["", "all"], ["1", "right"], ["0", "wrong"]]);
+  const [order, orderLabel] = select("Order", orders);
+  const [by, byLabel] = select("By", [["", "any curve"], ...data.series.map(([name], k) => [k, name])]);
+  const search = make("input", {type: "search", placeholder: "words or id"});
+  const searchLabel = make("label", {}, "Search", search);
+  const count = make("p", {className: "small", role: "status"});
+  const list = make("ul", {className: "list"});
+  const more = make("button", {type: "button"});
+  const detail = make("div", {className: "detail", role: "region", "aria-label": "The example"});
+  const controls = make("div", {className: "controls"});
+  if (data.types.length > 1) controls.append(typeLabel);
+  if (known.right) controls.append(answeredLabel);
+  if (orders.length > 1) controls.append(orderLabel);
+  if (curved && data.series.length > 1) controls.append(byLabel);
+  controls.append(searchLabel);
+
+  // What an example is sorted by: the value of a curve that lies furthest from 0, or a number of its own.
+  const furthest = (values) => values.reduce((best, value) => value !== null && Math.abs(value) > Math.abs(best) ? value : best, 0);
+  const effect = (row) => {
+    if (!row.c) return row.e;
+    return data.step * furthest(by.value === "" ? row.c.map(furthest) : row.c[Number(by.value)]);
+  };
+  const filter = () => {
+    const words = search.value.trim().toLowerCase();
+    shown = rows.filter((row) =>
+      (type.value === "" || row.t === Number(type.value)) &&
+      (answered.value === "" || (row.a && row.a[0][2] === Number(answered.value))) &&
+      (words === "" || [row.i, row.q, row.l, ...(row.a || []).map((one) => one[1])].join(" ").toLowerCase().includes(words)));
+    const sign = {low: 1, high: -1}[order.value];
+    const size = (row) => { const value = effect(row); return value === undefined ? Infinity : sign * value; };
+    if (sign) shown.sort((a, b) => size(a) - size(b) || a.number - b.number);
+    room = PAGE;
+    if (!shown.includes(current)) current = shown[0];
+    fill();
+    show(current);
+  };
+
+  const fill = () => {
+    const open = shown.slice(0, room).map((row) => {
+      const [style, sign] = mark(row.a ? row.a[0][2] : -1);
+      const button = make("button", {type: "button"},
+        make("span", {className: style, text: sign, "aria-label": style}), make("span", {text: row.q || row.i}),
+        make("span", {text: effect(row) === undefined ? "" : written(effect(row))}));
+      button.dataset.number = row.number;
+      button.setAttribute("aria-current", row === current);
+      return make("li", {}, button);
+    });
+    list.replaceChildren(...open);
+    more.hidden = shown.length <= room;
+    more.textContent = `Show ${Math.min(PAGE, shown.length - room)} more`;
+    const unit = data.unit ? ` (${data.unit})` : "";
+    count.textContent = `${shown.length} of ${rows.length} examples.${known.effect ? ` The number is the ${data.effect}${unit}.` : ""}`;
+  };
+
+  const show = (row) => {
+    current = row;
+    for (const button of list.querySelectorAll("button")) {
+      button.setAttribute("aria-current", row !== undefined && Number(button.dataset.number) === row.number);
+    }
+    if (row === undefined) {
+      detail.replaceChildren(make("p", {text: "No example is like that."}));
+      return;
+    }
+    const facts = make("dl", {});
+    const fact = (name, ...value) => facts.append(make("dt", {text: name}), make("dd", {}, ...value));
+    fact("label", row.l || "none");
+    for (const [by, text, right] of row.a || []) {
+      const [style, sign] = mark(right);
+      fact(by, `${text} `, make("span", {className: style, text: sign && `${sign} ${style}`}));
+    }
+    fact("type", data.types[row.t]);
+    if (row.e !== undefined) fact(data.effect, `${written(row.e)} ${data.unit}`);
+    if (row.b) fact("boxes", row.b.map((box) => box[0]).join(", "));
+    fact("id", row.i);
+    const seen = make("div", {className: "seen"});
+    const maps = row.m || [], overlay = draw("svg", {viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true"});
+    if (row.p !== undefined || maps.length) {
+      const picture = make("div", {className: "picture"});
+      if (row.p !== undefined) {
+        picture.append(make("img", {src: `data:image/jpeg;base64,${data.pictures[row.p]}`, alt: `What example ${row.i} shows`}));
+      } else picture.style.aspectRatio = "1";
+      picture.append(overlay);
+      seen.append(make("div", {}, picture, chooser(row, overlay)));
+      paint(row, overlay);
+    }
+    if (row.c) seen.append(curves(row));
+    detail.replaceChildren(make("p", {className: "asked", text: row.q || row.i}), facts, seen);
+  };
+
+  // Which of the example's maps lies over the picture: one list for each thing in which they differ.
+  const chooser = (row, overlay) => {
+    const maps = row.m || [], box = make("div", {className: "controls"});
+    if (!maps.length) return box;
+    maps[0][0].forEach((_, k) => {
+      const names = [...new Set(maps.map((map) => map[0][k]))];
+      if (k === 0) names.unshift("none");
+      if (!names.includes(chosen[k])) chosen[k] = names[k === 0 ? 1 : 0];
+      const [picker, label] = select(k ? `and` : "Map", names.map((name) => [name, name]));
+      picker.value = chosen[k];
+      picker.addEventListener("change", () => { chosen[k] = picker.value; paint(row, overlay); });
+      if (names.length > 1) box.append(label);
+    });
+    box.append(make("p", {className: "small", role: "status"}));
+    return box;
+  };
+
+  const paint = (row, overlay) => {
+    const parts = [], map = (row.m || []).find((one) => one[0].every((name, k) => name === chosen[k]));
+    const said = overlay.parentNode.parentNode.querySelector("[role=status]");
+    if (map) {
+      row.k[map[1]].forEach(([x0, y0, x1, y1], k) => {
+        const value = map[3][k] / 100, fill = value < 0 ? "#7b3294" : "#e66101";
+        const patch = draw("rect", {x: x0, y: y0, width: x1 - x0, height: y1 - y0, fill, "fill-opacity": 0.8 * Math.abs(value)});
+        parts.push(patch);
+      });
+    }
+    if (said) said.textContent = map ? `${data.mapped}. Full colour: ±${map[2]} in all pictures; orange above 0, purple below.` : "";
+    for (const [, x, y, width, height] of row.b || []) {
+      for (const [stroke, wide] of [["#fff", 4], ["#1a1a1a", 1.5]]) {
+        parts.push(draw("rect", {x, y, width, height, fill: "none", stroke, "stroke-width": wide, "vector-effect": "non-scaling-stroke"}));
+      }
+    }
+    overlay.replaceChildren(...parts);
+  };
+
+  const curves = (row) => {
+    const W = 460, H = 230, left = 46, right = 12, top = 10, bottom = 36;
+    const values = row.c.map((one) => one.map((value) => value === null ? null : value * data.step));
+    const every = values.flat().filter((value) => value !== null);
+    const low = Math.min(0, ...every), high = Math.max(0, ...every), span = high - low || 1;
+    const last = data.places.length - 1 || 1;
+    const x = (k) => left + (W - left - right) * k / last, y = (value) => top + (H - top - bottom) * (high - value) / span;
+    const text = (at, up, anchor, words) => draw("text", {x: at, y: up, "text-anchor": anchor, "font-size": 11, fill: "currentColor"}, words);
+    const svg = draw("svg", {viewBox: `0 0 ${W} ${H}`, class: "curves", role: "img", "aria-label": `${data.axes[1]} by ${data.axes[0]} in this example; the same numbers are in the table`});
+    svg.append(draw("line", {x1: left, x2: W - right, y1: y(0), y2: y(0), stroke: "currentColor", "stroke-opacity": 0.5}));
+    const labelled = [0, ...[low, high].filter((value) => Math.abs(y(value) - y(0)) > 12)];
+    for (const value of labelled) svg.append(text(left - 5, y(value) + 4, "end", written(value)));
+    const step = Math.max(1, Math.ceil(data.places.length / 12));
+    data.places.forEach((name, k) => { if (k % step === 0) svg.append(text(x(k), H - bottom + 15, "middle", String(name))); });
+    svg.append(text((left + W - right) / 2, H - 4, "middle", data.axes[0]));
+    const head = make("tr", {}, ...[data.axes[1], "largest change", `at ${data.axes[0].toLowerCase()}`].map((text) => make("th", {scope: "col", text})));
+    const body = make("tbody");
+    values.forEach((one, k) => {
+      const [label, named] = data.series[k], colour = named === "#000000" ? "currentColor" : named;
+      const points = one.map((value, j) => value === null ? null : `${x(j).toFixed(1)},${y(value).toFixed(1)}`).filter(Boolean);
+      if (!points.length) return;
+      const line = draw("polyline", {points: points.join(" "), fill: "none", stroke: colour, "stroke-width": 2});
+      line.append(draw("title", {}, label));
+      svg.append(line);
+      const at = one.reduce((best, value, j) => value !== null && (best < 0 || Math.abs(value) > Math.abs(one[best])) ? j : best, -1);
+      const key = make("span", {className: "key"});
+      key.style.background = colour;
+      body.append(make("tr", {}, make("th", {scope: "row"}, key, label), make("td", {text: written(one[at])}), make("td", {text: String(data.places[at])})));
+    });
+    return make("div", {className: "numbers"}, svg, make("table", {}, make("thead", {}, head), body));
+  };
+
+  list.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button) show(rows[Number(button.dataset.number)]);
+  });
+  list.addEventListener("keydown", (event) => {
+    const step = {ArrowDown: 1, ArrowUp: -1}[event.key], item = event.target.closest("li");
+    if (!step || !item) return;
+    event.preventDefault();
+    const next = step > 0 ? item.nextElementSibling : item.previousElementSibling;
+    if (!next) return;
+    const button = next.querySelector("button");
+    button.focus();
+    show(rows[Number(button.dataset.number)]);
+  });
+  more.addEventListener("click", () => { room += PAGE; fill(); });
+  for (const control of [type, answered, order, by, search]) control.addEventListener("input", filter);
+  place.replaceChildren(controls, count, make("div", {className: "split"}, make("div", {}, list, more), detail));
+  filter();
+})();

@@ -1,0 +1,49 @@
+"""What to cite for a run: the papers whose method it is, and chiasm with its version, as BibTeX."""
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import metadata
+
+from chiasm.results.ledger import Ledger, Paper
+
+
+def papers_of(study: str, of: Ledger) -> list[Paper]:
+    """The papers that say something about what a study does."""
+    named = {entry.paper for entry in of.entries if study in entry.studies}
+    return [paper for paper in of.papers if paper.arxiv in named]
+
+
+def bibtex(papers: Sequence[Paper]) -> str:
+    """Entries for `papers` and for chiasm; what is not known stays out."""
+    return "\n\n".join([*(_paper(one) for one in papers), _software()])
+
+
+def _paper(paper: Paper) -> str:
+    year = re.search(r"\b(19|20)\d\d\b", paper.venue)
+    first = re.split(r"\W+", paper.authors)[0].lower()
+    word = next((word for word in re.findall(r"\w+", paper.title.lower()) if len(word) > 3), "")
+    fields = {
+        "title": f"{{{paper.title}}}",
+        "author": " and ".join(name.strip() for name in paper.authors.split(",")),
+        "booktitle": paper.venue.partition(",")[0],
+        "year": year.group() if year else "",
+        "eprint": paper.arxiv,
+        "archiveprefix": "arXiv",
+    }
+    return _entry("inproceedings", f"{first}{year.group() if year else ''}{word}", fields)
+
+
+def _software() -> str:
+    about = metadata("chiasm")
+    fields = {
+        "title": f"{{chiasm: {about['Summary'].partition(':')[0]}}}",
+        "author": f"{{{about['Author']}}}",
+        "version": about["Version"],
+        "note": about["License-Expression"] or "",
+    }
+    return _entry("software", "chiasm", fields)
+
+
+def _entry(kind: str, key: str, fields: dict[str, str]) -> str:
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"])

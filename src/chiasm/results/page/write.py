@@ -1,0 +1,143 @@
+"""Writes the page of a run: one file that can be sent, printed and read anywhere."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from chiasm.results import images
+from chiasm.results.charts.page import libraries, policy, starter
+from chiasm.results.ledger import ledger
+from chiasm.results.numbers import HEADS
+from chiasm.results.page import reproduce
+from chiasm.results.page.cite import bibtex, papers_of
+from chiasm.results.page.example_data import as_data
+from chiasm.results.page.figures import ShownFigure, shown_figure
+from chiasm.results.report import Reporter
+from chiasm.results.rundir import RunDirectory
+from chiasm.results.storage import whole_file
+
+_OPEN_TABLES = 3
+_OPEN_FIGURES = 5
+
+
+def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[tuple[str, str]]) -> Path:
+    """Write `report.html` into the run and return its path. The file needs no network and no other file.
+
+    `figures`: stems of saved figures (`figures.save`) with their captions.
+
+    **Errors:** `ChiasmError` if a figure has not been saved; `FullDiskError`.
+    """
+    shown = _figures(run, reporter.charts, figures)
+    browsed = reporter.examples()
+    examples = None
+    if browsed is not None and browsed.examples:
+        examples = Markup(as_data(browsed, images.thumbnails(run)))
+    scripts = [libraries(), starter()] if shown else []
+    scripts += [_file("page.js")] if examples is None else [_file("page.js"), _file("browser.js")]
+    in_memory = reproduce.in_memory(run, reporter.spec)
+    command = reproduce.python_call if in_memory else reproduce.command_line
+    page = _template().render(
+        title=reporter.title,
+        headline=reporter.headline(),
+        policy=policy(scripts),
+        scripts=[Markup(script) for script in scripts],
+        css=Markup(_file("page.css")),
+        facts=reproduce.facts(run),
+        complete=run.complete,
+        findings=[one.text for one in sorted(reporter.ranked, key=lambda finding: -finding.strength)],
+        figures=shown,
+        open_figures=_OPEN_FIGURES,
+        overview=reporter.overview(),
+        numbers=reporter.numbers,
+        open_tables=_OPEN_TABLES,
+        number_heads=HEADS,
+        examples=examples,
+        example_count=0 if browsed is None else len(browsed.examples),
+        layouts=reporter.layouts(),
+        published=reporter.published,
+        standings=Counter(entry.status for entry in reporter.published).most_common(),
+        tables=[_tabled(run, name) for name in run.tables()],
+        notes=[*reporter.notes(), *_rounding_notes(run)],
+        counts=run.counts(),
+        left_out=Counter(item["reason"] for item in run.left_out()).most_common(),
+        failures=run.failures(),
+        command=command(run, reporter.spec),
+        in_memory=in_memory,
+        filled=reproduce.filled_in(run, reporter.spec),
+        provenance=reproduce.provenance(run),
+        bibtex=bibtex(papers_of(run.manifest["study"], ledger())),
+    )
+    path = run.path / "report.html"
+    with whole_file(path) as file:
+        file.write(page.encode())
+    return path
+
+
+class _Tabled(NamedTuple):
+    name: str
+    frame: pl.DataFrame
+    schema: Any
+    classes: list[str]
+
+
+def _template() -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment.filters |= {"unbroken": _unbroken, "cell": _cell}
+    return environment.from_string(_file("page.html.j2"))
+
+
+def _file(name: str) -> str:
+    return files("chiasm.results.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _figures(run: RunDirectory, questions: Mapping[str, str], figures: Sequence[tuple[str, str]]) -> list[ShownFigure]:
+    """The figures in the order of their questions; those that have none stand behind, in their own order."""
+    starts = list(questions)
+
+    def place(stem: str) -> int:
+        return next((k for k, start in enumerate(starts) if _begins(stem, start)), len(starts))
+
+    ordered = sorted(figures, key=lambda one: place(one[0]))
+    return [
+        shown_figure(run, stem, caption, questions[starts[k]] if (k := place(stem)) < len(starts) else "")
+        for stem, caption in ordered
+    ]
+
+
+def _begins(stem: str, start: str) -> bool:
+    """Whether a figure is `start`, or one of several of that name: `map-0`, `transfer-50`."""
+    return stem == start or (start.endswith("-") and stem.startswith(start))
+
+
+def _rounding_notes(run: RunDirectory) -> list[str]:
+    """What a run computed in half precision cannot tell."""
+    precision = str(run.manifest.get("precision", ""))
+    if precision not in ("computed in bfloat16", "computed in float16"):
+        return []
+    return [f"It was {precision}, as the model is served: rounding to half precision is in every number above."]
+
+
+def _unbroken(text: str) -> Markup:
+    """Layer ranges keep together at the end of a line; routes have an arrow."""
+    marked = re.sub(r"\d+-\d+", r'<span class="range">\g<0></span>', escape(text, quote=False))
+    return Markup(marked.replace("-&gt;", " → "))
+
+
+def _tabled(run: RunDirectory, name: str) -> _Tabled:
+    frame = run.table(name)
+    classes = [' class="number"' if dtype.is_numeric() else "" for dtype in frame.dtypes]
+    return _Tabled(name, frame, run.schema(name), classes)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "missing"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,69 @@
+"""The values by example that the claims of one kind are means of: what two runs are compared by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleValues:
+    """One value per example and column; a column is what a claim of one of `kinds` is about, and where.
+
+    `present`: which examples have it. `quantity`, `unit`: those of the claims. `smallest`: the smallest difference
+    worth naming, in `unit`. `error`: a standard error below it counts as so much. `right`: values are 0 or 100, as
+    right and wrong answers, whose differences have intervals of their own.
+    """
+
+    kinds: tuple[str, ...]
+    quantity: str
+    unit: str
+    examples: tuple[str, ...]
+    inputs: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+    values: Float[np.ndarray, "n k"]
+    present: Bool[np.ndarray, "n k"]
+    smallest: float
+    error: float
+    right: bool = False
+
+    def of(
+        self, columns: Sequence[tuple[str, str]], examples: Sequence[str] | None = None
+    ) -> tuple[Float[np.ndarray, "n k"], Bool[np.ndarray, "n k"]]:
+        """Values and presence in some columns, of some examples or all, in the order given."""
+        place = {example: row for row, example in enumerate(self.examples)}
+        rows = [place[example] for example in (self.examples if examples is None else examples)]
+        at = np.ix_(rows, [self.columns.index(column) for column in columns])
+        return self.values[at], self.present[at]
+
+    def inputs_of(self, examples: Sequence[str]) -> list[str]:
+        """The inputs of some examples."""
+        known = dict(zip(self.examples, self.inputs, strict=True))
+        return [known[example] for example in examples]
+
+
+def grid(
+    rows: pl.DataFrame,
+) -> tuple[
+    tuple[str, ...],
+    tuple[str, ...],
+    tuple[tuple[str, str], ...],
+    Float[np.ndarray, "n k"],
+    Bool[np.ndarray, "n k"],
+]:
+    """Examples, inputs, columns, values and presence of `ExampleValues`, from rows of `example_id, about, where, value`
+    and `input`, where it was recorded. Several values of one example and column are averaged.
+    """
+    inputs = pl.coalesce("input", "example_id") if "input" in rows.columns else pl.col("example_id")
+    who = rows.select("example_id", of=inputs).unique("example_id").sort("example_id")
+    columns = rows.select("about", "where").unique(maintain_order=True).rows()
+    place = {column: k for k, column in enumerate(columns)}
+    row = {example: i for i, example in enumerate(who["example_id"])}
+    values = np.zeros((len(row), len(place)))
+    present = np.zeros(values.shape, dtype=bool)
+    means = rows.group_by("example_id", "about", "where").agg(pl.col("value").mean())
+    for example, about, where, value in means.select("example_id", "about", "where", "value").iter_rows():
+        values[row[example], place[about, where]], present[row[example], place[about, where]] = value, True
+    return tuple(row), tuple(who["of"]), tuple((about, str(where)) for about, where in columns), values, present

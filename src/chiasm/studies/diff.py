@@ -1,0 +1,323 @@
+"""Runs of one study side by side: what differs between them, beyond what chance and other examples explain."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+import polars as pl
+
+from chiasm.core.errors import ChiasmError, require_one_of
+from chiasm.core.options import declared
+from chiasm.results.diff.differences import (
+    DIFFERENCES,
+    Pair,
+    Side,
+    differences_frame,
+    pairs_of,
+    strongest_first,
+    unit_of_difference,
+)
+from chiasm.results.tables import write
+from chiasm.results.wording import bounds, number, probability
+from chiasm.studies.run import Run, open_run
+from chiasm.studies.study import study
+
+if TYPE_CHECKING:
+    from chiasm.results.charts.lines import Chart
+
+_NOT_TYPED: Final = ("out", "resume", "fresh", "given")
+# What runs are called by, where it differs; what comes behind all other options.
+_MAJOR: Final = ("model", "data", "seed", "window")
+_MINOR: Final = (
+    "controls",
+    "baseline",
+    "random_models",
+    "limit",
+    "smallest_effect",
+    "draws",
+    "words",
+    "patches",
+    "blind",
+)
+_MAIN: Final = 3
+
+
+@final
+class Comparison:
+    """Two or more runs of one study; the others are set beside the first."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        if len(runs) < 2:
+            raise ChiasmError("compare runs", f"{len(runs)} was named", "Name two or more runs of one study")
+        verbs = [run.directory.manifest["study"] for run in runs]
+        if len(set(verbs)) > 1:
+            found = ", ".join(f"`{run.path}` is of {verb}" for run, verb in zip(runs, verbs, strict=True))
+            raise ChiasmError("compare runs", found, "Name runs of one study")
+        self.runs, self.verb = tuple(runs), verbs[0]
+        if not study(self.verb).claims:
+            raise ChiasmError(f"compare runs of {self.verb}", "this study makes no claims", "Compare its tables")
+
+    @cached_property
+    def options(self) -> pl.DataFrame:
+        """What differs between the runs: `option`, and a column for the value in each run, by its label."""
+        labels = self.labels
+        return pl.DataFrame(
+            [{"option": name, **dict(zip(labels, values, strict=True))} for name, values in self._differing.items()],
+            schema=dict.fromkeys(["option", *labels], pl.String),
+        )
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """What each run is called: by what was typed otherwise, else by its folder."""
+        typed = {name for run in self.runs for name in run.directory.manifest.get("given", {})} - set(_NOT_TYPED)
+        order = {name: place for place, name in enumerate(_MAJOR)} | dict.fromkeys(_MINOR, len(_MAJOR) + 1)
+        typed &= self._differing.keys()
+        names = sorted(sorted(typed), key=lambda name: order.get(name, len(_MAJOR)))
+        for chosen in (names[:1], names[:2]):
+            bare = chosen[:1] in (["model"], ["data"])
+            words = [
+                ", ".join(
+                    values[k] if bare and name == chosen[0] else f"{name.replace('_', ' ')} {values[k]}"
+                    for name, values in ((name, self._differing[name]) for name in chosen)
+                )
+                for k in range(len(self.runs))
+            ]
+            if chosen and len(set(words)) == len(words):
+                return tuple(words)
+        folders = [run.path.resolve().name for run in self.runs]
+        words = folders if len(set(folders)) == len(folders) else [str(run.path) for run in self.runs]
+        again = [words[:k].count(word) + 1 for k, word in enumerate(words)]
+        return tuple(word if number == 1 else f"{word} ({number})" for word, number in zip(words, again, strict=True))
+
+    @cached_property
+    def _differing(self) -> dict[str, list[str]]:
+        """Options and facts that are not the same in all runs, as texts, by name."""
+        manifests = [run.directory.manifest for run in self.runs]
+        specs = [manifest["spec"] for manifest in manifests]
+        identity = [one.name for one in declared(study(self.verb).spec) if one.option.identity]
+        found = {name: [_text(spec.get(name)) for spec in specs] for name in identity}
+        for part, key in (("model", "weights"), ("data", "hash"), ("baseline", "weights")):
+            held = [manifest.get(part) for manifest in manifests]
+            found[f"{part} {key}"] = [_text(one.get(key) if isinstance(one, dict) else None) for one in held]
+        found["precision"] = [_text(manifest.get("precision")) for manifest in manifests]
+        found["chiasm"] = [_text(manifest["versions"].get("chiasm")) for manifest in manifests]
+        return {name: values for name, values in found.items() if len(set(values)) > 1}
+
+    @cached_property
+    def _sides(self) -> tuple[Side, ...]:
+        """The runs as far as they are compared."""
+        found = study(self.verb)
+        return tuple(
+            Side(label, run.reporter.claimed, found.values_of(run.directory), _identities(run))
+            for label, run in zip(self.labels, self.runs, strict=True)
+        )
+
+    @cached_property
+    def _pairs(self) -> list[Pair]:
+        """Every other run beside the first: what both measured, and on which examples."""
+        return pairs_of(self._sides[0], self._sides[1:])
+
+    @cached_property
+    def differences(self) -> pl.DataFrame:
+        """Claims side by side, a row each, with the difference (second less first) where examples allow one.
+
+        Intervals and p hold over all differences at once. Where the runs share at least half of the smaller one's
+        examples, these are compared one by one; otherwise the runs are two samples.
+        """
+        return differences_frame(self._sides[0], self._pairs)
+
+    @cached_property
+    def examples(self) -> pl.DataFrame:
+        """By run: `examples` measured, `shared` with the first (same id, input and question), and whether `paired`."""
+        rows = []
+        for k, side in enumerate(self._sides):
+            known = len(side.identities) if side.values is None else len(side.values.examples)
+            shared = None if k == 0 else len(self._sides[0].shared_with(side))
+            paired = None if k == 0 or self._pairs[k - 1].samples is None else bool(self._pairs[k - 1].paired)
+            rows.append({"run": side.label, "examples": known, "shared": shared, "paired": paired})
+        return pl.DataFrame(
+            rows, schema={"run": pl.String, "examples": pl.Int64, "shared": pl.Int64, "paired": pl.Boolean}
+        )
+
+    @property
+    def headline(self) -> str:
+        """In how many places each run differs from the first, and where most, in a sentence."""
+        rows = self.differences.drop_nulls("difference")
+        if not rows.height:
+            return f"No difference is given: {self._why_none}."
+        own = [rows.filter(run=pair.second.label) for pair in self._pairs if pair.columns]
+        return " ".join(_in_short(one, self.labels[0]) for one in own)
+
+    @property
+    def findings(self) -> list[str]:
+        """What differs most between the runs, in words; what was found not to differ; or that nothing is known."""
+        rows = self.differences.drop_nulls("difference")
+        if not rows.height:
+            return [f"No difference is given: {self._why_none}."]
+        found = []
+        for pair in self._pairs:
+            own = rows.filter(run=pair.second.label)
+            if own.height:
+                found += _sentences(own, self.labels[0])
+        return found
+
+    @property
+    def _why_none(self) -> str:
+        if not study(self.verb).values:
+            return f"{self.verb} keeps no table by which two runs can be compared example by example"
+        return "the runs have nothing in common that both measured"
+
+    @property
+    def notes(self) -> list[str]:
+        """What this comparison cannot tell."""
+        found = [f"`{run.path}` is not finished." for run in self.runs if not run.directory.complete]
+        for pair in self._pairs:
+            if pair.samples is not None and not pair.paired:
+                found.append(
+                    f"{pair.second.label} and {self.labels[0]} are not compared example by example, since they share "
+                    "less than half of their examples: their difference may be one of the examples."
+                )
+            elif pair.paired:
+                counts = [
+                    len(side.values.examples) for side in (self._sides[0], pair.second) if side.values is not None
+                ]
+                if min(counts) > len(pair.paired) or counts[0] != counts[1]:
+                    found.append(
+                        f"Only the {len(pair.paired)} examples that {self.labels[0]} and {pair.second.label} both "
+                        f"measured are compared (of {counts[0]} and {counts[1]}): which those are is no accident."
+                    )
+        if not self.differences["difference"].null_count():
+            return found
+        if any(pair.columns for pair in self._pairs):
+            found.append("Claims without a difference stand side by side: they are not single values of examples.")
+        return found
+
+    @property
+    def charts(self) -> list[str]:
+        """The names of the charts that can be drawn."""
+        return ["difference", "runs"] if self.differences["difference"].is_not_null().any() else []
+
+    def chart(self, name: str = "difference", width: str | None = None) -> "Chart":
+        """How the others differ from the first (`difference`), or what each run shows, on one scale (`runs`).
+
+        `width`: on paper, as `3.3in` or `17cm`; None is the screen's.
+
+        **Errors:** `ChiasmError` naming the charts there are, or for a width that is none.
+        """
+        # Drawing takes Altair, which reading differences does not need.
+        from chiasm.results.charts.theme import size_of
+        from chiasm.results.diff import charts
+        from chiasm.results.notebook import offer_charts
+
+        offer_charts()
+        if not self.charts:
+            raise ChiasmError(f"the chart `{name}`", self._why_none, "Read `differences`")
+        require_one_of(f"the chart `{name}`", name, self.charts)
+        if name == "runs":
+            return charts.runs_chart(self.differences, self._sides, size_of(width))
+        return charts.difference_chart(self.differences, self.labels[0], size_of(width))
+
+    def report(self, out: str | Path) -> Path:
+        """Write `report.html`, one file, and `differences.parquet` into the folder `out`. Returns the page's path."""
+        from chiasm.results.diff.page import write_page
+
+        folder = Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder / "differences.parquet", DIFFERENCES, [self.differences])
+        return write_page(
+            folder / "report.html",
+            headline=self.headline,
+            title=f"chiasm {self.verb}, side by side: {' · '.join(self.labels)}",
+            findings=self.findings,
+            charts=[self.chart(name) for name in self.charts],
+            options=self.options,
+            examples=self.examples,
+            differences=self.differences,
+            labels=self.labels,
+            notes=self.notes,
+            paths=[(label, str(run.path)) for label, run in zip(self.labels, self.runs, strict=True)],
+        )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: what differs, the chart of differences, and what else there is."""
+        from chiasm.results.charts.files import specification
+        from chiasm.results.notebook import page_of
+
+        facts = [f"chiasm diff of {self.verb}", *self.labels]
+        spec = specification(self.chart()) if self.charts else None
+        page = page_of(self.headline, facts, None, spec, {"rows": "found.differences", "options": "found.options"})
+        return {"text/plain": "\n".join([repr(self), *self.findings]), "text/html": page}
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.verb}: {', '.join(self.labels)})"
+
+
+def diff(*runs: Run | str | Path, out: str | Path | None = None) -> Comparison:
+    """Runs of one study side by side, of two models, windows, data sets or seeds; the others are set beside the first.
+
+    `runs`: runs, or their directories. `out`: a folder that the page and the table of differences are written into.
+
+    **Errors:** `ChiasmError` for less than two runs, runs of several studies, or a directory that holds none.
+    """
+    made = Comparison([run if isinstance(run, Run) else open_run(run) for run in runs])
+    if out is not None:
+        made.report(out)
+    return made
+
+
+def _identities(run: Run) -> dict[str, tuple[str, ...]]:
+    """What each example was: its input, its question, its label; empty where a run keeps no table of its examples."""
+    rows = run.reporter.table("examples")
+    if rows is None:
+        return {}
+    return {
+        one: tuple(map(str, rest)) for one, *rest in rows.select("example_id", "input", "question", "answer").rows()
+    }
+
+
+def _in_short(rows: pl.DataFrame, first: str) -> str:
+    """One run beside the first, in a sentence."""
+    run, held = rows["run"][0], strongest_first(rows.filter(verdict="established"))
+    if not held.height:
+        alike = (rows["verdict"] == "practically none").all()
+        return f"No difference between {run} and {first} is established{': all are practically none' if alike else ''}."
+    most = held.row(0, named=True)
+    where = "" if most["where"] == "all" else f" at layer {most['where']}"
+    less = number(most["difference"], unit=unit_of_difference(most["unit"]), signed=True, significant=3)
+    about = most["about"].replace("->", " → ")
+    return (
+        f"{run} differs from {first} in {held.height} of {rows.height} places, most surely in {about}{where}: {less}."
+    )
+
+
+def _sentences(rows: pl.DataFrame, first: str) -> list[str]:
+    """The largest established differences of one run from the first, or what else its rows allow to say."""
+    held = strongest_first(rows.filter(verdict="established"))
+    run, kind = rows["run"][0], "the same examples" if rows["paired"][0] else "other examples"
+    if not held.height:
+        alike = rows.filter(verdict="practically none").height
+        return [
+            f"No difference between {run} and {first} is established, in {rows.height} compared on {kind}; "
+            f"{alike} of them are practically none."
+        ]
+    said = []
+    for row in held.head(_MAIN).iter_rows(named=True):
+        where = "" if row["where"] == "all" else f" at layer {row['where']}"
+        how = {"significant": 3, "signed": True}
+        interval = bounds(row["low"], row["high"], **how)
+        unit = "" if row["unit"] == "1" else row["unit"]
+        there, here = (number(row[side], unit=unit, significant=3) for side in ("second", "first"))
+        less = number(row["difference"], unit=unit_of_difference(unit), **how)
+        said.append(
+            f"{row['about']}{where}: {row['quantity']}, {there} in {run} and {here} in {first}: a difference of {less} "
+            f"(95 % interval {interval}, {probability(row['p'])}, n = {row['n']}, on {kind})."
+        )
+    more = held.height - len(said)
+    return [*said, f"{more} more of {rows.height} differences from {first} are established in {run}."] if more else said
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

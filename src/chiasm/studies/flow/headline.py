@@ -1,0 +1,74 @@
+"""What a flow run found, in one sentence: which routes carry the answer, in which layers, and which do not."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from chiasm.core.claims import Claim, of_kind
+from chiasm.results.wording import listed, places, sentence
+
+_NAMES: Final = {
+    "image": "the image",
+    "video": "the video",
+    "audio": "the sound",
+    "question": "the question",
+    "last": "the answer",
+    "image.object": "the object asked about",
+    "image.other": "the rest of the image",
+}
+_FIRST: Final = ("->question", "->last")
+_ROUTES = 3
+
+
+def flow_headline(claims: Sequence[Claim], *, windows: str = "centred", width: int = 1) -> str:
+    """The sentence. `windows`, `width`: how the layers of a cut are counted."""
+    effects = of_kind(claims, "effect")
+    if not effects:
+        return "No route was cut."
+    cuts = {cut: of_kind(effects, "effect", cut) for cut in _main(effects)}
+    # Where several layers are cut at once, an effect belongs to the window and not to its middle layer alone.
+    where = "in" if windows == "centred" and width == 1 else "around" if windows == "centred" else "with windows of"
+    carried = [text for cut, own in cuts.items() if (text := _carried(cut, own, where))]
+    empty = [_route(cut) for cut, own in cuts.items() if all(one.verdict == "practically none" for one in own)]
+    open_ = [cut for cut, own in cuts.items() if not any(one.found for one in own)]
+    unknown = [_route(cut) for cut in open_ if _route(cut) not in empty]
+    parts = list(carried)
+    if empty:
+        parts.append(f"practically nothing goes {listed(empty)}")
+    if unknown and (carried or empty):
+        parts.append(f"whether anything goes {listed(unknown)} is not established")
+    elif unknown:
+        parts.append(f"nothing is established of what goes {listed(unknown)}")
+    if any(one.verdict == "uncontrolled" for own in cuts.values() for one in own):
+        parts.append("uncontrolled where no control was run")
+    return sentence(*parts)
+
+
+def _main(effects: Sequence[Claim]) -> list[str]:
+    """The routes a reader asks about first: of whole inputs into the question and the answer, else the first ones."""
+    cuts = list(dict.fromkeys(one.about for one in effects))
+    whole = [cut for end in _FIRST for cut in cuts if cut.endswith(end) and cut.split("->")[0] in _NAMES]
+    plain = [cut for cut in whole if "." not in cut and not cut.startswith("last->")]
+    return (plain or cuts)[: max(_ROUTES, len(plain))]
+
+
+def _carried(cut: str, own: Sequence[Claim], where: str) -> str:
+    """Where a route carries something, and where cutting it helps."""
+    lowers = places(own, [one.found and one.effect < 0 for one in own])
+    raises = places(own, [one.found and one.effect > 0 for one in own])
+    source, target = _ends(cut)
+    text = (
+        f"{source} reaches {target} {'directly ' if cut.endswith('->last') else ''}{where} {lowers}" if lowers else ""
+    )
+    if raises:
+        text += f"{', and ' if text else ''}cutting {cut} makes the answer more probable {where} {raises}"
+    return text
+
+
+def _route(cut: str) -> str:
+    source, target = _ends(cut)
+    return f"from {source} to {target}{' directly' if cut.endswith('->last') else ''}"
+
+
+def _ends(cut: str) -> tuple[str, str]:
+    source, _, target = cut.partition("->")
+    return _NAMES.get(source, f"`{source}`"), _NAMES.get(target, f"`{target}`")

@@ -1,0 +1,44 @@
+"""Which question each kind of claim of `chiasm flow` answers, in the order of the page."""
+
+from typing import Final
+
+QUESTIONS: Final = {
+    "effect": "What does the answer lose when a route is cut, and in which layers?",
+    "beyond": "Does it lose more than under the control beside that cut?",
+    "type": "Does the largest effect hold for every type of question?",
+    "types": "Do types of questions differ in what a cut costs them?",
+    "peak": "In which layer does each cut cost most?",
+    "order": "Which route is used earlier in depth?",
+    "part": "Does the object asked about carry what the whole image carries?",
+    "form": "From which layer on does the capitalised answer lead over the lower-case one?",
+    "form-beyond": "Does it lead by more than with random weights?",
+    "map": "In how many images does the answer rest on a single patch?",
+    "map-beyond": "Is that more often than with random weights?",
+    "map-reach": "How much does any patch change in a model with random weights?",
+    "map-methods": "Do the two ways to make a map agree?",
+    "map-boxes": "How much of the image do the boxes of the objects asked about cover?",
+    "map-hit": "How often does the strongest patch lie on the object asked about?",
+    "map-object": "Does the strongest patch lie there more often than the size of the boxes explains?",
+    "map-object-beyond": "Does it lie there more often than with random weights?",
+    "scale": "How much is there to lose: what does another example's input in place of the own one cost?",
+    "averaged": "What do the cut keys lose when they are averaged and nothing is blocked?",
+    "reach": "How large could the effect be in one more model with random weights?",
+    "published": "How large is the effect in the measure that the paper reports?",
+    "noise": "How much do two runs without any cut differ?",
+    "rounding": "How much may rounding move an effect?",
+    "smallest": "How small an effect is still worth naming here?",
+}
+
+CHARTS: Final = {
+    "flow": "At which layers does each route carry the answer?",
+    "flow-by-type": "Does it hold for every type of question?",
+    "flow-controls": "Is it more than any control shows?",
+    "answers": "At which layer is the answer there?",
+    "dose": "How much of a route must be cut?",
+    "patches-": "Which patches of this picture does the answer rest on?",
+    "patches": "Which patches of the pictures does the answer rest on?",
+    "windows-": "Which ranges of layers carry the route?",
+    "words": "From which layer on does the question name what is shown?",
+    "answers-as-released": "At which layer is the answer there, as released?",
+}
+"""The question that each figure answers, the main one first."""

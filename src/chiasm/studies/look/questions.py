@@ -1,0 +1,22 @@
+"""Which question each kind of claim of `chiasm look` answers, in the order of the page."""
+
+from typing import Final
+
+QUESTIONS: Final = {
+    "share": "Does a part of the sequence take more attention than equal attention to all tokens would give it?",
+    "share-beyond": "Does it take more than with random weights?",
+    "object": "Does attention on the image fall on the object asked about more than on the rest?",
+    "object-beyond": "Does more of it fall there than with random weights?",
+    "head": "Which heads look there more than the other heads of their layer?",
+    "words": "Do image tokens lie near words of the captions?",
+}
+
+CHARTS: Final = {
+    "attention": "Which part of the sequence takes the attention, layer by layer?",
+    "object": "Is the attention on the object asked about?",
+    "map-": "Where does it look in this picture?",
+    "maps": "Where does it look in these pictures?",
+    "words": "Do image tokens lie near words of the captions?",
+    "words-": "Which word is nearest to each patch?",
+}
+"""The question that each figure answers, the main one first."""

@@ -1,0 +1,17 @@
+"""What two runs of `chiasm look` are compared by: attention to what is shown or played, beyond its share of tokens."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from chiasm.results.series import with_inputs
+from chiasm.results.values import ExampleValues, grid
+from chiasm.studies.look.claims import ERROR_SHARE, POINTS, SHARE, share_rows
+from chiasm.studies.look.tables import SMALLEST
+
+
+def values(tables: Mapping[str, pl.DataFrame], *, smallest: float | None = None) -> ExampleValues:
+    """The values behind claims of the kind `share`."""
+    rows = share_rows(with_inputs(tables["shares"], tables.get("examples")))
+    least = SMALLEST if smallest is None else smallest
+    return ExampleValues(("share",), SHARE, POINTS, *grid(rows), least, ERROR_SHARE * least)

@@ -1,0 +1,39 @@
+"""What a pruning run found, in one sentence: how many weights can go, and whether one mask serves all questions."""
+
+from collections.abc import Sequence
+
+from chiasm.core.claims import Claim, of_kind
+from chiasm.results.wording import listed, number, sentence
+from chiasm.studies.prune.tables import DENSE
+
+
+def prune_headline(claims: Sequence[Claim]) -> str:
+    """The sentence."""
+    return sentence(*(part for part in (_levels(claims), _types(of_kind(claims, "own-type"))) if part))
+
+
+def _levels(claims: Sequence[Claim]) -> str:
+    chosen, kept = of_kind(claims, "recommended"), of_kind(claims, "kept")
+    if not chosen or not kept:
+        return "no mask of all types was tried"
+    allowed = number(kept[0].control_effect or 0.0, unit="points", significant=3)
+    allowed = allowed.removesuffix("s") if kept[0].control_effect == 1 else allowed
+    if chosen[0].about != DENSE:
+        return (
+            f"{chosen[0].where} of the weights can be zero: Wanda is established to keep within a loss of {allowed} of "
+            "right answers there"
+        )
+    where = f"at {kept[0].where}" if len(kept) == 1 else f"at any of {len(kept)} levels"
+    return f"no mask is recommended: Wanda is not established to keep within a loss of {allowed} {where}"
+
+
+def _types(each: Sequence[Claim]) -> str:
+    """Whether questions need the weights of their own type."""
+    if not each:
+        return ""
+    more = [one.where for one in each if one.established and one.effect > 0]
+    if more:
+        return f"questions do better under the mask of their own type at {listed(more)} of the weights"
+    if all(one.verdict == "practically none" for one in each):
+        return "the mask of another question type serves practically as well"
+    return "that questions need the mask of their own type is not established"

@@ -1,0 +1,200 @@
+"""The page of a run in Chromium, from disk: nothing is requested, nothing is wrong, and everything can be reached.
+
+Needs Playwright (dependency group `browser`), a Chromium at `$CHIASM_CHROMIUM` (`/usr/bin/chromium` by default), and
+for what screen readers find axe-core: `npm install --no-save axe-core@4.14.1` in the repository, or `$CHIASM_AXE`.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from bench.page import CHROMIUM, made_up
+
+from chiasm.studies.run import open_run
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+AXE = Path(os.environ.get("CHIASM_AXE", Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"))
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"there is no Chromium at {CHROMIUM}"),
+    # Playwright's driver closes its pipe when the process ends.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason=f"there is no axe-core at {AXE}")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "run"
+    made_up(path, 60, 6, pictures=20)
+    return open_run(path).report()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium, report):
+    """Opens the page as asked; afterwards nothing may have gone wrong and nothing been asked for."""
+    troubles, contexts = [], []
+
+    def open_page(width=1280, height=800, scheme="light"):
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        tab = context.new_page()
+
+        def on_message(message):
+            if message.type in ("error", "warning"):
+                troubles.append(message.text)
+
+        def on_request(asked):
+            if asked.url != report.as_uri() and not asked.url.startswith("data:"):
+                troubles.append(asked.url)
+
+        tab.on("console", on_message)
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        tab.on("request", on_request)
+        tab.goto(report.as_uri())
+        tab.wait_for_selector(".chart.drawn .drawing svg")
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def listed(tab):
+    return tab.locator("#browser .list button")
+
+
+def test_headline_and_main_chart_stand_on_the_first_screen(opened):
+    tab = opened()
+    assert tab.locator(".headline").bounding_box()["y"] < 200
+    chart = tab.locator(".main-chart .drawing svg").bounding_box()
+    assert chart["y"] + chart["height"] <= 800
+
+
+def test_hovering_says_the_numbers(opened):
+    tab = opened()
+    box = tab.locator(".main-chart .drawing svg").bounding_box()
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2 + 2)
+    tip = tab.locator("#vg-tooltip-element.visible")
+    tip.wait_for()
+    assert "Layer" in tip.inner_text()
+
+
+def test_a_legend_entry_keeps_its_curve(opened):
+    tab = opened()
+    drawn = ".main-chart .drawing"
+    faded = (
+        f"() => [...document.querySelectorAll('{drawn} .mark-line path')].map(p => p.getAttribute('opacity')).join()"
+    )
+    before = tab.evaluate(faded)
+    tab.locator(f"{drawn} .role-legend-label text", has_text="image → question").first.click(force=True)
+    tab.wait_for_function(f"before => ({faded})() !== before", arg=before)
+
+
+def effects(tab):
+    """The numbers in the list, in their order."""
+    return [
+        float(text.replace("\u2212", "-")) for text in listed(tab).locator(":scope > :last-child").all_inner_texts()
+    ]
+
+
+def test_examples_are_filtered_sorted_and_searched(opened):
+    tab = opened()
+    browser = tab.locator("#browser")
+    assert listed(tab).count() == 60
+    browser.get_by_label("Type").select_option(label="choose")
+    assert listed(tab).count() == 20
+    browser.get_by_label("Order").select_option(label="lowest first")
+    values = effects(tab)
+    assert values == sorted(values)
+    browser.locator("label", has_text="By").locator("select").select_option(label="image → last")
+    assert effects(tab) == sorted(effects(tab))
+    assert effects(tab) != values
+    browser.get_by_label("Search").fill("no such words")
+    assert listed(tab).count() == 0
+    assert "No example is like that" in tab.locator("#browser .detail").inner_text()
+
+
+def test_an_example_shows_its_picture_its_question_and_its_curves(opened):
+    tab = opened()
+    listed(tab).nth(1).click()
+    detail = tab.locator("#browser .detail")
+    assert "</script> \"'&" in detail.inner_text(), "a question is text, whatever it holds"
+    assert detail.locator(".curves polyline").count() == 6
+    assert detail.locator("img").evaluate("image => image.complete && image.naturalWidth") > 0
+    assert detail.locator("script").count() == 0
+
+
+def test_the_keyboard_reaches_everything(opened):
+    tab = opened()
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.className") == "skip"
+    listed(tab).first.focus()
+    asked = tab.locator("#browser .asked")
+    first = tab.locator("#browser dd").last.inner_text()
+    tab.keyboard.press("ArrowDown")
+    assert asked.inner_text()
+    assert tab.locator("#browser dd").last.inner_text() != first
+    assert tab.locator('#browser [aria-current="true"]').count() == 1
+    summary = tab.locator("#findings summary")
+    summary.focus()
+    tab.keyboard.press("Enter")
+    assert tab.locator("#findings ol").is_visible()
+
+
+def test_in_the_dark_text_and_charts_are_light(opened):
+    tab = opened(scheme="dark")
+    light = "element => getComputedStyle(element)[{0}].match(/\\d+/g).slice(0, 3).every(v => Number(v) > 150)"
+    assert tab.locator(".headline").evaluate(light.replace("{0}", "'color'"))
+    assert tab.locator(".main-chart .drawing .role-axis-label text").first.evaluate(light.replace("{0}", "'fill'"))
+    tab.emulate_media(color_scheme="light")
+    label = "document.querySelector('.main-chart .drawing .role-axis-label text')"
+    tab.wait_for_function(f"() => getComputedStyle({label}).fill === 'rgb(26, 26, 26)'")
+
+
+@pytest.mark.parametrize("width", [380, 768, 1280, 3840])
+def test_no_width_scrolls_sideways(opened, width):
+    tab = opened(width=width)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.locator(".headline").is_visible()
+
+
+def test_paper_loses_no_finding(opened):
+    tab = opened(scheme="dark")
+    tab.emulate_media(media="print")
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.locator("#findings li").last.is_visible()
+    assert tab.locator(".main-chart .static svg").is_visible()
+    assert not tab.locator(".main-chart .drawing").is_visible()
+    assert tab.locator("#numbers details table").last.is_visible()
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.locator("#findings details").get_attribute("open") is None
+
+
+def test_the_command_can_be_copied(opened):
+    tab = opened()
+    button = tab.get_by_role("button", name="Copy the command")
+    button.click()
+    tab.locator("[data-copy=command]", has_text="cop").wait_for()
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(opened, scheme):
+    tab = opened(scheme=scheme)
+    tab.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    tab.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    tab.wait_for_timeout(500)
+    tab.evaluate(AXE.read_text("utf-8"))
+    found = tab.evaluate("axe.run()")["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []

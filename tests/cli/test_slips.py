@@ -1,0 +1,49 @@
+"""A slip of the pen is answered with the nearest name there is, in a sentence, before a model is loaded."""
+
+import pytest
+
+from chiasm.cli.main import main
+from chiasm.core.errors import ChiasmError
+from chiasm.core.spans import require_known
+
+SLIPS = {
+    ("flwo",): 'Did you mean "flow"?',
+    ("flow", "tiny", "--windw", "3"): "Did you mean --window?",
+    ("flow", "tiny", "--keep", "corect"): 'Did you mean "correct"?',
+    ("flow", "tiny", "--cut", "imag->question"): "there is no span `imag`. Did you mean image?",
+    ("flow", "tiny", "--cut", "image->question+sufix"): "there is no span `sufix`. Did you mean suffix?",
+    ("flow", "tiny", "--cut", "zero:mlp@quesion"): "there is no span `quesion`. Did you mean question?",
+    ("align", "tiny", "--span", "image", "--span", "qestion"): "Did you mean question?",
+    ("compare", "tiny", "tiny-random", "--span", "imge"): "Did you mean image?",
+    ("paper", "--span", "imge"): "Did you mean image?",
+    ("look", "tiny", "--query", "lst"): "Did you mean last?",
+    ("skip", "tiny", "--span", "imge"): 'Did you mean "image"?',
+    ("project", "tiny", "--setting", "ft-prj"): 'Did you mean "ft-proj"?',
+    ("eval", "tinny"): "Did you mean tiny?",
+    ("eval", "tiny", "--data", "scens"): "Did you mean scenes?",
+    ("eval", "tiny", "--data", "COLUMNS"): "it has the unknown field `qestion`. Did you mean `question`?",
+}
+
+
+@pytest.mark.parametrize("words", SLIPS, ids=" ".join)
+def test_the_nearest_name_is_offered(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "columns.jsonl").write_text('{"id": "a", "qestion": "What is it?"}\n')
+    with pytest.raises(SystemExit) as left:
+        main([str(tmp_path / "columns.jsonl") if word == "COLUMNS" else word for word in words])
+    error = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert left.value.code == 2
+    assert SLIPS[words] in error
+    assert "Traceback" not in error
+    assert "Loaded" not in error
+
+
+@pytest.mark.parametrize("span", ["image", "image[0]+image[12]", "video.frame[3]", "question.option.true", "answer"])
+def test_spans_of_some_examples_are_let_through(span):
+    require_known("a cut", span)
+
+
+@pytest.mark.parametrize("span", ["", "image[x]", "image+", "video.frame", "Image"])
+def test_what_no_example_can_have_is_refused(span):
+    with pytest.raises(ChiasmError, match="there is no span"):
+        require_known("a cut", span)

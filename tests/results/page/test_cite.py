@@ -1,0 +1,26 @@
+"""What to cite: the papers of the study and chiasm, and nothing that is not known."""
+
+from importlib.metadata import version
+
+from chiasm.results.ledger import ledger
+from chiasm.results.page.cite import bibtex, papers_of
+
+
+def test_the_paper_of_the_method_and_chiasm_with_its_version():
+    text = bibtex(papers_of("flow", ledger()))
+    assert "@inproceedings{zhang2025cross," in text
+    assert "author = {Zhang and Yadav and Han and Shutova}," in text
+    assert "eprint = {2411.18620}," in text
+    assert f"version = {{{version('chiasm')}}}," in text
+    assert text.count("{") == text.count("}")
+
+
+def test_skipping_is_of_two_papers_and_each_has_a_key_of_its_own():
+    papers = papers_of("skip", ledger())
+    keys = [line for line in bibtex(papers).splitlines() if line.startswith("@")]
+    assert len(papers) >= 1
+    assert len(set(keys)) == len(keys) == len(papers) + 1
+
+
+def test_a_study_without_a_paper_cites_chiasm_alone():
+    assert bibtex(papers_of("counting", ledger())).startswith("@software{chiasm,")
