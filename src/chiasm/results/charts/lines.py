@@ -213,6 +213,8 @@ class _Drawing:
         y = alt.Y("y:Q", title=self.axes.y, scale=scale, axis=self.y_axis)
         faded = alt.when(self.kept).then(alt.value(1)).otherwise(alt.value(0.3))
         shown = {"x": self.x, "y": y, "text": "label:N", "color": self.colour, "opacity": faded}
+        # Without something to say, what is not the first layer would not hear a click.
+        shown["tooltip"] = alt.value("click: this alone; double click: all")
         return text.encode(**shown).add_params(self.kept)
 
 
