@@ -131,7 +131,9 @@ def line_chart(
     band = {"x": x, "y": alt.Y("low:Q", title=axes.y, scale=scale), "y2": "high:Q", "color": colour, "detail": "line:N"}
     for role, opacity in ((measured, 0.2), (alt.datum.role != MEASURED, 0.1)):
         own = base.transform_filter(role).mark_area(clip=True, line=False)
-        layers.append(own.encode(**band, opacity=seen.then(alt.value(opacity)).otherwise(alt.value(0.02))))
+        own = own.encode(**band, opacity=seen.then(alt.value(opacity)).otherwise(alt.value(0.02)))
+        # The first layer that has the legend: it listens to no other.
+        layers.append(own.add_params(kept) if role is measured else own)
     faded = seen.then(alt.value(1)).otherwise(alt.value(0.1))
     layers.append(
         base.mark_line(clip=True).encode(
@@ -155,7 +157,7 @@ def line_chart(
         .encode(x=x, opacity=alt.when(near).then(alt.value(0.8)).otherwise(alt.value(0)), tooltip=tips)
         .add_params(near)
     )
-    chart: Any = alt.layer(*layers).add_params(kept)
+    chart: Any = alt.layer(*layers)
     several = panels != [""]
     columns = max(1, min(columns, len(panels)))
     room = size.width - 4.5 * size.text
