@@ -92,13 +92,12 @@ def test_hovering_says_the_numbers(opened):
 
 def test_a_legend_entry_keeps_its_curve(opened):
     tab = opened()
-    drawn = ".main-chart .drawing"
-    faded = (
-        f"() => [...document.querySelectorAll('{drawn} .mark-line path')].map(p => p.getAttribute('opacity')).join()"
+    marks = (
+        "() => [...document.querySelectorAll('.main-chart .drawing [class*=mark-line]')].map(m => m.outerHTML).join()"
     )
-    before = tab.evaluate(faded)
-    tab.locator(f"{drawn} .role-legend-label text", has_text="image → question").first.click(force=True)
-    tab.wait_for_function(f"before => ({faded})() !== before", arg=before)
+    before = tab.evaluate(marks)
+    tab.locator(".main-chart .drawing text", has_text="image → question").first.click(force=True)
+    tab.wait_for_function(f"before => ({marks})() !== before", arg=before, timeout=5000)
 
 
 def effects(tab):
