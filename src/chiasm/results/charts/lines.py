@@ -114,8 +114,6 @@ def line_chart(
     if named is not None:
         layers.append(drawing.names(named.rows, scale))
     chart: Any = alt.layer(*layers)
-    if named is None:
-        chart = chart.add_params(drawing.kept)
     chart = chart.properties(width=round(width, 1), height=round(height, 1))
     if several:
         header = {"labelLimit": 2 * width, "labelExpr": r"split(datum.label, '\n')"}
@@ -133,7 +131,7 @@ class _Drawing:
     """
 
     def __init__(self, lines: Sequence[Line], axes: Axes, size: Size, legend: str, keyed: bool, ticks: int) -> None:
-        self.axes, self.size = axes, size
+        self.axes, self.size, self.keyed = axes, size, keyed
         # Of a logarithmic scale every digit would have its line.
         self.y_axis = (
             alt.Axis(values=_powers(axes.limits or _limits(lines, log=True))) if axes.log else alt.Axis(tickCount=ticks)
@@ -193,7 +191,9 @@ class _Drawing:
         band |= {"color": self.colour, "detail": "line:N"}
         for role, opacity in ((measured, 0.2), (alt.datum.role != MEASURED, 0.1)):
             own = base.transform_filter(role).mark_area(clip=True, line=False)
-            layers.append(own.encode(**band, opacity=seen.then(alt.value(opacity)).otherwise(alt.value(0.02))))
+            own = own.encode(**band, opacity=seen.then(alt.value(opacity)).otherwise(alt.value(0.02)))
+            # The first layer that has the legend: it listens to no other.
+            layers.append(own.add_params(self.kept) if self.keyed and role is measured else own)
         faded = seen.then(alt.value(1)).otherwise(alt.value(0.1))
         wide = alt.when(measured).then(alt.value(size.line)).otherwise(alt.value(0.8 * size.line))
         line = {"x": self.x, "y": y, "color": self.colour, "strokeDash": self.dash, "detail": "line:N"}
