@@ -50,7 +50,7 @@ def test_importing_is_light_and_every_name_is_there():
 
 def test_a_flow_run_in_a_notebook(view):
     run = chiasm.flow(view, data=chosen(), cuts=["image->last"], window=1, keep="all", controls=False, out=None)
-    assert run.tables == ["examples", "effects", "answers", "claims"]
+    assert run.tables == ["examples", "followed", "effects", "answers", "claims"]
     assert isinstance(run.table("effects"), pl.DataFrame)
     assert len(run.findings) == 3
     assert not (run.path / "report.html").exists()

@@ -158,7 +158,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path, runs):
 def test_charts_show_both_runs_and_their_difference(runs):
     found = chiasm.diff(runs["first"], runs["moved"])
     spec = found.chart().to_dict()
-    assert "window 5 differ from window 3" in spec["title"]["text"]
+    assert "window 5 differ from window 3" in " ".join(spec["title"]["text"])
     panels = json.dumps(found.chart("runs", width="6in").to_dict())
     assert "window 3" in panels
     assert "window 5" in panels

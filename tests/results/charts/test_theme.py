@@ -27,7 +27,7 @@ def test_parts_of_a_sequence_and_controls_look_alike_in_every_chart():
 
 
 def test_black_becomes_the_ink_of_the_page():
-    assert f"'\"{BLACK}\"'" in starter()
+    assert f'"{BLACK}": ink' in starter()
     assert BLACK in PALETTE
 
 

@@ -387,7 +387,7 @@ def test_another_run_on_a_view_does_not_pay_for_the_guard(view):
 
 
 def test_an_unknown_span_names_the_known_ones(view):
-    with pytest.raises(ChiasmError, match=r"span `picture`.*prefix, image, between, question"):
+    with pytest.raises(ChiasmError, match=r"span `picture`.*prefix, image, video, audio, between, question"):
         flow_runs.run(view, flow_runs.examples(1), cuts=("picture->last",))
 
 

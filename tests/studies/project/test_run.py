@@ -113,7 +113,7 @@ def test_other_projectors_are_aligned_before_they_are_tuned(images, tmp_path):
     assert aligned["parameters"].min() > 0
     drawn = rows(run.chart("capacity"), "name")
     assert set(drawn["panel"]) == {"shapes, ft-proj"}
-    assert set(drawn["name"]) == {"linear", "perceiver:tokens=3,depth=1"}
+    assert set(drawn["name"]) == {"the model's own", "linear", "perceiver:tokens=3,depth=1"}
     report = (tmp_path / "run" / "report.html").read_text()
     assert "Of 2 other projectors under ft-proj on shapes" in report
     others = run.table("tuning").filter(pl.col("projector") != "own")
@@ -145,7 +145,7 @@ def test_answers_are_traced_inside_the_model(images, tmp_path, monkeypatch):
     assert (rows.filter(method="integrated-gradients")["error"] <= 0.05).all()
     assert {"neurons", "neuron_ablation", "specific_neurons", "attribution_maps", "concepts"} <= set(run.tables)
     assert set(run.table("concepts")["concept"]) == {"red", "blue square"}
-    assert {"faithfulness-shapes", "neurons-shapes", "concepts-shapes-ft-lora", "map-shapes-zero-shot-0"} <= set(
+    assert {"faithfulness-shapes", "neurons-shapes", "concepts-shapes-ft-lora", "map-shapes-zero-shot"} <= set(
         run.charts
     )
     assert "Orange speaks for it" in (tmp_path / "run" / "report.html").read_text()
