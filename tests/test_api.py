@@ -59,7 +59,7 @@ def test_a_flow_run_in_a_notebook(view):
     assert run.chart("flow", width="3.3in", cuts=["image->last"]).to_dict()["title"]["text"]
     assert run.report() == run.path / "report.html"
     assert "complete, 3 examples" in repr(run)
-    with pytest.raises(ChiasmError, match="this run has examples, effects, answers"):
+    with pytest.raises(ChiasmError, match="this run has examples, followed, effects, answers"):
         run.table("nothing")
     with pytest.raises(ChiasmError, match="this run has flow, answers"):
         run.chart("nothing")

@@ -60,6 +60,11 @@ def test_flow_claims_no_more_than_is_established(verdicts, said):
     assert flow_headline(cut("image->last", *verdicts)) == said
 
 
+def test_flow_says_that_few_examples_establish_little():
+    few = [replace(one, n=17) for one in cut("image->last", OPEN, NONE)]
+    assert flow_headline(few).endswith("; 17 examples are few for 2 effects that have to hold at once.")
+
+
 def test_flow_does_not_call_a_gain_a_route():
     text = flow_headline(cut("image->last", "established", effect=0.4))
     assert "reaches" not in text

@@ -17,6 +17,8 @@ _NAMES: Final = {
 }
 _FIRST: Final = ("->question", "->last")
 _ROUTES = 3
+_FEW = 60
+"""Examples, below which a sentence that establishes nothing says that more would help."""
 
 
 def flow_headline(claims: Sequence[Claim], *, windows: str = "centred", width: int = 1) -> str:
@@ -38,6 +40,9 @@ def flow_headline(claims: Sequence[Claim], *, windows: str = "centred", width: i
         parts.append(f"whether anything goes {listed(unknown)} is not established")
     elif unknown:
         parts.append(f"nothing is established of what goes {listed(unknown)}")
+        n = max(one.n for one in effects)
+        if n < _FEW:
+            parts.append(f"{n} examples are few for {len(effects)} effects that have to hold at once")
     if any(one.verdict == "uncontrolled" for own in cuts.values() for one in own):
         parts.append("uncontrolled where no control was run")
     return sentence(*parts)
