@@ -172,6 +172,11 @@ class Comparison:
     def notes(self) -> list[str]:
         """What this comparison cannot tell."""
         found = [f"`{run.path}` is not finished." for run in self.runs if not run.directory.complete]
+        if self.differences["difference"].is_not_null().any():
+            found.append(
+                "Differences are of what was measured, and no control is taken off: a difference can be established "
+                "where neither run's own effect is. Whether that goes beyond its control stands in its report."
+            )
         for pair in self._pairs:
             if pair.samples is not None and not pair.paired:
                 found.append(

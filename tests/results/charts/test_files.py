@@ -72,7 +72,7 @@ def test_panels_share_one_scale_and_one_legend():
 def test_hovering_says_the_numbers_and_a_legend_entry_can_be_kept():
     spec = specification(chart(size_of("3.3in")))
     named = {one["name"]: one for one in spec["params"]}
-    assert set(named) == {"kept", "near"}
+    assert set(named) == {"kept"}
     assert named["kept"]["bind"] == "legend"
     tips = [tip["title"] for layer in spec["layer"] for tip in layer["encoding"].get("tooltip", [])]
     assert {"Layer", "Left", "95 % from", "to", "n"} <= set(tips)

@@ -141,8 +141,6 @@ class _Drawing:
         roles = [MEASURED, *(role for role in dict.fromkeys(line.role for line in lines) if role != MEASURED)]
         bind: dict[str, Any] = {"bind": "legend"} if keyed else {"on": "click"}
         self.kept = alt.selection_point(name="kept", fields=["label"], **bind)
-        hover: dict[str, Any] = {"nearest": True, "on": "pointerover", "clear": "pointerout", "empty": False}
-        self.near = alt.selection_point(name="near", fields=["x"], **hover)
         # One legend for colour and shape: Vega-Lite joins what has the same title and entries.
         entries = alt.Legend(columns=fitting(labels, size)) if keyed else None
         self.colour, self.shape = (
@@ -201,10 +199,9 @@ class _Drawing:
         point = {"x": self.x, "y": y, "color": self.colour, "shape": self.shape}
         marks = base.transform_filter(measured).mark_point(filled=True, opacity=1)
         layers.append(marks.encode(**point, opacity=faded, tooltip=self.tips))
-        # Hovering takes the nearest place: a point is hard to hit.
-        rule = base.mark_rule(color=GREY, strokeWidth=0.6)
-        shown = alt.when(self.near).then(alt.value(0.8)).otherwise(alt.value(0))
-        layers.append(rule.encode(x=self.x, opacity=shown, tooltip=self.tips).add_params(self.near))
+        # A point is hard to hit: around each lies a larger one that is not seen.
+        around = base.mark_point(filled=True, size=9 * size.point, shape="circle")
+        layers.append(around.encode(x=self.x, y=y, opacity=alt.value(0), tooltip=self.tips))
         return layers
 
     def names(self, rows: pl.DataFrame, scale: alt.Scale) -> alt.Chart:

@@ -104,7 +104,7 @@ def size_of(width: str | None) -> Size:
     """
     if width is None:
         return SCREEN
-    found = _INCHES.fullmatch(width)
+    found = _INCHES.fullmatch(str(width))
     inches = float(found[1]) / _PER_INCH[found[2]] if found else 0.0
     if not 1 <= inches <= 30:
         raise ChiasmError(f"a chart {width} wide", "it is no width on paper from 1 to 30 inches", "Write 3.3in or 17cm")

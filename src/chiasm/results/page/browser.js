@@ -53,7 +53,7 @@
   controls.append(searchLabel);
 
   // What an example is sorted by: the value of a curve that lies furthest from 0, or a number of its own.
-  const furthest = (values) => values.reduce((best, value) => value !== null && Math.abs(value) > Math.abs(best) ? value : best, 0);
+  const furthest = (values) => values.reduce((best, value) => value !== null && (best === undefined || Math.abs(value) > Math.abs(best)) ? value : best, undefined);
   const effect = (row) => {
     if (!row.c) return row.e;
     return data.step * furthest(by.value === "" ? row.c.map(furthest) : row.c[Number(by.value)]);

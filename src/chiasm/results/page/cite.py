@@ -35,9 +35,10 @@ def _paper(paper: Paper) -> str:
 
 def _software() -> str:
     about = metadata("chiasm")
+    author = about["Author"] or about["Author-email"]
     fields = {
         "title": f"{{chiasm: {about['Summary'].partition(':')[0]}}}",
-        "author": f"{{{about['Author']}}}",
+        "author": f"{{{author}}}" if author else "",
         "version": about["Version"],
         "note": about["License-Expression"] or "",
     }

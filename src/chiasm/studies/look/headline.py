@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from chiasm.core.claims import Claim, of_kind
 from chiasm.results.wording import places, sentence
 
+_RANGES = 2
+"""Of more ranges of layers the sentence says how many layers there are: the table and the chart have each of them."""
+
 
 def look_headline(claims: Sequence[Claim]) -> str:
     """The sentence."""
@@ -14,19 +17,35 @@ def look_headline(claims: Sequence[Claim]) -> str:
     about = shares[0].about
     query, span = about.split(" to ")
     named = "the last position" if query == "last" else f"`{query}`"
-    parts = [_said(f"from {named}, the {span} gets", "than its share of the tokens", of_kind(shares, "share", about))]
+    asked = [(f"the {span} gets", "than its share of the tokens", of_kind(shares, "share", about))]
     if objects:
         own = of_kind(objects, "object", objects[0].about)
-        parts.append(_said("the object asked about gets", "than its share of the image", own))
+        asked.insert(0, ("the object asked about gets", "than its share of the image", own))
+    # What was found comes first.
+    asked.sort(key=lambda one: not any(claim.found for claim in one[2]))
+    (subject, than, own), *rest = asked
+    parts = [_said(f"from {named}, {subject}", than, own), *(_said(*one) for one in rest)]
     return sentence(*parts)
 
 
 def _said(subject: str, than: str, own: Sequence[Claim]) -> str:
-    more, less = (places(own, [one.found and one.effect * sign > 0 for one in own]) for sign in (1, -1))
-    found = [f"{word} attention {than} in {where}" for word, where in (("more", more), ("less", less)) if where]
+    found = []
+    for word, sign in (("more", 1), ("less", -1)):
+        there = [one for one in own if one.found and one.effect * sign > 0]
+        if there:
+            found.append(f"{word} attention {than} in {_where(own, there)}")
     unsure = " (uncontrolled)" if any(one.verdict == "uncontrolled" for one in own) else ""
     if found:
         return f"{subject} {' and '.join(found)}{unsure}"
     if all(one.verdict == "practically none" for one in own):
         return f"{subject} practically as much attention as its share"
     return f"that {subject.removeprefix('that ')} more or less attention {than} is not established in any layer"
+
+
+def _where(own: Sequence[Claim], there: Sequence[Claim]) -> str:
+    """Which layers, or how many and at which most."""
+    ranges = places(own, [one in there for one in own])
+    if ranges.count(",") + ranges.count(" and ") < _RANGES:
+        return ranges
+    most = max(there, key=lambda one: abs(one.effect))
+    return f"{len(there)} of {len(own)} layers (most in layer {most.where})"

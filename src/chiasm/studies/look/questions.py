@@ -12,8 +12,8 @@ QUESTIONS: Final = {
 }
 
 CHARTS: Final = {
-    "attention": "Which part of the sequence takes the attention, layer by layer?",
     "object": "Is the attention on the object asked about?",
+    "attention": "Which part of the sequence takes the attention, layer by layer?",
     "map-": "Where does it look in this picture?",
     "maps": "Where does it look in these pictures?",
     "words": "Do image tokens lie near words of the captions?",
