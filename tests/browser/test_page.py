@@ -82,12 +82,14 @@ def test_headline_and_main_chart_stand_on_the_first_screen(opened):
 
 def test_hovering_says_the_numbers(opened):
     tab = opened()
-    box = tab.locator(".main-chart .drawing svg").bounding_box()
-    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    tab.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2 + 2)
+    box = tab.locator(".main-chart .drawing .mark-symbol.role-mark path").last.bounding_box()
+    # Near a point is enough.
+    tab.mouse.move(box["x"] + box["width"] / 2 + 4, box["y"] + box["height"] / 2 + 3)
     tip = tab.locator("#vg-tooltip-element.visible")
     tip.wait_for()
     assert "Layer" in tip.inner_text()
+    assert "→" in tip.inner_text()
+    assert "undefined" not in tip.inner_text()
 
 
 def test_a_legend_entry_keeps_its_curve(opened):
