@@ -20,9 +20,11 @@ OTHER_MODEL = re.compile(
     r"(num_attention_heads|num_heads|_eps|rope_\w+|mrope_section|partial_rotary_factor|hidden_act|\w+_softcapping)$"
     r"|(query_pre_attn_scalar|attn_scale|floor_scale|sliding_window|attention_chunk_size|n_window|tokens_per_second)$"
     r"|(topk_group|norm_topk_prob|layer_types|vision_feature_layer|\w+_indexes|\w+_indices)$"
+    r"|(window_size|vision_end_token_id)$"
 )
 """Entries of a configuration whose other values make another model of the same tensors: nothing in a checkpoint
-contradicts them, and a run keeps them in its manifest (`settings`)."""
+contradicts them, and a run keeps them in its manifest (`settings`). Without the id of the token behind an image the
+span `image.end` is not there, and nothing else differs: a cut that names it is refused."""
 
 
 @torch.no_grad()
