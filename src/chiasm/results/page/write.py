@@ -31,9 +31,9 @@ _OPEN_FIGURES = 5
 def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[tuple[str, str]]) -> Path:
     """Write `report.html` into the run and return its path. The file needs no network and no other file.
 
-    `figures`: stems of saved figures (`figures.save`) with their captions.
+    `figures`: stems of saved charts (`charts.files.save`) with their captions.
 
-    **Errors:** `ChiasmError` if a figure has not been saved; `FullDiskError`.
+    **Errors:** `ChiasmError` if a chart has not been saved; `FullDiskError`.
     """
     shown = _figures(run, reporter.charts, figures)
     browsed = reporter.examples()
