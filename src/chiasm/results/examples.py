@@ -35,7 +35,8 @@ class PatchMap:
 
 @dataclass(frozen=True, slots=True)
 class ShownExample:
-    """One example. `answers`: the model's own first. `effect`: what examples are sorted by. `curves`: by series."""
+    """One example. `answers`: the model's own first. `effect`: what examples are sorted by; `under`: under what it was
+    measured, where that differs between examples. `curves`: by series."""
 
     id: str
     type: str
@@ -43,6 +44,7 @@ class ShownExample:
     label: str
     answers: tuple[Answered, ...] = ()
     effect: float | None = None
+    under: str = ""
     curves: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     maps: tuple[PatchMap, ...] = ()
 
@@ -52,7 +54,8 @@ class Browsed:
     """The examples of a run. `effect`, `unit`: what they are sorted by; empty where nothing is. `places`: of curves.
 
     `axes`: titles of a curve's x and y. `maps`: what the values of maps are. Examples with curves are sorted by the
-    largest value of those; others by their own effect.
+    largest value of those; others by their own effect. `peak`: what the largest value of a curve is called. `gallery`:
+    what pictures that were answered wrongly are called, where they are to stand before the list.
     """
 
     examples: Sequence[ShownExample]
@@ -62,3 +65,5 @@ class Browsed:
     axes: tuple[str, str] = ("", "")
     series: tuple[Series, ...] = ()
     maps: str = ""
+    peak: str = "largest change"
+    gallery: str = ""

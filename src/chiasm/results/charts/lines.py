@@ -20,6 +20,10 @@ _DIGITS = 5
 """Significant digits of what is drawn; tables hold every number whole."""
 _NARROWEST = 90
 """Pixels of a panel with several beside it."""
+_INK, _LEAST_INK = 0.2, 0.05
+"""Opacity of a narrow band, and of one that covers its panel: what is hardly known must not hide what is."""
+_THIN = 0.1
+"""Of the scale: bands narrower than it are drawn in full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,18 @@ class Axes:
     own_scales: bool = False
 
 
-def rows_of(lines: Sequence[Line]) -> pl.DataFrame:
-    """The data of a chart: one row per line and place. Bounds are null where there are none."""
-    frames = []
-    for number, line in enumerate(lines):
+def rows_of(
+    lines: Sequence[Line], limits: tuple[float, float] | None = None, *, log: bool = False
+) -> pl.DataFrame:
+    """The data of a chart: one row per line and place. Bounds are null where there are none.
+
+    `limits`: of y, with which each line has the opacity of its band (`ink`), and the widest bands come first, so that
+    they lie behind the others.
+    """
+    frames, order = [], list(enumerate(lines))
+    if limits is not None:
+        order.sort(key=lambda one: -_breadth(one[1], limits, log=log))
+    for number, line in order:
         own = line.curve
         frame = {
             "line": number,
@@ -70,8 +82,27 @@ def rows_of(lines: Sequence[Line]) -> pl.DataFrame:
         }
         numbers = pl.col("x", "y", "low", "high").fill_nan(None).round_sig_figs(_DIGITS)
         made = pl.DataFrame(frame).with_columns(numbers)
+        if limits is not None:
+            made = made.with_columns(ink=pl.lit(_ink(line, limits, log=log)))
         frames.append(made.with_columns(**{name: pl.Series(list(values)) for name, values in line.facts.items()}))
     return pl.concat(frames, how="diagonal")
+
+
+def _breadth(line: Line, limits: tuple[float, float], *, log: bool) -> float:
+    """How much of the scale a line's band takes, on average over its places."""
+    low, high = (np.clip(bound[~np.isnan(bound)], *limits) for bound in (line.curve.low, line.curve.high))
+    if not len(low) or len(low) != len(high):
+        return 0.0
+    scaled = np.log if log else np.asarray
+    whole = float(scaled(np.array(limits[1])) - scaled(np.array(limits[0])))
+    return float(np.mean(scaled(high) - scaled(low))) / whole if whole else 0.0
+
+
+def _ink(line: Line, limits: tuple[float, float], *, log: bool) -> float:
+    """The opacity of a line's band: the wider, the lighter; controls are half as dark."""
+    breadth = _breadth(line, limits, log=log)
+    ink = max(_LEAST_INK, _INK * min(1.0, _THIN / breadth)) if breadth else _INK
+    return round(ink if line.role == MEASURED else ink / 2, 3)
 
 
 def line_chart(
@@ -99,9 +130,10 @@ def line_chart(
     lines = [
         replace(line, label=plain(line.label), panel="\n".join(wrapped(plain(line.panel), slot, 1.1))) for line in lines
     ]
-    data, panels = rows_of(lines), list(dict.fromkeys(line.panel for line in lines))
+    panels = list(dict.fromkeys(line.panel for line in lines))
     height = height or (0.62 * width if several and columns > 1 else min(0.48 * room, 300))
     limits = axes.limits or _limits(lines, log=axes.log)
+    data = rows_of(lines, limits, log=axes.log)
     ends = {line.label: (line.curve.places[-1], line.curve.mean[-1]) for line in lines if line.role == MEASURED}
     named = None if several else beside(ends, limits, width, height, size, log=axes.log)
     if named is not None:
@@ -139,8 +171,9 @@ class _Drawing:
         labels = list(dict.fromkeys(line.label for line in lines))
         styles = {line.label: line.style for line in lines}
         roles = [MEASURED, *(role for role in dict.fromkeys(line.role for line in lines) if role != MEASURED)]
+        # Every click turns a name on or off: the same again brings all back, another joins the first.
         bind: dict[str, Any] = {"bind": "legend"} if keyed else {"on": "click"}
-        self.kept = alt.selection_point(name="kept", fields=["label"], **bind)
+        self.kept = alt.selection_point(name="kept", fields=["label"], toggle="true", **bind)
         # One legend for colour and shape: Vega-Lite joins what has the same title and entries.
         entries = alt.Legend(columns=fitting(labels, size)) if keyed else None
         self.colour, self.shape = (
@@ -187,11 +220,18 @@ class _Drawing:
             layers.append(base.mark_rule(color=BLACK, strokeWidth=0.7).encode(y=alt.datum(axes.reference)))
         band = {"x": self.x, "y": alt.Y("low:Q", title=axes.y, scale=scale, axis=self.y_axis), "y2": "high:Q"}
         band |= {"color": self.colour, "detail": "line:N"}
-        for role, opacity in ((measured, 0.2), (alt.datum.role != MEASURED, 0.1)):
+        ink = seen.then(alt.FillOpacity("ink:Q", scale=None, legend=None)).otherwise(alt.value(0.02))
+        for role in (measured, alt.datum.role != MEASURED):
             own = base.transform_filter(role).mark_area(clip=True, line=False)
-            own = own.encode(**band, opacity=seen.then(alt.value(opacity)).otherwise(alt.value(0.02)))
+            own = own.encode(**band, fillOpacity=ink)
             # The first layer that has the legend: it listens to no other.
             layers.append(own.add_params(self.kept) if self.keyed and role is measured else own)
+        # Wide bands are light: a thin line says where they end.
+        edge = {"x": self.x, "color": self.colour, "detail": "line:N"}
+        edge |= {"opacity": seen.then(alt.value(0.35)).otherwise(alt.value(0.03))}
+        for bound in ("low", "high"):
+            rim = base.transform_filter(measured).mark_line(clip=True, strokeWidth=0.6)
+            layers.append(rim.encode(**edge, y=alt.Y(f"{bound}:Q", title=axes.y, scale=scale, axis=self.y_axis)))
         faded = seen.then(alt.value(1)).otherwise(alt.value(0.1))
         wide = alt.when(measured).then(alt.value(size.line)).otherwise(alt.value(0.8 * size.line))
         line = {"x": self.x, "y": y, "color": self.colour, "strokeDash": self.dash, "detail": "line:N"}
@@ -211,7 +251,7 @@ class _Drawing:
         faded = alt.when(self.kept).then(alt.value(1)).otherwise(alt.value(0.3))
         shown = {"x": self.x, "y": y, "text": "label:N", "color": self.colour, "opacity": faded}
         # Without something to say, what is not the first layer would not hear a click.
-        shown["tooltip"] = alt.value("click: this alone; double click: all")
+        shown["tooltip"] = alt.value("click: this alone; again: all")
         return text.encode(**shown).add_params(self.kept)
 
 

@@ -115,11 +115,12 @@ class Legend:
         x = alt.X("x:Q", axis=None).scale(domain=[0, self.room], nice=False)
         y = alt.Y("y:Q", axis=None).scale(domain=[0, height], nice=False, reverse=True)
         # Without something to say, what is not the first layer would not hear a click.
-        base = alt.Chart(data).encode(x=x, y=y, tooltip=alt.value("click: this alone; double click: all"))
+        base = alt.Chart(data).encode(x=x, y=y, tooltip=alt.value("click: this alone; again: all"))
         name = base.mark_text(
             align="left", dx=0.9 * self.size.text, fontSize=self.size.text - 0.5, cursor="pointer", color=BLACK
         )
-        kept = alt.selection_point(name=KEPT, fields=["mark"], on="click")
+        # Every click turns a name on or off: the same again brings all back, another joins the first.
+        kept = alt.selection_point(name=KEPT, fields=["mark"], on="click", toggle="true")
         layers = (self.points(base), name.encode(text="mark:N", opacity=self._seen(1.0)))
         return alt.layer(*layers).add_params(kept).properties(width=self.room, height=height)
 

@@ -3,7 +3,6 @@
 // (`ast`): the page's policy forbids `eval`. Black and the faintest grey follow the page's, so that charts can be read in the dark;
 // on paper the static drawings stand.
 (() => {
-  const NARROW = 600;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const places = [...document.querySelectorAll("[data-chart]")];
   const drawn = new Set();
@@ -13,25 +12,6 @@
     const [ink, line, faint] = ["--ink", "--line", "--faint"].map((name) => style.getPropertyValue(name).trim());
     // White, and the ink of words over pictures and colours, stay as they are.
     return {ink, line, inks: {"#000000": ink, "#e4e4e4": faint}};
-  };
-
-  const fitted = (spec, room) => {
-    // Titles of charts are written for their full width; on narrow screens the page's own heading stands instead.
-    if (room >= NARROW) return spec;
-    delete spec.title;
-    if (typeof spec.width === "number") spec.width = Math.max(200, Math.min(spec.width, room - 70));
-    if (spec.facet && spec.spec && typeof spec.spec.width === "number") {
-      spec.columns = 1;
-      spec.spec.width = Math.max(200, room - 80);
-    }
-    for (const part of [spec, spec.spec || {}]) {
-      for (const layer of part.layer || []) {
-        for (const channel of Object.values(layer.encoding || {})) {
-          if (channel.legend && channel.legend.columns) channel.legend.columns = 1;
-        }
-      }
-    }
-    return spec;
   };
 
   const draw = async (place) => {
@@ -52,7 +32,7 @@
     const drawing = document.createElement("div");
     drawing.className = "drawing";
     try {
-      await vegaEmbed(drawing, fitted(JSON.parse(text), place.clientWidth), options);
+      await vegaEmbed(drawing, fittedToRoom(JSON.parse(text), place.clientWidth), options);
       const svg = drawing.querySelector("svg");
       for (const part of svg.querySelectorAll("[role]")) {
         for (const name of ["role", "aria-label", "aria-roledescription"]) part.removeAttribute(name);

@@ -36,7 +36,8 @@ def _bundled() -> str:
 
 def starter() -> str:
     """The script that draws the page's charts."""
-    return files("chiasm.results.charts").joinpath("page.js").read_text(encoding="utf-8")
+    folder = files("chiasm.results.charts")
+    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in ("narrow.js", "page.js"))
 
 
 def policy(scripts: Iterable[str]) -> str:

@@ -4,7 +4,7 @@
 (() => {
   const place = document.getElementById("browser");
   const data = JSON.parse(document.getElementById("examples").textContent);
-  const PAGE = 200, SVG = "http://www.w3.org/2000/svg";
+  const PAGE = 200, GALLERY = 12, SVG = "http://www.w3.org/2000/svg";
   const rows = data.rows.map((row, number) => ({...row, number}));
   const curved = rows.some((row) => row.c);
   const known = {right: rows.some((row) => row.a && row.a[0][2] >= 0), effect: curved || rows.some((row) => row.e !== undefined)};
@@ -42,9 +42,10 @@
   const search = make("input", {type: "search", placeholder: "words or id"});
   const searchLabel = make("label", {}, "Search", search);
   const count = make("p", {className: "small", role: "status"});
-  const list = make("ul", {className: "list"});
+  const list = make("ul", {className: "list", "aria-label": "Examples: arrow keys choose, Enter opens"});
   const more = make("button", {type: "button"});
-  const detail = make("div", {className: "detail", role: "region", "aria-label": "The example"});
+  const detail = make("div", {className: "detail", role: "region", "aria-label": "The example", tabIndex: -1});
+  const gallery = make("div", {className: "gallery"});
   const controls = make("div", {className: "controls"});
   if (data.types.length > 1) controls.append(typeLabel);
   if (known.right) controls.append(answeredLabel);
@@ -70,6 +71,7 @@
     room = PAGE;
     if (!shown.includes(current)) current = shown[0];
     fill();
+    if (data.gallery) misread();
     show(current);
   };
 
@@ -80,21 +82,30 @@
         make("span", {className: style, text: sign, "aria-label": style}), make("span", {text: row.q || row.i}),
         make("span", {text: effect(row) === undefined ? "" : written(effect(row))}));
       button.dataset.number = row.number;
-      button.setAttribute("aria-current", row === current);
       return make("li", {}, button);
     });
     list.replaceChildren(...open);
+    marked();
     more.hidden = shown.length <= room;
     more.textContent = `Show ${Math.min(PAGE, shown.length - room)} more`;
     const unit = data.unit ? ` (${data.unit})` : "";
     count.textContent = `${shown.length} of ${rows.length} examples.${known.effect ? ` The number is the ${data.effect}${unit}.` : ""}`;
   };
 
+  // The list is one stop of the tab key: of its buttons only the current one, or the first, is in that order.
+  const marked = () => {
+    const buttons = [...list.querySelectorAll("button")];
+    const own = (button) => current !== undefined && Number(button.dataset.number) === current.number;
+    const stop = buttons.find(own) || buttons[0];
+    for (const button of buttons) {
+      button.setAttribute("aria-current", own(button));
+      button.tabIndex = button === stop ? 0 : -1;
+    }
+  };
+
   const show = (row) => {
     current = row;
-    for (const button of list.querySelectorAll("button")) {
-      button.setAttribute("aria-current", row !== undefined && Number(button.dataset.number) === row.number);
-    }
+    marked();
     if (row === undefined) {
       detail.replaceChildren(make("p", {text: "No example is like that."}));
       return;
@@ -107,32 +118,57 @@
       fact(by, `${text} `, make("span", {className: style, text: sign && `${sign} ${style}`}));
     }
     fact("type", data.types[row.t]);
-    if (row.e !== undefined) fact(data.effect, `${written(row.e)} ${data.unit}`);
+    if (row.e !== undefined) fact(data.effect, `${written(row.e)} ${data.unit}${row.u ? `, ${row.u}` : ""}`);
     if (row.b) fact("boxes", row.b.map((box) => box[0]).join(", "));
     fact("id", row.i);
     const seen = make("div", {className: "seen"});
     const maps = row.m || [], overlay = draw("svg", {viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true"});
-    if (row.p !== undefined || maps.length) {
+    const framed = (drawn) => {
       const picture = make("div", {className: "picture"});
-      if (row.p !== undefined) {
-        picture.append(make("img", {src: `data:image/jpeg;base64,${data.pictures[row.p]}`, alt: `What example ${row.i} shows`}));
-      } else picture.style.aspectRatio = "1";
-      picture.append(overlay);
-      seen.append(make("div", {}, picture, chooser(row, overlay)));
+      if (row.p !== undefined) picture.append(image(row, `What example ${row.i} shows`));
+      else picture.style.aspectRatio = "1";
+      picture.append(drawn);
+      return picture;
+    };
+    if (row.p !== undefined) {
+      // Beside a map the picture stands as it is: colours hide what they lie on.
+      const plain = maps.length ? draw("svg", {viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true"}) : overlay;
+      plain.append(...boxes(row));
+      seen.append(framed(plain));
+    }
+    if (maps.length) {
+      seen.append(make("div", {}, framed(overlay), chooser(row, overlay)));
       paint(row, overlay);
     }
     if (row.c) seen.append(curves(row));
     detail.replaceChildren(make("p", {className: "asked", text: row.q || row.i}), facts, seen);
   };
 
+  const image = (row, alt) => make("img", {src: `data:image/jpeg;base64,${data.pictures[row.p]}`, alt});
+  const boxes = (row) => (row.b || []).flatMap(([, x, y, width, height]) => [["#fff", 4], ["#1a1a1a", 1.5]].map(([stroke, wide]) =>
+    draw("rect", {x, y, width, height, fill: "none", stroke, "stroke-width": wide, "vector-effect": "non-scaling-stroke"})));
+
+  // What was answered wrongly, at a glance: label, answer, picture.
+  const misread = () => {
+    const found = shown.filter((row) => row.p !== undefined && row.a && row.a[0][2] === 0), first = found.slice(0, GALLERY);
+    gallery.replaceChildren(...first.map((row) => {
+      const said = make("figcaption", {}, make("span", {text: row.l}), make("span", {className: "wrong", text: `✗ ${row.a[0][1] || "nothing"}`}));
+      return make("figure", {}, image(row, `Misread: ${row.l}`), said);
+    }));
+    const words = `${data.gallery} (label, below it the answer of ${first.length ? first[0].a[0][0] : "the model"})`;
+    if (first.length) gallery.prepend(make("p", {className: "small", text: `${words}: ${first.length} of ${found.length} that the list holds.`}));
+  };
+
   // Which of the example's maps lies over the picture: one list for each thing in which they differ.
   const chooser = (row, overlay) => {
     const maps = row.m || [], box = make("div", {className: "controls"});
-    if (!maps.length) return box;
+    // Begin where there is most to see, among the maps of the first kind.
+    const strength = (map) => map[2] * map[3].reduce((sum, value) => sum + Math.abs(value), 0), last = maps[0][0].length - 1;
+    const alike = maps.filter((map) => map[0][0] === maps[0][0][0] && map[0][last] === maps[0][0][last]);
+    const start = alike.reduce((best, map) => strength(map) > strength(best) ? map : best)[0];
     maps[0][0].forEach((_, k) => {
       const names = [...new Set(maps.map((map) => map[0][k]))];
-      if (k === 0) names.unshift("none");
-      if (!names.includes(chosen[k])) chosen[k] = names[k === 0 ? 1 : 0];
+      if (!names.includes(chosen[k])) chosen[k] = start[k];
       const [picker, label] = select(k ? `and` : "Map", names.map((name) => [name, name]));
       picker.value = chosen[k];
       picker.addEventListener("change", () => { chosen[k] = picker.value; paint(row, overlay); });
@@ -153,12 +189,7 @@
       });
     }
     if (said) said.textContent = map ? `${data.mapped}. Full colour: ±${map[2]} in all pictures; orange above 0, purple below.` : "";
-    for (const [, x, y, width, height] of row.b || []) {
-      for (const [stroke, wide] of [["#fff", 4], ["#1a1a1a", 1.5]]) {
-        parts.push(draw("rect", {x, y, width, height, fill: "none", stroke, "stroke-width": wide, "vector-effect": "non-scaling-stroke"}));
-      }
-    }
-    overlay.replaceChildren(...parts);
+    overlay.replaceChildren(...parts, ...boxes(row));
   };
 
   const curves = (row) => {
@@ -176,7 +207,7 @@
     const step = Math.max(1, Math.ceil(data.places.length / 12));
     data.places.forEach((name, k) => { if (k % step === 0) svg.append(text(x(k), H - bottom + 15, "middle", String(name))); });
     svg.append(text((left + W - right) / 2, H - 4, "middle", data.axes[0]));
-    const head = make("tr", {}, ...[data.axes[1], "largest change", `at ${data.axes[0].toLowerCase()}`].map((text) => make("th", {scope: "col", text})));
+    const head = make("tr", {}, ...[data.axes[1], data.peak, `at ${data.axes[0].toLowerCase()}`].map((text) => make("th", {scope: "col", text})));
     const body = make("tbody");
     values.forEach((one, k) => {
       const [label, named] = data.series[k], colour = named === "#000000" ? "currentColor" : named;
@@ -198,17 +229,39 @@
     if (button) show(rows[Number(button.dataset.number)]);
   });
   list.addEventListener("keydown", (event) => {
-    const step = {ArrowDown: 1, ArrowUp: -1}[event.key], item = event.target.closest("li");
-    if (!step || !item) return;
-    event.preventDefault();
-    const next = step > 0 ? item.nextElementSibling : item.previousElementSibling;
+    const item = event.target.closest("li");
+    if (!item) return;
+    if (event.key === "Enter") {
+      event.preventDefault();
+      show(rows[Number(event.target.closest("button").dataset.number)]);
+      detail.focus();
+      return;
+    }
+    const next = {
+      ArrowDown: () => item.nextElementSibling, ArrowUp: () => item.previousElementSibling,
+      Home: () => list.firstElementChild, End: () => list.lastElementChild,
+    }[event.key];
     if (!next) return;
-    const button = next.querySelector("button");
-    button.focus();
+    event.preventDefault();
+    const to = next();
+    if (!to) return;
+    const button = to.querySelector("button");
     show(rows[Number(button.dataset.number)]);
+    button.focus();
   });
-  more.addEventListener("click", () => { room += PAGE; fill(); });
+  detail.addEventListener("keydown", (event) => {
+    const stop = event.key === "Escape" && list.querySelector("[tabindex='0']");
+    if (stop) stop.focus();
+  });
+  more.addEventListener("click", () => {
+    const from = room;
+    room += PAGE;
+    fill();
+    // The button may be gone: go on with the first of what it has brought.
+    const first = list.children[from];
+    if (first) { show(rows[Number(first.querySelector("button").dataset.number)]); first.querySelector("button").focus(); }
+  });
   for (const control of [type, answered, order, by, search]) control.addEventListener("input", filter);
-  place.replaceChildren(controls, count, make("div", {className: "split"}, make("div", {}, list, more), detail));
+  place.replaceChildren(controls, gallery, count, make("div", {className: "split"}, make("div", {}, list, more), detail));
   filter();
 })();

@@ -42,6 +42,8 @@ def as_data(browsed: Browsed, thumbnails: Mapping[str, Thumbnail]) -> str:
         "axes": list(browsed.axes),
         "series": [[one.label, one.colour] for one in browsed.series],
         "mapped": browsed.maps,
+        "peak": browsed.peak,
+        "gallery": browsed.gallery,
         "step": _STEP,
         "rows": rows,
         "pictures": pictures.data,
@@ -81,6 +83,8 @@ def _row(one: ShownExample, kind: int, browsed: Browsed) -> dict[str, Any]:
         row["a"] = [[given.by, given.text, right[given.right]] for given in one.answers]
     if one.effect is not None:
         row["e"] = float(f"{one.effect:.4g}")
+        if one.under:
+            row["u"] = one.under
     if one.curves:
         row["c"] = [_curve(one.curves.get(series.name, ())) for series in browsed.series]
     return row

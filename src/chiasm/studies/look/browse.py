@@ -5,7 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from chiasm.results.charts.theme import PALETTE
+from chiasm.results.charts.theme import PALETTE, span_style
 from chiasm.results.examples import Browsed, PatchMap, Series, ShownExample
 from chiasm.results.series import in_order
 
@@ -37,9 +37,9 @@ def browsed(
         )
         for row in known.iter_rows(named=True)
     ]
-    series = tuple(Series(span, span, PALETTE[k % len(PALETTE)]) for k, span in enumerate(spans))
+    series = tuple(Series(span, span, PALETTE[span_style(span)]) for span in spans)
     axes = ("Layer", f"Share of the attention of {query} (%)")
-    return Browsed(shown, "largest share", "%", layers, axes, series, "Share of the attention (%)")
+    return Browsed(shown, "largest share", "%", layers, axes, series, "Share of the attention (%)", "largest share")
 
 
 def _maps(attention: pl.DataFrame, places: pl.DataFrame) -> dict[str, tuple[PatchMap, ...]]:

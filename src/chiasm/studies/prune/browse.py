@@ -22,7 +22,11 @@ def browsed(pruned: pl.DataFrame, examples: pl.DataFrame) -> Browsed:
         for row in masked:
             level = Level(row["sparsity"], row["pattern"], row["part"])
             answers.append(Answered(f"Wanda, {level}", row["generated"], row["correct"]))
-        lost = max((dense["logprob"] - row["logprob"] for row in masked), default=None)
+        worst = min(masked, key=lambda row: row["logprob"], default=None)
+        lost, under = None, ""
+        if worst is not None:
+            lost = dense["logprob"] - worst["logprob"]
+            under = f"at {Level(worst['sparsity'], worst['pattern'], worst['part'])}"
         question = questions.get(name, "")
-        shown.append(ShownExample(str(name), dense["type"], question, dense["answer"], tuple(answers), lost))
+        shown.append(ShownExample(str(name), dense["type"], question, dense["answer"], tuple(answers), lost, under))
     return Browsed(shown, "most log-probability lost under Wanda", "nat")

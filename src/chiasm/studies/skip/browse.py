@@ -19,7 +19,8 @@ def browsed(verdicts: pl.DataFrame, examples: pl.DataFrame) -> Browsed:
         changed = [row for row in others if row["generated"] != plain["generated"]]
         answers = [Answered("the plain model", plain["generated"], plain["correct"])]
         answers += [Answered(f"under {row['plan']}", row["generated"], row["correct"]) for row in changed]
-        lost = max((plain["logprob"] - row["logprob"] for row in others), default=None)
+        worst = min(others, key=lambda row: row["logprob"], default=None)
+        lost, under = (None, "") if worst is None else (plain["logprob"] - worst["logprob"], f"under {worst['plan']}")
         question = questions.get(name, "")
-        shown.append(ShownExample(str(name), plain["type"], question, plain["answer"], tuple(answers), lost))
-    return Browsed(shown, "most log-probability lost under a plan", "nat")
+        shown.append(ShownExample(str(name), plain["type"], question, plain["answer"], tuple(answers), lost, under))
+    return Browsed(shown, "most log-probability lost under any one plan", "nat")
