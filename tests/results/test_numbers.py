@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 
 from chiasm.core.claims import Claim
-from chiasm.results.numbers import FOLDED_AFTER, HEADS, cells, number_tables
+from chiasm.results.charts.theme import dash_of
+from chiasm.results.numbers import FOLDED_AFTER, HEADS, cells, control_name, number_tables
+from chiasm.studies.align.charts.panels import CONTROL_LABELS
+from chiasm.studies.flow.judgement import control_label
 
 BASE = Claim(kind="effect", about="image->last", quantity="change", unit="nat", effect=-0.5, n=9, verdict="established")
 
@@ -52,7 +55,7 @@ def test_a_row_says_effect_interval_control_and_verdict():
         "Effect": "-0.5 nat",
         "95 % interval": "-0.7 to -0.3",
         "n": "9 (8 inputs)",
-        "Control": "random weights: -0.01 nat",
+        "Control": "random-weights baseline: -0.01 nat",
         "p": "0.012",
         "Verdict": "established",
     }
@@ -69,3 +72,31 @@ def test_large_numbers_are_written_out():
 
 def test_what_is_counted_has_no_interval_and_a_layer_is_named():
     assert cells(of(effect=2.0, low=2.0, high=2.0, unit="layer"))[2:4] == ("layer 2", "counted")
+
+
+def test_every_control_that_was_run_has_a_column_of_its_own_in_all_rows():
+    """What stands in a column may not change its kind from row to row."""
+    rows = [of(about="a", control="twin", control_effect=-0.1), of(about="b", control="blank", control_effect=-0.2)]
+    others = [of(about="a", kind="effect-control", control="blank", control_effect=-0.3)]
+    table, differences = number_tables([*rows, *others], {"effect": "How much?", "effect-control": "More?"})
+    assert table.heads[5:7] == ("the same cut on a blank image", "random-weights baseline")
+    assert {row[0]: row[5:7] for row in table.first} == {"a": ("-0.3 nat", "-0.1 nat"), "b": ("-0.2 nat", "")}
+    assert differences.heads[5] == "the same cut on a blank image"
+    assert len(table.heads) == len(table.dashes) == len(table.first[0])
+
+
+def test_a_control_has_the_dash_and_the_name_that_it_has_in_charts():
+    [table] = number_tables([of(control="twin"), of(control="size-matched", about="b")], {})
+    drawn = dict(zip(table.heads, table.dashes, strict=True))
+    for name in ("size-matched", "twin"):
+        assert drawn[control_label(name)] == dash_of(control_label(name))
+    assert drawn["Effect"] == ()
+    assert {name: control_name(name) for name in CONTROL_LABELS} == CONTROL_LABELS
+
+
+def test_rows_that_are_compared_with_different_things_each_say_with_what():
+    [table] = number_tables([of(control="ft-lora", control_effect=0.1), of(control="ft-e2e", control_effect=0.2)], {})
+    assert table.heads[5] == "Compared with"
+    assert {row[5] for row in table.first} == {"ft-lora: 0.1 nat", "ft-e2e: 0.2 nat"}
+    [same] = number_tables([of(control="loss allowed", control_effect=1.0)], {})
+    assert (same.heads[5], same.first[0][5]) == ("loss allowed", "1 nat")

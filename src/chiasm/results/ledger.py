@@ -37,16 +37,30 @@ class Paper:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """The claim of a run that measures the same as a published number: its `kind`, `about` and `where`.
+
+    `model`: the model whose run does, where that is not the entry's own, as of a tower that a larger model holds.
+    """
+
+    kind: str
+    about: str
+    where: str = "all"
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedValue:
     """One published number, with the digits that it was published with; None where it is unknown.
 
-    `approximate`: read off a curve, or given as "about".
+    `approximate`: read off a curve, or given as "about"; `measures`: what in a run can be held against it.
     """
 
     of: str
     value: Decimal | None
     unit: str = ""
     approximate: bool = False
+    measures: Measures | None = None
 
     def __str__(self) -> str:
         if self.value is None:

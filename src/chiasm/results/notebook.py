@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-from chiasm.results.numbers import HEADS, NumberTable
+from chiasm.results.numbers import NumberTable
 
 VEGA_LITE: Final = "application/vnd.vegalite.v6+json"
 """What notebooks that draw charts themselves take."""
@@ -54,7 +54,7 @@ def page_of(headline: str, facts: Sequence[str], table: NumberTable | None, char
 
 def _table(table: NumberTable) -> str:
     cell = '<td style="text-align:left">{}</td>'
-    heads = "".join(f'<th style="text-align:left">{escape(head)}</th>' for head in HEADS)
+    heads = "".join(f'<th style="text-align:left">{escape(head)}</th>' for head in table.heads)
     rows = "".join(f"<tr>{''.join(cell.format(escape(text)) for text in row)}</tr>" for row in table.first[:_ROWS])
     more = len(table.claims) - _ROWS
     left = f"<p>and {more} more rows in <code>run.claims</code></p>" if more > 0 else ""

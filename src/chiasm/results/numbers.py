@@ -1,12 +1,14 @@
 """The numbers of a run as tables, one for each question that it asks: made from its claims alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import polars as pl
 
 from chiasm.core.claims import Claim
+from chiasm.results.charts.theme import dash_of
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.wording import bounds, number, probability
 
@@ -14,23 +16,33 @@ FOLDED_AFTER: Final = 8
 """Rows in view; the rest stands behind them. The whole table is `tables/claims.parquet`."""
 _BEHIND: Final = 200
 _RANK: Final = {"established": 3, "practically none": 2, "uncontrolled": 1, "not established": 0}
+# In the words of the charts, which draw each with a dash of its own.
 _CONTROLS: Final = {
-    RANDOM_WEIGHTS: "random weights",
-    "apart": "modality isolation",
-    "noise": "random tokens",
-    "blank": "blank image",
     "size-matched": "as many random keys",
+    "blank": "the same cut on a blank image",
+    "noise": "random perceptual tokens",
+    "apart": "modality isolation",
+    RANDOM_WEIGHTS: "random-weights baseline",
 }
+# Kinds of claims whose rows are differences to a control that each of them names.
+_DIFFERENCES: Final = ("-control", "beyond", "reach")
 HEADS: Final = ("About", "Where", "Effect", "95 % interval", "n", "Control", "p", "Verdict")
 """The heads of the `cells` of a row."""
+_CONTROL: Final = HEADS.index("Control")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NumberTable:
-    """What a run says about one question. `claims`: the strongest first."""
+    """What a run says about one question. `claims`: the strongest first; `beside`: by `(kind, about, where)` what every
+    control shows, by its name in claims.
+
+    A column holds one control in all rows: each control that was run has a column of its own, as it has a dash of its
+    own in charts. Only where rows are compared with things that differ from row to row does each row name its own.
+    """
 
     question: str
     claims: tuple[Claim, ...]
+    beside: Mapping[tuple[str, str, str], Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def established(self) -> int:
@@ -40,12 +52,53 @@ class NumberTable:
     @property
     def first(self) -> list[tuple[str, ...]]:
         """The cells of the rows in view."""
-        return [cells(one) for one in self.claims[:FOLDED_AFTER]]
+        return [self.cells(one) for one in self.claims[:FOLDED_AFTER]]
 
     @property
     def rest(self) -> list[tuple[str, ...]]:
         """The cells of the rows behind them."""
-        return [cells(one) for one in self.claims[FOLDED_AFTER:_BEHIND]]
+        return [self.cells(one) for one in self.claims[FOLDED_AFTER:_BEHIND]]
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads of its columns."""
+        several = ("Compared with" if any(one.control for one in self.claims) else HEADS[_CONTROL],)
+        shown = tuple(control_name(name) for name in self.controls) or several
+        return (*HEADS[:_CONTROL], *shown, *HEADS[_CONTROL + 1 :])
+
+    @property
+    def dashes(self) -> tuple[Sequence[float], ...]:
+        """The dash that charts draw the control of each column with; empty for columns that are of none."""
+        drawn = [dash_of(control_name(name)) if name in _CONTROLS else () for name in self.controls] or [()]
+        return (*((),) * _CONTROL, *drawn, *((),) * (len(HEADS) - _CONTROL - 1))
+
+    @cached_property
+    def controls(self) -> tuple[str, ...]:
+        """The controls that have a column each; none where each row names what it is compared with."""
+        differences = any(one.kind.endswith(_DIFFERENCES) for one in self.claims)
+        named = {one.control for one in self.claims if one.control is not None}
+        if not differences:
+            named |= {name for one in self.claims for name in self.beside.get(_place(one), ())}
+        if len(named) > 1 and (differences or not named <= set(_CONTROLS)):
+            return ()
+        order = list(_CONTROLS)
+        return tuple(sorted(named, key=lambda name: order.index(name) if name in order else 0))
+
+    def cells(self, claim: Claim) -> tuple[str, ...]:
+        """One row as texts, under `heads`."""
+        plain = cells(claim)
+        known = dict(self.beside.get(_place(claim), {}))
+        if claim.control is not None and claim.control_effect is not None:
+            known[claim.control] = claim.control_effect
+        lacking = "none" if claim.control is None else ""
+        own = [_written(known[name], claim.unit) if name in known else lacking for name in self.controls]
+        return (*plain[:_CONTROL], *(own or [plain[_CONTROL]]), *plain[_CONTROL + 1 :])
+
+    @property
+    def printed(self) -> int:
+        """How many rows stand on paper: those in view, and what is established behind them."""
+        behind = self.claims[FOLDED_AFTER:_BEHIND]
+        return len(self.claims[:FOLDED_AFTER]) + sum(one.established for one in behind)
 
     @property
     def left_out(self) -> int:
@@ -72,10 +125,24 @@ def number_tables(claims: Iterable[Claim], questions: Mapping[str, str]) -> list
 
     A kind without a question asks for its quantity. Several kinds may answer one question.
     """
+    claims, beside = list(claims), {}
+    for one in claims:
+        if one.control is not None and one.control_effect is not None:
+            place = (one.kind.removesuffix("-control"), one.about, one.where)
+            beside.setdefault(place, {}).setdefault(one.control, one.control_effect)
     found: dict[str, list[Claim]] = {question: [] for question in questions.values()}
     for one in claims:
         found.setdefault(questions.get(one.kind) or asking(one.quantity), []).append(one)
-    return [NumberTable(question, tuple(_sorted(own))) for question, own in found.items() if own]
+    return [NumberTable(question, tuple(_sorted(own)), beside) for question, own in found.items() if own]
+
+
+def control_name(control: str) -> str:
+    """A control as charts call it; others are called what their claims call them."""
+    return _CONTROLS.get(control, control).replace("->", " → ")
+
+
+def _place(claim: Claim) -> tuple[str, str, str]:
+    return claim.kind, claim.about, claim.where
 
 
 def asking(quantity: str) -> str:
@@ -121,5 +188,5 @@ def _written(value: float, unit: str) -> str:
 def _control(claim: Claim) -> str:
     if claim.control is None:
         return "none"
-    name = _CONTROLS.get(claim.control, claim.control).replace("->", " → ")
+    name = control_name(claim.control)
     return name if claim.control_effect is None else f"{name}: {_written(claim.control_effect, claim.unit)}"

@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from chiasm.core.claims import Claim
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Options
+from chiasm.results.agreement import Agreement, agreements
 from chiasm.results.claims import read_claims
 from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
@@ -95,6 +96,10 @@ class Reporter(ABC, Generic[S]):
         strongest = max(self.ranked, key=lambda finding: finding.strength, default=None)
         return "Nothing is established." if strongest is None else strongest.text
 
+    def advice(self) -> str:
+        """What follows for whoever has to decide, in a few sentences below the headline; most studies have none."""
+        return ""
+
     def overview(self) -> dict[str, pl.DataFrame]:
         """Tables that stand before all others, by caption; most studies have none."""
         return {}
@@ -159,6 +164,14 @@ class Reporter(ABC, Generic[S]):
         """What was published about what this run touches."""
         return ledger().concerning(self.directory.manifest["study"], self.present)
 
+    @property
+    def agreements(self) -> list[list[Agreement]]:
+        """Of each of `published` whether this run agrees with it, as far as the two can be compared."""
+        made = self.directory.manifest
+        model, data = (_named(made.get(key)) for key in ("model", "data"))
+        claims = self.claimed if self.numbers else []
+        return [agreements(entry, model, data, claims) for entry in self.published]
+
     def summary(self) -> list[RenderableType]:
         """What the command line prints when the run has ended: counts, failures, the main findings."""
         counts = self.directory.counts()
@@ -208,6 +221,13 @@ class NothingYet(Reporter[Options]):
     @cached_property
     def numbers(self) -> list[NumberTable]:
         return []
+
+
+def _named(made: Any) -> str:
+    """What a run is of, by the names in its manifest, which several models or data sets have one of each."""
+    if isinstance(made, Mapping):
+        return str(made.get("id") or made.get("name") or ", ".join(made))
+    return ", ".join(_named(one) for one in made) if isinstance(made, list) else str(made or "unknown")
 
 
 def _reason(reason: str) -> str:

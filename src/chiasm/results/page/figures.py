@@ -11,13 +11,21 @@ from chiasm.results.charts.page import as_json
 from chiasm.results.rundir import RunDirectory
 
 
+_BRIEF = 230
+"""Letters that two sentences under a chart take at most."""
+# Not behind what is shortened, and not within brackets that end a sentence of their own.
+_SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z0-9`])")
+
+
 @dataclass(frozen=True, slots=True)
 class ShownFigure:
-    """One figure. `titled`: its drawing says the question itself; `spec`: what draws it in the browser."""
+    """One figure. `brief`, `rest`: its caption, what it shows and how to read it; `titled`: its drawing says the
+    question itself; `spec`: what draws it in the browser."""
 
     stem: str
     question: str
-    caption: str
+    brief: str
+    rest: str
     svg: str
     narrow: bool
     titled: bool
@@ -38,7 +46,14 @@ def shown_figure(run: RunDirectory, stem: str, caption: str, question: str) -> S
     title = _title(spec)
     asked = title or question or caption.partition(". ")[0].rstrip(".")
     svg, points = _inline(path.read_text(encoding="utf-8"), stem, asked)
-    return ShownFigure(stem, asked, caption, svg, points < 300, bool(title), as_json(spec))
+    return ShownFigure(stem, asked, *shortened(caption), svg, points < 300, bool(title), as_json(spec))
+
+
+def shortened(caption: str) -> tuple[str, str]:
+    """A caption in two parts: the first sentence, or two where they are short, and the others."""
+    sentences = _SENTENCE.split(caption.strip())
+    kept = 2 if len(" ".join(sentences[:2])) <= _BRIEF else 1
+    return " ".join(sentences[:kept]), " ".join(sentences[kept:])
 
 
 def _title(spec: dict[str, Any]) -> str:

@@ -13,9 +13,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from chiasm.results import images
+from chiasm.results.agreement import RULE
 from chiasm.results.charts.page import libraries, policy, starter
 from chiasm.results.ledger import ledger
-from chiasm.results.numbers import HEADS
 from chiasm.results.page import reproduce
 from chiasm.results.page.cite import bibtex, papers_of
 from chiasm.results.page.example_data import as_data
@@ -26,6 +26,7 @@ from chiasm.results.storage import whole_file
 
 _OPEN_TABLES = 3
 _OPEN_FIGURES = 5
+_PRINTED_ROWS = 12  # as page.css has it
 
 
 def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[tuple[str, str]]) -> Path:
@@ -47,6 +48,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
     page = _template().render(
         title=reporter.title,
         headline=reporter.headline(),
+        advice=reporter.advice(),
         policy=policy(scripts),
         scripts=[Markup(script) for script in scripts],
         css=Markup(_file("page.css")),
@@ -58,11 +60,13 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         overview=reporter.overview(),
         numbers=reporter.numbers,
         open_tables=_OPEN_TABLES,
-        number_heads=HEADS,
+        printed_rows=_PRINTED_ROWS,
         examples=examples,
         example_count=0 if browsed is None else len(browsed.examples),
         layouts=reporter.layouts(),
-        published=reporter.published,
+        published=list(zip(reporter.published, reporter.agreements, strict=True)),
+        agreed=Counter(one.said for several in reporter.agreements for one in several).most_common(),
+        agreement_rule=RULE,
         standings=Counter(entry.status for entry in reporter.published).most_common(),
         tables=[_tabled(run, name) for name in run.tables()],
         notes=[*reporter.notes(), *_rounding_notes(run)],
@@ -126,8 +130,9 @@ def _rounding_notes(run: RunDirectory) -> list[str]:
 
 
 def _unbroken(text: str) -> Markup:
-    """Layer ranges keep together at the end of a line; routes have an arrow."""
-    marked = re.sub(r"\d+-\d+", r'<span class="range">\g<0></span>', escape(text, quote=False))
+    """Layer ranges keep together at the end of a line; routes have an arrow; what stands in backticks is code."""
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
+    marked = re.sub(r"\d+-\d+", r'<span class="range">\g<0></span>', marked)
     return Markup(marked.replace("-&gt;", " → "))
 
 

@@ -106,7 +106,9 @@ def _smallest(data: Sweep, least: float) -> Claim:
 
 
 def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int) -> tuple[list[Claim], list[Claim]]:
-    """The effect of every cut in every window, and the difference of each to the control that comes nearest."""
+    """The effect of every cut in every window, and the difference of each to every control: to the one that comes
+    nearest of the kind `beyond`, to others `effect-control`.
+    """
     error = ERROR_SHARE * least
     bands = mean_bands(data.values, clusters=data.inputs, present=data.present, smallest_error=error, seed=seed)
     beside = [] if controls is None else [control_effects(data, controls, name, error, seed) for name in _NULLS]
@@ -138,6 +140,8 @@ def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int
         )
         if worst is not None:
             beyond += _beyond(found[-1], worst)
+        others = [_difference(found[-1], one) for one in nulls if one is not worst]
+        beyond += [replace(one, kind="effect-control") for one in others]
     return found, beyond
 
 
@@ -146,17 +150,7 @@ def _beyond(effect: Claim, control: NullEffect) -> list[Claim]:
 
     Both are conditions of the effect: it is the effect that is established or not.
     """
-    difference = replace(
-        effect,
-        kind="beyond",
-        quantity=f"{QUANTITY}, less that of the control",
-        effect=control.difference,
-        low=known(control.low),
-        high=known(control.high),
-        p=known(control.p),
-        n=control.n,
-        verdict="established" if effect.established else "not established",
-    )
+    difference = _difference(effect, control)
     if control.reach is None:
         return [difference]
     reach = replace(
@@ -172,6 +166,22 @@ def _beyond(effect: Claim, control: NullEffect) -> list[Claim]:
         verdict="not established",
     )
     return [difference, reach]
+
+
+def _difference(effect: Claim, control: NullEffect) -> Claim:
+    return replace(
+        effect,
+        kind="beyond",
+        quantity=f"{QUANTITY}, less that of the control",
+        effect=control.difference,
+        low=known(control.low),
+        high=known(control.high),
+        p=known(control.p),
+        control=control.name,
+        control_effect=control.effect,
+        n=control.n,
+        verdict="established" if effect.established else "not established",
+    )
 
 
 def _scales(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> list[Claim]:

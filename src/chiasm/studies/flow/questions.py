@@ -4,7 +4,8 @@ from typing import Final
 
 QUESTIONS: Final = {
     "effect": "What does the answer lose when a route is cut, and in which layers?",
-    "beyond": "Does it lose more than under the control beside that cut?",
+    "beyond": "Does it lose more than under the control that comes nearest?",
+    "effect-control": "Does it lose more than under the other controls beside that cut?",
     "type": "Does the largest effect hold for every type of question?",
     "types": "Do types of questions differ in what a cut costs them?",
     "peak": "In which layer does each cut cost most?",

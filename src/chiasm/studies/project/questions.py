@@ -31,6 +31,8 @@ QUESTIONS: Final = {
 }
 
 CHARTS: Final = {
+    "verdict": "Where is what the tower sees lost on its way to the answer?",
+    "confusion": "What is taken for what?",
     "tuning": "Which setting learns the domain?",
     "richness": "Is the projector's output richer after tuning?",
     "layers": "Where in the model can the classes be read?",

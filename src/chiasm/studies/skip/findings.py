@@ -8,6 +8,7 @@ import numpy as np
 
 from chiasm.core.claims import MIN_INPUTS, Claim, of_kind
 from chiasm.core.statistics.intervals import runs_of_true
+from chiasm.interventions.skips import PLAN_FILE
 from chiasm.results.findings import Finding
 from chiasm.results.wording import alone, bounds, claimed, named, number, percent, probability
 from chiasm.studies.skip.decision import saves_time
@@ -42,6 +43,16 @@ def skip_findings(claims: Sequence[Claim], span: str = "image") -> list[Finding]
             _recovery(claims),
         ]
     return sorted((one for one in found if one is not None), key=lambda finding: -finding.strength)
+
+
+def skip_advice(claims: Sequence[Claim]) -> str:
+    """What to do, behind the sentence that the headline says already; empty before any plan has been verified."""
+    found = _recommended(claims)
+    if found is None:
+        return ""
+    none = of_kind(claims, "recommended")[0].about == NONE
+    do = "Leave the model as it is for now." if none else f"Use `{PLAN_FILE}`, which holds the plan."
+    return f"{do} {found.text.partition('. ')[2]}".strip()
 
 
 def points(loss: float) -> str:

@@ -51,9 +51,10 @@ def _peak(plans: pl.DataFrame) -> int | None:
 
 
 def _named(row: dict[str, Any]) -> str:
-    name = "none: the plain model" if row["plan"] == NONE else row["plan"]
+    if row["plan"] == NONE:
+        return "plain model (nothing left out)"
     how = "recommended" if row["recommended"] else "control" if row["kind"] in CONTROLS else ""
-    return f"{name} ({how})" if how else name
+    return f"{row['plan']} ({how})" if how else row["plan"]
 
 
 def _cell(one: Claim | None, digits: int) -> str:

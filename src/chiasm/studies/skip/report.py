@@ -13,7 +13,7 @@ from chiasm.results.report import Drawing, Reporter, control_notes, shared_model
 from chiasm.results.series import with_inputs
 from chiasm.studies.skip import charts
 from chiasm.studies.skip.browse import browsed
-from chiasm.studies.skip.findings import skip_findings
+from chiasm.studies.skip.findings import skip_advice, skip_findings
 from chiasm.studies.skip.headline import skip_headline
 from chiasm.studies.skip.overview import plans_table
 from chiasm.studies.skip.questions import CHARTS, QUESTIONS
@@ -34,6 +34,9 @@ class SkipReporter(Reporter[SkipSpec]):
 
     def headline(self) -> str:
         return skip_headline(self.claimed)
+
+    def advice(self) -> str:
+        return skip_advice(self.claimed)
 
     def findings(self) -> list[Finding]:
         return skip_findings(self.claimed, self.spec.skipped_span)
