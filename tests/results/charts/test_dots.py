@@ -55,7 +55,7 @@ def test_every_kind_has_its_colour_and_controls_are_hollow_and_dashed():
 def test_a_click_on_a_name_below_keeps_one_kind_in_all_panels():
     chart_of = chart([*dots(), *dots("time")], (SHARE, TIME))
     [kept] = [one for one in specification(chart_of)["params"] if one["name"] == "kept"]
-    assert kept["select"] == {"type": "point", "fields": ["mark"], "on": "click"}
+    assert kept["select"] == {"type": "point", "fields": ["mark"], "on": "click", "toggle": "true"}
     [entries] = [one for one in datasets(chart_of) if set(one.columns) == {"mark", "x", "y"}]
     assert entries["mark"].to_list() == [mark.label for mark in MARKS]
     assert entries["x"].max() < SCREEN.width

@@ -22,6 +22,8 @@ _NARROWEST = 90
 """Pixels of a panel with several beside it."""
 _INK, _LEAST_INK = 0.2, 0.05
 """Opacity of a narrow band, and of one that covers its panel: what is hardly known must not hide what is."""
+_FEW = 3
+"""Bands of so many lines may lie on each other in full."""
 _THIN = 0.1
 """Of the scale: bands narrower than it are drawn in full."""
 
@@ -83,7 +85,8 @@ def rows_of(
         numbers = pl.col("x", "y", "low", "high").fill_nan(None).round_sig_figs(_DIGITS)
         made = pl.DataFrame(frame).with_columns(numbers)
         if limits is not None:
-            made = made.with_columns(ink=pl.lit(_ink(line, limits, log=log)))
+            beside = sum(other.panel == line.panel and other.role == MEASURED for other in lines)
+            made = made.with_columns(ink=pl.lit(_ink(line, limits, beside, log=log)))
         frames.append(made.with_columns(**{name: pl.Series(list(values)) for name, values in line.facts.items()}))
     return pl.concat(frames, how="diagonal")
 
@@ -98,10 +101,11 @@ def _breadth(line: Line, limits: tuple[float, float], *, log: bool) -> float:
     return float(np.mean(scaled(high) - scaled(low))) / whole if whole else 0.0
 
 
-def _ink(line: Line, limits: tuple[float, float], *, log: bool) -> float:
-    """The opacity of a line's band: the wider, the lighter; controls are half as dark."""
-    breadth = _breadth(line, limits, log=log)
-    ink = max(_LEAST_INK, _INK * min(1.0, _THIN / breadth)) if breadth else _INK
+def _ink(line: Line, limits: tuple[float, float], beside: int, *, log: bool) -> float:
+    """The opacity of a line's band: the wider, and the more there are `beside` each other, the lighter; controls are
+    half as dark."""
+    breadth, most = _breadth(line, limits, log=log), _INK * min(1.0, _FEW / max(beside, 1))
+    ink = max(_LEAST_INK, most * min(1.0, _THIN / breadth)) if breadth else most
     return round(ink if line.role == MEASURED else ink / 2, 3)
 
 
@@ -173,6 +177,7 @@ class _Drawing:
         roles = [MEASURED, *(role for role in dict.fromkeys(line.role for line in lines) if role != MEASURED)]
         # Every click turns a name on or off: the same again brings all back, another joins the first.
         bind: dict[str, Any] = {"bind": "legend"} if keyed else {"on": "click"}
+        self.controlled = len(roles) > 1
         self.kept = alt.selection_point(name="kept", fields=["label"], toggle="true", **bind)
         # One legend for colour and shape: Vega-Lite joins what has the same title and entries.
         entries = alt.Legend(columns=fitting(labels, size)) if keyed else None
@@ -221,7 +226,8 @@ class _Drawing:
         band = {"x": self.x, "y": alt.Y("low:Q", title=axes.y, scale=scale, axis=self.y_axis), "y2": "high:Q"}
         band |= {"color": self.colour, "detail": "line:N"}
         ink = seen.then(alt.FillOpacity("ink:Q", scale=None, legend=None)).otherwise(alt.value(0.02))
-        for role in (measured, alt.datum.role != MEASURED):
+        # A layer without any row has no extent, of which Vega warns.
+        for role in (measured, alt.datum.role != MEASURED) if self.controlled else (measured,):
             own = base.transform_filter(role).mark_area(clip=True, line=False)
             own = own.encode(**band, fillOpacity=ink)
             # The first layer that has the legend: it listens to no other.

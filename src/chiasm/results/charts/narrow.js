@@ -3,6 +3,7 @@
 // What cannot be narrower, as heat maps with numbers in their cells, scrolls in its own box.
 const fittedToRoom = (() => {
   const NARROW = 600, LETTER = 6.3, LEAST = 120;
+  let wide = LEAST;
 
   const panel = (part) => part.layer && typeof part.width === "number" && part.layer.every((layer) => {
     const mark = layer.mark && (layer.mark.type || layer.mark);
@@ -31,7 +32,7 @@ const fittedToRoom = (() => {
     const keys = axes(part, "x").every((x) => x.axis === null);
     if (keys) return listed(spec, part, room);
     const y = axes(part, "y").find((one) => one.type === "nominal");
-    let beside = 62;
+    let beside = 96;
     if (y) {
       const longest = Math.max(...y.scale.domain.map((name) => name.length));
       beside = Math.min(longest * LETTER, 0.45 * room);
@@ -39,14 +40,14 @@ const fittedToRoom = (() => {
       beside += y.title ? 46 : 28;
     }
     for (const x of axes(part, "x")) if (x.axis) x.axis.tickCount = 4;
-    part.width = Math.max(LEAST, room - beside);
+    wide = part.width = Math.max(LEAST, room - beside);
   };
 
   // The legend of points, which is drawn from marks: one name in a line.
   const listed = (spec, part, room) => {
     const rows = rowsOf(spec, part), step = 21;
     rows.forEach((row, k) => { row.x = 0; row.y = k * step; });
-    part.width = room - 20;
+    part.width = wide;
     part.height = Math.max(1, (rows.length - 1) * step + 1);
     for (const x of axes(part, "x")) x.scale.domain = [0, part.width];
     for (const y of axes(part, "y")) y.scale.domain = [0, part.height];
@@ -66,7 +67,7 @@ const fittedToRoom = (() => {
     else stacked(spec);
     narrowed(spec, spec, room);
     if (typeof spec.width === "number" && !panel(spec)) {
-      spec.width = Math.max(LEAST, Math.min(spec.width, room - 70 - named(spec)));
+      spec.width = Math.max(LEAST, Math.min(spec.width, room - 76 - named(spec)));
     }
     if (spec.facet && spec.spec && typeof spec.spec.width === "number") {
       spec.columns = 1;

@@ -32,7 +32,11 @@
     const drawing = document.createElement("div");
     drawing.className = "drawing";
     try {
-      await vegaEmbed(drawing, fittedToRoom(JSON.parse(text), place.clientWidth), options);
+      const {view} = await vegaEmbed(drawing, fittedToRoom(JSON.parse(text), place.clientWidth), options);
+      // Vega-Lite's own double click does not reach legends: anywhere in a chart it brings all back.
+      if (text.includes('"name":"kept"')) {
+        drawing.addEventListener("dblclick", () => view.data("kept_store", []).runAsync());
+      }
       const svg = drawing.querySelector("svg");
       for (const part of svg.querySelectorAll("[role]")) {
         for (const name of ["role", "aria-label", "aria-roledescription"]) part.removeAttribute(name);

@@ -93,8 +93,11 @@ def points_chart(
                 for value, colour, dash in scale.rules():
                     looks = {"color": alt.value(colour), "strokeDash": alt.value(dash)}
                     layers.append(rule.encode(**{way: channel(datum=value, **drawn)}, **looks))
-            layers.append(legend.bars(base, x=alt.X("x_low:Q", **x), x2="x_high:Q", y=up))
-            layers.append(legend.bars(base, x=across, y=alt.Y("y_low:Q", **y), y2="y_high:Q"))
+            own = [point for point in points if len(planes) == 1 or point.panel == plane.name]
+            if not all(math.isnan(point.x_low) for point in own):
+                layers.append(legend.bars(base, x=alt.X("x_low:Q", **x), x2="x_high:Q", y=up))
+            if not all(math.isnan(point.y_low) for point in own):
+                layers.append(legend.bars(base, x=across, y=alt.Y("y_low:Q", **y), y2="y_high:Q"))
             layers.append(legend.points(base, x=across, y=up, tooltip=tips))
             if any(point.chosen and point.panel == plane.name for point in points):
                 ring = base.transform_filter(alt.datum.chosen).mark_point(shape="circle", size=9 * size.point)

@@ -235,10 +235,7 @@ def capacity_chart(
             mark = labels[one.projector]
             points.append(Point(mark, one.parameters, mean, mark=mark, panel=panel, **bounds))
         chance = reference_mean(references, domain, RANDOM)
-        # Below a thousand it is linear, so that a projector that learns nothing has a place.
-        most = 2.0 * max(1000, *aligned["parameters"])
-        ticks = [0.0, *(10.0**k for k in range(3, 10))]
-        x = Scale("Parameters of the projector", "", "symlog", None, (), (-100, most), ticks, 1000, ".3~s", ".3~s")
+        x = _parameters(aligned["parameters"].to_list())
         y = Scale(UNIT, limits=(0, 1), dotted=() if chance is None else (chance,))
         planes.append(Plane(panel, x, y))
     there = {point.mark for point in points}
@@ -251,6 +248,18 @@ def capacity_chart(
         subtitle=f"Bars: {over(tuning)}; dotted: guessing; {_images(tuning)}.",
         things="projector",
     )
+
+
+def _parameters(sizes: Sequence[int]) -> Scale:
+    """An axis on which all sizes of projectors have a place, also that of one that learns nothing."""
+    least, most, title = min(sizes), max(sizes), "Parameters of the projector"
+    ticks = [step * 10.0**k for k in range(2, 10) for step in (1, 2, 5)]
+    if least > 0:
+        limits = (least / 1.5, 1.5 * most)
+        return Scale(title, "", "log", None, (), limits, ticks, 1, ".3~s", ".3~s")
+    # Below a thousand it is linear.
+    ticks = [0.0, *(10.0**k for k in range(3, 10))]
+    return Scale(title, "", "symlog", None, (), (-100, 2.0 * max(1000, most)), ticks, 1000, ".3~s", ".3~s")
 
 
 def capacity_caption(tuning: pl.DataFrame, aligned: pl.DataFrame) -> str:
