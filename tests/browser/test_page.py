@@ -30,14 +30,6 @@ def report(tmp_path_factory):
     return open_run(path).report()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def opened(chromium, report):
     """Opens the page as asked; afterwards nothing may have gone wrong and nothing been asked for."""
@@ -92,16 +84,6 @@ def test_hovering_says_the_numbers(opened):
     assert "undefined" not in tip.inner_text()
 
 
-def test_a_legend_entry_keeps_its_curve(opened):
-    tab = opened()
-    marks = (
-        "() => [...document.querySelectorAll('.main-chart .drawing [class*=mark-line]')].map(m => m.outerHTML).join()"
-    )
-    before = tab.evaluate(marks)
-    tab.locator(".main-chart .drawing text", has_text="image → question").first.click(force=True)
-    tab.wait_for_function(f"before => ({marks})() !== before", arg=before, timeout=5000)
-
-
 def effects(tab):
     """The numbers in the list, in their order."""
     return [
@@ -141,12 +123,25 @@ def test_the_keyboard_reaches_everything(opened):
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.className") == "skip"
     listed(tab).first.focus()
+    assert tab.locator("#browser .list button[tabindex='0']").count() == 1, "the list is one stop of the tab key"
     asked = tab.locator("#browser .asked")
     first = tab.locator("#browser dd").last.inner_text()
     tab.keyboard.press("ArrowDown")
     assert asked.inner_text()
     assert tab.locator("#browser dd").last.inner_text() != first
     assert tab.locator('#browser [aria-current="true"]').count() == 1
+    tab.keyboard.press("End")
+    assert listed(tab).last.evaluate("one => one === document.activeElement && one.ariaCurrent === 'true'")
+    tab.keyboard.press("Home")
+    assert listed(tab).first.evaluate("one => one === document.activeElement && one.ariaCurrent === 'true'")
+    assert tab.locator("#browser dd").last.inner_text() == first
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.closest('.list')") is None
+    tab.keyboard.press("Shift+Tab")
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.activeElement.className") == "detail"
+    tab.keyboard.press("Escape")
+    assert listed(tab).first.evaluate("one => one === document.activeElement")
     summary = tab.locator("#findings summary")
     summary.focus()
     tab.keyboard.press("Enter")
@@ -177,7 +172,14 @@ def test_paper_loses_no_finding(opened):
     assert tab.locator("#findings li").last.is_visible()
     assert tab.locator(".main-chart .static svg").is_visible()
     assert not tab.locator(".main-chart .drawing").is_visible()
-    assert tab.locator("#numbers details table").last.is_visible()
+    for table in tab.locator("#numbers table.numbers").all():
+        hidden = table.locator("tbody tr.established").evaluate_all(
+            "all => all.filter(one => !one.checkVisibility()).length"
+        )
+        assert hidden == 0, "what is established stands on paper"
+    note = tab.locator("#numbers .on-paper").first
+    assert note.is_visible()
+    assert "tables/claims.parquet" in note.inner_text()
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert tab.locator("#findings details").get_attribute("open") is None
 

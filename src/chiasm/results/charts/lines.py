@@ -58,9 +58,7 @@ class Axes:
     own_scales: bool = False
 
 
-def rows_of(
-    lines: Sequence[Line], limits: tuple[float, float] | None = None, *, log: bool = False
-) -> pl.DataFrame:
+def rows_of(lines: Sequence[Line], limits: tuple[float, float] | None = None, *, log: bool = False) -> pl.DataFrame:
     """The data of a chart: one row per line and place. Bounds are null where there are none.
 
     `limits`: of y, with which each line has the opacity of its band (`ink`), and the widest bands come first, so that
