@@ -80,7 +80,7 @@ def test_every_control_that_was_run_has_a_column_of_its_own_in_all_rows():
     others = [of(about="a", kind="effect-control", control="blank", control_effect=-0.3)]
     table, differences = number_tables([*rows, *others], {"effect": "How much?", "effect-control": "More?"})
     assert table.heads[5:7] == ("the same cut on a blank image", "random-weights baseline")
-    assert {row[0]: row[5:7] for row in table.first} == {"a": ("-0.3 nat", "-0.1 nat"), "b": ("-0.2 nat", "")}
+    assert {row[0]: row[5:7] for row in table.first} == {"a": ("-0.3 nat", "-0.1 nat"), "b": ("-0.2 nat", "\u2013")}
     assert differences.heads[5] == "the same cut on a blank image"
     assert len(table.heads) == len(table.dashes) == len(table.first[0])
 

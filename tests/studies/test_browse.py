@@ -60,6 +60,7 @@ def test_look_has_shares_in_per_cent_and_means_over_heads_before_heads():
     assert one.curves == {"image": [10.0, 20.0], "question": [90.0, 80.0]}
     assert [drawn.choice[2] for drawn in one.maps] == ["mean over heads", "head 3"]
     assert list(one.maps[0].values) == [20.0]
+    assert (found.peak, found.by) == ("largest share", "image")
 
 
 def test_eval_shows_both_answers_and_judges_only_what_is_right_or_wrong():
@@ -82,7 +83,7 @@ def test_skip_shows_plans_that_change_the_answer_and_no_control():
     verdicts = verdicts.with_columns(example_id=pl.lit("a"), type=pl.lit("t"), answer=pl.lit("red"))
     [one] = of_skip(verdicts, EXAMPLES).examples
     assert one.answers == (("the plain model", "Red", True), ("under search-50", "Blue", False))
-    assert one.effect == 2.0
+    assert (one.effect, one.under) == (2.0, "under search-50"), "which plan the number is of"
     assert of_skip(verdicts.filter(pl.col("plan") != "none"), EXAMPLES).examples == []
 
 
@@ -94,7 +95,7 @@ def test_prune_shows_wanda_on_all_types_by_level():
     pruned = pruned.with_columns(example_id=pl.lit("a"), type=pl.lit("t"), answer=pl.lit("red"))
     [one] = of_prune(pruned, EXAMPLES).examples
     assert one.answers == (("untouched", "Red", True), ("Wanda, 50 %", "Blue", False))
-    assert one.effect == 1.0
+    assert (one.effect, one.under) == (1.0, "at 50 %")
 
 
 def test_project_puts_the_best_setting_first_and_takes_one_seed():

@@ -55,7 +55,8 @@ class Browsed:
 
     `axes`: titles of a curve's x and y. `maps`: what the values of maps are. Examples with curves are sorted by the
     largest value of those; others by their own effect. `peak`: what the largest value of a curve is called. `gallery`:
-    what pictures that were answered wrongly are called, where they are to stand before the list.
+    what pictures that were answered wrongly are called, where they are to stand before the list. `by`: the name of the
+    curve that examples are sorted by before the reader chooses; empty for whichever is largest.
     """
 
     examples: Sequence[ShownExample]
@@ -67,3 +68,4 @@ class Browsed:
     maps: str = ""
     peak: str = "largest change"
     gallery: str = ""
+    by: str = ""

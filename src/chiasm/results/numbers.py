@@ -90,7 +90,7 @@ class NumberTable:
         known = dict(self.beside.get(_place(claim), {}))
         if claim.control is not None and claim.control_effect is not None:
             known[claim.control] = claim.control_effect
-        lacking = "none" if claim.control is None else ""
+        lacking = "none" if claim.control is None else "\u2013"
         own = [_written(known[name], claim.unit) if name in known else lacking for name in self.controls]
         return (*plain[:_CONTROL], *(own or [plain[_CONTROL]]), *plain[_CONTROL + 1 :])
 
@@ -161,7 +161,7 @@ def cells(claim: Claim) -> tuple[str, ...]:
     inputs = "" if claim.inputs in (None, claim.n) else f" ({claim.inputs} inputs)"
     counted = claim.low is not None and claim.low == claim.high
     return (
-        claim.about.replace("->", " → "),
+        "no plan" if (claim.kind, claim.about) == ("recommended", "none") else claim.about.replace("->", " → "),
         claim.where,
         _written(claim.effect, claim.unit),
         "counted" if counted else bounds(claim.low, claim.high, missing="none", **_digits(claim.effect)),

@@ -65,6 +65,7 @@ _OF_SPANS: Final = {
     "prefix": 3,
     "audio": 3,
     "suffix": 4,
+    "image.object": 5,
     "last": 6,
     "answer": 6,
 }

@@ -39,6 +39,7 @@
   const [answered, answeredLabel] = select("Answer", [["", "all"], ["1", "right"], ["0", "wrong"]]);
   const [order, orderLabel] = select("Order", orders);
   const [by, byLabel] = select("By", [["", "any curve"], ...data.series.map(([name], k) => [k, name])]);
+  by.value = data.by;
   const search = make("input", {type: "search", placeholder: "words or id"});
   const searchLabel = make("label", {}, "Search", search);
   const count = make("p", {className: "small", role: "status"});
@@ -89,7 +90,8 @@
     more.hidden = shown.length <= room;
     more.textContent = `Show ${Math.min(PAGE, shown.length - room)} more`;
     const unit = data.unit ? ` (${data.unit})` : "";
-    count.textContent = `${shown.length} of ${rows.length} examples.${known.effect ? ` The number is the ${data.effect}${unit}.` : ""}`;
+    const of = by.value === "" || !curved ? "" : ` of ${data.series[Number(by.value)][0]}`;
+    count.textContent = `${shown.length} of ${rows.length} examples.${known.effect ? ` The number is the ${data.effect}${of}${unit}.` : ""}`;
   };
 
   // The list is one stop of the tab key: of its buttons only the current one, or the first, is in that order.
@@ -137,7 +139,7 @@
       seen.append(framed(plain));
     }
     if (maps.length) {
-      seen.append(make("div", {}, framed(overlay), chooser(row, overlay)));
+      seen.append(make("div", {className: "mapped"}, framed(overlay), chooser(row, overlay)));
       paint(row, overlay);
     }
     if (row.c) seen.append(curves(row));
@@ -169,7 +171,7 @@
     maps[0][0].forEach((_, k) => {
       const names = [...new Set(maps.map((map) => map[0][k]))];
       if (!names.includes(chosen[k])) chosen[k] = start[k];
-      const [picker, label] = select(k ? `and` : "Map", names.map((name) => [name, name]));
+      const [picker, label] = select(box.children.length ? "and" : "Map", names.map((name) => [name, name]));
       picker.value = chosen[k];
       picker.addEventListener("change", () => { chosen[k] = picker.value; paint(row, overlay); });
       if (names.length > 1) box.append(label);
@@ -188,7 +190,10 @@
         parts.push(patch);
       });
     }
-    if (said) said.textContent = map ? `${data.mapped}. Full colour: ±${map[2]} in all pictures; orange above 0, purple below.` : "";
+    // Shares have but one side.
+    const signed = rows.some((one) => (one.m || []).some((other) => other[3].some((value) => value < 0)));
+    const scale = map && (signed ? `±${map[2]} in all pictures; orange above 0, purple below` : `${map[2]} in all pictures`);
+    if (said) said.textContent = map ? `${data.mapped}. Full colour: ${scale}.` : "";
     overlay.replaceChildren(...parts, ...boxes(row));
   };
 

@@ -43,6 +43,7 @@ def as_data(browsed: Browsed, thumbnails: Mapping[str, Thumbnail]) -> str:
         "series": [[one.label, one.colour] for one in browsed.series],
         "mapped": browsed.maps,
         "peak": browsed.peak,
+        "by": next((str(k) for k, one in enumerate(browsed.series) if one.name == browsed.by), ""),
         "gallery": browsed.gallery,
         "step": _STEP,
         "rows": rows,

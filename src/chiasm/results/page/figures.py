@@ -10,7 +10,6 @@ from chiasm.core.errors import ChiasmError
 from chiasm.results.charts.page import as_json
 from chiasm.results.rundir import RunDirectory
 
-
 _BRIEF = 230
 """Letters that two sentences under a chart take at most."""
 # Not behind what is shortened, and not within brackets that end a sentence of their own.

@@ -5,7 +5,6 @@ from typing import Final
 QUESTIONS: Final = {
     "effect": "What does the answer lose when a route is cut, and in which layers?",
     "beyond": "Does it lose more than under the control that comes nearest?",
-    "effect-control": "Does it lose more than under the other controls beside that cut?",
     "type": "Does the largest effect hold for every type of question?",
     "types": "Do types of questions differ in what a cut costs them?",
     "peak": "In which layer does each cut cost most?",
@@ -21,6 +20,7 @@ QUESTIONS: Final = {
     "map-hit": "How often does the strongest patch lie on the object asked about?",
     "map-object": "Does the strongest patch lie there more often than the size of the boxes explains?",
     "map-object-beyond": "Does it lie there more often than with random weights?",
+    "effect-control": "Does it lose more than under the other controls beside that cut?",
     "scale": "How much is there to lose: what does another example's input in place of the own one cost?",
     "averaged": "What do the cut keys lose when they are averaged and nothing is blocked?",
     "reach": "How large could the effect be in one more model with random weights?",

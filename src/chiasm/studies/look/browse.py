@@ -8,9 +8,11 @@ import polars as pl
 from chiasm.results.charts.theme import PALETTE, span_style
 from chiasm.results.examples import Browsed, PatchMap, Series, ShownExample
 from chiasm.results.series import in_order
+from chiasm.studies.look.shares import perceived, top_level
 
 _CORNERS: Final = ("x0", "y0", "x1", "y1")
 _MEAN: Final = "mean"
+_OBJECT: Final = "image.object"
 
 
 def browsed(
@@ -18,8 +20,9 @@ def browsed(
 ) -> Browsed:
     """`shares`: of the attention of each query, by span and layer; `attention`, on the `places` of pictures."""
     query, layers = in_order(shares, "query")[0], sorted(shares["layer"].unique())
-    spans = in_order(shares, "span")
-    own = shares.filter(query=query)
+    # As the chart of shares draws them, and the object asked about.
+    spans = [*top_level(shares), *([_OBJECT] if _OBJECT in shares["span"] else [])]
+    own = shares.filter(pl.col("span").is_in(spans), query=query)
     wide = own.pivot(on="layer", index=["example_id", "span"], values="share", aggregate_function="first")
     curves: dict[str, dict[str, list[float | None]]] = {}
     for example, span, *values in wide.select("example_id", "span", *map(str, layers)).iter_rows():
@@ -39,7 +42,10 @@ def browsed(
     ]
     series = tuple(Series(span, span, PALETTE[span_style(span)]) for span in spans)
     axes = ("Layer", f"Share of the attention of {query} (%)")
-    return Browsed(shown, "largest share", "%", layers, axes, series, "Share of the attention (%)", "largest share")
+    by = next(iter(perceived(shares)), "")
+    return Browsed(
+        shown, "largest share", "%", layers, axes, series, "Share of the attention (%)", "largest share", by=by
+    )
 
 
 def _maps(attention: pl.DataFrame, places: pl.DataFrame) -> dict[str, tuple[PatchMap, ...]]:
