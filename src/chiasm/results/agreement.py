@@ -1,4 +1,4 @@
-"""Whether a run agrees with what was published: asked only where both measured the same, of one model on one data set."""
+"""Whether a run agrees with what was published, where both measured the same of one model on one data set."""
 
 import re
 from collections.abc import Sequence

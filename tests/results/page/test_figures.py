@@ -4,7 +4,7 @@ import pytest
 
 from chiasm.results.page.figures import shortened
 
-LONG = "Lines are means over examples, bands 95 % intervals that hold for all layers of a line at once (n = 59 of 60). " * 2
+LONG = f"Lines are means over examples{', bands hold for all layers of a line at once' * 5} (n = 59 of 60)."
 
 
 @pytest.mark.parametrize(
