@@ -9,6 +9,8 @@ from chiasm.results.charts.theme import dash_of
 from chiasm.results.numbers import FOLDED_AFTER, HEADS, cells, control_name, number_tables
 from chiasm.studies.align.charts.panels import CONTROL_LABELS
 from chiasm.studies.flow.judgement import control_label
+from chiasm.studies.project.charts import SHUFFLED_LABELS
+from chiasm.studies.project.tables import SHUFFLED
 
 BASE = Claim(kind="effect", about="image->last", quantity="change", unit="nat", effect=-0.5, n=9, verdict="established")
 
@@ -92,6 +94,7 @@ def test_a_control_has_the_dash_and_the_name_that_it_has_in_charts():
         assert drawn[control_label(name)] == dash_of(control_label(name))
     assert drawn["Effect"] == ()
     assert {name: control_name(name) for name in CONTROL_LABELS} == CONTROL_LABELS
+    assert SHUFFLED_LABELS.label == f"{control_name(SHUFFLED)} (control)"
 
 
 def test_rows_that_are_compared_with_different_things_each_say_with_what():

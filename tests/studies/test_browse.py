@@ -67,7 +67,7 @@ def test_eval_shows_both_answers_and_judges_only_what_is_right_or_wrong():
     given = answers(generated=["Red", "red"], correct=[True, False])
     blind = answers(generated=["Blue", "Blue"], correct=[False, True]).head(1)
     first, second = of_eval(given, EXAMPLES, blind, scored=True).examples
-    assert first.answers == (("the model", "Red", True), ("without the image", "Blue", False))
+    assert first.answers == (("the model", "Red", True), ("image blanked", "Blue", False))
     assert second.answers == (("the model", "red", False),)
     assert of_eval(given, EXAMPLES, None, scored=False).examples[0].answers[0].right is None
 

@@ -23,7 +23,10 @@ _CONTROLS: Final = {
     "noise": "random perceptual tokens",
     "apart": "modality isolation",
     RANDOM_WEIGHTS: "random-weights baseline",
+    "shuffled": "shuffled labels",
 }
+# Those that no line is drawn of.
+_NAMES: Final = _CONTROLS | {"random-projector": "weights permuted"}
 # Kinds of claims whose rows are differences to a control that each of them names.
 _DIFFERENCES: Final = ("-control", "beyond", "reach")
 HEADS: Final = ("About", "Where", "Effect", "95 % interval", "n", "Control", "p", "Verdict")
@@ -138,7 +141,7 @@ def number_tables(claims: Iterable[Claim], questions: Mapping[str, str]) -> list
 
 def control_name(control: str) -> str:
     """A control as charts call it; others are called what their claims call them."""
-    return _CONTROLS.get(control, control).replace("->", " → ")
+    return _NAMES.get(control, control).replace("->", " → ")
 
 
 def _place(claim: Claim) -> tuple[str, str, str]:

@@ -21,7 +21,7 @@ def test_right_answers_stand_beside_the_blind_and_the_most_frequent_answer(width
     )
     unseen = whole.filter(mark="image blanked (control)")["value"][0]
     assert unseen == pytest.approx(100 * float(right_share(blind).mean), rel=1e-6)
-    guess = whole.filter(mark="always the most frequent answer")["value"][0]
+    guess = whole.filter(mark="the most frequent answer (control)")["value"][0]
     assert guess == pytest.approx(100 * majority(answers), rel=1e-6)
     assert {"Right answers (%)", "Question type", "n"} <= set(titles(chart))
     assert rows(chart, "row")["row"].n_unique() == 1 + answers["type"].n_unique()
@@ -32,7 +32,7 @@ def test_one_type_has_one_row_and_no_control_is_drawn_where_none_was_run():
     alone = answers.filter(type=answers["type"][0])
     data = rows(accuracy_chart(alone, None, SCREEN), "row")
     assert data["row"].n_unique() == 1
-    assert set(data["mark"]) == {"with the image", "always the most frequent answer"}
+    assert set(data["mark"]) == {"with the image", "the most frequent answer (control)"}
 
 
 def measured(types):

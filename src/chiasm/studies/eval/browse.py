@@ -12,7 +12,7 @@ def browsed(answers: pl.DataFrame, examples: pl.DataFrame, blind: pl.DataFrame |
     shown = []
     for row in answers.iter_rows(named=True):
         name = row["example_id"]
-        given = [("the model", row), *([("without the image", without[name])] if name in without else [])]
+        given = [("the model", row), *([("image blanked", without[name])] if name in without else [])]
         said = tuple(Answered(by, one["generated"], one["correct"] if scored else None) for by, one in given)
         shown.append(ShownExample(name, row["type"], questions.get(name, ""), row["answer"], said))
     return Browsed(shown)

@@ -15,7 +15,7 @@ from chiasm.results.series import in_order, majority, of_type, right_share
 _MAX_TYPES = 6
 _SEEING: Final = Mark("with the image", 0)
 _BLIND: Final = Mark("image blanked (control)", 0, control=True)
-_GUESSING: Final = Mark("always the most frequent answer", None, control=True)
+_GUESSING: Final = Mark("the most frequent answer (control)", None, control=True)
 
 
 def accuracy_chart(answers: pl.DataFrame, blind: pl.DataFrame | None, size: Size) -> Chart:

@@ -25,7 +25,7 @@ def _row(right: Claim, claims: Sequence[Claim], unseen: str, gain: str) -> dict[
         f"{right.control} (%)": number(right.control_effect or 0.0),
     }
     for one in of_kind(claims, unseen, right.about):
-        row["without the image (%)"] = compact(one.effect, one.low, one.high, digits=1)
+        row["image blanked (%)"] = compact(one.effect, one.low, one.high, digits=1)
     for one in of_kind(claims, gain, right.about):
         row["more than the most frequent answer"] = one.verdict
     return row
