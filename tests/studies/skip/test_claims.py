@@ -18,7 +18,7 @@ from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.skip import charts
 from chiasm.studies.skip.claims import claims
 from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, decide, saves_time, time_shares
-from chiasm.studies.skip.findings import lost, skip_findings
+from chiasm.studies.skip.findings import lost, skip_advice, skip_findings
 from chiasm.studies.skip.overview import plans_table
 from chiasm.studies.skip.tables import FAST_V, NONE, RANDOM_DROP
 from chiasm.studies.skip.time_findings import too_noisy
@@ -199,7 +199,7 @@ def test_every_plan_is_a_row_and_every_interval_is_that_of_the_claims():
     rest |= {"loss_high": 0.05, "recommended": False, "kind": "search"}
     more = [pl.lit(value).alias(name) for name, value in rest.items()]
     table = plans_table(tables["plans"].with_columns(more), claims(tables))
-    assert set(table["plan"]) == {"none: the plain model", *losses}
+    assert set(table["plan"]) == {"plain model (nothing left out)", *losses}
     one = one_of(claims(tables), "loss", "search-50")
     cell = table.filter(plan="search-50")["right answers lost (points)"][0]
     assert f"({one.low:.1f} to {one.high:.1f})" in cell
@@ -258,7 +258,7 @@ def test_training_with_a_plan_stands_beside_training_without(width):
 def test_layers_that_the_answer_does_not_need_have_a_place_on_the_scale():
     own = made.contributions().with_columns(kl=pl.when(pl.col("layer") > 0).then(0.0).otherwise("kl"))
     chart = charts.contributions_chart(own, own.with_columns(control=pl.lit("twin")), SCREEN)
-    [scale] = {str(one) for one in found(chart, "scale") if one.get("type") == "log"}
+    [scale] = {str(one) for one in found(chart, "scale") if one and one.get("type") == "log"}
     assert "'clamp': True" in scale
     assert rows(chart).filter(x=1)["y"].to_list() == [0.0] * rows(chart).filter(x=1).height
     assert set(rows(chart)["role"]) == {"measured", "random-weights baseline"}
@@ -473,3 +473,16 @@ def test_repeats_are_advised_only_where_they_can_decide():
         tables["timings"] = made.timings({"a": ratios}, noise=0.02 if not advised else 0.3)
         [text] = [text for text in texts(tables) if text.startswith("No plan is recommended")]
         assert ("More --repeats" in text) == advised, text
+
+
+@pytest.mark.parametrize(
+    ("n", "does"), [(100, "Leave the model as it is for now. "), (600, "Use `plan.json`, which holds ")]
+)
+def test_the_advice_says_what_to_do_and_not_the_headline_again(n, does):
+    losses = {"safe": 0.0, "cheap": 0.0, "lossy": 0.1}
+    tables = {"verdicts": made.verdicts(losses, n=n), "plans": made.plans(SHARES, 0.02), "timings": made.timings(FAST)}
+    advice = skip_advice(claims(tables))
+    assert advice.startswith(does)
+    assert "recommended" not in advice
+    assert ("--limit" in advice or "ask for more" in advice) == (n == 100)
+    assert skip_advice([]) == ""
