@@ -1,6 +1,7 @@
 """What is written where while a verb runs: a first line at once, words or one JSON object at the end."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,9 +10,10 @@ from tests.support import factories
 
 import chiasm
 from chiasm.cli.main import application, main
-from chiasm.cli.summary import print_json
+from chiasm.cli.output import print_json
 from chiasm.studies.study import verbs
 
+OTHERS = ("check", "demo", "diff", "doctor", "models", "report")
 PROBE = """
 import os, sys
 class Watch:
@@ -64,10 +66,65 @@ def test_json_has_null_for_what_is_no_number(capsys):
     assert json.loads(capsys.readouterr().out) == {"one": None, "two": [None, -1.5], "three": {"four": None}}
 
 
-@pytest.mark.parametrize("verb", [*verbs(), "check", "demo", "doctor", "models", "report"])
+@pytest.mark.parametrize("verb", [*verbs(), *OTHERS])
 def test_every_verb_has_json(verb, capsys):
     application([verb])([verb, "--help"])
     assert "--json" in capsys.readouterr().out
+
+
+WRONG = {
+    ("eval", "tinny"): ("load the model `tinny`", "Did you mean tiny?"),
+    ("check", "tinny"): ("load the model `tinny`", "Did you mean tiny?"),
+    ("align", "tiny", "--spann", "image"): ("chiasm align tiny --spann image --json", "Did you mean --span?"),
+    ("report", "nowhere"): ("read the run in `nowhere`", "Name the --out of a run"),
+    ("diff", "nowhere"): ("read the run in `nowhere`", "Name the --out of a run"),
+    ("flow", "tiny", "--cut", "imag->last"): ("--cut imag->last", "Did you mean image?"),
+    ("flow", "tiny", "--limit", "x"): ("chiasm flow tiny --limit x --json", "See `chiasm flow --help-all`"),
+    ("flwo",): ("chiasm flwo --json", 'Did you mean "flow"?'),
+    **{(verb, "--nonsense"): (f"chiasm {verb} --nonsense --json", "") for verb in (*verbs(), *OTHERS)},
+}
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_a_mistake_is_one_object_for_programs(words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--json"])
+    assert left.value.code == 2
+    printed = capsys.readouterr()
+    [(key, error)] = json.loads(printed.out).items()
+    assert (key, list(error)) == ("error", ["asked", "found", "todo"])
+    assert all(error.values())
+    asked, todo = WRONG[words]
+    assert error["asked"] == asked
+    assert todo in error["todo"]
+    assert printed.err, "people are told as well"
+    with pytest.raises(SystemExit):
+        main(list(words))
+    assert capsys.readouterr().out == ""
+
+
+def test_being_stopped_is_told_to_programs(capsys, monkeypatch):
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chiasm.cli.doctor._examined", stop)
+    with pytest.raises(SystemExit) as left:
+        main(["doctor", "--json"])
+    assert left.value.code == 130
+    assert json.loads(capsys.readouterr().out)["error"]["found"] == "it was interrupted"
+
+
+@pytest.mark.parametrize("words", [("report", "RUN"), ("report", "RUN", "--json"), ("flow", "--help-all")])
+def test_output_that_no_one_reads_ends_quietly(words, run):
+    """The reading end is closed before the first word."""
+    read, write = os.pipe()
+    os.close(read)
+    asked = [sys.executable, "-c", "from chiasm.cli.main import main; main()", *words]
+    done = subprocess.run([str(run) if word == "RUN" else word for word in asked], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert done.returncode == 141
+    assert done.stderr == b""
 
 
 def test_doctor_gives_numbers_to_programs(capsys, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from chiasm.cli.summary import print_json
+from chiasm.cli.output import print_json
 from chiasm.cli.verbs import announce
 
 
@@ -32,19 +32,18 @@ def diff(
         Print one object for programs in place of words: `study`, `runs` (label and path), `options` that differ,
         `examples`, `headline`, `findings`, `differences` (rows of the table), `notes`, `report`.
     """
-    announce(f"chiasm diff of {', '.join(map(str, runs)) or 'no run'}.")
     from chiasm.studies.diff import diff as compare
 
     made = compare(*runs)
+    announce(f"chiasm diff of {', '.join(map(str, runs))}.")
     page = made.report(_folder(runs) if out is None else out)
     if json:
         print_json(_object(made, page))
         return
-    from rich.console import Console
-
+    from chiasm.cli.console import words
     from chiasm.cli.tables import difference_table
 
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = words()
     for line in made.findings:
         console.print(f"- {line}")
     for part in difference_table(made.differences, made.labels):

@@ -49,7 +49,8 @@ class Comparison:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         if len(runs) < 2:
-            raise ChiasmError("compare runs", f"{len(runs)} was named", "Name two or more runs of one study")
+            named = "one was named" if runs else "none was named"
+            raise ChiasmError("compare runs", named, "Name two or more runs of one study")
         verbs = [run.directory.manifest["study"] for run in runs]
         if len(set(verbs)) > 1:
             found = ", ".join(f"`{run.path}` is of {verb}" for run, verb in zip(runs, verbs, strict=True))
@@ -211,6 +212,7 @@ class Comparison:
         **Errors:** `ChiasmError` naming the charts there are, or for a width that is none.
         """
         # Drawing takes Altair, which reading differences does not need.
+        from chiasm.results.charts.saving import saveable
         from chiasm.results.charts.theme import size_of
         from chiasm.results.diff import charts
         from chiasm.results.notebook import offer_charts
@@ -220,8 +222,8 @@ class Comparison:
             raise ChiasmError(f"the chart `{name}`", self._why_none, "Read `differences`")
         require_one_of(f"the chart `{name}`", name, self.charts)
         if name == "runs":
-            return charts.runs_chart(self.differences, self._sides, size_of(width))
-        return charts.difference_chart(self.differences, self.labels[0], size_of(width))
+            return saveable(charts.runs_chart(self.differences, self._sides, size_of(width)))
+        return saveable(charts.difference_chart(self.differences, self.labels[0], size_of(width)))
 
     def report(self, out: str | Path) -> Path:
         """Write `report.html`, one file, and `differences.parquet` into the folder `out`. Returns the page's path."""
