@@ -29,8 +29,9 @@ def diff(
     out
         Folder for report.html and differences.parquet. Default: `runs/diff-RUN-RUN`.
     json
-        Print one object for programs in place of words: `study`, `runs` (label and path), `options` that differ,
-        `examples`, `headline`, `findings`, `differences` (rows of the table), `notes`, `report`.
+        Print one object for programs in place of words: `study`, `runs` (label, path, status), `options` that differ
+        (values in the order of the runs, by the option's name), `same` (labels of runs that hold the very rows of the
+        first), `examples`, `headline`, `findings`, `differences` (rows of the table), `notes`, `report`.
     """
     from chiasm.studies.diff import diff as compare
 
@@ -62,8 +63,12 @@ def _folder(runs: tuple[Path, ...]) -> Path:
 def _object(made: Any, page: Path) -> dict[str, Any]:
     return {
         "study": made.verb,
-        "runs": [{"label": label, "path": str(run.path)} for label, run in zip(made.labels, made.runs, strict=True)],
-        "options": made.options.to_dicts(),
+        "runs": [
+            {"label": label, "path": str(run.path), "status": run.directory.manifest["status"]}
+            for label, run in zip(made.labels, made.runs, strict=True)
+        ],
+        "options": made.asked,
+        "same": list(made.same),
         "examples": made.examples.to_dicts(),
         "headline": made.headline,
         "findings": made.findings,
