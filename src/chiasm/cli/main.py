@@ -116,7 +116,7 @@ def _run(typed: Sequence[str]) -> int:
 
 
 def _failed(error: ChiasmError, typed: Sequence[str], code: int) -> int:
-    """The exit code, once a program was told."""
+    """The exit code; with `--json` the error is printed for programs first."""
     if "--json" in typed:
         print_error(error)
         sys.stdout.flush()

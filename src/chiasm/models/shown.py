@@ -15,7 +15,7 @@ _TAGS = re.compile(r"<[^>]+>")
 def offer_views() -> None:
     """Let views be shown so, in Python and in any notebook.
 
-    Their class is told here, and its file does not say it: certificates rest on every line of that.
+    This is added to their class here, and does not stand in its file: certificates rest on every line of that.
     """
     setattr(ModelView, "__repr__", in_words)  # noqa: B010 (a type checker takes no assignment to a class)
     setattr(ModelView, "_repr_html_", in_html)  # noqa: B010
@@ -24,8 +24,8 @@ def offer_views() -> None:
 def in_words(view: ModelView) -> str:
     """What was loaded in one line, and below it what it takes and can be given to."""
     rows = _rows(view)
-    said = [f"  {name}: {unescape(_TAGS.sub('', text))}" for name, text in rows.items() if name not in _IN_THE_FIRST]
-    return "\n".join([f"ModelView({view.name}: {describe(view)})", *said])
+    lines = [f"  {name}: {unescape(_TAGS.sub('', text))}" for name, text in rows.items() if name not in _IN_THE_FIRST]
+    return "\n".join([f"ModelView({view.name}: {describe(view)})", *lines])
 
 
 def in_html(view: ModelView) -> str:
@@ -41,7 +41,7 @@ _IN_THE_FIRST = ("model", "loaded")
 
 
 def _rows(view: ModelView) -> dict[str, str]:
-    """What is said of a view, as HTML, by what it is about."""
+    """The description of a view, as HTML, by what each part is about."""
     loaded = describe(view)
     takes = sorted(view.family.modalities)
     spans = [span for span in TOP_LEVEL if span not in ("image", "video", "audio") or span in takes]

@@ -176,35 +176,35 @@ class Comparison:
     @property
     def _setting(self) -> list[str]:
         """What differs by design, and which runs are not finished."""
-        said = [design(self._differing)]
+        parts = [design(self._differing)]
         for label, run in zip(self.labels, self.runs, strict=True):
             if not run.directory.complete:
                 counts = run.directory.counts()
                 done = sum(counts[name] for name in ("kept", "left_out", "failed"))
-                said.append(f"{label} is not finished: it has {done} of {counts['asked']} examples.")
-        return said
+                parts.append(f"{label} is not finished: it has {done} of {counts['asked']} examples.")
+        return parts
 
     @property
     def _in_short(self) -> list[str]:
         rows = self.differences.drop_nulls("difference")
-        said = [*self._alike]
+        parts = [*self._alike]
         for pair in self._pairs:
             own = rows.filter(run=pair.second.label)
             if pair.second.label not in self.same:
-                said.append(in_short(own, self.labels[0]) if own.height else self._why_none(pair))
-        return said
+                parts.append(in_short(own, self.labels[0]) if own.height else self._why_none(pair))
+        return parts
 
     @property
     def _alike(self) -> list[str]:
         """That runs are the same, where they are."""
-        said = []
+        parts = []
         for label, run in zip(self.labels[1:], self.runs[1:], strict=True):
             if run.path.resolve() == self.runs[0].path.resolve():
-                said.append(f"{label} is the same run as {self.labels[0]}: both are `{run.path}`.")
+                parts.append(f"{label} is the same run as {self.labels[0]}: both are `{run.path}`.")
             elif label in self.same:
                 yet = ", although they were asked otherwise" if self._differing else ""
-                said.append(f"{label} and {self.labels[0]} hold the same rows{yet}: they differ in nothing.")
-        return said
+                parts.append(f"{label} and {self.labels[0]} hold the same rows{yet}: they differ in nothing.")
+        return parts
 
     def _why_none(self, pair: Pair) -> str:
         """Why there is no difference between a run and the first."""

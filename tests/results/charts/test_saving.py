@@ -33,7 +33,7 @@ def test_a_page_asks_for_nothing_from_a_network(tmp_path):
     [
         ("x.gif", "`gif` is no kind of file for charts; there are svg, pdf, png, json, html"),
         ("x.pgn", "Did you mean png?"),
-        ("x", "it is not said which kind of file"),
+        ("x", "the kind of file is not given"),
         ("nowhere/x.svg", "Name a file that can be written"),
     ],
 )

@@ -27,7 +27,7 @@ class _Saving:
         kind = (format or (Path(fp).suffix if named else "")).removeprefix(".").lower()
         asked = f"save the chart to {f'`{fp}`' if named else 'an open file'}"
         if kind not in KINDS:
-            what = f"`{kind}` is no kind of file for charts" if kind else "it is not said which kind of file that is"
+            what = f"`{kind}` is no kind of file for charts" if kind else "the kind of file is not given"
             found = f"{what}; there are {', '.join(KINDS)}"
             raise ChiasmError(asked, found, nearest(kind, KINDS) or "Let the name end with one of those")
         if kind == "html":

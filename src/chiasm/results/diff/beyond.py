@@ -70,15 +70,15 @@ def missing_controls(first: ExampleValues, second: ExampleValues, names: tuple[s
 
     `names`: what the two runs are called.
     """
-    said = []
+    reasons = []
     if not first.controls.keys() & second.controls.keys():
         has = [
             f"{name} has {', '.join(one.controls) or 'none'}" for name, one in zip(names, (first, second), strict=True)
         ]
-        said.append(f"both would need the same control of each example, and {' and '.join(has)}")
+        reasons.append(f"both would need the same control of each example, and {' and '.join(has)}")
     both = first.other_controls.keys() & second.other_controls.keys()
-    said += [f"{name}: {first.other_controls[name]}" for name in sorted(both)]
-    return said
+    reasons += [f"{name}: {first.other_controls[name]}" for name in sorted(both)]
+    return reasons
 
 
 def _compared(

@@ -106,8 +106,8 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 def _beyond(row: dict[str, Any]) -> str:
     """The difference beyond the control, and which that is."""
-    said = beyond_in_short(row)
-    return f"{said} ({row['control']})" if said else ""
+    text = beyond_in_short(row)
+    return f"{text} ({row['control']})" if text else ""
 
 
 def _side_by_side(row: dict[str, Any]) -> list[str]:

@@ -30,19 +30,19 @@ def as_text(value: Any) -> str:
 def design(differing: Mapping[str, Sequence[Any]]) -> str:
     """What differs by design, in a sentence. `differing`: values in the order of the runs, by the name of the option.
 
-    What follows from something else that differs (the weights from the model) is not said.
+    What follows from something else that differs (the weights from the model) is not repeated.
     """
-    said = []
+    parts = []
     for name, values in differing.items():
         title, causes = _FACTS.get(name, (name.replace("_", " "), ()))
         if not any(cause in differing for cause in causes):
             texts = [as_text(value) for value in values]
             short = name not in _FACTS or not causes
             shown = f" ({listed(texts)})" if short and sum(map(len, texts)) <= _LONGEST else ""
-            said.append(f"{title}{shown}")
-    if not said:
+            parts.append(f"{title}{shown}")
+    if not parts:
         return "By design nothing differs: the same options, model and data."
-    return f"By design the runs differ in {listed(said)}."
+    return f"By design the runs differ in {listed(parts)}."
 
 
 def in_short(rows: pl.DataFrame, first: str) -> str:
@@ -69,19 +69,21 @@ def sentences(rows: pl.DataFrame, first: str) -> list[str]:
             f"No difference between {run} and {first} is established, in {rows.height} compared on {kind}; "
             f"{alike} of them are practically none."
         ]
-    said = []
+    parts = []
     for row in held.head(_MAIN).iter_rows(named=True):
         how = {"significant": 3, "signed": True}
         unit = "" if row["unit"] == "1" else row["unit"]
         there, here = (number(row[side], unit=unit, significant=3) for side in ("second", "first"))
         less = number(row["difference"], unit=unit_of_difference(unit), **how)
-        said.append(
+        parts.append(
             f"{_place(row)}: {row['quantity']}, {there} in {run} and {here} in {first}: a difference of {less} "
             f"(95 % interval {bounds(row['low'], row['high'], **how)}, {probability(row['p'])}, n = {row['n']}, on "
             f"{kind}){_beyond(row)}."
         )
-    more = held.height - len(said)
-    return [*said, f"{more} more of {rows.height} differences from {first} are established in {run}."] if more else said
+    more = held.height - len(parts)
+    return (
+        [*parts, f"{more} more of {rows.height} differences from {first} are established in {run}."] if more else parts
+    )
 
 
 def beyond_in_short(row: Mapping[str, Any]) -> str:
