@@ -74,8 +74,8 @@ def test_a_planted_difference_is_found_where_it_is_and_nowhere_else(runs):
     assert (row["paired"], row["n"], row["inputs"]) == (True, EXAMPLES, EXAMPLES)
     assert set(rows.filter(pl.col("verdict") != "established")["verdict"]) == {"practically none"}
     assert "image → last at layer 2" in found.findings[1]
-    at = "in 1 of 18 places, most surely in image → last at layer 2: -0.4 nat."
-    assert found.headline == f"By design the runs differ in window (3 and 5). window 5 differs from window 3 {at}"
+    at = "In 1 of 18 places window 5 differs from window 3, most surely in image → last at layer 2: -0.4 nat."
+    assert found.headline == f"By design the runs differ in window (3 and 5). {at}"
     assert found.findings[0] == "By design the runs differ in window (3 and 5)."
     assert "-0.4 nat" in found.findings[1]
     assert found.asked == {"window": [3, 5]}
@@ -233,7 +233,7 @@ def test_a_difference_beyond_the_control_is_what_the_control_does_not_show(tmp_p
     assert row["difference"] == pytest.approx(-0.4)
     assert row["beyond"] == pytest.approx(-0.4)
     assert row["beyond_n"] == EXAMPLES
-    assert "in 1 of 18 places (1 of them beyond the control as well)" in found.headline
+    assert "In 1 of 18 places window 3 differs from window 1 (1 of them beyond the control as well)" in found.headline
     assert "less what the control shows in both (as many random keys), -0.4 nat" in found.findings[1]
     shown = controlled(tmp_path / "shown", shift=0.4, taken={SIZE_MATCHED: 0.4}, window=5)
     found = chiasm.diff(first, shown)
@@ -308,17 +308,18 @@ def test_runs_that_are_the_same_are_called_so(tmp_path, runs):
     assert found.labels == ("first", "again")
     assert found.same == ("again",)
     assert found.headline == (
-        "By design nothing differs: the same options, model and data. again and first hold the same rows: they differ "
-        "in nothing."
+        "By design nothing differs: the same options, model and data. "
+        "The same rows are in first and again: they differ in nothing."
     )
     twice = chiasm.diff(runs["first"], runs["first"].path)
-    assert "is the same run as" in twice.headline
+    assert "The same run are" in twice.headline
     assert str(runs["first"].path) in twice.headline
     otherwise = chiasm.diff(runs["first"], flow_run(tmp_path / "otherwise", window=5))
-    assert "hold the same rows, although they were asked otherwise" in otherwise.headline
+    assert "although they were asked otherwise: they differ in nothing" in otherwise.headline
     three = chiasm.diff(runs["first"], again, runs["moved"])
     assert three.same == ("again",)
-    assert "in 1 of 18 places" in three.headline
+    assert "The same rows are in first and again: they differ in nothing." in three.headline
+    assert "In 1 of 18 places moved" in three.headline
 
 
 def test_a_run_that_is_not_finished_is_named_first(tmp_path, runs):
@@ -330,7 +331,7 @@ def test_a_run_that_is_not_finished_is_named_first(tmp_path, runs):
         names = effects["example_id"].unique(maintain_order=True)
         directory.write_shard(0, {"effects": effects, "examples": examples(names)})
     compared = chiasm.diff(runs["first"], tmp_path / "part")
-    said = f"window 5 is not finished: it has {EXAMPLES} of 99 examples."
+    said = f"Not finished: window 5, with {EXAMPLES} of 99 examples."
     assert said in compared.headline
     assert compared.headline.index(said) < compared.headline.index("No difference between")
     assert compared.same == ()

@@ -181,7 +181,7 @@ class Comparison:
             if not run.directory.complete:
                 counts = run.directory.counts()
                 done = sum(counts[name] for name in ("kept", "left_out", "failed"))
-                parts.append(f"{label} is not finished: it has {done} of {counts['asked']} examples.")
+                parts.append(f"Not finished: {label}, with {done} of {counts['asked']} examples.")
         return parts
 
     @property
@@ -198,12 +198,13 @@ class Comparison:
     def _alike(self) -> list[str]:
         """That runs are the same, where they are."""
         parts = []
-        for label, run in zip(self.labels[1:], self.runs[1:], strict=True):
-            if run.path.resolve() == self.runs[0].path.resolve():
-                parts.append(f"{label} is the same run as {self.labels[0]}: both are `{run.path}`.")
+        for k, (label, run) in enumerate(zip(self.labels, self.runs, strict=True)):
+            if k and run.path.resolve() == self.runs[0].path.resolve():
+                parts.append(f"The same run are {self.labels[0]} and {label}: both are `{run.path}`.")
             elif label in self.same:
-                yet = ", although they were asked otherwise" if self._differing else ""
-                parts.append(f"{label} and {self.labels[0]} hold the same rows{yet}: they differ in nothing.")
+                otherwise = any(values[k] != values[0] for values in self._differing.values())
+                yet = ", although they were asked otherwise" if otherwise else ""
+                parts.append(f"The same rows are in {self.labels[0]} and {label}{yet}: they differ in nothing.")
         return parts
 
     def _why_none(self, pair: Pair) -> str:
@@ -309,7 +310,7 @@ class Comparison:
             folder / "report.html",
             headline=self.headline,
             title=f"chiasm {self.verb}, side by side: {' · '.join(self.labels)}",
-            findings=self.findings,
+            findings=[one for one in self.findings if one not in self._setting],
             charts=[self.chart(name) for name in self.charts],
             options=self.options,
             examples=self.examples,

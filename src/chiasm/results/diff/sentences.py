@@ -54,7 +54,7 @@ def in_short(rows: pl.DataFrame, first: str) -> str:
     most = held.row(0, named=True)
     less = number(most["difference"], unit=unit_of_difference(most["unit"]), signed=True, significant=3)
     return (
-        f"{run} differs from {first} in {held.height} of {rows.height} places{_also_beyond(held)}, most surely in "
+        f"In {held.height} of {rows.height} places {run} differs from {first}{_also_beyond(held)}, most surely in "
         f"{_place(most)}: {less}."
     )
 
