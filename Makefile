@@ -69,7 +69,7 @@ $(SITE)/.installed: pyproject.toml
 wheel-smoke:
 	.ci/wheel_smoke.sh $(PYTHON)
 
-# The map of patches in the README, chosen by the rule that docs/pictures.py states.
+# The pictures of the README and of the guides; the map of patches is chosen by the rule that docs/pictures.py states.
 pictures: setup
 	$(BIN)/python docs/pictures.py
 

@@ -162,6 +162,35 @@ def test_a_run_of_another_study_is_refused(tmp_path, view):
         chiasm.open(out)
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: chiasm.eval("tiny", limt=3), r"^chiasm.eval\(\) got an unexpected.*did you mean `limit=`"),
+        (lambda: chiasm.flow("tiny", windw=3), r"^chiasm.flow\(\) got an unexpected.*did you mean `window=`"),
+        (lambda: chiasm.skip("tiny", budgt=0.5), r"did you mean `budgets?=`"),
+        (lambda: chiasm.attribute("tiny", dta="scenes"), r"^chiasm.attribute\(\) .*did you mean `data=`"),
+    ],
+)
+def test_a_slip_in_an_option_is_answered_with_the_nearest_before_anything_is_loaded(call, said, monkeypatch):
+    monkeypatch.setattr("chiasm.studies.inputs.load_checkpoint", None)
+    with pytest.raises(TypeError, match=said):
+        call()
+
+
+def test_a_slip_in_a_name_is_answered_with_the_nearest(view):
+    with pytest.raises(AttributeError, match=r"Did you mean flow\?"):
+        _ = chiasm.flwo
+    run = chiasm.flow(view, data=chosen(1), cuts=["image->last"], window=1, keep="all", controls=False)
+    with pytest.raises(ChiasmError, match=r"Did you mean answers\?"):
+        run.chart("anwsers")
+    with pytest.raises(ChiasmError, match=r"what can be chosen is cuts. Did you mean cuts\?"):
+        run.chart("flow", cutz=["image->last"])
+    with pytest.raises(ChiasmError, match="nothing in it can be chosen but its width"):
+        run.chart("answers", cuts=["image->last"])
+    with pytest.raises(ChiasmError, match="there are svg, pdf, png, json, html"):
+        run.chart("flow").save("flow.gif")
+
+
 @pytest.mark.parametrize("verb", [verb for verb in verbs() if verb != "eval"])
 def test_help_explains_every_option_and_names_the_words_that_it_takes(verb):
     explained = inspect.getdoc(getattr(chiasm, verb)) or ""

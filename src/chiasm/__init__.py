@@ -80,7 +80,8 @@ def __getattr__(name: str) -> Any:
         studies = import_module("chiasm.studies.study")
         if not name.startswith("_") and studies.is_study(name):
             return import_module("chiasm.api.verbs").study_function(name, studies.study(name).spec)
-        raise AttributeError(f"module `chiasm` has no attribute `{name}`")
+        hint = import_module("chiasm.core.errors").nearest(name, [*_WHERE, *_OTHER_NAMES])
+        raise AttributeError(f"module `chiasm` has no attribute `{name}`{f'. {hint}' if hint else ''}")
     module, attribute = _OTHER_NAMES.get(name) or (_WHERE[name], name)
     return getattr(import_module(module), attribute)
 

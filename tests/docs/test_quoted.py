@@ -1,4 +1,4 @@
-"""What the tour and the guide to answers quote is what the command prints."""
+"""What the guides quote is what the commands print."""
 
 from pathlib import Path
 
@@ -24,3 +24,24 @@ def test_the_quoted_evaluation_is_printed(capsys, monkeypatch, tmp_path):
     prose = [" ".join(page.replace("\n> ", " ").split()) for page in (tour, guide)]
     assert findings[1][3:] in prose[0]
     assert all(finding[3:] in prose[1] for finding in findings)
+
+
+@pytest.mark.heavy
+def test_the_quoted_comparison_is_printed(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    for name, window in (("one", "1"), ("three", "3")):
+        with pytest.raises(SystemExit) as ended:
+            main(["flow", "tiny", "--limit", "60", "--window", window, "--out", f"runs/{name}"])
+        assert not ended.value.code
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["diff", "runs/one", "runs/three"])
+    assert not ended.value.code
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    table = lines[lines.index("") + 1 : lines.index("and 30 more differences.") + 1]
+    page = (DOCS / "diff.md").read_text()
+    assert "\n".join(table) in page
+    prose = " ".join(page.replace("\n> ", " ").split())
+    assert lines[1].removeprefix("- ") in prose
+    assert lines[-2] in prose

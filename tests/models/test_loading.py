@@ -9,7 +9,7 @@ from tests.support import factories
 from transformers import BertConfig, BertModel
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.loading import as_device, as_dtype, load, looks_like_path, wrap
+from chiasm.models.loading import as_device, as_dtype, load, wrap
 
 
 @pytest.fixture(scope="module")
@@ -164,10 +164,3 @@ def test_unknown_dtype_and_device():
         as_dtype("int8")
     with pytest.raises(ChiasmError, match="the device `abacus`"):
         as_device("abacus")
-
-
-@pytest.mark.parametrize(
-    ("name", "path"), [("tiny", False), ("a/b", False), ("./a", True), ("a/b/c", True), ("~x", True)]
-)
-def test_what_looks_like_a_path(name, path):
-    assert looks_like_path(name) is path

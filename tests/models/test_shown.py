@@ -1,8 +1,5 @@
 """A loaded model says in a notebook what it is and what can be done with it."""
 
-import sys
-from types import SimpleNamespace
-
 from tests.support.runs import view_of
 
 from chiasm.models.shown import in_html, in_words, offer_views
@@ -32,20 +29,16 @@ def test_an_architecture_without_a_certificate_says_what_to_try(monkeypatch):
     assert "chiasm.check(view)" in in_html(view)
 
 
-def test_ipython_is_told_where_it_runs(monkeypatch):
-    told = {}
-    kinds = ("text/html", "text/plain")
-    formatters = {
-        kind: SimpleNamespace(for_type=lambda of, how, kind=kind: told.update({kind: (of, how)})) for kind in kinds
-    }
-    shell = SimpleNamespace(display_formatter=SimpleNamespace(formatters=formatters))
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+def test_python_and_notebooks_show_it(monkeypatch):
+    view = view_of("llava")
+    monkeypatch.setattr(ModelView, "__repr__", object.__repr__)
+    monkeypatch.setattr(ModelView, "_repr_html_", None, raising=False)
     offer_views()
-    assert {kind: of for kind, (of, _) in told.items()} == dict.fromkeys(kinds, ModelView)
-    written = []
-    told["text/plain"][1](view_of("llava"), SimpleNamespace(text=written.append), False)
-    assert written == [in_words(view_of("llava"))]
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
-    told.clear()
-    offer_views()
-    assert told == {}
+    first, *rest = repr(view).splitlines()
+    assert first.startswith("ModelView(llava: LlavaForConditionalGeneration, ")
+    said = "\n".join(rest)
+    for words in ("takes: text, image", "parts of a prompt: prefix image between question", "layers: ", "device: cpu"):
+        assert words in said
+    assert "can be given to: flow, align, look" in said
+    assert "<" not in said
+    assert view._repr_html_() == in_html(view)

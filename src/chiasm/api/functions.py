@@ -1,8 +1,9 @@
 """Functions made from specs: signature, types and help of each are those of its options."""
 
+import difflib
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 from chiasm.core.errors import ChiasmError
@@ -14,13 +15,16 @@ R = TypeVar("R")
 
 
 def function_of(
-    name: str, spec: Callable[P, S], compute: Callable[[S], R], returns: Any, note: str = ""
+    name: str, spec: Callable[P, S], compute: Callable[[S], R], returns: Any, note: str = "", called: str = ""
 ) -> Callable[P, R]:
     """The function called `name`: its parameters are the options of `spec`, its help is theirs, and `note`.
+
+    `called`: what errors call it; by default what people type, `chiasm.NAME`.
 
     Options by a name that they had before are taken, with a warning.
     """
     kind: Any = spec
+    called = called or f"chiasm.{name}"
     former = {old: one.name for one in declared(kind) for old in (*one.option.formerly, *one.option.alias)}
     order = {one.name: place for place, one in enumerate(declared(kind))}
     signature = inspect.signature(kind)
@@ -34,21 +38,32 @@ def function_of(
         for old, new in former.items():
             if old in given:
                 if new in given:
-                    raise ChiasmError(f"{name}({old}=..., {new}=...)", "both name one option", f"Give {new} alone")
+                    raise ChiasmError(f"{called}({old}=..., {new}=...)", "both name one option", f"Give {new} alone")
                 warnings.warn(f"`{old}=` is `{new}=` now", FutureWarning, stacklevel=2)
                 given[new] = given.pop(old)
         try:
             bound = signature.bind(*args, **given)
         except TypeError as error:
-            flags = {singular(one): one for one in order if singular(one) not in order}
-            hints = [f"; `--{wrong.replace('_', '-')}` is `{flags[wrong]}=` here" for wrong in given if wrong in flags]
-            raise TypeError(f"{name}() {error}{''.join(hints)}") from None
+            raise TypeError(f"{called}() {error}{_hints(given, order)}") from None
         return compute(kind(**bound.arguments))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = "\n\n".join(part for part in (described(kind), note) if part)
     vars(function)["__signature__"] = signature
     return function
+
+
+def _hints(given: Iterable[str], known: Iterable[str]) -> str:
+    """For every name that is none of the `known`: which of them it is as a flag, or is most like."""
+    known = list(known)
+    flags = {singular(one): one for one in known if singular(one) not in known}
+    hints = []
+    for wrong in given:
+        if wrong in flags:
+            hints.append(f"; `--{wrong.replace('_', '-')}` is `{flags[wrong]}=` here")
+        elif wrong not in known and (near := difflib.get_close_matches(wrong, [*known, *flags], n=1)):
+            hints.append(f"; did you mean `{flags.get(near[0], near[0])}=`?")
+    return "".join(hints)
 
 
 def described(spec: type[Options]) -> str:

@@ -9,6 +9,7 @@ from chiasm.studies.compare.spec import CompareSpec
 from chiasm.studies.eval.spec import EvalSpec
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.look.spec import LookSpec
+from chiasm.studies.names import require_names
 from chiasm.studies.options import StudySpec
 from chiasm.studies.paper.spec import PaperSpec
 from chiasm.studies.project.spec import ProjectSpec
@@ -27,9 +28,10 @@ def study_function(verb: str, spec: Callable[P, StudySpec], name: str = "") -> C
     """The function of a study: its parameters are the options of `spec`, its help is theirs."""
 
     def run(spec: StudySpec) -> Run:
+        require_names(spec)
         return finished(study(verb).run(spec), spec.out)
 
-    return function_of(name or verb, spec, run, Run, _TEMPORARY)
+    return function_of(name or verb, spec, run, Run, _TEMPORARY, called=f"chiasm.{verb}")
 
 
 flow = study_function("flow", FlowSpec)

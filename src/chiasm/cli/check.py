@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from chiasm.cli.summary import print_json
+from chiasm.cli.output import print_json
 from chiasm.cli.verbs import announce, command_of, spec_of
+from chiasm.studies.names import require_names
 from chiasm.studies.options import LoadingOptions, Model, model_name, studied_option
 
 
@@ -30,6 +31,7 @@ _AS_JSON = (
 def _run(given: dict[str, Any]) -> int:
     json = given.pop("json", False)
     spec = spec_of(CheckSpec, given)
+    require_names(spec)
     announce(f"chiasm check of {model_name(spec.model)}: every law that a model must obey, which takes some seconds.")
     from chiasm.models.conformance import check as check_laws
     from chiasm.studies.inputs import view_of

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from chiasm.cli.summary import print_json
+from chiasm.cli.output import print_json
 from chiasm.cli.verbs import announce
 
 
@@ -29,22 +29,22 @@ def diff(
     out
         Folder for report.html and differences.parquet. Default: `runs/diff-RUN-RUN`.
     json
-        Print one object for programs in place of words: `study`, `runs` (label and path), `options` that differ,
-        `examples`, `headline`, `findings`, `differences` (rows of the table), `notes`, `report`.
+        Print one object for programs in place of words: `study`, `runs` (label, path, status), `options` that differ
+        (values in the order of the runs, by the option's name), `same` (labels of runs that hold the very rows of the
+        first), `examples`, `headline`, `findings`, `differences` (rows of the table), `notes`, `report`.
     """
-    announce(f"chiasm diff of {', '.join(map(str, runs)) or 'no run'}.")
     from chiasm.studies.diff import diff as compare
 
     made = compare(*runs)
+    announce(f"chiasm diff of {', '.join(map(str, runs))}.")
     page = made.report(_folder(runs) if out is None else out)
     if json:
         print_json(_object(made, page))
         return
-    from rich.console import Console
-
+    from chiasm.cli.console import words
     from chiasm.cli.tables import difference_table
 
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = words()
     for line in made.findings:
         console.print(f"- {line}")
     for part in difference_table(made.differences, made.labels):
@@ -63,8 +63,12 @@ def _folder(runs: tuple[Path, ...]) -> Path:
 def _object(made: Any, page: Path) -> dict[str, Any]:
     return {
         "study": made.verb,
-        "runs": [{"label": label, "path": str(run.path)} for label, run in zip(made.labels, made.runs, strict=True)],
-        "options": made.options.to_dicts(),
+        "runs": [
+            {"label": label, "path": str(run.path), "status": run.directory.manifest["status"]}
+            for label, run in zip(made.labels, made.runs, strict=True)
+        ],
+        "options": made.asked,
+        "same": list(made.same),
         "examples": made.examples.to_dicts(),
         "headline": made.headline,
         "findings": made.findings,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from chiasm.cli.summary import print_json
+from chiasm.cli.output import print_json
 from chiasm.cli.verbs import announce
 from chiasm.results.provenance import installed_version
 

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsPanel
-from cyclopts.exceptions import CycloptsError, UnknownOptionError
+from cyclopts.exceptions import CycloptsError
 
 from chiasm.cli.check import check
 from chiasm.cli.completion import completion
@@ -17,14 +17,16 @@ from chiasm.cli.demo import demo
 from chiasm.cli.diff import diff
 from chiasm.cli.doctor import doctor
 from chiasm.cli.former import in_todays_words
+from chiasm.cli.mistakes import mistake_of
 from chiasm.cli.models import models
+from chiasm.cli.output import print_error
 from chiasm.cli.report import report
 from chiasm.cli.verbs import command, logging_to_terminal
 from chiasm.core.errors import ChiasmError
-from chiasm.core.options import declared
 from chiasm.studies.study import is_study, study, verbs
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.panel import Panel
 
 _HELP = """See what a multimodal LLM does with what it sees.
@@ -45,6 +47,7 @@ _OTHER = {
     "doctor": doctor,
     "completion": completion,
 }
+_HELP_FLAGS = ("--help", "-h", "--help-all")
 
 
 def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
@@ -53,7 +56,7 @@ def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
         name="chiasm",
         help=_HELP,
         help_format="markdown",
-        help_flags=("--help", "-h", "--help-all"),
+        help_flags=_HELP_FLAGS,
         version=lambda: metadata.version("chiasm"),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
@@ -71,48 +74,67 @@ def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with 0, 1 (something is broken), 2 (a mistake in what was asked) or 130."""
+    """Run the command line and leave with 0, 1 (something is broken), 2 (a mistake in what was asked) or 130.
+
+    With `--json` a mistake is one object on standard output as well.
+    """
     # transformers' advice is for people who write code with it; ours is in our own words.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     signal.signal(signal.SIGTERM, _as_interrupt)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        words = in_todays_words(list(sys.argv[1:] if arguments is None else arguments))
-        with logging_to_terminal():
-            app = application(words, every="--help-all" in words)
-            code = app(words, exit_on_error=False, error_formatter=_explained)
-        sys.stdout.flush()
-    except ChiasmError as error:
-        print(f"chiasm: {error}", file=sys.stderr)
-        sys.exit(2)
-    except CycloptsError:  # printed by the library
-        sys.exit(2)
+        sys.exit(_run(typed))
     except BrokenPipeError:
         # Whoever read the output has read enough, as `head` does; what is left must not fail again on the way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except KeyboardInterrupt as stop:
-        print("\n".join(("", *(vars(stop).get("__notes__") or ("Interrupted.",)))), file=sys.stderr)
-        sys.exit(130)
-    sys.exit(code or 0)
 
 
-def _explained(error: CycloptsError) -> "Panel":
-    """The library's words; of an option that only other verbs have, which those are."""
-    if isinstance(error, UnknownOptionError):
-        option = error.token.keyword or error.token.value or ""
-        others = [f"`chiasm {verb}`" for verb in verbs() if option in _flags(verb)]
-        if others:
-            have = " and ".join(others) + (" has it" if len(others) == 1 else " have it")
-            todo = " ".join(("chiasm", *(error.command_chain or ()), "--help-all"))
-            return CycloptsPanel(f"Unknown option: {option}. {have}; for what can be given here, see `{todo}`.")
-    return CycloptsPanel(error)
-
-
-def _flags(verb: str) -> set[str]:
+def _run(typed: Sequence[str]) -> int:
+    """The exit code."""
     try:
-        return {one.flag for one in declared(study(verb).spec)}
-    except ChiasmError:  # a broken study of another package has nothing to do with the mistake
-        return set()
+        words = in_todays_words(list(typed))
+        with logging_to_terminal():
+            app = application(words, every="--help-all" in words)
+            code = app(
+                words,
+                exit_on_error=False,
+                console=_console(words),
+                error_formatter=lambda error: _panel(mistake_of(error, words)),
+            )
+        sys.stdout.flush()
+        return code or 0
+    except ChiasmError as error:
+        print(f"chiasm: {error}", file=sys.stderr)
+        return _failed(error, typed, 2)
+    except CycloptsError as error:  # printed by the library
+        return _failed(mistake_of(error, typed), typed, 2)
+    except KeyboardInterrupt as stop:
+        notes = vars(stop).get("__notes__") or ("Interrupted.",)
+        print("\n".join(("", *notes)), file=sys.stderr)
+        return _failed(ChiasmError(" ".join(("chiasm", *typed)), "it was interrupted", " ".join(notes)), typed, 130)
+
+
+def _failed(error: ChiasmError, typed: Sequence[str], code: int) -> int:
+    """The exit code; with `--json` the error is printed for programs first."""
+    if "--json" in typed:
+        print_error(error)
+        sys.stdout.flush()
+    return code
+
+
+def _console(words: Sequence[str]) -> "Console | None":
+    """What help is printed on; None where none was asked for, as it takes time to import."""
+    if words and not {*_HELP_FLAGS, "--version"}.intersection(words):
+        return None
+    from chiasm.cli.console import Output
+
+    return Output()
+
+
+def _panel(mistake: ChiasmError) -> "Panel":
+    """A mistake in what was typed, as the library frames it; what was typed stands right above."""
+    return CycloptsPanel(f"{mistake.found}. {mistake.todo}")
 
 
 def _as_interrupt(signum: int, frame: FrameType | None) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from chiasm.cli.summary import print_json
+from chiasm.cli.output import print_json
 from chiasm.cli.verbs import announce
 
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from chiasm.cli.summary import JsonFlag, print_run
+from chiasm.cli.verbs import announce
 
 
 def report(run: Path, /, *, json: JsonFlag = False) -> None:
@@ -26,6 +27,7 @@ def report(run: Path, /, *, json: JsonFlag = False) -> None:
         from chiasm.studies.run import open_run
 
         opened = open_run(run)
+        announce(f"chiasm report of {run}: drawing it anew.")
         opened.report()
         print_run(opened, json)
     finally:

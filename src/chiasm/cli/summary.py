@@ -1,11 +1,10 @@
 """What a verb prints about a run: words for people, or one JSON object for programs."""
 
-import math
-from json import dumps
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from chiasm.cli.output import print_json
 from chiasm.studies.study import study
 
 AS_JSON = (
@@ -22,12 +21,12 @@ def print_run(run: Any, json: bool = False) -> None:
         print_json(run_object(run))
         return
     # Tables take polars, which help and mistakes do without.
-    from rich.console import Console
     from rich.table import Table
 
+    from chiasm.cli.console import words
     from chiasm.cli.tables import result_tables
 
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = words()
     parts = run.reporter.summary()
     # A study that prints a table of its own needs no other.
     if not any(isinstance(part, Table) for part in parts):
@@ -51,16 +50,3 @@ def run_object(run: Any) -> dict[str, Any]:
         "claims": run.claims.to_dicts() if study(manifest["study"]).claims else [],
         "report": str(run.path / "report.html"),
     }
-
-
-def print_json(value: Any) -> None:
-    """One value on standard output. JSON has no NaN and no infinity: both are null."""
-    print(dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

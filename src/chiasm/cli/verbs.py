@@ -14,6 +14,7 @@ from cyclopts import Group, Parameter
 
 from chiasm.cli.summary import AS_JSON, print_run
 from chiasm.core.options import MISSING, Declared, Options, Section, declared, flag_of
+from chiasm.studies.names import require_names
 from chiasm.studies.study import Study
 
 S = TypeVar("S", bound=Options)
@@ -65,6 +66,7 @@ def run_command(study: Study, given: dict[str, Any]) -> None:
     if spec.out is None:
         filled["out"] = directory_of(study, spec.title())
     spec = spec.complete(**filled)
+    require_names(spec)
     about = " on ".join(word for word in spec.title() if word)
     announce(f"chiasm {study.verb}{f' of {about}' if about else ''}, into {spec.out}. The model is loaded first.")
     from chiasm.studies.run import finished

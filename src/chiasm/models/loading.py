@@ -26,7 +26,6 @@ from chiasm.models.checkpoint.configuration import (
 from chiasm.models.checkpoint.files import ADAPTER, ADAPTER_WEIGHTS, CheckpointFiles, read_json
 from chiasm.models.checkpoint.formats import original_llava
 from chiasm.models.checkpoint.place import CONFIG, Place, placed
-from chiasm.models.checkpoint.place import looks_like_path as looks_like_path
 from chiasm.models.checkpoint.processors import absent_files, is_own, require_usable
 from chiasm.models.checkpoint.quantised import quantisation, require_quantiser
 from chiasm.models.checkpoint.weights import (

@@ -1,8 +1,7 @@
-"""A loaded model as a notebook shows it: what was loaded, which parts have names, what can be done with it."""
+"""A loaded model as Python and notebooks show it: what was loaded, what it takes, what can be done with it."""
 
-import sys
-from html import escape
-from typing import Any
+import re
+from html import escape, unescape
 
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.description import describe
@@ -10,26 +9,39 @@ from chiasm.models.families.certificates import HOLDS
 from chiasm.models.support import against
 from chiasm.models.view import ModelView
 
+_TAGS = re.compile(r"<[^>]+>")
+
 
 def offer_views() -> None:
-    """Let IPython, where it runs, show views so.
+    """Let views be shown so, in Python and in any notebook.
 
-    It is told, and the class is not: certificates rest on every line of the class.
+    This is added to their class here, and does not stand in its file: certificates rest on every line of that.
     """
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is not None:
-        shown: Any = shell.display_formatter.formatters
-        shown["text/html"].for_type(ModelView, in_html)
-        shown["text/plain"].for_type(ModelView, lambda view, printer, cycle: printer.text(in_words(view)))
+    setattr(ModelView, "__repr__", in_words)  # noqa: B010 (a type checker takes no assignment to a class)
+    setattr(ModelView, "_repr_html_", in_html)  # noqa: B010
 
 
 def in_words(view: ModelView) -> str:
-    """What was loaded, in one line."""
-    return f"ModelView({view.name}: {describe(view)})"
+    """What was loaded in one line, and below it what it takes and can be given to."""
+    rows = _rows(view)
+    lines = [f"  {name}: {unescape(_TAGS.sub('', text))}" for name, text in rows.items() if name not in _IN_THE_FIRST]
+    return "\n".join([f"ModelView({view.name}: {describe(view)})", *lines])
 
 
 def in_html(view: ModelView) -> str:
-    """The same as a small table, with what every command can do with it."""
+    """The same as a small table."""
+    body = "".join(
+        f'<tr><th style="text-align:left">{name}</th><td style="text-align:left">{text}</td></tr>'
+        for name, text in _rows(view).items()
+    )
+    return f"<table>{body}</table>"
+
+
+_IN_THE_FIRST = ("model", "loaded")
+
+
+def _rows(view: ModelView) -> dict[str, str]:
+    """The description of a view, as HTML, by what each part is about."""
     loaded = describe(view)
     takes = sorted(view.family.modalities)
     spans = [span for span in TOP_LEVEL if span not in ("image", "video", "audio") or span in takes]
@@ -39,17 +51,13 @@ def in_html(view: ModelView) -> str:
         yes = [verb for verb, why in able.items() if why == HOLDS]
         no = [f"{verb} not: {why.partition(': ')[2]}" for verb, why in able.items() if why != HOLDS]
         verbs = "; ".join(escape(text) for text in (", ".join(yes), *no) if text)
-    rows = {
+    return {
         "model": escape(f"{view.name}, a {loaded.model} of the family {view.family.name}"),
         "loaded": escape(str(loaded)),
         "takes": escape(", ".join(["text", *takes])),
         "parts of a prompt": " ".join(f"<code>{span}</code>" for span in spans),
         "layers": f"{view.n_layers}, {view.width} wide",
-        "computes": escape(f"on {view.device}, {view.precision}"),
+        "device": escape(str(view.device)),
+        "precision": escape(str(view.precision)),
         "can be given to": verbs,
     }
-    body = "".join(
-        f'<tr><th style="text-align:left">{name}</th><td style="text-align:left">{text}</td></tr>'
-        for name, text in rows.items()
-    )
-    return f"<table>{body}</table>"

@@ -180,7 +180,7 @@ class Reporter(ABC, Generic[S]):
             lines.append(
                 "This run is not finished; what follows rests on what there is. The same command with --resume goes on."
             )
-        reasons = Counter(_reason(item["reason"]) for item in self.directory.left_out())
+        reasons = Counter(reason_in_short(item["reason"]) for item in self.directory.left_out())
         without = "".join(f"{count} {reason}, " for reason, count in reasons.most_common())
         lines.append(f"{counts['kept']} of {counts['asked']} examples kept, {without}{counts['failed']} failed.")
         lines += [f"  failed: {one['example_id']}: {one['reason']}" for one in self.directory.failures()[:_MAIN]]
@@ -230,6 +230,6 @@ def _named(made: Any) -> str:
     return ", ".join(_named(one) for one in made) if isinstance(made, list) else str(made or "unknown")
 
 
-def _reason(reason: str) -> str:
+def reason_in_short(reason: str) -> str:
     """Why examples were left out, without what differs between them."""
     return WRONG if reason.startswith("answered ") else f"left out ({reason})"

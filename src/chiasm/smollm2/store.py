@@ -6,17 +6,10 @@ Both are kept in the cache in float32, half a gigabyte each; their names hold a 
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Final
 
 from chiasm.smollm2.decoder import convert, weights_file
 from chiasm.tiny.registry import weights_file as tiny_weights
 from chiasm.tiny.store import kept
-
-NAMES: Final = {
-    "smollm2": "the tower of tiny on a frozen pretrained decoder, SmolLM2-135M-Instruct; needs two more packages",
-    "smollm2@lora": "`smollm2` with adapters (LoRA, rank 8) in the decoder's attention, taught on scenes as well",
-}
-"""What each name is, in the words that `chiasm models` prints."""
 
 
 def weights(name: str) -> Path:

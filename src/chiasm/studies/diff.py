@@ -1,6 +1,7 @@
 """Runs of one study side by side: what differs between them, beyond what chance and other examples explain."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -9,17 +10,14 @@ import polars as pl
 
 from chiasm.core.errors import ChiasmError, require_one_of
 from chiasm.core.options import declared
-from chiasm.results.diff.differences import (
-    DIFFERENCES,
-    Pair,
-    Side,
-    differences_frame,
-    pairs_of,
-    strongest_first,
-    unit_of_difference,
-)
+from chiasm.results.diff.beyond import missing_controls
+from chiasm.results.diff.differences import DIFFERENCES, Pair, Side, differences_frame, pairs_of
+from chiasm.results.diff.sentences import as_text, design, in_short, sentences
+from chiasm.results.report import WRONG, reason_in_short
+from chiasm.results.rundir import RunDirectory
 from chiasm.results.tables import write
-from chiasm.results.wording import bounds, number, probability
+from chiasm.results.values import ExampleValues
+from chiasm.results.wording import listed
 from chiasm.studies.run import Run, open_run
 from chiasm.studies.study import study
 
@@ -40,7 +38,6 @@ _MINOR: Final = (
     "patches",
     "blind",
 )
-_MAIN: Final = 3
 
 
 @final
@@ -49,7 +46,8 @@ class Comparison:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         if len(runs) < 2:
-            raise ChiasmError("compare runs", f"{len(runs)} was named", "Name two or more runs of one study")
+            named = "one was named" if runs else "none was named"
+            raise ChiasmError("compare runs", named, "Name two or more runs of one study")
         verbs = [run.directory.manifest["study"] for run in runs]
         if len(set(verbs)) > 1:
             found = ", ".join(f"`{run.path}` is of {verb}" for run, verb in zip(runs, verbs, strict=True))
@@ -57,15 +55,23 @@ class Comparison:
         self.runs, self.verb = tuple(runs), verbs[0]
         if not study(self.verb).claims:
             raise ChiasmError(f"compare runs of {self.verb}", "this study makes no claims", "Compare its tables")
+        for run in runs:
+            _require_claims(run)
+
+    @cached_property
+    def asked(self) -> dict[str, list[Any]]:
+        """What differs by design: the values in the order of the runs, by the name of the option or fact."""
+        return self._differing
 
     @cached_property
     def options(self) -> pl.DataFrame:
-        """What differs between the runs: `option`, and a column for the value in each run, by its label."""
+        """The same as a frame of texts: `option`, and a column for the value in each run, by its label."""
         labels = self.labels
-        return pl.DataFrame(
-            [{"option": name, **dict(zip(labels, values, strict=True))} for name, values in self._differing.items()],
-            schema=dict.fromkeys(["option", *labels], pl.String),
-        )
+        rows = [
+            {"option": name, **dict(zip(labels, map(as_text, values), strict=True))}
+            for name, values in self._differing.items()
+        ]
+        return pl.DataFrame(rows, schema=dict.fromkeys(["option", *labels], pl.String))
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -78,7 +84,9 @@ class Comparison:
             bare = chosen[:1] in (["model"], ["data"])
             words = [
                 ", ".join(
-                    values[k] if bare and name == chosen[0] else f"{name.replace('_', ' ')} {values[k]}"
+                    as_text(values[k])
+                    if bare and name == chosen[0]
+                    else f"{name.replace('_', ' ')} {as_text(values[k])}"
                     for name, values in ((name, self._differing[name]) for name in chosen)
                 )
                 for k in range(len(self.runs))
@@ -91,18 +99,27 @@ class Comparison:
         return tuple(word if number == 1 else f"{word} ({number})" for word, number in zip(words, again, strict=True))
 
     @cached_property
-    def _differing(self) -> dict[str, list[str]]:
-        """Options and facts that are not the same in all runs, as texts, by name."""
+    def _differing(self) -> dict[str, list[Any]]:
+        """Options and facts that are not the same in all runs, by name."""
         manifests = [run.directory.manifest for run in self.runs]
         specs = [manifest["spec"] for manifest in manifests]
         identity = [one.name for one in declared(study(self.verb).spec) if one.option.identity]
-        found = {name: [_text(spec.get(name)) for spec in specs] for name in identity}
+        found = {name: [spec.get(name) for spec in specs] for name in identity}
         for part, key in (("model", "weights"), ("data", "hash"), ("baseline", "weights")):
             held = [manifest.get(part) for manifest in manifests]
-            found[f"{part} {key}"] = [_text(one.get(key) if isinstance(one, dict) else None) for one in held]
-        found["precision"] = [_text(manifest.get("precision")) for manifest in manifests]
-        found["chiasm"] = [_text(manifest["versions"].get("chiasm")) for manifest in manifests]
-        return {name: values for name, values in found.items() if len(set(values)) > 1}
+            found[f"{part} {key}"] = [one.get(key) if isinstance(one, dict) else None for one in held]
+        found["precision"] = [manifest.get("precision") for manifest in manifests]
+        found["chiasm"] = [manifest["versions"].get("chiasm") for manifest in manifests]
+        return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+    @cached_property
+    def same(self) -> tuple[str, ...]:
+        """The labels of the runs that hold the very rows of the first: one run twice, or one asked for twice."""
+        return tuple(
+            label
+            for label, run in zip(self.labels[1:], self.runs[1:], strict=True)
+            if _same_rows(self.runs[0].directory, run.directory)
+        )
 
     @cached_property
     def _sides(self) -> tuple[Side, ...]:
@@ -142,41 +159,76 @@ class Comparison:
 
     @property
     def headline(self) -> str:
-        """In how many places each run differs from the first, and where most, in a sentence."""
-        rows = self.differences.drop_nulls("difference")
-        if not rows.height:
-            return f"No difference is given: {self._why_none}."
-        own = [rows.filter(run=pair.second.label) for pair in self._pairs if pair.columns]
-        return " ".join(_in_short(one, self.labels[0]) for one in own)
+        """What differs by design, which runs are not finished, in how many places each differs and where most."""
+        return " ".join([*self._setting, *self._in_short])
 
     @property
     def findings(self) -> list[str]:
-        """What differs most between the runs, in words; what was found not to differ; or that nothing is known."""
+        """The same with what differs most in numbers; what was found not to differ; or that nothing is known."""
         rows = self.differences.drop_nulls("difference")
-        if not rows.height:
-            return [f"No difference is given: {self._why_none}."]
-        found = []
+        found = [*self._setting, *self._alike]
         for pair in self._pairs:
             own = rows.filter(run=pair.second.label)
-            if own.height:
-                found += _sentences(own, self.labels[0])
+            if pair.second.label not in self.same:
+                found += sentences(own, self.labels[0]) if own.height else [self._why_none(pair)]
         return found
 
     @property
-    def _why_none(self) -> str:
-        if not study(self.verb).values:
-            return f"{self.verb} keeps no table by which two runs can be compared example by example"
-        return "the runs have nothing in common that both measured"
+    def _setting(self) -> list[str]:
+        """What differs by design, and which runs are not finished."""
+        parts = [design(self._differing)]
+        for label, run in zip(self.labels, self.runs, strict=True):
+            if not run.directory.complete:
+                counts = run.directory.counts()
+                done = sum(counts[name] for name in ("kept", "left_out", "failed"))
+                parts.append(f"Not finished: {label}, with {done} of {counts['asked']} examples.")
+        return parts
+
+    @property
+    def _in_short(self) -> list[str]:
+        rows = self.differences.drop_nulls("difference")
+        parts = [*self._alike]
+        for pair in self._pairs:
+            own = rows.filter(run=pair.second.label)
+            if pair.second.label not in self.same:
+                parts.append(in_short(own, self.labels[0]) if own.height else self._why_none(pair))
+        return parts
+
+    @property
+    def _alike(self) -> list[str]:
+        """That runs are the same, where they are."""
+        parts = []
+        for k, (label, run) in enumerate(zip(self.labels, self.runs, strict=True)):
+            if k and run.path.resolve() == self.runs[0].path.resolve():
+                parts.append(f"The same run are {self.labels[0]} and {label}: both are `{run.path}`.")
+            elif label in self.same:
+                otherwise = any(values[k] != values[0] for values in self._differing.values())
+                yet = ", although they were asked otherwise" if otherwise else ""
+                parts.append(f"The same rows are in {self.labels[0]} and {label}{yet}: they differ in nothing.")
+        return parts
+
+    def _why_none(self, pair: Pair) -> str:
+        """Why there is no difference between a run and the first."""
+        runs = f"between {pair.second.label} and {self.labels[0]}"
+        first, second = self._sides[0].values, pair.second.values
+        if first is None or second is None:
+            return (
+                f"No difference {runs} is given: {self.verb} keeps no table by which two runs can be compared example "
+                "by example; their claims stand side by side."
+            )
+        measured = [
+            f"{side.label} measured {listed(_abouts(side.values))}"
+            for side in (pair.second, self._sides[0])
+            if side.values is not None
+        ]
+        return f"No difference {runs} is given, as nothing was measured in both: {' and '.join(measured)}."
 
     @property
     def notes(self) -> list[str]:
         """What this comparison cannot tell."""
         found = [f"`{run.path}` is not finished." for run in self.runs if not run.directory.complete]
         if self.differences["difference"].is_not_null().any():
-            found.append(
-                "Differences are of what was measured, and no control is taken off: a difference can be established "
-                "where neither run's own effect is. Whether that goes beyond its control stands in its report."
-            )
+            found += self._control_notes
         for pair in self._pairs:
             if pair.samples is not None and not pair.paired:
                 found.append(
@@ -199,6 +251,28 @@ class Comparison:
         return found
 
     @property
+    def _control_notes(self) -> list[str]:
+        """What was taken off for controls, what was not, and why."""
+        found = [
+            "A difference can be established where neither run's own effect is: those verdicts stand beside it, and "
+            "whether an effect goes beyond its control stands in the run's own report."
+        ]
+        if self.differences["beyond"].is_not_null().any():
+            found.append(
+                "Beyond the control: in each example the control is taken off the effect, in both runs, before they "
+                "are compared. Of several controls the one is shown that explains most."
+            )
+        for pair in self._pairs:
+            first, second = self._sides[0].values, pair.second.values
+            if pair.samples is not None and first is not None and second is not None:
+                names = (self.labels[0], pair.second.label)
+                found += [
+                    f"Not taken off between {pair.second.label} and {self.labels[0]}: {why}."
+                    for why in missing_controls(first, second, names)
+                ]
+        return found
+
+    @property
     def charts(self) -> list[str]:
         """The names of the charts that can be drawn."""
         return ["difference", "runs"] if self.differences["difference"].is_not_null().any() else []
@@ -211,17 +285,19 @@ class Comparison:
         **Errors:** `ChiasmError` naming the charts there are, or for a width that is none.
         """
         # Drawing takes Altair, which reading differences does not need.
+        from chiasm.results.charts.saving import saveable
         from chiasm.results.charts.theme import size_of
         from chiasm.results.diff import charts
         from chiasm.results.notebook import offer_charts
 
         offer_charts()
         if not self.charts:
-            raise ChiasmError(f"the chart `{name}`", self._why_none, "Read `differences`")
+            found = "no difference was measured in both"
+            raise ChiasmError(f"the chart `{name}`", found, "Read `differences`")
         require_one_of(f"the chart `{name}`", name, self.charts)
         if name == "runs":
-            return charts.runs_chart(self.differences, self._sides, size_of(width))
-        return charts.difference_chart(self.differences, self.labels[0], size_of(width))
+            return saveable(charts.runs_chart(self.differences, self._sides, size_of(width)))
+        return saveable(charts.difference_chart(self.differences, self.labels[0], size_of(width)))
 
     def report(self, out: str | Path) -> Path:
         """Write `report.html`, one file, and `differences.parquet` into the folder `out`. Returns the page's path."""
@@ -234,7 +310,7 @@ class Comparison:
             folder / "report.html",
             headline=self.headline,
             title=f"chiasm {self.verb}, side by side: {' · '.join(self.labels)}",
-            findings=self.findings,
+            findings=[one for one in self.findings if one not in self._setting],
             charts=[self.chart(name) for name in self.charts],
             options=self.options,
             examples=self.examples,
@@ -271,6 +347,39 @@ def diff(*runs: Run | str | Path, out: str | Path | None = None) -> Comparison:
     return made
 
 
+def _require_claims(run: Run) -> None:
+    """**Errors:** `ChiasmError` for a run that holds nothing to compare, which says what became of its examples."""
+    directory = run.directory
+    # Some tables of a run are of the examples alone.
+    if any(directory.table(name).height for name in directory.tables()):
+        with suppress(ChiasmError):
+            if run.reporter.claimed:
+                return
+    counts = directory.counts()
+    what = f"`{run.path}` has nothing to compare"
+    if directory.complete or counts["left_out"] or counts["failed"]:
+        of = (
+            f"of {counts['asked']} examples {counts['left_out']} were left out and {counts['failed']} could not be used"
+        )
+        wrong = any(reason_in_short(one["reason"]) == WRONG for one in directory.left_out())
+        todo = "Run it with --keep all, which takes wrong answers too" if wrong else "Name a run that has results"
+        raise ChiasmError("compare runs", f"{what}: {of}", todo)
+    raise ChiasmError("compare runs", f"{what}: no example is finished yet", "Go on with it: the same with --resume")
+
+
+def _same_rows(first: RunDirectory, other: RunDirectory) -> bool:
+    """Whether two runs hold the same tables, row by row."""
+    if first.path.resolve() == other.path.resolve():
+        return True
+    if not (first.complete and other.complete) or set(first.tables()) != set(other.tables()):
+        return False
+    return all(first.table(name).equals(other.table(name)) for name in first.tables())
+
+
+def _abouts(values: ExampleValues | None) -> list[str]:
+    return [] if values is None else list(dict.fromkeys(about.replace("->", " → ") for about, _ in values.columns))
+
+
 def _identities(run: Run) -> dict[str, tuple[str, ...]]:
     """What each example was: its input, its question, its label; empty where a run keeps no table of its examples."""
     rows = run.reporter.table("examples")
@@ -279,50 +388,3 @@ def _identities(run: Run) -> dict[str, tuple[str, ...]]:
     return {
         one: tuple(map(str, rest)) for one, *rest in rows.select("example_id", "input", "question", "answer").rows()
     }
-
-
-def _in_short(rows: pl.DataFrame, first: str) -> str:
-    """One run beside the first, in a sentence."""
-    run, held = rows["run"][0], strongest_first(rows.filter(verdict="established"))
-    if not held.height:
-        alike = (rows["verdict"] == "practically none").all()
-        return f"No difference between {run} and {first} is established{': all are practically none' if alike else ''}."
-    most = held.row(0, named=True)
-    where = "" if most["where"] == "all" else f" at layer {most['where']}"
-    less = number(most["difference"], unit=unit_of_difference(most["unit"]), signed=True, significant=3)
-    about = most["about"].replace("->", " → ")
-    return (
-        f"{run} differs from {first} in {held.height} of {rows.height} places, most surely in {about}{where}: {less}."
-    )
-
-
-def _sentences(rows: pl.DataFrame, first: str) -> list[str]:
-    """The largest established differences of one run from the first, or what else its rows allow to say."""
-    held = strongest_first(rows.filter(verdict="established"))
-    run, kind = rows["run"][0], "the same examples" if rows["paired"][0] else "other examples"
-    if not held.height:
-        alike = rows.filter(verdict="practically none").height
-        return [
-            f"No difference between {run} and {first} is established, in {rows.height} compared on {kind}; "
-            f"{alike} of them are practically none."
-        ]
-    said = []
-    for row in held.head(_MAIN).iter_rows(named=True):
-        where = "" if row["where"] == "all" else f" at layer {row['where']}"
-        how = {"significant": 3, "signed": True}
-        interval = bounds(row["low"], row["high"], **how)
-        unit = "" if row["unit"] == "1" else row["unit"]
-        there, here = (number(row[side], unit=unit, significant=3) for side in ("second", "first"))
-        less = number(row["difference"], unit=unit_of_difference(unit), **how)
-        said.append(
-            f"{row['about']}{where}: {row['quantity']}, {there} in {run} and {here} in {first}: a difference of {less} "
-            f"(95 % interval {interval}, {probability(row['p'])}, n = {row['n']}, on {kind})."
-        )
-    more = held.height - len(said)
-    return [*said, f"{more} more of {rows.height} differences from {first} are established in {run}."] if more else said
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "none"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -37,6 +37,7 @@ from chiasm.models.skipping.plans import log_stored_plan
 from chiasm.models.view import ModelView
 from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
+from chiasm.studies.names import require_model
 from chiasm.studies.options import (
     RANDOM_BASELINE,
     ControlledSpec,
@@ -52,7 +53,6 @@ from chiasm.studies.options import (
 from chiasm.tiny import NAMES as TINY
 from chiasm.tiny import directory
 from chiasm.tiny.registry import baseline as own_baseline
-from chiasm.tiny.registry import names as embedded_names
 from chiasm.tiny.registry import untrained, world
 
 S = TypeVar("S", bound=ModelSpec)
@@ -92,7 +92,7 @@ def load(
     name = str(source)
     known = name in TINY or name in smollm2.NAMES
     if not known:
-        _refuse_slip(name)
+        require_model(name)
     where = _embedded(name) if known else source
     view = load_checkpoint(
         where,
@@ -105,16 +105,6 @@ def load(
     view.name = name
     log_stored_plan(where)
     return _reported(view)
-
-
-def _refuse_slip(name: str) -> None:
-    """**Errors:** `ChiasmError` for a word close to an embedded model's name: no network is asked for a slip."""
-    if "/" in name or Path(name).exists():
-        return
-    near = difflib.get_close_matches(name, [*embedded_names(), *smollm2.NAMES], n=1)
-    if near:
-        found = "no embedded model has that name, no directory is called so, and a hub id reads OWNER/NAME"
-        raise ChiasmError(f"load the model `{name}`", found, f"Did you mean {near[0]}? `chiasm models` lists them")
 
 
 def view_of(model: Any, spec: LoadingOptions) -> ModelView:

@@ -1,12 +1,14 @@
 """A run on disk as an object: tables, charts, findings and report."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import polars as pl
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import ChiasmError, nearest
 from chiasm.results.page.write import write_report
 from chiasm.results.report import Drawing
 from chiasm.results.rundir import RunDirectory
@@ -69,14 +71,18 @@ class Run:
 
         **Errors:** `ChiasmError` naming the charts there are, or for a width that is none.
         """
+        from chiasm.results.charts.saving import saveable
         from chiasm.results.charts.theme import size_of
         from chiasm.results.notebook import offer_charts
 
         offer_charts()
         there = self.reporter.drawings()
         if name not in there:
-            raise ChiasmError(f"the chart `{name}`", f"this run has {', '.join(there) or 'none'}", "Name one of those")
-        return there[name].draw(size_of(width), **chosen)
+            todo = nearest(name, there) or "Name one of those"
+            raise ChiasmError(f"the chart `{name}`", f"this run has {', '.join(there) or 'none'}", todo)
+        draw = there[name].draw
+        _require_choices(name, draw, chosen)
+        return saveable(draw(size_of(width), **chosen))
 
     @property
     def findings(self) -> list[str]:
@@ -120,6 +126,16 @@ class Run:
     def __repr__(self) -> str:
         kept = self.directory.counts()["kept"]
         return f"Run({str(self.path)!r}, {self.directory.manifest['status']}, {kept} examples)"
+
+
+def _require_choices(name: str, draw: Callable[..., Any], chosen: Mapping[str, Any]) -> None:
+    """**Errors:** `ChiasmError` for what this chart lets no one choose."""
+    _, *taken = inspect.signature(draw).parameters.values()  # the first is the size
+    given = draw.keywords if isinstance(draw, partial) else {}
+    known = [one.name for one in taken if one.name not in given]
+    for wrong in chosen.keys() - known:
+        found = f"what can be chosen is {', '.join(known)}" if known else "nothing in it can be chosen but its width"
+        raise ChiasmError(f"the chart `{name}` with {wrong}=", found, nearest(wrong, known) or "Leave it out")
 
 
 def open_run(path: str | Path) -> Run:

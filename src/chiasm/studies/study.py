@@ -140,8 +140,24 @@ class Study:
         """The finished directory of a run, as `open` gives it; `fill` computes what it lacks."""
         with self.open(spec, facts, path) as directory:
             if not directory.complete:
-                fill(directory)
+                try:
+                    fill(directory)
+                except ChiasmError as error:
+                    raise _naming_keep(error, directory) from None
         return directory
+
+
+def _naming_keep(error: ChiasmError, directory: "RunDirectory") -> ChiasmError:
+    """The same error; of a run that lost its examples to wrong answers it names the option that keeps those."""
+    from chiasm.results.report import WRONG, reason_in_short
+
+    wrong = sum(reason_in_short(one["reason"]) == WRONG for one in directory.left_out())
+    counts = directory.counts()
+    if directory.manifest["status"] != "failed" or counts["kept"] or not wrong:
+        return error
+    all_of = "every example was" if wrong == counts["asked"] else f"{wrong} of {counts['asked']} examples were"
+    found = f"nothing is left: {all_of} {WRONG}, and those are left out by --keep correct"
+    return ChiasmError(error.asked, found, 'Give --keep all (in Python `keep="all"`) to measure wrong answers too')
 
 
 @cache

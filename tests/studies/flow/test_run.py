@@ -254,8 +254,15 @@ def test_only_correct_answers_are_kept_and_the_others_counted(view):
 
 
 def test_nothing_left_is_an_error_that_says_why(view, tmp_path):
-    with pytest.raises(ChiasmError, match="nothing is left"):
-        flow_runs.run(view, flow_runs.examples(2, answer="surely not this"), tmp_path / "r", keep="correct")
+    wrong = flow_runs.examples(2, answer="surely not this")
+    with pytest.raises(ChiasmError, match=r"nothing is left: every example was answered wrongly.*Give --keep all"):
+        flow_runs.run(view, wrong, tmp_path / "r", keep="correct")
+    broken = replace(factories.example(seed=5), question="what " * factories.CONTEXT)
+    with pytest.raises(ChiasmError, match=r"nothing is left: 2 of 3 examples were answered wrongly.*Give --keep all"):
+        flow_runs.run(view, [*wrong, broken], tmp_path / "s", keep="correct")
+    with pytest.raises(ChiasmError, match=r"nothing is left \(1 x .*Change data or options") as caught:
+        flow_runs.run(view, [broken], tmp_path / "t", keep="correct")
+    assert "--keep" not in str(caught.value)
 
 
 def test_the_labelled_answer_token_by_token(view):

@@ -7,6 +7,7 @@ from typing import Any, final
 from transformers.utils.hub import cached_file
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.places import require_place
 from chiasm.models.checkpoint.calling import failing_as
 from chiasm.models.checkpoint.files import (
     ADAPTER,
@@ -69,20 +70,12 @@ def placed(asked: str, source: str | Path, trust_remote_code: bool, revision: st
     if folder.is_dir():
         _require_model(asked, folder)
         return Place(str(folder), True, folder, options)
-    if folder.exists():
-        raise ChiasmError(asked, "it is a file", "Name the directory that holds its config.json")
-    if looks_like_path(name):
-        raise ChiasmError(asked, "there is no such directory", "Name a directory, a hub id, or `tiny`")
+    require_place(asked, name)
     place = Place(name, False, folder, options)
     with failing_as(asked, False, "its config.json cannot be read"):
         config = place.fetch(CONFIG, required=True)
     assert config is not None, "transformers says what it cannot find"
     return replace(place, folder=config.parent)
-
-
-def looks_like_path(name: str) -> bool:
-    """Whether `name` can only be meant as a directory: hub ids are `name` or `owner/name`."""
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
 
 
 def _require_model(asked: str, folder: Path) -> None:

@@ -24,12 +24,12 @@ def difference_chart(differences: pl.DataFrame, first: str, size: Size) -> Chart
     runs = in_order(rows, "run")
     quantity, unit = rows["quantity"][0], unit_of_difference(rows["unit"][0])
     kind = "the same examples in both" if rows["paired"].all() else "some of them on other examples"
-    said = f"Above 0: more than in {first}. 95 % intervals, over all differences at once; {kind}."
+    subtitle = f"Above 0: more than in {first}. 95 % intervals, over all differences at once; {kind}."
     title = f"How does {runs[0]} differ from {first}?" if len(runs) == 1 else f"How do the others differ from {first}?"
     if not _layered(rows):
         # As in the chart of the runs themselves, where the first one has the first colour.
         styles = {run: k for k, run in enumerate(runs, start=1)}
-        return _dots(rows, styles, size, f"Difference of {quantity} ({unit})", title, said)
+        return _dots(rows, styles, size, f"Difference of {quantity} ({unit})", title, subtitle)
     lines = []
     for run in runs:
         for about in _drawn(rows):
@@ -37,19 +37,19 @@ def difference_chart(differences: pl.DataFrame, first: str, size: Size) -> Chart
             panel = run if len(runs) > 1 else ""
             lines.append(_line(own, about, panel, ("difference", "low", "high"), _drawn(rows), own["n"].max() or 0))
     axes = Axes("Layer", f"Difference ({unit})", reference=0.0)
-    return line_chart([one for one in lines if one], axes, size, title=title, subtitle=said, columns=2)
+    return line_chart([one for one in lines if one], axes, size, title=title, subtitle=subtitle, columns=2)
 
 
 def runs_chart(differences: pl.DataFrame, sides: Sequence[Side], size: Size) -> Chart:
     """What every run shows, a panel for each, on one scale, with the intervals of its own claims."""
     rows = differences.drop_nulls("difference")
     quantity, unit, kinds = rows["quantity"][0], rows["unit"][0], _kinds(sides)
-    title, said = f"What does each run show: {quantity}?", "Intervals: 95 %, as each run claims them"
+    title, subtitle = f"What does each run show: {quantity}?", "Intervals: 95 %, as each run claims them"
     claimed = [(side.label, one) for side in sides for one in side.claims if one.kind in kinds]
     frame = _claimed(claimed)
     if not _layered(rows):
         styles = {side.label: k for k, side in enumerate(sides)}
-        return _dots(frame, styles, size, f"{quantity} ({unit})", title, f"{said}.")
+        return _dots(frame, styles, size, f"{quantity} ({unit})", title, f"{subtitle}.")
     lines = []
     for side in sides:
         for about in _drawn(rows):
@@ -57,7 +57,7 @@ def runs_chart(differences: pl.DataFrame, sides: Sequence[Side], size: Size) -> 
             if own.height:
                 lines.append(_line(own, about, side.label, ("difference", "low", "high"), _drawn(rows), own["n"].max()))
     return line_chart(
-        lines, Axes("Layer", f"Effect ({unit})", reference=0.0), size, title=title, subtitle=f"{said}.", columns=2
+        lines, Axes("Layer", f"Effect ({unit})", reference=0.0), size, title=title, subtitle=f"{subtitle}.", columns=2
     )
 
 
@@ -93,7 +93,7 @@ def _line(own: pl.DataFrame, about: str, panel: str, of: tuple[str, str, str], n
     return Line(arrow(about), Curve(own["where"].to_numpy().astype(float), mean, low, high, int(n)), style, panel=panel)
 
 
-def _dots(rows: pl.DataFrame, styles: Mapping[str, int], size: Size, x: str, title: str, said: str) -> Chart:
+def _dots(rows: pl.DataFrame, styles: Mapping[str, int], size: Size, x: str, title: str, subtitle: str) -> Chart:
     """Estimates with their intervals, a line for each thing, a colour for each run (its number in `styles`)."""
     runs = list(styles)
     shown = rows.select(
@@ -124,7 +124,7 @@ def _dots(rows: pl.DataFrame, styles: Mapping[str, int], size: Size, x: str, tit
     layers = [zero] if "Difference" in x else []
     chart = alt.layer(*layers, bars, dots.encode(x=value, y=y, yOffset=offset, color=colour, tooltip=tips))
     height = max(3, len(names)) * (1.2 + 0.9 * len(runs)) * size.text
-    titled = alt.TitleParams(title, subtitle=wrapped(f"{_BARS}. {said}", size))
+    titled = alt.TitleParams(title, subtitle=wrapped(f"{_BARS}. {subtitle}", size))
     return chart.properties(width=0.72 * size.width, height=height, title=titled).configure(**config(size))
 
 

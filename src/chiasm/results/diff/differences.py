@@ -12,6 +12,7 @@ from chiasm.core.schema import Column, TableSchema, integer, number, text
 from chiasm.core.statistics.between import Compared, Sample, difference_bands
 from chiasm.core.statistics.intervals import share_difference, shares_differ
 from chiasm.core.statistics.unpaired import unpaired_difference
+from chiasm.results.diff.beyond import Beyond, differences_beyond
 from chiasm.results.tables import conform
 from chiasm.results.values import ExampleValues
 
@@ -41,6 +42,19 @@ DIFFERENCES: Final = TableSchema.of(
     integer("inputs", "Inputs", "Different inputs that these ask about.", nullable=True),
     Column("paired", "bool", "Paired", "", "The same examples in both runs, compared one by one.", nullable=True),
     _maybe("verdict", "Verdict", "Of the difference, as of any claim: established, practically none, not established."),
+    _maybe(
+        "control", "Control", "What is taken off both effects next: of those that both have the one that explains most."
+    ),
+    number("beyond", "Beyond", "The difference, less that of the control.", nullable=True),
+    number("beyond_low", "Low", "Lower end of its 95 % interval, over all differences beyond at once.", nullable=True),
+    number("beyond_high", "High", "Upper end of its 95 % interval.", nullable=True),
+    number("beyond_p", "p beyond", "That of no difference beyond, corrected over all of them.", nullable=True),
+    integer("beyond_n", "n beyond", "Examples behind it that have the control.", nullable=True),
+    _maybe(
+        "beyond_verdict",
+        "Verdict beyond",
+        "Of the difference beyond; established: beyond every control that both have.",
+    ),
     _maybe("first_verdict", "Verdict of the first", "What the first run claims; missing where it claims nothing."),
     _maybe("second_verdict", "Verdict of the other", "What the other run claims."),
 )
@@ -113,10 +127,11 @@ def differences_frame(first: Side, pairs: Sequence[Pair], *, seed: int = 0) -> p
     """The table `differences`: a row for every claim of either run, with its difference where there is one."""
     rows: list[dict[str, Any]] = []
     estimates = _estimates(first, pairs, seed)
+    beyond = _beyond(first, pairs, seed)
     for pair in pairs:
         found = estimates.get(pair.second.label, {})
         covered = () if first.values is None or not pair.columns else first.values.kinds
-        rows += _compared(first, pair, found)
+        rows += _compared(first, pair, found, beyond.get(pair.second.label, {}))
         rows += _beside(first, pair.second, set(covered))
     return conform(DIFFERENCES, rows)
 
@@ -169,18 +184,39 @@ def _of_shares(
         yield column, _Estimate(mean, low, high, float(p))
 
 
-def _compared(first: Side, pair: Pair, found: dict[tuple[str, str], _Estimate]) -> Iterator[dict[str, Any]]:
+def _beyond(first: Side, pairs: Sequence[Pair], seed: int) -> dict[str, dict[tuple[str, str], Beyond]]:
+    """Differences beyond controls by run and column."""
+    counted = [pair for pair in pairs if pair.samples is not None]
+    if first.values is None or not counted:
+        return {}
+    others = [
+        (pair.second.values, pair.columns, pair.paired, pair.samples)
+        for pair in counted
+        if pair.second.values is not None and pair.samples is not None
+    ]
+    smallest = max(_smallest(first, pair) for pair in counted)
+    found = differences_beyond(first.values, others, smallest, seed=seed)
+    return {pair.second.label: own for pair, own in zip(counted, found, strict=True)}
+
+
+def _smallest(first: Side, pair: Pair) -> float:
+    """The smallest difference worth naming: the larger of what both runs say."""
+    return max(one.smallest for one in (first.values, pair.second.values) if one is not None)
+
+
+def _compared(
+    first: Side, pair: Pair, found: dict[tuple[str, str], _Estimate], beyond: dict[tuple[str, str], Beyond]
+) -> Iterator[dict[str, Any]]:
     """A row for every column that both runs measured."""
     values, samples = first.values, pair.samples
     if values is None or samples is None:
         return
     ns, behinds = samples.n, samples.inputs_behind
-    second = pair.second.values
-    smallest = max(values.smallest, values.smallest if second is None else second.smallest)
+    smallest = _smallest(first, pair)
     claimed = [_verdicts(side.claims, values.kinds) for side in (first, pair.second)]
     for k, (about, where) in enumerate(pair.columns):
         one = found[about, where]
-        behind = behinds[k]
+        behind, less = behinds[k], beyond.get((about, where))
         yield {
             "run": pair.second.label,
             "kind": values.kinds[0],
@@ -198,9 +234,20 @@ def _compared(first: Side, pair: Pair, found: dict[tuple[str, str], _Estimate]) 
             "inputs": behind,
             "paired": bool(pair.paired),
             "verdict": judged(one.difference, one.low, one.high, smallest=smallest, p=known(one.p), inputs=behind),
+            **_beyond_cells(less),
             "first_verdict": claimed[0].get((about, where)),
             "second_verdict": claimed[1].get((about, where)),
         }
+
+
+def _beyond_cells(less: Beyond | None) -> dict[str, Any]:
+    if less is None:
+        return dict.fromkeys(_BEYOND)
+    values = (less.control, less.difference, known(less.low), known(less.high), known(less.p), less.n, less.verdict)
+    return dict(zip(_BEYOND, values, strict=True))
+
+
+_BEYOND: Final = ("control", "beyond", "beyond_low", "beyond_high", "beyond_p", "beyond_n", "beyond_verdict")
 
 
 def strongest_first(differences: pl.DataFrame) -> pl.DataFrame:
@@ -229,7 +276,7 @@ def _beside(first: Side, second: Side, covered: set[str]) -> Iterator[dict[str, 
         if key[0] in covered:
             continue
         one, other = (side.get(key) for side in sides)
-        nothing = dict.fromkeys(("difference", "low", "high", "p", "n", "inputs", "paired", "verdict"))
+        nothing = dict.fromkeys(("difference", "low", "high", "p", "n", "inputs", "paired", "verdict", *_BEYOND))
         yield {
             "run": second.label,
             **dict(zip(("kind", "about", "where", "quantity", "unit"), key, strict=True)),

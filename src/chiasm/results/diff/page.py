@@ -14,8 +14,11 @@ from chiasm.results.charts.files import specification, svg
 from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.page import as_json, libraries, policy, starter
 from chiasm.results.diff.differences import strongest_first, unit_of_difference
+from chiasm.results.diff.sentences import beyond_in_short
 from chiasm.results.storage import whole_file
 from chiasm.results.wording import bounds, number, probability
+
+_HEADS = ("Run", "About", "Where", "Difference", "95 % interval", "p", "n", "Beyond the control", "Verdict")
 
 
 class _Shown(NamedTuple):
@@ -58,8 +61,9 @@ def write_page(
         examples=[[*row, {None: "", True: "yes", False: "no"}[paired]] for *row, paired in examples.rows()],
         compared=[_cells(row)[drop:] for row in strongest_first(differences).iter_rows(named=True)],
         beside=[_side_by_side(row)[drop:] for row in alone.iter_rows(named=True)],
-        heads=["Run", "About", "Where", *sides, "Difference", "95 % interval", "p", "n", "Verdict"][drop:],
+        heads=[*_HEADS[:3], *sides, *_HEADS[3:]][drop:],
         numbers=[place - drop for place in range(3, 9)],
+        wide=[9 - drop],
         beside_heads=["Run", "Quantity", "About", "Where", *sides][drop:],
         labels=labels,
         notes=notes,
@@ -83,21 +87,28 @@ def _shown(chart: Chart) -> _Shown:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    """A difference as texts: run, about, where, first, second, difference, interval, p, n, verdict."""
+    """A difference as texts: run, about, where, first, second, difference, interval, p, n, beyond, verdict."""
     how = {"significant": 3}
     inputs = "" if row["inputs"] == row["n"] else f" ({row['inputs']} inputs)"
     return [
         row["run"],
         row["about"].replace("->", " → "),
         row["where"],
-        number(row["first"], unit=_unit(row), **how),
-        number(row["second"], unit=_unit(row), **how),
+        number(row["first"], **how),
+        number(row["second"], **how),
         number(row["difference"], unit=unit_of_difference(row["unit"]), signed=True, **how),
         bounds(row["low"], row["high"], signed=True, **how),
         "" if row["p"] is None else probability(row["p"]).removeprefix("p ").removeprefix("= "),
         f"{row['n']}{inputs}{'' if row['paired'] else ', unpaired'}",
+        _beyond(row),
         row["verdict"],
     ]
+
+
+def _beyond(row: dict[str, Any]) -> str:
+    """The difference beyond the control, and which that is."""
+    text = beyond_in_short(row)
+    return f"{text} ({row['control']})" if text else ""
 
 
 def _side_by_side(row: dict[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ GUESS, BLANKED = "the most frequent answer", "image blanked"
 _POINTS = "points"
 _RANGE = {"cider_d": 10.0}
 # A standard error below this share of the smallest difference worth naming counts as so much (see `mean_bands`).
-_ERROR_SHARE = 0.2
+ERROR_SHARE = 0.2
 
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
@@ -238,7 +238,7 @@ def _seen(
     if len(tested) > 1 or not all(found[name].paired_shares for name in tested):
         # In smallest differences worth naming, so that all have one smallest error.
         values = [found[name].moved / (_least(name, least) or 1.0) for name in tested]
-        error = _ERROR_SHARE if least else 0.0
+        error = ERROR_SHARE if least else 0.0
         bands = mean_bands(np.stack(values, axis=1), clusters=clusters, smallest_error=error, seed=seed)
     made = {}
     for k, name in enumerate(tested):

@@ -56,22 +56,18 @@ class FlowReporter(Reporter[FlowSpec]):
         of_cuts = of_kind(self.claimed, "effect")
         drawn = {
             "flow": Drawing(
-                lambda size, **chosen: curves.flow_chart(
-                    effects, controls, size, noise=floor, claims=of_cuts, **chosen
-                ),
+                partial(curves.flow_chart, effects, controls, noise=floor, claims=of_cuts),
                 partial(caption, claimed=bool(of_cuts)),
             )
         }
         if effects["type"].n_unique() > 1:
             drawn["flow-by-type"] = Drawing(
-                lambda size, **chosen: curves.types_chart(effects, controls, size, noise=floor, **chosen),
+                partial(curves.types_chart, effects, controls, noise=floor),
                 partial(caption, panels="type"),
             )
         if controls is not None:
             drawn["flow-controls"] = Drawing(
-                lambda size, **chosen: curves.controls_chart(
-                    effects, controls, size, noise=floor, claims=of_cuts, **chosen
-                ),
+                partial(curves.controls_chart, effects, controls, noise=floor, claims=of_cuts),
                 partial(caption, panels="cut", claimed=bool(of_cuts)),
             )
             dosed = [cut for cut, name in self._beside() if dose_share(name) is not None]
@@ -138,7 +134,7 @@ class FlowReporter(Reporter[FlowSpec]):
             return {}
         return {
             "windows": Drawing(
-                lambda size, **chosen: charts.window_maps(self._effects, size, **chosen),
+                partial(charts.window_maps, self._effects),
                 partial(captions.windows, self._effects),
             )
         }

@@ -7,8 +7,9 @@ from typing import final
 import polars as pl
 
 from chiasm.core.claims import Claim
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import require_one_of
 from chiasm.results.charts.lines import Chart
+from chiasm.results.charts.saving import saveable
 from chiasm.results.charts.theme import size_of
 from chiasm.results.claims import claims_frame
 from chiasm.results.findings import Finding
@@ -74,8 +75,7 @@ class Inside:
 
         **Errors:** `ChiasmError` naming the tables there are.
         """
-        if name not in self._tables:
-            raise ChiasmError(f"table `{name}`", f"there are {', '.join(self._tables)}", "Name one of those")
+        require_one_of(f"table `{name}`", name, self._tables)
         return self._tables[name]
 
     @cached_property
@@ -103,9 +103,8 @@ class Inside:
         **Errors:** `ChiasmError` naming the charts there are, or for a width that is none.
         """
         there = self.drawings()
-        if name not in there:
-            raise ChiasmError(f"the chart `{name}`", f"there are {', '.join(there)}", "Name one of those")
-        return there[name].draw(size_of(width))
+        require_one_of(f"the chart `{name}`", name, there)
+        return saveable(there[name].draw(size_of(width)))
 
     def ranked_findings(self) -> list[Finding]:
         """The findings with their strength."""

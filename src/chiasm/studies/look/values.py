@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from chiasm.results.series import with_inputs
-from chiasm.results.values import ExampleValues, grid
+from chiasm.results.values import SHARED_MODELS, ExampleValues, grid
 from chiasm.studies.look.claims import ERROR_SHARE, POINTS, SHARE, share_rows
 from chiasm.studies.look.tables import SMALLEST
 
@@ -14,4 +14,6 @@ def values(tables: Mapping[str, pl.DataFrame], *, smallest: float | None = None)
     """The values behind claims of the kind `share`."""
     rows = share_rows(with_inputs(tables["shares"], tables.get("examples")))
     least = SMALLEST if smallest is None else smallest
-    return ExampleValues(("share",), SHARE, POINTS, *grid(rows), least, ERROR_SHARE * least)
+    controls = tables.get("shares_controls")
+    beside = {} if controls is None or not controls.height else {"random weights": SHARED_MODELS}
+    return ExampleValues(("share",), SHARE, POINTS, *grid(rows), least, ERROR_SHARE * least, other_controls=beside)
