@@ -18,6 +18,8 @@ from typing import Any, Union, get_args, get_origin
 
 import chiasm
 from chiasm.cli.main import application
+from chiasm.cli.plan import PlanOptions
+from chiasm.core.options import declared
 from chiasm.core.schema import TableSchema
 from chiasm.models.conformance.suite import ALLOWED, CAPABILITIES, MIN_LAYERS
 from chiasm.models.families.certificates import HOLDS
@@ -36,7 +38,7 @@ options, plural where a flag is repeated. Made from signatures and docstrings by
 _NAMES = {
     "Studies": ("flow", "look", "align", "compare", "paper", "skip", "prune", "project", "evaluate"),
     "Models and data": ("load", "check", "examples", "Example", "Box"),
-    "Runs": ("Run", "open", "claims", "diff", "Comparison"),
+    "Runs": ("Run", "open", "claims", "diff", "Comparison", "plan"),
     "Inside the model": ("attribute", "neurons", "concepts"),
     "Plans": ("apply", "remove", "save", "read_plan", "recover"),
     "Errors": ("ChiasmError", "ExampleError"),
@@ -92,7 +94,11 @@ against the paper.
 def commands() -> str:
     """The page of commands: what `--help` says, verb after verb."""
     page = application(every=True).generate_docs()
-    return _COMMANDS + page[page.index("\n## chiasm ") + 1 :].rstrip() + "\n"
+    page = page[page.index("\n## chiasm ") + 1 :].rstrip() + "\n"
+    # Below `chiasm plan` stands every verb with its options once more: those that are its own are enough.
+    page = re.sub(r"\n### chiasm plan .*?(?=\n## |\Z)", "", page, flags=re.DOTALL)
+    own = "\n".join(f"- `{one.flag}`: {one.option.help}" for one in declared(PlanOptions))
+    return f"{_COMMANDS}{page}\nOf `chiasm plan VERB` itself, beside the options of the verb:\n\n{own}\n"
 
 
 def python() -> str:

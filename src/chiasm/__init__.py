@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chiasm.api.forecasts import plan
     from chiasm.api.inside import attribute, concepts, neurons
     from chiasm.api.models import check, load
     from chiasm.api.plans import apply, read_plan, recover, remove, save
@@ -36,6 +37,7 @@ _WHERE = {
     **dict.fromkeys(("Run", "claims"), "chiasm.studies.run"),
     **dict.fromkeys(("Comparison", "diff"), "chiasm.studies.diff"),
     "examples": "chiasm.data",
+    "plan": "chiasm.api.forecasts",
 }
 _OTHER_NAMES = {"eval": ("chiasm.api.verbs", "evaluate"), "open": ("chiasm.studies.run", "open_run")}
 
@@ -62,6 +64,7 @@ __all__ = [
     "look",
     "neurons",
     "paper",
+    "plan",
     "project",
     "prune",
     "read_plan",

@@ -20,6 +20,7 @@ from chiasm.cli.former import in_todays_words
 from chiasm.cli.mistakes import mistake_of
 from chiasm.cli.models import models
 from chiasm.cli.output import print_error
+from chiasm.cli.plan import plan_application
 from chiasm.cli.report import report
 from chiasm.cli.verbs import command, logging_to_terminal
 from chiasm.core.errors import ChiasmError
@@ -48,6 +49,7 @@ _OTHER = {
     "completion": completion,
 }
 _HELP_FLAGS = ("--help", "-h", "--help-all")
+_PLAN = "plan"
 
 
 def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
@@ -62,6 +64,9 @@ def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
         suppress_keyboard_interrupt=False,
     )
     first = arguments[0] if arguments else ""
+    if first == _PLAN:
+        app.command(plan_application(arguments[1:], every=every))
+        return app
     for verb in [first] if first in _OTHER or is_study(first) else [*verbs(), *_OTHER]:
         try:
             app.command(_OTHER[verb] if verb in _OTHER else command(study(verb), every=every), name=verb)
@@ -70,6 +75,8 @@ def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
             if arguments[:1] == [verb]:
                 raise
             print(f"chiasm: {error}", file=sys.stderr)
+    if not (first in _OTHER or is_study(first)):
+        app.command(plan_application((), every=every))
     return app
 
 

@@ -15,6 +15,7 @@ from cyclopts import Group, Parameter
 from chiasm.cli.summary import AS_JSON, print_run
 from chiasm.core.options import MISSING, Declared, Options, Section, declared, flag_of
 from chiasm.studies.names import require_names
+from chiasm.studies.options import StudySpec
 from chiasm.studies.study import Study
 
 S = TypeVar("S", bound=Options)
@@ -30,13 +31,22 @@ def command(study: Study, *, every: bool = False) -> Callable[..., int | None]:
 
 
 def command_of(
-    name: str, spec: type[Options], run: Callable[[dict[str, Any]], int | None], *, json: str, every: bool = True
+    name: str,
+    spec: type[Options],
+    run: Callable[[dict[str, Any]], int | None],
+    *,
+    json: str,
+    every: bool = True,
+    help: str = "",
+    more: type[Options] | None = None,
 ) -> Callable[..., int | None]:
     """The command called `name`, whose options are those of `spec`; `run` takes them as typed, by name.
 
-    `json`: what is printed with `--json`, an option that every command has and no function in Python.
+    `json`: what is printed with `--json`, an option that every command has and no function in Python. `help`: in place
+    of the spec's own. `more`: options that the command has besides.
     """
-    parameters = [*(_parameter(one, every) for one in declared(spec)), _json_parameter(json)]
+    options = [*declared(spec), *(declared(more) if more is not None else ())]
+    parameters = [*(_parameter(one, every) for one in options), _json_parameter(json)]
 
     def typed(*positional: Any, **named: Any) -> int | None:
         first = parameters[0]
@@ -45,7 +55,7 @@ def command_of(
         return run(given | named)
 
     typed.__name__ = name
-    typed.__doc__ = inspect.cleandoc(spec.__doc__ or "")
+    typed.__doc__ = help or inspect.cleandoc(spec.__doc__ or "")
     vars(typed)["__signature__"] = inspect.Signature(parameters)
     typed.__annotations__ = {p.name: p.annotation for p in parameters}
     return typed
@@ -60,13 +70,7 @@ def spec_of(kind: type[S], given: dict[str, Any]) -> S:
 def run_command(study: Study, given: dict[str, Any]) -> None:
     """Run a study with options as typed, and print what was found and where the report is."""
     json = given.pop("json", False)
-    spec = spec_of(study.spec, given)
-    typed = {one.name: one.option.typed_default for one in declared(study.spec) if one.option.typed_default is not None}
-    filled = {name: value for name, value in typed.items() if given.get(name) is None}
-    if spec.out is None:
-        filled["out"] = directory_of(study, spec.title())
-    spec = spec.complete(**filled)
-    require_names(spec)
+    spec = typed_spec(study, given)
     about = " on ".join(word for word in spec.title() if word)
     announce(f"chiasm {study.verb}{f' of {about}' if about else ''}, into {spec.out}. The model is loaded first.")
     from chiasm.studies.run import finished
@@ -74,6 +78,18 @@ def run_command(study: Study, given: dict[str, Any]) -> None:
     directory = study.run(spec)
     _log.info("Computed; drawing the report.")
     print_run(finished(directory, spec.out), json)
+
+
+def typed_spec(study: Study, given: dict[str, Any]) -> StudySpec:
+    """The spec of options as typed, with what is another default on the command line than in Python."""
+    spec = spec_of(study.spec, given)
+    typed = {one.name: one.option.typed_default for one in declared(study.spec) if one.option.typed_default is not None}
+    filled = {name: value for name, value in typed.items() if given.get(name) is None}
+    if spec.out is None:
+        filled["out"] = directory_of(study, spec.title())
+    spec = spec.complete(**filled)
+    require_names(spec)
+    return spec
 
 
 def announce(text: str) -> None:

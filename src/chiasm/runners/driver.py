@@ -7,6 +7,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from multiprocessing import parent_process
 from typing import Any, Generic, NamedTuple, TypeVar, final
@@ -27,6 +29,7 @@ from chiasm.results.tables import Rows
 
 P = TypeVar("P")
 _log = logging.getLogger("chiasm")
+_silenced: ContextVar[bool] = ContextVar("silenced", default=False)
 _SECONDS = 10.0
 """Between two lines about one bar, where there is no terminal."""
 
@@ -150,7 +153,7 @@ class ProgressBar(Progress):
     def __init__(self, noun: str) -> None:
         console = _console()
         self._noun, self._in_notebook = noun, console.is_jupyter
-        self._silent = parent_process() is not None
+        self._silent = parent_process() is not None or _silenced.get()
         self._begun: dict[TaskID, tuple[float, float]] = {}
         self._written = time.monotonic()
         super().__init__(
@@ -212,6 +215,16 @@ def time_left(seconds: float) -> str:
 def progress(noun: str = "examples") -> ProgressBar:
     """A bar with the time left on standard error, or lines that say it where there is no terminal."""
     return ProgressBar(noun)
+
+
+@contextmanager
+def without_progress() -> Iterator[None]:
+    """No bar and no line about one inside the block."""
+    before = _silenced.set(True)
+    try:
+        yield
+    finally:
+        _silenced.reset(before)
 
 
 @cache

@@ -138,6 +138,22 @@ def limit_of(data: Data, limit: int | None, most: int = SCENES) -> int | None:
     return most
 
 
+def count_examples(spec: ModelSpec) -> int:
+    """How many examples a run of `spec` is about; its data are read for it, pictures are not.
+
+    **Errors:** as `read_examples`.
+    """
+    data: Data = world(model_name(spec.model) or "") if spec.data is None else spec.data
+    if spec.ids:
+        return len(read_examples(spec, data))
+    return count_of(spec, data, limit_of(data, spec.limit))
+
+
+def count_of(spec: ReadingOptions, data: Data, limit: int | None) -> int:
+    """How many of the first `limit` examples there are."""
+    return sum(1 for _ in examples(data, limit, spec.seed, spec.split, spec.media))
+
+
 def is_endless(data: Data | None) -> bool:
     """Whether the data have no end, as `scenes`."""
     return isinstance(data, str) and data in ENDLESS

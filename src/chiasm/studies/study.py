@@ -41,6 +41,7 @@ class Study:
     returns the finished `RunDirectory`. `report`: a `Reporter`, which never needs torch. `claims`: from tables by name,
     `seed` and `smallest` to the `Claim`s of a run; empty where a study makes none. `values`: from tables by name and
     `smallest` to the `ExampleValues` that runs of it are compared by; empty where they only stand side by side.
+    `size`: from a spec to how many examples its run is about; empty where that is one model on one set of examples.
     `order`: its place among the studies of this package; equal ones go by their verbs.
     """
 
@@ -51,6 +52,7 @@ class Study:
     report: str
     claims: str = ""
     values: str = ""
+    size: str = ""
     order: int = 100
 
     @property
@@ -122,6 +124,11 @@ class Study:
         except MissingTableError as error:
             found = f"it needs the table `{error.args[0]}`, and there is {', '.join(tables) or 'none'}"
             raise ChiasmError(f"the claims of {self.verb}", found, "Give the tables of a run") from None
+
+    def examples_asked(self, spec: StudySpec) -> int:
+        """How many examples a run of `spec` is about, which its time grows with."""
+        count: Callable[[Any], int] = _named(self.size or "chiasm.studies.inputs:count_examples")
+        return count(spec)
 
     def values_of(self, directory: "RunDirectory") -> "ExampleValues | None":
         """What a run is compared with another of this study by, example by example; None where nothing is."""

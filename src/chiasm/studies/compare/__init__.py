@@ -11,5 +11,6 @@ STUDY = Study(
     compute="chiasm.studies.compare.run:compute",
     report="chiasm.studies.compare.report:CompareReporter",
     claims="chiasm.studies.compare.claims:claims",
+    size="chiasm.studies.compare.run:count_examples",
     order=4,
 )

@@ -23,7 +23,7 @@ from chiasm.studies.compare.spec import CompareSpec
 from chiasm.studies.compare.tables import RELATED
 from chiasm.studies.eval.run import answered_run
 from chiasm.studies.eval.spec import EvalSpec
-from chiasm.studies.inputs import data_facts, limit_of, read_examples, view_of
+from chiasm.studies.inputs import count_of, data_facts, limit_of, read_examples, view_of
 from chiasm.studies.options import data_name
 from chiasm.tiny.registry import world
 
@@ -47,6 +47,12 @@ def compute(spec: CompareSpec) -> RunDirectory:
         "asked": len(chosen) * len(spec.models),
     }
     return STUDY.completed(spec, facts, lambda directory: run_compare(spec, chosen, directory, tasks))
+
+
+def count_examples(spec: CompareSpec) -> int:
+    """How many examples each model is asked."""
+    data = world(spec.names[0]) if spec.data is None else spec.data
+    return count_of(spec, data, limit_of(data, spec.limit))
 
 
 def run_compare(

@@ -11,5 +11,6 @@ STUDY = Study(
     compute="chiasm.studies.paper.run:compute",
     report="chiasm.studies.paper.report:PaperReporter",
     claims="chiasm.studies.paper.claims:claims",
+    size="chiasm.studies.paper.run:count_examples",
     order=5,
 )

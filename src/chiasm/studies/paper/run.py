@@ -23,7 +23,7 @@ from chiasm.studies.align.run import measure_align, saved_state
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.eval.run import answered_run
 from chiasm.studies.eval.spec import EvalSpec
-from chiasm.studies.inputs import data_facts, is_endless, limit_of, read_examples, view_of
+from chiasm.studies.inputs import count_of, data_facts, is_endless, limit_of, read_examples, view_of
 from chiasm.studies.options import Data, data_name
 from chiasm.studies.paper import STUDY
 from chiasm.studies.paper.spec import PaperSpec, baselines_beside, checkpoint
@@ -57,6 +57,14 @@ def compute(spec: PaperSpec) -> RunDirectory:
         "asked": sum(len(examples[source]) for source in sources),
     }
     return STUDY.completed(spec, facts, lambda directory: run_paper(spec, sources, examples, directory))
+
+
+def count_examples(spec: PaperSpec) -> int:
+    """How many examples the largest of its sources has, within --limit."""
+    data: list[Data] = [world(name) if spec.data is None else spec.data for name in spec.names or embedded()]
+    return max(
+        count_of(spec, one, limit_of(one, spec.limit, _ENOUGH)) for one in {data_name(d): d for d in data}.values()
+    )
 
 
 def embedded() -> tuple[str, ...]:

@@ -11,5 +11,6 @@ STUDY = Study(
     compute="chiasm.studies.project.run:compute",
     report="chiasm.studies.project.report:ProjectReporter",
     claims="chiasm.studies.project.claims:claims",
+    size="chiasm.studies.project.run:count_images",
     order=8,
 )

@@ -62,6 +62,12 @@ def compute(spec: ProjectSpec) -> RunDirectory:
     return STUDY.completed(spec, facts, lambda directory: _fill(directory, inputs, view, workers))
 
 
+def count_images(spec: ProjectSpec) -> int:
+    """How many images the largest part of the domains has, within --limit."""
+    found = [domain(source, topic=spec.topic, seed=spec.seed, limit=spec.limit) for source in spec.sources]
+    return max(len(part) for one in found for part in (one.train, one.validation, one.test))
+
+
 def _fill(directory: RunDirectory, inputs: ProjectInputs, view: ModelView, workers: int) -> None:
     """Write the tables of a run. The model is changed while a setting is trained and put back, bit by bit, behind it.
 

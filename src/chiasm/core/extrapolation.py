@@ -1,0 +1,67 @@
+"""What a run takes, from what some of its first examples took: time, memory and disk as straight lines."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Trial(NamedTuple):
+    """A small run of the first `examples`: `seconds` on the clock and of the processor; bytes of its `tables`, and of
+    what is `shown` (charts, pictures, page).
+
+    `first`: it was the first of its process, and so paid for what is imported, compiled and checked only once.
+    """
+
+    examples: int
+    seconds: float
+    processor: float
+    tables: int
+    shown: int
+    first: bool = False
+
+
+class Line(NamedTuple):
+    """`once` for the run and `each` for an example, with the least and the most that the trials allow for the latter.
+
+    The range is that of the slopes between pairs of trials of which one is at least twice the other, and no confidence
+    interval. Where only one trial was not the first, it is all that this one allows: nothing, or all of its time.
+    """
+
+    once: float
+    each: float
+    each_least: float
+    each_most: float
+
+    def at(self, examples: int) -> float:
+        return max(0.0, self.once + self.each * examples)
+
+    def within(self, examples: int) -> tuple[float, float]:
+        """The least and the most at `examples`."""
+        base = max(0.0, self.once)
+        return base + self.each_least * examples, base + self.each_most * examples
+
+
+def line(trials: Sequence[Trial], quantity: str) -> Line:
+    """A quantity of a run as a line over its number of examples; `trials` of at least two sizes beside the first.
+
+    The slope is that of trials which were not first (least squares), for it is the long runs that matter; what is paid
+    once is the rest of the first one. **Errors:** `ValueError` for fewer than two sizes.
+    """
+    later = [one for one in trials if not one.first]
+    first = [one for one in trials if one.first]
+    warm = len({one.examples for one in later}) > 1
+    used = later if warm else list(trials)
+    sizes = np.array([one.examples for one in used], dtype=float)
+    values = np.array([getattr(one, quantity) for one in used], dtype=float)
+    if len(set(sizes)) < 2:
+        raise ValueError("a line takes runs of two sizes")
+    centred = sizes - sizes.mean()
+    each = max(0.0, float((centred * values).sum() / (centred**2).sum()))
+    pairs = [(a, b) for a in range(len(used)) for b in range(len(used)) if sizes[b] >= 2 * sizes[a]]
+    slopes = [(values[b] - values[a]) / (sizes[b] - sizes[a]) for a, b in pairs]
+    slopes += [] if warm else [0.0, values[-1] / sizes[-1]]
+    least, most = max(0.0, min([each, *slopes])), max([each, *slopes])
+    known = first or used
+    once = float(np.mean([getattr(one, quantity) - each * one.examples for one in known]))
+    return Line(once, each, float(least), float(most))

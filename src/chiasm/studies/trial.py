@@ -1,0 +1,148 @@
+"""Time, memory and disk of a run before it is run: small runs of its first examples, extrapolated."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.extrapolation import Line, Trial, line
+from chiasm.core.options import declared
+from chiasm.runners.driver import without_progress
+from chiasm.runners.peak_memory import PeakMemory
+from chiasm.studies.forecast import QUANTITIES, Forecast
+from chiasm.studies.inputs import view_of
+from chiasm.studies.options import ReadingOptions, StudySpec
+from chiasm.studies.run import finished
+from chiasm.studies.study import Study
+
+SECONDS: Final = 20.0
+"""That the small runs take, as far as the study allows."""
+_FIRST: Final = 2
+_LARGEST_FIRST: Final = 64
+_GROWTH: Final = 4
+_FAR: Final = 3
+_all = logging.getLogger("chiasm")
+_log = logging.getLogger("chiasm.plan")
+
+
+def forecast(study: Study, spec: StudySpec, seconds: float = SECONDS) -> Forecast:
+    """What a run of `spec` will take. Small runs of it are made in a temporary directory for about `seconds`.
+
+    What a study does once, whatever the number of examples, is done in each of them, so they can take longer.
+
+    **Errors:** `ChiasmError` for a study whose options have no limit, and those of the study itself.
+    """
+    names = {one.name for one in declared(type(spec))}
+    if "limit" not in names:
+        raise ChiasmError(f"plan {study.verb}", "this study has no --limit, so no small run of it", "Run it as it is")
+    asked = study.examples_asked(spec)
+    begin, processor = time.monotonic(), time.process_time()
+    device = None
+    if "model" in names:
+        view = view_of(getattr(spec, "model"), spec)  # noqa: B009 (a spec whose type is not known here)
+        spec, device = spec.complete(model=view), view.device
+    loading, used = time.monotonic() - begin, time.process_time() - processor
+    memory = PeakMemory(device)
+    with tempfile.TemporaryDirectory(prefix="chiasm-plan-") as folder, _quietly():
+        trials = _trials(lambda count: _run(study, spec, count, Path(folder)), asked, spec.batch, seconds)
+    return Forecast(
+        study.verb,
+        asked,
+        loading,
+        used,
+        {name: _line(trials, name) for name in QUANTITIES},
+        memory.resident(),
+        memory.on_device(),
+        str(device or "cpu"),
+        torch.get_num_threads(),
+        tuple(trials),
+    )
+
+
+def _line(trials: Sequence[Trial], quantity: str) -> Line:
+    if len({one.examples for one in trials}) > 1:
+        return line(trials, quantity)
+    return Line(getattr(trials[0], quantity), 0.0, 0.0, 0.0)  # the run itself
+
+
+def _trials(run: Callable[[int], Trial], asked: int, batch: int, seconds: float) -> list[Trial]:
+    """Runs of more and more examples, until the time is used up or one was the whole.
+
+    The first is the smallest in which an example is left: those answered wrongly may be left out. It is repeated, as it
+    paid for what comes once only, unless it took far longer than all should.
+    """
+    begin = time.monotonic()
+    first = _smallest(run, asked)
+    trials = [first]
+    if first.examples >= asked:
+        return trials
+    # Calls of less than a batch say little about those of a whole one, as far as there is time for one.
+    size = first.examples * _GROWTH if first.seconds > seconds / 2 else max(first.examples * _GROWTH, batch)
+    if first.seconds < _FAR * seconds:
+        trials.append(run(first.examples)._replace(first=False))
+    while True:
+        size = min(size, asked)
+        spent = time.monotonic() - begin
+        sizes = {one.examples for one in trials}
+        if len(sizes) > 1:
+            expected = line(trials, "seconds")
+            left = seconds - spent
+            # The last one is as large as the time that is left allows, and worth it only if it is larger by far.
+            affordable = int((left - max(0.0, expected.once)) / max(expected.each, 1e-9))
+            if affordable < 1.5 * max(sizes):
+                return trials
+            size = min(size, affordable)
+        trials.append(run(size)._replace(first=False))
+        if size >= asked:
+            return trials
+        size *= _GROWTH
+
+
+def _smallest(run: Callable[[int], Trial], asked: int) -> Trial:
+    size = min(_FIRST, asked)
+    while True:
+        try:
+            return run(size)._replace(first=True)
+        except ChiasmError:
+            # With so few, nothing may be left, or too little for what the study asks of its examples.
+            if size >= min(asked, _LARGEST_FIRST):
+                raise
+            size = min(2 * size, asked)
+
+
+def _run(study: Study, spec: StudySpec, count: int, folder: Path) -> Trial:
+    out = Path(tempfile.mkdtemp(dir=folder)) / "run"
+    begin, processor = time.monotonic(), time.process_time()
+    ids = tuple(spec.ids) if isinstance(spec, ReadingOptions) else ()
+    part: dict[str, Any] = {"ids": ids[:count]} if ids else {"limit": count}
+    small = {**part, "out": out, "resume": False, "fresh": False}
+    finished(study.run(spec.complete(**small)), out)
+    seconds, used = time.monotonic() - begin, time.process_time() - processor
+    _log.info("A run of %d examples: %.1f s.", count, seconds)
+    written = _bytes_in(out)
+    tables = _bytes_in(out / "tables")
+    return Trial(count, seconds, used, tables, written - tables)
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the words and bars of runs that are none of the user's."""
+    level, own = _all.level, _log.level
+    _log.setLevel(_all.getEffectiveLevel())
+    _all.setLevel(logging.ERROR)
+    try:
+        with without_progress():
+            yield
+    finally:
+        _all.setLevel(level)
+        _log.setLevel(own)

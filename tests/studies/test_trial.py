@@ -1,0 +1,103 @@
+"""Small runs: how many, how large, and what they say of the whole."""
+
+import pytest
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.extrapolation import Trial, line
+from chiasm.studies import trial
+from chiasm.studies.eval.spec import EvalSpec
+from chiasm.studies.study import study
+from chiasm.studies.trial import forecast
+
+
+class Clock:
+    """Time that passes only where a run says so."""
+
+    def __init__(self, once, each, least=1):
+        self.now, self.once, self.each, self.least, self.sizes = 0.0, once, each, least, []
+
+    def monotonic(self):
+        return self.now
+
+    def run(self, count):
+        if count < self.least:
+            raise ChiasmError("finish", "nothing is left", "Take more")
+        self.sizes.append(count)
+        seconds = self.once + self.each * count
+        self.now += seconds
+        return Trial(count, seconds, seconds, 100 * count, 50)
+
+
+def tried(monkeypatch, clock, asked, batch=8, seconds=20.0):
+    monkeypatch.setattr(trial, "time", clock)
+    return trial._trials(clock.run, asked, batch, seconds)
+
+
+def test_runs_grow_until_the_time_is_used_up(monkeypatch):
+    clock = Clock(once=0.5, each=0.02)
+    trials = tried(monkeypatch, clock, asked=100_000)
+    assert trials[0].first
+    assert not any(one.first for one in trials[1:])
+    assert clock.sizes[:3] == [2, 2, 8]
+    assert clock.sizes == sorted(clock.sizes)
+    assert 15 < clock.now < 22
+    assert line(trials, "seconds").at(100_000) == pytest.approx(0.5 + 2000)
+
+
+def test_a_run_that_is_small_is_measured_whole(monkeypatch):
+    clock = Clock(once=0.1, each=0.01)
+    assert tried(monkeypatch, clock, asked=30)[-1].examples == 30
+
+
+@pytest.mark.parametrize(("once", "sizes"), [(30.0, [2, 2, 8]), (100.0, [2, 8])])
+def test_a_slow_study_has_two_sizes_and_no_more(monkeypatch, once, sizes):
+    clock = Clock(once=once, each=1.0)
+    trials = tried(monkeypatch, clock, asked=1000)
+    assert [one.examples for one in trials] == sizes
+    assert line(trials, "seconds").at(1000) == pytest.approx(once + 1000)
+    least, most = line(trials, "seconds").within(1000)
+    # What a first run pays once cannot be told from what it pays for its examples.
+    assert (least, most) == pytest.approx((1030, 1030) if len(sizes) > 2 else (100, 100 + 1000 * 108 / 8))
+
+
+def test_one_that_has_nothing_left_of_few_examples_takes_more(monkeypatch):
+    assert tried(monkeypatch, Clock(1.0, 0.1, least=5), asked=1000)[0].examples == 8
+
+
+def test_an_error_that_more_examples_do_not_mend_is_the_users(monkeypatch):
+    with pytest.raises(ChiasmError, match="nothing is left"):
+        tried(monkeypatch, Clock(1.0, 0.1, least=10**9), asked=1000)
+
+
+def test_a_forecast_leaves_nothing_behind_and_tells_sizes_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    found = forecast(study("eval"), EvalSpec("tiny", limit=500), seconds=1.0)
+    assert found.examples == 500
+    assert not list(tmp_path.iterdir())
+    assert found.total("seconds") > found.loading
+    assert found.memory > 100e6
+    assert found.device_memory is None
+    assert found.total("disk") > max(one.tables + one.shown for one in found.trials)
+    least, most = found.range("processor")
+    assert least <= found.total("processor") <= most
+    words = str(found)
+    assert words.startswith("eval, 500 examples, cpu")
+    assert "no confidence interval" in words
+
+
+@pytest.mark.parametrize(("verb", "options", "asked"), [
+    ("eval", {"model": "tiny"}, 240),
+    ("flow", {"model": "tiny", "limit": 7}, 7),
+    ("flow", {"model": "tiny", "limit": 7, "ids": ["{first}"]}, 1),
+    ("paper", {}, 60),
+    ("compare", {"models": ["tiny", "tiny-random"], "limit": 9}, 9),
+    ("project", {"model": "tiny", "domains": ["surfaces"], "limit": 12}, 12),
+])  # fmt: skip
+def test_how_many_examples_a_run_is_about(verb, options, asked):
+    if "ids" in options:
+        from chiasm.data import examples
+
+        options = options | {"ids": [next(examples("scenes", 1)).id]}
+    found = study(verb)
+    assert found.examples_asked(found.spec(**options)) == asked
