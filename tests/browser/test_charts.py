@@ -8,6 +8,7 @@ from bench.page import CHROMIUM
 
 from chiasm.results.charts.dots import Dot, dots_chart
 from chiasm.results.charts.files import specification
+from chiasm.results.charts.grid import Cell, Shades, Sides, grid_chart
 from chiasm.results.charts.lines import Axes, Line, line_chart
 from chiasm.results.charts.marks import Mark, Scale
 from chiasm.results.charts.page import as_json, libraries, policy, starter
@@ -50,7 +51,13 @@ def points():
     return points_chart(made, planes, MARKS, SCREEN, **SAID)
 
 
-CHARTS = {"lines": lines(), "panels": lines(("first", "second")), "dots": dots(), "points": points()}
+def grid():
+    cells = [Cell(f"calibrated on {k}", f"asked about {j}", 10.0 * k + j, n=9) for k in range(6) for j in range(8)]
+    return grid_chart(cells, Shades("Right (%)"), Sides("Mask", "Type"), SCREEN, **SAID)
+
+
+NAMED = {"lines": lines(), "panels": lines(("first", "second")), "dots": dots(), "points": points()}
+CHARTS = NAMED | {"grid": grid()}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +101,7 @@ SEEN = """name => [...document.querySelectorAll(`[data-chart=spec-${name}] [clas
   ['opacity', 'fill-opacity', 'stroke-opacity'].map(kind => one.getAttribute(kind)).join()).join(';')"""
 
 
-@pytest.mark.parametrize("name", CHARTS)
+@pytest.mark.parametrize("name", NAMED)
 def test_a_click_keeps_a_name_and_another_brings_all_back(opened, name):
     tab = opened(1000)
     entry = tab.locator(f"[data-chart=spec-{name}] text", has_text=NAMES[0]).last
@@ -117,7 +124,7 @@ def test_a_click_keeps_a_name_and_another_brings_all_back(opened, name):
     until(same=True)
 
 
-@pytest.mark.parametrize("name", CHARTS)
+@pytest.mark.parametrize("name", NAMED)
 def test_a_narrow_screen_has_all_of_a_chart(opened, name):
     tab = opened(380)
     chart = tab.locator(f"[data-chart=spec-{name}]")
@@ -126,3 +133,14 @@ def test_a_narrow_screen_has_all_of_a_chart(opened, name):
     assert all(panel in drawn for panel in {"dots": ("surfaces", "leaves"), "points": ("a batch",)}.get(name, ()))
     if name == "dots":
         assert drawn.count("row 2") == 2, "a panel that stands below another names its rows itself"
+
+
+def test_a_heat_map_keeps_its_width_and_scrolls_in_its_own_box(opened):
+    wide, narrow = (
+        tab.locator("[data-chart=spec-grid] svg").evaluate(
+            "one => one.querySelector('[class*=mark-rect] path').getBBox().width"
+        )
+        for tab in map(opened, (1000, 380))
+    )
+    assert narrow == wide, "there is a number in every cell"
+    assert opened(380).evaluate("document.documentElement.scrollWidth") <= 380

@@ -5,10 +5,9 @@ const fittedToRoom = (() => {
   const NARROW = 600, LETTER = 6.3, LEAST = 120;
   let wide = LEAST;
 
-  const panel = (part) => part.layer && typeof part.width === "number" && part.layer.every((layer) => {
-    const mark = layer.mark && (layer.mark.type || layer.mark);
-    return mark === "point" || mark === "rule" || mark === "text";
-  });
+  const kinds = (part) => (part.layer || []).map((layer) => layer.mark && (layer.mark.type || layer.mark));
+  const panel = (part) => part.layer && typeof part.width === "number" &&
+    kinds(part).every((kind) => kind === "point" || kind === "rule" || kind === "text");
   const axes = (part, name) => part.layer.map((layer) => layer.encoding && layer.encoding[name]).filter(Boolean);
   const labelled = (part) => axes(part, "y").find((y) => y.axis && y.axis.labels !== false);
   const rowsOf = (spec, part) => part.data && (part.data.values || (spec.datasets || {})[part.data.name]) || [];
@@ -66,7 +65,8 @@ const fittedToRoom = (() => {
     if (spec.hconcat) Object.assign(spec, {vconcat: stacked(spec), hconcat: undefined});
     else stacked(spec);
     narrowed(spec, spec, room);
-    if (typeof spec.width === "number" && !panel(spec)) {
+    // Cells with numbers in them keep their width.
+    if (typeof spec.width === "number" && kinds(spec).includes("line")) {
       spec.width = Math.max(LEAST, Math.min(spec.width, room - 76 - named(spec)));
     }
     if (spec.facet && spec.spec && typeof spec.spec.width === "number") {
