@@ -167,6 +167,12 @@ class ReadingOptions(Options):
     media: str | Path | None = example_option(
         None, "Folder of the images, videos or sounds, where they are not beside the data.", identity=False
     )
+    allow_outside: bool = example_option(
+        False,
+        "Let data name images, videos and sounds outside their folder, by absolute paths, `..` or links. Give it for "
+        "data that you trust.",
+        identity=False,
+    )
     split: Split = example_option("heldout", "Part of the data, where it has parts.")
     limit: int | None = example_option(
         None,
