@@ -77,9 +77,12 @@ def examples(
     examples. Files are read in their own order. `seed` and `split` pick from `scenes`, `split` also between the parts
     of a published data set; other files are one split and ignore it. `media`: the folder that holds the images
     (videos, sounds), where they are not beside the file. `task`: ask for descriptions or for objects instead
-    (`chiasm.data.tasks`). Files that the data name must lie in their folder, or in `media`, links followed, unless
+    (`chiasm.data.tasks`).
+
+    Files that the data name must lie in their folder, or in `media`, links followed, unless
     `allow_outside`; what lies elsewhere is that example's failure when it is used. Examples that are given may name
-    any file. A line that cannot be read is an example whose `fault` says why. A name that is also a file is meant as the name; write `./scenes` for the file.
+    any file. A line that cannot be read is an example whose `fault` says why. A name that is also a file is meant as
+    the name; write `./scenes` for the file.
 
     **Errors:** `ChiasmError` for an unknown source (with close names), a mistake in a file (with its line), a repeated
     id, no example, or a split that the source does not have.

@@ -120,7 +120,7 @@ def _described(path: Path, videos: Path, split: str) -> Iterator[tuple[str, Exam
     held = {own for own, _ in splits if isinstance(own, str)}
     chosen = next(({name} for name in _SPLITS[split] if name in held), set())
     for number, (own, video) in enumerate(splits, start=1):
-        if own in chosen:
+        if isinstance(own, str) and own in chosen:
             where = f"video {number} of {path}"
             yield where, as_published(where, _description, video, captions, videos, there)
 
