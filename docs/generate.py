@@ -17,7 +17,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 import chiasm
-from chiasm.cli.main import application
+from chiasm.cli.application import application
 from chiasm.core.schema import TableSchema
 from chiasm.models.conformance.suite import ALLOWED, CAPABILITIES, MIN_LAYERS
 from chiasm.models.families.certificates import HOLDS

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from chiasm.cli.summary import print_json
+from chiasm.cli.summary import print_json, terminal
 from chiasm.cli.verbs import announce
 
 
@@ -40,11 +40,9 @@ def diff(
     if json:
         print_json(_object(made, page))
         return
-    from rich.console import Console
-
     from chiasm.cli.tables import difference_table
 
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = terminal()
     for line in made.findings:
         console.print(f"- {line}")
     for part in difference_table(made.differences, made.labels):

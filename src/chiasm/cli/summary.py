@@ -1,12 +1,18 @@
 """What a verb prints about a run: words for people, or one JSON object for programs."""
 
+import io
 import math
+import sys
 from json import dumps
-from typing import Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 from cyclopts import Parameter
 
+from chiasm.core.text import printable
 from chiasm.studies.study import study
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 AS_JSON = (
     "Print one object for programs in place of words: `study`, `path`, `status`, `counts`, `headline`, `findings`, "
@@ -22,12 +28,11 @@ def print_run(run: Any, json: bool = False) -> None:
         print_json(run_object(run))
         return
     # Tables take polars, which help and mistakes do without.
-    from rich.console import Console
     from rich.table import Table
 
     from chiasm.cli.tables import result_tables
 
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = terminal()
     parts = run.reporter.summary()
     # A study that prints a table of its own needs no other.
     if not any(isinstance(part, Table) for part in parts):
@@ -35,6 +40,33 @@ def print_run(run: Any, json: bool = False) -> None:
     for part in parts:
         console.print(part)
     console.print(f"\n{run.reporter.headline()}\nReport: {run.path / 'report.html'}")
+
+
+class _Printable(io.TextIOBase):
+    """Standard output, on which control characters are written out: names of types and ids come from data."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(printable(text))
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
+
+
+def terminal() -> "Console":
+    """Where results are printed as words and tables; it has no colours, so whatever looks like one came from data."""
+    from rich.console import Console
+
+    return Console(
+        file=cast("IO[str]", _Printable()),
+        color_system=None,
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def run_object(run: Any) -> dict[str, Any]:
@@ -55,7 +87,9 @@ def run_object(run: Any) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """One value on standard output. JSON has no NaN and no infinity: both are null."""
-    print(dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False))
+    text = dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+    # JSON writes out the control characters of ASCII; terminals obey others too.
+    print("".join(one if printable(one) == one else f"\\u{ord(one):04x}" for one in text))
 
 
 def _plain(value: Any) -> Any:

@@ -127,6 +127,7 @@ def _encoded(
     placed, shift = _locate_media(raw, offsets, prompt, media, lead)
     layouts = tuple(family.layout(image, raw, processor, config) for image in placed["image"])
     frames = tuple(frame for clip in placed["video"] for frame in family.frames(clip, raw, processor, config))
+    _require_numbers(raw)
     _say_shared_times(family, media.clips, config)
     accepted = accepted_inputs(type(config))
     inputs = {key: value for key, value in raw.items() if accepted is None or key in accepted}
@@ -241,6 +242,13 @@ def _ends(
     if "image" not in family.modalities:
         return {}
     return image_ends(layouts, raw["input_ids"][0].numpy(), end_tokens(processor, config))
+
+
+def _require_numbers(raw: Mapping[str, Any]) -> None:
+    """A processor can make NaN of any image (a mean or deviation that no type holds); every answer would be empty."""
+    for key, value in raw.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ExampleError(f"its processor makes NaN or infinite values of it (`{key}`)")
 
 
 def _say_shared_times(family: Family, clips: Sequence[Clip], config: Any) -> None:
