@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.patience import TooLongError, within_seconds
 from chiasm.models.families.base import Family
 
+TEMPLATE_SECONDS: Final = 5.0
+"""Longest time that a chat template may take to write one turn; real ones take milliseconds."""
+MAX_TEMPLATE: Final = 1_000_000
+"""Most characters that a chat template may write around one turn."""
 _SENTINEL: Final = "chiasm0question0here"
 # How templates in plain text name who speaks.
 _ROLE: Final = re.compile(r"\b[A-Za-z]+:")
@@ -104,9 +109,18 @@ def _conversation(
     content = [{"type": kind} for kind in media] + [{"type": "text", "text": user}]
     turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
     template = None if processor.chat_template else family.fallback_template
+    more: dict[str, Any] = {"add_generation_prompt": True}
     if answer is not None:
-        return processor.apply_chat_template([*turns, answer], chat_template=template)
-    return processor.apply_chat_template(turns, chat_template=template, add_generation_prompt=True)
+        turns, more = [*turns, answer], {}
+    try:
+        # A template is a program of the checkpoint's authors, which may loop.
+        with within_seconds(TEMPLATE_SECONDS):
+            text = processor.apply_chat_template(turns, chat_template=template, **more)
+    except TooLongError as error:
+        raise ExampleError(f"the chat template takes more than {TEMPLATE_SECONDS:g} s to write one turn") from error
+    if len(text) > len(user) + MAX_TEMPLATE:
+        raise ExampleError(f"the chat template writes {len(text) - len(user):,} characters around one turn")
+    return text
 
 
 def _control_tokens(processor: Any) -> set[str]:
