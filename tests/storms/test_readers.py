@@ -1,4 +1,4 @@
-"""Damaged data and media put to everything that reads them: only our own errors come out, in bounded time and memory."""
+"""Damaged data and media put to everything that reads them: only our own errors come out, in bounded time."""
 
 import json
 import os

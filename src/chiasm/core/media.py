@@ -152,9 +152,9 @@ def decoding(name: str) -> Iterator[None]:
     except ChiasmError:  # an optional package that is missing is nobody's example
         raise
     except Exception as error:
-        from_system = isinstance(error, OSError) and error.errno in errno.errorcode
-        found = error.strerror if from_system and error.strerror else reason_of(error)
-        raise ExampleError(f"{name}: cannot be {'read' if from_system else 'decoded'} ({found})") from error
+        # Decoders borrow OSError for what is wrong with the data; those have no number of the system.
+        told = error.strerror if isinstance(error, OSError) and error.errno in errno.errorcode else None
+        raise ExampleError(f"{name}: cannot be {'read' if told else 'decoded'} ({told or reason_of(error)})") from error
 
 
 def _decoded(image: Image.Image) -> Image.Image:

@@ -161,7 +161,7 @@ def _from_images(folder: Path, max_frames: int | None) -> Clip:
     images = []
     for place in kept:
         images.append(load_image(files[place]))
-        _require_pixels(*images[0].size, len(kept), len(kept), MAX_VIDEO_PIXELS)
+        _require_pixels(images[0].width, images[0].height, len(kept), len(kept), MAX_VIDEO_PIXELS)
     return _stacked(images, _STILL_FPS * len(kept) / max(len(files), 1), (kept / _STILL_FPS).tolist())
 
 
