@@ -17,7 +17,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 import chiasm
-from chiasm.cli.main import application
+from chiasm.cli.application import application
 from chiasm.cli.plan import PlanOptions
 from chiasm.core.options import declared
 from chiasm.core.schema import TableSchema

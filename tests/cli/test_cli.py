@@ -322,7 +322,7 @@ def test_kill_and_resume_give_the_tables_of_an_uninterrupted_run(model, data, tm
 def test_help_comes_at_once_and_teaches_by_example():
     """Measured as processor time, which does not depend on what else the machine does."""
     probe = (
-        "import resource, sys\nfrom chiasm.cli.main import application\n"
+        "import resource, sys\nfrom chiasm.cli.application import application\n"
         "application(['--help'])(['--help'])\n"
         "used = resource.getrusage(resource.RUSAGE_SELF)\n"
         "application(['flow'])(['flow', '--help'])\n"

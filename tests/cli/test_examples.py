@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chiasm.cli.main import application
+from chiasm.cli.application import application
 
 ROOT = Path(__file__).parents[2]
 

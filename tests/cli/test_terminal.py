@@ -9,7 +9,8 @@ import pytest
 from tests.support import factories
 
 import chiasm
-from chiasm.cli.main import application, main
+from chiasm.cli.application import application
+from chiasm.cli.main import main
 from chiasm.cli.output import print_json
 from chiasm.studies.study import verbs
 

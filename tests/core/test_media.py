@@ -1,3 +1,5 @@
+import os
+import re
 import struct
 import warnings
 import zlib
@@ -144,7 +146,7 @@ def test_a_decompression_bomb_is_refused_before_decoding(tmp_path, size):
     ("content", "reason"),
     [
         (b"", "0 bytes"),
-        (b"<!DOCTYPE html><title>404</title>", "DOCTYPE"),
+        (b"<!DOCTYPE html><title>404</title>", "it is a page of HTML"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
         (b"\x89PNG\r\n\x1a\n", "a.png"),
         (b"\xff\xd8\xff\xe0", "a.png"),
@@ -217,3 +219,22 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(tmp_path_factory, ki
         except ExampleError as error:
             outcome = str(error)
     assert outcome == "RGB" or str(path) in outcome
+
+
+def test_no_byte_of_a_file_and_no_path_that_cannot_be_gets_through(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"root:x:0:0:root:/root:/bin/bash" * 9)
+    (tmp_path / "b.png").write_bytes(png_claiming(4, 4).replace(b"IDAT", b"sEcR"))
+    os.mkfifo(tmp_path / "pipe.png")
+    found = {
+        tmp_path / "a.png": "not an image",
+        tmp_path / "b.png": "not an image",
+        tmp_path / ("n" * 300): "cannot be read (File name too long",
+        tmp_path / "pipe.png": "it is a pipe",
+        "/dev/zero": "it is a pipe or a device",
+        "a\0b": "cannot be decoded",
+    }
+    for path, reason in found.items():
+        with pytest.raises(ExampleError, match=re.escape(reason)) as refused:
+            load_image(path)
+        assert "root:" not in str(refused.value)
+        assert "sEcR" not in str(refused.value)

@@ -1,5 +1,6 @@
 """Videos and sounds from files and from memory: what comes out, and why something is refused."""
 
+import os
 import struct
 import sys
 from fractions import Fraction
@@ -10,8 +11,9 @@ import pytest
 import soundfile
 from PIL import Image
 
+from chiasm.core import recordings
 from chiasm.core.errors import ExampleError, MissingExtraError
-from chiasm.core.media import Clip, Sound
+from chiasm.core.media import Clip, Sound, load_image
 from chiasm.core.recordings import chosen_frames, load_sound, load_video
 
 SHADES = (10, 90, 170, 250)
@@ -218,3 +220,102 @@ def test_without_the_extra_its_name_is_told(tmp_path, container, monkeypatch):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(MissingExtraError, match=rf"`{package}`.*chiasm\[media\]"):
             read()
+
+
+def gif(path, count, size):
+    """An animation of frames that each paint the whole canvas: little on the disk, much when decoded."""
+    first, *rest = (grey(int(shade), size) for shade in np.linspace(0, 250, count))
+    first.save(path, save_all=True, append_images=rest, duration=50)
+
+
+def test_frames_of_an_animation_are_chosen_before_they_are_decoded(tmp_path, monkeypatch):
+    gif(tmp_path / "clip.gif", 60, (64, 64))
+    decoded = []
+    monkeypatch.setattr(recordings, "load_image", lambda image: decoded.append(image.tell()) or load_image(image))
+    whole = load_video(tmp_path / "clip.gif")
+    assert len(decoded) == 60
+    decoded.clear()
+    clip = load_video(tmp_path / "clip.gif", 8)
+    assert decoded == chosen_frames(60, 8).tolist()
+    assert np.array_equal(clip.frames, whole.frames[decoded])
+    assert clip.times == tuple(whole.shown_at[decoded].tolist())
+
+
+@pytest.mark.parametrize("limit", ["MAX_ANIMATION_PIXELS", "MAX_KEPT_PIXELS", "MAX_FRAME_PIXELS"])
+def test_more_pixels_than_are_decoded_are_refused_before(tmp_path, monkeypatch, limit):
+    gif(tmp_path / "clip.gif", 6, (64, 64))
+    monkeypatch.setattr(recordings, limit, 64 * 64 - 1)
+    monkeypatch.setattr(recordings, "load_image", lambda image: pytest.fail("it was decoded"))
+    with pytest.raises(ExampleError, match="64 x 64"):
+        load_video(tmp_path / "clip.gif", 2)
+
+
+def test_a_video_of_more_pixels_than_are_decoded_is_refused_before(container, monkeypatch):
+    monkeypatch.setattr(recordings, "MAX_VIDEO_PIXELS", 32 * 16 * 12 - 1)
+    monkeypatch.setattr(recordings, "_length", lambda *given: pytest.fail("it was decoded"))
+    with pytest.raises(ExampleError, match="12 frames of 32 x 16 are too many pixels"):
+        load_video(container, 2)
+
+
+def test_an_animation_with_a_broken_frame_costs_itself(tmp_path):
+    gif(tmp_path / "clip.gif", 12, (64, 64))
+    content = bytearray((tmp_path / "clip.gif").read_bytes())
+    content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
+    (tmp_path / "clip.gif").write_bytes(content)
+    with pytest.raises(ExampleError, match=r"clip\.gif: "):
+        load_video(tmp_path / "clip.gif", 8)
+
+
+@pytest.mark.parametrize("name", ["list.mp4", "list.m3u8"])
+def test_a_playlist_opens_no_other_file(tmp_path, container, name):
+    (tmp_path / name).write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:2,\n{container}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(ExampleError, match="cannot be"):
+        load_video(tmp_path / name)
+    (tmp_path / name).write_text(f"ffconcat version 1.0\nfile {container.name}\n")
+    with pytest.raises(ExampleError, match="cannot be"):
+        load_video(tmp_path / name)
+
+
+def test_an_image_of_another_kind_under_the_name_of_an_animation_starts_no_program(tmp_path):
+    (tmp_path / "clip.gif").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with pytest.raises(ExampleError, match="it is PostScript"):
+        load_video(tmp_path / "clip.gif")
+
+
+def wav(rate=8000, claimed=None, samples=800):
+    """A WAV whose header claims a rate, and a length in bytes."""
+    data = bytes(2 * samples)
+    size = len(data) if claimed is None else claimed
+    head = struct.pack("<4sIHHIIHH4sI", b"fmt ", 16, 1, 1, rate, min(2 * rate, 2**32 - 1), 2, 16, b"data", size)
+    return b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVE" + head + data
+
+
+@pytest.mark.parametrize("rate", [2**31 - 1, 1_000_001, 0])
+def test_a_rate_that_no_recorder_has_is_refused(tmp_path, rate):
+    (tmp_path / "a.wav").write_bytes(wav(rate))
+    with pytest.raises(ExampleError, match=r"a\.wav: "):
+        load_sound(tmp_path / "a.wav", 16000)
+
+
+def test_a_sound_that_would_grow_without_bound_is_refused(tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(1, samples=20_000))
+    with pytest.raises(ExampleError, match="320,000,000 samples"):
+        load_sound(tmp_path / "a.wav", 16000)
+    with pytest.raises(ExampleError, match="320,000,000 samples"):
+        load_sound(Sound(np.zeros(20_000, np.float32), 1), 16000)
+    with pytest.raises(ExampleError, match="it claims 0 samples"):
+        load_sound(Sound(np.zeros(20, np.float32), 0), 16000)
+
+
+def test_a_sound_longer_than_is_heard_is_not_decoded(tmp_path, monkeypatch):
+    (tmp_path / "a.wav").write_bytes(wav(8000, samples=16_000))
+    monkeypatch.setattr(soundfile.SoundFile, "read", lambda *given, **named: pytest.fail("it was decoded"))
+    with pytest.raises(ExampleError, match=r"lasts 2\.0 s, of which the model hears 1 s"):
+        load_sound(tmp_path / "a.wav", 16000, 1)
+
+
+def test_pipes_are_not_opened(tmp_path):
+    for name, load in (("v.mp4", load_video), ("v.gif", load_video), ("s.wav", lambda path: load_sound(path, 8000))):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(ExampleError, match="it is a pipe or a device"):
+            load(tmp_path / name)

@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import socket
 from dataclasses import replace
 
 import pyarrow as pa
@@ -9,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.core.example import Box, Example
+from chiasm.core.example import Box, Example, require_usable
 from chiasm.core.media import load_image
-from chiasm.data.files import FIELDS, from_example, read_jsonl, read_parquet, write_jsonl
+from chiasm.data import sources
+from chiasm.data.files import FIELDS, MAX_LINE, TRIED, from_example, read_jsonl, read_parquet, write_jsonl
 
 ROW = {"id": "a", "image": "a.png", "question": "What is red?", "answer": "circle"}
 BOX = {"name": "circle", "x": 1, "y": 2.5, "w": 3, "h": 4}
@@ -21,6 +24,16 @@ def jsonl(folder, *rows):
     path = folder / "data.jsonl"
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
     return path
+
+
+def recorded(path, match, read=read_jsonl):
+    """The file's one example that cannot be read says why; all others are there."""
+    found = list(read(path))
+    (bad,) = [example for example in found if example.fault]
+    assert len(found) > 1
+    assert re.search(match, bad.fault), bad.fault
+    with pytest.raises(ExampleError, match=match):
+        require_usable(bad)
 
 
 def refused(path, match, read=read_jsonl):
@@ -109,17 +122,24 @@ def test_what_spoils_one_example_does_not_cost_the_others(tmp_path):
         ({"id": "b", "question": "?", "boxes": [{**BOX, "x": "1"}]}, "line 2 .*number of pixels"),
         ({"id": "b", "question": "?", "boxes": [{**BOX, "x": True}]}, "line 2 .*number of pixels"),
         ('{"id": "b", "question": "?", "boxes": [{"name": "x", "x": 1e999, "y": 1, "w": 1, "h": 1}]}', "line 2 .*inf"),
+        (
+            '{"id": "b", "question": "?", "boxes": [{"name": "x", "x": 1' + 400 * "0" + ', "y": 1, "w": 1, "h": 1}]}',
+            "line 2 ",
+        ),
+        ('{"id": "b", "question": "?", "boxes": ' + 9000 * "[" + 9000 * "]" + "}", "line 2 .*nested too deeply"),
         ('{"id": "b", "question": "\\ud800"}', "line 2 .*broken character"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, row, match):
-    refused(jsonl(tmp_path, ROW, row), match)
+    recorded(jsonl(tmp_path, ROW, row, {**ROW, "id": "c"}), match)
+    with pytest.raises(ChiasmError, match=match.replace("line 2", "line 1")):
+        list(read_jsonl(jsonl(tmp_path, row)))
 
 
 def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_bytes(json.dumps(ROW).encode() + b'\n{"id": "\xff"}\n')
-    refused(path, "line 2 .*not JSON")
+    recorded(path, "line 2 .*not JSON .character 9 is no UTF-8")
 
 
 def test_one_document_over_many_lines_is_recognised(tmp_path):
@@ -127,7 +147,7 @@ def test_one_document_over_many_lines_is_recognised(tmp_path):
 
 
 def test_a_repeated_id_names_both_lines(tmp_path):
-    refused(jsonl(tmp_path, ROW, {**ROW, "id": "b"}, ROW), "line 3 of .*`a` was already used in line 1 of")
+    recorded(jsonl(tmp_path, ROW, {**ROW, "id": "b"}, ROW), "line 3 of .*`a` was already used in line 1 of")
 
 
 @pytest.mark.parametrize("content", ["", "\n \n"])
@@ -139,6 +159,77 @@ def test_a_file_without_examples_is_refused(tmp_path, content):
 def test_a_missing_file_is_refused(tmp_path):
     refused(tmp_path / "gone.jsonl", "No such file")
     refused(tmp_path / "gone.parquet", "No such file", read_parquet)
+
+
+def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path):
+    with pytest.raises(ChiasmError, match="and none of the first 20 can be read"):
+        list(read_jsonl(jsonl(tmp_path, *({"id": str(k), "qestion": "?"} for k in range(TRIED + 5)))))
+    with pytest.raises(
+        ChiasmError, match=r"unknown field `qestion`, and none of the first 3 .*Did you mean `question`"
+    ):
+        list(read_jsonl(jsonl(tmp_path, *({"id": str(k), "qestion": "?"} for k in range(3)))))
+    (tmp_path / "data.jsonl").write_bytes(bytes(range(256)) * 500)
+    refused(tmp_path / "data.jsonl", "line 1 of .*it is not JSON")
+
+
+def test_bad_lines_before_the_first_good_one_are_kept_in_their_order(tmp_path):
+    found = list(read_jsonl(jsonl(tmp_path, *["broken"] * (TRIED - 1), ROW, "broken")))
+    assert [example.id for example in found] == [*(f"line {k}" for k in range(1, TRIED)), "a", f"line {TRIED + 1}"]
+    assert [bool(example.fault) for example in found] == [True] * (TRIED - 1) + [False, True]
+
+
+def test_a_bad_line_never_takes_the_id_of_another(tmp_path):
+    found = list(read_jsonl(jsonl(tmp_path, {**ROW, "id": "line 2"}, "broken", {**ROW, "id": "line 2'"})))
+    assert [example.id for example in found] == ["line 2", "line 2'", "line 3"]
+    assert "already used in line 2 of" in found[2].fault
+
+
+def test_a_line_without_an_end_is_not_held(tmp_path):
+    path = jsonl(tmp_path, ROW)
+    with path.open("ab") as file:
+        file.write(b'{"id": "' + b"b" * (MAX_LINE + 10) + b'"}\n' + json.dumps({**ROW, "id": "c"}).encode())
+    found = list(read_jsonl(path))
+    assert [example.id for example in found] == ["a", "line 2", "c"]
+    assert "longer than 16,777,216 bytes" in found[1].fault
+
+
+def test_messages_name_the_file_without_its_folder_and_no_long_value(tmp_path):
+    long = '{"id": "b", "question": "?", "boxes": [{"name": "x", "x": ' + "1" * 400 + ', "y": 1, "w": 1, "h": 1}]}'
+    (example,) = [one for one in read_jsonl(jsonl(tmp_path, ROW, long)) if one.fault]
+    assert str(tmp_path) not in example.fault
+    assert "line 2 of data.jsonl" in example.fault
+    assert len(example.fault) < 250
+
+
+@pytest.mark.parametrize("name", ["data.jsonl", "data.parquet", "data.csv", "coco_pope_random.json"])
+def test_pipes_devices_and_sockets_are_refused_unread(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    (tmp_path / "device").mkdir()
+    (tmp_path / "device" / name).symlink_to("/dev/zero")
+    with pytest.raises(ChiasmError, match="it is a pipe and not a file"):
+        list(sources.examples(tmp_path / name))
+    with pytest.raises(ChiasmError, match="it is a device and not a file"):
+        list(sources.examples(tmp_path / "device" / name))
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "s.jsonl"))
+    with pytest.raises(ChiasmError, match="it is a socket and not a file"):
+        list(sources.examples(tmp_path / "s.jsonl"))
+
+
+def test_files_are_bound_to_the_folder_of_the_data(tmp_path):
+    (folder := tmp_path / "data").mkdir()
+    rows = [
+        {**ROW, "id": str(k), "image": name} for k, name in enumerate(("a.png", "../b.png", "/etc/passwd", "c.png"))
+    ]
+    (folder / "c.png").symlink_to(tmp_path / "secret")
+    found = list(read_jsonl(jsonl(folder, *rows)))
+    require_usable(found[0])
+    for example, named in zip(found[1:], ("../b.png", "/etc/passwd", "c.png"), strict=True):
+        with pytest.raises(ExampleError, match=f"image {re.escape(named)}: it lies outside the folder"):
+            require_usable(example)
+    for example in sources.examples(folder / "data.jsonl", allow_outside=True):
+        require_usable(example)
+    require_usable(next(read_jsonl(jsonl(folder, {**ROW, "image": "data/../b.png"}), media=tmp_path)))
 
 
 words = st.text(max_size=8)
@@ -206,7 +297,7 @@ def test_parquet_holds_the_same_fields(tmp_path):
 def test_parquet_mistakes_name_the_row(tmp_path):
     path = tmp_path / "data.parquet"
     pq.write_table(pa.table({"id": ["a", "b", "a"], "question": ["?", "?", "?"]}), path, row_group_size=2)
-    refused(path, "row 3 of .*already used in row 1 of", read_parquet)
+    recorded(path, "row 3 of .*already used in row 1 of", read_parquet)
     pq.write_table(pa.table({"id": ["a"], "quesiton": ["?"]}), path)
     refused(path, "row 1 of .*Did you mean `question`", read_parquet)
     pq.write_table(pa.table({"id": pa.array([], pa.string()), "question": pa.array([], pa.string())}), path)

@@ -18,7 +18,7 @@ from chiasm.core.errors import ChiasmError, ExampleError, GuardError
 from chiasm.core.media import Clip
 from chiasm.core.spans import TOP_LEVEL
 from chiasm.models.conformance.painting import patches_alone
-from chiasm.models.encoding.encode import _warn_once
+from chiasm.models.encoding.prompts import warn_once
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -157,7 +157,7 @@ def test_frame_times_are_the_positions_in_time(family, fps):
 
 def test_frames_that_share_a_time_are_said(caplog):
     view = view_of("qwen2_5_vl")
-    _warn_once.cache_clear()
+    warn_once.cache_clear()
     quick = 4 * view.config.vision_config.tokens_per_second
     for fps, said in ((0.5, 0), (quick, 1), (quick, 1)):
         encode_video(view, fps=float(fps), frames=8)

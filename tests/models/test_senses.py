@@ -72,7 +72,7 @@ def test_a_longer_sound_has_more_tokens_and_one_that_is_too_long_is_refused():
         for seconds in (0.4, 0.8, 1.0)
     ]
     assert lengths == [10, 20, 25]
-    with pytest.raises(ExampleError, match=r"lasts 1\.5 s, of which `qwen2_audio` hears 1 s"):
+    with pytest.raises(ExampleError, match=r"lasts 1\.5 s, of which the model hears 1 s"):
         view.encode(example("qwen2_audio", audios=(sound(rng, 1.5),)))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from chiasm.cli.output import print_json
 from chiasm.cli.verbs import announce, command_of, spec_of
+from chiasm.core.text import printable
 from chiasm.studies.names import require_names
 from chiasm.studies.options import LoadingOptions, Model, model_name, studied_option
 
@@ -47,7 +48,7 @@ def _run(given: dict[str, Any]) -> int:
     marks = {True: "ok", False: "NO", None: "-"}
     for law in laws:
         measured = "" if law.value is None else f"{law.value:.1e}"
-        print(f"{marks[law.ok]:<3} {law.name:<{width}} {measured:>8}  {law.reason}".rstrip())
+        print(printable(f"{marks[law.ok]:<3} {law.name:<{width}} {measured:>8}  {law.reason}".rstrip()))
     asked = sum(law.ok is not None for law in laws)
     print(f"{view.name} ({view.family.name}): {asked - broken} of {asked} laws hold.")
     return 1 if broken else 0

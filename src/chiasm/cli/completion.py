@@ -15,6 +15,6 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
         `~/.local/share/bash-completion/completions/chiasm`, for zsh `_chiasm` in a directory of `$fpath`, for fish
         `~/.config/fish/completions/chiasm.fish`.
     """
-    from chiasm.cli.main import application
+    from chiasm.cli.application import application
 
     print(application(every=True).generate_completion(shell=shell))

@@ -1,8 +1,25 @@
 """Where words and tables for people are printed."""
 
-from typing import final
+import io
+import sys
+from typing import IO, cast, final
 
 from rich.console import Console
+
+from chiasm.core.text import printable
+
+
+class _Printable(io.TextIOBase):
+    """Standard output, on which control characters are written out: names of types and ids come from data."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(printable(text))
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
 
 
 @final
@@ -14,5 +31,12 @@ class Output(Console):
 
 
 def words() -> Output:
-    """For sentences and tables: as they are, without markup or colour."""
-    return Output(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    """For sentences and tables: as they are, without markup; it has no colours, so what looks like one came from data."""
+    return Output(
+        file=cast("IO[str]", _Printable()),
+        color_system=None,
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )

@@ -1,83 +1,21 @@
-"""The entry point: verbs, exit codes, and which errors keep their traceback."""
+"""The entry point: exit codes, and which errors keep their traceback.
+
+Nothing but Python's own modules is imported before `main` has begun, so that a user who thinks better of it at once is
+answered as later: what the command line needs takes a third of a second to import.
+"""
 
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from types import FrameType
 from typing import TYPE_CHECKING
-
-from cyclopts import App, CycloptsPanel
-from cyclopts.exceptions import CycloptsError
-
-from chiasm.cli.check import check
-from chiasm.cli.completion import completion
-from chiasm.cli.demo import demo
-from chiasm.cli.diff import diff
-from chiasm.cli.doctor import doctor
-from chiasm.cli.former import in_todays_words
-from chiasm.cli.mistakes import mistake_of
-from chiasm.cli.models import models
-from chiasm.cli.output import print_error
-from chiasm.cli.plan import plan_application
-from chiasm.cli.report import report
-from chiasm.cli.verbs import command, logging_to_terminal
-from chiasm.core.errors import ChiasmError
-from chiasm.studies.study import is_study, study, verbs
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.panel import Panel
 
-_HELP = """See what a multimodal LLM does with what it sees.
-
-Begin with the embedded model, then take your own:
-
-    chiasm demo
-    chiasm flow llava-hf/llava-1.5-7b-hf --data my.jsonl --limit 100
-
-`chiasm VERB --help` shows examples and the options most people need, `chiasm VERB --help-all` every option.
-"""
-_OTHER = {
-    "demo": demo,
-    "report": report,
-    "diff": diff,
-    "models": models,
-    "check": check,
-    "doctor": doctor,
-    "completion": completion,
-}
-_HELP_FLAGS = ("--help", "-h", "--help-all")
-_PLAN = "plan"
-
-
-def application(arguments: Sequence[str] = (), *, every: bool = False) -> App:
-    """The command line for `arguments`: where they begin with a verb only that one is made, otherwise all are."""
-    app = App(
-        name="chiasm",
-        help=_HELP,
-        help_format="markdown",
-        help_flags=_HELP_FLAGS,
-        version=lambda: metadata.version("chiasm"),
-        result_action="return_value",
-        suppress_keyboard_interrupt=False,
-    )
-    first = arguments[0] if arguments else ""
-    if first == _PLAN:
-        app.command(plan_application(arguments[1:], every=every))
-        return app
-    for verb in [first] if first in _OTHER or is_study(first) else [*verbs(), *_OTHER]:
-        try:
-            app.command(_OTHER[verb] if verb in _OTHER else command(study(verb), every=every), name=verb)
-        except ChiasmError as error:
-            # A broken study of another package must not take the others along, unless it is the one that is asked for.
-            if arguments[:1] == [verb]:
-                raise
-            print(f"chiasm: {error}", file=sys.stderr)
-    if not (first in _OTHER or is_study(first)):
-        app.command(plan_application((), every=every))
-    return app
+    from chiasm.core.errors import ChiasmError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,20 +23,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     With `--json` a mistake is one object on standard output as well.
     """
-    # transformers' advice is for people who write code with it; ours is in our own words.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    signal.signal(signal.SIGTERM, _as_interrupt)
     typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.exit(_run(typed))
-    except BrokenPipeError:
-        # Whoever read the output has read enough, as `head` does; what is left must not fail again on the way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        _open_standard_files()
+        # transformers' advice is for people who write code with it; ours is in our own words.
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        signal.signal(signal.SIGTERM, _as_interrupt)
+        code = _run(typed)
+    except KeyboardInterrupt as stop:
+        notes = vars(stop).get("__notes__") or ("Interrupted.",)
+        _say("\n".join(("", *notes)))
+        code = _as_object(typed, "it was interrupted", " ".join(notes), 130)
+    sys.exit(code)
 
 
-def _run(typed: Sequence[str]) -> int:
-    """The exit code."""
+def _run(typed: list[str]) -> int:
+    """What the words ask for, and the exit code."""
+    from cyclopts.exceptions import CycloptsError
+
+    from chiasm.cli.application import application
+    from chiasm.cli.former import in_todays_words
+    from chiasm.cli.mistakes import mistake_of
+    from chiasm.cli.verbs import logging_to_terminal
+    from chiasm.core.errors import ChiasmError
+
     try:
         words = in_todays_words(list(typed))
         with logging_to_terminal():
@@ -110,38 +58,93 @@ def _run(typed: Sequence[str]) -> int:
                 error_formatter=lambda error: _panel(mistake_of(error, words)),
             )
         sys.stdout.flush()
-        return code or 0
     except ChiasmError as error:
-        print(f"chiasm: {error}", file=sys.stderr)
+        _say(f"chiasm: {error}")
         return _failed(error, typed, 2)
     except CycloptsError as error:  # printed by the library
         return _failed(mistake_of(error, typed), typed, 2)
-    except KeyboardInterrupt as stop:
-        notes = vars(stop).get("__notes__") or ("Interrupted.",)
-        print("\n".join(("", *notes)), file=sys.stderr)
-        return _failed(ChiasmError(" ".join(("chiasm", *typed)), "it was interrupted", " ".join(notes)), typed, 130)
+    except BrokenPipeError:
+        # Whoever read the output has read enough, as `head` does.
+        _drop_output()
+        return 141
+    except OSError as error:
+        # A disk, a folder, a terminal: nothing that a traceback through this program would explain.
+        if error.errno is None:
+            raise
+        from chiasm.core.text import printable
+
+        where = printable(f"`{error.filename}`" if error.filename else "a file, or standard output,")
+        found = f"{where} cannot be used: {error.strerror}"
+        _say(f"chiasm: {found}. Finished parts of a run are kept: --resume")
+        _drop_output()
+        return _as_object(typed, found, "Finished parts of a run are kept: --resume", 2)
+    return code or 0
 
 
-def _failed(error: ChiasmError, typed: Sequence[str], code: int) -> int:
+def _as_object(typed: Sequence[str], found: str, todo: str, code: int) -> int:
+    """The exit code; with `--json` what ended the command is printed for programs, as far as anything can be."""
+    if "--json" not in typed:
+        return code
+    from chiasm.core.errors import ChiasmError
+
+    return _failed(ChiasmError(" ".join(("chiasm", *typed)), found, todo), typed, code)
+
+
+def _failed(error: "ChiasmError", typed: Sequence[str], code: int) -> int:
     """The exit code; with `--json` the error is printed for programs first."""
     if "--json" in typed:
-        print_error(error)
-        sys.stdout.flush()
+        from chiasm.cli.output import print_error
+
+        try:
+            print_error(error)
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
     return code
 
 
 def _console(words: Sequence[str]) -> "Console | None":
     """What help is printed on; None where none was asked for, as it takes time to import."""
-    if words and not {*_HELP_FLAGS, "--version"}.intersection(words):
+    from chiasm.cli.application import HELP_FLAGS
+
+    if words and not {*HELP_FLAGS, "--version"}.intersection(words):
         return None
     from chiasm.cli.console import Output
 
     return Output()
 
 
-def _panel(mistake: ChiasmError) -> "Panel":
+def _panel(mistake: "ChiasmError") -> "Panel":
     """A mistake in what was typed, as the library frames it; what was typed stands right above."""
+    from cyclopts import CycloptsPanel
+
     return CycloptsPanel(f"{mistake.found}. {mistake.todo}")
+
+
+def _open_standard_files() -> None:
+    """Standard files that were closed are opened on nothing: the next file opened would take their place."""
+    for handle in range(3):
+        try:
+            os.fstat(handle)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (for the life of the process)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:  # nobody can be told, and the exit code still says it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _drop_output() -> None:
+    """What is left to be written on standard output must not fail again on the way out."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_interrupt(signum: int, frame: FrameType | None) -> None:

@@ -5,11 +5,14 @@ from json import dumps
 from typing import Any
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.text import printable
 
 
 def print_json(value: Any) -> None:
     """One value on standard output. JSON has no NaN and no infinity: both are null."""
-    print(dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False))
+    text = dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+    # JSON writes out the control characters of ASCII; terminals obey others too.
+    print("".join(one if printable(one) == one else f"\\u{ord(one):04x}" for one in text))
 
 
 def print_error(error: ChiasmError) -> None:

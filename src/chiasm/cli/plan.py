@@ -73,8 +73,8 @@ def _plan(study: Study, given: dict[str, Any]) -> None:
         price = None if own.hourly is None else found.price(own.hourly)
         print_json(found.facts() | {"price": price})
         return
-    from rich.console import Console
+    from chiasm.cli.console import words
 
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = words()
     for line in found.lines(own.hourly):
         console.print(line)

@@ -14,6 +14,7 @@ from cyclopts import Group, Parameter
 
 from chiasm.cli.summary import AS_JSON, print_run
 from chiasm.core.options import MISSING, Declared, Options, Section, declared, flag_of
+from chiasm.core.text import printable
 from chiasm.studies.names import require_names
 from chiasm.studies.options import StudySpec
 from chiasm.studies.study import Study
@@ -103,11 +104,18 @@ def directory_of(study: Study, words: Sequence[str]) -> Path:
     return Path("runs") / "-".join(re.sub(r"[^\w.@]+", "-", word) for word in named)
 
 
+class _PrintableFormatter(logging.Formatter):
+    """What is logged may quote data, and goes to a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 @contextmanager
 def logging_to_terminal() -> Iterator[None]:
     """What studies report while they run goes to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
     logger = logging.getLogger("chiasm")
     before = logger.level, logger.propagate
     logger.addHandler(handler)

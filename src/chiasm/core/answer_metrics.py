@@ -30,7 +30,7 @@ ANSWER_METRICS: Mapping[str, AnswerMetric] = MappingProxyType(
         "pope_precision": AnswerMetric("POPE precision", "hallucination", True, "Of objects claimed, those there."),
         "pope_recall": AnswerMetric("POPE recall", "performance", True, "Of objects there, those claimed."),
         "pope_yes_share": AnswerMetric("POPE share of yes", "description", False, "Answers that say yes; half should."),
-        "pope_unclear": AnswerMetric("POPE unclear", "description", False, "Neither yes nor no; counted as yes."),
+        "pope_unclear": AnswerMetric("POPE unclear", "description", False, "Hedged or empty, or no yes and no no."),
         "chair_i": AnswerMetric("CHAIR_i", "hallucination", False, "Of objects named, those that are not there."),
         "chair_s": AnswerMetric("CHAIR_s", "hallucination", False, "Texts that name an object that is not there."),
         "chair_recall": AnswerMetric("objects named", "performance", True, "Of objects there, those named."),

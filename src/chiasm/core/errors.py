@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from chiasm.core.text import printable
+
 
 class ChiasmError(Exception):
     """A mistake in what was asked. The command line prints it without a traceback and exits with 2.
@@ -11,8 +13,9 @@ class ChiasmError(Exception):
     """
 
     def __init__(self, asked: str, found: str, todo: str) -> None:
-        super().__init__(f"{asked}: {found}. {todo}")
-        self.asked, self.found, self.todo = asked, found, todo
+        # What was asked and found may quote data, and an error goes to terminals.
+        self.asked, self.found, self.todo = printable(asked), printable(found), printable(todo)
+        super().__init__(f"{self.asked}: {self.found}. {self.todo}")
 
 
 def require_one_of(asked: str, value: str, known: Iterable[str]) -> None:
@@ -34,6 +37,9 @@ def nearest(value: str, known: Iterable[str]) -> str:
 
 class ExampleError(Exception):
     """One example cannot be used. Studies record the reason and go on with the next example."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(printable(reason))
 
 
 class EmptySpanError(ExampleError):

@@ -1,11 +1,14 @@
 """One question about one perceptual input: the noun every study starts from."""
 
 import hashlib
-from dataclasses import astuple, dataclass, is_dataclass, replace
+import os
+from dataclasses import astuple, dataclass, field, is_dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from chiasm.core.errors import ExampleError
+from chiasm.core.text import reason_of, shortened
 
 DEFAULT_INSTRUCTION = "Answer the question using a single word or phrase."
 """Zhang et al. 2025 put it after every question; it is short-answer prompting of LLaVA-1.5 (Liu et al. 2023)."""
@@ -35,6 +38,9 @@ class Example:
     `images`, `videos`, `audios` hold absolute paths or media in memory. `boxes` has the central object first.
     `type` is the group that results are averaged in. `options` keeps the order of the question. `answers`: what
     several annotators answered, one entry each, where there is more than the one `answer`.
+
+    `fault`: why it cannot be used, where reading the data has shown it already (a malformed line); empty otherwise.
+    `within`: the folder that its files must lie in, which readers of data set; None: they may lie anywhere.
     """
 
     id: str
@@ -48,6 +54,8 @@ class Example:
     boxes: tuple[Box, ...] = ()
     captions: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    fault: str = ""
+    within: Path | None = field(default=None, compare=False, repr=False)
 
     @property
     def image(self) -> Media | tuple[Media, ...] | None:
@@ -78,6 +86,50 @@ def _single(items: tuple[Media, ...]) -> Media | tuple[Media, ...] | None:
     if not items:
         return None
     return items[0] if len(items) == 1 else items
+
+
+def require_usable(example: Example) -> None:
+    """Refuse an example that its reader found malformed, or whose files lie outside the folder of its data.
+
+    Data from somebody else may name any file of this machine, by an absolute path, by `..`, or through a link. So
+    links are followed before the comparison, those to the frames of a video in a folder as well.
+
+    **Errors:** `ExampleError`; no file is opened for it.
+    """
+    if example.fault:
+        raise ExampleError(example.fault)
+    if example.within is None:
+        return
+    for kind, item in zip(example.kinds, example.media, strict=True):
+        if isinstance(item, Path):
+            require_within(item, example.within, kind)
+
+
+def require_within(path: Path, folder: Path, kind: str) -> None:
+    """Refuse a file, or a folder of frames, outside `folder`.
+
+    **Errors:** `ExampleError` that names it as the data do; also for a path that no system can have.
+    """
+    named = path.relative_to(folder) if path.is_relative_to(folder) else path
+    if ":/" in str(path) and not path.is_absolute():
+        # `Path` writes the two slashes of an address as one.
+        raise ExampleError(f"{kind} {path}: it is an address; download it and write the path of the file")
+    try:
+        root = _real(folder)
+        found = [path, *(sorted(path.iterdir()) if kind == "video" and path.is_dir() else ())]
+        outside = next((one for one in found if not Path(os.path.realpath(one)).is_relative_to(root)), None)
+    except (OSError, ValueError) as error:
+        raise ExampleError(f"{kind} {shortened(str(named))}: {reason_of(error)}") from error
+    if outside is not None:
+        raise ExampleError(
+            f"{kind} {shortened(str(named))}: it lies outside the folder of the data, and is not read; if that is "
+            "meant, allow it (--allow-outside) or name the folder of the media (--media)"
+        )
+
+
+@lru_cache(maxsize=64)
+def _real(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))
 
 
 def check_boxes(example: Example, width: int, height: int) -> Example:

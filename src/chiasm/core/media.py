@@ -1,15 +1,19 @@
 """From what an example holds (a path, a PIL image, an array) to one RGB image, or a reason why not."""
 
+import errno
+import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from chiasm.core.errors import ExampleError
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.text import reason_of, shortened
 
 MAX_PIXELS = 120_000_000
 """Largest image that is decoded: above any common camera (108 megapixels), 360 MB as RGB. A few kilobytes of
@@ -18,6 +22,18 @@ PNG can claim far more, and decoding them would end the whole run for one bad ex
 # Raster formats that Pillow decodes in this process. EPS (which starts Ghostscript), PDF and the like are left out:
 # a data set must not be able to start programs.
 _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "ICO", "TGA")
+
+# What often lies where an image should. Said in these words, so that no byte of a file gets into a message.
+_NO_IMAGES = {
+    b"<!doctype html": "a page of HTML",
+    b"<html": "a page of HTML",
+    b"<?xml": "XML",
+    b"<svg": "SVG",
+    b"version https://git-lfs": "a pointer of Git LFS, whose file has not been fetched",
+    b"%pdf": "a PDF",
+    b"%!ps": "PostScript",
+    b"pk\x03\x04": "a ZIP archive",
+}
 
 # EXIF 2.32, tag 0x0112: the turn that brings the stored pixels upright (1 is upright already).
 _TURNS = {
@@ -70,41 +86,62 @@ def load_image(source: str | Path | Image.Image | np.ndarray) -> Image.Image:
     if isinstance(source, str | Path):
         return _from_file(Path(source))
     if isinstance(source, Image.Image):
-        with _as_example_errors("image in memory"):
+        with decoding("image in memory"):
             return _decoded(source)
     if isinstance(source, np.ndarray):
-        with _as_example_errors("array"):
+        with decoding("array"):
             return _decoded(_from_array(source))
     raise ExampleError(f"an image is a path, a PIL image or an array of uint8, found {type(source).__name__}")
 
 
 def _from_file(path: Path) -> Image.Image:
-    if not path.is_file():
+    with decoding(f"image {shortened(str(path), 300)}"):
+        require_file(path)
+        with path.open("rb") as file:
+            return _decoded(opened(file, _FORMATS))
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no file with something in it, without opening it: a pipe would wait, a device has no end.
+
+    **Errors:** `ExampleError`; `OSError` or `ValueError` for a path that no system can have.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
         # `Path` writes the two slashes of an address as one.
         address = "it is an address; download it and write the path of the file"
-        found = address if ":/" in str(path) else "it is a folder" if path.is_dir() else "there is no such file"
-        raise ExampleError(f"image {path}: {found}")
+        raise ExampleError(address if ":/" in str(path) else "there is no such file") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ExampleError("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is a pipe or a device, not a file")
+    if not found.st_size:
+        raise ExampleError("the file is empty (0 bytes)")
+
+
+def opened(file: BinaryIO, formats: Iterable[str]) -> Image.Image:
+    """An image whose header alone has been read, in one of the `formats`.
+
+    **Errors:** `ExampleError` for another format, or a size that is not decoded.
+    """
     Image.init()
-    formats = [name for name in _FORMATS if name in Image.OPEN]
-    with _as_example_errors(f"image {path}"), path.open("rb") as file:
-        head = file.read(40)
-        if not head:
-            raise ExampleError("the file is empty (0 bytes)")
+    try:
+        return Image.open(file, formats=[name for name in formats if name in Image.OPEN])
+    except Image.UnidentifiedImageError as error:
         file.seek(0)
-        try:
-            return _decoded(Image.open(file, formats=formats))
-        except Image.UnidentifiedImageError as error:
-            raise ExampleError(f"not an image in a known format, it starts with {head!r}") from error
-        except Image.DecompressionBombError as error:
-            raise ExampleError(f"more than {MAX_PIXELS:,} pixels, which is not decoded") from error
+        head = file.read(40).lstrip().lower()
+        kind = next((f", it is {words}" for start, words in _NO_IMAGES.items() if head.startswith(start)), "")
+        raise ExampleError(f"not an image in a known format{kind}") from error
+    except Image.DecompressionBombError as error:
+        raise ExampleError(f"more than {MAX_PIXELS:,} pixels, which is not decoded") from error
 
 
 @contextmanager
-def _as_example_errors(name: str) -> Iterator[None]:
-    """Whatever Pillow raises becomes an `ExampleError` that names the image; what it warns of is judged here instead.
+def decoding(name: str) -> Iterator[None]:
+    """Whatever a decoder raises becomes an `ExampleError` that names the input; its warnings are judged here instead.
 
-    Its format plug-ins raise almost any kind (SyntaxError, struct.error, IndexError ...) on malformed data, and warn
-    of large sizes (`MAX_PIXELS` decides on those) and of malformed EXIF blocks (the pixels are whole then).
+    Decoders raise almost any kind (SyntaxError, struct.error, IndexError, MemoryError ...) on malformed data, and warn
+    of large sizes (`MAX_PIXELS` decides on those) and of malformed EXIF blocks (the pixels are whole then). What they
+    quote of the file is not passed on.
     """
     try:
         with warnings.catch_warnings():
@@ -112,8 +149,12 @@ def _as_example_errors(name: str) -> Iterator[None]:
             yield
     except ExampleError as error:
         raise ExampleError(f"{name}: {error}") from error.__cause__
+    except ChiasmError:  # an optional package that is missing is nobody's example
+        raise
     except Exception as error:
-        raise ExampleError(f"{name}: cannot be decoded ({str(error) or type(error).__name__})") from error
+        # Decoders borrow OSError for what is wrong with the data; those have no number of the system.
+        told = error.strerror if isinstance(error, OSError) and error.errno in errno.errorcode else None
+        raise ExampleError(f"{name}: cannot be {'read' if told else 'decoded'} ({told or reason_of(error)})") from error
 
 
 def _decoded(image: Image.Image) -> Image.Image:

@@ -1,30 +1,46 @@
-"""Examples in JSON Lines or Parquet files: reading, writing, and the checks of every field (docs/data.md)."""
+"""Examples in JSON Lines or Parquet files: reading, writing, and the checks of every field (docs/data.md).
+
+A line that cannot be read costs one example, which says why (`Example.fault`). A file of which none of the first lines
+can be read is refused, with what is wrong with its first: it is no such file, or a mistake is in every line.
+"""
 
 import difflib
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box, Example, Media
+from chiasm.core.text import reason_of, shortened
+from chiasm.data.plain_files import open_plain
+
+TRIED = 20
+"""A file of which none of so many lines (or of all, where there are fewer) can be read is refused."""
+MAX_LINE = 16 << 20
+"""Bytes of the longest line that is read: more is not held in memory."""
 
 _MEDIA = {"image": "images", "video": "videos", "audio": "audios"}
 FIELDS = ("id", *_MEDIA, "question", "answer", "answers", "options", "type", "boxes", "captions")
 _TEXTS = ("answers", "options", "captions")
 _SIDES = ("x", "y", "w", "h")
+_LARGEST = sys.float_info.max
 
 
 def read_jsonl(path: Path, media: Path | None = None) -> Iterator[Example]:
     """One example per line, in file order; blank lines are passed over.
 
-    `media`: the folder that relative paths start from (default: the file's own).
+    `media`: the folder that relative paths start from (default: the file's own), and that they must stay in.
 
-    **Errors:** `ChiasmError` that names the line: not JSON, a missing or unknown field, a value of the wrong type,
-    the same id on two lines; also a missing file and one without examples.
+    A line that is not JSON, has a missing or unknown field, a value of the wrong type or an id that an earlier line
+    has is an example called `line N` whose `fault` says so.
+
+    **Errors:** `ChiasmError` for a missing file, one without examples, one of which none of the first `TRIED` lines
+    can be read.
     """
-    return _examples(path, json_lines(path), media)
+    return _examples(path, _lines(path), media)
 
 
 def read_parquet(path: Path, media: Path | None = None) -> Iterator[Example]:
@@ -32,8 +48,7 @@ def read_parquet(path: Path, media: Path | None = None) -> Iterator[Example]:
 
     **Errors:** as `read_jsonl`, with rows (from 1) in place of lines.
     """
-    rows = ((f"row {number} of {path}", fields) for number, fields in enumerate(_parquet_rows(path), start=1))
-    return _examples(path, rows, media)
+    return _examples(path, _parquet_rows(path), media)
 
 
 def write_jsonl(path: Path, examples: Iterable[Example]) -> int:
@@ -49,9 +64,52 @@ def write_jsonl(path: Path, examples: Iterable[Example]) -> int:
     return written
 
 
-def _examples(path: Path, rows: Iterable[tuple[str, Any]], media: Path | None) -> Iterator[Example]:
-    folder = media or path.parent
-    return unique(str(path), ((where, to_example(fields, folder, where)) for where, fields in rows))
+_Read = Callable[[], Any]
+
+
+def _examples(path: Path, rows: Iterable[tuple[str, _Read]], media: Path | None) -> Iterator[Example]:
+    """The examples of `rows`: (place in the file, what reads the fields there or raises `ChiasmError`)."""
+    folder = (media or path.parent).absolute()
+    seen: dict[str, str] = {}
+    first: ChiasmError | None = None
+    waiting: list[Example] = []  # unreadable ones, until one that can be read shows that this is such a file
+    readable = False
+    for place, read in rows:
+        where = f"{place} of {path}"
+        try:
+            example = to_example(read(), folder, where)
+            if example.id in seen:
+                found = f"the id `{shortened(example.id)}` was already used in {seen[example.id]} of {path}"
+                raise ChiasmError(f"read {where}", found, "Make ids unique")
+            readable = True
+        except ChiasmError as error:
+            first = first or error
+            example = _unreadable(place, seen, str(error).replace(str(path), path.name))
+        seen[example.id] = place
+        waiting.append(example)
+        if readable:
+            yield from waiting
+            waiting.clear()
+        elif len(waiting) == TRIED:
+            break
+    if first is not None and not readable:
+        raise _refused(first, len(waiting))
+    if not readable:
+        raise ChiasmError(f"read {path}", "it holds no example", "Name a source with at least one example")
+
+
+def _unreadable(place: str, seen: Container[str], fault: str) -> Example:
+    name = place
+    while name in seen:
+        name += "'"
+    return Example(id=name, question="", fault=fault)
+
+
+def _refused(first: ChiasmError, lines: int) -> ChiasmError:
+    """The error of a file none of whose lines could be read."""
+    if lines < 2:
+        return first
+    return ChiasmError(first.asked, f"{first.found}, and none of the first {lines} can be read", first.todo)
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
@@ -59,30 +117,52 @@ def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
 
     **Errors:** `ChiasmError` for a file that cannot be read, and for a line that is not JSON.
     """
-    with _opened(path) as file:
-        # Lines end at \n only: a text file would also split at \r, which JSON allows between values.
-        for number, line in enumerate(file, start=1):
+    return ((f"{place} of {path}", read()) for place, read in _lines(path))
+
+
+def _lines(path: Path) -> Iterator[tuple[str, _Read]]:
+    with open_plain(path) as file:
+        number = 0
+        while line := file.readline(MAX_LINE + 1):
+            number += 1
             # A byte order mark is what Windows editors put before the first line.
             text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if text.strip():
-                yield f"line {number} of {path}", _json(text, number, path)
+            if len(line) > MAX_LINE:
+                _pass_over_line(file, line)
+                yield f"line {number}", partial(_too_long, number, path)
+            # Lines end at \n only: a text file would also split at \r, which JSON allows between values.
+            elif text.strip():
+                yield f"line {number}", partial(_json, text, number, path)
 
 
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise ChiasmError(f"read {path}", error.strerror or str(error), "Name a file that can be read") from error
+def _pass_over_line(file: BinaryIO, part: bytes) -> None:
+    while part and not part.endswith(b"\n"):
+        part = file.readline(MAX_LINE)
+
+
+def _too_long(number: int, path: Path) -> NoReturn:
+    raise ChiasmError(
+        f"read line {number} of {path}", f"it is longer than {MAX_LINE:,} bytes", "Write one JSON object per line"
+    )
 
 
 def _json(line: bytes, number: int, path: Path) -> Any:
     try:
         return json.loads(line.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+    except RecursionError as error:
+        found = "its values are nested too deeply"
+        raise ChiasmError(f"read line {number} of {path}", found, "Write one flat JSON object per line") from error
     except ValueError as error:
         todo = "Write one JSON object per line"
         if number == 1 and line.lstrip()[:1] in (b"[", b"{") and not line.rstrip().endswith((b"]", b"}")):
             todo += ", not one document over many lines"
-        raise ChiasmError(f"read line {number} of {path}", f"it is not JSON ({error})", todo) from error
+        raise ChiasmError(f"read line {number} of {path}", f"it is not JSON ({_why(error)})", todo) from error
+
+
+def _why(error: ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"character {error.start + 1} is no UTF-8"
+    return shortened(str(error))
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -97,29 +177,42 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not a number in JSON")
 
 
-def _parquet_rows(path: Path) -> Iterator[Any]:
+def _parquet_rows(path: Path) -> Iterator[tuple[str, _Read]]:
     # Slow to import, and JSON Lines do not need it.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with _opened(path) as file:
+    number = 0
+    with open_plain(path) as file:
         try:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
-                yield from batch.to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise ChiasmError(f"read {path}", f"it is not a whole Parquet file ({error})", "Write it anew") from error
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=128):
+                for fields in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", partial(_given, fields)
+        # Broken offsets inside a file show as any of these.
+        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, MemoryError, OverflowError) as error:
+            found = f"it is not a whole Parquet file ({reason_of(error)})"
+            raise ChiasmError(f"read {path}", found, "Write it anew") from error
+
+
+def _given(fields: Any) -> Any:
+    return fields
 
 
 def unique(source: str, found: Iterable[tuple[str, Example]]) -> Iterator[Example]:
     """The examples of `(where, example)` pairs; results are joined on ids, so a repeated one would mix two examples.
 
-    **Errors:** `ChiasmError` that names both places of a repeated id, or that `source` holds no example.
+    **Errors:** `ChiasmError` that names both places of a repeated id, the place of an example with a field of another
+    type than it has, or that `source` holds no example.
     """
     seen: dict[str, str] = {}
     for where, example in found:
+        _require_types(where, example)
         if example.id in seen:
             raise ChiasmError(
-                f"read {where}", f"the id `{example.id}` was already used in {seen[example.id]}", "Make ids unique"
+                f"read {where}",
+                f"the id `{shortened(example.id)}` was already used in {seen[example.id]}",
+                "Make ids unique",
             )
         seen[example.id] = where
         yield example
@@ -127,11 +220,23 @@ def unique(source: str, found: Iterable[tuple[str, Example]]) -> Iterator[Exampl
         raise ChiasmError(f"read {source}", "it holds no example", "Name a source with at least one example")
 
 
+def _require_types(where: str, example: Example) -> None:
+    """A file of a published data set may hold anything where a text or a number should be."""
+    for name in ("id", "question", "answer", "type"):
+        _text(getattr(example, name), where, name)
+    for name in _TEXTS:
+        for text in getattr(example, name):
+            _text(text, where, name)
+    for box in example.boxes:
+        _text(box.name, where, "boxes")
+        _sides(box._asdict(), where)
+
+
 def to_example(fields: Any, folder: Path, where: str) -> Example:
     """The example that `fields` describes; relative paths start from `folder`, `where` names the line in errors.
 
     A field that is null is absent. What is wrong with one example only (no such image, an address in place of a
-    path, an empty question) is that example's failure when it is used.
+    path, a file outside `folder`, an empty question) is that example's failure when it is used.
 
     **Errors:** `ChiasmError` for a missing or unknown field and for a value of the wrong type.
     """
@@ -143,13 +248,13 @@ def to_example(fields: Any, folder: Path, where: str) -> Example:
         if name not in FIELDS:
             near = difflib.get_close_matches(name, FIELDS, n=1)
             todo = f"Did you mean `{near[0]}`?" if near else f"The fields are {', '.join(FIELDS)}"
-            _refuse(where, f"it has the unknown field `{name}`", todo)
+            _refuse(where, f"it has the unknown field `{shortened(str(name))}`", todo)
     given = {name: value for name, value in fields.items() if value is not None}
     for name in ("id", "question"):
         if name not in given:
             _refuse(where, f"it has no `{name}`", f"Every example needs a `{name}`")
 
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"within": folder.absolute()}
     for name, value in given.items():
         if name in _MEDIA:
             items = value if isinstance(value, list) else [value]
@@ -210,7 +315,8 @@ def _text(value: Any, where: str, name: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         # Half of a surrogate pair gets through JSON escapes, and would only fail when the results are written.
-        _refuse(where, f"its `{name}` holds a broken character ({value!r})", "Write whole Unicode characters")
+        found = f"its `{name}` holds a broken character ({shortened(repr(value))})"
+        _refuse(where, found, "Write whole Unicode characters")
     return value
 
 
@@ -222,18 +328,22 @@ def _list_of(convert: Callable[[Any, str, str], Any], value: Any, where: str, na
 
 def _box(value: Any, where: str, name: str) -> Box:
     if not isinstance(value, dict) or set(value) != {"name", *_SIDES}:
-        found = f"the fields {', '.join(value)}" if isinstance(value, dict) else _type_name(value)
+        found = f"the fields {shortened(', '.join(value))}" if isinstance(value, dict) else _type_name(value)
         _refuse(where, f"one of its boxes is {found}", "A box has name, x, y, w, h")
-    for side in _SIDES:
-        number = value[side]
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            _refuse(where, f"`{side}` of one of its boxes is {number!r}", "Write a number of pixels")
+    _sides(value, where)
     return Box(_text(value["name"], where, "boxes"), *(value[side] for side in _SIDES))
+
+
+def _sides(box: Mapping[str, Any], where: str) -> None:
+    for side in _SIDES:
+        number = box[side]
+        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= _LARGEST:
+            _refuse(where, f"`{side}` of one of its boxes is {shortened(repr(number))}", "Write a number of pixels")
 
 
 def _type_name(value: Any) -> str:
     words = {dict: "an object", list: "a list", str: "a text", bool: "true or false", bytes: "raw bytes"}
-    return words.get(type(value)) or f"a {type(value).__name__} ({value!r})"
+    return words.get(type(value)) or f"a {type(value).__name__} ({shortened(repr(value))})"
 
 
 def _refuse(where: str, found: str, todo: str) -> NoReturn:

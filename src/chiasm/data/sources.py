@@ -10,9 +10,11 @@ from typing import Protocol, get_args
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example, Split
+from chiasm.core.text import shortened
 from chiasm.data.files import read_jsonl, read_parquet, unique
 from chiasm.data.layouts import is_pope, layout_of, named, read, read_pope, recognised
 from chiasm.data.layouts.flow_csv import read_flow_csv
+from chiasm.data.plain_files import require_plain
 from chiasm.data.tasks import IN_THE_INPUT, Task, as_task, task_of
 
 _KINDS = "a .jsonl or .parquet file, or a folder of a data set as it is published"
@@ -66,6 +68,7 @@ def examples(
     split: Split = "heldout",
     media: str | Path | None = None,
     task: Task = "qa",
+    allow_outside: bool = False,
 ) -> Iterator[Example]:
     """The examples of `source`: the first `limit`, or all.
 
@@ -74,7 +77,12 @@ def examples(
     examples. Files are read in their own order. `seed` and `split` pick from `scenes`, `split` also between the parts
     of a published data set; other files are one split and ignore it. `media`: the folder that holds the images
     (videos, sounds), where they are not beside the file. `task`: ask for descriptions or for objects instead
-    (`chiasm.data.tasks`). A name that is also a file is meant as the name; write `./scenes` for the file.
+    (`chiasm.data.tasks`).
+
+    Files that the data name must lie in their folder, or in `media`, links followed, unless
+    `allow_outside`; what lies elsewhere is that example's failure when it is used. Examples that are given may name
+    any file. A line that cannot be read is an example whose `fault` says why. A name that is also a file is meant as
+    the name; write `./scenes` for the file.
 
     **Errors:** `ChiasmError` for an unknown source (with close names), a mistake in a file (with its line), a repeated
     id, no example, or a split that the source does not have.
@@ -87,11 +95,14 @@ def examples(
         raise ChiasmError(f"split `{split}`", f"there are {', '.join(get_args(Split))}", "Name one of those")
     if task_of(task) != "qa":
         presence = _SHORTER if source == "scenes" else IN_THE_INPUT
-        return as_task(_inputs_of(source, limit, seed, split, media, task), task, limit, seed, presence)
+        inputs = _inputs_of(source, limit, seed, split, media, task, allow_outside)
+        return as_task(inputs, task, limit, seed, presence)
     if isinstance(source, str) and source in _registered:
         return _registered[source](seed=seed, split=split, limit=limit)
     if isinstance(source, str | Path):
         found = _read(Path(source), str(source), split, Path(media) if media else None)
+        if allow_outside:
+            found = (replace(example, within=None) for example in found)
     else:
         found = unique("the given examples", _numbered(source))
     return islice(found, limit)
@@ -104,21 +115,23 @@ def _inputs_of(
     split: Split,
     media: str | Path | None,
     task: Task,
+    allow_outside: bool,
 ) -> Iterator[Example]:
     """What another task is asked about: all of a file, so many of a source that may have no end."""
     enough = limit if limit is not None and task == "caption" else max(_POPE_IMAGES, limit or 0)
     if source == "scenes":
         return _whole_scenes(seed, split, enough)
     if isinstance(source, str) and source in _registered:
-        return examples(source, enough, seed, split, media)
+        return examples(source, enough, seed, split, media, allow_outside=allow_outside)
     of = layout_of(str(source), Path(source)) if isinstance(source, str | Path) else None
     if of is not None and of.partial_boxes and task != "caption":
         found = f"the boxes of {of.title} are those of one question, so what has none may still be there"
         raise ChiasmError(f"ask which objects are there ({task})", found, "Use data with all objects, as COCO's")
-    return examples(source, None, seed, split, media)
+    return examples(source, None, seed, split, media, allow_outside=allow_outside)
 
 
 def _read(path: Path, asked: str, split: Split, media: Path | None) -> Iterator[Example]:
+    _require_nameable(path)
     if media is not None and not media.is_dir():
         raise ChiasmError(f"find media in {media}", "there is no such folder", "Name the folder that holds them")
     if not path.exists() and (by_name := named(asked)) is not None:
@@ -127,6 +140,7 @@ def _read(path: Path, asked: str, split: Split, media: Path | None) -> Iterator[
         raise _unknown(path, asked)
     if path.is_dir():
         return read(recognised(path), path, split, media)
+    require_plain(path)
     if is_pope(path):
         return read_pope(path, split, media)
     match path.suffix.lower():
@@ -137,6 +151,16 @@ def _read(path: Path, asked: str, split: Split, media: Path | None) -> Iterator[
         case ".csv":
             return read_flow_csv(path, media)
     raise ChiasmError(f"read {path}", f"`{path.suffix}` is not a known kind of data file", f"Name {_KINDS}")
+
+
+def _require_nameable(path: Path) -> None:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        found = error.strerror if isinstance(error, OSError) and error.strerror else "no file can be called so"
+        raise ChiasmError(f"data `{shortened(str(path))}`", found, f"Name {_KINDS}") from error
 
 
 def _unknown(path: Path, asked: str) -> ChiasmError:

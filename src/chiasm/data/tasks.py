@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal, cast, get_args
 
 from chiasm.core.errors import ChiasmError
@@ -41,15 +41,16 @@ def as_task(
     Source of POPE: Li et al. 2023 (arXiv 2305.10355), section 4, and its released code; there, images with fewer
     than three objects are left out, and here they get fewer questions. Assumption: the boxes of an input, over all
     questions on it, name every object that is there, of those that the data name at all. GQA's do not: its boxes are
-    the question's. The objects of all of `found` are read first.
+    the question's. The objects of all of `found` are read first. Examples that cannot be used come last, as they are.
 
     **Errors:** `ChiasmError` for another task, or where there are no captions (no boxes) to make it from.
     """
     if task_of(task) == "qa":
         return islice(iter(found), limit)
-    inputs = _inputs(found)
+    every = list(found)
+    inputs = _inputs(example for example in every if not example.fault)
     made = _descriptions(inputs) if task == "caption" else _presence(inputs, task.removeprefix("pope-"), seed, presence)
-    return islice(made, limit)
+    return islice(chain(made, (example for example in every if example.fault)), limit)
 
 
 def _inputs(found: Iterable[Example]) -> list[SharedInput]:

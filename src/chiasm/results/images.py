@@ -9,7 +9,7 @@ import polars as pl
 from jaxtyping import UInt8
 
 from chiasm.core.errors import ExampleError
-from chiasm.core.example import Box, Example, media_key
+from chiasm.core.example import Box, Example, media_key, require_usable
 from chiasm.core.media import load_image
 from chiasm.results.manifest import read_json, write_json
 from chiasm.results.rundir import RunDirectory
@@ -60,6 +60,7 @@ def keep(directory: RunDirectory, examples: Iterable[Example]) -> None:
 
 def _small(example: Example) -> tuple[Any, float, tuple[Box, ...]]:
     """The first image at most 512 pixels a side, how many times its size that is, and the boxes on it."""
+    require_usable(example)
     image = load_image(example.images[0])
     scale = min(1.0, _SIDE / max(image.size))
     size = [max(1, round(side * scale)) for side in image.size]
@@ -111,6 +112,7 @@ def keep_thumbnails(directory: RunDirectory, examples: Iterable[Example]) -> Non
             if number >= MAX_THUMBNAILS:
                 break
             try:
+                require_usable(example)
                 image = load_image(example.images[0])
             except ExampleError:
                 continue

@@ -39,7 +39,9 @@ def _git() -> dict[str, Any] | None:
 
 
 def _ask_git(directory: Path, *arguments: str) -> str | None:
-    answer = subprocess.run(["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=False)
+    # Without optional locks: `git status` would write its index anew, and a kill would leave a lock in the repository.
+    words = ["git", "--no-optional-locks", "-C", str(directory), *arguments]
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 

@@ -16,6 +16,18 @@ from chiasm.core.errors import ChiasmError
 
 PARTIAL = ".partial-"
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+_UNWRITABLE = {
+    errno.ENOENT: "the folder is not there (any more)",
+    errno.EROFS: "it is on a read-only file system",
+    errno.EACCES: "it may not be written",
+    errno.EPERM: "it may not be written",
+    errno.EFBIG: "a file would be larger than this process may write (ulimit -f)",
+    errno.ENAMETOOLONG: "the path is too long",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.ESTALE: "the file system is gone",
+    errno.EIO: "the device reports an error",
+}
+_AGAIN = "then run the same command again with --resume: nothing finished is lost or repeated"
 
 
 class FullDiskError(ChiasmError):
@@ -24,10 +36,17 @@ class FullDiskError(ChiasmError):
 
 @contextmanager
 def reporting_full_disk(what: str, path: Path) -> Iterator[None]:
-    """Turn "no space left" inside the block into an error with what, where and how much is free."""
+    """Turn "no space left" inside the block into an error with what, where and how much is free.
+
+    **Errors:** `FullDiskError`; `ChiasmError` where the system does not let it be written for another reason.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno in _UNWRITABLE:
+            found = _UNWRITABLE[error.errno]
+            todo = f"Make it writable, or choose another --out, {_AGAIN}"
+            raise ChiasmError(f"write {what} in `{path}`", found, todo) from error
         if error.errno not in _FULL:
             raise
         there = next(p for p in (path, *path.absolute().parents) if p.is_dir())
@@ -35,7 +54,7 @@ def reporting_full_disk(what: str, path: Path) -> Iterator[None]:
         raise FullDiskError(
             f"write {what} in `{path}`",
             f"{_FULL[error.errno]} ({free / 1e6:.1f} MB free)",
-            "Make room, then run the same command again with --resume: nothing finished is lost or repeated",
+            f"Make room, {_AGAIN}",
         ) from error
 
 

@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 import torch
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.core.example import Example
+from chiasm.core.example import Example, require_usable
+from chiasm.models.encoding.encode import only_this_example
 from chiasm.results.rundir import RunDirectory
 from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive
 
@@ -26,7 +27,7 @@ class Work(ABC, Generic[P]):
     def prepare(self, index: int, example: Example) -> P:
         """Everything that needs no model: reading, decoding, tokenising. Runs in a thread of its own.
 
-        **Errors:** `ExampleError` for an example that cannot be used.
+        **Errors:** `ExampleError` for an example that cannot be used; any other is recorded as its failure too.
         """
 
     @abstractmethod
@@ -69,7 +70,9 @@ def _prepare(work: Work[P], batch: _Batch) -> _Ready[P]:
     ready: _Ready[P] = []
     for index, example in batch:
         try:
-            ready.append((example, work.prepare(index, example)))
+            require_usable(example)
+            with only_this_example():
+                ready.append((example, work.prepare(index, example)))
         except ExampleError as error:
             ready.append((example, error))
     return ready

@@ -16,7 +16,7 @@ from torch import nn
 
 from chiasm import smollm2
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.core.example import Example, input_key
+from chiasm.core.example import Example, input_key, require_usable
 from chiasm.core.media import load_image
 from chiasm.core.statistics.jackknife import priority
 from chiasm.data import examples
@@ -24,6 +24,7 @@ from chiasm.data.sources import ENDLESS
 from chiasm.data.tasks import Task
 from chiasm.models.checkpoint.adapters import AdapterUse
 from chiasm.models.description import describe
+from chiasm.models.encoding.encode import only_this_example
 from chiasm.models.executors.jobs import Executor
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -174,7 +175,7 @@ def read_examples(spec: ReadingOptions, data: Data, task: Task = "qa") -> list[E
 
     **Errors:** `ChiasmError` for an id that none of them has.
     """
-    found = list(examples(data, spec.limit, spec.seed, spec.split, spec.media, task))
+    found = list(examples(data, spec.limit, spec.seed, spec.split, spec.media, task, spec.allow_outside))
     if not spec.ids:
         return found
     known = {example.id: example for example in found}
@@ -233,7 +234,7 @@ def _with_fast_products(view: ModelView, chosen: Sequence[Example]) -> tuple[Mod
 def first_prepared(chosen: Sequence[Example], prepare: Callable[[int, Example], P]) -> P | None:
     """The first example that can be prepared, to measure or to price by; None if none of the first few can."""
     for index, example in enumerate(chosen[:_TRIED]):
-        with suppress(ExampleError):
+        with suppress(ExampleError), only_this_example():
             return prepare(index, example)
     return None
 
@@ -309,6 +310,7 @@ def blanked(example: Example) -> Example:
 
     **Errors:** `ExampleError` for an image that cannot be read, or an example that shows or plays something else.
     """
+    require_usable(example)
     if example.videos or example.audios:
         raise ExampleError("only images can be blanked")
     sizes = [load_image(image).size for image in example.images]

@@ -128,6 +128,16 @@ def seed_option() -> Any:
     return example_option(0, "Picks the scenes and the random draws of controls.", at_least=0)
 
 
+def outside_option() -> Any:
+    """The option that lets data name files anywhere."""
+    return example_option(
+        False,
+        "Let data name images, videos and sounds outside their folder, by absolute paths, `..` or links. For data that "
+        "you trust.",
+        identity=False,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class FunctionOptions(Options):
     """Options of a Python function that has no command: errors name them as arguments."""
@@ -167,6 +177,7 @@ class ReadingOptions(Options):
     media: str | Path | None = example_option(
         None, "Folder of the images, videos or sounds, where they are not beside the data.", identity=False
     )
+    allow_outside: bool = outside_option()
     split: Split = example_option("heldout", "Part of the data, where it has parts.")
     limit: int | None = example_option(
         None,

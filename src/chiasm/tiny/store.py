@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chiasm.core.cache import cache_directory
+from chiasm.core.errors import ChiasmError
 from chiasm.tiny.registry import BASE, MODELS, lineage, names, sources, untrained, weights_file
 
 
@@ -26,10 +27,18 @@ def directory(name: str = BASE) -> Path:
 
 
 def kept(folder: str, name: str, fill: Callable[[Path], None]) -> Path:
-    """The directory `name` in a folder of the cache, filled on first use: wholly or not at all."""
+    """The directory `name` in a folder of the cache, filled on first use: wholly or not at all.
+
+    **Errors:** `ChiasmError` for a cache that cannot be used.
+    """
     target = cache_directory() / folder / name
-    if not (target / "config.json").exists():
-        _write_atomically(target, fill)
+    try:
+        if not (target / "config.json").exists():
+            _write_atomically(target, fill)
+    except OSError as error:
+        found = error.strerror or str(error)
+        todo = "Name a folder that can be written, and has room, with CHIASM_CACHE"
+        raise ChiasmError(f"keep what is made once in the cache `{cache_directory()}`", found, todo) from error
     return target
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box, Example
-from chiasm.data.metrics import Answered, cider_d, measure, objects, read_objects
+from chiasm.data.metrics import Answered, cider_d, measure, objects, objects_for, read_objects
 
 COCO_LINES = [
     ["person", "man", "baby", "passenger"],
@@ -108,3 +108,13 @@ def test_a_list_of_objects_in_the_published_layout(tmp_path):
         read_objects(path)
     with pytest.raises(ChiasmError, match="No such file"):
         read_objects(tmp_path / "gone.txt")
+
+
+def test_a_box_whose_name_has_no_word_is_counted_and_names_nothing(caplog):
+    boxes = (Box("dog", 0, 0, 1, 1), Box("?!", 0, 0, 1, 1), Box(" ", 0, 0, 1, 1))
+    rows = [Answered(Example(id="a", question="?", boxes=boxes), "a dog"), Answered(Example(id="b", question="?"), "!")]
+    known = objects_for([item.example for item in rows])
+    i, _, recall, _ = measure("chair", rows, known)
+    assert (i.parts.tolist(), i.wholes.tolist()) == ([0, 0], [1, 0])
+    assert (recall.parts.tolist(), recall.wholes.tolist()) == ([1, 0], [1, 0])
+    assert "2 boxes have a name without a word" in caplog.text

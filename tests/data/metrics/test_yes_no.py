@@ -4,23 +4,38 @@ import pytest
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
-from chiasm.data.metrics import Answered, estimate, fitting, measure, objects_for, says_yes
+from chiasm.data.metrics import Answered, estimate, fitting, measure, objects_for, yes_or_no
 
 
 @pytest.mark.parametrize(
-    ("text", "yes"),
+    ("text", "said"),
     [
-        ("Yes", True),
-        ("No", False),
-        ("no, there is none", False),
-        ("There is not.", False),
-        ("Yes. No dog though.", True),  # the first sentence only
-        ("A nose", True),
-        ("", True),
+        ("Yes", "yes"),
+        ("Yes, there is a dog in the image.", "yes"),
+        ("A dog stands there.", "yes"),
+        ("Yes. No dog though.", "yes"),  # the first sentence only
+        ("A nose", "yes"),
+        ("No", "no"),
+        ("no, there is none", "no"),
+        ("There is not.", "no"),
+        ("There isn't.", "no"),
+        ("None.", "no"),
+        ("neither", "no"),
+        ("Nothing of the kind", "no"),
+        ("I cannot see one.", "no"),
+        ("I can’t see a dog.", "no"),
+        ("Maybe.", "unclear"),
+        ("Not sure", "unclear"),
+        ("I am not sure, yes perhaps", "unclear"),
+        ("I cannot tell.", "unclear"),
+        ("I don't know.", "unclear"),
+        ("Yes and no", "unclear"),
+        ("", "unclear"),
+        (" . ", "unclear"),
     ],
 )
-def test_what_counts_as_yes(text, yes):
-    assert says_yes(text) is yes
+def test_what_an_answer_says(text, said):
+    assert yes_or_no(text) == said
 
 
 def asked(label, text):
@@ -31,18 +46,25 @@ def test_the_measures_of_pope():
     rows = [asked("yes", "Yes"), asked("yes", "no"), asked("no", "yes"), asked("no", "no"), asked("no", "maybe")]
     found = {m.name: estimate(m) for m in measure("pope", rows)}
     values = {name: round(float(e.mean), 4) for name, e in found.items()}
-    # TP 1, FN 1, FP 2, TN 1
+    # TP 1, FN 1, FP 1, TN 1, and one that is neither yes nor no: wrong, and no claim
     assert values == {
-        "pope_f1": 0.4,
+        "pope_f1": 0.5,
         "pope_accuracy": 0.4,
-        "pope_precision": 0.3333,
+        "pope_precision": 0.5,
         "pope_recall": 0.5,
-        "pope_yes_share": 0.6,
+        "pope_yes_share": 0.4,
         "pope_unclear": 0.2,
     }
     assert {name: e.n for name, e in found.items()}["pope_recall"] == 2
     with pytest.raises(ChiasmError, match="label `red`"):
         measure("pope", [asked("red", "red")])
+
+
+@pytest.mark.parametrize("label", ["yes", "no"])
+def test_an_unclear_answer_is_wrong_whatever_the_label(label):
+    found = {m.name: float(m.parts.sum()) for m in measure("pope", [asked(label, "Maybe."), asked(label, "Dog")])}
+    assert found["pope_unclear"] == 2
+    assert found["pope_accuracy"] == float(label == "yes")  # of "Dog", which claims one
 
 
 def test_no_precision_where_nothing_is_said_to_be_there():

@@ -1,9 +1,12 @@
 """What lies in the hub's cache is looked at like a directory; only the files that are needed are asked for."""
 
+import os
+
 import pytest
 from tests.support import factories
 
 from chiasm.core.errors import ChiasmError
+from chiasm.models.checkpoint.place import placed
 from chiasm.models.description import describe
 from chiasm.models.loading import load
 
@@ -38,3 +41,24 @@ def test_an_adapter_beside_a_model_of_the_hub(cached):
     (cached / "adapter_config.json").write_text("{}")
     with pytest.raises(ChiasmError, match="--adapter ignore"):
         load("someone/llava")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "chat_template.jinja", "tokenizer.json"])
+def test_pipes_and_devices_in_a_directory_are_not_opened(tmp_path, name):
+    for folder in (tmp_path / "pipe", tmp_path / "device"):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "pipe" / name)
+    (tmp_path / "device" / name).symlink_to("/dev/zero")
+    for folder in (tmp_path / "pipe", tmp_path / "device"):
+        with pytest.raises(ChiasmError, match=f"its {name} is a pipe or a device"):
+            placed("load", folder, False, None)
+
+
+def test_a_text_file_larger_than_any_is_not_opened(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with (tmp_path / "tokenizer.json").open("wb") as file:
+        file.truncate(300 << 20)
+    with pytest.raises(ChiasmError, match=r"its tokenizer\.json has 315 MB"):
+        placed("load", tmp_path, False, None)

@@ -26,6 +26,22 @@ def test_numbers_that_make_no_picture(copied, name, values, words):
         load(copied)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("size", {"height": 10**6, "width": 10**6}), ("crop_size", {"height": 9, "width": 20_000})],
+)
+def test_sizes_beyond_any_memory(copied, name, values):
+    change_json(copied / FILE, lambda held: held["image_processor"].update({name: values}))
+    with pytest.raises(ChiasmError, match=f"`{name}` in its preprocessor_config.json has"):
+        load(copied)
+
+
+def test_more_tokens_for_an_image_than_any_context(copied):
+    change_json(copied / FILE, lambda held: held.update(num_additional_image_tokens=10**9))
+    with pytest.raises(ChiasmError, match=r"`num_additional_image_tokens` .* is 1000000000"):
+        load(copied)
+
+
 def test_a_missing_patch_size_names_its_file_and_value(copied):
     change_json(copied / FILE, lambda held: held.update(patch_size=None))
     with pytest.raises(ChiasmError, match=r"`patch_size` is missing in its processor_config\.json.*config\.json has 7"):

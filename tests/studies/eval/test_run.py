@@ -162,3 +162,60 @@ def test_data_without_an_end_are_cut_off_aloud(caplog):
     assert limit_of("scenes", 7) == 7
     assert limit_of("mine.jsonl", None) is None
     assert not caplog.records
+
+
+def test_an_example_whose_logits_are_no_numbers_is_recorded(view, monkeypatch):
+    examples = [factories.example(seed=seed) for seed in range(3)]
+    forward = type(view.final_norm).forward
+    calls = []
+
+    def overflowing(self, hidden):
+        found = forward(self, hidden)
+        if self is view.final_norm and len(found) == 2:
+            calls.append(1)
+            found = found.clone()
+            found[1] = float("nan")
+        return found
+
+    monkeypatch.setattr(type(view.final_norm), "forward", overflowing)
+    found = run(view, examples, blind=False)
+    assert calls
+    assert found.table("eval").height == 2
+    (failed,) = found.failures()
+    assert failed["example_id"] == examples[1].id
+    assert "NaN or infinite logits" in failed["reason"]
+
+
+def test_a_description_that_is_cut_off_is_noted(view):
+    examples = [
+        replace(factories.example(seed=seed), answer="", captions=("a thing", "another thing")) for seed in range(2)
+    ]
+    found = run(view, examples)
+    assert [one["example_id"] for one in found.skipped()] == [example.id for example in examples]
+    assert "cut off after 3 tokens" in found.skipped()[0]["reason"]
+    assert not run(view, [factories.example(seed=9)]).skipped()
+
+
+def test_bad_lines_and_files_outside_are_failures_of_a_run(view, tmp_path):
+    (folder := tmp_path / "data").mkdir()
+    factories.example().images[0].save(folder / "a.png")
+    (tmp_path / "secret.png").write_bytes((folder / "a.png").read_bytes())
+    rows = [
+        '{"id": "good", "image": "a.png", "question": "What?", "answer": "red"}',
+        "not JSON",
+        '{"id": "outside", "image": "../secret.png", "question": "What?", "answer": "red"}',
+        '{"id": "deep", "image": "a.png", "question": ' + "[" * 3000 + "]" * 3000 + "}",
+        '{"id": "long", "image": "' + "n" * 300 + '.png", "question": "What?"}',
+        '{"id": "\\u001b[31mred", "image": "gone.png", "question": "What?"}',
+    ]
+    (folder / "q.jsonl").write_text("\n".join(rows) + "\n")
+    found = run(view, folder / "q.jsonl")
+    reasons = {one["example_id"]: one["reason"] for one in found.failures()}
+    assert found.table("eval")["example_id"].to_list() == ["good"]
+    assert list(reasons) == ["line 2", "outside", "line 4", "long", "\x1b[31mred"]
+    assert "line 2 of q.jsonl: it is not JSON" in reasons["line 2"]
+    assert "outside the folder of the data" in reasons["outside"]
+    assert "File name too long" in reasons["long"]
+    assert not [reason for reason in reasons.values() if str(tmp_path) in reason]
+    allowed = run(view, folder / "q.jsonl", allow_outside=True)
+    assert allowed.table("eval")["example_id"].to_list() == ["good", "outside"]

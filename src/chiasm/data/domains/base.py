@@ -9,10 +9,14 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, TypeVar
 
+from PIL import Image
+
 from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Media
+from chiasm.core.example import Media, require_within
+from chiasm.core.media import load_image
 
 T = TypeVar("T")
 DomainPart = Literal["train", "validation", "test"]
@@ -27,11 +31,24 @@ _LEADS = ("output", "answer", "label", "class", "category", "classification", "f
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
-    """One image and its label, which is one of the domain's classes."""
+    """One image and its label, which is one of the domain's classes.
+
+    `within`: the folder that its file must lie in, which readers set; None: anywhere.
+    """
 
     id: str
     image: Media
     label: str
+    within: Path | None = None
+
+    def loaded(self) -> Image.Image:
+        """The image.
+
+        **Errors:** `ExampleError` for one that cannot be decoded, or lies outside.
+        """
+        if self.within is not None and isinstance(self.image, Path):
+            require_within(self.image, self.within, "image")
+        return load_image(self.image)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

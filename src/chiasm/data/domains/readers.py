@@ -8,7 +8,8 @@ from typing import Any, Final
 from chiasm.core.errors import ChiasmError
 from chiasm.data.domains.base import TEST, Domain, Item, make_domain, stratified
 from chiasm.data.files import json_lines
-from chiasm.data.layouts.base import rows_of
+from chiasm.data.layouts.base import as_published, rows_of
+from chiasm.data.plain_files import open_plain
 
 _IMAGE_SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jfif"}
 _TRAIN: Final = ("train", "training")
@@ -68,7 +69,7 @@ def _images_by_class(folder: Path, root: Path) -> tuple[tuple[str, ...], tuple[I
     """The folders' names, which are the classes as published, and their images."""
     classes = tuple(entry.name for entry in sorted(folder.iterdir()) if entry.is_dir() and entry.name[0] != ".")
     items = tuple(
-        Item(str(file.relative_to(root)), file.absolute(), label)
+        Item(str(file.relative_to(root)), file.absolute(), label, root.absolute())
         for label in classes
         for file in sorted((folder / label).iterdir())
         if file.suffix.lower() in _IMAGE_SUFFIXES
@@ -89,8 +90,11 @@ def _dtd(root: Path, topic: str | None, seed: int) -> Domain:
         file = root / "labels" / f"{part}1.txt"
         if not file.is_file():
             raise ChiasmError(f"read DTD in {root}", f"there is no labels/{file.name}", "Unpack dtd-r1.0.1.tar.gz")
-        lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
-        return [Item(line, (root / "images" / line).absolute(), line.partition("/")[0]) for line in lines]
+        with open_plain(file) as opened:
+            lines = as_published(str(file), lambda: opened.read().decode().splitlines())
+        names = [line.strip() for line in lines if line.strip()]
+        place = root.absolute()
+        return [Item(name, place / "images" / name, name.partition("/")[0], place) for name in names]
 
     train, validation, test = (items(part) for part in ("train", "val", "test"))
     return make_domain("dtd", topic or "textures", train, test, validation=validation, seed=seed)
@@ -122,7 +126,7 @@ def _humanitarian(file: Path, root: Path) -> Iterator[Item]:
     for where, row in rows_of(file, ("image_id", "image", "label_image"), "\t"):
         if not row["image"]:
             raise ChiasmError(f"read {where}", "it names no image", "Use the published file")
-        yield Item(row["image_id"], (place / row["image"]).absolute(), row["label_image"])
+        yield Item(row["image_id"], (place / row["image"]).absolute(), row["label_image"], place.absolute())
 
 
 def _listed(path: Path, name: str, topic: str, rows: Iterable[tuple[str, Any]], seed: int) -> Domain:
@@ -130,11 +134,13 @@ def _listed(path: Path, name: str, topic: str, rows: Iterable[tuple[str, Any]], 
     for where, row in rows:
         if not isinstance(row, dict) or not row.get("image") or not row.get("label"):
             raise ChiasmError(f"read {where}", "it has no `image` or no `label`", "Give both")
+        image, label = (as_published(where, _name, row[field]) for field in ("image", "label"))
         split = str(row.get("split") or "").lower()
         part = next((p for p, names in zip(_PARTS, (_TRAIN, _VALIDATION, _TEST)) if split in names), None)
         if split and part is None:
             raise ChiasmError(f"read {where}", f"its split is `{split}`", "Write train, val or test, or leave it out")
-        parts[part or ""].append(Item(str(row["image"]), (path.parent / row["image"]).absolute(), str(row["label"])))
+        place = path.parent.absolute()
+        parts[part or ""].append(Item(image, place / image, label, place))
     if parts[""] and len(parts) > 1:
         raise ChiasmError(f"read {path}", f"{len(parts[''])} rows have no split and others have", "Give all or none")
     if parts[""]:
@@ -142,6 +148,15 @@ def _listed(path: Path, name: str, topic: str, rows: Iterable[tuple[str, Any]], 
         notes = (f"the file has no parts: {TEST:.0%} of every class were held out as the test",)
         return make_domain(name, topic, train, test, notes=notes, seed=seed)
     return make_domain(name, topic, parts["train"], parts["test"], validation=parts["validation"] or None, seed=seed)
+
+
+def _name(value: Any) -> str:
+    """A path or a label; labels may be numbers."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise TypeError(f"{type(value).__name__} in place of a text")
+    text = str(value)
+    text.encode()
+    return text
 
 
 _PARTS: Final = ("train", "validation", "test")

@@ -1,10 +1,12 @@
 """Data sets in the layouts in which their authors publish them, each known by its files or by its name."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
+from chiasm.core.text import reason_of
 from chiasm.data.layouts.audio import AUDIOCAPS, CLOTHO
 from chiasm.data.layouts.base import DESCRIBE, Layout
 from chiasm.data.layouts.coco import COCO, POPE, is_pope, read_pope
@@ -28,7 +30,8 @@ def recognised(folder: Path) -> Layout:
 
     **Errors:** `ChiasmError` for a folder that holds none, or those of several.
     """
-    found = [layout for layout in LAYOUTS if layout.found(folder)]
+    with readable(folder):
+        found = [layout for layout in LAYOUTS if layout.found(folder)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -59,4 +62,29 @@ def read(layout: Layout, folder: Path, split: str, media: Path | None) -> Iterat
     """
     if not folder.is_dir():
         raise ChiasmError(f"read {layout.title} in {folder}", "there is no such folder", f"It has {layout.files}")
-    return layout.read(folder, split, media)
+    with readable(folder):
+        found = layout.read(folder, split, media)
+    return _readable(found, folder)
+
+
+def _readable(found: Iterator[Example], folder: Path) -> Iterator[Example]:
+    while True:
+        with readable(folder):
+            example = next(found, None)
+        if example is None:
+            return
+        yield example
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """A folder, or a file in it, that the system does not let be read is refused in words.
+
+    **Errors:** `ChiasmError`.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        found = (error.strerror if isinstance(error, OSError) else None) or reason_of(error)
+        named = getattr(error, "filename", None) or folder
+        raise ChiasmError(f"read {named}", found, "Make it readable, or unpack it again") from error

@@ -25,6 +25,7 @@ from chiasm.data.layouts.base import (
     part_of,
     required,
     rows_of,
+    start_of,
 )
 
 _ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
@@ -39,10 +40,7 @@ _CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
 
 def _is_audiocaps(folder: Path) -> bool:
     path = find(folder, *(name for names in _CAPS.values() for name in names))
-    if path is None:
-        return False
-    with path.open("rb") as file:
-        return b"audiocap_id" in file.readline(200)
+    return path is not None and "audiocap_id" in start_of(path, 200).splitlines()[0]
 
 
 def _read_audiocaps(folder: Path, split: str, media: Path | None) -> Iterator[Example]:
@@ -64,7 +62,13 @@ def _clips(path: Path, sounds: Path) -> Iterator[tuple[str, Example]]:
         found = next((there[name] for name in names if name in there), (sounds / f"{names[0]}.wav").absolute())
         yield (
             f"{video} of {path}",
-            Example(id=f"{video}_{start}", question=DESCRIBE["audio"], audios=(found,), captions=tuple(texts)),
+            Example(
+                id=f"{video}_{start}",
+                question=DESCRIBE["audio"],
+                audios=(found,),
+                captions=tuple(texts),
+                within=sounds.absolute(),
+            ),
         )
 
 
@@ -88,6 +92,7 @@ def _sounds(path: Path, sounds: Path) -> Iterator[tuple[str, Example]]:
                 question=DESCRIBE["audio"],
                 audios=(there.get(name) or (sounds / name).absolute(),),
                 captions=tuple(row[column].strip() for column in _CAPTIONS if row[column].strip()),
+                within=sounds.absolute(),
             ),
         )
 

@@ -6,11 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
+from chiasm.core.text import reason_of, shortened
+from chiasm.data.plain_files import open_plain
 
 T = TypeVar("T")
 Reader = Callable[[Path, str, Path | None], Iterator[Example]]
@@ -78,15 +81,24 @@ def part_of(split: str, parts: Mapping[str, T], title: str) -> T:
     return parts[split]
 
 
+def start_of(path: Path, count: int) -> str:
+    """The first `count` bytes of a file as text, by which layouts that share file names are known."""
+    with open_plain(path) as file:
+        return file.read(count).decode("utf-8", errors="replace") or "\n"
+
+
 def json_of(path: Path) -> Any:
     """The content of a JSON file.
 
     **Errors:** `ChiasmError` where it is missing, cut short or malformed.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise ChiasmError(f"read {path}", str(error), "Download or unpack it again") from error
+        with open_plain(path) as file:
+            return json.loads(file.read().decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ChiasmError(
+            f"read {path}", f"it is not JSON ({reason_of(error)})", "Download or unpack it again"
+        ) from error
 
 
 def json_entries(path: Path, key: str | None = None) -> Iterator[tuple[str, Any]]:
@@ -95,8 +107,15 @@ def json_entries(path: Path, key: str | None = None) -> Iterator[tuple[str, Any]
     **Errors:** `ChiasmError` where the file cannot be read or has no such list.
     """
     content = json_of(path)
-    entries = as_published(str(path), lambda: list(content if key is None else content[key]))
+    entries = as_published(str(path), lambda: _list(content if key is None else content[key]))
     return ((f"entry {number} of {path}", entry) for number, entry in enumerate(entries, start=1))
+
+
+def _list(value: Any) -> list[Any]:
+    # A text, too, could be gone through one by one.
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} in place of a list")
+    return value
 
 
 def json_members(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -107,7 +126,7 @@ def json_members(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     **Errors:** `ChiasmError` that names the character after which the file is malformed or cut short.
     """
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with TextIOWrapper(open_plain(path), encoding="utf-8-sig") as file:
             text, at, passed, size = file.read(_READ).lstrip(), 1, 0, _READ
             if not text.startswith("{"):
                 raise _malformed(path, 0)
@@ -121,8 +140,8 @@ def json_members(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     key, value, at = member
                     size = _READ
                     yield key, value
-    except (OSError, UnicodeDecodeError) as error:
-        raise ChiasmError(f"read {path}", str(error), "Name a JSON file that can be read") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ChiasmError(f"read {path}", reason_of(error), "Name a JSON file that can be read") from error
 
 
 def _member(text: str, at: int) -> tuple[str, dict[str, Any], int] | None:
@@ -147,7 +166,7 @@ def rows_of(path: Path, columns: Iterable[str], delimiter: str = ",") -> Iterato
     **Errors:** `ChiasmError` for a file that cannot be read, lacks one of `columns`, or a row of another length.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with TextIOWrapper(open_plain(path), newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, delimiter=delimiter)
             missing = [column for column in columns if column not in (rows.fieldnames or ())]
             if missing:
@@ -157,8 +176,8 @@ def rows_of(path: Path, columns: Iterable[str], delimiter: str = ",") -> Iterato
                 if None in row or None in row.values():
                     raise ChiasmError(f"read {where}", "it does not have a cell per column", "Use the published file")
                 yield where, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ChiasmError(f"read {path}", str(error), "Use the published file") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise ChiasmError(f"read {path}", reason_of(error), "Use the published file") from error
 
 
 def as_published(where: str, read: Callable[..., T], *args: Any) -> T:
@@ -168,8 +187,12 @@ def as_published(where: str, read: Callable[..., T], *args: Any) -> T:
     """
     try:
         return read(*args)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise ChiasmError(f"read {where}", f"it is not as published ({error!r})", "Download it again") from error
+    except ChiasmError:
+        raise
+    # What an entry of another form breaks is of any kind.
+    except Exception as error:
+        found = f"it is not as published ({shortened(repr(error))})"
+        raise ChiasmError(f"read {where}", found, "Download it again") from error
 
 
 def media_folder(folder: Path, names: Iterable[str], endings: Iterable[str], what: str) -> Path:

@@ -14,14 +14,17 @@ POPE: https://github.com/AoiDragon/POPE, folder `output/coco`. `coco_pope_random
 import json
 import re
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box, Example
+from chiasm.core.text import reason_of
 from chiasm.data.files import unique
 from chiasm.data.layouts.base import DESCRIBE, Layout, as_published, find, holds, json_of, part_of, required
 from chiasm.data.layouts.vqa import COCO_IMAGES, coco_images
+from chiasm.data.plain_files import open_plain
 
 _FILES = {
     "heldout": ("captions_val2014.json", "captions_val2017.json"),
@@ -39,13 +42,18 @@ def _read_captions(folder: Path, split: str, media: Path | None) -> Iterator[Exa
 
 def _described(path: Path, instances: Path | None, images: Path) -> Iterator[tuple[str, Example]]:
     content = json_of(path)
-    captions: dict[int, list[str]] = {}
-    for note in as_published(str(path), lambda: content["annotations"]):
-        captions.setdefault(note["image_id"], []).append(" ".join(note["caption"].split()))
+    captions = as_published(f"`annotations` of {path}", _captions, content)
     boxes = {} if instances is None else as_published(str(instances), _boxes, json_of(instances))
-    for image in content["images"]:
-        where = f"image {image.get('id')} of {path}"
+    for number, image in enumerate(as_published(f"`images` of {path}", lambda: list(content["images"])), start=1):
+        where = f"image {number} of {path}"
         yield where, as_published(where, _description, image, captions, boxes, images)
+
+
+def _captions(content: dict[str, Any]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for note in content["annotations"]:
+        found.setdefault(note["image_id"], []).append(" ".join(note["caption"].split()))
+    return found
 
 
 def _description(
@@ -55,6 +63,7 @@ def _description(
         id=str(image["id"]),
         question=DESCRIBE["image"],
         images=((images / image["file_name"]).absolute(),),
+        within=images.absolute(),
         boxes=tuple(boxes.get(image["id"], ())),
         captions=tuple(captions[image["id"]]),
     )
@@ -103,13 +112,13 @@ def _questions(path: Path, images: Path) -> Iterator[tuple[str, Example]]:
             f"read {path}", "its name does not say the mode", "Use the published name, coco_pope_MODE.json"
         )
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with TextIOWrapper(open_plain(path), encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     where = f"line {number} of {path}"
                     yield where, as_published(where, _question, line, match[1], images)
     except (OSError, UnicodeDecodeError) as error:
-        raise ChiasmError(f"read {path}", str(error), "Download it again") from error
+        raise ChiasmError(f"read {path}", reason_of(error), "Download it again") from error
 
 
 def _question(line: str, mode: str, images: Path) -> Example:
@@ -121,6 +130,7 @@ def _question(line: str, mode: str, images: Path) -> Example:
         question=entry["text"],
         answer=entry["label"],
         images=((images / entry["image"]).absolute(),),
+        within=images.absolute(),
         options=("yes", "no"),
         type=mode,
     )

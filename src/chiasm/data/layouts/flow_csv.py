@@ -77,6 +77,7 @@ def _example(row: dict[str, str], objects: list[str], type: str, images: Path, w
         question=row["question"],
         answer=row["answer"],
         images=((images / image).absolute(),),
+        within=images.absolute(),
         options=in_question_order(row["question"], true, false) if true and false else (),
         type=type,
         boxes=tuple(_box(row, thing, where) for thing in objects if row[f"{thing} x"] != "-"),

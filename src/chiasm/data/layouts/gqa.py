@@ -121,6 +121,7 @@ def _example(id: str, question: dict[str, Any], graphs: dict[str, Graph], images
         question=question["question"],
         answer=_RELATIONS.get(answer, answer),
         images=((images / f"{question['imageId']}.jpg").absolute(),),
+        within=images.absolute(),
         options=in_question_order(question["question"], *choices) if len(choices) == 2 else (),
         type=group,
         boxes=tuple(boxes),

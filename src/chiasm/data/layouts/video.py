@@ -29,7 +29,9 @@ from chiasm.data.layouts.base import (
     media_folder,
     part_of,
     required,
+    start_of,
 )
+from chiasm.data.plain_files import open_plain
 
 _ENDINGS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".gif")
 _PLACES = ("video", "videos", "YouTubeClips", "TestVideo", "TrainValVideo", "videos/all", "videos/test", ".")
@@ -59,8 +61,7 @@ def _is_msrvtt_qa(folder: Path) -> bool:
 
 
 def _start(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(2000).decode("utf-8", errors="replace")
+    return start_of(path, 2000)
 
 
 def _read_qa(title: str, stem: str) -> Any:
@@ -76,8 +77,13 @@ def _mapping(path: Path | None) -> dict[str, str]:
     """From `vid<k>` to the name of the clip."""
     if path is None:
         return {}
-    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    return as_published(str(path), lambda: {number: name for name, number in lines})
+
+    def clips() -> dict[str, str]:
+        with open_plain(path) as file:
+            lines = file.read().decode().splitlines()
+        return {number: name for name, number in (line.split() for line in lines if line.strip())}
+
+    return as_published(str(path), clips)
 
 
 def _questions(path: Path, videos: Path, stem: str, clips: dict[str, str]) -> Iterator[tuple[str, Example]]:
@@ -96,6 +102,7 @@ def _question(entry: dict[str, Any], videos: Path, stem: str, clips: dict[str, s
         question=entry["question"],
         answer=entry["answer"],
         videos=(there.get(clip) or there.get(numbered) or (videos / f"{clip}.mp4").absolute(),),
+        within=videos.absolute(),
         type=kind if kind in ("what", "who", "how", "when", "where") else "other",
     )
 
@@ -108,22 +115,32 @@ def _read_captions(folder: Path, split: str, media: Path | None) -> Iterator[Exa
 
 def _described(path: Path, videos: Path, split: str) -> Iterator[tuple[str, Example]]:
     content, there = json_of(path), by_stem(videos, _ENDINGS)
-    captions: dict[str, list[str]] = {}
-    for sentence in as_published(str(path), lambda: content["sentences"]):
-        captions.setdefault(sentence["video_id"], []).append(sentence["caption"].strip())
-    held = {video["split"] for video in content["videos"]}
+    captions = as_published(f"`sentences` of {path}", _sentences, content)
+    splits = as_published(f"`videos` of {path}", lambda: [(video["split"], video) for video in content["videos"]])
+    held = {own for own, _ in splits if isinstance(own, str)}
     chosen = next(({name} for name in _SPLITS[split] if name in held), set())
-    for video in content["videos"]:
-        if video["split"] in chosen:
-            where = f"video {video['video_id']} of {path}"
-            yield where, as_published(where, _description, video["video_id"], captions, videos, there)
+    for number, (own, video) in enumerate(splits, start=1):
+        if isinstance(own, str) and own in chosen:
+            where = f"video {number} of {path}"
+            yield where, as_published(where, _description, video, captions, videos, there)
 
 
-def _description(name: str, captions: dict[str, list[str]], videos: Path, there: dict[str, Path]) -> Example:
+def _sentences(content: dict[str, Any]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for sentence in content["sentences"]:
+        found.setdefault(sentence["video_id"], []).append(sentence["caption"].strip())
+    return found
+
+
+def _description(
+    video: dict[str, Any], captions: dict[str, list[str]], videos: Path, there: dict[str, Path]
+) -> Example:
+    name = video["video_id"]
     return Example(
         id=name,
         question=DESCRIBE["video"],
         videos=(there.get(name) or (videos / f"{name}.mp4").absolute(),),
+        within=videos.absolute(),
         captions=tuple(dict.fromkeys(captions[name])),
     )
 

@@ -87,6 +87,7 @@ def _question(
         question=question["question"],
         answer=note.get("multiple_choice_answer") or majority_answer(answers),
         images=((images / f"COCO_{part}_{int(question['image_id']):012d}.jpg").absolute(),),
+        within=images.absolute(),
         type=kind,
         answers=answers,
     )
@@ -112,6 +113,7 @@ def _text_question(entry: dict[str, Any], images: Path) -> Example:
         question=entry["question"],
         answer=majority_answer(answers),
         images=((images / f"{entry['image_id']}.jpg").absolute(),),
+        within=images.absolute(),
         answers=answers,
     )
 

@@ -1,6 +1,6 @@
 """Metrics of answers and descriptions: VQA accuracy, exact match, CIDEr-D, POPE and CHAIR. No torch, no tokens."""
 
-from chiasm.data.metrics.answers import normalised, says_yes, vqa_accuracy
+from chiasm.data.metrics.answers import normalised, vqa_accuracy, yes_or_no
 from chiasm.data.metrics.base import (
     Answered,
     AnswerRatio,

@@ -3,14 +3,23 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.text import shortened
 from chiasm.data.metrics.base import Answered, AnswerRatio, metric
 from chiasm.data.metrics.objects import Objects
 from chiasm.data.scoring import correct
 
 _ANNOTATORS = 10
-_NO = frozenset({"no", "not"})
+_NO = re.compile(r"\b(?:no|not|none|neither|nor|never|nothing|cannot)\b|n['’]t\b")
+_YES_OR_NO = re.compile(rf"\byes\b|{_NO.pattern}")
+_UNTOLD = r"(?:say|tell|determine)"
+_HEDGE = re.compile(
+    r"\b(?:maybe|perhaps|possibly|unsure|uncertain|unclear|unknown|not (?:sure|certain|clear|known)"
+    rf"|(?:hard|impossible|not possible|unable) to {_UNTOLD}|(?:cannot|can['’]t|can not) {_UNTOLD}"
+    r"|(?:don['’]t|do not|doesn['’]t|does not) know|yes (?:or|and) no)\b"
+)
 # The marks that VQA's evaluation takes out, and how: see `normalised`.
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _NUMBERS = {
@@ -112,37 +121,50 @@ def vqa(answered: Sequence[Answered], objects: Objects | None = None) -> list[An
     return [AnswerRatio.of("vqa_accuracy", scores)]
 
 
-def says_yes(text: str) -> bool:
-    """Whether an answer counts as "yes": no word before the first full stop is "no" or "not", commas removed.
+def yes_or_no(text: str) -> Literal["yes", "no", "unclear"]:
+    """What an answer says, by its words before the first full stop.
 
-    Source: Li et al. 2023 (POPE, arXiv 2305.10355), released evaluation; case is ignored here. An answer that says
-    neither counts as "yes" there, and so here: `pope_unclear` counts those.
+    1. It hedges ("maybe", "not sure", "cannot tell"), or has no word: unclear. That is neither yes nor no, so it is
+       wrong whatever the label.
+    2. It negates (no, not, none, neither, nor, never, nothing, cannot, ...n't): no.
+    3. Else yes: a sentence that names the object need not say "yes".
+
+    Source: Li et al. 2023 (POPE, arXiv 2305.10355), released evaluation, whose rule is "no" for the words no and not,
+    else yes. The first case and the other negations are ours: there, "None." and "Maybe." claim an object.
     """
-    return _NO.isdisjoint(text.partition(".")[0].replace(",", "").lower().split())
+    first = text.partition(".")[0].lower()
+    if _HEDGE.search(first) or not re.search(r"\w", first):
+        return "unclear"
+    return "no" if _NO.search(first) else "yes"
 
 
 @metric("pope", first="pope_f1")
 def pope(answered: Sequence[Answered], objects: Objects | None = None) -> list[AnswerRatio]:
-    """POPE's measures. Assumption: as many objects asked for are there as are not, or precision and F1 mean little.
+    """POPE's measures, answers being read by `yes_or_no`.
+
+    `pope_unclear`: answers that hedge or are empty (neither yes nor no), and those that count as yes without the word.
+    Assumption: as many objects asked for are there as are not, or precision and F1 mean little.
 
     **Errors:** `ChiasmError` for a label other than yes and no.
     """
-    true, answers = [], []
+    true, said = [], []
     for item in answered:
         label = item.example.answer.strip().lower()
         if label not in ("yes", "no"):
-            found = f"example `{item.example.id}` has the label `{item.example.answer}`"
+            found = f"example `{item.example.id}` has the label `{shortened(item.example.answer)}`"
             raise ChiasmError("measure POPE", found, "Its questions are answered by yes or no")
-        true.append(label == "yes")
-        answers.append(says_yes(item.text))
-    pairs = list(zip(true, answers, strict=True))
-    both = [float(t and s) for t, s in pairs]
-    unclear = [float(re.search(r"\b(yes|no|not)\b", item.text.lower()) is None) for item in answered]
+        true.append(label)
+        said.append(yes_or_no(item.text))
+    pairs = list(zip(true, said, strict=True))
+    claimed = [float(one == "yes") for one in said]
+    there = [float(one == "yes") for one in true]
+    both = [float(label == one == "yes") for label, one in pairs]
+    unclear = [float(one == "unclear" or not _YES_OR_NO.search(item.text.lower())) for item, one in zip(answered, said)]
     return [
-        AnswerRatio.of("pope_f1", [2 * b for b in both], [float(t) + float(s) for t, s in pairs]),
-        AnswerRatio.of("pope_accuracy", [float(t == s) for t, s in pairs]),
-        AnswerRatio.of("pope_precision", both, [float(s) for s in answers]),
-        AnswerRatio.of("pope_recall", both, [float(t) for t in true]),
-        AnswerRatio.of("pope_yes_share", [float(s) for s in answers]),
+        AnswerRatio.of("pope_f1", [2 * b for b in both], [t + s for t, s in zip(there, claimed)]),
+        AnswerRatio.of("pope_accuracy", [float(label == one) for label, one in pairs]),
+        AnswerRatio.of("pope_precision", both, claimed),
+        AnswerRatio.of("pope_recall", both, there),
+        AnswerRatio.of("pope_yes_share", claimed),
         AnswerRatio.of("pope_unclear", unclear),
     ]

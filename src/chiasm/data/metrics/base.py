@@ -84,7 +84,8 @@ def check_names(asked: Sequence[str]) -> None:
 
 
 def describes(examples: Sequence[Example]) -> bool:
-    """Whether the examples ask for descriptions: they have captions and no label."""
+    """Whether the examples ask for descriptions: they have captions and no label, as far as they can be used."""
+    examples = [example for example in examples if not example.fault]
     return all(example.captions and not example.answer and not example.answers for example in examples)
 
 
@@ -94,6 +95,7 @@ def fitting(examples: Sequence[Example]) -> tuple[str, ...]:
     `vqa` where questions have several annotators' answers, `pope` where all labels are yes or no, `cider` where there
     are captions and no label (and `chair` where there are boxes too), else `exact`.
     """
+    examples = [example for example in examples if not example.fault]
     if describes(examples):
         return ("cider", "chair") if any(example.boxes for example in examples) else ("cider",)
     if any(len(example.answers) > 1 for example in examples):

@@ -1,5 +1,6 @@
 """Descriptions: how near to people's (CIDEr-D), and what they name that is not there (CHAIR)."""
 
+import logging
 import math
 import re
 from collections import Counter
@@ -10,7 +11,9 @@ from jaxtyping import Float
 
 from chiasm.core.errors import ChiasmError
 from chiasm.data.metrics.base import Answered, AnswerRatio, metric
-from chiasm.data.metrics.objects import Objects
+from chiasm.data.metrics.objects import Objects, has_word
+
+_log = logging.getLogger("chiasm")
 
 _ORDERS = 4
 _SIGMA = 6.0
@@ -108,6 +111,7 @@ def chair(answered: Sequence[Answered], objects: Objects | None = None) -> list[
     """Objects that a description names and the image does not have.
 
     What is there: the names of the boxes, and the objects that `captions` name. Objects outside the list are not seen.
+    A box whose name has no word ("?") names nothing; how many there are is logged.
 
     Source: Rohrbach et al. 2018 (arXiv 1809.02156), section 3.1; recall as in common use. Assumption: boxes and
     captions together name every object of the list that is there; where boxes are only those of one question, they do
@@ -119,6 +123,9 @@ def chair(answered: Sequence[Answered], objects: Objects | None = None) -> list[
         raise ChiasmError("measure CHAIR", "no list of objects is known", "Name one with --objects, or give boxes")
     if not any(item.example.boxes or item.example.captions for item in answered):
         raise ChiasmError("measure CHAIR", "no example has boxes or captions", "What is there has to be known")
+    nameless = sum(not has_word(box.name) for item in answered for box in item.example.boxes)
+    if nameless:
+        _log.warning("CHAIR: %d boxes have a name without a word and cannot be used.", nameless)
     wrong, named, hit, there = [], [], [], []
     for item in answered:
         present = {objects.of(box.name) for box in item.example.boxes} & objects.names

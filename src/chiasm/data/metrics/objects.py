@@ -66,6 +66,8 @@ class Objects:
         return [name for _, name in found if name is not None]
 
     def _known(self, phrase: Phrase) -> str | None:
+        if not phrase:  # a name without a word, as "?!"
+            return None
         return self.synonyms[phrase] if phrase in self.synonyms else self.synonyms.get(_singular(phrase))
 
 
@@ -127,6 +129,11 @@ def objects_for(examples: Sequence[Example], named: str | None = None) -> Object
         return read_objects(Path(named))
     boxes = sorted({box.name.strip().lower() for example in examples for box in example.boxes})
     return objects([name] for name in boxes if name) if boxes else None
+
+
+def has_word(name: str) -> bool:
+    """Whether the name of a box can name anything."""
+    return bool(_words(name))
 
 
 def _words(text: str) -> Phrase:

@@ -5,6 +5,7 @@ the disk (the hub's own cache is made of them), names inside an index by whoever
 """
 
 import json
+import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,11 @@ WEIGHTS: Final = "model.safetensors"
 INDEX: Final = f"{WEIGHTS}.index.json"
 ADAPTER: Final = "adapter_config.json"
 ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
+
+
+_TEXT: Final = frozenset({".json", ".jinja", ".txt", ".model"})
+_MAX_TEXT: Final = 256 << 20
+"""Bytes of the largest text file of a checkpoint that is opened; tokenizers reach 35 MB."""
 
 
 class StoredTensor(NamedTuple):
@@ -60,6 +66,25 @@ class CheckpointFiles:
     def dtypes(self) -> Counter[str]:
         """How many tensors are stored in each dtype."""
         return Counter(tensor.dtype for tensor in self.tensors.values())
+
+
+def require_plain(asked: str, folder: Path) -> None:
+    """Refuse a directory that holds pipes, devices or sockets, or a text file larger than any checkpoint's.
+
+    transformers opens what it finds by name: a pipe would wait for ever, a device has no end.
+
+    **Errors:** `ChiasmError` with the name.
+    """
+    try:
+        for path in sorted(folder.iterdir()):
+            found = path.stat() if path.exists() else path.lstat()
+            if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+                raise ChiasmError(asked, f"its {path.name} is a pipe or a device, not a file", "Copy the model again")
+            if path.suffix in _TEXT and found.st_size > _MAX_TEXT:
+                size = f"its {path.name} has {found.st_size / 1e6:,.0f} MB"
+                raise ChiasmError(asked, f"{size}, and {_MAX_TEXT / 1e6:,.0f} are read", "Copy the model again")
+    except OSError as error:
+        raise ChiasmError(asked, f"it cannot be read ({_line(error)})", "Make it readable") from error
 
 
 def read_json(asked: str, path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from chiasm.models.checkpoint.files import (
     indexed_shards,
     read_files,
     require_inside,
+    require_plain,
     weight_files,
 )
 from chiasm.models.checkpoint.formats import foreign_weights
@@ -69,6 +70,7 @@ def placed(asked: str, source: str | Path, trust_remote_code: bool, revision: st
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision or "main"}
     if folder.is_dir():
         _require_model(asked, folder)
+        require_plain(asked, folder)
         return Place(str(folder), True, folder, options)
     require_place(asked, name)
     place = Place(name, False, folder, options)
@@ -79,7 +81,7 @@ def placed(asked: str, source: str | Path, trust_remote_code: bool, revision: st
 
 
 def _require_model(asked: str, folder: Path) -> None:
-    if (folder / CONFIG).is_file():
+    if (folder / CONFIG).exists():
         return
     if (folder / ADAPTER).is_file():
         raise ChiasmError(

@@ -1,11 +1,12 @@
 """Whether a processor can make inputs: what it lacks, and which file would hold it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.media import MAX_PIXELS
 from chiasm.interventions.projectors import spec_of
 from chiasm.models.checkpoint.configuration import require_numbers
 from chiasm.models.checkpoint.files import read_json
@@ -13,6 +14,10 @@ from chiasm.models.checkpoint.files import read_json
 _TOKENS: Final = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "spiece.model")
 _PARTS: Final = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 _SAVE: Final = "Save the whole processor beside the model (`processor.save_pretrained`)"
+_MAX_SIDE: Final = 16_384
+"""Longest side, in pixels, to which a processor may bring images."""
+_MAX_TOKENS: Final = 1_000_000
+"""Most tokens that a processor may write for one image."""
 _OPTIONAL: Final = ("image_processor", "video_processor", "feature_extractor")
 
 
@@ -40,6 +45,10 @@ def require_usable(asked: str, processor: Any, config: Any) -> None:
         found = f"its tokenizer ({type(tokenizer).__name__}) does not say which characters a token stands for"
         raise ChiasmError(asked, found, "Save a fast one beside the model: tokenizer.json is missing")
     own = vars(processor)
+    for name, value in own.items():
+        if name.endswith(("_tokens", "_seq_length", "_seq_len")) and isinstance(value, int) and value > _MAX_TOKENS:
+            found = f"`{name}` in its processor_config.json is {value}"
+            raise ChiasmError(asked, found, "Copy the processor's files again")
     for name in ("patch_size", "vision_feature_select_strategy"):
         if name in own and own[name] is None:
             found = f"`{name}` is missing in its processor_config.json"
@@ -47,6 +56,7 @@ def require_usable(asked: str, processor: Any, config: Any) -> None:
     for part, file in parts_of(processor):
         settings = {key: value for key, value in part.to_dict().items() if key != "mel_filters"}
         require_numbers(asked, settings, file, infinite=False)
+        _require_bounded(asked, settings, file)
         for name in ("image_std", "rescale_factor"):
             values = settings.get(name)
             spread = values if isinstance(values, list | tuple) else [values]
@@ -54,6 +64,21 @@ def require_usable(asked: str, processor: Any, config: Any) -> None:
                 raise ChiasmError(asked, f"`{name}` in its {file} is {values}", "Copy the processor's files again")
     _require_same_token(asked, processor, config)
     _require_same_selection(asked, processor, config)
+
+
+def _require_bounded(asked: str, settings: Mapping[str, Any], file: str) -> None:
+    """Refuse sizes to which every image would be blown up, beyond any memory.
+
+    Processors with a `merge_size` (Qwen's) count pixels where others give the length of an edge.
+    """
+    for name in ("size", "crop_size", "pad_size", "max_image_size"):
+        sides = settings.get(name)
+        for side, value in dict(sides).items() if isinstance(sides, Mapping) else ():
+            most = MAX_PIXELS if side.endswith("_edge") and "merge_size" in settings else _MAX_SIDE
+            if isinstance(value, int | float) and value > most:
+                raise ChiasmError(
+                    asked, f"`{name}` in its {file} has {side} {value}", "Copy the processor's files again"
+                )
 
 
 def parts_of(processor: Any) -> Iterator[tuple[Any, str]]:

@@ -3,7 +3,8 @@
 import functools
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -12,13 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.core.example import DEFAULT_INSTRUCTION, Example, check_boxes
+from chiasm.core.example import DEFAULT_INSTRUCTION, Example, check_boxes, require_usable
 from chiasm.core.media import Clip, Sound, load_image
 from chiasm.core.positions import Spans, concatenate
 from chiasm.core.recordings import load_sound, load_video
+from chiasm.core.text import reason_of
 from chiasm.models.architecture import model_class
 from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
-from chiasm.models.encoding.prompts import Prompt, continuation, render
+from chiasm.models.encoding.prompts import Prompt, continuation, render, warn_once
 from chiasm.models.encoding.sizes import require_patch_size, with_read_sizes
 from chiasm.models.encoding.spans import (
     end_tokens,
@@ -69,9 +71,48 @@ def encode(
     `overlap`: which share of a patch a box must cover for `image.object` (0: any; see `geometry.touched`).
 
     **Errors:** `ExampleError` for an image, video or sound that cannot be used, a question that writes control tokens,
-    an answer without tokens, more tokens than the context holds; `ChiasmError` for a template or processor that does
-    not fit.
+    an answer without tokens, more tokens than the context holds, and whatever else goes wrong with this example;
+    `ChiasmError` for a template or processor that does not fit.
     """
+    require_usable(example)
+    try:
+        with only_this_example():
+            return _encoded(processor, family, config, example, instruction, answer, ends, overlap, device, dtype)
+    except ExampleError as error:
+        # A run is shared; where its author keeps the data is not. Also for subclasses: `args` is the text.
+        if example.within is not None:
+            error.args = (str(error).replace(f"{example.within}/", ""),)
+        raise
+
+
+@contextmanager
+def only_this_example() -> Iterator[None]:
+    """What goes wrong while one example is prepared is that example's `ExampleError`, and ends no run.
+
+    Processors and tokenizers raise any kind of error on inputs that nobody tried. What concerns every example passes:
+    a `ChiasmError`, and a device without memory.
+    """
+    try:
+        yield
+    except (ChiasmError, ExampleError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        _log.debug("An example cannot be prepared.", exc_info=True)
+        raise ExampleError(f"it cannot be prepared ({type(error).__name__}: {reason_of(error)})") from error
+
+
+def _encoded(
+    processor: Any,
+    family: Family,
+    config: Any,
+    example: Example,
+    instruction: str,
+    answer: str | None,
+    ends: bool,
+    overlap: float,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> Encoded:
     processor = with_read_sizes(processor)
     _check_media(example, family)
     media = _load_media(example, processor, family)
@@ -86,6 +127,7 @@ def encode(
     placed, shift = _locate_media(raw, offsets, prompt, media, lead)
     layouts = tuple(family.layout(image, raw, processor, config) for image in placed["image"])
     frames = tuple(frame for clip in placed["video"] for frame in family.frames(clip, raw, processor, config))
+    _require_numbers(raw)
     _say_shared_times(family, media.clips, config)
     accepted = accepted_inputs(type(config))
     inputs = {key: value for key, value in raw.items() if accepted is None or key in accepted}
@@ -189,12 +231,8 @@ def _load_media(example: Example, processor: Any, family: Family) -> DecodedMedi
     for width, height in sizes:
         if max(width, height) > MAX_ASPECT * min(width, height):
             raise ExampleError(f"an image or frame is {width} x {height}: more than {MAX_ASPECT} to 1")
-    sounds = tuple(load_sound(sound, processor.feature_extractor.sampling_rate) for sound in example.audios)
-    limit = family.max_audio_seconds(processor)
-    for sound in sounds:
-        seconds = len(sound.samples) / sound.rate
-        if limit is not None and seconds > limit:
-            raise ExampleError(f"the sound lasts {seconds:.1f} s, of which `{family.name}` hears {limit:g} s")
+    limit = family.max_audio_seconds(processor) if example.audios else None
+    sounds = tuple(load_sound(sound, processor.feature_extractor.sampling_rate, limit) for sound in example.audios)
     return DecodedMedia(images, clips, sounds)
 
 
@@ -206,21 +244,23 @@ def _ends(
     return image_ends(layouts, raw["input_ids"][0].numpy(), end_tokens(processor, config))
 
 
+def _require_numbers(raw: Mapping[str, Any]) -> None:
+    """A processor can make NaN of any image (a mean or deviation that no type holds); every answer would be empty."""
+    for key, value in raw.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ExampleError(f"its processor makes NaN or infinite values of it (`{key}`)")
+
+
 def _say_shared_times(family: Family, clips: Sequence[Clip], config: Any) -> None:
     """Say of frames that the model takes for frames of one moment; once for each family."""
     for clip in clips:
         times = family.frame_times(clip.shown_at, clip.fps, config)
         if len(set(times)) < len(times):
-            _warn_once(
+            warn_once(
                 f"`{family.name}` is told too little of when frames are shown to tell all of them apart: of a video's "
                 f"{len(times)} frames (as it merges them) {len(times) - len(set(times))} have the time of another. "
                 "Their order stays. Videos with fewer frames to the second keep them apart."
             )
-
-
-@functools.cache
-def _warn_once(text: str) -> None:
-    _log.warning(text)
 
 
 def _process(processor: Any, family: Family, prompt: Prompt, media: DecodedMedia) -> dict[str, Any]:
@@ -260,7 +300,7 @@ def _process(processor: Any, family: Family, prompt: Prompt, media: DecodedMedia
         ) from error
     except (ValueError, RuntimeError) as error:
         # As for videos of different lengths in one prompt, or tiles that do not stack.
-        raise ExampleError(f"its processor does not take it ({str(error).splitlines()[0]})") from error
+        raise ExampleError(f"its processor does not take it ({reason_of(error)})") from error
     return dict(raw)
 
 

@@ -1,13 +1,24 @@
 """From a question to the text a model reads, and which characters of that text are the question."""
 
+import functools
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.patience import TooLongError, within_seconds
 from chiasm.models.families.base import Family
 
+TEMPLATE_SECONDS: Final = 5.0
+"""Longest time that a chat template may take to write one turn; real ones take milliseconds."""
+MAX_TEMPLATE: Final = 1_000_000
+"""Most characters that a chat template may write around one turn."""
 _SENTINEL: Final = "chiasm0question0here"
+# How templates in plain text name who speaks.
+_ROLE: Final = re.compile(r"\b[A-Za-z]+:")
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,8 @@ def render(processor: Any, family: Family, media: Sequence[str], question: str, 
 
     The question is found by rendering a sentinel in its place: what stands before and after the sentinel also stands
     before and after the question, whatever the template does to the question itself (as stripping it) and wherever
-    else its words occur.
+    else its words occur. A question that writes a role as the template does in plain text (`ASSISTANT:`) is put as it
+    is, which is said once: the model may take it for a turn, and no token shows that it is none.
 
     **Errors:** `ExampleError` for a question that writes the model's own control tokens; `ChiasmError` for an
     instruction that does, and for a template that hides where the user's words go.
@@ -57,6 +69,7 @@ def render(processor: Any, family: Family, media: Sequence[str], question: str, 
         sentinel += "0"
     marked = family.expanded_prompt(_conversation(processor, family, media, _user(sentinel, instruction)), processor)
     before, *rest = marked.split(sentinel)
+    _say_roles("".join((before, *rest)).replace(instruction, ""), question)
     asked = "to find the question in the prompt"
     if len(rest) != 1:
         found = f"the chat template writes the user's words {len(rest)} times"
@@ -96,9 +109,18 @@ def _conversation(
     content = [{"type": kind} for kind in media] + [{"type": "text", "text": user}]
     turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
     template = None if processor.chat_template else family.fallback_template
+    more: dict[str, Any] = {"add_generation_prompt": True}
     if answer is not None:
-        return processor.apply_chat_template([*turns, answer], chat_template=template)
-    return processor.apply_chat_template(turns, chat_template=template, add_generation_prompt=True)
+        turns, more = [*turns, answer], {}
+    try:
+        # A template is a program of the checkpoint's authors, which may loop.
+        with within_seconds(TEMPLATE_SECONDS):
+            text = processor.apply_chat_template(turns, chat_template=template, **more)
+    except TooLongError as error:
+        raise ExampleError(f"the chat template takes more than {TEMPLATE_SECONDS:g} s to write one turn") from error
+    if len(text) > len(user) + MAX_TEMPLATE:
+        raise ExampleError(f"the chat template writes {len(text) - len(user):,} characters around one turn")
+    return text
 
 
 def _control_tokens(processor: Any) -> set[str]:
@@ -111,6 +133,23 @@ def _refuse_control(control: set[str], text: str, what: str) -> None:
     written = sorted(token for token in control if token and token in text)
     if written:
         raise ExampleError(f"the {what} contains {', '.join(written)}, which this model reads as control tokens")
+
+
+def _say_roles(template: str, question: str) -> None:
+    """Say of a question that it writes a role of the template; `template`: what that writes around a question."""
+    roles = set(_ROLE.findall(template))
+    written = [role for role in _ROLE.findall(question) if role in roles]
+    if written:
+        warn_once(
+            f"A question writes `{written[0]}`, with which this model's template begins a turn: the model may take "
+            "what follows for one. Such questions are put as they are, and their spans are those of a question."
+        )
+
+
+@functools.cache
+def warn_once(text: str) -> None:
+    """Log a warning, once in a process."""
+    _log.warning(text)
 
 
 def _check_placeholders(processor: Any, text: str, media: tuple[str, ...]) -> None:

@@ -139,7 +139,8 @@ def _context(name: str, context: dict[str, Claim]) -> str:
             parts.append(f"{number(context['pope_yes_share'].effect, unit='%')} of answers are yes")
         unclear = context.get("pope_unclear")
         if unclear is not None and unclear.effect > 0:
-            parts.append(f"{number(unclear.effect, unit='%')} say neither yes nor no and count as yes")
+            share = number(unclear.effect, unit="%")
+            parts.append(f"{share} say neither yes nor no (wrong where they hedge, else taken for yes)")
         return ", ".join(parts)
     if name in ("chair_i", "chair_s", "cider_d") and "caption_words" in context:
         return f"at {number(context['caption_words'].effect)} words a text"

@@ -12,7 +12,7 @@ from chiasm.data.metrics import Answered, AnswerRatio, describes, estimate, fitt
 from chiasm.data.scoring import correct
 from chiasm.measures.base import bound
 from chiasm.models.encoded import Encoded
-from chiasm.models.generation import generate
+from chiasm.models.generation import GeneratedAnswer, generate
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.runners.driver import Computed
@@ -31,6 +31,7 @@ from chiasm.studies.inputs import (
 )
 
 ANSWER_TOKENS, DESCRIPTION_TOKENS = 32, 128
+_NO_NUMBERS = "the model gives NaN or infinite logits for this example"
 _SHOWN = {"eval": "image", "blind": "blank"}
 """What stood before the question, by the table of the answers."""
 
@@ -58,23 +59,35 @@ class EvalWork(Work[Question]):
         return Question(example, seen, blind)
 
     def compute(self, prepared: Sequence[Question]) -> Computed:
-        frames = {"examples": [example_row(item.example) for item in prepared]}
-        frames["eval"] = self._rows(prepared, [item.seen for item in prepared])
+        seen = self._answers([item.seen for item in prepared])
+        blind = self._answers([item.blind for item in prepared if item.blind is not None])
+        # Without a blank image beside it, an example stands by itself.
+        good = [k for k, answer in enumerate(seen) if answer.finite and (not blind or blind[k].finite)]
+        failures = [(item.example.id, _NO_NUMBERS) for k, item in enumerate(prepared) if k not in good]
+        kept = [prepared[k].example for k in good]
+        frames = {"examples": [example_row(example) for example in kept]}
+        frames["eval"] = self._rows(kept, [seen[k] for k in good])
         if self.spec.blind:
-            frames["blind"] = self._rows(prepared, [item.blind for item in prepared if item.blind is not None])
-        return Computed({name: rows for name, rows in frames.items() if rows}, kept=len(prepared))
+            frames["blind"] = self._rows(kept, [blind[k] for k in good])
+        end = f"the end of its description: it was cut off after {self.max_new_tokens} tokens (--max-new-tokens)"
+        # A text that is cut off names less, so that CHAIR is kinder to it.
+        cut = [(prepared[k].example.id, end) for k in good if describes([prepared[k].example]) and not seen[k].ended]
+        tables = {name: rows for name, rows in frames.items() if rows}
+        return Computed(tables, failures, kept=len(kept), skipped=cut)
 
-    def _rows(self, prepared: Sequence[Question], encoded: Sequence[Encoded]) -> list[dict[str, Any]]:
-        answers = generate(self.view, encoded, self.max_new_tokens)
+    def _answers(self, encoded: Sequence[Encoded]) -> list[GeneratedAnswer]:
+        return generate(self.view, encoded, self.max_new_tokens)
+
+    def _rows(self, examples: Sequence[Example], answers: Sequence[GeneratedAnswer]) -> list[dict[str, Any]]:
         return [
             {
-                "example_id": item.example.id,
-                "type": item.example.type,
-                "answer": (label := label_of(item.example)),
+                "example_id": example.id,
+                "type": example.type,
+                "answer": (label := label_of(example)),
                 "generated": answer.text,
                 "correct": correct(answer.text, label, self.spec.relaxed),
             }
-            for item, answer in zip(prepared, answers, strict=True)
+            for example, answer in zip(examples, answers, strict=True)
         ]
 
 

@@ -94,7 +94,9 @@ def _explained(
 
 def _read(spec: AnswerOptions, data: Data, limit: int | None) -> list[Example]:
     """The first `limit` examples, or all; of data without end, as many as studies take."""
-    return list(examples(data, limit_of(data, limit), spec.seed, spec.split, spec.media))
+    return list(
+        examples(data, limit_of(data, limit), spec.seed, spec.split, spec.media, allow_outside=spec.allow_outside)
+    )
 
 
 def _name(data: Data | Example) -> str:

@@ -117,7 +117,7 @@ class PreparedDomain:
         found = []
         for item in items:
             try:
-                load_image(item.image)
+                item.loaded()
             except ExampleError as error:
                 self.failures.append((item.id, str(error)))
             else:

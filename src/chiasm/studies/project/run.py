@@ -7,13 +7,14 @@ Textual Space" (ACL short, arXiv 2402.16832).
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from chiasm.core.errors import ChiasmError
-from chiasm.core.example import Example
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.example import Example, require_usable
 from chiasm.data import examples
 from chiasm.data.domains import Domain, domain
 from chiasm.data.layouts import DESCRIBE
@@ -24,7 +25,7 @@ from chiasm.results.rundir import RunDirectory
 from chiasm.runners.driver import Computed, KeyedJob, drive, one_by_one
 from chiasm.runners.processes import in_processes
 from chiasm.studies.inputs import facts_of, view_of
-from chiasm.studies.options import Data, data_name
+from chiasm.studies.options import data_name
 from chiasm.studies.project import STUDY
 from chiasm.studies.project.inside import InsideStudy
 from chiasm.studies.project.jobs import ProjectInputs, ProjectJob, description, jobs_of, shared_by
@@ -45,14 +46,17 @@ def compute(spec: ProjectSpec) -> RunDirectory:
 
     **Errors:** `ChiasmError` for a domain that cannot be read, a model without a projector, ...
     """
-    domains = [domain(source, topic=spec.topic, seed=spec.seed, limit=spec.limit) for source in spec.sources]
+    domains = [
+        domain(source, topic=spec.topic, seed=spec.seed, limit=spec.limit, allow_outside=spec.allow_outside)
+        for source in spec.sources
+    ]
     names = [one.name for one in domains]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ChiasmError("compare domains", f"two are called {', '.join(repeated)}", "Rename one of the folders")
     # What is trained computes as it is served, and what it learnt is asked for in the same way.
     view = view_of(spec.model, spec).as_served()
-    captions = _captions(spec.captions, spec.seed) if spec.projectors else []
+    captions = _captions(spec) if spec.projectors else []
     scenes = list(examples("scenes", spec.skill, spec.seed)) if spec.skill else []
     spec = _completed(spec, view)
     workers = _workers(spec, view)
@@ -86,8 +90,12 @@ def _fill(directory: RunDirectory, inputs: ProjectInputs, view: ModelView, worke
         drive(jobs, execute, directory, "project", noun="settings")
     if spec.inside:
         InsideStudy(inputs).keep_images(view, directory)
-    shown = [(f"{domain.name}/{item.id}", item.image) for domain in inputs.domains for item in domain.test]
-    images.keep_thumbnails(directory, [Example(id=name, question="?", images=(image,)) for name, image in shown])
+    shown = [
+        Example(id=f"{domain.name}/{item.id}", question="?", images=(item.image,), within=item.within)
+        for domain in inputs.domains
+        for item in domain.test
+    ]
+    images.keep_thumbnails(directory, shown)
     directory.finish()
 
 
@@ -129,9 +137,15 @@ def _workers(spec: ProjectSpec, view: ModelView) -> int:
     return 1 if alone else min(_MAX_WORKERS, os.cpu_count() or 1)
 
 
-def _captions(source: Data, seed: int) -> list[Example]:
-    found = examples(source, _CAPTIONS, seed, "train", task="caption")
-    return [replace(example, question=DESCRIBE["image"], answer=example.captions[0]) for example in found]
+def _captions(spec: ProjectSpec) -> list[Example]:
+    found = examples(spec.captions, _CAPTIONS, spec.seed, "train", task="caption", allow_outside=spec.allow_outside)
+    usable = []
+    for example in found:
+        # Captions that cannot be used are no example of this run; the others are enough to align on.
+        with suppress(ExampleError):
+            require_usable(example)
+            usable.append(replace(example, question=DESCRIBE["image"], answer=example.captions[0]))
+    return usable
 
 
 def _questions(domains: Sequence[Domain]) -> list[Example]:

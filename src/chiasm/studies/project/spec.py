@@ -9,7 +9,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Section, compute_option, example_option, option
 from chiasm.interventions.projectors import parse_projector
 from chiasm.measures.probes.kinds import PROBES
-from chiasm.studies.options import Data, Model, StudySpec, data_option, model_name, studied_option
+from chiasm.studies.options import Data, Model, StudySpec, data_option, model_name, outside_option, studied_option
 from chiasm.studies.project.tables import SMALLEST
 from chiasm.training.settings import setting_of
 
@@ -104,6 +104,7 @@ class ProjectSpec(StudySpec):
     )
     limit: int | None = example_option(None, "Images per part of a domain, classes in turn.", common=True, at_least=1)
     seed: int = example_option(0, "The first seed.", at_least=0)
+    allow_outside: bool = outside_option()
     bf16: bool = option(False, "Train in mixed precision.", section=Section.COMPUTE)
     checkpointing: bool = option(False, "Compute activations again instead of keeping them.", section=Section.COMPUTE)
     workers: int | Literal["auto"] | None = compute_option(

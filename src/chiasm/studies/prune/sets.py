@@ -26,14 +26,14 @@ def examples_of(spec: PruneSpec) -> tuple[list[Example], list[Example]]:
     assert data is not None
     source = data if spec.calibrate_on is None and is_endless(data) else spec.calibrate_on
     if source is None:
-        every = list(read(data, None, spec.seed, spec.split, spec.media))
+        every = list(read(data, None, spec.seed, spec.split, spec.media, allow_outside=spec.allow_outside))
         types = len({example.type for example in every})
         each = spec.calibration if spec.combine else -(-spec.calibration // types)
         calibrating, rest = held_out(every, each, spec.seed)
         return rest[: spec.limit], calibrating
-    chosen = list(read(data, spec.limit, spec.seed, spec.split, spec.media))
+    chosen = list(read(data, spec.limit, spec.seed, spec.split, spec.media, allow_outside=spec.allow_outside))
     types = types_of(chosen) if spec.combine else ()
-    others = read(source, None, spec.seed, other_split(spec.split), spec.media)
+    others = read(source, None, spec.seed, other_split(spec.split), spec.media, allow_outside=spec.allow_outside)
     return chosen, gather(others, types, spec.calibration)
 
 

@@ -129,7 +129,7 @@ def _encode(
 
 def training_examples(data: Data, count: int, spec: ReadingOptions) -> list[Example]:
     """What a model is trained on: the other split of data that are made; of others what is there."""
-    return list(read(data, count, spec.seed, other_split(spec.split), spec.media))
+    return list(read(data, count, spec.seed, other_split(spec.split), spec.media, allow_outside=spec.allow_outside))
 
 
 def plan_to_train(plans: Sequence[dict[str, Any]], name: str | None, eligible: Sequence[SkipPlan]) -> SkipPlan:
