@@ -31,7 +31,7 @@ class Output(Console):
 
 
 def words() -> Output:
-    """For sentences and tables: as they are, without markup; it has no colours, so what looks like one came from data."""
+    """For sentences and tables, as they are. It has no colours, so what looks like one came from data."""
     return Output(
         file=cast("IO[str]", _Printable()),
         color_system=None,

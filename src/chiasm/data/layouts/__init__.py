@@ -86,5 +86,5 @@ def readable(folder: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         found = (error.strerror if isinstance(error, OSError) else None) or reason_of(error)
-        named = getattr(error, "filename", None) or folder
+        named = (error.filename if isinstance(error, OSError) else None) or folder
         raise ChiasmError(f"read {named}", found, "Make it readable, or unpack it again") from error
