@@ -65,8 +65,8 @@ def test_closed_standard_files_cost_nothing(tmp_path, closed):
     ("out", "kilobytes", "match"),
     [
         ("/proc/run", None, "/proc/run"),
-        ("/dev/null/run", None, "it is a file"),
-        ("x" * 300, None, "File name too long"),
+        ("/dev/null/run", None, "is a file"),
+        ("x" * 300, None, "the path is too long"),
         ("run", 2, "a file would be larger than this process may write"),
     ],
 )
