@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.GifImagePlugin import GifImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 from scipy.signal import resample_poly
 
 from chiasm.core.errors import ExampleError, MissingExtraError
@@ -168,7 +171,7 @@ def _from_images(folder: Path, max_frames: int | None) -> Clip:
 def _from_animation(path: Path, max_frames: int | None) -> Clip:
     with path.open("rb") as file, opened(file, _ANIMATIONS) as image:
         # Counting reads where frames begin, and decodes none.
-        count = int(getattr(image, "n_frames", 1))
+        count = image.n_frames if isinstance(image, GifImageFile | PngImageFile | WebPImageFile) else 1
         chosen = {int(place) for place in chosen_frames(count, max_frames)}
         _require_pixels(*image.size, count, len(chosen), MAX_ANIMATION_PIXELS)
         frames, durations = [], []
