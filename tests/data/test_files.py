@@ -232,6 +232,24 @@ def test_files_are_bound_to_the_folder_of_the_data(tmp_path):
     require_usable(next(read_jsonl(jsonl(folder, {**ROW, "image": "data/../b.png"}), media=tmp_path)))
 
 
+def test_files_of_the_hubs_cache_are_links_into_it(tmp_path):
+    repository = tmp_path / "datasets--someone--pictures"
+    blobs, snapshot = repository / "blobs", repository / "snapshots" / "0123abcd"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(blobs / "f00", format="PNG")
+    Image.new("RGB", (4, 4)).save(tmp_path / "private.png")
+    (snapshot / "a.png").symlink_to(Path("..", "..", "blobs", "f00"))
+    (snapshot / "b.png").symlink_to(tmp_path / "private.png")
+    lines = [json.dumps({"id": name, "image": f"{name}.png", "question": "?"}) for name in "ab"]
+    (snapshot / "data.jsonl").write_text("\n".join(lines))
+    inside, outside = sources.examples(snapshot / "data.jsonl")
+    require_usable(inside)
+    with pytest.raises(ExampleError, match="outside the folder"):
+        require_usable(outside)
+
+
+
 words = st.text(max_size=8)
 text = st.text(min_size=1, max_size=8).filter(str.strip)
 number = st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False)

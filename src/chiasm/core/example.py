@@ -115,7 +115,7 @@ def require_within(path: Path, folder: Path, kind: str) -> None:
         # `Path` writes the two slashes of an address as one.
         raise ExampleError(f"{kind} {path}: it is an address; download it and write the path of the file")
     try:
-        root = _real(folder)
+        root = _root(folder)
         found = [path, *(sorted(path.iterdir()) if kind == "video" and path.is_dir() else ())]
         outside = next((one for one in found if not Path(os.path.realpath(one)).is_relative_to(root)), None)
     except (OSError, ValueError) as error:
@@ -128,8 +128,11 @@ def require_within(path: Path, folder: Path, kind: str) -> None:
 
 
 @lru_cache(maxsize=64)
-def _real(folder: Path) -> Path:
-    return Path(os.path.realpath(folder))
+def _root(folder: Path) -> Path:
+    """The folder with links followed; in the hub's cache, whose files are links into `blobs`, that of the repository."""
+    parts = (folder.absolute(), *folder.absolute().parents)
+    snapshots = next((one for one in parts if one.name == "snapshots" and (one.parent / "blobs").is_dir()), None)
+    return Path(os.path.realpath(folder if snapshots is None else snapshots.parent))
 
 
 def check_boxes(example: Example, width: int, height: int) -> Example:

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.GifImagePlugin import GifImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 from scipy.signal import resample_poly
 
 from chiasm.core.errors import ExampleError, MissingExtraError
@@ -165,18 +168,10 @@ def _from_images(folder: Path, max_frames: int | None) -> Clip:
     return _stacked(images, _STILL_FPS * len(kept) / max(len(files), 1), (kept / _STILL_FPS).tolist())
 
 
-def _frames_of(image: Any) -> int:
-    """How many frames a picture has; kinds that have one only do not say so."""
-    try:
-        return int(image.n_frames)
-    except AttributeError:
-        return 1
-
-
 def _from_animation(path: Path, max_frames: int | None) -> Clip:
     with path.open("rb") as file, opened(file, _ANIMATIONS) as image:
         # Counting reads where frames begin, and decodes none.
-        count = _frames_of(image)
+        count = image.n_frames if isinstance(image, GifImageFile | PngImageFile | WebPImageFile) else 1
         chosen = {int(place) for place in chosen_frames(count, max_frames)}
         _require_pixels(*image.size, count, len(chosen), MAX_ANIMATION_PIXELS)
         frames, durations = [], []

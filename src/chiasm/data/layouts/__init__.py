@@ -85,6 +85,7 @@ def readable(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        found = (error.strerror if isinstance(error, OSError) else None) or reason_of(error)
-        named = (error.filename if isinstance(error, OSError) else None) or folder
+        found, named = reason_of(error), folder
+        if isinstance(error, OSError):
+            found, named = error.strerror or found, error.filename or folder
         raise ChiasmError(f"read {named}", found, "Make it readable, or unpack it again") from error
