@@ -3,12 +3,14 @@ import os
 import re
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Box, Example, require_usable
@@ -247,7 +249,6 @@ def test_files_of_the_hubs_cache_are_links_into_it(tmp_path):
     require_usable(inside)
     with pytest.raises(ExampleError, match="outside the folder"):
         require_usable(outside)
-
 
 
 words = st.text(max_size=8)

@@ -129,7 +129,7 @@ def require_within(path: Path, folder: Path, kind: str) -> None:
 
 @lru_cache(maxsize=64)
 def _root(folder: Path) -> Path:
-    """The folder with links followed; in the hub's cache, whose files are links into `blobs`, that of the repository."""
+    """The folder with links followed; in the hub's cache, whose files are links, that of the repository."""
     parts = (folder.absolute(), *folder.absolute().parents)
     snapshots = next((one for one in parts if one.name == "snapshots" and (one.parent / "blobs").is_dir()), None)
     return Path(os.path.realpath(folder if snapshots is None else snapshots.parent))
