@@ -67,6 +67,7 @@ def run_compare(
 
     jobs = [KeyedJob(index, index, name=name) for index, name in enumerate(spec.names)]
     drive(jobs, one_by_one(compute_model), directory, "compare", noun="models")
+    directory.take_turn()
     scores, outcomes = directory.table("compare"), directory.table("outcomes")
     accuracies = scores.select("model", pl.col("accuracy").alias("outcome")).unique(maintain_order=True).drop_nulls()
     directory.write_table("correlation", _relations(scores, accuracies, spec.seed))

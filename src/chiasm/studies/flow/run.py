@@ -398,6 +398,7 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
     if (ahead := work.price()) is not None:
         _log.info("%s", ahead)
     run_examples(work, examples, directory, spec.batch, "flow")
+    directory.take_turn()
     facts: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
     facts["parts"] = {name: round(value, 3) for name, value in work.parts.items()}
     if isinstance(executor, LockstepExecutor):

@@ -19,7 +19,7 @@ from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory, failed_in
 from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
 from chiasm.studies.align import STUDY as ALIGN
-from chiasm.studies.align.run import measure_align, saved_state
+from chiasm.studies.align.run import measure_align, saved_parts
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.eval.run import answered_run
 from chiasm.studies.eval.spec import EvalSpec
@@ -87,6 +87,7 @@ def run_paper(
 
     jobs = [KeyedJob(index, index, name=name) for index, name in enumerate(spec.names)]
     drive(jobs, one_by_one(compute_model), directory, "paper", noun="models")
+    directory.take_turn()
     models = directory.table("paper_models").to_dicts()
     chosen = _sharing(models, spec.baseline_names)
     together = _together(spec, directory, {name: name for name in chosen}, TOGETHER)
@@ -96,10 +97,7 @@ def run_paper(
     if len(controls) == len(chosen) and len(decoders) == 1:
         for name, rows in _together(spec, directory, controls, TOGETHER_BASELINES).items():
             together[name] += rows
-    tables = {schema.name: directory.table(schema.name) for schema in MEASURED if schema.name in directory.tables()}
-    directory.finish()
-    for name, rows in together.items():
-        directory.write_table(name, [*tables[name].to_dicts(), *rows])
+    directory.finish(together)
 
 
 def _view(spec: PaperSpec, index: int) -> ModelView:
@@ -179,7 +177,7 @@ def _together(
     known = {schema.name for schema in MEASURED}
     rows: dict[str, list[dict[str, Any]]] = {}
     for kind in _TOGETHER:
-        states = [(name, saved_state(root, kind.name)) for name, root in roots.items()]
+        states = [(name, part) for name, root in roots.items() for part in saved_parts(root, kind.name)]
         for table, found in join_states(lambda kind=kind: kind.for_model(config), states).tables().items():
             if f"paper_{table}" in known:
                 rows.setdefault(f"paper_{table}", []).extend({"model": label} | row for row in found)
