@@ -20,6 +20,7 @@ from chiasm.cli.former import in_todays_words
 from chiasm.cli.models import models
 from chiasm.cli.report import report
 from chiasm.cli.verbs import command, logging_to_terminal
+from chiasm.cli.verify import verify
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import declared
 from chiasm.studies.study import is_study, study, verbs
@@ -40,6 +41,7 @@ _OTHER = {
     "demo": demo,
     "report": report,
     "diff": diff,
+    "verify": verify,
     "models": models,
     "check": check,
     "doctor": doctor,

@@ -283,7 +283,7 @@ class RunDirectory:
             self._put(name, [rows])
         self._remove_strays()
         done = to_ranges(self.done())
-        self._end("complete", jobs=done, files=self._digests(KEPT_FILES), finished=manifests.now())
+        self._end("complete", jobs=done, files=self.digests(KEPT_FILES), finished=manifests.now())
         remove(self.path / FOLDER)
 
     def require_rows(self) -> None:
@@ -542,7 +542,7 @@ class RunDirectory:
             remove(file)
             self.manifest["tables"].pop(file.stem, None)
 
-    def _digests(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    def digests(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Size and digest of the files of the run that have these names, or lie in folders of these names."""
         found = {}
         for name in names:

@@ -35,7 +35,8 @@ FAILURES = TableSchema.of(
 )
 """What became of the examples that gave no rows, or not all of them."""
 _NAME = re.compile(r"(\d{6,})-([0-9a-f]{16})")
-_SUMS = re.compile(r"sums-\d+-\d+-[0-9a-f]{16}\.npz")
+SUMS = re.compile(r"sums-(\d+)-(\d+)-([0-9a-f]{16})\.npz")
+"""What was added up of a block of jobs: the block, how many of its jobs, and the digest."""
 _INDEX = "shard.json"
 _OPEN = 4  # frames that are held while rows are brought into the order of their jobs
 
@@ -83,11 +84,11 @@ class Shards:
             if path.name in self._names or path.name.startswith(PARTIAL):
                 continue
             if not _NAME.fullmatch(path.name):
-                if path.name != NESTED and not _SUMS.fullmatch(path.name):
+                if path.name != NESTED and not SUMS.fullmatch(path.name):
                     found = f"`{path.parent.name}/{path.name}` is no part of a run"
                     raise ChiasmError(f"read the run in `{self.folder.parent}`", found, "Remove it")
                 continue
-            self._add(path)
+            self.add(path)
 
     def check(self, path: Path) -> None:
         """Compare every file of a shard with its digest.
@@ -194,7 +195,11 @@ class Shards:
                 differing.append(key)
         return differing
 
-    def _add(self, path: Path) -> None:
+    def add(self, path: Path) -> None:
+        """Take note of a shard.
+
+        **Errors:** as `refresh`.
+        """
         said = self._said(path)
         if said["run"] != self.run:
             found = "it belongs to another run: its model, data, seed or options are others"
@@ -246,6 +251,17 @@ class Shards:
         if digest_of(content) != self._files[shard]["files"][name]["digest"]:
             raise DamagedShardError(path, f"its file {name} was altered")
         return pl.read_parquet(io.BytesIO(content))
+
+
+def is_shard(name: str) -> bool:
+    """Whether a directory is called as shards are."""
+    return _NAME.fullmatch(name) is not None
+
+
+def is_whole_sums(path: Path) -> bool:
+    """Whether a file holds what was added up, as it was written."""
+    match = SUMS.fullmatch(path.name)
+    return match is not None and path.is_file() and digest_of_file(path)[:16] == match[3]
 
 
 def _starts(jobs: Iterable[Mapping[str, Any]]) -> dict[tuple[int, str], int]:

@@ -5,7 +5,6 @@ depend on the number of batches alone, so the sums are equal to the last bit wha
 """
 
 import json
-import re
 import time
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from chiasm.core.digests import digest_of_file
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
 from chiasm.results.rundir import RunDirectory
-from chiasm.results.shards import FOLDER
+from chiasm.results.shards import FOLDER, SUMS, is_whole_sums
 from chiasm.results.storage import whole_file
 from chiasm.results.tables import Rows
 from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive
@@ -26,7 +25,6 @@ from chiasm.runners.examples import Work, batches, prefetched
 
 P = TypeVar("P")
 _NOTES = "notes"
-_FILE = re.compile(r"sums-(\d+)-(\d+)-([0-9a-f]{16})\.npz")
 BLOCKS = 16
 """Blocks at most, and so processes that can share the work: what is added up may be large, and each keeps its own."""
 _BATCHES = 8  # in a block at least
@@ -101,16 +99,11 @@ def _files(folder: Path) -> dict[int, _Sums]:
     """Of every block the file with the most batches, in the order of the blocks."""
     found: dict[int, _Sums] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if match := _FILE.fullmatch(path.name):
+        if match := SUMS.fullmatch(path.name):
             one = _Sums(path, int(match[1]), int(match[2]))
             if one.block not in found or found[one.block].batches < one.batches:
                 found[one.block] = one
     return dict(sorted(found.items()))
-
-
-def _is_whole(path: Path) -> bool:
-    match = _FILE.fullmatch(path.name)
-    return match is not None and path.is_file() and digest_of_file(path)[:16] == match[3]
 
 
 def _arrays(path: Path, prefix: str = "") -> dict[str, np.ndarray]:
@@ -224,7 +217,7 @@ class _Saved:
     def _of(self, block: int) -> _Sums | None:
         """The saved sums of a block, once they have shown to be as they were written."""
         while (found := _files(self.folder).get(block)) is not None:
-            if found.path in self._checked or _is_whole(found.path):
+            if found.path in self._checked or is_whole_sums(found.path):
                 self._checked.add(found.path)
                 return found
             found.path.unlink(missing_ok=True)
