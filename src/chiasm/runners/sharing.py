@@ -207,7 +207,8 @@ class _LocalProcess(Running):
             there.close()  # else its end would never be seen here
 
     def ended(self) -> bool:
-        while self._line is not None and self._line.poll():
+        gone = bool(wait([self._process.sentinel], timeout=0))  # asked first: what it said before is read below
+        while self._line.poll():
             try:
                 kind, *said = self._line.recv()
             except EOFError:
@@ -220,7 +221,7 @@ class _LocalProcess(Running):
                 raise RuntimeError(f"in another process:\n{said[0]}")
             else:
                 return True
-        if wait([self._process.sentinel], timeout=0) and not self._line.poll():
+        if gone:
             code = self._process.exitcode
             raise LostProcessError(f"signal {-code}" if code is not None and code < 0 else f"exit code {code}")
         return False
