@@ -211,7 +211,7 @@ class _Claims(Generic[P]):
             self.deaths = self.worker.deaths()
             self.blocks.remove(block)
             for job in self.remaining(block, claimed=True):
-                if job.group is not None and self.deaths[str(job.key)] > DEATHS:
+                if job.group is not None and self.deaths[str(job.key)] > 2 * DEATHS:
                     raise _ended_processes(job, self.deaths[str(job.key)])
                 # What must be done in order cannot be set aside.
                 if job.group is None and self.deaths[str(job.key)] >= DEATHS:
@@ -259,7 +259,7 @@ def _carefully(job: KeyedJob[P], execute: Execute[P], claims: _Claims[P], tracke
     """
     died = claims.deaths[str(job.key)]
     if not job.parts:
-        if died > DEATHS:
+        if died > 2 * DEATHS:
             raise _ended_processes(job, died)
         return _alone(job, execute, claims, tracker, str(job.key))
     payload: Any = job.payload
