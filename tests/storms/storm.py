@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from tests.support.counting import CountingTask
 
-from chiasm.results import acquire, provenance, rundir
+from chiasm.results import acquire, provenance, waiting
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.verify import verify
 from chiasm.studies import inputs
 from chiasm.studies.study import study
-from tests.support.counting import CountingTask
 
 QUIET = {"controls": False, "seed": 3}
 VERBS = {
@@ -52,7 +52,7 @@ PATIENCE = 300.0
 
 
 class Outcome(NamedTuple):
-    """What came of one storm. `kills`: that met a process at work; `wrong`: rows lost, doubled or different, in words."""
+    """What came of one. `kills`: that met a process at work; `wrong`: rows lost, doubled or different, in words."""
 
     verb: str
     seed: int
@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
 
 def work(verb: str, out: Path) -> None:
     """One process's part in the run of `verb` in `out`."""
-    rundir.SECONDS = 0.1
+    waiting.SECONDS = 0.1
     if verb in SHARED:
         CountingTask(out, examples=80, seconds=0.01, summed=verb == "sums")(0, True, lambda: None)
     else:
@@ -106,7 +106,7 @@ def ended(children: dict[int, float]) -> dict[int, int]:
 
 
 def storm(verb: str, seed: int, whole: Path, root: Path, seconds: float) -> Outcome:
-    """A run of `verb` by one to three processes of which up to four are killed; it lasts about `seconds` undisturbed."""
+    """A run of `verb` by one to three processes, of which up to four are killed. `seconds`: what it takes one."""
     chance = random.Random(f"{verb}/{seed}")
     workers, kills = chance.randint(1, 3), 0
     out, log = root / f"{verb}-{seed}", root / f"{verb}-{seed}.log"
@@ -227,7 +227,9 @@ def main() -> None:
     total = {key: sum(count[key] for count in counts.values()) for key in next(iter(counts.values()))}
     print(json.dumps(counts | {"all": total}, indent=1))
     if asked.write:
-        asked.write.write_text(json.dumps({"seeds": f"{asked.seed}-{seed - 1}", **counts, "all": total}, indent=1) + "\n")
+        asked.write.write_text(
+            json.dumps({"seeds": f"{asked.seed}-{seed - 1}", **counts, "all": total}, indent=1) + "\n"
+        )
     if not total["wrong"] and not total["hangs"]:
         shutil.rmtree(root)
 

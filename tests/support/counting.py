@@ -16,7 +16,7 @@ from tests.support.rundirs import TABLES, Spec
 
 from chiasm.core.errors import ExampleError
 from chiasm.core.example import Example
-from chiasm.results import rundir
+from chiasm.results import waiting
 from chiasm.results.rundir import RunDirectory
 from chiasm.runners.accumulator import Accumulator, accumulate
 from chiasm.runners.driver import Computed
@@ -74,7 +74,7 @@ class CountingTask:
     def __call__(self, number: int, first: bool, opened: Callable[[], None]) -> None:
         if number < self.dies_first:
             os.kill(os.getpid(), signal.SIGKILL)
-        rundir.SECONDS = 0.05
+        waiting.SECONDS = 0.05
         chosen = [Example(id=f"e{k}", question="?") for k in range(self.examples)]
         work = Counting(self.seconds, self.deadly)
         with RunDirectory.open(

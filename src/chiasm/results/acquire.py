@@ -156,7 +156,17 @@ def _refuse_foreign(root: Path) -> None:
 def _discard(root: Path, former: dict[str, Any]) -> None:
     # Marked before anything goes: killed halfway, the rest must not be taken for a run.
     manifests.write(root, former | {"status": "discarded"})
-    for name in ("shards", "tables", "figures", "images", "thumbnails", "plans", "plan.json", "report.html", "drawn.json"):
+    for name in (
+        "shards",
+        "tables",
+        "figures",
+        "images",
+        "thumbnails",
+        "plans",
+        "plan.json",
+        "report.html",
+        "drawn.json",
+    ):
         remove(root / name)
 
 

@@ -60,7 +60,7 @@ def without_machine_paths(text: str) -> str:
 
 
 def without_user_folders(value: Any) -> Any:
-    """Plain JSON in which every text that is an absolute path is relative to the working directory, or its last part."""
+    """Plain JSON; every absolute path in it is relative to the working directory, or its last part alone."""
     if isinstance(value, dict):
         return {without_user_folders(key): without_user_folders(item) for key, item in value.items()}
     if isinstance(value, list):

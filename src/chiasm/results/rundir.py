@@ -1,7 +1,7 @@
 """One run on disk: a manifest, finished shards while it runs, tables, figures and a report.
 
 Several processes may compute one run, in one directory, on one machine or on several. Finished jobs wait in memory
-until they are worth a file: for a tenth of the time that the process has been at work, at most `SECONDS`. A shard
+until they are worth a file: for a tenth of the time that the process has been at work, at most ten seconds. A shard
 appears whole or not at all; merging shards into tables can be repeated; the manifest is replaced in one step. So a
 process that is killed at any moment has lost those seconds and the job under way, and nothing else, and the next one
 repeats nothing that was finished.
@@ -24,32 +24,44 @@ from typing import Any, Self, final
 
 import polars as pl
 
-from chiasm.core.digests import digest_of, digest_of_file
+from chiasm.core.digests import digest_of
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Options, plain
 from chiasm.core.schema import TableSchema
 from chiasm.results import manifest as manifests
 from chiasm.results.acquire import OPENING, acquire, require_current, run_mark
-from chiasm.results.provenance import without_machine_paths
+from chiasm.results.files import (
+    TABLES,
+    all_described,
+    compared,
+    damaged,
+    described,
+    remove_former_tables,
+    require_tables,
+    table_file,
+)
+from chiasm.results.frames import LazyFrames
 from chiasm.results.ranges import from_ranges, to_ranges
-from chiasm.results.shards import FAILURES, FOLDER, NESTED, Shards
-from chiasm.results.storage import PARTIAL, remove, reporting_full_disk
+from chiasm.results.reasons import (
+    FAILURES,
+    OUTCOMES,
+    SAMPLE,
+    Reasons,
+    counted,
+    distinct_examples,
+    reasons_of_job,
+)
+from chiasm.results.shards import FOLDER, NESTED, Shards
+from chiasm.results.storage import remove, reporting_full_disk
 from chiasm.results.tables import Rows, conform, read, read_schema, write
+from chiasm.results.waiting import WaitingJobs
 from chiasm.results.workers import Worker
 
-SECONDS = 10.0
-"""Longest that finished jobs wait in memory."""
-BYTES = 64 << 20
-"""Most that they may take there."""
-SAMPLE = 20
-"""Examples and reasons that the manifest holds of each kind; the table `failures` has all."""
 KEPT_FILES = ("images", "thumbnails", "plans", "plan.json", "recovered")
 """What a run keeps beside its tables."""
 _ENDING = "ending"
-_OUTCOMES = {"failures": "failed", "left_out": "left out", "skipped": "skipped"}
 _POLL = 0.2
 _log = logging.getLogger("chiasm")
-Reasons = Iterable[tuple[str, str]]  # (example_id, reason)
 
 
 class EndedElsewhereError(Exception):
@@ -75,10 +87,7 @@ class RunDirectory:
         self.derive: Callable[[RunDirectory], Mapping[str, Rows]] | None = None
         """Tables made from all the others when the run is finished, by name."""
         self._expected: set[int] = set()
-        self._waiting: dict[int, dict[str, Any]] = {}
-        self._frames: dict[str, list[tuple[int, pl.DataFrame]]] = {}
-        self._bytes = 0
-        self._opened = self._written = time.monotonic()
+        self._waiting = WaitingJobs()
         self._has_turn = False
 
     @classmethod
@@ -110,7 +119,7 @@ class RunDirectory:
             weakref.finalize(run, shutil.rmtree, root, ignore_errors=True)
         if run.complete:
             run._close()
-            run._require_present()
+            require_tables(run.path, run.manifest.get("tables", ()))
         else:
             run._take_stock()
         return run
@@ -126,7 +135,7 @@ class RunDirectory:
             raise ChiasmError(f"read the run in `{path}`", "there is no manifest.json", "Name the --out of a run")
         run = cls(Path(path), manifest, schemas(manifest["study"]), None)
         if run.complete:
-            run._require_present()
+            require_tables(run.path, run.manifest.get("tables", ()))
         else:
             require_current(run.path, manifest)
             run.shards.refresh()
@@ -159,11 +168,11 @@ class RunDirectory:
         """The keys of the finished jobs."""
         if self.complete:
             return from_ranges(self.manifest.get("jobs", self.manifest.get("shards", "")))
-        return set(self.shards.jobs) | set(self._waiting)
+        return set(self.shards.jobs) | set(self._waiting.jobs)
 
     def has(self, key: int) -> bool:
         """Whether a job of an unfinished run is finished."""
-        return key in self.shards.jobs or key in self._waiting
+        return key in self.shards.jobs or key in self._waiting.jobs
 
     def expect(self, keys: Iterable[int]) -> None:
         """Say which jobs the run consists of: it is not finished without them."""
@@ -200,20 +209,12 @@ class RunDirectory:
         if self.has(key):
             return
         conformed = {name: conform(self._schemas[name], rows) for name, rows in frames.items()}
-        reasons = {"failures": noted(failures), "left_out": noted(left_out), "skipped": noted(skipped)}
-        self._waiting[key] = {
-            "kept": _distinct_examples(conformed.values()) if kept is None else kept,
-            "size": size,
-            **{kind: len(found) for kind, found in reasons.items()},
-        }
-        if any(reasons.values()):
-            rows = [one | {"outcome": _OUTCOMES[kind]} for kind, found in reasons.items() for one in found]
-            conformed[FAILURES.name] = conform(FAILURES, rows)
-        for name, frame in conformed.items():
-            self._frames.setdefault(name, []).append((key, frame))
-            self._bytes += frame.estimated_size()
-        now = time.monotonic()
-        if self._bytes > BYTES or now - self._written >= min(SECONDS, (now - self._opened) / 10):
+        counts, reasons = reasons_of_job({"failures": failures, "left_out": left_out, "skipped": skipped})
+        about = {"kept": distinct_examples(conformed.values()) if kept is None else kept, "size": size, **counts}
+        if reasons is not None:
+            conformed[FAILURES.name] = reasons
+        self._waiting.add(key, about, conformed)
+        if self._waiting.are_due():
             self.flush()
 
     def flush(self) -> None:
@@ -221,14 +222,13 @@ class RunDirectory:
 
         **Errors:** `FullDiskError`.
         """
-        if self._waiting:
+        if self._waiting.jobs:
             if not (self.path / FOLDER).is_dir():
                 self.require_open()
             with reporting_full_disk("a shard", self.path):
                 (self.path / FOLDER).mkdir(exist_ok=True)
-            self.shards.write(self._waiting, self._frames, self._schemas)
-            self._waiting, self._frames, self._bytes = {}, {}, 0
-        self._written = time.monotonic()
+            self.shards.write(self._waiting.jobs, self._waiting.frames, self._schemas)
+        self._waiting.clear()
 
     def write_shard(self, index: int, frames: Mapping[str, Rows], *given: Any, **more: Any) -> None:
         """`record` and `flush`."""
@@ -254,6 +254,7 @@ class RunDirectory:
         if self._ended():
             raise EndedElsewhereError
         self._has_turn = True
+        self.shards = Shards(self.path / FOLDER, self.shards.run)  # what is on the disk counts, not what was known
         self.refresh()
         if missing := self._expected - self.done():
             found = f"what {len(missing)} of its {len(self._expected)} jobs had given is gone from {FOLDER}/"
@@ -281,9 +282,9 @@ class RunDirectory:
                 self._put(name, (*self.shards.rows(name), *([more[name]] if name in more else [])))
         for name, rows in ({} if self.derive is None else self.derive(self)).items():
             self._put(name, [rows])
-        self._remove_strays()
+        remove_former_tables(self.path, self.manifest["tables"], self._schemas)
         done = to_ranges(self.done())
-        self._end("complete", jobs=done, files=self.digests(KEPT_FILES), finished=manifests.now())
+        self._end("complete", jobs=done, files=all_described(self.path, KEPT_FILES), finished=manifests.now())
         remove(self.path / FOLDER)
 
     def require_rows(self) -> None:
@@ -331,7 +332,9 @@ class RunDirectory:
         written = list(self.manifest.get("tables", ()))
         present = set(written)
         if not self.complete:
-            present = {name for name in written if self._is_whole(name)} | self.shards.tables() | set(self._frames)
+            present = (
+                {name for name in written if self._is_whole(name)} | self.shards.tables() | set(self._waiting.frames)
+            )
         order = [*(name for name in self._schemas if name != FAILURES.name), *written, *sorted(present)]
         return [name for name in dict.fromkeys(order) if name in present]
 
@@ -351,7 +354,7 @@ class RunDirectory:
     @property
     def frames(self) -> Mapping[str, pl.DataFrame]:
         """All tables by name, each read when it is asked for."""
-        return _Frames(self)
+        return LazyFrames(self.tables, self.table)
 
     def write_table(self, name: str, rows: Rows) -> None:
         """Write a table that belongs to the run as a whole, not to shards: one process does, in its turn."""
@@ -370,7 +373,7 @@ class RunDirectory:
             raise self._no_table(name)
         known = self._schemas.get(name)
         columns = tuple(self.table(name).head(0).columns) if known is not None else ()
-        return known if known is not None and columns == known.names else read_schema(self._table(name))
+        return known if known is not None and columns == known.names else read_schema(table_file(self.path, name))
 
     @property
     def figures(self) -> Path:
@@ -421,7 +424,7 @@ class RunDirectory:
             return
         try:
             ended = self.manifest | {"status": status, "counts": self._counted(), **more}
-            ended |= {kind: self._reasons(kind)[:SAMPLE] for kind in _OUTCOMES}
+            ended |= {kind: self._reasons(kind)[:SAMPLE] for kind in OUTCOMES}
             with self.worker.alone(OPENING):
                 there = manifests.read(self.path) or {}
                 if there.get("status") == "complete":
@@ -454,18 +457,14 @@ class RunDirectory:
             yield {name: rows for name, rows in job["rows"].items() if name != FAILURES.name}
 
     def _counted(self) -> dict[str, int]:
-        jobs = [*self.shards.jobs.values(), *self._waiting.values()]
-        counts = {"kept": sum(job["kept"] for job in jobs)}
-        counts["left_out"] = sum(job["left_out"] for job in jobs) + len(self.manifest.get("unused", ()))
-        counts["failed"] = sum(job["failures"] for job in jobs)
-        return {"asked": self.manifest.get("asked") or sum(counts.values()), **counts}
+        return counted(self.manifest, [*self.shards.jobs.values(), *self._waiting.jobs.values()])
 
     def _reasons(self, kind: str) -> list[dict[str, str]]:
         if self.manifest["format"] < manifests.FORMAT:
             return self.manifest[kind]
         found = list(self.manifest.get("unused", ())) if kind == "left_out" else []
         if FAILURES.name in self.tables():
-            rows = self.table(FAILURES.name).filter(outcome=_OUTCOMES[kind])
+            rows = self.table(FAILURES.name).filter(outcome=OUTCOMES[kind])
             found += rows.select("example_id", "reason").to_dicts()
         return found
 
@@ -475,115 +474,41 @@ class RunDirectory:
         differing = self.shards.compare_doubled()
         self.manifest = self.manifest | {"computed_twice": {"jobs": len(self.shards.doubled), "differing": differing}}
         if differing:
-            _log.warning("%d jobs were computed twice and differ: of each, the shard first by name counts.", len(differing))
+            _log.warning(
+                "%d jobs were computed twice and differ: of each, the shard first by name counts.", len(differing)
+            )
 
     def _put(self, name: str, parts: Iterable[Rows]) -> None:
         """Write a table, and note what is in it."""
         with reporting_full_disk("a table", self.path):
-            (self.path / "tables").mkdir(exist_ok=True)
-        rows = write(self._table(name), self._schemas[name], parts)
-        entry = {"rows": rows, "bytes": self._table(name).stat().st_size, "digest": digest_of_file(self._table(name))}
-        known = self.manifest.get("tables", {})
-        self.manifest = self.manifest | {"tables": {**(known if isinstance(known, dict) else {}), name: entry}}
+            (self.path / TABLES).mkdir(exist_ok=True)
+        file = table_file(self.path, name)
+        entry = {"rows": write(file, self._schemas[name], parts), **described(file)}
+        self.manifest = self.manifest | {"tables": {**self.manifest["tables"], name: entry}}
 
     def _read(self, name: str) -> pl.DataFrame:
         """The rows of a table's own file, once its content has been compared with its digest."""
-        entry = self._entry(name)
-        if entry is None:
-            return read(self._table(name))
+        file, known = table_file(self.path, name), self.manifest["tables"]
+        if not isinstance(known, dict):
+            return read(file)
         try:
-            content = self._table(name).read_bytes()
+            content = file.read_bytes()
         except OSError:
-            raise self._damaged(f"tables/{name}.parquet is gone") from None
-        if digest_of(content) != entry["digest"]:
-            raise self._damaged(f"tables/{name}.parquet was altered")
+            raise damaged(self.path, f"{TABLES}/{name}.parquet is gone") from None
+        if digest_of(content) != known[name]["digest"]:
+            raise damaged(self.path, f"{TABLES}/{name}.parquet was altered")
         return pl.read_parquet(io.BytesIO(content))
-
-    def _entry(self, name: str) -> dict[str, Any] | None:
-        known = self.manifest.get("tables")
-        return known.get(name) if isinstance(known, dict) else None
 
     def _is_whole(self, name: str) -> bool:
         """Whether the file of a table is the one that was noted: a kill may have come between file and note."""
-        entry, file = self._entry(name), self._table(name)
-        return entry is not None and file.is_file() and digest_of_file(file) == entry["digest"]
-
-    def _require_present(self) -> None:
-        """**Errors:** `ChiasmError` where a table of a finished run is missing, of another size, or was put there."""
-        known = self.manifest.get("tables", ())
-        there = {file.stem for file in (self.path / "tables").glob("*.parquet")}
-        for name in known:
-            entry = self._entry(name)
-            if name not in there:
-                raise self._damaged(f"tables/{name}.parquet is gone")
-            if entry is not None and self._table(name).stat().st_size != entry["bytes"]:
-                raise self._damaged(f"tables/{name}.parquet was altered")
-        if isinstance(known, dict) and (strays := sorted(there - set(known))):
-            raise self._damaged(f"tables/{strays[0]}.parquet was not written by it", "Remove that file")
-
-    def _damaged(self, found: str, todo: str = "") -> ChiasmError:
-        todo = todo or "Take it from a copy of the run, or run the command again with --fresh"
-        return ChiasmError(f"read the run in `{self.path}`", found, todo)
+        return not compared(table_file(self.path, name), self.manifest["tables"][name])
 
     def _no_table(self, name: str) -> ChiasmError:
         there = ", ".join(self.tables()) or "no table yet"
         return ChiasmError(f"table `{name}`", f"this run has {there}", "Name one of those")
-
-    def _remove_strays(self) -> None:
-        """Remove tables of an earlier session that this one did not write.
-
-        **Errors:** `ChiasmError` for a file that no run writes.
-        """
-        for file in (self.path / "tables").iterdir():
-            if file.stem in self.manifest["tables"] and file.suffix == ".parquet" and self._is_whole(file.stem):
-                continue
-            if not file.name.startswith(PARTIAL) and file.stem not in self._schemas:
-                raise self._damaged(f"tables/{file.name} was not written by it", "Remove that file")
-            remove(file)
-            self.manifest["tables"].pop(file.stem, None)
-
-    def digests(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Size and digest of the files of the run that have these names, or lie in folders of these names."""
-        found = {}
-        for name in names:
-            top = self.path / name
-            for file in sorted(top.rglob("*")) if top.is_dir() else [top]:
-                if file.is_file():
-                    about = {"bytes": file.stat().st_size, "digest": digest_of_file(file)}
-                    found[file.relative_to(self.path).as_posix()] = about
-        return found
-
-    def _table(self, name: str) -> Path:
-        return self.path / "tables" / f"{name}.parquet"
-
-
-@final
-class _Frames(Mapping[str, pl.DataFrame]):
-    def __init__(self, run: RunDirectory) -> None:
-        self._run = run
-
-    def __getitem__(self, name: str) -> pl.DataFrame:
-        if name not in self._run.tables():
-            raise KeyError(name)
-        return self._run.table(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._run.tables())
-
-    def __len__(self) -> int:
-        return len(self._run.tables())
 
 
 def failed_in(model: str, *runs: RunDirectory) -> list[tuple[str, str]]:
     """Examples that failed in any run of one model, each once, named so that several models can be told apart."""
     found = {one["example_id"]: one["reason"] for run in runs for one in run.failures()}
     return [(f"{model}/{example}", reason) for example, reason in found.items()]
-
-
-def noted(reasons: Reasons) -> list[dict[str, str]]:
-    """Examples and reasons as the manifest holds them."""
-    return [{"example_id": example, "reason": without_machine_paths(reason)} for example, reason in reasons]
-
-
-def _distinct_examples(frames: Iterable[pl.DataFrame]) -> int:
-    return len({example for f in frames if "example_id" in f.columns for example in f["example_id"].unique()})

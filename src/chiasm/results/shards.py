@@ -19,7 +19,7 @@ import polars as pl
 
 from chiasm.core.digests import digest_of, digest_of_file
 from chiasm.core.errors import ChiasmError
-from chiasm.core.schema import TableSchema, text
+from chiasm.core.schema import TableSchema
 from chiasm.results.manifest import write_json
 from chiasm.results.storage import PARTIAL, remove, whole_directory
 from chiasm.results.tables import write
@@ -27,13 +27,6 @@ from chiasm.results.tables import write
 FOLDER = "shards"
 NESTED = "models"
 """Among the shards: runs that are parts of this one."""
-FAILURES = TableSchema.of(
-    "failures",
-    text("example_id", "Example", "Identifier of the example in the data."),
-    text("outcome", "Outcome", "failed: could not be used; left out: not wanted; skipped: a part of one that was kept."),
-    text("reason", "Reason", "Why."),
-)
-"""What became of the examples that gave no rows, or not all of them."""
 _NAME = re.compile(r"(\d{6,})-([0-9a-f]{16})")
 SUMS = re.compile(r"sums-(\d+)-(\d+)-([0-9a-f]{16})\.npz")
 """What was added up of a block of jobs: the block, how many of its jobs, and the digest."""
@@ -122,8 +115,12 @@ class Shards:
         self.refresh()
         return said
 
-    def write(self, jobs: Mapping[int, Mapping[str, Any]], frames: Mapping[str, list[tuple[int, pl.DataFrame]]],
-              schemas: Mapping[str, TableSchema]) -> None:
+    def write(
+        self,
+        jobs: Mapping[int, Mapping[str, Any]],
+        frames: Mapping[str, list[tuple[int, pl.DataFrame]]],
+        schemas: Mapping[str, TableSchema],
+    ) -> None:
         """Put finished jobs on the disk, all of them at once.
 
         `jobs`: what is to be known of each, by key; `frames`: by table, rows with the key of their job.
@@ -188,10 +185,15 @@ class Shards:
             for shard, said in self._files.items():
                 for job in said["jobs"]:
                     if job["key"] == key:
-                        of = {t: self._frame(shard, t).slice(self._starts[shard][key, t], n) for t, n in job["rows"].items()}
+                        of = {
+                            t: self._frame(shard, t).slice(self._starts[shard][key, t], n)
+                            for t, n in job["rows"].items()
+                        }
                         found.append(of)
             first = found[0]
-            if any(other.keys() != first.keys() or any(not first[t].equals(other[t]) for t in first) for other in found):
+            if any(
+                other.keys() != first.keys() or any(not first[t].equals(other[t]) for t in first) for other in found
+            ):
                 differing.append(key)
         return differing
 

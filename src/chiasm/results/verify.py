@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from chiasm.core.digests import digest_of_file, digest_of_value
+from chiasm.core.digests import digest_of_value
 from chiasm.core.errors import ChiasmError
 from chiasm.results import manifest as manifests
 from chiasm.results.acquire import run_mark
+from chiasm.results.files import TABLES, all_described, compared, table_file
+from chiasm.results.reasons import FAILURES
 from chiasm.results.rundir import KEPT_FILES, RunDirectory
-from chiasm.results.shards import FAILURES, FOLDER, NESTED, Shards, is_shard, is_whole_sums
+from chiasm.results.shards import FOLDER, NESTED, Shards, is_shard, is_whole_sums
 from chiasm.results.storage import PARTIAL
 
 _DRAWN = "drawn.json"
@@ -39,7 +41,9 @@ def verify(path: Path | str) -> Verified:
         raise ChiasmError(f"verify the run in `{path}`", "there is no manifest.json", "Name the --out of a run")
     if manifest["format"] != manifests.FORMAT:
         found = "it is of an earlier version of chiasm, which kept no digests"
-        raise ChiasmError(f"verify the run in `{path}`", found, "Run its command again to have one that can be verified")
+        raise ChiasmError(
+            f"verify the run in `{path}`", found, "Run its command again to have one that can be verified"
+        )
     tables, files = manifest["tables"], manifest.get("files", {})
     problems = [*_tables(root, manifest), *_files(root, files, KEPT_FILES), *_counts(root, manifest), *_drawn(root)]
     problems += _leftovers(root) if manifest["status"] == "complete" else _shards(root, manifest)
@@ -49,20 +53,20 @@ def verify(path: Path | str) -> Verified:
 
 def note_drawn(run: RunDirectory) -> None:
     """Keep the digests of what is drawn from the tables, beside it: it is drawn anew by `chiasm report`."""
-    said: dict[str, Any] = {"files": run.digests(_DRAWN_FILES)}
+    said: dict[str, Any] = {"files": all_described(run.path, _DRAWN_FILES)}
     manifests.write_json(run.path / _DRAWN, said | {"digest": digest_of_value(said)})
 
 
 def _tables(root: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     known = manifest["tables"]
     for name, entry in known.items():
-        file = root / "tables" / f"{name}.parquet"
-        found = _compared(file, entry)
+        file = table_file(root, name)
+        found = compared(file, entry)
         if not found and pl.scan_parquet(file).select(pl.len()).collect().item() != entry["rows"]:
             found = f"does not have its {entry['rows']} rows"
         if found:
             yield f"tables/{name}.parquet {found}"
-    for file in sorted((root / "tables").iterdir()) if (root / "tables").is_dir() else ():
+    for file in sorted((root / TABLES).iterdir()) if (root / TABLES).is_dir() else ():
         # Of a run that goes on, a kill may have come between a table and the note of it.
         waiting = file.name.startswith(PARTIAL) or manifest["status"] != "complete"
         if file.name.removesuffix(".parquet") not in known and not waiting:
@@ -71,7 +75,7 @@ def _tables(root: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
 
 def _files(root: Path, known: Mapping[str, Mapping[str, Any]], tops: tuple[str, ...]) -> Iterator[str]:
     for name, entry in known.items():
-        if found := _compared(root / name, entry):
+        if found := compared(root / name, entry):
             yield f"{name} {found}"
     for top in tops if known else ():
         for file in sorted((root / top).rglob("*")):
@@ -80,26 +84,14 @@ def _files(root: Path, known: Mapping[str, Mapping[str, Any]], tops: tuple[str, 
                 yield f"{name} was not written by the run"
 
 
-def _compared(file: Path, entry: Mapping[str, Any]) -> str:
-    try:
-        size = file.stat().st_size
-        if size != entry["bytes"] or digest_of_file(file) != entry["digest"]:
-            return "was altered"
-    except FileNotFoundError:
-        return "is gone"
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    return ""
-
-
 def _counts(root: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     """The counts of a finished run against the rows that they count."""
-    file = root / "tables" / f"{FAILURES.name}.parquet"
+    file = table_file(root, FAILURES.name)
     if manifest["status"] != "complete" or (FAILURES.name in manifest["tables"] and not file.is_file()):
         return
     outcomes: dict[str, int] = {}
     if FAILURES.name in manifest["tables"]:
-        if _compared(file, manifest["tables"][FAILURES.name]):
+        if compared(file, manifest["tables"][FAILURES.name]):
             return  # reported by then
         outcomes = dict(pl.read_parquet(file)["outcome"].value_counts().iter_rows())
     found = {"failed": outcomes.get("failed", 0)}

@@ -33,7 +33,7 @@ FOLDER = ".workers"
 BEAT = 3.0
 """Seconds between two signs of life."""
 STALE = 60.0
-"""Seconds without one after which a process counts as dead. Network file systems may show changes half a minute late."""
+"""Seconds without one after which a process counts as dead. Network file systems show changes late."""
 _POLL = 0.05
 _LENGTH = 4096  # of a worker's file, which is overwritten in place
 _OPENING, _JOINED = ".opening", ".joined"

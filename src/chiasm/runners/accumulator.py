@@ -108,7 +108,9 @@ def _files(folder: Path) -> dict[int, _Sums]:
 
 def _arrays(path: Path, prefix: str = "") -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as file:
-        return {name.removeprefix(prefix): file[name] for name in file.files if name.startswith(prefix) and name != _NOTES}
+        return {
+            name.removeprefix(prefix): file[name] for name in file.files if name.startswith(prefix) and name != _NOTES
+        }
 
 
 @final

@@ -1,8 +1,8 @@
 """The one driver of keyed jobs: nothing finished is repeated, jobs are recorded whole, a stop says how to go on.
 
 It knows no science and no executor: `execute` may compute in this process or prepare ahead in a thread. Processes that
-drive the same jobs in one directory share them: every one claims a block of jobs, computes it, and claims the next; what
-a dead one had claimed is taken over. All of them return when all jobs are finished, by whom ever.
+drive the same jobs in one directory share them: every one claims a block of jobs, computes it, and claims the next;
+what a dead one had claimed is taken over. All of them return when all jobs are finished, by whom ever.
 """
 
 import logging
@@ -114,7 +114,6 @@ class Remaining(Protocol[P]):
     """What says which jobs of a block are left to do. `claimed`: whether the block is this process's by now."""
 
     def __call__(self, jobs: Sequence[KeyedJob[P]], *, claimed: bool) -> Sequence[KeyedJob[P]]: ...
-
 
 
 def drive(

@@ -77,7 +77,7 @@ class LostProcessError(Exception):
 def share(task: Task, count: int, workplace: Workplace, directory: Callable[[], RunDirectory]) -> None:
     """Have `count` processes do `task` until the run is finished. `directory` opens the run once the first one has.
 
-    **Errors:** as raised by any of them; `ChiasmError` where one cannot be started, or they end and nothing is finished.
+    **Errors:** as raised by any of them; `ChiasmError` where they end and nothing is finished.
     """
     crew = _Crew(task, count, workplace)
     try:
@@ -90,7 +90,7 @@ def share(task: Task, count: int, workplace: Workplace, directory: Callable[[], 
             watched = _Watched(run, bar)
             for number in range(1, count):
                 crew.start(number)
-            while not all([crew.look_after(number) for number in list(crew.running)]):
+            while not crew.is_over():
                 crew.require_progress(watched.finished())
                 time.sleep(_POLL)
             run.reload()
@@ -124,6 +124,12 @@ class _Crew:
     def _has_begun(self) -> bool:
         return any(one.opened for one in self.running.values())
 
+    def is_over(self) -> bool:
+        """Look after all of them; whether all are over."""
+        for number in list(self.running):
+            self.look_after(number)
+        return len(self.over) == self.count
+
     def look_after(self, number: int) -> bool:
         """Whether a process is over; one that was lost is started again."""
         if number in self.over:
@@ -149,7 +155,9 @@ class _Crew:
             self._finished, self.lost = finished, 0
         if self.lost > 4 * (self.count + 1):
             found = f"{self.lost} processes ended without an answer, and nothing was finished meanwhile"
-            raise ChiasmError("share the work", found, "Go on with --resume and fewer --workers: perhaps memory is short")
+            raise ChiasmError(
+                "share the work", found, "Go on with --resume and fewer --workers: perhaps memory is short"
+            )
 
     def stop(self) -> None:
         for number, one in self.running.items():
@@ -274,4 +282,3 @@ def device_of(number: int) -> str | None:
 def sensible_count() -> int:
     """As many processes as cores; one where there is a GPU, whose work is its own."""
     return 1 if torch.cuda.is_available() else os.cpu_count() or 1
-

@@ -209,7 +209,10 @@ class StudySpec(LoadingOptions):
     out: str | Path | None = write_option(
         None, "Run directory. Default: `runs/STUDY-MODEL-DATA`.", typed_as=Path | None
     )
-    resume: bool = write_option(False, "Go on with the run in --out, or share the work of those that are at it; finished parts are not repeated.")
+    resume: bool = write_option(
+        False,
+        "Go on with the run in --out, or share the work of those that are at it; finished parts are not repeated.",
+    )
     fresh: bool = write_option(False, "Replace the run in --out.")
 
     @property

@@ -12,7 +12,6 @@ from chiasm.core.example import Example
 from chiasm.studies.flow.swaps import Donors
 
 
-
 def example(number: int, image: int | None = None, answer: str = "", kind: str = "images") -> Example:
     shown = np.array([[[number if image is None else image]]], dtype=np.int64).view(np.uint8)
     return Example(id=f"e{number}", question="?", answer=answer or f"a{number % 3}", **{kind: (shown,)})

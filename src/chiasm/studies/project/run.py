@@ -57,7 +57,7 @@ def compute(spec: ProjectSpec) -> RunDirectory:
 
 
 def _fill(directory: RunDirectory, inputs: ProjectInputs, view: ModelView) -> None:
-    """Write the tables of a run. The model is changed while a setting is trained and put back, bit by bit, behind it."""
+    """Write the tables of a run. The model is changed while a setting is trained, and put back behind it."""
     spec = inputs.spec
     jobs = [
         KeyedJob(key, job, name=description(job, inputs.domains), group=shared_by(job))

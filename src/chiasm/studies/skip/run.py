@@ -23,7 +23,8 @@ from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.skipping.plans import identity_of
 from chiasm.models.skipping.timing import costs
 from chiasm.models.view import ModelView
-from chiasm.results.rundir import RunDirectory, noted
+from chiasm.results.reasons import noted
+from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.results.storage import whole_file
