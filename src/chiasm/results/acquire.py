@@ -49,6 +49,21 @@ def acquire(
         raise
 
 
+def joined(root: Path) -> tuple[dict[str, Any], Worker]:
+    """The manifest of a run that others compute, and this process among them.
+
+    **Errors:** `ChiasmError` if there is none.
+    """
+    worker = _registered(root)
+    with worker.alone(OPENING):
+        manifest = manifests.read(root)
+        if manifest is None:
+            worker.leave()
+            raise ChiasmError(f"join the run in `{root}`", "there is no manifest.json", "Name the --out of a run")
+        worker.join()
+    return manifest, worker
+
+
 def run_mark(manifest: Mapping[str, Any]) -> str:
     """What all rows of a run have in common: what was asked, and of which model and data."""
     same = {fact: _unnamed(manifest[fact]) for fact in _SAME if fact in manifest}

@@ -1,12 +1,17 @@
 """The files of a run and what the manifest says of them: size and digest, of tables the number of rows too."""
 
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from chiasm.core.digests import digest_of_file
+import polars as pl
+
+from chiasm.core.digests import digest_of, digest_of_file
 from chiasm.core.errors import ChiasmError
-from chiasm.results.storage import PARTIAL, remove
+from chiasm.core.schema import TableSchema
+from chiasm.results.storage import PARTIAL, remove, reporting_full_disk
+from chiasm.results.tables import Rows, read, write
 
 TABLES = "tables"
 
@@ -37,6 +42,31 @@ def compared(file: Path, entry: Mapping[str, Any]) -> str:
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return ""
+
+
+def put_table(root: Path, known: dict[str, Any], schema: TableSchema, parts: Iterable[Rows]) -> None:
+    """Write a table, and note in `known` what is in it."""
+    with reporting_full_disk("a table", root):
+        (root / TABLES).mkdir(exist_ok=True)
+    file = table_file(root, schema.name)
+    known[schema.name] = {"rows": write(file, schema, parts), **described(file)}
+
+
+def read_table(root: Path, known: Any, name: str) -> pl.DataFrame:
+    """The rows of a table, once its content has been compared with what is known of it.
+
+    **Errors:** `ChiasmError` where it is gone or was altered.
+    """
+    file = table_file(root, name)
+    if not isinstance(known, dict):  # earlier versions kept the names alone
+        return read(file)
+    try:
+        content = file.read_bytes()
+    except OSError:
+        raise damaged(root, f"{TABLES}/{name}.parquet is gone") from None
+    if digest_of(content) != known[name]["digest"]:
+        raise damaged(root, f"{TABLES}/{name}.parquet was altered")
+    return pl.read_parquet(io.BytesIO(content))
 
 
 def table_file(root: Path, name: str) -> Path:

@@ -46,3 +46,9 @@ def counted(manifest: Mapping[str, Any], jobs: Iterable[Mapping[str, int]]) -> d
 def distinct_examples(frames: Iterable[pl.DataFrame]) -> int:
     """How many examples have rows."""
     return len({example for f in frames if "example_id" in f.columns for example in f["example_id"].unique()})
+
+
+def failed_in(model: str, *failures: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Examples that failed in any run of one model, each once, named so that several models can be told apart."""
+    found = {one["example_id"]: one["reason"] for run in failures for one in run}
+    return [(f"{model}/{example}", reason) for example, reason in found.items()]

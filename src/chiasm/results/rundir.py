@@ -10,11 +10,9 @@ Everything carries the digest of its content: shards until they are merged, tabl
 manifest itself. What is damaged, missing, doubled or of another run is refused, or computed anew.
 """
 
-import io
 import logging
 import shutil
 import tempfile
-import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,48 +22,26 @@ from typing import Any, Self, final
 
 import polars as pl
 
-from chiasm.core.digests import digest_of
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Options, plain
 from chiasm.core.schema import TableSchema
+from chiasm.results import files
 from chiasm.results import manifest as manifests
+from chiasm.results import reasons as why
 from chiasm.results.acquire import OPENING, acquire, require_current, run_mark
-from chiasm.results.files import (
-    TABLES,
-    all_described,
-    compared,
-    damaged,
-    described,
-    remove_former_tables,
-    require_tables,
-    table_file,
-)
 from chiasm.results.frames import LazyFrames
 from chiasm.results.ranges import from_ranges, to_ranges
-from chiasm.results.reasons import (
-    FAILURES,
-    OUTCOMES,
-    SAMPLE,
-    Reasons,
-    counted,
-    distinct_examples,
-    reasons_of_job,
-)
+from chiasm.results.reasons import FAILURES, OUTCOMES, Reasons
 from chiasm.results.shards import FOLDER, NESTED, Shards
 from chiasm.results.storage import remove, reporting_full_disk
-from chiasm.results.tables import Rows, conform, read, read_schema, write
+from chiasm.results.tables import Rows, conform, read_schema
+from chiasm.results.turn import EndedElsewhereError, Turn
 from chiasm.results.waiting import WaitingJobs
 from chiasm.results.workers import Worker
 
 KEPT_FILES = ("images", "thumbnails", "plans", "plan.json", "recovered")
 """What a run keeps beside its tables."""
-_ENDING = "ending"
-_POLL = 0.2
 _log = logging.getLogger("chiasm")
-
-
-class EndedElsewhereError(Exception):
-    """Another process ended the run that this one waited to end. Not a mistake: leave the directory as it is."""
 
 
 @final
@@ -88,7 +64,7 @@ class RunDirectory:
         """Tables made from all the others when the run is finished, by name."""
         self._expected: set[int] = set()
         self._waiting = WaitingJobs()
-        self._has_turn = False
+        self._turn = None if worker is None else Turn(worker, self._ended)
 
     @classmethod
     def open(
@@ -119,7 +95,7 @@ class RunDirectory:
             weakref.finalize(run, shutil.rmtree, root, ignore_errors=True)
         if run.complete:
             run._close()
-            require_tables(run.path, run.manifest.get("tables", ()))
+            files.require_tables(run.path, run.manifest.get("tables", ()))
         else:
             run._take_stock()
         return run
@@ -135,7 +111,7 @@ class RunDirectory:
             raise ChiasmError(f"read the run in `{path}`", "there is no manifest.json", "Name the --out of a run")
         run = cls(Path(path), manifest, schemas(manifest["study"]), None)
         if run.complete:
-            require_tables(run.path, run.manifest.get("tables", ()))
+            files.require_tables(run.path, run.manifest.get("tables", ()))
         else:
             require_current(run.path, manifest)
             run.shards.refresh()
@@ -147,13 +123,7 @@ class RunDirectory:
 
         **Errors:** `ChiasmError` if there is none.
         """
-        worker = Worker(path)
-        with worker.alone(OPENING):
-            manifest = manifests.read(path)
-            if manifest is None:
-                worker.leave()
-                raise ChiasmError(f"join the run in `{path}`", "there is no manifest.json", "Name the --out of a run")
-            worker.join()
+        manifest, worker = joined(path)
         return cls(path, manifest, schemas, worker)
 
     def reload(self) -> None:
@@ -180,8 +150,8 @@ class RunDirectory:
 
     def require_open(self) -> None:
         """**Errors:** `EndedElsewhereError` where another process has ended the run."""
-        if self._ended():
-            raise EndedElsewhereError
+        if self._turn is not None:
+            self._turn.require_open()
 
     def refresh(self) -> None:
         """Take note of what other processes have finished since."""
@@ -209,8 +179,8 @@ class RunDirectory:
         if self.has(key):
             return
         conformed = {name: conform(self._schemas[name], rows) for name, rows in frames.items()}
-        counts, reasons = reasons_of_job({"failures": failures, "left_out": left_out, "skipped": skipped})
-        about = {"kept": distinct_examples(conformed.values()) if kept is None else kept, "size": size, **counts}
+        counts, reasons = why.reasons_of_job({"failures": failures, "left_out": left_out, "skipped": skipped})
+        about = {"kept": why.distinct_examples(conformed.values()) if kept is None else kept, "size": size, **counts}
         if reasons is not None:
             conformed[FAILURES.name] = reasons
         self._waiting.add(key, about, conformed)
@@ -241,19 +211,10 @@ class RunDirectory:
         **Errors:** `EndedElsewhereError` where another one has ended the run; `ChiasmError` where finished jobs are
         gone.
         """
-        if self.worker is None:
+        if self._turn is None or self._turn.held:
             return
-        if self._has_turn and self.worker.holds(_ENDING):
-            return
-        self._has_turn = False
         self.flush()
-        while not self.worker.claim(_ENDING):
-            if self._ended():
-                raise EndedElsewhereError
-            time.sleep(_POLL)
-        if self._ended():
-            raise EndedElsewhereError
-        self._has_turn = True
+        self._turn.take()
         self.shards = Shards(self.path / FOLDER, self.shards.run)  # what is on the disk counts, not what was known
         self.refresh()
         if missing := self._expected - self.done():
@@ -282,9 +243,9 @@ class RunDirectory:
                 self._put(name, (*self.shards.rows(name), *([more[name]] if name in more else [])))
         for name, rows in ({} if self.derive is None else self.derive(self)).items():
             self._put(name, [rows])
-        remove_former_tables(self.path, self.manifest["tables"], self._schemas)
+        files.remove_former_tables(self.path, self.manifest["tables"], self._schemas)
         done = to_ranges(self.done())
-        self._end("complete", jobs=done, files=all_described(self.path, KEPT_FILES), finished=manifests.now())
+        self._end("complete", jobs=done, files=files.all_described(self.path, KEPT_FILES), finished=manifests.now())
         remove(self.path / FOLDER)
 
     def require_rows(self) -> None:
@@ -349,7 +310,7 @@ class RunDirectory:
             self.flush()
             if name in self.shards.tables():
                 return pl.concat(self.shards.rows(name))
-        return self._read(name)
+        return files.read_table(self.path, self.manifest["tables"], name)
 
     @property
     def frames(self) -> Mapping[str, pl.DataFrame]:
@@ -373,7 +334,7 @@ class RunDirectory:
             raise self._no_table(name)
         known = self._schemas.get(name)
         columns = tuple(self.table(name).head(0).columns) if known is not None else ()
-        return known if known is not None and columns == known.names else read_schema(table_file(self.path, name))
+        return known if known is not None and columns == known.names else read_schema(files.table_file(self.path, name))
 
     @property
     def figures(self) -> Path:
@@ -412,8 +373,7 @@ class RunDirectory:
         assert self.worker is not None
         try:
             with self.worker.alone(OPENING):
-                for said in self.shards.mend() if (self.path / FOLDER).is_dir() else ():
-                    _log.warning("In %s, %s. What it held is computed again.", self.path, said)
+                self.shards.mend()
         except BaseException:
             self._close()
             raise
@@ -424,7 +384,7 @@ class RunDirectory:
             return
         try:
             ended = self.manifest | {"status": status, "counts": self._counted(), **more}
-            ended |= {kind: self._reasons(kind)[:SAMPLE] for kind in OUTCOMES}
+            ended |= {kind: self._reasons(kind)[: why.SAMPLE] for kind in OUTCOMES}
             with self.worker.alone(OPENING):
                 there = manifests.read(self.path) or {}
                 if there.get("status") == "complete":
@@ -443,10 +403,10 @@ class RunDirectory:
 
     def _close(self) -> None:
         if self.worker is not None:
-            if self._has_turn:
-                self.worker.release(_ENDING)
+            if self._turn is not None:
+                self._turn.give_back()
             self.worker.leave()
-            self.worker, self._has_turn = None, False
+            self.worker = self._turn = None
 
     def _ended(self) -> bool:
         return (manifests.read(self.path) or {"status": ""})["status"] == "complete"
@@ -457,7 +417,7 @@ class RunDirectory:
             yield {name: rows for name, rows in job["rows"].items() if name != FAILURES.name}
 
     def _counted(self) -> dict[str, int]:
-        return counted(self.manifest, [*self.shards.jobs.values(), *self._waiting.jobs.values()])
+        return why.counted(self.manifest, [*self.shards.jobs.values(), *self._waiting.jobs.values()])
 
     def _reasons(self, kind: str) -> list[dict[str, str]]:
         if self.manifest["format"] < manifests.FORMAT:
@@ -479,36 +439,12 @@ class RunDirectory:
             )
 
     def _put(self, name: str, parts: Iterable[Rows]) -> None:
-        """Write a table, and note what is in it."""
-        with reporting_full_disk("a table", self.path):
-            (self.path / TABLES).mkdir(exist_ok=True)
-        file = table_file(self.path, name)
-        entry = {"rows": write(file, self._schemas[name], parts), **described(file)}
-        self.manifest = self.manifest | {"tables": {**self.manifest["tables"], name: entry}}
-
-    def _read(self, name: str) -> pl.DataFrame:
-        """The rows of a table's own file, once its content has been compared with its digest."""
-        file, known = table_file(self.path, name), self.manifest["tables"]
-        if not isinstance(known, dict):
-            return read(file)
-        try:
-            content = file.read_bytes()
-        except OSError:
-            raise damaged(self.path, f"{TABLES}/{name}.parquet is gone") from None
-        if digest_of(content) != known[name]["digest"]:
-            raise damaged(self.path, f"{TABLES}/{name}.parquet was altered")
-        return pl.read_parquet(io.BytesIO(content))
+        files.put_table(self.path, self.manifest["tables"], self._schemas[name], parts)
 
     def _is_whole(self, name: str) -> bool:
         """Whether the file of a table is the one that was noted: a kill may have come between file and note."""
-        return not compared(table_file(self.path, name), self.manifest["tables"][name])
+        return not files.compared(files.table_file(self.path, name), self.manifest["tables"][name])
 
     def _no_table(self, name: str) -> ChiasmError:
         there = ", ".join(self.tables()) or "no table yet"
         return ChiasmError(f"table `{name}`", f"this run has {there}", "Name one of those")
-
-
-def failed_in(model: str, *runs: RunDirectory) -> list[tuple[str, str]]:
-    """Examples that failed in any run of one model, each once, named so that several models can be told apart."""
-    found = {one["example_id"]: one["reason"] for run in runs for one in run.failures()}
-    return [(f"{model}/{example}", reason) for example, reason in found.items()]

@@ -8,6 +8,7 @@ shards of the same jobs (a process that had been taken for dead) are harmless: o
 
 import io
 import json
+import logging
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ from chiasm.results.storage import PARTIAL, remove, whole_directory
 from chiasm.results.tables import write
 
 FOLDER = "shards"
+_log = logging.getLogger("chiasm")
 NESTED = "models"
 """Among the shards: runs that are parts of this one."""
 _NAME = re.compile(r"(\d{6,})-([0-9a-f]{16})")
@@ -99,21 +101,19 @@ class Shards:
         if stray := sorted({file.name for file in path.iterdir()} - {*said["files"], _INDEX}):
             raise DamagedShardError(path, f"it holds {stray[0]}, which is no part of it")
 
-    def mend(self) -> list[str]:
-        """Check everything and remove what is damaged, to be computed again; returns what was found, in words.
+    def mend(self) -> None:
+        """Check everything and remove what is damaged, which is said: it is computed anew.
 
         **Errors:** `ChiasmError` for what belongs to another run, or is no shard: that is not removed.
         """
-        said = []
-        for path in sorted(self.folder.iterdir()):
+        for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
             if _NAME.fullmatch(path.name):
                 try:
                     self.check(path)
                 except DamagedShardError as error:
-                    said.append(f"the shard {path.name}: {error.found}")
+                    _log.warning("%s: %s. What it held is computed again.", path, error.found)
                     remove(path)
         self.refresh()
-        return said
 
     def write(
         self,

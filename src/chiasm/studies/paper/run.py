@@ -16,7 +16,8 @@ from chiasm.measures.geometry import Geometry
 from chiasm.measures.overlap import Overlap
 from chiasm.measures.similarity import Similarity
 from chiasm.models.view import ModelView
-from chiasm.results.rundir import RunDirectory, failed_in
+from chiasm.results.reasons import failed_in
+from chiasm.results.rundir import RunDirectory
 from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
 from chiasm.studies.align import STUDY as ALIGN
 from chiasm.studies.align.run import measure_align, saved_parts
@@ -141,7 +142,7 @@ def _measured(spec: PaperSpec, index: int, source: str, examples: Sequence[Examp
         measured = schema.name.removeprefix("paper_")
         if measured in read.tables():
             frames[schema.name] = [{"model": name} | row for row in read.table(measured).to_dicts()]
-    failures = failed_in(name, read, answered)
+    failures = failed_in(name, read.failures(), answered.failures())
     return Computed(frames, failures, kept=len(examples) - len(failures))
 
 
