@@ -214,9 +214,8 @@ def _changed(fact: str, there: Any, here: Any) -> str:
     there, here = _unnamed(there), _unnamed(here)
     if there == here:
         return ""
-    parts = [one.get("fields") if isinstance(one, dict) else None for one in (there, here)]
-    if all(isinstance(part, dict) for part in parts):
-        changed = [name for name in parts[1] if parts[0].get(name) != parts[1][name]]
+    if isinstance(there, dict) and isinstance(here, dict) and "fields" in there and "fields" in here:
+        changed = [name for name, digest in here["fields"].items() if there["fields"].get(name) != digest]
         if changed:
             return f"the {' and '.join(changed)} of its examples are not what they were"
     return f"`{fact}` is not what it was ({manifests.difference(there, here)})"

@@ -28,7 +28,7 @@ from chiasm.core.schema import TableSchema
 from chiasm.results import files
 from chiasm.results import manifest as manifests
 from chiasm.results import reasons as why
-from chiasm.results.acquire import OPENING, acquire, require_current, run_mark
+from chiasm.results.acquire import OPENING, acquire, joined, require_current, run_mark
 from chiasm.results.frames import LazyFrames
 from chiasm.results.ranges import from_ranges, to_ranges
 from chiasm.results.reasons import FAILURES, OUTCOMES, Reasons
@@ -56,7 +56,7 @@ class RunDirectory:
         self, path: Path, manifest: dict[str, Any], schemas: Iterable[TableSchema], worker: Worker | None
     ) -> None:
         self.path = path
-        self.manifest = manifest
+        self.manifest: dict[str, Any] = manifest
         self._schemas = {schema.name: schema for schema in (*schemas, FAILURES)}
         self.worker = worker
         self.shards = Shards(path / FOLDER, run_mark(manifest))

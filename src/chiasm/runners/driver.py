@@ -296,7 +296,7 @@ def _alone(job: KeyedJob[P], execute: Execute[P], claims: _Claims[P], tracker: T
 def _joined(parts: Sequence[Computed]) -> Computed:
     frames: dict[str, Any] = {}
     for name in dict.fromkeys(name for part in parts for name in part.frames):
-        rows = [part.frames[name] for part in parts if name in part.frames]
+        rows: list[Any] = [part.frames[name] for part in parts if name in part.frames]
         framed = any(isinstance(one, pl.DataFrame) for one in rows)
         frames[name] = pl.concat(rows) if framed else [row for one in rows for row in one]
     reasons = {

@@ -46,7 +46,7 @@ def run_examples(
 def batches(examples: Sequence[Example], size: int, first: int = 0) -> list[KeyedJob[_Batch]]:
     """The examples as jobs of `size` each; those from place `first` on, which begins a batch."""
     placed = list(enumerate(examples))
-    parts = (placed[start : start + size] for start in range(0, len(placed), size))
+    parts: list[_Batch] = [placed[start : start + size] for start in range(0, len(placed), size)]
     jobs = [KeyedJob(k, part, len(part), parts=[example.id for _, example in part]) for k, part in enumerate(parts)]
     return jobs[first // size :]
 
