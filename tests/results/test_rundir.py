@@ -30,7 +30,7 @@ def test_a_run_from_start_to_end(tmp_path, quick):
     assert loaded.counts() == {"asked": 8, "kept": 6, "left_out": 1, "failed": 1}
     assert loaded.failures() == [{"example_id": "x", "reason": "no image"}]
     assert loaded.left_out() == [{"example_id": "y", "reason": "wrong answer"}]
-    assert sorted(p.name for p in loaded.path.iterdir() if p.name != ".lock") == ["manifest.json", "tables"]
+    assert sorted(p.name for p in loaded.path.iterdir() if p.name != ".workers") == ["manifest.json", "tables"]
     manifest = json.loads((loaded.path / "manifest.json").read_text())
     assert manifest["spec"] == {"model": "tiny", "cuts": ["image->last", "image->question"], "window": 9}
     assert manifest["status"] == "complete"
@@ -125,17 +125,23 @@ def test_foreign_directories_and_files_are_left_alone(tmp_path, quick):
         open_directory(tmp_path / "thesis.tex", Spec())
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "manifest.json").write_text("{not json")
-    with pytest.raises(ChiasmError, match=r"manifest\.json is not one"):
+    with pytest.raises(ChiasmError, match=r"manifest\.json is damaged"):
         open_directory(tmp_path / "m", Spec(), fresh=True)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     assert not (tmp_path / ".lock").exists()
 
 
-def test_two_writers_are_one_too_many(tmp_path, quick):
-    with open_directory(tmp_path, Spec()), pytest.raises(ChiasmError, match="another process"):
-        open_directory(tmp_path, Spec(), resume=True)
-    with open_directory(tmp_path, Spec(), resume=True) as run:
-        assert run.done() == set()
+@pytest.mark.parametrize("options", [{}, {"fresh": True}])
+def test_a_directory_in_use_is_joined_only_by_resume(tmp_path, quick, options):
+    with open_directory(tmp_path, Spec()) as first:
+        with pytest.raises(ChiasmError, match="another process is writing there"):
+            open_directory(tmp_path, Spec(), **options)
+        first.write_shard(0, {"eval": rows(0)})
+        with open_directory(tmp_path, Spec(), resume=True) as second:
+            assert second.done() == {0}
+        assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "running"
+    with open_directory(tmp_path, Spec(), **(options or {"resume": True})) as run:
+        assert run.done() == (set() if options else {0})
 
 
 def test_how_a_run_ended(tmp_path, quick):

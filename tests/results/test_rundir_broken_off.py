@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.support.rundirs import Spec, finished, open_directory, quick, rows
+from tests.support.rundirs import Spec, die, finished, open_directory, quick, rows
 
 from chiasm.core.errors import ChiasmError
 from chiasm.results import storage
@@ -67,6 +67,7 @@ def killed_at(out: Path, step: int, **options) -> bool:
         return False
     finally:
         KILLER.root = None
+        die()
 
 
 def check_complete(out: Path) -> None:
@@ -103,7 +104,7 @@ def test_killed_while_replacing_another_run(tmp_path, quick):
             break  # the replacing is over; the rest is the test above
         assert work(out, fresh=True) == [0, 1, 2]
         check_complete(out)
-        assert RunDirectory.load(out).tables() == ["eval"]
+        assert RunDirectory.load(out).tables() == ["eval", "failures"]
         step += 1
     assert step > 15
 

@@ -1,6 +1,9 @@
 """A spec, tables and rows for tests of run directories."""
 
 import dataclasses
+import gc
+import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from chiasm.core.schema import Column, TableSchema
 from chiasm.results import acquire, provenance, storage
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import EXAMPLE, EXAMPLES, TYPE
+from chiasm.results.workers import Worker
 
 ANSWERS = TableSchema(
     "eval",
@@ -56,4 +60,15 @@ def quick(monkeypatch):
 
 
 def finished(out: Path) -> set[int]:
-    return {int(p.name) for p in (out / "shards").glob("[0-9]*")}
+    """Keys of the jobs that a run that was broken off has on the disk."""
+    found = (json.loads((p / "shard.json").read_text()) for p in (out / "shards").glob("[0-9]*"))
+    return {job["key"] for said in found for job in said["jobs"]}
+
+
+def die() -> None:
+    """What the system does with a process that is killed: its locks are free, it gives no sign of life."""
+    for worker in gc.get_objects():
+        if type(worker) is Worker and "_handle" in vars(worker) and not worker._left.is_set():
+            worker._left.set()
+            worker._lock.release(force=True)
+            os.close(worker._handle)

@@ -15,6 +15,7 @@ from chiasm.cli.models import models
 from chiasm.cli.plan import plan_application
 from chiasm.cli.report import report
 from chiasm.cli.verbs import command
+from chiasm.cli.verify import verify
 from chiasm.core.errors import ChiasmError
 from chiasm.studies.study import is_study, study, verbs
 
@@ -31,6 +32,7 @@ _OTHER = {
     "demo": demo,
     "report": report,
     "diff": diff,
+    "verify": verify,
     "models": models,
     "check": check,
     "doctor": doctor,

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from chiasm.core.digests import content_of
 from chiasm.core.errors import ExampleError
 from chiasm.core.text import reason_of, shortened
 
@@ -164,21 +165,26 @@ def _clipped(box: Box, width: int, height: int) -> Box:
 def input_key(example: Example) -> str:
     """Which input the example asks about: equal for questions on the same image, video or sound.
 
-    Made from the path, or from the content of what is in memory, so that it is the same when a run is resumed. An
-    example without any is its own.
+    Made from the content, so that it is the same when a run is resumed, wherever the files lie by then. An example
+    without any is its own.
     """
     return media_key(example.media or example.id)
 
 
 def media_key(item: Media | tuple[Media, ...]) -> str:
-    """A key by which media differ, without decoding them: from the path, or from the content of what is in memory."""
+    """A key by which media differ, without decoding them: from the bytes of a file, or of what is in memory.
+
+    What cannot be read goes by its name.
+    """
     digest = hashlib.blake2b(digest_size=6)
     _digest(digest, item)
     return digest.hexdigest()
 
 
 def _digest(digest: "hashlib.blake2b", item: Any) -> None:
-    if isinstance(item, str | Path | int | float | None):
+    if isinstance(item, Path):
+        digest.update((content_of(item) or item.name).encode("utf-8", "surrogateescape"))
+    elif isinstance(item, str | int | float | None):
         digest.update(repr(item).encode())
     elif isinstance(item, tuple | list):
         for part in item:

@@ -40,7 +40,8 @@ class Option:
     """What a declaration says beside type and default.
 
     `common`: among the few that `--help` shows. `identity`: runs that differ here have other rows, so it is part of
-    what a run was asked (False: where and how it is computed). `validator`: one of cyclopts', called with type and
+    what a run was asked (False: where and how it is computed). `by_content`: it names what lies somewhere, and runs are
+    compared by what lies there. `validator`: one of cyclopts', called with type and
     value. `convert`: from what people write to the value (`500MB`). `recorded`: how the manifest names a value that is
     no plain one, such as a model in memory. `typed_as`: the type on the command line, where Python takes more;
     `typed_default`: the default there, where it is another than in Python; `by_flag`: behind a flag there, though
@@ -52,6 +53,7 @@ class Option:
     section: Section = Section.MEASURE
     common: bool = False
     identity: bool = True
+    by_content: bool = False
     validator: Callable[[Any, Any], None] | None = None
     convert: Callable[[Any], Any] | None = None
     recorded: Callable[[Any], Any] | None = None
@@ -227,8 +229,13 @@ def resolved(spec: Options) -> dict[str, Any]:
 
 
 def spec_hash(spec: Options) -> str:
-    """SHA-256 (first 16 hex digits) of the resolved spec: two runs with one hash asked the same thing."""
-    text = json.dumps(resolved(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """SHA-256 (first 16 hex digits) of the resolved spec: two runs with one hash asked the same thing.
+
+    What options name by its place is left out: a run compares what lies there.
+    """
+    placed = {one.name for one in declared(type(spec)) if one.option.by_content}
+    asked = {name: value for name, value in resolved(spec).items() if name not in placed}
+    text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -1,5 +1,6 @@
 """The contract of a measure: what it reads, what it keeps, what it costs."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,6 +132,13 @@ class Measure(ABC):
     def merge(self, other: Self) -> None:
         """Take in what another measure of the same kind and options has read."""
         for own, more in zip(self.kept, other.kept, strict=True):
+            own.merge(more)
+
+    def take_in(self, state: Mapping[str, np.ndarray]) -> None:
+        """`merge` with a measure of the same kind and options that gave `state`."""
+        for own in self.kept:
+            more = copy.deepcopy(own)
+            more.restore(state)
             own.merge(more)
 
     def state(self) -> dict[str, np.ndarray]:

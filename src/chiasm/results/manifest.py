@@ -5,29 +5,40 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from chiasm.core.digests import digest_of_value
 from chiasm.core.errors import ChiasmError
 from chiasm.results.storage import whole_file
 
-FORMAT = 2
+FORMAT = 3
 _NAME = "manifest.json"
 # What may change between the sessions of one run and is then recorded.
 _PER_SESSION = ("versions", "platform", "git", "device")
+_STATUS = ("running", "interrupted", "failed", "complete", "discarded")
+_TYPES: dict[str, type] = {"status": str, "study": str, "spec": dict, "spec_hash": str, "resumed": list, "counts": dict}
+"""What nothing can be done without."""
 
 
 def read(root: Path) -> dict[str, Any] | None:
     """The manifest in `root`, or None.
 
-    **Errors:** `ChiasmError` if a file of that name is no manifest of this format.
+    **Errors:** `ChiasmError` if a file of that name is no manifest of this format, or not as it was written.
     """
-    if not (root / _NAME).exists():
-        return None
     try:
         manifest = read_json(root / _NAME)
-    except ValueError:
-        manifest = None
-    if not isinstance(manifest, dict) or "spec_hash" not in manifest or manifest.get("format") not in (1, FORMAT):
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise _damaged(root, "it is not whole" if isinstance(error, ValueError) else str(error.strerror)) from None
+    if not isinstance(manifest, dict) or manifest.get("format") not in (1, 2, FORMAT):
         found = "its manifest.json is not one of this version of chiasm"
         raise ChiasmError(f"open the run in `{root}`", found, "Choose another directory, or remove that file")
+    for key, kind in _TYPES.items():
+        if not isinstance(manifest.get(key), kind):
+            raise _damaged(root, f"it has no `{key}`")
+    if manifest["status"] not in _STATUS:
+        raise _damaged(root, f"its status is `{manifest['status']}`")
+    if manifest["format"] == FORMAT and manifest.get("digest") != _digest(manifest):
+        raise _damaged(root, "it was altered after it had been written")
     if manifest["format"] == 1:
         # Studies had the names of their spec classes: `FlowSpec` is `flow`.
         manifest["study"] = manifest["study"].removesuffix("Spec").lower()
@@ -36,7 +47,17 @@ def read(root: Path) -> dict[str, Any] | None:
 
 def write(root: Path, manifest: dict[str, Any]) -> None:
     """Replace the manifest in one step."""
+    manifest["digest"] = _digest(manifest)
     write_json(root / _NAME, manifest)
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return digest_of_value({key: value for key, value in manifest.items() if key != "digest"})
+
+
+def _damaged(root: Path, found: str) -> ChiasmError:
+    todo = "Take that file from a copy of the run, or choose another directory"
+    return ChiasmError(f"open the run in `{root}`", f"its manifest.json is damaged: {found}", todo)
 
 
 def read_json(path: Path) -> Any:

@@ -1,6 +1,7 @@
 """What produced a run: versions and the revision of the code, without a word about the machine's directories."""
 
 import platform
+import re
 import shutil
 import subprocess
 from importlib import metadata
@@ -45,12 +46,28 @@ def _ask_git(directory: Path, *arguments: str) -> str | None:
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 
+_ABSOLUTE = re.compile(r"(?<![\w.~/\\<-])/(?:[^\s/`'\":,;()<>\[\]]+/)+([^\s/`'\":,;()<>\[\]]*)")
+
+
 def without_machine_paths(text: str) -> str:
-    """`text` with paths below the working directory made relative and the home directory written `~`.
+    """`text` with paths below the working directory made relative, the home directory written `~`, and of other
+    absolute paths the last part.
 
     Reasons of failures quote absolute paths; a run is shared, the names of its author's directories are not.
     """
     for directory, short in ((Path.cwd(), ""), (Path.home(), "~/")):
         if directory != Path(directory.anchor):
             text = text.replace(f"{directory}/", short)
-    return text
+    return _ABSOLUTE.sub(lambda found: found[1] or Path(found[0]).name, text)
+
+
+def without_user_folders(value: Any) -> Any:
+    """Plain JSON; every absolute path in it is relative to the working directory, or its last part alone."""
+    if isinstance(value, dict):
+        return {without_user_folders(key): without_user_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_user_folders(item) for item in value]
+    if not isinstance(value, str) or not value.startswith("/") or "\n" in value:
+        return value
+    path = Path(value)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name or value

@@ -1,37 +1,31 @@
 """The one driver of keyed jobs: nothing finished is repeated, jobs are recorded whole, a stop says how to go on.
 
-It knows no science and no executor: `execute` may compute in this process, in several, or prepare ahead in a thread.
+It knows no science and no executor: `execute` may compute in this process or prepare ahead in a thread. Processes that
+drive the same jobs in one directory share them: every one claims a block of jobs, computes it, and claims the next;
+what a dead one had claimed is taken over. All of them return when all jobs are finished, by whom ever.
 """
 
 import logging
-import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cache, partial
-from multiprocessing import parent_process
-from typing import Any, Generic, NamedTuple, TypeVar, final
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, final
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+import polars as pl
 
+from chiasm.core.errors import ChiasmError
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.tables import Rows
+from chiasm.runners.progress import ProgressBar, progress, time_left
 
 P = TypeVar("P")
 _log = logging.getLogger("chiasm")
-_silenced: ContextVar[bool] = ContextVar("silenced", default=False)
-_SECONDS = 10.0
-"""Between two lines about one bar, where there is no terminal."""
+BLOCKS = 256
+"""Blocks that the jobs of a run are claimed in, where there are so many jobs."""
+DEATHS = 2
+"""So many processes that ended at the same work are no chance: it is looked at more closely, or left out."""
+_POLL = 0.5
 
 
 class Computed(NamedTuple):
@@ -48,25 +42,33 @@ class Computed(NamedTuple):
 
 
 class KeyedJob(NamedTuple, Generic[P]):
-    """A piece of work and its key, which is its shard. `size`: examples in it. `name`: what it is, for people."""
+    """A piece of work and its key. `size`: examples in it. `name`: what it is, for people.
+
+    `group`: jobs that are equal in this, and follow each other, are done by one process and in order. `parts`: names of
+    the items of the payload, where that is a sequence of which any part can be done alone.
+    """
 
     key: int
     payload: P
     size: int = 1
     name: str = ""
+    group: Hashable = None
+    parts: Sequence[str] = ()
 
 
 @final
 class Tracker:
     """How far a run is: a bar on a terminal, and a line in the log for every job that has a name."""
 
-    def __init__(
-        self, bar: Progress, label: str, jobs: Sequence[KeyedJob[Any]], missing: Sequence[KeyedJob[Any]]
-    ) -> None:
-        self.total = sum(job.size for job in jobs)
-        self.finished = self.total - sum(job.size for job in missing)
+    def __init__(self, bar: ProgressBar, label: str, jobs: Sequence[KeyedJob[Any]], done: set[int]) -> None:
+        self._sizes = {job.key: job.size for job in jobs}
+        self._done: set[int] = set()
+        self.finished = 0
+        """Examples that are finished, here and elsewhere."""
+        self._count(done)
+        self.total = sum(self._sizes.values())
         self._bar, self._task = bar, bar.add_task(label, total=self.total, completed=self.finished)
-        self._jobs, self._missing, self._begun, self._ended = len(jobs), len(missing), 0, 0
+        self._begun, self._own = 0, 0
         self._start = time.monotonic()
 
     def begin(self, job: KeyedJob[Any]) -> None:
@@ -74,9 +76,10 @@ class Tracker:
         self._begun += 1
         if not job.name:
             return
-        seconds = (time.monotonic() - self._start) * (self._missing - self._ended) / max(1, self._ended)
-        left = f" ({time_left(seconds)})" if self._ended else ""
-        _log.info("%d of %d: %s%s", self._jobs - self._missing + self._begun, self._jobs, job.name, left)
+        left = len(self._sizes) - len(self._done)
+        seconds = (time.monotonic() - self._start) * left / max(1, self._own)
+        after = f" ({time_left(seconds)})" if self._own else ""
+        _log.info("%d of %d: %s%s", len(self._done) + self._begun - self._own, len(self._sizes), job.name, after)
 
     def advance(self, examples: int) -> None:
         """Move the bar within a job."""
@@ -84,13 +87,33 @@ class Tracker:
 
     def end(self, job: KeyedJob[Any]) -> None:
         """Count a job that is recorded."""
-        self._ended += 1
-        self.finished += job.size
+        self._own += 1
+        self.update({job.key})
+
+    def update(self, done: set[int]) -> None:
+        """Count jobs that are finished, here or elsewhere."""
+        self._count(done)
         self._bar.update(self._task, completed=self.finished)
 
+    def _count(self, done: set[int]) -> None:
+        new = (done & self._sizes.keys()) - self._done
+        self._done |= new
+        self.finished += sum(self._sizes[key] for key in new)
 
-Execute = Callable[[Sequence[KeyedJob[P]], Tracker], Generator[tuple[KeyedJob[P], Computed], None, None]]
-Record = Callable[[int, Computed], None]
+
+Execute = Callable[[Iterator[KeyedJob[P]], Tracker], Generator[tuple[KeyedJob[P], Computed], None, None]]
+"""What does jobs as they come from an iterator, and gives them back with what they gave.
+
+It may take the next job before the present one is done. A job that it has taken is its own; the iterator ends when
+there is nothing left to take at present.
+"""
+Record = Callable[[KeyedJob[Any], Computed], None]
+
+
+class Remaining(Protocol[P]):
+    """What says which jobs of a block are left to do. `claimed`: whether the block is this process's by now."""
+
+    def __call__(self, jobs: Sequence[KeyedJob[P]], *, claimed: bool) -> Sequence[KeyedJob[P]]: ...
 
 
 def drive(
@@ -101,139 +124,193 @@ def drive(
     *,
     noun: str = "examples",
     record: Record | None = None,
+    remaining: Remaining[P] | None = None,
 ) -> None:
-    """Compute the jobs that `directory` lacks, and record every one as it is finished.
+    """Compute the jobs that `directory` lacks, together with other processes that do the same; all are finished then.
 
-    Jobs are fixed by their keys, so an interrupted run, resumed, gives the rows of an uninterrupted one; a kill loses
-    the jobs under way. `record`: what to do with a result; by default it becomes a shard.
+    Jobs are fixed by their keys, so a run that is interrupted and resumed, or shared by several processes, gives the
+    rows of one that was not. `record`: what to do with a result; by default it is recorded in `directory`.
+    `remaining`: what is left of a block of jobs; by default those that the directory lacks.
+
+    **Errors:** `EndedElsewhereError` where another process has gone on and ended the run; `ChiasmError` for a job
+    that ended several processes.
     """
-    record = partial(_shard, directory) if record is None else record
-    done = directory.done()
-    missing = [job for job in jobs if job.key not in done]
+    record = partial(_recorded, directory) if record is None else record
+    directory.expect(job.key for job in jobs)
+    if jobs and directory.worker is not None:
+        directory.worker.plan(label, noun, jobs[0].key, jobs[-1].key, sum(job.size for job in jobs))
     with progress(noun) as bar:
-        tracker = Tracker(bar, label, jobs, missing)
-        found = execute(missing, tracker)
+        tracker = Tracker(bar, label, jobs, directory.done())
+        claims = _Claims(jobs, directory, remaining or partial(_missing, directory), tracker)
         try:
-            for job, computed in found:
-                record(job.key, computed)
-                tracker.end(job)
+            while claims.blocks:
+                taken = claims.take()
+                if (first := next(taken, None)) is not None:
+                    found = execute(chain([first], taken), tracker)
+                    try:
+                        for job, computed in found:
+                            record(job, computed)
+                            claims.end(job)
+                            tracker.end(job)
+                    finally:
+                        found.close()
+                for job in claims.suspects():
+                    record(job, _carefully(job, execute, claims, tracker))
+                    claims.end(job)
+                    tracker.end(job)
+                directory.flush()
+                if first is None and claims.blocks:
+                    time.sleep(_POLL)
+                    directory.refresh()
+                    tracker.update(directory.done())
         except KeyboardInterrupt as stop:
+            directory.flush()
             # A run within a run has left a note as well; the outer one is what is gone on with.
             stop.__notes__ = [
                 f"Interrupted: {tracker.finished} of {tracker.total} {noun} are finished in {directory.path}.\n"
                 "Run the same command again with --resume (in Python: resume=True) to go on from there."
             ]
             raise
-        finally:
-            found.close()
 
 
-def _shard(directory: RunDirectory, key: int, computed: Computed) -> None:
-    directory.write_shard(key, **computed._asdict())
+def _recorded(directory: RunDirectory, job: KeyedJob[Any], computed: Computed) -> None:
+    directory.record(job.key, **computed._asdict(), size=job.size)
+
+
+def _missing(directory: RunDirectory, jobs: Sequence[KeyedJob[P]], *, claimed: bool) -> Sequence[KeyedJob[P]]:
+    return [job for job in jobs if not directory.has(job.key)]
+
+
+@final
+class _Claims(Generic[P]):
+    """The blocks of jobs that are not finished yet, and which of them this process has claimed."""
+
+    def __init__(
+        self, jobs: Sequence[KeyedJob[P]], directory: RunDirectory, remaining: Remaining[P], tracker: Tracker
+    ) -> None:
+        assert directory.worker is not None
+        self.directory, self.worker, self.remaining, self.tracker = directory, directory.worker, remaining, tracker
+        self.blocks = [block for block in _blocks(jobs) if remaining(block, claimed=False)]
+        self.deaths = self.worker.deaths()
+        self._at_work: dict[int, str] = {}
+        self._suspects: list[KeyedJob[P]] = []
+
+    def take(self) -> Iterator[KeyedJob[P]]:
+        """Jobs of blocks that nobody else has, as they are asked for; ends where there is none at present."""
+        for block in list(self.blocks):
+            self.directory.require_open()
+            name = f"jobs-{block[0].key}"
+            if not self.remaining(block, claimed=False):
+                self.blocks.remove(block)
+                continue
+            if not self.worker.claim(name):
+                continue
+            self.directory.refresh()  # another process may have had this block, and ended or died since
+            self.tracker.update(self.directory.done())
+            self.deaths = self.worker.deaths()
+            self.blocks.remove(block)
+            for job in self.remaining(block, claimed=True):
+                if job.group is not None and self.deaths[str(job.key)] > 2 * DEATHS:
+                    raise _ended_processes(job, self.deaths[str(job.key)])
+                # What must be done in order cannot be set aside.
+                if job.group is None and self.deaths[str(job.key)] >= DEATHS:
+                    self._suspects.append(job)
+                else:
+                    self.note(job, str(job.key))
+                    yield job
+
+    def suspects(self) -> Iterator[KeyedJob[P]]:
+        """Claimed jobs during which several processes have ended."""
+        while self._suspects:
+            yield self._suspects.pop(0)
+
+    def note(self, job: KeyedJob[P], what: str) -> None:
+        """Say what is begun, so that it is known should it end this process."""
+        self._at_work[job.key] = what
+        self.worker.note(*self._at_work.values())
+
+    def end(self, job: KeyedJob[P]) -> None:
+        """Say that a job is over."""
+        self._at_work.pop(job.key, None)
+        self.worker.note(*self._at_work.values())
+
+
+def _blocks(jobs: Sequence[KeyedJob[P]]) -> list[list[KeyedJob[P]]]:
+    """The jobs in order, cut into blocks that depend on nothing else."""
+    size = max(1, len(jobs) // BLOCKS)
+    blocks: list[list[KeyedJob[P]]] = []
+    for place, job in enumerate(jobs):
+        follows = blocks and job.group == blocks[-1][-1].group
+        if follows and (job.group is not None or place % size):
+            blocks[-1].append(job)
+        else:
+            blocks.append([job])
+    return blocks
+
+
+def _carefully(job: KeyedJob[P], execute: Execute[P], claims: _Claims[P], tracker: Tracker) -> Computed:
+    """What a job gives during which several processes have ended.
+
+    Each of its examples is tried alone first; one that ends processes so as well is left out, as failed. The others are
+    then computed together, as they would have been; where that ends processes again, what they gave alone counts.
+
+    **Errors:** `ChiasmError` where the job has no parts and has ended processes too often.
+    """
+    died = claims.deaths[str(job.key)]
+    if not job.parts:
+        if died > 2 * DEATHS:
+            raise _ended_processes(job, died)
+        return _alone(job, execute, claims, tracker, str(job.key))
+    payload: Any = job.payload
+    single, failures = {}, []
+    for place, name in enumerate(job.parts):
+        what = f"{job.key}:{name}"
+        if (ended := claims.deaths[what]) >= DEATHS:
+            failures.append((name, f"{ended} processes ended while they computed it, and nothing else"))
+            continue
+        part: Any = job._replace(payload=payload[place : place + 1], parts=(name,), size=1)
+        single[place] = _alone(part, execute, claims, tracker, what)
+    _log.warning("Processes ended during job %d: %d of its examples are left out.", job.key, len(failures))
+    if died < 2 * DEATHS and single:
+        rest: Any = job._replace(payload=[payload[place] for place in single], parts=[job.parts[k] for k in single])
+        found = _alone(rest, execute, claims, tracker, str(job.key))
+    else:
+        found = _joined(list(single.values()))
+    return found._replace(failures=[*failures, *found.failures])
+
+
+def _ended_processes(job: KeyedJob[Any], died: int) -> ChiasmError:
+    asked = f"compute {job.name or f'job {job.key}'}"
+    return ChiasmError(asked, f"{died} processes ended while they did", "Perhaps memory was short: see --memory")
+
+
+def _alone(job: KeyedJob[P], execute: Execute[P], claims: _Claims[P], tracker: Tracker, what: str) -> Computed:
+    claims.note(job, what)
+    found = execute(iter([job]), tracker)
+    try:
+        return next(found)[1]
+    finally:
+        found.close()
+
+
+def _joined(parts: Sequence[Computed]) -> Computed:
+    frames: dict[str, Any] = {}
+    for name in dict.fromkeys(name for part in parts for name in part.frames):
+        rows: list[Any] = [part.frames[name] for part in parts if name in part.frames]
+        framed = any(isinstance(one, pl.DataFrame) for one in rows)
+        frames[name] = pl.concat(rows) if framed else [row for one in rows for row in one]
+    reasons = {
+        kind: [one for part in parts for one in part._asdict()[kind]] for kind in ("failures", "left_out", "skipped")
+    }
+    return Computed(frames, kept=sum(part.kept for part in parts), **reasons)
 
 
 def one_by_one(compute: Callable[[P, Tracker], Computed]) -> Execute[P]:
     """Each job in this process, in order. `compute` takes what is to be done, and may move the bar meanwhile."""
 
-    def execute(jobs: Sequence[KeyedJob[P]], tracker: Tracker) -> Generator[tuple[KeyedJob[P], Computed], None, None]:
+    def execute(jobs: Iterator[KeyedJob[P]], tracker: Tracker) -> Generator[tuple[KeyedJob[P], Computed], None, None]:
         for job in jobs:
             tracker.begin(job)
             yield job, compute(job.payload, tracker)
 
     return execute
-
-
-@final
-class ProgressBar(Progress):
-    """A bar on a terminal, which goes when it is full; elsewhere lines in the log, in a notebook one line in its place.
-
-    Nothing is shown by a process that another one started: several would write.
-    """
-
-    def __init__(self, noun: str) -> None:
-        console = _console()
-        self._noun, self._in_notebook = noun, console.is_jupyter
-        self._silent = parent_process() is not None or _silenced.get()
-        self._begun: dict[TaskID, tuple[float, float]] = {}
-        self._written = time.monotonic()
-        super().__init__(
-            TextColumn("[progress.description]{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(noun),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=self._silent or self._in_notebook or not console.is_terminal,
-        )
-
-    def add_task(self, description: str, *args: Any, **fields: Any) -> TaskID:
-        task = super().add_task(description, *args, **fields)
-        self._begun[task] = time.monotonic(), self.tasks[-1].completed
-        return task
-
-    def advance(self, task_id: TaskID, advance: float = 1) -> None:
-        super().advance(task_id, advance)
-        self._write(task_id)
-
-    def update(self, task_id: TaskID, **changed: Any) -> None:
-        super().update(task_id, **changed)
-        self._write(task_id)
-
-    def stop(self) -> None:
-        super().stop()
-        if self._in_notebook and not self._silent:
-            sys.stdout.write("\r" + 100 * " " + "\r")
-
-    def _write(self, task_id: TaskID) -> None:
-        """How far it is, where no bar shows it."""
-        now = time.monotonic()
-        if not self.disable or self._silent or now - self._written < (1.0 if self._in_notebook else _SECONDS):
-            return
-        self._written = now
-        task = next(one for one in self.tasks if one.id == task_id)
-        start, before = self._begun[task_id]
-        said = f"{task.description}: {task.completed:.0f} of {task.total or 0:.0f} {self._noun}"
-        if task.total is not None and before < task.completed < task.total:
-            left = (now - start) * (task.total - task.completed) / (task.completed - before)
-            said += f", {time_left(left)}"
-        if self._in_notebook:
-            sys.stdout.write(f"\r{said:<100}")
-        else:
-            _log.info(said)
-
-
-def time_left(seconds: float) -> str:
-    """`about 40 s left`, `about 3 min left`, `about 2.5 h left`."""
-    if seconds < 92:
-        return f"about {5 * max(1, round(seconds / 5))} s left"
-    return f"about {seconds / 60:.0f} min left" if seconds < 5400 else f"about {seconds / 3600:.1f} h left"
-
-
-def progress(noun: str = "examples") -> ProgressBar:
-    """A bar with the time left on standard error, or lines that say it where there is no terminal."""
-    return ProgressBar(noun)
-
-
-@contextmanager
-def without_progress() -> Iterator[None]:
-    """No bar and no line about one inside the block."""
-    before = _silenced.set(True)
-    try:
-        yield
-    finally:
-        _silenced.reset(before)
-
-
-@cache
-def _console() -> Console:
-    """One for all bars: the bar of a run within a run then stands below that of the outer one."""
-    return Console(stderr=True)
-
-
-def track(items: Sequence[P], label: str) -> Iterator[P]:
-    """The items one by one, with the bar of `progress`."""
-    with progress() as bar:
-        yield from bar.track(items, description=label)

@@ -1,10 +1,9 @@
 """Jobs of some examples each, the next ones being prepared in a thread while the present ones are computed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import zip_longest
 from typing import Generic, TypeVar
 
 import torch
@@ -36,33 +35,39 @@ class Work(ABC, Generic[P]):
 
 
 def run_examples(
-    work: Work[P], examples: Sequence[Example], directory: RunDirectory, batch_size: int, label: str
+    work: Work[P], examples: Sequence[Example], directory: RunDirectory, batch_size: int, label: str, first: int = 0
 ) -> None:
-    """Compute what is missing of `directory`, `batch_size` examples at a time; a kill loses one batch.
+    """Compute what is missing of `directory`, `batch_size` examples at a time; those from place `first` on.
 
     Batches are fixed by their place in `examples`. An example that cannot be used is recorded and the run goes on.
     """
-    drive(batches(examples, batch_size), partial(prefetched, work), directory, label)
+    drive(batches(examples, batch_size, first), partial(prefetched, work), directory, label)
 
 
-def batches(examples: Sequence[Example], size: int) -> list[KeyedJob[_Batch]]:
-    """The examples as jobs of `size` each."""
+def batches(examples: Sequence[Example], size: int, first: int = 0) -> list[KeyedJob[_Batch]]:
+    """The examples as jobs of `size` each; those from place `first` on, which begins a batch."""
     placed = list(enumerate(examples))
-    parts = (placed[start : start + size] for start in range(0, len(placed), size))
-    return [KeyedJob(key, part, len(part)) for key, part in enumerate(parts)]
+    parts: list[_Batch] = [placed[start : start + size] for start in range(0, len(placed), size)]
+    jobs = [KeyedJob(k, part, len(part), parts=[example.id for _, example in part]) for k, part in enumerate(parts)]
+    return jobs[first // size :]
 
 
 def prefetched(
-    work: Work[P], jobs: Sequence[KeyedJob[_Batch]], tracker: Tracker
+    work: Work[P],
+    jobs: Iterator[KeyedJob[_Batch]],
+    tracker: Tracker,
+    begin: Callable[[KeyedJob[_Batch]], None] = lambda job: None,
 ) -> Generator[tuple[KeyedJob[_Batch], Computed], None, None]:
-    """Jobs in order; while one is computed, the next is prepared in another thread."""
+    """Jobs in order; while one is computed, the next is prepared in another thread. `begin` is told of each before."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as pool:
-        waiting: Future[_Ready[P]] | None = pool.submit(_prepare, work, jobs[0].payload) if jobs else None
-        for job, following in zip_longest(jobs, jobs[1:]):
-            assert waiting is not None
+        following = next(jobs, None)
+        waiting: Future[_Ready[P]] | None = following and pool.submit(_prepare, work, following.payload)
+        while (job := following) is not None and waiting is not None:
             ready = waiting.result()
-            waiting = None if following is None else pool.submit(_prepare, work, following.payload)
+            following = next(jobs, None)
+            waiting = following and pool.submit(_prepare, work, following.payload)
             tracker.begin(job)
+            begin(job)
             yield job, _computed(work, ready)
 
 

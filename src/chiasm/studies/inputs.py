@@ -2,7 +2,6 @@
 
 import copy
 import difflib
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from chiasm.core.example import Example, input_key, require_usable
 from chiasm.core.media import load_image
 from chiasm.core.statistics.jackknife import priority
 from chiasm.data import examples
+from chiasm.data.fingerprint import fingerprint
 from chiasm.data.sources import ENDLESS
 from chiasm.data.tasks import Task
 from chiasm.models.checkpoint.adapters import AdapterUse
@@ -284,11 +284,8 @@ def facts_of(view: ModelView, chosen: Sequence[Example], data: str, seed: int) -
 
 
 def data_facts(name: str, chosen: Sequence[Example]) -> dict[str, Any]:
-    """The name and the number of the examples, and a hash of their texts: a resumed run must have the same."""
-    digest = hashlib.sha256()
-    for example in chosen:
-        digest.update(repr((example.id, example.question, example.answer, example.options)).encode())
-    return {"name": name, "examples": len(chosen), "hash": digest.hexdigest()[:16]}
+    """The name and the number of the examples, and digests of all that they hold: a resumed run must have the same."""
+    return {"name": name, **fingerprint(chosen)}
 
 
 def executor_of(name: ExecutorName, memory: int | str | None, batch_size: int) -> Executor:

@@ -104,16 +104,17 @@ def memory_option(help: str = "Bytes above the clean pass, as 500MB. Default: no
 
 
 def studied_option(
-    default: Any = MISSING, help: str = "`tiny`, a hub id, or a directory written by `save_pretrained`."
+    default: Any = MISSING, help: str = "`tiny`, a hub id, or a directory written by `save_pretrained`.", **more: Any
 ) -> Any:
     """An option that takes the model, or the models, that a study is about."""
-    return example_option(default, help, positional=True, recorded=model_name, typed_as=str, common=True)
+    return example_option(default, help, positional=True, recorded=model_name, typed_as=str, common=True, **more)
 
 
 def examples_option(default: str = "`scenes`, or its kin for videos or sounds.") -> Any:
     """An option that takes the data of a study. `default`: what help says of data that are not given."""
     kinds = "JSON Lines or Parquet file, folder of a published data set (or NAME:FOLDER), or `scenes`."
-    return data_option(f"{kinds} Default: {default}", section=Section.EXAMPLES, positional=True, common=True)
+    more = {"section": Section.EXAMPLES, "positional": True, "common": True, "by_content": True}
+    return data_option(f"{kinds} Default: {default}", **more)
 
 
 def random_models_option(default: int, use: str, more: str = "") -> Any:
@@ -209,16 +210,30 @@ class StudySpec(LoadingOptions):
         formerly=("unit",),
         typed_as=int | Literal["auto"],
     )
+    workers: int | Literal["auto"] | None = compute_option(
+        1,
+        "Processes on this machine that share the work, each with its share of the cores. `auto`: one per core. A "
+        'script that asks for several needs `if __name__ == "__main__":`.',
+        at_least=1,
+        typed_as=int | Literal["auto"],
+    )
     out: str | Path | None = write_option(
         None, "Run directory. Default: `runs/STUDY-MODEL-DATA`.", typed_as=Path | None
     )
-    resume: bool = write_option(False, "Go on with the run in --out; finished parts are not repeated.")
+    resume: bool = write_option(
+        False,
+        "Go on with the run in --out, or share the work of those that are at it; finished parts are not repeated.",
+    )
     fresh: bool = write_option(False, "Replace the run in --out.")
 
     @property
     def batch(self) -> int:
         """Examples computed together, as a number."""
         return self.batch_size if isinstance(self.batch_size, int) else self.auto_batch_size
+
+    def auto_workers(self, cores: int) -> int:
+        """How many processes `--workers auto` means on a machine of so many cores."""
+        return cores
 
     @property
     def smallest(self) -> float | None:
@@ -249,7 +264,7 @@ class ExamplesSpec(ReadingOptions, StudySpec):
 class ModelSpec(ExamplesSpec):
     """What studies of one model on one set of examples take."""
 
-    model: Model = studied_option()
+    model: Model = studied_option(by_content=True)
     data: Data | None = examples_option()
 
     def title(self) -> tuple[str, ...]:
@@ -267,4 +282,5 @@ class ControlledSpec(ModelSpec):
         "the model's memory once more). Default: `tiny-random` for the embedded models, else none.",
         formerly=("twin",),
         alias=("twin",),
+        by_content=True,
     )

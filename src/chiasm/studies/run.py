@@ -12,6 +12,7 @@ from chiasm.core.errors import ChiasmError, nearest
 from chiasm.results.page.write import write_report
 from chiasm.results.report import Drawing
 from chiasm.results.rundir import RunDirectory
+from chiasm.results.verify import note_drawn
 from chiasm.studies.study import GROUP, is_study, study, verbs
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ class Run:
         for name, drawing in drawings.items():
             save(drawing.draw(SCREEN), self.directory.figures, name)
         shown = [(name, drawing.caption()) for name, drawing in drawings.items()]
-        return write_report(self.directory, self.reporter, shown)
+        page = write_report(self.directory, self.reporter, shown)
+        note_drawn(self.directory)
+        return page
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """What a notebook shows: the main finding, its numbers, the main chart, and what else there is."""

@@ -8,6 +8,7 @@ One outside is found through the entry point `chiasm.studies`, whose name is the
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from chiasm.results.values import ExampleValues
 
 GROUP = "chiasm.studies"
+OPENED: ContextVar[Callable[[], None]] = ContextVar("opened", default=lambda: None)
+"""What is called when the directory of a run has been opened."""
 
 
 @final
@@ -67,6 +70,9 @@ class Study:
 
     def run(self, spec: StudySpec) -> "RunDirectory":
         """Compute what `spec` asks for, as far as it is not there yet."""
+        if spec.workers not in (1, None):
+            shared: Callable[..., RunDirectory] = _named("chiasm.studies.shared:run_shared")
+            return shared(self, spec)
         compute: Callable[[Any], RunDirectory] = _named(self.compute)
         return compute(spec)
 
@@ -92,6 +98,8 @@ class Study:
             where, self.verb, spec, self.schemas, resume=spec.resume, fresh=spec.fresh, facts=facts
         )
         self._let_derive(directory, spec)
+        if path is None:
+            OPENED.get()()
         return directory
 
     def _let_derive(self, directory: "RunDirectory", spec: StudySpec) -> None:

@@ -13,8 +13,8 @@ import torch
 from chiasm.core.errors import ChiasmError
 from chiasm.core.extrapolation import Line, Trial, line
 from chiasm.core.options import declared
-from chiasm.runners.driver import without_progress
 from chiasm.runners.peak_memory import PeakMemory
+from chiasm.runners.progress import without_progress
 from chiasm.studies.forecast import QUANTITIES, Forecast
 from chiasm.studies.inputs import view_of
 from chiasm.studies.options import ReadingOptions, StudySpec

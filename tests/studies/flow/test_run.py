@@ -21,6 +21,7 @@ from chiasm.models.generation import generate
 from chiasm.models.loading import wrap
 from chiasm.results.claims import read_claims
 from chiasm.studies.flow.spec import PAPER_CUTS, FlowSpec
+from chiasm.studies.flow.swaps import Donors
 from chiasm.studies.inputs import blanked
 
 CONTRACT = [
@@ -114,7 +115,8 @@ def test_the_swapped_image_is_a_run_of_its_own(run, view):
     rows = run.table("controls").filter(control="image-swap", example_id=examples[0].id)
     assert rows["change_percent"].n_unique() == 1
     assert set(rows["cut"]) == {cut for cut in PAPER_CUTS if cut.startswith("image")}
-    other = view.encode(replace(examples[0], images=examples[1].images, boxes=()))
+    donor = Donors(examples, run.manifest["seed"]).of(examples[0])
+    other = view.encode(replace(examples[0], images=donor.images, boxes=()))
     with torch.no_grad():
         logprobs = torch.log_softmax(view.model(**other.inputs).logits[0, -1], dim=-1)
     assert rows["logprob_cut"][0] == pytest.approx(float(logprobs[rows["target_token_id"][0]]), abs=1e-5)

@@ -185,7 +185,7 @@ def test_claims_and_plans_say_the_same() -> None:
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch) -> None:
     data, out = examples(), tmp_path / "run"
     calls = {"left": 3}
-    record = driver._shard
+    record = driver._recorded
 
     def stopping(*args):
         calls["left"] -= 1
@@ -193,14 +193,14 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch) -> None:
             raise KeyboardInterrupt
         record(*args)
 
-    monkeypatch.setattr(driver, "_shard", stopping)
+    monkeypatch.setattr(driver, "_recorded", stopping)
     with pytest.raises(KeyboardInterrupt):
         chiasm.skip(view(), data, **OPTIONS, out=out)
     unfinished = chiasm.open(out)
     assert set(unfinished.tables) == {"examples", "contributions", "verdicts", "modalities"}
     assert "not finished" in unfinished.findings[0]
     unfinished.report()
-    monkeypatch.setattr(driver, "_shard", record)
+    monkeypatch.setattr(driver, "_recorded", record)
     run = chiasm.skip(view(), data, **OPTIONS, out=out, resume=True)
     for name in ("contributions", "verdicts"):
         assert run.table(name).equals(finished().table(name))

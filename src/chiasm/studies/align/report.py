@@ -241,7 +241,8 @@ _TASKS = (
 )
 _MAPS = {
     "tsne": (
-        "t-SNE of the mean tokens of every example and span; distances between clusters and their sizes mean nothing."
+        "t-SNE of the mean tokens of every example and span; distances between clusters and their sizes mean nothing. "
+        "The same command gives the same map; another batch size or machine rounds differently and may turn it over."
     ),
     "pca": "The first two principal components of the mean tokens of every example and span.",
 }

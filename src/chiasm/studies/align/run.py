@@ -26,7 +26,7 @@ from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.tables import Rows
-from chiasm.runners.accumulator import Accumulator, accumulate, saved_sums
+from chiasm.runners.accumulator import Accumulator, accumulate, saved_states
 from chiasm.runners.driver import Computed
 from chiasm.studies.align import STUDY
 from chiasm.studies.align.measured_model import MeasuredModel, ReleasedMasks
@@ -150,6 +150,11 @@ class AlignWork(Accumulator[AlignExample]):
             prefix = f"{kind}|{measure.name}|"
             measure.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
 
+    def merge(self, state: Mapping[str, np.ndarray]) -> None:
+        for kind, measure in self._measures():
+            prefix = f"{kind}|{measure.name}|"
+            measure.take_in({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+
     def tables(self) -> Mapping[str, Rows]:
         found: dict[str, list[dict[str, Any]]] = {}
         for kind, model in self.models.items():
@@ -257,7 +262,7 @@ def measure_align(
     directory: RunDirectory,
     baseline: ModelView | None = None,
 ) -> AlignWork:
-    """`run_align` without its end: what was added up stays in `directory` too, for `saved_state`.
+    """`run_align` without its end: what was added up stays in `directory` too, for `saved_parts`.
 
     **Errors:** as of `run_align`.
     """
@@ -279,9 +284,9 @@ def measure_align(
     return work
 
 
-def saved_state(path: Path, measure: str) -> dict[str, np.ndarray]:
-    """What a measure has read of the model itself, in the run in `path`, which is not finished."""
-    return saved_sums(path, f"{_MODEL}|{measure}|")
+def saved_parts(path: Path, measure: str) -> list[dict[str, np.ndarray]]:
+    """What a measure has read of the model itself, in the run in `path`, which is not finished, part by part."""
+    return saved_states(path, f"{_MODEL}|{measure}|")
 
 
 def _has_both(encoded: Encoded, spans: Sequence[str]) -> bool:

@@ -13,7 +13,8 @@ from chiasm.core.example import Example
 from chiasm.core.statistics.correlation import correlate
 from chiasm.data.tasks import Task
 from chiasm.models.view import ModelView
-from chiasm.results.rundir import RunDirectory, failed_in
+from chiasm.results.reasons import failed_in
+from chiasm.results.rundir import RunDirectory
 from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
 from chiasm.studies.align import STUDY as ALIGN
 from chiasm.studies.align.run import run_align
@@ -73,6 +74,7 @@ def run_compare(
 
     jobs = [KeyedJob(index, index, name=name) for index, name in enumerate(spec.names)]
     drive(jobs, one_by_one(compute_model), directory, "compare", noun="models")
+    directory.take_turn()
     scores, outcomes = directory.table("compare"), directory.table("outcomes")
     accuracies = scores.select("model", pl.col("accuracy").alias("outcome")).unique(maintain_order=True).drop_nulls()
     directory.write_table("correlation", _relations(scores, accuracies, spec.seed))
@@ -107,7 +109,7 @@ def _measured(spec: CompareSpec, index: int, tasks: Tasks, root: Path) -> Comput
     }
     scores = [row | about for row in scored.table("score").iter_rows(named=True)]
     outcomes = [row for task, rows in metrics.items() for row in _outcomes(name, task, rows)]
-    failures = failed_in(name, scored, answers["qa"])
+    failures = failed_in(name, scored.failures(), answers["qa"].failures())
     return Computed({"compare": scores, "outcomes": outcomes}, failures, kept=len(examples) - len(failures))
 
 

@@ -106,11 +106,9 @@ def compute(spec: EvalSpec) -> RunDirectory:
     spec = completed(spec, chosen)
     inputs = load_inputs(spec, chosen)
 
-    def fill(directory: RunDirectory) -> None:
-        run_eval(spec, inputs.view, chosen, directory)
-        keep_thumbnails(directory, chosen)
-
-    return STUDY.completed(spec, inputs.facts, fill)
+    return STUDY.completed(
+        spec, inputs.facts, lambda directory: run_eval(spec, inputs.view, chosen, directory, thumbnails=True)
+    )
 
 
 def completed(spec: EvalSpec, examples: Sequence[Example]) -> EvalSpec:
@@ -131,14 +129,21 @@ def answered_run(spec: EvalSpec, view: ModelView, examples: Sequence[Example], p
     )
 
 
-def run_eval(spec: EvalSpec, view: ModelView, examples: Sequence[Example], directory: RunDirectory) -> None:
+def run_eval(
+    spec: EvalSpec, view: ModelView, examples: Sequence[Example], directory: RunDirectory, *, thumbnails: bool = False
+) -> None:
     """Fill `directory` with the tables of a `completed` spec; what it already holds is not computed again.
+
+    `thumbnails`: keep small pictures for the page too.
 
     **Errors:** `ChiasmError` if no example is left, or where the data lack what a metric needs.
     """
     run_examples(EvalWork(spec, view), examples, directory, spec.batch, "eval")
+    directory.take_turn()
     if "eval" in directory.tables():
         write_metrics(spec, examples, directory)
+    if thumbnails:
+        keep_thumbnails(directory, examples)
     directory.finish()
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from chiasm.core.errors import ChiasmError, ExampleError
-from chiasm.core.example import Example, media_key
+from chiasm.core.example import Example
 from chiasm.data.scoring import correct
 from chiasm.interventions import Intervention
 from chiasm.measures.base import RowsByTable
@@ -43,6 +43,7 @@ from chiasm.studies.flow.rows import (
     word_rows,
 )
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
+from chiasm.studies.flow.swaps import Donors
 from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
     Inputs,
@@ -61,7 +62,6 @@ from chiasm.studies.inputs import (
 )
 
 _log = logging.getLogger("chiasm")
-_NAMES: Final = {"image": "an image", "video": "a video", "audio": "a sound"}
 _SWAPS: Final = {"image": IMAGE_SWAP, "video": VIDEO_SWAP, "audio": AUDIO_SWAP}
 
 
@@ -93,6 +93,7 @@ class FlowWork(Work[FlowExample]):
         baseline = inputs.baseline if spec.controls else None
         self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self.interventions = spec.interventions()
+        self.donors = Donors(inputs.examples if spec.controls else (), spec.seed)
         raised = self.view.in_precision(Precision.of(self.view.model))
         self.raised = raised if self.view.precision.half and not raised.precision.half else None
         self.seconds = {"generate": 0.0, "compute": 0.0}
@@ -117,7 +118,7 @@ class FlowWork(Work[FlowExample]):
         swapped = None
         if spec.controls and example.media:
             try:
-                swapped = self._encode_answer(view, self._with_other_input(index, example))
+                swapped = self._encode_answer(view, self._with_other_input(example))
             except ExampleError as error:
                 skipped.append((example.id, f"{_SWAPS[example.kinds[0]]}: {error}"))
         blank = self._blank(index, example, skipped) if spec.controls and example.images else None
@@ -245,20 +246,10 @@ class FlowWork(Work[FlowExample]):
         answer = example.answer if self.spec.target == "answer" else None
         return view.encode(example, instruction=self.spec.instruction, answer=answer)
 
-    def _with_other_input(self, index: int, example: Example) -> Example:
-        """The example with what the next one shows and plays, as much of each kind, with another answer if any has.
-
-        An image to which the same answer belongs could leave the answer as probable as it was.
-        """
-        own, kinds = {media_key(item) for item in example.media}, example.kinds
-        following = [self.examples[(index + step) % len(self.examples)] for step in range(1, len(self.examples))]
-        others = sorted(following, key=lambda other: other.answer.lower() == example.answer.lower())
-        for other in others:
-            if other.kinds == kinds and own.isdisjoint(media_key(item) for item in other.media):
-                # Boxes are places in the example's own image.
-                shown = {"images": other.images, "videos": other.videos, "audios": other.audios}
-                return replace(example, **shown, boxes=())
-        raise ExampleError(f"no other example has {_NAMES[kinds[0]]} to swap in")
+    def _with_other_input(self, example: Example) -> Example:
+        """The example with what its donor shows and plays; boxes are places in the example's own image."""
+        other = self.donors.of(example)
+        return replace(example, images=other.images, videos=other.videos, audios=other.audios, boxes=())
 
     def _run(self, view: ModelView, plans: Sequence[ExamplePlan]) -> list[JobResult | ExampleError]:
         """The outcomes of `plans`, in order; plans of one kind are computed together."""
@@ -398,6 +389,7 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
     if (ahead := work.price()) is not None:
         _log.info("%s", ahead)
     run_examples(work, examples, directory, spec.batch, "flow")
+    directory.take_turn()
     facts: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
     facts["parts"] = {name: round(value, 3) for name, value in work.parts.items()}
     if isinstance(executor, LockstepExecutor):

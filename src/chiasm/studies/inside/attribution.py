@@ -24,7 +24,7 @@ from chiasm.models.inside.attribution import (
 )
 from chiasm.models.inside.rerun import Rerun, projected_positions
 from chiasm.models.view import ModelView
-from chiasm.runners.driver import track
+from chiasm.runners.progress import track
 from chiasm.studies.inside.explained import Background, ExplainedAnswer, Failures
 from chiasm.studies.inside.spec import AttributionOptions, Replacement
 from chiasm.studies.inside.tables import RANDOM_ORDER

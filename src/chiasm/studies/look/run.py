@@ -224,6 +224,7 @@ def run_look(
     """
     require_same_depth(view, baseline)
     run_examples(LookWork(spec, view, baseline), examples, directory, spec.batch, "look")
+    directory.take_turn()
     if "places" in directory.tables():
         places = directory.table("places").group_by("example_id").agg(pl.col("picture").unique(maintain_order=True))
         drawn = dict(places.iter_rows())

@@ -16,10 +16,11 @@ from chiasm.measures.geometry import Geometry
 from chiasm.measures.overlap import Overlap
 from chiasm.measures.similarity import Similarity
 from chiasm.models.view import ModelView
-from chiasm.results.rundir import RunDirectory, failed_in
+from chiasm.results.reasons import failed_in
+from chiasm.results.rundir import RunDirectory
 from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, one_by_one
 from chiasm.studies.align import STUDY as ALIGN
-from chiasm.studies.align.run import measure_align, saved_state
+from chiasm.studies.align.run import measure_align, saved_parts
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.eval.run import answered_run
 from chiasm.studies.eval.spec import EvalSpec
@@ -95,6 +96,7 @@ def run_paper(
 
     jobs = [KeyedJob(index, index, name=name) for index, name in enumerate(spec.names)]
     drive(jobs, one_by_one(compute_model), directory, "paper", noun="models")
+    directory.take_turn()
     models = directory.table("paper_models").to_dicts()
     chosen = _sharing(models, spec.baseline_names)
     together = _together(spec, directory, {name: name for name in chosen}, TOGETHER)
@@ -104,10 +106,7 @@ def run_paper(
     if len(controls) == len(chosen) and len(decoders) == 1:
         for name, rows in _together(spec, directory, controls, TOGETHER_BASELINES).items():
             together[name] += rows
-    tables = {schema.name: directory.table(schema.name) for schema in MEASURED if schema.name in directory.tables()}
-    directory.finish()
-    for name, rows in together.items():
-        directory.write_table(name, [*tables[name].to_dicts(), *rows])
+    directory.finish(together)
 
 
 def _view(spec: PaperSpec, index: int) -> ModelView:
@@ -151,7 +150,7 @@ def _measured(spec: PaperSpec, index: int, source: str, examples: Sequence[Examp
         measured = schema.name.removeprefix("paper_")
         if measured in read.tables():
             frames[schema.name] = [{"model": name} | row for row in read.table(measured).to_dicts()]
-    failures = failed_in(name, read, answered)
+    failures = failed_in(name, read.failures(), answered.failures())
     return Computed(frames, failures, kept=len(examples) - len(failures))
 
 
@@ -187,7 +186,7 @@ def _together(
     known = {schema.name for schema in MEASURED}
     rows: dict[str, list[dict[str, Any]]] = {}
     for kind in _TOGETHER:
-        states = [(name, saved_state(root, kind.name)) for name, root in roots.items()]
+        states = [(name, part) for name, root in roots.items() for part in saved_parts(root, kind.name)]
         for table, found in join_states(lambda kind=kind: kind.for_model(config), states).tables().items():
             if f"paper_{table}" in known:
                 rows.setdefault(f"paper_{table}", []).extend({"model": label} | row for row in found)

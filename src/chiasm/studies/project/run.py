@@ -4,12 +4,10 @@ Source: Verma et al. 2024, "Cross-Modal Projection in Multimodal LLMs Doesn't Re
 Textual Space" (ACL short, arXiv 2402.16832).
 """
 
-import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,27 +16,23 @@ from chiasm.core.example import Example, require_usable
 from chiasm.data import examples
 from chiasm.data.domains import Domain, domain
 from chiasm.data.layouts import DESCRIBE
-from chiasm.models.loading import load
 from chiasm.models.view import ModelView
 from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
-from chiasm.runners.driver import Computed, KeyedJob, drive, one_by_one
-from chiasm.runners.processes import in_processes
-from chiasm.studies.inputs import facts_of, view_of
+from chiasm.runners.driver import KeyedJob, drive, one_by_one
+from chiasm.studies.inputs import data_facts, facts_of, view_of
 from chiasm.studies.options import data_name
 from chiasm.studies.project import STUDY
 from chiasm.studies.project.inside import InsideStudy
-from chiasm.studies.project.jobs import ProjectInputs, ProjectJob, description, jobs_of, shared_by
+from chiasm.studies.project.jobs import ProjectInputs, description, jobs_of, shared_by
 from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.project.worker import ProjectWorker
 from chiasm.tiny import NAMES as TINY
-from chiasm.tiny import directory as embedded
 
 _CAPTIONS: Final = 960
 _SMALL_EPOCHS: Final = 3.0
 _SMALL_BATCH: Final = 4  # few images, and words never used before: enough steps to learn them
 _SMALL_TOWER: Final = "tiny@tower"
-_MAX_WORKERS: Final = 6  # two domains x three seeds
 
 
 def compute(spec: ProjectSpec) -> RunDirectory:
@@ -59,11 +53,11 @@ def compute(spec: ProjectSpec) -> RunDirectory:
     captions = _captions(spec) if spec.projectors else []
     scenes = list(examples("scenes", spec.skill, spec.seed)) if spec.skill else []
     spec = _completed(spec, view)
-    workers = _workers(spec, view)
     facts = facts_of(view, _questions(domains), ", ".join(spec.sources), spec.seed)
     facts["data"] |= {"domains": {one.name: _described(one) for one in domains}, "units": len(jobs_of(spec))}
+    facts["data"]["captions"] = data_facts(data_name(spec.captions) or "", captions)
     inputs = ProjectInputs(spec, domains, captions, scenes)
-    return STUDY.completed(spec, facts, lambda directory: _fill(directory, inputs, view, workers))
+    return STUDY.completed(spec, facts, lambda directory: _fill(directory, inputs, view))
 
 
 def count_images(spec: ProjectSpec) -> int:
@@ -72,22 +66,17 @@ def count_images(spec: ProjectSpec) -> int:
     return max(len(part) for one in found for part in (one.train, one.validation, one.test))
 
 
-def _fill(directory: RunDirectory, inputs: ProjectInputs, view: ModelView, workers: int) -> None:
-    """Write the tables of a run. The model is changed while a setting is trained and put back, bit by bit, behind it.
-
-    `workers`: processes that share the work.
-    """
+def _fill(directory: RunDirectory, inputs: ProjectInputs, view: ModelView) -> None:
+    """Write the tables of a run. The model is changed while a setting is trained, and put back behind it."""
     spec = inputs.spec
-    jobs = [KeyedJob(key, job, name=description(job, inputs.domains)) for key, job in enumerate(jobs_of(spec))]
-    groups = {shared_by(job.payload) for job in jobs if job.key not in directory.done()}
+    jobs = [
+        KeyedJob(key, job, name=description(job, inputs.domains), group=shared_by(job))
+        for key, job in enumerate(jobs_of(spec))
+    ]
     with tempfile.TemporaryDirectory(prefix="chiasm-project-") as scratch:
-        if min(workers, len(groups)) > 1:
-            copied = partial(_copy, spec.model, view.dtype, view.model.state_dict())
-            execute = in_processes(partial(_start, copied, inputs, Path(scratch)), shared_by, workers)
-        else:
-            work = _start(lambda: view, inputs, Path(scratch), 0)
-            execute = one_by_one(lambda job, tracker: work(job))
-        drive(jobs, execute, directory, "project", noun="settings")
+        work = ProjectWorker(inputs, view, Path(scratch))
+        drive(jobs, one_by_one(lambda job, tracker: work.compute(job)), directory, "project", noun="settings")
+    directory.take_turn()
     if spec.inside:
         InsideStudy(inputs).keep_images(view, directory)
     shown = [
@@ -97,21 +86,6 @@ def _fill(directory: RunDirectory, inputs: ProjectInputs, view: ModelView, worke
     ]
     images.keep_thumbnails(directory, shown)
     directory.finish()
-
-
-def _start(
-    opened: Callable[[], ModelView], inputs: ProjectInputs, scratch: Path, number: int
-) -> Callable[[ProjectJob], Computed]:
-    """What does the jobs in one process; `opened` gives it the model."""
-    own = scratch / str(number)
-    own.mkdir()
-    return ProjectWorker(inputs, opened(), own).compute
-
-
-def _copy(name: str, dtype: Any, state: dict[str, Any]) -> ModelView:
-    view = load(embedded(name), dtype=dtype)
-    view.model.load_state_dict(state)  # it may have been tuned since it was loaded
-    return view
 
 
 def _completed(spec: ProjectSpec, view: ModelView) -> ProjectSpec:
@@ -127,16 +101,6 @@ def _completed(spec: ProjectSpec, view: ModelView) -> ProjectSpec:
     )
 
 
-def _workers(spec: ProjectSpec, view: ModelView) -> int:
-    alone = view.name not in TINY or view.device.type != "cpu"
-    if isinstance(spec.workers, int):
-        if alone and spec.workers > 1:
-            found = f"{view.name} on {view.device.type} has room for one"
-            raise ChiasmError(f"share the work among {spec.workers} processes", found, "Leave --workers out")
-        return spec.workers
-    return 1 if alone else min(_MAX_WORKERS, os.cpu_count() or 1)
-
-
 def _captions(spec: ProjectSpec) -> list[Example]:
     found = examples(spec.captions, _CAPTIONS, spec.seed, "train", task="caption", allow_outside=spec.allow_outside)
     usable = []
@@ -150,7 +114,13 @@ def _captions(spec: ProjectSpec) -> list[Example]:
 
 def _questions(domains: Sequence[Domain]) -> list[Example]:
     return [
-        Example(id=f"{one.name}/{item.id}", question=one.topic, answer=item.label, options=one.classes)
+        Example(
+            id=f"{one.name}/{item.id}",
+            question=one.topic,
+            images=(item.image,),
+            answer=item.label,
+            options=one.classes,
+        )
         for one in domains
         for part in (one.train, one.validation, one.test)
         for item in part

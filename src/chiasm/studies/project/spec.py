@@ -11,6 +11,7 @@ from chiasm.interventions.projectors import parse_projector
 from chiasm.measures.probes.kinds import PROBES
 from chiasm.studies.options import Data, Model, StudySpec, data_option, model_name, outside_option, studied_option
 from chiasm.studies.project.tables import SMALLEST
+from chiasm.tiny import NAMES as TINY
 from chiasm.training.settings import setting_of
 
 SettingName = Literal["zero-shot", "ft-proj", "ft-proj-released", "ft-proj-lowlr", "ft-e2e", "ft-lora", "ft-tower"]
@@ -45,13 +46,14 @@ class ProjectSpec(StudySpec):
 
     auto_batch_size: ClassVar[int] = 24
 
-    model: Model = studied_option()
+    model: Model = studied_option(by_content=True)
     domains: str | Path | Sequence[str | Path] = example_option(
         ("surfaces", "leaves"),
         "`surfaces`, `leaves`, a folder, a .csv or a .jsonl. Repeat it for several. Default: `surfaces` and `leaves`.",
         positional=True,
         typed_as=tuple[str, ...],
         by_flag=True,
+        by_content=True,
         common=True,
     )
     _: KW_ONLY
@@ -143,6 +145,10 @@ class ProjectSpec(StudySpec):
     def trained_probes(self) -> tuple[str, ...]:
         """The probes that are trained on the model's states; empty where that part is left out."""
         return tuple(name for name in self.probes if name != _NO_PROBE)
+
+    def auto_workers(self, cores: int) -> int:
+        """As many as share nothing that is computed once; one for a model of another size than the embedded ones."""
+        return min(cores, len(self.sources) * self.seeds) if model_name(self.model) in TINY else 1
 
     @property
     def smallest(self) -> float | None:

@@ -57,17 +57,21 @@ class MaskMaker:
         self._norms: dict[_NormKey, InputNorms] = {}
         self._weights = view.fingerprint()
 
-    def prepare(self, plan: Iterable[PlannedMask]) -> None:
-        """Measure all norms that the masks of `plan` need.
+    def prepare(self, plan: Iterable[PlannedMask], left: Iterable[PlannedMask] | None = None) -> None:
+        """Measure all norms that the masks of `plan` need, or those of them that are `left` to make.
+
+        Every mask rests on as many tokens as the poorest calibration of the whole plan has, whatever is left of it.
 
         **Errors:** `ChiasmError` for too few tokens, or more memory than allowed.
         """
         by_set: dict[str, list[_NormKey]] = {}
-        for key in sorted({key for one in plan if one.spec is not None for key in _keys(one.spec)}):
+        planned = list(plan)
+        calibrations = {key.calibration for key in _all_keys(planned)}
+        for key in _all_keys(planned if left is None else left):
             by_set.setdefault(source(key.calibration)[0], []).append(key)
-        if not by_set:
+        if not calibrations:
             return
-        self.tokens = self._common_tokens({key.calibration for keys in by_set.values() for key in keys})
+        self.tokens = self._common_tokens(calibrations)
         for name, keys in by_set.items():
             encoded = self._encoded(name)
             self._require_memory(name, encoded)
@@ -126,6 +130,10 @@ class MaskMaker:
                 f"Give at least --memory {-(-needed // 10**6)}MB, or a smaller --calibration",
             )
         _log.info("Calibrating on %d examples (%s) holds about %.1f MB on the CPU.", len(encoded), name, needed / 1e6)
+
+
+def _all_keys(masks: Iterable[PlannedMask]) -> list[_NormKey]:
+    return sorted({key for one in masks if one.spec is not None for key in _keys(one.spec)})
 
 
 def _keys(spec: MaskSpec) -> list[_NormKey]:

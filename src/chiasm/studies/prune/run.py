@@ -98,18 +98,18 @@ class MaskWork:
     ) -> None:
         self.spec, self.view, self.examples, self.control = spec, view, examples, control
         self.maker = MaskMaker(spec, view, sets)
+        self._evaluation: Evaluation | None = None
 
-    def execute(
-        self, jobs: Sequence[KeyedJob[PlannedMask]], tracker: Tracker
-    ) -> Iterator[tuple[KeyedJob[PlannedMask], Computed]]:
-        """Each mask in order, the norms of all of them first."""
-        self.maker.prepare(job.payload for job in jobs)
-        evaluation = Evaluation(self.spec, self.view, self.examples)
+    def drive(self, jobs: Sequence[KeyedJob[PlannedMask]], directory: RunDirectory, label: str) -> None:
+        """Each mask in order, the norms of all that are left first."""
+        left = [job.payload for job in jobs if not directory.has(job.key)]
+        self.maker.prepare((job.payload for job in jobs), left)
+        drive(jobs, one_by_one(self._compute), directory, label, noun="answers")
 
-        def compute(mask: PlannedMask, tracker: Tracker) -> Computed:
-            return self._answers(evaluation, mask, tracker)
-
-        yield from one_by_one(compute)(jobs, tracker)
+    def _compute(self, mask: PlannedMask, tracker: Tracker) -> Computed:
+        if self._evaluation is None:
+            self._evaluation = Evaluation(self.spec, self.view, self.examples)
+        return self._answers(self._evaluation, mask, tracker)
 
     def _answers(self, evaluation: Evaluation, mask: PlannedMask, tracker: Tracker) -> Computed:
         on = nullcontext() if mask.spec is None else masked(self.view, self.maker.make(mask.spec), same_weights=False)
@@ -141,9 +141,9 @@ def compute(spec: PruneSpec) -> RunDirectory:
     calibrated = data_facts(data_name(spec.calibrate_on) or data_name(spec.data) or "", calibrating)
     facts = inputs.facts | {"data": inputs.facts["data"] | {"calibration": calibrated}}
     directory = STUDY.completed(spec, facts, lambda directory: _fill(directory, spec, inputs, calibrating))
-    if folder is not None:
+    if folder is not None and not folder.exists():  # the run was finished before
         export(inputs.view, mask_of(spec, inputs.view, calibrating, examples), folder)
-        directory.note(exported=folder)
+        directory.note(exported=folder.name)
     return directory
 
 
@@ -154,12 +154,13 @@ def _fill(directory: RunDirectory, spec: PruneSpec, inputs: Inputs, calibration:
     sets = _calibration_sets(spec, calibration, examples)
     masks = _planned(spec, sets)
     work = MaskWork(spec, inputs.view, examples, sets)
-    drive(_jobs(masks, 0, len(examples)), work.execute, directory, "prune", noun="answers")
+    work.drive(_jobs(masks, 0, len(examples)), directory, "prune")
     calibrated = {"tokens": work.maker.tokens, "failed": len(work.maker.failed)}
     if baseline is not None and spec.controls:
         control = MaskWork(spec, baseline, examples, sets, RANDOM_WEIGHTS)
         jobs = _jobs(masks_for_baseline(spec), len(masks), len(examples))
-        drive(jobs, control.execute, directory, "prune the baseline", noun="answers")
+        control.drive(jobs, directory, "prune the baseline")
+    directory.take_turn()
     counted = {name: len(part) for name, part in sets.items()}
     directory.manifest = directory.manifest | {"calibration": {"examples": counted} | calibrated}
     known = directory.table("examples")
@@ -171,6 +172,10 @@ def _fill(directory: RunDirectory, spec: PruneSpec, inputs: Inputs, calibration:
         rows = mask_rows(with_inputs(directory.table("pruned_controls"), known), (*KEYS, "control"))
         directory.write_table("masks_controls", rows)
     keep_thumbnails(directory, examples)
+    if spec.export is not None:
+        # One process of several does.
+        export(inputs.view, mask_of(spec, inputs.view, calibration, examples), Path(spec.export))
+        directory.manifest = directory.manifest | {"exported": Path(spec.export).name}
     directory.finish()
 
 

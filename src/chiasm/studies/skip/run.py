@@ -23,12 +23,14 @@ from chiasm.models.skipping.operations import prefill_operations
 from chiasm.models.skipping.plans import identity_of
 from chiasm.models.skipping.timing import costs
 from chiasm.models.view import ModelView
-from chiasm.results.rundir import RunDirectory, noted
+from chiasm.results.reasons import noted
+from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.results.storage import whole_file
-from chiasm.runners.driver import Computed, progress
+from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
+from chiasm.runners.progress import progress
 from chiasm.studies.inputs import (
     Inputs,
     data_facts,
@@ -262,6 +264,7 @@ def compute(spec: SkipSpec) -> RunDirectory:
         training = calibrating if own else training_examples(source, spec.train_examples, spec)
     inputs = load_inputs(spec, rest)
     calibrated = {"calibration": data_facts(data_name(spec.data) or "", calibrating)}
+    calibrated["training"] = data_facts(data_name(spec.train_on) or "", training)
     facts = inputs.facts | {"asked": len(chosen), "unused": unused, "data": inputs.facts["data"] | calibrated}
     _log.info("%s", price(spec, inputs.view, calibrating, rest))
     return STUDY.completed(spec, facts, lambda directory: _fill(directory, spec, inputs, calibrating, training))
@@ -282,7 +285,11 @@ def _fill(
     view, examples = inputs.view, inputs.examples
     prompt = typical(view, [*calibrating, *examples], spec.skipped_span, spec.instruction)
     work = SkipWork(spec, inputs, len(calibrating), directory, prompt.inputs)
-    run_examples(work, [*calibrating, *examples], directory, min(spec.batch, len(calibrating)), "skip")
+    size = min(spec.batch, len(calibrating))
+    # Plans are proposed from all of the first, whoever measured them.
+    run_examples(work, calibrating, directory, size, "skip: measure")
+    run_examples(work, [*calibrating, *examples], directory, size, "skip: verify", first=len(calibrating))
+    directory.take_turn()
     if "verdicts" not in directory.tables():
         directory.finish()
         raise ChiasmError("verify plans", "no held-out example could be answered", "Give more examples")

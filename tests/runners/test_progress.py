@@ -5,20 +5,20 @@ import logging
 import pytest
 from rich.console import Console
 
-from chiasm.runners import driver
-from chiasm.runners.driver import progress, time_left
+from chiasm.runners import progress as bars
+from chiasm.runners.progress import progress, time_left
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """Seconds that pass only when the test says so."""
     now = [100.0]
-    monkeypatch.setattr(driver.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(bars.time, "monotonic", lambda: now[0])
     return now
 
 
 def in_place(monkeypatch, **kind):
-    monkeypatch.setattr(driver, "_console", lambda: Console(stderr=True, **kind))
+    monkeypatch.setattr(bars, "_console", lambda: Console(stderr=True, **kind))
 
 
 def test_a_log_has_a_line_every_ten_seconds_with_the_time_left(clock, caplog, monkeypatch):

@@ -1,0 +1,94 @@
+"""Whose image (video, sound) an example is shown in the swapped control: drawn by a hash, found in constant time."""
+
+import bisect
+import hashlib
+from collections.abc import Sequence
+from typing import final
+
+from chiasm.core.errors import ExampleError
+from chiasm.core.example import Example, media_key
+
+_TRIED = 64
+"""Examples looked at before another answer is given up: by far more than ask about one image."""
+_NAMES = {"image": "an image", "video": "a video", "audio": "a sound"}
+
+
+@final
+class Donors:
+    """Every example's donor: the next one on a ring on which all stand by a keyed hash of their ids.
+
+    The donor shows or plays as much of each kind, nothing of what the example has, and has another answer if one of the
+    next `_TRIED` has: an image to which the same answer belongs could leave the answer as probable as it was. So the
+    order of the examples changes nothing, and one more example changes the donors of those just before it alone. The
+    ring is made once; who follows with another answer or other media is known for every place of it, so that finding a
+    donor takes as long among a million examples as among a hundred.
+    """
+
+    def __init__(self, examples: Sequence[Example], seed: int) -> None:
+        self.seed = seed
+        kinds: dict[tuple[str, ...], list[tuple[bytes, Example]]] = {}
+        for example in examples:
+            if example.media:
+                kinds.setdefault(example.kinds, []).append((self._mark(example), example))
+        self._rings = {kind: _Ring(sorted(ring, key=lambda one: one[0])) for kind, ring in kinds.items()}
+
+    def of(self, example: Example) -> Example:
+        """The donor of an example that shows or plays something.
+
+        **Errors:** `ExampleError` if no other one has anything else of these kinds.
+        """
+        ring = self._rings.get(example.kinds)
+        found = None if ring is None else ring.after(self._mark(example), example)
+        if found is None:
+            raise ExampleError(f"no other example has {_NAMES[example.kinds[0]]} to swap in")
+        return found
+
+    def _mark(self, example: Example) -> bytes:
+        name = example.id.encode("utf-8", "surrogatepass")
+        # The id behind the hash: two examples never stand at one place.
+        return hashlib.blake2b(name, digest_size=16, key=f"swap/{self.seed}".encode()).digest() + name
+
+
+@final
+class _Ring:
+    """Examples of one kind, by their marks."""
+
+    def __init__(self, marked: Sequence[tuple[bytes, Example]]) -> None:
+        self.marks = [mark for mark, _ in marked]
+        self.examples = [example for _, example in marked]
+        self.media = [tuple(media_key(item) for item in example.media) for example in self.examples]
+        self.answers = [example.answer.lower() for example in self.examples]
+        self.other_answer = _next_other(self.answers)
+        self.other_media = _next_other(self.media)
+
+    def after(self, mark: bytes, example: Example) -> Example | None:
+        own, answer = tuple(media_key(item) for item in example.media), example.answer.lower()
+        first = bisect.bisect_right(self.marks, mark)
+        return self._search(first, own, answer) or self._search(first, own, None)
+
+    def _search(self, first: int, own: tuple[str, ...], answer: str | None) -> Example | None:
+        """The first from place `first` on with other media, and with another answer than `answer`."""
+        size, step = len(self.marks), 0
+        for _ in range(_TRIED):
+            if step >= size:
+                return None
+            place = (first + step) % size
+            if answer is not None and self.answers[place] == answer:
+                step += self.other_answer[place]
+            elif self.media[place] == own:
+                step += self.other_media[place]
+            elif not set(own).isdisjoint(self.media[place]):
+                step += 1
+            else:
+                return self.examples[place]
+        return None
+
+
+def _next_other(values: Sequence[object]) -> list[int]:
+    """How many steps after each place of a ring the first other value stands; the size of the ring if there is none."""
+    size = len(values)
+    steps = [size] * size
+    for place in range(2 * size - 1, -1, -1):
+        here, following = place % size, (place + 1) % size
+        steps[here] = 1 if values[following] != values[here] else min(size, steps[following] + 1)
+    return steps

@@ -1,0 +1,59 @@
+"""A run that several processes of this machine compute together: what `--workers` does, for every study."""
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from chiasm.core.errors import ChiasmError
+from chiasm.core.options import declared
+from chiasm.results.rundir import RunDirectory
+from chiasm.runners.sharing import LocalProcesses, device_of, sensible_count, share
+from chiasm.studies.options import StudySpec, model_name
+from chiasm.studies.study import OPENED, Study, study
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StudyTask:
+    """The run of `spec`, as each of several processes computes it."""
+
+    verb: str
+    spec: StudySpec
+
+    def __call__(self, number: int, first: bool, opened: Callable[[], None]) -> None:
+        spec = self.spec if first else self.spec.complete(resume=True, fresh=False)
+        if spec.device is None:
+            spec = spec.complete(device=device_of(number))
+        OPENED.set(opened)
+        study(self.verb).run(spec)
+
+
+def run_shared(of: Study, spec: StudySpec) -> RunDirectory:
+    """The finished run of `spec`, computed by so many processes as it asks for.
+
+    **Errors:** as of the study; `ChiasmError` for a model in memory, which only this process has.
+    """
+    count = spec.auto_workers(sensible_count()) if spec.workers == "auto" else int(spec.workers or 1)
+    if count == 1:
+        return of.run(spec.complete(workers=1))
+    _require_named(spec, count)
+    out = Path(tempfile.mkdtemp(prefix="chiasm-")) if spec.out is None else Path(spec.out)
+    asked = spec.complete(out=out, workers=1)
+    share(StudyTask(of.verb, asked), count, LocalProcesses(count), lambda: RunDirectory.join(out, of.schemas))
+    directory = RunDirectory.load(out, lambda verb: of.schemas)
+    if spec.out is None:
+        weakref.finalize(directory, shutil.rmtree, out, ignore_errors=True)
+    return directory
+
+
+def _require_named(spec: StudySpec, count: int) -> None:
+    for one in declared(type(spec)):
+        value: Any = getattr(spec, one.name)
+        several = value if isinstance(value, tuple) else (value,)
+        if one.option.recorded is model_name and not all(isinstance(item, str | Path | None) for item in several):
+            found = f"{one.name} is in the memory of this one"
+            raise ChiasmError(f"share the work among {count} processes", found, "Name a model, or leave workers out")
