@@ -217,6 +217,20 @@ class StudySpec(LoadingOptions):
         at_least=1,
         typed_as=int | Literal["auto"],
     )
+    runner: Literal["processes", "ray"] = compute_option(
+        "processes",
+        "Where --workers run: processes of this machine, or actors on a `ray` cluster (pip install 'chiasm[ray]').",
+    )
+    address: str | None = compute_option(
+        None,
+        "The Ray cluster, as `auto` or ray://HOST:10001. Default: one is started on this machine, and none is looked "
+        "for.",
+    )
+    gpus_each: int | None = compute_option(
+        None,
+        "GPUs of each worker on Ray; a model is spread over several. Default: one where the cluster has any.",
+        at_least=0,
+    )
     out: str | Path | None = write_option(
         None, "Run directory. Default: `runs/STUDY-MODEL-DATA`.", typed_as=Path | None
     )

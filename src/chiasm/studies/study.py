@@ -70,7 +70,7 @@ class Study:
 
     def run(self, spec: StudySpec) -> "RunDirectory":
         """Compute what `spec` asks for, as far as it is not there yet."""
-        if spec.workers not in (1, None):
+        if spec.workers not in (1, None) or spec.runner != "processes":
             shared: Callable[..., RunDirectory] = _named("chiasm.studies.shared:run_shared")
             return shared(self, spec)
         compute: Callable[[Any], RunDirectory] = _named(self.compute)
