@@ -82,10 +82,44 @@ def test_our_own_mistakes_are_not_hidden(tmp_path):
     assert directory.manifest["status"] == "failed"
 
 
-def test_too_little_memory_says_which_option_helps(tmp_path):
-    error = torch.OutOfMemoryError("CUDA out of memory. Tried")
+def full(count: int) -> torch.OutOfMemoryError:
+    return torch.OutOfMemoryError(f"CUDA out of memory. Tried {count}")
+
+
+class Small(Echo):
+    """Has room for so many examples."""
+
+    def __init__(self, room: int, divisible: bool = True) -> None:
+        super().__init__()
+        self.room, self.divisible = room, divisible  # type: ignore[misc]
+        self.tried: list[int] = []
+
+    def compute(self, prepared: Sequence[str]) -> Computed:
+        self.tried.append(len(prepared))
+        if len(prepared) > self.room:
+            raise full(len(prepared))
+        return super().compute(prepared)
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_that_is_remembered(tmp_path, caplog):
+    whole, small = Echo(bad=("e3",)), Small(2)
+    small.bad = ("e3",)
+    tables = []
+    for name, work in (("whole", whole), ("small", small)):
+        with open_directory(tmp_path / name, Spec()) as directory:
+            run_examples(work, examples(20), directory, 8, "test")
+            directory.finish()
+        tables.append(directory.table("eval"))
+        assert [one["example_id"] for one in directory.failures()] == ["e3"]
+    assert tables[0].equals(tables[1])
+    assert small.tried == [7, 3, 1, *6 * [1], *8 * [1], *4 * [1]]
+    assert caplog.text.count("too small for") == 2
+
+
+@pytest.mark.parametrize("work", [Small(0), Small(1, divisible=False)], ids=["one", "adds up"])
+def test_too_little_memory_says_which_option_helps(tmp_path, work):
     with (
-        pytest.raises(ChiasmError, match=r"2 examples at once: CUDA out of memory.*--memory"),
+        pytest.raises(ChiasmError, match=r"examples at once: CUDA out of memory.*--memory"),
         open_directory(tmp_path / "run", Spec()) as directory,
     ):
-        run_examples(Echo("e0", error), examples(4), directory, 2, "test")
+        run_examples(work, examples(4), directory, 2, "test")

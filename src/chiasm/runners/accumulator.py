@@ -33,6 +33,8 @@ _BATCHES = 8  # in a block at least
 class Accumulator(Work[P]):
     """Work that adds its batches up. `compute` adds a batch to the sums and returns what belongs to the batch alone."""
 
+    divisible = False
+
     @abstractmethod
     def state(self) -> Mapping[str, np.ndarray]:
         """Everything added up so far."""

@@ -275,7 +275,7 @@ def _carefully(job: KeyedJob[P], execute: Execute[P], claims: _Claims[P], tracke
         rest: Any = job._replace(payload=[payload[place] for place in single], parts=[job.parts[k] for k in single])
         found = _alone(rest, execute, claims, tracker, str(job.key))
     else:
-        found = _joined(list(single.values()))
+        found = joined(list(single.values()))
     return found._replace(failures=[*failures, *found.failures])
 
 
@@ -293,7 +293,8 @@ def _alone(job: KeyedJob[P], execute: Execute[P], claims: _Claims[P], tracker: T
         found.close()
 
 
-def _joined(parts: Sequence[Computed]) -> Computed:
+def joined(parts: Sequence[Computed]) -> Computed:
+    """What parts of one job gave, as what the job gave."""
     frames: dict[str, Any] = {}
     for name in dict.fromkeys(name for part in parts for name in part.frames):
         rows: list[Any] = [part.frames[name] for part in parts if name in part.frames]

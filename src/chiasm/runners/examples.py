@@ -1,10 +1,11 @@
 """Jobs of some examples each, the next ones being prepared in a thread while the present ones are computed."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar, final
 
 import torch
 
@@ -12,15 +13,41 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, require_usable
 from chiasm.models.encoding.encode import only_this_example
 from chiasm.results.rundir import RunDirectory
-from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive
+from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, joined
 
 P = TypeVar("P")
+_log = logging.getLogger("chiasm")
 _Batch = Sequence[tuple[int, Example]]  # examples with their place in the run
 _Ready = list[tuple[Example, P | ExampleError]]
 
 
+@final
+class Room:
+    """How many examples the device has room for at once, as far as it was found out; None: as many as a batch has."""
+
+    def __init__(self) -> None:
+        self.most: int | None = None
+
+    def halve(self, tried: int) -> None:
+        """From now on compute half as many at once, and say so."""
+        self.most = tried // 2
+        _log.warning(
+            "The device's memory is too small for %d examples at once: %d from now on. Rows can differ in the last "
+            "bits, as with another --batch-size.",
+            tried,
+            self.most,
+        )
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
 class Work(ABC, Generic[P]):
-    """Work on examples, split so that preparing the next ones overlaps with computing."""
+    """Work on examples, split so that preparing the next ones overlaps with computing.
+
+    `divisible`: whether a batch may be computed in parts, which work that adds up may not once it has begun.
+    """
+
+    divisible: ClassVar[bool] = True
 
     @abstractmethod
     def prepare(self, index: int, example: Example) -> P:
@@ -41,7 +68,7 @@ def run_examples(
 
     Batches are fixed by their place in `examples`. An example that cannot be used is recorded and the run goes on.
     """
-    drive(batches(examples, batch_size, first), partial(prefetched, work), directory, label)
+    drive(batches(examples, batch_size, first), partial(prefetched, work, room=Room()), directory, label)
 
 
 def batches(examples: Sequence[Example], size: int, first: int = 0) -> list[KeyedJob[_Batch]]:
@@ -57,8 +84,13 @@ def prefetched(
     jobs: Iterator[KeyedJob[_Batch]],
     tracker: Tracker,
     begin: Callable[[KeyedJob[_Batch]], None] = lambda job: None,
+    room: Room | None = None,
 ) -> Generator[tuple[KeyedJob[_Batch], Computed], None, None]:
-    """Jobs in order; while one is computed, the next is prepared in another thread. `begin` is told of each before."""
+    """Jobs in order; while one is computed, the next is prepared in another thread. `begin` is told of each before.
+
+    `room`: what is known of the device's memory, and is learnt.
+    """
+    room = room or Room()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as pool:
         following = next(jobs, None)
         waiting: Future[_Ready[P]] | None = following and pool.submit(_prepare, work, following.payload)
@@ -68,7 +100,7 @@ def prefetched(
             waiting = following and pool.submit(_prepare, work, following.payload)
             tracker.begin(job)
             begin(job)
-            yield job, _computed(work, ready)
+            yield job, _computed(work, ready, room)
 
 
 def _prepare(work: Work[P], batch: _Batch) -> _Ready[P]:
@@ -83,18 +115,36 @@ def _prepare(work: Work[P], batch: _Batch) -> _Ready[P]:
     return ready
 
 
-def _computed(work: Work[P], ready: _Ready[P]) -> Computed:
-    """What `work` makes of those of a batch that could be prepared.
+def _computed(work: Work[P], ready: _Ready[P], room: Room) -> Computed:
+    """What `work` makes of those of a batch that could be prepared; in parts, where they do not fit at once.
 
-    **Errors:** `ChiasmError` where the device's memory is too small for them.
+    **Errors:** `ChiasmError` where memory is too small for one example, or for work that cannot be divided.
     """
     usable = [item for _, item in ready if not isinstance(item, ExampleError)]
     unusable = [(example.id, str(item)) for example, item in ready if isinstance(item, ExampleError)]
-    try:
-        computed = work.compute(usable)
-    except torch.OutOfMemoryError as error:
-        found = str(error).splitlines()[0].rstrip(".")
-        raise ChiasmError(
-            f"compute {len(usable)} examples at once", found, "Give --memory (as 2GB) or a smaller --batch-size"
-        ) from error
+    parts: list[Computed] = []
+    place = 0
+    while place < len(usable) or not parts:
+        part = usable[place : place + (room.most or len(usable))]
+        found = _fitting(work, part)
+        if isinstance(found, Computed):
+            parts.append(found)
+            place += len(part)
+        elif work.divisible and len(part) > 1:
+            room.halve(len(part))
+        else:
+            todo = "Give --memory (as 2GB) or a smaller --batch-size"
+            raise ChiasmError(f"compute {len(part)} examples at once", found, todo)
+    computed = parts[0] if len(parts) == 1 else joined(parts)
     return computed._replace(failures=[*unusable, *computed.failures])
+
+
+def _fitting(work: Work[P], part: Sequence[P]) -> Computed | str:
+    """What `work` makes of them, or what the device said where its memory was too small.
+
+    What had been made for them is gone with the error when this returns.
+    """
+    try:
+        return work.compute(part)
+    except torch.OutOfMemoryError as error:
+        return str(error).splitlines()[0].rstrip(".")
