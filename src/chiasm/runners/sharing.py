@@ -12,17 +12,18 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from types import FrameType
-from typing import Any, Protocol, final
+from typing import Protocol, final
 
 import torch
+from rich.progress import TaskID
 
 from chiasm.core.errors import ChiasmError
 from chiasm.results.rundir import RunDirectory
-from chiasm.runners.progress import progress
+from chiasm.runners.progress import ProgressBar, progress
 
 _log = logging.getLogger("chiasm")
 STARTS = 3
@@ -86,8 +87,8 @@ def share(task: Task, count: int, workplace: Workplace, directory: Callable[[], 
             if crew.look_after(0):
                 return  # it was finished already
             time.sleep(_POLL / 10)
-        with directory() as run, progress() as bar:
-            watched = _Watched(run, bar)
+        with directory() as run, ExitStack() as bars:
+            watched = _Watched(run, bars)
             for number in range(1, count):
                 crew.start(number)
             while not crew.is_over():
@@ -171,8 +172,9 @@ class _Crew:
 class _Watched:
     """How far a run is that others compute, on one bar for each part of it."""
 
-    def __init__(self, run: RunDirectory, bar: Any) -> None:
-        self.run, self.bar, self.tasks = run, bar, {}
+    def __init__(self, run: RunDirectory, bars: ExitStack) -> None:
+        self.run, self.bars = run, bars
+        self.shown: dict[str, tuple[ProgressBar, TaskID]] = {}
 
     def finished(self) -> int:
         """The number of finished jobs; moves the bars."""
@@ -181,9 +183,11 @@ class _Watched:
             self.run.refresh()
         for plan in self.run.worker.plans():
             sizes = [job["size"] for key, job in self.run.shards.jobs.items() if plan["first"] <= key <= plan["last"]]
-            if plan["label"] not in self.tasks:
-                self.tasks[plan["label"]] = self.bar.add_task(plan["label"], total=plan["total"], completed=sum(sizes))
-            self.bar.update(self.tasks[plan["label"]], completed=sum(sizes))
+            if plan["label"] not in self.shown:
+                bar = self.bars.enter_context(progress(plan["noun"]))
+                self.shown[plan["label"]] = bar, bar.add_task(plan["label"], total=plan["total"], completed=sum(sizes))
+            bar, task = self.shown[plan["label"]]
+            bar.update(task, completed=sum(sizes))
         return len(self.run.shards.jobs)
 
 

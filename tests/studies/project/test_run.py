@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 from functools import partial
 from typing import Any
@@ -179,9 +180,9 @@ def test_several_processes_write_the_same_tables(images, tmp_path, caplog):
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="chiasm"):
         two = chiasm.project("tiny", [images, other], out=tmp_path / "two", workers=2, **asked)
-    begun = [line for line in caplog.messages if line.startswith(tuple("123456"))]
-    assert len(begun) == 6
-    assert " left)" in begun[-1]
+    # How far the whole is, not each process; a quick machine is through before the first line.
+    assert not [line for line in caplog.messages if line.startswith(tuple("123456"))]
+    assert all(re.match(r"project: [1-6] of 6 settings", line) for line in caplog.messages if "project:" in line)
     for name in ("references", "tuning", "predictions", "richness", "representations"):
         # Each process has the one thread that this one has: not a bit may differ.
         assert_frame_equal(one.table(name), two.table(name), check_exact=True)

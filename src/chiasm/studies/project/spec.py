@@ -11,7 +11,7 @@ from chiasm.interventions.projectors import parse_projector
 from chiasm.measures.probes.kinds import PROBES
 from chiasm.studies.options import Data, Model, StudySpec, data_option, model_name, outside_option, studied_option
 from chiasm.studies.project.tables import SMALLEST
-from chiasm.tiny import NAMES as TINY
+from chiasm.tiny.registry import names
 from chiasm.training.settings import setting_of
 
 SettingName = Literal["zero-shot", "ft-proj", "ft-proj-released", "ft-proj-lowlr", "ft-e2e", "ft-lora", "ft-tower"]
@@ -148,7 +148,7 @@ class ProjectSpec(StudySpec):
 
     def auto_workers(self, cores: int) -> int:
         """As many as share nothing that is computed once; one for a model of another size than the embedded ones."""
-        return min(cores, len(self.sources) * self.seeds) if model_name(self.model) in TINY else 1
+        return min(cores, len(self.sources) * self.seeds) if model_name(self.model) in names() else 1
 
     @property
     def smallest(self) -> float | None:
