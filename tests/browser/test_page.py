@@ -158,7 +158,7 @@ def test_in_the_dark_text_and_charts_are_light(opened):
     tab.wait_for_function(f"() => getComputedStyle({label}).fill === 'rgb(26, 26, 26)'")
 
 
-@pytest.mark.parametrize("width", [380, 768, 1280, 3840])
+@pytest.mark.parametrize("width", [380, 768, 1100, 1180, 1280, 3840])
 def test_no_width_scrolls_sideways(opened, width):
     tab = opened(width=width)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
