@@ -194,3 +194,33 @@ def test_without_a_directory_it_lives_as_long_as_the_object(quick):
     del run
     gc.collect()
     assert not path.exists()
+
+
+def test_a_run_goes_on_where_its_data_and_model_lie_elsewhere_by_now(tmp_path, quick):
+    def facts(folder: str, boxes: str = "1") -> dict:
+        fields = {"questions": "a", "boxes": boxes, "images": "c"}
+        data = {"name": f"{folder}/d.jsonl", "examples": 2, "hash": f"h{boxes}", "fields": fields}
+        return {"data": data, "model": {"id": f"{folder}/m", "weights": "ab"}}
+
+    with open_directory(tmp_path, Spec(), facts=facts("/home/ann/x")) as run:
+        run.write_shard(0, {"eval": rows(0)})
+    assert "/home" not in (tmp_path / "manifest.json").read_text()
+    with open_directory(tmp_path, Spec(), facts=facts("../y"), resume=True) as run:
+        assert run.done() == {0}
+    with pytest.raises(ChiasmError, match="the boxes of its examples are not what they were"):
+        open_directory(tmp_path, Spec(), facts=facts("../y", boxes="2"), resume=True)
+
+
+def test_no_text_of_a_run_names_a_folder_of_its_author(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    text = provenance.without_machine_paths(f"`{tmp_path}/a/1.png` and /data/ann/cats/2.png are no images (or/and)")
+    assert text == "`a/1.png` and 2.png are no images (or/and)"
+    address = "https://example.org/a/b.png and 3/4 of and/or"
+    assert provenance.without_machine_paths(address) == address
+    told = {"data": str(tmp_path / "d" / "x.jsonl"), "media": "/data/ann", "n": [1, "/x/y/z"], "q": "image->last"}
+    assert provenance.without_user_folders(told) == {
+        "data": "d/x.jsonl",
+        "media": "ann",
+        "n": [1, "z"],
+        "q": "image->last",
+    }
