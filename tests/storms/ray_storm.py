@@ -33,6 +33,7 @@ VERBS = {
     "eval": {"limit": 240, "batch_size": 2, "seed": 3, "max_new_tokens": 4},
     "flow": {"limit": 40, "batch_size": 2, "keep": "all", "cuts": ["image->last"], "draws": 10, **QUIET},
 }
+_BEFORE = "before it had begun"
 _ACTOR = b"ray::_Actor"
 
 
@@ -90,20 +91,28 @@ def storm(verb: str, seed: int, whole: Path, root: Path) -> Outcome:
 
     hand = threading.Thread(target=kill)
     hand.start()
-    wrong = ""
+    try:
+        wrong = shared(verb, out, whole, root, workers)
+    finally:
+        over.set()
+        hand.join()
+    if _BEFORE in wrong:
+        # Killed three times while it started, which is said and ends the command: the user gives it again.
+        wrong = shared(verb, out, whole, root, workers)
+    if not wrong:
+        shutil.rmtree(out, ignore_errors=True)
+    return Outcome(verb, seed, workers, len(kills), False, wrong)
+
+
+def shared(verb: str, out: Path, whole: Path, root: Path, workers: int) -> str:
+    """What is wrong with a run after actors have shared it; empty where nothing is."""
     try:
         with RayActors(None, None, root) as place:
             place.count = workers
             share(task_of(verb, out), workers, place, lambda: RunDirectory.join(out, study_tables(verb)))
-        wrong = compared(out, whole)
     except ChiasmError as error:
-        wrong = f"ended with: {error}"
-    finally:
-        over.set()
-        hand.join()
-    if not wrong:
-        shutil.rmtree(out, ignore_errors=True)
-    return Outcome(verb, seed, workers, len(kills), False, wrong)
+        return f"ended with: {error}"
+    return compared(out, whole)
 
 
 def study_tables(verb: str) -> tuple:
