@@ -23,16 +23,26 @@ _WITHOUT_LINKS: set[Path] = set()
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 
 
+_OUTSIDE = {errno.EFBIG, errno.EROFS, errno.EIO, errno.ENAMETOOLONG}
+
+
 class FullDiskError(ChiasmError):
     """There was no room for a file. What had been finished before is still there."""
 
 
 @contextmanager
 def reporting_full_disk(what: str, path: Path) -> Iterator[None]:
-    """Turn "no space left" inside the block into an error with what, where and how much is free."""
+    """Turn "no space left" inside the block into an error with what, where and how much is free.
+
+    What else a user can mend, such as a directory that is gone or read-only, is said in the system's words.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno in _OUTSIDE or (error.errno == errno.ENOENT and not path.is_dir()):
+            found = "the directory is no longer there" if error.errno == errno.ENOENT else os.strerror(error.errno or 0)
+            todo = "Run the same command again with --resume once that is mended"
+            raise ChiasmError(f"write {what} in `{path}`", found, todo) from error
         if error.errno not in _FULL:
             raise
         there = next(p for p in (path, *path.absolute().parents) if p.is_dir())
