@@ -1,6 +1,7 @@
 """What a notebook does with `import chiasm`."""
 
 import inspect
+import json
 import subprocess
 import sys
 import weakref
@@ -14,6 +15,7 @@ from tests.support import factories
 import chiasm
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import declared
+from chiasm.results import manifest as manifests
 from chiasm.studies.study import study, verbs
 
 
@@ -156,8 +158,7 @@ def test_load_wants_one_thing(view):
 def test_a_run_of_another_study_is_refused(tmp_path, view):
     out = tmp_path / "run"
     chiasm.evaluate(view, data=chosen(1), out=out)
-    manifest = (out / "manifest.json").read_text()
-    (out / "manifest.json").write_text(manifest.replace('"study": "eval"', '"study": "other"'))
+    manifests.write(out, json.loads((out / "manifest.json").read_text()) | {"study": "other"})
     with pytest.raises(ChiasmError, match="it is of other, a study that no installed package has"):
         chiasm.open(out)
 

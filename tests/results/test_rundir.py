@@ -1,5 +1,7 @@
+import errno
 import gc
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -7,7 +9,7 @@ import pytest
 from tests.support.rundirs import Spec, open_directory, quick, rows
 
 from chiasm.core.errors import ChiasmError
-from chiasm.results import provenance
+from chiasm.results import provenance, storage
 from chiasm.results.rundir import RunDirectory
 
 __all__ = ["quick"]
@@ -224,3 +226,29 @@ def test_no_text_of_a_run_names_a_folder_of_its_author(monkeypatch, tmp_path):
         "n": [1, "z"],
         "q": "image->last",
     }
+
+
+def test_output_that_is_gone_or_cannot_be_written_is_said_in_words(tmp_path, quick, monkeypatch):
+    out = tmp_path / "run"
+
+    def lose() -> None:
+        with open_directory(out, Spec()) as run:
+            shutil.rmtree(out)
+            run.write_shard(0, {"eval": rows(0)})
+
+    with pytest.raises(ChiasmError, match="the directory is no longer there"):
+        lose()
+    with pytest.raises(ChiasmError, match="File name too long"):
+        open_directory(tmp_path / ("x" * 300), Spec())
+
+    def limited(handle):
+        raise OSError(errno.EFBIG, "too large")
+
+    with monkeypatch.context() as patch, open_directory(out, Spec()) as run:
+        patch.setattr(storage.os, "fsync", limited)
+        with pytest.raises(ChiasmError, match="File too large"):
+            run.write_shard(0, {"eval": rows(0)})
+        patch.undo()
+        run.write_shard(0, {"eval": rows(0)})
+        run.finish()
+    assert run.complete

@@ -121,7 +121,7 @@ def storm(verb: str, seed: int, whole: Path, root: Path, seconds: float) -> Outc
     for _ in range(chance.randint(1, 4)):
         time.sleep(chance.uniform(0, 0.8 * seconds))
         over = ended(children)
-        failed = failed or next((f"exit status {status}" for status in over.values() if status), "")
+        failed = next((f"exit status {status}" for status in over.values() if status), failed)
         if not children:
             break
         victim = chance.choice(sorted(children))
@@ -132,7 +132,7 @@ def storm(verb: str, seed: int, whole: Path, root: Path, seconds: float) -> Outc
         start()
     patience = time.monotonic() + PATIENCE
     while children and time.monotonic() < patience:
-        failed = failed or next((f"exit status {status}" for status in ended(children).values() if status), "")
+        failed = next((f"exit status {status}" for status in ended(children).values() if status), failed)
         time.sleep(0.02)
     for child in children:
         hung = True

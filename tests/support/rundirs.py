@@ -68,7 +68,8 @@ def finished(out: Path) -> set[int]:
 def die() -> None:
     """What the system does with a process that is killed: its locks are free, it gives no sign of life."""
     for worker in gc.get_objects():
-        if type(worker) is Worker and "_handle" in vars(worker) and not worker._left.is_set():
-            worker._left.set()
-            worker._lock.release(force=True)
-            os.close(worker._handle)
+        if type(worker) is Worker and "_handle" in vars(worker):
+            worker._lock.release(force=True)  # also of one that was killed while it left
+            if not worker._left.is_set():
+                worker._left.set()
+                os.close(worker._handle)

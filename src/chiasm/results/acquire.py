@@ -35,7 +35,8 @@ def acquire(
     if resume and fresh:
         raise ChiasmError("--resume and --fresh", "one goes on, the other starts over", "Give one of them")
     if manifests.read(_directory(root)) is None:
-        _refuse_foreign(root)  # before anything is written, which would be litter there
+        # Before anything is written, which would be litter there. Another process may begin the run just now.
+        _refuse_foreign(root, "manifest.json", "shards", "tables")
     new = _manifest(study, spec, facts)
     worker = _registered(root)
     try:
@@ -160,8 +161,8 @@ def _refuse_in_use(root: Path, worker: Worker) -> None:
         time.sleep(_POLL)
 
 
-def _refuse_foreign(root: Path) -> None:
-    own = (_LOCK, workers.FOLDER)
+def _refuse_foreign(root: Path, *known: str) -> None:
+    own = (_LOCK, workers.FOLDER, *known)
     foreign = [p.name for p in root.iterdir() if p.name not in own and not p.name.startswith(PARTIAL)]
     if foreign:
         found = f"it holds {len(foreign)} files that are no run ({', '.join(sorted(foreign)[:3])} ...)"

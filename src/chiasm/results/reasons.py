@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from chiasm.core.schema import TableSchema, text
 from chiasm.results.provenance import without_machine_paths
+from chiasm.results.schemas import FAILURES
 from chiasm.results.tables import conform
 
 Reasons = Iterable[tuple[str, str]]  # (example_id, reason)
@@ -14,12 +14,6 @@ OUTCOMES = {"failures": "failed", "left_out": "left out", "skipped": "skipped"}
 """The value of the column `outcome`, by what jobs call them."""
 SAMPLE = 20
 """Examples and reasons that the manifest holds of each kind; the table `failures` has all."""
-FAILURES = TableSchema.of(
-    "failures",
-    text("example_id", "Example", "Identifier of the example in the data."),
-    text("outcome", "Outcome", "failed: could not be used; left out: not wanted; skipped: a part of one that is kept."),
-    text("reason", "Reason", "Why."),
-)
 
 
 def noted(reasons: Reasons) -> list[dict[str, str]]:

@@ -31,7 +31,8 @@ from chiasm.results import reasons as why
 from chiasm.results.acquire import OPENING, acquire, joined, require_current, run_mark
 from chiasm.results.frames import LazyFrames
 from chiasm.results.ranges import from_ranges, to_ranges
-from chiasm.results.reasons import FAILURES, OUTCOMES, Reasons
+from chiasm.results.reasons import OUTCOMES, Reasons
+from chiasm.results.schemas import FAILURES
 from chiasm.results.shards import FOLDER, NESTED, Shards
 from chiasm.results.storage import remove, reporting_full_disk
 from chiasm.results.tables import Rows, conform, read_schema
@@ -434,9 +435,7 @@ class RunDirectory:
         differing = self.shards.compare_doubled()
         self.manifest = self.manifest | {"computed_twice": {"jobs": len(self.shards.doubled), "differing": differing}}
         if differing:
-            _log.warning(
-                "%d jobs were computed twice and differ: of each, the shard first by name counts.", len(differing)
-            )
+            _log.warning("%d jobs were computed twice and differ: of each, one shard counts.", len(differing))
 
     def _put(self, name: str, parts: Iterable[Rows]) -> None:
         files.put_table(self.path, self.manifest["tables"], self._schemas[name], parts)

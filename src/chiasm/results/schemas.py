@@ -17,6 +17,14 @@ EXAMPLES = TableSchema.of(
     ),
 )
 
+FAILURES = TableSchema.of(
+    "failures",
+    text("example_id", "Example", "Identifier of the example in the data."),
+    text("outcome", "Outcome", "failed: could not be used; left out: not wanted; skipped: a part of one that is kept."),
+    text("reason", "Reason", "Why."),
+)
+"""What became of the examples that gave no rows, or not all of them."""
+
 CONTROL = text("control", "Control", "twin: a model of the same shape with random weights.")
 RANDOM_WEIGHTS = "twin"
 """In the column `control`: the same in a model of the same shape with random weights."""

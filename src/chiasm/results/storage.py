@@ -48,7 +48,8 @@ def reporting_full_disk(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _UNWRITABLE:
+        missing = error.errno == errno.ENOENT and path.is_dir()  # something else is not there, whose affair it is
+        if error.errno in _UNWRITABLE and not missing:
             found = _UNWRITABLE[error.errno]
             todo = f"Make it writable, or choose another --out, {_AGAIN}"
             raise ChiasmError(f"write {what} in `{path}`", found, todo) from error

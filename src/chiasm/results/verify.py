@@ -11,8 +11,8 @@ from chiasm.core.errors import ChiasmError
 from chiasm.results import manifest as manifests
 from chiasm.results.acquire import run_mark
 from chiasm.results.files import TABLES, all_described, compared, table_file
-from chiasm.results.reasons import FAILURES
 from chiasm.results.rundir import KEPT_FILES, RunDirectory
+from chiasm.results.schemas import FAILURES
 from chiasm.results.shards import FOLDER, NESTED, Shards, is_shard, is_whole_sums
 from chiasm.results.storage import PARTIAL
 

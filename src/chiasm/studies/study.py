@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, final
 import chiasm.studies
 from chiasm.core.errors import ChiasmError
 from chiasm.core.schema import TableSchema
-from chiasm.results.schemas import CLAIMS, MissingTableError
+from chiasm.results.schemas import CLAIMS, FAILURES, MissingTableError
 from chiasm.studies.options import StudySpec
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Study:
         spec = self.spec.read(directory.manifest["spec"])
         self._let_derive(directory, spec)
         found = kind(directory, spec)
-        if directory.tables():
+        if set(directory.tables()) - {FAILURES.name}:
             return found
         from chiasm.results.report import NothingYet
 
