@@ -236,9 +236,9 @@ def test_output_that_is_gone_or_cannot_be_written_is_said_in_words(tmp_path, qui
             shutil.rmtree(out)
             run.write_shard(0, {"eval": rows(0)})
 
-    with pytest.raises(ChiasmError, match="the directory is no longer there"):
+    with pytest.raises(ChiasmError, match=r"no longer there|not there \(any more\)"):
         lose()
-    with pytest.raises(ChiasmError, match="File name too long"):
+    with pytest.raises(ChiasmError, match="the path is too long"):
         open_directory(tmp_path / ("x" * 300), Spec())
 
     def limited(handle):
@@ -246,7 +246,7 @@ def test_output_that_is_gone_or_cannot_be_written_is_said_in_words(tmp_path, qui
 
     with monkeypatch.context() as patch, open_directory(out, Spec()) as run:
         patch.setattr(storage.os, "fsync", limited)
-        with pytest.raises(ChiasmError, match="File too large"):
+        with pytest.raises(ChiasmError, match="larger than this process may write"):
             run.write_shard(0, {"eval": rows(0)})
         patch.undo()
         run.write_shard(0, {"eval": rows(0)})
