@@ -1,5 +1,6 @@
 """`chiasm plan`: what a run takes, before it is run."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -62,13 +63,13 @@ def _command(study: Study, every: bool) -> Callable[..., int | None]:
 
 
 def _plan(study: Study, given: dict[str, Any]) -> None:
-    json = given.pop("json", False)
+    json, since = given.pop("json", False), (time.monotonic(), time.process_time())
     own = spec_of(PlanOptions, {name: given.pop(name, None) for name in ("seconds", "hourly")})
     spec = typed_spec(study, given)
     announce(f"chiasm plan {study.verb}: small runs of it for about {own.seconds:g} s. The model is loaded first.")
     from chiasm.studies.trial import forecast
 
-    found = forecast(study, spec, own.seconds)
+    found = forecast(study, spec, own.seconds, since)
     if json:
         price = None if own.hourly is None else found.price(own.hourly)
         print_json(found.facts() | {"price": price})

@@ -31,8 +31,13 @@ _all = logging.getLogger("chiasm")
 _log = logging.getLogger("chiasm.plan")
 
 
-def forecast(study: Study, spec: StudySpec, seconds: float = SECONDS) -> Forecast:
+def forecast(
+    study: Study, spec: StudySpec, seconds: float = SECONDS, since: tuple[float, float] | None = None
+) -> Forecast:
     """What a run of `spec` will take. Small runs of it are made in a temporary directory for about `seconds`.
+
+    `since`: the clock and processor time (`time.monotonic`, `time.process_time`) when a command began, whose imports
+    are part of what a run takes; by default now.
 
     What a study does once, whatever the number of examples, is done in each of them, so they can take longer.
 
@@ -42,7 +47,7 @@ def forecast(study: Study, spec: StudySpec, seconds: float = SECONDS) -> Forecas
     if "limit" not in names:
         raise ChiasmError(f"plan {study.verb}", "this study has no --limit, so no small run of it", "Run it as it is")
     asked = study.examples_asked(spec)
-    begin, processor = time.monotonic(), time.process_time()
+    begin, processor = since or (time.monotonic(), time.process_time())
     device = None
     if "model" in names:
         view = view_of(getattr(spec, "model"), spec)  # noqa: B009 (a spec whose type is not known here)
