@@ -25,6 +25,7 @@ from chiasm.models.conformance.suite import ALLOWED, CAPABILITIES, MIN_LAYERS
 from chiasm.models.families.certificates import HOLDS
 from chiasm.models.support import VERBS, Supported, supported
 from chiasm.results.ledger import Entry, Ledger, ledger
+from chiasm.results.schemas import CLAIMS, FAILURES
 from chiasm.studies.study import study, verbs
 
 DOCS = Path(__file__).parent
@@ -172,7 +173,7 @@ def _type(annotation: Any) -> str:
 def tables() -> str:
     """The page of tables, study by study; what several write stands with the first."""
     written: set[str] = set()
-    parts = [_TABLES]
+    parts = [_TABLES, "\n## Every study\n", *map(_table, (CLAIMS, FAILURES))]
     for verb in verbs():
         parts.append(f"\n## chiasm {verb}\n")
         for schema in study(verb).tables:
