@@ -7,8 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from chiasm.core.digests import content_of
+from chiasm.core.digests import content_of, digest_of
 from chiasm.core.errors import ExampleError
+from chiasm.core.packed import Packed
 from chiasm.core.text import reason_of, shortened
 
 DEFAULT_INSTRUCTION = "Answer the question using a single word or phrase."
@@ -28,7 +29,8 @@ class Box(NamedTuple):
     h: float
 
 
-# A path on disk, or a decoded image already in memory (PIL, or an array H x W x 3 of uint8).
+# A path on disk, a part of a file there (`Packed`), or a decoded image already in memory (PIL, or an array H x W x 3
+# of uint8).
 Media = Path | Any
 
 
@@ -181,8 +183,18 @@ def media_key(item: Media | tuple[Media, ...]) -> str:
     return digest.hexdigest()
 
 
+def _content_of(item: Packed) -> str:
+    """As of a file with the same bytes."""
+    try:
+        return digest_of(item.read())
+    except (ExampleError, OSError):
+        return item.name
+
+
 def _digest(digest: "hashlib.blake2b", item: Any) -> None:
-    if isinstance(item, Path):
+    if isinstance(item, Packed):
+        digest.update(_content_of(item).encode("utf-8", "surrogateescape"))
+    elif isinstance(item, Path):
         digest.update((content_of(item) or item.name).encode("utf-8", "surrogateescape"))
     elif isinstance(item, str | int | float | None):
         digest.update(repr(item).encode())

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.packed import Packed
 from chiasm.core.text import reason_of, shortened
 
 MAX_PIXELS = 120_000_000
@@ -72,19 +74,23 @@ class Sound:
     rate: int
 
 
-def load_image(source: str | Path | Image.Image | np.ndarray) -> Image.Image:
+def load_image(source: str | Path | Packed | Image.Image | np.ndarray) -> Image.Image:
     """The image as an RGB image in memory, upright.
 
-    `source`: a path, a PIL image, or an array of uint8 (H rows x W columns, or H x W x C with 1, 3 or 4 channels). The
-    EXIF orientation is applied, so boxes count pixels of the upright image. Transparency is laid on white, as a page
-    shows it. 16-bit grey is scaled to 8 bits by its full range. Of an animated or many-page file the first frame is
-    taken. Colour profiles are not applied, since the models' own processors do not apply them either.
+    `source`: a path, a part of a file, a PIL image, or an array of uint8 (H rows x W columns, or H x W x C with 1, 3
+    or 4 channels). The EXIF orientation is applied, so boxes count pixels of the upright image. Transparency is laid
+    on white, as a page shows it. 16-bit grey is scaled to 8 bits by its full range. Of an animated or many-page file
+    the first frame is taken. Colour profiles are not applied, since the models' own processors do not apply them
+    either.
 
     **Errors:** `ExampleError` with what was found: no file, zero bytes, not an image, truncated, more than
     `MAX_PIXELS`, an array of another shape or dtype.
     """
     if isinstance(source, str | Path):
         return _from_file(Path(source))
+    if isinstance(source, Packed):
+        with decoding(f"image {shortened(source.name, 300)}"):
+            return _decoded(opened(BytesIO(source.read()), _FORMATS))
     if isinstance(source, Image.Image):
         with decoding("image in memory"):
             return _decoded(source)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from scipy.signal import resample_poly
 
 from chiasm.core.errors import ExampleError, MissingExtraError
 from chiasm.core.media import Clip, Sound, decoding, load_image, opened, require_file
+from chiasm.core.packed import Packed
 from chiasm.core.text import reason_of, shortened
 
 MAX_VIDEO_PIXELS = 60_000_000_000
@@ -43,7 +45,7 @@ _CONTAINERS = ",".join(
 _STILL_FPS = 1.0  # of a folder of frames, whose rate is not known
 
 
-def load_video(source: str | Path | Clip, max_frames: int | None = None) -> Clip:
+def load_video(source: str | Path | Packed | Clip, max_frames: int | None = None) -> Clip:
     """The video as frames in memory, RGB.
 
     `source`: a `Clip`, a folder of images (in the order of their names), an animated image, or a file that PyAV
@@ -57,6 +59,10 @@ def load_video(source: str | Path | Clip, max_frames: int | None = None) -> Clip
     if isinstance(source, Clip):
         found = _checked(source)
         return _thinned(found, max_frames)
+    if isinstance(source, Packed):
+        raise ExampleError(
+            f"video {shortened(source.name, 300)}: it lies inside {source.file.name}; unpack it to a file"
+        )
     if not isinstance(source, str | Path):
         raise ExampleError(f"a video is a path or a Clip, found {type(source).__name__}")
     path = Path(source)
@@ -69,7 +75,7 @@ def load_video(source: str | Path | Clip, max_frames: int | None = None) -> Clip
         return _from_container(path, max_frames)
 
 
-def load_sound(source: str | Path | Sound, rate: int, max_seconds: float | None = None) -> Sound:
+def load_sound(source: str | Path | Packed | Sound, rate: int, max_seconds: float | None = None) -> Sound:
     """The sound with `rate` samples to the second, one channel (the mean of several).
 
     Resampled by a polyphase filter where it was recorded at another rate. `max_seconds`: what is longer is not decoded.
@@ -79,7 +85,10 @@ def load_sound(source: str | Path | Sound, rate: int, max_seconds: float | None 
     if isinstance(source, str | Path):
         with decoding(f"sound {shortened(str(source), 300)}"):
             require_file(Path(source))
-            source = _from_sound_file(Path(source), rate, max_seconds)
+            source = _from_sound_file(Path(source), Path(source), rate, max_seconds)
+    if isinstance(source, Packed):
+        with decoding(f"sound {shortened(source.name, 300)}"):
+            source = _from_sound_file(BytesIO(source.read()), source.file, rate, max_seconds)
     if not isinstance(source, Sound):
         raise ExampleError(f"a sound is a path or a Sound, found {type(source).__name__}")
     samples = np.asarray(source.samples)
@@ -249,13 +258,13 @@ def _length(av: Any, path: Path) -> int:
         return sum(1 for _ in container.decode(container.streams.video[0]))
 
 
-def _from_sound_file(path: Path, rate: int, max_seconds: float | None) -> Sound:
+def _from_sound_file(content: Path | BytesIO, path: Path, rate: int, max_seconds: float | None) -> Sound:
     try:
         import soundfile
     except ImportError as error:
         raise MissingExtraError(f"read the sound {path}", "soundfile", "media") from error
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(content) as file:
             _require_length(file.frames, file.channels, file.samplerate, rate, max_seconds)
             samples = file.read(dtype="float32", always_2d=True)
             return Sound(samples.mean(axis=1), int(file.samplerate))

@@ -14,7 +14,9 @@ from typing import Any, BinaryIO, NoReturn
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box, Example, Media
-from chiasm.core.text import reason_of, shortened
+from chiasm.core.packed import Packed
+from chiasm.core.text import shortened
+from chiasm.data import parquet
 from chiasm.data.plain_files import open_plain
 
 TRIED = 20
@@ -40,15 +42,17 @@ def read_jsonl(path: Path, media: Path | None = None) -> Iterator[Example]:
     **Errors:** `ChiasmError` for a missing file, one without examples, one of which none of the first `TRIED` lines
     can be read.
     """
-    return _examples(path, _lines(path), media)
+    return read_rows(path, _lines(path), media)
 
 
 def read_parquet(path: Path, media: Path | None = None) -> Iterator[Example]:
     """One example per row, in file order, the columns named and typed as the fields of JSON Lines; null is absent.
 
+    Images and sounds may also be bytes, alone or as `{bytes, path}`; they are read when they are needed.
+
     **Errors:** as `read_jsonl`, with rows (from 1) in place of lines.
     """
-    return _examples(path, _parquet_rows(path), media)
+    return read_rows(path, _parquet_rows(path), media)
 
 
 def write_jsonl(path: Path, examples: Iterable[Example]) -> int:
@@ -64,10 +68,11 @@ def write_jsonl(path: Path, examples: Iterable[Example]) -> int:
     return written
 
 
-_Read = Callable[[], Any]
+Read = Callable[[], Any]
+"""What gives the fields of one example, or raises `ChiasmError`."""
 
 
-def _examples(path: Path, rows: Iterable[tuple[str, _Read]], media: Path | None) -> Iterator[Example]:
+def read_rows(path: Path, rows: Iterable[tuple[str, Read]], media: Path | None) -> Iterator[Example]:
     """The examples of `rows`: (place in the file, what reads the fields there or raises `ChiasmError`)."""
     folder = (media or path.parent).absolute()
     seen: dict[str, str] = {}
@@ -120,7 +125,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
     return ((f"{place} of {path}", read()) for place, read in _lines(path))
 
 
-def _lines(path: Path) -> Iterator[tuple[str, _Read]]:
+def _lines(path: Path) -> Iterator[tuple[str, Read]]:
     with open_plain(path) as file:
         number = 0
         while line := file.readline(MAX_LINE + 1):
@@ -132,7 +137,7 @@ def _lines(path: Path) -> Iterator[tuple[str, _Read]]:
                 yield f"line {number}", partial(_too_long, number, path)
             # Lines end at \n only: a text file would also split at \r, which JSON allows between values.
             elif text.strip():
-                yield f"line {number}", partial(_json, text, number, path)
+                yield f"line {number}", partial(json_value, text, number, path)
 
 
 def _pass_over_line(file: BinaryIO, part: bytes) -> None:
@@ -146,7 +151,7 @@ def _too_long(number: int, path: Path) -> NoReturn:
     )
 
 
-def _json(line: bytes, number: int, path: Path) -> Any:
+def json_value(line: bytes, number: int, path: Path) -> Any:
     try:
         return json.loads(line.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_no_constant)
     except RecursionError as error:
@@ -177,22 +182,8 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not a number in JSON")
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[str, _Read]]:
-    # Slow to import, and JSON Lines do not need it.
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    with open_plain(path) as file:
-        try:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=128):
-                for fields in batch.to_pylist():
-                    number += 1
-                    yield f"row {number}", partial(_given, fields)
-        # Broken offsets inside a file show as any of these.
-        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, MemoryError, OverflowError) as error:
-            found = f"it is not a whole Parquet file ({reason_of(error)})"
-            raise ChiasmError(f"read {path}", found, "Write it anew") from error
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Read]]:
+    return ((f"row {number}", partial(_given, fields)) for number, fields in parquet.rows(path, frozenset(_MEDIA)))
 
 
 def _given(fields: Any) -> Any:
@@ -298,7 +289,9 @@ def _written(item: Media, folder: Path, example_id: str, name: str) -> str:
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
-def _path(value: Any, folder: Path, where: str, name: str) -> Path:
+def _path(value: Any, folder: Path, where: str, name: str) -> Path | Packed:
+    if isinstance(value, Packed):
+        return value
     text = _text(value, where, name)
     if not text:
         _refuse(where, f"its `{name}` is an empty path", f"Leave `{name}` out where there is none")

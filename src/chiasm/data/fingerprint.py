@@ -44,5 +44,5 @@ def _with_media(examples: Sequence[Example]) -> Iterator[tuple[Example, dict[str
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="fingerprint") as pool:
         for start in range(0, len(examples), _AHEAD):
-            some = examples[start : start + _AHEAD]
+            some = list(examples[start : start + _AHEAD])
             yield from zip(some, pool.map(keys, some), strict=True)

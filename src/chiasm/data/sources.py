@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
@@ -12,12 +12,14 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example, Split
 from chiasm.core.text import shortened
 from chiasm.data.files import read_jsonl, read_parquet, unique
-from chiasm.data.layouts import is_pope, layout_of, named, read, read_pope, recognised
+from chiasm.data.layouts import holds_layout, is_pope, layout_of, named, read, read_pope, recognised
 from chiasm.data.layouts.flow_csv import read_flow_csv
 from chiasm.data.plain_files import require_plain
+from chiasm.data.sequences import Spooled
 from chiasm.data.tasks import IN_THE_INPUT, Task, as_task, task_of
+from chiasm.data.webdataset import is_shards, read_webdataset, shards_of
 
-_KINDS = "a .jsonl or .parquet file, or a folder of a data set as it is published"
+_KINDS = "a .jsonl, .parquet or .tar file, or a folder of a data set as it is published"
 ENDLESS = ("scenes", "scenes-video", "scenes-audio")
 """Names of data without an end: studies take so many of them where no limit is given."""
 _POPE_IMAGES = 500
@@ -72,8 +74,8 @@ def examples(
 ) -> Iterator[Example]:
     """The examples of `source`: the first `limit`, or all.
 
-    `source`: a JSON Lines or Parquet file (fields: docs/data.md), a folder of a data set in its published layout (also
-    as `NAME:FOLDER`, where a folder holds several), a registered name (`scenes`: endless without a limit), or
+    `source`: a JSON Lines, Parquet or WebDataset file (docs/data.md), a folder of a data set in its published layout
+    (also as `NAME:FOLDER`, where a folder holds several), a registered name (`scenes`: endless without a limit), or
     examples. Files are read in their own order. `seed` and `split` pick from `scenes`, `split` also between the parts
     of a published data set; other files are one split and ignore it. `media`: the folder that holds the images
     (videos, sounds), where they are not beside the file. `task`: ask for descriptions or for objects instead
@@ -108,6 +110,39 @@ def examples(
     return islice(found, limit)
 
 
+def sequence(
+    source: str | Path | Iterable[Example],
+    limit: int | None = None,
+    seed: int = 0,
+    split: Split = "heldout",
+    media: str | Path | None = None,
+    task: Task = "qa",
+    allow_outside: bool = False,
+) -> Sequence[Example]:
+    """What `examples` gives, to be gone through several times and from any place, without being held in memory.
+
+    Examples that are given are held as they are; a sequence of a class of one's own is asked for each of them when it
+    is needed.
+
+    **Errors:** as `examples`, all of them here; `ChiasmError` for all of data without an end.
+    """
+    found = examples(source, limit, seed, split, media, task, allow_outside)
+    if isinstance(source, str) and source in ENDLESS and task == "qa":
+        # Drawing is not needed to read files.
+        from chiasm.data.scenes.stream import WORLDS
+
+        if limit is None:
+            raise ChiasmError(f"take all of `{source}`", "it has no end", "Say how many with --limit")
+        return WORLDS[source].sequence(seed, split, limit)
+    if isinstance(source, str | Path) or task != "qa":
+        return Spooled(found)
+    if isinstance(source, Sequence) and not isinstance(source, list | tuple):
+        for _ in found:  # to find what is wrong with them
+            pass
+        return source[:limit]
+    return list(found)
+
+
 def _inputs_of(
     source: str | Path | Iterable[Example],
     limit: int | None,
@@ -136,8 +171,12 @@ def _read(path: Path, asked: str, split: Split, media: Path | None) -> Iterator[
         raise ChiasmError(f"find media in {media}", "there is no such folder", "Name the folder that holds them")
     if not path.exists() and (by_name := named(asked)) is not None:
         return read(*by_name, split, media)
+    if is_shards(path) and (shards := shards_of(path)):
+        return read_webdataset(shards, media)
     if not path.exists():
         raise _unknown(path, asked)
+    if path.is_dir() and (shards := shards_of(path)) and not holds_layout(path):
+        return read_webdataset(shards, media)
     if path.is_dir():
         return read(recognised(path), path, split, media)
     require_plain(path)
@@ -148,6 +187,8 @@ def _read(path: Path, asked: str, split: Split, media: Path | None) -> Iterator[
             return read_jsonl(path, media)
         case ".parquet":
             return read_parquet(path, media)
+        case ".tar":
+            return read_webdataset([path], media)
         case ".csv":
             return read_flow_csv(path, media)
     raise ChiasmError(f"read {path}", f"`{path.suffix}` is not a known kind of data file", f"Name {_KINDS}")

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import ClassVar, Generic, TypeVar, final
+from typing import ClassVar, Generic, TypeVar, final, overload
 
 import torch
 
@@ -17,7 +17,8 @@ from chiasm.runners.driver import Computed, KeyedJob, Tracker, drive, joined
 
 P = TypeVar("P")
 _log = logging.getLogger("chiasm")
-_Batch = Sequence[tuple[int, Example]]  # examples with their place in the run
+_Placed = tuple[int, Example]
+_Batch = Sequence[_Placed]  # examples with their place in the run
 _Ready = list[tuple[Example, P | ExampleError]]
 
 
@@ -73,10 +74,48 @@ def run_examples(
 
 def batches(examples: Sequence[Example], size: int, first: int = 0) -> list[KeyedJob[_Batch]]:
     """The examples as jobs of `size` each; those from place `first` on, which begins a batch."""
-    placed = list(enumerate(examples))
-    parts: list[_Batch] = [placed[start : start + size] for start in range(0, len(placed), size)]
-    jobs = [KeyedJob(k, part, len(part), parts=[example.id for _, example in part]) for k, part in enumerate(parts)]
-    return jobs[first // size :]
+    places = range(len(examples))
+    parts = (_Part(examples, places[start : start + size]) for start in places[first - first % size :: size])
+    return [KeyedJob(k, part, len(part), parts=_Ids(part)) for k, part in enumerate(parts, first // size)]
+
+
+@final
+class _Part(_Batch):
+    """A batch whose examples are asked for when it is its turn: of a long run no other is in memory."""
+
+    def __init__(self, examples: Sequence[Example], places: range) -> None:
+        self._examples, self._places = examples, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> _Placed: ...
+    @overload
+    def __getitem__(self, index: slice) -> _Batch: ...
+    def __getitem__(self, index: int | slice) -> _Placed | _Batch:
+        found = self._places[index]
+        return (found, self._examples[found]) if isinstance(found, int) else _Part(self._examples, found)
+
+
+@final
+class _Ids(Sequence[str]):
+    """The ids of a batch, which are needed only where it fails."""
+
+    def __init__(self, batch: _Batch) -> None:
+        self._batch = batch
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return _Ids(self._batch[index])
+        return self._batch[index][1].id
 
 
 def prefetched(

@@ -18,8 +18,9 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, input_key, require_usable
 from chiasm.core.media import load_image
 from chiasm.core.statistics.jackknife import priority
-from chiasm.data import examples
+from chiasm.data import examples, sequence
 from chiasm.data.fingerprint import fingerprint
+from chiasm.data.sequences import Selected, all_told
 from chiasm.data.sources import ENDLESS
 from chiasm.data.tasks import Task
 from chiasm.models.checkpoint.adapters import AdapterUse
@@ -152,6 +153,8 @@ def count_examples(spec: ModelSpec) -> int:
 
 def count_of(spec: ReadingOptions, data: Data, limit: int | None) -> int:
     """How many of the first `limit` examples there are."""
+    if limit is not None and is_endless(data):
+        return limit
     return sum(1 for _ in examples(data, limit, spec.seed, spec.split, spec.media))
 
 
@@ -170,15 +173,15 @@ def baseline_of(model: str, baseline: Model | None) -> Model | None:
     return RANDOM_BASELINE if untrained(model) else own_baseline(model)
 
 
-def read_examples(spec: ReadingOptions, data: Data, task: Task = "qa") -> list[Example]:
-    """The examples that `spec` asks for.
+def read_examples(spec: ReadingOptions, data: Data, task: Task = "qa") -> Sequence[Example]:
+    """The examples that `spec` asks for; those of files, and drawn ones, are not held in memory.
 
     **Errors:** `ChiasmError` for an id that none of them has.
     """
-    found = list(examples(data, spec.limit, spec.seed, spec.split, spec.media, task, spec.allow_outside))
+    found = sequence(data, spec.limit, spec.seed, spec.split, spec.media, task, spec.allow_outside)
     if not spec.ids:
         return found
-    known = {example.id: example for example in found}
+    known = {example.id: place for place, example in enumerate(all_told(found))}
     for wanted in spec.ids:
         if wanted not in known:
             near = difflib.get_close_matches(wanted, known, n=1)
@@ -187,7 +190,7 @@ def read_examples(spec: ReadingOptions, data: Data, task: Task = "qa") -> list[E
                 f"none of the {len(found)} examples has it; the first is {found[0].id}" if found else "there are none"
             )
             raise ChiasmError(f"--id {wanted}", among, todo)
-    return [known[name] for name in dict.fromkeys(spec.ids)]
+    return Selected(found, [known[name] for name in dict.fromkeys(spec.ids)])
 
 
 _FIRST_DRAW = 7001
@@ -203,11 +206,11 @@ class Inputs:
 
     view: ModelView
     baseline: ModelView | None
-    examples: list[Example]
+    examples: Sequence[Example]
     facts: dict[str, Any]
 
 
-def load_inputs(spec: ModelSpec, chosen: list[Example]) -> Inputs:
+def load_inputs(spec: ModelSpec, chosen: Sequence[Example]) -> Inputs:
     """The models that `spec` names, beside the `chosen` examples."""
     view, tf32 = _with_fast_products(view_of(spec.model, spec), chosen)
     facts = facts_of(view, chosen, data_name(spec.data) or "", spec.seed) | tf32
@@ -331,7 +334,7 @@ def keep_thumbnails(directory: RunDirectory, examples: Sequence[Example]) -> Non
     **Errors:** `FullDiskError`.
     """
     used = set(directory.table("examples")["example_id"]) if "examples" in directory.tables() else set()
-    images.keep_thumbnails(directory, [example for example in examples if example.id in used])
+    images.keep_thumbnails(directory, (example for example in examples if example.id in used))
 
 
 def _reported(view: ModelView) -> ModelView:

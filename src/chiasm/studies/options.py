@@ -112,7 +112,7 @@ def studied_option(
 
 def examples_option(default: str = "`scenes`, or its kin for videos or sounds.") -> Any:
     """An option that takes the data of a study. `default`: what help says of data that are not given."""
-    kinds = "JSON Lines or Parquet file, folder of a published data set (or NAME:FOLDER), or `scenes`."
+    kinds = "JSON Lines, Parquet or tar file, folder of a published data set (or NAME:FOLDER), or `scenes`."
     more = {"section": Section.EXAMPLES, "positional": True, "common": True, "by_content": True}
     return data_option(f"{kinds} Default: {default}", **more)
 

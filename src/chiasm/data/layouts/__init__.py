@@ -47,12 +47,18 @@ def recognised(folder: Path) -> Layout:
     )
 
 
+def holds_layout(folder: Path) -> bool:
+    """Whether a folder holds the files of a known layout."""
+    with readable(folder):
+        return any(layout.found(folder) for layout in LAYOUTS)
+
+
 def layout_of(source: str, folder: Path) -> Layout | None:
     """The layout of what the user names, by name or by its files; None for a file or a registered name."""
     if not folder.exists():
         by_name = named(source)
         return None if by_name is None else by_name[0]
-    return recognised(folder) if folder.is_dir() else None
+    return recognised(folder) if folder.is_dir() and (holds_layout(folder) or not any(folder.glob("*.tar"))) else None
 
 
 def read(layout: Layout, folder: Path, split: str, media: Path | None) -> Iterator[Example]:

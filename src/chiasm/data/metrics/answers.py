@@ -102,11 +102,11 @@ def vqa_accuracy(generated: str, answers: Sequence[str]) -> float:
 @metric("exact", first="accuracy")
 def exact(answered: Sequence[Answered], objects: Objects | None = None) -> list[AnswerRatio]:
     """Equality with the label: as the studies filter answers, and with articles, marks and number words forgiven."""
-    same = [_one_of(item.text, item.example.answers or (item.example.answer,)) for item in answered]
-    return [
-        AnswerRatio.of("accuracy", [float(correct(item.text, item.example.answer)) for item in answered]),
-        AnswerRatio.of("exact_match", same),
-    ]
+    right, same = [], []
+    for text, example in ((item.text, item.example) for item in answered):
+        right.append(float(correct(text, example.answer)))
+        same.append(_one_of(text, example.answers or (example.answer,)))
+    return [AnswerRatio.of("accuracy", right), AnswerRatio.of("exact_match", same)]
 
 
 def _one_of(text: str, labels: Sequence[str]) -> float:
@@ -117,7 +117,10 @@ def _one_of(text: str, labels: Sequence[str]) -> float:
 @metric("vqa", first="vqa_accuracy")
 def vqa(answered: Sequence[Answered], objects: Objects | None = None) -> list[AnswerRatio]:
     """Agreement with the annotators of VQAv2, OKVQA and TextVQA (`vqa_accuracy`)."""
-    scores = [vqa_accuracy(item.text, item.example.answers or (item.example.answer,)) for item in answered]
+    scores = [
+        vqa_accuracy(text, example.answers or (example.answer,))
+        for text, example in ((item.text, item.example) for item in answered)
+    ]
     return [AnswerRatio.of("vqa_accuracy", scores)]
 
 
@@ -147,7 +150,7 @@ def pope(answered: Sequence[Answered], objects: Objects | None = None) -> list[A
 
     **Errors:** `ChiasmError` for a label other than yes and no.
     """
-    true, said = [], []
+    true, said, unclear = [], [], []
     for item in answered:
         label = item.example.answer.strip().lower()
         if label not in ("yes", "no"):
@@ -155,11 +158,11 @@ def pope(answered: Sequence[Answered], objects: Objects | None = None) -> list[A
             raise ChiasmError("measure POPE", found, "Its questions are answered by yes or no")
         true.append(label)
         said.append(yes_or_no(item.text))
+        unclear.append(float(said[-1] == "unclear" or not _YES_OR_NO.search(item.text.lower())))
     pairs = list(zip(true, said, strict=True))
     claimed = [float(one == "yes") for one in said]
     there = [float(one == "yes") for one in true]
     both = [float(label == one == "yes") for label, one in pairs]
-    unclear = [float(one == "unclear" or not _YES_OR_NO.search(item.text.lower())) for item, one in zip(answered, said)]
     return [
         AnswerRatio.of("pope_f1", [2 * b for b in both], [t + s for t, s in zip(there, claimed)]),
         AnswerRatio.of("pope_accuracy", [float(label == one) for label, one in pairs]),

@@ -5,7 +5,7 @@ one bootstrap serves all of them, shards and groups of examples add up, and a me
 (no answer is "yes") differs from one that is zero.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -83,24 +83,33 @@ def check_names(asked: Sequence[str]) -> None:
             raise ChiasmError(f"the metric `{name}`", f"there are {', '.join(_METRICS)}", "Name some of those")
 
 
-def describes(examples: Sequence[Example]) -> bool:
+def describes(examples: Iterable[Example]) -> bool:
     """Whether the examples ask for descriptions: they have captions and no label, as far as they can be used."""
-    examples = [example for example in examples if not example.fault]
-    return all(example.captions and not example.answer and not example.answers for example in examples)
+    return all(_is_described(example) for example in examples if not example.fault)
 
 
-def fitting(examples: Sequence[Example]) -> tuple[str, ...]:
+def _is_described(example: Example) -> bool:
+    return bool(example.captions and not example.answer and not example.answers)
+
+
+def fitting(examples: Iterable[Example]) -> tuple[str, ...]:
     """The metrics that fit, the main one first.
 
     `vqa` where questions have several annotators' answers, `pope` where all labels are yes or no, `cider` where there
     are captions and no label (and `chair` where there are boxes too), else `exact`.
     """
-    examples = [example for example in examples if not example.fault]
-    if describes(examples):
-        return ("cider", "chair") if any(example.boxes for example in examples) else ("cider",)
-    if any(len(example.answers) > 1 for example in examples):
+    described, boxes, several, yes_or_no = True, False, False, True
+    for example in examples:
+        if not example.fault:
+            described = described and _is_described(example)
+            boxes = boxes or bool(example.boxes)
+            several = several or len(example.answers) > 1
+            yes_or_no = yes_or_no and example.answer.strip().lower() in ("yes", "no")
+    if described:
+        return ("cider", "chair") if boxes else ("cider",)
+    if several:
         return ("vqa", "exact")
-    if all(example.answer.strip().lower() in ("yes", "no") for example in examples):
+    if yes_or_no:
         return ("pope", "exact")
     return ("exact",)
 

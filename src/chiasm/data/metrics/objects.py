@@ -113,7 +113,7 @@ def read_objects(path: Path) -> Objects:
     return objects(line for line in lines if line)
 
 
-def objects_for(examples: Sequence[Example], named: str | None = None) -> Objects | None:
+def objects_for(examples: Iterable[Example], named: str | None = None) -> Objects | None:
     """The list of objects for CHAIR: `scenes`, a file (see `read_objects`), or else the names of the boxes.
 
     None where no example has a box.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, islice
 from types import MappingProxyType
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from chiasm.data.scenes.melodies import AUDIO_TYPES, Melody
 from chiasm.data.scenes.moving import VIDEO_TYPES, MovingScene
 from chiasm.data.scenes.questions import TYPES, SceneQuestion
 from chiasm.data.scenes.world import Content, Scene, SceneSplit, draw_scene
+from chiasm.data.sequences import LazyExamples
 
 # A scene that has the question asked for is found within some tens of draws; this many means a broken world.
 _DRAWS: Final = 100_000
@@ -27,7 +28,7 @@ _Drawn = TypeVar("_Drawn", bound=Content)
 class World(Generic[_Drawn]):
     """A procedural world. `draw` makes its content, `ask` a question of a type with one side of the balance (or None).
 
-    `fields`: media, boxes and captions of an example, from the content, the question and a random generator.
+    `fields`: boxes and captions of one, from the content, the question and a random generator. `show`: its media.
     """
 
     name: str
@@ -35,6 +36,7 @@ class World(Generic[_Drawn]):
     draw: Callable[[random.Random], _Drawn]
     ask: Callable[[_Drawn, str, bool, random.Random], SceneQuestion | None]
     fields: Callable[[_Drawn, SceneQuestion, random.Random], dict[str, Any]]
+    show: Callable[[_Drawn], dict[str, Any]]
 
     def examples(
         self,
@@ -60,6 +62,10 @@ class World(Generic[_Drawn]):
         numbers = count(start) if limit is None else islice(count(start), limit)
         return (self._example(seed, split, number, chosen) for number in numbers)
 
+    def sequence(self, seed: int, split: SceneSplit, length: int) -> "DrawnExamples":
+        """The first `length` of `examples` as a sequence that draws each of them whenever it is asked for."""
+        return DrawnExamples(self, seed, split, length)
+
     def question(
         self, seed: int, split: SceneSplit, number: int, types: tuple[str, ...] | None = None
     ) -> tuple[_Drawn, SceneQuestion]:
@@ -73,7 +79,13 @@ class World(Generic[_Drawn]):
                 return drawn, question
         raise RuntimeError(f"{self.name}: nothing with a {kind} question in {_DRAWS} draws")
 
-    def _example(self, seed: int, split: SceneSplit, number: int, types: tuple[str, ...]) -> Example:
+    def example(self, seed: int, split: SceneSplit, number: int, shown: bool = True) -> Example:
+        """One of `examples` by its number. `shown`: with its media."""
+        return self._example(seed, split, number, self.types, shown)
+
+    def _example(
+        self, seed: int, split: SceneSplit, number: int, types: tuple[str, ...], shown: bool = True
+    ) -> Example:
         drawn, question = self.question(seed, split, number, types)
         rng = random.Random(f"captions/{seed}/{split}/{number}")
         return Example(
@@ -83,30 +95,62 @@ class World(Generic[_Drawn]):
             options=question.options,
             type=question.type,
             **self.fields(drawn, question, rng),
+            **(self.show(drawn) if shown else {}),
         )
 
 
+@final
+class DrawnExamples(LazyExamples):
+    """The first examples of a world: nothing of them is held but their numbers."""
+
+    def __init__(self, world: World[Any], seed: int, split: SceneSplit, length: int) -> None:
+        self._world, self._seed, self._length = world, seed, length
+        self._split: SceneSplit = split
+
+    def __len__(self) -> int:
+        return self._length
+
+    def at(self, place: int) -> Example:
+        return self._world.example(self._seed, self._split, place)
+
+    def told(self, place: int) -> Example:
+        return self._world.example(self._seed, self._split, place, shown=False)
+
+
 def _of_scene(scene: Scene, question: SceneQuestion, rng: random.Random) -> dict[str, Any]:
-    boxes = tuple(thing.box for thing in question.about)
-    return {"images": (render(scene),), "boxes": boxes, "captions": questions.captions(scene, rng)}
+    return {"boxes": tuple(thing.box for thing in question.about), "captions": questions.captions(scene, rng)}
+
+
+def _show_scene(scene: Scene) -> dict[str, Any]:
+    return {"images": (render(scene),)}
 
 
 def _of_moving(scene: MovingScene, question: SceneQuestion, rng: random.Random) -> dict[str, Any]:
+    return {"captions": tuple(moving.describe_moving(scene, rng, style) for style in range(len(moving.STYLES)))}
+
+
+def _show_moving(scene: MovingScene) -> dict[str, Any]:
     """A clip of four frames of 96 x 96 pixels."""
     frames = np.stack([np.asarray(render(frame)) for frame in scene.frames()])
-    captions = tuple(moving.describe_moving(scene, rng, style) for style in range(len(moving.STYLES)))
-    return {"videos": (Clip(frames, moving.FPS),), "captions": captions}
+    return {"videos": (Clip(frames, moving.FPS),)}
 
 
 def _of_melody(melody: Melody, question: SceneQuestion, rng: random.Random) -> dict[str, Any]:
+    return {"captions": tuple(melodies.describe_melody(melody, rng, style) for style in range(len(melodies.STYLES)))}
+
+
+def _show_melody(melody: Melody) -> dict[str, Any]:
     """A sound of one second at 16 kHz, three or four tones in a row."""
-    captions = tuple(melodies.describe_melody(melody, rng, style) for style in range(len(melodies.STYLES)))
-    return {"audios": (Sound(melodies.synthesize(melody), melodies.RATE),), "captions": captions}
+    return {"audios": (Sound(melodies.synthesize(melody), melodies.RATE),)}
 
 
-SCENES: Final = World("scenes", TYPES, draw_scene, questions.ask, _of_scene)
-SCENES_VIDEO: Final = World("scenes-video", VIDEO_TYPES, moving.draw_moving, moving.ask_moving, _of_moving)
-SCENES_AUDIO: Final = World("scenes-audio", AUDIO_TYPES, melodies.draw_melody, melodies.ask_melody, _of_melody)
+SCENES: Final = World("scenes", TYPES, draw_scene, questions.ask, _of_scene, _show_scene)
+SCENES_VIDEO: Final = World(
+    "scenes-video", VIDEO_TYPES, moving.draw_moving, moving.ask_moving, _of_moving, _show_moving
+)
+SCENES_AUDIO: Final = World(
+    "scenes-audio", AUDIO_TYPES, melodies.draw_melody, melodies.ask_melody, _of_melody, _show_melody
+)
 WORLDS: Final[Mapping[str, World[Any]]] = MappingProxyType(
     {world.name: world for world in (SCENES, SCENES_VIDEO, SCENES_AUDIO)}
 )

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, input_key
 from chiasm.core.spans import is_perceptual
 from chiasm.core.statistics.jackknife import priority
+from chiasm.data.sequences import all_told
 from chiasm.measures.base import Measure, MeasureCost
 from chiasm.measures.centres import PILOT
 from chiasm.measures.parts import PARTS
@@ -93,7 +95,7 @@ class AlignWork(Accumulator[AlignExample]):
         prices: dict[str, MeasureCost] = {}
         for kind, model in list(self.models.items()):
             among = examples if kind == _MODEL else examples[: self.spec.control_limit]
-            chosen = sorted(among, key=lambda example: (priority(example.id, self.spec.seed), example.id))[:PILOT]
+            chosen = nsmallest(PILOT, among, key=lambda example: (priority(example.id, self.spec.seed), example.id))
             encoded = []
             for example in chosen:
                 # The run itself records which examples cannot be used, and why.
@@ -223,8 +225,10 @@ def _inputs(prepared: Sequence[AlignExample]) -> tuple[str, ...]:
 
 def _tasks(examples: Sequence[Example]) -> dict[str, str]:
     """The task of each example, of the most frequent ones; nothing where there are not two."""
-    often = [name for name, count in Counter(e.type for e in examples).most_common(_TASKS) if name and count > 1]
-    return {e.id: e.type for e in examples if e.type in often} if len(often) > 1 else {}
+    often = [
+        name for name, count in Counter(e.type for e in all_told(examples)).most_common(_TASKS) if name and count > 1
+    ]
+    return {e.id: e.type for e in all_told(examples) if e.type in often} if len(often) > 1 else {}
 
 
 def compute(spec: AlignSpec) -> RunDirectory:

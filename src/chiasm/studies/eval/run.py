@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final, overload
 
 import numpy as np
 import polars as pl
 
-from chiasm.core.example import DEFAULT_INSTRUCTION, Example, input_key
+from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.data.metrics import Answered, AnswerRatio, describes, estimate, fitting, measure, objects_for
 from chiasm.data.scoring import correct
+from chiasm.data.sequences import all_told, told
 from chiasm.measures.base import bound
 from chiasm.models.encoded import Encoded
 from chiasm.models.generation import GeneratedAnswer, generate
@@ -115,9 +116,9 @@ def completed(spec: EvalSpec, examples: Sequence[Example]) -> EvalSpec:
     """`spec` with the instruction and the longest answer filled in: descriptions are neither one word nor short."""
     filled: dict[str, Any] = {}
     if spec.instruction is None:
-        filled["instruction"] = "" if describes(examples) else DEFAULT_INSTRUCTION
+        filled["instruction"] = "" if describes(all_told(examples)) else DEFAULT_INSTRUCTION
     if spec.max_new_tokens is None:
-        filled["max_new_tokens"] = DESCRIPTION_TOKENS if describes(examples) else ANSWER_TOKENS
+        filled["max_new_tokens"] = DESCRIPTION_TOKENS if describes(all_told(examples)) else ANSWER_TOKENS
     return spec.complete(**filled)
 
 
@@ -152,30 +153,52 @@ def write_metrics(spec: EvalSpec, examples: Sequence[Example], directory: RunDir
 
     **Errors:** `ChiasmError` where the data lack what a metric needs.
     """
-    by_id = {example.id: example for example in examples}
     # Without metrics asked for, those that fit the data.
-    names = spec.metrics or fitting(examples)
+    names = spec.metrics or fitting(all_told(examples))
     own = "scenes" if is_endless(spec.data) else None
     named = own if spec.objects is None else str(spec.objects)
-    objects = objects_for(examples, named) if "chair" in names else None
+    objects = objects_for(all_told(examples), named) if "chair" in names else None
     values: list[dict[str, Any]] = []
-    scores: list[dict[str, Any]] = []
+    scores: list[pl.DataFrame] = []
+    places = {example.id: place for place, example in enumerate(all_told(examples))}
+    inputs = dict(directory.table("examples").select("example_id", "input").iter_rows())
     for table, shown in _SHOWN.items():
         if table not in directory.tables():
             continue
         rows = directory.table(table)
-        answered = [Answered(by_id[name], text) for name, text in rows.select("example_id", "generated").iter_rows()]
+        answered = _Answers(examples, [places[name] for name in rows["example_id"]], rows["generated"])
         measures: dict[str, AnswerRatio] = {}
         for name in names:
             measures |= {found.name: found for found in measure(name, answered, objects)}
-        keys = [input_key(item.example) for item in answered]
+        keys = [inputs[name] for name in rows["example_id"]]
         for found in measures.values():
             about = {"metric": found.name, "shown": shown}
             values += [about | row for row in _by_type(found, rows["type"], keys, spec.seed)]
-            parts = rows.select("example_id", "type", part=pl.Series(found.parts), whole=pl.Series(found.wholes))
-            scores += [about | row for row in parts.iter_rows(named=True)]
+            named_so = [pl.lit(value).alias(name) for name, value in about.items()]
+            parts = {"part": pl.Series(found.parts), "whole": pl.Series(found.wholes)}
+            scores.append(rows.select(*named_so, "example_id", "type", **parts))
     directory.write_table("metrics", values)
-    directory.write_table("scores", scores)
+    directory.write_table("scores", pl.concat(scores))
+
+
+@final
+class _Answers(Sequence[Answered]):
+    """The examples that have an answer and what was generated for them, without what they show and play."""
+
+    def __init__(self, examples: Sequence[Example], places: Sequence[int], texts: pl.Series) -> None:
+        self._examples, self._places, self._texts = examples, places, texts
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Answered: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Answered]: ...
+    def __getitem__(self, index: int | slice) -> Answered | Sequence[Answered]:
+        if isinstance(index, slice):
+            return _Answers(self._examples, self._places[index], self._texts[index])
+        return Answered(told(self._examples, self._places[index]), self._texts[index])
 
 
 def _by_type(found: AnswerRatio, types: pl.Series, keys: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:

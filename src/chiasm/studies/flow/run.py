@@ -400,6 +400,6 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
     directory.manifest = directory.manifest | facts
     if "patches" in directory.tables():
         mapped = set(directory.table("patches")["example_id"])
-        images.keep(directory, [example for example in examples[: spec.patches] if example.id in mapped])
+        images.keep(directory, (example for example in examples[: spec.patches] if example.id in mapped))
     keep_thumbnails(directory, examples)
     directory.finish()

@@ -3,7 +3,7 @@
 import bisect
 import hashlib
 from collections.abc import Sequence
-from typing import final
+from typing import NamedTuple, final
 
 from chiasm.core.errors import ExampleError
 from chiasm.core.example import Example, media_key
@@ -26,11 +26,12 @@ class Donors:
 
     def __init__(self, examples: Sequence[Example], seed: int) -> None:
         self.seed = seed
-        kinds: dict[tuple[str, ...], list[tuple[bytes, Example]]] = {}
-        for example in examples:
+        kinds: dict[tuple[str, ...], list[_Marked]] = {}
+        for place, example in enumerate(examples):
             if example.media:
-                kinds.setdefault(example.kinds, []).append((self._mark(example), example))
-        self._rings = {kind: _Ring(sorted(ring, key=lambda one: one[0])) for kind, ring in kinds.items()}
+                marked = _Marked(self._mark(example), place, _keys(example), example.answer.lower())
+                kinds.setdefault(example.kinds, []).append(marked)
+        self._rings = {kind: _Ring(examples, sorted(ring)) for kind, ring in kinds.items()}
 
     def of(self, example: Example) -> Example:
         """The donor of an example that shows or plays something.
@@ -49,20 +50,34 @@ class Donors:
         return hashlib.blake2b(name, digest_size=16, key=f"swap/{self.seed}".encode()).digest() + name
 
 
+class _Marked(NamedTuple):
+    """What is known of an example on a ring: its place among the examples, keys of its media, its answer."""
+
+    mark: bytes
+    place: int
+    media: tuple[str, ...]
+    answer: str
+
+
+def _keys(example: Example) -> tuple[str, ...]:
+    return tuple(media_key(item) for item in example.media)
+
+
 @final
 class _Ring:
-    """Examples of one kind, by their marks."""
+    """Examples of one kind, by their marks. Where they stand is held, not they themselves."""
 
-    def __init__(self, marked: Sequence[tuple[bytes, Example]]) -> None:
-        self.marks = [mark for mark, _ in marked]
-        self.examples = [example for _, example in marked]
-        self.media = [tuple(media_key(item) for item in example.media) for example in self.examples]
-        self.answers = [example.answer.lower() for example in self.examples]
+    def __init__(self, examples: Sequence[Example], marked: Sequence[_Marked]) -> None:
+        self.examples = examples
+        self.marks = [one.mark for one in marked]
+        self.places = [one.place for one in marked]
+        self.media = [one.media for one in marked]
+        self.answers = [one.answer for one in marked]
         self.other_answer = _next_other(self.answers)
         self.other_media = _next_other(self.media)
 
     def after(self, mark: bytes, example: Example) -> Example | None:
-        own, answer = tuple(media_key(item) for item in example.media), example.answer.lower()
+        own, answer = _keys(example), example.answer.lower()
         first = bisect.bisect_right(self.marks, mark)
         return self._search(first, own, answer) or self._search(first, own, None)
 
@@ -80,7 +95,7 @@ class _Ring:
             elif not set(own).isdisjoint(self.media[place]):
                 step += 1
             else:
-                return self.examples[place]
+                return self.examples[self.places[place]]
         return None
 
 

@@ -248,7 +248,7 @@ def compute(spec: SkipSpec) -> RunDirectory:
     """
     spec = with_defaults(spec)
     assert spec.data is not None
-    chosen = read_examples(spec, spec.data)
+    chosen = list(read_examples(spec, spec.data))  # they are sorted, and parted by what they show
     spec = spec.complete(span=spec.span or perceptual_span(chosen))
     if len(chosen) < 2:
         asked = f"measure and verify on `{data_name(spec.data)}`"
