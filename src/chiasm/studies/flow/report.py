@@ -20,7 +20,7 @@ from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.headline import flow_headline
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
-from chiasm.studies.flow.questions import CHARTS, QUESTIONS
+from chiasm.studies.flow.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, dose_share
 
@@ -33,6 +33,7 @@ class FlowReporter(Reporter[FlowSpec]):
     """The reporter of `chiasm flow`. Curves of a sweep over all windows use the windows of one layer."""
 
     questions = QUESTIONS
+    differences = DIFFERENCES
     charts = CHARTS
 
     @property

@@ -17,7 +17,7 @@ from chiasm.studies.project.findings import capacity_findings, tuning_findings
 from chiasm.studies.project.headline import project_headline
 from chiasm.studies.project.levels import best_setting, swept
 from chiasm.studies.project.overview import overview
-from chiasm.studies.project.questions import CHARTS, QUESTIONS
+from chiasm.studies.project.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.project.scores import LINE, UNTUNED
 from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.project.tables import OWN
@@ -35,6 +35,7 @@ class ProjectReporter(Reporter[ProjectSpec]):
     """The reporter of `chiasm project`."""
 
     questions = QUESTIONS
+    differences = DIFFERENCES
     charts = CHARTS
 
     @property

@@ -16,7 +16,7 @@ from chiasm.studies.skip.browse import browsed
 from chiasm.studies.skip.findings import skip_advice, skip_findings
 from chiasm.studies.skip.headline import skip_headline
 from chiasm.studies.skip.overview import plans_table
-from chiasm.studies.skip.questions import CHARTS, QUESTIONS
+from chiasm.studies.skip.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.skip.spec import SkipSpec
 from chiasm.studies.skip.tables import ERROR_SHARE, NO_BATCH, NONE, RECOVERED_FOLDER
 
@@ -26,6 +26,7 @@ class SkipReporter(Reporter[SkipSpec]):
     """The reporter of `chiasm skip`."""
 
     questions = QUESTIONS
+    differences = DIFFERENCES
     charts = CHARTS
 
     @property
