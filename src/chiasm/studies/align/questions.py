@@ -13,7 +13,7 @@ QUESTIONS: Final = {
     "cone-control": "Is the cone narrower or wider than in the controls?",
     "shared": "Is the image more or less alike with its own text than with that of other examples?",
     "shared-control": "Is what the image has in common with its own text alone more or less than in the controls?",
-    "shared-attention": "Is it more or less than where the two cannot attend to each other: does it need that attention?",
+    "shared-attention": "Is it more or less than where the two cannot attend to each other?",
     "overlap": "How much do the weights that image and text use overlap?",
     "overlap-control": "Do the weights overlap more or less than in the controls?",
     "masks": "Do they overlap more or less than what needs no image or text at all?",
