@@ -84,7 +84,7 @@ class PruneReporter(Reporter[PruneSpec]):
         whole = ~pl.col("mask").is_in([DENSE, *ABLATIONS])
         caption = (
             "Right answers by the question type that a mask was calibrated on (rows) and the type of the question "
-            "(columns), with half the width of Wilson's 95 % interval. Combined masks have the same final sparsity; "
+            "(columns), with Wilson's 95 % interval. Combined masks have the same final sparsity; "
             "the random mask is the control."
         )
         levels = masks.filter(whole).select("sparsity", "pattern").unique(maintain_order=True).rows()
