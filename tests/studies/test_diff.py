@@ -403,7 +403,7 @@ def test_layers_of_models_of_unlike_depth_are_compared_at_the_same_share_of_the_
     assert same_share(26, 6) == {0: 0, 1: 5, 2: 10, 3: 15, 4: 20, 5: 25}
     values = made[26].reporter.table("effects").filter(cut="image->last", layer=10)
     mean = values.select((pl.col("logprob_cut") - pl.col("logprob_clean")).mean()).item()
-    beside = chiasm.diff(made[6], made[26]).differences.filter(about="image->last", where="2")
+    beside = chiasm.diff(made[6], made[26]).differences.filter(kind="effect", about="image->last", where="2")
     assert beside["second"].item() == pytest.approx(mean)
 
 
