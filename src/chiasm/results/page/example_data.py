@@ -44,12 +44,21 @@ def as_data(browsed: Browsed, thumbnails: Mapping[str, Thumbnail]) -> str:
         "mapped": browsed.maps,
         "peak": browsed.peak,
         "by": next((str(k) for k, one in enumerate(browsed.series) if one.name == browsed.by), ""),
+        "against": _against(browsed),
         "gallery": browsed.gallery,
         "step": _STEP,
         "rows": rows,
         "pictures": pictures.data,
     }
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+
+
+def _against(browsed: Browsed) -> list[float] | None:
+    """Of the finding that examples may contradict: number of the curve, number of the place, sign, least value."""
+    one, names = browsed.against, [series.name for series in browsed.series]
+    if one is None or one.series not in names or one.place not in browsed.places:
+        return None
+    return [names.index(one.series), list(browsed.places).index(one.place), one.sign, one.least]
 
 
 class _Pictures:
