@@ -162,6 +162,11 @@ class Reporter(ABC, Generic[S]):
         return set(self.directory.tables())
 
     @property
+    def methods(self) -> set[str]:
+        """Methods of others that the run uses, by the names that `page.cite` knows; most studies have none."""
+        return set()
+
+    @property
     def published(self) -> list[Entry]:
         """What was published about what this run touches."""
         return ledger().concerning(self.directory.manifest["study"], self.present)

@@ -36,6 +36,10 @@ class AlignReporter(Reporter[AlignSpec]):
     def title(self) -> str:
         return f"Alignment in {self.spec.model}"
 
+    @property
+    def methods(self) -> set[str]:
+        return {"Wanda"} if "overlap" in self.directory.tables() else set()
+
     def headline(self) -> str:
         return align_headline(self.claimed)
 

@@ -41,6 +41,10 @@ class PruneReporter(Reporter[PruneSpec]):
     def title(self) -> str:
         return f"Pruning of {self.spec.model}"
 
+    @property
+    def methods(self) -> set[str]:
+        return {"Wanda"}
+
     def headline(self) -> str:
         return prune_headline(self.claimed)
 
