@@ -146,6 +146,7 @@
       picture.append(drawn);
       return picture;
     };
+    if (row.p === undefined) seen.append(make("p", {className: "small", text: data.lacking}));
     if (row.p !== undefined) {
       // Beside a map the picture stands as it is: colours hide what they lie on.
       const plain = maps.length ? draw("svg", {viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true"}) : overlay;

@@ -14,6 +14,9 @@ _STEP: Final = 0.01
 _MAP_VALUES: Final = 200_000
 """Values of maps that a page holds at most."""
 _PICTURE_BYTES: Final = 6_500_000
+_KEEPS_NONE: Final = "No pictures: this run keeps none of its examples."
+_LACKS_ONE: Final = "No picture: the example has none that was kept, or the page has no room for more (6.5 MB)."
+"""Why an example stands without its picture."""
 
 
 def as_data(browsed: Browsed, thumbnails: Mapping[str, Thumbnail]) -> str:
@@ -45,6 +48,7 @@ def as_data(browsed: Browsed, thumbnails: Mapping[str, Thumbnail]) -> str:
         "peak": browsed.peak,
         "by": next((str(k) for k, one in enumerate(browsed.series) if one.name == browsed.by), ""),
         "against": _against(browsed),
+        "lacking": _LACKS_ONE if thumbnails else _KEEPS_NONE,
         "gallery": browsed.gallery,
         "step": _STEP,
         "rows": rows,

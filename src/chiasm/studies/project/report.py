@@ -12,6 +12,7 @@ from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import in_order
 from chiasm.studies.inside.report import NAMES, Inside
 from chiasm.studies.project import charts, probe_charts, published
+from chiasm.studies.project.advice import project_advice
 from chiasm.studies.project.browse import browsed
 from chiasm.studies.project.findings import capacity_findings, tuning_findings
 from chiasm.studies.project.headline import project_headline
@@ -46,6 +47,9 @@ class ProjectReporter(Reporter[ProjectSpec]):
         if self.table("tuning") is None:
             return "No setting has been tuned yet."
         return project_headline(self.claimed, self.spec.smallest_effect)
+
+    def advice(self) -> str:
+        return "" if self.table("tuning") is None else project_advice(self.claimed, self.spec.smallest_effect)
 
     def overview(self) -> dict[str, pl.DataFrame]:
         found = None if self.table("tuning") is None else overview(self.claimed, self.spec.smallest_effect)
