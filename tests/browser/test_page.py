@@ -108,6 +108,28 @@ def test_examples_are_filtered_sorted_and_searched(opened):
     assert "No example is like that" in tab.locator("#browser .detail").inner_text()
 
 
+def test_what_is_shown_is_what_the_list_begins_with(opened):
+    """An order or a filter that leaves another example open makes a reader take it for the first."""
+    tab = opened()
+    browser = tab.locator("#browser")
+    for label, choice in (("Order", "highest first"), ("Order", "lowest first"), ("Type", "choose")):
+        browser.get_by_label(label).select_option(label=choice)
+        assert listed(tab).first.get_attribute("aria-current") == "true"
+        assert listed(tab).first.locator("span").nth(1).inner_text() in browser.locator(".detail").inner_text()
+
+
+def test_examples_that_contradict_the_finding_can_be_had_first(opened):
+    tab = opened()
+    browser = tab.locator("#browser")
+    browser.get_by_label("Order").select_option(label="contradicts the finding")
+    values = effects(tab)
+    assert values == sorted(values, reverse=True), "the effect is a loss: those that lose least come first"
+    less = sum(-value < 0.05 for value in values)
+    said = browser.locator("[role=status]").first.inner_text()
+    assert f"{less} of {len(values)} lose less than 0.05 nat." in said
+    assert "established to be below 0" in said
+
+
 def test_an_example_shows_its_picture_its_question_and_its_curves(opened):
     tab = opened()
     listed(tab).nth(1).click()

@@ -51,3 +51,8 @@ def test_what_holds_everywhere_needs_no_column_of_layers():
 def test_few_tables():
     tables = [NumberTable(f"Question {k}?", (claim("all", "all", 1.0),)) for k in range(5)]
     assert written(*tables).count("Question") == 2
+
+
+def test_a_verdict_says_which_way():
+    table = NumberTable("Does it gain or lose?", (claim("image->last", "all", -1.0),))
+    assert "established: lose" in written(table)

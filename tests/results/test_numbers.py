@@ -83,7 +83,7 @@ def test_every_control_that_was_run_has_a_column_of_its_own_in_all_rows():
     table, differences = number_tables([*rows, *others], {"effect": "How much?", "effect-control": "More?"})
     assert table.heads[5:7] == ("the same cut on a blank image", "random-weights baseline")
     assert {row[0]: row[5:7] for row in table.first} == {"a": ("-0.3 nat", "-0.1 nat"), "b": ("-0.2 nat", "\u2013")}
-    assert differences.heads[5] == "the same cut on a blank image"
+    assert differences.heads[5] == "from: the same cut on a blank image"
     assert len(table.heads) == len(table.dashes) == len(table.first[0])
 
 
@@ -103,3 +103,20 @@ def test_rows_that_are_compared_with_different_things_each_say_with_what():
     assert {row[5] for row in table.first} == {"ft-lora: 0.1 nat", "ft-e2e: 0.2 nat"}
     [same] = number_tables([of(control="loss allowed", control_effect=1.0)], {})
     assert (same.heads[5], same.first[0][5]) == ("loss allowed", "1 nat")
+
+
+def test_an_effect_that_is_a_difference_is_called_one():
+    """Beside 46.7 points more than 50, the 50 must not look like what was not reached."""
+    claims = [of(kind="gain", unit="points", effect=46.7, control="guessing", control_effect=50.0)]
+    [table] = number_tables(claims, {"gain": "More or less?"}, {"gain"})
+    assert (table.heads[2], table.heads[5]) == ("Difference", "from: guessing")
+    [plain] = number_tables(claims, {"gain": "More or less?"})
+    assert (plain.heads[2], plain.heads[5]) == ("Effect", "guessing")
+    several = [*claims, of(kind="gain", about="b", control="chance", control_effect=1.0)]
+    [mixed] = number_tables(several, {"gain": "More or less?"}, {"gain"})
+    assert mixed.heads[5] == "Difference from"
+
+
+def test_what_is_established_says_which_way_it_goes():
+    [table] = number_tables([of(about="a", effect=-1.0), of(about="b", effect=1.0)], {"effect": "More or less?"})
+    assert {row[0]: row[-1] for row in table.first} == {"a": "established: less", "b": "established: more"}

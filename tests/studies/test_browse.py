@@ -1,8 +1,11 @@
 """The single examples of each study's page, from tables alone."""
 
+from dataclasses import replace
+
 import polars as pl
 from tests.support import flow_tables as made
 
+from chiasm.core.claims import Claim
 from chiasm.studies.eval.browse import browsed as of_eval
 from chiasm.studies.flow.browse import browsed as of_flow
 from chiasm.studies.look.browse import browsed as of_look
@@ -29,6 +32,18 @@ def test_flow_has_the_change_of_every_cut_at_every_layer():
     assert of_flow(effects, known, kept="all").examples[0].answers == (), "what was said is not known"
     said = pl.DataFrame({"example_id": names[:1], "text": ["Blue"], "right": [False]})
     assert of_flow(effects, known, kept="all", followed=said).examples[0].answers == (("the model", "Blue", False),)
+
+
+def test_flow_names_the_finding_that_examples_may_contradict():
+    effects = made.effects(layers=4, cuts=made.CUTS[:2], examples=3)
+    names = effects["example_id"].unique(maintain_order=True).to_list()
+    known = pl.DataFrame({"example_id": names, "type": "t", "question": "?", "answer": "red"})
+    one = Claim(
+        kind="effect", about=made.CUTS[1], where="2", quantity="q", unit="nat", effect=-1.0, n=3, verdict="established"
+    )  # fmt: skip
+    assert of_flow(effects, known, kept="all", found=one, least=0.1).against == (made.CUTS[1], 2, -1, 0.1)
+    assert of_flow(effects, known, kept="all", found=replace(one, verdict="not established")).against is None
+    assert of_flow(effects, known, kept="all").against is None
 
 
 def test_flow_places_maps_and_leaves_out_tokens_that_have_no_place():

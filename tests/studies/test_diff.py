@@ -10,6 +10,7 @@ from tests.support import flow_tables
 import chiasm
 from chiasm.cli.main import main
 from chiasm.core.errors import ChiasmError
+from chiasm.results.diff.depths import same_share
 from chiasm.results.diff.sentences import design
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.tables import conform, read_schema
@@ -380,3 +381,33 @@ def test_runs_that_measured_other_things_say_which(tmp_path, runs):
 )
 def test_what_differs_by_design_is_a_sentence(differing, said):
     assert design(differing).endswith(said)
+
+
+def test_layers_of_models_of_unlike_depth_are_compared_at_the_same_share_of_the_depth(tmp_path):
+    """An effect at a third of the depth is at another number in a deeper model, and no difference there."""
+    made = {}
+    for layers in (6, 26):
+        effects = flow_tables.effects(layers=layers, examples=EXAMPLES, window=1)
+        tables = {"effects": effects, "examples": examples(effects["example_id"].unique(maintain_order=True))}
+        made[layers] = written(tmp_path / str(layers), "flow", tables, model=f"deep-{layers}", window=1)
+    for first, second in ((6, 26), (26, 6)):
+        found = chiasm.diff(made[first], made[second])
+        said = f"deep-{first} has {first} layers and deep-{second} {second}: layers are compared at the same share"
+        assert said in found.headline
+        rows = found.differences.drop_nulls("difference")
+        wheres = {"0", "1", "2", "3", "4", "5"} if first == 6 else {"0", "5", "10", "15", "20", "25"}
+        assert set(rows["where"]) == wheres
+        assert rows.height == 3 * 6
+        assert any("unlike depth" in note for note in found.notes)
+    assert same_share(6, 26) == {0: 0, 5: 1, 10: 2, 15: 3, 20: 4, 25: 5}
+    assert same_share(26, 6) == {0: 0, 1: 5, 2: 10, 3: 15, 4: 20, 5: 25}
+    values = made[26].reporter.table("effects").filter(cut="image->last", layer=10)
+    mean = values.select((pl.col("logprob_cut") - pl.col("logprob_clean")).mean()).item()
+    beside = chiasm.diff(made[6], made[26]).differences.filter(kind="effect", about="image->last", where="2")
+    assert beside["second"].item() == pytest.approx(mean)
+
+
+def test_layers_of_models_of_one_depth_are_compared_by_their_number(runs):
+    found = chiasm.diff(runs["first"], runs["moved"])
+    assert "layers are compared" not in found.headline
+    assert not any("unlike depth" in note for note in found.notes)

@@ -119,6 +119,11 @@ def test_align_does_not_call_a_score_alignment_that_a_control_reaches():
     score = of(kind="score", about="ima_same of image and question", unit="1", effect=0.516, control="twin")
     weak = align_headline([replace(score, verdict=OPEN, control_effect=0.75)])
     assert "0.52 (ima_same), not established to go beyond random weights (0.75)" in weak
+    below = replace(score, kind="score-control", effect=-0.23, control_effect=0.75)
+    lower = align_headline([replace(score, verdict=OPEN, control_effect=0.75), below])
+    assert "0.52 (ima_same), below that of random weights (0.75)" in lower
+    other = align_headline([replace(score, verdict=OPEN, control_effect=0.75), replace(below, control="noise")])
+    assert "not established to go beyond random weights" in other
     assert "beyond its controls" in align_headline([score])
     shared = of(kind="shared", about="image and question", where="3", effect=0.4)
     text = align_headline([score, shared])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import chiasm.studies
+from chiasm.results.ways import ways_of
 from chiasm.studies.study import verbs
 
 ROOT = Path(chiasm.studies.__path__[0])
@@ -70,6 +71,20 @@ def test_questions_are_questions_and_each_stands_once(folder):
     questions = import_module(f"chiasm.studies.{folder}.questions").QUESTIONS
     assert all(text.endswith("?") and text[0].isupper() for text in questions.values())
     assert len(set(questions.values())) == len(questions)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_question_that_compares_asks_both_ways(folder):
+    """Else the opposite of what was asked would be `established` as if it were the answer."""
+    questions = import_module(f"chiasm.studies.{folder}.questions").QUESTIONS
+    one_sided = [text for text in questions.values() if " than " in text and ways_of(text) is None]
+    assert one_sided == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_differences_are_kinds_of_claims(folder):
+    questions = import_module(f"chiasm.studies.{folder}.questions")
+    assert set(getattr(questions, "DIFFERENCES", ())) <= set(questions.QUESTIONS)
 
 
 def test_every_study_that_makes_claims_has_questions():

@@ -23,7 +23,7 @@ def result_tables(tables: Sequence[NumberTable]) -> list[RenderableType]:
     found: list[RenderableType] = []
     for one in tables[:_TABLES]:
         rows = _strongest(one.claims)
-        found += ["", one.question, _table(rows[:_ROWS])]
+        found += ["", one.question, _table(rows[:_ROWS], one.question)]
         if more := len(one.claims) - len(rows[:_ROWS]):
             held = one.established - sum(claim.established for claim in rows[:_ROWS])
             found.append(f"and {more} more rows, {held} of them established.")
@@ -38,7 +38,7 @@ def _strongest(claims: Sequence[Claim]) -> list[Claim]:
     return list(found.values())
 
 
-def _table(claims: Sequence[Claim]) -> Table:
+def _table(claims: Sequence[Claim], question: str) -> Table:
     everywhere = all(one.where == "all" for one in claims)
     heads = [head for head in _SHOWN if not (everywhere and head == "Where")]
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
@@ -46,7 +46,7 @@ def _table(claims: Sequence[Claim]) -> Table:
         numeric = head in ("Effect", "95 % interval", "n")
         shown.add_column(head, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for one in claims:
-        texts = dict(zip(HEADS, cells(one), strict=True)) | {"n": str(one.n)}
+        texts = dict(zip(HEADS, cells(one, question), strict=True)) | {"n": str(one.n)}
         shown.add_row(*(texts[head] for head in heads))
     return shown
 

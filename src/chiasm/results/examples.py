@@ -49,6 +49,16 @@ class ShownExample:
     maps: tuple[PatchMap, ...] = ()
 
 
+class Against(NamedTuple):
+    """What was found of all examples, so that those can be looked at that show least of it: the value of the curve
+    `series` at `place`, whose mean has this `sign`; below `least` in that direction an example shows nothing of it."""
+
+    series: str
+    place: int
+    sign: int
+    least: float
+
+
 @dataclass(frozen=True, slots=True)
 class Browsed:
     """The examples of a run. `effect`, `unit`: what they are sorted by; empty where nothing is. `places`: of curves.
@@ -56,7 +66,8 @@ class Browsed:
     `axes`: titles of a curve's x and y. `maps`: what the values of maps are. Examples with curves are sorted by the
     largest value of those; others by their own effect. `peak`: what the largest value of a curve is called. `gallery`:
     what pictures that were answered wrongly are called, where they are to stand before the list. `by`: the name of the
-    curve that examples are sorted by before the reader chooses; empty for whichever is largest.
+    curve that examples are sorted by before the reader chooses; empty for whichever is largest. `against`: the finding
+    that examples may contradict.
     """
 
     examples: Sequence[ShownExample]
@@ -69,3 +80,4 @@ class Browsed:
     peak: str = "largest change"
     gallery: str = ""
     by: str = ""
+    against: Against | None = None

@@ -1,6 +1,6 @@
 """The numbers of a run as tables, one for each question that it asks: made from its claims alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -10,6 +10,7 @@ import polars as pl
 from chiasm.core.claims import Claim
 from chiasm.results.charts.theme import dash_of
 from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.results.ways import verdict_of
 from chiasm.results.wording import bounds, number, probability
 
 FOLDED_AFTER: Final = 8
@@ -28,16 +29,18 @@ _CONTROLS: Final = {
 # Those that no line is drawn of.
 _NAMES: Final = _CONTROLS | {"random-projector": "weights permuted"}
 # Kinds of claims whose rows are differences to a control that each of them names.
-_DIFFERENCES: Final = ("-control", "beyond", "reach")
+_DIFFERENCES: Final = ("-control", "beyond")
+_AGAIN: Final = (*_DIFFERENCES, "reach")
+"""Kinds whose claims say more of those of another kind, each about one of its controls."""
 HEADS: Final = ("About", "Where", "Effect", "95 % interval", "n", "Control", "p", "Verdict")
 """The heads of the `cells` of a row."""
-_CONTROL: Final = HEADS.index("Control")
+_EFFECT, _CONTROL = HEADS.index("Effect"), HEADS.index("Control")
 
 
 @dataclass(frozen=True)
 class NumberTable:
     """What a run says about one question. `claims`: the strongest first; `beside`: by `(kind, about, where)` what every
-    control shows, by its name in claims.
+    control shows, by its name in claims; `difference`: effects are differences from what their control shows.
 
     A column holds one control in all rows: each control that was run has a column of its own, as it has a dash of its
     own in charts. Only where rows are compared with things that differ from row to row does each row name its own.
@@ -46,6 +49,7 @@ class NumberTable:
     question: str
     claims: tuple[Claim, ...]
     beside: Mapping[tuple[str, str, str], Mapping[str, float]] = field(default_factory=dict)
+    difference: bool = False
 
     @property
     def established(self) -> int:
@@ -65,9 +69,13 @@ class NumberTable:
     @property
     def heads(self) -> tuple[str, ...]:
         """The heads of its columns."""
-        several = ("Compared with" if any(one.control for one in self.claims) else HEADS[_CONTROL],)
-        shown = tuple(control_name(name) for name in self.controls) or several
-        return (*HEADS[:_CONTROL], *shown, *HEADS[_CONTROL + 1 :])
+        compared = "Difference from" if self.difference else "Compared with"
+        several = (compared if any(one.control for one in self.claims) else HEADS[_CONTROL],)
+        shown = tuple(f"{'from: ' * self.difference}{control_name(name)}" for name in self.controls) or several
+        first = list(HEADS[:_CONTROL])
+        if self.difference:
+            first[_EFFECT] = "Difference"
+        return (*first, *shown, *HEADS[_CONTROL + 1 :])
 
     @property
     def dashes(self) -> tuple[Sequence[float], ...]:
@@ -78,7 +86,7 @@ class NumberTable:
     @cached_property
     def controls(self) -> tuple[str, ...]:
         """The controls that have a column each; none where each row names what it is compared with."""
-        differences = any(one.kind.endswith(_DIFFERENCES) for one in self.claims)
+        differences = self.difference or any(one.kind.endswith(_AGAIN) for one in self.claims)
         named = {one.control for one in self.claims if one.control is not None}
         if not differences:
             named |= {name for one in self.claims for name in self.beside.get(_place(one), ())}
@@ -89,7 +97,7 @@ class NumberTable:
 
     def cells(self, claim: Claim) -> tuple[str, ...]:
         """One row as texts, under `heads`."""
-        plain = cells(claim)
+        plain = cells(claim, self.question)
         known = dict(self.beside.get(_place(claim), {}))
         if claim.control is not None and claim.control_effect is not None:
             known[claim.control] = claim.control_effect
@@ -123,10 +131,13 @@ class NumberTable:
         )
 
 
-def number_tables(claims: Iterable[Claim], questions: Mapping[str, str]) -> list[NumberTable]:
+def number_tables(
+    claims: Iterable[Claim], questions: Mapping[str, str], differences: Container[str] = ()
+) -> list[NumberTable]:
     """One table for every question that claims answer, in the order of `questions`: kind of claim to question.
 
-    A kind without a question asks for its quantity. Several kinds may answer one question.
+    A kind without a question asks for its quantity. Several kinds may answer one question. `differences`: kinds whose
+    effect is the difference from what their control shows, beside those whose names say so.
     """
     claims, beside = list(claims), {}
     for one in claims:
@@ -136,12 +147,21 @@ def number_tables(claims: Iterable[Claim], questions: Mapping[str, str]) -> list
     found: dict[str, list[Claim]] = {question: [] for question in questions.values()}
     for one in claims:
         found.setdefault(questions.get(one.kind) or asking(one.quantity), []).append(one)
-    return [NumberTable(question, tuple(_sorted(own)), beside) for question, own in found.items() if own]
+    return [
+        NumberTable(question, tuple(_sorted(own)), beside, all(_is_difference(one, differences) for one in own))
+        for question, own in found.items()
+        if own
+    ]
 
 
 def control_name(control: str) -> str:
     """A control as charts call it; others are called what their claims call them."""
     return _NAMES.get(control, control).replace("->", " → ")
+
+
+def _is_difference(claim: Claim, differences: Container[str]) -> bool:
+    named = claim.kind in differences or claim.kind.endswith(_DIFFERENCES)
+    return named and claim.control is not None
 
 
 def _place(claim: Claim) -> tuple[str, str, str]:
@@ -159,8 +179,8 @@ def _sorted(claims: Sequence[Claim]) -> list[Claim]:
     return sorted(claims, key=lambda one: (-_RANK[one.verdict], units.index(one.unit), -abs(one.effect)))
 
 
-def cells(claim: Claim) -> tuple[str, ...]:
-    """One row as texts, under `HEADS`."""
+def cells(claim: Claim, question: str = "") -> tuple[str, ...]:
+    """One row as texts, under `HEADS`; its verdict says which way, where the `question` asks that."""
     inputs = "" if claim.inputs in (None, claim.n) else f" ({claim.inputs} inputs)"
     counted = claim.low is not None and claim.low == claim.high
     return (
@@ -171,7 +191,7 @@ def cells(claim: Claim) -> tuple[str, ...]:
         f"{claim.n}{inputs}",
         _control(claim),
         "" if claim.p is None else probability(claim.p).removeprefix("p ").removeprefix("= "),
-        claim.verdict,
+        verdict_of(claim, question),
     )
 
 

@@ -63,12 +63,14 @@ def shared_models_note(controls: pl.DataFrame | None) -> list[str]:
 class Reporter(ABC, Generic[S]):
     """Findings, figures and notes of a run, from its tables and its spec alone; never needs torch.
 
-    `questions`: the question that each kind of claim answers, in the order of the report's tables. `charts`: the
-    question that each figure answers, by the beginning of its name, in the order of the report; the first is the main
-    one.
+    `questions`: the question that each kind of claim answers, in the order of the report's tables; one that asks for
+    two ways (`more or less`) begins with that of effects above 0. `differences`: kinds whose effect is the difference
+    from what their control shows, beside those whose names end in `-control` or `beyond`. `charts`: the question that
+    each figure answers, by the beginning of its name, in the order of the report; the first is the main one.
     """
 
     questions: ClassVar[Mapping[str, str]] = {}
+    differences: ClassVar[frozenset[str]] = frozenset()
     charts: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, directory: RunDirectory, spec: S) -> None:
@@ -135,7 +137,7 @@ class Reporter(ABC, Generic[S]):
         if self.directory.derive is None and self.table(CLAIMS.name) is None:
             return []
         try:
-            return number_tables(self.claimed, self.questions)
+            return number_tables(self.claimed, self.questions, self.differences)
         except ChiasmError:
             if self.directory.complete:
                 raise
@@ -158,6 +160,11 @@ class Reporter(ABC, Generic[S]):
     def present(self) -> set[str]:
         """What the run has that a published claim may be about: the names of its tables; studies add theirs."""
         return set(self.directory.tables())
+
+    @property
+    def methods(self) -> set[str]:
+        """Methods of others that the run uses, by the names that `page.cite` knows; most studies have none."""
+        return set()
 
     @property
     def published(self) -> list[Entry]:

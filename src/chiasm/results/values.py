@@ -1,7 +1,7 @@
 """The values by example that the claims of one kind are means of: what two runs are compared by."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -27,7 +27,8 @@ class ExampleValues:
 
     `present`: which examples have it. `quantity`, `unit`: those of the claims. `smallest`: the smallest difference
     worth naming, in `unit`. `error`: a standard error below it counts as so much. `right`: values are 0 or 100, as
-    right and wrong answers, whose differences have intervals of their own. `controls`: by their names in words, those
+    right and wrong answers, whose differences have intervals of their own. `depth`: how many layers the model has,
+    where columns are by layer. `controls`: by their names in words, those
     that can be taken off example by example; `other_controls`: those that cannot, and why.
     """
 
@@ -42,6 +43,7 @@ class ExampleValues:
     smallest: float
     error: float
     right: bool = False
+    depth: int | None = None
     controls: Mapping[str, ControlValues] = field(default_factory=dict)
     other_controls: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,6 +61,18 @@ class ExampleValues:
             return self.values[at], self.present[at]
         control = self.controls[beyond]
         return (self.values - control.values)[at], (self.present & control.present)[at]
+
+    def at_layers(self, names: Mapping[str, str]) -> "ExampleValues":
+        """The columns whose layer has a name, by that name; the others are left out."""
+        chosen = [k for k, (_, where) in enumerate(self.columns) if where in names]
+        of = {
+            name: ControlValues(control.values[:, chosen], control.present[:, chosen])
+            for name, control in self.controls.items()
+        }
+        columns = tuple((self.columns[k][0], names[self.columns[k][1]]) for k in chosen)
+        return replace(
+            self, columns=columns, values=self.values[:, chosen], present=self.present[:, chosen], controls=of
+        )
 
     def inputs_of(self, examples: Sequence[str]) -> list[str]:
         """The inputs of some examples."""

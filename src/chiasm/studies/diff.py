@@ -11,6 +11,7 @@ import polars as pl
 from chiasm.core.errors import ChiasmError, require_one_of
 from chiasm.core.options import declared
 from chiasm.results.diff.beyond import missing_controls
+from chiasm.results.diff.depths import at_depths_of, unlike_depths
 from chiasm.results.diff.differences import DIFFERENCES, Pair, Side, differences_frame, pairs_of
 from chiasm.results.diff.sentences import as_text, design, in_short, sentences
 from chiasm.results.report import WRONG, reason_in_short
@@ -133,7 +134,8 @@ class Comparison:
     @cached_property
     def _pairs(self) -> list[Pair]:
         """Every other run beside the first: what both measured, and on which examples."""
-        return pairs_of(self._sides[0], self._sides[1:])
+        first = self._sides[0]
+        return pairs_of(first, [at_depths_of(first, side) for side in self._sides[1:]])
 
     @cached_property
     def differences(self) -> pl.DataFrame:
@@ -176,7 +178,7 @@ class Comparison:
     @property
     def _setting(self) -> list[str]:
         """What differs by design, and which runs are not finished."""
-        parts = [design(self._differing)]
+        parts = [design(self._differing), *unlike_depths(self._sides)]
         for label, run in zip(self.labels, self.runs, strict=True):
             if not run.directory.complete:
                 counts = run.directory.counts()
@@ -226,6 +228,20 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """What this comparison cannot tell."""
+        return [*self._own_notes, *self._depth_notes]
+
+    @property
+    def _depth_notes(self) -> list[str]:
+        """What comparing models of unlike depth leaves open."""
+        if not unlike_depths(self._sides):
+            return []
+        return [
+            "Models of unlike depth: a layer at the same share of the depth need not do the same work, and a window of "
+            "as many layers is another share of the depth in each."
+        ]
+
+    @property
+    def _own_notes(self) -> list[str]:
         found = [f"`{run.path}` is not finished." for run in self.runs if not run.directory.complete]
         if self.differences["difference"].is_not_null().any():
             found += self._control_notes

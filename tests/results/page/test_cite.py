@@ -22,5 +22,16 @@ def test_skipping_is_of_two_papers_and_each_has_a_key_of_its_own():
     assert len(set(keys)) == len(keys) == len(papers) + 1
 
 
+def test_methods_of_others_are_cited_as_far_as_they_are_known():
+    text = bibtex([], {"Wanda", "V-Skip"})
+    assert "@misc{sun2024wanda," in text
+    assert "author = {Sun and others}," in text
+    unknown = text[text.index("@misc{vskip,") :].partition("@software")[0]
+    assert "eprint = {2606.08511}," in unknown
+    assert "author" not in unknown
+    assert "year" not in unknown
+    assert "ShortV" not in text
+
+
 def test_a_study_without_a_paper_cites_chiasm_alone():
     assert bibtex(papers_of("counting", ledger())).startswith("@software{chiasm,")

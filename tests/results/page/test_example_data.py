@@ -83,3 +83,8 @@ def test_maps_of_zeros_and_beyond_the_room_do_no_harm(monkeypatch):
     data = json.loads(as_data(Browsed([mapped("a", 0.0, 0.0), mapped("b", 0.0, 0.0)]), {}))
     assert data["rows"][0]["m"][0][2:] == [0.0, [0, 0]]
     assert "m" not in data["rows"][1]
+
+
+def test_why_there_is_no_picture_is_said():
+    none = json.loads(as_data(Browsed([made()]), {}))
+    assert none["lacking"] == "No pictures: this run keeps none of its examples."

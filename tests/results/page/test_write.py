@@ -29,7 +29,7 @@ def test_the_headline_is_the_reporters_and_stands_first(page):
 
 def test_every_question_that_claims_answer_has_a_table(page):
     assert page.count('<table class="numbers">') >= 3
-    assert "What does the answer lose when a route is cut, and in which layers?" in page
+    assert "What does the answer gain or lose when a route is cut, and in which layers?" in page
 
 
 def test_examples_cannot_end_their_element(page):

@@ -455,3 +455,13 @@ def test_a_model_that_gives_nan_fails_the_example(view):
 def test_specs_that_mean_nothing(view, options):
     with pytest.raises(ChiasmError):
         flow_runs.run(view, flow_runs.examples(1), **options)
+
+
+def test_windows_that_are_all_of_the_model_are_refused():
+    """Every layer would show the same cut, as if it were found there."""
+    view = flow_runs.view_of()
+    whole, several = 2 * flow_runs.LAYERS - 1, 2 * flow_runs.LAYERS - 3
+    with pytest.raises(ChiasmError, match=f"each window takes in all {flow_runs.LAYERS} layers"):
+        flow_runs.run(view, flow_runs.examples(2), window=whole, controls=False)
+    found = flow_runs.run(view, flow_runs.examples(2), window=several, controls=False)
+    assert found.table("effects").select("start", "stop").n_unique() > 1

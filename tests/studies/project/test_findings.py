@@ -16,6 +16,7 @@ from chiasm.results.charts.files import specification
 from chiasm.results.charts.theme import SCREEN
 from chiasm.results.claims import read_claims
 from chiasm.results.tables import conform
+from chiasm.studies.project.advice import project_advice
 from chiasm.studies.project.choice import choice, learnt, named
 from chiasm.studies.project.findings import capacity_findings, tuning_findings
 from chiasm.studies.project.probe_charts import drift_chart
@@ -40,6 +41,14 @@ def said(tables):
 def run(post=None, answers=ANSWERS, **options):
     """Tables of three settings; `post`: what a line and the MLP read behind the projector."""
     return made(answers, probes(dict.fromkeys(SETTINGS, (0.8, 0.7)) | (post or {})), **options)
+
+
+def test_the_first_screen_says_what_to_do_and_what_is_lost():
+    good = project_advice(claimed(run()), SMALLEST)
+    assert re.match(r"D: tune by ft-e2e \(macro-F1 0\.\d\d \(.*\), by guessing 0\.\d\d\)\.", good), good
+    poor = project_advice(claimed(run(answers=dict.fromkeys(SETTINGS, 0.3))), SMALLEST)
+    assert "leave the model as it is (highest: " in poor
+    assert "The tower sees more than the model says: a linear probe there reads 0." in poor
 
 
 def test_what_settings_learnt_is_beside_the_expectation_of_guessing():

@@ -43,7 +43,7 @@ def test_the_map_holds_every_mask_and_type_with_its_share(width):
     own = data.filter(row="counting", column="counting (n = 40)").row(0, named=True)
     assert (own["value"], own["low"], own["high"], own["n"]) == (80.0, 40.0, 95.0, 40)
     if width is None:
-        assert own["text"] == "80 ±28"
+        assert own["text"] == "80 | 40 to 95"
     assert {"Mask calibrated on", "Question type", "Right answers (%)"} <= set(titles(chart))
 
 
@@ -75,4 +75,4 @@ def test_what_one_input_has_no_interval_for_is_drawn_without_one():
     assert "low" not in rows(chart, "row").columns
     assert svg(specification(chart)).startswith("<svg")
     data = rows(transfer_chart(masks(low=None), SCREEN, sparsity=0.5, pattern="unstructured"), "row")
-    assert not any("±" in text for text in data["text"])
+    assert not any("|" in text for text in data["text"])

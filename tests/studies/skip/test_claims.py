@@ -486,3 +486,14 @@ def test_the_advice_says_what_to_do_and_not_the_headline_again(n, does):
     assert "recommended" not in advice
     assert ("--limit" in advice or "ask for more" in advice) == (n == 100)
     assert skip_advice([]) == ""
+
+
+def test_a_plan_that_is_put_forward_comes_with_its_time():
+    """Fewer operations may take longer, which whoever is told of the plan has to know."""
+    tables = {"verdicts": made.verdicts({"a": 0.0}, n=100), "plans": made.plans({"a": 0.5})}
+    tables["timings"] = made.timings({"a": (1.6, 0.7)}, noise=0.02)
+    advice = skip_advice(claims(tables))
+    assert "One prompt alone is read slower (+" in advice
+    assert "a batch of prompts is read faster (-" in advice
+    del tables["timings"]
+    assert "read slower" not in skip_advice(claims(tables))

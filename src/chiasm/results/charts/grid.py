@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import altair as alt
@@ -18,12 +19,14 @@ from chiasm.results.charts.theme import INK, Size, config
 # Both can be told apart by the colour-blind, and in grey; the diverging one is white at its middle.
 SEQUENTIAL = "cividis"
 DIVERGING = "purpleorange"
+NEXT_LINE = " | "
+"""Between the lines of a cell: data of charts have no line breaks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One cell. `low`, `high`: its 95 % interval, NaN where there is none; `text`: what stands in it where the number
-    alone should not; `facts`: what hovering says besides."""
+    alone should not, lines with `NEXT_LINE` between; `facts`: what hovering says besides."""
 
     row: str
     column: str
@@ -85,7 +88,8 @@ def grid_chart(
     room = (size.width - labels) / columns - 14 if shared else size.width / columns - labels - 14
     wide = max(room / max(map(len, across.values())), 1.0)
     wide = min(wide, 7 * size.text) if sides.square else wide
-    high = wide if sides.square else min(wide, 2.2 * size.text)
+    lines = max((cell.text.count(NEXT_LINE) + 1 for cell in cells if cell.text), default=1)
+    high = wide if sides.square else min(wide, (1 + 1.2 * lines) * size.text)
     data = _data(cells, shades, wide, high, size)
     tips = [
         *([alt.Tooltip("panel:N", title="in")] if len(panels) > 1 else []),
@@ -110,7 +114,9 @@ def grid_chart(
         layers = [base.mark_rect(stroke="white", strokeWidth=0.5 if wide > 4 else 0).encode(color=colour)]
         if data["text"].count():
             # What has no text would be written as `null`.
-            written = base.transform_filter("isValid(datum.text)").mark_text(fontSize=_letters(size))
+            written = base.transform_filter("isValid(datum.text)").mark_text(
+                fontSize=_letters(size), lineBreak=NEXT_LINE, dy=0.55 * (1 - lines) * _letters(size)
+            )
             ink = alt.when(alt.datum.dark).then(alt.value("white")).otherwise(alt.value(INK))
             layers.append(written.encode(text="text:N", color=ink))
         sized = {"width": round(wide * len(across[name]), 1), "height": round(high * len(down[name]), 1)}
@@ -132,7 +138,7 @@ def _data(cells: Sequence[Cell], shades: Shades, wide: float, high: float, size:
     numbers = ["" if math.isnan(cell.value) else format(cell.value, shades.written) for cell in cells]
     texts = [number if cell.text is None else cell.text for cell, number in zip(cells, numbers, strict=True)]
     # All cells say the same kind of thing: what is asked for where it fits everywhere, else the number, else nothing.
-    fitting = (made for made in (texts, numbers) if high > _letters(size) and room_for(made, _letters(size)) <= wide)
+    fitting = (made for made in (texts, numbers) if _fits(made, wide, high, _letters(size)))
     written = next(fitting, [""] * len(cells))
     return rows(
         {
@@ -187,6 +193,12 @@ def _lines(name: str, wide: float, text: float) -> list[str]:
         else:
             lines.append(word)
     return lines
+
+
+def _fits(texts: Sequence[str], wide: float, high: float, letters: float) -> bool:
+    """Whether every text, of one or several lines, has room in a cell."""
+    lines = [text.split(NEXT_LINE) for text in texts]
+    return high > letters * max(map(len, lines), default=1) and room_for(chain(*lines), letters) <= wide
 
 
 def _letters(size: Size) -> float:

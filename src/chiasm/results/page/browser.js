@@ -35,6 +35,9 @@
 
   const orders = [["data", "as in the data"]];
   if (known.effect) orders.push(["low", "lowest first"], ["high", "highest first"]);
+  // The finding that examples may contradict: its curve, its place, its sign, and what is too little to show it.
+  const [curve, place_, sign_, least] = data.against || [];
+  if (data.against) orders.push(["against", "contradicts the finding"]);
   const [type, typeLabel] = select("Type", [["", "all"], ...data.types.map((name, k) => [k, name])]);
   const [answered, answeredLabel] = select("Answer", [["", "all"], ["1", "right"], ["0", "wrong"]]);
   const [order, orderLabel] = select("Order", orders);
@@ -58,6 +61,7 @@
   const furthest = (values) => values.reduce((best, value) => value !== null && (best === undefined || Math.abs(value) > Math.abs(best)) ? value : best, undefined);
   const effect = (row) => {
     if (!row.c) return row.e;
+    if (order.value === "against") return row.c[curve][place_] === null ? undefined : data.step * row.c[curve][place_];
     return data.step * furthest(by.value === "" ? row.c.map(furthest) : row.c[Number(by.value)]);
   };
   const filter = () => {
@@ -66,11 +70,13 @@
       (type.value === "" || row.t === Number(type.value)) &&
       (answered.value === "" || (row.a && row.a[0][2] === Number(answered.value))) &&
       (words === "" || [row.i, row.q, row.l, ...(row.a || []).map((one) => one[1])].join(" ").toLowerCase().includes(words)));
-    const sign = {low: 1, high: -1}[order.value];
+    // Those first that show least of what was found.
+    const sign = {low: 1, high: -1, against: sign_}[order.value];
     const size = (row) => { const value = effect(row); return value === undefined ? Infinity : sign * value; };
     if (sign) shown.sort((a, b) => size(a) - size(b) || a.number - b.number);
     room = PAGE;
-    if (!shown.includes(current)) current = shown[0];
+    // What is shown is what the list begins with.
+    current = shown[0];
     fill();
     if (data.gallery) misread();
     show(current);
@@ -91,7 +97,15 @@
     more.textContent = `Show ${Math.min(PAGE, shown.length - room)} more`;
     const unit = data.unit ? ` (${data.unit})` : "";
     const of = by.value === "" || !curved ? "" : ` of ${data.series[Number(by.value)][0]}`;
-    count.textContent = `${shown.length} of ${rows.length} examples.${known.effect ? ` The number is the ${data.effect}${of}${unit}.` : ""}`;
+    const said = order.value === "against" ? contradicting(unit) : known.effect ? ` The number is the ${data.effect}${of}${unit}.` : "";
+    count.textContent = `${shown.length} of ${rows.length} examples.${said}`;
+  };
+
+  // How many of the list show nothing of what was found of all.
+  const contradicting = (unit) => {
+    const values = shown.map(effect).filter((value) => value !== undefined), less = values.filter((value) => sign_ * value < least).length;
+    const where = `${data.series[curve][0]} at ${data.axes[0].toLowerCase()} ${data.places[place_]}`;
+    return ` The number is that of ${where}${unit}, established to be ${sign_ < 0 ? "below" : "above"} 0: those that show least of it come first. ${less} of ${values.length} ${sign_ < 0 ? "lose" : "gain"} less than ${written(least)} ${data.unit}.`;
   };
 
   // The list is one stop of the tab key: of its buttons only the current one, or the first, is in that order.
@@ -132,6 +146,7 @@
       picture.append(drawn);
       return picture;
     };
+    if (row.p === undefined) seen.append(make("p", {className: "small", text: data.lacking}));
     if (row.p !== undefined) {
       // Beside a map the picture stands as it is: colours hide what they lie on.
       const plain = maps.length ? draw("svg", {viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true"}) : overlay;

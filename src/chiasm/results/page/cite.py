@@ -1,8 +1,10 @@
 """What to cite for a run: the papers whose method it is, and chiasm with its version, as BibTeX."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from importlib.metadata import metadata
+from typing import Final
 
 from chiasm.results.ledger import Ledger, Paper
 
@@ -13,9 +15,39 @@ def papers_of(study: str, of: Ledger) -> list[Paper]:
     return [paper for paper in of.papers if paper.arxiv in named]
 
 
-def bibtex(papers: Sequence[Paper]) -> str:
-    """Entries for `papers` and for chiasm; what is not known stays out."""
-    return "\n\n".join([*(_paper(one) for one in papers), _software()])
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of others that a run uses, as far as it is known here: `author` is the first one, empty for unknown."""
+
+    arxiv: str
+    author: str = ""
+    year: str = ""
+
+
+METHODS: Final = {
+    "Wanda": Method("2306.11695", "Sun", "2024"),
+    "FastV": Method("2403.06764", "Chen", "2024"),
+    "ShortV": Method("2504.00502", "Yuan", "2025"),
+    "V-Skip": Method("2606.08511"),
+}
+"""By the names that pages call them by."""
+
+
+def bibtex(papers: Sequence[Paper], methods: Collection[str] = ()) -> str:
+    """Entries for `papers`, for `methods` by their names, and for chiasm; what is not known stays out."""
+    used = [_method(name, METHODS[name]) for name in METHODS if name in methods]
+    return "\n\n".join([*(_paper(one) for one in papers), *used, _software()])
+
+
+def _method(name: str, of: Method) -> str:
+    fields = {
+        "author": f"{of.author} and others" if of.author else "",
+        "year": of.year,
+        "note": name,
+        "eprint": of.arxiv,
+        "archiveprefix": "arXiv",
+    }
+    return _entry("misc", f"{of.author.lower()}{of.year}{re.sub(r'[^a-z]', '', name.lower())}", fields)
 
 
 def _paper(paper: Paper) -> str:

@@ -14,6 +14,9 @@ _STEP: Final = 0.01
 _MAP_VALUES: Final = 200_000
 """Values of maps that a page holds at most."""
 _PICTURE_BYTES: Final = 6_500_000
+_KEEPS_NONE: Final = "No pictures: this run keeps none of its examples."
+_LACKS_ONE: Final = "No picture: the example has none that was kept, or the page has no room for more (6.5 MB)."
+"""Why an example stands without its picture."""
 
 
 def as_data(browsed: Browsed, thumbnails: Mapping[str, Thumbnail]) -> str:
@@ -44,12 +47,22 @@ def as_data(browsed: Browsed, thumbnails: Mapping[str, Thumbnail]) -> str:
         "mapped": browsed.maps,
         "peak": browsed.peak,
         "by": next((str(k) for k, one in enumerate(browsed.series) if one.name == browsed.by), ""),
+        "against": _against(browsed),
+        "lacking": _LACKS_ONE if thumbnails else _KEEPS_NONE,
         "gallery": browsed.gallery,
         "step": _STEP,
         "rows": rows,
         "pictures": pictures.data,
     }
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+
+
+def _against(browsed: Browsed) -> list[float] | None:
+    """Of the finding that examples may contradict: number of the curve, number of the place, sign, least value."""
+    one, names = browsed.against, [series.name for series in browsed.series]
+    if one is None or one.series not in names or one.place not in browsed.places:
+        return None
+    return [names.index(one.series), list(browsed.places).index(one.place), one.sign, one.least]
 
 
 class _Pictures:

@@ -77,7 +77,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         in_memory=in_memory,
         filled=reproduce.filled_in(run, reporter.spec),
         provenance=reproduce.provenance(run),
-        bibtex=bibtex(papers_of(run.manifest["study"], ledger())),
+        bibtex=bibtex(papers_of(run.manifest["study"], ledger()), reporter.methods),
     )
     path = run.path / "report.html"
     with whole_file(path) as file:

@@ -12,13 +12,13 @@ def align_headline(claims: Sequence[Claim]) -> str:
     """The sentence."""
     scores = of_kind(claims, "score")
     same = [one for one in scores if one.about.startswith("ima_same ")] or scores
-    parts = [_score(one) for one in same[:1]]
+    parts = [_score(one, claims) for one in same[:1]]
     for about, rows in list(by_depth(of_kind(claims, "shared")))[:1]:
         parts.append(_shared(about, rows))
     return sentence(*parts) or "No score of alignment could be taken."
 
 
-def _score(one: Claim) -> str:
+def _score(one: Claim, claims: Sequence[Claim]) -> str:
     name, _, spans = one.about.partition(" of ")
     a, _, b = spans.partition(" and ")
     value = number(one.effect, digits=2)
@@ -27,7 +27,11 @@ def _score(one: Claim) -> str:
         return f"{text}, beyond its controls"
     if one.verdict == "uncontrolled" or one.control is None:
         return f"{text}, uncontrolled"
+    against = of_kind(claims, "score-control", one.about)
+    less = [other for other in against if other.control == one.control and other.established and other.effect < 0]
     beside = "" if one.control_effect is None else f" ({number(one.control_effect, digits=2)})"
+    if less:
+        return f"{text}, below that of {control_in_words(one)}{beside}"
     return f"{text}, not established to go beyond {control_in_words(one)}{beside}"
 
 

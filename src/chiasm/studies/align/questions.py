@@ -4,24 +4,24 @@ from typing import Final
 
 QUESTIONS: Final = {
     "score": "How well are image and text aligned: how alike are their tokens?",
-    "score-control": "Are they more alike than in the controls?",
-    "change": "In which layers do image tokens change less than text tokens?",
-    "change-control": "Do image tokens change less than text tokens by more than in the controls?",
+    "score-control": "Are they more or less alike than in the controls?",
+    "change": "In which layers do image tokens change less or more than text tokens?",
+    "change-control": "How much less image tokens change than text tokens: more or less than in the controls?",
     "norms": "In which layers are image tokens longer or shorter than text tokens?",
-    "norms-control": "Do lengths of image and text tokens differ more than in the controls?",
-    "cone": "Do tokens of one kind form a cone: are they nearer to their own kind than to the other?",
-    "cone-control": "Is the cone narrower than in the controls?",
-    "shared": "Is the image nearer to its own text than to that of other examples?",
-    "shared-control": "Is the image nearer to its own text by more than in the controls?",
-    "shared-attention": "Does it need attention between the two: what is left where they cannot attend to each other?",
+    "norms-control": "Beside text tokens, are image tokens longer or shorter than in the controls?",
+    "cone": "Do tokens of one kind form a cone: are they more or less alike with their own kind than with the other?",
+    "cone-control": "Is the cone narrower or wider than in the controls?",
+    "shared": "Is the image more or less alike with its own text than with that of other examples?",
+    "shared-control": "Is what the image has in common with its own text alone more or less than in the controls?",
+    "shared-attention": "Is it more or less than where the two cannot attend to each other?",
     "overlap": "How much do the weights that image and text use overlap?",
-    "overlap-control": "Do the weights overlap more than in the controls?",
-    "masks": "Do they overlap beyond what needs no image or text at all?",
-    "masks-control": "Do they overlap beyond what needs no image or text by more than in the controls?",
-    "words-js": "In which layers do image and text tokens predict different words?",
-    "words-js-control": "Do the words differ more than in the controls?",
-    "words-kl": "How far are the words of one from those of the other?",
-    "words-kl-control": "Are the words of one further from those of the other than in the controls?",
+    "overlap-control": "Do the weights overlap more or less than in the controls?",
+    "masks": "Do they overlap more or less than what needs no image or text at all?",
+    "masks-control": "What they overlap beyond what needs no image or text: is it more or less than in the controls?",
+    "words-js": "In which layers do words of image and text differ more or less than those of one of them?",
+    "words-js-control": "Do the words differ more or less than in the controls?",
+    "words-kl": "How far are the words of one from those of the other: more or less than from its own?",
+    "words-kl-control": "Are the words of one further from or nearer to those of the other than in the controls?",
     "released-change": "How far is the released form of the change of tokens off?",
     "released-masks": "How far is the released form of the masks off?",
 }
@@ -36,3 +36,6 @@ CHARTS: Final = {
     "geometry": "How narrow are the cones of image and text?",
 }
 """The question that each figure answers, the main one first."""
+
+DIFFERENCES: Final = frozenset({"shared-attention", "released-change", "released-masks"})
+"""Kinds whose effect is a difference from what the control shows, beside those named `...-control` and `beyond`."""

@@ -15,7 +15,7 @@ from chiasm.studies.align.charts import depth, tokens, weights, words
 from chiasm.studies.align.contrasts import scores_of_models
 from chiasm.studies.align.findings import align_findings, judging_notes
 from chiasm.studies.align.headline import align_headline
-from chiasm.studies.align.questions import CHARTS, QUESTIONS
+from chiasm.studies.align.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
@@ -29,11 +29,16 @@ class AlignReporter(Reporter[AlignSpec]):
     """The reporter of `chiasm align`."""
 
     questions = QUESTIONS
+    differences = DIFFERENCES
     charts = CHARTS
 
     @property
     def title(self) -> str:
         return f"Alignment in {self.spec.model}"
+
+    @property
+    def methods(self) -> set[str]:
+        return {"Wanda"} if "overlap" in self.directory.tables() else set()
 
     def headline(self) -> str:
         return align_headline(self.claimed)

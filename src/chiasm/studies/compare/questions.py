@@ -3,8 +3,8 @@
 from typing import Final
 
 QUESTIONS: Final = {
-    "relation": "Are models with higher alignment scores more often right?",
-    "outcome": "Do alignment scores go with other measures of the models' answers?",
+    "relation": "Are models with higher alignment scores more or less often right?",
+    "outcome": "Do other measures of the models' answers rise or fall with alignment scores?",
     "accuracy": "How often is each model right?",
     "score": "How well aligned is each model?",
     "power": "How small a p-value can so many models give at all?",

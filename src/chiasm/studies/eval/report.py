@@ -20,7 +20,7 @@ from chiasm.studies.eval.claims import ALL
 from chiasm.studies.eval.findings import eval_findings, metric_findings
 from chiasm.studies.eval.headline import eval_headline
 from chiasm.studies.eval.overview import overview
-from chiasm.studies.eval.questions import CHARTS, QUESTIONS
+from chiasm.studies.eval.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.eval.spec import EvalSpec
 
 _OVERVIEW = (
@@ -34,6 +34,7 @@ class EvalReporter(Reporter[EvalSpec]):
     """The reporter of `chiasm eval`."""
 
     questions = QUESTIONS
+    differences = DIFFERENCES
     charts = CHARTS
 
     @property

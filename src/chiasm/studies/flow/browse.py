@@ -5,9 +5,11 @@ from typing import Final
 
 import polars as pl
 
+from chiasm.core.claims import Claim
 from chiasm.results.charts.theme import PALETTE, arrow, cut_style
-from chiasm.results.examples import Answered, Browsed, PatchMap, Series, ShownExample
+from chiasm.results.examples import Against, Answered, Browsed, PatchMap, Series, ShownExample
 from chiasm.results.series import in_order
+from chiasm.studies.flow.tables import SMALLEST
 
 _METHODS: Final = {
     "leave-one-out": "each patch hidden alone",
@@ -25,10 +27,13 @@ def browsed(
     followed: pl.DataFrame | None = None,
     values: pl.DataFrame | None = None,
     patches: pl.DataFrame | None = None,
+    found: Claim | None = None,
+    least: float = SMALLEST,
 ) -> Browsed:
     """`effects`: one window for each cut and layer. `kept`: which examples were followed (`correct`, or all).
 
-    `followed`: what the model said. `values`, `patches`: its maps and where their patches lie.
+    `followed`: what the model said. `values`, `patches`: its maps and where their patches lie. `found`: the effect that
+    examples may contradict, by showing less than `least` (nat) of it.
     """
     cuts, layers = in_order(effects, "cut"), sorted(effects["layer"].unique())
     curves = _curves(effects, layers)
@@ -59,7 +64,14 @@ def browsed(
         ("Layer (centre of the window cut)", "Change of the log-probability (nat)"),
         series,
         "Change of the answer's log-probability by each patch (nat)",
+        against=None if found is None else _against(found, least),
     )
+
+
+def _against(found: Claim, least: float) -> Against | None:
+    if not found.established or not found.where.isdecimal():
+        return None
+    return Against(found.about, int(found.where), 1 if found.effect > 0 else -1, least)
 
 
 def _answers(label: str, kept: str, said: Mapping[str, str | bool] | None) -> tuple[Answered, ...]:

@@ -35,6 +35,8 @@ _CLAIMED = (
 _HIGHEST = 20.0
 # Of the probability (%): beyond it curves leave the scale, so that one that gains does not flatten the others.
 _TOP = 250.0
+_ROOM = 0.25
+"""Of what lines span: as much as this bands may add above them."""
 # Behind bands that no claim rests on (controls, types): a page has dozens, and should be there in seconds.
 _RESAMPLES = 499
 _ERROR = ERROR_SHARE * SMALLEST  # nat
@@ -68,8 +70,9 @@ def flow_chart(
     kind `effect`, whose intervals are then the bands. `cuts`: which to draw; all by default.
     """
     lines = _overlay(effects, controls, claims, chosen_cuts(effects, cuts))
-    said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}."
-    return line_chart(lines, _axes(effects, lines, noise), size, title=_QUESTION, subtitle=said, legend="route cut")
+    axes = _axes(effects, lines, noise)
+    said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}.{_beyond(lines, axes)}"
+    return line_chart(lines, axes, size, title=_QUESTION, subtitle=said, legend="route cut")
 
 
 def types_chart(
@@ -82,10 +85,9 @@ def types_chart(
         own = _overlay(of_type(effects, name), beside, (), cuts)
         panel = f"{name} ({counted([line.curve.n for line in own if line.role == MEASURED])})"
         lines += [replace(line, panel=panel) for line in own]
-    title = "Do question types take different routes?"
-    return line_chart(
-        lines, _axes(effects, lines, noise), size, title=title, subtitle=f"{_BAND}.", legend="route cut", columns=3
-    )
+    title, axes = "Do question types take different routes?", _axes(effects, lines, noise)
+    said = f"{_BAND}.{_beyond(lines, axes)}"
+    return line_chart(lines, axes, size, title=title, subtitle=said, legend="route cut", columns=3)
 
 
 def controls_chart(
@@ -106,11 +108,9 @@ def controls_chart(
             rows = controls.filter(cut=cut, control=name)
             if dose_share(name) is None and rows.height:
                 lines.append(Line(own.label, left(rows), own.style, control_label(name), own.label))
-    said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}."
-    title = "Does each effect exceed what its controls do?"
-    return line_chart(
-        lines, _axes(effects, lines, noise), size, title=title, subtitle=said, legend="route cut", columns=3
-    )
+    title, axes = "Does each effect exceed what its controls do?", _axes(effects, lines, noise)
+    said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}.{_beyond(lines, axes)}"
+    return line_chart(lines, axes, size, title=title, subtitle=said, legend="route cut", columns=3)
 
 
 def _overlay(
@@ -160,11 +160,19 @@ def _measured(effects: pl.DataFrame, cut: str, claims: Sequence[Claim]) -> Line:
 
 def _axes(effects: pl.DataFrame, lines: Sequence[Line], noise: float) -> Axes:
     floor = (100 * math.exp(-noise), 100 * math.exp(noise)) if noise > SEEN else None
-    # A control's band far above the line for nothing would flatten all else.
+    # A band far above its line, which says only that little is known there, would flatten all else.
     measured = [line for line in lines if line.role == MEASURED]
-    low, high = spread([*measured, *(replace(line, curve=_bare(line.curve)) for line in lines)])
-    low, high = between(low, min(high, _TOP))
+    bare = [replace(line, curve=_bare(line.curve)) for line in lines]
+    low, high = spread([*measured, *bare])
+    _, most = between(low, max(100.0, spread(bare)[1]), _ROOM)
+    low, high = between(low, min(high, most, _TOP))
     return Axes(_X[style_of(effects)], _Y, reference=100.0, floor=floor, limits=(max(0.0, low), max(high, 100.5)))
+
+
+def _beyond(lines: Sequence[Line], axes: Axes) -> str:
+    """That bands reach beyond the axis, where some do; begins with a space."""
+    top = axes.limits[1] if axes.limits else math.inf
+    return " Bands that reach beyond the axis are cut at it." if spread(lines)[1] > top else ""
 
 
 def _bare(curve: Curve) -> Curve:

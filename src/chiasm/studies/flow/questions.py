@@ -3,26 +3,26 @@
 from typing import Final
 
 QUESTIONS: Final = {
-    "effect": "What does the answer lose when a route is cut, and in which layers?",
-    "beyond": "Does it lose more than under the control that comes nearest?",
-    "type": "Does the largest effect hold for every type of question?",
+    "effect": "What does the answer gain or lose when a route is cut, and in which layers?",
+    "beyond": "Does it lose less or more than under the control that comes nearest?",
+    "type": "The largest effect by type of question: does the answer gain or lose with each?",
     "types": "Do types of questions differ in what a cut costs them?",
     "peak": "In which layer does each cut cost most?",
     "order": "Which route is used earlier in depth?",
-    "part": "Does the object asked about carry what the whole image carries?",
-    "form": "From which layer on does the capitalised answer lead over the lower-case one?",
-    "form-beyond": "Does it lead by more than with random weights?",
+    "part": "Does a cut of a part, as the object asked about, cost less or more than that of the whole?",
+    "form": "From which layer on does the capitalised answer lead or trail the lower-case one?",
+    "form-beyond": "Does it lead by more or less than with random weights?",
     "map": "In how many images does the answer rest on a single patch?",
-    "map-beyond": "Is that more often than with random weights?",
+    "map-beyond": "Is that more or less often than with random weights?",
     "map-reach": "How much does any patch change in a model with random weights?",
     "map-methods": "Do the two ways to make a map agree?",
     "map-boxes": "How much of the image do the boxes of the objects asked about cover?",
     "map-hit": "How often does the strongest patch lie on the object asked about?",
-    "map-object": "Does the strongest patch lie there more often than the size of the boxes explains?",
-    "map-object-beyond": "Does it lie there more often than with random weights?",
-    "effect-control": "Does it lose more than under the other controls beside that cut?",
-    "scale": "How much is there to lose: what does another example's input in place of the own one cost?",
-    "averaged": "What do the cut keys lose when they are averaged and nothing is blocked?",
+    "map-object": "Does the strongest patch lie there more or less often than the size of the boxes explains?",
+    "map-object-beyond": "Does it lie there more or less often than with random weights?",
+    "effect-control": "Does it lose less or more than under the other controls beside that cut?",
+    "scale": "How much is there to lose: what does the answer gain or lose by another example's input?",
+    "averaged": "What does the answer gain or lose when the cut keys are averaged and nothing is blocked?",
     "reach": "How large could the effect be in one more model with random weights?",
     "published": "How large is the effect in the measure that the paper reports?",
     "noise": "How much do two runs without any cut differ?",
@@ -43,3 +43,6 @@ CHARTS: Final = {
     "answers-as-released": "At which layer is the answer there, as released?",
 }
 """The question that each figure answers, the main one first."""
+
+DIFFERENCES: Final = frozenset({"part", "types", "map-methods"})
+"""Kinds whose effect is a difference from what the control shows, beside those named `...-control` and `beyond`."""

@@ -6,7 +6,7 @@ from typing import final
 
 import polars as pl
 
-from chiasm.core.claims import of_kind
+from chiasm.core.claims import of_kind, strongest
 from chiasm.results import images
 from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
@@ -20,9 +20,9 @@ from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.headline import flow_headline
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
-from chiasm.studies.flow.questions import CHARTS, QUESTIONS
+from chiasm.studies.flow.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.flow.spec import FlowSpec
-from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, dose_share
+from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, SMALLEST, dose_share
 
 # Intervals from fewer draws than this are too narrow to be relied on.
 _FEW = 10
@@ -33,6 +33,7 @@ class FlowReporter(Reporter[FlowSpec]):
     """The reporter of `chiasm flow`. Curves of a sweep over all windows use the windows of one layer."""
 
     questions = QUESTIONS
+    differences = DIFFERENCES
     charts = CHARTS
 
     @property
@@ -86,7 +87,9 @@ class FlowReporter(Reporter[FlowSpec]):
             return None
         maps = {"values": self.table("patch_values"), "patches": self.table("patches")}
         followed = self.table("followed")
-        return browsed(_one_per_layer(self._effects), known, kept=self.spec.keep, followed=followed, **maps)
+        least = max((one.effect for one in of_kind(self.claimed, "smallest")), default=SMALLEST)
+        against = {"found": strongest(of_kind(self.claimed, "effect")), "least": least}
+        return browsed(_one_per_layer(self._effects), known, kept=self.spec.keep, followed=followed, **maps, **against)
 
     def notes(self) -> list[str]:
         found = [

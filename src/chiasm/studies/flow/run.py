@@ -371,7 +371,17 @@ def compute(spec: FlowSpec) -> RunDirectory:
     inputs = load_inputs(spec, chosen)
     if spec.windows == "centred":
         spec = spec.complete(window=spec.width_of(inputs.view.n_layers))
+        _require_several_windows(spec, inputs.view.n_layers)
     return STUDY.completed(spec, inputs.facts, lambda directory: _fill(directory, spec, inputs))
+
+
+def _require_several_windows(spec: FlowSpec, layers: int) -> None:
+    """**Errors:** `ChiasmError` for windows so wide that each of them is the whole model."""
+    whole = all((window.start, window.stop) == (0, layers) for window in spec.windows_of(layers))
+    if whole and layers > 1:
+        found = f"each window takes in all {layers} layers of this model, so that every layer would show the same cut"
+        todo = f"Give --window {max(1, layers // 2)} or less, which separates layers"
+        raise ChiasmError(f"--window {spec.window}", found, todo)
 
 
 def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.results.values import SHARED_MODELS, ExampleValues, aligned
-from chiasm.studies.flow.judgement import control_label, noise_floor
+from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.sweep import QUANTITY, sweep
 from chiasm.studies.flow.tables import BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST
 
@@ -39,5 +39,5 @@ def _values(rows: pl.DataFrame, least: float) -> ExampleValues:
     columns = tuple((cut, data.where(k)) for k, (cut, *_) in enumerate(data.columns))
     return ExampleValues(
         ("effect",), QUANTITY, "nat", data.examples, data.inputs, columns, data.values, data.present, least,
-        ERROR_SHARE * least,
+        ERROR_SHARE * least, depth=layers_of(rows),
     )  # fmt: skip

@@ -3,12 +3,12 @@
 from typing import Final
 
 QUESTIONS: Final = {
-    "share": "Does a part of the sequence take more attention than equal attention to all tokens would give it?",
-    "share-beyond": "Does it take more than with random weights?",
-    "object": "Does attention on the image fall on the object asked about more than on the rest?",
-    "object-beyond": "Does more of it fall there than with random weights?",
-    "head": "Which heads look there more than the other heads of their layer?",
-    "words": "Do image tokens lie near words of the captions?",
+    "share": "Does a part of the sequence take more or less attention than equal attention to all would give it?",
+    "share-beyond": "Does it take more or less than with random weights?",
+    "object": "Does attention on the image fall more or less on the object asked about than on the rest?",
+    "object-beyond": "Does more or less of it fall there than with random weights?",
+    "head": "Which heads look there more or less than the other heads of their layer?",
+    "words": "Do more or fewer image tokens lie near words of the captions than with random weights?",
 }
 
 CHARTS: Final = {
@@ -20,3 +20,6 @@ CHARTS: Final = {
     "words-": "Which word is nearest to each patch?",
 }
 """The question that each figure answers, the main one first."""
+
+DIFFERENCES: Final = frozenset({"words"})
+"""Kinds whose effect is a difference from what the control shows, beside those named `...-control` and `beyond`."""

@@ -19,7 +19,7 @@ from chiasm.studies.look.claims import MIN_HEADS
 from chiasm.studies.look.findings import look_findings
 from chiasm.studies.look.headline import look_headline
 from chiasm.studies.look.maps import Asked, ImageRows
-from chiasm.studies.look.questions import CHARTS, QUESTIONS
+from chiasm.studies.look.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.look.shares import object_rows, perceived
 from chiasm.studies.look.spec import LookSpec
 
@@ -32,6 +32,7 @@ class LookReporter(Reporter[LookSpec]):
     """The reporter of `chiasm look`."""
 
     questions = QUESTIONS
+    differences = DIFFERENCES
     charts = CHARTS
 
     @property

@@ -16,4 +16,8 @@ def values(tables: Mapping[str, pl.DataFrame], *, smallest: float | None = None)
     least = SMALLEST if smallest is None else smallest
     controls = tables.get("shares_controls")
     beside = {} if controls is None or not controls.height else {"random weights": SHARED_MODELS}
-    return ExampleValues(("share",), SHARE, POINTS, *grid(rows), least, ERROR_SHARE * least, other_controls=beside)
+    depth = int(tables["shares"]["layer"].max() or 0) + 1  # type: ignore[arg-type]  # a column of numbers
+    least_error = ERROR_SHARE * least
+    return ExampleValues(
+        ("share",), SHARE, POINTS, *grid(rows), least, least_error, depth=depth, other_controls=beside
+    )  # fmt: skip

@@ -16,7 +16,7 @@ from chiasm.studies.paper import charts
 from chiasm.studies.paper.claims import VARIANTS, groups
 from chiasm.studies.paper.findings import paper_findings
 from chiasm.studies.paper.headline import paper_headline
-from chiasm.studies.paper.questions import CHARTS, QUESTIONS
+from chiasm.studies.paper.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.paper.spec import PaperSpec, baselines_beside
 from chiasm.studies.paper.tables import TOGETHER, TOGETHER_BASELINES
 
@@ -29,6 +29,7 @@ class PaperReporter(Reporter[PaperSpec]):
     """The reporter of `chiasm paper`."""
 
     questions = QUESTIONS
+    differences = DIFFERENCES
     charts = CHARTS
 
     @property

@@ -12,12 +12,13 @@ from chiasm.results.report import Drawing, Reporter
 from chiasm.results.series import in_order
 from chiasm.studies.inside.report import NAMES, Inside
 from chiasm.studies.project import charts, probe_charts, published
+from chiasm.studies.project.advice import project_advice
 from chiasm.studies.project.browse import browsed
 from chiasm.studies.project.findings import capacity_findings, tuning_findings
 from chiasm.studies.project.headline import project_headline
 from chiasm.studies.project.levels import best_setting, swept
 from chiasm.studies.project.overview import overview
-from chiasm.studies.project.questions import CHARTS, QUESTIONS
+from chiasm.studies.project.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.project.scores import LINE, UNTUNED
 from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.project.tables import OWN
@@ -35,6 +36,7 @@ class ProjectReporter(Reporter[ProjectSpec]):
     """The reporter of `chiasm project`."""
 
     questions = QUESTIONS
+    differences = DIFFERENCES
     charts = CHARTS
 
     @property
@@ -45,6 +47,9 @@ class ProjectReporter(Reporter[ProjectSpec]):
         if self.table("tuning") is None:
             return "No setting has been tuned yet."
         return project_headline(self.claimed, self.spec.smallest_effect)
+
+    def advice(self) -> str:
+        return "" if self.table("tuning") is None else project_advice(self.claimed, self.spec.smallest_effect)
 
     def overview(self) -> dict[str, pl.DataFrame]:
         found = None if self.table("tuning") is None else overview(self.claimed, self.spec.smallest_effect)

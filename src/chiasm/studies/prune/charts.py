@@ -6,11 +6,12 @@ from typing import Any, Final, Literal
 import polars as pl
 
 from chiasm.results.charts.dots import Dot, dots_chart
-from chiasm.results.charts.grid import Cell, Shades, Sides, grid_chart
+from chiasm.results.charts.grid import NEXT_LINE, Cell, Shades, Sides, grid_chart
 from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.marks import Mark, Scale
 from chiasm.results.charts.theme import Size, counted
 from chiasm.results.series import in_order
+from chiasm.results.wording import bounds
 from chiasm.studies.prune.tables import DENSE, POOLED, TYPES, UNCALIBRATED
 
 Value = Literal["score", "perplexity"]
@@ -107,14 +108,14 @@ def level_words(sparsity: float, pattern: str) -> str:
 
 def _dot(label: str, row: dict[str, Any], panel: str, mark: Mark, value: Value) -> Dot:
     low, high, scale = ("low", "high", 100) if value == "score" else ("perplexity_low", "perplexity_high", 1)
-    bounds = (math.nan if row[name] is None else scale * row[name] for name in (low, high))
-    return Dot(label, scale * row[value], *bounds, n=row["n"], mark=mark.label, panel=panel)
+    within = (math.nan if row[name] is None else scale * row[name] for name in (low, high))
+    return Dot(label, scale * row[value], *within, n=row["n"], mark=mark.label, panel=panel)
 
 
 def transfer_chart(masks: pl.DataFrame, size: Size, *, sparsity: float, pattern: str) -> Chart:
     """Right answers (%) by the mask's calibration (rows) and the question's type (columns) at one level.
 
-    Each cell holds the share and half its 95 % interval; the random mask and the untouched model stand below as scale.
+    Each cell holds the share and its 95 % interval; the random mask and the untouched model stand below as scale.
     """
     at = ((pl.col("sparsity") - sparsity).abs() < 1e-9) & (pl.col("pattern") == pattern)
     here = masks.filter((at & (pl.col("part") == masks.filter(at)["part"][0])) | (pl.col("mask") == DENSE))
@@ -127,7 +128,7 @@ def transfer_chart(masks: pl.DataFrame, size: Size, *, sparsity: float, pattern:
         for row in here.filter(mask=mask, calibration=calibration, evaluation=name).iter_rows(named=True)
     ]
     subtitle = (
-        f"{level_words(sparsity, pattern)}. Cells: right answers and half the width of their 95 % Wilson interval; "
+        f"{level_words(sparsity, pattern)}. Cells: right answers, below them their 95 % Wilson interval; "
         f"{counted([cell.n for cell in cells if cell.n is not None])} a type."
     )
     return grid_chart(
@@ -143,6 +144,6 @@ def transfer_chart(masks: pl.DataFrame, size: Size, *, sparsity: float, pattern:
 def _cell(label: str, row: dict[str, Any]) -> Cell:
     share = 100 * row["score"]
     low, high = (math.nan if row[name] is None else 100 * row[name] for name in ("low", "high"))
-    half = "" if math.isnan(low) else f" ±{(high - low) / 2:.0f}"
+    interval = "" if math.isnan(low) else f"{NEXT_LINE}{bounds(low, high, digits=0)}"
     column = f"{row['evaluation']} (n = {row['n']})"
-    return Cell(label, column, share, low, high, row["n"], text=f"{share:.0f}{half}")
+    return Cell(label, column, share, low, high, row["n"], text=f"{share:.0f}{interval}")

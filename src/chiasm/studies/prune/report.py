@@ -17,7 +17,7 @@ from chiasm.studies.prune.browse import browsed
 from chiasm.studies.prune.findings import prune_findings
 from chiasm.studies.prune.headline import prune_headline
 from chiasm.studies.prune.overview import overview
-from chiasm.studies.prune.questions import CHARTS, QUESTIONS
+from chiasm.studies.prune.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.prune.scores import KEYS, mask_rows
 from chiasm.studies.prune.spec import PruneSpec
 from chiasm.studies.prune.tables import DENSE, MASKS, MASKS_CONTROLS
@@ -34,11 +34,16 @@ class PruneReporter(Reporter[PruneSpec]):
     """The reporter of `chiasm prune`."""
 
     questions = QUESTIONS
+    differences = DIFFERENCES
     charts = CHARTS
 
     @property
     def title(self) -> str:
         return f"Pruning of {self.spec.model}"
+
+    @property
+    def methods(self) -> set[str]:
+        return {"Wanda"}
 
     def headline(self) -> str:
         return prune_headline(self.claimed)
@@ -83,7 +88,7 @@ class PruneReporter(Reporter[PruneSpec]):
         whole = ~pl.col("mask").is_in([DENSE, *ABLATIONS])
         caption = (
             "Right answers by the question type that a mask was calibrated on (rows) and the type of the question "
-            "(columns), with half the width of Wilson's 95 % interval. Combined masks have the same final sparsity; "
+            "(columns), with Wilson's 95 % interval. Combined masks have the same final sparsity; "
             "the random mask is the control."
         )
         levels = masks.filter(whole).select("sparsity", "pattern").unique(maintain_order=True).rows()

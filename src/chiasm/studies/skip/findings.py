@@ -13,7 +13,7 @@ from chiasm.results.findings import Finding
 from chiasm.results.wording import alone, bounds, claimed, named, number, percent, probability
 from chiasm.studies.skip.decision import saves_time
 from chiasm.studies.skip.tables import NONE, TRAINED_PLAIN, TRAINED_WITH_PLAN, UNTRAINED
-from chiasm.studies.skip.time_findings import time_words, times
+from chiasm.studies.skip.time_findings import time_in_short, time_words, times
 
 _POINTS: dict[str, Any] = {"significant": None, "digits": 1}
 _PARTS = {"ffn": "the feed-forward", "attention": "the attention"}
@@ -107,6 +107,9 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
             f"loss of {allowed} of right answers. Under `{nearest.about}` ({_share(claims, nearest.about)} of the "
             f"plain model's operations), which has the lowest bound, {lost(loss)}."
         )
+        # Few operations are not yet a short time.
+        if timed := time_in_short(claims, nearest.about):
+            text += f" {timed}"
         text += _more_examples(of_kind(claims, "needed"), of_kind(claims, "needed-limit"))
         if not any(saves_time(claims, claim.about) for claim in kept):
             text += " It would also have to be established that a plan saves time, which none is so far."

@@ -1,7 +1,7 @@
 """What a skipping run reports: findings, figures, and what it leaves open."""
 
 from functools import cached_property, partial
-from typing import final
+from typing import Final, final
 
 import polars as pl
 from rich.console import RenderableType
@@ -16,9 +16,11 @@ from chiasm.studies.skip.browse import browsed
 from chiasm.studies.skip.findings import skip_advice, skip_findings
 from chiasm.studies.skip.headline import skip_headline
 from chiasm.studies.skip.overview import plans_table
-from chiasm.studies.skip.questions import CHARTS, QUESTIONS
+from chiasm.studies.skip.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.skip.spec import SkipSpec
-from chiasm.studies.skip.tables import ERROR_SHARE, NO_BATCH, NONE, RECOVERED_FOLDER
+from chiasm.studies.skip.tables import ERROR_SHARE, FAST_V, NO_BATCH, NONE, RECOVERED_FOLDER, SHORT_V, V_SKIP
+
+_METHODS: Final = {SHORT_V: "ShortV", V_SKIP: "V-Skip", FAST_V: "FastV"}
 
 
 @final
@@ -26,11 +28,17 @@ class SkipReporter(Reporter[SkipSpec]):
     """The reporter of `chiasm skip`."""
 
     questions = QUESTIONS
+    differences = DIFFERENCES
     charts = CHARTS
 
     @property
     def title(self) -> str:
         return f"Skipped work on {self.spec.skipped_span} tokens in {self.spec.model}"
+
+    @property
+    def methods(self) -> set[str]:
+        kinds = set() if self._plans is None else set(self._plans["kind"])
+        return {method for kind, method in _METHODS.items() if kind in kinds}
 
     def headline(self) -> str:
         return skip_headline(self.claimed)

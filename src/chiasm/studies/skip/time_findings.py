@@ -5,7 +5,7 @@ from typing import Any
 
 from chiasm.core.claims import Claim, of_kind
 from chiasm.results.findings import Finding
-from chiasm.results.wording import alone, claimed, named, number, percent
+from chiasm.results.wording import alone, bounds, claimed, named, number, percent, sentence
 from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, saves_time
 
 TOO_NOISY, NOT_ESTABLISHED = "too noisy", "not established"
@@ -63,6 +63,22 @@ def time_words(claims: Sequence[Claim], plan: str) -> str:
             "(in brackets) than under the plan."
         )
     return " ".join(parts)
+
+
+def time_in_short(claims: Sequence[Claim], plan: str) -> str:
+    """Whether a plan is read faster or slower, alone and in a batch, in one sentence; empty where none was timed."""
+    parts = []
+    for place, name in ((ONE_PROMPT, "one prompt alone"), (BATCH, "a batch of prompts")):
+        for one in of_kind(claims, "time", plan):
+            if one.where != place:
+                continue
+            change = number(one.effect, unit="%", digits=0, signed=True)
+            within = bounds(one.low, one.high, digits=0, signed=True, missing="no interval")
+            said = time_verdict(one)
+            if said == NOT_ESTABLISHED:
+                said = "is not established to be read faster or slower"
+            parts.append(f"{name} {'is ' * (said == TOO_NOISY)}{said} ({change}, 95 % interval {within})")
+    return sentence(*parts)
 
 
 def time_verdict(one: Claim) -> str:
