@@ -126,9 +126,13 @@ def mean_bands(
             deviation = np.sqrt(np.maximum(spread, 0.0) * inputs / (inputs - 1)) / size
             change = np.where(seen, moved, np.inf)
         else:
-            rest = (sums[None] - moved[:, None] * counts[None]) / size[:, None]
-            residual = rest @ combine.T
-            deviation = np.sqrt(np.einsum("rg,rgq->rq", drawn, residual**2) * inputs / (inputs - 1))
+            deviation = np.empty((len(drawn), len(mean)))
+            # So many resamples at once that their residuals, of every input and contrast, take a few megabytes.
+            step = max(1, _CELLS // (8 * inputs * max(k, len(mean))))
+            for first in range(0, len(drawn), step):
+                at = slice(first, first + step)
+                residual = ((sums[None] - moved[at, None] * counts[None]) / size[at, None]) @ combine.T
+                deviation[at] = np.sqrt(np.einsum("rg,rgq->rq", drawn[at], residual**2) * inputs / (inputs - 1))
             change = np.where((seen[:, None, :] | ~asked[None]).all(axis=2), moved @ combine.T, np.inf)
         moves[place : place + len(drawn)] = _studentised(change, np.maximum(deviation, smallest_error))
         place += len(drawn)

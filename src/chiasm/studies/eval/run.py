@@ -153,14 +153,21 @@ def write_metrics(spec: EvalSpec, examples: Sequence[Example], directory: RunDir
 
     **Errors:** `ChiasmError` where the data lack what a metric needs.
     """
+    places: dict[str, int] = {}
+
+    def placed() -> Iterator[Example]:
+        for place, example in enumerate(all_told(examples)):
+            places[example.id] = place
+            yield example
+
+    fit = fitting(placed())
     # Without metrics asked for, those that fit the data.
-    names = spec.metrics or fitting(all_told(examples))
+    names = spec.metrics or fit
     own = "scenes" if is_endless(spec.data) else None
     named = own if spec.objects is None else str(spec.objects)
     objects = objects_for(all_told(examples), named) if "chair" in names else None
     values: list[dict[str, Any]] = []
     scores: list[pl.DataFrame] = []
-    places = {example.id: place for place, example in enumerate(all_told(examples))}
     inputs = dict(directory.table("examples").select("example_id", "input").iter_rows())
     for table, shown in _SHOWN.items():
         if table not in directory.tables():
