@@ -38,7 +38,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
 
     **Errors:** `ChiasmError` if a chart has not been saved; `FullDiskError`.
     """
-    shown = _figures(run, reporter.charts, figures)
+    shown = _figures(run, reporter.figure_questions(), figures)
     browsed = reporter.examples()
     examples = None
     if browsed is not None and browsed.examples:
