@@ -87,6 +87,15 @@ def test_look_says_more_less_or_that_it_is_not_known():
         "object asked about gets more or less attention than its share of the image is not established in any layer."
     )
     assert look_headline([]).startswith("Nothing is shown or played")
+    head = of(kind="head", about="last to image, head 3", unit="points", where="7", effect=9.0)
+    assert look_headline([share, objects, head]).endswith(
+        "; one head looks at the image more than the others of the same layer, head 3 of layer 7."
+    )
+    other = replace(head, about="last to image, head 5", effect=12.0)
+    assert "2 heads look at the image more than the others of the same layer, most head 5 of layer 7" in look_headline(
+        [share, objects, head, other]
+    )
+    assert "head" not in look_headline([share, objects, replace(head, verdict=OPEN), replace(head, effect=-1.0)])
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ class NumberTable:
         compared = "Difference from" if self.difference else "Compared with"
         several = (compared if any(one.control for one in self.claims) else HEADS[_CONTROL],)
         shown = tuple(f"{'from: ' * self.difference}{control_name(name)}" for name in self.controls) or several
-        first = list(HEADS[:_CONTROL])
+        first: list[str] = list(HEADS[:_CONTROL])
         if self.difference:
             first[_EFFECT] = "Difference"
         return (*first, *shown, *HEADS[_CONTROL + 1 :])

@@ -102,6 +102,10 @@ class Reporter(ABC, Generic[S]):
         """What follows for whoever has to decide, in a few sentences below the headline; most studies have none."""
         return ""
 
+    def figure_questions(self) -> Mapping[str, str]:
+        """`charts`, with that first which shows what the headline says first."""
+        return self.charts
+
     def overview(self) -> dict[str, pl.DataFrame]:
         """Tables that stand before all others, by caption; most studies have none."""
         return {}

@@ -117,9 +117,8 @@ class Run:
         tables = self.reporter.numbers
         charts = self.charts
         # The main chart is the one whose question comes first.
-        charts.sort(
-            key=lambda name: next((k for k, one in enumerate(self.reporter.charts) if name.startswith(one)), 99)
-        )
+        order = list(self.reporter.figure_questions())
+        charts.sort(key=lambda name: next((k for k, one in enumerate(order) if name.startswith(one)), 99))
         hint = {"in words": "run.findings", "numbers": "run.claims", "rows": f'run.table("{(self.tables or [""])[0]}")'}
         hint |= {"drawn": f'run.chart("{charts[0]}")'} if charts else {}
         spec = specification(self.chart(charts[0])) if charts else None

@@ -80,6 +80,16 @@ def test_a_choice_picks_the_value_of_its_layer_and_head(layer, head, index):
     assert f"value: {71 + index}" in vl_convert.vegalite_to_svg(spec, vl_version=VERSION)
 
 
+def test_a_drawing_names_what_is_chosen_where_nothing_can_be():
+    """On paper and in print there is no slider that says which layer it is."""
+    choices = [Choice("layer", "Layer", [0, 1, 2], 1), Choice("head", "Head", ["mean", "3"])]
+    values = [[float(at) for at in range(6)]] * 8
+    rows = [Row([Panel("image", PIXELS), panel("from last", values=values)])]
+    made = svg(specification(drawn(rows, choices=choices)))
+    assert ">from last, layer 1, head mean<" in made
+    assert ">image<" in made
+
+
 @pytest.mark.parametrize("tint", [TINT, None])
 def test_what_is_computed_when_a_reader_chooses_overwrites_nothing_that_it_is_computed_from(tint):
     values = [["a" if tint is None else 1.0] * 2] * 8

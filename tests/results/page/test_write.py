@@ -71,3 +71,10 @@ def test_a_run_without_any_row_is_reported_all_the_same(tmp_path, failures, said
     assert said in text
     assert "This run is not finished" in text
     assert opened.reporter.summary()
+
+
+def test_the_words_that_the_page_uses_are_explained(page):
+    listed = page.partition("Words of this page")[2].partition("</details>")[0]
+    assert "<dt><code>last</code></dt>" in listed
+    assert "<dt><code>nat</code></dt>" in listed
+    assert "ft-proj" not in listed

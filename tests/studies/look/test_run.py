@@ -99,7 +99,8 @@ def test_every_frame_is_drawn_with_its_own_attention(family):
     assert any("the video takes" in text.lower() for text in told.findings)
     # Each frame by its name, and beside it what its patches get at the chosen layer.
     panels = pictured(told.chart("map-1"))
-    assert [title for title, _ in panels] == [part for k in range(len(frames)) for part in (f"frame {k}", "from last")]
+    chosen_layer = {"expr": "\"from last\" + ', layer ' + layer"}
+    assert [title for title, _ in panels] == [part for k in range(len(frames)) for part in (f"frame {k}", chosen_layer)]
     weights = seen.table("attention").filter(example_id=chosen[1].id, layer=3, span="video", head="mean")
     drawn = [values[3] for _, layers in panels for one in layers if "shown" in one.columns for values in one["shown"]]
     there = places.filter(pl.col("x0").is_not_null())["index"].to_list()

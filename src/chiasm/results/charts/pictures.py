@@ -1,6 +1,7 @@
 """Images with boxes, and over them what each patch does: colours, or the word that it is nearest to."""
 
 import base64
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -98,6 +99,11 @@ class Shown:
     """What picks the value of a patch among those of its list: the choices of a chart."""
 
     choices: Sequence[Choice] = field(default_factory=tuple)
+
+    def named(self, title: str) -> str:
+        """What a panel is called, with what is chosen: in print as well, where nothing can be."""
+        chosen = [f"', {choice.title.lower()} ' + {choice.name}" for choice in self.choices]
+        return " + ".join([json.dumps(title), *chosen])
 
     def index(self) -> str:
         """The place in the list, the last choice changing fastest."""
@@ -226,7 +232,10 @@ def _panel(panel: Panel, shown: Shown, colour: alt.Color | None, width: float, s
         else:
             layers += [*_colours(base, panel, colour, x, y), *boxes]
         layers += _strips(panel.patches, breadth, height, x, y)
-    title = alt.TitleParams(plain(panel.title), fontSize=size.text - 0.5, fontWeight="normal", offset=3, anchor="start")
+    named: Any = plain(panel.title)
+    if panel.patches is not None and shown.choices:
+        named = alt.ExprRef(shown.named(named))
+    title = alt.TitleParams(named, fontSize=size.text - 0.5, fontWeight="normal", offset=3, anchor="start")
     return alt.layer(*layers).properties(width=round(width, 1), height=round(high, 1), title=title)
 
 

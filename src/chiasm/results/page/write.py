@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -15,11 +15,13 @@ from markupsafe import Markup
 from chiasm.results import images
 from chiasm.results.agreement import RULE
 from chiasm.results.charts.page import libraries, policy, starter
+from chiasm.results.examples import Browsed
 from chiasm.results.ledger import ledger
 from chiasm.results.page import reproduce
 from chiasm.results.page.cite import bibtex, papers_of
 from chiasm.results.page.example_data import as_data
 from chiasm.results.page.figures import ShownFigure, shown_figure
+from chiasm.results.page.words import words_of
 from chiasm.results.report import Reporter
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.storage import whole_file
@@ -36,7 +38,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
 
     **Errors:** `ChiasmError` if a chart has not been saved; `FullDiskError`.
     """
-    shown = _figures(run, reporter.charts, figures)
+    shown = _figures(run, reporter.figure_questions(), figures)
     browsed = reporter.examples()
     examples = None
     if browsed is not None and browsed.examples:
@@ -61,6 +63,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         numbers=reporter.numbers,
         open_tables=_OPEN_TABLES,
         printed_rows=_PRINTED_ROWS,
+        words=words_of(_names(reporter, browsed)),
         examples=examples,
         example_count=0 if browsed is None else len(browsed.examples),
         layouts=reporter.layouts(),
@@ -83,6 +86,21 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
     with whole_file(path) as file:
         file.write(page.encode())
     return path
+
+
+def _names(reporter: Reporter[Any], browsed: Browsed | None) -> Iterator[str]:
+    """Names of things that stand on the page: what claims are about, units, heads and first cells of tables, types."""
+    for table in reporter.numbers:
+        for one in table.claims:
+            yield from (one.about, one.unit, one.control or "", "" if one.where == "all" else one.where)
+            if one.where.isdecimal():
+                yield "layer"
+    if any("state" in one.text for one in reporter.ranked):
+        yield "state"
+    for frame in reporter.overview().values():
+        yield from (*frame.columns, *map(str, frame.to_series(0)))
+    if browsed is not None:
+        yield from (browsed.unit, *(one.label for one in browsed.series), *{one.type for one in browsed.examples})
 
 
 class _Tabled(NamedTuple):

@@ -24,8 +24,20 @@ def look_headline(claims: Sequence[Claim]) -> str:
     # What was found comes first.
     asked.sort(key=lambda one: not any(claim.found for claim in one[2]))
     (subject, than, own), *rest = asked
-    parts = [_said(f"from {named}, {subject}", than, own), *(_said(*one) for one in rest)]
+    parts = [_said(f"from {named}, {subject}", than, own), *(_said(*one) for one in rest), _heads(claims)]
     return sentence(*parts)
+
+
+def _heads(claims: Sequence[Claim]) -> str:
+    """Which heads look at what is shown more than others do; empty where none is established to."""
+    held = [one for one in of_kind(claims, "head") if one.established and one.effect > 0]
+    if not held:
+        return ""
+    most = max(held, key=lambda one: one.effect)
+    span, _, head = most.about.partition(" to ")[2].partition(", ")
+    one_of = "one head looks" if len(held) == 1 else f"{len(held)} heads look"
+    which = f"{head} of layer {most.where}"
+    return f"{one_of} at the {span} more than the others of the same layer, {'' if len(held) == 1 else 'most '}{which}"
 
 
 def _said(subject: str, than: str, own: Sequence[Claim]) -> str:

@@ -76,8 +76,9 @@ def attention_map(
     left = every["head"].n_unique() - len(heads)
     without = f" ({left} heads that look less at the image are left out)" if left > 0 else ""
     several = len(heads) > 1
-    said = f"Mean over the query's tokens{'' if several else ' and over heads'}. Choose a layer"
-    said += f"{f' and a head{without}' if several else ''} below. {end}"
+    what = f"Layer and head{without}" if several else "The layer"
+    said = f"Mean over the query's tokens{'' if several else ' and over heads'}. {what} stand{'' if several else 's'} "
+    said += f"above each picture; on a screen {'they are' if several else 'it is'} chosen below. {end}"
     choices = [by_layer, by_head] if several else [by_layer]
     together = 1 + len(queries)
     made = asked.rows([panels])
@@ -125,7 +126,7 @@ def lens_map(
     for one in shown:
         read = [(f"state {state}", [state]) for state in fixed] or [("nearest words", known)]
         lines.append([Panel(one.name, one.pixels, one.boxes), *(_words(one, name, those) for name, those in read)])
-    chosen = "" if fixed else " Choose a hidden state below (0 = embeddings)."
+    chosen = "" if fixed else " The hidden state (0 = embeddings) stands above; on a screen it is chosen below."
     said = f"By the final norm and the output head; bold: the word stands in a caption.{chosen} n = 1 example."
     title = "Which word is each patch of the image nearest to?"
     rows = (asked or Asked()).rows(lines)

@@ -21,5 +21,5 @@ CHARTS: Final = {
 }
 """The question that each figure answers, the main one first."""
 
-DIFFERENCES: Final = frozenset({"words"})
+DIFFERENCES: Final = frozenset({"head", "words"})
 """Kinds whose effect is a difference from what the control shows, beside those named `...-control` and `beyond`."""

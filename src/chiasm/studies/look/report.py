@@ -1,6 +1,6 @@
 """What the report of a run of `chiasm look` says and shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import final
 
@@ -41,6 +41,12 @@ class LookReporter(Reporter[LookSpec]):
 
     def headline(self) -> str:
         return look_headline(self.claimed)
+
+    def figure_questions(self) -> Mapping[str, str]:
+        if any(one.found for one in of_kind(self.claimed, "object")):
+            return CHARTS
+        # Of the object nothing is known, and the headline begins with the whole of what is shown.
+        return {"attention": CHARTS["attention"]} | CHARTS
 
     def findings(self) -> list[Finding]:
         return look_findings(self.claimed)
