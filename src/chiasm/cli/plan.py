@@ -10,6 +10,7 @@ from cyclopts import App
 
 from chiasm.cli.output import print_json
 from chiasm.cli.verbs import announce, command_of, spec_of, typed_spec
+from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Options, Section, option
 from chiasm.studies.study import Study, is_study, study, verbs
 
@@ -52,7 +53,12 @@ def plan_application(arguments: Sequence[str], *, every: bool) -> App:
     app = App(name="plan", help=_HELP, help_format="markdown")
     first = arguments[0] if arguments else ""
     for verb in [first] if is_study(first) else verbs():
-        app.command(_command(study(verb), every), name=verb)
+        try:
+            app.command(_command(study(verb), every), name=verb)
+        except ChiasmError:
+            # A broken study of another package is named where its verb is listed, and must not take the others along.
+            if verb == first:
+                raise
     return app
 
 

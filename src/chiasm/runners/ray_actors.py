@@ -13,14 +13,13 @@ import socket
 import threading
 import time
 import traceback
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
 import torch
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import ChiasmError, MissingExtraError
 from chiasm.runners.sharing import LostProcessError, Running, Task, Workplace
 
 _log = logging.getLogger("chiasm")
@@ -29,7 +28,6 @@ _WAIT = 60.0  # seconds without a place on the cluster after which that is said,
 _ANSWER = 10.0
 _HOST = re.compile(r"(?:ray://)?(?P<host>[^/:]+):(?P<port>\d+)")
 _MARK = ".chiasm-shared-"
-_INSTALL = "Install it: pip install 'chiasm[ray]'"
 
 
 @final
@@ -207,6 +205,8 @@ def _require_there(address: str, host: str, port: int) -> None:
 
 def _ray() -> Any:
     try:
-        return import_module("ray")
+        import ray  # pyright: ignore[reportMissingImports] (an extra)
+
+        return ray
     except ImportError as error:
-        raise ChiasmError("compute on Ray", "the package ray is not installed", _INSTALL) from error
+        raise MissingExtraError("computing on Ray", "ray", "ray") from error
