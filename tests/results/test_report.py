@@ -267,7 +267,7 @@ def test_long_lists_of_failures_are_cut_and_counted(tmp_path):
     page = Page(written(run, figures=[]))
     assert "bad49" in page.text
     assert "bad50" not in page.text
-    assert "and 30 more, in manifest.json" in page.text
+    assert "and 30 more, in tables/failures.parquet" in page.text
 
 
 def test_a_figure_that_was_not_saved_is_named(run):
