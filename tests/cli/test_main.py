@@ -21,7 +21,12 @@ def test_an_interrupt_at_once_needs_no_traceback(tmp_path, after):
     # A line says when Python itself has started, which is not ours to answer for.
     code = "import os; os.write(1, b'.'); from chiasm.cli.main import main; main()"
     started = subprocess.Popen(
-        [sys.executable, "-c", code, *EVAL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+        [sys.executable, "-c", code, *EVAL],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        # A shell that starts the tests behind it has them ignore interrupts, which would be inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert started.stdout is not None
     assert started.stdout.read(1) == b"."

@@ -152,6 +152,10 @@ def _too_long(number: int, path: Path) -> NoReturn:
 
 
 def json_value(line: bytes, number: int, path: Path) -> Any:
+    """The value on a line of JSON Lines.
+
+    **Errors:** `ChiasmError` that names the line, for what is no JSON.
+    """
     try:
         return json.loads(line.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_no_constant)
     except RecursionError as error:

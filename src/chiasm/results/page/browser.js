@@ -65,6 +65,8 @@
     return data.step * furthest(by.value === "" ? row.c.map(furthest) : row.c[Number(by.value)]);
   };
   const filter = () => {
+    // That order is of one curve.
+    by.disabled = order.value === "against";
     const words = search.value.trim().toLowerCase();
     shown = rows.filter((row) =>
       (type.value === "" || row.t === Number(type.value)) &&

@@ -26,6 +26,7 @@ from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, SMALLEST, dose
 
 # Intervals from fewer draws than this are too narrow to be relied on.
 _FEW = 10
+_FIRST = "image->question"
 
 
 @final
@@ -88,7 +89,10 @@ class FlowReporter(Reporter[FlowSpec]):
         maps = {"values": self.table("patch_values"), "patches": self.table("patches")}
         followed = self.table("followed")
         least = max((one.effect for one in of_kind(self.claimed, "smallest")), default=SMALLEST)
-        against = {"found": strongest(of_kind(self.claimed, "effect")), "least": least}
+        found = of_kind(self.claimed, "effect")
+        # The headline begins with how the image reaches the question, where that is established.
+        first = [one for one in found if one.about == _FIRST and one.established]
+        against = {"found": strongest(first or found), "least": least}
         return browsed(_one_per_layer(self._effects), known, kept=self.spec.keep, followed=followed, **maps, **against)
 
     def notes(self) -> list[str]:
