@@ -35,7 +35,15 @@ def test_the_range_is_that_of_the_slopes_between_runs_of_unlike_sizes():
 def test_one_that_gets_faster_costs_nothing_more_each():
     found = line([trial(2, 5.0, True), trial(2, 5.0), trial(10, 4.0)], "seconds")
     assert found.each == 0
-    assert found.at(1000) == pytest.approx(5.0)
+    assert found.at(1000) == pytest.approx(4.5)
+
+
+def test_runs_of_few_examples_say_nothing_of_long_ones_where_there_are_larger():
+    """Of few examples statistics are left out: time would seem to grow by what is made once."""
+    first, again = trial(2, 5.0, True), trial(2, 1.0)
+    found = line([first, again, trial(16, 20.0), trial(48, 23.2)], "seconds")
+    assert found.each == pytest.approx(0.1)
+    assert found.at(1000) == pytest.approx(4.0 + 18.4 + 100)
 
 
 def test_quantities_are_apart():

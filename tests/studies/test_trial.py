@@ -38,7 +38,7 @@ def test_runs_grow_until_the_time_is_used_up(monkeypatch):
     trials = tried(monkeypatch, clock, asked=100_000)
     assert trials[0].first
     assert not any(one.first for one in trials[1:])
-    assert clock.sizes[:3] == [2, 2, 8]
+    assert clock.sizes[:3] == [2, 2, 16]
     assert clock.sizes == sorted(clock.sizes)
     assert 15 < clock.now < 22
     assert line(trials, "seconds").at(100_000) == pytest.approx(0.5 + 2000)
@@ -49,7 +49,7 @@ def test_a_run_that_is_small_is_measured_whole(monkeypatch):
     assert tried(monkeypatch, clock, asked=30)[-1].examples == 30
 
 
-@pytest.mark.parametrize(("once", "sizes"), [(30.0, [2, 2, 8]), (100.0, [2, 8])])
+@pytest.mark.parametrize(("once", "sizes"), [(30.0, [2, 2, 6]), (100.0, [2, 6])])
 def test_a_slow_study_has_two_sizes_and_no_more(monkeypatch, once, sizes):
     clock = Clock(once=once, each=1.0)
     trials = tried(monkeypatch, clock, asked=1000)
@@ -57,7 +57,7 @@ def test_a_slow_study_has_two_sizes_and_no_more(monkeypatch, once, sizes):
     assert line(trials, "seconds").at(1000) == pytest.approx(once + 1000)
     least, most = line(trials, "seconds").within(1000)
     # What a first run pays once cannot be told from what it pays for its examples.
-    assert (least, most) == pytest.approx((1030, 1030) if len(sizes) > 2 else (100, 100 + 1000 * 108 / 8))
+    assert (least, most) == pytest.approx((1030, 1030) if len(sizes) > 2 else (100, 100 + 1000 * 106 / 6))
 
 
 def test_one_that_has_nothing_left_of_few_examples_takes_more(monkeypatch):

@@ -42,16 +42,24 @@ class Line(NamedTuple):
         return base + self.each_least * examples, base + self.each_most * examples
 
 
+ENOUGH = 16
+"""Examples from which on a run does what a long one does: of fewer, statistics and charts are left out."""
+
+
 def line(trials: Sequence[Trial], quantity: str) -> Line:
     """A quantity of a run as a line over its number of examples; `trials` of at least two sizes beside the first.
 
-    The slope is that of trials which were not first (least squares), for it is the long runs that matter; what is paid
-    once is the rest of the first one. **Errors:** `ValueError` for fewer than two sizes.
+    The slope is that of trials which were not first (least squares), of at least `ENOUGH` examples where there are two
+    such sizes. What the first one took more than its repetition is paid once besides.
+
+    **Errors:** `ValueError` for fewer than two sizes.
     """
     later = [one for one in trials if not one.first]
     first = [one for one in trials if one.first]
     warm = len({one.examples for one in later}) > 1
     used = later if warm else list(trials)
+    large = [one for one in used if one.examples >= ENOUGH]
+    used = large if len({one.examples for one in large}) > 1 else used
     sizes = np.array([one.examples for one in used], dtype=float)
     values = np.array([getattr(one, quantity) for one in used], dtype=float)
     if len(set(sizes)) < 2:
@@ -62,6 +70,10 @@ def line(trials: Sequence[Trial], quantity: str) -> Line:
     slopes = [(values[b] - values[a]) / (sizes[b] - sizes[a]) for a, b in pairs]
     slopes += [] if warm else [0.0, values[-1] / sizes[-1]]
     least, most = max(0.0, min([each, *slopes])), max([each, *slopes])
-    known = first or used
-    once = float(np.mean([getattr(one, quantity) - each * one.examples for one in known]))
+    intercept = float(values.mean() - each * sizes.mean())
+    again = [getattr(one, quantity) for one in later if first and one.examples == first[0].examples]
+    if again:
+        once = intercept + max(0.0, getattr(first[0], quantity) - float(np.mean(again)))
+    else:
+        once = intercept if not first else float(getattr(first[0], quantity) - each * first[0].examples)
     return Line(once, each, float(least), float(most))

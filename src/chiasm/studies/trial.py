@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 
 from chiasm.core.errors import ChiasmError
-from chiasm.core.extrapolation import Line, Trial, line
+from chiasm.core.extrapolation import ENOUGH, Line, Trial, line
 from chiasm.core.options import declared
 from chiasm.runners.peak_memory import PeakMemory
 from chiasm.runners.progress import without_progress
@@ -25,7 +25,7 @@ SECONDS: Final = 20.0
 """That the small runs take, as far as the study allows."""
 _FIRST: Final = 2
 _LARGEST_FIRST: Final = 64
-_GROWTH: Final = 4
+_GROWTH: Final = 3
 _FAR: Final = 3
 _all = logging.getLogger("chiasm")
 _log = logging.getLogger("chiasm.plan")
@@ -88,14 +88,16 @@ def _trials(run: Callable[[int], Trial], asked: int, batch: int, seconds: float)
     if first.examples >= asked:
         return trials
     # Calls of less than a batch say little about those of a whole one, as far as there is time for one.
-    size = first.examples * _GROWTH if first.seconds > seconds / 2 else max(first.examples * _GROWTH, batch)
+    size = first.examples * _GROWTH if first.seconds > seconds else max(first.examples * _GROWTH, batch, ENOUGH)
     if first.seconds < _FAR * seconds:
         trials.append(run(first.examples)._replace(first=False))
     while True:
         size = min(size, asked)
         spent = time.monotonic() - begin
         sizes = {one.examples for one in trials}
-        if len(sizes) > 1:
+        large = {one for one in sizes if one >= ENOUGH}
+        # A run of few examples leaves out statistics and charts: a slope from there to a larger one is none of time.
+        if len(sizes) > 1 and len(large) != 1:
             expected = line(trials, "seconds")
             left = seconds - spent
             # The last one is as large as the time that is left allows, and worth it only if it is larger by far.
