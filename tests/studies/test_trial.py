@@ -72,7 +72,7 @@ def test_an_error_that_more_examples_do_not_mend_is_the_users(monkeypatch):
 def test_a_forecast_leaves_nothing_behind_and_tells_sizes_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    found = forecast(study("eval"), EvalSpec("tiny", limit=500), seconds=1.0)
+    found = forecast(study("eval"), EvalSpec("tiny", limit=500, workers=2), seconds=1.0)
     assert found.examples == 500
     assert not list(tmp_path.iterdir())
     assert found.total("seconds") > found.loading

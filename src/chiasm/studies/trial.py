@@ -47,6 +47,7 @@ def forecast(
     if "limit" not in names:
         raise ChiasmError(f"plan {study.verb}", "this study has no --limit, so no small run of it", "Run it as it is")
     asked = study.examples_asked(spec)
+    spec = spec.complete(workers=1, runner="processes")  # small runs are made here, on a model in memory
     begin, processor = since or (time.monotonic(), time.process_time())
     device = None
     if "model" in names:
