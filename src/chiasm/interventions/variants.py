@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Component = Literal["attention", "mlp"]
+Site = Literal["residual", "attention", "mlp"]
+"""Where a state is replaced: what a layer is given (the residual stream), or what one of its branches adds to it."""
 
 
 class Window(NamedTuple):
@@ -45,7 +47,7 @@ def all_windows(layers: int) -> tuple[Window, ...]:
 
 @dataclass(frozen=True, slots=True)
 class BlockedAttention:
-    """In the layers of `window` the rows `queries` do not attend to the columns `keys` (all heads).
+    """In the layers of `window` the rows `queries` do not attend to the columns `keys`, in `heads` (None: in all).
 
     A query whose every visible key would be blocked keeps none: executors refuse such a variant.
     """
@@ -53,6 +55,7 @@ class BlockedAttention:
     window: Window
     queries: tuple[int, ...]
     keys: tuple[int, ...]
+    heads: tuple[int, ...] | None = None
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -69,6 +72,51 @@ class ZeroedBranch:
     window: Window
     component: Component
     positions: tuple[int, ...]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return self.positions
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroedHeads:
+    """In the layers of `window` what the attention `heads` give is zero at `positions`, before the output projection.
+
+    All of a head's output goes, whatever it attended to: `BlockedAttention` in a head takes away some of its keys, and
+    what it read of the others grows.
+    """
+
+    window: Window
+    heads: tuple[int, ...]
+    positions: tuple[int, ...]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return self.positions
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """In the layers of `window` the state at `site` of `positions` is the donor's at `donor_positions`, one by one.
+
+    `donor`: which of the job's donors. `layer`: the donor's layer (state, for the residual stream), where it is not
+    the one at hand (back-patching). In the layers behind the window each row goes on from what it was given.
+    Source: Meng et al. 2022, "Locating and Editing Factual Associations in GPT", section 2 (causal tracing).
+    """
+
+    window: Window
+    site: Site
+    positions: tuple[int, ...]
+    donor_positions: tuple[int, ...]
+    donor: int = 0
+    layer: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.positions) != len(self.donor_positions):
+            found = f"{len(self.positions)} positions and {len(self.donor_positions)} of the donor's"
+            raise ValueError(f"a patch has as many positions as its donor gives states: {found}")
+        if len(set(self.positions)) != len(self.positions):
+            raise ValueError("a patch names each of its positions once")
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -98,7 +146,7 @@ class AveragedKeys:
         return self.queries
 
 
-Change = BlockedAttention | ZeroedBranch | AveragedKeys
+Change = BlockedAttention | ZeroedBranch | ZeroedHeads | AveragedKeys | Patch
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +169,11 @@ class Variant:
                 raise ValueError(
                     f"variant `{self.name}` has an empty window {change.window.start}..{change.window.stop}"
                 )
+        averaged = any(isinstance(change, AveragedKeys) for change in self.changes)
+        if averaged and any(
+            isinstance(change, BlockedAttention) and change.heads is not None for change in self.changes
+        ):
+            raise ValueError(f"variant `{self.name}` averages keys for all heads and blocks keys in some")
 
     @property
     def start(self) -> int:

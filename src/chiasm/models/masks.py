@@ -10,7 +10,7 @@ public mask, attend to all of them alike (transformers multiplies its mask by ze
 zeroed there instead; what the row's feed-forward branch does is left as it was.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -51,10 +51,10 @@ def allowed_rows(
 
 
 def as_layer_mask(
-    allowed: Bool[Tensor, "B n C"], implementation: str, dtype: torch.dtype
-) -> Bool[Tensor, "B 1 n C"] | Tensor:
+    allowed: Bool[Tensor, "B n C"] | Bool[Tensor, "B H n C"], implementation: str, dtype: torch.dtype
+) -> Bool[Tensor, "B H n C"] | Tensor:
     """The form the attention implementation understands: eager silently adds a bool mask as 0/1, so it gets floats."""
-    mask = allowed[:, None]
+    mask = allowed[:, None] if allowed.ndim == 3 else allowed
     if implementation == "sdpa":
         return mask
     blocked = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
@@ -108,9 +108,43 @@ def zeroed_branches(view: ModelView, layer: nn.Module, rows: Mapping[Component, 
     """Within: the named branches of `layer` add zero to the residual stream at the marked rows."""
     with ExitStack() as stack:
         for component, marked in rows.items():
-            branch = view.mixer_of(layer) if component == "attention" else view.feed_forward_of(layer)[-1]
-            stack.enter_context(branch.register_forward_hook(partial(_zero, marked)))
+            stack.enter_context(branch_of(view, layer, component).register_forward_hook(partial(_zero, marked)))
         yield
+
+
+@contextmanager
+def zeroed_heads(view: ModelView, layer: nn.Module, marked: Bool[Tensor, "B T H"]) -> Iterator[None]:
+    """Within: the marked heads of `layer` give zero at their rows, before the output projection reads them."""
+
+    def zero(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        read = args[0].reshape(*marked.shape, -1)
+        return (read.masked_fill(marked[..., None], 0).reshape(args[0].shape), *args[1:])
+
+    with view.output_projection_of(layer).register_forward_pre_hook(zero):
+        yield
+
+
+@contextmanager
+def replaced_branches(
+    view: ModelView, layer: nn.Module, replace: Mapping[Component, Callable[[Tensor], Tensor]], shape: tuple[int, int]
+) -> Iterator[None]:
+    """Within: the named branches of `layer` add to the residual stream what `replace` makes of it (B x T x D)."""
+
+    def put(change: Callable[[Tensor], Tensor], module: nn.Module, args: Any, output: Any) -> Any:
+        first, *more = output if isinstance(output, tuple) else (output,)
+        # Some branches see the rows of all examples as one list.
+        changed = change(first.reshape(*shape, -1)).reshape(first.shape)
+        return (changed, *more) if isinstance(output, tuple) else changed
+
+    with ExitStack() as stack:
+        for component, change in replace.items():
+            stack.enter_context(branch_of(view, layer, component).register_forward_hook(partial(put, change)))
+        yield
+
+
+def branch_of(view: ModelView, layer: nn.Module, component: Component) -> nn.Module:
+    """The module whose output a branch adds to the residual stream."""
+    return view.mixer_of(layer) if component == "attention" else view.feed_forward_of(layer)[-1]
 
 
 def _zero(marked: Bool[Tensor, "B T"], module: nn.Module, args: Any, output: Any) -> Any:

@@ -31,6 +31,7 @@ _ATTENTION = ("self_attn", "attention", "attn", "self_attention", "multi_head_at
 _CROSS_ATTENTION = ("cross_attn",)
 _TOKEN_MIXER = ("conv", "linear_attn", "mamba")
 _MLP = ("mlp", "feed_forward", "block_sparse_moe", "ffn")
+_OUTPUT_PROJECTION = ("o_proj", "out_proj", "dense", "wo", "c_proj")
 
 
 LayerKind = Literal["attention", "cross_attention", "token_mixer"]
@@ -88,6 +89,11 @@ class ModelView:
     @property
     def width(self) -> int:
         return int(self.text_config.hidden_size)
+
+    @property
+    def n_heads(self) -> int:
+        """Attention heads (of queries) in each decoder layer."""
+        return int(self.text_config.num_attention_heads)
 
     @property
     def tokenizer(self) -> Any:
@@ -218,6 +224,10 @@ class ModelView:
     def mixer_of(self, layer: nn.Module) -> nn.Module:
         """The branch of a decoder layer that moves information between positions, attention or not."""
         return _child(layer, _ATTENTION + _CROSS_ATTENTION + _TOKEN_MIXER, "token mixer")
+
+    def output_projection_of(self, layer: nn.Module) -> nn.Module:
+        """The matrix of the attention branch that reads the heads' outputs, one head beside the other."""
+        return _child(self.attention_of(layer), _OUTPUT_PROJECTION, "output projection")
 
     def has_mlp(self, layer: nn.Module) -> bool:
         """Whether the feed-forward branch is a module (OPT keeps its matrices in the layer itself)."""

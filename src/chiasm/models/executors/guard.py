@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from chiasm.core.errors import GuardError
-from chiasm.interventions import BlockedAttention, Change, Variant, ZeroedBranch
+from chiasm.interventions import AveragedKeys, BlockedAttention, Change, Patch, Variant
 from chiasm.models.executors.jobs import Job, JobResult, Readout
 from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -103,7 +103,8 @@ def _representatives(job: Job, groups: list[VariantGroup], index: int) -> dict[t
     chosen: dict[tuple[int, tuple[str, ...]], int] = {}
     for group in groups:
         for v in (v for j, v in group.members.values() if j == index):
-            kind = (len(group.rows), tuple(_kind(change) for change in job.variants[v].changes))
+            donors = () if group.donor_rows is None else ("rows read in the donor's run",)
+            kind = (len(group.rows), (*(_kind(change) for change in job.variants[v].changes), *donors))
             # The largest change of a kind is what a mask that was dropped or misplaced shows most in.
             if kind not in chosen or _size(job.variants[v]) > _size(job.variants[chosen[kind]]):
                 chosen[kind] = v
@@ -112,14 +113,17 @@ def _representatives(job: Job, groups: list[VariantGroup], index: int) -> dict[t
 
 def _kind(change: Change) -> str:
     """Changes of one kind go wrong together. Blocking no keys changes nothing, and so can show nothing."""
+    if isinstance(change, Patch):
+        return f"Patch of {change.site}"
     empty = isinstance(change, BlockedAttention) and not change.keys
-    return f"{type(change).__name__}{' of nothing' if empty else ''}"
+    in_heads = isinstance(change, BlockedAttention) and change.heads is not None
+    return f"{type(change).__name__}{' of nothing' if empty else ' in heads' if in_heads else ''}"
 
 
 def _size(variant: Variant) -> int:
-    """How much a variant changes: pairs of rows and keys (rows, where a branch is zeroed) times layers."""
+    """How much a variant changes: pairs of rows and keys (rows, where states are zeroed or given) times layers."""
     return sum(
         (c.window.stop - c.window.start)
-        * (len(c.positions) if isinstance(c, ZeroedBranch) else len(c.queries) * len(c.keys))
+        * (len(c.queries) * len(c.keys) if isinstance(c, BlockedAttention | AveragedKeys) else len(c.rows))
         for c in variant.changes
     )

@@ -4,7 +4,7 @@ Shape legend: B examples, V variants, T positions of the sequence, P positions r
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import ExampleError
-from chiasm.interventions import Variant
+from chiasm.interventions import Site, Variant
 from chiasm.models.encoded import Encoded
 from chiasm.models.view import ModelView
 
@@ -34,23 +34,41 @@ class Readout:
 
 @dataclass(frozen=True, slots=True)
 class StateReadout:
-    """Read the residual stream of the clean run: states 0..L (0 = embeddings, k = output of block k-1) at `positions`.
+    """Read the clean run at `positions`: the residual stream, states 0..L, or what a branch adds in layers 0..L-1.
 
-    State L is read before the final norm, as the others are.
+    State 0 are the embeddings, state k is the output of block k-1; state L is read before the final norm, as the
+    others are.
     """
 
     name: str
     positions: tuple[int, ...]
+    site: Site = "residual"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedStates:
+    """A donor whose states were read before: by site, L+1 x n x D (residual stream) or L x n x D (branches).
+
+    The mean over examples, another layer of the same run, or a donor that no batch can hold beside the example. A
+    patch's `donor_positions` count its n.
+    """
+
+    states: Mapping[Site, Float[Tensor, "L n D"]]
+
+
+Donor = Encoded | RecordedStates
+"""Where a patch takes its states from: an example that is computed beside the patched one, or states that are given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One example with all its variants: what an executor is given."""
+    """One example with all its variants: what an executor is given. `donors`: what its patches take states from."""
 
     encoded: Encoded
     variants: tuple[Variant, ...]
     readout: Readout = field(default_factory=Readout)
     states: tuple[StateReadout, ...] = ()
+    donors: tuple[Donor, ...] = ()
 
     def read_positions(self) -> Int[Tensor, " P"]:
         """The positions at which the output is read; without a choice, the last of the prompt."""
@@ -66,7 +84,7 @@ class JobResult:
     `tokens` P: the scored ids. `clean` P and `logprobs` V x P: their log-probabilities without and with each variant.
     `top` V x P: the most probable token under each variant. `proved_zero` V: the change provably cannot reach what is
     read, so `logprobs` equals `clean` exactly. `full` (1 + V) x P x N (the clean run first) if asked for.
-    `states`: by name, (L + 1) x positions x D.
+    `states`: by name, (L + 1) x positions x D (of a branch: L x positions x D).
     """
 
     tokens: Int[Tensor, " P"]

@@ -1,6 +1,7 @@
 """All variants of all jobs in one walk down the layers (docs/design/lockstep.md)."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,13 +10,31 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from chiasm.core.errors import ExampleError
-from chiasm.models.encoded import ROW_INPUTS
+from chiasm.interventions import Patch, Site
+from chiasm.models.encoded import ROW_INPUTS, Encoded
 from chiasm.models.executors.guard import Guard
-from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities, require_numbers
+from chiasm.models.executors.jobs import (
+    Donor,
+    Executor,
+    Job,
+    JobReader,
+    JobResult,
+    RecordedStates,
+    StateReadout,
+    log_probabilities,
+    require_numbers,
+)
 from chiasm.models.executors.memory import Sizes, memory_passes, release_memory
 from chiasm.models.executors.packed_batch import PackedBatch, prefix_is_independent
 from chiasm.models.executors.reuse import encoded_once, modules_before_layers
-from chiasm.models.executors.variant_groups import Chunk, JobPlacement, averages_of, chunked, group_variants
+from chiasm.models.executors.variant_groups import (
+    Chunk,
+    DonorPlacement,
+    JobPlacement,
+    averages_of,
+    chunked,
+    group_variants,
+)
 from chiasm.models.executors.walk import Walk
 from chiasm.models.frame import record_frame, takes_other_lengths
 from chiasm.models.view import ModelView
@@ -23,10 +42,14 @@ from chiasm.models.weights import weights_kept
 
 
 class _JobGroup(NamedTuple):
-    """Jobs of one walk: questions on one image (`shared` rows), or different images as a padded batch."""
+    """Jobs of one walk: questions on one image (`shared` rows), or different images as a padded batch.
+
+    `lanes`: the examples of the batch, where patches take states from some of them.
+    """
 
     indices: list[int]
     shared: bool
+    lanes: tuple[Encoded, ...] = ()
 
 
 class _ReadRows(NamedTuple):
@@ -62,19 +85,22 @@ class LockstepExecutor(Executor):
     def _safely(self, view: ModelView, jobs: Sequence[Job], group: _JobGroup) -> list[JobResult | ExampleError]:
         """A group's results; where one job spoils a walk, each is tried alone, so that only the bad one is lost."""
         try:
-            return list(self._run_group(view, [jobs[i] for i in group.indices], group.shared))
+            return list(self._run_group(view, [jobs[i] for i in group.indices], group.shared, group.lanes))
         except ExampleError as error:
             if len(group.indices) == 1:
                 return [error]
             self.repeated += len(group.indices)
-            alone = [_JobGroup([i], False) for i in group.indices]
+            alone = [_JobGroup([i], False, _lanes_of(jobs[i])) for i in group.indices]
             return [self._safely(view, jobs, one)[0] for one in alone]
 
     def _groups(self, view: ModelView, jobs: Sequence[Job]) -> Iterator[_JobGroup]:
-        """Neighbouring jobs on one image share its rows; the others are batched."""
+        """Neighbouring jobs on one image share its rows; the others are batched, with those that give them states."""
         runs: list[list[int]] = []
+        paired: list[int] = []
         for index, job in enumerate(jobs):
-            if runs and len(runs[-1]) < self.batch_size and shared_prefix(jobs[runs[-1][0]], job):
+            if _lanes_of(job) or any(read.site != "residual" for read in job.states):
+                paired.append(index)
+            elif runs and len(runs[-1]) < self.batch_size and shared_prefix(jobs[runs[-1][0]], job):
                 runs[-1].append(index)
             else:
                 runs.append([index])
@@ -86,9 +112,48 @@ class LockstepExecutor(Executor):
                 yield _JobGroup(batch, False)
             else:
                 yield from (_JobGroup([i], False) for i in batch)
+        yield from self._with_donors(jobs, paired)
 
-    def _run_group(self, view: ModelView, jobs: Sequence[Job], shared: bool) -> Iterator[JobResult]:
+    def _with_donors(self, jobs: Sequence[Job], indices: Sequence[int]) -> Iterator[_JobGroup]:
+        """Jobs and their donors in batches: examples that give each other states are computed once for both."""
+        group, lanes = _JobGroup([], False), ()
+        for index in indices:
+            own = _lanes_of(jobs[index]) or (jobs[index].encoded,)
+            more = (*lanes, *(one for one in own if not any(one is lane for lane in lanes)))
+            taken = any(jobs[i].encoded is jobs[index].encoded for i in group.indices)
+            if group.indices and (taken or len(more) > self.batch_size):
+                yield group._replace(lanes=lanes)
+                group, more = _JobGroup([], False), own
+            group.indices.append(index)
+            lanes = more
+        if group.indices:
+            yield group._replace(lanes=lanes)
+
+    def _recorded_first(self, view: ModelView, job: Job) -> Job:
+        """`job` with its donors' states read in runs of their own: no batch can hold these inputs."""
+        donors: list[Donor] = []
+        for number, donor in enumerate(job.donors):
+            patches = [c for v in job.variants for c in v.changes if isinstance(c, Patch) and c.donor == number]
+            if isinstance(donor, RecordedStates) or not patches:
+                donors.append(donor)
+                continue
+            everywhere = tuple(range(donor.length))
+            reads = tuple(StateReadout(site, everywhere, site) for site in sorted({patch.site for patch in patches}))
+            result = self.run(view, [Job(donor, (), states=reads)])[0]
+            if isinstance(result, ExampleError):
+                raise result
+            donors.append(RecordedStates({read.site: result.states[read.name] for read in reads}))
+        return replace(job, donors=tuple(donors))
+
+    def _run_group(
+        self, view: ModelView, jobs: Sequence[Job], shared: bool, lanes: tuple[Encoded, ...] = ()
+    ) -> Iterator[JobResult]:
         encoded = [job.encoded for job in jobs]
+        if lanes and not view.family.can_batch(list(lanes), view.config):
+            for job in jobs:
+                yield from self._run_group(view, [self._recorded_first(view, job)], False)
+            return
+        encoded = list(lanes) or encoded
         with weights_kept(modules_before_layers(view)), encoded_once(*view.towers):
             inputs, padding = view.collate(encoded[:1] if shared else encoded)
             main, implementation = record_frame(view, inputs), view.attention_implementation
@@ -106,13 +171,31 @@ class LockstepExecutor(Executor):
                 for batch in batches:
                     yield from self._run_group(view, batch, False)
                 return
-            packed = PackedBatch(main, further, implementation, view.kinds)
-            placements = [
-                JobPlacement(job, 0, packed.rows_of(k, job.encoded.length, 0))
-                if shared
-                else JobPlacement(job, k, packed.rows_of(0, job.encoded.length, padding[k]))
-                for k, job in enumerate(jobs)
-            ]
+            packed = PackedBatch(main, further, implementation, view.kinds, view.n_heads)
+
+            def lane(one: Encoded) -> DonorPlacement:
+                k = next(k for k, other in enumerate(encoded) if other is one)
+                return DonorPlacement(k, packed.rows_of(0, one.length, padding[k]))
+
+            if shared:
+                placements = [
+                    JobPlacement(job, 0, packed.rows_of(k, job.encoded.length, 0), (None,) * len(job.donors))
+                    for k, job in enumerate(jobs)
+                ]
+            elif lanes:
+                placements = [
+                    JobPlacement(
+                        job,
+                        *lane(job.encoded),
+                        tuple(None if isinstance(donor, RecordedStates) else lane(donor) for donor in job.donors),
+                    )
+                    for job in jobs
+                ]
+            else:
+                placements = [
+                    JobPlacement(job, k, packed.rows_of(0, job.encoded.length, padding[k]), (None,) * len(job.donors))
+                    for k, job in enumerate(jobs)
+                ]
             yield from self._walks(view, packed, inputs, placements)
 
     def _walks(
@@ -122,7 +205,7 @@ class LockstepExecutor(Executor):
         averages = averages_of(packed, placements, groups)
         reads = max(len(placement.reads) for placement in placements)
         readers: list[JobReader] = []
-        states: list[Tensor] = []
+        states: dict[Site, list[Tensor]] = {}
         for part, rows in memory_passes(Sizes.of(view), packed, groups, reads, self.memory, averages.columns):
             chunks = [Chunk(packed, placements, chunk, averages) for chunk in chunked(part, rows)]
             states = self._walk(view, packed, inputs, placements, chunks, readers)
@@ -135,7 +218,8 @@ class LockstepExecutor(Executor):
             read_states = {}
             for read in placement.job.states:
                 at = [order[int(row)] for row in placement.rows[list(read.positions)]]
-                read_states[read.name] = torch.stack([state[placement.batch_index, at] for state in states])
+                of_site = states[read.site]
+                read_states[read.name] = torch.stack([state[placement.batch_index, at] for state in of_site])
             result = readers[j].result(read_states)
             # First the guard: numbers that a plain forward has and the packed one has not are a fault of ours.
             self.guard.check(view, packed, placement.job, result, groups, j)
@@ -150,7 +234,7 @@ class LockstepExecutor(Executor):
         placements: Sequence[JobPlacement],
         chunks: list[Chunk],
         readers: list[JobReader],
-    ) -> list[Float[Tensor, "B n D"]]:
+    ) -> dict[Site, list[Float[Tensor, "B n D"]]]:
         """One walk with `chunks`: fills `readers` (made by the first walk) and gives the clean states that are read.
 
         A call of its own, so that nothing of a walk outlives it.
@@ -159,7 +243,8 @@ class LockstepExecutor(Executor):
         kind = type(view.decoder)
         if kind not in self._any_length:
             self._any_length[kind] = takes_other_lengths(view, inputs)
-        walk = Walk(view, packed, chunks, index, _state_rows(placements), self._any_length[kind])
+        sites = frozenset(read.site for placement in placements for read in placement.job.states)
+        walk = Walk(view, packed, chunks, index, _state_rows(placements), self._any_length[kind], sites)
         logits = log_probabilities(walk.logits(inputs))
         if not readers:
             readers += [
@@ -189,6 +274,12 @@ def shared_prefix(first: Job, other: Job) -> int:
     differ = (a.input_ids[0, :length] != b.input_ids[0, :length]).nonzero()
     prefix = int(differ[0]) if len(differ) else length
     return prefix if 0 < end <= prefix else 0
+
+
+def _lanes_of(job: Job) -> tuple[Encoded, ...]:
+    """The example and those that give it states, where any do."""
+    donors = dict.fromkeys(donor for donor in job.donors if isinstance(donor, Encoded))
+    return (job.encoded, *(one for one in donors if one is not job.encoded)) if donors else ()
 
 
 def _state_rows(placements: Sequence[JobPlacement]) -> np.ndarray:

@@ -55,15 +55,21 @@ class Suffix:
 class PackedBatch:
     """Clean rows with their masks and per-row arguments.
 
-    `main` is B x S; suffixes, of `further` frames behind so many shared rows, need B = 1. `kinds`: of the layers.
+    `main` is B x S; suffixes, of `further` frames behind so many shared rows, need B = 1. `kinds`: of the layers;
+    `heads`: of attention, in each.
     """
 
     def __init__(
-        self, main: Frame, further: Sequence[tuple[Frame, int]], implementation: str, kinds: Sequence[LayerKind]
+        self,
+        main: Frame,
+        further: Sequence[tuple[Frame, int]],
+        implementation: str,
+        kinds: Sequence[LayerKind],
+        heads: int = 1,
     ) -> None:
         if further and main.hidden.shape[0] != 1:
             raise ValueError("questions share rows only in a batch of one")
-        self.main, self.implementation, self.kinds = main, implementation, tuple(kinds)
+        self.main, self.implementation, self.kinds, self.heads = main, implementation, tuple(kinds), heads
         self.suffixes: list[Suffix] = []
         start = main.length
         for frame, prefix in further:

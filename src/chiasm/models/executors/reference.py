@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,19 +10,40 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from chiasm.core.errors import ExampleError
-from chiasm.interventions import AveragedKeys, BlockedAttention, Variant, ZeroedBranch
+from chiasm.interventions import (
+    AveragedKeys,
+    BlockedAttention,
+    Patch,
+    Site,
+    Variant,
+    ZeroedBranch,
+    ZeroedHeads,
+)
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.jobs import Executor, Job, JobReader, JobResult, log_probabilities, require_numbers
+from chiasm.models.executors.jobs import (
+    Donor,
+    Executor,
+    Job,
+    JobReader,
+    JobResult,
+    RecordedStates,
+    StateReadout,
+    log_probabilities,
+    require_numbers,
+)
 from chiasm.models.executors.reuse import encoded_once
 from chiasm.models.frame import Frame, change_arguments, keep_logits, layer_arguments, layer_output, record_frame
 from chiasm.models.hooks import hook_sites
 from chiasm.models.masks import (
     allowed_rows,
     as_layer_mask,
+    branch_of,
     hidden_images,
     hide_images,
+    replaced_branches,
     require_keys,
     zeroed_branches,
+    zeroed_heads,
 )
 from chiasm.models.view import ModelView
 
@@ -54,16 +76,32 @@ class ReferenceExecutor(Executor):
             with ExitStack() as stack:
                 states: dict[str, list[Tensor]] = {read.name: [] for read in job.states}
                 for read in job.states:
-                    hook_sites(view, (), frozenset(), _recorder(states[read.name], list(read.positions)), stack)
+                    _record(view, read, states[read.name], stack)
                 layer_inputs = _recorded_inputs(view, job.variants, stack)
                 reader = JobReader(job, log_probabilities(self._logits(view, inputs, positions)))
+            donors = [self._recorded(view, job, number) for number in range(len(job.donors))]
             for index, variant in enumerate(job.variants):
                 with ExitStack() as stack:
                     _apply_variant(view, job.encoded, frame, variant, layer_inputs, stack)
+                    _apply_patches(view, variant, donors, frame.length, stack)
                     reader.take(index, log_probabilities(self._logits(view, inputs, positions)))
         result = reader.result({name: torch.stack(found) for name, found in states.items()})
         require_numbers(job, result)
         return result
+
+    def _recorded(self, view: ModelView, job: Job, number: int) -> RecordedStates:
+        """The states of the job's donor at every position, at the sites that its patches need."""
+        donor: Donor = job.donors[number]
+        if isinstance(donor, RecordedStates):
+            return donor
+        changes = [change for variant in job.variants for change in variant.changes]
+        sites: set[Site] = {change.site for change in changes if isinstance(change, Patch) and change.donor == number}
+        states: dict[Site, list[Tensor]] = {site: [] for site in sites}
+        with ExitStack() as stack, encoded_once(*(view.towers if self.reuse_vision else ())):
+            for site, found in states.items():
+                _record(view, StateReadout(site, tuple(range(donor.length)), site), found, stack)
+            self._logits(view, dict(donor.inputs), torch.tensor([donor.length - 1]))
+        return RecordedStates({site: torch.stack(found) for site, found in states.items()})
 
     def _logits(self, view: ModelView, inputs: dict[str, Any], positions: Tensor) -> Float[Tensor, "P N"]:
         keep = keep_logits(view, slice_to=positions.to(view.device))
@@ -89,7 +127,7 @@ def _apply_variant(
         # A layer that mixes tokens without attention has no pair of positions to block.
         if blocked and kind == "attention":
             allowed = _blocked_mask(view, frame, index, blocked)
-            require_keys(allowed, f"variant `{variant.name}`")
+            require_keys(allowed if allowed.ndim == 3 else allowed.all(1), f"variant `{variant.name}`")
             mask = as_layer_mask(allowed, view.attention_implementation, frame.hidden.dtype)
             change_arguments(layer, _replace("attention_mask", mask), stack)
         for change in (c for c in variant.changes if isinstance(c, AveragedKeys) and index in c.window):
@@ -98,20 +136,53 @@ def _apply_variant(
             marked = torch.zeros(frame.hidden.shape[:2], dtype=torch.bool, device=frame.hidden.device)
             marked[:, list(change.positions)] = True
             stack.enter_context(zeroed_branches(view, layer, {change.component: marked}))
+        for change in (c for c in variant.changes if isinstance(c, ZeroedHeads) and index in c.window):
+            if kind == "attention":
+                heads = torch.zeros(*frame.hidden.shape[:2], view.n_heads, dtype=torch.bool, device=frame.hidden.device)
+                heads[:, torch.tensor(change.positions)[:, None], torch.tensor(change.heads)[None]] = True
+                stack.enter_context(zeroed_heads(view, layer, heads))
+
+
+def _apply_patches(
+    view: ModelView, variant: Variant, donors: Sequence[RecordedStates], length: int, stack: ExitStack
+) -> None:
+    """Hook the patches of `variant` into the model for as long as `stack` is open, in their order."""
+    for change in (c for c in variant.changes if isinstance(c, Patch)):
+        for index in range(change.window.start, change.window.stop):
+            layer = view.layers[index]
+            states = donors[change.donor].states[change.site][index if change.layer is None else change.layer]
+            put = partial(_put, list(change.positions), states[list(change.donor_positions)])
+            if change.site == "residual":
+                change_arguments(layer, lambda hidden, named, put=put: (put(hidden), named), stack)
+            else:
+                # One example: all rows are one sequence.
+                stack.enter_context(replaced_branches(view, layer, {change.site: put}, (1, length)))
+
+
+def _put(positions: list[int], states: Float[Tensor, "n D"], hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+    hidden = hidden.clone()
+    hidden[:, positions] = states.to(hidden)
+    return hidden
 
 
 def _blocked_mask(
     view: ModelView, frame: Frame, index: int, changes: Sequence[BlockedAttention]
-) -> Bool[Tensor, "B T T"]:
-    """The model's own mask of layer `index` without the blocked pairs."""
+) -> Bool[Tensor, "B T T"] | Bool[Tensor, "B H T T"]:
+    """The model's own mask of layer `index` without the blocked pairs; by head where some read less than others."""
     length, device = frame.length, frame.hidden.device
     mask = frame.arguments[index].get("attention_mask")
     rows = torch.arange(length, device=device)
     allowed = allowed_rows(mask, rows, length, frame.hidden.shape[0], view.attention_implementation).clone()
+    if any(change.heads is not None for change in changes):
+        allowed = allowed[:, None].repeat(1, view.n_heads, 1, 1)
     for change in changes:
         if change.keys:
             queries = torch.tensor(change.queries, device=device)[:, None]
-            allowed[:, queries, torch.tensor(change.keys, device=device)[None, :]] = False
+            keys = torch.tensor(change.keys, device=device)[None, :]
+            for head in range(view.n_heads) if change.heads is None and allowed.ndim == 4 else change.heads or ():
+                allowed[:, head, queries, keys] = False
+            if allowed.ndim == 3:
+                allowed[:, queries, keys] = False
     return allowed
 
 
@@ -127,7 +198,8 @@ def _hide_images(
     """Block the columns of hidden images in a cross-attention layer."""
     hidden = torch.zeros(1, frame.length, len(encoded.layouts), dtype=torch.bool, device=frame.hidden.device)
     for change in changes:
-        for number in hidden_images(encoded, change):
+        # Heads are those of the layers that attend within the sequence.
+        for number in hidden_images(encoded, change) if change.heads is None else ():
             hidden[0, list(change.queries), number] = True
     if not bool(hidden.any()):
         return
@@ -173,6 +245,16 @@ def _replace(name: str, value: Tensor) -> Any:
     return lambda hidden, named: (hidden, named | {name: value})
 
 
-def _recorder(states: list[Tensor], positions: list[int]) -> Any:
-    """Keeps every residual state 0..L at `positions`."""
-    return lambda layer, site, hidden: states.append(hidden[0, positions].cpu())
+def _record(view: ModelView, read: StateReadout, states: list[Tensor], stack: ExitStack) -> None:
+    """Keep what `read` asks for of the next forward: every residual state, or a branch's output in every layer."""
+    positions = list(read.positions)
+    if read.site == "residual":
+        hook_sites(view, (), frozenset(), lambda layer, site, hidden: states.append(hidden[0, positions].cpu()), stack)
+        return
+
+    def keep(module: nn.Module, args: Any, output: Any) -> None:
+        found = layer_output(output)
+        states.append(found.reshape(-1, found.shape[-1])[positions].cpu())
+
+    for layer in view.layers:
+        stack.enter_context(branch_of(view, layer, read.site).register_forward_hook(keep))

@@ -1,6 +1,7 @@
 """Which variant rows are computed beside the clean ones, and in which layer calls.
 
-Legend: B examples of the batch, n rows of a chunk, C clean rows (in masks: and the chunk's own behind them), L layers.
+Legend: B examples of the batch, n rows of a chunk, C clean rows (in masks: and the chunk's own behind them), L layers,
+H heads.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,19 +13,41 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from chiasm.interventions import AveragedKeys, BlockedAttention, Change, Component, Variant, ZeroedBranch
+from chiasm.interventions import (
+    AveragedKeys,
+    BlockedAttention,
+    Change,
+    Component,
+    Patch,
+    Variant,
+    ZeroedBranch,
+    ZeroedHeads,
+)
 from chiasm.models.executors.averages import AverageKey, Averages, average_key
-from chiasm.models.executors.jobs import Job
+from chiasm.models.executors.donor_rows import DonorRowFinder, DonorRows, shared_rows
+from chiasm.models.executors.jobs import Job, RecordedStates
 from chiasm.models.executors.packed_batch import PackedBatch
+from chiasm.models.executors.patches import ChunkPatches, PlacedPatch
 from chiasm.models.masks import hidden_images, require_keys
 
 
+class DonorPlacement(NamedTuple):
+    """An example in a walk that gives states: its index in the batch, and the clean row of each of its positions."""
+
+    batch_index: int
+    rows: np.ndarray
+
+
 class JobPlacement(NamedTuple):
-    """A job in a walk: its index in the batch, and the clean row of each of its positions."""
+    """A job in a walk: its index in the batch, and the clean row of each of its positions.
+
+    `donors`: in the order of the job's; None for states that were read before.
+    """
 
     job: Job
     batch_index: int
     rows: np.ndarray
+    donors: tuple[DonorPlacement | None, ...] = ()
 
     @property
     def reads(self) -> list[int]:
@@ -36,12 +59,13 @@ class JobPlacement(NamedTuple):
 class VariantGroup:
     """At most one variant per example of the batch, computed together on the clean rows `rows` from layer `start` on.
 
-    `members`: (job, variant) by batch index.
+    `members`: (job, variant) by batch index. `donor_rows`: what is read in the donors' clean runs in place of rows.
     """
 
     start: int
     rows: np.ndarray
     members: dict[int, tuple[int, int]]
+    donor_rows: DonorRows | None = None
 
 
 def group_variants(packed: PackedBatch, placements: Sequence[JobPlacement]) -> list[VariantGroup]:
@@ -57,6 +81,7 @@ def group_variants(packed: PackedBatch, placements: Sequence[JobPlacement]) -> l
                 key = (v, 0 if packed.batch > 1 else index)
                 grouped.setdefault(key, {})[placement.batch_index] = (index, v)
     groups = []
+    finder = DonorRowFinder(packed)
     closures: dict[tuple[frozenset[int], bytes], np.ndarray] = {}
     for members in grouped.values():
         targets = torch.zeros(packed.length, dtype=torch.bool, device=packed.device)
@@ -69,8 +94,38 @@ def group_variants(packed: PackedBatch, placements: Sequence[JobPlacement]) -> l
         key = (packed.mask_groups_from(start), targets.cpu().numpy().tobytes() + within.cpu().numpy().tobytes())
         if key not in closures:
             closures[key] = packed.affected(targets, start, within).nonzero()[:, 0].cpu().numpy()
-        groups.append(VariantGroup(start, closures[key], members))
+        theirs = _donor_rows(packed, placements, members, start, finder)
+        rows = closures[key] if theirs is None else np.setdiff1d(closures[key], theirs.rows)
+        groups.append(VariantGroup(start, rows, members, theirs))
     return sorted(groups, key=lambda group: (group.start, len(group.rows)))
+
+
+def _donor_rows(
+    packed: PackedBatch,
+    placements: Sequence[JobPlacement],
+    members: dict[int, tuple[int, int]],
+    start: int,
+    finder: DonorRowFinder,
+) -> DonorRows | None:
+    """The rows that the patches of all members make their donors' own from layer `start` on; None if there are none."""
+    lanes, found = list(range(packed.batch)), []
+    for batch_index, (j, v) in members.items():
+        placement, patches = placements[j], placements[j].job.variants[v].changes
+        residual = [c for c in patches if isinstance(c, Patch) and c.site == "residual" and c.layer is None]
+        donors = {c.donor for c in residual}
+        donor = placement.donors[donors.pop()] if len(residual) == len(patches) and len(donors) == 1 else None
+        first = [c for c in residual if c.window.start == start]
+        if donor is None or not first:
+            return None
+        own = np.concatenate([placement.rows[list(c.positions)] for c in first])
+        same = own == np.concatenate([donor.rows[list(c.donor_positions)] for c in first])
+        lanes[batch_index] = donor.batch_index
+        found.append(finder.find(batch_index, donor.batch_index, own[same], start))
+    rows = shared_rows(found)
+    # The head is run on rows of the example's own.
+    if any(not set(rows).isdisjoint(placements[j].reads) for j, _ in members.values()):
+        return None
+    return DonorRows(tuple(lanes), rows) if rows else None
 
 
 def averages_of(packed: PackedBatch, placements: Sequence[JobPlacement], groups: Sequence[VariantGroup]) -> Averages:
@@ -94,6 +149,9 @@ def _reaches(packed: PackedBatch, placement: JobPlacement, variant: Variant) -> 
     A change in the last layer is seen only at its own rows; elsewhere its effect is exactly zero.
     """
     if variant.start < len(packed.kinds) - 1:
+        return True
+    # What a row is given is read by others in that very layer.
+    if any(isinstance(change, Patch) and change.site == "residual" for change in variant.changes):
         return True
     touched = {int(placement.rows[r]) for change in variant.changes for r in change.rows}
     return not touched.isdisjoint(placement.reads)
@@ -121,6 +179,8 @@ class Chunk:
         averages: Averages,
     ) -> None:
         self.packed, self.groups, self.averages = packed, list(groups), averages
+        # Groups of one chunk read the same rows of the same donors (`chunked`).
+        self.donor_rows = groups[0].donor_rows
         self._placements = placements
         device = packed.device
         sizes = [len(group.rows) for group in groups]
@@ -136,10 +196,14 @@ class Chunk:
         self._clean_masks: dict[int, Bool[Tensor, "B n C"]] = {}
         # Each is a pair: what is changed, and in which layers (B x n x L); as many pairs as a variant has changes.
         self._blocked: list[tuple[Bool[Tensor, "B n C"], Tensor]] = []
+        # The same, and in which heads (B x n x H).
+        self._blocked_heads: list[tuple[Bool[Tensor, "B n C"], Tensor, Tensor]] = []
+        self._zeroed_heads: list[tuple[Bool[Tensor, "B n H"], Tensor]] = []
         self._zeroed: dict[Component, list[tuple[Bool[Tensor, "B n"], Tensor]]] = {}
         self._hidden_images: list[tuple[Bool[Tensor, "B n I"], Tensor]] = []
         # By number of the average: at which rows it is read, and in which layers (B x n x L).
         self._averaged: list[tuple[int, Bool[Tensor, "B n"], Tensor]] = []
+        self.patches = self._placed_patches(placements)
         self._read_changes(placements)
         self._require_keys()
 
@@ -147,13 +211,34 @@ class Chunk:
         """How many rows have joined by `layer`."""
         return int(self.offsets[sum(group.start <= layer for group in self.groups)])
 
-    def allowed(self, layer: int, live: int, *, averaged: bool) -> Bool[Tensor, "B n C"]:
-        """Columns for the live rows: all clean rows, the averages' if they are computed, the chunk's own live rows."""
+    def allowed(self, layer: int, live: int, *, averaged: bool) -> Bool[Tensor, "B n C"] | Bool[Tensor, "B H n C"]:
+        """Columns for the live rows: all clean rows, the averages' if they are computed, the chunk's own live rows.
+
+        By head only where some heads read less than others.
+        """
         columns = self.packed.length + live
         mask = self._clean_mask(self.packed.mask_group(layer))[:, :live, :columns]
         for blocked, layers in self._blocked:
             mask = mask & ~(blocked[:, :live, :columns] & layers[:, :live, layer][..., None])
-        return self._with_averages(mask, layer, live) if averaged else mask
+        if averaged:
+            mask = self._with_averages(mask, layer, live)
+        by_head = None
+        for blocked, layers, heads in self._blocked_heads:
+            rows = layers[:, :live, layer]
+            if bool(rows.any()):
+                closed = blocked[:, :live, :columns] & rows[..., None]
+                if averaged:
+                    none = closed.new_zeros(*closed.shape[:2], self.averages.columns)
+                    closed = torch.cat([closed[..., : self.packed.length], none, closed[..., self.packed.length :]], -1)
+                by_head = mask[:, None] if by_head is None else by_head
+                by_head = by_head & ~(closed[:, None] & heads[:, :live].transpose(1, 2)[..., None])
+        return mask if by_head is None else by_head
+
+    def zeroed_heads(self, layer: int, live: int) -> Bool[Tensor, "B n H"] | None:
+        """Which heads of which live rows give zero in this layer; None if none does."""
+        found = [heads & layers[..., layer, None] for heads, layers in self._zeroed_heads]
+        marked = torch.stack(found).any(0)[:, :live] if found else None
+        return marked if marked is not None and bool(marked.any()) else None
 
     def reads_averages(self, layer: int) -> bool:
         """Whether any row that has joined by `layer` reads an average in it."""
@@ -211,6 +296,16 @@ class Chunk:
         for k in range(max(len(changes) for *_, changes in variants)):
             placed = [_PlacedChange(g, placement, changes[k]) for g, placement, changes in variants if k < len(changes)]
             blocking = [p for p in placed if isinstance(p.change, BlockedAttention) and p.change.keys]
+            in_heads = [p for p in blocking if isinstance(p.change, BlockedAttention) and p.change.heads is not None]
+            if in_heads:
+                self._blocked_heads.append(
+                    (self._blocked_pairs(in_heads), self._layers(in_heads), self._marked_heads(in_heads))
+                )
+            blocking = [p for p in blocking if isinstance(p.change, BlockedAttention) and p.change.heads is None]
+            zeroing_heads = [p for p in placed if isinstance(p.change, ZeroedHeads)]
+            if zeroing_heads:
+                marked = self._marked_heads(zeroing_heads) & self._changed_rows(zeroing_heads)[..., None]
+                self._zeroed_heads.append((marked, self._layers(zeroing_heads)))
             if blocking:
                 self._add_blocked(blocking)
                 if "cross_attention" in self.packed.kinds and images:
@@ -223,11 +318,44 @@ class Chunk:
                 if zeroing:
                     self._zeroed.setdefault(component, []).append((self._changed_rows(zeroing), self._layers(zeroing)))
 
+    def _placed_patches(self, placements: Sequence[JobPlacement]) -> ChunkPatches:
+        placed: list[tuple[int, PlacedPatch]] = []
+        for number, group in enumerate(self.groups):
+            for batch_index, (j, v) in group.members.items():
+                placement = placements[j]
+                for k, change in enumerate(placement.job.variants[v].changes):
+                    if isinstance(change, Patch):
+                        placed.append((k, self._place(change, placement, batch_index, number)))
+        return ChunkPatches([one for _, one in sorted(placed, key=lambda pair: pair[0])], self.packed.device)
+
+    def _place(self, patch: Patch, placement: JobPlacement, batch_index: int, number: int) -> PlacedPatch:
+        """Where the rows of `patch` stand in the chunk, as rows of its `number`-th group."""
+        carried = self.groups[number].rows
+        own = placement.rows[list(patch.positions)]
+        at = np.searchsorted(carried, own)
+        found = carried[np.minimum(at, max(len(carried) - 1, 0))] == own if len(carried) else np.zeros(len(own), bool)
+        rows = np.where(found, at + int(self.offsets[number]), -1)
+        donor = placement.job.donors[patch.donor]
+        if isinstance(donor, RecordedStates):
+            return PlacedPatch(patch, batch_index, rows, recorded=donor)
+        place = placement.donors[patch.donor]
+        assert place is not None, "donors that are examples are in the walk"
+        return PlacedPatch(patch, batch_index, rows, place.batch_index, place.rows[list(patch.donor_positions)])
+
+    def _marked_heads(self, placed: Sequence[_PlacedChange]) -> Bool[Tensor, "B n H"]:
+        def heads(one: _PlacedChange) -> list[int]:
+            assert isinstance(one.change, BlockedAttention | ZeroedHeads)
+            return list(one.change.heads or ())
+
+        return self._marked(placed, self.packed.heads, heads)
+
     def _add_blocked(self, placed: Sequence[_PlacedChange]) -> None:
+        self._blocked.append((self._blocked_pairs(placed), self._layers(placed)))
+
+    def _blocked_pairs(self, placed: Sequence[_PlacedChange]) -> Bool[Tensor, "B n C"]:
         clean = self._marked(placed, self.packed.length, lambda p: p.placement.rows[list(p.change.keys)])
         own = clean.index_select(2, self.rows) & self._same_group
-        blocked = torch.cat([clean, own], dim=-1) & self._changed_rows(placed)[..., None]
-        self._blocked.append((blocked, self._layers(placed)))
+        return torch.cat([clean, own], dim=-1) & self._changed_rows(placed)[..., None]
 
     def _add_averaged(self, placed: Sequence[_PlacedChange], change: int) -> None:
         rows, layers = self._changed_rows(placed), self._layers(placed)
@@ -262,14 +390,22 @@ class Chunk:
         for mask_group in self.packed.attention_mask_groups():
             clean = self._clean_mask(mask_group)
             left = clean.clone()
-            for blocked, _ in self._blocked:
+            for blocked, *_ in (*self._blocked, *self._blocked_heads):
                 left &= ~blocked
             # Padding, which the longer examples of a batch carry along, has nothing to attend to as it is.
             require_keys(left | ~clean.any(-1, keepdim=True), "a cut")
 
 
 def chunked(groups: Sequence[VariantGroup], max_rows: int) -> Iterator[list[VariantGroup]]:
-    """Groups in order, at most `max_rows` rows together (one group at least)."""
+    """Groups in order, at most `max_rows` rows together (one group at least), that read the same rows of donors."""
+    alike: dict[DonorRows | None, list[VariantGroup]] = {}
+    for group in groups:
+        alike.setdefault(group.donor_rows, []).append(group)
+    for part in alike.values():
+        yield from _chunked(part, max_rows)
+
+
+def _chunked(groups: Sequence[VariantGroup], max_rows: int) -> Iterator[list[VariantGroup]]:
     batch: list[VariantGroup] = []
     rows = 0
     for group in groups:

@@ -6,8 +6,8 @@ them before the variants' own, so that no clean row is computed twice, no cache 
 code is the model's. The last layer returns the rows that are read, and the model's own norm and head finish the job.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -16,14 +16,24 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from chiasm.core.errors import ChiasmError
-from chiasm.interventions import Component
+from chiasm.interventions import Component, Site
 from chiasm.models.executors.averages import Average
+from chiasm.models.executors.donor_rows import DonorRows
 from chiasm.models.executors.packed_batch import PackedBatch
+from chiasm.models.executors.patches import PatchedRows, patched_by_branch
 from chiasm.models.executors.variant_groups import Chunk
 from chiasm.models.frame import cache_name, layer_arguments, layer_output, logits_of
-from chiasm.models.masks import as_layer_mask, hide_images, zeroed_branches
+from chiasm.models.masks import (
+    as_layer_mask,
+    branch_of,
+    hide_images,
+    replaced_branches,
+    zeroed_branches,
+    zeroed_heads,
+)
 from chiasm.models.view import ModelView
 from chiasm.models.weights import ready_while_called
 
@@ -35,6 +45,8 @@ class ContextCache:
         self._key: Tensor | None = None
         self._value: Tensor | None = None
         self._behind: Int[Tensor, " n"] | int = 0
+        self._donor_rows: DonorRows | None = None
+        self._of_donors: dict[DonorRows, tuple[Tensor, Tensor]] = {}
         self.extending = True
 
     def update(
@@ -42,8 +54,9 @@ class ContextCache:
     ) -> tuple[Tensor, Tensor]:
         """The context's keys and values with the caller's after them; while `extending`, they become the context."""
         if self._key is not None and self._value is not None:
-            key_states = torch.cat([self._key, key_states], dim=-2)
-            value_states = torch.cat([self._value, value_states], dim=-2)
+            key, value = self._context(self._key, self._value)
+            key_states = torch.cat([key, key_states], dim=-2)
+            value_states = torch.cat([value, value_states], dim=-2)
         if self.extending:
             self._key, self._value = key_states, value_states
         return key_states, value_states
@@ -56,6 +69,22 @@ class ContextCache:
         """How far each row stands behind its number in the call: layers that count rows (Llama 4) add the two."""
         return self._behind
 
+    def read_donors(self, rows: DonorRows | None) -> None:
+        """Which rows of the context the next calls read in the donors' clean runs."""
+        self._donor_rows = rows
+
+    def _context(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        rows = self._donor_rows
+        if rows is None:
+            return key, value
+        if rows not in self._of_donors:
+            at, lanes = (torch.tensor(numbers, device=key.device) for numbers in (rows.rows, rows.lanes))
+            self._of_donors[rows] = (
+                key.index_copy(-2, at, key[lanes].index_select(-2, at)),
+                value.index_copy(-2, at, value[lanes].index_select(-2, at)),
+            )
+        return self._of_donors[rows]
+
     @property
     def filled(self) -> bool:
         return self._key is not None
@@ -64,8 +93,9 @@ class ContextCache:
 class Walk:
     """Runs one model forward with `chunks` beside it; `reads` (B x K) indexes clean rows, then the chunks' rows.
 
-    The clean rows `state_rows` are kept at every depth in `states`. `any_length`: the model goes on with
-    any number of rows from its last layer (`frame.takes_other_lengths`); others are given those that are read in parts.
+    The clean rows `state_rows` are kept at every depth in `states`, at the sites `state_sites`. `any_length`: the model
+    goes on with any number of rows from its last layer (`frame.takes_other_lengths`); others are given those that are
+    read in parts.
     """
 
     def __init__(
@@ -76,14 +106,18 @@ class Walk:
         reads: Int[Tensor, "B K"],
         state_rows: np.ndarray,
         any_length: bool = True,
+        state_sites: frozenset[Site] = frozenset({"residual"}),
     ) -> None:
         self._any_length = any_length
+        self._state_sites = state_sites
+        self._clean_branches: dict[Site, Tensor] = {}
+        self._recording: list[RemovableHandle] = []
         self._read: Tensor | None = None
         self._cache_name = "past_key_values"
         self.view, self.packed, self.chunks = view, packed, list(chunks)
         self._reads = reads
         self._state_rows = torch.from_numpy(state_rows).to(packed.device)
-        self.states: list[Float[Tensor, "B n D"]] = []
+        self.states: dict[Site, list[Float[Tensor, "B n D"]]] = {site: [] for site in state_sites}
         # The states of all suffixes, one after the other; none of a sequence that is alone.
         suffixes = [suffix.frame.hidden[:, suffix.prefix :] for suffix in packed.suffixes]
         self._suffix_states = torch.cat(suffixes, dim=1) if suffixes else packed.main.hidden[:, :0]
@@ -113,6 +147,7 @@ class Walk:
             return None
         hidden, named = layer_arguments(layer, args, kwargs)
         self._take_clean_input(index, hidden)
+        self._record_branches(index, layer)
         if self.view.kinds[index] != "attention":
             return None
         name = cache_name(named)
@@ -129,6 +164,10 @@ class Walk:
         if self._on_variants:
             return None
         clean = layer_output(output)
+        while self._recording:
+            self._recording.pop().remove()
+        for site in self._state_sites - {"residual"}:
+            self.states[site].append(self._clean_branches[site].index_select(1, self._state_rows).cpu())
         if self.view.kinds[index] == "attention" and not self._cache.filled:
             raise ChiasmError(
                 f"walking through {type(layer).__name__} (layer {index})",
@@ -149,7 +188,7 @@ class Walk:
     def _take_clean_input(self, index: int, hidden: Float[Tensor, "B S D"]) -> None:
         """Take the clean input of a layer; what the model added between two layers is added to all who follow."""
         before, self._clean_in = self._clean_out, hidden
-        self.states.append(self._clean_rows(hidden).index_select(1, self._state_rows).cpu())
+        self._read_residual(self._clean_rows(hidden))
         if index and before is not None and hidden is not before:
             # DeepStack and its like: additive, known for the main rows, and zero for the text rows of other suffixes.
             delta = torch.zeros_like(hidden[:, :1]).repeat(1, self.packed.length, 1)
@@ -157,6 +196,25 @@ class Walk:
             for chunk in self.chunks:
                 if chunk.states is not None:
                     chunk.states = chunk.states + delta.index_select(1, chunk.rows[: chunk.states.shape[1]])
+
+    def _read_residual(self, rows: Float[Tensor, "B C D"]) -> None:
+        if "residual" in self._state_sites:
+            self.states["residual"].append(rows.index_select(1, self._state_rows).cpu())
+
+    def _record_branches(self, index: int, layer: nn.Module) -> None:
+        """Keep what the branches that are read, or patched in this layer, add to the clean rows."""
+        assert self._clean_in is not None
+        shape = self._clean_in.shape[:2]
+        self._clean_branches.clear()
+
+        def record(site: Site, module: nn.Module, args: Any, output: Any) -> None:
+            self._clean_branches[site] = layer_output(output).reshape(*shape, -1)
+
+        sites = self._state_sites.union(*(chunk.patches.sites(index) for chunk in self.chunks))
+        branches: tuple[Component, ...] = ("attention", "mlp")
+        for site in (branch for branch in branches if branch in sites):
+            branch = branch_of(self.view, layer, site)
+            self._recording.append(branch.register_forward_hook(partial(record, site)))
 
     def _clean_rows(self, main: Float[Tensor, "B S D"]) -> Float[Tensor, "B C D"]:
         """All clean rows: the main sequence's, then the suffixes'."""
@@ -189,12 +247,15 @@ class Walk:
             known = 0 if chunk.states is None else chunk.states.shape[1]
             joining = clean_in.index_select(1, rows[known:])
             states = joining if chunk.states is None else torch.cat([chunk.states, joining], dim=1)
+            for patched in chunk.patches.at("residual", index, live, clean_in):
+                states = patched.put_into(states)
             marked = chunk.zeroed(index, live)
+            patched = patched_by_branch(chunk.patches, index, live, self._clean_branches)
             if self.view.kinds[index] == "token_mixer":
-                plain = self._unpacked(index, layer, chunk, states, marked)
+                plain = self._unpacked(index, layer, chunk, states, marked, patched)
                 for number, readers in chunk.averaged(index, live):
                     average = chunk.averages.all[number]
-                    averaged = self._unpacked(index, layer, chunk, states, marked, average)
+                    averaged = self._unpacked(index, layer, chunk, states, marked, patched, average)
                     plain = torch.where(readers[..., None], averaged, plain)
                 chunk.states = plain
                 continue
@@ -204,10 +265,31 @@ class Walk:
                 mask = self.packed.row_arguments(index, rows)["cross_attention_mask"]
                 named["cross_attention_mask"], emptied = hide_images(mask, hidden)
                 marked = marked | {"attention": emptied | marked.get("attention", torch.zeros_like(emptied))}
-            with zeroed_branches(self.view, layer, marked) if marked else nullcontext():
+            self._cache.read_donors(chunk.donor_rows)
+            heads = chunk.zeroed_heads(index, live) if attends else None
+            with ExitStack() as stack:
+                if heads is not None:
+                    stack.enter_context(zeroed_heads(self.view, layer, heads))
+                self._change_branches(layer, marked, patched, states, stack)
                 chunk.states = self._call(
                     index, layer, states, rows, chunk.allowed(index, live, averaged=averaged), named
                 )
+
+    def _change_branches(
+        self,
+        layer: nn.Module,
+        zeroed: Mapping[Component, Bool[Tensor, "B n"]],
+        patched: Mapping[Component, Sequence[PatchedRows]],
+        states: Float[Tensor, "B n D"],
+        stack: ExitStack,
+    ) -> None:
+        """Zero and patch what the branches of `layer` add, for as long as `stack` is open; a patch after a zero."""
+        if zeroed:
+            stack.enter_context(zeroed_branches(self.view, layer, zeroed))
+        if patched:
+            changes = {branch: partial(_put_all, rows) for branch, rows in patched.items()}
+            shape = (states.shape[0], states.shape[1])
+            stack.enter_context(replaced_branches(self.view, layer, changes, shape))
 
     def _unpacked(
         self,
@@ -216,6 +298,7 @@ class Walk:
         chunk: Chunk,
         states: Float[Tensor, "B n D"],
         marked: dict[Component, Bool[Tensor, "B n"]],
+        patched: Mapping[Component, Sequence[PatchedRows]],
         average: Average | None = None,
     ) -> Float[Tensor, "B n D"]:
         """Every variant alone, as a whole sequence: this layer mixes tokens in their order, not by a mask.
@@ -236,7 +319,12 @@ class Walk:
             for component, of_chunk in marked.items():
                 zeroed[component] = torch.zeros(whole.shape[:2], dtype=torch.bool, device=whole.device)
                 zeroed[component][:, rows] = of_chunk[:, start:stop]
-            with zeroed_branches(self.view, layer, zeroed):
+            of_group: dict[Component, list[PatchedRows]] = {}
+            for component, several in patched.items():
+                found = [one.between(start, stop, rows) for one in several]
+                of_group[component] = [one for one in found if one is not None]
+            with ExitStack() as stack:
+                self._change_branches(layer, zeroed, of_group, whole, stack)
                 output = layer(whole, **self.packed.main.arguments[index])
             results.append(layer_output(output)[:, rows])
         return torch.cat(results, dim=1)
@@ -260,7 +348,7 @@ class Walk:
 
     def _finish(self, clean: Float[Tensor, "B S D"]) -> Float[Tensor, "B K D"]:
         rows = self._clean_rows(clean)
-        self.states.append(rows.index_select(1, self._state_rows).cpu())
+        self._read_residual(rows)
         everything = torch.cat([rows, *(chunk.states for chunk in self.chunks if chunk.states is not None)], dim=1)
         index = self._reads[..., None].expand(-1, -1, everything.shape[-1])
         read = everything.gather(1, index)
@@ -269,3 +357,9 @@ class Walk:
         length = clean.shape[1]
         self._read = nn.functional.pad(read, (0, 0, 0, -read.shape[1] % length))
         return self._read[:, :length]
+
+
+def _put_all(patched: Sequence[PatchedRows], states: Float[Tensor, "B n D"]) -> Float[Tensor, "B n D"]:
+    for rows in patched:
+        states = rows.put_into(states)
+    return states
