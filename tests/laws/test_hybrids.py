@@ -31,7 +31,7 @@ def test_a_cut_where_nothing_attends_changes_nothing(family):
         assert attending > 0.01
 
 
-def packed(self, index, layer, chunk, states, marked):
+def packed(self, index, layer, chunk, states, marked, patched):
     """The planted fault: the rows of all variants as one sequence."""
     return layer(states, **self.packed.row_arguments(index, chunk.rows[: states.shape[1]]))
 

@@ -74,6 +74,11 @@ def _walk_bytes(
     # Keys and values: the context kept, joined with the chunk's, and repeated over query groups where sdpa asks.
     pairs = columns * (4 * sizes.key_width + 2 * sizes.query_width) * sizes.item
     scores = rows * columns * (4 + sizes.item + (3 * sizes.heads * 4 if sizes.eager else 0))
+    # Masks of each head where some read less than others; the context once more where donors' rows stand in it.
+    if any(group.in_heads for group in groups):
+        scores += rows * columns * sizes.heads * (2 + sizes.item)
+    donors = {group.donor_rows for group in groups if group.donor_rows is not None}
+    pairs += len(donors) * packed.length * 2 * sizes.key_width * sizes.item
     return packed.batch * (states + masks + logits + inside + pairs + scores)
 
 

@@ -60,12 +60,14 @@ class VariantGroup:
     """At most one variant per example of the batch, computed together on the clean rows `rows` from layer `start` on.
 
     `members`: (job, variant) by batch index. `donor_rows`: what is read in the donors' clean runs in place of rows.
+    `in_heads`: some heads read less than others.
     """
 
     start: int
     rows: np.ndarray
     members: dict[int, tuple[int, int]]
     donor_rows: DonorRows | None = None
+    in_heads: bool = False
 
 
 def group_variants(packed: PackedBatch, placements: Sequence[JobPlacement]) -> list[VariantGroup]:
@@ -96,7 +98,12 @@ def group_variants(packed: PackedBatch, placements: Sequence[JobPlacement]) -> l
             closures[key] = packed.affected(targets, start, within).nonzero()[:, 0].cpu().numpy()
         theirs = _donor_rows(packed, placements, members, start, finder)
         rows = closures[key] if theirs is None else np.setdiff1d(closures[key], theirs.rows)
-        groups.append(VariantGroup(start, rows, members, theirs))
+        in_heads = any(
+            isinstance(change, BlockedAttention) and change.heads is not None
+            for j, v in members.values()
+            for change in placements[j].job.variants[v].changes
+        )
+        groups.append(VariantGroup(start, rows, members, theirs, in_heads))
     return sorted(groups, key=lambda group: (group.start, len(group.rows)))
 
 
