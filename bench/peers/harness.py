@@ -1,8 +1,9 @@
 """What all peers share: one model, one set of inputs, one clock. Runs in each peer's own environment.
 
 Needs only torch, transformers and safetensors. Reads a job as JSON from standard input:
-`model` (a directory), `cuts` (`name`, `queries`, `keys`, `layers`: lists of positions and layers), `repeats`,
-`threads`, `out` (where the logits go). Prints the times as JSON on the last line of standard output.
+`model` (a directory), `cuts` (`name`, `queries`, `keys`, `layers`: lists of positions and layers) or `patches` (`name`,
+`layer`, `rows`; the states, T x D, lie in the file `states`), `repeats`, `threads`, `out` (where the logits go). Prints
+the times as JSON on the last line of standard output.
 """
 
 import importlib.metadata
@@ -33,8 +34,22 @@ class Cut(NamedTuple):
         return allowed[None, None]
 
 
+class StatePatch(NamedTuple):
+    """What `layer` is given at `rows` in place of its own states: those of `states` (T x D)."""
+
+    layer: int
+    rows: torch.Tensor
+    states: torch.Tensor
+
+    def put_into(self, hidden: torch.Tensor) -> torch.Tensor:
+        """`hidden` (1 x T x D) with these states in place."""
+        hidden = hidden.clone()
+        hidden[:, self.rows] = self.states[self.rows]
+        return hidden
+
+
 class Engine(ABC):
-    """A way to cut attention. `forward` is one pass over image and text; None cuts nothing."""
+    """A way to cut attention and to patch states. `forward` is one pass over image and text; None changes nothing."""
 
     attention = "sdpa"
 
@@ -43,7 +58,7 @@ class Engine(ABC):
         self.layers = model.model.language_model.layers
 
     @abstractmethod
-    def forward(self, inputs: dict[str, Any], cut: Cut | None) -> torch.Tensor:
+    def forward(self, inputs: dict[str, Any], cut: Cut | StatePatch | None) -> torch.Tensor:
         """Logits at the last position."""
 
 
@@ -55,7 +70,11 @@ def main(package: str, engine: type[Engine]) -> None:
     torch.set_num_threads(job["threads"])
     model = LlavaForConditionalGeneration.from_pretrained(job["model"], attn_implementation=engine.attention).eval()
     inputs = load_file(Path(job["model"]) / "inputs.safetensors")
-    cuts = {c["name"]: Cut(torch.tensor(c["queries"]), torch.tensor(c["keys"]), c["layers"]) for c in job["cuts"]}
+    cuts: dict[str, Cut | StatePatch] = {
+        c["name"]: Cut(torch.tensor(c["queries"]), torch.tensor(c["keys"]), c["layers"]) for c in job.get("cuts", ())
+    }
+    states = load_file(job["states"])["states"] if "patches" in job else torch.empty(0)
+    cuts |= {p["name"]: StatePatch(p["layer"], torch.tensor(p["rows"]), states) for p in job.get("patches", ())}
     made = engine(model, job["model"])
     logits = {"clean": made.forward(inputs, None)}
     for name, cut in cuts.items():
@@ -67,10 +86,11 @@ def main(package: str, engine: type[Engine]) -> None:
         clean.append(_timed(made, inputs, None))
     save_file({name: value.float().flatten().contiguous() for name, value in logits.items()}, job["out"])
     versions = {p: importlib.metadata.version(p) for p in {"torch", "transformers", package}}
-    print(json.dumps({"versions": versions, "attention": engine.attention, "clean": clean, "cut": changed}))
+    name = "changed" if "patches" in job else "cut"
+    print(json.dumps({"versions": versions, "attention": engine.attention, "clean": clean, name: changed}))
 
 
-def _timed(engine: Engine, inputs: dict[str, Any], cut: Cut | None) -> dict[str, float]:
+def _timed(engine: Engine, inputs: dict[str, Any], cut: Cut | StatePatch | None) -> dict[str, float]:
     cpu, wall = time.process_time(), time.perf_counter()
     engine.forward(inputs, cut)
     return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}

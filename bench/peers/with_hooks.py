@@ -3,15 +3,21 @@
 from typing import Any
 
 import torch
-from harness import Cut, Engine, main
+from harness import Cut, Engine, StatePatch, main
 
 
 class Hooks(Engine):
-    """A forward pre-hook per cut layer that replaces the attention mask."""
+    """A forward pre-hook per cut layer that replaces the attention mask; one that replaces a layer's input."""
 
-    def forward(self, inputs: dict[str, Any], cut: Cut | None) -> torch.Tensor:
+    def forward(self, inputs: dict[str, Any], cut: Cut | StatePatch | None) -> torch.Tensor:
         handles = []
-        if cut is not None:
+        if isinstance(cut, StatePatch):
+
+            def patch(module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+                return (cut.put_into(args[0]), *args[1:]), kwargs
+
+            handles = [self.layers[cut.layer].register_forward_pre_hook(patch, with_kwargs=True)]
+        elif cut is not None:
             mask = cut.mask(inputs["input_ids"].shape[1])
 
             def replace(module: Any, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from harness import Cut, Engine, main
+from harness import Cut, Engine, StatePatch, main
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoTokenizer
 
@@ -18,9 +18,11 @@ class Lens(Engine):
         tokenizer = AutoTokenizer.from_pretrained(folder)
         self.bridge = TransformerBridge.boot_transformers(folder, hf_model=model, tokenizer=tokenizer)
 
-    def forward(self, inputs: dict[str, Any], cut: Cut | None) -> torch.Tensor:
-        hooks = []
-        if cut is not None:
+    def forward(self, inputs: dict[str, Any], cut: Cut | StatePatch | None) -> torch.Tensor:
+        hooks: list[tuple[str, Any]] = []
+        if isinstance(cut, StatePatch):
+            hooks = [(f"blocks.{cut.layer}.hook_in", lambda hidden, hook: cut.put_into(hidden))]
+        elif cut is not None:
             blocked = ~cut.mask(inputs["input_ids"].shape[1])
 
             def block(scores: torch.Tensor, hook: Any) -> torch.Tensor:
