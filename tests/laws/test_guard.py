@@ -2,16 +2,19 @@
 
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from tests.support.factories import build
-from tests.support.runs import cut, encoded, job, knock_out
+from tests.support.runs import cut, encoded, job, knock_out, unseen
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError, GuardError
-from chiasm.interventions import Variant
+from chiasm.interventions import Patch, Variant, Window
 from chiasm.models.executors import walk
+from chiasm.models.executors.donor_rows import DonorRowFinder
 from chiasm.models.executors.guard import Guard
+from chiasm.models.executors.jobs import Job
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.variant_groups import Chunk
 from chiasm.models.view import ModelView
@@ -107,3 +110,16 @@ def test_a_layer_without_the_cache_interface_is_refused():
     view.layers[1].self_attn = WithoutAttention()
     with pytest.raises(ChiasmError, match="without the cache interface"):
         LockstepExecutor().run(view, [work])
+
+
+def test_fires_where_a_donors_rows_are_taken_for_more_than_they_are():
+    """The planted fault: rows that a patch leaves the example's own are read in the donor's run as well."""
+    view = ModelView(*build("llava"))
+    found, donor = encoded(view, seed=0), encoded(view, seed=4)
+    image = tuple(found.spans["image"].tolist())
+    part = Variant("half", (Patch(Window(1, 2, 1), "residual", image[:4], image[:4]),))
+    work = [Job(found, (part,), donors=(donor,))]
+    LockstepExecutor().run(view, work)
+    everything = np.arange(image[0], image[-1] + 1)
+    with patch.object(DonorRowFinder, "find", lambda *given: everything), pytest.raises(GuardError):
+        LockstepExecutor().run(unseen(view), work)

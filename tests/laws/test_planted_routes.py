@@ -1,13 +1,15 @@
 """Law: where a route is planted, the sweep shows it, and it shows nothing anywhere else."""
 
+import pytest
 import torch
 from tests.support.factories import build, example
 from tests.support.float64 import no_upcasts
 from tests.support.planted import PlantedLlama
 from tests.support.runs import job, outcomes
 
-from chiasm.interventions import AttentionKnockout, Variant, centred
+from chiasm.interventions import AttentionKnockout, Patch, Variant, Window, centred
 from chiasm.models.executors.guard import Guard
+from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.view import ModelView
@@ -66,3 +68,32 @@ def test_what_reachability_proves_is_exactly_zero():
     assert effects["image->question"][-1] == 0
     assert torch.equal(outcome.logprobs[last], outcome.clean)
     assert int(outcome.proved_zero.sum()) == 1
+
+
+@pytest.mark.parametrize("executor", [LockstepExecutor(guard=Guard(enabled=False)), ReferenceExecutor()])
+def test_patches_show_where_what_the_image_says_is(executor):
+    """Before the route into the question the image's states decide, between the routes the question's, then the last.
+
+    Denoising: the last row's distribution with a donor's states is the donor's own, or the example's, and nothing else.
+    """
+    with no_upcasts(torch.float64):
+        view, found = planted_view(example())
+        donor = view.encode(example(seed=4))
+        variants = [
+            Variant(f"{span} {layer}", (Patch(Window(layer, layer + 1, layer), "residual", rows, rows),))
+            for span in ("image", "question", "last")
+            for rows in [tuple(found.spans[span].tolist())]
+            for layer in range(LAYERS)
+        ]
+        jobs = [Job(found, tuple(variants), Readout(full=True), donors=(donor,)), Job(donor, (), Readout(full=True))]
+        ours, theirs = outcomes(executor, view, jobs)
+    change = (theirs.full[0] - ours.full[0]).abs().max()
+    assert float(change) > 0.01, "the two images must matter, or nothing is shown"
+    like_donor = (ours.full[1:] - theirs.full[0]).abs().amax(dim=(1, 2)).reshape(3, LAYERS)
+    like_clean = (ours.full[1:] - ours.full[0]).abs().amax(dim=(1, 2)).reshape(3, LAYERS)
+    carries = torch.zeros(3, LAYERS, dtype=torch.bool)
+    carries[0, : ENTER + 1] = True
+    carries[1, ENTER + 1 : LEAVE + 1] = True
+    carries[2, LEAVE + 1 :] = True
+    assert float(like_donor[carries].max()) <= 1e-9
+    assert float(like_clean[~carries].max()) <= 1e-9
