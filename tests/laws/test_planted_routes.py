@@ -9,7 +9,7 @@ from tests.support.runs import job, outcomes
 
 from chiasm.interventions import AttentionKnockout, Patch, Variant, Window, centred
 from chiasm.models.executors.guard import Guard
-from chiasm.models.executors.jobs import Job, Readout
+from chiasm.models.executors.jobs import Job, Readout, RecordedStates, StateReadout
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.view import ModelView
@@ -18,7 +18,7 @@ LAYERS, ENTER, LEAVE = 6, 1, 4
 CUTS = ("image->question", "question->last", "image->last", "suffix->last", "last->last")
 
 
-def planted_view(example_):
+def planted_view(example_, enter=ENTER, leave=LEAVE):
     model, processor = build("llava", dtype=torch.float64, layers=LAYERS)
     text = model.model.language_model
     planted = PlantedLlama(text.config).double().eval()
@@ -27,7 +27,7 @@ def planted_view(example_):
     model.set_attn_implementation("sdpa")
     view = ModelView(model, processor)
     found = view.encode(example_)
-    planted.plant(found.spans, ENTER, LEAVE)
+    planted.plant(found.spans, enter, leave)
     return view, found
 
 
@@ -97,3 +97,33 @@ def test_patches_show_where_what_the_image_says_is(executor):
     carries[2, LEAVE + 1 :] = True
     assert float(like_donor[carries].max()) <= 1e-9
     assert float(like_clean[~carries].max()) <= 1e-9
+
+
+def test_back_patching_finds_an_answer_that_comes_too_late():
+    """The question reads the image only after the last row has read the question: clean, the image cannot matter.
+
+    The question's late states, put back into an early layer, carry the image to the last row; its early ones do not.
+    """
+    late, early = 4, 1
+    with no_upcasts(torch.float64):
+        view, found = planted_view(example(), enter=late, leave=early)
+        other = view.encode(example(seed=4))
+        question = tuple(found.spans["question"].tolist())
+        executor = LockstepExecutor(guard=Guard(enabled=False))
+        read = (StateReadout("question", question),)
+        recorded = [executor.run(view, [Job(one, (), states=read)])[0].states["question"] for one in (found, other)]
+        own, theirs = (RecordedStates({"residual": states}) for states in recorded)
+        everything = tuple(range(len(question)))
+        variants = tuple(
+            Variant(f"{k} {name}", (Patch(Window(0, 1, 0), "residual", question, everything, donor=d, layer=k),))
+            for k in range(LAYERS + 1)
+            for d, name in enumerate(("own", "of the other picture"))
+        )
+        jobs = [Job(found, variants, Readout(full=True), donors=(own, theirs)), Job(other, (), Readout(full=True))]
+        ours, clean = outcomes(executor, view, jobs)
+        plain, _ = outcomes(ReferenceExecutor(), view, jobs)
+    assert float((ours.full - plain.full).abs().max()) <= 1e-9
+    assert float((clean.full[0] - ours.full[0]).abs().max()) <= 1e-9, "clean, the picture cannot matter"
+    by_picture = (ours.full[1::2] - ours.full[2::2]).abs().amax(dim=(1, 2))
+    assert float(by_picture[: late + 1].max()) <= 1e-9
+    assert float(by_picture[late + 1 :].min()) > 1e-3
