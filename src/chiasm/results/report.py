@@ -38,6 +38,11 @@ class Drawing:
     reported: bool = True
 
 
+def kind_of_chart(name: str, questions: Mapping[str, str]) -> str:
+    """The entry of `questions` that a chart is, or is one of several of (`map-0`, `transfer-50`); empty for none."""
+    return next((one for one in questions if name == one or (one.endswith("-") and name.startswith(one))), "")
+
+
 def control_notes(controls: bool, baseline: bool, unknown: str) -> list[str]:
     """What a run lacks: `controls`, or a `baseline` with random weights. `unknown`: what controls would have shown."""
     if not controls:

@@ -22,7 +22,7 @@ from chiasm.results.page.cite import bibtex, papers_of
 from chiasm.results.page.example_data import as_data
 from chiasm.results.page.figures import ShownFigure, shown_figure
 from chiasm.results.page.words import words_of
-from chiasm.results.report import Reporter
+from chiasm.results.report import Reporter, kind_of_chart
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.storage import whole_file
 
@@ -122,21 +122,11 @@ def _file(name: str) -> str:
 
 def _figures(run: RunDirectory, questions: Mapping[str, str], figures: Sequence[tuple[str, str]]) -> list[ShownFigure]:
     """The figures in the order of their questions; those that have none stand behind, in their own order."""
-    starts = list(questions)
-
-    def place(stem: str) -> int:
-        return next((k for k, start in enumerate(starts) if _begins(stem, start)), len(starts))
-
-    ordered = sorted(figures, key=lambda one: place(one[0]))
+    order = [*questions, ""]
+    ordered = sorted(figures, key=lambda one: order.index(kind_of_chart(one[0], questions)))
     return [
-        shown_figure(run, stem, caption, questions[starts[k]] if (k := place(stem)) < len(starts) else "")
-        for stem, caption in ordered
+        shown_figure(run, stem, caption, questions.get(kind_of_chart(stem, questions), "")) for stem, caption in ordered
     ]
-
-
-def _begins(stem: str, start: str) -> bool:
-    """Whether a figure is `start`, or one of several of that name: `map-0`, `transfer-50`."""
-    return stem == start or (start.endswith("-") and stem.startswith(start))
 
 
 def _rounding_notes(run: RunDirectory) -> list[str]:
