@@ -98,6 +98,11 @@ class Reporter(ABC, Generic[S]):
     def notes(self) -> list[str]:
         """What this run cannot tell."""
 
+    @property
+    def facts(self) -> list[str]:
+        """What stands under the title beside model and examples: how many examples did what, where not all did all."""
+        return []
+
     def headline(self) -> str:
         """The answer in a sentence or two that need no manual; never more than what is established."""
         strongest = max(self.ranked, key=lambda finding: finding.strength, default=None)

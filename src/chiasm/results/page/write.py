@@ -54,7 +54,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         policy=policy(scripts),
         scripts=[Markup(script) for script in scripts],
         css=Markup(_file("page.css")),
-        facts=reproduce.facts(run),
+        facts=reproduce.facts(run, reporter.facts),
         complete=run.complete,
         findings=[one.text for one in sorted(reporter.ranked, key=lambda finding: -finding.strength)],
         figures=shown,
