@@ -4,6 +4,7 @@ from tests.studies.project.made import CLASSES, made, probes
 from tests.support.charts import found, rows, titles
 
 from chiasm.results.charts.files import specification, svg
+from chiasm.results.charts.files import specification
 from chiasm.results.charts.theme import SCREEN, size_of
 from chiasm.studies.project import charts, probe_charts
 from chiasm.studies.project.scores import LINE, UNTUNED, ProbeAnswers, ProbeSite, score_of
@@ -36,6 +37,17 @@ def test_the_verdict_has_probes_and_answers_in_the_order_of_the_model(tables, wi
     assert "Macro-F1" in titles(chart)
     # What tuning cannot change is drawn once.
     assert data.filter(pl.col("mark") == "ft-proj", row="before the projector").height == 0
+
+
+def test_the_verdict_names_the_settings_that_it_leaves_out(tables):
+    answers = {**ANSWERS, "ft-lora": 0.6, "ft-tower": 0.4}
+    more = made(answers, probes({UNTUNED: (0.7, 0.7)}), invalid=0.2)
+    said = "Not drawn, as none has a higher macro-F1: ft-lora, ft-tower"
+    for of, told in ((more, True), (tables, False)):
+        chart = charts.verdict_chart(of["tuning"], of["predictions"], of["probed"], None, SCREEN)
+        subtitle = " ".join(specification(chart)["title"]["subtitle"])
+        assert (said in subtitle, said in charts.verdict_caption(of["tuning"])) == (told, told)
+        assert set(rows(chart, "row", "mark")["mark"]).isdisjoint({"ft-lora", "ft-tower"})
 
 
 def test_settings_stand_in_one_chart_with_their_seeds(tables):
