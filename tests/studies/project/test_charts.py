@@ -4,7 +4,6 @@ from tests.studies.project.made import CLASSES, made, probes
 from tests.support.charts import found, rows, titles
 
 from chiasm.results.charts.files import specification, svg
-from chiasm.results.charts.files import specification
 from chiasm.results.charts.theme import SCREEN, size_of
 from chiasm.studies.project import charts, probe_charts
 from chiasm.studies.project.scores import LINE, UNTUNED, ProbeAnswers, ProbeSite, score_of
