@@ -176,9 +176,10 @@ class Reporter(ABC, Generic[S]):
         return set(self.directory.tables())
 
     @property
-    def methods(self) -> set[str]:
-        """Methods of others that the run uses, by the names that `page.cite` knows; most studies have none."""
-        return set()
+    def methods(self) -> dict[str, list[str]]:
+        """Methods of others that the run uses, by the names that `page.cite` knows, each with what is made by it here;
+        most studies have none."""
+        return {}
 
     @property
     def published(self) -> list[Entry]:

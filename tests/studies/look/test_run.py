@@ -185,6 +185,15 @@ def test_a_reader_chooses_layer_and_head_and_paper_shows_some_layers(view, chose
         Run(seen).chart("words-0", states=[99])
 
 
+def test_the_page_says_of_which_parts_nothing_is_tested(found):
+    reporter = Run(found).reporter
+    [note] = [note for note in reporter.notes() if note.startswith("Claims are about what image")]
+    said = {one.about for one in reporter.claimed if one.kind == "share"}
+    assert {one.rpartition(" ")[2] for one in said} == {"image"}
+    assert ": of prefix, between, question, suffix, last the chart shows" in note
+    assert note in Run(found).caption("attention")
+
+
 def test_without_controls_or_pictures(view):
     blind = [replace(e, images=(), boxes=()) for e in flow_runs.examples(2)]
     seen = run(view, blind, controls=False)

@@ -36,9 +36,12 @@ class SkipReporter(Reporter[SkipSpec]):
         return f"Skipped work on {self.spec.skipped_span} tokens in {self.spec.model}"
 
     @property
-    def methods(self) -> set[str]:
-        kinds = set() if self._plans is None else set(self._plans["kind"])
-        return {method for kind, method in _METHODS.items() if kind in kinds}
+    def methods(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for plan, kind in () if self._plans is None else self._plans.select("plan", "kind").rows():
+            if kind in _METHODS:
+                found.setdefault(_METHODS[kind], []).append(plan)
+        return found
 
     def headline(self) -> str:
         return skip_headline(self.claimed)
