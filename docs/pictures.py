@@ -32,8 +32,8 @@ def main() -> None:
 
 
 def _save(run: chiasm.Run | chiasm.Comparison, chart: str, name: str, width: str, **chosen: Any) -> None:
-    """One chart of a run as docs/images/NAME.png, on white."""
-    run.chart(chart, width=width, **chosen).properties(background="white").save(IMAGES / f"{name}.png", ppi=200)
+    """One chart of a run as docs/images/NAME.png."""
+    run.chart(chart, width=width, **chosen).save(IMAGES / f"{name}.png")
 
 
 def _patches() -> None:

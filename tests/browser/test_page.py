@@ -5,11 +5,14 @@ for what screen readers find axe-core: `npm install --no-save axe-core@4.14.1` i
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from bench.page import CHROMIUM, made_up
 
+from chiasm.studies.eval import STUDY as EVAL
+from chiasm.studies.eval.spec import EvalSpec
 from chiasm.studies.run import open_run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -65,6 +68,11 @@ def listed(tab):
     return tab.locator("#browser .list button")
 
 
+def chooser(browser, label):
+    """The list of choices under a label; those of another may hold the same word."""
+    return browser.locator("label", has_text=re.compile(f"^{label}")).locator("select")
+
+
 def test_headline_and_main_chart_stand_on_the_first_screen(opened):
     tab = opened()
     assert tab.locator(".headline").bounding_box()["y"] < 200
@@ -95,12 +103,12 @@ def test_examples_are_filtered_sorted_and_searched(opened):
     tab = opened()
     browser = tab.locator("#browser")
     assert listed(tab).count() == 60
-    browser.get_by_label("Type").select_option(label="choose")
+    chooser(browser, "Type").select_option(label="choose")
     assert listed(tab).count() == 20
-    browser.get_by_label("Order").select_option(label="lowest first")
+    chooser(browser, "Order").select_option(label="lowest first")
     values = effects(tab)
     assert values == sorted(values)
-    browser.locator("label", has_text="By").locator("select").select_option(label="image → last")
+    chooser(browser, "By").select_option(label="image → last")
     assert effects(tab) == sorted(effects(tab))
     assert effects(tab) != values
     browser.get_by_label("Search").fill("no such words")
@@ -113,7 +121,7 @@ def test_what_is_shown_is_what_the_list_begins_with(opened):
     tab = opened()
     browser = tab.locator("#browser")
     for label, choice in (("Order", "highest first"), ("Order", "lowest first"), ("Type", "choose")):
-        browser.get_by_label(label).select_option(label=choice)
+        chooser(browser, label).select_option(label=choice)
         assert listed(tab).first.get_attribute("aria-current") == "true"
         assert listed(tab).first.locator("span").nth(1).inner_text() in browser.locator(".detail").inner_text()
 
@@ -121,13 +129,43 @@ def test_what_is_shown_is_what_the_list_begins_with(opened):
 def test_examples_that_contradict_the_finding_can_be_had_first(opened):
     tab = opened()
     browser = tab.locator("#browser")
-    browser.get_by_label("Order").select_option(label="contradicts the finding")
+    chooser(browser, "Order").select_option(label="contradicts the finding")
     values = effects(tab)
     assert values == sorted(values, reverse=True), "the effect is a loss: those that lose least come first"
     less = sum(-value < 0.05 for value in values)
     said = browser.locator("[role=status]").first.inner_text()
     assert f"{less} of {len(values)} lose less than 0.05 nat." in said
     assert "established to be below 0" in said
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory):
+    """The page of answers, every third of which is wrong."""
+    path = tmp_path_factory.mktemp("answered") / "run"
+    rows = [{"example_id": f"e{k}", "type": "ab"[k % 2], "answer": "yes"} for k in range(12)]
+    known = [row | {"question": f"Number {k}?", "input": f"i{k}"} for k, row in enumerate(rows)]
+    given = [row | {"generated": "yes" if k % 3 else "no", "correct": k % 3 > 0} for k, row in enumerate(rows)]
+    with EVAL.open(EvalSpec(model="made-up", data="scenes", out=str(path)), {"asked": 12}) as run:
+        run.write_shard(0, {"examples": known, "eval": given})
+        run.finish()
+    return open_run(path).report()
+
+
+def test_wrong_answers_come_first_and_types_can_be_kept_together(chromium, answered):
+    tab = chromium.new_page()
+    tab.goto(answered.as_uri())
+
+    def marks():
+        return "".join(listed(tab).locator(":scope > :first-child").all_inner_texts())
+
+    assert marks() == "✗" * 4 + "✓" * 8
+    assert "12 examples, 4 of them answered wrongly" in tab.locator("#browser [role=status]").first.inner_text()
+    order = chooser(tab.locator("#browser"), "Order")
+    order.select_option(label="by type, wrong answers first")
+    assert marks() == ("✗" * 2 + "✓" * 4) * 2
+    order.select_option(label="as in the data")
+    assert marks() == "✗✓✓" * 4
+    tab.close()
 
 
 def test_an_example_shows_its_picture_its_question_and_its_curves(opened):

@@ -20,7 +20,7 @@ def commands() -> list[str]:
 
 def test_there_are_examples_of_every_verb():
     verbs = {shlex.split(command)[1] for command in commands()}
-    assert verbs >= {"demo", "flow", "eval", "report", "models", "check", "doctor"}
+    assert verbs >= {"demo", "flow", "eval", "report", "chart", "models", "check", "doctor"}
 
 
 @pytest.mark.parametrize("command", commands())

@@ -39,6 +39,7 @@ def run(tmp_path_factory):
         (["align", "tiny", "--span", "imaeg"], 2),
         (["look", "tiny", "--query", "lst"], 2),
         (["report", "RUN", "--json"], 0),
+        (["chart", "RUN"], 0),
         (["completion", "bash"], 0),
         (["check", "--help"], 0),
         (["check", "tiny", "--dtype", "float3"], 2),

@@ -14,7 +14,7 @@ from chiasm.cli.main import main
 from chiasm.cli.output import print_json
 from chiasm.studies.study import verbs
 
-OTHERS = ("check", "demo", "diff", "doctor", "models", "report")
+OTHERS = ("chart", "check", "demo", "diff", "doctor", "models", "report")
 PROBE = """
 import os, sys
 class Watch:
@@ -63,6 +63,7 @@ def test_the_first_line_is_there_before_torch(verb, tmp_path):
 @pytest.mark.parametrize("verb", [*verbs(), *OTHERS])
 def test_the_first_line_takes_less_than_two_seconds_of_processor_time(verb, run, tmp_path):
     more = {"compare": ["tiny", "tiny-random"], "report": [str(run)], "diff": [str(run), str(run)]}
+    more["chart"] = [str(run), "accuracy"]
     words = more.get(verb, [] if verb in ("paper", "demo", "doctor", "models") else ["tiny"])
     done = subprocess.run([sys.executable, "-c", PRICE, verb, *words], capture_output=True, text=True, cwd=tmp_path)
     assert done.stderr.startswith(f"chiasm {verb}"), done.stderr
@@ -99,6 +100,7 @@ WRONG = {
     ("check", "tinny"): ("load the model `tinny`", "Did you mean tiny?"),
     ("align", "tiny", "--spann", "image"): ("chiasm align tiny --spann image --json", "Did you mean --span?"),
     ("report", "nowhere"): ("read the run in `nowhere`", "Name the --out of a run"),
+    ("chart", "nowhere"): ("read the run in `nowhere`", "Name the --out of a run"),
     ("diff", "nowhere"): ("read the run in `nowhere`", "Name the --out of a run"),
     ("flow", "tiny", "--cut", "imag->last"): ("--cut imag->last", "Did you mean image?"),
     ("flow", "tiny", "--limit", "x"): ("chiasm flow tiny --limit x --json", "See `chiasm flow --help-all`"),

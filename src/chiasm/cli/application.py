@@ -6,6 +6,7 @@ from importlib import metadata
 
 from cyclopts import App
 
+from chiasm.cli.chart import chart
 from chiasm.cli.check import check
 from chiasm.cli.completion import completion
 from chiasm.cli.demo import demo
@@ -31,6 +32,7 @@ Begin with the embedded model, then take your own:
 _OTHER = {
     "demo": demo,
     "report": report,
+    "chart": chart,
     "diff": diff,
     "verify": verify,
     "models": models,

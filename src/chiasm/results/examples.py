@@ -67,7 +67,7 @@ class Browsed:
     largest value of those; others by their own effect. `peak`: what the largest value of a curve is called. `gallery`:
     what pictures that were answered wrongly are called, where they are to stand before the list. `by`: the name of the
     curve that examples are sorted by before the reader chooses; empty for whichever is largest. `against`: the finding
-    that examples may contradict.
+    that examples may contradict. `wrong_first`: before the reader chooses, what was answered wrongly stands first.
     """
 
     examples: Sequence[ShownExample]
@@ -81,3 +81,4 @@ class Browsed:
     gallery: str = ""
     by: str = ""
     against: Against | None = None
+    wrong_first: bool = False

@@ -57,6 +57,11 @@ class NumberTable:
         return sum(one.established for one in self.claims)
 
     @property
+    def shown(self) -> tuple[Claim, ...]:
+        """What its rows are about, in view and behind them."""
+        return self.claims[:_BEHIND]
+
+    @property
     def first(self) -> list[tuple[str, ...]]:
         """The cells of the rows in view."""
         return [self.cells(one) for one in self.claims[:FOLDED_AFTER]]

@@ -38,6 +38,11 @@ class Drawing:
     reported: bool = True
 
 
+def kind_of_chart(name: str, questions: Mapping[str, str]) -> str:
+    """The entry of `questions` that a chart is, or is one of several of (`map-0`, `transfer-50`); empty for none."""
+    return next((one for one in questions if name == one or (one.endswith("-") and name.startswith(one))), "")
+
+
 def control_notes(controls: bool, baseline: bool, unknown: str) -> list[str]:
     """What a run lacks: `controls`, or a `baseline` with random weights. `unknown`: what controls would have shown."""
     if not controls:
@@ -92,6 +97,11 @@ class Reporter(ABC, Generic[S]):
     @abstractmethod
     def notes(self) -> list[str]:
         """What this run cannot tell."""
+
+    @property
+    def facts(self) -> list[str]:
+        """What stands under the title beside model and examples: how many examples did what, where not all did all."""
+        return []
 
     def headline(self) -> str:
         """The answer in a sentence or two that need no manual; never more than what is established."""
@@ -166,9 +176,10 @@ class Reporter(ABC, Generic[S]):
         return set(self.directory.tables())
 
     @property
-    def methods(self) -> set[str]:
-        """Methods of others that the run uses, by the names that `page.cite` knows; most studies have none."""
-        return set()
+    def methods(self) -> dict[str, list[str]]:
+        """Methods of others that the run uses, by the names that `page.cite` knows, each with what is made by it here;
+        most studies have none."""
+        return {}
 
     @property
     def published(self) -> list[Entry]:

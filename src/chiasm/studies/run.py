@@ -1,7 +1,7 @@
 """A run on disk as an object: tables, charts, findings and report."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -10,7 +10,7 @@ import polars as pl
 
 from chiasm.core.errors import ChiasmError, nearest
 from chiasm.results.page.write import write_report
-from chiasm.results.report import Drawing
+from chiasm.results.report import Drawing, kind_of_chart
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.verify import note_drawn
 from chiasm.studies.study import GROUP, is_study, study, verbs
@@ -77,13 +77,41 @@ class Run:
         from chiasm.results.notebook import offer_charts
 
         offer_charts()
+        _require_choices(name, self.choices(name), chosen)
+        return saveable(self._drawing(name).draw(size_of(width), **chosen))
+
+    def choices(self, name: str) -> tuple[str, ...]:
+        """What can be chosen in a chart, by the names that `chart` takes: `cuts`, `layers`, `states`.
+
+        **Errors:** `ChiasmError` naming the charts there are.
+        """
+        draw = self._drawing(name).draw
+        _, *taken = inspect.signature(draw).parameters.values()  # the first is the size
+        given = draw.keywords if isinstance(draw, partial) else {}
+        return tuple(one.name for one in taken if one.name not in given)
+
+    def caption(self, name: str) -> str:
+        """What a chart shows, over how many examples, beside which control.
+
+        **Errors:** `ChiasmError` naming the charts there are.
+        """
+        return self._drawing(name).caption()
+
+    def question(self, name: str) -> str:
+        """What a chart answers: its title in the report.
+
+        **Errors:** `ChiasmError` naming the charts there are.
+        """
+        questions = self.reporter.charts
+        kind = kind_of_chart(name, questions)
+        return questions[kind] if kind else self.caption(name).partition(". ")[0].rstrip(".")
+
+    def _drawing(self, name: str) -> Drawing:
         there = self.reporter.drawings()
         if name not in there:
             todo = nearest(name, there) or "Name one of those"
             raise ChiasmError(f"the chart `{name}`", f"this run has {', '.join(there) or 'none'}", todo)
-        draw = there[name].draw
-        _require_choices(name, draw, chosen)
-        return saveable(draw(size_of(width), **chosen))
+        return there[name]
 
     @property
     def findings(self) -> list[str]:
@@ -130,12 +158,9 @@ class Run:
         return f"Run({str(self.path)!r}, {self.directory.manifest['status']}, {kept} examples)"
 
 
-def _require_choices(name: str, draw: Callable[..., Any], chosen: Mapping[str, Any]) -> None:
+def _require_choices(name: str, known: Sequence[str], chosen: Mapping[str, Any]) -> None:
     """**Errors:** `ChiasmError` for what this chart lets no one choose."""
-    _, *taken = inspect.signature(draw).parameters.values()  # the first is the size
-    given = draw.keywords if isinstance(draw, partial) else {}
-    known = [one.name for one in taken if one.name not in given]
-    for wrong in chosen.keys() - known:
+    for wrong in chosen.keys() - set(known):
         found = f"what can be chosen is {', '.join(known)}" if known else "nothing in it can be chosen but its width"
         raise ChiasmError(f"the chart `{name}` with {wrong}=", found, nearest(wrong, known) or "Leave it out")
 

@@ -3,6 +3,7 @@
 import altair as alt
 import polars as pl
 import pytest
+from PIL import Image
 
 from chiasm.core.errors import ChiasmError
 from chiasm.results.charts.saving import KINDS, saveable
@@ -21,6 +22,19 @@ def test_every_kind_is_written(kind, tmp_path):
     file = tmp_path / f"made.{kind}"
     saveable(chart()).save(file)
     assert file.read_bytes().lstrip().startswith(STARTS[kind])
+
+
+def test_a_png_is_on_white_with_200_dots_an_inch(tmp_path):
+    def saved(made, **more):
+        made.save(tmp_path / "made.png", **more)
+        with Image.open(tmp_path / "made.png") as image:
+            return image.convert("RGBA")
+
+    made = saveable(chart().configure(background="transparent"))
+    usual, screen = saved(made), saved(made, ppi=72)
+    assert usual.width == pytest.approx(screen.width * 200 / 72, abs=2)
+    assert usual.getpixel((0, 0)) == (255, 255, 255, 255)
+    assert saved(made.properties(background="#ff0000")).getpixel((0, 0)) == (255, 0, 0, 255)
 
 
 def test_a_page_asks_for_nothing_from_a_network(tmp_path):

@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from chiasm.results.ledger import ledger
-from chiasm.results.page.cite import bibtex, papers_of
+from chiasm.results.page.cite import bibtex, named, papers_of
 
 
 def test_the_paper_of_the_method_and_chiasm_with_its_version():
@@ -31,6 +31,15 @@ def test_methods_of_others_are_cited_as_far_as_they_are_known():
     assert "author" not in unknown
     assert "year" not in unknown
     assert "ShortV" not in text
+
+
+def test_every_method_is_named_with_what_is_made_by_it():
+    lines = named(papers_of("skip", ledger()), {"FastV": ["fast-v-50", "fast-v-75"], "V-Skip": ["v-skip-deep"]})
+    assert lines[0].startswith("Shukor, Cord: Implicit Multimodal Alignment")
+    assert "FastV (`fast-v-50`, `fast-v-75`): Chen and others, 2024. arXiv 2403.06764." in lines
+    assert "V-Skip (`v-skip-deep`): author and year unknown here. arXiv 2606.08511." in lines
+    assert not any("ShortV" in line for line in lines)
+    assert lines[-1].startswith(f"chiasm {version('chiasm')}")
 
 
 def test_a_study_without_a_paper_cites_chiasm_alone():

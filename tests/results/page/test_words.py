@@ -16,6 +16,12 @@ from chiasm.results.page.words import WORDS, words_of
         ("surfaces, ft-proj", ["ft-proj"]),
         ("all", []),
         ("lastly imaged", []),
+        ("image blanked", []),
+        ("magnitude alone", []),
+        ("tiny@video", []),
+        ("image.object+question -> last", ["image.object", "question", "last"]),
+        ("log-probability lost (nat)", ["nat"]),
+        ("search-91 (control)", ["search-N"]),
     ],
 )
 def test_names_are_found_whole(text, words):

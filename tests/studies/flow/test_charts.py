@@ -149,12 +149,17 @@ def test_the_caption_counts_the_examples_of_every_line():
                 "n = 48",
                 "95 %",
                 "as many random keys (question->last, last->last; n = 48)",
+                "Further controls (random-weights baseline",
+                'are in "Does each effect exceed what its controls do?"',
                 "±1.5 nat",
             ],
         ),
         (captions.flow(made.effects(), None), ["No control was run"]),
         (captions.flow(made.effects(), made.controls(), panels="type"), ["One panel for each question type"]),
-        (captions.flow(made.effects(), made.controls(), panels="cut"), ["each cut", "Grey", "random-weights baseline"]),
+        (
+            captions.flow(made.effects(), made.controls(), panels="cut"),
+            ["each cut", "Dashed: every control", "random-weights baseline"],
+        ),
         (
             captions.flow(made.effects(), made.controls().filter(pl.col("control") == IMAGE_SWAP)),
             ["Without a control, for want of as many other keys: question->last, image->last, last->last"],

@@ -179,6 +179,19 @@ def test_a_reader_chooses_layer_and_head_and_paper_shows_some_layers(view, chose
     flat = [title for title, _ in pictured(paper)]
     assert flat == ["image", "from last, layer 1", "from last, layer 3"]
     assert not any("bind" in one for params in found_in(paper, "params") for one in params)
+    with pytest.raises(ChiasmError, match=f"draw layer 99: this run has layers 0, .*{view.n_layers - 1}"):
+        Run(seen).chart("map-0", layers=[1, 99])
+    with pytest.raises(ChiasmError, match="draw state 99: this run has states 0, "):
+        Run(seen).chart("words-0", states=[99])
+
+
+def test_the_page_says_of_which_parts_nothing_is_tested(found):
+    reporter = Run(found).reporter
+    [note] = [note for note in reporter.notes() if note.startswith("Claims are about what image")]
+    said = {one.about for one in reporter.claimed if one.kind == "share"}
+    assert {one.rpartition(" ")[2] for one in said} == {"image"}
+    assert ": of prefix, between, question, suffix, last the chart shows" in note
+    assert note in Run(found).caption("attention")
 
 
 def test_without_controls_or_pictures(view):

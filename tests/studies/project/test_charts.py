@@ -38,6 +38,17 @@ def test_the_verdict_has_probes_and_answers_in_the_order_of_the_model(tables, wi
     assert data.filter(pl.col("mark") == "ft-proj", row="before the projector").height == 0
 
 
+def test_the_verdict_names_the_settings_that_it_leaves_out(tables):
+    answers = {**ANSWERS, "ft-lora": 0.6, "ft-tower": 0.4}
+    more = made(answers, probes({UNTUNED: (0.7, 0.7)}), invalid=0.2)
+    said = "Not drawn, as none has a higher macro-F1: ft-lora, ft-tower"
+    for of, told in ((more, True), (tables, False)):
+        chart = charts.verdict_chart(of["tuning"], of["predictions"], of["probed"], None, SCREEN)
+        subtitle = " ".join(specification(chart)["title"]["subtitle"])
+        assert (said in subtitle, said in charts.verdict_caption(of["tuning"])) == (told, told)
+        assert set(rows(chart, "row", "mark")["mark"]).isdisjoint({"ft-lora", "ft-tower"})
+
+
 def test_settings_stand_in_one_chart_with_their_seeds(tables):
     references = pl.DataFrame({"domain": ["d"], "reference": ["random"], "seed": [0], "macro_f1": [0.25]})
     chart = charts.tuning_chart(tables["tuning"], tables["predictions"], references, SCREEN)

@@ -1,6 +1,8 @@
 """What a skipping run claims: planted losses and savings are found, noise is not, and a choice is made by bounds."""
 
+import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -24,6 +26,7 @@ from chiasm.studies.skip.tables import FAST_V, NONE, RANDOM_DROP
 from chiasm.studies.skip.time_findings import too_noisy
 
 FAST = {"safe": (0.8, 0.8), "cheap": (0.7, 0.7), "lossy": (0.5, 0.5)}
+PLAN = {"score": 0.9, "loss": 0.02, "loss_low": 0.01, "loss_high": 0.05, "recommended": False, "kind": "search"}
 SHARES = {"safe": 0.8, "cheap": 0.7, "lossy": 0.5}
 
 
@@ -194,16 +197,44 @@ def test_the_difference_to_random_weights_is_a_row_and_a_sentence():
 
 
 def test_every_plan_is_a_row_and_every_interval_is_that_of_the_claims():
-    losses, rest = {"search-50": 0.02, "random-50-0": 0.3}, {"score": 0.9, "loss": 0.02, "loss_low": 0.01}
+    losses = {"search-50": 0.02, "random-50-0": 0.3}
     tables = {"verdicts": made.verdicts(losses), "plans": made.plans(dict.fromkeys(losses, 0.5))}
-    rest |= {"loss_high": 0.05, "recommended": False, "kind": "search"}
-    more = [pl.lit(value).alias(name) for name, value in rest.items()]
+    more = [pl.lit(value).alias(name) for name, value in PLAN.items()]
     table = plans_table(tables["plans"].with_columns(more), claims(tables))
     assert set(table["plan"]) == {"plain model (nothing left out)", *losses}
     one = one_of(claims(tables), "loss", "search-50")
     cell = table.filter(plan="search-50")["right answers lost (points)"][0]
     assert f"({one.low:.1f} to {one.high:.1f})" in cell
     assert "(1.0 to 5.0)" in table.filter(plan="random-50-0")["right answers lost (points)"][0]
+    # What no claim compares stands in the table as it does in the chart.
+    timed = tables["plans"].with_columns(more).with_columns(prefill_share=pl.lit(1.25), batch_share=pl.lit(0.8))
+    table = plans_table(timed, claims(tables))
+    columns = [name for name in table.columns if name.startswith("change of time")]
+    assert table.filter(plan="random-50-0").select(columns).row(0) == ("25 (no interval)", "-20 (no interval)")
+    assert table.filter(plan="plain model (nothing left out)").select(columns).row(0) == (
+        "25 (two equal calls)",
+        "-20 (two equal calls)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-8.0, 1.0, "not established: 0 is within"),
+        (-8.0, -2.0, "not established beyond two equal calls (+2 %)"),
+        (None, None, "not established: no interval"),
+    ],
+)
+def test_the_table_says_why_a_time_is_not_established(low, high, said):
+    tables = {"verdicts": made.verdicts({"p": 0.0}), "plans": made.plans({"p": 0.5})}
+    times = of_kind(claims(tables | {"timings": made.timings({"p": (0.7, 0.7)})}), "time", "p")
+    doubted = [
+        replace(one, effect=-5.0, low=low, high=high, control_effect=2.3, verdict="not established") for one in times
+    ]
+    more = [pl.lit(value).alias(name) for name, value in PLAN.items()]
+    table = plans_table(tables["plans"].with_columns(more), doubted)
+    cells = table.filter(plan="p").select(column for column in table.columns if column.startswith("change of")).row(0)
+    assert all(cell.endswith(said) for cell in cells)
 
 
 def test_every_plan_is_drawn_with_the_intervals_of_the_claims_and_the_recommended_one_has_a_ring():
@@ -234,11 +265,30 @@ def test_every_plan_is_drawn_with_the_intervals_of_the_claims_and_the_recommende
     assert (control["x"], control["x_low"], control["y_low"], control["y_high"]) == (80.0, None, 1.0, 5.0)
     assert rows(chart, "name").filter(name=NONE)["chosen"].to_list() == [None, None]
     words = " ".join([*titles(chart), *specification(chart)["title"]["subtitle"]])
-    for part in ("Right answers lost (points)", "Time left (%)", "n = 200", "95 %", "search-50 is recommended"):
+    for part in (
+        "Right answers lost (points; logarithmic beyond ±1)",
+        "Time left (%, logarithmic)",
+        "n = 200",
+        "95 %",
+        "search-50 is recommended",
+    ):
         assert part in words
     nothing = table.with_columns(recommended=pl.col("plan") == NONE)
     said = specification(charts.plans_chart(nothing, SCREEN))["title"]["subtitle"]
     assert "nothing is recommended" in " ".join(said)
+
+
+def timed_points(*bounds):
+    return [charts.Point(f"p{k}", 100.0, 0.0, low, high) for k, (low, high) in enumerate(bounds)]
+
+
+def test_intervals_of_times_are_drawn_whole_unless_they_would_flatten_all_else():
+    (low, high), cut = charts.times_shown(timed_points((75, 180), (math.nan, math.nan)))
+    assert low < 75 < 180 < high
+    assert not cut
+    (low, high), cut = charts.times_shown(timed_points((75, 900), (80, 120)))
+    assert low < 75
+    assert (high, cut) == (200, True)
 
 
 @pytest.mark.parametrize("width", [None, "3.3in"])

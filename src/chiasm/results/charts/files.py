@@ -8,11 +8,11 @@ from typing import Any
 import vl_convert
 
 from chiasm.results.charts.lines import Chart
+from chiasm.results.charts.saving import PPI
 from chiasm.results.storage import whole_file
 
 VERSION = "6.4"
 """Of Vega-Lite, in files and in pages."""
-_DPI = 200
 _NAMES = re.compile(r'(\bid="|url\(#)(clip|gradient_)(\d+)')
 _PLACES = re.compile(r' (?:d|transform|x|y|width|height|x1|x2|y1|y2)="[^"]*"')
 _COLOUR = re.compile(r'\b(fill|stroke)="rgb\((\d+), (\d+), (\d+)\)"')
@@ -57,7 +57,7 @@ def save(chart: Chart, directory: Path, stem: str) -> tuple[Path, ...]:
     drawn = {
         "svg": svg(spec).encode(),
         "pdf": vl_convert.vegalite_to_pdf(on_white, vl_version=VERSION),
-        "png": vl_convert.vegalite_to_png(on_white, vl_version=VERSION, scale=_DPI / 72, ppi=72),
+        "png": vl_convert.vegalite_to_png(on_white, vl_version=VERSION, scale=PPI / 72, ppi=72),
         # Last, since it vouches for the others.
         "vl.json": written,
     }

@@ -58,12 +58,14 @@ class Scale:
 
     def axis(self) -> alt.Axis:
         """The same of its axis."""
-        given: dict[str, Any] = {}
+        given: dict[str, Any] = {"tickCount": 5}
         if self.ticks is not None:
             low, high = self.limits or (min(self.ticks), max(self.ticks))
-            given["values"] = [tick for tick in self.ticks if low <= tick <= high]
+            values = [tick for tick in self.ticks if low <= tick <= high]
+            # Vega leaves out every other of given values until they are no more than asked for.
+            given = {"values": values, "tickCount": len(values)}
         # Vega gives a format the precision of the ticks, which is none for those of a logarithm.
-        return alt.Axis(**given, labelExpr=f"format(datum.value, '{self.written}')", labelOverlap=True, tickCount=5)
+        return alt.Axis(**given, labelExpr=f"format(datum.value, '{self.written}')", labelOverlap=True)
 
     def rules(self) -> list[tuple[float, str, Sequence[float]]]:
         """Values that are marked right across, each with its colour and dash."""

@@ -4,6 +4,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
+from altair import Undefined
+
 from chiasm.core.errors import ChiasmError, nearest
 from chiasm.results.charts.lines import Chart
 
@@ -11,6 +13,8 @@ C = TypeVar("C", bound=Chart)
 
 KINDS: Final = ("svg", "pdf", "png", "json", "html")
 """What a chart can be saved as."""
+PPI: Final = 200
+"""Dots of a png to an inch of paper, where nothing else is asked."""
 
 
 class _Saving:
@@ -19,7 +23,8 @@ class _Saving:
     def save(self, fp: str | Path | IO[Any], format: str | None = None, **more: Any) -> None:
         """Write the chart as svg, pdf, png, json or html, by the end of the file's name or `format`.
 
-        `more`: as Altair's; an html page holds what it needs, unless `inline=False` lets it load from a network.
+        `more`: as Altair's; an html page holds what it needs, unless `inline=False` lets it load from a network, and
+        png has 200 dots an inch of paper, unless `ppi` or `scale_factor` says otherwise. png and pdf are on white.
 
         **Errors:** `ChiasmError` for another kind of file, or a place that cannot be written.
         """
@@ -32,8 +37,14 @@ class _Saving:
             raise ChiasmError(asked, found, nearest(kind, KINDS) or "Let the name end with one of those")
         if kind == "html":
             more.setdefault("inline", True)
+        if kind == "png" and not more.keys() & {"ppi", "scale_factor"}:
+            more["ppi"] = PPI
+        made: Any = self
+        if kind in ("png", "pdf") and made.background is Undefined:
+            # A page has a ground of its own, which may be dark; slides and papers have this one.
+            made = made.properties(background="white")
         try:
-            super().save(fp, format=kind, **more)  # type: ignore[misc]  # of the class below it
+            super(_Saving, made).save(fp, format=kind, **more)
         except OSError as error:
             raise ChiasmError(asked, error.strerror or str(error), "Name a file that can be written") from None
 

@@ -7,7 +7,8 @@
   const PAGE = 200, GALLERY = 12, SVG = "http://www.w3.org/2000/svg";
   const rows = data.rows.map((row, number) => ({...row, number}));
   const curved = rows.some((row) => row.c);
-  const known = {right: rows.some((row) => row.a && row.a[0][2] >= 0), effect: curved || rows.some((row) => row.e !== undefined)};
+  const given = (right) => rows.some((row) => row.a && row.a[0][2] === right);
+  const known = {right: given(0) || given(1), mixed: given(0) && given(1), effect: curved || rows.some((row) => row.e !== undefined)};
   let shown = rows, current = rows[0], room = PAGE, chosen = [];
 
   const make = (name, properties = {}, ...children) => {
@@ -34,6 +35,8 @@
   };
 
   const orders = [["data", "as in the data"]];
+  if (known.mixed) orders.push(["wrong", "wrong answers first"]);
+  if (data.types.length > 1) orders.push(["type", known.mixed ? "by type, wrong answers first" : "by type"]);
   if (known.effect) orders.push(["low", "lowest first"], ["high", "highest first"]);
   // The finding that examples may contradict: its curve, its place, its sign, and what is too little to show it.
   const [curve, place_, sign_, least] = data.against || [];
@@ -43,6 +46,7 @@
   const [order, orderLabel] = select("Order", orders);
   const [by, byLabel] = select("By", [["", "any curve"], ...data.series.map(([name], k) => [k, name])]);
   by.value = data.by;
+  if (orders.some(([name]) => name === data.order)) order.value = data.order;
   const search = make("input", {type: "search", placeholder: "words or id"});
   const searchLabel = make("label", {}, "Search", search);
   const count = make("p", {className: "small", role: "status"});
@@ -74,6 +78,10 @@
       (words === "" || [row.i, row.q, row.l, ...(row.a || []).map((one) => one[1])].join(" ").toLowerCase().includes(words)));
     // Those first that show least of what was found.
     const sign = {low: 1, high: -1, against: sign_}[order.value];
+    const sorted = (...keys) => shown.sort((a, b) => keys.map((key) => key(a) - key(b)).find((less) => less) || a.number - b.number);
+    const right = (row) => row.a && row.a[0][2] === 0 ? 0 : 1;
+    if (order.value === "wrong") sorted(right);
+    if (order.value === "type") sorted((row) => row.t, right);
     const size = (row) => { const value = effect(row); return value === undefined ? Infinity : sign * value; };
     if (sign) shown.sort((a, b) => size(a) - size(b) || a.number - b.number);
     room = PAGE;
@@ -100,7 +108,8 @@
     const unit = data.unit ? ` (${data.unit})` : "";
     const of = by.value === "" || !curved ? "" : ` of ${data.series[Number(by.value)][0]}`;
     const said = order.value === "against" ? contradicting(unit) : known.effect ? ` The number is the ${data.effect}${of}${unit}.` : "";
-    count.textContent = `${shown.length} of ${rows.length} examples.${said}`;
+    const wrong = shown.filter((row) => row.a && row.a[0][2] === 0).length;
+    count.textContent = `${shown.length} of ${rows.length} examples${known.mixed ? `, ${wrong} of them answered wrongly` : ""}.${said}`;
   };
 
   // How many of the list show nothing of what was found of all.

@@ -1,7 +1,7 @@
 """What to cite for a run: the papers whose method it is, and chiasm with its version, as BibTeX."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import metadata
 from typing import Final
@@ -31,6 +31,16 @@ METHODS: Final = {
     "V-Skip": Method("2606.08511"),
 }
 """By the names that pages call them by."""
+
+
+def named(papers: Sequence[Paper], methods: Mapping[str, Sequence[str]]) -> list[str]:
+    """What to cite, each in a line: the papers, then the methods with what of the page is made by them."""
+    lines = [f"{one.authors}: {one.title}. {one.venue}. arXiv {one.arxiv}." for one in papers]
+    for name in (name for name in METHODS if name in methods):
+        of, used = METHODS[name], ", ".join(f"`{one}`" for one in methods[name])
+        who = f"{of.author} and others, {of.year}" if of.author else "author and year unknown here"
+        lines.append(f"{name} ({used}): {who}. arXiv {of.arxiv}.")
+    return [*lines, f"chiasm {metadata('chiasm')['Version']}, the software that made this page."]
 
 
 def bibtex(papers: Sequence[Paper], methods: Collection[str] = ()) -> str:

@@ -48,6 +48,7 @@ def as_data(browsed: Browsed, thumbnails: Mapping[str, Thumbnail]) -> str:
         "peak": browsed.peak,
         "by": next((str(k) for k, one in enumerate(browsed.series) if one.name == browsed.by), ""),
         "against": _against(browsed),
+        "order": "wrong" if browsed.wrong_first else "data",
         "lacking": _LACKS_ONE if thumbnails else _KEEPS_NONE,
         "gallery": browsed.gallery,
         "step": _STEP,

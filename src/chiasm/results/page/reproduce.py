@@ -1,6 +1,7 @@
 """How a run was made: the command or the call that repeats it, what it ran on, and what it took."""
 
 import shlex
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -57,8 +58,8 @@ def in_memory(run: RunDirectory, spec: Options) -> list[str]:
     return [name for name, value in given.items() if IN_MEMORY in _several(value)]
 
 
-def facts(run: RunDirectory) -> list[str]:
-    """What stands under the title: model, examples, precision, device."""
+def facts(run: RunDirectory, more: Sequence[str] = ()) -> list[str]:
+    """What stands under the title: model, examples, what they did (`more`), precision, device."""
     manifest, counts = run.manifest, run.counts()
     model = manifest.get("model")
     name = model.get("id", "") if isinstance(model, dict) else model
@@ -68,6 +69,7 @@ def facts(run: RunDirectory) -> list[str]:
     return [
         *([f"model {name}"] if name else []),
         kept,
+        *more,
         *(str(fact) for fact in (precision, manifest.get("device")) if fact),
         *([] if template == "own" else [f"chat template {template}"]),
     ]

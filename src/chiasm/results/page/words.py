@@ -68,15 +68,17 @@ WORDS: Final = {
     "TCAV": "The share of examples whose answer grows along the direction of a concept.",
 }
 """By the name, in which N and K stand for numbers."""
-_NAME: Final = re.compile(r"[A-Za-z][\w.-]*\w")
+# What stands between the names of things in a cell: "image → last", "ima_0 of image and question", "search-91 (control)".
+_BETWEEN: Final = re.compile(r"->|[→+,:;()]|\s(?:of|and|to|in|from|against|under|with)\s")
 
 
 def words_of(texts: Iterable[str]) -> list[tuple[str, str]]:
     """The names of `WORDS` that stand in some texts, each with its meaning, in their order.
 
-    `texts`: names of things, as cells of tables hold them; in prose a word like "last" need not be a name.
+    `texts`: names of things, as cells of tables hold them. A part of a text counts where it is a name as a whole: the
+    image of "image blanked" are no tokens, and in prose a word like "last" need not be a name.
     """
-    there = {name for text in texts for name in _NAME.findall(text.replace("->", " "))}
+    there = {part.strip() for text in texts for part in _BETWEEN.split(text)}
     return [(word, meaning) for word, meaning in WORDS.items() if any(_is(word, name) for name in there)]
 
 

@@ -17,16 +17,19 @@ from chiasm.results.agreement import RULE
 from chiasm.results.charts.page import libraries, policy, starter
 from chiasm.results.examples import Browsed
 from chiasm.results.ledger import ledger
+from chiasm.results.numbers import control_name
 from chiasm.results.page import reproduce
-from chiasm.results.page.cite import bibtex, papers_of
+from chiasm.results.page.cite import bibtex, named, papers_of
 from chiasm.results.page.example_data import as_data
 from chiasm.results.page.figures import ShownFigure, shown_figure
 from chiasm.results.page.words import words_of
-from chiasm.results.report import Reporter
+from chiasm.results.report import Reporter, kind_of_chart
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.storage import whole_file
 
 _OPEN_TABLES = 3
+_IN_SENTENCES = ("layer", "state", "nat")
+"""Words that mean the same in a sentence as in a table."""
 _OPEN_FIGURES = 5
 _PRINTED_ROWS = 12  # as page.css has it
 
@@ -47,6 +50,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
     scripts += [_file("page.js")] if examples is None else [_file("page.js"), _file("browser.js")]
     in_memory = reproduce.in_memory(run, reporter.spec)
     command = reproduce.python_call if in_memory else reproduce.command_line
+    papers = papers_of(run.manifest["study"], ledger())
     page = _template().render(
         title=reporter.title,
         headline=reporter.headline(),
@@ -54,7 +58,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         policy=policy(scripts),
         scripts=[Markup(script) for script in scripts],
         css=Markup(_file("page.css")),
-        facts=reproduce.facts(run),
+        facts=reproduce.facts(run, reporter.facts),
         complete=run.complete,
         findings=[one.text for one in sorted(reporter.ranked, key=lambda finding: -finding.strength)],
         figures=shown,
@@ -80,7 +84,8 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         in_memory=in_memory,
         filled=reproduce.filled_in(run, reporter.spec),
         provenance=reproduce.provenance(run),
-        bibtex=bibtex(papers_of(run.manifest["study"], ledger()), reporter.methods),
+        cited=named(papers, reporter.methods),
+        bibtex=bibtex(papers, reporter.methods),
     )
     path = run.path / "report.html"
     with whole_file(path) as file:
@@ -89,14 +94,15 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
 
 
 def _names(reporter: Reporter[Any], browsed: Browsed | None) -> Iterator[str]:
-    """Names of things that stand on the page: what claims are about, units, heads and first cells of tables, types."""
+    """Names of things that stand on the page: in rows and heads of its tables, in its findings, beside its examples."""
     for table in reporter.numbers:
-        for one in table.claims:
-            yield from (one.about, one.unit, one.control or "", "" if one.where == "all" else one.where)
-            if one.where.isdecimal():
+        yield from table.heads
+        for claim in table.shown:
+            yield from (claim.about, claim.unit, control_name(claim.control or ""), claim.where)
+            if claim.where.isdecimal() or claim.unit == "layer":
                 yield "layer"
-    if any("state" in one.text for one in reporter.ranked):
-        yield "state"
+    said = " ".join(one.text for one in reporter.ranked)
+    yield from (word for word in _IN_SENTENCES if re.search(rf"\b{word}s?\b", said))
     for frame in reporter.overview().values():
         yield from (*frame.columns, *map(str, frame.to_series(0)))
     if browsed is not None:
@@ -122,21 +128,11 @@ def _file(name: str) -> str:
 
 def _figures(run: RunDirectory, questions: Mapping[str, str], figures: Sequence[tuple[str, str]]) -> list[ShownFigure]:
     """The figures in the order of their questions; those that have none stand behind, in their own order."""
-    starts = list(questions)
-
-    def place(stem: str) -> int:
-        return next((k for k, start in enumerate(starts) if _begins(stem, start)), len(starts))
-
-    ordered = sorted(figures, key=lambda one: place(one[0]))
+    order = [*questions, ""]
+    ordered = sorted(figures, key=lambda one: order.index(kind_of_chart(one[0], questions)))
     return [
-        shown_figure(run, stem, caption, questions[starts[k]] if (k := place(stem)) < len(starts) else "")
-        for stem, caption in ordered
+        shown_figure(run, stem, caption, questions.get(kind_of_chart(stem, questions), "")) for stem, caption in ordered
     ]
-
-
-def _begins(stem: str, start: str) -> bool:
-    """Whether a figure is `start`, or one of several of that name: `map-0`, `transfer-50`."""
-    return stem == start or (start.endswith("-") and stem.startswith(start))
 
 
 def _rounding_notes(run: RunDirectory) -> list[str]:

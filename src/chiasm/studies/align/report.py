@@ -37,8 +37,8 @@ class AlignReporter(Reporter[AlignSpec]):
         return f"Alignment in {self.spec.model}"
 
     @property
-    def methods(self) -> set[str]:
-        return {"Wanda"} if "overlap" in self.directory.tables() else set()
+    def methods(self) -> dict[str, list[str]]:
+        return {"Wanda": ["overlap"]} if "overlap" in self.directory.tables() else {}
 
     def headline(self) -> str:
         return align_headline(self.claimed)

@@ -15,4 +15,4 @@ def browsed(answers: pl.DataFrame, examples: pl.DataFrame, blind: pl.DataFrame |
         given = [("the model", row), *([("image blanked", without[name])] if name in without else [])]
         said = tuple(Answered(by, one["generated"], one["correct"] if scored else None) for by, one in given)
         shown.append(ShownExample(name, row["type"], questions.get(name, ""), row["answer"], said))
-    return Browsed(shown)
+    return Browsed(shown, wrong_first=True)

@@ -6,7 +6,9 @@ from typing import Literal
 import polars as pl
 
 from chiasm.results.charts.theme import counted
+from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order
+from chiasm.studies.flow.curves import ALL_CONTROLS
 from chiasm.studies.flow.judgement import SEEN, control_for, control_label, style_of
 from chiasm.studies.flow.tables import AVERAGED, KEEP_ONE, LEAVE_ONE_OUT, SHAPLEY, SIZE_MATCHED, SWAPS, dose_share
 
@@ -148,7 +150,8 @@ def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:
         beside = controls.filter((pl.col("control") == name) & pl.col("cut").is_in(cuts))
         parts.append(f"{control_label(name)} ({', '.join(cuts)}; {_examples(beside)})")
     if parts:
-        sentences.append(f"Dashed: the control, {'; '.join(parts)}.")
+        sentences.append(f"Dashed: the strictest control that a cut has, {'; '.join(parts)}.")
+        sentences += _elsewhere(controls, names)
     if SIZE_MATCHED in names.values():
         sentences.append("Random keys leave out the first position, the usual attention sink.")
     without = [cut for cut, name in names.items() if name is None]
@@ -157,10 +160,22 @@ def _controls(effects: pl.DataFrame, controls: pl.DataFrame | None) -> str:
     return " ".join(sentences)
 
 
+def _elsewhere(controls: pl.DataFrame, drawn: Mapping[str, str | None]) -> list[str]:
+    """Which controls were run and are not drawn here, and where they are. `drawn`: the control beside each cut."""
+    beside = controls.select("cut", "control").unique(maintain_order=True).rows()
+    more = [name for cut, name in beside if cut in drawn and name != drawn[cut] and dose_share(name) is None]
+    if not more:
+        return []
+    # Controls that an effect has to exceed come first, then scales.
+    ordered = sorted(dict.fromkeys(more), key=lambda name: (name in (*SWAPS, AVERAGED), name != RANDOM_WEIGHTS))
+    named = "; ".join(map(control_label, ordered))
+    return [f'Further controls ({named}) are in "{ALL_CONTROLS}".']
+
+
 def _every_control(controls: pl.DataFrame) -> str:
     scales = (*SWAPS, AVERAGED)
     names = [name for name in in_order(controls, "control") if dose_share(name) is None and name not in scales]
-    sentences = [f"Grey: every control that was run ({', '.join(map(control_label, names))})."] if names else []
+    sentences = [f"Dashed: every control that was run ({', '.join(map(control_label, names))})."] if names else []
     sentences += [
         f"Level line: {control_label(swap)}, a scale for the cuts of it, the same at every layer."
         for swap in SWAPS

@@ -26,6 +26,7 @@ _X = {
 }
 _Y = "Answer's probability left (%)"
 _QUESTION = "At which layers does each route carry the answer?"
+ALL_CONTROLS = "Does each effect exceed what its controls do?"
 _BAND = "Lines: geometric mean over examples; bands: 95 % intervals, for all layers of a line at once"
 _CLAIMED = (
     "Lines: geometric mean over examples; bands: 95 % intervals, for all cuts and layers at once (controls: for all "
@@ -108,7 +109,7 @@ def controls_chart(
             rows = controls.filter(cut=cut, control=name)
             if dose_share(name) is None and rows.height:
                 lines.append(Line(own.label, left(rows), own.style, control_label(name), own.label))
-    title, axes = "Does each effect exceed what its controls do?", _axes(effects, lines, noise)
+    title, axes = ALL_CONTROLS, _axes(effects, lines, noise)
     said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}.{_beyond(lines, axes)}"
     return line_chart(lines, axes, size, title=title, subtitle=said, legend="route cut", columns=3)
 

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import UInt8
 
+from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box
 from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.pictures import Choice, Panel, Row, Tint, picture_chart
@@ -56,7 +57,7 @@ def attention_map(
     every = pl.concat([one.rows.select("query", "layer", "head", "weight") for one in shown])
     known, queries = sorted(every["layer"].unique()), in_order(every, "query")
     heads = [_MEAN, *_strongest(every, len(known) * sum(one.rows.select("index").n_unique() for one in shown))]
-    fixed = list(layers) or ([] if size is SCREEN else evenly(known, _depths(size)))
+    fixed = _chosen("layer", layers, known) or ([] if size is SCREEN else evenly(known, _depths(size)))
     asked, tint, title = asked or Asked(), Tint("attention (%)", diverging=False), "Where in the image is attention?"
     end = "Colours follow the square root, on one scale. Crosses: attention sinks. n = 1 example: no interval."
     if fixed:
@@ -120,7 +121,9 @@ def lens_map(
     """
     shown = evenly(shown, MAX_READ)
     known = sorted({state for one in shown for state in one.rows["layer"]})
-    fixed = list(states) or ([] if size is SCREEN else evenly([one for one in known if one] or known, _depths(size)))
+    fixed = _chosen("state", states, known) or (
+        [] if size is SCREEN else evenly([one for one in known if one] or known, _depths(size))
+    )
     choices = [] if fixed else [Choice("state", "Hidden state", known, len(known) // 2)]
     lines = []
     for one in shown:
@@ -144,6 +147,18 @@ def _words(one: ImageRows, title: str, states: Sequence[int]) -> Panel:
     )
     found = places.join(words, on="position", maintain_order="left")
     return Panel(title, one.pixels, one.boxes, found.select(*_CORNERS, "shown", "strong"), strong="strong")
+
+
+def _chosen(what: str, asked: Sequence[int], known: Sequence[int]) -> list[int]:
+    """The depths that were named.
+
+    **Errors:** `ChiasmError` for one that the run has not.
+    """
+    unknown = [one for one in asked if one not in known]
+    if unknown:
+        there = ", ".join(map(str, known))
+        raise ChiasmError(f"draw {what} {unknown[0]}", f"this run has {what}s {there}", "Name some of those")
+    return list(asked)
 
 
 def _depths(size: Size) -> int:

@@ -20,7 +20,7 @@ from chiasm.studies.look.findings import look_findings
 from chiasm.studies.look.headline import look_headline
 from chiasm.studies.look.maps import Asked, ImageRows
 from chiasm.studies.look.questions import CHARTS, DIFFERENCES, QUESTIONS
-from chiasm.studies.look.shares import object_rows, perceived
+from chiasm.studies.look.shares import object_rows, perceived, top_level
 from chiasm.studies.look.spec import LookSpec
 
 _BAND = "Lines are means over examples, bands 95 % intervals over inputs that hold for all layers of a line at once"
@@ -57,6 +57,7 @@ class LookReporter(Reporter[LookSpec]):
         n = shares["example_id"].n_unique()
         attention = (
             f"Share of the attention (mean over heads) that each part of the sequence takes. {_BAND} (n = {n}).{beside}"
+            f" {self._untested()}"
         )
         drawn = {"attention": Drawing(partial(charts.attention_shares, shares, controls), lambda: attention)}
         if any(object_rows(shares, query).height for query in in_order(shares, "query")):
@@ -89,6 +90,7 @@ class LookReporter(Reporter[LookSpec]):
             "The share of visible tokens counts tokens up to the query, as in a causal decoder: what equal attention "
             "to all of them would give. Intervals and p-values in sentences hold over all queries and layers at once.",
         ]
+        found += [one for one in [self._untested()] if one]
         found += shared_models_note(self.table("shares_controls"))
         attention = self.directory.table("attention")
         if self.spec.heads and not of_kind(self.claimed, "head"):
@@ -106,6 +108,18 @@ class LookReporter(Reporter[LookSpec]):
             f"{attention['example_id'].n_unique()} examples. A cross marks them on maps."
         )
         return found
+
+    def _untested(self) -> str:
+        """Of which parts of the sequence shares are drawn and nothing is said."""
+        said = perceived(self._shares)
+        rest = [span for span in top_level(self._shares) if span not in said]
+        if not rest or not said:
+            return ""
+        named = [*said, *(["the object asked about"] if of_kind(self.claimed, "object") else [])]
+        return (
+            f"Claims are about what {' and '.join(named)} get of the attention: of {', '.join(rest)} the chart shows "
+            "shares with their intervals, and nothing is tested."
+        )
 
     @cached_property
     def _shares(self) -> pl.DataFrame:

@@ -36,6 +36,10 @@ class PaperReporter(Reporter[PaperSpec]):
     def title(self) -> str:
         return f"The figures of the alignment paper for {self._main} and its kin"
 
+    @property
+    def methods(self) -> dict[str, list[str]]:
+        return {"Wanda": ["figure-22"]} if "figure-22" in self.drawings() else {}
+
     def headline(self) -> str:
         return paper_headline(self.claimed)
 

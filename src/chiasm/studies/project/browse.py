@@ -17,4 +17,4 @@ def browsed(predictions: pl.DataFrame, best: Mapping[str, str]) -> Browsed:
         given = sorted(rows.iter_rows(named=True), key=lambda row: row["setting"] != best.get(str(domain)))
         answers = tuple(Answered(row["setting"], row["generated"], row["parsed"] == row["label"]) for row in given)
         shown.append(ShownExample(f"{domain}/{example}", str(domain), "", given[0]["label"], answers))
-    return Browsed(shown, gallery="Misread pictures")
+    return Browsed(shown, gallery="Misread pictures", wrong_first=True)

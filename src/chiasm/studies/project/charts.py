@@ -47,6 +47,7 @@ _REFERENCES: Final = {
 _FREE, _AMONG = Mark("free answer", 0), Mark("most probable label", 4)
 _REFERENCE = Mark("no language model", None, control=True)
 SHUFFLED_LABELS: Final = Mark("shuffled labels (control)", 6, control=True)
+_ALL: Final = "Which setting learns the domain?"
 _NO_CLASS: Final = "no class"
 
 
@@ -80,16 +81,16 @@ def verdict_chart(
             "behind the projector": POST,
             "last token, last state": last,
         }
-        there = [name for name in (UNTUNED, PRIMARY, best_setting(rows)) if name in set(rows["setting"])]
+        there = followed(rows)
         for stage, where in sites.items():
-            read = {name: of.score(ProbeSite(name, where)) for name in dict.fromkeys(there)}
+            read = {name: of.score(ProbeSite(name, where)) for name in there}
             # What tuning leaves as it is is drawn once.
             read = {
                 name: score for name, score in read.items() if name == UNTUNED or not _same(score, read.get(UNTUNED))
             }
             read[SHUFFLED_LABELS.label] = of.score(ProbeSite(UNTUNED, where, LINE, SHUFFLED))
             dots += [dot(stage, score, mark, domain) for mark, score in read.items() if score is not None]
-        for setting in dict.fromkeys(there):
+        for setting in there:
             shown.append(setting)
             chosen = Runs.of(predictions.filter(domain=domain, setting=setting, projector=OWN), "constrained")
             answered = {
@@ -107,8 +108,26 @@ def verdict_chart(
         marks,
         size,
         title="Where is what the tower sees lost on its way to the answer?",
-        subtitle=f"First four rows: linear probes; last two: answers; {over(own)}; dotted: guessing; {_images(own)}.",
+        subtitle=(
+            f"First four rows: linear probes; last two: answers; {over(own)}; dotted: guessing; {_images(own)}."
+            f"{_not_followed(own)}"
+        ),
     )
+
+
+def followed(rows: pl.DataFrame) -> list[str]:
+    """The settings that `verdict_chart` draws of a domain: the untouched model, the paper's, the one that answers
+    best."""
+    there = set(rows["setting"])
+    return [name for name in dict.fromkeys((UNTUNED, PRIMARY, best_setting(rows))) if name in there]
+
+
+def _not_followed(own: pl.DataFrame) -> str:
+    """Which settings it leaves out; begins with a space."""
+    drawn = {name for domain in in_order(own, "domain") for name in followed(own.filter(domain=domain))}
+    rest = [name for name in in_order(own, "setting") if name not in drawn]
+    named = ", ".join(rest)
+    return f' Not drawn, as none has a higher macro-F1: {named} (all are in "{_ALL}").' if rest else ""
 
 
 def _same(one: Estimate | None, other: Estimate | None) -> bool:
@@ -119,9 +138,11 @@ def _same(one: Estimate | None, other: Estimate | None) -> bool:
 
 def verdict_caption(tuning: pl.DataFrame) -> str:
     """For `verdict_chart`."""
+    own = tuning.filter(projector=OWN)
     return (
         "Macro-F1 of linear probes on what goes into the projector, on what comes out of it, and on the last prompt "
-        f"token, and of the model's own answers ({counts(tuning.filter(projector=OWN))}). Where it falls from a row "
+        f"token, and of the model's own answers ({counts(own)}). Of every domain: the untouched model, the setting of "
+        f"the paper ({PRIMARY}), and the one that answers best.{_not_followed(own)} Where it falls from a row "
         "to the next, what could be read is no longer read, or no longer said. Each interval holds on its own, those "
         "of free answers for all settings at once; differences are in the claims. What goes into the projector is "
         "the same for all settings that leave the tower as it is."
@@ -165,7 +186,7 @@ def tuning_chart(
         _domains(own, references),
         marks,
         size,
-        title="Which setting learns the domain?",
+        title=_ALL,
         subtitle=f"Dots: {over(own)}, for all settings at once; dotted: guessing; {_images(own)}.",
     )
 

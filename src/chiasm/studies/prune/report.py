@@ -42,8 +42,8 @@ class PruneReporter(Reporter[PruneSpec]):
         return f"Pruning of {self.spec.model}"
 
     @property
-    def methods(self) -> set[str]:
-        return {"Wanda"}
+    def methods(self) -> dict[str, list[str]]:
+        return {"Wanda": ["wanda"]}
 
     def headline(self) -> str:
         return prune_headline(self.claimed)

@@ -43,7 +43,12 @@ _KINDS = {
 _PLANES = {ONE_PROMPT: "prefill_share", BATCH: "batch_share"}
 _RANDOM = "random-weights baseline"
 _LEAST = 1e-4  # nat
-_TICKS = (-100, -10, -1, 0, 1, 10, 100)  # points
+_TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)  # points
+_LOSS = "Right answers lost (points; logarithmic beyond ±1)"
+_TIME = "Time left (%, logarithmic)"
+_TIMES = (5, 10, 20, 30, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 400, 500, 700, 1000)
+# Bars are drawn whole up to so many times beyond the last point; one that is hardly known would flatten all else.
+_ROOM = 2.0
 
 
 def plans_chart(plans: pl.DataFrame, size: Size, *, claims: Sequence[Claim] = ()) -> Chart:
@@ -59,19 +64,19 @@ def plans_chart(plans: pl.DataFrame, size: Size, *, claims: Sequence[Claim] = ()
     made = [_point(row, plain, place, claims) for place in _PLANES for row in rows]
     allowed = plain.get("max_loss")
     dotted = () if allowed is None else (100 * allowed,)
-    loss = Scale("Right answers lost (points)", "", "symlog", 0.0, dotted, _reach(made), _TICKS)
-    # Times that are hardly known have bounds far beyond all points.
-    times = [*(point.x for point in made), 100.0]
-    limits = (0.9 * min(times), 1.1 * max(times))
+    loss = Scale(_LOSS, "", "symlog", 0.0, dotted, _reach(made), _TICKS)
+    limits, cut = times_shown(made)
     planes = [
-        Plane(place, Scale("Time left (%)", "", "log", 100.0, _equal_calls(claims, place), limits), loss)
+        Plane(place, Scale(_TIME, "", "log", 100.0, _equal_calls(claims, place), limits, _TIMES), loss)
         for place in _PLANES
     ]
     best = plans.filter(pl.col("recommended"))["plan"].to_list()
     chosen = "nothing is" if best == [NONE] else f"{', '.join(best)} is"
+    held = " for all plans that could be chosen at once" if claims else ""
+    beyond = "; those that reach beyond the axis are cut at it" if cut else ""
     subtitle = (
-        f"Bars: 95 % intervals{' for all plans that could be chosen at once' if claims else ''}; dotted: the loss "
-        f"allowed, two equal calls; {counted(plans['n'].to_list())}. Below and left is better; {chosen} recommended."
+        f"Bars: 95 % intervals{held}{beyond}; dotted: the loss allowed, two equal calls; "
+        f"{counted(plans['n'].to_list())}. Below and left is better; {chosen} recommended."
     )
     title = "Which plan saves time, and what does it lose?"
     marks = [_KINDS[kind] for kind in kinds]
@@ -96,6 +101,18 @@ def _point(row: Mapping[str, Any], plain: Mapping[str, Any], place: str, claims:
     y_low, y_high = (math.nan, math.nan) if same else bounds
     mark = _KINDS[row["kind"]].label
     return Point(name, x, 100 * row["loss"], x_low, x_high, y_low, y_high, row["n"], mark, place, chosen, facts)
+
+
+def times_shown(points: Sequence[Point]) -> tuple[tuple[float, float], bool]:
+    """From which time to which the axis goes, and whether bars reach beyond it: it takes in those of all plans that
+    are known at all well."""
+    times = [*(point.x for point in points), 100.0]
+    low, high = (
+        [*times, *(bound for bound in bounds if not math.isnan(bound))]
+        for bounds in ([point.x_low for point in points], [point.x_high for point in points])
+    )
+    limits = max(0.95 * min(low), min(times) / _ROOM), min(1.05 * max(high), _ROOM * max(times))
+    return limits, min(low) < limits[0] or max(high) > limits[1]
 
 
 def _reach(points: Sequence[Point]) -> tuple[float, float]:

@@ -6,9 +6,9 @@ import polars as pl
 
 from chiasm.core.claims import Claim, of_kind
 from chiasm.results.wording import compact, number
-from chiasm.studies.skip.decision import BATCH, ONE_PROMPT
+from chiasm.studies.skip.decision import BATCH, EQUAL_CALLS, ONE_PROMPT
 from chiasm.studies.skip.tables import CONTROLS, NONE
-from chiasm.studies.skip.time_findings import TOO_NOISY, time_verdict
+from chiasm.studies.skip.time_findings import NOT_ESTABLISHED, time_reason, time_verdict
 
 _MISSING = "-"
 
@@ -16,7 +16,8 @@ _MISSING = "-"
 def plans_table(plans: pl.DataFrame, claims: list[Claim]) -> pl.DataFrame:
     """A line for every plan, the fewest operations first, controls last: losses and times with the claims' intervals.
 
-    Losses of controls, which no claim is about, have the interval of the table; what was not compared has a dash.
+    What no claim is about (controls, plans that leave out no operations) has what the table holds: losses with its
+    interval, times without one.
     """
     whole = _peak(plans)
     rows = []
@@ -34,9 +35,9 @@ def plans_table(plans: pl.DataFrame, claims: list[Claim]) -> pl.DataFrame:
                 "operations (%)": number(100 * row["operations_share"]),
                 "right (%)": number(100 * row["score"]),
                 "right answers lost (points)": lost,
-                "log-probability lost (nat)": _cell(logprob, 3),
-                "change of time, one prompt (%)": _time(times.get(ONE_PROMPT)),
-                "change of time, a batch (%)": _time(times.get(BATCH)),
+                "log-probability lost (nat)": _MISSING if name == NONE else _logprob(logprob, row),
+                "change of time, one prompt (%)": _time(times.get(ONE_PROMPT), row, "prefill_share"),
+                "change of time, a batch (%)": _time(times.get(BATCH), row, "batch_share"),
                 "peak memory (%)": _MISSING if not whole else number(100 * row["peak_bytes"] / whole, digits=0),
                 "left out": row["skipped"],
             }
@@ -57,15 +58,26 @@ def _named(row: dict[str, Any]) -> str:
     return f"{row['plan']} ({how})" if how else row["plan"]
 
 
-def _cell(one: Claim | None, digits: int) -> str:
-    return _MISSING if one is None else compact(one.effect, one.low, one.high, digits=digits)
+def _cell(one: Claim, digits: int) -> str:
+    return compact(one.effect, one.low, one.high, digits=digits)
 
 
-def _time(one: Claim | None) -> str:
+def _logprob(one: Claim | None, row: dict[str, Any]) -> str:
+    if one is not None:
+        return _cell(one, 3)
+    lost = row.get("logprob_loss")
+    return _MISSING if lost is None else compact(lost, row["logprob_loss_low"], row["logprob_loss_high"], digits=3)
+
+
+def _time(one: Claim | None, row: dict[str, Any], column: str) -> str:
+    """A change of time with what it allows to say; of what is not compared the mean alone."""
     if one is None:
-        return _MISSING
+        if row.get(column) is None:
+            return _MISSING
+        mean = number(100 * (row[column] - 1), digits=0)
+        return f"{mean} ({EQUAL_CALLS if row['plan'] == NONE else 'no interval'})"
     said = time_verdict(one)
-    return said if said == TOO_NOISY else f"{_cell(one, 0)}: {said}"
+    return f"{_cell(one, 0)}: {time_reason(one) if said == NOT_ESTABLISHED else said}"
 
 
 def _percent(share: float | None) -> float | None:

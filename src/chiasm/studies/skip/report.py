@@ -36,9 +36,12 @@ class SkipReporter(Reporter[SkipSpec]):
         return f"Skipped work on {self.spec.skipped_span} tokens in {self.spec.model}"
 
     @property
-    def methods(self) -> set[str]:
-        kinds = set() if self._plans is None else set(self._plans["kind"])
-        return {method for kind, method in _METHODS.items() if kind in kinds}
+    def methods(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for plan, kind in () if self._plans is None else self._plans.select("plan", "kind").rows():
+            if kind in _METHODS:
+                found.setdefault(_METHODS[kind], []).append(plan)
+        return found
 
     def headline(self) -> str:
         return skip_headline(self.claimed)
@@ -63,8 +66,10 @@ class SkipReporter(Reporter[SkipSpec]):
             caption = (
                 "Every plan by the time that it leaves (geometric mean of its ratios to plain calls) and the right "
                 f"answers that it loses, n = {self._plans['n'][0]}. Intervals of losses and times hold for all plans "
-                "that could be chosen at once, those of controls' losses each on its own; some times reach beyond the "
-                "axis. Dotted: the loss allowed; two equal calls. Operations and memory are in the table. "
+                "that could be chosen at once, those of controls' losses each on its own; times of plans that are not "
+                "compared (controls, and those that leave out no operations) have none. Both axes are logarithmic, "
+                "that of losses beyond a point either way, so that losses of a tenth of a point and of fifty are both "
+                "seen. Dotted: the loss allowed; two equal calls. Operations and memory are in the table. "
             )
             caption += "Random layers at as many operations are the control." if self.spec.controls else "No control."
             draw = partial(charts.plans_chart, self._plans, claims=self.claimed)
@@ -100,7 +105,9 @@ class SkipReporter(Reporter[SkipSpec]):
         caption = (
             "What does each plan cost, and what does it save? The fewest operations first; in brackets 95 % intervals "
             "over all plans that could be chosen at once (of controls' losses each on its own). Times: geometric mean "
-            "of ratios to plain calls; too noisy: two equal calls differ by more than what would be saved."
+            f"of ratios to plain calls{self._repeats()}; faster or slower is said where the change is beyond that "
+            "between two equal calls as well. Controls, and plans that leave out no operations, are timed but not "
+            "compared. Too noisy: two equal calls differ by more than what would be saved."
         )
         return {caption: plans_table(self._plans, self.claimed)}
 
@@ -128,6 +135,17 @@ class SkipReporter(Reporter[SkipSpec]):
         baseline = self._controls is not None
         found += shared_models_note(self._controls)
         return [*found, *control_notes(self.spec.controls, baseline, "what skipping random layers would cost")]
+
+    @property
+    def facts(self) -> list[str]:
+        chose = self._contributions["example_id"].n_unique()
+        judged = [] if self._plans is None else [f"{self._plans['n'][0]} judged the plans"]
+        return [", ".join([f"{chose} chose the layers", *judged])]
+
+    def _repeats(self) -> str:
+        """How often plans were timed."""
+        timings = self.table("timings")
+        return "" if timings is None else f" in {timings['repeat'].n_unique()} rounds"
 
     def _counts(self) -> list[str]:
         """How many examples chose, judged, and were left out."""

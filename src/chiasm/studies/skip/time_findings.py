@@ -6,7 +6,7 @@ from typing import Any
 from chiasm.core.claims import Claim, of_kind
 from chiasm.results.findings import Finding
 from chiasm.results.wording import alone, bounds, claimed, named, number, percent, sentence
-from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, saves_time
+from chiasm.studies.skip.decision import BATCH, EQUAL_CALLS, ONE_PROMPT, saves_time
 
 TOO_NOISY, NOT_ESTABLISHED = "too noisy", "not established"
 _WHOLE: dict[str, Any] = {"significant": None, "digits": 0}
@@ -90,6 +90,16 @@ def time_verdict(one: Claim) -> str:
     if one.low is not None and one.low > 0:
         return "is rather read slower"
     return TOO_NOISY if too_noisy(one) else NOT_ESTABLISHED
+
+
+def time_reason(one: Claim) -> str:
+    """Why a plan's time is not established to be another."""
+    if one.low is None or one.high is None:
+        return f"{NOT_ESTABLISHED}: no interval"
+    if one.low <= 0 <= one.high:
+        return f"{NOT_ESTABLISHED}: 0 is within"
+    equal = number(one.control_effect or 0.0, unit="%", digits=0, signed=True)
+    return f"{NOT_ESTABLISHED} beyond {EQUAL_CALLS} ({equal})"
 
 
 def too_noisy(one: Claim) -> bool:
