@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from chiasm.results.charts.lines import Chart
 
 _MAIN = 3
+_DRAWING = 2
+"""Charts whose files are written at one time."""
 
 
 @final
@@ -93,14 +96,20 @@ class Run:
     def report(self) -> Path:
         """Draw what the report shows into `figures/` and write `report.html`, one file. Returns its path."""
         # Drawing takes what reading tables does not need.
-        from chiasm.results.charts.files import save
+        from chiasm.results.charts.files import save_specified, specification
         from chiasm.results.charts.theme import SCREEN
 
         drawings: dict[str, Drawing] = {
             name: drawing for name, drawing in self.reporter.drawings().items() if drawing.reported
         }
-        for name, drawing in drawings.items():
-            save(drawing.draw(SCREEN), self.directory.figures, name)
+        # Files are written beside the next chart's numbers: drawing lets other threads go on.
+        with ThreadPoolExecutor(max_workers=_DRAWING, thread_name_prefix="draw") as pool:
+            waiting = [
+                pool.submit(save_specified, specification(drawing.draw(SCREEN)), self.directory.figures, name)
+                for name, drawing in drawings.items()
+            ]
+        for one in waiting:
+            one.result()
         shown = [(name, drawing.caption()) for name, drawing in drawings.items()]
         page = write_report(self.directory, self.reporter, shown)
         note_drawn(self.directory)

@@ -28,6 +28,7 @@ from chiasm.results.storage import whole_file
 
 _OPEN_TABLES = 3
 _OPEN_FIGURES = 5
+_FIRST_ROWS = 5
 _PRINTED_ROWS = 12  # as page.css has it
 
 
@@ -66,6 +67,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         words=words_of(_names(reporter, browsed)),
         examples=examples,
         example_count=0 if browsed is None else len(browsed.examples),
+        example_total=0 if browsed is None else browsed.total,
         layouts=reporter.layouts(),
         published=list(zip(reporter.published, reporter.agreements, strict=True)),
         agreed=Counter(one.said for several in reporter.agreements for one in several).most_common(),
@@ -105,7 +107,8 @@ def _names(reporter: Reporter[Any], browsed: Browsed | None) -> Iterator[str]:
 
 class _Tabled(NamedTuple):
     name: str
-    frame: pl.DataFrame
+    height: int
+    first: pl.DataFrame
     schema: Any
     classes: list[str]
 
@@ -155,9 +158,9 @@ def _unbroken(text: str) -> Markup:
 
 
 def _tabled(run: RunDirectory, name: str) -> _Tabled:
-    frame = run.table(name)
-    classes = [' class="number"' if dtype.is_numeric() else "" for dtype in frame.dtypes]
-    return _Tabled(name, frame, run.schema(name), classes)
+    first = run.table(name, rows=_FIRST_ROWS)
+    classes = [' class="number"' if dtype.is_numeric() else "" for dtype in first.dtypes]
+    return _Tabled(name, run.height(name), first, run.schema(name), classes)
 
 
 def _cell(value: Any) -> str:
