@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -256,7 +256,7 @@ class RunDirectory:
 
         **Errors:** `ChiasmError` if no example is left, with the reasons.
         """
-        if any(sum(rows.values()) for rows in self._row_counts()):
+        if any(n for job in self.shards.jobs.values() for name, n in job["rows"].items() if name != FAILURES.name):
             return
         self._end("failed")
         reasons = Counter(item["reason"] for item in self.failures() + self.left_out())
@@ -318,16 +318,6 @@ class RunDirectory:
                     pl.concat(files.part_of(part, columns) for part in self.shards.rows(name)), None, rows
                 )
         return files.read_table(self.path, self.manifest["tables"], name, columns, rows)
-
-    def height(self, name: str) -> int:
-        """How many rows a table has.
-
-        **Errors:** as `table`.
-        """
-        known = self.manifest.get("tables")
-        if self.complete and isinstance(known, dict) and name in known:
-            return int(known[name]["rows"])
-        return self.table(name).height
 
     @property
     def frames(self) -> LazyFrames:
@@ -427,11 +417,6 @@ class RunDirectory:
 
     def _ended(self) -> bool:
         return (manifests.read(self.path) or {"status": ""})["status"] == "complete"
-
-    def _row_counts(self) -> Iterator[dict[str, int]]:
-        """Rows by table of every finished job, but for what says why there is none."""
-        for job in self.shards.jobs.values():
-            yield {name: rows for name, rows in job["rows"].items() if name != FAILURES.name}
 
     def _counted(self) -> dict[str, int]:
         return why.counted(self.manifest, [*self.shards.jobs.values(), *self._waiting.jobs.values()])

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, final
 import polars as pl
 
 from chiasm.core.errors import ChiasmError, nearest
+from chiasm.core.remote import is_address
 from chiasm.results.page.write import write_report
 from chiasm.results.report import Drawing
 from chiasm.results.rundir import RunDirectory
+from chiasm.results.upload import upload
 from chiasm.results.verify import note_drawn
 from chiasm.studies.study import GROUP, is_study, study, verbs
 
@@ -164,10 +166,15 @@ def run_study(verb: str, **options: Any) -> Run:
 
 
 def finished(directory: RunDirectory, out: str | Path | None) -> Run:
-    """The run, reported where it has a directory of its own."""
+    """The run, reported where it has a directory of its own, and copied where that is an address.
+
+    **Errors:** `ChiasmError` for an address that cannot be written; the run stays where it was computed.
+    """
     run = Run(directory)
     if out is not None:
         run.report()
+    if is_address(out):
+        upload(directory.path, str(out))
     return run
 
 

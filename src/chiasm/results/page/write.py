@@ -160,7 +160,9 @@ def _unbroken(text: str) -> Markup:
 def _tabled(run: RunDirectory, name: str) -> _Tabled:
     first = run.table(name, rows=_FIRST_ROWS)
     classes = [' class="number"' if dtype.is_numeric() else "" for dtype in first.dtypes]
-    return _Tabled(name, run.height(name), first, run.schema(name), classes)
+    known = run.manifest.get("tables") if run.complete else None
+    height = known[name]["rows"] if isinstance(known, dict) else run.table(name).height
+    return _Tabled(name, height, first, run.schema(name), classes)
 
 
 def _cell(value: Any) -> str:
