@@ -1,6 +1,7 @@
 """Several processes on one directory: the tables of one, whoever dies, and no waiting for the dead."""
 
 import threading
+import time
 
 import pytest
 from tests.support.counting import CountingTask
@@ -56,6 +57,27 @@ def test_an_example_that_ends_processes_is_left_out_alone(tmp_path, caplog):
     assert failure["example_id"] == "e7"
     assert "2 processes ended while they computed it" in failure["reason"]
     assert found.table("eval").equals(whole.table("eval").filter(whole.table("eval")["example_id"] != "e7"))
+
+
+def test_others_wait_until_the_first_has_opened_the_directory(tmp_path):
+    """They load what they need meanwhile; one that is told to stop instead ends at once."""
+    task = CountingTask(tmp_path / "run")
+    running = LocalProcesses(2).start(1, task, first=False, waits=True)
+    time.sleep(1)
+    assert not running.ended()
+    assert not task.out.exists()
+    running.release()
+    while not running.ended():
+        time.sleep(0.05)
+    assert running.opened
+    running.join()
+    assert RunDirectory.load(task.out).complete
+    waiting = LocalProcesses(2).start(1, CountingTask(tmp_path / "other"), first=False, waits=True)
+    begun = time.monotonic()
+    waiting.stop()
+    waiting.join()
+    assert time.monotonic() - begun < 20
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_mistake_in_another_process_is_reported_as_one(tmp_path):

@@ -10,11 +10,13 @@ from typing import Protocol, get_args
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example, Split
+from chiasm.core.remote import is_address
 from chiasm.core.text import shortened
 from chiasm.data.files import read_jsonl, read_parquet, unique
 from chiasm.data.layouts import holds_layout, is_pope, layout_of, named, read, read_pope, recognised
 from chiasm.data.layouts.flow_csv import read_flow_csv
 from chiasm.data.plain_files import require_plain
+from chiasm.data.remote import fetched, with_media
 from chiasm.data.sequences import Spooled
 from chiasm.data.tasks import IN_THE_INPUT, Task, as_task, task_of
 from chiasm.data.webdataset import is_shards, read_webdataset, shards_of
@@ -75,11 +77,11 @@ def examples(
     """The examples of `source`: the first `limit`, or all.
 
     `source`: a JSON Lines, Parquet or WebDataset file (docs/data.md), a folder of a data set in its published layout
-    (also as `NAME:FOLDER`, where a folder holds several), a registered name (`scenes`: endless without a limit), or
-    examples. Files are read in their own order. `seed` and `split` pick from `scenes`, `split` also between the parts
-    of a published data set; other files are one split and ignore it. `media`: the folder that holds the images
-    (videos, sounds), where they are not beside the file. `task`: ask for descriptions or for objects instead
-    (`chiasm.data.tasks`).
+    (also as `NAME:FOLDER`, where a folder holds several), an address of a file as `s3://BUCKET/x.jsonl` (extra
+    `remote`), a registered name (`scenes`: endless without a limit), or examples. Files are read in their own order.
+    `seed` and `split` pick from `scenes`, `split` also between the parts of a published data set; other files are one
+    split and ignore it. `media`: the folder that holds the images (videos, sounds), where they are not beside the file.
+    `task`: ask for descriptions or for objects instead (`chiasm.data.tasks`).
 
     Files that the data name must lie in their folder, or in `media`, links followed, unless
     `allow_outside`; what lies elsewhere is that example's failure when it is used. Examples that are given may name
@@ -102,7 +104,9 @@ def examples(
     if isinstance(source, str) and source in _registered:
         return _registered[source](seed=seed, split=split, limit=limit)
     if isinstance(source, str | Path):
-        found = _read(Path(source), str(source), split, Path(media) if media else None)
+        within = Path(media) if media else None
+        read = _fetched if is_address(source) else _by_path
+        found = read(str(source), split, within)
         if allow_outside:
             found = (replace(example, within=None) for example in found)
     else:
@@ -192,6 +196,17 @@ def _read(path: Path, asked: str, split: Split, media: Path | None) -> Iterator[
         case ".csv":
             return read_flow_csv(path, media)
     raise ChiasmError(f"read {path}", f"`{path.suffix}` is not a known kind of data file", f"Name {_KINDS}")
+
+
+def _by_path(source: str, split: Split, media: Path | None) -> Iterator[Example]:
+    return _read(Path(source), source, split, media)
+
+
+def _fetched(address: str, split: Split, media: Path | None) -> Iterator[Example]:
+    """What lies at an address, once it has been copied; files beside it are copied as examples name them."""
+    path, beside = fetched(address)
+    found = _read(path, str(path), split, media)
+    return with_media(found, path.parent.absolute(), beside) if beside and media is None else found
 
 
 def _require_nameable(path: Path) -> None:

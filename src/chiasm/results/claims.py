@@ -8,13 +8,14 @@ from typing import Any, final
 import polars as pl
 
 from chiasm.core.claims import Claim, known
+from chiasm.results.frames import Frames, some_of
 from chiasm.results.schemas import CLAIMS, MissingTableError
 from chiasm.results.series import inputs_of, majority, right_share
 from chiasm.results.tables import conform
 
 
 @final
-class Required(Mapping[str, pl.DataFrame]):
+class Required(Frames):
     """Tables by name; asking for one that is not there is a `MissingTableError`."""
 
     def __init__(self, tables: Mapping[str, pl.DataFrame]) -> None:
@@ -24,6 +25,14 @@ class Required(Mapping[str, pl.DataFrame]):
         if name not in self._tables:
             raise MissingTableError(name)
         return self._tables[name]
+
+    def part(self, name: str, columns: Sequence[str]) -> pl.DataFrame:
+        if name not in self._tables:
+            raise MissingTableError(name)
+        return some_of(self._tables, name, columns)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tables
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tables)

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import polars as pl
+
+MAX_SHOWN: Final = 2_000
+"""Examples that a page holds at most: what a browser opens at once, whatever the number of examples of the run."""
 
 
 class Answered(NamedTuple):
@@ -68,6 +73,7 @@ class Browsed:
     what pictures that were answered wrongly are called, where they are to stand before the list. `by`: the name of the
     curve that examples are sorted by before the reader chooses; empty for whichever is largest. `against`: the finding
     that examples may contradict. `wrong_first`: before the reader chooses, what was answered wrongly stands first.
+    `total`: how many there are, where these are the first of them.
     """
 
     examples: Sequence[ShownExample]
@@ -82,3 +88,16 @@ class Browsed:
     by: str = ""
     against: Against | None = None
     wrong_first: bool = False
+    total: int = 0
+
+
+def first_shown(rows: pl.DataFrame, *by: str) -> tuple[pl.DataFrame, int]:
+    """The rows of the first `MAX_SHOWN` examples, in order of appearance, and how many examples there are.
+
+    `by`: the columns that name an example; by default `example_id`.
+    """
+    names = list(by) or ["example_id"]
+    there = rows.select(names).unique(maintain_order=True)
+    if there.height <= MAX_SHOWN:
+        return rows, there.height
+    return rows.join(there.head(MAX_SHOWN), on=names, how="semi", maintain_order="left"), there.height

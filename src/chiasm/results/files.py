@@ -1,7 +1,7 @@
 """The files of a run and what the manifest says of them: size and digest, of tables the number of rows too."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,21 +52,35 @@ def put_table(root: Path, known: dict[str, Any], schema: TableSchema, parts: Ite
     known[schema.name] = {"rows": write(file, schema, parts), **described(file)}
 
 
-def read_table(root: Path, known: Any, name: str) -> pl.DataFrame:
+def read_table(
+    root: Path, known: Any, name: str, columns: Sequence[str] | None = None, rows: int | None = None
+) -> pl.DataFrame:
     """The rows of a table, once its content has been compared with what is known of it.
+
+    `columns`: those of them that it has; `rows`: the first so many; all by default.
 
     **Errors:** `ChiasmError` where it is gone or was altered.
     """
     file = table_file(root, name)
     if not isinstance(known, dict):  # earlier versions kept the names alone
-        return read(file)
+        return part_of(read(file), columns, rows)
     try:
         content = file.read_bytes()
     except OSError:
         raise damaged(root, f"{TABLES}/{name}.parquet is gone") from None
     if digest_of(content) != known[name]["digest"]:
         raise damaged(root, f"{TABLES}/{name}.parquet was altered")
-    return pl.read_parquet(io.BytesIO(content))
+    chosen = None
+    if columns is not None:
+        there = pl.read_parquet_schema(io.BytesIO(content))
+        chosen = [column for column in columns if column in there]
+    return pl.read_parquet(io.BytesIO(content), columns=chosen, n_rows=rows)
+
+
+def part_of(frame: pl.DataFrame, columns: Sequence[str] | None, rows: int | None = None) -> pl.DataFrame:
+    """Those of `columns` that a frame has, and its first `rows`; all by default."""
+    chosen = frame if columns is None else frame.select(column for column in columns if column in frame.columns)
+    return chosen if rows is None else chosen.head(rows)
 
 
 def table_file(root: Path, name: str) -> Path:

@@ -10,7 +10,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.results.storage import whole_file
 
 FORMAT = 3
-_NAME = "manifest.json"
+NAME = "manifest.json"
 # What may change between the sessions of one run and is then recorded.
 _PER_SESSION = ("versions", "platform", "git", "device")
 _STATUS = ("running", "interrupted", "failed", "complete", "discarded")
@@ -24,7 +24,7 @@ def read(root: Path) -> dict[str, Any] | None:
     **Errors:** `ChiasmError` if a file of that name is no manifest of this format, or not as it was written.
     """
     try:
-        manifest = read_json(root / _NAME)
+        manifest = read_json(root / NAME)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -48,7 +48,7 @@ def read(root: Path) -> dict[str, Any] | None:
 def write(root: Path, manifest: dict[str, Any]) -> None:
     """Replace the manifest in one step."""
     manifest["digest"] = _digest(manifest)
-    write_json(root / _NAME, manifest)
+    write_json(root / NAME, manifest)
 
 
 def _digest(manifest: dict[str, Any]) -> str:

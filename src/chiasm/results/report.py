@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar, final
@@ -157,14 +157,14 @@ class Reporter(ABC, Generic[S]):
                 raise
             return []  # the tables that claims are made from are not there yet
 
-    def table(self, name: str) -> pl.DataFrame | None:
-        """A table of the run, or None where it has none of that name."""
-        return self.directory.table(name) if name in self.directory.tables() else None
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame | None:
+        """A table of the run, or those of `columns` that it has; None where the run has none of that name."""
+        return self.directory.table(name, columns) if name in self.directory.tables() else None
 
-    def with_inputs(self, name: str) -> pl.DataFrame | None:
-        """A table of the run with the input of every example, or None where it has none of that name."""
-        rows = self.table(name)
-        return None if rows is None else with_inputs(rows, self.table("examples"))
+    def with_inputs(self, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame | None:
+        """`table` with the input of every example, or None where the run has none of that name."""
+        rows = self.table(name, columns)
+        return None if rows is None else with_inputs(rows, self.table("examples", ("example_id", "input")))
 
     def layouts(self) -> dict[str, pl.DataFrame]:
         """Its tables once more in the layout of a paper, by caption; most studies have none."""

@@ -15,7 +15,8 @@ import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
@@ -241,7 +242,8 @@ class RunDirectory:
         for name in self._schemas:
             self.take_turn()
             if name in self.shards.tables() or name in more:
-                self._put(name, (*self.shards.rows(name), *([more[name]] if name in more else [])))
+                self._put(name, chain(self.shards.rows(name), [more[name]] if name in more else []))
+                self.shards.forget_frames()
         for name, rows in ({} if self.derive is None else self.derive(self)).items():
             self._put(name, [rows])
         files.remove_former_tables(self.path, self.manifest["tables"], self._schemas)
@@ -254,7 +256,7 @@ class RunDirectory:
 
         **Errors:** `ChiasmError` if no example is left, with the reasons.
         """
-        if any(sum(rows.values()) for rows in self._row_counts()):
+        if any(n for job in self.shards.jobs.values() for name, n in job["rows"].items() if name != FAILURES.name):
             return
         self._end("failed")
         reasons = Counter(item["reason"] for item in self.failures() + self.left_out())
@@ -300,8 +302,10 @@ class RunDirectory:
         order = [*(name for name in self._schemas if name != FAILURES.name), *written, *sorted(present)]
         return [name for name in dict.fromkeys(order) if name in present]
 
-    def table(self, name: str) -> pl.DataFrame:
+    def table(self, name: str, columns: Sequence[str] | None = None, rows: int | None = None) -> pl.DataFrame:
         """The rows of a table; of a run that is not finished, those of its finished shards.
+
+        `columns`: those of them that it has; `rows`: the first so many. Of a long run all is a lot to hold.
 
         **Errors:** `ChiasmError` naming the tables there are, or if what is there is not what was written.
         """
@@ -310,11 +314,13 @@ class RunDirectory:
         if not self.complete:
             self.flush()
             if name in self.shards.tables():
-                return pl.concat(self.shards.rows(name))
-        return files.read_table(self.path, self.manifest["tables"], name)
+                return files.part_of(
+                    pl.concat(files.part_of(part, columns) for part in self.shards.rows(name)), None, rows
+                )
+        return files.read_table(self.path, self.manifest["tables"], name, columns, rows)
 
     @property
-    def frames(self) -> Mapping[str, pl.DataFrame]:
+    def frames(self) -> LazyFrames:
         """All tables by name, each read when it is asked for."""
         return LazyFrames(self.tables, self.table)
 
@@ -334,7 +340,7 @@ class RunDirectory:
         if name not in self.tables():
             raise self._no_table(name)
         known = self._schemas.get(name)
-        columns = tuple(self.table(name).head(0).columns) if known is not None else ()
+        columns = tuple(self.table(name, rows=0).columns) if known is not None else ()
         return known if known is not None and columns == known.names else read_schema(files.table_file(self.path, name))
 
     @property
@@ -411,11 +417,6 @@ class RunDirectory:
 
     def _ended(self) -> bool:
         return (manifests.read(self.path) or {"status": ""})["status"] == "complete"
-
-    def _row_counts(self) -> Iterator[dict[str, int]]:
-        """Rows by table of every finished job, but for what says why there is none."""
-        for job in self.shards.jobs.values():
-            yield {name: rows for name, rows in job["rows"].items() if name != FAILURES.name}
 
     def _counted(self) -> dict[str, int]:
         return why.counted(self.manifest, [*self.shards.jobs.values(), *self._waiting.jobs.values()])

@@ -87,10 +87,13 @@ def _inputs(frame: pl.DataFrame, examples: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def with_inputs(frame: pl.DataFrame, examples: pl.DataFrame | None) -> pl.DataFrame:
-    """`frame` with the column `input` of the table `examples`; as it is where a run has no such table."""
-    if examples is None:
+    """`frame` with the column `input` of the table `examples`; as it is without that table, or where it has one."""
+    if examples is None or "input" in frame.columns:
         return frame
-    return frame.join(examples.select("example_id", "input"), on="example_id", how="left", maintain_order="left")
+    known = examples.select("example_id", "input").unique("example_id", keep="first", maintain_order=True)
+    # The column alone is made: a join would copy all others.
+    own = frame.select("example_id").join(known, on="example_id", how="left", maintain_order="left")["input"]
+    return frame.with_columns(own)
 
 
 def curve(frame: pl.DataFrame, value: str | pl.Expr = "change_percent", over: str = "layer") -> Curve:

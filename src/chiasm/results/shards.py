@@ -153,6 +153,10 @@ class Shards:
             write_json(partial / _INDEX, said)
         self.refresh()
 
+    def forget_frames(self) -> None:
+        """Let go of the rows that are held to be brought into order; they are read again when they are asked for."""
+        self._frames.clear()
+
     def tables(self) -> set[str]:
         """The names of the tables that have a part in some shard."""
         return {table for _, rows in self._places.values() for table in rows}

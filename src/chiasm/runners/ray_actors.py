@@ -82,7 +82,7 @@ class RayActors(Workplace):
             asked = "start Ray on this machine" if address is None else f"reach the Ray cluster at {address}"
             raise ChiasmError(asked, found, "See `ray status`, or leave --runner out") from error
 
-    def start(self, number: int, task: Task, *, first: bool) -> Running:
+    def start(self, number: int, task: Task, *, first: bool, waits: bool = False) -> Running:
         cores = max(1, self._cores // max(1, min(self.count, self.most)))
         # An actor waits for its place; one that is lost is started again by whoever counts how often.
         options = {"num_cpus": 1, "num_gpus": self.gpus, "max_restarts": 0, "max_concurrency": 3}

@@ -40,6 +40,9 @@ class Task(Protocol):
 
     def __call__(self, number: int, first: bool, opened: Callable[[], None]) -> None: ...
 
+    def load(self) -> None:
+        """Have in memory what the task needs and what takes long to import."""
+
 
 class Running(ABC):
     """One process at work."""
@@ -54,6 +57,10 @@ class Running(ABC):
         **Errors:** what the task raised; `LostProcessError` if it ended without an answer.
         """
 
+    def release(self) -> None:
+        """Let one go on that was told to wait until the first has opened the directory; others go on anyway."""
+        return
+
     @abstractmethod
     def stop(self) -> None:
         """Ask it to put on the disk what it has, and to end."""
@@ -66,9 +73,12 @@ class Running(ABC):
 class Workplace(ABC):
     """Where processes run."""
 
+    early = False
+    """Whether processes can be started to wait: loading what they need takes seconds, which the first takes as well."""
+
     @abstractmethod
-    def start(self, number: int, task: Task, *, first: bool) -> Running:
-        """Start one."""
+    def start(self, number: int, task: Task, *, first: bool, waits: bool = False) -> Running:
+        """Start one. `waits`: until `release`; only where the place is `early`."""
 
 
 class LostProcessError(Exception):
@@ -83,6 +93,9 @@ def share(task: Task, count: int, workplace: Workplace, directory: Callable[[], 
     crew = _Crew(task, count, workplace)
     try:
         crew.start(0)
+        if workplace.early:
+            for number in range(1, count):
+                crew.start(number, waits=True)
         while not crew.running[0].opened:
             if crew.look_after(0):
                 return  # it was finished already
@@ -90,7 +103,10 @@ def share(task: Task, count: int, workplace: Workplace, directory: Callable[[], 
         with directory() as run, ExitStack() as bars:
             watched = _Watched(run, bars)
             for number in range(1, count):
-                crew.start(number)
+                if number in crew.running:
+                    crew.running[number].release()
+                else:
+                    crew.start(number)
             while not crew.is_over():
                 crew.require_progress(watched.finished())
                 time.sleep(_POLL)
@@ -118,9 +134,10 @@ class _Crew:
         self.lost = 0
         self._finished = -1
 
-    def start(self, number: int) -> None:
+    def start(self, number: int, waits: bool = False) -> None:
         self.starts[number] = self.starts.get(number, 0) + 1
-        self.running[number] = self.workplace.start(number, self.task, first=number == 0 and not self._has_begun())
+        first = number == 0 and not self._has_begun()
+        self.running[number] = self.workplace.start(number, self.task, first=first, waits=waits)
 
     def _has_begun(self) -> bool:
         return any(one.opened for one in self.running.values())
@@ -195,19 +212,21 @@ class _Watched:
 class LocalProcesses(Workplace):
     """Processes on this machine; each has its share of the threads, and a GPU of its own where there are several."""
 
+    early = True
+
     def __init__(self, count: int) -> None:
         self.threads = max(1, torch.get_num_threads() // count)
 
-    def start(self, number: int, task: Task, *, first: bool) -> Running:
-        return _LocalProcess(number, task, self.threads, first)
+    def start(self, number: int, task: Task, *, first: bool, waits: bool = False) -> Running:
+        return _LocalProcess(number, task, self.threads, first, waits)
 
 
 @final
 class _LocalProcess(Running):
-    def __init__(self, number: int, task: Task, threads: int, first: bool) -> None:
+    def __init__(self, number: int, task: Task, threads: int, first: bool, waits: bool) -> None:
         context = get_context("spawn")  # a fork would inherit threads that are not running in it
-        self._line, there = context.Pipe(duplex=False)
-        self._process = context.Process(target=_serve, args=(there, number, task, threads, first), daemon=True)
+        self._line, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(there, number, task, threads, first, waits), daemon=True)
         # Ctrl-C reaches all processes of a terminal: the first one ends the others, also one that is just starting.
         main = threading.current_thread() is threading.main_thread()
         before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
@@ -238,7 +257,13 @@ class _LocalProcess(Running):
             raise LostProcessError(f"signal {-code}" if code is not None and code < 0 else f"exit code {code}")
         return False
 
+    def release(self) -> None:
+        with suppress(OSError):  # it has ended, which is seen elsewhere
+            self._line.send(("begin",))
+
     def stop(self) -> None:
+        with suppress(OSError):  # an interrupt may be lost in an import; what it waits for says the same
+            self._line.send(("stop",))
         self._process.terminate()
 
     def join(self) -> None:
@@ -248,12 +273,15 @@ class _LocalProcess(Running):
             self._process.join()
 
 
-def _serve(line: Connection, number: int, task: Task, threads: int, first: bool) -> None:
+def _serve(line: Connection, number: int, task: Task, threads: int, first: bool, waits: bool) -> None:
     """What a process does from its start to its end."""
     signal.signal(signal.SIGTERM, _as_interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
+        task.load()
+        if waits and line.recv()[0] == "stop":
+            raise KeyboardInterrupt
         task(number, first, lambda: line.send(("opened",)))
         answer: tuple[str, ...] = ("done",)
     except KeyboardInterrupt:

@@ -232,7 +232,10 @@ class StudySpec(LoadingOptions):
         at_least=0,
     )
     out: str | Path | None = write_option(
-        None, "Run directory. Default: `runs/STUDY-MODEL-DATA`.", typed_as=Path | None
+        None,
+        "Run directory, or an address (s3://BUCKET/RUN) that the finished run is copied to. Default: "
+        "`runs/STUDY-MODEL-DATA`.",
+        typed_as=str | None,
     )
     resume: bool = write_option(
         False,

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any, final
 import polars as pl
 
 from chiasm.core.errors import ChiasmError, nearest
+from chiasm.core.remote import is_address
 from chiasm.results.page.write import write_report
 from chiasm.results.report import Drawing, kind_of_chart
 from chiasm.results.rundir import RunDirectory
+from chiasm.results.upload import upload
 from chiasm.results.verify import note_drawn
 from chiasm.studies.study import GROUP, is_study, study, verbs
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from chiasm.results.charts.lines import Chart
 
 _MAIN = 3
+_DRAWING = 2
+"""Charts whose files are written at one time."""
 
 
 @final
@@ -121,14 +126,20 @@ class Run:
     def report(self) -> Path:
         """Draw what the report shows into `figures/` and write `report.html`, one file. Returns its path."""
         # Drawing takes what reading tables does not need.
-        from chiasm.results.charts.files import save
+        from chiasm.results.charts.files import save_specified, specification
         from chiasm.results.charts.theme import SCREEN
 
         drawings: dict[str, Drawing] = {
             name: drawing for name, drawing in self.reporter.drawings().items() if drawing.reported
         }
-        for name, drawing in drawings.items():
-            save(drawing.draw(SCREEN), self.directory.figures, name)
+        # Files are written beside the next chart's numbers: drawing lets other threads go on.
+        with ThreadPoolExecutor(max_workers=_DRAWING, thread_name_prefix="draw") as pool:
+            waiting = [
+                pool.submit(save_specified, specification(drawing.draw(SCREEN)), self.directory.figures, name)
+                for name, drawing in drawings.items()
+            ]
+        for one in waiting:
+            one.result()
         shown = [(name, drawing.caption()) for name, drawing in drawings.items()]
         page = write_report(self.directory, self.reporter, shown)
         note_drawn(self.directory)
@@ -180,10 +191,15 @@ def run_study(verb: str, **options: Any) -> Run:
 
 
 def finished(directory: RunDirectory, out: str | Path | None) -> Run:
-    """The run, reported where it has a directory of its own."""
+    """The run, reported where it has a directory of its own, and copied where that is an address.
+
+    **Errors:** `ChiasmError` for an address that cannot be written; the run stays where it was computed.
+    """
     run = Run(directory)
     if out is not None:
         run.report()
+    if is_address(out):
+        upload(directory.path, str(out))
     return run
 
 

@@ -25,6 +25,9 @@ class StudyTask:
     verb: str
     spec: StudySpec
 
+    def load(self) -> None:
+        study(self.verb).load()
+
     def __call__(self, number: int, first: bool, opened: Callable[[], None]) -> None:
         spec = self.spec if first else self.spec.complete(resume=True, fresh=False)
         if spec.device is None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import chiasm.studies
 from chiasm.core.errors import ChiasmError
+from chiasm.core.remote import is_address
 from chiasm.core.schema import TableSchema
 from chiasm.results.schemas import CLAIMS, FAILURES, MissingTableError
 from chiasm.studies.options import StudySpec
@@ -69,12 +70,23 @@ class Study:
         return self.help.partition("\n")[0]
 
     def run(self, spec: StudySpec) -> "RunDirectory":
-        """Compute what `spec` asks for, as far as it is not there yet."""
+        """Compute what `spec` asks for, as far as it is not there yet; beside what is at an address, on this machine.
+
+        **Errors:** as of the study; `ChiasmError` for an address where a run lies already.
+        """
+        if is_address(spec.out):
+            from chiasm.results.upload import place_for
+
+            spec = spec.complete(out=place_for(str(spec.out), resume=spec.resume, fresh=spec.fresh))
         if spec.workers not in (1, None) or spec.runner != "processes":
             shared: Callable[..., RunDirectory] = _named("chiasm.studies.shared:run_shared")
             return shared(self, spec)
         compute: Callable[[Any], RunDirectory] = _named(self.compute)
         return compute(spec)
+
+    def load(self) -> None:
+        """Import what computes."""
+        _named(self.compute)
 
     def reporter(self, directory: "RunDirectory") -> "Reporter[Any]":
         """What says in words and figures what the tables of a run hold."""

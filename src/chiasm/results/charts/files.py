@@ -26,9 +26,7 @@ def specification(chart: Chart) -> dict[str, Any]:
 
 def svg(spec: dict[str, Any]) -> str:
     """The drawing as text that stays text."""
-    # Without a description on every mark, which would be most of the file.
-    plain = spec | {"config": spec.get("config", {}) | {"aria": False}}
-    drawn = vl_convert.vegalite_to_svg(plain, vl_version=VERSION)
+    drawn = _drawn(spec)
     # Vega counts the names of all that one process draws; here they count those of this drawing.
     order = {name: str(k) for k, name in enumerate(dict.fromkeys(found[3] for found in _NAMES.finditer(drawn)))}
     drawn = _NAMES.sub(lambda found: f"{found[1]}{found[2]}{order[found[3]]}", drawn)
@@ -39,6 +37,12 @@ def svg(spec: dict[str, Any]) -> str:
     )
 
 
+def _drawn(spec: dict[str, Any]) -> str:
+    # Without a description on every mark, which would be most of the file.
+    plain = spec | {"config": spec.get("config", {}) | {"aria": False}}
+    return vl_convert.vegalite_to_svg(plain, vl_version=VERSION)
+
+
 def save(chart: Chart, directory: Path, stem: str) -> tuple[Path, ...]:
     """Write `stem.svg`, `stem.pdf`, `stem.png` (200 dpi) and `stem.vl.json`; each appears whole. Returns their paths.
 
@@ -46,18 +50,23 @@ def save(chart: Chart, directory: Path, stem: str) -> tuple[Path, ...]:
 
     **Errors:** `FullDiskError`.
     """
+    return save_specified(specification(chart), directory, stem)
+
+
+def save_specified(spec: dict[str, Any], directory: Path, stem: str) -> tuple[Path, ...]:
+    """`save` of what `specification` gave; may run in a thread of its own."""
     kinds = ("svg", "pdf", "png", "vl.json")
     paths = {kind: directory / f"{stem}.{kind}" for kind in kinds}
-    spec = specification(chart)
     written = json.dumps(spec, separators=(",", ":"), sort_keys=True).encode()
     if all(path.exists() for path in paths.values()) and paths["vl.json"].read_bytes() == written:
         return tuple(paths.values())
-    # A page has a ground of its own, which may be dark; slides and papers have this one.
-    on_white = spec | {"config": spec["config"] | {"background": "white"}}
+    # A page has a ground of its own, which may be dark; slides and papers have this one. Both kinds of file are made
+    # from one drawing: working a specification out takes longer than writing it in another format.
+    on_white = _drawn(spec | {"config": spec["config"] | {"background": "white"}})
     drawn = {
         "svg": svg(spec).encode(),
-        "pdf": vl_convert.vegalite_to_pdf(on_white, vl_version=VERSION),
-        "png": vl_convert.vegalite_to_png(on_white, vl_version=VERSION, scale=PPI / 72, ppi=72),
+        "pdf": vl_convert.svg_to_pdf(on_white),
+        "png": vl_convert.svg_to_png(on_white, scale=PPI / 72, ppi=72),
         # Last, since it vouches for the others.
         "vl.json": written,
     }

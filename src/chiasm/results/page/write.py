@@ -31,6 +31,7 @@ _OPEN_TABLES = 3
 _IN_SENTENCES = ("layer", "state", "nat")
 """Words that mean the same in a sentence as in a table."""
 _OPEN_FIGURES = 5
+_FIRST_ROWS = 5
 _PRINTED_ROWS = 12  # as page.css has it
 
 
@@ -70,6 +71,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         words=words_of(_names(reporter, browsed)),
         examples=examples,
         example_count=0 if browsed is None else len(browsed.examples),
+        example_total=0 if browsed is None else browsed.total,
         layouts=reporter.layouts(),
         published=list(zip(reporter.published, reporter.agreements, strict=True)),
         agreed=Counter(one.said for several in reporter.agreements for one in several).most_common(),
@@ -111,7 +113,8 @@ def _names(reporter: Reporter[Any], browsed: Browsed | None) -> Iterator[str]:
 
 class _Tabled(NamedTuple):
     name: str
-    frame: pl.DataFrame
+    height: int
+    first: pl.DataFrame
     schema: Any
     classes: list[str]
 
@@ -151,9 +154,11 @@ def _unbroken(text: str) -> Markup:
 
 
 def _tabled(run: RunDirectory, name: str) -> _Tabled:
-    frame = run.table(name)
-    classes = [' class="number"' if dtype.is_numeric() else "" for dtype in frame.dtypes]
-    return _Tabled(name, frame, run.schema(name), classes)
+    first = run.table(name, rows=_FIRST_ROWS)
+    classes = [' class="number"' if dtype.is_numeric() else "" for dtype in first.dtypes]
+    known = run.manifest.get("tables") if run.complete else None
+    height = known[name]["rows"] if isinstance(known, dict) else run.table(name).height
+    return _Tabled(name, height, first, run.schema(name), classes)
 
 
 def _cell(value: Any) -> str:

@@ -7,7 +7,7 @@ import polars as pl
 
 from chiasm.core.claims import Claim
 from chiasm.results.charts.theme import PALETTE, arrow, cut_style
-from chiasm.results.examples import Against, Answered, Browsed, PatchMap, Series, ShownExample
+from chiasm.results.examples import Against, Answered, Browsed, PatchMap, Series, ShownExample, first_shown
 from chiasm.results.series import in_order
 from chiasm.studies.flow.tables import SMALLEST
 
@@ -36,6 +36,7 @@ def browsed(
     examples may contradict, by showing less than `least` (nat) of it.
     """
     cuts, layers = in_order(effects, "cut"), sorted(effects["layer"].unique())
+    effects, total = first_shown(effects)
     curves = _curves(effects, layers)
     said = {} if followed is None else {row["example_id"]: row for row in followed.iter_rows(named=True)}
     maps = _maps(values, patches)
@@ -65,6 +66,7 @@ def browsed(
         series,
         "Change of the answer's log-probability by each patch (nat)",
         against=None if found is None else _against(found, least),
+        total=total,
     )
 
 

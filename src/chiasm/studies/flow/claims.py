@@ -21,7 +21,7 @@ from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
 from chiasm.studies.flow.parts import part_claims
 from chiasm.studies.flow.peaks import order_claims, peak_claims
 from chiasm.studies.flow.published import published
-from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
+from chiasm.studies.flow.sweep import QUANTITY, Sweep, of_controls, of_effects, sweep
 from chiasm.studies.flow.tables import AVERAGED, BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST, SWAPS
 from chiasm.studies.flow.type_claims import type_claims
 
@@ -37,8 +37,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     `smallest` (nat), and it goes beyond every control that stands beside it.
     """
     examples = tables.get("examples")
-    effects = with_inputs(tables["effects"], examples)
-    controls = None if tables.get("controls") is None else with_inputs(tables["controls"], examples)
+    effects, controls = of_effects(tables), of_controls(tables)
     noise = tables.get("noise")
     rounding = tables.get("rounding")
     floor = noise_floor(noise, rounding)

@@ -4,7 +4,7 @@ Clipped at the ends, windows around several layers can be one and the same: thes
 resample of whole inputs picks layers anew, so that their intervals allow for the picking.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,8 +75,8 @@ def peak_claims(data: Sweep, effects: Sequence[Claim], seed: int) -> list[Claim]
         rows = np.flatnonzero(data.present[:, windows.columns].all(axis=1))
         if not len(rows):
             continue
-        drawn = _argmax(data, rows, windows, np.sign(top.effect), _weights(data, rows, seed))
         sign = np.sign(top.effect)
+        drawn = _argmax(data, rows, {cut: windows}, sign, seed)[cut]
         means = data.values[rows][:, windows.columns].mean(axis=0)
         # Where several windows are as far, the one that is named as the peak of what is established.
         named = windows.at(int(top.where))
@@ -121,8 +121,7 @@ def order_claims(data: Sweep, effects: Sequence[Claim], seed: int) -> list[Claim
     rows = np.flatnonzero(data.present[:, [k for one in windows.values() for k in one.columns]].all(axis=1))
     if at[first] == at[last] or not len(rows):
         return []
-    weights = _weights(data, rows, seed)
-    deepest = {cut: one.middle[_argmax(data, rows, one, -1.0, weights)] for cut, one in windows.items()}
+    deepest = {cut: windows[cut].middle[found] for cut, found in _argmax(data, rows, windows, -1.0, seed).items()}
     earliest = np.min([deepest[cut] for cut in costly if cut != first], axis=0)
     latest = np.max([deepest[cut] for cut in costly if cut != last], axis=0)
     agree = float(min((deepest[first] < earliest).mean(), (deepest[last] > latest).mean()))
@@ -153,15 +152,19 @@ def _peaks(effects: Sequence[Claim]) -> dict[str, Claim]:
     return {cut: peak([one for one in effects if one.about == cut]) for cut in cuts}
 
 
-def _weights(data: Sweep, rows: Int[np.ndarray, " n"], seed: int) -> Float[np.ndarray, "r n"]:
-    """How often each resample of whole inputs holds each of the examples `rows`."""
+def _argmax(
+    data: Sweep, rows: Int[np.ndarray, " n"], windows: Mapping[str, _Windows], sign: float, seed: int
+) -> dict[str, Int[np.ndarray, " r"]]:
+    """Of every cut the window of the largest mean on the side of `sign`, in every resample of whole inputs.
+
+    Resamples are drawn a few at a time: all of them would be 16 kB for each of the examples `rows`.
+    """
     codes = cluster_codes([data.inputs[i] for i in rows], len(rows))
     codes = np.arange(len(rows)) if codes is None else codes
-    return np.concatenate(list(draws(int(codes.max()) + 1, RESAMPLES, seed)))[:, codes]
-
-
-def _argmax(
-    data: Sweep, rows: Int[np.ndarray, " n"], windows: _Windows, sign: float, weights: Float[np.ndarray, "r n"]
-) -> Int[np.ndarray, " r"]:
-    """The window of the largest mean on the side of `sign`, of every resample."""
-    return np.argmax(sign * (weights @ data.values[rows][:, windows.columns]), axis=1)
+    values = {cut: data.values[rows][:, one.columns] for cut, one in windows.items()}
+    found: dict[str, list[Int[np.ndarray, " r"]]] = {cut: [] for cut in windows}
+    for drawn in draws(int(codes.max()) + 1, RESAMPLES, seed):
+        weights = drawn if len(codes) == drawn.shape[1] and (codes == np.arange(len(codes))).all() else drawn[:, codes]
+        for cut, own in values.items():
+            found[cut].append(np.argmax(sign * (weights @ own), axis=1))
+    return {cut: np.concatenate(parts) for cut, parts in found.items()}

@@ -12,7 +12,7 @@ from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter, control_notes
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.results.series import in_order, with_inputs
+from chiasm.results.series import in_order
 from chiasm.results.wording import number
 from chiasm.studies.flow import captions, charts, curves
 from chiasm.studies.flow.browse import browsed
@@ -22,6 +22,7 @@ from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
 from chiasm.studies.flow.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.flow.spec import FlowSpec
+from chiasm.studies.flow.sweep import of_controls, of_effects
 from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, SMALLEST, dose_share
 
 # Intervals from fewer draws than this are too narrow to be relied on.
@@ -129,11 +130,11 @@ class FlowReporter(Reporter[FlowSpec]):
 
     @cached_property
     def _effects(self) -> pl.DataFrame:
-        return with_inputs(self.directory.table("effects"), self.table("examples"))
+        return of_effects(self.directory.frames)
 
     @cached_property
     def _controls(self) -> pl.DataFrame | None:
-        controls = self.with_inputs("controls")
+        controls = of_controls(self.directory.frames)
         return None if controls is None else _one_per_layer(controls)
 
     def _windows(self) -> dict[str, Drawing]:

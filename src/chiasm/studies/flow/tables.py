@@ -208,6 +208,11 @@ def dose_share(control: str) -> float | None:
     return float(control.removeprefix(_DOSE)) if control.startswith(_DOSE) else None
 
 
+_COMPARED = ("example_id", "input", "type", "cut", "layer", "start", "stop", "logprob_clean", "logprob_cut")
+OF_EFFECTS = (*_COMPARED, "change_percent")
+"""The columns of `effects` that claims and figures are made from: of a long run all is a lot to hold."""
+OF_CONTROLS = (*_COMPARED, "control", "sample")
+
 SMALLEST = 0.05
 """Smallest change of a log-probability worth naming, in nat: about 5 % of a probability."""
 

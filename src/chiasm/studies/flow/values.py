@@ -6,10 +6,9 @@ from dataclasses import replace
 import polars as pl
 
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.results.series import with_inputs
 from chiasm.results.values import SHARED_MODELS, ExampleValues, aligned
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
-from chiasm.studies.flow.sweep import QUANTITY, sweep
+from chiasm.studies.flow.sweep import QUANTITY, of_controls, of_effects, sweep
 from chiasm.studies.flow.tables import BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST
 
 _TAKEN_OFF = (SIZE_MATCHED, BLANK)
@@ -17,9 +16,9 @@ _TAKEN_OFF = (SIZE_MATCHED, BLANK)
 
 def values(tables: Mapping[str, pl.DataFrame], *, smallest: float | None = None) -> ExampleValues:
     """The values behind claims of the kind `effect`, with the controls that they are judged against."""
-    examples, controls = tables.get("examples"), tables.get("controls")
+    controls = of_controls(tables)
     least = max(SMALLEST if smallest is None else smallest, noise_floor(tables.get("noise"), tables.get("rounding")))
-    found = _values(with_inputs(tables["effects"], examples), least)
+    found = _values(of_effects(tables), least)
     if controls is None:
         return found
     there = set(controls["control"])

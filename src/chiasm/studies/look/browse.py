@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from chiasm.results.charts.theme import PALETTE, span_style
-from chiasm.results.examples import Browsed, PatchMap, Series, ShownExample
+from chiasm.results.examples import Browsed, PatchMap, Series, ShownExample, first_shown
 from chiasm.results.series import in_order
 from chiasm.studies.look.shares import perceived, top_level
 
@@ -22,7 +22,7 @@ def browsed(
     query, layers = in_order(shares, "query")[0], sorted(shares["layer"].unique())
     # As the chart of shares draws them, and the object asked about.
     spans = [*top_level(shares), *([_OBJECT] if _OBJECT in shares["span"] else [])]
-    own = shares.filter(pl.col("span").is_in(spans), query=query)
+    own, total = first_shown(shares.filter(pl.col("span").is_in(spans), query=query))
     wide = own.pivot(on="layer", index=["example_id", "span"], values="share", aggregate_function="first")
     curves: dict[str, dict[str, list[float | None]]] = {}
     for example, span, *values in wide.select("example_id", "span", *map(str, layers)).iter_rows():
@@ -44,7 +44,16 @@ def browsed(
     axes = ("Layer", f"Share of the attention of {query} (%)")
     by = next(iter(perceived(shares)), "")
     return Browsed(
-        shown, "largest share", "%", layers, axes, series, "Share of the attention (%)", "largest share", by=by
+        shown,
+        "largest share",
+        "%",
+        layers,
+        axes,
+        series,
+        "Share of the attention (%)",
+        "largest share",
+        by=by,
+        total=total,
     )
 
 

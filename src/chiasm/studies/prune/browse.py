@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from chiasm.results.examples import Answered, Browsed, ShownExample
+from chiasm.results.examples import Answered, Browsed, ShownExample, first_shown
 from chiasm.studies.prune.scores import Level
 from chiasm.studies.prune.tables import DENSE, POOLED
 
@@ -11,7 +11,7 @@ def browsed(pruned: pl.DataFrame, examples: pl.DataFrame) -> Browsed:
     """Examples that the untouched model answered."""
     questions = dict(examples.select("example_id", "question").iter_rows())
     wanda = (pl.col("mask") == "wanda") & (pl.col("calibration") == POOLED)
-    own = pruned.filter((pl.col("mask") == DENSE) | wanda)
+    own, total = first_shown(pruned.filter((pl.col("mask") == DENSE) | wanda))
     shown = []
     for (name,), rows in own.group_by(["example_id"], maintain_order=True):
         dense = next((row for row in rows.iter_rows(named=True) if row["mask"] == DENSE), None)
@@ -29,4 +29,4 @@ def browsed(pruned: pl.DataFrame, examples: pl.DataFrame) -> Browsed:
             under = f"at {Level(worst['sparsity'], worst['pattern'], worst['part'])}"
         question = questions.get(name, "")
         shown.append(ShownExample(str(name), dense["type"], question, dense["answer"], tuple(answers), lost, under))
-    return Browsed(shown, "most log-probability lost under Wanda", "nat")
+    return Browsed(shown, "most log-probability lost under Wanda", "nat", total=total)

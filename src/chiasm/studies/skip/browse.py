@@ -2,14 +2,14 @@
 
 import polars as pl
 
-from chiasm.results.examples import Answered, Browsed, ShownExample
+from chiasm.results.examples import Answered, Browsed, ShownExample, first_shown
 from chiasm.studies.skip.tables import CONTROLS, NONE
 
 
 def browsed(verdicts: pl.DataFrame, examples: pl.DataFrame) -> Browsed:
     """Examples that were answered under every plan; controls are left out."""
     questions = dict(examples.select("example_id", "question").iter_rows())
-    own = verdicts.filter(~pl.col("kind").is_in(CONTROLS))
+    own, total = first_shown(verdicts.filter(~pl.col("kind").is_in(CONTROLS)))
     shown = []
     for (name,), rows in own.group_by(["example_id"], maintain_order=True):
         plain = next((row for row in rows.iter_rows(named=True) if row["plan"] == NONE), None)
@@ -23,4 +23,4 @@ def browsed(verdicts: pl.DataFrame, examples: pl.DataFrame) -> Browsed:
         lost, under = (None, "") if worst is None else (plain["logprob"] - worst["logprob"], f"under {worst['plan']}")
         question = questions.get(name, "")
         shown.append(ShownExample(str(name), plain["type"], question, plain["answer"], tuple(answers), lost, under))
-    return Browsed(shown, "most log-probability lost under any one plan", "nat")
+    return Browsed(shown, "most log-probability lost under any one plan", "nat", total=total)
