@@ -154,13 +154,21 @@ def remove(path: Path) -> None:
     """Remove a file or a directory tree if it is there.
 
     A directory loses its name first: a kill halfway through leaves something partial, never something that looks whole.
+    Others may be removing it at the same time (every process clears away what is partial).
     """
     if path.is_dir() and not path.is_symlink():
         if not path.name.startswith(PARTIAL):
             doomed = partial_of(path)
-            os.rename(path, doomed)
+            try:
+                os.rename(path, doomed)
+            except FileNotFoundError:
+                return
             path = doomed
-        shutil.rmtree(path)
+        while path.exists():
+            try:
+                shutil.rmtree(path)
+            except FileNotFoundError:
+                continue
     else:
         path.unlink(missing_ok=True)
 
