@@ -104,7 +104,7 @@ def test_random_weights_that_reach_as_far_take_the_claim_away():
     assert kept.quantity.endswith("by more than 3 nat")
     assert kept.effect == 0
     assert not kept.found
-    assert only(found, "map-reach", "keep-one, twin").effect == pytest.approx(3.0)
+    assert only(found, "map-reach", "keep-one, random weights").effect == pytest.approx(3.0)
     assert only(found, "map", "leave-one-out").established, "each method has its own controls"
     alike = said_of(values(SHOWN, seed=1), as_controls(values(SHOWN, seed=2)))
     assert not any(one.found for one in of_kind(alike, "map"))
@@ -188,7 +188,7 @@ def test_a_rate_less_a_share_keeps_within_what_is_possible(images, on_object):
 def test_hits_are_told_as_so_many_of_so_many_images():
     found = said_of(values({"keep-one": 1.0}, images=20, on_object=0.9), controls(images=20))
     text = next(one.text for one in map_findings(found) if "box" in one.text)
-    random = only(found, "map-hit", "keep-one, twin")
+    random = only(found, "map-hit", "keep-one, random weights")
     assert "The patch that adds most to the answer (the largest value above 0) lies in a box" in text
     assert "where boxes cover 20 % of the patches" in text
     assert re.search(r"keep-one in 18 of 20 images \(90 %, 95 % interval \d+ to \d+\)", text)

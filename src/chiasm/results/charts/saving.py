@@ -44,7 +44,7 @@ class _Saving:
             # A page has a ground of its own, which may be dark; slides and papers have this one.
             made = made.properties(background="white")
         try:
-            super(_Saving, made).save(fp, format=kind, **more)
+            super(_Saving, made).save(fp, format=kind, **more)  # type: ignore[misc]  # of the class below it
         except OSError as error:
             raise ChiasmError(asked, error.strerror or str(error), "Name a file that can be written") from None
 

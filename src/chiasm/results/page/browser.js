@@ -115,7 +115,7 @@
   // How many of the list show nothing of what was found of all.
   const contradicting = (unit) => {
     const values = shown.map(effect).filter((value) => value !== undefined), less = values.filter((value) => sign_ * value < least).length;
-    const where = `${data.series[curve][0]} at ${data.axes[0].toLowerCase()} ${data.places[place_]}`;
+    const where = `${data.series[curve][0]} at ${data.axes[0].split(" (")[0].toLowerCase()} ${data.places[place_]}`;
     return ` The number is that of ${where}${unit}, established to be ${sign_ < 0 ? "below" : "above"} 0: those that show least of it come first. ${less} of ${values.length} ${sign_ < 0 ? "lose" : "gain"} less than ${written(least)} ${data.unit}.`;
   };
 

@@ -68,7 +68,7 @@ WORDS: Final = {
     "TCAV": "The share of examples whose answer grows along the direction of a concept.",
 }
 """By the name, in which N and K stand for numbers."""
-# What stands between the names of things in a cell: "image → last", "ima_0 of image and question".
+# What stands between names in a cell: "image → last", "ima_0 of image and question", "search-91 (control)".
 _BETWEEN: Final = re.compile(r"->|[→+,:;()]|\s(?:of|and|to|in|from|against|under|with)\s")
 
 

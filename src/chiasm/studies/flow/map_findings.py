@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from chiasm.core.claims import Claim, of_kind
 from chiasm.results.findings import Finding
-from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.wording import bounds, claimed, number, percent
+from chiasm.studies.flow.maps import AT_RANDOM
 
 _SHARE = {"unit": "%", "scale": 100.0, "digits": 0, "significant": None}
 
@@ -78,7 +78,7 @@ def _objects(claims: Sequence[Claim], boxes: Claim) -> Finding:
     beyond = {one.about: one for one in of_kind(claims, "map-object-beyond")}
     parts = []
     for one in of_kind(claims, "map-object"):
-        own, random = hits[one.about], hits.get(f"{one.about}, {RANDOM_WEIGHTS}")
+        own, random = hits[one.about], hits.get(f"{one.about}, {AT_RANDOM}")
         inside = bounds(own.low, own.high, **{key: kept for key, kept in _SHARE.items() if key != "unit"})
         text = f"{one.about} in {_images(own)} ({percent(own.effect)}, 95 % interval {inside})"
         if random is not None:

@@ -23,6 +23,8 @@ SMALLEST_SHARE = 0.05
 """Smallest share of images, or difference of shares, worth naming."""
 
 _ERROR_SHARE = 0.2  # as in `claims`
+AT_RANDOM = "random weights"
+"""What claims about the maps of a model with random weights call it, behind the method."""
 _HIT = "the patch that adds most to the answer lies in a box of the objects asked about"
 
 
@@ -127,7 +129,7 @@ def _shown(own: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[str
         # Every control is held against all others: a single one has none.
         if paired.height > 1:
             pair = (paired["shows"].to_numpy(), paired["control"].to_numpy(), paired["of_input"].to_list())
-            control, more = float(np.mean(pair[1])), f"share of images with such a patch, less that of {RANDOM_WEIGHTS}"
+            control, more = float(np.mean(pair[1])), "share of images with such a patch, less that with random weights"
             [of] = beyond = [_against_random("map-beyond", method, more, pair, len(methods))]
             controlled = of.established and of.effect > 0
         behind = len(set(inputs))
@@ -153,7 +155,7 @@ def _shown(own: pl.DataFrame, beside: pl.DataFrame | None, methods: Sequence[str
             found.append(
                 Claim(
                     kind="map-reach",
-                    about=f"{method}, {RANDOM_WEIGHTS}",
+                    about=f"{method}, {AT_RANDOM}",
                     quantity="largest change of the answer's log-probability by any patch of any image",
                     unit="nat",
                     effect=reach,
@@ -257,10 +259,10 @@ def _hits(maps: pl.DataFrame, beside: pl.DataFrame | None, method: str, tests: i
             random = share_interval(both["other"].to_numpy(), at, tests=tests)
             bounds = (float(random.mean), float(random.low), float(random.high))
             found.append(
-                _share_claim("map-hit", f"{method}, {RANDOM_WEIGHTS}", f"share of images where {_HIT}", *bounds, at)
+                _share_claim("map-hit", f"{method}, {AT_RANDOM}", f"share of images where {_HIT}", *bounds, at)
             )
             pair = (both["hit"].to_numpy(), both["other"].to_numpy(), at)
-            more = f"share of images where {_HIT}, less that of {RANDOM_WEIGHTS}"
+            more = f"share of images where {_HIT}, less that with random weights"
             of = _against_random("map-object-beyond", method, more, pair, tests)
             controlled = of.established and (of.effect > 0) == (share > chance)
             control = bounds[0] - float(np.mean(both["covered"].to_numpy()))

@@ -46,7 +46,9 @@ _LEAST = 1e-4  # nat
 _TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)  # points
 _LOSS = "Right answers lost (points; logarithmic beyond ±1)"
 _TIME = "Time left (%, logarithmic)"
-_TIMES = (5, 10, 20, 30, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 400, 500, 700, 1000)
+# Few enough that a narrow panel has room for all of them, 100 among them; the second where times lie close together.
+_TIMES = (5, 10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)
+_CLOSE_TIMES = (60, 80, 90, 100, 110, 120, 140)
 # Bars are drawn whole up to so many times beyond the last point; one that is hardly known would flatten all else.
 _ROOM = 2.0
 
@@ -66,8 +68,9 @@ def plans_chart(plans: pl.DataFrame, size: Size, *, claims: Sequence[Claim] = ()
     dotted = () if allowed is None else (100 * allowed,)
     loss = Scale(_LOSS, "", "symlog", 0.0, dotted, _reach(made), _TICKS)
     limits, cut = times_shown(made)
+    ticks = _TIMES if limits[1] > 1.7 * limits[0] else _CLOSE_TIMES
     planes = [
-        Plane(place, Scale(_TIME, "", "log", 100.0, _equal_calls(claims, place), limits, _TIMES), loss)
+        Plane(place, Scale(_TIME, "", "log", 100.0, _equal_calls(claims, place), limits, ticks), loss)
         for place in _PLANES
     ]
     best = plans.filter(pl.col("recommended"))["plan"].to_list()

@@ -133,7 +133,7 @@ def _contributions(rows: pl.DataFrame, controls: pl.DataFrame | None, least: flo
             "kind": "contribution-beyond",
             "about": places[k][0],
             "where": str(places[k][1]),
-            "quantity": f"divergence of the answer where it is left out, less that of {RANDOM_WEIGHTS}",
+            "quantity": "divergence of the answer where it is left out, less that with random weights",
             "control": RANDOM_WEIGHTS,
             "control_effect": None if mean is None else float(mean[k]),
         },
