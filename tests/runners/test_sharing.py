@@ -51,7 +51,7 @@ def test_one_that_dies_while_it_starts_is_tried_again_and_then_an_error(tmp_path
 
 def test_an_example_that_ends_processes_is_left_out_alone(tmp_path, caplog):
     task = CountingTask(tmp_path / "run", examples=30, batch=3, deadly=("e7",))
-    share(task, 2, LocalProcesses(2), task.join)
+    assert share(task, 2, LocalProcesses(2), task.join) == 4  # twice with its batch, twice alone
     found, whole = RunDirectory.load(task.out), alone(tmp_path, examples=30, batch=3)
     [failure] = [one for one in found.failures() if one["reason"] != "it is bad"]
     assert failure["example_id"] == "e7"

@@ -5,6 +5,7 @@ import pytest
 from chiasm.core.errors import ChiasmError
 from chiasm.core.extrapolation import Trial, line
 from chiasm.studies import trial
+from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.eval.spec import EvalSpec
 from chiasm.studies.study import study
 from chiasm.studies.trial import forecast
@@ -19,7 +20,7 @@ class Clock:
     def monotonic(self):
         return self.now
 
-    def run(self, count):
+    def run(self, count, whole=False):
         if count < self.least:
             raise ChiasmError("finish", "nothing is left", "Take more")
         self.sizes.append(count)
@@ -67,6 +68,37 @@ def test_one_that_has_nothing_left_of_few_examples_takes_more(monkeypatch):
 def test_an_error_that_more_examples_do_not_mend_is_the_users(monkeypatch):
     with pytest.raises(ChiasmError, match="nothing is left"):
         tried(monkeypatch, Clock(1.0, 0.1, least=10**9), asked=1000)
+
+
+@pytest.mark.parametrize("asked", [100, 160, 2_000, 50_000])
+def test_what_is_done_for_the_first_examples_only_is_counted_for_those(monkeypatch, asked):
+    """64 examples take five times as long as any other: neither is the whole taken for more of them, nor for none."""
+    clock, most = Clock(once=0.5, each=0.02), 64
+    share = most / asked
+
+    def run(count, whole=False):
+        dear = min(most, count) if whole else trial._part_of(most, asked, count)
+        made = clock.run(count)
+        clock.now += 0.1 * dear
+        return made._replace(seconds=made.seconds + 0.1 * dear, more=dear - share * count)
+
+    monkeypatch.setattr(trial, "time", clock)
+    trials = trial._trials(run, asked, 8, 20.0, share)
+    expected = 0.5 + 0.02 * asked + 0.1 * most
+    assert line(trials, "seconds").at(asked) == pytest.approx(expected, rel=0.02)
+
+
+def test_options_that_count_first_examples_are_scaled(monkeypatch):
+    seen = []
+
+    def run(study, spec, count, folder):
+        seen.append((count, spec.control_limit))
+        return Trial(count, 0.1 * count, 0.1 * count, 100, 10)
+
+    monkeypatch.setattr(trial, "_run", run)
+    forecast(study("align"), AlignSpec("tiny", limit=640), seconds=0.01)
+    assert seen[0] == (2, 1)
+    assert all(limit == trial._part_of(64, 640, count) for count, limit in seen if count != limit)
 
 
 def test_a_forecast_leaves_nothing_behind_and_tells_sizes_apart(tmp_path, monkeypatch):

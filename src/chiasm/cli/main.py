@@ -1,15 +1,15 @@
 """The entry point: exit codes, and which errors keep their traceback.
 
-Nothing but Python's own modules is imported before `main` has begun, so that a user who thinks better of it at once is
-answered as later: what the command line needs takes a third of a second to import.
+Nothing but Python's own modules, and what listens for interrupts, is imported before `main` has begun, so that a user
+who thinks better of it at once is answered as later: what the command line needs takes a third of a second to import.
 """
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import TYPE_CHECKING
+
+from chiasm.core.interruption import listen, require_uninterrupted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,8 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _open_standard_files()
         # transformers' advice is for people who write code with it; ours is in our own words.
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-        signal.signal(signal.SIGTERM, _as_interrupt)
+        listen()
         code = _run(typed)
+        require_uninterrupted()
     except KeyboardInterrupt as stop:
         notes = vars(stop).get("__notes__") or ("Interrupted.",)
         _say("\n".join(("", *notes)))
@@ -145,8 +146,3 @@ def _drop_output() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _as_interrupt(signum: int, frame: FrameType | None) -> None:
-    """A batch system's kind request to stop is handled as the user's."""
-    raise KeyboardInterrupt

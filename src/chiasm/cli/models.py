@@ -6,6 +6,7 @@ from cyclopts import Parameter
 
 from chiasm.cli.output import print_json
 from chiasm.cli.verbs import announce
+from chiasm.core.interruption import require_uninterrupted
 
 
 def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
@@ -25,6 +26,7 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
     from chiasm.models.support import supported
     from chiasm.tiny import NAMES, names
 
+    require_uninterrupted()
     known = {name: NAMES[name] for name in names()} | smollm2.NAMES
     families = [one.row() for one in supported()]
     if json:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 from cyclopts import Group, Parameter
 
 from chiasm.cli.summary import AS_JSON, print_run
+from chiasm.core.interruption import require_uninterrupted
 from chiasm.core.options import MISSING, Declared, Options, Section, declared, flag_of
 from chiasm.core.text import printable
 from chiasm.studies.names import require_names
@@ -76,6 +77,7 @@ def run_command(study: Study, given: dict[str, Any]) -> None:
     announce(f"chiasm {study.verb}{f' of {about}' if about else ''}, into {spec.out}. The model is loaded first.")
     from chiasm.studies.run import finished
 
+    require_uninterrupted()
     directory = study.run(spec)
     _log.info("Computed; drawing the report.")
     print_run(finished(directory, spec.out), json)

@@ -11,6 +11,7 @@ class Trial(NamedTuple):
     what is `shown` (charts, pictures, page).
 
     `first`: it was the first of its process, and so paid for what is imported, compiled and checked only once.
+    `more`: examples for which it did what a long run does for its first ones only, beyond their share of it.
     """
 
     examples: int
@@ -19,6 +20,7 @@ class Trial(NamedTuple):
     tables: int
     shown: int
     first: bool = False
+    more: float = 0.0
 
 
 class Line(NamedTuple):
@@ -46,14 +48,29 @@ ENOUGH = 16
 """Examples from which on a run does what a long one does: of fewer, statistics and charts are left out."""
 
 
+def cost_of_more(trials: Sequence[Trial], quantity: str) -> float:
+    """What one example costs more for which a run does what it does for its first ones only.
+
+    By two trials of one size that differ in how many these were; 0 where there are none.
+    """
+    later = [one for one in trials if not one.first]
+    pairs = [(a, b) for a in later for b in later if a.examples == b.examples and a.more - b.more >= 1]
+    costs = [(getattr(a, quantity) - getattr(b, quantity)) / (a.more - b.more) for a, b in pairs]
+    return max(0.0, float(np.mean(costs))) if costs else 0.0
+
+
 def line(trials: Sequence[Trial], quantity: str) -> Line:
     """A quantity of a run as a line over its number of examples; `trials` of at least two sizes beside the first.
+
+    Each counts as if it had done its share of what is done for the first examples only (`cost_of_more`).
 
     The slope is that of trials which were not first (least squares), of at least `ENOUGH` examples where there are two
     such sizes. What the first one took more than its repetition is paid once besides.
 
     **Errors:** `ValueError` for fewer than two sizes.
     """
+    dear = cost_of_more(trials, quantity)
+    trials = [one._replace(**{quantity: getattr(one, quantity) - dear * one.more}) for one in trials]
     later = [one for one in trials if not one.first]
     first = [one for one in trials if one.first]
     warm = len({one.examples for one in later}) > 1

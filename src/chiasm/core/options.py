@@ -45,7 +45,7 @@ class Option:
     value. `convert`: from what people write to the value (`500MB`). `recorded`: how the manifest names a value that is
     no plain one, such as a model in memory. `typed_as`: the type on the command line, where Python takes more;
     `typed_default`: the default there, where it is another than in Python; `by_flag`: behind a flag there, though
-    Python takes it by its place.
+    Python takes it by its place. `of_first`: it counts the first examples, which more is done for than for others.
     `formerly`: names it had before, which still work with a notice; `alias`: names that stay beside it.
     """
 
@@ -60,6 +60,7 @@ class Option:
     typed_as: Any = None
     typed_default: Any = None
     by_flag: bool = False
+    of_first: bool = False
     formerly: tuple[str, ...] = ()
     alias: tuple[str, ...] = ()
 

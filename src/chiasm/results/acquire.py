@@ -215,6 +215,8 @@ def _changed(fact: str, there: Any, here: Any) -> str:
     there, here = _unnamed(there), _unnamed(here)
     if there == here:
         return ""
+    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        return next((found for a, b in zip(there, here, strict=True) if (found := _changed(fact, a, b))), "")
     if isinstance(there, dict) and isinstance(here, dict) and "fields" in there and "fields" in here:
         changed = [name for name, digest in here["fields"].items() if there["fields"].get(name) != digest]
         if changed:
@@ -224,6 +226,8 @@ def _changed(fact: str, there: Any, here: Any) -> str:
 
 def _unnamed(value: Any) -> Any:
     """A fact without what things are called: the same data, and the same model, may lie elsewhere by now."""
+    if isinstance(value, list):
+        return [_unnamed(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {key: _unnamed(item) for key, item in value.items() if key not in _NAMES}

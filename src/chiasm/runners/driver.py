@@ -15,6 +15,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, final
 import polars as pl
 
 from chiasm.core.errors import ChiasmError
+from chiasm.core.interruption import require_uninterrupted
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.tables import Rows
 from chiasm.runners.progress import ProgressBar, progress, time_left
@@ -144,6 +145,7 @@ def drive(
         claims = _Claims(jobs, directory, remaining or partial(_missing, directory), tracker)
         try:
             while claims.blocks:
+                require_uninterrupted()
                 taken = claims.take()
                 if (first := next(taken, None)) is not None:
                     found = execute(chain([first], taken), tracker)

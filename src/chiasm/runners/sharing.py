@@ -85,8 +85,10 @@ class LostProcessError(Exception):
     """A process ended without an answer."""
 
 
-def share(task: Task, count: int, workplace: Workplace, directory: Callable[[], RunDirectory]) -> None:
+def share(task: Task, count: int, workplace: Workplace, directory: Callable[[], RunDirectory]) -> int:
     """Have `count` processes do `task` until the run is finished. `directory` opens the run once the first one has.
+
+    Returns how often one that ended without an answer was started again.
 
     **Errors:** as raised by any of them; `ChiasmError` where they end and nothing is finished.
     """
@@ -98,7 +100,7 @@ def share(task: Task, count: int, workplace: Workplace, directory: Callable[[], 
                 crew.start(number, waits=True)
         while not crew.running[0].opened:
             if crew.look_after(0):
-                return  # it was finished already
+                return crew.restarted  # it was finished already
             time.sleep(_POLL / 10)
         with directory() as run, ExitStack() as bars:
             watched = _Watched(run, bars)
@@ -111,6 +113,7 @@ def share(task: Task, count: int, workplace: Workplace, directory: Callable[[], 
                 crew.require_progress(watched.finished())
                 time.sleep(_POLL)
             run.reload()
+        return crew.restarted
     except KeyboardInterrupt as stop:
         crew.stop()
         if not vars(stop).get("__notes__"):
@@ -131,7 +134,7 @@ class _Crew:
         self.running: dict[int, Running] = {}
         self.over: set[int] = set()
         self.starts: dict[int, int] = {}
-        self.lost = 0
+        self.lost = self.restarted = 0
         self._finished = -1
 
     def start(self, number: int, waits: bool = False) -> None:
@@ -164,6 +167,7 @@ class _Crew:
                 raise ChiasmError(f"start process {number + 1} of {self.count}", found, todo) from None
             self.lost += one.opened
             _log.warning("Process %d of %d ended without an answer (%s); started again.", number + 1, self.count, error)
+            self.restarted += 1
             self.start(number)
         return number in self.over
 

@@ -34,10 +34,12 @@ from chiasm.models.loading import load as load_checkpoint
 from chiasm.models.loading import wrap
 from chiasm.models.precision import dtype_name
 from chiasm.models.redraw import redrawn
+from chiasm.models.room import examples_at_once
 from chiasm.models.shown import offer_views
 from chiasm.models.skipping.plans import log_stored_plan
 from chiasm.models.view import ModelView
 from chiasm.results import images
+from chiasm.results import manifest as manifests
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.names import require_model
 from chiasm.studies.options import (
@@ -49,6 +51,7 @@ from chiasm.studies.options import (
     Model,
     ModelSpec,
     ReadingOptions,
+    StudySpec,
     data_name,
     model_name,
 )
@@ -221,6 +224,30 @@ def load_inputs(spec: ModelSpec, chosen: Sequence[Example]) -> Inputs:
         baseline = redrawn(view, _FIRST_DRAW) if drawn else view_of(spec.baseline, spec)
         facts["baseline"] = {"id": baseline.name, "weights": baseline.fingerprint()}
     return Inputs(view, baseline, chosen, facts)
+
+
+def sized(spec: S, asked: StudySpec, inputs: Inputs) -> S:
+    """`spec` with as many examples at once as there is room for, where `asked` leaves that to us: by the sizes of the
+    model and the first example, and the free memory; at most what the study takes by default.
+
+    A run that is taken up or shared keeps the number that it was begun with: rows can differ in their last bits with
+    another.
+    """
+    if isinstance(asked.batch_size, int):
+        return spec
+    begun = manifests.read(Path(asked.out)) if asked.resume and asked.out is not None else None
+    known = None if begun is None else begun["spec"].get("batch_size")
+    if isinstance(known, int):
+        return spec.complete(batch_size=known)
+    view = inputs.view
+    prompt = first_prepared(inputs.examples, lambda index, example: view.encode(example, instruction=spec.instruction))
+    if prompt is None:
+        return spec
+    most = spec.batch
+    count = examples_at_once(view, prompt.length, most)
+    if count < most:
+        _log.info("%d examples are computed at once: free memory has no room for %d (--batch-size).", count, most)
+    return spec.complete(batch_size=count)
 
 
 def _with_fast_products(view: ModelView, chosen: Sequence[Example]) -> tuple[ModelView, dict[str, Any]]:

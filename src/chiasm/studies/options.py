@@ -204,7 +204,8 @@ class StudySpec(LoadingOptions):
     seed: int = seed_option()
     batch_size: int | Literal["auto"] | None = option(
         "auto",
-        "Examples computed together.",
+        "Examples computed together. `auto`: as many as free memory has room for by the model's sizes, at most 8 to 24 "
+        "by study.",
         section=Section.COMPUTE,
         at_least=1,
         formerly=("unit",),

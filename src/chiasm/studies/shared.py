@@ -57,11 +57,13 @@ def run_shared(of: Study, spec: StudySpec) -> RunDirectory:
             # Several GPUs of one process are for a model that one cannot hold.
             spread = place.gpus > 1 and spec.device is None
             task = StudyTask(of.verb, asked.complete(device="auto") if spread else asked)
-            share(task, place.count, place, join)
+            restarted = share(task, place.count, place, join)
     else:
         count = _count(spec, sensible_count())
-        share(StudyTask(of.verb, asked), count, LocalProcesses(count), join)
+        restarted = share(StudyTask(of.verb, asked), count, LocalProcesses(count), join)
     directory = RunDirectory.load(out, lambda verb: of.schemas)
+    if restarted:
+        directory.note(restarted=directory.manifest.get("restarted", 0) + restarted)
     if spec.out is None:
         weakref.finalize(directory, shutil.rmtree, out, ignore_errors=True)
     return directory

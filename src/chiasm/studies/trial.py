@@ -3,10 +3,10 @@
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 
@@ -27,6 +27,8 @@ _FIRST: Final = 2
 _LARGEST_FIRST: Final = 64
 _GROWTH: Final = 3
 _FAR: Final = 3
+_SEEN: Final = 6
+"""So many examples for which more is done show in a small run what they cost."""
 _all = logging.getLogger("chiasm")
 _log = logging.getLogger("chiasm.plan")
 
@@ -56,7 +58,16 @@ def forecast(
     loading, used = time.monotonic() - begin, time.process_time() - processor
     memory = PeakMemory(device)
     with tempfile.TemporaryDirectory(prefix="chiasm-plan-") as folder, _quietly():
-        trials = _trials(lambda count: _run(study, spec, count, Path(folder)), asked, spec.batch, seconds)
+        firsts = {name: most for name, most in _of_first(spec).items() if most < asked}
+        share = max(firsts.values(), default=asked) / asked
+
+        def run(count: int, whole: bool = False) -> Trial:
+            # As large a part of a small run as of the whole one, so that time grows with the examples alone.
+            part = {n: min(most, count) if whole else _part_of(most, asked, count) for n, most in firsts.items()}
+            more = max(part.values()) - share * count if part else 0.0
+            return _run(study, spec.complete(**part), count, Path(folder))._replace(more=more)
+
+        trials = _trials(run, asked, spec.batch, seconds, share)
     return Forecast(
         study.verb,
         asked,
@@ -71,14 +82,32 @@ def forecast(
     )
 
 
+def _of_first(spec: StudySpec) -> dict[str, int]:
+    """The options that count first examples, for which more is done than for others."""
+    return {one.name: most for one in declared(type(spec)) if one.option.of_first and (most := getattr(spec, one.name))}
+
+
+def _part_of(most: int, asked: int, count: int) -> int:
+    return max(1, round(most / asked * count))
+
+
 def _line(trials: Sequence[Trial], quantity: str) -> Line:
     if len({one.examples for one in trials}) > 1:
         return line(trials, quantity)
     return Line(getattr(trials[0], quantity), 0.0, 0.0, 0.0)  # the run itself
 
 
-def _trials(run: Callable[[int], Trial], asked: int, batch: int, seconds: float) -> list[Trial]:
+class _Run(Protocol):
+    """A small run. `whole`: with all that is done for first examples, as far as there are so many of them."""
+
+    def __call__(self, count: int, whole: bool = False) -> Trial: ...
+
+
+def _trials(run: _Run, asked: int, batch: int, seconds: float, share: float = 1.0) -> list[Trial]:
     """Runs of more and more examples, until the time is used up or one was the whole.
+
+    `share`: of the examples of the whole run, those for which more is done. Where that is so few that small runs have
+    hardly any, one of them is made again with more, which says what these cost.
 
     The first is the smallest in which an example is left: those answered wrongly may be left out. It is repeated, as it
     paid for what comes once only, unless it took far longer than all should.
@@ -109,10 +138,12 @@ def _trials(run: Callable[[int], Trial], asked: int, batch: int, seconds: float)
         trials.append(run(size)._replace(first=False))
         if size >= asked:
             return trials
+        if share * size < _SEEN and not any(one.more >= 1 for one in trials):
+            trials.append(run(size, whole=True)._replace(first=False))
         size *= _GROWTH
 
 
-def _smallest(run: Callable[[int], Trial], asked: int) -> Trial:
+def _smallest(run: _Run, asked: int) -> Trial:
     size = min(_FIRST, asked)
     while True:
         try:

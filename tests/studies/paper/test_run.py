@@ -246,3 +246,19 @@ def test_a_run_of_the_version_before_is_understood():
     spec = PaperSpec.read(recorded | {"unit": 4})
     assert (spec.data, spec.baseline_names, spec.spans, spec.batch) == ("scenes", ("b",), ("image", "question"), 4)
     assert PaperSpec.read(recorded | {"data": ["scenes", "scenes-video"]}).data is None
+
+
+def test_data_may_lie_elsewhere_when_a_run_is_taken_up(tmp_path):
+    def facts(name, ids):
+        return {"data": [{"name": name, "examples": 6, "hash": ids, "fields": {"ids": ids}}]}
+
+    spec = PaperSpec(**OPTIONS, out=tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt), STUDY.open(spec, facts("photos", "a")):
+        raise KeyboardInterrupt
+    again = spec.complete(resume=True)
+    with STUDY.open(again, facts("moved/photos", "a")) as opened:
+        sources, examples = study._as_recorded(opened.manifest, ["moved/photos"] * 2, {"moved/photos": DATA["photos"]})
+    assert sources == ["photos", "photos"]
+    assert examples == {"photos": DATA["photos"]}
+    with pytest.raises(ChiasmError, match="the ids of its examples are not what they were"):
+        STUDY.open(again, facts("photos", "b"))

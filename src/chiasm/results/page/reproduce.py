@@ -95,6 +95,8 @@ def provenance(run: RunDirectory) -> list[tuple[str, str]]:
         rows.append(("git", f"{manifest['git']['revision']}{dirty}"))
     if manifest["resumed"]:
         rows.append(("resumed", f"{len(manifest['resumed'])} times"))
+    if manifest.get("restarted"):
+        rows.append(("processes lost", f"{manifest['restarted']}, started again"))
     return [(str(key), str(value)) for key, value in rows]
 
 

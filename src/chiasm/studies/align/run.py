@@ -34,7 +34,7 @@ from chiasm.studies.align import STUDY
 from chiasm.studies.align.measured_model import MeasuredModel, ReleasedMasks
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS, SAME_EXAMPLES
-from chiasm.studies.inputs import for_preparing, load_inputs, random_models, read_examples, with_defaults
+from chiasm.studies.inputs import for_preparing, load_inputs, random_models, read_examples, sized, with_defaults
 
 _log = logging.getLogger("chiasm")
 _MODEL = "model"
@@ -236,8 +236,9 @@ def compute(spec: AlignSpec) -> RunDirectory:
 
     **Errors:** `ChiasmError` for an unknown span, or if no example is left or none has both kinds of span.
     """
-    spec = with_defaults(spec)
+    asked, spec = spec, with_defaults(spec)
     inputs = load_inputs(spec, read_examples(spec, spec.data))
+    spec = sized(spec, asked, inputs)
     return STUDY.completed(
         spec, inputs.facts, lambda directory: run_align(spec, inputs.view, inputs.examples, directory, inputs.baseline)
     )

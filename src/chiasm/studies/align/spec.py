@@ -80,7 +80,9 @@ class AlignSpec(ControlledSpec):
         "Smallest difference of cosines or overlaps worth naming; divergences count from so many nat, norms from 10 %.",
         below=1,
     )
-    control_limit: int = option(64, "Run controls on the first so many examples.", at_least=1, common=True)
+    control_limit: int = option(
+        64, "Run controls on the first so many examples.", at_least=1, common=True, of_first=True
+    )
     random_models: int = random_models_option(
         6,
         "contrasts are held against",

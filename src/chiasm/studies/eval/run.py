@@ -28,6 +28,7 @@ from chiasm.studies.inputs import (
     keep_thumbnails,
     load_inputs,
     read_examples,
+    sized,
     with_defaults,
 )
 
@@ -102,10 +103,11 @@ def compute(spec: EvalSpec) -> RunDirectory:
 
     **Errors:** `ChiasmError` where the data lack what the task or a metric needs, or if no example is left.
     """
-    spec = with_defaults(spec)
+    asked, spec = spec, with_defaults(spec)
     chosen = read_examples(spec, spec.data, spec.task)
     spec = completed(spec, chosen)
     inputs = load_inputs(spec, chosen)
+    spec = sized(spec, asked, inputs)
 
     return STUDY.completed(
         spec, inputs.facts, lambda directory: run_eval(spec, inputs.view, chosen, directory, thumbnails=True)

@@ -58,6 +58,7 @@ from chiasm.studies.inputs import (
     random_models,
     read_examples,
     require_same_depth,
+    sized,
     with_defaults,
 )
 
@@ -364,11 +365,12 @@ def compute(spec: FlowSpec) -> RunDirectory:
 
     **Errors:** `ChiasmError` for an unknown span, a baseline of another depth, or if no example is left.
     """
-    spec = with_defaults(spec)
+    asked, spec = spec, with_defaults(spec)
     chosen = read_examples(spec, spec.data)
     if spec.cuts is None:
         spec = spec.complete(cuts=default_cuts(kind for example in chosen for kind in example.kinds))
     inputs = load_inputs(spec, chosen)
+    spec = sized(spec, asked, inputs)
     if spec.windows == "centred":
         spec = spec.complete(window=spec.width_of(inputs.view.n_layers))
         _require_several_windows(spec, inputs.view.n_layers)

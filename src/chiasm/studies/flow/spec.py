@@ -111,6 +111,7 @@ class FlowSpec(ControlledSpec):
         "For 576 tokens, as LLaVA-1.5 has, about 34 and 36 clean passes, and as much again with a baseline.",
         at_least=0,
         common=True,
+        of_first=True,
     )
     patch_size: int | None = option(
         1,
@@ -128,6 +129,7 @@ class FlowSpec(ControlledSpec):
         0,
         "For the first so many examples, decode words at the question and compare them with the captions.",
         at_least=0,
+        of_first=True,
     )
     memory: int | str | None = memory_option()
     executor: ExecutorName = option(

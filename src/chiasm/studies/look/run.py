@@ -33,6 +33,7 @@ from chiasm.studies.inputs import (
     random_models,
     read_examples,
     require_same_depth,
+    sized,
     with_defaults,
 )
 from chiasm.studies.look import STUDY
@@ -204,8 +205,9 @@ def compute(spec: LookSpec) -> RunDirectory:
     **Errors:** `ChiasmError` for an unknown span, a baseline of another depth, attention that cannot be read, or if no
     example is left.
     """
-    spec = with_defaults(spec)
+    asked, spec = spec, with_defaults(spec)
     inputs = load_inputs(spec, read_examples(spec, spec.data))
+    spec = sized(spec, asked, inputs)
     return STUDY.completed(
         spec, inputs.facts, lambda directory: run_look(spec, inputs.view, inputs.examples, directory, inputs.baseline)
     )

@@ -53,7 +53,7 @@ def compute(spec: PaperSpec) -> RunDirectory:
     spec = spec.complete(limit=limit, batch_size=spec.batch)
     examples = {source: read_examples(spec, one) for source, one in dict(zip(sources, data, strict=True)).items()}
     facts: dict[str, Any] = {
-        "data": {source: data_facts(source, found) for source, found in examples.items()},
+        "data": [data_facts(source, found) for source, found in examples.items()],  # by place: names may change
         "seed": spec.seed,
         "asked": sum(len(examples[source]) for source in sources),
     }
@@ -85,6 +85,8 @@ def run_paper(
     **Errors:** `ChiasmError` if that is the first model.
     """
 
+    sources, examples = _as_recorded(directory.manifest, sources, examples)
+
     def compute_model(index: int, tracker: Tracker) -> Computed:
         try:
             return _measured(spec, index, sources[index], examples[sources[index]], _nested(directory, index))
@@ -107,6 +109,17 @@ def run_paper(
         for name, rows in _together(spec, directory, controls, TOGETHER_BASELINES).items():
             together[name] += rows
     directory.finish(together)
+
+
+def _as_recorded(
+    manifest: Mapping[str, Any], sources: Sequence[str], examples: Mapping[str, Sequence[Example]]
+) -> tuple[Sequence[str], Mapping[str, Sequence[Example]]]:
+    """The sources under the names that the run has for them: taken up, it may find the same data elsewhere."""
+    recorded = [one["name"] for one in manifest["data"]] if isinstance(manifest.get("data"), list) else []
+    if len(recorded) != len(examples) or len(set(recorded)) != len(recorded):
+        return sources, examples
+    named = dict(zip(examples, recorded, strict=True))
+    return [named[source] for source in sources], {named[source]: found for source, found in examples.items()}
 
 
 def _view(spec: PaperSpec, index: int) -> ModelView:
