@@ -71,7 +71,7 @@ def caption_share(lens: pl.DataFrame, controls: pl.DataFrame | None, size: Size,
 
 
 _READ = {OUTPUT: "output head", INPUT: "input embeddings", CONTEXT: "words in texts"}
-_SAID = {NAME: "its name", DESCRIBED: "what captions call it"}
+_WORDS = {NAME: "name", DESCRIBED: "description"}
 _PLACES = {ELSEWHERE: "rest of the image", OTHER_OBJECT: "other objects", RANDOM_DIRECTION: "random directions"}
 
 
@@ -84,7 +84,7 @@ def naming_curves(named: pl.DataFrame, controls: pl.DataFrame | None, size: Size
     rows = named.filter(k=RANK)
     beside = None if controls is None else controls.filter(k=RANK, place=OBJECT)
     for lens, word in abouts(rows):
-        own, panel = rows.filter(lens=lens, word=word), f"{_READ[lens]}: {_SAID[word]}"
+        own, panel = rows.filter(lens=lens, word=word), f"{_READ[lens]}: {_WORDS[word]}"
         lines.append(Line(_OWN, _percent_curve(own.filter(place=OBJECT), value), span_style("image"), panel=panel))
         for place, role in _PLACES.items():
             at = own.filter(place=place)

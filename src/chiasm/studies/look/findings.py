@@ -124,7 +124,7 @@ def _named(claims: Sequence[Claim], about: str) -> Finding:
     if beyond:
         shown = _points(beyond[0].control_effect)
         text += f" In {_BASELINE} the object has {shown} more than the rest, a difference of {claimed(beyond[0])}."
-    return Finding(text, (2.0 if top.established else 0.5) + min(0.4, abs(top.effect) / 250))
+    return Finding(text, (1.55 if top.established else 0.3) + min(0.2, abs(top.effect) / 500))
 
 
 def _percent(one: Claim) -> str:

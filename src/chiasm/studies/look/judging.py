@@ -27,8 +27,9 @@ class ExampleColumns:
     values: Float[np.ndarray, "n k"]
     present: Bool[np.ndarray, "n k"]
 
-    def bands(self, least: float, seed: int) -> Bands:
-        error = ERROR_SHARE * least
+    def bands(self, least: float, seed: int, share: float = ERROR_SHARE) -> Bands:
+        """`share`: of the smallest effect worth naming, the least that counts as a standard error."""
+        error = share * least
         return _inside(
             mean_bands(self.values, clusters=self.inputs, present=self.present, smallest_error=error, seed=seed)
         )
@@ -76,7 +77,9 @@ class Null(NamedTuple):
     beyond: bool
 
 
-def beside_control(own: ExampleColumns, control: pl.DataFrame | None, least: float, seed: int) -> list[Null | None]:
+def beside_control(
+    own: ExampleColumns, control: pl.DataFrame | None, least: float, seed: int, share: float = ERROR_SHARE
+) -> list[Null | None]:
     """Per column what the control shows, and whether the effect goes beyond it; None where few examples have it."""
     nothing: list[Null | None] = [None] * len(own.columns)
     if control is None or not control.height:
@@ -101,7 +104,7 @@ def beside_control(own: ExampleColumns, control: pl.DataFrame | None, least: flo
         present[:, chosen],
     )
     level = replace(difference, values=values[:, chosen])
-    bands = level.over_models(difference.bands(least, seed), control, least)
+    bands = level.over_models(difference.bands(least, seed, share), control, least)
     for j, k in enumerate(chosen):
         effect, mean = own.values[own.present[:, k], k].mean(), values[present[:, k], k].mean()
         more, low, high, p = (float(x[j]) for x in (bands.mean, bands.low, bands.high, bands.p))

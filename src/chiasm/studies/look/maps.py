@@ -135,7 +135,7 @@ def lens_map(
     if not lenses:
         found = f"there are {', '.join(_LENS_TITLES)}"
         raise ChiasmError(f"words by the lens `{lens}`", found, "Name one of these")
-    fixed = list(states) or ([] if size is SCREEN else evenly([one for one in known if one] or known, _depths(size)))
+    fixed = list(states) or ([] if size is SCREEN else evenly(known, _depths(size)))
     state = Choice("state", "Hidden state", known, len(known) // 2)
     way = [Choice("lens", "Words by", [_LENS_TITLES[one] for one in lenses])] if len(lenses) > 1 else []
     choices = [] if fixed else [*way, state]

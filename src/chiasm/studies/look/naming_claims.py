@@ -18,6 +18,9 @@ RANK = RANKS[-1]
 """Of so many nearest words one must be the object's: that is what is claimed; the table has the nearest alone too."""
 KINDS = {"named": ELSEWHERE, "named-other": OTHER_OBJECT, "named-random": RANDOM_DIRECTION}
 """Each kind of claim, and the place that the object's tokens are compared with."""
+# A standard error below this share of the smallest effect worth naming counts as so much: an object has few tokens, so
+# a share moves in steps, and of words that are near nowhere but once the spread is not known.
+_ERROR_SHARE = 0.5
 _CONTROLS = {
     ELSEWHERE: "the rest of the image",
     OTHER_OBJECT: "tokens of other objects",
@@ -57,7 +60,7 @@ def _judged(
     own = columns_of(long_rows(rows, about, pl.col("value")))
     level = columns_of(long_rows(rows, about, pl.col("level")))
     null = None if controls is None or not controls.height else long_rows(controls, about, pl.col("value"))
-    bands, beside = own.bands(least, seed), beside_control(own, null, least, seed)
+    bands, beside = own.bands(least, seed, _ERROR_SHARE), beside_control(own, null, least, seed, _ERROR_SHARE)
     quantity = f"share of the object's tokens with its word among the {RANK} nearest, less that of {_CONTROLS[place]}"
     found = []
     for k, (name, state) in enumerate(own.columns):
