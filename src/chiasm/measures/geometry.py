@@ -121,8 +121,8 @@ class Geometry(Measure):
         beyond, chance = common_without_each(one, two, groups, k)
         e = group_jackknife(beyond, counts)
         e = Estimate(e.mean + chance[0], e.low + chance[0], e.high + chance[0], n)
-        near = (neighbour_weights(distances, k, alike=ALIKE) for distances in (one, two))
-        low, high = np.percentile(shuffled_in_common(*near, _SHUFFLES), [2.5, 97.5])
+        near_a, near_b = (neighbour_weights(distances, k, alike=ALIKE) for distances in (one, two))
+        low, high = np.percentile(shuffled_in_common(near_a, near_b, _SHUFFLES), [2.5, 97.5])
         null = Estimate(np.array(chance[0]), np.array(low), np.array(high), n)
         about = {"span": a, "layer": layer, "against": b}
         rows = [

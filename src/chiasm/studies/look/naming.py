@@ -198,4 +198,5 @@ class WordReader:
                     if len(kept):
                         found.append((kind, place, named, layout.positions[kept]))
         positions = np.unique(np.concatenate([at for *_, at in found])) if found else np.empty(0, dtype=int)
-        return [_Asked(*about, np.searchsorted(positions, at)) for *about, at in found], positions
+        rows = [_Asked(kind, place, named, np.searchsorted(positions, at)) for kind, place, named, at in found]
+        return rows, positions
