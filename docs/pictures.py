@@ -27,7 +27,7 @@ def main() -> None:
     _save(chiasm.eval("tiny", data="scenes", limit=24, blind=True), "accuracy", "eval", "5in")
     looked = chiasm.look("tiny", data="scenes", limit=24)
     _save(looked, "map-0", "look-map", "7in", layers=[0, 2, 5])
-    _save(looked, "words-0", "look-words", "7in", states=[1, 3, 6])
+    _save(looked, "words-0", "look-words", "7in", states=[0, 1, 3])
     _patches()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chiasm.core.errors import ChiasmError
-from chiasm.measures.geometry import neighbour_overlap
+from chiasm.measures.neighbours import neighbour_overlap
 from chiasm.measures.probes.kinds import PROBES, probe_of
 from chiasm.measures.probes.training import (
     FeatureSet,

@@ -170,7 +170,7 @@ def test_questions_on_one_picture_are_pairs_except_between_halves(case):
 def test_narrowness_is_the_cosine_to_the_mean_direction(case):
     view, items, states, centres = case
     (measure,) = feed([Similarity(SPANS, centres, inside=False)], view, [items])
-    for row in rows_of(measure, "geometry"):
+    for row in [one for one in rows_of(measure, "geometry") if one["quantity"] == "narrowness"]:
         units = [x[row["layer"]] / np.linalg.norm(x[row["layer"]], axis=-1, keepdims=True) for x in states[row["span"]]]
         direction = np.mean([u.mean(0) for u in units], axis=0)
         expected = np.mean([cosine(u, direction[None]).mean() for u in units])

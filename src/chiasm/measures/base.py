@@ -57,7 +57,8 @@ class MeasureConfig:
     """What measures are made for: spans of a model, and the options of a run.
 
     `vocabulary_tokens`: tokens per span that are read in words (0: none). `as_released` adds the forms of the released
-    code. `inside`: also read inside the blocks; `token_pairs`: all pairs of tokens there too, which is costly.
+    code. `inside`: also read inside the blocks; `token_pairs`: all pairs of tokens there too, which is costly. `maps`:
+    also lay mean tokens out in a plane.
     `task_of`: the task of an example, for masks by task (none without).
     """
 
@@ -68,6 +69,7 @@ class MeasureConfig:
     as_released: bool = False
     inside: bool = True
     token_pairs: bool = False
+    maps: bool = True
     task_of: Mapping[str, str] | None = None
     seed: int = 0
 

@@ -38,7 +38,12 @@ class Similarity(Measure):
     norm1 to down): `avg`, and with `token_pairs` also `mean`.
 
     The same sums give the table `geometry` its `narrowness`: the mean cosine of a span's tokens to their mean
-    direction, tokens weighted so that examples count alike.
+    direction, tokens weighted so that examples count alike. And the modality gap (Liang et al. 2022, arXiv 2203.02053)
+    of a perceptual and a textual span: `gap`, the distance of their means over examples, every example's mean token
+    scaled to norm 1 (0 to 2); `gap_share`, the share of the variance of these vectors that lies between the two means
+    (both spans weighing alike): 0 where the means are the same, 1 where nothing but the span tells two vectors apart.
+    Both rest on pairs of different inputs alone, so that noise of the means adds nothing: of one span cut at random
+    in two they are 0 on average.
 
     Source: Shukor & Cord 2024 (arXiv 2405.16700), Figures 2 and 8; released `compute_sim.py`, lines 131-187.
     """
@@ -126,6 +131,10 @@ class Similarity(Measure):
                     rows += [about | row for row in self._rows(key, a, b)]
             if (tap, mode) == ("residual", "avg") and variant in ("raw", "centred"):
                 parts += self._parts(key, int(layer), variant)
+            if (tap, mode, variant) == ("residual", "avg", "raw"):
+                for a, b in cross_pairs(self.spans):
+                    of_rows, of_parts = self._gap(key, int(layer), a, b)
+                    cones, parts = cones + of_rows, parts + of_parts
             if (tap, mode, variant) == ("residual", "mean", "raw"):
                 cones += [self._narrowness(key, int(layer), s) for s in self.spans if f"{key}/{s}" in self.sums]
         return {"similarity": rows, "geometry": cones, PARTS: parts}
@@ -144,6 +153,28 @@ class Similarity(Measure):
                 others = pairs_across(self.sums[f"{key}/{a}"], self.sums[f"{key}/{b}"], n_a, n_b)
                 parts += part_rows(f"others_{variant}", others, np.maximum(n_a, n_b), a=a, b=b, layer=layer)
         return parts
+
+    def _gap(self, key: str, layer: int, a: str, b: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The modality gap and its share of the variance, and what each group of inputs adds to the share."""
+        if not {f"{key}/{a}", f"{key}/{b}"} <= self.sums.arrays.keys():
+            return [], []
+        n = {span: self.sums[f"n/{span}"] for span in (a, b)}
+        sums = {span: self.sums[f"{key}/{span}"] for span in (a, b)}
+        within_a, within_b, across = (pairs_across(sums[s], sums[t], n[s], n[t]) for s, t in ((a, a), (b, b), (a, b)))
+        if within_a is None or within_b is None or across is None:
+            return [], []
+        squared, counts = within_a + within_b - 2 * across, np.maximum(n[a], n[b])
+        # A quarter of the squared distance lies between the means, half of either span's variance within.
+        total = 1 - (within_a + within_b + 2 * across) / 4
+        if not (total > 1e-12).all():
+            return [], []  # nothing varies at all
+        share = squared / 4 / total
+        about = {"span": a, "layer": layer, "against": b}
+        rows = [
+            about | {"quantity": name} | interval_columns(group_jackknife(values, counts))
+            for name, values in (("gap", np.sqrt(np.maximum(squared, 0))), ("gap_share", share))
+        ]
+        return rows, part_rows("gap_share", share, counts, a=a, b=b, layer=layer)
 
     def _rows(self, key: str, a: str, b: str) -> Iterator[dict[str, Any]]:
         of_a, of_b = without_each(self.sums[f"{key}/{a}"]), without_each(self.sums[f"{key}/{b}"])

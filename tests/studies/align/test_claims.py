@@ -363,3 +363,52 @@ def test_several_random_models_have_one_interval_that_agrees_with_its_p():
             assert one.high is not None
             assert one.p is not None
             assert (one.low > 0 or one.high < 0) == (one.p <= 0.05)
+
+
+PAIR = ("image", "question")
+
+
+def neighbours(beyond: float, seed: int = 0, n: int = 60) -> Values:
+    rng = np.random.default_rng(seed)
+    return {
+        (name, *PAIR, layer): of + (name == "neighbours") * 0.1 * rng.normal(size=n)
+        for layer in range(3)
+        for name, of in (("neighbours", beyond if layer == 2 else 0.0), ("neighbours_null", 0.17))
+    }
+
+
+def test_neighbours_in_common_are_found_where_they_are_beyond_shuffled_pairs():
+    found = of_kind(claimed(parts=parts(neighbours(0.3))), "neighbours")
+    assert [one.verdict for one in found] == ["not established", "not established", "established"]
+    assert {(one.control, round(one.control_effect or 0, 2)) for one in found} == {("shuffled pairing", 0.17)}
+    text = sentence(found, "Mutual nearest")
+    assert "more in common at state 2; not established at states 0-1" in text
+    assert "The control is shuffled pairs, which gives +0.17" in text
+
+
+def test_neighbours_that_random_weights_have_too_are_not_established():
+    own = neighbours(0.3)
+    beside = pl.concat([under("model", own), under("twin", neighbours(0.35, seed=1))])
+    found = claimed(parts=parts(own), parts_controls=beside)
+    assert {one.verdict for one in of_kind(found, "neighbours")} == {"not established"}
+    assert {one.control for one in of_kind(found, "neighbours")} == {"twin"}
+    assert "random weights give +0.3" in sentence(found, "Mutual nearest")
+
+
+def gaps(of: float, seed: int = 0) -> Values:
+    rng = np.random.default_rng(seed)
+    return {("gap_share", *PAIR, layer): of * (layer == 1) + 0.05 * rng.normal(size=60) for layer in range(3)}
+
+
+def test_a_gap_is_found_at_its_depth_and_blocked_by_one_that_random_weights_have():
+    alone = of_kind(claimed(parts=parts(gaps(0.4))), "gap")
+    assert [one.verdict for one in alone] == ["not established", "uncontrolled", "not established"]
+    own = gaps(0.4)
+    for twin, verdict in ((gaps(0.1, 1), "established"), (gaps(0.6, 2), "not established")):
+        beside = pl.concat([under("model", own), under("twin", twin)])
+        found = claimed(parts=parts(own), parts_controls=beside)
+        assert of_kind(found, "gap")[1].verdict == verdict
+        [less] = [one for one in of_kind(found, "gap-control") if one.where == "1"]
+        assert less.established
+        assert (less.effect > 0) == (verdict == "established")
+    assert "Modality gap between image and question" in sentence(found, "Modality gap")

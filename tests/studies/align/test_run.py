@@ -94,9 +94,10 @@ def test_controls_are_drawn(run):
         assert "random-weights baseline" not in json.dumps(specification(uncontrolled.chart(name))), name
 
 
-def test_four_charts_stand_in_the_report_and_all_can_be_drawn(run):
+def test_six_charts_stand_in_the_report_and_all_can_be_drawn(run):
     drawn = run.reporter.drawings()
-    assert [name for name, one in drawn.items() if one.reported] == ["score", "similarity", "drift", "overlap"]
+    reported = ["score", "similarity", "drift", "neighbours", "gap", "overlap"]
+    assert [name for name, one in drawn.items() if one.reported] == reported
     notes = " ".join(run.reporter.notes())
     for name in ("norms", "inside", "vocabulary", "words", "histogram", "geometry", "tsne", "pca"):
         assert name in drawn

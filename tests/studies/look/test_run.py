@@ -140,14 +140,17 @@ def test_pictures_outside_the_sequence_are_refused_with_the_reason():
 def test_words_are_read_at_every_image_token_of_the_first_examples(view, chosen, found):
     lens = found.table("lens")
     patches = len(view.encode(chosen[0]).spans["image"])
-    assert lens.height == patches * (view.n_layers + 1)
+    assert dict(lens.group_by("lens").len().rows()) == dict.fromkeys(
+        ("output", "input", "context"), patches * (view.n_layers + 1)
+    )
+    assert lens.filter(lens="output")["cosine"].null_count() == lens.filter(lens="input")["prob"].null_count() > 0
     assert set(found.table("lens_controls")["control"]) == {"twin"}
 
 
 def test_findings_and_figures(found):
     told = Run(found)
     assert any("attention of last" in text for text in told.findings)
-    names = ["attention", "object", "words", "map-0", "words-0"]
+    names = ["attention", "object", "words", "named", "map-0", "words-0"]
     assert told.charts == names
     for name in names:
         assert " ".join(titles(told.chart(name, width="3.3in"))[:1]).endswith("?")

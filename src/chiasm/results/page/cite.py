@@ -29,6 +29,8 @@ METHODS: Final = {
     "FastV": Method("2403.06764", "Chen", "2024"),
     "ShortV": Method("2504.00502", "Yuan", "2025"),
     "V-Skip": Method("2606.08511"),
+    "mutual nearest neighbours": Method("2405.07987", "Huh", "2024"),
+    "modality gap": Method("2203.02053", "Liang", "2022"),
 }
 """By the names that pages call them by."""
 

@@ -18,6 +18,7 @@ SMALLEST_NORM = log(1.1)
 """Smallest log ratio of norms worth naming: 10 %."""
 COSINE = "difference of cosines"
 SHUFFLED, MAGNITUDE, ITSELF, PAIRED = "shuffled norms", "magnitude alone", "a span against itself", "itself"
+SHUFFLED_PAIRS = "shuffled pairing"
 
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
@@ -44,7 +45,8 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     judge = Judge(own, same, nulls, counts.get, seed, further)
     each = Judge(own, same, controls, counts.get, seed, further)
     found = [*_score(judge, each, score, least), *change(judge, least), *_norms(judge), *cones(judge, least)]
-    found += [*_shared(judge, each, least), *masks(judge, least), *_words(judge, least)]
+    found += [*_shared(judge, each, least), *_neighbours(judge, least), *_gap(judge, least)]
+    found += [*masks(judge, least), *_words(judge, least)]
     return found + list(_released(tables, own, same, counts, least, seed))
 
 
@@ -174,6 +176,34 @@ def _shared(judge: Judge, each: Judge, least: float) -> list[Claim]:
             "shared-attention", contrasts, (MODALITY_ISOLATION,), quantity=quantity, unit="1", smallest=least
         ),
     ]
+
+
+def _neighbours(judge: Judge, least: float) -> list[Claim]:
+    """Whether two spans have more nearest neighbours in common than examples paired at random."""
+    contrasts = [
+        Contrast(
+            _spans(a, b),
+            str(layer),
+            ((1.0, ("neighbours", a, b, layer)),),
+            SHUFFLED_PAIRS,
+            ((1.0, ("neighbours_null", a, b, layer)),),
+        )
+        for a, b in judge.own.pairs("neighbours")
+        for layer in judge.own.layers("neighbours", a, b)
+    ]
+    quantity = f"share of nearest neighbours in common, beyond {SHUFFLED_PAIRS}"
+    return judge.claims("neighbours", contrasts, quantity=quantity, unit="1", smallest=least)
+
+
+def _gap(judge: Judge, least: float) -> list[Claim]:
+    """How much of what tells mean tokens apart is which span they are of."""
+    contrasts = [
+        Contrast(_spans(a, b), str(layer), ((1.0, ("gap_share", a, b, layer)),))
+        for a, b in judge.own.pairs("gap_share")
+        for layer in judge.own.layers("gap_share", a, b)
+    ]
+    quantity = "share of the variance of mean tokens that lies between the spans' means"
+    return judge.claims("gap", contrasts, quantity=quantity, unit="1", smallest=least)
 
 
 def masks(judge: Judge, least: float) -> list[Claim]:

@@ -10,7 +10,7 @@ from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.wording import claimed, number
-from chiasm.studies.align.claims import ITSELF, MAGNITUDE, PAIRED, SHUFFLED, SMALLEST_NORM
+from chiasm.studies.align.claims import ITSELF, MAGNITUDE, PAIRED, SHUFFLED, SHUFFLED_PAIRS, SMALLEST_NORM
 from chiasm.studies.align.contrasts import by_depth, passes
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS, SMALLEST
 
@@ -22,6 +22,7 @@ _CONTROLS = {
     ITSELF: "one span's own tokens",
     PAIRED: "each example with itself",
     SHUFFLED: "shuffled norms",
+    SHUFFLED_PAIRS: "shuffled pairs",
     MAGNITUDE: "the weights' magnitude alone",
 }
 
@@ -32,7 +33,7 @@ def align_findings(claims: Sequence[Claim], isolated: int | None = None) -> list
     """
     blocks = f"the first {isolated} block{'' if isolated == 1 else 's'}" if isolated else "the first blocks"
     found = [*_scores(claims, blocks), *change(claims), *_norms(claims), *cones(claims), *_shared(claims, blocks)]
-    found += [*masks(claims), *_words(claims), *_released(claims)]
+    found += [*_neighbours(claims), *_gap(claims), *masks(claims), *_words(claims), *_released(claims)]
     return sorted(found, key=lambda finding: -finding.strength)
 
 
@@ -271,6 +272,31 @@ def _shared(claims: Sequence[Claim], blocks: str) -> list[Finding]:
                 f"most at state {most.where}, by {claimed(most)}."
             )
         found.append(Finding(text, rank(top(rows), 15.0)))
+    return found
+
+
+def _neighbours(claims: Sequence[Claim]) -> list[Finding]:
+    found = []
+    for about, rows in by_depth(of_kind(claims, "neighbours")):
+        a, _, b = about.partition(" and ")
+        text = (
+            f"Mutual nearest neighbours (the examples near one by its {a} and by its {b}), against shuffled pairs: "
+            f"{over_depths(rows, 'more in common', 'fewer in common')}. "
+            f"{largest(claims, rows, 'The share in common beyond that')}"
+        )
+        found.append(Finding(text, rank(top(rows), 14.0)))
+    return found
+
+
+def _gap(claims: Sequence[Claim]) -> list[Finding]:
+    found = []
+    for about, rows in by_depth(of_kind(claims, "gap")):
+        text = (
+            f"Modality gap between {about} (the two lie apart as wholes, whatever the example): "
+            f"{over_depths(rows, 'there', 'the reverse')}. "
+            f"{largest(claims, rows, 'The share of the variance of mean tokens that lies between the two')}"
+        )
+        found.append(Finding(text, rank(top(rows), 9.0)))
     return found
 
 

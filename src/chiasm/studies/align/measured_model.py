@@ -153,6 +153,7 @@ class MeasuredModel:
             as_released=spec.as_released,
             inside=spec.inside,
             token_pairs=spec.token_pairs,
+            maps=self.only is None,
             task_of=self.task_of,
             seed=spec.seed,
         )

@@ -19,9 +19,9 @@ from chiasm.studies.align.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.align.spec import AlignSpec
 from chiasm.studies.align.tables import MODALITY_ISOLATION, NOISE_TOKENS
 
-_REPORTED = ("score", "similarity", "drift", "overlap", "tasks")
-"""What stands in the report: how well the kinds are aligned, where, how fast tokens change, whether weights are shared.
-The others can be drawn."""
+_REPORTED = ("score", "similarity", "drift", "neighbours", "gap", "overlap", "tasks")
+"""What stands in the report: how well the kinds are aligned, where, how fast tokens change, whether they hold the same
+examples near, how far apart they lie, whether weights are shared. The others can be drawn."""
 
 
 @final
@@ -38,7 +38,10 @@ class AlignReporter(Reporter[AlignSpec]):
 
     @property
     def methods(self) -> dict[str, list[str]]:
-        return {"Wanda": ["overlap"]} if "overlap" in self.directory.tables() else {}
+        shape = self._tables.get("geometry")
+        measured = set() if shape is None else set(shape["quantity"])
+        found = {name: [quantity] for quantity, name in _METHODS.items() if quantity in measured}
+        return found | ({"Wanda": ["overlap"]} if "overlap" in self._tables else {})
 
     def headline(self) -> str:
         return align_headline(self.claimed)
@@ -74,6 +77,13 @@ class AlignReporter(Reporter[AlignSpec]):
         cones = f"{_CONES}{self._outliers()} {counted('similarity')}"
         add("similarity", "similarity", depth.similarity_curves, cones, _DASHED, _NO_CONTROL)
         add("drift", "drift", depth.drift_curves, f"{self._later()} {counted('drift')}", _DASHES, _NO_CONTROL)
+        shape = self._tables.get("geometry")
+        for name, quantity, draw, caption, with_ in (
+            ("neighbours", "neighbours", depth.neighbour_curves, _NEIGHBOURS, _CHANCE),
+            ("gap", "gap_share", depth.gap_curves, _GAP, _DASHES),
+        ):
+            if shape is not None and (found := shape.filter(quantity=quantity)).height:
+                add(name, "geometry", draw, f"{caption} n = {found['n'].min()}.", with_, _NO_CONTROL)
         drawn |= self._overlaps()
         add("tasks", "overlap_tasks", weights.overlap_matrix, _TASKS, _BASELINE_PANEL, _NO_BASELINE)
         norms = f"Median Euclidean norm over the tokens of each span. {counted('norms')}"
@@ -98,6 +108,8 @@ class AlignReporter(Reporter[AlignSpec]):
             "A cosine says how alike directions are, not whether the model uses what is alike: none of this is causal.",
             "The score has no exact equation in the paper as far as it is known to us; both readings are given.",
             "Cosines of mean tokens can be decided by a few large dimensions or tokens; compare the variants.",
+            "Neighbours in common say that two spans order the examples alike, not that a direction means the same in "
+            "both; text that has read the image has neighbours of it in random weights too.",
             "Medians and extremes over pairs of examples come from a sample of examples and tokens (docstring of "
             "`TokenPairs`); all other means over pairs are exact.",
             "Words at early depths are read by a head that was never trained on them.",
@@ -186,6 +198,9 @@ def _named(controls: pl.DataFrame) -> str:
     return f"the control{'' if len(names) == 1 else 's'}, {shown}"
 
 
+# Methods of others, by the quantity in the table `geometry` that is theirs.
+_METHODS = {"neighbours": "mutual nearest neighbours", "gap_share": "modality gap"}
+
 _WHICH = (
     "What the controls are: random perceptual tokens take the place of the image (video, sound) with the same norms, "
     "so norms are held against random weights alone. A model without attention between the two kinds keeps its trained "
@@ -199,6 +214,7 @@ _IN_WORDS = {
     MODALITY_ISOLATION: "no attention between it and text in the first blocks",
     RANDOM_WEIGHTS: "random weights",
 }
+_CHANCE = "Dashed: shuffled pairs, with the range of 95 % of them, and {}."
 _DASHES, _OPEN, _MARKS = "Dashed: {}.", "Open marks: {}.", "Marks: {}."
 _DOTS = "Dots: random weights, where there are any."
 _NO_CONTROL = "No control was run."
@@ -239,6 +255,14 @@ _HISTOGRAM = "Where in the vocabulary the 1 and the 5 most probable words of tok
 _SHAPE = (
     "Narrowness: cosine of tokens to their span's mean direction. Effective rank of mean tokens, and linear CKA of the "
     "two spans over the same examples, from a sample of at most 256."
+)
+_NEIGHBOURS = (
+    "Of the examples nearest to one by the mean tokens of one span, the share that is nearest by those of the other "
+    "(mutual nearest neighbours by cosine, one example of every input, at most 256; 10 neighbours, or a quarter)."
+)
+_GAP = (
+    "Modality gap: the share of the variance of mean tokens, scaled to norm 1, that lies between the means of the two "
+    "spans; 0: one cloud, 1: nothing but the kind tells them apart."
 )
 _TASKS = (
     "Overlap of the half of the weights that Wanda keeps, between question types and between spans within each, mean "

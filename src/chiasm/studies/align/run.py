@@ -40,7 +40,7 @@ _log = logging.getLogger("chiasm")
 _MODEL = "model"
 _RELEASED = "released"
 _SAME = "same"
-_CHEAP = ("norms", "drift", "score", "similarity", "overlap")
+_CHEAP = ("norms", "drift", "score", "similarity", "geometry", "overlap")
 """What is read of further models with random weights: all contrasts but those of words, at a third of the price."""
 _TASKS = 8
 """Question types, the most frequent ones, that masks are compared between."""

@@ -99,7 +99,8 @@ PARTS = TableSchema.of(
         "Quantity",
         "ima_0, ima_same; drift; log_norm (of median norms); paired_raw, paired_centred (two spans of one example), "
         "others_raw, others_centred (spans of different inputs); iou, iou_permuted, iou_magnitude (half of the "
-        "weights, mean over matrices); js, kl (beyond the null), js_null, kl_null.",
+        "weights, mean over matrices); js, kl, neighbours (beyond the null), js_null, kl_null, neighbours_null; "
+        "gap_share.",
     ),
     _A,
     text("b", "Second span", "Empty where there is one span."),
@@ -151,8 +152,13 @@ GEOMETRY = TableSchema.of(
     "geometry",
     _SPAN,
     _STATE,
-    text("quantity", "Quantity", "narrowness, effective_rank or cka."),
-    text("against", "Against", "The other span of cka; empty otherwise."),
+    text(
+        "quantity",
+        "Quantity",
+        "narrowness, effective_rank, cka; gap (distance of the means of unit vectors), gap_share (of their variance, "
+        "between the means); neighbours (share in common), neighbours_shuffled (by chance; bounds: 95 % of shuffles).",
+    ),
+    text("against", "Against", "The other span of what compares two; empty otherwise."),
     *_ESTIMATE,
 )
 

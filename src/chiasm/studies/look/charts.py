@@ -6,10 +6,23 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from chiasm.core.claims import MIN_INPUTS
 from chiasm.results.charts.lines import MEASURED, Axes, Chart, Line, line_chart
 from chiasm.results.charts.theme import Size, counted, cut_style, span_style
 from chiasm.results.series import Curve, curve, in_order
+from chiasm.studies.look.naming_claims import RANK, abouts
 from chiasm.studies.look.shares import IN_CAPTIONS, OBJECT_SHARE, SHARE, object_rows, percent_of_tokens, top_level
+from chiasm.studies.look.tables import (
+    CONTEXT,
+    DESCRIBED,
+    ELSEWHERE,
+    INPUT,
+    NAME,
+    OBJECT,
+    OTHER_OBJECT,
+    OUTPUT,
+    RANDOM_DIRECTION,
+)
 
 BASELINE = "random-weights baseline"
 TOKENS = "share of the tokens"
@@ -55,6 +68,36 @@ def caption_share(lens: pl.DataFrame, controls: pl.DataFrame | None, size: Size,
     title = f"Do tokens of the {about} say what is there?"
     axes = Axes("Hidden state (0 = embeddings)", "Nearest word in a caption (%)")
     return line_chart(lines, axes, size, title=title, subtitle=_said(lines))
+
+
+_READ = {OUTPUT: "output head", INPUT: "input embeddings", CONTEXT: "words in texts"}
+_WORDS = {NAME: "name", DESCRIBED: "description"}
+_PLACES = {ELSEWHERE: "rest of the image", OTHER_OBJECT: "other objects", RANDOM_DIRECTION: "random directions"}
+
+
+def naming_curves(named: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
+    """The share of an object's tokens with its word among the nearest ones, beside other tokens and random directions.
+
+    One panel for each lens and kind of words; of other objects and random weights as far as there are any.
+    """
+    lines, value = [], pl.col("share") * 100
+    rows = named.filter(k=RANK)
+    beside = None if controls is None else controls.filter(k=RANK, place=OBJECT)
+    for lens, word in abouts(rows):
+        own, panel = rows.filter(lens=lens, word=word), f"{_READ[lens]}: {_WORDS[word]}"
+        lines.append(Line(_OWN, _percent_curve(own.filter(place=OBJECT), value), span_style("image"), panel=panel))
+        for place, role in _PLACES.items():
+            at = own.filter(place=place)
+            if at["example_id"].n_unique() >= MIN_INPUTS:
+                lines.append(Line(_OWN, _percent_curve(at, value), span_style("image"), role, panel))
+        if beside is not None and (of := beside.filter(lens=lens, word=word)).height:
+            lines.append(Line(_OWN, _percent_curve(of, value), span_style("image"), BASELINE, panel))
+    title = f"Do the {RANK} words nearest to an object's tokens name it?"
+    axes = Axes("Hidden state (0 = embeddings)", "Tokens with the word (%)", limits=(0.0, 100.0))
+    return line_chart(lines, axes, size, title=title, subtitle=_said(lines), columns=3)
+
+
+_OWN = "tokens of the object"
 
 
 def _beside(

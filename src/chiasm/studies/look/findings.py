@@ -8,6 +8,8 @@ from chiasm.core.claims import Claim, of_kind, strongest
 from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
 from chiasm.results.wording import claimed, number
+from chiasm.studies.look.naming_claims import RANK
+from chiasm.studies.look.tables import CONTEXT, DESCRIBED, INPUT, NAME, OUTPUT
 
 _BASELINE = "the random-weights baseline"
 _FEW = 10
@@ -20,6 +22,7 @@ def look_findings(claims: Sequence[Claim]) -> list[Finding]:
     found = [_taken(of_kind(claims, "share", about), beyond) for about in _abouts(claims, "share")]
     found += [_object(of_kind(claims, "object", about), beyond) for about in _abouts(claims, "object")]
     found += [_words(of_kind(claims, "words", about)) for about in _abouts(claims, "words")]
+    found += [_named(claims, about) for about in _abouts(claims, "named")]
     heads = of_kind(claims, "head")
     for about in dict.fromkeys(one.about.partition(", ")[0] for one in heads):
         found.append(_heads(about, [one for one in heads if one.about.partition(", ")[0] == about]))
@@ -82,6 +85,50 @@ def _words(by_state: Sequence[Claim]) -> Finding:
     if top.n < _FEW:
         text += f" Words were decoded of {top.n} example{'' if top.n == 1 else 's'}; --maps takes more."
     return Finding(text, 1.5 if top.established else 0.6)
+
+
+_LENSES = {
+    OUTPUT: "the output head",
+    INPUT: "the input embeddings",
+    CONTEXT: "words read in texts",
+}
+_NAMED = {NAME: "its name", DESCRIBED: "a word that captions describe it with"}
+
+
+def _named(claims: Sequence[Claim], about: str) -> Finding:
+    """Whether words at an object's tokens name it, by one lens and of one kind of words."""
+    lens, _, word = about.partition(", ")
+    by_state = of_kind(claims, "named", about)
+    top = strongest(by_state)
+    assert top is not None
+    what = f"By {_LENSES[lens]}, an object's tokens have {_NAMED[word]} among the {RANK} nearest words"
+    found = []
+    for more, sign in (("more", 1), ("less", -1)):
+        inside = [one.established and one.effect * sign > 0 for one in by_state]
+        if any(inside):
+            states = f"hidden state{'' if sum(inside) == 1 else 's'} {_ranges(by_state, inside)}"
+            found.append(f"{more} often than the rest of the image at {states}")
+    there = f"hidden state {top.where}: {claimed(top)}, where the rest has {_percent(top)}"
+    if found:
+        text = f"{what} {' and '.join(found)}; the largest difference, at {there}."
+    elif all(one.verdict == "practically none" for one in by_state):
+        text = f"{what} practically as often as the rest of the image; the largest difference, at {there}."
+    else:
+        text = f"That {_lower(what)} more or less often than the rest of the image is not established at any hidden "
+        text += f"state; the largest difference, at {there}."
+    for kind, beside in (("named-other", "Tokens of other objects have"), ("named-random", "Random directions have")):
+        at = [one for one in of_kind(claims, kind, about) if one.where == top.where]
+        if at:
+            text += f" {beside} {_percent(at[0])} there, a difference of {claimed(at[0])}."
+    beyond = [one for one in of_kind(claims, "named-beyond", about) if one.where == top.where]
+    if beyond:
+        shown = _points(beyond[0].control_effect)
+        text += f" In {_BASELINE} the object has {shown} more than the rest, a difference of {claimed(beyond[0])}."
+    return Finding(text, (1.55 if top.established else 0.3) + min(0.2, abs(top.effect) / 500))
+
+
+def _percent(one: Claim) -> str:
+    return number(one.control_effect or 0.0, unit="%")
 
 
 def _heads(about: str, heads: Sequence[Claim]) -> Finding:

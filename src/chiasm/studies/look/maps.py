@@ -13,6 +13,7 @@ from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.pictures import Choice, Panel, Row, Tint, picture_chart
 from chiasm.results.charts.theme import SCREEN, Size
 from chiasm.results.series import in_order
+from chiasm.studies.look.tables import CONTEXT, INPUT, OUTPUT
 
 T = TypeVar("T")
 _DEPTHS, _IN_COLUMN = 3, 2
@@ -111,36 +112,68 @@ def _attention(one: ImageRows, rows: pl.DataFrame, title: str, layers: Sequence[
     return Panel(title, one.pixels, one.boxes, found.select(*_CORNERS, "shown", "place", "sink"), crossed="sink")
 
 
+_LENS_TITLES = {OUTPUT: "output head", INPUT: "input embeddings", CONTEXT: "words in texts"}
+
+
 def lens_map(
-    shown: Sequence[ImageRows], size: Size, asked: Asked | None = None, *, states: Sequence[int] = ()
+    shown: Sequence[ImageRows],
+    size: Size,
+    asked: Asked | None = None,
+    *,
+    states: Sequence[int] = (),
+    lens: str | None = None,
 ) -> Chart:
     """The word that each patch is closest to; those that stand in a caption are bold. At most three images or frames.
 
-    On a screen the reader chooses the hidden state; on paper three `states` stand side by side, or those that are
-    named. `rows`: table `lens` of one example.
+    On a screen the reader chooses the hidden state and how words are found; on paper three `states` stand side by
+    side, or those that are named, in one line for each way, or for the one `lens` that is named. `rows`: table `lens`
+    of one example.
     """
     shown = evenly(shown, MAX_READ)
     known = sorted({state for one in shown for state in one.rows["layer"]})
+    lenses = [one for one in _LENS_TITLES if any(one in part.rows["lens"] for part in shown) and lens in (None, one)]
+    if not lenses:
+        found = f"there are {', '.join(_LENS_TITLES)}"
+        raise ChiasmError(f"words by the lens `{lens}`", found, "Name one of these")
     fixed = _chosen("state", states, known) or (
         [] if size is SCREEN else evenly([one for one in known if one] or known, _depths(size))
     )
-    choices = [] if fixed else [Choice("state", "Hidden state", known, len(known) // 2)]
+    state = Choice("state", "Hidden state", known, len(known) // 2)
+    way = [Choice("lens", "Words by", [_LENS_TITLES[one] for one in lenses])] if len(lenses) > 1 else []
+    choices = [] if fixed else [*way, state]
     lines = []
     for one in shown:
-        read = [(f"state {state}", [state]) for state in fixed] or [("nearest words", known)]
-        lines.append([Panel(one.name, one.pixels, one.boxes), *(_words(one, name, those) for name, those in read)])
-    chosen = "" if fixed else " The hidden state (0 = embeddings) stands above; on a screen it is chosen below."
-    said = f"By the final norm and the output head; bold: the word stands in a caption.{chosen} n = 1 example."
+        picture = Panel(one.name, one.pixels, one.boxes)
+        if fixed:
+            lines += [
+                [picture, *(_words(one, f"{_LENS_TITLES[way]}, state {k}", [way], [k]) for k in fixed)]
+                for way in lenses
+            ]
+        else:
+            lines.append([picture, _words(one, "nearest words", lenses, known)])
+    what = "The hidden state (0 = embeddings) stands" if len(lenses) == 1 else "How, and the hidden state, stand"
+    chosen = "" if fixed else f" {what} above; on a screen {'it is' if len(lenses) == 1 else 'they are'} chosen below."
+    said = f"By {_either(lenses)}; bold: the word stands in a caption.{chosen} n = 1 example."
     title = "Which word is each patch of the image nearest to?"
     rows = (asked or Asked()).rows(lines)
     return picture_chart(rows, size, title=title, subtitle=said, choices=choices, wide=True)
 
 
-def _words(one: ImageRows, title: str, states: Sequence[int]) -> Panel:
+def _either(lenses: Sequence[str]) -> str:
+    names = {OUTPUT: "the final norm and the output head", INPUT: "rows of the input embeddings"}
+    said = [names.get(one, "states of words in texts") for one in lenses]
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])}, or {said[-1]}"
+
+
+def _words(one: ImageRows, title: str, lenses: Sequence[str], states: Sequence[int]) -> Panel:
     places = one.rows.select("position", *_CORNERS).unique("position", maintain_order=True)
-    order = pl.DataFrame({"layer": list(states)}).with_row_index("at")
+    order = (
+        pl.DataFrame({"lens": list(lenses)})
+        .join(pl.DataFrame({"layer": list(states)}), how="cross")
+        .with_row_index("at")
+    )
     words = (
-        one.rows.join(order, on="layer")
+        one.rows.join(order, on=["lens", "layer"])
         .sort("at")
         .group_by("position", maintain_order=True)
         .agg(pl.col("word").alias("shown"), pl.col("in_captions").fill_null(value=False).alias("strong"))

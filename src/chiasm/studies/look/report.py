@@ -15,13 +15,15 @@ from chiasm.results.report import Drawing, Reporter, shared_models_note
 from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.look import charts, maps
 from chiasm.studies.look.browse import browsed
-from chiasm.studies.look.claims import MIN_HEADS
+from chiasm.studies.look.claims import MIN_HEADS, through_head
 from chiasm.studies.look.findings import look_findings
 from chiasm.studies.look.headline import look_headline
 from chiasm.studies.look.maps import Asked, ImageRows
+from chiasm.studies.look.naming_claims import RANK
 from chiasm.studies.look.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.look.shares import object_rows, perceived, top_level
 from chiasm.studies.look.spec import LookSpec
+from chiasm.studies.look.tables import OUTPUT
 
 _BAND = "Lines are means over examples, bands 95 % intervals over inputs that hold for all layers of a line at once"
 _Grids = dict[str, tuple[KeptImage, pl.DataFrame]]
@@ -75,6 +77,14 @@ class LookReporter(Reporter[LookSpec]):
                 f"the example. {_BAND} (n = {lens['example_id'].n_unique()}).{beside}"
             )
             drawn["words"] = Drawing(partial(charts.caption_share, lens, lens_controls, about=about), lambda: words)
+        named, named_controls = self.with_inputs("named"), self.table("named_controls")
+        if named is not None and named.height:
+            naming = (
+                f"How often one of an object's words is among the {RANK} nearest to a token of the object, by three "
+                f"ways to read words. {_BAND} (n = {named['example_id'].n_unique()}). Dashed: the same words at other "
+                f"tokens, random directions of the same norms{'' if named_controls is None else ', random weights'}."
+            )
+            drawn["named"] = Drawing(partial(charts.naming_curves, named, named_controls), lambda: naming)
         return drawn | self._maps()
 
     def examples(self) -> Browsed | None:
@@ -92,6 +102,12 @@ class LookReporter(Reporter[LookSpec]):
         ]
         found += [one for one in [self._untested()] if one]
         found += shared_models_note(self.table("shares_controls"))
+        if self.table("named") is not None:
+            found.append(
+                "That a word is near says that a direction is shared, not that the model reads the word there. Words "
+                "are those of a box's name and those that stand directly before it in captions; how often a random "
+                "direction has them depends on how many words a lens can say."
+            )
         attention = self.directory.table("attention")
         if self.spec.heads and not of_kind(self.claimed, "head"):
             found.append(
@@ -129,11 +145,13 @@ class LookReporter(Reporter[LookSpec]):
     def _words(self) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
         """Decoded words, of the model and of its baseline, of examples that have captions."""
         tables = (self.table(name) for name in ("lens", "lens_controls"))
-        lens, controls = (None if rows is None else rows.drop_nulls("in_captions") for rows in tables)
+        lens, controls = (None if rows is None else through_head(rows).drop_nulls("in_captions") for rows in tables)
         return lens, controls
 
     def _maps(self) -> dict[str, Drawing]:
         places, lens = self.table("places"), self.table("lens")
+        if lens is not None and "lens" not in lens.columns:  # a run of an earlier version
+            lens = lens.with_columns(lens=pl.lit(OUTPUT))
         if places is None:
             return {}
         attention, drawn = self.directory.table("attention"), {}
@@ -192,7 +210,8 @@ def _map_caption(example: str, count: int) -> str:
 
 def _lens_caption(example: str, count: int) -> str:
     return (
-        f"Example {example}: the word nearest to every patch (final norm, output head){_of(count, maps.MAX_READ)}. "
+        f"Example {example}: the word nearest to every patch, by the output head (after the final norm), the rows of "
+        f"the input embeddings, or words read in texts{_of(count, maps.MAX_READ)}. "
         "Bold: the word stands in a caption. n = 1 example."
     )
 

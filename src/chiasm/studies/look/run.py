@@ -12,18 +12,16 @@ from torch import Tensor
 
 from chiasm.core.example import Example
 from chiasm.core.recordings import load_video
-from chiasm.core.spans import PERCEPTUAL, TOP_LEVEL
+from chiasm.core.spans import TOP_LEVEL
 from chiasm.measures.base import bound
 from chiasm.models.encoded import Encoded
 from chiasm.models.inside.attention_rows import attention_rows, sinks
-from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView
 from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
-from chiasm.studies.flow.rows import word_rows
 from chiasm.studies.inputs import (
     example_row,
     for_preparing,
@@ -37,16 +35,19 @@ from chiasm.studies.inputs import (
     with_defaults,
 )
 from chiasm.studies.look import STUDY
+from chiasm.studies.look.naming import WordReader, texts_of
 from chiasm.studies.look.spec import LookSpec
 
 
 class LookExample(NamedTuple):
-    """An example whose attention is read; those to be `drawn` are decoded into words as well."""
+    """An example whose attention is read; those to be `drawn` are decoded into words as well, and of those
+    to be `named` it is judged whether words at an object name it."""
 
     example: Example
     encoded: Encoded
     baseline: Encoded | None
     drawn: bool
+    named: bool
 
 
 class AttentionRows(NamedTuple):
@@ -59,9 +60,10 @@ class AttentionRows(NamedTuple):
 class LookWork(Work[LookExample]):
     """The rows of `spec` on `view`, beside the same shares in the random-weights models of `baseline`'s kind."""
 
-    def __init__(self, spec: LookSpec, view: ModelView, baseline: ModelView | None) -> None:
-        self.spec, self.view = spec, view
+    def __init__(self, spec: LookSpec, view: ModelView, baseline: ModelView | None, texts: Sequence[str] = ()) -> None:
+        self.spec, self.view, self.texts = spec, view, texts
         self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
+        self._readers: dict[int, WordReader] = {}
         self._preparing = for_preparing(view)
         self._preparing_baseline = None if baseline is None else for_preparing(baseline)
 
@@ -71,7 +73,7 @@ class LookWork(Work[LookExample]):
             encoded.spans.require(query)
         other = self._preparing_baseline
         baseline = None if other is None else other.encode(example, instruction=self.spec.instruction)
-        return LookExample(example, encoded, baseline, index < self.spec.maps)
+        return LookExample(example, encoded, baseline, index < self.spec.maps, index < self.spec.named)
 
     def compute(self, prepared: Sequence[LookExample]) -> Computed:
         frames: dict[str, list[Any]] = defaultdict(list)
@@ -84,7 +86,9 @@ class LookWork(Work[LookExample]):
             frames["shares"] += _shares(self.spec, item.example, item.encoded, found)
             if item.drawn:
                 frames["places"] += _places(item.encoded)
-                frames["lens"] += _lens(self.view, item.example, item.encoded)
+                frames["lens"] += self._reader(self.view).nearest_words(item.example, item.encoded)
+            if item.named:
+                frames["named"] += self._reader(self.view).named(item.example, item.encoded)
         for sample, baseline in enumerate(self.baselines):
             own = [
                 (item, item.baseline)
@@ -99,9 +103,19 @@ class LookWork(Work[LookExample]):
                 shares = _shares(self.spec, item.example, encoded, found)
                 frames["shares_controls"] += [row | control for row in shares]
                 if item.drawn:
-                    frames["lens_controls"] += [row | control for row in _lens(baseline, item.example, encoded)]
+                    words = self._reader(baseline).nearest_words(item.example, encoded)
+                    frames["lens_controls"] += [row | control for row in words]
+                if item.named:
+                    words = self._reader(baseline).named(item.example, encoded)
+                    frames["named_controls"] += [row | control for row in words]
         attention = {"attention": pl.concat(frames.pop("attention"))}
         return Computed(attention | {name: found for name, found in frames.items() if found}, kept=len(prepared))
+
+    def _reader(self, view: ModelView) -> WordReader:
+        """The lenses on a model, whose words in context are read when they are first needed."""
+        if id(view) not in self._readers:
+            self._readers[id(view)] = WordReader(view, self.texts, self.spec.seed)
+        return self._readers[id(view)]
 
     def _rows(self, view: ModelView, encoded: Sequence[Encoded]) -> list[AttentionRows]:
         """The attention of every query span, mean over its tokens, by layer and head."""
@@ -184,21 +198,6 @@ def _places(encoded: Encoded) -> list[dict[str, Any]]:
     ]
 
 
-def _lens(view: ModelView, example: Example, encoded: Encoded) -> list[dict[str, Any]]:
-    """The word nearest to every perceptual token, at every hidden state."""
-    spans = [span for span in PERCEPTUAL if span in encoded.spans and len(encoded.spans[span])]
-    states: dict[int, Tensor] = {}
-
-    def listen(seen: SiteStates) -> None:
-        states[seen.layer] = seen.states
-
-    batch = observe(view, (), [encoded], spans, listen)
-    if not spans or batch.failures:
-        return []
-    stacked = torch.stack([states[k] for k in sorted(states)]).to(view.dtype)
-    return word_rows(view, example, stacked, [int(p) for span in spans for p in encoded.spans[span]])
-
-
 def compute(spec: LookSpec) -> RunDirectory:
     """The run of `spec`: what its directory already holds is not computed again.
 
@@ -225,7 +224,8 @@ def run_look(
     **Errors:** as in `compute`.
     """
     require_same_depth(view, baseline)
-    run_examples(LookWork(spec, view, baseline), examples, directory, spec.batch, "look")
+    texts = texts_of(examples, spec.seed) if spec.maps or spec.named else ()
+    run_examples(LookWork(spec, view, baseline, texts), examples, directory, spec.batch, "look")
     directory.take_turn()
     if "places" in directory.tables():
         places = directory.table("places").group_by("example_id").agg(pl.col("picture").unique(maintain_order=True))

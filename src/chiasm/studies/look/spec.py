@@ -14,8 +14,9 @@ from chiasm.studies.options import ControlledSpec, random_models_option
 class LookSpec(ControlledSpec):
     """Where does my model look?
 
-    Attention of the tokens you choose, layer by layer, and the word that each image token is closest to; both drawn
-    over the image. The attention of all tokens is never held at once, and eager attention is not needed.
+    Attention of the tokens you choose, layer by layer, and the word that each image token is closest to, by the output
+    head, the input embeddings and words in texts; both drawn over the image, and judged against what the image shows.
+    The attention of all tokens is never held at once, and eager attention is not needed.
 
     The embedded model, on the embedded world:
 
@@ -50,6 +51,13 @@ class LookSpec(ControlledSpec):
     maps: int = option(
         4,
         "Draw the first so many examples, and decode the words of their image tokens.",
+        at_least=0,
+        common=True,
+    )
+
+    named: int = option(
+        64,
+        "Of the first so many examples with boxes, judge whether words at an object's tokens name it; 0 for none.",
         at_least=0,
         common=True,
     )

@@ -6,6 +6,15 @@ from chiasm.results.schemas import CONTROL, EXAMPLE, EXAMPLES, TYPE, corners
 SMALLEST = 2.0
 """The smallest difference of attention worth naming, in points: a share of 0.02."""
 
+RANKS = (1, 5)
+"""How many of a token's nearest words are looked at."""
+OUTPUT, INPUT, CONTEXT = "output", "input", "context"
+"""The lenses: the output head, the input embeddings, words in texts."""
+NAME, DESCRIBED = "name", "described"
+"""Which words are looked for: the name of an object's box; those that captions put before it."""
+OBJECT, OTHER_OBJECT, ELSEWHERE, RANDOM_DIRECTION = "object", "other object", "elsewhere", "random direction"
+"""Where they are looked for; `elsewhere` is all of the image that is not the object."""
+
 _LAYER = integer("layer", "Layer", "The layer whose attention it is, 0-based.")
 _QUERY = text("query", "Query", "Span whose tokens attend; the mean over its tokens.")
 _INDEX = integer("index", "Place", "Place of the token in its span, 0-based.")
@@ -45,21 +54,48 @@ PLACES = TableSchema.of(
     *corners("image or frame"),
 )
 
+_STATE = integer("layer", "Layer", "Hidden state: 0 is the embeddings, k the output of block k-1.")
+_LENS = text(
+    "lens",
+    "Lens",
+    "How a word is found: output (head), input (embeddings, by cosine), context (words in texts, by cosine).",
+)
+
 LENS = TableSchema.of(
     "lens",
     EXAMPLE,
     TYPE,
-    integer("layer", "Layer", "Hidden state: 0 is the embeddings, k the output of block k-1."),
+    _STATE,
     _POSITION,
-    integer("token_id", "Token", "Index in the model's vocabulary."),
-    text("word", "Word", "Text of the most probable token there."),
-    number("prob", "Probability", "Its probability, softmax(head(norm(state)))."),
+    _LENS,
+    integer("token_id", "Token", "Index in the model's vocabulary; of a word in context its last token."),
+    text("word", "Word", "Text of the nearest token, or the nearest word in context."),
+    number("prob", "Probability", "By the output lens, softmax(head(norm(state))); null of the others.", nullable=True),
+    number("cosine", "Cosine", "By the two other lenses, with that row or state; null of output.", nullable=True),
     flag(
         "in_captions",
         "In captions",
         "The word stands in a caption of the example; null where it has none.",
         nullable=True,
     ),
+)
+
+NAMED = TableSchema.of(
+    "named",
+    EXAMPLE,
+    TYPE,
+    _STATE,
+    _LENS,
+    text("word", "Words", "name: those of the object's box; described: those that captions put before the name."),
+    text(
+        "place",
+        "Place",
+        "Which tokens: object, other object, elsewhere (all but the object), or a random direction for each of "
+        "the object's.",
+    ),
+    integer("k", "Rank", "A token counts where one of the words is among its k nearest."),
+    number("share", "Share", "Of the tokens that count, 0 to 1."),
+    integer("tokens", "Tokens", "How many tokens were read; at most 64 of a place and object."),
 )
 
 _SAMPLE = integer("sample", "Model", "Which of the models with random weights that share the examples, from 0.")
@@ -72,4 +108,6 @@ TABLES = (
     PLACES,
     LENS,
     LENS.plus("lens_controls", CONTROL, _SAMPLE),
+    NAMED,
+    NAMED.plus("named_controls", CONTROL, _SAMPLE),
 )

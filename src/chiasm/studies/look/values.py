@@ -6,7 +6,8 @@ import polars as pl
 
 from chiasm.results.series import with_inputs
 from chiasm.results.values import SHARED_MODELS, ExampleValues, grid
-from chiasm.studies.look.claims import ERROR_SHARE, POINTS, SHARE, share_rows
+from chiasm.studies.look.claims import SHARE, share_rows
+from chiasm.studies.look.judging import ERROR_SHARE, POINTS
 from chiasm.studies.look.tables import SMALLEST
 
 

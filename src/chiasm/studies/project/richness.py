@@ -16,7 +16,8 @@ import torch
 from chiasm.core.statistics.intervals import Estimate, mean_interval
 from chiasm.core.statistics.jackknife import priority
 from chiasm.measures.base import RowsByTable, bound
-from chiasm.measures.geometry import cka, effective_rank, neighbour_overlap, over_groups
+from chiasm.measures.geometry import cka, effective_rank, over_groups
+from chiasm.measures.neighbours import neighbour_overlap
 from chiasm.measures.probes.kinds import CLS, POST, PRE, Probe, probe_of
 from chiasm.measures.probes.states import permuted_projector, read_projected, read_states
 from chiasm.measures.probes.training import FeatureSet, Fitted, Labels, ProbeRun, information, train_probes

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from chiasm.results.charts.dots import Dot, dots_chart
-from chiasm.results.charts.lines import Axes, Chart, Line, line_chart
+from chiasm.results.charts.lines import MEASURED, Axes, Chart, Line, line_chart
 from chiasm.results.charts.marks import Mark, Scale
 from chiasm.results.charts.theme import Size, counted, cut_style, span_style
 from chiasm.results.series import in_order
@@ -42,6 +42,7 @@ _QUANTITIES = {
     "effective_rank": "effective rank (dimensions)",
     "cka": "linear CKA (unbiased)",
 }
+SHUFFLED: Final = "shuffled pairs"
 AS_RELEASED: Final = "all pairs of examples, as released"
 
 
@@ -193,6 +194,40 @@ def shape_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None, size: Si
     title = "How narrow are the cones that tokens lie in, and how alike their shapes?"
     axes = Axes(STATE, "", own_scales=True)
     return line_chart(lines, axes, size, title=title, subtitle=said(lines, geometry), legend="tokens of", columns=3)
+
+
+def neighbour_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
+    """Share of nearest neighbours that two spans have in common against depth, beside shuffled pairs and controls."""
+    rows = geometry.filter(quantity="neighbours")
+    lines = _between(rows, controls, "neighbours")
+    for line in [line for line in lines if line.role == MEASURED]:
+        a, b = line.label.split(" and ")
+        chance = geometry.filter(quantity="neighbours_shuffled", span=a, against=b)
+        lines.append(Line(line.label, table_curve(chance), line.style, SHUFFLED))
+    axes, title = Axes(STATE, "Neighbours in common (share)"), "Do the kinds hold the same examples near?"
+    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows))
+
+
+def gap_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
+    """Share of the variance of mean tokens that lies between the two spans' means, against depth."""
+    rows = geometry.filter(quantity="gap_share")
+    lines = _between(rows, controls, "gap_share")
+    axes = Axes(STATE, "Variance between the kinds (share)")
+    title = "How much of what tells mean tokens apart is their kind?"
+    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows))
+
+
+def _between(rows: pl.DataFrame, controls: pl.DataFrame | None, quantity: str) -> list[Line]:
+    """The lines of a quantity of every two spans, and of their controls."""
+    pairs = list(rows.select("span", "against").unique(maintain_order=True).iter_rows())
+    styles = apart({f"{a} and {b}": cut_style(f"{a}->{b}") for a, b in pairs})
+    return [
+        line
+        for a, b in pairs
+        for line in depth_lines(
+            f"{a} and {b}", styles[f"{a} and {b}"], rows, controls, quantity=quantity, span=a, against=b
+        )
+    ]
 
 
 def _pair_label(a: str, b: str, paired: bool) -> str:
