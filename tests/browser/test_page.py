@@ -138,6 +138,15 @@ def test_examples_that_contradict_the_finding_can_be_had_first(opened):
     assert "established to be below 0" in said
 
 
+def test_one_button_asks_which_examples_contradict_the_finding(opened):
+    tab = opened()
+    browser = tab.locator("#browser")
+    browser.get_by_role("button", name="Which examples contradict the finding?").click()
+    assert chooser(browser, "Order").input_value() == "against"
+    values = effects(tab)
+    assert values == sorted(values, reverse=True)
+
+
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory):
     """The page of answers, every third of which is wrong."""

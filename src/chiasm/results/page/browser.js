@@ -55,6 +55,7 @@
   const detail = make("div", {className: "detail", role: "region", "aria-label": "The example", tabIndex: -1});
   const gallery = make("div", {className: "gallery"});
   const controls = make("div", {className: "controls"});
+  const contradict = make("button", {type: "button", text: "Which examples contradict the finding?"});
   if (data.types.length > 1) controls.append(typeLabel);
   if (known.right) controls.append(answeredLabel);
   if (orders.length > 1) controls.append(orderLabel);
@@ -293,6 +294,10 @@
     if (first) { show(rows[Number(first.querySelector("button").dataset.number)]); first.querySelector("button").focus(); }
   });
   for (const control of [type, answered, order, by, search]) control.addEventListener("input", filter);
+  if (data.against) {
+    controls.append(contradict);
+    contradict.addEventListener("click", () => { order.value = "against"; filter(); });
+  }
   place.replaceChildren(controls, gallery, count, make("div", {className: "split"}, make("div", {}, list, more), detail));
   filter();
 })();
