@@ -28,7 +28,10 @@ class ExampleColumns:
     present: Bool[np.ndarray, "n k"]
 
     def bands(self, least: float, seed: int, share: float = ERROR_SHARE) -> Bands:
-        """`share`: of the smallest effect worth naming, the least that counts as a standard error."""
+        """Means with intervals that hold for all columns at once.
+
+        `share`: of the smallest effect worth naming (`least`), what a standard error counts as at least.
+        """
         error = share * least
         return _inside(
             mean_bands(self.values, clusters=self.inputs, present=self.present, smallest_error=error, seed=seed)
@@ -41,6 +44,7 @@ class ExampleColumns:
         return _inside(over_shared_models(bands, self.values, self.present, models, smallest=least))
 
     def inputs_of(self, k: int) -> int:
+        """How many different inputs are behind a column."""
         return len(set(np.array(self.inputs)[self.present[:, k]]))
 
 
@@ -154,6 +158,7 @@ def against_zero(
 
 
 def long_rows(rows: pl.DataFrame, about: pl.Expr, value: pl.Expr) -> pl.DataFrame:
+    """Rows as `columns_of` takes them, of a share `value` (0 to 1), in points; inputs and models are kept."""
     kept = ["input"] if "input" in rows.columns else []
     kept += ["sample"] if "sample" in rows.columns else []
     return rows.select(
