@@ -58,7 +58,8 @@ def _carried(
     half = places(by_layer, [one.found for one in most])
     more = f", more than half of it in {half}" if half else f", nowhere established to be more than {HALF:g} % of it"
     text = f"{whole}{verb} a part of the answer in {there}{more}; the most, at layer {top.where}, is {claimed(top)}"
-    strength = 2.0 + min(1.0, abs(top.effect) / 100) + (0.2 if back else 0.0) - (0.5 if site else 0.0)
+    # What comes back says more than what is lost, and a whole span more than a part of it.
+    strength = 2.0 + min(1.0, abs(top.effect) / 100) - 0.6 * (not back) - 0.5 * bool(site) - 0.6 * ("." in span)
     return Finding(f"{text}{beside}.", strength)
 
 
@@ -68,7 +69,7 @@ def _beside(top: Claim, differences: Sequence[Claim], odds: dict[tuple[str, str]
         text = "; uncontrolled, as no control stands beside it"
     else:
         level = number(top.control_effect or 0.0, unit="%", significant=3)
-        text = f"; {CONTROL_NAMES.get(top.control, top.control)} has {level}, a difference of {claimed(found)}"
+        text = f"; with {CONTROL_NAMES.get(top.control, top.control)} it is {level}, a difference of {claimed(found)}"
     other = odds.get((top.about, top.where))
     return text if other is None else f"{text}; of the log-odds of both answers it is {alone(other)}"
 
@@ -87,11 +88,12 @@ def _agreement(one: Claim, nearest: Claim | None) -> Finding:
         layers = "the same layer first" if not apart else f"layers first that lie {apart:g} apart"
         sure = claimed(nearest, significant=2)
         text += f"; they name {layers} ({nearest.quantity}: {sure})"
-    return Finding(f"{text}.", 1.9 if one.established else 1.2)
+    return Finding(f"{text}.", 2.5 if one.about.endswith("->question") else 1.2)
 
 
 def _gap(one: Claim, small: Sequence[Claim]) -> Finding:
-    text = f"With the donor in place of the own input the own answer's log-probability is lower by {claimed(one, signed=False)}"
+    lower = claimed(one, signed=False)
+    text = f"With the donor in place of the own input the own answer's log-probability is lower by {lower}"
     if one.control is not None:
         text += f"; with random weights by {number(one.control_effect or 0.0, unit='nat', significant=3)}"
         if not one.established:

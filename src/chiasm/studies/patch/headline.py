@@ -38,7 +38,7 @@ def patch_headline(claims: Sequence[Claim]) -> str:
     verb = "decide" if len(directions) > 1 else "bring back most of" if DENOISE in directions else "are needed for"
     if not parts:
         top = max(recovered, key=lambda one: one.effect)
-        share = number(top.effect, unit="%", significant=2)
+        share = number(top.effect, unit="%", significant=3)
         what = f"that the states of any one span {verb} the answer is not established in any layer"
         return sentence(f"{what} (at most {share} of the gap, {top.about}, layer {top.where})")
     whole = [f"{name_of(span)} {verb} the answer in {where}" for span, where in parts[:1]]

@@ -64,11 +64,15 @@ class PairPlan(NamedTuple):
     @property
     def kind(self) -> tuple[tuple[str, ...], ...]:
         """Plans of one kind have the same sequence of patches and controls, so that they fit into one batch."""
-        return tuple(
-            tuple(dict.fromkeys(f"{p.table} {p.variant.name}" for p in side.planned if p.table != "tokens"))
-            + (str(any(p.table == "tokens" for p in side.planned)),)
-            for side in (self.own, self.donor)
-        )
+        sides = (self.own, self.donor)
+        # Single tokens are as many as images have; one name for all of them.
+        named = [[p.table if p.table == "tokens" else f"{p.table} {p.variant.name}" for p in s.planned] for s in sides]
+        return tuple(tuple(dict.fromkeys(names)) for names in named)
+
+
+def clean_plan(pair: EncodedPair) -> PairPlan:
+    """Both runs of a pair with nothing done to them."""
+    return PairPlan(Side(pair.own, (), ()), Side(pair.donor, (), ()), ())
 
 
 class _Placed(NamedTuple):
@@ -114,7 +118,7 @@ def plan(
         if direction == NOISE and spec.knockouts:
             planned += _knockouts(recipient, windows, kinds, example, skipped)
         sides.append(Side(recipient, tuple(donors) if direction in spec.directions else (), tuple(planned)))
-    return PairPlan(*sides, tuple(dict.fromkeys(skipped)))
+    return PairPlan(sides[0], sides[1], tuple(dict.fromkeys(skipped)))
 
 
 def _placed(spec: PatchSpec, example: Example, pair: EncodedPair, skipped: list[tuple[str, str]]) -> Iterator[_Placed]:

@@ -92,7 +92,7 @@ class PatchReporter(Reporter[PatchSpec]):
     def notes(self) -> list[str]:
         found = [
             "A state that is put into another run may be none that the model ever has there: what follows can come of "
-            "that and not of what the state holds. Donors that differ in little, and both directions, speak against it.",
+            "that and not of what the state holds. Donors that differ in little and both directions speak against it.",
             "That states put back suffice (denoise) and that the answer is lost without them (noise) are two things. "
             "Where later layers make up for what was replaced, or two parts hold the same, they differ.",
             "A whole image patched at the first layer is the other run: all of the gap there is no finding, but where "
@@ -158,13 +158,10 @@ class PatchReporter(Reporter[PatchSpec]):
         for number, example in enumerate(in_order(tokens.drop_nulls("recovery"), "example_id")):
             if example not in kept:
                 continue
-            asked = None if examples is None else examples.filter(example_id=example)
-            question, answer = (
-                ("", "") if asked is None or not asked.height else asked.select("question", "answer").row(0)
-            )
-            caption = (
-                f"Example {example}: every token of the image patched alone, at the input of one layer. n = 1 pair."
-            )
+            question, answer = "", ""
+            if examples is not None:
+                question, answer = examples.filter(example_id=example).select("question", "answer").row(0)
+            caption = f"Example {example}: every image token patched alone, at the input of one layer. n = 1 pair."
             drawn[f"tokens-{number}"] = Drawing(
                 partial(
                     charts.token_map,

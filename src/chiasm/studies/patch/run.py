@@ -41,7 +41,7 @@ from chiasm.studies.inputs import (
 from chiasm.studies.options import data_name
 from chiasm.studies.patch import STUDY
 from chiasm.studies.patch.pairs import Pairs
-from chiasm.studies.patch.plan import EncodedPair, PairPlan, plan
+from chiasm.studies.patch.plan import EncodedPair, PairPlan, clean_plan, plan
 from chiasm.studies.patch.rows import PairResult, least_gap, pair_rows
 from chiasm.studies.patch.spec import PatchSpec
 from chiasm.studies.patch.tables import SAME_ANSWER, SHUFFLED
@@ -51,7 +51,7 @@ _LANES = 4
 
 
 class PatchExample(NamedTuple):
-    """A pair ready to compute; `place`: of the example in the run. `baseline`: encoded for a model with random weights."""
+    """A pair ready to compute; `place`: of the example in the run. `baseline`: encoded for random weights."""
 
     place: int
     example: Example
@@ -117,8 +117,8 @@ class PatchWork(Work[PatchExample | WithoutPair]):
         baseline = None
         if self._preparing_baseline is not None:
             view = self._preparing_baseline
-            both = (encoded(view, one, "random weights") for one in (example, found.donor))
-            baseline = EncodedPair(*both, found.how)
+            own, donor = (encoded(view, one, "random weights") for one in (example, found.donor))
+            baseline = EncodedPair(own, donor, found.how)
         return PatchExample(index, example, found.donor, pair, baseline, tuple(skipped))
 
     def compute(self, prepared: Sequence[PatchExample | WithoutPair]) -> Computed:
@@ -197,14 +197,16 @@ class PatchWork(Work[PatchExample | WithoutPair]):
                     skipped.append((name, f"{SAME_ANSWER if wanted is not None else SHUFFLED}: {reason}"))
                     pair = pair._replace(**{control: None})
             try:
-                planned = plan(
-                    self.spec, self.view.kinds, item.place, item.example, pair, half=self.view.precision.half
-                )
+                planned = self._plan(self.spec, self.view, item, pair)
             except ExampleError as error:
                 failures.append((name, str(error)))
                 continue
             kept.append(_Kept(item, (own, donor), planned, [*skipped, *planned.skipped]))
         return kept
+
+    @staticmethod
+    def _plan(spec: PatchSpec, view: ModelView, item: PatchExample, pair: EncodedPair) -> PairPlan:
+        return plan(spec, view.kinds, item.place, item.example, pair, half=view.precision.half)
 
     def _first_tokens(self, view: ModelView, pairs: Sequence[EncodedPair]) -> list[dict[str, int | ExampleError]]:
         """The first token of the answer in every run of every pair, by what the run is."""
@@ -251,7 +253,6 @@ class PatchWork(Work[PatchExample | WithoutPair]):
         if not pairs:
             return []
         bare = replace(self.spec, controls=False, knockouts=False, tokens=0)
-        nothing = replace(bare, direction="denoise")
         planned, chosen = [], []
         for item, pair, first in zip(items, pairs, self._first_tokens(view, pairs), strict=True):
             own, donor = first["own"], first["donor"]
@@ -261,11 +262,8 @@ class PatchWork(Work[PatchExample | WithoutPair]):
                 )
                 continue
             try:
-                # Without another answer there is no gap to measure shares of, and the clean runs say all.
-                one = plan(
-                    nothing if own == donor else bare, view.kinds, item.place, item.example, pair,
-                    half=view.precision.half,
-                )  # fmt: skip
+                # Without another answer there is no gap to take shares of, and the clean runs say all.
+                one = clean_plan(pair) if own == donor else self._plan(bare, view, item, pair)
             except ExampleError as error:
                 skipped.append((item.example.id, f"{RANDOM_WEIGHTS}: {error}"))
                 continue

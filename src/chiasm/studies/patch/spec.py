@@ -47,7 +47,7 @@ class PatchSpec(ControlledSpec):
 
     controls: bool = option(
         True,
-        "Donors of the same answer, random tokens, unrelated donors and the random-weights baseline beside every curve.",
+        "Donors of the same answer, random tokens, unrelated donors and random weights beside every curve.",
         common=True,
     )
     spans: Sequence[str] = option(
@@ -94,7 +94,9 @@ class PatchSpec(ControlledSpec):
         SMALLEST, "Smallest share of the gap worth naming, in points.", at_least=0, below=100
     )
     smallest_gap: float = option(
-        SMALLEST_GAP, "Of a smaller gap (nat) no share is taken: it would be divided by next to nothing.", at_least=0.01
+        SMALLEST_GAP,
+        "Of a smaller gap (nat) no share is taken: it would be divided by next to nothing.",
+        at_least=0.001,
     )
     memory: int | str | None = memory_option()
     executor: ExecutorName = option(

@@ -33,8 +33,8 @@ _PATCHED = number("logprob_patched", "Log-probability, patched", "Of the same to
 _RECOVERY = number(
     "recovery",
     "Share of the gap",
-    "denoise: (patched - donor) / (clean - donor), what comes back; noise: (clean - patched) / (clean - donor), what is "
-    "lost. Missing where the gap is too small to divide by (`gap_least` in `pairs`).",
+    "denoise: (patched - donor) / (clean - donor), what comes back; noise: (clean - patched) / (clean - donor), what "
+    "is lost. Missing where the gap is too small to divide by (`gap_least` in `pairs`).",
     nullable=True,
 )
 _DIRECTION = text(
