@@ -47,7 +47,7 @@ class Pairs:
     """
 
     def __init__(
-        self, examples: Sequence[Example], mode: PairsFrom, seed: int, *, controls: bool, scenes: bool
+        self, examples: Sequence[Example], mode: PairsFrom, seed: int, *, controls: bool = True, scenes: bool = False
     ) -> None:
         self.examples, self.mode, self.seed, self.controls, self.scenes = examples, mode, seed, controls, scenes
         self._places: dict[str, int] = {}
