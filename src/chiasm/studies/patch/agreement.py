@@ -83,14 +83,14 @@ def _claims(cut: str, curves: LayerCurves, seed: int) -> list[Claim]:
     sums = [cluster_sums(side, together) for side in (curves.cut, curves.moved)]
     inputs = len(size)
     means = [side.mean(axis=0) for side in (curves.cut, curves.moved)]
-    correlation = _rank(*means)
+    correlation = rank_correlation(*means)
     apart = float(np.argmax(means[1]) - np.argmax(means[0]))
     ranks, distances = [], []
     if inputs > 1:
         for drawn in draws(inputs, RESAMPLES, seed):
             total = drawn @ size
             one, other = (drawn @ side / total for side in sums)
-            ranks += [_rank(a, b) for a, b in zip(one, other, strict=True)]
+            ranks += [rank_correlation(a, b) for a, b in zip(one, other, strict=True)]
             distances += (np.argmax(other, axis=1) - np.argmax(one, axis=1)).tolist()
     low, high = _within(np.array(ranks))
     p = np.nan if np.isnan(correlation) else correlate(*means, seed=seed).p
@@ -128,7 +128,8 @@ def _claims(cut: str, curves: LayerCurves, seed: int) -> list[Claim]:
     return found
 
 
-def _rank(a: np.ndarray, b: np.ndarray) -> float:
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's coefficient; NaN where either is the same everywhere."""
     x, y = rankdata(a), rankdata(b)
     x, y = x - x.mean(), y - y.mean()
     scale = np.sqrt((x @ x) * (y @ y))

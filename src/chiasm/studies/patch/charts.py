@@ -14,6 +14,7 @@ from chiasm.results.charts.theme import SCREEN, Size, counted, cut_style, span_s
 from chiasm.results.images import KeptImage
 from chiasm.results.series import Curve, curve, in_order, of_type
 from chiasm.studies.patch.agreement import layer_curves
+from chiasm.studies.patch.screen_claims import span_rows
 from chiasm.studies.patch.shares import directions_in, named
 from chiasm.studies.patch.tables import DENOISE, NOISE, RANDOM_TOKENS, SAME_ANSWER, SHUFFLED
 
@@ -113,6 +114,24 @@ def agreement_chart(effects: pl.DataFrame, knockouts: pl.DataFrame, size: Size) 
     title = "Do patching and knockout point at the same layers?"
     axes = Axes(_X, "What moves in a layer", reference=0.0, own_scales=True)
     return line_chart(lines, axes, size, title=title, subtitle=f"{_BAND}; {_counted(lines)}", legend="cut", columns=2)
+
+
+def screen_chart(effects: pl.DataFrame, screen: pl.DataFrame, size: Size) -> Chart:
+    """A panel for each direction: the share of every span by exact patches, dashed by the gradient; of the pairs that
+    have both."""
+    rows, lines = span_rows(effects, screen), []
+    for direction in directions_in(rows):
+        for site in in_order(rows, "site"):
+            panel = f"{site}, {direction}"
+            for span in in_order(rows, "span"):
+                own = rows.filter(site=site, direction=direction, span=span)
+                if own.height:
+                    lines.append(Line(span, curve(own, 100 * pl.col("exact")), span_style(span), panel=panel))
+                    beside = curve(own, 100 * pl.col("estimate"))
+                    lines.append(Line(span, beside, span_style(span), "by the gradient", panel))
+    title = "Does the gradient say what exact patches say?"
+    said = f"{_BAND}; {_counted(lines)}"
+    return line_chart(lines, _axes(), size, title=title, subtitle=said, legend="states of", columns=2)
 
 
 def token_map(

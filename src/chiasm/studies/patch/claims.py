@@ -12,6 +12,7 @@ from chiasm.core.statistics.bands import ALPHA, mean_bands, over_shared_models
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.studies.patch.agreement import agreement_claims
+from chiasm.studies.patch.screen_claims import screen_claims
 from chiasm.studies.patch.shares import ERROR_SHARE, POINTS, QUANTITY, QUANTITY_ODDS, Shares, like, shares
 from chiasm.studies.patch.tables import NOISE, RANDOM_TOKENS, SAME_ANSWER, SHUFFLED, SMALLEST, SMALLEST_GAP
 
@@ -22,7 +23,7 @@ _NULLS: Final = (SAME_ANSWER, RANDOM_TOKENS, SHUFFLED)
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
     """The claims of `chiasm patch`, from its tables alone: `effects`, and of `controls`, `examples`, `pairs`,
-    `pairs_controls` and `knockouts` what there is.
+    `pairs_controls`, `knockouts` and `screen` what there is.
 
     A share of the gap is established where its simultaneous interval over all spans, directions and layers leaves out
     0, it is at least `smallest` (points), it goes beyond every control that stands beside it, and the gap itself is
@@ -40,6 +41,9 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     knockouts = tables.get("knockouts")
     if knockouts is not None and knockouts.height:
         found += agreement_claims(effects, with_inputs(knockouts, examples), seed)
+    screen = tables.get("screen")
+    if screen is not None and screen.height:
+        found += screen_claims(effects, with_inputs(screen, examples), least, seed)
     return [*found, _left_out(effects, tables.get("pairs")), _smallest(effects, least)]
 
 

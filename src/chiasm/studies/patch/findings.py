@@ -7,6 +7,7 @@ from chiasm.results.findings import Finding
 from chiasm.results.wording import alone, claimed, number, places
 from chiasm.studies.patch.claims import HALF, curves_of
 from chiasm.studies.patch.headline import name_of
+from chiasm.studies.patch.screen_claims import screens
 from chiasm.studies.patch.tables import DENOISE, RANDOM_TOKENS, SAME_ANSWER, SHUFFLED
 
 CONTROL_NAMES = {
@@ -28,6 +29,7 @@ def patch_findings(claims: Sequence[Claim]) -> list[Finding]:
     ]
     nearest = {one.about: one for one in of_kind(claims, "agreement-layer")}
     found += [_agreement(one, nearest.get(one.about)) for one in of_kind(claims, "agreement")]
+    found += [_screen(one, screens(claims, one.about)) for one in of_kind(claims, "screen")]
     gaps, small = of_kind(claims, "gap"), of_kind(claims, "small-gap")
     found += [_gap(one, small) for one in gaps]
     return sorted(found, key=lambda finding: -finding.strength)
@@ -89,6 +91,19 @@ def _agreement(one: Claim, nearest: Claim | None) -> Finding:
         sure = claimed(nearest, significant=2)
         text += f"; they name {layers} ({nearest.quantity}: {sure})"
     return Finding(f"{text}.", 2.5 if one.about.endswith("->question") else 1.2)
+
+
+def _screen(one: Claim, error: Claim | None) -> Finding:
+    """Whether the gradient can be trusted where no exact patch was made."""
+    what, _, direction = one.about.partition(", ")
+    value, off = claimed(one), "" if error is None else f"; its word is off by {claimed(error, signed=False)}"
+    if one.established and one.effect > 0:
+        text = f"The gradient ranks patches of {what} ({direction}) as exact patches do: rank correlation {value}{off}"
+    else:
+        text = (
+            f"That the gradient ranks patches of {what} ({direction}) as exact ones do is not established: {value}{off}"
+        )
+    return Finding(f"{text}.", 1.1 if one.established else 1.6)
 
 
 def _gap(one: Claim, small: Sequence[Claim]) -> Finding:

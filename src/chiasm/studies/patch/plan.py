@@ -1,7 +1,7 @@
 """The variants of one pair with their controls, and which rows of which table each of them becomes."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +53,15 @@ class Side(NamedTuple):
         return Job(self.encoded, tuple(one.variant for one in self.planned), readout, donors=self.donors)
 
 
+class SampledPatch(NamedTuple):
+    """One token patched alone at one layer: its positions in both runs."""
+
+    site: Site
+    layer: int
+    own: int
+    donor: int
+
+
 class PairPlan(NamedTuple):
     """The two runs: the example's own, which is given the donor's states (noise), and the donor's, which is given the
     example's (denoise); a side without variants has only its clean run."""
@@ -66,7 +75,8 @@ class PairPlan(NamedTuple):
         """Plans of one kind have the same sequence of patches and controls, so that they fit into one batch."""
         sides = (self.own, self.donor)
         # Single tokens are as many as images have; one name for all of them.
-        named = [[p.table if p.table == "tokens" else f"{p.table} {p.variant.name}" for p in s.planned] for s in sides]
+        alone = ("tokens", "sampled")
+        named = [[p.table if p.table in alone else f"{p.table} {p.variant.name}" for p in s.planned] for s in sides]
         return tuple(tuple(dict.fromkeys(names)) for names in named)
 
 
@@ -84,11 +94,19 @@ class _Placed(NamedTuple):
 
 
 def plan(
-    spec: PatchSpec, kinds: Sequence[LayerKind], index: int, example: Example, pair: EncodedPair, *, half: bool
+    spec: PatchSpec,
+    kinds: Sequence[LayerKind],
+    index: int,
+    example: Example,
+    pair: EncodedPair,
+    *,
+    half: bool,
+    sampled: Mapping[str, Sequence[SampledPatch]] | None = None,
 ) -> PairPlan:
     """What is run for a pair, that of the `index`-th example.
 
     `kinds`: of the decoder's layers. `half`: the model computes in half precision, so that no-ops are needed.
+    `sampled`: by direction the single tokens that are patched to check the gradient.
 
     **Errors:** `ExampleError` if no span of the two runs corresponds.
     """
@@ -109,6 +127,7 @@ def plan(
             planned += [one for placed in spans for one in recipes.patches(placed, windows)]
             if index < spec.tokens:
                 planned += recipes.tokens(len(kinds), skipped)
+            planned += recipes.sampled(sampled.get(direction, ()) if sampled else ())
             if spec.controls:
                 for control in (SHUFFLED, RANDOM_TOKENS, SAME_ANSWER):
                     planned += [one for placed in spans for one in recipes.control(control, placed, windows, skipped)]
@@ -191,6 +210,14 @@ class _Recipes(NamedTuple):
                 window = Window(layer, layer + 1, layer)
                 variant = Variant(f"{self.direction} patch {part.number}", (Patch(window, "residual", into, of),))
                 yield Planned(variant, "tokens", window, {**part.columns, "direction": self.direction})
+
+    def sampled(self, chosen: Sequence[SampledPatch]) -> Iterator[Planned]:
+        """Single tokens at single layers."""
+        for one in chosen:
+            window = Window(one.layer, one.layer + 1, one.layer)
+            patch = Patch(window, one.site, *self._sides((one.own,), (one.donor,)))
+            columns = {"site": one.site, "direction": self.direction, "position": one.own}
+            yield Planned(Variant(f"{self.direction} {one.site} {one.own}", (patch,)), "sampled", window, columns)
 
     def _at(
         self,

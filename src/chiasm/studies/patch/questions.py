@@ -11,6 +11,8 @@ QUESTIONS: Final = {
     "odds": "How much of the log-odds of the two answers do they bring?",
     "agreement": "Do patching and attention knockout point at the same layers?",
     "agreement-layer": "How many layers lie between what patching and what knockout name first?",
+    "screen": "Does the gradient rank patches as exact patches do?",
+    "screen-error": "How far is the gradient's word from the exact patch?",
     "small-gap": "Of how many pairs could no share be taken?",
     "smallest": "Which share of the gap is the smallest worth naming?",
 }
@@ -20,6 +22,7 @@ CHARTS: Final = {
     "controls": "Does each share exceed what its controls bring?",
     "types": "Do question types differ in where the answer is carried?",
     "agreement": "Do patching and knockout point at the same layers?",
+    "screen": "Does the gradient say what exact patches say?",
     "tokens-": "Which tokens of the image carry the answer in this picture?",
 }
 """The question that each figure answers, the main one first."""

@@ -81,6 +81,13 @@ class PatchReporter(Reporter[PatchSpec]):
                 "image's states in that layer, or reaches the last position, by patching at its input and behind it."
             )
             drawn["agreement"] = Drawing(partial(charts.agreement_chart, effects, knockouts), lambda: moved)
+        screen = self.with_inputs("screen")
+        if screen is not None and charts.span_rows(effects, screen).height:
+            linear = (
+                "Shares of whole spans by exact patches, and by the gradient (attribution patching: the sum over the "
+                f"span's tokens), of {screen['example_id'].n_unique()} pairs. Where the two part, the gradient is wrong."
+            )
+            drawn["screen"] = Drawing(partial(charts.screen_chart, effects, screen), lambda: linear)
         return drawn | self._maps()
 
     def examples(self) -> Browsed | None:

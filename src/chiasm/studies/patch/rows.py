@@ -68,7 +68,8 @@ def recovery(clean: float, donor: float, patched: float, direction: str, least: 
 
 
 def pair_rows(rows: RowsByTable, plan: PairPlan, found: PairResult) -> None:
-    """Append the rows of every table that the variants of a pair have."""
+    """Append the rows of every table that the variants of a pair have; those of exact patches that check the gradient
+    as `sampled`."""
     for side, result in ((plan.own, found.own), (plan.donor, found.donor)):
         for v, one in enumerate(side.planned):
             window = {"layer": one.window.centre, "start": one.window.start, "stop": one.window.stop}
@@ -77,6 +78,9 @@ def pair_rows(rows: RowsByTable, plan: PairPlan, found: PairResult) -> None:
                 about = {"example_id": found.example.id, "type": found.example.type, "target_token_id": found.tokens[0]}
                 scored = {"logprob_clean": float(found.own.clean[0]), "logprob_cut": float(patched[0])}
                 rows["knockouts"].append(about | window | one.columns | scored)
+            elif one.table == "sampled":
+                share = dict(_scored(found, patched, one.columns))["recovery"]
+                rows["sampled"].append(one.columns | window | {"exact": share})
             elif one.table:
                 row = found.columns | window | one.columns | dict(_scored(found, patched, one.columns))
                 kept = TOKENS.names if one.table == TOKENS.name else tuple(row)

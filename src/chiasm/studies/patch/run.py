@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, require_usable
 from chiasm.data.scoring import correct
+from chiasm.interventions import Site
 from chiasm.measures.base import RowsByTable
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Executor, Job, JobResult
@@ -43,7 +44,8 @@ from chiasm.studies.patch import STUDY
 from chiasm.studies.patch.pairs import Pairs
 from chiasm.studies.patch.plan import EncodedPair, PairPlan, clean_plan, plan
 from chiasm.studies.patch.rows import PairResult, least_gap, pair_rows
-from chiasm.studies.patch.spec import PatchSpec
+from chiasm.studies.patch.screen import Screen, screen_rows, screened
+from chiasm.studies.patch.spec import SITES, PatchSpec
 from chiasm.studies.patch.tables import SAME_ANSWER, SHUFFLED
 
 _LANES = 4
@@ -75,6 +77,7 @@ class _Kept(NamedTuple):
     tokens: tuple[int, int]
     plan: PairPlan
     skipped: list[tuple[str, str]]
+    screen: Screen | None = None
 
 
 class PatchWork(Work[PatchExample | WithoutPair]):
@@ -140,6 +143,8 @@ class PatchWork(Work[PatchExample | WithoutPair]):
             rows["examples"].append(example_row(one.item.example))
             rows["pairs"].append(found.row(self._texts(self.view, one.tokens)))
             pair_rows(rows, one.plan, found)
+            if one.screen is not None:
+                rows["screen"] += _screened(one.screen, rows.pop("sampled", []), one.item, found)
             skipped += one.skipped
             done.append(one.item)
         patched = time.perf_counter()
@@ -197,16 +202,29 @@ class PatchWork(Work[PatchExample | WithoutPair]):
                     skipped.append((name, f"{SAME_ANSWER if wanted is not None else SHUFFLED}: {reason}"))
                     pair = pair._replace(**{control: None})
             try:
-                planned = self._plan(self.spec, self.view, item, pair)
+                screen = self._screen(item, own)
+                planned = self._plan(self.spec, self.view, item, pair, screen)
             except ExampleError as error:
                 failures.append((name, str(error)))
                 continue
-            kept.append(_Kept(item, (own, donor), planned, [*skipped, *planned.skipped]))
+            kept.append(_Kept(item, (own, donor), planned, [*skipped, *planned.skipped], screen))
         return kept
 
+    def _screen(self, item: PatchExample, token: int) -> Screen | None:
+        """What the gradient says of the pair, where that is asked for."""
+        if item.place >= self.spec.screen:
+            return None
+        sites: list[Site] = [site for site in SITES if site in self.spec.sites]
+        return screened(self.view, self.executor, item.pair, token, sites, self.spec.directions)
+
     @staticmethod
-    def _plan(spec: PatchSpec, view: ModelView, item: PatchExample, pair: EncodedPair) -> PairPlan:
-        return plan(spec, view.kinds, item.place, item.example, pair, half=view.precision.half)
+    def _plan(
+        spec: PatchSpec, view: ModelView, item: PatchExample, pair: EncodedPair, screen: Screen | None = None
+    ) -> PairPlan:
+        half, sampled = view.precision.half, None
+        if screen is not None:
+            sampled = {name: screen.sample(name, spec.seed, item.example.id) for name in spec.directions}
+        return plan(spec, view.kinds, item.place, item.example, pair, half=half, sampled=sampled)
 
     def _first_tokens(self, view: ModelView, pairs: Sequence[EncodedPair]) -> list[dict[str, int | ExampleError]]:
         """The first token of the answer in every run of every pair, by what the run is."""
@@ -252,7 +270,7 @@ class PatchWork(Work[PatchExample | WithoutPair]):
         pairs = [item.baseline for item in items if item.baseline is not None]
         if not pairs:
             return []
-        bare = replace(self.spec, controls=False, knockouts=False, tokens=0)
+        bare = replace(self.spec, controls=False, knockouts=False, tokens=0, screen=0)
         planned, chosen = [], []
         for item, pair, first in zip(items, pairs, self._first_tokens(view, pairs), strict=True):
             own, donor = first["own"], first["donor"]
@@ -289,6 +307,15 @@ class PatchWork(Work[PatchExample | WithoutPair]):
     def _texts(view: ModelView, tokens: tuple[int, int]) -> tuple[str, str]:
         own, donor = (text_of(view.tokenizer, [token]).strip() for token in tokens)
         return own, donor
+
+
+def _screened(
+    screen: Screen, sampled: Sequence[dict[str, Any]], item: PatchExample, found: PairResult
+) -> list[dict[str, Any]]:
+    """The rows of the table `screen` of one pair."""
+    exact = {(one["direction"], one["site"], one["layer"], one["position"]): one["exact"] for one in sampled}
+    rows = screen_rows(screen, item.pair.own, found.gap, found.least, exact)
+    return [found.columns | row for row in rows]
 
 
 def _run_of(pair: EncodedPair, name: str) -> Encoded | None:

@@ -89,6 +89,13 @@ class PatchSpec(ControlledSpec):
     patch_size: int | None = option(
         1, "Image tokens per side that are patched together there. In Python, None: 150 parts at most.", at_least=1
     )
+    screen: int = option(
+        0,
+        "For the first so many examples, what the gradient says of every token, site and layer (attribution patching: "
+        "one backward pass in each direction), with 24 exact patches in each to see how far it is right.",
+        at_least=0,
+        common=True,
+    )
     random_models: int = random_models_option(5, "share the examples")
     smallest_effect: float = option(
         SMALLEST, "Smallest share of the gap worth naming, in points.", at_least=0, below=100

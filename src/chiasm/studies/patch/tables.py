@@ -118,4 +118,27 @@ TOKENS = TableSchema.of(
     _RECOVERY,
 )
 
-TABLES = (EXAMPLES, PAIRS, PAIRS_CONTROLS, EFFECTS, CONTROLS, KNOCKOUTS, TOKENS)
+SCREEN = TableSchema.of(
+    "screen",
+    EXAMPLE,
+    _DONOR,
+    TYPE,
+    text("site", "Site", "As in `effects`."),
+    text("part", "Part", "Top-level span of the token."),
+    integer("position", "Position", "Of the token in the own run, on the sequence axis, 0-based, padding excluded."),
+    integer("layer", "Layer", "The layer at which it would be patched, 0-based."),
+    _DIRECTION,
+    number(
+        "estimate",
+        "Share by the gradient",
+        "Share of the gap by the first order: (other state - own state) . gradient; missing where the gap is small. "
+        "Tokens that are alike in both runs have no row.",
+        nullable=True,
+    ),
+    number(
+        "exact", "Share by the patch", "The same by an exact patch of this token; missing for what was not sampled.",
+        nullable=True,
+    ),
+)  # fmt: skip
+
+TABLES = (EXAMPLES, PAIRS, PAIRS_CONTROLS, EFFECTS, CONTROLS, KNOCKOUTS, TOKENS, SCREEN)
