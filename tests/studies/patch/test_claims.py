@@ -154,7 +154,7 @@ def test_layers_that_both_methods_rank_alike_agree():
     assert layer.effect == 0
     assert layer.verdict == "practically none"
     [text] = [one.text for one in patch_findings(own) if "rank" in one.text]
-    assert "the same layer first" in text
+    assert "name the same layer first" in text
 
 
 def test_layers_that_differ_are_said_to_differ():

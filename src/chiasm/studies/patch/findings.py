@@ -77,20 +77,19 @@ def _beside(top: Claim, differences: Sequence[Claim], odds: dict[tuple[str, str]
 
 
 def _agreement(one: Claim, nearest: Claim | None) -> Finding:
-    """Whether the two methods rank layers alike."""
-    value = claimed(one)
-    if one.established and one.effect > 0:
-        text = f"Patching and the cut {one.about} of the same examples rank layers alike: rank correlation {value}"
-    elif one.established:
-        text = f"Patching and the cut {one.about} of the same examples rank layers in opposite order: {value}"
-    else:
-        text = f"That patching and the cut {one.about} rank layers alike is not established: rank correlation {value}"
-    if nearest is not None:
-        apart = abs(nearest.effect)
-        layers = "the same layer first" if not apart else f"layers first that lie {apart:g} apart"
-        sure = claimed(nearest, significant=2)
-        text += f"; they name {layers} ({nearest.quantity}: {sure})"
-    return Finding(f"{text}.", 2.5 if one.about.endswith("->question") else 1.2)
+    """Which layers the two methods name, and whether they rank all of them alike."""
+    both, value = f"Patching and the cut {one.about} of the same examples", claimed(one)
+    ways = {True: "alike", False: "in opposite order"}
+    ranked = f"rank all layers {ways[one.effect > 0]}: rank correlation {value}"
+    if not one.established:
+        ranked = f"are not established to rank all layers alike: rank correlation {value}"
+    if nearest is None:
+        return Finding(f"{both} {ranked}.", 2.0 if one.established else 1.2)
+    apart = abs(nearest.effect)
+    named = "name the same layer first" if not apart else f"name layers first that lie {apart:g} apart"
+    sure = claimed(nearest, significant=2)
+    strength = 2.45 if one.established or nearest.verdict == "practically none" else 1.2
+    return Finding(f"{both} {named} (patching's less the cut's: {sure}); they {ranked}.", strength)
 
 
 def _screen(one: Claim, error: Claim | None) -> Finding:
@@ -100,9 +99,8 @@ def _screen(one: Claim, error: Claim | None) -> Finding:
     if one.established and one.effect > 0:
         text = f"The gradient ranks patches of {what} ({direction}) as exact patches do: rank correlation {value}{off}"
     else:
-        text = (
-            f"That the gradient ranks patches of {what} ({direction}) as exact ones do is not established: {value}{off}"
-        )
+        text = f"That the gradient ranks patches of {what} ({direction}) as exact ones do is not established: {value}"
+        text += off
     return Finding(f"{text}.", 1.1 if one.established else 1.6)
 
 

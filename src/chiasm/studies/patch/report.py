@@ -85,7 +85,7 @@ class PatchReporter(Reporter[PatchSpec]):
         if screen is not None and charts.span_rows(effects, screen).height:
             linear = (
                 "Shares of whole spans by exact patches, and by the gradient (attribution patching: the sum over the "
-                f"span's tokens), of {screen['example_id'].n_unique()} pairs. Where the two part, the gradient is wrong."
+                f"span's tokens), of {screen['example_id'].n_unique()} pairs. Where they part, the gradient is wrong."
             )
             drawn["screen"] = Drawing(partial(charts.screen_chart, effects, screen), lambda: linear)
         return drawn | self._maps()

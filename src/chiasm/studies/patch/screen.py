@@ -1,4 +1,4 @@
-"""Attribution patching of a pair: what the gradient says of every token, and the tokens that are patched to check it."""
+"""Attribution patching of a pair: what the gradient says of every token, and the tokens patched to check it."""
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence

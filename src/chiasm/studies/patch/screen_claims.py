@@ -1,4 +1,4 @@
-"""Whether the gradient ranks patches as exact ones do, and how far it is off: what attribution patching is worth here."""
+"""Whether the gradient ranks patches as exact ones do, and how far it is off: what attribution patching is worth."""
 
 from collections.abc import Sequence
 from typing import Final
