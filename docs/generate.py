@@ -37,7 +37,7 @@ used: `import chiasm` alone loads neither torch nor transformers. A command is a
 options, plural where a flag is repeated. Made from signatures and docstrings by `make docs`.
 """
 _NAMES = {
-    "Studies": ("flow", "look", "align", "compare", "paper", "skip", "prune", "project", "evaluate"),
+    "Studies": ("flow", "look", "patch", "align", "compare", "paper", "skip", "prune", "project", "evaluate"),
     "Models and data": ("load", "check", "examples", "Example", "Box"),
     "Runs": ("Run", "open", "claims", "diff", "Comparison", "plan"),
     "Inside the model": ("attribute", "neurons", "concepts"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chiasm.api.inside import attribute, concepts, neurons
     from chiasm.api.models import check, load
     from chiasm.api.plans import apply, read_plan, recover, remove, save
-    from chiasm.api.verbs import align, compare, evaluate, flow, look, paper, project, prune, skip
+    from chiasm.api.verbs import align, compare, evaluate, flow, look, paper, patch, project, prune, skip
     from chiasm.core.errors import ChiasmError, ExampleError
     from chiasm.core.example import Box, Example
     from chiasm.data import examples
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _WHERE = {
     **dict.fromkeys(("Box", "Example"), "chiasm.core.example"),
     **dict.fromkeys(("ChiasmError", "ExampleError"), "chiasm.core.errors"),
-    **dict.fromkeys(("align", "compare", "evaluate", "flow", "look", "paper"), "chiasm.api.verbs"),
+    **dict.fromkeys(("align", "compare", "evaluate", "flow", "look", "paper", "patch"), "chiasm.api.verbs"),
     **dict.fromkeys(("project", "prune", "skip"), "chiasm.api.verbs"),
     **dict.fromkeys(("apply", "read_plan", "recover", "remove", "save"), "chiasm.api.plans"),
     **dict.fromkeys(("attribute", "concepts", "neurons"), "chiasm.api.inside"),
@@ -64,6 +64,7 @@ __all__ = [
     "look",
     "neurons",
     "paper",
+    "patch",
     "plan",
     "project",
     "prune",

@@ -38,6 +38,8 @@ def run(tmp_path_factory):
         (["flow", "tiny", "--cut", "imag->question"], 2),
         (["align", "tiny", "--span", "imaeg"], 2),
         (["look", "tiny", "--query", "lst"], 2),
+        (["patch", "tiny", "--span", "lst"], 2),
+        (["patch", "--help"], 0),
         (["report", "RUN", "--json"], 0),
         (["chart", "RUN"], 0),
         (["completion", "bash"], 0),

@@ -54,6 +54,7 @@ def test_every_field_is_read(tmp_path):
         "boxes": [BOX],
         "captions": ["a red circle"],
         "answers": ["red", "orange"],
+        "pair": "b",
     }
     assert set(row) == set(FIELDS)
     [example] = read_jsonl(jsonl(tmp_path, row))
@@ -62,6 +63,7 @@ def test_every_field_is_read(tmp_path):
     assert example.boxes == (Box("circle", 1, 2.5, 3, 4),)
     assert (example.options, example.type, example.captions) == (("circle", "square"), "ChooseCat", ("a red circle",))
     assert example.answers == ("red", "orange")
+    assert example.pair == "b"
 
 
 def test_only_id_and_question_are_needed(tmp_path):

@@ -12,6 +12,7 @@ from chiasm.studies.run import Run, open_run
 OPTIONS = {
     "eval": {"metrics": ("exact",)},
     "look": {"maps": 0},
+    "patch": {"controls": False, "knockouts": False, "spans": ("last",), "keep": "correct"},
     "flow": {"cuts": ("image->last",), "window": 3, "controls": False, "keep": "correct"},
     "align": {"controls": False, "inside": False, "vocabulary_tokens": 0},
     "skip": {"calibration": 6, "batch_size": 4, "repeats": 1, "peers": False, "controls": False},

@@ -20,6 +20,7 @@ RUNS = {
     "eval": {"blind": True},
     "look": {"maps": 1, "heads": True, "queries": ("last", "question")},
     "flow": {"cuts": CUTS, "window": 3, "keep": "all", "random_models": 1, "words": 2},
+    "patch": {"keep": "all", "random_models": 1, "tokens": 1, "spans": ("image", "last")},
     "align": {"vocabulary_tokens": 40, "control_limit": 4},
     "skip": {"calibration": 6, "batch_size": 3, "repeats": 1, "draws": 1},
     "prune": {"calibration": 6, "sparsities": (0.5,), "combine": False},

@@ -159,7 +159,19 @@ def test_a_study_of_this_package_is_a_folder(tmp_path):
 
     command = "from chiasm.cli.main import main; main()"
     listed = python("from chiasm.studies.study import verbs; print(*verbs())")
-    assert listed.split() == ["flow", "look", "align", "compare", "paper", "skip", "prune", "project", "eval", "count"]
+    assert listed.split() == [
+        "flow",
+        "look",
+        "patch",
+        "align",
+        "compare",
+        "paper",
+        "skip",
+        "prune",
+        "project",
+        "eval",
+        "count",
+    ]
     assert "How many words has a question?" in python(command, "--help")
     assert "--longest" in python(command, "count", "--help")
     done = python(command, "count", "--data", "scenes", "--limit", 12, "--out", tmp_path / "run")

@@ -12,6 +12,7 @@ from chiasm.studies.look.spec import LookSpec
 from chiasm.studies.names import require_names
 from chiasm.studies.options import StudySpec
 from chiasm.studies.paper.spec import PaperSpec
+from chiasm.studies.patch.spec import PatchSpec
 from chiasm.studies.project.spec import ProjectSpec
 from chiasm.studies.prune.spec import PruneSpec
 from chiasm.studies.run import Run, finished
@@ -36,6 +37,7 @@ def study_function(verb: str, spec: Callable[P, StudySpec], name: str = "") -> C
 
 flow = study_function("flow", FlowSpec)
 look = study_function("look", LookSpec)
+patch = study_function("patch", PatchSpec)
 align = study_function("align", AlignSpec)
 compare = study_function("compare", CompareSpec)
 paper = study_function("paper", PaperSpec)

@@ -40,7 +40,8 @@ class Example:
 
     `images`, `videos`, `audios` hold absolute paths or media in memory. `boxes` has the central object first.
     `type` is the group that results are averaged in. `options` keeps the order of the question. `answers`: what
-    several annotators answered, one entry each, where there is more than the one `answer`.
+    several annotators answered, one entry each, where there is more than the one `answer`. `pair`: the id of another
+    example that differs in what is studied, from which `chiasm patch` takes states.
 
     `fault`: why it cannot be used, where reading the data has shown it already (a malformed line); empty otherwise.
     `within`: the folder that its files must lie in, which readers of data set; None: they may lie anywhere.
@@ -57,6 +58,7 @@ class Example:
     boxes: tuple[Box, ...] = ()
     captions: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    pair: str = ""
     fault: str = ""
     within: Path | None = field(default=None, compare=False, repr=False)
 

@@ -25,7 +25,7 @@ MAX_LINE = 16 << 20
 """Bytes of the longest line that is read: more is not held in memory."""
 
 _MEDIA = {"image": "images", "video": "videos", "audio": "audios"}
-FIELDS = ("id", *_MEDIA, "question", "answer", "answers", "options", "type", "boxes", "captions")
+FIELDS = ("id", *_MEDIA, "question", "answer", "answers", "options", "type", "boxes", "captions", "pair")
 _TEXTS = ("answers", "options", "captions")
 _SIDES = ("x", "y", "w", "h")
 _LARGEST = sys.float_info.max
@@ -279,6 +279,8 @@ def from_example(example: Example, folder: Path) -> dict[str, Any]:
     fields["type"] = example.type
     lists = {"answers": example.answers, "options": example.options, "captions": example.captions}
     fields |= {name: list(texts) for name, texts in lists.items() if texts}
+    if example.pair:
+        fields["pair"] = example.pair
     if example.boxes:
         fields["boxes"] = [box._asdict() for box in example.boxes]
     return fields

@@ -8,7 +8,7 @@ from typing import Any
 from chiasm.core.example import Example, media_key
 
 _FIELDS: dict[str, Callable[[Example], Any]] = {
-    "ids": lambda one: one.id,
+    "ids": lambda one: (one.id, one.pair) if one.pair else one.id,
     "questions": lambda one: one.question,
     "answers": lambda one: (one.answer, one.answers),
     "options": lambda one: one.options,

@@ -3,6 +3,7 @@
 Images, clips and sounds with questions and captions; boxes for images. No torch, no tokens.
 """
 
+from chiasm.data.scenes.counterfactuals import changed_answer, is_scene, same_answer
 from chiasm.data.scenes.draw import blank, render
 from chiasm.data.scenes.melodies import AUDIO_TYPES, Melody, draw_melody
 from chiasm.data.scenes.moving import VIDEO_TYPES, MovingScene, draw_moving
@@ -20,10 +21,13 @@ __all__ = [
     "SceneQuestion",
     "Thing",
     "blank",
+    "changed_answer",
     "draw_melody",
     "draw_moving",
     "draw_scene",
+    "is_scene",
     "render",
+    "same_answer",
     "scenes",
     "scenes_audio",
     "scenes_video",

@@ -154,4 +154,19 @@ SCENES_AUDIO: Final = World(
 WORLDS: Final[Mapping[str, World[Any]]] = MappingProxyType(
     {world.name: world for world in (SCENES, SCENES_VIDEO, SCENES_AUDIO)}
 )
+
+
+def example_of(name: str, scene: Scene, question: SceneQuestion, rng: random.Random) -> Example:
+    """An example called `name` that asks `question` about `scene`."""
+    return Example(
+        id=name,
+        question=question.text,
+        answer=question.answer,
+        options=question.options,
+        type=question.type,
+        **_of_scene(scene, question, rng),
+        **_show_scene(scene),
+    )
+
+
 scenes, scenes_video, scenes_audio = SCENES.examples, SCENES_VIDEO.examples, SCENES_AUDIO.examples

@@ -1,0 +1,254 @@
+"""What a patching run says: how much of the gap every span carries at every layer, beside its controls."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from chiasm.core.claims import Claim, judged, known
+from chiasm.core.statistics.bands import ALPHA, mean_bands, over_shared_models
+from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.results.series import with_inputs
+from chiasm.studies.patch.agreement import agreement_claims
+from chiasm.studies.patch.screen_claims import screen_claims
+from chiasm.studies.patch.shares import ERROR_SHARE, POINTS, QUANTITY, QUANTITY_ODDS, Shares, like, shares
+from chiasm.studies.patch.tables import NOISE, RANDOM_TOKENS, SAME_ANSWER, SHUFFLED, SMALLEST, SMALLEST_GAP
+
+HALF: Final = 50.0
+"""Of the gap: states that bring more of it decide the answer."""
+_NULLS: Final = (SAME_ANSWER, RANDOM_TOKENS, SHUFFLED)
+
+
+def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
+    """The claims of `chiasm patch`, from its tables alone: `effects`, and of `controls`, `examples`, `pairs`,
+    `pairs_controls`, `knockouts` and `screen` what there is.
+
+    A share of the gap is established where its simultaneous interval over all spans, directions and layers leaves out
+    0, it is at least `smallest` (points), it goes beyond every control that stands beside it, and the gap itself is
+    not less than models with random weights have.
+    """
+    examples = tables.get("examples")
+    effects = with_inputs(tables["effects"], examples)
+    controls = None if tables.get("controls") is None else with_inputs(tables["controls"], examples)
+    least = SMALLEST if smallest is None else smallest
+    gap = _gap(effects, tables.get("pairs"), tables.get("pairs_controls"), seed)
+    real = gap.control is None or gap.established
+    found = [gap, *_recoveries(effects, controls, least, seed, real)]
+    if "recovery_odds" in effects.columns and effects["recovery_odds"].count():
+        found += _odds(effects, least, seed)
+    knockouts = tables.get("knockouts")
+    if knockouts is not None and knockouts.height:
+        found += agreement_claims(effects, with_inputs(knockouts, examples), seed)
+    screen = tables.get("screen")
+    if screen is not None and screen.height:
+        found += screen_claims(effects, with_inputs(screen, examples), least, seed)
+    return [*found, _left_out(effects, tables.get("pairs")), _smallest(effects, least)]
+
+
+def _gap(effects: pl.DataFrame, pairs: pl.DataFrame | None, controls: pl.DataFrame | None, seed: int) -> Claim:
+    """How much less probable the own answer is in the donor's run, and whether random weights have as much."""
+    own = effects.with_columns(gap=pl.col("logprob_clean") - pl.col("logprob_donor"))
+    inputs = ["input"] if "input" in own.columns else []
+    own = own.unique("example_id", keep="first", maintain_order=True).sort("example_id")
+    names = own.select(pl.coalesce(*inputs, "example_id")).to_series().to_list()
+    values = own["gap"].to_numpy()
+    bands = mean_bands(values[:, None], clusters=names, smallest_error=ERROR_SHARE * SMALLEST_GAP, seed=seed)
+    effect, low, high, p = (float(x[0]) for x in (bands.mean, bands.low, bands.high, bands.p))
+    control, beyond = None, None
+    if controls is not None and controls.height:
+        table = controls.select("example_id", "gap", "sample").unique("example_id", keep="first")
+        beside = own.select("example_id").join(table, on="example_id", how="left", maintain_order="left")
+        there = beside["gap"].is_not_null().to_numpy()
+        if 2 * there.sum() >= len(values):
+            random = beside["gap"].fill_null(0.0).to_numpy()[there]
+            some = [name for name, has in zip(names, there, strict=True) if has]
+            less = mean_bands(
+                (values[there] - random)[:, None], clusters=some, smallest_error=ERROR_SHARE * SMALLEST_GAP, seed=seed
+            )
+            models = beside["sample"].fill_null(0).to_numpy()[there].tolist()
+            every = np.ones((len(random), 1), dtype=bool)
+            less = over_shared_models(less, random[:, None], every, models, smallest=SMALLEST_GAP)
+            control, beyond = float(random.mean()), bool(less.p[0] <= ALPHA and less.mean[0] > 0)
+    return Claim(
+        kind="gap",
+        about="the pairs",
+        quantity="log-probability of the own answer, own run less donor's",
+        unit="nat",
+        effect=effect,
+        low=known(low),
+        high=known(high),
+        p=known(p),
+        control=None if control is None else RANDOM_WEIGHTS,
+        control_effect=control,
+        n=len(values),
+        inputs=bands.inputs,
+        verdict=judged(effect, low, high, smallest=SMALLEST_GAP, p=known(p), controlled=beyond, inputs=bands.inputs),
+    )
+
+
+class _Null(NamedTuple):
+    """What a control says of one share: its own mean, the paired difference, and whether the share goes beyond it."""
+
+    name: str
+    mean: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    n: int
+    beyond: bool
+
+
+def _recoveries(
+    effects: pl.DataFrame, controls: pl.DataFrame | None, least: float, seed: int, real: bool
+) -> list[Claim]:
+    """The share of the gap by span, direction and layer; the difference to each control; and whether it is more than
+    half of the gap."""
+    own = shares(effects)
+    if not own.columns:
+        return []
+    bands = own.bands(least, seed)
+    beside = [] if controls is None else [
+        _nulls(own, controls.filter(pl.col("control") == name), name, least, seed) for name in _NULLS
+    ]  # fmt: skip
+    found, beyond, most = [], [], []
+    for k, (about, layer) in enumerate(own.columns):
+        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
+        nulls = [one[k] for one in beside if k in one]
+        # Any other image's states take an answer away: an unrelated donor is no null of what is lost.
+        judging = [one for one in nulls if not (one.name == SHUFFLED and f", {NOISE}" in about)]
+        worst = max(judging, key=lambda one: (not one.beyond, one.mean), default=None)
+        controlled = None if worst is None else all(one.beyond for one in judging)
+        inputs = own.inputs_of(k)
+        one = Claim(
+            kind="recovery",
+            about=about,
+            where=str(layer),
+            quantity=QUANTITY,
+            unit=POINTS,
+            effect=effect,
+            low=known(low),
+            high=known(high),
+            p=known(p),
+            control=None if worst is None else worst.name,
+            control_effect=None if worst is None else worst.mean,
+            n=int(bands.n[k]),
+            inputs=inputs,
+            verdict=judged(
+                effect, low, high, smallest=least, p=known(p), controlled=controlled if real else False, inputs=inputs
+            ),
+        )
+        found.append(one)
+        half = judged(effect - HALF, low - HALF, high - HALF, smallest=0.0, controlled=True, inputs=inputs)
+        decides = effect > HALF and half == "established" and one.found
+        most.append(
+            replace(
+                one,
+                kind="most",
+                quantity=f"{QUANTITY}, less half of it",
+                effect=effect - HALF,
+                low=None if one.low is None else one.low - HALF,
+                high=None if one.high is None else one.high - HALF,
+                p=None,
+                control_effect=None if worst is None else worst.mean - HALF,
+                verdict=one.verdict if decides else "not established",
+            )
+        )
+        for null in nulls:
+            kind = "beyond" if null is worst else "recovery-control"
+            more = {"effect": null.difference, "low": known(null.low), "high": known(null.high), "p": known(null.p)}
+            held = one.verdict if one.found and null.beyond else "not established"
+            more |= {"control": null.name, "control_effect": null.mean, "n": null.n, "verdict": held}
+            beyond.append(replace(one, kind=kind, quantity=f"{QUANTITY}, less that of the control", **more))
+    return [*found, *beyond, *most]
+
+
+def _nulls(own: Shares, rows: pl.DataFrame, name: str, least: float, seed: int) -> dict[int, _Null]:
+    """What one control shows in the columns in which it stands beside at least half of the examples."""
+    other = shares(rows)
+    if not other.columns:
+        return {}
+    values, present = like(own, other)
+    chosen = np.flatnonzero((present.sum(axis=0) > 0) & (2 * present.sum(axis=0) >= own.present.sum(axis=0)))
+    if not len(chosen):
+        return {}
+    difference = Shares(
+        own.examples,
+        own.inputs,
+        tuple(own.columns[k] for k in chosen),
+        np.where(present, own.values - values, 0.0)[:, chosen],
+        present[:, chosen],
+    )
+    bands, found = difference.bands(least, seed), {}
+    for j, k in enumerate(chosen):
+        more, low, high, p = (float(x[j]) for x in (bands.mean, bands.low, bands.high, bands.p))
+        mean = float(values[present[:, k], k].mean())
+        beyond = bool(p <= ALPHA and more > 0)
+        found[int(k)] = _Null(name, mean, more, low, high, p, int(bands.n[j]), beyond)
+    return found
+
+
+def _odds(effects: pl.DataFrame, least: float, seed: int) -> list[Claim]:
+    """The same shares of the gap in log-odds: what they say beside those of log-probabilities, with no control."""
+    own = shares(effects, "recovery_odds")
+    bands, found = own.bands(least, seed), []
+    for k, (about, layer) in enumerate(own.columns):
+        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
+        inputs = own.inputs_of(k)
+        found.append(
+            Claim(
+                kind="odds",
+                about=about,
+                where=str(layer),
+                quantity=QUANTITY_ODDS,
+                unit=POINTS,
+                effect=effect,
+                low=known(low),
+                high=known(high),
+                p=known(p),
+                n=int(bands.n[k]),
+                inputs=inputs,
+                verdict=judged(effect, low, high, smallest=least, p=known(p), controlled=None, inputs=inputs),
+            )
+        )
+    return found
+
+
+def _left_out(effects: pl.DataFrame, pairs: pl.DataFrame | None) -> Claim:
+    """Of how many pairs no share was taken, since their gap is too small: a count, and no estimate."""
+    known_share = effects.group_by("example_id").agg(pl.col("recovery").is_not_null().any())
+    n = known_share.height
+    gap = SMALLEST_GAP if pairs is None or not pairs.height else float(pairs["gap_least"].min() or 0.0)  # type: ignore[arg-type]
+    return Claim(
+        kind="small-gap",
+        about="the pairs",
+        quantity=f"pairs without a share, since their gap is below {gap:g} nat",
+        unit="pairs",
+        effect=float(n - known_share["recovery"].sum()),
+        n=n,
+        inputs=n,
+        verdict="not established",
+    )
+
+
+def _smallest(effects: pl.DataFrame, least: float) -> Claim:
+    """The smallest share worth naming, as sentences give it: a choice, and no estimate."""
+    return Claim(
+        kind="smallest",
+        about="all spans",
+        quantity="smallest share of the gap worth naming",
+        unit=POINTS,
+        effect=least,
+        n=effects["example_id"].n_unique(),
+        verdict="not established",
+    )
+
+
+def curves_of(found: Sequence[Claim]) -> dict[str, list[Claim]]:
+    """The claims of one kind by what they are about, each by layer."""
+    curves: dict[str, list[Claim]] = {}
+    for one in found:
+        curves.setdefault(one.about, []).append(one)
+    return curves

@@ -1,0 +1,60 @@
+"""What a patching run found, in one sentence: whose states decide the answer, and until which layer."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from chiasm.core.claims import Claim, of_kind
+from chiasm.core.spans import PERCEPTUAL
+from chiasm.results.wording import listed, number, places, sentence
+from chiasm.studies.patch.tables import DENOISE
+
+_NAMES: Final = {
+    "image": "the image's states",
+    "video": "the video's states",
+    "audio": "the sound's states",
+    "image.object": "the states of the object asked about",
+    "question": "the question's states",
+    "last": "those of the last position",
+    "suffix": "those behind the question",
+}
+
+
+def patch_headline(claims: Sequence[Claim]) -> str:
+    """The sentence."""
+    recovered, most = of_kind(claims, "recovery"), of_kind(claims, "most")
+    if not recovered:
+        left = of_kind(claims, "small-gap")
+        count = f"{left[0].n} pairs" if left else "no pair"
+        return f"The two images make no difference that states could carry: of {count} none has a large enough gap."
+    spans = list(dict.fromkeys(one.about.partition(", ")[0] for one in recovered if one.about.count(", ") == 1))
+    parts, unsure = [], False
+    for span in spans:
+        curves = [[one for one in most if one.about == about] for about in _abouts(recovered, span)]
+        inside = [all(curve[k].found for curve in curves) for k in range(min(map(len, curves)))]
+        unsure |= any(one.verdict == "uncontrolled" for curve in curves for one in curve)
+        if any(inside):
+            parts.append((span, places(curves[0], inside)))
+    directions = {one.about.split(", ")[1] for one in recovered}
+    verb = "decide" if len(directions) > 1 else "bring back most of" if DENOISE in directions else "are needed for"
+    if not parts:
+        top = max(recovered, key=lambda one: one.effect)
+        share = number(top.effect, unit="%", significant=3)
+        what = f"that the states of any one span {verb} the answer is not established in any layer"
+        return sentence(f"{what} (at most {share} of the gap, {top.about}, layer {top.where})")
+    whole = [f"{name_of(span)} {verb} the answer in {where}" for span, where in parts[:1]]
+    whole += [f"{name_of(span)} in {where}" for span, where in parts[1:]]
+    nothing = [
+        span for span in spans if span not in dict(parts) and (span in PERCEPTUAL or span in ("question", "last"))
+    ]
+    tail = f"of {listed([f'`{span}`' for span in nothing])} that is not established" if nothing else ""
+    return sentence(*whole, tail, "uncontrolled where no control was run" if unsure else "")
+
+
+def name_of(span: str) -> str:
+    """The states of a span, in words."""
+    return _NAMES.get(span, f"the states of `{span}`")
+
+
+def _abouts(claims: Sequence[Claim], span: str) -> list[str]:
+    found = dict.fromkeys(one.about for one in claims if one.about.partition(", ")[0] == span)
+    return [about for about in found if about.count(", ") == 1]

@@ -1,0 +1,31 @@
+"""Which question each kind of claim of `chiasm patch` answers, in the order of the page."""
+
+from typing import Final
+
+QUESTIONS: Final = {
+    "gap": "Is the own answer more or less probable with the own image than in the donor's run?",
+    "most": "Do the states of a span bring more or less than half of the answer with them?",
+    "recovery": "How much of the answer do the states of a span bring with them at a layer?",
+    "beyond": "Do they bring more or less than the nearest control does?",
+    "recovery-control": "Do they bring more or less than the other controls do?",
+    "odds": "How much of the log-odds of the two answers do they bring?",
+    "agreement": "Do patching and attention knockout point at the same layers?",
+    "agreement-layer": "How many layers lie between what patching and what knockout name first?",
+    "screen": "Does the gradient rank patches as exact patches do?",
+    "screen-error": "How far is the gradient's word from the exact patch?",
+    "small-gap": "Of how many pairs could no share be taken?",
+    "smallest": "Which share of the gap is the smallest worth naming?",
+}
+
+CHARTS: Final = {
+    "recovery": "Which states bring the answer with them, layer by layer?",
+    "controls": "Does each share exceed what its controls bring?",
+    "types": "Do question types differ in where the answer is carried?",
+    "agreement": "Do patching and knockout point at the same layers?",
+    "screen": "Does the gradient say what exact patches say?",
+    "tokens-": "Which tokens of the image carry the answer in this picture?",
+}
+"""The question that each figure answers, the main one first."""
+
+DIFFERENCES: Final = frozenset({"beyond", "recovery-control", "agreement-layer"})
+"""Kinds whose effect is a difference from what a control (or the other method) shows."""
