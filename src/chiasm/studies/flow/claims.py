@@ -24,6 +24,7 @@ from chiasm.studies.flow.published import published
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
 from chiasm.studies.flow.tables import AVERAGED, BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST, SWAPS
 from chiasm.studies.flow.type_claims import type_claims
+from chiasm.studies.flow.value_path import value_path_claims
 
 _UNIT = "nat"
 _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
@@ -49,6 +50,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     found = [*own, *beyond]
     if controls is not None:
         found += _scales(controls, data, least, seed) + _averaged(controls, data, least, seed)
+        found += value_path_claims(data, controls, least, ERROR_SHARE * least, seed)
     found += peak_claims(data, own, seed) + order_claims(data, own, seed)
     found += part_claims(data, own, least, ERROR_SHARE * least, seed)
     found += type_claims(data, own, controls, least, ERROR_SHARE * least, seed)

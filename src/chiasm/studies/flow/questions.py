@@ -23,6 +23,8 @@ QUESTIONS: Final = {
     "effect-control": "Does it lose less or more than under the other controls beside that cut?",
     "scale": "How much is there to lose: what does the answer gain or lose by another example's input?",
     "averaged": "What does the answer gain or lose when the cut keys are averaged and nothing is blocked?",
+    "knockout": "What does the answer gain or lose when a span is hidden from all rows behind it, and not replaced?",
+    "value-path": "Does it lose less or more when a span's states are replaced than when the span is hidden?",
     "reach": "How large could the effect be in one more model with random weights?",
     "published": "How large is the effect in the measure that the paper reports?",
     "noise": "How much do two runs without any cut differ?",
@@ -44,5 +46,5 @@ CHARTS: Final = {
 }
 """The question that each figure answers, the main one first."""
 
-DIFFERENCES: Final = frozenset({"part", "types", "map-methods"})
+DIFFERENCES: Final = frozenset({"part", "types", "map-methods", "value-path"})
 """Kinds whose effect is a difference from what the control shows, beside those named `...-control` and `beyond`."""

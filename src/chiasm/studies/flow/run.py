@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.data.scoring import correct
-from chiasm.interventions import Intervention
+from chiasm.interventions import Intervention, StateAblation
 from chiasm.measures.base import RowsByTable
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import first_tokens
@@ -31,7 +31,7 @@ from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.plan import NOISE_EXAMPLES, ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
-from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, MAPS, NOOPS, ROUNDED, SWAPPED, RunPrice, price
+from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, MAPS, MEANS, NOOPS, ROUNDED, SWAPPED, RunPrice, price
 from chiasm.studies.flow.rows import (
     answer_rows,
     forms_of,
@@ -43,6 +43,8 @@ from chiasm.studies.flow.rows import (
     word_rows,
 )
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
+from chiasm.studies.flow.state_ablations import StateSources
+from chiasm.studies.flow.state_means import StateMeans, mean_states
 from chiasm.studies.flow.swaps import Donors
 from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
@@ -93,13 +95,18 @@ class FlowWork(Work[FlowExample]):
         baseline = inputs.baseline if spec.controls else None
         self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self.interventions = spec.interventions()
-        self.donors = Donors(inputs.examples if spec.controls else (), spec.seed)
+        self.resampled = any(isinstance(one, StateAblation) and one.method == "resample" for one in self.interventions)
+        self.donors = Donors(inputs.examples if spec.controls or self.resampled else (), spec.seed)
         raised = self.view.in_precision(Precision.of(self.view.model))
         self.raised = raised if self.view.precision.half and not raised.precision.half else None
         self.seconds = {"generate": 0.0, "compute": 0.0}
         self.parts: dict[str, float] = {}
         self._preparing = for_preparing(self.view)
         self._preparing_baseline = for_preparing(baseline) if baseline else None
+        self.means = self._means(self.view, self.examples)
+        shares = [[one for one in self.examples if self._sample(one) == k] for k in range(len(self.baselines))]
+        own = zip(self.baselines, shares, strict=True)
+        self.means_baselines = [self._means(view, share) for view, share in own] if self.means else []
 
     def prepare(self, index: int, example: Example) -> FlowExample:
         spec, view = self.spec, self._preparing
@@ -192,6 +199,7 @@ class FlowWork(Work[FlowExample]):
             decoding=self.spec.keep == "correct",
             beside=[(name, one) for name, one in beside if one is not None],
             swapped=item.swapped is not None,
+            means=1 + bool(self.baselines) if self.means else 0,
             firsts=firsts,
         )
 
@@ -220,7 +228,24 @@ class FlowWork(Work[FlowExample]):
         spec, cuts = self.spec if spec is None else spec, self.interventions if cuts is None else cuts
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
         half, causal = view.precision.half, view.family.causal
-        return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal)
+        sources = self._sources(view, example)
+        return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, sources=sources)
+
+    def _means(self, view: ModelView, examples: Sequence[Example]) -> StateMeans | None:
+        """The mean states of the spans that are replaced by them; of a random model, over the examples given to it."""
+        spans = [one.span for one in self.interventions if isinstance(one, StateAblation) and one.method == "mean"]
+        if not spans:
+            return None
+        with self._timed(MEANS):
+            return mean_states(view, examples, spans, self.executor, instruction=self.spec.instruction)
+
+    def _sources(self, view: ModelView, example: Example) -> StateSources | None:
+        """Where the states come from that ablations put in; None where there is no such ablation."""
+        if not any(isinstance(one, StateAblation) for one in self.interventions):
+            return None
+        random = view is self._preparing_baseline
+        means = self.means_baselines[self._sample(example)] if random and self.means_baselines else self.means
+        return StateSources(means, view, example, self.donors, self.spec.instruction)
 
     def _blank(self, index: int, example: Example, skipped: list[tuple[str, str]]) -> ExamplePlan | None:
         """The cuts of what is perceived on a blank image of the same size, where there is nothing to see."""

@@ -26,7 +26,7 @@ EFFECTS = TableSchema.of(
     "effects",
     EXAMPLE,
     TYPE,
-    text("cut", "Cut", "SOURCE->TARGET as typed: target rows do not attend to source columns."),
+    text("cut", "Cut", "As typed: SOURCE->TARGET (target rows do not attend to source columns), or another form of --cut."),
     *_WINDOW,
     integer("target_token_id", "Target token", "Token whose probability is followed."),
     _LOGPROB_CLEAN,
@@ -195,7 +195,14 @@ SWAPS = (IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP)
 # Nothing blocked: every key of the cut holds the mean state of all of them, and only their places distinguish them. A
 # milder change than the cut, as doses are, and no null.
 AVERAGED = "averaged"
+# Beside a state ablation: its span hidden from all rows behind it, in the same layers; states stay. No null.
+KNOCKOUT = "knockout"
 _DOSE = "dose-"  # a random share of the cut's own keys
+
+
+DOSES = (0.25, 0.5, 0.75)
+FEWEST_DOSED = 4
+"""Of fewer keys a quarter is none, or three quarters are all."""
 
 
 def dose(share: float) -> str:
