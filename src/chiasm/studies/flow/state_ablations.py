@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, final
 import numpy as np
 
 from chiasm.core.errors import EmptySpanError, ExampleError
-from chiasm.core.example import Example, media_key
+from chiasm.core.example import Example
 from chiasm.core.positions import Spans
 from chiasm.interventions import BlockedAttention, Patch, StateAblation, Variant, Window, replaced
 from chiasm.models.encoded import Encoded
@@ -39,7 +39,7 @@ class StateSources:
         self, means: StateMeans | None, view: ModelView, example: Example, donors: Donors, instruction: str
     ) -> None:
         self.means = means
-        self._examples = _further(example, donors)
+        self._examples = iter(donors.several(example, _TRIED) if example.media else ())
         self._encode = partial(view.encode, instruction=instruction)
         self._encoded: list[Encoded] = []
 
@@ -215,21 +215,3 @@ def _random(
         order = rng.permutation(own)
         for share in DOSES if len(own) >= FEWEST_DOSED else ():
             yield dose(share), sample, np.sort(order[: round(share * len(own))])
-
-
-def _further(example: Example, donors: Donors) -> Iterator[Example]:
-    """The example's donor, then the donor's own, and so on: those with other media, and another answer than it."""
-    own = {media_key(item) for item in example.media}
-    seen, following = {example.id}, example
-    for place in range(_TRIED):
-        try:
-            following = donors.of(following)
-        except ExampleError:
-            return
-        if following.id in seen:
-            return
-        seen.add(following.id)
-        shown = {media_key(item) for item in following.media}
-        # The first may answer the same, where nobody else has another answer.
-        if own.isdisjoint(shown) and (place == 0 or following.answer.lower() != example.answer.lower()):
-            yield following
