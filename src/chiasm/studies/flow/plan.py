@@ -26,6 +26,7 @@ from chiasm.models.view import LayerKind
 from chiasm.studies.flow.coalitions import Coalitions, coalitions, super_patches
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.state_ablations import StateSources, state_variants
+from chiasm.studies.flow.sufficiency import kept_variants
 from chiasm.studies.flow.tables import AVERAGED, DOSES, FEWEST_DOSED, SIZE_MATCHED, dose
 
 NOISE_EXAMPLES = 16
@@ -106,7 +107,8 @@ def plan(
     noops: dict[tuple[int, int], int] = {}
     # In half precision every example needs them: they stand at the same places in all plans then.
     if half:
-        noops = _noops(planned, windows, last)
+        everywhere = [Window(0, layers, layers // 2)] if spec.routes else []
+        noops = _noops(planned, [*windows, *everywhere], last)
     skipped = []
     if encoded.unseen and any("image.o" in intervention.text for intervention in interventions):
         skipped.append((example.id, f"outside what the model sees of the image: {', '.join(encoded.unseen)}"))
@@ -127,6 +129,12 @@ def plan(
                 planned += _intervention_variants(spec, intervention, effective, example, encoded, causal)
         except EmptySpanError as error:
             skipped.append((example.id, f"{intervention.text}: {error}{_without_places(intervention, encoded)}"))
+    if spec.routes:
+        try:
+            kept = list(kept_variants(spec, example, encoded.spans, layers, causal=causal))
+            planned += [Planned(*one) for one in kept]
+        except EmptySpanError as error:
+            skipped.append((example.id, f"keep only {error}"))
     if not any(one.table == "effects" for one in planned):
         raise ExampleError("; ".join(dict.fromkeys(reason for _, reason in skipped)))
     if (spec.controls or half) and index < NOISE_EXAMPLES:

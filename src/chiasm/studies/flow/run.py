@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from chiasm.core.errors import ChiasmError, ExampleError
@@ -45,6 +46,9 @@ from chiasm.studies.flow.rows import (
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
 from chiasm.studies.flow.state_ablations import StateSources
 from chiasm.studies.flow.state_means import StateMeans, mean_states
+from chiasm.studies.flow.sufficiency import checked_routes
+from chiasm.studies.flow.sufficiency_rows import kept_rows
+from chiasm.studies.flow.sufficient_search import RouteSearch
 from chiasm.studies.flow.swaps import Donors
 from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
@@ -120,7 +124,7 @@ class FlowWork(Work[FlowExample]):
         if self._preparing_baseline is not None:
             forms_baseline = self._forms(self._preparing_baseline, example)
             encoded = self._preparing_baseline.encode(example, instruction=spec.instruction)
-            without = replace(spec, controls=False, words=0)
+            without = replace(spec, controls=False, words=0, keep_only=None)
             baseline = self._plan(self._preparing_baseline, index, example, encoded, without)
         swapped = None
         if spec.controls and example.media:
@@ -159,6 +163,7 @@ class FlowWork(Work[FlowExample]):
             skipped += item.skipped
             planned_rows(rows, item.example, item.plan, outcome)
             rows["patch_values"] += map_rows(item.example, item.plan, outcome, _text(self.view, outcome))
+            rows["sufficiency"] += kept_rows(item.example, item.plan, outcome, item.forms)
             self._read(rows, item, outcome)
             skipped += self._rounding(rows, item, outcome)
             if item.baseline is not None:
@@ -180,6 +185,17 @@ class FlowWork(Work[FlowExample]):
             yield
         finally:
             self.parts[part] = self.parts.get(part, 0.0) + time.perf_counter() - started
+
+    def search(self, followed: Sequence[str], inputs: Sequence[str]) -> RouteSearch:
+        """The search of sufficient routes on the first examples that were `followed`."""
+        known = {example.id: example for example in self.examples}
+        chosen = [known[name] for name in followed]
+
+        def encode(example: Example) -> Encoded:
+            return self._encode_answer(self.view, example)
+
+        forms = partial(self._forms, self.view)
+        return RouteSearch(self.spec, self.view, chosen, inputs, self.executor, encode, forms)
 
     def price(self) -> RunPrice | None:
         """The work ahead, from the first example that can be planned; None if none of the first can."""
@@ -252,7 +268,7 @@ class FlowWork(Work[FlowExample]):
         cuts = [one for one in self.interventions if perceived(one.text)]
         if not cuts:
             return None
-        without = replace(self.spec, controls=False, patches=0, words=0)
+        without = replace(self.spec, controls=False, patches=0, words=0, keep_only=None)
         try:
             encoded = self._encode_answer(self._preparing, blanked(example))
             return self._plan(self._preparing, index, example, encoded, without, cuts)
@@ -423,6 +439,8 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
     work = FlowWork(spec, inputs, executor)
     if (ahead := work.price()) is not None:
         _log.info("%s", ahead)
+    if spec.routes and (first := first_prepared(examples, lambda _, one: view.encode(one))) is not None:
+        checked_routes(spec, view, first)
     run_examples(work, examples, directory, spec.batch, "flow")
     directory.take_turn()
     facts: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
@@ -437,4 +455,13 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
         mapped = set(directory.table("patches")["example_id"])
         images.keep(directory, (example for example in examples[: spec.patches] if example.id in mapped))
     keep_thumbnails(directory, examples)
-    directory.finish()
+    directory.finish(_searched(work, directory))
+
+
+def _searched(work: FlowWork, directory: RunDirectory) -> dict[str, Any]:
+    """Rows of the search of sufficient routes, which comes when all that is followed is known."""
+    spec = work.spec
+    if not spec.sufficient or directory.complete or "examples" not in directory.tables():
+        return {}
+    followed = directory.table("examples").head(spec.sufficient)
+    return dict(work.search(followed["example_id"].to_list(), followed["input"].to_list()).rows())

@@ -164,6 +164,38 @@ FOLLOWED = TableSchema.of(
     flag("right", "Right", "Whether it begins as a written form of the labelled answer does."),
 )
 
+SUFFICIENCY = TableSchema.of(
+    "sufficiency",
+    EXAMPLE,
+    TYPE,
+    text("routes", "Routes", "The set that is asked about: what --keep-only names, or `search`."),
+    text("open", "Open", "routes: those of the set; random: as many others; closed: none."),
+    integer("size", "Routes open", "Of all between top-level spans; every other one is closed in all layers."),
+    text("half", "Half", "all; choosing: examples that the search chose by; judging: examples that it never saw."),
+    integer("target_token_id", "Target token", "Token whose probability is followed."),
+    number("logprob_clean", "Log-probability, untouched", "Of the target token, all routes open.", unit="nat"),
+    number("logprob_kept", "Log-probability, kept", "Of the target token with only these routes open.", unit="nat"),
+    flag("right_clean", "Right, untouched", "The most probable first token begins the labelled answer."),
+    flag("right_kept", "Right, kept", "The same with only these routes open."),
+)
+
+SUFFICIENT_ROUTES = TableSchema.of(
+    "sufficient_routes",
+    text("route", "Route", "SOURCE->TARGET@layers=A-B."),
+    integer("start", "First layer", "0-based."),
+    integer("stop", "Layer after", "Layer after the last one (half-open)."),
+    integer("closed", "Closed as", "Place in the order of closing, 1-based: so many routes fewer are open then."),
+    flag("kept", "Kept", "It is one of the set that the search chose."),
+    number(
+        "loss",
+        "Loss",
+        "Mean loss of log-probability in the choosing half where it was closed beside those before its round.",
+        unit="nat",
+    ),
+    integer("round", "Round", "In which it was closed; for those that are kept the last one, which closed none."),
+    integer("n", "n", "Examples of the choosing half."),
+)
+
 TABLES = (
     EXAMPLES,
     FOLLOWED,
@@ -178,7 +210,14 @@ TABLES = (
     TOKENS,
     NOISE,
     ROUNDING,
+    SUFFICIENCY,
+    SUFFICIENT_ROUTES,
 )
+
+# Names in the columns `open`, `half` and `routes` of `sufficiency`.
+OPEN, RANDOM, CLOSED = "routes", "random", "closed"
+ALL, CHOOSING, JUDGING = "all", "choosing", "judging"
+SEARCH = "search"
 
 # Names in the column `method`.
 LEAVE_ONE_OUT, KEEP_ONE, SHAPLEY = "leave-one-out", "keep-one", "shapley"
