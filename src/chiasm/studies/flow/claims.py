@@ -21,6 +21,7 @@ from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
 from chiasm.studies.flow.parts import part_claims
 from chiasm.studies.flow.peaks import order_claims, peak_claims
 from chiasm.studies.flow.published import published
+from chiasm.studies.flow.sufficiency_claims import sufficiency_claims
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
 from chiasm.studies.flow.tables import AVERAGED, BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST, SWAPS
 from chiasm.studies.flow.type_claims import type_claims
@@ -32,7 +33,8 @@ _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
     """The claims of `chiasm flow`, from its tables alone: `effects`, and of `controls`, `examples`, `answers`,
-    `answers_twin`, `patch_values`, `patch_values_controls`, `noise` and `rounding` what there is.
+    `answers_twin`, `patch_values`, `patch_values_controls`, `sufficiency`, `sufficient_routes`, `noise` and `rounding`
+    what there is.
 
     An effect is established where its simultaneous interval over all cuts and layers leaves out 0, it is at least
     `smallest` (nat), and it goes beyond every control that stands beside it.
@@ -58,6 +60,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     if "answers" in tables:
         found += _forms(with_inputs(tables["answers"], examples), tables.get("answers_twin"), controls, seed)
     found += map_claims(tables, smallest=max(MAP_FACTOR * smallest, floor), seed=seed)
+    found += sufficiency_claims(tables, least=least, error=ERROR_SHARE * least, seed=seed)
     if noise is not None and noise.height:
         n = noise["example_id"].n_unique()
         between = noise_floor(noise)

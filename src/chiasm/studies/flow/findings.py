@@ -11,6 +11,7 @@ from chiasm.results.wording import claimed, number
 from chiasm.studies.flow.judgement import control_label
 from chiasm.studies.flow.map_findings import map_findings
 from chiasm.studies.flow.peaks import peak
+from chiasm.studies.flow.sufficiency_findings import sufficiency_findings
 from chiasm.studies.flow.value_path import changing, value_path_findings
 
 Windows = Literal["centred", "all", "prefix", "suffix"]
@@ -42,6 +43,7 @@ def flow_findings(
     found += [_order(one, windows) for one in of_kind(claims, "order")]
     found += _types(of_kind(claims, "type"), of_kind(claims, "types"), windows)
     found += _forms(of_kind(claims, "form")) + map_findings(claims)
+    found += sufficiency_findings(claims)
     found += value_path_findings(claims, lambda own, inside: _stretches(own, inside, windows))
     found += [_noise(one, least) for one in of_kind(claims, "noise")]
     found += _rounding(of_kind(claims, "rounding"))

@@ -22,6 +22,7 @@ from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
 from chiasm.studies.flow.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.flow.spec import FlowSpec
+from chiasm.studies.flow.sufficiency_drawings import sufficiency_drawings
 from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, SMALLEST, dose_share
 
 # Intervals from fewer draws than this are too narrow to be relied on.
@@ -80,7 +81,8 @@ class FlowReporter(Reporter[FlowSpec]):
                     lambda size, cuts=tuple(cuts): charts.dose_curve(effects, controls, size, cuts=cuts),
                     partial(captions.dose, effects, controls, cuts),
                 )
-        return drawn | self._windows() | self._tracking() | self._maps()
+        found = sufficiency_drawings(self.with_inputs("sufficiency"), self.table("sufficient_routes"))
+        return drawn | self._windows() | found | self._tracking() | self._maps()
 
     def examples(self) -> Browsed | None:
         known = self.table("examples")
