@@ -31,9 +31,9 @@ def seen(kept, spans=SPANS, causal=True):
 def test_all_others_are_closed_in_every_layer_and_the_prefix_stays_open():
     to_all = {("prefix", target) for target in PARTS if target != "prefix"}
     assert seen([]) == [to_all] * LAYERS
-    assert seen(["image->question", "question->last"]) == [
-        to_all | {("image", "question"), ("question", "last")}
-    ] * LAYERS
+    assert (
+        seen(["image->question", "question->last"]) == [to_all | {("image", "question"), ("question", "last")}] * LAYERS
+    )
     assert seen(["image->question+last"])[0] == to_all | {("image", "question"), ("image", "last")}
 
 

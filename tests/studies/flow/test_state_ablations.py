@@ -8,6 +8,7 @@ from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Patch, Variant, Window
 from chiasm.models.executors.jobs import Job, RecordedStates
+from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.results.claims import read_claims
 from chiasm.studies.flow.findings import flow_findings
@@ -15,7 +16,6 @@ from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.state_means import mean_states, others
 from chiasm.studies.flow.swaps import Donors
 from chiasm.studies.flow.tables import KNOCKOUT, SIZE_MATCHED
-from chiasm.models.executors.lockstep import LockstepExecutor
 
 MEAN, OTHER = "ablate:mean@image", "ablate:resample@image"
 CUTS = (MEAN, OTHER, "ablate:mean@question", "image->between+question+suffix+last")

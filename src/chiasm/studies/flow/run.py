@@ -32,7 +32,20 @@ from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.plan import NOISE_EXAMPLES, ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
-from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, MAPS, MEANS, NOOPS, ROUNDED, SWAPPED, RunPrice, price
+from chiasm.studies.flow.price import (
+    BASELINE,
+    BLANKED,
+    CUTS,
+    LENS,
+    MAPS,
+    MEANS,
+    NOOPS,
+    ROUNDED,
+    SEARCHED,
+    SWAPPED,
+    RunPrice,
+    price,
+)
 from chiasm.studies.flow.rows import (
     answer_rows,
     forms_of,
@@ -184,18 +197,23 @@ class FlowWork(Work[FlowExample]):
         try:
             yield
         finally:
-            self.parts[part] = self.parts.get(part, 0.0) + time.perf_counter() - started
+            taken = time.perf_counter() - started
+            self.parts[part] = self.parts.get(part, 0.0) + taken
+            if part in (MEANS, SEARCHED):  # before and behind the examples
+                self.seconds["compute"] += taken
 
-    def search(self, followed: Sequence[str], inputs: Sequence[str]) -> RouteSearch:
-        """The search of sufficient routes on the first examples that were `followed`."""
-        known = {example.id: example for example in self.examples}
-        chosen = [known[name] for name in followed]
-
-        def encode(example: Example) -> Encoded:
-            return self._encode_answer(self.view, example)
-
-        forms = partial(self._forms, self.view)
-        return RouteSearch(self.spec, self.view, chosen, inputs, self.executor, encode, forms)
+    def searched(self, directory: RunDirectory) -> dict[str, Sequence[dict[str, Any]]]:
+        """Rows of the search of sufficient routes, on the first examples that were followed; it comes behind them."""
+        spec, view = self.spec, self.view
+        if not spec.sufficient or directory.complete or "examples" not in directory.tables():
+            return {}
+        followed = directory.table("examples").head(spec.sufficient)
+        wanted = set(followed["example_id"])
+        known = {example.id: example for example in self.examples if example.id in wanted}
+        chosen = [known[name] for name in followed["example_id"]]
+        encode, forms = partial(self._encode_answer, view), partial(self._forms, view)
+        with self._timed(SEARCHED):
+            return RouteSearch(spec, view, chosen, followed["input"].to_list(), self.executor, encode, forms).rows()
 
     def price(self) -> RunPrice | None:
         """The work ahead, from the first example that can be planned; None if none of the first can."""
@@ -443,6 +461,7 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
         checked_routes(spec, view, first)
     run_examples(work, examples, directory, spec.batch, "flow")
     directory.take_turn()
+    searched = work.searched(directory)
     facts: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
     facts["parts"] = {name: round(value, 3) for name, value in work.parts.items()}
     if isinstance(executor, LockstepExecutor):
@@ -455,13 +474,4 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
         mapped = set(directory.table("patches")["example_id"])
         images.keep(directory, (example for example in examples[: spec.patches] if example.id in mapped))
     keep_thumbnails(directory, examples)
-    directory.finish(_searched(work, directory))
-
-
-def _searched(work: FlowWork, directory: RunDirectory) -> dict[str, Any]:
-    """Rows of the search of sufficient routes, which comes when all that is followed is known."""
-    spec = work.spec
-    if not spec.sufficient or directory.complete or "examples" not in directory.tables():
-        return {}
-    followed = directory.table("examples").head(spec.sufficient)
-    return dict(work.search(followed["example_id"].to_list(), followed["input"].to_list()).rows())
+    directory.finish(searched)

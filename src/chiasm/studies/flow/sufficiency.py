@@ -17,7 +17,9 @@ from chiasm.studies.flow.state_ablations import PlannedChange
 from chiasm.studies.flow.tables import ALL, CLOSED, OPEN, RANDOM
 
 
-def kept_variants(spec: FlowSpec, example: Example, spans: Spans, layers: int, *, causal: bool) -> Iterator[PlannedChange]:
+def kept_variants(
+    spec: FlowSpec, example: Example, spans: Spans, layers: int, *, causal: bool
+) -> Iterator[PlannedChange]:
     """All routes closed but those of `--keep-only`; with controls as many random ones open, and none.
 
     **Errors:** `EmptySpanError` for a route that this example does not have.
@@ -40,9 +42,7 @@ def named(routes: Sequence[str]) -> str:
     return ", ".join(routes)
 
 
-def _random(
-    kept: Sequence[Route], spans: Spans, layers: int, seed: int, name: str, *, causal: bool
-) -> list[Route]:
+def _random(kept: Sequence[Route], spans: Spans, layers: int, seed: int, name: str, *, causal: bool) -> list[Route]:
     """As many routes in the same layers, drawn from all that the example has, by seed and example alone."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(b"keep-only")])
     pairs, drawn = pairs_of(spans, causal=causal), []

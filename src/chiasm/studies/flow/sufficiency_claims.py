@@ -29,9 +29,7 @@ class _Block(NamedTuple):
     controls: Mapping[str, pl.DataFrame]
 
 
-def sufficiency_claims(
-    tables: Mapping[str, pl.DataFrame], *, least: float, error: float, seed: int = 0
-) -> list[Claim]:
+def sufficiency_claims(tables: Mapping[str, pl.DataFrame], *, least: float, error: float, seed: int = 0) -> list[Claim]:
     """For the set of `--keep-only`, and for what the search left open on the half that did not choose: the share of
     answers right and whether it goes beyond both controls, what is lost of it and of the log-probability. Intervals of
     shares are Bonferroni over the sets.

@@ -19,7 +19,10 @@ def kept_rows(
             noop = plan.noops.get((item.window.start, item.window.stop)) if plan.paired else None
             clean = outcome.clean if noop is None else outcome.logprobs[noop]
             logprobs = (float(clean.mean()), float(outcome.logprobs[index].mean()))
-            right = (is_right(outcome.top[0].tolist(), forms, answer), is_right(outcome.top[index].tolist(), forms, answer))
+            right = (
+                is_right(outcome.top[0].tolist(), forms, answer),
+                is_right(outcome.top[index].tolist(), forms, answer),
+            )
             found.append(sufficiency_row(example, item.columns, int(outcome.tokens[0]), logprobs, right))
     return found
 

@@ -18,7 +18,6 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions import BlockedAttention, Variant, Window
 from chiasm.interventions.routes import Route, all_but, pairs_of
-from chiasm.measures.base import RowsByTable
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import only_this_example
 from chiasm.models.executors.jobs import Executor, Job, Readout
@@ -107,10 +106,12 @@ class RouteSearch:
         self.halves = halves(inputs, spec.seed)
         self.routes = self._universe()
 
-    def rows(self) -> RowsByTable:
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Rows of the tables `sufficiency` and `sufficient_routes`."""
         choosing = [one for one, half in zip(self.examples, self.halves, strict=True) if half == CHOOSING]
-        closings = close_greedily(len(self.routes), lambda sets: self._losses(choosing, sets), self.spec.sufficient_loss)
+        closings = close_greedily(
+            len(self.routes), lambda sets: self._losses(choosing, sets), self.spec.sufficient_loss
+        )
         order = [one.route for one in closings]
         rows: dict[str, list[dict[str, Any]]] = {"sufficiency": [], "sufficient_routes": []}
         roles: dict[str, Callable[[Example], list[int]]] = {OPEN: lambda example: order}
@@ -197,7 +198,9 @@ class RouteSearch:
         changes = {(BlockedAttention(window, (last,), ()),): 0}
         places = []
         for opened in sets:
-            closed = all_but([self.routes[k] for k in sorted(opened)], encoded.spans, layers, causal=self.view.family.causal)
+            closed = all_but(
+                [self.routes[k] for k in sorted(opened)], encoded.spans, layers, causal=self.view.family.causal
+            )
             places.append(changes.setdefault(closed, len(changes)) if closed else 0)
         variants = tuple(Variant("no-op" if not k else f"routes {k}", own) for own, k in changes.items())
         tokens = encoded.answer_tokens

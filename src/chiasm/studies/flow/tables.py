@@ -26,7 +26,11 @@ EFFECTS = TableSchema.of(
     "effects",
     EXAMPLE,
     TYPE,
-    text("cut", "Cut", "As typed: SOURCE->TARGET (target rows do not attend to source columns), or another form of --cut."),
+    text(
+        "cut",
+        "Cut",
+        "As typed: SOURCE->TARGET (target rows do not attend to source columns), or another form of --cut.",
+    ),
     *_WINDOW,
     integer("target_token_id", "Target token", "Token whose probability is followed."),
     _LOGPROB_CLEAN,

@@ -49,9 +49,7 @@ def value_path_claims(data: Sweep, controls: pl.DataFrame, least: float, error: 
             effect, low, high, p = (float(x[j]) for x in (bands.mean, bands.low, bands.high, bands.p))
             behind = len(set(np.array(inputs)[present[:, j]]))
             controlled = None if kind == "knockout" else True
-            verdict = judged(
-                effect, low, high, smallest=least, p=known(p), inputs=behind, controlled=controlled
-            )
+            verdict = judged(effect, low, high, smallest=least, p=known(p), inputs=behind, controlled=controlled)
             less = kind == "value-path"
             found.append(
                 Claim(
