@@ -71,7 +71,7 @@ def test_replacing_until_a_layer_and_in_one_alone(planted):
 
 
 def test_with_the_mean_in_place_nothing_of_the_image_is_left(planted):
-    """From the planted layer on, examples with other images are the same to the answer; a layer later, each is its own."""
+    """From the planted layer on, examples with other images are one to the answer; a layer later, each is its own."""
     view, chosen = planted
     with no_upcasts(torch.float64):
         executor = LockstepExecutor(guard=Guard(enabled=False))
@@ -98,7 +98,7 @@ def test_the_planted_routes_suffice_and_neither_does_alone(planted):
     for kept in (KEPT, KEPT[:1], KEPT[1:], tuple(sorted(PLANTED))):
         with no_upcasts(torch.float64):
             run = flow_runs.run(view, chosen[:4], cuts=KEPT[:1], keep_only=kept, window=1)
-        rows = run.table("sufficiency")
+        rows = run.table("keep_only")
         assert set(rows["open"]) == {"routes", "random", "closed"}
         own = rows.filter(open="routes")
         lost[kept] = float((own["logprob_kept"] - own["logprob_clean"]).abs().max())

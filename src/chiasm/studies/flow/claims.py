@@ -33,8 +33,8 @@ _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
     """The claims of `chiasm flow`, from its tables alone: `effects`, and of `controls`, `examples`, `answers`,
-    `answers_twin`, `patch_values`, `patch_values_controls`, `sufficiency`, `sufficient_routes`, `noise` and `rounding`
-    what there is.
+    `answers_twin`, `patch_values`, `patch_values_controls`, `keep_only`, `sufficiency`, `sufficient_routes`, `noise`
+    and `rounding` what there is.
 
     An effect is established where its simultaneous interval over all cuts and layers leaves out 0, it is at least
     `smallest` (nat), and it goes beyond every control that stands beside it.

@@ -9,10 +9,13 @@ import numpy as np
 from chiasm.core.errors import EmptySpanError, ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions import (
+    Ablation,
+    AttentionKnockout,
     AveragedKeys,
     BlockedAttention,
     Change,
     Intervention,
+    MeanAblation,
     StateAblation,
     Variant,
     Window,
@@ -217,7 +220,7 @@ def _readout(encoded: Encoded) -> Readout:
 
 def _intervention_variants(
     spec: FlowSpec,
-    intervention: Intervention,
+    intervention: AttentionKnockout | MeanAblation | Ablation,
     windows: Sequence[Window],
     example: Example,
     encoded: Encoded,

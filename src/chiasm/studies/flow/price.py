@@ -20,7 +20,7 @@ _PARTS: Final = {
     "": NOOPS,
     "patches": MAPS,
     "coalitions": MAPS,
-    "sufficiency": KEPT,
+    "keep_only": KEPT,
 }
 
 
@@ -55,9 +55,8 @@ def price(
     firsts: Mapping[str, int] | None = None,
 ) -> RunPrice:
     """The work ahead, from the plan of the first example. `beside`: other walks of each example, by what they are for;
-    `swapped`: one of them is a plain pass with another example's image; `means`: plain passes whose states are averaged;
-    `firsts`: of how many examples a part is, where
-    not of all.
+    `swapped`: one of them is a plain pass with another example's image; `means`: plain passes whose states are
+    averaged; `firsts`: of how many examples a part is, where not of all.
     """
     share = {name: min(1.0, count / examples) for name, count in (firsts or {}).items()}
 

@@ -176,7 +176,7 @@ class FlowWork(Work[FlowExample]):
             skipped += item.skipped
             planned_rows(rows, item.example, item.plan, outcome)
             rows["patch_values"] += map_rows(item.example, item.plan, outcome, _text(self.view, outcome))
-            rows["sufficiency"] += kept_rows(item.example, item.plan, outcome, item.forms)
+            rows["keep_only"] += kept_rows(item.example, item.plan, outcome, item.forms)
             self._read(rows, item, outcome)
             skipped += self._rounding(rows, item, outcome)
             if item.baseline is not None:
@@ -202,7 +202,7 @@ class FlowWork(Work[FlowExample]):
             if part in (MEANS, SEARCHED):  # before and behind the examples
                 self.seconds["compute"] += taken
 
-    def searched(self, directory: RunDirectory) -> dict[str, Sequence[dict[str, Any]]]:
+    def searched(self, directory: RunDirectory) -> dict[str, list[dict[str, Any]]]:
         """Rows of the search of sufficient routes, on the first examples that were followed; it comes behind them."""
         spec, view = self.spec, self.view
         if not spec.sufficient or directory.complete or "examples" not in directory.tables():

@@ -155,7 +155,7 @@ class FlowSpec(ControlledSpec):
     bands: int = option(3, "Parts of the layers in which the search opens and closes a route on its own.", at_least=1)
     sufficient_loss: float = option(
         0.1,
-        "What a sufficient set of routes may cost: mean loss of log-probability in the half that chooses, in nat, where "
+        "What a sufficient set of routes may cost: mean loss of log-probability in the half that chooses, in nat; "
         "gains of some examples make up for no loss of others.",
         above=0,
     )

@@ -27,14 +27,14 @@ def kept_variants(
     routes = [Route.parse(text) for text in spec.routes]
     require_routes(routes, spans, causal=causal)
     kept = [one for route in routes for one in route.split()]
-    sets = {OPEN: kept}
+    sets: dict[str, list[Route]] = {OPEN: kept}
     if spec.controls:
         sets |= {RANDOM: _random(kept, spans, layers, spec.seed, example.id, causal=causal), CLOSED: []}
     window, last = Window(0, layers, layers // 2), (int(spans["last"][-1]),)
     for name, own in sets.items():
         changes = all_but(own, spans, layers, causal=causal) or (BlockedAttention(window, last, ()),)
         columns = {"routes": named(spec.routes), "open": name, "size": len(own), "half": ALL}
-        yield PlannedChange(Variant(f"keep only {name}", changes), "sufficiency", window, columns)
+        yield PlannedChange(Variant(f"keep only {name}", changes), "keep_only", window, columns)
 
 
 def named(routes: Sequence[str]) -> str:
@@ -62,7 +62,7 @@ def require_closable(asked: str, kinds: Sequence[LayerKind]) -> None:
 
 
 def checked_routes(spec: FlowSpec, view: ModelView, encoded: Encoded) -> None:
-    """**Errors:** `ChiasmError` for routes that the model has no layers for, or that its first example shows to be none."""
+    """**Errors:** `ChiasmError` for routes in layers that the model has not, or that `encoded` shows to be none."""
     asked = f"keep open only {named(spec.routes)}"
     require_closable(asked, view.kinds)
     routes = [Route.parse(text) for text in spec.routes]

@@ -36,9 +36,10 @@ def sufficiency_claims(tables: Mapping[str, pl.DataFrame], *, least: float, erro
 
     `least`: the smallest change of a log-probability worth naming, `error`: what a standard error counts as at least.
     """
-    if "sufficiency" not in tables:
+    parts = [part for name in ("keep_only", "sufficiency") if (part := tables.get(name)) is not None and part.height]
+    if not parts:
         return []
-    rows, chosen = with_inputs(tables["sufficiency"], tables.get("examples")), tables.get("sufficient_routes")
+    rows, chosen = with_inputs(pl.concat(parts), tables.get("examples")), tables.get("sufficient_routes")
     blocks = [_named(rows, routes) for routes in rows.filter(half=ALL)["routes"].unique(maintain_order=True)]
     if chosen is not None and chosen.height and rows.filter(half=JUDGING).height:
         blocks.append(_found(rows, chosen))

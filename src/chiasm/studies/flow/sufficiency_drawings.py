@@ -55,7 +55,7 @@ def _caption(rows: pl.DataFrame, chosen: pl.DataFrame) -> str:
     kept = int(chosen["kept"].sum())
     return (
         f"Share of answers that are right with so many of {chosen.height} routes between top-level spans open, in the "
-        f"order in which the search closed the others; it stopped at {kept}. It chose by {chose} examples and is judged "
-        f"on {judged} others. Attention within a span and to the prefix is never closed; with 0 routes open only that "
-        f"is left.{beside}"
+        f"order in which the search closed the others; it stopped at {kept}. It chose by {chose} examples and is "
+        f"judged on {judged} others. Attention within a span and to the prefix is never closed; with 0 routes open only "
+        f"that is left.{beside}"
     )

@@ -1,4 +1,4 @@
-"""From what is left with only some routes open to rows of the table `sufficiency`."""
+"""From what is left with only some routes open to rows of the tables `keep_only` and `sufficiency`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from chiasm.studies.flow.plan import ExamplePlan
 def kept_rows(
     example: Example, plan: ExamplePlan, outcome: JobResult, forms: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """Rows of the table `sufficiency`: what `--keep-only` leaves. `forms`: first tokens of the labelled answer."""
+    """Rows of the table `keep_only`: what is left. `forms`: first tokens of the labelled answer."""
     answer = plan.job.encoded.answer_tokens
     found = []
     for index, item in enumerate(plan.planned):
-        if item.table == "sufficiency":
+        if item.table == "keep_only":
             noop = plan.noops.get((item.window.start, item.window.stop)) if plan.paired else None
             clean = outcome.clean if noop is None else outcome.logprobs[noop]
             logprobs = (float(clean.mean()), float(outcome.logprobs[index].mean()))

@@ -1,4 +1,4 @@
-"""The fewest routes that suffice: closed one after another while little is lost, judged on examples that did not choose.
+"""The fewest routes that suffice: others are closed while little is lost; judged on examples that did not choose.
 
 Closing from all open (and not opening from all closed) finds routes that need each other: an image that reaches the
 question is of no use before the question reaches the answer.
@@ -109,9 +109,8 @@ class RouteSearch:
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Rows of the tables `sufficiency` and `sufficient_routes`."""
         choosing = [one for one, half in zip(self.examples, self.halves, strict=True) if half == CHOOSING]
-        closings = close_greedily(
-            len(self.routes), lambda sets: self._losses(choosing, sets), self.spec.sufficient_loss
-        )
+        losses, most = partial(self._losses, choosing), self.spec.sufficient_loss
+        closings = close_greedily(len(self.routes), losses, most)
         order = [one.route for one in closings]
         rows: dict[str, list[dict[str, Any]]] = {"sufficiency": [], "sufficient_routes": []}
         roles: dict[str, Callable[[Example], list[int]]] = {OPEN: lambda example: order}
@@ -193,14 +192,13 @@ class RouteSearch:
 
     def _job(self, encoded: Encoded, sets: Sets) -> tuple[Job, list[int]]:
         """One walk, and which of its variants each set is; equal ones are computed once, all open is the no-op."""
-        layers, last = self.view.n_layers, int(encoded.spans.require("last")[-1])
+        layers, causal, last = self.view.n_layers, self.view.family.causal, int(encoded.spans.require("last")[-1])
         window = Window(0, layers, layers // 2)
-        changes = {(BlockedAttention(window, (last,), ()),): 0}
+        changes: dict[tuple[BlockedAttention, ...], int] = {(BlockedAttention(window, (last,), ()),): 0}
         places = []
         for opened in sets:
-            closed = all_but(
-                [self.routes[k] for k in sorted(opened)], encoded.spans, layers, causal=self.view.family.causal
-            )
+            kept = [self.routes[k] for k in sorted(opened)]
+            closed = all_but(kept, encoded.spans, layers, causal=causal)
             places.append(changes.setdefault(closed, len(changes)) if closed else 0)
         variants = tuple(Variant("no-op" if not k else f"routes {k}", own) for own, k in changes.items())
         tokens = encoded.answer_tokens

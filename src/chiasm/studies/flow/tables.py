@@ -29,7 +29,7 @@ EFFECTS = TableSchema.of(
     text(
         "cut",
         "Cut",
-        "As typed: SOURCE->TARGET (target rows do not attend to source columns), or another form of --cut.",
+        "As typed: SOURCE->TARGET (its rows do not attend to source columns), or another form of --cut.",
     ),
     *_WINDOW,
     integer("target_token_id", "Target token", "Token whose probability is followed."),
@@ -172,7 +172,7 @@ SUFFICIENCY = TableSchema.of(
     "sufficiency",
     EXAMPLE,
     TYPE,
-    text("routes", "Routes", "The set that is asked about: what --keep-only names, or `search`."),
+    text("routes", "Routes", "What --keep-only names, as typed; `search` in `sufficiency`."),
     text("open", "Open", "routes: those of the set; random: as many others; closed: none."),
     integer("size", "Routes open", "Of all between top-level spans; every other one is closed in all layers."),
     text("half", "Half", "all; choosing: examples that the search chose by; judging: examples that it never saw."),
@@ -182,6 +182,8 @@ SUFFICIENCY = TableSchema.of(
     flag("right_clean", "Right, untouched", "The most probable first token begins the labelled answer."),
     flag("right_kept", "Right, kept", "The same with only these routes open."),
 )
+
+KEEP_ONLY = TableSchema("keep_only", SUFFICIENCY.columns)  # the set that --keep-only names, on all examples
 
 SUFFICIENT_ROUTES = TableSchema.of(
     "sufficient_routes",
@@ -214,6 +216,7 @@ TABLES = (
     TOKENS,
     NOISE,
     ROUNDING,
+    KEEP_ONLY,
     SUFFICIENCY,
     SUFFICIENT_ROUTES,
 )
