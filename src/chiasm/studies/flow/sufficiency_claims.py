@@ -44,7 +44,7 @@ def sufficiency_claims(tables: Mapping[str, pl.DataFrame], *, least: float, erro
     if chosen is not None and chosen.height and rows.filter(half=JUDGING).height:
         blocks.append(_found(rows, chosen))
     found = [claim for block in blocks for claim in _shares(block, len(blocks))]
-    found += _losses(blocks, least, error, seed)
+    found += _losses(blocks, least, error, seed) if blocks else []
     if chosen is not None and chosen.height:
         found.append(_size(chosen))
     return found
