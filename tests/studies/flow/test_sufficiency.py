@@ -134,12 +134,11 @@ def frames(count, right, random, closed, *, judging=True):
             }
             for k in range(count)
         ]  # fmt: skip
+    parts = [("image->last", 0, False), ("image->last", 2, False), ("question->last", 0, True)]
     routes = [
         {"route": f"{pair}@layers={a}-{a + 1}", "start": a, "stop": a + 2, "closed": place, "kept": keep, "loss": 0.0,
          "round": 1, "n": count}
-        for place, (pair, a, keep) in enumerate(
-            [("image->last", 0, False), ("image->last", 2, False), ("question->last", 0, True), ("question->last", 2, True)], 1
-        )
+        for place, (pair, a, keep) in enumerate([*parts, ("question->last", 2, True)], 1)
     ]  # fmt: skip
     return {"sufficiency": pl.DataFrame(rows), "sufficient_routes": pl.DataFrame(routes)}
 
@@ -203,7 +202,7 @@ def test_what_cannot_be_asked(view, options, said):
 
 def test_layers_that_mix_tokens_without_attention_cannot_be_closed():
     mixing = flow_runs.view_of("lfm2_vl")
-    with pytest.raises(ChiasmError, match="without attention.*ablate:mean@image"):
+    with pytest.raises(ChiasmError, match=r"without attention.*ablate:mean@image"):
         flow_runs.run(mixing, flow_runs.examples(2), cuts=(CUT,), controls=False, keep_only=KEPT)
     found = flow_runs.run(mixing, flow_runs.examples(2), cuts=("ablate:mean@image",), controls=False, window=1)
     change = found.table("effects").select((pl.col("logprob_cut") - pl.col("logprob_clean")).abs()).to_series()

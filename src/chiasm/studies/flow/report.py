@@ -23,7 +23,9 @@ from chiasm.studies.flow.map_drawings import map_drawings
 from chiasm.studies.flow.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.sufficiency_drawings import sufficiency_drawings
+from chiasm.studies.flow.sufficiency_findings import sufficiency_notes
 from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, SMALLEST, dose_share
+from chiasm.studies.flow.value_path import ablation_notes
 
 # Intervals from fewer draws than this are too narrow to be relied on.
 _FEW = 10
@@ -115,6 +117,7 @@ class FlowReporter(Reporter[FlowSpec]):
                 "The first token of the model's own greedy answer was followed; --target answer follows every token "
                 "of the labelled answer."
             )
+        found += ablation_notes([one.text for one in self.spec.interventions()]) + sufficiency_notes(self.claimed)
         found += self._wide_windows() + self._shared_inputs() + self._guard() + self._times()
         if self.spec.windows == "all":
             found.append("Curves show the windows of one layer, the maps all windows; findings rest on all of them.")

@@ -56,6 +56,6 @@ def _caption(rows: pl.DataFrame, chosen: pl.DataFrame) -> str:
     return (
         f"Share of answers that are right with so many of {chosen.height} routes between top-level spans open, in the "
         f"order in which the search closed the others; it stopped at {kept}. It chose by {chose} examples and is "
-        f"judged on {judged} others. Attention within a span and to the prefix is never closed; with 0 routes open only "
-        f"that is left.{beside}"
+        f"judged on {judged} others. Attention within a span and to the prefix is never closed: it is all that is left "
+        f"with 0 routes open.{beside}"
     )

@@ -19,6 +19,20 @@ def sufficiency_findings(claims: Sequence[Claim]) -> list[Finding]:
     return [Finding(_said(one, claims), 0.26) for one in of_kind(claims, "sufficient")]
 
 
+def sufficiency_notes(claims: Sequence[Claim]) -> list[str]:
+    """What stays open beside every set, and what a sufficient set is not."""
+    if not of_kind(claims, "sufficient"):
+        return []
+    return [
+        "With only some routes open, attention within a span and to the prefix (what stands before the first thing "
+        "shown or asked, the usual attention sink with it) stays open. Right is an answer whose most probable first "
+        "token begins the labelled one.",
+        "A set that suffices is one of perhaps several: the search closes what costs least at each step and is no proof "
+        "that no smaller or other set would do. With most routes closed a model works in a state it was never trained "
+        "in, so a set that falls short may fail for that reason.",
+    ]
+
+
 def _said(one: Claim, claims: Sequence[Claim]) -> str:
     searched = one.about.startswith(SEARCHED)
     routes = one.about.removeprefix("only ").removeprefix(f"{SEARCHED}: ")

@@ -80,6 +80,32 @@ def changing(cut: str) -> str:
     return f"Replacing the states of {ablation.span} by {_BY[ablation.method]} ({cut})"
 
 
+def ablation_notes(cuts: Sequence[str]) -> list[str]:
+    """What was put in place of states, and what that cannot tell; none where none were replaced."""
+    found = []
+    methods = {StateAblation.parse(cut).method for cut in cuts if cut.startswith(ABLATE)}
+    if "mean" in methods:
+        found.append(
+            "The mean of a span is one vector for each layer: over its tokens, then over all examples that the run was "
+            "asked for and could encode, whether answered rightly or not; the example itself is one of them. A model "
+            "never meets such a state, so a loss may come from its strangeness as well as from what is missing; what "
+            "all examples share stays in it."
+        )
+    if "resample" in methods:
+        found.append(
+            "The other example of a resample ablation shows something else and has another answer where there is one; "
+            "its span has as many tokens, or the example is left out. Its states speak for its own answer, so that a "
+            "loss is what is missing together with what is put in."
+        )
+    if methods:
+        found.append(
+            "States that are replaced are the example's own again behind the window, so that what is lost is what other "
+            "rows read of the span in these layers. Hiding the span from all rows behind it closes the same reading "
+            "and leaves the softmax to what remains."
+        )
+    return found
+
+
 def value_path_findings(claims: Sequence[Claim], stretches: Stretches) -> list[Finding]:
     """One sentence for every state ablation beside the knockout of its span. `stretches`: names layers of claims."""
     found = []
