@@ -99,9 +99,9 @@ def ablation_notes(cuts: Sequence[str]) -> list[str]:
         )
     if methods:
         found.append(
-            "States that are replaced are the example's own again behind the window, so that what is lost is what other "
-            "rows read of the span in these layers. Hiding the span from all rows behind it closes the same reading "
-            "and leaves the softmax to what remains."
+            "States that are replaced are the example's own again behind the window, so that what is lost is what "
+            "other rows read of the span in these layers. Hiding the span from all rows behind it closes the same "
+            "reading and leaves the softmax to what remains."
         )
     return found
 
