@@ -28,8 +28,8 @@ def sufficiency_notes(claims: Sequence[Claim]) -> list[str]:
         "shown or asked, the usual attention sink with it) stays open. Right is an answer whose most probable first "
         "token begins the labelled one.",
         "A set that suffices is one of perhaps several: the search closes what costs least at each step, and is no "
-        "proof that no smaller or other set would do. With most routes closed a model works in a state it was never trained "
-        "in, so a set that falls short may fail for that reason.",
+        "proof that no smaller or other set would do. With most routes closed a model works in a state it was "
+        "never trained in, so that a set may fall short for that reason.",
     ]
 
 
