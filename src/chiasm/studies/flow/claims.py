@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from chiasm.core.claims import Claim, judged, known
 from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands, over_shared_models
+from chiasm.interventions.states import ABLATE
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.studies.flow.control_effects import NullEffect, control_effects
@@ -53,7 +54,9 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     if controls is not None:
         found += _scales(controls, data, least, seed) + _averaged(controls, data, least, seed)
         found += value_path_claims(data, controls, least, ERROR_SHARE * least, seed)
-    found += peak_claims(data, own, seed) + order_claims(data, own, seed)
+    # A span whose states are replaced is no route that could come before another.
+    routes = [one for one in own if not one.about.startswith(ABLATE)]
+    found += peak_claims(data, own, seed) + order_claims(data, routes, seed)
     found += part_claims(data, own, least, ERROR_SHARE * least, seed)
     found += type_claims(data, own, controls, least, ERROR_SHARE * least, seed)
     found += published(effects, data, least, seed)

@@ -7,6 +7,7 @@ from typing import final
 import polars as pl
 
 from chiasm.core.claims import of_kind, strongest
+from chiasm.interventions.states import ABLATE
 from chiasm.results import images
 from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
@@ -261,15 +262,15 @@ class FlowReporter(Reporter[FlowSpec]):
             if matched == n:
                 continue
             others = [
-                f"{control_label(name)} (n = {count})"
+                f"{control_label(name, cut)} (n = {count})"
                 for (of, name), count in there.items()
                 if of == cut and name not in (SIZE_MATCHED, RANDOM_WEIGHTS)
             ]
             instead = f"beside it stand {', '.join(others)}" if others else "nothing of the kind stands beside it"
-            text = (
-                f"no size-matched control in {n - matched} of {n} examples, since fewer other keys are visible to the "
-                f"target rows than the cut takes; {instead}."
-            )
+            fewer = "fewer other keys are visible to the target rows than the cut takes"
+            if cut.startswith(ABLATE):
+                fewer = "the prompt has fewer other positions than the span"
+            text = f"no size-matched control in {n - matched} of {n} examples, since {fewer}; {instead}."
             alike.setdefault(text, []).append(cut)
         found = [f"{', '.join(cuts)}: {text}" for text, cuts in alike.items()]
         return found + lacking
