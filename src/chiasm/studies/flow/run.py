@@ -457,6 +457,8 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
     work = FlowWork(spec, inputs, executor)
     if (ahead := work.price()) is not None:
         _log.info("%s", ahead)
+    if spec.sufficient:
+        _log.info("The search of sufficient routes comes on top, on up to %d examples.", spec.sufficient)
     if spec.routes and (first := first_prepared(examples, lambda _, one: view.encode(one))) is not None:
         checked_routes(spec, view, first)
     run_examples(work, examples, directory, spec.batch, "flow")
