@@ -8,6 +8,7 @@ from chiasm.interventions.named import (
     pair_of,
     parse_intervention,
 )
+from chiasm.interventions.states import StateAblation, replaced
 from chiasm.interventions.variants import (
     AveragedKeys,
     BlockedAttention,

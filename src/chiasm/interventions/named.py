@@ -2,13 +2,14 @@
 
 `image->question` stops question rows from attending to image columns; `mean:image->question` lets them attend, but
 to the mean of the image's states in place of each; `zero:mlp@question` takes the feed-forward output away from the
-question rows.
+question rows. `ablate:mean@image` replaces the image's states (`interventions.states`).
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast, get_args
 
 from chiasm.core.errors import ChiasmError, EmptySpanError
+from chiasm.interventions.states import ABLATE, StateAblation
 from chiasm.interventions.variants import AveragedKeys, BlockedAttention, Component, Window, ZeroedBranch
 
 if TYPE_CHECKING:  # positions are arrays, which parsing needs none of
@@ -127,14 +128,16 @@ class Ablation:
         return ZeroedBranch(window, self.component, tuple(spans.require(self.span).tolist()))
 
 
-Intervention = AttentionKnockout | MeanAblation | Ablation
+Intervention = AttentionKnockout | MeanAblation | Ablation | StateAblation
 
 
 def parse_intervention(text: str) -> Intervention:
-    """From the text of `--cut`: `SOURCE->TARGET`, `mean:SOURCE->TARGET` or `zero:COMPONENT@SPAN`.
+    """From the text of `--cut`: `SOURCE->TARGET`, `mean:SOURCE->TARGET`, `zero:COMPONENT@SPAN` or `ablate:METHOD@SPAN`.
 
     **Errors:** `ChiasmError` for text of none of these forms.
     """
+    if text.startswith(ABLATE):
+        return StateAblation.parse(text)
     if text.startswith(_ABLATION_PREFIX):
         return Ablation.parse(text)
     return MeanAblation.parse(text) if text.startswith(_MEAN_PREFIX) else AttentionKnockout.parse(text)

@@ -5,6 +5,7 @@ from typing import Literal
 
 import polars as pl
 
+from chiasm.interventions.states import ABLATE
 from chiasm.results.charts.theme import counted
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order
@@ -36,12 +37,19 @@ def flow(
     """
     panel = {"type": " One panel for each question type.", "cut": " One panel for each cut, in colour."}
     sentences = [
-        f"What is left of the target token's probability when attention is cut in {_windows(effects)}."
+        f"What is left of the target token's probability when {_changed(effects)} in {_windows(effects)}."
         f"{panel.get(panels or '', '')} "
         f"{_CLAIMED if claimed else _BAND} ({_examples(effects)}).",
         _controls(effects, controls) if panels != "cut" or controls is None else _every_control(controls),
     ]
     return " ".join([*sentences, *([f"{_FLOOR} (±{noise:.2g} nat)."] if noise > SEEN else [])])
+
+
+def _changed(effects: pl.DataFrame) -> str:
+    replaced = effects["cut"].unique().str.starts_with(ABLATE)
+    if not replaced.any():
+        return "attention is cut"
+    return "states are replaced" if replaced.all() else "attention is cut, or states are replaced,"
 
 
 def _windows(rows: pl.DataFrame) -> str:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from chiasm.core.claims import Claim, judged, known
 from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands, over_shared_models
+from chiasm.interventions.states import ABLATE
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.studies.flow.control_effects import NullEffect, control_effects
@@ -21,9 +22,11 @@ from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
 from chiasm.studies.flow.parts import part_claims
 from chiasm.studies.flow.peaks import order_claims, peak_claims
 from chiasm.studies.flow.published import published
+from chiasm.studies.flow.sufficiency_claims import sufficiency_claims
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, of_controls, of_effects, sweep
 from chiasm.studies.flow.tables import AVERAGED, BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST, SWAPS
 from chiasm.studies.flow.type_claims import type_claims
+from chiasm.studies.flow.value_path import value_path_claims
 
 _UNIT = "nat"
 _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
@@ -31,7 +34,8 @@ _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
     """The claims of `chiasm flow`, from its tables alone: `effects`, and of `controls`, `examples`, `answers`,
-    `answers_twin`, `patch_values`, `patch_values_controls`, `noise` and `rounding` what there is.
+    `answers_twin`, `patch_values`, `patch_values_controls`, `keep_only`, `sufficiency`, `sufficient_routes`, `noise`
+    and `rounding` what there is.
 
     An effect is established where its simultaneous interval over all cuts and layers leaves out 0, it is at least
     `smallest` (nat), and it goes beyond every control that stands beside it.
@@ -48,13 +52,17 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     found = [*own, *beyond]
     if controls is not None:
         found += _scales(controls, data, least, seed) + _averaged(controls, data, least, seed)
-    found += peak_claims(data, own, seed) + order_claims(data, own, seed)
+        found += value_path_claims(data, controls, least, ERROR_SHARE * least, seed)
+    # A span whose states are replaced is no route that could come before another.
+    routes = [one for one in own if not one.about.startswith(ABLATE)]
+    found += peak_claims(data, own, seed) + order_claims(data, routes, seed)
     found += part_claims(data, own, least, ERROR_SHARE * least, seed)
     found += type_claims(data, own, controls, least, ERROR_SHARE * least, seed)
     found += published(effects, data, least, seed)
     if "answers" in tables:
         found += _forms(with_inputs(tables["answers"], examples), tables.get("answers_twin"), controls, seed)
     found += map_claims(tables, smallest=max(MAP_FACTOR * smallest, floor), seed=seed)
+    found += sufficiency_claims(tables, least=least, error=ERROR_SHARE * least, seed=seed)
     if noise is not None and noise.height:
         n = noise["example_id"].n_unique()
         between = noise_floor(noise)

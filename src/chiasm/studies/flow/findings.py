@@ -11,6 +11,8 @@ from chiasm.results.wording import claimed, number
 from chiasm.studies.flow.judgement import control_label
 from chiasm.studies.flow.map_findings import map_findings
 from chiasm.studies.flow.peaks import peak
+from chiasm.studies.flow.sufficiency_findings import sufficiency_findings
+from chiasm.studies.flow.value_path import changing, value_path_findings
 
 Windows = Literal["centred", "all", "prefix", "suffix"]
 _WHAT = "the answer's log-probability"
@@ -41,6 +43,8 @@ def flow_findings(
     found += [_order(one, windows) for one in of_kind(claims, "order")]
     found += _types(of_kind(claims, "type"), of_kind(claims, "types"), windows)
     found += _forms(of_kind(claims, "form")) + map_findings(claims)
+    found += sufficiency_findings(claims)
+    found += value_path_findings(claims, lambda own, inside: _stretches(own, inside, windows))
     found += [_noise(one, least) for one in of_kind(claims, "noise")]
     found += _rounding(of_kind(claims, "rounding"))
     found.append(_scope(by_cut, least, different))
@@ -74,7 +78,7 @@ def _cut(of_cut: Sequence[Claim], beside: _Beside, layers: int, windows: Windows
     if top.effect < 0:
         left = number(100 * math.exp(top.effect), unit="%", significant=2)
         left = f", which leaves {left} of the probability (geometric mean{_published(beside.row('published', top))})"
-    text = f"Cutting {cut} {' and '.join(parts)} of {layers}{centres}, most at {most}: {claimed(top)}{left}. "
+    text = f"{changing(cut)} {' and '.join(parts)} of {layers}{centres}, most at {most}: {claimed(top)}{left}. "
     if top.verdict == "uncontrolled":
         text += "It is uncontrolled: no control of the same kind stands beside it."
     else:
@@ -136,7 +140,7 @@ def _no_effect(of_cut: Sequence[Claim], beside: _Beside, windows: Windows) -> Fi
     nothing = [one.verdict == "practically none" for one in of_cut]
     if all(nothing):
         text = (
-            f"Cutting {cut} changes {_WHAT} by practically nothing at any layer: all 95 % intervals lie within "
+            f"{changing(cut)} changes {_WHAT} by practically nothing at any layer: all 95 % intervals lie within "
             f"{_least(least)}; the largest mean, at {where}, is {claimed(top)}."
         )
         return Finding(text, 0.12)
@@ -147,7 +151,7 @@ def _no_effect(of_cut: Sequence[Claim], beside: _Beside, windows: Windows) -> Fi
     )
     control = "" if top.control is None else f" {_compared(top, beside)}."
     text = (
-        f"Cutting {cut}: no effect is established at any layer; the largest mean change of {_WHAT}, at {where}, "
+        f"{changing(cut)}: no effect is established at any layer; the largest mean change of {_WHAT}, at {where}, "
         f"is {claimed(top)}.{control}{also}"
     )
     return Finding(text, 0.1 + 0.02 * (1 - math.exp(-abs(top.effect))))
@@ -213,7 +217,7 @@ def _types(each: Sequence[Claim], differ: Sequence[Claim], windows: Windows) -> 
     held = sum(one.established for one in each)
     weak, strong = (pick(each, key=lambda one: abs(one.effect)) for pick in (min, max))
     text = (
-        f"Cutting {cut} at {_where(each[0].where, windows)} has an established effect in {held} of {len(each)} "
+        f"{changing(cut)} at {_where(each[0].where, windows)} has an established effect in {held} of {len(each)} "
         f"question types: from {claimed(weak)} for {weak.about.rpartition(', ')[2]} to {claimed(strong)} for "
         f"{strong.about.rpartition(', ')[2]}."
     )
@@ -296,7 +300,7 @@ def _strength(top: Claim) -> float:
 
 
 def _label(one: Claim) -> str:
-    return control_label(one.control or "")
+    return control_label(one.control or "", one.about)
 
 
 def _nat(effect: float | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from chiasm.core.claims import Claim, of_kind
+from chiasm.interventions.states import ABLATE, StateAblation
 from chiasm.results.wording import listed, places, sentence
 
 _NAMES: Final = {
@@ -60,6 +61,9 @@ def _carried(cut: str, own: Sequence[Claim], where: str) -> str:
     """Where a route carries something, and where cutting it helps."""
     lowers = places(own, [one.found and one.effect < 0 for one in own])
     raises = places(own, [one.found and one.effect > 0 for one in own])
+    if "->" not in cut:
+        ways = [f"{verb} {where} {at}" for verb, at in (("costs the answer", lowers), ("helps it", raises)) if at]
+        return f"taking away what goes {_route(cut)} {' and '.join(ways)}"
     source, target = _ends(cut)
     text = (
         f"{source} reaches {target} {'directly ' if cut.endswith('->last') else ''}{where} {lowers}" if lowers else ""
@@ -70,6 +74,11 @@ def _carried(cut: str, own: Sequence[Claim], where: str) -> str:
 
 
 def _route(cut: str) -> str:
+    if cut.startswith(ABLATE):
+        ablation = StateAblation.parse(cut)
+        return f"through the states of {_NAMES.get(ablation.span, f'`{ablation.span}`')} ({ablation.method} ablation)"
+    if "->" not in cut:
+        return f"through `{cut}`"
     source, target = _ends(cut)
     return f"from {source} to {target}{' directly' if cut.endswith('->last') else ''}"
 

@@ -2,8 +2,18 @@
 
 import polars as pl
 
+from chiasm.interventions.states import ABLATE
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.studies.flow.tables import AUDIO_SWAP, AVERAGED, BLANK, IMAGE_SWAP, SIZE_MATCHED, VIDEO_SWAP, dose_share
+from chiasm.studies.flow.tables import (
+    AUDIO_SWAP,
+    AVERAGED,
+    BLANK,
+    IMAGE_SWAP,
+    KNOCKOUT,
+    SIZE_MATCHED,
+    VIDEO_SWAP,
+    dose_share,
+)
 
 _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
@@ -25,15 +35,17 @@ def control_for(controls: pl.DataFrame | None, cut: str) -> str | None:
     return next((name for name in _NULLS if beside.get(name, -1) >= enough), None)
 
 
-def control_label(control: str) -> str:
-    """The control in words."""
-    share = dose_share(control)
+def control_label(control: str, cut: str = "") -> str:
+    """The control in words, beside a cut or a state ablation."""
+    share, ablates = dose_share(control), cut.startswith(ABLATE)
+    of = "span" if ablates else "cut's keys"
     if share is not None:
-        return f"{100 * share:g} % of the cut's keys, random"
+        return f"{100 * share:g} % of the {of}, random"
     words = {
-        SIZE_MATCHED: "as many random keys",
+        SIZE_MATCHED: "as many random positions" if ablates else "as many random keys",
         BLANK: "the same cut on a blank image",
         AVERAGED: "nothing cut, its keys averaged",
+        KNOCKOUT: "the span hidden from all rows behind it",
         IMAGE_SWAP: "another example's image, nothing cut",
         VIDEO_SWAP: "another example's video, nothing cut",
         AUDIO_SWAP: "another example's sound, nothing cut",

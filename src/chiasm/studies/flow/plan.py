@@ -9,22 +9,28 @@ import numpy as np
 from chiasm.core.errors import EmptySpanError, ExampleError
 from chiasm.core.example import Example
 from chiasm.interventions import (
+    Ablation,
+    AttentionKnockout,
     AveragedKeys,
     BlockedAttention,
     Change,
     Intervention,
+    MeanAblation,
+    StateAblation,
     Variant,
     Window,
     ZeroedBranch,
     pair_of,
 )
 from chiasm.models.encoded import Encoded
-from chiasm.models.executors.jobs import Job, Readout, StateReadout
+from chiasm.models.executors.jobs import Donor, Job, Readout, StateReadout
 from chiasm.models.masks import hidden_images
 from chiasm.models.view import LayerKind
 from chiasm.studies.flow.coalitions import Coalitions, coalitions, super_patches
 from chiasm.studies.flow.spec import FlowSpec
-from chiasm.studies.flow.tables import AVERAGED, SIZE_MATCHED, dose
+from chiasm.studies.flow.state_ablations import StateSources, state_variants
+from chiasm.studies.flow.sufficiency import kept_variants
+from chiasm.studies.flow.tables import AVERAGED, DOSES, FEWEST_DOSED, SIZE_MATCHED, dose
 
 NOISE_EXAMPLES = 16
 """Examples whose noise floor is measured: no-ops of two sizes in every window, beside the cuts."""
@@ -63,7 +69,8 @@ class ExamplePlan(NamedTuple):
         """The cuts without all that stands beside them, on `encoded` and scored for `tokens`: from the clean run."""
         planned = tuple(one for one in self.planned if one.table == "effects")
         readout = Readout(self.job.readout.positions, tokens)
-        job = Job(encoded, tuple(one.variant for one in planned), readout)
+        donors = tuple(encoded if one is self.job.encoded else one for one in self.job.donors)
+        job = Job(encoded, tuple(one.variant for one in planned), readout, donors=donors)
         return ExamplePlan(job, planned, {}, False, ())
 
     @property
@@ -87,11 +94,12 @@ def plan(
     *,
     half: bool = False,
     causal: bool = True,
+    sources: StateSources | None = None,
 ) -> ExamplePlan:
     """What is run for `encoded`, the `index`-th example.
 
     `kinds`: of the decoder's layers. `half`: the model computes in half precision. `causal`: no token of its decoder
-    attends to a later one.
+    attends to a later one. `sources`: of the states that ablations put in; None where there is no such ablation.
 
     **Errors:** `ExampleError` if no cut has positions here; `ChiasmError` for a span that no example of this model has.
     """
@@ -102,12 +110,21 @@ def plan(
     noops: dict[tuple[int, int], int] = {}
     # In half precision every example needs them: they stand at the same places in all plans then.
     if half:
-        noops = _noops(planned, windows, last)
+        everywhere = [Window(0, layers, layers // 2)] if spec.routes else []
+        noops = _noops(planned, [*windows, *everywhere], last)
     skipped = []
     if encoded.unseen and any("image.o" in intervention.text for intervention in interventions):
         skipped.append((example.id, f"outside what the model sees of the image: {', '.join(encoded.unseen)}"))
+    donors: list[Donor] = []
     for intervention in interventions:
         try:
+            if isinstance(intervention, StateAblation):
+                assert sources is not None
+                attending = [kind == "attention" for kind in kinds]
+                places = (windows, layers, example, encoded, sources, donors)
+                made = state_variants(spec, intervention, *places, causal=causal, attending=attending)
+                planned += [Planned(*one) for one in list(made)]
+                continue
             effective = [w for w in windows if has_effect(intervention.on(encoded.spans, w), encoded, kinds)]
             if len(effective) < len(windows):
                 skipped.append((example.id, f"{intervention.text}: {_where(kinds)}"))
@@ -115,6 +132,12 @@ def plan(
                 planned += _intervention_variants(spec, intervention, effective, example, encoded, causal)
         except EmptySpanError as error:
             skipped.append((example.id, f"{intervention.text}: {error}{_without_places(intervention, encoded)}"))
+    if spec.routes:
+        try:
+            kept = list(kept_variants(spec, example, encoded.spans, layers, causal=causal))
+            planned += [Planned(*one) for one in kept]
+        except EmptySpanError as error:
+            skipped.append((example.id, f"keep only {error}"))
     if not any(one.table == "effects" for one in planned):
         raise ExampleError("; ".join(dict.fromkeys(reason for _, reason in skipped)))
     if (spec.controls or half) and index < NOISE_EXAMPLES:
@@ -128,7 +151,7 @@ def plan(
         skipped.append((example.id, "words at the question: it has no captions to compare them with"))
     asked = _ints(encoded.spans["question"]) if worded and example.captions else ()
     states = (StateReadout("last", last), *([StateReadout("question", asked)] if asked else []))
-    job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), states)
+    job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), states, tuple(donors))
     return ExamplePlan(job, tuple(planned), noops, half, tuple(skipped), mapped, first)
 
 
@@ -197,7 +220,7 @@ def _readout(encoded: Encoded) -> Readout:
 
 def _intervention_variants(
     spec: FlowSpec,
-    intervention: Intervention,
+    intervention: AttentionKnockout | MeanAblation | Ablation,
     windows: Sequence[Window],
     example: Example,
     encoded: Encoded,
@@ -244,10 +267,6 @@ def _coalition_variants(found: Coalitions, window: Window) -> Iterator[Planned]:
         yield Planned(variant, "patches" if alone else "coalitions", window, columns)
 
 
-DOSES = (0.25, 0.5, 0.75)
-# Of fewer keys a quarter is none, or three quarters are all.
-_FEWEST = 4
-
 ChangeIn = Callable[[Window], Change]
 
 
@@ -274,7 +293,7 @@ def random_controls(
         order = rng.permutation(own)
         # One key is its own mean.
         doses = [share for share in DOSES if not isinstance(change, AveragedKeys) or round(share * len(own)) > 1]
-        for share in doses if len(own) >= _FEWEST else ():
+        for share in doses if len(own) >= FEWEST_DOSED else ():
             yield dose(share), sample, _with(change, order[: round(share * len(own))])
     if isinstance(change, BlockedAttention) and len(complement) < len(own) and _can_be_averaged(change):
         yield AVERAGED, 0, lambda window: AveragedKeys(window, change.queries, change.keys)

@@ -8,7 +8,8 @@ from chiasm.studies.flow.plan import ExamplePlan, Planned
 
 CUTS, BLANKED, SWAPPED = "the cuts", "the cuts on a blank image", "another example's input"
 BASELINE, ROUNDED, LENS = "the cuts on random weights", "the cuts in float32", "the answer read at every layer"
-NOOPS, MAPS = "no-ops", "maps of patches"
+NOOPS, MAPS, MEANS = "no-ops", "maps of patches", "mean states over examples"
+KEPT, SEARCHED = "routes kept alone", "search of sufficient routes"
 """Parts of a run, as prices and times name them. All other variants of an example share the walk of the cuts, and its
 time."""
 
@@ -19,6 +20,7 @@ _PARTS: Final = {
     "": NOOPS,
     "patches": MAPS,
     "coalitions": MAPS,
+    "keep_only": KEPT,
 }
 
 
@@ -49,11 +51,12 @@ def price(
     decoding: bool,
     beside: Sequence[tuple[str, ExamplePlan]] = (),
     swapped: bool = False,
+    means: int = 0,
     firsts: Mapping[str, int] | None = None,
 ) -> RunPrice:
     """The work ahead, from the plan of the first example. `beside`: other walks of each example, by what they are for;
-    `swapped`: one of them is a plain pass with another example's image; `firsts`: of how many examples a part is, where
-    not of all.
+    `swapped`: one of them is a plain pass with another example's image; `means`: plain passes whose states are
+    averaged; `firsts`: of how many examples a part is, where not of all.
     """
     share = {name: min(1.0, count / examples) for name, count in (firsts or {}).items()}
 
@@ -69,6 +72,8 @@ def price(
         parts[name] = share.get(name, 1.0) * walk
     if swapped:
         parts[SWAPPED] = 1.0
+    if means:
+        parts[MEANS] = float(means)
     return RunPrice(parts, examples, decoding)
 
 

@@ -23,6 +23,13 @@ QUESTIONS: Final = {
     "effect-control": "Does it lose less or more than under the other controls beside that cut?",
     "scale": "How much is there to lose: what does the answer gain or lose by another example's input?",
     "averaged": "What does the answer gain or lose when the cut keys are averaged and nothing is blocked?",
+    "knockout": "What does the answer gain or lose when a span is hidden from all rows behind it, and not replaced?",
+    "value-path": "Does it lose less or more when a span's states are replaced than when the span is hidden?",
+    "sufficient": "How many answers stay right with only some routes open?",
+    "sufficient-control": "Are they more or fewer than with as many random routes, or none?",
+    "sufficient-lost": "Are they more or fewer than with all routes open?",
+    "sufficient-loss": "What does the answer gain or lose with only these routes open?",
+    "sufficient-size": "How many routes did the search leave open?",
     "reach": "How large could the effect be in one more model with random weights?",
     "published": "How large is the effect in the measure that the paper reports?",
     "noise": "How much do two runs without any cut differ?",
@@ -34,6 +41,7 @@ CHARTS: Final = {
     "flow": "At which layers does each route carry the answer?",
     "flow-by-type": "Does it hold for every type of question?",
     "flow-controls": "Is it more than any control shows?",
+    "sufficient": "How few routes keep the answers?",
     "answers": "At which layer is the answer there?",
     "dose": "How much of a route must be cut?",
     "patches-": "Which patches of this picture does the answer rest on?",
@@ -44,5 +52,5 @@ CHARTS: Final = {
 }
 """The question that each figure answers, the main one first."""
 
-DIFFERENCES: Final = frozenset({"part", "types", "map-methods"})
+DIFFERENCES: Final = frozenset({"part", "types", "map-methods", "value-path", "sufficient-lost"})
 """Kinds whose effect is a difference from what the control shows, beside those named `...-control` and `beyond`."""

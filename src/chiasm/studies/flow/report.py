@@ -7,6 +7,7 @@ from typing import final
 import polars as pl
 
 from chiasm.core.claims import of_kind, strongest
+from chiasm.interventions.states import ABLATE
 from chiasm.results import images
 from chiasm.results.examples import Browsed
 from chiasm.results.findings import Finding
@@ -22,8 +23,11 @@ from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
 from chiasm.studies.flow.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.flow.spec import FlowSpec
+from chiasm.studies.flow.sufficiency_drawings import sufficiency_drawings
+from chiasm.studies.flow.sufficiency_findings import sufficiency_notes
 from chiasm.studies.flow.sweep import of_controls, of_effects
 from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, SMALLEST, dose_share
+from chiasm.studies.flow.value_path import ablation_notes
 
 # Intervals from fewer draws than this are too narrow to be relied on.
 _FEW = 10
@@ -81,7 +85,8 @@ class FlowReporter(Reporter[FlowSpec]):
                     lambda size, cuts=tuple(cuts): charts.dose_curve(effects, controls, size, cuts=cuts),
                     partial(captions.dose, effects, controls, cuts),
                 )
-        return drawn | self._windows() | self._tracking() | self._maps()
+        found = sufficiency_drawings(self.with_inputs("sufficiency"), self.table("sufficient_routes"))
+        return drawn | self._windows() | found | self._tracking() | self._maps()
 
     def examples(self) -> Browsed | None:
         known = self.table("examples")
@@ -114,6 +119,7 @@ class FlowReporter(Reporter[FlowSpec]):
                 "The first token of the model's own greedy answer was followed; --target answer follows every token "
                 "of the labelled answer."
             )
+        found += ablation_notes([one.text for one in self.spec.interventions()]) + sufficiency_notes(self.claimed)
         found += self._wide_windows() + self._shared_inputs() + self._guard() + self._times()
         if self.spec.windows == "all":
             found.append("Curves show the windows of one layer, the maps all windows; findings rest on all of them.")
@@ -257,15 +263,15 @@ class FlowReporter(Reporter[FlowSpec]):
             if matched == n:
                 continue
             others = [
-                f"{control_label(name)} (n = {count})"
+                f"{control_label(name, cut)} (n = {count})"
                 for (of, name), count in there.items()
                 if of == cut and name not in (SIZE_MATCHED, RANDOM_WEIGHTS)
             ]
             instead = f"beside it stand {', '.join(others)}" if others else "nothing of the kind stands beside it"
-            text = (
-                f"no size-matched control in {n - matched} of {n} examples, since fewer other keys are visible to the "
-                f"target rows than the cut takes; {instead}."
-            )
+            fewer = "fewer other keys are visible to the target rows than the cut takes"
+            if cut.startswith(ABLATE):
+                fewer = "the prompt has fewer other positions than the span"
+            text = f"no size-matched control in {n - matched} of {n} examples, since {fewer}; {instead}."
             alike.setdefault(text, []).append(cut)
         found = [f"{', '.join(cuts)}: {text}" for text, cuts in alike.items()]
         return found + lacking

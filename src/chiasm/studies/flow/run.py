@@ -9,12 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.data.scoring import correct
-from chiasm.interventions import Intervention
+from chiasm.interventions import Intervention, StateAblation
 from chiasm.measures.base import RowsByTable
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import first_tokens
@@ -31,7 +32,20 @@ from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.plan import NOISE_EXAMPLES, ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
-from chiasm.studies.flow.price import BASELINE, BLANKED, CUTS, LENS, MAPS, NOOPS, ROUNDED, SWAPPED, RunPrice, price
+from chiasm.studies.flow.price import (
+    BASELINE,
+    BLANKED,
+    CUTS,
+    LENS,
+    MAPS,
+    MEANS,
+    NOOPS,
+    ROUNDED,
+    SEARCHED,
+    SWAPPED,
+    RunPrice,
+    price,
+)
 from chiasm.studies.flow.rows import (
     answer_rows,
     forms_of,
@@ -43,6 +57,11 @@ from chiasm.studies.flow.rows import (
     word_rows,
 )
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
+from chiasm.studies.flow.state_ablations import StateSources
+from chiasm.studies.flow.state_means import StateMeans, mean_states
+from chiasm.studies.flow.sufficiency import checked_routes
+from chiasm.studies.flow.sufficiency_rows import kept_rows
+from chiasm.studies.flow.sufficient_search import RouteSearch
 from chiasm.studies.flow.swaps import Donors
 from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
@@ -94,13 +113,18 @@ class FlowWork(Work[FlowExample]):
         baseline = inputs.baseline if spec.controls else None
         self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self.interventions = spec.interventions()
-        self.donors = Donors(inputs.examples if spec.controls else (), spec.seed)
+        self.resampled = any(isinstance(one, StateAblation) and one.method == "resample" for one in self.interventions)
+        self.donors = Donors(inputs.examples if spec.controls or self.resampled else (), spec.seed)
         raised = self.view.in_precision(Precision.of(self.view.model))
         self.raised = raised if self.view.precision.half and not raised.precision.half else None
         self.seconds = {"generate": 0.0, "compute": 0.0}
         self.parts: dict[str, float] = {}
         self._preparing = for_preparing(self.view)
         self._preparing_baseline = for_preparing(baseline) if baseline else None
+        self.means = self._means(self.view, self.examples)
+        shares = [[one for one in self.examples if self._sample(one) == k] for k in range(len(self.baselines))]
+        own = zip(self.baselines, shares, strict=True)
+        self.means_baselines = [self._means(view, share) for view, share in own] if self.means else []
 
     def prepare(self, index: int, example: Example) -> FlowExample:
         spec, view = self.spec, self._preparing
@@ -114,7 +138,7 @@ class FlowWork(Work[FlowExample]):
         if self._preparing_baseline is not None:
             forms_baseline = self._forms(self._preparing_baseline, example)
             encoded = self._preparing_baseline.encode(example, instruction=spec.instruction)
-            without = replace(spec, controls=False, words=0)
+            without = replace(spec, controls=False, words=0, keep_only=None)
             baseline = self._plan(self._preparing_baseline, index, example, encoded, without)
         swapped = None
         if spec.controls and example.media:
@@ -153,6 +177,7 @@ class FlowWork(Work[FlowExample]):
             skipped += item.skipped
             planned_rows(rows, item.example, item.plan, outcome)
             rows["patch_values"] += map_rows(item.example, item.plan, outcome, _text(self.view, outcome))
+            rows["keep_only"] += kept_rows(item.example, item.plan, outcome, item.forms)
             self._read(rows, item, outcome)
             skipped += self._rounding(rows, item, outcome)
             if item.baseline is not None:
@@ -173,7 +198,23 @@ class FlowWork(Work[FlowExample]):
         try:
             yield
         finally:
-            self.parts[part] = self.parts.get(part, 0.0) + time.perf_counter() - started
+            taken = time.perf_counter() - started
+            self.parts[part] = self.parts.get(part, 0.0) + taken
+            if part in (MEANS, SEARCHED):  # before and behind the examples
+                self.seconds["compute"] += taken
+
+    def searched(self, directory: RunDirectory) -> dict[str, list[dict[str, Any]]]:
+        """Rows of the search of sufficient routes, on the first examples that were followed; it comes behind them."""
+        spec, view = self.spec, self.view
+        if not spec.sufficient or directory.complete or "examples" not in directory.tables():
+            return {}
+        followed = directory.table("examples").head(spec.sufficient)
+        wanted = set(followed["example_id"])
+        known = {example.id: example for example in self.examples if example.id in wanted}
+        chosen = [known[name] for name in followed["example_id"]]
+        encode, forms = partial(self._encode_answer, view), partial(self._forms, view)
+        with self._timed(SEARCHED):
+            return RouteSearch(spec, view, chosen, followed["input"].to_list(), self.executor, encode, forms).rows()
 
     def price(self) -> RunPrice | None:
         """The work ahead, from the first example that can be planned; None if none of the first can."""
@@ -193,6 +234,7 @@ class FlowWork(Work[FlowExample]):
             decoding=self.spec.keep == "correct",
             beside=[(name, one) for name, one in beside if one is not None],
             swapped=item.swapped is not None,
+            means=1 + bool(self.baselines) if self.means else 0,
             firsts=firsts,
         )
 
@@ -221,14 +263,31 @@ class FlowWork(Work[FlowExample]):
         spec, cuts = self.spec if spec is None else spec, self.interventions if cuts is None else cuts
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
         half, causal = view.precision.half, view.family.causal
-        return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal)
+        sources = self._sources(view, example)
+        return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, sources=sources)
+
+    def _means(self, view: ModelView, examples: Sequence[Example]) -> StateMeans | None:
+        """The mean states of the spans that are replaced by them; of a random model, over the examples given to it."""
+        spans = [one.span for one in self.interventions if isinstance(one, StateAblation) and one.method == "mean"]
+        if not spans:
+            return None
+        with self._timed(MEANS):
+            return mean_states(view, examples, spans, self.executor, instruction=self.spec.instruction)
+
+    def _sources(self, view: ModelView, example: Example) -> StateSources | None:
+        """Where the states come from that ablations put in; None where there is no such ablation."""
+        if not any(isinstance(one, StateAblation) for one in self.interventions):
+            return None
+        random = view is self._preparing_baseline
+        means = self.means_baselines[self._sample(example)] if random and self.means_baselines else self.means
+        return StateSources(means, view, example, self.donors, self.spec.instruction)
 
     def _blank(self, index: int, example: Example, skipped: list[tuple[str, str]]) -> ExamplePlan | None:
         """The cuts of what is perceived on a blank image of the same size, where there is nothing to see."""
         cuts = [one for one in self.interventions if perceived(one.text)]
         if not cuts:
             return None
-        without = replace(self.spec, controls=False, patches=0, words=0)
+        without = replace(self.spec, controls=False, patches=0, words=0, keep_only=None)
         try:
             encoded = self._encode_answer(self._preparing, blanked(example))
             return self._plan(self._preparing, index, example, encoded, without, cuts)
@@ -400,8 +459,13 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
     work = FlowWork(spec, inputs, executor)
     if (ahead := work.price()) is not None:
         _log.info("%s", ahead)
+    if spec.sufficient:
+        _log.info("The search of sufficient routes comes on top, on up to %d examples.", spec.sufficient)
+    if spec.routes and (first := first_prepared(examples, lambda _, one: view.encode(one))) is not None:
+        checked_routes(spec, view, first)
     run_examples(work, examples, directory, spec.batch, "flow")
     directory.take_turn()
+    searched = work.searched(directory)
     facts: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
     facts["parts"] = {name: round(value, 3) for name, value in work.parts.items()}
     if isinstance(executor, LockstepExecutor):
@@ -414,4 +478,4 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
         mapped = set(directory.table("patches")["example_id"])
         images.keep(directory, (example for example in examples[: spec.patches] if example.id in mapped))
     keep_thumbnails(directory, examples)
-    directory.finish()
+    directory.finish(searched)

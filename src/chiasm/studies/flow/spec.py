@@ -16,6 +16,7 @@ from chiasm.interventions import (
     prefixes,
     suffixes,
 )
+from chiasm.interventions.routes import Route
 from chiasm.studies.flow.tables import SMALLEST
 from chiasm.studies.options import ControlledSpec, ExecutorName, memory_option, random_models_option
 
@@ -59,6 +60,15 @@ class FlowSpec(ControlledSpec):
 
         chiasm flow tiny --cut "mean:image->question+suffix+last" --windows prefix
 
+    Is as much lost where the image's states are replaced, from layer l on, by their mean over examples, or by another
+    example's?
+
+        chiasm flow tiny --cut ablate:mean@image --cut ablate:resample@image --windows suffix
+
+    How many answers stay right with these two routes alone, and which are the fewest that suffice?
+
+        chiasm flow tiny --keep-only "image->question" --keep-only "question->last" --sufficient 120
+
     Which patches matter, drawn over the first six images:
 
         chiasm flow tiny --patches 6 --shapley 8
@@ -78,8 +88,9 @@ class FlowSpec(ControlledSpec):
     )
     cuts: str | Sequence[str] | None = option(
         None,
-        "SOURCE->TARGET, mean:SOURCE->TARGET (attend to the source's mean state), zero:attention@SPAN or "
-        "zero:mlp@SPAN. Repeat it for several. Default: the papers' six (of a "
+        "SOURCE->TARGET, mean:SOURCE->TARGET (attend to the source's mean state), zero:attention@SPAN, "
+        "zero:mlp@SPAN, ablate:mean@SPAN or ablate:resample@SPAN (states replaced by their mean over examples, or by "
+        "another example's). Repeat it for several. Default: the papers' six (of a "
         "video or a sound, those four that name no object).",
         common=True,
     )
@@ -131,6 +142,25 @@ class FlowSpec(ControlledSpec):
         at_least=0,
         of_first=True,
     )
+    keep_only: str | Sequence[str] | None = option(
+        None,
+        "SOURCE->TARGET or SOURCE->TARGET@layers=A-B that stays open while every other route between top-level spans "
+        "is closed in all layers: how many answers stay right. Repeat it for several, which stay open together.",
+    )
+    sufficient: int = option(
+        0,
+        "Search the fewest routes that suffice, on half of the first so many examples that are followed; the other "
+        "half says how many answers they keep right.",
+        at_least=0,
+        common=True,
+    )
+    bands: int = option(3, "Parts of the layers in which the search opens and closes a route on its own.", at_least=1)
+    sufficient_loss: float = option(
+        0.1,
+        "What a sufficient set of routes may cost: mean loss of log-probability in the half that chooses, in nat; "
+        "gains of some examples make up for no loss of others.",
+        above=0,
+    )
     memory: int | str | None = memory_option()
     executor: ExecutorName = option(
         "lockstep",
@@ -149,9 +179,20 @@ class FlowSpec(ControlledSpec):
         for text in cuts:
             for span in parse_intervention(text).spans:
                 require_known(f"--cut {text}", span)
+        routes = [Route.parse(text) for text in self.routes]
+        split = [one for route in routes for one in route.split()]
+        if len(set(split)) < len(split):
+            found = f"`{next(one.text for one in split if split.count(one) > 1)}` is given twice"
+            raise ChiasmError("these routes to keep open", found, "Give every route once")
         if self.windows != "centred" and self.window is not None:
             found = "windows of all widths are cut there" if self.windows == "all" else "these ranges have no width"
             raise ChiasmError(f"--windows {self.windows} --window {self.window}", found, "Leave --window out")
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """The routes of `keep_only`, as typed."""
+        given = self.keep_only
+        return () if given is None else (given,) if isinstance(given, str) else tuple(given)
 
     @property
     def smallest(self) -> float | None:

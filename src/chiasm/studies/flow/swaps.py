@@ -44,6 +44,11 @@ class Donors:
             raise ExampleError(f"no other example has {_NAMES[example.kinds[0]]} to swap in")
         return found
 
+    def several(self, example: Example, most: int) -> list[Example]:
+        """Up to `most` others with other media, its donor first; those with another answer stand before the rest."""
+        ring = self._rings.get(example.kinds)
+        return [] if ring is None else ring.several(self._mark(example), example, most)
+
     def _mark(self, example: Example) -> bytes:
         name = example.id.encode("utf-8", "surrogatepass")
         # The id behind the hash: two examples never stand at one place.
@@ -80,6 +85,14 @@ class _Ring:
         own, answer = _keys(example), example.answer.lower()
         first = bisect.bisect_right(self.marks, mark)
         return self._search(first, own, answer) or self._search(first, own, None)
+
+    def several(self, mark: bytes, example: Example, most: int) -> list[Example]:
+        size, own, answer = len(self.marks), set(_keys(example)), example.answer.lower()
+        first = bisect.bisect_right(self.marks, mark)
+        near = [(first + step) % size for step in range(min(size, _TRIED))]
+        apart = [place for place in near if own.isdisjoint(self.media[place])]
+        apart.sort(key=lambda place: self.answers[place] == answer)
+        return [self.examples[self.places[place]] for place in apart[:most]]
 
     def _search(self, first: int, own: tuple[str, ...], answer: str | None) -> Example | None:
         """The first from place `first` on with other media, and with another answer than `answer`."""

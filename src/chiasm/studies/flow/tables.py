@@ -26,7 +26,11 @@ EFFECTS = TableSchema.of(
     "effects",
     EXAMPLE,
     TYPE,
-    text("cut", "Cut", "SOURCE->TARGET as typed: target rows do not attend to source columns."),
+    text(
+        "cut",
+        "Cut",
+        "As typed: SOURCE->TARGET (its rows do not attend to source columns), or another form of --cut.",
+    ),
     *_WINDOW,
     integer("target_token_id", "Target token", "Token whose probability is followed."),
     _LOGPROB_CLEAN,
@@ -164,6 +168,40 @@ FOLLOWED = TableSchema.of(
     flag("right", "Right", "Whether it begins as a written form of the labelled answer does."),
 )
 
+SUFFICIENCY = TableSchema.of(
+    "sufficiency",
+    EXAMPLE,
+    TYPE,
+    text("routes", "Routes", "What --keep-only names, as typed; `search` in `sufficiency`."),
+    text("open", "Open", "routes: those of the set; random: as many others; closed: none."),
+    integer("size", "Routes open", "Of all between top-level spans; every other one is closed in all layers."),
+    text("half", "Half", "all; choosing: examples that the search chose by; judging: examples that it never saw."),
+    integer("target_token_id", "Target token", "Token whose probability is followed."),
+    number("logprob_clean", "Log-probability, untouched", "Of the target token, all routes open.", unit="nat"),
+    number("logprob_kept", "Log-probability, kept", "Of the target token with only these routes open.", unit="nat"),
+    flag("right_clean", "Right, untouched", "The most probable first token begins the labelled answer."),
+    flag("right_kept", "Right, kept", "The same with only these routes open."),
+)
+
+KEEP_ONLY = TableSchema("keep_only", SUFFICIENCY.columns)  # the set that --keep-only names, on all examples
+
+SUFFICIENT_ROUTES = TableSchema.of(
+    "sufficient_routes",
+    text("route", "Route", "SOURCE->TARGET@layers=A-B."),
+    integer("start", "First layer", "0-based."),
+    integer("stop", "Layer after", "Layer after the last one (half-open)."),
+    integer("closed", "Closed as", "Place in the order of closing, 1-based: so many routes fewer are open then."),
+    flag("kept", "Kept", "It is one of the set that the search chose."),
+    number(
+        "loss",
+        "Loss",
+        "Mean loss of log-probability in the choosing half where it was closed beside those before its round.",
+        unit="nat",
+    ),
+    integer("round", "Round", "In which it was closed; for those that are kept the last one, which closed none."),
+    integer("n", "n", "Examples of the choosing half."),
+)
+
 TABLES = (
     EXAMPLES,
     FOLLOWED,
@@ -178,7 +216,15 @@ TABLES = (
     TOKENS,
     NOISE,
     ROUNDING,
+    KEEP_ONLY,
+    SUFFICIENCY,
+    SUFFICIENT_ROUTES,
 )
+
+# Names in the columns `open`, `half` and `routes` of `sufficiency`.
+OPEN, RANDOM, CLOSED = "routes", "random", "closed"
+ALL, CHOOSING, JUDGING = "all", "choosing", "judging"
+SEARCH = "search"
 
 # Names in the column `method`.
 LEAVE_ONE_OUT, KEEP_ONE, SHAPLEY = "leave-one-out", "keep-one", "shapley"
@@ -195,7 +241,14 @@ SWAPS = (IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP)
 # Nothing blocked: every key of the cut holds the mean state of all of them, and only their places distinguish them. A
 # milder change than the cut, as doses are, and no null.
 AVERAGED = "averaged"
+# Beside a state ablation: its span hidden from all rows behind it, in the same layers; states stay. No null.
+KNOCKOUT = "knockout"
 _DOSE = "dose-"  # a random share of the cut's own keys
+
+
+DOSES = (0.25, 0.5, 0.75)
+FEWEST_DOSED = 4
+"""Of fewer keys a quarter is none, or three quarters are all."""
 
 
 def dose(share: float) -> str:
