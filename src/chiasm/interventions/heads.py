@@ -116,10 +116,10 @@ def parse_heads(text: str) -> HeadIntervention:
     return HeadKnockout(AttentionKnockout.parse(pair), _which(text, which.removeprefix(_MARK)), text)
 
 
-def of_each_head(whole: Intervention) -> tuple[HeadIntervention, HeadIntervention] | None:
-    """Both changes of every head for a knockout: its edges cut, and its output zeroed at the target; None of others."""
+def of_each_head(whole: Intervention) -> tuple[HeadIntervention, ...]:
+    """Both changes of every head for a knockout: its edges cut, and its output zeroed at the target; none of others."""
     if not isinstance(whole, AttentionKnockout):
-        return None
+        return ()
     return parse_heads(f"{whole.text}@{_MARK}{ALL}"), parse_heads(f"{_ZERO}@{whole.target}")
 
 

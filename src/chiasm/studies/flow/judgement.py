@@ -3,7 +3,16 @@
 import polars as pl
 
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.studies.flow.tables import AUDIO_SWAP, AVERAGED, BLANK, IMAGE_SWAP, SIZE_MATCHED, VIDEO_SWAP, dose_share
+from chiasm.studies.flow.tables import (
+    AUDIO_SWAP,
+    AVERAGED,
+    BLANK,
+    IMAGE_SWAP,
+    OTHER_HEADS,
+    SIZE_MATCHED,
+    VIDEO_SWAP,
+    dose_share,
+)
 
 _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
@@ -33,6 +42,7 @@ def control_label(control: str) -> str:
     words = {
         SIZE_MATCHED: "as many random keys",
         BLANK: "the same cut on a blank image",
+        OTHER_HEADS: "the same in another head of the layer",
         AVERAGED: "nothing cut, its keys averaged",
         IMAGE_SWAP: "another example's image, nothing cut",
         VIDEO_SWAP: "another example's video, nothing cut",

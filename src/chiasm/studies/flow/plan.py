@@ -87,11 +87,12 @@ def plan(
     *,
     half: bool = False,
     causal: bool = True,
+    more: Sequence[Planned] = (),
 ) -> ExamplePlan:
     """What is run for `encoded`, the `index`-th example.
 
     `kinds`: of the decoder's layers. `half`: the model computes in half precision. `causal`: no token of its decoder
-    attends to a later one.
+    attends to a later one. `more`: further variants of the example (`studies.flow.heads`).
 
     **Errors:** `ExampleError` if no cut has positions here; `ChiasmError` for a span that no example of this model has.
     """
@@ -102,7 +103,7 @@ def plan(
     noops: dict[tuple[int, int], int] = {}
     # In half precision every example needs them: they stand at the same places in all plans then.
     if half:
-        noops = _noops(planned, windows, last)
+        noops = _noops(planned, tuple(dict.fromkeys((*windows, *(one.window for one in more)))), last)
     skipped = []
     if encoded.unseen and any("image.o" in intervention.text for intervention in interventions):
         skipped.append((example.id, f"outside what the model sees of the image: {', '.join(encoded.unseen)}"))
@@ -117,6 +118,7 @@ def plan(
             skipped.append((example.id, f"{intervention.text}: {error}{_without_places(intervention, encoded)}"))
     if not any(one.table == "effects" for one in planned):
         raise ExampleError("; ".join(dict.fromkeys(reason for _, reason in skipped)))
+    planned += more
     if (spec.controls or half) and index < NOISE_EXAMPLES:
         noops = noops or _noops(planned, windows, last)
         planned += _noise(windows, encoded, last)

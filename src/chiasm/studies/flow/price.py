@@ -8,7 +8,7 @@ from chiasm.studies.flow.plan import ExamplePlan, Planned
 
 CUTS, BLANKED, SWAPPED = "the cuts", "the cuts on a blank image", "another example's input"
 BASELINE, ROUNDED, LENS = "the cuts on random weights", "the cuts in float32", "the answer read at every layer"
-NOOPS, MAPS = "no-ops", "maps of patches"
+NOOPS, MAPS, HEADS = "no-ops", "maps of patches", "single heads"
 """Parts of a run, as prices and times name them. All other variants of an example share the walk of the cuts, and its
 time."""
 
@@ -19,6 +19,8 @@ _PARTS: Final = {
     "": NOOPS,
     "patches": MAPS,
     "coalitions": MAPS,
+    "heads": HEADS,
+    "heads_controls": "controls of single heads",
 }
 
 
