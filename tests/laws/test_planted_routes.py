@@ -1,12 +1,13 @@
 """Law: where a route is planted, the sweep shows it, and it shows nothing anywhere else."""
 
+import pytest
 import torch
 from tests.support.factories import build, example
 from tests.support.float64 import no_upcasts
 from tests.support.planted import PlantedLlama
 from tests.support.runs import job, outcomes
 
-from chiasm.interventions import AttentionKnockout, Variant, centred
+from chiasm.interventions import AttentionKnockout, Variant, centred, head_sets, parse_heads
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
@@ -66,3 +67,26 @@ def test_what_reachability_proves_is_exactly_zero():
     assert effects["image->question"][-1] == 0
     assert torch.equal(outcome.logprobs[last], outcome.clean)
     assert int(outcome.proved_zero.sum()) == 1
+
+
+@pytest.mark.parametrize("executor", [LockstepExecutor(guard=Guard(enabled=False)), ReferenceExecutor()])
+@pytest.mark.parametrize("head", [0, 3])
+def test_single_heads_show_exactly_the_planted_one(executor, head):
+    """Both ways: what the question reads of the image cut in it, and all that it gives at the question taken away."""
+    with no_upcasts(torch.float64):
+        view, found = planted_view(example())
+        view.model.model.language_model.leave_one_head(head)
+        changes = [parse_heads("image->question@heads=all"), parse_heads("zero:heads@question")]
+        variants = [
+            Variant(change.text, (change.on(found.spans, layer, one.heads),))
+            for change in changes
+            for layer in range(LAYERS)
+            for one in head_sets(change, view.n_heads, view.n_heads)
+        ]
+        outcome = outcomes(executor, view, [job(found, *variants)])[0]
+    effect = (outcome.full[1:] - outcome.full[:1]).abs().amax(dim=(1, 2)).reshape(len(changes), LAYERS, -1)
+    planted = torch.zeros(LAYERS, view.n_heads, dtype=torch.bool)
+    planted[ENTER, head] = True
+    for of_change in effect:
+        assert of_change[ENTER, head] > 0.05
+        assert of_change[~planted].max() <= 1e-9

@@ -19,6 +19,22 @@ class PlantedLlama(LlamaModel):
     def plant(self, spans: Spans, enter: int, leave: int) -> None:
         self._routes = (spans, enter, leave)
 
+    def leave_one_head(self, head: int) -> None:
+        """Let head `head` alone carry the image to the question: all others give nothing there.
+
+        Other layers but that in which the question is read give nothing either, so that no other head matters.
+        """
+        _, enter, leave = self._routes
+        width = self.config.hidden_size // self.config.num_attention_heads
+        with torch.no_grad():
+            for index, layer in enumerate(self.layers):
+                weight = layer.self_attn.o_proj.weight
+                kept = weight[:, head * width : (head + 1) * width].clone()
+                if index != leave:
+                    weight.zero_()
+                if index == enter:
+                    weight[:, head * width : (head + 1) * width] = kept
+
     def forward(
         self,
         input_ids: Tensor | None = None,

@@ -61,14 +61,14 @@ def _measured(view: ModelView, encoded: Encoded) -> HeadAnatomy:
         frame = record_frame(view, dict(encoded.inputs))
         packed = PackedBatch(frame, (), view.attention_implementation, view.kinds, heads)
         for index, kind in enumerate(view.kinds):
-            reason = "mix positions without heads" if kind == "token_mixer" else "attend to the image, not to positions"
+            reason = "positions are mixed without heads" if kind == "token_mixer" else "attention goes to the image, not to positions"
             if kind == "attention":
                 reason = _reason(view, packed, index)
             if reason:
                 why.setdefault(reason, []).append(index)
             else:
                 layers.append(index)
-    parts = [f"layer{'s'[: len(at) - 1]} {', '.join(map(str, at))} {text}" for text, at in why.items()]
+    parts = [f"layer{'s'[: len(at) - 1]} {', '.join(map(str, at))}: {text}" for text, at in why.items()]
     return HeadAnatomy(heads, _key_heads(view, heads), tuple(layers), "; ".join(parts))
 
 
@@ -87,9 +87,9 @@ def _reason(view: ModelView, packed: PackedBatch, layer: int) -> str:
         return error.found
     except Exception as error:
         # Whatever a strange layer raises when it is called with a mask of each head is the answer.
-        return f"take no mask of each of {heads} heads ({type(error).__name__})"
+        return f"no mask of each of {heads} heads is taken ({type(error).__name__})"
     if whole.shape[-1] % heads:
-        return f"their output projection reads {whole.shape[-1]} numbers, which {heads} heads do not share evenly"
+        return f"the output projection reads {whole.shape[-1]} numbers, which {heads} heads do not share evenly"
     scale = float(whole.abs().max())
     any_changed = False
     for closed in _codes(heads):
@@ -97,8 +97,8 @@ def _reason(view: ModelView, packed: PackedBatch, layer: int) -> str:
         moved = (read - whole).abs().reshape(rows, heads, -1).amax(dim=(0, 2)) > _ROUNDING * scale
         any_changed |= bool(moved.any())
         if bool((moved & ~closed.to(moved.device)).any()):
-            return "mix their heads before the output projection reads them, or order them otherwise"
-    return "" if any_changed else "do not heed a mask of each head"
+            return "heads are mixed before the output projection reads them, or stand in another order"
+    return "" if any_changed else "a mask of each head is not heeded"
 
 
 def _codes(heads: int) -> list[Bool[Tensor, " H"]]:
