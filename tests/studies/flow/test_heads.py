@@ -22,7 +22,6 @@ from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.tables import OTHER_HEADS, SIZE_MATCHED
 
 LAYERS, HEADS = flow_runs.LAYERS, 4
-LONG = "What color is the circle and the square and the circle and the square, red or blue, and where is it?"
 
 
 def tables_of(run):
@@ -71,9 +70,7 @@ def test_the_cut_of_all_heads_stands_beside_heads_that_are_named():
 
 
 def test_controls_of_a_head_are_made_in_the_same_head_and_in_others():
-    view = flow_runs.view_of()
-    chosen = flow_runs.examples(3, question=LONG)
-    run = flow_runs.run(view, chosen, flow_runs.view_of(seed=1), cuts=["question->last@heads=1,2"]) if False else None
+    view, chosen = flow_runs.view_of(), flow_runs.examples(3)
     run = flow_runs.run(
         view, chosen, baseline=flow_runs.view_of(seed=1), cuts=["image[0]->last@heads=1,2", "image->last@heads=all"]
     )
@@ -151,7 +148,7 @@ def planted(layers, enter, leave, head):
     model.set_attn_implementation("sdpa")
     view = wrap(model, processor)
     decoder.plant(view.encode(alike(1)[0]).spans, enter, leave)
-    decoder.leave_one_head(head)
+    decoder.leave_one_head(head, strength=8.0)
     return view
 
 
@@ -160,16 +157,10 @@ def test_a_planted_head_is_found_and_no_other():
     view = planted(4, enter=1, leave=2, head=3)
     run = flow_runs.run(view, alike(40), heads=True, cuts=["image->question"], window=1, batch_size=8)
     found = claims(tables_of(run))
-    for cut in ("image->question@heads=all", "zero:heads@question"):
-        for kind in ("head", "head-held-out"):
-            there = [(one.about, one.where) for one in of_kind(found, kind) if one.found]
-            assert there == [(f"{cut}, head 3", "1")] if cut in there[0][0] else True
-        assert {(one.about, one.where) for one in of_kind(found, "head-held-out") if one.established} >= {
-            (f"{cut}, head 3", "1")
-        }
-    established = {(one.about, one.where) for one in found if one.kind.startswith("head") and one.found}
-    assert {about.rpartition(", ")[2] for about, _ in established} == {"head 3"}
-    assert {where for _, where in established} == {"1"}
+    both = [("image->question@heads=all, head 3", "1"), ("zero:heads@question, head 3", "1")]
+    for kind in ("head", "head-held-out"):
+        assert [(one.about, one.where) for one in of_kind(found, kind) if one.found] == both
+        assert all(one.control == OTHER_HEADS for one in of_kind(found, kind) if one.found)
     said = [one.text for one in flow_findings(found, layers=4) if "head 3 of layer 1" in one.text]
     assert len(said) == 2
 

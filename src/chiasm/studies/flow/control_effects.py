@@ -2,14 +2,26 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
+from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.flow.sweep import Sweep, sweep
+
+
+class Tests(NamedTuple):
+    """A few columns, each judged on its own as one of `count` tests, where a skewed one would widen all intervals."""
+
+    count: int
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How `mean_bands` is asked."""
+        return {"simultaneous": False, "tests": self.count, "resamples": 5 * RESAMPLES + 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +85,12 @@ def control_effects(
     seed: int,
     *,
     within: Callable[[str], str] = lambda cut: cut,
+    tests: Tests | None = None,
 ) -> ControlEffects:
     """What the control called `name` shows in every column of `data`, and the paired difference to each of its effects.
 
     `error`: the smallest standard error that counts (nat), see `mean_bands`. `within`: the name that cuts share among
-    which an effect may be picked; each cut's own by default.
+    which an effect may be picked; each cut's own by default. `tests`: how many are made, where not all hold at once.
     """
     rows = controls.filter(pl.col("control") == name)
     other = sweep(rows, data.columns)
@@ -98,6 +111,7 @@ def control_effects(
         present=present[:, chosen],
         smallest_error=error,
         seed=seed,
+        **({} if tests is None else tests.options),
     )
     order = {int(c): j for j, c in enumerate(chosen)}
     models = rows["sample"].n_unique() if name == RANDOM_WEIGHTS else 0

@@ -1,6 +1,7 @@
 """What single heads do: each against 0 and its controls, and the strongest again on inputs that did not choose them.
 
-Intervals and p-values of one kind hold over all heads, layers and cuts at once.
+Intervals and p-values of one kind hold over all heads, layers and cuts at once: of all heads by the extremes of one
+bootstrap, of the few that were chosen by Bonferroni, since one whose values are skewed would widen all others'.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,12 +14,12 @@ from chiasm.core.claims import Claim, Verdict, judged, known
 from chiasm.core.statistics.bands import mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
-from chiasm.studies.flow.control_effects import NullEffect, control_effects
+from chiasm.studies.flow.control_effects import NullEffect, Tests, control_effects
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
 from chiasm.studies.flow.tables import ERROR_SHARE, OTHER_HEADS, SIZE_MATCHED
 
 CHOSEN = 5
-"""Heads of each cut that are chosen on one half of the inputs."""
+"""The most heads of each cut that are chosen on one half of the inputs: those of the largest effects worth naming."""
 MIN_INPUTS_TO_SPLIT = 16
 """Inputs from which on heads are chosen on one half and judged on the other: fewer than eight judge nothing."""
 
@@ -84,8 +85,9 @@ def _held_out(data: Sweep, controls: pl.DataFrame, least: float, seed: int) -> l
     for cut in dict.fromkeys(cuts):
         own = np.flatnonzero(cuts == cut)
         # All of them would be no choice.
-        most = min(CHOSEN, len(own) - 1)
-        chosen += own[np.argsort(-np.abs(means[own]), kind="stable")[:most]].tolist()
+        most = own[np.argsort(-np.abs(means[own]), kind="stable")[: min(CHOSEN, len(own) - 1)]]
+        # What is not worth naming here need not be judged there, where each head makes all intervals wider.
+        chosen += most[np.abs(means[most]) >= least].tolist()
     judging = data.part(~choosing, chosen)
     return [] if judging is None else _judged(_HELD_OUT, f"{QUANTITY}, {_ON_OTHERS}", judging, controls, least, seed)
 
@@ -95,8 +97,10 @@ def _judged(
 ) -> list[Claim]:
     """The effect of every head; of those that differ from 0 also the difference to the control that comes nearest."""
     error = ERROR_SHARE * least
-    bands = mean_bands(data.values, clusters=data.inputs, present=data.present, smallest_error=error, seed=seed)
-    beside = [control_effects(data, controls, name, error, seed, within=cut_of) for name in _NULLS]
+    tests = Tests(len(data.columns)) if kind == _HELD_OUT else None
+    how = {} if tests is None else tests.options
+    bands = mean_bands(data.values, clusters=data.inputs, present=data.present, smallest_error=error, seed=seed, **how)
+    beside = [control_effects(data, controls, name, error, seed, within=cut_of, tests=tests) for name in _NULLS]
     found: list[Claim] = []
     for k, (about, layer, *_) in enumerate(data.columns):
         effect, low, high, p = (float(values[k]) for values in (bands.mean, bands.low, bands.high, bands.p))

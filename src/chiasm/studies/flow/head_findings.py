@@ -30,10 +30,12 @@ def _cut(cut: str, every: Sequence[Claim], held_out: Sequence[Claim], beside: _B
     if not held_out:
         return _unsplit(f"{_done(cut)} ({named})", every, beside)
     confirmed = [one for one in held_out if one.found]
-    text = f"{_done(cut)} ({named}): of the {len(held_out)} that change {_WHAT} most on half of the inputs, "
+    chosen = f"the {len(held_out)} that change" if len(held_out) > 1 else "the one that changes"
+    text = f"{_done(cut)} ({named}): of {chosen} {_WHAT} most on half of the inputs, "
     if confirmed:
         sure = "" if all(one.established for one in confirmed) else " (uncontrolled)"
-        text += f"{len(confirmed)} do so on the other half too{sure}: {_named(confirmed)}"
+        do = "does" if len(confirmed) == 1 else "do"
+        text += f"{len(confirmed)} {do} so on the other half too{sure}: {_named(confirmed)}"
     elif all(one.verdict == "practically none" for one in held_out):
         text += "all change it by practically nothing on the other half"
     else:
@@ -41,8 +43,8 @@ def _cut(cut: str, every: Sequence[Claim], held_out: Sequence[Claim], beside: _B
     top = strongest(held_out)
     assert top is not None
     text += f". The largest change there, by {_where(top)}, is {claimed(top)}{_compared(top, beside)}."
-    whole = sum(one.found for one in every)
-    text += f" Over all inputs, corrected over all heads, layers and cuts, {whole} of {len(every)} have an effect."
+    whole = sum(one.established for one in every)
+    text += f" Over all inputs, corrected over all heads, layers and cuts, {whole} of {len(every)} are established."
     return Finding(text, 0.5 if confirmed else 0.12)
 
 
@@ -61,8 +63,10 @@ def _unsplit(what: str, every: Sequence[Claim], beside: _Beside) -> Finding:
     if few < MIN_INPUTS_TO_SPLIT:
         text += (
             f" {few} inputs are too few to choose heads on one half and judge them on the other "
-            f"(from {MIN_INPUTS_TO_SPLIT} on, {CHOSEN} of each cut are)."
+            f"(from {MIN_INPUTS_TO_SPLIT} on, up to {CHOSEN} of each cut are)."
         )
+    elif len(every) > 1:
+        text += " None was chosen on half of the inputs: none does as much there as is worth naming."
     return Finding(text, 0.3 if found else 0.1)
 
 
