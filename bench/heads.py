@@ -4,7 +4,6 @@
 sweeps alternate, and the median of the ratios of neighbours is given with the smallest and the largest.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final

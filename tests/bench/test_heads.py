@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from bench.bound import rows_bound
 from bench.heads import SWEEPS, heads, measure, variants_of
 from bench.shapes import SHAPES, spans_of

@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 
 from chiasm.core.claims import of_kind
+from chiasm.results.charts.theme import SCREEN
+from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.flow.head_charts import CONFIRMED, head_caption, head_maps
 from chiasm.studies.flow.head_claims import CHOSEN, MIN_INPUTS_TO_SPLIT, cut_of, head_claims
 from chiasm.studies.flow.head_findings import head_findings
 from chiasm.studies.flow.tables import OTHER_HEADS, SIZE_MATCHED
-from chiasm.results.charts.theme import SCREEN
-from chiasm.results.schemas import RANDOM_WEIGHTS
 
 LEAST, HEADS, LAYERS = 0.05, 6, 3
 CUT = "image->last@heads=all"

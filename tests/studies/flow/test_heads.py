@@ -11,11 +11,11 @@ from tests.support.planted import PlantedLlama
 
 from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError
+from chiasm.interventions import BlockedAttention, Variant, Window, ZeroedHeads
 from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.loading import wrap
 from chiasm.results.schemas import RANDOM_WEIGHTS
-from chiasm.interventions import BlockedAttention, Variant, Window, ZeroedHeads
 from chiasm.studies.flow.claims import claims
 from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.spec import FlowSpec

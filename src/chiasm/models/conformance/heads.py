@@ -1,4 +1,4 @@
-"""Whether heads can be told apart: found by closing keys in some of them and looking at what the output projection reads.
+"""Whether heads can be told apart: close keys in some of them, and look at what the output projection reads.
 
 Slice h of what the projection reads is head h in most models, but nothing says so: heads may be fused, interleaved, or
 mixed by a norm before the projection, and a mask of each head may be ignored.
@@ -23,6 +23,10 @@ from chiasm.models.weights import ready_while_called
 _ROWS = 24
 # Of the largest number that a projection reads: less is rounding.
 _ROUNDING = 1e-4
+_NO_HEADS = {
+    "token_mixer": "positions are mixed without heads",
+    "cross_attention": "attention goes to the image, not to positions",
+}
 _QUESTION = "slices of the output projection are heads"
 
 
@@ -61,9 +65,7 @@ def _measured(view: ModelView, encoded: Encoded) -> HeadAnatomy:
         frame = record_frame(view, dict(encoded.inputs))
         packed = PackedBatch(frame, (), view.attention_implementation, view.kinds, heads)
         for index, kind in enumerate(view.kinds):
-            reason = "positions are mixed without heads" if kind == "token_mixer" else "attention goes to the image, not to positions"
-            if kind == "attention":
-                reason = _reason(view, packed, index)
+            reason = _reason(view, packed, index) if kind == "attention" else _NO_HEADS[kind]
             if reason:
                 why.setdefault(reason, []).append(index)
             else:

@@ -26,8 +26,8 @@ def head_maps(claims: Sequence[Claim], size: Size) -> Chart:
     cells = [_cell(one, marked) for cut in cuts for one in ordered if cut_of(one.about) == cut]
     chosen = "heads chosen on one half of the inputs and confirmed on the other" if held_out else "established heads"
     said = (
-        f"Cells: mean change in the answer's log-probability with one head of one layer changed. {CONFIRMED}: {chosen}; "
-        f"{counted([one.n for one in every])}."
+        f"Cells: mean change in the answer's log-probability with one head of one layer changed. "
+        f"{CONFIRMED}: {chosen}; {counted([one.n for one in every])}."
     )
     widest = max(len({cell.column for cell in cells if cell.panel == name}) for name in {cell.panel for cell in cells})
     # So that a mark fits into a cell, and a cut above its panel.

@@ -4,7 +4,7 @@ Intervals and p-values of one kind hold over all heads, layers and cuts at once:
 bootstrap, of the few that were chosen by Bonferroni, since one whose values are skewed would widen all others'.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -92,9 +92,7 @@ def _held_out(data: Sweep, controls: pl.DataFrame, least: float, seed: int) -> l
     return [] if judging is None else _judged(_HELD_OUT, f"{QUANTITY}, {_ON_OTHERS}", judging, controls, least, seed)
 
 
-def _judged(
-    kind: str, quantity: str, data: Sweep, controls: pl.DataFrame, least: float, seed: int
-) -> list[Claim]:
+def _judged(kind: str, quantity: str, data: Sweep, controls: pl.DataFrame, least: float, seed: int) -> list[Claim]:
     """The effect of every head; of those that differ from 0 also the difference to the control that comes nearest."""
     error = ERROR_SHARE * least
     tests = Tests(len(data.columns)) if kind == _HELD_OUT else None

@@ -28,13 +28,15 @@ from chiasm.models.encoded import Encoded
 from chiasm.studies.flow.plan import Planned, random_controls
 from chiasm.studies.flow.tables import OTHER_HEADS, SIZE_MATCHED
 
+_NO_HEADS = HeadAnatomy(0, 0, ())
+
 
 @dataclass(frozen=True, slots=True)
 class HeadSweep:
     """Changes of single heads, in which heads each, and the layers that have such heads. Empty where none are asked."""
 
     changes: tuple[tuple[HeadIntervention, tuple[HeadSet, ...]], ...] = ()
-    anatomy: HeadAnatomy = HeadAnatomy(0, 0, ())
+    anatomy: HeadAnatomy = _NO_HEADS
 
     @classmethod
     def of(cls, changes: Sequence[HeadIntervention], anatomy: HeadAnatomy) -> "HeadSweep":

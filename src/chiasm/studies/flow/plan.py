@@ -250,11 +250,14 @@ DOSES = (0.25, 0.5, 0.75)
 # Of fewer keys a quarter is none, or three quarters are all.
 _FEWEST = 4
 
-ChangeIn = Callable[[Window], Change]
+Cut = BlockedAttention | ZeroedBranch | AveragedKeys
+"""What a named intervention does to an example."""
+
+ChangeIn = Callable[[Window], Cut]
 
 
 def random_controls(
-    change: Change, length: int, draws: int, key: tuple[int, str, str]
+    change: Cut, length: int, draws: int, key: tuple[int, str, str]
 ) -> Iterator[tuple[str, int, ChangeIn]]:
     """(control, sample, change in a window) beside `change`, the same positions for every window.
 
@@ -286,7 +289,7 @@ def _can_be_averaged(change: BlockedAttention) -> bool:
     return len(change.keys) > 1 and set(change.keys).isdisjoint(change.queries)
 
 
-def _complement(change: Change, own: np.ndarray, length: int) -> np.ndarray:
+def _complement(change: Cut, own: np.ndarray, length: int) -> np.ndarray:
     """Positions that could be changed in place of `own`, ascending."""
     if not isinstance(change, ZeroedBranch):
         # A key after the first target row is hidden from that row, so cutting it would be a smaller change.
@@ -294,7 +297,7 @@ def _complement(change: Change, own: np.ndarray, length: int) -> np.ndarray:
     return np.setdiff1d(np.arange(1, length - 1), own)
 
 
-def _with(change: Change, positions: np.ndarray) -> ChangeIn:
+def _with(change: Cut, positions: np.ndarray) -> ChangeIn:
     chosen = _ints(np.sort(positions))
     if isinstance(change, ZeroedBranch):
         return lambda window: ZeroedBranch(window, change.component, chosen)

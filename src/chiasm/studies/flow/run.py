@@ -228,9 +228,7 @@ class FlowWork(Work[FlowExample]):
         half, causal = view.precision.half, view.family.causal
         options: dict[str, Any] = {"controls": spec.controls, "draws": spec.draws, "causal": causal}
         more = () if heads is None else planned_heads(heads, encoded, key=(spec.seed, example.id), **options)
-        return plan(
-            spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, more=tuple(more)
-        )
+        return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, more=tuple(more))
 
     def _blank(self, index: int, example: Example, skipped: list[tuple[str, str]]) -> ExamplePlan | None:
         """The cuts of what is perceived on a blank image of the same size, where there is nothing to see."""
