@@ -7,7 +7,7 @@ from tests.support.float64 import no_upcasts
 from tests.support.planted import PlantedLlama
 from tests.support.runs import job, outcomes
 
-from chiasm.interventions import AttentionKnockout, Patch, Variant, Window, centred
+from chiasm.interventions import AttentionKnockout, Patch, Variant, Window, centred, head_sets, parse_heads
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.jobs import Job, Readout, RecordedStates, StateReadout
 from chiasm.models.executors.lockstep import LockstepExecutor
@@ -127,3 +127,26 @@ def test_back_patching_finds_an_answer_that_comes_too_late():
     by_picture = (ours.full[1::2] - ours.full[2::2]).abs().amax(dim=(1, 2))
     assert float(by_picture[: late + 1].max()) <= 1e-9
     assert float(by_picture[late + 1 :].min()) > 1e-3
+
+
+@pytest.mark.parametrize("executor", [LockstepExecutor(guard=Guard(enabled=False)), ReferenceExecutor()])
+@pytest.mark.parametrize("head", [0, 3])
+def test_single_heads_show_exactly_the_planted_one(executor, head):
+    """Both ways: what the question reads of the image cut in it, and all that it gives at the question taken away."""
+    with no_upcasts(torch.float64):
+        view, found = planted_view(example())
+        view.model.model.language_model.leave_one_head(head)
+        changes = [parse_heads("image->question@heads=all"), parse_heads("zero:heads@question")]
+        variants = [
+            Variant(change.text, (change.on(found.spans, layer, one.heads),))
+            for change in changes
+            for layer in range(LAYERS)
+            for one in head_sets(change, view.n_heads, view.n_heads)
+        ]
+        outcome = outcomes(executor, view, [job(found, *variants)])[0]
+    effect = (outcome.full[1:] - outcome.full[:1]).abs().amax(dim=(1, 2)).reshape(len(changes), LAYERS, -1)
+    planted = torch.zeros(LAYERS, view.n_heads, dtype=torch.bool)
+    planted[ENTER, head] = True
+    for of_change in effect:
+        assert of_change[ENTER, head] > 0.05
+        assert of_change[~planted].max() <= 1e-9

@@ -19,6 +19,22 @@ class PlantedLlama(LlamaModel):
     def plant(self, spans: Spans, enter: int, leave: int) -> None:
         self._routes = (spans, enter, leave)
 
+    def leave_one_head(self, head: int, strength: float = 1.0) -> None:
+        """Let head `head` alone carry the image to the question: all others give nothing there.
+
+        Other layers but that in which the question is read give nothing either, so that no other head matters.
+        `strength`: times what it gives, and what the last row reads of the question.
+        """
+        _, enter, leave = self._routes
+        width = self.config.hidden_size // self.config.num_attention_heads
+        with torch.no_grad():
+            for index, layer in enumerate(self.layers):
+                weight = layer.self_attn.o_proj.weight
+                kept = weight[:, head * width : (head + 1) * width].clone()
+                weight.mul_(strength if index == leave else 0)
+                if index == enter:
+                    weight[:, head * width : (head + 1) * width] = strength * kept
+
     def forward(
         self,
         input_ids: Tensor | None = None,

@@ -1,5 +1,15 @@
 """What changes, as frozen values. How it is computed is the executors' business (`chiasm.models.executors`)."""
 
+from chiasm.interventions.heads import (
+    HeadAblation,
+    HeadIntervention,
+    HeadKnockout,
+    HeadSet,
+    head_sets,
+    names_heads,
+    of_each_head,
+    parse_heads,
+)
 from chiasm.interventions.named import (
     Ablation,
     AttentionKnockout,

@@ -205,3 +205,35 @@ def test_models_that_agree_exactly_are_no_proof_that_others_do():
     same = over_models(bands, np.zeros((2, 1)), smallest=4)
     assert same.low[0] < 0 < same.high[0]
     assert same.p[0] > 0.05
+
+
+def test_a_skewed_column_widens_no_other_where_each_is_one_of_several_tests():
+    rng = np.random.default_rng(0)
+    calm = rng.normal(-1.0, 0.5, (40, 1))
+    rare = np.zeros((40, 1))
+    rare[:2] = 5.0
+    values = np.hstack([calm, rare])
+    joint = mean_bands(values, smallest_error=0.01)
+    apart = mean_bands(values, smallest_error=0.01, simultaneous=False, tests=2)
+    alone = mean_bands(calm, smallest_error=0.01, simultaneous=False, tests=2)
+    single = mean_bands(calm, smallest_error=0.01)
+    assert joint.high[0] - joint.low[0] > 2 * (apart.high[0] - apart.low[0])
+    assert (apart.low[0], apart.high[0]) == pytest.approx((alone.low[0], alone.high[0]))
+    assert apart.low[0] < single.low[0] < single.high[0] < apart.high[0]
+    assert apart.p[0] == pytest.approx(2 * single.p[0])
+
+
+def test_several_tests_of_nothing_are_wrong_in_at_most_one_of_twenty_runs():
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(150):
+        found = mean_bands(rng.normal(0, 1, (20, 5)), simultaneous=False, tests=5)
+        excludes = (found.low > 0) | (found.high < 0)
+        assert (excludes == (found.p <= ALPHA)).all()
+        wrong += bool(excludes.any())
+    assert wrong <= 14
+
+
+def test_more_tests_than_resamples_tell_apart():
+    with pytest.raises(ValueError, match="1999 resamples are too few for 51 tests"):
+        mean_bands(np.ones((3, 2)), simultaneous=False, tests=51)

@@ -55,6 +55,7 @@ def mean_bands(
     contrasts: Float[np.ndarray, "q k"] | None = None,
     smallest_error: float = 0.0,
     simultaneous: bool = True,
+    tests: int = 1,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Bands:
@@ -64,7 +65,8 @@ def mean_bands(
     examples each column is about (question types, cuts that some examples lack); all by default. `smallest_error`:
     a standard error below it counts as so much, in the unit of `values`: where nearly all examples agree to many
     digits, the few that do not are seen too rarely for their spread to be known. `simultaneous=False`: each column
-    on its own.
+    on its own, as one of so many `tests` (Bonferroni; 40 resamples are needed for each of them): of a few columns a
+    skewed one then widens no other's interval.
 
     The statistic is (mean - truth) / standard error, over resamples (of its extremes over columns). An interval is the
     symmetric one, by the 95 % point of its size, widened on either side to the equal-tailed one, by its 97.5 % points,
@@ -81,13 +83,16 @@ def mean_bands(
     are drawn independently from one population, whose tails the sample has seen; how often this fails is measured in
     `docs/calibration.md`.
 
-    **Errors:** `ValueError` for NaN, infinite values, no example, or a column without any.
+    **Errors:** `ValueError` for NaN, infinite values, no example, a column without any, or more tests than resamples
+    can tell apart.
     """
     from scipy.special import stdtr, stdtrit  # slow to import, and what only words claims does without
 
     data = finite(values, "values to average")
     if data.ndim != 2:
         raise ValueError(f"values of shape {data.shape} are no columns")
+    if 2 * tests > ALPHA * (resamples + 1):
+        raise ValueError(f"{resamples} resamples are too few for {tests} tests")
     n, k = data.shape
     there = np.ones((n, k), dtype=bool) if present is None else np.asarray(present, dtype=bool)
     if not there.any(axis=0).all():
@@ -137,19 +142,20 @@ def mean_bands(
         moves[place : place + len(drawn)] = _studentised(change, np.maximum(deviation, smallest_error))
         place += len(drawn)
     sizes = np.abs(moves)
-    points = _point(sizes, ALPHA), _point(moves, ALPHA / 2), _point(-moves, ALPHA / 2)
+    level = ALPHA / tests
+    points = _point(sizes, level), _point(moves, level / 2), _point(-moves, level / 2)
     known = np.isfinite(points).all(axis=0) & (within > 1)
     ups, downs = moves, -moves
     if simultaneous and known.any():
         sizes, ups, downs = (np.maximum(x, x[:, known].max(axis=1, keepdims=True)) for x in (sizes, ups, downs))
     freedom = np.maximum(within - 1, 1)
-    both = np.maximum(_point(sizes, ALPHA), stdtrit(freedom, 1 - ALPHA / 2))
-    below, above = (np.maximum(both, _point(x, ALPHA / 2)) for x in (ups, downs))
+    both = np.maximum(_point(sizes, level), stdtrit(freedom, 1 - level / 2))
+    below, above = (np.maximum(both, _point(x, level / 2)) for x in (ups, downs))
     # Rounding must not decide where all resamples are alike.
     reach = np.abs(observed) * (1 - 1e-12)
     beyond, tail = (sizes >= reach).sum(axis=0), (np.where(observed > 0, ups, downs) >= reach).sum(axis=0)
     p = np.maximum((1 + beyond) / (1 + resamples), 2 * (1 + tail) / (1 + resamples))
-    p = np.minimum(np.maximum(p, 2 * stdtr(freedom, -np.abs(observed))), 1.0)
+    p = np.minimum(tests * np.maximum(p, 2 * stdtr(freedom, -np.abs(observed))), 1.0)
     low, high = (
         np.where(known, mean + side * np.where(known & (error > 0), needed, 0.0) * error, math.nan)
         for side, needed in ((-1, below), (1, above))

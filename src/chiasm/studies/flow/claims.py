@@ -17,6 +17,7 @@ from chiasm.interventions.states import ABLATE
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.studies.flow.control_effects import NullEffect, control_effects
+from chiasm.studies.flow.head_claims import head_claims
 from chiasm.studies.flow.judgement import noise_floor, rounding_of_effects
 from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
 from chiasm.studies.flow.parts import part_claims
@@ -34,8 +35,8 @@ _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
     """The claims of `chiasm flow`, from its tables alone: `effects`, and of `controls`, `examples`, `answers`,
-    `answers_twin`, `patch_values`, `patch_values_controls`, `keep_only`, `sufficiency`, `sufficient_routes`, `noise`
-    and `rounding` what there is.
+    `answers_twin`, `patch_values`, `patch_values_controls`, `heads`, `heads_controls`, `keep_only`, `sufficiency`,
+    `sufficient_routes`, `noise` and `rounding` what there is.
 
     An effect is established where its simultaneous interval over all cuts and layers leaves out 0, it is at least
     `smallest` (nat), and it goes beyond every control that stands beside it.
@@ -61,6 +62,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     found += published(effects, data, least, seed)
     if "answers" in tables:
         found += _forms(with_inputs(tables["answers"], examples), tables.get("answers_twin"), controls, seed)
+    found += head_claims(tables, least, seed)
     found += map_claims(tables, smallest=max(MAP_FACTOR * smallest, floor), seed=seed)
     found += sufficiency_claims(tables, least=least, error=ERROR_SHARE * least, seed=seed)
     if noise is not None and noise.height:

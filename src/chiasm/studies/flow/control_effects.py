@@ -1,15 +1,27 @@
 """What a control shows beside every effect of a sweep, and whether the effect goes beyond it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
+from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.flow.sweep import Sweep, sweep
+
+
+class Tests(NamedTuple):
+    """A few columns, each judged on its own as one of `count` tests, where a skewed one would widen all intervals."""
+
+    count: int
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How `mean_bands` is asked."""
+        return {"simultaneous": False, "tests": self.count, "resamples": 5 * RESAMPLES + 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +77,20 @@ class ControlEffects:
         return NullEffect(self.name, mean, difference, low, high, p, int(of.n[j]), beyond, reach, self.models)
 
 
-def control_effects(data: Sweep, controls: pl.DataFrame, name: str, error: float, seed: int) -> ControlEffects:
+def control_effects(
+    data: Sweep,
+    controls: pl.DataFrame,
+    name: str,
+    error: float,
+    seed: int,
+    *,
+    within: Callable[[str], str] = lambda cut: cut,
+    tests: Tests | None = None,
+) -> ControlEffects:
     """What the control called `name` shows in every column of `data`, and the paired difference to each of its effects.
 
-    `error`: the smallest standard error that counts (nat), see `mean_bands`.
+    `error`: the smallest standard error that counts (nat), see `mean_bands`. `within`: the name that cuts share among
+    which an effect may be picked; each cut's own by default. `tests`: how many are made, where not all hold at once.
     """
     rows = controls.filter(pl.col("control") == name)
     other = sweep(rows, data.columns)
@@ -89,14 +111,17 @@ def control_effects(data: Sweep, controls: pl.DataFrame, name: str, error: float
         present=present[:, chosen],
         smallest_error=error,
         seed=seed,
+        **({} if tests is None else tests.options),
     )
     order = {int(c): j for j, c in enumerate(chosen)}
     models = rows["sample"].n_unique() if name == RANDOM_WEIGHTS else 0
-    reach = _reach(rows, data.columns) if models > 1 else None
+    reach = _reach(rows, data.columns, within) if models > 1 else None
     return ControlEffects(name, mean, bands, order, n, reach, models)
 
 
-def _reach(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]]) -> Float[np.ndarray, " k"]:
+def _reach(
+    rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]], within: Callable[[str], str]
+) -> Float[np.ndarray, " k"]:
     """How far the mean effect of a cut in one more model with random weights may lie from 0, at whichever layer.
 
     A 95 % prediction interval of the largest mean effect over a cut's layers, over the models there are: layers are
@@ -111,7 +136,7 @@ def _reach(rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]]) -> 
         n = one.present.sum(axis=0)
         models.append(np.where(n > 0, np.abs(one.values.sum(axis=0)) / np.maximum(n, 1), np.nan))
     means, reach = np.array(models), np.zeros(len(columns))
-    cuts = np.array([cut for cut, *_ in columns])
+    cuts = np.array([within(cut) for cut, *_ in columns])
     for cut in dict.fromkeys(cuts):
         own = means[:, cuts == cut]
         largest = np.nanmax(own[~np.isnan(own).all(axis=1)], axis=1, initial=0.0)

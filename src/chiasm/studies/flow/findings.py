@@ -8,6 +8,7 @@ from chiasm.core.claims import MIN_INPUTS, Claim, of_kind
 from chiasm.core.statistics.intervals import runs_of_true
 from chiasm.results.findings import Finding
 from chiasm.results.wording import claimed, number
+from chiasm.studies.flow.head_findings import head_findings
 from chiasm.studies.flow.judgement import control_label
 from chiasm.studies.flow.map_findings import map_findings
 from chiasm.studies.flow.peaks import peak
@@ -42,7 +43,7 @@ def flow_findings(
         found.insert(0, _nothing(effects))
     found += [_order(one, windows) for one in of_kind(claims, "order")]
     found += _types(of_kind(claims, "type"), of_kind(claims, "types"), windows)
-    found += _forms(of_kind(claims, "form")) + map_findings(claims)
+    found += _forms(of_kind(claims, "form")) + head_findings(claims) + map_findings(claims)
     found += sufficiency_findings(claims)
     found += value_path_findings(claims, lambda own, inside: _stretches(own, inside, windows))
     found += [_noise(one, least) for one in of_kind(claims, "noise")]

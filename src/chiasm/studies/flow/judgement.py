@@ -10,6 +10,7 @@ from chiasm.studies.flow.tables import (
     BLANK,
     IMAGE_SWAP,
     KNOCKOUT,
+    OTHER_HEADS,
     SIZE_MATCHED,
     VIDEO_SWAP,
     dose_share,
@@ -44,6 +45,7 @@ def control_label(control: str, cut: str = "") -> str:
     words = {
         SIZE_MATCHED: "as many random positions" if ablates else "as many random keys",
         BLANK: "the same cut on a blank image",
+        OTHER_HEADS: "the same in another head of the layer",
         AVERAGED: "nothing cut, its keys averaged",
         KNOCKOUT: "the span hidden from all rows behind it",
         IMAGE_SWAP: "another example's image, nothing cut",

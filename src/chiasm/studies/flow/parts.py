@@ -7,6 +7,7 @@ import numpy as np
 from chiasm.core.claims import Claim, judged, known
 from chiasm.core.statistics.bands import mean_bands
 from chiasm.studies.flow.peaks import peak
+from chiasm.studies.flow.spec import is_part
 from chiasm.studies.flow.sweep import QUANTITY, Sweep
 
 
@@ -22,7 +23,7 @@ def part_claims(data: Sweep, effects: Sequence[Claim], least: float, error: floa
         (at[part, where], at[whole, where])
         for part in cuts
         for whole in cuts
-        if _is_part(part, whole)
+        if is_part(part, whole)
         for cut, where in at
         if cut == part and (whole, where) in at
     ]
@@ -63,8 +64,3 @@ def part_claims(data: Sweep, effects: Sequence[Claim], least: float, error: floa
             )
         )
     return found
-
-
-def _is_part(part: str, whole: str) -> bool:
-    (source, _, target), (all_of_it, _, same) = (cut.partition("->") for cut in (part, whole))
-    return target == same and source.startswith(f"{all_of_it}.")

@@ -95,11 +95,13 @@ def plan(
     half: bool = False,
     causal: bool = True,
     sources: StateSources | None = None,
+    more: Sequence[Planned] = (),
 ) -> ExamplePlan:
     """What is run for `encoded`, the `index`-th example.
 
     `kinds`: of the decoder's layers. `half`: the model computes in half precision. `causal`: no token of its decoder
     attends to a later one. `sources`: of the states that ablations put in; None where there is no such ablation.
+    `more`: further variants of the example (`studies.flow.heads`).
 
     **Errors:** `ExampleError` if no cut has positions here; `ChiasmError` for a span that no example of this model has.
     """
@@ -111,7 +113,8 @@ def plan(
     # In half precision every example needs them: they stand at the same places in all plans then.
     if half:
         everywhere = [Window(0, layers, layers // 2)] if spec.routes else []
-        noops = _noops(planned, [*windows, *everywhere], last)
+        windowed = [*windows, *everywhere, *(one.window for one in more)]
+        noops = _noops(planned, tuple(dict.fromkeys(windowed)), last)
     skipped = []
     if encoded.unseen and any("image.o" in intervention.text for intervention in interventions):
         skipped.append((example.id, f"outside what the model sees of the image: {', '.join(encoded.unseen)}"))
@@ -140,6 +143,7 @@ def plan(
             skipped.append((example.id, f"keep only {error}"))
     if not any(one.table == "effects" for one in planned):
         raise ExampleError("; ".join(dict.fromkeys(reason for _, reason in skipped)))
+    planned += more
     if (spec.controls or half) and index < NOISE_EXAMPLES:
         noops = noops or _noops(planned, windows, last)
         planned += _noise(windows, encoded, last)
@@ -267,11 +271,14 @@ def _coalition_variants(found: Coalitions, window: Window) -> Iterator[Planned]:
         yield Planned(variant, "patches" if alone else "coalitions", window, columns)
 
 
-ChangeIn = Callable[[Window], Change]
+Cut = BlockedAttention | ZeroedBranch | AveragedKeys
+"""What a named intervention does to an example."""
+
+ChangeIn = Callable[[Window], Cut]
 
 
 def random_controls(
-    change: Change, length: int, draws: int, key: tuple[int, str, str]
+    change: Cut, length: int, draws: int, key: tuple[int, str, str]
 ) -> Iterator[tuple[str, int, ChangeIn]]:
     """(control, sample, change in a window) beside `change`, the same positions for every window.
 
@@ -303,7 +310,7 @@ def _can_be_averaged(change: BlockedAttention) -> bool:
     return len(change.keys) > 1 and set(change.keys).isdisjoint(change.queries)
 
 
-def _complement(change: Change, own: np.ndarray, length: int) -> np.ndarray:
+def _complement(change: Cut, own: np.ndarray, length: int) -> np.ndarray:
     """Positions that could be changed in place of `own`, ascending."""
     if not isinstance(change, ZeroedBranch):
         # A key after the first target row is hidden from that row, so cutting it would be a smaller change.
@@ -311,7 +318,7 @@ def _complement(change: Change, own: np.ndarray, length: int) -> np.ndarray:
     return np.setdiff1d(np.arange(1, length - 1), own)
 
 
-def _with(change: Change, positions: np.ndarray) -> ChangeIn:
+def _with(change: Cut, positions: np.ndarray) -> ChangeIn:
     chosen = _ints(np.sort(positions))
     if isinstance(change, ZeroedBranch):
         return lambda window: ZeroedBranch(window, change.component, chosen)

@@ -8,7 +8,7 @@ from chiasm.studies.flow.plan import ExamplePlan, Planned
 
 CUTS, BLANKED, SWAPPED = "the cuts", "the cuts on a blank image", "another example's input"
 BASELINE, ROUNDED, LENS = "the cuts on random weights", "the cuts in float32", "the answer read at every layer"
-NOOPS, MAPS, MEANS = "no-ops", "maps of patches", "mean states over examples"
+NOOPS, MAPS, HEADS, MEANS = "no-ops", "maps of patches", "single heads", "mean states over examples"
 KEPT, SEARCHED = "routes kept alone", "search of sufficient routes"
 """Parts of a run, as prices and times name them. All other variants of an example share the walk of the cuts, and its
 time."""
@@ -21,6 +21,8 @@ _PARTS: Final = {
     "patches": MAPS,
     "coalitions": MAPS,
     "keep_only": KEPT,
+    "heads": HEADS,
+    "heads_controls": "controls of single heads",
 }
 
 

@@ -18,6 +18,7 @@ from chiasm.results.wording import number
 from chiasm.studies.flow import captions, charts, curves
 from chiasm.studies.flow.browse import browsed
 from chiasm.studies.flow.findings import flow_findings
+from chiasm.studies.flow.head_charts import head_caption, head_maps
 from chiasm.studies.flow.headline import flow_headline
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
@@ -85,6 +86,8 @@ class FlowReporter(Reporter[FlowSpec]):
                     lambda size, cuts=tuple(cuts): charts.dose_curve(effects, controls, size, cuts=cuts),
                     partial(captions.dose, effects, controls, cuts),
                 )
+        if of_kind(self.claimed, "head"):
+            drawn["heads"] = Drawing(partial(head_maps, self.claimed), partial(head_caption, self.claimed))
         found = sufficiency_drawings(self.with_inputs("sufficiency"), self.table("sufficient_routes"))
         return drawn | self._windows() | found | self._tracking() | self._maps()
 

@@ -50,6 +50,9 @@ def planned_rows(rows: RowsByTable, example: Example, plan: ExamplePlan, outcome
                         | _change(before[k], cut[index][k])
                         for k, token in enumerate(tokens)
                     ]
+            case "heads" | "heads_controls":
+                logprobs = {name: measured[name] for name in ("logprob_clean", "logprob_cut")}
+                rows[item.table].append(shared | {"layer": window.centre} | item.columns | logprobs)
             case "patches":
                 rows["patches"].append(shared | item.columns | measured)
             case "noise":

@@ -17,6 +17,7 @@ from chiasm.core.example import Example
 from chiasm.data.scoring import correct
 from chiasm.interventions import Intervention, StateAblation
 from chiasm.measures.base import RowsByTable
+from chiasm.models.conformance.heads import head_anatomy
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import first_tokens
 from chiasm.models.executors.jobs import Executor, Job, JobResult
@@ -31,6 +32,7 @@ from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
+from chiasm.studies.flow.heads import HeadSweep, planned_heads
 from chiasm.studies.flow.plan import NOISE_EXAMPLES, ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
 from chiasm.studies.flow.price import (
     BASELINE,
@@ -113,6 +115,8 @@ class FlowWork(Work[FlowExample]):
         baseline = inputs.baseline if spec.controls else None
         self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self.interventions = spec.interventions()
+        self.heads = _head_sweep(spec, self.view, inputs.examples)
+        self.baseline_heads = HeadSweep() if baseline is None else _beside(self.heads, baseline)
         self.resampled = any(isinstance(one, StateAblation) and one.method == "resample" for one in self.interventions)
         self.donors = Donors(inputs.examples if spec.controls or self.resampled else (), spec.seed)
         raised = self.view.in_precision(Precision.of(self.view.model))
@@ -132,14 +136,15 @@ class FlowWork(Work[FlowExample]):
         forms = self._forms(view, example)
         if "lower" not in forms and (spec.keep == "correct" or spec.target == "answer"):
             raise ExampleError(f"the answer {example.answer!r} has no token, so it cannot be found right or followed")
-        planned = self._plan(view, index, example, prompt)
-        skipped = list(planned.skipped)
+        planned = self._plan(view, index, example, prompt, heads=self.heads)
+        skipped = [*planned.skipped, *([(example.id, self.heads.left_out)] if self.heads.left_out else [])]
         baseline, forms_baseline = None, {}
         if self._preparing_baseline is not None:
             forms_baseline = self._forms(self._preparing_baseline, example)
             encoded = self._preparing_baseline.encode(example, instruction=spec.instruction)
             without = replace(spec, controls=False, words=0, keep_only=None)
-            baseline = self._plan(self._preparing_baseline, index, example, encoded, without)
+            heads = self.baseline_heads
+            baseline = self._plan(self._preparing_baseline, index, example, encoded, without, heads=heads)
         swapped = None
         if spec.controls and example.media:
             try:
@@ -259,12 +264,15 @@ class FlowWork(Work[FlowExample]):
         prompt: Encoded,
         spec: FlowSpec | None = None,
         cuts: Sequence[Intervention] | None = None,
+        heads: HeadSweep | None = None,
     ) -> ExamplePlan:
         spec, cuts = self.spec if spec is None else spec, self.interventions if cuts is None else cuts
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
         half, causal = view.precision.half, view.family.causal
-        sources = self._sources(view, example)
-        return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, sources=sources)
+        options: dict[str, Any] = {"controls": spec.controls, "draws": spec.draws, "causal": causal}
+        more = () if heads is None else planned_heads(heads, encoded, key=(spec.seed, example.id), **options)
+        beside: dict[str, Any] = {"sources": self._sources(view, example), "more": tuple(more)}
+        return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, **beside)
 
     def _means(self, view: ModelView, examples: Sequence[Example]) -> StateMeans | None:
         """The mean states of the spans that are replaced by them; of a random model, over the examples given to it."""
@@ -381,6 +389,7 @@ class FlowWork(Work[FlowExample]):
         sample = self._sample(item.example)
         planned_rows(own, item.example, planned, outcome)
         rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["effects"]]
+        rows["heads_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["heads"]]
         valued = map_rows(item.example, planned, outcome, _text(self.baselines[sample], outcome))
         rows["patch_values_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in valued]
         rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, planned, outcome, item.forms_baseline)
@@ -412,6 +421,32 @@ class FlowWork(Work[FlowExample]):
         if "question" in outcome.states:
             positions = [int(p) for p in item.prompt.spans["question"]]
             rows["words"] += word_rows(self.view, item.example, outcome.states["question"], positions)
+
+
+def _head_sweep(spec: FlowSpec, view: ModelView, examples: Sequence[Example]) -> HeadSweep:
+    """What is done to single heads; which layers have heads that can be told apart is measured on the first example.
+
+    **Errors:** `ChiasmError` where no layer has, or for a head that is not there.
+    """
+    changes = spec.head_interventions()
+    if not changes:
+        return HeadSweep()
+    first = first_prepared(examples, lambda index, example: view.encode(example, instruction=spec.instruction))
+    # Without one the run fails on its examples, each with its reason.
+    return HeadSweep() if first is None else HeadSweep.of(changes, head_anatomy(view, first))
+
+
+def _beside(heads: HeadSweep, baseline: ModelView) -> HeadSweep:
+    """The same changes in a model with random weights: only one with the same heads is a control of single ones."""
+    if heads.changes and baseline.n_heads != heads.anatomy.heads:
+        _log.warning(
+            "%s has %d heads, so it is no control of single heads among %d.",
+            baseline.name,
+            baseline.n_heads,
+            heads.anatomy.heads,
+        )
+        return HeadSweep()
+    return heads
 
 
 def _text(view: ModelView, outcome: JobResult) -> str:

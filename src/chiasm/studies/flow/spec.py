@@ -8,10 +8,15 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Section, option
 from chiasm.core.spans import PERCEPTUAL, require_known
 from chiasm.interventions import (
+    AttentionKnockout,
+    HeadIntervention,
     Intervention,
     Window,
     all_windows,
     centred,
+    names_heads,
+    of_each_head,
+    parse_heads,
     parse_intervention,
     prefixes,
     suffixes,
@@ -73,6 +78,14 @@ class FlowSpec(ControlledSpec):
 
         chiasm flow tiny --patches 6 --shapley 8
 
+    Which head of which layer carries a route? Each head on its own, its edges cut and its output taken away:
+
+        chiasm flow tiny --heads --cut "image->question" --cut "image->last"
+
+    Two heads by number, and every group of heads that shares its keys:
+
+        chiasm flow tiny --cut "image->last@heads=0,3" --cut "zero:heads=groups@last"
+
     Spans: prefix, image, video, audio, between, question, suffix, last; image.object, image.other, image[0],
     image.newline, image.base, image.hd, image.end; video[0], video.frame[0]; audio[0]; question.options,
     question.option.true, question.option.false, question.objects; answer (with --target answer). `a+b` is the union of
@@ -90,8 +103,16 @@ class FlowSpec(ControlledSpec):
         None,
         "SOURCE->TARGET, mean:SOURCE->TARGET (attend to the source's mean state), zero:attention@SPAN, "
         "zero:mlp@SPAN, ablate:mean@SPAN or ablate:resample@SPAN (states replaced by their mean over examples, or by "
-        "another example's). Repeat it for several. Default: the papers' six (of a "
+        "another example's); one attention head at a time, in one layer at a time: SOURCE->TARGET@heads=all, "
+        "zero:heads@SPAN (heads=3,5 names some, heads=groups takes those that share keys together), with the same "
+        "cut of all heads beside it. Repeat it for several. Default: the papers' six (of a "
         "video or a sound, those four that name no object).",
+        common=True,
+    )
+    heads: bool = option(
+        False,
+        "Every attention head of every layer on its own as well, for each cut SOURCE->TARGET that is no part of "
+        "another: SOURCE->TARGET@heads=all and zero:heads@TARGET.",
         common=True,
     )
     window: int | None = option(
@@ -177,13 +198,17 @@ class FlowSpec(ControlledSpec):
         if repeated:
             raise ChiasmError("these cuts", f"`{repeated[0]}` is given twice", "Give every cut once")
         for text in cuts:
-            for span in parse_intervention(text).spans:
+            named = parse_heads(text) if names_heads(text) else parse_intervention(text)
+            for span in named.spans:
                 require_known(f"--cut {text}", span)
         routes = [Route.parse(text) for text in self.routes]
         split = [one for route in routes for one in route.split()]
         if len(set(split)) < len(split):
             found = f"`{next(one.text for one in split if split.count(one) > 1)}` is given twice"
             raise ChiasmError("these routes to keep open", found, "Give every route once")
+        if self.heads and cuts and not any(isinstance(one, AttentionKnockout) for one in self.interventions()):
+            found = "no --cut names a pair of spans, and heads are cut between two"
+            raise ChiasmError("--heads", found, f"Name one, as `{PAPER_CUTS[1]}`, or leave --heads out")
         if self.windows != "centred" and self.window is not None:
             found = "windows of all widths are cut there" if self.windows == "all" else "these ranges have no width"
             raise ChiasmError(f"--windows {self.windows} --window {self.window}", found, "Leave --window out")
@@ -199,8 +224,22 @@ class FlowSpec(ControlledSpec):
         return self.smallest_effect
 
     def interventions(self) -> tuple[Intervention, ...]:
-        """The cuts and ablations, parsed."""
-        return tuple(parse_intervention(text) for text in self.cuts or PAPER_CUTS)
+        """The cuts and ablations of all heads together, parsed: those asked for, and those behind single heads."""
+        whole = [parse_heads(text).whole if names_heads(text) else parse_intervention(text) for text in self._cuts]
+        return tuple({one.text: one for one in whole}.values())
+
+    def head_interventions(self) -> tuple[HeadIntervention, ...]:
+        """What is done to single heads, parsed."""
+        found = [parse_heads(text) for text in self._cuts if names_heads(text)]
+        pairs = [one for one in self.interventions() if isinstance(one, AttentionKnockout)] if self.heads else []
+        for one in pairs:
+            if not any(is_part(one.text, other.text) for other in pairs):
+                found += of_each_head(one)
+        return tuple({one.text: one for one in found}.values())
+
+    @property
+    def _cuts(self) -> Sequence[str]:
+        return self.cuts or PAPER_CUTS
 
     def width_of(self, layers: int) -> int:
         """Layers per window in a decoder of `layers` layers."""
@@ -217,6 +256,12 @@ class FlowSpec(ControlledSpec):
                 return prefixes(layers)
             case "suffix":
                 return suffixes(layers)
+
+
+def is_part(cut: str, whole: str) -> bool:
+    """Whether a cut is of a part of what another is of, as `image.object->question` of `image->question`."""
+    (source, _, target), (all_of_it, _, same) = (text.partition("->") for text in (cut, whole))
+    return target == same and source.startswith(f"{all_of_it}.")
 
 
 def default_cuts(kinds: Iterable[str]) -> tuple[str, ...]:

@@ -58,6 +58,19 @@ class Sweep:
         """The columns of one cut, by layer."""
         return [k for k, column in enumerate(self.columns) if column[0] == cut]
 
+    def part(self, rows: Bool[np.ndarray, " n"], columns: Sequence[int]) -> "Sweep | None":
+        """Some of the examples, and those of the columns that any of them has; None where nothing is left."""
+        present = self.present[rows][:, columns]
+        kept, some = present.any(axis=0), present.any(axis=1)
+        if not kept.any():
+            return None
+        at = np.flatnonzero(rows)[some]
+        chosen = [column for column, there in zip(columns, kept, strict=True) if there]
+        names = [tuple(one[i] for i in at) for one in (self.examples, self.inputs, self.types)]
+        cells = np.ix_(at, chosen)
+        columns_kept = tuple(self.columns[k] for k in chosen)
+        return Sweep(names[0], names[1], names[2], columns_kept, self.values[cells], self.present[cells])
+
     def where(self, k: int) -> str:
         """The layer of a column; where several windows share one, the window's layers."""
         cut, layer, start, stop = self.columns[k]

@@ -161,6 +161,26 @@ ROUNDING = TableSchema.of(
     number("change_raised", "Change in float32", "The same, computed in float32 with the same weights.", unit="nat"),
 )
 
+_ONE_LAYER = integer("layer", "Layer", "The layer whose head it is, 0-based.")
+HEADS = TableSchema.of(
+    "heads",
+    EXAMPLE,
+    TYPE,
+    text("cut", "Cut", "SOURCE->TARGET@heads=WHICH or zero:heads@SPAN, as typed or as --heads stands for."),
+    _ONE_LAYER,
+    integer("head", "Head", "Number of the head, 0-based; of heads that share their keys, of the group."),
+    text("kind", "Kind", "edges: what target rows read of source columns is cut in it; output: all it gives is zero."),
+    _LOGPROB_CLEAN,
+    _LOGPROB_CUT,
+    text("heads", "Heads", "Query heads that are changed together: one, or the first and the last of a group."),
+)
+
+HEADS_CONTROLS = HEADS.plus(
+    "heads_controls",
+    text("control", "Control", "What stands in for the head's change; names in `chiasm.studies.flow.tables`."),
+    integer("sample", "Sample", "Number of the random draw, or of the model with random weights, 0-based."),
+)
+
 FOLLOWED = TableSchema.of(
     "followed",
     EXAMPLE,
@@ -219,6 +239,8 @@ TABLES = (
     KEEP_ONLY,
     SUFFICIENCY,
     SUFFICIENT_ROUTES,
+    HEADS,
+    HEADS_CONTROLS,
 )
 
 # Names in the columns `open`, `half` and `routes` of `sufficiency`.
@@ -243,6 +265,8 @@ SWAPS = (IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP)
 AVERAGED = "averaged"
 # Beside a state ablation: its span hidden from all rows behind it, in the same layers; states stay. No null.
 KNOCKOUT = "knockout"
+# The same change in other heads of the layer, one by one: in one drawn for each example, or the mean over all of them.
+OTHER_HEADS = "other-heads"
 _DOSE = "dose-"  # a random share of the cut's own keys
 
 
