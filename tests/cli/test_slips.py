@@ -15,7 +15,6 @@ SLIPS = {
     ("flow", "tiny", "--cut", "zero:mlp@quesion"): "there is no span `quesion`. Did you mean question?",
     ("flow", "tiny", "--cut", "image->lst@heads=all"): "there is no span `lst`. Did you mean last?",
     ("flow", "tiny", "--cut", "image->last@heads=some"): "`some` is neither `all`, `groups` nor numbers of heads.",
-    ("flow", "tiny", "--limit", "2", "--cut", "image->last@heads=4"): "heads 0 to 3, and no head 4.",
     ("align", "tiny", "--span", "image", "--span", "qestion"): "Did you mean question?",
     ("compare", "tiny", "tiny-random", "--span", "imge"): "Did you mean image?",
     ("paper", "--span", "imge"): "Did you mean image?",
@@ -45,6 +44,17 @@ def test_the_nearest_name_is_offered(words, tmp_path, capsys, monkeypatch):
     assert SLIPS[words] in error
     assert "Traceback" not in error
     assert error.startswith(("chiasm: ", "╭─ Error")), "something stands before the error"
+
+
+def test_a_head_that_the_model_does_not_have(tmp_path, capsys, monkeypatch):
+    """How many there are is known once the model is loaded."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(["flow", "tiny", "--limit", "2", "--cut", "image->last@heads=4"])
+    error = " ".join(capsys.readouterr().err.split())
+    assert left.value.code == 2
+    assert "--cut image->last@heads=4: each layer of this model has heads 0 to 3, and no head 4. Name heads" in error
+    assert "Traceback" not in error
 
 
 @pytest.mark.parametrize("span", ["image", "image[0]+image[12]", "video.frame[3]", "question.option.true", "answer"])
