@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.data.scoring import correct
-from chiasm.interventions import Intervention, StateAblation
+from chiasm.interventions import Intervention
 from chiasm.measures.base import RowsByTable
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import first_tokens
@@ -46,6 +46,7 @@ from chiasm.studies.flow.price import (
     RunPrice,
     price,
 )
+from chiasm.studies.flow.replaced_states import ReplacedStates, resamples
 from chiasm.studies.flow.rows import (
     answer_rows,
     forms_of,
@@ -57,11 +58,9 @@ from chiasm.studies.flow.rows import (
     word_rows,
 )
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
-from chiasm.studies.flow.state_ablations import StateSources
-from chiasm.studies.flow.state_means import StateMeans, mean_states
 from chiasm.studies.flow.sufficiency import checked_routes
 from chiasm.studies.flow.sufficiency_rows import kept_rows
-from chiasm.studies.flow.sufficient_search import RouteSearch
+from chiasm.studies.flow.sufficient_search import searched_rows
 from chiasm.studies.flow.swaps import Donors
 from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
@@ -112,18 +111,15 @@ class FlowWork(Work[FlowExample]):
         baseline = inputs.baseline if spec.controls else None
         self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self.interventions = spec.interventions()
-        self.resampled = any(isinstance(one, StateAblation) and one.method == "resample" for one in self.interventions)
-        self.donors = Donors(inputs.examples if spec.controls or self.resampled else (), spec.seed)
+        self.donors = Donors(inputs.examples if spec.controls or resamples(spec) else (), spec.seed)
         raised = self.view.in_precision(Precision.of(self.view.model))
         self.raised = raised if self.view.precision.half and not raised.precision.half else None
         self.seconds = {"generate": 0.0, "compute": 0.0}
         self.parts: dict[str, float] = {}
         self._preparing = for_preparing(self.view)
         self._preparing_baseline = for_preparing(baseline) if baseline else None
-        self.means = self._means(self.view, self.examples)
-        shares = [[one for one in self.examples if self._sample(one) == k] for k in range(len(self.baselines))]
-        own = zip(self.baselines, shares, strict=True)
-        self.means_baselines = [self._means(view, share) for view, share in own] if self.means else []
+        with self._timed(MEANS):
+            self.replaced = ReplacedStates(spec, self.view, self.examples, self.baselines, executor, self.donors)
 
     def prepare(self, index: int, example: Example) -> FlowExample:
         spec, view = self.spec, self._preparing
@@ -203,17 +199,10 @@ class FlowWork(Work[FlowExample]):
                 self.seconds["compute"] += taken
 
     def searched(self, directory: RunDirectory) -> dict[str, list[dict[str, Any]]]:
-        """Rows of the search of sufficient routes, on the first examples that were followed; it comes behind them."""
-        spec, view = self.spec, self.view
-        if not spec.sufficient or directory.complete or "examples" not in directory.tables():
-            return {}
-        followed = directory.table("examples").head(spec.sufficient)
-        wanted = set(followed["example_id"])
-        known = {example.id: example for example in self.examples if example.id in wanted}
-        chosen = [known[name] for name in followed["example_id"]]
-        encode, forms = partial(self._encode_answer, view), partial(self._forms, view)
+        """Rows of the search of sufficient routes, which comes behind the examples."""
+        encode, forms = partial(self._encode_answer, self.view), partial(self._forms, self.view)
         with self._timed(SEARCHED):
-            return RouteSearch(spec, view, chosen, followed["input"].to_list(), self.executor, encode, forms).rows()
+            return searched_rows(self.spec, self.view, self.examples, directory, self.executor, encode, forms)
 
     def price(self) -> RunPrice | None:
         """The work ahead, from the first example that can be planned; None if none of the first can."""
@@ -233,7 +222,7 @@ class FlowWork(Work[FlowExample]):
             decoding=self.spec.keep == "correct",
             beside=[(name, one) for name, one in beside if one is not None],
             swapped=item.swapped is not None,
-            means=1 + bool(self.baselines) if self.means else 0,
+            means=self.replaced.passes,
             firsts=firsts,
         )
 
@@ -262,24 +251,8 @@ class FlowWork(Work[FlowExample]):
         spec, cuts = self.spec if spec is None else spec, self.interventions if cuts is None else cuts
         encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
         half, causal = view.precision.half, view.family.causal
-        sources = self._sources(view, example)
+        sources = self.replaced.sources(view, example, random=view is self._preparing_baseline)
         return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, sources=sources)
-
-    def _means(self, view: ModelView, examples: Sequence[Example]) -> StateMeans | None:
-        """The mean states of the spans that are replaced by them; of a random model, over the examples given to it."""
-        spans = [one.span for one in self.interventions if isinstance(one, StateAblation) and one.method == "mean"]
-        if not spans:
-            return None
-        with self._timed(MEANS):
-            return mean_states(view, examples, spans, self.executor, instruction=self.spec.instruction)
-
-    def _sources(self, view: ModelView, example: Example) -> StateSources | None:
-        """Where the states come from that ablations put in; None where there is no such ablation."""
-        if not any(isinstance(one, StateAblation) for one in self.interventions):
-            return None
-        random = view is self._preparing_baseline
-        means = self.means_baselines[self._sample(example)] if random and self.means_baselines else self.means
-        return StateSources(means, view, example, self.donors, self.spec.instruction)
 
     def _blank(self, index: int, example: Example, skipped: list[tuple[str, str]]) -> ExamplePlan | None:
         """The cuts of what is perceived on a blank image of the same size, where there is nothing to see."""
@@ -457,8 +430,6 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
     work = FlowWork(spec, inputs, executor)
     if (ahead := work.price()) is not None:
         _log.info("%s", ahead)
-    if spec.sufficient:
-        _log.info("The search of sufficient routes comes on top, on up to %d examples.", spec.sufficient)
     if spec.routes and (first := first_prepared(examples, lambda _, one: view.encode(one))) is not None:
         checked_routes(spec, view, first)
     run_examples(work, examples, directory, spec.batch, "flow")
