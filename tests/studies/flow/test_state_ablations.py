@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tests.studies.flow import flow_runs
+from tests.support import factories
 
 from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError
@@ -10,6 +11,7 @@ from chiasm.interventions import Patch, Variant, Window
 from chiasm.models.executors.jobs import Job, RecordedStates
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.loading import wrap
 from chiasm.results.claims import read_claims
 from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.spec import FlowSpec
@@ -147,6 +149,19 @@ def test_donors_have_as_many_tokens_or_the_example_is_left_out(view):
     (skipped,) = (one for one in run.skipped() if "ablate:resample@question" in one["reason"])
     assert skipped["example_id"] == chosen[3].id
     assert "no other example has `question` of" in skipped["reason"]
+
+
+def test_as_served_in_half_precision_rounding_is_measured_for_ablations_too():
+    """From the same states in float32: the example's own are read anew there, the mean is the one that was put in."""
+    view = wrap(*factories.build("llava", dtype=torch.bfloat16, layers=4, seed=0), dtype="bfloat16")
+    chosen = flow_runs.examples(3, size=(48, 48), question="What is it?")
+    run = flow_runs.run(view, chosen, cuts=(MEAN, OTHER), windows="prefix", window=None, controls=False)
+    rounding = run.table("rounding")
+    assert set(rounding["cut"]) == {MEAN, OTHER}
+    assert rounding.height == 3 * 2 * 4
+    off = (rounding["change_served"] - rounding["change_raised"]).abs()
+    assert 0 < off.max() < 1
+    assert rounding["change_raised"].abs().max() > 1
 
 
 def test_bad_input():

@@ -5,6 +5,7 @@ of its layer. Where all heads of a layer are changed one by one, the others are 
 one of the rest is drawn.
 """
 
+import logging
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from chiasm.core.errors import EmptySpanError
+from chiasm.core.example import Example
 from chiasm.interventions import (
     BlockedAttention,
     HeadIntervention,
@@ -23,10 +25,15 @@ from chiasm.interventions import (
     ZeroedHeads,
     head_sets,
 )
-from chiasm.models.conformance.heads import HeadAnatomy
+from chiasm.models.conformance.heads import HeadAnatomy, head_anatomy
 from chiasm.models.encoded import Encoded
+from chiasm.models.view import ModelView
 from chiasm.studies.flow.plan import Planned, random_controls
+from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.tables import OTHER_HEADS, SIZE_MATCHED
+from chiasm.studies.inputs import first_prepared
+
+_log = logging.getLogger("chiasm")
 
 _NO_HEADS = HeadAnatomy(0, 0, ())
 
@@ -124,3 +131,29 @@ def _planned(
     for a control in another one."""
     named = {"head": beside.number, "heads": str(HeadSet(beside.number, heads))}
     return Planned(Variant(columns["cut"], (change,)), table, change.window, columns | named)
+
+
+def head_sweep(spec: FlowSpec, view: ModelView, examples: Sequence[Example]) -> HeadSweep:
+    """What is done to single heads; which layers have heads that can be told apart is measured on the first example.
+
+    **Errors:** `ChiasmError` where no layer has, or for a head that is not there.
+    """
+    changes = spec.head_interventions()
+    if not changes:
+        return HeadSweep()
+    first = first_prepared(examples, lambda index, example: view.encode(example, instruction=spec.instruction))
+    # Without one the run fails on its examples, each with its reason.
+    return HeadSweep() if first is None else HeadSweep.of(changes, head_anatomy(view, first))
+
+
+def heads_beside(heads: HeadSweep, baseline: ModelView) -> HeadSweep:
+    """The same changes in a model with random weights: only one with the same heads is a control of single ones."""
+    if heads.changes and baseline.n_heads != heads.anatomy.heads:
+        _log.warning(
+            "%s has %d heads, so it is no control of single heads among %d.",
+            baseline.name,
+            baseline.n_heads,
+            heads.anatomy.heads,
+        )
+        return HeadSweep()
+    return heads

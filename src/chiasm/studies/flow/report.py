@@ -232,7 +232,9 @@ class FlowReporter(Reporter[FlowSpec]):
             return []
         taken = {"decoding answers": seconds["generate"]} | parts
         rest = seconds["compute"] - sum(parts.values())
-        each = "; ".join(f"{name} {value:.3g} s" for name, value in [*taken.items(), ("the rest", rest)] if value > 0)
+        each = "; ".join(
+            f"{name} {value:.3g} s" for name, value in [*taken.items(), ("the rest", rest)] if value > 0.001
+        )
         return [f"Time of the last session: {each}."]
 
     def _open_suffix(self) -> list[str]:

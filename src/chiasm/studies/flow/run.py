@@ -15,9 +15,8 @@ from typing import Any, Final, NamedTuple
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
 from chiasm.data.scoring import correct
-from chiasm.interventions import Intervention, StateAblation
+from chiasm.interventions import Intervention
 from chiasm.measures.base import RowsByTable
-from chiasm.models.conformance.heads import head_anatomy
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import first_tokens
 from chiasm.models.executors.jobs import Executor, Job, JobResult
@@ -32,7 +31,7 @@ from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
-from chiasm.studies.flow.heads import HeadSweep, planned_heads
+from chiasm.studies.flow.heads import HeadSweep, head_sweep, heads_beside, planned_heads
 from chiasm.studies.flow.plan import NOISE_EXAMPLES, ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
 from chiasm.studies.flow.price import (
     BASELINE,
@@ -48,6 +47,7 @@ from chiasm.studies.flow.price import (
     RunPrice,
     price,
 )
+from chiasm.studies.flow.replaced_states import ReplacedStates, resamples
 from chiasm.studies.flow.rows import (
     answer_rows,
     forms_of,
@@ -59,11 +59,9 @@ from chiasm.studies.flow.rows import (
     word_rows,
 )
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
-from chiasm.studies.flow.state_ablations import StateSources
-from chiasm.studies.flow.state_means import StateMeans, mean_states
 from chiasm.studies.flow.sufficiency import checked_routes
 from chiasm.studies.flow.sufficiency_rows import kept_rows
-from chiasm.studies.flow.sufficient_search import RouteSearch
+from chiasm.studies.flow.sufficient_search import searched_rows
 from chiasm.studies.flow.swaps import Donors
 from chiasm.studies.flow.tables import AUDIO_SWAP, BLANK, IMAGE_SWAP, VIDEO_SWAP
 from chiasm.studies.inputs import (
@@ -115,20 +113,17 @@ class FlowWork(Work[FlowExample]):
         baseline = inputs.baseline if spec.controls else None
         self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self.interventions = spec.interventions()
-        self.heads = _head_sweep(spec, self.view, inputs.examples)
-        self.baseline_heads = HeadSweep() if baseline is None else _beside(self.heads, baseline)
-        self.resampled = any(isinstance(one, StateAblation) and one.method == "resample" for one in self.interventions)
-        self.donors = Donors(inputs.examples if spec.controls or self.resampled else (), spec.seed)
+        self.heads = head_sweep(spec, self.view, inputs.examples)
+        self.baseline_heads = HeadSweep() if baseline is None else heads_beside(self.heads, baseline)
+        self.donors = Donors(inputs.examples if spec.controls or resamples(spec) else (), spec.seed)
         raised = self.view.in_precision(Precision.of(self.view.model))
         self.raised = raised if self.view.precision.half and not raised.precision.half else None
         self.seconds = {"generate": 0.0, "compute": 0.0}
         self.parts: dict[str, float] = {}
         self._preparing = for_preparing(self.view)
         self._preparing_baseline = for_preparing(baseline) if baseline else None
-        self.means = self._means(self.view, self.examples)
-        shares = [[one for one in self.examples if self._sample(one) == k] for k in range(len(self.baselines))]
-        own = zip(self.baselines, shares, strict=True)
-        self.means_baselines = [self._means(view, share) for view, share in own] if self.means else []
+        with self._timed(MEANS):
+            self.replaced = ReplacedStates(spec, self.view, self.examples, self.baselines, executor, self.donors)
 
     def prepare(self, index: int, example: Example) -> FlowExample:
         spec, view = self.spec, self._preparing
@@ -209,17 +204,10 @@ class FlowWork(Work[FlowExample]):
                 self.seconds["compute"] += taken
 
     def searched(self, directory: RunDirectory) -> dict[str, list[dict[str, Any]]]:
-        """Rows of the search of sufficient routes, on the first examples that were followed; it comes behind them."""
-        spec, view = self.spec, self.view
-        if not spec.sufficient or directory.complete or "examples" not in directory.tables():
-            return {}
-        followed = directory.table("examples").head(spec.sufficient)
-        wanted = set(followed["example_id"])
-        known = {example.id: example for example in self.examples if example.id in wanted}
-        chosen = [known[name] for name in followed["example_id"]]
-        encode, forms = partial(self._encode_answer, view), partial(self._forms, view)
+        """Rows of the search of sufficient routes, which comes behind the examples."""
+        encode, forms = partial(self._encode_answer, self.view), partial(self._forms, self.view)
         with self._timed(SEARCHED):
-            return RouteSearch(spec, view, chosen, followed["input"].to_list(), self.executor, encode, forms).rows()
+            return searched_rows(self.spec, self.view, self.examples, directory, self.executor, encode, forms)
 
     def price(self) -> RunPrice | None:
         """The work ahead, from the first example that can be planned; None if none of the first can."""
@@ -239,7 +227,7 @@ class FlowWork(Work[FlowExample]):
             decoding=self.spec.keep == "correct",
             beside=[(name, one) for name, one in beside if one is not None],
             swapped=item.swapped is not None,
-            means=1 + bool(self.baselines) if self.means else 0,
+            means=self.replaced.passes,
             firsts=firsts,
         )
 
@@ -271,24 +259,9 @@ class FlowWork(Work[FlowExample]):
         half, causal = view.precision.half, view.family.causal
         options: dict[str, Any] = {"controls": spec.controls, "draws": spec.draws, "causal": causal}
         more = () if heads is None else planned_heads(heads, encoded, key=(spec.seed, example.id), **options)
-        beside: dict[str, Any] = {"sources": self._sources(view, example), "more": tuple(more)}
+        sources = self.replaced.sources(view, example, random=view is self._preparing_baseline)
+        beside: dict[str, Any] = {"sources": sources, "more": tuple(more)}
         return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, **beside)
-
-    def _means(self, view: ModelView, examples: Sequence[Example]) -> StateMeans | None:
-        """The mean states of the spans that are replaced by them; of a random model, over the examples given to it."""
-        spans = [one.span for one in self.interventions if isinstance(one, StateAblation) and one.method == "mean"]
-        if not spans:
-            return None
-        with self._timed(MEANS):
-            return mean_states(view, examples, spans, self.executor, instruction=self.spec.instruction)
-
-    def _sources(self, view: ModelView, example: Example) -> StateSources | None:
-        """Where the states come from that ablations put in; None where there is no such ablation."""
-        if not any(isinstance(one, StateAblation) for one in self.interventions):
-            return None
-        random = view is self._preparing_baseline
-        means = self.means_baselines[self._sample(example)] if random and self.means_baselines else self.means
-        return StateSources(means, view, example, self.donors, self.spec.instruction)
 
     def _blank(self, index: int, example: Example, skipped: list[tuple[str, str]]) -> ExamplePlan | None:
         """The cuts of what is perceived on a blank image of the same size, where there is nothing to see."""
@@ -423,32 +396,6 @@ class FlowWork(Work[FlowExample]):
             rows["words"] += word_rows(self.view, item.example, outcome.states["question"], positions)
 
 
-def _head_sweep(spec: FlowSpec, view: ModelView, examples: Sequence[Example]) -> HeadSweep:
-    """What is done to single heads; which layers have heads that can be told apart is measured on the first example.
-
-    **Errors:** `ChiasmError` where no layer has, or for a head that is not there.
-    """
-    changes = spec.head_interventions()
-    if not changes:
-        return HeadSweep()
-    first = first_prepared(examples, lambda index, example: view.encode(example, instruction=spec.instruction))
-    # Without one the run fails on its examples, each with its reason.
-    return HeadSweep() if first is None else HeadSweep.of(changes, head_anatomy(view, first))
-
-
-def _beside(heads: HeadSweep, baseline: ModelView) -> HeadSweep:
-    """The same changes in a model with random weights: only one with the same heads is a control of single ones."""
-    if heads.changes and baseline.n_heads != heads.anatomy.heads:
-        _log.warning(
-            "%s has %d heads, so it is no control of single heads among %d.",
-            baseline.name,
-            baseline.n_heads,
-            heads.anatomy.heads,
-        )
-        return HeadSweep()
-    return heads
-
-
 def _text(view: ModelView, outcome: JobResult) -> str:
     """The tokens that are followed, as text."""
     return text_of(view.tokenizer, outcome.tokens.tolist()).strip()
@@ -467,17 +414,8 @@ def compute(spec: FlowSpec) -> RunDirectory:
     spec = sized(spec, asked, inputs)
     if spec.windows == "centred":
         spec = spec.complete(window=spec.width_of(inputs.view.n_layers))
-        _require_several_windows(spec, inputs.view.n_layers)
+        spec.require_several_windows(inputs.view.n_layers)
     return STUDY.completed(spec, inputs.facts, lambda directory: _fill(directory, spec, inputs))
-
-
-def _require_several_windows(spec: FlowSpec, layers: int) -> None:
-    """**Errors:** `ChiasmError` for windows so wide that each of them is the whole model."""
-    whole = all((window.start, window.stop) == (0, layers) for window in spec.windows_of(layers))
-    if whole and layers > 1:
-        found = f"each window takes in all {layers} layers of this model, so that every layer would show the same cut"
-        todo = f"Give --window {max(1, layers // 2)} or less, which separates layers"
-        raise ChiasmError(f"--window {spec.window}", found, todo)
 
 
 def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
@@ -494,8 +432,6 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
     work = FlowWork(spec, inputs, executor)
     if (ahead := work.price()) is not None:
         _log.info("%s", ahead)
-    if spec.sufficient:
-        _log.info("The search of sufficient routes comes on top, on up to %d examples.", spec.sufficient)
     if spec.routes and (first := first_prepared(examples, lambda _, one: view.encode(one))) is not None:
         checked_routes(spec, view, first)
     run_examples(work, examples, directory, spec.batch, "flow")

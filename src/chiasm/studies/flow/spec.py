@@ -245,6 +245,16 @@ class FlowSpec(ControlledSpec):
         """Layers per window in a decoder of `layers` layers."""
         return self.window or max(1, min(9, (layers // 3 - 1) // 2 * 2 + 1))
 
+    def require_several_windows(self, layers: int) -> None:
+        """**Errors:** `ChiasmError` for windows so wide that each of them is the whole model."""
+        whole = all((window.start, window.stop) == (0, layers) for window in self.windows_of(layers))
+        if whole and layers > 1:
+            found = (
+                f"each window takes in all {layers} layers of this model, so that every layer would show the same cut"
+            )
+            todo = f"Give --window {max(1, layers // 2)} or less, which separates layers"
+            raise ChiasmError(f"--window {self.window}", found, todo)
+
     def windows_of(self, layers: int) -> tuple[Window, ...]:
         """The windows over a decoder of `layers` layers."""
         match self.windows:

@@ -49,7 +49,7 @@ def _random(kept: Sequence[Route], spans: Spans, layers: int, seed: int, name: s
     for within in dict.fromkeys(one.layers for one in kept):
         count = sum(one.layers == within for one in kept)
         chosen = rng.choice(len(pairs), size=min(count, len(pairs)), replace=False)
-        drawn += [Route(*pairs[k], within) for k in sorted(chosen)]
+        drawn += [Route(source, target, within) for source, target in (pairs[int(k)] for k in np.sort(chosen))]
     return drawn
 
 

@@ -22,6 +22,7 @@ from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import only_this_example
 from chiasm.models.executors.jobs import Executor, Job, Readout
 from chiasm.models.view import ModelView
+from chiasm.results.rundir import RunDirectory
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.sufficiency import require_closable
 from chiasm.studies.flow.sufficiency_rows import is_right, sufficiency_row
@@ -214,6 +215,26 @@ class RouteSearch:
                 _log.warning("Sufficient routes: %s is left out: %s", example.id, error)
                 continue
             yield example, encoded
+
+
+def searched_rows(
+    spec: FlowSpec,
+    view: ModelView,
+    examples: Sequence[Example],
+    directory: RunDirectory,
+    executor: Executor,
+    encode: Callable[[Example], Encoded],
+    forms: Callable[[Example], dict[str, int]],
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the search on the first `--sufficient` of `examples` that `directory` has followed, if any."""
+    if not spec.sufficient or directory.complete or "examples" not in directory.tables():
+        return {}
+    followed = directory.table("examples").head(spec.sufficient)
+    wanted = set(followed["example_id"])
+    names, inputs = followed["example_id"].to_list(), followed["input"].to_list()
+    _log.info("Searching the routes that suffice, on %d examples.", len(names))
+    known = {example.id: example for example in examples if example.id in wanted}
+    return RouteSearch(spec, view, [known[name] for name in names], inputs, executor, encode, forms).rows()
 
 
 def _nested(order_of: Callable[[Example], list[int]], example: Example) -> Sets:
