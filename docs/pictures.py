@@ -57,9 +57,7 @@ def curves() -> None:
     for name, unit, lines in (("memory", "Resident memory (MB)", memory), ("time", "Processor time each (ms)", time)):
         most = 1.2 * max(float(line.curve.mean.max()) for line in lines)
         axes = Axes("Examples recorded by then", unit, limits=(0.0, most))
-        title = (
-            f"Does the {name} of an example grow with the run?" if name == "time" else "Does memory grow with the run?"
-        )
+        title = f"Does the {name} of an example grow with the run?" if lines is time else "Does memory grow?"
         chart = line_chart(lines, axes, size_of("5in"), title=title, subtitle=said, height=170)
         chart.properties(background="white").save(IMAGES / f"curve-{name}.png", ppi=200)
 
