@@ -14,6 +14,7 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 _MAIN = "from chiasm.cli.main import main; main()"
 _EVERY = 10.0
@@ -31,31 +32,39 @@ def main() -> None:
         started = time.monotonic()
         with open(os.devnull, "w") as nothing:
             child = subprocess.Popen(asked, stdout=nothing, stderr=nothing)
-        samples, finished = [], _Finished(out / "shards")
+        samples: list[tuple[float, float, int, int]] = []
+        finished = _Finished(out / "shards")
         while child.poll() is None:
             if (used := _used(child.pid)) is not None:
                 processor, resident = used
                 samples.append((round(time.monotonic() - started, 1), processor, resident, finished.examples()))
+                _keep(name, words, load[0], samples)
             time.sleep(_EVERY)
         if child.returncode:
             raise SystemExit(f"chiasm {' '.join(words)} ended with {child.returncode}")
         page = (out / "report.html").stat().st_size
         counts = json.loads((out / "manifest.json").read_text())["counts"]
+    found = _keep(name, words, load[0], samples, counts=counts, page_bytes=page)
+    print(f"{found['command']}: at the most {max(one[2] for one in samples) / 1e6:.0f} MB")
+    for first, last in pairwise(_tenths(samples)):
+        each = 1e3 * (last[1] - first[1]) / (last[3] - first[3])
+        print(f"examples {first[3]:>7,} to {last[3]:>7,}: {each:.1f} ms of the processor each, {last[2] / 1e6:.0f} MB")
+
+
+def _keep(name: str, words: list[str], load: float, samples: list[Any], **ended: Any) -> dict[str, Any]:
+    """Write what is known by now: one that is stopped leaves its curve as well. `ended`: what is known at its end."""
     found = {
         "command": " ".join(("chiasm", *words)),
         "threads": os.environ.get("OMP_NUM_THREADS"),
-        "load": {"before": load[0], "after": os.getloadavg()[0]},
-        "counts": counts,
-        "page_bytes": page,
+        "load": {"before": load, "after": os.getloadavg()[0]},
+        "finished": bool(ended),
+        **ended,
         "columns": ["seconds", "processor_seconds", "resident_bytes", "examples"],
         "samples": samples,
     }
     _OUT.mkdir(parents=True, exist_ok=True)
     (_OUT / f"{name}.json").write_text(json.dumps(found) + "\n")
-    print(f"{found['command']}: at the most {max(one[2] for one in samples) / 1e6:.0f} MB")
-    for first, last in pairwise(_tenths(samples)):
-        each = 1e3 * (last[1] - first[1]) / (last[3] - first[3])
-        print(f"examples {first[3]:>7,} to {last[3]:>7,}: {each:.1f} ms of the processor each, {last[2] / 1e6:.0f} MB")
+    return found
 
 
 class _Finished:

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 from tests.support.counting import CountingTask
 
@@ -57,6 +58,20 @@ def test_an_example_that_ends_processes_is_left_out_alone(tmp_path, caplog):
     assert failure["example_id"] == "e7"
     assert "2 processes ended while they computed it" in failure["reason"]
     assert found.table("eval").equals(whole.table("eval").filter(whole.table("eval")["example_id"] != "e7"))
+
+
+@pytest.mark.parametrize("deadly", [("e7",), ("e7", "e8"), ("e0", "e29")])
+def test_where_batches_are_added_up_such_an_example_is_left_out_as_well(tmp_path, deadly):
+    task = CountingTask(tmp_path / "run", examples=30, batch=3, summed=True, deadly=deadly)
+    share(task, 2, LocalProcesses(2), task.join)
+    found, whole = RunDirectory.load(task.out), alone(tmp_path, examples=30, batch=3, summed=True)
+    reasons = {one["example_id"]: one["reason"] for one in found.failures() if one["reason"] != "it is bad"}
+    assert set(reasons) == set(deadly)
+    assert all("processes ended while they computed it" in reason for reason in reasons.values())
+    rows = whole.table("eval").filter(~whole.table("eval")["example_id"].is_in(deadly))
+    assert found.table("eval").equals(rows)
+    expected = sum(np.sqrt(int(name[1:]) + 0.1) for name in rows["example_id"])
+    assert found.table("sums")["total"][0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_others_wait_until_the_first_has_opened_the_directory(tmp_path):

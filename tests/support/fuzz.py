@@ -14,13 +14,14 @@ import resource
 import shutil
 import signal
 import sys
+import tarfile
 import tempfile
 import time
 import traceback
 import wave
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,60 @@ def parquet(rng: random.Random, folder: Path) -> None:
     path = folder / "data.parquet"
     path.write_bytes(damaged_bytes(rng, rng.choice(_PARQUET)))
     _read_all(path)
+
+
+_ARCHIVE: list[bytes] = []
+_PICTURES: list[bytes] = []
+
+
+def _picture_bytes() -> bytes:
+    file = io.BytesIO()
+    _picture().save(file, "PNG")
+    return file.getvalue()
+
+
+def _archive() -> bytes:
+    """A WebDataset archive of four examples, in the format of GNU and with long names."""
+    file, picture = io.BytesIO(), _picture_bytes()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for k, row in enumerate(_rows()):
+            fields = {name: value for name, value in row.items() if name not in ("id", "image")}
+            key = f"part/{'long' * 30 * (k == 2)}{k}"
+            for ending, content in (("json", json.dumps(fields).encode()), ("png", picture), ("txt", b"a caption")):
+                member = tarfile.TarInfo(f"{key}.{ending}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+def _read_pictures(path: Path) -> None:
+    """Every example, and the pictures that it holds."""
+    for example in examples(path):
+        try:
+            require_usable(example)
+            for picture in example.images:
+                load_image(picture)
+        except ExampleError:
+            continue
+
+
+def archive(rng: random.Random, folder: Path) -> None:
+    if not _ARCHIVE:
+        _ARCHIVE.append(_archive())
+    path = folder / "data.tar"
+    path.write_bytes(damaged_bytes(rng, _ARCHIVE[0]))
+    _read_pictures(path)
+
+
+def parquet_pictures(rng: random.Random, folder: Path) -> None:
+    if not _PICTURES:
+        file, picture = io.BytesIO(), _picture_bytes()
+        held = [{"id": f"e{k}", "question": "?", "image": {"bytes": picture, "path": f"{k}.png"}} for k in range(4)]
+        pq.write_table(pa.Table.from_pylist(held), file, compression="none")
+        _PICTURES.append(file.getvalue())
+    path = folder / "data.parquet"
+    path.write_bytes(damaged_bytes(rng, _PICTURES[0]))
+    _read_pictures(path)
 
 
 def layout(name: str) -> Callable[[random.Random, Path], None]:
@@ -345,6 +400,8 @@ KINDS: dict[str, Callable[[random.Random, Path], None]] = {
     "video mkv": video("mkv", "mpeg4"),
     "video avi": video("avi", "mjpeg"),
     "video webm": video("webm", "libvpx"),
+    "archive": archive,
+    "parquet pictures": parquet_pictures,
 }
 
 
@@ -380,12 +437,17 @@ def _time_limit() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def fuzz(count: int, first: int = 0, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
-    """`count` inputs, shared among all kinds: how many ended how, the slowest, and the peak of memory."""
-    each = math.ceil(count / len(KINDS))
+def fuzz(
+    count: int, first: int = 0, say: Callable[[str], None] = lambda text: None, chosen: Sequence[str] = ()
+) -> dict[str, Any]:
+    """`count` inputs, shared among all kinds, or those that are chosen: how many ended how, the slowest, and the peak
+    of memory.
+    """
+    asked = [kind for kind in KINDS if not chosen or kind in chosen]
+    each = math.ceil(count / len(asked))
     kinds: dict[str, dict[str, int]] = {}
     slowest, wrong = ("", 0.0), []
-    for kind in KINDS:
+    for kind in asked:
         ends: Counter[str] = Counter()
         for number in range(first, first + each):
             folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -403,7 +465,7 @@ def fuzz(count: int, first: int = 0, say: Callable[[str], None] = lambda text: N
         say(f"{kind}: {kinds[kind]}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
-        "inputs": each * len(KINDS),
+        "inputs": each * len(asked),
         "seed": f"KIND/{first} to KIND/{first + each - 1}",
         "wrong": sum(ends.get("wrong", 0) for ends in kinds.values()),
         "slow": sum(ends.get("slow", 0) for ends in kinds.values()),
@@ -415,10 +477,21 @@ def fuzz(count: int, first: int = 0, say: Callable[[str], None] = lambda text: N
     }
 
 
+def together(kept: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Counts that were kept, with those of some kinds in place of what there was of them."""
+    kinds = {kind: ends for kind in KINDS if (ends := found["kinds"].get(kind) or kept["kinds"].get(kind))}
+    slowest = max(kept["slowest"], found["slowest"], key=lambda one: one["seconds"])
+    total = {name: sum(ends.get(name, 0) for ends in kinds.values()) for name in ("wrong", "slow")}
+    peak = max(kept["peak_memory_mb"], found["peak_memory_mb"])
+    whole = {"inputs": sum(sum(ends.values()) for ends in kinds.values()), "slowest": slowest, "peak_memory_mb": peak}
+    return kept | total | whole | {"kinds": kinds}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--kinds", nargs="*", default=(), help="only these; counts of others in --out are kept")
     parser.add_argument("--only", nargs=2, metavar=("KIND", "NUMBER"))
     parser.add_argument("--out", type=Path, default=COUNTS)
     given = parser.parse_args()
@@ -426,8 +499,10 @@ def main() -> None:
         print(*put(given.only[0], int(given.only[1]), Path(tempfile.mkdtemp(prefix="fuzz-"))), sep="\n")
         return
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    found = fuzz(given.count, given.first, lambda text: print(text, file=sys.stderr, flush=True))
+    found = fuzz(given.count, given.first, lambda text: print(text, file=sys.stderr, flush=True), given.kinds)
     what = found.pop("what")
+    if given.kinds and given.out.exists():
+        found = together(json.loads(given.out.read_text()), found)
     given.out.write_text(json.dumps(found, indent=1) + "\n")
     sys.exit(bool(what))
 

@@ -69,7 +69,8 @@ def line(trials: Sequence[Trial], quantity: str) -> Line:
 
     **Errors:** `ValueError` for fewer than two sizes.
     """
-    dear = cost_of_more(trials, quantity)
+    # Files hold what controls show once, however many they are of: that is no matter of single examples.
+    dear = cost_of_more(trials, quantity) if quantity in ("seconds", "processor") else 0.0
     trials = [one._replace(**{quantity: getattr(one, quantity) - dear * one.more}) for one in trials]
     later = [one for one in trials if not one.first]
     first = [one for one in trials if one.first]

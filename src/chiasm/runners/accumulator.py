@@ -70,10 +70,10 @@ def accumulate(
     """
     jobs = batches(examples, batch_size)
     size = -(-len(jobs) // min(BLOCKS, max(1, len(jobs) // _BATCHES)))
-    jobs = [job._replace(group=place // size, parts=()) for place, job in enumerate(jobs)]
+    jobs = [job._replace(group=place // size) for place, job in enumerate(jobs)]
     saved = _Saved(work, directory, jobs, save_every)
     try:
-        drive(jobs, saved.execute, directory, label, record=saved.add, remaining=saved.remaining)
+        drive(jobs, saved.execute, directory, label, record=saved.add, remaining=saved.remaining, alone=saved.alone)
     except BaseException:
         saved.stop()
         raise
@@ -139,6 +139,15 @@ class _Saved:
     ) -> Generator[tuple[KeyedJob[Any], Computed], None, None]:
         """The batches in order, each added to the sums of its block."""
         yield from prefetched(self.work, jobs, tracker, self._enter)
+
+    def alone(self, job: KeyedJob[Any]) -> None:
+        """Do a part of a batch and forget it, to see whether it ends this process. Sums in memory are saved before."""
+        self.save()
+        self._at = None
+        self.work.restore({})
+        for _ in prefetched(self.work, iter([job]), None):
+            pass
+        self.work.restore({})
 
     def remaining(self, jobs: Sequence[KeyedJob[Any]], *, claimed: bool) -> Sequence[KeyedJob[Any]]:
         """The batches of a block that are not in its saved sums, or whose rows are lost."""

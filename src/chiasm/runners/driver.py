@@ -126,12 +126,15 @@ def drive(
     noun: str = "examples",
     record: Record | None = None,
     remaining: Remaining[P] | None = None,
+    alone: Callable[[KeyedJob[P]], object] | None = None,
 ) -> None:
     """Compute the jobs that `directory` lacks, together with other processes that do the same; all are finished then.
 
     Jobs are fixed by their keys, so a run that is interrupted and resumed, or shared by several processes, gives the
     rows of one that was not. `record`: what to do with a result; by default it is recorded in `directory`.
-    `remaining`: what is left of a block of jobs; by default those that the directory lacks.
+    `remaining`: what is left of a block of jobs; by default those that the directory lacks. `alone`: does a part of a
+    job that is done in order, and forgets it: where such a job has ended several processes, its parts are tried so, and
+    those that end processes again are left out of it.
 
     **Errors:** `EndedElsewhereError` where another process has gone on and ended the run; `ChiasmError` for a job
     that ended several processes.
@@ -142,7 +145,7 @@ def drive(
         directory.worker.plan(label, noun, jobs[0].key, jobs[-1].key, sum(job.size for job in jobs))
     with progress(noun) as bar:
         tracker = Tracker(bar, label, jobs, directory.done())
-        claims = _Claims(jobs, directory, remaining or partial(_missing, directory), tracker)
+        claims = _Claims(jobs, directory, remaining or partial(_missing, directory), tracker, alone)
         try:
             while claims.blocks:
                 require_uninterrupted()
@@ -151,7 +154,7 @@ def drive(
                     found = execute(chain([first], taken), tracker)
                     try:
                         for job, computed in found:
-                            record(job, computed)
+                            record(job, claims.with_left_out(job, computed))
                             claims.end(job)
                             tracker.end(job)
                     finally:
@@ -188,9 +191,16 @@ class _Claims(Generic[P]):
     """The blocks of jobs that are not finished yet, and which of them this process has claimed."""
 
     def __init__(
-        self, jobs: Sequence[KeyedJob[P]], directory: RunDirectory, remaining: Remaining[P], tracker: Tracker
+        self,
+        jobs: Sequence[KeyedJob[P]],
+        directory: RunDirectory,
+        remaining: Remaining[P],
+        tracker: Tracker,
+        alone: Callable[[KeyedJob[P]], object] | None,
     ) -> None:
         assert directory.worker is not None
+        self.alone = alone
+        self._left_out: dict[int, list[tuple[str, str]]] = {}
         self.directory, self.worker, self.remaining, self.tracker = directory, directory.worker, remaining, tracker
         self.blocks = [block for block in _blocks(jobs) if remaining(block, claimed=False)]
         self.deaths = self.worker.deaths()
@@ -217,9 +227,36 @@ class _Claims(Generic[P]):
                 # What must be done in order cannot be set aside.
                 if job.group is None and self.deaths[str(job.key)] >= DEATHS:
                     self._suspects.append(job)
+                elif self.deaths[str(job.key)] >= DEATHS and job.parts and self.alone is not None:
+                    sifted = self._sifted(job, self.alone)
+                    self.note(sifted, str(job.key))
+                    yield sifted
                 else:
                     self.note(job, str(job.key))
                     yield job
+
+    def _sifted(self, job: KeyedJob[P], alone: Callable[[KeyedJob[P]], object]) -> KeyedJob[P]:
+        """A job without those of its parts that end processes; `size` stays, as they are accounted for."""
+        payload: Any = job.payload
+        kept, failures = [], []
+        for place, name in enumerate(job.parts):
+            what = f"{job.key}:{name}"
+            if (ended := self.deaths[what]) >= DEATHS:
+                failures.append((name, ended_alone(ended)))
+                continue
+            part: Any = job._replace(payload=payload[place : place + 1], parts=(name,), size=1)
+            self.worker.note(what)  # nothing else is at work: the job before waits to be computed
+            alone(part)
+            kept.append(place)
+        _log.warning("Processes ended during job %d: %d of its examples are left out.", job.key, len(failures))
+        self._left_out[job.key] = failures
+        sifted: Any = job._replace(payload=[payload[place] for place in kept], parts=[job.parts[k] for k in kept])
+        return sifted
+
+    def with_left_out(self, job: KeyedJob[P], computed: Computed) -> Computed:
+        """What a job gave, with the parts that were left out of it as failures."""
+        left_out = self._left_out.pop(job.key, [])
+        return computed._replace(failures=[*left_out, *computed.failures]) if left_out else computed
 
     def suspects(self) -> Iterator[KeyedJob[P]]:
         """Claimed jobs during which several processes have ended."""
@@ -268,7 +305,7 @@ def _carefully(job: KeyedJob[P], execute: Execute[P], claims: _Claims[P], tracke
     for place, name in enumerate(job.parts):
         what = f"{job.key}:{name}"
         if (ended := claims.deaths[what]) >= DEATHS:
-            failures.append((name, f"{ended} processes ended while they computed it, and nothing else"))
+            failures.append((name, ended_alone(ended)))
             continue
         part: Any = job._replace(payload=payload[place : place + 1], parts=(name,), size=1)
         single[place] = _alone(part, execute, claims, tracker, what)
@@ -279,6 +316,11 @@ def _carefully(job: KeyedJob[P], execute: Execute[P], claims: _Claims[P], tracke
     else:
         found = joined(list(single.values()))
     return found._replace(failures=[*failures, *found.failures])
+
+
+def ended_alone(died: int) -> str:
+    """Why an example is left out at which processes keep ending."""
+    return f"{died} processes ended while they computed it, and nothing else"
 
 
 def _ended_processes(job: KeyedJob[Any], died: int) -> ChiasmError:

@@ -121,7 +121,7 @@ class _Ids(Sequence[str]):
 def prefetched(
     work: Work[P],
     jobs: Iterator[KeyedJob[_Batch]],
-    tracker: Tracker,
+    tracker: Tracker | None,
     begin: Callable[[KeyedJob[_Batch]], None] = lambda job: None,
     room: Room | None = None,
 ) -> Generator[tuple[KeyedJob[_Batch], Computed], None, None]:
@@ -137,7 +137,8 @@ def prefetched(
             ready = waiting.result()
             following = next(jobs, None)
             waiting = following and pool.submit(_prepare, work, following.payload)
-            tracker.begin(job)
+            if tracker is not None:
+                tracker.begin(job)
             begin(job)
             yield job, _computed(work, ready, room)
 

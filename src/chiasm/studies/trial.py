@@ -138,7 +138,7 @@ def _trials(run: _Run, asked: int, batch: int, seconds: float, share: float = 1.
         trials.append(run(size)._replace(first=False))
         if size >= asked:
             return trials
-        if share * size < _SEEN and not any(one.more >= 1 for one in trials):
+        if size >= ENOUGH and share * size < _SEEN and not any(one.more >= 1 for one in trials):
             trials.append(run(size, whole=True)._replace(first=False))
         size *= _GROWTH
 

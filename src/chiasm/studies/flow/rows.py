@@ -135,6 +135,11 @@ def perceived(text: str) -> str | None:
     return next((kind for kind in PERCEPTUAL for part in parts if part.startswith(kind)), None)
 
 
+def target_text(view: ModelView, outcome: JobResult) -> str:
+    """The tokens that are followed, as text."""
+    return text_of(view.tokenizer, outcome.tokens.tolist()).strip()
+
+
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 

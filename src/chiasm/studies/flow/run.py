@@ -56,6 +56,7 @@ from chiasm.studies.flow.rows import (
     planned_rows,
     rounding_rows,
     swap_rows,
+    target_text,
     word_rows,
 )
 from chiasm.studies.flow.spec import FlowSpec, default_cuts
@@ -176,7 +177,7 @@ class FlowWork(Work[FlowExample]):
             rows["followed"].append(self._followed(item, outcome))
             skipped += item.skipped
             planned_rows(rows, item.example, item.plan, outcome)
-            rows["patch_values"] += map_rows(item.example, item.plan, outcome, _text(self.view, outcome))
+            rows["patch_values"] += map_rows(item.example, item.plan, outcome, target_text(self.view, outcome))
             rows["keep_only"] += kept_rows(item.example, item.plan, outcome, item.forms)
             self._read(rows, item, outcome)
             skipped += self._rounding(rows, item, outcome)
@@ -363,7 +364,7 @@ class FlowWork(Work[FlowExample]):
         planned_rows(own, item.example, planned, outcome)
         rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["effects"]]
         rows["heads_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["heads"]]
-        valued = map_rows(item.example, planned, outcome, _text(self.baselines[sample], outcome))
+        valued = map_rows(item.example, planned, outcome, target_text(self.baselines[sample], outcome))
         rows["patch_values_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in valued]
         rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, planned, outcome, item.forms_baseline)
         return []
@@ -386,7 +387,7 @@ class FlowWork(Work[FlowExample]):
     def _followed(self, item: FlowExample, outcome: JobResult) -> dict[str, Any]:
         first = int(outcome.tokens[0]) if len(outcome.tokens) else None
         right = self.spec.target == "answer" or first in item.forms.values()
-        return {"example_id": item.example.id, "text": _text(self.view, outcome), "right": right}
+        return {"example_id": item.example.id, "text": target_text(self.view, outcome), "right": right}
 
     def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:
         with self._timed(LENS):
@@ -396,7 +397,250 @@ class FlowWork(Work[FlowExample]):
             rows["words"] += word_rows(self.view, item.example, outcome.states["question"], positions)
 
 
-def _text(view: ModelView, outcome: JobResult) -> str:
+def compute(self, prepared: Sequence[FlowExample]) -> Computed:
+        started = time.perf_counter()
+        kept, left_out = self._kept(prepared)
+        decoded = time.perf_counter()
+        rows: RowsByTable = defaultdict(list)
+        failures, skipped, whole = [], [], 0
+        with self._timed(CUTS):
+            outcomes = self._run(self.view, [item.plan for item in kept])
+        with self._timed(BASELINE):
+            baselines = self._baseline_outcomes(kept)
+        with self._timed(SWAPPED):
+            swaps = self._swaps(kept, outcomes)
+        with self._timed(BLANKED):
+            blanks = self._blanks(kept, outcomes)
+        for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
+            if isinstance(outcome, ExampleError):
+                failures.append((item.example.id, str(outcome)))
+                continue
+            whole += 1
+            rows["examples"].append(example_row(item.example))
+            rows["followed"].append(self._followed(item, outcome))
+            skipped += item.skipped
+            planned_rows(rows, item.example, item.plan, outcome)
+            rows["patch_values"] += map_rows(item.example, item.plan, outcome, target_text(self.view, outcome))
+            rows["keep_only"] += kept_rows(item.example, item.plan, outcome, item.forms)
+            self._read(rows, item, outcome)
+            skipped += self._rounding(rows, item, outcome)
+            if item.baseline is not None:
+                skipped += self._baseline_rows(rows, item, item.baseline, baselines[place])
+            if isinstance(swaps[place], JobResult):
+                rows["controls"] += swap_rows(item.example, item.plan, outcome, swaps[place])
+            elif isinstance(swaps[place], ExampleError):
+                skipped.append((item.example.id, f"{_SWAPS[item.example.kinds[0]]}: {swaps[place]}"))
+            if item.blank is not None:
+                skipped += self._blank_rows(rows, item, item.blank, blanks[place])
+        self.seconds["generate"] += decoded - started
+        self.seconds["compute"] += time.perf_counter() - decoded
+        return Computed({name: found for name, found in rows.items() if found}, failures, left_out, whole, skipped)
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            taken = time.perf_counter() - started
+            self.parts[part] = self.parts.get(part, 0.0) + taken
+            if part in (MEANS, SEARCHED):  # before and behind the examples
+                self.seconds["compute"] += taken
+
+    def searched(self, directory: RunDirectory) -> dict[str, list[dict[str, Any]]]:
+        """Rows of the search of sufficient routes, which comes behind the examples."""
+        encode, forms = partial(self._encode_answer, self.view), partial(self._forms, self.view)
+        with self._timed(SEARCHED):
+            return searched_rows(self.spec, self.view, self.examples, directory, self.executor, encode, forms)
+
+    def price(self) -> RunPrice | None:
+        """The work ahead, from the first example that can be planned; None if none of the first can."""
+        item = first_prepared(self.examples, self.prepare)
+        if item is None:
+            return None
+        beside = [(BLANKED, item.blank), (BASELINE, item.baseline)]
+        if item.raised is not None:
+            beside.append((ROUNDED, item.plan.effects_alone(item.raised, ())))
+        firsts = {MAPS: self.spec.patches, ROUNDED: ROUNDING_EXAMPLES}
+        # In half precision every example has a no-op for every window.
+        firsts |= {} if self.view.precision.half else {NOOPS: NOISE_EXAMPLES}
+        return price(
+            item.plan,
+            self.view.n_layers,
+            len(self.examples),
+            decoding=self.spec.keep == "correct",
+            beside=[(name, one) for name, one in beside if one is not None],
+            swapped=item.swapped is not None,
+            means=self.replaced.passes,
+            firsts=firsts,
+        )
+
+    def _kept(self, prepared: Sequence[FlowExample]) -> tuple[list[FlowExample], list[tuple[str, str]]]:
+        """The examples to follow: all, or those whose greedy answer is the labelled one (the paper's filter)."""
+        if self.spec.keep == "all":
+            return list(prepared), []
+        answers = generate(self.view, [item.prompt for item in prepared])
+        kept, left_out = [], []
+        for item, answer in zip(prepared, answers, strict=True):
+            if correct(answer.text, item.example.answer):
+                kept.append(item)
+            else:
+                left_out.append((item.example.id, f"answered {answer.text!r} instead of {item.example.answer!r}"))
+        return kept, left_out
+
+    def _plan(
+        self,
+        view: ModelView,
+        index: int,
+        example: Example,
+        prompt: Encoded,
+        spec: FlowSpec | None = None,
+        cuts: Sequence[Intervention] | None = None,
+        heads: HeadSweep | None = None,
+    ) -> ExamplePlan:
+        spec, cuts = self.spec if spec is None else spec, self.interventions if cuts is None else cuts
+        encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
+        half, causal = view.precision.half, view.family.causal
+        options: dict[str, Any] = {"controls": spec.controls, "draws": spec.draws, "causal": causal}
+        more = () if heads is None else planned_heads(heads, encoded, key=(spec.seed, example.id), **options)
+        sources = self.replaced.sources(view, example, random=view is self._preparing_baseline)
+        beside: dict[str, Any] = {"sources": sources, "more": tuple(more)}
+        return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, **beside)
+
+    def _blank(self, index: int, example: Example, skipped: list[tuple[str, str]]) -> ExamplePlan | None:
+        """The cuts of what is perceived on a blank image of the same size, where there is nothing to see."""
+        cuts = [one for one in self.interventions if perceived(one.text)]
+        if not cuts:
+            return None
+        without = replace(self.spec, controls=False, patches=0, words=0, keep_only=None)
+        try:
+            encoded = self._encode_answer(self._preparing, blanked(example))
+            return self._plan(self._preparing, index, example, encoded, without, cuts)
+        except ExampleError as error:
+            skipped.append((example.id, f"{BLANK}: {error}"))
+            return None
+
+    def _forms(self, view: ModelView, example: Example) -> dict[str, int]:
+        """The first token of every written form of the answer that has one."""
+        written = forms_of(example)
+        words, instruction = list(written.values()), self.spec.instruction
+        found = first_tokens(view.processor, view.family, example, words, instruction=instruction)
+        return {form: found[word] for form, word in written.items() if word in found}
+
+    def _encode_answer(self, view: ModelView, example: Example) -> Encoded:
+        answer = example.answer if self.spec.target == "answer" else None
+        return view.encode(example, instruction=self.spec.instruction, answer=answer)
+
+    def _with_other_input(self, example: Example) -> Example:
+        """The example with what its donor shows and plays; boxes are places in the example's own image."""
+        other = self.donors.of(example)
+        return replace(example, images=other.images, videos=other.videos, audios=other.audios, boxes=())
+
+    def _run(self, view: ModelView, plans: Sequence[ExamplePlan]) -> list[JobResult | ExampleError]:
+        """The outcomes of `plans`, in order; plans of one kind are computed together."""
+        found: dict[int, JobResult | ExampleError] = {}
+        kinds: dict[Any, list[int]] = {}
+        for place, one in enumerate(plans):
+            kinds.setdefault(one.kind, []).append(place)
+        for places in kinds.values():
+            found |= zip(places, self.executor.run(view, [plans[place].job for place in places]), strict=True)
+        return [found[place] for place in range(len(plans))]
+
+    def _swaps(
+        self, kept: Sequence[FlowExample], outcomes: Sequence[JobResult | ExampleError]
+    ) -> list[JobResult | ExampleError | None]:
+        """Each example with another's image, scored for the tokens of its own clean run."""
+        jobs: dict[int, Job] = {}
+        for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
+            if item.swapped is not None and isinstance(outcome, JobResult):
+                jobs[place] = clean_job(item.swapped, self.view.n_layers, tuple(outcome.tokens.tolist()))
+        results = dict(zip(jobs, self.executor.run(self.view, list(jobs.values())), strict=True)) if jobs else {}
+        return [results.get(place) for place in range(len(kept))]
+
+    def _blanks(
+        self, kept: Sequence[FlowExample], outcomes: Sequence[JobResult | ExampleError]
+    ) -> dict[int, JobResult | ExampleError]:
+        """The cuts on a blank image, by the place of the example, scored for the tokens of its own clean run."""
+        plans: dict[int, ExamplePlan] = {}
+        for place, (item, outcome) in enumerate(zip(kept, outcomes, strict=True)):
+            if item.blank is not None and isinstance(outcome, JobResult):
+                job = item.blank.job
+                readout = replace(job.readout, tokens=tuple(outcome.tokens.tolist()))
+                plans[place] = item.blank._replace(job=replace(job, readout=readout, states=()))
+        return dict(zip(plans, self._run(self.view, list(plans.values())), strict=True))
+
+    def _blank_rows(
+        self, rows: RowsByTable, item: FlowExample, planned: ExamplePlan, outcome: JobResult | ExampleError
+    ) -> list[tuple[str, str]]:
+        """Append what the cuts do on a blank image as a control; returns what could not be computed."""
+        if isinstance(outcome, ExampleError):
+            return [(item.example.id, f"{BLANK}: {outcome}")]
+        own: RowsByTable = defaultdict(list)
+        planned_rows(own, item.example, planned, outcome)
+        rows["controls"] += [row | {"control": BLANK, "sample": 0} for row in own["effects"]]
+        return []
+
+    def _sample(self, example: Example) -> int:
+        """Which of the random-weights models an example is given to; it depends on the example and the seed alone."""
+        return model_of(example.id, self.spec.seed, len(self.baselines))
+
+    def _baseline_outcomes(self, kept: Sequence[FlowExample]) -> dict[int, JobResult | ExampleError]:
+        """What the random-weights models show, by the place of the example; each example is run on one of them."""
+        found: dict[int, JobResult | ExampleError] = {}
+        for sample, view in enumerate(self.baselines):
+            plans = {
+                place: item.baseline
+                for place, item in enumerate(kept)
+                if item.baseline is not None and self._sample(item.example) == sample
+            }
+            found |= zip(plans, self._run(view, list(plans.values())), strict=True)
+        return found
+
+    def _baseline_rows(
+        self, rows: RowsByTable, item: FlowExample, planned: ExamplePlan, outcome: JobResult | ExampleError
+    ) -> list[tuple[str, str]]:
+        """Append what its random-weights model shows as a control; returns what could not be computed."""
+        if isinstance(outcome, ExampleError):
+            return [(item.example.id, f"{RANDOM_WEIGHTS}: {outcome}")]
+        own: RowsByTable = defaultdict(list)
+        sample = self._sample(item.example)
+        planned_rows(own, item.example, planned, outcome)
+        rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["effects"]]
+        rows["heads_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["heads"]]
+        valued = map_rows(item.example, planned, outcome, target_text(self.baselines[sample], outcome))
+        rows["patch_values_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in valued]
+        rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, planned, outcome, item.forms_baseline)
+        return []
+
+    def _rounding(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> list[tuple[str, str]]:
+        """Append the same effects computed in float32; returns what could not be computed."""
+        if self.raised is None or item.raised is None:
+            return []
+        planned = item.plan.effects_alone(item.raised, tuple(outcome.tokens.tolist()))
+        with self._timed(ROUNDED):
+            (exact,) = self.executor.run(self.raised, [planned.job])
+        if isinstance(exact, ExampleError):
+            return [(item.example.id, f"rounding: {exact}")]
+        served, raised = defaultdict(list), defaultdict(list)
+        planned_rows(served, item.example, item.plan, outcome)
+        planned_rows(raised, item.example, planned, exact)
+        rows["rounding"] += rounding_rows(served["effects"], raised["effects"])
+        return []
+
+    def _followed(self, item: FlowExample, outcome: JobResult) -> dict[str, Any]:
+        first = int(outcome.tokens[0]) if len(outcome.tokens) else None
+        right = self.spec.target == "answer" or first in item.forms.values()
+        return {"example_id": item.example.id, "text": target_text(self.view, outcome), "right": right}
+
+    def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:
+        with self._timed(LENS):
+            rows["answers"] += answer_rows(self.view, item.example, item.plan, outcome, item.forms)
+        if "question" in outcome.states:
+            positions = [int(p) for p in item.prompt.spans["question"]]
+            rows["words"] += word_rows(self.view, item.example, outcome.states["question"], positions)
+
+
+def target_text(view: ModelView, outcome: JobResult) -> str:
     """The tokens that are followed, as text."""
     return text_of(view.tokenizer, outcome.tokens.tolist()).strip()
 
@@ -437,8 +681,8 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
     run_examples(work, examples, directory, spec.batch, "flow")
     directory.take_turn()
     searched = work.searched(directory)
-    facts: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in work.seconds.items()}}
-    facts["parts"] = {name: round(value, 3) for name, value in work.parts.items()}
+    rounded = {"seconds": work.seconds, "parts": work.parts}
+    facts: dict[str, Any] = {of: {name: round(v, 3) for name, v in times.items()} for of, times in rounded.items()}
     if isinstance(executor, LockstepExecutor):
         # The guard's own cost and the largest difference it saw are no part of the sweep.
         guard = executor.guard
