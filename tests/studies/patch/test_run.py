@@ -14,6 +14,8 @@ from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Patch, Variant, Window
 from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.loading import wrap
+from chiasm.results.claims import read_claims
 from chiasm.runners.examples import run_examples
 from chiasm.studies.inputs import Inputs, executor_of
 from chiasm.studies.patch import STUDY
@@ -262,6 +264,19 @@ def test_wrong_answers_are_left_out_by_default(view, chosen):
 def test_mistakes(view, chosen, options, message):
     with pytest.raises(ChiasmError, match=message):
         patch_runs.run(view, chosen[:2], **options)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_random_model_claims_nothing(seed):
+    """Its answers do not depend on the image: no pair is left, or none has a gap that a share could be taken of."""
+    view = wrap(*factories.build("llava", layers=patch_runs.LAYERS, seed=seed))
+    chosen = patch_runs.examples(24)
+    try:
+        found = patch_runs.run(view, chosen, smallest_gap=0.5, controls=False, spans=("image", "last"))
+    except ChiasmError as error:
+        assert "both runs are answered alike" in str(error)  # noqa: PT017 (either is right)
+        return
+    assert not [one for one in read_claims(found.table("claims")) if one.kind in ("recovery", "most") and one.found]
 
 
 def test_convolution_and_recurrent_layers_are_patched_as_well():
