@@ -15,6 +15,7 @@ from chiasm.interventions import Patch, Variant, Window
 from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.loading import wrap
+from chiasm.models.redraw import redrawn
 from chiasm.results.claims import read_claims
 from chiasm.runners.examples import run_examples
 from chiasm.studies.inputs import Inputs, executor_of
@@ -266,17 +267,16 @@ def test_mistakes(view, chosen, options, message):
         patch_runs.run(view, chosen[:2], **options)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_random_model_claims_nothing(seed):
-    """Its answers do not depend on the image: no pair is left, or none has a gap that a share could be taken of."""
-    view = wrap(*factories.build("llava", layers=patch_runs.LAYERS, seed=seed))
+    """Where its answers depend on the image at all, others drawn like it have as large a gap."""
+    view = redrawn(wrap(*factories.build("llava", layers=patch_runs.LAYERS)), 40 + seed)
     chosen = patch_runs.examples(24)
-    try:
-        found = patch_runs.run(view, chosen, smallest_gap=0.5, controls=False, spans=("image", "last"))
-    except ChiasmError as error:
-        assert "both runs are answered alike" in str(error)  # noqa: PT017 (either is right)
-        return
-    assert not [one for one in read_claims(found.table("claims")) if one.kind in ("recovery", "most") and one.found]
+    options = {"smallest_gap": 0.001, "spans": ("image", "last"), "knockouts": False, "direction": "noise"}
+    options["batch_size"] = 8
+    found = patch_runs.run(view, chosen, baseline="random", **options)
+    made = read_claims(found.table("claims"))
+    assert not [one for one in made if one.kind in ("recovery", "most") and one.found]
 
 
 def test_convolution_and_recurrent_layers_are_patched_as_well():
