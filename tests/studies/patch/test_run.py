@@ -14,6 +14,9 @@ from chiasm.core.errors import ChiasmError
 from chiasm.interventions import Patch, Variant, Window
 from chiasm.models.executors.jobs import Job, Readout
 from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.models.loading import wrap
+from chiasm.models.redraw import redrawn
+from chiasm.results.claims import read_claims
 from chiasm.runners.examples import run_examples
 from chiasm.studies.inputs import Inputs, executor_of
 from chiasm.studies.patch import STUDY
@@ -262,6 +265,18 @@ def test_wrong_answers_are_left_out_by_default(view, chosen):
 def test_mistakes(view, chosen, options, message):
     with pytest.raises(ChiasmError, match=message):
         patch_runs.run(view, chosen[:2], **options)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_random_model_claims_nothing(seed):
+    """Where its answers depend on the image at all, others drawn like it have as large a gap."""
+    view = redrawn(wrap(*factories.build("llava", layers=patch_runs.LAYERS)), 40 + seed)
+    chosen = patch_runs.examples(24)
+    options = {"smallest_gap": 0.001, "spans": ("image", "last"), "knockouts": False, "direction": "noise"}
+    options["batch_size"] = 8
+    found = patch_runs.run(view, chosen, baseline="random", **options)
+    made = read_claims(found.table("claims"))
+    assert not [one for one in made if one.kind in ("recovery", "most") and one.found]
 
 
 def test_convolution_and_recurrent_layers_are_patched_as_well():
