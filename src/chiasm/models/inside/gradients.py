@@ -42,7 +42,7 @@ def linear_effects(
     """
     require_gradients(view)
     at = torch.from_numpy(np.asarray(rows)).to(view.device)
-    found = {site: np.zeros((len(view.layers), len(rows))) for site in others}
+    found: dict[Site, np.ndarray] = {site: np.zeros((len(view.layers), len(rows))) for site in others}
     with ExitStack() as stack:
         stack.enter_context(frozen_model(view))
         stack.enter_context(torch.enable_grad())
