@@ -82,7 +82,9 @@ def _drawn(rows: pl.DataFrame) -> list[str]:
     names = in_order(rows, "about")
     if len(names) <= _MOST:
         return names
-    most = rows.group_by("about").agg(pl.col("difference").abs().max()).sort("difference", descending=True)
+    # Of equal ones by name: asked again, it is the same things.
+    most = rows.group_by("about").agg(pl.col("difference").abs().max())
+    most = most.sort("difference", "about", descending=[True, False])
     return [name for name in names if name in most["about"].head(_MOST).to_list()]
 
 
