@@ -152,6 +152,8 @@ def small_entry(
         return value
     if name in ("num_key_value_heads", "num_kv_heads") and value in (1, others.get("num_attention_heads")):
         return 1 if value == 1 else HEADS
+    if name == "patch_embed_hidden_size":
+        return value
     if name == "image_size":
         return GRID * int(others.get("patch_size") or 14)
     if name in _TOKENS:
@@ -190,6 +192,8 @@ def _small_list(name: str, value: list[Any], depth: Any, shallow: int, others: M
             return sections(len(value))
         kept = sorted({min(one, shallow - 1) if one >= 0 else max(one, -shallow) for one in value})
         return kept if len(kept) < len(value) else value
+    if "channels" in name and all(isinstance(one, int) for one in value):
+        return [min(one, WIDTH) for one in value]
     if "section" in name and all(isinstance(one, int) for one in value):
         return sections(len(value))
     return value

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from PIL import Image
 from tests.support.breadth.configurations import LAYERS, WIDTH, default_configuration, small_configuration
-from tests.support.breadth.processors import KINDS, make_parts, make_processor, processor_class
+from tests.support.breadth.processors import KINDS, image_side, make_parts, make_processor, processor_class
 from tests.support.breadth.wanted import WANTED
 from tests.support.factories import enlarge
 from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
 from chiasm.models.architecture import model_class
+from chiasm.models.families import answering_config
 
 _STANDARD: Final = ("bos", "eos", "pad", "unk", "sep", "cls")
 
@@ -75,15 +76,21 @@ def make(model_type: str, layers: int = LAYERS, seed: int = 0) -> Made:
     **Errors:** `UnmadeError` with the reason.
     """
     own = WANTED.get(model_type, {})
-    entries = own.get("config", {})
-    default = default_configuration(model_type)
+    entries = dict(own.get("config", {}))
+    default = answering_config(default_configuration(model_type))
     kind = processor_class(model_type, own.get("processor"))
     draft = small_configuration(default, 1000, layers, entries)
-    parts = make_parts(kind, model_type, draft, own.get("parts", {}))
-    processor = make_processor(kind, parts, draft)
+    if draft.to_dict().get("image_grid_pinpoints"):
+        side = image_side(draft)
+        entries["image_grid_pinpoints"] = [[side, 2 * side], [2 * side, side], [2 * side, 2 * side]]
+    parts = make_parts(kind, model_type, draft, own.get("parts", {}), own.get("tokens", ()))
+    processor = make_processor(kind, parts, draft, **own.get("options", {}))
     processor.chat_template = template(processor, own.get("placeholder", {}))
     size = -(-len(processor.tokenizer) // 8) * 8 + 8
-    config = small_configuration(_with_ids(draft, processor), size, layers, entries)
+    if "vocabulary_map" in default.to_dict():
+        entries["vocabulary_map"] = processor.tokenizer.get_vocab()
+    ids = {name: processor.tokenizer.convert_tokens_to_ids(text) for name, text in own.get("ids", {}).items()}
+    config = small_configuration(_with_ids(draft, processor), size, layers, entries | ids)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = model_class(type(config))(config)
@@ -159,9 +166,9 @@ def first_forward(made: Made) -> Any:
 
 def _with_ids(config: PreTrainedConfig, processor: ProcessorMixin) -> PreTrainedConfig:
     def inner(one: PreTrainedConfig) -> dict[str, Any]:
-        held = {name: value for name, value in one.to_dict().items()}
-        for name in held:
-            part = getattr(one, name, None)
+        held = {name: value for name, value in one.to_dict().items() if not name.endswith("per_layer_config")}
+        for name, value in held.items():
+            part = getattr(one, name, None) if isinstance(value, dict) else value
             if isinstance(part, PreTrainedConfig):
                 held[name] = inner(part) | {"model_type": part.model_type}
         return held | token_ids(one, processor)

@@ -4,7 +4,7 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import transformers
@@ -31,8 +31,10 @@ class UnmadeError(Exception):
     """No small model of this type can be made by rule: the reason."""
 
 
-def make_tokenizer(kind: type[ProcessorMixin], vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
-    """Bytes and a few merges, with every special token that the source of `kind` names."""
+def make_tokenizer(
+    kind: type[ProcessorMixin], more: Sequence[str] = (), vocabulary: int = VOCABULARY
+) -> PreTrainedTokenizerFast:
+    """Bytes and a few merges, with every special token that the source of `kind` names, and `more`."""
     source = "\n".join(_sources(kind))
     literal = dict.fromkeys(token for text in _texts(source) for token in _SPECIAL.findall(text))
     asked = [a or b for a, b in _ASKED.findall(source) if (a or b) not in _STANDARD]
@@ -41,7 +43,7 @@ def make_tokenizer(kind: type[ProcessorMixin], vocabulary: int = VOCABULARY) -> 
     if len(set(named.values())) < len(named):
         named = {name: f"<|{name.removesuffix('_token')}|>" for name in named}
     others = [token for token in literal if token not in named.values() and token not in ("<unk>", "<bos>", "<eos>", "<pad>")]
-    return named_tokenizer(vocabulary, named, (*others, *_ROLES))
+    return named_tokenizer(vocabulary, named, tuple(dict.fromkeys((*others, *_ROLES, *more))))
 
 
 def _written(name: str, source: str) -> str | None:
@@ -87,21 +89,25 @@ def processor_class(model_type: str, named: str | None) -> type[ProcessorMixin]:
 
 
 def make_parts(
-    kind: type[ProcessorMixin], model_type: str, config: PreTrainedConfig, wanted: Mapping[str, Any]
+    kind: type[ProcessorMixin],
+    model_type: str,
+    config: PreTrainedConfig,
+    wanted: Mapping[str, Any],
+    tokens: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Its parts by name, at sizes that `config` has. `wanted`: options of parts (`image_processor.size`)."""
-    tokenizer = make_tokenizer(kind)
+    tokenizer = make_tokenizer(kind, tokens)
     parts: dict[str, Any] = {}
     for name in kind.get_attributes():
         match name:
             case "tokenizer":
                 parts[name] = tokenizer
             case "image_processor":
-                parts[name] = _vision_part(_mapped(IMAGE_PROCESSOR_MAPPING_NAMES, model_type), config, _of(wanted, name))
+                parts[name] = _vision_part(_mapped(IMAGE_PROCESSOR_MAPPING_NAMES, model_type, kind), config, _of(wanted, name))
             case "video_processor":
-                parts[name] = _vision_part(_mapped(VIDEO_PROCESSOR_MAPPING_NAMES, model_type), config, _of(wanted, name))
+                parts[name] = _vision_part(_mapped(VIDEO_PROCESSOR_MAPPING_NAMES, model_type, kind), config, _of(wanted, name))
             case "feature_extractor" | "audio_processor":
-                parts[name] = _audio_part(FEATURE_EXTRACTOR_MAPPING_NAMES.get(model_type), config, _of(wanted, name))
+                parts[name] = _audio_part(_mapped(FEATURE_EXTRACTOR_MAPPING_NAMES, model_type, kind), config, _of(wanted, name))
             case _ if name.endswith("tokenizer"):
                 parts[name] = named_tokenizer(VOCABULARY, {})
             case _:
@@ -109,8 +115,10 @@ def make_parts(
     return {name: part for name, part in parts.items() if part is not None}
 
 
-def _mapped(mapping: Mapping[str, Any], model_type: str) -> type | None:
-    names = mapping.get(model_type)
+def _mapped(mapping: Mapping[str, Any], model_type: str, kind: type) -> type | None:
+    """The part of the type itself, or of another type with the same processor."""
+    same = [other for other, name in PROCESSOR_MAPPING_NAMES.items() if name == kind.__name__]
+    names = next((mapping[one] for one in (model_type, *same) if mapping.get(one) is not None), None)
     if names is None:
         return None
     names = names if isinstance(names, str) else names.get("torchvision") or names.get("pil")
@@ -207,11 +215,10 @@ def _vision_part(kind: type | None, config: PreTrainedConfig, wanted: dict[str, 
     return kind(**(options | wanted))
 
 
-def _audio_part(name: str | None, config: PreTrainedConfig, wanted: dict[str, Any]) -> Any:
+def _audio_part(kind: type | None, config: PreTrainedConfig, wanted: dict[str, Any]) -> Any:
     wanted.pop("_video")
-    if name is None:
+    if kind is None:
         return None
-    kind = getattr(transformers, name)
     try:
         held = kind().to_dict()
     except ImportError as error:

@@ -10,12 +10,49 @@ _SIDE: Final = 112
 _SQUARE: Final = {"height": _SIDE, "width": _SIDE}
 _KINDS: Final = ["dense", "sparse", "dense", "sparse"]
 
+_DEFAULT_ROTARY: Final = {"rope_type": "default", "rope_theta": 10000.0}
+
 WANTED: Final[dict[str, dict[str, Any]]] = {
     "aria": {
-        "config": {"projector_patch_to_query_dict": {64: 16}},
-        "parts": {"image_processor.max_image_size": _SIDE, "image_processor.min_image_size": 28},
+        # Its processor knows two sizes: the smaller one in 7 x 7 patches.
+        "config": {
+            "vision_config.image_size": 490,
+            "vision_config.patch_size": 70,
+            "projector_patch_to_query_dict": {49: 9},
+        },
+        "parts": {"image_processor.max_image_size": 490, "image_processor.min_image_size": 70},
+        "options": {"size_conversion": {490: 9, 980: 9}},
     },
+    "cohere_compass": {
+        "config": {
+            "text_config.rope_parameters": {"full_attention": _DEFAULT_ROTARY | {"mrope_section": [4, 2, 2]}},
+        }
+    },
+    "cosmos3_omni": {"processor": "Qwen3VLProcessor"},
     "deepseek_ocr2": {"config": {"text_config.mlp_layer_types": _KINDS}},
+    "deepseek_vl_hybrid": {"parts": {"image_processor.high_res_size": {"height": 128, "width": 128}}},
+    "dots3_note": {"config": {"audio_config.adapter_input_size": 64}},
+    "emu3": {
+        "tokens": [f"<|visual token {code:06d}|>" for code in range(16)]
+        + ["<|extra_200|>", "<|extra_201|>", "<|extra_203|>"],
+        "config": {
+            "vq_config.codebook_size": 16,
+            "vq_config.base_channels": 32,
+            "vq_config.channel_multiplier": [1, 1, 1, 1],
+            "vq_config.num_res_blocks": 1,
+            "vq_config.attn_resolutions": [],
+        },
+    },
+    "ernie4_5_vl_moe": {
+        "config": {"text_config.rope_parameters": _DEFAULT_ROTARY | {"mrope_section": [3, 3, 2]}},
+        "parts": {"video_processor.draw_on_frames": False},
+    },
+    "fast_vlm": {"processor": "LlavaProcessor"},
+    "fun_asr_nano": {"config": {"adaptor_config.intermediate_size": 16}},
+    "fuyu": {"placeholder": {"image": ""}},
+    "glm_ocr": {"processor": "Glm46VProcessor"},
+    "glmga": {"processor": "Glm46VProcessor"},
+    "got_ocr2": {"placeholder": {"image": "<imgpad>"}},
     "granite4_vision": {
         "config": {
             "deepstack_layer_map": [[0, 0], [-1, 1]],
@@ -23,7 +60,17 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
             "spatial_target_layers": [0, 1, 2, 3],
         }
     },
-    "hunyuan_vl": {"config": {"text_config.head_dim": 16}},
+    "hunyuan_vl": {
+        "config": {"text_config.head_dim": 16},
+        "placeholder": {"image": "<|image_start|><|image|><|image_end|>"},
+    },
+    "kosmos-2": {"processor": "Kosmos2Processor"},
+    "kosmos-2.5": {"processor": "Kosmos2_5Processor"},
+    "molmo2": {"config": {"adapter_config.vision_feature_layer": [2, 1]}},
+    "nemo_speechlm": {"config": {"blank_token_id": 5}},
+    "ovis2": {"ids": {"image_token_id": "<IMG_ATOM>"}},
+    "qianfan_ocr": {"placeholder": {"image": "<image>"}},
+    "qwen3_omni_moe_thinker": {"processor": "Qwen3OmniMoeProcessor"},
     "qwen4_exp": {
         "config": {
             "text_config.indexer_n_heads": 4,
@@ -33,14 +80,5 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
             "text_config.indexer_compress_ratio": 4,
         }
     },
-    "got_ocr2": {"placeholder": {"image": "<image>"}},
-    "qianfan_ocr": {"placeholder": {"image": "<image>"}},
-    "cosmos3_omni": {"processor": "Qwen3VLProcessor"},
-    "glm_ocr": {"processor": "Glm46VProcessor"},
-    "glmga": {"processor": "Glm46VProcessor"},
-    "kosmos-2": {"processor": "Kosmos2Processor"},
-    "kosmos-2.5": {"processor": "Kosmos2_5Processor"},
-    "qwen3_omni_moe_thinker": {"processor": "Qwen3OmniMoeProcessor"},
-    "fast_vlm": {"processor": "LlavaProcessor"},
-    "ernie4_5_vl_moe": {"parts": {"video_processor.draw_on_frames": False}},
+    "step3p7": {"config": {"text_config.sliding_window": 24}},
 }
