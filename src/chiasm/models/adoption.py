@@ -29,7 +29,7 @@ from chiasm.models.encoded import Encoded
 from chiasm.models.executors.rounding import TOLERANCE
 from chiasm.models.families import unsupported_error
 from chiasm.models.families.certificates import fingerprint
-from chiasm.models.families.unlisted import LAYOUT_RULES, GenericRules, modalities_of, unlisted_family
+from chiasm.models.generic.family import generic_family
 from chiasm.models.frame import record_frame
 from chiasm.models.masks import allowed_rows
 from chiasm.models.precision import Precision

@@ -288,6 +288,7 @@ class ModelView:
         `normed` applies the final norm first, as the model does; without it this is the form released by Zhang et al.
         2025. Soft-capping is applied as the model applies it.
         """
+        self.family.require_can("lens", "Leave out what reads states through the head")
         with self.raised(self.head, self.final_norm):
             logits = self.head(self.final_norm(states) if normed else states)
         return self.family.adjusted_logits(logits, self.text_config) if self.changes_logits else logits

@@ -19,7 +19,7 @@ from chiasm.core.positions import Spans, concatenate
 from chiasm.core.recordings import load_sound, load_video
 from chiasm.core.text import reason_of
 from chiasm.models.architecture import model_class
-from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
+from chiasm.models.encoded import Encoded, ImageLayout
 from chiasm.models.encoding.prompts import Prompt, continuation, render, warn_once
 from chiasm.models.encoding.sizes import require_patch_size, with_read_sizes
 from chiasm.models.encoding.spans import (
@@ -129,8 +129,9 @@ def _encoded(
     frames = tuple(frame for clip in placed["video"] for frame in family.frames(clip, raw, processor, config))
     _require_numbers(raw)
     _say_shared_times(family, media.clips, config)
-    accepted = accepted_inputs(type(config))
-    inputs = {key: value for key, value in raw.items() if accepted is None or key in accepted}
+    accepted = None if family.takes_all_inputs else accepted_inputs(type(config))
+    tensors = {key: value for key, value in raw.items() if isinstance(value, Tensor)}
+    inputs = {key: value for key, value in tensors.items() if accepted is None or key in accepted}
     perceived = {
         "image": concatenate(layout.positions for layout in layouts),
         "video": concatenate(frame.positions for frame in frames),
@@ -180,7 +181,7 @@ def encode_batch(
     for key in dict.fromkeys(key for e in encoded for key in e.inputs):
         parts = [e.inputs[key] for e in encoded if key in e.inputs]
         axis = family.concatenation_axes.get(key, 0)
-        if key in ROW_INPUTS:
+        if key in family.row_inputs:
             parts = [
                 F.pad(rows, (0, 0) * (rows.ndim - 2) + (length - rows.shape[1], 0), value=fill.get(key, 0))
                 for rows in parts
@@ -196,7 +197,7 @@ def encode_batch(
             parts = _same_size(parts)
         else:
             # One row for all: side by side, the second clip of one example would come behind the first of the next.
-            parts = [part.flatten(0, axis).unsqueeze(0) for part in parts]
+            parts = [part if len(part) == 1 else part.flatten(0, axis).unsqueeze(0) for part in parts]
         batch[key] = torch.cat(parts, dim=axis).to(device)
     return batch
 
@@ -284,16 +285,17 @@ def _process(processor: Any, family: Family, prompt: Prompt, media: DecodedMedia
     if media.sounds:
         given |= {"audio": [sound.samples for sound in media.sounds], "sampling_rate": media.sounds[0].rate}
     try:
-        raw = processor(
-            text=[prompt.given],
+        call = {
+            "text": [prompt.given],
             **given,
-            return_tensors="pt",
-            return_offsets_mapping=True,
-            return_text_replacement_offsets=True,
-            truncation=False,
+            "return_tensors": "pt",
+            "return_offsets_mapping": True,
+            "return_text_replacement_offsets": True,
+            "truncation": False,
             # A template that writes the first token itself must not get a second one.
-            add_special_tokens=bos is None or not prompt.given.startswith(bos),
-        )
+            "add_special_tokens": bos is None or not prompt.given.startswith(bos),
+        }
+        raw = processor(**family.processor_call(call))
     except NotImplementedError as error:
         raise ChiasmError(
             "to map characters to tokens", f"the tokenizer has no offsets ({error})", "Use a fast tokenizer"
@@ -318,7 +320,8 @@ def _locate_media(
     replaced = raw.pop("text_replacement_offsets", [[]])
     for place in replaced[0] if len(replaced) else []:
         start, stop = place["new_span"]
-        positions = within(offsets, start, stop)
+        # Where no character shows them, they have been found by their ids.
+        positions = place.get("positions", within(offsets, start, stop))
         kind = placed[place["type"]]
         kind.append(Medium(len(kind), positions, ids[positions], *_size(media, place["type"], len(kind))))
         if place["span"][1] <= prompt.question[0] + lead:
@@ -408,7 +411,7 @@ def append_tokens(inputs: Mapping[str, Any], tokens: Sequence[int], family: Fami
             return torch.cat([row, row[:, -1:].expand(-1, len(tokens), *row.shape[2:])], dim=1)
         return F.pad(row, (0, len(tokens)), value=family.row_value(key))
 
-    return {key: longer(key, value) if key in ROW_INPUTS else value for key, value in inputs.items()}
+    return {key: longer(key, value) if key in family.row_inputs else value for key, value in inputs.items()}
 
 
 def _same_size(parts: Sequence[Tensor]) -> list[Tensor]:

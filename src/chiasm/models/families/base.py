@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.encoded import Encoded, ImageLayout
+from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
 
 
 class Medium(NamedTuple):
@@ -66,6 +66,14 @@ class Family:
     # A padded batch is given `position_ids` counted from the attention mask: decoders that count rows from the left
     # edge would see shifted positions behind padding. Models with M-RoPE count for themselves.
     positions_from_mask: ClassVar[bool] = True
+    # Inputs with one entry for each token.
+    row_inputs: ClassVar[frozenset[str]] = ROW_INPUTS
+    # Its forward takes what the processor makes, whatever names it declares.
+    takes_all_inputs: ClassVar[bool] = False
+    # Questions on one input may be computed in one walk.
+    shares_inputs: ClassVar[bool] = True
+    # What the suite refused of a model that is not listed, by capability with the reason; None for listed families.
+    refused: ClassVar[Mapping[str, str] | None] = None
 
     @property
     def too_old(self) -> str:
@@ -80,6 +88,15 @@ class Family:
 
         **Errors:** `ChiasmError` with the reason.
         """
+
+    def require_can(self, capability: str, todo: str) -> None:
+        """Refuse what the suite found that a model which is not listed cannot do.
+
+        **Errors:** `ChiasmError` with the reason.
+        """
+        why = (self.refused or {}).get(capability)
+        if why is not None:
+            raise ChiasmError(f"{capability} of `{self.name}`", why, todo)
 
     def can_batch(self, encoded: Sequence[Encoded], config: Any) -> bool:
         """Whether `encoded` come out of one padded batch as they would alone."""
@@ -161,6 +178,14 @@ class Family:
     def processor_prompt(self, text: str, processor: Any) -> str:
         """What the processor is given of a rendered prompt: some place the image themselves."""
         return text
+
+    def processor_call(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What the processor is called with, of what most are called with."""
+        return given
+
+    def placeholder(self, processor: Any, kind: str) -> str:
+        """What a template writes for an input of `kind`; empty where it writes nothing that can be counted."""
+        return str(getattr(processor, f"{kind}_token"))
 
     def completed_inputs(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
         """What the processor made of `text`, with offsets that count all characters and say where images went."""
