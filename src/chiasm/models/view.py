@@ -44,7 +44,7 @@ class ModelView:
     `model` is never changed: hooks live as long as one call. `decoder`, `layers`, `final_norm`, `head`, `embeddings`,
     `vision_tower` (None where there is none), `towers` (all that perceives) and `projector` are the model's own
     modules, found through transformers' accessors; what a family does differently stands in its family file. `family`:
-    for an architecture that is not listed (`adoption.adopt`). `precision`: half-precision weights are raised to float32
+    for an architecture that is not listed (`adopting.adopt`). `precision`: half-precision weights are raised to float32
     while they are used, unless it is `Precision.served`. `remembered`: what was measured of it, and need not be again.
 
     **Errors:** `ChiasmError` for an architecture without a family, with the nearest one named.

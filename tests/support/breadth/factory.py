@@ -180,7 +180,7 @@ def template(processor: ProcessorMixin, placeholders: dict[str, str]) -> str:
     """Turns between marks, an input as its placeholder."""
     written = placeholders or {kind: str(getattr(processor, f"{kind}_token", f"<{kind}>")) for kind in KINDS}
     parts = "".join(
-        f"{{% elif part['type'] == '{kind}' %}}{{{{ {token!r} }}}}" for kind, token in written.items()
+        f"{{% elif part['type'] == '{kind}' %}}{{{{ {token!r} + '\\n' }}}}" for kind, token in written.items()
     )
     return (
         "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"

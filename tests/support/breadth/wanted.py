@@ -80,5 +80,7 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
             "text_config.indexer_compress_ratio": 4,
         }
     },
+    "vipllava": {"options": {"vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}},
+    "video_llava": {"options": {"vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}},
     "step3p7": {"config": {"text_config.sliding_window": 24}},
 }

@@ -48,7 +48,7 @@ class Painter:
     def __init__(self, view: ModelView, image: Image.Image, seed: int) -> None:
         self.view, self.image, self._seed = view, image, seed
         # Whether every patch attends to itself alone: other towers are no models of transformers, but convolutions.
-        self._alone = all(isinstance(tower, PreTrainedModel) for tower in view.towers)
+        self.alone = all(isinstance(tower, PreTrainedModel) for tower in view.towers)
         self._clean = _tokens(view, image)
         self._changes: dict[tuple[int, int, int, int], Float[np.ndarray, " n"]] = {}
 
@@ -61,7 +61,7 @@ class Painter:
         return self._changes[corners]
 
     def shares(self, layout: ImageLayout) -> Iterator[float]:
-        """By kind of tile: shares of pairs in the right order for each box, and of tokens found at their own place."""
+        """By kind of tile: the share of pairs in the right order for each box."""
         image = self.image
         for x, y, w, h in _BOXES:
             box = Box("painted", x * image.width, y * image.height, w * image.width, h * image.height)
@@ -72,6 +72,9 @@ class Painter:
                 own = layout.tile == tile
                 if (inside & own).any() and (outside & own).any():
                     yield _share(change, inside & own, outside & own)
+
+    def own_shares(self, layout: ImageLayout) -> Iterator[float]:
+        """By kind of tile: the share of tokens that change most when their own place is painted."""
         for tile in np.unique(layout.tile):
             found = list(self._own(layout, layout.tile == tile))
             if found:
@@ -93,7 +96,7 @@ class Painter:
                 continue
             box = Box("painted", left, top, right - left, bottom - top)
             # Where convolutions look beyond a token's own place, its neighbours change with it.
-            beyond = (0.0, 0.0) if self._alone else (x1 - x0, y1 - y0)
+            beyond = (0.0, 0.0) if self.alone else (x1 - x0, y1 - y0)
             near = Box("near", left - beyond[0], top - beyond[1], box.w + 2 * beyond[0], box.h + 2 * beyond[1])
             others = of_tile & ~touched(layout.rects, [near], width, height) & np.isfinite(layout.rects[:, 0])
             if others.any():
@@ -112,7 +115,9 @@ def painted_boxes_are_found(trial: Trial) -> float:
             layout = layout_of(trial.view, image)
             # A class token or a query sees everything, and so has no place.
             if layout.has_places:
-                shares += Painter(trial.view, image, seed).shares(layout)
+                painter = Painter(trial.view, image, seed)
+                shares += painter.shares(layout)
+                shares += painter.own_shares(layout) if painter.alone else ()
     if not shares:
         raise NotApplicableError("its image tokens look at the image as a whole, not at parts of it")
     worst = min(shares)

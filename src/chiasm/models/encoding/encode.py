@@ -43,6 +43,9 @@ MAX_ASPECT = 200
 millions of pixels and then look at its middle only."""
 
 
+_REPORTED: Final = frozenset({"offset_mapping", "text_replacement_offsets"})
+
+
 class DecodedMedia(NamedTuple):
     """What an example shows and plays, decoded."""
 
@@ -129,9 +132,7 @@ def _encoded(
     frames = tuple(frame for clip in placed["video"] for frame in family.frames(clip, raw, processor, config))
     _require_numbers(raw)
     _say_shared_times(family, media.clips, config)
-    accepted = None if family.takes_all_inputs else accepted_inputs(type(config))
-    tensors = {key: value for key, value in raw.items() if isinstance(value, Tensor)}
-    inputs = {key: value for key, value in tensors.items() if accepted is None or key in accepted}
+    inputs = _accepted(family, raw, config)
     perceived = {
         "image": concatenate(layout.positions for layout in layouts),
         "video": concatenate(frame.positions for frame in frames),
@@ -158,6 +159,45 @@ def _encoded(
     inputs = {k: v.to(device, dtype if is_rounded(v) else None) for k, v in inputs.items()}
     unseen = unseen_objects(layouts, example)
     return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames, unseen)
+
+
+def made_inputs(
+    processor: Any,
+    family: Family,
+    config: Any,
+    example: Example,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> dict[str, Any]:
+    """What the processor makes of `example` for the model, without spans: for a processor that is being tried."""
+    media = _load_media(example, processor, family)
+    prompt = render(processor, family, example.kinds, example.question, DEFAULT_INSTRUCTION)
+    inputs = _accepted(family, _process(processor, family, prompt, media), config)
+    return {k: v.to(device, dtype if is_rounded(v) else None) for k, v in inputs.items()}
+
+
+def batch_inputs(processor: Any, family: Family, config: Any, examples: Sequence[Example]) -> dict[str, Tensor]:
+    """What the processor itself makes of several examples in one call, padded; a processor need not take that."""
+    prompts = [render(processor, family, e.kinds, e.question, DEFAULT_INSTRUCTION) for e in examples]
+    media = [_load_media(e, processor, family) for e in examples]
+    texts = [prompt.given for prompt in prompts]
+    given: dict[str, Any] = {}
+    if media[0].images:
+        given["images"] = [list(one.images) for one in media]
+    if media[0].clips:
+        given["videos"] = [[clip.frames for clip in one.clips] for one in media]
+    if media[0].sounds:
+        given |= {"audio": [s.samples for one in media for s in one.sounds], "sampling_rate": media[0].sounds[0].rate}
+    call = family.processor_call({"text": texts, **given, "return_tensors": "pt"})
+    return _accepted(family, dict(processor(**call, padding=True)), config)
+
+
+def _accepted(family: Family, raw: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """What of a processor's answer the model's forward takes."""
+    names = None if family.takes_all_inputs else accepted_inputs(type(config))
+    tensors = {key: value for key, value in raw.items() if isinstance(value, Tensor) and key not in _REPORTED}
+    return {key: value for key, value in tensors.items() if names is None or key in names}
 
 
 def encode_batch(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 from transformers.image_transforms import get_size_with_aspect_ratio
+from transformers.image_utils import SizeDict
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoded import ImageLayout
@@ -27,7 +28,7 @@ def original_canvas(image: Medium) -> Canvas:
 
 def resized(canvas: Canvas, image_processor: Any) -> Canvas:
     """After the processor's `resize` with its own `size`."""
-    size = image_processor.size
+    size = _as_size(image_processor.size)
     if size.shortest_edge and size.longest_edge:
         height, width = get_size_with_aspect_ratio((canvas.height, canvas.width), size.shortest_edge, size.longest_edge)
     elif size.shortest_edge:
@@ -43,11 +44,18 @@ def resized(canvas: Canvas, image_processor: Any) -> Canvas:
     return canvas.resize(width, height)
 
 
+def _as_size(size: Any) -> SizeDict:
+    """Older processors keep sizes as plain dicts."""
+    return size if isinstance(size, SizeDict) else SizeDict(**size)
+
+
 def cropped(canvas: Canvas, image_processor: Any) -> Canvas:
     """After the processor's `center_crop`, which pads what is smaller than the crop."""
-    width, height = image_processor.crop_size.width, image_processor.crop_size.height
+    crop = _as_size(image_processor.crop_size)
+    width, height = crop.width, crop.height
     # The PIL backend puts an odd pixel of padding before the image, the torchvision backend behind it.
-    before = 1 if image_processor.backend == "pil" else 0
+    # Processors older than both work as PIL's does.
+    before = 1 if getattr(image_processor, "backend", "pil") == "pil" else 0
     return canvas.frame(_start(canvas.width, width, before), _start(canvas.height, height, before), width, height)
 
 

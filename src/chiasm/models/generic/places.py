@@ -46,7 +46,7 @@ class Placed(NamedTuple):
 
 
 GridRule = Callable[[Seen], Iterator[Grid]]
-CanvasRule = Callable[[Seen], Canvas]
+CanvasRule = Callable[[Seen], Canvas | None]
 
 
 def returned_sizes(seen: Seen) -> Iterator[tuple[int, int]]:
@@ -97,9 +97,12 @@ def stretched(seen: Seen) -> Canvas:
     return original_canvas(seen.image)
 
 
-def resized_and_cropped(seen: Seen) -> Canvas:
-    """The steps that the image processor's own settings name."""
-    return processed_canvas(original_canvas(seen.image), seen.processor.image_processor)
+def resized_and_cropped(seen: Seen) -> Canvas | None:
+    """The steps that the image processor's own settings name; None where it has no such settings."""
+    steps = seen.processor.image_processor
+    if any(getattr(steps, name, None) is None for name in ("do_resize", "do_center_crop", "size", "crop_size")):
+        return None
+    return processed_canvas(original_canvas(seen.image), steps)
 
 
 def padded_on_both_sides(seen: Seen) -> Canvas:
@@ -153,10 +156,10 @@ def places(rule: str, seen: Seen) -> Placed | None:
 
 
 def _on_grid(seen: Seen, rule: GridRule, over: CanvasRule) -> Placed | None:
-    grid = next(rule(seen), None)
-    if grid is None:
+    grid, canvas = next(rule(seen), None), over(seen)
+    if grid is None or canvas is None:
         return None
-    rects = cells(over(seen), grid.rows, grid.columns)
+    rects = cells(canvas, grid.rows, grid.columns)
     if grid.breaks:
         lines = rects.reshape(grid.rows, grid.columns, 4)
         rects = np.concatenate([lines, np.full((grid.rows, 1, 4), np.nan)], axis=1).reshape(-1, 4)
