@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test browser test-all tutorials ci lint bench docs pictures certify certify-lowest train-tiny site wheel-smoke clean
+.PHONY: setup demo test browser test-all tutorials ci lint bench docs pictures certify certify-lowest types train-tiny site wheel-smoke clean
 
 setup: $(STAMP)
 
@@ -83,6 +83,13 @@ LOWEST ?= $(shell sed -n 's/.*"transformers>=\(.*\)",/\1/p' pyproject.toml)
 certify-lowest: setup
 	$(BIN)/python -m pip install --quiet --target $(VENV)/lowest --upgrade --no-deps "transformers==$(LOWEST)"
 	PYTHONPATH=$(VENV)/lowest $(BIN)/python -m tests.support.certify
+	$(BIN)/python docs/generate.py
+
+# What becomes of a small model of every multimodal type that transformers maps: src/chiasm/models/mapped.json, and from
+# there the docs. PICTURES of odd sizes are painted for each type that claims places.
+PICTURES ?= 500
+types: setup
+	$(BIN)/python -m tests.support.breadth.table --pictures $(PICTURES)
 	$(BIN)/python docs/generate.py
 
 train-tiny: setup

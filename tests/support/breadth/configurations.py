@@ -72,9 +72,9 @@ _TOKENS: Final = frozenset(
 _KEPT: Final = frozenset({"num_channels", "in_channels", "patch_size", "max_window_layers", "num_mel_bins"})
 
 
-def default_configuration(model_type: str) -> PreTrainedConfig:
-    """As the class makes it of nothing."""
-    return CONFIG_MAPPING[model_type]()
+def default_configuration(model_type: str, **parts: Any) -> PreTrainedConfig:
+    """As the class makes it of nothing but `parts`."""
+    return CONFIG_MAPPING[model_type](**parts)
 
 
 def small_configuration(

@@ -77,13 +77,13 @@ def make(model_type: str, layers: int = LAYERS, seed: int = 0) -> Made:
     """
     own = WANTED.get(model_type, {})
     entries = dict(own.get("config", {}))
-    default = answering_config(default_configuration(model_type))
+    default = answering_config(default_configuration(model_type, **own.get("default", {})))
     kind = processor_class(model_type, own.get("processor"))
     draft = small_configuration(default, 1000, layers, entries)
     if draft.to_dict().get("image_grid_pinpoints"):
         side = image_side(draft)
         entries["image_grid_pinpoints"] = [[side, 2 * side], [2 * side, side], [2 * side, 2 * side]]
-    parts = make_parts(kind, model_type, draft, own.get("parts", {}), own.get("tokens", ()))
+    parts = make_parts(kind, model_type, draft, own.get("parts", {}), own.get("tokens", ()), own.get("named"))
     processor = make_processor(kind, parts, draft, **own.get("options", {}))
     processor.chat_template = template(processor, own.get("placeholder", {}))
     size = -(-len(processor.tokenizer) // 8) * 8 + 8

@@ -32,7 +32,10 @@ class UnmadeError(Exception):
 
 
 def make_tokenizer(
-    kind: type[ProcessorMixin], more: Sequence[str] = (), vocabulary: int = VOCABULARY
+    kind: type[ProcessorMixin],
+    more: Sequence[str] = (),
+    own: Mapping[str, str] | None = None,
+    vocabulary: int = VOCABULARY,
 ) -> PreTrainedTokenizerFast:
     """Bytes and a few merges, with every special token that the source of `kind` names, and `more`."""
     source = "\n".join(_sources(kind))
@@ -42,6 +45,7 @@ def make_tokenizer(
     named = {name: _written(name, source) or f"<|{name.removesuffix('_token')}|>" for name in dict.fromkeys(asked)}
     if len(set(named.values())) < len(named):
         named = {name: f"<|{name.removesuffix('_token')}|>" for name in named}
+    named |= own or {}
     others = [token for token in literal if token not in named.values() and token not in ("<unk>", "<bos>", "<eos>", "<pad>")]
     return named_tokenizer(vocabulary, named, tuple(dict.fromkeys((*others, *_ROLES, *more))))
 
@@ -94,9 +98,10 @@ def make_parts(
     config: PreTrainedConfig,
     wanted: Mapping[str, Any],
     tokens: Sequence[str] = (),
+    named: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Its parts by name, at sizes that `config` has. `wanted`: options of parts (`image_processor.size`)."""
-    tokenizer = make_tokenizer(kind, tokens)
+    tokenizer = make_tokenizer(kind, tokens, named)
     parts: dict[str, Any] = {}
     for name in kind.get_attributes():
         match name:

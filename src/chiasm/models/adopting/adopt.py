@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 import transformers
@@ -25,7 +25,7 @@ from chiasm.models.families.certificates import fingerprint
 from chiasm.models.generic.places import UNKNOWN
 from chiasm.models.generic.rules import GenericRules
 from chiasm.models.precision import Precision
-from chiasm.models.support import VERBS
+from chiasm.models.support import VERBS, capabilities_of
 from chiasm.models.view import ModelView
 
 _log: Final = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def adopt(model: nn.Module, processor: Any, name: str, precision: Precision | No
         return candidate.view(GenericRules.from_json(json.loads(file.read_text())))
     _log.warning("`%s` is not a listed family: trying which rules answer it, once.", config.model_type)
     try:
-        rules = tried(candidate)
+        rules = tried(candidate).rules
     except UnansweredError as error:
         raise unsupported_error(config, f"which the generic rules do not answer ({error})") from error
     _log.warning(
@@ -68,8 +68,23 @@ def adopt(model: nn.Module, processor: Any, name: str, precision: Precision | No
     return candidate.view(rules)
 
 
-def tried(candidate: Candidate) -> GenericRules:
-    """The rules that a model answers, what it cannot do among them.
+class Found(NamedTuple):
+    """The rules that a model answers, what it cannot do among them, and the laws that it was tried on, by name."""
+
+    rules: GenericRules
+    laws: Mapping[str, Law]
+
+    def capabilities(self) -> dict[str, str]:
+        """`yes`, `no: why` or `-: why it is not asked`, by capability."""
+        verdicts = capabilities_of(self.laws.values())
+        for name, why in self.rules.refused.items():
+            # What was left out before the suite ran is no yes.
+            verdicts[name] = f"no: {why}"
+        return verdicts
+
+
+def tried(candidate: Candidate) -> Found:
+    """What a model is found to answer.
 
     **Errors:** `UnansweredError` where no command can be given it.
     """
@@ -106,7 +121,7 @@ def _perceiving(candidate: Candidate) -> GenericRules:
     return replace(rules, refused={**rules.refused, **reasons})
 
 
-def _judged(candidate: Candidate, rules: GenericRules) -> GenericRules:
+def _judged(candidate: Candidate, rules: GenericRules) -> Found:
     """`rules` after the suite: what is broken is refused, after a second way has been tried where there is one."""
     laws = _laws(candidate, rules)
     if _broken(laws, _PADDED):
@@ -144,7 +159,7 @@ def _judged(candidate: Candidate, rules: GenericRules) -> GenericRules:
     plain = "the plain executor is the model's own forward"
     if not offered and not _holds(laws, ENCODED, plain):
         raise UnansweredError("; ".join(dict.fromkeys(refused.values())))
-    return replace(rules, refused=refused)
+    return Found(replace(rules, refused=refused), laws)
 
 
 def _without_wrong_kinds(

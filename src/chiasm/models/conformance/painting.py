@@ -73,18 +73,18 @@ class Painter:
                 if (inside & own).any() and (outside & own).any():
                     yield _share(change, inside & own, outside & own)
 
-    def own_shares(self, layout: ImageLayout) -> Iterator[float]:
-        """By kind of tile: the share of tokens that change most when their own place is painted."""
+    def own_shares(self, layout: ImageLayout, tokens: int = _PAINTED_TOKENS) -> Iterator[float]:
+        """By kind of tile: the share of so many tokens that change most when their own place is painted."""
         for tile in np.unique(layout.tile):
-            found = list(self._own(layout, layout.tile == tile))
+            found = list(self._own(layout, layout.tile == tile, tokens))
             if found:
                 yield float(np.mean(found))
 
-    def _own(self, layout: ImageLayout, of_tile: Bool[np.ndarray, " n"]) -> Iterator[bool]:
+    def _own(self, layout: ImageLayout, of_tile: Bool[np.ndarray, " n"], tokens: int) -> Iterator[bool]:
         """Whether the token whose place is painted changes more than every token that sees nothing of it."""
         width, height = self.image.size
         claimed = np.flatnonzero(of_tile & np.isfinite(layout.rects[:, 0]))
-        chosen = np.unique(np.linspace(0, len(claimed) - 1, _PAINTED_TOKENS).astype(int)) if len(claimed) else []
+        chosen = np.unique(np.linspace(0, len(claimed) - 1, tokens).astype(int)) if len(claimed) else []
         for token in claimed[chosen]:
             x0, y0, x1, y1 = layout.rects[token]
             left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
