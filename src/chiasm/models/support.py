@@ -64,7 +64,7 @@ def against(family: Family) -> dict[str, str] | None:
 
 
 def verbs_of(capabilities: Mapping[str, str]) -> dict[str, str]:
-    """What every command in `VERBS` can do with a model of these capabilities: `yes`, or the first reason against it."""
+    """What every command in `VERBS` can do with a model of such capabilities: `yes`, or the first reason against it."""
     return {verb: _first([capabilities.get(name, HOLDS) for name in needed]) for verb, needed in VERBS.items()}
 
 

@@ -21,7 +21,9 @@ GRID: Final = 8
 """Patches along a side of the square that a tower sees."""
 
 _EXACT: Final[dict[str, Any]] = {
-    **dict.fromkeys(("num_attention_heads", "num_heads", "n_head", "attention_heads", "encoder_attention_heads"), HEADS),
+    **dict.fromkeys(
+        ("num_attention_heads", "num_heads", "n_head", "attention_heads", "encoder_attention_heads"), HEADS
+    ),
     **dict.fromkeys(("decoder_attention_heads", "linear_num_value_heads", "num_query_heads"), HEADS),
     **dict.fromkeys(("cross_num_attention_heads", "resampler_n_heads", "mamba_n_heads", "mamba_num_heads"), HEADS),
     **dict.fromkeys(("linear_num_key_heads", "index_n_heads", "swa_num_attention_heads", "num_global_heads"), 2),
@@ -65,7 +67,9 @@ _WIDTHS: Final = re.compile(
     r"(.*_)?hidden_size|(.*_)?d_model|n_embd|(.*_)?embed_dim|width|(.*_)?projection_dim|hidden_dim|(.*_)?output_dim"
     r"|(.*_)?input_dim|(.*_)?hidden_dim|text_dim|(.*_)?embedding_size|projector_dim|mm_hidden_size|latent_dim|(.*_)?n_embed"
 )
-_INNER: Final = re.compile(r"(.*_)?intermediate_size(_mlp)?|(.*_)?ffn_dim|(.*_)?ffn_hidden_size|n_inner|d_ff|(.*_)?mlp_dim")
+_INNER: Final = re.compile(
+    r"(.*_)?intermediate_size(_mlp)?|(.*_)?ffn_dim|(.*_)?ffn_hidden_size|n_inner|d_ff|(.*_)?mlp_dim"
+)
 _TOKENS: Final = frozenset(
     {"mm_tokens_per_image", "vision_soft_tokens_per_image", "image_seq_length", "num_image_tokens", "image_seq_len"}
 )
@@ -109,7 +113,13 @@ def _small(config: PreTrainedConfig, vocabulary: int, layers: int, path: str) ->
         if isinstance(own, PreTrainedConfig):
             inner = _small(own, vocabulary, layers, f"{path}.{name}")
             found[name] = inner | ({"model_type": own.model_type} if own.model_type else {})
-        elif name.startswith("_") or name in ("model_type", "transformers_version", "architectures", "dtype", "torch_dtype"):
+        elif name.startswith("_") or name in (
+            "model_type",
+            "transformers_version",
+            "architectures",
+            "dtype",
+            "torch_dtype",
+        ):
             continue
         else:
             found[name] = small_entry(name, value, depth, shallow, tower, vocabulary, given)
@@ -117,7 +127,11 @@ def _small(config: PreTrainedConfig, vocabulary: int, layers: int, path: str) ->
     if _has_sections(config) and isinstance(rotary, dict) and "rope_type" in rotary and not tower:
         # The code has sections of its own where none are named, for heads of another width.
         rotary |= {"mrope_section": sections(3), "partial_rotary_factor": 1.0}
-    return {key: value for key, value in found.items() if not (value is None and given.get(key) is not None and key != "vocab_size_per_layer_input")}
+    return {
+        key: value
+        for key, value in found.items()
+        if not (value is None and given.get(key) is not None and key != "vocab_size_per_layer_input")
+    }
 
 
 def _has_sections(config: PreTrainedConfig) -> bool:
@@ -132,7 +146,9 @@ def _has_sections(config: PreTrainedConfig) -> bool:
 
 def is_tower(path: str) -> bool:
     """Whether a part of a configuration is of what perceives."""
-    return bool(re.search(r"vision|audio|image|vq|qformer|perceiver|speech|encoder_config|visual|resampler|vit|sam", path))
+    return bool(
+        re.search(r"vision|audio|image|vq|qformer|perceiver|speech|encoder_config|visual|resampler|vit|sam", path)
+    )
 
 
 def small_entry(
@@ -182,7 +198,11 @@ def small_entry(
 
 def _small_list(name: str, value: list[Any], depth: Any, shallow: int, others: Mapping[str, Any]) -> Any:
     if name == "image_size" and all(isinstance(one, int) for one in value):
-        return [GRID * int(others.get("patch_size") or 14)] * len(value) if not isinstance(others.get("patch_size"), list) else value
+        return (
+            [GRID * int(others.get("patch_size") or 14)] * len(value)
+            if not isinstance(others.get("patch_size"), list)
+            else value
+        )
     if isinstance(depth, int) and len(value) == depth and not isinstance(value[0], dict):
         return kinds_kept(value, shallow)
     if all(isinstance(one, int) and not isinstance(one, bool) for one in value) and re.search(
@@ -216,7 +236,9 @@ def _small_rotary(value: Any) -> Any:
         return value
     if any(isinstance(one, dict) for one in value.values()):
         return {key: _small_rotary(one) for key, one in value.items()}
-    found = {key: one for key, one in value.items() if key in ("rope_theta", "partial_rotary_factor", "mrope_interleaved")}
+    found = {
+        key: one for key, one in value.items() if key in ("rope_theta", "partial_rotary_factor", "mrope_interleaved")
+    }
     for key in value:
         if "section" in key and isinstance(value[key], list):
             found[key] = sections(len(value[key]))

@@ -46,7 +46,9 @@ def make_tokenizer(
     if len(set(named.values())) < len(named):
         named = {name: f"<|{name.removesuffix('_token')}|>" for name in named}
     named |= own or {}
-    others = [token for token in literal if token not in named.values() and token not in ("<unk>", "<bos>", "<eos>", "<pad>")]
+    others = [
+        token for token in literal if token not in named.values() and token not in ("<unk>", "<bos>", "<eos>", "<pad>")
+    ]
     return named_tokenizer(vocabulary, named, tuple(dict.fromkeys((*others, *_ROLES, *more))))
 
 
@@ -108,11 +110,17 @@ def make_parts(
             case "tokenizer":
                 parts[name] = tokenizer
             case "image_processor":
-                parts[name] = _vision_part(_mapped(IMAGE_PROCESSOR_MAPPING_NAMES, model_type, kind), config, _of(wanted, name))
+                parts[name] = _vision_part(
+                    _mapped(IMAGE_PROCESSOR_MAPPING_NAMES, model_type, kind), config, _of(wanted, name)
+                )
             case "video_processor":
-                parts[name] = _vision_part(_mapped(VIDEO_PROCESSOR_MAPPING_NAMES, model_type, kind), config, _of(wanted, name))
+                parts[name] = _vision_part(
+                    _mapped(VIDEO_PROCESSOR_MAPPING_NAMES, model_type, kind), config, _of(wanted, name)
+                )
             case "feature_extractor" | "audio_processor":
-                parts[name] = _audio_part(_mapped(FEATURE_EXTRACTOR_MAPPING_NAMES, model_type, kind), config, _of(wanted, name))
+                parts[name] = _audio_part(
+                    _mapped(FEATURE_EXTRACTOR_MAPPING_NAMES, model_type, kind), config, _of(wanted, name)
+                )
             case _ if name.endswith("tokenizer"):
                 parts[name] = named_tokenizer(VOCABULARY, {})
             case _:
@@ -227,7 +235,9 @@ def _audio_part(kind: type | None, config: PreTrainedConfig, wanted: dict[str, A
     try:
         held = kind().to_dict()
     except ImportError as error:
-        raise UnmadeError(f"its sounds need a package that is not installed ({' '.join(str(error).split())[:60]})") from error
+        raise UnmadeError(
+            f"its sounds need a package that is not installed ({' '.join(str(error).split())[:60]})"
+        ) from error
     options: dict[str, Any] = {}
     audio = config.to_dict().get("audio_config") or {}
     if "num_mel_bins" in audio and "feature_size" in held:

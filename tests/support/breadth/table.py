@@ -206,7 +206,9 @@ def main(arguments: list[str]) -> int:
             found = json.loads(path.read_text()) if path.is_file() else late
             # After each, so that a run that is stopped keeps what it found.
             write(transformers.__version__, held() | {name: found})
-            print(f"{found['status']:<9} {name:<24} {time.perf_counter() - started:5.1f} s  {found['reason']}", flush=True)
+            print(
+                f"{found['status']:<9} {name:<24} {time.perf_counter() - started:5.1f} s  {found['reason']}", flush=True
+            )
     return 0
 
 

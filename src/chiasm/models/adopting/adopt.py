@@ -105,7 +105,7 @@ def tried(candidate: Candidate) -> Found:
 
 
 def _perceiving(candidate: Candidate) -> GenericRules:
-    """The kinds of input that the processor has a part for and the model takes; the reason for each that it does not."""
+    """The kinds of input that the processor has a part for and the model takes; for each other, the reason."""
     rules, against = GenericRules(), dict[str, str]()
     kinds = perceived(candidate.processor)
     if not kinds:
@@ -224,5 +224,3 @@ def _write_cache(file: Path, rules: GenericRules) -> None:
         fresh.replace(file)
     except OSError as error:
         _log.warning("What was found cannot be kept in %s (%s).", file.parent, error)
-
-

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from chiasm.core.example import Example
 from chiasm.core.media import Clip, Sound
 from chiasm.models.adopting.refusals import UnansweredError, answering
 from chiasm.models.conformance.trial import noise, noise_example
@@ -126,7 +125,9 @@ def _live(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
     moved = (states - second[1]).abs().flatten(0, -3).amax(dim=(0, -1)) > 0
     live = np.flatnonzero(moved.cpu().numpy())
     if not len(live):
-        raise UnansweredError(f"no token of its prompt stands for an input of kind {kind}: its layers get it beside them")
+        raise UnansweredError(
+            f"no token of its prompt stands for an input of kind {kind}: its layers get it beside them"
+        )
     found = tuple(sorted({int(i) for i in ids[live]}))
     rules = replace(rules, ids={**rules.ids, kind: found})
     view = candidate.view(rules)
@@ -232,4 +233,3 @@ def _joins(
         if axes and axes[0] != 0:
             found[name] = axes[0]
     return found
-

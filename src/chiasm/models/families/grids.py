@@ -133,16 +133,25 @@ def placeless_layout(image: Medium, token: int) -> ImageLayout:
     return make_layout(image, {"base": no_places(count)}, "queries", token=token)
 
 
-def tiled_layout(image: Medium, token: int, rows: int, columns: int, side: int) -> ImageLayout:
-    """Rows x columns tiles of the stretched image, then all of it in one; the latter alone where there is no tile.
+def nearest_shape(count: int, width: int, height: int) -> tuple[int, int]:
+    """Rows and columns of `count` cells whose ratio is nearest to that of the sides."""
+    pairs = [(rows, count // rows) for rows in range(1, count + 1) if count % rows == 0]
+    return min(pairs, key=lambda pair: abs(math.log(pair[1] / pair[0] * height / width)))
 
-    **Errors:** `ChiasmError` where the processor wrote another number of tokens of id `token`.
+
+def tiled_layout(image: Medium, token: int, per_tile: int) -> ImageLayout:
+    """Tiles of the stretched image, then all of it in one; the latter alone where there is no tile.
+
+    As many tiles as there are tokens for, in rows and columns of the image's shape.
+
+    **Errors:** `ChiasmError` where the tokens of id `token` do not fill tiles of `per_tile`.
     """
-    whole = original_canvas(image)
+    whole, side = original_canvas(image), math.isqrt(per_tile)
     views = {"base": cells(whole, side, side)}
-    if rows * columns:
-        views = {"hd": tiles(whole, rows, columns, side)} | views
-    return make_layout(image, views, f"{rows} x {columns} tiles of {side} x {side}, and a view of all", token=token)
+    count = int((image.ids == token).sum()) // per_tile - 1
+    if count > 0:
+        views = {"hd": tiles(whole, *nearest_shape(count, image.width, image.height), side)} | views
+    return make_layout(image, views, f"tiles of {side} x {side}, and a view of all", token=token)
 
 
 def rows_with_breaks(image: Medium, size: Sequence[int], side: int) -> ImageLayout:

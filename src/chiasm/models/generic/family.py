@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -10,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.errors import ChiasmError
+from chiasm.models.alignment import located
 from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import no_places
@@ -25,8 +25,6 @@ _TOWERS: Final = {
     "video": re.compile(r"video_tower|vision_tower|vision_model|visual|vision_encoder"),
     "audio": re.compile(r"audio_tower|audio_encoder|audio_model|speech_encoder|encoder"),
 }
-_MOST_APPENDED: Final = 3
-"""So many tokens a processor may write behind a prompt."""
 
 
 def generic_family(config: Any, given: GenericRules) -> Family:
@@ -139,57 +137,15 @@ class _Generic(Family):
         """Characters and inputs found by the ids of tokens, where the processor does not say where they are."""
         if self.rules.located:
             return raw
-        ids = raw["input_ids"][0].numpy()
-        offsets, head = _aligned(ids, text, processor.tokenizer)
-        found = [place for kind in self.rules.modalities for place in self._found(kind, ids[:head], text)]
-        # The question's characters are those of the text itself: nothing moved.
-        places = [place | {"span": (0, 0), "new_span": (0, 0)} for place in found]
-        return raw | {"offset_mapping": offsets[None], "text_replacement_offsets": [places]}
+        counts = {kind: self._count(kind, text) for kind in self.rules.modalities}
+        return raw | located(raw["input_ids"][0].numpy(), text, processor.tokenizer, counts, self.rules.ids)
 
-    def _found(self, kind: str, ids: np.ndarray, text: str) -> list[dict[str, Any]]:
-        """Each input of `kind` among the tokens before the question."""
-        where = np.flatnonzero(np.isin(ids, self.rules.ids.get(kind, ())))
-        placeholder = self.rules.placeholders.get(kind, "")
-        count = text.count(placeholder) if placeholder else int(len(where) > 0)
-        if not count or not len(where):
-            return []
-        parts = [where]
-        if count > 1:
-            runs = groupby(enumerate(where), key=lambda pair: pair[1] - pair[0])
-            parts = [np.array([place for _, place in run]) for _, run in runs]
-            if len(parts) != count:
-                raise ExampleError(f"its processor does not say which tokens are of which of {count} x {kind}")
-        return [{"type": kind, "positions": part} for part in parts]
+    def _count(self, kind: str, text: str) -> int:
+        """How many inputs of `kind` a prompt has; where nothing is written for them, one at the most."""
+        written = self.rules.placeholders.get(kind, "")
+        return text.count(written) if written else 1
 
 
 def _listener(processor: Any) -> Any:
     """The part that makes inputs of sounds."""
     return getattr(processor, "feature_extractor", None) or getattr(processor, "audio_processor", None)
-
-
-def _aligned(ids: np.ndarray, text: str, tokenizer: Any) -> tuple[np.ndarray, int]:
-    """The characters of every token, and the first token of what `text` ends with as it stands.
-
-    The processor's tokens are compared from the end with those of the text alone. What comes before, where inputs were
-    written out, and what the processor writes behind the prompt stand for no character.
-
-    **Errors:** `ChiasmError` where no token of the end is the text's.
-    """
-    alone = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    own, written = np.array(alone["input_ids"]), np.array(alone["offset_mapping"]).reshape(-1, 2)
-    best, appended = 0, 0
-    for extra in range(_MOST_APPENDED + 1):
-        tail = ids[: len(ids) - extra]
-        length = min(len(own), len(tail))
-        same = own[len(own) - length :][::-1] == tail[len(tail) - length :][::-1]
-        count = length if same.all() else int(np.argmin(same))
-        if count > best:
-            best, appended = count, extra
-    if not best:
-        found = "the processor ends the prompt with other tokens than its text has"
-        raise ChiasmError("to find the question among the tokens", found, "Check the chat template and the tokenizer")
-    head = len(ids) - appended - best
-    offsets = np.zeros((len(ids), 2), dtype=np.int64)
-    offsets[head : head + best] = written[len(own) - best :]
-    offsets[head + best :] = len(text)
-    return offsets, head

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.families.base import Medium
-from chiasm.models.families.grids import Rects, cells, no_places, original_canvas, processed_canvas, tiles
+from chiasm.models.families.grids import (
+    Rects,
+    cells,
+    nearest_shape,
+    no_places,
+    original_canvas,
+    processed_canvas,
+    tiles,
+)
 from chiasm.models.geometry import Canvas
 
 UNKNOWN: Final = "unknown"
@@ -82,15 +90,7 @@ def square(seen: Seen) -> Iterator[Grid]:
 
 def by_shape(seen: Seen) -> Iterator[Grid]:
     """The rows and columns whose shape comes nearest to the image's."""
-    found = _nearest_shape(seen.count, seen.image.width, seen.image.height)
-    if found is not None:
-        yield Grid(*found)
-
-
-def _nearest_shape(count: int, width: int, height: int) -> tuple[int, int] | None:
-    """Rows and columns of `count` cells whose ratio is nearest to that of the sides."""
-    pairs = [(rows, count // rows) for rows in range(1, count + 1) if count % rows == 0]
-    return min(pairs, key=lambda pair: abs(math.log(pair[1] / pair[0] * height / width)), default=None)
+    yield Grid(*nearest_shape(seen.count, seen.image.width, seen.image.height))
 
 
 def stretched(seen: Seen) -> Canvas:
@@ -190,9 +190,7 @@ def _tile_grid(seen: Seen, count: int) -> tuple[int, int]:
     for rows, columns in returned_sizes(seen):
         if rows * columns == count:
             return rows, columns
-    found = _nearest_shape(count, seen.image.width, seen.image.height)
-    assert found is not None, "one row of tiles is always there"
-    return found
+    return nearest_shape(count, seen.image.width, seen.image.height)
 
 
 def _fitted(whole: Canvas, rows: int, columns: int, *, centred: bool) -> Canvas:
