@@ -30,7 +30,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.interventions import AttentionKnockout, Variant, centred
-from chiasm.models.adopting.adopt import tried
+from chiasm.models.adopting.adoption import tried
 from chiasm.models.adopting.inputs import Candidate
 from chiasm.models.adopting.refusals import UnansweredError, require_answerable
 from chiasm.models.conformance.painting import Painter, layout_of, patches_alone

@@ -1,6 +1,9 @@
 """What the decoder itself shows: what its layers return, whether it is causal, what is done to its head's output."""
 
+import math
+from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,7 +17,11 @@ from chiasm.models.generic.rules import GenericRules
 from chiasm.models.masks import allowed_rows
 from chiasm.models.view import ModelView
 
-_STEPS = 60
+_STEPS = 80
+_SATURATED = 0.99
+_FEW = 8
+_BOUNDS = (-18.0, 7.0)
+"""Logarithms of how far a cap may lie above the largest value, as a share of that."""
 _CLOSE = 1e-4
 """Largest relative difference between the logits and what is made of the head's output, for the two to be the same."""
 
@@ -24,18 +31,26 @@ def followed(candidate: Candidate, rules: GenericRules) -> GenericRules:
     kind = rules.modalities[0]
     view = candidate.view(rules)
     encoded = view.encode(noise_example(kind, (noise(kind, 0),)))
-    rules = replace(rules, layers_return_tuples=_returns_tuples(view, encoded))
+    returned = _returned(view, encoded)
+    rules = replace(rules, layers_return_tuples=returned > 0, layer_extras=max(returned - 1, 0))
     view = candidate.view(rules)
     return replace(rules, causal=not _attends_ahead(view, encoded))
 
 
 @torch.no_grad()
-def _returns_tuples(view: ModelView, encoded: Encoded) -> bool:
-    seen: list[bool] = []
-    hook = view.layers[0].register_forward_hook(lambda layer, args, output: seen.append(isinstance(output, tuple)))
-    with hook, view.readable_attention():
+def _returned(view: ModelView, encoded: Encoded) -> int:
+    """How many things a layer returns in its tuple; 0 where it returns its states alone."""
+    seen: list[int] = []
+    with ExitStack() as stack:
+        for layer in view.layers:
+            stack.enter_context(layer.register_forward_hook(lambda layer, args, output: seen.append(_length(output))))
+        stack.enter_context(view.readable_attention())
         view.model(**encoded.inputs, use_cache=False)
-    return any(seen)
+    return max(seen, default=0)
+
+
+def _length(output: Any) -> int:
+    return len(output) if isinstance(output, tuple) else 0
 
 
 def _attends_ahead(view: ModelView, encoded: Encoded) -> bool:
@@ -78,25 +93,33 @@ def fitted(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> tuple[float, float
     if float((factor * x - y).abs().max()) <= bound:
         return _round(factor), None
     most = float(y.abs().max())
-    # The inverse: atanh(y / cap) x cap is linear in x for the true cap; the misfit is searched between two bounds.
-    low, high = most * (1 + 1e-9), most * 1e3
+    # Values at the cap itself say nothing of the factor.
+    open_ = y.abs() < _SATURATED * most
+    if int(open_.sum()) < _FEW:
+        return 1.0, None
+    # For the true cap atanh(y / cap) x cap is linear in x; how far the cap lies above the largest value is searched.
+    low, high = _BOUNDS
     for _ in range(_STEPS):
         a, b = low + (high - low) * 0.382, low + (high - low) * 0.618
-        low, high = (low, b) if _misfit(x, y, a) < _misfit(x, y, b) else (a, high)
-    cap = _round((low + high) / 2)
-    z = torch.atanh((y / cap).clamp(-1 + 1e-12, 1 - 1e-12)) * cap
-    factor = _round(float((x * z).sum() / (x * x).sum()))
+        one, other = (_misfit(x[open_], y[open_], most * (1 + math.exp(at))) for at in (a, b))
+        low, high = (low, b) if one < other else (a, high)
+    cap = _round(most * (1 + math.exp((low + high) / 2)))
+    factor = _round(_factor(x[open_], y[open_], cap))
     if float((torch.tanh(factor * x / cap) * cap - y).abs().max()) <= bound:
         return factor, cap
     return 1.0, None
 
 
 def _misfit(x: Float[Tensor, " n"], y: Float[Tensor, " n"], cap: float) -> float:
-    """How far `y` is from a capped multiple of `x`, the multiple taken from the smaller half of the values."""
+    """How far `y` is from a capped multiple of `x`."""
+    return float((torch.tanh(_factor(x, y, cap) * x / cap) * cap - y).abs().max())
+
+
+def _factor(x: Float[Tensor, " n"], y: Float[Tensor, " n"], cap: float) -> float:
+    """The multiple of `x` whose capped form is `y`, from the smaller half of the values."""
     small = y.abs() <= y.abs().median()
-    z = torch.atanh(y[small] / cap) * cap
-    factor = (x[small] * z).sum() / (x[small] * x[small]).sum()
-    return float((torch.tanh(factor * x / cap) * cap - y).abs().max())
+    z = torch.atanh((y[small] / cap).clamp(-1 + 1e-12, 1 - 1e-12)) * cap
+    return float((x[small] * z).sum() / (x[small] * x[small]).sum())
 
 
 def _round(value: float) -> float:

@@ -59,6 +59,8 @@ class Family:
     # All that is read of an image are its tower's states, one image per row: they can be computed once and kept.
     reads_tower_states: ClassVar[bool] = False
     layers_return_tuples: ClassVar[bool] = False
+    # How much more than its states a layer returns in its tuple.
+    layer_extras: ClassVar[int] = 0
     # Whether another projector may stand in place of its own: its image tokens are not tied to the grid of patches.
     projector_can_be_swapped: ClassVar[bool] = False
     # No token attends to a later one. False where images or the whole prompt are read in both directions.
@@ -88,6 +90,10 @@ class Family:
 
         **Errors:** `ChiasmError` with the reason.
         """
+
+    def can(self, capability: str) -> bool:
+        """Whether nothing was found against a capability."""
+        return capability not in (self.refused or {})
 
     def require_can(self, capability: str, todo: str) -> None:
         """Refuse what the suite found that a model which is not listed cannot do.

@@ -38,6 +38,7 @@ def generic_family(config: Any, given: GenericRules) -> Family:
         modalities = names
         causal = given.causal
         layers_return_tuples = given.layers_return_tuples
+        layer_extras = given.layer_extras
         positions_from_mask = given.positions_from_mask
         max_images = given.max_images
         one_prompt = given.nested

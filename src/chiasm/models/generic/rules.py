@@ -20,7 +20,7 @@ class GenericRules:
     Places: `places`: the rule for the tokens of an image; `per_tile`: how many tokens one of several tiles has (0:
     there are no tiles).
 
-    The decoder: `causal`, `layers_return_tuples`, `positions_from_mask`, `batches`, `shares` (questions on one input in
+    The decoder: `causal`, `layers_return_tuples`, `layer_extras`, `positions_from_mask`, `batches`, `shares` (questions on one input in
     one walk). `scale`, `cap`: what is done to the head's output (a factor, then a soft cap). `refused`: by capability,
     the reason.
     """
@@ -40,6 +40,7 @@ class GenericRules:
     per_tile: int = 0
     causal: bool = True
     layers_return_tuples: bool = False
+    layer_extras: int = 0
     positions_from_mask: bool = True
     batches: bool = True
     shares: bool = True

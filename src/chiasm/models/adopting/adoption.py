@@ -88,7 +88,7 @@ def tried(candidate: Candidate) -> Found:
 
     **Errors:** `UnansweredError` where no command can be given it.
     """
-    rules = _perceiving(candidate)
+    rules = found_inputs(candidate)
     with answering("its decoder"):
         rules = followed(candidate, rules)
     # A head that is called otherwise than on states is one that the lens's laws refuse.
@@ -104,7 +104,7 @@ def tried(candidate: Candidate) -> Found:
     return _judged(candidate, rules)
 
 
-def _perceiving(candidate: Candidate) -> GenericRules:
+def found_inputs(candidate: Candidate) -> GenericRules:
     """The kinds of input that the processor has a part for and the model takes; for each other, the reason."""
     rules, against = GenericRules(), dict[str, str]()
     kinds = perceived(candidate.processor)
