@@ -15,7 +15,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.core.positions import Spans
 from chiasm.models.encoded import Encoded
-from chiasm.models.encoding.encode import append_tokens, encode, encode_batch
+from chiasm.models.encoding.encode import append_tokens, encode, encode_batch, moved
 from chiasm.models.families import Family, family_of
 from chiasm.models.origin import Origin
 from chiasm.models.precision import Precision, is_rounded
@@ -261,10 +261,10 @@ class ModelView:
 
     def append_tokens(self, encoded: Encoded, tokens: Sequence[int]) -> Encoded:
         """The example with text tokens behind it, as teacher forcing feeds them; its spans stay as they are."""
-        inputs = append_tokens({name: value.cpu() for name, value in encoded.inputs.items()}, tokens, self.family)
+        inputs = append_tokens({name: moved(value, "cpu") for name, value in encoded.inputs.items()}, tokens, self.family)
         return replace(
             encoded,
-            inputs={name: value.to(self.device) for name, value in inputs.items()},
+            inputs={name: moved(value, self.device) for name, value in inputs.items()},
             spans=Spans(encoded.length + len(tokens), dict(encoded.spans)),
         )
 

@@ -211,7 +211,7 @@ def _rows(examples: tuple[Encoded, ...]) -> dict[str, int]:
     """Inputs with one entry for each token, by their length in prompts of different length; their value at the end."""
     found = {}
     for name, value in examples[0].inputs.items():
-        if name in ROW_INPUTS or value.ndim < 2 or value.is_floating_point():
+        if not isinstance(value, Tensor) or name in ROW_INPUTS or value.ndim < 2 or value.is_floating_point():
             continue
         if all(e.inputs[name].shape[:2] == (1, e.length) for e in examples) and value.ndim == 2:
             found[name] = int(value[0, -1])
@@ -224,7 +224,7 @@ def _joins(
     """The axis along which each input of two is as long as those of each together, where that is not the first."""
     found = {}
     for name, value in both.items():
-        if name in rows or name not in first or name not in second:
+        if name in rows or name not in first or name not in second or not isinstance(value, Tensor):
             continue
         a, b = first[name].shape, second[name].shape
         if len(a) != value.ndim or len(b) != value.ndim:

@@ -156,7 +156,7 @@ def _encoded(
     context = config.get_text_config(decoder=True).max_position_embeddings
     if length > context:
         raise ExampleError(f"{length} tokens do not fit the context of {context}")
-    inputs = {k: v.to(device, dtype if is_rounded(v) else None) for k, v in inputs.items()}
+    inputs = {key: moved(value, device, dtype if is_rounded(value) else None) for key, value in inputs.items()}
     unseen = unseen_objects(layouts, example)
     return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames, unseen)
 
@@ -174,7 +174,12 @@ def made_inputs(
     media = _load_media(example, processor, family)
     prompt = render(processor, family, example.kinds, example.question, DEFAULT_INSTRUCTION)
     inputs = _accepted(family, _process(processor, family, prompt, media), config)
-    return {k: v.to(device, dtype if is_rounded(v) else None) for k, v in inputs.items()}
+    return {key: moved(value, device, dtype if is_rounded(value) else None) for key, value in inputs.items()}
+
+
+def moved(value: Any, device: torch.device | str | None, dtype: torch.dtype | None = None) -> Any:
+    """A tensor on `device` in `dtype`; what else a forward takes, such as counts of tiles, as it is."""
+    return value.to(device, dtype) if isinstance(value, Tensor) else value
 
 
 def batch_inputs(processor: Any, family: Family, config: Any, examples: Sequence[Example]) -> dict[str, Tensor]:
@@ -196,8 +201,10 @@ def batch_inputs(processor: Any, family: Family, config: Any, examples: Sequence
 def _accepted(family: Family, raw: Mapping[str, Any], config: Any) -> dict[str, Any]:
     """What of a processor's answer the model's forward takes."""
     names = None if family.takes_all_inputs else accepted_inputs(type(config))
-    tensors = {key: value for key, value in raw.items() if isinstance(value, Tensor) and key not in _REPORTED}
-    return {key: value for key, value in tensors.items() if names is None or key in names}
+    given = {key: value for key, value in raw.items() if key not in _REPORTED}
+    if names is None:
+        return {key: value for key, value in given.items() if isinstance(value, Tensor)}
+    return {key: value for key, value in given.items() if key in names and isinstance(value, Tensor | list)}
 
 
 def encode_batch(
@@ -221,6 +228,10 @@ def encode_batch(
     for key in dict.fromkeys(key for e in encoded for key in e.inputs):
         parts = [e.inputs[key] for e in encoded if key in e.inputs]
         axis = family.concatenation_axes.get(key, 0)
+        if not isinstance(parts[0], Tensor):
+            # One entry for each input, in order.
+            batch[key] = [entry for part in parts for entry in part]
+            continue
         if key in family.row_inputs:
             parts = [
                 F.pad(rows, (0, 0) * (rows.ndim - 2) + (length - rows.shape[1], 0), value=fill.get(key, 0))

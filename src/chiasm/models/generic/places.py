@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
@@ -60,6 +61,10 @@ CanvasRule = Callable[[Seen], Canvas | None]
 def returned_sizes(seen: Seen) -> Iterator[tuple[int, int]]:
     """Every pair (high, wide) that the processor returned for this image, in patches or in pixels."""
     for value in seen.inputs.values():
+        if isinstance(value, list) and value and all(isinstance(one, list | tuple) and len(one) == 2 for one in value):
+            # Pairs that a processor hands out as plain numbers.
+            numbers = all(isinstance(number, int) for one in value for number in one)
+            value = torch.tensor(value) if numbers else value
         if not isinstance(value, Tensor) or value.is_floating_point() or value.ndim not in (2, 3):
             continue
         rows = value.reshape(-1, value.shape[-1])

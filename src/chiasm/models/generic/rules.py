@@ -20,9 +20,9 @@ class GenericRules:
     Places: `places`: the rule for the tokens of an image; `per_tile`: how many tokens one of several tiles has (0:
     there are no tiles).
 
-    The decoder: `causal`, `layers_return_tuples`, `layer_extras`, `positions_from_mask`, `batches`, `shares` (questions on one input in
-    one walk). `scale`, `cap`: what is done to the head's output (a factor, then a soft cap). `refused`: by capability,
-    the reason.
+    The decoder: `causal`, `layers_return_tuples`, `layer_extras` (what they return besides), `positions_from_mask`,
+    `batches`, `shares` (questions on one input in one walk). `scale`, `cap`: what is done to the head's output (a
+    factor, then a soft cap). `refused`: by capability, the reason.
     """
 
     modalities: tuple[str, ...] = ()
