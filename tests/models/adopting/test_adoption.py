@@ -46,7 +46,7 @@ def test_a_model_that_the_generic_rules_answer_is_taken_after_one_trial(tmp_path
     with pytest.raises(AssertionError, match="once"):
         load(save_vip_llava(tmp_path / "other", layers=5))
     model, processor = vip_llava()
-    processor.image_processor.do_center_crop = False
+    processor.image_processor.size = {"height": 28, "width": 28}
     with pytest.raises(AssertionError, match="once"):
         wrap(model, processor)
 
