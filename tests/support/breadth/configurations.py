@@ -64,7 +64,7 @@ _EXACT: Final[dict[str, Any]] = {
 """Entries that have one small value in every configuration."""
 _LAYERS: Final = re.compile(r"(num|n)_(hidden_)?layers?|(en|de)coder_layers|(en|de)coder_num_layers|num_blocks|n_layer")
 _WIDTHS: Final = re.compile(
-    r"(.*_)?hidden_size|(.*_)?d_model|n_embd|(.*_)?embed_dim|width|(.*_)?projection_dim|hidden_dim|(.*_)?output_dim"
+    r"(.*_)?hidden_size|(.*_)?d_model|n_embd|(.*_)?embed_dim|width|(.*_)?projection_dim|hidden_dim|(.*_)?output_dim|(.*_)?proj_dims"
     r"|(.*_)?input_dim|(.*_)?hidden_dim|text_dim|(.*_)?embedding_size|projector_dim|mm_hidden_size|latent_dim|(.*_)?n_embed"
 )
 _INNER: Final = re.compile(

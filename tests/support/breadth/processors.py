@@ -101,6 +101,7 @@ def make_parts(
     wanted: Mapping[str, Any],
     tokens: Sequence[str] = (),
     named: Mapping[str, str] | None = None,
+    classes: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Its parts by name, at sizes that `config` has. `wanted`: options of parts (`image_processor.size`)."""
     tokenizer = make_tokenizer(kind, tokens, named)
@@ -118,9 +119,9 @@ def make_parts(
                     _mapped(VIDEO_PROCESSOR_MAPPING_NAMES, model_type, kind), config, _of(wanted, name)
                 )
             case "feature_extractor" | "audio_processor":
-                parts[name] = _audio_part(
-                    _mapped(FEATURE_EXTRACTOR_MAPPING_NAMES, model_type, kind), config, _of(wanted, name)
-                )
+                own = (classes or {}).get(name)
+                part = getattr(transformers, own) if own else _mapped(FEATURE_EXTRACTOR_MAPPING_NAMES, model_type, kind)
+                parts[name] = _audio_part(part, config, _of(wanted, name))
             case _ if name.endswith("tokenizer"):
                 parts[name] = named_tokenizer(VOCABULARY, {})
             case _:

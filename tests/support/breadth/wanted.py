@@ -37,13 +37,21 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
     "cosmos3_omni": {"processor": "Qwen3VLProcessor"},
     "deepseek_ocr2": {"config": {"text_config.mlp_layer_types": _KINDS}},
     "deepseek_vl_hybrid": {"parts": {"image_processor.high_res_size": {"height": 128, "width": 128}}},
-    "diffusion_gemma": {"default": {"vision_config": {}}},
+    "diffusion_gemma": {
+        "default": {"vision_config": {}},
+        "config": {
+            "text_config.num_experts": 4,
+            "text_config.top_k_experts": 2,
+            "text_config.moe_intermediate_size": 32,
+        },
+    },
     "dots3_note": {
         "config": {"audio_config.adapter_input_size": 64},
         "parts": {"image_processor.temporal_patch_size": 1, "video_processor.temporal_patch_size": 1},
     },
     "emu3": {
         "named": {"image_token": "<image>"},
+        "parts": {"image_processor.min_pixels": 64 * 64, "image_processor.max_pixels": 128 * 128},
         "tokens": [f"<|visual token {code:06d}|>" for code in range(16)]
         + ["<|extra_200|>", "<|extra_201|>", "<|extra_203|>"],
         "config": {
@@ -83,11 +91,13 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
     "kosmos-2": {"processor": "Kosmos2Processor"},
     "kosmos-2.5": {"processor": "Kosmos2_5Processor"},
     "molmo2": {
-        "config": {"adapter_config.vision_feature_layer": [2, 1]},
+        "ids": {"image_patch_id": "<im_patch>"},
+        "config": {"adapter_config.vision_feature_layer": [2, 1], "vision_config.num_position_embeddings": 64},
         "parts": {"image_processor.overlap_margins": [2, 2], "image_processor.max_crops": 4},
     },
     "muse_glimmer": {"config": {"out_hidden_size": 256}},
     "muse_spark": {"config": {"out_hidden_size": 256}},
+    "nemotron_h_omni": {"classes": {"feature_extractor": "ParakeetFeatureExtractor"}},
     "nemo_speechlm": {"config": {"blank_token_id": 5}},
     "ovis2": {"ids": {"image_token_id": "<IMG_ATOM>"}},
     "qianfan_ocr": {"placeholder": {"image": "<image>"}},
