@@ -29,10 +29,15 @@ def test_the_end_of_a_prompt_keeps_its_characters_whatever_came_before():
 
 
 def test_what_a_processor_writes_behind_stands_for_no_character():
-    written = ids(TEXT.replace("<image>", "<image><image>")) + [TOKENIZER.eos_token_id]
+    written = [*ids(TEXT.replace("<image>", "<image><image>")), TOKENIZER.eos_token_id]
     found = aligned(np.array(written), TEXT, TOKENIZER)
     assert found.offsets[-1].tolist() == [len(TEXT), len(TEXT)]
     assert words(found, TEXT, [len(written) - 2])[0].endswith(":")
+
+
+def test_a_newline_at_the_end_may_be_left_out():
+    found = aligned(np.array(ids(TEXT)), TEXT + "\n", TOKENIZER)
+    assert words(found, TEXT, [len(ids(TEXT)) - 1])[0].endswith(":")
 
 
 def test_inputs_lie_where_their_ids_are():

@@ -5,7 +5,7 @@ from the end with those of the text alone; the tokens that stand for an input ar
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from chiasm.core.errors import ChiasmError, ExampleError
 
 _MOST_APPENDED: Final = 3
 """So many tokens a processor may write behind a prompt."""
+_MOST_STRIPPED: Final = 1
+"""So many of its last tokens, such as a newline, it may leave out."""
 
 
 class Alignment(NamedTuple):
@@ -33,20 +35,20 @@ def aligned(ids: Int[np.ndarray, " T"], text: str, tokenizer: Any) -> Alignment:
     """
     alone = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     own, written = np.array(alone["input_ids"]), np.array(alone["offset_mapping"]).reshape(-1, 2)
-    best, appended = 0, 0
-    for extra in range(_MOST_APPENDED + 1):
-        tail = ids[: len(ids) - extra]
-        length = min(len(own), len(tail))
-        same = own[len(own) - length :][::-1] == tail[len(tail) - length :][::-1]
+    best, appended, stripped = 0, 0, 0
+    for extra, left in product(range(_MOST_APPENDED + 1), range(_MOST_STRIPPED + 1)):
+        tail, kept = ids[: len(ids) - extra], own[: len(own) - left]
+        length = min(len(kept), len(tail))
+        same = kept[len(kept) - length :][::-1] == tail[len(tail) - length :][::-1]
         count = length if same.all() else int(np.argmin(same))
         if count > best:
-            best, appended = count, extra
+            best, appended, stripped = count, extra, left
     if not best:
         found = "the processor ends the prompt with other tokens than its text has"
         raise ChiasmError("to find the question among the tokens", found, "Check the chat template and the tokenizer")
     head = len(ids) - appended - best
     offsets = np.zeros((len(ids), 2), dtype=np.int64)
-    offsets[head : head + best] = written[len(own) - best :]
+    offsets[head : head + best] = written[len(own) - stripped - best : len(own) - stripped]
     offsets[head + best :] = len(text)
     return Alignment(offsets, head)
 

@@ -261,7 +261,9 @@ class ModelView:
 
     def append_tokens(self, encoded: Encoded, tokens: Sequence[int]) -> Encoded:
         """The example with text tokens behind it, as teacher forcing feeds them; its spans stay as they are."""
-        inputs = append_tokens({name: moved(value, "cpu") for name, value in encoded.inputs.items()}, tokens, self.family)
+        inputs = append_tokens(
+            {name: moved(value, "cpu") for name, value in encoded.inputs.items()}, tokens, self.family
+        )
         return replace(
             encoded,
             inputs={name: moved(value, self.device) for name, value in inputs.items()},

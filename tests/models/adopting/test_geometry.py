@@ -57,4 +57,3 @@ def test_no_rule_is_taken_of_a_tower_whose_tokens_are_shuffled(candidate, rules)
         assert placed(candidate, rules).places == UNKNOWN
     finally:
         handle.remove()
-

@@ -83,7 +83,9 @@ def make(model_type: str, layers: int = LAYERS, seed: int = 0) -> Made:
     if draft.to_dict().get("image_grid_pinpoints"):
         side = image_side(draft)
         entries["image_grid_pinpoints"] = [[side, 2 * side], [2 * side, side], [2 * side, 2 * side]]
-    parts = make_parts(kind, model_type, draft, own.get("parts", {}), own.get("tokens", ()), own.get("named"), own.get("classes"))
+    parts = make_parts(
+        kind, model_type, draft, own.get("parts", {}), own.get("tokens", ()), own.get("named"), own.get("classes")
+    )
     processor = make_processor(kind, parts, draft, **own.get("options", {}))
     processor.chat_template = template(processor, own.get("placeholder", {}))
     size = -(-len(processor.tokenizer) // 8) * 8 + 8

@@ -1,5 +1,6 @@
 """Which rule for places holds: of those that fit the tokens, the one that painted boxes bear out best."""
 
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,11 +11,14 @@ from PIL import Image
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.models.adopting.inputs import Candidate
+from chiasm.models.adopting.refusals import UnansweredError, answering
 from chiasm.models.conformance.painting import MIN_SHARE, Painter, layout_of, patches_alone
 from chiasm.models.conformance.trial import noise
 from chiasm.models.generic.places import RULES, UNKNOWN
 from chiasm.models.generic.rules import GenericRules
+from chiasm.models.view import ModelView
 
+_log: Final = logging.getLogger(__name__)
 SIZES: Final = ((37, 740), (611, 97), (55, 55), (401, 233), (90, 320), (1000, 70))
 """Pictures (wide, tall) that a rule must hold for besides those of the suite: odd sides, up to 1 to 20."""
 _MIN_OWN: Final = 0.95
@@ -30,7 +34,7 @@ def placed(candidate: Candidate, rules: GenericRules) -> GenericRules:
     view = candidate.view(rules)
     best, most = UNKNOWN, 0.0
     with patches_alone(view.towers):
-        painters = [Painter(view, image, seed) for seed, image in enumerate(_pictures(candidate, rules))]
+        painters = list(_painters(view))
         for name in RULES:
             score = _score(candidate, replace(rules, places=name), painters)
             if score > most:
@@ -41,19 +45,19 @@ def placed(candidate: Candidate, rules: GenericRules) -> GenericRules:
     return replace(rules, places=best)
 
 
-def _pictures(candidate: Candidate, rules: GenericRules) -> Iterator[Image.Image]:
-    """The suite's two, and those of odd sizes that the processor takes."""
-    yield noise("image", 0)
-    yield noise("image", 1)
-    view = candidate.view(rules)
+def _painters(view: ModelView) -> Iterator[Painter]:
+    """The suite's two pictures, and those of odd sizes that processor and model take."""
+    yield Painter(view, noise("image", 0), 0)
+    yield Painter(view, noise("image", 1), 1)
     for number, (width, height) in enumerate(SIZES):
         rng = np.random.default_rng(100 + number)
         picture = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
         try:
-            layout_of(view, picture)
-        except (ExampleError, ChiasmError):
-            continue
-        yield picture
+            with answering(f"a picture of {width} x {height}"):
+                yield Painter(view, picture, number + 2)
+        except UnansweredError as error:
+            # Some models take no picture that is so narrow, or so small.
+            _log.debug("Not painted: %s", error)
 
 
 def _score(candidate: Candidate, rules: GenericRules, painters: list[Painter]) -> float:

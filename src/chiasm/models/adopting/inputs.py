@@ -19,6 +19,7 @@ from chiasm.models.generic.rules import GenericRules
 from chiasm.models.precision import Precision
 from chiasm.models.view import ModelView
 
+_REASONS: Final = 2
 _REPORTED: Final = ("return_offsets_mapping", "return_text_replacement_offsets")
 
 
@@ -53,7 +54,7 @@ def called(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules
 
     Ways are tried in order, the fullest answer of the processor first.
 
-    **Errors:** `UnansweredError` with the first way's reason.
+    **Errors:** `UnansweredError` with the reasons of the first ways.
     """
     reasons: list[str] = []
     for way in _ways(candidate, rules, kind):
@@ -62,8 +63,7 @@ def called(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules
                 return _live(candidate, way, kind)
         except UnansweredError as error:
             reasons.append(str(error))
-    # Ways that take less of the processor fail for reasons of their own.
-    raise UnansweredError(reasons[0])
+    raise UnansweredError("; called otherwise, ".join(list(dict.fromkeys(reasons))[:_REASONS]))
 
 
 def _ways(candidate: Candidate, rules: GenericRules, kind: str) -> Iterator[GenericRules]:

@@ -83,25 +83,29 @@ class Painter:
     def _own(self, layout: ImageLayout, of_tile: Bool[np.ndarray, " n"], tokens: int) -> Iterator[bool]:
         """Whether the token whose place is painted changes more than every token that sees nothing of it."""
         width, height = self.image.size
-        claimed = np.flatnonzero(of_tile & np.isfinite(layout.rects[:, 0]))
-        chosen = np.unique(np.linspace(0, len(claimed) - 1, tokens).astype(int)) if len(claimed) else []
-        for token in claimed[chosen]:
+        shown = [(token, box) for token in np.flatnonzero(of_tile) if (box := self._shown(layout.rects[token]))]
+        for chosen in np.unique(np.linspace(0, len(shown) - 1, tokens).astype(int)) if shown else ():
+            token, box = shown[chosen]
             x0, y0, x1, y1 = layout.rects[token]
-            left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-            # What lies mostly in padding shows too little of the image.
-            if (right - left) * (bottom - top) < 0.5 * (x1 - x0) * (y1 - y0) or right <= left or bottom <= top:
-                continue
-            left, top, right, bottom = np.ceil(left), np.ceil(top), np.floor(right), np.floor(bottom)
-            if right - left < _MIN_SIDE or bottom - top < _MIN_SIDE:
-                continue
-            box = Box("painted", left, top, right - left, bottom - top)
             # Where convolutions look beyond a token's own place, its neighbours change with it.
             beyond = (0.0, 0.0) if self.alone else (x1 - x0, y1 - y0)
-            near = Box("near", left - beyond[0], top - beyond[1], box.w + 2 * beyond[0], box.h + 2 * beyond[1])
+            near = Box("near", box.x - beyond[0], box.y - beyond[1], box.w + 2 * beyond[0], box.h + 2 * beyond[1])
             others = of_tile & ~touched(layout.rects, [near], width, height) & np.isfinite(layout.rects[:, 0])
             if others.any():
                 change = self.change(box)
                 yield bool(change[token] > change[others].max())
+
+    def _shown(self, rect: Float[np.ndarray, " 4"]) -> Box | None:
+        """The whole pixels of a token's place; None where it lies mostly in padding, or is too narrow to be painted."""
+        if not np.isfinite(rect).all():
+            return None
+        left, top = np.ceil(np.maximum(rect[:2], 0))
+        right, bottom = np.floor(np.minimum(rect[2:], self.image.size))
+        if min(right - left, bottom - top) < _MIN_SIDE:
+            return None
+        area = (rect[2] - rect[0]) * (rect[3] - rect[1])
+        half = (right - left) * (bottom - top) >= area / 2
+        return Box("painted", left, top, right - left, bottom - top) if half else None
 
 
 def painted_boxes_are_found(trial: Trial) -> float:

@@ -59,6 +59,8 @@ class Family:
     # All that is read of an image are its tower's states, one image per row: they can be computed once and kept.
     reads_tower_states: ClassVar[bool] = False
     layers_return_tuples: ClassVar[bool] = False
+    # What lies between its head and its logits was measured on the model, whatever its configuration says.
+    measures_head: ClassVar[bool] = False
     # How much more than its states a layer returns in its tuple.
     layer_extras: ClassVar[int] = 0
     # Whether another projector may stand in place of its own: its image tokens are not tied to the grid of patches.

@@ -55,6 +55,7 @@ def generic_family(config: Any, given: GenericRules) -> Family:
 class _Generic(Family):
     # A checkpoint without a chat template of its own is refused: there is nothing to guess it from.
     fallback_template = ""
+    measures_head = True
     rules: ClassVar[GenericRules] = GenericRules()
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
