@@ -256,7 +256,8 @@ def _dtype(asked: str, config: Any, files: CheckpointFiles) -> torch.dtype | str
 
 
 def _require_sound(asked: str, model: Any, processor: Any, files: CheckpointFiles | None = None) -> None:
-    require_head(asked, model)
+    if listed_family(model.config) is not None:
+        require_head(asked, model)
     require_values(asked, model, files)
     require_rows(asked, model, processor.tokenizer)
 

@@ -68,7 +68,7 @@ class ModelView:
         self.decoder, self.layers = _decoder_stack(model)
         self.kinds: tuple[LayerKind, ...] = tuple(_kind(layer) for layer in self.layers)
         self.final_norm = _final_norm(self.decoder)
-        self.head: nn.Module = model.get_output_embeddings()
+        self.head: nn.Module = self.family.head(model)
         self.embeddings: nn.Module = model.get_input_embeddings()
         self.vision_tower: nn.Module | None = self.family.vision_tower(model)
         self.towers: tuple[nn.Module, ...] = self.family.towers(model)

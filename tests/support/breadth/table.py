@@ -81,9 +81,6 @@ def entry(model_type: str, pictures: int) -> dict[str, Any]:
 
 
 def _tried(made: Made, model_type: str, pictures: int) -> dict[str, Any]:
-    if made.model.get_output_embeddings() is None:
-        reason = f"transformers names no head that gives words ({type(made.model).__name__}.get_output_embeddings)"
-        return _NOTHING | {"status": "refused", "reason": reason}
     candidate = Candidate(made.model, made.processor, model_type, None)
     try:
         found = tried(candidate)

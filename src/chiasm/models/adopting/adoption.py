@@ -152,7 +152,8 @@ def _judged(candidate: Candidate, rules: GenericRules) -> Found:
     if _broken(laws, "boxes"):
         rules = replace(rules, places=UNKNOWN)
         laws = _laws(candidate, rules)
-    if _broken(laws, "left as it was"):
+    # Where no cut can be run, none can be undone either.
+    if _broken(laws, "left as it was") and not _broken(laws, "cuts"):
         raise UnansweredError(_broken(laws, "left as it was"))
     refused = {**rules.refused, **{name: _broken(laws, name) for name in CAPABILITIES if _broken(laws, name)}}
     offered = [verb for verb, needed in VERBS.items() if not any(name in refused for name in needed)]

@@ -163,6 +163,10 @@ class Family:
         found = [self.tower(model, modality) for modality in sorted(self.modalities)]
         return tuple({id(tower): tower for tower in found}.values())
 
+    def head(self, model: nn.Module) -> nn.Module:
+        """The module from the last state to a number for each token of the vocabulary."""
+        return model.get_output_embeddings()
+
     def projector(self, model: nn.Module) -> nn.Module | None:
         """The module from image features to the decoder's width; None where there is none."""
         return None if self.projector_name is None else find_module(model, self.projector_name)

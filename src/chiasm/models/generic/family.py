@@ -17,9 +17,10 @@ from chiasm.models.families.grids import no_places
 from chiasm.models.generic.places import Seen, places
 from chiasm.models.generic.rules import GenericRules
 
-# Names under which models keep what lies between tower and decoder, and what perceives where transformers' own
-# accessor names nothing.
+# Names under which models keep what lies between tower and decoder, and head and what perceives where transformers' own
+# accessors name nothing.
 _PROJECTORS: Final = ("multi_modal_projector", "connector", "projector", "aligner", "merger", "mm_projector")
+_HEADS: Final = ("lm_head", "embed_out", "output_projection")
 _TOWERS: Final = {
     "image": re.compile(r"vision_tower|vision_model|visual|image_encoder|vision_encoder|vision_embed_tokens"),
     "video": re.compile(r"video_tower|vision_tower|vision_model|visual|vision_encoder"),
@@ -115,6 +116,19 @@ class _Generic(Family):
             return self.tower(model, modality)
         except (ChiasmError, AttributeError, ValueError, TypeError, NotImplementedError):
             return None
+
+    def head(self, model: nn.Module) -> nn.Module:
+        named = model.get_output_embeddings()
+        if named is not None:
+            return named
+        found = [module for path, module in model.named_modules() if path.rpartition(".")[2] in _HEADS]
+        if len(found) != 1:
+            raise ChiasmError(
+                f"the head of {type(model).__name__}",
+                f"transformers' `get_output_embeddings` names none, and {len(found)} modules are called one",
+                "Use a checkpoint of a class that gives words by one head",
+            )
+        return found[0]
 
     def projector(self, model: nn.Module) -> nn.Module | None:
         found = [m for path, m in model.named_modules() if path.rpartition(".")[2] in _PROJECTORS]
