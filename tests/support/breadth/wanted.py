@@ -108,7 +108,11 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
     },
     "qwen3_omni_moe": {"ids": _QWEN_OMNI},
     "qwen3_omni_moe_thinker": {"processor": "Qwen3OmniMoeProcessor", "ids": _QWEN_OMNI},
-    "shieldgemma2": {"placeholder": {"image": "<|boi|>"}},
+    "shieldgemma2": {
+        "ids": {"image_token_index": "<|image|>"},
+        "options": {"image_seq_length": 16},
+        "placeholder": {"image": "<|boi|>"},
+    },
     "qwen4_exp": {
         "config": {
             "text_config.indexer_n_heads": 4,
