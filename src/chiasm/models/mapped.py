@@ -26,7 +26,8 @@ class MappedType:
     `status`: `certified`: a listed family, every law holds; `accepted`: the generic rules answer it; `refused` by them;
     `untried`: no small model of it was made. `capabilities`: `yes`, `no: why` or `-: why it is not asked`. `takes`:
     what it perceives besides text. `places`: the rule for where the tokens of its images look. `values`: the largest
-    difference in log-probability from a masked forward that shares no code with the engine (float32). `pictures`: how
+    difference in log-probability from a masked forward that shares no code with the engine (float32); `exact`: the same
+    in float64, where rounding makes that more than 1e-4. `pictures`: how
     many pictures of odd sizes were painted, and `found` in what share the painted tokens were those claimed.
     """
 
@@ -37,6 +38,7 @@ class MappedType:
     takes: tuple[str, ...] = ()
     places: str = ""
     values: float | None = None
+    exact: float | None = None
     pictures: int = 0
     found: float | None = None
 

@@ -73,7 +73,9 @@ _INNER: Final = re.compile(
 _TOKENS: Final = frozenset(
     {"mm_tokens_per_image", "vision_soft_tokens_per_image", "image_seq_length", "num_image_tokens", "image_seq_len"}
 )
-_KEPT: Final = frozenset({"num_channels", "in_channels", "patch_size", "max_window_layers", "num_mel_bins", "position_embedding_size"})
+_KEPT: Final = frozenset(
+    {"num_channels", "in_channels", "patch_size", "max_window_layers", "num_mel_bins", "position_embedding_size"}
+)
 
 
 def default_configuration(model_type: str, **parts: Any) -> PreTrainedConfig:

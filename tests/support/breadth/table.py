@@ -24,6 +24,7 @@ from tests.support.breadth.factory import Made, first_forward, make
 from tests.support.breadth.independent import cut_logprobs
 from tests.support.breadth.processors import UnmadeError, processor_class
 from tests.support.breadth.wanted import UNTRIED, WANTED
+from tests.support.float64 import no_upcasts
 from transformers import PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
@@ -42,6 +43,8 @@ from chiasm.models.view import ModelView
 PROCESSED: Final = frozenset(PROCESSOR_MAPPING_NAMES)
 MAPPED: Final = tuple(MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES)
 _PERCEIVING: Final = frozenset({"image_processor", "video_processor", "feature_extractor", "audio_processor"})
+ROUNDED: Final = 1e-4
+"""The largest difference in float32 that is not looked at again."""
 _SECONDS: Final = 900
 _NOTHING: Final[dict[str, Any]] = {
     "status": "untried",
@@ -50,6 +53,7 @@ _NOTHING: Final[dict[str, Any]] = {
     "takes": [],
     "places": "",
     "values": None,
+    "exact": None,
     "pictures": 0,
     "found": None,
 }
@@ -96,6 +100,12 @@ def _tried(made: Made, model_type: str, pictures: int) -> dict[str, Any]:
     row |= {"capabilities": found.capabilities()}
     if "cuts" not in found.rules.refused:
         row["values"] = largest_difference(view)
+    if (row["values"] or 0.0) > ROUNDED:
+        # Is it rounding? In float64 throughout nothing of it is left.
+        with no_upcasts(torch.float64):
+            exact = candidate._replace(model=made.model.double())
+            row["exact"] = largest_difference(exact.view(found.rules))
+            made.model.float()
     if found.rules.places != UNKNOWN:
         row["pictures"], row["found"] = painted(view, pictures)
     return row
