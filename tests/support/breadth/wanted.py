@@ -122,6 +122,13 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
             "text_config.indexer_compress_ratio": 4,
         }
     },
+    "vibevoice_asr": {
+        "config": {
+            f"{part}_tokenizer_encoder_config.{name}": value
+            for part in ("acoustic", "semantic")
+            for name, value in (("num_filters", 2), ("depths", [1] * 7))
+        }
+    },
     "vipllava": {"options": {"vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}},
     "video_llava": {"options": {"vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}},
     "step3p7": {"config": {"text_config.sliding_window": 24}},
