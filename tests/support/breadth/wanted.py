@@ -87,6 +87,7 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
         "placeholder": {"image": "<|image_start|><|image|><|image_end|>"},
     },
     "inkling2": {"parts": {"image_processor.size": {"height": 40, "width": 40}}},
+    "inkling2_loop": {"parts": {"image_processor.size": {"height": 40, "width": 40}}},
     "inkling_mm_model": {"parts": {"image_processor.size": {"height": 40, "width": 40}}},
     "kosmos-2": {"processor": "Kosmos2Processor"},
     "kosmos-2.5": {"processor": "Kosmos2_5Processor"},

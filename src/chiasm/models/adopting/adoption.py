@@ -99,8 +99,11 @@ def tried(candidate: Candidate) -> Found:
         _log.debug("The head of `%s` was not measured: %s", candidate.name, error)
     with answering("inputs of several examples"):
         rules = joined(candidate, rules)
-    with answering("places of its image tokens"):
-        rules = placed(candidate, rules)
+    try:
+        with answering("painting its images"):
+            rules = placed(candidate, rules)
+    except UnansweredError as error:
+        rules = replace(rules, places=UNKNOWN, refused={**rules.refused, "boxes": str(error)})
     return _judged(candidate, rules)
 
 

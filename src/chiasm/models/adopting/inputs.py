@@ -115,14 +115,16 @@ def _live(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
     view = candidate.view(rules)
     first, second = (_ids_and_states(view, kind, seed) for seed in (0, 10))
     ids, states = first
-    if states.shape[-2] != len(ids):
+    axis = next((axis for axis in range(1, states.ndim - 1) if states.shape[axis] == len(ids)), None)
+    if axis is None:
         raise UnansweredError(
-            f"its decoder is given {states.shape[-2]} positions for {len(ids)} tokens of the prompt: what it perceives "
-            "stands outside the sequence of tokens"
+            f"its decoder is given states of the shape {tuple(states.shape)} for {len(ids)} tokens of the prompt: what "
+            "it perceives stands outside the sequence of tokens"
         )
     if not np.array_equal(ids, second[0]):
         raise UnansweredError(f"two inputs of kind {kind} of one size make different prompts of it")
-    moved = (states - second[1]).abs().flatten(0, -3).amax(dim=(0, -1)) > 0
+    others = tuple(other for other in range(states.ndim) if other != axis)
+    moved = (states - second[1]).abs().amax(dim=others) > 0
     live = np.flatnonzero(moved.cpu().numpy())
     if not len(live):
         raise UnansweredError(
