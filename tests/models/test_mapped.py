@@ -19,8 +19,11 @@ from chiasm.models.families import FAMILIES
 from chiasm.models.mapped import FILE, STATUSES, mapped_types, mapped_version
 
 TYPES = {one.type: one for one in mapped_types()}
-# Of each way into the decoder one: grids, tiles, crops, padding, row breaks, queries, sounds, hybrids, experts.
-SAMPLE = ("exaone4_5", "aya_vision", "vipllava", "deepseek_vl", "lighton_ocr", "idefics2", "qwen3_asr")
+# Of each way into the decoder one: grids, tiles, crops, queries, sounds, tokens found by ids, inputs joined at the end.
+SAMPLE = (
+    *("exaone4_5", "aya_vision", "vipllava", "ovis2", "lighton_ocr"),
+    *("idefics2", "qwen3_asr", "granite_docling", "kosmos-2", "minicpmv4_6"),
+)
 
 
 def test_every_type_that_transformers_maps_is_in_the_table():
@@ -47,8 +50,7 @@ def test_accepted_types_are_right_in_values_and_places():
     accepted = [one for one in TYPES.values() if one.status == "accepted"]
     assert len(accepted) + Counter(one.status for one in TYPES.values())["certified"] >= 60
     for one in accepted:
-        if one.capabilities["cuts"] == "yes":
-            assert one.values <= 1e-4 or one.exact <= 1e-9, one.type
+        assert one.values <= 1e-4 or one.exact <= 1e-9, one.type
         if one.places != "unknown":
             assert one.pictures > 0, one.type
             assert one.found >= 0.95, one.type
@@ -66,7 +68,8 @@ def test_a_type_is_as_the_table_says(model_type):
     made = make(model_type)
     candidate = Candidate(made.model, made.processor, model_type, None)
     rules = followed(candidate, found_inputs(candidate))
-    assert rules.modalities == TYPES[model_type].takes
+    # Of what its processor has a part for, the suite may leave out a kind that is computed wrong.
+    assert set(TYPES[model_type].takes) <= set(rules.modalities)
     assert largest_difference(candidate.view(rules)) <= 1e-4
 
 
@@ -86,10 +89,10 @@ def test_what_changes_between_versions_is_said():
     name = next(one.type for one in TYPES.values() if one.status == "accepted")
     after = json.loads(FILE.read_text())
     after["types"]["fresh"] = after["types"].pop(name) | {"reason": "new here"}
-    assert sorted(changes(before, after)) == [
+    assert set(changes(before, after)) == {
         "- `fresh` is new: accepted new here",
         f"- `{name}` is no longer mapped",
-    ]
+    }
     after = json.loads(FILE.read_text())
     after["types"][name]["capabilities"]["look"] = "no: gone"
     assert list(changes(before, after)) == [f"- `{name}`, look: was 'yes', is 'no: gone'"]

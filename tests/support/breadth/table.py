@@ -35,7 +35,15 @@ from chiasm.models.adopting.adoption import tried
 from chiasm.models.adopting.inputs import Candidate
 from chiasm.models.adopting.refusals import UnansweredError, require_answerable
 from chiasm.models.conformance.painting import Painter, layout_of, patches_alone
-from chiasm.models.conformance.trial import forward_cuts, full_logprobs, job_of, noise, noise_example, run_packed
+from chiasm.models.conformance.trial import (
+    forward_cuts,
+    full_logprobs,
+    job_of,
+    noise,
+    noise_example,
+    run_packed,
+    run_plain,
+)
 from chiasm.models.generic.places import UNKNOWN
 from chiasm.models.mapped import FILE, listed_types, write
 from chiasm.models.view import ModelView
@@ -98,8 +106,7 @@ def _tried(made: Made, model_type: str, pictures: int) -> dict[str, Any]:
     view = candidate.view(found.rules)
     row = _NOTHING | {"status": "accepted", "takes": list(found.rules.modalities), "places": found.rules.places}
     row |= {"capabilities": found.capabilities()}
-    if "cuts" not in found.rules.refused:
-        row["values"] = largest_difference(view)
+    row["values"] = largest_difference(view)
     if (row["values"] or 0.0) > ROUNDED:
         # Is it rounding? In float64 throughout nothing of it is left.
         with no_upcasts(torch.float64):
@@ -126,7 +133,9 @@ def largest_difference(view: ModelView) -> float:
     present = [cut for cut in cuts if all(len(encoded.spans[side]) for side in cut.text.split("->"))]
     changes = [(window, cut.on(encoded.spans, window)) for window in windows for cut in present]
     variants = [Variant(f"{number}", (change,)) for number, (_, change) in enumerate(changes)]
-    packed = full_logprobs(run_packed(view, [job_of(encoded, *variants)])[0])
+    # By one masked forward for each cut where the walk of all is refused.
+    run = run_packed if view.family.can("cuts") else run_plain
+    packed = full_logprobs(run(view, [job_of(encoded, *variants)])[0])
     worst = float((packed[0, -1].double() - cut_logprobs(view, encoded, (), (), ())).abs().max())
     for number, (window, change) in enumerate(changes):
         layers = range(window.start, window.stop)

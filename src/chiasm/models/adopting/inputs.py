@@ -20,6 +20,8 @@ from chiasm.models.precision import Precision
 from chiasm.models.view import ModelView
 
 _REASONS: Final = 2
+_SAME: Final = 1e-4
+"""Largest difference of two forwards on the same input, as a share of the largest logit."""
 _REPORTED: Final = ("return_offsets_mapping", "return_text_replacement_offsets")
 
 
@@ -118,8 +120,8 @@ def _live(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
     axis = next((axis for axis in range(1, states.ndim - 1) if states.shape[axis] == len(ids)), None)
     if axis is None:
         raise UnansweredError(
-            f"its decoder is given states of the shape {tuple(states.shape)} for {len(ids)} tokens of the prompt: what "
-            "it perceives stands outside the sequence of tokens"
+            f"its decoder is given states of the shape {tuple(states.shape)} for {len(ids)} tokens: its rows are not "
+            "those of the prompt"
         )
     if not np.array_equal(ids, second[0]):
         raise UnansweredError(f"two inputs of kind {kind} of one size make different prompts of it")
@@ -136,8 +138,15 @@ def _live(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
     encoded = view.encode(noise_example(kind, (noise(kind, 0),)))
     if not set(live.tolist()) <= set(encoded.spans[kind].tolist()):
         raise UnansweredError(f"tokens that stand for an input of kind {kind} lie outside where its processor says")
+    if not len(encoded.spans["question"]):
+        raise UnansweredError("its processor writes a prompt of its own: no token of it is the question's")
     with torch.no_grad(), view.readable_attention():
-        logits = view.model(**encoded.inputs, use_cache=False).logits
+        logits, again = (view.model(**encoded.inputs, use_cache=False).logits for _ in range(2))
+    off = float((logits - again).abs().nan_to_num().max())
+    if off > _SAME * float(logits.abs().nan_to_num(posinf=0.0).max()):
+        raise UnansweredError(
+            f"the same {kind} gives other logits each time ({off:.2g} apart): it draws random numbers"
+        )
     if not bool(logits.isfinite().any()) or logits.shape[1] != encoded.length:
         raise UnansweredError(f"it gives {tuple(logits.shape)} logits for {encoded.length} tokens")
     return rules

@@ -154,7 +154,13 @@ class _Generic(Family):
         if self.rules.located:
             return raw
         counts = {kind: self._count(kind, text) for kind in self.rules.modalities}
-        return raw | located(raw["input_ids"][0].numpy(), text, processor.tokenizer, counts, self.rules.ids)
+        found = located(raw["input_ids"][0].numpy(), text, processor.tokenizer, counts, self.rules.ids)
+        head = int(np.argmax(found["offset_mapping"][0, :, 1] > 0))
+        for place in found["text_replacement_offsets"][0]:
+            # Some write inputs out in ids that words have too: what stands for one comes before the text goes on.
+            before = place["positions"][place["positions"] < head]
+            place["positions"] = before if len(before) else place["positions"]
+        return raw | found
 
     def _count(self, kind: str, text: str) -> int:
         """How many inputs of `kind` a prompt has; where nothing is written for them, one at the most."""
