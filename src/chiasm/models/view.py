@@ -15,7 +15,8 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.core.positions import Spans
 from chiasm.models.encoded import Encoded
-from chiasm.models.encoding.encode import append_tokens, encode, encode_batch, moved
+from chiasm.models.encoding.batches import encode_batch
+from chiasm.models.encoding.encode import append_tokens, encode, moved
 from chiasm.models.families import Family, family_of
 from chiasm.models.origin import Origin
 from chiasm.models.precision import Precision, is_rounded

@@ -8,6 +8,7 @@ import torch
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.text import reason_of
+from chiasm.models.architecture import model_class
 from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError
 from chiasm.models.families import unsupported_error
 
@@ -21,6 +22,8 @@ def require_answerable(config: Any) -> None:
         raise unsupported_error(
             config, "an encoder-decoder: an encoder and a decoder, where the rules know one stack of layers"
         )
+    if type(config).__module__.startswith("transformers.") and model_class(type(config)) is None:
+        raise unsupported_error(config, "which transformers maps to no model that sees or listens and answers in words")
 
 
 class UnansweredError(Exception):

@@ -163,14 +163,18 @@ def _tokens(view: ModelView, image: Image.Image) -> Float[Tensor, "n D"]:
     if maps:
         # Tokens of a codebook hide every change that keeps the code: look at what is quantised.
         return maps[0]
-    return states_at(hidden, layout.positions)
+    return states_at(hidden, layout.positions, encoded.length)
 
 
-def states_at(hidden: Float[Tensor, "*s B T D"], positions: np.ndarray) -> Float[Tensor, "n D"]:
-    """The first example's states at `positions`; several streams of them side by side."""
+def states_at(hidden: Tensor, positions: np.ndarray, length: int) -> Float[Tensor, "n D"]:
+    """The first example's states at `positions` of `length`; several streams of them side by side.
+
+    `hidden`: B x T x D; B x T x S x D or S x B x T x D with S streams.
+    """
     at = torch.from_numpy(positions).to(hidden.device)
-    streams = hidden.reshape(-1, *hidden.shape[-3:])[:, 0] if hidden.ndim == 4 else hidden[:1]
-    return torch.cat(list(streams[:, at]), dim=-1)
+    if hidden.ndim == 4 and hidden.shape[1] != length:
+        hidden = hidden.permute(1, 2, 0, 3)
+    return hidden[0, at].flatten(1)
 
 
 def _painted(image: Image.Image, corners: tuple[int, int, int, int], seed: int) -> Image.Image:

@@ -99,6 +99,7 @@ def by_shape(seen: Seen) -> Iterator[Grid]:
 
 
 def stretched(seen: Seen) -> Canvas:
+    """All of the image, brought to the shape of the grid."""
     return original_canvas(seen.image)
 
 
@@ -111,6 +112,7 @@ def resized_and_cropped(seen: Seen) -> Canvas | None:
 
 
 def padded_on_both_sides(seen: Seen) -> Canvas:
+    """A square with as much padding before the image as behind it."""
     return original_canvas(seen.image).square()
 
 
