@@ -70,7 +70,7 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
     "fun_asr_nano": {"config": {"adaptor_config.intermediate_size": 16}},
     "fuyu": {"placeholder": {"image": ""}},
     # As published without its audio part.
-    "gemma4": {"default": {"vision_config": {}}},
+    "gemma4": {"default": {"vision_config": {}}, "parts": {"image_processor.max_soft_tokens": 70}},
     "gemma4_unified": {"default": {"vision_config": {}}},
     "glm_ocr": {"processor": "Glm46VProcessor"},
     "glmga": {"processor": "Glm46VProcessor"},
