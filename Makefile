@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test browser test-all tutorials ci lint bench docs pictures certify certify-lowest train-tiny site wheel-smoke clean
+.PHONY: setup demo test browser test-all tutorials ci lint bench docs pictures certify certify-lowest types newest train-tiny site wheel-smoke clean
 
 setup: $(STAMP)
 
@@ -84,6 +84,24 @@ certify-lowest: setup
 	$(BIN)/python -m pip install --quiet --target $(VENV)/lowest --upgrade --no-deps "transformers==$(LOWEST)"
 	PYTHONPATH=$(VENV)/lowest $(BIN)/python -m tests.support.certify
 	$(BIN)/python docs/generate.py
+
+# What becomes of a small model of every multimodal type that transformers maps: src/chiasm/models/mapped.json, and from
+# there the docs. PICTURES of odd sizes are painted for each type that claims places.
+PICTURES ?= 500
+types: setup
+	$(BIN)/python -m tests.support.breadth.table --pictures $(PICTURES)
+	$(BIN)/python docs/generate.py
+
+# The families' suite and every mapped type on the newest release of transformers; what changed goes to build/newest.md.
+NEWEST := $(VENV)/newest
+newest: setup
+	mkdir -p build
+	cp src/chiasm/models/mapped.json build/before.json
+	$(BIN)/python -m pip install --quiet --target $(NEWEST) --upgrade --no-deps transformers
+	PYTHONPATH=$(NEWEST) $(BIN)/python -m tests.support.breadth.table --pictures 20
+	$(BIN)/python -m tests.support.breadth.changes build/before.json src/chiasm/models/mapped.json > build/newest.md
+	PYTHONPATH=$(NEWEST) $(BIN)/python -m tests.support.certify --check > build/families.txt; status=$$?; \
+	  sed 's/^/    /' build/families.txt >> build/newest.md; exit $$status
 
 train-tiny: setup
 	$(BIN)/python -m recipes.tiny

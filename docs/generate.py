@@ -2,8 +2,8 @@
 
 docs/reference/commands.md from the command line's own help, docs/reference/python.md from signatures and docstrings,
 docs/reference/tables.md from the schemas of the tables, docs/support.md from what the conformance suite found of every
-family, docs/published.md from the ledger. A test compares them with what this file would write, so that no page can
-fall behind.
+family, docs/models.md from what became of every type that transformers maps, docs/published.md from the ledger. A test
+compares them with what this file would write, so that no page can fall behind.
 """
 
 import inspect
@@ -23,7 +23,9 @@ from chiasm.core.options import declared
 from chiasm.core.schema import TableSchema
 from chiasm.models.conformance.suite import ALLOWED, CAPABILITIES, MIN_LAYERS
 from chiasm.models.families.certificates import HOLDS
-from chiasm.models.support import VERBS, Supported, supported
+from chiasm.models.generic.places import RULES
+from chiasm.models.mapped import STATUSES, MappedType, mapped_types, mapped_version
+from chiasm.models.support import VERBS, Supported, supported, verbs_of
 from chiasm.results.ledger import Entry, Ledger, ledger
 from chiasm.results.schemas import CLAIMS, FAILURES
 from chiasm.studies.study import study, verbs
@@ -64,8 +66,8 @@ the numbers are computed right, not that they mean something for a trained model
 Not supported: Voxtral, whose processor takes sounds only through mistral-common's chat template, and whose
 tokenizer does not show which characters a token stands for, so that no question can be found in the prompt.
 
-A model of a family that is not listed is tried by the suite when it is loaded, and taken if the generic rules answer
-every law.
+A model of a family that is not listed is tried when it is loaded, and what of it cannot be done is refused by
+capability; [every type that transformers maps](models.md) has been tried so.
 
 LLaVA's tower and projector may stand before other decoders than Llama. Of 50 kinds tried with random weights (GPT-2 to
 Qwen3-MoE, `tests/laws/test_other_decoders.py`) 45 give the effects of plain masked forwards; GPT-Neo and Falcon-H1 do
@@ -191,6 +193,92 @@ def _table(schema: TableSchema) -> str:
     return "\n".join(lines) + "\n"
 
 
+_MODELS = """# Every multimodal type of transformers
+
+Made by `make docs` from what `make types` found: the {count} types that transformers {version} maps for models that
+see, watch or listen and answer in words (`chiasm models --all`; with `--json` one object for each).
+
+{counts}
+
+## How it was found out
+
+Of each type a small model of its real class was made by rules, with random weights and its real processor, whose
+tokenizer alone is a local one. *Certified* are the types of listed families ([supported models](support.md)). Every
+other model is tried when it is loaded, on images, clips and sounds of noise, and nothing is read from its name:
+
+- its processor is called in several ways, and the first is taken whose inputs the model's forward takes;
+- the tokens that stand for an input are those at which the decoder is given something else when the input is another;
+- how inputs of two examples are put together is read off the processor's own batch of two;
+- where the tokens of an image look is asked of {rules} rules (the processor's grid, a square, the image's own shape;
+  tiles before or after a view of all; over the image stretched, cropped or padded) by painting: boxes, and the own
+  place of single tokens, which must change most at just that token. A rule must hold on pictures of odd sizes up to
+  1 to 20; where none does, places are unknown, and no object can be cut;
+- a factor and a soft cap between head and logits are fitted to both;
+- then the laws of `chiasm check` are tried. What a broken law belongs to is refused with the reason when it is asked
+  for, and the rest is offered: padded batches give way to one prompt at a time, several images to one.
+
+What is *accepted* in the table was, besides, compared with a masked forward that shares no code with the engine
+(column "values": the largest difference in log-probability, float32), and where it claims places, painted on further
+pictures with odd sides ("pictures": how many of them claimed places; "found": the share of painted tokens that changed
+most). *Refused* says why. *Untried* are types of which no small model was made: nothing is known of them, and a
+checkpoint is tried like any other. Random weights show that numbers are computed right, not that they mean anything.
+
+## What to do with a model that is refused
+
+- Read the reason: a processor or template that lacks something can be completed (`processor.chat_template = ...`),
+  and a model in memory is taken by `chiasm.load(model=..., processor=...)`.
+- Where only `cuts` are refused, `--executor reference` runs one masked forward for each cut.
+- Where a single capability is refused, leave out what needs it; the table below says which command needs which.
+- An encoder-decoder, or a decoder that attends to the image beside its tokens, has no sequence that a cut could
+  divide: take a checkpoint of a similar type that is certified or accepted.
+- Otherwise a family file states the exceptions of an architecture ([contributing](contributing.md)).
+
+## Type by type
+
+A command is offered (`yes`) or not, a number says why; "places" is the rule for where the tokens of its images look.
+
+"""
+
+
+def models(types: Sequence[MappedType]) -> str:
+    """Every mapped type with its status, what can be done with it, and the reasons."""
+    reasons: dict[str, int] = {}
+
+    def noted(why: str) -> str:
+        return f"[{reasons.setdefault(why, len(reasons) + 1)}]"
+
+    def cell(found: str) -> str:
+        mark, _, why = found.partition(": ")
+        return mark if not why else f"{mark} {noted(why)}"
+
+    names = ["type", "status", "takes", *VERBS, "places", "values", "pictures", "found"]
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for one in types:
+        status = f"{one.status} {noted(one.reason)}" if one.reason else one.status
+        verbs = verbs_of(one.capabilities) if one.capabilities else dict.fromkeys(VERBS, "")
+        values = "" if one.values is None else f"{one.values:.0e}"
+        values += "" if one.exact is None else f" (float64: {one.exact:.0e})"
+        painted = ["", ""] if one.found is None else [str(one.pictures), f"{one.found:.3f}"]
+        own = [f"`{one.type}`", status, ", ".join(one.takes), *map(cell, verbs.values())]
+        lines.append(f"| {' | '.join([*own, one.places, values, *painted])} |")
+    accepted = [one for one in types if one.status == "accepted"]
+    partly = [one for one in accepted if any(why.startswith("no") for why in one.capabilities.values())]
+    further = ["", "## What accepted types cannot do", "", "| type | capability | why |", "|---|---|---|"]
+    for one in partly:
+        no = [(name, why) for name, why in one.capabilities.items() if why.startswith("no")]
+        further += [f"| `{one.type}` | {name} | {_plain(why.partition(': ')[2])} |" for name, why in no]
+    counted = Counter(one.status for one in types)
+    counts = ["| status | types |", "|---|---|", *(f"| {status} | {counted[status]} |" for status in STATUSES)]
+    text = _MODELS.format(count=len(types), version=mapped_version(), counts="\n".join(counts), rules=len(RULES))
+    notes = [f"{number}. {_plain(why)}" for why, number in reasons.items()]
+    return text + "\n".join([*lines, "", *notes, *(further if partly else ()), ""])
+
+
+def _plain(why: str) -> str:
+    """A reason that quotes code, as Markdown shows it: on one line, without marks of its own."""
+    return re.sub(r"([<>|*_`\[\]])", r"\\\1", " ".join(why.split()))
+
+
 def support(families: Sequence[Supported]) -> str:
     """Family x capability x version of transformers, a reason below for everything that is not a yes."""
     reasons: dict[str, int] = {}
@@ -278,6 +366,7 @@ def pages() -> dict[str, str]:
         "reference/python.md": python(),
         "reference/tables.md": tables(),
         "support.md": support(supported()),
+        "models.md": models(mapped_types()),
         "published.md": published(ledger()),
     }
 

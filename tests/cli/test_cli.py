@@ -138,6 +138,20 @@ def test_models_lists_families_then_embedded_models(capsys):
     assert "llava_next" in capsys.readouterr().out
 
 
+def test_models_lists_every_mapped_type(capsys):
+    assert chiasm("models", "--all", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {"type", "status", "capabilities", "reason"} <= listed[0].keys()
+    by_type = {one["type"]: one for one in listed}
+    assert by_type["llava"]["status"] == "certified"
+    assert by_type["florence2"]["status"] == "refused"
+    assert "encoder-decoder" in by_type["florence2"]["reason"]
+    assert chiasm("models", "--all") == 0
+    page = capsys.readouterr().out
+    assert all(f"  {name} " in page for name in by_type)
+    assert "flow, align, look" in page
+
+
 def test_check_ends_with_one_when_a_law_is_broken(model, capsys, monkeypatch):
     assert chiasm("check", model) == 0
     assert "laws hold" in capsys.readouterr().out

@@ -9,19 +9,28 @@ from chiasm.cli.verbs import announce
 from chiasm.core.interruption import require_uninterrupted
 
 
-def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+def models(
+    *, all: Annotated[bool, Parameter(negative="")] = False, json: Annotated[bool, Parameter(negative="")] = False
+) -> None:
     """Which families of models are supported, what the conformance suite found of each, and which are embedded.
 
         chiasm models
+        chiasm models --all
         chiasm models --json
 
     Parameters
     ----------
+    all
+        Every multimodal type that transformers maps instead: certified, accepted, refused or untried, and why.
     json
         Print a list of objects, for programs: families first (`family`, `kind`, `certified`, `reason`, ...), then the
-        embedded models (`model`, `what`).
+        embedded models (`model`, `what`). With `--all`, one object for each type: `type`, `status`, `capabilities`,
+        `reason`, ...
     """
     announce("chiasm models: what is supported; the list takes seconds to load.")
+    if all:
+        _print_types(as_json=json)
+        return
     from chiasm import smollm2
     from chiasm.models.support import supported
     from chiasm.tiny import NAMES, names
@@ -42,3 +51,22 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
     print("Embedded:")
     for model, what in known.items():
         print(f"  {model:<{name}}  {what}")
+
+
+def _print_types(*, as_json: bool) -> None:
+    from chiasm.models.mapped import STATUSES, mapped_types, mapped_version
+    from chiasm.models.support import verbs_of
+
+    types = mapped_types()
+    if as_json:
+        print_json([one.row() for one in types])
+        return
+    counts = {status: sum(one.status == status for one in types) for status in STATUSES}
+    print(
+        f"The {len(types)} multimodal types that transformers {mapped_version()} maps, each tried on a small model with"
+    )
+    print("random weights: " + ", ".join(f"{n} {status}" for status, n in counts.items()) + " (docs/models.md).")
+    width = max(len(one.type) for one in types)
+    for one in types:
+        able = [verb for verb, why in verbs_of(one.capabilities).items() if why == "yes"] if one.capabilities else []
+        print(f"  {one.type:<{width}}  {one.status:<9}  {', '.join(able) or one.reason}")

@@ -116,7 +116,7 @@ def _dry_walk(
         arguments.append(named)
         if last is not None and len(arguments) == len(view.layers):
             states = last(states)
-        return (states,) if tuples else states
+        return (states, *[None] * view.family.layer_extras) if tuples else states
 
     with ExitStack() as stack:
         for layer in view.layers:

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoProcessor
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.projectors import spec_of
-from chiasm.models.adoption import adopt, require_answerable
+from chiasm.models.adopting import adopt, require_answerable
 from chiasm.models.architecture import automatic_class
 from chiasm.models.checkpoint.adapters import NO_ADAPTER, AdapterUse, apply_adapter, describe_adapters, require_choice
 from chiasm.models.checkpoint.calling import bars_on_terminal as bars_on_terminal
@@ -64,7 +64,7 @@ def load(
     in half precision to float32 while they are used; a half-precision type computes in it, as the model is served.
     `device`: None takes the first GPU, or the CPU; "auto" spreads the model over all devices. The architecture is
     judged from the configuration, before any weight is read; one that is not listed is tried by the conformance suite,
-    once (`adoption.adopt`). Of a model that also speaks (Qwen2.5-Omni) only the part that perceives and answers is
+    once (`adopting.adopt`). Of a model that also speaks (Qwen2.5-Omni) only the part that perceives and answers is
     loaded. `adapter`: what to do with one that lies beside a full model.
 
     Files, configuration, processor and weights must agree, and every weight must be there and finite: what transformers
@@ -142,7 +142,7 @@ def wrap(
     _require_processor(asked, processor)
     if listed_family(model.config) is None:
         require_answerable(model.config)
-    require_usable(asked, processor, model.config)
+    require_usable(asked, processor, model.config, listed=listed_family(model.config) is not None)
     _require_sound(asked, model, processor)
     if "changes nothing" in (described := describe_adapters(model)):
         _log.warning("The adapter of the model %s (%s): its answers are those of the base model.", name, described)
@@ -223,7 +223,7 @@ def _processor(asked: str, place: Place, config: Any) -> Any:
     what = f"its processor (beside the model is {absent})" if absent else "its processor"
     processor = read_pretrained(asked, place.local, what, AutoProcessor.from_pretrained, place.where, **place.options)
     _require_processor(asked, processor)
-    require_usable(asked, processor, config)
+    require_usable(asked, processor, config, listed=listed_family(config) is not None)
     return processor
 
 
@@ -256,7 +256,8 @@ def _dtype(asked: str, config: Any, files: CheckpointFiles) -> torch.dtype | str
 
 
 def _require_sound(asked: str, model: Any, processor: Any, files: CheckpointFiles | None = None) -> None:
-    require_head(asked, model)
+    if listed_family(model.config) is not None:
+        require_head(asked, model)
     require_values(asked, model, files)
     require_rows(asked, model, processor.tokenizer)
 

@@ -1,9 +1,11 @@
 """What is supported, as rows: families and what the suite found of them."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chiasm.models.conformance.suite import CAPABILITIES
+from chiasm.models.conformance.suite import CAPABILITIES, verdict_of
+from chiasm.models.conformance.trial import Law
 from chiasm.models.families import FAMILIES
 from chiasm.models.families.base import Family
 from chiasm.models.families.certificates import HOLDS, Certificate, certificates, certified
@@ -50,8 +52,10 @@ def supported() -> list[Supported]:
 def against(family: Family) -> dict[str, str] | None:
     """What every command in `VERBS` can do with a family: `yes`, or the first reason against it.
 
-    None for one that no certificate names: a model of an architecture that is not listed was tried when it was loaded.
+    Of a model of an architecture that is not listed, what was found when it was tried; None where nothing is known.
     """
+    if family.refused is not None:
+        return verbs_of({name: f"no: {reason}" for name, reason in family.refused.items()})
     certificate = certificates().get(family.name)
     if certificate is None:
         return None
@@ -59,7 +63,17 @@ def against(family: Family) -> dict[str, str] | None:
     return {verb: _first([one[name] for one in runs for name in needed]) for verb, needed in VERBS.items()}
 
 
-def _capabilities(laws: dict[str, str]) -> dict[str, str]:
+def verbs_of(capabilities: Mapping[str, str]) -> dict[str, str]:
+    """What every command in `VERBS` can do with a model of such capabilities: `yes`, or the first reason against it."""
+    return {verb: _first([capabilities.get(name, HOLDS) for name in needed]) for verb, needed in VERBS.items()}
+
+
+def capabilities_of(laws: Iterable[Law]) -> dict[str, str]:
+    """What the suite found of one model, by capability: `yes`, or the first reason against it."""
+    return _capabilities({law.name: verdict_of(law) for law in laws})
+
+
+def _capabilities(laws: Mapping[str, str]) -> dict[str, str]:
     """`yes`, or the first reason against it, by capability. A law that was not tried is no `yes`."""
     return {name: _first([laws.get(law, "no: not tried") for law in needed]) for name, needed in CAPABILITIES.items()}
 

@@ -15,7 +15,8 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.core.positions import Spans
 from chiasm.models.encoded import Encoded
-from chiasm.models.encoding.encode import append_tokens, encode, encode_batch
+from chiasm.models.encoding.batches import encode_batch
+from chiasm.models.encoding.encode import append_tokens, encode, moved
 from chiasm.models.families import Family, family_of
 from chiasm.models.origin import Origin
 from chiasm.models.precision import Precision, is_rounded
@@ -45,7 +46,7 @@ class ModelView:
     `model` is never changed: hooks live as long as one call. `decoder`, `layers`, `final_norm`, `head`, `embeddings`,
     `vision_tower` (None where there is none), `towers` (all that perceives) and `projector` are the model's own
     modules, found through transformers' accessors; what a family does differently stands in its family file. `family`:
-    for an architecture that is not listed (`adoption.adopt`). `precision`: half-precision weights are raised to float32
+    for an architecture that is not listed (`adopting.adopt`). `precision`: half-precision weights are raised to float32
     while they are used, unless it is `Precision.served`. `remembered`: what was measured of it, and need not be again.
 
     **Errors:** `ChiasmError` for an architecture without a family, with the nearest one named.
@@ -69,7 +70,7 @@ class ModelView:
         self.decoder, self.layers = _decoder_stack(model)
         self.kinds: tuple[LayerKind, ...] = tuple(_kind(layer) for layer in self.layers)
         self.final_norm = _final_norm(self.decoder)
-        self.head: nn.Module = model.get_output_embeddings()
+        self.head: nn.Module = self.family.head(model)
         self.embeddings: nn.Module = model.get_input_embeddings()
         self.vision_tower: nn.Module | None = self.family.vision_tower(model)
         self.towers: tuple[nn.Module, ...] = self.family.towers(model)
@@ -271,10 +272,12 @@ class ModelView:
 
     def append_tokens(self, encoded: Encoded, tokens: Sequence[int]) -> Encoded:
         """The example with text tokens behind it, as teacher forcing feeds them; its spans stay as they are."""
-        inputs = append_tokens({name: value.cpu() for name, value in encoded.inputs.items()}, tokens, self.family)
+        inputs = append_tokens(
+            {name: moved(value, "cpu") for name, value in encoded.inputs.items()}, tokens, self.family
+        )
         return replace(
             encoded,
-            inputs={name: value.to(self.device) for name, value in inputs.items()},
+            inputs={name: moved(value, self.device) for name, value in inputs.items()},
             spans=Spans(encoded.length + len(tokens), dict(encoded.spans)),
         )
 
@@ -298,6 +301,7 @@ class ModelView:
         `normed` applies the final norm first, as the model does; without it this is the form released by Zhang et al.
         2025. Soft-capping is applied as the model applies it.
         """
+        self.family.require_can("lens", "Leave out what reads states through the head")
         with self.raised(self.head, self.final_norm):
             logits = self.head(self.final_norm(states) if normed else states)
         return self.family.adjusted_logits(logits, self.text_config) if self.changes_logits else logits

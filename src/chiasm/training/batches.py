@@ -35,7 +35,7 @@ def encode_training(view: ModelView, example: Example, *, plain: bool = False) -
     first = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     label = tuple(tokenizer(f"{example.answer}\n", add_special_tokens=False)["input_ids"])
     seen = torch.cat([torch.tensor(first, dtype=ids.dtype, device=ids.device), ids[image]])[None]
-    kept = {k: v for k, v in encoded.inputs.items() if v.shape != encoded.input_ids.shape}
+    kept = {k: v for k, v in encoded.inputs.items() if not isinstance(v, Tensor) or v.shape != encoded.input_ids.shape}
     inputs = {"input_ids": seen.cpu(), "attention_mask": torch.ones_like(seen).cpu()}
     inputs = {k: v.to(view.device) for k, v in append_tokens(inputs, label, view.family).items()}
     length = seen.shape[1] + len(label)

@@ -79,7 +79,9 @@ def _adapted(view: ModelView, rank: int, seed: int) -> ModelView:
         torch.manual_seed(seed)
         # PEFT 0.21 asks transformers 5.23 for a name that the latter renames.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-        return ModelView(get_peft_model(view.model, config), view.processor, view.name, precision=view.precision)
+        return ModelView(
+            get_peft_model(view.model, config), view.processor, view.name, family=view.family, precision=view.precision
+        )
 
 
 @final

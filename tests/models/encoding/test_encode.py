@@ -14,7 +14,8 @@ from tests.support.tokenizers import sentencepiece_tokenizer
 from chiasm.core.errors import ChiasmError, EmptySpanError, ExampleError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Box, Example
 from chiasm.core.spans import TOP_LEVEL
-from chiasm.models.encoding.encode import accepted_inputs, encode, encode_batch
+from chiasm.models.encoding.batches import encode_batch
+from chiasm.models.encoding.encode import accepted_inputs, encode
 from chiasm.models.families import family_of
 
 TEMPLATES = {

@@ -10,6 +10,7 @@ from tests.support.runs import encoded, view_of
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from chiasm.core.errors import ChiasmError
+from chiasm.models.families.base import Family
 from chiasm.models.inside.attention_rows import attention_rows, sinks
 from chiasm.models.skipping.timing import AllocatedBytes
 
@@ -146,6 +147,7 @@ class Bare:
     def __init__(self, model):
         self.model, self.decoder, self.layers = model, model, model.model.layers
         self.device, self.name, self.is_peft = torch.device("cpu"), "bare", False
+        self.family = Family()
         self.kinds = ("attention",) * len(self.layers)
         model.register_forward_hook(self._keep)
 

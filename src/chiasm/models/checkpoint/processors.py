@@ -35,8 +35,11 @@ def is_own(asked: str, folder: Path) -> bool:
     return named or (folder / _PARTS[0]).is_file()
 
 
-def require_usable(asked: str, processor: Any, config: Any) -> None:
+def require_usable(asked: str, processor: Any, config: Any, *, listed: bool = True) -> None:
     """Refuse a processor from which no input could come, or none that means anything.
+
+    `listed`: what the same names mean to configuration and processor is known of listed families alone; other models
+    are tried.
 
     **Errors:** `ChiasmError` with what is missing and the file that holds it.
     """
@@ -50,7 +53,7 @@ def require_usable(asked: str, processor: Any, config: Any) -> None:
             found = f"`{name}` in its processor_config.json is {value}"
             raise ChiasmError(asked, found, "Copy the processor's files again")
     for name in ("patch_size", "vision_feature_select_strategy"):
-        if name in own and own[name] is None:
+        if listed and name in own and own[name] is None:
             found = f"`{name}` is missing in its processor_config.json"
             raise ChiasmError(asked, found, f"Write it there: config.json has {_by_config(name, config)}")
     for part, file in parts_of(processor):
@@ -62,8 +65,9 @@ def require_usable(asked: str, processor: Any, config: Any) -> None:
             spread = values if isinstance(values, list | tuple) else [values]
             if any(value is not None and not (isinstance(value, int | float) and value > 0) for value in spread):
                 raise ChiasmError(asked, f"`{name}` in its {file} is {values}", "Copy the processor's files again")
-    _require_same_token(asked, processor, config)
-    _require_same_selection(asked, processor, config)
+    if listed:
+        _require_same_token(asked, processor, config)
+        _require_same_selection(asked, processor, config)
 
 
 def _require_bounded(asked: str, settings: Mapping[str, Any], file: str) -> None:

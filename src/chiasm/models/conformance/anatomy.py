@@ -71,6 +71,8 @@ def head_follows_norm(trial: Trial) -> float:
 @torch.no_grad()
 def scaled_logits_are_followed(trial: Trial) -> float:
     """The same with soft-capping and scaling of logits switched on, where the configuration has a word for them."""
+    if trial.view.family.measures_head:
+        raise NotApplicableError("what lies between head and logits is measured on it, not read off its configuration")
     config = trial.view.text_config
     known = [name for name in _SCALINGS if hasattr(config, name)]
     if not known:

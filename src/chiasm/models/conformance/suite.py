@@ -92,6 +92,11 @@ def run(trial: Trial) -> Iterator[Law]:
             yield Law(name, False, None, f"{type(error).__name__}: {error}")
 
 
+def verdict_of(law: Law) -> str:
+    """`yes`, `no: why`, or `-: why it is not asked`."""
+    return HOLDS if law.ok else f"{'-' if law.ok is None else 'no'}: {law.reason}"
+
+
 def certify(view: ModelView, known: Certificate | None) -> Certificate:
     """What the suite finds on `view`, beside what it found on other versions of transformers (if that still counts).
 
@@ -106,6 +111,6 @@ def certify(view: ModelView, known: Certificate | None) -> Certificate:
     mark = fingerprint(view.family)
     others = known.transformers if known is not None and known.fingerprint == mark else {}
     laws = check(view, allowed=ALLOWED)
-    own = {law.name: HOLDS if law.ok else f"{'-' if law.ok is None else 'no'}: {law.reason}" for law in laws}
+    own = {law.name: verdict_of(law) for law in laws}
     runs = {**others, transformers.__version__: own}
     return Certificate(mark, view.n_layers, dict(sorted(runs.items(), key=lambda run: version_numbers(run[0]))))

@@ -19,7 +19,7 @@ from chiasm.core.positions import Spans, concatenate
 from chiasm.core.recordings import load_sound, load_video
 from chiasm.core.text import reason_of
 from chiasm.models.architecture import model_class
-from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
+from chiasm.models.encoded import Encoded, ImageLayout
 from chiasm.models.encoding.prompts import Prompt, continuation, render, warn_once
 from chiasm.models.encoding.sizes import require_patch_size, with_read_sizes
 from chiasm.models.encoding.spans import (
@@ -41,6 +41,9 @@ _log: Final = logging.getLogger(__name__)
 MAX_ASPECT = 200
 """Longest side over shortest. Qwen2-VL's processor refuses more; CLIP's would first stretch such an image to
 millions of pixels and then look at its middle only."""
+
+
+_REPORTED: Final = frozenset({"offset_mapping", "text_replacement_offsets"})
 
 
 class DecodedMedia(NamedTuple):
@@ -129,8 +132,7 @@ def _encoded(
     frames = tuple(frame for clip in placed["video"] for frame in family.frames(clip, raw, processor, config))
     _require_numbers(raw)
     _say_shared_times(family, media.clips, config)
-    accepted = accepted_inputs(type(config))
-    inputs = {key: value for key, value in raw.items() if accepted is None or key in accepted}
+    inputs = _accepted(family, raw, config)
     perceived = {
         "image": concatenate(layout.positions for layout in layouts),
         "video": concatenate(frame.positions for frame in frames),
@@ -154,51 +156,55 @@ def _encoded(
     context = config.get_text_config(decoder=True).max_position_embeddings
     if length > context:
         raise ExampleError(f"{length} tokens do not fit the context of {context}")
-    inputs = {k: v.to(device, dtype if is_rounded(v) else None) for k, v in inputs.items()}
+    inputs = {key: moved(value, device, dtype if is_rounded(value) else None) for key, value in inputs.items()}
     unseen = unseen_objects(layouts, example)
     return Encoded(example.id, inputs, Spans(length, spans), prompt.text, media.images, layouts, tokens, frames, unseen)
 
 
-def encode_batch(
+def made_inputs(
     processor: Any,
     family: Family,
     config: Any,
-    encoded: Sequence[Encoded],
+    example: Example,
     *,
     device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> dict[str, Any]:
-    """Several encoded examples as one batch with padding on the left, as the processor itself would make it.
+    """What the processor makes of `example` for the model, without spans: for a processor that is being tried."""
+    media = _load_media(example, processor, family)
+    prompt = render(processor, family, example.kinds, example.question, DEFAULT_INSTRUCTION)
+    inputs = _accepted(family, _process(processor, family, prompt, media), config)
+    return {key: moved(value, device, dtype if is_rounded(value) else None) for key, value in inputs.items()}
 
-    Nothing is tokenised or resized again: rows are padded, and what belongs to images is put one after the other,
-    zero-padded where its other sizes differ (as tiles of any-resolution processors).
-    """
-    pad = processor.tokenizer.pad_token_id
-    fill = {"input_ids": processor.tokenizer.eos_token_id if pad is None else pad}
-    length = max(e.length for e in encoded)
-    batch = {}
-    # An example without images lacks their keys.
-    for key in dict.fromkeys(key for e in encoded for key in e.inputs):
-        parts = [e.inputs[key] for e in encoded if key in e.inputs]
-        axis = family.concatenation_axes.get(key, 0)
-        if key in ROW_INPUTS:
-            parts = [
-                F.pad(rows, (0, 0) * (rows.ndim - 2) + (length - rows.shape[1], 0), value=fill.get(key, 0))
-                for rows in parts
-            ]
-        elif axis == 0 and key == "pixel_values_videos" and len({part.shape[1:] for part in parts}) > 1:
-            # Zeros would be frames to the model.
-            raise ChiasmError(
-                "a batch of videos",
-                f"`{family.name}` takes videos of one length together, and these differ",
-                f"Give --batch-size 1, or videos of at least {family.max_frames} frames",
-            )
-        if axis == 0:
-            parts = _same_size(parts)
-        else:
-            # One row for all: side by side, the second clip of one example would come behind the first of the next.
-            parts = [part.flatten(0, axis).unsqueeze(0) for part in parts]
-        batch[key] = torch.cat(parts, dim=axis).to(device)
-    return batch
+
+def moved(value: Any, device: torch.device | str | None, dtype: torch.dtype | None = None) -> Any:
+    """A tensor on `device` in `dtype`; what else a forward takes, such as counts of tiles, as it is."""
+    return value.to(device, dtype) if isinstance(value, Tensor) else value
+
+
+def batch_inputs(processor: Any, family: Family, config: Any, examples: Sequence[Example]) -> dict[str, Tensor]:
+    """What the processor itself makes of several examples in one call, padded; a processor need not take that."""
+    prompts = [render(processor, family, e.kinds, e.question, DEFAULT_INSTRUCTION) for e in examples]
+    media = [_load_media(e, processor, family) for e in examples]
+    texts = [prompt.given for prompt in prompts]
+    given: dict[str, Any] = {}
+    if media[0].images:
+        given["images"] = [list(one.images) for one in media]
+    if media[0].clips:
+        given["videos"] = [[clip.frames for clip in one.clips] for one in media]
+    if media[0].sounds:
+        given |= {"audio": [s.samples for one in media for s in one.sounds], "sampling_rate": media[0].sounds[0].rate}
+    call = family.processor_call({"text": texts, **given, "return_tensors": "pt"})
+    return _accepted(family, dict(processor(**call, padding=True)), config)
+
+
+def _accepted(family: Family, raw: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """What of a processor's answer the model's forward takes."""
+    names = None if family.takes_all_inputs else accepted_inputs(type(config))
+    given = {key: value for key, value in raw.items() if key not in _REPORTED}
+    if names is None:
+        return {key: value for key, value in given.items() if isinstance(value, Tensor)}
+    return {key: value for key, value in given.items() if key in names and isinstance(value, Tensor | list)}
 
 
 @functools.cache
@@ -284,16 +290,17 @@ def _process(processor: Any, family: Family, prompt: Prompt, media: DecodedMedia
     if media.sounds:
         given |= {"audio": [sound.samples for sound in media.sounds], "sampling_rate": media.sounds[0].rate}
     try:
-        raw = processor(
-            text=[prompt.given],
+        call = {
+            "text": [prompt.given],
             **given,
-            return_tensors="pt",
-            return_offsets_mapping=True,
-            return_text_replacement_offsets=True,
-            truncation=False,
+            "return_tensors": "pt",
+            "return_offsets_mapping": True,
+            "return_text_replacement_offsets": True,
+            "truncation": False,
             # A template that writes the first token itself must not get a second one.
-            add_special_tokens=bos is None or not prompt.given.startswith(bos),
-        )
+            "add_special_tokens": bos is None or not prompt.given.startswith(bos),
+        }
+        raw = processor(**family.processor_call(call))
     except NotImplementedError as error:
         raise ChiasmError(
             "to map characters to tokens", f"the tokenizer has no offsets ({error})", "Use a fast tokenizer"
@@ -318,7 +325,8 @@ def _locate_media(
     replaced = raw.pop("text_replacement_offsets", [[]])
     for place in replaced[0] if len(replaced) else []:
         start, stop = place["new_span"]
-        positions = within(offsets, start, stop)
+        # Where no character shows them, they have been found by their ids.
+        positions = place.get("positions", within(offsets, start, stop))
         kind = placed[place["type"]]
         kind.append(Medium(len(kind), positions, ids[positions], *_size(media, place["type"], len(kind))))
         if place["span"][1] <= prompt.question[0] + lead:
@@ -408,13 +416,4 @@ def append_tokens(inputs: Mapping[str, Any], tokens: Sequence[int], family: Fami
             return torch.cat([row, row[:, -1:].expand(-1, len(tokens), *row.shape[2:])], dim=1)
         return F.pad(row, (0, len(tokens)), value=family.row_value(key))
 
-    return {key: longer(key, value) if key in ROW_INPUTS else value for key, value in inputs.items()}
-
-
-def _same_size(parts: Sequence[Tensor]) -> list[Tensor]:
-    """`parts` zero-padded at the end of every axis but the first to their largest size."""
-    sizes = [max(part.shape[axis] for part in parts) for axis in range(1, parts[0].ndim)]
-    padding = [
-        [side for n, m in zip(reversed(part.shape[1:]), reversed(sizes)) for side in (0, m - n)] for part in parts
-    ]
-    return [F.pad(part, pad) for part, pad in zip(parts, padding)]
+    return {key: longer(key, value) if key in family.row_inputs else value for key, value in inputs.items()}

@@ -62,7 +62,7 @@ def render(processor: Any, family: Family, media: Sequence[str], question: str, 
     media = tuple(media)
     user = _user(question, instruction)
     rendered = _conversation(processor, family, media, user)
-    _check_placeholders(processor, rendered, media)
+    _check_placeholders(processor, family, rendered, media)
     text = family.expanded_prompt(rendered, processor)
     sentinel = _SENTINEL
     while sentinel in text:
@@ -125,7 +125,8 @@ def _conversation(
 
 def _control_tokens(processor: Any) -> set[str]:
     added = processor.tokenizer.added_tokens_decoder.values()
-    return {token.content for token in added if token.special} | set(map(str, processor.all_special_multimodal_tokens))
+    named = getattr(processor, "all_special_multimodal_tokens", ())
+    return {token.content for token in added if token.special} | set(map(str, named))
 
 
 def _refuse_control(control: set[str], text: str, what: str) -> None:
@@ -152,10 +153,10 @@ def warn_once(text: str) -> None:
     _log.warning(text)
 
 
-def _check_placeholders(processor: Any, text: str, media: tuple[str, ...]) -> None:
+def _check_placeholders(processor: Any, family: Family, text: str, media: tuple[str, ...]) -> None:
     for kind in sorted(set(media)):
-        placeholder = str(getattr(processor, f"{kind}_token"))
-        if text.count(placeholder) != media.count(kind):
+        placeholder = family.placeholder(processor, kind)
+        if placeholder and text.count(placeholder) != media.count(kind):
             raise ChiasmError(
                 f"a prompt with {media.count(kind)} x {kind}",
                 f"the chat template wrote {placeholder} {text.count(placeholder)} times",

@@ -142,7 +142,9 @@ def recording_parts(
     shown, where = {}, concatenate(frame.positions for frame in frames)
     for clip in placed["video"]:
         shown[f"video[{clip.index}]"] = np.intersect1d(clip.positions, where)
-    shown |= {f"video.frame[{i}]": frame.positions for i, frame in enumerate(frames)}
+    # A clip whose frames are not told apart has none to name.
+    if any(frame.has_places for frame in frames):
+        shown |= {f"video.frame[{i}]": frame.positions for i, frame in enumerate(frames)}
     return shown | {f"audio[{sound.index}]": sound.positions for sound in placed["audio"]}
 
 

@@ -75,6 +75,7 @@ class LockstepExecutor(Executor):
 
     @torch.no_grad()
     def run(self, view: ModelView, jobs: Sequence[Job]) -> list[JobResult | ExampleError]:
+        view.family.require_can("cuts", "Use --executor reference, which runs one masked forward for each cut")
         results: list[JobResult | ExampleError | None] = [None] * len(jobs)
         with view.readable_attention():
             for group in self._groups(view, jobs):
@@ -100,7 +101,9 @@ class LockstepExecutor(Executor):
         for index, job in enumerate(jobs):
             if _lanes_of(job) or any(read.site != "residual" for read in job.states):
                 paired.append(index)
-            elif runs and len(runs[-1]) < self.batch_size and shared_prefix(jobs[runs[-1][0]], job):
+                continue
+            alike = view.family.shares_inputs and bool(runs) and shared_prefix(jobs[runs[-1][0]], job) > 0
+            if alike and len(runs[-1]) < self.batch_size:
                 runs[-1].append(index)
             else:
                 runs.append([index])

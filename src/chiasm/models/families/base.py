@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.encoded import Encoded, ImageLayout
+from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
 
 
 class Medium(NamedTuple):
@@ -59,6 +59,10 @@ class Family:
     # All that is read of an image are its tower's states, one image per row: they can be computed once and kept.
     reads_tower_states: ClassVar[bool] = False
     layers_return_tuples: ClassVar[bool] = False
+    # What lies between its head and its logits was measured on the model, whatever its configuration says.
+    measures_head: ClassVar[bool] = False
+    # How much more than its states a layer returns in its tuple.
+    layer_extras: ClassVar[int] = 0
     # Whether another projector may stand in place of its own: its image tokens are not tied to the grid of patches.
     projector_can_be_swapped: ClassVar[bool] = False
     # No token attends to a later one. False where images or the whole prompt are read in both directions.
@@ -66,6 +70,14 @@ class Family:
     # A padded batch is given `position_ids` counted from the attention mask: decoders that count rows from the left
     # edge would see shifted positions behind padding. Models with M-RoPE count for themselves.
     positions_from_mask: ClassVar[bool] = True
+    # Inputs with one entry for each token.
+    row_inputs: ClassVar[frozenset[str]] = ROW_INPUTS
+    # Its forward takes what the processor makes, whatever names it declares.
+    takes_all_inputs: ClassVar[bool] = False
+    # Questions on one input may be computed in one walk.
+    shares_inputs: ClassVar[bool] = True
+    # What the suite refused of a model that is not listed, by capability with the reason; None for listed families.
+    refused: ClassVar[Mapping[str, str] | None] = None
 
     @property
     def too_old(self) -> str:
@@ -80,6 +92,19 @@ class Family:
 
         **Errors:** `ChiasmError` with the reason.
         """
+
+    def can(self, capability: str) -> bool:
+        """Whether nothing was found against a capability."""
+        return capability not in (self.refused or {})
+
+    def require_can(self, capability: str, todo: str) -> None:
+        """Refuse what the suite found that a model which is not listed cannot do.
+
+        **Errors:** `ChiasmError` with the reason.
+        """
+        why = (self.refused or {}).get(capability)
+        if why is not None:
+            raise ChiasmError(f"{capability} of `{self.name}`", why, todo)
 
     def can_batch(self, encoded: Sequence[Encoded], config: Any) -> bool:
         """Whether `encoded` come out of one padded batch as they would alone."""
@@ -138,6 +163,10 @@ class Family:
         found = [self.tower(model, modality) for modality in sorted(self.modalities)]
         return tuple({id(tower): tower for tower in found}.values())
 
+    def head(self, model: nn.Module) -> nn.Module:
+        """The module from the last state to a number for each token of the vocabulary."""
+        return model.get_output_embeddings()
+
     def projector(self, model: nn.Module) -> nn.Module | None:
         """The module from image features to the decoder's width; None where there is none."""
         return None if self.projector_name is None else find_module(model, self.projector_name)
@@ -161,6 +190,14 @@ class Family:
     def processor_prompt(self, text: str, processor: Any) -> str:
         """What the processor is given of a rendered prompt: some place the image themselves."""
         return text
+
+    def processor_call(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What the processor is called with, of what most are called with."""
+        return given
+
+    def placeholder(self, processor: Any, kind: str) -> str:
+        """What a template writes for an input of `kind`; empty where it writes nothing that can be counted."""
+        return str(getattr(processor, f"{kind}_token"))
 
     def completed_inputs(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
         """What the processor made of `text`, with offsets that count all characters and say where images went."""

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
-
 from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.models.alignment import located
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import placeless_layout
@@ -42,15 +40,12 @@ class Blip2(Family):
 
     def completed_inputs(self, raw: dict[str, Any], text: str, processor: Any, config: Any) -> dict[str, Any]:
         """Its processor puts the image tokens before the text's own first token, and counts characters of both anew."""
-        images, token = text.count(str(processor.image_token)), len(str(processor.image_token))
-        count = images * int((raw["input_ids"][0] == config.image_token_id).sum())
-        if images and not count:
+        images, ids = text.count(str(processor.image_token)), raw["input_ids"][0].numpy()
+        if images and config.image_token_id not in ids:
             raise ChiasmError(
                 "to place the image tokens", "the processor writes none", "Set its `num_query_tokens` to the model's"
             )
         if not images and "pixel_values" not in raw:
             raise ExampleError("this model takes no question without an image")
-        offsets = torch.as_tensor(np.asarray(raw["offset_mapping"])).clone()
-        offsets[0, count:] += (offsets[0, count:, 1:] > offsets[0, count:, :1]) * count * token
-        places = [{"type": "image", "span": (0, token), "new_span": (0, count * token)}] * images
-        return raw | {"offset_mapping": offsets, "text_replacement_offsets": [places]}
+        tokens = {"image": (config.image_token_id,)}
+        return raw | located(ids, text, processor.tokenizer, {"image": images}, tokens)

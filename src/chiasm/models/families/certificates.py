@@ -22,6 +22,7 @@ _MODELS: Final = Path(__file__).parents[1]
 _COMMON: Final = (
     *("executors/*.py", "conformance/*.py", "encoding/*.py", "skipping/*.py"),
     *("view.py", "precision.py", "weights.py", "encoded.py", "geometry.py", "frame.py", "masks.py", "hooks.py"),
+    "alignment.py",
     "inside/attention_rows.py",
     *("families/base.py", "families/grids.py", "families/vision_operations.py"),
 )

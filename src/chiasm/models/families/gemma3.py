@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 from chiasm.core.errors import ExampleError
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
@@ -28,7 +25,3 @@ class Gemma3(Family):
         if (image.ids == config.image_token_id).sum() != processor.image_seq_length:
             raise ExampleError("pan and scan cut the image into crops, whose places are not followed; switch it off")
         return grid_layout(image, config.image_token_id)
-
-    def adjusted_logits(self, logits: Float[Tensor, "*n N"], text_config: Any) -> Float[Tensor, "*n N"]:
-        # Its multimodal class hands out the head's output as it is, whatever the text configuration says.
-        return logits

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 from transformers.image_transforms import get_size_with_aspect_ratio
+from transformers.image_utils import SizeDict
 
 from chiasm.core.errors import ChiasmError
 from chiasm.models.encoded import ImageLayout
@@ -27,7 +28,7 @@ def original_canvas(image: Medium) -> Canvas:
 
 def resized(canvas: Canvas, image_processor: Any) -> Canvas:
     """After the processor's `resize` with its own `size`."""
-    size = image_processor.size
+    size = _as_size(image_processor.size)
     if size.shortest_edge and size.longest_edge:
         height, width = get_size_with_aspect_ratio((canvas.height, canvas.width), size.shortest_edge, size.longest_edge)
     elif size.shortest_edge:
@@ -43,11 +44,18 @@ def resized(canvas: Canvas, image_processor: Any) -> Canvas:
     return canvas.resize(width, height)
 
 
+def _as_size(size: Any) -> SizeDict:
+    """Older processors keep sizes as plain dicts."""
+    return size if isinstance(size, SizeDict) else SizeDict(**size)
+
+
 def cropped(canvas: Canvas, image_processor: Any) -> Canvas:
     """After the processor's `center_crop`, which pads what is smaller than the crop."""
-    width, height = image_processor.crop_size.width, image_processor.crop_size.height
+    crop = _as_size(image_processor.crop_size)
+    width, height = crop.width, crop.height
     # The PIL backend puts an odd pixel of padding before the image, the torchvision backend behind it.
-    before = 1 if image_processor.backend == "pil" else 0
+    # Processors older than both work as PIL's does.
+    before = 1 if getattr(image_processor, "backend", "pil") == "pil" else 0
     return canvas.frame(_start(canvas.width, width, before), _start(canvas.height, height, before), width, height)
 
 
@@ -125,16 +133,25 @@ def placeless_layout(image: Medium, token: int) -> ImageLayout:
     return make_layout(image, {"base": no_places(count)}, "queries", token=token)
 
 
-def tiled_layout(image: Medium, token: int, rows: int, columns: int, side: int) -> ImageLayout:
-    """Rows x columns tiles of the stretched image, then all of it in one; the latter alone where there is no tile.
+def nearest_shape(count: int, width: int, height: int) -> tuple[int, int]:
+    """Rows and columns of `count` cells whose ratio is nearest to that of the sides."""
+    pairs = [(rows, count // rows) for rows in range(1, count + 1) if count % rows == 0]
+    return min(pairs, key=lambda pair: abs(math.log(pair[1] / pair[0] * height / width)))
 
-    **Errors:** `ChiasmError` where the processor wrote another number of tokens of id `token`.
+
+def tiled_layout(image: Medium, token: int, per_tile: int) -> ImageLayout:
+    """Tiles of the stretched image, then all of it in one; the latter alone where there is no tile.
+
+    As many tiles as there are tokens for, in rows and columns of the image's shape.
+
+    **Errors:** `ChiasmError` where the tokens of id `token` do not fill tiles of `per_tile`.
     """
-    whole = original_canvas(image)
+    whole, side = original_canvas(image), math.isqrt(per_tile)
     views = {"base": cells(whole, side, side)}
-    if rows * columns:
-        views = {"hd": tiles(whole, rows, columns, side)} | views
-    return make_layout(image, views, f"{rows} x {columns} tiles of {side} x {side}, and a view of all", token=token)
+    count = int((image.ids == token).sum()) // per_tile - 1
+    if count > 0:
+        views = {"hd": tiles(whole, *nearest_shape(count, image.width, image.height), side)} | views
+    return make_layout(image, views, f"tiles of {side} x {side}, and a view of all", token=token)
 
 
 def rows_with_breaks(image: Medium, size: Sequence[int], side: int) -> ImageLayout:

@@ -1,6 +1,5 @@
 """Idefics3: tiles row by row with marks between them, then the whole image, four patches shuffled into a token."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,5 +20,4 @@ class Idefics3(Family):
     image_sub_spans = ("base", "hd")
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-        _, rows, columns = processor.image_processor.get_number_of_image_patches(image.height, image.width)
-        return tiled_layout(image, config.image_token_id, rows, columns, math.isqrt(processor.image_seq_len))
+        return tiled_layout(image, config.image_token_id, processor.image_seq_len)

@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
-
 from chiasm.models.encoded import ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import cells, each_frame, original_canvas, tiled_layout
@@ -25,12 +23,7 @@ class InternVL(Family):
     image_sub_spans = ("base", "hd")
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
-        steps, views = processor.image_processor, (image.ids == config.image_token_id).sum()
-        rows = columns = 0
-        if views > processor.image_seq_length:
-            size, edges = (image.height, image.width), (steps.size.height, steps.size.width)
-            columns, rows = get_optimal_tiled_canvas(size, edges, steps.min_patches, steps.max_patches)
-        return tiled_layout(image, config.image_token_id, rows, columns, math.isqrt(processor.image_seq_length))
+        return tiled_layout(image, config.image_token_id, processor.image_seq_length)
 
     def frames(self, video: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> tuple[ImageLayout, ...]:
         side = math.isqrt(processor.image_seq_length)

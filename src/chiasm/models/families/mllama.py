@@ -1,10 +1,10 @@
 """Llama 3.2 Vision: the image is not in the sequence; some layers attend to it instead of to the text."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chiasm.core.errors import ExampleError
+from chiasm.models.alignment import located
 from chiasm.models.encoded import Encoded, ImageLayout
 from chiasm.models.families.base import Family, Medium
 from chiasm.models.families.grids import placeless_layout
@@ -32,6 +32,5 @@ class Mllama(Family):
         """Its processor writes out no placeholder, so it names no place either."""
         if "pixel_values" not in raw:
             raise ExampleError("without an image this model skips the layers that attend to it")
-        token = re.escape(processor.image_token)
-        found = [mark.span() for mark in re.finditer(token, text)]
-        return raw | {"text_replacement_offsets": [[{"type": "image", "span": s, "new_span": s} for s in found]]}
+        counts, tokens = {"image": text.count(processor.image_token)}, {"image": (config.image_token_id,)}
+        return raw | located(raw["input_ids"][0].numpy(), text, processor.tokenizer, counts, tokens)

@@ -45,6 +45,7 @@ def attention_rows(
     **Errors:** `ChiasmError` for a model whose attention adds terms that are not followed here, has no attention
     function that can be exchanged, or reads the image outside the sequence.
     """
+    view.family.require_can("look", "Use `chiasm flow`, which needs no attention rows")
     inputs, padding = view.collate(encoded)
     rows = [
         torch.tensor([before + q for q in chosen], device=view.device)

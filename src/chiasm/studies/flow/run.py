@@ -365,7 +365,9 @@ class FlowWork(Work[FlowExample]):
         rows["heads_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["heads"]]
         valued = map_rows(item.example, planned, outcome, target_text(self.baselines[sample], outcome))
         rows["patch_values_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in valued]
-        rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, planned, outcome, item.forms_baseline)
+        if self.view.family.can("lens"):
+            forms = item.forms_baseline
+            rows["answers_twin"] += answer_rows(self.baselines[sample], item.example, planned, outcome, forms)
         return []
 
     def _rounding(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> list[tuple[str, str]]:
@@ -389,6 +391,9 @@ class FlowWork(Work[FlowExample]):
         return {"example_id": item.example.id, "text": target_text(self.view, outcome), "right": right}
 
     def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:
+        if not self.view.family.can("lens"):
+            # What the head makes of states in between is not known of this model; its cuts are.
+            return
         with self._timed(LENS):
             rows["answers"] += answer_rows(self.view, item.example, item.plan, outcome, item.forms)
         if "question" in outcome.states:

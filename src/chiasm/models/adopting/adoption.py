@@ -1,0 +1,231 @@
+"""A model of an architecture that is not listed: what of it can be used is tried once, and kept."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+import transformers
+from torch import nn
+
+from chiasm.core.cache import cache_directory
+from chiasm.models.adopting.decoder import followed, measured_head
+from chiasm.models.adopting.geometry import placed
+from chiasm.models.adopting.inputs import Candidate, called, joined, perceived
+from chiasm.models.adopting.refusals import UnansweredError, answering, require_answerable
+from chiasm.models.conformance import Law, check
+from chiasm.models.conformance.suite import CAPABILITIES, ENCODED
+from chiasm.models.families import unsupported_error
+from chiasm.models.families.certificates import fingerprint
+from chiasm.models.generic.places import UNKNOWN
+from chiasm.models.generic.rules import GenericRules
+from chiasm.models.precision import Precision
+from chiasm.models.support import VERBS, capabilities_of
+from chiasm.models.view import ModelView
+
+_log: Final = logging.getLogger(__name__)
+_PADDED: Final = "padded batches"
+_SHARED: Final = "shared questions"
+_SEVERAL: Final = "several inputs"
+_FURTHER: Final = "more kinds of input"
+
+
+def adopt(model: nn.Module, processor: Any, name: str, precision: Precision | None = None) -> ModelView:
+    """A view of a model that is not listed, by the rules that it was found to answer.
+
+    The trial runs once for every configuration, processor, dtype and version; what it found is kept in the cache
+    directory (`CHIASM_CACHE`, or ~/.cache/chiasm). What cannot be done with the model is refused by capability, with
+    the reason, when it is asked for (`view.family.refused`). What was decided is logged.
+
+    **Errors:** `ChiasmError` with the reason where nothing can be done with it, and the nearest supported family.
+    """
+    config = model.config
+    require_answerable(config)
+    if not processor.chat_template:
+        raise unsupported_error(config, "and its processor has no chat template")
+    candidate = Candidate(model, processor, name, precision)
+    file = _cache_file(candidate)
+    if file.is_file():
+        _log.warning("`%s` is not a listed family; it was tried before.", config.model_type)
+        return candidate.view(GenericRules.from_json(json.loads(file.read_text())))
+    _log.warning("`%s` is not a listed family: trying which rules answer it, once.", config.model_type)
+    try:
+        rules = tried(candidate).rules
+    except UnansweredError as error:
+        raise unsupported_error(config, f"which the generic rules do not answer ({error})") from error
+    _log.warning(
+        "`%s` is taken. Places of its image tokens: %s.%s",
+        config.model_type,
+        rules.places,
+        "".join(f" Not {name}: {why}." for name, why in rules.refused.items()),
+    )
+    _write_cache(file, rules)
+    return candidate.view(rules)
+
+
+class Found(NamedTuple):
+    """The rules that a model answers, what it cannot do among them, and the laws that it was tried on, by name."""
+
+    rules: GenericRules
+    laws: Mapping[str, Law]
+
+    def capabilities(self) -> dict[str, str]:
+        """`yes`, `no: why` or `-: why it is not asked`, by capability."""
+        verdicts = capabilities_of(self.laws.values())
+        for name, why in self.rules.refused.items():
+            # What was left out before the suite ran is no yes.
+            verdicts[name] = f"no: {why}"
+        return verdicts
+
+
+def tried(candidate: Candidate) -> Found:
+    """What a model is found to answer.
+
+    **Errors:** `UnansweredError` where no command can be given it.
+    """
+    rules = found_inputs(candidate)
+    with answering("its decoder"):
+        rules = followed(candidate, rules)
+    # A head that is called otherwise than on states is one that the lens's laws refuse.
+    try:
+        with answering("its head"):
+            rules = measured_head(candidate, rules)
+    except UnansweredError as error:
+        _log.debug("The head of `%s` was not measured: %s", candidate.name, error)
+    with answering("inputs of several examples"):
+        rules = joined(candidate, rules)
+    try:
+        with answering("painting its images"):
+            rules = placed(candidate, rules)
+    except UnansweredError as error:
+        rules = replace(rules, places=UNKNOWN, refused={**rules.refused, "boxes": str(error)})
+    return _judged(candidate, rules)
+
+
+def found_inputs(candidate: Candidate) -> GenericRules:
+    """The kinds of input that the processor has a part for and the model takes; for each other, the reason."""
+    rules, against = GenericRules(), dict[str, str]()
+    kinds = perceived(candidate.processor)
+    if not kinds:
+        raise UnansweredError("its processor has no part for images, videos or sounds")
+    for kind in kinds:
+        try:
+            rules = called(candidate, rules, kind)
+        except UnansweredError as error:
+            against[kind] = str(error)
+    if not rules.modalities:
+        raise UnansweredError("; ".join(against.values()))
+    reasons = {f"{_FURTHER}: {kind}": why for kind, why in against.items()}
+    return replace(rules, refused={**rules.refused, **reasons})
+
+
+def _judged(candidate: Candidate, rules: GenericRules) -> Found:
+    """`rules` after the suite: what is broken is refused, after a second way has been tried where there is one."""
+    laws = _laws(candidate, rules)
+    if _broken(laws, _PADDED):
+        other = replace(rules, positions_from_mask=not rules.positions_from_mask)
+        again = _laws(candidate, other)
+        if not _broken(again, _PADDED):
+            rules, laws = other, again
+        else:
+            why = _broken(laws, _PADDED)
+            rules = replace(rules, batches=False, refused={**rules.refused, _PADDED: why})
+            laws = _laws(candidate, rules)
+    if _broken(laws, _SHARED):
+        why = _broken(laws, _SHARED)
+        rules = replace(rules, shares=False, refused={**rules.refused, _SHARED: why})
+        laws = _laws(candidate, rules)
+    if _broken(laws, "reversed cuts") and rules.causal:
+        other = replace(rules, causal=False)
+        again = _laws(candidate, other)
+        if not _broken(again, "reversed cuts"):
+            rules, laws = other, again
+    if _broken(laws, _SEVERAL) and rules.modalities[0] == "image":
+        why = _broken(laws, _SEVERAL)
+        rules = replace(rules, max_images=1, refused={**rules.refused, _SEVERAL: why})
+        laws = _laws(candidate, rules)
+    if _broken(laws, _FURTHER):
+        # One kind of input that is computed wrong takes no part; the others stay.
+        rules, laws = _without_wrong_kinds(candidate, rules, laws)
+    if _broken(laws, "boxes"):
+        rules = replace(rules, places=UNKNOWN)
+        laws = _laws(candidate, rules)
+    # Where no cut can be run, none can be undone either.
+    if _broken(laws, "left as it was") and not _broken(laws, "cuts"):
+        raise UnansweredError(_broken(laws, "left as it was"))
+    refused = {**rules.refused, **{name: _broken(laws, name) for name in CAPABILITIES if _broken(laws, name)}}
+    offered = [verb for verb, needed in VERBS.items() if not any(name in refused for name in needed)]
+    # Without the walk of all cuts there is still one masked forward for each (`--executor reference`).
+    plain = "the plain executor is the model's own forward"
+    if not offered and ("spans" in refused or not _holds(laws, ENCODED, plain)):
+        raise UnansweredError("; ".join(dict.fromkeys(refused.values())))
+    return Found(replace(rules, refused=refused), laws)
+
+
+def _without_wrong_kinds(
+    candidate: Candidate, rules: GenericRules, laws: Mapping[str, Law]
+) -> tuple[GenericRules, Mapping[str, Law]]:
+    why = _broken(laws, _FURTHER)
+    for kind in rules.modalities[1:]:
+        kept = tuple(one for one in rules.modalities if one != kind)
+        other = replace(rules, modalities=kept, refused={**rules.refused, f"{_FURTHER}: {kind}": why})
+        again = _laws(candidate, other)
+        if not _broken(again, _FURTHER):
+            return other, again
+    refused = {f"{_FURTHER}: {kind}": why for kind in rules.modalities[1:]}
+    rules = replace(rules, modalities=rules.modalities[:1], refused={**rules.refused, **refused})
+    return rules, _laws(candidate, rules)
+
+
+def _laws(candidate: Candidate, rules: GenericRules) -> Mapping[str, Law]:
+    """What the suite finds of a model by `rules`, with nothing refused beforehand."""
+    with answering("its parts"):
+        view = candidate.view(replace(rules, refused={}))
+    return {law.name: law for law in check(view)}
+
+
+def _broken(laws: Mapping[str, Law], capability: str) -> str:
+    """The first law of a capability that is broken, with the reason; empty where none is."""
+    found = [laws[name] for name in CAPABILITIES[capability] if name in laws and laws[name].ok is False]
+    return f"{found[0].name}: {found[0].reason}" if found else ""
+
+
+def _holds(laws: Mapping[str, Law], *names: str) -> bool:
+    return all(name in laws and laws[name].ok is True for name in names)
+
+
+def _cache_file(candidate: Candidate) -> Path:
+    config, processor = candidate.model.config, candidate.processor
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True, default=str).encode())
+    # The same model with a processor that crops otherwise has other places.
+    digest.update(json.dumps(processor.to_dict(), sort_keys=True, default=str).encode())
+    digest.update(f"{processor.chat_template} {sorted(processor.tokenizer.get_added_vocab().items())}".encode())
+    compute = (candidate.precision or Precision.of(candidate.model)).compute
+    own = candidate.view(GenericRules()).family
+    digest.update(f"{compute} {transformers.__version__} {torch.__version__} {fingerprint(own)} {_own()}".encode())
+    return cache_directory() / "adopted" / f"{config.model_type}-{digest.hexdigest()[:16]}.json"
+
+
+def _own() -> str:
+    """Of the files that try a model, and of those that hold the rules."""
+    digest = hashlib.sha256()
+    for folder in (Path(__file__).parent, Path(__file__).parents[1] / "generic"):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _write_cache(file: Path, rules: GenericRules) -> None:
+    """Written whole or not at all; a cache that cannot be written costs another trial, and no result."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_suffix(f".{os.getpid()}")
+        fresh.write_text(json.dumps(rules.as_json()) + "\n")
+        fresh.replace(file)
+    except OSError as error:
+        _log.warning("What was found cannot be kept in %s (%s).", file.parent, error)

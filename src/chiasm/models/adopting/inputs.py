@@ -1,0 +1,246 @@
+"""How a processor is called, which of its tokens stand for an input, and how inputs of several examples are joined."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from chiasm.core.media import Clip, Sound
+from chiasm.models.adopting.refusals import UnansweredError, answering
+from chiasm.models.conformance.trial import noise, noise_example
+from chiasm.models.encoded import ROW_INPUTS, Encoded
+from chiasm.models.encoding.encode import accepted_inputs, batch_inputs, made_inputs
+from chiasm.models.generic.family import generic_family
+from chiasm.models.generic.rules import GenericRules
+from chiasm.models.precision import Precision
+from chiasm.models.view import ModelView
+
+_REASONS: Final = 2
+_SAME: Final = 1e-4
+"""Largest difference of two forwards on the same input, as a share of the largest logit."""
+_REPORTED: Final = ("return_offsets_mapping", "return_text_replacement_offsets")
+
+
+class Candidate(NamedTuple):
+    """A model that is tried: what a view is made of."""
+
+    model: nn.Module
+    processor: Any
+    name: str
+    precision: Precision | None
+
+    def view(self, rules: GenericRules) -> ModelView:
+        """The model as `rules` have it."""
+        family = generic_family(self.model.config, rules)
+        return ModelView(self.model, self.processor, self.name, family=family, precision=self.precision)
+
+
+def perceived(processor: Any) -> tuple[str, ...]:
+    """What a processor has a part for, images first."""
+    parts = {
+        "image": ("image_processor",),
+        "video": ("video_processor",),
+        "audio": ("feature_extractor", "audio_processor"),
+    }
+    return tuple(
+        kind for kind, names in parts.items() if any(getattr(processor, name, None) is not None for name in names)
+    )
+
+
+def called(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
+    """`rules` with a way of calling the processor with an input of `kind` that the model takes.
+
+    Ways are tried in order, the fullest answer of the processor first.
+
+    **Errors:** `UnansweredError` with the reasons of the first ways.
+    """
+    reasons: list[str] = []
+    for way in _ways(candidate, rules, kind):
+        try:
+            with answering(f"its {kind}"):
+                return _live(candidate, way, kind)
+        except UnansweredError as error:
+            reasons.append(str(error))
+    raise UnansweredError("; called otherwise, ".join(list(dict.fromkeys(reasons))[:_REASONS]))
+
+
+def _ways(candidate: Candidate, rules: GenericRules, kind: str) -> Iterator[GenericRules]:
+    """Rules to call the processor by, for an input of `kind` besides those that they know already."""
+    names = accepted_inputs(type(candidate.model.config))
+    types = [True, False] if names is None or "mm_token_type_ids" in names else [False, True]
+    base = replace(
+        rules,
+        modalities=(*rules.modalities, kind),
+        placeholders={**rules.placeholders, kind: _placeholder(candidate.processor, kind)},
+    )
+    if rules.modalities:
+        # One way for all kinds of input: what was found for the first.
+        yield base
+        return
+    for without in ((), _REPORTED[1:], _REPORTED, (*_REPORTED, "add_special_tokens", "truncation")):
+        for nested in (False, True):
+            for all_inputs in (False, True):
+                for wanted in types:
+                    yield replace(
+                        base,
+                        without=without,
+                        located=not without,
+                        nested=nested,
+                        types=wanted,
+                        all_inputs=all_inputs,
+                    )
+
+
+def _placeholder(processor: Any, kind: str) -> str:
+    """What the chat template writes for an input of `kind`: what a prompt with one has more than one without.
+
+    **Errors:** `UnansweredError` for a template that takes no such input.
+    """
+    with answering(f"the chat template and an input of kind {kind}"):
+        text = {"type": "text", "text": "word"}
+        bare, one = (
+            processor.apply_chat_template([{"role": "user", "content": [*given, text]}], add_generation_prompt=True)
+            for given in ([], [{"type": kind}])
+        )
+    start = next((k for k, (a, b) in enumerate(zip(bare, one)) if a != b), min(len(bare), len(one)))
+    written = one[start : start + len(one) - len(bare)]
+    named = str(getattr(processor, f"{kind}_token", "") or "")
+    return named if named and one.count(named) == bare.count(named) + 1 else written
+
+
+def _live(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
+    """`rules` with the ids of the tokens at which the decoder is given something else when the input is another."""
+    view = candidate.view(rules)
+    first, second = (_ids_and_states(view, kind, seed) for seed in (0, 10))
+    ids, states = first
+    axis = next((axis for axis in range(1, states.ndim - 1) if states.shape[axis] == len(ids)), None)
+    if axis is None:
+        raise UnansweredError(
+            f"its decoder is given states of the shape {tuple(states.shape)} for {len(ids)} tokens: its rows are not "
+            "those of the prompt"
+        )
+    if not np.array_equal(ids, second[0]):
+        raise UnansweredError(f"two inputs of kind {kind} of one size make different prompts of it")
+    others = tuple(other for other in range(states.ndim) if other != axis)
+    moved = (states - second[1]).abs().amax(dim=others) > 0
+    live = np.flatnonzero(moved.cpu().numpy())
+    if not len(live):
+        raise UnansweredError(
+            f"no token of its prompt stands for an input of kind {kind}: its layers get it beside them"
+        )
+    found = tuple(sorted({int(i) for i in ids[live]}))
+    rules = replace(rules, ids={**rules.ids, kind: found})
+    view = candidate.view(rules)
+    encoded = view.encode(noise_example(kind, (noise(kind, 0),)))
+    if not set(live.tolist()) <= set(encoded.spans[kind].tolist()):
+        raise UnansweredError(f"tokens that stand for an input of kind {kind} lie outside where its processor says")
+    if not len(encoded.spans["question"]):
+        raise UnansweredError("its processor writes a prompt of its own: no token of it is the question's")
+    with torch.no_grad(), view.readable_attention():
+        logits, again = (view.model(**encoded.inputs, use_cache=False).logits for _ in range(2))
+    off = float((logits - again).abs().nan_to_num().max())
+    if off > _SAME * float(logits.abs().nan_to_num(posinf=0.0).max()):
+        raise UnansweredError(
+            f"the same {kind} gives other logits each time ({off:.2g} apart): it draws random numbers"
+        )
+    if not bool(logits.isfinite().any()) or logits.shape[1] != encoded.length:
+        raise UnansweredError(f"it gives {tuple(logits.shape)} logits for {encoded.length} tokens")
+    return rules
+
+
+def _ids_and_states(view: ModelView, kind: str, seed: int) -> tuple[np.ndarray, Tensor]:
+    """The ids of a prompt with an input of noise, and what the first layer of the decoder is given."""
+    example = noise_example(kind, (_same_size(kind, seed),))
+    inputs = made_inputs(view.processor, view.family, view.config, example, device=view.device, dtype=view.dtype)
+    states: list[Tensor] = []
+
+    def keep(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        states.append((args[0] if args else kwargs["hidden_states"]).detach().clone())
+
+    with torch.no_grad(), view.readable_attention():
+        handle = view.layers[0].register_forward_pre_hook(keep, with_kwargs=True)
+        try:
+            view.model(**inputs, use_cache=False)
+        finally:
+            handle.remove()
+    return inputs["input_ids"][0].cpu().numpy(), states[0]
+
+
+def _same_size(kind: str, seed: int) -> Any:
+    """Noise of another seed in the size or length of `noise(kind, 0)`."""
+    like = noise(kind, 0)
+    rng = np.random.default_rng(seed)
+    if kind == "image":
+        return Image.fromarray(rng.integers(0, 256, (like.height, like.width, 3), dtype=np.uint8))
+    if kind == "video":
+        return Clip(rng.integers(0, 256, like.frames.shape, dtype=np.uint8), fps=like.fps)
+    return Sound(rng.uniform(-0.9, 0.9, len(like.samples)).astype(np.float32), like.rate)
+
+
+def joined(candidate: Candidate, rules: GenericRules) -> GenericRules:
+    """`rules` with inputs that have an entry for each token, the axes along which inputs of two examples are put
+    together, and how many images a prompt may hold.
+    """
+    kind = rules.modalities[0]
+    view = candidate.view(rules)
+    one, other = noise(kind, 0), noise(kind, 1)
+    first, second, third = (
+        view.encode(noise_example(kind, (given,), question)) for given, question in ((one, 0), (one, 1), (other, 2))
+    )
+    rules = replace(rules, rows={**_rows((first, second, third))})
+    together: Mapping[str, Tensor] = {}
+    try:
+        with answering("two inputs in one prompt"):
+            both = view.encode(noise_example(kind, (one, other)))
+            # Whose inputs are whose, and what a forward makes of them, is tried by the suite.
+            with torch.no_grad(), view.readable_attention():
+                view.model(**both.inputs, use_cache=False)
+            together = both.inputs
+    except UnansweredError as error:
+        limited = replace(rules, max_images=1) if kind == "image" else rules
+        rules = replace(limited, refused={**limited.refused, "several inputs": str(error)})
+    # Two prompts in one call say more of a batch than two inputs in one prompt.
+    together = _batched(view, kind, (one, other)) or together
+    return replace(rules, joins=_joins(first.inputs, third.inputs, together, rules.rows.keys() | ROW_INPUTS))
+
+
+def _batched(view: ModelView, kind: str, media: tuple[Any, Any]) -> dict[str, Tensor] | None:
+    """What the processor itself makes of two prompts in one call; None where it takes no two."""
+    examples = [noise_example(kind, (given,), question) for given, question in zip(media, (0, 2), strict=True)]
+    try:
+        with answering("two prompts in one call"):
+            return batch_inputs(view.processor, view.family, view.config, examples)
+    except UnansweredError:
+        return None
+
+
+def _rows(examples: tuple[Encoded, ...]) -> dict[str, int]:
+    """Inputs with one entry for each token, by their length in prompts of different length; their value at the end."""
+    found = {}
+    for name, value in examples[0].inputs.items():
+        if not isinstance(value, Tensor) or name in ROW_INPUTS or value.ndim < 2 or value.is_floating_point():
+            continue
+        if all(e.inputs[name].shape[:2] == (1, e.length) for e in examples) and value.ndim == 2:
+            found[name] = int(value[0, -1])
+    return found
+
+
+def _joins(
+    first: Mapping[str, Tensor], second: Mapping[str, Tensor], both: Mapping[str, Tensor], rows: Any
+) -> dict[str, int]:
+    """The axis along which each input of two is as long as those of each together, where that is not the first."""
+    found = {}
+    for name, value in both.items():
+        if name in rows or name not in first or name not in second or not isinstance(value, Tensor):
+            continue
+        a, b = first[name].shape, second[name].shape
+        if len(a) != value.ndim or len(b) != value.ndim:
+            continue
+        axes = [axis for axis in range(value.ndim) if value.shape[axis] == a[axis] + b[axis]]
+        if axes and axes[0] != 0:
+            found[name] = axes[0]
+    return found

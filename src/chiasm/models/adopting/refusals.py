@@ -1,0 +1,55 @@
+"""What can be refused from a configuration alone, and how a refusal is put."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.text import reason_of
+from chiasm.models.architecture import model_class
+from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError
+from chiasm.models.families import unsupported_error
+
+
+def require_answerable(config: Any) -> None:
+    """Refuse from the configuration alone what no generic rule can answer, before any weight is read.
+
+    **Errors:** `ChiasmError` with the nearest supported family.
+    """
+    if config.is_encoder_decoder or config.get_text_config(decoder=True).is_encoder_decoder:
+        raise unsupported_error(
+            config, "an encoder-decoder: an encoder and a decoder, where the rules know one stack of layers"
+        )
+    if type(config).__module__.startswith("transformers.") and model_class(type(config)) is None:
+        raise unsupported_error(config, "which transformers maps to no model that sees or listens and answers in words")
+
+
+class UnansweredError(Exception):
+    """A trial found that the rules do not answer the model: the reason in words."""
+
+
+@contextmanager
+def answering(what: str) -> Iterator[None]:
+    """Within: whatever a strange model or processor raises is the reason why `what` is not answered.
+
+    **Errors:** `UnansweredError`; a device without memory passes.
+    """
+    try:
+        yield
+    except (UnansweredError, torch.OutOfMemoryError):
+        raise
+    except ChiasmError as error:
+        raise UnansweredError(f"{what}: {error.asked}: {error.found}") from error
+    except (ExampleError, BrokenLawError, NotApplicableError) as error:
+        cause = error.__cause__
+        raise UnansweredError(f"{what}: {error if cause is None else said(cause)}") from error
+    except Exception as error:
+        raise UnansweredError(f"{what}: {said(error)}") from error
+
+
+def said(error: BaseException) -> str:
+    """A foreign error in a line: its kind, and what it says."""
+    line = " ".join(str(error).split())
+    return f"{type(error).__name__}: {line[:240]}" if line else reason_of(error)

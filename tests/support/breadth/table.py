@@ -1,0 +1,232 @@
+"""Writes what became of every mapped type: `make types`, or with names for some types only.
+
+Each type has a process of its own, so that none can take the others with it; `--processes N` of them at a time.
+`--pictures N`: how many pictures of odd sizes are painted for each type that claims places.
+"""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+from tests.support.breadth.configurations import default_configuration
+from tests.support.breadth.factory import Made, first_forward, make
+from tests.support.breadth.independent import cut_logprobs
+from tests.support.breadth.processors import UnmadeError, processor_class
+from tests.support.breadth.wanted import UNTRIED, WANTED
+from tests.support.float64 import no_upcasts
+from transformers import PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.interventions import AttentionKnockout, Variant, centred
+from chiasm.models.adopting.adoption import tried
+from chiasm.models.adopting.inputs import Candidate
+from chiasm.models.adopting.refusals import UnansweredError, require_answerable
+from chiasm.models.conformance.painting import Painter, layout_of, patches_alone
+from chiasm.models.conformance.trial import (
+    forward_cuts,
+    full_logprobs,
+    job_of,
+    noise,
+    noise_example,
+    run_packed,
+    run_plain,
+)
+from chiasm.models.generic.places import UNKNOWN
+from chiasm.models.mapped import FILE, listed_types, write
+from chiasm.models.view import ModelView
+
+PROCESSED: Final = frozenset(PROCESSOR_MAPPING_NAMES)
+MAPPED: Final = tuple(MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES)
+_PERCEIVING: Final = frozenset({"image_processor", "video_processor", "feature_extractor", "audio_processor"})
+ROUNDED: Final = 1e-4
+"""The largest difference in float32 that is not looked at again."""
+_SECONDS: Final = 900
+_NOTHING: Final[dict[str, Any]] = {
+    "status": "untried",
+    "capabilities": {},
+    "reason": "",
+    "takes": [],
+    "places": "",
+    "values": None,
+    "exact": None,
+    "pictures": 0,
+    "found": None,
+}
+
+
+def entry(model_type: str, pictures: int) -> dict[str, Any]:
+    """What the table says of a type."""
+    if model_type in UNTRIED:
+        return _NOTHING | {"reason": UNTRIED[model_type]}
+    try:
+        config = default_configuration(model_type)
+        require_answerable(config)
+    except ChiasmError as error:
+        return _NOTHING | {"status": "refused", "reason": _why(error, model_type)}
+    except Exception:
+        config = None  # what else a configuration wants is the business of who makes the model
+    if config is not None and not _perceives(config):
+        return _NOTHING | {"status": "refused", "reason": "it perceives nothing: its configuration has no part for it"}
+    try:
+        parts = set(processor_class(model_type, WANTED.get(model_type, {}).get("processor")).get_attributes())
+        if not parts & _PERCEIVING:
+            return _NOTHING | {"status": "refused", "reason": "its processor has no part for images, videos or sounds"}
+        made = make(model_type)
+    except UnmadeError as error:
+        return _NOTHING | {"reason": str(error)}
+    except Exception as error:
+        return _NOTHING | {"reason": f"no small model of it is made by rule ({_line(error)})"}
+    return _tried(made, model_type, pictures)
+
+
+def _tried(made: Made, model_type: str, pictures: int) -> dict[str, Any]:
+    candidate = Candidate(made.model, made.processor, model_type, None)
+    try:
+        found = tried(candidate)
+    except UnansweredError as error:
+        try:
+            first_forward(made)
+        except Exception as own:
+            # The small model answers no input at all, so that nothing is known of the published ones.
+            return _NOTHING | {"reason": f"no small model of it is made by rule ({_line(own)})"}
+        return _NOTHING | {"status": "refused", "reason": str(error)}
+    view = candidate.view(found.rules)
+    row = _NOTHING | {"status": "accepted", "takes": list(found.rules.modalities), "places": found.rules.places}
+    row |= {"capabilities": found.capabilities()}
+    row["values"] = largest_difference(view)
+    if (row["values"] or 0.0) > ROUNDED:
+        # Is it rounding? In float64 throughout nothing of it is left.
+        with no_upcasts(torch.float64):
+            exact = candidate._replace(model=made.model.double())
+            row["exact"] = largest_difference(exact.view(found.rules))
+            made.model.float()
+    if found.rules.places != UNKNOWN:
+        row["pictures"], row["found"] = painted(view, pictures)
+    return row
+
+
+def _perceives(config: PreTrainedConfig) -> bool:
+    """Whether a type is filed as multimodal for what it perceives: a decoder alone may be mapped too."""
+    names = [name for name, value in config.to_dict().items() if isinstance(value, dict)]
+    return any(isinstance(getattr(config, name), PreTrainedConfig) for name in names) or config.model_type in PROCESSED
+
+
+def largest_difference(view: ModelView) -> float:
+    """Between the engine's cuts and the same by masks of the test's own, over the whole vocabulary."""
+    kind = view.family.modalities and next(k for k in ("image", "video", "audio") if k in view.family.modalities)
+    encoded = view.encode(noise_example(kind, (noise(kind, 0),)))
+    windows = (centred(view.n_layers, 1)[0], centred(view.n_layers, 3)[view.n_layers // 2])
+    cuts = [AttentionKnockout.parse(text) for text in forward_cuts(kind)]
+    present = [cut for cut in cuts if all(len(encoded.spans[side]) for side in cut.text.split("->"))]
+    changes = [(window, cut.on(encoded.spans, window)) for window in windows for cut in present]
+    variants = [Variant(f"{number}", (change,)) for number, (_, change) in enumerate(changes)]
+    # By one masked forward for each cut where the walk of all is refused.
+    run = run_packed if view.family.can("cuts") else run_plain
+    packed = full_logprobs(run(view, [job_of(encoded, *variants)])[0])
+    worst = float((packed[0, -1].double() - cut_logprobs(view, encoded, (), (), ())).abs().max())
+    for number, (window, change) in enumerate(changes):
+        layers = range(window.start, window.stop)
+        own = cut_logprobs(view, encoded, layers, change.queries, change.keys)
+        worst = max(worst, float((packed[number + 1, -1].double() - own).abs().max()))
+    return worst
+
+
+def painted(view: ModelView, count: int) -> tuple[int, float]:
+    """So many pictures of odd sizes, up to 1 to 20: how many claimed places, and the share of tokens found there."""
+    rng = np.random.default_rng(0)
+    shares, claimed = [], 0
+    with patches_alone(view.towers):
+        for number in range(count):
+            width, height = _odd_size(rng)
+            picture = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+            try:
+                layout = layout_of(view, picture)
+            except (ExampleError, ChiasmError):
+                continue
+            if not layout.has_places:
+                continue
+            own = list(Painter(view, picture, number).own_shares(layout, tokens=2))
+            claimed += bool(own)
+            shares += own
+    return claimed, float(np.mean(shares)) if shares else 0.0
+
+
+def _odd_size(rng: np.random.Generator) -> tuple[int, int]:
+    """Sides of 20 to 800 pixels, both odd, of any shape up to 1 to 20."""
+    while True:
+        width, height = (int(2 ** rng.uniform(4.4, 9.6)) | 1 for _ in range(2))
+        if max(width, height) <= 20 * min(width, height):
+            return width, height
+
+
+def _why(error: ChiasmError, model_type: str) -> str:
+    return error.found.removeprefix(f"the architecture `{model_type}`, ").partition("; the nearest")[0]
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+def _start(model_type: str, pictures: int, path: Path) -> int:
+    """A process that writes the entry of a type, whatever that type does to it; its id."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(_SECONDS)
+        try:
+            path.write_text(json.dumps(entry(model_type, pictures)))
+        except BaseException:
+            traceback.print_exc()
+        os._exit(0)
+    return child
+
+
+def held() -> dict[str, Mapping[str, Any]]:
+    """What the table holds, in the order of the mapping."""
+    known = json.loads(FILE.read_text())["types"] if FILE.is_file() else {}
+    return {name: known.get(name, _NOTHING) for name in MAPPED}
+
+
+def main(arguments: list[str]) -> int:
+    numbers = {"--pictures": 20, "--processes": 2}
+    names = list(arguments)
+    for option in numbers.keys() & set(arguments):
+        at = names.index(option)
+        numbers[option] = int(names[at + 1])
+        del names[at : at + 2]
+    torch.set_num_threads(1)
+    waiting = [name for name in names or MAPPED if name not in listed_types()]
+    running: dict[int, tuple[str, float]] = {}
+    write(transformers.__version__, held())
+    with tempfile.TemporaryDirectory() as folder:
+        while waiting or running:
+            while waiting and len(running) < numbers["--processes"]:
+                name = waiting.pop(0)
+                child = _start(name, numbers["--pictures"], Path(folder) / f"{name}.json")
+                running[child] = (name, time.perf_counter())
+            name, started = running.pop(os.wait()[0])
+            path = Path(folder) / f"{name}.json"
+            late = _NOTHING | {"reason": f"its trial was broken off, or took more than {_SECONDS // 60} minutes"}
+            found = json.loads(path.read_text()) if path.is_file() else late
+            # After each, so that a run that is stopped keeps what it found.
+            write(transformers.__version__, held() | {name: found})
+            print(
+                f"{found['status']:<9} {name:<24} {time.perf_counter() - started:5.1f} s  {found['reason']}", flush=True
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,141 @@
+"""What no rule makes small, by type: entries of configurations and options of processors' parts.
+
+`config`: entries by path. `parts`: options of parts by path. `processor`: the class of the published checkpoints, where
+transformers maps none. `placeholder`: what a template writes for an image, where that is not `image_token`.
+"""
+
+from typing import Any, Final
+
+_SIDE: Final = 112
+_SQUARE: Final = {"height": _SIDE, "width": _SIDE}
+_KINDS: Final = ["dense", "sparse", "dense", "sparse"]
+
+_DEFAULT_ROTARY: Final = {"rope_type": "default", "rope_theta": 10000.0}
+
+_QWEN_OMNI: Final = {
+    "vision_start_token_id": "<|vision_bos|>",
+    "vision_end_token_id": "<|vision_eos|>",
+    "audio_start_token_id": "<|audio_bos|>",
+    "audio_end_token_id": "<|audio_eos|>",
+}
+
+WANTED: Final[dict[str, dict[str, Any]]] = {
+    "aria": {
+        # Its processor knows two sizes: 14 x 14 patches of the larger one.
+        "config": {
+            "vision_config.image_size": 980,
+            "vision_config.patch_size": 70,
+            "projector_patch_to_query_dict": {49: 9, 196: 16},
+        },
+        "options": {"size_conversion": {490: 9, 980: 16}},
+    },
+    "cohere_compass": {
+        "config": {
+            "text_config.rope_parameters": {"full_attention": _DEFAULT_ROTARY | {"mrope_section": [4, 2, 2]}},
+        }
+    },
+    "cosmos3_omni": {"processor": "Qwen3VLProcessor"},
+    "deepseek_ocr2": {"config": {"text_config.mlp_layer_types": _KINDS}},
+    "deepseek_vl_hybrid": {"parts": {"image_processor.high_res_size": {"height": 128, "width": 128}}},
+    "diffusion_gemma": {
+        "default": {"vision_config": {}},
+        "config": {
+            "text_config.num_experts": 4,
+            "text_config.top_k_experts": 2,
+            "text_config.moe_intermediate_size": 32,
+        },
+    },
+    "dots3_note": {
+        "config": {"audio_config.adapter_input_size": 64},
+        "parts": {"image_processor.temporal_patch_size": 1, "video_processor.temporal_patch_size": 1},
+    },
+    "emu3": {
+        "named": {"image_token": "<image>"},
+        "parts": {"image_processor.min_pixels": 64 * 64, "image_processor.max_pixels": 128 * 128},
+        "tokens": [f"<|visual token {code:06d}|>" for code in range(16)]
+        + ["<|extra_200|>", "<|extra_201|>", "<|extra_203|>"],
+        "config": {
+            "vq_config.codebook_size": 16,
+            "vq_config.base_channels": 64,
+            "vq_config.channel_multiplier": [1, 1, 1, 1],
+            "vq_config.num_res_blocks": 1,
+            "vq_config.attn_resolutions": [],
+        },
+    },
+    "ernie4_5_vl_moe": {
+        "config": {"text_config.rope_parameters": _DEFAULT_ROTARY | {"mrope_section": [3, 3, 2]}},
+        "parts": {"video_processor.draw_on_frames": False},
+    },
+    "fast_vlm": {"processor": "LlavaProcessor"},
+    "fun_asr_nano": {"config": {"adaptor_config.intermediate_size": 16}},
+    "fuyu": {"placeholder": {"image": ""}},
+    # As published without its audio part.
+    "gemma4": {"default": {"vision_config": {}}, "parts": {"image_processor.max_soft_tokens": 70}},
+    "gemma4_unified": {"default": {"vision_config": {}}},
+    "glm_ocr": {"processor": "Glm46VProcessor"},
+    "glmga": {"processor": "Glm46VProcessor"},
+    "got_ocr2": {"placeholder": {"image": "<imgpad>"}},
+    "granite4_vision": {
+        "config": {
+            "deepstack_layer_map": [[0, 0], [-1, 1]],
+            "downsample_rate": "1/2",
+            "spatial_target_layers": [0, 1, 2, 3],
+        }
+    },
+    "hunyuan_vl": {
+        "config": {"text_config.head_dim": 16},
+        "placeholder": {"image": "<|image_start|><|image|><|image_end|>"},
+    },
+    "inkling2": {"parts": {"image_processor.size": {"height": 40, "width": 40}}},
+    "inkling2_loop": {"parts": {"image_processor.size": {"height": 40, "width": 40}}},
+    "inkling_mm_model": {"parts": {"image_processor.size": {"height": 40, "width": 40}}},
+    "kosmos-2": {"processor": "Kosmos2Processor"},
+    "kosmos-2.5": {"processor": "Kosmos2_5Processor"},
+    "molmo2": {
+        "ids": {"image_patch_id": "<im_patch>"},
+        "config": {"adapter_config.vision_feature_layer": [2, 1], "vision_config.num_position_embeddings": 64},
+        "parts": {"image_processor.overlap_margins": [2, 2], "image_processor.max_crops": 4},
+    },
+    "muse_glimmer": {"config": {"out_hidden_size": 256}},
+    "muse_spark": {"config": {"out_hidden_size": 256}},
+    "nemotron_h_omni": {"classes": {"feature_extractor": "ParakeetFeatureExtractor"}},
+    "nemo_speechlm": {"config": {"blank_token_id": 5}},
+    "ovis2": {"ids": {"image_token_id": "<IMG_ATOM>"}},
+    "qianfan_ocr": {"placeholder": {"image": "<image>"}},
+    "pp_chart2table": {
+        "tokens": ["<img>", "<imgpad>", "</img>"],
+        "placeholder": {"image": "<img><imgpad><imgpad><imgpad><imgpad></img>"},
+        "ids": {"image_token_id": "<imgpad>"},
+    },
+    "qwen3_omni_moe": {"ids": _QWEN_OMNI},
+    "qwen3_omni_moe_thinker": {"processor": "Qwen3OmniMoeProcessor", "ids": _QWEN_OMNI},
+    "shieldgemma2": {
+        "ids": {"image_token_index": "<|image|>"},
+        "options": {"image_seq_length": 16},
+        "placeholder": {"image": "<|boi|>"},
+    },
+    "qwen4_exp": {
+        "config": {
+            "text_config.indexer_n_heads": 4,
+            "text_config.indexer_kv_heads": 1,
+            "text_config.indexer_head_dim": 16,
+            "text_config.indexer_budget": 64,
+            "text_config.indexer_compress_ratio": 4,
+        }
+    },
+    "vibevoice_asr": {
+        "config": {
+            f"{part}_tokenizer_encoder_config.{name}": value
+            for part in ("acoustic", "semantic")
+            for name, value in (("num_filters", 2), ("depths", [1] * 7))
+        }
+    },
+    "vipllava": {"options": {"vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}},
+    "video_llava": {"options": {"vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}},
+    "step3p7": {"config": {"text_config.sliding_window": 24}},
+}
+
+UNTRIED: Final[dict[str, str]] = {
+    "deepseek_ocr2": "its tower has a fixed number of queries for images of 768 and 1024 pixels: no small one is made",
+}
+"""Types of which no small model is made, with the reason."""
