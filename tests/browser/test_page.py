@@ -134,7 +134,9 @@ def test_examples_that_contradict_the_finding_can_be_had_first(opened):
     assert values == sorted(values, reverse=True), "the effect is a loss: those that lose least come first"
     less = sum(-value < 0.05 for value in values)
     said = browser.locator("[role=status]").first.inner_text()
-    assert f"{less} of {len(values)} lose less than 0.05 nat." in said
+    other = sum(value > 0 for value in values)
+    assert other, "some of these examples gain"
+    assert f"{less} of {len(values)} lose less than 0.05 nat; {other} of these go the other way" in said
     assert "established to be below 0" in said
 
 
@@ -145,6 +147,30 @@ def test_one_button_asks_which_examples_contradict_the_finding(opened):
     assert chooser(browser, "Order").input_value() == "against"
     values = effects(tab)
     assert values == sorted(values, reverse=True)
+    texts = listed(tab).locator(":scope > :last-child").all_inner_texts()
+    assert [text.startswith("+") for text in texts] == [value > 0 for value in values]
+    browser.get_by_role("button", name="Back to the order before").click()
+    assert chooser(browser, "Order").input_value() == "data"
+    assert browser.locator(".curves .sought").count() == 0
+
+
+def test_what_the_order_goes_by_is_marked_in_the_curves(opened):
+    tab = opened()
+    browser = tab.locator("#browser")
+    widths = "all => all.map(one => one.getAttribute('stroke-width'))"
+    assert set(browser.locator(".curves polyline").evaluate_all(widths)) == {"2"}
+    browser.get_by_role("button", name="Which examples contradict the finding?").click()
+    assert browser.locator(".curves polyline").evaluate_all(widths).count("4") == 1
+    ring = browser.locator(".curves circle.sought title").text_content()
+    assert ring.endswith(listed(tab).first.locator(":scope > :last-child").inner_text())
+
+
+def test_examples_of_one_title_are_told_apart_by_their_id(opened):
+    tab = opened()
+    titles = listed(tab).locator("span:nth-child(2)").all_inner_texts()
+    repeated = sum(titles.count(title) > 1 for title in titles)
+    assert listed(tab).locator(".id").count() == repeated
+    assert repeated, "some of these examples ask the same"
 
 
 @pytest.fixture(scope="module")
