@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import polars as pl
 from tests.support import flow_tables as made
 
 from chiasm.core.example import Example
@@ -33,6 +34,10 @@ def made_up(path: Path, n: int, layers: int, *, pictures: int) -> None:
     shown: list[Example] = list(islice(examples("scenes", limit=max(pictures, 1)), max(pictures, 1)))
     effects = made.effects(layers=layers, cuts=made.CUTS, examples=n)
     names = effects["example_id"].unique(maintain_order=True).to_list()
+    # As in real runs, some examples go the other way.
+    other = pl.col("example_id").is_in(names[::20])
+    raised = pl.when(other).then(2 * pl.col("logprob_clean") - pl.col("logprob_cut")).otherwise(pl.col("logprob_cut"))
+    effects = effects.with_columns(logprob_cut=raised)
     kinds = dict(effects.select("example_id", "type").iter_rows())
     rows = [
         {"example_id": name, "type": kinds[name], "question": f"{one.question} </script> \"'&", "answer": one.answer}

@@ -134,7 +134,9 @@ def test_examples_that_contradict_the_finding_can_be_had_first(opened):
     assert values == sorted(values, reverse=True), "the effect is a loss: those that lose least come first"
     less = sum(-value < 0.05 for value in values)
     said = browser.locator("[role=status]").first.inner_text()
-    assert f"{less} of {len(values)} lose less than 0.05 nat." in said
+    other = sum(value > 0 for value in values)
+    assert other, "some of these examples gain"
+    assert f"{less} of {len(values)} lose less than 0.05 nat; {other} of these go the other way" in said
     assert "established to be below 0" in said
 
 
@@ -145,6 +147,30 @@ def test_one_button_asks_which_examples_contradict_the_finding(opened):
     assert chooser(browser, "Order").input_value() == "against"
     values = effects(tab)
     assert values == sorted(values, reverse=True)
+    texts = listed(tab).locator(":scope > :last-child").all_inner_texts()
+    assert [text.startswith("+") for text in texts] == [value > 0 for value in values]
+    browser.get_by_role("button", name="Back to the order before").click()
+    assert chooser(browser, "Order").input_value() == "data"
+    assert browser.locator(".curves .sought").count() == 0
+
+
+def test_what_the_order_goes_by_is_marked_in_the_curves(opened):
+    tab = opened()
+    browser = tab.locator("#browser")
+    widths = "all => all.map(one => one.getAttribute('stroke-width'))"
+    assert set(browser.locator(".curves polyline").evaluate_all(widths)) == {"2"}
+    browser.get_by_role("button", name="Which examples contradict the finding?").click()
+    assert browser.locator(".curves polyline").evaluate_all(widths).count("4") == 1
+    ring = browser.locator(".curves circle.sought title").text_content()
+    assert ring.endswith(listed(tab).first.locator(":scope > :last-child").inner_text())
+
+
+def test_examples_of_one_title_are_told_apart_by_their_id(opened):
+    tab = opened()
+    titles = listed(tab).locator("span:nth-child(2)").all_inner_texts()
+    repeated = sum(titles.count(title) > 1 for title in titles)
+    assert listed(tab).locator(".id").count() == repeated
+    assert repeated, "some of these examples ask the same"
 
 
 @pytest.fixture(scope="module")
@@ -222,9 +248,61 @@ def test_in_the_dark_text_and_charts_are_light(opened):
     light = "element => getComputedStyle(element)[{0}].match(/\\d+/g).slice(0, 3).every(v => Number(v) > 150)"
     assert tab.locator(".headline").evaluate(light.replace("{0}", "'color'"))
     assert tab.locator(".main-chart .drawing .role-axis-label text").first.evaluate(light.replace("{0}", "'fill'"))
+    still = tab.locator(".chart:not(.drawn) > .static").first
+    assert "invert" in still.evaluate("one => getComputedStyle(one).filter"), "no white box in the dark"
     tab.emulate_media(color_scheme="light")
     label = "document.querySelector('.main-chart .drawing .role-axis-label text')"
     tab.wait_for_function(f"() => getComputedStyle({label}).fill === 'rgb(26, 26, 26)'")
+
+
+def scrolled(tab):
+    """The page's height before and after all of it has been scrolled through and drawn."""
+    tall = "document.documentElement.scrollHeight"
+    before = tab.evaluate(tall)
+    tab.evaluate(
+        """async () => { for (let y = 0; y < document.body.scrollHeight; y += 400) {
+        scrollTo(0, y); await new Promise((next) => setTimeout(next, 50)); } }"""
+    )
+    tab.wait_for_function(
+        "[...document.querySelectorAll('.chart')].every(one => one.checkVisibility() ? "
+        "one.classList.contains('drawn') : true)"
+    )
+    return before, tab.evaluate(tall)
+
+
+def test_charts_keep_the_room_that_their_still_drawings_had(opened):
+    tab = opened()
+    assert tab.locator(".chart:not(.drawn)").count(), "some are drawn only when they come near"
+    before, after = scrolled(tab)
+    assert abs(before - after) <= 4
+
+
+def test_a_phone_has_all_charts_in_their_size_before_it_scrolls(opened):
+    tab = opened(width=380)
+    tab.wait_for_function(
+        "![...document.querySelectorAll('.chart')].some(one => one.clientWidth && !one.classList.contains('drawn'))"
+    )
+    tab.wait_for_timeout(200)
+    before, after = scrolled(tab)
+    assert before == after
+
+
+def test_a_phone_says_what_a_chart_does_not_and_leads_back(opened):
+    tab = opened(width=380)
+    said = tab.locator(".main-chart figure p.in-chart")
+    assert said.is_visible()
+    assert "95 % interval" in said.inner_text()
+    table = tab.locator("#numbers .scrolls").first
+    assert "scrolls sideways" in table.evaluate("one => getComputedStyle(one, '::before').content")
+    table.evaluate("one => { one.scrollLeft = 200 }")
+    first = table.locator("tbody th").first
+    assert abs(first.bounding_box()["x"] - table.bounding_box()["x"]) <= 1, "the first column stays"
+    tab.evaluate("scrollTo(0, 3000)")
+    assert tab.locator(".toc").bounding_box()["y"] == 0
+    last = tab.locator(".toc a").last
+    last.evaluate("one => one.closest('nav').scrollTo(9999, 0)")
+    box = last.bounding_box()
+    assert box["x"] + box["width"] <= 380
 
 
 @pytest.mark.parametrize("width", [380, 768, 1100, 1180, 1280, 3840])

@@ -155,6 +155,7 @@ def test_the_caption_counts_the_examples_of_every_line():
             ],
         ),
         (captions.flow(made.effects(), None), ["No control was run"]),
+        (captions.flow(made.effects().cast({"cut": pl.Categorical}), None), ["when attention is cut in"]),
         (captions.flow(made.effects(), made.controls(), panels="type"), ["One panel for each question type"]),
         (
             captions.flow(made.effects(), made.controls(), panels="cut"),

@@ -18,9 +18,10 @@ from chiasm.results.charts.files import specification
 from chiasm.results.charts.theme import SCREEN, size_of
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.skip import charts
+from chiasm.studies.skip.advice import skip_advice
 from chiasm.studies.skip.claims import claims
 from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, decide, saves_time, time_shares
-from chiasm.studies.skip.findings import lost, skip_advice, skip_findings
+from chiasm.studies.skip.findings import lost, skip_findings
 from chiasm.studies.skip.overview import plans_table
 from chiasm.studies.skip.tables import FAST_V, NONE, RANDOM_DROP
 from chiasm.studies.skip.time_findings import too_noisy
@@ -138,7 +139,7 @@ def test_a_negative_loss_is_a_gain_only_if_it_is_established():
     found = claims({"verdicts": made.verdicts({"better": -0.9, "same": 0.0, "worse": 0.2}, n=300)})
     better, same, worse = (one_of(found, "loss", name) for name in ("better", "same", "worse"))
     assert lost(better).startswith("it gains 9.7 points (95 % interval 6.3 to 14.5, p < 0.0001, n = 300)")
-    assert lost(same).startswith("whether it loses right answers is not established: the loss is +0.0 points (95 % int")
+    assert lost(same).startswith("whether it loses right answers is not established: as many right answers (95 % int")
     assert lost(worse).startswith("it loses ")
     assert better.verdict == worse.verdict == "established"
 
@@ -543,7 +544,23 @@ def test_a_plan_that_is_put_forward_comes_with_its_time():
     tables = {"verdicts": made.verdicts({"a": 0.0}, n=100), "plans": made.plans({"a": 0.5})}
     tables["timings"] = made.timings({"a": (1.6, 0.7)}, noise=0.02)
     advice = skip_advice(claims(tables))
-    assert "One prompt alone is read slower (+" in advice
-    assert "a batch of prompts is read faster (-" in advice
+    assert re.search(r"one prompt alone takes \d+ % more time \(from \d+ % more to \d+ % more\)", advice)
+    assert re.search(r"a batch of prompts takes \d+ % less time \(from \d+ % less to \d+ % less\)", advice)
+    assert "The best candidate for a batch of prompts is `a`" in advice
+    assert "For one prompt alone no plan is established to be faster." in advice
     del tables["timings"]
-    assert "read slower" not in skip_advice(claims(tables))
+    assert "No times were taken. Nearest to the loss allowed comes `a`" in skip_advice(claims(tables))
+
+
+def test_no_loss_is_said_with_a_minus_sign():
+    answers = made.verdicts({"a": 0.0, "b": 0.0}, n=100)
+    # Four examples that the plain model had wrong are right under the plan.
+    known = answers.filter(plan=NONE, correct=False)["example_id"].head(4).to_list()
+    right = pl.col("correct") | ((pl.col("plan") == "a") & pl.col("example_id").is_in(known))
+    gaining = {"verdicts": answers.with_columns(correct=right), "plans": made.plans({"a": 0.5, "b": 0.6}, 0.001)}
+    gaining["timings"] = made.timings({"a": (0.7, 0.7), "b": (0.9, 0.5)}, noise=0.02)
+    advice = skip_advice(claims(gaining))
+    assert not re.search(r"(?<!\w)[-\u2212]\d", advice), advice
+    assert "4.0 points more right answers (95 % interval from " in advice
+    assert "The best candidate for one prompt alone and for a batch of prompts is `a`: " in advice
+    assert re.search(r"To decide, ask for --limit \d+ or more|To decide, ask for more examples", advice)

@@ -2,7 +2,7 @@
 // Charts on narrow screens: panels below each other instead of side by side, names of rows cut, legends in one column.
 // What cannot be narrower, as heat maps with numbers in their cells, scrolls in its own box.
 const fittedToRoom = (() => {
-  const NARROW = 600, LETTER = 6.3, LEAST = 120;
+  const NARROW = 660, LETTER = 6.3, LEAST = 120;
   let wide = LEAST;
 
   const kinds = (part) => (part.layer || []).map((layer) => layer.mark && (layer.mark.type || layer.mark));
@@ -59,7 +59,7 @@ const fittedToRoom = (() => {
   };
 
   return (spec, room) => {
-    // Titles of charts are written for their full width; on narrow screens the page's own heading stands instead.
+    // Titles of charts are written for their full width; on narrow screens the page's own heading and text stand instead.
     if (room >= NARROW) return spec;
     delete spec.title;
     if (spec.hconcat) Object.assign(spec, {vconcat: stacked(spec), hconcat: undefined});

@@ -48,6 +48,7 @@
       place.classList.add("drawn");
       place.dispatchEvent(new Event("drawn", {bubbles: true}));
     } catch (error) { console.error("chart", place.dataset.chart, error); }
+    place.classList.remove("waiting");
   };
 
   const near = new IntersectionObserver((seen) => {
@@ -58,5 +59,17 @@
     }
   }, {rootMargin: "600px"});
   for (const place of places) near.observe(place);
+  // On narrow screens a chart is taller than its still drawing, which is too small to be read there: all that are in view
+  // on the page are drawn at once, so that nothing moves under a reader who scrolls.
+  const all = async () => {
+    for (const place of places) place.classList.add("waiting");
+    for (const place of places) {
+      if (drawn.has(place) || !place.clientWidth) continue;
+      near.unobserve(place);
+      await draw(place);
+      await new Promise((next) => setTimeout(next));
+    }
+  };
+  if (matchMedia("(max-width: 700px)").matches) all();
   dark.addEventListener("change", () => { for (const place of drawn) draw(place); });
 })();

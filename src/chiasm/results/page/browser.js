@@ -9,7 +9,7 @@
   const curved = rows.some((row) => row.c);
   const given = (right) => rows.some((row) => row.a && row.a[0][2] === right);
   const known = {right: given(0) || given(1), mixed: given(0) && given(1), effect: curved || rows.some((row) => row.e !== undefined)};
-  let shown = rows, current = rows[0], room = PAGE, chosen = [];
+  let shown = rows, current = rows[0], room = PAGE, chosen = [], before = "data";
 
   const make = (name, properties = {}, ...children) => {
     const element = document.createElement(name);
@@ -27,6 +27,8 @@
     element.append(...children);
     return element;
   };
+  const times = new Map();
+  for (const row of rows) times.set(row.q || row.i, (times.get(row.q || row.i) || 0) + 1);
   const written = (value) => Number(value.toPrecision(3)).toString().replace("-", "\u2212");
   const mark = (right) => right < 0 ? ["", ""] : right ? ["right", "✓"] : ["wrong", "✗"];
   const select = (label, options) => {
@@ -55,7 +57,11 @@
   const detail = make("div", {className: "detail", role: "region", "aria-label": "The example", tabIndex: -1});
   const gallery = make("div", {className: "gallery"});
   const controls = make("div", {className: "controls"});
-  const contradict = make("button", {type: "button", text: "Which examples contradict the finding?"});
+  const ASK = "Which examples contradict the finding?", BACK = "Back to the order before";
+  const contradict = make("button", {type: "button", text: ASK});
+  const opposed = () => order.value === "against";
+  // Where a finding is a loss, a gain is told from one by its sign.
+  const signed = (value) => `${opposed() && sign_ < 0 && value > 0 ? "+" : ""}${written(value)}`;
   if (data.types.length > 1) controls.append(typeLabel);
   if (known.right) controls.append(answeredLabel);
   if (orders.length > 1) controls.append(orderLabel);
@@ -66,12 +72,13 @@
   const furthest = (values) => values.reduce((best, value) => value !== null && (best === undefined || Math.abs(value) > Math.abs(best)) ? value : best, undefined);
   const effect = (row) => {
     if (!row.c) return row.e;
-    if (order.value === "against") return row.c[curve][place_] === null ? undefined : data.step * row.c[curve][place_];
+    if (opposed()) return row.c[curve][place_] === null ? undefined : data.step * row.c[curve][place_];
     return data.step * furthest(by.value === "" ? row.c.map(furthest) : row.c[Number(by.value)]);
   };
   const filter = () => {
     // That order is of one curve.
-    by.disabled = order.value === "against";
+    by.disabled = opposed();
+    contradict.textContent = opposed() ? BACK : ASK;
     const words = search.value.trim().toLowerCase();
     shown = rows.filter((row) =>
       (type.value === "" || row.t === Number(type.value)) &&
@@ -96,9 +103,12 @@
   const fill = () => {
     const open = shown.slice(0, room).map((row) => {
       const [style, sign] = mark(row.a ? row.a[0][2] : -1);
+      const title = row.q || row.i;
       const button = make("button", {type: "button"},
-        make("span", {className: style, text: sign, "aria-label": style}), make("span", {text: row.q || row.i}),
-        make("span", {text: effect(row) === undefined ? "" : written(effect(row))}));
+        make("span", {className: style, text: sign, "aria-label": style}), make("span", {text: title}),
+        // What several are called alike is told apart by its id.
+        ...(times.get(title) > 1 && title !== row.i ? [make("span", {className: "id", text: row.i})] : []),
+        make("span", {text: effect(row) === undefined ? "" : signed(effect(row))}));
       button.dataset.number = row.number;
       return make("li", {}, button);
     });
@@ -108,16 +118,17 @@
     more.textContent = `Show ${Math.min(PAGE, shown.length - room)} more`;
     const unit = data.unit ? ` (${data.unit})` : "";
     const of = by.value === "" || !curved ? "" : ` of ${data.series[Number(by.value)][0]}`;
-    const said = order.value === "against" ? contradicting(unit) : known.effect ? ` The number is the ${data.effect}${of}${unit}.` : "";
+    const said = opposed() ? contradicting(unit) : known.effect ? ` The number is the ${data.effect}${of}${unit}.` : "";
     const wrong = shown.filter((row) => row.a && row.a[0][2] === 0).length;
     count.textContent = `${shown.length} of ${rows.length} examples${known.mixed ? `, ${wrong} of them answered wrongly` : ""}.${said}`;
   };
 
-  // How many of the list show nothing of what was found of all.
+  // How many of the list show nothing of what was found of all, and how many of those the opposite.
   const contradicting = (unit) => {
     const values = shown.map(effect).filter((value) => value !== undefined), less = values.filter((value) => sign_ * value < least).length;
+    const other = values.filter((value) => sign_ * value < 0).length;
     const where = `${data.series[curve][0]} at ${data.axes[0].split(" (")[0].toLowerCase()} ${data.places[place_]}`;
-    return ` The number is that of ${where}${unit}, established to be ${sign_ < 0 ? "below" : "above"} 0: those that show least of it come first. ${less} of ${values.length} ${sign_ < 0 ? "lose" : "gain"} less than ${written(least)} ${data.unit}.`;
+    return ` The number is that of ${where}${unit}, established to be ${sign_ < 0 ? "below" : "above"} 0: those that show least of it come first. ${less} of ${values.length} ${sign_ < 0 ? "lose" : "gain"} less than ${written(least)} ${data.unit}; ${other} of these go the other way: a number with a ${sign_ < 0 ? "plus" : "minus"} sign.`;
   };
 
   // The list is one stop of the tab key: of its buttons only the current one, or the first, is in that order.
@@ -236,6 +247,9 @@
     svg.append(draw("line", {x1: left, x2: W - right, y1: y(0), y2: y(0), stroke: "currentColor", "stroke-opacity": 0.5}));
     const labelled = [0, ...[low, high].filter((value) => Math.abs(y(value) - y(0)) > 12)];
     for (const value of labelled) svg.append(text(left - 5, y(value) + 4, "end", written(value)));
+    // What the order goes by: one layer of one curve.
+    const sought = opposed() && values[curve][place_] !== null ? values[curve][place_] : undefined;
+    if (sought !== undefined) svg.append(draw("line", {class: "sought", x1: x(place_), x2: x(place_), y1: top, y2: H - bottom, stroke: "currentColor", "stroke-dasharray": "3 3"}));
     const step = Math.max(1, Math.ceil(data.places.length / 12));
     data.places.forEach((name, k) => { if (k % step === 0) svg.append(text(x(k), H - bottom + 15, "middle", String(name))); });
     svg.append(text((left + W - right) / 2, H - 4, "middle", data.axes[0]));
@@ -245,7 +259,7 @@
       const [label, named] = data.series[k], colour = named === "#000000" ? "currentColor" : named;
       const points = one.map((value, j) => value === null ? null : `${x(j).toFixed(1)},${y(value).toFixed(1)}`).filter(Boolean);
       if (!points.length) return;
-      const line = draw("polyline", {points: points.join(" "), fill: "none", stroke: colour, "stroke-width": 2});
+      const line = draw("polyline", {points: points.join(" "), fill: "none", stroke: colour, "stroke-width": opposed() && k === curve ? 4 : 2});
       line.append(draw("title", {}, label));
       svg.append(line);
       const at = one.reduce((best, value, j) => value !== null && (best < 0 || Math.abs(value) > Math.abs(one[best])) ? j : best, -1);
@@ -253,6 +267,11 @@
       key.style.background = colour;
       body.append(make("tr", {}, make("th", {scope: "row"}, key, label), make("td", {text: written(one[at])}), make("td", {text: String(data.places[at])})));
     });
+    if (sought !== undefined) {
+      const ring = draw("circle", {class: "sought", cx: x(place_), cy: y(sought), r: 6, fill: "none", stroke: "currentColor", "stroke-width": 2});
+      ring.append(draw("title", {}, `${data.series[curve][0]}, ${data.axes[0].toLowerCase()} ${data.places[place_]}: ${signed(sought)}`));
+      svg.append(ring);
+    }
     return make("div", {className: "numbers"}, svg, make("table", {}, make("thead", {}, head), body));
   };
 
@@ -296,7 +315,11 @@
   for (const control of [type, answered, order, by, search]) control.addEventListener("input", filter);
   if (data.against) {
     controls.append(contradict);
-    contradict.addEventListener("click", () => { order.value = "against"; filter(); });
+    contradict.addEventListener("click", () => {
+      if (!opposed()) before = order.value;
+      order.value = opposed() ? before : "against";
+      filter();
+    });
   }
   place.replaceChildren(controls, gallery, count, make("div", {className: "split"}, make("div", {}, list, more), detail));
   filter();

@@ -19,7 +19,8 @@ _SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z0-9`])")
 @dataclass(frozen=True, slots=True)
 class ShownFigure:
     """One figure. `brief`, `rest`: its caption, what it shows and how to read it; `titled`: its drawing says the
-    question itself; `spec`: what draws it in the browser."""
+    question itself; `subtitle`: what stands below that there, for screens on which a drawing has neither; `spec`: what
+    draws it in the browser."""
 
     stem: str
     question: str
@@ -28,6 +29,7 @@ class ShownFigure:
     svg: str
     narrow: bool
     titled: bool
+    subtitle: str
     spec: str
 
 
@@ -42,10 +44,10 @@ def shown_figure(run: RunDirectory, stem: str, caption: str, question: str) -> S
     if not path.exists():
         raise ChiasmError(f"show the figure `{stem}`", "it has not been saved", "Save it before the report")
     spec = json.loads(path.with_name(f"{stem}.vl.json").read_text(encoding="utf-8"))
-    title = _title(spec)
+    title, subtitle = (_title(spec, part) for part in ("text", "subtitle"))
     asked = title or question or caption.partition(". ")[0].rstrip(".")
     svg, points = _inline(path.read_text(encoding="utf-8"), stem, asked)
-    return ShownFigure(stem, asked, *shortened(caption), svg, points < 300, bool(title), as_json(spec))
+    return ShownFigure(stem, asked, *shortened(caption), svg, points < 300, bool(title), subtitle, as_json(spec))
 
 
 def shortened(caption: str) -> tuple[str, str]:
@@ -55,15 +57,16 @@ def shortened(caption: str) -> tuple[str, str]:
     return " ".join(sentences[:kept]), " ".join(sentences[kept:])
 
 
-def _title(spec: dict[str, Any]) -> str:
-    """The title of a chart, on one line."""
+def _title(spec: dict[str, Any], part: str) -> str:
+    """The title of a chart (`text`), or what stands below it (`subtitle`), on one line."""
     given = spec.get("title", "")
-    text = given.get("text", "") if isinstance(given, dict) else given
+    named = given if isinstance(given, dict) else {"text": given}
+    text = named.get(part, "")
     return " ".join(text) if isinstance(text, list) else str(text)
 
 
 def _inline(svg: str, stem: str, label: str) -> tuple[str, float]:
-    """The drawing as an element of the page, and its width in points.
+    """The drawing as an element of the page, as large as it is drawn in the browser, and its width in points.
 
     Names inside a drawing are unique only there: they get the stem in front.
     """
@@ -77,9 +80,9 @@ def _inline(svg: str, stem: str, label: str) -> tuple[str, float]:
     body = re.sub(r'\b((?:xlink:)?href)="#([^"]+)"', rf'\1="#{mark}-\2"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{mark}-\1)", body)
     opening, rest = body.split(">", 1)
-    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+)', opening)
+    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)', opening)
     assert box is not None, "a drawing has a viewBox"
     width = float(box.group(1))
     opening = re.sub(r' (width|height|version|xmlns(:xlink)?)="[^"]*"', "", opening)
-    opening += f' role="img" aria-label="{escape(label)}"'
+    opening += f' width="{box.group(1)}" height="{box.group(2)}" role="img" aria-label="{escape(label)}"'
     return f"{opening}>{rest}".strip(), width

@@ -19,10 +19,14 @@
   const reach = () => {
     for (const one of document.querySelectorAll(".scroll")) {
       if (one.scrollWidth > one.clientWidth + 1) {
+        one.classList.add("scrolls");
         one.tabIndex = 0;
         one.setAttribute("role", "group");
         one.setAttribute("aria-label", one.dataset.label);
-      } else for (const name of ["tabindex", "role", "aria-label"]) one.removeAttribute(name);
+      } else {
+        one.classList.remove("scrolls");
+        for (const name of ["tabindex", "role", "aria-label"]) one.removeAttribute(name);
+      }
     }
   };
   addEventListener("resize", reach);

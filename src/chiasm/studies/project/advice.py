@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from chiasm.core.claims import Claim
-from chiasm.results.wording import compact, number
-from chiasm.studies.project.choice import choice, named, settings_of
+from chiasm.results.wording import compact, listed, number, percent
+from chiasm.studies.project.choice import choice, named, nameless, settings_of
 from chiasm.studies.project.findings import domains_of
 from chiasm.studies.project.scores import UNTUNED
 from chiasm.studies.project.verdict import of_setting
@@ -31,13 +31,26 @@ def _domain(domain: str, claims: Sequence[Claim], smallest: float) -> str:
         guess = f"by guessing {number(score.control_effect or 0.0, digits=2)}"
         reached = f"macro-F1 {compact(score.effect, score.low, score.high)}, {guess}"
     if best is None:
-        text = f"leave the model as it is (highest: {chosen}, {reached})." if reached else "leave the model as it is."
+        highest = f" (highest: {chosen}, {reached})" if reached else ""
+        silent = nameless(claims, domain)
+        if silent:
+            text = f"{_silent(silent)}, and no setting is shown to work{highest}: train longer, or on more images."
+        else:
+            text = f"leave the model as it is{highest}."
         return f"{text}{_lost(domain, UNTUNED, claims)}"
     skill = named(claims, "skill", domain, chosen)
     cost = ""
     if skill is not None and skill.established and skill.effect < 0:
         cost = f" It costs general skill: {compact(skill.effect, skill.low, skill.high)} of held-out scenes."
     return f"tune by {chosen} ({reached}).{cost}{_lost(domain, chosen, claims)}"
+
+
+def _silent(of: Sequence[Claim]) -> str:
+    """Which settings do not even name a class, and in how many answers."""
+    names = listed([one.about.rpartition(", ")[2] for one in of])
+    least = min(one.effect for one in of)
+    share = "all answers name" if least == 1 else f"{percent(least)} of the answers or more name"
+    return f"under {names} {share} no class (n = {min(one.n for one in of)} each)"
 
 
 def _lost(domain: str, setting: str, claims: Sequence[Claim]) -> str:

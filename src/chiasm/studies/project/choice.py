@@ -9,6 +9,9 @@ from chiasm.studies.project.scores import UNTUNED
 BY_CHANGE = ("ft-proj", "ft-proj-lowlr", "ft-proj-released", "ft-lora", "ft-e2e", "ft-tower")
 """From what leaves most of a model as it is to what leaves least."""
 
+NEARLY_ALL = 0.9
+"""Share of answers from which on a setting has not learnt even to name a class."""
+
 
 class Choice(NamedTuple):
     """`best`: the highest macro-F1 of those that learnt. `chosen`: what changes least of those that come near it.
@@ -36,6 +39,13 @@ def learnt(claims: Sequence[Claim], domain: str, setting: str) -> bool:
         and score.effect > (score.control_effect or 0)
         and (gain is None or (gain.established and gain.effect > 0))
     )
+
+
+def nameless(claims: Sequence[Claim], domain: str) -> list[Claim]:
+    """Of the tuned settings, the shares of answers that name no class, where these are nearly all answers."""
+    tuned = [name for name in settings_of(claims, domain) if name != UNTUNED]
+    found = [one for name in tuned if (one := named(claims, "invalid", domain, name))]
+    return [one for one in found if one.established and one.effect >= NEARLY_ALL]
 
 
 def settings_of(claims: Sequence[Claim], domain: str) -> list[str]:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from chiasm.core.claims import Claim
 from chiasm.results.wording import listed, lowered
-from chiasm.studies.project.choice import choice, learnt
+from chiasm.studies.project.choice import choice, learnt, nameless, settings_of
 from chiasm.studies.project.findings import domains_of
+from chiasm.studies.project.scores import UNTUNED
 from chiasm.studies.project.verdict import PRIMARY, answer, of_setting
 
 _SHOWN = 2
@@ -27,7 +28,13 @@ def project_headline(claims: Sequence[Claim], smallest: float) -> str:
 def _domain(domain: str, claims: Sequence[Claim], smallest: float) -> str:
     best = choice(claims, domain, smallest)
     if best is None:
-        return "no setting is established to answer better than guessing and than the untouched model"
+        none = "no setting is established to answer better than guessing and than the untouched model"
+        silent = len(nameless(claims, domain))
+        if not silent:
+            return none
+        tuned = sum(name != UNTUNED for name in settings_of(claims, domain))
+        who = f"{silent} of {tuned} tuned settings" if silent < tuned else "all tuned settings"
+        return f"nearly all answers of {who} name no class, and {none}"
     first, each = f"tune by {best.chosen}", of_setting(claims, "richness", domain, PRIMARY)
     if not each:
         return first

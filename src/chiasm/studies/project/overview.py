@@ -6,7 +6,7 @@ import polars as pl
 
 from chiasm.core.claims import Claim
 from chiasm.results.wording import compact, number
-from chiasm.studies.project.choice import choice, learnt, named, settings_of
+from chiasm.studies.project.choice import choice, learnt, named, nameless, settings_of
 from chiasm.studies.project.findings import domains_of
 from chiasm.studies.project.verdict import PRIMARY, answer, of_setting
 
@@ -19,7 +19,8 @@ def overview(claims: Sequence[Claim], smallest: float) -> pl.DataFrame:
 
 def _row(domain: str, claims: Sequence[Claim], smallest: float) -> dict[str, str]:
     best = choice(claims, domain, smallest)
-    row = {"domain": domain, "what to do": "nothing is recommended" if best is None else f"tune by {best.chosen}"}
+    nothing = "train longer, or on more images" if nameless(claims, domain) else "nothing is recommended"
+    row = {"domain": domain, "what to do": nothing if best is None else f"tune by {best.chosen}"}
     scores = {name: one for name in settings_of(claims, domain) if (one := named(claims, "score", domain, name))}
     if scores:
         name = best.chosen if best else max(scores, key=lambda one: scores[one].effect)

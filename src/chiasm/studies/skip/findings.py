@@ -8,12 +8,12 @@ import numpy as np
 
 from chiasm.core.claims import MIN_INPUTS, Claim, of_kind
 from chiasm.core.statistics.intervals import runs_of_true
-from chiasm.interventions.skips import PLAN_FILE
 from chiasm.results.findings import Finding
 from chiasm.results.wording import alone, bounds, claimed, named, number, percent, probability
 from chiasm.studies.skip.decision import saves_time
 from chiasm.studies.skip.tables import NONE, TRAINED_PLAIN, TRAINED_WITH_PLAN, UNTRAINED
 from chiasm.studies.skip.time_findings import time_in_short, time_words, times
+from chiasm.studies.skip.ways import right_answers
 
 _POINTS: dict[str, Any] = {"significant": None, "digits": 1}
 _PARTS = {"ffn": "the feed-forward", "attention": "the attention"}
@@ -45,16 +45,6 @@ def skip_findings(claims: Sequence[Claim], span: str = "image") -> list[Finding]
     return sorted((one for one in found if one is not None), key=lambda finding: -finding.strength)
 
 
-def skip_advice(claims: Sequence[Claim]) -> str:
-    """What to do, behind the sentence that the headline says already; empty before any plan has been verified."""
-    found = _recommended(claims)
-    if found is None:
-        return ""
-    none = of_kind(claims, "recommended")[0].about == NONE
-    do = "Leave the model as it is for now." if none else f"Use `{PLAN_FILE}`, which holds the plan."
-    return f"{do} {found.text.partition('. ')[2]}".strip()
-
-
 def points(loss: float) -> str:
     """A share of right answers in points of a hundred."""
     value = round(100 * loss, 1) + 0.0  # no minus before nought
@@ -69,13 +59,13 @@ def lost(claim: Claim) -> str:
         return f"it loses {_amount(claim.effect)} ({_brackets(claim)})"
     if claim.high < 0:
         return f"it gains {_amount(-claim.effect)} ({_brackets(_flipped(claim))})"
-    return f"whether it loses right answers is not established: the loss is {claimed(claim, **_POINTS)}"
+    return f"whether it loses right answers is not established: {right_answers(claim)}"
 
 
 def _within(loss: Claim) -> str:
     """What a plan loses that is established to keep within the loss allowed."""
     if loss.low is not None and loss.high is not None and loss.low <= 0 <= loss.high:
-        return f"its loss, which may be none, is {claimed(loss, **_POINTS)}"
+        return f"under it there are {right_answers(loss)}"
     return lost(loss)
 
 
@@ -85,7 +75,7 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
         return None
     one, kept = chosen[0], of_kind(claims, "kept")
     allowed = _allowed(one)
-    plain = _plain(of_kind(claims, "score")[0])
+    plain = plain_is_poor(of_kind(claims, "score"))
     if one.about != NONE:
         [loss] = of_kind(claims, "loss", one.about)
         text = (
@@ -105,7 +95,7 @@ def _recommended(claims: Sequence[Claim]) -> Finding | None:
         text = (
             f"No plan is recommended: of {len(kept)} that leave out operations none is established to keep within a "
             f"loss of {allowed} of right answers. Under `{nearest.about}` ({_share(claims, nearest.about)} of the "
-            f"plain model's operations), which has the lowest bound, {lost(loss)}."
+            f"plain model's operations), which comes nearest to that, {lost(loss)}."
         )
         # Few operations are not yet a short time.
         if timed := time_in_short(claims, nearest.about):
@@ -138,8 +128,8 @@ def _more_examples(needed: Sequence[Claim], limits: Sequence[Claim]) -> str:
         return ""
     ask = f"--limit {limits[0].effect:.0f} or more" if limits else "more examples"
     return (
-        f" Even of a plan that changes no answer this is known only from {needed[0].effect:.0f} inputs on (here "
-        f"{needed[0].inputs}): ask for {ask}, or allow more with --max-loss."
+        f" To show it of a plan that changes no answer takes {needed[0].effect:.0f} inputs, and {needed[0].inputs} "
+        f"judged here: ask for {ask}, or allow more with --max-loss."
     )
 
 
@@ -147,9 +137,10 @@ def _allowed(claim: Claim) -> str:
     return points((claim.control_effect or 0.0) / 100)
 
 
-def _plain(score: Claim) -> str:
-    """A warning where there is little to lose."""
-    if score.established:
+def plain_is_poor(scores: Sequence[Claim]) -> str:
+    """A warning where there is little to lose; begins with a space."""
+    score = next(iter(scores), None)
+    if score is None or score.established:
         return ""
     return (
         f" The plain model itself is right in {_level(score)}, which is not established to be more than always the "
@@ -158,7 +149,7 @@ def _plain(score: Claim) -> str:
 
 
 def _untouched(scores: Sequence[Claim]) -> Finding | None:
-    """How good the plain model is, beside the most frequent answer; where it is no better, `_plain` says so."""
+    """How good the plain model is, beside the most frequent answer; where it is no better, `plain_is_poor` says so."""
     if not scores or not scores[0].established:
         return None
     text = (

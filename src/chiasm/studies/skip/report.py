@@ -12,8 +12,9 @@ from chiasm.results.findings import Finding
 from chiasm.results.report import Drawing, Reporter, control_notes, shared_models_note
 from chiasm.results.series import with_inputs
 from chiasm.studies.skip import charts
+from chiasm.studies.skip.advice import skip_advice
 from chiasm.studies.skip.browse import browsed
-from chiasm.studies.skip.findings import skip_advice, skip_findings
+from chiasm.studies.skip.findings import skip_findings
 from chiasm.studies.skip.headline import skip_headline
 from chiasm.studies.skip.overview import plans_table
 from chiasm.studies.skip.questions import CHARTS, DIFFERENCES, QUESTIONS
