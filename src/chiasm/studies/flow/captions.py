@@ -46,7 +46,8 @@ def flow(
 
 
 def _changed(effects: pl.DataFrame) -> str:
-    replaced = effects["cut"].unique().str.starts_with(ABLATE)
+    # Names of cuts may be categories (`of_effects`), which have no text to look into.
+    replaced = effects["cut"].unique().cast(pl.String).str.starts_with(ABLATE)
     if not replaced.any():
         return "attention is cut"
     return "states are replaced" if replaced.all() else "attention is cut, or states are replaced,"
