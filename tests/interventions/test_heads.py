@@ -48,7 +48,8 @@ def test_what_a_cut_stands_for_in_single_heads():
 
 
 def test_other_cuts_name_no_heads():
-    assert not any(names_heads(text) for text in ("image->last", "mean:image->last", "zero:attention@last"))
+    others = ("image->last", "mean:image->last", "zero:attention@last", "ablate:mean@image", "ablate:resample@last")
+    assert not any(names_heads(text) for text in others)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.named import Ablation, AttentionKnockout, Intervention
+from chiasm.interventions.states import ABLATE
 from chiasm.interventions.variants import BlockedAttention, Window, ZeroedHeads
 
 if TYPE_CHECKING:  # positions are arrays, which parsing needs none of
@@ -96,7 +97,8 @@ HeadIntervention = HeadKnockout | HeadAblation
 
 def names_heads(text: str) -> bool:
     """Whether the text of a `--cut` names heads."""
-    return text.startswith(_ZERO) or (not text.startswith("zero:") and "@" in text)
+    # What is zeroed or replaced at a span has an `@` of its own.
+    return text.startswith(_ZERO) or (not text.startswith(("zero:", ABLATE)) and "@" in text)
 
 
 def parse_heads(text: str) -> HeadIntervention:

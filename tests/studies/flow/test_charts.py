@@ -9,6 +9,7 @@ from tests.support.charts import dashes, datasets, rows, titles
 from chiasm.results.charts.files import specification, svg
 from chiasm.results.charts.theme import SCREEN, dash_of, size_of
 from chiasm.studies.flow import captions, charts
+from chiasm.studies.flow.sweep import of_effects
 from chiasm.studies.flow.tables import IMAGE_SWAP, KEEP_ONE
 
 CHANGE = pl.col("logprob_cut") - pl.col("logprob_clean")
@@ -125,6 +126,13 @@ def test_cuts_that_do_nothing_are_left_out_of_doses_and_named():
     assert "all shares of a line" in captions.dose(effects, controls, [cut])
     n = doses.filter(pl.col("cut") == cut)["example_id"].n_unique()
     assert f"(n = {n})" in captions.dose(effects, controls, [cut])
+
+
+def test_the_caption_says_what_is_changed_of_rows_as_claims_take_them():
+    effects = of_effects({"effects": made.effects()})
+    assert "when attention is cut in" in captions.flow(effects, None)
+    replaced = made.effects().with_columns(cut=pl.lit("ablate:mean@image"))
+    assert "when states are replaced in" in captions.flow(of_effects({"effects": replaced}), None)
 
 
 def test_captions_of_maps_keep_the_sign():

@@ -47,6 +47,10 @@ def flow(
 
 def _changed(effects: pl.DataFrame) -> str:
 <<<<<<< HEAD
+<<<<<<< HEAD
+=======
+    # Names of cuts may be categories (`of_effects`), which have no text to look into.
+>>>>>>> side
     replaced = effects["cut"].unique().cast(pl.String).str.starts_with(ABLATE)
     if not replaced.any():
 =======

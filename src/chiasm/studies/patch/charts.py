@@ -7,7 +7,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from chiasm.core.claims import Claim, of_kind
+from chiasm.core.claims import MIN_INPUTS, Claim, of_kind
+from chiasm.core.spans import PERCEPTUAL
 from chiasm.results.charts.lines import MEASURED, Axes, Chart, Line, line_chart
 from chiasm.results.charts.pictures import Choice, Panel, Row, Tint, picture_chart
 from chiasm.results.charts.theme import SCREEN, Size, counted, cut_style, span_style
@@ -76,7 +77,10 @@ def controls_chart(effects: pl.DataFrame, controls: pl.DataFrame, size: Size, *,
 
 
 def types_chart(effects: pl.DataFrame, size: Size) -> Chart:
-    """A panel for each question type: the shares of every span in the first direction that was run."""
+    """A panel for each question type: the shares of every span in the first direction that was run.
+
+    A type with too few pairs to establish anything is drawn without bands, which would take up all of the scale.
+    """
     direction, lines = directions_in(effects)[0], []
     for kind in in_order(effects, "type"):
         rows = of_type(effects, kind)
@@ -84,9 +88,14 @@ def types_chart(effects: pl.DataFrame, size: Size) -> Chart:
         for span in in_order(rows, "span"):
             own = rows.filter(site=in_order(rows, "site")[0], direction=direction, span=span)
             if own.height:
-                lines.append(Line(span, curve(own, _SHARE), span_style(span), panel=f"{kind} (n = {n})"))
+                found = curve(own, _SHARE)
+                if n < MIN_INPUTS:
+                    unknown = np.full(len(found.places), np.nan)
+                    found = Curve(found.places, found.mean, unknown, unknown, found.n, found.inputs)
+                lines.append(Line(span, found, span_style(span), panel=f"{kind} (n = {n})"))
     title = "Do question types differ in where the answer is carried?"
     said = f"{DIRECTION_LABELS[direction][:1].upper()}{DIRECTION_LABELS[direction][1:]}. {_BAND}"
+    said += f", none where n < {MIN_INPUTS}"
     return line_chart(lines, _axes(), size, title=title, subtitle=said, legend="states of", columns=3)
 
 
@@ -98,9 +107,12 @@ def agreement_chart(effects: pl.DataFrame, knockouts: pl.DataFrame, size: Size) 
         if found is None:
             continue
         layers = np.array(sorted(knockouts.filter(pl.col("cut") == cut)["layer"].unique()), dtype=float)
+        source = cut.partition("->")[0]
+        # What leaves the image goes along any route, not only along the one that is cut.
+        moves = f"leaves the {source}" if source in PERCEPTUAL else "reaches the last position"
         for what, values in (
             ("cost of the cut (nat)", found.cut),
-            ("moved by patching (% of the gap)", 100 * found.moved),
+            (f"{moves} (% of the gap)", 100 * found.moved),
         ):
             long = pl.DataFrame(
                 {
