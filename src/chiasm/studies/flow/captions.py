@@ -46,18 +46,9 @@ def flow(
 
 
 def _changed(effects: pl.DataFrame) -> str:
-<<<<<<< HEAD
-<<<<<<< HEAD
-=======
-    # Names of cuts may be categories (`of_effects`), which have no text to look into.
->>>>>>> side
-    replaced = effects["cut"].unique().cast(pl.String).str.starts_with(ABLATE)
-    if not replaced.any():
-=======
-    # Few values in many rows are read as categories, which are no texts to polars.
+    # Few values in many rows are read as categories (`of_effects`), which are no texts to polars.
     replaced = [str(cut).startswith(ABLATE) for cut in in_order(effects, "cut")]
     if not any(replaced):
->>>>>>> pages2
         return "attention is cut"
     return "states are replaced" if all(replaced) else "attention is cut, or states are replaced,"
 
