@@ -41,16 +41,19 @@ class Sizes(NamedTuple):
     @classmethod
     def of(cls, view: ModelView) -> "Sizes":
         config = view.text_config
-        heads = int(config.num_attention_heads)
-        head = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
-        groups = int(getattr(config, "num_key_value_heads", None) or heads)
-        inner = int(getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
+        # Some configurations have other heads in each kind of layer: the largest count.
+        varied = getattr(config, "is_heterogeneous", False)
+        layers = [config.per_layer_config[index] for index in range(view.n_layers)] if varied else [config]
+        heads = [int(layer.num_attention_heads) for layer in layers]
+        head = [int(getattr(layer, "head_dim", None) or config.hidden_size // n) for layer, n in zip(layers, heads)]
+        groups = [int(getattr(layer, "num_key_value_heads", None) or n) for layer, n in zip(layers, heads)]
+        inner = max(int(getattr(layer, "intermediate_size", None) or 4 * config.hidden_size) for layer in layers)
         return cls(
             width=int(config.hidden_size),
             inner=inner,
-            key_width=groups * head,
-            query_width=heads * head,
-            heads=heads,
+            key_width=max(n * size for n, size in zip(groups, head)),
+            query_width=max(n * size for n, size in zip(heads, head)),
+            heads=max(heads),
             vocabulary=int(config.vocab_size),
             item=torch.finfo(view.dtype).bits // 8,
             eager=view.attention_implementation == "eager",
