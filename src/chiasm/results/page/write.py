@@ -172,4 +172,4 @@ def _tabled(run: RunDirectory, name: str) -> _Tabled:
 def _cell(value: Any) -> str:
     if value is None:
         return "missing"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return _minus(f"{value:.4g}") if isinstance(value, float) else str(value)

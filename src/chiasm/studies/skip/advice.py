@@ -34,8 +34,8 @@ def skip_advice(claims: Sequence[Claim]) -> str:
 def _candidates(claims: Sequence[Claim], kept: Sequence[Claim]) -> str:
     """The best plan for one prompt and for a batch, each with what it does; begins with a space."""
     if not of_kind(claims, "time"):
-        best = _nearest(kept, claims)
-        return f" No times were taken. Nearest to the loss allowed comes `{best}`: {_described(claims, best)}."
+        nearest = _nearest(kept, claims)
+        return f" No times were taken. Nearest to the loss allowed comes `{nearest}`: {_described(claims, nearest)}."
     best: dict[str, list[str]] = {}
     slow = []
     for place, name in _PLACES.items():
