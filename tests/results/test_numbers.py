@@ -120,3 +120,44 @@ def test_an_effect_that_is_a_difference_is_called_one():
 def test_what_is_established_says_which_way_it_goes():
     [table] = number_tables([of(about="a", effect=-1.0), of(about="b", effect=1.0)], {"effect": "More or less?"})
     assert {row[0]: row[-1] for row in table.first} == {"a": "established: less", "b": "established: more"}
+
+
+def reason(claim, *others, differences=()):
+    """What stands behind the verdict of a claim."""
+    apart = [replace(other, quantity="of another table") for other in others]
+    found = [table for table in number_tables([claim, *apart], {}, differences) if claim in table.claims]
+    [row] = [row for table in found for row in table.first if row[0] == claim.about]
+    return row[-1].partition(": ")[2]
+
+
+def test_a_verdict_says_why_where_the_interval_leaves_out_nought():
+    open_ = of(about="a", low=-0.7, high=-0.3, verdict="not established", p=0.01)
+    assert reason(open_) == "too small to name"
+    assert reason(replace(open_, p=0.2)) == "p above 0.05 after correction"
+    assert reason(replace(open_, inputs=5)) == "fewer than 8 inputs"
+    assert reason(replace(open_, control="twin", control_effect=-0.6)) == "a control as large"
+    assert reason(replace(open_, control="twin", control_effect=-0.4)) == "the interval holds the control"
+    beside = replace(open_, control="twin", control_effect=-0.1)
+    assert reason(beside) == "too small to name, or not beyond its control"
+    more = replace(beside, kind="effect-control", control="blank", control_effect=-0.9, effect=0.4)
+    assert reason(beside, more) == "a control as large", "each control that was run counts"
+    assert reason(replace(beside, kind="effect-control"), open_) == "the effect itself is not established"
+    gain = replace(beside, kind="gain", control_effect=-0.9)
+    assert reason(gain, differences={"gain"}) == "too small to name, or not beyond its control"
+    for sure in (replace(open_, high=0.1), replace(open_, low=None), replace(open_, verdict="established")):
+        assert reason(sure) == ""
+
+
+def test_what_arithmetic_leaves_is_written_as_nought():
+    row = cells(of(effect=-0.2, low=-0.4, high=-1.3e-9, control="twin", control_effect=9.2e-7))
+    assert row[2:4] == ("-0.2 nat", "-0.4 to 0")
+    assert row[5] == "random-weights baseline: 0 nat"
+    assert cells(of(effect=3e-5, verdict="not established"))[2] == "0 nat"
+    assert cells(of(effect=3e-5, low=1e-5, high=5e-5))[2:4] == ("3e-05 nat", "1e-05 to 5e-05"), "it was found"
+
+
+def test_columns_that_say_nothing_are_hidden():
+    [bare] = number_tables([of(), of(about="b")], {})
+    assert {bare.heads[k] for k in bare.hidden} == {"Where", "p"}
+    [full] = number_tables([of(), of(about="b", where="3", p=0.01)], {})
+    assert full.hidden == frozenset()

@@ -65,6 +65,17 @@ def test_flow_says_that_few_examples_establish_little():
     assert flow_headline(few).endswith("; 17 examples are few for 2 effects that have to hold at once.")
 
 
+def test_flow_says_where_an_effect_is_of_one_type_of_question():
+    one = cut("image->question", NONE, "established")
+    types = [of(kind="type", about=f"image->question, {name}", where="1") for name in ("Query", "Choose", "Compare")]
+    only = [types[0], *(replace(other, verdict=NONE) for other in types[1:])]
+    assert flow_headline([*one, *only]) == "The image reaches the question in layer 1 only for Query."
+    assert "only" not in flow_headline([*one, *types])
+    assert "only" not in flow_headline([*one, types[0], replace(types[1], verdict=OPEN)])
+    two = cut("image->question", "established", "established")
+    assert "in layers 0 to 1, in layer 1 only for Query." in flow_headline([*two, *only])
+
+
 def test_flow_does_not_call_a_gain_a_route():
     text = flow_headline(cut("image->last", "established", effect=0.4))
     assert "reaches" not in text

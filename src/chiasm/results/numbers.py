@@ -9,6 +9,7 @@ import polars as pl
 
 from chiasm.core.claims import Claim
 from chiasm.results.charts.theme import dash_of
+from chiasm.results.doubts import about_effect, doubt
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.ways import verdict_of
 from chiasm.results.wording import bounds, number, probability
@@ -34,13 +35,17 @@ _AGAIN: Final = (*_DIFFERENCES, "reach")
 """Kinds whose claims say more of those of another kind, each about one of its controls."""
 HEADS: Final = ("About", "Where", "Effect", "95 % interval", "n", "Control", "p", "Verdict")
 """The heads of the `cells` of a row."""
-_EFFECT, _CONTROL = HEADS.index("Effect"), HEADS.index("Control")
+_WHERE, _EFFECT, _CONTROL = HEADS.index("Where"), HEADS.index("Effect"), HEADS.index("Control")
+_ROUNDED: Final = 1e-4
+"""Smaller numbers are written as 0, where what was found is not itself below `_SMALL`: a reader cannot use them."""
+_SMALL: Final = 0.01
 
 
 @dataclass(frozen=True)
 class NumberTable:
     """What a run says about one question. `claims`: the strongest first; `beside`: by `(kind, about, where)` what every
-    control shows, by its name in claims; `difference`: effects are differences from what their control shows.
+    control shows, by its name in claims; `difference`: effects are differences from what their control shows;
+    `differing`: kinds of which that holds; `effects`: by the same as `beside`, what claims about controls are about.
 
     A column holds one control in all rows: each control that was run has a column of its own, as it has a dash of its
     own in charts. Only where rows are compared with things that differ from row to row does each row name its own.
@@ -50,6 +55,8 @@ class NumberTable:
     claims: tuple[Claim, ...]
     beside: Mapping[tuple[str, str, str], Mapping[str, float]] = field(default_factory=dict)
     difference: bool = False
+    differing: frozenset[str] = frozenset()
+    effects: Mapping[tuple[str, str, str], Claim] = field(default_factory=dict)
 
     @property
     def established(self) -> int:
@@ -107,8 +114,21 @@ class NumberTable:
         if claim.control is not None and claim.control_effect is not None:
             known[claim.control] = claim.control_effect
         lacking = "none" if claim.control is None else "\u2013"
-        own = [_written(known[name], claim.unit) if name in known else lacking for name in self.controls]
-        return (*plain[:_CONTROL], *(own or [plain[_CONTROL]]), *plain[_CONTROL + 1 :])
+        own = [
+            _written(_rounded(known[name], claim), claim.unit) if name in known else lacking for name in self.controls
+        ]
+        told = (*plain[:_CONTROL], *(own or [plain[_CONTROL]]), *plain[_CONTROL + 1 :])
+        kind, difference = about_effect(claim.kind), claim.kind in self.differing
+        of = None if kind == claim.kind else self.effects.get((kind, claim.about, claim.where))
+        why = doubt(claim, of, known, difference=difference)
+        return (*told[:-1], f"{told[-1]}: {why}") if why else told
+
+    @cached_property
+    def hidden(self) -> frozenset[int]:
+        """The columns, by number, that say nothing in any row: where it is all layers, and p where there is none."""
+        rows = [self.cells(one) for one in self.shown]
+        empty = {_WHERE: ("", "all"), len(self.heads) - 2: ("",)}
+        return frozenset(k for k, nothing in empty.items() if all(row[k] in nothing for row in rows))
 
     @property
     def printed(self) -> int:
@@ -149,11 +169,20 @@ def number_tables(
         if one.control is not None and one.control_effect is not None:
             place = (one.kind.removesuffix("-control"), one.about, one.where)
             beside.setdefault(place, {}).setdefault(one.control, one.control_effect)
+    effects = {_place(one): one for one in claims}
     found: dict[str, list[Claim]] = {question: [] for question in questions.values()}
     for one in claims:
         found.setdefault(questions.get(one.kind) or asking(one.quantity), []).append(one)
+    differing = frozenset(one.kind for one in claims if _is_difference(one, differences))
     return [
-        NumberTable(question, tuple(_sorted(own)), beside, all(_is_difference(one, differences) for one in own))
+        NumberTable(
+            question,
+            tuple(_sorted(own)),
+            beside,
+            all(_is_difference(one, differences) for one in own),
+            differing,
+            effects,
+        )
         for question, own in found.items()
         if own
     ]
@@ -191,13 +220,23 @@ def cells(claim: Claim, question: str = "") -> tuple[str, ...]:
     return (
         "no plan" if (claim.kind, claim.about) == ("recommended", "none") else claim.about.replace("->", " → "),
         claim.where,
-        _written(claim.effect, claim.unit),
-        "counted" if counted else bounds(claim.low, claim.high, missing="none", **_digits(claim.effect)),
+        _written(_rounded(claim.effect, claim), claim.unit),
+        "counted" if counted else _bounds(claim),
         f"{claim.n}{inputs}",
         _control(claim),
         "" if claim.p is None else probability(claim.p).removeprefix("p ").removeprefix("= "),
         verdict_of(claim, question),
     )
+
+
+def _bounds(claim: Claim) -> str:
+    low, high = (None if bound is None else _rounded(bound, claim) for bound in (claim.low, claim.high))
+    return bounds(low, high, missing="none", **_digits(claim.effect))
+
+
+def _rounded(value: float, claim: Claim) -> float:
+    whole = claim.found and abs(claim.effect) < _SMALL
+    return 0.0 if abs(value) < _ROUNDED and not whole else value
 
 
 def _digits(size: float) -> dict[str, int]:
@@ -217,4 +256,8 @@ def _control(claim: Claim) -> str:
     if claim.control is None:
         return "none"
     name = control_name(claim.control)
-    return name if claim.control_effect is None else f"{name}: {_written(claim.control_effect, claim.unit)}"
+    return (
+        name
+        if claim.control_effect is None
+        else f"{name}: {_written(_rounded(claim.control_effect, claim), claim.unit)}"
+    )

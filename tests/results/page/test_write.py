@@ -7,7 +7,7 @@ import pytest
 from bench.page import made_up
 
 from chiasm.results.charts.page import policy
-from chiasm.results.page.write import write_report
+from chiasm.results.page.write import _minus, _unbroken, write_report
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.run import open_run
@@ -78,3 +78,10 @@ def test_the_words_that_the_page_uses_are_explained(page):
     assert "<dt><code>last</code></dt>" in listed
     assert "<dt><code>nat</code></dt>" in listed
     assert "ft-proj" not in listed
+
+
+def test_numbers_below_nought_have_the_sign_of_charts_and_names_keep_theirs():
+    assert _minus("-1.2 (-10.4 to +7.3), search-96 in layers 0-4, 2-1, 1e-05") == (
+        "\u22121.2 (\u221210.4 to +7.3), search-96 in layers 0-4, 2-1, 1e-05"
+    )
+    assert str(_unbroken("`--cut -1` is -1")) == "<code>--cut -1</code> is \u22121"

@@ -175,7 +175,7 @@ def test_the_caption_counts_the_examples_of_every_line():
         ),
         (
             captions.flow(made.effects(), made.controls().filter(pl.col("control") == IMAGE_SWAP), panels="cut"),
-            ["Level line: another example's image, nothing cut"],
+            ["Level line in grey: another example's image, nothing cut"],
         ),
         (captions.tracking(made.answers(), control=True), ["n = 48", "random-weights baseline", "final norm"]),
         (captions.tracking(made.answers(), as_released=True), ["without the final norm", "No control"]),

@@ -9,7 +9,7 @@ from tests.support.charts import dashes, rows
 from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError
 from chiasm.results.charts.files import specification
-from chiasm.results.charts.theme import SCREEN, dash_of, size_of
+from chiasm.results.charts.theme import GREY, SCREEN, dash_of, size_of
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.flow.claims import claims
 from chiasm.studies.flow.curves import controls_chart, flow_chart, types_chart
@@ -48,6 +48,21 @@ def test_a_control_has_one_dash_whatever_stands_beside_it():
     alone = dashes(controls_chart(made.effects(), some, SCREEN))
     assert alone["random-weights baseline"] == every["random-weights baseline"] == dash_of("random-weights baseline")
     assert len({tuple(dash) for dash in every.values()}) == len(every)
+
+
+def test_what_no_effect_has_to_exceed_is_grey_and_called_a_scale():
+    spec = specification(controls_chart(made.effects(), made.controls(), SCREEN))
+    role = "for scale: another example's image, nothing cut"
+    [colour] = [
+        layer["encoding"]["color"]
+        for layer in spec["spec"]["layer"]
+        if layer["mark"]["type"] == "line" and "strokeDash" in layer["encoding"]
+    ]
+    assert colour["condition"] == {"test": {"field": "role", "oneOf": [role]}, "value": GREY}
+    assert dashes(controls_chart(made.effects(), made.controls(), SCREEN))[role] == dash_of(role[len("for scale: ") :])
+    assert "Grey: for scale, no control to exceed." in " ".join(spec["title"]["subtitle"])
+    nulls = made.controls().filter(pl.col("control") == RANDOM_WEIGHTS)
+    assert "Grey" not in " ".join(specification(controls_chart(made.effects(), nulls, SCREEN))["title"]["subtitle"])
 
 
 def test_colours_are_those_of_the_cut_whichever_cuts_are_drawn():

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import altair as alt
 import numpy as np
@@ -28,10 +28,14 @@ _THIN = 0.1
 """Of the scale: bands narrower than it are drawn in full."""
 
 
+SCALE: Final = "for scale: "
+"""What the role of a line begins with that is no control: it is grey, since nothing has to exceed it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of a chart. `label`: which thing, in `style` (number of colour and shape); `role`: `MEASURED`, or the
-    control that it shows; `panel`: where it stands; `facts`: what hovering says besides, by place."""
+    control or scale that it shows; `panel`: where it stands; `facts`: what hovering says besides, by place."""
 
     label: str
     curve: Curve
@@ -185,8 +189,11 @@ class _Drawing:
             )
             for kind, known in ((alt.Color, PALETTE), (alt.Shape, SHAPES))
         )
+        scales = [role for role in roles if role.startswith(SCALE)]
+        grey = alt.when(alt.FieldOneOfPredicate("role", scales)).then(alt.value(GREY))
+        self.drawn = grey.otherwise(self.colour) if scales else self.colour
         dash = alt.StrokeDash("role:N", title=None, sort=None).scale(
-            domain=roles, range=[[1, 0], *(dash_of(role) for role in roles[1:])]
+            domain=roles, range=[[1, 0], *(dash_of(role.removeprefix(SCALE)) for role in roles[1:])]
         )
         # Above the panel: two legends below it would stand side by side and widen the chart.
         shown: dict[str, Any] = {"columns": fitting(roles, size), "orient": "top"}
@@ -222,7 +229,7 @@ class _Drawing:
         if axes.reference is not None:
             layers.append(base.mark_rule(color=BLACK, strokeWidth=0.7).encode(y=alt.datum(axes.reference)))
         band = {"x": self.x, "y": alt.Y("low:Q", title=axes.y, scale=scale, axis=self.y_axis), "y2": "high:Q"}
-        band |= {"color": self.colour, "detail": "line:N"}
+        band |= {"color": self.drawn, "detail": "line:N"}
         ink = seen.then(alt.FillOpacity("ink:Q", scale=None, legend=None)).otherwise(alt.value(0.02))
         # A layer without any row has no extent, of which Vega warns.
         for role in (measured, alt.datum.role != MEASURED) if self.controlled else (measured,):
@@ -238,7 +245,7 @@ class _Drawing:
             layers.append(rim.encode(**edge, y=alt.Y(f"{bound}:Q", title=axes.y, scale=scale, axis=self.y_axis)))
         faded = seen.then(alt.value(1)).otherwise(alt.value(0.1))
         wide = alt.when(measured).then(alt.value(size.line)).otherwise(alt.value(0.8 * size.line))
-        line = {"x": self.x, "y": y, "color": self.colour, "strokeDash": self.dash, "detail": "line:N"}
+        line = {"x": self.x, "y": y, "color": self.drawn, "strokeDash": self.dash, "detail": "line:N"}
         layers.append(base.mark_line(clip=True).encode(**line, opacity=faded, strokeWidth=wide))
         point = {"x": self.x, "y": y, "color": self.colour, "shape": self.shape}
         marks = base.transform_filter(measured).mark_point(filled=True, opacity=1)

@@ -121,7 +121,7 @@ class _Tabled(NamedTuple):
 
 def _template() -> Any:
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    environment.filters |= {"unbroken": _unbroken, "cell": _cell}
+    environment.filters |= {"unbroken": _unbroken, "cell": _cell, "minus": _minus}
     return environment.from_string(_file("page.html.j2"))
 
 
@@ -148,9 +148,17 @@ def _rounding_notes(run: RunDirectory) -> list[str]:
 
 def _unbroken(text: str) -> Markup:
     """Layer ranges keep together at the end of a line; routes have an arrow; what stands in backticks is code."""
+    # What stands in backticks can be copied, and keeps its hyphens.
+    parts = text.split("`")
+    text = "`".join(part if k % 2 else _minus(part) for k, part in enumerate(parts))
     marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
     marked = re.sub(r"\d+-\d+", r'<span class="range">\g<0></span>', marked)
     return Markup(marked.replace("-&gt;", " → "))
+
+
+def _minus(text: str) -> str:
+    """Numbers below 0 with the sign that charts give them; hyphens within names and ranges stay."""
+    return re.sub(r"(?<![\w.)\]-])-(?=\d)", "\u2212", text)
 
 
 def _tabled(run: RunDirectory, name: str) -> _Tabled:
@@ -164,4 +172,4 @@ def _tabled(run: RunDirectory, name: str) -> _Tabled:
 def _cell(value: Any) -> str:
     if value is None:
         return "missing"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return _minus(f"{value:.4g}") if isinstance(value, float) else str(value)

@@ -11,7 +11,16 @@ from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order
 from chiasm.studies.flow.curves import ALL_CONTROLS
 from chiasm.studies.flow.judgement import SEEN, control_for, control_label, style_of
-from chiasm.studies.flow.tables import AVERAGED, KEEP_ONE, LEAVE_ONE_OUT, SHAPLEY, SIZE_MATCHED, SWAPS, dose_share
+from chiasm.studies.flow.tables import (
+    AVERAGED,
+    KEEP_ONE,
+    LEAVE_ONE_OUT,
+    SCALES,
+    SHAPLEY,
+    SIZE_MATCHED,
+    SWAPS,
+    dose_share,
+)
 
 _BAND = "Lines are geometric means over examples, bands 95 % intervals that hold for all layers of a line at once"
 _CLAIMED = (
@@ -176,23 +185,22 @@ def _elsewhere(controls: pl.DataFrame, drawn: Mapping[str, str | None]) -> list[
     if not more:
         return []
     # Controls that an effect has to exceed come first, then scales.
-    ordered = sorted(dict.fromkeys(more), key=lambda name: (name in (*SWAPS, AVERAGED), name != RANDOM_WEIGHTS))
+    ordered = sorted(dict.fromkeys(more), key=lambda name: (name in SCALES, name != RANDOM_WEIGHTS))
     named = "; ".join(map(control_label, ordered))
     return [f'Further controls ({named}) are in "{ALL_CONTROLS}".']
 
 
 def _every_control(controls: pl.DataFrame) -> str:
-    scales = (*SWAPS, AVERAGED)
-    names = [name for name in in_order(controls, "control") if dose_share(name) is None and name not in scales]
+    names = [name for name in in_order(controls, "control") if dose_share(name) is None and name not in SCALES]
     sentences = [f"Dashed: every control that was run ({', '.join(map(control_label, names))})."] if names else []
     sentences += [
-        f"Level line: {control_label(swap)}, a scale for the cuts of it, the same at every layer."
+        f"Level line in grey: {control_label(swap)}, a scale for the cuts of it, the same at every layer."
         for swap in SWAPS
         if swap in controls["control"]
     ]
     if AVERAGED in controls["control"]:
         sentences.append(
-            "Keys averaged: nothing is blocked, but each key of the cut holds the mean state of all of them, so that "
-            "only their places distinguish them."
+            "Keys averaged, in grey, is a scale too: nothing is blocked, but each key of the cut holds the mean state "
+            "of all of them, so that only their places distinguish them."
         )
     return " ".join(sentences)

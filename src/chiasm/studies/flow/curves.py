@@ -12,12 +12,12 @@ from chiasm.core.claims import Claim, of_kind
 from chiasm.core.errors import ChiasmError
 from chiasm.core.statistics.bands import mean_bands
 from chiasm.results import series
-from chiasm.results.charts.lines import MEASURED, Axes, Chart, Line, between, line_chart, spread
+from chiasm.results.charts.lines import MEASURED, SCALE, Axes, Chart, Line, between, line_chart, spread
 from chiasm.results.charts.theme import Size, arrow, counted, cut_style
 from chiasm.results.series import Curve, in_order, matrix, of_type
 from chiasm.studies.flow.judgement import SEEN, control_for, control_label, style_of
 from chiasm.studies.flow.sweep import LOGPROB
-from chiasm.studies.flow.tables import ERROR_SHARE, SMALLEST, dose_share
+from chiasm.studies.flow.tables import ERROR_SHARE, SCALES, SMALLEST, dose_share
 
 _X = {
     "centred": "Layer (centre of the window cut)",
@@ -100,7 +100,7 @@ def controls_chart(
     claims: Sequence[Claim] = (),
     cuts: Sequence[str] = (),
 ) -> Chart:
-    """One panel per cut, beside all of its controls (doses have a figure of their own)."""
+    """One panel per cut, beside all of its controls (doses have a figure of their own), and in grey beside scales."""
     lines = []
     for cut in chosen_cuts(effects, cuts):
         own = _measured(effects, cut, claims)
@@ -108,9 +108,11 @@ def controls_chart(
         for name in in_order(controls, "control"):
             rows = controls.filter(cut=cut, control=name)
             if dose_share(name) is None and rows.height:
-                lines.append(Line(own.label, left(rows), own.style, control_label(name), own.label))
+                role = f"{SCALE if name in SCALES else ''}{control_label(name)}"
+                lines.append(Line(own.label, left(rows), own.style, role, own.label))
     title, axes = ALL_CONTROLS, _axes(effects, lines, noise)
-    said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}.{_beyond(lines, axes)}"
+    grey = " Grey: for scale, no control to exceed." if any(line.role.startswith(SCALE) for line in lines) else ""
+    said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}.{grey}{_beyond(lines, axes)}"
     return line_chart(lines, axes, size, title=title, subtitle=said, legend="route cut", columns=3)
 
 

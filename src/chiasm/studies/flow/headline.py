@@ -30,7 +30,8 @@ def flow_headline(claims: Sequence[Claim], *, windows: str = "centred", width: i
     cuts = {cut: of_kind(effects, "effect", cut) for cut in _main(effects)}
     # Where several layers are cut at once, an effect belongs to the window and not to its middle layer alone.
     where = "in" if windows == "centred" and width == 1 else "around" if windows == "centred" else "with windows of"
-    carried = [text for cut, own in cuts.items() if (text := _carried(cut, own, where))]
+    types = of_kind(claims, "type")
+    carried = [text for cut, own in cuts.items() if (text := _carried(cut, own, where, types))]
     empty = [_route(cut) for cut, own in cuts.items() if all(one.verdict == "practically none" for one in own)]
     open_ = [cut for cut, own in cuts.items() if not any(one.found for one in own)]
     unknown = [_route(cut) for cut in open_ if _route(cut) not in empty]
@@ -57,20 +58,36 @@ def _main(effects: Sequence[Claim]) -> list[str]:
     return (plain or cuts)[: max(_ROUTES, len(plain))]
 
 
-def _carried(cut: str, own: Sequence[Claim], where: str) -> str:
-    """Where a route carries something, and where cutting it helps."""
+def _carried(cut: str, own: Sequence[Claim], where: str, types: Sequence[Claim]) -> str:
+    """Where a route carries something, for which type of question where it is but one, and where cutting it helps."""
     lowers = places(own, [one.found and one.effect < 0 for one in own])
     raises = places(own, [one.found and one.effect > 0 for one in own])
     if "->" not in cut:
         ways = [f"{verb} {where} {at}" for verb, at in (("costs the answer", lowers), ("helps it", raises)) if at]
         return f"taking away what goes {_route(cut)} {' and '.join(ways)}"
     source, target = _ends(cut)
-    text = (
-        f"{source} reaches {target} {'directly ' if cut.endswith('->last') else ''}{where} {lowers}" if lowers else ""
-    )
+    text = ""
+    if lowers:
+        how = "directly " if cut.endswith("->last") else ""
+        text = f"{source} reaches {target} {how}{where} {lowers}{_types(cut, own, types, where)}"
     if raises:
         text += f"{', and ' if text else ''}cutting {cut} makes the answer more probable {where} {raises}"
     return text
+
+
+def _types(cut: str, own: Sequence[Claim], types: Sequence[Claim], where: str) -> str:
+    """The types of questions that an effect is of, where all others show practically none of it."""
+    at = [one.where for one in own if one.found and one.effect < 0]
+    here = [one for one in types if one.about.startswith(f"{cut}, ") and one.where in at]
+    found = [one for one in here if one.established]
+    if (
+        not found
+        or len(found) == len(here)
+        or any(one.verdict != "practically none" for one in here if one not in found)
+    ):
+        return ""
+    only = f"only for {listed([one.about.removeprefix(f'{cut}, ') for one in found])}"
+    return f" {only}" if len(at) == 1 else f", {where} layer {found[0].where} {only}"
 
 
 def _route(cut: str) -> str:

@@ -263,6 +263,8 @@ SWAPS = (IMAGE_SWAP, VIDEO_SWAP, AUDIO_SWAP)
 # Nothing blocked: every key of the cut holds the mean state of all of them, and only their places distinguish them. A
 # milder change than the cut, as doses are, and no null.
 AVERAGED = "averaged"
+SCALES = (*SWAPS, AVERAGED)
+"""What an effect stands beside for scale, and has not to exceed."""
 # Beside a state ablation: its span hidden from all rows behind it, in the same layers; states stay. No null.
 KNOCKOUT = "knockout"
 # The same change in other heads of the layer, one by one: in one drawn for each example, or the mean over all of them.

@@ -1,0 +1,38 @@
+"""Why an effect is not established though its interval leaves out 0, in a few words beside its verdict."""
+
+from collections.abc import Mapping
+
+from chiasm.core.claims import MIN_INPUTS, Claim
+from chiasm.core.statistics.bands import ALPHA
+
+_OF = ("-control", "-beyond")
+
+
+def about_effect(kind: str) -> str:
+    """The kind of claims that those of `kind` compare with a control; the same kind where they compare none."""
+    if kind == "beyond":
+        return "effect"
+    return next((kind.removesuffix(end) for end in _OF if kind.endswith(end)), kind)
+
+
+def doubt(claim: Claim, effect: Claim | None, controls: Mapping[str, float], *, difference: bool) -> str:
+    """The reason; empty where the verdict is another, or the interval holds 0 or is not known.
+
+    `effect`: what a claim about a control is about, where that is another claim; `controls`: what controls show,
+    in the claim's unit; `difference`: the claim is about the difference from them.
+    """
+    low, high = claim.low, claim.high
+    if claim.verdict != "not established" or low is None or high is None or low <= 0 <= high:
+        return ""
+    if claim.inputs is not None and claim.inputs < MIN_INPUTS:
+        return f"fewer than {MIN_INPUTS} inputs"
+    if claim.p is not None and claim.p > ALPHA:
+        return f"p above {ALPHA:g} after correction"
+    if effect is not None and not effect.found:
+        return "the effect itself is not established"
+    if not difference:
+        if any(value * claim.effect > 0 and abs(value) >= abs(claim.effect) for value in controls.values()):
+            return "a control as large"
+        if any(low <= value <= high for value in controls.values()):
+            return "the interval holds the control"
+    return "too small to name, or not beyond its control" if claim.control is not None else "too small to name"
