@@ -33,6 +33,7 @@ WHOLE = "image->between+question+suffix+last"
 MEAN, RESAMPLE = "ablate:mean@image", "ablate:resample@image"
 METHODS = (
     Method("knockout of the image", "is it needed that it is read?", "flow", "effect", WHOLE),
+    Method("knockout image->question", "is it needed that the question reads it?", "flow", "effect", "image->question"),
     Method("mean ablation of the image", "is what is its own needed?", "flow", "effect", MEAN),
     Method("resample ablation of the image", "is an unrelated image followed?", "flow", "effect", RESAMPLE),
     Method("patching the image, noise", "is a changed image followed?", "patch", "recovery", "image, noise"),
@@ -41,6 +42,7 @@ METHODS = (
         "knockout question->last", "is it needed that `last` reads the question?", "flow", "effect", "question->last"
     ),
     Method("patching `last`, noise", "is the changed answer at `last`?", "patch", "recovery", "last, noise"),
+    Method("patching `last`, denoise", "is the own answer at `last`?", "patch", "recovery", "last, denoise"),
     Method("two routes kept", "are these two enough?", "flow", "sufficient", "only "),
     Method("routes found by search", "are these enough?", "flow", "sufficient", "the routes"),
 )

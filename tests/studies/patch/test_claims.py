@@ -55,6 +55,16 @@ def test_the_public_function_gives_the_same_from_frames_alone():
     assert set(frame.filter(pl.col("claim").str.starts_with("recovery-"))["verdict"]) >= {"established"}
 
 
+def test_the_difference_to_a_control_counts_the_pairs_that_have_it():
+    made = tables(route, controls={"same-answer": nothing})
+    made["controls"] = made["controls"].filter(pl.col("example_id") < "e030")
+    own = claims(made)
+    assert {(one.n, one.inputs) for one in of_kind(own, "recovery")} == {(40, 40)}
+    assert {(one.n, one.inputs) for one in of_kind(own, "beyond")} == {(30, 30)}
+    said = next(one.text for one in patch_findings(own) if one.text.startswith("The image's states, put into"))
+    assert "points (95 % interval" in said and "n = 30)" in said
+
+
 @pytest.mark.parametrize("name", NULLS)
 def test_what_a_control_has_as_well_is_not_established(name):
     """All that the states bring, a donor of the same answer (or any tokens, or any donor) brings too."""

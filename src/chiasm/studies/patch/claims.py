@@ -111,6 +111,7 @@ class _Null(NamedTuple):
     high: float
     p: float
     n: int
+    inputs: int
     beyond: bool
 
 
@@ -173,7 +174,8 @@ def _recoveries(
             kind = "beyond" if null is worst else "recovery-control"
             more = {"effect": null.difference, "low": known(null.low), "high": known(null.high), "p": known(null.p)}
             held = one.verdict if one.found and null.beyond else "not established"
-            more |= {"control": null.name, "control_effect": null.mean, "n": null.n, "verdict": held}
+            more |= {"control": null.name, "control_effect": null.mean}
+            more |= {"n": null.n, "inputs": null.inputs, "verdict": held}
             beyond.append(replace(one, kind=kind, quantity=f"{QUANTITY}, less that of the control", **more))
     return [*found, *beyond, *most]
 
@@ -199,7 +201,7 @@ def _nulls(own: Shares, rows: pl.DataFrame, name: str, least: float, seed: int) 
         more, low, high, p = (float(x[j]) for x in (bands.mean, bands.low, bands.high, bands.p))
         mean = float(values[present[:, k], k].mean())
         beyond = bool(p <= ALPHA and more > 0)
-        found[int(k)] = _Null(name, mean, more, low, high, p, int(bands.n[j]), beyond)
+        found[int(k)] = _Null(name, mean, more, low, high, p, int(bands.n[j]), difference.inputs_of(j), beyond)
     return found
 
 

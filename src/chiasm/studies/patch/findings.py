@@ -71,7 +71,8 @@ def _beside(top: Claim, differences: Sequence[Claim], odds: dict[tuple[str, str]
         text = "; uncontrolled, as no control stands beside it"
     else:
         level = number(top.control_effect or 0.0, unit="%", significant=3)
-        text = f"; with {CONTROL_NAMES.get(top.control, top.control)} it is {level}, a difference of {claimed(found)}"
+        apart = claimed(found, unit="points")
+        text = f"; with {CONTROL_NAMES.get(top.control, top.control)} it is {level}, a difference of {apart}"
     other = odds.get((top.about, top.where))
     return text if other is None else f"{text}; of the log-odds of both answers it is {alone(other)}"
 
