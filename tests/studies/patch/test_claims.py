@@ -62,7 +62,8 @@ def test_the_difference_to_a_control_counts_the_pairs_that_have_it():
     assert {(one.n, one.inputs) for one in of_kind(own, "recovery")} == {(40, 40)}
     assert {(one.n, one.inputs) for one in of_kind(own, "beyond")} == {(30, 30)}
     said = next(one.text for one in patch_findings(own) if one.text.startswith("The image's states, put into"))
-    assert "points (95 % interval" in said and "n = 30)" in said
+    assert "points (95 % interval" in said
+    assert "n = 30)" in said
 
 
 @pytest.mark.parametrize("name", NULLS)
