@@ -18,7 +18,7 @@ def test_it_measures_both_directions_and_writes_what_it_found(tmp_path):
 
 
 def test_the_bound_counts_rows_that_a_patch_can_change():
-    """Both clean passes, and from its layer on the rows behind the first patched one, without those of a whole image."""
+    """Both clean passes, and from its layer on rows behind the first patched one, without those of a whole image."""
     shape = SHAPES["mini"]
     depths = shape.layers * (shape.layers + 1) / 2
     whole = shape.length * shape.layers
