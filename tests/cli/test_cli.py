@@ -321,9 +321,9 @@ def test_kill_and_resume_give_the_tables_of_an_uninterrupted_run(model, data, tm
     seen = {}
     plain = RunDirectory.finish
 
-    def watching(directory: RunDirectory) -> None:
+    def watching(directory: RunDirectory, *more: object) -> None:
         seen.update({path: path.stat().st_mtime_ns for path in stamps})
-        plain(directory)
+        plain(directory, *more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunDirectory, "finish", watching)

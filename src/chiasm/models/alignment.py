@@ -81,6 +81,9 @@ def _parts(where: Int[np.ndarray, " n"], kind: str, count: int) -> list[Int[np.n
         return []
     if count == 1:
         return [where]
+    # As many tokens as inputs: one of each, even where they stand side by side.
+    if len(where) == count:
+        return [where[k : k + 1] for k in range(count)]
     runs = groupby(enumerate(where), key=lambda pair: pair[1] - pair[0])
     parts = [np.array([place for _, place in run]) for _, run in runs]
     if len(parts) != count:

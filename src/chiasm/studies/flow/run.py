@@ -392,8 +392,7 @@ class FlowWork(Work[FlowExample]):
 
     def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:
         if not self.view.family.can("lens"):
-            # What the head makes of states in between is not known of this model; its cuts are.
-            return
+            return  # what the head makes of states in between is not known of this model; its cuts are
         with self._timed(LENS):
             rows["answers"] += answer_rows(self.view, item.example, item.plan, outcome, item.forms)
         if "question" in outcome.states:
@@ -424,10 +423,9 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
         found = "the first examples have no image (frames of videos are not drawn)"
         raise ChiasmError("a map of patches", found, "Leave --patches out")
     require_same_depth(view, inputs.baseline)
-    width = spec.width_of(view.n_layers)
-    if spec.windows == "centred" and 2 * width > view.n_layers:
-        advice = f"--window {max(1, view.n_layers // 2)} or less separates layers"
-        _log.warning("Windows of %d layers are wide for a model of %d: %s.", width, view.n_layers, advice)
+    if spec.windows == "centred" and 2 * (width := spec.width_of(view.n_layers)) > view.n_layers:
+        said = "Windows of %d layers are wide for a model of %d: --window %d or less separates layers."
+        _log.warning(said, width, view.n_layers, max(1, view.n_layers // 2))
     executor = executor_of(spec.executor, spec.memory, spec.batch)
     work = FlowWork(spec, inputs, executor)
     if (ahead := work.price()) is not None:
@@ -437,14 +435,14 @@ def _fill(directory: RunDirectory, spec: FlowSpec, inputs: Inputs) -> None:
     run_examples(work, examples, directory, spec.batch, "flow")
     directory.take_turn()
     searched = work.searched(directory)
-    rounded = {"seconds": work.seconds, "parts": work.parts}
-    facts: dict[str, Any] = {of: {name: round(v, 3) for name, v in times.items()} for of, times in rounded.items()}
+    # What was not asked for takes microseconds, and is no part of the run.
+    parts = {name: round(value, 3) for name, value in work.parts.items() if value >= 0.001}
+    facts: dict[str, Any] = {"seconds": {name: round(v, 3) for name, v in work.seconds.items()}, "parts": parts}
     if isinstance(executor, LockstepExecutor):
         # The guard's own cost and the largest difference it saw are no part of the sweep.
-        guard = executor.guard
-        facts["guard"] = {"seconds": round(guard.seconds, 3), "largest": guard.largest, "allowed": guard.allowed}
-        facts["guard"]["reused"] = guard.reused
-    directory.manifest = directory.manifest | facts
+        guard = {name: vars(executor.guard)[name] for name in ("largest", "allowed", "reused")}
+        facts["guard"] = guard | {"seconds": round(executor.guard.seconds, 3)}
+    directory.manifest |= facts
     if "patches" in directory.tables():
         mapped = set(directory.table("patches")["example_id"])
         images.keep(directory, (example for example in examples[: spec.patches] if example.id in mapped))
