@@ -233,7 +233,7 @@ class FlowReporter(Reporter[FlowSpec]):
         taken = {"decoding answers": seconds["generate"]} | parts
         rest = seconds["compute"] - sum(parts.values())
         each = "; ".join(
-            f"{name} {value:.3g} s" for name, value in [*taken.items(), ("the rest", rest)] if value > 0.001
+            f"{name} {value:.3g} s" for name, value in [*taken.items(), ("the rest", rest)] if value >= 0.001
         )
         return [f"Time of the last session: {each}."]
 
