@@ -88,8 +88,7 @@ def test_a_model_without_any_such_layer_is_refused():
 
 
 def test_what_was_measured_is_remembered_until_a_weight_changes(monkeypatch):
-    # A model of its own: what is remembered goes with the weights, and others share those of `view_of`.
-    view = ModelView(*build("llava"))
+    view = unseen(view_of("llava"))
     prompt = encoded(view)
     first = head_anatomy(view, prompt)
     calls = []
