@@ -31,8 +31,11 @@ class Remembered:
         return self._answers.get(question)
 
     def put(self, question: Any, answer: Any) -> None:
-        """Keep `answer` until a weight changes."""
-        self._signature = self._signature or weights_signature(self._model)
+        """Keep `answer`, which is about the model as it is now, until a weight changes.
+
+        transformers hooks into its own modules at the first forward: answers are of the model after that.
+        """
+        self.refresh()
         self._answers[question] = answer
 
 
