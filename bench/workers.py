@@ -2,8 +2,8 @@
 
     python -m bench.workers --runner ray --repeats 2      # the same of Ray actors
 
-Runs of one process and of several alternate, so that what else the machine does falls on both. Reported are the examples
-per second of the part in which examples are computed (from the first claim in the run directory to the last finished
+Runs of one process and of several alternate, so that what else the machine does falls on both. Reported: examples per
+second of the part in which examples are computed (from the first claim in the run directory to the last finished
 batch, as seen from outside, about 20 times a second) and of the whole command with its start, tables, claims and page.
 Processor time is that of all processes, where their parent has waited for them (not under Ray).
 """
