@@ -49,6 +49,16 @@ def test_the_frame_has_the_contracts_columns_and_reads_back():
     assert frame.equals(chiasm.claims("flow", tables)), "the same tables and seed give the same claims"
 
 
+def test_a_difference_to_a_control_counts_the_inputs_that_have_the_control():
+    controls = made.controls()
+    some = controls["example_id"].unique().sort().head(36)
+    found = claims({"effects": made.effects(), "controls": controls.filter(pl.col("example_id").is_in(some.implode()))})
+    beyond = of_kind(found, "beyond")
+    assert beyond
+    assert {(one.n, one.inputs) for one in beyond} == {(36, 36)}
+    assert {one.inputs for one in of_kind(found, "effect")} == {48}
+
+
 def test_frames_alone_suffice_and_what_is_missing_is_named():
     found = claims({"effects": made.effects(8, (CUT,))})
     assert _of(found, CUT)[5].verdict == "uncontrolled"

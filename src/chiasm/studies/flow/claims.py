@@ -189,6 +189,7 @@ def _difference(effect: Claim, control: NullEffect) -> Claim:
         control=control.name,
         control_effect=control.effect,
         n=control.n,
+        inputs=control.inputs,
         verdict="established" if effect.established else "not established",
     )
 

@@ -26,7 +26,7 @@ class Tests(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NullEffect:
-    """What one control says about one effect: its own, and the paired difference to it on `n` examples.
+    """What one control says about one effect: its own, and the paired difference to it on `n` examples of `inputs`.
 
     `reach`: how far one more model with random weights may go, by `models` of them; None for other controls.
     `beyond`: whether the effect goes beyond all of it.
@@ -42,6 +42,7 @@ class NullEffect:
     beyond: bool
     reach: float | None
     models: int
+    inputs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class ControlEffects:
     """One control of all columns: its mean effect, the paired difference to the cut, and the range of random models.
 
     `reach`: how far another model with random weights may go at any layer of the cut, by the 95 % prediction interval
-    over the `models` there are; None for other controls.
+    over the `models` there are; None for other controls. `inputs`: different ones behind the difference, by column.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ControlEffects:
     n: Float[np.ndarray, " k"]
     reach: Float[np.ndarray, " k"] | None = None
     models: int = 0
+    inputs: tuple[int, ...] = ()
 
     def counts(self, k: int, n: int) -> bool:
         """Whether it stands beside at least half of the examples: which have a control is no accident."""
@@ -74,7 +76,8 @@ class ControlEffects:
         # A control that shows as much or more speaks for no difference in the effect's direction, however sure it is.
         further = np.sign(difference) == np.sign(effect) and abs(effect) > (abs(mean) if reach is None else reach)
         beyond = bool(further) and not np.isnan(p) and p <= ALPHA
-        return NullEffect(self.name, mean, difference, low, high, p, int(of.n[j]), beyond, reach, self.models)
+        n, inputs = int(of.n[j]), self.inputs[k]
+        return NullEffect(self.name, mean, difference, low, high, p, n, beyond, reach, self.models, inputs)
 
 
 def control_effects(
@@ -116,7 +119,8 @@ def control_effects(
     order = {int(c): j for j, c in enumerate(chosen)}
     models = rows["sample"].n_unique() if name == RANDOM_WEIGHTS else 0
     reach = _reach(rows, data.columns, within) if models > 1 else None
-    return ControlEffects(name, mean, bands, order, n, reach, models)
+    behind = tuple(len(set(np.array(data.inputs)[column])) for column in present.T)
+    return ControlEffects(name, mean, bands, order, n, reach, models, behind)
 
 
 def _reach(

@@ -146,6 +146,7 @@ def _beyond(effect: Claim, control: NullEffect) -> list[Claim]:
         control=control.name,
         control_effect=control.effect,
         n=control.n,
+        inputs=control.inputs,
         verdict=verdict,
     )
     if control.reach is None:
