@@ -42,12 +42,13 @@ def _candidates(claims: Sequence[Claim], kept: Sequence[Claim]) -> str:
         faster = {one.about for one in of_kind(claims, "time") if one.where == place and _shorter(one)}
         there = [one for one in kept if one.about in faster]
         if there:
-            best.setdefault(_best(there, claims, place), []).append(name)
+            best.setdefault(_best(there, claims, place), []).append(place)
         else:
             slow.append(name)
     parts = [
-        f" The best candidate for {' and for '.join(names)} is `{plan}`: {_described(claims, plan)}."
-        for plan, names in best.items()
+        f" For {' and for '.join(_PLACES[place] for place in places)} the candidate is `{plan}`, "
+        f"{_rule(claims, kept, plan)}: {_described(claims, plan)}.{_faster_still(claims, kept, plan, places)}"
+        for plan, places in best.items()
     ]
     if slow:
         parts.append(f" For {' and for '.join(slow)} no plan is established to be faster.")
@@ -55,6 +56,29 @@ def _candidates(claims: Sequence[Claim], kept: Sequence[Claim]) -> str:
         nearest = _nearest(kept, claims)
         parts.append(f" Nearest to the loss allowed comes `{nearest}`: {_described(claims, nearest)}.")
     return "".join(parts)
+
+
+def _rule(claims: Sequence[Claim], kept: Sequence[Claim], plan: str) -> str:
+    """Why this one of those that are faster: what it may lose decides before the time that it saves."""
+    [one] = [one for one in kept if one.about == plan]
+    if one.established:
+        return "the fastest of those that keep within the loss allowed"
+    most = "" if one.high is None else f" (at most {points(one.high / 100)}, by its interval)"
+    return f"which of the plans established to be faster may lose least{most}"
+
+
+def _faster_still(claims: Sequence[Claim], kept: Sequence[Claim], plan: str, places: Sequence[str]) -> str:
+    """The fastest plan where it is another, and why it is not the candidate; begins with a space."""
+    bound = {one.about: one.high for one in kept}
+    parts = []
+    for place in places:
+        there = [one for one in of_kind(claims, "time") if one.where == place and one.about in bound and _shorter(one)]
+        first = min(there, key=lambda one: one.effect)
+        if first.about != plan and first.effect < next(one.effect for one in there if one.about == plan):
+            high = bound[first.about]
+            most = "an unknown number of" if high is None else f"up to {number(high, digits=1)}"
+            parts.append(f" `{first.about}` saves more time there ({changed_time(first)}), but may lose {most} points.")
+    return "".join(dict.fromkeys(parts))
 
 
 def _shorter(one: Claim) -> bool:
