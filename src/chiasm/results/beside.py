@@ -34,7 +34,7 @@ def beside_control(
     why = doubt(top, None, known, difference=False)
     return {
         f"{effect} ({unit})": compact(top.effect, top.low, top.high, digits=digits),
-        f"nearest control: its own ({unit})": control,
+        f"nearest control, and its own ({unit})": control,
         f"difference from it ({unit})": beyond,
         "n": f"{top.n}" if top.inputs in (None, top.n) else f"{top.n} on {top.inputs} inputs",
         "verdict": f"{top.verdict}: {why}" if why else top.verdict,

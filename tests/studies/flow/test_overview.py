@@ -34,13 +34,13 @@ def test_a_row_holds_the_effect_its_control_and_their_difference(own):
     assert row["change of log-probability (nat)"] == compact(top.effect, top.low, top.high)
     cell = row["difference from it (nat)"]
     assert cell == f"{compact(difference.effect, difference.low, difference.high)}, n = 40"
-    assert row["nearest control: its own (nat)"].startswith("as many random keys: ")
+    assert row["nearest control, and its own (nat)"].startswith("as many random keys: ")
     assert (row["n"], row["verdict"]) == ("48", "established")
 
 
 def test_without_a_control_nothing_stands_in_its_place(own):
     row = routes_table(own).row(1, named=True)
-    assert row["nearest control: its own (nat)"] == row["difference from it (nat)"] == "-"
+    assert row["nearest control, and its own (nat)"] == row["difference from it (nat)"] == "-"
     assert row["verdict"] == "practically none"
 
 
