@@ -184,7 +184,7 @@
     const unit = data.unit ? ` (${data.unit})` : "";
     const where = at.value === "" ? "" : ` at ${depth.toLowerCase()} ${data.places[Number(at.value)]}`;
     const of = curved ? `${by.value === "" ? "" : ` of ${data.series[Number(by.value)][0]}`}${where}` : "";
-    const said = opposed() ? contradicting(unit) : known.effect ? ` The number is the ${data.effect}${of}${unit}.` : "";
+    const said = opposed() ? contradicting(unit) : known.effect ? ` The number is the ${at.value === "" ? data.effect : data.effect.replace(/^largest /, "")}${of}${unit}.` : "";
     const wrong = shown.filter((row) => row.a && row.a[0][2] === 0).length;
     count.textContent = `${shown.length} of ${rows.length} examples${known.mixed ? `, ${wrong} of them answered wrongly` : ""}.${said}`;
   };
