@@ -140,6 +140,52 @@ def test_examples_that_contradict_the_finding_can_be_had_first(opened):
     assert "established to be below 0" in said
 
 
+def test_a_range_of_the_numbers_keeps_the_examples_inside(opened):
+    tab = opened()
+    browser = tab.locator("#browser")
+    chooser(browser, "By").select_option(label="image → question")
+    every = effects(tab)
+    chooser(browser, "Layer").select_option(label="1")
+    there = effects(tab)
+    assert there != every
+    middle = sorted(there)[30]
+    browser.get_by_label("up to").fill(str(middle))
+    assert sorted(effects(tab)) == [value for value in sorted(there) if value <= middle]
+    assert "of image → question at layer 1" in browser.locator("[role=status]").first.inner_text()
+    browser.get_by_role("button", name="All of them").click()
+    assert listed(tab).count() == 60
+    # Dragging over the spread does the same as its fields.
+    bars = browser.locator("svg.spread")
+    bars.scroll_into_view_if_needed()
+    box = bars.bounding_box()
+    tab.mouse.move(box["x"] + 2, box["y"] + 20)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20, steps=4)
+    tab.mouse.up()
+    half = (min(there) + max(there)) / 2
+    kept = effects(tab)
+    assert 0 < len(kept) < 60
+    assert max(kept) <= half + 0.02
+    assert sorted(kept) == sorted(there)[: len(kept)]
+    tab.mouse.click(box["x"] + 10, box["y"] + 20)
+    assert listed(tab).count() == 60
+
+
+def test_a_mark_of_a_chart_leads_to_its_examples(opened):
+    tab = opened()
+    box = tab.locator(".main-chart .drawing .mark-symbol.role-mark path").last.bounding_box()
+    tab.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    link = tab.locator(".main-chart .pointed a")
+    link.wait_for()
+    cut, layer = re.fullmatch(r"Its 60 examples, by (.+) at layer (\d)", link.inner_text()).groups()
+    browser = tab.locator("#browser")
+    selected = "one => one.selectedOptions[0].textContent"
+    assert chooser(browser, "By").evaluate(selected) == cut
+    assert chooser(browser, "Layer").evaluate(selected) == layer
+    link.click()
+    assert browser.bounding_box()["y"] < 800
+
+
 def test_one_button_asks_which_examples_contradict_the_finding(opened):
     tab = opened()
     browser = tab.locator("#browser")

@@ -25,8 +25,10 @@ def assert_same(first: RunDirectory, second: RunDirectory) -> None:
     assert first.counts() == second.counts()
 
 
-@pytest.mark.parametrize("summed", [False, True])
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize(
+    ("workers", "summed"),
+    [(2, False), (3, True), *(pytest.param(*one, marks=pytest.mark.heavy) for one in ((2, True), (3, False)))],
+)
 def test_tables_are_those_of_one_process(tmp_path, summed, workers):
     task = CountingTask(tmp_path / "run", summed=summed)
     share(task, workers, LocalProcesses(workers), task.join)
@@ -60,7 +62,9 @@ def test_an_example_that_ends_processes_is_left_out_alone(tmp_path, caplog):
     assert found.table("eval").equals(whole.table("eval").filter(whole.table("eval")["example_id"] != "e7"))
 
 
-@pytest.mark.parametrize("deadly", [("e7",), ("e7", "e8"), ("e0", "e29")])
+@pytest.mark.parametrize(
+    "deadly", [("e7", "e8"), *(pytest.param(one, marks=pytest.mark.heavy) for one in (("e7",), ("e0", "e29")))]
+)
 def test_where_batches_are_added_up_such_an_example_is_left_out_as_well(tmp_path, deadly):
     task = CountingTask(tmp_path / "run", examples=30, batch=3, summed=True, deadly=deadly)
     share(task, 2, LocalProcesses(2), task.join)

@@ -88,6 +88,25 @@ def test_what_is_done_for_the_first_examples_only_is_counted_for_those(monkeypat
     assert line(trials, "seconds").at(asked) == pytest.approx(expected, rel=0.02)
 
 
+def test_what_is_made_of_the_first_examples_at_the_end_stops_growing_and_is_not_taken_for_a_slope(monkeypatch):
+    """As statistics over all pairs of examples with controls: until there are 16, each adds more than the last."""
+    clock, most, asked = Clock(once=15.0, each=0.1), 64, 160
+
+    def run(count, whole=False):
+        dear = trial._part_of(most, asked, count)
+        made = clock.run(count)
+        more = 10.0 * min(1.0, dear / 16) ** 2
+        clock.now += more
+        return made._replace(seconds=made.seconds + more, more=dear - most / asked * count)
+
+    monkeypatch.setattr(trial, "time", clock)
+    trials = trial._trials(run, asked, 8, 20.0, most / asked)
+    assert clock.sizes == [2, 2, 40, 80]
+    assert line(trials, "seconds").at(asked) == pytest.approx(15.0 + 0.1 * asked + 10.0, rel=0.02)
+    # Of a run in which they are few, small runs stay small.
+    assert trial._enough(5_000, 64 / 5_000) == trial.ENOUGH
+
+
 def test_options_that_count_first_examples_are_scaled(monkeypatch):
     seen = []
 

@@ -26,6 +26,9 @@ _CONTROLS: Final = {
     "apart": "modality isolation",
     RANDOM_WEIGHTS: "random-weights baseline",
     "shuffled": "shuffled labels",
+    "same-answer": "a donor of the same answer",
+    "random-tokens": "as many random tokens",
+    "shuffled-donor": "an unrelated donor",
 }
 # Those that no line is drawn of.
 _NAMES: Final = _CONTROLS | {"random-projector": "weights permuted"}

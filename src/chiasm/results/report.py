@@ -108,9 +108,9 @@ class Reporter(ABC, Generic[S]):
         strongest = max(self.ranked, key=lambda finding: finding.strength, default=None)
         return "Nothing is established." if strongest is None else strongest.text
 
-    def advice(self) -> str:
-        """What follows for whoever has to decide, in a few sentences below the headline; most studies have none."""
-        return ""
+    def advice(self) -> list[str]:
+        """What follows for whoever has to decide, a few sentences each below the headline; most studies have none."""
+        return []
 
     def figure_questions(self) -> Mapping[str, str]:
         """`charts`, with that first which shows what the headline says first."""

@@ -1,6 +1,7 @@
 """Time, memory and disk of a run before it is run: small runs of its first examples, extrapolated."""
 
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ SECONDS: Final = 20.0
 _FIRST: Final = 2
 _LARGEST_FIRST: Final = 64
 _GROWTH: Final = 3
+_DEAR_GROWTH: Final = 2
+"""Where one small run takes longer than all should: the least from which a slope follows."""
 _FAR: Final = 3
 _SEEN: Final = 6
 """So many examples for which more is done show in a small run what they cost."""
@@ -117,15 +120,16 @@ def _trials(run: _Run, asked: int, batch: int, seconds: float, share: float = 1.
     trials = [first]
     if first.examples >= asked:
         return trials
+    enough = _enough(asked, share)
     # Calls of less than a batch say little about those of a whole one, as far as there is time for one.
-    size = first.examples * _GROWTH if first.seconds > seconds else max(first.examples * _GROWTH, batch, ENOUGH)
+    size = first.examples * _GROWTH if first.seconds > seconds else max(first.examples * _GROWTH, batch, enough)
     if first.seconds < _FAR * seconds:
         trials.append(run(first.examples)._replace(first=False))
     while True:
         size = min(size, asked)
         spent = time.monotonic() - begin
         sizes = {one.examples for one in trials}
-        large = {one for one in sizes if one >= ENOUGH}
+        large = {one for one in sizes if one >= enough}
         # A run of few examples leaves out statistics and charts: a slope from there to a larger one is none of time.
         if len(sizes) > 1 and len(large) != 1:
             expected = line(trials, "seconds")
@@ -140,7 +144,17 @@ def _trials(run: _Run, asked: int, batch: int, seconds: float, share: float = 1.
             return trials
         if size >= ENOUGH and share * size < _SEEN and not any(one.more >= 1 for one in trials):
             trials.append(run(size, whole=True)._replace(first=False))
-        size *= _GROWTH
+        size *= _DEAR_GROWTH if trials[-1].seconds > seconds else _GROWTH
+
+
+def _enough(asked: int, share: float) -> int:
+    """Examples from which on a small run does what the whole one does, for its first examples too.
+
+    What is made of those at the end of a run (statistics over pairs, say) grows with them until there are `ENOUGH`.
+    Where so many of them would make a small run large, it has what there is.
+    """
+    several = math.ceil(ENOUGH / share)
+    return several if several <= min(_LARGEST_FIRST, asked // _GROWTH) else ENOUGH
 
 
 def _smallest(run: _Run, asked: int) -> Trial:

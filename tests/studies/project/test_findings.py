@@ -20,6 +20,7 @@ from chiasm.studies.project.advice import project_advice
 from chiasm.studies.project.choice import choice, learnt, named
 from chiasm.studies.project.findings import capacity_findings, tuning_findings
 from chiasm.studies.project.headline import project_headline
+from chiasm.studies.project.overview import overview
 from chiasm.studies.project.probe_charts import drift_chart
 from chiasm.studies.project.published import learnt_table, richness_table, table_one, table_two
 from chiasm.studies.project.tables import ALIGNED, REFERENCES, SKILLS, SMALLEST
@@ -45,9 +46,9 @@ def run(post=None, answers=ANSWERS, **options):
 
 
 def test_the_first_screen_says_what_to_do_and_what_is_lost():
-    good = project_advice(claimed(run()), SMALLEST)
+    good = " ".join(project_advice(claimed(run()), SMALLEST))
     assert re.match(r"D: tune by ft-e2e \(macro-F1 0\.\d\d \(.*\), by guessing 0\.\d\d\)\.", good), good
-    poor = project_advice(claimed(run(answers=dict.fromkeys(SETTINGS, 0.3))), SMALLEST)
+    poor = " ".join(project_advice(claimed(run(answers=dict.fromkeys(SETTINGS, 0.3))), SMALLEST))
     assert "leave the model as it is (highest: " in poor
     assert "The tower sees more than the model says: a linear probe there reads 0." in poor
 
@@ -55,7 +56,7 @@ def test_the_first_screen_says_what_to_do_and_what_is_lost():
 def test_settings_that_name_no_class_are_said_first():
     mute = claimed(run(answers=dict.fromkeys(SETTINGS, 0.02), invalid=1.0))
     assert project_headline(mute, SMALLEST).startswith("In d, nearly all answers of all tuned settings name no class, ")
-    advice = project_advice(mute, SMALLEST)
+    advice = " ".join(project_advice(mute, SMALLEST))
     assert advice.startswith("D: under ft-proj and ft-e2e 98 % of the answers or more name no class (n = 320 each), ")
     assert "train longer, or on more images." in advice
     assert "leave the model as it is" not in advice
@@ -64,6 +65,14 @@ def test_settings_that_name_no_class_are_said_first():
     mixed = claimed({name: pl.concat([some[name], lost[name]]) for name in some})
     assert "nearly all answers of 1 of 2 tuned settings name no class" in project_headline(mixed, SMALLEST)
     assert "no class" not in project_headline(claimed(some), SMALLEST)
+
+
+def test_what_the_highest_setting_costs_elsewhere_is_in_the_first_table_though_none_is_recommended():
+    found = claimed(run(answers={"zero-shot": 0.3, "ft-proj": 0.31, "ft-e2e": 0.32}, skill={"ft-e2e": 0.5}))
+    assert choice(found, "d", SMALLEST) is None
+    [cell] = overview(found, SMALLEST)["held-out scenes right, change"]
+    assert cell.startswith("-0.50 (")
+    assert cell.endswith(", established")
 
 
 def test_what_settings_learnt_is_beside_the_expectation_of_guessing():

@@ -18,7 +18,6 @@ from chiasm.results.charts.files import specification
 from chiasm.results.charts.theme import SCREEN, size_of
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.skip import charts
-from chiasm.studies.skip.advice import skip_advice
 from chiasm.studies.skip.claims import claims
 from chiasm.studies.skip.decision import BATCH, ONE_PROMPT, decide, saves_time, time_shares
 from chiasm.studies.skip.findings import lost, skip_findings
@@ -524,43 +523,3 @@ def test_repeats_are_advised_only_where_they_can_decide():
         tables["timings"] = made.timings({"a": ratios}, noise=0.02 if not advised else 0.3)
         [text] = [text for text in texts(tables) if text.startswith("No plan is recommended")]
         assert ("More --repeats" in text) == advised, text
-
-
-@pytest.mark.parametrize(
-    ("n", "does"), [(100, "Leave the model as it is for now. "), (600, "Use `plan.json`, which holds ")]
-)
-def test_the_advice_says_what_to_do_and_not_the_headline_again(n, does):
-    losses = {"safe": 0.0, "cheap": 0.0, "lossy": 0.1}
-    tables = {"verdicts": made.verdicts(losses, n=n), "plans": made.plans(SHARES, 0.02), "timings": made.timings(FAST)}
-    advice = skip_advice(claims(tables))
-    assert advice.startswith(does)
-    assert "recommended" not in advice
-    assert ("--limit" in advice or "ask for more" in advice) == (n == 100)
-    assert skip_advice([]) == ""
-
-
-def test_a_plan_that_is_put_forward_comes_with_its_time():
-    """Fewer operations may take longer, which whoever is told of the plan has to know."""
-    tables = {"verdicts": made.verdicts({"a": 0.0}, n=100), "plans": made.plans({"a": 0.5})}
-    tables["timings"] = made.timings({"a": (1.6, 0.7)}, noise=0.02)
-    advice = skip_advice(claims(tables))
-    assert re.search(r"one prompt alone takes \d+ % more time \(from \d+ % more to \d+ % more\)", advice)
-    assert re.search(r"a batch of prompts takes \d+ % less time \(from \d+ % less to \d+ % less\)", advice)
-    assert "The best candidate for a batch of prompts is `a`" in advice
-    assert "For one prompt alone no plan is established to be faster." in advice
-    del tables["timings"]
-    assert "No times were taken. Nearest to the loss allowed comes `a`" in skip_advice(claims(tables))
-
-
-def test_no_loss_is_said_with_a_minus_sign():
-    answers = made.verdicts({"a": 0.0, "b": 0.0}, n=100)
-    # Four examples that the plain model had wrong are right under the plan.
-    known = answers.filter(plan=NONE, correct=False)["example_id"].head(4).to_list()
-    right = pl.col("correct") | ((pl.col("plan") == "a") & pl.col("example_id").is_in(known))
-    gaining = {"verdicts": answers.with_columns(correct=right), "plans": made.plans({"a": 0.5, "b": 0.6}, 0.001)}
-    gaining["timings"] = made.timings({"a": (0.7, 0.7), "b": (0.9, 0.5)}, noise=0.02)
-    advice = skip_advice(claims(gaining))
-    assert not re.search(r"(?<!\w)[-\u2212]\d", advice), advice
-    assert "4.0 points more right answers (95 % interval from " in advice
-    assert "The best candidate for one prompt alone and for a batch of prompts is `a`: " in advice
-    assert re.search(r"To decide, ask for --limit \d+ or more|To decide, ask for more examples", advice)

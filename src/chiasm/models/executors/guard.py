@@ -15,7 +15,7 @@ from chiasm.interventions import AveragedKeys, BlockedAttention, Change, Patch, 
 from chiasm.models.executors.jobs import Job, JobResult, Readout
 from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.executors.reference import ReferenceExecutor
-from chiasm.models.executors.rounding import allowance
+from chiasm.models.executors.rounding import allowance, largest_difference
 from chiasm.models.executors.variant_groups import VariantGroup
 from chiasm.models.precision import dtype_name
 from chiasm.models.view import ModelView
@@ -69,7 +69,7 @@ class Guard:
             raise expected
         ours = torch.cat([result.clean[None], result.logprobs[list(chosen.values())]])
         plain = torch.cat([expected.clean[None], expected.logprobs])
-        difference = float((ours - plain).abs().max())
+        difference = largest_difference(ours, plain)
         self.seconds += time.perf_counter() - started
         self.largest = max(self.largest, difference)
         self.allowed = allowance(view, job.encoded.inputs)

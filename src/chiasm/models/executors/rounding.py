@@ -25,6 +25,19 @@ _QUANTILE = 0.99
 _MOST = 1 << 20  # numbers that a quantile is taken of
 
 
+_PLAIN = 20.0
+"""Log-probabilities (nat) down to minus this, a probability of 2e-9, are compared as they are."""
+
+
+def largest_difference(ours: Float[Tensor, "..."], plain: Float[Tensor, "..."]) -> float:
+    """The largest difference of two ways to one set of log-probabilities (nat); NaN where either has one.
+
+    Of a token at -250 nat the logits are as large, and round by as much more: beyond 20 nat a difference counts in
+    proportion to the log-probability.
+    """
+    return float(((ours - plain).abs() / (plain.abs() / _PLAIN).clamp(min=1.0)).max())
+
+
 class Distance(NamedTuple):
     """How far log-probabilities (nat) of two ways to compute lie apart: on average, and the 99th percentile.
 

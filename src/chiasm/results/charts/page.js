@@ -37,6 +37,12 @@
       if (text.includes('"name":"kept"')) {
         drawing.addEventListener("dblclick", () => view.data("kept_store", []).runAsync());
       }
+      // Whoever has the examples behind a mark can show them.
+      view.addEventListener("click", (_, item) => {
+        const mark = item && item.datum;
+        if (!mark || mark.label === undefined || mark.x === undefined) return;
+        document.dispatchEvent(new CustomEvent("pointed", {detail: {label: mark.label, x: mark.x, from: place}}));
+      });
       const svg = drawing.querySelector("svg");
       for (const part of svg.querySelectorAll("[role]")) {
         for (const name of ["role", "aria-label", "aria-roledescription"]) part.removeAttribute(name);

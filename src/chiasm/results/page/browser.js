@@ -49,6 +49,8 @@
   const [by, byLabel] = select("By", [["", "any curve"], ...data.series.map(([name], k) => [k, name])]);
   by.value = data.by;
   if (orders.some(([name]) => name === data.order)) order.value = data.order;
+  const depth = data.axes[0].split(" (")[0];
+  const [at, atLabel] = select(depth, [["", "where it is largest"], ...data.places.map((name, k) => [k, name])]);
   const search = make("input", {type: "search", placeholder: "words or id"});
   const searchLabel = make("label", {}, "Search", search);
   const count = make("p", {className: "small", role: "status"});
@@ -66,6 +68,7 @@
   if (known.right) controls.append(answeredLabel);
   if (orders.length > 1) controls.append(orderLabel);
   if (curved && data.series.length > 1) controls.append(byLabel);
+  if (curved && data.places.length > 1) controls.append(atLabel);
   controls.append(searchLabel);
 
   // What an example is sorted by: the value of a curve that lies furthest from 0, or a number of its own.
@@ -73,17 +76,79 @@
   const effect = (row) => {
     if (!row.c) return row.e;
     if (opposed()) return row.c[curve][place_] === null ? undefined : data.step * row.c[curve][place_];
-    return data.step * furthest(by.value === "" ? row.c.map(furthest) : row.c[Number(by.value)]);
+    const there = (values) => at.value === "" ? furthest(values) : values[Number(at.value)];
+    const found = by.value === "" ? furthest(row.c.map(there).map((value) => value === undefined ? null : value)) : there(row.c[Number(by.value)]);
+    return found === undefined || found === null ? undefined : data.step * found;
   };
+
+  // How the numbers of the examples are spread; dragging over it, or the two fields beside it, keep a range of them.
+  const BARS = 48, WIDE = 480, TALL = 64;
+  const bars = draw("svg", {viewBox: `0 0 ${WIDE} ${TALL + 14}`, class: "spread", "aria-hidden": "true"});
+  const [least_, most_] = [0, 1].map(() => make("input", {type: "number", step: "any"}));
+  const all = make("button", {type: "button", text: "All of them"});
+  const brush = make("div", {className: "controls brush"}, bars, make("label", {}, "Numbers from", least_), make("label", {}, "up to", most_), all);
+  let edges = [0, 1];
+  const inside = (row) => {
+    const value = effect(row), [low, high] = [least_, most_].map((field) => field.value === "" ? undefined : Number(field.value));
+    if (low === undefined && high === undefined) return true;
+    return value !== undefined && (low === undefined || value >= low) && (high === undefined || value <= high);
+  };
+  const spread = (others) => {
+    const values = others.map(effect).filter((value) => value !== undefined);
+    brush.hidden = !known.effect || new Set(values).size < 2;
+    if (brush.hidden) return;
+    const low = Math.min(...values), high = Math.max(...values), counts = new Array(BARS).fill(0), kept = new Array(BARS).fill(0);
+    edges = [low, high];
+    const bar = (value) => Math.min(BARS - 1, Math.floor(BARS * (value - low) / (high - low)));
+    for (const row of others) {
+      const value = effect(row);
+      if (value === undefined) continue;
+      counts[bar(value)] += 1;
+      if (inside(row)) kept[bar(value)] += 1;
+    }
+    const most = Math.max(...counts), width = WIDE / BARS;
+    const block = (count, k, opacity) => draw("rect", {x: k * width, y: TALL - TALL * count / most, width: width - 1, height: TALL * count / most, fill: "currentColor", "fill-opacity": opacity});
+    const words = (x, anchor, text) => draw("text", {x, y: TALL + 12, "text-anchor": anchor, "font-size": 11, fill: "currentColor"}, text);
+    bars.replaceChildren(
+      draw("rect", {x: 0, y: 0, width: WIDE, height: TALL + 14, fill: "transparent"}),
+      ...counts.map((count, k) => block(count, k, 0.22)), ...kept.map((count, k) => block(count, k, 0.6)),
+      draw("line", {x1: 0, x2: WIDE, y1: TALL, y2: TALL, stroke: "currentColor", "stroke-opacity": 0.5}),
+      words(0, "start", written(low)), words(WIDE, "end", `${written(high)}${data.unit ? ` ${data.unit}` : ""}`));
+  };
+  const valueAt = (event) => {
+    const frame = bars.getBoundingClientRect(), exact = (event.clientX - frame.left) / frame.width;
+    // Whoever aims at an edge means all that lies there.
+    const share = exact < 0.01 ? 0 : exact > 0.99 ? 1 : exact;
+    return edges[0] + share * (edges[1] - edges[0]);
+  };
+  let started;
+  // The outermost values belong to a range that reaches the edge, however they were rounded.
+  const kept = (field, value) => { field.value = value <= edges[0] || value >= edges[1] ? "" : Number(value.toPrecision(3)); };
+  bars.addEventListener("pointerdown", (event) => { started = valueAt(event); bars.setPointerCapture(event.pointerId); event.preventDefault(); });
+  bars.addEventListener("pointermove", (event) => {
+    if (started === undefined) return;
+    const [low, high] = [started, valueAt(event)].sort((a, b) => a - b);
+    kept(least_, low);
+    kept(most_, high);
+    filter();
+  });
+  bars.addEventListener("pointerup", (event) => {
+    // A click alone keeps nothing: it brings all back.
+    if (started !== undefined && valueAt(event) === started) cleared();
+    started = undefined;
+  });
+  const cleared = () => { least_.value = most_.value = ""; filter(); };
   const filter = () => {
     // That order is of one curve.
-    by.disabled = opposed();
+    by.disabled = at.disabled = opposed();
     contradict.textContent = opposed() ? BACK : ASK;
     const words = search.value.trim().toLowerCase();
     shown = rows.filter((row) =>
       (type.value === "" || row.t === Number(type.value)) &&
       (answered.value === "" || (row.a && row.a[0][2] === Number(answered.value))) &&
       (words === "" || [row.i, row.q, row.l, ...(row.a || []).map((one) => one[1])].join(" ").toLowerCase().includes(words)));
+    spread(shown);
+    shown = shown.filter(inside);
     // Those first that show least of what was found.
     const sign = {low: 1, high: -1, against: sign_}[order.value];
     const sorted = (...keys) => shown.sort((a, b) => keys.map((key) => key(a) - key(b)).find((less) => less) || a.number - b.number);
@@ -117,8 +182,9 @@
     more.hidden = shown.length <= room;
     more.textContent = `Show ${Math.min(PAGE, shown.length - room)} more`;
     const unit = data.unit ? ` (${data.unit})` : "";
-    const of = by.value === "" || !curved ? "" : ` of ${data.series[Number(by.value)][0]}`;
-    const said = opposed() ? contradicting(unit) : known.effect ? ` The number is the ${data.effect}${of}${unit}.` : "";
+    const where = at.value === "" ? "" : ` at ${depth.toLowerCase()} ${data.places[Number(at.value)]}`;
+    const of = curved ? `${by.value === "" ? "" : ` of ${data.series[Number(by.value)][0]}`}${where}` : "";
+    const said = opposed() ? contradicting(unit) : known.effect ? ` The number is the ${at.value === "" ? data.effect : data.effect.replace(/^largest /, "")}${of}${unit}.` : "";
     const wrong = shown.filter((row) => row.a && row.a[0][2] === 0).length;
     count.textContent = `${shown.length} of ${rows.length} examples${known.mixed ? `, ${wrong} of them answered wrongly` : ""}.${said}`;
   };
@@ -312,15 +378,32 @@
     const first = list.children[from];
     if (first) { show(rows[Number(first.querySelector("button").dataset.number)]); first.querySelector("button").focus(); }
   });
-  for (const control of [type, answered, order, by, search]) control.addEventListener("input", filter);
+  for (const control of [type, answered, order, search, least_, most_]) control.addEventListener("input", filter);
+  // A range is one of the numbers of a curve: of another it says nothing.
+  for (const control of [by, at]) control.addEventListener("input", cleared);
+  all.addEventListener("click", cleared);
+  // A mark of a chart that is of a curve of the examples: their numbers become those of that curve, there.
+  document.addEventListener("pointed", (event) => {
+    const {label, x, from} = event.detail, k = data.series.findIndex(([name]) => name === label), layer = data.places.indexOf(x);
+    if (!curved || k < 0 || layer < 0) return;
+    if (opposed()) order.value = "low";
+    by.value = String(k);
+    at.value = String(layer);
+    cleared();
+    const link = make("a", {href: "#browse", text: `Its ${shown.length} examples, by ${label} at ${depth.toLowerCase()} ${x}`});
+    let said = from.parentNode.querySelector(".pointed");
+    if (!said) from.after(said = make("p", {className: "small pointed", role: "status"}));
+    said.replaceChildren(link);
+  });
   if (data.against) {
     controls.append(contradict);
     contradict.addEventListener("click", () => {
       if (!opposed()) before = order.value;
+      least_.value = most_.value = "";
       order.value = opposed() ? before : "against";
       filter();
     });
   }
-  place.replaceChildren(controls, gallery, count, make("div", {className: "split"}, make("div", {}, list, more), detail));
+  place.replaceChildren(controls, brush, gallery, count, make("div", {className: "split"}, make("div", {}, list, more), detail));
   filter();
 })();

@@ -5,6 +5,11 @@ from collections.abc import Iterable
 from typing import Final
 
 WORDS: Final = {
+    # Verdicts.
+    "established": "The 95 % interval leaves out 0, the effect is worth naming, and it goes beyond every control.",
+    "practically none": "The whole 95 % interval lies within what is too small to be worth naming.",
+    "not established": "Neither of the two: there may be an effect or none, and this run cannot tell.",
+    "uncontrolled": "The interval leaves out 0, but nothing stands beside it that shows what no effect looks like.",
     # Parts of the sequence, in reading order.
     "prefix": "The tokens before the image.",
     "image": "The tokens that the model's encoder made of the image.",
@@ -23,6 +28,10 @@ WORDS: Final = {
     "points": "Hundredths of a whole: from 50 % to 60 % are 10 points.",
     "layer": "One block of the decoder; the first has number 0.",
     "state": "What enters a layer: state 0 are the embeddings, state k is what layer k-1 gives.",
+    # Patching.
+    "denoise": "Own states are put into the donor's run (another input), and what comes back of the answer counts.",
+    "noise": "The donor's states (of another input) are put into the own run, and what is lost of the answer counts.",
+    "the pairs": "Two inputs each, the own and the donor's; the gap is what the answer loses from one to the other.",
     # Scores of alignment.
     "ima_0": "Cosine of the mean image token as it enters the decoder with the mean text token at every depth.",
     "ima_same": "Cosine of the mean image token and the mean text token at the same depth.",

@@ -100,7 +100,7 @@ def _names(reporter: Reporter[Any], browsed: Browsed | None) -> Iterator[str]:
     for table in reporter.numbers:
         yield from table.heads
         for claim in table.shown:
-            yield from (claim.about, claim.unit, control_name(claim.control or ""), claim.where)
+            yield from (claim.verdict, claim.about, claim.unit, control_name(claim.control or ""), claim.where)
             if claim.where.isdecimal() or claim.unit == "layer":
                 yield "layer"
     said = " ".join(one.text for one in reporter.ranked)

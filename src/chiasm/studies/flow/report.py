@@ -22,6 +22,7 @@ from chiasm.studies.flow.head_charts import head_caption, head_maps
 from chiasm.studies.flow.headline import flow_headline
 from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
+from chiasm.studies.flow.overview import OVERVIEW, routes_table
 from chiasm.studies.flow.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.sufficiency_drawings import sufficiency_drawings
@@ -56,6 +57,10 @@ class FlowReporter(Reporter[FlowSpec]):
         different = self._effects.select("start", "stop").n_unique()
         layers = layers_of(self._effects)
         return flow_findings(self.claimed, layers=layers, windows=self.spec.windows, different=different)
+
+    def overview(self) -> dict[str, pl.DataFrame]:
+        routes = routes_table(self.claimed)
+        return {OVERVIEW: routes} if routes.height else {}
 
     def drawings(self) -> dict[str, Drawing]:
         effects, controls = _one_per_layer(self._effects), self._controls

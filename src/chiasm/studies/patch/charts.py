@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from chiasm.core.claims import MIN_INPUTS, Claim, of_kind
+from chiasm.core.claims import MIN_INPUTS, Claim, of_kind, strongest
 from chiasm.core.spans import PERCEPTUAL
 from chiasm.results.charts.lines import MEASURED, Axes, Chart, Line, line_chart
 from chiasm.results.charts.pictures import Choice, Panel, Row, Tint, picture_chart
@@ -44,7 +44,10 @@ def recovery_chart(
     claims: Sequence[Claim] = (),
     spans: Sequence[str] = (),
 ) -> Chart:
-    """A panel for each direction (and site): a line for each span, dashed a donor of the same answer."""
+    """A panel for each direction (and site): a line for each span, and dashed its control.
+
+    The control is that which comes nearest where the share is largest (`claims`), else a donor of the same answer.
+    """
     lines = []
     for site, direction in _panels(effects):
         panel = _panel(effects, site, direction)
@@ -52,9 +55,10 @@ def recovery_chart(
             if spans and span not in spans:
                 continue
             lines.append(_measured(effects, site, direction, span, claims, panel))
-            beside = _control(controls, SAME_ANSWER, site, direction, span)
+            name = _nearest(claims, named(span, direction, site))
+            beside = _control(controls, name, site, direction, span)
             if beside is not None:
-                lines.append(Line(span, beside, span_style(span), CONTROL_LABELS[SAME_ANSWER], panel))
+                lines.append(Line(span, beside, span_style(span), CONTROL_LABELS[name], panel))
     title = "Which states bring the answer with them?"
     said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}"
     return line_chart(lines, _axes(), size, title=title, subtitle=said, legend="states of", columns=2)
@@ -198,6 +202,11 @@ def _measured(effects: pl.DataFrame, site: str, direction: str, span: str, claim
         own = Curve(own.places, own.mean, low, high, own.n, own.inputs)
         facts = {"verdict": [one.verdict for one in found if one is not None]}
     return Line(span, own, span_style(span), panel=panel, facts=facts)
+
+
+def _nearest(claims: Sequence[Claim], about: str) -> str:
+    top = strongest(of_kind(claims, "recovery", about))
+    return SAME_ANSWER if top is None or top.control not in CONTROL_LABELS else top.control
 
 
 def _control(controls: pl.DataFrame | None, name: str, site: str, direction: str, span: str) -> Curve | None:

@@ -46,7 +46,8 @@ def patch_headline(claims: Sequence[Claim]) -> str:
     nothing = [
         span for span in spans if span not in dict(parts) and (span in PERCEPTUAL or span in ("question", "last"))
     ]
-    tail = f"of {listed([f'`{span}`' for span in nothing])} that is not established" if nothing else ""
+    both = " in both directions" if len(directions) > 1 else ""
+    tail = f"of {listed([f'`{span}`' for span in nothing])} that is not established{both}" if nothing else ""
     return sentence(*whole, tail, "uncontrolled where no control was run" if unsure else "")
 
 

@@ -4,11 +4,11 @@ from typing import Final
 
 QUESTIONS: Final = {
     "gap": "Is the own answer more or less probable with the own image than in the donor's run?",
-    "most": "Do the states of a span bring more or less than half of the answer with them?",
     "recovery": "How much of the answer do the states of a span bring with them at a layer?",
     "beyond": "Do they bring more or less than the nearest control does?",
     "recovery-control": "Do they bring more or less than the other controls do?",
     "odds": "How much of the log-odds of the two answers do they bring?",
+    "most": "How far above or below half of the gap is the share?",
     "agreement": "Do patching and attention knockout point at the same layers?",
     "agreement-layer": "How many layers lie between what patching and what knockout name first?",
     "screen": "Does the gradient rank patches as exact patches do?",

@@ -19,6 +19,7 @@ from chiasm.studies.patch.browse import browsed
 from chiasm.studies.patch.claims import HALF
 from chiasm.studies.patch.findings import patch_findings
 from chiasm.studies.patch.headline import patch_headline
+from chiasm.studies.patch.overview import OVERVIEW, states_table
 from chiasm.studies.patch.pairs import BY_DATA, BY_IMAGE, BY_QUESTION, MINIMAL
 from chiasm.studies.patch.questions import CHARTS, DIFFERENCES, QUESTIONS
 from chiasm.studies.patch.spec import PatchSpec
@@ -53,6 +54,10 @@ class PatchReporter(Reporter[PatchSpec]):
     def findings(self) -> list[Finding]:
         return patch_findings(self.claimed)
 
+    def overview(self) -> dict[str, pl.DataFrame]:
+        states = states_table(self.claimed)
+        return {OVERVIEW: states} if states.height else {}
+
     def drawings(self) -> dict[str, Drawing]:
         effects, controls = self._shared, self._controls
         drawn: dict[str, Drawing] = {}
@@ -61,7 +66,8 @@ class PatchReporter(Reporter[PatchSpec]):
             share = (
                 "Of what the donor's input takes from the log-probability of the own answer, the share that the states "
                 "of one span bring back, or take away, at the input of one layer (or where it is said). "
-                f"{effects['example_id'].n_unique()} pairs."
+                f"{effects['example_id'].n_unique()} pairs. Dashed: the control that comes nearest to a line where it "
+                "is largest. The last position is where the answer is given: all of it is there behind the last layer."
             )
             drawn["recovery"] = Drawing(
                 partial(charts.recovery_chart, effects, controls, claims=recovered), lambda: share

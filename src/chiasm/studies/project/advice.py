@@ -14,11 +14,11 @@ _SHOWN: Final = 2
 _MORE: Final = "What to do in other domains is in the first table."
 
 
-def project_advice(claims: Sequence[Claim], smallest: float) -> str:
+def project_advice(claims: Sequence[Claim], smallest: float) -> list[str]:
     """A few sentences for each of the first domains, in brackets 95 % intervals."""
     domains = domains_of(claims)
     texts = [f"{domain[:1].upper()}{domain[1:]}: {_domain(domain, claims, smallest)}" for domain in domains[:_SHOWN]]
-    return " ".join([*texts, *([_MORE] if domains[_SHOWN:] else [])])
+    return [*texts, *([_MORE] if domains[_SHOWN:] else [])]
 
 
 def _domain(domain: str, claims: Sequence[Claim], smallest: float) -> str:

@@ -22,14 +22,14 @@ def _row(domain: str, claims: Sequence[Claim], smallest: float) -> dict[str, str
     nothing = "train longer, or on more images" if nameless(claims, domain) else "nothing is recommended"
     row = {"domain": domain, "what to do": nothing if best is None else f"tune by {best.chosen}"}
     scores = {name: one for name in settings_of(claims, domain) if (one := named(claims, "score", domain, name))}
+    name = best.chosen if best else max(scores, key=lambda one: scores[one].effect, default="")
     if scores:
-        name = best.chosen if best else max(scores, key=lambda one: scores[one].effect)
         score, how = scores[name], "" if best else f"{name}, the highest: "
         row["macro-F1"] = f"{how}{compact(score.effect, score.low, score.high)}"
         row["uniform guessing"] = number(score.control_effect or 0.0, digits=2)
-    lost = None if best is None else named(claims, "skill", domain, best.chosen)
+    lost = named(claims, "skill", domain, name) if name else None
     if lost is not None:
-        row["general skill, change"] = f"{compact(lost.effect, lost.low, lost.high)}, {lost.verdict}"
+        row["held-out scenes right, change"] = f"{compact(lost.effect, lost.low, lost.high)}, {lost.verdict}"
     each = of_setting(claims, "richness", domain, PRIMARY)
     if each:
         known = learnt(claims, domain, PRIMARY)

@@ -48,8 +48,8 @@ class ProjectReporter(Reporter[ProjectSpec]):
             return "No setting has been tuned yet."
         return project_headline(self.claimed, self.spec.smallest_effect)
 
-    def advice(self) -> str:
-        return "" if self.table("tuning") is None else project_advice(self.claimed, self.spec.smallest_effect)
+    def advice(self) -> list[str]:
+        return [] if self.table("tuning") is None else project_advice(self.claimed, self.spec.smallest_effect)
 
     def overview(self) -> dict[str, pl.DataFrame]:
         found = None if self.table("tuning") is None else overview(self.claimed, self.spec.smallest_effect)

@@ -14,47 +14,76 @@ from chiasm.studies.skip.ways import changed_time, less_or_more, right_answers
 _PLACES: Final = {ONE_PROMPT: "one prompt alone", BATCH: "a batch of prompts"}
 
 
-def skip_advice(claims: Sequence[Claim]) -> str:
-    """What to do, in plain sentences; empty before any plan has been verified. In brackets 95 % intervals."""
+def skip_advice(claims: Sequence[Claim]) -> list[str]:
+    """What to do, in plain sentences: the decision first, then the candidates and what would decide.
+
+    Empty before any plan has been verified. In brackets 95 % intervals.
+    """
     chosen = of_kind(claims, "recommended")
     if not chosen:
-        return ""
+        return []
     one, kept = chosen[0], of_kind(claims, "kept")
-    poor = plain_is_poor(of_kind(claims, "score"))
+    poor = plain_is_poor(of_kind(claims, "score")).strip()
     if one.about != NONE:
         what = _described(claims, one.about)
-        return f"Use `{PLAN_FILE}`, which holds the plan `{one.about}`: {what}.{poor}"
-    if not kept:
-        return f"Leave the model as it is.{poor}"
-    allowed = points((one.control_effect or 0.0) / 100)
-    decide = _decide(claims, kept, allowed)
-    return f"Leave the model as it is for now.{_candidates(claims, kept)}{decide}{poor}"
+        said = [f"Use `{PLAN_FILE}`, which holds the plan `{one.about}`: {what}."]
+    elif not kept:
+        said = ["Leave the model as it is."]
+    else:
+        allowed = points((one.control_effect or 0.0) / 100)
+        decide = " ".join(_decide(claims, kept, allowed))
+        said = ["Leave the model as it is for now.", *_candidates(claims, kept), decide]
+    return [text for text in (*said, poor) if text]
 
 
-def _candidates(claims: Sequence[Claim], kept: Sequence[Claim]) -> str:
-    """The best plan for one prompt and for a batch, each with what it does; begins with a space."""
+def _candidates(claims: Sequence[Claim], kept: Sequence[Claim]) -> list[str]:
+    """The best plan for one prompt and for a batch, each with what it does."""
     if not of_kind(claims, "time"):
         nearest = _nearest(kept, claims)
-        return f" No times were taken. Nearest to the loss allowed comes `{nearest}`: {_described(claims, nearest)}."
+        return [f"No times were taken. Nearest to the loss allowed comes `{nearest}`: {_described(claims, nearest)}."]
     best: dict[str, list[str]] = {}
     slow = []
     for place, name in _PLACES.items():
         faster = {one.about for one in of_kind(claims, "time") if one.where == place and _shorter(one)}
         there = [one for one in kept if one.about in faster]
         if there:
-            best.setdefault(_best(there, claims, place), []).append(name)
+            best.setdefault(_best(there, claims, place), []).append(place)
         else:
             slow.append(name)
     parts = [
-        f" The best candidate for {' and for '.join(names)} is `{plan}`: {_described(claims, plan)}."
-        for plan, names in best.items()
+        f"For {' and for '.join(_PLACES[place] for place in places)} the candidate is `{plan}`, "
+        f"{_rule(claims, kept, plan)}: {_described(claims, plan)}.{_faster_still(claims, kept, plan, places)}"
+        for plan, places in best.items()
     ]
     if slow:
-        parts.append(f" For {' and for '.join(slow)} no plan is established to be faster.")
+        parts.append(f"For {' and for '.join(slow)} no plan is established to be faster.")
     if not best:
         nearest = _nearest(kept, claims)
-        parts.append(f" Nearest to the loss allowed comes `{nearest}`: {_described(claims, nearest)}.")
-    return "".join(parts)
+        parts.append(f"Nearest to the loss allowed comes `{nearest}`: {_described(claims, nearest)}.")
+    return parts
+
+
+def _rule(claims: Sequence[Claim], kept: Sequence[Claim], plan: str) -> str:
+    """Why this one of those that are faster: what it may lose decides before the time that it saves."""
+    [one] = [one for one in kept if one.about == plan]
+    if one.established:
+        return "the fastest of those that keep within the loss allowed"
+    most = "" if one.high is None else f" (at most {points(one.high / 100)}, by its interval)"
+    return f"which of the plans established to be faster may lose least{most}"
+
+
+def _faster_still(claims: Sequence[Claim], kept: Sequence[Claim], plan: str, places: Sequence[str]) -> str:
+    """The fastest plan where it is another, and why it is not the candidate; begins with a space."""
+    bound = {one.about: one.high for one in kept}
+    parts = []
+    for place in places:
+        there = [one for one in of_kind(claims, "time") if one.where == place and one.about in bound and _shorter(one)]
+        first = min(there, key=lambda one: one.effect)
+        if first.about != plan and first.effect < next(one.effect for one in there if one.about == plan):
+            high = bound[first.about]
+            most = "an unknown number of" if high is None else f"up to {number(high, digits=1)}"
+            parts.append(f" `{first.about}` saves more time there ({changed_time(first)}), but may lose {most} points.")
+    return "".join(dict.fromkeys(parts))
 
 
 def _shorter(one: Claim) -> bool:
@@ -92,24 +121,24 @@ def _described(claims: Sequence[Claim], plan: str) -> str:
     return "; ".join(parts)
 
 
-def _decide(claims: Sequence[Claim], kept: Sequence[Claim], allowed: str) -> str:
-    """What a further run would need; begins with a space."""
+def _decide(claims: Sequence[Claim], kept: Sequence[Claim], allowed: str) -> list[str]:
+    """What a further run would need."""
     held = [one for one in kept if one.established]
     parts = []
     needed, limits = of_kind(claims, "needed"), of_kind(claims, "needed-limit")
     if not held and needed and (needed[0].inputs or 0) < needed[0].effect:
         ask = f"--limit {limits[0].effect:.0f} or more" if limits else "more examples"
         parts.append(
-            f" To decide, ask for {ask}: to show that a plan which changes no answer loses at most {allowed} takes "
+            f"To decide, ask for {ask}: to show that a plan which changes no answer loses at most {allowed} takes "
             f"{number(needed[0].effect, digits=0)} inputs, and {needed[0].inputs} judged here. Or allow more with "
             "--max-loss."
         )
     elif not held:
-        parts.append(" To decide, ask for more examples, or allow more with --max-loss.")
+        parts.append("To decide, ask for more examples, or allow more with --max-loss.")
     times = [one for one in of_kind(claims, "time") if one.about in {plan.about for plan in held}]
     # Narrower intervals would only confirm a time that lies above 0 as a whole.
     if held and (not times or any(one.verdict == "not established" and not (one.low or 0.0) > 0 for one in times)):
-        parts.append(" More --repeats, on a quieter machine, narrow the intervals of times that are not established.")
+        parts.append("More --repeats, on a quieter machine, narrow the intervals of times that are not established.")
     if not any(saves_time(claims, one.about) for one in kept):
-        parts.append(" A plan has to be established to save time, too, and none is so far.")
-    return "".join(parts)
+        parts.append("A plan has to be established to save time, too, and none is so far.")
+    return parts

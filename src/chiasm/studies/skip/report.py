@@ -47,7 +47,7 @@ class SkipReporter(Reporter[SkipSpec]):
     def headline(self) -> str:
         return skip_headline(self.claimed)
 
-    def advice(self) -> str:
+    def advice(self) -> list[str]:
         return skip_advice(self.claimed)
 
     def findings(self) -> list[Finding]:
