@@ -53,7 +53,7 @@ _FUNCTION: Final = frozenset(
     it's that's there's here's he's she's they're we're you're i'm i've they've we've you've what's who's
     """.split()  # noqa: SIM905
 )
-_WORD: Final = re.compile(r"\w+(?:['’-]\w+)*")
+_WORD: Final = re.compile(r"\d+(?:[.,:]\d+)+|\w+(?:['’-]\w+)*")
 _DIGITS: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 
 
@@ -92,7 +92,8 @@ class WrittenWord(NamedTuple):
 
 
 def written_words(text: str, example: Example, vocabulary: Vocabulary) -> list[WrittenWord]:
-    """The words of `text` in order: runs of letters and digits, with hyphens and apostrophes inside them.
+    """The words of `text` in order: runs of letters and digits, with hyphens and apostrophes inside them; and numbers
+    with the marks inside them.
 
     An object that is named in several words ("traffic light") is one word, as CHAIR counts it. Whether it is there is
     known by CHAIR's rule: from the names of the example's boxes and what its captions name; without either it is not

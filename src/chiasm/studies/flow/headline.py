@@ -14,12 +14,13 @@ _NAMES: Final = {
     "question": "the question",
     "last": "the answer",
     "last+answer": "the answer",
+    "question+suffix+last+answer": "the question and the answer",
     "answer": "the answer so far",
     "image.object": "the object asked about",
     "image.other": "the rest of the image",
 }
 _LAST: Final = ("->last", "->last+answer")
-_FIRST: Final = ("->question", *_LAST)
+_FIRST: Final = ("->question", "->question+suffix+last+answer", *_LAST)
 _ROUTES = 3
 _FEW = 60
 """Examples, below which a sentence that establishes nothing says that more would help."""

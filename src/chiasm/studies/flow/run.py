@@ -261,8 +261,10 @@ class FlowWork(Work[FlowExample | Unanswered]):
             return None
         without = replace(self.spec, controls=False, patches=0, words=0, keep_only=None)
         try:
-            encoded = self._encode_answer(self._preparing, blanked(example))
-            return self._plan(self._preparing, index, example, encoded, without, cuts)
+            blank = blanked(example)
+            # An answer that is followed whole is put behind what `_plan` is given.
+            encoded = self._preparing.encode(blank, instruction=self.spec.instruction)
+            return self._plan(self._preparing, index, blank, encoded, without, cuts)
         except ExampleError as error:
             skipped.append((example.id, f"{BLANK}: {error}"))
             return None

@@ -37,8 +37,15 @@ PAPER_CUTS: Final = (
 )
 """The six published pairs (Zhang et al. 2025, README of the released code)."""
 
-WORD_CUTS: Final = ("{0}->last+answer", "{0}->question", "question->last+answer", "answer->answer")
-"""For words of an answer: every token of it reads as the last position does; `{0}` is what is perceived."""
+WORD_CUTS: Final = (
+    "{0}->question+suffix+last+answer",
+    "{0}->last+answer",
+    "question->last+answer",
+    "answer->answer",
+)
+"""For words of an answer, every token of which reads as the last position does: all routes from what is perceived
+(`{0}`), the direct one, the question's, and that from the words before.
+"""
 
 _OTHER_CUTS: Final = ("question->last", "{0}->last", "last->last", "{0}->question")
 
@@ -266,6 +273,9 @@ class FlowSpec(ControlledSpec):
     @property
     def smallest(self) -> float | None:
         return self.smallest_effect
+
+    def title(self) -> tuple[str, ...]:
+        return (*(() if self.task == "qa" else (self.task,)), *super().title())
 
     def interventions(self) -> tuple[Intervention, ...]:
         """The cuts and ablations of all heads together, parsed: those asked for, and those behind single heads."""

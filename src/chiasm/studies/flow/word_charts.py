@@ -12,7 +12,7 @@ from chiasm.results.charts.lines import MEASURED, Chart, Line, line_chart
 from chiasm.results.charts.theme import Size, arrow, counted
 from chiasm.results.report import Drawing
 from chiasm.results.series import in_order
-from chiasm.studies.flow.curves import axes_of, beyond_axis, left, measured
+from chiasm.studies.flow.curves import axes_of, beyond_axis, chosen_cuts, left, measured
 from chiasm.studies.flow.judgement import control_for, control_label
 from chiasm.studies.flow.word_claims import cut_of, group_of, of_groups
 
@@ -49,11 +49,22 @@ def word_drawings(
 
 
 def word_chart(
-    rows: pl.DataFrame, controls: pl.DataFrame | None, claims: Sequence[Claim], noise: float, size: Size
+    rows: pl.DataFrame,
+    controls: pl.DataFrame | None,
+    claims: Sequence[Claim],
+    noise: float,
+    size: Size,
+    *,
+    cuts: Sequence[str] = (),
 ) -> Chart:
-    """One panel for each cut, one line for each group, and dashed in its colour the control it is judged against."""
+    """One panel for each cut, one line for each group, and dashed in its colour the control it is judged against.
+
+    `cuts`: which to draw; all by default.
+    """
+    every = in_order(rows, "cut")
+    chosen = chosen_cuts(pl.DataFrame({"cut": [cut_of(about) for about in every]}), cuts)
     lines = []
-    for about in in_order(rows, "cut"):
+    for about in (one for one in every if cut_of(one) in chosen):
         of = of_kind(claims, "word", about)
         style, panel = _STYLES.get(group_of(about), 5), arrow(cut_of(about))
         own = measured(rows.filter(cut=about), of, group_of(about), style, panel)
