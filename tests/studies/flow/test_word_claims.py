@@ -62,8 +62,8 @@ def test_a_group_that_depends_on_a_route_is_told_from_those_that_do_not():
     assert top.effect == pytest.approx(-1.0, abs=0.1)
     assert {one.about for one in of_kind(claims, "word-beyond")} == {f"{CUT}, colours", f"{CUT}, {THERE}"}
     texts = [one.text for one in word_findings(claims, layers)]
-    assert "colours lose at layers 1" in texts[0]
-    assert f"{THERE} gain at layers 2" in texts[0]
+    assert "Colours lose at layers 1" in texts[0]
+    assert "Objects that are there gain at layers 2" in texts[0]
     assert "function words" in texts[0].partition("Practically nothing")[2] + texts[0].partition("Not established")[2]
 
 

@@ -127,7 +127,7 @@ def _untouched(rows: pl.DataFrame, groups: Sequence[str], least: float, seed: in
             unit="nat",
             effect=float(bands.mean[k]),
             low=known(float(bands.low[k])),
-            high=known(float(bands.high[k])),
+            high=known(min(float(bands.high[k]), 0.0)),
             n=int(bands.n[k]),
             inputs=_behind(one, k),
             verdict="not established",

@@ -6,14 +6,14 @@ from typing import Any, Final
 from chiasm.core.claims import MIN_INPUTS, Claim, of_kind, strongest
 from chiasm.data.answer_words import NOT_THERE, THERE
 from chiasm.results.findings import Finding
-from chiasm.results.wording import claimed, listed, number
+from chiasm.results.wording import claimed, listed, lowered, number
 from chiasm.studies.flow.judgement import control_label
 from chiasm.studies.flow.value_path import changing
 from chiasm.studies.flow.word_claims import cut_of, group_of
 
 Stretches = Callable[[Sequence[Claim], Sequence[bool]], str]
 _EACH: Final[dict[str, Any]] = {"unit": "nat a token"}
-_Beside = Mapping[tuple[str, str, str], Claim]
+_BEYOND: Final = "word-contrast-beyond"
 
 
 def word_findings(claims: Sequence[Claim], stretches: Stretches) -> list[Finding]:
@@ -23,13 +23,12 @@ def word_findings(claims: Sequence[Claim], stretches: Stretches) -> list[Finding
     counts = of_kind(claims, "word-count")
     if not counts:
         return []
-    beside = {(one.kind, one.about, one.where): one for one in claims if one.kind.startswith("word-")}
     cuts: dict[str, dict[str, list[Claim]]] = {}
     for one in of_kind(claims, "word"):
         cuts.setdefault(cut_of(one.about), {}).setdefault(group_of(one.about), []).append(one)
-    found = [_cut(cut, groups, beside, stretches) for cut, groups in cuts.items()]
+    found = [_cut(cut, groups, stretches) for cut, groups in cuts.items()]
     found += _scale(of_kind(claims, "word-scale"))
-    found.append(_contrast(counts, of_kind(claims, "word-contrast"), beside, stretches))
+    found.append(_contrast(counts, of_kind(claims, "word-contrast"), of_kind(claims, _BEYOND), stretches))
     found.append(_counted(counts, of_kind(claims, "word-base")))
     return found
 
@@ -54,14 +53,14 @@ def word_notes(claims: Sequence[Claim]) -> list[str]:
     return found
 
 
-def _cut(cut: str, groups: Mapping[str, list[Claim]], beside: _Beside, stretches: Stretches) -> Finding:
+def _cut(cut: str, groups: Mapping[str, list[Claim]], stretches: Stretches) -> Finding:
     tops = {group: top for group, every in groups.items() if (top := strongest(every)) is not None}
     affected = sorted((group for group in tops if tops[group].found), key=lambda group: -abs(tops[group].effect))
     nothing = [group for group, every in groups.items() if all(one.verdict == "practically none" for one in every)]
     unknown = [group for group in groups if group not in affected and group not in nothing]
     if affected:
-        parts = [_group(group, groups[group], tops[group], beside, stretches) for group in affected]
-        text = f"{changing(cut)}, by groups of words of the answer: {'; '.join(parts)}."
+        parts = [_group(group, groups[group], tops[group], stretches) for group in affected]
+        text = f"{changing(cut)}, by groups of words of the answer. {'. '.join(map(_begun, parts))}."
     else:
         group, top = max(tops.items(), key=lambda item: abs(item[1].effect))
         text = (
@@ -76,20 +75,26 @@ def _cut(cut: str, groups: Mapping[str, list[Claim]], beside: _Beside, stretches
     return Finding(text, 0.3 + 0.65 * most / (1 + most) if affected else 0.11)
 
 
-def _group(group: str, every: Sequence[Claim], top: Claim, beside: _Beside, stretches: Stretches) -> str:
+def _group(group: str, every: Sequence[Claim], top: Claim, stretches: Stretches) -> str:
     parts = []
     for sign, verb in ((-1, "lose"), (1, "gain")):
         inside = [one.found and one.effect * sign > 0 for one in every]
         if any(inside):
             parts.append(f"{verb} at {stretches(every, inside)}")
-    text = f"{group} {' and '.join(parts)}, most at {stretches([top], [True])}: {claimed(top, **_EACH)}"
+    text = f"{group} {' and '.join(parts)}{_most(every, top, stretches)}: {claimed(top, **_EACH)}"
     if top.control is None:
         return f"{text} (uncontrolled: no control stands beside it)"
     effect = number(top.control_effect or 0.0, unit="nat", signed=True, significant=2)
-    text += f", where the control that comes nearest ({control_label(top.control, cut_of(top.about))}) changes them by "
-    text += effect
-    difference = beside.get(("word-beyond", top.about, top.where))
-    return text if difference is None else f"{text}, a difference of {claimed(difference, **_EACH)}"
+    return f"{text}; the control that comes nearest there ({control_label(top.control, cut_of(top.about))}): {effect}"
+
+
+def _most(every: Sequence[Claim], top: Claim, stretches: Stretches) -> str:
+    """Where it is largest, where that is one of several layers."""
+    return f", most at {stretches([top], [True])}" if sum(one.found for one in every) > 1 else ""
+
+
+def _begun(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _scale(scales: Sequence[Claim]) -> list[Finding]:
@@ -101,7 +106,9 @@ def _scale(scales: Sequence[Claim]) -> list[Finding]:
     return found
 
 
-def _contrast(counts: Sequence[Claim], contrasts: Sequence[Claim], beside: _Beside, stretches: Stretches) -> Finding:
+def _contrast(
+    counts: Sequence[Claim], contrasts: Sequence[Claim], beyond: Sequence[Claim], stretches: Stretches
+) -> Finding:
     count = {one.about: one for one in counts}
     there, absent = count.get(THERE), count.get(NOT_THERE)
     if there is None and absent is None:
@@ -133,17 +140,19 @@ def _contrast(counts: Sequence[Claim], contrasts: Sequence[Claim], beside: _Besi
         here = stretches(every, [one.found for one in every])
         side = "more" if top.effect < 0 else "less"
         parts.append(
-            f"{changing(cut)} costs them {side} at {here}, most at {stretches([top], [True])}: the difference is "
+            f"{lowered(changing(cut))} costs them {side} at {here}{_most(every, top, stretches)}: the difference is "
             f"{claimed(top, **_EACH)}, those that are there change by "
-            f"{number(top.control_effect or 0.0, unit='nat', signed=True, significant=2)}{_conditions(top, beside)}"
+            f"{number(top.control_effect or 0.0, unit='nat', signed=True, significant=2)}{_conditions(top, beyond)}"
         )
     return Finding(f"{named}: {'; '.join(parts)}.", 0.6)
 
 
-def _conditions(top: Claim, beside: _Beside) -> str:
-    other = beside.get(("word-contrast-beyond", top.about, top.where))
-    if other is None:
+def _conditions(top: Claim, beyond: Sequence[Claim]) -> str:
+    """What is left of a difference beside the control that comes nearest to it."""
+    own = [one for one in beyond if (one.about, one.where) == (top.about, top.where)]
+    if not own:
         return " (uncontrolled)" if top.verdict == "uncontrolled" else ""
+    other = min(own, key=lambda one: abs(one.effect))
     label = control_label(other.control or "", cut_of(top.about))
     return f", and beyond what the control ({label}) shows of it the difference is {claimed(other, **_EACH)}"
 
