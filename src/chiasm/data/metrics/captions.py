@@ -128,8 +128,7 @@ def chair(answered: Sequence[Answered], objects: Objects | None = None) -> list[
         _log.warning("CHAIR: %d boxes have a name without a word and cannot be used.", nameless)
     wrong, named, hit, there = [], [], [], []
     for item in answered:
-        present = {objects.of(box.name) for box in item.example.boxes} & objects.names
-        present |= {name for caption in item.example.captions for name in objects.mentions(caption)}
+        present = objects.there(item.example) or frozenset()
         mentioned = objects.mentions(item.text)
         wrong.append(float(sum(name not in present for name in mentioned)))
         named.append(float(len(mentioned)))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Example
@@ -26,6 +27,14 @@ _NO_OBJECT = ("home plate", "train track")
 Phrase = tuple[str, ...]
 
 
+class Mention(NamedTuple):
+    """An object that a text names, and the characters (`start` to `stop`) that name it."""
+
+    start: int
+    stop: int
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Objects:
     """A list of objects. `synonyms`: every written form (words in lower case) -> the object; None: of no object."""
@@ -45,25 +54,42 @@ class Objects:
         return self._known(_words(name)) or name.strip().lower()
 
     def mentions(self, text: str) -> list[str]:
-        """The objects that `text` names, in order, as often as it does: the longest written form at each place.
+        """The objects that `text` names, in order, as often as it does (`places`)."""
+        return [found.name for found in self.places(text)]
+
+    def places(self, text: str) -> list[Mention]:
+        """Where `text` names an object, in order: the longest written form at each place.
 
         Words are compared in lower case, as they are and in the singular. As published, "baby bird" and "adult bird"
         name a bird and no person, "passenger train" a train, "train track" and "home plate" nothing, and in a text
         with a toilet no seat is a chair.
         """
-        words, found, at = _words(text), [], 0
+        written = list(_WORD.finditer(text))
+        words = tuple(map(_plain, written))
+        found: list[tuple[Phrase, Mention]] = []
+        at = 0
         while at < len(words):
             for size in range(min(self.longest, len(words) - at), 0, -1):
                 phrase = words[at : at + size]
                 if phrase in self.synonyms or _singular(phrase) in self.synonyms:
-                    found.append((phrase, self._known(phrase)))
+                    name = self._known(phrase)
+                    if name is not None:
+                        place = Mention(written[at].start(), written[at + size - 1].end(), name)
+                        found.append((phrase, place))
                     at += size
                     break
             else:
                 at += 1
-        if any(name == "toilet" for _, name in found):
-            found = [(phrase, name) for phrase, name in found if _singular(phrase) != ("seat",)]
-        return [name for _, name in found if name is not None]
+        if any(place.name == "toilet" for _, place in found):
+            found = [one for one in found if _singular(one[0]) != ("seat",)]
+        return [place for _, place in found]
+
+    def there(self, example: Example) -> frozenset[str] | None:
+        """The objects that an input has: the names of its boxes, and what its captions name. None without either."""
+        if not example.boxes and not example.captions:
+            return None
+        boxes = {self.of(box.name) for box in example.boxes} & self.names
+        return frozenset(boxes | {name for caption in example.captions for name in self.mentions(caption)})
 
     def _known(self, phrase: Phrase) -> str | None:
         if not phrase:  # a name without a word, as "?!"
@@ -137,7 +163,11 @@ def has_word(name: str) -> bool:
 
 
 def _words(text: str) -> Phrase:
-    return tuple(match.group().replace("’", "'") for match in _WORD.finditer(text.lower()))
+    return tuple(map(_plain, _WORD.finditer(text)))
+
+
+def _plain(word: re.Match[str]) -> str:
+    return word.group().lower().replace("’", "'")
 
 
 def _singular(phrase: Phrase) -> Phrase:

@@ -28,6 +28,11 @@ _OF_CUTS: Final = {
     "image.object->question": 3,
     "image.other->question": 4,
     "last->last": 6,
+    # Of whole answers.
+    "question->last+answer": 0,
+    "image->last+answer": 1,
+    "image->question+suffix+last+answer": 2,
+    "answer->answer": 6,
 }
 _KINDS = re.compile(r"\b(video|audio)\b")
 # What a chart says of its controls, by dash: no two that stand in one chart share one.

@@ -28,6 +28,7 @@ from chiasm.studies.flow.sweep import QUANTITY, Sweep, of_controls, of_effects, 
 from chiasm.studies.flow.tables import AVERAGED, BLANK, ERROR_SHARE, SIZE_MATCHED, SMALLEST, SWAPS
 from chiasm.studies.flow.type_claims import type_claims
 from chiasm.studies.flow.value_path import value_path_claims
+from chiasm.studies.flow.word_claims import word_claims
 
 _UNIT = "nat"
 _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
@@ -35,8 +36,8 @@ _NULLS = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
 
 def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float | None = None) -> list[Claim]:
     """The claims of `chiasm flow`, from its tables alone: `effects`, and of `controls`, `examples`, `answers`,
-    `answers_twin`, `patch_values`, `patch_values_controls`, `heads`, `heads_controls`, `keep_only`, `sufficiency`,
-    `sufficient_routes`, `noise` and `rounding` what there is.
+    `answers_twin`, `patch_values`, `patch_values_controls`, `heads`, `heads_controls`, `answer_words`,
+    `answer_words_controls`, `keep_only`, `sufficiency`, `sufficient_routes`, `noise` and `rounding` what there is.
 
     An effect is established where its simultaneous interval over all cuts and layers leaves out 0, it is at least
     `smallest` (nat), and it goes beyond every control that stands beside it.
@@ -63,6 +64,7 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     if "answers" in tables:
         found += _forms(with_inputs(tables["answers"], examples), tables.get("answers_twin"), controls, seed)
     found += head_claims(tables, least, seed)
+    found += word_claims(tables, least, seed)
     found += map_claims(tables, smallest=max(MAP_FACTOR * smallest, floor), seed=seed)
     found += sufficiency_claims(tables, least=least, error=ERROR_SHARE * least, seed=seed)
     if noise is not None and noise.height:

@@ -71,8 +71,8 @@ def flow_chart(
     kind `effect`, whose intervals are then the bands. `cuts`: which to draw; all by default.
     """
     lines = _overlay(effects, controls, claims, chosen_cuts(effects, cuts))
-    axes = _axes(effects, lines, noise)
-    said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}.{_beyond(lines, axes)}"
+    axes = axes_of(effects, lines, noise)
+    said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}.{beyond_axis(lines, axes)}"
     return line_chart(lines, axes, size, title=_QUESTION, subtitle=said, legend="route cut")
 
 
@@ -86,8 +86,8 @@ def types_chart(
         own = _overlay(of_type(effects, name), beside, (), cuts)
         panel = f"{name} ({counted([line.curve.n for line in own if line.role == MEASURED])})"
         lines += [replace(line, panel=panel) for line in own]
-    title, axes = "Do question types take different routes?", _axes(effects, lines, noise)
-    said = f"{_BAND}.{_beyond(lines, axes)}"
+    title, axes = "Do question types take different routes?", axes_of(effects, lines, noise)
+    said = f"{_BAND}.{beyond_axis(lines, axes)}"
     return line_chart(lines, axes, size, title=title, subtitle=said, legend="route cut", columns=3)
 
 
@@ -110,9 +110,9 @@ def controls_chart(
             if dose_share(name) is None and rows.height:
                 role = f"{SCALE if name in SCALES else ''}{control_label(name)}"
                 lines.append(Line(own.label, left(rows), own.style, role, own.label))
-    title, axes = ALL_CONTROLS, _axes(effects, lines, noise)
+    title, axes = ALL_CONTROLS, axes_of(effects, lines, noise)
     grey = " Grey: for scale, no control to exceed." if any(line.role.startswith(SCALE) for line in lines) else ""
-    said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}.{grey}{_beyond(lines, axes)}"
+    said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}.{grey}{beyond_axis(lines, axes)}"
     return line_chart(lines, axes, size, title=title, subtitle=said, legend="route cut", columns=3)
 
 
@@ -146,9 +146,15 @@ def chosen_cuts(effects: pl.DataFrame, cuts: Sequence[str]) -> list[str]:
 
 
 def _measured(effects: pl.DataFrame, cut: str, claims: Sequence[Claim]) -> Line:
-    """A cut's own line; with the intervals and verdicts of its claims, so that one quantity has one interval."""
-    own = left(effects.filter(cut=cut))
-    of = {one.where: one for one in of_kind(claims, "effect", cut)}
+    return measured(effects.filter(cut=cut), of_kind(claims, "effect", cut), arrow(cut), cut_style(cut))
+
+
+def measured(rows: pl.DataFrame, claims: Sequence[Claim], label: str, style: int, panel: str = "") -> Line:
+    """The line of what `claims` are about, from its rows: with their intervals and verdicts, where there is one for
+    every layer, so that one quantity has one interval.
+    """
+    own = left(rows)
+    of = {one.where: one for one in claims}
     found = [of.get(str(int(place))) for place in own.places]
     facts: Mapping[str, Sequence[Any]] = {"change (nat)": [round(float(x), 4) for x in np.log(own.mean / 100)]}
     if all(one is not None for one in found):
@@ -158,10 +164,13 @@ def _measured(effects: pl.DataFrame, cut: str, claims: Sequence[Claim]) -> Line:
         )
         own = replace(own, low=low, high=high)
         facts = {**facts, "verdict": [one.verdict for one in found if one is not None]}
-    return Line(arrow(cut), own, cut_style(cut), facts=facts)
+    return Line(label, own, style, panel=panel, facts=facts)
 
 
-def _axes(effects: pl.DataFrame, lines: Sequence[Line], noise: float) -> Axes:
+def axes_of(effects: pl.DataFrame, lines: Sequence[Line], noise: float, y: str = _Y) -> Axes:
+    """What the axes of a chart of such lines say. `noise` (nat): half-width of the floor around no effect; `y`: title
+    with unit.
+    """
     floor = (100 * math.exp(-noise), 100 * math.exp(noise)) if noise > SEEN else None
     # A band far above its line, which says only that little is known there, would flatten all else.
     measured = [line for line in lines if line.role == MEASURED]
@@ -169,10 +178,10 @@ def _axes(effects: pl.DataFrame, lines: Sequence[Line], noise: float) -> Axes:
     low, high = spread([*measured, *bare])
     _, most = between(low, max(100.0, spread(bare)[1]), _ROOM)
     low, high = between(low, min(high, most, _TOP))
-    return Axes(_X[style_of(effects)], _Y, reference=100.0, floor=floor, limits=(max(0.0, low), max(high, 100.5)))
+    return Axes(_X[style_of(effects)], y, reference=100.0, floor=floor, limits=(max(0.0, low), max(high, 100.5)))
 
 
-def _beyond(lines: Sequence[Line], axes: Axes) -> str:
+def beyond_axis(lines: Sequence[Line], axes: Axes) -> str:
     """That bands reach beyond the axis, where some do; begins with a space."""
     top = axes.limits[1] if axes.limits else math.inf
     return " Bands that reach beyond the axis are cut at it." if spread(lines)[1] > top else ""

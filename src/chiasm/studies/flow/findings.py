@@ -14,6 +14,7 @@ from chiasm.studies.flow.map_findings import map_findings
 from chiasm.studies.flow.peaks import peak
 from chiasm.studies.flow.sufficiency_findings import sufficiency_findings
 from chiasm.studies.flow.value_path import changing, value_path_findings
+from chiasm.studies.flow.word_findings import word_findings
 
 Windows = Literal["centred", "all", "prefix", "suffix"]
 _WHAT = "the answer's log-probability"
@@ -45,6 +46,7 @@ def flow_findings(
     found += _types(of_kind(claims, "type"), of_kind(claims, "types"), windows)
     found += _forms(of_kind(claims, "form")) + head_findings(claims) + map_findings(claims)
     found += sufficiency_findings(claims)
+    found += word_findings(claims, lambda own, inside: _stretches(own, inside, windows))
     found += value_path_findings(claims, lambda own, inside: _stretches(own, inside, windows))
     found += [_noise(one, least) for one in of_kind(claims, "noise")]
     found += _rounding(of_kind(claims, "rounding"))

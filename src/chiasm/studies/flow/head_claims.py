@@ -5,18 +5,17 @@ bootstrap, of the few that were chosen by Bonferroni, since one whose values are
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from chiasm.core.claims import Claim, Verdict, judged, known
-from chiasm.core.statistics.bands import mean_bands
+from chiasm.core.claims import Claim
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
-from chiasm.studies.flow.control_effects import NullEffect, Tests, control_effects
+from chiasm.studies.flow.control_effects import Tests
+from chiasm.studies.flow.controlled import Judging
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
-from chiasm.studies.flow.tables import ERROR_SHARE, OTHER_HEADS, SIZE_MATCHED
+from chiasm.studies.flow.tables import OTHER_HEADS, SIZE_MATCHED
 
 CHOSEN = 5
 """The most heads of each cut that are chosen on one half of the inputs: those of the largest effects worth naming."""
@@ -25,6 +24,7 @@ MIN_INPUTS_TO_SPLIT = 16
 
 _NULLS = (SIZE_MATCHED, OTHER_HEADS, RANDOM_WEIGHTS)
 _HELD_OUT = "head-held-out"
+_REACH = "size of the largest change by any head at any layer that one more random model may show, 95 % bound"
 _ON_OTHERS = "on inputs that did not choose the head"
 
 
@@ -39,7 +39,8 @@ def head_claims(tables: Mapping[str, pl.DataFrame], least: float, seed: int) -> 
     recorded = tables.get("heads_controls")
     controls = _with_other_heads(rows, None if recorded is None else _as_columns(recorded))
     data = sweep(rows)
-    return [*_judged("head", QUANTITY, data, controls, least, seed), *_held_out(data, controls, least, seed)]
+    every = _judging("head", QUANTITY, least, seed).claims(data, controls)
+    return [*every, *_held_out(data, controls, least, seed)]
 
 
 def cut_of(about: str) -> str:
@@ -89,78 +90,11 @@ def _held_out(data: Sweep, controls: pl.DataFrame, least: float, seed: int) -> l
         # What is not worth naming here need not be judged there, where each head makes all intervals wider.
         chosen += most[np.abs(means[most]) >= least].tolist()
     judging = data.part(~choosing, chosen)
-    return [] if judging is None else _judged(_HELD_OUT, f"{QUANTITY}, {_ON_OTHERS}", judging, controls, least, seed)
+    if judging is None:
+        return []
+    tests = Tests(len(judging.columns))
+    return _judging(_HELD_OUT, f"{QUANTITY}, {_ON_OTHERS}", least, seed).claims(judging, controls, tests=tests)
 
 
-def _judged(kind: str, quantity: str, data: Sweep, controls: pl.DataFrame, least: float, seed: int) -> list[Claim]:
-    """The effect of every head; of those that differ from 0 also the difference to the control that comes nearest."""
-    error = ERROR_SHARE * least
-    tests = Tests(len(data.columns)) if kind == _HELD_OUT else None
-    how = {} if tests is None else tests.options
-    bands = mean_bands(data.values, clusters=data.inputs, present=data.present, smallest_error=error, seed=seed, **how)
-    beside = [control_effects(data, controls, name, error, seed, within=cut_of, tests=tests) for name in _NULLS]
-    found: list[Claim] = []
-    for k, (about, layer, *_) in enumerate(data.columns):
-        effect, low, high, p = (float(values[k]) for values in (bands.mean, bands.low, bands.high, bands.p))
-        nulls = [one.at(k, effect) for one in beside if one.counts(k, int(bands.n[k]))]
-        inputs = len(set(np.array(data.inputs)[data.present[:, k]]))
-        # The control that comes nearest to the effect, on its side of 0.
-        worst = max(nulls, key=lambda one: (not one.beyond, np.sign(effect) * one.effect), default=None)
-        controlled = None if worst is None else all(one.beyond for one in nulls)
-        own = Claim(
-            kind=kind,
-            about=about,
-            where=str(layer),
-            quantity=quantity,
-            unit="nat",
-            effect=effect,
-            low=known(low),
-            high=known(high),
-            p=known(p),
-            control=None if worst is None else worst.name,
-            control_effect=None if worst is None else worst.effect,
-            n=int(bands.n[k]),
-            inputs=inputs,
-            verdict=judged(effect, low, high, smallest=least, p=known(p), controlled=controlled, inputs=inputs),
-        )
-        found.append(own)
-        if worst is not None and (kind == _HELD_OUT or low > 0 or high < 0):
-            found += _beyond(own, worst)
-    return found
-
-
-def _beyond(effect: Claim, control: NullEffect) -> list[Claim]:
-    """The difference of an effect to its control, and how far one more random model may go, where that is the control.
-
-    Both are conditions of the effect: it is the effect that is established or not.
-    """
-    verdict: Verdict = "established" if effect.established else "not established"
-    difference = replace(
-        effect,
-        kind=f"{effect.kind}-beyond",
-        quantity=f"{effect.quantity}, less that of the control",
-        effect=control.difference,
-        low=known(control.low),
-        high=known(control.high),
-        p=known(control.p),
-        control=control.name,
-        control_effect=control.effect,
-        n=control.n,
-        inputs=control.inputs,
-        verdict=verdict,
-    )
-    if control.reach is None:
-        return [difference]
-    reach = replace(
-        difference,
-        kind=f"{effect.kind}-reach",
-        quantity="size of the largest change by any head at any layer that one more random model may show, 95 % bound",
-        effect=control.reach,
-        low=None,
-        high=None,
-        p=None,
-        n=control.models,
-        inputs=None,
-        verdict="not established",
-    )
-    return [difference, reach]
+def _judging(kind: str, quantity: str, least: float, seed: int) -> Judging:
+    return Judging(kind, quantity, _REACH, _NULLS, cut_of, least, seed)

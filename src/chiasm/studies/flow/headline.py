@@ -13,10 +13,14 @@ _NAMES: Final = {
     "audio": "the sound",
     "question": "the question",
     "last": "the answer",
+    "last+answer": "the answer",
+    "question+suffix+last+answer": "the question and the answer",
+    "answer": "the answer so far",
     "image.object": "the object asked about",
     "image.other": "the rest of the image",
 }
-_FIRST: Final = ("->question", "->last")
+_LAST: Final = ("->last", "->last+answer")
+_FIRST: Final = ("->question", "->question+suffix+last+answer", *_LAST)
 _ROUTES = 3
 _FEW = 60
 """Examples, below which a sentence that establishes nothing says that more would help."""
@@ -68,7 +72,7 @@ def _carried(cut: str, own: Sequence[Claim], where: str, types: Sequence[Claim])
     source, target = _ends(cut)
     text = ""
     if lowers:
-        how = "directly " if cut.endswith("->last") else ""
+        how = "directly " if cut.endswith(_LAST) else ""
         text = f"{source} reaches {target} {how}{where} {lowers}{_types(cut, own, types, where)}"
     if raises:
         text += f"{', and ' if text else ''}cutting {cut} makes the answer more probable {where} {raises}"
@@ -97,7 +101,7 @@ def _route(cut: str) -> str:
     if "->" not in cut:
         return f"through `{cut}`"
     source, target = _ends(cut)
-    return f"from {source} to {target}{' directly' if cut.endswith('->last') else ''}"
+    return f"from {source} to {target}{' directly' if cut.endswith(_LAST) else ''}"
 
 
 def _ends(cut: str) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from chiasm.models.executors.jobs import Donor, Job, Readout, StateReadout
 from chiasm.models.masks import hidden_images
 from chiasm.models.view import LayerKind
 from chiasm.studies.flow.coalitions import Coalitions, coalitions, super_patches
+from chiasm.studies.flow.followed_words import FollowedWord
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.state_ablations import StateSources, state_variants
 from chiasm.studies.flow.sufficiency import kept_variants
@@ -55,6 +56,7 @@ class ExamplePlan(NamedTuple):
 
     `paired`: effects are differences to the no-op of their window, instead of to the clean run. `mapped`: the
     coalitions of the patches, if there is a map; their variants stand behind each other from `first_mapped` on.
+    `words`: those of the answer that are followed, each on its own.
     """
 
     job: Job
@@ -64,6 +66,7 @@ class ExamplePlan(NamedTuple):
     skipped: tuple[tuple[str, str], ...]
     mapped: Coalitions | None = None
     first_mapped: int = 0
+    words: tuple[FollowedWord, ...] = ()
 
     def effects_alone(self, encoded: Encoded, tokens: tuple[int, ...]) -> "ExamplePlan":
         """The cuts without all that stands beside them, on `encoded` and scored for `tokens`: from the clean run."""

@@ -14,6 +14,14 @@ QUESTIONS: Final = {
     "head-beyond": "Does it lose less or more by that than under the control that comes nearest?",
     "head-held-out": "What does it gain or lose by the heads that were chosen on the other half of the inputs?",
     "head-held-out-beyond": "Does it lose less or more by those than under the control that comes nearest?",
+    "word": "Which words of the answer gain or lose when a route is cut, and in which layers?",
+    "word-beyond": "Do they lose less or more than under the control that comes nearest?",
+    "word-contrast": "Do objects that are not there lose less or more than objects that are?",
+    "word-contrast-beyond": "Do they differ by less or more than under the controls?",
+    "word-scale": "What do words of the answer gain or lose by another example's input?",
+    "word-base": "How probable are they before anything is cut?",
+    "word-count": "How many words of each group do the answers have?",
+    "word-reach": "How large could a group's effect be in one more model with random weights?",
     "form": "From which layer on does the capitalised answer lead or trail the lower-case one?",
     "form-beyond": "Does it lead by more or less than with random weights?",
     "map": "In how many images does the answer rest on a single patch?",
@@ -48,6 +56,7 @@ CHARTS: Final = {
     "flow-by-type": "Does it hold for every type of question?",
     "flow-controls": "Is it more than any control shows?",
     "sufficient": "How few routes keep the answers?",
+    "answer-words": "Which words of the answer depend on the image, and where?",
     "heads": "Which heads of which layers carry each route?",
     "answers": "At which layer is the answer there?",
     "dose": "How much of a route must be cut?",
@@ -59,5 +68,5 @@ CHARTS: Final = {
 }
 """The question that each figure answers, the main one first."""
 
-DIFFERENCES: Final = frozenset({"part", "types", "map-methods", "value-path", "sufficient-lost"})
+DIFFERENCES: Final = frozenset({"part", "types", "map-methods", "value-path", "sufficient-lost", "word-contrast"})
 """Kinds whose effect is a difference from what the control shows, beside those named `...-control` and `beyond`."""

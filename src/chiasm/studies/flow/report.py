@@ -30,6 +30,9 @@ from chiasm.studies.flow.sufficiency_findings import sufficiency_notes
 from chiasm.studies.flow.sweep import of_controls, of_effects
 from chiasm.studies.flow.tables import ERROR_SHARE, SIZE_MATCHED, SMALLEST, dose_share
 from chiasm.studies.flow.value_path import ablation_notes
+from chiasm.studies.flow.word_charts import word_drawings
+from chiasm.studies.flow.word_claims import words_by_group
+from chiasm.studies.flow.word_findings import word_notes
 
 # Intervals from fewer draws than this are too narrow to be relied on.
 _FEW = 10
@@ -94,6 +97,9 @@ class FlowReporter(Reporter[FlowSpec]):
         if of_kind(self.claimed, "head"):
             drawn["heads"] = Drawing(partial(head_maps, self.claimed), partial(head_caption, self.claimed))
         found = sufficiency_drawings(self.with_inputs("sufficiency"), self.table("sufficient_routes"))
+        frames = self.directory.frames
+        words, beside = (words_by_group(frames, name) for name in ("answer_words", "answer_words_controls"))
+        found |= word_drawings(words, beside, self.claimed, floor)
         return drawn | self._windows() | found | self._tracking() | self._maps()
 
     def examples(self) -> Browsed | None:
@@ -119,7 +125,7 @@ class FlowReporter(Reporter[FlowSpec]):
             "nearest control has its own (claims `beyond`), and an effect is established only where both hold.",
         ]
         found += self._least_error()
-        if self.spec.keep == "correct":
+        if self.spec.keep == "correct" and self.spec.task != "caption":
             found.append("Only questions that the model answers correctly were followed; --keep all takes the others.")
         found += self._open_suffix() + self._missing_controls()
         if self.spec.target == "first":
@@ -128,6 +134,7 @@ class FlowReporter(Reporter[FlowSpec]):
                 "of the labelled answer."
             )
         found += ablation_notes([one.text for one in self.spec.interventions()]) + sufficiency_notes(self.claimed)
+        found += word_notes(self.claimed)
         found += self._wide_windows() + self._shared_inputs() + self._guard() + self._times()
         if self.spec.windows == "all":
             found.append("Curves show the windows of one layer, the maps all windows; findings rest on all of them.")

@@ -2,8 +2,9 @@
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
@@ -19,7 +20,11 @@ from chiasm.models.executors.jobs import JobResult
 from chiasm.models.executors.rounding import allowance
 from chiasm.models.view import ModelView
 from chiasm.models.words import text_of
+from chiasm.studies.flow.followed_words import word_columns
 from chiasm.studies.flow.plan import ExamplePlan
+from chiasm.studies.flow.tables import WORDS_OF
+
+_CONTROLS: Final = {"effects": "controls", "heads": "heads_controls", "answer_words": "answer_words_controls"}
 
 
 def planned_rows(rows: RowsByTable, example: Example, plan: ExamplePlan, outcome: JobResult) -> None:
@@ -41,6 +46,8 @@ def planned_rows(rows: RowsByTable, example: Example, plan: ExamplePlan, outcome
         placed = shared | _placed(window)
         match item.table:
             case "effects" | "controls":
+                own = word_columns(plan.words, before, cut[index])
+                rows[WORDS_OF[item.table]] += [placed | item.columns | one for one in own]
                 rows[item.table].append(placed | item.columns | _effect(tokens[0], measured, top[index], clean_top))
                 if item.table == "effects" and len(tokens) > 1:
                     rows["tokens"] += [
@@ -58,6 +65,16 @@ def planned_rows(rows: RowsByTable, example: Example, plan: ExamplePlan, outcome
             case "noise":
                 other = measured.pop("logprob_cut")
                 rows["noise"].append(placed | measured | {"logprob_noop": other})
+
+
+def beside_rows(
+    rows: RowsByTable, example: Example, plan: ExamplePlan, outcome: JobResult, control: str, sample: int
+) -> None:
+    """Append what the same changes do elsewhere (on a blank image, with random weights), as the control so called."""
+    own: RowsByTable = defaultdict(list)
+    planned_rows(own, example, plan, outcome)
+    for table, controls in _CONTROLS.items():
+        rows[controls] += [row | {"control": control, "sample": sample} for row in own[table]]
 
 
 def map_rows(example: Example, plan: ExamplePlan, outcome: JobResult, answer: str) -> list[dict[str, Any]]:
@@ -97,6 +114,18 @@ def swap_rows(example: Example, plan: ExamplePlan, outcome: JobResult, swapped: 
         shared | _placed(item.window) | {"cut": item.columns["cut"], "control": f"{sense}-swap"}
         for item in plan.planned
         if item.table == "effects" and (sense := perceived(item.columns["cut"]))
+    ]
+
+
+def swap_word_rows(example: Example, plan: ExamplePlan, outcome: JobResult, swapped: JobResult) -> list[dict[str, Any]]:
+    """The same control for each word of the answer."""
+    clean, wrong = outcome.clean.tolist(), swapped.clean.tolist()
+    shared = {"example_id": example.id, "type": example.type, "sample": 0}
+    return [
+        shared | _placed(item.window) | {"cut": item.columns["cut"], "control": f"{sense}-swap"} | word
+        for item in plan.planned
+        if item.table == "effects" and (sense := perceived(item.columns["cut"]))
+        for word in word_columns(plan.words, clean, wrong)
     ]
 
 

@@ -10,18 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
-from chiasm.data.scoring import correct
 from chiasm.interventions import Intervention
 from chiasm.measures.base import RowsByTable
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import first_tokens
 from chiasm.models.executors.jobs import Executor, Job, JobResult
 from chiasm.models.executors.lockstep import LockstepExecutor
-from chiasm.models.generation import generate
 from chiasm.models.precision import Precision
 from chiasm.models.view import ModelView
 from chiasm.results import images
@@ -31,7 +29,9 @@ from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.heads import HeadSweep, head_sweep, heads_beside, planned_heads
+from chiasm.studies.flow.own_answers import Answered, OwnAnswers, rightly_answered, with_longest_answer
 from chiasm.studies.flow.plan import NOISE_EXAMPLES, ROUNDING_EXAMPLES, ExamplePlan, clean_job, plan
+from chiasm.studies.flow.prepared import FlowExample, Unanswered
 from chiasm.studies.flow.price import (
     BASELINE,
     BLANKED,
@@ -49,12 +49,14 @@ from chiasm.studies.flow.price import (
 from chiasm.studies.flow.replaced_states import ReplacedStates, resamples
 from chiasm.studies.flow.rows import (
     answer_rows,
+    beside_rows,
     forms_of,
     map_rows,
     perceived,
     planned_rows,
     rounding_rows,
     swap_rows,
+    swap_word_rows,
     target_text,
     word_rows,
 )
@@ -85,27 +87,7 @@ _log = logging.getLogger("chiasm")
 _SWAPS: Final = {"image": IMAGE_SWAP, "video": VIDEO_SWAP, "audio": AUDIO_SWAP}
 
 
-class FlowExample(NamedTuple):
-    """An example ready to compute. `prompt` has no answer behind it; `swapped` shows or plays another example's input.
-
-    `blank`: the cuts of what is perceived, on a blank image. `forms`: the first token of each written form of the
-    answer. `skipped`: (example, what it does not have). `raised`: encoded to be computed in float32, where rounding is
-    measured.
-    """
-
-    example: Example
-    prompt: Encoded
-    plan: ExamplePlan
-    baseline: ExamplePlan | None
-    swapped: Encoded | None
-    blank: ExamplePlan | None
-    forms: dict[str, int]
-    forms_baseline: dict[str, int]
-    skipped: tuple[tuple[str, str], ...]
-    raised: Encoded | None = None
-
-
-class FlowWork(Work[FlowExample]):
+class FlowWork(Work[FlowExample | Unanswered]):
     """The rows of `spec` on `view`, a batch of examples at a time."""
 
     def __init__(self, spec: FlowSpec, inputs: Inputs, executor: Executor) -> None:
@@ -122,14 +104,19 @@ class FlowWork(Work[FlowExample]):
         self.parts: dict[str, float] = {}
         self._preparing = for_preparing(self.view)
         self._preparing_baseline = for_preparing(baseline) if baseline else None
+        self.own = OwnAnswers(spec, self.view, self.examples) if spec.target == "words" else None
         with self._timed(MEANS):
             self.replaced = ReplacedStates(spec, self.view, self.examples, self.baselines, executor, self.donors)
 
-    def prepare(self, index: int, example: Example) -> FlowExample:
+    def prepare(self, index: int, example: Example) -> FlowExample | Unanswered:
+        """Everything but what depends on an answer that the model has not given yet."""
+        return self._prepared(index, example) if self.own is None else self.own.ask(index, example)
+
+    def _prepared(self, index: int, example: Example) -> FlowExample:
         spec, view = self.spec, self._preparing
         prompt = view.encode(example, instruction=spec.instruction)
         forms = self._forms(view, example)
-        if "lower" not in forms and (spec.keep == "correct" or spec.target == "answer"):
+        if self.own is None and "lower" not in forms and (spec.keep == "correct" or spec.target == "answer"):
             raise ExampleError(f"the answer {example.answer!r} has no token, so it cannot be found right or followed")
         planned = self._plan(view, index, example, prompt, heads=self.heads)
         skipped = [*planned.skipped, *([(example.id, self.heads.left_out)] if self.heads.left_out else [])]
@@ -153,12 +140,12 @@ class FlowWork(Work[FlowExample]):
         controlled = (baseline, swapped, blank, forms, forms_baseline)
         return FlowExample(example, prompt, planned, *controlled, tuple(skipped), raised)
 
-    def compute(self, prepared: Sequence[FlowExample]) -> Computed:
+    def compute(self, prepared: Sequence[FlowExample | Unanswered]) -> Computed:
         started = time.perf_counter()
-        kept, left_out = self._kept(prepared)
+        kept, failures, left_out, skipped = self._kept(prepared)
         decoded = time.perf_counter()
         rows: RowsByTable = defaultdict(list)
-        failures, skipped, whole = [], [], 0
+        whole = 0
         with self._timed(CUTS):
             outcomes = self._run(self.view, [item.plan for item in kept])
         with self._timed(BASELINE):
@@ -184,6 +171,7 @@ class FlowWork(Work[FlowExample]):
                 skipped += self._baseline_rows(rows, item, item.baseline, baselines[place])
             if isinstance(swaps[place], JobResult):
                 rows["controls"] += swap_rows(item.example, item.plan, outcome, swaps[place])
+                rows["answer_words_controls"] += swap_word_rows(item.example, item.plan, outcome, swaps[place])
             elif isinstance(swaps[place], ExampleError):
                 skipped.append((item.example.id, f"{_SWAPS[item.example.kinds[0]]}: {swaps[place]}"))
             if item.blank is not None:
@@ -211,7 +199,7 @@ class FlowWork(Work[FlowExample]):
 
     def price(self) -> RunPrice | None:
         """The work ahead, from the first example that can be planned; None if none of the first can."""
-        item = first_prepared(self.examples, self.prepare)
+        item = first_prepared(self.examples, self._first)
         if item is None:
             return None
         beside = [(BLANKED, item.blank), (BASELINE, item.baseline)]
@@ -224,25 +212,27 @@ class FlowWork(Work[FlowExample]):
             item.plan,
             self.view.n_layers,
             len(self.examples),
-            decoding=self.spec.keep == "correct",
+            decoding=self.spec.keep == "correct" or self.own is not None,
             beside=[(name, one) for name, one in beside if one is not None],
             swapped=item.swapped is not None,
             means=self.replaced.passes,
             firsts=firsts,
         )
 
-    def _kept(self, prepared: Sequence[FlowExample]) -> tuple[list[FlowExample], list[tuple[str, str]]]:
+    def _first(self, index: int, example: Example) -> FlowExample:
+        if self.own is None:
+            return self._prepared(index, example)
+        answered = self.own.answered([self.own.ask(index, example)], self._prepared)
+        if not answered.ready:
+            raise ExampleError("its answer is not followed")
+        return answered.ready[0]
+
+    def _kept(self, prepared: Sequence[FlowExample | Unanswered]) -> Answered:
         """The examples to follow: all, or those whose greedy answer is the labelled one (the paper's filter)."""
-        if self.spec.keep == "all":
-            return list(prepared), []
-        answers = generate(self.view, [item.prompt for item in prepared])
-        kept, left_out = [], []
-        for item, answer in zip(prepared, answers, strict=True):
-            if correct(answer.text, item.example.answer):
-                kept.append(item)
-            else:
-                left_out.append((item.example.id, f"answered {answer.text!r} instead of {item.example.answer!r}"))
-        return kept, left_out
+        if self.own is not None:
+            return self.own.answered([one for one in prepared if isinstance(one, Unanswered)], self._prepared)
+        ready = [one for one in prepared if isinstance(one, FlowExample)]
+        return Answered(ready, [], [], []) if self.spec.keep == "all" else rightly_answered(self.view, ready)
 
     def _plan(
         self,
@@ -255,13 +245,14 @@ class FlowWork(Work[FlowExample]):
         heads: HeadSweep | None = None,
     ) -> ExamplePlan:
         spec, cuts = self.spec if spec is None else spec, self.interventions if cuts is None else cuts
-        encoded = self._encode_answer(view, example) if spec.target == "answer" else prompt
+        encoded = prompt if spec.target == "first" else self._encode_answer(view, example)
         half, causal = view.precision.half, view.family.causal
         options: dict[str, Any] = {"controls": spec.controls, "draws": spec.draws, "causal": causal}
         more = () if heads is None else planned_heads(heads, encoded, key=(spec.seed, example.id), **options)
         sources = self.replaced.sources(view, example, random=view is self._preparing_baseline)
         beside: dict[str, Any] = {"sources": sources, "more": tuple(more)}
-        return plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, **beside)
+        found = plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, **beside)
+        return found if self.own is None else found._replace(words=self.own.words(example))
 
     def _blank(self, index: int, example: Example, skipped: list[tuple[str, str]]) -> ExamplePlan | None:
         """The cuts of what is perceived on a blank image of the same size, where there is nothing to see."""
@@ -270,8 +261,10 @@ class FlowWork(Work[FlowExample]):
             return None
         without = replace(self.spec, controls=False, patches=0, words=0, keep_only=None)
         try:
-            encoded = self._encode_answer(self._preparing, blanked(example))
-            return self._plan(self._preparing, index, example, encoded, without, cuts)
+            blank = blanked(example)
+            # An answer that is followed whole is put behind what `_plan` is given.
+            encoded = self._preparing.encode(blank, instruction=self.spec.instruction)
+            return self._plan(self._preparing, index, blank, encoded, without, cuts)
         except ExampleError as error:
             skipped.append((example.id, f"{BLANK}: {error}"))
             return None
@@ -284,6 +277,8 @@ class FlowWork(Work[FlowExample]):
         return {form: found[word] for form, word in written.items() if word in found}
 
     def _encode_answer(self, view: ModelView, example: Example) -> Encoded:
+        if self.own is not None:
+            return self.own.encode(view, example)
         answer = example.answer if self.spec.target == "answer" else None
         return view.encode(example, instruction=self.spec.instruction, answer=answer)
 
@@ -331,9 +326,7 @@ class FlowWork(Work[FlowExample]):
         """Append what the cuts do on a blank image as a control; returns what could not be computed."""
         if isinstance(outcome, ExampleError):
             return [(item.example.id, f"{BLANK}: {outcome}")]
-        own: RowsByTable = defaultdict(list)
-        planned_rows(own, item.example, planned, outcome)
-        rows["controls"] += [row | {"control": BLANK, "sample": 0} for row in own["effects"]]
+        beside_rows(rows, item.example, planned, outcome, BLANK, 0)
         return []
 
     def _sample(self, example: Example) -> int:
@@ -358,11 +351,8 @@ class FlowWork(Work[FlowExample]):
         """Append what its random-weights model shows as a control; returns what could not be computed."""
         if isinstance(outcome, ExampleError):
             return [(item.example.id, f"{RANDOM_WEIGHTS}: {outcome}")]
-        own: RowsByTable = defaultdict(list)
         sample = self._sample(item.example)
-        planned_rows(own, item.example, planned, outcome)
-        rows["controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["effects"]]
-        rows["heads_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in own["heads"]]
+        beside_rows(rows, item.example, planned, outcome, RANDOM_WEIGHTS, sample)
         valued = map_rows(item.example, planned, outcome, target_text(self.baselines[sample], outcome))
         rows["patch_values_controls"] += [row | {"control": RANDOM_WEIGHTS, "sample": sample} for row in valued]
         if self.view.family.can("lens"):
@@ -387,8 +377,10 @@ class FlowWork(Work[FlowExample]):
 
     def _followed(self, item: FlowExample, outcome: JobResult) -> dict[str, Any]:
         first = int(outcome.tokens[0]) if len(outcome.tokens) else None
-        right = self.spec.target == "answer" or first in item.forms.values()
-        return {"example_id": item.example.id, "text": target_text(self.view, outcome), "right": right}
+        right, text = self.spec.target == "answer" or first in item.forms.values(), target_text(self.view, outcome)
+        if self.own is not None:
+            right = self.own.right(item.example, text)
+        return {"example_id": item.example.id, "text": text, "right": right}
 
     def _read(self, rows: RowsByTable, item: FlowExample, outcome: JobResult) -> None:
         if not self.view.family.can("lens"):
@@ -406,9 +398,10 @@ def compute(spec: FlowSpec) -> RunDirectory:
     **Errors:** `ChiasmError` for an unknown span, a baseline of another depth, or if no example is left.
     """
     asked, spec = spec, with_defaults(spec)
-    chosen = read_examples(spec, spec.data)
+    chosen = read_examples(spec, spec.data, spec.task)
+    spec = with_longest_answer(spec, chosen)
     if spec.cuts is None:
-        spec = spec.complete(cuts=default_cuts(kind for example in chosen for kind in example.kinds))
+        spec = spec.complete(cuts=default_cuts((kind for one in chosen for kind in one.kinds), spec.target))
     inputs = load_inputs(spec, chosen)
     spec = sized(spec, asked, inputs)
     if spec.windows == "centred":

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Section, option
 from chiasm.core.spans import PERCEPTUAL, require_known
+from chiasm.data.tasks import Task
 from chiasm.interventions import (
     AttentionKnockout,
     HeadIntervention,
@@ -35,11 +37,21 @@ PAPER_CUTS: Final = (
 )
 """The six published pairs (Zhang et al. 2025, README of the released code)."""
 
+WORD_CUTS: Final = (
+    "{0}->question+suffix+last+answer",
+    "{0}->last+answer",
+    "question->last+answer",
+    "answer->answer",
+)
+"""For words of an answer, every token of which reads as the last position does: all routes from what is perceived
+(`{0}`), the direct one, the question's, and that from the words before.
+"""
+
 _OTHER_CUTS: Final = ("question->last", "{0}->last", "last->last", "{0}->question")
 
 WindowStyle = Literal["centred", "all", "prefix", "suffix"]
 Keep = Literal["correct", "all"]
-Target = Literal["first", "answer"]
+Target = Literal["first", "answer", "words"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +98,14 @@ class FlowSpec(ControlledSpec):
 
         chiasm flow tiny --cut "image->last@heads=0,3" --cut "zero:heads=groups@last"
 
+    Which words of a description depend on the image, and in which layers? Objects that are there, and that are not:
+
+        chiasm flow tiny --task caption --target words
+
     Spans: prefix, image, video, audio, between, question, suffix, last; image.object, image.other, image[0],
     image.newline, image.base, image.hd, image.end; video[0], video.frame[0]; audio[0]; question.options,
-    question.option.true, question.option.false, question.objects; answer (with --target answer). `a+b` is the union of
-    two.
+    question.option.true, question.option.false, question.objects; answer (with --target answer or words). `a+b` is the
+    union of two.
 
     Source: Zhang et al. 2025 (arXiv 2411.18620), section 3. A cut shows what the model loses without a route while
     others stay open (the instruction after the question is one, unless `suffix` is cut as well); self-repair makes it
@@ -130,7 +146,26 @@ class FlowSpec(ControlledSpec):
         "correct", "Only examples that the model answers correctly, as in the papers, or all.", common=True
     )
     target: Target = option(
-        "first", "Follow the first token of the model's answer, or every token of the labelled answer."
+        "first",
+        "Follow the first token of the model's answer, every token of the labelled answer, or every word of the "
+        "model's own whole answer on its own.",
+        common=True,
+    )
+    task: Task = option(
+        "qa",
+        "The data's own questions, or a request to describe each input (without the default --instruction), or whether "
+        "objects are there (POPE, from boxes).",
+    )
+    objects: str | Path | None = option(
+        None,
+        "Objects that words of the answer may name, a file with one a line, then synonyms. Default: the names of the "
+        "boxes; of `scenes` its shapes.",
+        typed_as=str | None,
+    )
+    max_new_tokens: int | None = option(
+        None,
+        "Longest answer whose words are followed, in tokens. Default: 32, for descriptions 128.",
+        at_least=1,
     )
     draws: int = option(1, "Random draws per control.", at_least=1)
     random_models: int = random_models_option(5, "share the examples")
@@ -209,9 +244,25 @@ class FlowSpec(ControlledSpec):
         if self.heads and cuts and not any(isinstance(one, AttentionKnockout) for one in self.interventions()):
             found = "no --cut names a pair of spans, and heads are cut between two"
             raise ChiasmError("--heads", found, f"Name one, as `{PAPER_CUTS[1]}`, or leave --heads out")
+        self._check_target()
         if self.windows != "centred" and self.window is not None:
             found = "windows of all widths are cut there" if self.windows == "all" else "these ranges have no width"
             raise ChiasmError(f"--windows {self.windows} --window {self.window}", found, "Leave --window out")
+
+    def _check_target(self) -> None:
+        words = self.target == "words"
+        given = {"--objects": self.objects, "--max-new-tokens": self.max_new_tokens}
+        for name in () if words else (name for name, value in given.items() if value is not None):
+            found = "it is about words of the model's own answer, and they are not followed"
+            raise ChiasmError(f"--target {self.target} {name}", found, f"Give --target words, or leave {name} out")
+        for name, value in {"--keep-only": self.routes, "--sufficient": self.sufficient}.items() if words else ():
+            if value:
+                found = "it asks how many answers stay right, and not what single words lose"
+                raise ChiasmError(f"--target words {name}", found, f"Leave {name} out, or --target words")
+        if self.task == "caption" and (self.target == "answer" or (self.keep == "correct" and not words)):
+            found = "a description has no labelled answer"
+            todo = "Give --target words, or --target first --keep all"
+            raise ChiasmError(f"--task caption --target {self.target}", found, todo)
 
     @property
     def routes(self) -> tuple[str, ...]:
@@ -222,6 +273,9 @@ class FlowSpec(ControlledSpec):
     @property
     def smallest(self) -> float | None:
         return self.smallest_effect
+
+    def title(self) -> tuple[str, ...]:
+        return (*(() if self.task == "qa" else (self.task,)), *super().title())
 
     def interventions(self) -> tuple[Intervention, ...]:
         """The cuts and ablations of all heads together, parsed: those asked for, and those behind single heads."""
@@ -239,7 +293,7 @@ class FlowSpec(ControlledSpec):
 
     @property
     def _cuts(self) -> Sequence[str]:
-        return self.cuts or PAPER_CUTS
+        return self.cuts or default_cuts(("image",), self.target)
 
     def width_of(self, layers: int) -> int:
         """Layers per window in a decoder of `layers` layers."""
@@ -274,9 +328,14 @@ def is_part(cut: str, whole: str) -> bool:
     return target == same and source.startswith(f"{all_of_it}.")
 
 
-def default_cuts(kinds: Iterable[str]) -> tuple[str, ...]:
-    """The published pairs for what examples show or play; objects have places in images alone."""
+def default_cuts(kinds: Iterable[str], target: Target = "first") -> tuple[str, ...]:
+    """The published pairs for what examples show or play; objects have places in images alone. Of a whole answer that
+    is followed word by word, its own tokens are targets as well.
+    """
     given = set(kinds)
+    if target == "words":
+        senses = [kind for kind in PERCEPTUAL if kind in given] or ["image"]
+        return tuple(dict.fromkeys(cut.format(kind) for kind in senses for cut in WORD_CUTS))
     senses = [kind for kind in PERCEPTUAL if kind in given]
     found = [PAPER_CUTS if kind == "image" else tuple(cut.format(kind) for cut in _OTHER_CUTS) for kind in senses]
     return tuple(dict.fromkeys(cut for cuts in found for cut in cuts)) or PAPER_CUTS

@@ -136,6 +136,27 @@ TOKENS = TableSchema.of(
     integer("top_token_id", "Top token, cut", "Most probable token there under the cut."),
 )
 
+ANSWER_WORDS = TableSchema.of(
+    "answer_words",
+    EXAMPLE,
+    TYPE,
+    integer("word", "Place", "Place of the word in the model's own answer, 0-based."),
+    text("text", "Word", "As written; an object that is named in several words is one."),
+    text("class", "Class", "object, function, number, yes or no, other, or a class of the data's own vocabulary."),
+    text("group", "Group", "The class; of objects whether the input has them, where that is known."),
+    integer("tokens", "Tokens", "How many tokens it has."),
+    text("cut", "Cut", "As in `effects`."),
+    *_WINDOW,
+    number("logprob_clean", "Log-probability, untouched", "Mean over the word's tokens, teacher-forced.", unit="nat"),
+    number("logprob_cut", "Log-probability, cut", "The same under the cut.", unit="nat"),
+)
+
+ANSWER_WORDS_CONTROLS = ANSWER_WORDS.plus(
+    "answer_words_controls",
+    text("control", "Control", "What stands in for the cut; names in `chiasm.studies.flow.tables`."),
+    integer("sample", "Sample", "Number of the random draw, or of the model with random weights, 0-based."),
+)
+
 NOISE = TableSchema.of(
     "noise",
     EXAMPLE,
@@ -185,7 +206,12 @@ FOLLOWED = TableSchema.of(
     "followed",
     EXAMPLE,
     text("text", "Followed", "The tokens whose probability is followed, as text: what the model says, or the label."),
-    flag("right", "Right", "Whether it begins as a written form of the labelled answer does."),
+    flag(
+        "right",
+        "Right",
+        "Whether it begins as a written form of the labelled answer does; with --target words, whether it is the "
+        "labelled answer, or without a label names no object that is not there.",
+    ),
 )
 
 SUFFICIENCY = TableSchema.of(
@@ -234,6 +260,8 @@ TABLES = (
     PATCH_VALUES_CONTROLS,
     WORDS,
     TOKENS,
+    ANSWER_WORDS,
+    ANSWER_WORDS_CONTROLS,
     NOISE,
     ROUNDING,
     KEEP_ONLY,
@@ -242,6 +270,9 @@ TABLES = (
     HEADS,
     HEADS_CONTROLS,
 )
+
+WORDS_OF = {"effects": "answer_words", "controls": "answer_words_controls"}
+"""Where the words of the answer have the rows of a table."""
 
 # Names in the columns `open`, `half` and `routes` of `sufficiency`.
 OPEN, RANDOM, CLOSED = "routes", "random", "closed"
@@ -291,6 +322,7 @@ _COMPARED = ("example_id", "input", "type", "cut", "layer", "start", "stop", "lo
 OF_EFFECTS = (*_COMPARED, "change_percent")
 """The columns of `effects` that claims and figures are made from: of a long run all is a lot to hold."""
 OF_CONTROLS = (*_COMPARED, "control", "sample")
+OF_WORDS = (*_COMPARED, "word", "group", "control", "sample")
 
 SMALLEST = 0.05
 """Smallest change of a log-probability worth naming, in nat: about 5 % of a probability."""
