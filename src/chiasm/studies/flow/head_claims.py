@@ -5,16 +5,16 @@ bootstrap, of the few that were chosen by Bonferroni, since one whose values are
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from chiasm.core.claims import Claim, Verdict, judged, known
+from chiasm.core.claims import Claim
 from chiasm.core.statistics.bands import mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
-from chiasm.studies.flow.control_effects import NullEffect, Tests, control_effects
+from chiasm.studies.flow.control_claims import beyond_claims, judged_beside
+from chiasm.studies.flow.control_effects import Tests, control_effects
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
 from chiasm.studies.flow.tables import ERROR_SHARE, OTHER_HEADS, SIZE_MATCHED
 
@@ -100,67 +100,9 @@ def _judged(kind: str, quantity: str, data: Sweep, controls: pl.DataFrame, least
     bands = mean_bands(data.values, clusters=data.inputs, present=data.present, smallest_error=error, seed=seed, **how)
     beside = [control_effects(data, controls, name, error, seed, within=cut_of, tests=tests) for name in _NULLS]
     found: list[Claim] = []
-    for k, (about, layer, *_) in enumerate(data.columns):
-        effect, low, high, p = (float(values[k]) for values in (bands.mean, bands.low, bands.high, bands.p))
-        nulls = [one.at(k, effect) for one in beside if one.counts(k, int(bands.n[k]))]
-        inputs = len(set(np.array(data.inputs)[data.present[:, k]]))
-        # The control that comes nearest to the effect, on its side of 0.
-        worst = max(nulls, key=lambda one: (not one.beyond, np.sign(effect) * one.effect), default=None)
-        controlled = None if worst is None else all(one.beyond for one in nulls)
-        own = Claim(
-            kind=kind,
-            about=about,
-            where=str(layer),
-            quantity=quantity,
-            unit="nat",
-            effect=effect,
-            low=known(low),
-            high=known(high),
-            p=known(p),
-            control=None if worst is None else worst.name,
-            control_effect=None if worst is None else worst.effect,
-            n=int(bands.n[k]),
-            inputs=inputs,
-            verdict=judged(effect, low, high, smallest=least, p=known(p), controlled=controlled, inputs=inputs),
-        )
-        found.append(own)
-        if worst is not None and (kind == _HELD_OUT or low > 0 or high < 0):
-            found += _beyond(own, worst)
+    for claim, _, nearest in judged_beside(data, bands, beside, kind=kind, quantity=quantity, least=least):
+        found.append(claim)
+        differs = claim.low is not None and claim.high is not None and (claim.low > 0 or claim.high < 0)
+        if nearest is not None and (kind == _HELD_OUT or differs):
+            found += beyond_claims(claim, nearest, of=f"{kind}-", within="by any head at any layer")
     return found
-
-
-def _beyond(effect: Claim, control: NullEffect) -> list[Claim]:
-    """The difference of an effect to its control, and how far one more random model may go, where that is the control.
-
-    Both are conditions of the effect: it is the effect that is established or not.
-    """
-    verdict: Verdict = "established" if effect.established else "not established"
-    difference = replace(
-        effect,
-        kind=f"{effect.kind}-beyond",
-        quantity=f"{effect.quantity}, less that of the control",
-        effect=control.difference,
-        low=known(control.low),
-        high=known(control.high),
-        p=known(control.p),
-        control=control.name,
-        control_effect=control.effect,
-        n=control.n,
-        inputs=control.inputs,
-        verdict=verdict,
-    )
-    if control.reach is None:
-        return [difference]
-    reach = replace(
-        difference,
-        kind=f"{effect.kind}-reach",
-        quantity="size of the largest change by any head at any layer that one more random model may show, 95 % bound",
-        effect=control.reach,
-        low=None,
-        high=None,
-        p=None,
-        n=control.models,
-        inputs=None,
-        verdict="not established",
-    )
-    return [difference, reach]
