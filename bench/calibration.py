@@ -6,6 +6,7 @@ With --quick a few minutes and wide errors. Parts are kept in the results, so th
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -71,13 +72,22 @@ def calibration(
     causal_runs = max(10, count * 3 // 20)
     kept = out / "calibration.json"
     body: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+
+    def record(part: Part, rows: Sequence[Any]) -> None:
+        body[part] = [row._asdict() if hasattr(row, "_asdict") else row for row in rows]
+        body.setdefault("machines", {})[part] = machine("cpu", int(os.environ.get("OMP_NUM_THREADS", "0")))
+        write_results(out, "calibration", body, _text(body))
+
+    def causal(part: Part, asked: Iterable[no_effect_causal.Asked]) -> list[Claimed]:
+        return _causal(asked, causal_runs, partial(record, part))
+
     makers: dict[Part, Callable[[], Any]] = {
         "real": lambda: _real(cache, examples, count),
         "made": lambda: _made(count),
         "clustered": lambda: _clustered(count),
         "studies": lambda: _studies(count // 2),
-        "causal": lambda: _causal(no_effect_causal.real(cache, examples // 4, examples // 10), causal_runs),
-        "causal-made": lambda: _causal(no_effect_causal.made_up(), causal_runs),
+        "causal": lambda: causal("causal", no_effect_causal.real(cache, examples // 4, examples // 10)),
+        "causal-made": lambda: causal("causal-made", no_effect_causal.made_up()),
         "random": lambda: _random(cache, 2 if quick else 6, 24 if quick else 100),
         "coverage": lambda: _coverage(cache, examples, 2 * count, console),
         "power": lambda: _power(cache, examples, max(20, count // 4)),
@@ -85,10 +95,7 @@ def calibration(
     for part in PARTS:
         if part in only:
             found = makers[part]()
-            rows = found if isinstance(found, list) else [found]
-            body[part] = [row._asdict() if hasattr(row, "_asdict") else row for row in rows]
-            body.setdefault("machines", {})[part] = machine("cpu", int(os.environ.get("OMP_NUM_THREADS", "0")))
-            write_results(out, "calibration", body, _text(body))
+            record(part, found if isinstance(found, list) else [found])
     for sheet in sheets(body):
         sheet.show(console)
     if page is not None:
@@ -138,14 +145,17 @@ def _studies(runs: int) -> list[Claimed]:
     ]
 
 
-def _causal(asked: Iterable[no_effect_causal.Asked], runs: int) -> list[Claimed]:
-    rows: dict[tuple[str, int], Claimed] = {}
+def _causal(
+    asked: Iterable[no_effect_causal.Asked], runs: int, record: Callable[[list[Claimed]], None]
+) -> list[Claimed]:
+    """By data, kind of claim and size; recorded after each data set, as all of them take long."""
+    rows: list[Claimed] = []
     for study, data, draw, kinds in asked:
         chosen = {f"{study}, `{kind}`: {data}": _kind(kind) & part for kind, part in kinds.items()}
-        for n in SIZES:
-            for row in claimed_of_kinds(chosen, str(n), study, lambda rng, n=n, draw=draw: draw(n, rng), runs):
-                rows[row.data, n] = row
-    return [rows[name, n] for name in dict.fromkeys(name for name, _ in rows) for n in SIZES]
+        found = [claimed_of_kinds(chosen, str(n), study, lambda rng, n=n, draw=draw: draw(n, rng), runs) for n in SIZES]
+        rows += [row for of_kind in zip(*found, strict=True) for row in of_kind]
+        record(rows)
+    return rows
 
 
 def _real(cache: Path, examples: int, runs: int) -> list[Claimed]:

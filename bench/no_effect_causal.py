@@ -69,7 +69,9 @@ def real(cache: Path, limit: int, heads_limit: int) -> Iterator[Asked]:
     yield Asked("patch", "real curves that are highest in the same layer", partial(_same_layer, patched), _APART)
     idle = {"effects": patched["effects"], "knockouts": moved["knockouts"]}
     yield Asked("patch", "cuts that cost nothing", _drawn(idle), _AGREE | _APART)
-    yield Asked("patch", "exact patches in random order", partial(_disordered, patched), {"screen": _ANY})
+    effects = patched["effects"].join(patched["screen"].select("example_id").unique(), on="example_id", how="semi")
+    screened = partial(_disordered, {"effects": effects, "screen": patched["screen"]})
+    yield Asked("patch", "exact patches in random order", screened, {"screen": _ANY})
     words = {"named": _ANY, "named-other": _ANY, "named-random": _ANY}
     yield Asked("look", told, _drawn(named(cache, limit)), words)
     tokens = mean_tokens(cache, max(limit, 250))

@@ -24,6 +24,8 @@ ABLATIONS = ("ablate:mean@image", "ablate:resample@image")
 ROUTES = ("image->question", "question->last")
 SEEDS = (101, 102, 103)
 """Of the scenes that heads are measured on: none that was looked at while the rule of held-out heads was chosen."""
+SCREENED = 80
+"""Scenes whose gradient is taken."""
 SPANS = ("image", "question")
 
 
@@ -31,7 +33,7 @@ def heads_run(cache: Path, seed: int, limit: int) -> Path:
     """The directory of `chiasm flow tiny --heads` on scenes of a seed; made where it is not there."""
     where = cache / f"heads-{seed}-{limit}"
     if not (where / "tables" / "claims.parquet").exists():
-        chiasm.flow("tiny", heads=True, keep_only=ROUTES, seed=seed, limit=limit, out=where, fresh=where.exists())
+        chiasm.flow("tiny", heads=True, keep_only=ROUTES, seed=seed, limit=limit, out=where, resume=where.exists())
     return where
 
 
@@ -52,7 +54,7 @@ def ablations(cache: Path, limit: int) -> Tables:
     """`effects` and `controls` of states that are replaced, beside the knockout of the same span, all centred."""
     where = cache / f"ablations-{limit}"
     if not (where / "tables" / "claims.parquet").exists():
-        chiasm.flow("tiny", cuts=ABLATIONS, limit=limit, out=where, fresh=where.exists())
+        chiasm.flow("tiny", cuts=ABLATIONS, limit=limit, out=where, resume=where.exists())
     tables, _ = centred(where)
     assert KNOCKOUT in set(tables["controls"]["control"])
     return tables
@@ -62,7 +64,7 @@ def patches(cache: Path, limit: int) -> Tables:
     """`effects`, `controls`, `knockouts` and `screen` of `chiasm patch tiny`, as they are."""
     where = cache / f"patches-{limit}"
     if not (where / "tables" / "claims.parquet").exists():
-        chiasm.patch("tiny", limit=limit, screen=limit, out=where, fresh=where.exists())
+        chiasm.patch("tiny", limit=limit, screen=SCREENED, out=where, resume=where.exists())
     return _tables(where, "effects", "controls", "knockouts", "screen")
 
 
@@ -85,7 +87,7 @@ def named(cache: Path, limit: int) -> Tables:
     """`named` and `named_controls` of `chiasm look tiny`: words are as often near an object as at each other place."""
     where = cache / f"named-{limit}"
     if not (where / "tables" / "claims.parquet").exists():
-        chiasm.look("tiny", limit=limit, named=limit, maps=0, out=where, fresh=where.exists())
+        chiasm.look("tiny", limit=limit, named=limit, maps=0, out=where, resume=where.exists())
     read = _tables(where, "named", "named_controls", "shares")
     shares = read["shares"].filter(example_id=read["shares"]["example_id"][0])
     return {"effects": _one_row_each(read["named"]), "shares": shares} | {

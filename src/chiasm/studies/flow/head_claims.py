@@ -98,7 +98,10 @@ def _judged(kind: str, quantity: str, data: Sweep, controls: pl.DataFrame, least
     tests = Tests(len(data.columns)) if kind == _HELD_OUT else None
     how = {} if tests is None else tests.options
     bands = mean_bands(data.values, clusters=data.inputs, present=data.present, smallest_error=error, seed=seed, **how)
-    beside = [control_effects(data, controls, name, error, seed, within=cut_of, tests=tests) for name in _NULLS]
+    # An untrained model has as many changes in which to go beyond such models: the bound holds for all of them.
+    beside = [
+        control_effects(data, controls, name, error, seed, within=cut_of, together=True, tests=tests) for name in _NULLS
+    ]
     found: list[Claim] = []
     for claim, _, nearest in judged_beside(data, bands, beside, kind=kind, quantity=quantity, least=least):
         found.append(claim)

@@ -123,7 +123,7 @@ def _claims(cut: str, curves: LayerCurves, tests: int, seed: int) -> list[Claim]
         for drawn in draws(inputs, RESAMPLES, seed):
             total = drawn @ size
             one, other = (drawn @ side / total for side in sums)
-            ranks += [rank_correlation(a, b) for a, b in zip(one, other, strict=True)]
+            ranks += rank_correlations(one, other).tolist()
             distances += (np.argmax(other, axis=1) - np.argmax(one, axis=1)).tolist()
     low, high = _within(np.array(ranks), tests)
     p = np.nan if np.isnan(correlation) else min(1.0, tests * correlate(*means, seed=seed).p)
@@ -163,10 +163,16 @@ def _claims(cut: str, curves: LayerCurves, tests: int, seed: int) -> list[Claim]
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's coefficient; NaN where either is the same everywhere."""
-    x, y = rankdata(a), rankdata(b)
-    x, y = x - x.mean(), y - y.mean()
-    scale = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / scale) if scale > 0 else float("nan")
+    return float(rank_correlations(a[None], b[None])[0])
+
+
+def rank_correlations(a: Float[np.ndarray, "r L"], b: Float[np.ndarray, "r L"]) -> Float[np.ndarray, " r"]:
+    """The same of each row."""
+    x, y = rankdata(a, axis=1), rankdata(b, axis=1)
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    scale = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(scale > 0, (x * y).sum(axis=1) / scale, np.nan)
 
 
 def _within(values: np.ndarray, tests: int) -> tuple[float, float]:

@@ -99,13 +99,12 @@ def _not_compared(cuts: Sequence[Claim], patches: Sequence[Claim]) -> list[Findi
         idle = [one for one in cuts if one.about == cut]
         parts = [f"the cut {cut} is not established to change anything at any layer ({_most(one)})" for one in idle]
         still = [one for one in patches if one.about == cut]
-        parts += [f"patching is not established to move any of the gap in any layer ({_most(one)})" for one in still]
+        parts += [
+            f"patching what the cut {cut} reads is not established to move any of the gap in any layer ({_most(one)})"
+            for one in still
+        ]
         said = " and ".join(parts)
-        found.append(
-            Finding(f"{said[0].upper()}{said[1:]}, so that its layers are not compared with the other's.", 0.5)
-            if len(parts) == 1
-            else Finding(f"{said[0].upper()}{said[1:]}, so that nothing is compared.", 0.5)
-        )
+        found.append(Finding(f"{said[0].upper()}{said[1:]}, so that the two are not compared.", 0.5))
     return found
 
 
@@ -116,7 +115,7 @@ def _most(one: Claim) -> str:
 def _types(each: Sequence[Claim], differ: Sequence[Claim]) -> list[Finding]:
     """The share of every curve by question type, and the two types that differ most clearly."""
     found = []
-    for about, of_curve in curves_by_type(each).items():
+    for about, of_curve in _by_curve(each).items():
         weak, strong = (pick(of_curve, key=lambda one: one.effect) for pick in (min, max))
         verb, whole = _opening(about)
         held = sum(one.established for one in of_curve)
@@ -139,7 +138,7 @@ def _types(each: Sequence[Claim], differ: Sequence[Claim]) -> list[Finding]:
     return found
 
 
-def curves_by_type(each: Sequence[Claim]) -> dict[str, list[Claim]]:
+def _by_curve(each: Sequence[Claim]) -> dict[str, list[Claim]]:
     """Claims of the kind `type` by the curve that they are of."""
     found: dict[str, list[Claim]] = {}
     for one in each:
