@@ -5,9 +5,10 @@ With --quick a few minutes and wide errors. Parts are kept in the results, so th
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
@@ -15,14 +16,14 @@ from cyclopts import App
 from rich.console import Console
 
 import chiasm
-from bench import no_effect, null_data
+from bench import no_effect, no_effect_causal, null_data
 from bench.coverage import Case, Covered, cases, coverage
 from bench.measure import RESULTS, machine
 from bench.null_data import DRAWS, Tables
 from bench.report import Sheet, machine_lines, write_results
 
-Part = Literal["real", "made", "clustered", "studies", "random", "coverage", "power"]
-PARTS: tuple[Part, ...] = ("real", "made", "clustered", "studies", "random", "coverage", "power")
+Part = Literal["real", "made", "clustered", "studies", "causal", "causal-made", "random", "coverage", "power"]
+PARTS: tuple[Part, ...] = get_args(Part)
 SIZES = (24, 48, 100)
 TARGET, RANDOM_TARGET = 0.07, 1
 POWER_SIZE, SHIFTS = 50, (0.1, 0.3)
@@ -68,13 +69,25 @@ def calibration(
     if sample is not None:
         null_data.save_sample(null_data.centred(null_data.flow_run(cache, examples))[0], sample)
     count, console = max(20, runs // 20 if quick else runs), Console(width=140)
+    causal_runs = max(10, count * 3 // 20)
     kept = out / "calibration.json"
     body: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+
+    def record(part: Part, rows: Sequence[Any]) -> None:
+        body[part] = [row._asdict() if hasattr(row, "_asdict") else row for row in rows]
+        body.setdefault("machines", {})[part] = machine("cpu", int(os.environ.get("OMP_NUM_THREADS", "0")))
+        write_results(out, "calibration", body, _text(body))
+
+    def causal(part: Part, asked: Iterable[no_effect_causal.Asked]) -> list[Claimed]:
+        return _causal(asked, causal_runs, partial(record, part))
+
     makers: dict[Part, Callable[[], Any]] = {
         "real": lambda: _real(cache, examples, count),
         "made": lambda: _made(count),
         "clustered": lambda: _clustered(count),
         "studies": lambda: _studies(count // 2),
+        "causal": lambda: causal("causal", no_effect_causal.real(cache, examples // 4, examples // 10)),
+        "causal-made": lambda: causal("causal-made", no_effect_causal.made_up()),
         "random": lambda: _random(cache, 2 if quick else 6, 24 if quick else 100),
         "coverage": lambda: _coverage(cache, examples, 2 * count, console),
         "power": lambda: _power(cache, examples, max(20, count // 4)),
@@ -82,10 +95,7 @@ def calibration(
     for part in PARTS:
         if part in only:
             found = makers[part]()
-            rows = found if isinstance(found, list) else [found]
-            body[part] = [row._asdict() if hasattr(row, "_asdict") else row for row in rows]
-            body.setdefault("machines", {})[part] = machine("cpu", int(os.environ.get("OMP_NUM_THREADS", "0")))
-            write_results(out, "calibration", body, _text(body))
+            record(part, found if isinstance(found, list) else [found])
     for sheet in sheets(body):
         sheet.show(console)
     if page is not None:
@@ -106,15 +116,22 @@ def claimed(
     Counted are verdicts "established", and those or "uncontrolled" as `found`; of the `chosen` claims, or all but
     scales, which have no control by design.
     """
-    rng = np.random.default_rng([7, *data.encode()[-8:], len(size)])
-    counted = ~_kind("scale") if chosen is None else chosen
-    established = found = 0
+    return claimed_of_kinds({data: ~_kind("scale") if chosen is None else chosen}, size, study, draw, runs)[0]
+
+
+def claimed_of_kinds(
+    kinds: Mapping[str, pl.Expr], size: str, study: str, draw: Callable[[np.random.Generator], Tables], runs: int
+) -> list[Claimed]:
+    """The same of several kinds of claims on the same draws. `kinds`: by the name of the row, which claims count."""
+    rng = np.random.default_rng([7, *next(iter(kinds)).encode()[-8:], len(size)])
+    established, found = dict.fromkeys(kinds, 0), dict.fromkeys(kinds, 0)
     for run in range(runs):
-        claims = chiasm.claims(study, draw(rng), seed=run).filter(counted)
-        verdicts = set(claims["verdict"])
-        established += "established" in verdicts
-        found += bool(verdicts & {"established", "uncontrolled"})
-    return Claimed(data, size, established, found, runs)
+        claims = chiasm.claims(study, draw(rng), seed=run)
+        for name, counted in kinds.items():
+            verdicts = set(claims.filter(counted)["verdict"])
+            established[name] += "established" in verdicts
+            found[name] += bool(verdicts & {"established", "uncontrolled"})
+    return [Claimed(name, size, established[name], found[name], runs) for name in kinds]
 
 
 def _kind(name: str) -> pl.Expr:
@@ -126,6 +143,19 @@ def _studies(runs: int) -> list[Claimed]:
         claimed(data, size, family.study, draw, runs, _kind(family.kind) & family.chosen)
         for data, size, family, draw in no_effect.studies()
     ]
+
+
+def _causal(
+    asked: Iterable[no_effect_causal.Asked], runs: int, record: Callable[[list[Claimed]], None]
+) -> list[Claimed]:
+    """By data, kind of claim and size; recorded after each data set, as all of them take long."""
+    rows: list[Claimed] = []
+    for study, data, draw, kinds in asked:
+        chosen = {f"{study}, `{kind}`: {data}": _kind(kind) & part for kind, part in kinds.items()}
+        found = [claimed_of_kinds(chosen, str(n), study, lambda rng, n=n, draw=draw: draw(n, rng), runs) for n in SIZES]
+        rows += [row for of_kind in zip(*found, strict=True) for row in of_kind]
+        record(rows)
+    return rows
 
 
 def _real(cache: Path, examples: int, runs: int) -> list[Claimed]:
@@ -264,6 +294,8 @@ def sheets(body: dict[str, Any]) -> list[Sheet]:
         ("made", "False claims: made differences", "Six cuts of eight layers, one question per image."),
         ("clustered", "False claims: several questions on one image", "Without any control; images x questions."),
         ("studies", "False claims: other studies", "Data without the effects that these studies look for."),
+        ("causal", "False claims: causal methods and words, real differences", "Drawn from runs of `tiny`."),
+        ("causal-made", "False claims: causal methods and words, made differences", "One question per image."),
     ):
         if part in body:
             rows = [Claimed(**row) for row in body[part]]

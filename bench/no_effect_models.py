@@ -18,7 +18,7 @@ SETTINGS = ("zero-shot", "ft-proj", "ft-e2e")
 
 def align(images: int, each: int, rng: np.random.Generator) -> Tables:
     """Two spans that change alike at every depth, by cosines whose spread is that of `tiny`; without any control."""
-    return {"score": _NO_SCORE, "parts": _parts(images, each, rng, 0.0)}
+    return {"score": no_score(), "parts": _parts(images, each, rng, 0.0)}
 
 
 def align_beside(images: int, each: int, rng: np.random.Generator) -> Tables:
@@ -27,13 +27,15 @@ def align_beside(images: int, each: int, rng: np.random.Generator) -> Tables:
     random = _parts(images, each, rng, EFFECT)
     names = ((SAME_EXAMPLES, own), (RANDOM_WEIGHTS, random))
     beside = pl.concat([rows.with_columns(control=pl.lit(name)) for name, rows in names])
-    return {"score": _NO_SCORE, "parts": own, "parts_controls": beside}
+    return {"score": no_score(), "parts": own, "parts_controls": beside}
 
 
-_NO_SCORE = pl.DataFrame(
-    schema={"name": pl.String, "statistic": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
-    | {"n": pl.Int64, "a": pl.String, "b": pl.String}
-)
+def no_score() -> pl.DataFrame:
+    """A table of scores without any."""
+    return pl.DataFrame(
+        schema={"name": pl.String, "statistic": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
+        | {"n": pl.Int64, "a": pl.String, "b": pl.String}
+    )
 
 
 def _parts(images: int, each: int, rng: np.random.Generator, effect: float) -> pl.DataFrame:

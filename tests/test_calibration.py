@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from bench.calibration import RESULTS_LINE, claimed
+from bench.calibration import RESULTS_LINE, claimed, claimed_of_kinds
 from bench.coverage import cases, coverage
 from bench.measure import RESULTS
 from bench.null_data import DRAWS, SAMPLE, centred, flow_run, load_sample, made, resampled, shifted
 
 import chiasm
-from bench import no_effect
+from bench import no_effect, no_effect_causal
 from chiasm.core.statistics.bands import ALPHA, mean_bands
 from chiasm.studies.flow.sweep import sweep
 
@@ -159,3 +159,42 @@ def test_other_studies_seldom_claim_what_is_not_there(row):
     kind = pl.col("claim").str.replace(r"-\d+$", "") == family.kind
     found = claimed(data, size, family.study, draw, 150, kind & family.chosen)
     assert found.found <= most(150)
+
+
+def _asked(asked, n, runs):
+    """In how many of `runs` draws of `n` examples each kind of claim that is asked for says anything, by kind."""
+    kinds = {kind: (pl.col("claim").str.replace(r"-\d+$", "") == kind) & part for kind, part in asked.kinds.items()}
+    return claimed_of_kinds(kinds, str(n), asked.study, lambda rng: asked.draw(n, rng), runs)
+
+
+@pytest.mark.parametrize("asked", list(no_effect_causal.made_up()), ids=lambda one: f"{one.study} {one.data}")
+def test_causal_methods_seldom_claim_what_is_not_there(asked):
+    runs = 20
+    for row in _asked(asked, 24, runs):
+        assert row.found <= most(runs), row
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("n", [24, 48, 100])
+@pytest.mark.parametrize("asked", list(no_effect_causal.made_up()), ids=lambda one: f"{one.study} {one.data}")
+def test_causal_methods_claim_in_few_runs_what_is_not_there(asked, n):
+    for row in _asked(asked, n, 150):
+        assert row.found <= most(150), row
+
+
+def test_planted_heads_shares_and_routes_are_found_in_the_same_tables():
+    rng = np.random.default_rng(5)
+    heads = no_effect_causal.made_heads(DRAWS["heavy-tailed, t with 3 degrees"], 48, rng)
+    one = (pl.col("head") == 2) & (pl.col("layer") == 3)
+    heads["heads"] = heads["heads"].with_columns(logprob_cut=pl.col("logprob_cut") - 4.0 * one.cast(pl.Float64))
+    found = chiasm.claims("flow", heads).filter(verdict="established")
+    both = {f"{cut}, head 2" for cut in ("image->last@heads=all", "zero:heads@last")}
+    for kind in ("head", "head-held-out"):
+        own = found.filter(pl.col("claim").str.replace(r"-\d+$", "") == kind)
+        assert set(own["about"]) == both, kind
+        assert set(own["where"]) == {"3"}
+    shares = no_effect_causal.made_patches(DRAWS["normal"], 48, rng)
+    there = (pl.col("span") == "image") & (pl.col("layer") == 1)
+    shares["effects"] = shares["effects"].with_columns(recovery=pl.col("recovery") + there.cast(pl.Float64))
+    found = chiasm.claims("patch", shares).filter(pl.col("claim").str.starts_with("recovery-"), verdict="established")
+    assert set(found.select("about", "where").rows()) == {("image, denoise", "1"), ("image, noise", "1")}

@@ -93,6 +93,29 @@ def test_one_more_random_model_may_reach_as_far_with_any_of_its_heads():
     assert min(one.effect for one in of_kind(claims, "head-reach")) > 1.0
 
 
+def test_the_bound_of_one_more_random_model_holds_for_all_changes_at_once():
+    """Six changes of an untrained model are six occasions to go beyond others: two of three passed a bound for each."""
+
+    def judged(cuts):
+        beside = [
+            table(40, {(1, 0): -0.2 * (k + 1)}, cut=cut, seed=k, control=RANDOM_WEIGHTS, sample=k).filter(
+                pl.col("example_id").str.slice(1).cast(pl.Int64) % 5 == k
+            )
+            for cut in cuts
+            for k in range(5)
+        ]
+        heads = pl.concat([table(40, {(1, 4): -1.75}, cut=cut) for cut in cuts])
+        claims = head_claims({"heads": heads, "heads_controls": pl.concat(beside)}, LEAST, 0)
+        reach = next(one for one in of_kind(claims, "head-reach") if one.about.startswith(CUT) and one.where == "1")
+        return reach.effect, ("4", "1") in found_of(claims, "head")
+
+    alone, found = judged([CUT])
+    together, found_together = judged([CUT, "image->question@heads=all", "zero:heads@last"])
+    assert alone < 1.75 < together
+    assert found
+    assert not found_together
+
+
 def test_few_inputs_choose_nothing():
     rows = table(MIN_INPUTS_TO_SPLIT - 1, {(1, 4): -1.0})
     claims = head_claims({"heads": rows}, LEAST, 0)

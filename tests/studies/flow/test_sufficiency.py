@@ -7,6 +7,7 @@ from tests.studies.flow import flow_runs
 
 from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError
+from chiasm.core.statistics.intervals import shares_differ
 from chiasm.interventions import Variant
 from chiasm.interventions.routes import Route, all_but
 from chiasm.models.executors.jobs import Job
@@ -211,3 +212,11 @@ def test_layers_that_mix_tokens_without_attention_cannot_be_closed():
 
 def test_a_spec_takes_one_route_as_text():
     assert FlowSpec(model="tiny", keep_only="image->last").routes == ("image->last",)
+
+
+def test_differences_to_two_controls_are_two_tests():
+    """Any of them being claimed by chance is what is held to 5 %: of one set beside two controls there are two."""
+    claims = sufficiency_claims(frames(30, 20, 12, 12), least=0.05, error=0.01)
+    found = {one.control: one.p for one in of_kind(claims, "sufficient-control")}
+    alone = shares_differ(np.arange(30) < 20, np.arange(30) < 12, [f"e{k}" for k in range(30)])
+    assert found == pytest.approx(dict.fromkeys(("random", "closed"), 2 * alone))

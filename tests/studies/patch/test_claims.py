@@ -186,3 +186,85 @@ def test_headlines_of_one_direction_say_what_it_shows():
     lost = [replace(one) for one in own if "denoise" not in one.about]
     assert patch_headline(back).startswith("The image's states bring back most of the answer in layers 0 to 1")
     assert patch_headline(lost).startswith("The image's states are needed for the answer in layers 0 to 1")
+
+
+def idle(made, n=40, layers=6, seed=2):
+    """The same with a cut that changes nothing but noise."""
+    return knockouts(made, [0.0] * layers, n=n, layers=layers, noise=0.05)
+
+
+def test_a_cut_that_does_nothing_is_not_compared():
+    """Its largest change is noise, and lies in some layer: how far that is from patching's says nothing."""
+    own = claims(idle(tables(fading, layers=6)))
+    assert not of_kind(own, "agreement")
+    assert not of_kind(own, "agreement-layer")
+    [one] = of_kind(own, "agreement-no-cut")
+    assert one.about == "image->question"
+    assert not one.found
+    assert not of_kind(own, "agreement-no-patch")
+    [text] = [one.text for one in patch_findings(own) if "not compared" in one.text]
+    assert "the cut image->question is not established to change anything" in text.replace("The cut", "the cut")
+    assert not any("apart" in one.text for one in patch_findings(own))
+
+
+def test_patching_that_moves_nothing_is_not_compared():
+    made = knockouts(tables(nothing, layers=6), (0.2, 2.0, 0.25, 1.5, 0.22, 0.1), layers=6)
+    own = claims(made)
+    assert not of_kind(own, "agreement-layer")
+    [one] = of_kind(own, "agreement-no-patch")
+    assert (one.unit, one.verdict) == ("%", "practically none")
+    assert any("is not established to move any of the gap" in one.text for one in patch_findings(own))
+
+
+def test_intervals_over_several_cuts_are_wider():
+    """Ranks and layers of three cuts are looked at together, each at 5 % over the three."""
+    costs = (0.2, 0.5, 0.25, 0.4, 0.22, 0.1)
+    alone = knockouts(tables(fading, layers=6), costs, layers=6, noise=1.0)
+    names = ("image->question", "image->last", "image->suffix")
+    three = alone | {"knockouts": pl.concat([alone["knockouts"].with_columns(cut=pl.lit(name)) for name in names])}
+    [one], many = of_kind(claims(alone), "agreement"), of_kind(claims(three), "agreement")
+    assert len(many) == 3
+    assert many[0].p == pytest.approx(min(1.0, 3 * one.p))
+    assert many[0].low <= one.low
+    assert many[0].high >= one.high
+
+
+def typed(share, **more):
+    """Tables whose pairs are of two types by turns; `share` is told the type as well."""
+    made = tables(share, **more)
+    for name in ("effects", "controls"):
+        kind = pl.when(pl.col("example_id").str.slice(1).cast(int) % 2 == 0).then(pl.lit("A")).otherwise(pl.lit("B"))
+        made[name] = made[name].with_columns(type=kind)
+    return made
+
+
+def test_a_type_that_is_carried_elsewhere_is_told_from_the_other():
+    made = typed(route, controls=dict.fromkeys(NULLS, nothing))
+    late = (pl.col("span") == "last") & (pl.col("layer") == 3) & (pl.col("type") == "B")
+    made["effects"] = made["effects"].with_columns(recovery=pl.when(late).then(0.4).otherwise("recovery"))
+    own = claims(made)
+    by_type = {one.about: one for one in of_kind(own, "type")}
+    assert by_type["last, noise, A"].effect == pytest.approx(100, abs=3)
+    assert by_type["last, noise, B"].effect == pytest.approx(40, abs=3)
+    assert {one.verdict for one in by_type.values()} == {"established"}
+    differ = {one.about: one for one in of_kind(own, "types")}
+    assert differ["last, noise, A against B"].verdict == "established"
+    same = [one for about, one in differ.items() if about.startswith("image")]
+    assert len(same) == 2
+    assert not any(one.established for one in same)
+    said = [one.text for one in patch_findings(own) if "question types" in one.text]
+    assert any("A and B differ by +60" in text for text in said)
+    assert any("A and B are not established to differ" in text for text in said)
+
+
+def test_types_are_not_compared_where_the_patch_is_the_other_run():
+    """The whole image at the first layer: all of the gap, in any type, whatever the model does."""
+    first = lambda span, direction, layer, rng: float(span == "image" and layer == 0) + rng.normal(0, 0.05)  # noqa: E731
+    own = claims(typed(first, controls=dict.fromkeys(NULLS, nothing)))
+    assert found_of("recovery", typed(first, controls=dict.fromkeys(NULLS, nothing)))
+    assert not of_kind(own, "type")
+
+
+def test_one_type_alone_is_not_compared():
+    own = claims(tables(route, controls=dict.fromkeys(NULLS, nothing)))
+    assert not of_kind(own, "type")

@@ -12,11 +12,13 @@ import polars as pl
 from jaxtyping import Float
 
 from chiasm.core.claims import Claim, judged, known
+from chiasm.core.column_claims import column_claim
 from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands, over_shared_models
 from chiasm.interventions.states import ABLATE
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
-from chiasm.studies.flow.control_effects import NullEffect, control_effects
+from chiasm.studies.flow.control_claims import beyond_claims, difference_claim, judged_beside
+from chiasm.studies.flow.control_effects import control_effects
 from chiasm.studies.flow.head_claims import head_claims
 from chiasm.studies.flow.judgement import noise_floor, rounding_of_effects
 from chiasm.studies.flow.maps import MAP_FACTOR, map_claims
@@ -124,76 +126,11 @@ def _effects(data: Sweep, controls: pl.DataFrame | None, least: float, seed: int
     bands = mean_bands(data.values, clusters=data.inputs, present=data.present, smallest_error=error, seed=seed)
     beside = [] if controls is None else [control_effects(data, controls, name, error, seed) for name in _NULLS]
     found, beyond = [], []
-    for k, (cut, *_) in enumerate(data.columns):
-        effect, low, high, p = (float(values[k]) for values in (bands.mean, bands.low, bands.high, bands.p))
-        nulls = [one.at(k, effect) for one in beside if one.counts(k, int(bands.n[k]))]
-        behind = len(set(np.array(data.inputs)[data.present[:, k]]))
-        # The control that comes nearest to the effect, on its side of 0.
-        worst = max(nulls, key=lambda one: (not one.beyond, np.sign(effect) * one.effect), default=None)
-        controlled = None if worst is None else all(one.beyond for one in nulls)
-        found.append(
-            Claim(
-                kind="effect",
-                about=cut,
-                where=data.where(k),
-                quantity=QUANTITY,
-                unit=_UNIT,
-                effect=effect,
-                low=known(low),
-                high=known(high),
-                p=known(p),
-                control=None if worst is None else worst.name,
-                control_effect=None if worst is None else worst.effect,
-                n=int(bands.n[k]),
-                inputs=behind,
-                verdict=judged(effect, low, high, smallest=least, p=known(p), controlled=controlled, inputs=behind),
-            )
-        )
-        if worst is not None:
-            beyond += _beyond(found[-1], worst)
-        others = [_difference(found[-1], one) for one in nulls if one is not worst]
-        beyond += [replace(one, kind="effect-control") for one in others]
+    for claim, nulls, nearest in judged_beside(data, bands, beside, kind="effect", quantity=QUANTITY, least=least):
+        found.append(claim)
+        beyond += [] if nearest is None else beyond_claims(claim, nearest)
+        beyond += [difference_claim(claim, one, "effect-control") for one in nulls if one is not nearest]
     return found, beyond
-
-
-def _beyond(effect: Claim, control: NullEffect) -> list[Claim]:
-    """The difference of an effect to its control, and how far one more random model may go, where that is the control.
-
-    Both are conditions of the effect: it is the effect that is established or not.
-    """
-    difference = _difference(effect, control)
-    if control.reach is None:
-        return [difference]
-    reach = replace(
-        difference,
-        kind="reach",
-        quantity="size of the largest change at any layer that one more random model may show, 95 % bound",
-        effect=control.reach,
-        low=None,
-        high=None,
-        p=None,
-        n=control.models,
-        inputs=None,
-        verdict="not established",
-    )
-    return [difference, reach]
-
-
-def _difference(effect: Claim, control: NullEffect) -> Claim:
-    return replace(
-        effect,
-        kind="beyond",
-        quantity=f"{QUANTITY}, less that of the control",
-        effect=control.difference,
-        low=known(control.low),
-        high=known(control.high),
-        p=known(control.p),
-        control=control.name,
-        control_effect=control.effect,
-        n=control.n,
-        inputs=control.inputs,
-        verdict="established" if effect.established else "not established",
-    )
 
 
 def _scales(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> list[Claim]:
@@ -231,21 +168,8 @@ def _averaged(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> l
 
 def _beside(kind: str, about: str, where: str, bands: Bands, k: int, inputs: int, least: float) -> Claim:
     """What a change that judges no cut does, beside which no control stands: column `k` of `bands`."""
-    effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
-    return Claim(
-        kind=kind,
-        about=about,
-        where=where,
-        quantity=QUANTITY,
-        unit=_UNIT,
-        effect=effect,
-        low=known(low),
-        high=known(high),
-        p=known(p),
-        n=int(bands.n[k]),
-        inputs=inputs,
-        verdict=judged(effect, low, high, smallest=least, p=known(p), controlled=None, inputs=inputs),
-    )
+    told = {"kind": kind, "about": about, "where": where, "quantity": QUANTITY, "unit": _UNIT}
+    return column_claim(bands, k, smallest=least, inputs=inputs, **told)
 
 
 _FORM = 0.05  # smallest difference of probabilities worth naming

@@ -88,12 +88,14 @@ def control_effects(
     seed: int,
     *,
     within: Callable[[str], str] = lambda cut: cut,
+    together: bool = False,
     tests: Tests | None = None,
 ) -> ControlEffects:
     """What the control called `name` shows in every column of `data`, and the paired difference to each of its effects.
 
     `error`: the smallest standard error that counts (nat), see `mean_bands`. `within`: the name that cuts share among
-    which an effect may be picked; each cut's own by default. `tests`: how many are made, where not all hold at once.
+    which an effect may be picked; each cut's own by default. `together`: the bound on one more random model holds for
+    all of these names at once. `tests`: how many are made, where not all hold at once.
     """
     rows = controls.filter(pl.col("control") == name)
     other = sweep(rows, data.columns)
@@ -118,19 +120,19 @@ def control_effects(
     )
     order = {int(c): j for j, c in enumerate(chosen)}
     models = rows["sample"].n_unique() if name == RANDOM_WEIGHTS else 0
-    reach = _reach(rows, data.columns, within) if models > 1 else None
+    reach = _reach(rows, data.columns, within, together) if models > 1 else None
     behind = tuple(len(set(np.array(data.inputs)[column])) for column in present.T)
     return ControlEffects(name, mean, bands, order, n, reach, models, behind)
 
 
 def _reach(
-    rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]], within: Callable[[str], str]
+    rows: pl.DataFrame, columns: Sequence[tuple[str, int, int, int]], within: Callable[[str], str], together: bool
 ) -> Float[np.ndarray, " k"]:
     """How far the mean effect of a cut in one more model with random weights may lie from 0, at whichever layer.
 
     A 95 % prediction interval of the largest mean effect over a cut's layers, over the models there are: layers are
     picked by their effect, and in which one a random model does most differs from model to model. Every model was run
-    on other examples, so their spread includes that of examples.
+    on other examples, so their spread includes that of examples. `together`: Bonferroni over the names that cuts share.
     """
     from scipy.special import stdtrit  # slow to import, and what only words claims does without
 
@@ -141,10 +143,11 @@ def _reach(
         models.append(np.where(n > 0, np.abs(one.values.sum(axis=0)) / np.maximum(n, 1), np.nan))
     means, reach = np.array(models), np.zeros(len(columns))
     cuts = np.array([within(cut) for cut, *_ in columns])
+    level = ALPHA / 2 / (len(set(cuts)) if together else 1)
     for cut in dict.fromkeys(cuts):
         own = means[:, cuts == cut]
         largest = np.nanmax(own[~np.isnan(own).all(axis=1)], axis=1, initial=0.0)
         count = len(largest)
-        wider = stdtrit(count - 1, 1 - ALPHA / 2) * largest.std(ddof=1) * np.sqrt(1 + 1 / count) if count > 1 else 0.0
+        wider = stdtrit(count - 1, 1 - level) * largest.std(ddof=1) * np.sqrt(1 + 1 / count) if count > 1 else 0.0
         reach[cuts == cut] = (largest.mean() if count else 0.0) + wider
     return reach

@@ -8,6 +8,7 @@ import polars as pl
 from jaxtyping import Bool
 
 from chiasm.core.claims import Claim, judged, known
+from chiasm.core.column_claims import column_claim
 from chiasm.core.statistics.bands import ALPHA, mean_bands
 from chiasm.core.statistics.intervals import share_difference, share_interval, shares_differ
 from chiasm.interventions.routes import Route
@@ -32,7 +33,7 @@ class _Block(NamedTuple):
 def sufficiency_claims(tables: Mapping[str, pl.DataFrame], *, least: float, error: float, seed: int = 0) -> list[Claim]:
     """For the set of `--keep-only`, and for what the search left open on the half that did not choose: the share of
     answers right and whether it goes beyond both controls, what is lost of it and of the log-probability. Intervals of
-    shares are Bonferroni over the sets.
+    shares are Bonferroni over the sets, of differences to controls over the sets and their controls.
 
     `least`: the smallest change of a log-probability worth naming, `error`: what a standard error counts as at least.
     """
@@ -43,7 +44,8 @@ def sufficiency_claims(tables: Mapping[str, pl.DataFrame], *, least: float, erro
     blocks = [_named(rows, routes) for routes in rows.filter(half=ALL)["routes"].unique(maintain_order=True)]
     if chosen is not None and chosen.height and rows.filter(half=JUDGING).height:
         blocks.append(_found(rows, chosen))
-    found = [claim for block in blocks for claim in _shares(block, len(blocks))]
+    beside = sum(len(block.controls) for block in blocks)
+    found = [claim for block in blocks for claim in _shares(block, len(blocks), beside)]
     found += _losses(blocks, least, error, seed) if blocks else []
     if chosen is not None and chosen.height:
         found.append(_size(chosen))
@@ -82,13 +84,13 @@ def _found(rows: pl.DataFrame, chosen: pl.DataFrame) -> _Block:
     return _Block(f"{SEARCHED}: {merged(chosen)}", size, judging.filter(open=OPEN, size=size), controls)
 
 
-def _shares(block: _Block, tests: int) -> list[Claim]:
+def _shares(block: _Block, tests: int, beside_tests: int) -> list[Claim]:
     own = block.own.sort("example_id")
     right, inputs = own["right_kept"].to_numpy(), _inputs(own)
     of = share_interval(right, inputs, tests=tests)
     share, behind = float(of.mean), len(set(inputs))
     common: dict[str, Any] = {"about": block.about, "unit": "1", "n": own.height, "inputs": behind}
-    beside = [_against(block, name, rows, tests) for name, rows in block.controls.items()]
+    beside = [_against(block, name, rows, beside_tests) for name, rows in block.controls.items()]
     nearest = max(beside, key=lambda one: one.control_effect or 0.0, default=None)
     controlled = None if nearest is None else all(one.effect > 0 and (one.p or 0.0) <= ALPHA for one in beside)
     verdict = judged(
@@ -155,26 +157,13 @@ def _losses(blocks: Sequence[_Block], least: float, error: float, seed: int) -> 
         for name, given, value in zip(block.own["example_id"], _inputs(block.own), change, strict=True):
             values[at[name], k], present[at[name], k], inputs[at[name]] = value, True, given
     bands = mean_bands(values, clusters=inputs, present=present, smallest_error=error, seed=seed)
-    found = []
-    for k, block in enumerate(blocks):
-        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
-        behind = len(set(_inputs(block.own)))
-        found.append(
-            Claim(
-                kind="sufficient-loss",
-                about=block.about,
-                quantity=f"{QUANTITY} with only these routes open",
-                unit="nat",
-                effect=effect,
-                low=known(low),
-                high=known(high),
-                p=known(p),
-                n=int(bands.n[k]),
-                inputs=behind,
-                verdict=judged(effect, low, high, smallest=least, p=known(p), inputs=behind),
-            )
+    told = {"kind": "sufficient-loss", "quantity": f"{QUANTITY} with only these routes open", "unit": "nat"}
+    return [
+        column_claim(
+            bands, k, about=block.about, smallest=least, inputs=len(set(_inputs(block.own))), controlled=True, **told
         )
-    return found
+        for k, block in enumerate(blocks)
+    ]
 
 
 def _size(chosen: pl.DataFrame) -> Claim:

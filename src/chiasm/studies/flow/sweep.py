@@ -1,5 +1,6 @@
 """Differences of log-probabilities by example, cut and window: what claims and curves of a flow run are made from."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,9 +74,16 @@ class Sweep:
 
     def where(self, k: int) -> str:
         """The layer of a column; where several windows share one, the window's layers."""
-        cut, layer, start, stop = self.columns[k]
-        alone = sum(other[:2] == (cut, layer) for other in self.columns) == 1
-        return str(layer) if alone else f"{start}-{stop - 1}" if stop - start > 1 else str(start)
+        return self.places([k])[0]
+
+    def places(self, chosen: Sequence[int] | None = None) -> list[str]:
+        """The same of some columns, or of all."""
+        sharing = Counter(column[:2] for column in self.columns)
+        columns = self.columns if chosen is None else [self.columns[k] for k in chosen]
+        return [
+            str(layer) if sharing[cut, layer] == 1 else f"{start}-{stop - 1}" if stop - start > 1 else str(start)
+            for cut, layer, start, stop in columns
+        ]
 
 
 def sweep(

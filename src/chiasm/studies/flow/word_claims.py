@@ -25,7 +25,7 @@ from chiasm.studies.flow.tables import BLANK, ERROR_SHARE, OF_WORDS, SIZE_MATCHE
 
 QUANTITY_OF_WORDS: Final = "change of the log-probability of words, mean over a word's tokens"
 _NULLS: Final = (SIZE_MATCHED, BLANK, RANDOM_WEIGHTS)
-_REACH: Final = "size of the largest change of any group of words at any layer in one more random model, 95 % bound"
+_FREE: Final = "of any group of words at any layer"
 _AGAINST: Final = f"{NOT_THERE} against {THERE}"
 
 
@@ -44,7 +44,7 @@ def word_claims(tables: Mapping[str, pl.DataFrame], least: float, seed: int) -> 
     controls = words_by_group(tables, "answer_words_controls")
     data = sweep(of_groups(rows, enough))
     beside = None if controls is None else of_groups(controls, enough)
-    judging = Judging("word", QUANTITY_OF_WORDS, _REACH, _NULLS, cut_of, least, seed)
+    judging = Judging("word", QUANTITY_OF_WORDS, _FREE, _NULLS, cut_of, least, seed)
     found = [*counts, *_untouched(rows, enough, least, seed), *judging.claims(data, beside)]
     if controls is not None:
         found += _scales(controls, enough, least, seed)

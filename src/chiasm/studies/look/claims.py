@@ -9,9 +9,10 @@ import polars as pl
 
 from chiasm.core.claims import Claim, judged, known
 from chiasm.core.statistics.intervals import share_interval
+from chiasm.results.example_columns import claims_of_columns
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order, with_inputs
-from chiasm.studies.look.judging import POINTS, against_zero, columns_of, long_rows
+from chiasm.studies.look.judging import POINTS, against_zero, long_rows, over_models, share_columns
 from chiasm.studies.look.naming_claims import naming
 from chiasm.studies.look.shares import object_rows, perceived
 from chiasm.studies.look.tables import OUTPUT, SMALLEST
@@ -94,30 +95,11 @@ def _words(lens: pl.DataFrame, controls: pl.DataFrame | None, least: float, seed
     means, beside = (rows.group_by(*keys).agg(mean) for rows in (own, other))
     kept = own.select("example_id", *(["input"] if "input" in own.columns else [])).unique()
     both = means.join(beside.rename({"in_captions": "control"}), on=keys).join(kept, on="example_id")
-    values = columns_of(long_rows(both.sort(*keys), about, pl.col("in_captions") - pl.col("control")))
-    level = columns_of(long_rows(both.sort(*keys), about, pl.col("control")))
-    bands, found = level.over_models(values.bands(least, seed), other, least), []
-    for k, (name, state) in enumerate(values.columns):
-        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
-        found.append(
-            Claim(
-                kind="words",
-                about=name,
-                where=str(state),
-                quantity=f"{quantity}, less that of the control",
-                unit=POINTS,
-                effect=effect,
-                low=known(low),
-                high=known(high),
-                p=known(p),
-                control=RANDOM_WEIGHTS,
-                control_effect=float(level.values[level.present[:, k], k].mean()),
-                n=int(bands.n[k]),
-                inputs=values.inputs_of(k),
-                verdict=judged(effect, low, high, smallest=least, inputs=values.inputs_of(k), p=known(p)),
-            )
-        )
-    return found
+    values = share_columns(long_rows(both.sort(*keys), about, pl.col("in_captions") - pl.col("control")))
+    level = share_columns(long_rows(both.sort(*keys), about, pl.col("control")))
+    bands = over_models(level, values.bands(least, seed), other, least)
+    told = {"kind": "words", "quantity": f"{quantity}, less that of the control", "unit": POINTS, "least": least}
+    return claims_of_columns(values, bands, controlled=lambda k: (True, RANDOM_WEIGHTS, level.mean(k)), **told)
 
 
 def _uncontrolled_words(lens: pl.DataFrame, quantity: str, least: float) -> list[Claim]:
@@ -181,29 +163,15 @@ def _confirmed(
 ) -> list[Claim]:
     parts = [judging.filter(layer=layer, head=head) for layer, head in chosen]
     named = zip(parts, chosen, strict=True)
-    values = columns_of(
+    values = share_columns(
         pl.concat([long_rows(part, pl.lit(f"{about}, head {head}"), pl.col("value")) for part, (_, head) in named])
     )
     levels = {(f"{about}, head {head}", layer): part["level"].to_numpy() for part, (layer, head) in zip(parts, chosen)}
-    bands, found = values.bands(least, seed), []
-    for k, (name, layer) in enumerate(values.columns):
-        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
-        found.append(
-            Claim(
-                kind="head",
-                about=name,
-                where=str(layer),
-                quantity="share of attention, less the mean over the layer's heads, on inputs that did not choose it",
-                unit=POINTS,
-                effect=effect,
-                low=known(low),
-                high=known(high),
-                p=known(p),
-                control="mean over the layer's heads",
-                control_effect=100 * float(levels[name, layer].mean()),
-                n=int(bands.n[k]),
-                inputs=values.inputs_of(k),
-                verdict=judged(effect, low, high, smallest=least, inputs=values.inputs_of(k), p=known(p)),
-            )
-        )
+
+    def controlled(k: int) -> tuple[bool, str, float]:
+        return True, "mean over the layer's heads", 100 * float(levels[values.columns[k]].mean())
+
+    quantity = "share of attention, less the mean over the layer's heads, on inputs that did not choose it"
+    told = {"kind": "head", "quantity": quantity, "unit": POINTS, "least": least, "controlled": controlled}
+    found = claims_of_columns(values, values.bands(least, seed), **told)
     return sorted(found, key=lambda one: -one.effect)

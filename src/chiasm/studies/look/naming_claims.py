@@ -3,15 +3,12 @@
 Shares are in points of tokens. Intervals and p-values hold over all lenses, words and states of a kind at once.
 """
 
-from dataclasses import replace
-
-import numpy as np
 import polars as pl
 
-from chiasm.core.claims import MIN_INPUTS, Claim, Verdict, judged, known
-from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.core.claims import MIN_INPUTS, Claim
+from chiasm.results.example_columns import claims_of_columns
 from chiasm.results.series import in_order
-from chiasm.studies.look.judging import POINTS, beside_control, columns_of, long_rows
+from chiasm.studies.look.judging import POINTS, beside_control, long_rows, share_columns, with_differences
 from chiasm.studies.look.tables import ELSEWHERE, OBJECT, OTHER_OBJECT, RANDOM_DIRECTION, RANKS
 
 RANK = RANKS[-1]
@@ -57,51 +54,18 @@ def _judged(
 ) -> list[Claim]:
     about = pl.format("{}, {}", "lens", "word")
     rows = _enough(rows)
-    own = columns_of(long_rows(rows, about, pl.col("value")))
-    level = columns_of(long_rows(rows, about, pl.col("level")))
+    own = share_columns(long_rows(rows, about, pl.col("value")))
+    level = share_columns(long_rows(rows, about, pl.col("level")))
     null = None if controls is None or not controls.height else long_rows(controls, about, pl.col("value"))
     bands, beside = own.bands(least, seed, _ERROR_SHARE), beside_control(own, null, least, seed, _ERROR_SHARE)
     quantity = f"share of the object's tokens with its word among the {RANK} nearest, less that of {_CONTROLS[place]}"
-    found = []
-    for k, (name, state) in enumerate(own.columns):
-        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
-        random, inputs = beside[k], own.inputs_of(k)
-        controlled = True if random is None else random.beyond
-        verdict = judged(effect, low, high, smallest=least, inputs=inputs, p=known(p), controlled=controlled)
-        one = Claim(
-            kind=kind,
-            about=name,
-            where=str(state),
-            quantity=quantity,
-            unit=POINTS,
-            effect=effect,
-            low=known(low),
-            high=known(high),
-            p=known(p),
-            control=_CONTROLS[place],
-            control_effect=float(np.mean(level.values[level.present[:, k], k])),
-            n=int(bands.n[k]),
-            inputs=inputs,
-            verdict=verdict,
-        )
-        found.append(one)
-        if random is not None:
-            held: Verdict = "established" if verdict == "established" else "not established"
-            beyond = replace(
-                one,
-                kind=f"{kind}-beyond",
-                quantity=f"{quantity}; less that with random weights",
-                effect=random.difference,
-                low=known(random.low),
-                high=known(random.high),
-                p=known(random.p),
-                control=RANDOM_WEIGHTS,
-                control_effect=random.mean,
-                n=random.n,
-                verdict=held,
-            )
-            found.append(beyond)
-    return found
+
+    def controlled(k: int) -> tuple[bool, str, float]:
+        random = beside[k]
+        return random is None or random.beyond, _CONTROLS[place], level.mean(k)
+
+    told = {"kind": kind, "quantity": quantity, "unit": POINTS, "least": least, "controlled": controlled}
+    return with_differences(claims_of_columns(own, bands, **told), beside)
 
 
 def _enough(rows: pl.DataFrame) -> pl.DataFrame:

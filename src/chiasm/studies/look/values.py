@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from chiasm.results.example_columns import ERROR_SHARE
 from chiasm.results.series import with_inputs
 from chiasm.results.values import SHARED_MODELS, ExampleValues, grid
 from chiasm.studies.look.claims import SHARE, share_rows
-from chiasm.studies.look.judging import ERROR_SHARE, POINTS
+from chiasm.studies.look.judging import POINTS
 from chiasm.studies.look.tables import SMALLEST
 
 

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from chiasm.core.claims import Claim, judged, known
+from chiasm.core.claims import Claim, judged, known, of_kind
 from chiasm.core.statistics.bands import ALPHA, mean_bands
+from chiasm.results.example_columns import ERROR_SHARE, BesideControl, ExampleColumns, claims_of_columns
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.studies.patch.agreement import agreement_claims
 from chiasm.studies.patch.screen_claims import screen_claims
-from chiasm.studies.patch.shares import ERROR_SHARE, POINTS, QUANTITY, QUANTITY_ODDS, Shares, like, shares
+from chiasm.studies.patch.shares import POINTS, QUANTITY, QUANTITY_ODDS, shares
 from chiasm.studies.patch.tables import NOISE, RANDOM_TOKENS, SAME_ANSWER, SHUFFLED, SMALLEST, SMALLEST_GAP
+from chiasm.studies.patch.type_claims import type_claims
 
 HALF: Final = 50.0
 """Of the gap: states that bring more of it decide the answer."""
@@ -35,7 +37,9 @@ def claims(tables: Mapping[str, pl.DataFrame], *, seed: int = 0, smallest: float
     least = SMALLEST if smallest is None else smallest
     gap = _gap(effects, tables.get("pairs"), tables.get("pairs_controls"), seed)
     real = gap.control is None or gap.established
-    found = [gap, *_recoveries(effects, controls, least, seed, real)]
+    own = shares(effects)
+    recoveries = _recoveries(own, controls, least, seed, real) if own.columns else []
+    found = [gap, *recoveries, *type_claims(effects, own, of_kind(recoveries, "recovery"), controls, least, seed)]
     if "recovery_odds" in effects.columns and effects["recovery_odds"].count():
         found += _odds(effects, least, seed)
     knockouts = tables.get("knockouts")
@@ -101,134 +105,79 @@ def _random_gap(controls: pl.DataFrame | None, n: int, seed: int) -> tuple[float
     return float(gaps.mean()), high
 
 
-class _Null(NamedTuple):
-    """What a control says of one share: its own mean, the paired difference, and whether the share goes beyond it."""
-
-    name: str
-    mean: float
-    difference: float
-    low: float
-    high: float
-    p: float
-    n: int
-    inputs: int
-    beyond: bool
-
-
-def _recoveries(
-    effects: pl.DataFrame, controls: pl.DataFrame | None, least: float, seed: int, real: bool
-) -> list[Claim]:
+def _recoveries(own: ExampleColumns, controls: pl.DataFrame | None, least: float, seed: int, real: bool) -> list[Claim]:
     """The share of the gap by span, direction and layer; the difference to each control; and whether it is more than
     half of the gap."""
-    own = shares(effects)
-    if not own.columns:
-        return []
-    bands = own.bands(least, seed)
     beside = [] if controls is None else [
         _nulls(own, controls.filter(pl.col("control") == name), name, least, seed) for name in _NULLS
     ]  # fmt: skip
-    found, beyond, most = [], [], []
-    for k, (about, layer) in enumerate(own.columns):
-        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
-        nulls = [one[k] for one in beside if k in one]
-        # Any other image's states take an answer away: an unrelated donor is no null of what is lost.
-        judging = [one for one in nulls if not (one.name == SHUFFLED and f", {NOISE}" in about)]
-        worst = max(judging, key=lambda one: (not one.beyond, one.mean), default=None)
-        controlled = None if worst is None else all(one.beyond for one in judging)
-        inputs = own.inputs_of(k)
-        one = Claim(
-            kind="recovery",
-            about=about,
-            where=str(layer),
-            quantity=QUANTITY,
-            unit=POINTS,
-            effect=effect,
-            low=known(low),
-            high=known(high),
-            p=known(p),
-            control=None if worst is None else worst.name,
-            control_effect=None if worst is None else worst.mean,
-            n=int(bands.n[k]),
-            inputs=inputs,
-            verdict=judged(
-                effect, low, high, smallest=least, p=known(p), controlled=controlled if real else False, inputs=inputs
-            ),
-        )
-        found.append(one)
-        half = judged(effect - HALF, low - HALF, high - HALF, smallest=0.0, controlled=True, inputs=inputs)
-        decides = effect > HALF and half == "established" and one.found
-        most.append(
-            replace(
-                one,
-                kind="most",
-                quantity=f"{QUANTITY}, less half of it",
-                effect=effect - HALF,
-                low=None if one.low is None else one.low - HALF,
-                high=None if one.high is None else one.high - HALF,
-                p=None,
-                control_effect=None if worst is None else worst.mean - HALF,
-                verdict=one.verdict if decides else "not established",
-            )
-        )
-        for null in nulls:
-            kind = "beyond" if null is worst else "recovery-control"
-            more = {"effect": null.difference, "low": known(null.low), "high": known(null.high), "p": known(null.p)}
-            held = one.verdict if one.found and null.beyond else "not established"
-            more |= {"control": null.name, "control_effect": null.mean}
-            more |= {"n": null.n, "inputs": null.inputs, "verdict": held}
-            beyond.append(replace(one, kind=kind, quantity=f"{QUANTITY}, less that of the control", **more))
-    return [*found, *beyond, *most]
+    judging = [_judging(about, [one[k] for one in beside if k in one]) for k, (about, _) in enumerate(own.columns)]
+    nearest = [max(nulls, key=lambda one: (not one.beyond, one.mean), default=None) for nulls in judging]
+
+    def controlled(k: int) -> tuple[bool | None, str | None, float | None]:
+        worst = nearest[k]
+        passed = None if worst is None else all(one.beyond for one in judging[k])
+        name, mean = (None, None) if worst is None else (worst.name, worst.mean)
+        return passed if real else False, name, mean
+
+    told = {"quantity": QUANTITY, "unit": POINTS, "least": least, "controlled": controlled}
+    found = claims_of_columns(own, own.bands(least, seed), kind="recovery", **told)
+    beyond = [
+        null.claim(one, "beyond" if null is worst else "recovery-control", f"{QUANTITY}, less that of the control")
+        for k, (one, worst) in enumerate(zip(found, nearest, strict=True))
+        for null in (of[k] for of in beside if k in of)
+    ]
+    return [*found, *beyond, *(_most(one) for one in found)]
 
 
-def _nulls(own: Shares, rows: pl.DataFrame, name: str, least: float, seed: int) -> dict[int, _Null]:
-    """What one control shows in the columns in which it stands beside at least half of the examples."""
-    other = shares(rows)
-    if not other.columns:
-        return {}
-    values, present = like(own, other)
-    chosen = np.flatnonzero((present.sum(axis=0) > 0) & (2 * present.sum(axis=0) >= own.present.sum(axis=0)))
-    if not len(chosen):
-        return {}
-    difference = Shares(
-        own.examples,
-        own.inputs,
-        tuple(own.columns[k] for k in chosen),
-        np.where(present, own.values - values, 0.0)[:, chosen],
-        present[:, chosen],
+def _judging(about: str, nulls: Sequence[BesideControl]) -> list[BesideControl]:
+    """Any other image's states take an answer away: an unrelated donor is no null of what is lost."""
+    return [one for one in nulls if not (one.name == SHUFFLED and f", {NOISE}" in about)]
+
+
+def _most(one: Claim) -> Claim:
+    """Whether a share is more than half of the gap."""
+    effect = one.effect - HALF
+    low, high = (None if bound is None else bound - HALF for bound in (one.low, one.high))
+    half = judged(effect, low, high, smallest=0.0, controlled=True, inputs=one.inputs)
+    decides = effect > 0 and half == "established" and one.found
+    return replace(
+        one,
+        kind="most",
+        quantity=f"{QUANTITY}, less half of it",
+        effect=effect,
+        low=low,
+        high=high,
+        p=None,
+        control_effect=None if one.control_effect is None else one.control_effect - HALF,
+        verdict=one.verdict if decides else "not established",
     )
-    bands, found = difference.bands(least, seed), {}
-    for j, k in enumerate(chosen):
-        more, low, high, p = (float(x[j]) for x in (bands.mean, bands.low, bands.high, bands.p))
-        mean = float(values[present[:, k], k].mean())
-        beyond = bool(p <= ALPHA and more > 0)
-        found[int(k)] = _Null(name, mean, more, low, high, p, int(bands.n[j]), difference.inputs_of(j), beyond)
-    return found
+
+
+def _nulls(own: ExampleColumns, rows: pl.DataFrame, name: str, least: float, seed: int) -> dict[int, BesideControl]:
+    """What one control shows in the columns in which it stands beside at least half of the examples."""
+    difference, level, chosen = own.less(shares(rows))
+    if not chosen:
+        return {}
+    bands = difference.bands(least, seed)
+    return {
+        k: BesideControl.of(
+            name,
+            level.mean(j),
+            bands,
+            j,
+            difference.inputs_of(j),
+            bool(bands.p[j] <= ALPHA and bands.mean[j] > 0),
+        )
+        for j, k in enumerate(chosen)
+    }
 
 
 def _odds(effects: pl.DataFrame, least: float, seed: int) -> list[Claim]:
     """The same shares of the gap in log-odds: what they say beside those of log-probabilities, with no control."""
     own = shares(effects, "recovery_odds")
-    bands, found = own.bands(least, seed), []
-    for k, (about, layer) in enumerate(own.columns):
-        effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
-        inputs = own.inputs_of(k)
-        found.append(
-            Claim(
-                kind="odds",
-                about=about,
-                where=str(layer),
-                quantity=QUANTITY_ODDS,
-                unit=POINTS,
-                effect=effect,
-                low=known(low),
-                high=known(high),
-                p=known(p),
-                n=int(bands.n[k]),
-                inputs=inputs,
-                verdict=judged(effect, low, high, smallest=least, p=known(p), controlled=None, inputs=inputs),
-            )
-        )
-    return found
+    told = {"kind": "odds", "quantity": QUANTITY_ODDS, "unit": POINTS, "least": least}
+    return claims_of_columns(own, own.bands(least, seed), **told)
 
 
 def _left_out(effects: pl.DataFrame, pairs: pl.DataFrame | None) -> Claim:

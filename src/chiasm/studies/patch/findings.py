@@ -29,6 +29,8 @@ def patch_findings(claims: Sequence[Claim]) -> list[Finding]:
     ]
     nearest = {one.about: one for one in of_kind(claims, "agreement-layer")}
     found += [_agreement(one, nearest.get(one.about)) for one in of_kind(claims, "agreement")]
+    found += _not_compared(of_kind(claims, "agreement-no-cut"), of_kind(claims, "agreement-no-patch"))
+    found += _types(of_kind(claims, "type"), of_kind(claims, "types"))
     found += [_screen(one, screens(claims, one.about)) for one in of_kind(claims, "screen")]
     gaps, small = of_kind(claims, "gap"), of_kind(claims, "small-gap")
     found += [_gap(one, small) for one in gaps]
@@ -45,11 +47,8 @@ def _carried(
     top = strongest(by_layer)
     assert top is not None
     span, direction, *site = top.about.split(", ")
-    what = f"{name_of(span)}{f' (what {site[0]} adds)' if site else ''}"
     back = direction == DENOISE
-    verb = "bring back" if back else "take away"
-    into = "put into the other run" if back else "replaced by the other run's"
-    whole = f"{what[0].upper()}{what[1:]}, {into}, "
+    verb, whole = _opening(top.about)
     beside = _beside(top, differences, odds)
     if not any(one.found for one in by_layer):
         where = f"the largest share, at layer {top.where}, is {claimed(top)}{beside}"
@@ -91,6 +90,76 @@ def _agreement(one: Claim, nearest: Claim | None) -> Finding:
     sure = claimed(nearest, significant=2)
     strength = 2.45 if one.established or nearest.verdict == "practically none" else 1.2
     return Finding(f"{both} {named} (patching's less the cut's: {sure}); they {ranked}.", strength)
+
+
+def _not_compared(cuts: Sequence[Claim], patches: Sequence[Claim]) -> list[Finding]:
+    """Cuts whose layers say nothing beside those of patching: where one of the two does nothing, it has no most."""
+    found = []
+    for cut in dict.fromkeys(one.about for one in (*cuts, *patches)):
+        idle = [one for one in cuts if one.about == cut]
+        parts = [f"the cut {cut} is not established to change anything at any layer ({_most(one)})" for one in idle]
+        still = [one for one in patches if one.about == cut]
+        parts += [
+            f"patching what the cut {cut} reads is not established to move any of the gap in any layer ({_most(one)})"
+            for one in still
+        ]
+        said = " and ".join(parts)
+        found.append(Finding(f"{said[0].upper()}{said[1:]}, so that the two are not compared.", 0.5))
+    return found
+
+
+def _most(one: Claim) -> str:
+    return f"the most, at layer {one.where}, is {claimed(one)}"
+
+
+def _types(each: Sequence[Claim], differ: Sequence[Claim]) -> list[Finding]:
+    """The share of every curve by question type, and the two types that differ most clearly."""
+    found = []
+    for about, of_curve in _by_curve(each).items():
+        weak, strong = (pick(of_curve, key=lambda one: one.effect) for pick in (min, max))
+        verb, whole = _opening(about)
+        held = sum(one.established for one in of_curve)
+        text = (
+            f"{whole}{verb} an established part of the answer at layer {weak.where}, the deepest such layer, in {held} "
+            f"of {len(of_curve)} question types: from {claimed(weak)} for {_type_of(weak)} to {claimed(strong)} for "
+            f"{_type_of(strong)}"
+        )
+        levels = [one.control_effect for one in of_curve if one.control_effect is not None]
+        if levels:
+            low, high = (number(level, unit="%", significant=3) for level in (min(levels), max(levels)))
+            name = CONTROL_NAMES.get(strong.control or "", strong.control or "")
+            text += f"; type by type with {name} it is {low} to {high}, which was tested over all types together"
+        for one in differ:
+            if one.about.startswith(f"{about}, "):
+                pair = one.about[len(about) + 2 :].replace(" against ", " and ")
+                how = "differ by" if one.established else "are not established to differ; the difference is"
+                text += f". {pair} {how} {claimed(one, unit='points')}; the pair was picked, and p allows for it"
+        found.append(Finding(f"{text}.", 0.7))
+    return found
+
+
+def _by_curve(each: Sequence[Claim]) -> dict[str, list[Claim]]:
+    """Claims of the kind `type` by the curve that they are of."""
+    found: dict[str, list[Claim]] = {}
+    for one in each:
+        found.setdefault(one.about.rpartition(", ")[0], []).append(one)
+    return found
+
+
+def _type_of(one: Claim) -> str:
+    return one.about.rpartition(", ")[2]
+
+
+def _opening(about: str) -> tuple[str, str]:
+    """How a sentence about a curve begins, and its verb."""
+    span, direction, *site = about.split(", ")
+    what = f"{name_of(span)}{f' (what {site[0]} adds)' if site else ''}"
+    back = direction == DENOISE
+    verb = "bring back" if back else "take away"
+    return verb, f"{what[0].upper()}{what[1:]}, {'put into the other run' if back else _REPLACED}, "
+
+
+_REPLACED = "replaced by the other run's"
 
 
 def _screen(one: Claim, error: Claim | None) -> Finding:

@@ -9,8 +9,12 @@ QUESTIONS: Final = {
     "recovery-control": "Do they bring more or less than the other controls do?",
     "odds": "How much of the log-odds of the two answers do they bring?",
     "most": "How far above or below half of the gap is the share?",
+    "type": "How much of the answer do they bring in questions of one type?",
+    "types": "Do two question types differ in how much they bring?",
     "agreement": "Do patching and attention knockout point at the same layers?",
     "agreement-layer": "How many layers lie between what patching and what knockout name first?",
+    "agreement-no-cut": "Does cutting attention change the answer in any layer, so that layers can be compared?",
+    "agreement-no-patch": "Does patching move the answer in any layer, so that layers can be compared?",
     "screen": "Does the gradient rank patches as exact patches do?",
     "screen-error": "How far is the gradient's word from the exact patch?",
     "small-gap": "Of how many pairs could no share be taken?",
@@ -27,5 +31,5 @@ CHARTS: Final = {
 }
 """The question that each figure answers, the main one first."""
 
-DIFFERENCES: Final = frozenset({"beyond", "recovery-control", "agreement-layer"})
-"""Kinds whose effect is a difference from what a control (or the other method) shows."""
+DIFFERENCES: Final = frozenset({"beyond", "recovery-control", "types", "agreement-layer"})
+"""Kinds whose effect is a difference from what a control (or the other method, or another type) shows."""

@@ -78,7 +78,7 @@ class PatchReporter(Reporter[PatchSpec]):
                     partial(charts.controls_chart, effects, controls, claims=recovered), lambda: beside
                 )
             if effects["type"].n_unique() > 1:
-                kinds = "The same shares by question type; no sentence rests on them."
+                kinds = "The same shares by question type; sentences compare types in the deepest established layer."
                 drawn["types"] = Drawing(partial(charts.types_chart, effects), lambda: kinds)
         knockouts = self.with_inputs("knockouts")
         if knockouts is not None and effects.height and self._comparable(effects, knockouts):

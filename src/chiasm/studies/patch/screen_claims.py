@@ -8,9 +8,10 @@ import polars as pl
 
 from chiasm.core.claims import Claim, judged, known
 from chiasm.core.statistics.bands import Bands, mean_bands
+from chiasm.results.example_columns import ERROR_SHARE
 from chiasm.results.series import in_order
 from chiasm.studies.patch.agreement import LEAST, rank_correlation
-from chiasm.studies.patch.shares import ERROR_SHARE, POINTS
+from chiasm.studies.patch.shares import POINTS
 
 TOKENS: Final = "single tokens"
 SPANS: Final = "whole spans"

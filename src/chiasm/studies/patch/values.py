@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from chiasm.results.example_columns import ERROR_SHARE
 from chiasm.results.series import with_inputs
 from chiasm.results.values import ExampleValues, aligned, grid
-from chiasm.studies.patch.shares import ERROR_SHARE, POINTS, QUANTITY, share_rows
+from chiasm.studies.patch.shares import POINTS, QUANTITY, share_rows
 from chiasm.studies.patch.tables import SAME_ANSWER, SHUFFLED, SMALLEST
 
 _TAKEN_OFF = {SAME_ANSWER: "a donor of the same answer", SHUFFLED: "an unrelated donor"}
