@@ -39,10 +39,10 @@ def confirm(
     """
     trained = [_row(f"scenes of seed {seed}", heads_run(cache, seed, limit)) for seed in SEEDS]
     untrained = [_row(f"weights of seed {seed}", untrained_run(cache, seed, of_models)) for seed in MODELS]
-    body = {"machine": machine("cpu", int(os.environ.get("OMP_NUM_THREADS", "0")))}
-    body |= {"trained": trained, "untrained": untrained}
+    described = machine("cpu", int(os.environ.get("OMP_NUM_THREADS", "0")))
+    body = {"machine": described, "trained": trained, "untrained": untrained}
     sheets = [_sheet("`tiny` on new scenes", trained), _sheet("Models that have learnt nothing", untrained)]
-    text = "\n".join([*(sheet.markdown() for sheet in sheets), "## Machine\n", machine_lines(body["machine"])]) + "\n"
+    text = "\n".join([*(sheet.markdown() for sheet in sheets), "## Machine\n", machine_lines(described)]) + "\n"
     write_results(out, "head_confirmation", body, text)
     for sheet in sheets:
         sheet.show(Console(width=140))
