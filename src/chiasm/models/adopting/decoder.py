@@ -58,7 +58,9 @@ def _attends_ahead(view: ModelView, encoded: Encoded) -> bool:
     with view.readable_attention():
         frame, kind = record_frame(view, encoded.inputs), view.attention_implementation
         rows = torch.arange(frame.length, device=frame.hidden.device)
-        masks = {id(named.get("attention_mask")): named.get("attention_mask") for named in frame.arguments}
+        # A layer without attention may be given a mask of another kind.
+        attending = [named for named, of in zip(frame.arguments, view.kinds, strict=True) if of == "attention"]
+        masks = {id(named.get("attention_mask")): named.get("attention_mask") for named in attending}
         allowed = [allowed_rows(mask, rows, frame.length, len(encoded.input_ids), kind) for mask in masks.values()]
     return any(bool(one.triu(1).any()) for one in allowed)
 
