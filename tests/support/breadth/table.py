@@ -8,7 +8,7 @@ them after S seconds. `--paint`: nothing but the pictures, of the types that the
 import json
 import math
 import os
-import signal
+import resource
 import sys
 import tempfile
 import time
@@ -219,7 +219,8 @@ def _start(model_type: str, row: Mapping[str, Any] | None, painting: Painting, p
     """A process that writes the entry of a type, whatever that type does to it; its id. `row`: only paint for that."""
     child = os.fork()
     if child == 0:
-        signal.alarm(_SECONDS)
+        # Of its own computing, so that a machine that is busy with something else breaks off no trial.
+        resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
         try:
             found = entry(model_type, painting) if row is None else repainted(model_type, row, painting)
             path.write_text(json.dumps(found))
@@ -257,7 +258,9 @@ def main(arguments: list[str]) -> int:
                 running[child] = (name, time.perf_counter())
             name, started = running.pop(os.wait()[0])
             path = Path(folder) / f"{name}.json"
-            late = _NOTHING | {"reason": f"its trial was broken off, or took more than {_SECONDS // 60} minutes"}
+            late = _NOTHING | {
+                "reason": f"its trial was broken off, or took more than {_SECONDS // 60} minutes of computing"
+            }
             found = json.loads(path.read_text()) if path.is_file() else rows.get(name, late)
             # After each, so that a run that is stopped keeps what it found.
             write(transformers.__version__, held() | {name: found})

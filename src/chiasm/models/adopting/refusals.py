@@ -70,6 +70,6 @@ def answering(what: str) -> Iterator[None]:
 
 
 def said(error: BaseException) -> str:
-    """A foreign error in a line: its kind, and what it says."""
+    """A foreign error in a line: whose it is, its kind, and what it says."""
     line = " ".join(str(error).split())
-    return f"{type(error).__name__}: {line[:240]}" if line else reason_of(error)
+    return f"its own code raised {type(error).__name__}: {line[:240]}" if line else reason_of(error)
