@@ -208,7 +208,8 @@ def _odd_size(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _why(error: ChiasmError, model_type: str) -> str:
-    return error.found.removeprefix(f"the architecture `{model_type}`, ").partition("; the nearest")[0]
+    why = error.found.removeprefix(f"the architecture `{model_type}`, ").partition("; the nearest")[0]
+    return why.replace("whose", "its", 1) if why.startswith("whose ") else why
 
 
 def _line(error: BaseException) -> str:

@@ -35,7 +35,7 @@ def require_questions(processor: type, config: Any) -> None:
     taken = inspect.signature(processor.__call__).parameters
     if "text" not in taken:
         named = ", ".join(f"`{name}`" for name in list(taken)[1:2])
-        raise unsupported_error(config, f"and its processor takes {named} and no text: nothing can be asked about it")
+        raise unsupported_error(config, f"whose processor takes {named} and no text: nothing can be asked about it")
 
 
 class UnansweredError(Exception):
