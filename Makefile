@@ -87,19 +87,30 @@ certify-lowest: setup
 
 # What becomes of a small model of every multimodal type that transformers maps: src/chiasm/models/mapped.json, and from
 # there the docs. PICTURES of odd sizes are painted for each type that claims places.
+# What single types need besides goes to a folder of its own; torchaudio is taken without its extensions, which want CUDA.
 PICTURES ?= 500
-types: setup
-	$(BIN)/python -m tests.support.breadth.table --pictures $(PICTURES)
+BREADTH := $(VENV)/breadth
+BREADTH_PACKAGES := timm torchaudio mistral-common requests tiktoken pydantic-extra-types urllib3 charset-normalizer idna certifi
+$(BREADTH)/.installed: $(STAMP)
+	$(BIN)/python -m pip install --quiet --target $(BREADTH) --upgrade --no-deps $(BREADTH_PACKAGES)
+	rm -f $(BREADTH)/torchaudio/lib/*.so
+	touch $@
+
+types: $(BREADTH)/.installed
+	PYTHONPATH=$(BREADTH) $(BIN)/python -m tests.support.breadth.table --pictures $(PICTURES)
 	$(BIN)/python docs/generate.py
 
-# The families' suite and every mapped type on the newest release of transformers; what changed goes to build/newest.md.
+# The families' suite and every mapped type on the newest release of transformers; what changed goes to build/newest.md, the
+# table to build/newest.json. The one that is kept is put back.
 NEWEST := $(VENV)/newest
-newest: setup
+TABLE := src/chiasm/models/mapped.json
+newest: $(BREADTH)/.installed
 	mkdir -p build
-	cp src/chiasm/models/mapped.json build/before.json
+	cp $(TABLE) build/before.json
 	$(BIN)/python -m pip install --quiet --target $(NEWEST) --upgrade --no-deps transformers
-	PYTHONPATH=$(NEWEST) $(BIN)/python -m tests.support.breadth.table --pictures 20
-	$(BIN)/python -m tests.support.breadth.changes build/before.json src/chiasm/models/mapped.json > build/newest.md
+	PYTHONPATH=$(NEWEST):$(BREADTH) $(BIN)/python -m tests.support.breadth.table --pictures 20; status=$$?; \
+	  cp $(TABLE) build/newest.json; cp build/before.json $(TABLE); exit $$status
+	$(BIN)/python -m tests.support.breadth.changes build/before.json build/newest.json > build/newest.md
 	PYTHONPATH=$(NEWEST) $(BIN)/python -m tests.support.certify --check > build/families.txt; status=$$?; \
 	  sed 's/^/    /' build/families.txt >> build/newest.md; exit $$status
 

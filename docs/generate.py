@@ -217,6 +217,10 @@ other model is tried when it is loaded, on images, clips and sounds of noise, an
 - then the laws of `chiasm check` are tried. What a broken law belongs to is refused with the reason when it is asked
   for, and the rest is offered: padded batches give way to one prompt at a time, several images to one.
 
+The column "how" says what an answer rests on: the *suite* in float64 (certified types, on two versions of
+transformers), a *trial* of the small model as above, or, for types that are refused before any weight is read, the
+*configuration* or the class of the *processor* alone.
+
 What is *accepted* in the table was, besides, compared with a masked forward that shares no code with the engine
 (column "values": the largest difference in log-probability, float32), and where it claims places, painted on further
 pictures with odd sides ("pictures": how many of them claimed places; "found": the share of painted tokens that changed
@@ -225,9 +229,14 @@ checkpoint is tried like any other. Random weights show that numbers are compute
 
 ## What to do with a model that is refused
 
+Every refusal says what was asked and what was found; the table of refused types below says what to do for each. In
+general:
+
 - Read the reason: a processor or template that lacks something can be completed (`processor.chat_template = ...`),
   and a model in memory is taken by `chiasm.load(model=..., processor=...)`.
 - Where only `cuts` are refused, `--executor reference` runs one masked forward for each cut.
+- A model is tried with its own processor, and what was found is kept (`CHIASM_CACHE`): after a change of the processor
+  it is tried again. `chiasm check MODEL` prints every law with what was measured.
 - Where a single capability is refused, leave out what needs it; the table below says which command needs which.
 - An encoder-decoder, or a decoder that attends to the image beside its tokens, has no sequence that a cut could
   divide: take a checkpoint of a similar type that is certified or accepted.
@@ -238,6 +247,24 @@ checkpoint is tried like any other. Random weights show that numbers are compute
 A command is offered (`yes`) or not, a number says why; "places" is the rule for where the tokens of its images look.
 
 """
+
+
+_WALKING = "walking through"
+_ADVICE = {
+    "an encoder-decoder": "Take a model of one stack of layers: a cut needs image and words in one sequence.",
+    "beside them": "Take a model whose images are tokens of the prompt: here no cut could reach them.",
+    "one row for each": "Take a model whose decoder runs over the prompt's own tokens.",
+    "perceives nothing": "Take the type that wraps it with a vision or audio part.",
+    "has no part for": "Take a model of images, videos or sounds: what this one perceives, chiasm has no inputs for.",
+    "a prompt of its own": "Ask the model that it was tuned from, whose processor takes a question (Gemma 3).",
+    "random numbers": "Switch the noise off in its configuration: two runs of one prompt must agree to be compared.",
+    "no text": "Take a model whose processor takes a question beside a sound (`qwen2_audio`, ...).",
+    "needs `": "It answers with something else than words; there is no log-probability to read.",
+    "takes none of": "Take a model that is given the sound at once (`qwen2_audio`, ...).",
+    "with an attention branch": "A family file can name the parts of its layers ([contributing](contributing.md)).",
+    "": "Read the reason; a family file can state what the rules do not know ([contributing](contributing.md)).",
+}
+"""What to do, by words of the reason; the last is for every other."""
 
 
 def models(types: Sequence[MappedType]) -> str:
@@ -251,7 +278,7 @@ def models(types: Sequence[MappedType]) -> str:
         mark, _, why = found.partition(": ")
         return mark if not why else f"{mark} {noted(why)}"
 
-    names = ["type", "status", "takes", *VERBS, "places", "values", "pictures", "found"]
+    names = ["type", "status", "how", "takes", *VERBS, "places", "values", "pictures", "found"]
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for one in types:
         status = f"{one.status} {noted(one.reason)}" if one.reason else one.status
@@ -259,19 +286,38 @@ def models(types: Sequence[MappedType]) -> str:
         values = "" if one.values is None else f"{one.values:.0e}"
         values += "" if one.exact is None else f" (float64: {one.exact:.0e})"
         painted = ["", ""] if one.found is None else [str(one.pictures), f"{one.found:.3f}"]
-        own = [f"`{one.type}`", status, ", ".join(one.takes), *map(cell, verbs.values())]
+        own = [f"`{one.type}`", status, one.how, ", ".join(one.takes), *map(cell, verbs.values())]
         lines.append(f"| {' | '.join([*own, one.places, values, *painted])} |")
     accepted = [one for one in types if one.status == "accepted"]
     partly = [one for one in accepted if any(why.startswith("no") for why in one.capabilities.values())]
     further = ["", "## What accepted types cannot do", "", "| type | capability | why |", "|---|---|---|"]
     for one in partly:
-        no = [(name, why) for name, why in one.capabilities.items() if why.startswith("no")]
-        further += [f"| `{one.type}` | {name} | {_plain(why.partition(': ')[2])} |" for name, why in no]
+        no: dict[str, list[str]] = {}
+        for name, why in one.capabilities.items():
+            if why.startswith("no"):
+                no.setdefault(_cause(why.partition(": ")[2]), []).append(name)
+        further += [f"| `{one.type}` | {', '.join(named)} | {_plain(why)} |" for why, named in no.items()]
+    refused = ["", "## Refused types", "", "| type | found out by | why | what to do |", "|---|---|---|---|"]
+    refused += [
+        f"| `{one.type}` | {one.how} | {_plain(one.reason)} | {_advice(one.reason)} |"
+        for one in types
+        if one.status == "refused"
+    ]
     counted = Counter(one.status for one in types)
     counts = ["| status | types |", "|---|---|", *(f"| {status} | {counted[status]} |" for status in STATUSES)]
     text = _MODELS.format(count=len(types), version=mapped_version(), counts="\n".join(counts), rules=len(RULES))
     notes = [f"{number}. {_plain(why)}" for why, number in reasons.items()]
-    return text + "\n".join([*lines, "", *notes, *(further if partly else ()), ""])
+    return text + "\n".join([*lines, "", *notes, *refused, *(further if partly else ()), ""])
+
+
+def _cause(why: str) -> str:
+    """A reason without the law that showed it, where the error itself says all."""
+    return why[why.index(_WALKING) :] if _WALKING in why else why
+
+
+def _advice(reason: str) -> str:
+    """What a user does about a refusal, by what it says."""
+    return next((todo for said, todo in _ADVICE.items() if said in reason), _ADVICE[""])
 
 
 def _plain(why: str) -> str:

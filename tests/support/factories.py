@@ -128,7 +128,7 @@ def enlarge(model: PreTrainedModel) -> None:
             if p.ndim < 2:
                 is_scale = "norm" in name and name.endswith("weight")
                 p.normal_(scale if is_scale else 0.0, 0.1)
-            elif p is model.get_input_embeddings().weight:
+            elif p is getattr(model.get_input_embeddings(), "weight", None):
                 p.normal_(0.0, 1.0)
             elif "visual" in name or "vision" in name or "audio_tower" in name:
                 p.normal_(0.0, 0.5 if "embedding" in name else 0.2)

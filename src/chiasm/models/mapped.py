@@ -24,17 +24,19 @@ class MappedType:
     """One type of model, as `config.model_type` names it.
 
     `status`: `certified`: a listed family, every law holds; `accepted`: the generic rules answer it; `refused` by them;
-    `untried`: no small model of it was made. `capabilities`: `yes`, `no: why` or `-: why it is not asked`. `takes`:
-    what it perceives besides text. `places`: the rule for where the tokens of its images look. `values`: the largest
-    difference in log-probability from a masked forward that shares no code with the engine (float32); `exact`: the same
-    in float64, where rounding makes that more than 1e-4. `pictures`: how
-    many pictures of odd sizes were painted, and `found` in what share the painted tokens were those claimed.
+    `untried`: no small model of it was made. `how` that was found out: by the `suite` (listed families), from its
+    `configuration` or the class of its `processor` alone, or by `trial` of a small model. `capabilities`: `yes`,
+    `no: why` or `-: why it is not asked`. `takes`: what it perceives besides text. `places`: the rule for where the
+    tokens of its images look. `values`: the largest difference in log-probability from a masked forward that shares no
+    code with the engine (float32); `exact`: the same in float64, where rounding makes that more than 1e-4. `pictures`:
+    how many pictures of odd sizes were painted, and `found` in what share the painted tokens were those claimed.
     """
 
     type: str
     status: Status
     capabilities: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+    how: str = ""
     takes: tuple[str, ...] = ()
     places: str = ""
     values: float | None = None
@@ -58,7 +60,8 @@ def mapped_types() -> list[MappedType]:
         one = listed[name].row()
         last = list(one["transformers"].values())[-1:]
         status: Status = "certified" if one["certified"] else "refused"
-        found.append(MappedType(name, status, last[0] if last else {}, one["reason"], tuple(one["takes"]), "by family"))
+        takes = tuple(one["takes"])
+        found.append(MappedType(name, status, last[0] if last else {}, one["reason"], "suite", takes, "by family"))
     return found
 
 

@@ -78,6 +78,8 @@ def _biased(found: str) -> ChiasmError:
 def _unreadable(mask: Any, implementation: str) -> ChiasmError:
     shape = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
     found = f"the `{implementation}` implementation passes {shape} to its layers"
+    if isinstance(mask, Tensor) and mask.ndim == 2:
+        found = f"its layers are given one of the shape {shape}, which says what is padding, not who attends to whom"
     return ChiasmError("reading the attention mask", found, "Load the model with attn_implementation='sdpa'")
 
 

@@ -9,6 +9,8 @@ from tests.support.factories_unlisted import save_vip_llava, vip_llava
 from transformers import CONFIG_MAPPING
 
 from chiasm.core.errors import ChiasmError
+from chiasm.models.adopting.refusals import require_questions
+from chiasm.models.conformance import LAWS, Law, check
 from chiasm.models.families import listed_family
 from chiasm.models.loading import load, wrap
 
@@ -35,7 +37,7 @@ def test_a_model_that_the_generic_rules_answer_is_taken_after_one_trial(tmp_path
     (kept,) = cache.iterdir()
     assert json.loads(kept.read_text())["causal"] is True
 
-    def never(view):
+    def never(view, names=None):
         raise AssertionError("the suite runs once")
 
     monkeypatch.setattr("chiasm.models.adopting.adoption.check", never)
@@ -80,3 +82,31 @@ def test_a_checkpoint_without_a_chat_template_is_refused():
 def test_listed_families_are_not_tried(monkeypatch):
     monkeypatch.setattr("chiasm.models.loading.adopt", None)
     assert wrap(*build("llava")).family.name == "llava"
+
+
+def test_a_processor_that_takes_no_text_is_refused_by_its_class():
+    class Hears:
+        def __call__(self, audio, is_streaming=False):
+            raise AssertionError("nothing of it is made")
+
+    with pytest.raises(ChiasmError, match="takes `audio` and no text"):
+        require_questions(Hears, CONFIG_MAPPING["qwen2_audio"]())
+
+
+def test_what_one_kind_of_input_breaks_is_tried_again_by_its_laws_alone(monkeypatch):
+    model, processor = vip_llava()
+    asked = []
+
+    def broken_once(view, names=None):
+        laws = check(view, names=names)
+        asked.append(names)
+        if view.family.rules.batches and "lockstep: padded batch of two inputs" in (names or LAWS):
+            return [*laws, Law("lockstep: padded batch of two inputs", False, 1.0, "differs by 1")]
+        return laws
+
+    monkeypatch.setattr("chiasm.models.adopting.adoption.check", broken_once)
+    view = wrap(model, processor)
+    assert view.family.refused == {"padded batches": "lockstep: padded batch of two inputs: differs by 1"}
+    # All laws before and after, and between them those in question.
+    assert asked[0] is asked[-1] is None
+    assert all(len(names) < 4 for names in asked[1:-1])

@@ -26,7 +26,7 @@ _EXACT: Final[dict[str, Any]] = {
     ),
     **dict.fromkeys(("decoder_attention_heads", "linear_num_value_heads", "num_query_heads"), HEADS),
     **dict.fromkeys(("cross_num_attention_heads", "resampler_n_heads", "mamba_n_heads", "mamba_num_heads"), HEADS),
-    **dict.fromkeys(("linear_num_key_heads", "index_n_heads", "swa_num_attention_heads", "num_global_heads"), 2),
+    **dict.fromkeys(("linear_num_key_heads", "swa_num_attention_heads", "num_global_heads"), 2),
     **dict.fromkeys(("num_key_value_heads", "num_kv_heads", "swa_num_key_value_heads"), 2),
     **dict.fromkeys(("head_dim", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "linear_key_head_dim"), HEAD),
     **dict.fromkeys(("linear_value_head_dim", "index_head_dim", "mamba_head_dim", "mamba_d_head", "d_kv"), HEAD),
@@ -45,7 +45,9 @@ _EXACT: Final[dict[str, Any]] = {
     "mamba_chunk_size": 8,
     "ssm_state_size": 8,
     "mamba_d_state": 8,
-    "index_topk": 2048,
+    # Fewer tokens than a prompt has, by so many heads that no two of them come out alike (0, where none is above it).
+    "index_topk": 32,
+    "index_n_heads": 16,
     "max_position_embeddings": CONTEXT,
     "hidden_size_per_layer_input": 16,
     "num_kv_shared_layers": 1,
@@ -57,12 +59,19 @@ _EXACT: Final[dict[str, Any]] = {
     "depth": TOWER_LAYERS,
     "num_query_tokens": 9,
     "num_queries": 9,
+    "latent_query_num": 16,
+    "linear_head_dim": HEAD,
+    "linear_num_heads": HEADS,
+    "hc_lowrank": 16,
+    "output_channels": WIDTH,
     "max_source_positions": 400,
     "resampler_n_latents": 16,
     "resampler_depth": 1,
 }
 """Entries that have one small value in every configuration."""
-_LAYERS: Final = re.compile(r"(num|n)_(hidden_)?layers?|(en|de)coder_layers|(en|de)coder_num_layers|num_blocks|n_layer")
+_LAYERS: Final = re.compile(
+    r"(conf_)?(num|n)_(hidden_)?layers?|(en|de)coder_layers|(en|de)coder_num_layers|num_blocks|n_layer|layers"
+)
 _WIDTHS: Final = re.compile(
     r"(.*_)?hidden_size|(.*_)?d_model|n_embd|(.*_)?embed_dim|width|(.*_)?projection_dim|hidden_dim|(.*_)?output_dim|(.*_)?proj_dims"
     r"|(.*_)?input_dim|(.*_)?hidden_dim|text_dim|(.*_)?embedding_size|projector_dim|mm_hidden_size|latent_dim|(.*_)?n_embed"
@@ -178,6 +187,11 @@ def small_entry(
         return (GRID // 2) ** 2
     if name in ("num_patches", "num_positions") and tower:
         return GRID**2
+    if name == "blank_token_id":
+        # A class of a head that has as many of them as there are tokens.
+        return min(value, vocabulary - 1)
+    if name.endswith("_groups") and value == others.get("hidden_size"):
+        return WIDTH
     if name in ("num_experts_per_tok", "moe_k", "moe_topk"):
         return min(value, 2)
     if name == "max_position_embeddings" and tower:

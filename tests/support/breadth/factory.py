@@ -16,6 +16,12 @@ from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from chiasm.models.architecture import model_class
 from chiasm.models.families import answering_config
 
+_MISMATCHES: Final = (
+    r"tokens:? ?(?P<tokens>\d+)\D+features:? ?(?P<features>\d+)",
+    r"value tensor of shape \[(?P<features>\d+), \d+\] cannot be broadcast to indexing result of shape "
+    r"\[(?P<tokens>\d+),",
+)
+"""What models, and torch, say where an image has more or fewer tokens than features."""
 _STANDARD: Final = ("bos", "eos", "pad", "unk", "sep", "cls")
 
 
@@ -44,7 +50,7 @@ def token_ids(config: PreTrainedConfig, processor: ProcessorMixin) -> dict[str, 
     found: dict[str, Any] = {}
     for name, value in config.to_dict().items():
         stem = re.sub(r"_(token_)?(id|index|idx)$", "", name)
-        if stem == name or isinstance(value, dict | list | str | bool | float) or name.startswith("num_"):
+        if stem == name or isinstance(value, dict | list | str | bool | float) or name.startswith(("num_", "altup_")):
             continue
         if stem in _STANDARD:
             found[name] = getattr(tokenizer, f"{stem}_token_id", None)
@@ -88,6 +94,8 @@ def make(model_type: str, layers: int = LAYERS, seed: int = 0) -> Made:
     )
     processor = make_processor(kind, parts, draft, **own.get("options", {}))
     processor.chat_template = template(processor, own.get("placeholder", {}))
+    # Some processors leave templates to their tokenizers.
+    processor.tokenizer.chat_template = processor.chat_template
     size = -(-len(processor.tokenizer) // 8) * 8 + 8
     if "vocabulary_map" in default.to_dict():
         entries["vocabulary_map"] = processor.tokenizer.get_vocab()
@@ -119,8 +127,10 @@ def _mismatch(made: Made) -> tuple[int, int] | None:
     try:
         first_forward(made)
     except Exception as error:
-        found = re.search(r"tokens:? ?(\d+)\D+features:? ?(\d+)", str(error))
-        return (int(found[1]), int(found[2])) if found and int(found[1]) else None
+        for said in _MISMATCHES:
+            found = re.search(said, str(error))
+            if found and int(found["tokens"]):
+                return int(found["tokens"]), int(found["features"])
     return None
 
 
@@ -138,6 +148,17 @@ def _recounted(made: Made, tokens: int, features: int) -> bool:
                     if _mismatch(made) is None:
                         return True
                     setattr(owner, name, before)
+    return _added(made, features - tokens)
+
+
+def _added(made: Made, more: int) -> bool:
+    """Where the processor has a count of tokens that come besides those of patches: whether `more` of them fit."""
+    for name in (name for name in _counts(made.processor) if "additional" in name):
+        before = getattr(made.processor, name)
+        setattr(made.processor, name, before + more)
+        if before + more >= 0 and _mismatch(made) is None:
+            return True
+        setattr(made.processor, name, before)
     return False
 
 
@@ -159,6 +180,9 @@ def first_forward(made: Made) -> Any:
         given, kind = {"audio": [rng.uniform(-0.9, 0.9, rate // 2).astype(np.float32)]}, "audio"
     content = [{"type": kind}, {"type": "text", "text": "Is it red?"}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    taken = inspect.signature(type(processor).__call__).parameters
+    if kind == "video" and "videos" not in taken:
+        given = {"images": given["videos"]}
     known = inspect.signature(type(made.model).forward).parameters
     more = {"return_mm_token_type_ids": True} if "mm_token_type_ids" in known else {}
     raw = processor(text=[text], return_tensors="pt", **given, **more)
@@ -181,8 +205,13 @@ def _with_ids(config: PreTrainedConfig, processor: ProcessorMixin) -> PreTrained
 def template(processor: ProcessorMixin, placeholders: dict[str, str]) -> str:
     """Turns between marks, an input as its placeholder."""
     written = placeholders or {kind: str(getattr(processor, f"{kind}_token", f"<{kind}>")) for kind in KINDS}
+    known = processor.tokenizer.get_vocab()
+    around = ("<|begin_of_video|>", "<|end_of_video|>")
+    if known.keys() >= set(around) and "video" in written:
+        written["video"] = written["video"].join(around)
     parts = "".join(
-        f"{{% elif part['type'] == '{kind}' %}}{{{{ {token!r} + '\\n' }}}}" for kind, token in written.items()
+        f"{{% elif part['type'] == '{kind}' %}}{{{{ {(token and token + chr(10))!r} }}}}"
+        for kind, token in written.items()
     )
     return (
         "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"

@@ -18,6 +18,7 @@ from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPI
 
 VOCABULARY: Final = 440
 KINDS: Final = ("image", "video", "audio")
+_SIZES: Final = ("max_patches", "size", "crop_size", "max_pixels", "min_pixels")
 _ROLES: Final = ("<|im_start|>", "<|im_end|>")
 _STANDARD: Final = {"bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token"}
 # What a processor's file writes that looks like a token: `<|...|>`, `<...>`, `[...]`.
@@ -34,7 +35,7 @@ class UnmadeError(Exception):
 def make_tokenizer(
     kind: type[ProcessorMixin],
     more: Sequence[str] = (),
-    own: Mapping[str, str] | None = None,
+    own: Mapping[str, str | None] | None = None,
     vocabulary: int = VOCABULARY,
 ) -> PreTrainedTokenizerFast:
     """Bytes and a few merges, with every special token that the source of `kind` names, and `more`."""
@@ -45,7 +46,7 @@ def make_tokenizer(
     named = {name: _written(name, source) or f"<|{name.removesuffix('_token')}|>" for name in dict.fromkeys(asked)}
     if len(set(named.values())) < len(named):
         named = {name: f"<|{name.removesuffix('_token')}|>" for name in named}
-    named |= own or {}
+    named = {name: token for name, token in (named | dict(own or {})).items() if token is not None}
     others = [
         token for token in literal if token not in named.values() and token not in ("<unk>", "<bos>", "<eos>", "<pad>")
     ]
@@ -100,7 +101,7 @@ def make_parts(
     config: PreTrainedConfig,
     wanted: Mapping[str, Any],
     tokens: Sequence[str] = (),
-    named: Mapping[str, str] | None = None,
+    named: Mapping[str, str | None] | None = None,
     classes: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Its parts by name, at sizes that `config` has. `wanted`: options of parts (`image_processor.size`)."""
@@ -240,12 +241,18 @@ def _audio_part(kind: type | None, config: PreTrainedConfig, wanted: dict[str, A
             f"its sounds need a package that is not installed ({' '.join(str(error).split())[:60]})"
         ) from error
     options: dict[str, Any] = {}
-    audio = config.to_dict().get("audio_config") or {}
-    if "num_mel_bins" in audio and "feature_size" in held:
-        options["feature_size"] = audio["num_mel_bins"]
+    bands = _entry("num_mel_bins", config.to_dict().get("audio_config") or {})
+    if bands is not None and "feature_size" in held:
+        options["feature_size"] = bands
     if "chunk_length" in held:
         options["chunk_length"] = 8
     return kind(**(options | wanted))
+
+
+def _entry(name: str, held: Mapping[str, Any]) -> Any:
+    """The first entry of this name in nested dicts; None where there is none."""
+    inner = (_entry(name, part) for part in held.values() if isinstance(part, dict))
+    return held[name] if name in held else next((found for found in inner if found is not None), None)
 
 
 def make_processor(
@@ -268,4 +275,10 @@ def make_processor(
             options[name] = held.get(name, vision.get(name))
         elif parameter.default is inspect.Parameter.empty and name not in kind.get_attributes():
             raise UnmadeError(f"its processor wants `{name}`, which no rule knows")
-    return kind(**parts, **options)
+    processor = kind(**parts, **options)
+    # What a class hands its parts with every call would undo the sizes that they were made with.
+    handed = getattr(kind, "images_kwargs", {})
+    own = {name: getattr(parts["image_processor"], name) for name in handed if name in _SIZES and name not in more}
+    if own:
+        processor.images_kwargs = handed | own
+    return processor

@@ -1,19 +1,22 @@
 """Writes what became of every mapped type: `make types`, or with names for some types only.
 
 Each type has a process of its own, so that none can take the others with it; `--processes N` of them at a time.
-`--pictures N`: how many pictures of odd sizes are painted for each type that claims places.
+`--pictures N`: how many pictures of odd sizes are painted for each type that claims places; `--seconds S`: no more of
+them after S seconds. `--paint`: nothing but the pictures, of the types that the table says claim places.
 """
 
 import json
+import math
 import os
-import signal
+import resource
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +26,7 @@ from tests.support.breadth.configurations import default_configuration
 from tests.support.breadth.factory import Made, first_forward, make
 from tests.support.breadth.independent import cut_logprobs
 from tests.support.breadth.processors import UnmadeError, processor_class
-from tests.support.breadth.wanted import UNTRIED, WANTED
+from tests.support.breadth.wanted import UNTRIED, WANTED, lacking
 from tests.support.float64 import no_upcasts
 from transformers import PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
@@ -31,9 +34,11 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.interventions import AttentionKnockout, Variant, centred
-from chiasm.models.adopting.adoption import tried
+from chiasm.models.adopting.adoption import found_inputs, tried
+from chiasm.models.adopting.decoder import followed
+from chiasm.models.adopting.geometry import tokens_per_tile
 from chiasm.models.adopting.inputs import Candidate
-from chiasm.models.adopting.refusals import UnansweredError, require_answerable
+from chiasm.models.adopting.refusals import UnansweredError, require_answerable, require_questions
 from chiasm.models.conformance.painting import Painter, layout_of, patches_alone
 from chiasm.models.conformance.trial import (
     forward_cuts,
@@ -58,6 +63,7 @@ _NOTHING: Final[dict[str, Any]] = {
     "status": "untried",
     "capabilities": {},
     "reason": "",
+    "how": "",
     "takes": [],
     "places": "",
     "values": None,
@@ -67,32 +73,58 @@ _NOTHING: Final[dict[str, Any]] = {
 }
 
 
-def entry(model_type: str, pictures: int) -> dict[str, Any]:
+class Painting(NamedTuple):
+    """How many pictures are painted for a type, and for how long at the most."""
+
+    pictures: int
+    seconds: float = math.inf
+
+
+def entry(model_type: str, painting: Painting) -> dict[str, Any]:
     """What the table says of a type."""
+    if lacking(model_type):
+        return _NOTHING | {"reason": f"it needs the package `{lacking(model_type)}`, which was not installed"}
     if model_type in UNTRIED:
         return _NOTHING | {"reason": UNTRIED[model_type]}
     try:
         config = default_configuration(model_type)
         require_answerable(config)
     except ChiasmError as error:
-        return _NOTHING | {"status": "refused", "reason": _why(error, model_type)}
+        return _refused("configuration", _why(error, model_type))
     except Exception:
         config = None  # what else a configuration wants is the business of who makes the model
     if config is not None and not _perceives(config):
-        return _NOTHING | {"status": "refused", "reason": "it perceives nothing: its configuration has no part for it"}
+        return _refused("configuration", "it perceives nothing: its configuration has no part for it")
     try:
-        parts = set(processor_class(model_type, WANTED.get(model_type, {}).get("processor")).get_attributes())
-        if not parts & _PERCEIVING:
-            return _NOTHING | {"status": "refused", "reason": "its processor has no part for images, videos or sounds"}
+        kind = processor_class(model_type, WANTED.get(model_type, {}).get("processor"))
+        if not set(kind.get_attributes()) & _PERCEIVING:
+            return _refused("processor", "its processor has no part for images, videos or sounds")
+        require_questions(kind, default_configuration(model_type))
         made = make(model_type)
+    except ChiasmError as error:
+        return _refused("processor", _why(error, model_type))
     except UnmadeError as error:
         return _NOTHING | {"reason": str(error)}
     except Exception as error:
         return _NOTHING | {"reason": f"no small model of it is made by rule ({_line(error)})"}
-    return _tried(made, model_type, pictures)
+    return _tried(made, model_type, painting)
 
 
-def _tried(made: Made, model_type: str, pictures: int) -> dict[str, Any]:
+def _refused(how: str, why: str) -> dict[str, Any]:
+    return _NOTHING | {"status": "refused", "how": how, "reason": why}
+
+
+def repainted(model_type: str, row: Mapping[str, Any], painting: Painting) -> dict[str, Any]:
+    """`row` of a type that claims places, with what further pictures show of them."""
+    made = make(model_type)
+    candidate = Candidate(made.model, made.processor, model_type, None)
+    rules = followed(candidate, found_inputs(candidate))
+    rules = replace(rules, places=row["places"], per_tile=tokens_per_tile(candidate, rules))
+    pictures, found = painted(candidate.view(rules), painting)
+    return dict(row) | {"pictures": pictures, "found": found}
+
+
+def _tried(made: Made, model_type: str, painting: Painting) -> dict[str, Any]:
     candidate = Candidate(made.model, made.processor, model_type, None)
     try:
         found = tried(candidate)
@@ -100,12 +132,13 @@ def _tried(made: Made, model_type: str, pictures: int) -> dict[str, Any]:
         try:
             first_forward(made)
         except Exception as own:
-            # The small model answers no input at all, so that nothing is known of the published ones.
-            return _NOTHING | {"reason": f"no small model of it is made by rule ({_line(own)})"}
-        return _NOTHING | {"status": "refused", "reason": str(error)}
+            if error.foreign:
+                # The small model answers no input at all, so that nothing is known of the published ones.
+                return _NOTHING | {"reason": f"no small model of it is made by rule ({_line(own)})"}
+        return _refused("trial", str(error))
     view = candidate.view(found.rules)
-    row = _NOTHING | {"status": "accepted", "takes": list(found.rules.modalities), "places": found.rules.places}
-    row |= {"capabilities": found.capabilities()}
+    row = _NOTHING | {"status": "accepted", "how": "trial", "takes": list(found.rules.modalities)}
+    row |= {"places": found.rules.places, "capabilities": found.capabilities()}
     row["values"] = largest_difference(view)
     if (row["values"] or 0.0) > ROUNDED:
         # Is it rounding? In float64 throughout nothing of it is left.
@@ -114,7 +147,7 @@ def _tried(made: Made, model_type: str, pictures: int) -> dict[str, Any]:
             row["exact"] = largest_difference(exact.view(found.rules))
             made.model.float()
     if found.rules.places != UNKNOWN:
-        row["pictures"], row["found"] = painted(view, pictures)
+        row["pictures"], row["found"] = painted(view, painting)
     return row
 
 
@@ -144,12 +177,14 @@ def largest_difference(view: ModelView) -> float:
     return worst
 
 
-def painted(view: ModelView, count: int) -> tuple[int, float]:
-    """So many pictures of odd sizes, up to 1 to 20: how many claimed places, and the share of tokens found there."""
+def painted(view: ModelView, painting: Painting) -> tuple[int, float]:
+    """Pictures of odd sizes, up to 1 to 20: how many claimed places, and the share of tokens found there."""
     rng = np.random.default_rng(0)
-    shares, claimed = [], 0
+    shares, claimed, started = [], 0, time.perf_counter()
     with patches_alone(view.towers):
-        for number in range(count):
+        for number in range(painting.pictures):
+            if time.perf_counter() - started > painting.seconds:
+                break
             width, height = _odd_size(rng)
             picture = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
             try:
@@ -173,20 +208,23 @@ def _odd_size(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _why(error: ChiasmError, model_type: str) -> str:
-    return error.found.removeprefix(f"the architecture `{model_type}`, ").partition("; the nearest")[0]
+    why = error.found.removeprefix(f"the architecture `{model_type}`, ").partition("; the nearest")[0]
+    return why.replace("whose", "its", 1) if why.startswith("whose ") else why
 
 
 def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
 
 
-def _start(model_type: str, pictures: int, path: Path) -> int:
-    """A process that writes the entry of a type, whatever that type does to it; its id."""
+def _start(model_type: str, row: Mapping[str, Any] | None, painting: Painting, path: Path) -> int:
+    """A process that writes the entry of a type, whatever that type does to it; its id. `row`: only paint for that."""
     child = os.fork()
     if child == 0:
-        signal.alarm(_SECONDS)
+        # Of its own computing, so that a machine that is busy with something else breaks off no trial.
+        resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
         try:
-            path.write_text(json.dumps(entry(model_type, pictures)))
+            found = entry(model_type, painting) if row is None else repainted(model_type, row, painting)
+            path.write_text(json.dumps(found))
         except BaseException:
             traceback.print_exc()
         os._exit(0)
@@ -200,31 +238,35 @@ def held() -> dict[str, Mapping[str, Any]]:
 
 
 def main(arguments: list[str]) -> int:
-    numbers = {"--pictures": 20, "--processes": 2}
-    names = list(arguments)
+    numbers = {"--pictures": 20, "--processes": 2, "--seconds": 600}
+    names = [name for name in arguments if name != "--paint"]
     for option in numbers.keys() & set(arguments):
         at = names.index(option)
         numbers[option] = int(names[at + 1])
         del names[at : at + 2]
     torch.set_num_threads(1)
+    painting = Painting(numbers["--pictures"], numbers["--seconds"])
     waiting = [name for name in names or MAPPED if name not in listed_types()]
+    rows = {name: row for name, row in held().items() if "--paint" in arguments and row["found"] is not None}
+    waiting = [name for name in waiting if name in rows] if "--paint" in arguments else waiting
     running: dict[int, tuple[str, float]] = {}
     write(transformers.__version__, held())
     with tempfile.TemporaryDirectory() as folder:
         while waiting or running:
             while waiting and len(running) < numbers["--processes"]:
                 name = waiting.pop(0)
-                child = _start(name, numbers["--pictures"], Path(folder) / f"{name}.json")
+                child = _start(name, rows.get(name), painting, Path(folder) / f"{name}.json")
                 running[child] = (name, time.perf_counter())
             name, started = running.pop(os.wait()[0])
             path = Path(folder) / f"{name}.json"
-            late = _NOTHING | {"reason": f"its trial was broken off, or took more than {_SECONDS // 60} minutes"}
-            found = json.loads(path.read_text()) if path.is_file() else late
+            late = _NOTHING | {
+                "reason": f"its trial was broken off, or took more than {_SECONDS // 60} minutes of computing"
+            }
+            found = json.loads(path.read_text()) if path.is_file() else rows.get(name, late)
             # After each, so that a run that is stopped keeps what it found.
             write(transformers.__version__, held() | {name: found})
-            print(
-                f"{found['status']:<9} {name:<24} {time.perf_counter() - started:5.1f} s  {found['reason']}", flush=True
-            )
+            seconds = time.perf_counter() - started
+            print(f"{found['status']:<9} {name:<24} {seconds:5.1f} s  {found['reason']}", flush=True)
     return 0
 
 

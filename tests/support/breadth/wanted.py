@@ -1,9 +1,11 @@
 """What no rule makes small, by type: entries of configurations and options of processors' parts.
 
 `config`: entries by path. `parts`: options of parts by path. `processor`: the class of the published checkpoints, where
-transformers maps none. `placeholder`: what a template writes for an image, where that is not `image_token`.
+transformers maps none. `placeholder`: what a template writes for an image, where that is not `image_token`. `named`:
+tokens of the tokenizer by name (None: it has none of that name). `options`: of the processor itself.
 """
 
+from importlib.util import find_spec
 from typing import Any, Final
 
 _SIDE: Final = 112
@@ -18,6 +20,35 @@ _QWEN_OMNI: Final = {
     "audio_start_token_id": "<|audio_bos|>",
     "audio_end_token_id": "<|audio_eos|>",
 }
+
+_FAST: Final = {"height": 384, "width": 384}
+_FASTVIT: Final = {
+    "model_type": "timm_wrapper",
+    "architecture": "fastvit_mci3",
+    "do_pooling": True,
+    "global_pool": "avg",
+    "hidden_size": 64,
+    "model_args": {"inference_mode": True, "layers": (1, 1, 1, 1, 1), "embed_dims": (16, 16, 32, 32, 32)},
+}
+_PERCEPTION: Final = {
+    "model_type": "timm_wrapper",
+    "architecture": "vit_pe_core_large_patch14_336",
+    "do_pooling": False,
+    "num_classes": 0,
+    "global_pool": "",
+    "model_args": {
+        "embed_dim": 64,
+        "img_size": (112, 112),
+        "depth": 3,
+        "num_heads": 4,
+        "global_pool": "",
+        "use_post_transformer_norm": False,
+        "init_values": 0.1,
+        "ref_feat_shape": (8, 8),
+    },
+}
+
+_PHI4: Final = {"image_size": 256, "crop_size": 256, "patch_size": 8}
 
 WANTED: Final[dict[str, dict[str, Any]]] = {
     "aria": {
@@ -46,12 +77,15 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
         },
     },
     "dots3_note": {
-        "config": {"audio_config.adapter_input_size": 64},
+        "config": {"audio_config.adapter_input_size": 64, "audio_config.conv_output_size": 1024}
+        | {f"text_config.swa_num_{part}_heads": 4 for part in ("attention", "key_value")}
+        | {f"text_config.swa_{name}_head_dim": 16 for name in ("qk_nope", "qk_rope", "v")}
+        | {"text_config.swa_q_lora_rank": 32, "text_config.swa_kv_lora_rank": 16, "text_config.swa_head_dim": 32},
         "parts": {"image_processor.temporal_patch_size": 1, "video_processor.temporal_patch_size": 1},
     },
     "emu3": {
         "named": {"image_token": "<image>"},
-        "parts": {"image_processor.min_pixels": 64 * 64, "image_processor.max_pixels": 128 * 128},
+        "parts": {"image_processor.min_pixels": 64 * 64, "image_processor.max_pixels": 64 * 64},
         "tokens": [f"<|visual token {code:06d}|>" for code in range(16)]
         + ["<|extra_200|>", "<|extra_201|>", "<|extra_203|>"],
         "config": {
@@ -66,14 +100,30 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
         "config": {"text_config.rope_parameters": _DEFAULT_ROTARY | {"mrope_section": [3, 3, 2]}},
         "parts": {"video_processor.draw_on_frames": False},
     },
-    "fast_vlm": {"processor": "LlavaProcessor"},
+    # Towers of timm by their own options.
+    "fast_vlm": {
+        "processor": "LlavaProcessor",
+        "default": {"vision_config": _FASTVIT},
+        "parts": {"image_processor.size": {"shortest_edge": 384}, "image_processor.crop_size": _FAST},
+        "options": {"patch_size": 64},
+    },
     "fun_asr_nano": {"config": {"adaptor_config.intermediate_size": 16}},
-    "fuyu": {"placeholder": {"image": ""}},
     # As published without its audio part.
     "gemma4": {"default": {"vision_config": {}}, "parts": {"image_processor.max_soft_tokens": 70}},
+    "gemma3n": {
+        "config": {
+            "vision_config.architecture": "mobilenetv5_base",
+            "vision_config.model_args": {"encoder": True, "channel_multiplier": 0.05, "msfa_output_resolution": 4},
+            "vision_config.hidden_size": 2048,
+            "text_config.intermediate_size": [128] * 4,
+        },
+        "parts": {"image_processor.size": {"height": 128, "width": 128}},
+        "options": {"image_seq_length": 16},
+    },
     "gemma4_unified": {"default": {"vision_config": {}}},
     "glm_ocr": {"processor": "Glm46VProcessor"},
     "glmga": {"processor": "Glm46VProcessor"},
+    **{kind: {"config": {"encoder_config.input_dim": 160}} for kind in ("granite_speech", "granite_speech_plus")},
     "got_ocr2": {"placeholder": {"image": "<imgpad>"}},
     "granite4_vision": {
         "config": {
@@ -89,19 +139,30 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
     "inkling2": {"parts": {"image_processor.size": {"height": 40, "width": 40}}},
     "inkling2_loop": {"parts": {"image_processor.size": {"height": 40, "width": 40}}},
     "inkling_mm_model": {"parts": {"image_processor.size": {"height": 40, "width": 40}}},
+    "instructblipvideo": {"named": {"video_token": None}, "placeholder": {"video": ""}},
     "kosmos-2": {"processor": "Kosmos2Processor"},
-    "kosmos-2.5": {"processor": "Kosmos2_5Processor"},
+    "kosmos-2.5": {"processor": "Kosmos2_5Processor", "options": {"num_image_tokens": 16}},
     "molmo2": {
         "ids": {"image_patch_id": "<im_patch>"},
         "config": {"adapter_config.vision_feature_layer": [2, 1], "vision_config.num_position_embeddings": 64},
         "parts": {"image_processor.overlap_margins": [2, 2], "image_processor.max_crops": 4},
     },
     "muse_glimmer": {"config": {"out_hidden_size": 256}},
-    "muse_spark": {"config": {"out_hidden_size": 256}},
+    # Its sound goes through three of four stages: 16 x 6 x 5 samples to a token.
+    "muse_spark": {"config": {"out_hidden_size": 256}, "parts": {"feature_extractor.samples_per_token": 480}},
     "nemotron_h_omni": {"classes": {"feature_extractor": "ParakeetFeatureExtractor"}},
-    "nemo_speechlm": {"config": {"blank_token_id": 5}},
     "ovis2": {"ids": {"image_token_id": "<IMG_ATOM>"}},
     "qianfan_ocr": {"placeholder": {"image": "<image>"}},
+    # Its processor counts 256 tokens of a view of all: 32 x 32 patches, merged by two.
+    "perception_lm": {
+        "default": {"vision_config": _PERCEPTION},
+        "parts": {"image_processor.tile_size": 112, "video_processor.size": _SQUARE},
+        "options": {"patch_size": 14, "pooling_ratio": 1},
+    },
+    "phi4_multimodal": {
+        "config": {f"vision_config.{name}": value for name, value in _PHI4.items()},
+        "parts": {"image_processor.dynamic_hd": 4},
+    },
     "pp_chart2table": {
         "tokens": ["<img>", "<imgpad>", "</img>"],
         "placeholder": {"image": "<img><imgpad><imgpad><imgpad><imgpad></img>"},
@@ -136,6 +197,21 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
 }
 
 UNTRIED: Final[dict[str, str]] = {
+    "fuyu": "its processor drops the first token of what it writes for an image, which its published tokenizer alone "
+    "puts there: no local one does",
     "deepseek_ocr2": "its tower has a fixed number of queries for images of 768 and 1024 pixels: no small one is made",
 }
 """Types of which no small model is made, with the reason."""
+
+PACKAGES: Final[dict[str, str]] = {
+    **dict.fromkeys(("fast_vlm", "gemma3n", "perception_lm"), "timm"),
+    **dict.fromkeys(("fun_asr_nano", "granite_speech", "granite_speech_plus"), "torchaudio"),
+    "voxtral_realtime": "mistral_common",
+}
+"""What transformers needs besides for a type, and the tests do not: `make types` installs it for itself."""
+
+
+def lacking(model_type: str) -> str:
+    """The package that a type needs and that is not there; empty where none is missing."""
+    needed = PACKAGES.get(model_type, "")
+    return needed if needed and find_spec(needed) is None else ""

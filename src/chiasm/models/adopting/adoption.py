@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,7 +17,7 @@ from chiasm.core.cache import cache_directory
 from chiasm.models.adopting.decoder import followed, measured_head
 from chiasm.models.adopting.geometry import placed
 from chiasm.models.adopting.inputs import Candidate, called, joined, perceived
-from chiasm.models.adopting.refusals import UnansweredError, answering, require_answerable
+from chiasm.models.adopting.refusals import UnansweredError, answering, require_answerable, require_questions
 from chiasm.models.conformance import Law, check
 from chiasm.models.conformance.suite import CAPABILITIES, ENCODED
 from chiasm.models.families import unsupported_error
@@ -32,6 +32,7 @@ _log: Final = logging.getLogger(__name__)
 _PADDED: Final = "padded batches"
 _SHARED: Final = "shared questions"
 _SEVERAL: Final = "several inputs"
+_REVERSED: Final = "reversed cuts"
 _FURTHER: Final = "more kinds of input"
 
 
@@ -46,6 +47,7 @@ def adopt(model: nn.Module, processor: Any, name: str, precision: Precision | No
     """
     config = model.config
     require_answerable(config)
+    require_questions(type(processor), config)
     if not processor.chat_template:
         raise unsupported_error(config, "and its processor has no chat template")
     candidate = Candidate(model, processor, name, precision)
@@ -109,7 +111,7 @@ def tried(candidate: Candidate) -> Found:
 
 def found_inputs(candidate: Candidate) -> GenericRules:
     """The kinds of input that the processor has a part for and the model takes; for each other, the reason."""
-    rules, against = GenericRules(), dict[str, str]()
+    rules, against = GenericRules(), dict[str, UnansweredError]()
     kinds = perceived(candidate.processor)
     if not kinds:
         raise UnansweredError("its processor has no part for images, videos or sounds")
@@ -117,44 +119,23 @@ def found_inputs(candidate: Candidate) -> GenericRules:
         try:
             rules = called(candidate, rules, kind)
         except UnansweredError as error:
-            against[kind] = str(error)
+            against[kind] = error
     if not rules.modalities:
-        raise UnansweredError("; ".join(against.values()))
-    reasons = {f"{_FURTHER}: {kind}": why for kind, why in against.items()}
+        # What was seen of the model, where that is known, and not what its code raised beside it.
+        seen = [error for error in against.values() if not error.foreign][:1]
+        raise UnansweredError("; ".join(str(error) for error in seen or against.values()), foreign=not seen)
+    reasons = {f"{_FURTHER}: {kind}": str(error) for kind, error in against.items()}
     return replace(rules, refused={**rules.refused, **reasons})
 
 
 def _judged(candidate: Candidate, rules: GenericRules) -> Found:
     """`rules` after the suite: what is broken is refused, after a second way has been tried where there is one."""
-    laws = _laws(candidate, rules)
-    if _broken(laws, _PADDED):
-        other = replace(rules, positions_from_mask=not rules.positions_from_mask)
-        again = _laws(candidate, other)
-        if not _broken(again, _PADDED):
-            rules, laws = other, again
-        else:
-            why = _broken(laws, _PADDED)
-            rules = replace(rules, batches=False, refused={**rules.refused, _PADDED: why})
-            laws = _laws(candidate, rules)
-    if _broken(laws, _SHARED):
-        why = _broken(laws, _SHARED)
-        rules = replace(rules, shares=False, refused={**rules.refused, _SHARED: why})
-        laws = _laws(candidate, rules)
-    if _broken(laws, "reversed cuts") and rules.causal:
-        other = replace(rules, causal=False)
-        again = _laws(candidate, other)
-        if not _broken(again, "reversed cuts"):
-            rules, laws = other, again
-    if _broken(laws, _SEVERAL) and rules.modalities[0] == "image":
-        why = _broken(laws, _SEVERAL)
-        rules = replace(rules, max_images=1, refused={**rules.refused, _SEVERAL: why})
-        laws = _laws(candidate, rules)
-    if _broken(laws, _FURTHER):
-        # One kind of input that is computed wrong takes no part; the others stay.
-        rules, laws = _without_wrong_kinds(candidate, rules, laws)
-    if _broken(laws, "boxes"):
-        rules = replace(rules, places=UNKNOWN)
-        laws = _laws(candidate, rules)
+    suite = _Suite(candidate)
+    laws = suite.all(rules)
+    settled = _settled(suite, rules)
+    if settled != rules:
+        # Whatever was changed for one law is tried on all of them.
+        rules, laws = settled, suite.all(settled)
     # Where no cut can be run, none can be undone either.
     if _broken(laws, "left as it was") and not _broken(laws, "cuts"):
         raise UnansweredError(_broken(laws, "left as it was"))
@@ -167,26 +148,60 @@ def _judged(candidate: Candidate, rules: GenericRules) -> Found:
     return Found(replace(rules, refused=refused), laws)
 
 
-def _without_wrong_kinds(
-    candidate: Candidate, rules: GenericRules, laws: Mapping[str, Law]
-) -> tuple[GenericRules, Mapping[str, Law]]:
-    why = _broken(laws, _FURTHER)
+class _Suite:
+    """The laws on a model by rules that are still open: all of them, or those of one capability."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate = candidate
+        self._whole: list[tuple[GenericRules, Mapping[str, Law]]] = []
+
+    def all(self, rules: GenericRules) -> Mapping[str, Law]:
+        """Every law, with nothing refused beforehand."""
+        self._whole.append((rules, self._check(rules, None)))
+        return self._whole[-1][1]
+
+    def broken(self, rules: GenericRules, capability: str) -> str:
+        """Why a capability is broken by `rules`; empty where it is not."""
+        known = next((laws for tried, laws in self._whole if tried == rules), None)
+        return _broken(self._check(rules, CAPABILITIES[capability]) if known is None else known, capability)
+
+    def _check(self, rules: GenericRules, names: Collection[str] | None) -> Mapping[str, Law]:
+        with answering("its parts"):
+            view = self._candidate.view(replace(rules, refused={}))
+        return {law.name: law for law in check(view, names=names)}
+
+
+def _settled(suite: _Suite, rules: GenericRules) -> GenericRules:
+    """`rules` with a second way for each capability that is broken, or without what it stands for."""
+    why = suite.broken(rules, _PADDED)
+    if why:
+        other = replace(rules, positions_from_mask=not rules.positions_from_mask)
+        alone = replace(rules, batches=False, refused={**rules.refused, _PADDED: why})
+        rules = alone if suite.broken(other, _PADDED) else other
+    why = suite.broken(rules, _SHARED)
+    if why:
+        rules = replace(rules, shares=False, refused={**rules.refused, _SHARED: why})
+    if rules.causal and suite.broken(rules, _REVERSED):
+        other = replace(rules, causal=False)
+        rules = rules if suite.broken(other, _REVERSED) else other
+    why = suite.broken(rules, _SEVERAL) if rules.modalities[0] == "image" else ""
+    if why:
+        rules = replace(rules, max_images=1, refused={**rules.refused, _SEVERAL: why})
+    if suite.broken(rules, _FURTHER):
+        # One kind of input that is computed wrong takes no part; the others stay.
+        rules = _without_wrong_kinds(suite, rules)
+    return replace(rules, places=UNKNOWN) if suite.broken(rules, "boxes") else rules
+
+
+def _without_wrong_kinds(suite: _Suite, rules: GenericRules) -> GenericRules:
+    why = suite.broken(rules, _FURTHER)
     for kind in rules.modalities[1:]:
         kept = tuple(one for one in rules.modalities if one != kind)
         other = replace(rules, modalities=kept, refused={**rules.refused, f"{_FURTHER}: {kind}": why})
-        again = _laws(candidate, other)
-        if not _broken(again, _FURTHER):
-            return other, again
+        if not suite.broken(other, _FURTHER):
+            return other
     refused = {f"{_FURTHER}: {kind}": why for kind in rules.modalities[1:]}
-    rules = replace(rules, modalities=rules.modalities[:1], refused={**rules.refused, **refused})
-    return rules, _laws(candidate, rules)
-
-
-def _laws(candidate: Candidate, rules: GenericRules) -> Mapping[str, Law]:
-    """What the suite finds of a model by `rules`, with nothing refused beforehand."""
-    with answering("its parts"):
-        view = candidate.view(replace(rules, refused={}))
-    return {law.name: law for law in check(view)}
+    return replace(rules, modalities=rules.modalities[:1], refused={**rules.refused, **refused})
 
 
 def _broken(laws: Mapping[str, Law], capability: str) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from chiasm.models.adopting.inputs import Candidate
+from chiasm.models.adopting.refusals import UnansweredError
 from chiasm.models.conformance.trial import noise, noise_example
 from chiasm.models.encoded import Encoded
 from chiasm.models.frame import record_frame
@@ -57,8 +58,13 @@ def _attends_ahead(view: ModelView, encoded: Encoded) -> bool:
     """Whether any layer lets a token attend to a later one."""
     with view.readable_attention():
         frame, kind = record_frame(view, encoded.inputs), view.attention_implementation
+        if frame.length != encoded.length:
+            shape = tuple(frame.hidden.shape)
+            raise UnansweredError(f"its layers carry several streams of states at once, of the shape {shape}")
         rows = torch.arange(frame.length, device=frame.hidden.device)
-        masks = {id(named.get("attention_mask")): named.get("attention_mask") for named in frame.arguments}
+        # A layer without attention may be given a mask of another kind.
+        attending = [named for named, of in zip(frame.arguments, view.kinds, strict=True) if of == "attention"]
+        masks = {id(named.get("attention_mask")): named.get("attention_mask") for named in attending}
         allowed = [allowed_rows(mask, rows, frame.length, len(encoded.input_ids), kind) for mask in masks.values()]
     return any(bool(one.triu(1).any()) for one in allowed)
 

@@ -30,7 +30,7 @@ def placed(candidate: Candidate, rules: GenericRules) -> GenericRules:
     """`rules` with the places that paintings bear out; unknown where none does."""
     if "image" not in rules.modalities:
         return rules
-    rules = replace(rules, per_tile=_per_tile(candidate, rules))
+    rules = replace(rules, per_tile=tokens_per_tile(candidate, rules))
     view = candidate.view(rules)
     best, most = UNKNOWN, 0.0
     with patches_alone(view.towers):
@@ -84,7 +84,7 @@ def _score(candidate: Candidate, rules: GenericRules, painters: list[Painter]) -
     return float(np.mean(owns))
 
 
-def _per_tile(candidate: Candidate, rules: GenericRules) -> int:
+def tokens_per_tile(candidate: Candidate, rules: GenericRules) -> int:
     """How many tokens a tile has, by how many a small picture and larger ones have: their greatest common divisor."""
     view = candidate.view(rules)
     counts = []

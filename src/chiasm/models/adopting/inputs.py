@@ -1,5 +1,6 @@
 """How a processor is called, which of its tokens stand for an input, and how inputs of several examples are joined."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from chiasm.core.media import Clip, Sound
 from chiasm.models.adopting.refusals import UnansweredError, answering
+from chiasm.models.architecture import model_class
 from chiasm.models.conformance.trial import noise, noise_example
 from chiasm.models.encoded import ROW_INPUTS, Encoded
 from chiasm.models.encoding.encode import accepted_inputs, batch_inputs, made_inputs
@@ -22,6 +24,7 @@ from chiasm.models.view import ModelView
 _REASONS: Final = 2
 _SAME: Final = 1e-4
 """Largest difference of two forwards on the same input, as a share of the largest logit."""
+_OF_TEXT: Final = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "position_ids"})
 _REPORTED: Final = ("return_offsets_mapping", "return_text_replacement_offsets")
 
 
@@ -58,14 +61,16 @@ def called(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules
 
     **Errors:** `UnansweredError` with the reasons of the first ways.
     """
-    reasons: list[str] = []
+    reasons: dict[str, bool] = {}
     for way in _ways(candidate, rules, kind):
         try:
             with answering(f"its {kind}"):
                 return _live(candidate, way, kind)
         except UnansweredError as error:
-            reasons.append(str(error))
-    raise UnansweredError("; called otherwise, ".join(list(dict.fromkeys(reasons))[:_REASONS]))
+            reasons[str(error)] = error.foreign
+    # What was seen of the model says more than what its code raised on a way that it does not take.
+    seen = [reason for reason, foreign in reasons.items() if not foreign] or list(reasons)
+    raise UnansweredError("; called otherwise, ".join(seen[:_REASONS]), foreign=all(reasons.values()))
 
 
 def _ways(candidate: Candidate, rules: GenericRules, kind: str) -> Iterator[GenericRules]:
@@ -76,6 +81,7 @@ def _ways(candidate: Candidate, rules: GenericRules, kind: str) -> Iterator[Gene
         rules,
         modalities=(*rules.modalities, kind),
         placeholders={**rules.placeholders, kind: _placeholder(candidate.processor, kind)},
+        renames={**rules.renames, **_renamed(candidate.processor, kind)},
     )
     if rules.modalities:
         # One way for all kinds of input: what was found for the first.
@@ -95,16 +101,27 @@ def _ways(candidate: Candidate, rules: GenericRules, kind: str) -> Iterator[Gene
                     )
 
 
+def _renamed(processor: Any, kind: str) -> dict[str, str]:
+    """The other name under which a processor takes clips, where its call knows no `videos`."""
+    taken = inspect.signature(type(processor).__call__).parameters
+    return {"videos": "images"} if kind == "video" and "videos" not in taken and "images" in taken else {}
+
+
 def _placeholder(processor: Any, kind: str) -> str:
     """What the chat template writes for an input of `kind`: what a prompt with one has more than one without.
 
-    **Errors:** `UnansweredError` for a template that takes no such input.
+    **Errors:** `UnansweredError` for a template that takes no such input, or gives no text.
     """
     with answering(f"the chat template and an input of kind {kind}"):
         text = {"type": "text", "text": "word"}
         bare, one = (
             processor.apply_chat_template([{"role": "user", "content": [*given, text]}], add_generation_prompt=True)
             for given in ([], [{"type": kind}])
+        )
+    if not isinstance(one, str):
+        raise UnansweredError(
+            f"its processor's `apply_chat_template` gives no text but {type(one).__name__}: a prompt cannot be written "
+            "and then encoded with its inputs"
         )
     start = next((k for k, (a, b) in enumerate(zip(bare, one)) if a != b), min(len(bare), len(one)))
     written = one[start : start + len(one) - len(bare)]
@@ -114,14 +131,15 @@ def _placeholder(processor: Any, kind: str) -> str:
 
 def _live(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
     """`rules` with the ids of the tokens at which the decoder is given something else when the input is another."""
+    _require_taken(candidate, rules, kind)
     view = candidate.view(rules)
     first, second = (_ids_and_states(view, kind, seed) for seed in (0, 10))
     ids, states = first
     axis = next((axis for axis in range(1, states.ndim - 1) if states.shape[axis] == len(ids)), None)
     if axis is None:
         raise UnansweredError(
-            f"its decoder is given states of the shape {tuple(states.shape)} for {len(ids)} tokens: its rows are not "
-            "those of the prompt"
+            f"its decoder is not given the prompt's tokens, one row for each, but states of the shape "
+            f"{tuple(states.shape)} for {len(ids)} of them"
         )
     if not np.array_equal(ids, second[0]):
         raise UnansweredError(f"two inputs of kind {kind} of one size make different prompts of it")
@@ -144,12 +162,32 @@ def _live(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
         logits, again = (view.model(**encoded.inputs, use_cache=False).logits for _ in range(2))
     off = float((logits - again).abs().nan_to_num().max())
     if off > _SAME * float(logits.abs().nan_to_num(posinf=0.0).max()):
-        raise UnansweredError(
-            f"the same {kind} gives other logits each time ({off:.2g} apart): it draws random numbers"
-        )
+        raise UnansweredError(f"the same {kind} gives other logits each time: it draws random numbers")
     if not bool(logits.isfinite().any()) or logits.shape[1] != encoded.length:
         raise UnansweredError(f"it gives {tuple(logits.shape)} logits for {encoded.length} tokens")
     return rules
+
+
+def _require_taken(candidate: Candidate, rules: GenericRules, kind: str) -> None:
+    """That the forward takes something of what the processor makes of an input, and needs nothing else.
+
+    **Errors:** `UnansweredError`.
+    """
+    known = model_class(type(candidate.model.config))
+    if known is None:
+        return
+    forward = inspect.signature(known.forward).parameters
+    family = generic_family(candidate.model.config, replace(rules, all_inputs=True))
+    example = noise_example(kind, (noise(kind, 0),))
+    made = made_inputs(candidate.processor, family, candidate.model.config, example).keys()
+    extra = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    needed = [n for n, p in forward.items() if p.default is inspect.Parameter.empty and p.kind not in extra]
+    missing = [f"`{name}`" for name in needed if name != "self" and name not in made]
+    if missing:
+        raise UnansweredError(f"its forward needs {', '.join(missing)}, which its processor makes of no prompt")
+    own = made - _OF_TEXT
+    if own and not own & forward.keys() and not rules.all_inputs:
+        raise UnansweredError(f"its forward takes none of {', '.join(sorted(own))}, which stand for the {kind}")
 
 
 def _ids_and_states(view: ModelView, kind: str, seed: int) -> tuple[np.ndarray, Tensor]:

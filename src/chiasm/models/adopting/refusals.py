@@ -1,5 +1,6 @@
 """What can be refused from a configuration alone, and how a refusal is put."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,8 +27,26 @@ def require_answerable(config: Any) -> None:
         raise unsupported_error(config, "which transformers maps to no model that sees or listens and answers in words")
 
 
+def require_questions(processor: type, config: Any) -> None:
+    """Refuse a class of processors that takes no text, so that nothing can be asked about an input.
+
+    **Errors:** `ChiasmError` with the nearest supported family.
+    """
+    taken = inspect.signature(processor.__call__).parameters
+    if "text" not in taken:
+        named = ", ".join(f"`{name}`" for name in list(taken)[1:2])
+        raise unsupported_error(config, f"whose processor takes {named} and no text: nothing can be asked about it")
+
+
 class UnansweredError(Exception):
-    """A trial found that the rules do not answer the model: the reason in words."""
+    """A trial found that the rules do not answer the model: the reason in words.
+
+    `foreign`: it is what the model's or the processor's own code raised, and not what the trial saw.
+    """
+
+    def __init__(self, reason: str, *, foreign: bool = False) -> None:
+        super().__init__(reason)
+        self.foreign = foreign
 
 
 @contextmanager
@@ -44,12 +63,13 @@ def answering(what: str) -> Iterator[None]:
         raise UnansweredError(f"{what}: {error.asked}: {error.found}") from error
     except (ExampleError, BrokenLawError, NotApplicableError) as error:
         cause = error.__cause__
-        raise UnansweredError(f"{what}: {error if cause is None else said(cause)}") from error
+        reason = f"{what}: {error if cause is None else said(cause)}"
+        raise UnansweredError(reason, foreign=cause is not None) from error
     except Exception as error:
-        raise UnansweredError(f"{what}: {said(error)}") from error
+        raise UnansweredError(f"{what}: {said(error)}", foreign=True) from error
 
 
 def said(error: BaseException) -> str:
-    """A foreign error in a line: its kind, and what it says."""
+    """A foreign error in a line: whose it is, its kind, and what it says."""
     line = " ".join(str(error).split())
-    return f"{type(error).__name__}: {line[:240]}" if line else reason_of(error)
+    return f"its own code raised {type(error).__name__}: {line[:240]}" if line else reason_of(error)

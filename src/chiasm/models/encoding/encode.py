@@ -238,8 +238,13 @@ def _load_media(example: Example, processor: Any, family: Family) -> DecodedMedi
         if max(width, height) > MAX_ASPECT * min(width, height):
             raise ExampleError(f"an image or frame is {width} x {height}: more than {MAX_ASPECT} to 1")
     limit = family.max_audio_seconds(processor) if example.audios else None
-    sounds = tuple(load_sound(sound, processor.feature_extractor.sampling_rate, limit) for sound in example.audios)
+    sounds = tuple(load_sound(sound, _listening(processor).sampling_rate, limit) for sound in example.audios)
     return DecodedMedia(images, clips, sounds)
+
+
+def _listening(processor: Any) -> Any:
+    """The part that makes inputs of sounds, under either of its names."""
+    return getattr(processor, "feature_extractor", None) or processor.audio_processor
 
 
 def _ends(

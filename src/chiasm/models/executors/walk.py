@@ -38,28 +38,51 @@ from chiasm.models.view import ModelView
 from chiasm.models.weights import ready_while_called
 
 
+class UnheldStateError(ChiasmError, AttributeError):
+    """An attention layer asks its cache for something else than keys and values."""
+
+
 class ContextCache:
-    """Stands in for transformers' cache within one layer: `update` is the only method that attention layers call."""
+    """Stands in for transformers' cache within one layer: keys and values, and the keys of an indexer beside them.
+
+    **Errors:** `UnheldStateError` for whatever else a layer asks of a cache.
+    """
 
     def __init__(self) -> None:
         self._key: Tensor | None = None
         self._value: Tensor | None = None
         self._behind: Int[Tensor, " n"] | int = 0
         self._donor_rows: DonorRows | None = None
-        self._of_donors: dict[DonorRows, tuple[Tensor, Tensor]] = {}
+        self._of_donors: dict[tuple[DonorRows, str], Tensor] = {}
+        self._index: Tensor | None = None
         self.extending = True
+
+    def __getattr__(self, name: str) -> Any:
+        # Only what is not there comes here: `get_conv_state`, `layers`, ...
+        raise UnheldStateError(
+            "walking through attention layers that keep more than keys and values",
+            f"they ask their cache for `{name}`, which the walk that all cuts share does not hold",
+            "Use --executor reference: one masked forward for each cut",
+        )
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """The context's keys and values with the caller's after them; while `extending`, they become the context."""
         if self._key is not None and self._value is not None:
-            key, value = self._context(self._key, self._value)
-            key_states = torch.cat([key, key_states], dim=-2)
-            value_states = torch.cat([value, value_states], dim=-2)
+            key_states = torch.cat([self._context(self._key, "key"), key_states], dim=-2)
+            value_states = torch.cat([self._context(self._value, "value"), value_states], dim=-2)
         if self.extending:
             self._key, self._value = key_states, value_states
         return key_states, value_states
+
+    def update_indexer(self, indexer_key_states: Tensor, layer_idx: int) -> Tensor:
+        """The same for the keys (B x rows x width) by which an indexer picks the tokens that are attended to."""
+        if self._index is not None:
+            indexer_key_states = torch.cat([self._context(self._index, "index"), indexer_key_states], dim=-2)
+        if self.extending:
+            self._index = indexer_key_states
+        return indexer_key_states
 
     def set_row_positions(self, positions: Int[Tensor, " n"]) -> None:
         """Where in the sequence the rows of the next call stand."""
@@ -73,17 +96,15 @@ class ContextCache:
         """Which rows of the context the next calls read in the donors' clean runs."""
         self._donor_rows = rows
 
-    def _context(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    def _context(self, kept: Tensor, what: str) -> Tensor:
+        """What is kept of the clean rows, with the donors' own in place of the rows that are read in donors."""
         rows = self._donor_rows
         if rows is None:
-            return key, value
-        if rows not in self._of_donors:
-            at, lanes = (torch.tensor(numbers, device=key.device) for numbers in (rows.rows, rows.lanes))
-            self._of_donors[rows] = (
-                key.index_copy(-2, at, key[lanes].index_select(-2, at)),
-                value.index_copy(-2, at, value[lanes].index_select(-2, at)),
-            )
-        return self._of_donors[rows]
+            return kept
+        if (rows, what) not in self._of_donors:
+            at, lanes = (torch.tensor(numbers, device=kept.device) for numbers in (rows.rows, rows.lanes))
+            self._of_donors[rows, what] = kept.index_copy(-2, at, kept[lanes].index_select(-2, at))
+        return self._of_donors[rows, what]
 
     @property
     def filled(self) -> bool:

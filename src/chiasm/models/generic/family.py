@@ -21,6 +21,7 @@ from chiasm.models.generic.rules import GenericRules
 # accessors name nothing.
 _PROJECTORS: Final = ("multi_modal_projector", "connector", "projector", "aligner", "merger", "mm_projector")
 _HEADS: Final = ("lm_head", "embed_out", "output_projection")
+_OF_CLIPS: Final = ("do_sample_frames", "video_metadata", "return_metadata")
 _TOWERS: Final = {
     "image": re.compile(r"vision_tower|vision_model|visual|image_encoder|vision_encoder|vision_embed_tokens"),
     "video": re.compile(r"video_tower|vision_tower|vision_model|visual|vision_encoder"),
@@ -122,10 +123,14 @@ class _Generic(Family):
         if named is not None:
             return named
         found = [module for path, module in model.named_modules() if path.rpartition(".")[2] in _HEADS]
+        words = int(model.config.get_text_config(decoder=True).vocab_size)
+        wide = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == words]
+        found = found if len(found) == 1 else wide
         if len(found) != 1:
             raise ChiasmError(
                 f"the head of {type(model).__name__}",
-                f"transformers' `get_output_embeddings` names none, and {len(found)} modules are called one",
+                f"transformers' `get_output_embeddings` names none, and {len(found)} of its matrices give as many "
+                f"numbers as its vocabulary has tokens ({words})",
                 "Use a checkpoint of a class that gives words by one head",
             )
         return found[0]
@@ -143,7 +148,10 @@ class _Generic(Family):
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
     def processor_call(self, given: dict[str, Any]) -> dict[str, Any]:
-        call = {name: value for name, value in given.items() if name not in self.rules.without}
+        names = self.rules.renames
+        # A processor that takes clips under another name knows none of their options either.
+        dropped = {*self.rules.without, *(_OF_CLIPS if names else ())}
+        call = {names.get(name, name): value for name, value in given.items() if name not in dropped}
         return call | {"return_mm_token_type_ids": True} if self.rules.types else call
 
     def placeholder(self, processor: Any, kind: str) -> str:

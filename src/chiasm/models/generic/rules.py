@@ -11,6 +11,7 @@ class GenericRules:
 
     Inputs: `modalities`: what it perceives; `without`, `types`, `nested`: what its processor is not given of the usual
     options, whether it is asked for the kinds of tokens, and whether images go in as those of one prompt.
+    `renames`: what the processor calls an input otherwise (`videos` that go in as `images`).
     `placeholders`: what the template writes for an input, by kind. `ids`: the tokens that stand for it.
     `located`: whether the processor says where it wrote an input out. `all_inputs`: the forward takes all that the
     processor makes, whatever it names. `rows`: inputs with one entry for each token, and their value at a text token.
@@ -29,6 +30,7 @@ class GenericRules:
     without: tuple[str, ...] = ()
     types: bool = False
     nested: bool = False
+    renames: Mapping[str, str] = field(default_factory=dict)
     placeholders: Mapping[str, str] = field(default_factory=dict)
     ids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     located: bool = True

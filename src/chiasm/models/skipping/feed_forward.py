@@ -58,6 +58,10 @@ def replace_feed_forward(view: ModelView, layer: nn.Module, skips: FeedForwardSk
     if "residual" in given:
         found = f"it takes {' and '.join(given)}, and adds the second itself"
         raise ChiasmError(f"leaving rows out of {type(branch.exit).__name__}", found, "Skip attention branches instead")
+    rowwise = [f"`{name}`" for name in given[1:] if name.endswith(("_ids", "_mask"))]
+    if rowwise:
+        found = f"it takes {', '.join(rowwise)} beside the states, with an entry for every row of the sequence"
+        raise ChiasmError(f"leaving rows out of {type(branch.exit).__name__}", found, "Skip attention branches instead")
     needs_norm = ("ffn", "released") in skips.parts or any(part == "parallel" for part, _ in skips.parts)
     if (branch.norm is None and needs_norm) or (attention_norm is None and ("parallel", "released") in skips.parts):
         found = f"the norms around its branches are not found among {', '.join(children)}"
