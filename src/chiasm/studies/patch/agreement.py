@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 from jaxtyping import Float
-from scipy.stats import rankdata
 
 from chiasm.core.claims import Claim, judged, known
 from chiasm.core.spans import PERCEPTUAL
@@ -130,6 +129,8 @@ def _claims(cut: str, curves: LayerCurves, seed: int) -> list[Claim]:
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's coefficient; NaN where either is the same everywhere."""
+    from scipy.stats import rankdata  # slow to import
+
     x, y = rankdata(a), rankdata(b)
     x, y = x - x.mean(), y - y.mean()
     scale = np.sqrt((x @ x) * (y @ y))
