@@ -27,7 +27,7 @@ def renamed(item: Encoded, modality: str) -> Encoded:
     return replace(item, spans=Spans(item.spans.length, named))
 
 
-@pytest.mark.parametrize("modality", ["video", "audio"])
+@pytest.mark.parametrize("modality", ["video", pytest.param("audio", marks=pytest.mark.heavy)])
 def test_all_measures_read_other_modalities_as_they_read_images(modality):
     view = view_of("llava")
     items = [encoded(view, seed=seed) for seed in range(8)]

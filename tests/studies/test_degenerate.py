@@ -1,5 +1,6 @@
 """Reports of every study on tables that lack what pages expect: one type, one example, one layer, all right, ..."""
 
+import json
 import shutil
 from collections.abc import Callable
 from html import escape
@@ -18,11 +19,11 @@ from chiasm.studies.run import Run, open_run
 CUTS = ("image->last", "question->last")
 RUNS = {
     "eval": {"blind": True},
-    "look": {"maps": 1, "heads": True, "queries": ("last", "question")},
+    "look": {"random_models": 2, "maps": 1, "heads": True, "queries": ("last", "question")},
     "flow": {"cuts": CUTS, "window": 3, "keep": "all", "random_models": 1, "words": 2},
     "patch": {"keep": "all", "random_models": 1, "tokens": 1, "spans": ("image", "last")},
-    "align": {"vocabulary_tokens": 40, "control_limit": 4},
-    "skip": {"calibration": 6, "batch_size": 3, "repeats": 1, "draws": 1},
+    "align": {"random_models": 2, "vocabulary_tokens": 40, "control_limit": 4},
+    "skip": {"random_models": 2, "calibration": 6, "batch_size": 3, "repeats": 1, "draws": 1},
     "prune": {"calibration": 6, "sparsities": (0.5,), "combine": False},
     "compare": {"models": ("tiny", "tiny-random"), "tasks": ()},
 }
@@ -86,6 +87,30 @@ def made(tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def drawn():
+    """Whether a specification can be drawn; of those that several changes leave as they are, each is drawn once."""
+    known: set[str] = set()
+
+    def draw(spec: dict) -> bool:
+        text = json.dumps(spec, sort_keys=True)
+        if text not in known and svg(spec).startswith("<svg"):
+            known.add(text)
+        return text in known
+
+    return draw
+
+
+def leaves_all(source: Path, change: Change) -> bool:
+    """Whether a change finds nothing in the tables of a run that it would change."""
+    for file in (source / "tables").glob("*.parquet"):
+        frame = read(file)
+        after = frame if file.stem == "claims" else change(file.stem, frame)
+        if after is None or not after.equals(frame, null_equal=True):
+            return False
+    return True
+
+
 def changed(source: Path, target: Path, change: Change) -> Run:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("figures", "report.html"))
     for file in (target / "tables").glob("*.parquet"):
@@ -102,7 +127,9 @@ def changed(source: Path, target: Path, change: Change) -> Run:
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("verb", RUNS)
-def test_a_report_needs_no_row_that_may_be_missing(verb, change, made, tmp_path):
+def test_a_report_needs_no_row_that_may_be_missing(verb, change, made, drawn, tmp_path):
+    if change != "as it is" and leaves_all(made(verb), CHANGES[change]):
+        pytest.skip("the tables stay as they are")
     run = changed(made(verb), tmp_path / "run", CHANGES[change])
     assert run.claims.height or verb == "compare"
     texts = [finding.text for finding in run.reporter.ranked]
@@ -110,7 +137,7 @@ def test_a_report_needs_no_row_that_may_be_missing(verb, change, made, tmp_path)
     assert not [text for text in texts if "nan" in text.lower().split() or "None" in text]
     for name, drawing in run.reporter.drawings().items():
         assert drawing.caption()
-        assert svg(specification(run.chart(name))).startswith("<svg")
+        assert drawn(specification(run.chart(name)))
     assert run.reporter.notes() is not None
     assert run.reporter.summary()
     assert run.reporter.layouts() is not None

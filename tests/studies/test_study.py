@@ -1,8 +1,10 @@
 """A study is a descriptor: one from another package has the verb, the function, resume and report of one of ours."""
 
+import json
 import subprocess
 import sys
 import textwrap
+from typing import NamedTuple
 
 import pytest
 
@@ -95,51 +97,83 @@ def elsewhere(tmp_path_factory):
     return folder
 
 
-def chiasm(folder, *arguments):
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from chiasm.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, folder, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+DRIVER = """
+import contextlib, io, json, sys
+from chiasm.cli.main import main
+said = []
+for words in json.loads(sys.argv[1]):
+    out, error = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        try:
+            main(words)
+        except SystemExit as left:
+            code = left.code or 0
+    said.append((code, out.getvalue(), error.getvalue()))
+print(json.dumps(said))
+"""
+
+
+class Said(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def python(start, folder, code, *arguments):
+    """What a process prints that finds packages in a folder."""
+    called = [sys.executable, "-c", f"{start}\n{code}", str(folder), *arguments]
+    return subprocess.run(called, capture_output=True, text=True, check=True).stdout
+
+
+def chiasm(start, folder, *commands):
+    """What each of several commands says, one after another in one process that finds packages in a folder."""
+    given = json.dumps([[str(word) for word in words] for words in commands])
+    return [Said(*one) for one in json.loads(python(start, folder, DRIVER, given).splitlines()[-1])]
+
+
+ELSEWHERE = "import sys; sys.path.insert(0, sys.argv.pop(1))"
+HERE = "import sys, chiasm.studies; chiasm.studies.__path__.append(sys.argv.pop(1))"
+CALLED = "import chiasm; print(chiasm.count(data='scenes', limit=2).tables)"
 
 
 def test_a_study_of_another_package_is_one_like_ours(elsewhere, tmp_path):
-    assert "How many words has a question?" in chiasm(elsewhere, "--help").stdout
-    assert "--longest" in chiasm(elsewhere, "count", "--help").stdout
-    command = ("count", "--data", "scenes", "--limit", 12, "--out", tmp_path / "run")
-    done = chiasm(elsewhere, *command)
+    run = tmp_path / "run"
+    command = ("count", "--data", "scenes", "--limit", 12, "--out", run)
+    wrong = ("count", "--data", "scenes", "--longest", 0)
+    helped, options, done, refused, resumed, wrong = chiasm(
+        ELSEWHERE, elsewhere, ("--help",), ("count", "--help"), command, command, (*command, "--resume"), wrong
+    )
+    assert "How many words has a question?" in helped.stdout
+    assert "--longest" in options.stdout
     assert done.returncode == 0, done.stderr
     assert "1. Questions have" in done.stdout
-    page = (tmp_path / "run" / "report.html").read_text()
+    page = (run / "report.html").read_text()
     assert "chiasm count" in page
     assert "--data scenes" in page
     assert "In the question." in page
-    assert chiasm(elsewhere, *command).returncode == 2
-    assert chiasm(elsewhere, *command, "--resume").returncode == 0
-    again = chiasm(elsewhere, "report", tmp_path / "run")
-    assert "Words of questions" in (tmp_path / "run" / "report.html").read_text()
-    assert again.returncode == 0, again.stderr
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import chiasm; print(chiasm.count(data='scenes', limit=2).tables)"
-    )
-    called = subprocess.run([sys.executable, "-c", code, elsewhere], capture_output=True, text=True, check=True)
-    assert called.stdout.strip() == "['examples', 'counts']"
-    absent = chiasm(tmp_path, "report", tmp_path / "run")
+    assert refused.returncode == 2
+    assert resumed.returncode == 0
+    assert wrong.returncode == 2
+    assert "--longest" in wrong.stderr
+    # In another process, as all that follows.
+    (run / "report.html").unlink()
+    code = f"{CALLED}\nfrom chiasm.cli.main import main; main()"
+    called = python(ELSEWHERE, elsewhere, code, "report", str(run))
+    assert called.splitlines()[0] == "['examples', 'counts']"
+    assert "Words of questions" in (run / "report.html").read_text()
+    [absent] = chiasm(ELSEWHERE, tmp_path, ("report", run))
     assert absent.returncode == 2
     assert "it is of count, a study that no installed package has (entry points `chiasm.studies`:" in absent.stderr
     assert "Install the package that has count" in absent.stderr
-    wrong = chiasm(elsewhere, "count", "--data", "scenes", "--longest", 0)
-    assert wrong.returncode == 2
-    assert "--longest" in wrong.stderr
 
 
 def test_a_study_that_cannot_be_loaded_is_named(elsewhere, tmp_path):
     (tmp_path / "broken-1.0.dist-info").mkdir()
     (tmp_path / "broken-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (tmp_path / "broken-1.0.dist-info" / "entry_points.txt").write_text("[chiasm.studies]\nbroken = broken:STUDY\n")
-    done = chiasm(tmp_path, "broken")
+    done, listed = chiasm(ELSEWHERE, tmp_path, ("broken",), ("--help",))
     assert done.returncode == 2
     assert "the study `broken`: broken:STUDY cannot be loaded" in done.stderr
-    listed = chiasm(tmp_path, "--help")
     assert listed.returncode == 0
     assert "flow" in listed.stdout
     assert "broken:STUDY cannot be loaded" in listed.stderr
@@ -151,15 +185,22 @@ def test_a_study_of_this_package_is_a_folder(tmp_path):
         if folder == "counting":
             (tmp_path / "count").mkdir(exist_ok=True)
             (tmp_path / "count" / file).write_text(textwrap.dedent(text).replace("counting", "chiasm.studies.count"))
-    code = "import sys, chiasm.studies; chiasm.studies.__path__.append(sys.argv.pop(1))\n"
-
-    def python(text, *arguments):
-        called = [sys.executable, "-c", code + text, tmp_path, *map(str, arguments)]
-        return subprocess.run(called, capture_output=True, text=True, check=True).stdout
-
-    command = "from chiasm.cli.main import main; main()"
-    listed = python("from chiasm.studies.study import verbs; print(*verbs())")
-    assert listed.split() == [
+    helped, options, done = chiasm(
+        HERE,
+        tmp_path,
+        ("--help",),
+        ("count", "--help"),
+        ("count", "--data", "scenes", "--limit", 12, "--out", tmp_path / "run"),
+    )
+    assert "How many words has a question?" in helped.stdout
+    assert "--longest" in options.stdout
+    assert done.returncode == 0, done.stderr
+    assert "1. Questions have" in done.stdout
+    assert "chiasm count" in (tmp_path / "run" / "report.html").read_text()
+    named, called = python(
+        HERE, tmp_path, f"from chiasm.studies.study import verbs; print(*verbs())\n{CALLED}"
+    ).splitlines()
+    assert named.split() == [
         "flow",
         "look",
         "patch",
@@ -172,13 +213,7 @@ def test_a_study_of_this_package_is_a_folder(tmp_path):
         "eval",
         "count",
     ]
-    assert "How many words has a question?" in python(command, "--help")
-    assert "--longest" in python(command, "count", "--help")
-    done = python(command, "count", "--data", "scenes", "--limit", 12, "--out", tmp_path / "run")
-    assert "1. Questions have" in done
-    assert "chiasm count" in (tmp_path / "run" / "report.html").read_text()
-    function = "import chiasm; print(chiasm.count(data='scenes', limit=2).tables)"
-    assert python(function).strip() == "['examples', 'counts']"
+    assert called == "['examples', 'counts']"
 
 
 def test_unknown_studies_are_refused():

@@ -1,9 +1,9 @@
 """A spec, tables and rows for tests of run directories."""
 
 import dataclasses
-import gc
 import json
 import os
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,10 @@ PARTS = TableSchema("parts", (EXAMPLE, Column("number", "int", "Number")))
 TABLES = (EXAMPLES, ANSWERS, SUMS, PARTS)
 
 
+_WORKERS: weakref.WeakSet[Worker] = weakref.WeakSet()
+"""Those that were made under `quick`, which `die` ends."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spec(Options):
     model: str = option("tiny", "A model.", positional=True)
@@ -53,10 +57,20 @@ def rows(shard: int, examples: int = 3) -> list[dict]:
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Asking git and waiting for the disk takes longer than all the rest; a killed process needs neither."""
+    """Asking git and waiting for the disk takes longer than all the rest; a killed process needs neither.
+
+    Workers are noted as they are made: to find them among all objects would take as long again.
+    """
     known = provenance.provenance()
     monkeypatch.setattr(acquire, "provenance", lambda: known)
     monkeypatch.setattr(storage.os, "fsync", lambda handle: None)
+    begin = Worker.__init__
+
+    def noted(worker: Worker, root: Path) -> None:
+        _WORKERS.add(worker)
+        begin(worker, root)
+
+    monkeypatch.setattr(Worker, "__init__", noted)
 
 
 def finished(out: Path) -> set[int]:
@@ -67,8 +81,8 @@ def finished(out: Path) -> set[int]:
 
 def die() -> None:
     """What the system does with a process that is killed: its locks are free, it gives no sign of life."""
-    for worker in gc.get_objects():
-        if type(worker) is Worker and "_handle" in vars(worker):
+    for worker in list(_WORKERS):
+        if "_handle" in vars(worker):
             worker._lock.release(force=True)  # also of one that was killed while it left
             if not worker._left.is_set():
                 worker._left.set()

@@ -10,7 +10,6 @@ import numpy as np
 from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
-from scipy.signal import resample_poly
 
 from chiasm.core.errors import ExampleError, MissingExtraError
 from chiasm.core.media import Clip, Sound, decoding, load_image, opened, require_file
@@ -101,6 +100,8 @@ def load_sound(source: str | Path | Packed | Sound, rate: int, max_seconds: floa
         )
     _require_length(len(samples), 1, source.rate, rate, max_seconds)
     if source.rate != rate:
+        from scipy.signal import resample_poly  # slow to import
+
         divisor = int(np.gcd(rate, source.rate))
         samples = resample_poly(samples, rate // divisor, source.rate // divisor)
     return Sound(np.ascontiguousarray(samples, dtype=np.float32), rate)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 from chiasm.core.statistics.intervals import share_interval
 
@@ -145,4 +145,4 @@ def _welch(a: Float[np.ndarray, " R"], b: Float[np.ndarray, " R"]) -> float:
     if va + vb == 0:
         return float(a[0] == b[0])
     freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    return float(2 * student.sf(abs(a.mean() - b.mean()) / np.sqrt(va + vb), freedom))
+    return float(2 * stdtr(freedom, -abs(a.mean() - b.mean()) / np.sqrt(va + vb)))

@@ -126,14 +126,14 @@ class Run:
     def report(self) -> Path:
         """Draw what the report shows into `figures/` and write `report.html`, one file. Returns its path."""
         # Drawing takes what reading tables does not need.
-        from chiasm.results.charts.files import save_specified, specification
+        from chiasm.results.charts.files import save_specified, specification, unchecked
         from chiasm.results.charts.theme import SCREEN
 
         drawings: dict[str, Drawing] = {
             name: drawing for name, drawing in self.reporter.drawings().items() if drawing.reported
         }
         # Files are written beside the next chart's numbers: drawing lets other threads go on.
-        with ThreadPoolExecutor(max_workers=_DRAWING, thread_name_prefix="draw") as pool:
+        with ThreadPoolExecutor(max_workers=_DRAWING, thread_name_prefix="draw") as pool, unchecked():
             waiting = [
                 pool.submit(save_specified, specification(drawing.draw(SCREEN)), self.directory.figures, name)
                 for name, drawing in drawings.items()

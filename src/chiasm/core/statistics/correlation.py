@@ -7,7 +7,6 @@ from itertools import permutations
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
 
 MIN_POINTS = 4
 """Fewer points give no interval at all: a line through three always fits well."""
@@ -47,6 +46,8 @@ def correlate(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], *, seed: i
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if len(x) != len(y) or len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("a correlation needs at least two pairs of finite values")
+    from scipy.stats import rankdata  # slow to import
+
     n, ranks_x, ranks_y = len(x), rankdata(x), rankdata(y)
     pearson, spearman = _coefficient(x, y), _coefficient(ranks_x, ranks_y)
     [alone] = relations(x[:, None], y[:, None], [(0, 0)], seed=seed)
@@ -132,6 +133,8 @@ def relations(
 
     **Errors:** `ValueError` for NaN or infinite values in `x`, or infinite ones in `y`.
     """
+    from scipy.stats import rankdata  # slow to import
+
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if not np.isfinite(x).all() or np.isinf(y).any():
         raise ValueError("a relation needs finite values")

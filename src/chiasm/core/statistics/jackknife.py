@@ -8,7 +8,7 @@ import hashlib
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from chiasm.core.statistics.intervals import Estimate
 
@@ -98,5 +98,5 @@ def group_jackknife(values: Float[np.ndarray, "K *columns"], counts: Float[np.nd
     pseudo = h * whole - (h - 1) * left_out
     variance = ((pseudo - centre) ** 2 / (h - 1)).mean(axis=0)
     alike = n**2 / float((counts[present] ** 2).sum())
-    half = student.ppf(0.975, max(alike - 1, 1)) * np.sqrt(variance)
+    half = stdtrit(max(alike - 1, 1), 0.975) * np.sqrt(variance)
     return Estimate(whole, whole - half, whole + half, n)

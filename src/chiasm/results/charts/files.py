@@ -2,10 +2,13 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import vl_convert
+from altair.utils import schemapi
 
 from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.saving import PPI
@@ -20,8 +23,18 @@ _LONG = re.compile(r"(\.\d\d)\d+")
 
 
 def specification(chart: Chart) -> dict[str, Any]:
-    """The chart as a Vega-Lite specification."""
-    return json.loads(chart.to_json(indent=None))
+    """The chart as a Vega-Lite specification.
+
+    **Errors:** Altair's `SchemaValidationError` where it is none, which is not looked for inside `unchecked`.
+    """
+    return json.loads(chart.to_json(indent=None, validate=schemapi.DEBUG_MODE))
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Charts made inside are not held against the schema of Vega-Lite, which takes as long as making them."""
+    with schemapi.debug_mode(False):
+        yield
 
 
 def svg(spec: dict[str, Any]) -> str:

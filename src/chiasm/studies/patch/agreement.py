@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 from jaxtyping import Float
-from scipy.stats import rankdata
 
 from chiasm.core.claims import Claim, judged, known
 from chiasm.core.column_claims import column_claim
@@ -168,6 +167,8 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 def rank_correlations(a: Float[np.ndarray, "r L"], b: Float[np.ndarray, "r L"]) -> Float[np.ndarray, " r"]:
     """The same of each row."""
+    from scipy.stats import rankdata  # slow to import
+
     x, y = rankdata(a, axis=1), rankdata(b, axis=1)
     x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
     scale = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
