@@ -74,6 +74,11 @@ def test_flow_says_where_an_effect_is_of_one_type_of_question():
     assert "only" not in flow_headline([*one, types[0], replace(types[1], verdict=OPEN)])
     two = cut("image->question", "established", "established")
     assert "in layers 0 to 1, in layer 1 only for Query." in flow_headline([*two, *only])
+    other = [replace(one, where="0") for one in (replace(types[0], verdict=NONE), types[1], *only[2:])]
+    said = flow_headline([*two, *only, *other])
+    assert "in layers 0 to 1, in layer 0 only for Choose and in layer 1 only for Query." in said
+    same = [replace(one, where="0") for one in only]
+    assert "in layers 0 to 1, in layers 0 and 1 only for Query." in flow_headline([*two, *only, *same])
 
 
 def test_flow_does_not_call_a_gain_a_route():

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from tests.support import flow_tables as made
 
+from chiasm.core.claims import of_kind
 from chiasm.results.wording import probability
 from chiasm.studies.flow.claims import claims
 from chiasm.studies.flow.findings import flow_findings
@@ -168,3 +169,17 @@ def test_layers_that_only_a_control_holds_back_are_said():
     text = _about(_said({"effects": effects, "controls": pl.concat([own, rest])}), "question->last")
     assert "at layers 4-7 of 8" in text
     assert "At layers 0-3 it differs from 0, but not established from its control." in text
+
+
+def test_every_strong_effect_is_looked_at_by_type_and_so_many_at_most(monkeypatch):
+    """An effect of one type alone, in a layer other than that of the strongest, must not pass for one of all types."""
+    tables = _controlled(made.effects(8, ("image->question", "question->last")))
+    rows = claims(tables)
+    strong = sorted((one for one in of_kind(rows, "effect") if one.established), key=lambda one: -abs(one.effect))
+    assert len(strong) > 2
+    looked_at = dict.fromkeys((one.about.rpartition(", ")[0], one.where) for one in of_kind(rows, "type"))
+    assert list(looked_at) == [(one.about, one.where) for one in strong[:12]]
+    monkeypatch.setattr("chiasm.studies.flow.type_claims.MOST", 2)
+    assert len({(one.about.rpartition(", ")[0], one.where) for one in of_kind(claims(tables), "type")}) == 2
+    said = [text.text for text in _said(tables) if "question types" in text.text]
+    assert len(said) == 2

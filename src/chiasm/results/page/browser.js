@@ -59,7 +59,8 @@
   const detail = make("div", {className: "detail", role: "region", "aria-label": "The example", tabIndex: -1});
   const gallery = make("div", {className: "gallery"});
   const controls = make("div", {className: "controls"});
-  const ASK = "Which examples contradict the finding?", BACK = "Back to the order before";
+  const finding = data.against ? ` (${data.series[curve][0]}, ${depth.toLowerCase()} ${data.places[place_]})` : "";
+  const ASK = `Which examples contradict the finding?${finding}`, BACK = "Back to the order before";
   const contradict = make("button", {type: "button", text: ASK});
   const opposed = () => order.value === "against";
   // Where a finding is a loss, a gain is told from one by its sign.

@@ -43,7 +43,7 @@ def flow_findings(
     if not any(one.found for one in effects):
         found.insert(0, _nothing(effects))
     found += [_order(one, windows) for one in of_kind(claims, "order")]
-    found += _types(of_kind(claims, "type"), of_kind(claims, "types"), windows)
+    found += _all_types(of_kind(claims, "type"), of_kind(claims, "types"), windows)
     found += _forms(of_kind(claims, "form")) + head_findings(claims) + map_findings(claims)
     found += sufficiency_findings(claims)
     found += word_findings(claims, lambda own, inside: _stretches(own, inside, windows))
@@ -213,9 +213,20 @@ def _order(one: Claim, windows: Windows) -> Finding:
     return Finding(f"Which cut comes first is not established: {shown}, {of} {said}.", 0.08)
 
 
-def _types(each: Sequence[Claim], differ: Sequence[Claim], windows: Windows) -> list[Finding]:
-    if not each:
-        return []
+def _all_types(each: Sequence[Claim], differ: Sequence[Claim], windows: Windows) -> list[Finding]:
+    """By type, the strongest effect first, of which most is said of in a page."""
+    places = dict.fromkeys((one.about.rpartition(", ")[0], one.where) for one in each)
+    found = []
+    for cut, where in places:
+        own, pairs = (
+            [one for one in several if one.about.startswith(f"{cut}, ") and one.where == where]
+            for several in (each, differ)
+        )
+        found.append(_types(own, pairs, windows, 0.07 if found else 0.25))
+    return found
+
+
+def _types(each: Sequence[Claim], differ: Sequence[Claim], windows: Windows, strength: float) -> Finding:
     cut = each[0].about.rpartition(", ")[0]
     held = sum(one.established for one in each)
     weak, strong = (pick(each, key=lambda one: abs(one.effect)) for pick in (min, max))
@@ -235,7 +246,7 @@ def _types(each: Sequence[Claim], differ: Sequence[Claim], windows: Windows) -> 
         pair = one.about.rpartition(", ")[2].replace(" against ", " and ")
         how = "differ by" if one.established else "are not established to differ; the difference is"
         text += f" {pair} {how} {claimed(one)}; the pair was picked, and p allows for it."
-    return [Finding(text, 0.25)]
+    return Finding(text, strength)
 
 
 def _forms(each: Sequence[Claim]) -> list[Finding]:

@@ -82,16 +82,19 @@ def _carried(cut: str, own: Sequence[Claim], where: str, types: Sequence[Claim])
 def _types(cut: str, own: Sequence[Claim], types: Sequence[Claim], where: str) -> str:
     """The types of questions that an effect is of, where all others show practically none of it."""
     at = [one.where for one in own if one.found and one.effect < 0]
-    here = [one for one in types if one.about.startswith(f"{cut}, ") and one.where in at]
-    found = [one for one in here if one.established]
-    if (
-        not found
-        or len(found) == len(here)
-        or any(one.verdict != "practically none" for one in here if one not in found)
-    ):
+    only: dict[str, list[str]] = {}
+    for place in at:
+        here = [one for one in types if one.about.startswith(f"{cut}, ") and one.where == place]
+        found = [one for one in here if one.established]
+        others = [one for one in here if one not in found]
+        if found and others and all(one.verdict == "practically none" for one in others):
+            only.setdefault(listed([one.about.removeprefix(f"{cut}, ") for one in found]), []).append(place)
+    if not only:
         return ""
-    only = f"only for {listed([one.about.removeprefix(f'{cut}, ') for one in found])}"
-    return f" {only}" if len(at) == 1 else f", {where} layer {found[0].where} {only}"
+    if len(at) == 1:
+        return f" only for {next(iter(only))}"
+    parts = [f"{where} layer{'s' * (len(k) > 1)} {listed(k)} only for {kinds}" for kinds, k in only.items()]
+    return f", {' and '.join(parts)}"
 
 
 def _route(cut: str) -> str:

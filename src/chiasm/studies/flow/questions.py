@@ -5,7 +5,7 @@ from typing import Final
 QUESTIONS: Final = {
     "effect": "What does the answer gain or lose when a route is cut, and in which layers?",
     "beyond": "Does it lose less or more than under the control that comes nearest?",
-    "type": "The largest effect by type of question: does the answer gain or lose with each?",
+    "type": "The largest effects by type of question: does the answer gain or lose with each?",
     "types": "Do types of questions differ in what a cut costs them?",
     "peak": "In which layer does each cut cost most?",
     "order": "Which route is used earlier in depth?",

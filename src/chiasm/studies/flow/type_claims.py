@@ -1,6 +1,7 @@
-"""What the strongest cut does by question type, and which two types differ most."""
+"""What the strongest established cuts do by question type, and which two types differ most in each."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -9,22 +10,26 @@ from chiasm.core.claims import Claim
 from chiasm.core.claims_by_type import Chosen, claims_by_type
 from chiasm.studies.flow.sweep import QUANTITY, Sweep, sweep
 
+MOST: Final = 12
+"""Established effects that are looked at by type: each takes a share of what may be claimed wrongly."""
+
 
 def type_claims(
     data: Sweep, effects: Sequence[Claim], controls: pl.DataFrame | None, least: float, error: float, seed: int
 ) -> list[Claim]:
-    """The strongest cut by question type at its peak, and whether types differ there (see `claims_by_type`).
+    """The strongest established effects by question type, and whether types differ there (see `claims_by_type`).
 
-    `least`: the smallest effect worth naming, `error`: what a standard error counts as at least (nat).
+    At most `MOST`, the strongest first. `least`: the smallest effect worth naming, `error`: what a standard error
+    counts as at least (nat).
     """
-    strongest = max((one for one in effects if one.established), key=lambda one: abs(one.effect), default=None)
-    if strongest is None:
-        return []
-    k = next(j for j in data.of_cut(strongest.about) if data.where(j) == strongest.where)
-    beside = _controls_by_type(data, k, controls, strongest.control)
-    chosen = Chosen(strongest, data.values[:, k], data.present[:, k], beside)
+    established = sorted((one for one in effects if one.established), key=lambda one: -abs(one.effect))
+    chosen = []
+    for one in established[:MOST]:
+        k = next(j for j in data.of_cut(one.about) if data.where(j) == one.where)
+        beside = _controls_by_type(data, k, controls, one.control)
+        chosen.append(Chosen(one, data.values[:, k], data.present[:, k], beside))
     told = {"quantity": QUANTITY, "unit": "nat", "least": least, "error": error, "seed": seed}
-    return claims_by_type([chosen], data.types, data.inputs, **told)
+    return claims_by_type(chosen, data.types, data.inputs, **told)
 
 
 def _controls_by_type(data: Sweep, k: int, controls: pl.DataFrame | None, name: str | None) -> dict[str, float]:

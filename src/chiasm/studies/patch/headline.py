@@ -46,8 +46,11 @@ def patch_headline(claims: Sequence[Claim]) -> str:
     nothing = [
         span for span in spans if span not in dict(parts) and (span in PERCEPTUAL or span in ("question", "last"))
     ]
-    both = " in both directions" if len(directions) > 1 else ""
-    tail = f"of {listed([f'`{span}`' for span in nothing])} that is not established{both}" if nothing else ""
+    both = " in both directions at once" if len(directions) > 1 else ""
+    tail = ""
+    if nothing:
+        names = listed([f"`{span}`" for span in nothing])
+        tail = f"that the states of {names} bring more than half of it{both} is not established"
     return sentence(*whole, tail, "uncontrolled where no control was run" if unsure else "")
 
 
