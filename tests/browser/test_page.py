@@ -152,6 +152,10 @@ def test_a_range_of_the_numbers_keeps_the_examples_inside(opened):
     browser.get_by_label("up to").fill(str(middle))
     assert sorted(effects(tab)) == [value for value in sorted(there) if value <= middle]
     assert "of image → question at layer 1" in browser.locator("[role=status]").first.inner_text()
+    chooser(browser, "Order").select_option(label="contradicts the finding")
+    assert listed(tab).count() == 60, "a range of other numbers"
+    chooser(browser, "Order").select_option(label="as in the data")
+    browser.get_by_label("up to").fill(str(middle))
     browser.get_by_role("button", name="All of them").click()
     assert listed(tab).count() == 60
     # Dragging over the spread does the same as its fields.

@@ -139,7 +139,10 @@
     started = undefined;
   });
   const cleared = () => { least_.value = most_.value = ""; filter(); };
+  let against = false;
   const filter = () => {
+    // A range is one of other numbers where the order is that of the finding.
+    if (opposed() !== against) { against = opposed(); least_.value = most_.value = ""; }
     // That order is of one curve.
     by.disabled = at.disabled = opposed();
     contradict.textContent = opposed() ? BACK : ASK;
@@ -400,7 +403,6 @@
     controls.append(contradict);
     contradict.addEventListener("click", () => {
       if (!opposed()) before = order.value;
-      least_.value = most_.value = "";
       order.value = opposed() ? before : "against";
       filter();
     });
