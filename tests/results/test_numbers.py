@@ -36,6 +36,21 @@ def test_the_established_come_first_then_the_largest():
     assert table.established == 2
 
 
+def test_what_no_control_judges_stands_above_what_is_practically_none():
+    claims = [of(effect=0.01, verdict="practically none"), of(effect=-3.0, verdict="uncontrolled")]
+    [table] = number_tables(claims, {"effect": "How?"})
+    assert [one.effect for one in table.claims] == [-3.0, 0.01]
+    assert table.tally == "0 of 2 established, 1 uncontrolled"
+
+
+def test_counts_and_choices_have_no_verdict():
+    claims = [of(kind="smallest", verdict="not established"), of(verdict="not established"), of()]
+    questions = {"effect": "How?", "smallest": "Which?"}
+    tested, chosen = number_tables(claims, questions, untested=frozenset({"smallest"}))
+    assert (tested.tally, chosen.tally) == ("1 of 2 established", "not tested")
+    assert [row[-1] for row in chosen.first] == ["not tested"]
+
+
 def test_units_are_not_compared_by_size():
     claims = [of(effect=0.2, unit="nat"), of(effect=50.0, unit="%"), of(effect=0.4, unit="nat")]
     [table] = number_tables(claims, {"effect": "How?"})

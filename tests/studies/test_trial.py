@@ -61,6 +61,21 @@ def test_a_slow_study_has_two_sizes_and_no_more(monkeypatch, once, sizes):
     assert (least, most) == pytest.approx((1030, 1030) if len(sizes) > 2 else (100, 100 + 1000 * 106 / 6))
 
 
+def test_what_is_paid_once_does_not_make_later_runs_too_small(monkeypatch):
+    """Runs of fewer than 16 examples leave things out: a line through those alone is none of time."""
+    clock, begun = Clock(once=8.0, each=0.1), []
+
+    def run(count, whole=False):
+        made = clock.run(count)
+        imports = 0.0 if begun else 20.0
+        begun.append(count)
+        clock.now += imports
+        return made._replace(seconds=made.seconds + imports)
+
+    monkeypatch.setattr(trial, "time", clock)
+    assert [one.examples for one in trial._trials(run, 160, 8, 20.0)] == [2, 2, 16, 48]
+
+
 def test_one_that_has_nothing_left_of_few_examples_takes_more(monkeypatch):
     assert tried(monkeypatch, Clock(1.0, 0.1, least=5), asked=1000)[0].examples == 8
 

@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.manifold import TSNE
 
 from chiasm.core.spans import cross_pairs
 from chiasm.core.statistics.intervals import Estimate
@@ -148,6 +147,8 @@ class Geometry(Measure):
         return np.stack([self.reservoir.kept[name][f"{layer}/{span}"] for span, name in points]).astype(np.float64)
 
     def _maps(self) -> list[dict[str, Any]]:
+        from sklearn.manifold import TSNE  # slow to import, and what nothing else here needs
+
         rows: list[dict[str, Any]] = []
         for layer in dict.fromkeys((self.layers[0], self.layers[3 * (len(self.layers) - 1) // 4], self.layers[-1])):
             points = [(span, name) for span in self.spans for name in self.reservoir.names(f"{layer}/{span}")]

@@ -17,7 +17,7 @@ from chiasm.results.wording import bounds, number, probability
 FOLDED_AFTER: Final = 8
 """Rows in view; the rest stands behind them. The whole table is `tables/claims.parquet`."""
 _BEHIND: Final = 200
-_RANK: Final = {"established": 3, "practically none": 2, "uncontrolled": 1, "not established": 0}
+_RANK: Final = {"established": 3, "uncontrolled": 2, "practically none": 1, "not established": 0}
 # In the words of the charts, which draw each with a dash of its own.
 _CONTROLS: Final = {
     "size-matched": "as many random keys",
@@ -39,6 +39,7 @@ _AGAIN: Final = (*_DIFFERENCES, "reach")
 HEADS: Final = ("About", "Where", "Effect", "95 % interval", "n", "Control", "p", "Verdict")
 """The heads of the `cells` of a row."""
 _WHERE, _EFFECT, _CONTROL = HEADS.index("Where"), HEADS.index("Effect"), HEADS.index("Control")
+_NOT_TESTED: Final = "not tested"
 _ROUNDED: Final = 1e-4
 """Smaller numbers are written as 0, where what was found is not itself below `_SMALL`: a reader cannot use them."""
 _SMALL: Final = 0.01
@@ -48,7 +49,8 @@ _SMALL: Final = 0.01
 class NumberTable:
     """What a run says about one question. `claims`: the strongest first; `beside`: by `(kind, about, where)` what every
     control shows, by its name in claims; `difference`: effects are differences from what their control shows;
-    `differing`: kinds of which that holds; `effects`: by the same as `beside`, what claims about controls are about.
+    `differing`: kinds of which that holds; `effects`: by the same as `beside`, what claims about controls are about;
+    `untested`: kinds that are counts, bounds or choices, which no interval speaks for.
 
     A column holds one control in all rows: each control that was run has a column of its own, as it has a dash of its
     own in charts. Only where rows are compared with things that differ from row to row does each row name its own.
@@ -60,11 +62,22 @@ class NumberTable:
     difference: bool = False
     differing: frozenset[str] = frozenset()
     effects: Mapping[tuple[str, str, str], Claim] = field(default_factory=dict)
+    untested: frozenset[str] = frozenset()
 
     @property
     def established(self) -> int:
         """How many of its rows are established."""
         return sum(one.established for one in self.claims)
+
+    @property
+    def tally(self) -> str:
+        """How many of its rows are established, and how many would be if a control stood beside them."""
+        tested = [one for one in self.claims if one.kind not in self.untested]
+        if not tested:
+            return _NOT_TESTED
+        alone = sum(one.verdict == "uncontrolled" for one in tested)
+        there = sum(one.established for one in tested)
+        return f"{there} of {len(tested)} established" + (f", {alone} uncontrolled" if alone else "")
 
     @property
     def shown(self) -> tuple[Claim, ...]:
@@ -121,6 +134,8 @@ class NumberTable:
             _written(_rounded(known[name], claim), claim.unit) if name in known else lacking for name in self.controls
         ]
         told = (*plain[:_CONTROL], *(own or [plain[_CONTROL]]), *plain[_CONTROL + 1 :])
+        if claim.kind in self.untested:
+            return (*told[:-1], _NOT_TESTED)
         kind, difference = about_effect(claim.kind), claim.kind in self.differing
         of = None if kind == claim.kind else self.effects.get((kind, claim.about, claim.where))
         why = doubt(claim, of, known, difference=difference)
@@ -160,12 +175,16 @@ class NumberTable:
 
 
 def number_tables(
-    claims: Iterable[Claim], questions: Mapping[str, str], differences: Container[str] = ()
+    claims: Iterable[Claim],
+    questions: Mapping[str, str],
+    differences: Container[str] = (),
+    untested: frozenset[str] = frozenset(),
 ) -> list[NumberTable]:
     """One table for every question that claims answer, in the order of `questions`: kind of claim to question.
 
     A kind without a question asks for its quantity. Several kinds may answer one question. `differences`: kinds whose
-    effect is the difference from what their control shows, beside those whose names say so.
+    effect is the difference from what their control shows, beside those whose names say so. `untested`: kinds that are
+    counts, bounds or choices.
     """
     claims, beside = list(claims), {}
     for one in claims:
@@ -185,6 +204,7 @@ def number_tables(
             all(_is_difference(one, differences) for one in own),
             differing,
             effects,
+            untested,
         )
         for question, own in found.items()
         if own

@@ -70,12 +70,14 @@ class Reporter(ABC, Generic[S]):
 
     `questions`: the question that each kind of claim answers, in the order of the report's tables; one that asks for
     two ways (`more or less`) begins with that of effects above 0. `differences`: kinds whose effect is the difference
-    from what their control shows, beside those whose names end in `-control` or `beyond`. `charts`: the question that
-    each figure answers, by the beginning of its name, in the order of the report; the first is the main one.
+    from what their control shows, beside those whose names end in `-control` or `beyond`. `untested`: kinds that are
+    counts, bounds or choices, of which nothing could be established. `charts`: the question that each figure answers,
+    by the beginning of its name, in the order of the report; the first is the main one.
     """
 
     questions: ClassVar[Mapping[str, str]] = {}
     differences: ClassVar[frozenset[str]] = frozenset()
+    untested: ClassVar[frozenset[str]] = frozenset()
     charts: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, directory: RunDirectory, spec: S) -> None:
@@ -151,7 +153,7 @@ class Reporter(ABC, Generic[S]):
         if self.directory.derive is None and self.table(CLAIMS.name) is None:
             return []
         try:
-            return number_tables(self.claimed, self.questions, self.differences)
+            return number_tables(self.claimed, self.questions, self.differences, self.untested)
         except ChiasmError:
             if self.directory.complete:
                 raise

@@ -121,10 +121,12 @@ def _trials(run: _Run, asked: int, batch: int, seconds: float, share: float = 1.
     if first.examples >= asked:
         return trials
     enough = _enough(asked, share)
-    # Calls of less than a batch say little about those of a whole one, as far as there is time for one.
-    size = first.examples * _GROWTH if first.seconds > seconds else max(first.examples * _GROWTH, batch, enough)
     if first.seconds < _FAR * seconds:
         trials.append(run(first.examples)._replace(first=False))
+    # Calls of less than a batch say little about those of a whole one, as far as there is time for one: what the first
+    # run took for imports and the like is no reason against it.
+    slow = trials[-1].seconds > seconds
+    size = first.examples * _GROWTH if slow else max(first.examples * _GROWTH, batch, enough)
     while True:
         size = min(size, asked)
         spent = time.monotonic() - begin

@@ -44,3 +44,9 @@ def test_every_method_is_named_with_what_is_made_by_it():
 
 def test_a_study_without_a_paper_cites_chiasm_alone():
     assert bibtex(papers_of("counting", ledger())).startswith("@software{chiasm,")
+
+
+def test_interventions_are_cited_by_who_made_them():
+    lines = named([], {"activation patching": ["denoise"], "attention knockout": ["image->last"]})
+    assert "attention knockout (`image->last`): Geva and others, 2023. arXiv 2304.14767." in lines
+    assert "activation patching (`denoise`): Meng and others, 2022. arXiv 2202.05262." in lines

@@ -6,10 +6,11 @@ import polars as pl
 import pytest
 from tests.support import flow_tables as made
 
-from chiasm.core.claims import of_kind
+from chiasm.core.claims import Claim, of_kind
 from chiasm.results.wording import probability
 from chiasm.studies.flow.claims import claims
 from chiasm.studies.flow.findings import flow_findings
+from chiasm.studies.flow.judgement import beyond_scale_notes
 from chiasm.studies.flow.tables import AVERAGED, SIZE_MATCHED
 
 
@@ -183,3 +184,19 @@ def test_every_strong_effect_is_looked_at_by_type_and_so_many_at_most(monkeypatc
     assert len({(one.about.rpartition(", ")[0], one.where) for one in of_kind(claims(tables), "type")}) == 2
     said = [text.text for text in _said(tables) if "question types" in text.text]
     assert len(said) == 2
+
+
+def test_a_cut_that_costs_more_than_another_image_is_said_to_take_more_than_what_is_seen():
+    cut = {"kind": "effect", "quantity": "change", "unit": "nat", "n": 50, "where": "0", "verdict": "established"}
+    scale = cut | {"kind": "scale", "verdict": "uncontrolled", "where": "all"}
+    swap = "another example's image with nothing cut"
+    claims = [
+        Claim(about="question->last", effect=-9.0, low=-10.0, high=-8.0, **cut),
+        Claim(about="image->question", effect=-3.0, low=-4.0, high=-2.0, **cut),
+        Claim(about=f"question->last, {swap}", effect=-6.5, low=-7.5, high=-5.5, **scale),
+        Claim(about=f"image->question, {swap}", effect=-6.5, low=-7.5, high=-5.5, **scale),
+    ]
+    [note] = beyond_scale_notes(claims)
+    assert note.startswith(
+        "question->last at layer 0 costs more (-9 nat (95 % interval -10 to -8, n = 50)) than another"
+    )

@@ -44,8 +44,8 @@ def test_a_route_is_found_and_nothing_else():
     gap = of_kind(own, "gap")[0]
     assert (gap.verdict, gap.n, round(gap.effect, 6)) == ("established", 40, 8.0)
     assert patch_headline(own) == (
-        "The image's states decide the answer in layers 0 to 1; the question's states in layer 2; those of the last "
-        "position in layer 3."
+        "The image's states decide the answer in layers 0 to 1 (in layer 0 they are the other input itself); the "
+        "question's states in layer 2; those of the last position in layer 3."
     )
 
 
@@ -268,3 +268,10 @@ def test_types_are_not_compared_where_the_patch_is_the_other_run():
 def test_one_type_alone_is_not_compared():
     own = claims(tables(route, controls=dict.fromkeys(NULLS, nothing)))
     assert not of_kind(own, "type")
+
+
+def test_an_unrelated_donor_is_a_control_of_what_comes_back_and_a_scale_of_what_is_lost():
+    own = claims(tables(route, controls=dict.fromkeys(NULLS, nothing)))
+    scales, controls = of_kind(own, "recovery-scale"), [*of_kind(own, "recovery-control"), *of_kind(own, "beyond")]
+    assert {(one.about.split(", ")[1], one.control) for one in scales} == {("noise", "shuffled-donor")}
+    assert {one.about.split(", ")[1] for one in controls if one.control == "shuffled-donor"} == {"denoise"}

@@ -66,5 +66,8 @@ def test_the_sentence_says_it(found):
     most = {(one.about.partition(",")[0], int(one.where)) for one in of_kind(claims, "most") if one.found}
     assert most == {("image", 0), ("question", 1), ("question", 2), ("last", 3)}
     text = Run(found).reporter.headline()
-    assert text.startswith("The image's states decide the answer in layer 0; the question's states in layers 1 to 2; ")
+    assert text.startswith(
+        "The image's states decide the answer in layer 0 (in layer 0 they are the other input itself)"
+    )
+    assert "; the question's states in layers 1 to 2; " in text
     assert "those of the last position in layer 3" in text

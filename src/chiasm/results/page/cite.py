@@ -31,6 +31,9 @@ METHODS: Final = {
     "V-Skip": Method("2606.08511"),
     "mutual nearest neighbours": Method("2405.07987", "Huh", "2024"),
     "modality gap": Method("2203.02053", "Liang", "2022"),
+    "attention knockout": Method("2304.14767", "Geva", "2023"),
+    "activation patching": Method("2202.05262", "Meng", "2022"),
+    "attribution patching": Method("2310.10348", "Syed", "2023"),
 }
 """By the names that pages call them by."""
 

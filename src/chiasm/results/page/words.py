@@ -10,6 +10,7 @@ WORDS: Final = {
     "practically none": "The whole 95 % interval lies within what is too small to be worth naming.",
     "not established": "Neither of the two: there may be an effect or none, and this run cannot tell.",
     "uncontrolled": "The interval leaves out 0, but nothing stands beside it that shows what no effect looks like.",
+    "not tested": "A count, a bound or a choice made beforehand: nothing that an interval could speak for.",
     # Parts of the sequence, in reading order.
     "prefix": "The tokens before the image.",
     "image": "The tokens that the model's encoder made of the image.",
@@ -56,6 +57,9 @@ WORDS: Final = {
     "short-v": "Image tokens stay as they are in the layers where that changes the answer least (ShortV).",
     "fast-v-N": "N % of the image tokens, those that the last one attends to least, are dropped early (FastV).",
     "random-drop-N-K": "N % of the image tokens, drawn at random, are dropped early (control); K counts the draws.",
+    # Their times.
+    "is rather read slower": "The interval of the difference lies above 0, but two equal calls differ by as much.",
+    "too noisy": "Two equal calls of the plain model differ by more than the plan changes.",
     # Masks of weights.
     "dense": "The model with all its weights.",
     "wanda": "Weights are zeroed by their magnitude times the norm of what they read (Wanda).",

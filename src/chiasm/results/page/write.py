@@ -106,7 +106,7 @@ def _names(reporter: Reporter[Any], browsed: Browsed | None) -> Iterator[str]:
     said = " ".join(one.text for one in reporter.ranked)
     yield from (word for word in _IN_SENTENCES if re.search(rf"\b{word}s?\b", said))
     for frame in reporter.overview().values():
-        yield from (*frame.columns, *map(str, frame.to_series(0)))
+        yield from (*frame.columns, *(str(value) for row in frame.rows() for value in row))
     if browsed is not None:
         yield from (browsed.unit, *(one.label for one in browsed.series), *{one.type for one in browsed.examples})
 

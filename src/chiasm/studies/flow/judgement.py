@@ -1,9 +1,13 @@
 """Which control stands beside a cut in figures, and what controls, windows and noise are called."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
+from chiasm.core.claims import Claim, of_kind, strongest
 from chiasm.interventions.states import ABLATE
 from chiasm.results.schemas import RANDOM_WEIGHTS
+from chiasm.results.wording import claimed
 from chiasm.studies.flow.tables import (
     AUDIO_SWAP,
     AVERAGED,
@@ -106,3 +110,19 @@ def style_of(effects: pl.DataFrame) -> str:
     if windows.height > 1 and (windows["start"] == 0).all():
         return "prefix"
     return "suffix" if windows.height > 1 and windows["stop"].n_unique() == 1 else "centred"
+
+
+def beyond_scale_notes(claims: Sequence[Claim]) -> list[str]:
+    """Cuts that cost more than another example's input: what they take is more than what the input says."""
+    found = []
+    for scale in of_kind(claims, "scale"):
+        cut, _, swapped = scale.about.partition(", ")
+        top = strongest([one for one in of_kind(claims, "effect", cut) if one.established and one.effect < 0])
+        if top is None or top.high is None or scale.low is None or top.high >= scale.low:
+            continue
+        found.append(
+            f"{cut} at layer {top.where} costs more ({claimed(top)}) than {swapped} ({claimed(scale)}): it takes more "
+            "than what is seen, as which question was asked, so that its size does not say how much of the image goes "
+            "that way."
+        )
+    return found

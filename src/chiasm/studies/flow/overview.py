@@ -28,11 +28,14 @@ def routes_table(claims: Sequence[Claim]) -> pl.DataFrame:
     for cut in dict.fromkeys(one.about for one in effects):
         top = peak(of_kind(effects, "effect", cut))
         cells = beside_control(top, beyond, lambda one: control_label(one.control or "", one.about), **_HEADS)
-        left = {"probability left (%)": number(100 * math.exp(top.effect), significant=3)}
-        rows.append({"cut": cut.replace("->", " → "), "layer": top.where} | cells | left)
-    # What is left of the probability says once more what the change says: it stands beside it.
-    order = ["cut", "layer", *list(rows[0])[2:3], "probability left (%)", *list(rows[0])[3:-1]] if rows else []
-    return pl.DataFrame(rows).select(order)
+        # What is left of the probability says once more what the change says: it stands beside it.
+        change = {
+            _CHANGE: cells.pop(_CHANGE),
+            "probability left (%)": number(100 * math.exp(top.effect), significant=3),
+        }
+        rows.append({"cut": cut.replace("->", " → "), "layer": top.where} | change | cells)
+    return pl.DataFrame(rows)
 
 
 _HEADS: Final = {"effect": "change of log-probability", "unit": "nat"}
+_CHANGE: Final = f"{_HEADS['effect']} ({_HEADS['unit']})"

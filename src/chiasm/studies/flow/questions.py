@@ -70,3 +70,19 @@ CHARTS: Final = {
 
 DIFFERENCES: Final = frozenset({"part", "types", "map-methods", "value-path", "sufficient-lost", "word-contrast"})
 """Kinds whose effect is a difference from what the control shows, beside those named `...-control` and `beyond`."""
+
+UNTESTED: Final = frozenset(
+    {
+        "noise",
+        "rounding",
+        "smallest",
+        "reach",
+        "head-reach",
+        "head-held-out-reach",
+        "word-reach",
+        "word-count",
+        "sufficient-size",
+        "map-reach",
+    }
+)
+"""Kinds that are counts, bounds or choices, of which nothing could be established."""

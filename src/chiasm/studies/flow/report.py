@@ -20,10 +20,10 @@ from chiasm.studies.flow.browse import browsed
 from chiasm.studies.flow.findings import flow_findings
 from chiasm.studies.flow.head_charts import head_caption, head_maps
 from chiasm.studies.flow.headline import flow_headline
-from chiasm.studies.flow.judgement import control_label, layers_of, noise_floor
+from chiasm.studies.flow.judgement import beyond_scale_notes, control_label, layers_of, noise_floor
 from chiasm.studies.flow.map_drawings import map_drawings
 from chiasm.studies.flow.overview import OVERVIEW, routes_table
-from chiasm.studies.flow.questions import CHARTS, DIFFERENCES, QUESTIONS
+from chiasm.studies.flow.questions import CHARTS, DIFFERENCES, QUESTIONS, UNTESTED
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.sufficiency_drawings import sufficiency_drawings
 from chiasm.studies.flow.sufficiency_findings import sufficiency_notes
@@ -45,11 +45,17 @@ class FlowReporter(Reporter[FlowSpec]):
 
     questions = QUESTIONS
     differences = DIFFERENCES
+    untested = UNTESTED
     charts = CHARTS
 
     @property
     def title(self) -> str:
         return f"Information flow in {self.spec.model}"
+
+    @property
+    def methods(self) -> dict[str, list[str]]:
+        """The cuts are those of others; what rides along in one walk is not."""
+        return {"attention knockout": [cut for cut in in_order(self._effects, "cut") if "->" in cut]}
 
     def headline(self) -> str:
         return flow_headline(
@@ -135,7 +141,13 @@ class FlowReporter(Reporter[FlowSpec]):
             )
         found += ablation_notes([one.text for one in self.spec.interventions()]) + sufficiency_notes(self.claimed)
         found += word_notes(self.claimed)
-        found += self._wide_windows() + self._shared_inputs() + self._guard() + self._times()
+        found += (
+            beyond_scale_notes(self.claimed)
+            + self._wide_windows()
+            + self._shared_inputs()
+            + self._guard()
+            + self._times()
+        )
         if self.spec.windows == "all":
             found.append("Curves show the windows of one layer, the maps all windows; findings rest on all of them.")
         skipped = self.directory.skipped()

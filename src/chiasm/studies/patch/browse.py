@@ -2,14 +2,27 @@
 
 import polars as pl
 
+from chiasm.core.claims import Claim
 from chiasm.results.charts.theme import PALETTE, span_style
-from chiasm.results.examples import Answered, Browsed, Series, ShownExample
+from chiasm.results.examples import Against, Answered, Browsed, Series, ShownExample
 from chiasm.results.series import in_order
 from chiasm.studies.patch.shares import directions_in
+from chiasm.studies.patch.tables import SMALLEST
 
 
-def browsed(effects: pl.DataFrame, examples: pl.DataFrame, pairs: pl.DataFrame | None) -> Browsed:
-    """`effects`: those that have a share, of the residual stream where that was patched; `pairs`: both answers."""
+def browsed(
+    effects: pl.DataFrame,
+    examples: pl.DataFrame,
+    pairs: pl.DataFrame | None,
+    *,
+    deepest: Claim | None = None,
+    least: float = SMALLEST,
+) -> Browsed:
+    """`effects`: those that have a share, of the residual stream where that was patched; `pairs`: both answers.
+
+    `deepest`: where states bring more than half for the last time, which pairs may contradict by showing less than
+    `least` (points).
+    """
     direction, site = directions_in(effects)[0], in_order(effects, "site")[0]
     spans, layers = in_order(effects, "span"), sorted(effects["layer"].unique())
     own = effects.filter(direction=direction, site=site)
@@ -32,7 +45,12 @@ def browsed(effects: pl.DataFrame, examples: pl.DataFrame, pairs: pl.DataFrame |
     ]
     series = tuple(Series(span, span, PALETTE[span_style(span)]) for span in spans)
     axes = ("Layer", f"Share of the gap (%), {direction}")
-    return Browsed(shown, "largest share", "%", layers, axes, series, "Share of the gap (%)")
+    against = None
+    if deepest is not None and deepest.about == f"{deepest.about.partition(', ')[0]}, {direction}":
+        against = Against(deepest.about.partition(", ")[0], int(deepest.where), 1, least)
+    return Browsed(
+        shown, "largest share", "%", layers, axes, series, "Share of the gap (%)", by=spans[0], against=against
+    )
 
 
 def _answers(pair: dict[str, str] | None) -> tuple[Answered, ...]:

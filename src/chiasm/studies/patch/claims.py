@@ -123,11 +123,17 @@ def _recoveries(own: ExampleColumns, controls: pl.DataFrame | None, least: float
     told = {"quantity": QUANTITY, "unit": POINTS, "least": least, "controlled": controlled}
     found = claims_of_columns(own, own.bands(least, seed), kind="recovery", **told)
     beyond = [
-        null.claim(one, "beyond" if null is worst else "recovery-control", f"{QUANTITY}, less that of the control")
+        null.claim(one, _kind_beside(null, worst, judging[k]), f"{QUANTITY}, less that of the control")
         for k, (one, worst) in enumerate(zip(found, nearest, strict=True))
         for null in (of[k] for of in beside if k in of)
     ]
     return [*found, *beyond, *(_most(one) for one in found)]
+
+
+def _kind_beside(null: BesideControl, nearest: BesideControl | None, judging: Sequence[BesideControl]) -> str:
+    if null is nearest:
+        return "beyond"
+    return "recovery-control" if null in judging else "recovery-scale"
 
 
 def _judging(about: str, nulls: Sequence[BesideControl]) -> list[BesideControl]:

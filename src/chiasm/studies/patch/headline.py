@@ -1,5 +1,6 @@
 """What a patching run found, in one sentence: whose states decide the answer, and until which layer."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -41,8 +42,8 @@ def patch_headline(claims: Sequence[Claim]) -> str:
         share = number(top.effect, unit="%", significant=3)
         what = f"that the states of any one span {verb} the answer is not established in any layer"
         return sentence(f"{what} (at most {share} of the gap, {top.about}, layer {top.where})")
-    whole = [f"{name_of(span)} {verb} the answer in {where}" for span, where in parts[:1]]
-    whole += [f"{name_of(span)} in {where}" for span, where in parts[1:]]
+    whole = [f"{name_of(span)} {verb} the answer in {where}{_given(span, where)}" for span, where in parts[:1]]
+    whole += [f"{name_of(span)} in {where}{_given(span, where)}" for span, where in parts[1:]]
     nothing = [
         span for span in spans if span not in dict(parts) and (span in PERCEPTUAL or span in ("question", "last"))
     ]
@@ -52,6 +53,11 @@ def patch_headline(claims: Sequence[Claim]) -> str:
         names = listed([f"`{span}`" for span in nothing])
         tail = f"that the states of {names} bring more than half of it{both} is not established"
     return sentence(*whole, tail, "uncontrolled where no control was run" if unsure else "")
+
+
+def _given(span: str, where: str) -> str:
+    """What is so by construction and no finding: a whole image that enters the first layer is the other input."""
+    return " (in layer 0 they are the other input itself)" if span in PERCEPTUAL and re.search(r"\b0\b", where) else ""
 
 
 def name_of(span: str) -> str:

@@ -7,6 +7,7 @@ QUESTIONS: Final = {
     "recovery": "How much of the answer do the states of a span bring with them at a layer?",
     "beyond": "Do they bring more or less than the nearest control does?",
     "recovery-control": "Do they bring more or less than the other controls do?",
+    "recovery-scale": "Is more or less lost than with an unrelated donor, which is a scale of it and no control?",
     "odds": "How much of the log-odds of the two answers do they bring?",
     "most": "How far above or below half of the gap is the share?",
     "type": "How much of the answer do they bring in questions of one type?",
@@ -31,5 +32,8 @@ CHARTS: Final = {
 }
 """The question that each figure answers, the main one first."""
 
-DIFFERENCES: Final = frozenset({"beyond", "recovery-control", "types", "agreement-layer"})
+DIFFERENCES: Final = frozenset({"beyond", "recovery-control", "recovery-scale", "types", "agreement-layer"})
 """Kinds whose effect is a difference from what a control (or the other method, or another type) shows."""
+
+UNTESTED: Final = frozenset({"small-gap", "smallest"})
+"""Kinds that are counts, bounds or choices, of which nothing could be established."""

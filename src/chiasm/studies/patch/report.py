@@ -21,9 +21,9 @@ from chiasm.studies.patch.findings import patch_findings
 from chiasm.studies.patch.headline import patch_headline
 from chiasm.studies.patch.overview import OVERVIEW, states_table
 from chiasm.studies.patch.pairs import BY_DATA, BY_IMAGE, BY_QUESTION, MINIMAL
-from chiasm.studies.patch.questions import CHARTS, DIFFERENCES, QUESTIONS
+from chiasm.studies.patch.questions import CHARTS, DIFFERENCES, QUESTIONS, UNTESTED
 from chiasm.studies.patch.spec import PatchSpec
-from chiasm.studies.patch.tables import RANDOM_TOKENS, SAME_ANSWER, SHUFFLED
+from chiasm.studies.patch.tables import RANDOM_TOKENS, SAME_ANSWER, SHUFFLED, SMALLEST
 
 _HOW: Final = {
     BY_DATA: "named by the data",
@@ -39,11 +39,22 @@ class PatchReporter(Reporter[PatchSpec]):
 
     questions = QUESTIONS
     differences = DIFFERENCES
+    untested = UNTESTED
     charts = CHARTS
 
     @property
     def title(self) -> str:
         return f"Which states carry the answer in {self.spec.model}"
+
+    @property
+    def methods(self) -> dict[str, list[str]]:
+        """What patches, cuts and the gradient made of this page, as far as the run has them."""
+        made = {
+            "attention knockout": self._names("knockouts", "cut"),
+            "activation patching": self._names("effects", "direction"),
+            "attribution patching": self._names("screen", "direction"),
+        }
+        return {method: names for method, names in made.items() if names}
 
     def headline(self) -> str:
         return patch_headline(self.claimed)
@@ -100,7 +111,17 @@ class PatchReporter(Reporter[PatchSpec]):
         known = self.table("examples")
         if known is None or not self._shared.height:
             return None
-        return browsed(self._shared, known, self.table("pairs"))
+        # What the headline begins with, in the deepest layer in which it holds.
+        most = [one for one in of_kind(self.claimed, "most") if one.established and one.where.isdecimal()]
+        first = [one for one in most if one.about == most[0].about]
+        deepest = max(first, key=lambda one: int(one.where), default=None)
+        least = max((one.effect for one in of_kind(self.claimed, "smallest")), default=SMALLEST)
+        return browsed(self._shared, known, self.table("pairs"), deepest=deepest, least=least)
+
+    @property
+    def facts(self) -> list[str]:
+        pairs = self.directory.table("effects")["example_id"].n_unique()
+        return [f"{pairs} pairs, of which {self._shared['example_id'].n_unique()} have a gap large enough to share out"]
 
     def notes(self) -> list[str]:
         found = [
@@ -139,6 +160,10 @@ class PatchReporter(Reporter[PatchSpec]):
     def _controls(self) -> pl.DataFrame | None:
         controls = self.with_inputs("controls")
         return None if controls is None else controls.drop_nulls("recovery")
+
+    def _names(self, table: str, column: str) -> list[str]:
+        rows = self.table(table, (column,))
+        return [] if rows is None else in_order(rows, column)
 
     def _comparable(self, effects: pl.DataFrame, knockouts: pl.DataFrame) -> bool:
         found = (layer_curves(effects, knockouts.filter(pl.col("cut") == c), c) for c in in_order(knockouts, "cut"))

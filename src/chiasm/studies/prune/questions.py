@@ -33,3 +33,6 @@ CHARTS: Final = {
 
 DIFFERENCES: Final = frozenset({"method", "variant", "modality", "ablation", "combined", "released"})
 """Kinds whose effect is a difference from what the control shows, beside those named `...-control` and `beyond`."""
+
+UNTESTED: Final = frozenset({"needed"})
+"""Kinds that are counts, bounds or choices, of which nothing could be established."""

@@ -17,7 +17,7 @@ from chiasm.studies.prune.browse import browsed
 from chiasm.studies.prune.findings import prune_findings
 from chiasm.studies.prune.headline import prune_headline
 from chiasm.studies.prune.overview import overview
-from chiasm.studies.prune.questions import CHARTS, DIFFERENCES, QUESTIONS
+from chiasm.studies.prune.questions import CHARTS, DIFFERENCES, QUESTIONS, UNTESTED
 from chiasm.studies.prune.scores import KEYS, mask_rows
 from chiasm.studies.prune.spec import PruneSpec
 from chiasm.studies.prune.tables import DENSE, MASKS, MASKS_CONTROLS
@@ -35,6 +35,7 @@ class PruneReporter(Reporter[PruneSpec]):
 
     questions = QUESTIONS
     differences = DIFFERENCES
+    untested = UNTESTED
     charts = CHARTS
 
     @property

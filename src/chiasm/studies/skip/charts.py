@@ -38,7 +38,7 @@ _KINDS = {
     "v-skip": Mark("V-Skip", 3),
     "fast-v": Mark("FastV", 4),
     "random-drop": Mark("random tokens dropped (control)", 4, control=True),
-    "companion": Mark("companion paper", 5),
+    "companion": Mark("blocks left out, or in parallel", 5),
 }
 _PLANES = {ONE_PROMPT: "prefill_share", BATCH: "batch_share"}
 _RANDOM = "random-weights baseline"

@@ -36,3 +36,6 @@ CHARTS: Final = {
 
 DIFFERENCES: Final = frozenset({"beaten", "search", "drop", "modality"})
 """Kinds whose effect is a difference from what the control shows, beside those named `...-control` and `beyond`."""
+
+UNTESTED: Final = frozenset({"needed", "needed-limit"})
+"""Kinds that are counts, bounds or choices, of which nothing could be established."""

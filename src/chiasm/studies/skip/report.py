@@ -17,7 +17,7 @@ from chiasm.studies.skip.browse import browsed
 from chiasm.studies.skip.findings import skip_findings
 from chiasm.studies.skip.headline import skip_headline
 from chiasm.studies.skip.overview import plans_table
-from chiasm.studies.skip.questions import CHARTS, DIFFERENCES, QUESTIONS
+from chiasm.studies.skip.questions import CHARTS, DIFFERENCES, QUESTIONS, UNTESTED
 from chiasm.studies.skip.spec import SkipSpec
 from chiasm.studies.skip.tables import ERROR_SHARE, FAST_V, NO_BATCH, NONE, RECOVERED_FOLDER, SHORT_V, V_SKIP
 
@@ -30,6 +30,7 @@ class SkipReporter(Reporter[SkipSpec]):
 
     questions = QUESTIONS
     differences = DIFFERENCES
+    untested = UNTESTED
     charts = CHARTS
 
     @property
