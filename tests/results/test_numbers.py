@@ -153,12 +153,12 @@ def test_a_verdict_says_why_where_the_interval_leaves_out_nought():
     assert reason(replace(open_, control="twin", control_effect=-0.6)) == "a control as large"
     assert reason(replace(open_, control="twin", control_effect=-0.4)) == "the interval holds the control"
     beside = replace(open_, control="twin", control_effect=-0.1)
-    assert reason(beside) == "too small to name, or not beyond its control"
+    assert reason(beside) == "not established beyond its control, or too small to name"
     more = replace(beside, kind="effect-control", control="blank", control_effect=-0.9, effect=0.4)
     assert reason(beside, more) == "a control as large", "each control that was run counts"
     assert reason(replace(beside, kind="effect-control"), open_) == "the effect itself is not established"
     gain = replace(beside, kind="gain", control_effect=-0.9)
-    assert reason(gain, differences={"gain"}) == "too small to name, or not beyond its control"
+    assert reason(gain, differences={"gain"}) == "not established beyond its control, or too small to name"
     for sure in (replace(open_, high=0.1), replace(open_, low=None), replace(open_, verdict="established")):
         assert reason(sure) == ""
 

@@ -35,4 +35,5 @@ def doubt(claim: Claim, effect: Claim | None, controls: Mapping[str, float], *, 
             return "a control as large"
         if any(low <= value <= high for value in controls.values()):
             return "the interval holds the control"
-    return "too small to name, or not beyond its control" if claim.control is not None else "too small to name"
+    small = "too small to name"
+    return small if claim.control is None else f"not established beyond its control, or {small}"

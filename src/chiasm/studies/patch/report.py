@@ -120,8 +120,9 @@ class PatchReporter(Reporter[PatchSpec]):
 
     @property
     def facts(self) -> list[str]:
-        pairs = self.directory.table("effects")["example_id"].n_unique()
-        return [f"{pairs} pairs, of which {self._shared['example_id'].n_unique()} have a gap large enough to share out"]
+        frames = (self.directory.table("effects"), self._shared)
+        pairs, shared = (frame["example_id"].n_unique() for frame in frames)
+        return [f"{shared} of {pairs} pairs have a gap large enough to share out"] if shared < pairs else []
 
     def notes(self) -> list[str]:
         found = [
