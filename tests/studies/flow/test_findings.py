@@ -169,7 +169,7 @@ def test_layers_that_only_a_control_holds_back_are_said():
     effects = effects.with_columns(logprob_cut=pl.col("logprob_cut") + spread)
     text = _about(_said({"effects": effects, "controls": pl.concat([own, rest])}), "question->last")
     assert "at layers 4-7 of 8" in text
-    assert "At layers 0-3 it differs from 0, but not established from its control." in text
+    assert "At layers 0-3 it differs from 0, but is not established to differ from its control." in text
 
 
 def test_every_strong_effect_is_looked_at_by_type_and_so_many_at_most(monkeypatch):

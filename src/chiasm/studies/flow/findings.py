@@ -88,7 +88,8 @@ def _cut(of_cut: Sequence[Claim], beside: _Beside, layers: int, windows: Windows
         text += f"{_compared(top, beside)}."
     held_back = [_held_back(one, beside.least) for one in of_cut]
     if any(held_back):
-        text += f" At {_stretches(of_cut, held_back, windows)} it differs from 0, but not established from its control."
+        where = _stretches(of_cut, held_back, windows)
+        text += f" At {where} it differs from 0, but is not established to differ from its control."
     part = beside.row("part", top)
     if part is not None:
         text += _part(part)
