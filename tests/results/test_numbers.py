@@ -6,6 +6,7 @@ import pytest
 
 from chiasm.core.claims import Claim
 from chiasm.results.charts.theme import dash_of
+from chiasm.results.doubts import ALLOWED
 from chiasm.results.numbers import FOLDED_AFTER, HEADS, cells, control_name, number_tables
 from chiasm.studies.align.charts.panels import CONTROL_LABELS
 from chiasm.studies.flow.judgement import control_label
@@ -153,12 +154,15 @@ def test_a_verdict_says_why_where_the_interval_leaves_out_nought():
     assert reason(replace(open_, control="twin", control_effect=-0.6)) == "a control as large"
     assert reason(replace(open_, control="twin", control_effect=-0.4)) == "the interval holds the control"
     beside = replace(open_, control="twin", control_effect=-0.1)
-    assert reason(beside) == "not established beyond its control, or too small to name"
+    assert reason(beside) == "not beyond its control, or too small to name"
+    bound = replace(open_, effect=40.0, low=30.0, high=50.0, unit="points", control=ALLOWED, control_effect=1.0)
+    assert reason(bound) == "more than allowed"
+    assert reason(replace(bound, low=0.5)) == "", "it may be within, or not"
     more = replace(beside, kind="effect-control", control="blank", control_effect=-0.9, effect=0.4)
     assert reason(beside, more) == "a control as large", "each control that was run counts"
     assert reason(replace(beside, kind="effect-control"), open_) == "the effect itself is not established"
     gain = replace(beside, kind="gain", control_effect=-0.9)
-    assert reason(gain, differences={"gain"}) == "not established beyond its control, or too small to name"
+    assert reason(gain, differences={"gain"}) == "not beyond its control, or too small to name"
     for sure in (replace(open_, high=0.1), replace(open_, low=None), replace(open_, verdict="established")):
         assert reason(sure) == ""
 

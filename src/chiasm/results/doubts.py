@@ -1,11 +1,14 @@
 """Why an effect is not established though its interval leaves out 0, in a few words beside its verdict."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from chiasm.core.claims import MIN_INPUTS, Claim
 from chiasm.core.statistics.bands import ALPHA
 
-_OF = ("-control", "-beyond")
+ALLOWED: Final = "loss allowed"
+"""What a loss is compared with that is to be kept: no control, but a bound."""
+_OF: Final = ("-control", "-beyond")
 
 
 def about_effect(kind: str) -> str:
@@ -24,6 +27,8 @@ def doubt(claim: Claim, effect: Claim | None, controls: Mapping[str, float], *, 
     low, high = claim.low, claim.high
     if claim.verdict != "not established" or low is None or high is None or low <= 0 <= high:
         return ""
+    if claim.control == ALLOWED:
+        return "more than allowed" if claim.control_effect is not None and low > claim.control_effect else ""
     if claim.inputs is not None and claim.inputs < MIN_INPUTS:
         return f"fewer than {MIN_INPUTS} inputs"
     if claim.p is not None and claim.p > ALPHA:
@@ -36,4 +41,4 @@ def doubt(claim: Claim, effect: Claim | None, controls: Mapping[str, float], *, 
         if any(low <= value <= high for value in controls.values()):
             return "the interval holds the control"
     small = "too small to name"
-    return small if claim.control is None else f"not established beyond its control, or {small}"
+    return small if claim.control is None else f"not beyond its control, or {small}"

@@ -272,6 +272,8 @@ def _written(value: float, unit: str) -> str:
         return f"{value:,.0f} {unit}".strip()
     if unit == "layer":
         return f"layer {value:g}"
+    if (value, unit) == (1, "points"):
+        return "1 point"
     return number(value, unit="" if unit == "1" else unit, **_digits(value))
 
 

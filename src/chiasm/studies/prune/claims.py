@@ -19,6 +19,7 @@ from chiasm.core.statistics.intervals import critical
 from chiasm.core.statistics.shares import share_bands
 from chiasm.interventions.masks import ABLATIONS, RELEASED_INTERSECTION
 from chiasm.results.claims import untouched_score
+from chiasm.results.doubts import ALLOWED
 from chiasm.results.series import with_inputs
 from chiasm.studies.options import MAX_LOSS
 from chiasm.studies.prune.scores import LEVEL, Answers, Level
@@ -121,7 +122,7 @@ def _losses(answers: Answers, allowed: float) -> list[Claim]:
             Claim(
                 kind="kept",
                 quantity="right answers lost, within the loss allowed",
-                control="loss allowed",
+                control=ALLOWED,
                 control_effect=100 * allowed,
                 verdict="established" if within else "not established",
                 **(shared | {"p": None}),

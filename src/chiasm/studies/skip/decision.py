@@ -16,6 +16,7 @@ from chiasm.core.claims import Claim, judged, known, of_kind
 from chiasm.core.statistics.bands import Bands
 from chiasm.core.statistics.intervals import critical
 from chiasm.core.statistics.shares import share_bands, student_bands
+from chiasm.results.doubts import ALLOWED
 from chiasm.results.series import in_order, inputs_of
 from chiasm.studies.options import MAX_LOSS
 from chiasm.studies.skip.tables import CONTROLS, NONE
@@ -138,7 +139,7 @@ def _kept(loss: Claim, allowed: float) -> Claim:
         effect=loss.effect,
         low=loss.low,
         high=loss.high,
-        control="loss allowed",
+        control=ALLOWED,
         control_effect=100 * allowed,
         n=loss.n,
         inputs=loss.inputs,
@@ -296,7 +297,7 @@ def _recommended(chosen: str, own: Claim | None, allowed: float, n: int, words: 
         effect=0.0 if own is None else own.effect,
         low=None if own is None else own.low,
         high=None if own is None else own.high,
-        control="loss allowed",
+        control=ALLOWED,
         control_effect=100 * allowed,
         n=n,
         inputs=None if own is None else own.inputs,
