@@ -49,7 +49,8 @@ class ProjectReporter(Reporter[ProjectSpec]):
         return project_headline(self.claimed, self.spec.smallest_effect)
 
     def advice(self) -> list[str]:
-        return [] if self.table("tuning") is None else project_advice(self.claimed, self.spec.smallest_effect)
+        said = [] if self.table("tuning") is None else project_advice(self.claimed, self.spec.smallest_effect)
+        return ["Domain by domain:", *said] if len(said) > 1 else said
 
     def overview(self) -> dict[str, pl.DataFrame]:
         found = None if self.table("tuning") is None else overview(self.claimed, self.spec.smallest_effect)
